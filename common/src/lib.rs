@@ -1,0 +1,17 @@
+//! The contract between the XDP program and user space: map names and sizes, the bytes of keys and
+//! values, counter indices, and the refusing dialogue as one pure table.
+//!
+//! It owns no behaviour that needs memory, a clock or the system: everything here compiles for
+//! `bpfel-unknown-none` and for the host alike.
+
+#![no_std]
+#![forbid(unsafe_op_in_unsafe_fn)]
+
+pub mod dest;
+pub mod flow;
+pub mod map;
+pub mod ptr;
+pub mod refuse;
+pub mod reply;
+pub mod settings;
+pub mod stat;

@@ -1,0 +1,45 @@
+//! Names and default sizes of the BPF maps, and the version of their layout.
+//!
+//! In `ebpf/` the identifier of each static is the name; user space uses only these constants.
+
+/// Version of the layout of all maps: the name of the pin directory's innermost part (`v1`). It changes
+/// with any change of a key, a value, a kind or a meaning in this crate.
+pub const LAYOUT: &str = "v1";
+
+/// The XDP program's name.
+pub const PROGRAM: &str = "sixgate";
+
+/// array(1): [`crate::settings::Settings`].
+pub const SETTINGS: &str = "SETTINGS";
+/// LPM trie: destination prefix to [`crate::dest::DestEntry`].
+pub const OPTIN: &str = "OPTIN";
+/// LPM trie: destination prefix that is ours to [`crate::dest::MemberEntry`].
+pub const GUARD: &str = "GUARD";
+/// LPM trie: source prefix to [`crate::dest::MemberEntry`].
+pub const TRUST: &str = "TRUST";
+/// LRU hash: source address to [`crate::ptr::PtrEntry`].
+pub const PTR: &str = "PTR";
+/// LRU hash: [`crate::flow::FlowKey`] to [`crate::flow::Flow`].
+pub const FLOWS: &str = "FLOWS";
+/// array: [`crate::refuse::ReplyId`] to [`crate::reply::Reply`].
+pub const REPLIES: &str = "REPLIES";
+/// per-CPU array: [`crate::stat::Stat`] to a u64.
+pub const STATS: &str = "STATS";
+/// ring buffer: one record for each refused session that the kernel ended.
+pub const EVENTS: &str = "EVENTS";
+
+/// Every map, in the order in which they are made.
+pub const ALL: [&str; 9] = [SETTINGS, OPTIN, GUARD, TRUST, PTR, FLOWS, REPLIES, STATS, EVENTS];
+
+/// Default bound of OPTIN, in prefixes (`xdp.optin_entries` changes it).
+pub const OPTIN_ENTRIES: u32 = 1 << 21;
+/// Bound of GUARD, in prefixes.
+pub const GUARD_ENTRIES: u32 = 1 << 14;
+/// Bound of TRUST, in prefixes.
+pub const TRUST_ENTRIES: u32 = 1 << 16;
+/// Default bound of PTR, in addresses; least recently used entries give way (`xdp.ptr_entries` changes it).
+pub const PTR_ENTRIES: u32 = 1 << 17;
+/// Default bound of FLOWS, in connections; least recently used entries give way (`xdp.flow_entries` changes it).
+pub const FLOWS_ENTRIES: u32 = 1 << 16;
+/// Bytes of the EVENTS ring buffer; a power of two and a multiple of the page size.
+pub const EVENTS_BYTES: u32 = 1 << 18;

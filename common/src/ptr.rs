@@ -1,0 +1,38 @@
+//! PTR: what DNS said about a source address, kept for as long as DNS allows.
+//!
+//! Only answers are stored here: a DNS failure (SERVFAIL, time-out, REFUSED) has no representation on
+//! purpose, because it must never be taken for "no PTR".
+
+/// Value of the PTR map; the key is the source address, 16 octets in network order.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PtrEntry {
+    /// The entry is void from this instant on, nanoseconds of CLOCK_MONOTONIC (`bpf_ktime_get_ns`).
+    pub expires: u64,
+    /// [`PTR_EXISTS`] or [`PTR_ABSENT`]; any other value counts as unknown.
+    pub state: u32,
+    /// Octets of [`Self::text`] in use.
+    pub text_length: u32,
+    /// The address as text, RFC 5952 form, for the refusing reply.
+    pub text: [u8; ADDRESS_TEXT_MAX],
+}
+
+/// The address has at least one PTR record.
+pub const PTR_EXISTS: u32 = 1;
+/// The address has no PTR record (NXDOMAIN or NODATA).
+pub const PTR_ABSENT: u32 = 2;
+
+/// Longest IPv6 address in RFC 5952 form is 39 octets; rounded up to a multiple of eight.
+pub const ADDRESS_TEXT_MAX: usize = 40;
+
+/// Whether `entry` says "no PTR" at `now` (nanoseconds of CLOCK_MONOTONIC).
+#[must_use]
+pub const fn says_absent(entry: &PtrEntry, now: u64) -> bool {
+    entry.state == PTR_ABSENT && now < entry.expires
+}
+
+const _: () = assert!(size_of::<PtrEntry>() == 56 && align_of::<PtrEntry>() == 8);
+
+#[cfg(feature = "user")]
+// SAFETY: `repr(C)`, integers and a byte array, no padding (size asserted): every bit pattern is valid.
+unsafe impl aya::Pod for PtrEntry {}

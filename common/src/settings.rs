@@ -1,0 +1,43 @@
+//! SETTINGS: the one record that tells the XDP program what to do.
+//!
+//! Written by whoever attaches, and by commands that change mode or clear `ready`; read once a packet.
+
+/// Value of SETTINGS, at index 0.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Settings {
+    /// [`MODE_ENFORCE`] or [`MODE_SHADOW`]; any other value counts as shadow.
+    pub mode: u32,
+    /// [`ANSWER_DAEMON`] or [`ANSWER_KERNEL`]; any other value counts as daemon.
+    pub answer: u32,
+    /// [`REFUSE_AT_RCPT`], [`REFUSE_AT_GREETING`] or [`REFUSE_AT_RESET`].
+    pub refuse_at: u32,
+    /// 1 once the maps are filled and agree with the store; the program refuses only while it is 1.
+    pub ready: u32,
+}
+
+/// Refuse.
+pub const MODE_ENFORCE: u32 = 1;
+/// Pass everything on and count what enforce would have refused.
+pub const MODE_SHADOW: u32 = 2;
+
+/// The program tags, the daemon speaks.
+pub const ANSWER_DAEMON: u32 = 1;
+/// The program speaks.
+pub const ANSWER_KERNEL: u32 = 2;
+
+/// 550 at each RCPT TO.
+pub const REFUSE_AT_RCPT: u32 = 1;
+/// 554 as the greeting.
+pub const REFUSE_AT_GREETING: u32 = 2;
+/// A TCP reset.
+pub const REFUSE_AT_RESET: u32 = 3;
+
+/// The maps are filled and checked.
+pub const READY: u32 = 1;
+
+const _: () = assert!(size_of::<Settings>() == 16 && align_of::<Settings>() == 4);
+
+#[cfg(feature = "user")]
+// SAFETY: `repr(C)`, four integers, no padding: every bit pattern is valid.
+unsafe impl aya::Pod for Settings {}

@@ -1,0 +1,1 @@
+//! Mechanism: finds out about senders and messages, and returns evidence. It never decides.

@@ -1,0 +1,1 @@
+//! The one way in which the opt-in store and the maps change together.

@@ -1,0 +1,1 @@
+//! The XDP program and its maps: the only importer of aya.

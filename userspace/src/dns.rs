@@ -1,0 +1,1 @@
+//! One resolver for everything: the only module that names hickory_resolver.

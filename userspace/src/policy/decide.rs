@@ -1,0 +1,344 @@
+//! The one function that makes verdicts.
+//!
+//! It looks nothing up, formats nothing and knows no socket: evidence in, verdict out.
+
+use crate::policy::evidence::{DkimResult, Evidence, Forward, PtrEvidence, SpfResult, Standing};
+
+/// What the operator decided.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Policy {
+    /// Refuse, or only say what would have been refused.
+    pub mode: Mode,
+    /// Whether a PTR record must lead back to the address.
+    pub demand_forward_confirmation: bool,
+}
+
+/// How verdicts take effect.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mode {
+    /// Refuse what is to be refused.
+    Enforce,
+    /// Pass on, count and log what enforce would have refused.
+    Shadow,
+}
+
+/// When a decision is due.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stage {
+    /// At accept: may the whole session be refused from what is known already?
+    Connection,
+    /// At RCPT TO.
+    Recipient,
+    /// At the end of DATA.
+    Message,
+}
+
+/// The outcome of a decision. Only [`decide`] makes one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// Go on.
+    Accept,
+    /// Go on, and record what enforce would have refused.
+    AcceptInShadow(Refusal),
+    /// Refuse.
+    Refuse(Refusal),
+}
+
+/// Why something is refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Refusal {
+    /// The destination address has not opted in.
+    AddressNotOptedIn,
+    /// DNS could not answer, and the answer matters.
+    DnsFailure,
+    /// The recipient's domain is none of those that take mail here.
+    DomainNotOptedIn,
+    /// The source has no PTR record.
+    NoPtr,
+    /// The message passes neither SPF nor DKIM.
+    NotAuthenticated,
+}
+
+impl Refusal {
+    /// A word for logs and counters.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AddressNotOptedIn => "address_not_opted_in",
+            Self::DnsFailure => "dns_failure",
+            Self::DomainNotOptedIn => "domain_not_opted_in",
+            Self::NoPtr => "no_ptr",
+            Self::NotAuthenticated => "not_authenticated",
+        }
+    }
+}
+
+/// Decides what is due at `stage`.
+#[must_use]
+pub fn decide(policy: &Policy, stage: Stage, evidence: &Evidence) -> Verdict {
+    // The next hop trusts us, so that nobody, trusted or in shadow, may send through us to anywhere else.
+    if stage == Stage::Recipient && evidence.recipient == Some(Standing::NotOptedIn) {
+        return match source_refusal(policy, stage, evidence) {
+            Some(refusal) if policy.mode == Mode::Enforce => Verdict::Refuse(refusal),
+            _ => Verdict::Refuse(Refusal::DomainNotOptedIn),
+        };
+    }
+    let refusal = match stage {
+        Stage::Connection | Stage::Recipient => source_refusal(policy, stage, evidence),
+        Stage::Message => message_refusal(evidence),
+    };
+    match (refusal, policy.mode) {
+        (None, _) => Verdict::Accept,
+        (Some(refusal), Mode::Enforce) => Verdict::Refuse(refusal),
+        (Some(refusal), Mode::Shadow) => Verdict::AcceptInShadow(refusal),
+    }
+}
+
+/// What speaks against the connection itself: destination address, then PTR.
+fn source_refusal(policy: &Policy, stage: Stage, evidence: &Evidence) -> Option<Refusal> {
+    if evidence.trusted {
+        return None;
+    }
+    if evidence.destination == Standing::NotOptedIn {
+        return Some(Refusal::AddressNotOptedIn);
+    }
+    let refusal = match &evidence.ptr {
+        None if stage == Stage::Connection => return None,
+        Some(PtrEvidence::Absent) => Refusal::NoPtr,
+        Some(PtrEvidence::Exists { forward, .. }) if policy.demand_forward_confirmation => match forward {
+            Forward::Confirmed(_) => return None,
+            Forward::Unconfirmed => Refusal::NoPtr,
+            Forward::Failure | Forward::NotAsked => Refusal::DnsFailure,
+        },
+        Some(PtrEvidence::Exists { .. }) => return None,
+        // never an acceptance for want of an answer
+        None | Some(PtrEvidence::Failure) => Refusal::DnsFailure,
+    };
+    // A whole session is refused only for what stays true: DNS may have recovered by the next RCPT.
+    (stage == Stage::Recipient || refusal == Refusal::NoPtr).then_some(refusal)
+}
+
+/// The pass rule: any pass, else any temporary error, else nothing passed.
+fn message_refusal(evidence: &Evidence) -> Option<Refusal> {
+    let spf = evidence
+        .spf
+        .as_ref()
+        .map_or(SpfResult::None, |spf| spf.mail_from.result);
+    let dkim = |wanted| evidence.dkim.iter().any(|signature| signature.result == wanted);
+    if evidence.trusted || spf == SpfResult::Pass || dkim(DkimResult::Pass) {
+        None
+    } else if spf == SpfResult::TempError || dkim(DkimResult::TempError) {
+        Some(Refusal::DnsFailure)
+    } else {
+        Some(Refusal::NotAuthenticated)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::evidence::{DkimEvidence, SpfCheck, SpfEvidence};
+
+    const ENFORCE: Policy = Policy {
+        mode: Mode::Enforce,
+        demand_forward_confirmation: false,
+    };
+    const SHADOW: Policy = Policy {
+        mode: Mode::Shadow,
+        demand_forward_confirmation: false,
+    };
+    const CONFIRM: Policy = Policy {
+        mode: Mode::Enforce,
+        demand_forward_confirmation: true,
+    };
+
+    fn exists(forward: Forward) -> Option<PtrEvidence> {
+        Some(PtrEvidence::Exists {
+            names: vec!["mail.example".to_owned()],
+            forward,
+        })
+    }
+
+    fn session(trusted: bool, destination: Standing, ptr: Option<PtrEvidence>) -> Evidence {
+        Evidence {
+            ptr,
+            ..Evidence::at_connect(trusted, destination)
+        }
+    }
+
+    #[test]
+    fn a_recipient_is_decided_in_the_order_destination_ptr_domain() {
+        use Refusal::*;
+        use Standing::{NotOptedIn as Out, OptedIn as In};
+        use Verdict::*;
+        let rows = [
+            (
+                ENFORCE,
+                false,
+                Out,
+                Some(PtrEvidence::Absent),
+                Out,
+                Refuse(AddressNotOptedIn),
+            ),
+            (ENFORCE, false, In, Some(PtrEvidence::Absent), Out, Refuse(NoPtr)),
+            (
+                ENFORCE,
+                false,
+                In,
+                Some(PtrEvidence::Failure),
+                Out,
+                Refuse(DnsFailure),
+            ),
+            (
+                ENFORCE,
+                false,
+                In,
+                exists(Forward::NotAsked),
+                Out,
+                Refuse(DomainNotOptedIn),
+            ),
+            (ENFORCE, false, In, exists(Forward::NotAsked), In, Accept),
+            (ENFORCE, false, In, None, In, Refuse(DnsFailure)),
+            (ENFORCE, true, Out, None, In, Accept),
+            (ENFORCE, true, Out, None, Out, Refuse(DomainNotOptedIn)),
+            (
+                SHADOW,
+                false,
+                Out,
+                Some(PtrEvidence::Absent),
+                In,
+                AcceptInShadow(AddressNotOptedIn),
+            ),
+            (
+                SHADOW,
+                false,
+                In,
+                Some(PtrEvidence::Failure),
+                In,
+                AcceptInShadow(DnsFailure),
+            ),
+            (
+                SHADOW,
+                false,
+                Out,
+                Some(PtrEvidence::Absent),
+                Out,
+                Refuse(DomainNotOptedIn),
+            ),
+            (
+                CONFIRM,
+                false,
+                In,
+                exists(Forward::Confirmed("a.example".to_owned())),
+                In,
+                Accept,
+            ),
+            (
+                CONFIRM,
+                false,
+                In,
+                exists(Forward::Unconfirmed),
+                In,
+                Refuse(NoPtr),
+            ),
+            (
+                CONFIRM,
+                false,
+                In,
+                exists(Forward::Failure),
+                In,
+                Refuse(DnsFailure),
+            ),
+        ];
+        for (row, (policy, trusted, destination, ptr, recipient, wanted)) in rows.into_iter().enumerate() {
+            let evidence = Evidence {
+                recipient: Some(recipient),
+                ..session(trusted, destination, ptr)
+            };
+            assert_eq!(decide(&policy, Stage::Recipient, &evidence), wanted, "row {row}");
+        }
+    }
+
+    #[test]
+    fn a_whole_session_is_refused_only_for_what_is_known_for_certain() {
+        let at = |ptr| {
+            decide(
+                &ENFORCE,
+                Stage::Connection,
+                &session(false, Standing::OptedIn, ptr),
+            )
+        };
+        assert_eq!(at(None), Verdict::Accept);
+        assert_eq!(at(Some(PtrEvidence::Failure)), Verdict::Accept);
+        assert_eq!(at(Some(PtrEvidence::Absent)), Verdict::Refuse(Refusal::NoPtr));
+    }
+
+    #[test]
+    fn one_pass_is_enough_and_a_temporary_error_is_never_a_failure() {
+        use DkimResult as D;
+        use SpfResult as S;
+        let rows: [(S, &[D], Verdict); 9] = [
+            (S::Pass, &[], Verdict::Accept),
+            (S::Fail, &[D::Fail, D::Pass], Verdict::Accept),
+            (S::TempError, &[D::Pass], Verdict::Accept),
+            (S::Pass, &[D::TempError], Verdict::Accept),
+            (S::TempError, &[], Verdict::Refuse(Refusal::DnsFailure)),
+            (S::Fail, &[D::TempError], Verdict::Refuse(Refusal::DnsFailure)),
+            (S::None, &[], Verdict::Refuse(Refusal::NotAuthenticated)),
+            (
+                S::SoftFail,
+                &[D::Policy],
+                Verdict::Refuse(Refusal::NotAuthenticated),
+            ),
+            (
+                S::PermError,
+                &[D::PermError, D::Neutral],
+                Verdict::Refuse(Refusal::NotAuthenticated),
+            ),
+        ];
+        for (spf, dkim, wanted) in rows {
+            let evidence = message(spf, S::Pass, dkim);
+            assert_eq!(
+                decide(&ENFORCE, Stage::Message, &evidence),
+                wanted,
+                "{spf:?} {dkim:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_helo_identity_never_decides() {
+        let evidence = message(SpfResult::None, SpfResult::TempError, &[]);
+        assert_eq!(
+            decide(&ENFORCE, Stage::Message, &evidence),
+            Verdict::Refuse(Refusal::NotAuthenticated)
+        );
+    }
+
+    fn message(mail_from: SpfResult, helo: SpfResult, dkim: &[DkimResult]) -> Evidence {
+        let check = |result| SpfCheck {
+            domain: "a.example".to_owned(),
+            result,
+        };
+        Evidence {
+            spf: Some(SpfEvidence {
+                helo: check(helo),
+                mail_from: check(mail_from),
+            }),
+            dkim: dkim.iter().map(|result| signature(*result)).collect(),
+            ..Evidence::at_connect(false, Standing::OptedIn)
+        }
+    }
+
+    fn signature(result: DkimResult) -> DkimEvidence {
+        DkimEvidence {
+            result,
+            reason: None,
+            domain: "a.example".to_owned(),
+            selector: "s".to_owned(),
+            identity: String::new(),
+            algorithm: "rsa-sha256",
+            signature_start: String::new(),
+        }
+    }
+}

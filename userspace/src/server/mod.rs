@@ -1,0 +1,1 @@
+//! The daemon: sockets, tasks and limits around the sans-IO session.

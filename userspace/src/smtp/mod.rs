@@ -1,0 +1,8 @@
+//! SMTP without IO: command lines, replies, the end of data, and the session that joins them.
+//!
+//! It owns no socket, no clock and no lookup; time and answers are arguments.
+
+#![forbid(unsafe_code)]
+
+pub mod command;
+pub mod reply;

@@ -1,0 +1,499 @@
+//! The one reply table: every code and text that sixgate says by itself, and the form in which the next
+//! hop's replies are passed on.
+//!
+//! It owns no decision about when something is said. No text here takes a library's error message.
+
+use std::{borrow::Cow, fmt};
+
+use sixgate_common::refuse::ReplyId;
+
+/// Longest text of one reply line without code and CRLF (RFC 5321 4.5.3.1.5: 512 octets in all).
+const LINE_TEXT_MAX: usize = 480;
+/// Lines kept of a next hop's reply.
+const NEXT_HOP_LINES_MAX: usize = 10;
+
+/// An enhanced status code (RFC 3463).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Enhanced {
+    /// 2, 4 or 5.
+    pub class: u8,
+    /// 0 to 999.
+    pub subject: u16,
+    /// 0 to 999.
+    pub detail: u16,
+}
+
+impl fmt::Display for Enhanced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.class, self.subject, self.detail)
+    }
+}
+
+/// A complete SMTP reply.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reply {
+    code: u16,
+    enhanced: Option<Enhanced>,
+    lines: Vec<Cow<'static, str>>,
+}
+
+impl Reply {
+    /// The reply of a next hop, fit to be passed on: printable ASCII only, bounded, with an enhanced code
+    /// (RFC 2034), and 451 instead of 421, because it is the next hop's connection that ends and not ours.
+    /// None if `code` is no final reply to a command (200 to 559).
+    #[must_use]
+    pub fn from_next_hop<'a>(code: u16, lines: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
+        let class = match code {
+            200..300 => 2,
+            400..500 => 4,
+            500..560 => 5,
+            _ => return None,
+        };
+        let code = if code == 421 { 451 } else { code };
+        let mut enhanced = None;
+        let mut texts = Vec::new();
+        for (at, line) in lines.into_iter().take(NEXT_HOP_LINES_MAX).enumerate() {
+            let text = printable(line);
+            let (found, rest) = split_enhanced(&text);
+            let found = found.filter(|found| found.class == class);
+            if at == 0 {
+                enhanced = found;
+            }
+            texts.push(Cow::Owned(if found.is_some() { rest.to_owned() } else { text }));
+        }
+        if texts.is_empty() {
+            texts.push(Cow::Borrowed(""));
+        }
+        let enhanced = enhanced.unwrap_or(Enhanced {
+            class,
+            subject: 0,
+            detail: 0,
+        });
+        Some(Self {
+            code,
+            enhanced: Some(enhanced),
+            lines: texts,
+        })
+    }
+
+    /// The three-digit code.
+    #[must_use]
+    pub fn code(&self) -> u16 {
+        self.code
+    }
+
+    /// The enhanced code, if it has one.
+    #[must_use]
+    pub fn enhanced(&self) -> Option<Enhanced> {
+        self.enhanced
+    }
+
+    /// 2xx.
+    #[must_use]
+    pub fn is_positive(&self) -> bool {
+        self.code < 300
+    }
+
+    /// 4xx.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        (400..500).contains(&self.code)
+    }
+
+    /// Appends the reply as it goes over the wire, CRLF included.
+    pub fn write_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.to_string().as_bytes());
+    }
+}
+
+/// The reply as it goes over the wire, CRLF included.
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, line) in self.lines.iter().enumerate() {
+            let mark = if at + 1 < self.lines.len() { '-' } else { ' ' };
+            match self.enhanced {
+                Some(enhanced) => write!(f, "{}{mark}{enhanced} {line}\r\n", self.code)?,
+                None => write!(f, "{}{mark}{line}\r\n", self.code)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is printable ASCII of `line`, within the bound; anything else becomes a question mark.
+fn printable(line: &[u8]) -> String {
+    line.iter()
+        .take(LINE_TEXT_MAX)
+        .map(|octet| {
+            if matches!(octet, b' '..=b'~') {
+                char::from(*octet)
+            } else {
+                '?'
+            }
+        })
+        .collect()
+}
+
+/// Splits a leading enhanced code from a reply's text.
+fn split_enhanced(text: &str) -> (Option<Enhanced>, &str) {
+    let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let mut parts = word.split('.');
+    let mut number = |digits: usize| {
+        let part = parts.next()?;
+        let plain = (1..=digits).contains(&part.len()) && part.bytes().all(|octet| octet.is_ascii_digit());
+        if plain { part.parse::<u16>().ok() } else { None }
+    };
+    let code = match (number(1), number(3), number(3)) {
+        (Some(class @ (2 | 4 | 5)), Some(subject), Some(detail)) => {
+            // one digit: fits
+            Some(Enhanced {
+                class: class as u8,
+                subject,
+                detail,
+            })
+        }
+        _ => None,
+    };
+    match (code, parts.next()) {
+        (Some(code), None) => (Some(code), rest),
+        _ => (None, text),
+    }
+}
+
+macro_rules! replies {
+    ($($(#[$doc:meta])+ $say:ident = $code:literal $enhanced:literal $text:literal,)+) => {
+        /// Everything that sixgate says by itself, but the replies to EHLO.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub enum Say {
+            $($(#[$doc])+ $say,)+
+        }
+
+        impl Say {
+            /// Every row of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$say),+];
+
+            const fn row(self) -> (u16, &'static str, &'static str) {
+                match self {
+                    $(Self::$say => ($code, $enhanced, $text),)+
+                }
+            }
+        }
+    };
+}
+
+// `{host}` is our host name; `{}` is what the row says it is about.
+replies! {
+    /// The greeting.
+    Greeting = 220 "" "{host} ESMTP sixgate",
+    /// The greeting that refuses (RFC 5321 3.1); about the destination address.
+    GreetingRefused = 554 "" "{host} Service unavailable, [{}] does not accept email over IPv6.",
+    /// HELO accepted.
+    Helo = 250 "" "{host}",
+    /// EHLO or HELO without a name.
+    NoName = 501 "" "EHLO and HELO need a host name",
+    /// MAIL accepted.
+    Mail = 250 "2.1.0" "Sender ok",
+    /// RSET.
+    Rset = 250 "2.0.0" "Reset",
+    /// NOOP.
+    Noop = 250 "2.0.0" "Ok",
+    /// VRFY and EXPN (RFC 5321 3.5.3).
+    Vrfy = 252 "2.5.0" "Cannot verify; send mail and see",
+    /// HELP.
+    Help = 214 "2.0.0" "See RFC 5321",
+    /// QUIT.
+    Quit = 221 "2.0.0" "{host} closing connection",
+    /// DATA accepted.
+    StartData = 354 "" "End data with <CRLF>.<CRLF>",
+    /// Delivered; about the name under which the message lies.
+    Delivered = 250 "2.0.0" "Delivered as {}",
+    /// A recipient accepted by a next hop that does not judge recipients.
+    Recipient = 250 "2.1.5" "Recipient ok",
+
+    /// Not opted in; about the recipient's domain or the destination address.
+    NotOptedIn = 550 "5.2.1" "Service unavailable, [{}] does not accept email over IPv6.",
+    /// No PTR; about the source address.
+    NoPtr = 450 "4.7.25" "Service unavailable, sending IPv6 address [{}] must have reverse DNS record.",
+    /// Neither SPF nor DKIM; about the source address.
+    NotAuthenticated = 450 "4.7.26" "Service unavailable, message sent over IPv6 [{}] must pass either SPF or DKIM validation.",
+    /// DNS could not answer.
+    DnsFailure = 451 "4.4.3" "Temporary DNS failure, please try again later.",
+
+    /// The next hop cannot be reached, or not in the configured way.
+    NextHopUnavailable = 451 "4.4.1" "Mail server is not available, please try again later.",
+    /// The next hop was lost in the middle of a transaction.
+    NextHopLost = 451 "4.4.2" "Connection to the mail server was lost, please try again later.",
+    /// The message could not be stored.
+    StorageFailed = 451 "4.3.0" "The message could not be stored, please try again later.",
+    /// The message memory is used up.
+    NoMemory = 452 "4.3.1" "Insufficient system storage, please try again later.",
+
+    /// Unknown command.
+    Unknown = 500 "5.5.2" "Command not recognized",
+    /// Command line too long.
+    TooLong = 500 "5.5.2" "Line too long",
+    /// A bare CR, a bare LF or a NUL in a command.
+    BareCommand = 500 "5.5.2" "Lines end with <CRLF>; bare <CR>, bare <LF> and NUL are not accepted",
+    /// A bare CR, a bare LF or a NUL in the message.
+    BareData = 550 "5.6.0" "Lines end with <CRLF>; bare <CR>, bare <LF> and NUL are not accepted",
+    /// MAIL, RCPT or another command with wrong arguments.
+    Syntax = 501 "5.5.4" "Syntax error in parameters or arguments",
+    /// An address that cannot be read.
+    BadAddress = 501 "5.1.3" "Bad address syntax",
+    /// A sender's address that cannot be read.
+    BadSender = 501 "5.1.7" "Bad sender address syntax",
+    /// An address that needs SMTPUTF8.
+    NotAscii = 553 "5.6.7" "Non-ASCII addresses are not accepted",
+    /// A local part that asks a mail server to route further.
+    Routed = 550 "5.7.1" "Sender-specified routing is not accepted",
+    /// A parameter that was not offered.
+    UnknownParameter = 555 "5.5.4" "Parameter not recognized or not implemented",
+    /// A command that exists and is not offered.
+    NotOffered = 502 "5.5.1" "Command not implemented",
+    /// A command out of order.
+    BadSequence = 503 "5.5.1" "Bad sequence of commands",
+    /// DATA without an accepted recipient.
+    NoRecipients = 554 "5.5.1" "No valid recipients",
+    /// The declared or actual size is over the limit.
+    TooBig = 552 "5.3.4" "Message size exceeds fixed limit",
+    /// Recipients over the limit (RFC 5321 4.5.3.1.10).
+    TooManyRecipients = 452 "4.5.3" "Too many recipients",
+    /// Messages over the limit.
+    TooManyMessages = 421 "4.7.0" "{host} Too many messages in this connection",
+    /// Errors over the limit.
+    TooManyErrors = 421 "4.7.0" "{host} Too many errors",
+    /// Commands over the limit.
+    TooManyCommands = 421 "4.7.0" "{host} Too many commands",
+    /// Connections over the limit.
+    TooManyConnections = 421 "4.7.0" "{host} Too many connections, please try again later.",
+    /// The sender said nothing for too long.
+    IdleTimeout = 421 "4.4.2" "{host} Time-out waiting for input",
+    /// We are stopping.
+    ShuttingDown = 421 "4.3.2" "{host} Service is shutting down",
+    /// A defect of ours.
+    InternalError = 451 "4.3.0" "Local error in processing, please try again later.",
+}
+
+/// The reply table with the values of one configuration.
+#[derive(Clone, Debug)]
+pub struct ReplyTable {
+    hostname: String,
+    message_size_max: u64,
+}
+
+impl ReplyTable {
+    /// `hostname` is our name in greetings; `message_size_max` is what SIZE announces, in octets.
+    #[must_use]
+    pub fn new(hostname: impl Into<String>, message_size_max: u64) -> Self {
+        Self {
+            hostname: hostname.into(),
+            message_size_max,
+        }
+    }
+
+    /// A reply that is about nothing in particular.
+    #[must_use]
+    pub fn say(&self, say: Say) -> Reply {
+        self.say_about(say, "")
+    }
+
+    /// A reply about `subject`: an address, a domain or a name of ours, already fit for a stranger.
+    #[must_use]
+    pub fn say_about(&self, say: Say, subject: &str) -> Reply {
+        let (code, enhanced, text) = say.row();
+        let text = text.replace("{host}", &self.hostname).replace("{}", subject);
+        Reply {
+            code,
+            enhanced: split_enhanced(enhanced).0,
+            lines: vec![Cow::Owned(text)],
+        }
+    }
+
+    /// The reply to EHLO with the extensions of `offer`.
+    #[must_use]
+    pub fn ehlo(&self, offer: &[Extension]) -> Reply {
+        let keyword = |extension: &Extension| match extension {
+            Extension::EightBitMime => Cow::Borrowed("8BITMIME"),
+            Extension::EnhancedStatusCodes => Cow::Borrowed("ENHANCEDSTATUSCODES"),
+            Extension::Pipelining => Cow::Borrowed("PIPELINING"),
+            Extension::Size(size) => Cow::Owned(format!("SIZE {size}")),
+            Extension::SmtpUtf8 => Cow::Borrowed("SMTPUTF8"),
+        };
+        let host = Cow::Owned(self.hostname.clone());
+        Reply {
+            code: 250,
+            enhanced: None,
+            lines: [host].into_iter().chain(offer.iter().map(keyword)).collect(),
+        }
+    }
+
+    /// A reply of the refusing dialogue, about `subject` where it is about something.
+    #[must_use]
+    pub fn refusing(&self, id: ReplyId, subject: &str) -> Reply {
+        let say = match id {
+            ReplyId::Ehlo => {
+                return self.ehlo(&[
+                    Extension::Size(self.message_size_max),
+                    Extension::EightBitMime,
+                    Extension::SmtpUtf8,
+                    Extension::EnhancedStatusCodes,
+                ]);
+            }
+            ReplyId::Greeting => Say::Greeting,
+            ReplyId::GreetingRefused => Say::GreetingRefused,
+            ReplyId::Helo => Say::Helo,
+            ReplyId::NoName => Say::NoName,
+            ReplyId::Mail => Say::Mail,
+            ReplyId::NotOptedIn => Say::NotOptedIn,
+            ReplyId::NoPtr => Say::NoPtr,
+            ReplyId::NoRecipients => Say::NoRecipients,
+            ReplyId::BadSequence => Say::BadSequence,
+            ReplyId::Rset => Say::Rset,
+            ReplyId::Noop => Say::Noop,
+            ReplyId::Vrfy => Say::Vrfy,
+            ReplyId::Help => Say::Help,
+            ReplyId::Quit => Say::Quit,
+            ReplyId::NotOffered => Say::NotOffered,
+            ReplyId::Syntax => Say::Syntax,
+            ReplyId::TooLong => Say::TooLong,
+            ReplyId::Unknown => Say::Unknown,
+            ReplyId::TooManyCommands => Say::TooManyCommands,
+        };
+        self.say_about(say, subject)
+    }
+}
+
+/// An extension that EHLO may offer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Extension {
+    /// RFC 6152.
+    EightBitMime,
+    /// RFC 2034.
+    EnhancedStatusCodes,
+    /// RFC 2920.
+    Pipelining,
+    /// RFC 1870, the limit in octets.
+    Size(u64),
+    /// RFC 6531.
+    SmtpUtf8,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> ReplyTable {
+        ReplyTable::new("gate.example", 1000)
+    }
+
+    #[test]
+    fn each_enhanced_code_has_the_class_of_its_code() {
+        for say in Say::ALL {
+            let reply = table().say(*say);
+            if let Some(enhanced) = reply.enhanced() {
+                assert_eq!(u16::from(enhanced.class), reply.code() / 100, "{say:?}");
+            } else {
+                let bare = [
+                    Say::Greeting,
+                    Say::GreetingRefused,
+                    Say::Helo,
+                    Say::NoName,
+                    Say::StartData,
+                ];
+                assert!(bare.contains(say), "{say:?} needs an enhanced code (RFC 2034 4)");
+            }
+        }
+    }
+
+    #[test]
+    fn the_promised_texts_are_literal() {
+        for (say, subject, wanted) in [
+            (
+                Say::NotOptedIn,
+                "contoso.com",
+                "550 5.2.1 Service unavailable, [contoso.com] does not accept email over IPv6.\r\n",
+            ),
+            (
+                Say::NoPtr,
+                "2a01:111:f200:2004::240",
+                "450 4.7.25 Service unavailable, sending IPv6 address [2a01:111:f200:2004::240] must have reverse DNS record.\r\n",
+            ),
+            (
+                Say::NotAuthenticated,
+                "2a01:111:f200:2004::240",
+                "450 4.7.26 Service unavailable, message sent over IPv6 [2a01:111:f200:2004::240] must pass either SPF or DKIM validation.\r\n",
+            ),
+            (
+                Say::DnsFailure,
+                "",
+                "451 4.4.3 Temporary DNS failure, please try again later.\r\n",
+            ),
+            (
+                Say::GreetingRefused,
+                "2001:db8::25",
+                "554 gate.example Service unavailable, [2001:db8::25] does not accept email over IPv6.\r\n",
+            ),
+        ] {
+            assert_eq!(table().say_about(say, subject).to_string(), wanted);
+        }
+    }
+
+    #[test]
+    fn the_refusing_ehlo_offers_no_pipelining() {
+        assert_eq!(
+            table().refusing(ReplyId::Ehlo, "").to_string(),
+            "250-gate.example\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES\r\n"
+        );
+    }
+
+    #[test]
+    fn a_next_hop_reply_is_passed_on_bounded_and_clean() {
+        let long = vec![b'x'; 2000];
+        let long_wanted = format!("550 5.1.1 {}\r\n", "x".repeat(LINE_TEXT_MAX));
+        let rows: [(u16, &[&[u8]], Option<&str>); 10] = [
+            (
+                250,
+                &[b"2.0.0 Ok: queued as 1"],
+                Some("250 2.0.0 Ok: queued as 1\r\n"),
+            ),
+            (250, &[b"Ok"], Some("250 2.0.0 Ok\r\n")),
+            (250, &[], Some("250 2.0.0 \r\n")),
+            (
+                550,
+                &[b"5.1.1 a", b"5.1.1 b"],
+                Some("550-5.1.1 a\r\n550 5.1.1 b\r\n"),
+            ),
+            (
+                550,
+                &[b"4.1.1 wrong class"],
+                Some("550 5.0.0 4.1.1 wrong class\r\n"),
+            ),
+            (421, &[b"4.3.2 going down"], Some("451 4.3.2 going down\r\n")),
+            (
+                450,
+                &[b"a\r\n250 b\x1b[2J\xff"],
+                Some("450 4.0.0 a??250 b?[2J?\r\n"),
+            ),
+            (
+                550,
+                &[b"5.1.1.1 not a code"],
+                Some("550 5.0.0 5.1.1.1 not a code\r\n"),
+            ),
+            (354, &[b"go"], None),
+            (999, &[b"what"], None),
+        ];
+        for (code, lines, wanted) in rows {
+            let reply = Reply::from_next_hop(code, lines.iter().copied());
+            assert_eq!(
+                reply.map(|reply| reply.to_string()).as_deref(),
+                wanted,
+                "{code} {lines:?}"
+            );
+        }
+        let reply = Reply::from_next_hop(550, [[b"5.1.1 ".as_slice(), &long].concat().as_slice()]);
+        assert_eq!(
+            reply.map(|reply| reply.to_string().len()),
+            Some(long_wanted.len() - 6)
+        );
+    }
+}

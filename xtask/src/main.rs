@@ -1,0 +1,3 @@
+//! sixgate's own commands: `cargo xtask …`.
+
+fn main() {}
