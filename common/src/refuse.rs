@@ -50,6 +50,8 @@ pub enum Phase {
 pub enum Verb {
     /// AUTH (RFC 4954): not offered.
     Auth,
+    /// A line with a bare CR, a bare LF or a NUL in it.
+    BareLineEnd,
     /// DATA.
     Data,
     /// EHLO with a name.
@@ -126,11 +128,13 @@ pub enum ReplyId {
     Unknown,
     /// 421: [`COMMANDS_MAX`] is reached.
     TooManyCommands,
+    /// 500: a bare CR, a bare LF or a NUL; what follows cannot be read reliably.
+    BareLineEnd,
 }
 
 impl ReplyId {
     /// Every reply, in the order of its index.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Greeting,
         Self::GreetingRefused,
         Self::Ehlo,
@@ -151,6 +155,7 @@ impl ReplyId {
         Self::TooLong,
         Self::Unknown,
         Self::TooManyCommands,
+        Self::BareLineEnd,
     ];
 }
 
@@ -168,14 +173,10 @@ pub struct Step {
 #[must_use]
 pub const fn open(reason: Reason, refuse_at: u32) -> Step {
     match reason {
-        Reason::NotOptedIn if refuse_at == REFUSE_AT_GREETING => Step {
-            reply: ReplyId::GreetingRefused,
-            next: Phase::Rejected,
-        },
-        Reason::NotOptedIn | Reason::NoPtr => Step {
-            reply: ReplyId::Greeting,
-            next: Phase::Connected,
-        },
+        Reason::NotOptedIn if refuse_at == REFUSE_AT_GREETING => {
+            Step { reply: ReplyId::GreetingRefused, next: Phase::Rejected }
+        }
+        Reason::NotOptedIn | Reason::NoPtr => Step { reply: ReplyId::Greeting, next: Phase::Connected },
     }
 }
 
@@ -183,39 +184,24 @@ pub const fn open(reason: Reason, refuse_at: u32) -> Step {
 #[must_use]
 pub fn step(reason: Reason, phase: Phase, verb: Verb, commands: u16) -> Step {
     if matches!(verb, Verb::Quit) {
-        return Step {
-            reply: ReplyId::Quit,
-            next: Phase::Closing,
-        };
+        return Step { reply: ReplyId::Quit, next: Phase::Closing };
+    }
+    if matches!(verb, Verb::BareLineEnd) {
+        return Step { reply: ReplyId::BareLineEnd, next: Phase::Closing };
     }
     if commands >= COMMANDS_MAX {
-        return Step {
-            reply: ReplyId::TooManyCommands,
-            next: Phase::Closing,
-        };
+        return Step { reply: ReplyId::TooManyCommands, next: Phase::Closing };
     }
     if matches!(phase, Phase::Rejected | Phase::Closing) {
-        return Step {
-            reply: ReplyId::BadSequence,
-            next: phase,
-        };
+        return Step { reply: ReplyId::BadSequence, next: phase };
     }
     let stay = |reply| Step { reply, next: phase };
     match verb {
-        Verb::Ehlo => Step {
-            reply: ReplyId::Ehlo,
-            next: Phase::Greeted,
-        },
-        Verb::Helo => Step {
-            reply: ReplyId::Helo,
-            next: Phase::Greeted,
-        },
+        Verb::Ehlo => Step { reply: ReplyId::Ehlo, next: Phase::Greeted },
+        Verb::Helo => Step { reply: ReplyId::Helo, next: Phase::Greeted },
         Verb::NoName => stay(ReplyId::NoName),
         Verb::Mail => match phase {
-            Phase::Greeted => Step {
-                reply: ReplyId::Mail,
-                next: Phase::Mail,
-            },
+            Phase::Greeted => Step { reply: ReplyId::Mail, next: Phase::Mail },
             _ => stay(ReplyId::BadSequence),
         },
         Verb::Rcpt => match phase {
@@ -230,10 +216,7 @@ pub fn step(reason: Reason, phase: Phase, verb: Verb, commands: u16) -> Step {
             _ => stay(ReplyId::BadSequence),
         },
         Verb::Rset => match phase {
-            Phase::Mail => Step {
-                reply: ReplyId::Rset,
-                next: Phase::Greeted,
-            },
+            Phase::Mail => Step { reply: ReplyId::Rset, next: Phase::Greeted },
             _ => stay(ReplyId::Rset),
         },
         Verb::Noop => stay(ReplyId::Noop),
@@ -244,10 +227,8 @@ pub fn step(reason: Reason, phase: Phase, verb: Verb, commands: u16) -> Step {
         Verb::TooLong => stay(ReplyId::TooLong),
         Verb::Unknown => stay(ReplyId::Unknown),
         // answered above
-        Verb::Quit => Step {
-            reply: ReplyId::Quit,
-            next: Phase::Closing,
-        },
+        Verb::BareLineEnd => Step { reply: ReplyId::BareLineEnd, next: Phase::Closing },
+        Verb::Quit => Step { reply: ReplyId::Quit, next: Phase::Closing },
     }
 }
 
@@ -259,11 +240,7 @@ pub fn verb(line: &[u8]) -> Verb {
     let (word, rest) = line.split_at(end);
     let known = |name: &[u8]| word.eq_ignore_ascii_case(name);
     let named = |yes| {
-        if rest.iter().any(|octet| *octet != b' ') {
-            yes
-        } else {
-            Verb::NoName
-        }
+        if rest.iter().any(|octet| *octet != b' ') { yes } else { Verb::NoName }
     };
     let keyed = |keyword: &[u8], yes| match rest.get(1..1 + keyword.len()) {
         Some(found) if found.eq_ignore_ascii_case(keyword) => yes,
@@ -387,10 +364,7 @@ mod tests {
         for (line, wanted) in [
             (&b"RCPT TO:<user@contoso.com>"[..], Some(&b"contoso.com"[..])),
             (b"RCPT TO:<user@Contoso.COM> NOTIFY=NEVER", Some(b"Contoso.COM")),
-            (
-                b"RCPT TO:<@relay.example,@b.example:user@contoso.com>",
-                Some(b"contoso.com"),
-            ),
+            (b"RCPT TO:<@relay.example,@b.example:user@contoso.com>", Some(b"contoso.com")),
             (b"RCPT TO:<\"a@b>c\"@contoso.com>", Some(b"contoso.com")),
             (b"RCPT TO:<\"a\\\"@x\"@contoso.com>", Some(b"contoso.com")),
             (b"RCPT TO:<postmaster>", None),
@@ -410,10 +384,7 @@ mod tests {
 
     #[test]
     fn the_greeting_style_is_for_destinations_only() {
-        assert_eq!(
-            open(Reason::NotOptedIn, REFUSE_AT_GREETING).reply,
-            ReplyId::GreetingRefused
-        );
+        assert_eq!(open(Reason::NotOptedIn, REFUSE_AT_GREETING).reply, ReplyId::GreetingRefused);
         assert_eq!(open(Reason::NoPtr, REFUSE_AT_GREETING).reply, ReplyId::Greeting);
     }
 
@@ -421,39 +392,18 @@ mod tests {
     fn after_a_refusing_greeting_everything_but_quit_is_out_of_order() {
         for verb in [Verb::Ehlo, Verb::Mail, Verb::Noop, Verb::Unknown, Verb::Rset] {
             let step = step(Reason::NotOptedIn, Phase::Rejected, verb, 0);
-            assert_eq!(
-                step,
-                Step {
-                    reply: ReplyId::BadSequence,
-                    next: Phase::Rejected
-                }
-            );
+            assert_eq!(step, Step { reply: ReplyId::BadSequence, next: Phase::Rejected });
         }
         let quit = step(Reason::NotOptedIn, Phase::Rejected, Verb::Quit, 0);
-        assert_eq!(
-            quit,
-            Step {
-                reply: ReplyId::Quit,
-                next: Phase::Closing
-            }
-        );
+        assert_eq!(quit, Step { reply: ReplyId::Quit, next: Phase::Closing });
     }
 
     #[test]
     fn no_recipient_is_ever_accepted() {
         for reason in [Reason::NotOptedIn, Reason::NoPtr] {
-            for phase in [
-                Phase::Connected,
-                Phase::Greeted,
-                Phase::Mail,
-                Phase::Rejected,
-                Phase::Closing,
-            ] {
+            for phase in [Phase::Connected, Phase::Greeted, Phase::Mail, Phase::Rejected, Phase::Closing] {
                 let reply = step(reason, phase, Verb::Rcpt, 0).reply;
-                assert!(matches!(
-                    reply,
-                    ReplyId::BadSequence | ReplyId::NotOptedIn | ReplyId::NoPtr
-                ));
+                assert!(matches!(reply, ReplyId::BadSequence | ReplyId::NotOptedIn | ReplyId::NoPtr));
             }
         }
     }
@@ -461,12 +411,6 @@ mod tests {
     #[test]
     fn the_command_budget_ends_the_session() {
         let over = step(Reason::NoPtr, Phase::Mail, Verb::Noop, COMMANDS_MAX);
-        assert_eq!(
-            over,
-            Step {
-                reply: ReplyId::TooManyCommands,
-                next: Phase::Closing
-            }
-        );
+        assert_eq!(over, Step { reply: ReplyId::TooManyCommands, next: Phase::Closing });
     }
 }

@@ -57,6 +57,8 @@ pub enum Refusal {
     NoPtr,
     /// The message passes neither SPF nor DKIM.
     NotAuthenticated,
+    /// The recipient's local part asks for routing to elsewhere.
+    Routed,
 }
 
 impl Refusal {
@@ -69,6 +71,7 @@ impl Refusal {
             Self::DomainNotOptedIn => "domain_not_opted_in",
             Self::NoPtr => "no_ptr",
             Self::NotAuthenticated => "not_authenticated",
+            Self::Routed => "routed",
         }
     }
 }
@@ -76,11 +79,10 @@ impl Refusal {
 /// Decides what is due at `stage`.
 #[must_use]
 pub fn decide(policy: &Policy, stage: Stage, evidence: &Evidence) -> Verdict {
-    // The next hop trusts us, so that nobody, trusted or in shadow, may send through us to anywhere else.
-    if stage == Stage::Recipient && evidence.recipient == Some(Standing::NotOptedIn) {
+    if let (Stage::Recipient, Some(refusal)) = (stage, relay_refusal(evidence)) {
         return match source_refusal(policy, stage, evidence) {
-            Some(refusal) if policy.mode == Mode::Enforce => Verdict::Refuse(refusal),
-            _ => Verdict::Refuse(Refusal::DomainNotOptedIn),
+            Some(earlier) if policy.mode == Mode::Enforce => Verdict::Refuse(earlier),
+            _ => Verdict::Refuse(refusal),
         };
     }
     let refusal = match stage {
@@ -91,6 +93,17 @@ pub fn decide(policy: &Policy, stage: Stage, evidence: &Evidence) -> Verdict {
         (None, _) => Verdict::Accept,
         (Some(refusal), Mode::Enforce) => Verdict::Refuse(refusal),
         (Some(refusal), Mode::Shadow) => Verdict::AcceptInShadow(refusal),
+    }
+}
+
+/// What speaks against the recipient. The next hop trusts us, so that nobody, trusted or in shadow, may
+/// send through us to anywhere else.
+fn relay_refusal(evidence: &Evidence) -> Option<Refusal> {
+    let recipient = evidence.recipient?;
+    if recipient.domain == Standing::NotOptedIn {
+        Some(Refusal::DomainNotOptedIn)
+    } else {
+        recipient.asks_for_routing.then_some(Refusal::Routed)
     }
 }
 
@@ -120,10 +133,7 @@ fn source_refusal(policy: &Policy, stage: Stage, evidence: &Evidence) -> Option<
 
 /// The pass rule: any pass, else any temporary error, else nothing passed.
 fn message_refusal(evidence: &Evidence) -> Option<Refusal> {
-    let spf = evidence
-        .spf
-        .as_ref()
-        .map_or(SpfResult::None, |spf| spf.mail_from.result);
+    let spf = evidence.spf.as_ref().map_or(SpfResult::None, |spf| spf.mail_from.result);
     let dkim = |wanted| evidence.dkim.iter().any(|signature| signature.result == wanted);
     if evidence.trusted || spf == SpfResult::Pass || dkim(DkimResult::Pass) {
         None
@@ -137,33 +147,18 @@ fn message_refusal(evidence: &Evidence) -> Option<Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::evidence::{DkimEvidence, SpfCheck, SpfEvidence};
+    use crate::policy::evidence::{DkimEvidence, RecipientEvidence, SpfCheck, SpfEvidence};
 
-    const ENFORCE: Policy = Policy {
-        mode: Mode::Enforce,
-        demand_forward_confirmation: false,
-    };
-    const SHADOW: Policy = Policy {
-        mode: Mode::Shadow,
-        demand_forward_confirmation: false,
-    };
-    const CONFIRM: Policy = Policy {
-        mode: Mode::Enforce,
-        demand_forward_confirmation: true,
-    };
+    const ENFORCE: Policy = Policy { mode: Mode::Enforce, demand_forward_confirmation: false };
+    const SHADOW: Policy = Policy { mode: Mode::Shadow, demand_forward_confirmation: false };
+    const CONFIRM: Policy = Policy { mode: Mode::Enforce, demand_forward_confirmation: true };
 
     fn exists(forward: Forward) -> Option<PtrEvidence> {
-        Some(PtrEvidence::Exists {
-            names: vec!["mail.example".to_owned()],
-            forward,
-        })
+        Some(PtrEvidence::Exists { names: vec!["mail.example".to_owned()], forward })
     }
 
     fn session(trusted: bool, destination: Standing, ptr: Option<PtrEvidence>) -> Evidence {
-        Evidence {
-            ptr,
-            ..Evidence::at_connect(trusted, destination)
-        }
+        Evidence { ptr, ..Evidence::at_connect(trusted, destination) }
     }
 
     #[test]
@@ -172,102 +167,31 @@ mod tests {
         use Standing::{NotOptedIn as Out, OptedIn as In};
         use Verdict::*;
         let rows = [
-            (
-                ENFORCE,
-                false,
-                Out,
-                Some(PtrEvidence::Absent),
-                Out,
-                Refuse(AddressNotOptedIn),
-            ),
+            (ENFORCE, false, Out, Some(PtrEvidence::Absent), Out, Refuse(AddressNotOptedIn)),
             (ENFORCE, false, In, Some(PtrEvidence::Absent), Out, Refuse(NoPtr)),
-            (
-                ENFORCE,
-                false,
-                In,
-                Some(PtrEvidence::Failure),
-                Out,
-                Refuse(DnsFailure),
-            ),
-            (
-                ENFORCE,
-                false,
-                In,
-                exists(Forward::NotAsked),
-                Out,
-                Refuse(DomainNotOptedIn),
-            ),
+            (ENFORCE, false, In, Some(PtrEvidence::Failure), Out, Refuse(DnsFailure)),
+            (ENFORCE, false, In, exists(Forward::NotAsked), Out, Refuse(DomainNotOptedIn)),
             (ENFORCE, false, In, exists(Forward::NotAsked), In, Accept),
             (ENFORCE, false, In, None, In, Refuse(DnsFailure)),
             (ENFORCE, true, Out, None, In, Accept),
             (ENFORCE, true, Out, None, Out, Refuse(DomainNotOptedIn)),
-            (
-                SHADOW,
-                false,
-                Out,
-                Some(PtrEvidence::Absent),
-                In,
-                AcceptInShadow(AddressNotOptedIn),
-            ),
-            (
-                SHADOW,
-                false,
-                In,
-                Some(PtrEvidence::Failure),
-                In,
-                AcceptInShadow(DnsFailure),
-            ),
-            (
-                SHADOW,
-                false,
-                Out,
-                Some(PtrEvidence::Absent),
-                Out,
-                Refuse(DomainNotOptedIn),
-            ),
-            (
-                CONFIRM,
-                false,
-                In,
-                exists(Forward::Confirmed("a.example".to_owned())),
-                In,
-                Accept,
-            ),
-            (
-                CONFIRM,
-                false,
-                In,
-                exists(Forward::Unconfirmed),
-                In,
-                Refuse(NoPtr),
-            ),
-            (
-                CONFIRM,
-                false,
-                In,
-                exists(Forward::Failure),
-                In,
-                Refuse(DnsFailure),
-            ),
+            (SHADOW, false, Out, Some(PtrEvidence::Absent), In, AcceptInShadow(AddressNotOptedIn)),
+            (SHADOW, false, In, Some(PtrEvidence::Failure), In, AcceptInShadow(DnsFailure)),
+            (SHADOW, false, Out, Some(PtrEvidence::Absent), Out, Refuse(DomainNotOptedIn)),
+            (CONFIRM, false, In, exists(Forward::Confirmed("a.example".to_owned())), In, Accept),
+            (CONFIRM, false, In, exists(Forward::Unconfirmed), In, Refuse(NoPtr)),
+            (CONFIRM, false, In, exists(Forward::Failure), In, Refuse(DnsFailure)),
         ];
         for (row, (policy, trusted, destination, ptr, recipient, wanted)) in rows.into_iter().enumerate() {
-            let evidence = Evidence {
-                recipient: Some(recipient),
-                ..session(trusted, destination, ptr)
-            };
+            let recipient = RecipientEvidence { domain: recipient, asks_for_routing: false };
+            let evidence = Evidence { recipient: Some(recipient), ..session(trusted, destination, ptr) };
             assert_eq!(decide(&policy, Stage::Recipient, &evidence), wanted, "row {row}");
         }
     }
 
     #[test]
     fn a_whole_session_is_refused_only_for_what_is_known_for_certain() {
-        let at = |ptr| {
-            decide(
-                &ENFORCE,
-                Stage::Connection,
-                &session(false, Standing::OptedIn, ptr),
-            )
-        };
+        let at = |ptr| decide(&ENFORCE, Stage::Connection, &session(false, Standing::OptedIn, ptr));
         assert_eq!(at(None), Verdict::Accept);
         assert_eq!(at(Some(PtrEvidence::Failure)), Verdict::Accept);
         assert_eq!(at(Some(PtrEvidence::Absent)), Verdict::Refuse(Refusal::NoPtr));
@@ -285,46 +209,25 @@ mod tests {
             (S::TempError, &[], Verdict::Refuse(Refusal::DnsFailure)),
             (S::Fail, &[D::TempError], Verdict::Refuse(Refusal::DnsFailure)),
             (S::None, &[], Verdict::Refuse(Refusal::NotAuthenticated)),
-            (
-                S::SoftFail,
-                &[D::Policy],
-                Verdict::Refuse(Refusal::NotAuthenticated),
-            ),
-            (
-                S::PermError,
-                &[D::PermError, D::Neutral],
-                Verdict::Refuse(Refusal::NotAuthenticated),
-            ),
+            (S::SoftFail, &[D::Policy], Verdict::Refuse(Refusal::NotAuthenticated)),
+            (S::PermError, &[D::PermError, D::Neutral], Verdict::Refuse(Refusal::NotAuthenticated)),
         ];
         for (spf, dkim, wanted) in rows {
             let evidence = message(spf, S::Pass, dkim);
-            assert_eq!(
-                decide(&ENFORCE, Stage::Message, &evidence),
-                wanted,
-                "{spf:?} {dkim:?}"
-            );
+            assert_eq!(decide(&ENFORCE, Stage::Message, &evidence), wanted, "{spf:?} {dkim:?}");
         }
     }
 
     #[test]
     fn the_helo_identity_never_decides() {
         let evidence = message(SpfResult::None, SpfResult::TempError, &[]);
-        assert_eq!(
-            decide(&ENFORCE, Stage::Message, &evidence),
-            Verdict::Refuse(Refusal::NotAuthenticated)
-        );
+        assert_eq!(decide(&ENFORCE, Stage::Message, &evidence), Verdict::Refuse(Refusal::NotAuthenticated));
     }
 
     fn message(mail_from: SpfResult, helo: SpfResult, dkim: &[DkimResult]) -> Evidence {
-        let check = |result| SpfCheck {
-            domain: "a.example".to_owned(),
-            result,
-        };
+        let check = |result| SpfCheck { domain: "a.example".to_owned(), result };
         Evidence {
-            spf: Some(SpfEvidence {
-                helo: check(helo),
-                mail_from: check(mail_from),
-            }),
+            spf: Some(SpfEvidence { helo: check(helo), mail_from: check(mail_from) }),
             dkim: dkim.iter().map(|result| signature(*result)).collect(),
             ..Evidence::at_connect(false, Standing::OptedIn)
         }

@@ -14,7 +14,7 @@ pub struct Evidence {
     /// Reverse DNS of the source; none while it is not known yet, or not needed.
     pub ptr: Option<PtrEvidence>,
     /// The recipient of the RCPT TO that is being decided.
-    pub recipient: Option<Standing>,
+    pub recipient: Option<RecipientEvidence>,
     /// SPF of the message's sender; none before MAIL.
     pub spf: Option<SpfEvidence>,
     /// DKIM, one element for each signature looked at; empty before the end of DATA.
@@ -25,15 +25,17 @@ impl Evidence {
     /// What is known as soon as a connection is accepted.
     #[must_use]
     pub fn at_connect(trusted: bool, destination: Standing) -> Self {
-        Self {
-            trusted,
-            destination,
-            ptr: None,
-            recipient: None,
-            spf: None,
-            dkim: Vec::new(),
-        }
+        Self { trusted, destination, ptr: None, recipient: None, spf: None, dkim: Vec::new() }
     }
+}
+
+/// What is known about a recipient.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RecipientEvidence {
+    /// Whether its domain takes mail here.
+    pub domain: Standing,
+    /// Whether its local part could make a mail server that trusts us route the message elsewhere.
+    pub asks_for_routing: bool,
 }
 
 /// Whether an address or a domain takes mail over IPv6.

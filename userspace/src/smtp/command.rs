@@ -197,11 +197,7 @@ impl Command {
             return Err(CommandError::TooLong);
         }
         let bare = |command| {
-            if rest.is_empty() {
-                Ok(command)
-            } else {
-                Err(CommandError::Syntax)
-            }
+            if rest.is_empty() { Ok(command) } else { Err(CommandError::Syntax) }
         };
         let name = || HelloName::parse(rest.trim_ascii()).ok_or(CommandError::NoName);
         match verb.as_slice() {
@@ -228,11 +224,7 @@ fn parse_mail(rest: &[u8]) -> Result<MailFrom, CommandError> {
         b"" => None,
         path => Some(parse_mailbox(path).ok_or(CommandError::BadSender)?),
     };
-    let mut mail = MailFrom {
-        reverse_path,
-        size: None,
-        body: None,
-    };
+    let mut mail = MailFrom { reverse_path, size: None, body: None };
     for parameter in words(parameters) {
         let (keyword, value) = split_parameter(parameter);
         match keyword.as_slice() {
@@ -252,9 +244,7 @@ fn parse_rcpt(rest: &[u8]) -> Result<RcptTo, CommandError> {
     if path.eq_ignore_ascii_case(b"postmaster") {
         return Ok(RcptTo::Postmaster(ascii(path)));
     }
-    parse_mailbox(path)
-        .map(RcptTo::Mailbox)
-        .ok_or(CommandError::BadRecipient)
+    parse_mailbox(path).map(RcptTo::Mailbox).ok_or(CommandError::BadRecipient)
 }
 
 /// Splits ` KEYWORD:<path> parameters` into path, without brackets, and parameters. A space after the
@@ -323,10 +313,7 @@ fn parse_mailbox(path: &[u8]) -> Option<Mailbox> {
     let (local_part, rest) = address.split_at(local_length);
     let domain = rest.strip_prefix(b"@")?;
     let fits = (1..=LOCAL_PART_MAX).contains(&local_part.len());
-    (fits && is_domain(domain)).then(|| Mailbox {
-        local_part: ascii(local_part),
-        domain: ascii(domain),
-    })
+    (fits && is_domain(domain)).then(|| Mailbox { local_part: ascii(local_part), domain: ascii(domain) })
 }
 
 /// Length of the quoted string at the start of `text`, quotes included.
@@ -345,8 +332,7 @@ fn quoted_length(text: &[u8]) -> Option<usize> {
 }
 
 fn is_dot_string(text: &[u8]) -> bool {
-    text.split(|octet| *octet == b'.')
-        .all(|atom| !atom.is_empty() && atom.iter().all(is_atext))
+    text.split(|octet| *octet == b'.').all(|atom| !atom.is_empty() && atom.iter().all(is_atext))
 }
 
 /// `atext` of RFC 5322 3.2.3.
@@ -376,14 +362,8 @@ fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// `KEYWORD=value`, the keyword in upper case.
 fn split_parameter(parameter: &[u8]) -> (Vec<u8>, &[u8]) {
-    let end = parameter
-        .iter()
-        .position(|octet| *octet == b'=')
-        .unwrap_or(parameter.len());
-    (
-        parameter[..end].to_ascii_uppercase(),
-        parameter.get(end + 1..).unwrap_or_default(),
-    )
+    let end = parameter.iter().position(|octet| *octet == b'=').unwrap_or(parameter.len());
+    (parameter[..end].to_ascii_uppercase(), parameter.get(end + 1..).unwrap_or_default())
 }
 
 fn set_once<T>(slot: &mut Option<T>, value: Option<T>) -> Result<(), CommandError> {
@@ -437,14 +417,8 @@ mod tests {
         for (line, wanted) in [
             ("RCPT TO:<user@contoso.com>", Ok("user@contoso.com")),
             ("rcpt to: <User@Contoso.com> ", Ok("User@Contoso.com")),
-            (
-                "RCPT TO:<@a.example,@b.example:user@contoso.com>",
-                Ok("user@contoso.com"),
-            ),
-            (
-                "RCPT TO:<\"john doe\"@contoso.com>",
-                Ok("\"john doe\"@contoso.com"),
-            ),
+            ("RCPT TO:<@a.example,@b.example:user@contoso.com>", Ok("user@contoso.com")),
+            ("RCPT TO:<\"john doe\"@contoso.com>", Ok("\"john doe\"@contoso.com")),
             ("RCPT TO:<\"a\\\"b>\"@contoso.com>", Ok("\"a\\\"b>\"@contoso.com")),
             ("RCPT TO:<user@[IPv6:2001:db8::1]>", Ok("user@[IPv6:2001:db8::1]")),
             ("RCPT TO:<user@[192.0.2.1]>", Ok("user@[192.0.2.1]")),
@@ -495,26 +469,13 @@ mod tests {
         use CommandError::*;
         let mail = |size, body| {
             let reverse_path = parse_mailbox(b"a@b.example");
-            Ok(Command::Mail(MailFrom {
-                reverse_path,
-                size,
-                body,
-            }))
+            Ok(Command::Mail(MailFrom { reverse_path, size, body }))
         };
         for (line, wanted) in [
             ("MAIL FROM:<a@b.example>", mail(None, None)),
-            (
-                "MAIL FROM:<a@b.example> SIZE=1000 BODY=8BITMIME",
-                mail(Some(1000), Some(Body::EightBitMime)),
-            ),
-            (
-                "MAIL FROM:<a@b.example> body=7bit",
-                mail(None, Some(Body::SevenBit)),
-            ),
-            (
-                "MAIL FROM:<a@b.example> SIZE=99999999999999999999",
-                mail(Some(u64::MAX), None),
-            ),
+            ("MAIL FROM:<a@b.example> SIZE=1000 BODY=8BITMIME", mail(Some(1000), Some(Body::EightBitMime))),
+            ("MAIL FROM:<a@b.example> body=7bit", mail(None, Some(Body::SevenBit))),
+            ("MAIL FROM:<a@b.example> SIZE=99999999999999999999", mail(Some(u64::MAX), None)),
             ("MAIL FROM:<a@b.example> SIZE=1 SIZE=1", Err(Syntax)),
             ("MAIL FROM:<a@b.example> SIZE=", Err(Syntax)),
             ("MAIL FROM:<a@b.example> SIZE=-1", Err(Syntax)),
@@ -526,11 +487,7 @@ mod tests {
         ] {
             assert_eq!(Command::parse(line.as_bytes()), wanted, "{line}");
         }
-        let null = MailFrom {
-            reverse_path: None,
-            size: None,
-            body: None,
-        };
+        let null = MailFrom { reverse_path: None, size: None, body: None };
         assert_eq!(Command::parse(b"MAIL FROM:<>"), Ok(Command::Mail(null)));
     }
 

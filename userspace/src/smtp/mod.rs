@@ -5,4 +5,8 @@
 #![forbid(unsafe_code)]
 
 pub mod command;
+mod data;
+mod line;
+pub mod received;
 pub mod reply;
+pub mod session;

@@ -64,16 +64,8 @@ impl Reply {
         if texts.is_empty() {
             texts.push(Cow::Borrowed(""));
         }
-        let enhanced = enhanced.unwrap_or(Enhanced {
-            class,
-            subject: 0,
-            detail: 0,
-        });
-        Some(Self {
-            code,
-            enhanced: Some(enhanced),
-            lines: texts,
-        })
+        let enhanced = enhanced.unwrap_or(Enhanced { class, subject: 0, detail: 0 });
+        Some(Self { code, enhanced: Some(enhanced), lines: texts })
     }
 
     /// The three-digit code.
@@ -124,13 +116,7 @@ impl fmt::Display for Reply {
 fn printable(line: &[u8]) -> String {
     line.iter()
         .take(LINE_TEXT_MAX)
-        .map(|octet| {
-            if matches!(octet, b' '..=b'~') {
-                char::from(*octet)
-            } else {
-                '?'
-            }
-        })
+        .map(|octet| if matches!(octet, b' '..=b'~') { char::from(*octet) } else { '?' })
         .collect()
 }
 
@@ -146,11 +132,7 @@ fn split_enhanced(text: &str) -> (Option<Enhanced>, &str) {
     let code = match (number(1), number(3), number(3)) {
         (Some(class @ (2 | 4 | 5)), Some(subject), Some(detail)) => {
             // one digit: fits
-            Some(Enhanced {
-                class: class as u8,
-                subject,
-                detail,
-            })
+            Some(Enhanced { class: class as u8, subject, detail })
         }
         _ => None,
     };
@@ -285,10 +267,7 @@ impl ReplyTable {
     /// `hostname` is our name in greetings; `message_size_max` is what SIZE announces, in octets.
     #[must_use]
     pub fn new(hostname: impl Into<String>, message_size_max: u64) -> Self {
-        Self {
-            hostname: hostname.into(),
-            message_size_max,
-        }
+        Self { hostname: hostname.into(), message_size_max }
     }
 
     /// A reply that is about nothing in particular.
@@ -302,11 +281,7 @@ impl ReplyTable {
     pub fn say_about(&self, say: Say, subject: &str) -> Reply {
         let (code, enhanced, text) = say.row();
         let text = text.replace("{host}", &self.hostname).replace("{}", subject);
-        Reply {
-            code,
-            enhanced: split_enhanced(enhanced).0,
-            lines: vec![Cow::Owned(text)],
-        }
+        Reply { code, enhanced: split_enhanced(enhanced).0, lines: vec![Cow::Owned(text)] }
     }
 
     /// The reply to EHLO with the extensions of `offer`.
@@ -358,6 +333,7 @@ impl ReplyTable {
             ReplyId::TooLong => Say::TooLong,
             ReplyId::Unknown => Say::Unknown,
             ReplyId::TooManyCommands => Say::TooManyCommands,
+            ReplyId::BareLineEnd => Say::BareCommand,
         };
         self.say_about(say, subject)
     }
@@ -393,13 +369,7 @@ mod tests {
             if let Some(enhanced) = reply.enhanced() {
                 assert_eq!(u16::from(enhanced.class), reply.code() / 100, "{say:?}");
             } else {
-                let bare = [
-                    Say::Greeting,
-                    Say::GreetingRefused,
-                    Say::Helo,
-                    Say::NoName,
-                    Say::StartData,
-                ];
+                let bare = [Say::Greeting, Say::GreetingRefused, Say::Helo, Say::NoName, Say::StartData];
                 assert!(bare.contains(say), "{say:?} needs an enhanced code (RFC 2034 4)");
             }
         }
@@ -423,11 +393,7 @@ mod tests {
                 "2a01:111:f200:2004::240",
                 "450 4.7.26 Service unavailable, message sent over IPv6 [2a01:111:f200:2004::240] must pass either SPF or DKIM validation.\r\n",
             ),
-            (
-                Say::DnsFailure,
-                "",
-                "451 4.4.3 Temporary DNS failure, please try again later.\r\n",
-            ),
+            (Say::DnsFailure, "", "451 4.4.3 Temporary DNS failure, please try again later.\r\n"),
             (
                 Say::GreetingRefused,
                 "2001:db8::25",
@@ -450,50 +416,24 @@ mod tests {
     fn a_next_hop_reply_is_passed_on_bounded_and_clean() {
         let long = vec![b'x'; 2000];
         let long_wanted = format!("550 5.1.1 {}\r\n", "x".repeat(LINE_TEXT_MAX));
-        let rows: [(u16, &[&[u8]], Option<&str>); 10] = [
-            (
-                250,
-                &[b"2.0.0 Ok: queued as 1"],
-                Some("250 2.0.0 Ok: queued as 1\r\n"),
-            ),
+        type Row<'a> = (u16, &'a [&'a [u8]], Option<&'a str>);
+        let rows: [Row<'_>; 10] = [
+            (250, &[b"2.0.0 Ok: queued as 1"], Some("250 2.0.0 Ok: queued as 1\r\n")),
             (250, &[b"Ok"], Some("250 2.0.0 Ok\r\n")),
             (250, &[], Some("250 2.0.0 \r\n")),
-            (
-                550,
-                &[b"5.1.1 a", b"5.1.1 b"],
-                Some("550-5.1.1 a\r\n550 5.1.1 b\r\n"),
-            ),
-            (
-                550,
-                &[b"4.1.1 wrong class"],
-                Some("550 5.0.0 4.1.1 wrong class\r\n"),
-            ),
+            (550, &[b"5.1.1 a", b"5.1.1 b"], Some("550-5.1.1 a\r\n550 5.1.1 b\r\n")),
+            (550, &[b"4.1.1 wrong class"], Some("550 5.0.0 4.1.1 wrong class\r\n")),
             (421, &[b"4.3.2 going down"], Some("451 4.3.2 going down\r\n")),
-            (
-                450,
-                &[b"a\r\n250 b\x1b[2J\xff"],
-                Some("450 4.0.0 a??250 b?[2J?\r\n"),
-            ),
-            (
-                550,
-                &[b"5.1.1.1 not a code"],
-                Some("550 5.0.0 5.1.1.1 not a code\r\n"),
-            ),
+            (450, &[b"a\r\n250 b\x1b[2J\xff"], Some("450 4.0.0 a??250 b?[2J?\r\n")),
+            (550, &[b"5.1.1.1 not a code"], Some("550 5.0.0 5.1.1.1 not a code\r\n")),
             (354, &[b"go"], None),
             (999, &[b"what"], None),
         ];
         for (code, lines, wanted) in rows {
             let reply = Reply::from_next_hop(code, lines.iter().copied());
-            assert_eq!(
-                reply.map(|reply| reply.to_string()).as_deref(),
-                wanted,
-                "{code} {lines:?}"
-            );
+            assert_eq!(reply.map(|reply| reply.to_string()).as_deref(), wanted, "{code} {lines:?}");
         }
         let reply = Reply::from_next_hop(550, [[b"5.1.1 ".as_slice(), &long].concat().as_slice()]);
-        assert_eq!(
-            reply.map(|reply| reply.to_string().len()),
-            Some(long_wanted.len() - 6)
-        );
+        assert_eq!(reply.map(|reply| reply.to_string().len()), Some(long_wanted.len() - 6));
     }
 }

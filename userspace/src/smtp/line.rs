@@ -1,0 +1,146 @@
+//! Command lines cut from a stream of octets: CRLF ends a line and nothing else does (RFC 5321 2.3.8).
+//!
+//! It owns the unread input of a session, bounded; it knows no command.
+
+use sixgate_common::refuse::MAIL_LINE_MAX;
+
+/// What stands at the front of the input.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Line {
+    /// A line without its CRLF, at most [`MAIL_LINE_MAX`] octets long with it.
+    Complete(Vec<u8>),
+    /// A longer line, which was dropped up to its CRLF.
+    TooLong,
+    /// A bare CR, a bare LF or a NUL: where the line ends is a matter of opinion, so nothing after it is read.
+    BareLineEnd,
+}
+
+/// Unread input.
+#[derive(Debug, Default)]
+pub(crate) struct LineBuffer {
+    octets: Vec<u8>,
+    /// Octets at the front that are read already.
+    read: usize,
+    /// The rest of the present line is dropped.
+    skipping: bool,
+}
+
+impl LineBuffer {
+    pub(crate) fn push(&mut self, octets: &[u8]) {
+        if self.read > 0 {
+            self.octets.drain(..self.read);
+            self.read = 0;
+        }
+        self.octets.extend_from_slice(octets);
+    }
+
+    /// The unread input, for content that is no command line.
+    pub(crate) fn unread(&self) -> &[u8] {
+        self.octets.get(self.read..).unwrap_or_default()
+    }
+
+    /// Marks `count` octets of [`Self::unread`] as read.
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.read = self.octets.len().min(self.read + count);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.octets.clear();
+        self.read = 0;
+    }
+
+    /// The next line; none if more input is needed.
+    pub(crate) fn next_line(&mut self) -> Option<Line> {
+        let unread = self.unread();
+        let end = unread.iter().position(|octet| matches!(octet, b'\r' | b'\n' | 0));
+        let line = match end {
+            Some(end) => match (unread.get(end), unread.get(end + 1)) {
+                (Some(b'\r'), Some(b'\n')) => {
+                    let fits = !self.skipping && end + 2 <= MAIL_LINE_MAX;
+                    let line = if fits {
+                        Line::Complete(unread.iter().take(end).copied().collect())
+                    } else {
+                        Line::TooLong
+                    };
+                    self.skipping = false;
+                    self.consume(end + 2);
+                    line
+                }
+                (Some(b'\r'), None) => {
+                    self.drop_overlong(end);
+                    return None;
+                }
+                _ => Line::BareLineEnd,
+            },
+            None => {
+                self.drop_overlong(unread.len());
+                return None;
+            }
+        };
+        Some(line)
+    }
+
+    /// Drops the first `length` octets of a line that is too long already, so that memory stays bounded.
+    fn drop_overlong(&mut self, length: usize) {
+        if self.skipping || length > MAIL_LINE_MAX {
+            self.skipping = true;
+            self.consume(length);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(input: &[u8], chunk: usize) -> Vec<Line> {
+        let mut buffer = LineBuffer::default();
+        let mut lines = Vec::new();
+        for octets in input.chunks(chunk) {
+            buffer.push(octets);
+            while let Some(line) = buffer.next_line() {
+                let end = line == Line::BareLineEnd;
+                lines.push(line);
+                if end {
+                    return lines;
+                }
+            }
+        }
+        lines
+    }
+
+    #[test]
+    fn only_crlf_ends_a_line_however_the_input_is_cut() {
+        let complete = |text: &[u8]| Line::Complete(text.to_vec());
+        let longest = vec![b'x'; MAIL_LINE_MAX - 2];
+        let rows: Vec<(Vec<u8>, Vec<Line>)> = vec![
+            (b"EHLO a\r\nQUIT\r\n".to_vec(), vec![complete(b"EHLO a"), complete(b"QUIT")]),
+            (b"\r\n".to_vec(), vec![complete(b"")]),
+            (b"QUIT".to_vec(), vec![]),
+            (b"QUIT\r".to_vec(), vec![]),
+            (b"QUIT\n".to_vec(), vec![Line::BareLineEnd]),
+            (b"NOOP\r\nQU\rIT\r\n".to_vec(), vec![complete(b"NOOP"), Line::BareLineEnd]),
+            (b"NOOP\r\r\n".to_vec(), vec![Line::BareLineEnd]),
+            (b"NO\0OP\r\n".to_vec(), vec![Line::BareLineEnd]),
+            ([&longest[..], b"\r\nQUIT\r\n"].concat(), vec![complete(&longest), complete(b"QUIT")]),
+            ([&longest[..], b"x\r\nQUIT\r\n"].concat(), vec![Line::TooLong, complete(b"QUIT")]),
+            ([&[b'x'; 5000][..], b"\r\nQUIT\r\n"].concat(), vec![Line::TooLong, complete(b"QUIT")]),
+            ([&[b'x'; 5000][..], b"\nQUIT\r\n"].concat(), vec![Line::BareLineEnd]),
+        ];
+        for (input, wanted) in rows {
+            for chunk in [1, 2, 3, 7, 600, 10_000] {
+                assert_eq!(lines(&input, chunk), wanted, "{:?} by {chunk}", String::from_utf8_lossy(&input));
+            }
+        }
+    }
+
+    #[test]
+    fn an_endless_line_needs_no_memory() {
+        let mut buffer = LineBuffer::default();
+        for _ in 0..1000 {
+            buffer.push(&[b'x'; 1000]);
+            assert_eq!(buffer.next_line(), None);
+            assert!(buffer.unread().len() <= MAIL_LINE_MAX);
+        }
+    }
+}

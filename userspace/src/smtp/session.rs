@@ -1,0 +1,645 @@
+//! One SMTP session (RFC 5321) without IO: octets and answers in, replies and tasks out.
+//!
+//! It owns the order of commands and the limits of one session. It decides nothing about senders and
+//! recipients, opens nothing and reads no clock.
+
+use std::{
+    mem,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use sixgate_common::refuse::{self, Phase, Reason, Verb};
+
+use crate::{
+    policy::{Refusal, evidence::Endpoints},
+    smtp::{
+        command::{Body, Command, CommandError, HelloName, MailFrom, Mailbox, RcptTo},
+        data::{DataReceiver, Progress},
+        line::{Line, LineBuffer},
+        reply::{Extension, Reply, ReplyTable, Say},
+    },
+};
+
+/// Commands that carry no mail (NOOP, RSET, VRFY, HELP, EHLO, …) which a session may send between two
+/// accepted MAIL commands.
+const IDLE_COMMANDS_MAX: u32 = 100;
+/// Refused recipients that a session may name, for each one that a message may have.
+const REFUSED_RECIPIENTS_FACTOR: usize = 10;
+/// Input that is kept while the session waits for an answer, octets. A pipelined group of commands fits
+/// in many times over.
+const WAITING_INPUT_MAX: usize = 64 * 1024;
+
+/// An SMTP session, from the greeting to the last reply.
+///
+/// Its methods are of four kinds: getters; `handle_*` takes what happened; `answer_*` takes the answer to
+/// the task that the session waits for; `poll_*` gives what is to be done.
+///
+/// The caller repeats: perform [`Self::poll_task`] until it gives none; send [`Self::poll_output`]; if
+/// [`Self::is_closing`], end the connection; read if [`Self::wants_input`]; let
+/// [`Self::poll_timeout`] pass at the latest. Input that arrives while the session waits for an answer is
+/// kept and not interpreted, as long as it [`Self::has_room`]. `now` must never go back.
+#[derive(Debug)]
+pub struct Session {
+    parameters: SessionParameters,
+    state: State,
+    input: LineBuffer,
+    output: Vec<u8>,
+    task: Option<Task>,
+    hello: Option<Hello>,
+    transaction: Option<Transaction>,
+    counts: Counts,
+    times: Times,
+    /// The domain of the last recipient that the refusing dialogue refused.
+    refused_domain: Option<String>,
+    /// Say 421 as soon as no transaction is in the way.
+    stopping: bool,
+}
+
+/// What a session needs to know from the start.
+#[derive(Clone, Debug)]
+pub struct SessionParameters {
+    /// The reply texts.
+    pub table: Arc<ReplyTable>,
+    /// Both ends of the connection.
+    pub endpoints: Endpoints,
+    /// Whether the session is served at all.
+    pub admission: Admission,
+    /// What the next hop takes.
+    pub offer: Offer,
+    /// The bounds.
+    pub limits: SessionLimits,
+}
+
+/// Whether a session is served.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Admission {
+    /// Recipients are judged one by one.
+    Serve,
+    /// Every recipient is refused: the dialogue of [`sixgate_common::refuse`].
+    Refuse {
+        /// Why.
+        reason: Reason,
+        /// Where, a number of [`sixgate_common::settings`].
+        refuse_at: u32,
+    },
+}
+
+/// The extensions that depend on the next hop.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Offer {
+    /// 8BITMIME (RFC 6152).
+    pub eight_bit_mime: bool,
+    /// Largest message, octets (SIZE, RFC 1870).
+    pub message_size: u64,
+}
+
+/// Bounds of one session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SessionLimits {
+    /// Recipients of one message (RFC 5321 4.5.3.1.8: at least 100).
+    pub recipients: usize,
+    /// Messages of one session.
+    pub messages: u32,
+    /// Commands that were not understood or not allowed.
+    pub errors: u32,
+    /// Wait for a command (RFC 5321 4.5.3.2.7: at least 5 minutes).
+    pub command_timeout: Duration,
+    /// Wait for a piece of a message (RFC 5321 4.5.3.2.5).
+    pub data_timeout: Duration,
+    /// Length of the session.
+    pub session_timeout: Duration,
+}
+
+/// What the caller is to do.
+#[derive(Debug)]
+pub enum Task {
+    /// A transaction began. Needs no answer.
+    Begin,
+    /// Judge this recipient, then [`Session::answer_recipient`].
+    Recipient(RcptTo),
+    /// Judge and hand on this message, then [`Session::answer_message`]. The octets are the message as
+    /// received, dot-stuffing removed, each line ended by CRLF.
+    Message(Vec<u8>),
+    /// The transaction was dropped. Needs no answer.
+    Abandon,
+}
+
+/// The answer to a [`Task::Recipient`] or [`Task::Message`].
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// The policy refuses.
+    Refused(Refusal),
+    /// The next hop's words, or ours about it.
+    Reply(Reply),
+}
+
+/// EHLO or HELO, as last given.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Hello {
+    /// The client's name for itself.
+    pub name: HelloName,
+    /// EHLO.
+    pub extended: bool,
+}
+
+/// A mail transaction (RFC 5321 3.3).
+#[derive(Clone, Debug)]
+pub struct Transaction {
+    /// MAIL.
+    pub mail: MailFrom,
+    /// Accepted recipients.
+    pub recipients: Vec<RcptTo>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Waiting for a command.
+    Command,
+    /// Within the dialogue that refuses everything.
+    Refusing { reason: Reason, phase: Phase, commands: u16 },
+    /// Reading a message.
+    Data(Content),
+    /// Waiting for an answer about a recipient.
+    Recipient(RcptTo),
+    /// Waiting for an answer about a message.
+    Message,
+    /// The last reply is said; input is dropped.
+    Closing,
+}
+
+/// A message while it arrives.
+#[derive(Debug, Default)]
+struct Content {
+    receiver: DataReceiver,
+    octets: Vec<u8>,
+    /// Set once the message is lost; the rest is read and dropped.
+    lost: Option<Say>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    errors: u32,
+    idle_commands: u32,
+    messages: u32,
+    refused_recipients: usize,
+}
+
+#[derive(Debug)]
+struct Times {
+    /// The last sign of life, or the last answer of ours.
+    active: Instant,
+    /// When the session is over in any case.
+    end: Instant,
+}
+
+impl Session {
+    /// A session whose client has just connected; the greeting is the first output.
+    #[must_use]
+    pub fn new(parameters: SessionParameters, now: Instant) -> Self {
+        let times = Times { active: now, end: now + parameters.limits.session_timeout };
+        let mut session = Self {
+            parameters,
+            state: State::Command,
+            input: LineBuffer::default(),
+            output: Vec::new(),
+            task: None,
+            hello: None,
+            transaction: None,
+            counts: Counts::default(),
+            times,
+            refused_domain: None,
+            stopping: false,
+        };
+        match session.parameters.admission {
+            Admission::Serve => session.say(Say::Greeting),
+            Admission::Refuse { reason, refuse_at } => {
+                let step = refuse::open(reason, refuse_at);
+                session.refuse(reason, step, 0, b"");
+            }
+        }
+        session
+    }
+
+    /// The octets of a session that is turned away before it begins.
+    #[must_use]
+    pub fn turned_away(table: &ReplyTable) -> Vec<u8> {
+        let mut output = Vec::new();
+        table.say(Say::TooManyConnections).write_to(&mut output);
+        output
+    }
+
+    /// Takes input.
+    pub fn handle_input(&mut self, now: Instant, octets: &[u8]) {
+        if matches!(self.state, State::Closing) {
+            return;
+        }
+        self.times.active = now;
+        self.input.push(octets);
+        self.advance();
+    }
+
+    /// The client closed its side: nothing more will come, and an unfinished transaction is void.
+    pub fn handle_end_of_input(&mut self) {
+        self.abandon();
+        self.state = State::Closing;
+    }
+
+    /// The message that is arriving finds no memory: the rest of it is read and dropped.
+    pub fn handle_memory_exhausted(&mut self) {
+        if let State::Data(content) = &mut self.state {
+            content.lose(Say::NoMemory);
+        }
+    }
+
+    /// The daemon stops: ends the session as soon as no message is under way.
+    pub fn handle_shutdown(&mut self) {
+        self.stopping = true;
+        if matches!(self.state, State::Command | State::Refusing { .. }) {
+            self.hang_up(Say::ShuttingDown);
+        }
+    }
+
+    /// The instant of [`Self::poll_timeout`] passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_some_and(|timeout| timeout <= now) {
+            self.hang_up(Say::IdleTimeout);
+        }
+    }
+
+    /// Answers a [`Task::Recipient`]; without effect if the session has ended meanwhile.
+    pub fn answer_recipient(&mut self, now: Instant, answer: Answer) {
+        let State::Recipient(recipient) = &self.state else {
+            return;
+        };
+        let recipient = recipient.clone();
+        let domain = recipient.mailbox().and_then(Mailbox::domain_name);
+        let reply = self.reply_to(answer, domain);
+        reply.write_to(&mut self.output);
+        match &mut self.transaction {
+            Some(transaction) if reply.is_positive() => transaction.recipients.push(recipient),
+            _ => self.counts.refused_recipients += 1,
+        }
+        self.resume(now);
+    }
+
+    /// Answers a [`Task::Message`], and so ends the transaction; without effect if the session has ended
+    /// meanwhile.
+    pub fn answer_message(&mut self, now: Instant, answer: Answer) {
+        if !matches!(self.state, State::Message) {
+            return;
+        }
+        self.reply_to(answer, None).write_to(&mut self.output);
+        self.transaction = None;
+        self.counts.messages += 1;
+        self.resume(now);
+    }
+
+    /// What is to be done next, once.
+    pub fn poll_task(&mut self) -> Option<Task> {
+        let task = self.task.take();
+        if task.is_some() {
+            self.advance();
+        }
+        task
+    }
+
+    /// What is to be sent; empty if nothing.
+    pub fn poll_output(&mut self) -> Vec<u8> {
+        mem::take(&mut self.output)
+    }
+
+    /// When [`Self::handle_timeout`] is due; none while the client waits for us.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let limits = &self.parameters.limits;
+        let wait = match self.state {
+            State::Command | State::Refusing { .. } => limits.command_timeout,
+            State::Data(_) => limits.data_timeout,
+            State::Recipient(_) | State::Message | State::Closing => return None,
+        };
+        Some(self.times.end.min(self.times.active + wait))
+    }
+
+    /// Whether input is read now, and not only kept.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        matches!(self.state, State::Command | State::Refusing { .. } | State::Data(_)) && self.task.is_none()
+    }
+
+    /// Whether there is room for input, now or for later.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.input.unread().len() < WAITING_INPUT_MAX
+    }
+
+    /// Whether the last reply has been said.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        matches!(self.state, State::Closing)
+    }
+
+    /// EHLO or HELO, as last given.
+    #[must_use]
+    pub fn hello(&self) -> Option<&Hello> {
+        self.hello.as_ref()
+    }
+
+    /// The open transaction.
+    #[must_use]
+    pub fn transaction(&self) -> Option<&Transaction> {
+        self.transaction.as_ref()
+    }
+
+    /// The domain of the last recipient of a refused session, if it named one.
+    #[must_use]
+    pub fn refused_domain(&self) -> Option<&str> {
+        self.refused_domain.as_deref()
+    }
+
+    /// Memory of the message that is arriving, octets.
+    #[must_use]
+    pub fn message_memory(&self) -> usize {
+        match &self.state {
+            State::Data(content) => content.octets.capacity(),
+            _ => 0,
+        }
+    }
+
+    /// Reads input for as long as nobody has to be asked.
+    fn advance(&mut self) {
+        while self.wants_input() {
+            match &mut self.state {
+                State::Data(_) => {
+                    if !self.read_content() {
+                        return;
+                    }
+                }
+                _ => match self.input.next_line() {
+                    None => return,
+                    Some(line) => self.read_line(line),
+                },
+            }
+        }
+    }
+
+    fn read_line(&mut self, line: Line) {
+        if let State::Refusing { reason, phase, commands } = self.state {
+            return self.read_refused(reason, phase, commands, line);
+        }
+        let line = match line {
+            Line::Complete(line) => line,
+            Line::TooLong => return self.object(Say::TooLong),
+            Line::BareLineEnd => return self.hang_up(Say::BareCommand),
+        };
+        match Command::parse(&line) {
+            Ok(command) => self.obey(command),
+            Err(error) => self.object(match error {
+                CommandError::BadRecipient => Say::BadAddress,
+                CommandError::BadSender => Say::BadSender,
+                CommandError::NoName => Say::NoName,
+                CommandError::NotAscii => Say::NotAscii,
+                CommandError::Syntax => Say::Syntax,
+                CommandError::TooLong => Say::TooLong,
+                CommandError::Unknown => Say::Unknown,
+                CommandError::UnknownParameter => Say::UnknownParameter,
+            }),
+        }
+    }
+
+    fn read_refused(&mut self, reason: Reason, phase: Phase, commands: u16, line: Line) {
+        let (verb, line) = match line {
+            Line::Complete(line) => (refuse::verb(&line), line),
+            Line::TooLong => (Verb::TooLong, Vec::new()),
+            Line::BareLineEnd => (Verb::BareLineEnd, Vec::new()),
+        };
+        let step = refuse::step(reason, phase, verb, commands);
+        self.refuse(reason, step, commands.saturating_add(1), &line);
+    }
+
+    fn refuse(&mut self, reason: Reason, step: refuse::Step, commands: u16, line: &[u8]) {
+        use refuse::ReplyId;
+
+        let Endpoints { source, destination, .. } = self.parameters.endpoints;
+        if matches!(step.reply, ReplyId::NotOptedIn | ReplyId::NoPtr) {
+            let domain = refuse::recipient_domain(line);
+            self.refused_domain = domain.map(|domain| String::from_utf8_lossy(domain).into_owned());
+        }
+        let subject = match step.reply {
+            ReplyId::NotOptedIn => self.refused_domain.clone().unwrap_or_else(|| destination.to_string()),
+            ReplyId::GreetingRefused => destination.to_string(),
+            ReplyId::NoPtr => source.to_string(),
+            _ => String::new(),
+        };
+        self.parameters.table.refusing(step.reply, &subject).write_to(&mut self.output);
+        self.state = match step.next {
+            Phase::Closing => State::Closing,
+            phase => State::Refusing { reason, phase, commands },
+        };
+    }
+
+    fn obey(&mut self, command: Command) {
+        if !matches!(command, Command::Mail(_) | Command::Rcpt(_) | Command::Data | Command::Quit) {
+            self.counts.idle_commands += 1;
+            if self.counts.idle_commands > IDLE_COMMANDS_MAX {
+                return self.hang_up(Say::TooManyCommands);
+            }
+        }
+        match command {
+            Command::Data => self.data(),
+            Command::Ehlo(name) => self.hello_as(Hello { name, extended: true }),
+            Command::Helo(name) => self.hello_as(Hello { name, extended: false }),
+            Command::Help => self.say(Say::Help),
+            Command::Mail(mail) => self.mail(mail),
+            Command::Noop => self.say(Say::Noop),
+            Command::NotOffered => self.object(Say::NotOffered),
+            Command::Quit => {
+                self.abandon();
+                self.hang_up(Say::Quit);
+            }
+            Command::Rcpt(recipient) => self.rcpt(recipient),
+            Command::Rset => {
+                self.abandon();
+                self.say(Say::Rset);
+            }
+            Command::Vrfy => self.say(Say::Vrfy),
+        }
+    }
+
+    fn hello_as(&mut self, hello: Hello) {
+        self.abandon();
+        let reply = if hello.extended {
+            let Offer { eight_bit_mime, message_size } = self.parameters.offer;
+            let mut offer = vec![Extension::Pipelining, Extension::Size(message_size)];
+            offer.extend(eight_bit_mime.then_some(Extension::EightBitMime));
+            offer.push(Extension::EnhancedStatusCodes);
+            self.parameters.table.ehlo(&offer)
+        } else {
+            self.parameters.table.say(Say::Helo)
+        };
+        reply.write_to(&mut self.output);
+        self.hello = Some(hello);
+    }
+
+    fn mail(&mut self, mail: MailFrom) {
+        let offer = self.parameters.offer;
+        if self.hello.is_none() || self.transaction.is_some() {
+            self.object(Say::BadSequence);
+        } else if self.counts.messages >= self.parameters.limits.messages {
+            self.hang_up(Say::TooManyMessages);
+        } else if mail.body == Some(Body::EightBitMime) && !offer.eight_bit_mime {
+            self.object(Say::UnknownParameter);
+        } else if mail.size.is_some_and(|size| size > offer.message_size) {
+            self.say(Say::TooBig);
+        } else {
+            self.counts.idle_commands = 0;
+            self.transaction = Some(Transaction { mail, recipients: Vec::new() });
+            self.task = Some(Task::Begin);
+            self.say(Say::Mail);
+        }
+    }
+
+    fn rcpt(&mut self, recipient: RcptTo) {
+        let Some(transaction) = &self.transaction else {
+            return self.object(Say::BadSequence);
+        };
+        if transaction.recipients.len() >= self.parameters.limits.recipients {
+            self.say(Say::TooManyRecipients);
+        } else {
+            self.task = Some(Task::Recipient(recipient.clone()));
+            self.state = State::Recipient(recipient);
+        }
+    }
+
+    fn data(&mut self) {
+        match &self.transaction {
+            None => self.object(Say::BadSequence),
+            Some(transaction) if transaction.recipients.is_empty() => self.object(Say::NoRecipients),
+            Some(_) => {
+                self.say(Say::StartData);
+                self.state = State::Data(Content::default());
+            }
+        }
+    }
+
+    /// Reads a piece of a message; whether there may be more to read at once.
+    fn read_content(&mut self) -> bool {
+        let State::Data(content) = &mut self.state else {
+            return false;
+        };
+        let limit = self.parameters.offer.message_size;
+        let unread = self.input.unread();
+        let length = unread.len();
+        let mut receiver = content.receiver;
+        let progress = receiver.receive(unread, |piece| content.push(piece, limit));
+        content.receiver = receiver;
+        match progress {
+            Progress::More => {
+                self.input.consume(length);
+                return false;
+            }
+            Progress::End(count) => {
+                self.input.consume(count);
+                self.end_of_data();
+            }
+            Progress::BareLineEnd => {
+                self.abandon();
+                self.hang_up(Say::BareData);
+            }
+        }
+        true
+    }
+
+    fn end_of_data(&mut self) {
+        let State::Data(content) = mem::replace(&mut self.state, State::Command) else {
+            return;
+        };
+        match content.lost {
+            Some(why) => {
+                self.abandon();
+                self.say(why);
+            }
+            None => {
+                self.task = Some(Task::Message(content.octets));
+                self.state = State::Message;
+            }
+        }
+    }
+
+    /// Waits for the next command, after an answer.
+    fn resume(&mut self, now: Instant) {
+        self.state = State::Command;
+        self.times.active = now;
+        let refused_max = self.parameters.limits.recipients.saturating_mul(REFUSED_RECIPIENTS_FACTOR);
+        if self.stopping {
+            self.hang_up(Say::ShuttingDown);
+        } else if self.counts.refused_recipients > refused_max {
+            self.hang_up(Say::TooManyErrors);
+        }
+        self.advance();
+    }
+
+    fn reply_to(&self, answer: Answer, domain: Option<&str>) -> Reply {
+        let Endpoints { source, destination, .. } = self.parameters.endpoints;
+        let (say, subject) = match answer {
+            Answer::Reply(reply) => return reply,
+            Answer::Refused(Refusal::AddressNotOptedIn | Refusal::DomainNotOptedIn) => {
+                (Say::NotOptedIn, domain.map_or_else(|| destination.to_string(), str::to_owned))
+            }
+            Answer::Refused(Refusal::DnsFailure) => (Say::DnsFailure, String::new()),
+            Answer::Refused(Refusal::NoPtr) => (Say::NoPtr, source.to_string()),
+            Answer::Refused(Refusal::Routed) => (Say::Routed, String::new()),
+            Answer::Refused(Refusal::NotAuthenticated) => (Say::NotAuthenticated, source.to_string()),
+        };
+        self.parameters.table.say_about(say, &subject)
+    }
+
+    /// Drops the transaction, if there is one.
+    fn abandon(&mut self) {
+        if self.transaction.take().is_some() {
+            self.task = Some(Task::Abandon);
+        }
+    }
+
+    fn say(&mut self, say: Say) {
+        self.parameters.table.say(say).write_to(&mut self.output);
+    }
+
+    /// Says what the client did wrong, and hangs up if that was too often.
+    fn object(&mut self, say: Say) {
+        self.counts.errors += 1;
+        if self.counts.errors > self.parameters.limits.errors {
+            self.abandon();
+            self.hang_up(Say::TooManyErrors);
+        } else {
+            self.say(say);
+        }
+    }
+
+    /// Says the last reply.
+    fn hang_up(&mut self, say: Say) {
+        self.say(say);
+        self.abandon();
+        self.input.clear();
+        self.state = State::Closing;
+    }
+}
+
+impl Content {
+    fn push(&mut self, piece: &[u8], limit: u64) {
+        let fits = (self.octets.len() as u64).saturating_add(piece.len() as u64) <= limit;
+        if self.lost.is_none() && fits {
+            self.octets.extend_from_slice(piece);
+        } else if !fits {
+            self.lose(Say::TooBig);
+        }
+    }
+
+    fn lose(&mut self, why: Say) {
+        self.lost.get_or_insert(why);
+        self.octets = Vec::new();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,414 @@
+//! Dialogues in memory: what a client says in, what it hears out. Recipients and messages are answered by
+//! a fixed rule; nothing here judges them.
+
+use proptest::prelude::*;
+use sixgate_common::settings::{REFUSE_AT_GREETING, REFUSE_AT_RCPT};
+
+use super::*;
+
+const NOT_OPTED_IN: Admission = Admission::Refuse { reason: Reason::NotOptedIn, refuse_at: REFUSE_AT_RCPT };
+
+/// What the random clients are made of.
+const PIECES: [&[u8]; 14] = [
+    b"EHLO a\r\n",
+    b"MAIL FROM:<a@b.example>\r\n",
+    b"RCPT TO:<u@c.example>\r\n",
+    b"RCPT TO:<bad@c.example>\r\n",
+    b"DATA\r\n",
+    b".\r\n",
+    b"x\r\n",
+    b"..y\r\n",
+    b"RSET\r\n",
+    b"QUIT\r\n",
+    b"\r",
+    b"\n",
+    b"\0",
+    b"junk",
+];
+
+fn parameters(admission: Admission) -> SessionParameters {
+    SessionParameters {
+        table: Arc::new(ReplyTable::new("gate.example", 1000)),
+        endpoints: Endpoints {
+            source: "2001:db8:1::1".parse().unwrap(),
+            source_port: 1024,
+            destination: "2001:db8::25".parse().unwrap(),
+            destination_port: 25,
+        },
+        admission,
+        offer: Offer { eight_bit_mime: true, message_size: 1000 },
+        limits: SessionLimits {
+            recipients: 3,
+            messages: 2,
+            errors: 3,
+            command_timeout: Duration::from_secs(300),
+            data_timeout: Duration::from_secs(180),
+            session_timeout: Duration::from_secs(3600),
+        },
+    }
+}
+
+/// A session with somebody who answers its tasks: `bad…` recipients are refused by the next hop, `policy…`
+/// ones by the policy; messages are delivered unless they say `spam`.
+struct Pair {
+    session: Session,
+    now: Instant,
+    messages: Vec<Vec<u8>>,
+    abandoned: usize,
+}
+
+impl Pair {
+    fn new(admission: Admission) -> Self {
+        let now = Instant::now();
+        Self { session: Session::new(parameters(admission), now), now, messages: Vec::new(), abandoned: 0 }
+    }
+
+    fn hear(&mut self) -> String {
+        String::from_utf8(self.session.poll_output()).unwrap()
+    }
+
+    fn say(&mut self, input: &[u8]) -> String {
+        self.session.handle_input(self.now, input);
+        while let Some(task) = self.session.poll_task() {
+            self.perform(task);
+        }
+        self.hear()
+    }
+
+    fn perform(&mut self, task: Task) {
+        match task {
+            Task::Begin => {}
+            Task::Abandon => self.abandoned += 1,
+            Task::Recipient(recipient) => {
+                let answer = match recipient.to_string() {
+                    name if name.starts_with("bad") => next_hop(550, "5.1.1 unknown"),
+                    name if name.starts_with("policy") => Answer::Refused(Refusal::DomainNotOptedIn),
+                    _ => next_hop(250, "2.1.5 ok"),
+                };
+                self.session.answer_recipient(self.now, answer);
+            }
+            Task::Message(octets) => {
+                let spam = octets.windows(4).any(|window| window == b"spam");
+                self.messages.push(octets);
+                let refused = Answer::Refused(Refusal::NotAuthenticated);
+                self.session
+                    .answer_message(self.now, if spam { refused } else { next_hop(250, "2.0.0 queued") });
+            }
+        }
+    }
+}
+
+fn next_hop(code: u16, text: &str) -> Answer {
+    Answer::Reply(Reply::from_next_hop(code, [text.as_bytes()]).unwrap())
+}
+
+/// Runs lines of `C: ` (sent with CRLF) and `S: ` (expected).
+fn check(admission: Admission, script: &str) -> Pair {
+    let mut pair = Pair::new(admission);
+    let mut heard = pair.hear();
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if let Some(said) = line.strip_prefix("C:") {
+            let said = said.trim_start();
+            assert_eq!(heard, "", "unexpected before {line}");
+            heard = pair.say(format!("{said}\r\n").as_bytes());
+        } else {
+            let wanted = line.strip_prefix("S: ").expect(line);
+            let (first, rest) =
+                heard.split_once("\r\n").unwrap_or_else(|| panic!("nothing heard for {line}"));
+            assert_eq!(first, wanted);
+            heard = rest.to_owned();
+        }
+    }
+    assert_eq!(heard, "");
+    pair
+}
+
+#[test]
+fn a_message_is_handed_on_as_it_came() {
+    let pair = check(
+        Admission::Serve,
+        "S: 220 gate.example ESMTP sixgate
+         C: EHLO mail.example
+         S: 250-gate.example
+         S: 250-PIPELINING
+         S: 250-SIZE 1000
+         S: 250-8BITMIME
+         S: 250 ENHANCEDSTATUSCODES
+         C: MAIL FROM:<a@b.example> SIZE=100 BODY=8BITMIME
+         S: 250 2.1.0 Sender ok
+         C: RCPT TO:<u@contoso.com>
+         S: 250 2.1.5 ok
+         C: DATA
+         S: 354 End data with <CRLF>.<CRLF>
+         C: Subject: x
+         C: 
+         C: ..dot
+         C: .
+         S: 250 2.0.0 queued
+         C: QUIT
+         S: 221 2.0.0 gate.example closing connection",
+    );
+    assert_eq!(pair.messages, [b"Subject: x\r\n\r\n.dot\r\n".to_vec()]);
+    assert!(pair.session.is_closing());
+}
+
+#[test]
+fn commands_out_of_order_are_refused_and_change_nothing() {
+    check(
+        Admission::Serve,
+        "S: 220 gate.example ESMTP sixgate
+         C: MAIL FROM:<a@b.example>
+         S: 503 5.5.1 Bad sequence of commands
+         C: HELO mail.example
+         S: 250 gate.example
+         C: RCPT TO:<u@contoso.com>
+         S: 503 5.5.1 Bad sequence of commands
+         C: DATA
+         S: 503 5.5.1 Bad sequence of commands
+         C: NOOP
+         S: 250 2.0.0 Ok
+         C: VRFY u
+         S: 252 2.5.0 Cannot verify; send mail and see
+         C: HELP
+         S: 214 2.0.0 See RFC 5321
+         C: MAIL FROM:<>
+         S: 250 2.1.0 Sender ok
+         C: RSET
+         S: 250 2.0.0 Reset",
+    );
+}
+
+#[test]
+fn data_needs_an_accepted_recipient() {
+    check(
+        Admission::Serve,
+        "S: 220 gate.example ESMTP sixgate
+         C: HELO mail.example
+         S: 250 gate.example
+         C: MAIL FROM:<a@b.example>
+         S: 250 2.1.0 Sender ok
+         C: MAIL FROM:<a@b.example>
+         S: 503 5.5.1 Bad sequence of commands
+         C: RCPT TO:<policy@contoso.com>
+         S: 550 5.2.1 Service unavailable, [contoso.com] does not accept email over IPv6.
+         C: RCPT TO:<bad@contoso.com>
+         S: 550 5.1.1 unknown
+         C: DATA
+         S: 554 5.5.1 No valid recipients
+         C: RCPT TO:<u@contoso.com>
+         S: 250 2.1.5 ok
+         C: DATA
+         S: 354 End data with <CRLF>.<CRLF>
+         C: spam
+         C: .
+         S: 450 4.7.26 Service unavailable, message sent over IPv6 [2001:db8:1::1] must pass either SPF or DKIM validation.
+         C: DATA
+         S: 503 5.5.1 Bad sequence of commands",
+    );
+}
+
+#[test]
+fn the_bounds_of_a_session_have_replies() {
+    check(
+        Admission::Serve,
+        "S: 220 gate.example ESMTP sixgate
+         C: HELO mail.example
+         S: 250 gate.example
+         C: MAIL FROM:<a@b.example> SIZE=1001
+         S: 552 5.3.4 Message size exceeds fixed limit
+         C: MAIL FROM:<a@b.example>
+         S: 250 2.1.0 Sender ok
+         C: RCPT TO:<u1@contoso.com>
+         S: 250 2.1.5 ok
+         C: RCPT TO:<u2@contoso.com>
+         S: 250 2.1.5 ok
+         C: RCPT TO:<u3@contoso.com>
+         S: 250 2.1.5 ok
+         C: RCPT TO:<u4@contoso.com>
+         S: 452 4.5.3 Too many recipients
+         C: what
+         S: 500 5.5.2 Command not recognized
+         C: what
+         S: 500 5.5.2 Command not recognized
+         C: STARTTLS
+         S: 502 5.5.1 Command not implemented
+         C: what
+         S: 421 4.7.0 gate.example Too many errors",
+    );
+}
+
+#[test]
+fn messages_of_one_session_are_bounded() {
+    let mut pair = Pair::new(Admission::Serve);
+    let message = b"MAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\nDATA\r\n\r\n.\r\n";
+    pair.say(b"HELO a\r\n");
+    assert!(pair.say(message).ends_with("250 2.0.0 queued\r\n"));
+    assert!(pair.say(message).ends_with("250 2.0.0 queued\r\n"));
+    assert_eq!(pair.say(message), "421 4.7.0 gate.example Too many messages in this connection\r\n");
+    assert!(pair.session.is_closing());
+}
+
+#[test]
+fn a_message_over_the_limit_is_read_to_its_end() {
+    let mut pair = Pair::new(Admission::Serve);
+    pair.say(b"HELO a\r\nMAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\nDATA\r\n");
+    assert_eq!(pair.say(&[b'x'; 5000]), "");
+    assert_eq!(pair.session.message_memory(), 0);
+    let heard = pair.say(b"\r\nQUIT\r\n.\r\nNOOP\r\n");
+    assert_eq!(heard, "552 5.3.4 Message size exceeds fixed limit\r\n250 2.0.0 Ok\r\n");
+    assert_eq!((pair.messages.len(), pair.abandoned), (0, 1));
+}
+
+#[test]
+fn a_message_without_memory_is_refused_for_now() {
+    let mut pair = Pair::new(Admission::Serve);
+    pair.say(b"HELO a\r\nMAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\nDATA\r\n");
+    pair.say(b"Subject: x\r\n");
+    pair.session.handle_memory_exhausted();
+    assert_eq!(
+        pair.say(b"more\r\n.\r\n"),
+        "452 4.3.1 Insufficient system storage, please try again later.\r\n"
+    );
+}
+
+#[test]
+fn line_ends_other_than_crlf_end_the_session() {
+    for (said, wanted) in [
+        (&b"HELO a\n"[..], "500 5.5.2 "),
+        (b"HELO a\r\nNO\rOP\r\n", "500 5.5.2 "),
+        (b"HELO a\r\nMAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\nDATA\r\nx\n.\r\nQUIT\r\n", "550 5.6.0 "),
+    ] {
+        let mut pair = Pair::new(Admission::Serve);
+        let heard = pair.say(said);
+        assert!(heard.lines().last().unwrap().starts_with(wanted), "{heard}");
+        assert!(pair.session.is_closing());
+        assert!(pair.messages.is_empty());
+    }
+}
+
+#[test]
+fn a_silent_client_hears_why_it_is_dropped() {
+    let mut pair = Pair::new(Admission::Serve);
+    pair.hear();
+    let timeout = pair.session.poll_timeout().unwrap();
+    assert_eq!(timeout, pair.now + Duration::from_secs(300));
+    pair.session.handle_timeout(timeout - Duration::from_millis(1));
+    assert_eq!(pair.hear(), "");
+    pair.session.handle_timeout(timeout);
+    assert_eq!(pair.hear(), "421 4.4.2 gate.example Time-out waiting for input\r\n");
+    assert!(pair.session.is_closing());
+}
+
+#[test]
+fn a_chatty_client_cannot_stay_for_ever() {
+    let mut pair = Pair::new(Admission::Serve);
+    pair.now += Duration::from_secs(3599);
+    pair.say(b"NOOP\r\n");
+    assert_eq!(pair.session.poll_timeout(), Some(pair.now + Duration::from_secs(1)));
+    let heard = pair.say(&b"NOOP\r\n".repeat(IDLE_COMMANDS_MAX as usize));
+    assert!(heard.ends_with("421 4.7.0 gate.example Too many commands\r\n"), "{heard}");
+}
+
+#[test]
+fn a_stopping_daemon_lets_the_message_under_way_finish() {
+    let mut pair = Pair::new(Admission::Serve);
+    pair.say(b"HELO a\r\nMAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\nDATA\r\n");
+    pair.session.handle_shutdown();
+    assert!(!pair.session.is_closing());
+    let heard = pair.say(b"x\r\n.\r\n");
+    assert_eq!(heard, "250 2.0.0 queued\r\n421 4.3.2 gate.example Service is shutting down\r\n");
+    let mut idle = Pair::new(Admission::Serve);
+    idle.hear();
+    idle.session.handle_shutdown();
+    assert_eq!(idle.hear(), "421 4.3.2 gate.example Service is shutting down\r\n");
+}
+
+#[test]
+fn a_refused_session_hears_the_promised_text_at_rcpt() {
+    check(
+        NOT_OPTED_IN,
+        "S: 220 gate.example ESMTP sixgate
+         C: EHLO mail.example
+         S: 250-gate.example
+         S: 250-SIZE 1000
+         S: 250-8BITMIME
+         S: 250-SMTPUTF8
+         S: 250 ENHANCEDSTATUSCODES
+         C: RCPT TO:<u@contoso.com>
+         S: 503 5.5.1 Bad sequence of commands
+         C: MAIL FROM:<a@b.example>
+         S: 250 2.1.0 Sender ok
+         C: RCPT TO:<u@Contoso.com>
+         S: 550 5.2.1 Service unavailable, [Contoso.com] does not accept email over IPv6.
+         C: RCPT TO:<postmaster>
+         S: 550 5.2.1 Service unavailable, [2001:db8::25] does not accept email over IPv6.
+         C: DATA
+         S: 554 5.5.1 No valid recipients
+         C: STARTTLS
+         S: 502 5.5.1 Command not implemented
+         C: QUIT
+         S: 221 2.0.0 gate.example closing connection",
+    );
+    check(
+        Admission::Refuse { reason: Reason::NoPtr, refuse_at: REFUSE_AT_GREETING },
+        "S: 220 gate.example ESMTP sixgate
+         C: HELO mail.example
+         S: 250 gate.example
+         C: MAIL FROM:<a@b.example>
+         S: 250 2.1.0 Sender ok
+         C: RCPT TO:<u@contoso.com>
+         S: 450 4.7.25 Service unavailable, sending IPv6 address [2001:db8:1::1] must have reverse DNS record.",
+    );
+    check(
+        Admission::Refuse { reason: Reason::NotOptedIn, refuse_at: REFUSE_AT_GREETING },
+        "S: 554 gate.example Service unavailable, [2001:db8::25] does not accept email over IPv6.
+         C: EHLO mail.example
+         S: 503 5.5.1 Bad sequence of commands
+         C: QUIT
+         S: 221 2.0.0 gate.example closing connection",
+    );
+}
+
+#[test]
+fn a_pipelined_group_is_answered_in_order_whatever_has_to_be_asked() {
+    let mut pair = Pair::new(Admission::Serve);
+    pair.hear();
+    let heard = pair.say(
+        b"HELO a\r\nMAIL FROM:<>\r\nRCPT TO:<bad@contoso.com>\r\nRCPT TO:<u@contoso.com>\r\nDATA\r\nx\r\n.\r\nQUIT\r\n",
+    );
+    let codes: Vec<&str> = heard.lines().map(|line| &line[..3]).collect();
+    assert_eq!(codes, ["250", "250", "550", "250", "354", "250", "221"]);
+}
+
+proptest! {
+    #[test]
+    fn however_input_is_cut_the_replies_are_the_same(
+        input in proptest::collection::vec(proptest::sample::select(PIECES.to_vec()), 0..40),
+        cuts in proptest::collection::vec(1usize..20, 1..200),
+        refused in any::<bool>(),
+    ) {
+        let admission = if refused { NOT_OPTED_IN } else { Admission::Serve };
+        let input = input.concat();
+        let mut whole = Pair::new(admission);
+        let at_once = whole.hear() + &whole.say(&input);
+        let mut pieces = Pair::new(admission);
+        let mut heard = pieces.hear();
+        let mut rest = input.as_slice();
+        for cut in cuts.into_iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (piece, remaining) = rest.split_at(cut.min(rest.len()));
+            heard += &pieces.say(piece);
+            rest = remaining;
+        }
+        prop_assert_eq!(heard, at_once);
+        prop_assert_eq!(pieces.messages, whole.messages);
+    }
+
+    #[test]
+    fn no_input_panics(input in proptest::collection::vec(any::<u8>(), 0..3000), refused in any::<bool>()) {
+        let mut pair = Pair::new(if refused { NOT_OPTED_IN } else { Admission::Serve });
+        pair.say(&input);
+    }
+}
