@@ -1,1 +1,206 @@
-//! Where accepted mail goes.
+//! Where accepted mail goes: a Maildir, or a mail server behind that is spoken to live.
+//!
+//! It owns the way to the next hop and what is known about it. It decides nothing about a message, and adds
+//! no header but those that a Maildir needs to keep the envelope.
+
+mod error;
+mod maildir;
+mod smtp;
+
+use std::{path::PathBuf, sync::Arc};
+
+use crate::{
+    policy::evidence::{Endpoints, Forward, PtrEvidence},
+    smtp::{
+        command::{MailFrom, RcptTo},
+        reply::{Reply, ReplyTable},
+    },
+};
+
+pub use error::NextHopError;
+pub use smtp::{ClientIdentity, OPEN_MAX, PROBE_MAX, QUIT_MAX, SmtpSettings};
+
+use maildir::{Maildir, MaildirTransport};
+use smtp::{Smtp, SmtpTransport};
+
+/// Where accepted mail goes; cheap to clone, shared by all sessions.
+#[derive(Clone, Debug)]
+pub struct NextHop(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Maildir(Arc<Maildir>),
+    Smtp(Arc<Smtp>),
+}
+
+impl NextHop {
+    /// A Maildir at `path`. `hostname` is our name, for the names of the files; `replies` is the table that
+    /// answers are taken from.
+    #[must_use]
+    pub fn maildir(path: impl Into<PathBuf>, hostname: &str, replies: ReplyTable) -> Self {
+        Self(Kind::Maildir(Arc::new(Maildir::new(
+            path.into(),
+            hostname,
+            replies,
+        ))))
+    }
+
+    /// A mail server that is spoken to over TCP.
+    #[must_use]
+    pub fn smtp(settings: SmtpSettings, replies: ReplyTable) -> Self {
+        Self(Kind::Smtp(Arc::new(Smtp::new(settings, replies))))
+    }
+
+    /// Asks the next hop what it can do, in at most [`PROBE_MAX`], and remembers it. A Maildir is created
+    /// where it is missing, tried out, and cleared of what a crash left in `tmp`.
+    ///
+    /// # Errors
+    /// What makes the next hop unusable at the moment; [`Self::capabilities`] is then the least there is.
+    pub async fn probe(&self) -> Result<Capabilities, NextHopError> {
+        match &self.0 {
+            Kind::Maildir(maildir) => maildir.probe().await,
+            Kind::Smtp(smtp) => smtp.probe().await,
+        }
+    }
+
+    /// What the next hop could do when it was last asked: by [`Self::probe`], or by any session since.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        match &self.0 {
+            Kind::Maildir(_) => maildir::CAPABILITIES,
+            Kind::Smtp(smtp) => smtp.capabilities(),
+        }
+    }
+
+    /// One client session's way to the next hop. Nothing is opened yet.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        Transport(match &self.0 {
+            Kind::Maildir(maildir) => Way::Maildir(MaildirTransport::new(Arc::clone(maildir))),
+            Kind::Smtp(smtp) => Way::Smtp(Box::new(SmtpTransport::new(Arc::clone(smtp)))),
+        })
+    }
+}
+
+/// What may be offered to a sender because the next hop can take it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Capabilities {
+    /// RFC 6152.
+    pub eight_bit_mime: bool,
+    /// The largest message that may be announced (RFC 1870), in octets, with room left for the headers that are
+    /// put in front; `u64::MAX` when the next hop has no limit, none when it does not speak of sizes at all.
+    pub size: Option<u64>,
+    /// RFC 6531.
+    pub smtp_utf8: bool,
+}
+
+/// Who the client is, for a next hop that wants to know.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClientInfo {
+    /// Both ends of its connection.
+    pub endpoints: Endpoints,
+    /// Its name by reverse DNS.
+    pub name: ClientName,
+    /// The name it gave itself in EHLO or HELO.
+    pub helo: String,
+    /// Whether it said EHLO.
+    pub esmtp: bool,
+}
+
+/// A client's name by reverse DNS. What is confirmed and what is merely claimed stay apart, because mail servers
+/// grant rights by name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ClientName {
+    /// This PTR name leads back to the address.
+    Confirmed(String),
+    /// A PTR record says so, and nothing confirms it.
+    Claimed(String),
+    /// There is no PTR name.
+    Absent,
+    /// DNS could not say.
+    Failure,
+}
+
+impl ClientName {
+    /// The name that the evidence allows; none stands for a PTR record that was not looked up.
+    #[must_use]
+    pub fn from_evidence(ptr: Option<&PtrEvidence>) -> Self {
+        match ptr {
+            None | Some(PtrEvidence::Absent) => Self::Absent,
+            Some(PtrEvidence::Failure) => Self::Failure,
+            Some(PtrEvidence::Exists { names, forward }) => match forward {
+                Forward::Confirmed(name) => Self::Confirmed(name.clone()),
+                Forward::Failure => Self::Failure,
+                Forward::NotAsked | Forward::Unconfirmed => {
+                    names.first().cloned().map_or(Self::Absent, Self::Claimed)
+                }
+            },
+        }
+    }
+}
+
+/// One client session's way to the next hop, reused by its transactions.
+///
+/// A transaction begins with the first [`Self::recipient`] and ends with [`Self::deliver`] or [`Self::reset`].
+/// Each future may be dropped at any time: what was in flight is then abandoned, never half done. Only
+/// [`Self::deliver`] should be awaited to its end, since its reply is the truth about the message.
+#[derive(Debug)]
+pub struct Transport(Way);
+
+#[derive(Debug)]
+enum Way {
+    Maildir(MaildirTransport),
+    Smtp(Box<SmtpTransport>),
+}
+
+impl Transport {
+    /// Passes a recipient on; the answer is the sender's answer. The first one of a transaction opens the
+    /// connection if needed and starts the transaction, with the declared size enlarged by `header_size`
+    /// octets. Takes at most [`OPEN_MAX`].
+    pub async fn recipient(
+        &mut self,
+        client: &ClientInfo,
+        mail: &MailFrom,
+        header_size: u64,
+        rcpt: &RcptTo,
+    ) -> Reply {
+        match &mut self.0 {
+            Way::Maildir(maildir) => maildir.recipient(mail, rcpt),
+            Way::Smtp(smtp) => smtp.recipient(client, mail, header_size, rcpt).await,
+        }
+    }
+
+    /// Hands the message over to the recipients that were accepted: `headers`, then exactly the octets of
+    /// `message`. Both consist of complete lines that end with CRLF. A positive answer means that the next hop
+    /// has the message.
+    ///
+    /// When `gone` resolves before the point of no return (the final dot, the link into `new`), nothing is
+    /// delivered; afterwards it is ignored. It stands for the sender's disconnection.
+    pub async fn deliver<P: AsRef<[u8]>>(
+        &mut self,
+        headers: &[u8],
+        message: &[P],
+        gone: impl Future<Output = ()>,
+    ) -> Reply {
+        match &mut self.0 {
+            Way::Maildir(maildir) => maildir.deliver(headers, message, gone).await,
+            Way::Smtp(smtp) => smtp.deliver(headers, message, gone).await,
+        }
+    }
+
+    /// Ends a transaction without delivering it. The connection is kept if it can be.
+    pub async fn reset(&mut self) {
+        match &mut self.0 {
+            Way::Maildir(maildir) => maildir.reset(),
+            Way::Smtp(smtp) => smtp.reset().await,
+        }
+    }
+
+    /// Takes leave of the next hop, in at most [`QUIT_MAX`].
+    pub async fn close(self) {
+        match self.0 {
+            Way::Maildir(_) => {}
+            Way::Smtp(smtp) => smtp.close().await,
+        }
+    }
+}
