@@ -1,0 +1,203 @@
+//! The configuration file's text: TOML in, a checked [`Config`] out.
+//!
+//! It judges what depends on more than one key. Single values are judged by their types.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use serde::Deserialize;
+use toml::de::DeTable;
+
+use super::{
+    Answer, Client, Config, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt,
+    Xdp, values,
+};
+use crate::policy::Mode;
+
+/// What is wrong, and where.
+#[derive(Debug)]
+pub(super) struct Problem {
+    /// Octets before it.
+    pub(super) offset: usize,
+    /// For people.
+    pub(super) reason: String,
+}
+
+/// Checks a whole configuration.
+pub(super) fn parse(text: &str) -> Result<Config, Problem> {
+    let document: Document = toml::from_str(text).map_err(|error| Problem {
+        offset: error.span().map_or(0, |span| span.start),
+        reason: plain(error.message()),
+    })?;
+    document.check().map_err(|conflict| Problem {
+        offset: offset_of(text, conflict.key),
+        reason: conflict.reason,
+    })
+}
+
+/// Keys that do not go together.
+#[derive(Debug)]
+struct Conflict {
+    /// The one to be changed first, from the root of the document.
+    key: &'static [&'static str],
+    reason: String,
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    hostname: Hostname,
+    #[serde(default = "enforce", with = "values::ModeName")]
+    mode: Mode,
+    #[serde(default)]
+    answer: Answer,
+    #[serde(default)]
+    refuse_at: RefuseAt,
+    #[serde(default)]
+    domains: Domains,
+    #[serde(default = "default_store", deserialize_with = "values::absolute_path")]
+    store: PathBuf,
+    #[serde(default)]
+    listen: Listen,
+    #[serde(default)]
+    dns: Dns,
+    #[serde(default)]
+    ptr: Ptr,
+    #[serde(default)]
+    next_hop: NextHopTable,
+    #[serde(default)]
+    xdp: Xdp,
+    #[serde(default)]
+    limits: Limits,
+    #[serde(default)]
+    log: Log,
+    #[serde(default)]
+    metrics: Metrics,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NextHopTable {
+    maildir: Option<MaildirPath>,
+    smtp: Option<SocketAddr>,
+    client: Option<Client>,
+}
+
+#[derive(Deserialize)]
+struct MaildirPath(#[serde(deserialize_with = "values::absolute_path")] PathBuf);
+
+impl Document {
+    fn check(self) -> Result<Config, Conflict> {
+        let next_hop = self.next_hop.check()?;
+        check_domains(self.domains, &next_hop)?;
+        check_limits(&self.limits)?;
+        Ok(Config {
+            hostname: self.hostname,
+            mode: self.mode,
+            answer: self.answer,
+            refuse_at: self.refuse_at,
+            domains: self.domains,
+            store: self.store,
+            listen: self.listen,
+            dns: self.dns,
+            ptr: self.ptr,
+            next_hop,
+            xdp: self.xdp,
+            limits: self.limits,
+            log: self.log,
+            metrics: self.metrics,
+        })
+    }
+}
+
+impl NextHopTable {
+    /// Exactly one next hop, the default Maildir if none is named.
+    fn check(self) -> Result<NextHop, Conflict> {
+        match (self.maildir, self.smtp, self.client) {
+            (Some(_), Some(_), _) => Err(conflict(
+                &["next_hop", "smtp"],
+                "there is one next hop only: keep either `maildir` or `smtp`",
+            )),
+            (_, None, Some(_)) => Err(conflict(&["next_hop", "client"], "`client` needs `smtp`")),
+            (None, None, None) => Ok(NextHop::default()),
+            (Some(maildir), None, None) => Ok(NextHop::Maildir(maildir.0)),
+            (None, Some(address), client) => Ok(NextHop::Smtp {
+                address,
+                client: client.unwrap_or_default(),
+            }),
+        }
+    }
+}
+
+/// Mail for any domain may go only to a next hop that judges the real client, never to one that takes
+/// everything from us: sixgate would be an open relay.
+fn check_domains(domains: Domains, next_hop: &NextHop) -> Result<(), Conflict> {
+    match (domains, next_hop) {
+        (
+            Domains::All,
+            NextHop::Smtp {
+                client: Client::None, ..
+            },
+        ) => Err(conflict(
+            &["domains"],
+            "\"all\" with an SMTP next hop needs `client = \"xclient\"` in [next_hop], else sixgate would be an open relay",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_limits(limits: &Limits) -> Result<(), Conflict> {
+    let (message, memory) = (limits.message_size, limits.message_memory);
+    let reason = if memory.get() > MESSAGE_MEMORY_MAX {
+        format!("message_memory can be {MESSAGE_MEMORY_MAX} at most, not {memory}")
+    } else if memory.get() < u64::from(message.get()) {
+        format!("message_memory, {memory}, cannot hold one message of message_size, {message}")
+    } else {
+        return Ok(());
+    };
+    Err(conflict(&["limits", "message_memory"], &reason))
+}
+
+fn conflict(key: &'static [&'static str], reason: &str) -> Conflict {
+    Conflict {
+        key,
+        reason: reason.to_owned(),
+    }
+}
+
+/// Where `key` stands, or the last part of the way to it that is there: it may have its default.
+fn offset_of(text: &str, key: &[&str]) -> usize {
+    let Ok(root) = DeTable::parse(text) else { return 0 };
+    let (mut table, mut offset) = (root.get_ref(), 0);
+    for part in key {
+        let Some((name, value)) = table.get_key_value(*part) else {
+            break;
+        };
+        offset = name.span().start;
+        let Some(inner) = value.get_ref().as_table() else {
+            break;
+        };
+        table = inner;
+    }
+    offset
+}
+
+/// serde speaks of fields, people of keys; and an error is one line.
+fn plain(message: &str) -> String {
+    message
+        .replace("unknown field", "unknown key")
+        .replace("missing field", "missing key")
+        .replace("duplicate field", "duplicate key")
+        .replace('\n', ", ")
+}
+
+fn enforce() -> Mode {
+    Mode::Enforce
+}
+
+fn default_store() -> PathBuf {
+    PathBuf::from("/var/lib/sixgate/store.json")
+}
+
+/// Most octets of all messages together.
+const MESSAGE_MEMORY_MAX: u64 = 1 << 40;

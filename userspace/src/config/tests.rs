@@ -1,0 +1,66 @@
+//! The defaults; what is refused, with its line, is in the suite `configs`.
+
+use std::{net::SocketAddr, path::Path};
+
+use super::{Client, Config, Domains, NextHop};
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse(text, Path::new("f")).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_host_name_is_enough_and_the_shipped_file_spells_the_defaults_out() {
+    let least = parse("hostname = \"gate.example\"").unwrap();
+    let shipped = parse(include_str!("../../../packaging/sixgate.toml")).unwrap();
+    assert_eq!(format!("{least:?}"), format!("{shipped:?}"));
+}
+
+#[test]
+fn a_host_name_leaves_room_for_every_refusing_reply() {
+    let name = |labels: usize| format!("{}gate.example", format!("{}.", "a".repeat(50)).repeat(labels));
+    assert!(parse(&format!("hostname = \"{}\"", name(2))).is_ok());
+    let error = parse(&format!("hostname = \"{}\"", name(4))).unwrap_err();
+    assert_eq!(
+        error,
+        "f:1: the name has 216 octets: a refusing reply with it would be longer than 248"
+    );
+}
+
+#[test]
+fn any_domain_goes_only_to_a_next_hop_that_judges_the_client() {
+    let smtp = |client: &str| {
+        parse(&format!(
+            "hostname = \"a.b\"\ndomains = \"all\"\n[next_hop]\nsmtp = \"[::1]:26\"\n{client}"
+        ))
+    };
+    let address: SocketAddr = "[::1]:26".parse().unwrap();
+    assert_eq!(
+        smtp("client = \"xclient\"").unwrap().next_hop,
+        NextHop::Smtp {
+            address,
+            client: Client::Xclient
+        }
+    );
+    assert!(
+        smtp("")
+            .unwrap_err()
+            .starts_with("f:2: \"all\" with an SMTP next hop")
+    );
+    let maildir = parse("hostname = \"a.b\"\ndomains = \"all\"").unwrap();
+    assert_eq!(maildir.domains, Domains::All);
+}
+
+#[test]
+fn a_conflict_names_the_line_of_its_key() {
+    for (text, wanted) in [
+        ("[next_hop]\nmaildir = \"/m\"\nsmtp = \"[::1]:26\"", 4),
+        ("[next_hop]\nmaildir = \"/m\"\n\nclient = \"none\"", 5),
+        ("[next_hop]\nclient = \"none\"", 3),
+        ("[limits]\n\nmessage_memory = 5", 4),
+        ("[limits]\nmessage_size = 4000000000", 2),
+        ("limits.message_memory = 5", 2),
+    ] {
+        let error = parse(&format!("hostname = \"a.b\"\n{text}")).unwrap_err();
+        assert!(error.starts_with(&format!("f:{wanted}: ")), "{text}: {error}");
+    }
+}
