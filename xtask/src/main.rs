@@ -1,3 +1,52 @@
 //! sixgate's own commands: `cargo xtask …`.
+//!
+//! It owns no logic of the gate: it installs, builds, starts and checks. Light on purpose, because it is
+//! compiled before anything else is there.
 
-fn main() {}
+mod ci;
+mod exec;
+mod setup;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// sixgate's own commands
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what building and testing need and the machine lacks
+    Setup(setup::Options),
+    /// Run every test
+    Test(test::Options),
+    /// Check the rules that the compiler does not know
+    Tidy,
+    /// Everything that has to hold before a change lands
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
+        Task::Setup(options) => setup::run(options.set()),
+        Task::Test(options) => test::run(&options),
+        Task::Tidy => tidy::run(),
+        Task::Ci => ci::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(EXIT_ERROR)
+        }
+    }
+}
+
+const EXIT_ERROR: u8 = 2;

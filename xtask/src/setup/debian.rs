@@ -1,0 +1,110 @@
+//! Debian 12: a Rust with a prebuilt `core` for the BPF target comes from its own archive, so that neither
+//! nightly nor `-Z build-std` is needed.
+//!
+//! It owns package names, not the way in which they are installed.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::{Set, Step};
+use crate::exec;
+
+/// Whether this is Debian 12: the one release where these packages are known to work.
+pub(super) fn is_supported() -> bool {
+    super::os_release("ID") == "debian" && super::os_release("VERSION_ID") == "12"
+}
+
+/// What is missing for `set`.
+pub(super) fn missing(set: Set) -> Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    steps.extend(packages("packages for building", BUILD_WHY, BUILD_PACKAGES)?);
+    if set == Set::Test {
+        steps.extend(packages("packages for testing", TEST_WHY, TEST_PACKAGES)?);
+    }
+    steps.extend(super::bpf_linker(|install| {
+        install
+            .args(["--no-default-features", "--features", LLVM_FEATURE])
+            .env("LLVM_PREFIX", LLVM_PREFIX)
+            .env("LLVM_SYS_221_PREFIX", LLVM_PREFIX);
+    }));
+    Ok(steps)
+}
+
+/// The step that installs those of `wanted` that are not installed.
+fn packages(what: &str, why: &'static str, wanted: &[&str]) -> Result<Option<Step>> {
+    let installed = installed(wanted)?;
+    let lacking: Vec<&str> =
+        wanted.iter().copied().filter(|name| !installed.iter().any(|found| found == name)).collect();
+    if lacking.is_empty() {
+        return Ok(None);
+    }
+    let mut commands = Vec::new();
+    if !are_known(&lacking)? {
+        commands.push(apt_get(&["update"]));
+    }
+    let mut install = apt_get(&["install", "--yes", "--no-install-recommends"]);
+    install.args(&lacking);
+    commands.push(install);
+    Ok(Some(Step { what: format!("{what} ({})", lacking.join(" ")), why, needs_root: true, commands }))
+}
+
+/// Which of `names` are installed.
+fn installed(names: &[&str]) -> Result<Vec<String>> {
+    // dpkg-query fails when it does not know a name: what it prints is all that counts
+    let output = Command::new("dpkg-query")
+        .args(["--show", "--showformat", "${Package} ${db:Status-Status}\n"])
+        .args(names)
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let present = text.lines().filter_map(|line| line.strip_suffix(" installed"));
+    Ok(present.map(str::to_owned).collect())
+}
+
+/// Whether the package lists on this machine have a fit version of each of `names`.
+fn are_known(names: &[&str]) -> Result<bool> {
+    for name in names {
+        let policy = exec::output(Command::new("apt-cache").args(["policy", name]))?;
+        let candidate = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate: "));
+        match candidate {
+            None | Some("(none)") => return Ok(false),
+            // bookworm's first release had an older one; the security archive has this
+            Some(version) if *name == RUSTC && !version.starts_with(RUSTC_VERSION) => return Ok(false),
+            Some(_) => {}
+        }
+    }
+    Ok(true)
+}
+
+fn apt_get(arguments: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+const RUSTC: &str = "rustc-web";
+const RUSTC_VERSION: &str = "1.96.";
+const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
+const LLVM_FEATURE: &str = "llvm-22";
+
+const BUILD_WHY: &str =
+    "a Rust that compiles for BPF, LLVM for bpf-linker, a C compiler for the cryptography, ip";
+const BUILD_PACKAGES: &[&str] = &[
+    RUSTC,
+    "cargo-web",
+    "libstd-rust-web-dev-bpf",
+    "llvm-22-dev",
+    "libpolly-22-dev",
+    "zlib1g-dev",
+    "libzstd-dev",
+    "libxml2-dev",
+    "g++",
+    "iproute2",
+];
+
+const TEST_WHY: &str = "real senders and mail servers for the suites";
+const TEST_PACKAGES: &[&str] = &[
+    "swaks",
+    // swaks speaks IPv6 through it
+    "libio-socket-inet6-perl",
+];

@@ -1,0 +1,104 @@
+//! `setup`: installs what a machine with rustup's Rust lacks, and says what and why.
+//!
+//! It owns no list of its own: packages are in `debian`, the way of other distributions in `rustup`.
+
+mod debian;
+mod rustup;
+
+use std::{fs, process::Command};
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::exec;
+
+/// Options of `setup`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// What the machine is to be fit for
+    #[arg(value_enum, default_value_t = Set::Test)]
+    set: Set,
+}
+
+impl Options {
+    /// The set that was asked for.
+    pub(crate) fn set(&self) -> Set {
+        self.set
+    }
+}
+
+/// What the machine is to be fit for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Set {
+    /// Building the binary with the XDP program in it
+    Build,
+    /// Building, and every test
+    Test,
+}
+
+/// One thing that is missing, and how to get it.
+struct Step {
+    what: String,
+    why: &'static str,
+    needs_root: bool,
+    commands: Vec<Command>,
+}
+
+/// Installs what `set` needs and the machine lacks; without the rights it says how.
+pub(crate) fn run(set: Set) -> Result<()> {
+    let steps = if debian::is_supported() { debian::missing(set)? } else { rustup::missing(set)? };
+    if steps.is_empty() {
+        eprintln!("setup: everything is there");
+        return Ok(());
+    }
+    let is_root = nix::unistd::geteuid().is_root();
+    if !is_root && steps.iter().any(|step| step.needs_root) {
+        eprintln!("setup: some of this needs root; these are the commands:");
+        for step in &steps {
+            eprintln!("# {}: {}", step.what, step.why);
+            for command in &step.commands {
+                eprintln!("{}", exec::shown(command));
+            }
+        }
+        bail!("the machine is not set up; run the commands above as root, then try again");
+    }
+    let all = steps.len();
+    for (at, mut step) in steps.into_iter().enumerate() {
+        eprintln!("setup {}/{all}: installing {}: {}", at + 1, step.what, step.why);
+        for command in &mut step.commands {
+            exec::run(command)?;
+        }
+    }
+    eprintln!("setup: done");
+    Ok(())
+}
+
+/// bpf-linker, if it is not in the workspace's tools; `configure` adds what finding LLVM takes.
+fn bpf_linker(configure: impl FnOnce(&mut Command)) -> Option<Step> {
+    let tools = exec::target().join("tools");
+    if tools.join("bin/bpf-linker").is_file() {
+        return None;
+    }
+    let mut install = exec::cargo();
+    install.args(["install", "bpf-linker", "--locked", "--version", BPF_LINKER_VERSION]);
+    configure(&mut install);
+    install.arg("--root").arg(tools);
+    Some(Step {
+        what: format!("bpf-linker {BPF_LINKER_VERSION} below target/tools"),
+        why: "links the XDP program; compiling it takes one to two minutes",
+        needs_root: false,
+        commands: vec![install],
+    })
+}
+
+/// A value of /etc/os-release.
+fn os_release(key: &str) -> String {
+    let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    text.lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+        .unwrap_or_default()
+        .trim_matches('"')
+        .to_owned()
+}
+
+const BPF_LINKER_VERSION: &str = "0.13.0";

@@ -1,0 +1,50 @@
+//! Any other distribution: nightly with the source of `core`, and bpf-linker with the LLVM that it asks for.
+//!
+//! It owns no package of the distribution: what those lack is named, not installed.
+
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use super::{Set, Step};
+use crate::exec;
+
+/// What is missing for `set`.
+pub(super) fn missing(set: Set) -> Result<Vec<Step>> {
+    let mut programs = vec!["cc", "ip"];
+    if set == Set::Test {
+        programs.push("swaks");
+    }
+    let lacking: Vec<&str> = programs.into_iter().filter(|name| !is_in_path(name)).collect();
+    ensure!(
+        lacking.is_empty(),
+        "install with this system's package manager: {} (packages of Debian 12 are installed by setup, others are not)",
+        lacking.join(" ")
+    );
+    let mut steps = Vec::new();
+    if !has_nightly_source() {
+        let mut install = Command::new("rustup");
+        install.args(["toolchain", "install", "nightly", "--profile", "minimal", "--component", "rust-src"]);
+        steps.push(Step {
+            what: "Rust nightly with the source of core".to_owned(),
+            why: "core is built for BPF, which stable does not do",
+            needs_root: false,
+            commands: vec![install],
+        });
+    }
+    // its default feature says which LLVM it needs, and its build names what it does not find
+    steps.extend(super::bpf_linker(|_| {}));
+    Ok(steps)
+}
+
+fn has_nightly_source() -> bool {
+    let sysroot = exec::output(Command::new("rustc").args(["+nightly", "--print", "sysroot"]));
+    sysroot.is_ok_and(|path| {
+        std::path::Path::new(path.trim()).join("lib/rustlib/src/rust/library/core").is_dir()
+    })
+}
+
+fn is_in_path(program: &str) -> bool {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders).any(|folder| folder.join(program).is_file())
+}

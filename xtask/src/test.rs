@@ -1,0 +1,31 @@
+//! `test`: every test there is, the privileged ones included.
+//!
+//! It owns no decision about skipping: tests that lack something say so themselves, and fail under CI=true.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::{
+    exec,
+    setup::{self, Set},
+};
+
+/// Options of `test`.
+#[derive(Args, Default)]
+pub(crate) struct Options {
+    /// Only tests whose name contains this
+    filter: Option<String>,
+}
+
+/// Sets the machine up, builds, and becomes the test runner.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    setup::run(Set::Test)?;
+    // the suites start the real binary; one invocation with their package, so that dependencies are built once
+    let mut build = exec::cargo();
+    build.args(["build", "--package", "sixgate", "--package", "sixgate-tests", "--bins"]);
+    exec::run(&mut build)?;
+    let mut test = exec::cargo();
+    test.args(["test", "--workspace", "--exclude", "sixgate-ebpf", "--no-fail-fast"]);
+    test.args(&options.filter);
+    exec::become_it(&mut test)
+}

@@ -1,0 +1,192 @@
+//! Rules about documents and text: what they name exists, what exists is explained, nothing is left lying.
+//!
+//! It does not judge their language.
+
+use std::path::Path;
+
+use super::{File, Problems, Tree};
+
+/// A path of this repository that a document names is there.
+pub(super) fn named_paths_exist(tree: &Tree, problems: &mut Problems) {
+    for file in documents(tree) {
+        for (at, text) in file.text.lines().enumerate() {
+            for path in quoted_paths(text).chain(linked_paths(&file.path, text)) {
+                if !exists(tree, &path) {
+                    problems.add(
+                        &file.path,
+                        at + 1,
+                        format!("`{path}` does not exist: correct the document"),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Every counter of the XDP program is in docs/operating.md.
+pub(super) fn every_counter_is_explained(tree: &Tree, problems: &mut Problems) {
+    let Some(file) = tree.file("common/src/stat.rs") else {
+        return;
+    };
+    for (line, text) in file.text.lines().enumerate() {
+        let Some((_, rest)) = text.split_once(" = \"") else {
+            continue;
+        };
+        let name = rest.trim_end_matches("\",");
+        if !rest.ends_with("\",") || is_explained(tree, name) {
+            continue;
+        }
+        problems.add(
+            &file.path,
+            line + 1,
+            format!("counter `{name}` is not in docs/operating.md: explain it there"),
+        );
+    }
+}
+
+/// Every setting is in docs/policy.md or docs/operating.md, once one of them is there.
+pub(super) fn every_setting_is_explained(tree: &Tree, problems: &mut Problems) {
+    let Some(file) = tree.file("userspace/src/config.rs") else {
+        return;
+    };
+    let (mut derives, mut inside) = (false, false);
+    for (line, text) in file.shipped() {
+        if text.starts_with("#[derive(") {
+            derives = text.contains("Deserialize");
+        } else if text.contains("struct ") {
+            inside = derives && text.trim_end().ends_with('{');
+        } else if text.starts_with('}') {
+            (derives, inside) = (false, false);
+        } else if inside
+            && let Some((field, _)) = text.trim_start().trim_start_matches("pub ").split_once(": ")
+            && !field.contains(|letter: char| !letter.is_alphanumeric() && letter != '_')
+            && !is_explained(tree, field)
+        {
+            let advice = format!("setting `{field}` is in no document: explain it in docs/policy.md");
+            problems.add(&file.path, line, advice);
+        }
+    }
+}
+
+/// The README is read in one sitting.
+pub(super) fn the_readme_is_short(tree: &Tree, problems: &mut Problems) {
+    let lines = tree.file("README.md").map_or(0, |file| file.text.lines().count());
+    if lines > README_MAX {
+        problems.add(
+            "README.md",
+            lines,
+            format!("{lines} lines, {README_MAX} are allowed: move some to docs/"),
+        );
+    }
+}
+
+/// No trailing blanks, and a newline at the end.
+pub(super) fn text_is_clean(tree: &Tree, problems: &mut Problems) {
+    for file in &tree.files {
+        for (at, text) in file.text.lines().enumerate() {
+            // rustfmt sees to Rust, where a blank may stand at the end of a string's line
+            if text.ends_with([' ', '\t', '\r']) && !file.is_rust() {
+                problems.add(&file.path, at + 1, "blanks at the end of the line: remove them");
+            }
+        }
+        if !file.text.is_empty() && !file.text.ends_with('\n') {
+            problems.add(&file.path, file.text.lines().count(), "no newline at the end of the file: add one");
+        }
+    }
+}
+
+/// No file names a folder of the machine it was written on, or another package registry than crates.io.
+pub(super) fn nothing_names_a_machine(tree: &Tree, problems: &mut Problems) {
+    for file in &tree.files {
+        for (at, text) in file.text.lines().enumerate() {
+            if MACHINE_FOLDERS.iter().any(|folder| names_folder(text, folder)) {
+                problems.add(&file.path, at + 1, "a folder of one machine: use a relative path or a setting");
+            }
+            if names_registry(&file.path, text) {
+                problems.add(
+                    &file.path,
+                    at + 1,
+                    "another package registry: leave that to the user's own settings",
+                );
+            }
+        }
+    }
+}
+
+fn names_folder(text: &str, folder: &str) -> bool {
+    let part_of_path = |before: char| before.is_alphanumeric() || "_-./}".contains(before);
+    text.match_indices(folder).any(|(at, _)| !text[..at].ends_with(part_of_path))
+}
+
+fn names_registry(path: &str, text: &str) -> bool {
+    match path.rsplit('/').next() {
+        Some("Cargo.lock") => text.starts_with("source = ") && !text.contains(CRATES_IO),
+        Some("config.toml" | "Cargo.toml") => {
+            ["[source", "[registr", "replace-with"].iter().any(|key| text.starts_with(key))
+        }
+        _ => false,
+    }
+}
+
+fn documents(tree: &Tree) -> impl Iterator<Item = &File> {
+    let is_document = |path: &str| path == "README.md" || path.starts_with("docs/") && path.ends_with(".md");
+    tree.files.iter().filter(move |file| is_document(&file.path))
+}
+
+/// Whether `name` stands in backticks in one of the operator's documents.
+fn is_explained(tree: &Tree, name: &str) -> bool {
+    let quoted = format!("`{name}`");
+    let settings = format!("`{name} =");
+    let mut pages =
+        ["docs/operating.md", "docs/policy.md"].iter().filter_map(|path| tree.file(path)).peekable();
+    pages.peek().is_none() || pages.any(|page| page.text.contains(&quoted) || page.text.contains(&settings))
+}
+
+/// What stands in backticks and begins with a top-level folder of ours; a pattern or a placeholder is none.
+fn quoted_paths(text: &str) -> impl Iterator<Item = String> {
+    text.split('`').skip(1).step_by(2).filter_map(|quoted| {
+        let folder = FOLDERS.iter().any(|folder| quoted.starts_with(folder));
+        let plain = !quoted.contains([' ', '*', '<', '…', '{', '$']);
+        (folder && plain).then(|| quoted.split([':', '#']).next().unwrap_or_default().to_owned())
+    })
+}
+
+/// The targets of Markdown links that stay in the repository.
+fn linked_paths(document: &str, text: &str) -> impl Iterator<Item = String> {
+    let folder = Path::new(document).parent().unwrap_or_else(|| Path::new("")).to_owned();
+    text.split("](").skip(1).filter_map(move |rest| {
+        let target = rest.split([')', '#']).next()?;
+        let local = !target.is_empty() && !target.contains("://") && !target.starts_with("mailto:");
+        local.then(|| normal(&folder.join(target)))
+    })
+}
+
+/// `path` without its `..`.
+fn normal(path: &Path) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.iter().filter_map(|part| part.to_str()) {
+        match part {
+            "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// Whether `path` is a file or a folder of the tree.
+fn exists(tree: &Tree, path: &str) -> bool {
+    let path = path.trim_end_matches('/');
+    tree.files.iter().any(|file| {
+        let rest = file.path.strip_prefix(path);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
+const README_MAX: usize = 150;
+const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
+const FOLDERS: &[&str] = &["common/", "docs/", "ebpf/", "packaging/", "tests/", "userspace/", "xtask/"];
+/// Put together here, so that this file does not name them.
+const MACHINE_FOLDERS: &[&str] = &[concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];

@@ -1,0 +1,174 @@
+//! Rules about which module may do what: the directions and invariants of docs/architecture.md.
+//!
+//! It looks at user space's library only; the kernel's and the tests' code has rules of its own.
+
+use super::{File, Problems, Tree, has_word};
+
+/// `smtp` and `policy` do no IO, read no clock and spawn nothing.
+pub(super) fn pure_modules_stay_pure(tree: &Tree, problems: &mut Problems) {
+    for file in PURE.iter().flat_map(|folder| tree.below(folder)) {
+        for (line, text) in file.shipped() {
+            for word in IMPURE.iter().filter(|word| has_word(text, word)) {
+                let advice = format!("`{word}` in a pure module: make time, input and answers arguments");
+                problems.add(&file.path, line, advice);
+            }
+        }
+    }
+}
+
+/// Each library that needs rights, a network or a runtime is behind one door.
+pub(super) fn one_door_for_each_library(tree: &Tree, problems: &mut Problems) {
+    for file in tree.below(LIBRARY) {
+        for (words, doors) in DOORS {
+            if doors.iter().any(|door| file.path.starts_with(door)) {
+                continue;
+            }
+            for (line, text) in file.shipped() {
+                for word in words.iter().filter(|word| has_word(text, word)) {
+                    let advice = format!("`{word}` is used in {} only: call those", doors.join(", "));
+                    problems.add(&file.path, line, advice);
+                }
+            }
+        }
+    }
+}
+
+/// Outside `policy`, verdicts are matched and never made.
+pub(super) fn verdicts_are_made_in_one_place(tree: &Tree, problems: &mut Problems) {
+    let others = tree.below(LIBRARY).filter(|file| !file.path.starts_with(POLICY));
+    for file in others {
+        let end: usize = file.code.blanked.split_inclusive('\n').take(file.code.tests_at).map(str::len).sum();
+        let shipped = &file.code.blanked[..end];
+        for (at, name) in shipped.match_indices("Verdict::") {
+            if !is_pattern(&shipped[..at], &shipped[at + name.len()..]) {
+                let line = shipped[..at].matches('\n').count() + 1;
+                problems.add(&file.path, line, "only policy::decide makes a Verdict: pass evidence to it");
+            }
+        }
+    }
+}
+
+/// Whether what stands between `before` and `after` is matched or compared, not made.
+fn is_pattern(before: &str, after: &str) -> bool {
+    let statement = before.rsplit([';', '{']).next().unwrap_or_default();
+    if statement.contains("matches!(")
+        || before.trim_end().ends_with("==")
+        || before.trim_end().ends_with("!=")
+    {
+        return true;
+    }
+    let name = after.trim_start_matches(|letter: char| letter.is_alphanumeric() || letter == '_');
+    let next = skip_parentheses(name).trim_start();
+    let assigned = next.starts_with('=') && !next.starts_with("==");
+    assigned || next.starts_with('|') || next.starts_with("if ") || next.starts_with(')') && is_nested(next)
+}
+
+/// Whether the closing parentheses at the start of `text` end a pattern: `Some(Verdict::Accept) => …`.
+fn is_nested(text: &str) -> bool {
+    let next = text.trim_start_matches([')', ' ', '\n']);
+    next.starts_with("=>") || next.starts_with("= ") || next.starts_with("| ") || next.starts_with("if ")
+}
+
+fn skip_parentheses(text: &str) -> &str {
+    if !text.starts_with(['(', '{']) && !text.starts_with(" {") {
+        return text;
+    }
+    let mut depth = 0_usize;
+    for (at, letter) in text.char_indices() {
+        match letter {
+            '(' | '{' => depth += 1,
+            ')' | '}' if depth == 1 => return &text[at + 1..],
+            ')' | '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    ""
+}
+
+/// A method that changes a session is named `handle_…`, `answer_…` or `poll_…`.
+pub(super) fn session_methods_say_their_kind(tree: &Tree, problems: &mut Problems) {
+    let Some(file) = tree.file(SESSION) else { return };
+    for (line, text) in file.shipped() {
+        let Some((_, signature)) = text.split_once("pub fn ") else {
+            continue;
+        };
+        let kind = KINDS.iter().any(|kind| signature.starts_with(kind));
+        if signature.contains("&mut self") && !kind {
+            let advice = "a method that changes the session is one of handle_*, answer_*, poll_*: rename it";
+            problems.add(&file.path, line, advice);
+        }
+    }
+}
+
+/// Replies to senders stand in the reply table and nowhere else.
+pub(super) fn reply_codes_stand_in_one_table(tree: &Tree, problems: &mut Problems) {
+    for file in tree.below(LIBRARY).filter(|file| file.path != REPLY_TABLE) {
+        for (line, text) in shipped_strings(file) {
+            if is_reply(text) {
+                problems.add(&file.path, line, format!("a reply outside {REPLY_TABLE}: make it a row there"));
+            }
+        }
+    }
+}
+
+fn shipped_strings(file: &File) -> impl Iterator<Item = (usize, &str)> {
+    let shipped = file.code.strings.iter().filter(|(line, _)| *line <= file.code.tests_at);
+    shipped.map(|(line, text)| (*line, text.as_str()))
+}
+
+/// Whether `text` starts as a reply does: a code of the classes 2, 4, 5 and a space or hyphen.
+fn is_reply(text: &str) -> bool {
+    matches!(
+        text.as_bytes(),
+        [b'2' | b'4' | b'5', b'0'..=b'5', b'0'..=b'9', b' ' | b'-', next, ..] if !next.is_ascii_lowercase()
+    ) || matches!(text.as_bytes(), [b'2' | b'4' | b'5', b'0'..=b'5', b'0'..=b'9', b'-', ..])
+}
+
+const LIBRARY: &str = "userspace/src/";
+const POLICY: &str = "userspace/src/policy/";
+const SESSION: &str = "userspace/src/smtp/session.rs";
+const REPLY_TABLE: &str = "userspace/src/smtp/reply.rs";
+const PURE: &[&str] = &["userspace/src/smtp/", POLICY];
+const KINDS: &[&str] = &["handle_", "answer_", "poll_"];
+
+const IMPURE: &[&str] = &[
+    "tokio",
+    "async",
+    ".await",
+    "Instant::now",
+    "SystemTime",
+    "Timestamp::now",
+    "std::fs",
+    "std::process",
+    "std::thread",
+    "std::env",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "rand",
+    "tracing",
+];
+
+const DOORS: &[(&[&str], &[&str])] = &[
+    (&["aya"], &["userspace/src/dataplane/"]),
+    (&["hickory_resolver"], &["userspace/src/dns.rs", "userspace/src/dns/"]),
+    (
+        &[
+            "TcpStream",
+            "TcpListener",
+            "TcpSocket",
+            "UdpSocket",
+            "UnixStream",
+            "UnixDatagram",
+            "socket2",
+            "rtnetlink",
+        ],
+        &[
+            "userspace/src/server/",
+            "userspace/src/nexthop/",
+            "userspace/src/dns.rs",
+            "userspace/src/dns/",
+            "userspace/src/dataplane/",
+        ],
+    ),
+];
