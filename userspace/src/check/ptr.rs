@@ -1,0 +1,245 @@
+//! Reverse DNS of a source (RFC 8601 3, "iprev"), and the cache of its results.
+//!
+//! It does not say what becomes of a source without a PTR record.
+
+use std::{
+    collections::BTreeSet,
+    net::Ipv6Addr,
+    ops::RangeInclusive,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use moka::{Expiry, future::Cache, notification::RemovalCause};
+use tokio::time::timeout_at;
+use tracing::debug;
+
+use crate::{
+    dns::{Answer, Dns, ascii_name},
+    policy::evidence::{Forward, PtrEvidence},
+};
+
+/// Names of one address that are kept and followed (RFC 8601 3 asks for a limit).
+pub const MAX_NAMES: usize = 10;
+/// How long a check may take in all. A source waits for it at its first RCPT, five minutes if it follows
+/// RFC 5321 4.5.3.2.3.
+pub const TIME_LIMIT: Duration = Duration::from_secs(20);
+/// How long "there is a PTR record" is believed, whatever its TTL says.
+pub const POSITIVE_LIFETIME: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(24);
+/// How long "there is none" and "none leads back" are believed: short, so that a mended zone is noticed.
+pub const NEGATIVE_LIFETIME: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_mins(15);
+/// Octets that a [`PtrCache`] may hold: some hundred thousand addresses with a name of usual length.
+pub const CACHE_OCTETS: u64 = 32 << 20;
+/// Octets that an entry takes before its names are counted.
+const ENTRY_OCTETS: usize = 200;
+
+/// Whether the names have to lead back to the address.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Confirmation {
+    /// Their addresses are looked up.
+    Demanded,
+    /// That there is a PTR record is enough.
+    NotDemanded,
+}
+
+/// What reverse DNS says, and for how long.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PtrFinding {
+    /// For the policy.
+    pub evidence: PtrEvidence,
+    /// How long it may be kept from now on; none when DNS could not say everything that was asked.
+    pub lifetime: Option<Duration>,
+}
+
+/// Looks up the PTR records of `address` and, if `confirmation` is demanded, the addresses of their names.
+/// Ends within [`TIME_LIMIT`].
+pub async fn check(dns: &Dns, address: Ipv6Addr, confirmation: Confirmation) -> PtrFinding {
+    let deadline = tokio::time::Instant::now() + TIME_LIMIT;
+    let answer = match timeout_at(deadline, dns.ptr(address)).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(failure)) => {
+            debug!(%address, %failure, "reverse DNS failed");
+            return PtrFinding::unknown(PtrEvidence::Failure);
+        }
+        Err(_) => return PtrFinding::unknown(PtrEvidence::Failure),
+    };
+    if answer.records.is_empty() {
+        return PtrFinding::known(PtrEvidence::Absent, answer.ttl, NEGATIVE_LIFETIME);
+    }
+    let names = usable(&answer.records);
+    if confirmation == Confirmation::NotDemanded {
+        let evidence = PtrEvidence::Exists { names, forward: Forward::NotAsked };
+        return PtrFinding::known(evidence, answer.ttl, POSITIVE_LIFETIME);
+    }
+    let followed = timeout_at(deadline, follow(dns, address, &names)).await;
+    let (forward, ttl) = followed.unwrap_or((Forward::Failure, Duration::ZERO));
+    let bounds = match forward {
+        Forward::Confirmed(_) => POSITIVE_LIFETIME,
+        Forward::Unconfirmed => NEGATIVE_LIFETIME,
+        Forward::Failure | Forward::NotAsked => {
+            return PtrFinding::unknown(PtrEvidence::Exists { names, forward });
+        }
+    };
+    PtrFinding::known(PtrEvidence::Exists { names, forward }, ttl.min(answer.ttl), bounds)
+}
+
+impl PtrFinding {
+    fn known(evidence: PtrEvidence, ttl: Duration, bounds: RangeInclusive<Duration>) -> Self {
+        Self { evidence, lifetime: Some(ttl.clamp(*bounds.start(), *bounds.end())) }
+    }
+
+    fn unknown(evidence: PtrEvidence) -> Self {
+        Self { evidence, lifetime: None }
+    }
+}
+
+/// Results by address, each for its lifetime. Looks up what it does not hold, once for all who ask at a time.
+/// Bounded by [`CACHE_OCTETS`]; failures are not kept.
+#[derive(Clone)]
+pub struct PtrCache {
+    dns: Dns,
+    confirmation: Confirmation,
+    held: Cache<Ipv6Addr, Held>,
+    evicted: Arc<AtomicU64>,
+}
+
+#[derive(Clone)]
+struct Held {
+    evidence: Arc<PtrEvidence>,
+    until: Instant,
+}
+
+impl PtrCache {
+    /// An empty cache in front of [`check`].
+    #[must_use]
+    pub fn new(dns: Dns, confirmation: Confirmation) -> Self {
+        let evicted = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&evicted);
+        let held = Cache::builder()
+            .max_capacity(CACHE_OCTETS)
+            .weigher(|_, held: &Held| held.octets())
+            .expire_after(Lifetime)
+            .eviction_listener(move |_, _, cause| {
+                if cause == RemovalCause::Size {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+            .build();
+        Self { dns, confirmation, held, evicted }
+    }
+
+    /// What is known about `address`, looked up if need be.
+    pub async fn get(&self, address: Ipv6Addr) -> PtrFinding {
+        let look_up = async {
+            let finding = check(&self.dns, address, self.confirmation).await;
+            Held::new(&finding).ok_or(finding)
+        };
+        match self.held.try_get_with(address, look_up).await {
+            Ok(held) => held.finding(),
+            Err(unknown) => (*unknown).clone(),
+        }
+    }
+
+    /// What is known about `address` without asking DNS.
+    pub async fn known(&self, address: Ipv6Addr) -> Option<PtrFinding> {
+        self.held.get(&address).await.map(|held| held.finding())
+    }
+
+    /// Keeps `finding` for its lifetime; one without a lifetime is not kept.
+    pub async fn insert(&self, address: Ipv6Addr, finding: &PtrFinding) {
+        if let Some(held) = Held::new(finding) {
+            self.held.insert(address, held).await;
+        }
+    }
+
+    /// Forgets `address`, so that the next question goes to DNS.
+    pub async fn forget(&self, address: Ipv6Addr) {
+        self.held.invalidate(&address).await;
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.held.invalidate_all();
+    }
+
+    /// Entries that made room for others since the start.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+}
+
+impl Held {
+    fn new(finding: &PtrFinding) -> Option<Self> {
+        let until = Instant::now() + finding.lifetime?;
+        Some(Self { evidence: Arc::new(finding.evidence.clone()), until })
+    }
+
+    fn finding(&self) -> PtrFinding {
+        PtrFinding {
+            evidence: (*self.evidence).clone(),
+            lifetime: Some(self.until.saturating_duration_since(Instant::now())),
+        }
+    }
+
+    fn octets(&self) -> u32 {
+        let names = match &*self.evidence {
+            PtrEvidence::Exists { names, .. } => names.iter().map(String::len).sum(),
+            PtrEvidence::Absent | PtrEvidence::Failure => 0,
+        };
+        u32::try_from(ENTRY_OCTETS + names).unwrap_or(u32::MAX)
+    }
+}
+
+struct Lifetime;
+
+impl Expiry<Ipv6Addr, Held> for Lifetime {
+    fn expire_after_create(&self, _: &Ipv6Addr, held: &Held, now: Instant) -> Option<Duration> {
+        Some(held.until.saturating_duration_since(now))
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &Ipv6Addr,
+        held: &Held,
+        now: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(held.until.saturating_duration_since(now))
+    }
+}
+
+/// The names that can be shown and followed: the strange ones are dropped, and what is too much.
+fn usable(records: &[String]) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let mut names: Vec<String> = records.iter().filter_map(|name| ascii_name(name)).collect();
+    names.retain(|name| seen.insert(name.clone()));
+    names.truncate(MAX_NAMES);
+    names
+}
+
+/// Whether one of `names` leads back to `address`, and how long that holds. The first that does decides, so that
+/// a name whose servers are silent does not hold up the others.
+async fn follow(dns: &Dns, address: Ipv6Addr, names: &[String]) -> (Forward, Duration) {
+    let mut lookups: FuturesUnordered<_> =
+        names.iter().map(|name| async move { (name, dns.aaaa(name).await) }).collect();
+    let mut forward = Forward::Unconfirmed;
+    let mut shortest = Duration::MAX;
+    while let Some((name, looked_up)) = lookups.next().await {
+        match looked_up {
+            Ok(Answer { records, ttl }) if records.contains(&address) => {
+                return (Forward::Confirmed(name.clone()), ttl);
+            }
+            Ok(Answer { ttl, .. }) => shortest = shortest.min(ttl),
+            Err(failure) => {
+                debug!(name, %failure, "forward DNS failed");
+                forward = Forward::Failure;
+            }
+        }
+    }
+    (forward, shortest)
+}
