@@ -1,1 +1,8 @@
-//! Support library of the suites.
+//! Support library of the suites and of the demo: namespaces, the daemon, clients, servers.
+//!
+//! It owns no claim about sixgate: those are in the suites.
+
+pub mod client;
+pub mod daemon;
+pub mod netns;
+pub mod transcript;

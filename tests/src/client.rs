@@ -1,0 +1,205 @@
+//! Senders: a scripted SMTP client that says exactly what it is told, and swaks.
+//!
+//! It knows no right answer: what comes back is kept, suites judge it.
+
+use std::{
+    io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
+    net::{SocketAddrV6, TcpStream},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::{
+    netns::{self, Netns},
+    transcript::{Side, Transcript},
+};
+
+/// An SMTP client on one connection.
+#[derive(Debug)]
+pub struct Client {
+    stream: BufReader<TcpStream>,
+    transcript: Transcript,
+}
+
+/// A complete reply.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reply {
+    /// Its three-digit code.
+    pub code: u16,
+    /// Its lines as they came, code included, without CRLF.
+    pub lines: Vec<String>,
+}
+
+impl Reply {
+    /// The last line, code included.
+    #[must_use]
+    pub fn last(&self) -> &str {
+        self.lines.last().map_or("", String::as_str)
+    }
+}
+
+impl Client {
+    /// Connects from inside `netns`, or from where we are; port 0 in `source` is any.
+    ///
+    /// # Errors
+    /// As connect(2) says.
+    pub fn connect(
+        netns: Option<&Netns>,
+        source: SocketAddrV6,
+        destination: SocketAddrV6,
+    ) -> std::io::Result<Self> {
+        let stream = match netns {
+            Some(netns) => netns.connect(source, destination)?,
+            None => netns::connect(source, destination)?,
+        };
+        stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream: BufReader::new(stream), transcript: Transcript::default() })
+    }
+
+    /// Reads one reply.
+    ///
+    /// # Errors
+    /// If the connection ends, nothing comes for [`REPLY_TIMEOUT`], or what comes is no reply.
+    pub fn reply(&mut self) -> Result<Reply> {
+        let mut lines = Vec::new();
+        loop {
+            let line = self.line()?.context("the connection ended where a reply was due")?;
+            let more = line.as_bytes().get(3) == Some(&b'-');
+            lines.push(line);
+            if !more {
+                break;
+            }
+        }
+        let last = lines.last().map_or("", String::as_str);
+        let code = last.get(..3).and_then(|code| code.parse().ok());
+        let code = code.with_context(|| format!("no reply: {last:?}"))?;
+        Ok(Reply { code, lines })
+    }
+
+    /// Says `line` and reads the reply.
+    ///
+    /// # Errors
+    /// As [`Client::reply`].
+    pub fn say(&mut self, line: &str) -> Result<Reply> {
+        self.send(line)?;
+        self.reply()
+    }
+
+    /// Sends `line` and CRLF, without waiting for an answer.
+    ///
+    /// # Errors
+    /// If the connection ended.
+    pub fn send(&mut self, line: &str) -> Result<()> {
+        self.transcript.push(Side::Client, line);
+        self.write(format!("{line}\r\n").as_bytes())
+    }
+
+    /// Sends `octets` as they are; they are not in the transcript.
+    ///
+    /// # Errors
+    /// If the connection ended.
+    pub fn write(&mut self, octets: &[u8]) -> Result<()> {
+        self.stream
+            .get_mut()
+            .write_all(octets)
+            .with_context(|| format!("cannot send; so far:\n{}", self.transcript))
+    }
+
+    /// Sends a message and the final dot, dots at the start of lines doubled (RFC 5321 4.5.2), and reads
+    /// the reply. `message` has LF or CRLF at its lines' ends.
+    ///
+    /// # Errors
+    /// As [`Client::reply`].
+    pub fn message(&mut self, message: &str) -> Result<Reply> {
+        for line in message.lines() {
+            let dot = if line.starts_with('.') { "." } else { "" };
+            self.send(&format!("{dot}{line}"))?;
+        }
+        self.say(".")
+    }
+
+    /// Waits for the server to end the connection.
+    ///
+    /// # Errors
+    /// If it says something instead, or nothing for [`REPLY_TIMEOUT`].
+    pub fn closed(&mut self) -> Result<()> {
+        match self.line() {
+            Ok(None) => Ok(()),
+            Ok(Some(line)) => bail!("the connection was to end, the server said {line:?}"),
+            Err(error) => match error.downcast_ref::<std::io::Error>() {
+                Some(io) if io.kind() == ErrorKind::ConnectionReset => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// What was said so far.
+    #[must_use]
+    pub fn transcript(&self) -> &Transcript {
+        &self.transcript
+    }
+
+    /// Our own end.
+    ///
+    /// # Errors
+    /// As getsockname(2) says.
+    pub fn local_address(&self) -> std::io::Result<std::net::SocketAddr> {
+        self.stream.get_ref().local_addr()
+    }
+
+    fn line(&mut self) -> Result<Option<String>> {
+        let mut line = Vec::new();
+        let mut bounded = self.stream.by_ref().take(REPLY_LINE_MAX);
+        bounded
+            .read_until(b'\n', &mut line)
+            .with_context(|| format!("no reply; so far:\n{}", self.transcript))?;
+        if line.is_empty() {
+            return Ok(None);
+        }
+        let text = String::from_utf8_lossy(&line).into_owned();
+        let Some(text) = text.strip_suffix("\r\n") else {
+            bail!("a line without CRLF: {text:?}");
+        };
+        self.transcript.push(Side::Server, text);
+        Ok(Some(text.to_owned()))
+    }
+}
+
+/// What swaks did.
+#[derive(Clone, Debug)]
+pub struct Swaks {
+    /// Its exit code: 0 delivered, 23 MAIL refused, 24 every RCPT refused, 26 message refused; see swaks(1).
+    pub code: i32,
+    /// What it printed: the dialogue.
+    pub output: String,
+}
+
+/// Sends a message with swaks from inside `netns`; `arguments` as in swaks(1), beside `--server` and `--port`.
+///
+/// # Errors
+/// If swaks is not there.
+pub fn swaks(netns: &Netns, destination: SocketAddrV6, arguments: &[&str]) -> Result<Swaks> {
+    let mut command = Command::new("swaks");
+    command
+        .args(["-6", "--server", &destination.ip().to_string()])
+        .args(["--port", &destination.port().to_string()])
+        .args(["--timeout", SWAKS_TIMEOUT])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let output = netns.spawn(&mut command)?.wait_with_output()?;
+    let code = output.status.code();
+    ensure!(code.is_some(), "swaks was killed: {}", output.status);
+    let text = [output.stdout, output.stderr].concat();
+    Ok(Swaks { code: code.unwrap_or(-1), output: String::from_utf8_lossy(&text).into_owned() })
+}
+
+/// How long a reply may take: DNS time-outs lie within.
+pub const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest line that is read, in octets.
+const REPLY_LINE_MAX: u64 = 4096;
+const SWAKS_TIMEOUT: &str = "30s";

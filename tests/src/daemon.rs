@@ -1,0 +1,245 @@
+//! The real binary as a process of its own: started, waited for, stopped, killed.
+//!
+//! It makes no configuration: the text is the caller's.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    os::unix::{net::UnixDatagram, process::ExitStatusExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::netns::Netns;
+
+/// A running `sixgate serve`. Dropping it kills it.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    log: Log,
+    // The socket has to outlive the daemon, which says STOPPING=1 to it.
+    notify: UnixDatagram,
+}
+
+impl Daemon {
+    /// Starts `sixgate --config CONFIG serve ARGUMENTS` and waits until it says that it is ready (sdnotify).
+    /// `config` lies in a folder of this daemon alone, where its readiness socket is put too.
+    ///
+    /// # Errors
+    /// If it ends instead, with its log, or is not ready within [`READY_TIMEOUT`].
+    pub fn start(netns: Option<&Netns>, config: &Path, arguments: &[&str]) -> Result<Self> {
+        let socket = config.with_extension("notify");
+        let _ = std::fs::remove_file(&socket);
+        let notify = UnixDatagram::bind(&socket).context("cannot make the readiness socket")?;
+        notify.set_read_timeout(Some(READY_POLL))?;
+        let mut command = sixgate(config);
+        command
+            .arg("serve")
+            .args(arguments)
+            .env("NOTIFY_SOCKET", &socket)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = match netns {
+            Some(netns) => netns.spawn(&mut command)?,
+            None => command.spawn().context("cannot start sixgate")?,
+        };
+        let log = Log::collect(&mut child);
+        let mut daemon = Self { child, log, notify };
+        daemon.wait_until_ready()?;
+        Ok(daemon)
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its log so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.log.text()
+    }
+
+    /// Waits until a line of its log contains `text`, and returns that line.
+    ///
+    /// # Errors
+    /// If none does within [`LOG_TIMEOUT`].
+    pub fn wait_for_log(&self, text: &str) -> Result<String> {
+        self.log.wait_for(text)
+    }
+
+    /// Sends `signal`.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).context("a process id fits")?;
+        kill(Pid::from_raw(pid), signal).context("cannot signal the daemon")
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has.
+    ///
+    /// # Errors
+    /// If it does not end within [`STOP_TIMEOUT`].
+    pub fn stop(mut self) -> Result<(ExitStatus, String)> {
+        self.signal(Signal::SIGTERM)?;
+        // its log ends when it does
+        if !self.log.wait_until_closed(STOP_TIMEOUT) {
+            bail!("the daemon did not end after SIGTERM; its log:\n{}", self.log());
+        }
+        let status = self.child.wait().context("cannot wait for the daemon")?;
+        Ok((status, self.log()))
+    }
+
+    /// Kills it (SIGKILL): nothing of it runs when this returns. Returns its log.
+    ///
+    /// # Errors
+    /// If it had ended by itself before.
+    pub fn kill(mut self) -> Result<String> {
+        self.child.kill()?;
+        let status = self.child.wait()?;
+        if status.signal() != Some(Signal::SIGKILL as i32) {
+            bail!("the daemon had ended before ({status}); its log:\n{}", self.log());
+        }
+        Ok(self.log())
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let until = Instant::now() + READY_TIMEOUT;
+        let mut datagram = [0; 1024];
+        while Instant::now() < until {
+            if let Ok(length) = self.notify.recv(&mut datagram)
+                && datagram[..length].split(|octet| *octet == b'\n').any(|line| line == b"READY=1")
+            {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                self.log.wait_until_closed(STOP_TIMEOUT);
+                bail!("sixgate ended ({status}); its log:\n{}", self.log());
+            }
+        }
+        bail!("sixgate was not ready in time; its log:\n{}", self.log())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // both fail only if it has ended already
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- log of the daemon\n{}---", self.log());
+        }
+    }
+}
+
+/// Runs `sixgate --config CONFIG ARGUMENTS` to its end, inside `netns` or where we are.
+///
+/// # Errors
+/// If it cannot be started.
+pub fn run(netns: Option<&Netns>, config: &Path, arguments: &[&str]) -> Result<Output> {
+    let mut command = sixgate(config);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = match netns {
+        Some(netns) => netns.spawn(&mut command)?,
+        None => command.spawn().context("cannot start sixgate")?,
+    };
+    child.wait_with_output().context("cannot wait for sixgate")
+}
+
+/// The binary that was built beside this one.
+///
+/// # Panics
+/// If there is none: build it with `cargo build --package sixgate`.
+#[must_use]
+pub fn binary() -> PathBuf {
+    let own = std::env::current_exe().expect("a process knows its own path");
+    let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join("sixgate"));
+    beside
+        .into_iter()
+        .find(|path| path.is_file())
+        .expect("sixgate is not built: use `cargo xtask test`, or `cargo build --package sixgate` first")
+}
+
+fn sixgate(config: &Path) -> Command {
+    let mut command = Command::new(binary());
+    command.arg("--config").arg(config);
+    command
+}
+
+/// What a process writes to its standard error, as it comes.
+#[derive(Clone, Debug)]
+struct Log(Arc<(Mutex<State>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct State {
+    text: String,
+    closed: bool,
+}
+
+impl Log {
+    fn collect(child: &mut Child) -> Self {
+        let log = Self(Arc::default());
+        let Some(stderr) = child.stderr.take() else {
+            return log;
+        };
+        let writer = log.clone();
+        thread::spawn(move || {
+            let mut reader = BufReader::new(stderr);
+            let mut line = Vec::new();
+            while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+                writer.change(|state| state.text.push_str(&String::from_utf8_lossy(&line)));
+                line.clear();
+            }
+            writer.change(|state| state.closed = true);
+        });
+        log
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state());
+        self.0.1.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn text(&self) -> String {
+        self.state().text.clone()
+    }
+
+    fn wait_for(&self, text: &str) -> Result<String> {
+        let found = |state: &State| state.text.lines().find(|line| line.contains(text)).map(str::to_owned);
+        let state = self.wait_while(LOG_TIMEOUT, |state| found(state).is_none() && !state.closed);
+        found(&state).with_context(|| format!("no line with {text:?} in the log:\n{}", state.text))
+    }
+
+    fn wait_until_closed(&self, timeout: Duration) -> bool {
+        self.wait_while(timeout, |state| !state.closed).closed
+    }
+
+    fn wait_while(&self, timeout: Duration, goes_on: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+        let waited = self.0.1.wait_timeout_while(self.state(), timeout, |state| goes_on(state));
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// How long the daemon may take to be ready: attaching and verifying the program lies within.
+pub const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long it may take to end after SIGTERM.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a log line may take to appear.
+pub const LOG_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a daemon that is not ready yet is checked for having ended.
+const READY_POLL: Duration = Duration::from_millis(50);

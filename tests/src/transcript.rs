@@ -1,0 +1,62 @@
+//! What was said in an SMTP session, by whom.
+//!
+//! It owns no connection.
+
+use std::fmt;
+
+/// The lines of a session in their order, without CRLF.
+#[derive(Clone, Debug, Default)]
+pub struct Transcript {
+    /// The lines.
+    pub lines: Vec<Line>,
+}
+
+/// One line of a session.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Line {
+    /// Who said it.
+    pub by: Side,
+    /// What was said, without CRLF.
+    pub text: String,
+}
+
+/// An end of a session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Side {
+    /// The sender.
+    Client,
+    /// sixgate.
+    Server,
+}
+
+impl Transcript {
+    /// Notes a line.
+    pub fn push(&mut self, by: Side, text: impl Into<String>) {
+        self.lines.push(Line { by, text: text.into() });
+    }
+
+    /// What the server said, line by line.
+    pub fn replies(&self) -> impl Iterator<Item = &str> {
+        let said = self.lines.iter().filter(|line| line.by == Side::Server);
+        said.map(|line| line.text.as_str())
+    }
+
+    /// Whether the server said a line that begins with `start`.
+    #[must_use]
+    pub fn has_reply(&self, start: &str) -> bool {
+        self.replies().any(|line| line.starts_with(start))
+    }
+}
+
+impl fmt::Display for Transcript {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Line { by, text } in &self.lines {
+            let mark = match by {
+                Side::Client => 'C',
+                Side::Server => 'S',
+            };
+            writeln!(f, "{mark}: {text}")?;
+        }
+        Ok(())
+    }
+}
