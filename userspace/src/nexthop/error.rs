@@ -2,8 +2,9 @@
 //!
 //! It owns the mapping of errors to our own replies; it holds no text that a stranger ever sees.
 
-use std::{io, path::PathBuf};
+use std::{fmt, io, net::SocketAddr, path::PathBuf};
 
+use super::smtp::{BadReply, Unframed};
 use crate::smtp::reply::Say;
 
 /// Why the next hop did not take a message, or could not be asked.
@@ -25,6 +26,106 @@ pub enum NextHopError {
         /// The place.
         path: PathBuf,
     },
+    /// The connection failed.
+    #[error("the connection to {address} failed {step}")]
+    Connection {
+        /// The next hop.
+        address: SocketAddr,
+        /// When.
+        step: Step,
+        /// Why.
+        source: io::Error,
+    },
+    /// The next hop closed the connection.
+    #[error("{address} closed the connection {step}")]
+    Closed {
+        /// The next hop.
+        address: SocketAddr,
+        /// When.
+        step: Step,
+    },
+    /// The next hop took too long.
+    #[error("{address} took too long {step}")]
+    Timeout {
+        /// The next hop.
+        address: SocketAddr,
+        /// When.
+        step: Step,
+    },
+    /// The next hop said something that is no SMTP reply.
+    #[error("{address} gave no readable reply {step}")]
+    BadReply {
+        /// The next hop.
+        address: SocketAddr,
+        /// When.
+        step: Step,
+        /// What is wrong with it.
+        source: BadReply,
+    },
+    /// The next hop gave a reply that has no meaning where it was given.
+    #[error("{address} gave a reply without meaning {step}: {reply}")]
+    Meaningless {
+        /// The next hop.
+        address: SocketAddr,
+        /// When.
+        step: Step,
+        /// The reply, escaped and bounded.
+        reply: String,
+    },
+    /// The next hop said something although nothing was asked.
+    #[error("{address} spoke without being asked, {step}")]
+    Unasked {
+        /// The next hop.
+        address: SocketAddr,
+        /// When.
+        step: Step,
+    },
+    /// The next hop does not want to talk to us.
+    #[error("{address} refused us {step}: {reply}")]
+    Refused {
+        /// The next hop.
+        address: SocketAddr,
+        /// When.
+        step: Step,
+        /// The reply, escaped and bounded.
+        reply: String,
+    },
+    /// The next hop lacks an extension that is needed.
+    #[error("{address} does not offer {extension}")]
+    NotOffered {
+        /// The next hop.
+        address: SocketAddr,
+        /// The extension, with its parameters.
+        extension: &'static str,
+    },
+    /// The connection was lost within a transaction, and the transaction could not be repeated on a new one.
+    #[error("the transaction could not be repeated on a new connection")]
+    Replay {
+        /// Why.
+        source: Box<Self>,
+    },
+    /// The connection was lost within a transaction again.
+    #[error("the connection to {address} was lost again")]
+    LostAgain {
+        /// The next hop.
+        address: SocketAddr,
+    },
+    /// The next hop took back, on a new connection, what it had accepted.
+    #[error("{address} accepted {step} before, and now says {reply}")]
+    Differs {
+        /// The next hop.
+        address: SocketAddr,
+        /// What.
+        step: Step,
+        /// The reply, escaped and bounded.
+        reply: String,
+    },
+    /// We were given a message that must not be sent.
+    #[error("the message was not sent")]
+    Unframed {
+        /// What is wrong with it.
+        source: Unframed,
+    },
 }
 
 impl NextHopError {
@@ -32,6 +133,81 @@ impl NextHopError {
     pub(super) fn say(&self) -> Say {
         match self {
             Self::Maildir { .. } | Self::NotADirectory { .. } => Say::StorageFailed,
+            Self::Refused { .. } | Self::NotOffered { .. } => Say::NextHopUnavailable,
+            Self::Connection { step, .. }
+            | Self::Closed { step, .. }
+            | Self::Timeout { step, .. }
+            | Self::BadReply { step, .. }
+            | Self::Meaningless { step, .. }
+            | Self::Unasked { step, .. } => {
+                if step.is_opening() {
+                    Say::NextHopUnavailable
+                } else {
+                    Say::NextHopLost
+                }
+            }
+            Self::Replay { .. } | Self::LostAgain { .. } | Self::Differs { .. } => Say::NextHopLost,
+            Self::Unframed { .. } => Say::InternalError,
         }
+    }
+
+    /// Whether the next hop went away, as it may do between two commands, rather than misbehaved. Farewells that
+    /// came before our command count.
+    pub(super) fn is_hangup(&self) -> bool {
+        matches!(self, Self::Connection { .. } | Self::Closed { .. } | Self::Unasked { .. })
+    }
+}
+
+/// Where in a dialogue with the next hop something happened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// TCP.
+    Connect,
+    /// Its first reply.
+    Greeting,
+    /// EHLO, the first or the one after XCLIENT.
+    Ehlo,
+    /// HELO.
+    Helo,
+    /// XCLIENT.
+    Xclient,
+    /// MAIL.
+    Mail,
+    /// RCPT.
+    Rcpt,
+    /// DATA.
+    Data,
+    /// The message.
+    Message,
+    /// The final dot: from here on the next hop may have the message.
+    FinalDot,
+    /// RSET.
+    Rset,
+    /// QUIT.
+    Quit,
+}
+
+impl Step {
+    fn is_opening(self) -> bool {
+        matches!(self, Self::Connect | Self::Greeting | Self::Ehlo | Self::Helo | Self::Xclient)
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "while connecting",
+            Self::Greeting => "at the greeting",
+            Self::Ehlo => "at EHLO",
+            Self::Helo => "at HELO",
+            Self::Xclient => "at XCLIENT",
+            Self::Mail => "at MAIL",
+            Self::Rcpt => "at RCPT",
+            Self::Data => "at DATA",
+            Self::Message => "while the message was sent",
+            Self::FinalDot => "after the final dot, so that the message may be delivered twice",
+            Self::Rset => "at RSET",
+            Self::Quit => "at QUIT",
+        })
     }
 }

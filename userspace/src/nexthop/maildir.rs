@@ -26,11 +26,8 @@ use crate::smtp::{
 };
 
 /// A Maildir takes everything.
-pub(super) const CAPABILITIES: Capabilities = Capabilities {
-    eight_bit_mime: true,
-    size: Some(u64::MAX),
-    smtp_utf8: true,
-};
+pub(super) const CAPABILITIES: Capabilities =
+    Capabilities { eight_bit_mime: true, size: Some(u64::MAX), smtp_utf8: true };
 
 /// Age at which a file in `tmp` belongs to no delivery any more (maildir(5)).
 const STALE: Duration = Duration::from_secs(36 * 60 * 60);
@@ -130,17 +127,12 @@ struct Envelope {
 
 impl MaildirTransport {
     pub(super) fn new(maildir: Arc<Maildir>) -> Self {
-        Self {
-            maildir,
-            envelope: None,
-        }
+        Self { maildir, envelope: None }
     }
 
     pub(super) fn recipient(&mut self, mail: &MailFrom, rcpt: &RcptTo) -> Reply {
-        let envelope = self.envelope.get_or_insert_with(|| Envelope {
-            mail: mail.clone(),
-            recipients: Vec::new(),
-        });
+        let envelope =
+            self.envelope.get_or_insert_with(|| Envelope { mail: mail.clone(), recipients: Vec::new() });
         envelope.recipients.push(rcpt.clone());
         self.maildir.replies.say(Say::Recipient)
     }
@@ -177,10 +169,7 @@ impl MaildirTransport {
                 replies.say_about(Say::Delivered, &name)
             }
             Err(error) => {
-                error!(
-                    error = &error as &(dyn std::error::Error + 'static),
-                    "cannot deliver to the Maildir"
-                );
+                error!(error = &error as &(dyn std::error::Error + 'static), "cannot deliver to the Maildir");
                 replies.say(error.say())
             }
         }
@@ -216,9 +205,7 @@ impl Envelope {
         let sender = self.mail.reverse_path.as_ref();
         let sender = sender.map(ToString::to_string).unwrap_or_default();
         let recipients = self.recipients.iter();
-        let recipients: String = recipients
-            .map(|rcpt| format!("Delivered-To: {rcpt}\r\n"))
-            .collect();
+        let recipients: String = recipients.map(|rcpt| format!("Delivered-To: {rcpt}\r\n")).collect();
         format!("Return-Path: <{sender}>\r\n{recipients}")
     }
 }
@@ -242,12 +229,7 @@ impl Draft {
             .mode(FILE_MODE)
             .open(&path)
             .map_err(failed("create", &path))?;
-        Ok(Self {
-            path,
-            file,
-            destination: maildir.path.join("new"),
-            name,
-        })
+        Ok(Self { path, file, destination: maildir.path.join("new"), name })
     }
 
     /// Puts the message in place once it is safe on the disk. It is done off the asynchronous threads, and to
@@ -297,9 +279,5 @@ async fn blocking<T: Send + 'static>(
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> NextHopError {
-    move |source| NextHopError::Maildir {
-        action,
-        path: path.to_owned(),
-        source,
-    }
+    move |source| NextHopError::Maildir { action, path: path.to_owned(), source }
 }

@@ -12,16 +12,20 @@ use std::{path::PathBuf, sync::Arc};
 use crate::{
     policy::evidence::{Endpoints, Forward, PtrEvidence},
     smtp::{
-        command::{MailFrom, RcptTo},
+        command::{HelloName, MailFrom, RcptTo},
         reply::{Reply, ReplyTable},
     },
 };
 
-pub use error::NextHopError;
-pub use smtp::{ClientIdentity, OPEN_MAX, PROBE_MAX, QUIT_MAX, SmtpSettings};
+pub use error::{NextHopError, Step};
+pub use smtp::{BadReply, ClientIdentity, OPEN_MAX, PROBE_MAX, QUIT_MAX, SmtpSettings, Unframed};
 
 use maildir::{Maildir, MaildirTransport};
 use smtp::{Smtp, SmtpTransport};
+
+/// Room for the headers that are put in front of a message, in octets: what may be announced as the largest size
+/// is smaller than the next hop's by this.
+pub const HEADER_ROOM: u64 = 8192;
 
 /// Where accepted mail goes; cheap to clone, shared by all sessions.
 #[derive(Clone, Debug)]
@@ -38,11 +42,7 @@ impl NextHop {
     /// answers are taken from.
     #[must_use]
     pub fn maildir(path: impl Into<PathBuf>, hostname: &str, replies: ReplyTable) -> Self {
-        Self(Kind::Maildir(Arc::new(Maildir::new(
-            path.into(),
-            hostname,
-            replies,
-        ))))
+        Self(Kind::Maildir(Arc::new(Maildir::new(path.into(), hostname, replies))))
     }
 
     /// A mail server that is spoken to over TCP.
@@ -55,7 +55,7 @@ impl NextHop {
     /// where it is missing, tried out, and cleared of what a crash left in `tmp`.
     ///
     /// # Errors
-    /// What makes the next hop unusable at the moment; [`Self::capabilities`] is then the least there is.
+    /// What makes the next hop unusable at the moment. [`Self::capabilities`] stays as it was.
     pub async fn probe(&self) -> Result<Capabilities, NextHopError> {
         match &self.0 {
             Kind::Maildir(maildir) => maildir.probe().await,
@@ -63,7 +63,9 @@ impl NextHop {
         }
     }
 
-    /// What the next hop could do when it was last asked: by [`Self::probe`], or by any session since.
+    /// What the next hop could do when it last answered: to [`Self::probe`], or to any session since. The least
+    /// there is, if it never did. What was known is kept while the next hop is away: a sender that misses 8BITMIME
+    /// gives its message up for good, whereas a next hop that is away is only told at RCPT, for the moment.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
         match &self.0 {
@@ -77,7 +79,7 @@ impl NextHop {
     pub fn transport(&self) -> Transport {
         Transport(match &self.0 {
             Kind::Maildir(maildir) => Way::Maildir(MaildirTransport::new(Arc::clone(maildir))),
-            Kind::Smtp(smtp) => Way::Smtp(Box::new(SmtpTransport::new(Arc::clone(smtp)))),
+            Kind::Smtp(smtp) => Way::Smtp(SmtpTransport::new(Arc::clone(smtp))),
         })
     }
 }
@@ -87,8 +89,8 @@ impl NextHop {
 pub struct Capabilities {
     /// RFC 6152.
     pub eight_bit_mime: bool,
-    /// The largest message that may be announced (RFC 1870), in octets, with room left for the headers that are
-    /// put in front; `u64::MAX` when the next hop has no limit, none when it does not speak of sizes at all.
+    /// The largest message that may be announced (RFC 1870), in octets, [`HEADER_ROOM`] less than the
+    /// next hop takes; `u64::MAX` when the next hop has no limit, none when it does not speak of sizes at all.
     pub size: Option<u64>,
     /// RFC 6531.
     pub smtp_utf8: bool,
@@ -102,7 +104,7 @@ pub struct ClientInfo {
     /// Its name by reverse DNS.
     pub name: ClientName,
     /// The name it gave itself in EHLO or HELO.
-    pub helo: String,
+    pub helo: HelloName,
     /// Whether it said EHLO.
     pub esmtp: bool,
 }
@@ -150,7 +152,7 @@ pub struct Transport(Way);
 #[derive(Debug)]
 enum Way {
     Maildir(MaildirTransport),
-    Smtp(Box<SmtpTransport>),
+    Smtp(SmtpTransport),
 }
 
 impl Transport {

@@ -1,14 +1,27 @@
 //! A mail server behind, spoken to over TCP.
 //!
-//! It owns the order of commands of a session's transactions with the next hop; it never keeps a message.
+//! It owns what is known about that server and shared by all sessions; the dialogue of one session is in
+//! `transport`.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+mod connection;
+mod data;
+mod ehlo;
+mod opening;
+mod reader;
+mod transport;
+mod xclient;
 
-use super::{Capabilities, ClientInfo, NextHopError};
-use crate::smtp::{
-    command::{MailFrom, RcptTo},
-    reply::{Reply, ReplyTable, Say},
-};
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::{sync::watch, time::Instant};
+
+use super::{Capabilities, NextHopError};
+use crate::smtp::reply::ReplyTable;
+
+pub use data::Unframed;
+pub use reader::BadReply;
+
+pub(super) use transport::SmtpTransport;
 
 /// Longest time for opening a connection and passing on a recipient, together.
 pub const OPEN_MAX: Duration = Duration::from_secs(2 * 60);
@@ -38,57 +51,41 @@ pub struct SmtpSettings {
     pub hostname: String,
 }
 
+/// What all sessions know of the mail server behind.
 #[derive(Debug)]
 pub(super) struct Smtp {
+    settings: SmtpSettings,
     replies: ReplyTable,
+    capabilities: watch::Sender<Capabilities>,
 }
 
 impl Smtp {
-    pub(super) fn new(_settings: SmtpSettings, replies: ReplyTable) -> Self {
-        Self { replies }
-    }
-
-    pub(super) async fn probe(&self) -> Result<Capabilities, NextHopError> {
-        Ok(self.capabilities())
+    pub(super) fn new(settings: SmtpSettings, replies: ReplyTable) -> Self {
+        Self { settings, replies, capabilities: watch::Sender::default() }
     }
 
     pub(super) fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct SmtpTransport {
-    smtp: Arc<Smtp>,
-}
-
-impl SmtpTransport {
-    pub(super) fn new(smtp: Arc<Smtp>) -> Self {
-        Self { smtp }
+        *self.capabilities.borrow()
     }
 
-    pub(super) async fn recipient(
-        &mut self,
-        _client: &ClientInfo,
-        _mail: &MailFrom,
-        _header_size: u64,
-        _rcpt: &RcptTo,
-    ) -> Reply {
-        self.smtp.replies.say(Say::NextHopUnavailable)
+    pub(super) async fn probe(&self) -> Result<Capabilities, NextHopError> {
+        let deadline = Instant::now() + PROBE_MAX;
+        let connection = opening::greet(&self.settings, deadline).await?;
+        if self.settings.client == ClientIdentity::Xclient {
+            opening::xclient_attributes(&connection)?;
+        }
+        let capabilities = self.learn(&connection);
+        connection.quit(deadline).await;
+        Ok(capabilities)
     }
 
-    pub(super) async fn deliver<P: AsRef<[u8]>>(
-        &mut self,
-        _headers: &[u8],
-        _message: &[P],
-        _gone: impl Future<Output = ()>,
-    ) -> Reply {
-        self.smtp.replies.say(Say::NextHopUnavailable)
-    }
-
-    pub(super) async fn reset(&mut self) {}
-
-    pub(super) async fn close(self) {
-        let _ = QUIT_MAX;
+    /// Remembers what the next hop offers to us. What it offers to a certain client, after XCLIENT, binds that
+    /// client's transactions only.
+    fn learn(&self, connection: &connection::Connection) -> Capabilities {
+        let capabilities = connection.offer.capabilities();
+        if self.capabilities.send_replace(capabilities) != capabilities {
+            tracing::info!(?capabilities, "the next hop's offer changed");
+        }
+        capabilities
     }
 }

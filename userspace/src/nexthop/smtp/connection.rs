@@ -1,0 +1,275 @@
+//! One TCP connection to a mail server: commands out, replies in, each within its time.
+//!
+//! It owns the socket and its buffers; it does not know in which order commands make sense.
+
+use std::{io, mem::MaybeUninit, net::SocketAddr, time::Duration};
+
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    data::{DotStuffer, FINAL_DOT},
+    ehlo::Offer,
+    reader::{ReplyReader, ServerReply},
+};
+use crate::{
+    nexthop::{ClientInfo, NextHopError, error::Step},
+    smtp::{command::RcptTo, reply::Reply},
+};
+
+/// Octets of the message that are sent at a time.
+const BLOCK: usize = 64 * 1024;
+/// Longest time for one block (RFC 5321 4.5.3.2.5).
+const BLOCK_MAX: Duration = Duration::from_secs(3 * 60);
+/// Longest time for the message up to the final dot, as long as a sender waits for the reply to its own
+/// (RFC 5321 4.5.3.2.6).
+const MESSAGE_MAX: Duration = Duration::from_secs(10 * 60);
+/// Longest time from the final dot to its reply (RFC 5321 4.5.3.2.6).
+const FINAL_MAX: Duration = Duration::from_secs(10 * 60);
+/// Longest time for the rest of a reply that began while the message was being sent.
+const EARLY_MAX: Duration = Duration::from_secs(10);
+/// Octets that are read at a time.
+const READ: usize = 4096;
+
+/// How far a dialogue came that we did nothing wrong in.
+pub(super) enum Progress {
+    /// As far as it was meant to.
+    Ready(Box<Connection>),
+    /// The next hop refused, with this answer for the sender.
+    Refused(Reply),
+}
+
+/// A connection that is up, as far as is known.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: TcpStream,
+    address: SocketAddr,
+    reader: ReplyReader,
+    /// The server said 421: it closes the connection.
+    closing: bool,
+    /// What it offers, to this client.
+    pub(super) offer: Offer,
+    /// The client that it was told about.
+    pub(super) client: Option<ClientInfo>,
+    /// Whether MAIL was accepted and the transaction has not ended.
+    pub(super) in_transaction: bool,
+}
+
+impl Connection {
+    pub(super) async fn connect(address: SocketAddr, deadline: Instant) -> Result<Box<Self>, NextHopError> {
+        let step = Step::Connect;
+        let failed = |source| NextHopError::Connection { address, step, source };
+        let stream = timeout_at(deadline, TcpStream::connect(address))
+            .await
+            .map_err(|_| NextHopError::Timeout { address, step })?
+            .map_err(failed)?;
+        // Commands are short and wait for replies; the message goes out in large blocks.
+        stream.set_nodelay(true).map_err(failed)?;
+        Ok(Box::new(Self {
+            stream,
+            address,
+            reader: ReplyReader::default(),
+            closing: false,
+            offer: Offer::default(),
+            client: None,
+            in_transaction: false,
+        }))
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Sends a command and waits for its reply. `line` ends with CRLF.
+    pub(super) async fn command(
+        &mut self,
+        step: Step,
+        line: &str,
+        deadline: Instant,
+    ) -> Result<ServerReply, NextHopError> {
+        self.check_quiet(step)?;
+        self.write(step, line.as_bytes(), deadline).await?;
+        self.reply(step, deadline).await
+    }
+
+    /// The next reply.
+    pub(super) async fn reply(&mut self, step: Step, deadline: Instant) -> Result<ServerReply, NextHopError> {
+        let address = self.address;
+        loop {
+            let reply = self.reader.poll_reply();
+            if let Some(reply) = reply.map_err(|source| NextHopError::BadReply { address, step, source })? {
+                self.closing |= reply.code() == 421;
+                return Ok(reply);
+            }
+            let input = self.reader.input();
+            input.reserve(READ);
+            let read = timeout_at(deadline, self.stream.read_buf(input))
+                .await
+                .map_err(|_| NextHopError::Timeout { address, step })?
+                .map_err(self.failed(step))?;
+            if read == 0 {
+                return Err(NextHopError::Closed { address, step });
+            }
+        }
+    }
+
+    /// Whether the connection can take a command: the server neither went away nor said something by itself, which
+    /// would be 421.
+    pub(super) fn is_usable(&self) -> bool {
+        !self.closing && self.check_quiet(Step::Rset).is_ok()
+    }
+
+    fn check_quiet(&self, step: Step) -> Result<(), NextHopError> {
+        let address = self.address;
+        if !self.reader.is_empty() {
+            return Err(NextHopError::Unasked { address, step });
+        }
+        // The kernel is asked, not tokio, which may not have heard of the octets yet.
+        match SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]) {
+            Ok(0) => Err(NextHopError::Closed { address, step }),
+            Ok(_) => Err(NextHopError::Unasked { address, step }),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(source) => Err(self.failed(step)(source)),
+        }
+    }
+
+    /// Sends the message, all but the final dot, which must not follow when this gives a reply: a server that
+    /// answers before the end does not want the rest.
+    pub(super) async fn send_message<'a>(
+        &mut self,
+        pieces: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Option<ServerReply>, NextHopError> {
+        let deadline = Instant::now() + MESSAGE_MAX;
+        let unframed = |source| NextHopError::Unframed { source };
+        let mut stuffer = DotStuffer::default();
+        let mut block = Vec::with_capacity(BLOCK);
+        for piece in pieces.flat_map(|piece| piece.chunks(BLOCK)) {
+            stuffer.stuff(piece, &mut block).map_err(unframed)?;
+            if block.len() >= BLOCK
+                && let Some(reply) = self.send_block(&mut block, deadline).await?
+            {
+                return Ok(Some(reply));
+            }
+        }
+        stuffer.finish().map_err(unframed)?;
+        if let Some(reply) = self.send_block(&mut block, deadline).await? {
+            return Ok(Some(reply));
+        }
+        match self.check_quiet(Step::Message) {
+            Ok(()) => Ok(None),
+            Err(NextHopError::Unasked { .. }) => self.early_reply().await.map(Some),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends the final dot and waits for its reply.
+    pub(super) async fn finish_message(&mut self) -> Result<ServerReply, NextHopError> {
+        let step = Step::FinalDot;
+        let deadline = Instant::now() + FINAL_MAX;
+        self.write(step, FINAL_DOT, deadline).await?;
+        self.reply(step, deadline).await
+    }
+
+    /// Sends the block and empties it. Gives the reply that came before the block was gone.
+    async fn send_block(
+        &mut self,
+        block: &mut Vec<u8>,
+        deadline: Instant,
+    ) -> Result<Option<ServerReply>, NextHopError> {
+        let (address, step) = (self.address, Step::Message);
+        let deadline = deadline.min(Instant::now() + BLOCK_MAX);
+        let input = self.reader.input();
+        input.reserve(READ);
+        let (mut from, mut to) = self.stream.split();
+        let written = tokio::select! {
+            biased;
+            read = from.read_buf(input) => {
+                return match read.map_err(self.failed(step))? {
+                    0 => Err(NextHopError::Closed { address, step }),
+                    _ => self.early_reply().await.map(Some),
+                };
+            }
+            written = timeout_at(deadline, to.write_all(block)) => written,
+        };
+        block.clear();
+        match written {
+            Ok(Ok(())) => Ok(None),
+            // A server that refuses the rest may do so by closing right after its reply.
+            Ok(Err(source)) => match self.early_reply().await {
+                Ok(reply) => Ok(Some(reply)),
+                Err(_) => Err(self.failed(step)(source)),
+            },
+            Err(_) => Err(NextHopError::Timeout { address, step }),
+        }
+    }
+
+    async fn early_reply(&mut self) -> Result<ServerReply, NextHopError> {
+        self.reply(Step::Message, Instant::now() + EARLY_MAX).await
+    }
+
+    async fn write(&mut self, step: Step, octets: &[u8], deadline: Instant) -> Result<(), NextHopError> {
+        let address = self.address;
+        timeout_at(deadline, self.stream.write_all(octets))
+            .await
+            .map_err(|_| NextHopError::Timeout { address, step })?
+            .map_err(self.failed(step))
+    }
+
+    fn failed(&self, step: Step) -> impl Fn(io::Error) -> NextHopError + use<> {
+        let address = self.address;
+        move |source| NextHopError::Connection { address, step, source }
+    }
+
+    /// RCPT, and its answer for the sender.
+    pub(super) async fn recipient(
+        &mut self,
+        rcpt: &RcptTo,
+        deadline: Instant,
+    ) -> Result<Reply, NextHopError> {
+        let line = format!("RCPT TO:<{rcpt}>\r\n");
+        let reply = self.command(Step::Rcpt, &line, deadline).await?;
+        self.answer(Step::Rcpt, &reply)
+    }
+
+    /// Takes leave.
+    pub(super) async fn quit(mut self: Box<Self>, deadline: Instant) {
+        if let Err(error) = self.command(Step::Quit, "QUIT\r\n", deadline).await {
+            tracing::debug!(
+                error = &error as &(dyn std::error::Error + 'static),
+                "the next hop did not say goodbye"
+            );
+        }
+    }
+
+    /// Whether the server was told about this client, or does not want to be told.
+    pub(super) fn serves(&self, client: &ClientInfo) -> bool {
+        self.client.as_ref().is_none_or(|told| told == client)
+    }
+
+    /// A reply as the sender's answer.
+    ///
+    /// # Errors
+    /// It is neither a success nor a refusal.
+    pub(super) fn answer(&self, step: Step, reply: &ServerReply) -> Result<Reply, NextHopError> {
+        let meaningless =
+            || NextHopError::Meaningless { address: self.address, step, reply: reply.to_string() };
+        Reply::from_next_hop(reply.code(), reply.lines()).ok_or_else(meaningless)
+    }
+
+    /// A reply as the sender's answer where only a refusal makes sense.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(super) fn refusal(&self, step: Step, reply: &ServerReply) -> Result<Reply, NextHopError> {
+        match self.answer(step, reply)? {
+            answer if answer.is_positive() => {
+                Err(NextHopError::Meaningless { address: self.address, step, reply: reply.to_string() })
+            }
+            answer => Ok(answer),
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! One client session's dialogue with the mail server behind (RFC 5321 3.3).
+//!
+//! It owns the order of commands, and the one repetition of a transaction on a new connection; it keeps the envelope
+//! for that, and never the message. Every operation takes the connection out and puts it back only when the dialogue
+//! is at a known place, so that one that was dropped or failed cannot leave half a dialogue behind.
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::{
+    OPEN_MAX, QUIT_MAX, Smtp,
+    connection::{Connection, Progress},
+    opening,
+    reader::ServerReply,
+};
+use crate::{
+    nexthop::{ClientInfo, NextHopError, error::Step},
+    smtp::{
+        command::{Body, MailFrom, RcptTo},
+        reply::{Reply, Say},
+    },
+};
+
+/// Longest time for the reply to DATA (RFC 5321 4.5.3.2.4).
+const DATA_MAX: Duration = Duration::from_secs(2 * 60);
+/// Longest time for the reply to RSET.
+const RESET_MAX: Duration = Duration::from_secs(10);
+
+/// One client session's way to the mail server behind.
+#[derive(Debug)]
+pub(in crate::nexthop) struct SmtpTransport {
+    smtp: Arc<Smtp>,
+    connection: Option<Box<Connection>>,
+    transaction: Option<Transaction>,
+}
+
+/// A transaction as the sender sees it.
+#[derive(Debug)]
+struct Transaction {
+    client: ClientInfo,
+    mail: MailFrom,
+    header_size: u64,
+    /// Those that the next hop accepted; the caller bounds their number.
+    accepted: Vec<RcptTo>,
+    /// The answer to all that follows, once it cannot come to a good end any more.
+    verdict: Option<Reply>,
+    /// Whether it was repeated on a new connection, which is done once.
+    repeated: bool,
+}
+
+impl SmtpTransport {
+    pub(in crate::nexthop) fn new(smtp: Arc<Smtp>) -> Self {
+        Self { smtp, connection: None, transaction: None }
+    }
+
+    pub(in crate::nexthop) async fn recipient(
+        &mut self,
+        client: &ClientInfo,
+        mail: &MailFrom,
+        header_size: u64,
+        rcpt: &RcptTo,
+    ) -> Reply {
+        let deadline = Instant::now() + OPEN_MAX;
+        let mut transaction = self.transaction.take().unwrap_or_else(|| Transaction {
+            client: client.clone(),
+            mail: mail.clone(),
+            header_size,
+            accepted: Vec::new(),
+            verdict: None,
+            repeated: false,
+        });
+        let reply = match transaction.verdict.clone() {
+            Some(verdict) => verdict,
+            None => self.pass_on(&mut transaction, rcpt, deadline).await,
+        };
+        self.transaction = Some(transaction);
+        reply
+    }
+
+    pub(in crate::nexthop) async fn deliver<P: AsRef<[u8]>>(
+        &mut self,
+        headers: &[u8],
+        message: &[P],
+        gone: impl Future<Output = ()>,
+    ) -> Reply {
+        let accepted = |transaction: &Transaction| !transaction.accepted.is_empty();
+        let Some(mut transaction) = self.transaction.take().filter(accepted) else {
+            self.reset().await;
+            return self.smtp.replies.say(Say::NoRecipients);
+        };
+        if let Some(verdict) = transaction.verdict.take() {
+            return verdict;
+        }
+        let sent = tokio::select! {
+            biased;
+            () = gone => {
+                info!("the sender left before its message was handed over");
+                return self.smtp.replies.say(Say::NextHopLost);
+            }
+            sent = self.send(&mut transaction, headers, message) => sent,
+        };
+        let answer = match sent {
+            Ok(Progress::Ready(connection)) => self.finish(connection).await,
+            Ok(Progress::Refused(reply)) => Ok(reply),
+            Err(error) => Err(error),
+        };
+        answer.unwrap_or_else(|error| self.failed(&error))
+    }
+
+    pub(in crate::nexthop) async fn reset(&mut self) {
+        self.transaction = None;
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
+        if connection.in_transaction {
+            let reply = connection.command(Step::Rset, "RSET\r\n", Instant::now() + RESET_MAX).await;
+            match reply {
+                Ok(reply) if reply.is_positive() => connection.in_transaction = false,
+                Ok(reply) => return info!(%reply, "the next hop refused RSET"),
+                Err(error) => return info!(error = as_value(&error), "the next hop was lost at RSET"),
+            }
+        }
+        self.keep(connection);
+    }
+
+    pub(in crate::nexthop) async fn close(self) {
+        if let Some(connection) = self.connection {
+            connection.quit(Instant::now() + QUIT_MAX).await;
+        }
+    }
+
+    /// Passes one recipient on.
+    async fn pass_on(&mut self, transaction: &mut Transaction, rcpt: &RcptTo, deadline: Instant) -> Reply {
+        let mut connection = match self.start(transaction, deadline).await {
+            Ok(Progress::Ready(connection)) => connection,
+            Ok(Progress::Refused(reply)) => return transaction.ends_with(reply),
+            Err(error) => return transaction.ends_with(self.failed(&error)),
+        };
+        let answer = connection.recipient(rcpt, deadline).await;
+        match answer {
+            Ok(reply) => {
+                if reply.is_positive() {
+                    transaction.accepted.push(rcpt.clone());
+                }
+                self.keep(connection);
+                reply
+            }
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// A connection on which the next hop has accepted MAIL and the recipients so far.
+    async fn start(
+        &mut self,
+        transaction: &mut Transaction,
+        deadline: Instant,
+    ) -> Result<Progress, NextHopError> {
+        match self.connection.take().filter(|connection| connection.is_usable()) {
+            Some(connection) if connection.in_transaction => return Ok(Progress::Ready(connection)),
+            Some(connection) if !connection.serves(&transaction.client) => {
+                connection.quit(deadline.min(Instant::now() + QUIT_MAX)).await;
+            }
+            Some(connection) if transaction.accepted.is_empty() => {
+                match self.mail(connection, transaction, deadline).await {
+                    // It went away while it was idle: nothing was begun, so nothing is lost.
+                    Err(error) if error.is_hangup() => {}
+                    start => return start,
+                }
+            }
+            _ => {}
+        }
+        if transaction.accepted.is_empty() {
+            self.open(transaction, deadline).await
+        } else {
+            let repeated = self.repeat(transaction, deadline).await;
+            repeated.map(Progress::Ready).map_err(|source| NextHopError::Replay { source: Box::new(source) })
+        }
+    }
+
+    /// Opens a new connection and starts the transaction there.
+    async fn open(&mut self, transaction: &Transaction, deadline: Instant) -> Result<Progress, NextHopError> {
+        let settings = &self.smtp.settings;
+        let connection = opening::greet(settings, deadline).await?;
+        self.smtp.learn(&connection);
+        match opening::introduce(connection, settings, &transaction.client, deadline).await? {
+            Progress::Ready(connection) => self.mail(connection, transaction, deadline).await,
+            refused @ Progress::Refused(_) => Ok(refused),
+        }
+    }
+
+    /// MAIL.
+    async fn mail(
+        &mut self,
+        mut connection: Box<Connection>,
+        transaction: &Transaction,
+        deadline: Instant,
+    ) -> Result<Progress, NextHopError> {
+        let line = transaction.mail_line(&connection)?;
+        let reply = connection.command(Step::Mail, &line, deadline).await?;
+        let answer = connection.answer(Step::Mail, &reply)?;
+        connection.in_transaction = reply.is_positive();
+        if connection.in_transaction {
+            return Ok(Progress::Ready(connection));
+        }
+        self.keep(connection);
+        Ok(Progress::Refused(answer))
+    }
+
+    /// Starts the transaction on a new connection and has the accepted recipients accepted again.
+    async fn repeat(
+        &mut self,
+        transaction: &mut Transaction,
+        deadline: Instant,
+    ) -> Result<Box<Connection>, NextHopError> {
+        let address = self.smtp.settings.address;
+        let differs = |step, reply: &Reply| NextHopError::Differs {
+            address,
+            step,
+            reply: reply.to_string().trim_end().escape_debug().to_string(),
+        };
+        if transaction.repeated {
+            return Err(NextHopError::LostAgain { address });
+        }
+        transaction.repeated = true;
+        info!(next_hop = %address, "the next hop went away; the transaction is repeated on a new connection");
+        let mut connection = match self.open(transaction, deadline).await? {
+            Progress::Ready(connection) => connection,
+            Progress::Refused(reply) => return Err(differs(Step::Mail, &reply)),
+        };
+        for rcpt in &transaction.accepted {
+            let reply = connection.recipient(rcpt, deadline).await?;
+            if !reply.is_positive() {
+                return Err(differs(Step::Rcpt, &reply));
+            }
+        }
+        Ok(connection)
+    }
+
+    /// DATA and the message, all but the final dot.
+    async fn send<P: AsRef<[u8]>>(
+        &mut self,
+        transaction: &mut Transaction,
+        headers: &[u8],
+        message: &[P],
+    ) -> Result<Progress, NextHopError> {
+        let (mut connection, reply) = self.data(transaction).await?;
+        if reply.code() != 354 {
+            let answer = connection.refusal(Step::Data, &reply)?;
+            self.keep(connection);
+            self.reset().await;
+            return Ok(Progress::Refused(answer));
+        }
+        let pieces = [headers].into_iter().chain(message.iter().map(AsRef::as_ref));
+        match connection.send_message(pieces).await? {
+            None => Ok(Progress::Ready(connection)),
+            // The dialogue is in the middle of a message: the connection goes.
+            Some(reply) => connection.refusal(Step::Message, &reply).map(Progress::Refused),
+        }
+    }
+
+    /// DATA, on a new connection if the next hop hung up since the last recipient.
+    async fn data(
+        &mut self,
+        transaction: &mut Transaction,
+    ) -> Result<(Box<Connection>, ServerReply), NextHopError> {
+        loop {
+            let Progress::Ready(mut connection) = self.start(transaction, Instant::now() + OPEN_MAX).await?
+            else {
+                // MAIL is sent again by `repeat` only, which makes an error of a refusal.
+                return Err(NextHopError::LostAgain { address: self.smtp.settings.address });
+            };
+            match connection.command(Step::Data, "DATA\r\n", Instant::now() + DATA_MAX).await {
+                Ok(reply) => return Ok((connection, reply)),
+                Err(error) if error.is_hangup() && !transaction.repeated => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The final dot.
+    async fn finish(&mut self, mut connection: Box<Connection>) -> Result<Reply, NextHopError> {
+        let reply = connection.finish_message().await?;
+        let answer = connection.answer(Step::FinalDot, &reply)?;
+        connection.in_transaction = false;
+        self.keep(connection);
+        Ok(answer)
+    }
+
+    /// Keeps a connection that is between two commands.
+    fn keep(&mut self, connection: Box<Connection>) {
+        self.connection = Some(connection).filter(|connection| connection.is_usable());
+    }
+
+    fn failed(&self, error: &NextHopError) -> Reply {
+        warn!(error = as_value(error), "the next hop did not take the message");
+        self.smtp.replies.say(error.say())
+    }
+}
+
+impl Transaction {
+    fn ends_with(&mut self, verdict: Reply) -> Reply {
+        self.verdict.insert(verdict).clone()
+    }
+
+    /// MAIL with the parameters that the sender gave, as far as the next hop offers them. Only 8BITMIME cannot be left
+    /// out: the sender was promised it.
+    fn mail_line(&self, connection: &Connection) -> Result<String, NextHopError> {
+        let offer = &connection.offer;
+        let path = self.mail.reverse_path.as_ref();
+        let path = path.map(ToString::to_string).unwrap_or_default();
+        let size = self.mail.size.filter(|_| offer.size.is_some());
+        let size = size.map(|size| format!(" SIZE={}", size.saturating_add(self.header_size)));
+        let body = match self.mail.body {
+            Some(Body::EightBitMime) if !offer.eight_bit_mime => {
+                return Err(NextHopError::NotOffered {
+                    address: connection.address(),
+                    extension: "8BITMIME",
+                });
+            }
+            Some(Body::EightBitMime) => " BODY=8BITMIME",
+            Some(Body::SevenBit) if offer.eight_bit_mime => " BODY=7BIT",
+            Some(Body::SevenBit) | None => "",
+        };
+        Ok(format!("MAIL FROM:<{path}>{}{body}\r\n", size.unwrap_or_default()))
+    }
+}
+
+fn as_value(error: &NextHopError) -> &(dyn Error + 'static) {
+    error
+}
