@@ -28,10 +28,9 @@ pub(super) fn parse(text: &str) -> Result<Config, Problem> {
         offset: error.span().map_or(0, |span| span.start),
         reason: plain(error.message()),
     })?;
-    document.check().map_err(|conflict| Problem {
-        offset: offset_of(text, conflict.key),
-        reason: conflict.reason,
-    })
+    document
+        .check()
+        .map_err(|conflict| Problem { offset: offset_of(text, conflict.key), reason: conflict.reason })
 }
 
 /// Keys that do not go together.
@@ -121,10 +120,9 @@ impl NextHopTable {
             (_, None, Some(_)) => Err(conflict(&["next_hop", "client"], "`client` needs `smtp`")),
             (None, None, None) => Ok(NextHop::default()),
             (Some(maildir), None, None) => Ok(NextHop::Maildir(maildir.0)),
-            (None, Some(address), client) => Ok(NextHop::Smtp {
-                address,
-                client: client.unwrap_or_default(),
-            }),
+            (None, Some(address), client) => {
+                Ok(NextHop::Smtp { address, client: client.unwrap_or_default() })
+            }
         }
     }
 }
@@ -133,12 +131,7 @@ impl NextHopTable {
 /// everything from us: sixgate would be an open relay.
 fn check_domains(domains: Domains, next_hop: &NextHop) -> Result<(), Conflict> {
     match (domains, next_hop) {
-        (
-            Domains::All,
-            NextHop::Smtp {
-                client: Client::None, ..
-            },
-        ) => Err(conflict(
+        (Domains::All, NextHop::Smtp { client: Client::None, .. }) => Err(conflict(
             &["domains"],
             "\"all\" with an SMTP next hop needs `client = \"xclient\"` in [next_hop], else sixgate would be an open relay",
         )),
@@ -159,10 +152,7 @@ fn check_limits(limits: &Limits) -> Result<(), Conflict> {
 }
 
 fn conflict(key: &'static [&'static str], reason: &str) -> Conflict {
-    Conflict {
-        key,
-        reason: reason.to_owned(),
-    }
+    Conflict { key, reason: reason.to_owned() }
 }
 
 /// Where `key` stands, or the last part of the way to it that is there: it may have its default.

@@ -201,17 +201,12 @@ pub enum ConfigError {
 impl Config {
     /// Reads and checks the file `path`.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let read = |source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        };
+        let read = |source| ConfigError::Read { path: path.to_owned(), source };
         let mut octets = Vec::new();
         let file = File::open(path).map_err(read)?;
         file.take(FILE_MAX + 1).read_to_end(&mut octets).map_err(read)?;
         if octets.len() as u64 > FILE_MAX {
-            return Err(read(io::Error::other(format!(
-                "it is longer than {FILE_MAX} octets"
-            ))));
+            return Err(read(io::Error::other(format!("it is longer than {FILE_MAX} octets"))));
         }
         let text = String::from_utf8(octets).map_err(|error| ConfigError::Wrong {
             path: path.to_owned(),
@@ -233,10 +228,7 @@ impl Config {
     /// What verdicts depend on.
     #[must_use]
     pub fn policy(&self) -> Policy {
-        Policy {
-            mode: self.mode,
-            demand_forward_confirmation: self.ptr.demand_forward_confirmation,
-        }
+        Policy { mode: self.mode, demand_forward_confirmation: self.ptr.demand_forward_confirmation }
     }
 }
 
@@ -244,9 +236,7 @@ impl Config {
 
 impl Default for Listen {
     fn default() -> Self {
-        Self {
-            addresses: vec![SocketAddrV6::new(std::net::Ipv6Addr::UNSPECIFIED, 25, 0, 0)],
-        }
+        Self { addresses: vec![SocketAddrV6::new(std::net::Ipv6Addr::UNSPECIFIED, 25, 0, 0)] }
     }
 }
 

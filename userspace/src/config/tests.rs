@@ -20,32 +20,20 @@ fn a_host_name_leaves_room_for_every_refusing_reply() {
     let name = |labels: usize| format!("{}gate.example", format!("{}.", "a".repeat(50)).repeat(labels));
     assert!(parse(&format!("hostname = \"{}\"", name(2))).is_ok());
     let error = parse(&format!("hostname = \"{}\"", name(4))).unwrap_err();
-    assert_eq!(
-        error,
-        "f:1: the name has 216 octets: a refusing reply with it would be longer than 248"
-    );
+    assert_eq!(error, "f:1: the name has 216 octets: a refusing reply with it would be longer than 248");
 }
 
 #[test]
 fn any_domain_goes_only_to_a_next_hop_that_judges_the_client() {
     let smtp = |client: &str| {
-        parse(&format!(
-            "hostname = \"a.b\"\ndomains = \"all\"\n[next_hop]\nsmtp = \"[::1]:26\"\n{client}"
-        ))
+        parse(&format!("hostname = \"a.b\"\ndomains = \"all\"\n[next_hop]\nsmtp = \"[::1]:26\"\n{client}"))
     };
     let address: SocketAddr = "[::1]:26".parse().unwrap();
     assert_eq!(
         smtp("client = \"xclient\"").unwrap().next_hop,
-        NextHop::Smtp {
-            address,
-            client: Client::Xclient
-        }
+        NextHop::Smtp { address, client: Client::Xclient }
     );
-    assert!(
-        smtp("")
-            .unwrap_err()
-            .starts_with("f:2: \"all\" with an SMTP next hop")
-    );
+    assert!(smtp("").unwrap_err().starts_with("f:2: \"all\" with an SMTP next hop"));
     let maildir = parse("hostname = \"a.b\"\ndomains = \"all\"").unwrap();
     assert_eq!(maildir.domains, Domains::All);
 }

@@ -282,11 +282,7 @@ pub(super) fn wait<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
 /// An absolute path: commands and daemon must mean the same file from any directory.
 pub(super) fn absolute_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let path = PathBuf::deserialize(deserializer)?;
-    if path.is_absolute() {
-        Ok(path)
-    } else {
-        Err(D::Error::custom("the path must be absolute"))
-    }
+    if path.is_absolute() { Ok(path) } else { Err(D::Error::custom("the path must be absolute")) }
 }
 
 /// An absolute path, or none if empty.
@@ -295,9 +291,7 @@ pub(super) fn optional_path<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
     match path.as_os_str().is_empty() {
         true => Ok(None),
         false if path.is_absolute() => Ok(Some(path)),
-        false => Err(D::Error::custom(
-            "the path must be absolute, or empty for no file",
-        )),
+        false => Err(D::Error::custom("the path must be absolute, or empty for no file")),
     }
 }
 

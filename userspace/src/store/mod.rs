@@ -1,1 +1,154 @@
-//! The opt-in store.
+//! The opt-in store: which destinations and domains take mail over IPv6, what is ours, and who is exempt.
+//!
+//! Its contents are pure values here; `file` keeps them. It does not own the maps that are projected
+//! from it: `control` changes both together.
+
+mod document;
+mod domain;
+mod file;
+mod prefix;
+mod watch;
+
+use std::{collections::BTreeSet, net::Ipv6Addr};
+
+use ipnet::Ipv6Net;
+use serde::{Deserialize, Serialize};
+
+use crate::policy::evidence::Standing;
+
+pub use domain::{Domain, DomainError};
+pub use file::{Exclusive, LOCK_WAIT, Shared, Store, StoreError};
+pub use prefix::{PrefixError, PrefixMap, PrefixSet, parse_address, parse_prefix};
+pub use watch::{Watch, watch};
+
+/// Everything that the store holds.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Contents {
+    /// What the owners of destination prefixes decided.
+    pub optin: PrefixMap<OptIn>,
+    /// Destination prefixes that are ours.
+    pub guard: PrefixSet,
+    /// Source prefixes that are exempt from opt-in, PTR, SPF and DKIM.
+    pub trust: PrefixSet,
+    /// Recipients' domains that take mail here.
+    pub domains: BTreeSet<Domain>,
+}
+
+/// What the owner of a destination prefix decided.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptIn {
+    /// It takes mail over IPv6.
+    In,
+    /// It does not, although a shorter prefix does.
+    Out,
+}
+
+impl OptIn {
+    /// The word for it in files and output.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::In => "in",
+            Self::Out => "out",
+        }
+    }
+}
+
+impl Contents {
+    /// Whether the destination `address` has opted in: the longest prefix decides.
+    #[must_use]
+    pub fn destination(&self, address: Ipv6Addr) -> Standing {
+        match self.optin_rule(address) {
+            Some((_, OptIn::In)) => Standing::OptedIn,
+            Some((_, OptIn::Out)) | None => Standing::NotOptedIn,
+        }
+    }
+
+    /// The prefix that decides about the destination `address`, if there is one.
+    #[must_use]
+    pub fn optin_rule(&self, address: Ipv6Addr) -> Option<(Ipv6Net, OptIn)> {
+        self.optin.longest_match(address).map(|(prefix, optin)| (prefix, *optin))
+    }
+
+    /// Whether the source `address` is exempt.
+    #[must_use]
+    pub fn trusts(&self, address: Ipv6Addr) -> bool {
+        self.trust.longest_match(address).is_some()
+    }
+
+    /// Whether recipients of the domain `name` take mail here: exactly this name, in any case of letters.
+    #[must_use]
+    pub fn takes_domain(&self, name: &str) -> bool {
+        self.domains.contains(name.to_ascii_lowercase().as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contents() -> Contents {
+        let mut contents = Contents::default();
+        for (prefix, optin) in [
+            ("2001:db8::/32", OptIn::In),
+            ("2001:db8:1::/48", OptIn::Out),
+            ("2001:db8:1:2::/64", OptIn::In),
+            ("2001:db8:1:2::25/128", OptIn::Out),
+        ] {
+            contents.optin.insert(prefix.parse().unwrap(), optin);
+        }
+        contents.trust.insert("2001:db8:ff::/48".parse().unwrap(), ());
+        contents.domains.insert("contoso.com".parse().unwrap());
+        contents
+    }
+
+    #[test]
+    fn the_longest_prefix_decides_about_a_destination() {
+        for (address, wanted) in [
+            ("2001:db8::1", Standing::OptedIn),
+            ("2001:db8:1::1", Standing::NotOptedIn),
+            ("2001:db8:1:2::1", Standing::OptedIn),
+            ("2001:db8:1:2::25", Standing::NotOptedIn),
+            ("2001:db9::1", Standing::NotOptedIn),
+            ("::", Standing::NotOptedIn),
+        ] {
+            assert_eq!(contents().destination(address.parse().unwrap()), wanted, "{address}");
+        }
+    }
+
+    #[test]
+    fn an_empty_store_opts_nothing_in() {
+        let empty = Contents::default();
+        assert_eq!(empty.destination("2001:db8::1".parse().unwrap()), Standing::NotOptedIn);
+        assert!(!empty.trusts("2001:db8::1".parse().unwrap()));
+        assert!(!empty.takes_domain("contoso.com"));
+    }
+
+    #[test]
+    fn a_removed_prefix_gives_way_to_the_shorter_one() {
+        let mut contents = contents();
+        assert_eq!(contents.optin.remove(&"2001:db8:1::/48".parse().unwrap()), Some(OptIn::Out));
+        assert_eq!(contents.destination("2001:db8:1::1".parse().unwrap()), Standing::OptedIn);
+    }
+
+    #[test]
+    fn a_domain_is_taken_exactly_and_in_any_case_of_letters() {
+        for (name, wanted) in [
+            ("contoso.com", true),
+            ("CONTOSO.Com", true),
+            ("mail.contoso.com", false),
+            ("com", false),
+            ("contoso.com.", false),
+            ("", false),
+        ] {
+            assert_eq!(contents().takes_domain(name), wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn trust_is_by_prefix() {
+        assert!(contents().trusts("2001:db8:ff:1::1".parse().unwrap()));
+        assert!(!contents().trusts("2001:db8:fe::1".parse().unwrap()));
+    }
+}
