@@ -4,5 +4,6 @@
 
 pub mod client;
 pub mod daemon;
+pub mod dns;
 pub mod netns;
 pub mod transcript;

@@ -159,11 +159,11 @@ impl Dns {
         kind: RecordType,
         pick: impl Fn(&RData) -> Option<T>,
     ) -> Result<Answer<T>, DnsFailure> {
-        let Ok(mut name) = Name::from_ascii(name) else {
-            return Ok(Answer::none());
-        };
-        name.set_fqdn(true);
-        self.ask(name, kind, pick).await
+        let labels = name.strip_suffix('.').unwrap_or(name).split('.').map(str::as_bytes);
+        match Name::from_labels(labels) {
+            Ok(name) => self.ask(name, kind, pick).await,
+            Err(_) => Ok(Answer::none()),
+        }
     }
 
     async fn ask<T>(
