@@ -5,5 +5,6 @@
 pub mod client;
 pub mod daemon;
 pub mod dns;
+pub mod gate;
 pub mod netns;
 pub mod transcript;

@@ -97,6 +97,7 @@ impl SmtpTransport {
             biased;
             () = gone => {
                 info!("the sender left before its message was handed over");
+                self.connection = None;
                 return self.smtp.replies.say(Say::NextHopLost);
             }
             sent = self.send(&mut transaction, headers, message) => sent,

@@ -1,0 +1,58 @@
+//! What a privileged test needs: it runs where that is there, says what is missing where it is not, and never passes
+//! by skipping under CI=true.
+//!
+//! It installs nothing; `cargo xtask setup` does.
+
+use std::{env, fmt};
+
+/// Something that a test cannot do without.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Need {
+    /// User 0 with its rights: namespaces, mounts, BPF.
+    Root,
+    /// A program in PATH.
+    Program(&'static str),
+}
+
+impl Need {
+    fn is_met(self) -> bool {
+        match self {
+            Self::Root => nix::unistd::geteuid().is_root(),
+            Self::Program(name) => env::var_os("PATH")
+                .is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(name).is_file())),
+        }
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => f.write_str("root"),
+            Self::Program(name) => write!(f, "{name} in PATH"),
+        }
+    }
+}
+
+/// Whether all `needs` are met. If not, the test says so and returns:
+///
+/// ```
+/// # use sixgate_tests::gate::{self, Need};
+/// if !gate::require(&[Need::Root]) {
+///     return;
+/// }
+/// ```
+///
+/// # Panics
+/// If something is missing and CI=true: a test that was not run has not passed.
+#[must_use]
+pub fn require(needs: &[Need]) -> bool {
+    let missing: Vec<String> = needs.iter().filter(|need| !need.is_met()).map(Need::to_string).collect();
+    if missing.is_empty() {
+        return true;
+    }
+    let missing = format!("needs {}", missing.join(" and "));
+    let ci = env::var_os("CI").is_some_and(|value| value == "true");
+    assert!(!ci, "{missing}; under CI=true nothing is skipped");
+    eprintln!("skipped: {missing}");
+    false
+}

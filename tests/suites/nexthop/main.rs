@@ -1,0 +1,140 @@
+//! Claims about where accepted mail goes: the Maildir, and the mail server behind.
+//!
+//! The other end is always a real one: a file system, a peer on a socket that plays a script, Postfix.
+
+mod dialogue;
+mod maildir;
+mod opening;
+mod peer;
+mod times;
+
+use sixgate::{
+    nexthop::{ClientIdentity, ClientInfo, ClientName, NextHop, SmtpSettings, Transport},
+    policy::evidence::Endpoints,
+    smtp::{
+        command::{Command, HelloName, MailFrom, RcptTo},
+        reply::{Reply, ReplyTable},
+    },
+};
+
+use peer::{Peer, settle};
+
+/// What a sender hears while the next hop cannot be used.
+const UNAVAILABLE: &str = "451 4.4.1 Mail server is not available, please try again later.\r\n";
+/// What a sender hears when the next hop went away.
+const LOST: &str = "451 4.4.2 Connection to the mail server was lost, please try again later.\r\n";
+/// The octets that are put in front of each message, and how many are announced for them.
+const HEADERS: &[u8] = b"Received: from a\r\n";
+const HEADER_SIZE: u64 = 1000;
+const MESSAGE: &[u8] = b"Subject: b\r\n\r\nc\r\n";
+
+fn replies() -> ReplyTable {
+    ReplyTable::new("gate.example", 0)
+}
+
+fn smtp(peer: &Peer, client: ClientIdentity) -> NextHop {
+    let settings = SmtpSettings { address: peer.address(), client, hostname: "gate.example".into() };
+    NextHop::smtp(settings, replies())
+}
+
+fn hello(name: &str) -> HelloName {
+    match Command::parse(format!("EHLO {name}").as_bytes()) {
+        Ok(Command::Ehlo(name)) => name,
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+fn mail(line: &str) -> MailFrom {
+    match Command::parse(line.as_bytes()) {
+        Ok(Command::Mail(mail)) => mail,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn rcpt(line: &str) -> RcptTo {
+    match Command::parse(line.as_bytes()) {
+        Ok(Command::Rcpt(rcpt)) => rcpt,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn client(helo: &str) -> ClientInfo {
+    ClientInfo {
+        endpoints: Endpoints {
+            source: "2001:db8::1".parse().expect("an address"),
+            source_port: 40000,
+            destination: "2001:db8::25".parse().expect("an address"),
+            destination_port: 25,
+        },
+        name: ClientName::Confirmed("mail.sender.example".into()),
+        helo: hello(helo),
+        esmtp: true,
+    }
+}
+
+/// A client session, driven by the commands that its client would give: EHLO, MAIL and RSET change it, RCPT and DATA
+/// give the next hop's answer.
+struct Session {
+    transport: Transport,
+    client: ClientInfo,
+    mail: MailFrom,
+}
+
+impl Session {
+    fn new(next_hop: &NextHop) -> Self {
+        Self {
+            transport: next_hop.transport(),
+            client: client("helo.sender.example"),
+            mail: mail("MAIL FROM:<a@sender.example>"),
+        }
+    }
+
+    async fn say(&mut self, command: &str) -> Option<Reply> {
+        match command.get(..4) {
+            Some("EHLO") => self.client = client(&command[5..]),
+            Some("MAIL") => self.mail = mail(command),
+            Some("RSET") => self.transport.reset().await,
+            Some("RCPT") => {
+                let Self { transport, client, mail } = self;
+                return Some(transport.recipient(client, mail, HEADER_SIZE, &rcpt(command)).await);
+            }
+            Some("DATA") => return Some(self.deliver(&[MESSAGE]).await),
+            _ => panic!("no such command: {command}"),
+        }
+        None
+    }
+
+    async fn deliver(&mut self, message: &[&[u8]]) -> Reply {
+        self.transport.deliver(HEADERS, message, std::future::pending()).await
+    }
+}
+
+/// One session against one peer: each of our commands, and the answer that it must get (a prefix; empty for commands
+/// that get none).
+struct Case<'a> {
+    claim: &'a str,
+    client: ClientIdentity,
+    /// What the peer says and expects, one text for each connection.
+    scripts: &'a [&'a str],
+    session: &'a [(&'a str, &'a str)],
+}
+
+impl Case<'_> {
+    /// Plays it. Gives the messages as they went over the wire, the final dot left out.
+    async fn play(&self) -> Vec<Vec<u8>> {
+        let peer = Peer::play(self.claim, self.scripts).await;
+        let mut session = Session::new(&smtp(&peer, self.client));
+        for (command, wanted) in self.session {
+            let reply = session.say(command).await.map(|reply| reply.to_string()).unwrap_or_default();
+            assert!(
+                reply.starts_with(wanted) && reply.is_empty() == wanted.is_empty(),
+                "{}: {command}: {reply:?}, wanted {wanted:?}",
+                self.claim
+            );
+            // What the peer does next has happened before the next command.
+            settle().await;
+        }
+        session.transport.close().await;
+        peer.finish().await
+    }
+}

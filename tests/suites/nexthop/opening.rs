@@ -1,0 +1,202 @@
+//! Claims about the opening of a session with the mail server behind: greeting, EHLO, XCLIENT, MAIL.
+
+use sixgate::nexthop::{Capabilities, ClientIdentity, HEADER_ROOM, NextHop, SmtpSettings};
+use tokio::net::TcpListener;
+
+use crate::{Case, Session, UNAVAILABLE, peer::Peer, replies, smtp};
+
+/// One recipient, whose answer is all that matters.
+async fn answers(client: ClientIdentity, rows: &[(&str, &str, &str)]) {
+    for (claim, script, wanted) in rows {
+        let case = Case { claim, client, scripts: &[script], session: &[("RCPT TO:<b@d.example>", wanted)] };
+        case.play().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_next_hop_that_does_not_greet_is_not_available() {
+    let rows = [
+        ("it hangs up", "", UNAVAILABLE),
+        ("it resets", "RESET", UNAVAILABLE),
+        ("it refuses for good", "S: 554 no\nEOF", UNAVAILABLE),
+        ("it refuses for now", "S: 450 no\nEOF", UNAVAILABLE),
+        ("it goes down", "S: 421 bye", UNAVAILABLE),
+        ("it hangs up within the greeting", "S: 220-a", UNAVAILABLE),
+        ("it is no mail server", "S: SSH-2.0-a\nEOF", UNAVAILABLE),
+        ("it ends lines with LF", "S! 220 a\\n\nEOF", UNAVAILABLE),
+        ("it cannot count", "S: 220-a\nS: 221 b\nEOF", UNAVAILABLE),
+        ("its line never ends", "ENDLESS", UNAVAILABLE),
+        ("it greets twice", "S! 220 a\\r\\n220 b\\r\\n\nEOF", UNAVAILABLE),
+        ("it hangs up at EHLO", "S: 220 a\nC: EHLO gate.example", UNAVAILABLE),
+        ("it goes down at EHLO", "S: 220 a\nC: EHLO gate.example\nS: 421 bye", UNAVAILABLE),
+        ("it refuses EHLO for now", "S: 220 a\nC: EHLO gate.example\nS: 450 no\nEOF", UNAVAILABLE),
+        (
+            "it refuses EHLO and HELO",
+            "S: 220 a\nC: EHLO gate.example\nS: 502 no\nC: HELO gate.example\nS: 502 no\nEOF",
+            UNAVAILABLE,
+        ),
+        (
+            "its offer never ends",
+            "S: 220 a\nC: EHLO gate.example\nS! 250-a\\r\\n\nS: 250-b\nENDLESS",
+            UNAVAILABLE,
+        ),
+    ];
+    answers(ClientIdentity::None, &rows).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_has_at_most_a_hundred_lines() {
+    let lines = "S: 250-x\n".repeat(101);
+    let script = format!("S: 220 a\nC: EHLO gate.example\n{lines}EOF");
+    answers(ClientIdentity::None, &[("too many lines", &script, UNAVAILABLE)]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_next_hop_that_is_not_there_is_not_available() {
+    let listener = TcpListener::bind("[::1]:0").await.expect("a port on ::1");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
+    let settings = SmtpSettings { address, client: ClientIdentity::None, hostname: "gate.example".into() };
+    let next_hop = NextHop::smtp(settings, replies());
+    let reply = Session::new(&next_hop).say("RCPT TO:<b@d.example>").await.expect("a reply");
+    assert_eq!(reply.to_string(), UNAVAILABLE);
+    let error = next_hop.probe().await.expect_err("nobody is there");
+    assert_eq!(error.to_string(), format!("the connection to {address} failed while connecting"));
+    assert_eq!(next_hop.capabilities(), Capabilities::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_next_hop_without_ehlo_gets_mail_without_parameters() {
+    let script =
+        "S: 220 a\nC: EHLO gate.example\nS: 502 no\nC: HELO gate.example\nS: 250 a\nMAIL\nRCPT\nDATA\nQUIT";
+    let case = Case {
+        claim: "HELO",
+        client: ClientIdentity::None,
+        scripts: &[script],
+        session: &[
+            ("MAIL FROM:<a@sender.example> SIZE=10 BODY=7BIT", ""),
+            ("RCPT TO:<b@d.example>", "250 2.1.5 Ok"),
+            ("DATA", "250 2.0.0 queued"),
+        ],
+    };
+    case.play().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn mail_has_the_parameters_that_are_given_and_offered() {
+    let all = "S: 220 a\nC: EHLO gate.example\nS: 250-mx\nS: 250-SIZE 100000\nS: 250 8BITMIME";
+    let none = "S: 220 a\nC: EHLO gate.example\nS: 250 mx";
+    let rows = [
+        ("MAIL FROM:<>", all, Some("")),
+        ("MAIL FROM:<> SIZE=10", all, Some(" SIZE=1010")),
+        ("MAIL FROM:<> SIZE=18446744073709551615", all, Some(" SIZE=18446744073709551615")),
+        ("MAIL FROM:<> BODY=7BIT", all, Some(" BODY=7BIT")),
+        ("MAIL FROM:<> BODY=8BITMIME SIZE=0", all, Some(" SIZE=1000 BODY=8BITMIME")),
+        ("MAIL FROM:<> SIZE=10 BODY=7BIT", none, Some("")),
+        ("MAIL FROM:<> BODY=8BITMIME", none, None),
+    ];
+    for (mail, open, parameters) in rows {
+        let end = parameters.map_or_else(
+            || "EOF".to_owned(),
+            |parameters| format!("C: MAIL FROM:<>{parameters}\nS: 250 Ok\nRCPT\nRSET\nQUIT"),
+        );
+        let wanted = if parameters.is_some() { "250 " } else { UNAVAILABLE };
+        let case = Case {
+            claim: &format!("{mail} {open}"),
+            client: ClientIdentity::None,
+            scripts: &[&format!("{open}\n{end}")],
+            session: &[(mail, ""), ("RCPT TO:<b@d.example>", wanted), ("RSET", "")],
+        };
+        case.play().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_next_hop_that_does_not_take_xclient_gets_no_mail() {
+    let offers = |attributes: &str| {
+        format!("S: 220 a\nC: EHLO gate.example\nS: 250-mx\nS: 250-XCLIENT{attributes}\nS: 250 HELP\n")
+    };
+    let command = "C: XCLIENT NAME=mail.sender.example ADDR=IPV6:2001:db8::1\n";
+    let told = offers(" NAME ADDR") + command;
+    let rows = [
+        ("not offered", "OPEN\nEOF".to_owned(), UNAVAILABLE),
+        ("no EHLO", "S: 220 a\nC: EHLO gate.example\nS: 502 no\nEOF".to_owned(), UNAVAILABLE),
+        ("no attributes", offers("") + "EOF", UNAVAILABLE),
+        ("no ADDR", offers(" NAME HELO") + "EOF", UNAVAILABLE),
+        ("no NAME", offers(" ADDR HELO") + "EOF", UNAVAILABLE),
+        ("refused", told.clone() + "S: 550 5.7.0 no\nEOF", UNAVAILABLE),
+        ("refused for now", told.clone() + "S: 450 4.7.0 no\nEOF", UNAVAILABLE),
+        ("not understood", told.clone() + "S: 501 5.5.4 no\nEOF", UNAVAILABLE),
+        ("a success of another kind", told.clone() + "S: 250 Ok\nEOF", UNAVAILABLE),
+        ("goes down", told.clone() + "S: 421 4.3.2 bye", UNAVAILABLE),
+        ("hangs up", told.clone(), UNAVAILABLE),
+        ("hangs up then", told.clone() + "S: 220 a\nC: EHLO helo.sender.example", UNAVAILABLE),
+        (
+            "does not want this client",
+            told.clone() + "S: 220 a\nC: EHLO helo.sender.example\nS: 550 5.7.1 bad name\nEOF",
+            "550 5.7.1 bad name\r\n",
+        ),
+        (
+            "goes down then",
+            told + "S: 220 a\nC: EHLO helo.sender.example\nS: 421 4.3.2 bye",
+            "451 4.3.2 bye\r\n",
+        ),
+    ];
+    let rows: Vec<_> =
+        rows.iter().map(|(claim, script, wanted)| (*claim, script.as_str(), *wanted)).collect();
+    answers(ClientIdentity::Xclient, &rows).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_name_of_the_client_is_told_on_another_connection() {
+    let other = "S: 220 a\nC: EHLO gate.example\nS: 250-mx\nS: 250 XCLIENT NAME ADDR HELO\n\
+                 C: XCLIENT HELO=other.example NAME=mail.sender.example ADDR=IPV6:2001:db8::1\n\
+                 S: 220 a\nC: EHLO other.example\nS: 250 mx\nMAIL\nRCPT\nDATA\nQUIT";
+    let case = Case {
+        claim: "EHLO again",
+        client: ClientIdentity::Xclient,
+        scripts: &["INTRODUCED\nMAIL\nRCPT\nDATA\nMAIL\nRCPT\nDATA\nQUIT", other],
+        session: &[
+            ("RCPT TO:<b@d.example>", "250"),
+            ("DATA", "250 2.0.0 queued"),
+            ("RCPT TO:<b@d.example>", "250"),
+            ("DATA", "250 2.0.0 queued"),
+            ("EHLO other.example", ""),
+            ("RCPT TO:<b@d.example>", "250"),
+            ("DATA", "250 2.0.0 queued"),
+        ],
+    };
+    case.play().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_last_offered_is_known() {
+    let scripts = [
+        "OPEN\nQUIT",
+        "S: 220 a\nC: EHLO gate.example\nS: 250-mx\nS: 250 SMTPUTF8\nMAIL\nRCPT\nRSET\nQUIT",
+        "S: 220 a\nC: EHLO gate.example\nS: 450 no\nEOF",
+    ];
+    let peer = Peer::play("three visits", &scripts).await;
+    let next_hop = smtp(&peer, ClientIdentity::None);
+    assert_eq!(next_hop.capabilities(), Capabilities::default());
+    let probed = Capabilities { eight_bit_mime: true, size: Some(100_000 - HEADER_ROOM), smtp_utf8: false };
+    assert_eq!(next_hop.probe().await.expect("a probe"), probed);
+    assert_eq!(next_hop.capabilities(), probed);
+    let mut session = Session::new(&next_hop);
+    session.say("RCPT TO:<b@d.example>").await;
+    let changed = Capabilities { eight_bit_mime: false, size: None, smtp_utf8: true };
+    assert_eq!(next_hop.capabilities(), changed);
+    session.say("RSET").await;
+    session.transport.close().await;
+    next_hop.probe().await.expect_err("EHLO is refused");
+    assert_eq!(next_hop.capabilities(), changed, "what was known is kept");
+    peer.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_finds_that_xclient_is_missing() {
+    let peer = Peer::play("a probe", &["OPEN\nEOF"]).await;
+    let error = smtp(&peer, ClientIdentity::Xclient).probe().await.expect_err("XCLIENT is missing");
+    assert_eq!(error.to_string(), format!("{} does not offer XCLIENT NAME ADDR", peer.address()));
+    peer.finish().await;
+}
