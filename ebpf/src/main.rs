@@ -1,3 +1,129 @@
-//! The XDP program.
+//! The XDP program: its maps, its entry, and what is done with a decision.
+//!
+//! It fails open: whatever it does not understand in full goes to the host's TCP. It owns no policy (that is
+//! `classify`) and no format (that is `parse`), and it logs nothing: each way out raises one counter.
+//!
+//! Building: `userspace/build.rs` compiles this crate for `bpfel-unknown-none` and embeds the object; the
+//! workspace's default members leave it out. For the host's target it is an empty program, so that
+//! `cargo clippy --package sixgate-ebpf` lints everything here.
 
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+
+mod classify;
+mod frame;
+mod parse;
+
+use aya_ebpf::bindings::xdp_action::XDP_PASS;
+use aya_ebpf::btf_maps::{Array, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::macros::{btf_map, xdp};
+use aya_ebpf::programs::XdpContext;
+use sixgate_common::dest::{DestEntry, MemberEntry};
+use sixgate_common::flow::{Flow, FlowKey};
+use sixgate_common::map;
+use sixgate_common::ptr::PtrEntry;
+use sixgate_common::refuse::{Reason, ReplyId};
+use sixgate_common::reply::Reply;
+use sixgate_common::settings::{MODE_ENFORCE, Settings};
+use sixgate_common::stat::{self, Stat};
+
+use crate::classify::{Decision, classify};
+use crate::frame::Linear;
+
+/// An IPv6 address, as the maps have it.
+type Address = [u8; 16];
+
+#[btf_map]
+static SETTINGS: Array<Settings, 1> = Array::new();
+#[btf_map]
+static OPTIN: LpmTrie<Address, DestEntry, { map::OPTIN_ENTRIES as usize }> = LpmTrie::new();
+#[btf_map]
+static GUARD: LpmTrie<Address, MemberEntry, { map::GUARD_ENTRIES as usize }> = LpmTrie::new();
+#[btf_map]
+static TRUST: LpmTrie<Address, MemberEntry, { map::TRUST_ENTRIES as usize }> = LpmTrie::new();
+#[btf_map]
+static PTR: LruHashMap<Address, PtrEntry, { map::PTR_ENTRIES as usize }> = LruHashMap::new();
+#[btf_map]
+static FLOWS: LruHashMap<FlowKey, Flow, { map::FLOWS_ENTRIES as usize }> = LruHashMap::new();
+// Part of layout v1 and filled at attach, for a program that answers by itself; this one does not read it.
+#[btf_map]
+static REPLIES: Array<Reply, { ReplyId::ALL.len() }> = Array::new();
+#[btf_map]
+static STATS: PerCpuArray<u64, { stat::COUNT as usize }> = PerCpuArray::new();
+// Part of layout v1, for a program that answers by itself; this one writes nothing to it.
+#[btf_map]
+static EVENTS: RingBuf<u64, { map::EVENTS_BYTES as usize }> = RingBuf::new();
+
+/// Some helpers are for GPL-compatible programs only; the kernel reads this section.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// The entry. Whatever cannot be judged is passed on.
+#[xdp(frags)]
+fn sixgate(context: XdpContext) -> u32 {
+    match judge(&context) {
+        Ok(action) => action,
+        Err(stat) => passed(stat),
+    }
+}
+
+/// The action for one frame; `Err` names why it is passed on without a decision.
+fn judge(context: &XdpContext) -> Result<u32, Stat> {
+    let frame = Linear::of(context)?;
+    let segment = parse::segment(&frame)?;
+    if !segment.opens() {
+        return Err(Stat::PassSegment);
+    }
+    let tuple = segment.tuple;
+    let settings = SETTINGS.get(0).ok_or(Stat::PassNotReady)?;
+    // SAFETY: the helper takes no argument and has no precondition.
+    let now = unsafe { bpf_ktime_get_ns() };
+    Ok(match classify(settings, &tuple, now) {
+        Decision::Pass(stat) => forget(&tuple, stat),
+        Decision::Refuse(reason) if settings.mode == MODE_ENFORCE => tag(&tuple, reason, now),
+        Decision::Refuse(Reason::NotOptedIn) => forget(&tuple, Stat::ShadowNotOptedIn),
+        Decision::Refuse(Reason::NoPtr) => forget(&tuple, Stat::ShadowNoPtr),
+    })
+}
+
+/// Leaves the refusal to the daemon, which finds the tag at accept.
+fn tag(tuple: &FlowKey, reason: Reason, now: u64) -> u32 {
+    if FLOWS.insert(tuple, Flow::tag(reason as u8, now), 0).is_err() {
+        count(Stat::AlsoTagFailed);
+    }
+    passed(match reason {
+        Reason::NotOptedIn => Stat::TagNotOptedIn,
+        Reason::NoPtr => Stat::TagNoPtr,
+    })
+}
+
+/// Passes an opening SYN on; what an earlier connection of the same 4-tuple left behind is void.
+fn forget(tuple: &FlowKey, stat: Stat) -> u32 {
+    // The only failure is that there was no entry.
+    let _ = FLOWS.remove(tuple);
+    passed(stat)
+}
+
+fn passed(stat: Stat) -> u32 {
+    count(stat);
+    XDP_PASS
+}
+
+fn count(stat: Stat) {
+    if let Some(counter) = STATS.get_ptr_mut(stat as u32) {
+        // SAFETY: the pointer is to this CPU's own value, and an XDP program is not preempted by another.
+        unsafe { *counter += 1 };
+    }
+}
+
+/// The host's target is for linting only.
+#[cfg(not(target_arch = "bpf"))]
 fn main() {}
+
+/// Never reached: nothing in this crate panics, and the verifier would refuse the endless loop.
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

@@ -1,1 +1,41 @@
 //! The XDP program and its maps: the only importer of aya.
+//!
+//! [`attach`] fills the maps and puts the program on interfaces; [`Maps`] is the handle on what is pinned;
+//! [`Projection`] is what the opt-in store wants the maps to hold. It knows neither the store nor the policy,
+//! and it takes no lock: whoever changes maps holds the store's lock.
+
+mod addresses;
+mod attach;
+mod attached;
+mod error;
+mod interface;
+mod layout;
+mod maps;
+mod object;
+mod pins;
+mod projection;
+mod ptr;
+mod stats;
+
+pub use addresses::{AddressWatch, interface_addresses, watch_addresses};
+pub use attach::{AttachMode, AttachPlan, Attached, Change, attach};
+pub use attached::{AttachedAt, AttachedLink, attached, detach};
+pub use error::DataplaneError;
+pub use interface::RunMode;
+pub use maps::{Maps, flow_key};
+pub use object::{ProgramTag, Sizes, embedded_object, embedded_tag};
+pub use pins::Pins;
+pub use projection::{Changes, Entry, OptIn, Projection};
+pub use ptr::{PtrRecord, PtrState};
+
+use nix::time::{ClockId, clock_gettime};
+
+/// CLOCK_MONOTONIC in nanoseconds: the clock of `bpf_ktime_get_ns`, in which tags and PTR entries count.
+#[must_use]
+pub fn monotonic_nanoseconds() -> u64 {
+    // Linux always has CLOCK_MONOTONIC, and it starts at zero with the machine (clock_gettime(2)).
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("CLOCK_MONOTONIC exists");
+    now.tv_sec() as u64 * NANOSECONDS + now.tv_nsec() as u64
+}
+
+const NANOSECONDS: u64 = 1_000_000_000;

@@ -1,0 +1,203 @@
+//! Builds the XDP program for `bpfel-unknown-none` and leaves the object in `OUT_DIR` for `dataplane::object`.
+//!
+//! It owns the inner cargo call: which compiler, which target directory, and an environment of its own. It
+//! installs nothing: `cargo xtask setup` does.
+//!
+//! With `AYA_BUILD_SKIP=1` the object is empty, and `sixgate` says so when it is asked to attach.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+const TARGET: &str = "bpfel-unknown-none";
+const LINKER: &str = "bpf-linker";
+const SKIP: &str = "AYA_BUILD_SKIP";
+/// The distribution's compiler; Debian packages a `core` for BPF with it.
+const SYSTEM_RUSTC: &str = "/usr/bin/rustc";
+const SYSTEM_CARGO: &str = "/usr/bin/cargo";
+/// Full debug information becomes the program's BTF.
+const RUSTFLAGS: &str = "-C debuginfo=2 -C link-arg=--btf";
+/// What of the outer cargo's environment the inner one may keep: where things lie and how to download.
+const KEPT: [&str; 7] = [
+    "CARGO_HOME",
+    "CARGO_HTTP_",
+    "CARGO_NET_",
+    "CARGO_REGISTRIES_",
+    "CARGO_SOURCE_",
+    "RUSTUP_HOME",
+    "RUSTUP_DIST_SERVER",
+];
+/// What else of it belongs to the outer build only; everything that starts with CARGO or RUST does, too.
+const OUTER: [&str; 9] = [
+    "DEBUG",
+    "HOST",
+    "LD_LIBRARY_PATH",
+    "NUM_JOBS",
+    "OPT_LEVEL",
+    "OUT_DIR",
+    "PROFILE",
+    "TARGET",
+    "MAKEFLAGS",
+];
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    let workspace = variable("CARGO_MANIFEST_DIR")?.join("..");
+    let out = variable("OUT_DIR")?;
+    let object = out.join("sixgate.bpf.o");
+    println!("cargo::rerun-if-env-changed={SKIP}");
+    if env::var_os(SKIP).is_some_and(|value| value == "1") {
+        return fs::write(&object, []).map_err(|error| failed("write", &object, &error));
+    }
+    for watched in [
+        "ebpf",
+        "common/src",
+        "common/Cargo.toml",
+        "Cargo.toml",
+        "Cargo.lock",
+    ] {
+        println!("cargo::rerun-if-changed={}", workspace.join(watched).display());
+    }
+    let target = target_directory(&out);
+    let linker = linker(&target)?;
+    println!("cargo::rerun-if-changed={}", linker.display());
+    let ours = target.join("ebpf");
+    build(&workspace, &ours, &linker)?;
+    let built = ours.join(TARGET).join("release/sixgate");
+    fs::copy(&built, &object).map_err(|error| failed("copy", &built, &error))?;
+    Ok(())
+}
+
+/// Runs the inner cargo. Its target directory is its own, so that it never waits for the outer build's lock, and
+/// the same for all profiles.
+fn build(workspace: &Path, target: &Path, linker: &Path) -> Result<(), String> {
+    let mut command = compiler()?;
+    command
+        .args([
+            "build",
+            "--locked",
+            "--release",
+            "--package",
+            "sixgate-ebpf",
+            "--bin",
+            "sixgate",
+        ])
+        .args(["--target", TARGET, "--target-dir"])
+        .arg(target)
+        .env("RUSTFLAGS", RUSTFLAGS)
+        .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker)
+        .current_dir(workspace);
+    let output = command
+        .output()
+        .map_err(|error| format!("cannot run {command:?}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!(
+        "the XDP program does not build ({}):\n{}\n{command:?}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    ))
+}
+
+/// A cargo that can build for BPF: the distribution's with its ready-made `core`, else rustup's nightly, which
+/// builds `core` from rust-src.
+fn compiler() -> Result<Command, String> {
+    if Path::new(SYSTEM_CARGO).exists() && has_core(SYSTEM_RUSTC) {
+        let mut command = clean(SYSTEM_CARGO);
+        // aya-ebpf uses one unstable feature (inline assembly for BPF).
+        command.env("RUSTC", SYSTEM_RUSTC).env("RUSTC_BOOTSTRAP", "1");
+        return Ok(command);
+    }
+    if has_nightly_source() {
+        let mut command = clean("rustup");
+        command.args(["run", "nightly", "cargo", "-Z", "build-std=core"]);
+        return Ok(command);
+    }
+    Err(format!(
+        "no Rust compiler for {TARGET}: neither {SYSTEM_RUSTC} with a core for it, nor rustup's nightly with \
+         rust-src; `cargo xtask setup` installs what is missing, {SKIP}=1 builds without the XDP program"
+    ))
+}
+
+fn has_core(rustc: &str) -> bool {
+    sysroot(clean(rustc)).is_some_and(|root| root.join("lib/rustlib").join(TARGET).is_dir())
+}
+
+fn has_nightly_source() -> bool {
+    let mut rustc = clean("rustup");
+    rustc.args(["run", "nightly", "rustc"]);
+    sysroot(rustc).is_some_and(|root| root.join("lib/rustlib/src/rust/library/core").is_dir())
+}
+
+fn sysroot(mut rustc: Command) -> Option<PathBuf> {
+    let output = rustc.args(["--print", "sysroot"]).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| PathBuf::from(text.trim_end()))
+}
+
+/// bpf-linker: where `cargo xtask setup` installs it, else in PATH.
+fn linker(target: &Path) -> Result<PathBuf, String> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let tools = target.join("tools/bin");
+    std::iter::once(tools.clone())
+        .chain(env::split_paths(&path))
+        .map(|directory| directory.join(LINKER))
+        .find(|file| file.is_file())
+        .ok_or_else(|| {
+            format!(
+                "{LINKER} is neither in {} nor in PATH; `cargo xtask setup` installs it, {SKIP}=1 builds \
+                 without the XDP program",
+                tools.display()
+            )
+        })
+}
+
+/// The workspace's target directory: cargo marks it, wherever configuration put it.
+fn target_directory(out: &Path) -> PathBuf {
+    out.ancestors()
+        .find(|directory| directory.join("CACHEDIR.TAG").is_file())
+        .unwrap_or(out)
+        .to_owned()
+}
+
+/// A command without what the outer cargo set for this build: its compiler, wrapper, flags and target.
+fn clean(program: &str) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in env::vars_os() {
+        if belongs_to_outer(&name) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn belongs_to_outer(name: &OsString) -> bool {
+    let Some(name) = name.to_str() else {
+        return false;
+    };
+    let kept = KEPT.iter().any(|prefix| name.starts_with(prefix));
+    !kept && (name.starts_with("CARGO") || name.starts_with("RUST") || OUTER.contains(&name))
+}
+
+fn variable(name: &str) -> Result<PathBuf, String> {
+    env::var_os(name)
+        .map(PathBuf::from)
+        .ok_or_else(|| format!("cargo has not set {name}"))
+}
+
+fn failed(what: &str, path: &Path, error: &io::Error) -> String {
+    format!("cannot {what} {}: {error}", path.display())
+}

@@ -1,0 +1,333 @@
+//! Puts the program on interfaces: maps first, then links, then `ready`.
+//!
+//! What is pinned comes into sight as a whole, or not at all. It computes no projection: the plan holds it.
+
+use aya::programs::links::{FdLink, LinkError, PinnedLink};
+use aya::programs::xdp::XdpLink;
+use aya::programs::{ProgramError, Xdp, XdpMode};
+use nix::libc;
+use sixgate_common::map;
+use sixgate_common::refuse::ReplyId;
+use sixgate_common::reply::Reply;
+use sixgate_common::settings::Settings;
+
+use super::error::{DataplaneError, system_error};
+use super::interface::{Interface, RunMode};
+use super::layout;
+use super::maps::Maps;
+use super::object::{self, Sizes};
+use super::pins::{PinSet, Pins, remove_pin};
+use super::projection::Projection;
+
+/// In which mode the program may run.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum AttachMode {
+    /// Native if the driver takes it, else generic.
+    #[default]
+    Auto,
+    /// Native or not at all.
+    Native,
+    /// Generic, whatever the driver can do.
+    Generic,
+}
+
+/// Everything that attaching needs to know.
+#[derive(Clone, Debug)]
+pub struct AttachPlan {
+    /// The interfaces' names.
+    pub interfaces: Vec<String>,
+    /// In which mode; an interface on which the program runs already keeps its mode.
+    pub mode: AttachMode,
+    /// Bounds of the maps, if they have to be made.
+    pub sizes: Sizes,
+    /// What the program is told to do; `ready` in it does not matter.
+    pub settings: Settings,
+    /// What the maps are to hold.
+    pub projection: Projection,
+    /// The replies with which the program refuses.
+    pub replies: Vec<(ReplyId, Reply)>,
+    /// Where everything is pinned.
+    pub pins: Pins,
+}
+
+/// What was done on one interface.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Attached {
+    /// The interface's name.
+    pub interface: String,
+    /// In which mode the program runs.
+    pub mode: RunMode,
+    /// Why not natively, in a word, when [`AttachMode::Auto`] had to fall back.
+    pub fallback: Option<String>,
+    /// Whether a program ran there before.
+    pub change: Change,
+}
+
+/// What became of an interface.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// The program is new there.
+    New,
+    /// It took the place of a differing sixgate program, without a gap.
+    Replaced,
+    /// The very same program ran there already.
+    Unchanged,
+}
+
+/// Fills the maps, puts the program on the plan's interfaces, and lets it refuse. Where sixgate runs already,
+/// the maps are kept and brought in line, and every interface gets this build's program without a gap. If it
+/// fails, no interface is new; if it fails before the maps agree with the projection, the program refuses nothing.
+///
+/// # Errors
+///
+/// Each kind of [`DataplaneError`]; nothing is touched on [`DataplaneError::NoBpffs`],
+/// [`DataplaneError::NoInterface`], [`DataplaneError::NoProgram`], [`DataplaneError::KernelLacks`],
+/// [`DataplaneError::LayoutDiffers`] and [`DataplaneError::OtherLayout`].
+pub fn attach(plan: &AttachPlan) -> Result<Vec<Attached>, DataplaneError> {
+    let interfaces = plan
+        .interfaces
+        .iter()
+        .map(|name| Interface::named(name))
+        .collect::<Result<Vec<_>, _>>()?;
+    plan.pins.prepare()?;
+    match plan.pins.live()? {
+        Some(live) => attach_to_live(plan, &interfaces, &live),
+        None => attach_first(plan, &interfaces),
+    }
+}
+
+/// Makes everything aside; it comes into sight at once, and only then may the program refuse.
+fn attach_first(plan: &AttachPlan, interfaces: &[Interface]) -> Result<Vec<Attached>, DataplaneError> {
+    let staged = plan.pins.stage()?;
+    match fill_staged(plan, interfaces, &staged) {
+        Ok(attached) => {
+            let live = plan.pins.publish(staged)?;
+            Maps::open_set(&live)?.set_ready()?;
+            Ok(attached)
+        }
+        Err(error) => {
+            // The first error is the one to tell; what stays behind is removed at the next attach.
+            let _ = staged.remove();
+            Err(error)
+        }
+    }
+}
+
+fn fill_staged(
+    plan: &AttachPlan,
+    interfaces: &[Interface],
+    staged: &PinSet,
+) -> Result<Vec<Attached>, DataplaneError> {
+    let mut object = object::load(&plan.sizes, |name| Some(staged.map(name)))?;
+    let program = object::program(&mut object)?;
+    let file = staged.program();
+    program
+        .pin(&file)
+        .map_err(|error| DataplaneError::aya(format!("pin {}", file.display()), error))?;
+    fill(&mut Maps::open_set(staged)?, plan)?;
+    interfaces
+        .iter()
+        .map(|interface| attach_new(program, interface, plan.mode, staged))
+        .collect()
+}
+
+/// Brings the maps in line, hands every pinned link this build's program, then adds the interfaces that are new.
+fn attach_to_live(
+    plan: &AttachPlan,
+    interfaces: &[Interface],
+    live: &PinSet,
+) -> Result<Vec<Attached>, DataplaneError> {
+    for name in map::ALL {
+        layout::examine(live, name)?;
+    }
+    let pinned = live.interfaces()?;
+    let mut object = object::load(&plan.sizes, |name| Some(live.map(name)))?;
+    let program = object::program(&mut object)?;
+    let ours = object::tag(program)?;
+    let change = if object::pinned_program(&live.program())?.is_some_and(|(_, tag)| tag == ours) {
+        Change::Unchanged
+    } else {
+        Change::Replaced
+    };
+    let mut maps = Maps::open_set(live)?;
+    fill(&mut maps, plan)?;
+    let replaced = pinned
+        .into_iter()
+        .filter_map(|name| match replace(program, &name, live) {
+            Ok(alive) => alive.then_some(Ok(name)),
+            Err(error) => Some(Err(error)),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    repin(program, live)?;
+    let attached = interfaces
+        .iter()
+        .map(|interface| {
+            if replaced.contains(&interface.name) {
+                report_replaced(interface, plan.mode, change)
+            } else {
+                attach_new(program, interface, plan.mode, live)
+            }
+        })
+        .collect::<Result<Vec<_>, _>>();
+    if attached.is_err() {
+        remove_new(interfaces, &replaced, live);
+    }
+    // The maps agree with the projection, whether or not another interface could be added.
+    maps.set_ready()?;
+    attached
+}
+
+/// SETTINGS without `ready`, REPLIES, then the prefixes, which are read back and compared.
+fn fill(maps: &mut Maps, plan: &AttachPlan) -> Result<(), DataplaneError> {
+    maps.write_settings(&Settings {
+        ready: 0,
+        ..plan.settings
+    })?;
+    maps.write_replies(&plan.replies)?;
+    maps.project(&plan.projection)?;
+    match maps.difference(&plan.projection)?.len() {
+        0 => Ok(()),
+        differences => Err(DataplaneError::NotProjected { differences }),
+    }
+}
+
+/// Puts the program on an interface that has none of ours, and pins the link, which keeps it there.
+fn attach_new(
+    program: &mut Xdp,
+    interface: &Interface,
+    mode: AttachMode,
+    set: &PinSet,
+) -> Result<Attached, DataplaneError> {
+    let candidates: &[RunMode] = match mode {
+        AttachMode::Auto => &[RunMode::Native, RunMode::Generic],
+        AttachMode::Native => &[RunMode::Native],
+        AttachMode::Generic => &[RunMode::Generic],
+    };
+    let mut reasons = Vec::new();
+    for mode in candidates {
+        let native = match mode {
+            RunMode::Native => XdpMode::Driver,
+            RunMode::Generic => XdpMode::Skb,
+        };
+        match program.attach_to_if_index(interface.index, native) {
+            Ok(id) => {
+                let link = program
+                    .take_link(id)
+                    .map_err(|error| DataplaneError::aya("take the link", error))?;
+                pin_link(link, &interface.name, set)?;
+                return Ok(Attached {
+                    interface: interface.name.clone(),
+                    mode: *mode,
+                    fallback: reasons.pop(),
+                    change: Change::New,
+                });
+            }
+            Err(error) => reasons.push(not_taken(interface, *mode, error)?),
+        }
+    }
+    Err(DataplaneError::NotTaken {
+        interface: interface.name.clone(),
+        reason: reasons.join("; "),
+    })
+}
+
+fn pin_link(link: XdpLink, interface: &str, set: &PinSet) -> Result<(), DataplaneError> {
+    let file = set.link(interface);
+    // aya falls back to netlink, without a link to pin, on kernels before 5.9 only; those refuse the program.
+    let link = FdLink::try_from(link).map_err(|error| DataplaneError::KernelLacks {
+        what: "XDP links (BPF_LINK_TYPE_XDP)".to_owned(),
+        source: system_error(error),
+    })?;
+    link.pin(&file)
+        .map_err(|error| DataplaneError::aya(format!("pin {}", file.display()), error))?;
+    Ok(())
+}
+
+/// Why a mode was not taken, in a word; an error when no other mode would help.
+fn not_taken(interface: &Interface, mode: RunMode, error: ProgramError) -> Result<String, DataplaneError> {
+    let error = system_error(error);
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            return Err(DataplaneError::NoRights {
+                operation: format!("attach to {}", interface.name),
+            });
+        }
+        Some(libc::ENODEV) => {
+            return Err(DataplaneError::NoInterface {
+                interface: interface.name.clone(),
+            });
+        }
+        _ => {}
+    }
+    if let Some(other) = interface.running()? {
+        return Err(DataplaneError::Occupied {
+            interface: interface.name.clone(),
+            program: other.program,
+        });
+    }
+    Ok(match (mode, error.raw_os_error()) {
+        (RunMode::Native, Some(libc::EOPNOTSUPP)) => "its driver has no native XDP".to_owned(),
+        _ => format!("{mode} mode: {error}"),
+    })
+}
+
+/// Hands a pinned link the program, without a gap (`bpf_link_update`). False when the link's interface is gone;
+/// its pin then goes, too.
+fn replace(program: &mut Xdp, interface: &str, live: &PinSet) -> Result<bool, DataplaneError> {
+    let file = live.link(interface);
+    let operation = || format!("replace the program of {interface}");
+    let link = PinnedLink::from_pin(&file)
+        .map(FdLink::from)
+        .and_then(XdpLink::try_from)
+        .map_err(|error: LinkError| DataplaneError::aya(operation(), error))?;
+    match program.attach_to_link(link).map_err(system_error) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => remove_pin(&file).map(|()| false),
+        Err(error) => Err(DataplaneError::system(operation(), error)),
+    }
+}
+
+/// The pinned program becomes this one, at once.
+fn repin(program: &mut Xdp, live: &PinSet) -> Result<(), DataplaneError> {
+    let (next, file) = (live.next_program(), live.program());
+    remove_pin(&next)?;
+    program
+        .pin(&next)
+        .map_err(|error| DataplaneError::aya(format!("pin {}", next.display()), error))?;
+    std::fs::rename(&next, &file).map_err(|error| DataplaneError::file("rename", &next, error))
+}
+
+fn report_replaced(
+    interface: &Interface,
+    wanted: AttachMode,
+    change: Change,
+) -> Result<Attached, DataplaneError> {
+    let name = interface.name.clone();
+    let Some(running) = interface.running()? else {
+        return Err(DataplaneError::OtherNamespace { interface: name });
+    };
+    match (wanted, running.mode) {
+        (AttachMode::Native, RunMode::Generic) | (AttachMode::Generic, RunMode::Native) => {
+            Err(DataplaneError::OtherMode {
+                interface: name,
+                running: running.mode,
+            })
+        }
+        _ => Ok(Attached {
+            interface: name,
+            mode: running.mode,
+            fallback: None,
+            change,
+        }),
+    }
+}
+
+/// Takes back what this call attached before it failed.
+fn remove_new(interfaces: &[Interface], replaced: &[String], live: &PinSet) {
+    for interface in interfaces {
+        if !replaced.contains(&interface.name) {
+            // The error that led here is the one to tell.
+            let _ = remove_pin(&live.link(&interface.name));
+        }
+    }
+}

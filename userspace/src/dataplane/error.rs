@@ -1,0 +1,266 @@
+//! What can go wrong with the XDP program and its maps, told so that a person can put it right.
+//!
+//! It owns the translation of aya's and the system's errors; where they are met is not its business.
+
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aya::EbpfError;
+use aya::maps::MapError;
+use aya::programs::ProgramError;
+use ipnet::Ipv6Net;
+use nix::libc;
+use thiserror::Error;
+
+/// An operation on the XDP program, its pins or its maps failed.
+#[derive(Debug, Error)]
+pub enum DataplaneError {
+    /// There is no BPF file system where the pins are to lie.
+    #[error("no bpffs at {path}: mount one with `mount -t bpf bpf {mount}`", path = path.display(), mount = mount.display())]
+    NoBpffs {
+        /// Where the pins are to lie.
+        path: PathBuf,
+        /// An existing directory to mount it on.
+        mount: PathBuf,
+    },
+    /// The caller lacks rights.
+    #[error(
+        "cannot {operation}: not permitted; it needs root, or the capabilities CAP_BPF, CAP_NET_ADMIN and \
+         CAP_PERFMON and the ownership of the pins"
+    )]
+    NoRights {
+        /// What was tried.
+        operation: String,
+    },
+    /// There is no such network interface.
+    #[error("no network interface named {interface:?}")]
+    NoInterface {
+        /// The name.
+        interface: String,
+    },
+    /// An interface holds another XDP program.
+    #[error(
+        "another XDP program (id {program}) is attached to {interface}: detach it first (`ip link set dev {interface} xdp off`, or whoever attached it)"
+    )]
+    Occupied {
+        /// The interface's name.
+        interface: String,
+        /// The other program's id.
+        program: u32,
+    },
+    /// The interface's driver or the kernel does not take the program.
+    #[error("{interface} does not take the XDP program: {reason}")]
+    NotTaken {
+        /// The interface's name.
+        interface: String,
+        /// Why, for each mode that was tried.
+        reason: String,
+    },
+    /// The program already runs on an interface, in the other mode than demanded.
+    #[error("the program runs on {interface} in {running} mode, not as demanded: detach it first")]
+    OtherMode {
+        /// The interface's name.
+        interface: String,
+        /// The mode in which it runs.
+        running: super::RunMode,
+    },
+    /// An interface was to be detached on which the program does not run.
+    #[error("the XDP program is not attached to {interface:?}")]
+    NotAttached {
+        /// The interface's name.
+        interface: String,
+    },
+    /// The pinned link of that name is not this network namespace's.
+    #[error(
+        "the program that is pinned for {interface} runs in another network namespace: use another xdp.bpffs"
+    )]
+    OtherNamespace {
+        /// The interface's name.
+        interface: String,
+    },
+    /// The kernel is too old, or was built without something.
+    #[error("this kernel lacks {what}; the XDP program needs Linux 6.1 or later with the BPF JIT")]
+    KernelLacks {
+        /// What is missing, as far as the kernel says.
+        what: String,
+        /// The kernel's error.
+        source: io::Error,
+    },
+    /// The binary was built without the XDP program.
+    #[error("this build of sixgate holds no XDP program (it was built with AYA_BUILD_SKIP=1)")]
+    NoProgram,
+    /// The embedded object cannot be read: a defect of the build.
+    #[error("the embedded XDP program is damaged: {reason}")]
+    Damaged {
+        /// What was wrong with it.
+        reason: String,
+    },
+    /// A pinned map is not of this build's shape.
+    #[error("the pinned map {map} in {path} has another layout ({difference}): `sixgate detach` removes it", path = path.display())]
+    LayoutDiffers {
+        /// The map's name.
+        map: &'static str,
+        /// The directory of the pins.
+        path: PathBuf,
+        /// What differs.
+        difference: String,
+    },
+    /// Pins of another layout version are there.
+    #[error("pins of another layout lie in {path}: detach with the version of sixgate that made them", path = path.display())]
+    OtherLayout {
+        /// Their directory.
+        path: PathBuf,
+    },
+    /// A map has no room for another prefix.
+    #[error("the map {map} is full ({entries} entries): {prefix} does not fit")]
+    MapFull {
+        /// The map's name.
+        map: &'static str,
+        /// Its bound.
+        entries: u32,
+        /// The first prefix that did not fit.
+        prefix: Ipv6Net,
+    },
+    /// After filling, the maps do not hold what was wanted.
+    #[error(
+        "the maps do not hold what was written to them ({differences} differences): is another process changing them?"
+    )]
+    NotProjected {
+        /// Number of entries that differ.
+        differences: usize,
+    },
+    /// A map operation failed otherwise.
+    #[error("cannot {operation} the map {map}")]
+    Map {
+        /// What was tried.
+        operation: &'static str,
+        /// The map's name.
+        map: &'static str,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// An operation on a link, a program, a pin or a socket failed otherwise.
+    #[error("cannot {operation}")]
+    System {
+        /// What was tried, and on what.
+        operation: String,
+        /// The system's error.
+        source: io::Error,
+    },
+}
+
+impl DataplaneError {
+    /// A failed system call: [`Self::NoRights`] where that is the reason.
+    pub(super) fn system(operation: impl Into<String>, source: io::Error) -> Self {
+        let operation = operation.into();
+        match source.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => Self::NoRights { operation },
+            _ => Self::System { operation, source },
+        }
+    }
+
+    /// A failed operation on the file at `path`.
+    pub(super) fn file(verb: &str, path: &Path, source: io::Error) -> Self {
+        Self::system(format!("{verb} {}", path.display()), source)
+    }
+
+    /// A failed operation of aya on a link, a program or a pin.
+    pub(super) fn aya(operation: impl Into<String>, error: impl Error + Send + Sync + 'static) -> Self {
+        Self::system(operation, system_error(error))
+    }
+
+    /// A failed operation on a map.
+    pub(super) fn map(operation: &'static str, map: &'static str, error: MapError) -> Self {
+        let source = system_error(error);
+        match source.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => Self::NoRights {
+                operation: format!("{operation} the map {map}"),
+            },
+            _ => Self::Map {
+                operation,
+                map,
+                source,
+            },
+        }
+    }
+
+    /// A failed load of the whole object; a map that cannot be made and a program that the verifier refuses are
+    /// features that the kernel lacks.
+    pub(super) fn load(error: EbpfError) -> Self {
+        match error {
+            EbpfError::MapError(MapError::CreateError { name, io_error }) => {
+                Self::lacks("create the map", format!("the kind of the map {name}"), io_error)
+            }
+            EbpfError::ParseError(error) => Self::Damaged {
+                reason: error.to_string(),
+            },
+            EbpfError::ProgramError(error) => Self::program(error),
+            other => Self::aya("load the XDP program", other),
+        }
+    }
+
+    /// A failed load of the program.
+    pub(super) fn program(error: ProgramError) -> Self {
+        match error {
+            ProgramError::LoadError {
+                io_error,
+                verifier_log,
+            } => Self::lacks(
+                "load the XDP program",
+                refused_by_verifier(&verifier_log.to_string()),
+                io_error,
+            ),
+            other => Self::aya("load the XDP program", other),
+        }
+    }
+
+    fn lacks(operation: &str, what: String, source: io::Error) -> Self {
+        match source.raw_os_error() {
+            Some(libc::EPERM) => Self::NoRights {
+                operation: operation.to_owned(),
+            },
+            Some(libc::ENOMEM) => Self::system(operation, source),
+            _ => Self::KernelLacks { what, source },
+        }
+    }
+}
+
+/// What the verifier's log complains about: its last line that is no statistics.
+fn refused_by_verifier(log: &str) -> String {
+    let complaint = log
+        .lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !line.is_empty() && !STATISTICS.iter().any(|word| line.starts_with(word)));
+    match complaint {
+        Some(line) => format!("what the XDP program uses ({})", bounded(line)),
+        None => "XDP programs with multi-buffer support (BPF_F_XDP_HAS_FRAGS)".to_owned(),
+    }
+}
+
+fn bounded(line: &str) -> &str {
+    line.char_indices()
+        .nth(COMPLAINT_MAX)
+        .map_or(line, |(end, _)| &line[..end])
+}
+
+/// The system's error at the end of a chain of library errors; else the chain's text.
+pub(super) fn system_error(error: impl Error + Send + Sync + 'static) -> io::Error {
+    let mut next: Option<&(dyn Error + 'static)> = Some(&error);
+    while let Some(cause) = next {
+        if let Some(code) = cause
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::raw_os_error)
+        {
+            return io::Error::from_raw_os_error(code);
+        }
+        next = cause.source();
+    }
+    io::Error::other(error)
+}
+
+/// First words of the verifier's closing statistics (kernel/bpf/verifier.c, `print_verification_stats`).
+const STATISTICS: [&str; 4] = ["processed ", "verification time", "stack depth", "mark_precise"];
+/// Characters of the verifier's complaint that are shown.
+const COMPLAINT_MAX: usize = 200;

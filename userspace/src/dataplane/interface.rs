@@ -1,0 +1,124 @@
+//! Network interfaces as the kernel's routing netlink (rtnetlink(7)) shows them: index, and what XDP program runs.
+//!
+//! It attaches nothing and reads no address.
+
+use std::fmt;
+use std::io;
+
+use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp, XdpAttached};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
+
+use super::error::DataplaneError;
+
+/// Where in the kernel an XDP program runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RunMode {
+    /// In the driver, before the kernel allocates anything.
+    Native,
+    /// In the network stack: any interface, at a higher cost.
+    Generic,
+}
+
+impl fmt::Display for RunMode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        })
+    }
+}
+
+/// A network interface of this network namespace.
+#[derive(Clone, Debug)]
+pub(super) struct Interface {
+    pub(super) name: String,
+    pub(super) index: u32,
+}
+
+/// The XDP program that runs on an interface.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Running {
+    pub(super) program: u32,
+    pub(super) mode: RunMode,
+}
+
+impl Interface {
+    /// The interface of that name.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::NoInterface`].
+    pub(super) fn named(name: &str) -> Result<Self, DataplaneError> {
+        match if_nametoindex(name) {
+            Ok(index) => Ok(Self {
+                name: name.to_owned(),
+                index,
+            }),
+            Err(Errno::ENODEV | Errno::ENXIO | Errno::EINVAL | Errno::ENAMETOOLONG) => {
+                Err(DataplaneError::NoInterface {
+                    interface: name.to_owned(),
+                })
+            }
+            Err(error) => Err(DataplaneError::system(format!("look for {name}"), error.into())),
+        }
+    }
+
+    /// The XDP program that runs on it, if any.
+    pub(super) fn running(&self) -> Result<Option<Running>, DataplaneError> {
+        let link = self
+            .link()
+            .map_err(|error| DataplaneError::system(format!("examine {}", self.name), error))?;
+        let attributes = link.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::Xdp(xdp) => Some(xdp.as_slice()),
+            _ => None,
+        });
+        Ok(attributes.and_then(running))
+    }
+
+    /// Asks the kernel for the interface (RTM_GETLINK).
+    fn link(&self) -> io::Result<LinkMessage> {
+        let mut wanted = LinkMessage::default();
+        wanted.header.index = self.index;
+        let mut request = NetlinkMessage::new(
+            NetlinkHeader::default(),
+            NetlinkPayload::from(RouteNetlinkMessage::GetLink(wanted)),
+        );
+        request.header.flags = NLM_F_REQUEST;
+        request.finalize();
+        let mut octets = vec![0; request.buffer_len()];
+        request.serialize(&mut octets);
+
+        let socket = Socket::new(NETLINK_ROUTE)?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        socket.send(&octets, 0)?;
+        let (answer, _) = socket.recv_from_full()?;
+        match NetlinkMessage::deserialize(&answer)
+            .map_err(io::Error::other)?
+            .payload
+        {
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => Ok(link),
+            NetlinkPayload::Error(error) => Err(error.to_io()),
+            _ => Err(io::Error::other("unexpected answer from the kernel")),
+        }
+    }
+}
+
+fn running(attributes: &[LinkXdp]) -> Option<Running> {
+    let mode = attributes.iter().find_map(|attribute| match attribute {
+        LinkXdp::Attached(XdpAttached::Driver | XdpAttached::Hardware) => Some(RunMode::Native),
+        LinkXdp::Attached(XdpAttached::SocketBuffer | XdpAttached::Multiple) => Some(RunMode::Generic),
+        _ => None,
+    })?;
+    let program = attributes.iter().find_map(|attribute| match attribute {
+        LinkXdp::ProgId(id) | LinkXdp::SkbProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::HwProgId(id) => {
+            Some(*id)
+        }
+        _ => None,
+    })?;
+    Some(Running { program, mode })
+}

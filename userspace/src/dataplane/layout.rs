@@ -1,0 +1,90 @@
+//! The shape of each map of layout v1, to compare pinned maps with: aya opens whatever lies under a name.
+//!
+//! Names and value types are `sixgate_common`'s; the object in `ebpf/` says the same, and a test compares both.
+
+use aya::maps::{MapInfo, MapType};
+use sixgate_common::dest::{DestEntry, MemberEntry};
+use sixgate_common::flow::{Flow, FlowKey};
+use sixgate_common::map;
+use sixgate_common::ptr::PtrEntry;
+use sixgate_common::reply::Reply;
+use sixgate_common::settings::Settings;
+
+use super::error::DataplaneError;
+use super::pins::PinSet;
+
+/// What makes two maps interchangeable. The number of entries does not: an existing map keeps its own.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    kind: MapType,
+    key: usize,
+    value: usize,
+    flags: u32,
+}
+
+/// Compares the pinned map `name` with this build's shape; its number of entries.
+///
+/// # Errors
+///
+/// [`DataplaneError::LayoutDiffers`] when it is missing or differs.
+pub(super) fn examine(set: &PinSet, name: &'static str) -> Result<u32, DataplaneError> {
+    let differs = |difference| DataplaneError::LayoutDiffers {
+        map: name,
+        path: set.path().to_owned(),
+        difference,
+    };
+    let file = set.map(name);
+    if !file.exists() {
+        return Err(differs("it is missing".to_owned()));
+    }
+    let info = MapInfo::from_pin(&file).map_err(|error| DataplaneError::map("open", name, error))?;
+    match difference(&info, shape(name)) {
+        Some(difference) => Err(differs(difference)),
+        None => Ok(info.max_entries()),
+    }
+}
+
+/// What differs between a map and a shape, for people.
+fn difference(found: &MapInfo, wanted: Shape) -> Option<String> {
+    let kind = found.map_type().ok();
+    if kind != Some(wanted.kind) {
+        return Some(format!("its kind is {kind:?}, not {:?}", wanted.kind));
+    }
+    for (what, found, wanted) in [
+        ("key size", found.key_size() as usize, wanted.key),
+        ("value size", found.value_size() as usize, wanted.value),
+        ("flags", found.map_flags() as usize, wanted.flags as usize),
+    ] {
+        if found != wanted {
+            return Some(format!("its {what} is {found}, not {wanted}"));
+        }
+    }
+    None
+}
+
+fn shape(name: &str) -> Shape {
+    let (kind, key, value, flags) = match name {
+        map::SETTINGS => (MapType::Array, INDEX, size_of::<Settings>(), 0),
+        map::OPTIN => (MapType::LpmTrie, PREFIX, size_of::<DestEntry>(), NO_PREALLOC),
+        map::GUARD | map::TRUST => (MapType::LpmTrie, PREFIX, size_of::<MemberEntry>(), NO_PREALLOC),
+        map::PTR => (MapType::LruHash, ADDRESS, size_of::<PtrEntry>(), 0),
+        map::FLOWS => (MapType::LruHash, size_of::<FlowKey>(), size_of::<Flow>(), 0),
+        map::REPLIES => (MapType::Array, INDEX, size_of::<Reply>(), 0),
+        map::STATS => (MapType::PerCpuArray, INDEX, size_of::<u64>(), 0),
+        // EVENTS, the last of `map::ALL`
+        _ => (MapType::RingBuf, 0, 0, 0),
+    };
+    Shape {
+        kind,
+        key,
+        value,
+        flags,
+    }
+}
+
+const INDEX: usize = size_of::<u32>();
+const ADDRESS: usize = 16;
+/// A prefix length and an address.
+const PREFIX: usize = size_of::<u32>() + ADDRESS;
+/// BPF_F_NO_PREALLOC, which the kernel demands of a trie (kernel/bpf/lpm_trie.c).
+const NO_PREALLOC: u32 = 1;

@@ -1,0 +1,170 @@
+//! Handles on the pinned maps: settings, replies, tags.
+//!
+//! Prefixes are `projection`'s, PTR entries `ptr`'s, counters `stats`'.
+
+use std::net::SocketAddrV6;
+
+use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray};
+use sixgate_common::dest::{DestEntry, MemberEntry};
+use sixgate_common::flow::{Flow, FlowKey, PHASE_TAG};
+use sixgate_common::map;
+use sixgate_common::ptr::PtrEntry;
+use sixgate_common::refuse::ReplyId;
+use sixgate_common::reply::Reply;
+use sixgate_common::settings::{READY, Settings};
+
+use super::error::DataplaneError;
+use super::layout;
+use super::object::Sizes;
+use super::pins::{PinSet, Pins};
+
+/// The maps of the pinned set. Whoever changes one holds the store's lock.
+pub struct Maps {
+    settings: Array<MapData, Settings>,
+    replies: Array<MapData, Reply>,
+    flows: HashMap<MapData, FlowKey, Flow>,
+    pub(super) optin: LpmTrie<MapData, [u8; 16], DestEntry>,
+    pub(super) guard: LpmTrie<MapData, [u8; 16], MemberEntry>,
+    pub(super) trust: LpmTrie<MapData, [u8; 16], MemberEntry>,
+    pub(super) ptr: HashMap<MapData, [u8; 16], PtrEntry>,
+    pub(super) stats: PerCpuArray<MapData, u64>,
+    sizes: Sizes,
+}
+
+impl Maps {
+    /// Opens the pinned maps; nothing when nothing is pinned.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::LayoutDiffers`] when a map is missing or of another shape,
+    /// [`DataplaneError::NoRights`].
+    pub fn open(pins: &Pins) -> Result<Option<Self>, DataplaneError> {
+        pins.live()?.map(|set| Self::open_set(&set)).transpose()
+    }
+
+    pub(super) fn open_set(set: &PinSet) -> Result<Self, DataplaneError> {
+        for name in map::ALL {
+            layout::examine(set, name)?;
+        }
+        Ok(Self {
+            settings: open(set, map::SETTINGS)?,
+            replies: open(set, map::REPLIES)?,
+            flows: open(set, map::FLOWS)?,
+            optin: open(set, map::OPTIN)?,
+            guard: open(set, map::GUARD)?,
+            trust: open(set, map::TRUST)?,
+            ptr: open(set, map::PTR)?,
+            stats: open(set, map::STATS)?,
+            sizes: Sizes {
+                optin: layout::examine(set, map::OPTIN)?,
+                guard: layout::examine(set, map::GUARD)?,
+                trust: layout::examine(set, map::TRUST)?,
+                ptr: layout::examine(set, map::PTR)?,
+                flows: layout::examine(set, map::FLOWS)?,
+            },
+        })
+    }
+
+    /// The bounds with which the maps were made; they may differ from what the configuration says now.
+    #[must_use]
+    pub const fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
+    /// What the program is told to do.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`].
+    pub fn settings(&self) -> Result<Settings, DataplaneError> {
+        self.settings
+            .get(&0, 0)
+            .map_err(|error| DataplaneError::map("read", map::SETTINGS, error))
+    }
+
+    /// Tells the program what to do, from the next SYN on.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`].
+    pub fn write_settings(&mut self, settings: &Settings) -> Result<(), DataplaneError> {
+        self.settings
+            .set(0, settings, 0)
+            .map_err(|error| DataplaneError::map("write", map::SETTINGS, error))
+    }
+
+    /// Lets the program refuse: the maps agree with the store.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`].
+    pub fn set_ready(&mut self) -> Result<(), DataplaneError> {
+        let settings = self.settings()?;
+        self.write_settings(&Settings {
+            ready: READY,
+            ..settings
+        })
+    }
+
+    /// Stops the program from refusing: everything passes to the daemon, which decides from the store.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`].
+    pub fn clear_ready(&mut self) -> Result<(), DataplaneError> {
+        let settings = self.settings()?;
+        self.write_settings(&Settings { ready: 0, ..settings })
+    }
+
+    /// Writes the replies with which the program refuses.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`].
+    pub fn write_replies(&mut self, replies: &[(ReplyId, Reply)]) -> Result<(), DataplaneError> {
+        for (id, reply) in replies {
+            self.replies
+                .set(*id as u32, reply, 0)
+                .map_err(|error| DataplaneError::map("write", map::REPLIES, error))?;
+        }
+        Ok(())
+    }
+
+    /// The tag that the program left for a connection, which is deleted. An entry of a connection that the
+    /// program answers by itself is none, and stays.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`].
+    pub fn take_tag(&mut self, key: &FlowKey) -> Result<Option<Flow>, DataplaneError> {
+        let found = match self.flows.get(key, 0) {
+            Err(MapError::KeyNotFound) => return Ok(None),
+            found => found.map_err(|error| DataplaneError::map("read", map::FLOWS, error))?,
+        };
+        if found.phase != PHASE_TAG {
+            return Ok(None);
+        }
+        match self.flows.remove(key) {
+            Ok(()) | Err(MapError::KeyNotFound) => Ok(Some(found)),
+            Err(error) => Err(DataplaneError::map("delete from", map::FLOWS, error)),
+        }
+    }
+}
+
+/// The key under which the program keeps the connection from `sender` to `local`.
+#[must_use]
+pub fn flow_key(sender: &SocketAddrV6, local: &SocketAddrV6) -> FlowKey {
+    FlowKey {
+        source: sender.ip().octets(),
+        destination: local.ip().octets(),
+        source_port: sender.port().to_be_bytes(),
+        destination_port: local.port().to_be_bytes(),
+    }
+}
+
+fn open<T: TryFrom<Map, Error = MapError>>(set: &PinSet, name: &'static str) -> Result<T, DataplaneError> {
+    MapData::from_pin(set.map(name))
+        .and_then(Map::from_map_data)
+        .and_then(T::try_from)
+        .map_err(|error| DataplaneError::map("open", name, error))
+}

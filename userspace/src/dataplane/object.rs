@@ -1,0 +1,129 @@
+//! The embedded object of the XDP program: sizes, loading, and the tag by which programs are compared.
+//!
+//! It pins and attaches nothing by itself.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use aya::programs::{ProgramInfo, Xdp};
+use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use sixgate_common::map;
+
+use super::error::DataplaneError;
+
+/// Bounds of the maps whose size is a setting, in entries. They matter when the maps are made; existing maps
+/// keep theirs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Sizes {
+    /// Prefixes in OPTIN.
+    pub optin: u32,
+    /// Prefixes in GUARD.
+    pub guard: u32,
+    /// Prefixes in TRUST.
+    pub trust: u32,
+    /// Addresses in PTR.
+    pub ptr: u32,
+    /// Connections in FLOWS.
+    pub flows: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            optin: map::OPTIN_ENTRIES,
+            guard: map::GUARD_ENTRIES,
+            trust: map::TRUST_ENTRIES,
+            ptr: map::PTR_ENTRIES,
+            flows: map::FLOWS_ENTRIES,
+        }
+    }
+}
+
+/// The kernel's digest of a program's instructions: equal tags, equal programs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ProgramTag(pub(super) u64);
+
+impl fmt::Display for ProgramTag {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:016x}", self.0)
+    }
+}
+
+/// The XDP program's object (ELF, `bpfel`), as `build.rs` built it; empty in a build without it.
+#[must_use]
+pub const fn embedded_object() -> &'static [u8] {
+    OBJECT
+}
+
+/// The tag of the embedded program, to compare with that of a running one. Only the kernel computes it, so the
+/// program is loaded once, with the smallest maps, and dropped.
+///
+/// # Errors
+///
+/// [`DataplaneError::NoProgram`], [`DataplaneError::NoRights`], [`DataplaneError::KernelLacks`].
+pub fn embedded_tag() -> Result<ProgramTag, DataplaneError> {
+    let smallest = Sizes {
+        optin: 1,
+        guard: 1,
+        trust: 1,
+        ptr: 1,
+        flows: 1,
+    };
+    tag(program(&mut load(&smallest, |_| None)?)?)
+}
+
+/// Makes the maps and loads the object. A map for which `pin` gives a file is taken from there, or pinned there.
+pub(super) fn load(sizes: &Sizes, pin: impl Fn(&str) -> Option<PathBuf>) -> Result<Ebpf, DataplaneError> {
+    if OBJECT.is_empty() {
+        return Err(DataplaneError::NoProgram);
+    }
+    let mut loader = EbpfLoader::new();
+    for (name, entries) in [
+        (map::OPTIN, sizes.optin),
+        (map::GUARD, sizes.guard),
+        (map::TRUST, sizes.trust),
+        (map::PTR, sizes.ptr),
+        (map::FLOWS, sizes.flows),
+    ] {
+        loader.map_max_entries(name, entries);
+    }
+    for name in map::ALL {
+        if let Some(file) = pin(name) {
+            loader.map_pin_path(name, file);
+        }
+    }
+    loader.load(OBJECT).map_err(DataplaneError::load)
+}
+
+/// The program of a loaded object, handed to the kernel.
+pub(super) fn program(object: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
+    let damaged = |reason: &str| DataplaneError::Damaged {
+        reason: reason.to_owned(),
+    };
+    let program: &mut Xdp = object
+        .program_mut(map::PROGRAM)
+        .ok_or_else(|| damaged("it holds no program of the right name"))?
+        .try_into()
+        .map_err(|_| damaged("its program is no XDP program"))?;
+    program.load().map_err(DataplaneError::program)?;
+    Ok(program)
+}
+
+pub(super) fn tag(program: &Xdp) -> Result<ProgramTag, DataplaneError> {
+    let info = program
+        .info()
+        .map_err(|error| DataplaneError::aya("examine the XDP program", error))?;
+    Ok(ProgramTag(info.tag()))
+}
+
+/// The id and the tag of the program pinned at `file`, if there is one.
+pub(super) fn pinned_program(file: &Path) -> Result<Option<(u32, ProgramTag)>, DataplaneError> {
+    if !file.exists() {
+        return Ok(None);
+    }
+    let info = ProgramInfo::from_pin(file)
+        .map_err(|error| DataplaneError::aya(format!("examine {}", file.display()), error))?;
+    Ok(Some((info.id(), ProgramTag(info.tag()))))
+}
+
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sixgate.bpf.o"));

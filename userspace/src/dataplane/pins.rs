@@ -1,0 +1,301 @@
+//! Where maps, program and links are pinned, and how a set of them comes and goes as a whole.
+//!
+//! A set is made aside in the same bpffs and renamed, so that a half-made one is never found. What lies in a set
+//! is not its business.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use sixgate_common::map::LAYOUT;
+
+use super::error::DataplaneError;
+
+/// The place of the pins: a directory in a bpffs, with one directory for each layout version inside.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pins {
+    base: PathBuf,
+}
+
+impl Pins {
+    /// Pins below `bpffs` (the setting `xdp.bpffs`); they lie in `<bpffs>/v1`. Nothing is touched yet.
+    #[must_use]
+    pub fn new(bpffs: &Path) -> Self {
+        Self {
+            base: bpffs.to_owned(),
+        }
+    }
+
+    /// The directory of this layout's pins, whether it exists or not.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        self.base.join(LAYOUT)
+    }
+
+    /// The set in use, if there is one.
+    pub(super) fn live(&self) -> Result<Option<PinSet>, DataplaneError> {
+        let set = PinSet(self.directory());
+        let exists = set
+            .0
+            .try_exists()
+            .map_err(|error| DataplaneError::file("look for", &set.0, error))?;
+        Ok(exists.then_some(set))
+    }
+
+    /// Makes the base directory where it is missing, sees that it is in a bpffs, that no other layout is in use,
+    /// and removes what a killed process left behind.
+    pub(super) fn prepare(&self) -> Result<(), DataplaneError> {
+        self.demand_bpffs()?;
+        make_directory(&self.base)?;
+        self.refuse_other_layouts()?;
+        self.staged().remove()?;
+        self.retired().remove()
+    }
+
+    /// A new, empty set beside the one in use.
+    pub(super) fn stage(&self) -> Result<PinSet, DataplaneError> {
+        let staged = self.staged();
+        make_directory(&staged.0)?;
+        make_directory(&staged.links())?;
+        Ok(staged)
+    }
+
+    /// Makes the staged set the one in use.
+    pub(super) fn publish(&self, staged: PinSet) -> Result<PinSet, DataplaneError> {
+        let live = PinSet(self.directory());
+        fs::rename(&staged.0, &live.0).map_err(|error| DataplaneError::file("rename", &staged.0, error))?;
+        Ok(live)
+    }
+
+    /// Removes the set in use; it is out of sight before its first part goes.
+    pub(super) fn retire(&self, live: &PinSet) -> Result<(), DataplaneError> {
+        let retired = self.retired();
+        retired.remove()?;
+        fs::rename(&live.0, &retired.0).map_err(|error| DataplaneError::file("rename", &live.0, error))?;
+        retired.remove()
+    }
+
+    fn staged(&self) -> PinSet {
+        PinSet(self.base.join(format!("{LAYOUT}_new")))
+    }
+
+    fn retired(&self) -> PinSet {
+        PinSet(self.base.join(format!("{LAYOUT}_old")))
+    }
+
+    fn demand_bpffs(&self) -> Result<(), DataplaneError> {
+        let existing = self
+            .base
+            .ancestors()
+            .find(|path| path.is_dir())
+            .unwrap_or_else(|| Path::new("/"));
+        let kind = statfs(existing)
+            .map_err(|error| DataplaneError::file("examine", existing, error.into()))?
+            .filesystem_type();
+        if kind == BPF_FS_MAGIC {
+            return Ok(());
+        }
+        let mount = if self.base.starts_with(USUAL_MOUNT) {
+            PathBuf::from(USUAL_MOUNT)
+        } else {
+            existing.to_owned()
+        };
+        Err(DataplaneError::NoBpffs {
+            path: self.base.clone(),
+            mount,
+        })
+    }
+
+    fn refuse_other_layouts(&self) -> Result<(), DataplaneError> {
+        let other = names(&self.base)?
+            .into_iter()
+            .find(|name| is_layout(name) && name != LAYOUT);
+        match other {
+            Some(name) => Err(DataplaneError::OtherLayout {
+                path: self.base.join(name),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One set of pins: a directory with a file for each map, one for the program, and `links/` with a file for each
+/// interface.
+#[derive(Debug)]
+pub(super) struct PinSet(PathBuf);
+
+impl PinSet {
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn map(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub(super) fn program(&self) -> PathBuf {
+        self.0.join("program")
+    }
+
+    /// Where a program is pinned before it takes the place of [`Self::program`].
+    pub(super) fn next_program(&self) -> PathBuf {
+        self.0.join("program_next")
+    }
+
+    pub(super) fn link(&self, interface: &str) -> PathBuf {
+        self.links().join(escape(interface))
+    }
+
+    /// The interfaces that have a link here, sorted.
+    pub(super) fn interfaces(&self) -> Result<Vec<String>, DataplaneError> {
+        Ok(names(&self.links())?.iter().map(|name| unescape(name)).collect())
+    }
+
+    /// Removes all pins, links first. What is not there is no error.
+    pub(super) fn remove(&self) -> Result<(), DataplaneError> {
+        for directory in [self.links(), self.0.clone()] {
+            match fs::remove_dir_all(&directory) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(DataplaneError::file("remove", &directory, error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn links(&self) -> PathBuf {
+        self.0.join("links")
+    }
+}
+
+/// Removes one pin. What is not there is no error.
+pub(super) fn remove_pin(file: &Path) -> Result<(), DataplaneError> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(DataplaneError::file("remove", file, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The names in a directory, sorted; none if it does not exist.
+fn names(directory: &Path) -> Result<Vec<String>, DataplaneError> {
+    let list = || -> io::Result<Vec<String>> {
+        fs::read_dir(directory)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
+    };
+    match list() {
+        Ok(mut names) => {
+            names.sort();
+            Ok(names)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(DataplaneError::file("list", directory, error)),
+    }
+}
+
+fn make_directory(path: &Path) -> Result<(), DataplaneError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(DIRECTORY_MODE)
+        .create(path)
+        .map_err(|error| DataplaneError::file("make the directory", path, error))
+}
+
+/// Whether `name` is a layout version's: `v` and a number.
+fn is_layout(name: &str) -> bool {
+    name.strip_prefix('v')
+        .is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
+/// An interface's name as a file name of bpffs, which reserves the dot (kernel/bpf/inode.c, `bpf_lookup`): what is
+/// no letter, digit, `-` or `_` becomes `%` and two hexadecimal digits.
+fn escape(interface: &str) -> String {
+    let mut name = String::with_capacity(interface.len());
+    for octet in interface.bytes() {
+        if octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_' {
+            name.push(char::from(octet));
+        } else {
+            name.push_str(&format!("%{octet:02X}"));
+        }
+    }
+    name
+}
+
+/// The interface whose link's file name is `name`.
+fn unescape(name: &str) -> String {
+    let mut octets = Vec::with_capacity(name.len());
+    let mut rest = name.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let escaped = match rest {
+            [b'%', high, low, after @ ..] => hexadecimal(*high, *low).map(|octet| (octet, after)),
+            _ => None,
+        };
+        let (octet, after) = escaped.unwrap_or((*first, tail));
+        octets.push(octet);
+        rest = after;
+    }
+    String::from_utf8_lossy(&octets).into_owned()
+}
+
+fn hexadecimal(high: u8, low: u8) -> Option<u8> {
+    let digit = |octet: u8| char::from(octet).to_digit(16);
+    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
+}
+
+/// Pins tell who mails whom: for the owner and the group only.
+const DIRECTORY_MODE: u32 = 0o750;
+/// Where distributions mount the bpffs.
+const USUAL_MOUNT: &str = "/sys/fs/bpf";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_keeps_its_name_through_the_file_system() {
+        for (interface, name) in [
+            ("eth0", "eth0"),
+            ("enp3s0.100", "enp3s0%2E100"),
+            ("a%2E", "a%252E"),
+            ("wan-0_x", "wan-0_x"),
+            ("ü", "%C3%BC"),
+        ] {
+            assert_eq!(escape(interface), name);
+            assert_eq!(unescape(name), interface);
+        }
+    }
+
+    #[test]
+    fn a_damaged_escape_is_kept_as_it_is() {
+        assert_eq!(unescape("a%2"), "a%2");
+        assert_eq!(unescape("a%zz"), "a%zz");
+    }
+
+    #[test]
+    fn only_v_and_a_number_is_a_layout() {
+        assert!(is_layout("v1") && is_layout("v27"));
+        assert!(!is_layout("v1_new") && !is_layout("v") && !is_layout("other"));
+    }
+
+    #[test]
+    fn a_directory_outside_of_a_bpffs_is_refused_with_the_command_that_helps() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = Pins::new(&directory.path().join("sixgate"))
+            .prepare()
+            .unwrap_err();
+        let wanted = format!("`mount -t bpf bpf {}`", directory.path().display());
+        assert!(error.to_string().contains(&wanted), "{error}");
+        assert!(!directory.path().join("sixgate").exists());
+    }
+
+    #[test]
+    fn where_nothing_is_pinned_there_is_no_set() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(Pins::new(directory.path()).live().unwrap().is_none());
+    }
+}

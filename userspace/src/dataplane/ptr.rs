@@ -1,0 +1,183 @@
+//! The PTR map: what DNS said about sending addresses, for the program to use.
+//!
+//! Only answers get here; how long one holds is decided by whoever asked DNS.
+
+use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
+use std::time::Duration;
+
+use aya::maps::MapError;
+use sixgate_common::map;
+use sixgate_common::ptr::{ADDRESS_TEXT_MAX, PTR_ABSENT, PTR_EXISTS, PtrEntry};
+
+use super::error::DataplaneError;
+use super::maps::Maps;
+use super::monotonic_nanoseconds;
+
+/// What DNS said about an address.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PtrState {
+    /// It has at least one PTR record.
+    Exists,
+    /// It has none (NXDOMAIN or NODATA).
+    Absent,
+}
+
+/// One entry that still holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PtrRecord {
+    /// The sending address.
+    pub address: Ipv6Addr,
+    /// What DNS said.
+    pub state: PtrState,
+    /// For how long it still holds.
+    pub remaining: Duration,
+}
+
+impl Maps {
+    /// All entries that still hold, in the order of their addresses.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`].
+    pub fn ptr_list(&self) -> Result<Vec<PtrRecord>, DataplaneError> {
+        let now = monotonic_nanoseconds();
+        let mut found = BTreeMap::new();
+        // The map changes meanwhile, and a walk that loses its place starts anew: no more steps than entries.
+        for entry in self.ptr.iter().take(self.sizes().ptr as usize) {
+            let (address, entry) = entry.map_err(failed("read"))?;
+            found.insert(address, entry);
+        }
+        Ok(found
+            .into_iter()
+            .filter_map(|(address, entry)| record(address.into(), &entry, now))
+            .collect())
+    }
+
+    /// The entry of one address, if it still holds.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`].
+    pub fn ptr_get(&self, address: Ipv6Addr) -> Result<Option<PtrRecord>, DataplaneError> {
+        match self.ptr.get(&address.octets(), 0) {
+            Ok(entry) => Ok(record(address, &entry, monotonic_nanoseconds())),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(failed("read")(error)),
+        }
+    }
+
+    /// Tells the program what DNS said about an address, for `lifetime` from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`].
+    pub fn ptr_set(
+        &mut self,
+        address: Ipv6Addr,
+        state: PtrState,
+        lifetime: Duration,
+    ) -> Result<(), DataplaneError> {
+        let lifetime = u64::try_from(lifetime.as_nanos()).unwrap_or(u64::MAX);
+        let entry = entry(address, state, monotonic_nanoseconds().saturating_add(lifetime));
+        self.ptr
+            .insert(address.octets(), entry, 0)
+            .map_err(failed("write"))
+    }
+
+    /// Forgets an address; whether there was an entry.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`].
+    pub fn ptr_remove(&mut self, address: Ipv6Addr) -> Result<bool, DataplaneError> {
+        match self.ptr.remove(&address.octets()) {
+            Ok(()) => Ok(true),
+            Err(MapError::KeyNotFound) => Ok(false),
+            Err(error) => Err(failed("delete from")(error)),
+        }
+    }
+
+    /// Forgets all addresses; how many there were.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`].
+    pub fn ptr_flush(&mut self) -> Result<usize, DataplaneError> {
+        let addresses = self
+            .ptr
+            .keys()
+            .take(self.sizes().ptr as usize)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(failed("read"))?;
+        let mut removed = 0;
+        for address in addresses {
+            removed += usize::from(self.ptr_remove(address.into())?);
+        }
+        Ok(removed)
+    }
+}
+
+fn entry(address: Ipv6Addr, state: PtrState, expires: u64) -> PtrEntry {
+    let text = address.to_string();
+    let length = text.len().min(ADDRESS_TEXT_MAX);
+    let mut octets = [0; ADDRESS_TEXT_MAX];
+    octets[..length].copy_from_slice(&text.as_bytes()[..length]);
+    PtrEntry {
+        expires,
+        state: match state {
+            PtrState::Exists => PTR_EXISTS,
+            PtrState::Absent => PTR_ABSENT,
+        },
+        text_length: length as u32,
+        text: octets,
+    }
+}
+
+fn record(address: Ipv6Addr, entry: &PtrEntry, now: u64) -> Option<PtrRecord> {
+    let state = match entry.state {
+        PTR_EXISTS => PtrState::Exists,
+        PTR_ABSENT => PtrState::Absent,
+        _ => return None,
+    };
+    let remaining = entry.expires.checked_sub(now).filter(|left| *left > 0)?;
+    Some(PtrRecord {
+        address,
+        state,
+        remaining: Duration::from_nanos(remaining),
+    })
+}
+
+fn failed(operation: &'static str) -> impl Fn(MapError) -> DataplaneError {
+    move |error| DataplaneError::map(operation, map::PTR, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_holds_the_address_as_rfc_5952_text() {
+        for (address, text) in [
+            ("2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1"),
+            ("2a01:0111:f200:2004::0240", "2a01:111:f200:2004::240"),
+            (
+                "2001:0db8:aaaa:bbbb:cccc:dddd:eeee:ffff",
+                "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff",
+            ),
+        ] {
+            let entry = entry(address.parse().unwrap(), PtrState::Absent, 0);
+            assert_eq!(&entry.text[..entry.text_length as usize], text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn an_expired_entry_is_no_record() {
+        let address = "2001:db8::1".parse().unwrap();
+        let entry = entry(address, PtrState::Exists, 1000);
+        let record_at = |now| record(address, &entry, now);
+        assert_eq!(record_at(999).unwrap().remaining, Duration::from_nanos(1));
+        assert!(record_at(1000).is_none());
+        assert!(record_at(1001).is_none());
+    }
+}

@@ -1,0 +1,29 @@
+//! The program's counters, summed over all CPUs.
+//!
+//! What each counter means is said by `sixgate_common::stat`.
+
+use sixgate_common::map;
+use sixgate_common::stat::Stat;
+
+use super::error::DataplaneError;
+use super::maps::Maps;
+
+impl Maps {
+    /// Every counter since the maps were made, in the order of [`Stat::ALL`].
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`].
+    pub fn stats(&self) -> Result<Vec<(Stat, u64)>, DataplaneError> {
+        Stat::ALL
+            .into_iter()
+            .map(|stat| {
+                let values = self
+                    .stats
+                    .get(&(stat as u32), 0)
+                    .map_err(|error| DataplaneError::map("read", map::STATS, error))?;
+                Ok((stat, values.iter().sum()))
+            })
+            .collect()
+    }
+}
