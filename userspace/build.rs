@@ -5,12 +5,13 @@
 //!
 //! With `AYA_BUILD_SKIP=1` the object is empty, and `sixgate` says so when it is asked to attach.
 
-use std::env;
-use std::ffi::OsString;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::{
+    env,
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
 
 const TARGET: &str = "bpfel-unknown-none";
 const LINKER: &str = "bpf-linker";
@@ -61,13 +62,7 @@ fn run() -> Result<(), String> {
     if env::var_os(SKIP).is_some_and(|value| value == "1") {
         return fs::write(&object, []).map_err(|error| failed("write", &object, &error));
     }
-    for watched in [
-        "ebpf",
-        "common/src",
-        "common/Cargo.toml",
-        "Cargo.toml",
-        "Cargo.lock",
-    ] {
+    for watched in ["ebpf", "common/src", "common/Cargo.toml", "Cargo.toml", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={}", workspace.join(watched).display());
     }
     let target = target_directory(&out);
@@ -85,23 +80,13 @@ fn run() -> Result<(), String> {
 fn build(workspace: &Path, target: &Path, linker: &Path) -> Result<(), String> {
     let mut command = compiler()?;
     command
-        .args([
-            "build",
-            "--locked",
-            "--release",
-            "--package",
-            "sixgate-ebpf",
-            "--bin",
-            "sixgate",
-        ])
+        .args(["build", "--locked", "--release", "--package", "sixgate-ebpf", "--bin", "sixgate"])
         .args(["--target", TARGET, "--target-dir"])
         .arg(target)
         .env("RUSTFLAGS", RUSTFLAGS)
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker)
         .current_dir(workspace);
-    let output = command
-        .output()
-        .map_err(|error| format!("cannot run {command:?}: {error}"))?;
+    let output = command.output().map_err(|error| format!("cannot run {command:?}: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
@@ -167,10 +152,7 @@ fn linker(target: &Path) -> Result<PathBuf, String> {
 
 /// The workspace's target directory: cargo marks it, wherever configuration put it.
 fn target_directory(out: &Path) -> PathBuf {
-    out.ancestors()
-        .find(|directory| directory.join("CACHEDIR.TAG").is_file())
-        .unwrap_or(out)
-        .to_owned()
+    out.ancestors().find(|directory| directory.join("CACHEDIR.TAG").is_file()).unwrap_or(out).to_owned()
 }
 
 /// A command without what the outer cargo set for this build: its compiler, wrapper, flags and target.
@@ -193,9 +175,7 @@ fn belongs_to_outer(name: &OsString) -> bool {
 }
 
 fn variable(name: &str) -> Result<PathBuf, String> {
-    env::var_os(name)
-        .map(PathBuf::from)
-        .ok_or_else(|| format!("cargo has not set {name}"))
+    env::var_os(name).map(PathBuf::from).ok_or_else(|| format!("cargo has not set {name}"))
 }
 
 fn failed(what: &str, path: &Path, error: &io::Error) -> String {

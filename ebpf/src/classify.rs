@@ -3,12 +3,14 @@
 //! It owns the order of the rules; what becomes of a refusal (a tag, an answer, a count) is not its business.
 
 use aya_ebpf::btf_maps::lpm_trie::Key;
-use sixgate_common::dest::OPTED_IN;
-use sixgate_common::flow::FlowKey;
-use sixgate_common::ptr::says_absent;
-use sixgate_common::refuse::Reason;
-use sixgate_common::settings::{READY, Settings};
-use sixgate_common::stat::Stat;
+use sixgate_common::{
+    dest::OPTED_IN,
+    flow::FlowKey,
+    ptr::says_absent,
+    refuse::Reason,
+    settings::{READY, Settings},
+    stat::Stat,
+};
 
 use crate::{Address, GUARD, OPTIN, PTR, TRUST};
 
@@ -31,10 +33,7 @@ pub(crate) fn classify(settings: &Settings, tuple: &FlowKey, now: u64) -> Decisi
         return Decision::Pass(Stat::PassTrusted);
     }
     let destination = host(tuple.destination);
-    if OPTIN
-        .get(&destination)
-        .is_some_and(|entry| entry.flags == OPTED_IN)
-    {
+    if OPTIN.get(&destination).is_some_and(|entry| entry.flags == OPTED_IN) {
         return if lacks_ptr(&tuple.source, now) {
             Decision::Refuse(Reason::NoPtr)
         } else {

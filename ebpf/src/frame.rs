@@ -2,8 +2,7 @@
 //!
 //! It owns the bounds check that the verifier wants to see; it knows no header.
 
-use aya_ebpf::helpers::bpf_xdp_get_buff_len;
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::{helpers::bpf_xdp_get_buff_len, programs::XdpContext};
 use sixgate_common::stat::Stat;
 
 use crate::parse::{Bytes, OFFSET_MAX};

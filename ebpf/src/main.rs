@@ -13,22 +13,28 @@ mod classify;
 mod frame;
 mod parse;
 
-use aya_ebpf::bindings::xdp_action::XDP_PASS;
-use aya_ebpf::btf_maps::{Array, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
-use aya_ebpf::helpers::bpf_ktime_get_ns;
-use aya_ebpf::macros::{btf_map, xdp};
-use aya_ebpf::programs::XdpContext;
-use sixgate_common::dest::{DestEntry, MemberEntry};
-use sixgate_common::flow::{Flow, FlowKey};
-use sixgate_common::map;
-use sixgate_common::ptr::PtrEntry;
-use sixgate_common::refuse::{Reason, ReplyId};
-use sixgate_common::reply::Reply;
-use sixgate_common::settings::{MODE_ENFORCE, Settings};
-use sixgate_common::stat::{self, Stat};
+use aya_ebpf::{
+    bindings::xdp_action::XDP_PASS,
+    btf_maps::{Array, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
+    helpers::bpf_ktime_get_ns,
+    macros::{btf_map, xdp},
+    programs::XdpContext,
+};
+use sixgate_common::{
+    dest::{DestEntry, MemberEntry},
+    flow::{Flow, FlowKey},
+    map,
+    ptr::PtrEntry,
+    refuse::{Reason, ReplyId},
+    reply::Reply,
+    settings::{MODE_ENFORCE, Settings},
+    stat::{self, Stat},
+};
 
-use crate::classify::{Decision, classify};
-use crate::frame::Linear;
+use crate::{
+    classify::{Decision, classify},
+    frame::Linear,
+};
 
 /// An IPv6 address, as the maps have it.
 type Address = [u8; 16];

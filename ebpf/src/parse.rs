@@ -4,8 +4,7 @@
 //! its header. It decides nothing and reads no map. It is pure and knows no BPF, so that it can be compiled and
 //! fuzzed in user space over any other [`Bytes`].
 
-use sixgate_common::flow::FlowKey;
-use sixgate_common::stat::Stat;
+use sixgate_common::{flow::FlowKey, stat::Stat};
 
 /// What is read from: a frame, from its first octet on.
 pub(crate) trait Bytes {
@@ -52,11 +51,7 @@ impl Segment {
 /// The counter that says why there is none, or why it is not understood.
 #[inline(always)]
 pub(crate) fn segment<B: Bytes>(frame: &B) -> Result<Segment, Stat> {
-    let mut cursor = Cursor {
-        frame,
-        offset: 0,
-        end: frame.length(),
-    };
+    let mut cursor = Cursor { frame, offset: 0, end: frame.length() };
     if ethernet(&mut cursor)? != EtherType::IPV6 {
         return Err(Stat::PassNotIpv6);
     }
@@ -154,11 +149,7 @@ fn ipv6<B: Bytes>(cursor: &mut Cursor<'_, B>) -> Result<Ipv6, Stat> {
         return Err(Stat::PassTruncated);
     }
     cursor.end = end;
-    Ok(Ipv6 {
-        source,
-        destination,
-        next: NextHeader(next),
-    })
+    Ok(Ipv6 { source, destination, next: NextHeader(next) })
 }
 
 /// The extension headers (RFC 8200 4); the kind of the first header that is none of them. Their order is not
@@ -226,25 +217,8 @@ struct Tcp {
 /// The TCP header (RFC 9293 3.1), options included.
 #[inline(always)]
 fn tcp<B: Bytes>(cursor: &mut Cursor<'_, B>) -> Result<Tcp, Stat> {
-    let [
-        ports @ ..,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        offset,
-        flags,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-    ] = cursor.peek::<TCP_LENGTH_MIN>()?;
+    let [ports @ .., _, _, _, _, _, _, _, _, offset, flags, _, _, _, _, _, _] =
+        cursor.peek::<TCP_LENGTH_MIN>()?;
     let [source_high, source_low, destination_high, destination_low] = ports;
     let length = (offset >> 4) as usize * 4;
     if length < TCP_LENGTH_MIN || cursor.offset + length > cursor.end {

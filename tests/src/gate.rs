@@ -3,7 +3,9 @@
 //!
 //! It installs nothing; `cargo xtask setup` does.
 
-use std::{env, fmt};
+use std::{env, fmt, fs};
+
+use sixgate::dataplane::embedded_object;
 
 /// Something that a test cannot do without.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -12,6 +14,10 @@ pub enum Need {
     Root,
     /// A program in PATH.
     Program(&'static str),
+    /// A kernel with the BPF file system.
+    Bpffs,
+    /// The XDP program in this build.
+    Xdp,
 }
 
 impl Need {
@@ -20,6 +26,8 @@ impl Need {
             Self::Root => nix::unistd::geteuid().is_root(),
             Self::Program(name) => env::var_os("PATH")
                 .is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(name).is_file())),
+            Self::Bpffs => fs::read_to_string("/proc/filesystems").is_ok_and(|known| known.contains("\tbpf")),
+            Self::Xdp => !embedded_object().is_empty(),
         }
     }
 }
@@ -29,6 +37,8 @@ impl fmt::Display for Need {
         match self {
             Self::Root => f.write_str("root"),
             Self::Program(name) => write!(f, "{name} in PATH"),
+            Self::Bpffs => f.write_str("a kernel with bpffs"),
+            Self::Xdp => f.write_str("a build without AYA_BUILD_SKIP=1"),
         }
     }
 }

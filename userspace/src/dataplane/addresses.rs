@@ -2,18 +2,13 @@
 //!
 //! It writes no map: the caller projects.
 
-use std::collections::BTreeSet;
-use std::io;
-use std::net::Ipv6Addr;
+use std::{collections::BTreeSet, io, net::Ipv6Addr};
 
 use ipnet::Ipv6Net;
-use netlink_sys::protocols::NETLINK_ROUTE;
-use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket};
-use nix::ifaddrs::getifaddrs;
-use nix::libc;
+use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE};
+use nix::{ifaddrs::getifaddrs, libc};
 
-use super::error::DataplaneError;
-use super::interface::Interface;
+use super::{error::DataplaneError, interface::Interface};
 
 /// The global unicast addresses of the interfaces, unique local ones included (RFC 4193), each as a /128; no
 /// link-local, no loopback, no multicast.

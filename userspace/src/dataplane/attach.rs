@@ -2,22 +2,23 @@
 //!
 //! What is pinned comes into sight as a whole, or not at all. It computes no projection: the plan holds it.
 
-use aya::programs::links::{FdLink, LinkError, PinnedLink};
-use aya::programs::xdp::XdpLink;
-use aya::programs::{ProgramError, Xdp, XdpMode};
+use aya::programs::{
+    ProgramError, Xdp, XdpMode,
+    links::{FdLink, LinkError, PinnedLink},
+    xdp::XdpLink,
+};
 use nix::libc;
-use sixgate_common::map;
-use sixgate_common::refuse::ReplyId;
-use sixgate_common::reply::Reply;
-use sixgate_common::settings::Settings;
+use sixgate_common::{map, refuse::ReplyId, reply::Reply, settings::Settings};
 
-use super::error::{DataplaneError, system_error};
-use super::interface::{Interface, RunMode};
-use super::layout;
-use super::maps::Maps;
-use super::object::{self, Sizes};
-use super::pins::{PinSet, Pins, remove_pin};
-use super::projection::Projection;
+use super::{
+    error::{DataplaneError, system_error},
+    interface::{Interface, RunMode},
+    layout,
+    maps::Maps,
+    object::{self, Sizes},
+    pins::{PinSet, Pins, remove_pin},
+    projection::Projection,
+};
 
 /// In which mode the program may run.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -84,11 +85,8 @@ pub enum Change {
 /// [`DataplaneError::NoInterface`], [`DataplaneError::NoProgram`], [`DataplaneError::KernelLacks`],
 /// [`DataplaneError::LayoutDiffers`] and [`DataplaneError::OtherLayout`].
 pub fn attach(plan: &AttachPlan) -> Result<Vec<Attached>, DataplaneError> {
-    let interfaces = plan
-        .interfaces
-        .iter()
-        .map(|name| Interface::named(name))
-        .collect::<Result<Vec<_>, _>>()?;
+    let interfaces =
+        plan.interfaces.iter().map(|name| Interface::named(name)).collect::<Result<Vec<_>, _>>()?;
     plan.pins.prepare()?;
     match plan.pins.live()? {
         Some(live) => attach_to_live(plan, &interfaces, &live),
@@ -121,14 +119,9 @@ fn fill_staged(
     let mut object = object::load(&plan.sizes, |name| Some(staged.map(name)))?;
     let program = object::program(&mut object)?;
     let file = staged.program();
-    program
-        .pin(&file)
-        .map_err(|error| DataplaneError::aya(format!("pin {}", file.display()), error))?;
+    program.pin(&file).map_err(|error| DataplaneError::aya(format!("pin {}", file.display()), error))?;
     fill(&mut Maps::open_set(staged)?, plan)?;
-    interfaces
-        .iter()
-        .map(|interface| attach_new(program, interface, plan.mode, staged))
-        .collect()
+    interfaces.iter().map(|interface| attach_new(program, interface, plan.mode, staged)).collect()
 }
 
 /// Brings the maps in line, hands every pinned link this build's program, then adds the interfaces that are new.
@@ -179,10 +172,7 @@ fn attach_to_live(
 
 /// SETTINGS without `ready`, REPLIES, then the prefixes, which are read back and compared.
 fn fill(maps: &mut Maps, plan: &AttachPlan) -> Result<(), DataplaneError> {
-    maps.write_settings(&Settings {
-        ready: 0,
-        ..plan.settings
-    })?;
+    maps.write_settings(&Settings { ready: 0, ..plan.settings })?;
     maps.write_replies(&plan.replies)?;
     maps.project(&plan.projection)?;
     match maps.difference(&plan.projection)?.len() {
@@ -211,9 +201,8 @@ fn attach_new(
         };
         match program.attach_to_if_index(interface.index, native) {
             Ok(id) => {
-                let link = program
-                    .take_link(id)
-                    .map_err(|error| DataplaneError::aya("take the link", error))?;
+                let link =
+                    program.take_link(id).map_err(|error| DataplaneError::aya("take the link", error))?;
                 pin_link(link, &interface.name, set)?;
                 return Ok(Attached {
                     interface: interface.name.clone(),
@@ -225,10 +214,7 @@ fn attach_new(
             Err(error) => reasons.push(not_taken(interface, *mode, error)?),
         }
     }
-    Err(DataplaneError::NotTaken {
-        interface: interface.name.clone(),
-        reason: reasons.join("; "),
-    })
+    Err(DataplaneError::NotTaken { interface: interface.name.clone(), reason: reasons.join("; ") })
 }
 
 fn pin_link(link: XdpLink, interface: &str, set: &PinSet) -> Result<(), DataplaneError> {
@@ -238,8 +224,7 @@ fn pin_link(link: XdpLink, interface: &str, set: &PinSet) -> Result<(), Dataplan
         what: "XDP links (BPF_LINK_TYPE_XDP)".to_owned(),
         source: system_error(error),
     })?;
-    link.pin(&file)
-        .map_err(|error| DataplaneError::aya(format!("pin {}", file.display()), error))?;
+    link.pin(&file).map_err(|error| DataplaneError::aya(format!("pin {}", file.display()), error))?;
     Ok(())
 }
 
@@ -248,22 +233,15 @@ fn not_taken(interface: &Interface, mode: RunMode, error: ProgramError) -> Resul
     let error = system_error(error);
     match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => {
-            return Err(DataplaneError::NoRights {
-                operation: format!("attach to {}", interface.name),
-            });
+            return Err(DataplaneError::NoRights { operation: format!("attach to {}", interface.name) });
         }
         Some(libc::ENODEV) => {
-            return Err(DataplaneError::NoInterface {
-                interface: interface.name.clone(),
-            });
+            return Err(DataplaneError::NoInterface { interface: interface.name.clone() });
         }
         _ => {}
     }
     if let Some(other) = interface.running()? {
-        return Err(DataplaneError::Occupied {
-            interface: interface.name.clone(),
-            program: other.program,
-        });
+        return Err(DataplaneError::Occupied { interface: interface.name.clone(), program: other.program });
     }
     Ok(match (mode, error.raw_os_error()) {
         (RunMode::Native, Some(libc::EOPNOTSUPP)) => "its driver has no native XDP".to_owned(),
@@ -291,9 +269,7 @@ fn replace(program: &mut Xdp, interface: &str, live: &PinSet) -> Result<bool, Da
 fn repin(program: &mut Xdp, live: &PinSet) -> Result<(), DataplaneError> {
     let (next, file) = (live.next_program(), live.program());
     remove_pin(&next)?;
-    program
-        .pin(&next)
-        .map_err(|error| DataplaneError::aya(format!("pin {}", next.display()), error))?;
+    program.pin(&next).map_err(|error| DataplaneError::aya(format!("pin {}", next.display()), error))?;
     std::fs::rename(&next, &file).map_err(|error| DataplaneError::file("rename", &next, error))
 }
 
@@ -308,17 +284,9 @@ fn report_replaced(
     };
     match (wanted, running.mode) {
         (AttachMode::Native, RunMode::Generic) | (AttachMode::Generic, RunMode::Native) => {
-            Err(DataplaneError::OtherMode {
-                interface: name,
-                running: running.mode,
-            })
+            Err(DataplaneError::OtherMode { interface: name, running: running.mode })
         }
-        _ => Ok(Attached {
-            interface: name,
-            mode: running.mode,
-            fallback: None,
-            change,
-        }),
+        _ => Ok(Attached { interface: name, mode: running.mode, fallback: None, change }),
     }
 }
 

@@ -4,10 +4,12 @@
 
 use aya::programs::links::{FdLink, PinnedLink};
 
-use super::error::DataplaneError;
-use super::interface::{Interface, RunMode};
-use super::object::{self, ProgramTag};
-use super::pins::{PinSet, Pins, remove_pin};
+use super::{
+    error::DataplaneError,
+    interface::{Interface, RunMode},
+    object::{self, ProgramTag},
+    pins::{PinSet, Pins, remove_pin},
+};
 
 /// One pinned link.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -70,13 +72,10 @@ pub fn detach(pins: &Pins, interfaces: &[String]) -> Result<Vec<String>, Datapla
         None => Vec::new(),
     };
     if let Some(unknown) = interfaces.iter().find(|name| !pinned.contains(name)) {
-        return Err(DataplaneError::NotAttached {
-            interface: unknown.clone(),
-        });
+        return Err(DataplaneError::NotAttached { interface: unknown.clone() });
     }
-    let (going, staying): (Vec<_>, Vec<_>) = pinned
-        .into_iter()
-        .partition(|name| interfaces.is_empty() || interfaces.contains(name));
+    let (going, staying): (Vec<_>, Vec<_>) =
+        pinned.into_iter().partition(|name| interfaces.is_empty() || interfaces.contains(name));
     if let Some(live) = live {
         if staying.is_empty() {
             pins.retire(&live)?;
@@ -104,8 +103,5 @@ fn running(name: &str, program: u32) -> Result<Option<AttachedAt>, DataplaneErro
     Ok(interface
         .running()?
         .filter(|running| running.program == program)
-        .map(|running| AttachedAt {
-            index: interface.index,
-            mode: running.mode,
-        }))
+        .map(|running| AttachedAt { index: interface.index, mode: running.mode }))
 }

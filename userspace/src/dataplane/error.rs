@@ -2,13 +2,13 @@
 //!
 //! It owns the translation of aya's and the system's errors; where they are met is not its business.
 
-use std::error::Error;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    error::Error,
+    io,
+    path::{Path, PathBuf},
+};
 
-use aya::EbpfError;
-use aya::maps::MapError;
-use aya::programs::ProgramError;
+use aya::{EbpfError, maps::MapError, programs::ProgramError};
 use ipnet::Ipv6Net;
 use nix::libc;
 use thiserror::Error;
@@ -174,14 +174,10 @@ impl DataplaneError {
     pub(super) fn map(operation: &'static str, map: &'static str, error: MapError) -> Self {
         let source = system_error(error);
         match source.raw_os_error() {
-            Some(libc::EPERM | libc::EACCES) => Self::NoRights {
-                operation: format!("{operation} the map {map}"),
-            },
-            _ => Self::Map {
-                operation,
-                map,
-                source,
-            },
+            Some(libc::EPERM | libc::EACCES) => {
+                Self::NoRights { operation: format!("{operation} the map {map}") }
+            }
+            _ => Self::Map { operation, map, source },
         }
     }
 
@@ -192,9 +188,7 @@ impl DataplaneError {
             EbpfError::MapError(MapError::CreateError { name, io_error }) => {
                 Self::lacks("create the map", format!("the kind of the map {name}"), io_error)
             }
-            EbpfError::ParseError(error) => Self::Damaged {
-                reason: error.to_string(),
-            },
+            EbpfError::ParseError(error) => Self::Damaged { reason: error.to_string() },
             EbpfError::ProgramError(error) => Self::program(error),
             other => Self::aya("load the XDP program", other),
         }
@@ -203,23 +197,16 @@ impl DataplaneError {
     /// A failed load of the program.
     pub(super) fn program(error: ProgramError) -> Self {
         match error {
-            ProgramError::LoadError {
-                io_error,
-                verifier_log,
-            } => Self::lacks(
-                "load the XDP program",
-                refused_by_verifier(&verifier_log.to_string()),
-                io_error,
-            ),
+            ProgramError::LoadError { io_error, verifier_log } => {
+                Self::lacks("load the XDP program", refused_by_verifier(&verifier_log.to_string()), io_error)
+            }
             other => Self::aya("load the XDP program", other),
         }
     }
 
     fn lacks(operation: &str, what: String, source: io::Error) -> Self {
         match source.raw_os_error() {
-            Some(libc::EPERM) => Self::NoRights {
-                operation: operation.to_owned(),
-            },
+            Some(libc::EPERM) => Self::NoRights { operation: operation.to_owned() },
             Some(libc::ENOMEM) => Self::system(operation, source),
             _ => Self::KernelLacks { what, source },
         }
@@ -240,19 +227,14 @@ fn refused_by_verifier(log: &str) -> String {
 }
 
 fn bounded(line: &str) -> &str {
-    line.char_indices()
-        .nth(COMPLAINT_MAX)
-        .map_or(line, |(end, _)| &line[..end])
+    line.char_indices().nth(COMPLAINT_MAX).map_or(line, |(end, _)| &line[..end])
 }
 
 /// The system's error at the end of a chain of library errors; else the chain's text.
 pub(super) fn system_error(error: impl Error + Send + Sync + 'static) -> io::Error {
     let mut next: Option<&(dyn Error + 'static)> = Some(&error);
     while let Some(cause) = next {
-        if let Some(code) = cause
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::raw_os_error)
-        {
+        if let Some(code) = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
             return io::Error::from_raw_os_error(code);
         }
         next = cause.source();

@@ -2,16 +2,15 @@
 //!
 //! It attaches nothing and reads no address.
 
-use std::fmt;
-use std::io;
+use std::{fmt, io};
 
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp, XdpAttached};
-use netlink_sys::protocols::NETLINK_ROUTE;
-use netlink_sys::{Socket, SocketAddr};
-use nix::errno::Errno;
-use nix::net::if_::if_nametoindex;
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    link::{LinkAttribute, LinkMessage, LinkXdp, XdpAttached},
+};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::{errno::Errno, net::if_::if_nametoindex};
 
 use super::error::DataplaneError;
 
@@ -55,14 +54,9 @@ impl Interface {
     /// [`DataplaneError::NoInterface`].
     pub(super) fn named(name: &str) -> Result<Self, DataplaneError> {
         match if_nametoindex(name) {
-            Ok(index) => Ok(Self {
-                name: name.to_owned(),
-                index,
-            }),
+            Ok(index) => Ok(Self { name: name.to_owned(), index }),
             Err(Errno::ENODEV | Errno::ENXIO | Errno::EINVAL | Errno::ENAMETOOLONG) => {
-                Err(DataplaneError::NoInterface {
-                    interface: name.to_owned(),
-                })
+                Err(DataplaneError::NoInterface { interface: name.to_owned() })
             }
             Err(error) => Err(DataplaneError::system(format!("look for {name}"), error.into())),
         }
@@ -70,9 +64,8 @@ impl Interface {
 
     /// The XDP program that runs on it, if any.
     pub(super) fn running(&self) -> Result<Option<Running>, DataplaneError> {
-        let link = self
-            .link()
-            .map_err(|error| DataplaneError::system(format!("examine {}", self.name), error))?;
+        let link =
+            self.link().map_err(|error| DataplaneError::system(format!("examine {}", self.name), error))?;
         let attributes = link.attributes.iter().find_map(|attribute| match attribute {
             LinkAttribute::Xdp(xdp) => Some(xdp.as_slice()),
             _ => None,
@@ -97,10 +90,7 @@ impl Interface {
         socket.connect(&SocketAddr::new(0, 0))?;
         socket.send(&octets, 0)?;
         let (answer, _) = socket.recv_from_full()?;
-        match NetlinkMessage::deserialize(&answer)
-            .map_err(io::Error::other)?
-            .payload
-        {
+        match NetlinkMessage::deserialize(&answer).map_err(io::Error::other)?.payload {
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => Ok(link),
             NetlinkPayload::Error(error) => Err(error.to_io()),
             _ => Err(io::Error::other("unexpected answer from the kernel")),

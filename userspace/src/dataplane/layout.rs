@@ -3,15 +3,16 @@
 //! Names and value types are `sixgate_common`'s; the object in `ebpf/` says the same, and a test compares both.
 
 use aya::maps::{MapInfo, MapType};
-use sixgate_common::dest::{DestEntry, MemberEntry};
-use sixgate_common::flow::{Flow, FlowKey};
-use sixgate_common::map;
-use sixgate_common::ptr::PtrEntry;
-use sixgate_common::reply::Reply;
-use sixgate_common::settings::Settings;
+use sixgate_common::{
+    dest::{DestEntry, MemberEntry},
+    flow::{Flow, FlowKey},
+    map,
+    ptr::PtrEntry,
+    reply::Reply,
+    settings::Settings,
+};
 
-use super::error::DataplaneError;
-use super::pins::PinSet;
+use super::{error::DataplaneError, pins::PinSet};
 
 /// What makes two maps interchangeable. The number of entries does not: an existing map keeps its own.
 #[derive(Clone, Copy, Debug)]
@@ -28,11 +29,8 @@ struct Shape {
 ///
 /// [`DataplaneError::LayoutDiffers`] when it is missing or differs.
 pub(super) fn examine(set: &PinSet, name: &'static str) -> Result<u32, DataplaneError> {
-    let differs = |difference| DataplaneError::LayoutDiffers {
-        map: name,
-        path: set.path().to_owned(),
-        difference,
-    };
+    let differs =
+        |difference| DataplaneError::LayoutDiffers { map: name, path: set.path().to_owned(), difference };
     let file = set.map(name);
     if !file.exists() {
         return Err(differs("it is missing".to_owned()));
@@ -74,12 +72,7 @@ fn shape(name: &str) -> Shape {
         // EVENTS, the last of `map::ALL`
         _ => (MapType::RingBuf, 0, 0, 0),
     };
-    Shape {
-        kind,
-        key,
-        value,
-        flags,
-    }
+    Shape { kind, key, value, flags }
 }
 
 const INDEX: usize = size_of::<u32>();

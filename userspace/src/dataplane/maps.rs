@@ -5,18 +5,22 @@
 use std::net::SocketAddrV6;
 
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray};
-use sixgate_common::dest::{DestEntry, MemberEntry};
-use sixgate_common::flow::{Flow, FlowKey, PHASE_TAG};
-use sixgate_common::map;
-use sixgate_common::ptr::PtrEntry;
-use sixgate_common::refuse::ReplyId;
-use sixgate_common::reply::Reply;
-use sixgate_common::settings::{READY, Settings};
+use sixgate_common::{
+    dest::{DestEntry, MemberEntry},
+    flow::{Flow, FlowKey, PHASE_TAG},
+    map,
+    ptr::PtrEntry,
+    refuse::ReplyId,
+    reply::Reply,
+    settings::{READY, Settings},
+};
 
-use super::error::DataplaneError;
-use super::layout;
-use super::object::Sizes;
-use super::pins::{PinSet, Pins};
+use super::{
+    error::DataplaneError,
+    layout,
+    object::Sizes,
+    pins::{PinSet, Pins},
+};
 
 /// The maps of the pinned set. Whoever changes one holds the store's lock.
 pub struct Maps {
@@ -77,9 +81,7 @@ impl Maps {
     ///
     /// [`DataplaneError::Map`].
     pub fn settings(&self) -> Result<Settings, DataplaneError> {
-        self.settings
-            .get(&0, 0)
-            .map_err(|error| DataplaneError::map("read", map::SETTINGS, error))
+        self.settings.get(&0, 0).map_err(|error| DataplaneError::map("read", map::SETTINGS, error))
     }
 
     /// Tells the program what to do, from the next SYN on.
@@ -88,9 +90,7 @@ impl Maps {
     ///
     /// [`DataplaneError::Map`].
     pub fn write_settings(&mut self, settings: &Settings) -> Result<(), DataplaneError> {
-        self.settings
-            .set(0, settings, 0)
-            .map_err(|error| DataplaneError::map("write", map::SETTINGS, error))
+        self.settings.set(0, settings, 0).map_err(|error| DataplaneError::map("write", map::SETTINGS, error))
     }
 
     /// Lets the program refuse: the maps agree with the store.
@@ -100,10 +100,7 @@ impl Maps {
     /// [`DataplaneError::Map`].
     pub fn set_ready(&mut self) -> Result<(), DataplaneError> {
         let settings = self.settings()?;
-        self.write_settings(&Settings {
-            ready: READY,
-            ..settings
-        })
+        self.write_settings(&Settings { ready: READY, ..settings })
     }
 
     /// Stops the program from refusing: everything passes to the daemon, which decides from the store.

@@ -23,12 +23,11 @@ pub use attached::{AttachedAt, AttachedLink, attached, detach};
 pub use error::DataplaneError;
 pub use interface::RunMode;
 pub use maps::{Maps, flow_key};
+use nix::time::{ClockId, clock_gettime};
 pub use object::{ProgramTag, Sizes, embedded_object, embedded_tag};
 pub use pins::Pins;
 pub use projection::{Changes, Entry, OptIn, Projection};
 pub use ptr::{PtrRecord, PtrState};
-
-use nix::time::{ClockId, clock_gettime};
 
 /// CLOCK_MONOTONIC in nanoseconds: the clock of `bpf_ktime_get_ns`, in which tags and PTR entries count.
 #[must_use]

@@ -2,11 +2,15 @@
 //!
 //! It pins and attaches nothing by itself.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
-use aya::programs::{ProgramInfo, Xdp};
-use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
+use aya::{
+    Ebpf, EbpfLoader, include_bytes_aligned,
+    programs::{ProgramInfo, Xdp},
+};
 use sixgate_common::map;
 
 use super::error::DataplaneError;
@@ -62,13 +66,7 @@ pub const fn embedded_object() -> &'static [u8] {
 ///
 /// [`DataplaneError::NoProgram`], [`DataplaneError::NoRights`], [`DataplaneError::KernelLacks`].
 pub fn embedded_tag() -> Result<ProgramTag, DataplaneError> {
-    let smallest = Sizes {
-        optin: 1,
-        guard: 1,
-        trust: 1,
-        ptr: 1,
-        flows: 1,
-    };
+    let smallest = Sizes { optin: 1, guard: 1, trust: 1, ptr: 1, flows: 1 };
     tag(program(&mut load(&smallest, |_| None)?)?)
 }
 
@@ -97,9 +95,7 @@ pub(super) fn load(sizes: &Sizes, pin: impl Fn(&str) -> Option<PathBuf>) -> Resu
 
 /// The program of a loaded object, handed to the kernel.
 pub(super) fn program(object: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
-    let damaged = |reason: &str| DataplaneError::Damaged {
-        reason: reason.to_owned(),
-    };
+    let damaged = |reason: &str| DataplaneError::Damaged { reason: reason.to_owned() };
     let program: &mut Xdp = object
         .program_mut(map::PROGRAM)
         .ok_or_else(|| damaged("it holds no program of the right name"))?
@@ -110,9 +106,7 @@ pub(super) fn program(object: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
 }
 
 pub(super) fn tag(program: &Xdp) -> Result<ProgramTag, DataplaneError> {
-    let info = program
-        .info()
-        .map_err(|error| DataplaneError::aya("examine the XDP program", error))?;
+    let info = program.info().map_err(|error| DataplaneError::aya("examine the XDP program", error))?;
     Ok(ProgramTag(info.tag()))
 }
 

@@ -3,10 +3,12 @@
 //! A set is made aside in the same bpffs and renamed, so that a half-made one is never found. What lies in a set
 //! is not its business.
 
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
 
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use sixgate_common::map::LAYOUT;
@@ -23,9 +25,7 @@ impl Pins {
     /// Pins below `bpffs` (the setting `xdp.bpffs`); they lie in `<bpffs>/v1`. Nothing is touched yet.
     #[must_use]
     pub fn new(bpffs: &Path) -> Self {
-        Self {
-            base: bpffs.to_owned(),
-        }
+        Self { base: bpffs.to_owned() }
     }
 
     /// The directory of this layout's pins, whether it exists or not.
@@ -37,10 +37,7 @@ impl Pins {
     /// The set in use, if there is one.
     pub(super) fn live(&self) -> Result<Option<PinSet>, DataplaneError> {
         let set = PinSet(self.directory());
-        let exists = set
-            .0
-            .try_exists()
-            .map_err(|error| DataplaneError::file("look for", &set.0, error))?;
+        let exists = set.0.try_exists().map_err(|error| DataplaneError::file("look for", &set.0, error))?;
         Ok(exists.then_some(set))
     }
 
@@ -86,36 +83,22 @@ impl Pins {
     }
 
     fn demand_bpffs(&self) -> Result<(), DataplaneError> {
-        let existing = self
-            .base
-            .ancestors()
-            .find(|path| path.is_dir())
-            .unwrap_or_else(|| Path::new("/"));
+        let existing = self.base.ancestors().find(|path| path.is_dir()).unwrap_or_else(|| Path::new("/"));
         let kind = statfs(existing)
             .map_err(|error| DataplaneError::file("examine", existing, error.into()))?
             .filesystem_type();
         if kind == BPF_FS_MAGIC {
             return Ok(());
         }
-        let mount = if self.base.starts_with(USUAL_MOUNT) {
-            PathBuf::from(USUAL_MOUNT)
-        } else {
-            existing.to_owned()
-        };
-        Err(DataplaneError::NoBpffs {
-            path: self.base.clone(),
-            mount,
-        })
+        let mount =
+            if self.base.starts_with(USUAL_MOUNT) { PathBuf::from(USUAL_MOUNT) } else { existing.to_owned() };
+        Err(DataplaneError::NoBpffs { path: self.base.clone(), mount })
     }
 
     fn refuse_other_layouts(&self) -> Result<(), DataplaneError> {
-        let other = names(&self.base)?
-            .into_iter()
-            .find(|name| is_layout(name) && name != LAYOUT);
+        let other = names(&self.base)?.into_iter().find(|name| is_layout(name) && name != LAYOUT);
         match other {
-            Some(name) => Err(DataplaneError::OtherLayout {
-                path: self.base.join(name),
-            }),
+            Some(name) => Err(DataplaneError::OtherLayout { path: self.base.join(name) }),
             None => Ok(()),
         }
     }
@@ -184,9 +167,7 @@ pub(super) fn remove_pin(file: &Path) -> Result<(), DataplaneError> {
 /// The names in a directory, sorted; none if it does not exist.
 fn names(directory: &Path) -> Result<Vec<String>, DataplaneError> {
     let list = || -> io::Result<Vec<String>> {
-        fs::read_dir(directory)?
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .collect()
+        fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     };
     match list() {
         Ok(mut names) => {
@@ -208,8 +189,7 @@ fn make_directory(path: &Path) -> Result<(), DataplaneError> {
 
 /// Whether `name` is a layout version's: `v` and a number.
 fn is_layout(name: &str) -> bool {
-    name.strip_prefix('v')
-        .is_some_and(|number| number.parse::<u32>().is_ok())
+    name.strip_prefix('v').is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
 /// An interface's name as a file name of bpffs, which reserves the dot (kernel/bpf/inode.c, `bpf_lookup`): what is
@@ -285,9 +265,7 @@ mod tests {
     #[test]
     fn a_directory_outside_of_a_bpffs_is_refused_with_the_command_that_helps() {
         let directory = tempfile::tempdir().unwrap();
-        let error = Pins::new(&directory.path().join("sixgate"))
-            .prepare()
-            .unwrap_err();
+        let error = Pins::new(&directory.path().join("sixgate")).prepare().unwrap_err();
         let wanted = format!("`mount -t bpf bpf {}`", directory.path().display());
         assert!(error.to_string().contains(&wanted), "{error}");
         assert!(!directory.path().join("sixgate").exists());

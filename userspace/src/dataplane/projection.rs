@@ -2,19 +2,26 @@
 //!
 //! It decides no prefix: the wanted set is the caller's.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
-use aya::Pod;
-use aya::maps::lpm_trie::Key;
-use aya::maps::{LpmTrie, MapData, MapError};
+use aya::{
+    Pod,
+    maps::{LpmTrie, MapData, MapError, lpm_trie::Key},
+};
 use ipnet::Ipv6Net;
 use nix::libc;
-use sixgate_common::dest::{DestEntry, MEMBER, MemberEntry, OPTED_IN, OPTED_OUT};
-use sixgate_common::map;
+use sixgate_common::{
+    dest::{DestEntry, MEMBER, MemberEntry, OPTED_IN, OPTED_OUT},
+    map,
+};
 
-use super::error::{DataplaneError, system_error};
-use super::maps::Maps;
+use super::{
+    error::{DataplaneError, system_error},
+    maps::Maps,
+};
 
 /// What the owner of a destination prefix decided.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -109,20 +116,11 @@ impl Maps {
 
     fn steps(&self, wanted: &Projection) -> Result<Steps, DataplaneError> {
         let sizes = self.sizes();
-        let optin = wanted
-            .optin
-            .iter()
-            .map(|(prefix, decided)| (*prefix, destination(*decided)));
+        let optin = wanted.optin.iter().map(|(prefix, decided)| (*prefix, destination(*decided)));
         Ok(Steps {
             optin: compare(entries(&self.optin, sizes.optin, map::OPTIN)?, optin),
-            trust: compare(
-                entries(&self.trust, sizes.trust, map::TRUST)?,
-                members(&wanted.trust),
-            ),
-            guard: compare(
-                entries(&self.guard, sizes.guard, map::GUARD)?,
-                members(&wanted.guard),
-            ),
+            trust: compare(entries(&self.trust, sizes.trust, map::TRUST)?, members(&wanted.trust)),
+            guard: compare(entries(&self.guard, sizes.guard, map::GUARD)?, members(&wanted.guard)),
         })
     }
 
@@ -186,17 +184,11 @@ fn compare<V: Copy + Eq>(
         }
         missing.push((prefix, value));
     }
-    Difference {
-        missing,
-        replaced,
-        surplus: found.into_iter().collect(),
-    }
+    Difference { missing, replaced, surplus: found.into_iter().collect() }
 }
 
 fn members(prefixes: &BTreeSet<Ipv6Net>) -> impl Iterator<Item = (Ipv6Net, MemberEntry)> {
-    prefixes
-        .iter()
-        .map(|prefix| (*prefix, MemberEntry { flags: MEMBER }))
+    prefixes.iter().map(|prefix| (*prefix, MemberEntry { flags: MEMBER }))
 }
 
 const fn destination(decided: OptIn) -> DestEntry {
@@ -246,11 +238,7 @@ fn write<V: Pod>(
         trie.insert(&key(*prefix), value, 0).map_err(|error| {
             let error = system_error(error);
             match error.raw_os_error() {
-                Some(libc::ENOSPC) => DataplaneError::MapFull {
-                    map: name,
-                    entries: bound,
-                    prefix: *prefix,
-                },
+                Some(libc::ENOSPC) => DataplaneError::MapFull { map: name, entries: bound, prefix: *prefix },
                 _ => DataplaneError::map("write", name, error.into()),
             }
         })?;
@@ -288,16 +276,10 @@ mod tests {
             (prefix("2001:db8:2::/48"), 1),
             (prefix("2001:db8:3::/48"), 1),
         ]);
-        let wanted = [
-            (prefix("2001:db8:1::/48"), 1),
-            (prefix("2001:db8:2::/48"), 2),
-            (prefix("2001:db8:4::/48"), 1),
-        ];
+        let wanted =
+            [(prefix("2001:db8:1::/48"), 1), (prefix("2001:db8:2::/48"), 2), (prefix("2001:db8:4::/48"), 1)];
         let difference = compare(found, wanted.into_iter());
-        assert_eq!(
-            difference.missing,
-            [(prefix("2001:db8:2::/48"), 2), (prefix("2001:db8:4::/48"), 1)]
-        );
+        assert_eq!(difference.missing, [(prefix("2001:db8:2::/48"), 2), (prefix("2001:db8:4::/48"), 1)]);
         assert_eq!(difference.replaced, [(prefix("2001:db8:2::/48"), 1)]);
         assert_eq!(difference.surplus, [(prefix("2001:db8:3::/48"), 1)]);
     }

@@ -2,17 +2,15 @@
 //!
 //! Only answers get here; how long one holds is decided by whoever asked DNS.
 
-use std::collections::BTreeMap;
-use std::net::Ipv6Addr;
-use std::time::Duration;
+use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 
 use aya::maps::MapError;
-use sixgate_common::map;
-use sixgate_common::ptr::{ADDRESS_TEXT_MAX, PTR_ABSENT, PTR_EXISTS, PtrEntry};
+use sixgate_common::{
+    map,
+    ptr::{ADDRESS_TEXT_MAX, PTR_ABSENT, PTR_EXISTS, PtrEntry},
+};
 
-use super::error::DataplaneError;
-use super::maps::Maps;
-use super::monotonic_nanoseconds;
+use super::{error::DataplaneError, maps::Maps, monotonic_nanoseconds};
 
 /// What DNS said about an address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -48,10 +46,7 @@ impl Maps {
             let (address, entry) = entry.map_err(failed("read"))?;
             found.insert(address, entry);
         }
-        Ok(found
-            .into_iter()
-            .filter_map(|(address, entry)| record(address.into(), &entry, now))
-            .collect())
+        Ok(found.into_iter().filter_map(|(address, entry)| record(address.into(), &entry, now)).collect())
     }
 
     /// The entry of one address, if it still holds.
@@ -80,9 +75,7 @@ impl Maps {
     ) -> Result<(), DataplaneError> {
         let lifetime = u64::try_from(lifetime.as_nanos()).unwrap_or(u64::MAX);
         let entry = entry(address, state, monotonic_nanoseconds().saturating_add(lifetime));
-        self.ptr
-            .insert(address.octets(), entry, 0)
-            .map_err(failed("write"))
+        self.ptr.insert(address.octets(), entry, 0).map_err(failed("write"))
     }
 
     /// Forgets an address; whether there was an entry.
@@ -141,11 +134,7 @@ fn record(address: Ipv6Addr, entry: &PtrEntry, now: u64) -> Option<PtrRecord> {
         _ => return None,
     };
     let remaining = entry.expires.checked_sub(now).filter(|left| *left > 0)?;
-    Some(PtrRecord {
-        address,
-        state,
-        remaining: Duration::from_nanos(remaining),
-    })
+    Some(PtrRecord { address, state, remaining: Duration::from_nanos(remaining) })
 }
 
 fn failed(operation: &'static str) -> impl Fn(MapError) -> DataplaneError {
@@ -161,10 +150,7 @@ mod tests {
         for (address, text) in [
             ("2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1"),
             ("2a01:0111:f200:2004::0240", "2a01:111:f200:2004::240"),
-            (
-                "2001:0db8:aaaa:bbbb:cccc:dddd:eeee:ffff",
-                "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff",
-            ),
+            ("2001:0db8:aaaa:bbbb:cccc:dddd:eeee:ffff", "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff"),
         ] {
             let entry = entry(address.parse().unwrap(), PtrState::Absent, 0);
             assert_eq!(&entry.text[..entry.text_length as usize], text.as_bytes());

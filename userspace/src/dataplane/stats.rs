@@ -2,11 +2,9 @@
 //!
 //! What each counter means is said by `sixgate_common::stat`.
 
-use sixgate_common::map;
-use sixgate_common::stat::Stat;
+use sixgate_common::{map, stat::Stat};
 
-use super::error::DataplaneError;
-use super::maps::Maps;
+use super::{error::DataplaneError, maps::Maps};
 
 impl Maps {
     /// Every counter since the maps were made, in the order of [`Stat::ALL`].

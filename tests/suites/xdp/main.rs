@@ -1,0 +1,3 @@
+//! The XDP program and its maps: packets through BPF_PROG_TEST_RUN, and attaching to real interfaces.
+
+mod attaching;
