@@ -1,3 +1,6 @@
 //! Mechanism: finds out about senders and messages, and returns evidence. It never decides.
 
+pub mod auth_results;
+mod fields;
 pub mod ptr;
+pub mod spf;

@@ -1,0 +1,219 @@
+//! Golden strings, and what no stranger can do.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::policy::evidence::{SpfEvidence, Standing};
+
+const SOURCE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x25);
+
+fn evidence() -> Evidence {
+    Evidence::at_connect(false, Standing::OptedIn)
+}
+
+fn spf(mail_from: (&str, SpfResult), helo: (&str, SpfResult)) -> Option<SpfEvidence> {
+    let check = |(domain, result): (&str, SpfResult)| SpfCheck { domain: domain.to_owned(), result };
+    Some(SpfEvidence { helo: check(helo), mail_from: check(mail_from) })
+}
+
+fn signature(result: DkimResult, reason: Option<&'static str>) -> DkimEvidence {
+    DkimEvidence {
+        result,
+        reason,
+        domain: "a.example".to_owned(),
+        selector: "2026".to_owned(),
+        identity: "@mail.a.example".to_owned(),
+        algorithm: "rsa-sha256",
+        signature_start: "dzdVyOfA".to_owned(),
+    }
+}
+
+#[test]
+fn a_message_that_was_checked_in_full() {
+    let confirmed = Forward::Confirmed("mail.a.example".to_owned());
+    let full = Evidence {
+        ptr: Some(PtrEvidence::Exists { names: vec!["mail.a.example".to_owned()], forward: confirmed }),
+        spf: spf(("a.example", SpfResult::Pass), ("mail.a.example", SpfResult::None)),
+        dkim: vec![
+            signature(DkimResult::Pass, None),
+            DkimEvidence {
+                identity: String::new(),
+                signature_start: "ab/d+==f".to_owned(),
+                ..signature(DkimResult::Policy, Some("rsa-sha1 is not accepted"))
+            },
+        ],
+        ..evidence()
+    };
+    let wanted = "Authentication-Results: gate.example;\r\n\
+        \tiprev=pass policy.iprev=\"2001:db8::25\";\r\n\
+        \tspf=pass smtp.mailfrom=a.example;\r\n\
+        \tspf=none smtp.helo=mail.a.example;\r\n\
+        \tdkim=pass header.d=a.example header.i=@mail.a.example header.s=2026\r\n\
+        \theader.a=rsa-sha256 header.b=dzdVyOfA;\r\n\
+        \tdkim=policy reason=\"rsa-sha1 is not accepted\" header.d=a.example\r\n\
+        \theader.s=2026 header.a=rsa-sha256 header.b=\"ab/d+==f\"\r\n";
+    assert_eq!(header("gate.example", SOURCE, &full), wanted);
+}
+
+#[test]
+fn a_message_from_a_trusted_source_has_no_results() {
+    let trusted = Evidence {
+        ptr: Some(PtrEvidence::Absent),
+        spf: spf(("a.example", SpfResult::Fail), ("b.example", SpfResult::Fail)),
+        ..Evidence::at_connect(true, Standing::NotOptedIn)
+    };
+    assert_eq!(header("gate.example", SOURCE, &trusted), "Authentication-Results: gate.example; none\r\n");
+}
+
+#[test]
+fn reverse_dns_is_reported_as_rfc_8601_says() {
+    let exists = |forward| PtrEvidence::Exists { names: Vec::new(), forward };
+    let rows = [
+        (PtrEvidence::Absent, Some("permerror")),
+        (PtrEvidence::Failure, Some("temperror")),
+        (exists(Forward::Confirmed("a.example".to_owned())), Some("pass")),
+        (exists(Forward::Unconfirmed), Some("fail")),
+        (exists(Forward::Failure), Some("temperror")),
+        (exists(Forward::NotAsked), None),
+    ];
+    for (ptr, result) in rows {
+        let iprev = result
+            .map_or(String::new(), |result| format!("\r\n\tiprev={result} policy.iprev=\"2001:db8::25\";"));
+        let wanted = format!("Authentication-Results: gate.example;{iprev}\r\n\tdkim=none\r\n");
+        let known = Evidence { ptr: Some(ptr.clone()), ..evidence() };
+        assert_eq!(header("gate.example", SOURCE, &known), wanted, "{ptr:?}");
+    }
+}
+
+#[test]
+fn a_value_is_quoted_where_it_has_to_be_and_left_out_where_it_cannot_be_written() {
+    let long = "a".repeat(LONGEST_VALUE + 1);
+    let rows = [
+        ("a.example", Some("a.example")),
+        ("@a.example", Some("@a.example")),
+        ("joe.doe@a.example", Some("joe.doe@a.example")),
+        ("a b@a.example", Some(r#""a b@a.example""#)),
+        ("[IPv6:::1]", Some(r#""[IPv6:::1]""#)),
+        (r#"x" y\"#, Some(r#""x\" y\\""#)),
+        ("a;spf=pass", Some(r#""a;spf=pass""#)),
+        ("a\r\nX: y", None),
+        ("a\tb", None),
+        ("a\0", None),
+        ("bücher.example", None),
+        (long.as_str(), None),
+    ];
+    for (text, wanted) in rows {
+        assert_eq!(value(text).as_deref(), wanted, "{text:?}");
+    }
+}
+
+#[test]
+fn what_claims_our_name_is_found_however_it_is_written() {
+    let rows = [
+        ("Authentication-Results: gate.example; spf=pass\r\n", true),
+        ("authentication-RESULTS:GATE.Example;none\r\n", true),
+        ("Authentication-Results : gate.example; none\r\n", true),
+        ("Authentication-Results: gate.example 1; spf=pass\r\n", true),
+        ("Authentication-Results: gate.example/1; spf=pass\r\n", true),
+        ("Authentication-Results: gate.example. 99; none\r\n", true),
+        ("Authentication-Results:\r\n gate.example;\r\n spf=pass\r\n", true),
+        ("Authentication-Results: (a (nested \\) one)) gate.example (c) ; none\r\n", true),
+        ("Authentication-Results: \"gate.example\"; none\r\n", true),
+        ("Authentication-Results: \"ga\\te.example\"; none\r\n", true),
+        ("Authentication-Results: \"gate\r\n .example\"; none\r\n", false),
+        ("Authentication-Results: gate.example\r\n", true),
+        ("Authentication-Results: mail.gate.example; none\r\n", false),
+        ("Authentication-Results: gate.example.net; none\r\n", false),
+        ("Authentication-Results: other; none (gate.example)\r\n", false),
+        ("Authentication-Results: (gate.example) other; none\r\n", false),
+        ("Authentication-Results:\r\n", false),
+        ("ARC-Authentication-Results: i=1; gate.example; none\r\n", false),
+        ("Subject: Authentication-Results: gate.example; none\r\n", false),
+    ];
+    for (field, wanted) in rows {
+        let message = format!("From: a@a.example\r\n{field}To: b@b.example\r\n\r\n{field}");
+        let start = message.find(field).expect("it was just put in");
+        let range = start..start + field.len();
+        let found = forged(message.as_bytes(), "Gate.Example");
+        assert_eq!(found, if wanted { vec![range] } else { vec![] }, "{field:?}");
+    }
+}
+
+#[test]
+fn our_name_in_the_other_alphabet_is_ours() {
+    let field = "Authentication-Results: tor.bücher.example; none\r\n";
+    assert_eq!(forged(field.as_bytes(), "tor.xn--bcher-kva.example").len(), 1);
+}
+
+#[test]
+fn the_body_and_a_header_without_end_are_safe() {
+    let field = b"Authentication-Results: gate.example; none".as_slice();
+    assert_eq!(forged(field, "gate.example"), vec![0..field.len()]);
+    let body = [b"\r\n".as_slice(), field].concat();
+    assert_eq!(forged(&body, "gate.example"), vec![]);
+    assert_eq!(forged(b"", "gate.example"), vec![]);
+}
+
+prop_compose! {
+    /// Anything at all, with what matters to a header made likely.
+    fn strange()(text in prop_oneof![any::<String>(), "[\r\n\t ;:\"\\\\()=@a-c.\u{0}\u{7f}é]{0,400}"]) -> String {
+        text
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_string_of_a_stranger_gets_out_of_the_field(
+        id in strange(), helo in strange(), mail_from in strange(),
+        domain in strange(), identity in strange(), selector in strange(), start in strange(),
+    ) {
+        let known = Evidence {
+            spf: spf((&mail_from, SpfResult::Fail), (&helo, SpfResult::Fail)),
+            dkim: vec![DkimEvidence {
+                domain, selector, identity, signature_start: start, ..signature(DkimResult::Fail, None)
+            }],
+            ..evidence()
+        };
+        let field = header(&id, SOURCE, &known);
+        prop_assert!(field.ends_with("\r\n"));
+        for (number, line) in field.trim_end_matches("\r\n").split("\r\n").enumerate() {
+            prop_assert_eq!(line.starts_with('\t'), number > 0, "{}", line);
+            prop_assert!(line.len() <= 998);
+            prop_assert!(line.trim_start_matches('\t').bytes().all(|octet| matches!(octet, b' '..=b'~')));
+        }
+        // outside of quoted strings there is nothing but our own results
+        let bare = outside_of_quotes(&field);
+        prop_assert_eq!(bare.matches(';').count(), 3, "{}", bare);
+        prop_assert_eq!(bare.matches("spf=fail").count(), 2);
+        prop_assert_eq!(bare.matches("dkim=fail").count(), 1);
+        prop_assert!(!bare.contains("=pass") && !bare.contains('('));
+    }
+
+    #[test]
+    fn our_own_field_is_known_as_ours(name in "[a-z0-9-]{1,20}(\\.[a-z0-9-]{1,20}){0,4}") {
+        let field = header(&name, SOURCE, &evidence());
+        prop_assert_eq!(forged(field.as_bytes(), &name), vec![0..field.len()]);
+    }
+
+    #[test]
+    fn any_message_is_searched_to_its_end(message in any::<Vec<u8>>()) {
+        for range in forged(&message, "gate.example") {
+            prop_assert!(range.end <= message.len());
+        }
+    }
+}
+
+fn outside_of_quotes(text: &str) -> String {
+    let mut bare = String::new();
+    let mut characters = text.chars();
+    let mut quoted = false;
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' if quoted => drop(characters.next()),
+            '"' => quoted = !quoted,
+            _ if quoted => {}
+            _ => bare.push(character),
+        }
+    }
+    bare
+}
