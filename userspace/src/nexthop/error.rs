@@ -20,12 +20,6 @@ pub enum NextHopError {
         /// Why it failed.
         source: io::Error,
     },
-    /// There is something at a place of the Maildir that is no directory.
-    #[error("{} is not a directory", path.display())]
-    NotADirectory {
-        /// The place.
-        path: PathBuf,
-    },
     /// The connection failed.
     #[error("the connection to {address} failed {step}")]
     Connection {
@@ -132,7 +126,7 @@ impl NextHopError {
     /// What the sender hears.
     pub(super) fn say(&self) -> Say {
         match self {
-            Self::Maildir { .. } | Self::NotADirectory { .. } => Say::StorageFailed,
+            Self::Maildir { .. } => Say::StorageFailed,
             Self::Refused { .. } | Self::NotOffered { .. } => Say::NextHopUnavailable,
             Self::Connection { step, .. }
             | Self::Closed { step, .. }

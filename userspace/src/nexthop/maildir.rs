@@ -75,9 +75,6 @@ impl Maildir {
                 .mode(DIRECTORY_MODE)
                 .create(&path)
                 .map_err(failed("create the directory", &path))?;
-            if !path.is_dir() {
-                return Err(NextHopError::NotADirectory { path });
-            }
         }
         sync_directory(&self.path)?;
         let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
