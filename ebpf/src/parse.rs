@@ -185,7 +185,7 @@ fn not_followed(next: NextHeader) -> Result<NextHeader, Stat> {
 #[inline(always)]
 fn options<B: Bytes>(cursor: &mut Cursor<'_, B>) -> Result<NextHeader, Stat> {
     let [next, length] = cursor.peek()?;
-    skip_extension(cursor, length);
+    skip_extension(cursor, length)?;
     Ok(NextHeader(next))
 }
 
@@ -197,14 +197,19 @@ fn routing<B: Bytes>(cursor: &mut Cursor<'_, B>) -> Result<NextHeader, Stat> {
     if segments_left != 0 {
         return Err(Stat::PassRouting);
     }
-    skip_extension(cursor, length);
+    skip_extension(cursor, length)?;
     Ok(NextHeader(next))
 }
 
 /// Moves behind an extension header: its length counts units of 8 octets beyond the first 8 (RFC 8200 4.3).
 #[inline(always)]
-fn skip_extension<B: Bytes>(cursor: &mut Cursor<'_, B>, length: u8) {
-    cursor.offset += (length as usize + 1) * 8;
+fn skip_extension<B: Bytes>(cursor: &mut Cursor<'_, B>, length: u8) -> Result<(), Stat> {
+    let offset = cursor.offset + (length as usize + 1) * 8;
+    if offset > cursor.end {
+        return Err(Stat::PassTruncated);
+    }
+    cursor.offset = offset;
+    Ok(())
 }
 
 /// What of a TCP header matters here.

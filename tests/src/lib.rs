@@ -8,4 +8,5 @@ pub mod daemon;
 pub mod dns;
 pub mod gate;
 pub mod netns;
+pub mod packet;
 pub mod transcript;
