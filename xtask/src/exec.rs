@@ -29,6 +29,13 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// The build of everything that suites and demo start, in one invocation, so that dependencies are built once.
+pub(crate) fn build_binaries() -> Command {
+    let mut build = cargo();
+    build.args(["build", "--package", "sixgate", "--package", "sixgate-tests", "--bins"]);
+    build
+}
+
 /// Prints `command` and runs it to its end; an error if it does not end with 0.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = shown(command);

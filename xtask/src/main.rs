@@ -5,6 +5,7 @@
 
 mod ci;
 mod exec;
+mod run;
 mod setup;
 mod test;
 mod tidy;
@@ -25,6 +26,8 @@ struct Cli {
 enum Task {
     /// Install what building and testing need and the machine lacks
     Setup(setup::Options),
+    /// Play the demo, or stand on real interfaces
+    Run(run::Options),
     /// Run every test
     Test(test::Options),
     /// Check the rules that the compiler does not know
@@ -36,6 +39,7 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Setup(options) => setup::run(options.set()),
+        Task::Run(options) => run::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Tidy => tidy::run(),
         Task::Ci => ci::run(),

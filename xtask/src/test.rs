@@ -20,10 +20,7 @@ pub(crate) struct Options {
 /// Sets the machine up, builds, and becomes the test runner.
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::run(Set::Test)?;
-    // the suites start the real binary; one invocation with their package, so that dependencies are built once
-    let mut build = exec::cargo();
-    build.args(["build", "--package", "sixgate", "--package", "sixgate-tests", "--bins"]);
-    exec::run(&mut build)?;
+    exec::run(&mut exec::build_binaries())?;
     let mut test = exec::cargo();
     test.args(["test", "--workspace", "--exclude", "sixgate-ebpf", "--no-fail-fast"]);
     test.args(&options.filter);
