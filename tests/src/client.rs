@@ -4,7 +4,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
-    net::{SocketAddrV6, TcpStream},
+    net::{Shutdown, SocketAddrV6, TcpStream},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -136,21 +136,11 @@ impl Client {
         }
     }
 
-    /// What was said so far.
-    #[must_use]
-    pub fn transcript(&self) -> &Transcript {
-        &self.transcript
-    }
-
-    /// Our own end.
+    /// Reads one line, without its CRLF; none when the connection has ended.
     ///
     /// # Errors
-    /// As getsockname(2) says.
-    pub fn local_address(&self) -> std::io::Result<std::net::SocketAddr> {
-        self.stream.get_ref().local_addr()
-    }
-
-    fn line(&mut self) -> Result<Option<String>> {
+    /// If nothing comes for [`REPLY_TIMEOUT`], or what comes is no line.
+    pub fn line(&mut self) -> Result<Option<String>> {
         let mut line = Vec::new();
         let mut bounded = self.stream.by_ref().take(REPLY_LINE_MAX);
         bounded
@@ -165,6 +155,32 @@ impl Client {
         };
         self.transcript.push(Side::Server, text);
         Ok(Some(text.to_owned()))
+    }
+
+    /// Ends our side of the connection; the server's stays open.
+    ///
+    /// # Errors
+    /// If the connection has ended already.
+    pub fn hang_up(&mut self) -> Result<()> {
+        match self.stream.get_ref().shutdown(Shutdown::Write) {
+            // the server was faster
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
+            done => done.context("cannot end the connection"),
+        }
+    }
+
+    /// What was said so far.
+    #[must_use]
+    pub fn transcript(&self) -> &Transcript {
+        &self.transcript
+    }
+
+    /// Our own end.
+    ///
+    /// # Errors
+    /// As getsockname(2) says.
+    pub fn local_address(&self) -> std::io::Result<std::net::SocketAddr> {
+        self.stream.get_ref().local_addr()
     }
 }
 

@@ -5,8 +5,12 @@
 pub mod bpffs;
 pub mod client;
 pub mod daemon;
+pub mod demo;
+pub mod dialog;
 pub mod dns;
 pub mod gate;
 pub mod netns;
 pub mod packet;
+pub mod settings;
+pub mod site;
 pub mod transcript;

@@ -20,7 +20,7 @@ use ipnet::Ipv6Net;
 use nix::sched::{CloneFlags, setns, unshare};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// A network namespace of our own.
+/// A network namespace.
 #[derive(Debug)]
 pub struct Netns {
     handle: File,
@@ -41,6 +41,15 @@ impl Netns {
         let netns = Self { handle, name: None };
         netns.ip("link set lo up")?;
         Ok(netns)
+    }
+
+    /// The namespace that this thread is in.
+    ///
+    /// # Errors
+    /// Without /proc.
+    pub fn current() -> Result<Self> {
+        let handle = File::open("/proc/thread-self/ns/net").context("cannot open our network namespace")?;
+        Ok(Self { handle, name: None })
     }
 
     /// A namespace that `ip netns` shows as `name`, its loopback interface up; one of that name that is

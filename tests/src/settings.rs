@@ -1,0 +1,36 @@
+//! Configurations for the daemon: a usual one, and changes laid over it.
+//!
+//! It does not check them: the daemon does.
+
+use std::path::Path;
+
+use toml::{Table, Value};
+
+/// A gate called gate.example that asks the DNS server `dns`, delivers into `folder`/Maildir, and keeps its
+/// store and pins in `folder`. DNS time-outs are short.
+#[must_use]
+pub fn usual(folder: &Path, dns: &str) -> Table {
+    let folder = folder.display();
+    let text = format!(
+        r#"
+        hostname = "gate.example"
+        store = "{folder}/store.json"
+        dns = {{ servers = ["{dns}"], timeout = "300ms", attempts = 2 }}
+        next_hop = {{ maildir = "{folder}/Maildir" }}
+        xdp = {{ bpffs = "{folder}/bpf/sixgate" }}
+        "#
+    );
+    text.parse().expect("the text above is TOML")
+}
+
+/// Lays `changes` over `table`: tables are merged, other values replaced. A next hop replaces the whole one.
+pub fn lay_over(table: &mut Table, changes: Table) {
+    for (key, change) in changes {
+        match (table.get_mut(&key), change) {
+            (Some(Value::Table(inner)), Value::Table(change)) if key != "next_hop" => lay_over(inner, change),
+            (_, change) => {
+                table.insert(key, change);
+            }
+        }
+    }
+}

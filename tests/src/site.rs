@@ -1,0 +1,195 @@
+//! A gate and the world outside it: two namespaces, a DNS server, a store, a Maildir and the real daemon.
+//!
+//! It makes no claim; whatever it cannot set up is a panic that says what.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::{Ipv6Addr, SocketAddr, SocketAddrV6},
+    path::{Path, PathBuf},
+    process::Output,
+    sync::{Mutex, PoisonError},
+};
+
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::{
+    bpffs::Bpffs,
+    client::{Client, Swaks, swaks},
+    daemon::{self, Daemon},
+    dns::{DnsServer, Zone},
+    netns::Netns,
+    settings,
+};
+
+/// The gate's first address; [`Site::opt_in`] it.
+pub const GATE: &str = "2001:db8:25::25";
+/// Another address of the gate.
+pub const OTHER: &str = "2001:db8:25::99";
+/// A sender's address.
+pub const SENDER: &str = "2001:db8:51::4";
+/// The interface of the gate.
+pub const INTERFACE: &str = "gate0";
+
+/// Two hosts on one link. The daemon runs on the gate; whatever the test starts is outside.
+pub struct Site {
+    /// Where the daemon runs.
+    pub gate: Netns,
+    /// Where senders are.
+    pub outside: Netns,
+    /// The gate's DNS server.
+    pub dns: DnsServer,
+    bpffs: Bpffs,
+    folder: TempDir,
+    settings: toml::Table,
+    sources: Mutex<BTreeSet<Ipv6Addr>>,
+    // The DNS server's.
+    _runtime: Runtime,
+}
+
+impl Site {
+    /// A site whose DNS answers from `zone` (see [`crate::dns`]) and whose configuration is the usual one
+    /// with `settings`, TOML, laid over it.
+    #[must_use]
+    pub fn new(zone: &str, settings: &str) -> Self {
+        let (gate, outside) = (Netns::new().unwrap(), Netns::new().unwrap());
+        gate.join(INTERFACE, &outside, "outside0").unwrap();
+        for address in [GATE, OTHER] {
+            gate.add_address(INTERFACE, format!("{address}/64").parse().unwrap()).unwrap();
+        }
+        gate.ip(&format!("route add 2001:db8:51::/64 dev {INTERFACE}")).unwrap();
+        outside.ip("route add 2001:db8:25::/64 dev outside0").unwrap();
+        let folder = tempfile::Builder::new().prefix("sixgate-").tempdir().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let dns = {
+            let _inside = runtime.enter();
+            let address: SocketAddr = DNS.parse().unwrap();
+            let (udp, tcp) = (gate.udp(address).unwrap(), gate.listen(address).unwrap());
+            Zone::parse(zone).unwrap().serve_on(udp, tcp).unwrap()
+        };
+        let bpffs = Bpffs::new().unwrap();
+        let mut usual = settings::usual(folder.path(), DNS);
+        let pins = format!("xdp.bpffs = {:?}", bpffs.pins());
+        settings::lay_over(&mut usual, pins.parse().unwrap());
+        let site = Self {
+            gate,
+            outside,
+            dns,
+            settings: usual,
+            bpffs,
+            folder,
+            sources: Mutex::default(),
+            _runtime: runtime,
+        };
+        site.configured(settings)
+    }
+
+    /// The same site, `settings` laid over its configuration; effective when a daemon starts.
+    #[must_use]
+    pub fn configured(mut self, settings: &str) -> Self {
+        settings::lay_over(&mut self.settings, settings.parse().unwrap());
+        fs::write(self.config(), self.settings.to_string()).unwrap();
+        self
+    }
+
+    /// The configuration file.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("sixgate.toml")
+    }
+
+    /// The folder of this site's files; removed with the site.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The directory of the pins, as the setting `xdp.bpffs` names it.
+    #[must_use]
+    pub fn pins(&self) -> PathBuf {
+        self.bpffs.pins()
+    }
+
+    /// Starts the daemon on the gate.
+    #[must_use]
+    pub fn serve(&self, arguments: &[&str]) -> Daemon {
+        self.try_serve(arguments).unwrap()
+    }
+
+    /// Starts the daemon on the gate.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn try_serve(&self, arguments: &[&str]) -> anyhow::Result<Daemon> {
+        Daemon::start(Some(&self.gate), &self.config(), arguments)
+    }
+
+    /// Runs a command of sixgate on the gate, to its end.
+    #[must_use]
+    pub fn run(&self, command: &str) -> Output {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        daemon::run(Some(&self.gate), &self.config(), &words).unwrap()
+    }
+
+    /// Runs a command of sixgate that has to succeed, and returns what it printed.
+    pub fn sixgate(&self, command: &str) -> String {
+        let output = self.run(command);
+        let (stdout, stderr) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "sixgate {command}: {}\n{stdout}{stderr}", output.status);
+        stdout.into_owned()
+    }
+
+    /// Connects from `source` to port 25 of `destination`.
+    #[must_use]
+    pub fn connect(&self, source: &str, destination: &str) -> Client {
+        self.try_connect(source, destination).unwrap()
+    }
+
+    /// Connects from `source` to port 25 of `destination`.
+    ///
+    /// # Errors
+    /// As connect(2) says.
+    pub fn try_connect(&self, source: &str, destination: &str) -> std::io::Result<Client> {
+        let source = self.source(source);
+        Client::connect(Some(&self.outside), SocketAddrV6::new(source, 0, 0, 0), smtp(destination))
+    }
+
+    /// Sends a message with swaks from `source`.
+    #[must_use]
+    pub fn swaks(&self, source: &str, destination: &str, arguments: &[&str]) -> Swaks {
+        let source = self.source(source).to_string();
+        let arguments = [&["--local-interface", &source], arguments].concat();
+        swaks(&self.outside, smtp(destination), &arguments).unwrap()
+    }
+
+    /// Every message in the Maildir, in the order of their names.
+    #[must_use]
+    pub fn delivered(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.folder.path().join("Maildir/new")) else {
+            return Vec::new();
+        };
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths.iter().map(|path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned()).collect()
+    }
+
+    /// Makes `address` one of the outside's.
+    fn source(&self, address: &str) -> Ipv6Addr {
+        let address = address.parse().unwrap();
+        let is_new = self.sources.lock().unwrap_or_else(PoisonError::into_inner).insert(address);
+        if is_new {
+            let prefix = ipnet::Ipv6Net::new(address, 64).unwrap();
+            self.outside.add_address("outside0", prefix).unwrap();
+        }
+        address
+    }
+}
+
+fn smtp(address: &str) -> SocketAddrV6 {
+    SocketAddrV6::new(address.parse().unwrap(), 25, 0, 0)
+}
+
+const DNS: &str = "[::1]:53";
