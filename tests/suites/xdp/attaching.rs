@@ -1,63 +1,199 @@
-//! Attaching, replacing and detaching on veth pairs in namespaces of their own.
+//! Attaching, replacing and detaching on real interfaces: what runs where afterwards, and what is kept.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use ipnet::Ipv6Net;
 use sixgate::dataplane::{
-    AttachMode, AttachPlan, Change, Maps, OptIn, Pins, Projection, RunMode, Sizes, attach, attached, detach,
-    embedded_tag,
+    AttachMode, Attached, Change, Maps, PtrState, RunMode, Sizes, attach, attached, detach, embedded_tag,
 };
-use sixgate_common::settings::{ANSWER_DAEMON, MODE_ENFORCE, READY, REFUSE_AT_RCPT, Settings};
-use sixgate_tests::{
-    bpffs::Bpffs,
-    gate::{self, Need},
-    netns::Netns,
+use sixgate_common::{refuse::ReplyId, reply, settings::READY};
+use sixgate_tests::{gate, packet::SENDER};
+
+use crate::{
+    host::{Host, NEEDS},
+    older::run_another_program,
 };
-
-const NEEDS: &[Need] = &[Need::Root, Need::Bpffs, Need::Xdp, Need::Program("ip")];
-
-fn prefix(text: &str) -> Ipv6Net {
-    text.parse().unwrap()
-}
-
-fn plan(interfaces: &[&str], bpffs: &Bpffs) -> AttachPlan {
-    AttachPlan {
-        interfaces: interfaces.iter().map(|name| (*name).to_owned()).collect(),
-        mode: AttachMode::Auto,
-        sizes: Sizes { optin: 16, guard: 16, trust: 16, ptr: 16, flows: 16 },
-        settings: Settings { mode: MODE_ENFORCE, answer: ANSWER_DAEMON, refuse_at: REFUSE_AT_RCPT, ready: 0 },
-        projection: Projection {
-            optin: BTreeMap::from([(prefix("2001:db8:1::/48"), OptIn::In)]),
-            guard: BTreeSet::from([prefix("2001:db8::/32")]),
-            trust: BTreeSet::new(),
-        },
-        replies: Vec::new(),
-        pins: Pins::new(&bpffs.pins()),
-    }
-}
 
 #[test]
 fn a_veth_is_attached_natively_and_detached_without_a_trace() {
     if !gate::require(NEEDS) {
         return;
     }
-    let (ours, theirs, bpffs) = (Netns::new().unwrap(), Netns::new().unwrap(), Bpffs::new().unwrap());
-    ours.join("gate0", &theirs, "peer0").unwrap();
-    let plan = plan(&["gate0"], &bpffs);
-    ours.run(|| {
-        let done = attach(&plan).unwrap();
-        assert_eq!(done.len(), 1);
-        assert_eq!((done[0].mode, done[0].change), (RunMode::Native, Change::New));
+    let host = Host::new();
+    let plan = host.plan(&["gate0"]);
+    host.ours.run(|| {
+        let wanted = Attached {
+            interface: "gate0".to_owned(),
+            mode: RunMode::Native,
+            fallback: None,
+            change: Change::New,
+        };
+        assert_eq!(attach(&plan).unwrap(), [wanted]);
         let links = attached(&plan.pins).unwrap();
         assert_eq!(links[0].interface, "gate0");
         assert_eq!(links[0].running.unwrap().mode, RunMode::Native);
         assert_eq!(links[0].tag, Some(embedded_tag().unwrap()));
-        let maps = Maps::open(&plan.pins).unwrap().unwrap();
+        let maps = host.maps();
         assert_eq!(maps.settings().unwrap().ready, READY);
         assert!(maps.difference(&plan.projection).unwrap().is_empty());
+        assert!(host.has_xdp("gate0"));
         assert_eq!(detach(&plan.pins, &[]).unwrap(), ["gate0"]);
         assert!(Maps::open(&plan.pins).unwrap().is_none());
         assert!(attached(&plan.pins).unwrap().is_empty());
+        assert!(detach(&plan.pins, &[]).unwrap().is_empty());
     });
-    assert!(!ours.ip("link show dev gate0").unwrap().contains("xdp"));
+    assert!(!host.has_xdp("gate0"));
+    assert_eq!(host.bpffs.pins().read_dir().unwrap().count(), 0);
 }
+
+#[test]
+fn an_interface_without_native_xdp_is_attached_generically_and_says_why() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    host.ours.run(|| {
+        let done = attach(&host.plan(&["lo"])).unwrap();
+        assert_eq!(done[0].mode, RunMode::Generic);
+        assert_eq!(done[0].fallback.as_deref(), Some("its driver has no native XDP"));
+        assert_eq!(attached(&host.pins()).unwrap()[0].running.unwrap().mode, RunMode::Generic);
+        detach(&host.pins(), &[]).unwrap();
+        let mut plan = host.plan(&["gate0"]);
+        plan.mode = AttachMode::Generic;
+        let done = attach(&plan).unwrap();
+        assert_eq!((done[0].mode, &done[0].fallback), (RunMode::Generic, &None));
+    });
+}
+
+#[test]
+fn a_jumbo_interface_is_attached_natively() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    host.ours.ip("link set gate0 mtu 9000").unwrap();
+    host.theirs.ip("link set peer0 mtu 9000").unwrap();
+    host.ours.run(|| {
+        assert_eq!(attach(&host.plan(&["gate0"])).unwrap()[0].mode, RunMode::Native);
+    });
+}
+
+#[test]
+fn another_interface_shares_program_and_maps() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    host.ours.join("gate.1", &host.theirs, "peer1").unwrap();
+    host.ours.run(|| {
+        attach(&host.plan(&["gate0"])).unwrap();
+        host.maps().ptr_set(SENDER, PtrState::Absent, HOUR).unwrap();
+        let done = attach(&host.plan(&["gate.1"])).unwrap();
+        assert_eq!((done.len(), done[0].change), (1, Change::New));
+        let links = attached(&host.pins()).unwrap();
+        let names: Vec<&str> = links.iter().map(|link| link.interface.as_str()).collect();
+        assert_eq!(names, ["gate.1", "gate0"]);
+        assert_eq!(links[0].program, links[1].program);
+        assert_eq!(host.maps().ptr_get(SENDER).unwrap().unwrap().state, PtrState::Absent);
+
+        assert_eq!(detach(&host.pins(), &["gate0".to_owned()]).unwrap(), ["gate0"]);
+        assert!(!host.has_xdp("gate0") && host.has_xdp("gate.1"));
+        assert!(host.maps().ptr_get(SENDER).unwrap().is_some());
+        assert_eq!(detach(&host.pins(), &["gate.1".to_owned()]).unwrap(), ["gate.1"]);
+        assert!(Maps::open(&host.pins()).unwrap().is_none());
+    });
+}
+
+#[test]
+fn attaching_again_keeps_the_maps_and_brings_them_in_line() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    host.ours.run(|| {
+        attach(&host.plan(&["gate0"])).unwrap();
+        host.maps().ptr_set(SENDER, PtrState::Exists, HOUR).unwrap();
+        let mut plan = host.plan(&["gate0"]);
+        plan.projection.trust.insert(SENDER.into());
+        plan.sizes = Sizes { ptr: 1024, ..plan.sizes };
+        let done = attach(&plan).unwrap();
+        assert_eq!((done[0].change, done[0].mode), (Change::Unchanged, RunMode::Native));
+        let maps = host.maps();
+        assert!(maps.difference(&plan.projection).unwrap().is_empty());
+        assert!(maps.ptr_get(SENDER).unwrap().is_some());
+        assert_eq!(maps.sizes(), host.plan(&[]).sizes, "an existing map keeps its size");
+        assert_eq!(maps.settings().unwrap().ready, READY);
+    });
+}
+
+#[test]
+fn a_differing_program_is_seen_and_replaced() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    host.ours.run(|| {
+        let plan = host.plan(&["gate0"]);
+        attach(&plan).unwrap();
+        let ours = embedded_tag().unwrap();
+        run_another_program(&plan.pins, "gate0");
+        let links = attached(&plan.pins).unwrap();
+        assert!(links[0].tag.is_some_and(|tag| tag != ours), "{links:?}");
+        let done = attach(&plan).unwrap();
+        assert_eq!((done[0].change, done[0].mode), (Change::Replaced, RunMode::Native));
+        assert_eq!(attached(&plan.pins).unwrap()[0].tag, Some(ours));
+        assert_eq!(attach(&plan).unwrap()[0].change, Change::Unchanged);
+    });
+}
+
+#[test]
+fn an_interface_that_was_made_anew_is_attached_anew() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    host.ours.join("gate1", &host.theirs, "peer1").unwrap();
+    host.ours.run(|| {
+        attach(&host.plan(&["gate0", "gate1"])).unwrap();
+        host.ours.ip("link delete gate0").unwrap();
+        let links = attached(&host.pins()).unwrap();
+        assert_eq!((links.len(), links[0].running), (2, None));
+        host.ours.join("gate0", &host.theirs, "peer0").unwrap();
+        let done = attach(&host.plan(&["gate0", "gate1"])).unwrap();
+        assert_eq!((done[0].change, done[1].change), (Change::New, Change::Unchanged));
+        assert!(host.has_xdp("gate0"));
+    });
+}
+
+#[test]
+fn what_a_killed_attach_left_is_removed() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    host.ours.run(|| {
+        attach(&host.plan(&["gate0"])).unwrap();
+        let pins = host.bpffs.pins();
+        std::fs::rename(pins.join("v1"), pins.join("v1_new")).unwrap();
+        assert!(Maps::open(&host.pins()).unwrap().is_none());
+        assert_eq!(attach(&host.plan(&["gate0"])).unwrap()[0].change, Change::New);
+        assert_eq!(pins.read_dir().unwrap().count(), 1);
+    });
+}
+
+#[test]
+fn the_maps_have_their_default_sizes_and_hold_the_replies() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    let reply = reply::Reply { length: 3, insert_at: 3, sum: 7, text: [b'x'; reply::REPLY_MAX] };
+    host.ours.run(|| {
+        let mut plan = host.plan(&["gate0"]);
+        plan.sizes = Sizes::default();
+        plan.replies = ReplyId::ALL.map(|id| (id, reply)).into();
+        attach(&plan).unwrap();
+        assert_eq!(host.maps().sizes(), Sizes::default());
+    });
+}
+
+const HOUR: Duration = Duration::from_secs(3600);

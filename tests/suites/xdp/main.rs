@@ -3,4 +3,9 @@
 mod attaching;
 mod decisions;
 mod headers;
+mod host;
+mod maps;
+mod older;
 mod program;
+mod refusing;
+mod traffic;

@@ -112,6 +112,10 @@ impl Program {
         self.counters().into_iter().filter(|(stat, _)| !stat.is_beside()).map(|(_, count)| count).sum()
     }
 
+    pub(crate) fn map_names(&self) -> Vec<&str> {
+        self.object.maps().map(|(name, _)| name).collect()
+    }
+
     pub(crate) fn write_flow(&mut self, key: FlowKey, flow: Flow) {
         self.flows().insert(key, flow, 0).unwrap();
     }

@@ -295,7 +295,7 @@ fn remove_new(interfaces: &[Interface], replaced: &[String], live: &PinSet) {
     for interface in interfaces {
         if !replaced.contains(&interface.name) {
             // The error that led here is the one to tell.
-            let _ = remove_pin(&live.link(&interface.name));
+            let _ = live.release(&interface.name);
         }
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! It works from the pins alone, with or without the daemon that made them.
 
+use std::{thread, time::Duration};
+
 use aya::programs::links::{FdLink, PinnedLink};
 
 use super::{
     error::DataplaneError,
     interface::{Interface, RunMode},
     object::{self, ProgramTag},
-    pins::{PinSet, Pins, remove_pin},
+    pins::{PinSet, Pins},
 };
 
 /// One pinned link.
@@ -64,7 +66,8 @@ pub fn attached(pins: &Pins) -> Result<Vec<AttachedLink>, DataplaneError> {
 ///
 /// # Errors
 ///
-/// [`DataplaneError::NotAttached`] for a named interface without a link: then nothing is changed.
+/// [`DataplaneError::NotAttached`] for a named interface without a link: then nothing is changed;
+/// [`DataplaneError::StillRunning`] when another process holds a link on to its interface.
 pub fn detach(pins: &Pins, interfaces: &[String]) -> Result<Vec<String>, DataplaneError> {
     let live = pins.live()?;
     let pinned = match &live {
@@ -77,15 +80,32 @@ pub fn detach(pins: &Pins, interfaces: &[String]) -> Result<Vec<String>, Datapla
     let (going, staying): (Vec<_>, Vec<_>) =
         pinned.into_iter().partition(|name| interfaces.is_empty() || interfaces.contains(name));
     if let Some(live) = live {
+        let programs =
+            going.iter().map(|interface| program_of(&live, interface)).collect::<Result<Vec<_>, _>>()?;
         if staying.is_empty() {
             pins.retire(&live)?;
         } else {
             for interface in &going {
-                remove_pin(&live.link(interface))?;
+                live.release(interface)?;
             }
+        }
+        for (interface, program) in going.iter().zip(programs) {
+            await_end(interface, program)?;
         }
     }
     Ok(going)
+}
+
+/// Waits until the program no longer runs on the interface, so that another one can be attached: the kernel may
+/// finish after the pin is gone.
+fn await_end(interface: &str, program: u32) -> Result<(), DataplaneError> {
+    for _ in 0..END_CHECKS {
+        if running(interface, program)?.is_none() {
+            return Ok(());
+        }
+        thread::sleep(END_CHECK_EVERY);
+    }
+    Err(DataplaneError::StillRunning { interface: interface.to_owned() })
 }
 
 fn program_of(live: &PinSet, interface: &str) -> Result<u32, DataplaneError> {
@@ -105,3 +125,7 @@ fn running(name: &str, program: u32) -> Result<Option<AttachedAt>, DataplaneErro
         .filter(|running| running.program == program)
         .map(|running| AttachedAt { index: interface.index, mode: running.mode }))
 }
+
+/// How often, and after what pause, the end of a program is checked: for one second in all.
+const END_CHECKS: u32 = 500;
+const END_CHECK_EVERY: Duration = Duration::from_millis(2);

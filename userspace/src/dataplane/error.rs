@@ -71,6 +71,12 @@ pub enum DataplaneError {
         /// The interface's name.
         interface: String,
     },
+    /// The pin of a link is gone, but the program goes on running.
+    #[error("the XDP program still runs on {interface}: another process or pin holds its link")]
+    StillRunning {
+        /// The interface's name.
+        interface: String,
+    },
     /// The pinned link of that name is not this network namespace's.
     #[error(
         "the program that is pinned for {interface} runs in another network namespace: use another xdp.bpffs"

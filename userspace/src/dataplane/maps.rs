@@ -5,6 +5,7 @@
 use std::net::SocketAddrV6;
 
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray};
+use nix::libc;
 use sixgate_common::{
     dest::{DestEntry, MemberEntry},
     flow::{Flow, FlowKey, PHASE_TAG},
@@ -135,15 +136,15 @@ impl Maps {
     /// [`DataplaneError::Map`].
     pub fn take_tag(&mut self, key: &FlowKey) -> Result<Option<Flow>, DataplaneError> {
         let found = match self.flows.get(key, 0) {
-            Err(MapError::KeyNotFound) => return Ok(None),
+            Err(error) if is_absent(&error) => return Ok(None),
             found => found.map_err(|error| DataplaneError::map("read", map::FLOWS, error))?,
         };
         if found.phase != PHASE_TAG {
             return Ok(None);
         }
         match self.flows.remove(key) {
-            Ok(()) | Err(MapError::KeyNotFound) => Ok(Some(found)),
-            Err(error) => Err(DataplaneError::map("delete from", map::FLOWS, error)),
+            Err(error) if !is_absent(&error) => Err(DataplaneError::map("delete from", map::FLOWS, error)),
+            _ => Ok(Some(found)),
         }
     }
 }
@@ -156,6 +157,16 @@ pub fn flow_key(sender: &SocketAddrV6, local: &SocketAddrV6) -> FlowKey {
         destination: local.ip().octets(),
         source_port: sender.port().to_be_bytes(),
         destination_port: local.port().to_be_bytes(),
+    }
+}
+
+/// Whether a map operation failed because there is no such key: aya tells it in one way for reading, in another
+/// for deleting.
+pub(super) fn is_absent(error: &MapError) -> bool {
+    match error {
+        MapError::KeyNotFound => true,
+        MapError::SyscallError(error) => error.io_error.raw_os_error() == Some(libc::ENOENT),
+        _ => false,
     }
 }
 

@@ -16,6 +16,7 @@ mod pins;
 mod projection;
 mod ptr;
 mod stats;
+mod trie;
 
 pub use addresses::{AddressWatch, interface_addresses, watch_addresses};
 pub use attach::{AttachMode, AttachPlan, Attached, Change, attach};

@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use aya::programs::links::PinnedLink;
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use sixgate_common::map::LAYOUT;
 
@@ -138,6 +139,9 @@ impl PinSet {
 
     /// Removes all pins, links first. What is not there is no error.
     pub(super) fn remove(&self) -> Result<(), DataplaneError> {
+        for interface in self.interfaces()? {
+            self.release(&interface)?;
+        }
         for directory in [self.links(), self.0.clone()] {
             match fs::remove_dir_all(&directory) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -146,6 +150,17 @@ impl PinSet {
                 _ => {}
             }
         }
+        Ok(())
+    }
+
+    /// Removes the pin of an interface's link. The kernel detaches with the last reference to a link: at once when
+    /// that is a descriptor, but some time later when it is a file (kernel/bpf/syscall.c, `bpf_link_put`).
+    pub(super) fn release(&self, interface: &str) -> Result<(), DataplaneError> {
+        let file = self.link(interface);
+        // What cannot be opened can be removed all the same.
+        let link = PinnedLink::from_pin(&file);
+        remove_pin(&file)?;
+        drop(link);
         Ok(())
     }
 

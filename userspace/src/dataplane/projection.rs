@@ -7,20 +7,17 @@ use std::{
     fmt,
 };
 
-use aya::{
-    Pod,
-    maps::{LpmTrie, MapData, MapError, lpm_trie::Key},
-};
 use ipnet::Ipv6Net;
-use nix::libc;
 use sixgate_common::{
     dest::{DestEntry, MEMBER, MemberEntry, OPTED_IN, OPTED_OUT},
     map,
+    settings::Settings,
 };
 
 use super::{
-    error::{DataplaneError, system_error},
+    error::DataplaneError,
     maps::Maps,
+    trie::{Difference, compare, entries, remove, write},
 };
 
 /// What the owner of a destination prefix decided.
@@ -90,16 +87,19 @@ impl Changes {
 
 impl Maps {
     /// Makes the three maps hold exactly what is wanted: adds and changes before it removes, so that no entry is
-    /// missing meanwhile that is there before and after. If a write fails, the program is told to refuse nothing
-    /// (`ready` is cleared); another call with the same projection repairs.
+    /// missing meanwhile that is there before and after. Where a map has no room for both, the program refuses
+    /// nothing meanwhile (`ready` is cleared and set again). If a write fails, `ready` stays cleared; another call
+    /// with a projection that fits repairs the maps.
     ///
     /// # Errors
     ///
     /// [`DataplaneError::MapFull`] with the prefix that did not fit; [`DataplaneError::Map`].
     pub fn project(&mut self, wanted: &Projection) -> Result<Changes, DataplaneError> {
         let steps = self.steps(wanted)?;
-        if let Err(error) = self.apply(&steps) {
-            self.clear_ready()?;
+        let applied = if steps.is_cramped() { self.apply_cramped(&steps) } else { self.apply(&steps) };
+        if let Err(error) = applied {
+            // The first error is the one to tell.
+            let _ = self.clear_ready();
             return Err(error);
         }
         Ok(steps.changes())
@@ -118,21 +118,50 @@ impl Maps {
         let sizes = self.sizes();
         let optin = wanted.optin.iter().map(|(prefix, decided)| (*prefix, destination(*decided)));
         Ok(Steps {
-            optin: compare(entries(&self.optin, sizes.optin, map::OPTIN)?, optin),
-            trust: compare(entries(&self.trust, sizes.trust, map::TRUST)?, members(&wanted.trust)),
-            guard: compare(entries(&self.guard, sizes.guard, map::GUARD)?, members(&wanted.guard)),
+            optin: compare(entries(&self.optin, sizes.optin, map::OPTIN)?, optin, sizes.optin),
+            trust: compare(
+                entries(&self.trust, sizes.trust, map::TRUST)?,
+                members(&wanted.trust),
+                sizes.trust,
+            ),
+            guard: compare(
+                entries(&self.guard, sizes.guard, map::GUARD)?,
+                members(&wanted.guard),
+                sizes.guard,
+            ),
         })
     }
 
-    /// Entries that spare senders come before those that refuse them, and go after them.
     fn apply(&mut self, steps: &Steps) -> Result<(), DataplaneError> {
-        let sizes = self.sizes();
-        write(&mut self.optin, &steps.optin, sizes.optin, map::OPTIN)?;
-        write(&mut self.trust, &steps.trust, sizes.trust, map::TRUST)?;
-        write(&mut self.guard, &steps.guard, sizes.guard, map::GUARD)?;
-        remove(&mut self.guard, &steps.guard, map::GUARD)?;
-        remove(&mut self.trust, &steps.trust, map::TRUST)?;
-        remove(&mut self.optin, &steps.optin, map::OPTIN)
+        self.write_all(steps)?;
+        remove(&mut self.guard, &steps.guard.surplus, map::GUARD)?;
+        remove(&mut self.trust, &steps.trust.surplus, map::TRUST)?;
+        remove(&mut self.optin, &steps.optin.surplus, map::OPTIN)
+    }
+
+    /// Makes room first. What is written over is removed, too: before Linux 6.13 a full trie takes no new value
+    /// for an entry that it holds.
+    fn apply_cramped(&mut self, steps: &Steps) -> Result<(), DataplaneError> {
+        let settings = self.settings()?;
+        self.write_settings(&Settings { ready: 0, ..settings })?;
+        for old in [&steps.guard.surplus, &steps.guard.replaced] {
+            remove(&mut self.guard, old, map::GUARD)?;
+        }
+        for old in [&steps.trust.surplus, &steps.trust.replaced] {
+            remove(&mut self.trust, old, map::TRUST)?;
+        }
+        for old in [&steps.optin.surplus, &steps.optin.replaced] {
+            remove(&mut self.optin, old, map::OPTIN)?;
+        }
+        self.write_all(steps)?;
+        self.write_settings(&settings)
+    }
+
+    /// Entries that spare senders come before those that refuse them.
+    fn write_all(&mut self, steps: &Steps) -> Result<(), DataplaneError> {
+        write(&mut self.optin, &steps.optin, map::OPTIN)?;
+        write(&mut self.trust, &steps.trust, map::TRUST)?;
+        write(&mut self.guard, &steps.guard, map::GUARD)
     }
 }
 
@@ -144,6 +173,11 @@ struct Steps {
 }
 
 impl Steps {
+    /// Whether a map has room for what is wanted, but not for that and what goes at the same time.
+    const fn is_cramped(&self) -> bool {
+        self.optin.is_cramped() || self.trust.is_cramped() || self.guard.is_cramped()
+    }
+
     fn changes(&self) -> Changes {
         let optin = |(prefix, entry): &(Ipv6Net, DestEntry)| Entry::OptIn(*prefix, decision(*entry));
         let trust = |(prefix, _): &(Ipv6Net, MemberEntry)| Entry::Trust(*prefix);
@@ -159,32 +193,6 @@ impl Steps {
                 .collect(),
         }
     }
-}
-
-/// How one map differs from what is wanted.
-struct Difference<V> {
-    /// To be written: new entries, and new values of those in `replaced`.
-    missing: Vec<(Ipv6Net, V)>,
-    /// The values that are written over.
-    replaced: Vec<(Ipv6Net, V)>,
-    /// To be deleted.
-    surplus: Vec<(Ipv6Net, V)>,
-}
-
-fn compare<V: Copy + Eq>(
-    mut found: BTreeMap<Ipv6Net, V>,
-    wanted: impl Iterator<Item = (Ipv6Net, V)>,
-) -> Difference<V> {
-    let (mut missing, mut replaced) = (Vec::new(), Vec::new());
-    for (prefix, value) in wanted {
-        match found.remove(&prefix) {
-            Some(old) if old == value => continue,
-            Some(old) => replaced.push((prefix, old)),
-            None => {}
-        }
-        missing.push((prefix, value));
-    }
-    Difference { missing, replaced, surplus: found.into_iter().collect() }
 }
 
 fn members(prefixes: &BTreeSet<Ipv6Net>) -> impl Iterator<Item = (Ipv6Net, MemberEntry)> {
@@ -205,82 +213,5 @@ const fn decision(entry: DestEntry) -> OptIn {
     match entry.flags {
         OPTED_IN => OptIn::In,
         _ => OptIn::Out,
-    }
-}
-
-type Trie<V> = LpmTrie<MapData, [u8; 16], V>;
-
-/// All entries of a trie; `bound` ends a walk that another process keeps confusing.
-fn entries<V: Pod>(
-    trie: &Trie<V>,
-    bound: u32,
-    name: &'static str,
-) -> Result<BTreeMap<Ipv6Net, V>, DataplaneError> {
-    let mut found = BTreeMap::new();
-    for entry in trie.iter().take(bound as usize) {
-        let (key, value) = entry.map_err(|error| DataplaneError::map("read", name, error))?;
-        // The kernel takes no longer prefix than the address is (kernel/bpf/lpm_trie.c).
-        let prefix = u8::try_from(key.prefix_len())
-            .ok()
-            .and_then(|length| Ipv6Net::new(key.data().into(), length).ok());
-        found.extend(prefix.map(|prefix| (prefix, value)));
-    }
-    Ok(found)
-}
-
-fn write<V: Pod>(
-    trie: &mut Trie<V>,
-    difference: &Difference<V>,
-    bound: u32,
-    name: &'static str,
-) -> Result<(), DataplaneError> {
-    for (prefix, value) in &difference.missing {
-        trie.insert(&key(*prefix), value, 0).map_err(|error| {
-            let error = system_error(error);
-            match error.raw_os_error() {
-                Some(libc::ENOSPC) => DataplaneError::MapFull { map: name, entries: bound, prefix: *prefix },
-                _ => DataplaneError::map("write", name, error.into()),
-            }
-        })?;
-    }
-    Ok(())
-}
-
-fn remove<V: Pod>(
-    trie: &mut Trie<V>,
-    difference: &Difference<V>,
-    name: &'static str,
-) -> Result<(), DataplaneError> {
-    for (prefix, _) in &difference.surplus {
-        match trie.remove(&key(*prefix)) {
-            Ok(()) | Err(MapError::KeyNotFound) => {}
-            Err(error) => return Err(DataplaneError::map("delete from", name, error)),
-        }
-    }
-    Ok(())
-}
-
-fn key(prefix: Ipv6Net) -> Key<[u8; 16]> {
-    Key::new(u32::from(prefix.prefix_len()), prefix.network().octets())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_differs_is_written() {
-        let prefix = |text: &str| text.parse::<Ipv6Net>().unwrap();
-        let found = BTreeMap::from([
-            (prefix("2001:db8:1::/48"), 1),
-            (prefix("2001:db8:2::/48"), 1),
-            (prefix("2001:db8:3::/48"), 1),
-        ]);
-        let wanted =
-            [(prefix("2001:db8:1::/48"), 1), (prefix("2001:db8:2::/48"), 2), (prefix("2001:db8:4::/48"), 1)];
-        let difference = compare(found, wanted.into_iter());
-        assert_eq!(difference.missing, [(prefix("2001:db8:2::/48"), 2), (prefix("2001:db8:4::/48"), 1)]);
-        assert_eq!(difference.replaced, [(prefix("2001:db8:2::/48"), 1)]);
-        assert_eq!(difference.surplus, [(prefix("2001:db8:3::/48"), 1)]);
     }
 }

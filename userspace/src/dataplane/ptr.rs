@@ -10,7 +10,11 @@ use sixgate_common::{
     ptr::{ADDRESS_TEXT_MAX, PTR_ABSENT, PTR_EXISTS, PtrEntry},
 };
 
-use super::{error::DataplaneError, maps::Maps, monotonic_nanoseconds};
+use super::{
+    error::DataplaneError,
+    maps::{Maps, is_absent},
+    monotonic_nanoseconds,
+};
 
 /// What DNS said about an address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -57,7 +61,7 @@ impl Maps {
     pub fn ptr_get(&self, address: Ipv6Addr) -> Result<Option<PtrRecord>, DataplaneError> {
         match self.ptr.get(&address.octets(), 0) {
             Ok(entry) => Ok(record(address, &entry, monotonic_nanoseconds())),
-            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(failed("read")(error)),
         }
     }
@@ -86,7 +90,7 @@ impl Maps {
     pub fn ptr_remove(&mut self, address: Ipv6Addr) -> Result<bool, DataplaneError> {
         match self.ptr.remove(&address.octets()) {
             Ok(()) => Ok(true),
-            Err(MapError::KeyNotFound) => Ok(false),
+            Err(error) if is_absent(&error) => Ok(false),
             Err(error) => Err(failed("delete from")(error)),
         }
     }

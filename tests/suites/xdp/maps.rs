@@ -1,0 +1,107 @@
+//! The pinned maps through the dataplane's handles: prefixes, PTR entries, counters.
+
+use std::{net::Ipv6Addr, time::Duration};
+
+use ipnet::Ipv6Net;
+use sixgate::dataplane::{Changes, Entry, OptIn, Projection, PtrState};
+use sixgate_common::{map, stat::Stat};
+use sixgate_tests::gate;
+
+use crate::program::{EXPIRED, HAS_PTR, NEEDS, NO_PTR, Program, projection};
+
+fn prefix(text: &str) -> Ipv6Net {
+    text.parse().unwrap()
+}
+
+#[test]
+fn the_object_holds_every_map_by_its_name_and_no_other() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let program = Program::load();
+    let mut names = program.map_names();
+    names.sort();
+    let mut wanted = map::ALL;
+    wanted.sort_unstable();
+    assert_eq!(names, wanted);
+}
+
+#[test]
+fn a_projection_changes_what_differs_and_tells_it() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let maps = &mut Program::load().maps;
+    let mut wanted = projection();
+    assert!(maps.difference(&wanted).unwrap().is_empty());
+    wanted.optin.insert(prefix("2001:db8:1:dead::/64"), OptIn::In);
+    wanted.optin.insert(prefix("2001:db8:3::/48"), OptIn::Out);
+    wanted.guard.insert(prefix("2001:db8::25/128"));
+    wanted.trust.clear();
+    let expected = Changes {
+        added: vec![
+            Entry::OptIn(prefix("2001:db8:1:dead::/64"), OptIn::In),
+            Entry::OptIn(prefix("2001:db8:3::/48"), OptIn::Out),
+            Entry::Guard(prefix("2001:db8::25/128")),
+        ],
+        removed: vec![
+            Entry::OptIn(prefix("2001:db8:1:dead::/64"), OptIn::Out),
+            Entry::Trust(prefix("2001:db8:7::/48")),
+        ],
+    };
+    assert_eq!(maps.difference(&wanted).unwrap(), expected);
+    assert_eq!(maps.project(&wanted).unwrap(), expected);
+    assert!(maps.project(&wanted).unwrap().is_empty());
+}
+
+#[test]
+fn prefixes_of_any_length_are_kept_apart() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let maps = &mut Program::load().maps;
+    let nested = ["::/0", "2001:db8::/32", "2001:db8::/33", "2001:db8::/127", "2001:db8::/128"];
+    let wanted = Projection { guard: nested.into_iter().map(prefix).collect(), ..Projection::default() };
+    maps.project(&wanted).unwrap();
+    assert!(maps.difference(&wanted).unwrap().is_empty());
+    let changes = maps.project(&Projection::default()).unwrap();
+    assert_eq!(changes.removed.len(), nested.len());
+    assert!(maps.difference(&Projection::default()).unwrap().is_empty());
+}
+
+#[test]
+fn ptr_entries_are_listed_replaced_and_removed() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let maps = &mut Program::load().maps;
+    let listed = |maps: &sixgate::dataplane::Maps| -> Vec<(Ipv6Addr, PtrState)> {
+        maps.ptr_list().unwrap().iter().map(|record| (record.address, record.state)).collect()
+    };
+    assert_eq!(listed(maps), [(NO_PTR, PtrState::Absent), (HAS_PTR, PtrState::Exists)]);
+    assert_eq!(maps.ptr_get(EXPIRED).unwrap(), None);
+    let minute = Duration::from_secs(60);
+    maps.ptr_set(NO_PTR, PtrState::Exists, minute).unwrap();
+    let record = maps.ptr_get(NO_PTR).unwrap().unwrap();
+    assert_eq!(record.state, PtrState::Exists);
+    assert!(record.remaining <= minute && record.remaining > minute / 2, "{record:?}");
+    maps.ptr_set(NO_PTR, PtrState::Absent, Duration::MAX).unwrap();
+    assert_eq!(maps.ptr_get(NO_PTR).unwrap().unwrap().state, PtrState::Absent);
+    assert!(maps.ptr_remove(NO_PTR).unwrap());
+    assert!(!maps.ptr_remove(NO_PTR).unwrap());
+    assert_eq!(listed(maps), [(HAS_PTR, PtrState::Exists)]);
+    // the expired one is still there
+    assert_eq!(maps.ptr_flush().unwrap(), 2);
+    assert_eq!(listed(maps), []);
+}
+
+#[test]
+fn every_counter_is_read_in_its_order() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let counters = Program::load().maps.stats().unwrap();
+    let stats: Vec<Stat> = counters.iter().map(|(stat, _)| *stat).collect();
+    assert_eq!(stats, Stat::ALL);
+    assert!(counters.iter().all(|(_, count)| *count == 0));
+}

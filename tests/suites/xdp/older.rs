@@ -1,0 +1,59 @@
+//! A sixgate program of another version, in place of the one that was attached.
+//!
+//! It is the embedded object with one number changed: it miscounts, and has another tag.
+
+use std::fs;
+
+use aya::{
+    EbpfLoader,
+    programs::{
+        Xdp,
+        links::{FdLink, PinnedLink},
+        xdp::XdpLink,
+    },
+};
+use sixgate::dataplane::{Pins, embedded_object, embedded_tag};
+use sixgate_common::map;
+
+/// Makes the pinned link of `interface` run another program, pinned in place of the attached one.
+pub(crate) fn run_another_program(pins: &Pins, interface: &str) {
+    let directory = pins.directory();
+    let ours = embedded_tag().unwrap().to_string();
+    for object in variants() {
+        let mut loader = EbpfLoader::new();
+        for name in map::ALL {
+            loader.map_pin_path(name, directory.join(name));
+        }
+        let Ok(mut object) = loader.load(&object) else {
+            continue;
+        };
+        let program: &mut Xdp = object.program_mut(map::PROGRAM).unwrap().try_into().unwrap();
+        if program.load().is_err() || format!("{:016x}", program.info().unwrap().tag()) == ours {
+            continue;
+        }
+        fs::remove_file(directory.join("program")).unwrap();
+        program.pin(directory.join("program")).unwrap();
+        let link = PinnedLink::from_pin(directory.join("links").join(interface)).unwrap();
+        program.attach_to_link(XdpLink::try_from(FdLink::from(link)).unwrap()).unwrap();
+        return;
+    }
+    panic!("no variant of the program loads");
+}
+
+/// The object with one immediate value changed, at each place that looks like `r8 = n` (BPF_ALU64 | BPF_MOV |
+/// BPF_K); some of these places are no instructions.
+fn variants() -> impl Iterator<Item = Vec<u8>> {
+    let object = embedded_object();
+    (0..object.len() / INSTRUCTION).map(|index| index * INSTRUCTION).filter_map(move |at| {
+        match object[at..at + INSTRUCTION] {
+            [0xb7, 0x08, 0, 0, number @ 1..=20, 0, 0, 0] => {
+                let mut changed = object.to_vec();
+                changed[at + 4] = number - 1;
+                Some(changed)
+            }
+            _ => None,
+        }
+    })
+}
+
+const INSTRUCTION: usize = 8;
