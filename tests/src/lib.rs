@@ -12,5 +12,6 @@ pub mod gate;
 pub mod netns;
 pub mod packet;
 pub mod settings;
+pub mod sign;
 pub mod site;
 pub mod transcript;

@@ -1,6 +1,9 @@
 //! The checks against a real DNS server: what they find out, and what they never claim to know.
 
+mod dkim;
 mod ptr;
+mod spf;
+mod time;
 
 use std::{num::NonZeroU8, time::Duration};
 

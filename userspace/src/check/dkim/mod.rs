@@ -144,3 +144,28 @@ impl Slot {
 }
 
 const BODY_MISMATCH: Settled = Settled(DkimResult::Fail, "body hash mismatch");
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU8;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_verified_in_time_is_a_temporary_error() {
+        let nobody = "[::1]:1".parse().expect("an address");
+        let dns = Dns::new(&[nobody], Duration::from_secs(1), NonZeroU8::MIN).expect("a resolver");
+        let verifier = DkimVerifier::new(dns);
+        let busy = u32::try_from(verifier.processors.available_permits()).expect("a number of processors");
+        let all = Arc::clone(&verifier.processors).acquire_many_owned(busy).await.expect("it is open");
+
+        let unsettled = "DKIM-Signature: v=1; a=rsa-sha256; d=a.example; s=s; h=from; bh=AAAA; b=AAAA\r\n";
+        let settled = "DKIM-Signature: v=1\r\n";
+        let message = format!("{unsettled}{settled}From: joe@a.example\r\n\r\n");
+        let found = verifier.verify(Arc::new(message.into_bytes())).await;
+        let results: Vec<_> = found.iter().map(|signature| (signature.result, signature.reason)).collect();
+        let late = (DkimResult::TempError, Some("not verified in time"));
+        assert_eq!(results, [late, (DkimResult::PermError, Some("a required tag is missing"))]);
+        drop(all);
+    }
+}

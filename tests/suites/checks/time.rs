@@ -1,0 +1,62 @@
+//! Every check ends in time, however long the resolver would wait. The clock is paused: no test waits.
+
+use std::{
+    net::{Ipv6Addr, UdpSocket},
+    num::NonZeroU8,
+    sync::Arc,
+    time::Duration,
+};
+
+use sixgate::{
+    check::{
+        dkim::{self, DkimVerifier},
+        ptr::{self, Confirmation},
+        spf::{self, SpfQuery},
+    },
+    dns::Dns,
+    policy::evidence::{DkimResult, PtrEvidence, SpfResult},
+};
+use sixgate_tests::sign;
+use tokio::time::Instant;
+
+const CLIENT: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x25);
+
+/// A resolver that would wait for an hour, for a server that says nothing.
+fn silence() -> (UdpSocket, Dns) {
+    let server = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).expect("a socket on loopback");
+    let address = server.local_addr().expect("it is bound");
+    let dns = Dns::new(&[address], Duration::from_hours(1), NonZeroU8::MIN).expect("a resolver");
+    (server, dns)
+}
+
+#[tokio::test(start_paused = true)]
+async fn reverse_dns_ends_in_time() {
+    let (_server, dns) = silence();
+    let begun = Instant::now();
+    let finding = ptr::check(&dns, CLIENT, Confirmation::Demanded).await;
+    assert_eq!((finding.evidence, finding.lifetime), (PtrEvidence::Failure, None));
+    assert!(begun.elapsed() <= ptr::TIME_LIMIT + Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn spf_ends_in_time() {
+    let (_server, dns) = silence();
+    let begun = Instant::now();
+    let query =
+        SpfQuery { client: CLIENT, helo: "a.example", mail_from: Some("joe@b.example"), host_name: "gate" };
+    let evidence = spf::check(&dns, &query).await;
+    assert_eq!(evidence.helo.result, SpfResult::TempError);
+    assert_eq!(evidence.mail_from.result, SpfResult::TempError);
+    assert!(begun.elapsed() <= spf::TIME_LIMIT + Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dkim_ends_in_time() {
+    let (_server, dns) = silence();
+    let begun = Instant::now();
+    let message = b"From: joe@a.example\r\n\r\nHello.\r\n";
+    let message = sign::signed(&sign::ed25519("a.example", "s", &["From"]), message);
+    let found = DkimVerifier::new(dns).verify(Arc::new(message)).await;
+    assert_eq!(found[0].result, DkimResult::TempError);
+    assert!(begun.elapsed() <= dkim::TIME_LIMIT + Duration::from_secs(1));
+}
