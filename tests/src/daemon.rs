@@ -3,7 +3,7 @@
 //! It makes no configuration: the text is the caller's.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read},
     os::unix::{net::UnixDatagram, process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -52,7 +52,7 @@ impl Daemon {
             Some(netns) => netns.spawn(&mut command)?,
             None => command.spawn().context("cannot start sixgate")?,
         };
-        let log = Log::collect(&mut child);
+        let log = Log::collect(child.stderr.take().context("sixgate has no standard error")?);
         let mut daemon = Self { child, log, notify };
         daemon.wait_until_ready()?;
         Ok(daemon)
@@ -177,9 +177,9 @@ fn sixgate(config: &Path) -> Command {
     command
 }
 
-/// What a process writes to its standard error, as it comes.
+/// What a process writes, as it comes.
 #[derive(Clone, Debug)]
-struct Log(Arc<(Mutex<State>, Condvar)>);
+pub(crate) struct Log(Arc<(Mutex<State>, Condvar)>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -188,14 +188,12 @@ struct State {
 }
 
 impl Log {
-    fn collect(child: &mut Child) -> Self {
+    /// Reads `source` to its end, on a thread of its own.
+    pub(crate) fn collect(source: impl Read + Send + 'static) -> Self {
         let log = Self(Arc::default());
-        let Some(stderr) = child.stderr.take() else {
-            return log;
-        };
         let writer = log.clone();
         thread::spawn(move || {
-            let mut reader = BufReader::new(stderr);
+            let mut reader = BufReader::new(source);
             let mut line = Vec::new();
             while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
                 writer.change(|state| state.text.push_str(&String::from_utf8_lossy(&line)));
@@ -215,17 +213,17 @@ impl Log {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.state().text.clone()
     }
 
-    fn wait_for(&self, text: &str) -> Result<String> {
+    pub(crate) fn wait_for(&self, text: &str) -> Result<String> {
         let found = |state: &State| state.text.lines().find(|line| line.contains(text)).map(str::to_owned);
         let state = self.wait_while(LOG_TIMEOUT, |state| found(state).is_none() && !state.closed);
         found(&state).with_context(|| format!("no line with {text:?} in the log:\n{}", state.text))
     }
 
-    fn wait_until_closed(&self, timeout: Duration) -> bool {
+    pub(crate) fn wait_until_closed(&self, timeout: Duration) -> bool {
         self.wait_while(timeout, |state| !state.closed).closed
     }
 

@@ -7,6 +7,8 @@ use std::{env, fmt, fs};
 
 use sixgate::dataplane::embedded_object;
 
+use crate::postfix;
+
 /// Something that a test cannot do without.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Need {
@@ -18,6 +20,8 @@ pub enum Need {
     Bpffs,
     /// The XDP program in this build.
     Xdp,
+    /// Debian's Postfix, unpacked.
+    Postfix,
 }
 
 impl Need {
@@ -28,6 +32,7 @@ impl Need {
                 .is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(name).is_file())),
             Self::Bpffs => fs::read_to_string("/proc/filesystems").is_ok_and(|known| known.contains("\tbpf")),
             Self::Xdp => !embedded_object().is_empty(),
+            Self::Postfix => postfix::folder().is_some(),
         }
     }
 }
@@ -39,6 +44,7 @@ impl fmt::Display for Need {
             Self::Program(name) => write!(f, "{name} in PATH"),
             Self::Bpffs => f.write_str("a kernel with bpffs"),
             Self::Xdp => f.write_str("a build without AYA_BUILD_SKIP=1"),
+            Self::Postfix => f.write_str("Postfix below target/tools (cargo xtask setup)"),
         }
     }
 }

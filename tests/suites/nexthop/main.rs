@@ -6,6 +6,7 @@ mod dialogue;
 mod maildir;
 mod opening;
 mod peer;
+mod postfix;
 mod times;
 
 use sixgate::{

@@ -3,7 +3,7 @@
 //!
 //! It owns package names, not the way in which they are installed.
 
-use std::process::Command;
+use std::{ffi::OsStr, process::Command};
 
 use anyhow::Result;
 
@@ -21,6 +21,7 @@ pub(super) fn missing(set: Set) -> Result<Vec<Step>> {
     steps.extend(packages("packages for building", BUILD_WHY, BUILD_PACKAGES)?);
     if set == Set::Test {
         steps.extend(packages("packages for testing", TEST_WHY, TEST_PACKAGES)?);
+        steps.extend(postfix()?);
     }
     steps.extend(super::bpf_linker(|install| {
         install
@@ -49,6 +50,37 @@ fn packages(what: &str, why: &'static str, wanted: &[&str]) -> Result<Option<Ste
     Ok(Some(Step { what: format!("{what} ({})", lacking.join(" ")), why, needs_root: true, commands }))
 }
 
+/// Postfix, if it is not in the workspace's tools. It is unpacked there and not installed: the suites start it, and
+/// the machine's own mail system, if it has one, stays as it is.
+fn postfix() -> Result<Option<Step>> {
+    let tools = exec::target().join("tools");
+    if tools.join("postfix").is_dir() {
+        return Ok(None);
+    }
+    let folder = tools.join("postfix.download");
+    let root = folder.join("root");
+    let mut commands = Vec::new();
+    if !are_known(&["postfix"])? {
+        commands.push(apt_get(&["update"]));
+    }
+    commands.push(command("mkdir", &["--parents".as_ref(), folder.as_os_str()]));
+    // apt-get downloads into the working directory, which a pasted command has to know too
+    let mut download = command("env", &["--chdir".as_ref(), folder.as_os_str()]);
+    download.args(["apt-get", "-o", "APT::Sandbox::User=root", "download", "postfix"]);
+    commands.push(download);
+    // the package's file has its version in its name
+    let mut unpack = command("find", &[folder.as_os_str()]);
+    unpack.args(["-name", "postfix_*.deb", "-exec", "dpkg-deb", "--extract", "{}"]).arg(&root).arg(";");
+    commands.push(unpack);
+    commands.push(command("mv", &[root.as_os_str(), tools.join("postfix").as_os_str()]));
+    Ok(Some(Step {
+        what: "Postfix below target/tools, not installed".to_owned(),
+        why: "the mail server behind, for the suites",
+        needs_root: false,
+        commands,
+    }))
+}
+
 /// Which of `names` are installed.
 fn installed(names: &[&str]) -> Result<Vec<String>> {
     // dpkg-query fails when it does not know a name: what it prints is all that counts
@@ -74,6 +106,12 @@ fn are_known(names: &[&str]) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+fn command(program: &str, arguments: &[&OsStr]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    command
 }
 
 fn apt_get(arguments: &[&str]) -> Command {
@@ -107,4 +145,10 @@ const TEST_PACKAGES: &[&str] = &[
     "swaks",
     // swaks speaks IPv6 through it
     "libio-socket-inet6-perl",
+    // what Postfix is linked with
+    "libdb5.3",
+    "libicu72",
+    "libnsl2",
+    "libsasl2-2",
+    "libssl3",
 ];

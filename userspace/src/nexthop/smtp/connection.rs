@@ -145,6 +145,9 @@ impl Connection {
     ) -> Result<Option<ServerReply>, NextHopError> {
         let deadline = Instant::now() + MESSAGE_MAX;
         let unframed = |source| NextHopError::Unframed { source };
+        if !self.reader.is_empty() {
+            return self.early_reply().await.map(Some);
+        }
         let mut stuffer = DotStuffer::default();
         let mut block = Vec::with_capacity(BLOCK);
         for piece in pieces.flat_map(|piece| piece.chunks(BLOCK)) {

@@ -1,0 +1,89 @@
+//! Postfix's smtp-sink: a mail server that takes everything, or misbehaves as its options say.
+//!
+//! It owns no option: those are the caller's (smtp-sink(1)).
+
+use std::{
+    fs,
+    net::{SocketAddr, SocketAddrV6},
+    os::unix::fs::PermissionsExt as _,
+    process::{Child, Stdio},
+    thread,
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, bail};
+use tempfile::TempDir;
+
+use crate::{
+    daemon::Log,
+    netns::{CONNECT_TIMEOUT, Netns},
+    postfix,
+};
+
+/// A running smtp-sink. Dropping it kills it.
+#[derive(Debug)]
+pub struct SmtpSink {
+    child: Child,
+    log: Log,
+    folder: TempDir,
+}
+
+impl SmtpSink {
+    /// Starts it in `netns`, listening on `address`, and waits until it does.
+    ///
+    /// # Errors
+    /// If Postfix is not unpacked, or if it does not start; with what it said.
+    pub fn start(netns: &Netns, address: SocketAddrV6, options: &[&str]) -> Result<Self> {
+        let folder = tempfile::tempdir().context("cannot make a folder")?;
+        // it gives its rights up before it writes
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777))?;
+        let mut command = postfix::program("sbin/smtp-sink")?;
+        command
+            .args(["-u", "nobody", "-d", "%s."])
+            .args(options)
+            .arg(format!("inet:{address}"))
+            .arg("100")
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = netns.spawn(&mut command)?;
+        let log = Log::collect(child.stderr.take().context("smtp-sink has no standard error")?);
+        let mut sink = Self { child, log, folder };
+        sink.wait_until_it_listens(netns, address)?;
+        Ok(sink)
+    }
+
+    /// The messages that it took, without order. Line ends are LF.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn messages(&self) -> Result<Vec<String>> {
+        let files = fs::read_dir(self.folder.path()).context("cannot read what smtp-sink took")?;
+        files.map(|file| fs::read_to_string(file?.path()).context("a message is not text")).collect()
+    }
+
+    /// It says nothing when it listens, so it is asked until it answers.
+    fn wait_until_it_listens(&mut self, netns: &Netns, address: SocketAddrV6) -> Result<()> {
+        let until = Instant::now() + CONNECT_TIMEOUT;
+        let any = SocketAddrV6::new(*address.ip(), 0, 0, 0);
+        while Instant::now() < until {
+            if netns.connect(any, address).is_ok() {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("smtp-sink ended ({status}): {}", self.log.text());
+            }
+            thread::yield_now();
+        }
+        bail!("smtp-sink does not listen on {}: {}", SocketAddr::V6(address), self.log.text())
+    }
+}
+
+impl Drop for SmtpSink {
+    fn drop(&mut self) {
+        // both fail only if it has ended already
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
