@@ -288,15 +288,16 @@ async fn a_reply_before_the_end_stops_the_message() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reply_to_a_message_that_was_never_ended_is_no_delivery() {
-    // The reply is there before the message is: the final dot must not follow.
-    let peer =
-        Peer::play("an early reply", &["OPEN\nMAIL\nRCPT\nC: DATA\nS! 354 go\\r\\n552 no\\r\\n\nUNENDED"])
-            .await;
-    let mut session = Session::new(&smtp(&peer, ClientIdentity::None));
-    session.say(RCPT).await;
-    assert_eq!(session.deliver(&[MESSAGE]).await.to_string(), "552 5.0.0 no\r\n");
-    session.transport.close().await;
-    peer.finish().await;
+    // The reply is there before the message is; in the first row, so is the end of the connection.
+    for end in ["", "UNENDED"] {
+        let script = format!("OPEN\nMAIL\nRCPT\nC: DATA\nS! 354 go\\r\\n552 no\\r\\n\n{end}");
+        let peer = Peer::play("an early reply", &[&script]).await;
+        let mut session = Session::new(&smtp(&peer, ClientIdentity::None));
+        session.say(RCPT).await;
+        assert_eq!(session.deliver(&[MESSAGE]).await.to_string(), "552 5.0.0 no\r\n");
+        session.transport.close().await;
+        peer.finish().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
