@@ -19,6 +19,8 @@
 //! that its TTL and MINIMUM set the negative TTL (RFC 2308 5); without a SOA line that TTL is 300 s. CNAMEs are
 //! followed inside the zone, as a resolver does. Everything in one text is one server's view of the whole DNS.
 
+mod zone;
+
 use std::{
     collections::BTreeMap,
     io,
@@ -33,55 +35,21 @@ use hickory_server::{
     net::{runtime::Time, xfer::Protocol},
     proto::{
         op::{Edns, Header, HeaderCounts, Metadata, ResponseCode},
-        rr::{
-            LowerName, Name, RData, Record, RecordType,
-            rdata::{PTR, SOA},
-        },
-        serialize::txt::{ParseError, Parser},
+        rr::{LowerName, Name, RecordType},
     },
     server::{Request, RequestHandler, ResponseHandler, ResponseInfo},
     zone_handler::MessageResponseBuilder,
 };
-use thiserror::Error;
 
-const DEFAULT_TTL: u32 = 300;
-/// CNAMEs that one answer follows.
-const MAX_CHAIN: usize = 16;
+use crate::dns::zone::Fault;
+pub use crate::dns::zone::{Zone, ZoneError};
+
 /// What fits into a UDP answer at most (the value of DNS flag day 2020).
 const UDP_PAYLOAD: u16 = 1232;
 /// Tries to find a port that is free for UDP and for TCP.
 const PORT_TRIES: usize = 16;
 const TCP_IDLE: Duration = Duration::from_secs(5);
 const TCP_BUFFER: usize = 4096;
-
-/// The records and faults that a server answers from.
-#[derive(Clone, Debug, Default)]
-pub struct Zone {
-    nodes: BTreeMap<LowerName, Node>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Node {
-    records: Vec<Record>,
-    faults: Vec<(Option<RecordType>, Fault)>,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Fault {
-    Code(ResponseCode),
-    Timeout,
-    Truncate,
-}
-
-/// A line that is neither a record nor a fault.
-#[derive(Debug, Error)]
-#[error("line {line} of the zone: {reason}")]
-pub struct ZoneError {
-    /// Counted from 1.
-    pub line: usize,
-    /// What is wrong.
-    pub reason: String,
-}
 
 /// A running server; it ends when this is dropped.
 pub struct DnsServer {
@@ -96,22 +64,7 @@ struct Shared {
 }
 
 impl Zone {
-    /// Reads the notation above.
-    ///
-    /// # Errors
-    /// [`ZoneError`] with the number of the first bad line.
-    pub fn parse(text: &str) -> Result<Self, ZoneError> {
-        let mut zone = Self::default();
-        for (index, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if !line.is_empty() && !line.starts_with(';') {
-                zone.add(line).map_err(|reason| ZoneError { line: index + 1, reason })?;
-            }
-        }
-        Ok(zone)
-    }
-
-    /// Serves on a free port of `::1`.
+    /// Serves on a free port of `::1`. Needs a tokio runtime.
     ///
     /// # Errors
     /// When no socket is to be had.
@@ -133,102 +86,6 @@ impl Zone {
         server.register_socket(tokio::net::UdpSocket::from_std(udp)?);
         server.register_listener(tokio::net::TcpListener::from_std(tcp)?, TCP_IDLE, TCP_BUFFER);
         Ok(DnsServer { address, shared, _server: server })
-    }
-
-    fn add(&mut self, line: &str) -> Result<(), String> {
-        let (owner, rest) = line.split_once(char::is_whitespace).ok_or("it ends after the name")?;
-        let owner = match owner.parse::<Ipv6Addr>() {
-            Ok(address) => Name::from(address).to_ascii(),
-            Err(_) => owner.to_owned(),
-        };
-        if let Some(fault) = rest.trim_start().strip_prefix("FAULT ") {
-            return self.add_fault(&owner, fault);
-        }
-        let records = match strange_pointer(&owner, rest) {
-            Some(record) => vec![record?],
-            None => parse_record(&owner, rest).map_err(|error| error.to_string())?,
-        };
-        for record in records {
-            self.nodes.entry(LowerName::from(&record.name)).or_default().records.push(record);
-        }
-        Ok(())
-    }
-
-    fn add_fault(&mut self, owner: &str, text: &str) -> Result<(), String> {
-        let mut words = text.split_whitespace();
-        let fault = match words.next() {
-            Some("servfail") => Fault::Code(ResponseCode::ServFail),
-            Some("refused") => Fault::Code(ResponseCode::Refused),
-            Some("formerr") => Fault::Code(ResponseCode::FormErr),
-            Some("notimp") => Fault::Code(ResponseCode::NotImp),
-            Some("timeout") => Fault::Timeout,
-            Some("truncate") => Fault::Truncate,
-            other => return Err(format!("no such fault: {other:?}")),
-        };
-        let kind = words.next().map(str::parse).transpose().map_err(|_| "no such record type")?;
-        let mut owner = Name::from_ascii(owner).map_err(|error| error.to_string())?;
-        owner.set_fqdn(true);
-        self.nodes.entry(LowerName::from(owner)).or_default().faults.push((kind, fault));
-        Ok(())
-    }
-
-    fn answer(&self, name: &LowerName, kind: RecordType) -> Reply {
-        let mut reply = Reply::default();
-        let mut name = name.clone();
-        while reply.answers.len() < MAX_CHAIN {
-            let node = self.nodes.get(&name);
-            if let Some(fault) = node.and_then(|node| node.fault(kind)) {
-                reply.fault = Some(fault);
-                if fault != Fault::Truncate {
-                    return reply;
-                }
-            }
-            let Some(node) = node else {
-                return self.negative(reply, &name);
-            };
-            let wanted = node.of_type(kind);
-            if !wanted.is_empty() {
-                reply.answers.extend(wanted);
-                return reply;
-            }
-            let Some((alias, target)) = node.alias() else {
-                return self.negative(reply, &name);
-            };
-            reply.answers.push(alias);
-            name = target;
-        }
-        reply.fault = Some(Fault::Code(ResponseCode::ServFail));
-        reply
-    }
-
-    /// NXDOMAIN, or NODATA if there is something at or below the name (RFC 8020), with the closest SOA.
-    fn negative(&self, mut reply: Reply, name: &LowerName) -> Reply {
-        if !self.nodes.keys().any(|other| name.zone_of(other)) {
-            reply.code = ResponseCode::NXDomain;
-        }
-        let closest = |soa: &&Record| soa.name.num_labels();
-        let soas = self.nodes.iter().filter(|(apex, _)| apex.zone_of(name));
-        let soa = soas.flat_map(|(_, node)| &node.records).filter(|record| record.record_type().is_soa());
-        reply.authority.push(soa.max_by_key(closest).cloned().unwrap_or_else(default_soa));
-        reply
-    }
-}
-
-impl Node {
-    fn fault(&self, kind: RecordType) -> Option<Fault> {
-        let concerned = |(only, _): &&(Option<RecordType>, Fault)| only.is_none_or(|only| only == kind);
-        self.faults.iter().find(concerned).map(|(_, fault)| *fault)
-    }
-
-    fn of_type(&self, kind: RecordType) -> Vec<Record> {
-        self.records.iter().filter(|record| record.record_type() == kind).cloned().collect()
-    }
-
-    fn alias(&self) -> Option<(Record, LowerName)> {
-        self.records.iter().find_map(|record| match &record.data {
-            RData::CNAME(target) => Some((record.clone(), LowerName::from(&target.0))),
-            _ => None,
-        })
     }
 }
 
@@ -268,19 +125,6 @@ impl DnsServer {
 }
 
 struct Handler(Arc<Shared>);
-
-struct Reply {
-    code: ResponseCode,
-    fault: Option<Fault>,
-    answers: Vec<Record>,
-    authority: Vec<Record>,
-}
-
-impl Default for Reply {
-    fn default() -> Self {
-        Self { code: ResponseCode::NoError, fault: None, answers: Vec::new(), authority: Vec::new() }
-    }
-}
 
 #[async_trait]
 impl RequestHandler for Handler {
@@ -329,46 +173,6 @@ impl Handler {
     }
 }
 
-fn parse_record(owner: &str, rest: &str) -> Result<Vec<Record>, ParseError> {
-    let text = format!("$TTL {DEFAULT_TTL}\n{owner} {rest}\n");
-    let (_, sets) = Parser::new(text, None, Some(Name::root())).parse()?;
-    Ok(sets.into_values().flat_map(|set| set.records_without_rrsigs().cloned().collect::<Vec<_>>()).collect())
-}
-
-/// A PTR record whose name has escaped octets, which the library's parser refuses.
-fn strange_pointer(owner: &str, rest: &str) -> Option<Result<Record, String>> {
-    let (head, name) = rest.trim().rsplit_once(char::is_whitespace)?;
-    let ttl = match head.trim_end().strip_suffix("PTR")?.trim() {
-        "" => DEFAULT_TTL,
-        ttl => ttl.parse().ok()?,
-    };
-    let record = || {
-        let mut owner = Name::from_ascii(owner).map_err(|error| error.to_string())?;
-        owner.set_fqdn(true);
-        let labels = name.split('.').map(unescape).collect::<Result<Vec<_>, _>>()?;
-        let target = Name::from_labels(labels).map_err(|error| error.to_string())?;
-        Ok(Record::from_rdata(owner, ttl, RData::PTR(PTR(target))))
-    };
-    name.contains('\\').then(record)
-}
-
-/// The octets of a label with `\DDD` for any of them (RFC 1035 5.1).
-fn unescape(label: &str) -> Result<Vec<u8>, String> {
-    let mut parts = label.split('\\');
-    let mut octets = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        let (digits, plain) = part.split_at_checked(3).ok_or("an escape has three digits")?;
-        octets.push(digits.parse().map_err(|_| "an escape is a number up to 255")?);
-        octets.extend_from_slice(plain.as_bytes());
-    }
-    Ok(octets)
-}
-
-fn default_soa() -> Record {
-    let soa = SOA::new(Name::root(), Name::root(), 1, 3600, 600, 86400, DEFAULT_TTL);
-    Record::from_rdata(Name::root(), DEFAULT_TTL, RData::SOA(soa))
-}
-
 fn sent_nothing(metadata: Metadata) -> ResponseInfo {
     ResponseInfo::from(Header { metadata, counts: HeaderCounts::default() })
 }
@@ -384,19 +188,4 @@ fn sockets(address: IpAddr) -> io::Result<(std::net::UdpSocket, std::net::TcpLis
         }
     }
     Err(last)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bad_line_is_named() {
-        for line in
-            ["a.example", "a.example FAULT fire", "a.example 60 AAAA no-address", "a.example 60 WHAT x"]
-        {
-            let error = Zone::parse(&format!("; first\nb.example AAAA ::1\n{line}\n")).expect_err(line);
-            assert_eq!(error.line, 3, "{line}");
-        }
-    }
 }

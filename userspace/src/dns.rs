@@ -26,6 +26,9 @@ use thiserror::Error;
 
 /// Answers that the resolver keeps; each is bounded by the size of a DNS message.
 pub const CACHED_ANSWERS: u64 = 4096;
+/// Servers that are asked one by one when the first answer was an error.
+pub const MAX_APART: usize = 3;
+const CACHED_APART: u64 = 512;
 /// The longest time that the resolver keeps a record, whatever its TTL says.
 pub const LONGEST_POSITIVE: Duration = Duration::from_hours(24);
 /// The longest time that the resolver keeps "there is none" (RFC 2308 5 advises hours; a sender who has just been
@@ -37,7 +40,14 @@ const LONGEST_LABEL: usize = 63;
 
 /// The resolver. A clone is cheap and shares the cache.
 #[derive(Clone)]
-pub struct Dns(Arc<MessageAuthenticator>);
+pub struct Dns(Arc<Resolvers>);
+
+struct Resolvers {
+    /// Asks all servers, the fastest first.
+    together: MessageAuthenticator,
+    /// Each server by itself; empty if there is but one.
+    alone: Vec<TokioResolver>,
+}
 
 /// What DNS says, the empty set included.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -100,13 +110,14 @@ impl Dns {
     /// # Errors
     /// [`SetupError`] when there is no server to ask.
     pub fn new(servers: &[SocketAddr], timeout: Duration, attempts: NonZeroU8) -> Result<Self, SetupError> {
-        let config = ResolverConfig::from_parts(None, Vec::new(), name_servers(servers)?);
-        let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-            .with_options(options(timeout, attempts))
-            .with_tls_config(no_tls()?)
-            .build()
-            .map_err(|source| SetupError::Resolver { source })?;
-        Ok(Self(Arc::new(MessageAuthenticator(resolver))))
+        let servers = name_servers(servers)?;
+        let apart = if servers.len() > 1 { servers.get(..MAX_APART).unwrap_or(&servers) } else { &[] };
+        let mut once = options(timeout, NonZeroU8::MIN);
+        once.cache_size = CACHED_APART;
+        let alone = apart.iter().map(|server| resolver(vec![server.clone()], once.clone()));
+        let alone = alone.collect::<Result<_, _>>()?;
+        let together = MessageAuthenticator(resolver(servers, options(timeout, attempts))?);
+        Ok(Self(Arc::new(Resolvers { together, alone })))
     }
 
     /// The names that `address` points to, absolute without the final dot, odd octets escaped (RFC 4343 2.1).
@@ -150,7 +161,7 @@ impl Dns {
     /// mail-auth over the same resolver and cache.
     #[must_use]
     pub fn authenticator(&self) -> &MessageAuthenticator {
-        &self.0
+        &self.0.together
     }
 
     async fn ask_text<T>(
@@ -172,23 +183,17 @@ impl Dns {
         kind: RecordType,
         pick: impl Fn(&RData) -> Option<T>,
     ) -> Result<Answer<T>, DnsFailure> {
-        let question = format!("{} {kind}", name.to_ascii());
-        let lookup = match self.0.resolver().lookup(name, kind).await {
-            Ok(lookup) => lookup,
-            Err(NetError::Dns(DnsError::NoRecordsFound(none))) if says_no(&none) => {
-                let ttl = Duration::from_secs(none.negative_ttl.unwrap_or(0).into());
-                return Ok(Answer { records: Vec::new(), ttl });
+        let first = ask_one(self.0.together.resolver(), name.clone(), kind, &pick).await;
+        if matches!(first, Err(DnsFailure::Code { .. })) {
+            // The library takes the first SERVFAIL or REFUSED of any server for the last word.
+            for resolver in &self.0.alone {
+                let other = ask_one(resolver, name.clone(), kind, &pick).await;
+                if other.is_ok() {
+                    return other;
+                }
             }
-            Err(error) => return Err(failure(question, &error)),
-        };
-        let records: Vec<T> = lookup.answers().iter().filter_map(|record| pick(&record.data)).collect();
-        if records.is_empty() {
-            // the record sat in a section where it does not count
-            let reason = "no such record among the answers".to_owned();
-            return Err(DnsFailure::Unusable { question, reason });
         }
-        let ttl = lookup.answers().iter().map(|record| record.ttl).min().unwrap_or(0);
-        Ok(Answer { records, ttl: Duration::from_secs(ttl.into()) })
+        first
     }
 }
 
@@ -213,6 +218,40 @@ pub fn ascii_name(name: &str) -> Option<String> {
             && label.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
     };
     (name.len() <= LONGEST_NAME && name.split('.').all(label_is_good)).then_some(name)
+}
+
+async fn ask_one<T>(
+    resolver: &TokioResolver,
+    name: Name,
+    kind: RecordType,
+    pick: impl Fn(&RData) -> Option<T>,
+) -> Result<Answer<T>, DnsFailure> {
+    let question = format!("{} {kind}", name.to_ascii());
+    let lookup = match resolver.lookup(name, kind).await {
+        Ok(lookup) => lookup,
+        Err(NetError::Dns(DnsError::NoRecordsFound(none))) if says_no(&none) => {
+            let ttl = Duration::from_secs(none.negative_ttl.unwrap_or(0).into());
+            return Ok(Answer { records: Vec::new(), ttl });
+        }
+        Err(error) => return Err(failure(question, &error)),
+    };
+    let records: Vec<T> = lookup.answers().iter().filter_map(|record| pick(&record.data)).collect();
+    if records.is_empty() {
+        // the record sat in a section where it does not count
+        let reason = "no such record among the answers".to_owned();
+        return Err(DnsFailure::Unusable { question, reason });
+    }
+    let ttl = lookup.answers().iter().map(|record| record.ttl).min().unwrap_or(0);
+    Ok(Answer { records, ttl: Duration::from_secs(ttl.into()) })
+}
+
+fn resolver(servers: Vec<NameServerConfig>, options: ResolverOpts) -> Result<TokioResolver, SetupError> {
+    let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        .with_options(options)
+        .with_tls_config(no_tls()?)
+        .build()
+        .map_err(|source| SetupError::Resolver { source })
 }
 
 fn name_servers(servers: &[SocketAddr]) -> Result<Vec<NameServerConfig>, SetupError> {

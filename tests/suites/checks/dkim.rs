@@ -95,10 +95,14 @@ async fn good_signatures_pass() {
 #[tokio::test]
 async fn signatures_of_another_program_pass() {
     let zone = include_str!("fixtures/keys.zone");
+    let simple = include_str!("fixtures/simple.eml");
+    let relaxed = include_str!("fixtures/relaxed.eml");
     let rows = [
-        ("1024 bits", include_str!("fixtures/rsa1024.eml")),
-        ("simple", include_str!("fixtures/simple.eml")),
-        ("blank lines at the end", include_str!("fixtures/blank-end.eml")),
+        ("1024 bits", include_str!("fixtures/rsa1024.eml").to_owned()),
+        ("simple", simple.to_owned()),
+        ("simple, empty lines at the end", format!("{simple}\n\n")),
+        ("relaxed", relaxed.to_owned()),
+        ("relaxed, blank lines at the end", relaxed.replace("morning.\n", "morning.  \n \t\n\n  \n")),
     ];
     for (row, message) in rows {
         assert_eq!(result(zone, message.replace('\n', "\r\n")).await, PASS, "{row}");

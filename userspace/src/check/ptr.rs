@@ -243,3 +243,29 @@ async fn follow(dns: &Dns, address: Ipv6Addr, names: &[String]) -> (Forward, Dur
     }
     (forward, shortest)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU8;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_cache_makes_room_and_counts_it() {
+        let nobody = "[::1]:1".parse().expect("an address");
+        let dns = Dns::new(&[nobody], Duration::from_secs(1), NonZeroU8::MIN).expect("a resolver");
+        let cache = PtrCache::new(dns, Confirmation::NotDemanded);
+        let names = vec!["n".repeat(253); MAX_NAMES];
+        let finding = PtrFinding {
+            evidence: PtrEvidence::Exists { names, forward: Forward::NotAsked },
+            lifetime: Some(Duration::from_secs(60)),
+        };
+        for number in 0..20_000_u128 {
+            cache.insert(Ipv6Addr::from(number), &finding).await;
+        }
+        cache.held.run_pending_tasks().await;
+        assert!(cache.held.weighted_size() <= CACHE_OCTETS, "{}", cache.held.weighted_size());
+        assert_eq!(cache.evicted() + cache.held.entry_count(), 20_000);
+        assert!(cache.evicted() > 0);
+    }
+}

@@ -173,3 +173,35 @@ const UNKNOWN_ALGORITHM: Settled = Settled(DkimResult::Neutral, "unknown algorit
 const UNKNOWN_CANONICALIZATION: Settled = Settled(DkimResult::Neutral, "unknown canonicalization");
 const UNKNOWN_QUERY: Settled = Settled(DkimResult::Neutral, "unknown query method");
 const UNKNOWN_VERSION: Settled = Settled(DkimResult::Neutral, "unknown version");
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_stands_in_a_signature_the_evidence_can_be_shown(
+            tags in proptest::collection::vec(("[a-zA-Z]{1,2}", any::<String>()), 0..12),
+            rest in "[a-z:;=\r\n\t ]{0,60}",
+        ) {
+            let list: String = tags.iter().map(|(name, value)| format!("{name}={value};")).collect();
+            let message = format!("DKIM-Signature: v=1; a=rsa-sha256; {list}{rest}\r\nFrom: joe@a.example\r\n\r\n");
+            for (evidence, _) in examine(message.as_bytes(), 0) {
+                let strings = [
+                    evidence.domain, evidence.selector, evidence.identity, evidence.signature_start,
+                ];
+                for text in strings {
+                    prop_assert!(text.len() <= LONGEST_IDENTITY && !text.contains(char::is_control), "{text:?}");
+                }
+            }
+        }
+
+        #[test]
+        fn any_message_is_examined(message in any::<Vec<u8>>()) {
+            let signed = [b"DKIM-Signature: ".as_slice(), &message].concat();
+            prop_assert!(examine(&signed, 0).len() <= MAX_SIGNATURES);
+        }
+    }
+}

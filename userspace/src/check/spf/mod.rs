@@ -61,7 +61,7 @@ impl Identity {
     fn helo(helo: &str) -> Self {
         match checkable(helo) {
             Some(domain) => Self::Usable { local_part: POSTMASTER.to_owned(), domain },
-            None => Self::Unusable { claimed: helo.chars().take(LONGEST_NAME).collect() },
+            None => Self::Unusable { claimed: shown(helo) },
         }
     }
 
@@ -70,7 +70,7 @@ impl Identity {
         let local_part = if local_part.is_empty() { POSTMASTER } else { local_part }.to_owned();
         match checkable(domain) {
             Some(domain) => Self::Usable { local_part, domain },
-            None => Self::Unusable { claimed: domain.chars().take(LONGEST_NAME).collect() },
+            None => Self::Unusable { claimed: shown(domain) },
         }
     }
 
@@ -91,6 +91,11 @@ fn checkable(text: &str) -> Option<String> {
     let name = ascii_name(text)?;
     let (_, top) = name.rsplit_once('.')?;
     (!top.bytes().all(|octet| octet.is_ascii_digit())).then_some(name)
+}
+
+/// What a stranger claims, as it may be kept for logs: bounded, and without control characters.
+fn shown(claimed: &str) -> String {
+    claimed.chars().filter(|character| !character.is_control()).take(LONGEST_NAME).collect()
 }
 
 async fn evaluate(dns: &Dns, query: &SpfQuery<'_>, local_part: &str, domain: &str) -> SpfResult {

@@ -1,0 +1,86 @@
+//! Several DNS servers, and none.
+
+use std::{
+    net::{Ipv6Addr, SocketAddr, UdpSocket},
+    num::NonZeroU8,
+};
+
+use sixgate::dns::{Dns, DnsFailure};
+
+use crate::{TIMEOUT, dns};
+
+const TWICE: NonZeroU8 = NonZeroU8::new(2).expect("two is not zero");
+
+#[tokio::test]
+async fn a_silent_server_beside_another_is_no_failure() {
+    let silent = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).expect("a socket on loopback");
+    let (server, _) = dns("a.example AAAA 2001:db8::1");
+    let servers = [silent.local_addr().expect("it is bound"), server.address()];
+    let dns = Dns::new(&servers, TIMEOUT, TWICE).expect("a resolver");
+    for _ in 0..3 {
+        assert_eq!(dns.aaaa("a.example").await.expect("an answer").records.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_broken_server_beside_another_is_no_failure() {
+    for fault in ["servfail", "refused"] {
+        let (broken, _) = dns(&format!("a.example FAULT {fault}"));
+        let (server, _) = dns("a.example 0 AAAA 2001:db8::1");
+        for servers in [[broken.address(), server.address()], [server.address(), broken.address()]] {
+            let dns = Dns::new(&servers, TIMEOUT, TWICE).expect("a resolver");
+            for _ in 0..5 {
+                assert_eq!(dns.aaaa("a.example").await.expect("an answer").records.len(), 1, "{fault}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_failure_says_what_it_was() {
+    let (_server, dns) = dns("a.example FAULT servfail\nb.example FAULT timeout");
+    let question = |name: &str| format!("{name}. AAAA");
+    let code = dns.aaaa("a.example").await.expect_err("no answer");
+    assert!(
+        matches!(&code, DnsFailure::Code { question: asked, .. } if *asked == question("a.example")),
+        "{code}"
+    );
+    let silence = dns.aaaa("b.example").await.expect_err("no answer");
+    assert_eq!(silence, DnsFailure::TimedOut { question: question("b.example") });
+    let closed = Dns::new(&[closed_port()], TIMEOUT, NonZeroU8::MIN).expect("a resolver");
+    closed.aaaa("a.example").await.expect_err("nobody is there");
+}
+
+#[tokio::test]
+async fn a_name_is_asked_as_often_as_it_is_said_and_cached_by_its_ttl() {
+    let (server, _) = dns("a.example FAULT servfail\nb.example AAAA 2001:db8::1");
+    let dns = Dns::new(&[server.address()], TIMEOUT, TWICE).expect("a resolver");
+    for _ in 0..2 {
+        assert!(dns.aaaa("a.example").await.is_err());
+        assert!(dns.aaaa("b.example").await.is_ok());
+        assert!(dns.aaaa("d.example").await.expect("an answer").records.is_empty());
+    }
+    let asked = |name| server.queries_for(name, "AAAA");
+    assert_eq!([asked("a.example"), asked("b.example"), asked("d.example")], [4, 1, 1]);
+}
+
+#[tokio::test]
+async fn names_are_absolute_and_the_hosts_file_is_not_read() {
+    let (server, dns) = dns("");
+    assert!(dns.aaaa("ip6-allnodes").await.expect("an answer").records.is_empty());
+    assert!(dns.aaaa("not a name at all..").await.expect("an answer").records.is_empty());
+    assert_eq!(server.queries_for("ip6-allnodes", "AAAA"), 1);
+    assert_eq!(server.queries(), 1);
+}
+
+#[tokio::test]
+async fn a_long_answer_comes_by_tcp() {
+    let text = format!("a.example TXT {}", format!("\"{}\" ", "x".repeat(250)).repeat(12));
+    let (_server, dns) = dns(&text);
+    assert_eq!(dns.txt("a.example").await.expect("an answer").records, [vec![b'x'; 3000]]);
+}
+
+fn closed_port() -> SocketAddr {
+    let socket = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).expect("a socket on loopback");
+    socket.local_addr().expect("it is bound")
+}
