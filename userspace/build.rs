@@ -13,6 +13,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
+const PACKAGE: &str = "sixgate-ebpf";
 const TARGET: &str = "bpfel-unknown-none";
 const LINKER: &str = "bpf-linker";
 const SKIP: &str = "AYA_BUILD_SKIP";
@@ -70,7 +71,7 @@ fn run() -> Result<(), String> {
     println!("cargo::rerun-if-changed={}", linker.display());
     let ours = target.join("ebpf");
     build(&workspace, &ours, &linker)?;
-    let built = ours.join(TARGET).join("release/sixgate");
+    let built = ours.join(TARGET).join("release").join(PACKAGE);
     fs::copy(&built, &object).map_err(|error| failed("copy", &built, &error))?;
     Ok(())
 }
@@ -80,7 +81,7 @@ fn run() -> Result<(), String> {
 fn build(workspace: &Path, target: &Path, linker: &Path) -> Result<(), String> {
     let mut command = compiler()?;
     command
-        .args(["build", "--locked", "--release", "--package", "sixgate-ebpf", "--bin", "sixgate"])
+        .args(["build", "--locked", "--release", "--package", PACKAGE, "--bin", PACKAGE])
         .args(["--target", TARGET, "--target-dir"])
         .arg(target)
         .env("RUSTFLAGS", RUSTFLAGS)
@@ -150,9 +151,14 @@ fn linker(target: &Path) -> Result<PathBuf, String> {
         })
 }
 
-/// The workspace's target directory: cargo marks it, wherever configuration put it.
+/// The workspace's target directory, wherever configuration put it. Cargo marks the one that it made itself;
+/// else it is where cargo's layout has it, four above `OUT_DIR`.
 fn target_directory(out: &Path) -> PathBuf {
-    out.ancestors().find(|directory| directory.join("CACHEDIR.TAG").is_file()).unwrap_or(out).to_owned()
+    out.ancestors()
+        .find(|directory| directory.join("CACHEDIR.TAG").is_file())
+        .or_else(|| out.ancestors().nth(4))
+        .unwrap_or(out)
+        .to_owned()
 }
 
 /// A command without what the outer cargo set for this build: its compiler, wrapper, flags and target.

@@ -28,7 +28,7 @@ macro_rules! stats {
             #[must_use]
             pub const fn help(self) -> &'static str {
                 match self {
-                    $(Self::$variant => concat!($($doc),+),)+
+                    $(Self::$variant => concat!($($doc),+).trim_ascii(),)+
                 }
             }
         }
@@ -39,7 +39,7 @@ macro_rules! stats {
 }
 
 stats! {
-    /// Shorter than a header it announces: passed on.
+    /// Shorter than its headers announce, or a header shorter than it can be: passed on.
     PassTruncated = "pass_truncated",
     /// Spread over several buffers (jumbo frames): passed on.
     PassMultiBuffer = "pass_multi_buffer",

@@ -25,7 +25,7 @@ impl Linear {
         let (data, end) = (context.data(), context.data_end());
         // SAFETY: `ctx` is the context that the kernel handed to this program.
         let length = unsafe { bpf_xdp_get_buff_len(context.ctx) } as usize;
-        // Not `end - data`: only programs loaded with CAP_PERFMON may subtract packet pointers.
+        // Not `end - data`: the compiler would check later bounds on that number, which tells the verifier nothing.
         if length > LENGTH_MAX || data + length > end {
             return Err(Stat::PassMultiBuffer);
         }

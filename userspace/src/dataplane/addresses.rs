@@ -68,12 +68,19 @@ impl AddressWatch {
     /// [`DataplaneError::System`]: the subscription is broken.
     pub async fn changed(&mut self) -> Result<(), DataplaneError> {
         let mut message = Vec::with_capacity(MESSAGE_MAX);
-        match self.socket.recv(&mut message).await {
-            Ok(()) => Ok(()),
-            // The kernel had to drop messages, so there were some.
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Ok(()),
-            Err(error) => Err(DataplaneError::system("watch the interfaces' addresses", error)),
+        let mut outcome = self.socket.recv(&mut message).await;
+        for _ in 0..MESSAGES_MAX {
+            match outcome {
+                Ok(()) => {}
+                // The kernel had to drop messages, so there were some.
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(DataplaneError::system("watch the interfaces' addresses", error)),
+            }
+            message.clear();
+            outcome = self.socket.socket_ref().recv(&mut message, 0).map(drop);
         }
+        Ok(())
     }
 }
 
@@ -81,6 +88,8 @@ impl AddressWatch {
 const IPV6_ADDRESSES: u32 = 0x100;
 /// What is read of one message; its contents do not matter.
 const MESSAGE_MAX: usize = 512;
+/// Messages that are taken together; what is beyond is told by the next call.
+const MESSAGES_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {

@@ -204,10 +204,19 @@ impl DataplaneError {
     pub(super) fn program(error: ProgramError) -> Self {
         match error {
             ProgramError::LoadError { io_error, verifier_log } => {
-                Self::lacks("load the XDP program", refused_by_verifier(&verifier_log.to_string()), io_error)
+                Self::refused(&verifier_log.to_string(), io_error)
             }
             other => Self::aya("load the XDP program", other),
         }
+    }
+
+    /// The verifier's refusal of the program.
+    fn refused(log: &str, error: io::Error) -> Self {
+        let operation = "load the XDP program";
+        if log.contains(NOT_ROOT) {
+            return Self::NoRights { operation: operation.to_owned() };
+        }
+        Self::lacks(operation, refused_by_verifier(log), error)
     }
 
     fn lacks(operation: &str, what: String, source: io::Error) -> Self {
@@ -248,7 +257,47 @@ pub(super) fn system_error(error: impl Error + Send + Sync + 'static) -> io::Err
     io::Error::other(error)
 }
 
+/// How the verifier says that CAP_PERFMON is missing (kernel/bpf/verifier.c, `sanitize_err`).
+const NOT_ROOT: &str = "prohibited for !root";
 /// First words of the verifier's closing statistics (kernel/bpf/verifier.c, `print_verification_stats`).
 const STATISTICS: [&str; 4] = ["processed ", "verification time", "stack depth", "mark_precise"];
 /// Characters of the verifier's complaint that are shown.
 const COMPLAINT_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(log: &str, code: i32) -> String {
+        DataplaneError::refused(log, io::Error::from_raw_os_error(code)).to_string()
+    }
+
+    #[test]
+    fn what_the_verifier_misses_is_named() {
+        let unknown = "0: (61) r6 = *(u32 *)(r1 +4)\n2: (85) call bpf_xdp_get_buff_len#188\n\
+                       unknown func bpf_xdp_get_buff_len#188\n\
+                       processed 3 insns (limit 1000000) max_states_per_insn 0\n";
+        assert!(told(unknown, libc::EINVAL).contains("(unknown func bpf_xdp_get_buff_len#188)"));
+        assert!(told("", libc::EINVAL).contains("BPF_F_XDP_HAS_FRAGS"));
+        assert!(told(&"x".repeat(4000), libc::EACCES).len() < 2 * COMPLAINT_MAX);
+    }
+
+    #[test]
+    fn missing_rights_are_not_taken_for_a_missing_feature() {
+        let log = "R7 has pointer with unsupported alu operation, pointer arithmetic with it prohibited for !root\n\
+                   processed 7 insns (limit 1000000)\n";
+        for told in [told(log, libc::EACCES), told("", libc::EPERM)] {
+            assert!(told.contains("CAP_PERFMON"), "{told}");
+        }
+    }
+
+    #[test]
+    fn the_systems_error_is_found_below_the_librarys() {
+        let error = ProgramError::SyscallError(aya::sys::SyscallError {
+            call: "bpf_link_create",
+            io_error: io::Error::from_raw_os_error(libc::EBUSY),
+        });
+        assert_eq!(system_error(error).raw_os_error(), Some(libc::EBUSY));
+        assert_eq!(system_error(ProgramError::NotLoaded).to_string(), "the program is not loaded");
+    }
+}

@@ -1,6 +1,6 @@
 //! The XDP program and its maps: the only importer of aya.
 //!
-//! [`attach`] fills the maps and puts the program on interfaces; [`Maps`] is the handle on what is pinned;
+//! [`attach()`] fills the maps and puts the program on interfaces; [`Maps`] is the handle on what is pinned;
 //! [`Projection`] is what the opt-in store wants the maps to hold. It knows neither the store nor the policy,
 //! and it takes no lock: whoever changes maps holds the store's lock.
 
