@@ -18,7 +18,7 @@ use sixgate::{
     },
 };
 
-use peer::{Peer, settle};
+use peer::Peer;
 
 /// What a sender hears while the next hop cannot be used.
 const UNAVAILABLE: &str = "451 4.4.1 Mail server is not available, please try again later.\r\n";
@@ -132,8 +132,6 @@ impl Case<'_> {
                 "{}: {command}: {reply:?}, wanted {wanted:?}",
                 self.claim
             );
-            // What the peer does next has happened before the next command.
-            settle().await;
         }
         session.transport.close().await;
         peer.finish().await

@@ -13,7 +13,7 @@ async fn answers(client: ClientIdentity, rows: &[(&str, &str, &str)]) {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_next_hop_that_does_not_greet_is_not_available() {
     let rows = [
         ("it hangs up", "", UNAVAILABLE),
@@ -44,14 +44,14 @@ async fn a_next_hop_that_does_not_greet_is_not_available() {
     answers(ClientIdentity::None, &rows).await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_reply_has_at_most_a_hundred_lines() {
     let lines = "S: 250-x\n".repeat(101);
     let script = format!("S: 220 a\nC: EHLO gate.example\n{lines}EOF");
     answers(ClientIdentity::None, &[("too many lines", &script, UNAVAILABLE)]).await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_next_hop_that_is_not_there_is_not_available() {
     let listener = TcpListener::bind("[::1]:0").await.expect("a port on ::1");
     let address = listener.local_addr().expect("an address");
@@ -65,7 +65,7 @@ async fn a_next_hop_that_is_not_there_is_not_available() {
     assert_eq!(next_hop.capabilities(), Capabilities::default());
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_next_hop_without_ehlo_gets_mail_without_parameters() {
     let script =
         "S: 220 a\nC: EHLO gate.example\nS: 502 no\nC: HELO gate.example\nS: 250 a\nMAIL\nRCPT\nDATA\nQUIT";
@@ -82,7 +82,7 @@ async fn a_next_hop_without_ehlo_gets_mail_without_parameters() {
     case.play().await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn mail_has_the_parameters_that_are_given_and_offered() {
     let all = "S: 220 a\nC: EHLO gate.example\nS: 250-mx\nS: 250-SIZE 100000\nS: 250 8BITMIME";
     let none = "S: 220 a\nC: EHLO gate.example\nS: 250 mx";
@@ -111,7 +111,7 @@ async fn mail_has_the_parameters_that_are_given_and_offered() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_next_hop_that_does_not_take_xclient_gets_no_mail() {
     let offers = |attributes: &str| {
         format!("S: 220 a\nC: EHLO gate.example\nS: 250-mx\nS: 250-XCLIENT{attributes}\nS: 250 HELP\n")
@@ -147,7 +147,7 @@ async fn a_next_hop_that_does_not_take_xclient_gets_no_mail() {
     answers(ClientIdentity::Xclient, &rows).await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn another_name_of_the_client_is_told_on_another_connection() {
     let other = "S: 220 a\nC: EHLO gate.example\nS: 250-mx\nS: 250 XCLIENT NAME ADDR HELO\n\
                  C: XCLIENT HELO=other.example NAME=mail.sender.example ADDR=IPV6:2001:db8::1\n\
@@ -169,7 +169,7 @@ async fn another_name_of_the_client_is_told_on_another_connection() {
     case.play().await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn what_was_last_offered_is_known() {
     let scripts = [
         "OPEN\nQUIT",
@@ -193,7 +193,7 @@ async fn what_was_last_offered_is_known() {
     peer.finish().await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_probe_finds_that_xclient_is_missing() {
     let peer = Peer::play("a probe", &["OPEN\nEOF"]).await;
     let error = smtp(&peer, ClientIdentity::Xclient).probe().await.expect_err("XCLIENT is missing");

@@ -2,17 +2,25 @@
 //!
 //! It knows no SMTP but the end of a message.
 
-use std::{future::pending, net::SocketAddr, time::Duration};
+use std::{
+    io::ErrorKind,
+    net::SocketAddr,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
+    sync::Notify,
     task::JoinHandle,
-    time::timeout,
+    time::{advance, timeout},
 };
 
-/// Longer than anything that sixgate waits for.
-const PATIENCE: Duration = Duration::from_secs(60 * 60);
+/// Longest real time for a dialogue to end, so that a test that hangs fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest paused time until a client gives up.
+const EVER: u32 = 60 * 60;
 
 /// Lines that several scripts share.
 const WORDS: &[(&str, &str)] = &[
@@ -38,36 +46,49 @@ pub(crate) struct Peer {
     address: SocketAddr,
     task: JoinHandle<Vec<Vec<u8>>>,
     claim: String,
+    message_came: Arc<Notify>,
 }
 
 impl Peer {
     /// Plays one script for each connection, one after the other. The lines of a script:
     /// `S: text` says a line, `S! text` says octets (with `\r`, `\n`, `\x..` escaped) and no line end;
     /// `C: text` expects a line; `MESSAGE` expects a message up to the final dot; `EOF` expects that the client closes;
-    /// `PART` expects the beginning of a message; `UNENDED` takes in a message that must not end; `LATER n` lets n seconds pass; `ENDLESS` talks until the client
+    /// `PART` expects the beginning of a message; `UNENDED` takes in a message that must not end; `PASS n` lets n seconds pass;
+    /// `PASS-ON` lets time pass until the client closes; `ENDLESS` talks until the client
     /// closes; `EOF-ANY` takes in anything until the client closes; `RESET` resets the connection. The connection is closed where the script ends.
     pub(crate) async fn play(claim: &str, scripts: &[&str]) -> Self {
         let listener = TcpListener::bind("[::1]:0").await.expect("a port on ::1");
         let address = listener.local_addr().expect("an address");
         let scripts: Vec<String> = scripts.iter().map(|script| spelled_out(script)).collect();
         let about = claim.to_owned();
+        let message_came = Arc::new(Notify::new());
+        let came = Arc::clone(&message_came);
         let task = tokio::spawn(async move {
             let mut messages = Vec::new();
             for (at, script) in scripts.iter().enumerate() {
                 let (stream, _) = listener.accept().await.expect("a connection");
-                // Real time must not pass while the paused one stands still.
                 stream.set_nodelay(true).expect("a TCP socket");
-                let mut connection = Connection { stream: BufReader::new(stream), messages: Vec::new() };
+                let mut connection = Connection {
+                    stream: BufReader::new(stream),
+                    messages: Vec::new(),
+                    message_came: Arc::clone(&came),
+                };
                 connection.play(&format!("{about}: connection {}", at + 1), script).await;
                 messages.append(&mut connection.messages);
             }
             messages
         });
-        Self { address, task, claim: claim.to_owned() }
+        Self { address, task, claim: claim.to_owned(), message_came }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Resolves when a message has come, up to its final dot.
+    pub(crate) fn message_came(&self) -> impl Future<Output = ()> + use<> {
+        let came = Arc::clone(&self.message_came);
+        async move { came.notified().await }
     }
 
     /// Waits until all scripts were played; panics where one was not followed.
@@ -80,13 +101,17 @@ impl Peer {
     }
 }
 
-/// Lets everything happen that happens without time passing. Time is paused.
-pub(crate) async fn settle() {
-    later(Duration::from_millis(1)).await;
-}
+/// Time that passes only where a script says so. Without it, paused time leaps whenever the kernel takes a moment to
+/// carry octets over loopback.
+pub(crate) struct Clock(#[expect(dead_code, reason = "dropping it ends the wait")] mpsc::Sender<()>);
 
-async fn later(duration: Duration) {
-    timeout(duration, pending::<()>()).await.expect_err("nothing ends it");
+impl Clock {
+    /// Holds time back until it is dropped: tokio does not let it leap while blocking work is under way.
+    pub(crate) fn held() -> Self {
+        let (held, released) = mpsc::channel();
+        tokio::task::spawn_blocking(move || released.recv());
+        Self(held)
+    }
 }
 
 fn spelled_out(script: &str) -> String {
@@ -100,6 +125,7 @@ fn spelled_out(script: &str) -> String {
 struct Connection {
     stream: BufReader<TcpStream>,
     messages: Vec<Vec<u8>>,
+    message_came: Arc<Notify>,
 }
 
 impl Connection {
@@ -113,7 +139,8 @@ impl Connection {
                 "MESSAGE" => self.message(claim).await,
                 "PART" => drop(self.stream.fill_buf().await.expect(claim)),
                 "UNENDED" => self.unended(claim).await,
-                "LATER" => later(Duration::from_secs(text.parse().expect(claim))).await,
+                "PASS" => pass(text.parse().expect(claim)).await,
+                "PASS-ON" => self.pass_on(claim).await,
                 "ENDLESS" => while self.stream.write_all(&[b'2'; 4096]).await.is_ok() {},
                 "RESET" => return self.stream.get_ref().set_zero_linger().expect(claim),
                 "EOF-ANY" => while self.stream.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {},
@@ -138,6 +165,18 @@ impl Connection {
         line
     }
 
+    async fn pass_on(&self, claim: &str) {
+        for _ in 0..EVER {
+            pass(1).await;
+            match self.stream.get_ref().try_read(&mut [0; 4096]) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+        panic!("{claim}: the client waits for ever");
+    }
+
     async fn unended(&mut self, claim: &str) {
         let mut wire = Vec::new();
         let _ = self.stream.read_to_end(&mut wire).await;
@@ -152,9 +191,16 @@ impl Connection {
             assert_ne!(read, 0, "{claim}: the message does not end");
             if &wire[start..] == b".\r\n" && (start == 0 || wire[..start].ends_with(b"\r\n")) {
                 wire.truncate(start);
+                self.message_came.notify_one();
                 return self.messages.push(wire);
             }
         }
+    }
+}
+
+async fn pass(seconds: u32) {
+    for _ in 0..seconds {
+        advance(Duration::from_secs(1)).await;
     }
 }
 
