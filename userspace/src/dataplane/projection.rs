@@ -17,6 +17,7 @@ use sixgate_common::{
 use super::{
     error::DataplaneError,
     maps::Maps,
+    object::Sizes,
     trie::{Difference, compare, entries, remove, write},
 };
 
@@ -96,13 +97,20 @@ impl Maps {
     /// [`DataplaneError::MapFull`] with the prefix that did not fit; [`DataplaneError::Map`].
     pub fn project(&mut self, wanted: &Projection) -> Result<Changes, DataplaneError> {
         let steps = self.steps(wanted)?;
-        let applied = if steps.is_cramped() { self.apply_cramped(&steps) } else { self.apply(&steps) };
-        if let Err(error) = applied {
-            // The first error is the one to tell.
-            let _ = self.clear_ready();
-            return Err(error);
-        }
+        let taken = if steps.is_cramped() { self.take_cramped(&steps) } else { self.take(&steps) };
+        self.not_ready_after_failure(taken)?;
         Ok(steps.changes())
+    }
+
+    /// Writes only these changes, additions first, without looking at what else the maps hold: the price of a
+    /// change of a few prefixes does not grow with the maps. If a write fails, `ready` is cleared.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::MapFull`] with the prefix that did not fit; [`DataplaneError::Map`].
+    pub fn apply(&mut self, changes: &Changes) -> Result<(), DataplaneError> {
+        let taken = self.take(&Steps::of(changes, self.sizes()));
+        self.not_ready_after_failure(taken)
     }
 
     /// What [`Self::project`] would change.
@@ -132,7 +140,7 @@ impl Maps {
         })
     }
 
-    fn apply(&mut self, steps: &Steps) -> Result<(), DataplaneError> {
+    fn take(&mut self, steps: &Steps) -> Result<(), DataplaneError> {
         self.write_all(steps)?;
         remove(&mut self.guard, &steps.guard.surplus, map::GUARD)?;
         remove(&mut self.trust, &steps.trust.surplus, map::TRUST)?;
@@ -141,7 +149,7 @@ impl Maps {
 
     /// Makes room first. What is written over is removed, too: before Linux 6.13 a full trie takes no new value
     /// for an entry that it holds.
-    fn apply_cramped(&mut self, steps: &Steps) -> Result<(), DataplaneError> {
+    fn take_cramped(&mut self, steps: &Steps) -> Result<(), DataplaneError> {
         let settings = self.settings()?;
         self.write_settings(&Settings { ready: 0, ..settings })?;
         for old in [&steps.guard.surplus, &steps.guard.replaced] {
@@ -155,6 +163,15 @@ impl Maps {
         }
         self.write_all(steps)?;
         self.write_settings(&settings)
+    }
+
+    /// Maps that are half as they should be must refuse nobody.
+    fn not_ready_after_failure(&mut self, taken: Result<(), DataplaneError>) -> Result<(), DataplaneError> {
+        if taken.is_err() {
+            // The first error is the one to tell.
+            let _ = self.clear_ready();
+        }
+        taken
     }
 
     /// Entries that spare senders come before those that refuse them.
@@ -173,6 +190,34 @@ struct Steps {
 }
 
 impl Steps {
+    /// The steps that make these changes, whatever else the maps hold.
+    fn of(changes: &Changes, sizes: Sizes) -> Self {
+        let mut steps = Self {
+            optin: Difference::none(sizes.optin),
+            trust: Difference::none(sizes.trust),
+            guard: Difference::none(sizes.guard),
+        };
+        let member = MemberEntry { flags: MEMBER };
+        for entry in &changes.removed {
+            match *entry {
+                Entry::OptIn(prefix, decided) => steps.optin.surplus.push((prefix, destination(decided))),
+                Entry::Trust(prefix) => steps.trust.surplus.push((prefix, member)),
+                Entry::Guard(prefix) => steps.guard.surplus.push((prefix, member)),
+            }
+        }
+        for entry in &changes.added {
+            match *entry {
+                Entry::OptIn(prefix, decided) => steps.optin.missing.push((prefix, destination(decided))),
+                Entry::Trust(prefix) => steps.trust.missing.push((prefix, member)),
+                Entry::Guard(prefix) => steps.guard.missing.push((prefix, member)),
+            }
+        }
+        steps.optin.spare_written();
+        steps.trust.spare_written();
+        steps.guard.spare_written();
+        steps
+    }
+
     /// Whether a map has room for what is wanted, but not for that and what goes at the same time.
     const fn is_cramped(&self) -> bool {
         self.optin.is_cramped() || self.trust.is_cramped() || self.guard.is_cramped()
