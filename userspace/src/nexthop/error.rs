@@ -2,7 +2,7 @@
 //!
 //! It owns the mapping of errors to our own replies; it holds no text that a stranger ever sees.
 
-use std::{fmt, io, net::SocketAddr, path::PathBuf};
+use std::{error::Error, fmt, io, net::SocketAddr, path::PathBuf};
 
 use super::smtp::{BadReply, Unframed};
 use crate::smtp::reply::Say;
@@ -152,6 +152,11 @@ impl NextHopError {
     }
 }
 
+/// An error as a value for the log, with what caused it.
+pub(super) fn as_value(error: &NextHopError) -> &(dyn Error + 'static) {
+    error
+}
+
 /// Where in a dialogue with the next hop something happened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Step {
@@ -175,6 +180,8 @@ pub enum Step {
     Message,
     /// The final dot: from here on the next hop may have the message.
     FinalDot,
+    /// Between two commands.
+    Idle,
     /// RSET.
     Rset,
     /// QUIT.
@@ -200,6 +207,7 @@ impl fmt::Display for Step {
             Self::Data => "at DATA",
             Self::Message => "while the message was sent",
             Self::FinalDot => "after the final dot, so that the message may be delivered twice",
+            Self::Idle => "between two commands",
             Self::Rset => "at RSET",
             Self::Quit => "at QUIT",
         })

@@ -19,7 +19,7 @@ use std::{
 use tokio::{io::AsyncWriteExt, task};
 use tracing::{error, info, warn};
 
-use super::{Capabilities, NextHopError};
+use super::{Capabilities, NextHopError, error::as_value};
 use crate::smtp::{
     command::{MailFrom, RcptTo},
     reply::{Reply, ReplyTable, Say},
@@ -166,7 +166,7 @@ impl MaildirTransport {
                 replies.say_about(Say::Delivered, &name)
             }
             Err(error) => {
-                error!(error = &error as &(dyn std::error::Error + 'static), "cannot deliver to the Maildir");
+                error!(error = as_value(&error), "cannot deliver to the Maildir");
                 replies.say(error.say())
             }
         }

@@ -10,6 +10,7 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
 };
+use tracing::debug;
 
 use super::{
     data::{DotStuffer, FINAL_DOT},
@@ -17,7 +18,10 @@ use super::{
     reader::{ReplyReader, ServerReply},
 };
 use crate::{
-    nexthop::{ClientInfo, NextHopError, error::Step},
+    nexthop::{
+        ClientInfo, NextHopError,
+        error::{Step, as_value},
+    },
     smtp::{command::RcptTo, reply::Reply},
 };
 
@@ -117,24 +121,53 @@ impl Connection {
         }
     }
 
+    /// RCPT, and its answer for the sender.
+    pub(super) async fn recipient(
+        &mut self,
+        rcpt: &RcptTo,
+        deadline: Instant,
+    ) -> Result<Reply, NextHopError> {
+        let line = format!("RCPT TO:<{rcpt}>\r\n");
+        let reply = self.command(Step::Rcpt, &line, deadline).await?;
+        self.answer(Step::Rcpt, &reply)
+    }
+
+    /// A reply as the sender's answer.
+    ///
+    /// # Errors
+    /// It is neither a success nor a refusal.
+    pub(super) fn answer(&self, step: Step, reply: &ServerReply) -> Result<Reply, NextHopError> {
+        let meaningless =
+            || NextHopError::Meaningless { address: self.address, step, reply: reply.to_string() };
+        Reply::from_next_hop(reply.code(), reply.lines()).ok_or_else(meaningless)
+    }
+
+    /// A reply as the sender's answer where only a refusal makes sense.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(super) fn refusal(&self, step: Step, reply: &ServerReply) -> Result<Reply, NextHopError> {
+        match self.answer(step, reply)? {
+            answer if answer.is_positive() => {
+                Err(NextHopError::Meaningless { address: self.address, step, reply: reply.to_string() })
+            }
+            answer => Ok(answer),
+        }
+    }
+
     /// Whether the connection can take a command: the server neither went away nor said something by itself, which
     /// would be 421.
     pub(super) fn is_usable(&self) -> bool {
-        !self.closing && self.check_quiet(Step::Rset).is_ok()
+        let quiet = self.check_quiet(Step::Idle);
+        if let Err(error) = &quiet {
+            debug!(error = as_value(error), "the next hop went away");
+        }
+        !self.closing && quiet.is_ok()
     }
 
-    fn check_quiet(&self, step: Step) -> Result<(), NextHopError> {
-        let address = self.address;
-        if !self.reader.is_empty() {
-            return Err(NextHopError::Unasked { address, step });
-        }
-        // The kernel is asked, not tokio, which may not have heard of the octets yet.
-        match SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]) {
-            Ok(0) => Err(NextHopError::Closed { address, step }),
-            Ok(_) => Err(NextHopError::Unasked { address, step }),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(source) => Err(self.failed(step)(source)),
-        }
+    /// Whether the server was told about this client, or does not want to be told.
+    pub(super) fn serves(&self, client: &ClientInfo) -> bool {
+        self.client.as_ref().is_none_or(|told| told == client)
     }
 
     /// Sends the message, all but the final dot, which must not follow when this gives a reply: a server that
@@ -175,6 +208,13 @@ impl Connection {
         let deadline = Instant::now() + FINAL_MAX;
         self.write(step, FINAL_DOT, deadline).await?;
         self.reply(step, deadline).await
+    }
+
+    /// Takes leave.
+    pub(super) async fn quit(mut self: Box<Self>, deadline: Instant) {
+        if let Err(error) = self.command(Step::Quit, "QUIT\r\n", deadline).await {
+            debug!(error = as_value(&error), "the next hop did not say goodbye");
+        }
     }
 
     /// Sends the block and empties it. Gives the reply that came before the block was gone.
@@ -222,57 +262,22 @@ impl Connection {
             .map_err(self.failed(step))
     }
 
+    fn check_quiet(&self, step: Step) -> Result<(), NextHopError> {
+        let address = self.address;
+        if !self.reader.is_empty() {
+            return Err(NextHopError::Unasked { address, step });
+        }
+        // The kernel is asked, not tokio, which may not have heard of the octets yet.
+        match SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]) {
+            Ok(0) => Err(NextHopError::Closed { address, step }),
+            Ok(_) => Err(NextHopError::Unasked { address, step }),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(source) => Err(self.failed(step)(source)),
+        }
+    }
+
     fn failed(&self, step: Step) -> impl Fn(io::Error) -> NextHopError + use<> {
         let address = self.address;
         move |source| NextHopError::Connection { address, step, source }
-    }
-
-    /// RCPT, and its answer for the sender.
-    pub(super) async fn recipient(
-        &mut self,
-        rcpt: &RcptTo,
-        deadline: Instant,
-    ) -> Result<Reply, NextHopError> {
-        let line = format!("RCPT TO:<{rcpt}>\r\n");
-        let reply = self.command(Step::Rcpt, &line, deadline).await?;
-        self.answer(Step::Rcpt, &reply)
-    }
-
-    /// Takes leave.
-    pub(super) async fn quit(mut self: Box<Self>, deadline: Instant) {
-        if let Err(error) = self.command(Step::Quit, "QUIT\r\n", deadline).await {
-            tracing::debug!(
-                error = &error as &(dyn std::error::Error + 'static),
-                "the next hop did not say goodbye"
-            );
-        }
-    }
-
-    /// Whether the server was told about this client, or does not want to be told.
-    pub(super) fn serves(&self, client: &ClientInfo) -> bool {
-        self.client.as_ref().is_none_or(|told| told == client)
-    }
-
-    /// A reply as the sender's answer.
-    ///
-    /// # Errors
-    /// It is neither a success nor a refusal.
-    pub(super) fn answer(&self, step: Step, reply: &ServerReply) -> Result<Reply, NextHopError> {
-        let meaningless =
-            || NextHopError::Meaningless { address: self.address, step, reply: reply.to_string() };
-        Reply::from_next_hop(reply.code(), reply.lines()).ok_or_else(meaningless)
-    }
-
-    /// A reply as the sender's answer where only a refusal makes sense.
-    ///
-    /// # Errors
-    /// It is none.
-    pub(super) fn refusal(&self, step: Step, reply: &ServerReply) -> Result<Reply, NextHopError> {
-        match self.answer(step, reply)? {
-            answer if answer.is_positive() => {
-                Err(NextHopError::Meaningless { address: self.address, step, reply: reply.to_string() })
-            }
-            answer => Ok(answer),
-        }
     }
 }

@@ -42,7 +42,8 @@ impl Offer {
     pub(super) fn capabilities(&self) -> Capabilities {
         let announced = |size| match size {
             u64::MAX => u64::MAX,
-            size => size.saturating_sub(HEADER_ROOM),
+            // zero would mean that there is no limit
+            size => size.saturating_sub(HEADER_ROOM).max(1),
         };
         Capabilities {
             eight_bit_mime: self.eight_bit_mime,
@@ -97,7 +98,7 @@ mod tests {
             ("SIZE", Some(u64::MAX)),
             ("SIZE 0", Some(u64::MAX)),
             ("SIZE 10000", Some(10_000 - HEADER_ROOM)),
-            ("SIZE 1", Some(0)),
+            ("SIZE 1", Some(1)),
             ("SIZE 99999999999999999999999", None),
             ("SIZE -1", None),
             ("HELP", None),

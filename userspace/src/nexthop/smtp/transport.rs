@@ -4,7 +4,7 @@
 //! for that, and never the message. Every operation takes the connection out and puts it back only when the dialogue
 //! is at a known place, so that one that was dropped or failed cannot leave half a dialogue behind.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -16,7 +16,10 @@ use super::{
     reader::ServerReply,
 };
 use crate::{
-    nexthop::{ClientInfo, NextHopError, error::Step},
+    nexthop::{
+        ClientInfo, NextHopError,
+        error::{Step, as_value},
+    },
     smtp::{
         command::{Body, MailFrom, RcptTo},
         reply::{Reply, Say},
@@ -295,7 +298,7 @@ impl SmtpTransport {
     }
 
     fn failed(&self, error: &NextHopError) -> Reply {
-        warn!(error = as_value(error), "the next hop did not take the message");
+        warn!(error = as_value(error), "mail cannot be handed on");
         self.smtp.replies.say(error.say())
     }
 }
@@ -326,8 +329,4 @@ impl Transaction {
         };
         Ok(format!("MAIL FROM:<{path}>{}{body}\r\n", size.unwrap_or_default()))
     }
-}
-
-fn as_value(error: &NextHopError) -> &(dyn Error + 'static) {
-    error
 }
