@@ -60,7 +60,8 @@ fn postfix() -> Result<Option<Step>> {
     let folder = tools.join("postfix.download");
     let root = folder.join("root");
     let mut commands = Vec::new();
-    if !are_known(&["postfix"])? {
+    let known = are_known(&["postfix"])?;
+    if !known {
         commands.push(apt_get(&["update"]));
     }
     commands.push(command("mkdir", &["--parents".as_ref(), folder.as_os_str()]));
@@ -76,7 +77,7 @@ fn postfix() -> Result<Option<Step>> {
     Ok(Some(Step {
         what: "Postfix below target/tools, not installed".to_owned(),
         why: "the mail server behind, for the suites",
-        needs_root: false,
+        needs_root: !known,
         commands,
     }))
 }
