@@ -19,7 +19,8 @@ fn a_veth_is_attached_natively_and_detached_without_a_trace() {
         return;
     }
     let host = Host::new();
-    let plan = host.plan(&["gate0"]);
+    // named twice, it is still one
+    let plan = host.plan(&["gate0", "gate0"]);
     host.ours.run(|| {
         let wanted = Attached {
             interface: "gate0".to_owned(),

@@ -85,8 +85,13 @@ pub enum Change {
 /// [`DataplaneError::NoInterface`], [`DataplaneError::NoProgram`], [`DataplaneError::KernelLacks`],
 /// [`DataplaneError::LayoutDiffers`] and [`DataplaneError::OtherLayout`].
 pub fn attach(plan: &AttachPlan) -> Result<Vec<Attached>, DataplaneError> {
-    let interfaces =
-        plan.interfaces.iter().map(|name| Interface::named(name)).collect::<Result<Vec<_>, _>>()?;
+    let mut interfaces: Vec<Interface> = Vec::new();
+    for name in &plan.interfaces {
+        let interface = Interface::named(name)?;
+        if interfaces.iter().all(|known| known.index != interface.index) {
+            interfaces.push(interface);
+        }
+    }
     plan.pins.prepare()?;
     match plan.pins.live()? {
         Some(live) => attach_to_live(plan, &interfaces, &live),
@@ -133,7 +138,6 @@ fn attach_to_live(
     for name in map::ALL {
         layout::examine(live, name)?;
     }
-    let pinned = live.interfaces()?;
     let mut object = object::load(&plan.sizes, |name| Some(live.map(name)))?;
     let program = object::program(&mut object)?;
     let ours = object::tag(program)?;
@@ -144,29 +148,40 @@ fn attach_to_live(
     };
     let mut maps = Maps::open_set(live)?;
     fill(&mut maps, plan)?;
-    let replaced = pinned
-        .into_iter()
-        .filter_map(|name| match replace(program, &name, live) {
-            Ok(alive) => alive.then_some(Ok(name)),
-            Err(error) => Some(Err(error)),
-        })
-        .collect::<Result<Vec<_>, _>>()?;
+    let attached = hand_over(program, interfaces, plan.mode, live, change);
+    // The maps agree with the projection, whatever became of the interfaces.
+    maps.set_ready()?;
+    attached
+}
+
+/// Gives the program to every pinned link, then to the interfaces that are new: to all of them or to none.
+fn hand_over(
+    program: &mut Xdp,
+    interfaces: &[Interface],
+    mode: AttachMode,
+    live: &PinSet,
+    change: Change,
+) -> Result<Vec<Attached>, DataplaneError> {
+    let mut replaced = Vec::new();
+    for name in live.interfaces()? {
+        if replace(program, &name, live)? {
+            replaced.push(name);
+        }
+    }
     repin(program, live)?;
     let attached = interfaces
         .iter()
         .map(|interface| {
             if replaced.contains(&interface.name) {
-                report_replaced(interface, plan.mode, change)
+                report_replaced(interface, mode, change)
             } else {
-                attach_new(program, interface, plan.mode, live)
+                attach_new(program, interface, mode, live)
             }
         })
-        .collect::<Result<Vec<_>, _>>();
-    if attached.is_err() {
+        .collect();
+    if Result::is_err(&attached) {
         remove_new(interfaces, &replaced, live);
     }
-    // The maps agree with the projection, whether or not another interface could be added.
-    maps.set_ready()?;
     attached
 }
 
