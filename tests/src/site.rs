@@ -23,7 +23,7 @@ use crate::{
     settings,
 };
 
-/// The gate's first address; [`Site::opt_in`] it.
+/// The gate's first address.
 pub const GATE: &str = "2001:db8:25::25";
 /// Another address of the gate.
 pub const OTHER: &str = "2001:db8:25::99";
