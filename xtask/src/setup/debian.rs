@@ -3,7 +3,7 @@
 //!
 //! It owns package names, not the way in which they are installed.
 
-use std::{ffi::OsStr, process::Command};
+use std::{ffi::OsStr, fs, process::Command, time::Duration};
 
 use anyhow::Result;
 
@@ -17,12 +17,18 @@ pub(super) fn is_supported() -> bool {
 
 /// What is missing for `set`.
 pub(super) fn missing(set: Set) -> Result<Vec<Step>> {
-    let mut steps = Vec::new();
-    steps.extend(packages("packages for building", BUILD_WHY, BUILD_PACKAGES)?);
+    let building = lacking(BUILD_PACKAGES)?;
+    let (mut testing, mut unpacked) = (Vec::new(), None);
     if set == Set::Test {
-        steps.extend(packages("packages for testing", TEST_WHY, TEST_PACKAGES)?);
-        steps.extend(postfix()?);
+        (testing, unpacked) = (lacking(TEST_PACKAGES)?, postfix());
     }
+    let mut fetched = [building.as_slice(), &testing].concat();
+    fetched.extend(unpacked.is_some().then_some(POSTFIX));
+    let mut steps = Vec::new();
+    steps.extend(package_lists(&fetched)?);
+    steps.extend(packages("packages for building", BUILD_WHY, &building));
+    steps.extend(packages("packages for testing", TEST_WHY, &testing));
+    steps.extend(unpacked);
     steps.extend(super::bpf_linker(|install| {
         install
             .args(["--no-default-features", "--features", LLVM_FEATURE])
@@ -32,66 +38,74 @@ pub(super) fn missing(set: Set) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
-/// The step that installs those of `wanted` that are not installed.
-fn packages(what: &str, why: &'static str, wanted: &[&str]) -> Result<Option<Step>> {
-    let installed = installed(wanted)?;
-    let lacking: Vec<&str> =
-        wanted.iter().copied().filter(|name| !installed.iter().any(|found| found == name)).collect();
-    if lacking.is_empty() {
+/// The step that brings the package lists up to date, if `names` cannot be fetched with those that are there.
+fn package_lists(names: &[&str]) -> Result<Option<Step>> {
+    if names.is_empty() || are_recent() && are_known(names)? {
         return Ok(None);
     }
-    let mut commands = Vec::new();
-    if !are_known(&lacking)? {
-        commands.push(apt_get(&["update"]));
+    Ok(Some(Step {
+        what: "package lists".to_owned(),
+        why: "those of this machine are old, or lack what follows",
+        needs_root: true,
+        commands: vec![apt_get(&["update"])],
+    }))
+}
+
+/// The step that installs `names`.
+fn packages(what: &str, why: &'static str, names: &[&str]) -> Option<Step> {
+    if names.is_empty() {
+        return None;
     }
     let mut install = apt_get(&["install", "--yes", "--no-install-recommends"]);
-    install.args(&lacking);
-    commands.push(install);
-    Ok(Some(Step { what: format!("{what} ({})", lacking.join(" ")), why, needs_root: true, commands }))
+    install.args(names);
+    let what = format!("{what} ({})", names.join(" "));
+    Some(Step { what, why, needs_root: true, commands: vec![install] })
 }
 
 /// Postfix, if it is not in the workspace's tools. It is unpacked there and not installed: the suites start it, and
 /// the machine's own mail system, if it has one, stays as it is.
-fn postfix() -> Result<Option<Step>> {
+fn postfix() -> Option<Step> {
     let tools = exec::target().join("tools");
     if tools.join("postfix").is_dir() {
-        return Ok(None);
+        return None;
     }
     let folder = tools.join("postfix.download");
     let root = folder.join("root");
-    let mut commands = Vec::new();
-    let known = are_known(&["postfix"])?;
-    if !known {
-        commands.push(apt_get(&["update"]));
-    }
-    commands.push(command("mkdir", &["--parents".as_ref(), folder.as_os_str()]));
     // apt-get downloads into the working directory, which a pasted command has to know too
     let mut download = command("env", &["--chdir".as_ref(), folder.as_os_str()]);
-    download.args(["apt-get", "-o", "APT::Sandbox::User=root", "download", "postfix"]);
-    commands.push(download);
+    download.args(["apt-get", "-o", "APT::Sandbox::User=root", "download", POSTFIX]);
     // the package's file has its version in its name
     let mut unpack = command("find", &[folder.as_os_str()]);
     unpack.args(["-name", "postfix_*.deb", "-exec", "dpkg-deb", "--extract", "{}"]).arg(&root).arg(";");
-    commands.push(unpack);
-    commands.push(command("mv", &[root.as_os_str(), tools.join("postfix").as_os_str()]));
-    Ok(Some(Step {
+    Some(Step {
         what: "Postfix below target/tools, not installed".to_owned(),
         why: "the mail server behind, for the suites",
-        needs_root: !known,
-        commands,
-    }))
+        needs_root: false,
+        commands: vec![
+            command("mkdir", &["--parents".as_ref(), folder.as_os_str()]),
+            download,
+            unpack,
+            command("mv", &[root.as_os_str(), tools.join("postfix").as_os_str()]),
+        ],
+    })
 }
 
-/// Which of `names` are installed.
-fn installed(names: &[&str]) -> Result<Vec<String>> {
+/// Which of `names` are not installed.
+fn lacking(names: &[&'static str]) -> Result<Vec<&'static str>> {
     // dpkg-query fails when it does not know a name: what it prints is all that counts
     let output = Command::new("dpkg-query")
         .args(["--show", "--showformat", "${Package} ${db:Status-Status}\n"])
         .args(names)
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let present = text.lines().filter_map(|line| line.strip_suffix(" installed"));
-    Ok(present.map(str::to_owned).collect())
+    let installed: Vec<&str> = text.lines().filter_map(|line| line.strip_suffix(" installed")).collect();
+    Ok(names.iter().copied().filter(|name| !installed.contains(name)).collect())
+}
+
+/// Whether the package lists were fetched lately: what older ones name may be gone from the archive.
+fn are_recent() -> bool {
+    let fetched = fs::metadata("/var/lib/apt/lists/partial").and_then(|folder| folder.modified());
+    fetched.is_ok_and(|at| at.elapsed().is_ok_and(|age| age < LISTS_AGE_MAX))
 }
 
 /// Whether the package lists on this machine have a fit version of each of `names`.
@@ -121,6 +135,8 @@ fn apt_get(arguments: &[&str]) -> Command {
     command
 }
 
+const LISTS_AGE_MAX: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+const POSTFIX: &str = "postfix";
 const RUSTC: &str = "rustc-web";
 const RUSTC_VERSION: &str = "1.96.";
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
