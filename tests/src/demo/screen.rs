@@ -34,7 +34,7 @@ pub(super) fn act(number: usize, of: usize, act: &Act, played: &Played) -> bool 
     println!("     {} ► [{}]:25", act.source, act.destination);
     for Line { by, text } in &played.transcript.lines {
         match by {
-            Side::Client => println!("     {} {text}", paint(DIM, "C:")),
+            Side::Client => println!("{}", format!("     {} {text}", paint(DIM, "C:")).trim_end()),
             Side::Server => println!("     {} {}", paint(DIM, "S:"), paint(colour_of(text), text)),
         }
     }
@@ -81,7 +81,7 @@ pub(super) fn next_steps(stage: &Stage) {
     let sixgate = format!("{} --config {}", daemon::binary().display(), stage.config.display());
     let [.., fourth, _] = SENDERS;
     println!();
-    println!("{}", bold("To try next, in another terminal"));
+    println!("{}", bold("To try next, in another terminal (`cargo xtask setup` installs swaks)"));
     for command in [
         format!("{sixgate} status"),
         format!("{sixgate} optin add {NOT_OPTED_IN}"),

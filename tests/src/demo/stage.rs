@@ -53,6 +53,14 @@ impl Stage {
     /// Removes what an earlier demo left, then sets up everything.
     pub(super) fn set(zone: &str) -> Result<Self> {
         clean_up()?;
+        Self::set_clean(zone).inspect_err(|_| {
+            if let Err(error) = clean_up() {
+                eprintln!("{error:#}");
+            }
+        })
+    }
+
+    fn set_clean(zone: &str) -> Result<Self> {
         let gate = Netns::named(NAMESPACE)?;
         join(&gate)?;
         let dns = serve_dns(&gate, zone)?;
