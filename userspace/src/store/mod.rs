@@ -5,7 +5,9 @@
 
 mod document;
 mod domain;
+mod edit;
 mod file;
+mod list;
 mod prefix;
 mod watch;
 
@@ -17,7 +19,9 @@ use serde::{Deserialize, Serialize};
 use crate::policy::evidence::Standing;
 
 pub use domain::{Domain, DomainError};
+pub use edit::{Entry, Key, Outcome};
 pub use file::{Exclusive, LOCK_WAIT, Shared, Store, StoreError};
+pub use list::{ListError, ListReason, parse_list};
 pub use prefix::{PrefixError, PrefixMap, PrefixSet, parse_address, parse_prefix};
 pub use watch::{Watch, watch};
 
