@@ -25,8 +25,8 @@ pub struct Store {
 #[derive(Debug)]
 pub struct Shared {
     store: Store,
-    /// Holds the lock as long as it lives.
-    _lock: File,
+    /// Holds the lock as long as it lives; none while nobody has ever written.
+    _lock: Option<File>,
 }
 
 /// The store while nobody else may read or write it under a lock.
@@ -145,51 +145,61 @@ impl Store {
         Ok(Some(contents))
     }
 
-    /// Waits at most [`LOCK_WAIT`] until nobody writes, and keeps it so.
+    /// Waits at most [`LOCK_WAIT`] until nobody writes, and keeps it so. To read makes no file: where there
+    /// is no lock, nobody has written yet.
     pub fn share(&self) -> Result<Shared, StoreError> {
-        Ok(Shared { store: self.clone(), _lock: self.lock(File::try_lock_shared)? })
+        self.check_directory()?;
+        let file = match open_lock(&self.lock_path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            opened => Some(opened.map_err(|source| self.lock_error(source))?),
+        };
+        if let Some(file) = &file {
+            self.wait(file, File::try_lock_shared)?;
+        }
+        Ok(Shared { store: self.clone(), _lock: file })
     }
 
     /// Waits at most [`LOCK_WAIT`] until nobody else holds a lock, and keeps it so.
     pub fn own(&self) -> Result<Exclusive, StoreError> {
-        Ok(Exclusive { store: self.clone(), _lock: self.lock(File::try_lock)? })
+        self.check_directory()?;
+        let file = self.make_lock().map_err(|source| self.lock_error(source))?;
+        self.wait(&file, File::try_lock)?;
+        Ok(Exclusive { store: self.clone(), _lock: file })
     }
 
-    fn lock(&self, try_lock: fn(&File) -> Result<(), TryLockError>) -> Result<File, StoreError> {
-        self.check_directory()?;
-        let path = beside(&self.path, ".lock");
-        let fail = |source| StoreError::Lock { path: path.clone(), source };
-        let file = self.open_lock(&path).map_err(fail)?;
+    fn wait(&self, file: &File, try_lock: fn(&File) -> Result<(), TryLockError>) -> Result<(), StoreError> {
         let began = Instant::now();
         loop {
-            match try_lock(&file) {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::Error(error)) => return Err(fail(error)),
+            match try_lock(file) {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::Error(error)) => return Err(self.lock_error(error)),
                 Err(TryLockError::WouldBlock) if began.elapsed() >= LOCK_WAIT => {
-                    return Err(StoreError::Held { path, waited: LOCK_WAIT });
+                    return Err(StoreError::Held { path: self.lock_path(), waited: LOCK_WAIT });
                 }
                 Err(TryLockError::WouldBlock) => thread::sleep(LOCK_POLL),
             }
         }
     }
 
-    /// To read is enough for a lock, so that a daemon without the right to write can wait for writers.
-    fn open_lock(&self, path: &Path) -> io::Result<File> {
-        let read = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path);
-        match read {
+    fn make_lock(&self) -> io::Result<File> {
+        let path = self.lock_path();
+        match open_lock(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => return other,
+            opened => return opened,
         }
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(FILE_MODE)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
+        let file = options.custom_flags(libc::O_NOFOLLOW).open(path)?;
         self.adopt(&file)?;
         Ok(file)
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        beside(&self.path, ".lock")
+    }
+
+    fn lock_error(&self, source: io::Error) -> StoreError {
+        StoreError::Lock { path: self.lock_path(), source }
     }
 
     fn check_directory(&self) -> Result<(), StoreError> {
@@ -278,6 +288,11 @@ pub(super) fn directory_of(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
+}
+
+/// To read is enough for a lock, so that a daemon without the right to write can wait for writers.
+fn open_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

@@ -49,6 +49,13 @@ fn a_missing_file_is_an_empty_store_and_a_missing_directory_is_an_error() {
 }
 
 #[test]
+fn reading_under_the_lock_makes_no_file() {
+    let (directory, store) = store();
+    assert_eq!(store.share().unwrap().read().unwrap(), Contents::default());
+    assert_eq!(names(&directory), Vec::<PathBuf>::new());
+}
+
+#[test]
 fn what_a_killed_writer_left_is_overwritten() {
     let (directory, store) = store();
     let aside = directory.path().join("store.json.new");
@@ -73,6 +80,7 @@ fn a_write_that_fails_leaves_what_was_there() {
 #[test]
 fn a_writer_waits_until_readers_under_the_lock_are_done() {
     let (_directory, store) = store();
+    store.own().unwrap().write(&Contents::default()).unwrap();
     let shared = store.share().unwrap();
     let also_shared = store.share().unwrap();
     let (told, heard) = mpsc::channel();

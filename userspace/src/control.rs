@@ -1,1 +1,0 @@
-//! The one way in which the opt-in store and the maps change together.

@@ -1,0 +1,81 @@
+//! Attaching and detaching, under the store's lock.
+//!
+//! The order in which maps, links and `ready` come is the dataplane's.
+
+use std::{collections::BTreeSet, fmt};
+
+use super::{Control, ControlError};
+use crate::{
+    config::{InterfaceName, XdpMode},
+    dataplane::{self, AttachMode, AttachPlan, Attached, Change},
+};
+
+/// What was done on one interface, to be shown.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Attachment(pub Attached);
+
+impl fmt::Display for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Attached { interface, mode, fallback, change } = &self.0;
+        let change = match change {
+            Change::New => "attached",
+            Change::Replaced => "program replaced",
+            Change::Unchanged => "attached already",
+        };
+        write!(f, "{interface}: {change}, {mode} mode")?;
+        match fallback {
+            Some(reason) => write!(f, " (not native: {reason})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Control {
+    /// Attaches the program to `interfaces` with what store and configuration say, and brings up to date
+    /// what is attached already: program, settings, replies and maps. Without an interface it does only
+    /// the latter; nothing if nothing is attached.
+    pub fn attach(
+        &self,
+        interfaces: &[InterfaceName],
+        mode: XdpMode,
+    ) -> Result<Vec<Attachment>, ControlError> {
+        let owned = self.store.own()?;
+        let contents = owned.read()?;
+        if interfaces.is_empty() && self.maps()?.is_none() {
+            return Ok(Vec::new());
+        }
+        let interfaces: BTreeSet<String> =
+            interfaces.iter().map(|interface| interface.as_str().to_owned()).collect();
+        let mut guarding = interfaces.clone();
+        guarding.extend(self.attached_interfaces()?);
+        let guarding: Vec<String> = guarding.into_iter().collect();
+        let plan = AttachPlan {
+            interfaces: interfaces.into_iter().collect(),
+            mode: match mode {
+                XdpMode::Auto => AttachMode::Auto,
+                XdpMode::Native => AttachMode::Native,
+                XdpMode::Generic => AttachMode::Generic,
+            },
+            sizes: self.sizes,
+            settings: self.settings,
+            projection: self.projection(&contents, &guarding)?,
+            replies: self.replies.clone(),
+            pins: self.pins.clone(),
+        };
+        Ok(dataplane::attach(&plan)?.into_iter().map(Attachment).collect())
+    }
+
+    /// Takes the program off `interfaces`, or off all if none is named; says off which. With the last one
+    /// the maps go, and what DNS said about senders with them.
+    pub fn detach(&self, interfaces: &[InterfaceName]) -> Result<Vec<String>, ControlError> {
+        let owned = self.store.own()?;
+        let interfaces: Vec<String> =
+            interfaces.iter().map(|interface| interface.as_str().to_owned()).collect();
+        let detached = dataplane::detach(&self.pins, &interfaces)?;
+        // the addresses of what was detached are ours no longer
+        if let Some(maps) = self.maps()? {
+            self.project(maps, &owned.read()?)?;
+        }
+        Ok(detached)
+    }
+}

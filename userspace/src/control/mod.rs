@@ -1,0 +1,186 @@
+//! The one place where the opt-in store and the maps change together, under the store's lock.
+//!
+//! The store is the truth and the maps are its projection. What a prefix means, and how a map is written,
+//! is not its business.
+
+mod attach;
+mod guard;
+mod replies;
+mod status;
+
+use sixgate_common::{
+    refuse::ReplyId,
+    reply::Reply,
+    settings::{self, Settings},
+};
+
+use crate::{
+    config::{Answer, Config, Domains, GuardSource},
+    dataplane::{self, Changes, DataplaneError, Maps, Pins, Projection, Sizes},
+    policy::Mode,
+    smtp::reply::ReplyTable,
+    store::{Contents, OptIn, Outcome, Store, StoreError},
+};
+
+pub use attach::Attachment;
+pub use guard::GuardOrigin;
+pub use replies::compile_replies;
+pub use status::{Counts, InterfaceStatus, Status};
+
+/// Store and maps of one configuration. Its functions block, at most as long as the store's lock is waited
+/// for; nothing is opened in between.
+#[derive(Clone, Debug)]
+pub struct Control {
+    store: Store,
+    pins: Pins,
+    guard: GuardSource,
+    domains: Domains,
+    /// What the configuration says; `ready` in it does not matter.
+    settings: Settings,
+    sizes: Sizes,
+    replies: Vec<(ReplyId, Reply)>,
+}
+
+/// What can go wrong with store and maps.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The store; nothing was changed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The XDP program or its maps; the store was not changed.
+    #[error(transparent)]
+    Dataplane(#[from] DataplaneError),
+    /// The store has the change, the maps have not all of it.
+    #[error(
+        "the maps could not be brought in line with the store, which holds: the XDP program refuses nothing until \
+         a command or the daemon succeeds"
+    )]
+    NotProjected {
+        /// What failed.
+        source: DataplaneError,
+    },
+    /// Attaching needs an interface.
+    #[error("no interface: name one with --iface, or set `interfaces` in [xdp]")]
+    NoInterface,
+}
+
+impl Control {
+    /// Store and maps as `config` says. Nothing is opened yet.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let table = ReplyTable::new(config.hostname.as_str(), config.limits.message_size.get().into());
+        Self {
+            store: Store::new(&config.store),
+            pins: Pins::new(&config.xdp.bpffs),
+            guard: config.xdp.guard,
+            domains: config.domains,
+            settings: settings(config),
+            sizes: Sizes {
+                optin: config.xdp.optin_entries.get(),
+                ptr: config.xdp.ptr_entries.get(),
+                flows: config.xdp.flow_entries.get(),
+                ..Sizes::default()
+            },
+            replies: compile_replies(&table),
+        }
+    }
+
+    /// The store, to be read.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The maps, if the program is attached.
+    pub fn maps(&self) -> Result<Option<Maps>, ControlError> {
+        Ok(Maps::open(&self.pins)?)
+    }
+
+    /// Changes the store by `edit`, then the maps; returns what `edit` returned. The maps are brought in
+    /// line even if `edit` changed nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NotProjected`]: the store has the change, and `ready` is cleared. Every other error
+    /// leaves store and maps as they were.
+    pub fn change(
+        &self,
+        edit: impl FnOnce(&mut Contents) -> Vec<Outcome>,
+    ) -> Result<Vec<Outcome>, ControlError> {
+        let mut owned = self.store.own()?;
+        let before = owned.read()?;
+        // before the store is written: who may not open the maps changes nothing
+        let maps = self.maps()?;
+        let mut contents = before.clone();
+        let outcomes = edit(&mut contents);
+        if contents != before {
+            owned.write(&contents)?;
+        }
+        if let Some(maps) = maps {
+            self.project(maps, &contents)?;
+        }
+        Ok(outcomes)
+    }
+
+    /// Brings the maps in line with the store and lets the program refuse; none if it is not attached.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NotProjected`]: `ready` is cleared.
+    pub fn reconcile(&self) -> Result<Option<Changes>, ControlError> {
+        let owned = self.store.own()?;
+        let contents = owned.read()?;
+        self.maps()?.map(|maps| self.project(maps, &contents)).transpose()
+    }
+
+    /// What the maps have to hold.
+    fn projection(&self, contents: &Contents, interfaces: &[String]) -> Result<Projection, DataplaneError> {
+        let decision = |optin: &OptIn| match optin {
+            OptIn::In => dataplane::OptIn::In,
+            OptIn::Out => dataplane::OptIn::Out,
+        };
+        let optin = contents.optin.entries().iter().map(|(prefix, optin)| (*prefix, decision(optin)));
+        Ok(Projection {
+            optin: optin.collect(),
+            guard: self.guarded(contents, interfaces)?.into_keys().collect(),
+            trust: contents.trust.entries().keys().copied().collect(),
+        })
+    }
+
+    fn project(&self, mut maps: Maps, contents: &Contents) -> Result<Changes, ControlError> {
+        self.try_project(&mut maps, contents).map_err(|source| {
+            // best effort, since something is wrong with the maps already: the first error is the one to tell
+            let _ = maps.clear_ready();
+            ControlError::NotProjected { source }
+        })
+    }
+
+    /// The program may refuse again only after the maps were read back.
+    fn try_project(&self, maps: &mut Maps, contents: &Contents) -> Result<Changes, DataplaneError> {
+        let wanted = self.projection(contents, &self.attached_interfaces()?)?;
+        let changes = maps.project(&wanted)?;
+        if maps.settings()?.ready != settings::READY {
+            let left = maps.difference(&wanted)?;
+            if !left.is_empty() {
+                return Err(DataplaneError::NotProjected { differences: left.len() });
+            }
+            maps.set_ready()?;
+        }
+        Ok(changes)
+    }
+}
+
+/// The configuration as the XDP program takes it, not ready yet.
+fn settings(config: &Config) -> Settings {
+    Settings {
+        mode: match config.mode {
+            Mode::Enforce => settings::MODE_ENFORCE,
+            Mode::Shadow => settings::MODE_SHADOW,
+        },
+        answer: match config.answer {
+            Answer::Daemon => settings::ANSWER_DAEMON,
+        },
+        refuse_at: config.refuse_at.number(),
+        ready: 0,
+    }
+}

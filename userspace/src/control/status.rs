@@ -1,0 +1,273 @@
+//! What is attached, and whether the maps agree with the store.
+//!
+//! It changes nothing and forms no text for people but the warnings.
+
+use serde::Serialize;
+use sixgate_common::settings::{self, Settings};
+
+use super::{Control, ControlError};
+use crate::{
+    config::Domains,
+    dataplane::{AttachedLink, Changes, DataplaneError, Entry, Maps, Projection, attached, embedded_tag},
+};
+
+/// The state of store, maps and interfaces at one instant. The names of the fields are those of
+/// `sixgate status --json`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// Whether the program's maps are there.
+    pub attached: bool,
+    /// `enforce` or `shadow`: the maps' if attached, else the configuration's.
+    pub mode: &'static str,
+    /// `daemon` or `kernel`, likewise.
+    pub answer: &'static str,
+    /// `rcpt`, `greeting` or `reset`, likewise.
+    pub refuse_at: &'static str,
+    /// Whether the program may refuse; without maps it may not.
+    pub ready: bool,
+    /// Where the program is attached.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// The tag of this binary's program; none if nothing is attached or this build has no program.
+    pub embedded_tag: Option<String>,
+    /// Destinations and what was decided about them.
+    pub optin: Counts,
+    /// Destinations that are ours, those of the interfaces included.
+    pub guard: Counts,
+    /// Sources that are exempt.
+    pub trust: Counts,
+    /// How many domains the store lists.
+    pub domains: usize,
+    /// Entries that the maps lack.
+    pub missing: usize,
+    /// Entries that the maps have too many.
+    pub surplus: usize,
+    /// The first ten differences.
+    pub differences: Vec<String>,
+    /// What is likely not meant.
+    pub warnings: Vec<String>,
+}
+
+/// One interface.
+#[derive(Clone, Debug, Serialize)]
+pub struct InterfaceStatus {
+    /// Its name when the program was attached.
+    pub name: String,
+    /// `native` or `generic`; none if the interface is gone.
+    pub mode: Option<String>,
+    /// The tag of the program that runs there, if it is known.
+    pub tag: Option<String>,
+    /// Whether it is this binary's program.
+    pub current: bool,
+}
+
+/// Entries of one map.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Counts {
+    /// How many the map has to hold.
+    pub wanted: usize,
+    /// How many it holds; none if not attached.
+    pub found: Option<usize>,
+}
+
+impl Status {
+    /// Whether the maps hold what the store says and the program may act on it, as far as there are maps.
+    #[must_use]
+    pub fn agrees(&self) -> bool {
+        !self.attached || self.ready && self.missing == 0 && self.surplus == 0
+    }
+}
+
+impl Control {
+    /// Compares store and maps while nobody changes either.
+    pub fn status(&self) -> Result<Status, ControlError> {
+        let shared = self.store.share()?;
+        let contents = shared.read()?;
+        let wanted = self.projection(&contents, &self.attached_interfaces()?)?;
+        let mut status = match self.maps()? {
+            Some(maps) => self.attached_status(&maps, &wanted)?,
+            None => self.unattached_status(&wanted),
+        };
+        status.domains = contents.domains.len();
+        let doubts = self.policy_warnings(
+            status.mode == ENFORCE,
+            contents.optin.is_empty(),
+            contents.domains.is_empty(),
+        );
+        status.warnings.splice(0..0, doubts);
+        Ok(status)
+    }
+
+    fn attached_status(&self, maps: &Maps, wanted: &Projection) -> Result<Status, ControlError> {
+        let settings = maps.settings()?;
+        let changes = maps.difference(wanted)?;
+        let embedded_tag = own_tag()?;
+        let mut warnings = self.setting_warnings(&settings);
+        warnings.extend(self.size_warnings(maps));
+        if wanted.guard.is_empty() {
+            warnings.push("nothing is guarded: the XDP program refuses no destination".to_owned());
+        }
+        Ok(Status {
+            attached: true,
+            ready: settings.ready == settings::READY,
+            interfaces: self.interfaces(embedded_tag.as_deref())?,
+            embedded_tag,
+            optin: compared(wanted.optin.len(), &changes, |entry| matches!(entry, Entry::OptIn(..))),
+            guard: compared(wanted.guard.len(), &changes, |entry| matches!(entry, Entry::Guard(_))),
+            trust: compared(wanted.trust.len(), &changes, |entry| matches!(entry, Entry::Trust(_))),
+            missing: changes.added.len(),
+            surplus: changes.removed.len(),
+            differences: differences(&changes),
+            warnings,
+            ..blank(&settings)
+        })
+    }
+
+    fn unattached_status(&self, wanted: &Projection) -> Status {
+        let counts = |wanted| Counts { wanted, found: None };
+        Status {
+            optin: counts(wanted.optin.len()),
+            guard: counts(wanted.guard.len()),
+            trust: counts(wanted.trust.len()),
+            ..blank(&self.settings)
+        }
+    }
+
+    /// What is likely not meant, without looking at the maps: for commands that attach.
+    pub fn doubts(&self) -> Result<Vec<String>, ControlError> {
+        let contents = self.store.read()?;
+        let enforce = self.settings.mode == settings::MODE_ENFORCE;
+        Ok(self.policy_warnings(enforce, contents.optin.is_empty(), contents.domains.is_empty()))
+    }
+
+    fn interfaces(&self, embedded: Option<&str>) -> Result<Vec<InterfaceStatus>, DataplaneError> {
+        let describe = |link: AttachedLink| {
+            let tag = link.tag.map(|tag| tag.to_string());
+            InterfaceStatus {
+                name: link.interface,
+                mode: link.running.map(|running| running.mode.to_string()),
+                current: tag.is_some() && tag.as_deref() == embedded,
+                tag,
+            }
+        };
+        Ok(attached(&self.pins)?.into_iter().map(describe).collect())
+    }
+
+    fn policy_warnings(&self, enforce: bool, no_optin: bool, no_domains: bool) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if no_optin && enforce {
+            warnings.push(
+                "mode is \"enforce\" and nothing has opted in: every sender to this host is refused"
+                    .to_owned(),
+            );
+        }
+        if no_domains && self.domains == Domains::Listed {
+            warnings.push(
+                "no domain is listed: every recipient is refused (`sixgate domain add`, or `domains = \"all\"`)"
+                    .to_owned(),
+            );
+        }
+        warnings
+    }
+
+    fn setting_warnings(&self, in_force: &Settings) -> Vec<String> {
+        let rows = [
+            ("mode", mode(in_force), mode(&self.settings)),
+            ("answer", answer(in_force), answer(&self.settings)),
+            ("refuse_at", refuse_at(in_force), refuse_at(&self.settings)),
+        ];
+        let differing = rows.into_iter().filter(|(_, in_force, configured)| in_force != configured);
+        differing
+            .map(|(key, in_force, configured)| {
+                format!(
+                    "{key} is \"{configured}\" in the configuration, but \"{in_force}\" is in force: attach again, \
+                     or restart the daemon"
+                )
+            })
+            .collect()
+    }
+
+    fn size_warnings(&self, maps: &Maps) -> Vec<String> {
+        let (made, configured) = (maps.sizes(), self.sizes);
+        [
+            ("optin_entries", made.optin, configured.optin),
+            ("ptr_entries", made.ptr, configured.ptr),
+            ("flow_entries", made.flows, configured.flows),
+        ]
+        .into_iter()
+        .filter(|(_, made, configured)| made != configured)
+        .map(|(key, made, configured)| {
+            format!(
+                "{key} is {configured} in the configuration, but the map has {made}: detach, then attach, to change it"
+            )
+        })
+        .collect()
+    }
+}
+
+/// The tag of this binary's program; none in a build without it.
+fn own_tag() -> Result<Option<String>, DataplaneError> {
+    match embedded_tag() {
+        Ok(tag) => Ok(Some(tag.to_string())),
+        Err(DataplaneError::NoProgram) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Nothing attached, nothing counted.
+fn blank(settings: &Settings) -> Status {
+    Status {
+        attached: false,
+        mode: mode(settings),
+        answer: answer(settings),
+        refuse_at: refuse_at(settings),
+        ready: false,
+        interfaces: Vec::new(),
+        embedded_tag: None,
+        optin: Counts::default(),
+        guard: Counts::default(),
+        trust: Counts::default(),
+        domains: 0,
+        missing: 0,
+        surplus: 0,
+        differences: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
+/// An entry with another value is in both lists, and counts once in the map.
+fn compared(wanted: usize, changes: &Changes, of_this_map: fn(&Entry) -> bool) -> Counts {
+    let count = |entries: &[Entry]| entries.iter().filter(|entry| of_this_map(entry)).count();
+    Counts { wanted, found: Some(wanted + count(&changes.removed) - count(&changes.added)) }
+}
+
+fn differences(changes: &Changes) -> Vec<String> {
+    let missing = changes.added.iter().map(|entry| format!("missing: {entry}"));
+    let surplus = changes.removed.iter().map(|entry| format!("surplus: {entry}"));
+    missing.chain(surplus).take(DIFFERENCES_SHOWN).collect()
+}
+
+fn mode(settings: &Settings) -> &'static str {
+    match settings.mode {
+        settings::MODE_ENFORCE => ENFORCE,
+        _ => "shadow",
+    }
+}
+
+fn answer(settings: &Settings) -> &'static str {
+    match settings.answer {
+        settings::ANSWER_KERNEL => "kernel",
+        _ => "daemon",
+    }
+}
+
+fn refuse_at(settings: &Settings) -> &'static str {
+    match settings.refuse_at {
+        settings::REFUSE_AT_GREETING => "greeting",
+        settings::REFUSE_AT_RESET => "reset",
+        _ => "rcpt",
+    }
+}
+
+const ENFORCE: &str = "enforce";
+/// How many differences are named; all are counted.
+const DIFFERENCES_SHOWN: usize = 10;
