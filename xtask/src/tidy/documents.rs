@@ -46,26 +46,29 @@ pub(super) fn every_counter_is_explained(tree: &Tree, problems: &mut Problems) {
 
 /// Every setting is in docs/policy.md or docs/operating.md, once one of them is there.
 pub(super) fn every_setting_is_explained(tree: &Tree, problems: &mut Problems) {
-    let Some(file) = tree.file("userspace/src/config.rs") else {
-        return;
-    };
-    let (mut derives, mut inside) = (false, false);
-    for (line, text) in file.shipped() {
-        if text.starts_with("#[derive(") {
-            derives = text.contains("Deserialize");
-        } else if text.contains("struct ") {
-            inside = derives && text.trim_end().ends_with('{');
-        } else if text.starts_with('}') {
-            (derives, inside) = (false, false);
-        } else if inside
-            && let Some((field, _)) = text.trim_start().trim_start_matches("pub ").split_once(": ")
-            && !field.contains(|letter: char| !letter.is_alphanumeric() && letter != '_')
-            && !is_explained(tree, field)
-        {
-            let advice = format!("setting `{field}` is in no document: explain it in docs/policy.md");
+    for file in tree.below("userspace/src/config") {
+        for (line, name) in settings(file).filter(|(_, name)| !is_explained(tree, name)) {
+            let advice = format!("setting `{name}` is in no document: explain it in docs/policy.md");
             problems.add(&file.path, line, advice);
         }
     }
+}
+
+/// The fields of the structs that are read from the configuration file.
+fn settings(file: &File) -> impl Iterator<Item = (usize, &str)> {
+    let (mut is_read, mut inside) = (false, false);
+    file.shipped().filter_map(move |(line, text)| {
+        if text.starts_with("#[derive(") {
+            is_read = text.contains("Deserialize");
+        } else if text.contains("struct ") || text.contains("enum ") {
+            inside = is_read && text.contains("struct ") && text.trim_end().ends_with('{');
+        } else if text.starts_with('}') {
+            (is_read, inside) = (false, false);
+        }
+        let (name, _) = text.trim_start().trim_start_matches("pub ").split_once(": ")?;
+        let is_field = name.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
+        (inside && is_field).then_some((line, name))
+    })
 }
 
 /// The README is read in one sitting.
@@ -133,13 +136,15 @@ fn documents(tree: &Tree) -> impl Iterator<Item = &File> {
     tree.files.iter().filter(move |file| is_document(&file.path))
 }
 
-/// Whether `name` stands in backticks in one of the operator's documents.
+/// Whether `name` stands in backticks in one of the operator's documents, alone or as a part of a dotted name.
 fn is_explained(tree: &Tree, name: &str) -> bool {
-    let quoted = format!("`{name}`");
-    let settings = format!("`{name} =");
     let mut pages =
         ["docs/operating.md", "docs/policy.md"].iter().filter_map(|path| tree.file(path)).peekable();
-    pages.peek().is_none() || pages.any(|page| page.text.contains(&quoted) || page.text.contains(&settings))
+    let quoted = |page: &File| {
+        let mut words = page.text.split('`').skip(1).step_by(2);
+        words.any(|word| word.split('.').any(|part| part == name))
+    };
+    pages.peek().is_none() || pages.any(quoted)
 }
 
 /// What stands in backticks and begins with a top-level folder of ours; a pattern or a placeholder is none.

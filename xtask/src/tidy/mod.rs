@@ -174,7 +174,7 @@ mod tests {
         let machine = ["see /wo", "rk/main\n"].concat();
         let stat = ("common/src/stat.rs", "    PassTruncated = \"pass_truncated\",\n");
         let config = (
-            "userspace/src/config.rs",
+            "userspace/src/config/mod.rs",
             "#[derive(Deserialize)]\npub struct Limits {\n    pub errors: u32,\n}\npub struct Other {\n    pub inner: u32,\n}\n",
         );
         let session = "userspace/src/smtp/session.rs";
