@@ -90,7 +90,9 @@ pub enum Admission {
 pub struct Offer {
     /// 8BITMIME (RFC 6152).
     pub eight_bit_mime: bool,
-    /// Largest message, octets (SIZE, RFC 1870).
+    /// SIZE (RFC 1870).
+    pub size: bool,
+    /// Largest message, octets, whether it is announced or not.
     pub message_size: u64,
 }
 
@@ -469,8 +471,9 @@ impl Session {
     fn hello_as(&mut self, hello: Hello) {
         self.abandon();
         let reply = if hello.extended {
-            let Offer { eight_bit_mime, message_size } = self.parameters.offer;
-            let mut offer = vec![Extension::Pipelining, Extension::Size(message_size)];
+            let Offer { eight_bit_mime, size, message_size } = self.parameters.offer;
+            let mut offer = vec![Extension::Pipelining];
+            offer.extend(size.then_some(Extension::Size(message_size)));
             offer.extend(eight_bit_mime.then_some(Extension::EightBitMime));
             offer.push(Extension::EnhancedStatusCodes);
             self.parameters.table.ehlo(&offer)
@@ -487,7 +490,9 @@ impl Session {
             self.object(Say::BadSequence);
         } else if self.counts.messages >= self.parameters.limits.messages {
             self.hang_up(Say::TooManyMessages);
-        } else if mail.body == Some(Body::EightBitMime) && !offer.eight_bit_mime {
+        } else if (mail.body == Some(Body::EightBitMime) && !offer.eight_bit_mime)
+            || (mail.size.is_some() && !offer.size)
+        {
             self.object(Say::UnknownParameter);
         } else if mail.size.is_some_and(|size| size > offer.message_size) {
             self.say(Say::TooBig);

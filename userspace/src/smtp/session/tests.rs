@@ -36,7 +36,7 @@ fn parameters(admission: Admission) -> SessionParameters {
             destination_port: 25,
         },
         admission,
-        offer: Offer { eight_bit_mime: true, message_size: 1000 },
+        offer: Offer { eight_bit_mime: true, size: true, message_size: 1000 },
         limits: SessionLimits {
             recipients: 3,
             messages: 2,
@@ -150,6 +150,21 @@ fn a_message_is_handed_on_as_it_came() {
     );
     assert_eq!(pair.messages, [b"Subject: x\r\n\r\n.dot\r\n".to_vec()]);
     assert!(pair.session.is_closing());
+}
+
+#[test]
+fn what_the_next_hop_lacks_is_neither_offered_nor_taken() {
+    let offer = Offer { eight_bit_mime: false, size: false, message_size: 1000 };
+    let now = Instant::now();
+    let session = Session::new(SessionParameters { offer, ..parameters(Admission::Serve) }, now);
+    let mut pair = Pair { session, now, messages: Vec::new(), abandoned: 0 };
+    pair.hear();
+    let heard = pair.say(b"EHLO mail.example\r\n");
+    assert_eq!(heard, "250-gate.example\r\n250-PIPELINING\r\n250 ENHANCEDSTATUSCODES\r\n");
+    for parameter in ["SIZE=1", "BODY=8BITMIME"] {
+        let heard = pair.say(format!("MAIL FROM:<a@b.example> {parameter}\r\n").as_bytes());
+        assert_eq!(heard, "555 5.5.4 Parameter not recognized or not implemented\r\n");
+    }
 }
 
 #[test]

@@ -1,0 +1,207 @@
+//! What all sessions share: settings, resolver, caches, store, maps, next hop and counters.
+//!
+//! It owns their making and the chores that keep them up to date.
+
+use std::{net::Ipv6Addr, sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+use tracing::{error, info, warn};
+
+use crate::{
+    check::{
+        dkim::DkimVerifier,
+        ptr::{Confirmation, PtrCache},
+    },
+    config::{self, Client, Config, Domains, Limits},
+    control::Control,
+    dataplane::{AddressWatch, Pins, PtrState, watch_addresses},
+    dns::Dns,
+    nexthop::{ClientIdentity, NextHop, SmtpSettings},
+    policy::{
+        Policy,
+        evidence::{Forward, PtrEvidence, RecipientEvidence, Standing},
+    },
+    server::{
+        kernel::Kernel,
+        limits::{ConnectionLimits, MemoryBudget},
+        metrics::Metrics,
+        run::ServeError,
+        store_view::StoreView,
+    },
+    smtp::{
+        command::{Mailbox, RcptTo},
+        reply::ReplyTable,
+    },
+    store::{Contents, Store},
+};
+
+/// What all sessions share.
+pub(crate) struct Context {
+    pub(crate) hostname: String,
+    pub(crate) policy: Policy,
+    /// A number of [`sixgate_common::settings`].
+    pub(crate) refuse_at: u32,
+    pub(crate) limits: Limits,
+    pub(crate) replies: Arc<ReplyTable>,
+    pub(crate) dns: Dns,
+    pub(crate) dkim: DkimVerifier,
+    pub(crate) store: StoreView,
+    pub(crate) kernel: Kernel,
+    pub(crate) next_hop: NextHop,
+    pub(crate) metrics: Metrics,
+    pub(crate) connections: Arc<ConnectionLimits>,
+    pub(crate) memory: Arc<MemoryBudget>,
+    control: Arc<Control>,
+    domains: Domains,
+    ptr_cache: PtrCache,
+}
+
+impl Context {
+    /// Sets everything up; attaches the XDP program where the configuration says so.
+    pub(crate) fn new(config: &Config, no_xdp: bool) -> Result<Arc<Self>, ServeError> {
+        let store = StoreView::open(Store::new(&config.store)).map_err(ServeError::Store)?;
+        let control = Control::new(config);
+        if !no_xdp {
+            attach(&control, config)?;
+        }
+        let Limits { connections, connections_per_source, message_size, message_memory, .. } = &config.limits;
+        let hostname = config.hostname.as_str().to_owned();
+        let replies = ReplyTable::new(&hostname, message_size.get().into());
+        let dns = Dns::new(&config.dns.servers, config.dns.timeout, config.dns.attempts);
+        let dns = dns.map_err(ServeError::Dns)?;
+        Ok(Arc::new(Self {
+            policy: config.policy(),
+            refuse_at: config.refuse_at.number(),
+            limits: config.limits.clone(),
+            store,
+            kernel: Kernel::new((!no_xdp).then(|| Pins::new(&config.xdp.bpffs))),
+            next_hop: next_hop(config, replies.clone()),
+            metrics: Metrics::new(),
+            connections: ConnectionLimits::new(*connections, *connections_per_source),
+            memory: MemoryBudget::new(message_memory.get()),
+            // names are confirmed for whoever reads the message, whether the policy demands it or not
+            ptr_cache: PtrCache::new(dns.clone(), Confirmation::Demanded),
+            dkim: DkimVerifier::new(dns.clone()),
+            replies: Arc::new(replies),
+            domains: config.domains,
+            control: Arc::new(control),
+            dns,
+            hostname,
+        }))
+    }
+
+    /// Whether a recipient takes mail here, and whether it asks for more than that.
+    pub(crate) fn recipient(&self, store: &Contents, recipient: &RcptTo) -> RecipientEvidence {
+        let listed = match (self.domains, recipient) {
+            (Domains::All, _) | (Domains::Listed, RcptTo::Postmaster(_)) => true,
+            (Domains::Listed, RcptTo::Mailbox(mailbox)) => {
+                mailbox.domain_name().is_some_and(|domain| store.takes_domain(domain))
+            }
+        };
+        RecipientEvidence {
+            domain: if listed { Standing::OptedIn } else { Standing::NotOptedIn },
+            asks_for_routing: recipient.mailbox().is_some_and(Mailbox::asks_for_routing),
+        }
+    }
+
+    /// Whether a source is known to have no PTR record, without asking DNS.
+    pub(crate) async fn known_without_ptr(&self, source: Ipv6Addr) -> bool {
+        match self.kernel.ptr(source) {
+            Some(state) => state == PtrState::Absent,
+            None if self.kernel.is_attached() => false,
+            None => {
+                let known = self.ptr_cache.known(source).await;
+                known.is_some_and(|finding| finding.evidence == PtrEvidence::Absent)
+            }
+        }
+    }
+
+    /// Reverse DNS of a source. What the PTR map says holds until it expires; DNS adds the names. What DNS
+    /// says is remembered, here and in the map; a failure never is.
+    pub(crate) async fn ptr(&self, source: Ipv6Addr) -> PtrEvidence {
+        let known = self.kernel.ptr(source);
+        match known {
+            Some(PtrState::Absent) => return PtrEvidence::Absent,
+            // the entry was removed, by a command or for want of room: ask again
+            None if self.kernel.is_attached() => self.ptr_cache.forget(source).await,
+            Some(PtrState::Exists) | None => {}
+        }
+        let finding = self.ptr_cache.get(source).await;
+        match (known, finding.evidence, finding.lifetime) {
+            (Some(PtrState::Exists), PtrEvidence::Absent | PtrEvidence::Failure, _) => {
+                PtrEvidence::Exists { names: Vec::new(), forward: Forward::Failure }
+            }
+            (None, evidence, Some(lifetime)) => {
+                let absent = evidence == PtrEvidence::Absent;
+                let state = if absent { PtrState::Absent } else { PtrState::Exists };
+                self.kernel.remember_ptr(source, state, lifetime);
+                evidence
+            }
+            (_, evidence, _) => evidence,
+        }
+    }
+
+    /// Carries the store over into the maps, under its lock.
+    pub(crate) async fn reconcile(&self) {
+        if !self.kernel.is_attached() {
+            return;
+        }
+        let control = Arc::clone(&self.control);
+        let done = tokio::task::spawn_blocking(move || control.reconcile()).await;
+        match done.map_err(anyhow::Error::new).and_then(|done| done.map_err(anyhow::Error::new)) {
+            Ok(_) => {}
+            Err(error) => error!("the maps do not follow the store: {error:#}"),
+        }
+    }
+
+    /// Notices for ever when the XDP program comes or goes, and when an interface's addresses change.
+    pub(crate) async fn follow_maps(&self, pause: Duration) {
+        let mut addresses =
+            watch_addresses().inspect_err(|error| warn!("address changes will not be noticed: {error}")).ok();
+        loop {
+            tokio::select! {
+                () = sleep(pause) => {
+                    if self.kernel.refresh() {
+                        self.reconcile().await;
+                    }
+                }
+                () = changed(&mut addresses) => self.reconcile().await,
+            }
+        }
+    }
+}
+
+/// Resolves when an interface's addresses have changed; never again once they cannot be watched.
+async fn changed(watch: &mut Option<AddressWatch>) {
+    match watch {
+        Some(addresses) => {
+            if let Err(error) = addresses.changed().await {
+                warn!("address changes will not be noticed: {:#}", anyhow::Error::new(error));
+                *watch = None;
+            }
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Attaches the program where it is not attached yet, or brings up to date what is.
+fn attach(control: &Control, config: &Config) -> Result<(), ServeError> {
+    for attached in control.attach(&config.xdp.interfaces, config.xdp.mode).map_err(ServeError::Control)? {
+        info!("{attached}");
+    }
+    Ok(())
+}
+
+fn next_hop(config: &Config, replies: ReplyTable) -> NextHop {
+    match &config.next_hop {
+        config::NextHop::Maildir(path) => NextHop::maildir(path, config.hostname.as_str(), replies),
+        config::NextHop::Smtp { address, client } => {
+            let client = match client {
+                Client::None => ClientIdentity::None,
+                Client::Xclient => ClientIdentity::Xclient,
+            };
+            let hostname = config.hostname.as_str().to_owned();
+            NextHop::smtp(SmtpSettings { address: *address, client, hostname }, replies)
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! One connection: moves octets between a socket and the sans-IO session, and performs the session's tasks.
+//!
+//! It owns the socket and the order in which things are waited for. What is found out about the sender is in
+//! `inspection`, what is decided about it in `policy`.
+
+use std::{
+    io,
+    net::Ipv6Addr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use sixgate_common::{refuse::Reason, settings};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use crate::{
+    nexthop::{ClientInfo, ClientName, HEADER_ROOM, Transport},
+    policy::{Refusal, Stage, Verdict, evidence::Endpoints},
+    server::{context::Context, inspection::Inspection, limits::MemoryShare, message, session_id::SessionId},
+    smtp::{
+        command::RcptTo,
+        session::{Admission, Answer, Offer, Session, SessionLimits, SessionParameters, Task},
+    },
+};
+
+/// Octets read at once.
+const READ_SIZE: usize = 32 * 1024;
+/// Wait for a client to take a reply.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// After the last reply: how long, and for how many octets, input is still taken, so that the reply is not
+/// destroyed by a reset (RFC 9293 3.6.1 leaves unread data to a reset).
+const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
+const LINGER_SIZE: usize = 4 * 1024 * 1024;
+
+/// A connection and everything that belongs to it.
+pub(crate) struct Connection {
+    context: Arc<Context>,
+    endpoints: Endpoints,
+    id: SessionId,
+    stream: TcpStream,
+    buffer: Box<[u8]>,
+    stop: CancellationToken,
+    inspection: Inspection,
+    transport: Transport,
+    memory: MemoryShare,
+    opened: Instant,
+}
+
+/// Why a connection ended early.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error("the client is gone")]
+    Gone,
+    #[error("socket: {0}")]
+    Io(#[from] io::Error),
+    #[error("the client does not take our replies")]
+    Stuck,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        endpoints: Endpoints,
+        stream: TcpStream,
+        id: SessionId,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            inspection: Inspection::new(Arc::clone(&context), endpoints),
+            transport: context.next_hop.transport(),
+            memory: context.memory.share(),
+            buffer: vec![0; READ_SIZE].into_boxed_slice(),
+            opened: Instant::now(),
+            context,
+            endpoints,
+            id,
+            stream,
+            stop,
+        }
+    }
+
+    /// Serves the connection to its end.
+    pub(crate) async fn serve(mut self) {
+        let admission = self.admit().await;
+        if let Admission::Refuse { refuse_at: settings::REFUSE_AT_RESET, reason: Reason::NotOptedIn } =
+            admission
+        {
+            return self.reset();
+        }
+        let mut session = Session::new(self.parameters(admission), Instant::now());
+        let broken = self.converse(&mut session).await.err();
+        self.inspection.forget_message();
+        match (admission, broken) {
+            (Admission::Refuse { reason, .. }, _) => info!(
+                reason = reason_name(reason),
+                domain = session.refused_domain(),
+                duration_ms = self.elapsed_ms(),
+                "refused"
+            ),
+            (Admission::Serve, Some(broken)) => {
+                info!(duration_ms = self.elapsed_ms(), "disconnected: {broken}")
+            }
+            (Admission::Serve, None) => debug!(duration_ms = self.elapsed_ms(), "done"),
+        }
+        self.transport.close().await;
+    }
+
+    /// Decides whether the session is served, from what is known without asking anybody.
+    async fn admit(&mut self) -> Admission {
+        if self.context.kernel.take_tag(self.endpoints) {
+            self.context.metrics.tag();
+        }
+        self.inspection.recall_ptr().await;
+        let reason = match self.inspection.decide(Stage::Connection, None) {
+            Verdict::Refuse(Refusal::AddressNotOptedIn) => Reason::NotOptedIn,
+            Verdict::Refuse(Refusal::NoPtr) => Reason::NoPtr,
+            Verdict::Accept | Verdict::AcceptInShadow(_) | Verdict::Refuse(_) => {
+                self.context.metrics.session("served");
+                self.inspection.begin_session();
+                return Admission::Serve;
+            }
+        };
+        self.context.metrics.session(reason_name(reason));
+        Admission::Refuse { reason, refuse_at: self.context.refuse_at }
+    }
+
+    fn parameters(&self, admission: Admission) -> SessionParameters {
+        let limits = &self.context.limits;
+        let capabilities = self.context.next_hop.capabilities();
+        SessionParameters {
+            table: Arc::clone(&self.context.replies),
+            endpoints: self.endpoints,
+            admission,
+            offer: Offer {
+                eight_bit_mime: capabilities.eight_bit_mime,
+                size: capabilities.size.is_some(),
+                message_size: u64::from(limits.message_size.get()).min(capabilities.size.unwrap_or(u64::MAX)),
+            },
+            limits: SessionLimits {
+                recipients: limits.recipients.get() as usize,
+                messages: limits.messages_per_connection.get(),
+                errors: limits.errors.get(),
+                command_timeout: limits.command_timeout,
+                data_timeout: limits.data_timeout,
+                session_timeout: limits.session_timeout,
+            },
+        }
+    }
+
+    /// Ends the connection with a reset, so that the client turns to IPv4 at once.
+    fn reset(self) {
+        info!(reason = reason_name(Reason::NotOptedIn), "refused by reset");
+        if let Err(error) = self.stream.set_zero_linger() {
+            debug!("cannot set SO_LINGER: {error}");
+        }
+    }
+
+    async fn converse(&mut self, session: &mut Session) -> Result<(), Broken> {
+        let stop = self.stop.clone();
+        let mut told_to_stop = false;
+        loop {
+            while let Some(task) = session.poll_task() {
+                self.send(session).await?;
+                self.perform(session, task).await?;
+            }
+            self.send(session).await?;
+            if session.is_closing() {
+                return self.linger().await;
+            }
+            let due = session.poll_timeout().map(tokio::time::Instant::from_std);
+            tokio::select! {
+                read = self.stream.read(&mut self.buffer), if session.has_room() => match read? {
+                    0 => session.handle_end_of_input(),
+                    count => {
+                        session.handle_input(Instant::now(), self.buffer.get(..count).unwrap_or_default());
+                        self.account_for(session);
+                    }
+                },
+                () = sleep_until(due.unwrap_or_else(far_future)), if due.is_some() => {
+                    session.handle_timeout(Instant::now());
+                }
+                () = stop.cancelled(), if !told_to_stop => {
+                    told_to_stop = true;
+                    session.handle_shutdown();
+                }
+            }
+        }
+    }
+
+    async fn perform(&mut self, session: &mut Session, task: Task) -> Result<(), Broken> {
+        match task {
+            Task::Begin => self.inspection.begin_message(session.hello(), session.transaction()),
+            Task::Abandon => {
+                self.inspection.forget_message();
+                self.memory.release();
+                self.transport.reset().await;
+            }
+            Task::Recipient(recipient) => {
+                let answer = self.judge_recipient(session, &recipient).await?;
+                session.answer_recipient(Instant::now(), answer);
+            }
+            Task::Message(octets) => {
+                let answer = self.judge_message(session, octets).await?;
+                self.memory.release();
+                session.answer_message(Instant::now(), answer);
+            }
+        }
+        Ok(())
+    }
+
+    async fn judge_recipient(&mut self, session: &mut Session, recipient: &RcptTo) -> Result<Answer, Broken> {
+        let Self { stream, buffer, inspection, transport, context, endpoints, .. } = self;
+        let (Some(hello), Some(transaction)) = (session.hello().cloned(), session.transaction().cloned())
+        else {
+            // the session asks about recipients within transactions only
+            return Err(Broken::Gone);
+        };
+        let work = async {
+            inspection.learn_ptr().await;
+            let verdict = inspection.decide(Stage::Recipient, Some(recipient));
+            if let Verdict::Refuse(refusal) = verdict {
+                info!(%recipient, reason = refusal.name(), "recipient refused");
+                context.metrics.recipient(refusal.name());
+                return Answer::Refused(refusal);
+            }
+            let client = ClientInfo {
+                endpoints: *endpoints,
+                name: ClientName::from_evidence(inspection.ptr()),
+                helo: hello.name,
+                esmtp: hello.extended,
+            };
+            let reply = transport.recipient(&client, &transaction.mail, HEADER_ROOM, recipient).await;
+            context.metrics.recipient(if reply.is_positive() { "accepted" } else { "next_hop" });
+            if !reply.is_positive() {
+                info!(%recipient, reply = reply.to_string().trim_end(), "recipient refused by the next hop");
+            }
+            Answer::Reply(reply)
+        };
+        tokio::select! {
+            answer = work => Ok(answer),
+            broken = client_gone(stream, buffer, session) => Err(broken),
+        }
+    }
+
+    async fn judge_message(&mut self, session: &mut Session, octets: Vec<u8>) -> Result<Answer, Broken> {
+        let Self { stream, buffer, inspection, transport, context, id, .. } = self;
+        let (Some(hello), Some(transaction)) = (session.hello().cloned(), session.transaction().cloned())
+        else {
+            // the session gives messages within transactions only
+            return Err(Broken::Gone);
+        };
+        let octets = Arc::new(octets);
+        let gone = client_gone(stream, buffer, session);
+        tokio::pin!(gone);
+        let learn = inspection.learn_message(&hello, &transaction, Arc::clone(&octets));
+        tokio::select! {
+            () = learn => {}
+            broken = &mut gone => return Err(broken),
+        }
+        let verdict = inspection.decide(Stage::Message, None);
+        if let Verdict::Refuse(refusal) = verdict {
+            message::log(inspection, &hello, &transaction, refusal.name(), None);
+            context.metrics.message(refusal.name());
+            transport.reset().await;
+            return Ok(Answer::Refused(refusal));
+        }
+        let envelope = message::Envelope { hello: &hello, transaction: &transaction, id };
+        let headers = message::headers(context, inspection, &envelope);
+        let pieces = message::without_forged_results(&octets, &context.hostname);
+        // the next hop's connection decides when the sender's disconnection comes too late
+        let reply = transport.deliver(headers.as_bytes(), &pieces, async { drop(gone.await) }).await;
+        let outcome = if reply.is_positive() { "delivered" } else { "next_hop" };
+        message::log(inspection, &hello, &transaction, outcome, Some(&reply));
+        context.metrics.message(outcome);
+        Ok(Answer::Reply(reply))
+    }
+
+    /// Keeps the memory of the arriving message within the budget.
+    fn account_for(&mut self, session: &mut Session) {
+        if !self.memory.cover(session.message_memory() as u64) {
+            self.context.metrics.limit("message_memory");
+            session.handle_memory_exhausted();
+            self.memory.release();
+        }
+    }
+
+    async fn send(&mut self, session: &mut Session) -> Result<(), Broken> {
+        let output = session.poll_output();
+        if output.is_empty() {
+            return Ok(());
+        }
+        match timeout(WRITE_TIMEOUT, self.stream.write_all(&output)).await {
+            Ok(written) => Ok(written?),
+            Err(_) => Err(Broken::Stuck),
+        }
+    }
+
+    /// Ends the connection so that the client can still read the last reply.
+    async fn linger(&mut self) -> Result<(), Broken> {
+        let Self { stream, buffer, .. } = self;
+        stream.shutdown().await?;
+        let drain = async {
+            let mut read = 0;
+            while read < LINGER_SIZE {
+                match stream.read(buffer).await? {
+                    0 => break,
+                    count => read += count,
+                }
+            }
+            Ok(())
+        };
+        timeout(LINGER_TIMEOUT, drain).await.unwrap_or(Ok(()))
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Resolves when the client is gone. What it sends meanwhile is kept for later, within the session's bound.
+async fn client_gone(stream: &mut TcpStream, buffer: &mut [u8], session: &mut Session) -> Broken {
+    loop {
+        if !session.has_room() {
+            // a client that talks on without waiting is looked after when it is its turn again
+            return std::future::pending().await;
+        }
+        match stream.read(buffer).await {
+            Ok(0) => return Broken::Gone,
+            Ok(count) => session.handle_input(Instant::now(), buffer.get(..count).unwrap_or_default()),
+            Err(error) => return error.into(),
+        }
+    }
+}
+
+fn far_future() -> tokio::time::Instant {
+    tokio::time::Instant::now() + Duration::from_secs(86_400)
+}
+
+fn reason_name(reason: Reason) -> &'static str {
+    match reason {
+        Reason::NoPtr => "no_ptr",
+        Reason::NotOptedIn => "not_opted_in",
+    }
+}
+
+/// Turns a connection away that exceeds a bound, without waiting for anything.
+pub(crate) fn turn_away(context: &Context, stream: &TcpStream, source: Ipv6Addr, limit: &'static str) {
+    context.metrics.limit(limit);
+    debug!(%source, limit, "turned away");
+    // A fresh socket's buffer takes the few octets; if it does not, the close says enough.
+    let _ = stream.try_write(&Session::turned_away(&context.replies));
+}

@@ -1,0 +1,204 @@
+//! What one session has found out about its sender, and the verdicts drawn from it.
+//!
+//! It starts checks and keeps their evidence; the checks are in `check`, the rules in `policy`.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument, info};
+
+use crate::{
+    check::spf::{self, SpfQuery},
+    policy::{
+        Refusal, Stage, Verdict, decide,
+        evidence::{DkimEvidence, Endpoints, Evidence, PtrEvidence, SpfEvidence},
+    },
+    server::context::Context,
+    smtp::{
+        command::{Mailbox, RcptTo},
+        session::{Hello, Transaction},
+    },
+};
+
+/// How long a DNS failure answers for further recipients of the same session.
+const FAILURE_LIFETIME: Duration = Duration::from_secs(30);
+
+/// One session's findings.
+pub(crate) struct Inspection {
+    context: Arc<Context>,
+    endpoints: Endpoints,
+    ptr: Option<PtrEvidence>,
+    ptr_learned: Instant,
+    ptr_lookup: Option<AbortOnDropHandle<PtrEvidence>>,
+    spf: Option<SpfEvidence>,
+    spf_lookup: Option<AbortOnDropHandle<SpfEvidence>>,
+    dkim: Vec<DkimEvidence>,
+    /// What shadow mode has passed on already, so that each is said once a message.
+    shadowed: Vec<Refusal>,
+}
+
+impl Inspection {
+    pub(crate) fn new(context: Arc<Context>, endpoints: Endpoints) -> Self {
+        Self {
+            context,
+            endpoints,
+            ptr: None,
+            ptr_learned: Instant::now(),
+            ptr_lookup: None,
+            spf: None,
+            spf_lookup: None,
+            dkim: Vec::new(),
+            shadowed: Vec::new(),
+        }
+    }
+
+    /// Both ends of the connection.
+    pub(crate) fn endpoints(&self) -> Endpoints {
+        self.endpoints
+    }
+
+    /// Reverse DNS, as far as it is known.
+    pub(crate) fn ptr(&self) -> Option<&PtrEvidence> {
+        self.ptr.as_ref()
+    }
+
+    /// SPF of the present message, as far as it is known.
+    pub(crate) fn spf(&self) -> Option<&SpfEvidence> {
+        self.spf.as_ref()
+    }
+
+    /// DKIM of the present message, as far as it is known.
+    pub(crate) fn dkim(&self) -> &[DkimEvidence] {
+        &self.dkim
+    }
+
+    /// Recalls what is known about the source's reverse DNS without asking.
+    pub(crate) async fn recall_ptr(&mut self) {
+        if self.context.known_without_ptr(self.endpoints.source).await {
+            self.ptr = Some(PtrEvidence::Absent);
+        }
+    }
+
+    /// Draws the verdict that is due, and records what shadow mode lets pass.
+    pub(crate) fn decide(&mut self, stage: Stage, recipient: Option<&RcptTo>) -> Verdict {
+        let verdict = decide(&self.context.policy, stage, &self.evidence(recipient));
+        if let Verdict::AcceptInShadow(refusal) = verdict {
+            self.record_shadow(refusal);
+        }
+        verdict
+    }
+
+    /// Everything that is known now.
+    pub(crate) fn evidence(&self, recipient: Option<&RcptTo>) -> Evidence {
+        let store = self.context.store.current();
+        Evidence {
+            trusted: store.trusts(self.endpoints.source),
+            destination: store.destination(self.endpoints.destination),
+            ptr: self.ptr.clone(),
+            recipient: recipient.map(|recipient| self.context.recipient(&store, recipient)),
+            spf: self.spf.clone(),
+            dkim: self.dkim.clone(),
+        }
+    }
+
+    /// Starts what will be needed of the sender, while the client says hello.
+    pub(crate) fn begin_session(&mut self) {
+        if self.ptr.is_none() && !self.is_trusted() {
+            let context = Arc::clone(&self.context);
+            let source = self.endpoints.source;
+            let lookup = async move { context.ptr(source).await }.in_current_span();
+            self.ptr_lookup = Some(AbortOnDropHandle::new(tokio::spawn(lookup)));
+        }
+    }
+
+    /// Waits for reverse DNS. An answer is kept for the session; a failure is asked about again after a while.
+    pub(crate) async fn learn_ptr(&mut self) {
+        let known = match self.ptr {
+            None => false,
+            Some(PtrEvidence::Failure) => self.ptr_learned.elapsed() < FAILURE_LIFETIME,
+            Some(_) => true,
+        };
+        if known || self.is_trusted() {
+            return;
+        }
+        let evidence = match &mut self.ptr_lookup {
+            Some(lookup) => lookup.await.unwrap_or(PtrEvidence::Failure),
+            None => self.context.ptr(self.endpoints.source).await,
+        };
+        self.ptr_lookup = None;
+        self.ptr = Some(evidence);
+        self.ptr_learned = Instant::now();
+    }
+
+    /// Starts what will be needed of a message's sender, while the message arrives.
+    pub(crate) fn begin_message(&mut self, hello: Option<&Hello>, transaction: Option<&Transaction>) {
+        self.forget_message();
+        if let (Some(hello), Some(transaction), false) = (hello, transaction, self.is_trusted()) {
+            let lookup = self.spf_check(hello, transaction).in_current_span();
+            self.spf_lookup = Some(AbortOnDropHandle::new(tokio::spawn(lookup)));
+        }
+    }
+
+    /// Waits for everything that the verdict about a message rests on.
+    pub(crate) async fn learn_message(
+        &mut self,
+        hello: &Hello,
+        transaction: &Transaction,
+        octets: Arc<Vec<u8>>,
+    ) {
+        if self.is_trusted() {
+            return;
+        }
+        let spf = match self.spf_lookup.take() {
+            Some(lookup) => lookup,
+            // trust was withdrawn since MAIL
+            None => AbortOnDropHandle::new(tokio::spawn(self.spf_check(hello, transaction))),
+        };
+        let (spf, dkim) = tokio::join!(spf, self.context.dkim.verify(octets));
+        self.spf = spf.ok();
+        self.dkim = dkim;
+    }
+
+    /// Forgets a message that is over.
+    pub(crate) fn forget_message(&mut self) {
+        self.spf = None;
+        self.spf_lookup = None;
+        self.dkim = Vec::new();
+        self.shadowed.clear();
+    }
+
+    fn is_trusted(&self) -> bool {
+        self.context.store.current().trusts(self.endpoints.source)
+    }
+
+    fn spf_check(
+        &self,
+        hello: &Hello,
+        transaction: &Transaction,
+    ) -> impl Future<Output = SpfEvidence> + Send + 'static {
+        let context = Arc::clone(&self.context);
+        let client = self.endpoints.source;
+        let helo = hello.name.to_string();
+        let mail_from = transaction.mail.reverse_path.as_ref().map(Mailbox::to_string);
+        async move {
+            let query = SpfQuery {
+                client,
+                helo: &helo,
+                mail_from: mail_from.as_deref(),
+                host_name: &context.hostname,
+            };
+            spf::check(&context.dns, &query).await
+        }
+    }
+
+    fn record_shadow(&mut self, refusal: Refusal) {
+        if !self.shadowed.contains(&refusal) {
+            self.shadowed.push(refusal);
+            self.context.metrics.shadow(refusal.name());
+            info!(reason = refusal.name(), "enforce would have refused");
+        }
+    }
+}

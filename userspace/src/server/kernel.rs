@@ -1,0 +1,88 @@
+//! The daemon's side of the BPF maps: takes tags, shares PTR results.
+//!
+//! The maps may come and go while the daemon runs. Without them, or with maps that fail, every answer is
+//! "nothing known", and the daemon decides alone.
+
+use std::{
+    net::{Ipv6Addr, SocketAddrV6},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tracing::{info, warn};
+
+use crate::{
+    dataplane::{DataplaneError, Maps, Pins, PtrState, flow_key},
+    policy::evidence::Endpoints,
+};
+
+/// The maps, if there are any.
+pub(crate) struct Kernel {
+    /// None: started without XDP.
+    pins: Option<Pins>,
+    maps: Mutex<Option<Maps>>,
+}
+
+impl Kernel {
+    pub(crate) fn new(pins: Option<Pins>) -> Self {
+        let kernel = Self { pins, maps: Mutex::new(None) };
+        kernel.refresh();
+        kernel
+    }
+
+    /// Looks whether the maps are there; whether they have just come.
+    pub(crate) fn refresh(&self) -> bool {
+        let Some(pins) = &self.pins else {
+            return false;
+        };
+        let mut maps = self.lock();
+        let had = maps.is_some();
+        *maps = Maps::open(pins).unwrap_or_else(|error| {
+            warn!("cannot open the maps: {:#}", anyhow::Error::new(error));
+            None
+        });
+        match (had, maps.is_some()) {
+            (false, true) => info!("the XDP program is attached: its maps are in use"),
+            (true, false) => info!("the XDP program is gone: deciding without it"),
+            _ => {}
+        }
+        !had && maps.is_some()
+    }
+
+    /// Takes the tag of a connection; whether there was one.
+    pub(crate) fn take_tag(&self, endpoints: Endpoints) -> bool {
+        let Endpoints { source, source_port, destination, destination_port } = endpoints;
+        let sender = SocketAddrV6::new(source, source_port, 0, 0);
+        let key = flow_key(&sender, &SocketAddrV6::new(destination, destination_port, 0, 0));
+        self.with(|maps| maps.take_tag(&key)).flatten().is_some()
+    }
+
+    /// What the PTR map says about an address.
+    pub(crate) fn ptr(&self, source: Ipv6Addr) -> Option<PtrState> {
+        self.with(|maps| maps.ptr_get(source)).flatten().map(|entry| entry.state)
+    }
+
+    /// Tells the kernel what DNS said.
+    pub(crate) fn remember_ptr(&self, source: Ipv6Addr, state: PtrState, lifetime: Duration) {
+        self.with(|maps| maps.ptr_set(source, state, lifetime));
+    }
+
+    /// Whether there are maps.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    fn with<T>(&self, use_maps: impl FnOnce(&mut Maps) -> Result<T, DataplaneError>) -> Option<T> {
+        match use_maps(self.lock().as_mut()?) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                warn!("a map does not answer: {:#}", anyhow::Error::new(error));
+                None
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Maps>> {
+        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

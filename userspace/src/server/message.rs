@@ -1,0 +1,100 @@
+//! A message on its way out: the header fields in front, and what is left out of it.
+//!
+//! It owns the form in which a message leaves; it changes no octet of what was verified but for forged
+//! results in our name, which are removed after verification (RFC 8601 5).
+
+use std::fmt::Debug;
+
+use jiff::{Zoned, fmt::rfc2822};
+use tracing::info;
+
+use crate::{
+    check::auth_results,
+    policy::evidence::{Forward, PtrEvidence},
+    server::{context::Context, inspection::Inspection, session_id::SessionId},
+    smtp::{
+        command::Mailbox,
+        received::Received,
+        reply::Reply,
+        session::{Hello, Transaction},
+    },
+};
+
+/// Who sends what to whom, and under which name in the log.
+pub(crate) struct Envelope<'a> {
+    pub(crate) hello: &'a Hello,
+    pub(crate) transaction: &'a Transaction,
+    pub(crate) id: &'a SessionId,
+}
+
+/// The header fields that go in front: results on top of the trace (RFC 8601 4.1).
+pub(crate) fn headers(context: &Context, inspection: &Inspection, envelope: &Envelope<'_>) -> String {
+    let source = inspection.endpoints().source;
+    let results = auth_results::header(&context.hostname, source, &inspection.evidence(None));
+    let received = Received {
+        hostname: &context.hostname,
+        endpoints: inspection.endpoints(),
+        hello: envelope.hello,
+        source_name: source_name(inspection.ptr()),
+        transaction: envelope.transaction,
+        id: &envelope.id.to_string(),
+        date: &date(),
+    };
+    format!("{results}{received}")
+}
+
+/// The message in pieces, without the Authentication-Results fields that claim to be ours.
+pub(crate) fn without_forged_results<'a>(octets: &'a [u8], hostname: &str) -> Vec<&'a [u8]> {
+    let mut pieces = Vec::new();
+    let mut from = 0;
+    for forged in auth_results::forged(octets, hostname) {
+        pieces.extend(octets.get(from..forged.start));
+        from = forged.end;
+    }
+    pieces.extend(octets.get(from..));
+    pieces
+}
+
+/// One line about a message that came to its end.
+pub(crate) fn log(
+    inspection: &Inspection,
+    hello: &Hello,
+    transaction: &Transaction,
+    outcome: &str,
+    reply: Option<&Reply>,
+) {
+    let word = |result: &dyn Debug| format!("{result:?}").to_lowercase();
+    let dkim: Vec<String> = inspection
+        .dkim()
+        .iter()
+        .map(|signature| {
+            format!("{} {}", word(&signature.result), signature.domain.escape_default())
+                + &signature.reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
+        })
+        .collect();
+    info!(
+        outcome,
+        helo = %hello.name,
+        ptr = source_name(inspection.ptr()),
+        mail_from = %transaction.mail.reverse_path.as_ref().map(Mailbox::to_string).unwrap_or_default(),
+        recipients = transaction.recipients.len(),
+        spf = inspection.spf().map(|spf| word(&spf.mail_from.result)),
+        dkim = dkim.join(", "),
+        reply = reply.map(|reply| reply.to_string().trim_end().to_owned()),
+        "message"
+    );
+}
+
+fn source_name(ptr: Option<&PtrEvidence>) -> Option<&str> {
+    match ptr? {
+        PtrEvidence::Exists { forward: Forward::Confirmed(name), .. } => Some(name),
+        PtrEvidence::Exists { names, .. } => names.first().map(String::as_str),
+        PtrEvidence::Absent | PtrEvidence::Failure => None,
+    }
+}
+
+fn date() -> String {
+    let now = Zoned::now();
+    // the year has four digits
+    rfc2822::to_string(&now).unwrap_or_default()
+}

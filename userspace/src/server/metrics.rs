@@ -1,0 +1,128 @@
+//! The daemon's counters, in the OpenMetrics text format.
+//!
+//! It owns what is counted in user space; the kernel's counters are in STATS. Labels are words of ours from
+//! short fixed lists, never anything that a stranger said.
+
+use std::{io, path::Path, sync::atomic::AtomicU64};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use tempfile::NamedTempFile;
+
+/// All counters of the daemon.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    sessions: Family<Outcome, Counter>,
+    recipients: Family<Outcome, Counter>,
+    messages: Family<Outcome, Counter>,
+    shadow: Family<Outcome, Counter>,
+    limits: Family<Limit, Counter>,
+    tags: Counter,
+    open: Gauge<u64, AtomicU64>,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Limit {
+    limit: &'static str,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("sixgate"),
+            sessions: Family::default(),
+            recipients: Family::default(),
+            messages: Family::default(),
+            shadow: Family::default(),
+            limits: Family::default(),
+            tags: Counter::default(),
+            open: Gauge::default(),
+        };
+        let registry = &mut metrics.registry;
+        registry.register("sessions", "Sessions, by how they were admitted", metrics.sessions.clone());
+        registry.register("recipients", "Recipients, by verdict", metrics.recipients.clone());
+        registry.register("messages", "Messages, by what became of them", metrics.messages.clone());
+        registry.register("shadow", "What enforce would have refused, by reason", metrics.shadow.clone());
+        registry.register("limits_reached", "Bounds that were reached", metrics.limits.clone());
+        registry.register("tags", "Sessions that the XDP program had tagged", metrics.tags.clone());
+        registry.register("sessions_open", "Sessions open now", metrics.open.clone());
+        metrics
+    }
+
+    /// A session was admitted, refused or turned away.
+    pub(crate) fn session(&self, outcome: &'static str) {
+        self.sessions.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// A recipient was judged.
+    pub(crate) fn recipient(&self, outcome: &'static str) {
+        self.recipients.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// A message came to its end.
+    pub(crate) fn message(&self, outcome: &'static str) {
+        self.messages.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Shadow mode passed something on.
+    pub(crate) fn shadow(&self, reason: &'static str) {
+        self.shadow.get_or_create(&Outcome { outcome: reason }).inc();
+    }
+
+    /// A bound was reached.
+    pub(crate) fn limit(&self, limit: &'static str) {
+        self.limits.get_or_create(&Limit { limit }).inc();
+    }
+
+    /// The XDP program had tagged a session.
+    pub(crate) fn tag(&self) {
+        self.tags.inc();
+    }
+
+    /// Sessions open now.
+    pub(crate) fn open(&self, sessions: u32) {
+        self.open.set(sessions.into());
+    }
+
+    /// Writes everything to `path`, whole or not at all.
+    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).map_err(io::Error::other)?;
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let mut file = NamedTempFile::new_in(directory.unwrap_or_else(|| Path::new(".")))?;
+        io::Write::write_all(&mut file, text.as_bytes())?;
+        let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        file.as_file().set_permissions(readable)?;
+        file.persist(path)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_replaced_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sixgate.prom");
+        let metrics = Metrics::new();
+        metrics.message("delivered");
+        metrics.write(&path).unwrap();
+        metrics.message("delivered");
+        metrics.write(&path).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains("sixgate_messages_total{outcome=\"delivered\"} 2\n"), "{text}");
+        assert!(text.ends_with("# EOF\n"));
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}

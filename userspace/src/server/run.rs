@@ -1,0 +1,277 @@
+//! Start, accept loops and stop of the daemon.
+
+use std::{
+    io,
+    net::{Ipv6Addr, SocketAddr, SocketAddrV6},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use sd_notify::NotifyState;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    signal::unix::{SignalKind, signal},
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{Instrument, error, info, info_span, warn};
+
+use crate::{
+    config::Config,
+    control::ControlError,
+    dns::SetupError,
+    policy::evidence::Endpoints,
+    server::{
+        context::Context,
+        driver::{Connection, turn_away},
+        limits::Excess,
+        session_id::SessionId,
+    },
+    store::{self, StoreError},
+};
+
+/// Connections that the kernel completes before they are accepted (listen(2)).
+const BACKLOG: i32 = 1024;
+/// Pause after an accept that failed for want of a resource.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long sessions may finish their message after the daemon was told to stop.
+const STOP_GRACE: Duration = Duration::from_secs(30);
+/// Pause between two probes of the next hop.
+const PROBE_INTERVAL: Duration = Duration::from_secs(30);
+/// Pause between two looks at whether the maps are there.
+const MAPS_INTERVAL: Duration = Duration::from_secs(2);
+/// Pause between two writes of the metrics file.
+const METRICS_INTERVAL: Duration = Duration::from_secs(15);
+
+/// How the daemon is started.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ServeOptions {
+    /// Work from store and DNS alone, without the XDP program and its maps.
+    pub no_xdp: bool,
+}
+
+/// Why the daemon could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A listening socket.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddrV6,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A signal handler.
+    #[error("cannot handle {name}")]
+    Signal {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The store.
+    #[error("cannot start without the opt-in store")]
+    Store(#[source] StoreError),
+    /// The XDP program or its maps.
+    #[error("cannot use the XDP program")]
+    Control(#[source] ControlError),
+    /// The resolver.
+    #[error("cannot set up the resolver")]
+    Dns(#[source] SetupError),
+}
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What keeps it from starting. Afterwards it goes on whatever happens.
+pub async fn run(config: Config, options: ServeOptions) -> Result<(), ServeError> {
+    let mut terminate = signal_stream(SignalKind::terminate(), "SIGTERM")?;
+    let mut interrupt = signal_stream(SignalKind::interrupt(), "SIGINT")?;
+    let context = Context::new(&config, options.no_xdp)?;
+    let listeners = bind(&config)?;
+    if let Err(error) = context.next_hop.probe().await {
+        warn!("the next hop is not usable yet: {:#}", anyhow::Error::new(error));
+    }
+
+    let stop = CancellationToken::new();
+    let sessions = TaskTracker::new();
+    let chores = TaskTracker::new();
+    for (listener, address) in listeners {
+        info!(%address, "listening");
+        chores.spawn(accept(listener, Arc::clone(&context), sessions.clone(), stop.clone()));
+    }
+    chores.spawn(keep_probing(Arc::clone(&context), stop.clone()));
+    chores.spawn(keep_store(Arc::clone(&context), stop.clone()));
+    chores.spawn(keep_maps(Arc::clone(&context), stop.clone()));
+    if let Some(path) = config.metrics.file.clone() {
+        chores.spawn(keep_metrics(Arc::clone(&context), path, stop.clone()));
+    }
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+
+    tokio::select! {
+        _ = terminate.recv() => info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => info!("SIGINT: stopping"),
+    }
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    stop.cancel();
+    sessions.close();
+    chores.close();
+    if timeout(STOP_GRACE, sessions.wait()).await.is_err() {
+        warn!(sessions = sessions.len(), "sessions are cut off: they did not end in time");
+    }
+    chores.wait().await;
+    Ok(())
+}
+
+fn signal_stream(kind: SignalKind, name: &'static str) -> Result<tokio::signal::unix::Signal, ServeError> {
+    signal(kind).map_err(|source| ServeError::Signal { name, source })
+}
+
+/// Opens every listening socket. They take IPv6 only, so that a mail server may keep 0.0.0.0:25.
+fn bind(config: &Config) -> Result<Vec<(TcpListener, SocketAddr)>, ServeError> {
+    let open = |address: SocketAddrV6| -> io::Result<(TcpListener, SocketAddr)> {
+        let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_only_v6(true)?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&SocketAddr::from(address).into())?;
+        socket.listen(BACKLOG)?;
+        let listener = TcpListener::from_std(socket.into())?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    config
+        .listen
+        .addresses
+        .iter()
+        .map(|address| open(*address).map_err(|source| ServeError::Listen { address: *address, source }))
+        .collect()
+}
+
+async fn accept(
+    listener: TcpListener,
+    context: Arc<Context>,
+    sessions: TaskTracker,
+    stop: CancellationToken,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => admit(stream, &context, &sessions, &stop),
+            Err(error) => {
+                // out of descriptors, or the client left while it waited
+                context.metrics.limit("accept");
+                warn!("cannot accept a connection: {error}");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn admit(stream: TcpStream, context: &Arc<Context>, sessions: &TaskTracker, stop: &CancellationToken) {
+    let Some(endpoints) = endpoints(&stream) else {
+        return;
+    };
+    let permit = match context.connections.admit(endpoints.source) {
+        Ok(permit) => permit,
+        Err(Excess::Total) => return turn_away(context, &stream, endpoints.source, "connections"),
+        Err(Excess::PerSource) => {
+            return turn_away(context, &stream, endpoints.source, "connections_per_source");
+        }
+    };
+    context.metrics.open(context.connections.open());
+    let id = SessionId::new();
+    let Endpoints { source, destination, .. } = endpoints;
+    let span = info_span!("session", %id, %source, %destination);
+    let connection = Connection::new(Arc::clone(context), endpoints, stream, id, stop.clone());
+    let context = Arc::clone(context);
+    let serve = async move {
+        connection.serve().await;
+        drop(permit);
+        context.metrics.open(context.connections.open());
+    };
+    sessions.spawn(serve.instrument(span));
+}
+
+/// Both ends; none if the client is gone already.
+fn endpoints(stream: &TcpStream) -> Option<Endpoints> {
+    let (source, source_port) = address(stream.peer_addr())?;
+    let (destination, destination_port) = address(stream.local_addr())?;
+    Some(Endpoints { source, source_port, destination, destination_port })
+}
+
+fn address(address: io::Result<SocketAddr>) -> Option<(Ipv6Addr, u16)> {
+    match address.ok()? {
+        SocketAddr::V4(_) => None,
+        SocketAddr::V6(address) => Some((*address.ip(), address.port())),
+    }
+}
+
+async fn keep_probing(context: Arc<Context>, stop: CancellationToken) {
+    let mut failing = false;
+    let probe = async {
+        loop {
+            sleep(PROBE_INTERVAL).await;
+            match context.next_hop.probe().await {
+                Ok(_) if failing => {
+                    failing = false;
+                    info!("the next hop is usable again");
+                }
+                Ok(_) => {}
+                Err(error) if !failing => {
+                    failing = true;
+                    warn!("the next hop is not usable: {:#}", anyhow::Error::new(error));
+                }
+                Err(_) => {}
+            }
+        }
+    };
+    stop.run_until_cancelled(probe).await;
+}
+
+/// Follows the store file, and carries its changes over into the maps.
+async fn keep_store(context: Arc<Context>, stop: CancellationToken) {
+    let follow = async {
+        let mut watch = match store::watch(context.store.path()) {
+            Ok(watch) => watch,
+            Err(error) => {
+                // each connection looks at the file itself; only the maps must wait for a command
+                warn!("store changes reach the maps by commands only: {:#}", anyhow::Error::new(error));
+                return;
+            }
+        };
+        loop {
+            watch.changed().await;
+            context.store.current();
+            context.reconcile().await;
+        }
+    };
+    stop.run_until_cancelled(follow).await;
+}
+
+/// Notices when the XDP program comes or goes, and when an interface's addresses change.
+async fn keep_maps(context: Arc<Context>, stop: CancellationToken) {
+    stop.run_until_cancelled(context.follow_maps(MAPS_INTERVAL)).await;
+}
+
+async fn keep_metrics(context: Arc<Context>, path: PathBuf, stop: CancellationToken) {
+    let mut ticks = interval(METRICS_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        if let Err(error) = context.metrics.write(&path) {
+            error!("cannot write {}: {error}", path.display());
+        }
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stop.cancelled() => break,
+        }
+    }
+    let _ = context.metrics.write(&path);
+}

@@ -1,0 +1,88 @@
+//! The opt-in store as the daemon sees it: always the file's present content, read once for each change.
+//!
+//! It never writes. A file that cannot be read leaves the last good content in force.
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tracing::{error, info};
+
+use crate::store::{Contents, Store, StoreError};
+
+/// The store's content, kept up to date.
+#[derive(Debug)]
+pub(crate) struct StoreView {
+    store: Store,
+    loaded: Mutex<Loaded>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    version: Option<Version>,
+    contents: Arc<Contents>,
+}
+
+/// What tells one version of the file from another. Each change makes a new file, so that the inode alone
+/// nearly always tells; none: the file does not exist.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Version {
+    device: u64,
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl StoreView {
+    /// Reads the store for the first time.
+    pub(crate) fn open(store: Store) -> Result<Self, StoreError> {
+        let version = version(store.path());
+        let contents = Arc::new(store.read()?);
+        let loaded = Mutex::new(Loaded { version: version.ok().flatten(), contents });
+        Ok(Self { store, loaded })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.store.path()
+    }
+
+    /// The content now. Costs one stat(2), so that a change is effective at once; inotify would come a moment
+    /// later.
+    pub(crate) fn current(&self) -> Arc<Contents> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        match version(self.store.path()) {
+            Ok(version) if version != loaded.version => {
+                loaded.version = version;
+                match self.store.read() {
+                    Ok(contents) => {
+                        info!("the opt-in store has changed");
+                        loaded.contents = Arc::new(contents);
+                    }
+                    Err(error) => error!(
+                        "the opt-in store cannot be read, its last content stays in force: {:#}",
+                        anyhow::Error::new(error)
+                    ),
+                }
+            }
+            Ok(_) => {}
+            Err(error) => error!("cannot look at {}: {error}", PathBuf::from(self.store.path()).display()),
+        }
+        Arc::clone(&loaded.contents)
+    }
+}
+
+fn version(path: &Path) -> io::Result<Option<Version>> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(Version {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
