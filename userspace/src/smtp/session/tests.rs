@@ -1,6 +1,8 @@
 //! Dialogues in memory: what a client says in, what it hears out. Recipients and messages are answered by
 //! a fixed rule; nothing here judges them.
 
+use std::{sync::Arc, time::Duration};
+
 use proptest::prelude::*;
 use sixgate_common::settings::{REFUSE_AT_GREETING, REFUSE_AT_RCPT};
 

@@ -1,0 +1,113 @@
+//! What goes into a session and what comes out of it.
+//!
+//! Plain values; the session's rules are in its own file.
+
+use std::{sync::Arc, time::Duration};
+
+use sixgate_common::refuse::Reason;
+
+use crate::{
+    policy::{Refusal, evidence::Endpoints},
+    smtp::{
+        command::{HelloName, MailFrom, RcptTo},
+        reply::{Reply, ReplyTable},
+    },
+};
+
+/// What a session needs to know from the start.
+#[derive(Clone, Debug)]
+pub struct SessionParameters {
+    /// The reply texts.
+    pub table: Arc<ReplyTable>,
+    /// Both ends of the connection.
+    pub endpoints: Endpoints,
+    /// Whether the session is served at all.
+    pub admission: Admission,
+    /// What the next hop takes.
+    pub offer: Offer,
+    /// The bounds.
+    pub limits: SessionLimits,
+}
+
+/// Whether a session is served.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Admission {
+    /// Recipients are judged one by one.
+    Serve,
+    /// Every recipient is refused: the dialogue of [`sixgate_common::refuse`].
+    Refuse {
+        /// Why.
+        reason: Reason,
+        /// Where, a number of [`sixgate_common::settings`].
+        refuse_at: u32,
+    },
+}
+
+/// The extensions that depend on the next hop.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Offer {
+    /// 8BITMIME (RFC 6152).
+    pub eight_bit_mime: bool,
+    /// SIZE (RFC 1870).
+    pub size: bool,
+    /// Largest message, octets, whether it is announced or not.
+    pub message_size: u64,
+}
+
+/// Bounds of one session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SessionLimits {
+    /// Recipients of one message (RFC 5321 4.5.3.1.8: at least 100).
+    pub recipients: usize,
+    /// Messages of one session.
+    pub messages: u32,
+    /// Commands that were not understood or not allowed.
+    pub errors: u32,
+    /// Wait for a command (RFC 5321 4.5.3.2.7: at least 5 minutes).
+    pub command_timeout: Duration,
+    /// Wait for a piece of a message (RFC 5321 4.5.3.2.5).
+    pub data_timeout: Duration,
+    /// Length of the session.
+    pub session_timeout: Duration,
+}
+
+/// What the caller is to do.
+#[derive(Debug)]
+pub enum Task {
+    /// A transaction began. Needs no answer.
+    Begin,
+    /// Judge this recipient, then [`Session::answer_recipient`](super::Session::answer_recipient).
+    Recipient(RcptTo),
+    /// Judge and hand on this message, then [`Session::answer_message`](super::Session::answer_message). The octets are the message as
+    /// received, dot-stuffing removed, each line ended by CRLF.
+    Message(Vec<u8>),
+    /// The transaction was dropped. Needs no answer.
+    Abandon,
+}
+
+/// The answer to a [`Task::Recipient`] or [`Task::Message`].
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// The policy refuses.
+    Refused(Refusal),
+    /// The next hop's words, or ours about it.
+    Reply(Reply),
+}
+
+/// EHLO or HELO, as last given.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Hello {
+    /// The client's name for itself.
+    pub name: HelloName,
+    /// EHLO.
+    pub extended: bool,
+}
+
+/// A mail transaction (RFC 5321 3.3).
+#[derive(Clone, Debug)]
+pub struct Transaction {
+    /// MAIL.
+    pub mail: MailFrom,
+    /// Accepted recipients.
+    pub recipients: Vec<RcptTo>,
+}
