@@ -1,1 +1,148 @@
-//! The command line.
+//! The command line: nouns and verbs, one file for each noun.
+//!
+//! It owns the commands' forms, their output and their exit codes. What they do is `control`'s, `store`'s
+//! and `server`'s business.
+
+mod attach;
+mod config;
+mod domain;
+mod edit;
+mod error;
+mod guard;
+mod optin;
+mod output;
+mod ptr;
+mod serve;
+mod stats;
+mod status;
+mod trust;
+
+use std::{io, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    config::{Config, DEFAULT_PATH},
+    control::Control,
+};
+
+pub use error::CliError;
+pub use output::Output;
+
+/// sixgate: a gate for mail that arrives over IPv6
+///
+/// Destinations take mail over IPv6 only when they have opted in; senders need reverse DNS, and each message has to
+/// pass SPF or DKIM.
+#[derive(Debug, Parser)]
+#[command(name = "sixgate", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// The configuration
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "SIXGATE_CONFIG",
+        hide_env_values = true,
+        default_value = DEFAULT_PATH
+    )]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Destinations that take mail over IPv6
+    #[command(subcommand)]
+    Optin(optin::Command),
+    /// Destinations that are ours, and refused unless they opted in
+    #[command(subcommand)]
+    Guard(guard::Command),
+    /// Sources that are exempt from opt-in, PTR, SPF and DKIM
+    #[command(subcommand)]
+    Trust(trust::Command),
+    /// Recipients' domains that take mail here
+    #[command(subcommand)]
+    Domain(domain::Command),
+    /// What DNS said about senders, as the XDP program knows it
+    #[command(subcommand)]
+    Ptr(ptr::Command),
+    /// Attach the XDP program to network interfaces, or bring it up to date
+    Attach(attach::Attach),
+    /// Take the XDP program off network interfaces
+    Detach(attach::Detach),
+    /// What is attached, and whether the maps agree with the store
+    Status(status::Status),
+    /// The XDP program's counters
+    Stats(stats::Stats),
+    /// The configuration
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Run the daemon
+    Serve(serve::Serve),
+}
+
+/// How a command ended that did not fail.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Exit {
+    /// It did what it was asked, or the answer is yes.
+    Done,
+    /// It refused or found nothing, or the answer is no.
+    No,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => Self::SUCCESS,
+            Exit::No => Self::from(1),
+        }
+    }
+}
+
+/// For reading commands.
+#[derive(Clone, Copy, Debug, Args)]
+struct Format {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs one command. A reader of the output that went away is no error.
+///
+/// # Errors
+///
+/// What `main` prints once.
+pub fn run(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    let done = dispatch(cli, out).and_then(|exit| out.flush().map(|()| exit));
+    match done {
+        Err(CliError::Output { source }) if source.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
+        done => done,
+    }
+}
+
+fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    if let Command::Config(command) = &cli.command {
+        return config::run(command, &cli.config, out);
+    }
+    let config = Config::load(&cli.config)?;
+    let control = Control::new(&config);
+    match cli.command {
+        Command::Optin(command) => optin::run(command, &control, out),
+        Command::Guard(command) => guard::run(command, &control, out),
+        Command::Trust(command) => trust::run(command, &control, out),
+        Command::Domain(command) => domain::run(command, &config, &control, out),
+        Command::Ptr(command) => ptr::run(command, &control, out),
+        Command::Attach(command) => attach::attach(command, &config, &control, out),
+        Command::Detach(command) => attach::detach(&command, &control, out),
+        Command::Status(command) => status::run(command, &control, out),
+        Command::Stats(command) => stats::run(command, &config, &control, out),
+        // the configuration was not needed for it
+        Command::Config(command) => config::run(&command, &cli.config, out),
+        Command::Serve(command) => serve::run(&command, config),
+    }
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, or yes; 1 refused, nothing found, or no; 2 error.
+Commands work with the daemon running or not; a change holds for the next connection.";

@@ -2,10 +2,13 @@
 //!
 //! It judges what depends on more than one key. Single values are judged by their types.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use serde::Deserialize;
-use toml::de::DeTable;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 use super::{
     Answer, Client, Config, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt,
@@ -24,10 +27,7 @@ pub(super) struct Problem {
 
 /// Checks a whole configuration.
 pub(super) fn parse(text: &str) -> Result<Config, Problem> {
-    let document: Document = toml::from_str(text).map_err(|error| Problem {
-        offset: error.span().map_or(0, |span| span.start),
-        reason: plain(error.message()),
-    })?;
+    let document: Document = toml::from_str(text).map_err(|error| explain(text, &error))?;
     document
         .check()
         .map_err(|conflict| Problem { offset: offset_of(text, conflict.key), reason: conflict.reason })
@@ -78,7 +78,7 @@ struct Document {
 #[serde(deny_unknown_fields)]
 struct NextHopTable {
     maildir: Option<MaildirPath>,
-    smtp: Option<SocketAddr>,
+    smtp: Option<values::ServerAddress>,
     client: Option<Client>,
 }
 
@@ -121,7 +121,7 @@ impl NextHopTable {
             (None, None, None) => Ok(NextHop::default()),
             (Some(maildir), None, None) => Ok(NextHop::Maildir(maildir.0)),
             (None, Some(address), client) => {
-                Ok(NextHop::Smtp { address, client: client.unwrap_or_default() })
+                Ok(NextHop::Smtp { address: address.0, client: client.unwrap_or_default() })
             }
         }
     }
@@ -172,13 +172,45 @@ fn offset_of(text: &str, key: &[&str]) -> usize {
     offset
 }
 
-/// serde speaks of fields, people of keys; and an error is one line.
-fn plain(message: &str) -> String {
-    message
-        .replace("unknown field", "unknown key")
-        .replace("missing field", "missing key")
-        .replace("duplicate field", "duplicate key")
-        .replace('\n', ", ")
+/// One line with the key that it is about. serde speaks of fields and integer types, people of keys and
+/// numbers.
+fn explain(text: &str, error: &toml::de::Error) -> Problem {
+    let span = error.span().unwrap_or_default();
+    let mut reason = error.message().replace('\n', ", ");
+    for (from, to) in WORDS {
+        reason = reason.replace(from, to);
+    }
+    if reason == "duplicate key" {
+        let name = text.get(span.clone()).unwrap_or_default().escape_debug();
+        reason = format!("`{name}` stands twice");
+    }
+    let reason = match key_at(text, span.start) {
+        Some(key) => format!("{key}: {reason}"),
+        None => reason,
+    };
+    Problem { offset: span.start, reason }
+}
+
+/// The key whose value is at `offset`, if the text is TOML at all.
+fn key_at(text: &str, offset: usize) -> Option<String> {
+    let root = DeTable::parse(text).ok()?;
+    let (mut table, mut path) = (root.get_ref(), Vec::new());
+    loop {
+        let (name, value) = table.iter().find(|(_, value)| covers(value, offset))?;
+        path.push(name.get_ref().as_ref());
+        match value.get_ref().as_table() {
+            Some(inner) => table = inner,
+            None => return Some(path.join(".")),
+        }
+    }
+}
+
+/// Whether `offset` lies in `value`. The span of a table is its header's only.
+fn covers(value: &Spanned<DeValue<'_>>, offset: usize) -> bool {
+    match value.get_ref().as_table() {
+        Some(table) => table.values().any(|value| covers(value, offset)),
+        None => value.span().contains(&offset),
+    }
 }
 
 fn enforce() -> Mode {
@@ -191,3 +223,14 @@ fn default_store() -> PathBuf {
 
 /// Most octets of all messages together.
 const MESSAGE_MEMORY_MAX: u64 = 1 << 40;
+
+/// What is said otherwise than serde says it.
+const WORDS: [(&str, &str); 7] = [
+    ("expected a duration", "expected a duration such as \"30s\""),
+    ("unknown field", "unknown key"),
+    ("missing field", "missing key"),
+    ("unknown variant", "unknown value"),
+    ("a nonzero u8", "a number from 1 to 255"),
+    ("a nonzero u32", "a number from 1 to 4294967295"),
+    ("a nonzero u64", "a number above 0"),
+];

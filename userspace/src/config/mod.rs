@@ -75,6 +75,7 @@ pub struct Listen {
 #[serde(default, deny_unknown_fields)]
 pub struct Dns {
     /// Servers to ask; empty: those of /etc/resolv.conf.
+    #[serde(deserialize_with = "values::server_addresses")]
     pub servers: Vec<SocketAddr>,
     /// How long one attempt may take.
     #[serde(deserialize_with = "values::wait")]

@@ -20,7 +20,10 @@ fn a_host_name_leaves_room_for_every_refusing_reply() {
     let name = |labels: usize| format!("{}gate.example", format!("{}.", "a".repeat(50)).repeat(labels));
     assert!(parse(&format!("hostname = \"{}\"", name(2))).is_ok());
     let error = parse(&format!("hostname = \"{}\"", name(4))).unwrap_err();
-    assert_eq!(error, "f:1: the name has 216 octets: a refusing reply with it would be longer than 248");
+    assert_eq!(
+        error,
+        "f:1: hostname: the name has 216 octets: a refusing reply with it would be longer than 248"
+    );
 }
 
 #[test]

@@ -4,13 +4,17 @@
 
 use std::{
     fmt,
+    marker::PhantomData,
     net::{Ipv4Addr, SocketAddr, SocketAddrV6},
     path::PathBuf,
     str::FromStr,
     time::Duration,
 };
 
-use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, Visitor},
+};
 use sixgate_common::{
     refuse::{ReplyId, is_domain_name},
     reply::REPLY_MAX,
@@ -20,8 +24,7 @@ use sixgate_common::{
 use crate::{policy::Mode, smtp::reply::ReplyTable};
 
 /// Our own name: a domain name of at least two labels, short enough for every refusing reply.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Hostname(String);
 
 impl Hostname {
@@ -53,6 +56,18 @@ pub enum ValueError {
         /// Octets.
         length: usize,
     },
+    /// Not an address with a port.
+    #[error("`{}` is not an address with a port, such as `[::1]:25`", text.escape_debug())]
+    Address {
+        /// As it was written.
+        text: String,
+    },
+    /// An IPv4 address to listen at.
+    #[error("`{text}` is IPv4: sixgate listens at IPv6 addresses only, IPv4 goes to the mail server itself")]
+    ListenIpv4 {
+        /// As it was written.
+        text: String,
+    },
     /// Not an interface's name.
     #[error("`{}` cannot be the name of a network interface", text.escape_debug())]
     Interface {
@@ -61,35 +76,32 @@ pub enum ValueError {
     },
 }
 
-impl TryFrom<String> for Hostname {
-    type Error = ValueError;
-
-    fn try_from(text: String) -> Result<Self, ValueError> {
-        let is_name = is_domain_name(text.as_bytes()) && text.contains('.');
-        if !is_name || text.parse::<Ipv4Addr>().is_ok() {
-            return Err(ValueError::Hostname { text });
-        }
-        // the size limit is announced after EHLO: the longest one is taken
-        let table = ReplyTable::new(text.as_str(), u64::from(u32::MAX));
-        let longest = ReplyId::ALL.map(|id| table.refusing(id, "").to_string().len());
-        if longest.iter().any(|length| *length > REPLY_MAX) {
-            return Err(ValueError::HostnameLong { length: text.len() });
-        }
-        Ok(Self(text))
-    }
-}
-
 impl FromStr for Hostname {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        Self::try_from(text.to_owned())
+        let is_name = is_domain_name(text.as_bytes()) && text.contains('.');
+        if !is_name || text.parse::<Ipv4Addr>().is_ok() {
+            return Err(ValueError::Hostname { text: text.to_owned() });
+        }
+        // the size limit is announced after EHLO: the longest one is taken
+        let table = ReplyTable::new(text, u64::from(u32::MAX));
+        let longest = ReplyId::ALL.map(|id| table.refusing(id, "").to_string().len());
+        if longest.iter().any(|length| *length > REPLY_MAX) {
+            return Err(ValueError::HostnameLong { length: text.len() });
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Hostname {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Text(PhantomData))
     }
 }
 
 /// A network interface's name, as the kernel takes it (`dev_valid_name` in net/core/dev.c).
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct InterfaceName(String);
 
 impl InterfaceName {
@@ -106,25 +118,23 @@ impl fmt::Display for InterfaceName {
     }
 }
 
-impl TryFrom<String> for InterfaceName {
-    type Error = ValueError;
-
-    fn try_from(text: String) -> Result<Self, ValueError> {
-        let plain = |octet: &u8| octet.is_ascii_graphic() && !matches!(octet, b'/' | b':');
-        let fits = (1..libc::IFNAMSIZ).contains(&text.len());
-        if fits && text != "." && text != ".." && text.as_bytes().iter().all(plain) {
-            Ok(Self(text))
-        } else {
-            Err(ValueError::Interface { text })
-        }
-    }
-}
-
 impl FromStr for InterfaceName {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        Self::try_from(text.to_owned())
+        let plain = |octet: &u8| octet.is_ascii_graphic() && !matches!(octet, b'/' | b':');
+        let fits = (1..libc::IFNAMSIZ).contains(&text.len());
+        if fits && text != "." && text != ".." && text.as_bytes().iter().all(plain) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ValueError::Interface { text: text.to_owned() })
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for InterfaceName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Text(PhantomData))
     }
 }
 
@@ -306,19 +316,62 @@ pub(super) fn listen_addresses<'de, D: Deserializer<'de>>(
     Ok(addresses.into_iter().map(|address| address.0).collect())
 }
 
-/// One address to listen at; a type of its own so that an error names its line.
-#[derive(Deserialize)]
-#[serde(try_from = "SocketAddr")]
+/// Addresses of servers, each with a port.
+pub(super) fn server_addresses<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<SocketAddr>, D::Error> {
+    let addresses = Vec::<ServerAddress>::deserialize(deserializer)?;
+    Ok(addresses.into_iter().map(|address| address.0).collect())
+}
+
 struct ListenAddress(SocketAddrV6);
 
-impl TryFrom<SocketAddr> for ListenAddress {
-    type Error = &'static str;
+impl FromStr for ListenAddress {
+    type Err = ValueError;
 
-    fn try_from(address: SocketAddr) -> Result<Self, &'static str> {
-        match address {
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match ServerAddress::from_str(text)?.0 {
             SocketAddr::V6(address) if address.ip().to_ipv4_mapped().is_none() => Ok(Self(address)),
-            _ => Err("sixgate listens at IPv6 addresses only: IPv4 goes to the mail server itself"),
+            _ => Err(ValueError::ListenIpv4 { text: text.to_owned() }),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for ListenAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Text(PhantomData))
+    }
+}
+
+/// The address and port of a server.
+pub(super) struct ServerAddress(pub(super) SocketAddr);
+
+impl FromStr for ServerAddress {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        text.parse().map(Self).map_err(|_| ValueError::Address { text: text.to_owned() })
+    }
+}
+
+impl<'de> Deserialize<'de> for ServerAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Text(PhantomData))
+    }
+}
+
+/// Parses while it reads, so that an error has the line of the very value.
+struct Text<T>(PhantomData<T>);
+
+impl<T: FromStr<Err = ValueError>> Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
     }
 }
 

@@ -90,7 +90,7 @@ impl Control {
         status.domains = contents.domains.len();
         let doubts = self.policy_warnings(
             status.mode == ENFORCE,
-            contents.optin.is_empty(),
+            !contents.opts_anything_in(),
             contents.domains.is_empty(),
         );
         status.warnings.splice(0..0, doubts);
@@ -136,7 +136,7 @@ impl Control {
     pub fn doubts(&self) -> Result<Vec<String>, ControlError> {
         let contents = self.store.read()?;
         let enforce = self.settings.mode == settings::MODE_ENFORCE;
-        Ok(self.policy_warnings(enforce, contents.optin.is_empty(), contents.domains.is_empty()))
+        Ok(self.policy_warnings(enforce, !contents.opts_anything_in(), contents.domains.is_empty()))
     }
 
     fn interfaces(&self, embedded: Option<&str>) -> Result<Vec<InterfaceStatus>, DataplaneError> {

@@ -75,6 +75,12 @@ impl Contents {
         self.optin.longest_match(address).map(|(prefix, optin)| (prefix, *optin))
     }
 
+    /// Whether any destination has opted in.
+    #[must_use]
+    pub fn opts_anything_in(&self) -> bool {
+        self.optin.entries().values().any(|optin| *optin == OptIn::In)
+    }
+
     /// Whether the source `address` is exempt.
     #[must_use]
     pub fn trusts(&self, address: Ipv6Addr) -> bool {

@@ -150,8 +150,8 @@ fn the_body_and_a_header_without_end_are_safe() {
     let field = b"Authentication-Results: gate.example; none".as_slice();
     assert_eq!(forged(field, "gate.example"), vec![0..field.len()]);
     let body = [b"\r\n".as_slice(), field].concat();
-    assert_eq!(forged(&body, "gate.example"), vec![]);
-    assert_eq!(forged(b"", "gate.example"), vec![]);
+    assert!(forged(&body, "gate.example").is_empty());
+    assert!(forged(b"", "gate.example").is_empty());
 }
 
 prop_compose! {

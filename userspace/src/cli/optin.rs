@@ -1,0 +1,172 @@
+//! `sixgate optin`: destinations that take mail over IPv6.
+//!
+//! It owns the forms of input and output only.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    net::Ipv6Addr,
+    path::PathBuf,
+};
+
+use clap::Subcommand;
+use ipnet::Ipv6Net;
+use serde::Serialize;
+
+use super::{CliError, Exit, Format, Output, edit};
+use crate::{
+    control::Control,
+    store::{Entry, Key, OptIn, PrefixMap, parse_address, parse_list, parse_prefix},
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Opt destinations in
+    #[command(after_help = ADD_HELP)]
+    Add {
+        /// Exclude them instead, from a shorter prefix that opted in
+        #[arg(long)]
+        out: bool,
+        /// Prefixes, or addresses, which are prefixes of 128 bits
+        #[arg(required = true, value_name = "PREFIX", value_parser = parse_prefix)]
+        prefixes: Vec<Ipv6Net>,
+    },
+    /// Remove prefixes, opted in or excluded, exactly as they are listed
+    Remove {
+        /// Prefixes, or addresses, which are prefixes of 128 bits
+        #[arg(required = true, value_name = "PREFIX", value_parser = parse_prefix)]
+        prefixes: Vec<Ipv6Net>,
+    },
+    /// List all prefixes, sorted by address
+    #[command(after_help = LIST_HELP)]
+    List {
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Replace the whole set by a list, and print what was added, changed and removed
+    #[command(after_help = LOAD_HELP)]
+    Load {
+        /// One prefix a line; `-` for standard input
+        file: PathBuf,
+    },
+    /// Say whether a destination has opted in, and which prefix decides
+    #[command(after_help = CHECK_HELP)]
+    Check {
+        /// The destination
+        #[arg(value_parser = parse_address)]
+        address: Ipv6Addr,
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+#[derive(Serialize)]
+struct List {
+    optin: Vec<Listed>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    prefix: Ipv6Net,
+    decision: OptIn,
+}
+
+#[derive(Serialize)]
+struct Check {
+    address: Ipv6Addr,
+    opted_in: bool,
+    prefix: Option<Ipv6Net>,
+    decision: Option<OptIn>,
+}
+
+pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    match command {
+        Command::Add { out: exclude, prefixes } => {
+            let decision = if exclude { OptIn::Out } else { OptIn::In };
+            edit::add(control, prefixes.into_iter().map(|prefix| Entry::OptIn(prefix, decision)), out)
+        }
+        Command::Remove { prefixes } => edit::remove(control, prefixes.into_iter().map(Key::OptIn), out),
+        Command::List { format } => list(control, format, out),
+        Command::Load { file } => {
+            let wanted = read_list(file)?;
+            let outcomes = control.change(|contents| contents.replace_optin(wanted))?;
+            edit::report(&outcomes, out)
+        }
+        Command::Check { address, format } => check(control, address, format, out),
+    }
+}
+
+fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    let contents = control.store().read()?;
+    let entries = contents.optin.entries().iter();
+    if format.json {
+        let optin = entries.map(|(prefix, decision)| Listed { prefix: *prefix, decision: *decision });
+        out.json(&List { optin: optin.collect() })?;
+    } else {
+        for (prefix, optin) in entries {
+            out.line(Entry::OptIn(*prefix, *optin))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn check(
+    control: &Control,
+    address: Ipv6Addr,
+    format: Format,
+    out: &mut Output<'_>,
+) -> Result<Exit, CliError> {
+    let rule = control.store().read()?.optin_rule(address);
+    let (prefix, decision) = rule.unzip();
+    let opted_in = decision == Some(OptIn::In);
+    if format.json {
+        out.json(&Check { address, opted_in, prefix, decision })?;
+    } else {
+        out.line(match rule {
+            Some((prefix, OptIn::In)) => format!("{address} has opted in, by {prefix}"),
+            Some((prefix, OptIn::Out)) => format!("{address} has not opted in: {prefix} is excluded"),
+            None => format!("{address} has not opted in: no prefix holds it"),
+        })?;
+    }
+    Ok(if opted_in { Exit::Done } else { Exit::No })
+}
+
+fn read_list(file: PathBuf) -> Result<PrefixMap<OptIn>, CliError> {
+    let mut octets = Vec::new();
+    let read = if file.as_os_str() == "-" {
+        io::stdin().take(LIST_MAX + 1).read_to_end(&mut octets)
+    } else {
+        File::open(&file).and_then(|opened| opened.take(LIST_MAX + 1).read_to_end(&mut octets))
+    };
+    let too_long = || io::Error::other(format!("it is longer than {LIST_MAX} octets"));
+    let read = read.and_then(|_| if octets.len() as u64 > LIST_MAX { Err(too_long()) } else { Ok(()) });
+    read.map_err(|source| CliError::ReadList { file: file.clone(), source })?;
+    parse_list(&octets).map_err(|problem| CliError::List { file, problem })
+}
+
+/// Longest list, in octets.
+const LIST_MAX: u64 = 256 << 20;
+
+const ADD_HELP: &str = "\
+The longest prefix that holds a destination decides.
+
+Examples:
+  sixgate optin add 2001:db8::/32
+  sixgate optin add --out 2001:db8:bad::/48    all of 2001:db8::/32, but not these
+  sixgate optin add 2001:db8::25 2001:db8::26";
+
+const LIST_HELP: &str = "\
+Lines:  PREFIX in|out
+JSON:   {\"optin\": [{\"prefix\", \"decision\": \"in\"|\"out\"}]}";
+
+const LOAD_HELP: &str = "\
+Lines are PREFIX [in|out], as `sixgate optin list` prints them; `#` begins a comment. A bad line is named and nothing
+is changed. Meanwhile no prefix is missing that is there before and after.
+
+Examples:
+  sixgate optin load destinations.txt
+  generate-list | sixgate optin load -";
+
+const CHECK_HELP: &str = "\
+Exit code 0 if it has opted in, 1 if not.
+JSON:   {\"address\", \"opted_in\": true|false, \"prefix\": ...|null, \"decision\": \"in\"|\"out\"|null}";

@@ -1,0 +1,43 @@
+//! Where a command's output goes: data to one place, messages to another.
+//!
+//! It owns no texts.
+
+use std::{fmt::Display, io::Write};
+
+use serde::Serialize;
+
+use super::CliError;
+
+/// The places of the output.
+pub struct Output<'a> {
+    data: &'a mut dyn Write,
+    messages: &'a mut dyn Write,
+}
+
+impl<'a> Output<'a> {
+    /// `data` is what was asked for, `messages` what is said beside it.
+    pub fn new(data: &'a mut dyn Write, messages: &'a mut dyn Write) -> Self {
+        Self { data, messages }
+    }
+
+    /// One line of data.
+    pub(super) fn line(&mut self, line: impl Display) -> Result<(), CliError> {
+        writeln!(self.data, "{line}").map_err(|source| CliError::Output { source })
+    }
+
+    /// All data as one JSON document.
+    pub(super) fn json(&mut self, document: &impl Serialize) -> Result<(), CliError> {
+        serde_json::to_writer_pretty(&mut *self.data, document)
+            .map_err(|error| CliError::Output { source: error.into() })?;
+        self.line("")
+    }
+
+    /// A message. That nobody can read it is no reason to fail.
+    pub(super) fn note(&mut self, message: impl Display) {
+        let _ = writeln!(self.messages, "sixgate: {message}");
+    }
+
+    pub(super) fn flush(&mut self) -> Result<(), CliError> {
+        self.data.flush().map_err(|source| CliError::Output { source })
+    }
+}

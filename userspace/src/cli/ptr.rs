@@ -1,0 +1,184 @@
+//! `sixgate ptr`: what DNS said about senders, as the XDP program knows it.
+//!
+//! It owns the forms of input and output only. DNS is never asked here.
+
+use std::{net::Ipv6Addr, time::Duration};
+
+use clap::{Subcommand, ValueEnum};
+use humantime_serde::re::humantime::{self, format_duration};
+use serde::Serialize;
+
+use super::{CliError, Exit, Format, Output};
+use crate::{
+    control::Control,
+    dataplane::{Maps, PtrRecord, PtrState},
+    store::parse_address,
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List all entries that still hold, sorted by address
+    #[command(after_help = LIST_HELP)]
+    List {
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Say what is known about a sender
+    #[command(after_help = GET_HELP)]
+    Get {
+        /// The sender
+        #[arg(value_parser = parse_address)]
+        address: Ipv6Addr,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Set what is known about a sender, without asking DNS
+    #[command(after_help = SET_HELP)]
+    Set {
+        /// The sender
+        #[arg(value_parser = parse_address)]
+        address: Ipv6Addr,
+        /// Whether it has a PTR record
+        state: State,
+        /// For how long, at most a day
+        #[arg(long = "for", value_name = "DURATION", default_value = "15m", value_parser = parse_lifetime)]
+        lifetime: Duration,
+    },
+    /// Forget what is known about senders: DNS is asked anew
+    Remove {
+        /// The senders
+        #[arg(required = true, value_name = "ADDRESS", value_parser = parse_address)]
+        addresses: Vec<Ipv6Addr>,
+    },
+    /// Forget everything
+    Flush,
+}
+
+/// Whether there is a PTR record.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum State {
+    /// It has one
+    Exists,
+    /// It has none: the sender is refused
+    Absent,
+}
+
+#[derive(Serialize)]
+struct List {
+    ptr: Vec<Listed>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    address: Ipv6Addr,
+    state: &'static str,
+    remaining_seconds: u64,
+}
+
+pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    let mut maps = control.maps()?.ok_or(CliError::NotAttached)?;
+    match command {
+        Command::List { format } => list(&maps, format, out),
+        Command::Get { address, format } => get(&maps, address, format, out),
+        Command::Set { address, state, lifetime } => {
+            let state = match state {
+                State::Exists => PtrState::Exists,
+                State::Absent => PtrState::Absent,
+            };
+            maps.ptr_set(address, state, lifetime)?;
+            out.line(format_args!("set {address} {} for {}", word(state), format_duration(lifetime)))?;
+            Ok(Exit::Done)
+        }
+        Command::Remove { addresses } => remove(&mut maps, &addresses, out),
+        Command::Flush => {
+            let count = maps.ptr_flush()?;
+            out.line(format_args!("removed {count}"))?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn list(maps: &Maps, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    let records = maps.ptr_list()?;
+    if format.json {
+        out.json(&List { ptr: records.iter().map(listed).collect() })?;
+    } else {
+        for record in &records {
+            out.line(text(record))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn get(maps: &Maps, address: Ipv6Addr, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    let Some(record) = maps.ptr_get(address)? else {
+        out.note(format_args!("nothing is known about {address}"));
+        if format.json {
+            out.json(&None::<Listed>)?;
+        }
+        return Ok(Exit::No);
+    };
+    if format.json {
+        out.json(&listed(&record))?;
+    } else {
+        out.line(text(&record))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn remove(maps: &mut Maps, addresses: &[Ipv6Addr], out: &mut Output<'_>) -> Result<Exit, CliError> {
+    let mut exit = Exit::Done;
+    for address in addresses {
+        if maps.ptr_remove(*address)? {
+            out.line(format_args!("removed {address}"))?;
+        } else {
+            exit = Exit::No;
+            out.note(format_args!("not there: {address}"));
+        }
+    }
+    Ok(exit)
+}
+
+fn listed(record: &PtrRecord) -> Listed {
+    Listed {
+        address: record.address,
+        state: word(record.state),
+        remaining_seconds: record.remaining.as_secs(),
+    }
+}
+
+fn text(record: &PtrRecord) -> String {
+    let remaining = Duration::from_secs(record.remaining.as_secs());
+    format!("{} {} {}", record.address, word(record.state), format_duration(remaining))
+}
+
+const fn word(state: PtrState) -> &'static str {
+    match state {
+        PtrState::Exists => "exists",
+        PtrState::Absent => "absent",
+    }
+}
+
+fn parse_lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if lifetime.is_zero() || lifetime > LIFETIME_MAX {
+        return Err("it must be above zero and at most a day".to_owned());
+    }
+    Ok(lifetime)
+}
+
+/// Longest lifetime that can be set; as long as a record of DNS is believed at most.
+const LIFETIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+const LIST_HELP: &str = "\
+Lines:  ADDRESS exists|absent REMAINING
+JSON:   {\"ptr\": [{\"address\", \"state\": \"exists\"|\"absent\", \"remaining_seconds\"}]}";
+
+const GET_HELP: &str = "\
+Exit code 0 if something is known, 1 if not.
+JSON:   {\"address\", \"state\": \"exists\"|\"absent\", \"remaining_seconds\"}, or null";
+
+const SET_HELP: &str = "\
+Examples:
+  sixgate ptr set 2001:db8:bad::1 absent            refused from its next connection on
+  sixgate ptr set 2001:db8:10::1 exists --for 2h";

@@ -1,0 +1,119 @@
+//! `sixgate trust`: sources that are exempt.
+//!
+//! It owns the forms of input and output only.
+
+use std::net::Ipv6Addr;
+
+use clap::Subcommand;
+use ipnet::Ipv6Net;
+use serde::Serialize;
+
+use super::{CliError, Exit, Format, Output, edit};
+use crate::{
+    control::Control,
+    store::{Entry, Key, parse_address, parse_prefix},
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Exempt sources
+    #[command(after_help = ADD_HELP)]
+    Add {
+        /// Prefixes, or addresses, which are prefixes of 128 bits
+        #[arg(required = true, value_name = "PREFIX", value_parser = parse_prefix)]
+        prefixes: Vec<Ipv6Net>,
+    },
+    /// Remove prefixes, exactly as they are listed
+    Remove {
+        /// Prefixes, or addresses, which are prefixes of 128 bits
+        #[arg(required = true, value_name = "PREFIX", value_parser = parse_prefix)]
+        prefixes: Vec<Ipv6Net>,
+    },
+    /// List all prefixes, sorted by address
+    #[command(after_help = LIST_HELP)]
+    List {
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Say whether a source is exempt, and by which prefix
+    #[command(after_help = CHECK_HELP)]
+    Check {
+        /// The source
+        #[arg(value_parser = parse_address)]
+        address: Ipv6Addr,
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+#[derive(Serialize)]
+struct List {
+    trust: Vec<Listed>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    prefix: Ipv6Net,
+}
+
+#[derive(Serialize)]
+struct Check {
+    address: Ipv6Addr,
+    trusted: bool,
+    prefix: Option<Ipv6Net>,
+}
+
+pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    match command {
+        Command::Add { prefixes } => edit::add(control, prefixes.into_iter().map(Entry::Trust), out),
+        Command::Remove { prefixes } => edit::remove(control, prefixes.into_iter().map(Key::Trust), out),
+        Command::List { format } => list(control, format, out),
+        Command::Check { address, format } => check(control, address, format, out),
+    }
+}
+
+fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    let contents = control.store().read()?;
+    let prefixes = contents.trust.entries().keys();
+    if format.json {
+        out.json(&List { trust: prefixes.map(|prefix| Listed { prefix: *prefix }).collect() })?;
+    } else {
+        for prefix in prefixes {
+            out.line(prefix)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn check(
+    control: &Control,
+    address: Ipv6Addr,
+    format: Format,
+    out: &mut Output<'_>,
+) -> Result<Exit, CliError> {
+    let contents = control.store().read()?;
+    let prefix = contents.trust.longest_match(address).map(|(prefix, ())| prefix);
+    if format.json {
+        out.json(&Check { address, trusted: prefix.is_some(), prefix })?;
+    } else {
+        out.line(match prefix {
+            Some(prefix) => format!("{address} is trusted, by {prefix}"),
+            None => format!("{address} is not trusted: no prefix holds it"),
+        })?;
+    }
+    Ok(if prefix.is_some() { Exit::Done } else { Exit::No })
+}
+
+const ADD_HELP: &str = "\
+Trusted sources skip the destination's opt-in, PTR, SPF and DKIM; never the list of domains.
+
+Example:
+  sixgate trust add 2001:db8:10::/48";
+
+const LIST_HELP: &str = "\
+Lines:  PREFIX
+JSON:   {\"trust\": [{\"prefix\"}]}";
+
+const CHECK_HELP: &str = "\
+Exit code 0 if it is trusted, 1 if not.
+JSON:   {\"address\", \"trusted\": true|false, \"prefix\": ...|null}";
