@@ -170,6 +170,8 @@ impl Connection {
                 self.perform(session, task).await?;
             }
             self.send(session).await?;
+            let reached = session.poll_reached();
+            reached.iter().filter_map(|say| say.bound()).for_each(|bound| self.context.metrics.limit(bound));
             if session.is_closing() {
                 return self.linger().await;
             }
@@ -284,7 +286,6 @@ impl Connection {
     /// Keeps the memory of the arriving message within the budget.
     fn account_for(&mut self, session: &mut Session) {
         if !self.memory.cover(session.message_memory() as u64) {
-            self.context.metrics.limit("message_memory");
             session.handle_memory_exhausted();
             self.memory.release();
         }

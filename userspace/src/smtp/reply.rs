@@ -142,6 +142,25 @@ fn split_enhanced(text: &str) -> (Option<Enhanced>, &str) {
     }
 }
 
+impl Say {
+    /// The bound that this reply says to be reached, as counters name it.
+    #[must_use]
+    pub fn bound(self) -> Option<&'static str> {
+        Some(match self {
+            Self::BareCommand | Self::BareData => "line_end",
+            Self::IdleTimeout => "timeout",
+            Self::NoMemory => "message_memory",
+            Self::TooBig => "message_size",
+            Self::TooLong => "line_length",
+            Self::TooManyCommands => "commands",
+            Self::TooManyErrors => "errors",
+            Self::TooManyMessages => "messages_per_connection",
+            Self::TooManyRecipients => "recipients",
+            _ => return None,
+        })
+    }
+}
+
 macro_rules! replies {
     ($($(#[$doc:meta])+ $say:ident = $code:literal $enhanced:literal $text:literal,)+) => {
         /// Everything that sixgate says by itself, but the replies to EHLO.

@@ -50,6 +50,8 @@ pub struct Session {
     transaction: Option<Transaction>,
     counts: Counts,
     times: Times,
+    /// Bounds that were reached and are not told yet.
+    reached: Vec<Say>,
     /// The domain of the last recipient that the refusing dialogue refused.
     refused_domain: Option<String>,
     /// Say 421 as soon as no transaction is in the way.
@@ -112,6 +114,7 @@ impl Session {
             transaction: None,
             counts: Counts::default(),
             times,
+            reached: Vec::new(),
             refused_domain: None,
             stopping: false,
         };
@@ -211,6 +214,11 @@ impl Session {
     /// What is to be sent; empty if nothing.
     pub fn poll_output(&mut self) -> Vec<u8> {
         mem::take(&mut self.output)
+    }
+
+    /// The replies since the last call that said that a bound was reached, to be counted.
+    pub fn poll_reached(&mut self) -> Vec<Say> {
+        mem::take(&mut self.reached)
     }
 
     /// When [`Self::handle_timeout`] is due; none while the client waits for us.
@@ -509,6 +517,9 @@ impl Session {
     }
 
     fn say(&mut self, say: Say) {
+        if say.bound().is_some() {
+            self.reached.push(say);
+        }
         self.parameters.table.say(say).write_to(&mut self.output);
     }
 
