@@ -142,7 +142,14 @@ impl Site {
         stdout.into_owned()
     }
 
-    /// Connects from `source` to port 25 of `destination`.
+    /// A counter of the XDP program, as `sixgate stats` says it.
+    #[must_use]
+    pub fn counter(&self, name: &str) -> u64 {
+        let stats: serde_json::Value = serde_json::from_str(&self.sixgate("stats --json")).unwrap();
+        stats[name].as_u64().unwrap_or_else(|| panic!("no counter {name} in {stats}"))
+    }
+
+    /// Connects from `source` to port 25 of `destination`; it has to be there.
     #[must_use]
     pub fn connect(&self, source: &str, destination: &str) -> Client {
         self.try_connect(source, destination).unwrap()

@@ -1,0 +1,161 @@
+//! Dialogues over a socket, against the real daemon without its XDP program: what each row and rule of the
+//! promise says, letter by letter.
+//!
+//! The scripts lie in this folder, one subfolder for each area; their notation is that of
+//! `sixgate_tests::dialog`. What the XDP program changes is the business of the suite `netns`.
+
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use sixgate_tests::{
+    client::Client,
+    dialog::{Script, Step},
+    gate::{self, Need},
+    site::Site,
+};
+
+#[test]
+fn what_is_promised() {
+    run_all("promise");
+}
+
+#[test]
+fn refusal_styles() {
+    run_all("styles");
+}
+
+#[test]
+fn the_protocol() {
+    run_all("protocol");
+}
+
+#[test]
+fn messages() {
+    run_all("messages");
+}
+
+/// Runs every script of `folder`, and names those that did not go as written.
+fn run_all(folder: &str) {
+    if !gate::require(&[Need::Root]) {
+        return;
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("suites/dialogs").join(folder);
+    let scripts = scripts(&folder);
+    assert!(!scripts.is_empty(), "no scripts in {}", folder.display());
+    let failed: Vec<String> = thread::scope(|scope| {
+        let running: Vec<_> = scripts
+            .iter()
+            .map(|path| scope.spawn(|| run(path).with_context(|| path.display().to_string())))
+            .collect();
+        let ended = running.into_iter().map(|run| run.join().expect("a script panicked"));
+        ended.filter_map(Result::err).map(|error| format!("{error:#}")).collect()
+    });
+    assert!(failed.is_empty(), "{} of {} failed:\n\n{}", failed.len(), scripts.len(), failed.join("\n\n"));
+}
+
+fn scripts(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder of scripts");
+    let paths = entries.map(|entry| entry.expect("a readable folder").path());
+    let mut scripts: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|end| end == "dialog")).collect();
+    scripts.sort();
+    scripts
+}
+
+fn run(path: &Path) -> Result<()> {
+    let script = Script::read(path)?;
+    let site = Site::new(&script.zone, &script.settings);
+    for command in &script.setup {
+        site.sixgate(command);
+    }
+    let daemon = site.try_serve(&["--no-xdp"])?;
+    let mut session = Session::None;
+    for (place, step) in &script.steps {
+        session
+            .run(&site, step)
+            .with_context(|| format!("{place}\n{}--- log\n{}---", session.transcript(), daemon.log()))?;
+    }
+    session.finish()?;
+    daemon.stop()?;
+    check_delivered(&script, &site.delivered())
+}
+
+/// The session that a script is in.
+enum Session {
+    None,
+    Open(Client),
+    /// The daemon reset the connection before it was told that it stood.
+    Reset,
+}
+
+impl Session {
+    fn run(&mut self, site: &Site, step: &Step) -> Result<()> {
+        match (step, &mut *self) {
+            (Step::Connect { source, destination }, _) => {
+                self.finish()?;
+                *self = match site.try_connect(source, destination) {
+                    Ok(client) => Self::Open(client),
+                    Err(error) if error.kind() == ErrorKind::ConnectionReset => Self::Reset,
+                    Err(error) => return Err(error.into()),
+                };
+            }
+            (Step::Closed, Self::Reset) => *self = Self::None,
+            (_, Self::None | Self::Reset) => bail!("there is no session"),
+            (Step::Say(line), Self::Open(client)) => client.send(line)?,
+            (Step::SayOctets(octets), Self::Open(client)) => client.write(octets)?,
+            (Step::Hear(wanted), Self::Open(client)) => {
+                let heard = client.line()?.context("the connection ended")?;
+                ensure!(heard == *wanted, "heard  {heard:?}\nwanted {wanted:?}");
+            }
+            (Step::HearStart(wanted), Self::Open(client)) => {
+                let heard = client.line()?.context("the connection ended")?;
+                ensure!(heard.starts_with(wanted), "heard  {heard:?}\nwanted {wanted:?}…");
+            }
+            (Step::Closed, Self::Open(client)) => {
+                client.closed()?;
+                *self = Self::None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the session from the sender's side: nothing may come that the script does not know.
+    fn finish(&mut self) -> Result<()> {
+        match std::mem::replace(self, Self::None) {
+            Self::None => Ok(()),
+            Self::Reset => bail!("the connection was reset"),
+            Self::Open(mut client) => {
+                client.hang_up()?;
+                client.closed()
+            }
+        }
+    }
+
+    fn transcript(&self) -> String {
+        match self {
+            Self::Open(client) => client.transcript().to_string(),
+            Self::None | Self::Reset => String::new(),
+        }
+    }
+}
+
+fn check_delivered(script: &Script, messages: &[String]) -> Result<()> {
+    let (wanted, found) = (script.delivered.len(), messages.len());
+    ensure!(found == wanted, "{found} message(s) delivered, {wanted} expected");
+    for (wanted, message) in script.delivered.iter().zip(messages) {
+        let mut lines = message.split("\r\n");
+        for start in wanted {
+            if let Some(text) = start.strip_prefix("! ") {
+                ensure!(!message.contains(text), "delivered with {text:?} in it:\n{message}");
+            } else if !lines.any(|line| line.starts_with(start)) {
+                bail!("delivered without a line {start:?}, or not in this order:\n{message}");
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! The store and the maps change under live traffic: a change holds from the next SYN on, and an established
+//! connection is never taken over.
+
+use sixgate_tests::{
+    client::Client,
+    site::{GATE, OTHER, SENDER},
+};
+
+use crate::{ORDINARY, can_run, site};
+
+#[test]
+fn an_opt_in_holds_from_the_next_syn_on() {
+    if !can_run() {
+        return;
+    }
+    let (site, _daemon) = site("");
+    // one after the other, and nothing in between that could give the daemon time
+    for round in 1..=5 {
+        assert_eq!(rcpt(&mut site.connect(SENDER, OTHER)), 550, "round {round}, before");
+        site.sixgate(&format!("optin add {OTHER}"));
+        assert_eq!(rcpt(&mut site.connect(SENDER, OTHER)), 250, "round {round}, added");
+        site.sixgate(&format!("optin remove {OTHER}"));
+    }
+    assert_eq!(site.counter("tag_not_opted_in"), 5);
+    assert_eq!(site.counter("pass_opted_in"), 5);
+}
+
+#[test]
+fn a_session_that_was_accepted_survives_the_removal_of_its_destination() {
+    if !can_run() {
+        return;
+    }
+    let (site, _daemon) = site("");
+    let mut client = site.connect(SENDER, GATE);
+    assert_eq!(client.reply().unwrap().code, 220);
+    assert_eq!(client.say("HELO mail.sender.example").unwrap().code, 250);
+    site.sixgate(&format!("optin remove {GATE}"));
+    // the connection stands: each command has its answer, whatever it is
+    assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
+    let answer = client.say("RCPT TO:<user@contoso.com>").unwrap().code;
+    assert!(matches!(answer, 250 | 550), "{answer}");
+    assert_eq!(client.say("QUIT").unwrap().code, 221);
+    client.closed().unwrap();
+    assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 550);
+}
+
+#[test]
+fn a_session_that_was_refused_stays_whole_when_its_destination_opts_in() {
+    if !can_run() {
+        return;
+    }
+    let (site, _daemon) = site("");
+    let mut client = site.connect(SENDER, OTHER);
+    assert_eq!(client.reply().unwrap().code, 220);
+    site.sixgate(&format!("optin add {OTHER}"));
+    assert_eq!(client.say("HELO mail.sender.example").unwrap().code, 250);
+    assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
+    assert_eq!(client.say("RCPT TO:<user@contoso.com>").unwrap().code, 550);
+    assert_eq!(client.say("QUIT").unwrap().code, 221);
+    client.closed().unwrap();
+    let sent = site.swaks(SENDER, OTHER, ORDINARY);
+    assert_eq!(sent.code, 0, "{}", sent.output);
+}
+
+#[test]
+fn a_domain_that_is_added_takes_mail_without_a_restart() {
+    if !can_run() {
+        return;
+    }
+    let (site, _daemon) = site("");
+    let fabrikam =
+        ["--helo", "mail.sender.example", "--from", "a@sender.example", "--to", "user@fabrikam.example"];
+    let sent = site.swaks(SENDER, GATE, &fabrikam);
+    assert!(sent.output.contains("550 5.2.1 Service unavailable, [fabrikam.example]"), "{}", sent.output);
+    site.sixgate("domain add fabrikam.example");
+    let sent = site.swaks(SENDER, GATE, &fabrikam);
+    assert_eq!(sent.code, 0, "{}", sent.output);
+}
+
+/// The code that a sender hears to its RCPT for contoso.com; a temporary refusal for a permanent one is told apart.
+fn rcpt(client: &mut Client) -> u16 {
+    assert_eq!(client.reply().unwrap().code, 220);
+    assert_eq!(client.say("HELO mail.sender.example").unwrap().code, 250);
+    assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
+    let code = client.say("RCPT TO:<user@contoso.com>").unwrap().code;
+    assert_eq!(client.say("QUIT").unwrap().code, 221);
+    code
+}

@@ -1,0 +1,44 @@
+//! Real senders in one namespace, the gate with its XDP program in another: every row of the promise, and what
+//! happens to it while things change.
+//!
+//! Letters and rows that need no XDP program are the business of the suite `dialogs`.
+
+mod changes;
+mod interfaces;
+mod kills;
+mod promise;
+mod relay;
+mod shadow;
+mod styles;
+mod trust;
+
+use sixgate_tests::{
+    daemon::Daemon,
+    gate::{self, Need},
+    site::{GATE, INTERFACE, Site},
+};
+
+/// DNS for [`sixgate_tests::site::SENDER`]: reverse DNS, and SPF for sender.example.
+const ZONE: &str = "
+    2001:db8:51::4 PTR mail.sender.example
+    mail.sender.example AAAA 2001:db8:51::4
+    sender.example TXT \"v=spf1 ip6:2001:db8:51::4 -all\"
+";
+
+/// What these tests cannot do without.
+fn can_run() -> bool {
+    gate::require(&[Need::Root, Need::Bpffs, Need::Xdp, Need::Program("swaks")])
+}
+
+/// A site whose gate has the program on its interface; GATE and contoso.com have opted in.
+fn site(settings: &str) -> (Site, Daemon) {
+    let site = Site::new(ZONE, settings).configured(&format!("xdp.interfaces = [\"{INTERFACE}\"]"));
+    site.sixgate(&format!("optin add {GATE}"));
+    site.sixgate("domain add contoso.com");
+    let daemon = site.serve(&[]);
+    (site, daemon)
+}
+
+/// What swaks needs to send an ordinary message from sender.example.
+const ORDINARY: &[&str] =
+    &["--helo", "mail.sender.example", "--from", "a@sender.example", "--to", "user@contoso.com"];

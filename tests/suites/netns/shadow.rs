@@ -1,0 +1,33 @@
+//! Shadow mode: everything passes but what would make sixgate a relay, and is counted.
+
+use sixgate_tests::site::{OTHER, SENDER};
+
+use crate::{can_run, site};
+
+#[test]
+fn what_enforce_would_refuse_is_delivered_and_counted() {
+    if !can_run() {
+        return;
+    }
+    let (site, _daemon) = site("mode = \"shadow\"");
+    let unproven =
+        ["--helo", "mail.sender.example", "--from", "a@unproven.example", "--to", "user@contoso.com"];
+    let sent = site.swaks("2001:db8:51::240", OTHER, &unproven);
+    assert_eq!(sent.code, 0, "{}", sent.output);
+    assert_eq!(site.delivered().len(), 1);
+    assert_eq!(site.counter("shadow_not_opted_in"), 1);
+    assert_eq!(site.counter("tag_not_opted_in"), 0);
+}
+
+#[test]
+fn a_foreign_domain_is_refused_all_the_same() {
+    if !can_run() {
+        return;
+    }
+    let (site, _daemon) = site("mode = \"shadow\"");
+    let foreign =
+        ["--helo", "mail.sender.example", "--from", "a@sender.example", "--to", "user@fabrikam.example"];
+    let sent = site.swaks(SENDER, OTHER, &foreign);
+    assert!(sent.output.contains("550 5.2.1 Service unavailable, [fabrikam.example]"), "{}", sent.output);
+    assert!(site.delivered().is_empty());
+}
