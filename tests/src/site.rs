@@ -146,7 +146,11 @@ impl Site {
     #[must_use]
     pub fn counter(&self, name: &str) -> u64 {
         let stats: serde_json::Value = serde_json::from_str(&self.sixgate("stats --json")).unwrap();
-        stats[name].as_u64().unwrap_or_else(|| panic!("no counter {name} in {stats}"))
+        let counters = stats["counters"].as_array().unwrap_or_else(|| panic!("no counters in {stats}"));
+        let counter = counters.iter().find(|counter| counter["name"] == name);
+        counter
+            .and_then(|counter| counter["value"].as_u64())
+            .unwrap_or_else(|| panic!("no counter {name} in {stats}"))
     }
 
     /// Connects from `source` to port 25 of `destination`; it has to be there.

@@ -4,6 +4,8 @@
 //! The scripts lie in this folder, one subfolder for each area; their notation is that of
 //! `sixgate_tests::dialog`. What the XDP program changes is the business of the suite `netns`.
 
+mod memory;
+
 use std::{
     fs,
     io::ErrorKind,
@@ -39,14 +41,30 @@ fn messages() {
     run_all("messages");
 }
 
+#[test]
+fn in_memory_as_over_a_socket() {
+    // a reset is nothing that a session says
+    let tells = |path: &PathBuf| !path.ends_with("reset.dialog");
+    let folders = ["styles", "protocol", "messages"].map(folder);
+    let scripts: Vec<PathBuf> = folders.iter().flat_map(|folder| scripts(folder)).filter(tells).collect();
+    let failed: Vec<String> = scripts
+        .iter()
+        .filter_map(|path| memory::run(path).with_context(|| path.display().to_string()).err())
+        .map(|error| format!("{error:#}"))
+        .collect();
+    assert!(failed.is_empty(), "{} of {} failed:\n\n{}", failed.len(), scripts.len(), failed.join("\n\n"));
+}
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("suites/dialogs").join(name)
+}
+
 /// Runs every script of `folder`, and names those that did not go as written.
-fn run_all(folder: &str) {
+fn run_all(name: &str) {
     if !gate::require(&[Need::Root]) {
         return;
     }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("suites/dialogs").join(folder);
-    let scripts = scripts(&folder);
-    assert!(!scripts.is_empty(), "no scripts in {}", folder.display());
+    let scripts = scripts(&folder(name));
     let failed: Vec<String> = thread::scope(|scope| {
         let running: Vec<_> = scripts
             .iter()
@@ -64,6 +82,7 @@ fn scripts(folder: &Path) -> Vec<PathBuf> {
     let mut scripts: Vec<PathBuf> =
         paths.filter(|path| path.extension().is_some_and(|end| end == "dialog")).collect();
     scripts.sort();
+    assert!(!scripts.is_empty(), "no scripts in {}", folder.display());
     scripts
 }
 
