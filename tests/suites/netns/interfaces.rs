@@ -41,7 +41,7 @@ fn both_interfaces_have_the_program_and_the_same_maps() {
     assert_eq!(greeting(SECOND_GATE), 220);
     assert_eq!(site.counter("pass_opted_in"), 1);
 
-    site.sixgate(&format!("detach {SECOND}"));
+    site.sixgate(&format!("detach --iface {SECOND}"));
     assert_eq!(greeting(SECOND_GATE), 220);
     assert_eq!(site.counter("pass_opted_in"), 1, "the program was to be gone from {SECOND}");
     site.connect(SENDER, GATE).reply().unwrap();
