@@ -3,6 +3,7 @@
 //!
 //! Letters and rows that need no XDP program are the business of the suite `dialogs`.
 
+mod behind;
 mod changes;
 mod interfaces;
 mod kills;
