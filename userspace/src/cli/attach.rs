@@ -7,14 +7,14 @@ use clap::Args;
 use super::{CliError, Exit, Output};
 use crate::{
     config::{Config, InterfaceName, XdpMode},
-    control::{Control, ControlError},
+    control::Control,
 };
 
 /// `sixgate attach`
 #[derive(Debug, Args)]
 #[command(after_help = ATTACH_HELP)]
 pub(super) struct Attach {
-    /// An interface, several times if needed; else those of the configuration
+    /// An interface, several times if needed; else those of the configuration, else those that have it
     #[arg(long = "iface", value_name = "IFACE")]
     interfaces: Vec<InterfaceName>,
     /// In the driver (native), in the generic path, or native if possible (auto); else as the configuration says
@@ -39,10 +39,10 @@ pub(super) fn attach(
 ) -> Result<Exit, CliError> {
     let Attach { interfaces, mode } = command;
     let interfaces = if interfaces.is_empty() { &config.xdp.interfaces } else { &interfaces };
-    let attached = control.attach(interfaces, mode.unwrap_or(config.xdp.mode))?;
-    if attached.is_empty() && interfaces.is_empty() {
-        return Err(ControlError::NoInterface.into());
+    if interfaces.is_empty() && control.maps()?.is_none() {
+        return Err(CliError::NoInterface);
     }
+    let attached = control.attach(interfaces, mode.unwrap_or(config.xdp.mode))?;
     for attachment in attached {
         out.line(attachment)?;
     }

@@ -51,6 +51,9 @@ pub enum CliError {
         "the XDP program is not attached, so that there are no maps: `sixgate attach --iface IFACE` attaches it"
     )]
     NotAttached,
+    /// Attaching needs an interface.
+    #[error("no interface: name one with --iface, or set `interfaces` in [xdp]")]
+    NoInterface,
     /// The output.
     #[error("cannot write the output")]
     Output {

@@ -4,10 +4,10 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use super::{Control, ControlError};
+use super::{Control, ControlError, fits, make_room};
 use crate::{
     config::{InterfaceName, XdpMode},
-    dataplane::{self, AttachMode, AttachPlan, Attached, Change},
+    dataplane::{self, AttachMode, AttachPlan, Attached, Change, DataplaneError},
 };
 
 /// What was done on one interface, to be shown.
@@ -33,7 +33,7 @@ impl fmt::Display for Attachment {
 impl Control {
     /// Attaches the program to `interfaces` with what store and configuration say, and brings up to date
     /// what is attached already: program, settings, replies and maps. Without an interface it does only
-    /// the latter; nothing if nothing is attached.
+    /// the latter, in whatever mode it runs; nothing if nothing is attached.
     pub fn attach(
         &self,
         interfaces: &[InterfaceName],
@@ -41,28 +41,33 @@ impl Control {
     ) -> Result<Vec<Attachment>, ControlError> {
         let owned = self.store.own()?;
         let contents = owned.read()?;
-        if interfaces.is_empty() && self.maps()?.is_none() {
-            return Ok(Vec::new());
-        }
-        let interfaces: BTreeSet<String> =
+        let maps = self.maps()?;
+        let running: BTreeSet<String> = self.attached_interfaces()?.into_iter().collect();
+        let named: BTreeSet<String> =
             interfaces.iter().map(|interface| interface.as_str().to_owned()).collect();
-        let mut guarding = interfaces.clone();
-        guarding.extend(self.attached_interfaces()?);
-        let guarding: Vec<String> = guarding.into_iter().collect();
+        let (wanted, mode) = match (named.is_empty(), &maps) {
+            (true, None) => return Ok(Vec::new()),
+            (true, Some(_)) => (running.clone(), XdpMode::Auto),
+            (false, _) => (named, mode),
+        };
+        let guarding: Vec<String> = wanted.union(&running).cloned().collect();
         let plan = AttachPlan {
-            interfaces: interfaces.into_iter().collect(),
-            mode: match mode {
-                XdpMode::Auto => AttachMode::Auto,
-                XdpMode::Native => AttachMode::Native,
-                XdpMode::Generic => AttachMode::Generic,
-            },
+            interfaces: wanted.into_iter().collect(),
+            mode: attach_mode(mode),
             sizes: self.sizes,
             settings: self.settings,
             projection: self.projection(&contents, &guarding)?,
             replies: self.replies.clone(),
             pins: self.pins.clone(),
         };
-        Ok(dataplane::attach(&plan)?.into_iter().map(Attachment).collect())
+        let attached = match (dataplane::attach(&plan), maps) {
+            (Err(DataplaneError::MapFull { .. }), Some(mut maps)) if fits(&plan.projection, maps.sizes()) => {
+                make_room(&mut maps, &plan.projection)?;
+                dataplane::attach(&plan)
+            }
+            (attached, _) => attached,
+        };
+        Ok(attached?.into_iter().map(Attachment).collect())
     }
 
     /// Takes the program off `interfaces`, or off all if none is named; says off which. With the last one
@@ -77,5 +82,13 @@ impl Control {
             self.project(maps, &owned.read()?)?;
         }
         Ok(detached)
+    }
+}
+
+fn attach_mode(mode: XdpMode) -> AttachMode {
+    match mode {
+        XdpMode::Auto => AttachMode::Auto,
+        XdpMode::Native => AttachMode::Native,
+        XdpMode::Generic => AttachMode::Generic,
     }
 }

@@ -16,7 +16,7 @@ use sixgate_common::{
 
 use crate::{
     config::{Answer, Config, Domains, GuardSource},
-    dataplane::{self, Changes, DataplaneError, Maps, Pins, Projection, Sizes},
+    dataplane::{self, Changes, DataplaneError, Entry, Maps, Pins, Projection, Sizes},
     policy::Mode,
     smtp::reply::ReplyTable,
     store::{Contents, OptIn, Outcome, Store, StoreError},
@@ -59,9 +59,6 @@ pub enum ControlError {
         /// What failed.
         source: DataplaneError,
     },
-    /// Attaching needs an interface.
-    #[error("no interface: name one with --iface, or set `interfaces` in [xdp]")]
-    NoInterface,
 }
 
 impl Control {
@@ -122,7 +119,8 @@ impl Control {
         Ok(outcomes)
     }
 
-    /// Brings the maps in line with the store and lets the program refuse; none if it is not attached.
+    /// Brings the maps in line with the store and lets the program refuse; says what changed last in the
+    /// maps, none if the program is not attached.
     ///
     /// # Errors
     ///
@@ -158,7 +156,13 @@ impl Control {
     /// The program may refuse again only after the maps were read back.
     fn try_project(&self, maps: &mut Maps, contents: &Contents) -> Result<Changes, DataplaneError> {
         let wanted = self.projection(contents, &self.attached_interfaces()?)?;
-        let changes = maps.project(&wanted)?;
+        let changes = match maps.project(&wanted) {
+            Err(DataplaneError::MapFull { .. }) if fits(&wanted, maps.sizes()) => {
+                make_room(maps, &wanted)?;
+                maps.project(&wanted)?
+            }
+            projected => projected?,
+        };
         if maps.settings()?.ready != settings::READY {
             let left = maps.difference(&wanted)?;
             if !left.is_empty() {
@@ -168,6 +172,36 @@ impl Control {
         }
         Ok(changes)
     }
+}
+
+/// Whether the maps can hold `wanted`, once what is not wanted is gone.
+fn fits(wanted: &Projection, sizes: Sizes) -> bool {
+    let fits = |count: usize, bound: u32| u32::try_from(count).is_ok_and(|count| count <= bound);
+    fits(wanted.optin.len(), sizes.optin)
+        && fits(wanted.guard.len(), sizes.guard)
+        && fits(wanted.trust.len(), sizes.trust)
+}
+
+/// Removes what is not wanted first, where old and new entries together are too many. Entries are missing
+/// meanwhile, so that the program may refuse nothing until all are there.
+fn make_room(maps: &mut Maps, wanted: &Projection) -> Result<(), DataplaneError> {
+    maps.clear_ready()?;
+    let mut kept = wanted.clone();
+    for entry in maps.difference(wanted)?.added {
+        match entry {
+            Entry::OptIn(prefix, _) => {
+                kept.optin.remove(&prefix);
+            }
+            Entry::Guard(prefix) => {
+                kept.guard.remove(&prefix);
+            }
+            Entry::Trust(prefix) => {
+                kept.trust.remove(&prefix);
+            }
+        }
+    }
+    maps.project(&kept)?;
+    Ok(())
 }
 
 /// The configuration as the XDP program takes it, not ready yet.
