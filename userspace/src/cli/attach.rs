@@ -65,9 +65,9 @@ pub(super) fn detach(command: &Detach, control: &Control, out: &mut Output<'_>) 
 }
 
 const ATTACH_HELP: &str = "\
-Fills the maps from the store, attaches the program, and lets it refuse. Where it is attached already, the program,
-the settings and the maps are brought up to date without a gap. Start with `mode = \"shadow\"`: it refuses nothing and
-counts what would be refused.
+Fills the maps from the store, attaches the program, and lets it refuse. Where it is attached
+already, the program, the settings and the maps are brought up to date without a gap. Start with
+`mode = \"shadow\"`: it refuses nothing and counts what would be refused.
 
 Examples:
   sixgate attach --iface eth0

@@ -108,8 +108,8 @@ fn check(
 }
 
 const ADD_HELP: &str = "\
-Recipients of other domains are refused, whoever sends. `domains = \"all\"` in the configuration leaves that to the next
-hop instead.
+Recipients of other domains are refused, whoever sends. `domains = \"all\"` in the configuration
+leaves that to the next hop instead.
 
 Example:
   sixgate domain add contoso.com mail.contoso.com";

@@ -108,8 +108,8 @@ fn check(
 }
 
 const ADD_HELP: &str = "\
-The XDP program refuses only what is guarded. With `guard = \"auto\"` the global addresses of the attached interfaces
-are guarded without being added: add what is routed through this host.
+The XDP program refuses only what is guarded. With `guard = \"auto\"` the global addresses of the
+attached interfaces are guarded without being added: add what is routed through this host.
 
 Example:
   sixgate guard add 2001:db8:25::/64";

@@ -160,8 +160,9 @@ Lines:  PREFIX in|out
 JSON:   {\"optin\": [{\"prefix\", \"decision\": \"in\"|\"out\"}]}";
 
 const LOAD_HELP: &str = "\
-Lines are PREFIX [in|out], as `sixgate optin list` prints them; `#` begins a comment. A bad line is named and nothing
-is changed. Meanwhile no prefix is missing that is there before and after.
+Lines are PREFIX [in|out], as `sixgate optin list` prints them; `#` begins a comment. A bad line
+is named and nothing is changed. Meanwhile no prefix is missing that is there before and after;
+if both sets together do not fit into the map, the XDP program refuses nothing meanwhile.
 
 Examples:
   sixgate optin load destinations.txt

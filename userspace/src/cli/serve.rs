@@ -42,5 +42,5 @@ fn start_log(log: &Log) {
 }
 
 const HELP: &str = "\
-The daemon listens, checks and hands mail on, in the foreground, until SIGTERM or SIGINT; its log goes to standard error.
-It attaches the XDP program to the interfaces of the configuration.";
+The daemon listens, checks and hands mail on, in the foreground, until SIGTERM or SIGINT; its log
+goes to standard error. It attaches the XDP program to the interfaces of the configuration.";

@@ -57,7 +57,8 @@ pub(super) fn run(
 }
 
 const HELP: &str = "\
-One counter is raised for each packet, so that their sum is the number of packets seen; those that begin with `also_`
-are raised beside another one.
+One counter is raised for each packet, so that their sum is the number of packets seen; those that
+begin with `also_` are raised beside another one.
 Lines:  NAME VALUE HELP
-JSON:   {\"counters\": [{\"name\", \"value\", \"help\"}], \"metrics_file\": the daemon's counters, if they can be read}";
+JSON:   {\"counters\": [{\"name\", \"value\", \"help\"}], \"metrics_file\": ...|null}
+        metrics_file holds the daemon's counters";

@@ -73,7 +73,9 @@ fn counts_text(counts: Counts) -> String {
 }
 
 const HELP: &str = "\
-Exit code 0 if the maps hold what the store says, or nothing is attached; 1 if they differ or are not ready.
-JSON:   {\"attached\", \"mode\", \"answer\", \"refuse_at\", \"ready\", \"interfaces\": [{\"name\", \"mode\", \"tag\", \"current\"}],
-         \"embedded_tag\", \"optin\": {\"wanted\", \"found\"}, \"guard\", \"trust\": likewise, \"domains\",
+Exit code 0 if the maps hold what the store says, or nothing is attached; 1 if they differ or are
+not ready.
+JSON:   {\"attached\", \"mode\", \"answer\", \"refuse_at\", \"ready\",
+         \"interfaces\": [{\"name\", \"mode\", \"tag\", \"current\"}], \"embedded_tag\",
+         \"optin\": {\"wanted\", \"found\"}, \"guard\", \"trust\": likewise, \"domains\",
          \"missing\", \"surplus\", \"differences\": [...], \"warnings\": [...]}";

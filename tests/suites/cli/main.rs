@@ -1,0 +1,11 @@
+//! The command line as its users see it: the real binary, run as a process.
+//!
+//! What the daemon does with the store is tested elsewhere.
+
+mod answers;
+mod changes;
+mod concurrent;
+mod errors;
+mod help;
+mod maps;
+mod place;

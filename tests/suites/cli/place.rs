@@ -1,0 +1,130 @@
+//! A configuration and a store of a test's own, and the binary run on them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use sixgate_tests::{daemon::binary, netns::Netns};
+use tempfile::TempDir;
+
+/// A temporary directory with `sixgate.toml` and the directory `state` for the store.
+pub(crate) struct Place {
+    directory: TempDir,
+    netns: Option<Netns>,
+}
+
+/// How a command ended.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) data: String,
+    pub(crate) messages: String,
+}
+
+impl Place {
+    /// A place whose pins nobody has made.
+    pub(crate) fn new() -> Self {
+        let directory = TempDir::new().unwrap();
+        let pins = directory.path().join("pins");
+        Self::with(directory, None, &pins, "")
+    }
+
+    /// A place whose commands run in `netns`, with pins in `pins` and more lines in `[xdp]`.
+    pub(crate) fn inside(netns: Netns, pins: &Path, xdp: &str) -> Self {
+        Self::with(TempDir::new().unwrap(), Some(netns), pins, xdp)
+    }
+
+    fn with(directory: TempDir, netns: Option<Netns>, pins: &Path, xdp: &str) -> Self {
+        let place = Self { directory, netns };
+        fs::create_dir(place.path("state")).unwrap();
+        place.configure("", pins, xdp);
+        place
+    }
+
+    /// Writes the configuration anew, with more lines before the first table and in `[xdp]`.
+    pub(crate) fn configure(&self, more: &str, pins: &Path, xdp: &str) {
+        let text = format!(
+            "hostname = \"gate.example\"\nstore = {:?}\n{more}\n[xdp]\nbpffs = {pins:?}\n{xdp}\n",
+            self.store()
+        );
+        fs::write(self.config(), text).unwrap();
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.path("sixgate.toml")
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.path("state/store.json")
+    }
+
+    /// The names in the store's directory, sorted.
+    pub(crate) fn state(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.path("state")).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// The command of these words, ready to be started.
+    pub(crate) fn command(&self, words: &str) -> Command {
+        let mut command = command();
+        command.arg("--config").arg(self.config()).args(words.split_whitespace());
+        command
+    }
+
+    /// Runs `sixgate` with these words.
+    pub(crate) fn run(&self, words: &str) -> Ran {
+        let mut command = self.command(words);
+        match &self.netns {
+            Some(netns) => ran(netns.spawn(&mut command).unwrap().wait_with_output().unwrap()),
+            None => ran(command.output().unwrap()),
+        }
+    }
+
+    /// Runs `sixgate` with these words, which must be done; returns what it printed.
+    pub(crate) fn done(&self, words: &str) -> String {
+        let ran = self.run(words);
+        assert_eq!(ran.code, Some(0), "sixgate {words}: {ran:?}");
+        ran.data
+    }
+
+    /// Runs `sixgate` with these words and `--json`.
+    pub(crate) fn json(&self, words: &str) -> Value {
+        let ran = self.run(&format!("{words} --json"));
+        serde_json::from_str(&ran.data).unwrap_or_else(|error| panic!("sixgate {words}: {error}: {ran:?}"))
+    }
+
+    /// Runs `sixgate` with these words, which must fail with `code` and a message that contains `wanted`.
+    pub(crate) fn fails(&self, words: &str, code: i32, wanted: &str) {
+        let ran = self.run(words);
+        assert_eq!(ran.code, Some(code), "sixgate {words}: {ran:?}");
+        assert!(ran.messages.contains(wanted), "sixgate {words}: {ran:?} lacks {wanted:?}");
+    }
+}
+
+/// The binary in an environment that says nothing to it.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new(binary());
+    for variable in ["COLUMNS", "RUST_LOG", "SIXGATE_CONFIG"] {
+        command.env_remove(variable);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+pub(crate) fn ran(output: Output) -> Ran {
+    Ran {
+        code: output.status.code(),
+        data: String::from_utf8(output.stdout).unwrap(),
+        messages: String::from_utf8(output.stderr).unwrap(),
+    }
+}
