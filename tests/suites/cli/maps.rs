@@ -2,7 +2,12 @@
 //!
 //! Each test has a veth pair, a namespace and a bpffs of its own.
 
-use std::{collections::BTreeSet, fs, thread};
+use std::{
+    collections::BTreeSet,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    thread,
+};
 
 use serde_json::{Value, json};
 use sixgate::dataplane::{Entry, Maps, OptIn, Pins, Projection};
@@ -268,6 +273,30 @@ fn an_interface_or_a_bpffs_that_is_missing_is_named_and_nothing_is_left() {
     host.place.configure("", &plain, "");
     host.place.fails("attach --iface v0", 2, "no bpffs at");
     assert!(!plain.exists());
+}
+
+#[test]
+fn without_rights_on_the_maps_a_command_says_so_and_changes_nothing() {
+    if !gate::require(&NEEDS) {
+        return;
+    }
+    let host = Host::attached("");
+    host.place.done("optin add ::1");
+    for (file, mode) in
+        [(host.place.path(""), 0o755), (host.place.path("state"), 0o777), (host.place.store(), 0o666)]
+    {
+        fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
+    }
+    fs::set_permissions(host.place.path("state/store.json.lock"), Permissions::from_mode(0o644)).unwrap();
+    let before = fs::read(host.place.store()).unwrap();
+    for words in ["optin add ::2", "optin remove ::1", "status", "stats", "ptr list", "detach", "attach"] {
+        let ended = host.place.run_as_nobody(words);
+        assert_eq!(ended.code, Some(2), "{words}: {ended:?}");
+        assert!(ended.messages.contains("not permitted; it needs root"), "{words}: {ended:?}");
+    }
+    assert_eq!(host.place.run_as_nobody("optin check ::1").code, Some(0), "the store alone is enough");
+    assert_eq!(fs::read(host.place.store()).unwrap(), before);
+    assert_eq!(host.place.run("status").code, Some(0));
 }
 
 #[test]

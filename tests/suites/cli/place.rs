@@ -1,7 +1,8 @@
 //! A configuration and a store of a test's own, and the binary run on them.
 
 use std::{
-    fs,
+    fs::{self, File},
+    os::{fd::AsRawFd, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -90,6 +91,21 @@ impl Place {
         }
     }
 
+    /// Runs `sixgate` with these words as a user without any right. The binary is named by a handle: nobody
+    /// may look into the folder where it was built.
+    pub(crate) fn run_as_nobody(&self, words: &str) -> Ran {
+        let binary = File::open(binary()).unwrap();
+        let mut command = Command::new(format!("/proc/self/fd/{}", binary.as_raw_fd()));
+        command.arg("--config").arg(self.config()).args(words.split_whitespace());
+        command.uid(NOBODY).gid(NOBODY);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = match &self.netns {
+            Some(netns) => netns.spawn(&mut command).unwrap(),
+            None => command.spawn().unwrap(),
+        };
+        ran(child.wait_with_output().unwrap())
+    }
+
     /// Runs `sixgate` with these words, which must be done; returns what it printed.
     pub(crate) fn done(&self, words: &str) -> String {
         let ran = self.run(words);
@@ -128,3 +144,6 @@ pub(crate) fn ran(output: Output) -> Ran {
         messages: String::from_utf8(output.stderr).unwrap(),
     }
 }
+
+/// The user and group `nobody` and `nogroup`.
+const NOBODY: u32 = 65534;
