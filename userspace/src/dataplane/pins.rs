@@ -91,8 +91,9 @@ impl Pins {
         if kind == BPF_FS_MAGIC {
             return Ok(());
         }
-        let mount =
-            if self.base.starts_with(USUAL_MOUNT) { PathBuf::from(USUAL_MOUNT) } else { existing.to_owned() };
+        // never a directory above the setting: a mount hides what lies in it
+        let usual = Path::new(USUAL_MOUNT);
+        let mount = if self.base.starts_with(usual) { usual.to_owned() } else { self.base.clone() };
         Err(DataplaneError::NoBpffs { path: self.base.clone(), mount })
     }
 
@@ -280,10 +281,11 @@ mod tests {
     #[test]
     fn a_directory_outside_of_a_bpffs_is_refused_with_the_command_that_helps() {
         let directory = tempfile::tempdir().unwrap();
-        let error = Pins::new(&directory.path().join("sixgate")).prepare().unwrap_err();
-        let wanted = format!("`mount -t bpf bpf {}`", directory.path().display());
+        let pins = directory.path().join("sixgate");
+        let error = Pins::new(&pins).prepare().unwrap_err();
+        let wanted = format!("`mount -t bpf bpf {}`", pins.display());
         assert!(error.to_string().contains(&wanted), "{error}");
-        assert!(!directory.path().join("sixgate").exists());
+        assert!(!pins.exists());
     }
 
     #[test]
