@@ -43,8 +43,12 @@ pub(crate) fn headers(context: &Context, inspection: &Inspection, envelope: &Env
     format!("{results}{received}")
 }
 
-/// The message in pieces, without the Authentication-Results fields that claim to be ours.
+/// The message in pieces, without the Authentication-Results fields that claim to be ours. A first line that
+/// would continue our last field is no part of a header: an empty line goes before it.
 pub(crate) fn without_forged_results<'a>(octets: &'a [u8], hostname: &str) -> Vec<&'a [u8]> {
+    if octets.starts_with(b" ") || octets.starts_with(b"\t") {
+        return vec![b"\r\n", octets];
+    }
     let mut pieces = Vec::new();
     let mut from = 0;
     for forged in auth_results::forged(octets, hostname) {
@@ -97,4 +101,24 @@ fn date() -> String {
     let now = Zoned::now();
     // the year has four digits
     rfc2822::to_string(&now).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_results_and_nothing_of_ours_is_touched() {
+        let rows: [(&str, &str); 5] = [
+            ("Subject: a\r\n\r\n b\r\n", "Subject: a\r\n\r\n b\r\n"),
+            ("A: 1\r\nAuthentication-Results: gate.example; x\r\nB: 2\r\n", "A: 1\r\nB: 2\r\n"),
+            (" by evil.example; x\r\nA: 1\r\n", "\r\n by evil.example; x\r\nA: 1\r\n"),
+            ("\tx\r\n", "\r\n\tx\r\n"),
+            ("", ""),
+        ];
+        for (message, wanted) in rows {
+            let left = without_forged_results(message.as_bytes(), "gate.example").concat();
+            assert_eq!(String::from_utf8_lossy(&left), wanted, "{message:?}");
+        }
+    }
 }
