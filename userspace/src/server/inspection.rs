@@ -85,7 +85,8 @@ impl Inspection {
     /// Draws the verdict that is due, and records what shadow mode lets pass.
     pub(crate) fn decide(&mut self, stage: Stage, recipient: Option<&RcptTo>) -> Verdict {
         let verdict = decide(&self.context.policy, stage, &self.evidence(recipient));
-        if let Verdict::AcceptInShadow(refusal) = verdict {
+        // at connect it is not yet known whether there is a message: it would be counted twice
+        if let (Verdict::AcceptInShadow(refusal), Stage::Recipient | Stage::Message) = (verdict, stage) {
             self.record_shadow(refusal);
         }
         verdict
