@@ -1,6 +1,8 @@
 //! The store and the maps change under live traffic: a change holds from the next SYN on, and an established
 //! connection is never taken over.
 
+use std::fs;
+
 use sixgate_tests::{
     client::Client,
     site::{GATE, OTHER, SENDER},
@@ -60,6 +62,41 @@ fn a_session_that_was_refused_stays_whole_when_its_destination_opts_in() {
     client.closed().unwrap();
     let sent = site.swaks(SENDER, OTHER, ORDINARY);
     assert_eq!(sent.code, 0, "{}", sent.output);
+}
+
+#[test]
+fn a_store_that_is_lost_refuses_nobody_who_had_opted_in() {
+    if !can_run() {
+        return;
+    }
+    let (site, daemon) = site("");
+    let store = site.folder().join("store.json");
+    let aside = site.folder().join("aside.json");
+    fs::rename(&store, &aside).unwrap();
+    daemon.wait_for_log("is gone, its last content stays in force").unwrap();
+    assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 250);
+    assert_eq!((site.counter("pass_opted_in"), site.counter("tag_not_opted_in")), (1, 0));
+    fs::rename(&aside, &store).unwrap();
+    site.sixgate(&format!("optin remove {GATE}"));
+    assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 550);
+}
+
+#[test]
+fn a_second_daemon_that_finds_the_port_in_use_changes_nothing() {
+    if !can_run() {
+        return;
+    }
+    let (site, _daemon) = site("");
+    let usual = fs::read(site.config()).unwrap();
+    let site = site.configured("mode = \"shadow\"");
+    let second = site.run("serve");
+    assert_eq!(second.status.code(), Some(2), "{second:?}");
+    assert!(String::from_utf8_lossy(&second.stderr).contains("cannot listen on [::]:25"), "{second:?}");
+    fs::write(site.config(), usual).unwrap();
+    let status = site.sixgate("status");
+    assert!(status.starts_with("mode       enforce\n"), "{status}");
+    assert_eq!(rcpt(&mut site.connect(SENDER, OTHER)), 550);
+    assert_eq!(site.counter("shadow_not_opted_in"), 0);
 }
 
 #[test]

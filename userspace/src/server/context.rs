@@ -141,9 +141,9 @@ impl Context {
         }
     }
 
-    /// Carries the store over into the maps, under its lock.
+    /// Carries the store over into the maps, under its lock; a store that is gone leaves them as they are.
     pub(crate) async fn reconcile(&self) {
-        if !self.kernel.is_attached() {
+        if !self.kernel.is_attached() || self.store.is_gone() {
             return;
         }
         let control = Arc::clone(&self.control);

@@ -91,8 +91,9 @@ pub enum ServeError {
 pub async fn run(config: Config, options: ServeOptions) -> Result<(), ServeError> {
     let mut terminate = signal_stream(SignalKind::terminate(), "SIGTERM")?;
     let mut interrupt = signal_stream(SignalKind::interrupt(), "SIGINT")?;
-    let context = Context::new(&config, options.no_xdp)?;
+    // first, so that a start that finds the port in use has not changed the maps under the daemon that has it
     let listeners = bind(&config)?;
+    let context = Context::new(&config, options.no_xdp)?;
     if let Err(error) = context.next_hop.probe().await {
         warn!("the next hop is not usable yet: {:#}", anyhow::Error::new(error));
     }

@@ -1,6 +1,7 @@
 //! The opt-in store as the daemon sees it: always the file's present content, read once for each change.
 //!
-//! It never writes. A file that cannot be read leaves the last good content in force.
+//! It never writes. A file that cannot be read, or is gone, leaves the last good content in force: an empty
+//! store would refuse everything for good.
 
 use std::{
     fs, io,
@@ -56,11 +57,15 @@ impl StoreView {
         match version(self.store.path()) {
             Ok(version) if version != loaded.version => {
                 loaded.version = version;
-                match self.store.read() {
-                    Ok(contents) => {
+                match self.store.read_if_there() {
+                    Ok(Some(contents)) => {
                         info!("the opt-in store has changed");
                         loaded.contents = Arc::new(contents);
                     }
+                    Ok(None) => error!(
+                        "the opt-in store {} is gone, its last content stays in force until there is one again",
+                        self.store.path().display()
+                    ),
                     Err(error) => error!(
                         "the opt-in store cannot be read, its last content stays in force: {:#}",
                         anyhow::Error::new(error)
@@ -71,6 +76,13 @@ impl StoreView {
             Err(error) => error!("cannot look at {}: {error}", PathBuf::from(self.store.path()).display()),
         }
         Arc::clone(&loaded.contents)
+    }
+
+    /// Whether the file is gone although it had content.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.current();
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.version.is_none() && *loaded.contents != Contents::default()
     }
 }
 
