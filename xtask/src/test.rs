@@ -2,6 +2,8 @@
 //!
 //! It owns no decision about skipping: tests that lack something say so themselves, and fail under CI=true.
 
+use std::process::Command;
+
 use anyhow::Result;
 use clap::Args;
 
@@ -21,8 +23,13 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::run(Set::Test)?;
     exec::run(&mut exec::build_binaries())?;
+    // the documents' examples first, so that the last line is the summary of a suite
+    exec::run(test(&["--doc"]).args(&options.filter))?;
+    exec::become_it(test(&["--lib", "--bins", "--tests"]).args(&options.filter))
+}
+
+fn test(kinds: &[&str]) -> Command {
     let mut test = exec::cargo();
-    test.args(["test", "--workspace", "--exclude", "sixgate-ebpf", "--no-fail-fast"]);
-    test.args(&options.filter);
-    exec::become_it(&mut test)
+    test.args(["test", "--workspace", "--exclude", "sixgate-ebpf", "--no-fail-fast"]).args(kinds);
+    test
 }
