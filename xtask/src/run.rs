@@ -56,11 +56,12 @@ fn on_interfaces(interfaces: &[String], config: &PathBuf) -> Result<()> {
     };
     exec::run(sixgate().args(["config", "check"]))?;
     advise(&config, &mut sixgate())?;
-    exec::run(sixgate().arg("attach").args(interfaces))?;
+    let chosen: Vec<&str> = interfaces.iter().flat_map(|interface| ["--iface", interface]).collect();
+    exec::run(sixgate().arg("attach").args(&chosen))?;
     eprintln!(
         "Ctrl-C ends the daemon only: the program stays attached and goes on refusing. To take it away:"
     );
-    eprintln!("  {}", exec::shown(sixgate().arg("detach").args(interfaces)));
+    eprintln!("  {}", exec::shown(sixgate().arg("detach").args(&chosen)));
     exec::become_it(sixgate().arg("serve"))
 }
 
