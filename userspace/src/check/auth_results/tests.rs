@@ -140,6 +140,17 @@ fn what_claims_our_name_is_found_however_it_is_written() {
 }
 
 #[test]
+fn a_field_that_cannot_be_read_is_ours_if_it_names_us() {
+    for (field, wanted) in [
+        ("Authentication-Results: \"gate.example; spf=pass\r\n", 1),
+        ("Authentication-Results: (c GATE.example; spf=pass\r\n", 1),
+        ("Authentication-Results: \"other.example; spf=pass\r\n", 0),
+    ] {
+        assert_eq!(forged(field.as_bytes(), "gate.example").len(), wanted, "{field:?}");
+    }
+}
+
+#[test]
 fn our_name_in_the_other_alphabet_is_ours() {
     let field = "Authentication-Results: tor.bücher.example; none\r\n";
     assert_eq!(forged(field.as_bytes(), "tor.xn--bcher-kva.example").len(), 1);
