@@ -19,7 +19,7 @@ pub(crate) struct Metrics {
     sessions: Family<Outcome, Counter>,
     recipients: Family<Outcome, Counter>,
     messages: Family<Outcome, Counter>,
-    shadow: Family<Outcome, Counter>,
+    shadow: Family<Reason, Counter>,
     limits: Family<Limit, Counter>,
     tags: Counter,
     open: Gauge<u64, AtomicU64>,
@@ -28,6 +28,11 @@ pub(crate) struct Metrics {
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Outcome {
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Reason {
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -75,7 +80,7 @@ impl Metrics {
 
     /// Shadow mode passed something on.
     pub(crate) fn shadow(&self, reason: &'static str) {
-        self.shadow.get_or_create(&Outcome { outcome: reason }).inc();
+        self.shadow.get_or_create(&Reason { reason }).inc();
     }
 
     /// A bound was reached.
