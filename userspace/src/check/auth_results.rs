@@ -193,25 +193,26 @@ impl Lines {
 fn claimed_id(value: &[u8]) -> Option<String> {
     let rest = skip_cfws(value);
     let id = match rest.split_first()? {
-        (b'"', rest) => quoted_string(rest),
+        (b'"', rest) => quoted_string(rest)?,
         _ => rest.iter().copied().take_while(|octet| is_token_octet(*octet) || !octet.is_ascii()).collect(),
     };
     String::from_utf8(id).ok()
 }
 
-/// The content of a quoted string behind its opening quote; folding inside stands for nothing.
-fn quoted_string(text: &[u8]) -> Vec<u8> {
+/// The content of a quoted string behind its opening quote; folding inside stands for nothing. None without a
+/// closing quote.
+fn quoted_string(text: &[u8]) -> Option<Vec<u8>> {
     let mut content = Vec::new();
     let mut octets = text.iter().copied();
     while let Some(octet) = octets.next() {
         match octet {
-            b'"' => break,
+            b'"' => return Some(content.trim_ascii().to_vec()),
             b'\\' => content.extend(octets.next()),
             b'\r' | b'\n' => {}
             _ => content.push(octet),
         }
     }
-    content.trim_ascii().to_vec()
+    None
 }
 
 /// What follows blanks, folding and comments, which may be nested (RFC 5322 3.2.2).
