@@ -86,8 +86,9 @@ impl Inspection {
     pub(crate) fn decide(&mut self, stage: Stage, recipient: Option<&RcptTo>) -> Verdict {
         let verdict = decide(&self.context.policy, stage, &self.evidence(recipient));
         // at connect it is not yet known whether there is a message: it would be counted twice
-        if let (Verdict::AcceptInShadow(refusal), Stage::Recipient | Stage::Message) = (verdict, stage) {
-            self.record_shadow(refusal);
+        match verdict {
+            Verdict::AcceptInShadow(refusal) if stage != Stage::Connection => self.record_shadow(refusal),
+            _ => {}
         }
         verdict
     }
