@@ -32,7 +32,7 @@ use crate::{
         command::{Mailbox, RcptTo},
         reply::ReplyTable,
     },
-    store::{Contents, Store},
+    store::Contents,
 };
 
 /// What all sessions share.
@@ -58,8 +58,7 @@ pub(crate) struct Context {
 
 impl Context {
     /// Sets everything up; attaches the XDP program where the configuration says so.
-    pub(crate) fn new(config: &Config, no_xdp: bool) -> Result<Arc<Self>, ServeError> {
-        let store = StoreView::open(Store::new(&config.store)).map_err(ServeError::Store)?;
+    pub(crate) fn new(config: &Config, store: StoreView, no_xdp: bool) -> Result<Arc<Self>, ServeError> {
         let control = Control::new(config);
         if !no_xdp {
             attach(&control, config)?;

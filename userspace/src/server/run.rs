@@ -28,8 +28,9 @@ use crate::{
         driver::{Connection, turn_away},
         limits::Excess,
         session_id::SessionId,
+        store_view::StoreView,
     },
-    store::{self, StoreError},
+    store::{self, Store, StoreError},
 };
 
 /// Connections that the kernel completes before they are accepted (listen(2)).
@@ -91,9 +92,10 @@ pub enum ServeError {
 pub async fn run(config: Config, options: ServeOptions) -> Result<(), ServeError> {
     let mut terminate = signal_stream(SignalKind::terminate(), "SIGTERM")?;
     let mut interrupt = signal_stream(SignalKind::interrupt(), "SIGINT")?;
-    // first, so that a start that finds the port in use has not changed the maps under the daemon that has it
+    let store = StoreView::open(Store::new(&config.store)).map_err(ServeError::Store)?;
+    // before the maps: a start that finds the port in use must not change them under the daemon that has it
     let listeners = bind(&config)?;
-    let context = Context::new(&config, options.no_xdp)?;
+    let context = Context::new(&config, store, options.no_xdp)?;
     if let Err(error) = context.next_hop.probe().await {
         warn!("the next hop is not usable yet: {:#}", anyhow::Error::new(error));
     }
