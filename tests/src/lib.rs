@@ -17,3 +17,4 @@ pub mod sign;
 pub mod site;
 pub mod smtp_sink;
 pub mod transcript;
+pub mod xdp_helper;

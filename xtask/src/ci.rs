@@ -15,13 +15,13 @@ pub(crate) fn run() -> Result<()> {
     exec::run(exec::cargo().args(["fmt", "--all", "--check"]))?;
     tidy::run()?;
     setup::run(Set::Test)?;
-    // the XDP program is linted for this machine, apart from the others: it has features of its own
-    exec::run(exec::cargo().args(["clippy", "--package", "sixgate-ebpf", "--", "-D", "warnings"]))?;
+    // the BPF programs are linted for this machine, apart from the others: they have features of their own
     let mut clippy = exec::cargo();
-    clippy.args(["clippy", "--workspace", "--exclude", "sixgate-ebpf", "--all-targets"]);
+    clippy.arg("clippy").args(exec::BPF_PACKAGES.iter().flat_map(|package| ["--package", package]));
     exec::run(clippy.args(["--", "-D", "warnings"]))?;
-    let mut doc = exec::cargo();
-    doc.args(["doc", "--workspace", "--exclude", "sixgate-ebpf", "--no-deps", "--document-private-items"]);
+    exec::run(exec::cargo_for_host("clippy").args(["--all-targets", "--", "-D", "warnings"]))?;
+    let mut doc = exec::cargo_for_host("doc");
+    doc.args(["--no-deps", "--document-private-items"]);
     exec::run(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     test::run(&test::Options::default())
 }

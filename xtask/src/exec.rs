@@ -36,6 +36,13 @@ pub(crate) fn build_binaries() -> Command {
     build
 }
 
+/// `cargo TASK` for all packages but those that are built for BPF.
+pub(crate) fn cargo_for_host(task: &str) -> Command {
+    let mut command = cargo();
+    command.args([task, "--workspace"]).args(BPF_PACKAGES.iter().flat_map(|package| ["--exclude", package]));
+    command
+}
+
 /// Prints `command` and runs it to its end; an error if it does not end with 0.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = shown(command);
@@ -88,6 +95,9 @@ fn quoted(word: &str) -> String {
         format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
+
+/// The packages that are built for BPF, by build scripts.
+pub(crate) const BPF_PACKAGES: &[&str] = &["sixgate-ebpf", "sixgate-tests-ebpf"];
 
 #[cfg(test)]
 mod tests {

@@ -29,7 +29,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn test(kinds: &[&str]) -> Command {
-    let mut test = exec::cargo();
-    test.args(["test", "--workspace", "--exclude", "sixgate-ebpf", "--no-fail-fast"]).args(kinds);
+    let mut test = exec::cargo_for_host("test");
+    test.arg("--no-fail-fast").args(kinds);
     test
 }

@@ -1,0 +1,11 @@
+//! Builds the helper programs of `tests/ebpf` and leaves the object in `OUT_DIR` for `xdp_helper`.
+//!
+//! It owns the choice of the programs only; how they are built is `ebpf-builder`'s business.
+
+use std::process::ExitCode;
+
+use sixgate_ebpf_builder::Program;
+
+fn main() -> ExitCode {
+    Program { package: "sixgate-tests-ebpf", folder: "tests/ebpf", object: "helpers.bpf.o" }.build()
+}

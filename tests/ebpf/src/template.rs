@@ -1,0 +1,32 @@
+//! What `restore` and user space agree on: the bytes of TEMPLATE.
+//!
+//! The one file is part of both crates (the bench includes it by its path); it knows neither side's library.
+
+/// Longest frame that `restore` puts back, in octets.
+pub(crate) const TEMPLATE_MAX: usize = 512;
+
+/// Value of TEMPLATE, at index 0: what `restore` puts back before each run.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Template {
+    /// Where the frame started in its buffer, as the kernel's address. User space writes 0 before each call of
+    /// BPF_PROG_TEST_RUN; the first run fills it in.
+    pub(crate) start: u64,
+    /// Where the frame starts now; only `restore` uses it.
+    pub(crate) scratch: u64,
+    /// Octets of [`Self::frame`] in use.
+    pub(crate) length: u32,
+    /// One of [`FLOW_KEEP`], [`FLOW_PUT`], [`FLOW_REMOVE`].
+    pub(crate) flow: u32,
+    /// The frame.
+    pub(crate) frame: [u8; TEMPLATE_MAX],
+}
+
+/// FLOWS stays as it is.
+pub(crate) const FLOW_KEEP: u32 = 0;
+/// The entry of RESTORE_KEY becomes what RESTORE_FLOW holds.
+pub(crate) const FLOW_PUT: u32 = 1;
+/// The entry of RESTORE_KEY is removed.
+pub(crate) const FLOW_REMOVE: u32 = 2;
+
+const _: () = assert!(size_of::<Template>() == 24 + TEMPLATE_MAX && align_of::<Template>() == 8);
