@@ -1,8 +1,14 @@
 //! Frames as senders make them: Ethernet, VLAN tags, IPv6, extension headers, TCP or UDP.
 //!
-//! Lengths and checksums are right unless a test spoils them; nothing is sent from here.
+//! Lengths and checksums are right unless a test spoils them; nothing is sent from here. What comes back is
+//! [`answer`]'s.
 
 use std::net::Ipv6Addr;
+
+use self::checksum::{complement, pseudo_header, sum};
+
+pub mod answer;
+mod checksum;
 
 /// Control bits of a TCP header (RFC 9293 3.1).
 pub mod tcp {
@@ -50,25 +56,41 @@ pub enum Extension {
     Mobility,
 }
 
+/// What stands in the checksum field.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Checksum {
+    /// What the receiver wants to see.
+    Full,
+    /// The sum of the pseudo-header alone, for a device to complete: what a sender on the same machine leaves there
+    /// (CHECKSUM_PARTIAL, include/linux/skbuff.h).
+    Partial,
+    /// Neither of both.
+    Wrong,
+}
+
 /// What the IPv6 packet carries.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Transport {
-    Tcp { flags: u8, options: usize },
+    Tcp { sequence: u32, acknowledgment: u32, flags: u8, window: u16, options: Vec<u8> },
     Udp,
 }
 
 /// A frame to be. It starts as an opening SYN from [`SENDER`] to port 25 of [`DESTINATION`].
 #[derive(Clone, Debug)]
 pub struct Packet {
+    /// Destination, then source.
+    link: [[u8; 6]; 2],
     vlans: Vec<Vlan>,
     ether_type: u16,
+    flow_label: u32,
     source: Ipv6Addr,
     destination: Ipv6Addr,
     extensions: Vec<Extension>,
     source_port: u16,
     destination_port: u16,
     transport: Transport,
-    payload: usize,
+    payload: Vec<u8>,
+    checksum: Checksum,
 }
 
 /// Where a packet comes from unless told otherwise.
@@ -79,6 +101,8 @@ pub const DESTINATION: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x25, 0, 0, 0, 0,
 pub const SENDER_PORT: u16 = 40_000;
 /// SMTP.
 pub const SMTP: u16 = 25;
+/// The sequence number of a segment unless told otherwise.
+pub const SEQUENCE: u32 = 1000;
 
 impl Default for Packet {
     fn default() -> Self {
@@ -91,15 +115,24 @@ impl Packet {
     #[must_use]
     pub fn syn() -> Self {
         Self {
+            link: [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]],
             vlans: Vec::new(),
             ether_type: ETHER_TYPE_IPV6,
+            flow_label: 0,
             source: SENDER,
             destination: DESTINATION,
             extensions: Vec::new(),
             source_port: SENDER_PORT,
             destination_port: SMTP,
-            transport: Transport::Tcp { flags: tcp::SYN, options: MSS_OPTION.len() },
-            payload: 0,
+            transport: Transport::Tcp {
+                sequence: SEQUENCE,
+                acknowledgment: 0,
+                flags: tcp::SYN,
+                window: WINDOW,
+                options: MSS_OPTION.to_vec(),
+            },
+            payload: Vec::new(),
+            checksum: Checksum::Full,
         }
     }
 
@@ -139,8 +172,63 @@ impl Packet {
 
     /// A TCP segment with these control bits and no options.
     #[must_use]
-    pub fn flags(mut self, flags: u8) -> Self {
-        self.transport = Transport::Tcp { flags, options: 0 };
+    pub fn flags(self, flags: u8) -> Self {
+        let (sequence, acknowledgment) = match self.transport {
+            Transport::Tcp { sequence, acknowledgment, .. } => (sequence, acknowledgment),
+            Transport::Udp => (SEQUENCE, 0),
+        };
+        let transport =
+            Transport::Tcp { sequence, acknowledgment, flags, window: WINDOW, options: Vec::new() };
+        Self { transport, ..self }
+    }
+
+    /// With this sequence number, if it is TCP.
+    #[must_use]
+    pub fn sequence(mut self, number: u32) -> Self {
+        if let Transport::Tcp { sequence, .. } = &mut self.transport {
+            *sequence = number;
+        }
+        self
+    }
+
+    /// With this acknowledgement number, if it is TCP.
+    #[must_use]
+    pub fn acknowledgment(mut self, number: u32) -> Self {
+        if let Transport::Tcp { acknowledgment, .. } = &mut self.transport {
+            *acknowledgment = number;
+        }
+        self
+    }
+
+    /// With this window, if it is TCP.
+    #[must_use]
+    pub fn window(mut self, octets: u16) -> Self {
+        if let Transport::Tcp { window, .. } = &mut self.transport {
+            *window = octets;
+        }
+        self
+    }
+
+    /// With these options instead, if it is TCP: whole words of 4 octets, at most ten.
+    #[must_use]
+    pub fn options(mut self, octets: &[u8]) -> Self {
+        if let Transport::Tcp { options, .. } = &mut self.transport {
+            *options = octets.to_vec();
+        }
+        self
+    }
+
+    /// With this flow label (20 bits) and, above it, a traffic class.
+    #[must_use]
+    pub const fn flow_label(mut self, label: u32) -> Self {
+        self.flow_label = label;
+        self
+    }
+
+    /// With something else in the checksum field than the right sum.
+    #[must_use]
+    pub const fn checksum(mut self, checksum: Checksum) -> Self {
+        self.checksum = checksum;
         self
     }
 
@@ -160,8 +248,14 @@ impl Packet {
 
     /// With so many octets of payload.
     #[must_use]
-    pub const fn payload(mut self, octets: usize) -> Self {
-        self.payload = octets;
+    pub fn payload(self, octets: usize) -> Self {
+        self.data(&vec![b'x'; octets])
+    }
+
+    /// With this payload.
+    #[must_use]
+    pub fn data(mut self, octets: &[u8]) -> Self {
+        self.payload = octets.to_vec();
         self
     }
 
@@ -189,7 +283,7 @@ impl Packet {
         let extensions = self.extensions();
         let length =
             u16::try_from(extensions.len() + transport.len()).expect("a packet of at most 65535 octets");
-        frame.extend([0x60, 0, 0, 0]);
+        frame.extend((0x6000_0000 | self.flow_label).to_be_bytes());
         frame.extend(length.to_be_bytes());
         frame.push(self.next_header(0));
         frame.push(HOP_LIMIT);
@@ -201,7 +295,7 @@ impl Packet {
     }
 
     fn ethernet(&self) -> Vec<u8> {
-        let mut frame = Vec::from([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2]);
+        let mut frame = self.link.concat();
         for (number, vlan) in (100_u16..).zip(&self.vlans) {
             frame.extend(match vlan {
                 Vlan::Customer => 0x8100_u16.to_be_bytes(),
@@ -261,47 +355,40 @@ impl Packet {
         let mut octets = Vec::new();
         octets.extend(self.source_port.to_be_bytes());
         octets.extend(self.destination_port.to_be_bytes());
-        let checksum = match self.transport {
-            Transport::Tcp { flags, options } => {
-                let words = (TCP_HEADER + options) / 4;
-                octets.extend(SEQUENCE.to_be_bytes());
+        let checksum = match &self.transport {
+            Transport::Tcp { sequence, acknowledgment, flags, window, options } => {
+                let words = (TCP_HEADER + options.len()) / 4;
+                octets.extend(sequence.to_be_bytes());
+                octets.extend(acknowledgment.to_be_bytes());
+                octets.extend([u8::try_from(words << 4).expect("a header of at most 15 words"), *flags]);
+                octets.extend(window.to_be_bytes());
                 octets.extend([0, 0, 0, 0]);
-                octets.extend([u8::try_from(words << 4).expect("a header of at most 15 words"), flags]);
-                octets.extend(WINDOW.to_be_bytes());
-                octets.extend([0, 0, 0, 0]);
-                octets.extend(&MSS_OPTION[..options]);
+                octets.extend(options);
                 16
             }
             Transport::Udp => {
-                let length = u16::try_from(8 + self.payload).expect("a datagram of at most 65535 octets");
+                let length = u16::try_from(8 + self.payload.len()).expect("at most 65535 octets");
                 octets.extend(length.to_be_bytes());
                 octets.extend([0, 0]);
                 6
             }
         };
-        octets.extend(std::iter::repeat_n(b'x', self.payload));
-        let sum = self.checksum(&octets);
-        octets[checksum..checksum + 2].copy_from_slice(&sum.to_be_bytes());
+        octets.extend(&self.payload);
+        let field = self.checksum_field(&octets);
+        octets[checksum..checksum + 2].copy_from_slice(&field.to_be_bytes());
         octets
     }
 
-    /// The checksum of RFC 8200 8.1 over the pseudo-header and `octets`.
-    fn checksum(&self, octets: &[u8]) -> u16 {
+    /// What stands in the checksum field of `octets`, which has a zero there.
+    fn checksum_field(&self, octets: &[u8]) -> u16 {
         let protocol = self.next_header(self.extensions.len());
-        let mut summed = Vec::new();
-        summed.extend(self.source.octets());
-        summed.extend(self.destination.octets());
-        summed.extend(u32::try_from(octets.len()).expect("a packet of at most 65535 octets").to_be_bytes());
-        summed.extend([0, 0, 0, protocol]);
-        summed.extend(octets);
-        let mut sum: u32 = summed
-            .chunks(2)
-            .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)])))
-            .sum();
-        while sum > 0xffff {
-            sum = (sum & 0xffff) + (sum >> 16);
+        let pseudo = pseudo_header(self.source, self.destination, octets.len(), protocol);
+        let full = complement(sum(&[&pseudo, octets]));
+        match self.checksum {
+            Checksum::Full => full,
+            Checksum::Partial => sum(&[&pseudo]),
+            Checksum::Wrong => full ^ 0x0100,
         }
-        !(sum as u16)
     }
 }
 
@@ -312,7 +399,6 @@ const HOP_LIMIT: u8 = 64;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const TCP_HEADER: usize = 20;
-const SEQUENCE: u32 = 1000;
 const WINDOW: u16 = 64_800;
 /// Maximum segment size 1440 (RFC 9293 3.2).
 const MSS_OPTION: [u8; 4] = [2, 4, 0x05, 0xa0];
@@ -331,10 +417,17 @@ mod tests {
     }
 
     #[test]
-    fn a_checksum_verifies() {
+    fn a_checksum_verifies_unless_it_is_spoiled() {
         for packet in [Packet::syn(), Packet::syn().payload(7), Packet::udp().payload(8)] {
+            let pseudo = |octets: &[u8]| {
+                pseudo_header(SENDER, DESTINATION, octets.len(), packet.next_header(packet.extensions.len()))
+            };
             let octets = packet.transport();
-            assert_eq!(packet.checksum(&octets), 0);
+            assert_eq!(sum(&[&pseudo(&octets), &octets]), 0xffff);
+            for spoiled in [Checksum::Partial, Checksum::Wrong] {
+                let octets = packet.clone().checksum(spoiled).transport();
+                assert_ne!(sum(&[&pseudo(&octets), &octets]), 0xffff, "{spoiled:?}");
+            }
         }
     }
 

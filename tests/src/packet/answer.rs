@@ -1,0 +1,125 @@
+//! Frames that answer a packet, made from scratch and read back: the whole of what may come back by XDP_TX.
+//!
+//! Only the four things that [`Answer`] tells are free; every other octet of an answer follows from the packet that
+//! it answers, and is compared. It says nothing about which answer is right.
+
+use super::{Checksum, Packet, Transport, tcp::SYN};
+
+/// What an answering segment says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Answer {
+    /// Control bits.
+    pub flags: u8,
+    /// Sequence number.
+    pub sequence: u32,
+    /// Acknowledgement number.
+    pub acknowledgment: u32,
+    /// Payload.
+    pub data: Vec<u8>,
+}
+
+impl Answer {
+    /// The answer that `frame` is to `packet`.
+    ///
+    /// # Panics
+    /// If any octet of `frame` is not what an answer to `packet` has there: link-layer addresses exchanged, the same
+    /// VLAN tags, a plain IPv6 header without extensions, addresses and ports exchanged, a TCP header with the MSS
+    /// option in a SYN and without options else, the right checksum, and no octet behind the payload.
+    #[must_use]
+    pub fn read(frame: &[u8], packet: &Packet) -> Self {
+        let tcp = packet.ipv6_offset() + IPV6_HEADER;
+        let number = |at: usize| {
+            let octets =
+                frame.get(at..at + 4).unwrap_or_else(|| panic!("an answer of {} octets", frame.len()));
+            u32::from_be_bytes(octets.try_into().expect("four octets"))
+        };
+        let [_, flags, ..] = number(tcp + 12).to_be_bytes();
+        let header = if flags & SYN == 0 { TCP_HEADER } else { TCP_HEADER + MSS_OPTION.len() };
+        let answer = Self {
+            flags,
+            sequence: number(tcp + 4),
+            acknowledgment: number(tcp + 8),
+            data: frame.get(tcp + header..).unwrap_or_default().to_vec(),
+        };
+        let wanted = answer.frame(packet);
+        assert_eq!(frame, wanted, "an answer that says {answer:?} looks otherwise");
+        answer
+    }
+
+    /// The frame that says this in answer to `packet`.
+    #[must_use]
+    pub fn frame(&self, packet: &Packet) -> Vec<u8> {
+        let [destination, source] = packet.link;
+        let options = if self.flags & SYN == 0 { Vec::new() } else { MSS_OPTION.to_vec() };
+        let answer = Packet {
+            link: [source, destination],
+            vlans: packet.vlans.clone(),
+            ether_type: packet.ether_type,
+            flow_label: 0,
+            source: packet.destination,
+            destination: packet.source,
+            extensions: Vec::new(),
+            source_port: packet.destination_port,
+            destination_port: packet.source_port,
+            transport: Transport::Tcp {
+                sequence: self.sequence,
+                acknowledgment: self.acknowledgment,
+                flags: self.flags,
+                window: WINDOW,
+                options,
+            },
+            payload: self.data.clone(),
+            checksum: Checksum::Full,
+        };
+        answer.build()
+    }
+}
+
+const IPV6_HEADER: usize = 40;
+const TCP_HEADER: usize = 20;
+const WINDOW: u16 = 8192;
+/// Maximum segment size 1220 (RFC 9293 3.2, 3.7.1).
+const MSS_OPTION: [u8; 4] = [2, 4, 0x04, 0xc4];
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+    use crate::packet::{Extension, Vlan, tcp::ACK};
+
+    #[test]
+    fn an_answer_is_read_as_it_was_written_and_no_octet_of_it_can_differ() {
+        let packet = Packet::syn()
+            .vlan(Vlan::Service)
+            .vlan(Vlan::Customer)
+            .extension(Extension::HopByHop(3))
+            .flow_label(0x0c5_4321);
+        for (flags, data) in [(SYN | ACK, &b""[..]), (ACK, b"220 hello\r\n")] {
+            let answer = Answer { flags, sequence: 7, acknowledgment: 1001, data: data.to_vec() };
+            let frame = answer.frame(&packet);
+            assert_eq!(Answer::read(&frame, &packet), answer);
+            // every other octet would be told
+            for at in 0..frame.len() {
+                let mut spoiled = frame.clone();
+                spoiled[at] ^= 0x20;
+                assert!(catch_unwind(|| Answer::read(&spoiled, &packet)).is_err(), "octet {at}");
+            }
+            assert!(catch_unwind(|| Answer::read(&[&frame[..], b"\0"].concat(), &packet)).is_err());
+        }
+    }
+
+    #[test]
+    fn an_answer_goes_back_where_the_packet_came_from() {
+        let frame = Answer { flags: SYN | ACK, sequence: 1, acknowledgment: 2, data: Vec::new() }
+            .frame(&Packet::syn());
+        assert_eq!(frame.len(), 14 + 40 + 24);
+        assert_eq!(frame[..14], [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x86, 0xdd]);
+        assert_eq!(frame[14..22], [0x60, 0, 0, 0, 0, 24, 6, 64]);
+        assert_eq!(frame[22..38], super::super::DESTINATION.octets());
+        assert_eq!(frame[38..54], super::super::SENDER.octets());
+        assert_eq!(frame[54..58], [0, 25, 0x9c, 0x40]);
+        assert_eq!(frame[66..70], [0x60, 0x12, 0x20, 0x00]);
+        assert_eq!(frame[74..], [2, 4, 0x04, 0xc4]);
+    }
+}
