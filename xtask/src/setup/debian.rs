@@ -10,6 +10,15 @@ use anyhow::Result;
 use super::{Set, Step};
 use crate::exec;
 
+/// A mail server of the suites.
+struct Server {
+    name: &'static str,
+    /// Where it lies below target/tools.
+    folder: &'static str,
+    package: &'static str,
+    why: &'static str,
+}
+
 /// Whether this is Debian 12: the one release where these packages are known to work.
 pub(super) fn is_supported() -> bool {
     super::os_release("ID") == "debian" && super::os_release("VERSION_ID") == "12"
@@ -18,12 +27,17 @@ pub(super) fn is_supported() -> bool {
 /// What is missing for `set`.
 pub(super) fn missing(set: Set) -> Result<Vec<Step>> {
     let building = lacking(BUILD_PACKAGES)?;
-    let (mut testing, mut unpacked) = (Vec::new(), None);
+    let (mut testing, mut unpacked) = (Vec::new(), Vec::new());
+    let mut fetched = building.clone();
     if set == Set::Test {
-        (testing, unpacked) = (lacking(TEST_PACKAGES)?, postfix());
+        testing = lacking(TEST_PACKAGES)?;
+        fetched.extend(&testing);
+        for server in SERVERS {
+            let step = unpack(server);
+            fetched.extend(step.is_some().then_some(server.package));
+            unpacked.extend(step);
+        }
     }
-    let mut fetched = [building.as_slice(), &testing].concat();
-    fetched.extend(unpacked.is_some().then_some(POSTFIX));
     let mut steps = Vec::new();
     steps.extend(package_lists(&fetched)?);
     steps.extend(packages("packages for building", BUILD_WHY, &building));
@@ -62,30 +76,34 @@ fn packages(what: &str, why: &'static str, names: &[&str]) -> Option<Step> {
     Some(Step { what, why, needs_root: true, commands: vec![install] })
 }
 
-/// Postfix, if it is not in the workspace's tools. It is unpacked there and not installed: the suites start it, and
-/// the machine's own mail system, if it has one, stays as it is.
-fn postfix() -> Option<Step> {
+/// What brings `server` into the workspace's tools, if it is not there. It is unpacked and not installed: the suites
+/// start it, the machine's own mail system, if it has one, stays as it is, and servers whose packages exclude each
+/// other stand side by side.
+fn unpack(server: &Server) -> Option<Step> {
     let tools = exec::target().join("tools");
-    if tools.join("postfix").is_dir() {
+    if tools.join(server.folder).is_dir() {
         return None;
     }
-    let folder = tools.join("postfix.download");
+    let folder = tools.join(format!("{}.download", server.folder));
     let root = folder.join("root");
     // apt-get downloads into the working directory, which a pasted command has to know too
     let mut download = command("env", &["--chdir".as_ref(), folder.as_os_str()]);
-    download.args(["apt-get", "-o", "APT::Sandbox::User=root", "download", POSTFIX]);
+    download.args(["apt-get", "-o", "APT::Sandbox::User=root", "download", server.package]);
     // the package's file has its version in its name
-    let mut unpack = command("find", &[folder.as_os_str()]);
-    unpack.args(["-name", "postfix_*.deb", "-exec", "dpkg-deb", "--extract", "{}"]).arg(&root).arg(";");
+    let mut extract = command("find", &[folder.as_os_str(), "-name".as_ref()]);
+    extract.arg(format!("{}_*.deb", server.package));
+    extract.args(["-exec", "dpkg-deb", "--extract", "{}"]).arg(&root).arg(";");
     Some(Step {
-        what: "Postfix below target/tools, not installed".to_owned(),
-        why: "the mail server behind, for the suites",
+        what: format!("{} below target/tools, not installed", server.name),
+        why: server.why,
         needs_root: false,
         commands: vec![
             command("mkdir", &["--parents".as_ref(), folder.as_os_str()]),
             download,
-            unpack,
-            command("mv", &[root.as_os_str(), tools.join("postfix").as_os_str()]),
+            extract,
+            // nobody but root has to start them
+            command("chmod", &["--recursive".as_ref(), "ug-s".as_ref(), root.as_os_str()]),
+            command("mv", &[root.as_os_str(), tools.join(server.folder).as_os_str()]),
         ],
     })
 }
@@ -136,7 +154,6 @@ fn apt_get(arguments: &[&str]) -> Command {
 }
 
 const LISTS_AGE_MAX: Duration = Duration::from_secs(3 * 24 * 60 * 60);
-const POSTFIX: &str = "postfix";
 const RUSTC: &str = "rustc-web";
 const RUSTC_VERSION: &str = "1.96.";
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
@@ -162,10 +179,28 @@ const TEST_PACKAGES: &[&str] = &[
     "swaks",
     // swaks speaks IPv6 through it
     "libio-socket-inet6-perl",
-    // what Postfix is linked with
+    // what the servers below are linked with
     "libdb5.3",
+    "libevent-2.1-7",
+    "libgnutls-dane0",
+    "libgnutls30",
     "libicu72",
+    "libidn12",
+    "libidn2-0",
     "libnsl2",
+    "libpam0g",
+    "libpcre2-8-0",
     "libsasl2-2",
     "libssl3",
+];
+
+const SERVERS: &[Server] = &[
+    Server {
+        name: "Postfix",
+        folder: "postfix",
+        package: "postfix",
+        why: "a mail server behind and a sender, for the suites",
+    },
+    Server { name: "Exim", folder: "exim", package: "exim4-daemon-light", why: "a sender, for the suites" },
+    Server { name: "OpenSMTPD", folder: "opensmtpd", package: "opensmtpd", why: "a sender, for the suites" },
 ];
