@@ -218,9 +218,15 @@ impl Log {
     }
 
     pub(crate) fn wait_for(&self, text: &str) -> Result<String> {
-        let found = |state: &State| state.text.lines().find(|line| line.contains(text)).map(str::to_owned);
+        let found = |line: &str| line.contains(text).then(|| line.to_owned());
+        self.wait_for_match(&format!("line with {text:?}"), found)
+    }
+
+    /// Waits for a line in which `find` finds something: `wanted`, in words.
+    pub(crate) fn wait_for_match<T>(&self, wanted: &str, find: impl Fn(&str) -> Option<T>) -> Result<T> {
+        let found = |state: &State| state.text.lines().find_map(&find);
         let state = self.wait_while(LOG_TIMEOUT, |state| found(state).is_none() && !state.closed);
-        found(&state).with_context(|| format!("no line with {text:?} in the log:\n{}", state.text))
+        found(&state).with_context(|| format!("no {wanted} in the log:\n{}", state.text))
     }
 
     pub(crate) fn wait_until_closed(&self, timeout: Duration) -> bool {

@@ -7,7 +7,7 @@ use std::{env, fmt, fs};
 
 use sixgate::dataplane::embedded_object;
 
-use crate::postfix;
+use crate::{exim, opensmtpd, postfix};
 
 /// Something that a test cannot do without.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -22,6 +22,10 @@ pub enum Need {
     Xdp,
     /// Debian's Postfix, unpacked.
     Postfix,
+    /// Debian's Exim, unpacked.
+    Exim,
+    /// Debian's OpenSMTPD, unpacked.
+    OpenSmtpd,
 }
 
 impl Need {
@@ -33,6 +37,8 @@ impl Need {
             Self::Bpffs => fs::read_to_string("/proc/filesystems").is_ok_and(|known| known.contains("\tbpf")),
             Self::Xdp => !embedded_object().is_empty(),
             Self::Postfix => postfix::folder().is_some(),
+            Self::Exim => exim::folder().is_some(),
+            Self::OpenSmtpd => opensmtpd::folder().is_some(),
         }
     }
 }
@@ -45,6 +51,8 @@ impl fmt::Display for Need {
             Self::Bpffs => f.write_str("a kernel with bpffs"),
             Self::Xdp => f.write_str("a build without AYA_BUILD_SKIP=1"),
             Self::Postfix => f.write_str("Postfix below target/tools (cargo xtask setup)"),
+            Self::Exim => f.write_str("Exim below target/tools (cargo xtask setup)"),
+            Self::OpenSmtpd => f.write_str("OpenSMTPD below target/tools (cargo xtask setup)"),
         }
     }
 }

@@ -1,17 +1,13 @@
 //! A real Postfix: Debian's package, unpacked by `cargo xtask setup`, never installed.
 //!
-//! It runs with mounts of its own, where users `postfix` and `postdrop` exist. Messages stay in its hold queue, as
-//! they were when it said that it has them; it delivers nothing.
+//! It runs with mounts of its own, where users `postfix` and `postdrop` exist. As a server behind, it keeps messages in
+//! its hold queue, as they were when it said that it has them; as a sender, it delivers to whom the DNS names.
 
 use std::{
     ffi::OsStr,
     fs,
     net::SocketAddr,
-    os::unix::{
-        fs::{PermissionsExt as _, chown},
-        process::CommandExt as _,
-    },
-    panic::resume_unwind,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -20,20 +16,26 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use nix::{
-    mount::{MsFlags, mount},
-    sched::{CloneFlags, unshare},
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
 use tempfile::TempDir;
 
-use crate::{daemon::Log, netns::Netns};
+use crate::{
+    daemon::Log,
+    mounts::Mounts,
+    netns::Netns,
+    sender::{Attempt, HOSTNAME, Outcome, SUBMISSION, Sender, count_files},
+    unpacked,
+};
 
 /// A running Postfix. Dropping it stops it.
 #[derive(Debug)]
 pub struct Postfix {
     child: Child,
     log: Log,
+    mounts: Mounts,
+    version: String,
     folder: TempDir,
 }
 
@@ -44,8 +46,24 @@ impl Postfix {
     /// # Errors
     /// If Postfix is not unpacked, without root's rights, or if it does not start; with its log.
     pub fn start(netns: &Netns, address: SocketAddr, settings: &str) -> Result<Self> {
-        let folder = tempfile::tempdir().context("cannot make a folder")?;
-        prepare(folder.path(), address, settings)?;
+        let folder = unpacked::open_folder()?;
+        let mounts = prepare(folder.path(), address, &format!("{BEHIND}{settings}"))?;
+        Self::start_with(netns, folder, mounts)
+    }
+
+    /// Starts Postfix in `netns` as a sender: it takes messages as [`Sender`] says, and looks every domain up in the
+    /// DNS.
+    ///
+    /// # Errors
+    /// As [`Postfix::start`].
+    pub fn start_sending(netns: &Netns) -> Result<Self> {
+        let folder = unpacked::open_folder()?;
+        let settings = format!("myhostname = {HOSTNAME}\nmyorigin = {HOSTNAME}\n{SENDING}");
+        let mounts = prepare(folder.path(), SUBMISSION.into(), &settings)?.resolver("::1")?;
+        Self::start_with(netns, folder, mounts)
+    }
+
+    fn start_with(netns: &Netns, folder: TempDir, mounts: Mounts) -> Result<Self> {
         let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
         let mut master = program("lib/postfix/sbin/master")?;
         master
@@ -57,10 +75,10 @@ impl Postfix {
             // all of its processes are in one group, to be stopped together
             .process_group(0);
         let start = || master.spawn().context("cannot start Postfix");
-        let child = netns.run(|| with_users_of(folder.path(), start))?;
+        let child = netns.run(|| mounts.run(start))?;
         drop(master);
-        let postfix = Self { child, log: Log::collect(reader), folder };
-        postfix.wait_for_log("daemon started")?;
+        let mut postfix = Self { child, log: Log::collect(reader), mounts, version: String::new(), folder };
+        postfix.version = postfix.wait_for_log("daemon started")?;
         Ok(postfix)
     }
 
@@ -91,13 +109,42 @@ impl Postfix {
     fn message(&self, file: &Path) -> Result<String> {
         let mut postcat = program("sbin/postcat")?;
         postcat.arg("-c").arg(self.folder.path()).arg("-hb").arg(file);
-        let output = with_users_of(self.folder.path(), || postcat.output().context("cannot start postcat"))?;
+        let output = self.mounts.run(|| postcat.output().context("cannot start postcat"))?;
         ensure!(
             output.status.success(),
             "postcat failed: {}",
             String::from_utf8_lossy(&output.stderr).trim()
         );
         String::from_utf8(output.stdout).context("a message is not text")
+    }
+}
+
+impl Sender for Postfix {
+    fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn attempt(&self, recipient: &str) -> Result<Attempt> {
+        let (wanted, to) = (format!("what became of <{recipient}>"), format!(": to=<{recipient}>, "));
+        self.log.wait_for_match(&wanted, |line| {
+            let (_, status) = line.split_once(&to)?.1.split_once(", status=")?;
+            let outcome = match status.split_once(' ')?.0 {
+                "sent" => Outcome::Sent,
+                "deferred" => Outcome::Deferred,
+                "bounced" => Outcome::Bounced,
+                _ => return None,
+            };
+            Some(Attempt { outcome, line: line.to_owned() })
+        })
+    }
+
+    fn queued(&self) -> Result<usize> {
+        let counts = QUEUES.iter().map(|queue| count_files(&self.folder.path().join(queue), |_| true));
+        counts.sum()
+    }
+
+    fn log(&self) -> String {
+        self.log.text()
     }
 }
 
@@ -120,9 +167,7 @@ impl Drop for Postfix {
 /// Where Postfix is unpacked, if it is.
 #[must_use]
 pub fn folder() -> Option<PathBuf> {
-    let own = std::env::current_exe().ok()?;
-    let folders = own.ancestors().skip(1).map(|folder| folder.join("tools/postfix"));
-    folders.into_iter().find(|folder| folder.join("usr/lib/postfix/sbin/master").is_file())
+    unpacked::root("postfix", "usr/lib/postfix/sbin/master")
 }
 
 /// A program of Postfix's package, by its path below `usr`.
@@ -134,7 +179,7 @@ pub(crate) fn program(path: &str) -> Result<Command> {
 }
 
 /// Writes configuration and queue into `folder`.
-fn prepare(folder: &Path, address: SocketAddr, settings: &str) -> Result<()> {
+fn prepare(folder: &Path, address: SocketAddr, settings: &str) -> Result<Mounts> {
     let usr = self::folder().context("Postfix is not unpacked: use `cargo xtask setup`")?.join("usr");
     let (usr, here) = (usr.display(), folder.display());
     let main = format!(
@@ -147,46 +192,11 @@ fn prepare(folder: &Path, address: SocketAddr, settings: &str) -> Result<()> {
     );
     write(&folder.join("main.cf"), &main)?;
     write(&folder.join("master.cf"), &format!("{address} inet n - n - - smtpd\n{MASTER}"))?;
-    // its processes run as another user
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
     for (name, mode, group) in DIRECTORIES {
-        let path = folder.join(name);
-        fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(*mode))?;
         let owner = (*mode != ROOTS).then_some(USER);
-        chown(&path, owner, *group).with_context(|| format!("cannot give {} away", path.display()))?;
+        unpacked::make_directory(&folder.join(name), *mode, owner, *group)?;
     }
-    with_users("/etc/passwd", &folder.join("passwd"), &format!("postfix:x:{USER}:{USER}::/:/bin/false\n"))?;
-    with_users("/etc/group", &folder.join("group"), &format!("postfix:x:{USER}:\npostdrop:x:{POSTDROP}:\n"))
-}
-
-/// A copy of a list of users or groups, with `ours` in front, which wins over an installed Postfix's.
-fn with_users(list: &str, copy: &Path, ours: &str) -> Result<()> {
-    let theirs = fs::read_to_string(list).with_context(|| format!("cannot read {list}"))?;
-    let others =
-        theirs.lines().filter(|line| !line.starts_with("postfix:") && !line.starts_with("postdrop:"));
-    let others: String = others.map(|line| format!("{line}\n")).collect();
-    write(copy, &format!("{ours}{others}"))
-}
-
-/// Runs `task` on a thread with mounts of its own, where the users that Postfix needs are; what it starts inherits
-/// them.
-fn with_users_of<T: Send>(folder: &Path, task: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            unshare(CloneFlags::CLONE_NEWNS).context("cannot make a mount namespace")?;
-            bind(None, "/", MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
-            bind(Some(&folder.join("passwd")), "/etc/passwd", MsFlags::MS_BIND)?;
-            bind(Some(&folder.join("group")), "/etc/group", MsFlags::MS_BIND)?;
-            task()
-        });
-        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
-    })
-}
-
-fn bind(source: Option<&Path>, place: &str, flags: MsFlags) -> Result<()> {
-    let none = None::<&str>;
-    mount(source, place, none, flags, none).with_context(|| format!("cannot change the mount of {place}"))
+    Mounts::new(folder).users(&[("postfix", USER), ("postdrop", POSTDROP)])
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
@@ -202,18 +212,31 @@ const POSTDROP: u32 = 64_026;
 const ROOTS: u32 = 0o755;
 
 const MAIN: &str = "maillog_file = /dev/stdout\n\
-    myhostname = mx.example\nmyorigin = mx.example\ninet_interfaces = all\nsmtpd_peername_lookup = no\n\
-    mynetworks =\nmydestination =\nlocal_recipient_maps =\nalias_maps =\nlocal_transport = error:none\n\
-    virtual_mailbox_domains = d.example\nvirtual_mailbox_maps = static:any\nvirtual_alias_maps =\n\
-    smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination\n\
-    header_checks = static:HOLD\n";
+    smtpd_peername_lookup = no\nmydestination =\nlocal_recipient_maps =\nalias_maps =\n\
+    local_transport = error:none\nvirtual_alias_maps =\n\
+    smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination\n";
+
+/// What is different for a server behind.
+const BEHIND: &str = "myhostname = mx.example\nmyorigin = mx.example\nmynetworks =\n\
+    virtual_mailbox_domains = d.example\nvirtual_mailbox_maps = static:any\nheader_checks = static:HOLD\n";
+
+/// What is different for a sender. By default it begins with IPv4 or IPv6 by chance.
+const SENDING: &str = "mynetworks = [::1]/128\nsmtp_address_preference = ipv6\n";
 
 const MASTER: &str = "cleanup unix n - n - 0 cleanup\n\
     qmgr unix n - n 300 1 qmgr\n\
     rewrite unix - - n - - trivial-rewrite\n\
     bounce unix - - n - 0 bounce\n\
+    defer unix - - n - 0 bounce\n\
+    trace unix - - n - 0 bounce\n\
+    smtp unix - - n - - smtp\n\
+    retry unix - - n - - error\n\
+    scache unix - - n - 1 scache\n\
     anvil unix - - n - 1 anvil\n\
     postlog unix-dgram n - n - 1 postlogd\n";
+
+/// Where a message is that is to be delivered still.
+const QUEUES: &[&str] = &["spool/incoming", "spool/active", "spool/deferred"];
 
 const DIRECTORIES: &[(&str, u32, Option<u32>)] = &[
     ("data", 0o700, None),

@@ -4,7 +4,7 @@
 
 use std::{
     fs,
-    net::{SocketAddr, SocketAddrV6},
+    net::{SocketAddr, TcpStream},
     os::unix::fs::PermissionsExt as _,
     process::{Child, Stdio},
     thread,
@@ -33,7 +33,8 @@ impl SmtpSink {
     ///
     /// # Errors
     /// If Postfix is not unpacked, or if it does not start; with what it said.
-    pub fn start(netns: &Netns, address: SocketAddrV6, options: &[&str]) -> Result<Self> {
+    pub fn start(netns: &Netns, address: impl Into<SocketAddr>, options: &[&str]) -> Result<Self> {
+        let address = address.into();
         let folder = tempfile::tempdir().context("cannot make a folder")?;
         // it gives its rights up before it writes
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777))?;
@@ -64,11 +65,10 @@ impl SmtpSink {
     }
 
     /// It says nothing when it listens, so it is asked until it answers.
-    fn wait_until_it_listens(&mut self, netns: &Netns, address: SocketAddrV6) -> Result<()> {
+    fn wait_until_it_listens(&mut self, netns: &Netns, address: SocketAddr) -> Result<()> {
         let until = Instant::now() + CONNECT_TIMEOUT;
-        let any = SocketAddrV6::new(*address.ip(), 0, 0, 0);
         while Instant::now() < until {
-            if netns.connect(any, address).is_ok() {
+            if netns.run(|| TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)).is_ok() {
                 return Ok(());
             }
             if let Some(status) = self.child.try_wait()? {
@@ -76,7 +76,7 @@ impl SmtpSink {
             }
             thread::yield_now();
         }
-        bail!("smtp-sink does not listen on {}: {}", SocketAddr::V6(address), self.log.text())
+        bail!("smtp-sink does not listen on {address}: {}", self.log.text())
     }
 }
 

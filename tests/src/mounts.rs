@@ -1,0 +1,98 @@
+//! Files and folders of a test's own that lie over the machine's, for the programs that it starts: users, the
+//! resolver's servers, places that are compiled in.
+//!
+//! It starts nothing: what a task starts inside inherits the view.
+
+use std::{
+    fs,
+    panic::resume_unwind,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use anyhow::{Context as _, Result};
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+};
+
+/// What lies over what.
+#[derive(Debug)]
+pub(crate) struct Mounts {
+    folder: PathBuf,
+    binds: Vec<(PathBuf, &'static str)>,
+}
+
+impl Mounts {
+    /// None yet; `folder` is where files for them are written.
+    pub(crate) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), binds: Vec::new() }
+    }
+
+    /// Lets `users`, each with a group of its name and number, exist beside the machine's. They win over others of
+    /// the same name.
+    pub(crate) fn users(self, users: &[(&str, u32)]) -> Result<Self> {
+        let passwd: Vec<String> =
+            users.iter().map(|(name, id)| format!("{name}:x:{id}:{id}::/:/bin/false\n")).collect();
+        let group: Vec<String> = users.iter().map(|(name, id)| format!("{name}:x:{id}:\n")).collect();
+        self.in_front("/etc/passwd", &passwd.concat())?.in_front("/etc/group", &group.concat())
+    }
+
+    /// Lets the C library's resolver ask nobody but `server`.
+    pub(crate) fn resolver(self, server: &str) -> Result<Self> {
+        self.file("/etc/resolv.conf", &format!("nameserver {server}\n"))
+    }
+
+    /// Lays a file with `text` over `place`, which exists.
+    pub(crate) fn file(self, place: &'static str, text: &str) -> Result<Self> {
+        let copy = self.folder.join(Path::new(place).file_name().context("a place has a name")?);
+        fs::write(&copy, text).with_context(|| format!("cannot write {}", copy.display()))?;
+        Ok(self.lay(&copy, place))
+    }
+
+    /// Lays `source` over `place`, which exists and is of the same kind.
+    pub(crate) fn lay(mut self, source: &Path, place: &'static str) -> Self {
+        self.binds.push((source.to_owned(), place));
+        self
+    }
+
+    /// Runs `task` on a thread that sees this; what it starts sees it too.
+    pub(crate) fn run<T: Send>(&self, task: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        self.enter(CloneFlags::CLONE_NEWNS, task)
+    }
+
+    /// The same; and the first process that `task` starts takes all its descendants with it when it ends, those
+    /// that left its group and session too.
+    pub(crate) fn run_init<T: Send>(&self, task: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        self.enter(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID, task)
+    }
+
+    fn enter<T: Send>(&self, namespaces: CloneFlags, task: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                unshare(namespaces).context("cannot make a mount namespace")?;
+                bind(None, "/", MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
+                for (source, place) in &self.binds {
+                    bind(Some(source), place, MsFlags::MS_BIND)?;
+                }
+                task()
+            });
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+        })
+    }
+
+    /// Lays a copy of `list` with `ours` in front over it, without other lines for the same names.
+    fn in_front(self, list: &'static str, ours: &str) -> Result<Self> {
+        let name = |line: &str| line.split(':').next().unwrap_or_default().to_owned();
+        let names: Vec<String> = ours.lines().map(name).collect();
+        let theirs = fs::read_to_string(list).with_context(|| format!("cannot read {list}"))?;
+        let others = theirs.lines().filter(|line| !names.contains(&name(line)));
+        let others: String = others.map(|line| format!("{line}\n")).collect();
+        self.file(list, &format!("{ours}{others}"))
+    }
+}
+
+fn bind(source: Option<&Path>, place: &str, flags: MsFlags) -> Result<()> {
+    let none = None::<&str>;
+    mount(source, place, none, flags, none).with_context(|| format!("cannot change the mount of {place}"))
+}

@@ -1,0 +1,118 @@
+//! Real clients that the gate refuses: what each hears, and what a mail server then does with the message. The table in
+//! docs/policy.md is this one.
+//!
+//! What the gate says, byte by byte, is the business of the suite `dialogs`.
+
+mod rows;
+mod stage;
+mod way;
+
+use sixgate_tests::gate::{self, Need};
+
+use crate::{
+    rows::{
+        Client,
+        Fate::{self, Bounced, Ipv4, NextMx, Queued},
+        Reason, Style, Topology,
+    },
+    stage::Stage,
+    way::Way,
+};
+
+/// What becomes of a message at the first attempt if the gate is the only MX, if there is a second one, and if the
+/// gate's host has an IPv4 address too.
+const TABLE: &[(Client, Style, Reason, [Fate; 3])] = &[
+    (Client::Postfix, Style::Rcpt, Reason::Closed, [Bounced, Bounced, Bounced]),
+    (Client::Postfix, Style::Rcpt, Reason::Nameless, [Queued, NextMx, Ipv4]),
+    (Client::Postfix, Style::Greeting, Reason::Closed, [Queued, NextMx, Ipv4]),
+    (Client::Postfix, Style::Reset, Reason::Closed, [Queued, NextMx, Ipv4]),
+    (Client::Exim, Style::Rcpt, Reason::Closed, [Bounced, Bounced, Bounced]),
+    (Client::Exim, Style::Rcpt, Reason::Nameless, [Queued, NextMx, Ipv4]),
+    (Client::Exim, Style::Greeting, Reason::Closed, [Bounced, NextMx, Ipv4]),
+    (Client::Exim, Style::Reset, Reason::Closed, [Queued, NextMx, Ipv4]),
+    (Client::OpenSmtpd, Style::Rcpt, Reason::Closed, [Bounced, Bounced, Bounced]),
+    (Client::OpenSmtpd, Style::Rcpt, Reason::Nameless, [Queued, Queued, Queued]),
+    (Client::OpenSmtpd, Style::Greeting, Reason::Closed, [Queued, NextMx, Ipv4]),
+    (Client::OpenSmtpd, Style::Reset, Reason::Closed, [Queued, NextMx, Ipv4]),
+];
+
+/// swaks(1) speaks to the gate alone: its exit code, and the refusal as it prints it. A reset may come before or after
+/// connect(2) returns, and the code says which.
+const SWAKS: &[(Style, Reason, &[i32], Option<&str>)] = &[
+    (
+        Style::Rcpt,
+        Reason::Closed,
+        &[24],
+        Some("<** 550 5.2.1 Service unavailable, [closed-only.example] does not accept email over IPv6."),
+    ),
+    (
+        Style::Rcpt,
+        Reason::Nameless,
+        &[24],
+        Some(
+            "<** 450 4.7.25 Service unavailable, sending IPv6 address [SOURCE] must have reverse DNS record.",
+        ),
+    ),
+    (
+        Style::Greeting,
+        Reason::Closed,
+        &[21],
+        Some("<** 554 gate.example Service unavailable, [2001:db8:25::a1] does not accept email over IPv6."),
+    ),
+    (Style::Reset, Reason::Closed, &[2, 6, 21], None),
+];
+
+#[test]
+fn postfix_does_with_a_refusal_of_the_daemon_what_the_table_says() {
+    check(Way::Daemon, Client::Postfix, &Style::ALL);
+}
+
+#[test]
+fn exim_does_with_a_refusal_of_the_daemon_what_the_table_says() {
+    check(Way::Daemon, Client::Exim, &Style::ALL);
+}
+
+#[test]
+fn opensmtpd_does_with_a_refusal_of_the_daemon_what_the_table_says() {
+    check(Way::Daemon, Client::OpenSmtpd, &Style::ALL);
+}
+
+#[test]
+fn swaks_hears_each_refusal_of_the_daemon() {
+    check_swaks(Way::Daemon);
+}
+
+/// The rows of `client` and these styles, refused in this way.
+fn check(way: Way, client: Client, styles: &[Style]) {
+    if !gate::require(&[Need::Root, Need::Bpffs, Need::Xdp, Need::Postfix, client.need()]) {
+        return;
+    }
+    for style in styles {
+        let stage = Stage::new(way, *style);
+        let sender = client.start(stage.senders());
+        println!("{way:?} {style:?} {}", sender.version());
+        for (_, _, reason, wanted) in TABLE.iter().filter(|row| (row.0, row.1) == (client, *style)) {
+            let seen = Topology::ALL.map(|topology| stage.send(sender.as_ref(), *reason, topology));
+            assert_eq!(seen, *wanted, "{client:?} {style:?} {reason:?}:\n{}", sender.log());
+        }
+        stage.check_who_answered();
+    }
+}
+
+/// What swaks hears in every style.
+fn check_swaks(way: Way) {
+    if !gate::require(&[Need::Root, Need::Bpffs, Need::Xdp, Need::Postfix, Need::Program("swaks")]) {
+        return;
+    }
+    for style in Style::ALL {
+        let stage = Stage::new(way, style);
+        for (_, reason, codes, heard) in SWAKS.iter().filter(|row| row.0 == style) {
+            let sent = stage.swaks(*reason);
+            assert!(codes.contains(&sent.code), "{style:?} {reason:?}: {} {}", sent.code, sent.output);
+            let said = sent.output.lines().find(|line| line.starts_with("<**"));
+            let heard = heard.map(|text| text.replace("SOURCE", way.source()));
+            assert_eq!(said, heard.as_deref(), "{style:?} {reason:?}:\n{}", sent.output);
+        }
+        stage.check_who_answered();
+    }
+}
