@@ -2,6 +2,7 @@
 //!
 //! It owns no claim about sixgate: those are in the suites.
 
+pub mod bench;
 pub mod bpffs;
 pub mod client;
 pub mod daemon;

@@ -47,7 +47,18 @@ impl Postfix {
     /// If Postfix is not unpacked, without root's rights, or if it does not start; with its log.
     pub fn start(netns: &Netns, address: SocketAddr, settings: &str) -> Result<Self> {
         let folder = unpacked::open_folder()?;
-        let mounts = prepare(folder.path(), address, &format!("{BEHIND}{settings}"))?;
+        let mounts = prepare(folder.path(), &smtpd(address), &format!("{BEHIND}{settings}"))?;
+        Self::start_with(netns, folder, mounts)
+    }
+
+    /// Starts Postfix as [`Postfix::start`] does, with postscreen in front of smtpd.
+    ///
+    /// # Errors
+    /// As [`Postfix::start`].
+    pub fn start_postscreen(netns: &Netns, address: SocketAddr, settings: &str) -> Result<Self> {
+        let folder = unpacked::open_folder()?;
+        let services = format!("{address} inet n - n - 1 postscreen\n{BEHIND_POSTSCREEN}");
+        let mounts = prepare(folder.path(), &services, &format!("{BEHIND}{settings}"))?;
         Self::start_with(netns, folder, mounts)
     }
 
@@ -59,7 +70,7 @@ impl Postfix {
     pub fn start_sending(netns: &Netns) -> Result<Self> {
         let folder = unpacked::open_folder()?;
         let settings = format!("myhostname = {HOSTNAME}\nmyorigin = {HOSTNAME}\n{SENDING}");
-        let mounts = prepare(folder.path(), SUBMISSION.into(), &settings)?.resolver("::1")?;
+        let mounts = prepare(folder.path(), &smtpd(SUBMISSION.into()), &settings)?.resolver("::1")?;
         Self::start_with(netns, folder, mounts)
     }
 
@@ -88,6 +99,12 @@ impl Postfix {
     /// If none does in time.
     pub fn wait_for_log(&self, text: &str) -> Result<String> {
         self.log.wait_for(text)
+    }
+
+    /// The process id of its master, which is the id of the group of all of its processes, too.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Its log so far.
@@ -178,8 +195,13 @@ pub(crate) fn program(path: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// Writes configuration and queue into `folder`.
-fn prepare(folder: &Path, address: SocketAddr, settings: &str) -> Result<Mounts> {
+/// The service that speaks SMTP at `address`, a line of master.cf.
+fn smtpd(address: SocketAddr) -> String {
+    format!("{address} inet n - n - - smtpd\n")
+}
+
+/// Writes configuration and queue into `folder`; `services` are the first lines of master.cf.
+fn prepare(folder: &Path, services: &str, settings: &str) -> Result<Mounts> {
     let usr = self::folder().context("Postfix is not unpacked: use `cargo xtask setup`")?.join("usr");
     let (usr, here) = (usr.display(), folder.display());
     let main = format!(
@@ -191,7 +213,7 @@ fn prepare(folder: &Path, address: SocketAddr, settings: &str) -> Result<Mounts>
          import_environment = MAIL_CONFIG LD_LIBRARY_PATH\n{MAIN}{settings}\n"
     );
     write(&folder.join("main.cf"), &main)?;
-    write(&folder.join("master.cf"), &format!("{address} inet n - n - - smtpd\n{MASTER}"))?;
+    write(&folder.join("master.cf"), &format!("{services}{MASTER}"))?;
     for (name, mode, group) in DIRECTORIES {
         let owner = (*mode != ROOTS).then_some(USER);
         unpacked::make_directory(&folder.join(name), *mode, owner, *group)?;
@@ -220,9 +242,8 @@ const MAIN: &str = "maillog_file = /dev/stdout\n\
 const BEHIND: &str = "myhostname = mx.example\nmyorigin = mx.example\nmynetworks =\n\
     virtual_mailbox_domains = d.example\nvirtual_mailbox_maps = static:any\nheader_checks = static:HOLD\n";
 
-/// What is different for a sender. No address is its own, so that it sends to a gate on the same host too; and it
-/// begins with IPv6, not, as by default, with IPv4 or IPv6 by chance.
-const SENDING: &str = "mynetworks = [::1]/128\ninet_interfaces = ::1\nsmtp_address_preference = ipv6\n";
+/// What is different for a sender. By default it begins with IPv4 or IPv6 by chance.
+const SENDING: &str = "mynetworks = [::1]/128\nsmtp_address_preference = ipv6\n";
 
 const MASTER: &str = "cleanup unix n - n - 0 cleanup\n\
     qmgr unix n - n 300 1 qmgr\n\
@@ -238,6 +259,10 @@ const MASTER: &str = "cleanup unix n - n - 0 cleanup\n\
 
 /// Where a message is that is to be delivered still.
 const QUEUES: &[&str] = &["spool/incoming", "spool/active", "spool/deferred"];
+
+const BEHIND_POSTSCREEN: &str = "smtpd pass - - n - - smtpd\n\
+    dnsblog unix - - n - 0 dnsblog\n\
+    tlsproxy unix - - n - 0 tlsproxy\n";
 
 const DIRECTORIES: &[(&str, u32, Option<u32>)] = &[
     ("data", 0o700, None),

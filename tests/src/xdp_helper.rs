@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
     maps::{Array, MapData, PerCpuArray},
-    programs::{SchedClassifier, TcAttachType, Xdp, XdpMode},
+    programs::{ProgramInfo, SchedClassifier, TcAttachType, Xdp, XdpMode},
 };
 
 use crate::netns::Netns;
@@ -21,7 +21,7 @@ mod rate;
 /// there, the kernel never delivers the answers.
 #[derive(Debug)]
 pub struct Pass {
-    _object: Ebpf,
+    object: Ebpf,
 }
 
 impl Pass {
@@ -32,7 +32,17 @@ impl Pass {
     pub fn attach(netns: &Netns, interface: &str, mode: XdpMode) -> Result<Self> {
         let mut object = load()?;
         attach(&mut object, PASS, netns, interface, mode)?;
-        Ok(Self { _object: object })
+        Ok(Self { object })
+    }
+
+    /// What the kernel knows of the program: its run time, for one thing.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub fn info(&self) -> Result<ProgramInfo> {
+        let program = self.object.program(PASS).with_context(|| format!("no program {PASS}"))?;
+        let program: &Xdp = program.try_into()?;
+        Ok(program.info()?)
     }
 }
 
@@ -97,21 +107,21 @@ impl Lossy {
 }
 
 /// The helper programs' object (ELF, `bpfel`); empty in a build with `AYA_BUILD_SKIP=1`.
-static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/helpers.bpf.o"));
+pub(crate) static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/helpers.bpf.o"));
 
 /// The program that passes everything on.
-const PASS: &str = "pass";
+pub(crate) const PASS: &str = "pass";
 const LOSSY: &str = "lossy";
 const LOSSY_OUT: &str = "lossy_out";
 /// The map that a bench shares with the program under test; everybody else needs none.
 const SHARED: &str = "FLOWS";
 
-fn load() -> Result<Ebpf> {
+pub(crate) fn load() -> Result<Ebpf> {
     EbpfLoader::new().map_max_entries(SHARED, 1).load(OBJECT).context("cannot load the helper programs")
 }
 
 /// The XDP program `name` of `object`, handed to the kernel.
-fn program<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
+pub(crate) fn program<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
     let program = object.program_mut(name).with_context(|| format!("no program {name}"))?;
     let program: &mut Xdp = program.try_into()?;
     program.load().with_context(|| format!("cannot load {name}"))?;

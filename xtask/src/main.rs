@@ -3,6 +3,7 @@
 //! It owns no logic of the gate: it installs, builds, starts and checks. Light on purpose, because it is
 //! compiled before anything else is there.
 
+mod bench;
 mod ci;
 mod exec;
 mod run;
@@ -30,6 +31,8 @@ enum Task {
     Run(run::Options),
     /// Run every test
     Test(test::Options),
+    /// Measure what refusing costs, beside other mail servers
+    Bench(bench::Options),
     /// Check the rules that the compiler does not know
     Tidy,
     /// Everything that has to hold before a change lands
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Task::Setup(options) => setup::run(options.set()),
         Task::Run(options) => run::run(&options),
         Task::Test(options) => test::run(&options),
+        Task::Bench(options) => bench::run(&options),
         Task::Tidy => tidy::run(),
         Task::Ci => ci::run(),
     };

@@ -10,8 +10,10 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 mod loss;
+mod parts;
 mod rate;
 mod restore;
+mod scatter;
 mod template;
 
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, macros::xdp, programs::XdpContext};

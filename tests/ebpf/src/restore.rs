@@ -18,7 +18,7 @@ use sixgate_common::{
     map,
 };
 
-use crate::template::{FLOW_KEEP, FLOW_PUT, FLOW_REMOVE, TEMPLATE_MAX, Template};
+use crate::template::{FLOW_PUT, FLOW_REMOVE, TEMPLATE_MAX, Template};
 
 #[btf_map]
 static TEMPLATE: Array<Template, 1> = Array::new();
@@ -26,8 +26,9 @@ static TEMPLATE: Array<Template, 1> = Array::new();
 static RESTORE_KEY: Array<FlowKey, 1> = Array::new();
 #[btf_map]
 static RESTORE_FLOW: Array<Flow, 1> = Array::new();
+/// The program under test, or the empty one.
 #[btf_map]
-static NEXT: ProgramArray<1> = ProgramArray::new();
+pub(crate) static NEXT: ProgramArray<1> = ProgramArray::new();
 /// The map of the program under test: the loader takes the pinned one.
 #[btf_map]
 static FLOWS: LruHashMap<FlowKey, Flow, { map::FLOWS_ENTRIES as usize }> = LruHashMap::new();
@@ -92,7 +93,6 @@ fn put_flow_back(template: *const Template) -> Option<()> {
     let wanted = unsafe { (*template).flow };
     let key = RESTORE_KEY.get(0)?;
     match wanted {
-        FLOW_KEEP => {}
         FLOW_PUT => {
             let flow = RESTORE_FLOW.get(0)?;
             match FLOWS.get_ptr_mut(key) {

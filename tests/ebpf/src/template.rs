@@ -1,4 +1,4 @@
-//! What `restore` and user space agree on: the bytes of TEMPLATE.
+//! What `restore`, `scatter` and user space agree on: the bytes of TEMPLATE, and the size of ADDRESSES.
 //!
 //! The one file is part of both crates (the bench includes it by its path); it knows neither side's library.
 
@@ -16,17 +16,18 @@ pub(crate) struct Template {
     pub(crate) scratch: u64,
     /// Octets of [`Self::frame`] in use.
     pub(crate) length: u32,
-    /// One of [`FLOW_KEEP`], [`FLOW_PUT`], [`FLOW_REMOVE`].
+    /// [`FLOW_PUT`] or [`FLOW_REMOVE`].
     pub(crate) flow: u32,
     /// The frame.
     pub(crate) frame: [u8; TEMPLATE_MAX],
 }
 
-/// FLOWS stays as it is.
-pub(crate) const FLOW_KEEP: u32 = 0;
 /// The entry of RESTORE_KEY becomes what RESTORE_FLOW holds.
 pub(crate) const FLOW_PUT: u32 = 1;
 /// The entry of RESTORE_KEY is removed.
 pub(crate) const FLOW_REMOVE: u32 = 2;
+
+/// Number of destinations between which `scatter` changes; a power of two.
+pub(crate) const DESTINATIONS: usize = 1 << 16;
 
 const _: () = assert!(size_of::<Template>() == 24 + TEMPLATE_MAX && align_of::<Template>() == 8);

@@ -59,7 +59,9 @@ impl Stage {
         let daemon = site.serve(&[]);
         // what the daemon finds out in a sender's first session, and tells the kernel
         for (_, address) in TAKING {
-            site.sixgate(&format!("ptr set {} absent", way.source(address)));
+            for source in [SENDER, address] {
+                site.sixgate(&format!("ptr set {source} absent"));
+            }
         }
         Self { site, way, world, _daemon: daemon, _dns: dns, _peer: peer }
     }
@@ -91,11 +93,6 @@ impl Stage {
                 Fate::Bounced
             }
         }
-    }
-
-    /// Where [`Self::swaks`] speaks from.
-    pub(crate) fn source(&self, reason: Reason) -> &'static str {
-        self.way.source(gate_address(reason, Topology::Only))
     }
 
     /// Sends a message with swaks to the gate's address for such a domain.

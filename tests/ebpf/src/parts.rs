@@ -1,0 +1,161 @@
+//! The building blocks of an answer, each alone in a program: what the kernel's helpers cost on this machine.
+//!
+//! Nothing here answers anybody. A program does one thing on values of its own and passes the frame on.
+
+use aya_ebpf::{
+    bindings::xdp_action::XDP_PASS,
+    btf_maps::{Array, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
+    helpers::{
+        bpf_ktime_get_ns, bpf_xdp_get_buff_len,
+        generated::{
+            bpf_csum_diff, bpf_tcp_raw_check_syncookie_ipv6, bpf_tcp_raw_gen_syncookie_ipv6,
+            bpf_xdp_adjust_head, bpf_xdp_store_bytes,
+        },
+    },
+    macros::{btf_map, xdp},
+    programs::XdpContext,
+};
+use sixgate_common::flow::FlowKey;
+
+#[btf_map]
+static PARTS_COUNTER: PerCpuArray<u64, 1> = PerCpuArray::new();
+#[btf_map]
+static PARTS_TRIE: LpmTrie<[u8; 16], u32, 16> = LpmTrie::new();
+#[btf_map]
+static PARTS_FLOWS: LruHashMap<FlowKey, [u8; VALUE], 1024> = LruHashMap::new();
+#[btf_map]
+static PARTS_TEXT: Array<[u8; TEXT], 1> = Array::new();
+
+/// The frame's length.
+#[xdp(frags)]
+fn part_length(context: XdpContext) -> u32 {
+    // SAFETY: `ctx` is the context that the kernel handed to this program.
+    unsafe { bpf_xdp_get_buff_len(context.ctx) };
+    XDP_PASS
+}
+
+/// The time.
+#[xdp(frags)]
+fn part_clock(_: XdpContext) -> u32 {
+    // SAFETY: the helper takes no argument and has no precondition.
+    unsafe { bpf_ktime_get_ns() };
+    XDP_PASS
+}
+
+/// One counter raised.
+#[xdp(frags)]
+fn part_count(_: XdpContext) -> u32 {
+    if let Some(counter) = PARTS_COUNTER.get_ptr_mut(0) {
+        // SAFETY: the pointer is to this CPU's own value, and an XDP program is not preempted by another.
+        unsafe { *counter += 1 };
+    }
+    XDP_PASS
+}
+
+/// A look into an empty prefix trie.
+#[xdp(frags)]
+fn part_trie(_: XdpContext) -> u32 {
+    let _ = PARTS_TRIE.get(&Key::new(128, ADDRESS));
+    XDP_PASS
+}
+
+/// A connection found.
+#[xdp(frags)]
+fn part_find(_: XdpContext) -> u32 {
+    let _ = PARTS_FLOWS.get_ptr_mut(KEY);
+    XDP_PASS
+}
+
+/// A connection stored, and removed.
+#[xdp(frags)]
+fn part_store(_: XdpContext) -> u32 {
+    let _ = PARTS_FLOWS.insert(KEY, [1; VALUE], 0);
+    let _ = PARTS_FLOWS.remove(KEY);
+    XDP_PASS
+}
+
+/// A SYN cookie made.
+#[xdp(frags)]
+fn part_cookie(_: XdpContext) -> u32 {
+    let (mut ip, mut tcp) = headers(SYN);
+    make(&mut ip, &mut tcp);
+    XDP_PASS
+}
+
+/// A SYN cookie made, and found good in an ACK.
+#[xdp(frags)]
+fn part_cookies(_: XdpContext) -> u32 {
+    let (mut ip, mut tcp) = headers(SYN);
+    let cookie = make(&mut ip, &mut tcp) as u32;
+    (ip, tcp) = headers(ACK);
+    let next = (u32::from_be_bytes(SEQUENCE) + 1).to_be_bytes();
+    tcp[4..8].copy_from_slice(&next);
+    tcp[8..12].copy_from_slice(&cookie.wrapping_add(1).to_be_bytes());
+    // SAFETY: both headers are on the stack, as long as the helper reads, and the TCP header says 20 octets.
+    let bad = unsafe { bpf_tcp_raw_check_syncookie_ipv6(ip.as_mut_ptr().cast(), tcp.as_mut_ptr().cast()) };
+    if bad == 0 { XDP_PASS } else { XDP_PASS + 1 }
+}
+
+/// The checksum over as much as an answer has.
+#[xdp(frags)]
+fn part_checksum(_: XdpContext) -> u32 {
+    if let Some(text) = PARTS_TEXT.get_ptr_mut(0) {
+        // SAFETY: nothing is compared with, and the text is a map's value of this length.
+        unsafe { bpf_csum_diff(core::ptr::null_mut(), 0, text.cast(), TEXT as u32, 0) };
+    }
+    XDP_PASS
+}
+
+/// The frame made longer at its head, and shorter again.
+#[xdp(frags)]
+fn part_head(context: XdpContext) -> u32 {
+    // SAFETY: `ctx` is the context that the kernel handed to this program; no pointer into the frame is kept.
+    unsafe {
+        bpf_xdp_adjust_head(context.ctx, -64);
+        bpf_xdp_adjust_head(context.ctx, 64);
+    }
+    XDP_PASS
+}
+
+/// The start of the frame written.
+#[xdp(frags)]
+fn part_write(context: XdpContext) -> u32 {
+    if let Some(text) = PARTS_TEXT.get_ptr_mut(0) {
+        // SAFETY: `ctx` is the context that the kernel handed to this program; the text is a map's value.
+        unsafe { bpf_xdp_store_bytes(context.ctx, 0, text.cast(), 60) };
+    }
+    XDP_PASS
+}
+
+#[inline(always)]
+fn make(ip: &mut [u8; 40], tcp: &mut [u8; 20]) -> i64 {
+    // SAFETY: both headers are on the stack, as long as the helper reads.
+    unsafe { bpf_tcp_raw_gen_syncookie_ipv6(ip.as_mut_ptr().cast(), tcp.as_mut_ptr().cast(), 20) }
+}
+
+/// An IPv6 and a TCP header without options.
+#[inline(always)]
+fn headers(flags: u8) -> ([u8; 40], [u8; 20]) {
+    let (mut ip, mut tcp) = ([0; 40], [0; 20]);
+    ip[0] = 0x60;
+    ip[6] = 6;
+    ip[8] = 0x20;
+    ip[24] = 0x20;
+    tcp[1] = 7;
+    tcp[3] = 25;
+    tcp[4..8].copy_from_slice(&SEQUENCE);
+    tcp[12] = 0x50;
+    tcp[13] = flags;
+    (ip, tcp)
+}
+
+const ADDRESS: [u8; 16] = [0x20; 16];
+const KEY: FlowKey =
+    FlowKey { source: ADDRESS, destination: ADDRESS, source_port: [0, 7], destination_port: [0, 25] };
+/// About what FLOWS keeps.
+const VALUE: usize = 104;
+/// About as long as an answer: headers and text.
+const TEXT: usize = 160;
+const SEQUENCE: [u8; 4] = [0, 0, 1, 0];
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;

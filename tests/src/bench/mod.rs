@@ -1,0 +1,65 @@
+//! The bench: what refusing costs, beside its peers, in one run on one machine.
+//!
+//! It measures and compares; it asserts nothing about time, and changes nothing that is not its own.
+
+mod dialogue;
+mod load;
+mod numbers;
+mod parts;
+mod paths;
+mod peers;
+mod prefixes;
+mod report;
+mod rig;
+mod segment;
+mod sessions;
+mod usage;
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result, ensure};
+use report::Report;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Scale {
+    /// Rounds; every figure is the median of one in each.
+    pub rounds: usize,
+    /// Sessions with each server in a round.
+    pub sessions: usize,
+    /// Runs of a program in one measurement.
+    pub repeat: u32,
+    /// Numbers of prefixes that have opted in.
+    pub prefixes: &'static [usize],
+}
+
+impl Scale {
+    /// A first impression, in less than a minute.
+    pub const QUICK: Self =
+        Self { rounds: 3, sessions: 500, repeat: 100_000, prefixes: &[1, 1_000, 100_000] };
+    /// What is published.
+    pub const FULL: Self =
+        Self { rounds: 9, sessions: 5_000, repeat: 200_000, prefixes: &[1, 1_000, 100_000, 1_000_000] };
+}
+
+/// Measures everything, prints the tables, and writes them to `json` too, if there is one.
+///
+/// # Errors
+/// Without root's rights, or if something cannot be set up or does not answer as promised.
+pub fn run(scale: Scale, json: Option<&Path>) -> Result<()> {
+    ensure!(
+        nix::unistd::geteuid().is_root(),
+        "the bench makes network namespaces and loads XDP programs: run it as root"
+    );
+    let mut report = Report::default();
+    paths::measure(scale, &mut report)?;
+    parts::measure(scale, &mut report)?;
+    sessions::measure(scale, &mut report)?;
+    prefixes::measure(scale, &mut report)?;
+    println!("{report}");
+    if let Some(file) = json {
+        let text = format!("{:#}\n", report.json());
+        fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! What the building blocks of an answer cost: where the time of a packet goes.
+//!
+//! Each is a program of `tests/ebpf` that does nothing else; the empty program is subtracted.
+
+use anyhow::{Result, ensure};
+
+use super::{
+    Scale,
+    report::{Report, Row, Section, median},
+    rig::{XDP_PASS, loaded, time},
+};
+use crate::{
+    packet::Packet,
+    xdp_helper::{self, PASS},
+};
+
+/// Measures every building block and adds a table.
+///
+/// # Errors
+/// If something cannot be loaded.
+pub(super) fn measure(scale: Scale, report: &mut Report) -> Result<()> {
+    let mut object = xdp_helper::load()?;
+    for (program, _) in PARTS.iter().chain(&[(PASS, "")]) {
+        xdp_helper::program(&mut object, program)?;
+    }
+    let frame = Packet::udp().payload(64).build();
+    let mut measure = |program| -> Result<f64> {
+        let (time, outcome) = time(loaded(&mut object, program)?, &frame, scale.repeat)?;
+        ensure!(outcome.action == XDP_PASS, "{program} failed");
+        Ok(time)
+    };
+    let mut empty = Vec::new();
+    let mut times = PARTS.map(|_| Vec::new());
+    for _ in 0..scale.rounds {
+        let base = measure(PASS)?;
+        for ((program, _), times) in PARTS.iter().zip(&mut times) {
+            times.push(measure(program)? - base);
+        }
+        empty.push(base);
+    }
+    let rows = PARTS.iter().zip(&times).map(|((_, name), times)| {
+        let ratios = times.iter().zip(&empty).map(|(time, empty)| time / empty);
+        Row::numbers(*name, [median(times.iter().copied()), median(ratios)])
+    });
+    report.sections.push(Section {
+        title: "The building blocks of an answer, beyond the empty program",
+        columns: vec!["part", "ns", "x empty"],
+        rows: rows.collect(),
+        notes: vec![
+            "What an answer is made of, whoever writes it: helpers of the kernel and looks into maps."
+                .to_owned(),
+        ],
+    });
+    Ok(())
+}
+
+/// Programs, and what they do.
+const PARTS: [(&str, &str); 11] = [
+    ("part_length", "length of the frame"),
+    ("part_clock", "time"),
+    ("part_count", "counter raised"),
+    ("part_trie", "look into an empty prefix trie"),
+    ("part_find", "connection looked for"),
+    ("part_store", "connection stored and removed"),
+    ("part_cookie", "SYN cookie made"),
+    ("part_cookies", "SYN cookie made and checked"),
+    ("part_checksum", "checksum of 160 octets"),
+    ("part_head", "head moved there and back"),
+    ("part_write", "60 octets written"),
+];

@@ -1,0 +1,176 @@
+//! What a packet costs, by the path that it takes through the XDP program.
+//!
+//! Frames are warm in the caches: this is the program's own work, not a network card's. Every number is compared
+//! with the empty program of the same round.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use sixgate::dataplane::Pins;
+
+use super::{
+    Scale, dialogue,
+    dialogue::Scored,
+    report::{Report, Row, Section, Verdict, median},
+    rig::{Rig, Subject},
+    segment::Ends,
+};
+use crate::{
+    packet::{Packet, tcp},
+    site::{GATE, INTERFACE, OTHER, SENDER, Site},
+};
+
+/// Measures every path and adds a table.
+///
+/// # Errors
+/// If something cannot be set up, or a packet does not take the path that it should.
+pub(super) fn measure(scale: Scale, report: &mut Report) -> Result<()> {
+    let (site, answers) = set_up();
+    let mut rig = Rig::open(&Pins::new(&site.pins()))?;
+    let mut samples = Samples::default();
+    for _ in 0..scale.rounds {
+        passed(&mut rig, scale.repeat, &mut samples)?;
+        if answers {
+            answered(&mut rig, scale.repeat, &mut samples)?;
+        }
+    }
+    report.verdicts.extend(samples.verdicts());
+    report.sections.push(samples.section(answers));
+    Ok(())
+}
+
+/// A gate with the program attached; GATE has opted in, OTHER has not. Whether the program answers by itself.
+fn set_up() -> (Site, bool) {
+    let site = Site::new("", "");
+    let site = site.configured("answer = \"kernel\"");
+    let answers = site.run("config check").status.success();
+    let site = if answers { site } else { site.configured("answer = \"daemon\"") };
+    site.sixgate(&format!("optin add {GATE}"));
+    site.sixgate(&format!("attach --iface {INTERFACE}"));
+    (site, answers)
+}
+
+/// Nanoseconds by path, one for each round, and the same as ratios to the empty program of the round.
+#[derive(Debug, Default)]
+struct Samples {
+    order: Vec<&'static str>,
+    times: BTreeMap<&'static str, Vec<f64>>,
+    empty: Vec<f64>,
+}
+
+/// Packets that the program passes on: it leaves them as they are, so nothing has to be put back.
+fn passed(rig: &mut Rig, repeat: u32, samples: &mut Samples) -> Result<()> {
+    let frames = passing();
+    let empty = rig.repeat(Subject::Empty, &frames[0].1, repeat)?;
+    samples.empty.push(empty);
+    for (name, frame) in frames {
+        let time = rig.repeat(Subject::Tested, &frame, repeat)?;
+        samples.add(name, time);
+    }
+    Ok(())
+}
+
+/// Packets that the program passes on, and why.
+fn passing() -> Vec<(&'static str, Vec<u8>)> {
+    let gate = || {
+        Packet::syn()
+            .source(SENDER.parse().expect("an address"))
+            .destination(GATE.parse().expect("an address"))
+    };
+    vec![
+        (NOT_TCP, Packet::udp().payload(64).build()),
+        (OTHER_PORT, gate().destination_port(443).flags(tcp::ACK).payload(1000).build()),
+        ("IPv4", gate().ether_type(0x0800).build()),
+        ("SYN, opted in", gate().build()),
+        ("segment of an accepted session", gate().flags(tcp::ACK).payload(1000).build()),
+    ]
+}
+
+/// The packets of a refused session.
+fn answered(rig: &mut Rig, repeat: u32, samples: &mut Samples) -> Result<()> {
+    let empty = *samples.empty.last().unwrap_or(&0.0);
+    let packets = dialogue::play(rig, ends()?)?;
+    let mut sum = 0.0;
+    for packet in &packets {
+        let time = restored(rig, packet, repeat)? + empty;
+        samples.add(packet.name, time);
+        sum += time;
+    }
+    samples.add(MEAN, sum / packets.len() as f64);
+    Ok(())
+}
+
+/// What a packet costs more than the empty program, both behind the program that puts the scene back.
+fn restored(rig: &mut Rig, packet: &Scored, repeat: u32) -> Result<f64> {
+    let (empty, _) = rig.restored(Subject::Empty, &packet.scene(), repeat)?;
+    let (tested, outcome) = rig.restored(Subject::Tested, &packet.scene(), repeat)?;
+    let same = outcome.action == packet.outcome.action && outcome.frame.len() == packet.outcome.frame.len();
+    ensure!(same, "{}: {outcome:?} after {repeat} runs, {:?} after one", packet.name, packet.outcome);
+    Ok(tested - empty)
+}
+
+fn ends() -> Result<Ends> {
+    Ok(Ends { source: format!("[{SENDER}]:40000").parse()?, destination: format!("[{OTHER}]:25").parse()? })
+}
+
+impl Samples {
+    fn add(&mut self, name: &'static str, time: f64) {
+        if !self.order.contains(&name) {
+            self.order.push(name);
+        }
+        self.times.entry(name).or_default().push(time);
+    }
+
+    fn time(&self, name: &str) -> Option<f64> {
+        median(self.times.get(name)?.iter().copied())
+    }
+
+    /// The median of the rounds' ratios to the empty program.
+    fn ratio(&self, name: &str) -> Option<f64> {
+        median(self.times.get(name)?.iter().zip(&self.empty).map(|(time, empty)| time / empty))
+    }
+
+    fn verdicts(&self) -> [Verdict; 2] {
+        let none_of_ours = [NOT_TCP, OTHER_PORT].into_iter().filter_map(|name| self.ratio(name));
+        [
+            Verdict {
+                what: "a packet that is none of our business to the empty program",
+                ratio: none_of_ours.max_by(f64::total_cmp),
+                target: NONE_OF_OURS_MAX,
+            },
+            Verdict {
+                what: "the mean packet of a refused session to the empty program",
+                ratio: self.ratio(MEAN),
+                target: MEAN_MAX,
+            },
+        ]
+    }
+
+    fn section(&self, answers: bool) -> Section {
+        let empty = Row::numbers("empty program", [median(self.empty.iter().copied()), Some(1.0)]);
+        let paths = self.order.iter().map(|name| Row::numbers(*name, [self.time(name), self.ratio(name)]));
+        let missing = (!answers).then(|| Row::missing("packets of a refused session", NO_ANSWER));
+        Section {
+            title: "A packet, by its path (BPF_PROG_TEST_RUN)",
+            columns: vec!["path", "ns", "x empty"],
+            rows: std::iter::once(empty).chain(paths).chain(missing).collect(),
+            notes: NOTES.map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+const NOT_TCP: &str = "not TCP (UDP)";
+const OTHER_PORT: &str = "TCP, another port";
+const MEAN: &str = "mean of the refused session";
+/// Targets.
+const NONE_OF_OURS_MAX: f64 = 2.0;
+const MEAN_MAX: f64 = 12.0;
+pub(super) const NO_ANSWER: &str = "this build does not answer from the kernel";
+
+const NOTES: [&str; 3] = [
+    "The empty program is XDP_PASS alone; what it takes is the loop of BPF_PROG_TEST_RUN, which is in every number.",
+    "Frames, maps and code are in the CPU's caches. Only the ratios of one run mean something.",
+    "Answers rewrite the frame: it is put back before each run, and what that takes with the empty program is \
+     subtracted. Making or removing the entry of FLOWS, where the packet undoes it, is not: handshake ACK and FIN \
+     are upper bounds.",
+];

@@ -1,0 +1,225 @@
+//! The XDP program under test on the rig: BPF_PROG_TEST_RUN, once or many times, its frame put back between runs.
+//!
+//! The program shares the maps that `sixgate attach` filled and pinned. What the frames mean is the caller's business.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use aya::{
+    Ebpf, EbpfLoader, TestRunOptions,
+    maps::{Array, HashMap, MapData, ProgramArray},
+    programs::{ProgramInfo, TestRun as _, Xdp},
+};
+use nix::time::{ClockId, clock_gettime};
+use sixgate::dataplane::{Pins, embedded_object};
+use sixgate_common::{
+    flow::{Flow, FlowKey},
+    map,
+};
+
+use crate::xdp_helper::{self, PASS};
+
+#[path = "../../ebpf/src/template.rs"]
+mod template;
+
+use template::{DESTINATIONS, FLOW_PUT, FLOW_REMOVE, TEMPLATE_MAX, Template};
+
+// SAFETY: `repr(C)`, integers and a byte array, no padding (size asserted): every bit pattern is valid.
+unsafe impl aya::Pod for Template {}
+
+/// The action that lets a frame go on to the host (linux/bpf.h).
+pub(super) const XDP_PASS: u32 = 2;
+/// The action that sends a frame back to where it came from (linux/bpf.h).
+pub(super) const XDP_TX: u32 = 3;
+
+/// What is run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Subject {
+    /// The program that passes everything on.
+    Empty,
+    /// The program under test.
+    Tested,
+}
+
+/// What became of a frame.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Outcome {
+    pub(super) action: u32,
+    pub(super) frame: Vec<u8>,
+}
+
+/// What is put back before each run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scene<'a> {
+    pub(super) frame: &'a [u8],
+    pub(super) key: FlowKey,
+    /// The entry of FLOWS under that key; none: there is none.
+    pub(super) flow: Option<Flow>,
+}
+
+/// Programs and maps, ready to run.
+pub(super) struct Rig {
+    tested: Ebpf,
+    helpers: Ebpf,
+    template: Array<MapData, Template>,
+    key: Array<MapData, FlowKey>,
+    flow: Array<MapData, Flow>,
+    addresses: Array<MapData, [u8; 16]>,
+    next: ProgramArray<MapData>,
+    flows: HashMap<MapData, FlowKey, Flow>,
+}
+
+impl Rig {
+    /// The embedded program with the maps of `pins`, where the same program has to be attached.
+    pub(super) fn open(pins: &Pins) -> Result<Self> {
+        let directory = pins.directory();
+        let mut loader = EbpfLoader::new();
+        for name in map::ALL {
+            loader.map_pin_path(name, directory.join(name));
+        }
+        let mut tested = loader.load(embedded_object()).context("cannot load the XDP program")?;
+        let program = xdp_helper::program(&mut tested, map::PROGRAM)?;
+        let attached = ProgramInfo::from_pin(directory.join("program")).context("nothing is attached")?;
+        ensure!(program.info()?.tag() == attached.tag(), "another program than ours is attached");
+        let mut helpers = EbpfLoader::new()
+            .map_pin_path(map::FLOWS, directory.join(map::FLOWS))
+            .load(xdp_helper::OBJECT)
+            .context("cannot load the helper programs")?;
+        for name in [PASS, RESTORE, SCATTER] {
+            xdp_helper::program(&mut helpers, name)?;
+        }
+        let mut take = |name| helpers.take_map(name).with_context(|| format!("no map {name}"));
+        Ok(Self {
+            template: take("TEMPLATE")?.try_into()?,
+            key: take("RESTORE_KEY")?.try_into()?,
+            flow: take("RESTORE_FLOW")?.try_into()?,
+            addresses: take("ADDRESSES")?.try_into()?,
+            next: take("NEXT")?.try_into()?,
+            flows: take(map::FLOWS)?.try_into()?,
+            tested,
+            helpers,
+        })
+    }
+
+    /// Hands `frame` to the program under test.
+    pub(super) fn once(&mut self, frame: &[u8]) -> Result<Outcome> {
+        run_whole(loaded(&mut self.tested, map::PROGRAM)?, frame, 1).map(|(_, outcome)| outcome)
+    }
+
+    /// The entry of FLOWS under `key`.
+    pub(super) fn flow(&self, key: &FlowKey) -> Option<Flow> {
+        self.flows.get(key, 0).ok()
+    }
+
+    /// Nanoseconds for one run of `subject` with a frame that it leaves as it is. The program under test has to pass
+    /// it on.
+    pub(super) fn repeat(&mut self, subject: Subject, frame: &[u8], repeat: u32) -> Result<f64> {
+        let program = match subject {
+            Subject::Empty => loaded(&mut self.helpers, PASS)?,
+            Subject::Tested => loaded(&mut self.tested, map::PROGRAM)?,
+        };
+        let (time, outcome) = time(program, frame, repeat)?;
+        ensure!(outcome == Outcome { action: XDP_PASS, frame: frame.to_vec() }, "not passed on: {outcome:?}");
+        Ok(time)
+    }
+
+    /// Nanoseconds for putting `scene` back and one run of `subject`, and what became of the last frame.
+    pub(super) fn restored(
+        &mut self,
+        subject: Subject,
+        scene: &Scene<'_>,
+        repeat: u32,
+    ) -> Result<(f64, Outcome)> {
+        self.template.set(0, template(scene)?, 0)?;
+        self.key.set(0, scene.key, 0)?;
+        if let Some(flow) = scene.flow {
+            self.flow.set(0, flow, 0)?;
+        }
+        self.set_next(subject)?;
+        time(loaded(&mut self.helpers, RESTORE)?, scene.frame, repeat)
+    }
+
+    /// Nanoseconds for giving `frame` the next destination and one run of `subject`, which has to pass it on.
+    pub(super) fn scattered(&mut self, subject: Subject, frame: &[u8], repeat: u32) -> Result<f64> {
+        self.set_next(subject)?;
+        let (time, outcome) = time(loaded(&mut self.helpers, SCATTER)?, frame, repeat)?;
+        ensure!(outcome.action == XDP_PASS, "not passed on: action {}", outcome.action);
+        Ok(time)
+    }
+
+    /// Between which destinations [`Rig::scattered`] changes.
+    pub(super) fn set_destinations(&mut self, mut next: impl FnMut() -> [u8; 16]) -> Result<()> {
+        for index in 0..DESTINATIONS as u32 {
+            self.addresses.set(index, next(), 0)?;
+        }
+        Ok(())
+    }
+
+    fn set_next(&mut self, subject: Subject) -> Result<()> {
+        let program = match subject {
+            Subject::Empty => loaded(&mut self.helpers, PASS)?,
+            Subject::Tested => loaded(&mut self.tested, map::PROGRAM)?,
+        };
+        Ok(self.next.set(0, program.fd()?, 0)?)
+    }
+}
+
+fn template(scene: &Scene<'_>) -> Result<Template> {
+    let length = scene.frame.len();
+    ensure!(length <= TEMPLATE_MAX, "a frame of {length} octets does not fit");
+    let mut frame = [0; TEMPLATE_MAX];
+    frame[..length].copy_from_slice(scene.frame);
+    let flow = if scene.flow.is_some() { FLOW_PUT } else { FLOW_REMOVE };
+    Ok(Template { start: 0, scratch: 0, length: length as u32, flow, frame })
+}
+
+/// The mean time of a run in nanoseconds, and what became of the frame in the last one.
+///
+/// The kernel's own figure is whole nanoseconds, too coarse beside an empty program. So it is this thread's CPU time
+/// for `repeat` runs, less that for a few: what a call takes however many runs it makes is no part of it. Of several
+/// tries the fastest counts, since whatever disturbs only adds.
+pub(super) fn time(program: &mut Xdp, frame: &[u8], repeat: u32) -> Result<(f64, Outcome)> {
+    let few = repeat / FEW;
+    let (mut less, mut more) = (run_whole(program, frame, few)?, run_whole(program, frame, repeat)?);
+    for _ in 1..TRIES {
+        less = least(less, run_whole(program, frame, few)?);
+        more = least(more, run_whole(program, frame, repeat)?);
+    }
+    Ok(((more.0.as_nanos() as f64 - less.0.as_nanos() as f64) / f64::from(repeat - few), more.1))
+}
+
+fn least(one: (Duration, Outcome), other: (Duration, Outcome)) -> (Duration, Outcome) {
+    if other.0 < one.0 { other } else { one }
+}
+
+/// This thread's CPU time for a call with `repeat` runs, and what became of the frame in the last one.
+fn run_whole(program: &mut Xdp, frame: &[u8], repeat: u32) -> Result<(Duration, Outcome)> {
+    let mut out = vec![0; frame.len() + GROWTH_MAX];
+    let options =
+        TestRunOptions { data_in: Some(frame), data_out: Some(&mut out), repeat, ..Default::default() };
+    let before = thread_time()?;
+    let result = program.test_run(options).context("BPF_PROG_TEST_RUN failed")?;
+    let time = thread_time()? - before;
+    out.truncate(result.data_size_out as usize);
+    let outcome = Outcome { action: result.return_value, frame: out };
+    Ok((time, outcome))
+}
+
+/// The CPU time of this thread so far.
+fn thread_time() -> Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
+}
+
+/// A program of `object` that the kernel has already.
+pub(super) fn loaded<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
+    let program = object.program_mut(name).with_context(|| format!("no program {name}"))?;
+    Ok(program.try_into()?)
+}
+
+/// The few runs are this part of all.
+const FEW: u32 = 50;
+const TRIES: usize = 3;
+const RESTORE: &str = "restore";
+const SCATTER: &str = "scatter";
+/// By how many octets an answer may be longer than what it answers.
+const GROWTH_MAX: usize = 256;

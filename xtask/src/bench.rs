@@ -1,0 +1,42 @@
+//! `bench`: what refusing costs, beside the peers of the same run.
+//!
+//! It builds with optimization and starts; measuring is the business of the binary `bench`.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use crate::{
+    exec,
+    setup::{self, Set},
+};
+
+/// Options of `bench`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// A first impression: few rounds, few sessions
+    #[arg(long)]
+    quick: bool,
+    /// Sessions with each server in each round
+    #[arg(long, value_name = "N")]
+    sessions: Option<u32>,
+    /// Write the tables to this file, too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Sets the machine up, builds, and becomes the bench.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    setup::run(Set::Test)?;
+    exec::run(exec::build_binaries().arg("--release"))?;
+    let mut bench = Command::new(exec::target().join("release/bench"));
+    bench.args(options.quick.then_some("--quick"));
+    if let Some(sessions) = options.sessions {
+        bench.arg("--sessions").arg(sessions.to_string());
+    }
+    if let Some(file) = &options.json {
+        bench.arg("--json").arg(std::path::absolute(file).context("cannot find the working directory")?);
+    }
+    exec::become_it(&mut bench)
+}
