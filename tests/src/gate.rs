@@ -80,3 +80,12 @@ pub fn require(needs: &[Need]) -> bool {
     eprintln!("skipped: {missing}");
     false
 }
+
+/// Whether tests that take minutes run too: `cargo xtask test --long`, told as [`LONG`]=1.
+#[must_use]
+pub fn long() -> bool {
+    env::var_os(LONG).is_some_and(|value| value == "1")
+}
+
+/// The environment variable that [`long`] reads.
+pub const LONG: &str = "SIXGATE_TEST_LONG";

@@ -242,8 +242,9 @@ const MAIN: &str = "maillog_file = /dev/stdout\n\
 const BEHIND: &str = "myhostname = mx.example\nmyorigin = mx.example\nmynetworks =\n\
     virtual_mailbox_domains = d.example\nvirtual_mailbox_maps = static:any\nheader_checks = static:HOLD\n";
 
-/// What is different for a sender. By default it begins with IPv4 or IPv6 by chance.
-const SENDING: &str = "mynetworks = [::1]/128\nsmtp_address_preference = ipv6\n";
+/// What is different for a sender. No address is its own, so that it sends to a gate on the same host too; and it
+/// begins with IPv6, not, as by default, with IPv4 or IPv6 by chance.
+const SENDING: &str = "mynetworks = [::1]/128\ninet_interfaces = ::1\nsmtp_address_preference = ipv6\n";
 
 const MASTER: &str = "cleanup unix n - n - 0 cleanup\n\
     qmgr unix n - n 300 1 qmgr\n\

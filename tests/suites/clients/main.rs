@@ -16,7 +16,7 @@ use crate::{
         Reason, Style, Topology,
     },
     stage::Stage,
-    way::Way,
+    way::{Answer, Link, Way},
 };
 
 /// What becomes of a message at the first attempt if the gate is the only MX, if there is a second one, and if the
@@ -35,6 +35,10 @@ const TABLE: &[(Client, Style, Reason, [Fate; 3])] = &[
     (Client::OpenSmtpd, Style::Greeting, Reason::Closed, [Queued, NextMx, Ipv4]),
     (Client::OpenSmtpd, Style::Reset, Reason::Closed, [Queued, NextMx, Ipv4]),
 ];
+
+/// The way in which every row is seen in a test run that is not a long one.
+const USUAL: Way = Way { answer: Answer::Daemon, link: Link::Native };
+const ANSWERS: &[Answer] = &[Answer::Daemon];
 
 /// swaks(1) speaks to the gate alone: its exit code, and the refusal as it prints it. A reset may come before or after
 /// connect(2) returns, and the code says which.
@@ -63,23 +67,51 @@ const SWAKS: &[(Style, Reason, &[i32], Option<&str>)] = &[
 ];
 
 #[test]
-fn postfix_does_with_a_refusal_of_the_daemon_what_the_table_says() {
-    check(Way::Daemon, Client::Postfix, &Style::ALL);
+fn postfix_does_with_a_refusal_what_the_table_says() {
+    check(USUAL, Client::Postfix, &Style::ALL);
 }
 
 #[test]
-fn exim_does_with_a_refusal_of_the_daemon_what_the_table_says() {
-    check(Way::Daemon, Client::Exim, &Style::ALL);
+fn exim_does_with_a_refusal_what_the_table_says() {
+    check(USUAL, Client::Exim, &Style::ALL);
 }
 
 #[test]
-fn opensmtpd_does_with_a_refusal_of_the_daemon_what_the_table_says() {
-    check(Way::Daemon, Client::OpenSmtpd, &Style::ALL);
+fn opensmtpd_does_with_a_refusal_what_the_table_says() {
+    check(USUAL, Client::OpenSmtpd, &Style::ALL);
 }
 
 #[test]
-fn swaks_hears_each_refusal_of_the_daemon() {
-    check_swaks(Way::Daemon);
+fn in_generic_mode_a_sender_does_the_same() {
+    check(Way { link: Link::Generic, ..USUAL }, Client::Exim, &[Style::Rcpt]);
+}
+
+#[test]
+fn on_lo_a_sender_does_the_same() {
+    check(Way { link: Link::Loopback, ..USUAL }, Client::Postfix, &[Style::Greeting]);
+}
+
+#[test]
+fn every_sender_does_the_same_whoever_refuses() {
+    if !gate::long() {
+        return;
+    }
+    for way in ways() {
+        for client in [Client::Postfix, Client::Exim, Client::OpenSmtpd] {
+            check(way, client, &Style::ALL);
+        }
+    }
+}
+
+#[test]
+fn swaks_hears_each_refusal_whoever_refuses() {
+    ways().for_each(check_swaks);
+}
+
+/// Every way of refusing.
+fn ways() -> impl Iterator<Item = Way> {
+    let links = [Link::Native, Link::Generic, Link::Loopback];
+    ANSWERS.iter().flat_map(move |answer| links.map(|link| Way { answer: *answer, link }))
 }
 
 /// The rows of `client` and these styles, refused in this way.
@@ -110,7 +142,7 @@ fn check_swaks(way: Way) {
             let sent = stage.swaks(*reason);
             assert!(codes.contains(&sent.code), "{style:?} {reason:?}: {} {}", sent.code, sent.output);
             let said = sent.output.lines().find(|line| line.starts_with("<**"));
-            let heard = heard.map(|text| text.replace("SOURCE", way.source()));
+            let heard = heard.map(|text| text.replace("SOURCE", stage.source(*reason)));
             assert_eq!(said, heard.as_deref(), "{style:?} {reason:?}:\n{}", sent.output);
         }
         stage.check_who_answered();

@@ -59,9 +59,7 @@ impl Stage {
         let daemon = site.serve(&[]);
         // what the daemon finds out in a sender's first session, and tells the kernel
         for (_, address) in TAKING {
-            for source in [SENDER, address] {
-                site.sixgate(&format!("ptr set {source} absent"));
-            }
+            site.sixgate(&format!("ptr set {} absent", way.source(address)));
         }
         Self { site, way, world, _daemon: daemon, _dns: dns, _peer: peer }
     }
@@ -93,6 +91,11 @@ impl Stage {
                 Fate::Bounced
             }
         }
+    }
+
+    /// Where [`Self::swaks`] speaks from.
+    pub(crate) fn source(&self, reason: Reason) -> &'static str {
+        self.way.source(gate_address(reason, Topology::Only))
     }
 
     /// Sends a message with swaks to the gate's address for such a domain.

@@ -1,72 +1,125 @@
-//! Who refuses, and on what link: the daemon, or the kernel on a native veth, a generic veth, or lo.
+//! Who refuses, and on what link.
 //!
 //! It knows the program's counters; what senders make of a refusal is the tables' business.
 
 use std::any::Any;
 
+use aya::programs::XdpMode;
 use sixgate_tests::{
     netns::Netns,
     site::{INTERFACE, SENDER, Site},
+    xdp_helper::Pass,
 };
 
 use crate::rows::Reason;
 
-/// Who refuses, and where the sender is.
+/// Who refuses, and on what link.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Way {
-    /// The daemon, behind a veth with the program in native mode.
+pub(crate) struct Way {
+    pub(crate) answer: Answer,
+    pub(crate) link: Link,
+}
+
+/// Who speaks to a sender that is refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Answer {
     Daemon,
+    #[expect(dead_code, reason = "the program does not answer yet")]
+    Kernel,
+}
+
+/// What is between the sender and the gate.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Link {
+    /// A veth, the program in native mode.
+    Native,
+    /// A veth, the program in generic mode.
+    Generic,
+    /// Nothing: the sender is on the gate itself, and the program on lo.
+    Loopback,
 }
 
 impl Way {
     /// The settings for it.
     pub(crate) fn settings(self) -> String {
-        match self {
-            Self::Daemon => format!("answer = \"daemon\"\nxdp.interfaces = [{INTERFACE:?}]"),
-        }
+        let answer = match self.answer {
+            Answer::Daemon => "daemon",
+            Answer::Kernel => "kernel",
+        };
+        let mode = match self.link {
+            Link::Native => "native",
+            Link::Generic | Link::Loopback => "generic",
+        };
+        format!("answer = {answer:?}\nxdp = {{ mode = {mode:?}, interfaces = [{:?}] }}", self.interface())
     }
 
     /// The interface with the program.
     pub(crate) fn interface(self) -> &'static str {
-        match self {
-            Self::Daemon => INTERFACE,
+        match self.link {
+            Link::Native | Link::Generic => INTERFACE,
+            Link::Loopback => "lo",
         }
     }
 
     /// Where senders are.
     pub(crate) fn senders(self, site: &Site) -> &Netns {
-        match self {
-            Self::Daemon => &site.outside,
+        match self.link {
+            Link::Native | Link::Generic => &site.outside,
+            Link::Loopback => &site.gate,
         }
     }
 
-    /// The address that they speak from when they speak to the first of the gate's addresses.
-    pub(crate) fn source(self) -> &'static str {
-        match self {
-            Self::Daemon => SENDER,
+    /// The address from which they speak to `destination`.
+    pub(crate) fn source(self, destination: &'static str) -> &'static str {
+        match self.link {
+            Link::Native | Link::Generic => SENDER,
+            // of its own addresses, a host takes the one that it speaks to
+            Link::Loopback => destination,
         }
     }
 
     /// Makes the link fit for it; kept as long as the link is used.
-    pub(crate) fn prepare(self, _site: &Site) -> Box<dyn Any> {
-        match self {
-            Self::Daemon => Box::new(()),
+    pub(crate) fn prepare(self, site: &Site) -> Box<dyn Any> {
+        match self.link {
+            Link::Native => Box::new(Pass::attach(&site.outside, "outside0", XdpMode::Driver).unwrap()),
+            Link::Generic | Link::Loopback => Box::new(()),
         }
     }
 
-    /// Sessions refused for this reason so far.
+    /// Connections refused for this reason so far.
     pub(crate) fn refused(self, site: &Site, reason: Reason) -> u64 {
-        let counter = match (self, reason) {
-            (Self::Daemon, Reason::Closed) => "tag_not_opted_in",
-            (Self::Daemon, Reason::Nameless) => "tag_no_ptr",
+        let counters: &[&str] = match (self.answer, reason) {
+            (Answer::Daemon, Reason::Closed) => &["tag_not_opted_in"],
+            (Answer::Daemon, Reason::Nameless) => &["tag_no_ptr"],
+            (Answer::Kernel, Reason::Closed) => &["also_begun_not_opted_in", "answer_reset"],
+            (Answer::Kernel, Reason::Nameless) => &["also_begun_no_ptr"],
         };
-        site.counter(counter)
+        counters.iter().map(|name| site.counter(name)).sum()
     }
 
-    /// Counters of the program that say that somebody else was asked.
+    /// Counters of the program that say that a packet went to somebody who was not to answer.
     pub(crate) fn never_raised(self) -> &'static [&'static str] {
-        match self {
-            Self::Daemon => &["pass_opted_in", "pass_not_ready"],
+        match self.answer {
+            Answer::Daemon => &["pass_opted_in", "pass_not_ready"],
+            // nothing else is sent to port 25 on this link, so the daemon's listener has seen nothing
+            Answer::Kernel => PASSED,
         }
     }
 }
+
+/// Every way in which a packet to port 25 passes.
+const PASSED: &[&str] = &[
+    "pass_truncated",
+    "pass_multi_buffer",
+    "pass_segment",
+    "pass_source",
+    "pass_checksum",
+    "pass_cookie",
+    "pass_owned",
+    "pass_not_ready",
+    "pass_trusted",
+    "pass_opted_in",
+    "pass_not_ours",
+    "tag_not_opted_in",
+    "tag_no_ptr",
+];
