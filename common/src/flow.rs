@@ -23,21 +23,42 @@ pub struct FlowKey {
 pub struct Flow {
     /// When the entry was made, nanoseconds of CLOCK_MONOTONIC (`bpf_ktime_get_ns`).
     pub opened: u64,
-    /// Next sequence number expected from the sender (RCV.NXT, RFC 9293); 0 in a tag.
+    /// 1 while a CPU works on the entry; others leave the segment to a retransmission.
+    pub busy: u64,
+    /// Next sequence number expected from the sender (RCV.NXT, RFC 9293).
     pub receive_next: u32,
-    /// Next sequence number we send (SND.NXT); 0 in a tag.
+    /// Where the command that was answered last begins; [`Self::receive_next`] if none was.
+    pub receive_last: u32,
+    /// Next sequence number we send (SND.NXT).
     pub send_next: u32,
-    /// Commands answered so far; 0 in a tag.
+    /// Where our last reply begins: all before it is acknowledged.
+    pub send_last: u32,
+    /// Commands answered so far.
     pub commands: u16,
     /// Why the connection is refused: [`REASON_NOT_OPTED_IN`] or [`REASON_NO_PTR`].
     pub reason: u8,
     /// A [`crate::refuse::Phase`] as its number, or [`PHASE_TAG`].
     pub phase: u8,
-    /// The last reply sent, a [`crate::refuse::ReplyId`] as its number; 0 in a tag.
+    /// The last reply sent, a [`crate::refuse::ReplyId`] as its number.
     pub last_reply: u8,
-    /// Keeps the size a multiple of eight without padding; always 0.
-    pub reserved: [u8; 3],
+    /// Which generation of REPLIES the session hears.
+    pub generation: u8,
+    /// A combination of the `FLAG_` constants.
+    pub flags: u8,
+    /// Octets of [`Self::domain`] in use.
+    pub domain_length: u8,
+    /// The domain of the last recipient that was refused, for the log; a longer one is left out.
+    pub domain: [u8; DOMAIN_KEPT],
 }
+
+/// The largest segment that we offer to take (RFC 9293 3.7.1): what every IPv6 path carries in one piece (RFC 8200 5).
+pub const MSS: u16 = 1220;
+/// The window that we offer: two segments. What is sent within it lies in one buffer and is read in one go, and no
+/// sender has more to say to a refused session.
+pub const WINDOW: u16 = 2 * MSS;
+
+/// Longest domain that is kept for the log, in octets.
+pub const DOMAIN_KEPT: usize = 64;
 
 /// The destination address has not opted in.
 pub const REASON_NOT_OPTED_IN: u8 = 1;
@@ -47,25 +68,46 @@ pub const REASON_NO_PTR: u8 = 2;
 /// The entry is a tag for the daemon; the host's TCP owns the connection.
 pub const PHASE_TAG: u8 = 0;
 
+/// The rest of a line that is too long is on its way.
+pub const FLAG_SKIPPING: u8 = 1;
+/// The sender has acknowledged the greeting.
+pub const FLAG_HEARD: u8 = 2;
+/// [`Flow::receive_next`] counts the sender's FIN.
+pub const FLAG_FIN_RECEIVED: u8 = 4;
+/// [`Flow::send_next`] counts our FIN.
+pub const FLAG_FIN_SENT: u8 = 8;
+
 impl Flow {
     /// A tag: the daemon will speak the refusal.
     #[must_use]
     pub const fn tag(reason: u8, opened: u64) -> Self {
         Self {
             opened,
+            busy: 0,
             receive_next: 0,
+            receive_last: 0,
             send_next: 0,
+            send_last: 0,
             commands: 0,
             reason,
             phase: PHASE_TAG,
             last_reply: 0,
-            reserved: [0; 3],
+            generation: 0,
+            flags: 0,
+            domain_length: 0,
+            domain: [0; DOMAIN_KEPT],
         }
+    }
+
+    /// Whether either side has ended the dialogue; the entry only answers stragglers.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.flags & (FLAG_FIN_SENT | FLAG_FIN_RECEIVED) != 0
     }
 }
 
 const _: () = assert!(size_of::<FlowKey>() == 36 && align_of::<FlowKey>() == 1);
-const _: () = assert!(size_of::<Flow>() == 24 && align_of::<Flow>() == 8);
+const _: () = assert!(size_of::<Flow>() == 104 && align_of::<Flow>() == 8);
 
 #[cfg(feature = "user")]
 // SAFETY: `repr(C)`, byte arrays only, no padding: every bit pattern is valid.

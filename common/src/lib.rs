@@ -7,8 +7,12 @@
 #![no_std]
 #![forbid(unsafe_op_in_unsafe_fn)]
 
+pub mod address;
+pub mod bytes;
 pub mod dest;
+pub mod event;
 pub mod flow;
+pub mod line;
 pub mod map;
 pub mod ptr;
 pub mod refuse;

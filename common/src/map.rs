@@ -2,9 +2,9 @@
 //!
 //! In `ebpf/` the identifier of each static is the name; user space uses only these constants.
 
-/// Version of the layout of all maps: the name of the pin directory's innermost part (`v1`). It changes
+/// Version of the layout of all maps: the name of the pin directory's innermost part (`v2`). It changes
 /// with any change of a key, a value, a kind or a meaning in this crate.
-pub const LAYOUT: &str = "v1";
+pub const LAYOUT: &str = "v2";
 
 /// The XDP program's name.
 pub const PROGRAM: &str = "sixgate";
@@ -21,11 +21,11 @@ pub const TRUST: &str = "TRUST";
 pub const PTR: &str = "PTR";
 /// LRU hash: [`crate::flow::FlowKey`] to [`crate::flow::Flow`].
 pub const FLOWS: &str = "FLOWS";
-/// array: [`crate::refuse::ReplyId`] to [`crate::reply::Reply`].
+/// array: [`crate::reply::index`] to [`crate::reply::Reply`].
 pub const REPLIES: &str = "REPLIES";
 /// per-CPU array: [`crate::stat::Stat`] to a u64.
 pub const STATS: &str = "STATS";
-/// ring buffer: one record for each refused session that the kernel ended.
+/// ring buffer: records of [`crate::event`] about the sessions that the kernel refuses.
 pub const EVENTS: &str = "EVENTS";
 
 /// Every map, in the order in which they are made.
@@ -42,4 +42,4 @@ pub const PTR_ENTRIES: u32 = 1 << 17;
 /// Default bound of FLOWS, in connections; least recently used entries give way (`xdp.flow_entries` changes it).
 pub const FLOWS_ENTRIES: u32 = 1 << 16;
 /// Bytes of the EVENTS ring buffer; a power of two and a multiple of the page size.
-pub const EVENTS_BYTES: u32 = 1 << 18;
+pub const EVENTS_BYTES: u32 = 1 << 20;

@@ -11,10 +11,8 @@ pub struct PtrEntry {
     pub expires: u64,
     /// [`PTR_EXISTS`] or [`PTR_ABSENT`]; any other value counts as unknown.
     pub state: u32,
-    /// Octets of [`Self::text`] in use.
-    pub text_length: u32,
-    /// The address as text, RFC 5952 form, for the refusing reply.
-    pub text: [u8; ADDRESS_TEXT_MAX],
+    /// Keeps the size a multiple of eight without padding; always 0.
+    pub reserved: u32,
 }
 
 /// The address has at least one PTR record.
@@ -22,17 +20,14 @@ pub const PTR_EXISTS: u32 = 1;
 /// The address has no PTR record (NXDOMAIN or NODATA).
 pub const PTR_ABSENT: u32 = 2;
 
-/// Longest IPv6 address in RFC 5952 form is 39 octets; rounded up to a multiple of eight.
-pub const ADDRESS_TEXT_MAX: usize = 40;
-
 /// Whether `entry` says "no PTR" at `now` (nanoseconds of CLOCK_MONOTONIC).
 #[must_use]
 pub const fn says_absent(entry: &PtrEntry, now: u64) -> bool {
     entry.state == PTR_ABSENT && now < entry.expires
 }
 
-const _: () = assert!(size_of::<PtrEntry>() == 56 && align_of::<PtrEntry>() == 8);
+const _: () = assert!(size_of::<PtrEntry>() == 16 && align_of::<PtrEntry>() == 8);
 
 #[cfg(feature = "user")]
-// SAFETY: `repr(C)`, integers and a byte array, no padding (size asserted): every bit pattern is valid.
+// SAFETY: `repr(C)`, integers, no padding (size asserted): every bit pattern is valid.
 unsafe impl aya::Pod for PtrEntry {}

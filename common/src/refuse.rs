@@ -2,7 +2,7 @@
 //! kernel and for the daemon alike.
 //!
 //! It owns no text: replies are numbers here, and become octets in user space's reply table. It keeps
-//! no input either: whoever calls cuts the lines.
+//! no input either: lines are read by [`crate::line`].
 
 use crate::flow::{REASON_NO_PTR, REASON_NOT_OPTED_IN};
 use crate::settings::REFUSE_AT_GREETING;
@@ -14,9 +14,6 @@ pub const LINE_MAX: usize = 512;
 /// Longest MAIL line, CRLF included: what SIZE (RFC 1870 3), 8BITMIME (RFC 6152 2) and SMTPUTF8
 /// (RFC 6531 3.1) add to [`LINE_MAX`].
 pub const MAIL_LINE_MAX: usize = LINE_MAX + 26 + 17 + 10;
-/// Longest domain name, in octets (RFC 1035 2.3.4, without the root's length octet).
-pub const DOMAIN_MAX: usize = 253;
-const LABEL_MAX: usize = 63;
 
 /// Why a session is refused from its first packet.
 #[repr(u8)]
@@ -42,6 +39,33 @@ pub enum Phase {
     Rejected = 4,
     /// The last reply was sent; the connection is closing.
     Closing = 5,
+}
+
+impl Phase {
+    /// The phase of that number; none for a tag.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Connected,
+            2 => Self::Greeted,
+            3 => Self::Mail,
+            4 => Self::Rejected,
+            5 => Self::Closing,
+            _ => return None,
+        })
+    }
+}
+
+impl Reason {
+    /// The reason of that number.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            REASON_NOT_OPTED_IN => Some(Self::NotOptedIn),
+            REASON_NO_PTR => Some(Self::NoPtr),
+            _ => None,
+        }
+    }
 }
 
 /// What a command line asks for.
@@ -133,6 +157,12 @@ pub enum ReplyId {
 }
 
 impl ReplyId {
+    /// The reply of that number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+
     /// Every reply, in the order of its index.
     pub const ALL: [Self; 21] = [
         Self::Greeting,
@@ -232,94 +262,6 @@ pub fn step(reason: Reason, phase: Phase, verb: Verb, commands: u16) -> Step {
     }
 }
 
-/// The verb of a command line. `line` is without its CRLF; verbs are compared without regard to case
-/// (RFC 5321 2.4). Arguments matter only where their absence does.
-#[must_use]
-pub fn verb(line: &[u8]) -> Verb {
-    let end = line.iter().position(|octet| *octet == b' ').unwrap_or(line.len());
-    let (word, rest) = line.split_at(end);
-    let known = |name: &[u8]| word.eq_ignore_ascii_case(name);
-    let named = |yes| {
-        if rest.iter().any(|octet| *octet != b' ') { yes } else { Verb::NoName }
-    };
-    let keyed = |keyword: &[u8], yes| match rest.get(1..1 + keyword.len()) {
-        Some(found) if found.eq_ignore_ascii_case(keyword) => yes,
-        _ => Verb::Syntax,
-    };
-    let limit = if known(b"MAIL") { MAIL_LINE_MAX } else { LINE_MAX };
-    if line.len() + 2 > limit {
-        Verb::TooLong
-    } else if known(b"EHLO") {
-        named(Verb::Ehlo)
-    } else if known(b"HELO") {
-        named(Verb::Helo)
-    } else if known(b"MAIL") {
-        keyed(b"FROM:", Verb::Mail)
-    } else if known(b"RCPT") {
-        keyed(b"TO:", Verb::Rcpt)
-    } else if known(b"DATA") {
-        Verb::Data
-    } else if known(b"RSET") {
-        Verb::Rset
-    } else if known(b"NOOP") {
-        Verb::Noop
-    } else if known(b"VRFY") || known(b"EXPN") {
-        Verb::Vrfy
-    } else if known(b"HELP") {
-        Verb::Help
-    } else if known(b"QUIT") {
-        Verb::Quit
-    } else if known(b"STARTTLS") {
-        Verb::StartTls
-    } else if known(b"AUTH") {
-        Verb::Auth
-    } else {
-        Verb::Unknown
-    }
-}
-
-/// The recipient's domain in a `RCPT TO:` line: what stands between the last `@` outside quotes and the
-/// `>` that ends the path, if it is a domain name. What is not a domain name is never echoed.
-#[must_use]
-pub fn recipient_domain(line: &[u8]) -> Option<&[u8]> {
-    let (mut quoted, mut escaped, mut start) = (false, false, None);
-    for (at, octet) in line.iter().enumerate() {
-        match octet {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'@' if !quoted => start = Some(at + 1),
-            b'>' if !quoted => return line.get(start?..at).filter(|domain| is_domain_name(domain)),
-            _ => {}
-        }
-    }
-    None
-}
-
-/// Whether `text` is a domain name as RFC 5321 4.1.2 writes them: labels of letters, digits and inner
-/// hyphens, separated by single dots.
-#[must_use]
-pub fn is_domain_name(text: &[u8]) -> bool {
-    let (mut label, mut last) = (0, b'.');
-    for octet in text {
-        match octet {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => {}
-            b'-' if last != b'.' => {}
-            b'.' if last != b'.' && last != b'-' => {
-                (label, last) = (0, *octet);
-                continue;
-            }
-            _ => return false,
-        }
-        label += 1;
-        if label > LABEL_MAX {
-            return false;
-        }
-        last = *octet;
-    }
-    text.len() <= DOMAIN_MAX && last != b'.' && last != b'-'
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,57 +270,6 @@ mod tests {
     fn each_reply_stands_at_its_own_index() {
         for (index, reply) in ReplyId::ALL.into_iter().enumerate() {
             assert_eq!(reply as usize, index);
-        }
-    }
-
-    #[test]
-    fn verbs_are_read_without_regard_to_case() {
-        let mut longest_mail = [b'x'; MAIL_LINE_MAX - 2];
-        longest_mail[..10].copy_from_slice(b"MAIL FROM:");
-        for (line, wanted) in [
-            (&b"EHLO a.example"[..], Verb::Ehlo),
-            (b"ehlo a.example", Verb::Ehlo),
-            (b"EHLO", Verb::NoName),
-            (b"EHLO  ", Verb::NoName),
-            (b"HELO a", Verb::Helo),
-            (b"mail from:<a@b.example>", Verb::Mail),
-            (b"MAIL  FROM:<a@b.example>", Verb::Syntax),
-            (b"MAIL", Verb::Syntax),
-            (b"RCPT TO:<a@b.example>", Verb::Rcpt),
-            (b"RCPT <a@b.example>", Verb::Syntax),
-            (b"DATA", Verb::Data),
-            (b"DATAX", Verb::Unknown),
-            (b"expn list", Verb::Vrfy),
-            (b"quit ", Verb::Quit),
-            (b"", Verb::Unknown),
-            (&[b'x'; LINE_MAX - 2], Verb::Unknown),
-            (&[b'x'; LINE_MAX - 1], Verb::TooLong),
-            (&longest_mail, Verb::Mail),
-        ] {
-            assert_eq!(verb(line), wanted, "{line:?}");
-        }
-    }
-
-    #[test]
-    fn only_a_domain_name_is_taken_from_a_recipient() {
-        for (line, wanted) in [
-            (&b"RCPT TO:<user@contoso.com>"[..], Some(&b"contoso.com"[..])),
-            (b"RCPT TO:<user@Contoso.COM> NOTIFY=NEVER", Some(b"Contoso.COM")),
-            (b"RCPT TO:<@relay.example,@b.example:user@contoso.com>", Some(b"contoso.com")),
-            (b"RCPT TO:<\"a@b>c\"@contoso.com>", Some(b"contoso.com")),
-            (b"RCPT TO:<\"a\\\"@x\"@contoso.com>", Some(b"contoso.com")),
-            (b"RCPT TO:<postmaster>", None),
-            (b"RCPT TO:<user@[IPv6:2001:db8::1]>", None),
-            (b"RCPT TO:<user@under_score.example>", None),
-            (b"RCPT TO:<user@.example>", None),
-            (b"RCPT TO:<user@example.>", None),
-            (b"RCPT TO:<user@-a.example>", None),
-            (b"RCPT TO:<user@a-.example>", None),
-            (b"RCPT TO:<user@a\x1b[2J.example>", None),
-            (b"RCPT TO:<user@>", None),
-            (b"RCPT TO:user@contoso.com", None),
-        ] {
-            assert_eq!(recipient_domain(line), wanted, "{line:?}");
         }
     }
 

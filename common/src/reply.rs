@@ -1,8 +1,14 @@
 //! REPLIES: the refusing dialogue's replies as the kernel sends them.
 //!
-//! The texts are made by user space's one reply table; here is only their shape.
+//! The texts are made by user space's one reply table; here is only their shape, and where each one lies.
+//!
+//! REPLIES holds [`GENERATIONS`] sets. A session hears the set that was in force when it began, so that a
+//! retransmission has the very same octets even if the texts changed meanwhile. New texts are written to the set that
+//! follows the one in force, then [`crate::settings::Settings::generation`] names it.
 
-/// Value of REPLIES; the index is a [`crate::refuse::ReplyId`].
+use crate::refuse::ReplyId;
+
+/// Value of REPLIES; the index is [`index`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Reply {
@@ -11,7 +17,8 @@ pub struct Reply {
     /// Where the variable part (a domain or an address) is inserted, an offset into [`Self::text`];
     /// equal to [`Self::length`] when the reply has none.
     pub insert_at: u16,
-    /// Ones' complement sum (RFC 1071) of [`Self::text`], not folded, not inverted.
+    /// Ones' complement sum (RFC 1071) of [`Self::text`] as 16-bit words in the machine's order, a last odd octet
+    /// followed by a zero; not folded, not inverted.
     pub sum: u32,
     /// The reply, CRLF included.
     pub text: [u8; REPLY_MAX],
@@ -20,8 +27,49 @@ pub struct Reply {
 /// Longest reply of the refusing dialogue without its variable part, in octets.
 pub const REPLY_MAX: usize = 248;
 
+/// Octets by which a frame can grow at its head everywhere: native XDP leaves 256 of head room less the kernel's
+/// `struct xdp_frame` (40 octets, include/net/xdp.h). A reply is longer than the segment that it answers by this at most.
+pub const GROWTH_MAX: usize = 216;
+
+/// Sets of replies: one in force, two that older sessions may still hear, one to be written. A power of two.
+pub const GENERATIONS: u32 = 4;
+
+/// Entries of REPLIES.
+pub const ENTRIES: u32 = GENERATIONS * ReplyId::ALL.len() as u32;
+
+/// Where the reply `id` of a generation lies in REPLIES.
+#[must_use]
+pub const fn index(generation: u32, id: ReplyId) -> u32 {
+    generation % GENERATIONS * ReplyId::ALL.len() as u32 + id as u32
+}
+
+/// Whether a session that began with `generation` can still be answered while `in_force` is: the set that is written
+/// next, or was overwritten since, is nobody's.
+#[must_use]
+pub const fn holds(generation: u8, in_force: u32) -> bool {
+    (in_force as u8).wrapping_sub(generation) < GENERATIONS as u8 - 1
+}
+
 const _: () = assert!(size_of::<Reply>() == 256 && align_of::<Reply>() == 4);
 
 #[cfg(feature = "user")]
-// SAFETY: `repr(C)`, integers and a byte array, no padding (size asserted): every bit pattern is valid.
+// SAFETY: `repr(C)`, integers and a byte array, no padding: every bit pattern is valid.
 unsafe impl aya::Pod for Reply {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_set_that_is_written_next_is_nobodys() {
+        for in_force in [0, 1, 3, 255, 256, 1000] {
+            for age in 0..=255_u8 {
+                let generation = (in_force as u8).wrapping_sub(age);
+                assert_eq!(holds(generation, in_force), age < 3, "{generation} while {in_force}");
+            }
+            let next = index(in_force + 1, ReplyId::Greeting);
+            let used = [in_force, in_force.wrapping_sub(1), in_force.wrapping_sub(2)];
+            assert!(used.iter().all(|used| index(*used, ReplyId::Greeting) != next));
+        }
+    }
+}

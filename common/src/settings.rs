@@ -14,6 +14,8 @@ pub struct Settings {
     pub refuse_at: u32,
     /// 1 once the maps are filled and agree with the store; the program refuses only while it is 1.
     pub ready: u32,
+    /// Which generation of REPLIES new sessions hear (see [`crate::reply`]).
+    pub generation: u32,
 }
 
 /// Refuse.
@@ -36,8 +38,8 @@ pub const REFUSE_AT_RESET: u32 = 3;
 /// The maps are filled and checked.
 pub const READY: u32 = 1;
 
-const _: () = assert!(size_of::<Settings>() == 16 && align_of::<Settings>() == 4);
+const _: () = assert!(size_of::<Settings>() == 20 && align_of::<Settings>() == 4);
 
 #[cfg(feature = "user")]
-// SAFETY: `repr(C)`, four integers, no padding: every bit pattern is valid.
+// SAFETY: `repr(C)`, five integers, no padding: every bit pattern is valid.
 unsafe impl aya::Pod for Settings {}

@@ -41,7 +41,7 @@ macro_rules! stats {
 stats! {
     /// Shorter than its headers announce, or a header shorter than it can be: passed on.
     PassTruncated = "pass_truncated",
-    /// Spread over several buffers (jumbo frames): passed on.
+    /// Headers spread over several buffers (jumbo frames): passed on.
     PassMultiBuffer = "pass_multi_buffer",
     /// Not IPv6: passed on.
     PassNotIpv6 = "pass_not_ipv6",
@@ -61,8 +61,16 @@ stats! {
     PassNotTcp = "pass_not_tcp",
     /// TCP, not to port 25: passed on.
     PassOtherPort = "pass_other_port",
-    /// TCP to port 25, not an opening SYN: the host's TCP owns it.
+    /// TCP to port 25, neither an opening SYN nor of a session that the kernel refuses: the host's TCP owns it.
     PassSegment = "pass_segment",
+    /// From an address that nobody sends from (unspecified, multicast, IPv4-mapped, loopback): passed on.
+    PassSource = "pass_source",
+    /// A wrong checksum in a segment that would be answered: passed on, the host drops it.
+    PassChecksum = "pass_checksum",
+    /// The end of a handshake whose SYN cookie is not ours, to a destination that is refused: passed on.
+    PassCookie = "pass_cookie",
+    /// The end of a handshake for a connection that the host's TCP has already: passed on.
+    PassOwned = "pass_owned",
     /// A SYN while the maps are not ready: passed on.
     PassNotReady = "pass_not_ready",
     /// A SYN from a trusted source: passed on.
@@ -79,6 +87,46 @@ stats! {
     TagNotOptedIn = "tag_not_opted_in",
     /// A SYN tagged for the daemon, source without PTR.
     TagNoPtr = "tag_no_ptr",
+    /// A SYN answered with a SYN cookie.
+    AnswerSyn = "answer_syn",
+    /// A SYN answered with a reset (`refuse_at = "reset"`).
+    AnswerReset = "answer_reset",
+    /// A handshake completed and greeted.
+    AnswerGreeting = "answer_greeting",
+    /// A handshake completed that could not be kept (FLOWS took no entry): answered with a reset.
+    AnswerNoEntry = "answer_no_entry",
+    /// A command line answered.
+    AnswerReply = "answer_reply",
+    /// A command line that came again: its reply was sent again.
+    AnswerAgain = "answer_again",
+    /// A segment acknowledged without a word: keep-alives, parts of over-long lines, what is out of place.
+    AnswerAck = "answer_ack",
+    /// The sender's FIN answered with ours.
+    AnswerFin = "answer_fin",
+    /// A line that is not complete: dropped, the sender's TCP sends it again with the rest.
+    DropIncomplete = "drop_incomplete",
+    /// A command before our last reply was acknowledged: dropped, the sender's TCP sends it again.
+    DropEarly = "drop_early",
+    /// A segment of a refused session that asks for no answer: acknowledgements, duplicates.
+    DropSilent = "drop_silent",
+    /// A segment of a refused session while another CPU answers one: dropped, the sender's TCP sends it again.
+    DropBusy = "drop_busy",
+    /// The sender's reset of a refused session.
+    DropReset = "drop_reset",
+    /// A reply for which the frame had no room: dropped, the sender's TCP sends its command again.
+    DropNoRoom = "drop_no_room",
+    /// A segment of a session whose replies are no longer there (attached several times meanwhile): dropped.
+    DropOutdated = "drop_outdated",
+    /// Beside an answer: a refused session began, destination not opted in.
+    AlsoBegunNotOptedIn = "also_begun_not_opted_in",
+    /// Beside an answer: a refused session began, source without PTR.
+    AlsoBegunNoPtr = "also_begun_no_ptr",
+    /// Beside another counter: a refused session ended.
+    AlsoEnded = "also_ended",
+    /// Beside an answer: the session had sent all the commands that it may send.
+    AlsoTooManyCommands = "also_too_many_commands",
+    /// Beside an answer: EVENTS was full, and the log does not know of this beginning or end.
+    AlsoEventLost = "also_event_lost",
     /// Beside a tag counter: the tag could not be stored; the daemon decides without it.
     AlsoTagFailed = "also_tag_failed",
 }
@@ -87,6 +135,14 @@ impl Stat {
     /// Whether the counter is raised beside another one for the same packet.
     #[must_use]
     pub const fn is_beside(self) -> bool {
-        matches!(self, Self::AlsoTagFailed)
+        matches!(
+            self,
+            Self::AlsoBegunNotOptedIn
+                | Self::AlsoBegunNoPtr
+                | Self::AlsoEnded
+                | Self::AlsoTooManyCommands
+                | Self::AlsoEventLost
+                | Self::AlsoTagFailed
+        )
     }
 }

@@ -1,0 +1,53 @@
+//! What octets are read from: a frame in the driver's buffer, or a slice in user space.
+//!
+//! It knows no format; it exists so that the kernel and user space read lines and headers with the same code.
+
+/// Octets that can be read a few at a time.
+pub trait Bytes {
+    /// How many octets there are.
+    fn length(&self) -> usize;
+
+    /// `N` octets from `offset` on, or nothing when there are not as many.
+    fn view<const N: usize>(&self, offset: usize) -> Option<&[u8; N]>;
+
+    /// `value`, in a way that hides from the kernel's verifier how it came about: it would follow each value that a
+    /// search can find apart, through all that comes after the search.
+    #[inline(always)]
+    fn opaque(&self, value: usize) -> usize {
+        value
+    }
+
+    /// One octet.
+    #[inline(always)]
+    fn octet(&self, offset: usize) -> Option<u8> {
+        self.view::<1>(offset).map(|[octet]| *octet)
+    }
+
+    /// Two octets as a word of the machine.
+    #[inline(always)]
+    fn half(&self, offset: usize) -> Option<u16> {
+        self.view(offset).map(|octets| u16::from_ne_bytes(*octets))
+    }
+
+    /// Four octets as a word of the machine.
+    #[inline(always)]
+    fn word(&self, offset: usize) -> Option<u32> {
+        self.view(offset).map(|octets| u32::from_ne_bytes(*octets))
+    }
+
+    /// Eight octets as a word of the machine.
+    #[inline(always)]
+    fn double(&self, offset: usize) -> Option<u64> {
+        self.view(offset).map(|octets| u64::from_ne_bytes(*octets))
+    }
+}
+
+impl Bytes for [u8] {
+    fn length(&self) -> usize {
+        self.len()
+    }
+
+    fn view<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+        self.get(offset..)?.first_chunk()
+    }
+}

@@ -1,0 +1,66 @@
+//! EVENTS: what the XDP program tells about the sessions that it refuses.
+//!
+//! Records are dropped and counted when the ring buffer is full: nothing here is needed for refusing, and no record
+//! wakes its reader. A reader knows a record by its length and its first octet.
+
+use crate::flow::{DOMAIN_KEPT, FlowKey};
+
+/// Begins every record; alone it is the record of a session that began: its greeting is on its way.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Begun {
+    /// [`KIND_BEGUN`] or [`KIND_ENDED`].
+    pub kind: u8,
+    /// [`crate::flow::REASON_NOT_OPTED_IN`] or [`crate::flow::REASON_NO_PTR`].
+    pub reason: u8,
+    /// How it ended: an [`Ending`] as its number; 0 in a session that began.
+    pub ending: u8,
+    /// Octets of [`Ended::domain`] in use; 0 in a session that began.
+    pub domain_length: u8,
+    /// Commands answered.
+    pub commands: u16,
+    /// Always 0.
+    pub reserved: u16,
+    /// When the handshake was complete, nanoseconds of CLOCK_MONOTONIC (`bpf_ktime_get_ns`).
+    pub opened: u64,
+    /// When the record was made, likewise.
+    pub now: u64,
+    /// The connection.
+    pub flow: FlowKey,
+    /// Keeps the size a multiple of eight without padding; always 0.
+    pub padding: [u8; 4],
+}
+
+/// The record of a session that ended.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ended {
+    /// What both kinds have.
+    pub session: Begun,
+    /// The domain of the last recipient that was refused.
+    pub domain: [u8; DOMAIN_KEPT],
+}
+
+/// [`Begun::kind`] of a session that began.
+pub const KIND_BEGUN: u8 = 1;
+/// [`Begun::kind`] of a session that ended.
+pub const KIND_ENDED: u8 = 2;
+
+/// How a session ended.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ending {
+    /// The sender said QUIT.
+    Quit = 1,
+    /// The sender closed the connection.
+    Closed = 2,
+    /// The sender reset the connection.
+    Reset = 3,
+    /// We ended it: too many commands, or a line end that is none.
+    Dismissed = 4,
+    /// The SYN was answered with a reset (`refuse_at = "reset"`): there was no session.
+    Refused = 5,
+}
+
+const _: () = assert!(size_of::<Begun>() == 64 && align_of::<Begun>() == 8);
+const _: () = assert!(size_of::<Ended>() == 128 && align_of::<Ended>() == 8);
