@@ -181,7 +181,8 @@ const SKIP: &str = "AYA_BUILD_SKIP";
 const SYSTEM_RUSTC: &str = "/usr/bin/rustc";
 const SYSTEM_CARGO: &str = "/usr/bin/cargo";
 /// Full debug information becomes the program's BTF.
-const RUSTFLAGS: &str = "-C debuginfo=2 -C link-arg=--btf";
+const RUSTFLAGS: &str =
+    "-C debuginfo=2 -C link-arg=--btf -C link-arg=--cpu-features=+allows-misaligned-mem-access";
 /// What of the outer cargo's environment the inner one may keep: where things lie and how to download.
 const KEPT: [&str; 7] = [
     "CARGO_HOME",

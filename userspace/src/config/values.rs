@@ -15,11 +15,7 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{Error, Visitor},
 };
-use sixgate_common::{
-    refuse::{ReplyId, is_domain_name},
-    reply::REPLY_MAX,
-    settings,
-};
+use sixgate_common::{line::is_domain_name, refuse::ReplyId, reply::REPLY_MAX, settings};
 
 use crate::{policy::Mode, smtp::reply::ReplyTable};
 

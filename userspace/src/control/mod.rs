@@ -35,7 +35,7 @@ pub struct Control {
     pins: Pins,
     guard: GuardSource,
     domains: Domains,
-    /// What the configuration says; `ready` in it does not matter.
+    /// What the configuration says; `ready` and `generation` in it do not matter.
     settings: Settings,
     sizes: Sizes,
     replies: Vec<(ReplyId, Reply)>,
@@ -216,5 +216,6 @@ fn settings(config: &Config) -> Settings {
         },
         refuse_at: config.refuse_at.number(),
         ready: 0,
+        generation: 0,
     }
 }

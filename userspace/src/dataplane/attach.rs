@@ -8,7 +8,12 @@ use aya::programs::{
     xdp::XdpLink,
 };
 use nix::libc;
-use sixgate_common::{map, refuse::ReplyId, reply::Reply, settings::Settings};
+use sixgate_common::{
+    map,
+    refuse::ReplyId,
+    reply::Reply,
+    settings::{READY, Settings},
+};
 
 use super::{
     error::{DataplaneError, system_error},
@@ -41,7 +46,7 @@ pub struct AttachPlan {
     pub mode: AttachMode,
     /// Bounds of the maps, if they have to be made.
     pub sizes: Sizes,
-    /// What the program is told to do; `ready` in it does not matter.
+    /// What the program is told to do; `ready` and `generation` in it do not matter.
     pub settings: Settings,
     /// What the maps are to hold.
     pub projection: Projection,
@@ -105,7 +110,7 @@ fn attach_first(plan: &AttachPlan, interfaces: &[Interface]) -> Result<Vec<Attac
     match fill_staged(plan, interfaces, &staged) {
         Ok(attached) => {
             let live = plan.pins.publish(staged)?;
-            Maps::open_set(&live)?.set_ready()?;
+            put_in_force(&mut Maps::open_set(&live)?, plan)?;
             Ok(attached)
         }
         Err(error) => {
@@ -147,10 +152,14 @@ fn attach_to_live(
         Change::Replaced
     };
     let mut maps = Maps::open_set(live)?;
-    fill(&mut maps, plan)?;
+    // What refuses goes on refusing meanwhile: entries come before others go.
+    fill(&mut maps, plan).inspect_err(|_| {
+        // The first error is the one to tell.
+        let _ = maps.clear_ready();
+    })?;
     let attached = hand_over(program, interfaces, plan.mode, live, change);
     // The maps agree with the projection, whatever became of the interfaces.
-    maps.set_ready()?;
+    put_in_force(&mut maps, plan)?;
     attached
 }
 
@@ -185,15 +194,20 @@ fn hand_over(
     attached
 }
 
-/// SETTINGS without `ready`, REPLIES, then the prefixes, which are read back and compared.
+/// REPLIES, then the prefixes, which are read back and compared.
 fn fill(maps: &mut Maps, plan: &AttachPlan) -> Result<(), DataplaneError> {
-    maps.write_settings(&Settings { ready: 0, ..plan.settings })?;
     maps.write_replies(&plan.replies)?;
     maps.project(&plan.projection)?;
     match maps.difference(&plan.projection)?.len() {
         0 => Ok(()),
         differences => Err(DataplaneError::NotProjected { differences }),
     }
+}
+
+/// The plan's SETTINGS, with `ready`: the maps were read back.
+fn put_in_force(maps: &mut Maps, plan: &AttachPlan) -> Result<(), DataplaneError> {
+    let generation = maps.settings()?.generation;
+    maps.write_settings(&Settings { ready: READY, generation, ..plan.settings })
 }
 
 /// Puts the program on an interface that has none of ours, and pins the link, which keeps it there.

@@ -1,4 +1,4 @@
-//! The shape of each map of layout v1, to compare pinned maps with: aya opens whatever lies under a name.
+//! The shape of each map of layout v2, to compare pinned maps with: aya opens whatever lies under a name.
 //!
 //! Names and value types are `sixgate_common`'s; the object in `ebpf/` says the same, and a test compares both.
 

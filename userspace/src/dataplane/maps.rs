@@ -12,7 +12,7 @@ use sixgate_common::{
     map,
     ptr::PtrEntry,
     refuse::ReplyId,
-    reply::Reply,
+    reply::{self, REPLY_MAX, Reply},
     settings::{READY, Settings},
 };
 
@@ -114,18 +114,41 @@ impl Maps {
         self.write_settings(&Settings { ready: 0, ..settings })
     }
 
-    /// Writes the replies with which the program refuses.
+    /// Makes `replies` those that new sessions hear; sessions that are under way keep theirs. Without effect if they
+    /// are in force already.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`]; what is in force stays so.
+    pub fn write_replies(&mut self, replies: &[(ReplyId, Reply)]) -> Result<(), DataplaneError> {
+        let settings = self.settings()?;
+        let wanted =
+            |id| replies.iter().find(|(known, _)| *known == id).map_or(NO_REPLY, |(_, reply)| *reply);
+        let mut is_in_force = true;
+        for id in ReplyId::ALL {
+            is_in_force &= self.reply(settings.generation, id)? == wanted(id);
+        }
+        if is_in_force {
+            return Ok(());
+        }
+        let generation = settings.generation.wrapping_add(1);
+        for id in ReplyId::ALL {
+            self.replies
+                .set(reply::index(generation, id), wanted(id), 0)
+                .map_err(|error| DataplaneError::map("write", map::REPLIES, error))?;
+        }
+        self.write_settings(&Settings { generation, ..settings })
+    }
+
+    /// A reply of a generation; one of length 0 where there is none.
     ///
     /// # Errors
     ///
     /// [`DataplaneError::Map`].
-    pub fn write_replies(&mut self, replies: &[(ReplyId, Reply)]) -> Result<(), DataplaneError> {
-        for (id, reply) in replies {
-            self.replies
-                .set(*id as u32, reply, 0)
-                .map_err(|error| DataplaneError::map("write", map::REPLIES, error))?;
-        }
-        Ok(())
+    pub fn reply(&self, generation: u32, id: ReplyId) -> Result<Reply, DataplaneError> {
+        self.replies
+            .get(&reply::index(generation, id), 0)
+            .map_err(|error| DataplaneError::map("read", map::REPLIES, error))
     }
 
     /// The tag that the program left for a connection, which is deleted. An entry of a connection that the
@@ -169,6 +192,9 @@ pub(super) fn is_absent(error: &MapError) -> bool {
         _ => false,
     }
 }
+
+/// A reply that is not there.
+const NO_REPLY: Reply = Reply { length: 0, insert_at: 0, sum: 0, text: [0; REPLY_MAX] };
 
 fn open<T: TryFrom<Map, Error = MapError>>(set: &PinSet, name: &'static str) -> Result<T, DataplaneError> {
     MapData::from_pin(set.map(name))

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 use aya::maps::MapError;
 use sixgate_common::{
     map,
-    ptr::{ADDRESS_TEXT_MAX, PTR_ABSENT, PTR_EXISTS, PtrEntry},
+    ptr::{PTR_ABSENT, PTR_EXISTS, PtrEntry},
 };
 
 use super::{
@@ -78,7 +78,7 @@ impl Maps {
         lifetime: Duration,
     ) -> Result<(), DataplaneError> {
         let lifetime = u64::try_from(lifetime.as_nanos()).unwrap_or(u64::MAX);
-        let entry = entry(address, state, monotonic_nanoseconds().saturating_add(lifetime));
+        let entry = entry(state, monotonic_nanoseconds().saturating_add(lifetime));
         self.ptr.insert(address.octets(), entry, 0).map_err(failed("write"))
     }
 
@@ -115,20 +115,12 @@ impl Maps {
     }
 }
 
-fn entry(address: Ipv6Addr, state: PtrState, expires: u64) -> PtrEntry {
-    let text = address.to_string();
-    let length = text.len().min(ADDRESS_TEXT_MAX);
-    let mut octets = [0; ADDRESS_TEXT_MAX];
-    octets[..length].copy_from_slice(&text.as_bytes()[..length]);
-    PtrEntry {
-        expires,
-        state: match state {
-            PtrState::Exists => PTR_EXISTS,
-            PtrState::Absent => PTR_ABSENT,
-        },
-        text_length: length as u32,
-        text: octets,
-    }
+const fn entry(state: PtrState, expires: u64) -> PtrEntry {
+    let state = match state {
+        PtrState::Exists => PTR_EXISTS,
+        PtrState::Absent => PTR_ABSENT,
+    };
+    PtrEntry { expires, state, reserved: 0 }
 }
 
 fn record(address: Ipv6Addr, entry: &PtrEntry, now: u64) -> Option<PtrRecord> {
@@ -150,21 +142,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_holds_the_address_as_rfc_5952_text() {
-        for (address, text) in [
-            ("2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1"),
-            ("2a01:0111:f200:2004::0240", "2a01:111:f200:2004::240"),
-            ("2001:0db8:aaaa:bbbb:cccc:dddd:eeee:ffff", "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff"),
-        ] {
-            let entry = entry(address.parse().unwrap(), PtrState::Absent, 0);
-            assert_eq!(&entry.text[..entry.text_length as usize], text.as_bytes());
-        }
-    }
-
-    #[test]
     fn an_expired_entry_is_no_record() {
         let address = "2001:db8::1".parse().unwrap();
-        let entry = entry(address, PtrState::Exists, 1000);
+        let entry = entry(PtrState::Exists, 1000);
         let record_at = |now| record(address, &entry, now);
         assert_eq!(record_at(999).unwrap().remaining, Duration::from_nanos(1));
         assert!(record_at(1000).is_none());

@@ -4,7 +4,10 @@
 
 use std::{fmt, net::Ipv4Addr, net::Ipv6Addr, str};
 
-use sixgate_common::refuse::{LINE_MAX, MAIL_LINE_MAX, is_domain_name};
+use sixgate_common::{
+    line::is_domain_name,
+    refuse::{LINE_MAX, MAIL_LINE_MAX},
+};
 
 /// Longest local part (RFC 5321 4.5.3.1.1), octets.
 const LOCAL_PART_MAX: usize = 64;

@@ -2,12 +2,12 @@
 //!
 //! It owns the unread input of a session, bounded; it knows no command.
 
-use sixgate_common::refuse::MAIL_LINE_MAX;
+use sixgate_common::line::{Cut, cut};
 
 /// What stands at the front of the input.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Line {
-    /// A line without its CRLF, at most [`MAIL_LINE_MAX`] octets long with it.
+    /// A line without its CRLF, at most [`sixgate_common::refuse::MAIL_LINE_MAX`] octets long with it.
     Complete(Vec<u8>),
     /// A longer line, which was dropped up to its CRLF.
     TooLong,
@@ -51,46 +51,37 @@ impl LineBuffer {
 
     /// The next line; none if more input is needed.
     pub(crate) fn next_line(&mut self) -> Option<Line> {
-        let unread = self.unread();
-        let end = unread.iter().position(|octet| matches!(octet, b'\r' | b'\n' | 0));
-        let line = match end {
-            Some(end) => match (unread.get(end), unread.get(end + 1)) {
-                (Some(b'\r'), Some(b'\n')) => {
-                    let fits = !self.skipping && end + 2 <= MAIL_LINE_MAX;
-                    let line = if fits {
-                        Line::Complete(unread.iter().take(end).copied().collect())
-                    } else {
-                        Line::TooLong
-                    };
+        loop {
+            let unread = self.unread();
+            match cut(unread, 0, unread.len(), self.skipping) {
+                Cut::Incomplete => return None,
+                Cut::Line(length) => {
+                    let line = Line::Complete(unread.iter().take(length).copied().collect());
+                    self.consume(length + CRLF);
+                    return Some(line);
+                }
+                Cut::TooLong(length) => {
                     self.skipping = false;
-                    self.consume(end + 2);
-                    line
+                    self.consume(length);
+                    return Some(Line::TooLong);
                 }
-                (Some(b'\r'), None) => {
-                    self.drop_overlong(end);
-                    return None;
+                // dropped at once, so that memory stays bounded
+                Cut::Skipped(length) => {
+                    self.skipping = true;
+                    self.consume(length);
                 }
-                _ => Line::BareLineEnd,
-            },
-            None => {
-                self.drop_overlong(unread.len());
-                return None;
+                Cut::BareLineEnd => return Some(Line::BareLineEnd),
             }
-        };
-        Some(line)
-    }
-
-    /// Drops the first `length` octets of a line that is too long already, so that memory stays bounded.
-    fn drop_overlong(&mut self, length: usize) {
-        if self.skipping || length > MAIL_LINE_MAX {
-            self.skipping = true;
-            self.consume(length);
         }
     }
 }
 
+const CRLF: usize = 2;
+
 #[cfg(test)]
 mod tests {
+    use sixgate_common::refuse::MAIL_LINE_MAX;
+
     use super::*;
 
     fn lines(input: &[u8], chunk: usize) -> Vec<Line> {

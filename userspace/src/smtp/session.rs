@@ -7,7 +7,10 @@ mod interface;
 
 use std::{mem, time::Instant};
 
-use sixgate_common::refuse::{self, Phase, Reason, Verb};
+use sixgate_common::{
+    line,
+    refuse::{self, Phase, Reason, Verb},
+};
 
 use crate::{
     policy::{Refusal, evidence::Endpoints},
@@ -321,7 +324,7 @@ impl Session {
 
     fn read_refused(&mut self, reason: Reason, phase: Phase, commands: u16, line: Line) {
         let (verb, line) = match line {
-            Line::Complete(line) => (refuse::verb(&line), line),
+            Line::Complete(line) => (line::verb(line.as_slice(), 0, line.len()), line),
             Line::TooLong => (Verb::TooLong, Vec::new()),
             Line::BareLineEnd => (Verb::BareLineEnd, Vec::new()),
         };
@@ -334,7 +337,8 @@ impl Session {
 
         let Endpoints { source, destination, .. } = self.parameters.endpoints;
         if matches!(step.reply, ReplyId::NotOptedIn | ReplyId::NoPtr) {
-            let domain = refuse::recipient_domain(line);
+            let domain = line::recipient_domain(line, 0, line.len())
+                .and_then(|span| line.get(span.start..span.start + span.length));
             self.refused_domain = domain.map(|domain| String::from_utf8_lossy(domain).into_owned());
         }
         let subject = match step.reply {

@@ -5,7 +5,7 @@
 use std::{borrow::Borrow, fmt, str::FromStr};
 
 use serde::Serialize;
-use sixgate_common::refuse::is_domain_name;
+use sixgate_common::line::is_domain_name;
 
 /// A domain name in lower case (RFC 5321 4.1.2), without a final dot.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
