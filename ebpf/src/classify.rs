@@ -5,14 +5,13 @@
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use sixgate_common::{
     dest::OPTED_IN,
-    flow::FlowKey,
     ptr::says_absent,
     refuse::Reason,
     settings::{READY, Settings},
     stat::Stat,
 };
 
-use crate::{Address, GUARD, OPTIN, PTR, TRUST};
+use crate::{Address, GUARD, OPTIN, PTR, TRUST, parse::Tuple};
 
 /// What is to become of a new connection.
 pub(crate) enum Decision {
@@ -24,23 +23,22 @@ pub(crate) enum Decision {
 
 /// The first rule that matches a new connection at `now` (nanoseconds of CLOCK_MONOTONIC).
 #[inline(always)]
-pub(crate) fn classify(settings: &Settings, tuple: &FlowKey, now: u64) -> Decision {
+pub(crate) fn classify(settings: &Settings, tuple: &Tuple, now: u64) -> Decision {
     if settings.ready != READY {
         return Decision::Pass(Stat::PassNotReady);
     }
-    let source = host(tuple.source);
-    if TRUST.get(&source).is_some() {
+    if TRUST.get(Host::of(tuple.source).key()).is_some() {
         return Decision::Pass(Stat::PassTrusted);
     }
-    let destination = host(tuple.destination);
-    if OPTIN.get(&destination).is_some_and(|entry| entry.flags == OPTED_IN) {
-        return if lacks_ptr(&tuple.source, now) {
+    let destination = Host::of(tuple.destination);
+    if OPTIN.get(destination.key()).is_some_and(|entry| entry.flags == OPTED_IN) {
+        return if lacks_ptr(&tuple.key().source, now) {
             Decision::Refuse(Reason::NoPtr)
         } else {
             Decision::Pass(Stat::PassOptedIn)
         };
     }
-    if GUARD.get(&destination).is_some() {
+    if GUARD.get(destination.key()).is_some() {
         return Decision::Refuse(Reason::NotOptedIn);
     }
     Decision::Pass(Stat::PassNotOurs)
@@ -54,10 +52,25 @@ fn lacks_ptr(source: &Address, now: u64) -> bool {
     unsafe { PTR.get(source) }.is_some_and(|entry| says_absent(entry, now))
 }
 
-/// The key that finds the longest prefix of one address.
-#[inline(always)]
-fn host(address: Address) -> Key<Address> {
-    Key::new(ADDRESS_BITS, address)
+/// The key that finds the longest prefix of one address, laid out so that the address is aligned on the stack.
+#[repr(C, align(8))]
+struct Host {
+    padding: u32,
+    bits: u32,
+    address: [u64; 2],
+}
+
+impl Host {
+    #[inline(always)]
+    const fn of(address: [u64; 2]) -> Self {
+        Self { padding: 0, bits: ADDRESS_BITS, address }
+    }
+
+    #[inline(always)]
+    const fn key(&self) -> &Key<Address> {
+        // SAFETY: a key is packed: its length, then the octets of the address.
+        unsafe { &*(&raw const self.bits).cast() }
+    }
 }
 
 const ADDRESS_BITS: u32 = 128;

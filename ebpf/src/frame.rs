@@ -1,35 +1,88 @@
-//! The frame in the driver's buffer, as bytes that `parse` can read.
+//! The frame in the driver's buffer, as bytes that `parse` and `answer` can read.
 //!
 //! It owns the bounds check that the verifier wants to see; it knows no header.
 
+use core::ptr;
+
 use aya_ebpf::{helpers::bpf_xdp_get_buff_len, programs::XdpContext};
-use sixgate_common::stat::Stat;
+use sixgate_common::bytes::Bytes;
 
-use crate::parse::{Bytes, OFFSET_MAX};
+use crate::parse::OFFSET_MAX;
 
-/// A frame that lies in one buffer.
+/// `value`, of which the compiler knows nothing: it must leave a comparison as it is written, since the verifier learns
+/// from no other form that looks the same to the compiler.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+pub(crate) fn as_it_is(mut value: usize) -> usize {
+    // SAFETY: the one instruction copies a register to itself; without any, the line information would be ambiguous.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack)) };
+    value
+}
+
+/// The host's target is for linting only.
+#[cfg(not(target_arch = "bpf"))]
+pub(crate) fn as_it_is(value: usize) -> usize {
+    value
+}
+
+/// A word in a map's value. What is written there and read back is unknown to the verifier, so that the ways on which it
+/// came about are one way from there on.
+#[derive(Clone, Copy)]
+pub(crate) struct Veil(*mut usize);
+
+impl Veil {
+    /// Hides nothing.
+    const NONE: Self = Self(ptr::null_mut());
+
+    /// # Safety
+    ///
+    /// `word` is a word of a map's value that belongs to this CPU alone.
+    #[inline(always)]
+    pub(crate) const unsafe fn of(word: *mut usize) -> Self {
+        Self(word)
+    }
+
+    #[inline(always)]
+    pub(crate) fn over(self, value: usize) -> usize {
+        if self.0.is_null() {
+            return value;
+        }
+        // SAFETY: the word is a map's, and this CPU's own.
+        unsafe {
+            ptr::write_volatile(self.0, value);
+            ptr::read_volatile(self.0)
+        }
+    }
+}
+
+/// A frame, of which only what lies in the first buffer can be read.
 pub(crate) struct Linear {
     data: usize,
     end: usize,
     length: usize,
+    veil: Veil,
 }
 
 impl Linear {
     /// The frame of `context`.
-    ///
-    /// # Errors
-    ///
-    /// [`Stat::PassMultiBuffer`] when a part of the frame lies in further buffers.
     #[inline(always)]
-    pub(crate) fn of(context: &XdpContext) -> Result<Self, Stat> {
-        let (data, end) = (context.data(), context.data_end());
+    pub(crate) fn of(context: &XdpContext) -> Self {
         // SAFETY: `ctx` is the context that the kernel handed to this program.
         let length = unsafe { bpf_xdp_get_buff_len(context.ctx) } as usize;
         // Not `end - data`: the compiler would check later bounds on that number, which tells the verifier nothing.
-        if length > LENGTH_MAX || data + length > end {
-            return Err(Stat::PassMultiBuffer);
-        }
-        Ok(Self { data, end, length })
+        Self { data: context.data(), end: context.data_end(), length, veil: Veil::NONE }
+    }
+
+    /// The same frame; what it reads is [`Bytes::opaque`] by `veil`.
+    #[inline(always)]
+    pub(crate) const fn behind(self, veil: Veil) -> Self {
+        Self { veil, ..self }
+    }
+
+    /// Octets in the first buffer.
+    #[inline(always)]
+    pub(crate) fn readable(&self) -> usize {
+        as_it_is(self.end) - as_it_is(self.data)
     }
 }
 
@@ -40,18 +93,21 @@ impl Bytes for Linear {
     }
 
     #[inline(always)]
-    fn bytes<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+    fn view<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+        let offset = as_it_is(offset);
         if offset > OFFSET_MAX {
             return None;
         }
         let start = self.data + offset;
-        if start + N > self.end {
+        if as_it_is(start + N) > self.end {
             return None;
         }
         // SAFETY: `start..start + N` lies between `data` and `data_end`, checked above; bytes need no alignment.
-        Some(unsafe { *(start as *const [u8; N]) })
+        Some(unsafe { &*(start as *const [u8; N]) })
+    }
+
+    #[inline(always)]
+    fn opaque(&self, value: usize) -> usize {
+        self.veil.over(value)
     }
 }
-
-/// Longest frame that is looked at: the verifier wants a bound, and no single buffer reaches it.
-const LENGTH_MAX: usize = 0xffff;

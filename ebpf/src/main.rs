@@ -7,8 +7,9 @@
 //! workspace's default members leave it out. For the host's target it is an empty program, so that
 //! `cargo clippy --package sixgate-ebpf` lints everything here.
 
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
+mod answer;
 mod classify;
 mod frame;
 mod parse;
@@ -25,15 +26,16 @@ use sixgate_common::{
     flow::{Flow, FlowKey},
     map,
     ptr::PtrEntry,
-    refuse::{Reason, ReplyId},
-    reply::Reply,
-    settings::{MODE_ENFORCE, Settings},
+    refuse::Reason,
+    reply::{self, Reply},
+    settings::{ANSWER_KERNEL, MODE_ENFORCE, Settings},
     stat::{self, Stat},
 };
 
 use crate::{
     classify::{Decision, classify},
     frame::Linear,
+    parse::Tuple,
 };
 
 /// An IPv6 address, as the maps have it.
@@ -51,12 +53,10 @@ static TRUST: LpmTrie<Address, MemberEntry, { map::TRUST_ENTRIES as usize }> = L
 static PTR: LruHashMap<Address, PtrEntry, { map::PTR_ENTRIES as usize }> = LruHashMap::new();
 #[btf_map]
 static FLOWS: LruHashMap<FlowKey, Flow, { map::FLOWS_ENTRIES as usize }> = LruHashMap::new();
-// Part of layout v1 and filled at attach, for a program that answers by itself; this one does not read it.
 #[btf_map]
-static REPLIES: Array<Reply, { ReplyId::ALL.len() }> = Array::new();
+static REPLIES: Array<Reply, { reply::ENTRIES as usize }> = Array::new();
 #[btf_map]
 static STATS: PerCpuArray<u64, { stat::COUNT as usize }> = PerCpuArray::new();
-// Part of layout v1, for a program that answers by itself; this one writes nothing to it.
 #[btf_map]
 static EVENTS: RingBuf<u64, { map::EVENTS_BYTES as usize }> = RingBuf::new();
 
@@ -68,47 +68,68 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 /// The entry. Whatever cannot be judged is passed on.
 #[xdp(frags)]
 fn sixgate(context: XdpContext) -> u32 {
-    match judge(&context) {
-        Ok(action) => action,
-        Err(stat) => passed(stat),
-    }
+    let answer = match judge(&context) {
+        Ok(Judgement::Host(stat)) | Err(stat) => return passed(stat),
+        Ok(Judgement::Open(reason)) => answer::open(&context, reason),
+        Ok(Judgement::Continue) => answer::proceed(&context),
+    };
+    answer::carry_out(&context, answer)
 }
 
-/// The action for one frame; `Err` names why it is passed on without a decision.
-fn judge(context: &XdpContext) -> Result<u32, Stat> {
-    let frame = Linear::of(context)?;
+/// Whose a frame is.
+enum Judgement {
+    /// The host's.
+    Host(Stat),
+    /// An opening SYN that is refused here.
+    Open(Reason),
+    /// Any other segment to port 25: perhaps of a session that is refused here.
+    Continue,
+}
+
+/// Judges one frame; `Err` names why it cannot be judged. The segment of what is answered is kept in the scratch. A
+/// function of its own, so that its stack is free again when the frame is answered.
+#[inline(never)]
+fn judge(context: &XdpContext) -> Result<Judgement, Stat> {
+    let frame = Linear::of(context);
     let segment = parse::segment(&frame)?;
-    if !segment.opens() {
-        return Err(Stat::PassSegment);
+    let (tuple, is_opening) = (segment.tuple, segment.flags.is_opening());
+    answer::keep(segment)?;
+    if !is_opening {
+        return Ok(Judgement::Continue);
     }
-    let tuple = segment.tuple;
     let settings = SETTINGS.get(0).ok_or(Stat::PassNotReady)?;
     // SAFETY: the helper takes no argument and has no precondition.
     let now = unsafe { bpf_ktime_get_ns() };
     Ok(match classify(settings, &tuple, now) {
         Decision::Pass(stat) => forget(&tuple, stat),
-        Decision::Refuse(reason) if settings.mode == MODE_ENFORCE => tag(&tuple, reason, now),
+        Decision::Refuse(reason) if settings.mode == MODE_ENFORCE => {
+            if settings.answer == ANSWER_KERNEL {
+                Judgement::Open(reason)
+            } else {
+                tag(&tuple, reason, now)
+            }
+        }
         Decision::Refuse(Reason::NotOptedIn) => forget(&tuple, Stat::ShadowNotOptedIn),
         Decision::Refuse(Reason::NoPtr) => forget(&tuple, Stat::ShadowNoPtr),
     })
 }
 
 /// Leaves the refusal to the daemon, which finds the tag at accept.
-fn tag(tuple: &FlowKey, reason: Reason, now: u64) -> u32 {
-    if FLOWS.insert(tuple, Flow::tag(reason as u8, now), 0).is_err() {
+fn tag(tuple: &Tuple, reason: Reason, now: u64) -> Judgement {
+    if FLOWS.insert(tuple.key(), Flow::tag(reason as u8, now), 0).is_err() {
         count(Stat::AlsoTagFailed);
     }
-    passed(match reason {
+    Judgement::Host(match reason {
         Reason::NotOptedIn => Stat::TagNotOptedIn,
         Reason::NoPtr => Stat::TagNoPtr,
     })
 }
 
 /// Passes an opening SYN on; what an earlier connection of the same 4-tuple left behind is void.
-fn forget(tuple: &FlowKey, stat: Stat) -> u32 {
+fn forget(tuple: &Tuple, stat: Stat) -> Judgement {
     // The only failure is that there was no entry.
-    let _ = FLOWS.remove(tuple);
-    passed(stat)
+    let _ = FLOWS.remove(tuple.key());
+    Judgement::Host(stat)
 }
 
 fn passed(stat: Stat) -> u32 {
@@ -117,7 +138,12 @@ fn passed(stat: Stat) -> u32 {
 }
 
 fn count(stat: Stat) {
-    if let Some(counter) = STATS.get_ptr_mut(stat as u32) {
+    count_number(stat as u32);
+}
+
+/// Raises the counter of that number.
+fn count_number(number: u32) {
+    if let Some(counter) = STATS.get_ptr_mut(number) {
         // SAFETY: the pointer is to this CPU's own value, and an XDP program is not preempted by another.
         unsafe { *counter += 1 };
     }

@@ -4,16 +4,7 @@
 //! its header. It decides nothing and reads no map. It is pure and knows no BPF, so that it can be compiled and
 //! fuzzed in user space over any other [`Bytes`].
 
-use sixgate_common::{flow::FlowKey, stat::Stat};
-
-/// What is read from: a frame, from its first octet on.
-pub(crate) trait Bytes {
-    /// Octets in the frame.
-    fn length(&self) -> usize;
-
-    /// `N` octets from `offset` on, or nothing when the frame ends before them.
-    fn bytes<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
-}
+use sixgate_common::{bytes::Bytes, flow::FlowKey, stat::Stat};
 
 /// VLAN tags that are followed: one of 802.1Q, or two as 802.1ad stacks them.
 const VLAN_TAGS_MAX: usize = 2;
@@ -29,19 +20,49 @@ const IPV6_LENGTH: usize = 40;
 const EXTENSION_LENGTH_MAX: usize = 256 * 8;
 const TCP_LENGTH_MIN: usize = 20;
 
+/// Both ends of a connection, as the sender's packets carry them: a [`FlowKey`] whose place on the stack is aligned, and
+/// whose addresses can be read as words. All fields are in network order.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+pub(crate) struct Tuple {
+    pub(crate) source: [u64; 2],
+    pub(crate) destination: [u64; 2],
+    pub(crate) source_port: u16,
+    pub(crate) destination_port: u16,
+}
+
+impl Tuple {
+    /// The same octets as the maps have them.
+    #[inline(always)]
+    pub(crate) const fn key(&self) -> &FlowKey {
+        // SAFETY: both are `repr(C)` with the same fields at the same offsets, and octets need no alignment.
+        unsafe { &*(&raw const *self).cast() }
+    }
+}
+
+const _: () = assert!(
+    core::mem::offset_of!(Tuple, destination) == core::mem::offset_of!(FlowKey, destination)
+        && core::mem::offset_of!(Tuple, source_port) == core::mem::offset_of!(FlowKey, source_port)
+        && core::mem::offset_of!(Tuple, destination_port) == core::mem::offset_of!(FlowKey, destination_port)
+);
+
 /// A TCP segment to port 25, as far as its header tells.
 pub(crate) struct Segment {
     /// Addresses and ports.
-    pub(crate) tuple: FlowKey,
-    flags: TcpFlags,
-}
-
-impl Segment {
-    /// Whether the segment asks for a new connection.
-    #[inline(always)]
-    pub(crate) fn opens(&self) -> bool {
-        self.flags.is_opening()
-    }
+    pub(crate) tuple: Tuple,
+    /// Sequence number of the first octet (SEG.SEQ, RFC 9293).
+    pub(crate) sequence: u32,
+    /// Next sequence number that the sender expects (SEG.ACK).
+    pub(crate) acknowledgment: u32,
+    pub(crate) flags: TcpFlags,
+    /// Where the IPv6 header starts in the frame.
+    pub(crate) ipv6_at: usize,
+    /// Where the TCP header starts in the frame.
+    pub(crate) tcp_at: usize,
+    /// Where the TCP payload starts in the frame.
+    pub(crate) payload_at: usize,
+    /// Octets of TCP payload.
+    pub(crate) payload: usize,
 }
 
 /// The TCP segment to port 25 in `frame`.
@@ -55,23 +76,55 @@ pub(crate) fn segment<B: Bytes>(frame: &B) -> Result<Segment, Stat> {
     if ethernet(&mut cursor)? != EtherType::IPV6 {
         return Err(Stat::PassNotIpv6);
     }
+    let ipv6_at = cursor.offset;
     let packet = ipv6(&mut cursor)?;
     if extensions(&mut cursor, packet.next)? != NextHeader::TCP {
         return Err(Stat::PassNotTcp);
     }
+    let tcp_at = cursor.offset;
     let header = tcp(&mut cursor)?;
     if header.destination_port != Port::SMTP {
         return Err(Stat::PassOtherPort);
     }
+    if !is_sender(packet.source, packet.destination) {
+        return Err(Stat::PassSource);
+    }
     Ok(Segment {
-        tuple: FlowKey {
+        tuple: Tuple {
             source: packet.source,
             destination: packet.destination,
             source_port: header.source_port.0,
             destination_port: header.destination_port.0,
         },
+        sequence: header.sequence,
+        acknowledgment: header.acknowledgment,
         flags: header.flags,
+        ipv6_at,
+        tcp_at,
+        payload_at: tcp_at + header.length,
+        payload: cursor.end - (tcp_at + header.length),
     })
+}
+
+/// Whether anybody can send from `source`: not the unspecified address, not a multicast one, not an IPv4-mapped one,
+/// and the loopback address only to itself. The host drops the others (net/ipv6/ip6_input.c, `ip6_rcv_core`).
+#[inline(always)]
+fn is_sender(source: [u64; 2], destination: [u64; 2]) -> bool {
+    let [high, low] = source;
+    if high != 0 {
+        return !is_multicast(source);
+    }
+    match u64::from_be(low) {
+        0 => false,
+        1 => destination == source,
+        low => low >> 32 != 0xffff,
+    }
+}
+
+/// Whether the address begins with the octet of multicast addresses (RFC 4291 2.7).
+#[inline(always)]
+const fn is_multicast(address: [u64; 2]) -> bool {
+    u64::from_be(address[0]) >> 56 == 0xff
 }
 
 /// A position in a frame. Headers lie before `end`: the frame's end, then the IPv6 packet's.
@@ -81,22 +134,28 @@ struct Cursor<'a, B> {
     end: usize,
 }
 
-impl<B: Bytes> Cursor<'_, B> {
+impl<'a, B: Bytes> Cursor<'a, B> {
     /// The next `N` octets, without moving.
     #[inline(always)]
-    fn peek<const N: usize>(&self) -> Result<[u8; N], Stat> {
+    fn peek<const N: usize>(&self) -> Result<&'a [u8; N], Stat> {
         if self.offset + N > self.end {
             return Err(Stat::PassTruncated);
         }
-        self.frame.bytes(self.offset).ok_or(Stat::PassTruncated)
+        self.frame.view(self.offset).ok_or(Stat::PassMultiBuffer)
     }
 
     /// The next `N` octets; moves behind them.
     #[inline(always)]
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], Stat> {
+    fn take<const N: usize>(&mut self) -> Result<&'a [u8; N], Stat> {
         let octets = self.peek()?;
         self.offset += N;
         Ok(octets)
+    }
+
+    /// The next eight octets as a word; moves behind them.
+    #[inline(always)]
+    fn take_double(&mut self) -> Result<u64, Stat> {
+        self.take().map(|octets| u64::from_ne_bytes(*octets))
     }
 }
 
@@ -104,7 +163,7 @@ impl<B: Bytes> Cursor<'_, B> {
 #[inline(always)]
 fn ethernet<B: Bytes>(cursor: &mut Cursor<'_, B>) -> Result<EtherType, Stat> {
     let [.., high, low] = cursor.take::<ETHERNET_LENGTH>()?;
-    let mut ether_type = EtherType([high, low]);
+    let mut ether_type = EtherType(u16::from_ne_bytes([*high, *low]));
     for _ in 0..VLAN_TAGS_MAX {
         if !ether_type.is_vlan() {
             return Ok(ether_type);
@@ -121,13 +180,13 @@ fn ethernet<B: Bytes>(cursor: &mut Cursor<'_, B>) -> Result<EtherType, Stat> {
 #[inline(always)]
 fn vlan_tag<B: Bytes>(cursor: &mut Cursor<'_, B>) -> Result<EtherType, Stat> {
     let [_, _, high, low] = cursor.take::<VLAN_LENGTH>()?;
-    Ok(EtherType([high, low]))
+    Ok(EtherType(u16::from_ne_bytes([*high, *low])))
 }
 
 /// What of an IPv6 header matters here.
 struct Ipv6 {
-    source: [u8; 16],
-    destination: [u8; 16],
+    source: [u64; 2],
+    destination: [u64; 2],
     next: NextHeader,
 }
 
@@ -139,17 +198,17 @@ fn ipv6<B: Bytes>(cursor: &mut Cursor<'_, B>) -> Result<Ipv6, Stat> {
     if version >> 4 != 6 {
         return Err(Stat::PassNotIpv6);
     }
-    let source = cursor.take::<16>()?;
-    let destination = cursor.take::<16>()?;
-    if destination[0] == MULTICAST {
+    let source = [cursor.take_double()?, cursor.take_double()?];
+    let destination = [cursor.take_double()?, cursor.take_double()?];
+    if is_multicast(destination) {
         return Err(Stat::PassMulticast);
     }
-    let end = cursor.offset + u16::from_be_bytes([high, low]) as usize;
+    let end = cursor.offset + u16::from_be_bytes([*high, *low]) as usize;
     if end > cursor.end {
         return Err(Stat::PassTruncated);
     }
     cursor.end = end;
-    Ok(Ipv6 { source, destination, next: NextHeader(next) })
+    Ok(Ipv6 { source, destination, next: NextHeader(*next) })
 }
 
 /// The extension headers (RFC 8200 4); the kind of the first header that is none of them. Their order is not
@@ -184,7 +243,7 @@ fn not_followed(next: NextHeader) -> Result<NextHeader, Stat> {
 /// A Hop-by-Hop or Destination Options header (RFC 8200 4.3, 4.6); the kind of the header behind it.
 #[inline(always)]
 fn options<B: Bytes>(cursor: &mut Cursor<'_, B>) -> Result<NextHeader, Stat> {
-    let [next, length] = cursor.peek()?;
+    let [next, length] = *cursor.peek()?;
     skip_extension(cursor, length)?;
     Ok(NextHeader(next))
 }
@@ -193,7 +252,7 @@ fn options<B: Bytes>(cursor: &mut Cursor<'_, B>) -> Result<NextHeader, Stat> {
 /// is not the packet's last one.
 #[inline(always)]
 fn routing<B: Bytes>(cursor: &mut Cursor<'_, B>) -> Result<NextHeader, Stat> {
-    let [next, length, _, segments_left] = cursor.peek()?;
+    let [next, length, _, segments_left] = *cursor.peek()?;
     if segments_left != 0 {
         return Err(Stat::PassRouting);
     }
@@ -216,36 +275,41 @@ fn skip_extension<B: Bytes>(cursor: &mut Cursor<'_, B>, length: u8) -> Result<()
 struct Tcp {
     source_port: Port,
     destination_port: Port,
+    sequence: u32,
+    acknowledgment: u32,
+    length: usize,
     flags: TcpFlags,
 }
 
 /// The TCP header (RFC 9293 3.1), options included.
 #[inline(always)]
 fn tcp<B: Bytes>(cursor: &mut Cursor<'_, B>) -> Result<Tcp, Stat> {
-    let [ports @ .., _, _, _, _, _, _, _, _, offset, flags, _, _, _, _, _, _] =
+    let [p0, p1, p2, p3, s0, s1, s2, s3, a0, a1, a2, a3, offset, flags, ..] =
         cursor.peek::<TCP_LENGTH_MIN>()?;
-    let [source_high, source_low, destination_high, destination_low] = ports;
     let length = (offset >> 4) as usize * 4;
     if length < TCP_LENGTH_MIN || cursor.offset + length > cursor.end {
         return Err(Stat::PassTruncated);
     }
     Ok(Tcp {
-        source_port: Port([source_high, source_low]),
-        destination_port: Port([destination_high, destination_low]),
-        flags: TcpFlags(flags),
+        source_port: Port(u16::from_ne_bytes([*p0, *p1])),
+        destination_port: Port(u16::from_ne_bytes([*p2, *p3])),
+        sequence: u32::from_be_bytes([*s0, *s1, *s2, *s3]),
+        acknowledgment: u32::from_be_bytes([*a0, *a1, *a2, *a3]),
+        length,
+        flags: TcpFlags(*flags),
     })
 }
 
 /// The type of an Ethernet payload, network order.
 #[derive(Clone, Copy, Eq, PartialEq)]
-struct EtherType([u8; 2]);
+struct EtherType(u16);
 
 impl EtherType {
-    const IPV6: Self = Self(0x86dd_u16.to_be_bytes());
+    const IPV6: Self = Self(0x86dd_u16.to_be());
     /// 802.1Q: a customer tag.
-    const VLAN: Self = Self(0x8100_u16.to_be_bytes());
+    const VLAN: Self = Self(0x8100_u16.to_be());
     /// 802.1ad: a service tag.
-    const SERVICE_VLAN: Self = Self(0x88a8_u16.to_be_bytes());
+    const SERVICE_VLAN: Self = Self(0x88a8_u16.to_be());
 
     #[inline(always)]
     fn is_vlan(self) -> bool {
@@ -269,28 +333,37 @@ impl NextHeader {
 
 /// A TCP port, network order.
 #[derive(Clone, Copy, Eq, PartialEq)]
-struct Port([u8; 2]);
+struct Port(u16);
 
 impl Port {
-    const SMTP: Self = Self(25_u16.to_be_bytes());
+    const SMTP: Self = Self(25_u16.to_be());
 }
 
 /// The control bits of a TCP header (RFC 9293 3.1).
 #[derive(Clone, Copy)]
-struct TcpFlags(u8);
+pub(crate) struct TcpFlags(pub(crate) u8);
 
 impl TcpFlags {
-    const FIN: u8 = 0x01;
-    const SYN: u8 = 0x02;
-    const RST: u8 = 0x04;
-    const ACK: u8 = 0x10;
+    pub(crate) const FIN: u8 = 0x01;
+    pub(crate) const SYN: u8 = 0x02;
+    pub(crate) const RST: u8 = 0x04;
+    pub(crate) const PSH: u8 = 0x08;
+    pub(crate) const ACK: u8 = 0x10;
 
     /// SYN without ACK, RST or FIN; what else is set does not matter.
     #[inline(always)]
-    fn is_opening(self) -> bool {
+    pub(crate) const fn is_opening(self) -> bool {
         self.0 & (Self::SYN | Self::ACK | Self::RST | Self::FIN) == Self::SYN
     }
-}
 
-/// The first octet of a multicast address (RFC 4291 2.7).
-const MULTICAST: u8 = 0xff;
+    /// ACK without SYN, RST or FIN: what can end a handshake.
+    #[inline(always)]
+    pub(crate) const fn is_acknowledging(self) -> bool {
+        self.0 & (Self::SYN | Self::ACK | Self::RST | Self::FIN) == Self::ACK
+    }
+
+    #[inline(always)]
+    pub(crate) const fn has(self, flag: u8) -> bool {
+        self.0 & flag != 0
+    }
+}

@@ -1,0 +1,138 @@
+//! The Internet checksum (RFC 1071) of TCP segments over IPv6 (RFC 8200 8.1).
+//!
+//! Words are added in the machine's order, which the sum does not mind (RFC 1071 2, (B)); nothing is written here.
+
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
+use sixgate_common::bytes::Bytes;
+
+use super::scratch::Scratch;
+use crate::{
+    frame::Linear,
+    parse::{Segment, Tuple},
+};
+
+/// A ones' complement sum that is not folded yet.
+pub(crate) struct Sum(u64);
+
+impl Sum {
+    /// The sum over the pseudo-header of a TCP segment of `length` octets between the two ends of `tuple`, in either
+    /// direction.
+    #[inline(always)]
+    pub(crate) fn of_pseudo_header(tuple: &Tuple, length: u32) -> Self {
+        let mut sum = Self(0);
+        let ([a, b], [c, d]) = (tuple.source, tuple.destination);
+        [a, b, c, d].into_iter().for_each(|words| sum.add_four(words));
+        sum.add(length.to_be());
+        sum.add(u32::from(TCP).to_be());
+        sum
+    }
+
+    /// Adds two 16-bit words, or a sum.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, words: u32) {
+        self.0 += u64::from(words);
+    }
+
+    /// Adds four 16-bit words.
+    #[inline(always)]
+    fn add_four(&mut self, words: u64) {
+        self.0 += (words & 0xffff_ffff) + (words >> 32);
+    }
+
+    /// Adds `length` octets of `frame` from `at` on; a last odd one counts as followed by a zero. Nothing if they are
+    /// not all there.
+    #[inline(always)]
+    pub(crate) fn add_octets(&mut self, frame: &Linear, at: usize, length: usize) -> Option<()> {
+        if length > OCTETS_MAX {
+            return None;
+        }
+        let mut done = 0;
+        for _ in 0..OCTETS_MAX / BLOCK {
+            if done + BLOCK > length {
+                break;
+            }
+            let [a, b, c, d] = frame.view::<BLOCK>(at + done)?.as_chunks().0 else {
+                return None;
+            };
+            [a, b, c, d].into_iter().for_each(|octets| self.add_four(u64::from_ne_bytes(*octets)));
+            done += BLOCK;
+        }
+        done = frame.opaque(done);
+        for _ in 0..BLOCK / 8 - 1 {
+            if done + 8 > length {
+                break;
+            }
+            self.add_four(frame.double(at + done)?);
+            done += 8;
+        }
+        if done + 4 <= length {
+            self.add(frame.word(at + done)?);
+            done += 4;
+        }
+        if done + 2 <= length {
+            self.add(frame.half(at + done)?.into());
+            done += 2;
+        }
+        if done < length {
+            self.add(u16::from_le(frame.octet(at + done)?.into()).into());
+            done += 1;
+        }
+        (done == length).then_some(())
+    }
+
+    /// The sum in 16 bits.
+    #[inline(always)]
+    pub(crate) const fn fold(&self) -> u16 {
+        let mut sum = (self.0 & 0xffff_ffff) + (self.0 >> 32);
+        sum = (sum & 0xffff_ffff) + (sum >> 32);
+        let mut sum = (sum & 0xffff) + (sum >> 16);
+        sum = (sum & 0xffff) + (sum >> 16);
+        sum = (sum & 0xffff) + (sum >> 16);
+        sum as u16
+    }
+}
+
+/// Whether the segment's checksum is right. A sender on this machine leaves the sum of the pseudo-header there, for a
+/// device to complete (CHECKSUM_PARTIAL, include/linux/skbuff.h); a segment in several buffers comes from such a sender,
+/// too, because no other sends more than we offered to take, and is not checked.
+#[inline(always)]
+pub(crate) fn holds(context: &XdpContext) -> bool {
+    sixgate_checksum(context.ctx) != 0
+}
+
+/// In a function that the verifier follows once, whoever calls it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sixgate_checksum(context: *mut xdp_md) -> u32 {
+    let Some(scratch) = Scratch::of_this_cpu() else {
+        return 0;
+    };
+    let frame = Linear::of(&XdpContext::new(context)).behind(scratch.veil());
+    is_right(&frame, scratch.segment()).into()
+}
+
+#[inline(always)]
+fn is_right(frame: &Linear, segment: &Segment) -> bool {
+    let length = segment.payload_at + segment.payload - segment.tcp_at;
+    let mut sum = Sum::of_pseudo_header(&segment.tuple, length as u32);
+    let Some(field) = frame.half(segment.tcp_at + CHECKSUM_AT) else {
+        return false;
+    };
+    if sum.fold() == field || segment.tcp_at + length > frame.readable() {
+        return true;
+    }
+    sum.add_octets(frame, segment.tcp_at, length).is_some() && sum.fold() == 0xffff
+}
+
+/// Two 16-bit words in network order, as they lie in memory one behind the other.
+#[inline(always)]
+pub(crate) const fn two(first: u16, second: u16) -> u32 {
+    ((u16::from_be(first) as u32) << 16 | u16::from_be(second) as u32).to_be()
+}
+
+/// Longest segment that is checked; nobody sends longer ones whom we offered a window of two MSS.
+const OCTETS_MAX: usize = 4096;
+/// Octets that are added at once.
+const BLOCK: usize = 32;
+const CHECKSUM_AT: usize = 16;
+const TCP: u8 = 6;

@@ -1,0 +1,164 @@
+//! What a segment of a refused session asks for (RFC 9293 3.10.7), by its numbers and flags alone.
+//!
+//! Pure: it reads no octet, changes nothing and sends nothing. The sender's TCP is trusted to send again what is not
+//! acknowledged; nothing is sent again from here.
+
+use sixgate_common::{
+    flow::{FLAG_FIN_RECEIVED, FLAG_FIN_SENT, Flow, WINDOW},
+    stat::Stat,
+};
+
+use crate::{
+    frame::Veil,
+    parse::{Segment, TcpFlags},
+};
+
+/// What is to be done about a segment.
+pub(crate) enum Reaction {
+    /// It may complete a new handshake that happens to have the numbers of this session, which is over.
+    Handshake,
+    /// Its numbers are far from the session's: it belongs to another connection of the same 4-tuple.
+    NotOurs,
+    /// Nothing is said.
+    Silent(Stat),
+    /// An acknowledgement of everything before this number.
+    Acknowledge(u32),
+    /// The sender reset the connection.
+    Forget,
+    /// The sender's FIN and nothing else new, or once more.
+    Finish,
+    /// Data or FIN after our FIN: acknowledged up to this number and dropped, since a reset could destroy a reply
+    /// that is not read yet.
+    Drain(u32),
+    /// New data, behind so many octets that are known.
+    Command(u32),
+    /// What was answered last, behind so many octets: the reply was lost.
+    Again(u32),
+}
+
+impl Reaction {
+    /// The same reaction; the verifier forgets how it was found.
+    #[inline(always)]
+    pub(crate) fn behind(self, veil: Veil) -> Self {
+        let (kind, number) = match self {
+            Self::NotOurs => (0, 0),
+            Self::Silent(stat) => (1, stat as u32),
+            Self::Acknowledge(number) => (2, number),
+            Self::Forget => (3, 0),
+            Self::Finish => (4, 0),
+            Self::Drain(number) => (5, number),
+            Self::Command(behind) => (6, behind),
+            Self::Again(behind) => (7, behind),
+            Self::Handshake => (8, 0),
+        };
+        let number = veil.over(number as usize) as u32;
+        match veil.over(kind) {
+            1 if number == Stat::DropEarly as u32 => Self::Silent(Stat::DropEarly),
+            1 => Self::Silent(Stat::DropSilent),
+            2 => Self::Acknowledge(number),
+            3 => Self::Forget,
+            4 => Self::Finish,
+            5 => Self::Drain(number),
+            6 => Self::Command(number),
+            7 => Self::Again(number),
+            8 => Self::Handshake,
+            _ => Self::NotOurs,
+        }
+    }
+}
+
+/// What `segment` of the session `flow` asks for.
+#[inline(always)]
+pub(crate) fn react(flow: &Flow, segment: &Segment) -> Reaction {
+    let flags = segment.flags;
+    let offset = distance(flow.receive_next, segment.sequence);
+    let unacknowledged = distance(segment.acknowledgment, flow.send_next);
+    if is_far(offset) {
+        return Reaction::NotOurs;
+    }
+    if flags.has(TcpFlags::RST) {
+        return match offset {
+            // RFC 5961 3: only a reset at exactly the expected number is believed
+            0 => Reaction::Forget,
+            1.. if offset <= i32::from(WINDOW) => Reaction::Acknowledge(flow.receive_next),
+            _ => Reaction::Silent(Stat::DropSilent),
+        };
+    }
+    if !flags.has(TcpFlags::ACK) {
+        return Reaction::Silent(Stat::DropSilent);
+    }
+    if is_far(unacknowledged) {
+        return Reaction::NotOurs;
+    }
+    // As long as a reply may be lost, nothing but the reply acknowledges its command: only that brings the reply again.
+    let is_pending = unacknowledged > 0 && !(flow.flags & FLAG_FIN_SENT != 0 && unacknowledged == 1);
+    let number = if is_pending { flow.receive_last } else { flow.receive_next };
+    if flags.has(TcpFlags::SYN) || unacknowledged < 0 || offset > i32::from(WINDOW) {
+        // RFC 5961 4 and 5: an acknowledgement that challenges
+        return Reaction::Acknowledge(number);
+    }
+    let payload = segment.payload as i32;
+    let length = payload + i32::from(flags.has(TcpFlags::FIN));
+    if length == 0 {
+        return match offset {
+            KEEP_ALIVE => Reaction::Acknowledge(number),
+            // no acknowledgement of the session can be that old: a handshake with the same numbers
+            _ if offset < 0 && is_pending && flow.is_over() => Reaction::Handshake,
+            _ => Reaction::Silent(Stat::DropSilent),
+        };
+    }
+    if offset > 0 || offset == KEEP_ALIVE && length == 1 && payload == 1 && !is_pending {
+        return Reaction::Acknowledge(number);
+    }
+    let behind = distance(segment.sequence, flow.receive_last);
+    if is_pending && flow.receive_last != flow.receive_next {
+        return match behind {
+            0.. if behind < payload => Reaction::Again(behind as u32),
+            _ if offset + length <= 0 => Reaction::Acknowledge(number),
+            _ => Reaction::Silent(Stat::DropEarly),
+        };
+    }
+    at_hand(flow, segment, offset, unacknowledged)
+}
+
+/// Data or FIN that begins at the expected number or before it, while no reply to a command is on its way.
+#[inline(always)]
+fn at_hand(flow: &Flow, segment: &Segment, offset: i32, unacknowledged: i32) -> Reaction {
+    let fin = i32::from(segment.flags.has(TcpFlags::FIN));
+    let payload = segment.payload as i32;
+    if offset + payload + fin <= 0 {
+        let is_fin = fin == 1 && offset + payload + fin == 0 && flow.flags & FLAG_FIN_RECEIVED != 0;
+        // the sender has not seen our FIN
+        return if is_fin && unacknowledged > 0 {
+            Reaction::Finish
+        } else {
+            Reaction::Acknowledge(flow.receive_next)
+        };
+    }
+    if flow.flags & FLAG_FIN_SENT != 0 {
+        return Reaction::Drain(segment.sequence.wrapping_add((payload + fin) as u32));
+    }
+    if offset + payload <= 0 {
+        return Reaction::Finish;
+    }
+    if unacknowledged > 0 {
+        return Reaction::Silent(Stat::DropEarly);
+    }
+    Reaction::Command(-offset as u32)
+}
+
+/// From one sequence number to another (RFC 9293 3.4).
+#[inline(always)]
+const fn distance(from: u32, to: u32) -> i32 {
+    to.wrapping_sub(from) as i32
+}
+
+/// Farther than any segment of the same connection can be: its initial sequence number is another one.
+#[inline(always)]
+const fn is_far(distance: i32) -> bool {
+    distance > NEAR || distance < -NEAR
+}
+
+const NEAR: i32 = 1 << 16;
+/// RFC 9293 3.8.4: one octet before what is expected, with or without that octet.
+const KEEP_ALIVE: i32 = -1;
