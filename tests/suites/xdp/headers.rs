@@ -101,8 +101,9 @@ fn each_kind_of_frame_is_passed_and_counted() {
         ("ESP behind options", chain(1, hop_by_hop(0)).extension(Extension::Esp), Stat::PassIpsec),
         ("a mobility header", chain(1, Extension::Mobility), Stat::PassNotTcp),
         ("as much as fits into one buffer", syn().payload(3400), UNDERSTOOD),
-        ("more than one buffer", syn().payload(5000), Stat::PassMultiBuffer),
-        ("IPv4 in more than one buffer", syn().payload(5000).ether_type(0x0800), Stat::PassMultiBuffer),
+        ("more than one buffer", syn().payload(5000), UNDERSTOOD),
+        ("headers in more than one buffer", chain(3, destination(255)).payload(5000), Stat::PassMultiBuffer),
+        ("IPv4 in more than one buffer", syn().payload(5000).ether_type(0x0800), Stat::PassNotIpv6),
     ];
     let mut program = Program::load();
     for (name, packet, stat) in rows {

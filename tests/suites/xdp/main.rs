@@ -8,4 +8,5 @@ mod maps;
 mod older;
 mod program;
 mod refusing;
+mod sessions;
 mod traffic;

@@ -40,13 +40,13 @@ pub(crate) fn run_another_program(pins: &Pins, interface: &str) {
     panic!("no variant of the program loads");
 }
 
-/// The object with one immediate value changed, at each place that looks like `r8 = n` (BPF_ALU64 | BPF_MOV |
+/// The object with one immediate value changed, at each place that looks like `r0 = n` to `r9 = n` (BPF_ALU64 | BPF_MOV |
 /// BPF_K); some of these places are no instructions.
 fn variants() -> impl Iterator<Item = Vec<u8>> {
     let object = embedded_object();
     (0..object.len() / INSTRUCTION).map(|index| index * INSTRUCTION).filter_map(move |at| {
         match object[at..at + INSTRUCTION] {
-            [0xb7, 0x08, 0, 0, number @ 1..=20, 0, 0, 0] => {
+            [0xb7, 0..=9, 0, 0, number @ 1..=60, 0, 0, 0] => {
                 let mut changed = object.to_vec();
                 changed[at + 4] = number - 1;
                 Some(changed)

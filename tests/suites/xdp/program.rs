@@ -45,8 +45,13 @@ pub(crate) const EXPIRED: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 8, 0, 0, 0, 0,
 pub(crate) const HAS_PTR: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 8, 0, 0, 0, 0, 3);
 
 /// What the program is told unless a test says otherwise.
-pub(crate) const ENFORCE: Settings =
-    Settings { mode: MODE_ENFORCE, answer: ANSWER_DAEMON, refuse_at: REFUSE_AT_RCPT, ready: READY };
+pub(crate) const ENFORCE: Settings = Settings {
+    mode: MODE_ENFORCE,
+    answer: ANSWER_DAEMON,
+    refuse_at: REFUSE_AT_RCPT,
+    ready: READY,
+    generation: 0,
+};
 
 /// The loaded program with filled maps.
 pub(crate) struct Program {

@@ -1,0 +1,226 @@
+//! Whole sessions that the program refuses, with the sender's real TCP: over veth, natively and generically, and on lo.
+//!
+//! Single segments are `answers`' business.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{Ipv6Addr, SocketAddrV6, TcpStream},
+    time::Duration,
+};
+
+use aya::programs::XdpMode;
+use sixgate::{
+    control::compile_replies,
+    dataplane::{AttachMode, Maps, PtrState, attach},
+    smtp::reply::ReplyTable,
+};
+use sixgate_common::{
+    refuse::ReplyId,
+    settings::{ANSWER_KERNEL, REFUSE_AT_GREETING, REFUSE_AT_RESET, Settings},
+    stat::Stat,
+};
+use sixgate_tests::{gate, xdp_helper::Pass};
+
+use crate::{
+    host::{Host, NEEDS},
+    program::{ENFORCE, OPTED_IN, OURS},
+};
+
+/// Where the program runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Path {
+    Native,
+    Generic,
+    Loopback,
+}
+
+const SENDER: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, 0x99);
+
+/// A host whose program answers, and a sender.
+struct Scene {
+    host: Host,
+    path: Path,
+    _peer: Option<Pass>,
+}
+
+impl Scene {
+    fn new(path: Path, refuse_at: u32) -> Self {
+        let host = Host::new();
+        let peer =
+            (path == Path::Native).then(|| Pass::attach(&host.theirs, "peer0", XdpMode::Driver).unwrap());
+        let interface = if path == Path::Loopback { "lo" } else { "gate0" };
+        for address in [OURS, OPTED_IN] {
+            host.ours.ip(&format!("address add {address}/128 dev {interface} nodad")).unwrap();
+        }
+        if path == Path::Loopback {
+            host.ours.ip(&format!("address add {SENDER}/128 dev lo nodad")).unwrap();
+        } else {
+            host.theirs.ip(&format!("address add {SENDER}/128 dev peer0 nodad")).unwrap();
+            host.theirs.ip("route add 2001:db8::/32 dev peer0").unwrap();
+            host.ours.ip(&format!("route add {SENDER}/128 dev gate0")).unwrap();
+        }
+        let mut plan = host.plan(&[interface]);
+        plan.mode = if path == Path::Native { AttachMode::Native } else { AttachMode::Generic };
+        plan.settings = Settings { answer: ANSWER_KERNEL, refuse_at, ..ENFORCE };
+        plan.replies = compile_replies(&table());
+        host.ours.run(|| attach(&plan)).unwrap();
+        Self { host, path, _peer: peer }
+    }
+
+    fn maps(&self) -> Maps {
+        self.host.maps()
+    }
+
+    fn connect(&self, destination: Ipv6Addr) -> std::io::Result<TcpStream> {
+        let netns = if self.path == Path::Loopback { &self.host.ours } else { &self.host.theirs };
+        netns.connect(SocketAddrV6::new(SENDER, 0, 0, 0), SocketAddrV6::new(destination, 25, 0, 0))
+    }
+
+    fn counted(&self, stat: Stat) -> u64 {
+        self.maps().stats().unwrap().into_iter().find(|(known, _)| *known == stat).unwrap().1
+    }
+}
+
+fn table() -> ReplyTable {
+    ReplyTable::new("gate.example", 1000)
+}
+
+/// A sender that says a line when it has heard a whole reply.
+struct Sender(BufReader<TcpStream>, String);
+
+impl Sender {
+    fn new(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        Self(BufReader::new(stream), String::new())
+    }
+
+    fn say(&mut self, line: &str) {
+        self.0.get_mut().write_all(format!("{line}\r\n").as_bytes()).unwrap();
+    }
+
+    fn hear(&mut self) -> String {
+        let mut heard = String::new();
+        loop {
+            let mut line = String::new();
+            let read = self
+                .0
+                .read_line(&mut line)
+                .unwrap_or_else(|error| panic!("{error} after {heard:?} {}", self.1));
+            assert!(read > 0, "the connection ended after {heard:?}");
+            heard.push_str(&line);
+            if line.as_bytes().get(3) != Some(&b'-') {
+                return heard;
+            }
+        }
+    }
+
+    fn wants(&mut self, id: ReplyId, subject: &str) {
+        assert_eq!(self.hear(), table().refusing(id, subject).to_string());
+    }
+
+    fn ends(mut self) {
+        let mut rest = Vec::new();
+        self.0.read_to_end(&mut rest).unwrap();
+        assert_eq!(String::from_utf8_lossy(&rest), "");
+    }
+}
+
+#[test]
+fn a_refused_destination_hears_the_whole_dialogue_from_the_program() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    for path in [Path::Native, Path::Generic, Path::Loopback] {
+        let scene = Scene::new(path, ENFORCE.refuse_at);
+        let mut sender = Sender::new(scene.connect(OURS).unwrap());
+        sender.wants(ReplyId::Greeting, "");
+        for (line, id, subject) in [
+            ("EHLO mail.example", ReplyId::Ehlo, ""),
+            ("MAIL FROM:<a@mail.example>", ReplyId::Mail, ""),
+            ("RCPT TO:<user@contoso.com>", ReplyId::NotOptedIn, "contoso.com"),
+            ("RCPT TO:<postmaster>", ReplyId::NotOptedIn, "2001:db8:2::25"),
+            ("DATA", ReplyId::NoRecipients, ""),
+            ("RSET", ReplyId::Rset, ""),
+            ("QUIT", ReplyId::Quit, ""),
+        ] {
+            sender.say(line);
+            sender.wants(id, subject);
+        }
+        sender.ends();
+        assert_eq!(scene.counted(Stat::AnswerReply), 7, "{path:?}");
+        assert_eq!(scene.counted(Stat::AlsoBegunNotOptedIn), 1, "{path:?}");
+    }
+}
+
+#[test]
+fn a_source_without_ptr_hears_its_own_address() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    for path in [Path::Native, Path::Generic, Path::Loopback] {
+        let scene = Scene::new(path, ENFORCE.refuse_at);
+        scene.maps().ptr_set(SENDER, PtrState::Absent, Duration::from_secs(3600)).unwrap();
+        let mut sender = Sender::new(scene.connect(OPTED_IN).unwrap());
+        sender.wants(ReplyId::Greeting, "");
+        for (line, id, subject) in [
+            ("HELO mail.example", ReplyId::Helo, ""),
+            ("MAIL FROM:<>", ReplyId::Mail, ""),
+            ("RCPT TO:<user@contoso.com>", ReplyId::NoPtr, "2001:db8:f::99"),
+            ("QUIT", ReplyId::Quit, ""),
+        ] {
+            sender.say(line);
+            sender.wants(id, subject);
+        }
+        sender.ends();
+    }
+}
+
+#[test]
+fn the_other_styles_refuse_at_once() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    for path in [Path::Native, Path::Generic, Path::Loopback] {
+        let scene = Scene::new(path, REFUSE_AT_GREETING);
+        let mut sender = Sender::new(scene.connect(OURS).unwrap());
+        sender.wants(ReplyId::GreetingRefused, "2001:db8:2::25");
+        sender.say("EHLO mail.example");
+        sender.wants(ReplyId::BadSequence, "");
+        sender.say("QUIT");
+        sender.wants(ReplyId::Quit, "");
+        sender.ends();
+
+        let scene = Scene::new(path, REFUSE_AT_RESET);
+        let error = scene.connect(OURS).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused, "{path:?}");
+    }
+}
+
+#[test]
+fn lines_are_answered_one_by_one_however_they_are_cut() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    for path in [Path::Native, Path::Generic, Path::Loopback] {
+        let scene = Scene::new(path, ENFORCE.refuse_at);
+        let mut sender = Sender::new(scene.connect(OURS).unwrap());
+        sender.0.get_ref().set_nodelay(true).unwrap();
+        sender.1 = format!("{path:?}");
+        // before the greeting, several at once, and in pieces
+        sender.0.get_mut().write_all(b"EHLO a\r\nMAIL FROM:<a@b.example>\r\n").unwrap();
+        sender.wants(ReplyId::Greeting, "");
+        sender.wants(ReplyId::Ehlo, "");
+        sender.wants(ReplyId::Mail, "");
+        for piece in ["RCPT TO:<u@conto", "so.com>", "\r\n"] {
+            sender.0.get_mut().write_all(piece.as_bytes()).unwrap();
+        }
+        sender.wants(ReplyId::NotOptedIn, "contoso.com");
+        sender.0.get_mut().write_all(&[b'x'; 20_000]).unwrap();
+        sender.0.get_mut().write_all(b"\r\nNOOP\r\n").unwrap();
+        sender.wants(ReplyId::TooLong, "");
+        sender.wants(ReplyId::Noop, "");
+        sender.0.get_mut().write_all(b"NOOP\n").unwrap();
+        sender.wants(ReplyId::BareLineEnd, "");
+        sender.ends();
+    }
+}
