@@ -58,27 +58,25 @@ pub fn cut<B: Bytes + ?Sized>(bytes: &B, start: usize, available: usize, skippin
 #[inline(always)]
 fn terminator<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Option<usize> {
     let mut at = 0;
-    for _ in 0..SCAN_MAX / 8 {
-        if at + 8 > length {
+    for _ in 0..SCAN_MAX / BLOCK {
+        if at + BLOCK > length || has_terminator(bytes.view::<BLOCK>(start + at)?) {
             break;
         }
-        let word = u64::from_le(bytes.double(start + at)?);
-        if has_octet_below(word, LOW) {
-            // a tab is below, too
-            for index in 0..8 {
-                if is_terminator((word >> (index * 8)) as u8) {
-                    return Some(bytes.opaque(at + index));
-                }
-            }
+        at += BLOCK;
+    }
+    at = bytes.opaque(at);
+    for _ in 0..BLOCK / 8 {
+        if at + 8 > length || has_terminator(bytes.view::<8>(start + at)?) {
+            break;
         }
         at += 8;
     }
     at = bytes.opaque(at);
-    for _ in 0..7 {
+    for _ in 0..8 {
         if at >= length {
             break;
         }
-        if is_terminator(bytes.octet(start + at)?) {
+        if matches!(bytes.octet(start + at)?, b'\r' | b'\n' | 0) {
             return Some(bytes.opaque(at));
         }
         at += 1;
@@ -86,20 +84,22 @@ fn terminator<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Opti
     None
 }
 
+/// Whether a CR, LF or NUL is among the octets, eight of which are looked at together.
 #[inline(always)]
-const fn is_terminator(octet: u8) -> bool {
-    matches!(octet, b'\r' | b'\n' | 0)
-}
-
-/// Whether an octet of `word` is below `bound`, which is at most 128. No octet above such a one is trusted.
-#[inline(always)]
-const fn has_octet_below(word: u64, bound: u64) -> bool {
-    word.wrapping_sub(ONES * bound) & !word & (ONES << 7) != 0
+fn has_terminator<const N: usize>(octets: &[u8; N]) -> bool {
+    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
+    let (words, _) = octets.as_chunks::<8>();
+    let found = words.iter().fold(0, |found, word| {
+        let word = u64::from_ne_bytes(*word);
+        let (cr, lf) = (word ^ (ONES * b'\r' as u64), word ^ (ONES * b'\n' as u64));
+        found | has_zero(word) | has_zero(cr) | has_zero(lf)
+    });
+    found != 0
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
-/// Above CR, the greatest terminator.
-const LOW: u64 = b'\r' as u64 + 1;
+/// Octets of a long line that are looked at together.
+const BLOCK: usize = 32;
 
 /// The verb of the line of `length` octets at `start`, its CRLF not counted. Verbs are compared without regard to case
 /// (RFC 5321 2.4). Arguments matter only where their absence does.

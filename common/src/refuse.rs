@@ -108,6 +108,32 @@ pub enum Verb {
     Vrfy,
 }
 
+impl Verb {
+    /// The verb of that number; of one that is none's, [`Self::Unknown`].
+    #[must_use]
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            0 => Self::Auth,
+            1 => Self::BareLineEnd,
+            2 => Self::Data,
+            3 => Self::Ehlo,
+            4 => Self::Helo,
+            5 => Self::Help,
+            6 => Self::Mail,
+            7 => Self::NoName,
+            8 => Self::Noop,
+            9 => Self::Quit,
+            10 => Self::Rcpt,
+            11 => Self::Rset,
+            12 => Self::StartTls,
+            13 => Self::Syntax,
+            14 => Self::TooLong,
+            16 => Self::Vrfy,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// A reply of the refusing dialogue: the index into REPLIES.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -270,6 +296,16 @@ mod tests {
     fn each_reply_stands_at_its_own_index() {
         for (index, reply) in ReplyId::ALL.into_iter().enumerate() {
             assert_eq!(reply as usize, index);
+        }
+    }
+
+    #[test]
+    fn each_number_is_read_back() {
+        for number in 0..=16 {
+            assert_eq!(Verb::from_number(number) as u8, number);
+        }
+        for number in 1..=5 {
+            assert_eq!(Phase::from_number(number).map(|phase| phase as u8), Some(number));
         }
     }
 

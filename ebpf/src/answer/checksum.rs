@@ -42,7 +42,7 @@ impl Sum {
     /// Adds `length` octets of `frame` from `at` on; a last odd one counts as followed by a zero. Nothing if they are
     /// not all there.
     #[inline(always)]
-    pub(crate) fn add_octets(&mut self, frame: &Linear, at: usize, length: usize) -> Option<()> {
+    pub(crate) fn add_octets(&mut self, frame: &Linear, at: usize, mut length: usize) -> Option<()> {
         if length > OCTETS_MAX {
             return None;
         }
@@ -57,7 +57,8 @@ impl Sum {
             [a, b, c, d].into_iter().for_each(|octets| self.add_four(u64::from_ne_bytes(*octets)));
             done += BLOCK;
         }
-        done = frame.opaque(done);
+        // one way from here on, wherever the last block ended
+        (done, length) = (frame.opaque(done), frame.opaque(length));
         for _ in 0..BLOCK / 8 - 1 {
             if done + 8 > length {
                 break;

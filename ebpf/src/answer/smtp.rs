@@ -66,19 +66,19 @@ pub(crate) fn read(
 ) -> Option<Turn> {
     let phase = Phase::from_number(flow.phase)?;
     let skipping = !again && flow.flags & FLAG_SKIPPING != 0;
-    let cut = cut(context, at, available, skipping);
-    let (verb, octets, length) = match cut {
-        Cut::Incomplete => (None, 0, 0),
-        Cut::Skipped(octets) => (None, octets, 0),
-        Cut::TooLong(octets) => (Some(Verb::TooLong), octets, 0),
-        Cut::BareLineEnd => (Some(Verb::BareLineEnd), available, 0),
-        Cut::Line(length) => (Some(line::verb(&Linear::of(context), at, length)), length + CRLF, length),
+    let Found { cut, verb } = look(context, at, available, skipping);
+    let (octets, length) = match cut {
+        Cut::Incomplete if !again => return Some(Turn::Incomplete),
+        Cut::Skipped(octets) if !again => return Some(Turn::Skipped(octets)),
+        Cut::Incomplete | Cut::Skipped(_) => (0, 0),
+        Cut::TooLong(octets) => (octets, 0),
+        Cut::BareLineEnd => (available, 0),
+        Cut::Line(length) => (length + CRLF, length),
     };
-    let step = match verb {
-        _ if again => Step { reply: ReplyId::from_number(flow.last_reply)?, next: phase },
-        Some(verb) => refuse::step(Reason::from_number(flow.reason)?, phase, verb, flow.commands),
-        None if octets > 0 => return Some(Turn::Skipped(octets)),
-        None => return Some(Turn::Incomplete),
+    let step = if again {
+        Step { reply: ReplyId::from_number(flow.last_reply)?, next: phase }
+    } else {
+        refuse::step(Reason::from_number(flow.reason)?, phase, verb, flow.commands)
     };
     let command = Command { octets, number: step.reply as u8, next: step.next as u8, domain: NO_DOMAIN };
     let command = command.behind(veil);
@@ -92,36 +92,44 @@ pub(crate) fn read(
     Some(Turn::Command(Command { domain: domain(context, at, length), ..command }))
 }
 
-/// [`line::cut`] in a function that the verifier follows once, whoever calls it: the kind of the cut in the high half, its
-/// octets in the low one.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn sixgate_cut(context: *mut xdp_md, at: u32, available: u32, skipping: u32) -> u64 {
-    let Some(scratch) = Scratch::of_this_cpu() else {
-        return 0;
-    };
-    let frame = Linear::of(&XdpContext::new(context)).behind(scratch.veil());
-    let (kind, octets) = match line::cut(&frame, at as usize, available as usize, skipping != 0) {
-        Cut::Incomplete => (0, 0),
-        Cut::Line(length) => (1, length),
-        Cut::TooLong(octets) => (2, octets),
-        Cut::Skipped(octets) => (3, octets),
-        Cut::BareLineEnd => (4, 0),
-    };
-    kind << 32 | octets as u64 & 0xffff
+/// What the octets begin with: a cut, and the verb of what is a line.
+struct Found {
+    cut: Cut,
+    verb: Verb,
 }
 
 #[inline(always)]
-fn cut(context: &XdpContext, at: usize, available: usize, skipping: bool) -> Cut {
-    let found = sixgate_cut(context.ctx, at as u32, available as u32, skipping.into());
+fn look(context: &XdpContext, at: usize, available: usize, skipping: bool) -> Found {
+    let found = sixgate_look(context.ctx, at as u32, available as u32, skipping.into());
     let octets = (found & 0xffff) as usize;
-    match found >> 32 {
+    let cut = match found >> 32 {
         0 => Cut::Incomplete,
         1 => Cut::Line(octets),
         2 => Cut::TooLong(octets),
         3 => Cut::Skipped(octets),
         _ => Cut::BareLineEnd,
-    }
+    };
+    Found { cut, verb: Verb::from_number((found >> 16) as u8) }
+}
+
+/// [`line::cut`] and [`line::verb`] in a function that the verifier follows once, whoever calls it: the kind of the cut
+/// in the high half, then the verb, and in the lowest 16 bits the octets.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sixgate_look(context: *mut xdp_md, at: u32, available: u32, skipping: u32) -> u64 {
+    let Some(scratch) = Scratch::of_this_cpu() else {
+        return 0;
+    };
+    let frame = Linear::of(&XdpContext::new(context)).behind(scratch.veil());
+    let at = at as usize;
+    let (kind, verb, octets) = match line::cut(&frame, at, available as usize, skipping != 0) {
+        Cut::Incomplete => (0, Verb::Unknown, 0),
+        Cut::Line(length) => (1, line::verb(&frame, at, length), length),
+        Cut::TooLong(octets) => (2, Verb::TooLong, octets),
+        Cut::Skipped(octets) => (3, Verb::TooLong, octets),
+        Cut::BareLineEnd => (4, Verb::BareLineEnd, 0),
+    };
+    kind << 32 | (verb as u64) << 16 | octets as u64 & 0xffff
 }
 
 /// [`line::recipient_domain`] in a function that the verifier follows once: where the domain starts in the high half, its
