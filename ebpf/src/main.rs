@@ -15,6 +15,7 @@ mod frame;
 mod parse;
 
 use aya_ebpf::{
+    Global,
     bindings::xdp_action::XDP_PASS,
     btf_maps::{Array, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
     helpers::bpf_ktime_get_ns,
@@ -60,6 +61,11 @@ static STATS: PerCpuArray<u64, { stat::COUNT as usize }> = PerCpuArray::new();
 #[btf_map]
 static EVENTS: RingBuf<u64, { map::EVENTS_BYTES as usize }> = RingBuf::new();
 
+/// 0 where the kernel lacks what answering needs (raw SYN cookies came with Linux 6.0): written before loading, so that
+/// the verifier does not follow what depends on it.
+#[unsafe(no_mangle)]
+static ANSWERS: Global<u32> = Global::new(1);
+
 /// Some helpers are for GPL-compatible programs only; the kernel reads this section.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
@@ -95,7 +101,7 @@ fn judge(context: &XdpContext) -> Result<Judgement, Stat> {
     let (tuple, is_opening) = (segment.tuple, segment.flags.is_opening());
     answer::keep(segment)?;
     if !is_opening {
-        return Ok(Judgement::Continue);
+        return if answers() { Ok(Judgement::Continue) } else { Err(Stat::PassSegment) };
     }
     let settings = SETTINGS.get(0).ok_or(Stat::PassNotReady)?;
     // SAFETY: the helper takes no argument and has no precondition.
@@ -103,7 +109,7 @@ fn judge(context: &XdpContext) -> Result<Judgement, Stat> {
     Ok(match classify(settings, &tuple, now) {
         Decision::Pass(stat) => forget(&tuple, stat),
         Decision::Refuse(reason) if settings.mode == MODE_ENFORCE => {
-            if settings.answer == ANSWER_KERNEL {
+            if settings.answer == ANSWER_KERNEL && answers() {
                 Judgement::Open(reason)
             } else {
                 tag(&tuple, reason, now)
@@ -130,6 +136,12 @@ fn forget(tuple: &Tuple, stat: Stat) -> Judgement {
     // The only failure is that there was no entry.
     let _ = FLOWS.remove(tuple.key());
     Judgement::Host(stat)
+}
+
+/// Whether this program can answer.
+#[inline(always)]
+fn answers() -> bool {
+    ANSWERS.load() != 0
 }
 
 fn passed(stat: Stat) -> u32 {

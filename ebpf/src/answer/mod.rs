@@ -38,7 +38,7 @@ use self::{
     turnstile::Turnstile,
 };
 use crate::{
-    FLOWS, SETTINGS,
+    FLOWS, SETTINGS, answers,
     classify::{Decision, classify},
     count, count_number,
     frame::Linear,
@@ -87,6 +87,9 @@ pub(crate) fn open(context: &XdpContext, reason: Reason) -> u32 {
 #[inline(never)]
 extern "C" fn sixgate_open(context: *mut xdp_md, reason: u32) -> u32 {
     let reason = if reason == Reason::NoPtr as u32 { Reason::NoPtr } else { Reason::NotOptedIn };
+    if !answers() {
+        return Answer::Pass(Stat::PassNotReady).encode();
+    }
     let (Some(scratch), Some(settings)) = (Scratch::of_this_cpu(), SETTINGS.get(0)) else {
         return Answer::Pass(Stat::PassNotReady).encode();
     };
@@ -125,6 +128,9 @@ pub(crate) fn proceed(context: &XdpContext) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sixgate_proceed(context: *mut xdp_md) -> u32 {
+    if !answers() {
+        return Answer::Pass(Stat::PassNotReady).encode();
+    }
     let (Some(mut scratch), Some(settings)) = (Scratch::of_this_cpu(), SETTINGS.get(0)) else {
         return Answer::Pass(Stat::PassNotReady).encode();
     };

@@ -21,7 +21,7 @@ use super::{
     scratch::{SUBJECT_MAX, Scratch},
 };
 use crate::{
-    REPLIES,
+    REPLIES, answers,
     frame::{Linear, as_it_is},
     parse::{Segment, Tuple},
 };
@@ -60,7 +60,7 @@ pub(crate) fn transmit(context: &XdpContext) -> bool {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sixgate_transmit(context: *mut xdp_md) -> u32 {
-    let Some(scratch) = Scratch::of_this_cpu() else {
+    let Some(scratch) = Scratch::of_this_cpu().filter(|_| answers()) else {
         return 0;
     };
     rewrite(&XdpContext::new(context), scratch).is_ok().into()
