@@ -113,11 +113,20 @@ pub(crate) static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR")
 pub(crate) const PASS: &str = "pass";
 const LOSSY: &str = "lossy";
 const LOSSY_OUT: &str = "lossy_out";
-/// The map that a bench shares with the program under test; everybody else needs none.
-const SHARED: &str = "FLOWS";
+/// Maps that only a bench needs in their full size.
+const LARGE: [&str; 2] = ["FLOWS", "PARTS_MANY"];
 
-pub(crate) fn load() -> Result<Ebpf> {
-    EbpfLoader::new().map_max_entries(SHARED, 1).load(OBJECT).context("cannot load the helper programs")
+fn load() -> Result<Ebpf> {
+    loader().load(OBJECT).context("cannot load the helper programs")
+}
+
+/// A loader that makes the maps of a bench as small as can be.
+pub(crate) fn loader() -> EbpfLoader<'static> {
+    let mut loader = EbpfLoader::new();
+    for map in LARGE {
+        loader.map_max_entries(map, 1);
+    }
+    loader
 }
 
 /// The XDP program `name` of `object`, handed to the kernel.

@@ -6,7 +6,7 @@ use aya_ebpf::{
     bindings::xdp_action::XDP_PASS,
     btf_maps::{Array, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
     helpers::{
-        bpf_ktime_get_ns, bpf_xdp_get_buff_len,
+        bpf_get_prandom_u32, bpf_ktime_get_ns, bpf_xdp_get_buff_len,
         generated::{
             bpf_csum_diff, bpf_tcp_raw_check_syncookie_ipv6, bpf_tcp_raw_gen_syncookie_ipv6,
             bpf_xdp_adjust_head, bpf_xdp_store_bytes,
@@ -15,7 +15,7 @@ use aya_ebpf::{
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
-use sixgate_common::flow::FlowKey;
+use sixgate_common::{flow::FlowKey, map};
 
 #[btf_map]
 static PARTS_COUNTER: PerCpuArray<u64, 1> = PerCpuArray::new();
@@ -23,6 +23,9 @@ static PARTS_COUNTER: PerCpuArray<u64, 1> = PerCpuArray::new();
 static PARTS_TRIE: LpmTrie<[u8; 16], u32, 16> = LpmTrie::new();
 #[btf_map]
 static PARTS_FLOWS: LruHashMap<FlowKey, [u8; VALUE], 1024> = LruHashMap::new();
+/// As many as FLOWS keeps, unless the loader wants fewer.
+#[btf_map]
+static PARTS_MANY: LruHashMap<FlowKey, [u8; VALUE], { map::FLOWS_ENTRIES as usize }> = LruHashMap::new();
 #[btf_map]
 static PARTS_TEXT: Array<[u8; TEXT], 1> = Array::new();
 
@@ -74,10 +77,21 @@ fn part_store(_: XdpContext) -> u32 {
     XDP_PASS
 }
 
+/// Another connection stored each time; from some time on an old one gives way.
+#[xdp(frags)]
+fn part_stores(_: XdpContext) -> u32 {
+    // SAFETY: the helper takes no argument and has no precondition.
+    let [a, b, c, d] = unsafe { bpf_get_prandom_u32() }.to_ne_bytes();
+    let mut key = KEY;
+    key.source[12..].copy_from_slice(&[a, b, c, d]);
+    let _ = PARTS_MANY.insert(key, [1; VALUE], 0);
+    XDP_PASS
+}
+
 /// A SYN cookie made.
 #[xdp(frags)]
 fn part_cookie(_: XdpContext) -> u32 {
-    let (mut ip, mut tcp) = headers(SYN);
+    let (mut ip, mut tcp) = headers(SEQUENCE, 0, SYN);
     make(&mut ip, &mut tcp);
     XDP_PASS
 }
@@ -85,12 +99,9 @@ fn part_cookie(_: XdpContext) -> u32 {
 /// A SYN cookie made, and found good in an ACK.
 #[xdp(frags)]
 fn part_cookies(_: XdpContext) -> u32 {
-    let (mut ip, mut tcp) = headers(SYN);
+    let (mut ip, mut tcp) = headers(SEQUENCE, 0, SYN);
     let cookie = make(&mut ip, &mut tcp) as u32;
-    (ip, tcp) = headers(ACK);
-    let next = (u32::from_be_bytes(SEQUENCE) + 1).to_be_bytes();
-    tcp[4..8].copy_from_slice(&next);
-    tcp[8..12].copy_from_slice(&cookie.wrapping_add(1).to_be_bytes());
+    (ip, tcp) = headers(SEQUENCE + 1, cookie.wrapping_add(1), ACK);
     // SAFETY: both headers are on the stack, as long as the helper reads, and the TCP header says 20 octets.
     let bad = unsafe { bpf_tcp_raw_check_syncookie_ipv6(ip.as_mut_ptr().cast(), tcp.as_mut_ptr().cast()) };
     if bad == 0 { XDP_PASS } else { XDP_PASS + 1 }
@@ -128,25 +139,30 @@ fn part_write(context: XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn make(ip: &mut [u8; 40], tcp: &mut [u8; 20]) -> i64 {
+fn make(ip: &mut Ip, tcp: &mut Tcp) -> i64 {
     // SAFETY: both headers are on the stack, as long as the helper reads.
     unsafe { bpf_tcp_raw_gen_syncookie_ipv6(ip.as_mut_ptr().cast(), tcp.as_mut_ptr().cast(), 20) }
 }
 
-/// An IPv6 and a TCP header without options.
+/// An IPv6 header, in words of 8 octets, as the verifier wants the stack to be written.
+type Ip = [u64; 5];
+/// A TCP header without options and 4 octets more, in words of 8.
+type Tcp = [u64; 3];
+
+/// The headers of a segment to port 25.
 #[inline(always)]
-fn headers(flags: u8) -> ([u8; 40], [u8; 20]) {
-    let (mut ip, mut tcp) = ([0; 40], [0; 20]);
-    ip[0] = 0x60;
-    ip[6] = 6;
-    ip[8] = 0x20;
-    ip[24] = 0x20;
-    tcp[1] = 7;
-    tcp[3] = 25;
-    tcp[4..8].copy_from_slice(&SEQUENCE);
-    tcp[12] = 0x50;
-    tcp[13] = flags;
+fn headers(sequence: u32, acknowledged: u32, flags: u32) -> (Ip, Tcp) {
+    let prefix = 0x3fff_0000;
+    let ip =
+        [word(6 << 28, 20 << 16 | 6 << 8 | 64), word(prefix, 0), word(0, 1), word(prefix, 0), word(0, 2)];
+    let tcp = [word(40_000 << 16 | 25, sequence), word(acknowledged, 5 << 28 | flags << 16), 0];
     (ip, tcp)
+}
+
+/// Eight octets in network order.
+#[inline(always)]
+const fn word(first: u32, second: u32) -> u64 {
+    ((first as u64) << 32 | second as u64).to_be()
 }
 
 const ADDRESS: [u8; 16] = [0x20; 16];
@@ -156,6 +172,6 @@ const KEY: FlowKey =
 const VALUE: usize = 104;
 /// About as long as an answer: headers and text.
 const TEXT: usize = 160;
-const SEQUENCE: [u8; 4] = [0, 0, 1, 0];
-const SYN: u8 = 0x02;
-const ACK: u8 = 0x10;
+const SEQUENCE: u32 = 256;
+const SYN: u32 = 0x02;
+const ACK: u32 = 0x10;

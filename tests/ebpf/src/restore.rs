@@ -55,18 +55,23 @@ fn put_frame_back(context: &XdpContext, template: *mut Template) -> Option<()> {
     if *start == 0 {
         *start = now;
     }
-    let (length, head) = (*length as usize, (*start).wrapping_sub(now));
+    let (length, head) = (*length as usize, (*start).wrapping_sub(now) as i32);
     if length == 0 || length > TEMPLATE_MAX {
         return None;
     }
     // SAFETY: `ctx` is the context that the kernel handed to this program; the helpers check what they are given,
     // and no pointer into the frame is kept.
     unsafe {
-        if bpf_xdp_adjust_head(context.ctx, head as i32) != 0 {
+        // a frame is never shorter than an Ethernet header: what makes it longer comes first
+        if head <= 0 && bpf_xdp_adjust_head(context.ctx, head) != 0 {
             return None;
         }
-        let surplus = bpf_xdp_get_buff_len(context.ctx) as i32 - length as i32;
-        if bpf_xdp_adjust_tail(context.ctx, -surplus) != 0 {
+        let wanted = length as i32 + if head > 0 { head } else { 0 };
+        let lacking = wanted - bpf_xdp_get_buff_len(context.ctx) as i32;
+        if bpf_xdp_adjust_tail(context.ctx, lacking) != 0 {
+            return None;
+        }
+        if head > 0 && bpf_xdp_adjust_head(context.ctx, head) != 0 {
             return None;
         }
         (bpf_xdp_store_bytes(context.ctx, 0, frame.as_mut_ptr().cast(), length as u32) == 0).then_some(())

@@ -3,7 +3,7 @@
 //! Frames are warm in the caches: this is the program's own work, not a network card's. Every number is compared
 //! with the empty program of the same round.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddrV6};
 
 use anyhow::{Result, ensure};
 use sixgate::dataplane::Pins;
@@ -12,11 +12,11 @@ use super::{
     Scale, dialogue,
     dialogue::Scored,
     report::{Report, Row, Section, Verdict, median},
-    rig::{Rig, Subject},
+    rig::{Outcome, Rig, Subject},
     segment::Ends,
 };
 use crate::{
-    packet::{Packet, tcp},
+    packet::{Packet, SMTP, tcp},
     site::{GATE, INTERFACE, OTHER, SENDER, Site},
 };
 
@@ -28,10 +28,10 @@ pub(super) fn measure(scale: Scale, report: &mut Report) -> Result<()> {
     let (site, answers) = set_up();
     let mut rig = Rig::open(&Pins::new(&site.pins()))?;
     let mut samples = Samples::default();
-    for _ in 0..scale.rounds {
+    for round in 0..scale.rounds {
         passed(&mut rig, scale.repeat, &mut samples)?;
         if answers {
-            answered(&mut rig, scale.repeat, &mut samples)?;
+            answered(&mut rig, ends(round)?, scale.repeat, &mut samples)?;
         }
     }
     report.verdicts.extend(samples.verdicts());
@@ -87,9 +87,9 @@ fn passing() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// The packets of a refused session.
-fn answered(rig: &mut Rig, repeat: u32, samples: &mut Samples) -> Result<()> {
+fn answered(rig: &mut Rig, ends: Ends, repeat: u32, samples: &mut Samples) -> Result<()> {
     let empty = *samples.empty.last().unwrap_or(&0.0);
-    let packets = dialogue::play(rig, ends()?)?;
+    let packets = dialogue::play(rig, ends)?;
     let mut sum = 0.0;
     for packet in &packets {
         let time = restored(rig, packet, repeat)? + empty;
@@ -105,12 +105,19 @@ fn restored(rig: &mut Rig, packet: &Scored, repeat: u32) -> Result<f64> {
     let (empty, _) = rig.restored(Subject::Empty, &packet.scene(), repeat)?;
     let (tested, outcome) = rig.restored(Subject::Tested, &packet.scene(), repeat)?;
     let same = outcome.action == packet.outcome.action && outcome.frame.len() == packet.outcome.frame.len();
-    ensure!(same, "{}: {outcome:?} after {repeat} runs, {:?} after one", packet.name, packet.outcome);
+    let shown = |outcome: &Outcome| format!("action {}, {} octets", outcome.action, outcome.frame.len());
+    let (last, first) = (shown(&outcome), shown(&packet.outcome));
+    ensure!(same, "{}: {last} after {repeat} runs, {first} after one", packet.name);
     Ok(tested - empty)
 }
 
-fn ends() -> Result<Ends> {
-    Ok(Ends { source: format!("[{SENDER}]:40000").parse()?, destination: format!("[{OTHER}]:25").parse()? })
+/// The ends of a round's session: a connection that never was.
+fn ends(round: usize) -> Result<Ends> {
+    let port = FIRST_PORT + u16::try_from(round)?;
+    Ok(Ends {
+        source: SocketAddrV6::new(SENDER.parse()?, port, 0, 0),
+        destination: SocketAddrV6::new(OTHER.parse()?, SMTP, 0, 0),
+    })
 }
 
 impl Samples {
@@ -162,6 +169,7 @@ impl Samples {
 const NOT_TCP: &str = "not TCP (UDP)";
 const OTHER_PORT: &str = "TCP, another port";
 const MEAN: &str = "mean of the refused session";
+const FIRST_PORT: u16 = 40_000;
 /// Targets.
 const NONE_OF_OURS_MAX: f64 = 2.0;
 const MEAN_MAX: f64 = 12.0;

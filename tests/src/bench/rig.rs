@@ -81,7 +81,7 @@ impl Rig {
         let program = xdp_helper::program(&mut tested, map::PROGRAM)?;
         let attached = ProgramInfo::from_pin(directory.join("program")).context("nothing is attached")?;
         ensure!(program.info()?.tag() == attached.tag(), "another program than ours is attached");
-        let mut helpers = EbpfLoader::new()
+        let mut helpers = xdp_helper::loader()
             .map_pin_path(map::FLOWS, directory.join(map::FLOWS))
             .load(xdp_helper::OBJECT)
             .context("cannot load the helper programs")?;
@@ -103,7 +103,7 @@ impl Rig {
 
     /// Hands `frame` to the program under test.
     pub(super) fn once(&mut self, frame: &[u8]) -> Result<Outcome> {
-        run_whole(loaded(&mut self.tested, map::PROGRAM)?, frame, 1).map(|(_, outcome)| outcome)
+        run(loaded(&mut self.tested, map::PROGRAM)?, frame, 1).map(|(_, outcome)| outcome)
     }
 
     /// The entry of FLOWS under `key`.
@@ -130,13 +130,18 @@ impl Rig {
         scene: &Scene<'_>,
         repeat: u32,
     ) -> Result<(f64, Outcome)> {
-        self.template.set(0, template(scene)?, 0)?;
         self.key.set(0, scene.key, 0)?;
         if let Some(flow) = scene.flow {
             self.flow.set(0, flow, 0)?;
         }
         self.set_next(subject)?;
-        time(loaded(&mut self.helpers, RESTORE)?, scene.frame, repeat)
+        let template = template(scene)?;
+        let program = loaded(&mut self.helpers, RESTORE)?;
+        measure(repeat, |runs| {
+            // each call has its frame somewhere else
+            self.template.set(0, template, 0)?;
+            run(program, scene.frame, runs)
+        })
     }
 
     /// Nanoseconds for giving `frame` the next destination and one run of `subject`, which has to pass it on.
@@ -179,11 +184,15 @@ fn template(scene: &Scene<'_>) -> Result<Template> {
 /// for `repeat` runs, less that for a few: what a call takes however many runs it makes is no part of it. Of several
 /// tries the fastest counts, since whatever disturbs only adds.
 pub(super) fn time(program: &mut Xdp, frame: &[u8], repeat: u32) -> Result<(f64, Outcome)> {
+    measure(repeat, |runs| run(program, frame, runs))
+}
+
+fn measure(repeat: u32, mut run: impl FnMut(u32) -> Result<(Duration, Outcome)>) -> Result<(f64, Outcome)> {
     let few = repeat / FEW;
-    let (mut less, mut more) = (run_whole(program, frame, few)?, run_whole(program, frame, repeat)?);
+    let (mut less, mut more) = (run(few)?, run(repeat)?);
     for _ in 1..TRIES {
-        less = least(less, run_whole(program, frame, few)?);
-        more = least(more, run_whole(program, frame, repeat)?);
+        less = least(less, run(few)?);
+        more = least(more, run(repeat)?);
     }
     Ok(((more.0.as_nanos() as f64 - less.0.as_nanos() as f64) / f64::from(repeat - few), more.1))
 }
@@ -193,7 +202,7 @@ fn least(one: (Duration, Outcome), other: (Duration, Outcome)) -> (Duration, Out
 }
 
 /// This thread's CPU time for a call with `repeat` runs, and what became of the frame in the last one.
-fn run_whole(program: &mut Xdp, frame: &[u8], repeat: u32) -> Result<(Duration, Outcome)> {
+fn run(program: &mut Xdp, frame: &[u8], repeat: u32) -> Result<(Duration, Outcome)> {
     let mut out = vec![0; frame.len() + GROWTH_MAX];
     let options =
         TestRunOptions { data_in: Some(frame), data_out: Some(&mut out), repeat, ..Default::default() };
