@@ -29,24 +29,23 @@ fn lossy(context: XdpContext) -> u32 {
     if start + HEADERS > context.data_end() {
         return XDP_PASS;
     }
-    // SAFETY: the octets lie between `data` and `data_end`, checked above; bytes need no alignment.
-    let headers = unsafe { &*(start as *const [u8; HEADERS]) };
-    if is_smtp(headers) && is_lost(DROPS_IN) { XDP_DROP } else { XDP_PASS }
+    // SAFETY: all fields lie within the headers, and these between `data` and `data_end`, checked above.
+    let field = |at: usize| Some(unsafe { ((start + at) as *const u16).read_unaligned() });
+    if is_smtp(field) == Some(true) && is_lost(DROPS_IN) { XDP_DROP } else { XDP_PASS }
 }
 
 /// Loses packets that go out.
 #[classifier]
 fn lossy_out(context: TcContext) -> i32 {
-    let headers = context.load::<[u8; HEADERS]>(0);
-    if headers.is_ok_and(|headers| is_smtp(&headers) && is_lost(DROPS_OUT)) { TC_ACT_SHOT } else { TC_ACT_OK }
+    let field = |at: usize| context.load(at).ok();
+    if is_smtp(field) == Some(true) && is_lost(DROPS_OUT) { TC_ACT_SHOT } else { TC_ACT_OK }
 }
 
-/// Whether a frame that begins so is TCP over IPv6, from or to port 25.
+/// Whether a frame is TCP over IPv6, from or to port 25. `field` reads two octets as they are in the frame.
 #[inline(always)]
-fn is_smtp(headers: &[u8; HEADERS]) -> bool {
-    headers[12..14] == ETHER_TYPE_IPV6
-        && headers[20] == NEXT_HEADER_TCP
-        && (headers[54..56] == SMTP || headers[56..58] == SMTP)
+fn is_smtp(field: impl Fn(usize) -> Option<u16>) -> Option<bool> {
+    let is_tcp = field(12)? == ETHER_TYPE_IPV6 && field(20)?.to_ne_bytes()[0] == NEXT_HEADER_TCP;
+    Some(is_tcp && (field(54)? == SMTP || field(56)? == SMTP))
 }
 
 /// Draws a lot; a lost packet is counted at index `direction`.
@@ -69,6 +68,6 @@ fn is_lost(direction: u32) -> bool {
 
 /// Ethernet, IPv6, and TCP's ports.
 const HEADERS: usize = 14 + 40 + 4;
-const ETHER_TYPE_IPV6: [u8; 2] = 0x86dd_u16.to_be_bytes();
+const ETHER_TYPE_IPV6: u16 = 0x86dd_u16.to_be();
 const NEXT_HEADER_TCP: u8 = 6;
-const SMTP: [u8; 2] = 25_u16.to_be_bytes();
+const SMTP: u16 = 25_u16.to_be();
