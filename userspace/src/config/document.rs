@@ -12,7 +12,7 @@ use toml::{
 
 use super::{
     Answer, Client, Config, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt,
-    Xdp, values,
+    Xdp, room, values,
 };
 use crate::policy::Mode;
 
@@ -89,6 +89,7 @@ impl Document {
     fn check(self) -> Result<Config, Conflict> {
         let next_hop = self.next_hop.check()?;
         check_domains(self.domains, &next_hop)?;
+        check_hostname(&self.hostname, self.answer)?;
         check_limits(&self.limits)?;
         Ok(Config {
             hostname: self.hostname,
@@ -135,6 +136,21 @@ fn check_domains(domains: Domains, next_hop: &NextHop) -> Result<(), Conflict> {
             &["domains"],
             "\"all\" with an SMTP next hop needs `client = \"xclient\"` in [next_hop], else sixgate would be an open relay",
         )),
+        _ => Ok(()),
+    }
+}
+
+/// The kernel has less room for replies than the daemon.
+fn check_hostname(hostname: &Hostname, answer: Answer) -> Result<(), Conflict> {
+    match (answer, room::longest_name(hostname.as_str())) {
+        (Answer::Kernel, Some(longest)) => {
+            let length = hostname.as_str().len();
+            let reason = format!(
+                "the host name has {length} octets: the XDP program has room for replies with {longest} at most; \
+                 shorten it, or set `answer = \"daemon\"`"
+            );
+            Err(conflict(&["hostname"], &reason))
+        }
         _ => Ok(()),
     }
 }

@@ -4,6 +4,7 @@
 //! that commands change: that is the opt-in store.
 
 mod document;
+mod room;
 mod values;
 
 use std::{

@@ -19,6 +19,13 @@ fn a_host_name_is_enough_and_the_shipped_file_spells_the_defaults_out() {
 fn a_host_name_leaves_room_for_every_refusing_reply() {
     let name = |labels: usize| format!("{}gate.example", format!("{}.", "a".repeat(50)).repeat(labels));
     assert!(parse(&format!("hostname = \"{}\"", name(2))).is_ok());
+    assert!(parse(&format!("hostname = \"{}\"\nanswer = \"daemon\"", name(3))).is_ok());
+    let error = parse(&format!("mode = \"shadow\"\nhostname = \"{}\"", name(3))).unwrap_err();
+    assert_eq!(
+        error,
+        "f:2: the host name has 165 octets: the XDP program has room for replies with 114 at most; shorten it, or \
+         set `answer = \"daemon\"`"
+    );
     let error = parse(&format!("hostname = \"{}\"", name(4))).unwrap_err();
     assert_eq!(
         error,

@@ -143,24 +143,14 @@ pub(super) enum ModeName {
 }
 
 /// Who speaks to refused connections.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Answer {
-    /// The XDP program tags, the daemon speaks.
+    /// The XDP program.
     #[default]
+    Kernel,
+    /// The XDP program tags, the daemon speaks.
     Daemon,
-}
-
-impl<'de> Deserialize<'de> for Answer {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match String::deserialize(deserializer)?.as_str() {
-            "daemon" => Ok(Self::Daemon),
-            "kernel" => Err(D::Error::custom(
-                "this version cannot answer from the kernel: set `answer` to \"daemon\"",
-            )),
-            other => Err(D::Error::unknown_variant(other, &["daemon"])),
-        }
-    }
 }
 
 /// At which point a destination that has not opted in is refused.

@@ -212,6 +212,7 @@ fn settings(config: &Config) -> Settings {
             Mode::Shadow => settings::MODE_SHADOW,
         },
         answer: match config.answer {
+            Answer::Kernel => settings::ANSWER_KERNEL,
             Answer::Daemon => settings::ANSWER_DAEMON,
         },
         refuse_at: config.refuse_at.number(),
