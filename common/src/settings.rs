@@ -8,7 +8,7 @@
 pub struct Settings {
     /// [`MODE_ENFORCE`] or [`MODE_SHADOW`]; any other value counts as shadow.
     pub mode: u32,
-    /// [`ANSWER_DAEMON`] or [`ANSWER_KERNEL`]; any other value counts as daemon.
+    /// [`ANSWER_DAEMON`], [`ANSWER_KERNEL`] or [`ANSWER_HINDERED`]; any other value counts as daemon.
     pub answer: u32,
     /// [`REFUSE_AT_RCPT`], [`REFUSE_AT_GREETING`] or [`REFUSE_AT_RESET`].
     pub refuse_at: u32,
@@ -27,6 +27,8 @@ pub const MODE_SHADOW: u32 = 2;
 pub const ANSWER_DAEMON: u32 = 1;
 /// The program speaks.
 pub const ANSWER_KERNEL: u32 = 2;
+/// The program should speak, but kernel or driver cannot: the daemon does, until the obstacle is gone.
+pub const ANSWER_HINDERED: u32 = 3;
 
 /// 550 at each RCPT TO.
 pub const REFUSE_AT_RCPT: u32 = 1;

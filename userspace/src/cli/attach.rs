@@ -46,6 +46,9 @@ pub(super) fn attach(
     for attachment in attached {
         out.line(attachment)?;
     }
+    if let Some(answering) = control.answering()?.filter(|answering| answering.hindrance().is_some()) {
+        out.line(format_args!("answer: {answering}"))?;
+    }
     for doubt in control.doubts()? {
         out.note(format_args!("warning: {doubt}"));
     }

@@ -27,7 +27,7 @@ pub(super) fn run(command: Status, control: &Control, out: &mut Output<'_>) -> R
 
 fn print(status: &control::Status, out: &mut Output<'_>) -> Result<(), CliError> {
     out.line(format_args!("mode       {}", status.mode))?;
-    out.line(format_args!("answer     {}", status.answer))?;
+    out.line(answer_line(status))?;
     out.line(format_args!("refuse_at  {}", status.refuse_at))?;
     out.line(match (status.attached, status.ready) {
         (false, _) => "ready      no: not attached",
@@ -57,6 +57,15 @@ fn print(status: &control::Status, out: &mut Output<'_>) -> Result<(), CliError>
     Ok(())
 }
 
+fn answer_line(status: &control::Status) -> String {
+    let control::Status { answer, answer_configured, answer_hindrance, .. } = status;
+    match answer_hindrance {
+        Some(reason) => format!("answer     {answer}, not kernel: {reason}"),
+        None if answer != answer_configured => format!("answer     {answer}, configured {answer_configured}"),
+        None => format!("answer     {answer}"),
+    }
+}
+
 fn interface_line(interface: &InterfaceStatus) -> String {
     let mode = interface.mode.as_deref().unwrap_or("gone, renamed, or in another network namespace");
     let tag = interface.tag.as_deref().unwrap_or("unknown");
@@ -75,7 +84,8 @@ fn counts_text(counts: Counts) -> String {
 const HELP: &str = "\
 Exit code 0 if the maps hold what the store says, or nothing is attached; 1 if they differ or are
 not ready.
-JSON:   {\"attached\", \"mode\", \"answer\", \"refuse_at\", \"ready\",
+JSON:   {\"attached\", \"mode\", \"answer\", \"answer_configured\", \"answer_hindrance\": ...|null,
+         \"refuse_at\", \"ready\",
          \"interfaces\": [{\"name\", \"mode\", \"tag\", \"current\"}], \"embedded_tag\",
          \"optin\": {\"wanted\", \"found\"}, \"guard\", \"trust\": likewise, \"domains\",
          \"missing\", \"surplus\", \"differences\": [...], \"warnings\": [...]}";

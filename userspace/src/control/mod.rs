@@ -3,10 +3,13 @@
 //! The store is the truth and the maps are its projection. What a prefix means, and how a map is written,
 //! is not its business.
 
+mod answer;
 mod attach;
 mod guard;
 mod replies;
 mod status;
+
+use std::sync::OnceLock;
 
 use sixgate_common::{
     refuse::ReplyId,
@@ -16,12 +19,13 @@ use sixgate_common::{
 
 use crate::{
     config::{Answer, Config, Domains, GuardSource},
-    dataplane::{self, Changes, DataplaneError, Entry, Maps, Pins, Projection, Sizes},
+    dataplane::{self, Changes, DataplaneError, Entry, Maps, Obstacle, Pins, Projection, Sizes},
     policy::Mode,
     smtp::reply::ReplyTable,
     store::{Contents, OptIn, Outcome, Store, StoreError},
 };
 
+pub use answer::Answering;
 pub use attach::Attachment;
 pub use guard::GuardOrigin;
 pub use replies::compile_replies;
@@ -39,6 +43,8 @@ pub struct Control {
     settings: Settings,
     sizes: Sizes,
     replies: Vec<(ReplyId, Reply)>,
+    /// Why this binary's program cannot answer on this kernel, once that was needed.
+    own_obstacle: OnceLock<Option<Obstacle>>,
 }
 
 /// What can go wrong with store and maps.
@@ -79,6 +85,7 @@ impl Control {
                 ..Sizes::default()
             },
             replies: compile_replies(&table),
+            own_obstacle: OnceLock::new(),
         }
     }
 

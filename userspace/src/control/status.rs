@@ -19,8 +19,12 @@ pub struct Status {
     pub attached: bool,
     /// `enforce` or `shadow`: the maps' if attached, else the configuration's.
     pub mode: &'static str,
-    /// `daemon` or `kernel`, likewise.
+    /// Who answers refused senders, `kernel` or `daemon`, likewise.
     pub answer: &'static str,
+    /// Who should, by the configuration.
+    pub answer_configured: &'static str,
+    /// Why the daemon does although the kernel should.
+    pub answer_hindrance: Option<String>,
     /// `rcpt`, `greeting` or `reset`, likewise.
     pub refuse_at: &'static str,
     /// Whether the program may refuse; without maps it may not.
@@ -101,8 +105,12 @@ impl Control {
         let settings = maps.settings()?;
         let changes = maps.difference(wanted)?;
         let embedded_tag = own_tag()?;
+        let answering = self.answering_by(&settings)?;
         let mut warnings = self.setting_warnings(&settings);
         warnings.extend(self.size_warnings(maps));
+        warnings.extend(answering.loss().map(|loss| {
+            format!("{loss}: the daemon notices within seconds; without it, attach again")
+        }));
         if wanted.guard.is_empty() {
             warnings.push("nothing is guarded: the XDP program refuses no destination".to_owned());
         }
@@ -118,7 +126,9 @@ impl Control {
             surplus: changes.removed.len(),
             differences: differences(&changes),
             warnings,
-            ..blank(&settings)
+            answer: answering.word(),
+            answer_hindrance: answering.hindrance(),
+            ..self.blank(&settings)
         })
     }
 
@@ -128,7 +138,7 @@ impl Control {
             optin: counts(wanted.optin.len()),
             guard: counts(wanted.guard.len()),
             trust: counts(wanted.trust.len()),
-            ..blank(&self.settings)
+            ..self.blank(&self.settings)
         }
     }
 
@@ -150,6 +160,29 @@ impl Control {
             }
         };
         Ok(attached(&self.pins)?.into_iter().map(describe).collect())
+    }
+
+    /// Nothing attached, nothing counted.
+    fn blank(&self, settings: &Settings) -> Status {
+        Status {
+            attached: false,
+            mode: mode(settings),
+            answer: answer(settings),
+            answer_configured: answer(&self.settings),
+            answer_hindrance: None,
+            refuse_at: refuse_at(settings),
+            ready: false,
+            interfaces: Vec::new(),
+            embedded_tag: None,
+            optin: Counts::default(),
+            guard: Counts::default(),
+            trust: Counts::default(),
+            domains: 0,
+            missing: 0,
+            surplus: 0,
+            differences: Vec::new(),
+            warnings: Vec::new(),
+        }
     }
 
     fn policy_warnings(&self, enforce: bool, no_optin: bool, no_domains: bool) -> Vec<String> {
@@ -213,27 +246,6 @@ fn own_tag() -> Result<Option<String>, DataplaneError> {
     }
 }
 
-/// Nothing attached, nothing counted.
-fn blank(settings: &Settings) -> Status {
-    Status {
-        attached: false,
-        mode: mode(settings),
-        answer: answer(settings),
-        refuse_at: refuse_at(settings),
-        ready: false,
-        interfaces: Vec::new(),
-        embedded_tag: None,
-        optin: Counts::default(),
-        guard: Counts::default(),
-        trust: Counts::default(),
-        domains: 0,
-        missing: 0,
-        surplus: 0,
-        differences: Vec::new(),
-        warnings: Vec::new(),
-    }
-}
-
 /// An entry with another value is in both lists, and counts once in the map.
 fn compared(wanted: usize, changes: &Changes, of_this_map: fn(&Entry) -> bool) -> Counts {
     let count = |entries: &[Entry]| entries.iter().filter(|entry| of_this_map(entry)).count();
@@ -253,9 +265,10 @@ fn mode(settings: &Settings) -> &'static str {
     }
 }
 
+/// Who should answer.
 fn answer(settings: &Settings) -> &'static str {
     match settings.answer {
-        settings::ANSWER_KERNEL => "kernel",
+        settings::ANSWER_KERNEL | settings::ANSWER_HINDERED => "kernel",
         _ => "daemon",
     }
 }

@@ -12,7 +12,7 @@ use sixgate_common::{
     map,
     refuse::ReplyId,
     reply::Reply,
-    settings::{READY, Settings},
+    settings::{ANSWER_HINDERED, ANSWER_KERNEL, READY, Settings},
 };
 
 use super::{
@@ -20,7 +20,8 @@ use super::{
     interface::{Interface, RunMode},
     layout,
     maps::Maps,
-    object::{self, Sizes},
+    object::{self, Object, Sizes},
+    obstacle,
     pins::{PinSet, Pins, remove_pin},
     projection::Projection,
 };
@@ -46,7 +47,8 @@ pub struct AttachPlan {
     pub mode: AttachMode,
     /// Bounds of the maps, if they have to be made.
     pub sizes: Sizes,
-    /// What the program is told to do; `ready` and `generation` in it do not matter.
+    /// What the program is told to do; `ready` and `generation` in it do not matter. Where it is to answer by itself
+    /// and cannot (see [`super::Obstacle`]), the daemon does.
     pub settings: Settings,
     /// What the maps are to hold.
     pub projection: Projection,
@@ -108,9 +110,9 @@ pub fn attach(plan: &AttachPlan) -> Result<Vec<Attached>, DataplaneError> {
 fn attach_first(plan: &AttachPlan, interfaces: &[Interface]) -> Result<Vec<Attached>, DataplaneError> {
     let staged = plan.pins.stage()?;
     match fill_staged(plan, interfaces, &staged) {
-        Ok(attached) => {
+        Ok((attached, speech)) => {
             let live = plan.pins.publish(staged)?;
-            put_in_force(&mut Maps::open_set(&live)?, plan)?;
+            put_in_force(&mut Maps::open_set(&live)?, plan, speech, &live)?;
             Ok(attached)
         }
         Err(error) => {
@@ -125,13 +127,18 @@ fn fill_staged(
     plan: &AttachPlan,
     interfaces: &[Interface],
     staged: &PinSet,
-) -> Result<Vec<Attached>, DataplaneError> {
-    let mut object = object::load(&plan.sizes, |name| Some(staged.map(name)))?;
-    let program = object::program(&mut object)?;
+) -> Result<(Vec<Attached>, Speech), DataplaneError> {
+    let mut object = Object::load(&plan.sizes, |name| Some(staged.map(name)))?;
+    let speech = Speech::of(plan, &object);
+    let program = object.program()?;
     let file = staged.program();
     program.pin(&file).map_err(|error| DataplaneError::aya(format!("pin {}", file.display()), error))?;
     fill(&mut Maps::open_set(staged)?, plan)?;
-    interfaces.iter().map(|interface| attach_new(program, interface, plan.mode, staged)).collect()
+    let attached = interfaces
+        .iter()
+        .map(|interface| attach_new(program, interface, (plan.mode, speech), staged))
+        .collect::<Result<_, _>>()?;
+    Ok((attached, speech))
 }
 
 /// Brings the maps in line, hands every pinned link this build's program, then adds the interfaces that are new.
@@ -143,8 +150,9 @@ fn attach_to_live(
     for name in map::ALL {
         layout::examine(live, name)?;
     }
-    let mut object = object::load(&plan.sizes, |name| Some(live.map(name)))?;
-    let program = object::program(&mut object)?;
+    let mut object = Object::load(&plan.sizes, |name| Some(live.map(name)))?;
+    let speech = Speech::of(plan, &object);
+    let program = object.program()?;
     let ours = object::tag(program)?;
     let change = if object::pinned_program(&live.program())?.is_some_and(|(_, tag)| tag == ours) {
         Change::Unchanged
@@ -157,9 +165,9 @@ fn attach_to_live(
         // The first error is the one to tell.
         let _ = maps.clear_ready();
     })?;
-    let attached = hand_over(program, interfaces, plan.mode, live, change);
+    let attached = hand_over(program, interfaces, (plan.mode, speech), live, change);
     // The maps agree with the projection, whatever became of the interfaces.
-    put_in_force(&mut maps, plan)?;
+    put_in_force(&mut maps, plan, speech, live)?;
     attached
 }
 
@@ -167,7 +175,7 @@ fn attach_to_live(
 fn hand_over(
     program: &mut Xdp,
     interfaces: &[Interface],
-    mode: AttachMode,
+    manner: (AttachMode, Speech),
     live: &PinSet,
     change: Change,
 ) -> Result<Vec<Attached>, DataplaneError> {
@@ -182,9 +190,9 @@ fn hand_over(
         .iter()
         .map(|interface| {
             if replaced.contains(&interface.name) {
-                report_replaced(interface, mode, change)
+                report_replaced(interface, manner.0, change)
             } else {
-                attach_new(program, interface, mode, live)
+                attach_new(program, interface, manner, live)
             }
         })
         .collect();
@@ -205,24 +213,61 @@ fn fill(maps: &mut Maps, plan: &AttachPlan) -> Result<(), DataplaneError> {
 }
 
 /// The plan's SETTINGS, with `ready`: the maps were read back.
-fn put_in_force(maps: &mut Maps, plan: &AttachPlan) -> Result<(), DataplaneError> {
+fn put_in_force(
+    maps: &mut Maps,
+    plan: &AttachPlan,
+    speech: Speech,
+    live: &PinSet,
+) -> Result<(), DataplaneError> {
     let generation = maps.settings()?.generation;
-    maps.write_settings(&Settings { ready: READY, generation, ..plan.settings })
+    let answer = match speech {
+        Speech::Daemon => plan.settings.answer,
+        Speech::Program if obstacle::of_links(live)?.is_empty() => ANSWER_KERNEL,
+        Speech::Program | Speech::Hindered => ANSWER_HINDERED,
+    };
+    maps.write_settings(&Settings { answer, ready: READY, generation, ..plan.settings })
+}
+
+/// Who is to answer refused senders, as far as it is known before the program runs anywhere.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Speech {
+    /// The daemon, as it should.
+    Daemon,
+    /// The program, as it should.
+    Program,
+    /// The daemon, since the program cannot.
+    Hindered,
+}
+
+impl Speech {
+    fn of(plan: &AttachPlan, object: &Object) -> Self {
+        match (plan.settings.answer, &object.obstacle) {
+            (ANSWER_KERNEL, None) => Self::Program,
+            (ANSWER_KERNEL, Some(_)) => Self::Hindered,
+            _ => Self::Daemon,
+        }
+    }
 }
 
 /// Puts the program on an interface that has none of ours, and pins the link, which keeps it there.
 fn attach_new(
     program: &mut Xdp,
     interface: &Interface,
-    mode: AttachMode,
+    (mode, speech): (AttachMode, Speech),
     set: &PinSet,
 ) -> Result<Attached, DataplaneError> {
+    let mut reasons = Vec::new();
     let candidates: &[RunMode] = match mode {
-        AttachMode::Auto => &[RunMode::Native, RunMode::Generic],
+        AttachMode::Auto => match (speech, obstacle::native(interface)?) {
+            (Speech::Program, Some(lacks)) => {
+                reasons.push(lacks.to_string());
+                &[RunMode::Generic]
+            }
+            _ => &[RunMode::Native, RunMode::Generic],
+        },
         AttachMode::Native => &[RunMode::Native],
         AttachMode::Generic => &[RunMode::Generic],
     };
-    let mut reasons = Vec::new();
     for mode in candidates {
         let native = match mode {
             RunMode::Native => XdpMode::Driver,

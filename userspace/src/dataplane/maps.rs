@@ -13,7 +13,7 @@ use sixgate_common::{
     ptr::PtrEntry,
     refuse::ReplyId,
     reply::{self, REPLY_MAX, Reply},
-    settings::{READY, Settings},
+    settings::{ANSWER_HINDERED, ANSWER_KERNEL, READY, Settings},
 };
 
 use super::{
@@ -112,6 +112,20 @@ impl Maps {
     pub fn clear_ready(&mut self) -> Result<(), DataplaneError> {
         let settings = self.settings()?;
         self.write_settings(&Settings { ready: 0, ..settings })
+    }
+
+    /// Lets the program answer by itself or not, while it should: nothing is changed when it should not.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`].
+    pub fn hinder(&mut self, is_hindered: bool) -> Result<(), DataplaneError> {
+        let settings = self.settings()?;
+        let answer = if is_hindered { ANSWER_HINDERED } else { ANSWER_KERNEL };
+        match settings.answer {
+            ANSWER_KERNEL | ANSWER_HINDERED => self.write_settings(&Settings { answer, ..settings }),
+            _ => Ok(()),
+        }
     }
 
     /// Makes `replies` those that new sessions hear; sessions that are under way keep theirs. Without effect if they

@@ -13,7 +13,7 @@ use aya::{
 };
 use sixgate_common::map;
 
-use super::error::DataplaneError;
+use super::{error::DataplaneError, obstacle::Obstacle};
 
 /// Bounds of the maps whose size is a setting, in entries. They matter when the maps are made; existing maps
 /// keep theirs.
@@ -59,19 +59,69 @@ pub const fn embedded_object() -> &'static [u8] {
     OBJECT
 }
 
-/// The tag of the embedded program, to compare with that of a running one. Only the kernel computes it, so the
-/// program is loaded once, with the smallest maps, and dropped.
+/// The embedded program as this kernel takes it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Embedded {
+    /// To compare with that of a running program.
+    pub tag: ProgramTag,
+    /// Why it cannot answer refused senders by itself, if so.
+    pub obstacle: Option<Obstacle>,
+}
+
+/// What this kernel makes of the embedded program. Only the kernel knows, so the program is loaded once, with the
+/// smallest maps, and dropped.
 ///
 /// # Errors
 ///
 /// [`DataplaneError::NoProgram`], [`DataplaneError::NoRights`], [`DataplaneError::KernelLacks`].
-pub fn embedded_tag() -> Result<ProgramTag, DataplaneError> {
+pub fn embedded() -> Result<Embedded, DataplaneError> {
     let smallest = Sizes { optin: 1, guard: 1, trust: 1, ptr: 1, flows: 1 };
-    tag(program(&mut load(&smallest, |_| None)?)?)
+    let mut object = Object::load(&smallest, |_| None)?;
+    let tag = tag(object.program()?)?;
+    Ok(Embedded { tag, obstacle: object.obstacle })
 }
 
-/// Makes the maps and loads the object. A map for which `pin` gives a file is taken from there, or pinned there.
-pub(super) fn load(sizes: &Sizes, pin: impl Fn(&str) -> Option<PathBuf>) -> Result<Ebpf, DataplaneError> {
+/// The tag of the embedded program, as [`embedded`] says it.
+///
+/// # Errors
+///
+/// As [`embedded`].
+pub fn embedded_tag() -> Result<ProgramTag, DataplaneError> {
+    embedded().map(|embedded| embedded.tag)
+}
+
+/// The embedded object with its maps made and its program in the kernel.
+pub(super) struct Object {
+    object: Ebpf,
+    /// Why the program cannot answer refused senders by itself, if so.
+    pub(super) obstacle: Option<Obstacle>,
+}
+
+impl Object {
+    /// Makes the maps and loads the program: whole, or without what answers if the kernel lacks what that needs. A map
+    /// for which `pin` gives a file is taken from there, or pinned there.
+    pub(super) fn load(sizes: &Sizes, pin: impl Fn(&str) -> Option<PathBuf>) -> Result<Self, DataplaneError> {
+        match load(sizes, &pin, &ANSWERING) {
+            Ok(object) => Ok(Self { object, obstacle: None }),
+            Err(DataplaneError::KernelLacks { what, .. }) => {
+                let object = load(sizes, &pin, &TAGGING)?;
+                Ok(Self { object, obstacle: Some(Obstacle::Kernel { lacks: what }) })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The program.
+    pub(super) fn program(&mut self) -> Result<&mut Xdp, DataplaneError> {
+        program(&mut self.object)
+    }
+}
+
+fn load(
+    sizes: &Sizes,
+    pin: &impl Fn(&str) -> Option<PathBuf>,
+    answers: &'static u32,
+) -> Result<Ebpf, DataplaneError> {
     if OBJECT.is_empty() {
         return Err(DataplaneError::NoProgram);
     }
@@ -90,19 +140,19 @@ pub(super) fn load(sizes: &Sizes, pin: impl Fn(&str) -> Option<PathBuf>) -> Resu
             loader.map_pin_path(name, file);
         }
     }
-    loader.load(OBJECT).map_err(DataplaneError::load)
+    loader.override_global(ANSWERS, answers, false);
+    let mut object = loader.load(OBJECT).map_err(DataplaneError::load)?;
+    program(&mut object)?.load().map_err(DataplaneError::program)?;
+    Ok(object)
 }
 
-/// The program of a loaded object, handed to the kernel.
-pub(super) fn program(object: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
+fn program(object: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
     let damaged = |reason: &str| DataplaneError::Damaged { reason: reason.to_owned() };
-    let program: &mut Xdp = object
+    object
         .program_mut(map::PROGRAM)
         .ok_or_else(|| damaged("it holds no program of the right name"))?
         .try_into()
-        .map_err(|_| damaged("its program is no XDP program"))?;
-    program.load().map_err(DataplaneError::program)?;
-    Ok(program)
+        .map_err(|_| damaged("its program is no XDP program"))
 }
 
 pub(super) fn tag(program: &Xdp) -> Result<ProgramTag, DataplaneError> {
@@ -119,5 +169,10 @@ pub(super) fn pinned_program(file: &Path) -> Result<Option<(u32, ProgramTag)>, D
         .map_err(|error| DataplaneError::aya(format!("examine {}", file.display()), error))?;
     Ok(Some((info.id(), ProgramTag(info.tag()))))
 }
+
+/// The program's constant that says whether it can answer; the verifier leaves out what it rules out.
+const ANSWERS: &str = "ANSWERS";
+static ANSWERING: u32 = 1;
+static TAGGING: u32 = 0;
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sixgate.bpf.o"));

@@ -153,6 +153,20 @@ impl Context {
         }
     }
 
+    /// Lets the daemon answer while the XDP program cannot.
+    async fn review_answering(&self) {
+        if !self.kernel.is_attached() {
+            return;
+        }
+        let control = Arc::clone(&self.control);
+        let done = tokio::task::spawn_blocking(move || control.review_answering()).await;
+        match done.map_err(anyhow::Error::new).and_then(|done| done.map_err(anyhow::Error::new)) {
+            Ok(Some(answering)) => warn!("refused senders are answered by another now: {answering}"),
+            Ok(None) => {}
+            Err(error) => error!("cannot tell whether the XDP program can answer: {error:#}"),
+        }
+    }
+
     /// Notices for ever when the XDP program comes or goes, and when an interface's addresses change.
     pub(crate) async fn follow_maps(&self, pause: Duration) {
         let mut addresses =
@@ -163,6 +177,7 @@ impl Context {
                     if self.kernel.refresh() {
                         self.reconcile().await;
                     }
+                    self.review_answering().await;
                 }
                 () = changed(&mut addresses) => self.reconcile().await,
             }
@@ -187,6 +202,12 @@ async fn changed(watch: &mut Option<AddressWatch>) {
 fn attach(control: &Control, config: &Config) -> Result<(), ServeError> {
     for attached in control.attach(&config.xdp.interfaces, config.xdp.mode).map_err(ServeError::Control)? {
         info!("{attached}");
+    }
+    if let Some(answering) = control.answering().map_err(ServeError::Control)? {
+        match answering.hindrance() {
+            Some(_) => warn!("who answers refused senders: {answering}"),
+            None => info!("who answers refused senders: {answering}"),
+        }
     }
     Ok(())
 }
