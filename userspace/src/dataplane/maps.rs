@@ -1,6 +1,6 @@
 //! Handles on the pinned maps: settings, replies, tags.
 //!
-//! Prefixes are `projection`'s, PTR entries `ptr`'s, counters `stats`'.
+//! Prefixes are `projection`'s, PTR entries `ptr`'s, counters `stats`', connections `flows`'.
 
 use std::net::SocketAddrV6;
 
@@ -27,7 +27,7 @@ use super::{
 pub struct Maps {
     settings: Array<MapData, Settings>,
     replies: Array<MapData, Reply>,
-    flows: HashMap<MapData, FlowKey, Flow>,
+    pub(super) flows: HashMap<MapData, FlowKey, Flow>,
     pub(super) optin: LpmTrie<MapData, [u8; 16], DestEntry>,
     pub(super) guard: LpmTrie<MapData, [u8; 16], MemberEntry>,
     pub(super) trust: LpmTrie<MapData, [u8; 16], MemberEntry>,
@@ -210,7 +210,10 @@ pub(super) fn is_absent(error: &MapError) -> bool {
 /// A reply that is not there.
 const NO_REPLY: Reply = Reply { length: 0, insert_at: 0, sum: 0, text: [0; REPLY_MAX] };
 
-fn open<T: TryFrom<Map, Error = MapError>>(set: &PinSet, name: &'static str) -> Result<T, DataplaneError> {
+pub(super) fn open<T: TryFrom<Map, Error = MapError>>(
+    set: &PinSet,
+    name: &'static str,
+) -> Result<T, DataplaneError> {
     MapData::from_pin(set.map(name))
         .and_then(Map::from_map_data)
         .and_then(T::try_from)

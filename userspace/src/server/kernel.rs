@@ -1,4 +1,4 @@
-//! The daemon's side of the BPF maps: takes tags, shares PTR results.
+//! The daemon's side of the BPF maps: takes tags and events, shares PTR results.
 //!
 //! The maps may come and go while the daemon runs. Without them, or with maps that fail, every answer is
 //! "nothing known", and the daemon decides alone.
@@ -12,7 +12,7 @@ use std::{
 use tracing::{info, warn};
 
 use crate::{
-    dataplane::{DataplaneError, Maps, Pins, PtrState, flow_key},
+    dataplane::{DataplaneError, Event, Events, Maps, Pins, PtrState, flow_key},
     policy::evidence::Endpoints,
 };
 
@@ -21,11 +21,12 @@ pub(crate) struct Kernel {
     /// None: started without XDP.
     pins: Option<Pins>,
     maps: Mutex<Option<Maps>>,
+    events: Mutex<Option<Events>>,
 }
 
 impl Kernel {
     pub(crate) fn new(pins: Option<Pins>) -> Self {
-        let kernel = Self { pins, maps: Mutex::new(None) };
+        let kernel = Self { pins, maps: Mutex::default(), events: Mutex::default() };
         kernel.refresh();
         kernel
     }
@@ -35,12 +36,10 @@ impl Kernel {
         let Some(pins) = &self.pins else {
             return false;
         };
-        let mut maps = self.lock();
+        *lock(&self.events) = Events::open(pins).unwrap_or_else(unusable);
+        let mut maps = lock(&self.maps);
         let had = maps.is_some();
-        *maps = Maps::open(pins).unwrap_or_else(|error| {
-            warn!("cannot open the maps: {:#}", anyhow::Error::new(error));
-            None
-        });
+        *maps = Maps::open(pins).unwrap_or_else(unusable);
         match (had, maps.is_some()) {
             (false, true) => info!("the XDP program is attached: its maps are in use"),
             (true, false) => info!("the XDP program is gone: deciding without it"),
@@ -67,13 +66,18 @@ impl Kernel {
         self.with(|maps| maps.ptr_set(source, state, lifetime));
     }
 
+    /// What became of refused sessions since the last call: at most `most` events.
+    pub(crate) fn take_events(&self, most: usize) -> Vec<Event> {
+        lock(&self.events).as_mut().map(|events| events.take(most)).unwrap_or_default()
+    }
+
     /// Whether there are maps.
     pub(crate) fn is_attached(&self) -> bool {
-        self.lock().is_some()
+        lock(&self.maps).is_some()
     }
 
     fn with<T>(&self, use_maps: impl FnOnce(&mut Maps) -> Result<T, DataplaneError>) -> Option<T> {
-        match use_maps(self.lock().as_mut()?) {
+        match use_maps(lock(&self.maps).as_mut()?) {
             Ok(value) => Some(value),
             Err(error) => {
                 warn!("a map does not answer: {:#}", anyhow::Error::new(error));
@@ -81,8 +85,14 @@ impl Kernel {
             }
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Option<Maps>> {
-        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Maps that fail are none.
+fn unusable<T>(error: DataplaneError) -> Option<T> {
+    warn!("cannot open the maps: {:#}", anyhow::Error::new(error));
+    None
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

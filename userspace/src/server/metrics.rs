@@ -22,6 +22,7 @@ pub(crate) struct Metrics {
     shadow: Family<Reason, Counter>,
     limits: Family<Limit, Counter>,
     tags: Counter,
+    kernel_sessions: Family<End, Counter>,
     open: Gauge<u64, AtomicU64>,
 }
 
@@ -33,6 +34,12 @@ struct Outcome {
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Reason {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct End {
+    reason: &'static str,
+    ending: &'static str,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -50,6 +57,7 @@ impl Metrics {
             shadow: Family::default(),
             limits: Family::default(),
             tags: Counter::default(),
+            kernel_sessions: Family::default(),
             open: Gauge::default(),
         };
         let registry = &mut metrics.registry;
@@ -59,6 +67,11 @@ impl Metrics {
         registry.register("shadow", "What enforce would have refused, by reason", metrics.shadow.clone());
         registry.register("limits_reached", "Bounds that were reached", metrics.limits.clone());
         registry.register("tags", "Sessions that the XDP program had tagged", metrics.tags.clone());
+        registry.register(
+            "kernel_sessions",
+            "Sessions that the XDP program refused by itself, by reason and ending",
+            metrics.kernel_sessions.clone(),
+        );
         registry.register("sessions_open", "Sessions open now", metrics.open.clone());
         metrics
     }
@@ -91,6 +104,11 @@ impl Metrics {
     /// The XDP program had tagged a session.
     pub(crate) fn tag(&self) {
         self.tags.inc();
+    }
+
+    /// The XDP program refused a session by itself.
+    pub(crate) fn kernel_session(&self, reason: &'static str, ending: &'static str) {
+        self.kernel_sessions.get_or_create(&End { reason, ending }).inc();
     }
 
     /// Sessions open now.

@@ -9,6 +9,7 @@ mod kernel;
 mod limits;
 mod message;
 mod metrics;
+mod refused;
 mod run;
 mod session_id;
 mod store_view;

@@ -27,6 +27,7 @@ use crate::{
         context::Context,
         driver::{Connection, turn_away},
         limits::Excess,
+        refused,
         session_id::SessionId,
         store_view::StoreView,
     },
@@ -110,6 +111,7 @@ pub async fn run(config: Config, options: ServeOptions) -> Result<(), ServeError
     chores.spawn(keep_probing(Arc::clone(&context), stop.clone()));
     chores.spawn(keep_store(Arc::clone(&context), stop.clone()));
     chores.spawn(keep_maps(Arc::clone(&context), stop.clone()));
+    chores.spawn(keep_refused(Arc::clone(&context), stop.clone()));
     if let Some(path) = config.metrics.file.clone() {
         chores.spawn(keep_metrics(Arc::clone(&context), path, stop.clone()));
     }
@@ -262,6 +264,11 @@ async fn keep_store(context: Arc<Context>, stop: CancellationToken) {
 /// Notices when the XDP program comes or goes, and when an interface's addresses change.
 async fn keep_maps(context: Arc<Context>, stop: CancellationToken) {
     stop.run_until_cancelled(context.follow_maps(MAPS_INTERVAL)).await;
+}
+
+/// Tells of the sessions that the XDP program refuses by itself.
+async fn keep_refused(context: Arc<Context>, stop: CancellationToken) {
+    stop.run_until_cancelled(refused::follow(&context)).await;
 }
 
 async fn keep_metrics(context: Arc<Context>, path: PathBuf, stop: CancellationToken) {

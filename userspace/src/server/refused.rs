@@ -1,0 +1,137 @@
+//! The sessions that the XDP program refuses by itself, as the daemon sees them: logged, counted, and greeted again
+//! where the greeting got lost.
+//!
+//! It refuses nothing: without the daemon the same senders hear the same replies.
+
+use std::time::Duration;
+
+use sixgate_common::event::Ending;
+use tokio::time::{Instant, sleep};
+use tracing::info;
+
+use crate::{
+    dataplane::{Event, Refused},
+    server::{context::Context, driver::reason_name},
+};
+
+/// Follows EVENTS for ever. The program wakes nobody, so this looks by itself.
+pub(crate) async fn follow(context: &Context) {
+    let mut lines = LineBudget::new(Instant::now());
+    loop {
+        let events = context.kernel.take_events(EVENTS_MAX);
+        let pause = if events.is_empty() { PAUSE_IDLE } else { PAUSE_BUSY };
+        for event in events {
+            note(context, &mut lines, event);
+        }
+        if let Some(sessions) = lines.withheld(Instant::now()) {
+            info!(sessions, answer = ANSWER, "sessions refused, not logged one by one");
+        }
+        sleep(pause).await;
+    }
+}
+
+fn note(context: &Context, lines: &mut LineBudget, event: Event) {
+    match event {
+        Event::Begun(_) => {}
+        Event::Ended { session, ending, at, commands, domain } => {
+            context.metrics.kernel_session(reason_name(session.reason), ending_name(ending));
+            if lines.admits(Instant::now()) {
+                log(session, ending, at, commands, domain.as_deref());
+            } else {
+                context.metrics.limit("refused_lines");
+            }
+        }
+    }
+}
+
+/// The line that the daemon logs of its own refused sessions, too.
+fn log(session: Refused, ending: Ending, at: u64, commands: u16, domain: Option<&str>) {
+    let duration = Duration::from_nanos(at.saturating_sub(session.opened));
+    info!(
+        source = %session.source().ip(),
+        destination = %session.destination().ip(),
+        reason = reason_name(session.reason),
+        domain,
+        duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+        commands,
+        ending = ending_name(ending),
+        answer = ANSWER,
+        "refused"
+    );
+}
+
+const fn ending_name(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Quit => "quit",
+        Ending::Closed => "closed",
+        Ending::Reset => "reset",
+        Ending::Dismissed => "dismissed",
+        Ending::Refused => "refused",
+    }
+}
+
+/// How many lines may be logged: [`LINES_MAX`] in each second.
+struct LineBudget {
+    /// When the second began.
+    since: Instant,
+    logged: u32,
+    withheld: u64,
+}
+
+impl LineBudget {
+    const fn new(now: Instant) -> Self {
+        Self { since: now, logged: 0, withheld: 0 }
+    }
+
+    /// Whether one more line may be logged now; if not, it is counted.
+    fn admits(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.since) >= SECOND {
+            self.since = now;
+            self.logged = 0;
+        }
+        if self.logged < LINES_MAX {
+            self.logged += 1;
+            return true;
+        }
+        self.withheld += 1;
+        false
+    }
+
+    /// How many lines were not logged, told once, after the second is over.
+    fn withheld(&mut self, now: Instant) -> Option<u64> {
+        let is_over = now.duration_since(self.since) >= SECOND;
+        (is_over && self.withheld > 0).then(|| std::mem::take(&mut self.withheld))
+    }
+}
+
+/// Who answered, in the log.
+const ANSWER: &str = "kernel";
+/// Pause between two looks at EVENTS while records come, and while none do. The ring buffer holds what 5000 sessions leave.
+const PAUSE_BUSY: Duration = Duration::from_millis(100);
+const PAUSE_IDLE: Duration = Duration::from_millis(500);
+/// Records that are taken at one look: as many as the ring buffer holds, so that a flood does not keep the daemon.
+const EVENTS_MAX: usize = 16 * 1024;
+/// Lines about refused sessions in one second.
+const LINES_MAX: u32 = 100;
+const SECOND: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_leaves_a_bounded_number_of_lines_and_one_that_counts_the_rest() {
+        let start = Instant::now();
+        let mut lines = LineBudget::new(start);
+        let logged = |lines: &mut LineBudget, at| (0..1000).filter(|_| lines.admits(at)).count();
+        assert_eq!(logged(&mut lines, start), 100);
+        assert_eq!(logged(&mut lines, start + SECOND / 2), 0);
+        assert_eq!(lines.withheld(start + SECOND / 2), None, "the second is not over");
+        assert_eq!(lines.withheld(start + SECOND), Some(1900));
+        assert_eq!(lines.withheld(start + SECOND), None, "told once");
+        assert_eq!(logged(&mut lines, start + SECOND), 100);
+        assert_eq!(lines.withheld(start + 3 * SECOND), Some(900));
+        assert!(lines.admits(start + 3 * SECOND));
+        assert_eq!(lines.withheld(start + 9 * SECOND), None, "nothing was withheld");
+    }
+}
