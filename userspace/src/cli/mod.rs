@@ -8,6 +8,7 @@ mod config;
 mod domain;
 mod edit;
 mod error;
+mod flows;
 mod guard;
 mod optin;
 mod output;
@@ -75,6 +76,8 @@ enum Command {
     Status(status::Status),
     /// The XDP program's counters
     Stats(stats::Stats),
+    /// The sessions that the XDP program refuses by itself, as they are now
+    Flows(flows::Flows),
     /// The configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -137,6 +140,7 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
         Command::Detach(command) => attach::detach(&command, &control, out),
         Command::Status(command) => status::run(command, &control, out),
         Command::Stats(command) => stats::run(command, &config, &control, out),
+        Command::Flows(command) => flows::run(&command, &control, out),
         // the configuration was not needed for it
         Command::Config(command) => config::run(&command, &cli.config, out),
         Command::Serve(command) => serve::run(&command, config),

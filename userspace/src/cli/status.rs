@@ -35,7 +35,7 @@ fn print(status: &control::Status, out: &mut Output<'_>) -> Result<(), CliError>
         (true, false) => "ready      no: the XDP program refuses nothing",
     })?;
     for interface in &status.interfaces {
-        out.line(interface_line(interface))?;
+        out.line(interface_line(interface, status.embedded_tag.as_deref()))?;
     }
     for (name, counts) in [("optin", status.optin), ("guard", status.guard), ("trust", status.trust)] {
         out.line(format_args!("{name:<10} {}", counts_text(counts)))?;
@@ -66,11 +66,14 @@ fn answer_line(status: &control::Status) -> String {
     }
 }
 
-fn interface_line(interface: &InterfaceStatus) -> String {
+fn interface_line(interface: &InterfaceStatus, embedded: Option<&str>) -> String {
     let mode = interface.mode.as_deref().unwrap_or("gone, renamed, or in another network namespace");
     let tag = interface.tag.as_deref().unwrap_or("unknown");
-    let difference =
-        if interface.current { "" } else { " (differs from this binary's: attach again to replace)" };
+    let difference = match embedded {
+        _ if interface.current => String::new(),
+        Some(embedded) => format!(" (this binary's is {embedded}: attach again to replace it)"),
+        None => " (this binary has none)".to_owned(),
+    };
     format!("interface  {}: {mode}, program {tag}{difference}", interface.name)
 }
 

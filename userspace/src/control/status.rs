@@ -108,9 +108,11 @@ impl Control {
         let answering = self.answering_by(&settings)?;
         let mut warnings = self.setting_warnings(&settings);
         warnings.extend(self.size_warnings(maps));
-        warnings.extend(answering.loss().map(|loss| {
-            format!("{loss}: the daemon notices within seconds; without it, attach again")
-        }));
+        warnings.extend(
+            answering
+                .loss()
+                .map(|loss| format!("{loss}: the daemon notices within seconds; without it, attach again")),
+        );
         if wanted.guard.is_empty() {
             warnings.push("nothing is guarded: the XDP program refuses no destination".to_owned());
         }

@@ -1,0 +1,94 @@
+//! `sixgate flows`: the sessions that the XDP program refuses by itself, as they are now.
+//!
+//! It owns the forms of output only.
+
+use std::time::Duration;
+
+use clap::Args;
+use humantime_serde::re::humantime::format_duration;
+use serde::Serialize;
+use sixgate_common::refuse::{Phase, Reason};
+
+use super::{CliError, Exit, Format, Output};
+use crate::{
+    control::Control,
+    dataplane::{FlowRecord, FlowState},
+};
+
+/// `sixgate flows`
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Flows {
+    /// Tags for the daemon and sessions that are over, too
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    format: Format,
+}
+
+#[derive(Serialize)]
+struct List {
+    flows: Vec<Listed>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    source: std::net::Ipv6Addr,
+    source_port: u16,
+    destination: std::net::Ipv6Addr,
+    reason: &'static str,
+    state: &'static str,
+    commands: u16,
+    age_seconds: u64,
+}
+
+pub(super) fn run(command: &Flows, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    let maps = control.maps()?.ok_or(CliError::NotAttached)?;
+    let mut records = maps.flows()?;
+    records.retain(|record| command.all || matches!(record.state, FlowState::Live(_)));
+    if command.format.json {
+        out.json(&List { flows: records.iter().map(listed).collect() })?;
+        return Ok(Exit::Done);
+    }
+    for record in &records {
+        let age = format_duration(Duration::from_secs(record.age.as_secs()));
+        let Listed { destination, reason, state, commands, .. } = listed(record);
+        out.line(format_args!("{} {destination} {reason} {state} {commands} {age}", record.source))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn listed(record: &FlowRecord) -> Listed {
+    Listed {
+        source: *record.source.ip(),
+        source_port: record.source.port(),
+        destination: *record.destination.ip(),
+        reason: match record.reason {
+            Reason::NotOptedIn => "not_opted_in",
+            Reason::NoPtr => "no_ptr",
+        },
+        state: word(record.state),
+        commands: record.commands,
+        age_seconds: record.age.as_secs(),
+    }
+}
+
+const fn word(state: FlowState) -> &'static str {
+    match state {
+        FlowState::Tag => "tag",
+        FlowState::Over => "over",
+        FlowState::Live(Phase::Connected) => "connected",
+        FlowState::Live(Phase::Greeted) => "greeted",
+        FlowState::Live(Phase::Mail) => "mail",
+        FlowState::Live(Phase::Rejected) => "rejected",
+        FlowState::Live(Phase::Closing) => "closing",
+    }
+}
+
+const HELP: &str = "\
+The oldest come first. A session that its sender left without a word stays until the map FLOWS is full.
+States: connected, greeted, mail, rejected (greeted with a refusal), closing; with --all also tag
+        (the daemon refuses it) and over (what comes late is still answered).
+Lines:  [SOURCE]:PORT DESTINATION not_opted_in|no_ptr STATE COMMANDS AGE
+JSON:   {\"flows\": [{\"source\", \"source_port\", \"destination\", \"reason\", \"state\", \"commands\",
+         \"age_seconds\"}]}";
