@@ -85,6 +85,9 @@ pub enum DataplaneError {
         /// The interface's name.
         interface: String,
     },
+    /// The caller may not open a raw socket.
+    #[error("cannot open a raw socket: not permitted; it needs the capability CAP_NET_RAW")]
+    NoRawSocket,
     /// The kernel is too old, or was built without something.
     #[error("this kernel lacks {what}; the XDP program needs Linux 6.1 or later with the BPF JIT")]
     KernelLacks {

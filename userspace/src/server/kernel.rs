@@ -12,7 +12,7 @@ use std::{
 use tracing::{info, warn};
 
 use crate::{
-    dataplane::{DataplaneError, Event, Events, Maps, Pins, PtrState, flow_key},
+    dataplane::{DataplaneError, Event, Events, Greeter, Greeting, Maps, Pins, PtrState, Refused, flow_key},
     policy::evidence::Endpoints,
 };
 
@@ -69,6 +69,16 @@ impl Kernel {
     /// What became of refused sessions since the last call: at most `most` events.
     pub(crate) fn take_events(&self, most: usize) -> Vec<Event> {
         lock(&self.events).as_mut().map(|events| events.take(most)).unwrap_or_default()
+    }
+
+    /// The greeting of a session, if nobody knows that it arrived.
+    pub(crate) fn unheard_greeting(&self, session: &Refused) -> Option<Greeting> {
+        self.with(|maps| maps.unheard_greeting(session)).flatten()
+    }
+
+    /// The way out for greetings; none if started without XDP.
+    pub(crate) fn greeter(&self) -> Option<Greeter<'_>> {
+        self.pins.as_ref().map(Greeter::new)
     }
 
     /// Whether there are maps.

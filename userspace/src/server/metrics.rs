@@ -23,6 +23,7 @@ pub(crate) struct Metrics {
     limits: Family<Limit, Counter>,
     tags: Counter,
     kernel_sessions: Family<End, Counter>,
+    greetings: Family<Outcome, Counter>,
     open: Gauge<u64, AtomicU64>,
 }
 
@@ -58,6 +59,7 @@ impl Metrics {
             limits: Family::default(),
             tags: Counter::default(),
             kernel_sessions: Family::default(),
+            greetings: Family::default(),
             open: Gauge::default(),
         };
         let registry = &mut metrics.registry;
@@ -71,6 +73,11 @@ impl Metrics {
             "kernel_sessions",
             "Sessions that the XDP program refused by itself, by reason and ending",
             metrics.kernel_sessions.clone(),
+        );
+        registry.register(
+            "greetings",
+            "Greetings of the XDP program that were lost",
+            metrics.greetings.clone(),
         );
         registry.register("sessions_open", "Sessions open now", metrics.open.clone());
         metrics
@@ -109,6 +116,11 @@ impl Metrics {
     /// The XDP program refused a session by itself.
     pub(crate) fn kernel_session(&self, reason: &'static str, ending: &'static str) {
         self.kernel_sessions.get_or_create(&End { reason, ending }).inc();
+    }
+
+    /// A greeting was to be sent again.
+    pub(crate) fn greeting(&self, outcome: &'static str) {
+        self.greetings.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// Sessions open now.

@@ -4,6 +4,7 @@
 
 mod context;
 mod driver;
+mod greetings;
 mod inspection;
 mod kernel;
 mod limits;

@@ -7,33 +7,64 @@ use std::time::Duration;
 
 use sixgate_common::event::Ending;
 use tokio::time::{Instant, sleep};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
-    dataplane::{Event, Refused},
-    server::{context::Context, driver::reason_name},
+    dataplane::{DataplaneError, Event, Refused, monotonic_nanoseconds},
+    server::{context::Context, driver::reason_name, greetings::Greetings},
 };
 
 /// Follows EVENTS for ever. The program wakes nobody, so this looks by itself.
 pub(crate) async fn follow(context: &Context) {
     let mut lines = LineBudget::new(Instant::now());
+    let mut greetings = Greetings::default();
+    let mut unable = Unable(false);
     loop {
         let events = context.kernel.take_events(EVENTS_MAX);
-        let pause = if events.is_empty() { PAUSE_IDLE } else { PAUSE_BUSY };
         for event in events {
-            note(context, &mut lines, event);
+            note(context, &mut lines, &mut greetings, event);
         }
+        greet_again(context, &mut greetings, &mut unable);
         if let Some(sessions) = lines.withheld(Instant::now()) {
             info!(sessions, answer = ANSWER, "sessions refused, not logged one by one");
         }
-        sleep(pause).await;
+        sleep(if greetings.is_empty() { PAUSE_IDLE } else { PAUSE_BUSY }).await;
     }
 }
 
-fn note(context: &Context, lines: &mut LineBudget, event: Event) {
+/// Sends greetings again that nobody has acknowledged in time. A raw socket is open meanwhile, at most.
+fn greet_again(context: &Context, greetings: &mut Greetings, unable: &mut Unable) {
+    let now = monotonic_nanoseconds();
+    let Some(mut greeter) = context.kernel.greeter() else {
+        return;
+    };
+    for _ in 0..GREETINGS_MAX {
+        let Some(waiting) = greetings.due(now) else {
+            return;
+        };
+        let Some(greeting) = context.kernel.unheard_greeting(&waiting.session) else {
+            continue;
+        };
+        match greeter.send(&greeting) {
+            Ok(()) => context.metrics.greeting("sent_again"),
+            Err(error) => {
+                context.metrics.greeting("failed");
+                unable.warn(error);
+            }
+        }
+        greetings.sent(waiting, now);
+    }
+}
+
+fn note(context: &Context, lines: &mut LineBudget, greetings: &mut Greetings, event: Event) {
     match event {
-        Event::Begun(_) => {}
+        Event::Begun(session) => {
+            if !greetings.begun(session) {
+                context.metrics.limit("greetings");
+            }
+        }
         Event::Ended { session, ending, at, commands, domain } => {
+            greetings.ended(&session.flow);
             context.metrics.kernel_session(reason_name(session.reason), ending_name(ending));
             if lines.admits(Instant::now()) {
                 log(session, ending, at, commands, domain.as_deref());
@@ -67,6 +98,17 @@ const fn ending_name(ending: Ending) -> &'static str {
         Ending::Reset => "reset",
         Ending::Dismissed => "dismissed",
         Ending::Refused => "refused",
+    }
+}
+
+/// Whether it was said that greetings cannot be sent again: once is enough, the rest is counted.
+struct Unable(bool);
+
+impl Unable {
+    fn warn(&mut self, error: DataplaneError) {
+        if !std::mem::replace(&mut self.0, true) {
+            warn!("a lost greeting is not sent again: {:#}", anyhow::Error::new(error));
+        }
     }
 }
 
@@ -106,11 +148,13 @@ impl LineBudget {
 
 /// Who answered, in the log.
 const ANSWER: &str = "kernel";
-/// Pause between two looks at EVENTS while records come, and while none do. The ring buffer holds what 5000 sessions leave.
+/// Pause between two looks at EVENTS while sessions may wait for their greeting, and while none does. The ring buffer holds what 5000 sessions leave.
 const PAUSE_BUSY: Duration = Duration::from_millis(100);
 const PAUSE_IDLE: Duration = Duration::from_millis(500);
 /// Records that are taken at one look: as many as the ring buffer holds, so that a flood does not keep the daemon.
 const EVENTS_MAX: usize = 16 * 1024;
+/// Greetings that are looked at together.
+const GREETINGS_MAX: usize = 1024;
 /// Lines about refused sessions in one second.
 const LINES_MAX: u32 = 100;
 const SECOND: Duration = Duration::from_secs(1);

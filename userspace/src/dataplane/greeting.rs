@@ -1,0 +1,249 @@
+//! A greeting that got lost, sent again: the very octets and sequence numbers of the first one, through a raw socket. The
+//! program only answers, so it cannot.
+//!
+//! When that is due is not its business, and it receives nothing.
+
+use std::{io, net::Ipv6Addr, net::SocketAddrV6};
+
+use etherparse::TcpHeader;
+use sixgate_common::{
+    flow::{FLAG_HEARD, Flow, FlowKey, PHASE_TAG},
+    refuse::ReplyId,
+    reply,
+};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{
+    attached::attached,
+    error::DataplaneError,
+    events::{Refused, destination, source},
+    maps::Maps,
+    pins::Pins,
+};
+
+/// A greeting that its sender has not acknowledged, as a TCP segment.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Greeting {
+    from: Ipv6Addr,
+    to: Ipv6Addr,
+    segment: Vec<u8>,
+}
+
+impl Maps {
+    /// The session's greeting, if nobody knows that it arrived and the session goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`].
+    pub fn unheard_greeting(&self, session: &Refused) -> Result<Option<Greeting>, DataplaneError> {
+        let Some(flow) = self.flow(&session.flow)?.filter(|flow| is_unheard(flow, session.opened)) else {
+            return Ok(None);
+        };
+        if !reply::holds(flow.generation, self.settings()?.generation) {
+            return Ok(None);
+        }
+        let Some(id) = ReplyId::from_number(flow.last_reply) else {
+            return Ok(None);
+        };
+        let reply = self.reply(flow.generation.into(), id)?;
+        Ok(text(&reply, id, &session.flow).and_then(|text| greeting(&session.flow, &flow, &text)))
+    }
+}
+
+/// Whether the entry is the session's that began at `opened`, and the greeting is all that was said in it.
+const fn is_unheard(flow: &Flow, opened: u64) -> bool {
+    flow.opened == opened
+        && flow.phase != PHASE_TAG
+        && flow.commands == 0
+        && flow.flags & FLAG_HEARD == 0
+        && !flow.is_over()
+}
+
+/// A greeting as the program says it.
+fn text(reply: &reply::Reply, id: ReplyId, flow: &FlowKey) -> Option<Vec<u8>> {
+    let text = reply.text.get(..usize::from(reply.length)).filter(|text| !text.is_empty())?;
+    let subject = match id {
+        ReplyId::Greeting => String::new(),
+        ReplyId::GreetingRefused => destination(flow).ip().to_string(),
+        _ => return None,
+    };
+    let (before, after) = text.split_at_checked(usize::from(reply.insert_at))?;
+    Some([before, subject.as_bytes(), after].concat())
+}
+
+/// The segment, with its checksum (RFC 9293 3.1, RFC 8200 8.1); none if the entry does not fit the text, which it does
+/// when nothing else was sent.
+fn greeting(key: &FlowKey, flow: &Flow, text: &[u8]) -> Option<Greeting> {
+    let length = u32::try_from(text.len()).ok()?;
+    if flow.send_next.wrapping_sub(flow.send_last) != length {
+        return None;
+    }
+    let (local, sender) = (destination(key), source(key));
+    let mut header = TcpHeader::new(local.port(), sender.port(), flow.send_last, WINDOW);
+    header.acknowledgment_number = flow.receive_next;
+    header.ack = true;
+    header.psh = true;
+    header.checksum = header.calc_checksum_ipv6_raw(key.destination, key.source, text).ok()?;
+    let segment = [header.to_bytes().as_slice(), text].concat();
+    Some(Greeting { from: *local.ip(), to: *sender.ip(), segment })
+}
+
+/// The way out for greetings. It holds a raw socket from the first one on and should not be kept: such a socket collects
+/// what arrives.
+pub struct Greeter<'a> {
+    pins: &'a Pins,
+    /// With the address that it is bound to.
+    socket: Option<(SocketAddrV6, Socket)>,
+}
+
+impl<'a> Greeter<'a> {
+    /// Nothing is opened yet.
+    #[must_use]
+    pub const fn new(pins: &'a Pins) -> Self {
+        Self { pins, socket: None }
+    }
+
+    /// Sends a greeting by the host's routes.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::NoRawSocket`] without CAP_NET_RAW, [`DataplaneError::System`].
+    pub fn send(&mut self, greeting: &Greeting) -> Result<(), DataplaneError> {
+        let scope = self.scope(&greeting.to)?;
+        let from = SocketAddrV6::new(greeting.from, 0, 0, scope);
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::PermissionDenied => DataplaneError::NoRawSocket,
+            _ => DataplaneError::System {
+                operation: format!("send a greeting from {} to {}", greeting.from, greeting.to),
+                source: error,
+            },
+        };
+        let socket = match self.socket.take() {
+            Some((bound, socket)) if bound == from => socket,
+            _ => raw_socket(from).map_err(failed)?,
+        };
+        // a raw socket has no port (net/ipv6/raw.c, `rawv6_sendmsg`)
+        let to = SocketAddrV6::new(greeting.to, 0, 0, scope);
+        socket.send_to(&greeting.segment, &to.into()).map_err(failed)?;
+        self.socket = Some((from, socket));
+        Ok(())
+    }
+
+    /// The interface that a link-local sender is on: the only one that the program runs on, else nobody knows.
+    fn scope(&self, sender: &Ipv6Addr) -> Result<u32, DataplaneError> {
+        if !sender.is_unicast_link_local() {
+            return Ok(0);
+        }
+        let links = attached(self.pins)?;
+        let mut indices = links.iter().filter_map(|link| link.running).map(|running| running.index);
+        match (indices.next(), indices.next()) {
+            (Some(index), None) => Ok(index),
+            _ => Err(DataplaneError::System {
+                operation: format!("find the interface of {sender}"),
+                source: io::ErrorKind::AddrNotAvailable.into(),
+            }),
+        }
+    }
+}
+
+/// A raw socket for TCP over IPv6 (ipv6(7), raw(7)); the kernel adds the IPv6 header. The address may be one that the host
+/// does not have: the program answers for all that are ours.
+fn raw_socket(from: SocketAddrV6) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_freebind_v6(true)?;
+    socket.bind(&from.into())?;
+    Ok(socket)
+}
+
+/// The window that the program offers.
+const WINDOW: u16 = 8192;
+
+#[cfg(test)]
+mod tests {
+    use etherparse::TcpSlice;
+    use sixgate_common::{
+        flow::{FLAG_FIN_RECEIVED, REASON_NOT_OPTED_IN},
+        refuse::Phase,
+        reply::REPLY_MAX,
+    };
+
+    use super::*;
+
+    fn key() -> FlowKey {
+        FlowKey {
+            source: "2001:db8:51::4".parse::<Ipv6Addr>().unwrap().octets(),
+            destination: "2001:db8:25::25".parse::<Ipv6Addr>().unwrap().octets(),
+            source_port: 40_000_u16.to_be_bytes(),
+            destination_port: 25_u16.to_be_bytes(),
+        }
+    }
+
+    fn flow(length: u32) -> Flow {
+        let first = u32::MAX - 9;
+        Flow {
+            phase: Phase::Connected as u8,
+            receive_next: 77,
+            receive_last: 77,
+            send_last: first,
+            send_next: first.wrapping_add(length),
+            ..Flow::tag(REASON_NOT_OPTED_IN, 1_000)
+        }
+    }
+
+    fn reply(text: &str, insert_at: usize) -> reply::Reply {
+        let mut octets = [0; REPLY_MAX];
+        octets[..text.len()].copy_from_slice(text.as_bytes());
+        reply::Reply { length: text.len() as u16, insert_at: insert_at as u16, sum: 0, text: octets }
+    }
+
+    #[test]
+    fn the_segment_is_the_one_that_got_lost() {
+        let text = b"220 gate.example ESMTP sixgate\r\n";
+        let again = greeting(&key(), &flow(text.len() as u32), text).unwrap();
+        assert_eq!((again.from, again.to), (*destination(&key()).ip(), *source(&key()).ip()));
+        let tcp = TcpSlice::from_slice(&again.segment).unwrap();
+        assert_eq!((tcp.source_port(), tcp.destination_port()), (25, 40_000));
+        assert_eq!((tcp.sequence_number(), tcp.acknowledgment_number()), (u32::MAX - 9, 77));
+        assert_eq!(
+            (tcp.ack(), tcp.psh(), tcp.fin(), tcp.syn(), tcp.rst()),
+            (true, true, false, false, false)
+        );
+        assert_eq!((tcp.window_size(), tcp.payload()), (8192, &text[..]));
+        // the sum over pseudo-header and segment is that of a segment that arrived well (RFC 1071 1)
+        let mut octets = [key().destination, key().source].concat();
+        octets.extend((again.segment.len() as u32).to_be_bytes());
+        octets.extend([0, 0, 0, 6]);
+        octets.extend(&again.segment);
+        let words =
+            octets.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
+        let sum: u32 = words.sum();
+        assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff);
+    }
+
+    #[test]
+    fn a_refusing_greeting_names_the_destination() {
+        let refusing = reply("554 gate.example [] no\r\n", 18);
+        let said = text(&refusing, ReplyId::GreetingRefused, &key()).unwrap();
+        assert_eq!(said, b"554 gate.example [2001:db8:25::25] no\r\n");
+        assert_eq!(text(&refusing, ReplyId::Quit, &key()), None, "no greeting");
+        assert_eq!(text(&reply("", 0), ReplyId::Greeting, &key()), None, "no reply");
+        assert_eq!(text(&reply("220 x\r\n", 99), ReplyId::Greeting, &key()), None, "damaged");
+    }
+
+    #[test]
+    fn only_a_greeting_that_is_the_last_word_is_sent_again() {
+        let fresh = flow(32);
+        assert!(is_unheard(&fresh, 1_000));
+        for (why, settled) in [
+            ("heard", Flow { flags: FLAG_HEARD, ..fresh }),
+            ("answered", Flow { commands: 1, ..fresh }),
+            ("over", Flow { flags: FLAG_FIN_RECEIVED, ..fresh }),
+            ("a tag", Flow { phase: PHASE_TAG, ..fresh }),
+            ("another session", Flow { opened: 2_000, ..fresh }),
+        ] {
+            assert!(!is_unheard(&settled, 1_000), "{why}");
+        }
+        assert_eq!(greeting(&key(), &flow(31), &[b'x'; 32]), None, "other octets were sent");
+    }
+}
