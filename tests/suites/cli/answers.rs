@@ -94,13 +94,14 @@ fn json_has_the_documented_fields() {
         (
             "status",
             json!({
-                "attached": false, "mode": "enforce", "answer": "daemon", "refuse_at": "rcpt", "ready": false,
-                "interfaces": [], "embedded_tag": null,
-                "optin": {"wanted": 3, "found": null},
-                "guard": {"wanted": 1, "found": null},
-                "trust": {"wanted": 1, "found": null},
-                "domains": 2, "missing": 0, "surplus": 0, "differences": [], "warnings": [],
-            }),
+                    "attached": false, "mode": "enforce", "answer": "daemon", "answer_configured": "daemon",
+            "answer_hindrance": null, "refuse_at": "rcpt", "ready": false,
+                    "interfaces": [], "embedded_tag": null,
+                    "optin": {"wanted": 3, "found": null},
+                    "guard": {"wanted": 1, "found": null},
+                    "trust": {"wanted": 1, "found": null},
+                    "domains": 2, "missing": 0, "surplus": 0, "differences": [], "warnings": [],
+                }),
         ),
     ] {
         assert_eq!(place.json(words), wanted, "{words}");

@@ -7,5 +7,6 @@ mod changes;
 mod concurrent;
 mod errors;
 mod help;
+mod kernel;
 mod maps;
 mod place;

@@ -94,7 +94,8 @@ fn attach_fills_the_maps_from_the_store_and_detach_leaves_the_store() {
     let tag = status["embedded_tag"].clone();
     assert!(tag.is_string());
     let wanted = json!({
-        "attached": true, "mode": "enforce", "answer": "daemon", "refuse_at": "rcpt", "ready": true,
+        "attached": true, "mode": "enforce", "answer": "daemon", "answer_configured": "daemon",
+        "answer_hindrance": null, "refuse_at": "rcpt", "ready": true,
         "interfaces": [{"name": "v0", "mode": "native", "tag": tag, "current": true}],
         "embedded_tag": tag,
         "optin": {"wanted": 2, "found": 2},

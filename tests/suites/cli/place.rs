@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     os::{fd::AsRawFd, unix::process::CommandExt},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use serde_json::Value;
@@ -45,10 +45,12 @@ impl Place {
         place
     }
 
-    /// Writes the configuration anew, with more lines before the first table and in `[xdp]`.
+    /// Writes the configuration anew, with more lines before the first table and in `[xdp]`. The daemon answers, unless
+    /// the lines say otherwise.
     pub(crate) fn configure(&self, more: &str, pins: &Path, xdp: &str) {
+        let answer = if more.contains("answer") { "" } else { "answer = \"daemon\"" };
         let text = format!(
-            "hostname = \"gate.example\"\nstore = {:?}\n{more}\n[xdp]\nbpffs = {pins:?}\n{xdp}\n",
+            "hostname = \"gate.example\"\nstore = {:?}\n{answer}\n{more}\n[xdp]\nbpffs = {pins:?}\n{xdp}\n",
             self.store()
         );
         fs::write(self.config(), text).unwrap();
@@ -82,13 +84,18 @@ impl Place {
         command
     }
 
-    /// Runs `sixgate` with these words.
-    pub(crate) fn run(&self, words: &str) -> Ran {
+    /// Starts `sixgate` with these words.
+    pub(crate) fn spawn(&self, words: &str) -> Child {
         let mut command = self.command(words);
         match &self.netns {
-            Some(netns) => ran(netns.spawn(&mut command).unwrap().wait_with_output().unwrap()),
-            None => ran(command.output().unwrap()),
+            Some(netns) => netns.spawn(&mut command).unwrap(),
+            None => command.spawn().unwrap(),
         }
+    }
+
+    /// Runs `sixgate` with these words.
+    pub(crate) fn run(&self, words: &str) -> Ran {
+        ran(self.spawn(words).wait_with_output().unwrap())
     }
 
     /// Runs `sixgate` with these words as a user without any right. The binary is named by a handle: nobody

@@ -31,9 +31,12 @@ fn can_run() -> bool {
     gate::require(&[Need::Root, Need::Bpffs, Need::Xdp, Need::Program("swaks")])
 }
 
-/// A site whose gate has the program on its interface; GATE and contoso.com have opted in.
+/// A site whose gate has the program on its interface; GATE and contoso.com have opted in. The daemon answers, unless
+/// `settings` say otherwise.
 fn site(settings: &str) -> (Site, Daemon) {
-    let site = Site::new(ZONE, settings).configured(&format!("xdp.interfaces = [\"{INTERFACE}\"]"));
+    let site = Site::new(ZONE, "answer = \"daemon\"")
+        .configured(settings)
+        .configured(&format!("xdp.interfaces = [\"{INTERFACE}\"]"));
     site.sixgate(&format!("optin add {GATE}"));
     site.sixgate("domain add contoso.com");
     let daemon = site.serve(&[]);

@@ -7,7 +7,7 @@ use std::{io, net::Ipv6Addr, net::SocketAddrV6};
 
 use etherparse::TcpHeader;
 use sixgate_common::{
-    flow::{FLAG_HEARD, Flow, FlowKey, PHASE_TAG},
+    flow::{FLAG_HEARD, Flow, FlowKey, PHASE_TAG, WINDOW},
     refuse::ReplyId,
     reply,
 };
@@ -156,9 +156,6 @@ fn raw_socket(from: SocketAddrV6) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// The window that the program offers.
-const WINDOW: u16 = 8192;
-
 #[cfg(test)]
 mod tests {
     use etherparse::TcpSlice;
@@ -209,7 +206,7 @@ mod tests {
             (tcp.ack(), tcp.psh(), tcp.fin(), tcp.syn(), tcp.rst()),
             (true, true, false, false, false)
         );
-        assert_eq!((tcp.window_size(), tcp.payload()), (8192, &text[..]));
+        assert_eq!((tcp.window_size(), tcp.payload()), (WINDOW, &text[..]));
         // the sum over pseudo-header and segment is that of a segment that arrived well (RFC 1071 1)
         let mut octets = [key().destination, key().source].concat();
         octets.extend((again.segment.len() as u32).to_be_bytes());

@@ -1,0 +1,224 @@
+//! Who answers refused senders, and what the kernel's sessions look like from the command line.
+//!
+//! The entries of FLOWS are made here; what the program makes of packets is tested elsewhere.
+
+use std::{io::Read as _, net::Ipv6Addr};
+
+use aya::{
+    maps::{HashMap, Map, MapData},
+    programs::XdpMode,
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::{Value, json};
+use sixgate::dataplane::{Maps, Pins, monotonic_nanoseconds};
+use sixgate_common::{
+    flow::{FLAG_FIN_SENT, Flow, FlowKey, REASON_NO_PTR, REASON_NOT_OPTED_IN},
+    map,
+    refuse::Phase,
+    settings::{ANSWER_HINDERED, ANSWER_KERNEL},
+};
+use sixgate_tests::{
+    bpffs::Bpffs,
+    gate::{self, Need},
+    netns::Netns,
+    xdp_helper::Pass,
+};
+
+use crate::place::Place;
+
+const NEEDS: [Need; 4] = [Need::Root, Need::Bpffs, Need::Xdp, Need::Program("ip")];
+
+/// A place with the interface `v0`, whose other end is `v1` of `peer`; the kernel is to answer.
+struct Host {
+    place: Place,
+    bpffs: Bpffs,
+    peer: Netns,
+}
+
+impl Host {
+    fn new() -> Self {
+        let (ours, peer) = (Netns::new().unwrap(), Netns::new().unwrap());
+        ours.join("v0", &peer, "v1").unwrap();
+        let bpffs = Bpffs::new().unwrap();
+        let place = Place::inside(ours, &bpffs.pins(), "");
+        place.configure("answer = \"kernel\"\ndomains = \"all\"", &bpffs.pins(), "");
+        place.done("optin add 2001:db8::25");
+        place.done("guard add 2001:db8::/64");
+        Self { place, bpffs, peer }
+    }
+
+    fn answer_in_force(&self) -> u32 {
+        Maps::open(&Pins::new(&self.bpffs.pins())).unwrap().unwrap().settings().unwrap().answer
+    }
+
+    /// What `status` says about who answers: word, reason, warnings.
+    fn answering(&self) -> (Value, Value, Value) {
+        let status = self.place.json("status");
+        assert_eq!(status["answer_configured"], "kernel");
+        (status["answer"].clone(), status["answer_hindrance"].clone(), status["warnings"].clone())
+    }
+
+    /// Puts an entry into FLOWS that is `age` seconds old.
+    fn put_flow(&self, sender: u16, age: u64, flow: Flow) {
+        let data = MapData::from_pin(Pins::new(&self.bpffs.pins()).directory().join(map::FLOWS)).unwrap();
+        let mut flows: HashMap<MapData, FlowKey, Flow> =
+            HashMap::try_from(Map::from_map_data(data).unwrap()).unwrap();
+        let key = FlowKey {
+            source: Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, sender).octets(),
+            destination: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x99).octets(),
+            source_port: 40_000_u16.to_be_bytes(),
+            destination_port: 25_u16.to_be_bytes(),
+        };
+        let opened = monotonic_nanoseconds() - age * 1_000_000_000;
+        flows.insert(key, Flow { opened, ..flow }, 0).unwrap();
+    }
+}
+
+const PLAIN: &str = "v0: its peer runs no XDP program, answers would be lost";
+
+#[test]
+fn on_a_veth_whose_peer_has_no_program_the_kernel_answers_in_generic_mode() {
+    if !gate::require(&NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    assert_eq!(
+        host.place.done("attach --iface v0"),
+        "v0: attached, generic mode (not native: its peer runs no XDP program, answers would be lost)\n"
+    );
+    assert_eq!(host.answer_in_force(), ANSWER_KERNEL);
+    assert_eq!(host.answering(), (json!("kernel"), Value::Null, json!([])));
+    assert!(host.place.done("status").contains("\nanswer     kernel\n"));
+}
+
+#[test]
+fn where_native_mode_would_lose_answers_the_daemon_answers_and_attach_and_status_say_why() {
+    if !gate::require(&NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    assert_eq!(
+        host.place.done("attach --iface v0 --mode native"),
+        format!("v0: attached, native mode\nanswer: daemon, not kernel: {PLAIN}\n")
+    );
+    assert_eq!(host.answer_in_force(), ANSWER_HINDERED);
+    assert_eq!(host.answering(), (json!("daemon"), json!(PLAIN), json!([])));
+    assert!(host.place.done("status").contains(&format!("\nanswer     daemon, not kernel: {PLAIN}\n")));
+}
+
+#[test]
+fn with_a_program_at_the_peer_native_mode_answers_and_status_warns_when_that_goes() {
+    if !gate::require(&NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    for (mode, wanted) in [
+        (
+            XdpMode::Skb,
+            "v0: attached, generic mode (not native: its peer runs no XDP program, answers would be lost)\n",
+        ),
+        (XdpMode::Driver, "v0: attached, native mode\n"),
+    ] {
+        let _peer = Pass::attach(&host.peer, "v1", mode).unwrap();
+        assert_eq!(host.place.done("attach --iface v0"), wanted, "{mode:?}");
+        assert_eq!(host.answering(), (json!("kernel"), Value::Null, json!([])), "{mode:?}");
+        if mode == XdpMode::Skb {
+            host.place.done("detach");
+        }
+    }
+    // the peer's program is gone, and nobody noticed yet
+    let warning = format!("{PLAIN}: the daemon notices within seconds; without it, attach again");
+    assert_eq!(host.answering(), (json!("kernel"), Value::Null, json!([warning])));
+    let wanted = format!("v0: attached already, native mode\nanswer: daemon, not kernel: {PLAIN}\n");
+    assert_eq!(host.place.done("attach"), wanted);
+    let _peer = Pass::attach(&host.peer, "v1", XdpMode::Driver).unwrap();
+    assert_eq!(host.answering().1, json!("for a reason that is gone"));
+    assert_eq!(host.place.done("attach"), "v0: attached already, native mode\n");
+    assert_eq!(host.answer_in_force(), ANSWER_KERNEL);
+}
+
+#[test]
+fn flows_are_listed_the_oldest_first_and_only_live_ones_unless_all_are_wanted() {
+    if !gate::require(&NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    host.place.fails("flows", 2, "the XDP program is not attached");
+    host.place.done("attach --iface v0");
+    assert_eq!(host.place.done("flows"), "");
+    assert_eq!(host.place.json("flows"), json!({"flows": []}));
+    let session =
+        |phase: Phase, commands, reason| Flow { phase: phase as u8, commands, ..Flow::tag(reason, 0) };
+    host.put_flow(1, 60, session(Phase::Connected, 0, REASON_NOT_OPTED_IN));
+    host.put_flow(2, 3720, session(Phase::Mail, 3, REASON_NO_PTR));
+    host.put_flow(3, 7200, Flow::tag(REASON_NO_PTR, 0));
+    let over = session(Phase::Closing, 4, REASON_NOT_OPTED_IN);
+    host.put_flow(4, 10_800, Flow { flags: FLAG_FIN_SENT, ..over });
+    let without_seconds = |text: String| -> Vec<String> {
+        // ages go on meanwhile
+        text.lines()
+            .map(|line| line.split(' ').filter(|word| !is_seconds(word)).collect::<Vec<_>>().join(" "))
+            .collect()
+    };
+    let live = [
+        "[2001:db8:1::2]:40000 2001:db8::99 no_ptr mail 3 1h 2m",
+        "[2001:db8:1::1]:40000 2001:db8::99 not_opted_in connected 0 1m",
+    ];
+    let rest = [
+        "[2001:db8:1::4]:40000 2001:db8::99 not_opted_in over 4 3h",
+        "[2001:db8:1::3]:40000 2001:db8::99 no_ptr tag 0 2h",
+    ];
+    assert_eq!(without_seconds(host.place.done("flows")), live);
+    assert_eq!(without_seconds(host.place.done("flows --all")), [rest, live].concat());
+    let listed = host.place.json("flows");
+    let age = listed["flows"][0]["age_seconds"].as_u64().unwrap();
+    assert!((3720..3780).contains(&age), "{age}");
+    let wanted = json!({
+        "source": "2001:db8:1::2", "source_port": 40000, "destination": "2001:db8::99", "reason": "no_ptr",
+        "state": "mail", "commands": 3, "age_seconds": age,
+    });
+    assert_eq!((listed["flows"].as_array().unwrap().len(), &listed["flows"][0]), (2, &wanted));
+}
+
+fn is_seconds(word: &str) -> bool {
+    word.strip_suffix('s').is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
+#[test]
+fn watching_prints_what_is_counted_in_a_second_until_it_is_interrupted() {
+    if !gate::require(&NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    host.place.fails("stats --watch", 2, "the XDP program is not attached");
+    host.place.fails("stats --watch 0", 2, "0 is not in 1..=3600");
+    host.place.fails("stats --watch --json", 2, "cannot be used with");
+    host.place.done("attach --iface v0 --mode generic");
+    let mut watching = host.place.spawn("stats --watch");
+    let mut output = watching.stdout.take().unwrap();
+    // multicast of the peer's own (router solicitations, group reports) is counted as it comes; ask for more
+    let mut text = Vec::new();
+    let mut octets = [0; 4096];
+    while !text.ends_with(b"\n") {
+        // nobody answers, and nobody needs to
+        let _ = host.peer.ip("link set v1 down");
+        let _ = host.peer.ip("link set v1 up");
+        match output.read(&mut octets).unwrap() {
+            0 => break,
+            length => text.extend(&octets[..length]),
+        }
+    }
+    kill(Pid::from_raw(watching.id() as i32), Signal::SIGINT).unwrap();
+    let ended = watching.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &b""[..]));
+    for line in String::from_utf8(text).unwrap().lines() {
+        let [name, rate, value] = line.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("not three words: {line:?}");
+        };
+        assert!(name.starts_with("pass_"), "{line}");
+        assert!(rate.parse::<f64>().unwrap() > 0.0 && value.parse::<u64>().unwrap() > 0, "{line}");
+    }
+}
