@@ -59,6 +59,14 @@ impl Client {
         Ok(Self { stream: BufReader::new(stream), transcript: Transcript::default() })
     }
 
+    /// Makes replies due within `time` from now on, instead of [`REPLY_TIMEOUT`].
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn wait_at_most(&self, time: Duration) -> Result<()> {
+        self.stream.get_ref().set_read_timeout(Some(time)).context("cannot set a time-out")
+    }
+
     /// Reads one reply.
     ///
     /// # Errors

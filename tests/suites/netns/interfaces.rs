@@ -19,7 +19,7 @@ fn both_interfaces_have_the_program_and_the_same_maps() {
     if !can_run() {
         return;
     }
-    let settings = format!("xdp.interfaces = [\"{INTERFACE}\", \"{SECOND}\"]");
+    let settings = format!("answer = \"daemon\"\nxdp.interfaces = [\"{INTERFACE}\", \"{SECOND}\"]");
     let site = Site::new(ZONE, &settings);
     let beside = Netns::new().unwrap();
     site.gate.join(SECOND, &beside, "outside0").unwrap();

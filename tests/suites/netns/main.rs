@@ -9,6 +9,7 @@ mod interfaces;
 mod kills;
 mod promise;
 mod relay;
+mod seen;
 mod shadow;
 mod styles;
 mod trust;
