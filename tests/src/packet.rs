@@ -3,7 +3,7 @@
 //! Lengths and checksums are right unless a test spoils them; nothing is sent from here. What comes back is
 //! [`answer`]'s.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddrV6};
 
 use self::checksum::{complement, pseudo_header, sum};
 
@@ -264,6 +264,33 @@ impl Packet {
     pub const fn ether_type(mut self, ether_type: u16) -> Self {
         self.ether_type = ether_type;
         self
+    }
+
+    /// Its sequence number; 0 of what has none.
+    #[must_use]
+    pub const fn sequence_number(&self) -> u32 {
+        match self.transport {
+            Transport::Tcp { sequence, .. } => sequence,
+            Transport::Udp => 0,
+        }
+    }
+
+    /// Octets of payload.
+    #[must_use]
+    pub const fn payload_length(&self) -> usize {
+        self.payload.len()
+    }
+
+    /// Where it comes from.
+    #[must_use]
+    pub const fn sender(&self) -> SocketAddrV6 {
+        SocketAddrV6::new(self.source, self.source_port, 0, 0)
+    }
+
+    /// Where it goes to.
+    #[must_use]
+    pub const fn receiver(&self) -> SocketAddrV6 {
+        SocketAddrV6::new(self.destination, self.destination_port, 0, 0)
     }
 
     /// Where the IPv6 header starts in the frame.

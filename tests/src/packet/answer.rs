@@ -77,7 +77,8 @@ impl Answer {
 
 const IPV6_HEADER: usize = 40;
 const TCP_HEADER: usize = 20;
-const WINDOW: u16 = 8192;
+/// Two segments of the size that the MSS option names.
+const WINDOW: u16 = 2440;
 /// Maximum segment size 1220 (RFC 9293 3.2, 3.7.1).
 const MSS_OPTION: [u8; 4] = [2, 4, 0x04, 0xc4];
 
@@ -119,7 +120,7 @@ mod tests {
         assert_eq!(frame[22..38], super::super::DESTINATION.octets());
         assert_eq!(frame[38..54], super::super::SENDER.octets());
         assert_eq!(frame[54..58], [0, 25, 0x9c, 0x40]);
-        assert_eq!(frame[66..70], [0x60, 0x12, 0x20, 0x00]);
+        assert_eq!(frame[66..70], [0x60, 0x12, 0x09, 0x88]);
         assert_eq!(frame[74..], [2, 4, 0x04, 0xc4]);
     }
 }

@@ -1,5 +1,6 @@
 //! The XDP program and its maps: packets through BPF_PROG_TEST_RUN, and attaching to real interfaces.
 
+mod answers;
 mod attaching;
 mod decisions;
 mod headers;

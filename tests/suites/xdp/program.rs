@@ -11,7 +11,7 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader, TestRunOptions,
-    maps::HashMap,
+    maps::{HashMap, RingBuf},
     programs::{TestRun as _, Xdp},
 };
 use ipnet::Ipv6Net;
@@ -22,7 +22,11 @@ use sixgate_common::{
     settings::{ANSWER_DAEMON, MODE_ENFORCE, READY, REFUSE_AT_RCPT, Settings},
     stat::Stat,
 };
-use sixgate_tests::{bpffs::Bpffs, gate::Need};
+use sixgate_tests::{
+    bpffs::Bpffs,
+    gate::Need,
+    packet::{Packet, answer::Answer},
+};
 
 /// What each test of this kind needs.
 pub(crate) const NEEDS: &[Need] = &[Need::Root, Need::Bpffs, Need::Xdp];
@@ -57,6 +61,8 @@ pub(crate) const ENFORCE: Settings = Settings {
 pub(crate) struct Program {
     object: Ebpf,
     pub(crate) maps: Maps,
+    /// How many connections were asked for.
+    connections: u32,
     _bpffs: Bpffs,
 }
 
@@ -65,6 +71,17 @@ pub(crate) struct Program {
 pub(crate) struct Outcome {
     pub(crate) action: u32,
     pub(crate) stat: Stat,
+}
+
+/// What became of one packet.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Fate {
+    /// It goes on to the host as it was.
+    Passed(Stat),
+    /// Nothing more is seen of it.
+    Dropped(Stat),
+    /// This goes back.
+    Answered(Stat, Answer),
 }
 
 impl Program {
@@ -84,20 +101,50 @@ impl Program {
         program(&mut object).load().unwrap();
         let mut maps = Maps::open(&pins).unwrap().unwrap();
         fill(&mut maps);
-        Self { object, maps, _bpffs: bpffs }
+        Self { object, maps, connections: 0, _bpffs: bpffs }
     }
 
-    /// Hands one frame to the program.
+    /// Hands one frame to the program, which leaves it as it is.
     ///
     /// # Panics
     /// Unless exactly one counter is raised by one, counters beside others left out.
     pub(crate) fn run(&mut self, frame: &[u8]) -> Outcome {
+        let (outcome, after) = self.put(frame);
+        assert_eq!(after, frame, "the frame is changed");
+        outcome
+    }
+
+    /// Hands one packet to the program.
+    ///
+    /// # Panics
+    /// As [`Self::run`]; if a packet that is passed on is changed; if an answer is not in the form that answers have.
+    pub(crate) fn send(&mut self, packet: &Packet) -> Fate {
+        let frame = packet.build();
+        let (Outcome { action, stat }, after) = self.put(&frame);
+        match action {
+            XDP_PASS => {
+                assert_eq!(after, frame, "a frame that is passed on is changed");
+                Fate::Passed(stat)
+            }
+            XDP_DROP => Fate::Dropped(stat),
+            XDP_TX => Fate::Answered(stat, Answer::read(&after, packet)),
+            _ => panic!("action {action}"),
+        }
+    }
+
+    /// The SYN of a connection that no other one here has the ports of.
+    pub(crate) fn next_connection(&mut self) -> Packet {
+        self.connections += 1;
+        let port = u16::try_from(PORTS + self.connections).expect("no more connections than ports");
+        // far apart, and close to the end now and then
+        let sequence = self.connections.wrapping_mul(0x9e37_79b9);
+        Packet::syn().source_port(port).sequence(sequence)
+    }
+
+    /// What became of a frame, and what it is now.
+    fn put(&mut self, frame: &[u8]) -> (Outcome, Vec<u8>) {
         let before = self.counters();
-        let mut out = vec![0; frame.len() + 256];
-        let result = program(&mut self.object)
-            .test_run(TestRunOptions { data_in: Some(frame), data_out: Some(&mut out), ..Default::default() })
-            .unwrap();
-        assert_eq!(&out[..result.data_size_out as usize], frame, "the frame is changed");
+        let (action, after) = run_once(program(&mut self.object), frame);
         let raised: Vec<(Stat, u64)> = self
             .counters()
             .into_iter()
@@ -107,9 +154,25 @@ impl Program {
             .filter(|(_, raised)| *raised != 0)
             .collect();
         match raised[..] {
-            [(stat, 1)] => Outcome { action: result.return_value, stat },
+            [(stat, 1)] => (Outcome { action, stat }, after),
             _ => panic!("not one counter raised by one: {raised:?}"),
         }
+    }
+
+    /// A counter.
+    pub(crate) fn counter(&self, wanted: Stat) -> u64 {
+        self.counters().into_iter().find(|(stat, _)| *stat == wanted).unwrap().1
+    }
+
+    /// The loaded program, for whoever runs it without looking at the counters.
+    pub(crate) fn xdp(&mut self) -> &Xdp {
+        program(&mut self.object)
+    }
+
+    /// The records that were made since the last call.
+    pub(crate) fn events(&mut self) -> Vec<Vec<u8>> {
+        let mut ring = RingBuf::try_from(self.object.map_mut(map::EVENTS).unwrap()).unwrap();
+        std::iter::from_fn(|| ring.next().map(|record| record.to_vec())).collect()
     }
 
     /// The sum of the counters of which each packet raises one.
@@ -142,6 +205,15 @@ impl Program {
     }
 }
 
+/// Runs the program once on `frame`: its action, and the frame as it left it.
+pub(crate) fn run_once(xdp: &Xdp, frame: &[u8]) -> (u32, Vec<u8>) {
+    let mut after = vec![0; frame.len() + GROWTH_ROOM];
+    let options = TestRunOptions { data_in: Some(frame), data_out: Some(&mut after), ..Default::default() };
+    let result = xdp.test_run(options).unwrap();
+    after.truncate(result.data_size_out as usize);
+    (result.return_value, after)
+}
+
 fn program(object: &mut Ebpf) -> &mut Xdp {
     object.program_mut(map::PROGRAM).unwrap().try_into().unwrap()
 }
@@ -169,6 +241,15 @@ fn fill(maps: &mut Maps) {
 
 /// Small maps are made fast.
 const ENTRIES: u32 = 512;
-const HOUR: Duration = Duration::from_secs(3600);
-/// The action that lets a frame go on to the host (linux/bpf.h).
+/// Below the first port of a connection.
+const PORTS: u32 = 1024;
+/// As long as a test's answers hold.
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+/// More than a frame can grow.
+const GROWTH_ROOM: usize = 512;
+/// The action that ends a frame's way (linux/bpf.h).
+pub(crate) const XDP_DROP: u32 = 1;
+/// The action that lets a frame go on to the host.
 pub(crate) const XDP_PASS: u32 = 2;
+/// The action that sends a frame back where it came from.
+pub(crate) const XDP_TX: u32 = 3;

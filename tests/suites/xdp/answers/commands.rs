@@ -1,0 +1,427 @@
+//! Whole dialogues, octet by octet against the reply table: each verb, each order, each length, each reason.
+//!
+//! Every command is sent twice: the second time its reply has to be the same, numbers included.
+
+use std::net::Ipv6Addr;
+
+use sixgate_common::{
+    flow::{FLAG_FIN_SENT, FlowKey},
+    refuse::{COMMANDS_MAX, LINE_MAX, MAIL_LINE_MAX, ReplyId},
+    settings::{REFUSE_AT_GREETING, Settings},
+    stat::Stat,
+};
+use sixgate_tests::{
+    gate,
+    packet::tcp::{ACK, FIN, PSH},
+};
+
+use super::session::{
+    ANSWERING, STRANGER, Sender, Told, about, bare, greeting, line, load, replied, signalled, tell, text,
+};
+use crate::program::{NEEDS, NO_PTR, OPTED_IN, OURS, Program};
+
+/// A sender that waits for each reply.
+struct Polite {
+    sender: Sender,
+    at: i32,
+    heard: i32,
+}
+
+impl Polite {
+    fn open(program: &mut Program, source: Ipv6Addr, destination: Ipv6Addr, greeting: &str) -> Self {
+        let sender = Sender::open(program, source, destination, greeting);
+        Self { sender, at: 0, heard: length(greeting) }
+    }
+
+    fn usual(program: &mut Program) -> Self {
+        Self::open(program, STRANGER, OURS, &greeting())
+    }
+
+    /// Says `octets`, which are one command, and hears `wanted`, twice; the program goes on listening.
+    fn hear(&mut self, program: &mut Program, octets: &[u8], wanted: &str) {
+        self.exchange(program, octets, wanted, 0);
+    }
+
+    /// The same, and the program ends the connection.
+    fn hear_last(&mut self, program: &mut Program, octets: &[u8], wanted: &str) {
+        self.exchange(program, octets, wanted, FIN);
+        let entry = self.sender.entry(program).unwrap();
+        assert_ne!(entry.flags & FLAG_FIN_SENT, 0);
+    }
+
+    fn exchange(&mut self, program: &mut Program, octets: &[u8], wanted: &str, fin: u8) {
+        let shown = String::from_utf8_lossy(octets).into_owned();
+        let said = line(self.at, self.heard, octets);
+        let answer = |stat| Told::Answered {
+            stat,
+            flags: PSH | ACK | fin,
+            at: self.heard,
+            heard: self.at + length(octets),
+            data: wanted.to_owned(),
+        };
+        for stat in [Stat::AnswerReply, Stat::AnswerAgain, Stat::AnswerAgain] {
+            assert_eq!(self.sender.say(program, said), answer(stat), "{shown:?}");
+        }
+        self.at += length(octets);
+        self.heard += length(wanted) + i32::from(fin);
+        let told = self.sender.say(program, bare(ACK, self.at, self.heard));
+        assert_eq!(told, Told::Dropped(Stat::DropSilent), "{shown:?}");
+    }
+}
+
+fn length(octets: impl AsRef<[u8]>) -> i32 {
+    i32::try_from(octets.as_ref().len()).unwrap()
+}
+
+/// A line of so many octets in all, which begins so.
+fn long(start: &str, length: usize) -> Vec<u8> {
+    let mut line = vec![b'x'; length];
+    line[..start.len()].copy_from_slice(start.as_bytes());
+    line[length - 2..].copy_from_slice(b"\r\n");
+    line
+}
+
+const EHLO: &[u8] = b"EHLO mail.example\r\n";
+const MAIL: &[u8] = b"MAIL FROM:<sender@mail.example>\r\n";
+const RCPT: &[u8] = b"RCPT TO:<user@contoso.com>\r\n";
+const QUIT: &[u8] = b"QUIT\r\n";
+
+#[test]
+fn who_has_not_opted_in_is_refused_at_each_recipient() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let mut program = load();
+    let mut polite = Polite::usual(&mut program);
+    polite.hear(&mut program, EHLO, &text(ReplyId::Ehlo));
+    polite.hear(&mut program, MAIL, &text(ReplyId::Mail));
+    let refused = "550 5.2.1 Service unavailable, [contoso.com] does not accept email over IPv6.\r\n";
+    assert_eq!(about(ReplyId::NotOptedIn, "contoso.com"), refused);
+    polite.hear(&mut program, RCPT, refused);
+    polite.hear(
+        &mut program,
+        b"rcpt to:<other@Fabrikam.Example>\r\n",
+        &about(ReplyId::NotOptedIn, "Fabrikam.Example"),
+    );
+    polite.hear(&mut program, b"DATA\r\n", &text(ReplyId::NoRecipients));
+    polite.hear(&mut program, b"RSET\r\n", &text(ReplyId::Rset));
+    polite.hear(&mut program, RCPT, &text(ReplyId::BadSequence));
+    polite.hear_last(&mut program, QUIT, &text(ReplyId::Quit));
+}
+
+#[test]
+fn who_has_no_ptr_record_is_refused_at_each_recipient_in_every_style() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let mut program = load();
+    for refuse_at in [1, REFUSE_AT_GREETING, 3] {
+        tell(&mut program, &Settings { refuse_at, ..ANSWERING });
+        let mut polite = Polite::open(&mut program, NO_PTR, OPTED_IN, &greeting());
+        polite.hear(&mut program, b"HELO mail.example\r\n", &text(ReplyId::Helo));
+        polite.hear(&mut program, b"MAIL FROM:<>\r\n", &text(ReplyId::Mail));
+        let refused = "450 4.7.25 Service unavailable, sending IPv6 address [2001:db8:8::1] must have reverse DNS record.\r\n";
+        polite.hear(&mut program, RCPT, refused);
+        polite.hear(&mut program, RCPT, refused);
+        polite.hear_last(&mut program, QUIT, &text(ReplyId::Quit));
+    }
+}
+
+#[test]
+fn after_a_refusing_greeting_only_quit_is_heard() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let mut program = load();
+    tell(&mut program, &Settings { refuse_at: REFUSE_AT_GREETING, ..ANSWERING });
+    let refused =
+        "554 gate.example Service unavailable, [2001:db8:2::25] does not accept email over IPv6.\r\n";
+    let mut polite = Polite::open(&mut program, STRANGER, OURS, refused);
+    for line in [EHLO, MAIL, RCPT, b"NOOP\r\n", b"RSET\r\n", b"\r\n", b"EHLO\r\n", &long("", LINE_MAX + 1)] {
+        polite.hear(&mut program, line, &text(ReplyId::BadSequence));
+    }
+    polite.hear_last(&mut program, QUIT, &text(ReplyId::Quit));
+}
+
+#[test]
+fn each_verb_has_its_reply_in_each_phase() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    use ReplyId::{
+        BadSequence, Ehlo, Helo, Help, Mail, NoName, NoRecipients, Noop, NotOffered, NotOptedIn, Rset,
+        Syntax, Unknown, Vrfy,
+    };
+    let mut program = load();
+    // before EHLO, after it, after MAIL
+    let rows: &[(&str, [ReplyId; 3])] = &[
+        ("EHLO mail.example", [Ehlo; 3]),
+        ("ehlo [IPv6:2001:db8::1]", [Ehlo; 3]),
+        ("EHLO", [NoName; 3]),
+        ("EHLO    ", [NoName; 3]),
+        ("HELO mail.example", [Helo; 3]),
+        ("hElO x", [Helo; 3]),
+        ("HELO", [NoName; 3]),
+        ("MAIL FROM:<a@b.example>", [BadSequence, Mail, BadSequence]),
+        ("mail from:<a@b.example> SIZE=1000 BODY=8BITMIME", [BadSequence, Mail, BadSequence]),
+        ("MAIL FROM:nonsense", [BadSequence, Mail, BadSequence]),
+        ("MAIL", [Syntax; 3]),
+        ("MAIL FROM", [Syntax; 3]),
+        ("MAIL  FROM:<>", [Syntax; 3]),
+        ("RCPT TO:<user@contoso.com>", [BadSequence, BadSequence, NotOptedIn]),
+        ("RCPT contoso.com", [Syntax; 3]),
+        ("DATA", [BadSequence, BadSequence, NoRecipients]),
+        ("RSET", [Rset; 3]),
+        ("NOOP", [Noop; 3]),
+        ("NOOP with words", [Noop; 3]),
+        ("noop\twith a tab", [Unknown; 3]),
+        ("VRFY user", [Vrfy; 3]),
+        ("EXPN list", [Vrfy; 3]),
+        ("HELP", [Help; 3]),
+        ("HELP MAIL", [Help; 3]),
+        ("STARTTLS", [NotOffered; 3]),
+        ("starttls now", [NotOffered; 3]),
+        ("AUTH PLAIN AHgAeQ==", [NotOffered; 3]),
+        ("BDAT 10 LAST", [Unknown; 3]),
+        ("XCLIENT ADDR=::1", [Unknown; 3]),
+        ("GET / HTTP/1.1", [Unknown; 3]),
+        ("", [Unknown; 3]),
+        (" ", [Unknown; 3]),
+        (" QUIT", [Unknown; 3]),
+        ("QUI", [Unknown; 3]),
+        ("QUITS", [Unknown; 3]),
+        ("DATAX", [Unknown; 3]),
+        ("\u{1}\u{7f}", [Unknown; 3]),
+    ];
+    for (command, wanted) in rows {
+        for (phase, wanted) in wanted.iter().enumerate() {
+            let mut polite = Polite::usual(&mut program);
+            let before: [(&[u8], ReplyId); 2] = [(EHLO, Ehlo), (MAIL, Mail)];
+            for (line, reply) in &before[..phase] {
+                polite.hear(&mut program, line, &text(*reply));
+            }
+            let subject = if *wanted == NotOptedIn { "contoso.com" } else { "" };
+            let octets = [command.as_bytes(), b"\r\n"].concat();
+            polite.hear(&mut program, &octets, &about(*wanted, subject));
+            polite.hear_last(&mut program, b"quit \r\n", &text(ReplyId::Quit));
+        }
+    }
+}
+
+#[test]
+fn a_recipients_domain_is_told_only_if_it_is_one() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let mut program = load();
+    let label = "a".repeat(63);
+    let longest = [&label[..], &label, &label, &label[..61]].join(".");
+    assert_eq!(longest.len(), 253);
+    let too_long = [&label[..], &label, &label, &label[..62]].join(".");
+    let address = OURS.to_string();
+    let rows: &[(&str, &str)] = &[
+        ("<user@contoso.com>", "contoso.com"),
+        ("<user@CONTOSO.com> NOTIFY=NEVER", "CONTOSO.com"),
+        ("<a@b>", "b"),
+        ("<@relay.example,@other.example:user@contoso.com>", "contoso.com"),
+        ("<\"a@b>c\"@contoso.com>", "contoso.com"),
+        ("<\"\\\"@x\"@contoso.com>", "contoso.com"),
+        (&format!("<u@{longest}>"), &longest),
+        (&format!("<{}@{longest}>", "u".repeat(64)), &longest),
+        (&format!("<u@{too_long}>"), &address),
+        (&format!("<u@{label}a.example>"), &address),
+        ("<postmaster>", &address),
+        ("<>", &address),
+        ("", &address),
+        ("<user@[IPv6:2001:db8::1]>", &address),
+        ("<user@[192.0.2.1]>", &address),
+        ("<user@under_score.example>", &address),
+        ("<user@.example>", &address),
+        ("<user@example.>", &address),
+        ("<user@a..example>", &address),
+        ("<user@-a.example>", &address),
+        ("<user@a-.example>", &address),
+        ("<user@>", &address),
+        ("<user@contoso.com", &address),
+        ("user@contoso.com", &address),
+        ("<user@con toso.com>", &address),
+        ("<user@b\u{fc}cher.example>", &address),
+        ("<user@a\u{1b}[2J.example>", &address),
+        ("<user@<b>.example>", &address),
+    ];
+    for (path, domain) in rows {
+        let mut polite = Polite::usual(&mut program);
+        polite.hear(&mut program, EHLO, &text(ReplyId::Ehlo));
+        polite.hear(&mut program, MAIL, &text(ReplyId::Mail));
+        let rcpt = format!("RCPT TO:{path}\r\n");
+        polite.hear(&mut program, rcpt.as_bytes(), &about(ReplyId::NotOptedIn, domain));
+    }
+    // a recipient at each place of the line that its end can have
+    for length in 30..80 {
+        let mut polite = Polite::usual(&mut program);
+        polite.hear(&mut program, EHLO, &text(ReplyId::Ehlo));
+        polite.hear(&mut program, MAIL, &text(ReplyId::Mail));
+        let rcpt =
+            format!("RCPT TO:<{}@{}.example>\r\n", "u".repeat(length / 2), "d".repeat(length - length / 2));
+        let domain = format!("{}.example", "d".repeat(length - length / 2));
+        polite.hear(&mut program, rcpt.as_bytes(), &about(ReplyId::NotOptedIn, &domain));
+    }
+}
+
+#[test]
+fn addresses_are_told_as_rfc_5952_writes_them() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let mut program = load();
+    tell(&mut program, &Settings { refuse_at: REFUSE_AT_GREETING, ..ANSWERING });
+    for destination in [
+        "2001:db8::",
+        "2001:db8::1",
+        "2001:db8:0:1:0:1:0:1",
+        "2001:db8:1:dead:1:1:1:1",
+        "2001:db8:2:3:4:5:6:7",
+        "2001:db8:0:0:1::",
+        "2001:db8::1:0:0:1",
+        "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff",
+        "2001:db8:2:a:b:c:d:0",
+        "2001:db8:2:10:100:1000:f0:e00",
+    ] {
+        let destination: Ipv6Addr = destination.parse().unwrap();
+        let wanted = about(ReplyId::GreetingRefused, &destination.to_string());
+        let polite = Polite::open(&mut program, STRANGER, destination, &wanted);
+        let FlowKey { destination: octets, .. } = *polite.sender.key();
+        assert_eq!(octets, destination.octets());
+    }
+}
+
+#[test]
+fn a_line_has_its_length_and_no_more() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let mut program = load();
+    let rows = [
+        ("NOOP ", LINE_MAX, ReplyId::Noop),
+        ("NOOP ", LINE_MAX + 1, ReplyId::TooLong),
+        ("", LINE_MAX, ReplyId::Unknown),
+        ("", LINE_MAX + 1, ReplyId::TooLong),
+        ("EHLO ", LINE_MAX, ReplyId::Ehlo),
+        ("EHLO ", LINE_MAX + 1, ReplyId::TooLong),
+        ("", MAIL_LINE_MAX, ReplyId::TooLong),
+        ("", MAIL_LINE_MAX + 1, ReplyId::TooLong),
+        ("", 1220, ReplyId::TooLong),
+        ("MAIL FROM:<", MAIL_LINE_MAX, ReplyId::BadSequence),
+        ("MAIL FROM:<", MAIL_LINE_MAX + 1, ReplyId::TooLong),
+        ("RCPT TO:<", LINE_MAX, ReplyId::BadSequence),
+        ("RCPT TO:<", LINE_MAX + 1, ReplyId::TooLong),
+        ("QUIT ", LINE_MAX + 1, ReplyId::TooLong),
+    ];
+    for (start, length, reply) in rows {
+        let mut polite = Polite::usual(&mut program);
+        polite.hear(&mut program, &long(start, length), &text(reply));
+        polite.hear(&mut program, b"NOOP\r\n", &text(ReplyId::Noop));
+    }
+    let mut polite = Polite::usual(&mut program);
+    polite.hear(&mut program, EHLO, &text(ReplyId::Ehlo));
+    polite.hear(&mut program, &long("mail from:<", MAIL_LINE_MAX), &text(ReplyId::Mail));
+}
+
+#[test]
+fn a_line_of_many_segments_gets_one_reply_at_its_end() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let mut program = load();
+    let g = length(greeting());
+    for (total, segment) in
+        [(4096, 1220), (4096, 600), (8000, 1220), (2000, 1000), (1133, 567), (20_000, 1440)]
+    {
+        let sender = Sender::usual(&mut program);
+        let octets = long("MAIL FROM:<", total);
+        let parts: Vec<&[u8]> = octets.chunks(segment).collect();
+        let mut at = 0;
+        for (index, part) in parts.iter().enumerate() {
+            let end = at + length(part);
+            let last = index + 1 == parts.len();
+            let wanted = |stat| {
+                if last {
+                    replied(stat, g, end, &text(ReplyId::TooLong))
+                } else {
+                    signalled(Stat::AnswerAck, ACK, g, end)
+                }
+            };
+            assert_eq!(
+                sender.say(&mut program, line(at, g, part)),
+                wanted(Stat::AnswerReply),
+                "{total} {segment} {at}"
+            );
+            // once more: the acknowledgement may be lost, too
+            assert_eq!(
+                sender.say(&mut program, line(at, g, part)),
+                wanted(Stat::AnswerAgain),
+                "{total} {segment} {at}"
+            );
+            at = end;
+        }
+        let heard = g + length(text(ReplyId::TooLong));
+        let told = sender.say(&mut program, line(at, heard, b"NOOP\r\n"));
+        assert_eq!(told, replied(Stat::AnswerReply, heard, at + 6, &text(ReplyId::Noop)));
+    }
+}
+
+#[test]
+fn what_is_no_line_end_ends_the_session() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let mut program = load();
+    let too_long = [&[b'x'; 700][..], b"\n"].concat();
+    let rows: [&[u8]; 11] = [
+        b"NOOP\n",
+        b"\n",
+        b"NO\nOP\r\n",
+        b"NOOP\rRSET\r\n",
+        b"\r\r\n",
+        b"NOOP\r\r\n",
+        b"NOOP\0\r\n",
+        b"\0",
+        b"EHLO a\nMAIL FROM:<>\r\n",
+        &too_long,
+        b"RCPT TO:<a@b.example>\n.\r\n",
+    ];
+    for octets in rows {
+        let mut polite = Polite::usual(&mut program);
+        polite.hear(&mut program, b"NOOP\r\n", &text(ReplyId::Noop));
+        polite.hear_last(&mut program, octets, &text(ReplyId::BareLineEnd));
+    }
+}
+
+#[test]
+fn a_session_has_sixty_commands() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let mut program = load();
+    for (last, reply) in [
+        (&b"NOOP\r\n"[..], ReplyId::TooManyCommands),
+        (RCPT, ReplyId::TooManyCommands),
+        (&long("", 600), ReplyId::TooManyCommands),
+        (QUIT, ReplyId::Quit),
+        (b"\n", ReplyId::BareLineEnd),
+    ] {
+        let before = program.counter(Stat::AlsoTooManyCommands);
+        let mut polite = Polite::usual(&mut program);
+        for at in 0..COMMANDS_MAX {
+            let (command, reply) = match at % 3 {
+                0 => (&b"NOOP\r\n"[..], ReplyId::Noop),
+                1 => (&b"FOO\r\n"[..], ReplyId::Unknown),
+                _ => (&b"EHLO x\r\n"[..], ReplyId::Ehlo),
+            };
+            polite.hear(&mut program, command, &text(reply));
+        }
+        polite.hear_last(&mut program, last, &text(reply));
+        let raised = program.counter(Stat::AlsoTooManyCommands) - before;
+        assert_eq!(raised, u64::from(reply == ReplyId::TooManyCommands));
+    }
+}

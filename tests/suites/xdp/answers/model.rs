@@ -1,0 +1,86 @@
+//! What a refused session says to a stream of octets, however the stream is cut: the dialogue that the daemon would
+//! speak, computed in one go from the tables that both share.
+//!
+//! It knows no TCP: `stream` lays it under one.
+
+use std::net::Ipv6Addr;
+
+use sixgate_common::{
+    line::{self, Cut},
+    refuse::{self, Phase, Reason, ReplyId, Verb},
+};
+
+use super::session::about;
+
+/// A session's two ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) reason: Reason,
+    pub(crate) refuse_at: u32,
+    pub(crate) source: Ipv6Addr,
+    pub(crate) destination: Ipv6Addr,
+}
+
+/// What the program says to one stream of octets.
+#[derive(Debug)]
+pub(crate) struct Dialogue {
+    /// Everything that it says, the greeting first.
+    pub(crate) said: Vec<u8>,
+    /// After each command: where it ends in the stream, and where its reply ends in [`Self::said`].
+    pub(crate) turns: Vec<(usize, usize)>,
+    /// Whether the program ends the connection by itself.
+    pub(crate) ends: bool,
+}
+
+impl Dialogue {
+    /// The dialogue to `input`.
+    pub(crate) fn of(refusal: Refusal, input: &[u8]) -> Self {
+        let opening = refuse::open(refusal.reason, refusal.refuse_at);
+        let mut dialogue = Self { said: Vec::new(), turns: Vec::new(), ends: false };
+        dialogue.say(refusal, opening.reply, None);
+        let (mut phase, mut commands, mut at, mut skipping) = (opening.next, 0, 0, false);
+        while phase != Phase::Closing {
+            let (verb, length, taken) = match line::cut(input, at, input.len() - at, skipping) {
+                Cut::Incomplete => break,
+                Cut::Skipped(octets) => {
+                    at += octets;
+                    skipping = true;
+                    continue;
+                }
+                Cut::TooLong(octets) => (Verb::TooLong, 0, octets),
+                Cut::Line(length) => (line::verb(input, at, length), length, length + 2),
+                Cut::BareLineEnd => (Verb::BareLineEnd, 0, input.len() - at),
+            };
+            let step = refuse::step(refusal.reason, phase, verb, commands);
+            dialogue.say(refusal, step.reply, domain(&input[at..at + length]));
+            phase = step.next;
+            commands += 1;
+            at += taken;
+            skipping = false;
+            dialogue.turns.push((at, dialogue.said.len()));
+        }
+        dialogue.ends = phase == Phase::Closing;
+        dialogue
+    }
+
+    fn say(&mut self, refusal: Refusal, reply: ReplyId, domain: Option<&str>) {
+        let (source, destination) = (refusal.source.to_string(), refusal.destination.to_string());
+        let subject = match reply {
+            ReplyId::NotOptedIn => domain.unwrap_or(&destination),
+            ReplyId::GreetingRefused => &destination,
+            ReplyId::NoPtr => &source,
+            _ => "",
+        };
+        self.said.extend(about(reply, subject).as_bytes());
+    }
+
+    /// Octets of the greeting.
+    pub(crate) fn greeting(&self) -> usize {
+        self.said.iter().position(|octet| *octet == b'\n').map_or(0, |end| end + 1)
+    }
+}
+
+fn domain(line: &[u8]) -> Option<&str> {
+    let span = line::recipient_domain(line, 0, line.len())?;
+    std::str::from_utf8(&line[span.start..span.start + span.length]).ok()
+}

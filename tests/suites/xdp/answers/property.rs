@@ -1,0 +1,181 @@
+//! Any dialogue, cut, shuffled, doubled and lost in any way, is the dialogue of the model.
+
+use std::cell::RefCell;
+
+use proptest::{
+    collection::vec,
+    prelude::{Just, Strategy, any, prop_oneof},
+    sample::{Index, select},
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
+use sixgate_common::{
+    refuse::Reason,
+    settings::{REFUSE_AT_GREETING, REFUSE_AT_RCPT, Settings},
+};
+use sixgate_tests::gate;
+
+use super::{
+    model::{Dialogue, Refusal},
+    session::{ANSWERING, STRANGER, Sender, load, tell},
+    stream::{Manners, Stream},
+};
+use crate::program::{NEEDS, NO_PTR, OPTED_IN, OURS, Program};
+
+/// Something that happens between sender and program.
+#[derive(Clone, Debug)]
+enum Event {
+    /// The sender sends a segment from so many octets before the next one on.
+    Send(usize, usize),
+    /// It acknowledges; or it looks whether anybody is there.
+    Acknowledge(bool),
+    /// A segment arrives at the program, and perhaps once more later.
+    Deliver(Index, bool),
+    /// An answer arrives at the sender, and perhaps once more later.
+    Hear(Index, bool),
+}
+
+/// What becomes of a session.
+#[derive(Clone, Debug)]
+struct Case {
+    input: Vec<u8>,
+    events: Vec<Event>,
+    manners: Manners,
+    reason: Reason,
+    refuse_at: u32,
+    greeting_arrives: bool,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let styles = select(vec![
+        (Reason::NotOptedIn, REFUSE_AT_RCPT),
+        (Reason::NotOptedIn, REFUSE_AT_GREETING),
+        (Reason::NoPtr, REFUSE_AT_RCPT),
+    ]);
+    let manners = select(vec![Manners::Hasty, Manners::Patient]);
+    let greeting = prop_oneof![4 => Just(true), 1 => Just(false)];
+    (input(), vec(event(), 0..120), manners, styles, greeting).prop_map(
+        |(input, events, manners, (reason, refuse_at), greeting_arrives)| Case {
+            input,
+            events,
+            manners,
+            reason,
+            refuse_at,
+            greeting_arrives,
+        },
+    )
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let length = prop_oneof![3 => 1..40_usize, 1 => 0..1220_usize, 2 => Just(1220)];
+    let back = prop_oneof![2 => Just(0), 1 => 0..60_usize, 1 => Just(usize::MAX)];
+    prop_oneof![
+        6 => (back, length).prop_map(|(back, length)| Event::Send(back, length)),
+        1 => any::<bool>().prop_map(Event::Acknowledge),
+        8 => (any::<Index>(), any::<bool>()).prop_map(|(which, again)| Event::Deliver(which, again)),
+        6 => (any::<Index>(), any::<bool>()).prop_map(|(which, again)| Event::Hear(which, again)),
+    ]
+}
+
+/// What a sender says: commands in any order, and perhaps the beginning of one more.
+fn input() -> impl Strategy<Value = Vec<u8>> {
+    let usual = select(
+        ["EHLO mail.example", "HELO x", "MAIL FROM:<a@b.example> SIZE=77", "RCPT TO:<user@contoso.com>"]
+            .map(|line| line.as_bytes().to_vec())
+            .to_vec(),
+    );
+    let other = select(
+        [
+            "RCPT TO:<\"a>b\"@Fabrikam.example> NOTIFY=NEVER",
+            "RCPT TO:<postmaster>",
+            "RCPT TO:<u@[192.0.2.1]>",
+            "DATA",
+            "RSET",
+            "NOOP",
+            "VRFY x",
+            "HELP",
+            "STARTTLS",
+            "AUTH PLAIN",
+            "nonsense",
+            "",
+            "MAIL",
+            "EHLO",
+        ]
+        .map(|line| line.as_bytes().to_vec())
+        .to_vec(),
+    );
+    let long = (500..1200_usize, any::<bool>()).prop_map(|(length, is_mail)| {
+        let mut line = vec![b'x'; length];
+        if is_mail {
+            line[..10].copy_from_slice(b"MAIL FROM:");
+        }
+        line
+    });
+    let longest = (3000..4500_usize).prop_map(|length| vec![b'y'; length]);
+    let last = select([&b"QUIT"[..], b"a\nb", b"\0", b"a\rb"].map(<[u8]>::to_vec).to_vec());
+    let line = prop_oneof![12 => usual, 8 => other, 2 => long, 1 => longest, 1 => last];
+    let few = vec(line, 0..9);
+    let many = vec(select(vec![b"NOOP".to_vec(), b"RSET".to_vec(), b"EHLO x".to_vec()]), 55..66);
+    let lines = prop_oneof![12 => few, 1 => many];
+    let rest = prop_oneof![3 => Just(Vec::new()), 1 => vec(select(b"QUIT xyz\r".to_vec()), 0..30)];
+    (lines, rest).prop_map(|(lines, rest)| {
+        let mut input: Vec<u8> = lines.iter().flat_map(|line| [&line[..], b"\r\n"].concat()).collect();
+        input.extend(rest);
+        input
+    })
+}
+
+fn run(program: &mut Program, case: &Case) {
+    tell(program, &Settings { refuse_at: case.refuse_at, ..ANSWERING });
+    let (source, destination) = match case.reason {
+        Reason::NotOptedIn => (STRANGER, OURS),
+        Reason::NoPtr => (NO_PTR, OPTED_IN),
+    };
+    let refusal = Refusal { reason: case.reason, refuse_at: case.refuse_at, source, destination };
+    let dialogue = Dialogue::of(refusal, &case.input);
+    let greeting = std::str::from_utf8(&dialogue.said[..dialogue.greeting()]).unwrap();
+    let sender = Sender::open(program, source, destination, greeting);
+    let mut stream = Stream::new(&sender, &case.input, &dialogue, case.manners);
+    if case.greeting_arrives {
+        stream.hear_greeting();
+    }
+    for event in &case.events {
+        match event {
+            Event::Send(back, length) => stream.send(*back, *length),
+            Event::Acknowledge(is_keep_alive) => stream.acknowledge(*is_keep_alive),
+            Event::Deliver(which, again) => stream.deliver(program, |count| which.index(count), *again),
+            Event::Hear(which, again) => stream.hear(|count| which.index(count), *again),
+        }
+    }
+    // whatever happened: from now on everything arrives, and a lost greeting is sent again
+    stream.lose_all();
+    stream.hear_greeting();
+    let rounds = 3 * dialogue.turns.len() + 2 * case.input.len() / 565 + 10;
+    for _ in 0..rounds {
+        if stream.is_complete() {
+            break;
+        }
+        stream.retransmit(program);
+    }
+    assert!(stream.is_complete(), "the dialogue does not end");
+    let entry = sender.entry(program).unwrap();
+    assert_eq!(usize::from(entry.commands), dialogue.turns.len());
+    program.forget_flow(sender.key());
+}
+
+#[test]
+fn whatever_the_network_does_the_dialogue_is_the_models() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let cases_run = if gate::long() { 20_000 } else { 400 };
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let config = Config { failure_persistence: None, ..Config::with_cases(cases_run) };
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    let program = RefCell::new(load());
+    runner
+        .run(&cases(), |case| {
+            run(&mut program.borrow_mut(), &case);
+            Ok(())
+        })
+        .unwrap();
+}

@@ -1,0 +1,212 @@
+//! A sender's side of one connection, said segment by segment.
+//!
+//! It is no TCP: it sends what a row tells it to, and claims nothing but that a session begins as all do.
+
+use std::net::Ipv6Addr;
+
+use sixgate::{control::compile_replies, dataplane::flow_key, smtp::reply::ReplyTable};
+use sixgate_common::{
+    flow::{Flow, FlowKey},
+    refuse::ReplyId,
+    settings::{ANSWER_KERNEL, Settings},
+    stat::Stat,
+};
+use sixgate_tests::packet::{
+    Packet,
+    answer::Answer,
+    tcp::{ACK, PSH, SYN},
+};
+
+use crate::program::{ENFORCE, Fate, OURS, Program};
+
+/// The program answers by itself.
+pub(crate) const ANSWERING: Settings = Settings { answer: ANSWER_KERNEL, ..ENFORCE };
+/// A sender of whom nothing is known.
+pub(crate) const STRANGER: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0xa, 0, 0x99);
+
+/// The program with filled maps and replies, told to answer by itself.
+pub(crate) fn load() -> Program {
+    let mut program = Program::load();
+    tell(&mut program, &ANSWERING);
+    program
+}
+
+/// Changes what the program is told, and writes the usual replies.
+pub(crate) fn tell(program: &mut Program, settings: &Settings) {
+    let generation = program.maps.settings().unwrap().generation;
+    program.maps.write_settings(&Settings { generation, ..*settings }).unwrap();
+    program.maps.write_replies(&compile_replies(&table())).unwrap();
+}
+
+/// The reply table of all tests here.
+pub(crate) fn table() -> ReplyTable {
+    ReplyTable::new("gate.example", 36_700_160)
+}
+
+/// A reply that is about nothing.
+pub(crate) fn text(id: ReplyId) -> String {
+    about(id, "")
+}
+
+/// A reply about `subject`.
+pub(crate) fn about(id: ReplyId, subject: &str) -> String {
+    table().refusing(id, subject).to_string()
+}
+
+/// The greeting of a session that is refused later.
+pub(crate) fn greeting() -> String {
+    text(ReplyId::Greeting)
+}
+
+/// A segment of the sender. Numbers count from the first octet behind each side's SYN.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Said<'a> {
+    pub(crate) flags: u8,
+    pub(crate) at: i32,
+    pub(crate) heard: i32,
+    pub(crate) data: &'a [u8],
+}
+
+/// What comes of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Told {
+    Passed(Stat),
+    Dropped(Stat),
+    /// Numbers as in [`Said`].
+    Answered {
+        stat: Stat,
+        flags: u8,
+        at: i32,
+        heard: i32,
+        data: String,
+    },
+}
+
+/// Data, acknowledging `heard`.
+pub(crate) const fn line(at: i32, heard: i32, data: &[u8]) -> Said<'_> {
+    Said { flags: PSH | ACK, at, heard, data }
+}
+
+/// A segment without data.
+pub(crate) const fn bare(flags: u8, at: i32, heard: i32) -> Said<'static> {
+    Said { flags, at, heard, data: b"" }
+}
+
+/// A reply and its acknowledgement.
+pub(crate) fn replied(stat: Stat, at: i32, heard: i32, data: &str) -> Told {
+    Told::Answered { stat, flags: PSH | ACK, at, heard, data: data.to_owned() }
+}
+
+/// An answer without data.
+pub(crate) const fn signalled(stat: Stat, flags: u8, at: i32, heard: i32) -> Told {
+    Told::Answered { stat, flags, at, heard, data: String::new() }
+}
+
+/// One connection's sender.
+#[derive(Clone, Debug)]
+pub(crate) struct Sender {
+    packet: Packet,
+    key: FlowKey,
+    /// The number of the first octet behind our SYN.
+    first: u32,
+    /// The number of the first octet behind the other side's.
+    cookie: u32,
+}
+
+impl Sender {
+    /// Opens a connection that the program answers: SYN, SYN-ACK, and no more.
+    pub(crate) fn knock(program: &mut Program, source: Ipv6Addr, destination: Ipv6Addr) -> Self {
+        let packet = program.next_connection().source(source).destination(destination);
+        Self::knock_with(program, &packet)
+    }
+
+    /// The same with a packet of which addresses, link layer and extensions are taken.
+    pub(crate) fn knock_with(program: &mut Program, packet: &Packet) -> Self {
+        let fate = program.send(packet);
+        let Fate::Answered(Stat::AnswerSyn, Answer { flags, sequence, acknowledgment, data }) = &fate else {
+            panic!("{packet:?}: {fate:?}");
+        };
+        assert_eq!((*flags, &data[..]), (SYN | ACK, &b""[..]));
+        assert_eq!(*acknowledgment, packet.sequence_number().wrapping_add(1));
+        Self {
+            packet: packet.clone().data(b""),
+            key: flow_key(&packet.sender(), &packet.receiver()),
+            first: *acknowledgment,
+            cookie: sequence.wrapping_add(1),
+        }
+    }
+
+    /// Opens a connection and is greeted with `greeting`, which is not acknowledged.
+    pub(crate) fn open(
+        program: &mut Program,
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+        greeting: &str,
+    ) -> Self {
+        let sender = Self::knock(program, source, destination);
+        let told = sender.say(program, bare(ACK, 0, 0));
+        assert_eq!(told, replied(Stat::AnswerGreeting, 0, 0, greeting));
+        sender
+    }
+
+    /// A stranger's connection to a destination that has not opted in, greeted.
+    pub(crate) fn usual(program: &mut Program) -> Self {
+        Self::open(program, STRANGER, OURS, &greeting())
+    }
+
+    /// The packet that says this.
+    pub(crate) fn packet(&self, said: Said<'_>) -> Packet {
+        let at = self.first.wrapping_add_signed(said.at);
+        let heard = if said.flags & ACK == 0 { 0 } else { self.cookie.wrapping_add_signed(said.heard) };
+        self.packet.clone().flags(said.flags).sequence(at).acknowledgment(heard).data(said.data)
+    }
+
+    /// Sends a segment.
+    pub(crate) fn say(&self, program: &mut Program, said: Said<'_>) -> Told {
+        let fate = program.send(&self.packet(said));
+        self.read(fate)
+    }
+
+    /// A fate in this connection's numbers.
+    pub(crate) fn read(&self, fate: Fate) -> Told {
+        match fate {
+            Fate::Passed(stat) => Told::Passed(stat),
+            Fate::Dropped(stat) => Told::Dropped(stat),
+            Fate::Answered(stat, answer) => {
+                let (at, heard) = self.numbers(&answer);
+                let data = String::from_utf8(answer.data).unwrap();
+                Told::Answered { stat, flags: answer.flags, at, heard, data }
+            }
+        }
+    }
+
+    /// Sequence and acknowledgement number of an answer, in this connection's numbers.
+    pub(crate) const fn numbers(&self, answer: &Answer) -> (i32, i32) {
+        let at = answer.sequence.wrapping_sub(self.cookie).cast_signed();
+        (at, answer.acknowledgment.wrapping_sub(self.first).cast_signed())
+    }
+
+    /// Sends one segment after the other; each has to be answered as its row says.
+    pub(crate) fn go_through(&self, program: &mut Program, name: &str, rows: &[(Said<'_>, Told)]) {
+        for (index, (said, wanted)) in rows.iter().enumerate() {
+            let told = self.say(program, *said);
+            assert_eq!(told, *wanted, "{name}, segment {}: {}", index + 1, shown(said));
+        }
+    }
+
+    pub(crate) const fn key(&self) -> &FlowKey {
+        &self.key
+    }
+
+    /// The program's entry about this connection.
+    pub(crate) fn entry(&self, program: &mut Program) -> Option<Flow> {
+        program.flow(&self.key)
+    }
+}
+
+/// A segment for people: not all octets of a long one.
+fn shown(said: &Said<'_>) -> String {
+    let Said { flags, at, heard, data } = said;
+    let start = String::from_utf8_lossy(&data[..data.len().min(80)]);
+    format!("flags {flags:#x}, {at}, {heard}, {} octets {start:?}", data.len())
+}

@@ -1,0 +1,197 @@
+//! A bad network between an honest sender and the program: segments of any size, in any order, several times or never.
+//!
+//! Whatever comes back is held against the model at once; what the sender's TCP would do about it is done.
+
+use sixgate_common::stat::Stat;
+use sixgate_tests::packet::tcp::{ACK, FIN, PSH, RST, SYN};
+
+use super::{
+    model::Dialogue,
+    session::{Said, Sender, Told},
+};
+use crate::program::Program;
+
+/// When the sender says its next command.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Manners {
+    /// As soon as it can, whatever was offered.
+    Hasty,
+    /// After the reply to the one before.
+    Patient,
+}
+
+/// A sender's TCP, and what is on its way.
+pub(crate) struct Stream<'a> {
+    sender: &'a Sender,
+    input: &'a [u8],
+    dialogue: &'a Dialogue,
+    manners: Manners,
+    /// All before it was acknowledged (SND.UNA).
+    acknowledged: usize,
+    /// What is sent next (SND.NXT); behind the input when the FIN was sent.
+    next: usize,
+    /// Which octets have come, the program's FIN last.
+    heard: Vec<bool>,
+    /// Segments on their way to the program.
+    going: Vec<Going>,
+    /// Answers on their way to the sender.
+    coming: Vec<Told>,
+    /// The program has seen nothing behind it.
+    delivered: usize,
+}
+
+/// A segment on its way.
+#[derive(Clone, Copy, Debug)]
+struct Going {
+    flags: u8,
+    at: i32,
+    heard: usize,
+    start: usize,
+    end: usize,
+}
+
+impl<'a> Stream<'a> {
+    /// A session whose greeting has been sent, and lost if nobody says otherwise.
+    pub(crate) fn new(sender: &'a Sender, input: &'a [u8], dialogue: &'a Dialogue, manners: Manners) -> Self {
+        Self {
+            sender,
+            input,
+            dialogue,
+            manners,
+            acknowledged: 0,
+            next: 0,
+            heard: vec![false; dialogue.said.len() + 1],
+            going: Vec::new(),
+            coming: Vec::new(),
+            delivered: 0,
+        }
+    }
+
+    /// The greeting arrives, at first or after it was sent again.
+    pub(crate) fn hear_greeting(&mut self) {
+        self.heard[..self.dialogue.greeting()].fill(true);
+    }
+
+    /// All that the sender has to say has been said and answered, both ends.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.acknowledged > self.input.len() && self.heard_to() > self.dialogue.said.len()
+    }
+
+    /// Sends the octets from `back` before the next one on, at most `length` of them; with the FIN if nothing follows.
+    pub(crate) fn send(&mut self, back: usize, length: usize) {
+        let start = (self.next - back.min(self.next - self.acknowledged)).min(self.written());
+        let end = (start + length).min(self.written()).min(self.acknowledged + WINDOW).max(start);
+        let fin = end == self.input.len();
+        let flags = ACK | if fin { FIN } else { 0 } | if end > start { PSH } else { 0 };
+        self.next = self.next.max(end + usize::from(fin));
+        self.put(flags, place(start), start, end);
+    }
+
+    /// Sends an acknowledgement, or the keep-alive that looks like one.
+    pub(crate) fn acknowledge(&mut self, is_keep_alive: bool) {
+        let at = place(self.next) - i32::from(is_keep_alive && self.next == self.acknowledged);
+        self.put(ACK, at, 0, 0);
+    }
+
+    fn put(&mut self, flags: u8, at: i32, start: usize, end: usize) {
+        let heard = self.heard_to();
+        self.going.push(Going { flags, at, heard, start, end });
+    }
+
+    /// One of the segments on their way arrives, and stays on its way if it comes `again`.
+    pub(crate) fn deliver(&mut self, program: &mut Program, which: impl FnOnce(usize) -> usize, again: bool) {
+        if self.going.is_empty() {
+            return;
+        }
+        let which = which(self.going.len());
+        let going = if again { self.going[which] } else { self.going.swap_remove(which) };
+        let Going { flags, at, heard, start, end } = going;
+        let said = Said { flags, at, heard: place(heard), data: &self.input[start..end] };
+        let told = self.sender.say(program, said);
+        self.delivered = self.delivered.max(end + usize::from(flags & FIN != 0));
+        self.judge(&said, &told);
+        if matches!(told, Told::Answered { .. }) {
+            self.coming.push(told);
+        }
+    }
+
+    /// One of the answers on their way arrives, and stays on its way if it comes `again`.
+    pub(crate) fn hear(&mut self, which: impl FnOnce(usize) -> usize, again: bool) {
+        if self.coming.is_empty() {
+            return;
+        }
+        let which = which(self.coming.len());
+        let told = if again { self.coming[which].clone() } else { self.coming.swap_remove(which) };
+        let Told::Answered { flags, at, heard, data, .. } = told else {
+            return;
+        };
+        self.acknowledged = self.acknowledged.max(usize::try_from(heard).unwrap());
+        let at = usize::try_from(at).unwrap();
+        let end = at + data.len() + usize::from(flags & FIN != 0);
+        self.heard[at.min(end)..end].fill(true);
+    }
+
+    /// Everything on its way is lost.
+    pub(crate) fn lose_all(&mut self) {
+        self.going.clear();
+        self.coming.clear();
+    }
+
+    /// What the sender does when its timer expires: it sends again from what is not acknowledged on, and everything
+    /// arrives.
+    pub(crate) fn retransmit(&mut self, program: &mut Program) {
+        self.send(usize::MAX, SEGMENT);
+        self.deliver(program, |_| 0, false);
+        self.hear(|_| 0, false);
+    }
+
+    /// No octet is wrong, nothing is acknowledged that was not sent, nothing ends before its end.
+    fn judge(&self, said: &Said<'_>, told: &Told) {
+        let Told::Answered { stat, flags, at, heard, data } = told else {
+            let is_right = matches!(told, Told::Dropped(stat) if *stat != Stat::DropReset);
+            assert!(is_right, "{said:?}: {told:?}");
+            return;
+        };
+        assert_eq!(flags & (RST | SYN), 0, "{said:?}: {told:?}");
+        let all = &self.dialogue.said;
+        let at = usize::try_from(*at).unwrap();
+        let end = at + data.len();
+        let wanted = all.get(at..end).unwrap_or_default();
+        assert_eq!(data.as_bytes(), wanted, "{said:?}: {stat:?} at {at}");
+        if flags & FIN != 0 {
+            let may_end = self.dialogue.ends || self.delivered > self.input.len();
+            assert!(may_end && end == all.len(), "{said:?}: {told:?}");
+        }
+        assert!(at <= all.len() + 1, "{said:?}: {told:?}");
+        let heard = usize::try_from(*heard).unwrap();
+        assert!(heard <= self.delivered, "{said:?}: {told:?}, but only {} was sent", self.delivered);
+    }
+
+    /// All before it has come without a gap (RCV.NXT).
+    fn heard_to(&self) -> usize {
+        self.heard.iter().position(|heard| !heard).unwrap_or(self.heard.len())
+    }
+
+    /// How much of its input the sender's application has written.
+    fn written(&self) -> usize {
+        let heard = self.heard_to();
+        if self.manners == Manners::Hasty {
+            return self.input.len();
+        }
+        if heard < self.dialogue.greeting() {
+            return 0;
+        }
+        // the first command whose reply has not come is the last one that is written
+        let open = self.dialogue.turns.iter().find(|(_, reply)| *reply > heard);
+        open.map_or(self.input.len(), |(end, _)| *end)
+    }
+}
+
+fn place(at: usize) -> i32 {
+    i32::try_from(at).unwrap()
+}
+
+/// Octets in a segment: what the program offers to take.
+const SEGMENT: usize = 1220;
+/// Octets that may be on their way.
+const WINDOW: usize = 2440;
