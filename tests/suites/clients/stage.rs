@@ -12,6 +12,7 @@ use sixgate_tests::{
     sender::{Outcome, Sender, submit},
     site::{INTERFACE, SENDER, Site},
     smtp_sink::SmtpSink,
+    xdp_helper::Pass,
 };
 use tokio::runtime::{self, Runtime};
 
@@ -27,7 +28,7 @@ pub(crate) struct Stage {
     world: World,
     _daemon: Daemon,
     _dns: Option<(DnsServer, Runtime)>,
-    _peer: Box<dyn std::any::Any>,
+    _peer: Option<Pass>,
 }
 
 /// Servers that take what they get.

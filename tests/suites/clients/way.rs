@@ -2,8 +2,6 @@
 //!
 //! It knows the program's counters; what senders make of a refusal is the tables' business.
 
-use std::any::Any;
-
 use aya::programs::XdpMode;
 use sixgate_tests::{
     netns::Netns,
@@ -24,7 +22,6 @@ pub(crate) struct Way {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Answer {
     Daemon,
-    #[expect(dead_code, reason = "the program does not answer yet")]
     Kernel,
 }
 
@@ -78,12 +75,10 @@ impl Way {
         }
     }
 
-    /// Makes the link fit for it; kept as long as the link is used.
-    pub(crate) fn prepare(self, site: &Site) -> Box<dyn Any> {
-        match self.link {
-            Link::Native => Box::new(Pass::attach(&site.outside, "outside0", XdpMode::Driver).unwrap()),
-            Link::Generic | Link::Loopback => Box::new(()),
-        }
+    /// What the link needs at the senders' end, as long as it is used.
+    pub(crate) fn prepare(self, site: &Site) -> Option<Pass> {
+        let attach = || Pass::attach(&site.outside, "outside0", XdpMode::Driver).unwrap();
+        (self.link == Link::Native).then(attach)
     }
 
     /// Connections refused for this reason so far.
