@@ -92,6 +92,11 @@ fn on_lo_a_sender_does_the_same() {
 }
 
 #[test]
+fn refused_by_the_daemon_a_sender_does_the_same() {
+    check(Way { answer: Answer::Daemon, ..USUAL }, Client::Exim, &Style::ALL);
+}
+
+#[test]
 fn every_sender_does_the_same_whoever_refuses() {
     if !gate::long() {
         return;
