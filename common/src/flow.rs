@@ -3,6 +3,8 @@
 //! With `answer = "daemon"` an entry is a tag that the daemon deletes at accept; with
 //! `answer = "kernel"` it is the state of a dialogue. It never decides anything by itself.
 
+use crate::refuse::MAIL_LINE_MAX;
+
 /// Key of FLOWS: the connection's 4-tuple, as the sender's packets carry it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -47,6 +49,12 @@ pub struct Flow {
     pub flags: u8,
     /// Octets of [`Self::domain`] in use.
     pub domain_length: u8,
+    /// Octets of the unfinished line that LINES keeps and that are acknowledged.
+    pub kept: u16,
+    /// The same of the line that was answered last.
+    pub kept_last: u16,
+    /// Keeps the size a multiple of eight without padding; always 0.
+    pub reserved: [u8; 2],
     /// The domain of the last recipient that was refused, for the log; a longer one is left out.
     pub domain: [u8; DOMAIN_KEPT],
 }
@@ -77,6 +85,16 @@ pub const FLAG_FIN_RECEIVED: u8 = 4;
 /// [`Flow::send_next`] counts our FIN.
 pub const FLAG_FIN_SENT: u8 = 8;
 
+/// An unfinished line came, and was neither kept nor acknowledged.
+pub const FLAG_HELD_BACK: u8 = 16;
+
+/// Value of LINES: the beginning of a line that its sender cannot finish before it is acknowledged. How much of it there
+/// is, the entry in FLOWS says.
+pub type KeptLine = [u8; KEPT_MAX];
+
+/// Longest unfinished line, rounded up to a multiple of eight.
+pub const KEPT_MAX: usize = MAIL_LINE_MAX.next_multiple_of(8);
+
 impl Flow {
     /// A tag: the daemon will speak the refusal.
     #[must_use]
@@ -95,6 +113,9 @@ impl Flow {
             generation: 0,
             flags: 0,
             domain_length: 0,
+            kept: 0,
+            kept_last: 0,
+            reserved: [0; 2],
             domain: [0; DOMAIN_KEPT],
         }
     }
@@ -107,7 +128,7 @@ impl Flow {
 }
 
 const _: () = assert!(size_of::<FlowKey>() == 36 && align_of::<FlowKey>() == 1);
-const _: () = assert!(size_of::<Flow>() == 104 && align_of::<Flow>() == 8);
+const _: () = assert!(size_of::<Flow>() == 112 && align_of::<Flow>() == 8);
 
 #[cfg(feature = "user")]
 // SAFETY: `repr(C)`, byte arrays only, no padding: every bit pattern is valid.

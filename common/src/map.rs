@@ -21,6 +21,8 @@ pub const TRUST: &str = "TRUST";
 pub const PTR: &str = "PTR";
 /// LRU hash: [`crate::flow::FlowKey`] to [`crate::flow::Flow`].
 pub const FLOWS: &str = "FLOWS";
+/// LRU hash: [`crate::flow::FlowKey`] to [`crate::flow::KeptLine`].
+pub const LINES: &str = "LINES";
 /// array: [`crate::reply::index`] to [`crate::reply::Reply`].
 pub const REPLIES: &str = "REPLIES";
 /// per-CPU array: [`crate::stat::Stat`] to a u64.
@@ -29,7 +31,7 @@ pub const STATS: &str = "STATS";
 pub const EVENTS: &str = "EVENTS";
 
 /// Every map, in the order in which they are made.
-pub const ALL: [&str; 9] = [SETTINGS, OPTIN, GUARD, TRUST, PTR, FLOWS, REPLIES, STATS, EVENTS];
+pub const ALL: [&str; 10] = [SETTINGS, OPTIN, GUARD, TRUST, PTR, FLOWS, LINES, REPLIES, STATS, EVENTS];
 
 /// Default bound of OPTIN, in prefixes (`xdp.optin_entries` changes it).
 pub const OPTIN_ENTRIES: u32 = 1 << 21;
@@ -41,5 +43,7 @@ pub const TRUST_ENTRIES: u32 = 1 << 16;
 pub const PTR_ENTRIES: u32 = 1 << 17;
 /// Default bound of FLOWS, in connections; least recently used entries give way (`xdp.flow_entries` changes it).
 pub const FLOWS_ENTRIES: u32 = 1 << 16;
+/// Bound of LINES, in unfinished lines; least recently used entries give way.
+pub const LINES_ENTRIES: u32 = 1 << 10;
 /// Bytes of the EVENTS ring buffer; a power of two and a multiple of the page size.
 pub const EVENTS_BYTES: u32 = 1 << 20;

@@ -103,7 +103,10 @@ stats! {
     AnswerAck = "answer_ack",
     /// The sender's FIN answered with ours.
     AnswerFin = "answer_fin",
-    /// A line that is not complete: dropped, the sender's TCP sends it again with the rest.
+    /// A session whose unfinished line was kept and gave way to others: reset.
+    AnswerLineLost = "answer_line_lost",
+    /// A line that is not complete: dropped, the sender's TCP sends it again with the rest; if it comes again without,
+    /// it is kept and acknowledged.
     DropIncomplete = "drop_incomplete",
     /// A command before our last reply was acknowledged: dropped, the sender's TCP sends it again.
     DropEarly = "drop_early",

@@ -24,7 +24,7 @@ use aya_ebpf::{
 };
 use sixgate_common::{
     dest::{DestEntry, MemberEntry},
-    flow::{Flow, FlowKey},
+    flow::{Flow, FlowKey, KeptLine},
     map,
     ptr::PtrEntry,
     refuse::Reason,
@@ -54,6 +54,8 @@ static TRUST: LpmTrie<Address, MemberEntry, { map::TRUST_ENTRIES as usize }> = L
 static PTR: LruHashMap<Address, PtrEntry, { map::PTR_ENTRIES as usize }> = LruHashMap::new();
 #[btf_map]
 static FLOWS: LruHashMap<FlowKey, Flow, { map::FLOWS_ENTRIES as usize }> = LruHashMap::new();
+#[btf_map]
+static LINES: LruHashMap<FlowKey, KeptLine, { map::LINES_ENTRIES as usize }> = LruHashMap::new();
 #[btf_map]
 static REPLIES: Array<Reply, { reply::ENTRIES as usize }> = Array::new();
 #[btf_map]

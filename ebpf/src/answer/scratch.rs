@@ -8,12 +8,22 @@ use aya_ebpf::{
     btf_maps::PerCpuArray, cty::c_void, helpers::generated::bpf_xdp_load_bytes, macros::btf_map,
     programs::XdpContext,
 };
-use sixgate_common::{address, flow::Flow, line::DOMAIN_MAX, stat::Stat};
+use sixgate_common::{
+    address,
+    bytes::Bytes,
+    flow::{Flow, KEPT_MAX, KeptLine},
+    line::{DOMAIN_MAX, SCAN_MAX, Span},
+    stat::Stat,
+};
 
 use super::{Answer, transmit::Outgoing};
-use crate::{frame::Veil, parse::Segment};
+use crate::{
+    LINES,
+    frame::{Veil, as_it_is},
+    parse::Segment,
+};
 
-/// Octets of a subject: a domain name or an address.
+/// Longest subject of a reply: a domain name or an address, rounded up.
 pub(crate) const SUBJECT_MAX: usize = 256;
 
 #[btf_map]
@@ -23,13 +33,16 @@ static SCRATCH: PerCpuArray<Memory, 1> = PerCpuArray::new();
 #[repr(C)]
 pub(crate) struct Memory {
     veil: usize,
+    /// Octets of [`Self::text`] that are a line's.
+    in_use: usize,
     /// The segment at hand. Read back from here its numbers are unknown to the verifier, which would otherwise follow
     /// each place where a header can end apart.
     segment: Segment,
     outgoing: Outgoing,
     /// A new session's entry, on its way into FLOWS.
     flow: Flow,
-    subject: [u8; SUBJECT_MAX],
+    /// A line from the front on, an address from [`ADDRESS_AT`] on.
+    text: [u8; TEXT_MAX],
 }
 
 /// This CPU's memory.
@@ -84,51 +97,138 @@ impl Scratch {
         unsafe { &mut (*self.0).flow }
     }
 
-    /// [`SUBJECT_MAX`] octets.
+    /// Puts a line into the text: its first `kept` octets from LINES, then `available` octets of the frame from `at` on,
+    /// as many of them as are looked at. Nothing if what was kept is lost.
     #[inline(always)]
-    pub(crate) const fn subject(&self) -> *const u8 {
-        // SAFETY: the pointer is to this CPU's own value.
-        unsafe { (&raw const (*self.0).subject).cast() }
-    }
-
-    /// Takes `length` octets of the frame as the subject; the subject's length.
-    #[inline(always)]
-    pub(crate) fn take_domain(&self, context: &XdpContext, at: usize, length: usize) -> Option<usize> {
-        if length == 0 || length > DOMAIN_MAX {
+    pub(crate) fn take_line(
+        self,
+        context: &XdpContext,
+        at: usize,
+        available: u32,
+        kept: u32,
+    ) -> Option<Line> {
+        let text = self.text();
+        if kept > 0 {
+            // SAFETY: an entry that gives way while it is read belongs to another session, and ends this one at worst.
+            let line = unsafe { LINES.get(self.segment().tuple.key())? };
+            let words: *const u64 = (&raw const *line).cast();
+            for index in 0..KEPT_MAX / 8 {
+                // SAFETY: both have KEPT_MAX octets at least.
+                unsafe { text.cast::<u64>().add(index).write_unaligned(words.add(index).read_unaligned()) };
+            }
+        }
+        let kept = as_it_is(kept as usize);
+        let length = as_it_is(if available as usize > SCAN_MAX { SCAN_MAX } else { available as usize });
+        if kept > KEPT_MAX || length > SCAN_MAX || length == 0 {
             return None;
         }
-        let room = self.subject().cast_mut().cast::<c_void>();
-        // SAFETY: the subject has room for `length` octets; the kernel checks that the frame has them.
-        let loaded = unsafe { bpf_xdp_load_bytes(context.ctx, at as u32, room, length as u32) };
-        (loaded == 0).then_some(length)
+        // SAFETY: the text has room for KEPT_MAX and SCAN_MAX octets; the kernel checks that the frame has them.
+        let loaded = unsafe {
+            let room = text.add(kept).cast::<c_void>();
+            bpf_xdp_load_bytes(context.ctx, at as u32, room, length as u32)
+        };
+        // SAFETY: the pointer is to this CPU's own value.
+        unsafe { (*self.0).in_use = kept + length };
+        (loaded == 0).then_some(self.line())
     }
 
-    /// Takes the text of an address as the subject; the subject's length.
+    /// The line in the text.
     #[inline(always)]
-    pub(crate) fn take_address(&self, octets: [u64; 2]) -> usize {
-        let room = self.subject().cast_mut();
-        address::write(octets, self.veil().over(0), |at, word| {
-            // SAFETY: a word at `at` ends within `address::ROOM`, and the subject is longer.
-            unsafe { ptr::write_unaligned(room.add(at).cast::<u32>(), word) }
-        })
+    pub(crate) const fn line(self) -> Line {
+        Line { scratch: self }
+    }
+
+    /// As much of the line as an entry of LINES has.
+    #[inline(always)]
+    pub(crate) const fn line_start<'a>(self) -> &'a KeptLine {
+        // SAFETY: the text is longer, and stays while the program runs.
+        unsafe { &*self.text().cast() }
+    }
+
+    /// Writes an address into the text.
+    #[inline(always)]
+    pub(crate) fn take_address(self, octets: [u64; 2]) -> Span {
+        // SAFETY: behind ADDRESS_AT there is room for an address.
+        let room = unsafe { self.text().add(ADDRESS_AT) };
+        let length = address::write(octets, self.veil().over(0), |at, word| {
+            // SAFETY: a word at `at` ends within `address::ROOM`.
+            unsafe { room.add(at).cast::<u32>().write_unaligned(word) }
+        });
+        Span { start: ADDRESS_AT, length }
+    }
+
+    /// [`SUBJECT_MAX`] octets of the text from `at` on.
+    #[inline(always)]
+    pub(crate) fn subject(self, at: usize) -> Option<*const u8> {
+        // SAFETY: checked to lie in the text.
+        let at = as_it_is(at);
+        (at <= TEXT_MAX - SUBJECT_MAX).then(|| unsafe { self.text().add(at).cast_const() })
+    }
+
+    /// Copies the text from `at` on; whether it has as much.
+    #[inline(always)]
+    pub(crate) fn copy<const N: usize>(self, at: usize, room: &mut [u8; N]) -> bool {
+        let at = as_it_is(at);
+        if at > TEXT_MAX - N {
+            return false;
+        }
+        let room = room.as_mut_ptr();
+        for index in 0..N / 8 {
+            // SAFETY: both have N octets.
+            unsafe {
+                let word = self.text().add(at + index * 8).cast::<u64>().read_unaligned();
+                room.cast::<u64>().add(index).write_unaligned(word);
+            }
+        }
+        true
+    }
+
+    #[inline(always)]
+    const fn text(self) -> *mut u8 {
+        // SAFETY: the pointer is to this CPU's own value.
+        unsafe { (&raw mut (*self.0).text).cast() }
     }
 }
 
-/// Copies `length` octets of the frame into `room`; how many were copied.
-#[inline(always)]
-pub(crate) fn load<const ROOM: usize>(
-    context: &XdpContext,
-    at: usize,
-    room: &mut [u8; ROOM],
-    length: usize,
-) -> u8 {
-    if length == 0 || length > ROOM {
-        return 0;
-    }
-    let room = room.as_mut_ptr().cast::<c_void>();
-    // SAFETY: there is room for `length` octets; the kernel checks that the frame has them.
-    let loaded = unsafe { bpf_xdp_load_bytes(context.ctx, at as u32, room, length as u32) };
-    if loaded == 0 { length as u8 } else { 0 }
+/// The line in the text.
+pub(crate) struct Line {
+    scratch: Scratch,
 }
 
+impl Line {
+    /// How many octets of it there are.
+    #[inline(always)]
+    pub(crate) fn in_use(&self) -> usize {
+        // SAFETY: the pointer is to this CPU's own value.
+        unsafe { ptr::read_volatile(&raw const (*self.scratch.0).in_use) }
+    }
+}
+
+impl Bytes for Line {
+    #[inline(always)]
+    fn length(&self) -> usize {
+        TEXT_MAX
+    }
+
+    #[inline(always)]
+    fn view<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+        let offset = as_it_is(offset);
+        if offset > TEXT_MAX - N {
+            return None;
+        }
+        // SAFETY: `N` octets from `offset` on lie in the text, checked above.
+        Some(unsafe { &*self.scratch.text().add(offset).cast() })
+    }
+
+    #[inline(always)]
+    fn opaque(&self, value: usize) -> usize {
+        self.scratch.veil().over(value)
+    }
+}
+
+const TEXT_MAX: usize = 4096;
+/// Behind any line.
+const ADDRESS_AT: usize = TEXT_MAX - SUBJECT_MAX;
+
+const _: () = assert!(KEPT_MAX + SCAN_MAX <= ADDRESS_AT);
 const _: () = assert!(address::ROOM <= SUBJECT_MAX && DOMAIN_MAX <= SUBJECT_MAX);

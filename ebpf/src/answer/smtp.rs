@@ -11,12 +11,8 @@ use sixgate_common::{
     reply::{self, Reply},
 };
 
-use super::scratch::{self, Scratch};
-use crate::{
-    REPLIES,
-    frame::{Linear, Veil},
-    parse::Tuple,
-};
+use super::scratch::Scratch;
+use crate::{LINES, REPLIES, frame::Veil, parse::Tuple};
 
 /// What octets of a session are.
 pub(crate) enum Turn {
@@ -24,6 +20,10 @@ pub(crate) enum Turn {
     Incomplete,
     /// So many octets of a line that is too long.
     Skipped(usize),
+    /// The beginning of the line was kept, and is no longer there.
+    LineLost,
+    /// The session's entry makes no sense.
+    Damaged,
     /// A command, answered.
     Command(Command),
 }
@@ -53,8 +53,8 @@ impl Command {
     }
 }
 
-/// Reads the `available` octets at `at`; if they were answered before (`again`), the step is the one that was taken.
-/// Nothing if the session's entry is damaged.
+/// Reads the `available` octets at `at` of the frame, behind the `kept` ones of the same line; if they were answered
+/// before (`again`), the step is the one that was taken.
 #[inline(always)]
 pub(crate) fn read(
     context: &XdpContext,
@@ -62,34 +62,39 @@ pub(crate) fn read(
     flow: &Flow,
     at: usize,
     available: usize,
+    kept: u16,
     again: bool,
-) -> Option<Turn> {
-    let phase = Phase::from_number(flow.phase)?;
+) -> Turn {
+    let (Some(phase), Some(reason)) = (Phase::from_number(flow.phase), Reason::from_number(flow.reason))
+    else {
+        return Turn::Damaged;
+    };
     let skipping = !again && flow.flags & FLAG_SKIPPING != 0;
-    let Found { cut, verb } = look(context, at, available, skipping);
+    let Some(Found { cut, verb }) = look(context, at, available, kept, skipping) else {
+        return Turn::LineLost;
+    };
     let (octets, length) = match cut {
-        Cut::Incomplete if !again => return Some(Turn::Incomplete),
-        Cut::Skipped(octets) if !again => return Some(Turn::Skipped(octets)),
+        Cut::Incomplete if !again => return Turn::Incomplete,
+        Cut::Skipped(octets) if !again => return Turn::Skipped(octets),
         Cut::Incomplete | Cut::Skipped(_) => (0, 0),
         Cut::TooLong(octets) => (octets, 0),
-        Cut::BareLineEnd => (available, 0),
+        Cut::BareLineEnd => (available + kept as usize, 0),
         Cut::Line(length) => (length + CRLF, length),
     };
-    let step = if again {
-        Step { reply: ReplyId::from_number(flow.last_reply)?, next: phase }
-    } else {
-        refuse::step(Reason::from_number(flow.reason)?, phase, verb, flow.commands)
+    let step = match ReplyId::from_number(flow.last_reply) {
+        Some(reply) if again => Step { reply, next: phase },
+        _ => refuse::step(reason, phase, verb, flow.commands),
     };
     let command = Command { octets, number: step.reply as u8, next: step.next as u8, domain: NO_DOMAIN };
     let command = command.behind(veil);
     if command.number != NOT_OPTED_IN && command.number != NO_PTR {
-        return Some(Turn::Command(command));
+        return Turn::Command(command);
     }
     if !matches!(cut, Cut::Line(_)) {
         // only the whole line tells what was answered
-        return Some(Turn::Incomplete);
+        return Turn::Incomplete;
     }
-    Some(Turn::Command(Command { domain: domain(context, at, length), ..command }))
+    Turn::Command(Command { domain: domain(length), ..command })
 }
 
 /// What the octets begin with: a cut, and the verb of what is a line.
@@ -98,33 +103,36 @@ struct Found {
     verb: Verb,
 }
 
+/// Puts the line into the scratch and looks at it; nothing if its beginning is lost.
 #[inline(always)]
-fn look(context: &XdpContext, at: usize, available: usize, skipping: bool) -> Found {
-    let found = sixgate_look(context.ctx, at as u32, available as u32, skipping.into());
+fn look(context: &XdpContext, at: usize, available: usize, kept: u16, skipping: bool) -> Option<Found> {
+    let found = sixgate_look(context.ctx, at as u32, available as u32, kept.into(), skipping.into());
     let octets = (found & 0xffff) as usize;
     let cut = match found >> 32 {
         0 => Cut::Incomplete,
         1 => Cut::Line(octets),
         2 => Cut::TooLong(octets),
         3 => Cut::Skipped(octets),
-        _ => Cut::BareLineEnd,
+        4 => Cut::BareLineEnd,
+        _ => return None,
     };
-    Found { cut, verb: Verb::from_number((found >> 16) as u8) }
+    Some(Found { cut, verb: Verb::from_number((found >> 16) as u8) })
 }
 
 /// [`line::cut`] and [`line::verb`] in a function that the verifier follows once, whoever calls it: the kind of the cut
 /// in the high half, then the verb, and in the lowest 16 bits the octets.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn sixgate_look(context: *mut xdp_md, at: u32, available: u32, skipping: u32) -> u64 {
-    let Some(scratch) = Scratch::of_this_cpu() else {
-        return 0;
+extern "C" fn sixgate_look(context: *mut xdp_md, at: u32, available: u32, kept: u32, skipping: u32) -> u64 {
+    let text = Scratch::of_this_cpu()
+        .and_then(|scratch| scratch.take_line(&XdpContext::new(context), at as usize, available, kept));
+    let Some(text) = text else {
+        return LOST << 32;
     };
-    let frame = Linear::of(&XdpContext::new(context)).behind(scratch.veil());
-    let at = at as usize;
-    let (kind, verb, octets) = match line::cut(&frame, at, available as usize, skipping != 0) {
+    let available = text.in_use();
+    let (kind, verb, octets) = match line::cut(&text, 0, available, skipping != 0) {
         Cut::Incomplete => (0, Verb::Unknown, 0),
-        Cut::Line(length) => (1, line::verb(&frame, at, length), length),
+        Cut::Line(length) => (1, line::verb(&text, 0, length), length),
         Cut::TooLong(octets) => (2, Verb::TooLong, octets),
         Cut::Skipped(octets) => (3, Verb::TooLong, octets),
         Cut::BareLineEnd => (4, Verb::BareLineEnd, 0),
@@ -132,24 +140,23 @@ extern "C" fn sixgate_look(context: *mut xdp_md, at: u32, available: u32, skippi
     kind << 32 | (verb as u64) << 16 | octets as u64 & 0xffff
 }
 
-/// [`line::recipient_domain`] in a function that the verifier follows once: where the domain starts in the high half, its
-/// length in the low one, 0 if there is none.
+/// [`line::recipient_domain`] of the line in the scratch, in a function that the verifier follows once: where the
+/// domain starts in the high half, its length in the low one, 0 if there is none.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn sixgate_domain(context: *mut xdp_md, at: u32, length: u32) -> u64 {
+extern "C" fn sixgate_domain(length: u32) -> u64 {
     let Some(scratch) = Scratch::of_this_cpu() else {
         return 0;
     };
-    let frame = Linear::of(&XdpContext::new(context)).behind(scratch.veil());
-    match line::recipient_domain(&frame, at as usize, length as usize) {
+    match line::recipient_domain(&scratch.line(), 0, length as usize) {
         Some(Span { start, length }) => (start as u64) << 32 | length as u64,
         None => 0,
     }
 }
 
 #[inline(always)]
-fn domain(context: &XdpContext, at: usize, length: usize) -> Span {
-    let found = sixgate_domain(context.ctx, at as u32, length as u32);
+fn domain(length: usize) -> Span {
+    let found = sixgate_domain(length as u32);
     Span { start: (found >> 32) as usize, length: (found & 0xffff) as usize }
 }
 
@@ -159,41 +166,45 @@ pub(crate) fn text(generation: u8, in_force: u32, number: u8) -> Option<&'static
     if !reply::holds(generation, in_force) || number as usize >= ReplyId::ALL.len() {
         return None;
     }
-    let first = reply::index(generation.into(), ReplyId::Greeting);
-    REPLIES.get(first + u32::from(number)).filter(|reply| reply.length > 0)
+    REPLIES.get(position(generation, number)).filter(|reply| reply.length > 0)
 }
 
-/// Puts what the reply is about into the scratch: its length, 0 if it is about nothing. `at` is where the line with
-/// `domain` starts.
+/// Where in REPLIES a session's reply lies.
 #[inline(always)]
-pub(crate) fn subject(
-    context: &XdpContext,
-    scratch: Scratch,
-    tuple: &Tuple,
-    number: u8,
-    at: usize,
-    domain: Span,
-) -> Option<usize> {
+pub(crate) fn position(generation: u8, number: u8) -> u32 {
+    reply::index(generation.into(), ReplyId::Greeting) + u32::from(number)
+}
+
+/// What the reply is about, as a part of the scratch's text; of length 0 if it is about nothing. `domain` is a part of
+/// the line there.
+#[inline(always)]
+pub(crate) fn subject(scratch: Scratch, tuple: &Tuple, number: u8, domain: Span) -> Span {
     let address = match number {
-        NOT_OPTED_IN if domain.length > 0 => {
-            return scratch.take_domain(context, at + domain.start, domain.length);
-        }
-        NOT_OPTED_IN => tuple.destination,
-        GREETING_REFUSED => tuple.destination,
+        NOT_OPTED_IN if domain.length > 0 => return domain,
+        NOT_OPTED_IN | GREETING_REFUSED => tuple.destination,
         NO_PTR => tuple.source,
-        _ => return Some(0),
+        _ => return NO_DOMAIN,
     };
-    Some(scratch.take_address(address))
+    scratch.take_address(address)
 }
 
-/// Keeps the domain of a refused recipient for the log. `at` is where its line starts.
+/// Keeps the domain of a refused recipient, a part of the line in the scratch, for the log.
 #[inline(always)]
-pub(crate) fn keep_domain(context: &XdpContext, flow: &mut Flow, at: usize, domain: Span) {
-    flow.domain_length = scratch::load(context, at + domain.start, &mut flow.domain, domain.length);
+pub(crate) fn keep_domain(scratch: Scratch, flow: &mut Flow, domain: Span) {
+    let is_kept = domain.length <= flow.domain.len() && scratch.copy(domain.start, &mut flow.domain);
+    flow.domain_length = if is_kept { domain.length as u8 } else { 0 };
+}
+
+/// Keeps the unfinished line in the scratch until the rest comes.
+#[inline(always)]
+pub(crate) fn keep_line(scratch: Scratch, tuple: &Tuple) -> bool {
+    LINES.insert(tuple.key(), scratch.line_start(), 0).is_ok()
 }
 
 /// No domain at all.
 pub(crate) const NO_DOMAIN: Span = Span { start: 0, length: 0 };
+/// Beside the kinds of cuts.
+const LOST: u64 = 5;
 const CRLF: usize = 2;
 const NOT_OPTED_IN: u8 = ReplyId::NotOptedIn as u8;
 const GREETING_REFUSED: u8 = ReplyId::GreetingRefused as u8;

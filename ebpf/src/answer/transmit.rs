@@ -13,12 +13,14 @@ use aya_ebpf::{
 use sixgate_common::{
     bytes::Bytes,
     flow::{MSS, WINDOW},
+    line::Span,
     reply::{REPLY_MAX, Reply},
 };
 
 use super::{
     checksum::{Sum, two},
     scratch::{SUBJECT_MAX, Scratch},
+    smtp::NO_DOMAIN,
 };
 use crate::{
     REPLIES, answers,
@@ -35,15 +37,22 @@ pub(crate) struct Outgoing {
     pub(crate) offers_mss: u32,
     /// What it carries, an index of REPLIES, or [`NO_REPLY`].
     pub(crate) reply: u32,
-    /// Octets of the scratch's subject that are inserted into the reply.
-    pub(crate) subject: u32,
+    /// The part of the scratch's text that is inserted into the reply.
+    pub(crate) subject: Span,
 }
 
 impl Outgoing {
     /// Without options and data.
     #[inline(always)]
     pub(crate) const fn bare(sequence: u32, acknowledgment: u32, flags: u8) -> Self {
-        Self { sequence, acknowledgment, flags: flags as u32, offers_mss: 0, reply: NO_REPLY, subject: 0 }
+        Self {
+            sequence,
+            acknowledgment,
+            flags: flags as u32,
+            offers_mss: 0,
+            reply: NO_REPLY,
+            subject: NO_DOMAIN,
+        }
     }
 }
 
@@ -74,7 +83,7 @@ fn rewrite(context: &XdpContext, scratch: Scratch) -> Result<(), NoRoom> {
         index => Some(REPLIES.get(index).ok_or(NoRoom)?),
     };
     let (text, subject) = match reply {
-        Some(reply) => (reply.length as usize + outgoing.subject as usize, outgoing.subject as usize),
+        Some(reply) => (reply.length as usize + outgoing.subject.length, outgoing.subject.length),
         None => (0, 0),
     };
     let offers_mss = outgoing.offers_mss != 0;
@@ -225,7 +234,8 @@ fn store(
     }
     let insert_at = reply.insert_at as usize;
     store_piece::<REPLY_MAX>(context, at, text, insert_at)?;
-    store_piece::<SUBJECT_MAX>(context, at + insert_at, scratch.subject(), subject)
+    let octets = scratch.subject(scratch.outgoing().subject.start).ok_or(NoRoom)?;
+    store_piece::<SUBJECT_MAX>(context, at + insert_at, octets, subject)
 }
 
 /// Stores `length` octets of `octets`, which has `BOUND`.

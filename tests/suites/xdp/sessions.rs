@@ -224,3 +224,26 @@ fn lines_are_answered_one_by_one_however_they_are_cut() {
         sender.ends();
     }
 }
+
+#[test]
+fn a_line_that_comes_in_two_writes_is_answered() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    for path in [Path::Native, Path::Generic, Path::Loopback] {
+        let scene = Scene::new(path, ENFORCE.refuse_at);
+        let mut sender = Sender::new(scene.connect(OURS).unwrap());
+        sender.wants(ReplyId::Greeting, "");
+        sender.say("EHLO a");
+        sender.wants(ReplyId::Ehlo, "");
+        sender.say("MAIL FROM:<a@b.example>");
+        sender.wants(ReplyId::Mail, "");
+        // Nagle's algorithm holds the second write back until the first is acknowledged (RFC 9293 3.7.4)
+        sender.0.get_mut().write_all(b"RCPT TO:<u@conto").unwrap();
+        sender.0.get_mut().write_all(b"so.com>\r\n").unwrap();
+        sender.wants(ReplyId::NotOptedIn, "contoso.com");
+        sender.say("QUIT");
+        sender.wants(ReplyId::Quit, "");
+        sender.ends();
+    }
+}

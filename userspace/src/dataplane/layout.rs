@@ -5,7 +5,7 @@
 use aya::maps::{MapInfo, MapType};
 use sixgate_common::{
     dest::{DestEntry, MemberEntry},
-    flow::{Flow, FlowKey},
+    flow::{Flow, FlowKey, KeptLine},
     map,
     ptr::PtrEntry,
     reply::Reply,
@@ -68,6 +68,7 @@ fn shape(name: &str) -> Shape {
         map::GUARD | map::TRUST => (MapType::LpmTrie, PREFIX, size_of::<MemberEntry>(), NO_PREALLOC),
         map::PTR => (MapType::LruHash, ADDRESS, size_of::<PtrEntry>(), 0),
         map::FLOWS => (MapType::LruHash, size_of::<FlowKey>(), size_of::<Flow>(), 0),
+        map::LINES => (MapType::LruHash, size_of::<FlowKey>(), size_of::<KeptLine>(), 0),
         map::REPLIES => (MapType::Array, INDEX, size_of::<Reply>(), 0),
         map::STATS => (MapType::PerCpuArray, INDEX, size_of::<u64>(), 0),
         // EVENTS, the last of `map::ALL`

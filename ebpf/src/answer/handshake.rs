@@ -1,0 +1,152 @@
+//! How a session begins: a SYN answered with a SYN cookie, and the acknowledgement of it answered with the greeting.
+//!
+//! A SYN leaves nothing behind; what follows the greeting is `session`'s.
+
+use aya_ebpf::{bindings::BPF_NOEXIST, programs::XdpContext};
+use sixgate_common::{
+    refuse::{self, Reason},
+    settings::{ANSWER_KERNEL, MODE_ENFORCE, REFUSE_AT_RESET, Settings},
+    stat::Stat,
+};
+
+use super::{
+    Answer, checksum, cookie, event, now,
+    scratch::Scratch,
+    smtp::{self, NO_DOMAIN},
+    transmit::Outgoing,
+};
+use crate::{
+    FLOWS,
+    classify::{Decision, classify},
+    count,
+    frame::Linear,
+    parse::{Segment, TcpFlags},
+};
+
+/// Answers a SYN to a refused destination.
+#[inline(always)]
+pub(super) fn open(context: &XdpContext, scratch: Scratch, reason: Reason, refuse_at: u32) -> Answer {
+    let segment = scratch.segment();
+    if !checksum::holds(context) {
+        return Answer::Pass(Stat::PassChecksum);
+    }
+    let resets = is_reset(reason, refuse_at);
+    // data in a SYN is not taken (RFC 9293 3.10.7.2 allows it); a reset acknowledges it all the same (3.10.7.1)
+    let taken = if resets { 1 + segment.payload as u32 } else { 1 };
+    let acknowledgment = segment.sequence.wrapping_add(taken);
+    if resets {
+        event::refused(&segment.tuple, reason, now());
+        let flags = TcpFlags::RST | TcpFlags::ACK;
+        return scratch.send(Outgoing::bare(0, acknowledgment, flags), Stat::AnswerReset);
+    }
+    let Some(cookie) = cookie::make(&Linear::of(context), segment) else {
+        return Answer::Pass(Stat::PassCookie);
+    };
+    let outgoing = Outgoing::bare(cookie, acknowledgment, TcpFlags::SYN | TcpFlags::ACK);
+    scratch.send(Outgoing { offers_mss: 1, ..outgoing }, Stat::AnswerSyn)
+}
+
+/// Completes a handshake: only a segment whose tuple is refused now and whose acknowledgement is a cookie of ours can;
+/// `otherwise` is the counter of one whose acknowledgement is none.
+#[inline(always)]
+pub(super) fn complete(
+    context: &XdpContext,
+    segment: &Segment,
+    scratch: &mut Scratch,
+    settings: &Settings,
+    replaces: bool,
+    otherwise: Stat,
+) -> Answer {
+    let may = settings.answer == ANSWER_KERNEL && settings.mode == MODE_ENFORCE;
+    if !may || !segment.flags.is_acknowledging() || segment.payload > HANDSHAKE_PAYLOAD_MAX {
+        return Answer::Pass(Stat::PassSegment);
+    }
+    let now = now();
+    let Decision::Refuse(reason) = classify(settings, &segment.tuple, now) else {
+        return Answer::Pass(Stat::PassSegment);
+    };
+    if !cookie::is_ours(&Linear::of(context), segment) {
+        return match otherwise {
+            Stat::DropSilent => Answer::Drop(otherwise),
+            _ => Answer::Pass(otherwise),
+        };
+    }
+    if !checksum::holds(context) {
+        return Answer::Pass(Stat::PassChecksum);
+    }
+    // a cookie can be hit by chance, and the host's connections are not to be touched
+    if cookie::is_hosts(context, &segment.tuple) {
+        return Answer::Pass(Stat::PassOwned);
+    }
+    if is_reset(reason, settings.refuse_at) {
+        return reset(scratch, segment, Stat::AnswerReset);
+    }
+    greet(segment, scratch, settings, reason, replaces, now)
+}
+
+#[inline(always)]
+fn greet(
+    segment: &Segment,
+    scratch: &mut Scratch,
+    settings: &Settings,
+    reason: Reason,
+    replaces: bool,
+    now: u64,
+) -> Answer {
+    let step = refuse::open(reason, settings.refuse_at);
+    let (number, generation) = (step.reply as u8, settings.generation as u8);
+    let Some(reply) = smtp::text(generation, settings.generation, number) else {
+        return Answer::Pass(Stat::PassSegment);
+    };
+    let subject = smtp::subject(*scratch, &segment.tuple, number, NO_DOMAIN);
+    let flow = scratch.flow();
+    // the kept domain has no length yet, and stays as it is
+    flow.opened = now;
+    flow.busy = 0;
+    flow.receive_next = segment.sequence;
+    flow.receive_last = segment.sequence;
+    flow.send_next = segment.acknowledgment.wrapping_add(reply.length as u32 + subject.length as u32);
+    flow.send_last = segment.acknowledgment;
+    flow.commands = 0;
+    flow.reason = reason as u8;
+    flow.phase = step.next as u8;
+    flow.last_reply = number;
+    flow.generation = generation;
+    flow.flags = 0;
+    flow.domain_length = 0;
+    flow.kept = 0;
+    flow.kept_last = 0;
+    let mode = if replaces { 0 } else { BPF_NOEXIST.into() };
+    match FLOWS.insert(segment.tuple.key(), flow, mode) {
+        Ok(()) => {}
+        Err(EEXIST) => return Answer::Drop(Stat::DropBusy),
+        Err(_) => return reset(scratch, segment, Stat::AnswerNoEntry),
+    }
+    count(match reason {
+        Reason::NotOptedIn => Stat::AlsoBegunNotOptedIn,
+        Reason::NoPtr => Stat::AlsoBegunNoPtr,
+    });
+    event::begun(&segment.tuple, reason as u8, now);
+    let outgoing = Outgoing {
+        reply: smtp::position(generation, number),
+        subject,
+        ..Outgoing::bare(segment.acknowledgment, segment.sequence, TcpFlags::ACK | TcpFlags::PSH)
+    };
+    scratch.send(outgoing, Stat::AnswerGreeting)
+}
+
+/// Ends a handshake that was completed with a reset.
+#[inline(always)]
+fn reset(scratch: &Scratch, segment: &Segment, stat: Stat) -> Answer {
+    scratch.send(Outgoing::bare(segment.acknowledgment, 0, TcpFlags::RST), stat)
+}
+
+#[inline(always)]
+const fn is_reset(reason: Reason, refuse_at: u32) -> bool {
+    matches!(reason, Reason::NotOptedIn) && refuse_at == REFUSE_AT_RESET
+}
+
+/// Payload with which a handshake can end. Whoever speaks before the greeting says a command or two; segments of a
+/// message that the host receives are longer.
+const HANDSHAKE_PAYLOAD_MAX: usize = 600;
+const EEXIST: i32 = -17;
