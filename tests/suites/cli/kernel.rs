@@ -2,7 +2,13 @@
 //!
 //! The entries of FLOWS are made here; what the program makes of packets is tested elsewhere.
 
-use std::{io::Read as _, net::Ipv6Addr};
+use std::{
+    fs::{self, Permissions},
+    io::Read as _,
+    net::Ipv6Addr,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use aya::{
     maps::{HashMap, Map, MapData},
@@ -13,7 +19,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::{Value, json};
-use sixgate::dataplane::{Maps, Pins, monotonic_nanoseconds};
+use sixgate::dataplane::{Maps, Pins, embedded_object, monotonic_nanoseconds};
 use sixgate_common::{
     flow::{FLAG_FIN_SENT, Flow, FlowKey, REASON_NO_PTR, REASON_NOT_OPTED_IN},
     map,
@@ -22,6 +28,7 @@ use sixgate_common::{
 };
 use sixgate_tests::{
     bpffs::Bpffs,
+    daemon::binary,
     gate::{self, Need},
     netns::Netns,
     xdp_helper::Pass,
@@ -138,6 +145,48 @@ fn with_a_program_at_the_peer_native_mode_answers_and_status_warns_when_that_goe
     assert_eq!(host.answering().1, json!("for a reason that is gone"));
     assert_eq!(host.place.done("attach"), "v0: attached already, native mode\n");
     assert_eq!(host.answer_in_force(), ANSWER_KERNEL);
+}
+
+#[test]
+fn on_a_kernel_without_what_answering_needs_the_daemon_answers() {
+    if !gate::require(&NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    let _peer = Pass::attach(&host.peer, "v1", XdpMode::Driver).unwrap();
+    let stranger = without_raw_cookies(&host.place.path("sixgate"));
+    let attached = host.place.run_binary(&stranger, "attach --iface v0");
+    let (first, second) = attached.data.split_once('\n').unwrap_or_else(|| panic!("{attached:?}"));
+    assert_eq!((attached.code, first), (Some(0), "v0: attached, native mode"));
+    assert!(
+        second.starts_with("answer: daemon, not kernel: this kernel lacks what the XDP program uses ("),
+        "{second}"
+    );
+    assert_eq!(host.answer_in_force(), ANSWER_HINDERED);
+    let status = host.place.run_binary(&stranger, "status").data;
+    assert!(status.contains("\nanswer     daemon, not kernel: this kernel lacks "), "{status}");
+    // a binary for which the kernel is good enough takes over
+    assert_eq!(host.place.done("attach"), "v0: program replaced, native mode\n");
+    assert_eq!(host.answer_in_force(), ANSWER_KERNEL);
+}
+
+/// The binary with a program that calls, instead of the helpers for SYN cookies, ones that no kernel has.
+fn without_raw_cookies(path: &Path) -> PathBuf {
+    let mut octets = fs::read(binary()).unwrap();
+    let object = embedded_object();
+    let at = octets.windows(object.len()).position(|window| window == object).unwrap();
+    let mut changed = 0;
+    for instruction in octets[at..at + object.len()].chunks_exact_mut(8) {
+        // BPF_JMP | BPF_CALL of bpf_tcp_raw_{gen,check}_syncookie_ipv6, include/uapi/linux/bpf.h
+        if let [0x85, 0, 0, 0, helper @ (205 | 207), high @ 0, 0, 0] = instruction {
+            (*helper, *high) = (0xff, 0x7f);
+            changed += 1;
+        }
+    }
+    assert!(changed >= 2, "{changed} calls");
+    fs::write(path, octets).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    path.to_owned()
 }
 
 #[test]

@@ -86,9 +86,12 @@ impl Place {
 
     /// Starts `sixgate` with these words.
     pub(crate) fn spawn(&self, words: &str) -> Child {
-        let mut command = self.command(words);
+        self.start(&mut self.command(words))
+    }
+
+    fn start(&self, command: &mut Command) -> Child {
         match &self.netns {
-            Some(netns) => netns.spawn(&mut command).unwrap(),
+            Some(netns) => netns.spawn(command).unwrap(),
             None => command.spawn().unwrap(),
         }
     }
@@ -96,6 +99,14 @@ impl Place {
     /// Runs `sixgate` with these words.
     pub(crate) fn run(&self, words: &str) -> Ran {
         ran(self.spawn(words).wait_with_output().unwrap())
+    }
+
+    /// Runs another binary with these words.
+    pub(crate) fn run_binary(&self, binary: &Path, words: &str) -> Ran {
+        let mut command = Command::new(binary);
+        command.arg("--config").arg(self.config()).args(words.split_whitespace());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        ran(self.start(&mut command).wait_with_output().unwrap())
     }
 
     /// Runs `sixgate` with these words as a user without any right. The binary is named by a handle: nobody
@@ -106,11 +117,7 @@ impl Place {
         command.arg("--config").arg(self.config()).args(words.split_whitespace());
         command.uid(NOBODY).gid(NOBODY);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = match &self.netns {
-            Some(netns) => netns.spawn(&mut command).unwrap(),
-            None => command.spawn().unwrap(),
-        };
-        ran(child.wait_with_output().unwrap())
+        ran(self.start(&mut command).wait_with_output().unwrap())
     }
 
     /// Runs `sixgate` with these words, which must be done; returns what it printed.

@@ -140,7 +140,7 @@ fn load(
             loader.map_pin_path(name, file);
         }
     }
-    loader.override_global(ANSWERS, answers, false);
+    loader.override_global(ANSWERS, answers, true);
     let mut object = loader.load(OBJECT).map_err(DataplaneError::load)?;
     program(&mut object)?.load().map_err(DataplaneError::program)?;
     Ok(object)
