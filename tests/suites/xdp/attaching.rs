@@ -1,11 +1,20 @@
 //! Attaching, replacing and detaching on real interfaces: what runs where afterwards, and what is kept.
 
-use std::time::Duration;
+use std::{
+    net::Ipv6Addr,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
 use sixgate::dataplane::{
     AttachMode, Attached, Change, Maps, PtrState, RunMode, Sizes, attach, attached, detach, embedded_tag,
 };
-use sixgate_common::{refuse::ReplyId, reply, settings::READY};
+use sixgate_common::{
+    refuse::ReplyId,
+    reply,
+    settings::{MODE_ENFORCE, READY},
+};
 use sixgate_tests::{gate, packet::SENDER};
 
 use crate::{
@@ -124,6 +133,45 @@ fn attaching_again_keeps_the_maps_and_brings_them_in_line() {
         assert_eq!(maps.sizes(), host.plan(&[]).sizes, "an existing map keeps its size");
         assert_eq!(maps.settings().unwrap().ready, READY);
     });
+}
+
+#[test]
+fn attaching_again_leaves_no_moment_without_refusing() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    let reply = |octet| reply::Reply { length: 1, insert_at: 1, sum: 0, text: [octet; reply::REPLY_MAX] };
+    let plan = |round: u8| {
+        let mut plan = host.plan(&["gate0"]);
+        // other replies, another prefix
+        plan.replies = ReplyId::ALL.map(|id| (id, reply(round))).into();
+        plan.projection.trust.insert(Ipv6Addr::from([round + 1; 16]).into());
+        plan
+    };
+    host.ours.run(|| attach(&plan(0)).unwrap());
+    let maps = host.maps();
+    let is_over = AtomicBool::new(false);
+    let (looks, gaps) = thread::scope(|scope| {
+        let watching = scope.spawn(|| {
+            let (mut looks, mut gaps) = (0_u64, 0_u64);
+            while !is_over.load(Ordering::Relaxed) {
+                let settings = maps.settings().unwrap();
+                looks += 1;
+                gaps += u64::from(settings.ready != READY || settings.mode != MODE_ENFORCE);
+            }
+            (looks, gaps)
+        });
+        for round in 1..=3 {
+            run_another_program(&host.pins(), "gate0");
+            let done = host.ours.run(|| attach(&plan(round)).unwrap());
+            assert_eq!(done[0].change, Change::Replaced);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        watching.join().unwrap()
+    });
+    assert!(looks > 1000, "{looks} looks tell nothing");
+    assert_eq!(gaps, 0, "of {looks} looks");
 }
 
 #[test]
