@@ -109,7 +109,9 @@ fn where_native_mode_would_lose_answers_the_daemon_answers_and_attach_and_status
     let host = Host::new();
     assert_eq!(
         host.place.done("attach --iface v0 --mode native"),
-        format!("v0: attached, native mode\nanswer: daemon, not kernel: {PLAIN}\n")
+        format!(
+            "v0: attached, native mode, VLAN tags no longer stripped\nanswer: daemon, not kernel: {PLAIN}\n"
+        )
     );
     assert_eq!(host.answer_in_force(), ANSWER_HINDERED);
     assert_eq!(host.answering(), (json!("daemon"), json!(PLAIN), json!([])));
@@ -127,7 +129,7 @@ fn with_a_program_at_the_peer_native_mode_answers_and_status_warns_when_that_goe
             XdpMode::Skb,
             "v0: attached, generic mode (not native: its peer runs no XDP program, answers would be lost)\n",
         ),
-        (XdpMode::Driver, "v0: attached, native mode\n"),
+        (XdpMode::Driver, "v0: attached, native mode, VLAN tags no longer stripped\n"),
     ] {
         let _peer = Pass::attach(&host.peer, "v1", mode).unwrap();
         assert_eq!(host.place.done("attach --iface v0"), wanted, "{mode:?}");
@@ -148,6 +150,27 @@ fn with_a_program_at_the_peer_native_mode_answers_and_status_warns_when_that_goe
 }
 
 #[test]
+fn where_the_kernel_answers_natively_vlan_tags_are_stripped_no_longer_and_it_is_said_once() {
+    if !gate::require(&NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    let _peer = Pass::attach(&host.peer, "v1", XdpMode::Driver).unwrap();
+    let kernel = "answer = \"kernel\"";
+    for (answer, wanted) in [
+        // where the daemon answers, tags do not matter
+        ("answer = \"daemon\"", "v0: attached, native mode\n"),
+        (kernel, "v0: attached already, native mode, VLAN tags no longer stripped\n"),
+        (kernel, "v0: attached already, native mode\n"),
+    ] {
+        host.place.configure(answer, &host.bpffs.pins(), "");
+        assert_eq!(host.place.done("attach --iface v0"), wanted, "{answer}");
+    }
+    host.place.done("detach");
+    assert_eq!(host.place.done("attach --iface v0"), "v0: attached, native mode\n");
+}
+
+#[test]
 fn on_a_kernel_without_what_answering_needs_the_daemon_answers() {
     if !gate::require(&NEEDS) {
         return;
@@ -157,7 +180,7 @@ fn on_a_kernel_without_what_answering_needs_the_daemon_answers() {
     let stranger = without_raw_cookies(&host.place.path("sixgate"));
     let attached = host.place.run_binary(&stranger, "attach --iface v0");
     let (first, second) = attached.data.split_once('\n').unwrap_or_else(|| panic!("{attached:?}"));
-    assert_eq!((attached.code, first), (Some(0), "v0: attached, native mode"));
+    assert_eq!((attached.code, first), (Some(0), "v0: attached, native mode"), "tags do not matter");
     assert!(
         second.starts_with("answer: daemon, not kernel: this kernel lacks what the XDP program uses ("),
         "{second}"
@@ -166,7 +189,10 @@ fn on_a_kernel_without_what_answering_needs_the_daemon_answers() {
     let status = host.place.run_binary(&stranger, "status").data;
     assert!(status.contains("\nanswer     daemon, not kernel: this kernel lacks "), "{status}");
     // a binary for which the kernel is good enough takes over
-    assert_eq!(host.place.done("attach"), "v0: program replaced, native mode\n");
+    assert_eq!(
+        host.place.done("attach"),
+        "v0: program replaced, native mode, VLAN tags no longer stripped\n"
+    );
     assert_eq!(host.answer_in_force(), ANSWER_KERNEL);
 }
 

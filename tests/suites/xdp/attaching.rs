@@ -8,7 +8,8 @@ use std::{
 };
 
 use sixgate::dataplane::{
-    AttachMode, Attached, Change, Maps, PtrState, RunMode, Sizes, attach, attached, detach, embedded_tag,
+    AttachMode, Attached, Change, Maps, PtrState, RunMode, Sizes, VlanTags, attach, attached, detach,
+    embedded_tag,
 };
 use sixgate_common::{
     refuse::ReplyId,
@@ -36,6 +37,7 @@ fn a_veth_is_attached_natively_and_detached_without_a_trace() {
             mode: RunMode::Native,
             fallback: None,
             change: Change::New,
+            tags: VlanTags::Untouched,
         };
         assert_eq!(attach(&plan).unwrap(), [wanted]);
         let links = attached(&plan.pins).unwrap();

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt};
 use super::{Control, ControlError, fits, make_room};
 use crate::{
     config::{InterfaceName, XdpMode},
-    dataplane::{self, AttachMode, AttachPlan, Attached, Change, DataplaneError},
+    dataplane::{self, AttachMode, AttachPlan, Attached, Change, DataplaneError, VlanTags},
 };
 
 /// What was done on one interface, to be shown.
@@ -16,16 +16,19 @@ pub struct Attachment(pub Attached);
 
 impl fmt::Display for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Attached { interface, mode, fallback, change } = &self.0;
+        let Attached { interface, mode, fallback, change, tags } = &self.0;
         let change = match change {
             Change::New => "attached",
             Change::Replaced => "program replaced",
             Change::Unchanged => "attached already",
         };
         write!(f, "{interface}: {change}, {mode} mode")?;
-        match fallback {
-            Some(reason) => write!(f, " (not native: {reason})"),
-            None => Ok(()),
+        if let Some(reason) = fallback {
+            write!(f, " (not native: {reason})")?;
+        }
+        match tags {
+            VlanTags::Kept => f.write_str(", VLAN tags no longer stripped"),
+            VlanTags::Untouched => Ok(()),
         }
     }
 }

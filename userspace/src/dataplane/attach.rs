@@ -24,6 +24,7 @@ use super::{
     obstacle,
     pins::{PinSet, Pins, remove_pin},
     projection::Projection,
+    vlan,
 };
 
 /// In which mode the program may run.
@@ -69,6 +70,17 @@ pub struct Attached {
     pub fallback: Option<String>,
     /// Whether a program ran there before.
     pub change: Change,
+    /// What became of VLAN tags.
+    pub tags: VlanTags,
+}
+
+/// What was done about an interface that strips VLAN tags, so that the program's answers go the way back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum VlanTags {
+    /// Nothing.
+    Untouched,
+    /// They were stripped, and no longer are.
+    Kept,
 }
 
 /// What became of an interface.
@@ -190,7 +202,7 @@ fn hand_over(
         .iter()
         .map(|interface| {
             if replaced.contains(&interface.name) {
-                report_replaced(interface, manner.0, change)
+                report_replaced(interface, manner, change)
             } else {
                 attach_new(program, interface, manner, live)
             }
@@ -283,6 +295,7 @@ fn attach_new(
                     mode: *mode,
                     fallback: reasons.pop(),
                     change: Change::New,
+                    tags: keep_tags(interface, *mode, speech),
                 });
             }
             Err(error) => reasons.push(not_taken(interface, *mode, error)?),
@@ -349,7 +362,7 @@ fn repin(program: &mut Xdp, live: &PinSet) -> Result<(), DataplaneError> {
 
 fn report_replaced(
     interface: &Interface,
-    wanted: AttachMode,
+    (wanted, speech): (AttachMode, Speech),
     change: Change,
 ) -> Result<Attached, DataplaneError> {
     let name = interface.name.clone();
@@ -360,8 +373,26 @@ fn report_replaced(
         (AttachMode::Native, RunMode::Generic) | (AttachMode::Generic, RunMode::Native) => {
             Err(DataplaneError::OtherMode { interface: name, running: running.mode })
         }
-        _ => Ok(Attached { interface: name, mode: running.mode, fallback: None, change }),
+        _ => Ok(Attached {
+            interface: name,
+            mode: running.mode,
+            fallback: None,
+            change,
+            tags: keep_tags(interface, running.mode, speech),
+        }),
     }
+}
+
+/// Keeps the driver from stripping VLAN tags where the program answers natively. A driver that cannot is an obstacle, if
+/// there are VLANs.
+fn keep_tags(interface: &Interface, mode: RunMode, speech: Speech) -> VlanTags {
+    let strips_tags = || vlan::strips_tags(interface.index).is_ok_and(|strips_tags| strips_tags);
+    let matters = mode == RunMode::Native && speech == Speech::Program;
+    if !matters || !strips_tags() {
+        return VlanTags::Untouched;
+    }
+    let is_done = vlan::keep_tags(interface.index).is_ok() && !strips_tags();
+    if is_done { VlanTags::Kept } else { VlanTags::Untouched }
 }
 
 /// Takes back what this call attached before it failed.

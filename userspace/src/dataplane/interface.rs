@@ -5,7 +5,7 @@
 
 use std::{fmt, io};
 
-use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage, LinkXdp, XdpAttached},
@@ -82,7 +82,7 @@ impl Interface {
     /// The other end, if it is one of a veth pair.
     pub(super) fn peer(&self) -> Result<Option<Peer>, DataplaneError> {
         let link = self.link()?;
-        if !is_veth(&link) {
+        if !is_of_kind(&link, &InfoKind::Veth) {
             return Ok(None);
         }
         let index = link.attributes.iter().find_map(|attribute| match attribute {
@@ -102,6 +102,13 @@ impl Interface {
         }))
     }
 
+    /// Whether VLAN interfaces of this network namespace lie above it.
+    pub(super) fn has_vlans(&self) -> Result<bool, DataplaneError> {
+        let links =
+            all_links().map_err(|error| DataplaneError::system("list the network interfaces", error))?;
+        Ok(links.iter().any(|link| is_vlan_above(link, self.index)))
+    }
+
     fn link(&self) -> Result<LinkMessage, DataplaneError> {
         look_up(self.index, None)
             .map_err(|error| DataplaneError::system(format!("examine {}", self.name), error))
@@ -113,18 +120,7 @@ fn look_up(index: u32, netns: Option<i32>) -> io::Result<LinkMessage> {
     let mut wanted = LinkMessage::default();
     wanted.header.index = index;
     wanted.attributes.extend(netns.map(LinkAttribute::IfNetnsId));
-    let mut request = NetlinkMessage::new(
-        NetlinkHeader::default(),
-        NetlinkPayload::from(RouteNetlinkMessage::GetLink(wanted)),
-    );
-    request.header.flags = NLM_F_REQUEST;
-    request.finalize();
-    let mut octets = vec![0; request.buffer_len()];
-    request.serialize(&mut octets);
-
-    let socket = Socket::new(NETLINK_ROUTE)?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    socket.send(&octets, 0)?;
+    let socket = ask(wanted, NLM_F_REQUEST)?;
     let (answer, _) = socket.recv_from_full()?;
     match NetlinkMessage::deserialize(&answer).map_err(io::Error::other)?.payload {
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => Ok(link),
@@ -133,11 +129,54 @@ fn look_up(index: u32, netns: Option<i32>) -> io::Result<LinkMessage> {
     }
 }
 
-fn is_veth(link: &LinkMessage) -> bool {
+/// Every interface of this network namespace.
+fn all_links() -> io::Result<Vec<LinkMessage>> {
+    let socket = ask(LinkMessage::default(), NLM_F_REQUEST | NLM_F_DUMP)?;
+    let mut links = Vec::new();
+    loop {
+        let (answer, _) = socket.recv_from_full()?;
+        let mut rest = answer.as_slice();
+        while !rest.is_empty() {
+            let message = NetlinkMessage::deserialize(rest).map_err(io::Error::other)?;
+            // each message begins at a multiple of four octets (netlink(7))
+            let length = (message.header.length as usize).next_multiple_of(4).max(1);
+            match message.payload {
+                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => links.push(link),
+                NetlinkPayload::Done(_) => return Ok(links),
+                NetlinkPayload::Error(error) => return Err(error.to_io()),
+                _ => return Err(io::Error::other("unexpected answer from the kernel")),
+            }
+            rest = rest.get(length..).unwrap_or_default();
+        }
+    }
+}
+
+/// Sends a request for links; the answer comes on the socket.
+fn ask(wanted: LinkMessage, flags: u16) -> io::Result<Socket> {
+    let mut request = NetlinkMessage::new(
+        NetlinkHeader::default(),
+        NetlinkPayload::from(RouteNetlinkMessage::GetLink(wanted)),
+    );
+    request.header.flags = flags;
+    request.finalize();
+    let mut octets = vec![0; request.buffer_len()];
+    request.serialize(&mut octets);
+
+    let socket = Socket::new(NETLINK_ROUTE)?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket.send(&octets, 0)?;
+    Ok(socket)
+}
+
+fn is_of_kind(link: &LinkMessage, kind: &InfoKind) -> bool {
     link.attributes.iter().any(|attribute| match attribute {
-        LinkAttribute::LinkInfo(info) => info.contains(&LinkInfo::Kind(InfoKind::Veth)),
+        LinkAttribute::LinkInfo(info) => info.contains(&LinkInfo::Kind(kind.clone())),
         _ => false,
     })
+}
+
+fn is_vlan_above(link: &LinkMessage, index: u32) -> bool {
+    is_of_kind(link, &InfoKind::Vlan) && link.attributes.contains(&LinkAttribute::Link(index))
 }
 
 /// What the link says about XDP programs.
@@ -172,4 +211,38 @@ fn running(attributes: &[LinkXdp]) -> Option<Running> {
         _ => None,
     })?;
     Some(Running { program, mode })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(kind: InfoKind, below: u32) -> LinkMessage {
+        let mut link = LinkMessage::default();
+        link.attributes =
+            vec![LinkAttribute::Link(below), LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)])];
+        link
+    }
+
+    #[test]
+    fn only_a_vlan_above_the_very_interface_counts() {
+        assert!(is_vlan_above(&link(InfoKind::Vlan, 7), 7));
+        assert!(!is_vlan_above(&link(InfoKind::Vlan, 8), 7));
+        assert!(!is_vlan_above(&link(InfoKind::MacVlan, 7), 7));
+        assert!(all_links().unwrap().iter().any(|link| link.header.index == 1), "lo is listed");
+    }
+
+    #[test]
+    fn a_native_program_counts_alone_or_beside_a_generic_one() {
+        for (attributes, wanted) in [
+            (&[LinkXdp::Attached(XdpAttached::Driver), LinkXdp::ProgId(5)][..], true),
+            (&[LinkXdp::Attached(XdpAttached::Hardware)], true),
+            (&[LinkXdp::Attached(XdpAttached::Multiple), LinkXdp::DrvProgId(5), LinkXdp::SkbProgId(6)], true),
+            (&[LinkXdp::Attached(XdpAttached::SocketBuffer), LinkXdp::SkbProgId(6)], false),
+            (&[LinkXdp::Attached(XdpAttached::None)], false),
+            (&[], false),
+        ] {
+            assert_eq!(runs_natively(attributes), wanted, "{attributes:?}");
+        }
+    }
 }

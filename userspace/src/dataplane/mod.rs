@@ -21,9 +21,10 @@ mod projection;
 mod ptr;
 mod stats;
 mod trie;
+mod vlan;
 
 pub use addresses::{AddressWatch, interface_addresses, watch_addresses};
-pub use attach::{AttachMode, AttachPlan, Attached, Change, attach};
+pub use attach::{AttachMode, AttachPlan, Attached, Change, VlanTags, attach};
 pub use attached::{AttachedAt, AttachedLink, attached, detach};
 pub use error::DataplaneError;
 pub use events::{Event, Events, Refused};

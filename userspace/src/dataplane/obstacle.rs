@@ -8,6 +8,7 @@ use super::{
     error::DataplaneError,
     interface::{Interface, Peer, RunMode},
     pins::{PinSet, Pins},
+    vlan,
 };
 
 /// Why the program cannot answer by itself.
@@ -26,6 +27,12 @@ pub enum Obstacle {
         /// What is seen of the other end.
         why: PeerLacks,
     },
+    /// The program runs natively on an interface that strips VLAN tags and has VLAN interfaces above it: answers would
+    /// leave without a tag, into another network.
+    Tags {
+        /// The interface's name.
+        interface: String,
+    },
 }
 
 /// What is wrong with the other end of a veth pair.
@@ -42,6 +49,12 @@ impl fmt::Display for Obstacle {
         match self {
             Self::Kernel { lacks } => write!(f, "this kernel lacks {lacks}"),
             Self::Peer { interface, why } => write!(f, "{interface}: {why}"),
+            Self::Tags { interface } => {
+                write!(
+                    f,
+                    "{interface}: its VLAN tags are stripped, answers would leave without (ethtool's rxvlan)"
+                )
+            }
         }
     }
 }
@@ -76,10 +89,21 @@ pub(super) fn of_links(live: &PinSet) -> Result<Vec<Obstacle>, DataplaneError> {
             interface => interface?,
         };
         if interface.running()?.is_some_and(|running| running.mode == RunMode::Native) {
-            found.extend(native(&interface)?.map(|why| Obstacle::Peer { interface: name, why }));
+            found.extend(of_native(&interface)?);
         }
     }
     Ok(found)
+}
+
+fn of_native(interface: &Interface) -> Result<Option<Obstacle>, DataplaneError> {
+    let name = || interface.name.clone();
+    if let Some(why) = native(interface)? {
+        return Ok(Some(Obstacle::Peer { interface: name(), why }));
+    }
+    // who does not say it may do it
+    let strips_tags = vlan::strips_tags(interface.index).unwrap_or(true);
+    let loses_tags = strips_tags && interface.has_vlans()?;
+    Ok(loses_tags.then(|| Obstacle::Tags { interface: name() }))
 }
 
 /// What keeps answers that the program sends natively on `interface` from arriving.
