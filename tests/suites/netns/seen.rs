@@ -77,6 +77,11 @@ fn each_session_that_the_kernel_refuses_is_logged_and_counted_once() {
         |ending| format!("sixgate_kernel_sessions_total{{reason=\"not_opted_in\",ending=\"{ending}\"}}");
     assert_eq!(metric(&site, &sessions("quit")), Some(1));
     assert_eq!(metric(&site, &sessions("closed")), Some(1));
+    assert_eq!(
+        metric(&site, "sixgate_xdp_total{counter=\"answer_greeting\"}"),
+        Some(2),
+        "the program's counters, too"
+    );
     assert_eq!(site.counter("tag_not_opted_in"), 0, "no session was the daemon's");
 }
 

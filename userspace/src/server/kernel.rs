@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use sixgate_common::stat::Stat;
 use tracing::{info, warn};
 
 use crate::{
@@ -69,6 +70,11 @@ impl Kernel {
     /// What became of refused sessions since the last call: at most `most` events.
     pub(crate) fn take_events(&self, most: usize) -> Vec<Event> {
         lock(&self.events).as_mut().map(|events| events.take(most)).unwrap_or_default()
+    }
+
+    /// The program's counters; none without maps.
+    pub(crate) fn stats(&self) -> Vec<(Stat, u64)> {
+        self.with(|maps| maps.stats()).unwrap_or_default()
     }
 
     /// The greeting of a session, if nobody knows that it arrived.

@@ -1,15 +1,20 @@
 //! The daemon's counters, in the OpenMetrics text format.
 //!
-//! It owns what is counted in user space; the kernel's counters are in STATS. Labels are words of ours from
+//! It owns what is counted in user space; the kernel's counters are copied from STATS. Labels are words of ours from
 //! short fixed lists, never anything that a stranger said.
 
-use std::{io, path::Path, sync::atomic::AtomicU64};
+use std::{
+    io,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
+use sixgate_common::stat::Stat;
 use tempfile::NamedTempFile;
 
 /// All counters of the daemon.
@@ -24,6 +29,7 @@ pub(crate) struct Metrics {
     tags: Counter,
     kernel_sessions: Family<End, Counter>,
     greetings: Family<Outcome, Counter>,
+    xdp: Family<Name, Counter>,
     open: Gauge<u64, AtomicU64>,
 }
 
@@ -44,6 +50,11 @@ struct End {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Name {
+    counter: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Limit {
     limit: &'static str,
 }
@@ -60,6 +71,7 @@ impl Metrics {
             tags: Counter::default(),
             kernel_sessions: Family::default(),
             greetings: Family::default(),
+            xdp: Family::default(),
             open: Gauge::default(),
         };
         let registry = &mut metrics.registry;
@@ -79,6 +91,7 @@ impl Metrics {
             "Greetings of the XDP program that were lost",
             metrics.greetings.clone(),
         );
+        registry.register("xdp", "The XDP program's counters", metrics.xdp.clone());
         registry.register("sessions_open", "Sessions open now", metrics.open.clone());
         metrics
     }
@@ -121,6 +134,14 @@ impl Metrics {
     /// A greeting was to be sent again.
     pub(crate) fn greeting(&self, outcome: &'static str) {
         self.greetings.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// What the XDP program has counted. It begins anew when its maps are made anew, as a counter may.
+    pub(crate) fn xdp(&self, counters: &[(Stat, u64)]) {
+        for (stat, value) in counters {
+            let counter = self.xdp.get_or_create(&Name { counter: stat.name() });
+            counter.inner().store(*value, Ordering::Relaxed);
+        }
     }
 
     /// Sessions open now.

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{Ipv6Addr, SocketAddr, SocketAddrV6},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -275,7 +275,7 @@ async fn keep_metrics(context: Arc<Context>, path: PathBuf, stop: CancellationTo
     let mut ticks = interval(METRICS_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
-        if let Err(error) = context.metrics.write(&path) {
+        if let Err(error) = write_metrics(&context, &path) {
             error!("cannot write {}: {error}", path.display());
         }
         tokio::select! {
@@ -283,5 +283,10 @@ async fn keep_metrics(context: Arc<Context>, path: PathBuf, stop: CancellationTo
             () = stop.cancelled() => break,
         }
     }
-    let _ = context.metrics.write(&path);
+    let _ = write_metrics(&context, &path);
+}
+
+fn write_metrics(context: &Context, path: &Path) -> io::Result<()> {
+    context.metrics.xdp(&context.kernel.stats());
+    context.metrics.write(path)
 }
