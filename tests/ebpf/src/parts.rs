@@ -4,12 +4,12 @@
 
 use aya_ebpf::{
     bindings::xdp_action::XDP_PASS,
-    btf_maps::{Array, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
     helpers::{
         bpf_get_prandom_u32, bpf_ktime_get_ns, bpf_xdp_get_buff_len,
         generated::{
-            bpf_csum_diff, bpf_tcp_raw_check_syncookie_ipv6, bpf_tcp_raw_gen_syncookie_ipv6,
-            bpf_xdp_adjust_head, bpf_xdp_store_bytes,
+            bpf_csum_diff, bpf_ktime_get_coarse_ns, bpf_tcp_raw_check_syncookie_ipv6,
+            bpf_tcp_raw_gen_syncookie_ipv6, bpf_xdp_adjust_head, bpf_xdp_store_bytes,
         },
     },
     macros::{btf_map, xdp},
@@ -23,6 +23,8 @@ static PARTS_COUNTER: PerCpuArray<u64, 1> = PerCpuArray::new();
 static PARTS_TRIE: LpmTrie<[u8; 16], u32, 16> = LpmTrie::new();
 #[btf_map]
 static PARTS_FLOWS: LruHashMap<FlowKey, [u8; VALUE], 1024> = LruHashMap::new();
+#[btf_map]
+static PARTS_PLAIN: HashMap<FlowKey, [u8; VALUE], 1024> = HashMap::new();
 /// As many as FLOWS keeps, unless the loader wants fewer.
 #[btf_map]
 static PARTS_MANY: LruHashMap<FlowKey, [u8; VALUE], { map::FLOWS_ENTRIES as usize }> = LruHashMap::new();
@@ -42,6 +44,14 @@ fn part_length(context: XdpContext) -> u32 {
 fn part_clock(_: XdpContext) -> u32 {
     // SAFETY: the helper takes no argument and has no precondition.
     unsafe { bpf_ktime_get_ns() };
+    XDP_PASS
+}
+
+/// The time of the last tick.
+#[xdp(frags)]
+fn part_tick(_: XdpContext) -> u32 {
+    // SAFETY: the helper takes no argument and has no precondition.
+    unsafe { bpf_ktime_get_coarse_ns() };
     XDP_PASS
 }
 
@@ -74,6 +84,14 @@ fn part_find(_: XdpContext) -> u32 {
 fn part_store(_: XdpContext) -> u32 {
     let _ = PARTS_FLOWS.insert(KEY, [1; VALUE], 0);
     let _ = PARTS_FLOWS.remove(KEY);
+    XDP_PASS
+}
+
+/// The same in a hash without an order of use.
+#[xdp(frags)]
+fn part_plain(_: XdpContext) -> u32 {
+    let _ = PARTS_PLAIN.insert(KEY, [1; VALUE], 0);
+    let _ = PARTS_PLAIN.remove(KEY);
     XDP_PASS
 }
 

@@ -58,13 +58,15 @@ pub(super) fn measure(scale: Scale, report: &mut Report) -> Result<()> {
 const MANY: &str = "PARTS_MANY";
 
 /// Programs, and what they do.
-const PARTS: [(&str, &str); 12] = [
+const PARTS: [(&str, &str); 14] = [
     ("part_length", "length of the frame"),
     ("part_clock", "time"),
+    ("part_tick", "time of the last tick"),
     ("part_count", "counter raised"),
     ("part_trie", "look into an empty prefix trie"),
     ("part_find", "connection looked for"),
     ("part_store", "connection stored and removed"),
+    ("part_plain", "the same in a hash that is not LRU"),
     ("part_stores", "connection stored, another each time"),
     ("part_cookie", "SYN cookie made"),
     ("part_cookies", "SYN cookie made and checked"),
