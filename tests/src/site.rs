@@ -31,6 +31,8 @@ pub const OTHER: &str = "2001:db8:25::99";
 pub const SENDER: &str = "2001:db8:51::4";
 /// The interface of the gate.
 pub const INTERFACE: &str = "gate0";
+/// The interface outside, at the other end.
+pub const PEER: &str = "outside0";
 
 /// Two hosts on one link. The daemon runs on the gate; whatever the test starts is outside.
 pub struct Site {
@@ -54,12 +56,12 @@ impl Site {
     #[must_use]
     pub fn new(zone: &str, settings: &str) -> Self {
         let (gate, outside) = (Netns::new().unwrap(), Netns::new().unwrap());
-        gate.join(INTERFACE, &outside, "outside0").unwrap();
+        gate.join(INTERFACE, &outside, PEER).unwrap();
         for address in [GATE, OTHER] {
             gate.add_address(INTERFACE, format!("{address}/64").parse().unwrap()).unwrap();
         }
         gate.ip(&format!("route add 2001:db8:51::/64 dev {INTERFACE}")).unwrap();
-        outside.ip("route add 2001:db8:25::/64 dev outside0").unwrap();
+        outside.ip(&format!("route add 2001:db8:25::/64 dev {PEER}")).unwrap();
         let folder = tempfile::Builder::new().prefix("sixgate-").tempdir().unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -193,7 +195,7 @@ impl Site {
         let is_new = self.sources.lock().unwrap_or_else(PoisonError::into_inner).insert(address);
         if is_new {
             let prefix = ipnet::Ipv6Net::new(address, 64).unwrap();
-            self.outside.add_address("outside0", prefix).unwrap();
+            self.outside.add_address(PEER, prefix).unwrap();
         }
         address
     }

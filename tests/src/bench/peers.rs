@@ -10,13 +10,12 @@ use sixgate::dataplane::Pins;
 
 use super::{
     load::{Refusal, Script},
-    paths::NO_ANSWER,
     usage::{BpfTime, Processes},
 };
 use crate::{
     daemon::Daemon,
     postfix::{self, Postfix},
-    site::{GATE, INTERFACE, OTHER, SENDER, Site},
+    site::{GATE, INTERFACE, OTHER, PEER, SENDER, Site},
     xdp_helper::Pass,
 };
 
@@ -114,17 +113,20 @@ impl Server {
 
 /// sixgate on a native veth: GATE has opted in, OTHER has not.
 fn sixgate(answer: &str) -> Result<Server> {
-    let site = site(SIXGATE)?.configured(&format!("answer = \"{answer}\""));
-    ensure!(site.run("config check").status.success(), NO_ANSWER);
-    let site = site.configured(&format!("xdp.interfaces = [\"{INTERFACE}\"]"));
+    let settings = format!("answer = \"{answer}\"\nxdp.interfaces = [\"{INTERFACE}\"]\n{SIXGATE}");
+    let site = site(&settings)?;
     site.sixgate(&format!("optin add {GATE}"));
+    let pass = Pass::attach(&site.outside, PEER, XdpMode::Driver)?;
     let daemon = site.try_serve(&[])?;
-    let pass = Pass::attach(&site.outside, "outside0", XdpMode::Driver)?;
     let destination = destination()?;
     let refusal = ["220 ", "250 ", "250 ", REFUSED, "221 "];
     let script = Script::of_server(&site.outside, destination, &refusal)?;
     let by_daemon = site.counter("tag_not_opted_in");
-    ensure!((answer == "daemon") == (by_daemon > 0), "{by_daemon} sessions were left to the daemon");
+    ensure!(
+        (answer == "daemon") == (by_daemon > 0),
+        "{by_daemon} sessions were left to the daemon; its log: {}",
+        daemon.log()
+    );
     Ok(Server {
         destination,
         script,
@@ -157,7 +159,7 @@ fn postfix(start: impl FnOnce(&Site, SocketAddrV6) -> Result<Postfix>, refusal: 
 /// Two hosts that know each other's addresses.
 fn site(settings: &str) -> Result<Site> {
     let site = Site::new("", settings);
-    site.outside.add_address("outside0", format!("{SENDER}/64").parse()?)?;
+    site.outside.add_address(PEER, format!("{SENDER}/64").parse()?)?;
     Ok(site)
 }
 
