@@ -69,7 +69,8 @@ pub(super) fn detach(command: &Detach, control: &Control, out: &mut Output<'_>) 
 
 const ATTACH_HELP: &str = "\
 Fills the maps from the store, attaches the program, and lets it refuse. Where it is attached
-already, the program, the settings and the maps are brought up to date without a gap. Start with
+already, the program, the settings and the maps are brought up to date without a gap. Where the
+program is to answer refused senders and cannot, the daemon does, and a line says why. Start with
 `mode = \"shadow\"`: it refuses nothing and counts what would be refused.
 
 Examples:
