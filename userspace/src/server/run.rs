@@ -253,9 +253,10 @@ async fn keep_store(context: Arc<Context>, stop: CancellationToken) {
             }
         };
         loop {
-            watch.changed().await;
+            // what changed before the watch began counts, too
             context.store.current();
             context.reconcile().await;
+            watch.changed().await;
         }
     };
     stop.run_until_cancelled(follow).await;
