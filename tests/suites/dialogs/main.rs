@@ -1,9 +1,11 @@
-//! Dialogues over a socket, against the real daemon without its XDP program: what each row and rule of the
-//! promise says, letter by letter.
+//! Dialogues letter by letter, as each row and rule of the promise says: over a socket, against the real daemon without
+//! its XDP program; those that are refused from the first packet against the program, too.
 //!
 //! The scripts lie in this folder, one subfolder for each area; their notation is that of
-//! `sixgate_tests::dialog`. What the XDP program changes is the business of the suite `netns`.
+//! `sixgate_tests::dialog`. What else the XDP program changes is the business of the suite `netns`.
 
+mod kernel;
+mod loss;
 mod memory;
 
 use std::{
@@ -42,10 +44,15 @@ fn messages() {
 }
 
 #[test]
+fn what_is_refused() {
+    run_all("refused");
+}
+
+#[test]
 fn in_memory_as_over_a_socket() {
     // a reset is nothing that a session says
     let tells = |path: &PathBuf| !path.ends_with("reset.dialog");
-    let folders = ["styles", "protocol", "messages"].map(folder);
+    let folders = ["styles", "protocol", "messages", "refused"].map(folder);
     let scripts: Vec<PathBuf> = folders.iter().flat_map(|folder| scripts(folder)).filter(tells).collect();
     let failed: Vec<String> = scripts
         .iter()
@@ -93,33 +100,40 @@ fn run(path: &Path) -> Result<()> {
         site.sixgate(command);
     }
     let daemon = site.try_serve(&["--no-xdp"])?;
-    let mut session = Session::None;
-    for (place, step) in &script.steps {
-        session
-            .run(&site, step)
-            .with_context(|| format!("{place}\n{}--- log\n{}---", session.transcript(), daemon.log()))?;
-    }
-    session.finish()?;
+    play(&script, &|source, destination| site.try_connect(source, destination))
+        .with_context(|| format!("--- log\n{}---", daemon.log()))?;
     daemon.stop()?;
     check_delivered(&script, &site.delivered())
+}
+
+/// How a session begins: from one address to port 25 of another.
+type Connect<'a> = dyn Fn(&str, &str) -> std::io::Result<Client> + 'a;
+
+/// Goes through all steps of a script.
+fn play(script: &Script, connect: &Connect<'_>) -> Result<()> {
+    let mut session = Session::None;
+    for (place, step) in &script.steps {
+        session.run(connect, step).with_context(|| format!("{place}\n{}", session.transcript()))?;
+    }
+    session.finish()
 }
 
 /// The session that a script is in.
 enum Session {
     None,
     Open(Client),
-    /// The daemon reset the connection before it was told that it stood.
+    /// The connection was reset before the sender was told that it stood.
     Reset,
 }
 
 impl Session {
-    fn run(&mut self, site: &Site, step: &Step) -> Result<()> {
+    fn run(&mut self, connect: &Connect<'_>, step: &Step) -> Result<()> {
         match (step, &mut *self) {
             (Step::Connect { source, destination }, _) => {
                 self.finish()?;
-                *self = match site.try_connect(source, destination) {
+                *self = match connect(source, destination) {
                     Ok(client) => Self::Open(client),
-                    Err(error) if error.kind() == ErrorKind::ConnectionReset => Self::Reset,
+                    Err(error) if is_reset(&error) => Self::Reset,
                     Err(error) => return Err(error.into()),
                 };
             }
@@ -161,6 +175,11 @@ impl Session {
             Self::None | Self::Reset => String::new(),
         }
     }
+}
+
+/// Whether a connection was refused by a reset: in answer to the SYN, or right after it.
+fn is_reset(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused)
 }
 
 fn check_delivered(script: &Script, messages: &[String]) -> Result<()> {

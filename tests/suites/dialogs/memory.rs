@@ -47,6 +47,19 @@ pub(crate) fn run(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Why each session of a script is refused from its first packet, if it is: what the XDP program decides, provided that
+/// it knows who has no PTR record.
+pub(crate) fn refusals(script: &Script) -> Result<Vec<Option<Reason>>> {
+    let desk = Desk::new(script)?;
+    let connections = script.steps.iter().filter_map(|(_, step)| match step {
+        Step::Connect { source, destination } => Some((source, destination)),
+        _ => None,
+    });
+    connections
+        .map(|(source, destination)| Ok(desk.refusal(&endpoints(source.parse()?, destination.parse()?))))
+        .collect()
+}
+
 /// What the daemon would know and decide.
 struct Desk {
     config: Config,
@@ -76,6 +89,9 @@ impl Desk {
             let words: Vec<&str> = command.split_whitespace().collect();
             store.add(match words[..] {
                 ["optin", "add", prefix] => Entry::OptIn(sixgate::store::parse_prefix(prefix)?, OptIn::In),
+                ["optin", "add", "--out", prefix] => {
+                    Entry::OptIn(sixgate::store::parse_prefix(prefix)?, OptIn::Out)
+                }
                 ["trust", "add", prefix] => Entry::Trust(sixgate::store::parse_prefix(prefix)?),
                 ["domain", "add", domain] => Entry::Domain(domain.parse()?),
                 _ => bail!("no such command in memory: {command}"),
@@ -122,13 +138,9 @@ impl Desk {
     }
 
     fn connect(&self, source: Ipv6Addr, destination: Ipv6Addr) -> Result<Client> {
-        let endpoints = Endpoints { source, source_port: 1024, destination, destination_port: 25 };
+        let endpoints = endpoints(source, destination);
         let limits = &self.config.limits;
-        let reason = match decide(&self.policy, Stage::Connection, &self.evidence(&endpoints)) {
-            Verdict::Refuse(Refusal::NoPtr) => Some(Reason::NoPtr),
-            Verdict::Refuse(_) => Some(Reason::NotOptedIn),
-            Verdict::Accept | Verdict::AcceptInShadow(_) => None,
-        };
+        let reason = self.refusal(&endpoints);
         let refuse_at = self.config.refuse_at.number();
         let parameters = SessionParameters {
             table: Arc::clone(&self.table),
@@ -148,6 +160,15 @@ impl Desk {
             Client { session: Session::new(parameters, self.now), endpoints, unheard: String::new() };
         client.listen()?;
         Ok(client)
+    }
+
+    /// Why a session is refused before anything is said.
+    fn refusal(&self, endpoints: &Endpoints) -> Option<Reason> {
+        match decide(&self.policy, Stage::Connection, &self.evidence(endpoints)) {
+            Verdict::Refuse(Refusal::NoPtr) => Some(Reason::NoPtr),
+            Verdict::Refuse(_) => Some(Reason::NotOptedIn),
+            Verdict::Accept | Verdict::AcceptInShadow(_) => None,
+        }
     }
 
     fn hear(&mut self, client: &mut Client, octets: &[u8]) -> Result<()> {
@@ -195,10 +216,19 @@ impl Desk {
 
     fn evidence(&self, endpoints: &Endpoints) -> Evidence {
         let passed = SpfCheck { domain: "sender.example".to_owned(), result: SpfResult::Pass };
-        let has_ptr = self.zone.lines().any(|line| line.starts_with(&format!("{} PTR", endpoints.source)));
-        let exists = PtrEvidence::Exists { names: Vec::new(), forward: Forward::NotAsked };
+        let said = |word: &str| {
+            let start = format!("{} {word}", endpoints.source);
+            self.zone.lines().any(|line| line.starts_with(&start))
+        };
+        let ptr = if said("PTR") {
+            PtrEvidence::Exists { names: Vec::new(), forward: Forward::NotAsked }
+        } else if said("FAULT") {
+            PtrEvidence::Failure
+        } else {
+            PtrEvidence::Absent
+        };
         Evidence {
-            ptr: Some(if has_ptr { exists } else { PtrEvidence::Absent }),
+            ptr: Some(ptr),
             spf: Some(SpfEvidence { helo: passed.clone(), mail_from: passed }),
             ..Evidence::at_connect(
                 self.store.trusts(endpoints.source),
@@ -206,6 +236,10 @@ impl Desk {
             )
         }
     }
+}
+
+fn endpoints(source: Ipv6Addr, destination: Ipv6Addr) -> Endpoints {
+    Endpoints { source, source_port: 1024, destination, destination_port: 25 }
 }
 
 impl Client {
