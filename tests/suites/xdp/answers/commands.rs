@@ -371,6 +371,43 @@ fn a_line_of_many_segments_gets_one_reply_at_its_end() {
 }
 
 #[test]
+fn a_line_in_pieces_is_read_as_one() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let mut program = load();
+    let mail = long("MAIL FROM:<", MAIL_LINE_MAX);
+    let lines: [(&[u8], String); 5] = [
+        (EHLO, text(ReplyId::Ehlo)),
+        (&mail, text(ReplyId::Mail)),
+        (RCPT, about(ReplyId::NotOptedIn, "contoso.com")),
+        (b"RCPT TO:<postmaster>\r\n", about(ReplyId::NotOptedIn, &OURS.to_string())),
+        (b"DATA\r\n", text(ReplyId::NoRecipients)),
+    ];
+    for piece in [1, 2, 3, 7, 16, 100, 564] {
+        let sender = Sender::usual(&mut program);
+        let (mut at, mut heard) = (0, length(greeting()));
+        for (octets, wanted) in &lines {
+            let end = at + length(octets);
+            for (index, part) in octets.chunks(piece).enumerate() {
+                let to = at + length(part);
+                let told = sender.say(&mut program, line(at, heard, part));
+                if to == end {
+                    assert_eq!(told, replied(Stat::AnswerReply, heard, end, wanted), "{piece}: {octets:?}");
+                } else {
+                    // the first piece has to come twice
+                    let held = index == 0 && told == Told::Dropped(Stat::DropIncomplete);
+                    let told = if held { sender.say(&mut program, line(at, heard, part)) } else { told };
+                    assert_eq!(told, signalled(Stat::AnswerAck, ACK, heard, to), "{piece}: {octets:?}");
+                }
+                at = to;
+            }
+            heard += length(wanted);
+        }
+    }
+}
+
+#[test]
 fn what_is_no_line_end_ends_the_session() {
     if !gate::require(NEEDS) {
         return;

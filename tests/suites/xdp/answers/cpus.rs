@@ -93,7 +93,7 @@ fn judge(sender: &Sender, dialogue: &Dialogue, seen: &[(Packet, Seen)]) {
         let at = usize::try_from(at).unwrap();
         // an acknowledgement behind our FIN has no octets
         let said = dialogue.said.get(at..at + answer.data.len()).unwrap_or_default();
-        assert_eq!(said, answer.data, "{packet:?}");
+        assert_eq!(said, answer.data, "{answer:?} at {at} of {} to {packet:?}", dialogue.said.len());
         if answer.flags & FIN != 0 {
             assert!(dialogue.ends && at + answer.data.len() == dialogue.said.len(), "{answer:?}");
         }

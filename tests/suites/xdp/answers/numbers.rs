@@ -52,6 +52,11 @@ fn acked(at: i32, heard: i32) -> Told {
     signalled(Stat::AnswerAck, ACK, at, heard)
 }
 
+/// The reply to [`noop`], once more.
+fn again() -> Told {
+    replied(Stat::AnswerAgain, g(), 6, &NOOP)
+}
+
 /// A reply that ends the connection.
 fn last(stat: Stat, at: i32, heard: i32, data: &str) -> Told {
     Told::Answered { stat, flags: PSH | ACK | FIN, at, heard, data: data.to_owned() }
@@ -121,7 +126,6 @@ fn a_command_that_comes_again_gets_the_same_reply() {
     if !gate::require(NEEDS) {
         return;
     }
-    let again = || replied(Stat::AnswerAgain, g(), 6, &NOOP);
     go_through(vec![
         ("four times", vec![noop(), (noop().0, again()), (noop().0, again()), (noop().0, again())]),
         (
@@ -162,13 +166,40 @@ fn a_command_is_answered_when_it_is_whole() {
         return;
     }
     go_through(vec![
+        ("not whole, then whole", vec![(line(0, g(), b"NOOP\r"), incomplete()), noop()]),
         (
-            "octet by octet, then whole",
+            "not whole twice: the sender waits for an acknowledgement",
             vec![
                 (line(0, g(), b"N"), incomplete()),
-                (line(0, g(), b"NOOP"), incomplete()),
-                (line(0, g(), b"NOOP\r"), incomplete()),
-                noop(),
+                (line(0, g(), b"N"), acked(g(), 1)),
+                (line(0, g(), b"N"), acked(g(), 1)),
+                (line(1, g(), b"OO"), acked(g(), 3)),
+                (line(3, g(), b"P\r"), acked(g(), 5)),
+                (line(5, g(), b"\nRSET\r\n"), replied(Stat::AnswerReply, g(), 6, &NOOP)),
+                (line(5, g(), b"\n"), again()),
+                (line(3, g(), b"P\r\n"), again()),
+                (noop().0, again()),
+                (line(6, g() + n(), b"RSET\r\n"), replied(Stat::AnswerReply, g() + n(), 12, &RSET)),
+            ],
+        ),
+        (
+            "not whole twice, then whole",
+            vec![
+                (line(0, g(), b"NOO"), incomplete()),
+                (line(0, g(), b"NOO"), acked(g(), 3)),
+                (line(1, g(), b"OOP\r\n"), replied(Stat::AnswerReply, g(), 6, &NOOP)),
+                (noop().0, again()),
+                (line(6, g() + n(), b"RS"), incomplete()),
+                (line(6, g() + n(), b"RSET\r\n"), replied(Stat::AnswerReply, g() + n(), 12, &RSET)),
+            ],
+        ),
+        (
+            "not whole twice, and then the sender ends",
+            vec![
+                (line(0, g(), b"NOO"), incomplete()),
+                (line(0, g(), b"NOOP"), acked(g(), 4)),
+                (bare(FIN | ACK, 4, g()), ended(g(), 5)),
+                (bare(FIN | ACK, 4, g()), ended(g(), 5)),
             ],
         ),
         (
