@@ -17,6 +17,9 @@ use crate::{
 pub(crate) struct Options {
     /// Only tests whose name contains this
     filter: Option<String>,
+    /// Also those that take minutes: a million sessions, floods, many more random cases
+    #[arg(long)]
+    long: bool,
 }
 
 /// Sets the machine up, builds, and becomes the test runner.
@@ -25,7 +28,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     exec::run(&mut exec::build_binaries())?;
     // the documents' examples first, so that the last line is the summary of a suite
     exec::run(test(&["--doc"]).args(&options.filter))?;
-    exec::become_it(test(&["--lib", "--bins", "--tests"]).args(&options.filter))
+    let mut suites = test(&["--lib", "--bins", "--tests"]);
+    if options.long {
+        suites.env(LONG, "1");
+    }
+    exec::become_it(suites.args(&options.filter))
 }
 
 fn test(kinds: &[&str]) -> Command {
@@ -33,3 +40,6 @@ fn test(kinds: &[&str]) -> Command {
     test.arg("--no-fail-fast").args(kinds);
     test
 }
+
+/// The environment variable that `sixgate_tests::gate::long` reads.
+const LONG: &str = "SIXGATE_TEST_LONG";

@@ -84,8 +84,10 @@ impl Scene {
     /// That the program answered `sessions` connections, and passed no SYN on to the daemon.
     pub(crate) fn answered(&self, sessions: u64) -> Result<()> {
         let count = |names: &[&str]| -> u64 { names.iter().map(|name| self.site.counter(name)).sum() };
-        let answered = count(&["answer_greeting", "answer_reset"]);
-        ensure!(answered == sessions, "{answered} of {sessions} sessions were answered by the program");
+        let (greeted, reset) = (count(&["answer_greeting"]), count(&["answer_reset"]));
+        // a SYN that is answered with a reset may come again, before the reset has arrived
+        let all = greeted == sessions || greeted == 0 && reset >= sessions;
+        ensure!(all, "{greeted} of {sessions} sessions were greeted by the program, {reset} reset");
         let passed = count(SYNS_PASSED);
         ensure!(passed == 0, "{passed} SYN(s) were passed on");
         Ok(())

@@ -1,14 +1,9 @@
 //! Refused sessions over a link that loses a tenth of all packets, each way: never a wrong reply, and every session that
 //! was greeted ends with the right one.
 
-use std::{
-    io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
-    net::{Shutdown, SocketAddrV6, TcpStream},
-    thread,
-    time::Duration,
-};
+use std::{net::SocketAddrV6, thread, time::Duration};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result};
 use aya::programs::XdpMode;
 use sixgate_tests::{
     gate,
@@ -16,35 +11,10 @@ use sixgate_tests::{
     xdp_helper::Lossy,
 };
 
-use crate::kernel::{Link, NEEDS, OUTSIDE, Scene};
-
-/// What is said, and what has to be heard.
-const DIALOGUE: &[(&str, &[&str])] = &[
-    (
-        "EHLO mail.sender.example",
-        &["250-gate.example", "250-SIZE 52428800", "250-8BITMIME", "250-SMTPUTF8", "250 ENHANCEDSTATUSCODES"],
-    ),
-    ("MAIL FROM:<a@sender.example>", &["250 2.1.0 Sender ok"]),
-    (
-        "RCPT TO:<user@contoso.com>",
-        &["550 5.2.1 Service unavailable, [contoso.com] does not accept email over IPv6."],
-    ),
-    (
-        "RCPT TO:<user@Fabrikam.example>",
-        &["550 5.2.1 Service unavailable, [Fabrikam.example] does not accept email over IPv6."],
-    ),
-    ("DATA", &["554 5.5.1 No valid recipients"]),
-    ("QUIT", &["221 2.0.0 gate.example closing connection"]),
-];
-
-/// How a session ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum End {
-    /// It heard everything.
-    Complete,
-    /// It was never greeted.
-    Silence,
-}
+use crate::{
+    kernel::{Link, NEEDS, OUTSIDE, Scene},
+    session::{self, End},
+};
 
 #[test]
 fn a_lossy_link_loses_no_refusal() {
@@ -59,7 +29,7 @@ fn a_lossy_link_loses_no_refusal() {
     drop(site.connect(SENDER, OTHER));
     lossy.set(LOSS).unwrap();
     let ends: Vec<End> = thread::scope(|scope| {
-        let running: Vec<_> = (0..SESSIONS).map(|_| scope.spawn(|| session(site))).collect();
+        let running: Vec<_> = (0..SESSIONS).map(|_| scope.spawn(|| lossy_session(site))).collect();
         running.into_iter().map(|session| session.join().unwrap().unwrap()).collect()
     });
     let drops = lossy.drops().unwrap();
@@ -74,38 +44,10 @@ fn a_lossy_link_loses_no_refusal() {
 }
 
 /// One session, from the SYN to the end.
-fn session(site: &Site) -> Result<End> {
+fn lossy_session(site: &Site) -> Result<End> {
     let address = |address: &str, port| SocketAddrV6::new(address.parse().unwrap(), port, 0, 0);
     let stream = site.outside.connect(address(SENDER, 0), address(OTHER, 25)).context("connect")?;
-    stream.set_read_timeout(Some(GREETING_WITHIN))?;
-    stream.set_nodelay(true)?;
-    let mut stream = BufReader::new(stream);
-    let mut greeting = String::new();
-    match stream.read_line(&mut greeting) {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(End::Silence),
-        read => ensure!(read? > 0 && greeting == "220 gate.example ESMTP sixgate\r\n", "{greeting:?}"),
-    }
-    stream.get_ref().set_read_timeout(Some(REPLY_WITHIN))?;
-    for (line, wanted) in DIALOGUE {
-        stream.get_mut().write_all(format!("{line}\r\n").as_bytes())?;
-        hear(&mut stream, wanted).with_context(|| format!("after {line:?}"))?;
-    }
-    stream.get_ref().shutdown(Shutdown::Write)?;
-    let mut rest = Vec::new();
-    stream.read_to_end(&mut rest).context("after the end")?;
-    ensure!(rest.is_empty(), "more came: {:?}", String::from_utf8_lossy(&rest));
-    Ok(End::Complete)
-}
-
-fn hear(stream: &mut BufReader<TcpStream>, wanted: &[&str]) -> Result<()> {
-    for wanted in wanted {
-        let mut line = String::new();
-        if stream.read_line(&mut line)? == 0 {
-            bail!("the connection ended where {wanted:?} was due");
-        }
-        ensure!(line == format!("{wanted}\r\n"), "heard  {line:?}\nwanted {wanted:?}");
-    }
-    Ok(())
+    session::play(stream, GREETING_WITHIN, REPLY_WITHIN)
 }
 
 /// Sessions at the same time.

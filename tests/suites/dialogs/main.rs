@@ -4,9 +4,13 @@
 //! The scripts lie in this folder, one subfolder for each area; their notation is that of
 //! `sixgate_tests::dialog`. What else the XDP program changes is the business of the suite `netns`.
 
+mod floods;
 mod kernel;
 mod loss;
 mod memory;
+mod million;
+mod session;
+mod undisturbed;
 
 use std::{
     fs,
