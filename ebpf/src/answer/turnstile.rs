@@ -15,7 +15,8 @@ impl Turnstile {
     pub(crate) unsafe fn enter(busy: *mut u64) -> Option<Self> {
         // SAFETY: the caller's.
         let inside = unsafe { exchange(busy, 1) };
-        (inside == 0).then_some(Self(busy))
+        // not `then_some`: dropping what was not entered would let the one inside out
+        if inside == 0 { Some(Self(busy)) } else { None }
     }
 }
 
