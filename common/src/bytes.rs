@@ -4,8 +4,8 @@
 
 /// Octets that can be read a few at a time.
 pub trait Bytes {
-    /// How many octets there are.
-    fn length(&self) -> usize;
+    /// Whether there are `length` octets at least.
+    fn reaches(&self, length: usize) -> bool;
 
     /// `N` octets from `offset` on, or nothing when there are not as many.
     fn view<const N: usize>(&self, offset: usize) -> Option<&[u8; N]>;
@@ -43,8 +43,8 @@ pub trait Bytes {
 }
 
 impl Bytes for [u8] {
-    fn length(&self) -> usize {
-        self.len()
+    fn reaches(&self, length: usize) -> bool {
+        self.len() >= length
     }
 
     fn view<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {

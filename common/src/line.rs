@@ -87,14 +87,19 @@ fn terminator<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Opti
 /// Whether a CR, LF or NUL is among the octets, eight of which are looked at together.
 #[inline(always)]
 fn has_terminator<const N: usize>(octets: &[u8; N]) -> bool {
-    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
     let (words, _) = octets.as_chunks::<8>();
     let found = words.iter().fold(0, |found, word| {
         let word = u64::from_ne_bytes(*word);
-        let (cr, lf) = (word ^ (ONES * b'\r' as u64), word ^ (ONES * b'\n' as u64));
-        found | has_zero(word) | has_zero(cr) | has_zero(lf)
+        found | has_octet(word, 0) | has_octet(word, b'\r') | has_octet(word, b'\n')
     });
     found != 0
+}
+
+/// Not 0 if `octet` is among the eight of `word`.
+#[inline(always)]
+const fn has_octet(word: u64, octet: u8) -> u64 {
+    let word = word ^ (ONES * octet as u64);
+    word.wrapping_sub(ONES) & !word & (ONES << 7)
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
@@ -218,6 +223,68 @@ pub struct Span {
 /// outside quotes and the `>` that ends the path, if it is a domain name. What is not a domain name is never echoed.
 #[inline(always)]
 pub fn recipient_domain<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Option<Span> {
+    match plain_path_end(bytes, start, length) {
+        Some(end) => domain_before(bytes, start, end),
+        None => domain_after_quotes(bytes, start, length),
+    }
+}
+
+/// Where the first `>` stands, if nothing before it is quoted, as almost always; none as well if there is no `>`.
+#[inline(always)]
+fn plain_path_end<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Option<usize> {
+    let mut at = 0;
+    for _ in 0..LINE_MAX / 8 {
+        let Some(word) = bytes.double(start + at).filter(|_| at + 8 <= length) else {
+            break;
+        };
+        if has_octet(word, b'"') | has_octet(word, b'\\') != 0 {
+            return None;
+        }
+        if has_octet(word, b'>') != 0 {
+            break;
+        }
+        at += 8;
+    }
+    at = bytes.opaque(at);
+    for _ in 0..8 {
+        if at >= length {
+            break;
+        }
+        match bytes.octet(start + at)? {
+            b'>' => return Some(bytes.opaque(at)),
+            b'"' | b'\\' => return None,
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+/// The domain name that ends before `end`, behind an `@`: read backwards, since a name reads the same in both directions.
+#[inline(always)]
+fn domain_before<B: Bytes + ?Sized>(bytes: &B, start: usize, end: usize) -> Option<Span> {
+    let mut path = Path { state: LABEL_STARTS, domain: 0, label: 0 };
+    for length in 0..=DOMAIN_MAX {
+        if length >= end {
+            break;
+        }
+        let octet = bytes.octet(start + end - 1 - length)?;
+        let is_label = length.wrapping_sub(path.label) <= LABEL_MAX;
+        if octet == b'@' {
+            let is_name = path.state == IN_LABEL && is_label;
+            return if is_name { Some(Span { start: end - length, length }) } else { None };
+        }
+        let state = path.step(octet, length);
+        if !matches!(state, LABEL_STARTS | IN_LABEL | AFTER_HYPHEN) {
+            return None;
+        }
+        path = Path::unpacked(bytes.opaque(path.packed()));
+    }
+    None
+}
+
+/// The same for a path that may have quoted parts.
+#[inline(always)]
+fn domain_after_quotes<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Option<Span> {
     let mut path = Path { state: NO_NAME, domain: 0, label: 0 };
     for at in 0..LINE_MAX {
         if at >= length {
@@ -448,6 +515,24 @@ mod tests {
         }
         assert!(is_domain_name(&[b'a'; 63]));
         assert!(!is_domain_name(&[b'a'; 64]));
+    }
+
+    #[test]
+    fn a_domain_reads_the_same_in_both_directions() {
+        let alphabet = b"ab0-..@@>\"\\< xy";
+        let mut seed = 1_u64;
+        let mut names = 0;
+        for _ in 0..200_000 {
+            let mut line = [0; 24];
+            for octet in &mut line {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                *octet = alphabet[(seed >> 33) as usize % alphabet.len()];
+            }
+            let found = recipient_domain(&line[..], 0, line.len());
+            assert_eq!(found, domain_after_quotes(&line[..], 0, line.len()), "{}", line.escape_ascii());
+            names += usize::from(found.is_some());
+        }
+        assert!(names > 1000, "{names}");
     }
 
     #[test]

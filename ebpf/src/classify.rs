@@ -11,7 +11,7 @@ use sixgate_common::{
     stat::Stat,
 };
 
-use crate::{Address, GUARD, OPTIN, PTR, TRUST, parse::Tuple};
+use crate::{Address, GUARD, OPTIN, PTR, TRUST, clock, parse::Tuple};
 
 /// What is to become of a new connection.
 pub(crate) enum Decision {
@@ -21,9 +21,9 @@ pub(crate) enum Decision {
     Refuse(Reason),
 }
 
-/// The first rule that matches a new connection at `now` (nanoseconds of CLOCK_MONOTONIC).
+/// The first rule that matches a new connection now.
 #[inline(always)]
-pub(crate) fn classify(settings: &Settings, tuple: &Tuple, now: u64) -> Decision {
+pub(crate) fn classify(settings: &Settings, tuple: &Tuple) -> Decision {
     if settings.ready != READY {
         return Decision::Pass(Stat::PassNotReady);
     }
@@ -32,7 +32,7 @@ pub(crate) fn classify(settings: &Settings, tuple: &Tuple, now: u64) -> Decision
     }
     let destination = Host::of(tuple.destination);
     if OPTIN.get(destination.key()).is_some_and(|entry| entry.flags == OPTED_IN) {
-        return if lacks_ptr(&tuple.key().source, now) {
+        return if lacks_ptr(&tuple.key().source) {
             Decision::Refuse(Reason::NoPtr)
         } else {
             Decision::Pass(Stat::PassOptedIn)
@@ -46,10 +46,10 @@ pub(crate) fn classify(settings: &Settings, tuple: &Tuple, now: u64) -> Decision
 
 /// Whether the source is known to have no PTR record.
 #[inline(always)]
-fn lacks_ptr(source: &Address, now: u64) -> bool {
+fn lacks_ptr(source: &Address) -> bool {
     // SAFETY: an entry that gives way while it is read may be seen half old, half new; at worst one connection
     // is judged by the neighbouring answer, and the daemon decides again on what it sees.
-    unsafe { PTR.get(source) }.is_some_and(|entry| says_absent(entry, now))
+    unsafe { PTR.get(source) }.is_some_and(|entry| says_absent(entry, clock()))
 }
 
 /// The key that finds the longest prefix of one address, laid out so that the address is aligned on the stack.

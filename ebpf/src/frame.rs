@@ -4,7 +4,7 @@
 
 use core::ptr;
 
-use aya_ebpf::{helpers::bpf_xdp_get_buff_len, programs::XdpContext};
+use aya_ebpf::{bindings::xdp_md, helpers::bpf_xdp_get_buff_len, programs::XdpContext};
 use sixgate_common::bytes::Bytes;
 
 use crate::parse::OFFSET_MAX;
@@ -57,9 +57,9 @@ impl Veil {
 
 /// A frame, of which only what lies in the first buffer can be read.
 pub(crate) struct Linear {
+    context: *mut xdp_md,
     data: usize,
     end: usize,
-    length: usize,
     veil: Veil,
 }
 
@@ -67,10 +67,7 @@ impl Linear {
     /// The frame of `context`.
     #[inline(always)]
     pub(crate) fn of(context: &XdpContext) -> Self {
-        // SAFETY: `ctx` is the context that the kernel handed to this program.
-        let length = unsafe { bpf_xdp_get_buff_len(context.ctx) } as usize;
-        // Not `end - data`: the compiler would check later bounds on that number, which tells the verifier nothing.
-        Self { data: context.data(), end: context.data_end(), length, veil: Veil::NONE }
+        Self { context: context.ctx, data: context.data(), end: context.data_end(), veil: Veil::NONE }
     }
 
     /// The same frame; what it reads is [`Bytes::opaque`] by `veil`.
@@ -82,14 +79,23 @@ impl Linear {
     /// Octets in the first buffer.
     #[inline(always)]
     pub(crate) fn readable(&self) -> usize {
+        // Not `end - data` as it is: the compiler would check later bounds on that number, which tells the verifier
+        // nothing.
         as_it_is(self.end) - as_it_is(self.data)
+    }
+
+    /// Octets in all buffers.
+    #[inline(always)]
+    pub(crate) fn length(&self) -> usize {
+        // SAFETY: it is the context that the kernel handed to this program.
+        unsafe { bpf_xdp_get_buff_len(self.context) as usize }
     }
 }
 
 impl Bytes for Linear {
     #[inline(always)]
-    fn length(&self) -> usize {
-        self.length
+    fn reaches(&self, length: usize) -> bool {
+        length <= self.readable() || length <= self.length()
     }
 
     #[inline(always)]

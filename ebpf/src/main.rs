@@ -18,7 +18,7 @@ use aya_ebpf::{
     Global,
     bindings::xdp_action::XDP_PASS,
     btf_maps::{Array, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
-    helpers::bpf_ktime_get_ns,
+    helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns},
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
@@ -36,7 +36,7 @@ use sixgate_common::{
 use crate::{
     classify::{Decision, classify},
     frame::Linear,
-    parse::Tuple,
+    parse::{Headers, Tuple},
 };
 
 /// An IPv6 address, as the maps have it.
@@ -76,7 +76,11 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 /// The entry. Whatever cannot be judged is passed on.
 #[xdp(frags)]
 fn sixgate(context: XdpContext) -> u32 {
-    let answer = match judge(&context) {
+    let headers = match parse::headers(&Linear::of(&context)) {
+        Ok(headers) => headers,
+        Err(stat) => return passed(stat),
+    };
+    let answer = match judge(&context, headers) {
         Ok(Judgement::Host(stat)) | Err(stat) => return passed(stat),
         Ok(Judgement::Open(reason)) => answer::open(&context, reason),
         Ok(Judgement::Continue) => answer::proceed(&context),
@@ -84,47 +88,44 @@ fn sixgate(context: XdpContext) -> u32 {
     answer::carry_out(&context, answer)
 }
 
-/// Whose a frame is.
+/// Whose a segment to port 25 is.
 enum Judgement {
     /// The host's.
     Host(Stat),
     /// An opening SYN that is refused here.
     Open(Reason),
-    /// Any other segment to port 25: perhaps of a session that is refused here.
+    /// Any other: perhaps of a session that is refused here.
     Continue,
 }
 
-/// Judges one frame; `Err` names why it cannot be judged. The segment of what is answered is kept in the scratch. A
-/// function of its own, so that its stack is free again when the frame is answered.
+/// Judges one segment, and keeps it in the scratch; `Err` names why it cannot be judged. A function of its own, so that
+/// its stack is free again when the frame is answered.
 #[inline(never)]
-fn judge(context: &XdpContext) -> Result<Judgement, Stat> {
-    let frame = Linear::of(context);
-    let segment = parse::segment(&frame)?;
-    let (tuple, is_opening) = (segment.tuple, segment.flags.is_opening());
-    answer::keep(segment)?;
-    if !is_opening {
+fn judge(context: &XdpContext, headers: Headers) -> Result<Judgement, Stat> {
+    let segment = answer::room().ok_or(Stat::PassNotReady)?;
+    parse::segment(&Linear::of(context), headers, segment)?;
+    if !segment.flags.is_opening() {
         return if answers() { Ok(Judgement::Continue) } else { Err(Stat::PassSegment) };
     }
     let settings = SETTINGS.get(0).ok_or(Stat::PassNotReady)?;
-    // SAFETY: the helper takes no argument and has no precondition.
-    let now = unsafe { bpf_ktime_get_ns() };
-    Ok(match classify(settings, &tuple, now) {
-        Decision::Pass(stat) => forget(&tuple, stat),
+    let tuple = &segment.tuple;
+    Ok(match classify(settings, tuple) {
+        Decision::Pass(stat) => forget(tuple, stat),
         Decision::Refuse(reason) if settings.mode == MODE_ENFORCE => {
             if settings.answer == ANSWER_KERNEL && answers() {
                 Judgement::Open(reason)
             } else {
-                tag(&tuple, reason, now)
+                tag(tuple, reason)
             }
         }
-        Decision::Refuse(Reason::NotOptedIn) => forget(&tuple, Stat::ShadowNotOptedIn),
-        Decision::Refuse(Reason::NoPtr) => forget(&tuple, Stat::ShadowNoPtr),
+        Decision::Refuse(Reason::NotOptedIn) => forget(tuple, Stat::ShadowNotOptedIn),
+        Decision::Refuse(Reason::NoPtr) => forget(tuple, Stat::ShadowNoPtr),
     })
 }
 
 /// Leaves the refusal to the daemon, which finds the tag at accept.
-fn tag(tuple: &Tuple, reason: Reason, now: u64) -> Judgement {
-    if FLOWS.insert(tuple.key(), Flow::tag(reason as u8, now), 0).is_err() {
+fn tag(tuple: &Tuple, reason: Reason) -> Judgement {
+    if FLOWS.insert(tuple.key(), Flow::tag(reason as u8, now()), 0).is_err() {
         count(Stat::AlsoTagFailed);
     }
     Judgement::Host(match reason {
@@ -138,6 +139,21 @@ fn forget(tuple: &Tuple, stat: Stat) -> Judgement {
     // The only failure is that there was no entry.
     let _ = FLOWS.remove(tuple.key());
     Judgement::Host(stat)
+}
+
+/// Nanoseconds of CLOCK_MONOTONIC.
+#[inline(always)]
+fn clock() -> u64 {
+    // SAFETY: the helper takes no argument and has no precondition.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// Nanoseconds of CLOCK_MONOTONIC at the last tick of the kernel's timer: reading the clock itself takes longer than most
+/// else that a SYN takes here. For what needs no milliseconds: ages.
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: the helper takes no argument and has no precondition.
+    unsafe { bpf_ktime_get_coarse_ns() }
 }
 
 /// Whether this program can answer.

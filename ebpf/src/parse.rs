@@ -65,45 +65,78 @@ pub(crate) struct Segment {
     pub(crate) payload: usize,
 }
 
-/// The TCP segment to port 25 in `frame`.
+/// Where the headers of a TCP segment to port 25 lie.
+#[derive(Clone, Copy)]
+pub(crate) struct Headers {
+    ipv6_at: usize,
+    tcp_at: usize,
+    /// Where the IPv6 packet ends.
+    end: usize,
+}
+
+/// Looks for a TCP segment to port 25 in `frame`, and at no more than that takes.
 ///
 /// # Errors
 ///
 /// The counter that says why there is none, or why it is not understood.
 #[inline(always)]
-pub(crate) fn segment<B: Bytes>(frame: &B) -> Result<Segment, Stat> {
-    let mut cursor = Cursor { frame, offset: 0, end: frame.length() };
+pub(crate) fn headers<B: Bytes>(frame: &B) -> Result<Headers, Stat> {
+    let mut cursor = Cursor { frame, offset: 0, end: usize::MAX };
     if ethernet(&mut cursor)? != EtherType::IPV6 {
         return Err(Stat::PassNotIpv6);
     }
     let ipv6_at = cursor.offset;
-    let packet = ipv6(&mut cursor)?;
-    if extensions(&mut cursor, packet.next)? != NextHeader::TCP {
+    let next = ipv6(&mut cursor)?;
+    if extensions(&mut cursor, next)? != NextHeader::TCP {
         return Err(Stat::PassNotTcp);
     }
     let tcp_at = cursor.offset;
-    let header = tcp(&mut cursor)?;
-    if header.destination_port != Port::SMTP {
+    let [.., offset, _, _, _, _, _, _, _] = cursor.peek::<TCP_LENGTH_MIN>()?;
+    let length = header_length(*offset);
+    if length < TCP_LENGTH_MIN || tcp_at + length > cursor.end {
+        return Err(Stat::PassTruncated);
+    }
+    let [_, _, high, low, ..] = cursor.peek::<TCP_LENGTH_MIN>()?;
+    if u16::from_ne_bytes([*high, *low]) != SMTP {
         return Err(Stat::PassOtherPort);
     }
-    if !is_sender(packet.source, packet.destination) {
+    Ok(Headers { ipv6_at, tcp_at, end: cursor.end })
+}
+
+/// Reads the segment whose headers were found.
+///
+/// # Errors
+///
+/// The counter that says why it is not understood.
+#[inline(always)]
+pub(crate) fn segment<B: Bytes>(frame: &B, headers: Headers, segment: &mut Segment) -> Result<(), Stat> {
+    let Headers { ipv6_at, tcp_at, end } = headers;
+    let address = |at| Some([frame.double(ipv6_at + at)?, frame.double(ipv6_at + at + 8)?]);
+    let tuple = &mut segment.tuple;
+    tuple.source = address(8).ok_or(Stat::PassMultiBuffer)?;
+    tuple.destination = address(24).ok_or(Stat::PassMultiBuffer)?;
+    if !is_sender(tuple.source, tuple.destination) {
         return Err(Stat::PassSource);
     }
-    Ok(Segment {
-        tuple: Tuple {
-            source: packet.source,
-            destination: packet.destination,
-            source_port: header.source_port.0,
-            destination_port: header.destination_port.0,
-        },
-        sequence: header.sequence,
-        acknowledgment: header.acknowledgment,
-        flags: header.flags,
-        ipv6_at,
-        tcp_at,
-        payload_at: tcp_at + header.length,
-        payload: cursor.end - (tcp_at + header.length),
-    })
+    // RFC 9293 3.1
+    let [p0, p1, p2, p3, s0, s1, s2, s3, a0, a1, a2, a3, offset, flags, ..] =
+        frame.view::<TCP_LENGTH_MIN>(tcp_at).ok_or(Stat::PassMultiBuffer)?;
+    tuple.source_port = u16::from_ne_bytes([*p0, *p1]);
+    tuple.destination_port = u16::from_ne_bytes([*p2, *p3]);
+    segment.sequence = u32::from_be_bytes([*s0, *s1, *s2, *s3]);
+    segment.acknowledgment = u32::from_be_bytes([*a0, *a1, *a2, *a3]);
+    segment.flags = TcpFlags(*flags);
+    segment.ipv6_at = ipv6_at;
+    segment.tcp_at = tcp_at;
+    segment.payload_at = tcp_at + header_length(*offset);
+    segment.payload = end - segment.payload_at;
+    Ok(())
+}
+
+/// The length of a TCP header by the octet of its data offset.
+#[inline(always)]
+const fn header_length(offset: u8) -> usize {
+    (offset >> 4) as usize * 4
 }
 
 /// Whether anybody can send from `source`: not the unspecified address, not a multicast one, not an IPv4-mapped one,
@@ -121,10 +154,10 @@ fn is_sender(source: [u64; 2], destination: [u64; 2]) -> bool {
     }
 }
 
-/// Whether the address begins with the octet of multicast addresses (RFC 4291 2.7).
+/// Whether the address begins with the octet of multicast addresses.
 #[inline(always)]
 const fn is_multicast(address: [u64; 2]) -> bool {
-    u64::from_be(address[0]) >> 56 == 0xff
+    u64::from_be(address[0]) >> 56 == MULTICAST as u64
 }
 
 /// A position in a frame. Headers lie before `end`: the frame's end, then the IPv6 packet's.
@@ -138,10 +171,15 @@ impl<'a, B: Bytes> Cursor<'a, B> {
     /// The next `N` octets, without moving.
     #[inline(always)]
     fn peek<const N: usize>(&self) -> Result<&'a [u8; N], Stat> {
-        if self.offset + N > self.end {
+        let end = self.offset + N;
+        if end > self.end {
             return Err(Stat::PassTruncated);
         }
-        self.frame.view(self.offset).ok_or(Stat::PassMultiBuffer)
+        match self.frame.view(self.offset) {
+            Some(octets) => Ok(octets),
+            None if self.frame.reaches(end) => Err(Stat::PassMultiBuffer),
+            None => Err(Stat::PassTruncated),
+        }
     }
 
     /// The next `N` octets; moves behind them.
@@ -150,12 +188,6 @@ impl<'a, B: Bytes> Cursor<'a, B> {
         let octets = self.peek()?;
         self.offset += N;
         Ok(octets)
-    }
-
-    /// The next eight octets as a word; moves behind them.
-    #[inline(always)]
-    fn take_double(&mut self) -> Result<u64, Stat> {
-        self.take().map(|octets| u64::from_ne_bytes(*octets))
     }
 }
 
@@ -183,32 +215,25 @@ fn vlan_tag<B: Bytes>(cursor: &mut Cursor<'_, B>) -> Result<EtherType, Stat> {
     Ok(EtherType(u16::from_ne_bytes([*high, *low])))
 }
 
-/// What of an IPv6 header matters here.
-struct Ipv6 {
-    source: [u64; 2],
-    destination: [u64; 2],
-    next: NextHeader,
-}
-
-/// The IPv6 header (RFC 8200 3). From here on the packet's end bounds the cursor: Ethernet may pad a frame, and
-/// a frame that is shorter than its packet is dropped by the host anyway.
+/// The IPv6 header (RFC 8200 3); the kind of the header behind it. From here on the packet's end bounds the cursor:
+/// Ethernet may pad a frame, and a frame that is shorter than its packet is dropped by the host anyway.
 #[inline(always)]
-fn ipv6<B: Bytes>(cursor: &mut Cursor<'_, B>) -> Result<Ipv6, Stat> {
-    let [version, _, _, _, high, low, next, _] = cursor.take::<8>()?;
+fn ipv6<B: Bytes>(cursor: &mut Cursor<'_, B>) -> Result<NextHeader, Stat> {
+    // where even the first half is missing, the version does not matter
+    let [version, _, _, _, high, low, next, _] = cursor.peek::<8>()?;
     if version >> 4 != 6 {
         return Err(Stat::PassNotIpv6);
     }
-    let source = [cursor.take_double()?, cursor.take_double()?];
-    let destination = [cursor.take_double()?, cursor.take_double()?];
-    if is_multicast(destination) {
+    let header = cursor.take::<IPV6_LENGTH>()?;
+    if header[24] == MULTICAST {
         return Err(Stat::PassMulticast);
     }
     let end = cursor.offset + u16::from_be_bytes([*high, *low]) as usize;
-    if end > cursor.end {
+    if !cursor.frame.reaches(end) {
         return Err(Stat::PassTruncated);
     }
     cursor.end = end;
-    Ok(Ipv6 { source, destination, next: NextHeader(*next) })
+    Ok(NextHeader(*next))
 }
 
 /// The extension headers (RFC 8200 4); the kind of the first header that is none of them. Their order is not
@@ -271,35 +296,6 @@ fn skip_extension<B: Bytes>(cursor: &mut Cursor<'_, B>, length: u8) -> Result<()
     Ok(())
 }
 
-/// What of a TCP header matters here.
-struct Tcp {
-    source_port: Port,
-    destination_port: Port,
-    sequence: u32,
-    acknowledgment: u32,
-    length: usize,
-    flags: TcpFlags,
-}
-
-/// The TCP header (RFC 9293 3.1), options included.
-#[inline(always)]
-fn tcp<B: Bytes>(cursor: &mut Cursor<'_, B>) -> Result<Tcp, Stat> {
-    let [p0, p1, p2, p3, s0, s1, s2, s3, a0, a1, a2, a3, offset, flags, ..] =
-        cursor.peek::<TCP_LENGTH_MIN>()?;
-    let length = (offset >> 4) as usize * 4;
-    if length < TCP_LENGTH_MIN || cursor.offset + length > cursor.end {
-        return Err(Stat::PassTruncated);
-    }
-    Ok(Tcp {
-        source_port: Port(u16::from_ne_bytes([*p0, *p1])),
-        destination_port: Port(u16::from_ne_bytes([*p2, *p3])),
-        sequence: u32::from_be_bytes([*s0, *s1, *s2, *s3]),
-        acknowledgment: u32::from_be_bytes([*a0, *a1, *a2, *a3]),
-        length,
-        flags: TcpFlags(*flags),
-    })
-}
-
 /// The type of an Ethernet payload, network order.
 #[derive(Clone, Copy, Eq, PartialEq)]
 struct EtherType(u16);
@@ -331,13 +327,10 @@ impl NextHeader {
     const DESTINATION: Self = Self(60);
 }
 
-/// A TCP port, network order.
-#[derive(Clone, Copy, Eq, PartialEq)]
-struct Port(u16);
-
-impl Port {
-    const SMTP: Self = Self(25_u16.to_be());
-}
+/// Port 25, network order.
+const SMTP: u16 = 25_u16.to_be();
+/// The first octet of a multicast address (RFC 4291 2.7).
+const MULTICAST: u8 = 0xff;
 
 /// The control bits of a TCP header (RFC 9293 3.1).
 #[derive(Clone, Copy)]

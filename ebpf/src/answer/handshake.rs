@@ -10,7 +10,7 @@ use sixgate_common::{
 };
 
 use super::{
-    Answer, checksum, cookie, event, now,
+    Answer, checksum, cookie, event,
     scratch::Scratch,
     smtp::{self, NO_DOMAIN},
     transmit::Outgoing,
@@ -20,6 +20,7 @@ use crate::{
     classify::{Decision, classify},
     count,
     frame::Linear,
+    now,
     parse::{Segment, TcpFlags},
 };
 
@@ -61,8 +62,7 @@ pub(super) fn complete(
     if !may || !segment.flags.is_acknowledging() || segment.payload > HANDSHAKE_PAYLOAD_MAX {
         return Answer::Pass(Stat::PassSegment);
     }
-    let now = now();
-    let Decision::Refuse(reason) = classify(settings, &segment.tuple, now) else {
+    let Decision::Refuse(reason) = classify(settings, &segment.tuple) else {
         return Answer::Pass(Stat::PassSegment);
     };
     if !cookie::is_ours(&Linear::of(context), segment) {
@@ -81,7 +81,7 @@ pub(super) fn complete(
     if is_reset(reason, settings.refuse_at) {
         return reset(scratch, segment, Stat::AnswerReset);
     }
-    greet(segment, scratch, settings, reason, replaces, now)
+    greet(segment, scratch, settings, reason, replaces)
 }
 
 #[inline(always)]
@@ -91,7 +91,6 @@ fn greet(
     settings: &Settings,
     reason: Reason,
     replaces: bool,
-    now: u64,
 ) -> Answer {
     let step = refuse::open(reason, settings.refuse_at);
     let (number, generation) = (step.reply as u8, settings.generation as u8);
@@ -99,6 +98,7 @@ fn greet(
         return Answer::Pass(Stat::PassSegment);
     };
     let subject = smtp::subject(*scratch, &segment.tuple, number, NO_DOMAIN);
+    let now = now();
     let flow = scratch.flow();
     // the kept domain has no length yet, and stays as it is
     flow.opened = now;

@@ -19,7 +19,6 @@ use aya_ebpf::{
         xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
         xdp_md,
     },
-    helpers::bpf_ktime_get_ns,
     programs::XdpContext,
 };
 use sixgate_common::{
@@ -56,11 +55,10 @@ impl Answer {
     }
 }
 
-/// Keeps the segment at hand for what follows.
+/// Room for the segment at hand.
 #[inline(always)]
-pub(crate) fn keep(segment: Segment) -> Result<(), Stat> {
-    Scratch::of_this_cpu().ok_or(Stat::PassNotReady)?.keep(segment);
-    Ok(())
+pub(crate) fn room<'a>() -> Option<&'a mut Segment> {
+    Scratch::of_this_cpu().map(Scratch::segment_mut)
 }
 
 /// Answers a SYN to a refused destination; the answer's number.
@@ -145,12 +143,6 @@ pub(crate) fn carry_out(context: &XdpContext, answer: u32) -> u32 {
             XDP_DROP
         }
     }
-}
-
-#[inline(always)]
-fn now() -> u64 {
-    // SAFETY: the helper takes no argument and has no precondition.
-    unsafe { bpf_ktime_get_ns() }
 }
 
 const STAT_MASK: u32 = 0xff;

@@ -55,11 +55,11 @@ impl Scratch {
         SCRATCH.get_ptr_mut(0).map(Self)
     }
 
-    /// Keeps the segment at hand.
+    /// Room for the segment at hand.
     #[inline(always)]
-    pub(crate) fn keep(self, segment: Segment) {
-        // SAFETY: the pointer is to this CPU's own value.
-        unsafe { (*self.0).segment = segment };
+    pub(crate) const fn segment_mut<'a>(self) -> &'a mut Segment {
+        // SAFETY: the pointer is to this CPU's own value; the program borrows it only before anything is read from it.
+        unsafe { &mut (*self.0).segment }
     }
 
     /// The segment at hand.
@@ -206,8 +206,8 @@ impl Line {
 
 impl Bytes for Line {
     #[inline(always)]
-    fn length(&self) -> usize {
-        TEXT_MAX
+    fn reaches(&self, length: usize) -> bool {
+        length <= TEXT_MAX
     }
 
     #[inline(always)]

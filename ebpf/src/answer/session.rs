@@ -14,7 +14,7 @@ use sixgate_common::{
 };
 
 use super::{
-    Answer, checksum, event, now,
+    Answer, checksum, event,
     scratch::Scratch,
     smtp::{self, Command, NO_DOMAIN, Turn},
     tcp::{self, Reaction},
@@ -24,6 +24,7 @@ use super::{
 use crate::{
     count,
     frame::Linear,
+    now,
     parse::{Segment, TcpFlags},
 };
 
