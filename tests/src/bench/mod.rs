@@ -2,6 +2,7 @@
 //!
 //! It measures and compares; it asserts nothing about time, and changes nothing that is not its own.
 
+mod cold;
 mod dialogue;
 mod load;
 mod numbers;

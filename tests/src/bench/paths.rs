@@ -10,7 +10,7 @@ use aya::programs::XdpMode;
 use sixgate::dataplane::Pins;
 
 use super::{
-    Scale, dialogue,
+    Scale, cold, dialogue,
     dialogue::Scored,
     report::{Report, Row, Section, Verdict, median},
     rig::{Outcome, Rig, Subject},
@@ -33,22 +33,26 @@ pub(super) fn measure(scale: Scale, report: &mut Report) -> Result<()> {
     site.sixgate(&format!("optin add {GATE}"));
     site.sixgate(&format!("attach --iface {INTERFACE}"));
     let mut rig = Rig::open(&Pins::new(&site.pins()))?;
-    let mut samples = Samples::default();
+    let (mut samples, mut cold) = (Samples::default(), Samples::default());
     for round in 0..scale.rounds {
+        let ends = ends(round)?;
+        let packets = dialogue::play(&mut rig, ends)?;
         passed(&mut rig, scale.repeat, &mut samples)?;
-        answered(&mut rig, ends(round)?, scale.repeat, &mut samples)?;
+        answered(&mut rig, &packets, scale.repeat, &mut samples)?;
+        cold::measure(&mut rig, ends, &packets, &mut cold)?;
     }
     report.verdicts.extend(samples.verdicts());
-    report.sections.push(samples.section());
+    report.sections.push(samples.section(rig.machine_code()?));
+    report.sections.push(cold::section(&cold));
     Ok(())
 }
 
 /// Nanoseconds by path, one for each round, and the same as ratios to the empty program of the round.
 #[derive(Debug, Default)]
-struct Samples {
+pub(super) struct Samples {
     order: Vec<&'static str>,
     times: BTreeMap<&'static str, Vec<f64>>,
-    empty: Vec<f64>,
+    pub(super) empty: Vec<f64>,
 }
 
 /// Packets that the program passes on: it leaves them as they are, so nothing has to be put back.
@@ -64,7 +68,7 @@ fn passed(rig: &mut Rig, repeat: u32, samples: &mut Samples) -> Result<()> {
 }
 
 /// Packets that the program passes on, and why.
-fn passing() -> Vec<(&'static str, Vec<u8>)> {
+pub(super) fn passing() -> Vec<(&'static str, Vec<u8>)> {
     let gate = || {
         Packet::syn()
             .source(SENDER.parse().expect("an address"))
@@ -80,11 +84,10 @@ fn passing() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// The packets of a refused session.
-fn answered(rig: &mut Rig, ends: Ends, repeat: u32, samples: &mut Samples) -> Result<()> {
+fn answered(rig: &mut Rig, packets: &[Scored], repeat: u32, samples: &mut Samples) -> Result<()> {
     let empty = *samples.empty.last().unwrap_or(&0.0);
-    let packets = dialogue::play(rig, ends)?;
     let mut sum = 0.0;
-    for packet in &packets {
+    for packet in packets {
         let time = restored(rig, packet, repeat)? + empty;
         samples.add(packet.name, time);
         sum += time;
@@ -114,7 +117,7 @@ fn ends(round: usize) -> Result<Ends> {
 }
 
 impl Samples {
-    fn add(&mut self, name: &'static str, time: f64) {
+    pub(super) fn add(&mut self, name: &'static str, time: f64) {
         if !self.order.contains(&name) {
             self.order.push(name);
         }
@@ -146,21 +149,28 @@ impl Samples {
         ]
     }
 
-    fn section(&self) -> Section {
+    /// The empty program, then the paths in the order in which they were measured first.
+    pub(super) fn rows(&self) -> Vec<Row> {
         let empty = Row::numbers("empty program", [median(self.empty.iter().copied()), Some(1.0)]);
         let paths = self.order.iter().map(|name| Row::numbers(*name, [self.time(name), self.ratio(name)]));
+        std::iter::once(empty).chain(paths).collect()
+    }
+
+    fn section(&self, machine_code: u32) -> Section {
+        let mut notes = NOTES.map(str::to_owned).to_vec();
+        notes.push(format!("The program is {machine_code} octets of machine code."));
         Section {
             title: "A packet, by its path (BPF_PROG_TEST_RUN)",
             columns: vec!["path", "ns", "x empty"],
-            rows: std::iter::once(empty).chain(paths).collect(),
-            notes: NOTES.map(str::to_owned).to_vec(),
+            rows: self.rows(),
+            notes,
         }
     }
 }
 
 const NOT_TCP: &str = "not TCP (UDP)";
 const OTHER_PORT: &str = "TCP, another port";
-const MEAN: &str = "mean of the refused session";
+pub(super) const MEAN: &str = "mean of the refused session";
 const FIRST_PORT: u16 = 40_000;
 /// Targets.
 const NONE_OF_OURS_MAX: f64 = 2.0;

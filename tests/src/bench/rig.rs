@@ -101,6 +101,11 @@ impl Rig {
         })
     }
 
+    /// Octets of machine code that the kernel made of the program under test.
+    pub(super) fn machine_code(&mut self) -> Result<u32> {
+        Ok(loaded(&mut self.tested, map::PROGRAM)?.info()?.size_jitted())
+    }
+
     /// Hands `frame` to the program under test.
     pub(super) fn once(&mut self, frame: &[u8]) -> Result<Outcome> {
         run(loaded(&mut self.tested, map::PROGRAM)?, frame, 1).map(|(_, outcome)| outcome)
@@ -142,6 +147,35 @@ impl Rig {
             self.template.set(0, template, 0)?;
             run(program, scene.frame, runs)
         })
+    }
+
+    /// Nanoseconds for a run of `subject` in this scene with cold caches, by the kernel's count, which has to be on; and
+    /// what became of the last frame. `caches` is as large as what is to be driven out of them.
+    pub(super) fn cold(
+        &mut self,
+        subject: Subject,
+        scene: &Scene<'_>,
+        runs: u32,
+        caches: &mut [u8],
+    ) -> Result<(f64, Outcome)> {
+        let program = match subject {
+            Subject::Empty => loaded(&mut self.helpers, PASS)?,
+            Subject::Tested => loaded(&mut self.tested, map::PROGRAM)?,
+        };
+        let before = program.info()?.run_time();
+        let mut last = None;
+        for _ in 0..runs {
+            match scene.flow {
+                Some(flow) => self.flows.insert(scene.key, flow, 0)?,
+                // the only failure is that there was none
+                None => drop(self.flows.remove(&scene.key)),
+            }
+            caches.iter_mut().step_by(CACHE_LINE).for_each(|octet| *octet = octet.wrapping_add(1));
+            last = Some(run(program, scene.frame, 1)?.1);
+        }
+        let time = program.info()?.run_time() - before;
+        let outcome = last.context("no run at all")?;
+        Ok((time.as_nanos() as f64 / f64::from(runs), outcome))
     }
 
     /// Nanoseconds for giving `frame` the next destination and one run of `subject`, which has to pass it on.
@@ -230,5 +264,6 @@ const FEW: u32 = 50;
 const TRIES: usize = 3;
 const RESTORE: &str = "restore";
 const SCATTER: &str = "scatter";
+const CACHE_LINE: usize = 64;
 /// By how many octets an answer may be longer than what it answers.
 const GROWTH_MAX: usize = 256;
