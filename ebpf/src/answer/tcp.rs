@@ -93,6 +93,10 @@ pub(crate) fn react(flow: &Flow, segment: &Segment) -> Reaction {
     // As long as a reply may be lost, nothing but the reply acknowledges its command: only that brings the reply again.
     let is_pending = unacknowledged > 0 && !(flow.flags & FLAG_FIN_SENT != 0 && unacknowledged == 1);
     let number = if is_pending { flow.receive_last } else { flow.receive_next };
+    if offset > 0 && unacknowledged < 0 && flow.is_over() && !flags.has(TcpFlags::SYN) {
+        // the port is used again within milliseconds: the numbers of both sides are a little above the last ones
+        return Reaction::Handshake;
+    }
     if flags.has(TcpFlags::SYN) || unacknowledged < 0 || offset > i32::from(WINDOW) {
         // RFC 5961 4 and 5: an acknowledgement that challenges
         return Reaction::Acknowledge(number);

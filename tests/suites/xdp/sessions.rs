@@ -3,7 +3,7 @@
 //! Single segments are `answers`' business.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
     net::{Ipv6Addr, SocketAddrV6, TcpStream},
     time::Duration,
 };
@@ -74,6 +74,18 @@ impl Scene {
     fn connect(&self, destination: Ipv6Addr) -> std::io::Result<TcpStream> {
         let netns = if self.path == Path::Loopback { &self.host.ours } else { &self.host.theirs };
         netns.connect(SocketAddrV6::new(SENDER, 0, 0, 0), SocketAddrV6::new(destination, 25, 0, 0))
+    }
+
+    /// Connects from a port of its own choice, as soon as the connection before it is closed.
+    fn connect_from(&self, port: u16, destination: Ipv6Addr) -> TcpStream {
+        let netns = if self.path == Path::Loopback { &self.host.ours } else { &self.host.theirs };
+        let (from, to) = (SocketAddrV6::new(SENDER, port, 0, 0), SocketAddrV6::new(destination, 25, 0, 0));
+        loop {
+            match netns.connect(from, to) {
+                Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+                connected => return connected.unwrap(),
+            }
+        }
     }
 
     fn counted(&self, stat: Stat) -> u64 {
@@ -192,7 +204,29 @@ fn the_other_styles_refuse_at_once() {
 
         let scene = Scene::new(path, REFUSE_AT_RESET);
         let error = scene.connect(OURS).unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused, "{path:?}");
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{path:?}");
+    }
+}
+
+#[test]
+fn a_port_that_is_used_again_within_milliseconds_begins_a_new_session() {
+    const SESSIONS: u64 = 100;
+    if !gate::require(NEEDS) {
+        return;
+    }
+    for path in [Path::Native, Path::Generic, Path::Loopback] {
+        let scene = Scene::new(path, ENFORCE.refuse_at);
+        // sequence numbers and cookies of the next connection are a little above those of the last one
+        for _ in 0..SESSIONS {
+            let mut sender = Sender::new(scene.connect_from(40_000, OURS));
+            sender.1 = format!("{path:?}");
+            sender.wants(ReplyId::Greeting, "");
+            sender.say("QUIT");
+            sender.wants(ReplyId::Quit, "");
+            sender.ends();
+        }
+        assert_eq!(scene.counted(Stat::AlsoBegunNotOptedIn), SESSIONS, "{path:?}");
+        assert_eq!(scene.counted(Stat::AlsoEnded), SESSIONS, "{path:?}");
     }
 }
 
