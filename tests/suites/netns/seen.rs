@@ -86,18 +86,32 @@ fn each_session_that_the_kernel_refuses_is_logged_and_counted_once() {
 }
 
 #[test]
-fn sessions_that_ended_while_the_daemon_was_away_are_logged_when_it_is_back() {
+fn sessions_that_ended_while_the_daemon_was_away_are_logged_when_it_is_back_up_to_a_bound() {
+    const SESSIONS: u64 = 130;
+    const LINES: usize = 100;
     if !can_run() {
         return;
     }
     let (site, daemon, _pass) = answering(pass);
     daemon.kill().unwrap();
-    let mut client = site.connect(SENDER, OTHER);
-    client.reply().unwrap();
-    assert_eq!(client.say("QUIT").unwrap().code, 221);
-    client.closed().unwrap();
+    for _ in 0..SESSIONS {
+        let mut client = site.connect(SENDER, OTHER);
+        client.reply().unwrap();
+        assert_eq!(client.say("QUIT").unwrap().code, 221);
+        client.closed().unwrap();
+    }
     let daemon = site.serve(&[]);
-    daemon.wait_for_log("ending=\"quit\"").unwrap();
+    let line = daemon.wait_for_log("sessions refused, not logged one by one").unwrap();
+    assert!(line.contains(&format!("sessions={}", SESSIONS - LINES as u64)), "{line}");
+    let (_, log) = daemon.stop().unwrap();
+    assert_eq!(log.matches("ending=\"quit\"").count(), LINES);
+    let counted = |name| metric(&site, name);
+    let quit = "sixgate_kernel_sessions_total{reason=\"not_opted_in\",ending=\"quit\"}";
+    assert_eq!(counted(quit), Some(SESSIONS), "all are counted");
+    assert_eq!(
+        counted("sixgate_limits_reached_total{limit=\"refused_lines\"}"),
+        Some(SESSIONS - LINES as u64)
+    );
 }
 
 #[test]

@@ -37,7 +37,11 @@ impl Kernel {
         let Some(pins) = &self.pins else {
             return false;
         };
-        *lock(&self.events) = Events::open(pins).unwrap_or_else(unusable);
+        {
+            // nobody may take records between the look at where to go on and the first record from there
+            let mut events = lock(&self.events);
+            *events = Events::open(pins).unwrap_or_else(unusable);
+        }
         let mut maps = lock(&self.maps);
         let had = maps.is_some();
         *maps = Maps::open(pins).unwrap_or_else(unusable);
