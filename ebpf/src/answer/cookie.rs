@@ -21,8 +21,13 @@ use crate::{
 /// The initial sequence number for the answer to a SYN.
 #[inline(always)]
 pub(crate) fn make(frame: &Linear, segment: &Segment) -> Option<u32> {
+    make_for(frame, segment, segment.sequence)
+}
+
+#[inline(always)]
+fn make_for(frame: &Linear, segment: &Segment, sequence: u32) -> Option<u32> {
     let ipv6 = ipv6(frame, segment)?;
-    let mut tcp = header(segment, TcpFlags::SYN);
+    let mut tcp = header(segment, sequence, 0, TcpFlags::SYN);
     // SAFETY: both headers are whole; the TCP header's length is the one that it says itself.
     let cookie =
         unsafe { bpf_tcp_raw_gen_syncookie_ipv6(ipv6, tcp.as_mut_ptr().cast::<tcphdr>(), TCP_LENGTH as u32) };
@@ -32,12 +37,25 @@ pub(crate) fn make(frame: &Linear, segment: &Segment) -> Option<u32> {
 
 /// Whether the segment acknowledges such a number, within the one or two minutes that it holds (MAX_SYNCOOKIE_AGE,
 /// include/net/tcp.h).
+///
+/// The kernel's check forgives up to three, for the index of an MSS that a cookie can hold; ours always holds the first
+/// one. So the number is made again, and what it was a minute ago is checked exactly: a number too large by one, two or
+/// three is right for the check after one subtraction still.
 #[inline(always)]
 pub(crate) fn is_ours(frame: &Linear, segment: &Segment) -> bool {
+    let cookie = segment.acknowledgment.wrapping_sub(1);
+    if make_for(frame, segment, segment.sequence.wrapping_sub(1)) == Some(cookie) {
+        return true;
+    }
+    holds(frame, segment, segment.acknowledgment) && !holds(frame, segment, cookie)
+}
+
+#[inline(always)]
+fn holds(frame: &Linear, segment: &Segment, acknowledgment: u32) -> bool {
     let Some(ipv6) = ipv6(frame, segment) else {
         return false;
     };
-    let mut tcp = header(segment, TcpFlags::ACK);
+    let mut tcp = header(segment, segment.sequence, acknowledgment, TcpFlags::ACK);
     // SAFETY: both headers are whole.
     unsafe { bpf_tcp_raw_check_syncookie_ipv6(ipv6, tcp.as_mut_ptr().cast::<tcphdr>()) == 0 }
 }
@@ -80,11 +98,11 @@ fn ipv6(frame: &Linear, segment: &Segment) -> Option<*mut ipv6hdr> {
 /// The TCP header as the helpers read it: they take the ports and numbers from it, and no options. In words of eight
 /// octets, because the stack takes aligned ones only.
 #[inline(always)]
-const fn header(segment: &Segment, flags: u8) -> [u64; 3] {
+const fn header(segment: &Segment, sequence: u32, acknowledgment: u32, flags: u8) -> [u64; 3] {
     let offset_and_flags = u32::from_be_bytes([(TCP_LENGTH as u8 / 4) << 4, flags, 0, 0]).to_be();
     [
-        four(two(segment.tuple.source_port, segment.tuple.destination_port), segment.sequence.to_be()),
-        four(segment.acknowledgment.to_be(), offset_and_flags),
+        four(two(segment.tuple.source_port, segment.tuple.destination_port), sequence.to_be()),
+        four(acknowledgment.to_be(), offset_and_flags),
         0,
     ]
 }

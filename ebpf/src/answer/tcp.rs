@@ -15,7 +15,7 @@ use crate::{
 
 /// What is to be done about a segment.
 pub(crate) enum Reaction {
-    /// It may complete a new handshake that happens to have the numbers of this session, which is over.
+    /// It may complete a new handshake, whose numbers are a little above those of this session, which is over.
     Handshake,
     /// Its numbers are far from the session's: it belongs to another connection of the same 4-tuple.
     NotOurs,
@@ -106,8 +106,6 @@ pub(crate) fn react(flow: &Flow, segment: &Segment) -> Reaction {
     if length == 0 {
         return match offset {
             KEEP_ALIVE => Reaction::Acknowledge(number),
-            // no acknowledgement of the session can be that old: a handshake with the same numbers
-            _ if offset < 0 && is_pending && flow.is_over() => Reaction::Handshake,
             _ => Reaction::Silent(Stat::DropSilent),
         };
     }
