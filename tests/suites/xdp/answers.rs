@@ -5,12 +5,15 @@
 
 mod commands;
 mod cpus;
+mod endings;
 mod events;
 mod handshake;
 mod hosts;
 mod jumbo;
+mod lines;
 mod model;
 mod numbers;
+mod polite;
 mod property;
 mod session;
 mod stream;

@@ -5,85 +5,23 @@
 use std::net::Ipv6Addr;
 
 use sixgate_common::{
-    flow::{FLAG_FIN_SENT, FlowKey},
-    refuse::{COMMANDS_MAX, LINE_MAX, MAIL_LINE_MAX, ReplyId},
+    flow::FlowKey,
+    refuse::{COMMANDS_MAX, LINE_MAX, ReplyId},
     settings::{REFUSE_AT_GREETING, Settings},
     stat::Stat,
 };
-use sixgate_tests::{
-    gate,
-    packet::tcp::{ACK, FIN, PSH},
+use sixgate_tests::gate;
+
+use super::{
+    lines::long,
+    polite::Polite,
+    session::{ANSWERING, STRANGER, about, greeting, load, tell, text},
 };
+use crate::program::{NEEDS, NO_PTR, OPTED_IN, OURS};
 
-use super::session::{
-    ANSWERING, STRANGER, Sender, Told, about, bare, greeting, line, load, replied, signalled, tell, text,
-};
-use crate::program::{NEEDS, NO_PTR, OPTED_IN, OURS, Program};
-
-/// A sender that waits for each reply.
-struct Polite {
-    sender: Sender,
-    at: i32,
-    heard: i32,
-}
-
-impl Polite {
-    fn open(program: &mut Program, source: Ipv6Addr, destination: Ipv6Addr, greeting: &str) -> Self {
-        let sender = Sender::open(program, source, destination, greeting);
-        Self { sender, at: 0, heard: length(greeting) }
-    }
-
-    fn usual(program: &mut Program) -> Self {
-        Self::open(program, STRANGER, OURS, &greeting())
-    }
-
-    /// Says `octets`, which are one command, and hears `wanted`, twice; the program goes on listening.
-    fn hear(&mut self, program: &mut Program, octets: &[u8], wanted: &str) {
-        self.exchange(program, octets, wanted, 0);
-    }
-
-    /// The same, and the program ends the connection.
-    fn hear_last(&mut self, program: &mut Program, octets: &[u8], wanted: &str) {
-        self.exchange(program, octets, wanted, FIN);
-        let entry = self.sender.entry(program).unwrap();
-        assert_ne!(entry.flags & FLAG_FIN_SENT, 0);
-    }
-
-    fn exchange(&mut self, program: &mut Program, octets: &[u8], wanted: &str, fin: u8) {
-        let shown = String::from_utf8_lossy(octets).into_owned();
-        let said = line(self.at, self.heard, octets);
-        let answer = |stat| Told::Answered {
-            stat,
-            flags: PSH | ACK | fin,
-            at: self.heard,
-            heard: self.at + length(octets),
-            data: wanted.to_owned(),
-        };
-        for stat in [Stat::AnswerReply, Stat::AnswerAgain, Stat::AnswerAgain] {
-            assert_eq!(self.sender.say(program, said), answer(stat), "{shown:?}");
-        }
-        self.at += length(octets);
-        self.heard += length(wanted) + i32::from(fin);
-        let told = self.sender.say(program, bare(ACK, self.at, self.heard));
-        assert_eq!(told, Told::Dropped(Stat::DropSilent), "{shown:?}");
-    }
-}
-
-fn length(octets: impl AsRef<[u8]>) -> i32 {
-    i32::try_from(octets.as_ref().len()).unwrap()
-}
-
-/// A line of so many octets in all, which begins so.
-fn long(start: &str, length: usize) -> Vec<u8> {
-    let mut line = vec![b'x'; length];
-    line[..start.len()].copy_from_slice(start.as_bytes());
-    line[length - 2..].copy_from_slice(b"\r\n");
-    line
-}
-
-const EHLO: &[u8] = b"EHLO mail.example\r\n";
+pub(super) const EHLO: &[u8] = b"EHLO mail.example\r\n";
 const MAIL: &[u8] = b"MAIL FROM:<sender@mail.example>\r\n";
-const RCPT: &[u8] = b"RCPT TO:<user@contoso.com>\r\n";
+pub(super) const RCPT: &[u8] = b"RCPT TO:<user@contoso.com>\r\n";
 const QUIT: &[u8] = b"QUIT\r\n";
 
 #[test]
@@ -292,145 +230,6 @@ fn addresses_are_told_as_rfc_5952_writes_them() {
         let polite = Polite::open(&mut program, STRANGER, destination, &wanted);
         let FlowKey { destination: octets, .. } = *polite.sender.key();
         assert_eq!(octets, destination.octets());
-    }
-}
-
-#[test]
-fn a_line_has_its_length_and_no_more() {
-    if !gate::require(NEEDS) {
-        return;
-    }
-    let mut program = load();
-    let rows = [
-        ("NOOP ", LINE_MAX, ReplyId::Noop),
-        ("NOOP ", LINE_MAX + 1, ReplyId::TooLong),
-        ("", LINE_MAX, ReplyId::Unknown),
-        ("", LINE_MAX + 1, ReplyId::TooLong),
-        ("EHLO ", LINE_MAX, ReplyId::Ehlo),
-        ("EHLO ", LINE_MAX + 1, ReplyId::TooLong),
-        ("", MAIL_LINE_MAX, ReplyId::TooLong),
-        ("", MAIL_LINE_MAX + 1, ReplyId::TooLong),
-        ("", 1220, ReplyId::TooLong),
-        ("MAIL FROM:<", MAIL_LINE_MAX, ReplyId::BadSequence),
-        ("MAIL FROM:<", MAIL_LINE_MAX + 1, ReplyId::TooLong),
-        ("RCPT TO:<", LINE_MAX, ReplyId::BadSequence),
-        ("RCPT TO:<", LINE_MAX + 1, ReplyId::TooLong),
-        ("QUIT ", LINE_MAX + 1, ReplyId::TooLong),
-    ];
-    for (start, length, reply) in rows {
-        let mut polite = Polite::usual(&mut program);
-        polite.hear(&mut program, &long(start, length), &text(reply));
-        polite.hear(&mut program, b"NOOP\r\n", &text(ReplyId::Noop));
-    }
-    let mut polite = Polite::usual(&mut program);
-    polite.hear(&mut program, EHLO, &text(ReplyId::Ehlo));
-    polite.hear(&mut program, &long("mail from:<", MAIL_LINE_MAX), &text(ReplyId::Mail));
-}
-
-#[test]
-fn a_line_of_many_segments_gets_one_reply_at_its_end() {
-    if !gate::require(NEEDS) {
-        return;
-    }
-    let mut program = load();
-    let g = length(greeting());
-    for (total, segment) in
-        [(4096, 1220), (4096, 600), (8000, 1220), (2000, 1000), (1133, 567), (20_000, 1440)]
-    {
-        let sender = Sender::usual(&mut program);
-        let octets = long("MAIL FROM:<", total);
-        let parts: Vec<&[u8]> = octets.chunks(segment).collect();
-        let mut at = 0;
-        for (index, part) in parts.iter().enumerate() {
-            let end = at + length(part);
-            let last = index + 1 == parts.len();
-            let wanted = |stat| {
-                if last {
-                    replied(stat, g, end, &text(ReplyId::TooLong))
-                } else {
-                    signalled(Stat::AnswerAck, ACK, g, end)
-                }
-            };
-            assert_eq!(
-                sender.say(&mut program, line(at, g, part)),
-                wanted(Stat::AnswerReply),
-                "{total} {segment} {at}"
-            );
-            // once more: the acknowledgement may be lost, too
-            assert_eq!(
-                sender.say(&mut program, line(at, g, part)),
-                wanted(Stat::AnswerAgain),
-                "{total} {segment} {at}"
-            );
-            at = end;
-        }
-        let heard = g + length(text(ReplyId::TooLong));
-        let told = sender.say(&mut program, line(at, heard, b"NOOP\r\n"));
-        assert_eq!(told, replied(Stat::AnswerReply, heard, at + 6, &text(ReplyId::Noop)));
-    }
-}
-
-#[test]
-fn a_line_in_pieces_is_read_as_one() {
-    if !gate::require(NEEDS) {
-        return;
-    }
-    let mut program = load();
-    let mail = long("MAIL FROM:<", MAIL_LINE_MAX);
-    let lines: [(&[u8], String); 5] = [
-        (EHLO, text(ReplyId::Ehlo)),
-        (&mail, text(ReplyId::Mail)),
-        (RCPT, about(ReplyId::NotOptedIn, "contoso.com")),
-        (b"RCPT TO:<postmaster>\r\n", about(ReplyId::NotOptedIn, &OURS.to_string())),
-        (b"DATA\r\n", text(ReplyId::NoRecipients)),
-    ];
-    for piece in [1, 2, 3, 7, 16, 100, 564] {
-        let sender = Sender::usual(&mut program);
-        let (mut at, mut heard) = (0, length(greeting()));
-        for (octets, wanted) in &lines {
-            let end = at + length(octets);
-            for (index, part) in octets.chunks(piece).enumerate() {
-                let to = at + length(part);
-                let told = sender.say(&mut program, line(at, heard, part));
-                if to == end {
-                    assert_eq!(told, replied(Stat::AnswerReply, heard, end, wanted), "{piece}: {octets:?}");
-                } else {
-                    // the first piece has to come twice
-                    let held = index == 0 && told == Told::Dropped(Stat::DropIncomplete);
-                    let told = if held { sender.say(&mut program, line(at, heard, part)) } else { told };
-                    assert_eq!(told, signalled(Stat::AnswerAck, ACK, heard, to), "{piece}: {octets:?}");
-                }
-                at = to;
-            }
-            heard += length(wanted);
-        }
-    }
-}
-
-#[test]
-fn what_is_no_line_end_ends_the_session() {
-    if !gate::require(NEEDS) {
-        return;
-    }
-    let mut program = load();
-    let too_long = [&[b'x'; 700][..], b"\n"].concat();
-    let rows: [&[u8]; 11] = [
-        b"NOOP\n",
-        b"\n",
-        b"NO\nOP\r\n",
-        b"NOOP\rRSET\r\n",
-        b"\r\r\n",
-        b"NOOP\r\r\n",
-        b"NOOP\0\r\n",
-        b"\0",
-        b"EHLO a\nMAIL FROM:<>\r\n",
-        &too_long,
-        b"RCPT TO:<a@b.example>\n.\r\n",
-    ];
-    for octets in rows {
-        let mut polite = Polite::usual(&mut program);
-        polite.hear(&mut program, b"NOOP\r\n", &text(ReplyId::Noop));
-        polite.hear_last(&mut program, octets, &text(ReplyId::BareLineEnd));
     }
 }
 

@@ -15,63 +15,63 @@ use super::session::{Said, Sender, Told, bare, greeting, line, load, replied, si
 use crate::program::NEEDS;
 
 /// A session: its name, and what is said and told after the greeting was sent.
-type Row = (&'static str, Vec<(Said<'static>, Told)>);
+pub(super) type Row = (&'static str, Vec<(Said<'static>, Told)>);
 
-static GREETING: LazyLock<String> = LazyLock::new(greeting);
-static NOOP: LazyLock<String> = LazyLock::new(|| text(ReplyId::Noop));
-static RSET: LazyLock<String> = LazyLock::new(|| text(ReplyId::Rset));
-static QUIT: LazyLock<String> = LazyLock::new(|| text(ReplyId::Quit));
+pub(super) static GREETING: LazyLock<String> = LazyLock::new(greeting);
+pub(super) static NOOP: LazyLock<String> = LazyLock::new(|| text(ReplyId::Noop));
+pub(super) static RSET: LazyLock<String> = LazyLock::new(|| text(ReplyId::Rset));
+pub(super) static QUIT: LazyLock<String> = LazyLock::new(|| text(ReplyId::Quit));
 
 /// Where the greeting ends.
-fn g() -> i32 {
+pub(super) fn g() -> i32 {
     length(&GREETING)
 }
 
 /// Octets of the reply to NOOP.
-fn n() -> i32 {
+pub(super) fn n() -> i32 {
     length(&NOOP)
 }
 
-fn length(text: &str) -> i32 {
+pub(super) fn length(text: &str) -> i32 {
     i32::try_from(text.len()).unwrap()
 }
 
-fn silent() -> Told {
+pub(super) fn silent() -> Told {
     Told::Dropped(Stat::DropSilent)
 }
 
-fn early() -> Told {
+pub(super) fn early() -> Told {
     Told::Dropped(Stat::DropEarly)
 }
 
-fn incomplete() -> Told {
+pub(super) fn incomplete() -> Told {
     Told::Dropped(Stat::DropIncomplete)
 }
 
-fn acked(at: i32, heard: i32) -> Told {
+pub(super) fn acked(at: i32, heard: i32) -> Told {
     signalled(Stat::AnswerAck, ACK, at, heard)
 }
 
 /// The reply to [`noop`], once more.
-fn again() -> Told {
+pub(super) fn again() -> Told {
     replied(Stat::AnswerAgain, g(), 6, &NOOP)
 }
 
 /// A reply that ends the connection.
-fn last(stat: Stat, at: i32, heard: i32, data: &str) -> Told {
+pub(super) fn last(stat: Stat, at: i32, heard: i32, data: &str) -> Told {
     Told::Answered { stat, flags: PSH | ACK | FIN, at, heard, data: data.to_owned() }
 }
 
-fn ended(at: i32, heard: i32) -> Told {
+pub(super) fn ended(at: i32, heard: i32) -> Told {
     signalled(Stat::AnswerFin, FIN | ACK, at, heard)
 }
 
 /// NOOP, the first command, and its reply.
-fn noop() -> (Said<'static>, Told) {
+pub(super) fn noop() -> (Said<'static>, Told) {
     (line(0, g(), b"NOOP\r\n"), replied(Stat::AnswerReply, g(), 6, &NOOP))
 }
 
-fn go_through(rows: Vec<Row>) {
+pub(super) fn go_through(rows: Vec<Row>) {
     let mut program = load();
     for (name, steps) in rows {
         let sender = Sender::usual(&mut program);
@@ -314,190 +314,6 @@ fn a_syn_within_a_session_changes_nothing() {
         "after",
         &[(line(6, g() + n(), b"RSET\r\n"), replied(Stat::AnswerReply, g() + n(), 12, &RSET))],
     );
-}
-
-#[test]
-fn the_senders_fin_is_answered_with_ours() {
-    if !gate::require(NEEDS) {
-        return;
-    }
-    let fin = |at, heard| bare(FIN | ACK, at, heard);
-    let greeted = || Told::Answered {
-        stat: Stat::AnswerFin,
-        flags: PSH | ACK | FIN,
-        at: 0,
-        heard: 1,
-        data: GREETING.clone(),
-    };
-    go_through(vec![
-        (
-            "alone",
-            vec![
-                (bare(ACK, 0, g()), silent()),
-                (fin(0, g()), ended(g(), 1)),
-                (fin(0, g()), ended(g(), 1)),
-                (bare(ACK, 1, g() + 1), silent()),
-                (fin(0, g() + 1), acked(g() + 1, 1)),
-            ],
-        ),
-        ("alone, the greeting may be lost", vec![(fin(0, 0), greeted()), (fin(0, 0), greeted())]),
-        (
-            "behind a command whose reply has come",
-            vec![noop(), (fin(6, g() + n()), ended(g() + n(), 7)), (fin(6, g() + n()), ended(g() + n(), 7))],
-        ),
-        (
-            "behind a command whose reply may be lost",
-            vec![
-                noop(),
-                (fin(6, g()), early()),
-                (line(0, g(), b"NOOP\r\n"), replied(Stat::AnswerAgain, g(), 6, &NOOP)),
-                (fin(6, g() + n()), ended(g() + n(), 7)),
-            ],
-        ),
-        (
-            "with the last command",
-            vec![
-                (Said { flags: FIN | PSH | ACK, ..noop().0 }, last(Stat::AnswerReply, g(), 7, &NOOP)),
-                (Said { flags: FIN | PSH | ACK, ..noop().0 }, last(Stat::AnswerAgain, g(), 7, &NOOP)),
-                (noop().0, last(Stat::AnswerAgain, g(), 7, &NOOP)),
-                (fin(6, g() + n()), ended(g() + n(), 7)),
-                (bare(ACK, 7, g() + n() + 1), silent()),
-            ],
-        ),
-        (
-            "with a command that came before without it",
-            vec![
-                noop(),
-                (Said { flags: FIN | PSH | ACK, ..noop().0 }, last(Stat::AnswerAgain, g(), 7, &NOOP)),
-            ],
-        ),
-        (
-            "with two commands",
-            vec![
-                (
-                    Said { flags: FIN | PSH | ACK, at: 0, heard: g(), data: b"NOOP\r\nRSET\r\n" },
-                    replied(Stat::AnswerReply, g(), 6, &NOOP),
-                ),
-                (
-                    Said { flags: FIN | PSH | ACK, at: 6, heard: g() + n(), data: b"RSET\r\n" },
-                    last(Stat::AnswerReply, g() + n(), 13, &RSET),
-                ),
-            ],
-        ),
-        (
-            "with a line that never ends",
-            vec![
-                (Said { flags: FIN | ACK, at: 0, heard: g(), data: b"NOOP" }, ended(g(), 5)),
-                (Said { flags: FIN | ACK, at: 0, heard: g(), data: b"NOOP" }, ended(g(), 5)),
-            ],
-        ),
-        ("before its place", vec![(fin(3, g()), acked(g(), 0)), noop()]),
-        (
-            "at a place of the past",
-            vec![
-                noop(),
-                (fin(3, g() + n()), acked(g() + n(), 6)),
-                (line(6, g() + n(), b"RSET\r\n"), replied(Stat::AnswerReply, g() + n(), 12, &RSET)),
-            ],
-        ),
-    ]);
-}
-
-#[test]
-fn after_our_fin_everything_is_taken_and_nothing_answered() {
-    if !gate::require(NEEDS) {
-        return;
-    }
-    let quit = || (line(0, g(), b"QUIT\r\n"), last(Stat::AnswerReply, g(), 6, &QUIT));
-    let end = g() + length(&QUIT) + 1;
-    go_through(vec![
-        (
-            "the usual end",
-            vec![
-                quit(),
-                (bare(ACK, 6, end), silent()),
-                (bare(FIN | ACK, 6, end), acked(end, 7)),
-                (bare(FIN | ACK, 6, end), acked(end, 7)),
-                (bare(ACK, 7, end), silent()),
-            ],
-        ),
-        (
-            "our end gets lost",
-            vec![
-                quit(),
-                (quit().0, last(Stat::AnswerAgain, g(), 6, &QUIT)),
-                (quit().0, last(Stat::AnswerAgain, g(), 6, &QUIT)),
-                (bare(FIN | ACK, 6, end), acked(end, 7)),
-            ],
-        ),
-        (
-            "our end gets lost, and the sender has no more patience",
-            vec![
-                quit(),
-                (bare(FIN | ACK, 6, g()), early()),
-                (Said { flags: FIN | PSH | ACK, ..quit().0 }, last(Stat::AnswerAgain, g(), 6, &QUIT)),
-                (bare(FIN | ACK, 6, end), acked(end, 7)),
-            ],
-        ),
-        (
-            "data after our end",
-            vec![
-                quit(),
-                (line(6, end, b"MAIL FROM:<>\r\n"), acked(end, 20)),
-                (line(6, end, b"MAIL FROM:<>\r\n"), acked(end, 20)),
-                (line(20, end, b"junk"), acked(end, 24)),
-                (bare(FIN | ACK, 24, end), acked(end, 25)),
-            ],
-        ),
-        (
-            "data before our end has come",
-            vec![
-                quit(),
-                (line(6, g(), b"NOOP\r\n"), early()),
-                (quit().0, last(Stat::AnswerAgain, g(), 6, &QUIT)),
-            ],
-        ),
-        (
-            "a second command behind QUIT",
-            vec![(line(0, g(), b"QUIT\r\nNOOP\r\n"), last(Stat::AnswerReply, g(), 6, &QUIT))],
-        ),
-        (
-            "QUIT and FIN at once",
-            vec![
-                (Said { flags: FIN | PSH | ACK, ..quit().0 }, last(Stat::AnswerReply, g(), 7, &QUIT)),
-                (bare(ACK, 7, end), silent()),
-            ],
-        ),
-    ]);
-}
-
-#[test]
-fn only_a_reset_at_its_place_ends_a_session() {
-    if !gate::require(NEEDS) {
-        return;
-    }
-    let mut program = load();
-    let rows = [
-        ("at its place", 6, Told::Dropped(Stat::DropReset), false),
-        ("one octet behind", 7, acked(g() + n(), 6), true),
-        ("at the window's end", 6 + 2439, acked(g() + n(), 6), true),
-        ("behind the window", 6 + 2441, silent(), true),
-        ("one octet before", 5, silent(), true),
-        ("long before", -1000, silent(), true),
-        ("far away", 1_000_000, Told::Passed(Stat::PassSegment), true),
-    ];
-    for (name, at, wanted, lives) in rows {
-        for flags in [RST, RST | ACK] {
-            let sender = Sender::usual(&mut program);
-            sender.go_through(&mut program, name, &[noop(), (bare(ACK, 6, g() + n()), silent())]);
-            assert_eq!(sender.say(&mut program, bare(flags, at, g() + n())), wanted, "{name}");
-            assert_eq!(sender.entry(&mut program).is_some(), lives, "{name}");
-            let next = sender.say(&mut program, line(6, g() + n(), b"RSET\r\n"));
-            let answer = replied(Stat::AnswerReply, g() + n(), 12, &RSET);
-            // nobody's: the host resets it
-            assert_eq!(next, if lives { answer } else { Told::Passed(Stat::PassCookie) }, "{name}");
-        }
-    }
 }
 
 #[test]

@@ -1,0 +1,163 @@
+//! Lines: where one ends, how long it may be, in how many pieces it comes.
+//!
+//! What is said in them is the business of `commands`.
+
+use sixgate_common::{
+    refuse::{LINE_MAX, MAIL_LINE_MAX, ReplyId},
+    stat::Stat,
+};
+use sixgate_tests::{gate, packet::tcp::ACK};
+
+use super::{
+    commands::{EHLO, RCPT},
+    polite::{Polite, length},
+    session::{Sender, Told, about, greeting, line, load, replied, signalled, text},
+};
+use crate::program::{NEEDS, OURS};
+
+/// A line of so many octets in all, which begins so.
+pub(super) fn long(start: &str, length: usize) -> Vec<u8> {
+    let mut line = vec![b'x'; length];
+    line[..start.len()].copy_from_slice(start.as_bytes());
+    line[length - 2..].copy_from_slice(b"\r\n");
+    line
+}
+
+#[test]
+fn a_line_has_its_length_and_no_more() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let mut program = load();
+    let rows = [
+        ("NOOP ", LINE_MAX, ReplyId::Noop),
+        ("NOOP ", LINE_MAX + 1, ReplyId::TooLong),
+        ("", LINE_MAX, ReplyId::Unknown),
+        ("", LINE_MAX + 1, ReplyId::TooLong),
+        ("EHLO ", LINE_MAX, ReplyId::Ehlo),
+        ("EHLO ", LINE_MAX + 1, ReplyId::TooLong),
+        ("", MAIL_LINE_MAX, ReplyId::TooLong),
+        ("", MAIL_LINE_MAX + 1, ReplyId::TooLong),
+        ("", 1220, ReplyId::TooLong),
+        ("MAIL FROM:<", MAIL_LINE_MAX, ReplyId::BadSequence),
+        ("MAIL FROM:<", MAIL_LINE_MAX + 1, ReplyId::TooLong),
+        ("RCPT TO:<", LINE_MAX, ReplyId::BadSequence),
+        ("RCPT TO:<", LINE_MAX + 1, ReplyId::TooLong),
+        ("QUIT ", LINE_MAX + 1, ReplyId::TooLong),
+    ];
+    for (start, length, reply) in rows {
+        let mut polite = Polite::usual(&mut program);
+        polite.hear(&mut program, &long(start, length), &text(reply));
+        polite.hear(&mut program, b"NOOP\r\n", &text(ReplyId::Noop));
+    }
+    let mut polite = Polite::usual(&mut program);
+    polite.hear(&mut program, EHLO, &text(ReplyId::Ehlo));
+    polite.hear(&mut program, &long("mail from:<", MAIL_LINE_MAX), &text(ReplyId::Mail));
+}
+
+#[test]
+fn a_line_of_many_segments_gets_one_reply_at_its_end() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let mut program = load();
+    let g = length(greeting());
+    for (total, segment) in
+        [(4096, 1220), (4096, 600), (8000, 1220), (2000, 1000), (1133, 567), (20_000, 1440)]
+    {
+        let sender = Sender::usual(&mut program);
+        let octets = long("MAIL FROM:<", total);
+        let parts: Vec<&[u8]> = octets.chunks(segment).collect();
+        let mut at = 0;
+        for (index, part) in parts.iter().enumerate() {
+            let end = at + length(part);
+            let last = index + 1 == parts.len();
+            let wanted = |stat| {
+                if last {
+                    replied(stat, g, end, &text(ReplyId::TooLong))
+                } else {
+                    signalled(Stat::AnswerAck, ACK, g, end)
+                }
+            };
+            assert_eq!(
+                sender.say(&mut program, line(at, g, part)),
+                wanted(Stat::AnswerReply),
+                "{total} {segment} {at}"
+            );
+            // once more: the acknowledgement may be lost, too
+            assert_eq!(
+                sender.say(&mut program, line(at, g, part)),
+                wanted(Stat::AnswerAgain),
+                "{total} {segment} {at}"
+            );
+            at = end;
+        }
+        let heard = g + length(text(ReplyId::TooLong));
+        let told = sender.say(&mut program, line(at, heard, b"NOOP\r\n"));
+        assert_eq!(told, replied(Stat::AnswerReply, heard, at + 6, &text(ReplyId::Noop)));
+    }
+}
+
+#[test]
+fn a_line_in_pieces_is_read_as_one() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let mut program = load();
+    let mail = long("MAIL FROM:<", MAIL_LINE_MAX);
+    let lines: [(&[u8], String); 5] = [
+        (EHLO, text(ReplyId::Ehlo)),
+        (&mail, text(ReplyId::Mail)),
+        (RCPT, about(ReplyId::NotOptedIn, "contoso.com")),
+        (b"RCPT TO:<postmaster>\r\n", about(ReplyId::NotOptedIn, &OURS.to_string())),
+        (b"DATA\r\n", text(ReplyId::NoRecipients)),
+    ];
+    for piece in [1, 2, 3, 7, 16, 100, 564] {
+        let sender = Sender::usual(&mut program);
+        let (mut at, mut heard) = (0, length(greeting()));
+        for (octets, wanted) in &lines {
+            let end = at + length(octets);
+            for (index, part) in octets.chunks(piece).enumerate() {
+                let to = at + length(part);
+                let told = sender.say(&mut program, line(at, heard, part));
+                if to == end {
+                    assert_eq!(told, replied(Stat::AnswerReply, heard, end, wanted), "{piece}: {octets:?}");
+                } else {
+                    // the first piece has to come twice
+                    let held = index == 0 && told == Told::Dropped(Stat::DropIncomplete);
+                    let told = if held { sender.say(&mut program, line(at, heard, part)) } else { told };
+                    assert_eq!(told, signalled(Stat::AnswerAck, ACK, heard, to), "{piece}: {octets:?}");
+                }
+                at = to;
+            }
+            heard += length(wanted);
+        }
+    }
+}
+
+#[test]
+fn what_is_no_line_end_ends_the_session() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let mut program = load();
+    let too_long = [&[b'x'; 700][..], b"\n"].concat();
+    let rows: [&[u8]; 11] = [
+        b"NOOP\n",
+        b"\n",
+        b"NO\nOP\r\n",
+        b"NOOP\rRSET\r\n",
+        b"\r\r\n",
+        b"NOOP\r\r\n",
+        b"NOOP\0\r\n",
+        b"\0",
+        b"EHLO a\nMAIL FROM:<>\r\n",
+        &too_long,
+        b"RCPT TO:<a@b.example>\n.\r\n",
+    ];
+    for octets in rows {
+        let mut polite = Polite::usual(&mut program);
+        polite.hear(&mut program, b"NOOP\r\n", &text(ReplyId::Noop));
+        polite.hear_last(&mut program, octets, &text(ReplyId::BareLineEnd));
+    }
+}
