@@ -240,13 +240,17 @@ fn only_the_right_cookie_completes_a_handshake() {
     let right = sender.packet(bare(ACK, 0, 0));
     let other: Ipv6Addr = "2001:db8:f::9a".parse().unwrap();
     let next_door: Ipv6Addr = "2001:db8:2::26".parse().unwrap();
-    // the kernel's check forgives up to three octets between the two numbers (net/ipv6/syncookies.c): not tried here
+    // the kernel's own check forgives up to three octets between the two numbers (net/ipv6/syncookies.c)
     let rows = [
         ("one octet less", sender.packet(bare(ACK, 0, -1))),
+        ("one octet more", sender.packet(bare(ACK, 0, 1))),
+        ("three octets more", sender.packet(bare(ACK, 0, 3))),
+        ("four octets more", sender.packet(bare(ACK, 0, 4))),
         ("a few more", sender.packet(bare(ACK, 0, 5))),
         ("many more", sender.packet(bare(ACK, 0, 100_000))),
         ("another minute", sender.packet(bare(ACK, 0, 8 << 24))),
         ("the next sequence number", sender.packet(bare(ACK, 1, 0))),
+        ("the SYN's own sequence number", sender.packet(bare(ACK, -1, 0))),
         ("a sequence number before the SYN's", sender.packet(bare(ACK, -6, 0))),
         ("another port", right.clone().source_port(9)),
         ("another sender", right.clone().source(other)),
