@@ -33,8 +33,8 @@ pub(crate) fn begun(tuple: &Tuple, reason: u8, now: u64) {
     entry.submit(BPF_RB_NO_WAKEUP.into());
 }
 
-/// A session is over.
-#[inline(always)]
+/// A session is over. Not inlined: it is long, and called from many places.
+#[inline(never)]
 pub(crate) fn ended(tuple: &Tuple, flow: &Flow, ending: Ending, now: u64) {
     count(Stat::AlsoEnded);
     let Some(mut entry) = EVENTS.reserve_untyped::<Ended>(0) else {
