@@ -3,17 +3,21 @@
 //! What is said in them is the business of `commands`.
 
 use sixgate_common::{
+    map::LINES_ENTRIES,
     refuse::{LINE_MAX, MAIL_LINE_MAX, ReplyId},
     stat::Stat,
 };
-use sixgate_tests::{gate, packet::tcp::ACK};
+use sixgate_tests::{
+    gate,
+    packet::tcp::{ACK, RST},
+};
 
 use super::{
     commands::{EHLO, RCPT},
     polite::{Polite, length},
-    session::{Sender, Told, about, greeting, line, load, replied, signalled, text},
+    session::{Sender, Told, about, bare, greeting, line, load, replied, signalled, text},
 };
-use crate::program::{NEEDS, OURS};
+use crate::program::{NEEDS, OURS, Program};
 
 /// A line of so many octets in all, which begins so.
 pub(super) fn long(start: &str, length: usize) -> Vec<u8> {
@@ -160,4 +164,37 @@ fn what_is_no_line_end_ends_the_session() {
         polite.hear(&mut program, b"NOOP\r\n", &text(ReplyId::Noop));
         polite.hear_last(&mut program, octets, &text(ReplyId::BareLineEnd));
     }
+}
+
+#[test]
+fn a_line_that_gave_way_to_others_ends_its_session_with_a_reset() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let mut program = load();
+    let g = length(greeting());
+    let begin = |program: &mut Program| {
+        let sender = Sender::usual(program);
+        for told in [Told::Dropped(Stat::DropIncomplete), signalled(Stat::AnswerAck, ACK, g, 2)] {
+            assert_eq!(sender.say(program, line(0, g, b"NO")), told);
+        }
+        sender
+    };
+    let oldest = begin(&mut program);
+    for count in 0..2 * LINES_ENTRIES {
+        let other = begin(&mut program);
+        program.forget_flow(other.key());
+        if count % 100 == 0 {
+            // its entry in FLOWS stays in use
+            let told = oldest.say(&mut program, bare(ACK, 1, g));
+            assert_eq!(told, signalled(Stat::AnswerAck, ACK, g, 2));
+        }
+    }
+    let told = oldest.say(&mut program, line(2, g, b"OP\r\n"));
+    assert_eq!(told, signalled(Stat::AnswerLineLost, RST | ACK, g, 2));
+    assert_eq!(program.counter(Stat::AlsoEnded), 1);
+    // whose line is there goes on
+    let newest = begin(&mut program);
+    let told = newest.say(&mut program, line(2, g, b"OP\r\n"));
+    assert_eq!(told, replied(Stat::AnswerReply, g, 6, &text(ReplyId::Noop)));
 }
