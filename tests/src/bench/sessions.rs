@@ -108,7 +108,9 @@ impl Runner {
 
     /// The middle of the turns' ratios of our cost to another server's.
     fn ratio_to(&self, other: &Self, ours: impl Fn(Cost) -> f64) -> Option<f64> {
-        median(self.costs().zip(other.costs()).map(|(cost, peer)| ours(cost) / peer.sum()))
+        // a turn of few sessions may take no tick of the clock that processes are counted in
+        let turns = self.costs().zip(other.costs()).filter(|(_, peer)| peer.sum() > 0.0);
+        median(turns.map(|(cost, peer)| ours(cost) / peer.sum()))
     }
 }
 
