@@ -4,7 +4,7 @@
 
 /// Longest text: eight groups of four digits, seven colons.
 pub const TEXT_MAX: usize = 39;
-/// Octets that [`write`] may touch: whole words.
+/// Octets that [`write()`] may touch: whole words.
 pub const ROOM: usize = MASK + 4;
 
 /// Writes `address`, its two halves in network order, in the form of RFC 5952 through `store`, which puts four octets
