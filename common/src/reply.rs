@@ -31,6 +31,10 @@ pub const REPLY_MAX: usize = 248;
 /// `struct xdp_frame` (40 octets, include/net/xdp.h). A reply is longer than the segment that it answers by this at most.
 pub const GROWTH_MAX: usize = 216;
 
+/// Longest domain that is said in the reply to a line that came in parts: its last segment may have one octet, and no more
+/// room. Instead of a longer one the destination address is said.
+pub const KEPT_DOMAIN_MAX: usize = 144;
+
 /// Sets of replies: one in force, two that older sessions may still hear, one to be written. A power of two.
 pub const GENERATIONS: u32 = 4;
 

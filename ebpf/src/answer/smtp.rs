@@ -94,7 +94,9 @@ pub(crate) fn read(
         // only the whole line tells what was answered
         return Turn::Incomplete;
     }
-    Turn::Command(Command { domain: domain(length), ..command })
+    let domain = domain(length);
+    let fits = kept == 0 || domain.length <= reply::KEPT_DOMAIN_MAX;
+    Turn::Command(Command { domain: if fits { domain } else { NO_DOMAIN }, ..command })
 }
 
 /// What the octets begin with: a cut, and the verb of what is a line.

@@ -3,8 +3,10 @@
 //! What is said in them is the business of `commands`.
 
 use sixgate_common::{
+    line::DOMAIN_MAX,
     map::LINES_ENTRIES,
     refuse::{LINE_MAX, MAIL_LINE_MAX, ReplyId},
+    reply::KEPT_DOMAIN_MAX,
     stat::Stat,
 };
 use sixgate_tests::{
@@ -163,6 +165,36 @@ fn what_is_no_line_end_ends_the_session() {
         let mut polite = Polite::usual(&mut program);
         polite.hear(&mut program, b"NOOP\r\n", &text(ReplyId::Noop));
         polite.hear_last(&mut program, octets, &text(ReplyId::BareLineEnd));
+    }
+}
+
+#[test]
+fn a_reply_to_a_line_in_pieces_fits_behind_the_last_octet() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let mut program = load();
+    for (length_of_domain, is_said) in
+        [(KEPT_DOMAIN_MAX, true), (KEPT_DOMAIN_MAX + 1, false), (DOMAIN_MAX, false)]
+    {
+        let domain = format!("{}contoso.com", "a.".repeat(DOMAIN_MAX));
+        let domain = domain[domain.len() - length_of_domain..].trim_start_matches('.');
+        let domain = format!("{}{domain}", "a".repeat(length_of_domain - domain.len()));
+        let subject = if is_said { domain.clone() } else { OURS.to_string() };
+        let reply = about(ReplyId::NotOptedIn, &subject);
+        let mut polite = Polite::usual(&mut program);
+        polite.hear(&mut program, EHLO, &text(ReplyId::Ehlo));
+        polite.hear(&mut program, b"MAIL FROM:<>\r\n", &text(ReplyId::Mail));
+        let Polite { sender, at, heard } = polite;
+        let octets = format!("RCPT TO:<u@{domain}>\r");
+        let end = at + length(&octets);
+        for told in [Told::Dropped(Stat::DropIncomplete), signalled(Stat::AnswerAck, ACK, heard, end)] {
+            assert_eq!(sender.say(&mut program, line(at, heard, octets.as_bytes())), told);
+        }
+        for stat in [Stat::AnswerReply, Stat::AnswerAgain] {
+            let told = sender.say(&mut program, line(end, heard, b"\n"));
+            assert_eq!(told, replied(stat, heard, end + 1, &reply), "{domain}");
+        }
     }
 }
 

@@ -13,8 +13,8 @@ use crate::program::{OURS, Program};
 /// A sender that waits for each reply.
 pub(super) struct Polite {
     pub(super) sender: Sender,
-    at: i32,
-    heard: i32,
+    pub(super) at: i32,
+    pub(super) heard: i32,
 }
 
 impl Polite {
