@@ -3,50 +3,55 @@
 //! It asks, and says what came back and for how long that holds. "There is no such record" is an answer;
 //! "nobody could say" is a failure; the two are never mixed. What an answer means is decided elsewhere.
 
+mod answers;
+mod bounds;
+mod upstream;
+
 use std::{
     net::{Ipv6Addr, SocketAddr},
     num::NonZeroU8,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hickory_resolver::{
-    TokioResolver,
-    config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
-    net::{DnsError, NetError, NoRecords, runtime::TokioRuntimeProvider},
-    proto::{
-        op::ResponseCode,
-        rr::{Name, RData, RecordType},
-    },
-    system_conf::read_system_conf,
+    net::NetError,
+    proto::rr::{Name, RData, RecordType},
 };
 use mail_auth::{MessageAuthenticator, common::to_a_label};
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use thiserror::Error;
 
-/// Answers that the resolver keeps; each is bounded by the size of a DNS message.
-pub const CACHED_ANSWERS: u64 = 4096;
+use answers::Answers;
+use bounds::{Budgets, Network, Turns};
+use upstream::{Upstream, question};
+
+pub use answers::KEPT_OCTETS;
+pub use bounds::{DnsBounds, NETWORKS, TURN_LIMIT};
+
 /// Servers that are asked one by one when the first answer was an error.
 pub const MAX_APART: usize = 3;
-const CACHED_APART: u64 = 512;
-/// The longest time that the resolver keeps a record, whatever its TTL says.
+/// The longest time that an answer is kept, whatever its TTL says.
 pub const LONGEST_POSITIVE: Duration = Duration::from_hours(24);
-/// The longest time that the resolver keeps "there is none" (RFC 2308 5 advises hours; a sender who has just been
+/// The longest time that "there is none" is kept (RFC 2308 5 advises hours; a sender who has just been
 /// told to publish a record should not have to wait so long).
 pub const LONGEST_NEGATIVE: Duration = Duration::from_mins(15);
 /// The longest domain name in text, without the final dot (RFC 1035 2.3.4).
 pub const LONGEST_NAME: usize = 253;
 const LONGEST_LABEL: usize = 63;
 
-/// The resolver. A clone is cheap and shares the cache.
+/// The resolver. A clone is cheap and shares what is kept and the bounds.
 #[derive(Clone)]
-pub struct Dns(Arc<Resolvers>);
+pub struct Dns {
+    shared: Arc<Shared>,
+    /// Whose budget the questions are paid from; none: nobody's.
+    payer: Option<Network>,
+}
 
-struct Resolvers {
-    /// Asks all servers, the fastest first.
-    together: MessageAuthenticator,
-    /// Each server by itself; empty if there is but one.
-    alone: Vec<TokioResolver>,
+struct Shared {
+    upstream: Upstream,
+    answers: Answers,
+    budgets: Budgets,
+    turns: Turns,
 }
 
 /// What DNS says, the empty set included.
@@ -101,36 +106,75 @@ pub enum DnsFailure {
         /// Name and type.
         question: String,
     },
+    /// Nobody was asked: the source's network has caused too many questions lately.
+    #[error("the budget of the source's network is used up, {question} was not asked")]
+    OverBudget {
+        /// Name and type.
+        question: String,
+    },
+    /// Nobody was asked: too many questions are open.
+    #[error("too many questions are open, {question} was not asked")]
+    Busy {
+        /// Name and type.
+        question: String,
+    },
 }
 
 impl Dns {
-    /// Asks `servers` (if empty, those of /etc/resolv.conf), `attempts` times in all, each time for `timeout`.
-    /// All names are absolute; neither search domains nor /etc/hosts take part.
+    /// Asks `servers` (if empty, those of /etc/resolv.conf), `attempts` times in all, each time for `timeout`, within
+    /// the default bounds. All names are absolute; neither search domains nor /etc/hosts take part.
     ///
     /// # Errors
     /// [`SetupError`] when there is no server to ask.
     pub fn new(servers: &[SocketAddr], timeout: Duration, attempts: NonZeroU8) -> Result<Self, SetupError> {
-        let servers = name_servers(servers)?;
-        let apart = if servers.len() > 1 { servers.get(..MAX_APART).unwrap_or(&servers) } else { &[] };
-        let mut once = options(timeout, NonZeroU8::MIN);
-        once.cache_size = CACHED_APART;
-        let alone = apart.iter().map(|server| resolver(vec![server.clone()], once.clone()));
-        let alone = alone.collect::<Result<_, _>>()?;
-        let together = MessageAuthenticator(resolver(servers, options(timeout, attempts))?);
-        Ok(Self(Arc::new(Resolvers { together, alone })))
+        Self::within(DnsBounds::default(), servers, timeout, attempts)
+    }
+
+    /// As [`Self::new`], within `bounds`.
+    ///
+    /// # Errors
+    /// [`SetupError`] when there is no server to ask.
+    pub fn within(
+        bounds: DnsBounds,
+        servers: &[SocketAddr],
+        timeout: Duration,
+        attempts: NonZeroU8,
+    ) -> Result<Self, SetupError> {
+        let shared = Shared {
+            upstream: Upstream::new(servers, timeout, attempts)?,
+            answers: Answers::new(),
+            budgets: Budgets::new(bounds.questions_per_minute),
+            turns: Turns::new(bounds.concurrency),
+        };
+        Ok(Self { shared: Arc::new(shared), payer: None })
+    }
+
+    /// The same resolver, each question paid from the budget of `source`'s /64. What is answered from what is kept
+    /// costs nothing; a question costs one, however often and however many servers are asked.
+    #[must_use]
+    pub fn on_behalf_of(&self, source: Ipv6Addr) -> Self {
+        Self { shared: Arc::clone(&self.shared), payer: Some(source.into()) }
+    }
+
+    /// How often each bound was reached since the start, by the bound's name in counters.
+    #[must_use]
+    pub fn reached(&self) -> [(&'static str, u64); 2] {
+        let Shared { budgets, turns, .. } = &*self.shared;
+        [("dns_budget", budgets.exceeded()), ("dns_concurrency", turns.missed())]
     }
 
     /// The names that `address` points to, absolute without the final dot, odd octets escaped (RFC 4343 2.1).
-    /// A CNAME in ip6.arpa is followed (RFC 2317). The library answers for `::1` itself: `localhost`.
+    /// A CNAME in ip6.arpa is followed (RFC 2317). Always asked anew: results are kept by address, elsewhere, and a
+    /// change has to be seen as soon as somebody asks.
     ///
     /// # Errors
     /// [`DnsFailure`] when nothing is known.
     pub async fn ptr(&self, address: Ipv6Addr) -> Result<Answer<String>, DnsFailure> {
-        self.ask(Name::from(address), RecordType::PTR, |data| match data {
+        let answer = self.ask_anew(Name::from(address), RecordType::PTR).await?;
+        Ok(answer.pick(|data| match data {
             RData::PTR(name) => Some(text(name)),
             _ => None,
-        })
-        .await
+        }))
     }
 
     /// The IPv6 addresses of `name`. A text that DNS cannot hold as a name has none.
@@ -158,10 +202,10 @@ impl Dns {
         .await
     }
 
-    /// mail-auth over the same resolver and cache.
+    /// mail-auth over the same servers. What it asks is neither kept nor bounded here.
     #[must_use]
     pub fn authenticator(&self) -> &MessageAuthenticator {
-        &self.0.together
+        self.shared.upstream.authenticator()
     }
 
     async fn ask_text<T>(
@@ -183,23 +227,38 @@ impl Dns {
         kind: RecordType,
         pick: impl Fn(&RData) -> Option<T>,
     ) -> Result<Answer<T>, DnsFailure> {
-        let first = ask_one(self.0.together.resolver(), name.clone(), kind, &pick).await;
-        if matches!(first, Err(DnsFailure::Code { .. })) {
-            // The library takes the first SERVFAIL or REFUSED of any server for the last word.
-            for resolver in &self.0.alone {
-                let other = ask_one(resolver, name.clone(), kind, &pick).await;
-                if other.is_ok() {
-                    return other;
-                }
-            }
+        let kept = self.shared.answers.get(&name, kind);
+        let answer = match kept {
+            Some(answer) => answer,
+            None => self.ask_anew(name, kind).await?,
+        };
+        Ok(answer.pick(pick))
+    }
+
+    /// Asks, whatever is known, and keeps the answer.
+    async fn ask_anew(&self, name: Name, kind: RecordType) -> Result<Answer<RData>, DnsFailure> {
+        let Shared { upstream, answers, budgets, turns } = &*self.shared;
+        if self.payer.is_some_and(|payer| !budgets.spend(payer, Instant::now())) {
+            return Err(DnsFailure::OverBudget { question: question(&name, kind) });
         }
-        first
+        let Some(_turn) = turns.take().await else {
+            return Err(DnsFailure::Busy { question: question(&name, kind) });
+        };
+        let answer = upstream.ask(&name, kind).await?;
+        answers.put(name, kind, &answer);
+        Ok(answer)
     }
 }
 
 impl<T> Answer<T> {
     fn none() -> Self {
         Self { records: Vec::new(), ttl: Duration::ZERO }
+    }
+}
+
+impl Answer<RData> {
+    fn pick<T>(&self, pick: impl Fn(&RData) -> Option<T>) -> Answer<T> {
+        Answer { records: self.records.iter().filter_map(pick).collect(), ttl: self.ttl }
     }
 }
 
@@ -218,90 +277,6 @@ pub fn ascii_name(name: &str) -> Option<String> {
             && label.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
     };
     (name.len() <= LONGEST_NAME && name.split('.').all(label_is_good)).then_some(name)
-}
-
-async fn ask_one<T>(
-    resolver: &TokioResolver,
-    name: Name,
-    kind: RecordType,
-    pick: impl Fn(&RData) -> Option<T>,
-) -> Result<Answer<T>, DnsFailure> {
-    let question = format!("{} {kind}", name.to_ascii());
-    let lookup = match resolver.lookup(name, kind).await {
-        Ok(lookup) => lookup,
-        Err(NetError::Dns(DnsError::NoRecordsFound(none))) if says_no(&none) => {
-            let ttl = Duration::from_secs(none.negative_ttl.unwrap_or(0).into());
-            return Ok(Answer { records: Vec::new(), ttl });
-        }
-        Err(error) => return Err(failure(question, &error)),
-    };
-    let records: Vec<T> = lookup.answers().iter().filter_map(|record| pick(&record.data)).collect();
-    if records.is_empty() {
-        // the record sat in a section where it does not count
-        let reason = "no such record among the answers".to_owned();
-        return Err(DnsFailure::Unusable { question, reason });
-    }
-    let ttl = lookup.answers().iter().map(|record| record.ttl).min().unwrap_or(0);
-    Ok(Answer { records, ttl: Duration::from_secs(ttl.into()) })
-}
-
-fn resolver(servers: Vec<NameServerConfig>, options: ResolverOpts) -> Result<TokioResolver, SetupError> {
-    let config = ResolverConfig::from_parts(None, Vec::new(), servers);
-    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-        .with_options(options)
-        .with_tls_config(no_tls()?)
-        .build()
-        .map_err(|source| SetupError::Resolver { source })
-}
-
-fn name_servers(servers: &[SocketAddr]) -> Result<Vec<NameServerConfig>, SetupError> {
-    if servers.is_empty() {
-        let (config, _) = read_system_conf().map_err(|source| SetupError::SystemServers { source })?;
-        return Ok(config.name_servers().to_vec());
-    }
-    let at = |address: &SocketAddr| {
-        let mut server = NameServerConfig::udp_and_tcp(address.ip());
-        for connection in &mut server.connections {
-            connection.port = address.port();
-        }
-        server
-    };
-    Ok(servers.iter().map(at).collect())
-}
-
-fn options(timeout: Duration, attempts: NonZeroU8) -> ResolverOpts {
-    let mut options = ResolverOpts::default();
-    options.timeout = timeout;
-    // the library counts those after the first
-    options.attempts = usize::from(attempts.get() - 1);
-    options.cache_size = CACHED_ANSWERS;
-    options.positive_max_ttl = Some(LONGEST_POSITIVE);
-    options.negative_max_ttl = Some(LONGEST_NEGATIVE);
-    options.use_hosts_file = ResolveHosts::Never;
-    options
-}
-
-/// No server is asked over TLS, and the library's default fails where no CA certificates are installed.
-fn no_tls() -> Result<ClientConfig, SetupError> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| SetupError::Resolver { source: error.into() })?;
-    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
-}
-
-/// Whether this really says that there is no such record: NXDOMAIN or NODATA (RFC 2308 2), not a referral and
-/// not a response code that the library does not know.
-fn says_no(none: &NoRecords) -> bool {
-    let referral = none.ns.is_some() && none.soa.is_none();
-    none.response_code == ResponseCode::NXDomain || (none.response_code == ResponseCode::NoError && !referral)
-}
-
-fn failure(question: String, error: &NetError) -> DnsFailure {
-    match error {
-        NetError::Dns(DnsError::ResponseCode(code)) => DnsFailure::Code { question, code: code.to_string() },
-        NetError::Timeout => DnsFailure::TimedOut { question },
-        other => DnsFailure::Unusable { question, reason: other.to_string() },
-    }
 }
 
 fn text(name: &Name) -> String {

@@ -2,10 +2,10 @@
 
 use std::{
     net::{Ipv6Addr, SocketAddr, UdpSocket},
-    num::NonZeroU8,
+    num::{NonZeroU8, NonZeroU32},
 };
 
-use sixgate::dns::{Dns, DnsFailure};
+use sixgate::dns::{Dns, DnsBounds, DnsFailure};
 
 use crate::{TIMEOUT, dns};
 
@@ -71,6 +71,30 @@ async fn names_are_absolute_and_the_hosts_file_is_not_read() {
     assert!(dns.aaaa("not a name at all..").await.expect("an answer").records.is_empty());
     assert_eq!(server.queries_for("ip6-allnodes", "AAAA"), 1);
     assert_eq!(server.queries(), 1);
+}
+
+#[tokio::test]
+async fn each_64_has_a_budget_and_what_is_known_costs_nothing() {
+    let (server, _) = dns("a.example AAAA 2001:db8::1\nb.example 0 AAAA 2001:db8::1");
+    let bounds =
+        DnsBounds { questions_per_minute: const { NonZeroU32::new(3).unwrap() }, ..DnsBounds::default() };
+    let dns = Dns::within(bounds, &[server.address()], TIMEOUT, NonZeroU8::MIN).expect("a resolver");
+    let source = |text: &str| dns.on_behalf_of(text.parse().expect("an address"));
+    let (one, neighbour, other) =
+        (source("2001:db8::1"), source("2001:db8::ffff:2"), source("2001:db8:0:1::1"));
+    for _ in 0..10 {
+        assert!(one.aaaa("a.example").await.is_ok(), "asked once, known then");
+    }
+    assert!(neighbour.aaaa("b.example").await.is_ok());
+    assert!(one.aaaa("b.example").await.is_ok(), "a TTL of 0 is asked each time");
+    let question = "b.example. AAAA".to_owned();
+    assert_eq!(one.aaaa("b.example").await, Err(DnsFailure::OverBudget { question: question.clone() }));
+    assert_eq!(neighbour.aaaa("b.example").await, Err(DnsFailure::OverBudget { question }));
+    assert!(one.aaaa("a.example").await.is_ok(), "what is known is told all the same");
+    assert!(other.aaaa("b.example").await.is_ok());
+    assert!(dns.aaaa("b.example").await.is_ok(), "what nobody causes is nobody's");
+    assert_eq!(server.queries(), 5);
+    assert_eq!(dns.reached(), [("dns_budget", 2), ("dns_concurrency", 0)]);
 }
 
 #[tokio::test]

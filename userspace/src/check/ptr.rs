@@ -135,7 +135,7 @@ impl PtrCache {
     /// What is known about `address`, looked up if need be.
     pub async fn get(&self, address: Ipv6Addr) -> PtrFinding {
         let look_up = async {
-            let finding = check(&self.dns, address, self.confirmation).await;
+            let finding = check(&self.dns.on_behalf_of(address), address, self.confirmation).await;
             Held::new(&finding).ok_or(finding)
         };
         match self.held.try_get_with(address, look_up).await {

@@ -19,7 +19,10 @@ use std::{
 use serde::Deserialize;
 use sixgate_common::map;
 
-use crate::policy::{Mode, Policy};
+use crate::{
+    dns::DnsBounds,
+    policy::{Mode, Policy},
+};
 
 pub use values::{
     Answer, Client, Domains, GuardSource, Hostname, InterfaceName, LogFormat, LogLevel, RefuseAt, ValueError,
@@ -147,6 +150,10 @@ pub struct Limits {
     pub message_memory: NonZeroU64,
     /// Command errors in one session.
     pub errors: NonZeroU32,
+    /// DNS questions that the sources of one /64 may cause in a minute.
+    pub dns_questions_per_minute: NonZeroU32,
+    /// DNS questions that are open at one time.
+    pub dns_concurrency: NonZeroU32,
     /// How long to wait for a command (RFC 5321 4.5.3.2.7).
     #[serde(deserialize_with = "values::wait")]
     pub command_timeout: Duration,
@@ -232,6 +239,13 @@ impl Config {
     pub fn policy(&self) -> Policy {
         Policy { mode: self.mode, demand_forward_confirmation: self.ptr.demand_forward_confirmation }
     }
+
+    /// How much DNS may be asked.
+    #[must_use]
+    pub fn dns_bounds(&self) -> DnsBounds {
+        let Limits { dns_questions_per_minute, dns_concurrency, .. } = self.limits;
+        DnsBounds { questions_per_minute: dns_questions_per_minute, concurrency: dns_concurrency }
+    }
 }
 
 // The numbers of the defaults are checked by the compiler: `const` blocks.
@@ -282,6 +296,8 @@ impl Default for Limits {
             message_size: const { NonZeroU32::new(50 << 20).unwrap() },
             message_memory: const { NonZeroU64::new(256 << 20).unwrap() },
             errors: const { NonZeroU32::new(10).unwrap() },
+            dns_questions_per_minute: DnsBounds::default().questions_per_minute,
+            dns_concurrency: DnsBounds::default().concurrency,
             command_timeout: Duration::from_secs(5 * 60),
             data_timeout: Duration::from_secs(3 * 60),
             session_timeout: Duration::from_secs(60 * 60),

@@ -66,7 +66,8 @@ impl Context {
         let Limits { connections, connections_per_source, message_size, message_memory, .. } = &config.limits;
         let hostname = config.hostname.as_str().to_owned();
         let replies = ReplyTable::new(&hostname, message_size.get().into());
-        let dns = Dns::new(&config.dns.servers, config.dns.timeout, config.dns.attempts);
+        let config::Dns { servers, timeout, attempts } = &config.dns;
+        let dns = Dns::within(config.dns_bounds(), servers, *timeout, *attempts);
         let dns = dns.map_err(ServeError::Dns)?;
         Ok(Arc::new(Self {
             policy: config.policy(),

@@ -159,7 +159,8 @@ impl Inspection {
             // trust was withdrawn since MAIL
             None => AbortOnDropHandle::new(tokio::spawn(self.spf_check(hello, transaction))),
         };
-        let (spf, dkim) = tokio::join!(spf, self.context.dkim.verify(octets));
+        let verifier = self.context.dkim.on_behalf_of(self.endpoints.source);
+        let (spf, dkim) = tokio::join!(spf, verifier.verify(octets));
         self.spf = spf.ok();
         self.dkim = dkim;
     }
@@ -192,7 +193,7 @@ impl Inspection {
                 mail_from: mail_from.as_deref(),
                 host_name: &context.hostname,
             };
-            spf::check(&context.dns, &query).await
+            spf::check(&context.dns.on_behalf_of(client), &query).await
         }
     }
 

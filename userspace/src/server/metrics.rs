@@ -121,6 +121,13 @@ impl Metrics {
         self.limits.get_or_create(&Limit { limit }).inc();
     }
 
+    /// How often bounds were reached that count for themselves.
+    pub(crate) fn limits(&self, reached: &[(&'static str, u64)]) {
+        for (limit, times) in reached {
+            self.limits.get_or_create(&Limit { limit }).inner().store(*times, Ordering::Relaxed);
+        }
+    }
+
     /// The XDP program had tagged a session.
     pub(crate) fn tag(&self) {
         self.tags.inc();

@@ -289,5 +289,6 @@ async fn keep_metrics(context: Arc<Context>, path: PathBuf, stop: CancellationTo
 
 fn write_metrics(context: &Context, path: &Path) -> io::Result<()> {
     context.metrics.xdp(&context.kernel.stats());
+    context.metrics.limits(&context.dns.reached());
     context.metrics.write(path)
 }

@@ -9,6 +9,7 @@ mod key;
 mod tags;
 
 use std::{
+    net::Ipv6Addr,
     sync::Arc,
     thread::available_parallelism,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -63,6 +64,12 @@ impl DkimVerifier {
     pub fn new(dns: Dns) -> Self {
         let processors = available_parallelism().map_or(1, usize::from);
         Self { dns, processors: Arc::new(Semaphore::new(processors)) }
+    }
+
+    /// The same verifier, its keys fetched on behalf of `source` (see [`Dns::on_behalf_of`]).
+    #[must_use]
+    pub fn on_behalf_of(&self, source: Ipv6Addr) -> Self {
+        Self { dns: self.dns.on_behalf_of(source), processors: Arc::clone(&self.processors) }
     }
 
     /// Verifies the first [`MAX_SIGNATURES`] signatures of `message`, in their order. The message is the one that

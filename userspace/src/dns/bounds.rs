@@ -1,0 +1,163 @@
+//! How much may be asked: by each source's network in a minute, and by all at one time.
+//!
+//! It asks nothing itself, and says nothing to a sender.
+
+use std::{
+    net::Ipv6Addr,
+    num::NonZeroU32,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use moka::sync::Cache;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
+
+/// How long a question waits for its turn.
+pub const TURN_LIMIT: Duration = Duration::from_secs(5);
+/// Networks whose spending is remembered. One that was pushed out begins anew, as whoever holds more networks than that
+/// could anyway.
+pub const NETWORKS: u64 = 65_536;
+/// The time for which a budget is given.
+const PERIOD: Duration = Duration::from_mins(1);
+
+/// Bounds of a resolver.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct DnsBounds {
+    /// Questions that the sources of one /64 may cause in a minute.
+    pub questions_per_minute: NonZeroU32,
+    /// Questions that are open at one time.
+    pub concurrency: NonZeroU32,
+}
+
+impl Default for DnsBounds {
+    fn default() -> Self {
+        Self {
+            questions_per_minute: const { NonZeroU32::new(600).unwrap() },
+            concurrency: const { NonZeroU32::new(256).unwrap() },
+        }
+    }
+}
+
+/// A /64: the first 64 bits of an address (RFC 4291 2.5.4), which is what one customer of a network has at least.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Network(u64);
+
+impl From<Ipv6Addr> for Network {
+    fn from(address: Ipv6Addr) -> Self {
+        Self((address.to_bits() >> 64) as u64)
+    }
+}
+
+/// What each network has spent lately. A token bucket that holds a minute's questions and fills evenly.
+pub(super) struct Budgets {
+    /// The time that one question costs.
+    price: Duration,
+    /// Until when each network has spent its time; forgotten once that has passed for sure.
+    spent_until: Cache<Network, Arc<Mutex<Instant>>>,
+    exceeded: AtomicU64,
+}
+
+impl Budgets {
+    pub(super) fn new(questions_per_minute: NonZeroU32) -> Self {
+        let spent_until = Cache::builder().max_capacity(NETWORKS).time_to_idle(PERIOD).build();
+        Self { price: PERIOD / questions_per_minute.get(), spent_until, exceeded: AtomicU64::new(0) }
+    }
+
+    /// Spends one question; false, and nothing spent, if the budget is used up.
+    pub(super) fn spend(&self, network: Network, now: Instant) -> bool {
+        let spent_until = self.spent_until.get_with(network, || Arc::new(Mutex::new(now)));
+        // a single value is whole at every instant
+        let mut spent_until = spent_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let after = (*spent_until).max(now) + self.price;
+        let allowed = after.duration_since(now) <= PERIOD;
+        if allowed {
+            *spent_until = after;
+        } else {
+            self.exceeded.fetch_add(1, Ordering::Relaxed);
+        }
+        allowed
+    }
+
+    /// How often a budget was used up, since the start.
+    pub(super) fn exceeded(&self) -> u64 {
+        self.exceeded.load(Ordering::Relaxed)
+    }
+}
+
+/// Turns for questions.
+pub(super) struct Turns {
+    turns: Semaphore,
+    missed: AtomicU64,
+}
+
+impl Turns {
+    pub(super) fn new(concurrency: NonZeroU32) -> Self {
+        let turns = usize::try_from(concurrency.get()).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self { turns: Semaphore::new(turns), missed: AtomicU64::new(0) }
+    }
+
+    /// Waits for a turn; none after [`TURN_LIMIT`].
+    pub(super) async fn take(&self) -> Option<SemaphorePermit<'_>> {
+        let turn = timeout(TURN_LIMIT, self.turns.acquire()).await.ok().and_then(Result::ok);
+        if turn.is_none() {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+        }
+        turn
+    }
+
+    /// Questions that got no turn, since the start.
+    pub(super) fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(text: &str) -> Network {
+        text.parse::<Ipv6Addr>().unwrap().into()
+    }
+
+    #[test]
+    fn a_budget_belongs_to_a_64_and_fills_evenly() {
+        let budgets = Budgets::new(NonZeroU32::new(60).unwrap());
+        let (one, same) = (network("2001:db8:0:1::1"), network("2001:db8:0:1:ffff::2"));
+        let start = Instant::now();
+        let spend = |network, at| (0..1000).filter(|_| budgets.spend(network, at)).count();
+        assert_eq!(spend(one, start), 60, "a minute's questions at once");
+        assert_eq!(spend(same, start), 0);
+        assert_eq!(spend(network("2001:db8:0:2::1"), start), 60, "another network has its own");
+        assert_eq!(spend(one, start + Duration::from_millis(2500)), 2, "one a second comes back");
+        assert_eq!(spend(one, start + Duration::from_secs(3)), 1);
+        assert_eq!(spend(one, start + Duration::from_secs(1000)), 60, "and never more than a minute's");
+        assert_eq!(budgets.exceeded(), 1000 * 6 - 60 - 60 - 2 - 1 - 60);
+    }
+
+    #[test]
+    fn the_table_of_networks_is_bounded() {
+        let budgets = Budgets::new(NonZeroU32::MIN);
+        let now = Instant::now();
+        for number in 0..NETWORKS + 10_000 {
+            assert!(budgets.spend(Network(number), now));
+        }
+        budgets.spent_until.run_pending_tasks();
+        assert!(budgets.spent_until.entry_count() <= NETWORKS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gets_no_turn_in_time_goes_without_and_is_counted() {
+        let turns = Turns::new(NonZeroU32::MIN);
+        let first = turns.take().await;
+        assert!(first.is_some() && turns.take().await.is_none());
+        assert_eq!(turns.missed(), 1);
+        drop(first);
+        assert!(turns.take().await.is_some());
+    }
+}
