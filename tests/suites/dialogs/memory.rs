@@ -146,7 +146,12 @@ impl Desk {
             table: Arc::clone(&self.table),
             endpoints,
             admission: reason.map_or(Admission::Serve, |reason| Admission::Refuse { reason, refuse_at }),
-            offer: Offer { eight_bit_mime: true, size: true, message_size: limits.message_size.get().into() },
+            offer: Offer {
+                eight_bit_mime: true,
+                size: true,
+                smtp_utf8: true,
+                message_size: limits.message_size.get().into(),
+            },
             limits: SessionLimits {
                 recipients: usize::try_from(limits.recipients.get())?,
                 messages: limits.messages_per_connection.get(),

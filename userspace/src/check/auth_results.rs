@@ -20,7 +20,7 @@ const FOLD_AT: usize = 78;
 #[must_use]
 pub fn header(authserv_id: &str, source: Ipv6Addr, evidence: &Evidence) -> String {
     let mut results = Vec::new();
-    if !evidence.trusted {
+    if !evidence.sender_is_known() {
         results.extend(evidence.ptr.as_ref().and_then(|ptr| iprev(source, ptr)));
         if let Some(spf) = &evidence.spf {
             results.push(spf_result("smtp.mailfrom", &spf.mail_from));

@@ -237,7 +237,11 @@ impl Config {
     /// What verdicts depend on.
     #[must_use]
     pub fn policy(&self) -> Policy {
-        Policy { mode: self.mode, demand_forward_confirmation: self.ptr.demand_forward_confirmation }
+        Policy {
+            mode: self.mode,
+            demand_forward_confirmation: self.ptr.demand_forward_confirmation,
+            client_trust: false,
+        }
     }
 
     /// How much DNS may be asked.

@@ -11,6 +11,8 @@ pub struct Policy {
     pub mode: Mode,
     /// Whether a PTR record must lead back to the address.
     pub demand_forward_confirmation: bool,
+    /// Whether a sender may prove itself by a certificate, for which it must be served first.
+    pub client_trust: bool,
 }
 
 /// How verdicts take effect.
@@ -115,6 +117,9 @@ fn source_refusal(policy: &Policy, stage: Stage, evidence: &Evidence) -> Option<
     if evidence.destination == Standing::NotOptedIn {
         return Some(Refusal::AddressNotOptedIn);
     }
+    if evidence.certified || (stage == Stage::Connection && policy.client_trust) {
+        return None;
+    }
     let refusal = match &evidence.ptr {
         None if stage == Stage::Connection => return None,
         Some(PtrEvidence::Absent) => Refusal::NoPtr,
@@ -135,7 +140,7 @@ fn source_refusal(policy: &Policy, stage: Stage, evidence: &Evidence) -> Option<
 fn message_refusal(evidence: &Evidence) -> Option<Refusal> {
     let spf = evidence.spf.as_ref().map_or(SpfResult::None, |spf| spf.mail_from.result);
     let dkim = |wanted| evidence.dkim.iter().any(|signature| signature.result == wanted);
-    if evidence.trusted || spf == SpfResult::Pass || dkim(DkimResult::Pass) {
+    if evidence.sender_is_known() || spf == SpfResult::Pass || dkim(DkimResult::Pass) {
         None
     } else if spf == SpfResult::TempError || dkim(DkimResult::TempError) {
         Some(Refusal::DnsFailure)
@@ -149,9 +154,11 @@ mod tests {
     use super::*;
     use crate::policy::evidence::{DkimEvidence, RecipientEvidence, SpfCheck, SpfEvidence};
 
-    const ENFORCE: Policy = Policy { mode: Mode::Enforce, demand_forward_confirmation: false };
-    const SHADOW: Policy = Policy { mode: Mode::Shadow, demand_forward_confirmation: false };
-    const CONFIRM: Policy = Policy { mode: Mode::Enforce, demand_forward_confirmation: true };
+    const ENFORCE: Policy =
+        Policy { mode: Mode::Enforce, demand_forward_confirmation: false, client_trust: false };
+    const SHADOW: Policy = Policy { mode: Mode::Shadow, ..ENFORCE };
+    const CONFIRM: Policy = Policy { demand_forward_confirmation: true, ..ENFORCE };
+    const CERTIFY: Policy = Policy { client_trust: true, ..ENFORCE };
 
     fn exists(forward: Forward) -> Option<PtrEvidence> {
         Some(PtrEvidence::Exists { names: vec!["mail.example".to_owned()], forward })
@@ -195,6 +202,39 @@ mod tests {
         assert_eq!(at(None), Verdict::Accept);
         assert_eq!(at(Some(PtrEvidence::Failure)), Verdict::Accept);
         assert_eq!(at(Some(PtrEvidence::Absent)), Verdict::Refuse(Refusal::NoPtr));
+    }
+
+    #[test]
+    fn a_certificate_spares_what_dns_would_say_and_nothing_else() {
+        use Standing::{NotOptedIn as Out, OptedIn as In};
+        let rows = [
+            (In, In, Verdict::Accept),
+            (Out, In, Verdict::Refuse(Refusal::AddressNotOptedIn)),
+            (In, Out, Verdict::Refuse(Refusal::DomainNotOptedIn)),
+        ];
+        for (destination, domain, wanted) in rows {
+            let evidence = Evidence {
+                certified: true,
+                recipient: Some(RecipientEvidence { domain, asks_for_routing: false }),
+                ..session(false, destination, Some(PtrEvidence::Absent))
+            };
+            assert_eq!(decide(&CERTIFY, Stage::Recipient, &evidence), wanted, "{destination:?} {domain:?}");
+        }
+        let unsigned = Evidence { certified: true, ..message(SpfResult::Fail, SpfResult::Fail, &[]) };
+        assert_eq!(decide(&CERTIFY, Stage::Message, &unsigned), Verdict::Accept);
+    }
+
+    #[test]
+    fn who_may_prove_itself_by_a_certificate_is_served_until_rcpt() {
+        let rows = [
+            (CERTIFY, Stage::Connection, Standing::OptedIn, Verdict::Accept),
+            (CERTIFY, Stage::Recipient, Standing::OptedIn, Verdict::Refuse(Refusal::NoPtr)),
+            (CERTIFY, Stage::Connection, Standing::NotOptedIn, Verdict::Refuse(Refusal::AddressNotOptedIn)),
+        ];
+        for (policy, stage, destination, wanted) in rows {
+            let evidence = session(false, destination, Some(PtrEvidence::Absent));
+            assert_eq!(decide(&policy, stage, &evidence), wanted, "{stage:?} {destination:?}");
+        }
     }
 
     #[test]

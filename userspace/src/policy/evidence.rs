@@ -9,6 +9,8 @@ use std::net::Ipv6Addr;
 pub struct Evidence {
     /// The source lies in a `trust` prefix.
     pub trusted: bool,
+    /// The sender has proved itself by a client certificate that is trusted.
+    pub certified: bool,
     /// What the owner of the destination address decided.
     pub destination: Standing,
     /// Reverse DNS of the source; none while it is not known yet, or not needed.
@@ -25,7 +27,21 @@ impl Evidence {
     /// What is known as soon as a connection is accepted.
     #[must_use]
     pub fn at_connect(trusted: bool, destination: Standing) -> Self {
-        Self { trusted, destination, ptr: None, recipient: None, spf: None, dkim: Vec::new() }
+        Self {
+            trusted,
+            certified: false,
+            destination,
+            ptr: None,
+            recipient: None,
+            spf: None,
+            dkim: Vec::new(),
+        }
+    }
+
+    /// Whether nothing that DNS could say about the sender matters.
+    #[must_use]
+    pub fn sender_is_known(&self) -> bool {
+        self.trusted || self.certified
     }
 }
 

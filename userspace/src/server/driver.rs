@@ -140,6 +140,7 @@ impl Connection {
             offer: Offer {
                 eight_bit_mime: capabilities.eight_bit_mime,
                 size: capabilities.size.is_some(),
+                smtp_utf8: capabilities.smtp_utf8 && capabilities.eight_bit_mime,
                 message_size: u64::from(limits.message_size.get()).min(capabilities.size.unwrap_or(u64::MAX)),
             },
             limits: SessionLimits {

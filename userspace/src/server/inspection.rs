@@ -36,6 +36,8 @@ pub(crate) struct Inspection {
     spf: Option<SpfEvidence>,
     spf_lookup: Option<AbortOnDropHandle<SpfEvidence>>,
     dkim: Vec<DkimEvidence>,
+    /// Whether the sender has proved itself by a certificate.
+    certified: bool,
     /// What shadow mode has passed on already, so that each is said once a message.
     shadowed: Vec<Refusal>,
 }
@@ -51,6 +53,7 @@ impl Inspection {
             spf: None,
             spf_lookup: None,
             dkim: Vec::new(),
+            certified: false,
             shadowed: Vec::new(),
         }
     }
@@ -98,6 +101,7 @@ impl Inspection {
         let store = self.context.store.current();
         Evidence {
             trusted: store.trusts(self.endpoints.source),
+            certified: self.certified,
             destination: store.destination(self.endpoints.destination),
             ptr: self.ptr.clone(),
             recipient: recipient.map(|recipient| self.context.recipient(&store, recipient)),
@@ -174,7 +178,7 @@ impl Inspection {
     }
 
     fn is_trusted(&self) -> bool {
-        self.context.store.current().trusts(self.endpoints.source)
+        self.certified || self.context.store.current().trusts(self.endpoints.source)
     }
 
     fn spf_check(
@@ -185,7 +189,7 @@ impl Inspection {
         let context = Arc::clone(&self.context);
         let client = self.endpoints.source;
         let helo = hello.name.to_string();
-        let mail_from = transaction.mail.reverse_path.as_ref().map(Mailbox::to_string);
+        let mail_from = transaction.mail.reverse_path.as_ref().map(Mailbox::with_a_labels);
         async move {
             let query = SpfQuery {
                 client,

@@ -34,7 +34,11 @@ impl fmt::Display for Received<'_> {
         let source_name = self.source_name.filter(|name| is_plain(name)).unwrap_or("unknown");
         write!(f, "Received: from {}", Plain(self.hello.name.as_str()))?;
         write!(f, "\r\n\t({source_name} [IPv6:{}])", self.endpoints.source)?;
-        let protocol = if self.hello.extended { "ESMTP" } else { "SMTP" };
+        let protocol = match (self.hello.extended, self.transaction.mail.smtp_utf8) {
+            (_, true) => "UTF8SMTP",
+            (true, false) => "ESMTP",
+            (false, false) => "SMTP",
+        };
         write!(f, "\r\n\tby {} (sixgate) with {protocol} id {}", self.hostname, self.id)?;
         if let [recipient] = self.transaction.recipients.as_slice() {
             write!(f, "\r\n\tfor <{recipient}>")?;

@@ -150,6 +150,7 @@ impl Say {
             Self::BareCommand | Self::BareData => "line_end",
             Self::IdleTimeout => "timeout",
             Self::NoMemory => "message_memory",
+            Self::TlsNotAvailable => "tls_handshake",
             Self::TooBig => "message_size",
             Self::TooLong => "line_length",
             Self::TooManyCommands => "commands",
@@ -204,6 +205,10 @@ replies! {
     Help = 214 "2.0.0" "See RFC 5321",
     /// QUIT.
     Quit = 221 "2.0.0" "{host} closing connection",
+    /// A chunk taken that is not the last one (RFC 3030 2); about its octets.
+    Chunk = 250 "2.0.0" "{} octets received",
+    /// STARTTLS accepted (RFC 3207 4).
+    StartTls = 220 "2.0.0" "Ready to start TLS",
     /// DATA accepted.
     StartData = 354 "" "End data with <CRLF>.<CRLF>",
     /// Delivered; about the name under which the message lies.
@@ -229,10 +234,17 @@ replies! {
     /// The message memory is used up.
     NoMemory = 452 "4.3.1" "Insufficient system storage, please try again later.",
 
+    /// TLS handshakes over the limit (RFC 3207 4).
+    TlsNotAvailable = 454 "4.7.0" "TLS is not available for the moment",
+
     /// Unknown command.
     Unknown = 500 "5.5.2" "Command not recognized",
     /// Command line too long.
     TooLong = 500 "5.5.2" "Line too long",
+    /// HTTP or PROXY; the session ends.
+    OtherProtocol = 500 "5.5.1" "This is SMTP",
+    /// BDAT whose size cannot be read; the session ends, because nobody knows where the next command begins.
+    BadChunk = 501 "5.5.4" "Syntax: BDAT size [LAST]",
     /// A bare CR, a bare LF or a NUL in a command.
     BareCommand = 500 "5.5.2" "Lines end with <CRLF>; bare <CR>, bare <LF> and NUL are not accepted",
     /// A bare CR, a bare LF or a NUL in the message.
@@ -243,8 +255,10 @@ replies! {
     BadAddress = 501 "5.1.3" "Bad address syntax",
     /// A sender's address that cannot be read.
     BadSender = 501 "5.1.7" "Bad sender address syntax",
-    /// An address that needs SMTPUTF8.
+    /// A recipient that needs SMTPUTF8 (RFC 6531 3.5).
     NotAscii = 553 "5.6.7" "Non-ASCII addresses are not accepted",
+    /// A sender that needs SMTPUTF8 (RFC 6531 3.5).
+    NotAsciiSender = 550 "5.6.7" "Non-ASCII addresses are not accepted",
     /// A local part that asks a mail server to route further.
     Routed = 550 "5.7.1" "Sender-specified routing is not accepted",
     /// A parameter that was not offered.
@@ -307,11 +321,13 @@ impl ReplyTable {
     #[must_use]
     pub fn ehlo(&self, offer: &[Extension]) -> Reply {
         let keyword = |extension: &Extension| match extension {
+            Extension::Chunking => Cow::Borrowed("CHUNKING"),
             Extension::EightBitMime => Cow::Borrowed("8BITMIME"),
             Extension::EnhancedStatusCodes => Cow::Borrowed("ENHANCEDSTATUSCODES"),
             Extension::Pipelining => Cow::Borrowed("PIPELINING"),
             Extension::Size(size) => Cow::Owned(format!("SIZE {size}")),
             Extension::SmtpUtf8 => Cow::Borrowed("SMTPUTF8"),
+            Extension::StartTls => Cow::Borrowed("STARTTLS"),
         };
         let host = Cow::Owned(self.hostname.clone());
         Reply {
@@ -361,6 +377,8 @@ impl ReplyTable {
 /// An extension that EHLO may offer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Extension {
+    /// RFC 3030, without BINARYMIME.
+    Chunking,
     /// RFC 6152.
     EightBitMime,
     /// RFC 2034.
@@ -371,6 +389,8 @@ pub enum Extension {
     Size(u64),
     /// RFC 6531.
     SmtpUtf8,
+    /// RFC 3207.
+    StartTls,
 }
 
 #[cfg(test)]

@@ -310,10 +310,10 @@ impl Session {
         match Command::parse(&line) {
             Ok(command) => self.obey(command),
             Err(error) => self.object(match error {
+                CommandError::BadChunk => return self.hang_up(Say::BadChunk),
                 CommandError::BadRecipient => Say::BadAddress,
                 CommandError::BadSender => Say::BadSender,
                 CommandError::NoName => Say::NoName,
-                CommandError::NotAscii => Say::NotAscii,
                 CommandError::Syntax => Say::Syntax,
                 CommandError::TooLong => Say::TooLong,
                 CommandError::Unknown => Say::Unknown,
@@ -368,7 +368,8 @@ impl Session {
             Command::Help => self.say(Say::Help),
             Command::Mail(mail) => self.mail(mail),
             Command::Noop => self.say(Say::Noop),
-            Command::NotOffered => self.object(Say::NotOffered),
+            Command::Bdat(_) | Command::NotOffered | Command::StartTls => self.object(Say::NotOffered),
+            Command::OtherProtocol => self.hang_up(Say::OtherProtocol),
             Command::Quit => {
                 self.abandon();
                 self.hang_up(Say::Quit);
@@ -385,10 +386,11 @@ impl Session {
     fn hello_as(&mut self, hello: Hello) {
         self.abandon();
         let reply = if hello.extended {
-            let Offer { eight_bit_mime, size, message_size } = self.parameters.offer;
+            let Offer { eight_bit_mime, size, smtp_utf8, message_size } = self.parameters.offer;
             let mut offer = vec![Extension::Pipelining];
             offer.extend(size.then_some(Extension::Size(message_size)));
             offer.extend(eight_bit_mime.then_some(Extension::EightBitMime));
+            offer.extend(smtp_utf8.then_some(Extension::SmtpUtf8));
             offer.push(Extension::EnhancedStatusCodes);
             self.parameters.table.ehlo(&offer)
         } else {
@@ -406,8 +408,11 @@ impl Session {
             self.hang_up(Say::TooManyMessages);
         } else if (mail.body == Some(Body::EightBitMime) && !offer.eight_bit_mime)
             || (mail.size.is_some() && !offer.size)
+            || (mail.smtp_utf8 && !offer.smtp_utf8)
         {
             self.object(Say::UnknownParameter);
+        } else if !mail.smtp_utf8 && !mail.reverse_path.as_ref().is_none_or(Mailbox::is_ascii) {
+            self.object(Say::NotAsciiSender);
         } else if mail.size.is_some_and(|size| size > offer.message_size) {
             self.say(Say::TooBig);
         } else {
@@ -422,7 +427,9 @@ impl Session {
         let Some(transaction) = &self.transaction else {
             return self.object(Say::BadSequence);
         };
-        if transaction.recipients.len() >= self.parameters.limits.recipients {
+        if !transaction.mail.smtp_utf8 && !recipient.mailbox().is_none_or(Mailbox::is_ascii) {
+            self.object(Say::NotAscii);
+        } else if transaction.recipients.len() >= self.parameters.limits.recipients {
             self.say(Say::TooManyRecipients);
         } else {
             self.task = Some(Task::Recipient(recipient.clone()));

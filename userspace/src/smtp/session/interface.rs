@@ -50,6 +50,8 @@ pub struct Offer {
     pub eight_bit_mime: bool,
     /// SIZE (RFC 1870).
     pub size: bool,
+    /// SMTPUTF8 (RFC 6531), which needs 8BITMIME.
+    pub smtp_utf8: bool,
     /// Largest message, octets, whether it is announced or not.
     pub message_size: u64,
 }

@@ -38,7 +38,7 @@ fn parameters(admission: Admission) -> SessionParameters {
             destination_port: 25,
         },
         admission,
-        offer: Offer { eight_bit_mime: true, size: true, message_size: 1000 },
+        offer: Offer { eight_bit_mime: true, size: true, smtp_utf8: true, message_size: 1000 },
         limits: SessionLimits {
             recipients: 3,
             messages: 2,
@@ -135,6 +135,7 @@ fn a_message_is_handed_on_as_it_came() {
          S: 250-PIPELINING
          S: 250-SIZE 1000
          S: 250-8BITMIME
+         S: 250-SMTPUTF8
          S: 250 ENHANCEDSTATUSCODES
          C: MAIL FROM:<a@b.example> SIZE=100 BODY=8BITMIME
          S: 250 2.1.0 Sender ok
@@ -156,17 +157,58 @@ fn a_message_is_handed_on_as_it_came() {
 
 #[test]
 fn what_the_next_hop_lacks_is_neither_offered_nor_taken() {
-    let offer = Offer { eight_bit_mime: false, size: false, message_size: 1000 };
+    let offer = Offer { eight_bit_mime: false, size: false, smtp_utf8: false, message_size: 1000 };
     let now = Instant::now();
     let session = Session::new(SessionParameters { offer, ..parameters(Admission::Serve) }, now);
     let mut pair = Pair { session, now, messages: Vec::new(), abandoned: 0 };
     pair.hear();
     let heard = pair.say(b"EHLO mail.example\r\n");
     assert_eq!(heard, "250-gate.example\r\n250-PIPELINING\r\n250 ENHANCEDSTATUSCODES\r\n");
-    for parameter in ["SIZE=1", "BODY=8BITMIME"] {
+    for parameter in ["SIZE=1", "BODY=8BITMIME", "SMTPUTF8"] {
         let heard = pair.say(format!("MAIL FROM:<a@b.example> {parameter}\r\n").as_bytes());
         assert_eq!(heard, "555 5.5.4 Parameter not recognized or not implemented\r\n");
     }
+}
+
+#[test]
+fn an_address_outside_ascii_needs_smtputf8_in_its_transaction() {
+    check(
+        Admission::Serve,
+        "S: 220 gate.example ESMTP sixgate
+         C: HELO mail.example
+         S: 250 gate.example
+         C: MAIL FROM:<jörg@b.example>
+         S: 550 5.6.7 Non-ASCII addresses are not accepted
+         C: MAIL FROM:<a@b.example>
+         S: 250 2.1.0 Sender ok
+         C: RCPT TO:<u@bücher.example>
+         S: 553 5.6.7 Non-ASCII addresses are not accepted
+         C: RSET
+         S: 250 2.0.0 Reset
+         C: MAIL FROM:<jörg@b.example> SMTPUTF8
+         S: 250 2.1.0 Sender ok
+         C: RCPT TO:<policy@bücher.example>
+         S: 550 5.2.1 Service unavailable, [xn--bcher-kva.example] does not accept email over IPv6.
+         C: RCPT TO:<u@bücher.example>
+         S: 250 2.1.5 ok",
+    );
+}
+
+#[test]
+fn the_words_of_another_protocol_end_the_session() {
+    for opening in ["PROXY TCP6 ::1 ::1 1 25\r\n", "POST / HTTP/1.1\r\nHost: gate.example\r\n\r\n"] {
+        let mut pair = Pair::new(Admission::Serve);
+        pair.hear();
+        assert_eq!(pair.say(opening.as_bytes()), "500 5.5.1 This is SMTP\r\n");
+        assert!(pair.session.is_closing());
+    }
+    let mut pair = Pair::new(Admission::Serve);
+    pair.hear();
+    let heard = pair.say(b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24");
+    assert!(
+        heard.ends_with("500 5.5.2 Lines end with <CRLF>; bare <CR>, bare <LF> and NUL are not accepted\r\n")
+    );
+    assert!(pair.session.is_closing());
 }
 
 #[test]
