@@ -2,9 +2,9 @@
 
 use std::future::ready;
 
-use sixgate::nexthop::ClientIdentity;
+use sixgate::nexthop::Protocol;
 
-use crate::{Case, HEADERS, LOST, MESSAGE, Session, peer::Peer, smtp};
+use crate::{Case, HEADERS, LOST, MESSAGE, SMTP, Session, WAYS, Way, behind, peer::Peer};
 
 const RCPT: &str = "RCPT TO:<b@d.example>";
 const ACCEPTED: (&str, &str) = (RCPT, "250 2.1.5 Ok\r\n");
@@ -12,9 +12,16 @@ const QUEUED: (&str, &str) = ("DATA", "250 2.0.0 queued\r\n");
 
 struct Row<'a>(&'a str, &'a [&'a str], &'a [(&'a str, &'a str)]);
 
+/// Plays `rows` in each way.
 async fn play(rows: &[Row<'_>]) {
+    for way in WAYS {
+        play_by(way, rows).await;
+    }
+}
+
+async fn play_by(way: Way, rows: &[Row<'_>]) {
     for Row(claim, scripts, session) in rows {
-        Case { claim, client: ClientIdentity::None, scripts, session }.play().await;
+        Case { claim, way, scripts, session }.play().await;
     }
 }
 
@@ -46,7 +53,7 @@ async fn each_recipient_gets_its_own_answer() {
     let first = |reply: &str| format!("OPEN\nMAIL\nC: {RCPT}\n{reply}");
     let second = |wanted| [ACCEPTED, ("RCPT TO:<c@d.example>", wanted), QUEUED];
     let whole = "OPEN\nMAIL\nRCPT\nDATA\nQUIT";
-    play(&[
+    let rows = [
         Row("refused", &[&then("S: 550 5.1.1 who\nDATA\nQUIT")], &second("550 5.1.1 who\r\n")),
         Row(
             "deferred",
@@ -71,8 +78,10 @@ async fn each_recipient_gets_its_own_answer() {
             &[("RCPT TO:<Postmaster>", "250"), QUEUED],
         ),
         Row("nobody was named", &[], &[("DATA", "554 5.5.1 "), ("RSET", "")]),
-    ])
-    .await;
+    ];
+    for way in WAYS.into_iter().filter(|way| way.protocol == Protocol::Smtp) {
+        play_by(way, &rows).await;
+    }
 }
 
 #[tokio::test]
@@ -218,8 +227,8 @@ async fn a_message_arrives_octet_for_octet() {
         (&[b"\0\x80\xff\r\n"], b"\0\x80\xff\r\n"),
     ];
     for (pieces, wanted) in rows {
-        let peer = Peer::play("a message", &["OPEN\nMAIL\nRCPT\nDATA\nQUIT"]).await;
-        let mut session = Session::new(&smtp(&peer, ClientIdentity::None));
+        let peer = Peer::play("a message", SMTP, &["OPEN\nMAIL\nRCPT\nDATA\nQUIT"]).await;
+        let mut session = Session::new(&behind(&peer, SMTP));
         session.say(RCPT).await;
         assert_eq!(session.deliver(pieces).await.code(), 250);
         session.transport.close().await;
@@ -234,8 +243,8 @@ async fn a_large_message_arrives_octet_for_octet() {
     let wanted = [HEADERS, &b"..0123456789abcdef\r\nx\r\n".repeat(250_000)].concat();
     for size in [1_000_000, 65_536, 65_535, 777] {
         let pieces: Vec<&[u8]> = message.chunks(size).collect();
-        let peer = Peer::play("a large message", &["OPEN\nMAIL\nRCPT\nDATA\nQUIT"]).await;
-        let mut session = Session::new(&smtp(&peer, ClientIdentity::None));
+        let peer = Peer::play("a large message", SMTP, &["OPEN\nMAIL\nRCPT\nDATA\nQUIT"]).await;
+        let mut session = Session::new(&behind(&peer, SMTP));
         session.say(RCPT).await;
         assert_eq!(session.deliver(&pieces).await.code(), 250);
         session.transport.close().await;
@@ -255,8 +264,8 @@ async fn what_is_no_complete_line_never_gets_its_final_dot() {
         &[b"a\r", b"b\r\n"],
     ];
     for pieces in rows {
-        let peer = Peer::play("a fault", &["OPEN\nMAIL\nRCPT\nC: DATA\nS: 354 go\nUNENDED"]).await;
-        let mut session = Session::new(&smtp(&peer, ClientIdentity::None));
+        let peer = Peer::play("a fault", SMTP, &["OPEN\nMAIL\nRCPT\nC: DATA\nS: 354 go\nUNENDED"]).await;
+        let mut session = Session::new(&behind(&peer, SMTP));
         session.say(RCPT).await;
         let reply = session.deliver(pieces).await;
         assert_eq!(reply.to_string(), "451 4.3.0 Local error in processing, please try again later.\r\n");
@@ -279,8 +288,9 @@ async fn a_reply_before_the_end_stops_the_message() {
         ("reset", "RESET", LOST),
     ];
     for (claim, end, wanted) in rows {
-        let peer = Peer::play(claim, &[&format!("OPEN\nMAIL\nRCPT\nC: DATA\nS: 354 go\nPART\n{end}")]).await;
-        let mut session = Session::new(&smtp(&peer, ClientIdentity::None));
+        let peer =
+            Peer::play(claim, SMTP, &[&format!("OPEN\nMAIL\nRCPT\nC: DATA\nS: 354 go\nPART\n{end}")]).await;
+        let mut session = Session::new(&behind(&peer, SMTP));
         session.say(RCPT).await;
         assert_eq!(session.deliver(&lines).await.to_string(), wanted, "{claim}");
         session.transport.close().await;
@@ -293,8 +303,8 @@ async fn a_reply_to_a_message_that_was_never_ended_is_no_delivery() {
     // The reply is there before the message is; in the first row, so is the end of the connection.
     for end in ["", "UNENDED"] {
         let script = format!("OPEN\nMAIL\nRCPT\nC: DATA\nS! 354 go\\r\\n552 no\\r\\n\n{end}");
-        let peer = Peer::play("an early reply", &[&script]).await;
-        let mut session = Session::new(&smtp(&peer, ClientIdentity::None));
+        let peer = Peer::play("an early reply", SMTP, &[&script]).await;
+        let mut session = Session::new(&behind(&peer, SMTP));
         session.say(RCPT).await;
         assert_eq!(session.deliver(&[MESSAGE]).await.to_string(), "552 5.0.0 no\r\n");
         session.transport.close().await;
@@ -304,8 +314,8 @@ async fn a_reply_to_a_message_that_was_never_ended_is_no_delivery() {
 
 #[tokio::test]
 async fn a_sender_that_left_before_the_final_dot_sends_nothing() {
-    let peer = Peer::play("gone", &["OPEN\nMAIL\nRCPT\nEOF"]).await;
-    let mut session = Session::new(&smtp(&peer, ClientIdentity::None));
+    let peer = Peer::play("gone", SMTP, &["OPEN\nMAIL\nRCPT\nEOF"]).await;
+    let mut session = Session::new(&behind(&peer, SMTP));
     session.say(RCPT).await;
     let reply = session.transport.deliver(HEADERS, &[MESSAGE], ready(())).await;
     assert_eq!(reply.to_string(), LOST);
@@ -316,8 +326,8 @@ async fn a_sender_that_left_before_the_final_dot_sends_nothing() {
 #[tokio::test]
 async fn a_sender_that_leaves_after_the_final_dot_is_waited_for_in_vain() {
     let script = "OPEN\nMAIL\nRCPT\nC: DATA\nS: 354 go\nMESSAGE\nS: 250 2.0.0 queued\nQUIT";
-    let peer = Peer::play("gone late", &[script]).await;
-    let mut session = Session::new(&smtp(&peer, ClientIdentity::None));
+    let peer = Peer::play("gone late", SMTP, &[script]).await;
+    let mut session = Session::new(&behind(&peer, SMTP));
     session.say(RCPT).await;
     let reply = session.transport.deliver(HEADERS, &[MESSAGE], peer.message_came()).await;
     assert_eq!(reply.to_string(), "250 2.0.0 queued\r\n");

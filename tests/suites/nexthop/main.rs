@@ -10,7 +10,7 @@ mod postfix;
 mod times;
 
 use sixgate::{
-    nexthop::{ClientIdentity, ClientInfo, ClientName, NextHop, SmtpSettings, Transport},
+    nexthop::{Address, ClientIdentity, ClientInfo, ClientName, NextHop, Protocol, SmtpSettings, Transport},
     policy::evidence::Endpoints,
     smtp::{
         command::{Command, HelloName, MailFrom, RcptTo},
@@ -33,9 +33,43 @@ fn replies() -> ReplyTable {
     ReplyTable::new("gate.example", 0)
 }
 
-fn smtp(peer: &Peer, client: ClientIdentity) -> NextHop {
-    let settings = SmtpSettings { address: peer.address(), client, hostname: "gate.example".into() };
+/// How a next hop is spoken to.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    protocol: Protocol,
+    socket: Socket,
+    client: ClientIdentity,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Socket {
+    Tcp,
+    Unix,
+}
+
+const SMTP: Way = Way { protocol: Protocol::Smtp, socket: Socket::Tcp, client: ClientIdentity::None };
+const XCLIENT: Way = Way { client: ClientIdentity::Xclient, ..SMTP };
+const PROXY: Way = Way { client: ClientIdentity::Proxy, ..SMTP };
+const LMTP: Way = Way { protocol: Protocol::Lmtp, ..SMTP };
+/// The ways in which a transaction is the same.
+const WAYS: [Way; 6] = [
+    SMTP,
+    PROXY,
+    LMTP,
+    Way { socket: Socket::Unix, ..SMTP },
+    Way { socket: Socket::Unix, ..LMTP },
+    Way { socket: Socket::Unix, client: ClientIdentity::Proxy, ..LMTP },
+];
+
+fn next_hop(way: Way, address: impl Into<Address>) -> NextHop {
+    let Way { protocol, client, .. } = way;
+    let settings =
+        SmtpSettings { address: address.into(), protocol, client, hostname: "gate.example".into() };
     NextHop::smtp(settings, replies())
+}
+
+fn behind(peer: &Peer, way: Way) -> NextHop {
+    next_hop(way, peer.address().clone())
 }
 
 fn hello(name: &str) -> HelloName {
@@ -114,7 +148,7 @@ impl Session {
 /// that get none).
 struct Case<'a> {
     claim: &'a str,
-    client: ClientIdentity,
+    way: Way,
     /// What the peer says and expects, one text for each connection.
     scripts: &'a [&'a str],
     session: &'a [(&'a str, &'a str)],
@@ -123,14 +157,15 @@ struct Case<'a> {
 impl Case<'_> {
     /// Plays it. Gives the messages as they went over the wire, the final dot left out.
     async fn play(&self) -> Vec<Vec<u8>> {
-        let peer = Peer::play(self.claim, self.scripts).await;
-        let mut session = Session::new(&smtp(&peer, self.client));
+        let peer = Peer::play(self.claim, self.way, self.scripts).await;
+        let mut session = Session::new(&behind(&peer, self.way));
         for (command, wanted) in self.session {
             let reply = session.say(command).await.map(|reply| reply.to_string()).unwrap_or_default();
             assert!(
                 reply.starts_with(wanted) && reply.is_empty() == wanted.is_empty(),
-                "{}: {command}: {reply:?}, wanted {wanted:?}",
-                self.claim
+                "{}, {:?}: {command}: {reply:?}, wanted {wanted:?}",
+                self.claim,
+                self.way
             );
         }
         session.transport.close().await;

@@ -3,19 +3,24 @@
 //! It knows no SMTP but the end of a message.
 
 use std::{
-    io::ErrorKind,
-    net::SocketAddr,
+    io::{self, ErrorKind},
+    path::Path,
     sync::{Arc, mpsc},
     time::Duration,
 };
 
+use sixgate::nexthop::{Address, ClientIdentity, Protocol};
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::Notify,
     task::JoinHandle,
     time::{advance, timeout},
 };
+use tokio_util::either::Either;
+
+use crate::{Socket, Way};
 
 /// Longest real time for a dialogue to end, so that a test that hangs fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,9 +29,16 @@ const EVER: u32 = 60 * 60;
 
 /// Lines that several scripts share.
 const WORDS: &[(&str, &str)] = &[
+    ("OPEN", "GREET\nS: 250-mx.example\nS: 250-SIZE 100000\nS: 250 8BITMIME"),
+    ("GREET-US", "S: 220 mx.example ESMTP\nC: EHLO gate.example"),
+    ("GREET-CLIENT", "S: 220 mx.example ESMTP\nC: EHLO helo.sender.example"),
+    ("LOCAL", "C! \\r\\n\\r\\n\\x00\\r\\nQUIT\\n\\x20\\x00\\x00\\x00"),
     (
-        "OPEN",
-        "S: 220 mx.example ESMTP\nC: EHLO gate.example\nS: 250-mx.example\nS: 250-SIZE 100000\nS: 250 8BITMIME",
+        "PROXY",
+        "C! \\r\\n\\r\\n\\x00\\r\\nQUIT\\n\\x21\\x21\\x00\\x24\
+         \\x20\\x01\\x0d\\xb8\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x01\
+         \\x20\\x01\\x0d\\xb8\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x25\
+         \\x9c\\x40\\x00\\x19",
     ),
     (
         "INTRODUCED",
@@ -43,31 +55,31 @@ const WORDS: &[(&str, &str)] = &[
 
 /// The server, listening on a port of its own.
 pub(crate) struct Peer {
-    address: SocketAddr,
+    address: Address,
     task: JoinHandle<Vec<Vec<u8>>>,
     claim: String,
     message_came: Arc<Notify>,
+    /// Where the socket is, if it is a file.
+    _folder: Option<TempDir>,
 }
 
 impl Peer {
     /// Plays one script for each connection, one after the other. The lines of a script:
     /// `S: text` says a line, `S! text` says octets (with `\r`, `\n`, `\x..` escaped) and no line end;
-    /// `C: text` expects a line; `MESSAGE` expects a message up to the final dot; `EOF` expects that the client closes;
+    /// `C: text` expects a line, `C! text` octets; `MESSAGE` expects a message up to the final dot; `EOF` expects that the client closes;
     /// `PART` expects the beginning of a message; `UNENDED` takes in a message that must not end; `PASS n` lets n seconds pass;
     /// `PASS-ON` lets time pass until the client closes; `ENDLESS` talks until the client
     /// closes; `EOF-ANY` takes in anything until the client closes; `RESET` resets the connection. The connection is closed where the script ends.
-    pub(crate) async fn play(claim: &str, scripts: &[&str]) -> Self {
-        let listener = TcpListener::bind("[::1]:0").await.expect("a port on ::1");
-        let address = listener.local_addr().expect("an address");
-        let scripts: Vec<String> = scripts.iter().map(|script| spelled_out(script)).collect();
+    pub(crate) async fn play(claim: &str, way: Way, scripts: &[&str]) -> Self {
+        let (listener, address, folder) = listen(way.socket).await;
+        let scripts: Vec<String> = scripts.iter().map(|script| spelled_out(script, way)).collect();
         let about = claim.to_owned();
         let message_came = Arc::new(Notify::new());
         let came = Arc::clone(&message_came);
         let task = tokio::spawn(async move {
             let mut messages = Vec::new();
             for (at, script) in scripts.iter().enumerate() {
-                let (stream, _) = listener.accept().await.expect("a connection");
-                stream.set_nodelay(true).expect("a TCP socket");
+                let stream = accept(&listener).await.expect("a connection");
                 let mut connection = Connection {
                     stream: BufReader::new(stream),
                     messages: Vec::new(),
@@ -78,11 +90,11 @@ impl Peer {
             }
             messages
         });
-        Self { address, task, claim: claim.to_owned(), message_came }
+        Self { address, task, claim: claim.to_owned(), message_came, _folder: folder }
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
     }
 
     /// Resolves when a message has come, up to its final dot.
@@ -114,16 +126,64 @@ impl Clock {
     }
 }
 
-fn spelled_out(script: &str) -> String {
-    let word = |line: &str| {
-        let found = WORDS.iter().find(|(word, _)| *word == line.trim());
-        found.map_or_else(|| line.trim_start().to_owned(), |(_, lines)| (*lines).to_owned())
-    };
-    script.lines().map(word).collect::<Vec<_>>().join("\n")
+async fn listen(socket: Socket) -> (Either<TcpListener, UnixListener>, Address, Option<TempDir>) {
+    match socket {
+        Socket::Tcp => {
+            let listener = TcpListener::bind("[::1]:0").await.expect("a port on ::1");
+            let address = listener.local_addr().expect("an address").into();
+            (Either::Left(listener), address, None)
+        }
+        Socket::Unix => {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("socket");
+            let listener = UnixListener::bind(&path).expect("a socket");
+            (Either::Right(listener), unix(&path), Some(folder))
+        }
+    }
 }
 
+/// The socket at `path` as the address of a next hop.
+pub(crate) fn unix(path: &Path) -> Address {
+    Address::Unix(path.try_into().expect("a short path"))
+}
+
+async fn accept(listener: &Either<TcpListener, UnixListener>) -> io::Result<Stream> {
+    Ok(match listener {
+        Either::Left(listener) => {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            Either::Left(stream)
+        }
+        Either::Right(listener) => Either::Right(listener.accept().await?.0),
+    })
+}
+
+/// A script with its words replaced, the greeting as `way` has it.
+fn spelled_out(script: &str, way: Way) -> String {
+    let greeting = match way.client {
+        ClientIdentity::Proxy => "PROXY\nGREET-CLIENT",
+        ClientIdentity::None | ClientIdentity::Xclient => "GREET-US",
+    };
+    let mut script = script.to_owned();
+    // words contain words
+    for _ in 0..3 {
+        let word = |line: &str| match WORDS.iter().find(|(word, _)| *word == line.trim()) {
+            Some((_, lines)) => (*lines).to_owned(),
+            None if line.trim() == "GREET" => greeting.to_owned(),
+            None => line.trim_start().to_owned(),
+        };
+        script = script.lines().map(word).collect::<Vec<_>>().join("\n");
+    }
+    match way.protocol {
+        Protocol::Smtp => script,
+        Protocol::Lmtp => script.replace("C: EHLO ", "C: LHLO "),
+    }
+}
+
+type Stream = Either<TcpStream, UnixStream>;
+
 struct Connection {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Stream>,
     messages: Vec<Vec<u8>>,
     message_came: Arc<Notify>,
 }
@@ -135,6 +195,16 @@ impl Connection {
             match verb {
                 "S:" => self.write(claim, format!("{text}\r\n").as_bytes()).await,
                 "S!" => self.write(claim, &unescaped(text)).await,
+                "C!" => {
+                    let wanted = unescaped(text);
+                    let mut heard = vec![0; wanted.len()];
+                    self.stream.read_exact(&mut heard).await.expect(claim);
+                    assert_eq!(
+                        heard.escape_ascii().to_string(),
+                        wanted.escape_ascii().to_string(),
+                        "{claim}"
+                    );
+                }
                 "C:" => assert_eq!(self.line(claim).await, format!("{text}\r\n"), "{claim}"),
                 "MESSAGE" => self.message(claim).await,
                 "PART" => drop(self.stream.fill_buf().await.expect(claim)),
@@ -142,7 +212,7 @@ impl Connection {
                 "PASS" => pass(text.parse().expect(claim)).await,
                 "PASS-ON" => self.pass_on(claim).await,
                 "ENDLESS" => while self.stream.write_all(&[b'2'; 4096]).await.is_ok() {},
-                "RESET" => return self.stream.get_ref().set_zero_linger().expect(claim),
+                "RESET" => return self.reset(claim),
                 "EOF-ANY" => while self.stream.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {},
                 "EOF" => {
                     let mut rest = Vec::new();
@@ -152,6 +222,13 @@ impl Connection {
                 }
                 _ => panic!("{claim}: no such line: {line}"),
             }
+        }
+    }
+
+    /// Nothing but TCP has a reset: a Unix socket is closed.
+    fn reset(&self, claim: &str) {
+        if let Either::Left(stream) = self.stream.get_ref() {
+            stream.set_zero_linger().expect(claim);
         }
     }
 
@@ -168,7 +245,11 @@ impl Connection {
     async fn pass_on(&self, claim: &str) {
         for _ in 0..EVER {
             pass(1).await;
-            match self.stream.get_ref().try_read(&mut [0; 4096]) {
+            let read = match self.stream.get_ref() {
+                Either::Left(stream) => stream.try_read(&mut [0; 4096]),
+                Either::Right(stream) => stream.try_read(&mut [0; 4096]),
+            };
+            match read {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}

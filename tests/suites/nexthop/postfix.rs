@@ -2,7 +2,7 @@
 
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 
-use sixgate::nexthop::{Capabilities, ClientIdentity, ClientName, HEADER_ROOM, NextHop, SmtpSettings};
+use sixgate::nexthop::{Capabilities, ClientName, HEADER_ROOM};
 use sixgate_tests::{
     gate::{self, Need},
     netns::Netns,
@@ -11,17 +11,12 @@ use sixgate_tests::{
 };
 use tokio::runtime;
 
-use crate::{HEADERS, LOST, MESSAGE, Session, UNAVAILABLE, replies};
+use crate::{HEADERS, LOST, MESSAGE, SMTP, Session, UNAVAILABLE, Way, XCLIENT, next_hop};
 
-const BEHIND: SocketAddrV6 = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 25, 0, 0);
+const BEHIND: SocketAddr = SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::LOCALHOST, 25, 0, 0));
 const RCPT: &str = "RCPT TO:<b@d.example>";
 /// Postfix as the manual tells to set it up behind a gate.
 const GATE_IS_TRUSTED: &str = "mynetworks = [::1]/128\nsmtpd_authorized_xclient_hosts = [::1]";
-
-fn behind(client: ClientIdentity) -> NextHop {
-    let settings = SmtpSettings { address: SocketAddr::V6(BEHIND), client, hostname: "gate.example".into() };
-    NextHop::smtp(settings, replies())
-}
 
 /// A namespace with nothing but loopback, unless something is missing that the tests need.
 fn netns() -> Option<Netns> {
@@ -37,9 +32,9 @@ fn within<T: Send>(netns: &Netns, task: impl AsyncFnOnce() -> T + Send) -> T {
 }
 
 /// The replies to `commands` in one session of a client with this name.
-fn session(netns: &Netns, client: ClientIdentity, name: &ClientName, commands: &[&str]) -> Vec<String> {
+fn session(netns: &Netns, way: Way, name: &ClientName, commands: &[&str]) -> Vec<String> {
     within(netns, async || {
-        let mut session = Session::new(&behind(client));
+        let mut session = Session::new(&next_hop(way, BEHIND));
         let mut heard = Vec::new();
         for command in commands {
             session.client.name = name.clone();
@@ -53,7 +48,7 @@ fn session(netns: &Netns, client: ClientIdentity, name: &ClientName, commands: &
 #[test]
 fn postfix_sees_the_real_client_through_xclient() {
     let Some(netns) = netns() else { return };
-    let postfix = Postfix::start(&netns, BEHIND.into(), GATE_IS_TRUSTED).expect("Postfix");
+    let postfix = Postfix::start(&netns, BEHIND, GATE_IS_TRUSTED).expect("Postfix");
     let long = format!("{}.example", ["x".repeat(63).as_str(); 3].join("."));
     let rows = [
         (ClientName::Confirmed("mail.sender.example".into()), "mail.sender.example", "helo.sender.example"),
@@ -64,7 +59,7 @@ fn postfix_sees_the_real_client_through_xclient() {
     ];
     for (name, shown, helo) in rows {
         let ehlo = format!("EHLO {helo}");
-        let heard = session(&netns, ClientIdentity::Xclient, &name, &[&ehlo, RCPT, "DATA"]);
+        let heard = session(&netns, XCLIENT, &name, &[&ehlo, RCPT, "DATA"]);
         assert!(heard[1].starts_with("250 2.0.0 Ok: queued as "), "{name:?}: {heard:?}");
         let id = heard[1].trim_end().rsplit(' ').next().expect("an id");
         let line = postfix.wait_for_log(&format!("{id}: client=")).expect("a line");
@@ -84,14 +79,11 @@ fn postfix_sees_the_real_client_through_xclient() {
 fn postfix_judges_the_real_client() {
     let Some(netns) = netns() else { return };
     let relay = "RCPT TO:<b@elsewhere.example>";
-    let postfix = Postfix::start(&netns, BEHIND.into(), GATE_IS_TRUSTED).expect("Postfix");
-    let by = |client| session(&netns, client, &ClientName::Absent, &[relay, RCPT]);
+    let postfix = Postfix::start(&netns, BEHIND, GATE_IS_TRUSTED).expect("Postfix");
+    let by = |way| session(&netns, way, &ClientName::Absent, &[relay, RCPT]);
     // Why `domains = "all"` needs XCLIENT: as ourselves we may send anywhere.
-    assert_eq!(by(ClientIdentity::None), ["250 2.1.5 Ok\r\n", "250 2.1.5 Ok\r\n"]);
-    assert_eq!(
-        by(ClientIdentity::Xclient),
-        ["554 5.7.1 <b@elsewhere.example>: Relay access denied\r\n", "250 2.1.5 Ok\r\n"]
-    );
+    assert_eq!(by(SMTP), ["250 2.1.5 Ok\r\n", "250 2.1.5 Ok\r\n"]);
+    assert_eq!(by(XCLIENT), ["554 5.7.1 <b@elsewhere.example>: Relay access denied\r\n", "250 2.1.5 Ok\r\n"]);
     let line = postfix.wait_for_log("Relay access denied").expect("a line");
     assert!(
         line.contains("from unknown[2001:db8::1]") && line.contains("helo=<helo.sender.example>"),
@@ -105,22 +97,22 @@ fn postfix_grants_rights_to_confirmed_names_only() {
     let settings = format!(
         "{GATE_IS_TRUSTED}\nsmtpd_client_restrictions = check_client_access inline:{{mail.sender.example=REJECT}}"
     );
-    let _postfix = Postfix::start(&netns, BEHIND.into(), &settings).expect("Postfix");
+    let _postfix = Postfix::start(&netns, BEHIND, &settings).expect("Postfix");
     let name = "mail.sender.example".to_owned();
     let refused = "554 5.7.1 <mail.sender.example[2001:db8::1]>: Client host rejected: Access denied\r\n";
     for (name, wanted) in
         [(ClientName::Confirmed(name.clone()), refused), (ClientName::Claimed(name), "250 2.1.5 Ok\r\n")]
     {
-        assert_eq!(session(&netns, ClientIdentity::Xclient, &name, &[RCPT]), [wanted], "{name:?}");
+        assert_eq!(session(&netns, XCLIENT, &name, &[RCPT]), [wanted], "{name:?}");
     }
 }
 
 #[test]
 fn postfix_that_does_not_take_xclient_from_us_gets_no_mail() {
     let Some(netns) = netns() else { return };
-    let postfix = Postfix::start(&netns, BEHIND.into(), "").expect("Postfix");
-    assert_eq!(session(&netns, ClientIdentity::Xclient, &ClientName::Absent, &[RCPT]), [UNAVAILABLE]);
-    let probed = within(&netns, async || behind(ClientIdentity::Xclient).probe().await);
+    let postfix = Postfix::start(&netns, BEHIND, "").expect("Postfix");
+    assert_eq!(session(&netns, XCLIENT, &ClientName::Absent, &[RCPT]), [UNAVAILABLE]);
+    let probed = within(&netns, async || next_hop(XCLIENT, BEHIND).probe().await);
     assert_eq!(probed.expect_err("no XCLIENT").to_string(), "[::1]:25 does not offer XCLIENT NAME ADDR");
     drop(postfix);
 }
@@ -128,8 +120,8 @@ fn postfix_that_does_not_take_xclient_from_us_gets_no_mail() {
 #[test]
 fn postfix_is_understood() {
     let Some(netns) = netns() else { return };
-    let postfix = Postfix::start(&netns, BEHIND.into(), "message_size_limit = 100000").expect("Postfix");
-    let probed = within(&netns, async || behind(ClientIdentity::None).probe().await).expect("a probe");
+    let postfix = Postfix::start(&netns, BEHIND, "message_size_limit = 100000").expect("Postfix");
+    let probed = within(&netns, async || next_hop(SMTP, BEHIND).probe().await).expect("a probe");
     let wanted = Capabilities { eight_bit_mime: true, size: Some(100_000 - HEADER_ROOM), smtp_utf8: true };
     assert_eq!(probed, wanted);
     let commands = [
@@ -143,7 +135,7 @@ fn postfix_is_understood() {
         RCPT,
         "DATA",
     ];
-    let heard = session(&netns, ClientIdentity::None, &ClientName::Absent, &commands);
+    let heard = session(&netns, SMTP, &ClientName::Absent, &commands);
     let codes: Vec<&str> = heard.iter().map(|reply| &reply[..9]).collect();
     assert_eq!(codes, ["552 5.3.4", "250 2.1.5", "250 2.0.0", "250 2.1.5", "250 2.0.0"], "{heard:?}");
     assert_eq!(postfix.messages().expect("messages").len(), 2);
@@ -153,9 +145,9 @@ fn postfix_is_understood() {
 fn postfix_that_ran_out_of_patience_is_asked_once_more() {
     let Some(netns) = netns() else { return };
     let settings = "smtpd_timeout = 1s\ndefault_process_limit = 1";
-    let postfix = Postfix::start(&netns, BEHIND.into(), settings).expect("Postfix");
+    let postfix = Postfix::start(&netns, BEHIND, settings).expect("Postfix");
     let reply = within(&netns, async || {
-        let next_hop = behind(ClientIdentity::None);
+        let next_hop = next_hop(SMTP, BEHIND);
         let mut session = Session::new(&next_hop);
         assert_eq!(session.say(RCPT).await.expect("a reply").code(), 250);
         postfix.wait_for_log("timeout after RCPT from ").expect("a line");
@@ -194,7 +186,7 @@ fn smtp_sink_gets_the_message_or_its_refusal_gets_to_the_sender() {
     for (options, wanted) in rows {
         let sink = SmtpSink::start(&netns, BEHIND, options).expect("smtp-sink");
         let commands = if wanted.len() == 1 { vec![RCPT] } else { vec![RCPT, "DATA"] };
-        let heard = session(&netns, ClientIdentity::None, &ClientName::Absent, &commands);
+        let heard = session(&netns, SMTP, &ClientName::Absent, &commands);
         assert_eq!(heard, *wanted, "{options:?}");
         if wanted[wanted.len() - 1].starts_with("250") {
             let messages = sink.messages().expect("messages");
@@ -210,7 +202,7 @@ fn smtp_sink_that_refuses_within_the_message_is_heard() {
     let _sink = SmtpSink::start(&netns, BEHIND, &["-A", "0"]).expect("smtp-sink");
     let line = [[b'x'; 998].as_slice(), b"\r\n"].concat().repeat(1000);
     let reply = within(&netns, async || {
-        let mut session = Session::new(&behind(ClientIdentity::None));
+        let mut session = Session::new(&next_hop(SMTP, BEHIND));
         session.say(RCPT).await;
         session.deliver(&vec![line.as_slice(); 50]).await.to_string()
     });
@@ -222,5 +214,5 @@ fn smtp_sink_takes_too_little_of_xclient() {
     let Some(netns) = netns() else { return };
     let _sink = SmtpSink::start(&netns, BEHIND, &[]).expect("smtp-sink");
     // It offers XCLIENT without ADDR.
-    assert_eq!(session(&netns, ClientIdentity::Xclient, &ClientName::Absent, &[RCPT]), [UNAVAILABLE]);
+    assert_eq!(session(&netns, XCLIENT, &ClientName::Absent, &[RCPT]), [UNAVAILABLE]);
 }

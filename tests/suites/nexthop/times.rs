@@ -2,20 +2,18 @@
 
 use std::time::Duration;
 
-use sixgate::nexthop::ClientIdentity;
 use tokio::time::Instant;
 
 use crate::{
-    LOST, Session, UNAVAILABLE,
+    LOST, SMTP, Session, UNAVAILABLE, behind,
     peer::{Clock, Peer},
-    smtp,
 };
 
 /// Plays `script` until it stops answering; the last of `session` is what has to end, after `seconds`.
 async fn ends_after(claim: &str, script: &str, session: &[&str], wanted: &str, seconds: u64) {
     let end = if wanted.starts_with("250") { "EOF-ANY" } else { "PASS-ON" };
-    let peer = Peer::play(claim, &[&format!("{script}\n{end}")]).await;
-    let mut visit = Session::new(&smtp(&peer, ClientIdentity::None));
+    let peer = Peer::play(claim, SMTP, &[&format!("{script}\n{end}")]).await;
+    let mut visit = Session::new(&behind(&peer, SMTP));
     let (last, before) = session.split_last().expect("a command");
     for command in before {
         visit.say(command).await;
@@ -86,8 +84,9 @@ async fn each_wait_after_that_has_its_end() {
 #[tokio::test(start_paused = true)]
 async fn a_next_hop_that_takes_nothing_in_is_given_up() {
     let _clock = Clock::held();
-    let peer = Peer::play("it does not read", &["OPEN\nMAIL\nRCPT\nC: DATA\nS: 354 go\nPASS 700"]).await;
-    let mut session = Session::new(&smtp(&peer, ClientIdentity::None));
+    let peer =
+        Peer::play("it does not read", SMTP, &["OPEN\nMAIL\nRCPT\nC: DATA\nS: 354 go\nPASS 700"]).await;
+    let mut session = Session::new(&behind(&peer, SMTP));
     session.say("RCPT TO:<b@d.example>").await;
     let line = [[b'x'; 998].as_slice(), b"\r\n"].concat().repeat(100);
     let lines = vec![line.as_slice(); 1000];
@@ -100,8 +99,8 @@ async fn a_next_hop_that_takes_nothing_in_is_given_up() {
 #[tokio::test(start_paused = true)]
 async fn a_failed_opening_is_not_tried_again_for_each_recipient() {
     let _clock = Clock::held();
-    let peer = Peer::play("once", &["PASS-ON", "OPEN\nMAIL\nRCPT\nRSET\nQUIT"]).await;
-    let mut session = Session::new(&smtp(&peer, ClientIdentity::None));
+    let peer = Peer::play("once", SMTP, &["PASS-ON", "OPEN\nMAIL\nRCPT\nRSET\nQUIT"]).await;
+    let mut session = Session::new(&behind(&peer, SMTP));
     let start = Instant::now();
     for _ in 0..100 {
         let reply = session.say("RCPT TO:<b@d.example>").await.expect("a reply");
@@ -120,9 +119,9 @@ async fn a_failed_opening_is_not_tried_again_for_each_recipient() {
 async fn a_probe_takes_ten_seconds_at_most() {
     let _clock = Clock::held();
     for script in ["PASS-ON", "S: 220 a\nC: EHLO gate.example\nPASS-ON"] {
-        let peer = Peer::play("a probe", &[script]).await;
+        let peer = Peer::play("a probe", SMTP, &[script]).await;
         let start = Instant::now();
-        smtp(&peer, ClientIdentity::None).probe().await.expect_err("it is too slow");
+        behind(&peer, SMTP).probe().await.expect_err("it is too slow");
         assert!(start.elapsed().as_secs() <= 11, "{script}");
         peer.finish().await;
     }

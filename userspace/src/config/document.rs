@@ -11,10 +11,13 @@ use toml::{
 };
 
 use super::{
-    Answer, Client, Config, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt,
-    Xdp, room, values,
+    Answer, Config, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt, Xdp, room,
+    values,
 };
-use crate::policy::Mode;
+use crate::{
+    nexthop::{Address, ClientIdentity, Protocol},
+    policy::Mode,
+};
 
 /// What is wrong, and where.
 #[derive(Debug)]
@@ -78,8 +81,9 @@ struct Document {
 #[serde(deny_unknown_fields)]
 struct NextHopTable {
     maildir: Option<MaildirPath>,
-    smtp: Option<values::ServerAddress>,
-    client: Option<Client>,
+    smtp: Option<Address>,
+    lmtp: Option<Address>,
+    client: Option<ClientIdentity>,
 }
 
 #[derive(Deserialize)]
@@ -113,16 +117,26 @@ impl Document {
 impl NextHopTable {
     /// Exactly one next hop, the default Maildir if none is named.
     fn check(self) -> Result<NextHop, Conflict> {
-        match (self.maildir, self.smtp, self.client) {
-            (Some(_), Some(_), _) => Err(conflict(
-                &["next_hop", "smtp"],
-                "there is one next hop only: keep either `maildir` or `smtp`",
-            )),
-            (_, None, Some(_)) => Err(conflict(&["next_hop", "client"], "`client` needs `smtp`")),
-            (None, None, None) => Ok(NextHop::default()),
-            (Some(maildir), None, None) => Ok(NextHop::Maildir(maildir.0)),
-            (None, Some(address), client) => {
-                Ok(NextHop::Smtp { address: address.0, client: client.unwrap_or_default() })
+        let server = |protocol, address| NextHop::Server {
+            protocol,
+            address,
+            client: self.client.unwrap_or_default(),
+        };
+        match (self.maildir, self.smtp, self.lmtp, self.client) {
+            (None, Some(address), None, _) => Ok(server(Protocol::Smtp, address)),
+            (None, None, Some(address), _) => Ok(server(Protocol::Lmtp, address)),
+            (Some(maildir), None, None, None) => Ok(NextHop::Maildir(maildir.0)),
+            (None, None, None, None) => Ok(NextHop::default()),
+            (_, None, None, Some(_)) => {
+                Err(conflict(&["next_hop", "client"], "`client` needs `smtp` or `lmtp`"))
+            }
+            (_, smtp, lmtp, _) => {
+                let key: &[&str] = if smtp.is_some() && lmtp.is_none() {
+                    &["next_hop", "smtp"]
+                } else {
+                    &["next_hop", "lmtp"]
+                };
+                Err(conflict(key, "there is one next hop only: keep one of `maildir`, `smtp` and `lmtp`"))
             }
         }
     }
@@ -132,9 +146,10 @@ impl NextHopTable {
 /// everything from us: sixgate would be an open relay.
 fn check_domains(domains: Domains, next_hop: &NextHop) -> Result<(), Conflict> {
     match (domains, next_hop) {
-        (Domains::All, NextHop::Smtp { client: Client::None, .. }) => Err(conflict(
+        (Domains::All, NextHop::Server { client, .. }) if !client.is_told() => Err(conflict(
             &["domains"],
-            "\"all\" with an SMTP next hop needs `client = \"xclient\"` in [next_hop], else sixgate would be an open relay",
+            "\"all\" with a mail server as next hop needs `client = \"xclient\"` or `client = \"proxy\"` in [next_hop], \
+             else sixgate would be an open relay",
         )),
         _ => Ok(()),
     }

@@ -21,12 +21,12 @@ use sixgate_common::map;
 
 use crate::{
     dns::DnsBounds,
+    nexthop::{Address, ClientIdentity, Protocol},
     policy::{Mode, Policy},
 };
 
 pub use values::{
-    Answer, Client, Domains, GuardSource, Hostname, InterfaceName, LogFormat, LogLevel, RefuseAt, ValueError,
-    XdpMode,
+    Answer, Domains, GuardSource, Hostname, InterfaceName, LogFormat, LogLevel, RefuseAt, ValueError, XdpMode,
 };
 
 /// Where the configuration lies if nobody says otherwise.
@@ -101,12 +101,14 @@ pub struct Ptr {
 pub enum NextHop {
     /// A Maildir, an absolute path.
     Maildir(PathBuf),
-    /// SMTP over TCP.
-    Smtp {
-        /// The mail server's address.
-        address: SocketAddr,
+    /// A mail server.
+    Server {
+        /// What it speaks.
+        protocol: Protocol,
+        /// Where it listens.
+        address: Address,
         /// How it learns the real client.
-        client: Client,
+        client: ClientIdentity,
     },
 }
 

@@ -1,8 +1,9 @@
 //! The defaults; what is refused, with its line, is in the suite `configs`.
 
-use std::{net::SocketAddr, path::Path};
+use std::path::Path;
 
-use super::{Client, Config, Domains, NextHop};
+use super::{Config, Domains, NextHop};
+use crate::nexthop::{ClientIdentity, Protocol};
 
 fn parse(text: &str) -> Result<Config, String> {
     Config::parse(text, Path::new("f")).map_err(|error| error.to_string())
@@ -35,15 +36,20 @@ fn a_host_name_leaves_room_for_every_refusing_reply() {
 
 #[test]
 fn any_domain_goes_only_to_a_next_hop_that_judges_the_client() {
-    let smtp = |client: &str| {
-        parse(&format!("hostname = \"a.b\"\ndomains = \"all\"\n[next_hop]\nsmtp = \"[::1]:26\"\n{client}"))
-    };
-    let address: SocketAddr = "[::1]:26".parse().unwrap();
-    assert_eq!(
-        smtp("client = \"xclient\"").unwrap().next_hop,
-        NextHop::Smtp { address, client: Client::Xclient }
-    );
-    assert!(smtp("").unwrap_err().starts_with("f:2: \"all\" with an SMTP next hop"));
+    for (name, protocol) in [("smtp", Protocol::Smtp), ("lmtp", Protocol::Lmtp)] {
+        for place in ["[::1]:26", "unix:/run/mail.sock"] {
+            let server = |client: &str| {
+                let server = format!("{name} = \"{place}\"\n{client}");
+                parse(&format!("hostname = \"a.b\"\ndomains = \"all\"\n[next_hop]\n{server}"))
+            };
+            for (text, client) in [("xclient", ClientIdentity::Xclient), ("proxy", ClientIdentity::Proxy)] {
+                let wanted = NextHop::Server { protocol, address: place.parse().unwrap(), client };
+                assert_eq!(server(&format!("client = \"{text}\"")).unwrap().next_hop, wanted);
+            }
+            let error = server("").unwrap_err();
+            assert!(error.starts_with("f:2: \"all\" with a mail server as next hop"), "{error}");
+        }
+    }
     let maildir = parse("hostname = \"a.b\"\ndomains = \"all\"").unwrap();
     assert_eq!(maildir.domains, Domains::All);
 }
@@ -54,6 +60,8 @@ fn a_conflict_names_the_line_of_its_key() {
         ("[next_hop]\nmaildir = \"/m\"\nsmtp = \"[::1]:26\"", 4),
         ("[next_hop]\nmaildir = \"/m\"\n\nclient = \"none\"", 5),
         ("[next_hop]\nclient = \"none\"", 3),
+        ("[next_hop]\nlmtp = \"[::1]:24\"\nsmtp = \"[::1]:26\"", 3),
+        ("[next_hop]\nlmtp = \"[::1]:24\"\nmaildir = \"/m\"", 3),
         ("[limits]\n\nmessage_memory = 5", 4),
         ("[limits]\nmessage_size = 4000000000", 2),
         ("limits.message_memory = 5", 2),

@@ -17,7 +17,7 @@ use serde::{
 };
 use sixgate_common::{line::is_domain_name, refuse::ReplyId, reply::REPLY_MAX, settings};
 
-use crate::{policy::Mode, smtp::reply::ReplyTable};
+use crate::{nexthop::Address, policy::Mode, smtp::reply::ReplyTable};
 
 /// Our own name: a domain name of at least two labels, short enough for every refusing reply.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -189,17 +189,6 @@ pub enum Domains {
     Listed,
 }
 
-/// How an SMTP next hop learns the real client.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Client {
-    /// Not at all.
-    #[default]
-    None,
-    /// By XCLIENT.
-    Xclient,
-}
-
 /// How the XDP program is attached.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -310,6 +299,12 @@ pub(super) fn server_addresses<'de, D: Deserializer<'de>>(
     Ok(addresses.into_iter().map(|address| address.0).collect())
 }
 
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Text(PhantomData))
+    }
+}
+
 struct ListenAddress(SocketAddrV6);
 
 impl FromStr for ListenAddress {
@@ -330,7 +325,7 @@ impl<'de> Deserialize<'de> for ListenAddress {
 }
 
 /// The address and port of a server.
-pub(super) struct ServerAddress(pub(super) SocketAddr);
+struct ServerAddress(SocketAddr);
 
 impl FromStr for ServerAddress {
     type Err = ValueError;
@@ -349,7 +344,7 @@ impl<'de> Deserialize<'de> for ServerAddress {
 /// Parses while it reads, so that an error has the line of the very value.
 struct Text<T>(PhantomData<T>);
 
-impl<T: FromStr<Err = ValueError>> Visitor<'_> for Text<T> {
+impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Text<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,9 +2,12 @@
 //!
 //! It owns the mapping of errors to our own replies; it holds no text that a stranger ever sees.
 
-use std::{error::Error, fmt, io, net::SocketAddr, path::PathBuf};
+use std::{error::Error, fmt, io, path::PathBuf};
 
-use super::smtp::{BadReply, Unframed};
+use super::{
+    address::Address,
+    smtp::{BadReply, Unframed},
+};
 use crate::smtp::reply::Say;
 
 /// Why the next hop did not take a message, or could not be asked.
@@ -24,7 +27,7 @@ pub enum NextHopError {
     #[error("the connection to {address} failed {step}")]
     Connection {
         /// The next hop.
-        address: SocketAddr,
+        address: Address,
         /// When.
         step: Step,
         /// Why.
@@ -34,7 +37,7 @@ pub enum NextHopError {
     #[error("{address} closed the connection {step}")]
     Closed {
         /// The next hop.
-        address: SocketAddr,
+        address: Address,
         /// When.
         step: Step,
     },
@@ -42,7 +45,7 @@ pub enum NextHopError {
     #[error("{address} took too long {step}")]
     Timeout {
         /// The next hop.
-        address: SocketAddr,
+        address: Address,
         /// When.
         step: Step,
     },
@@ -50,7 +53,7 @@ pub enum NextHopError {
     #[error("{address} gave no readable reply {step}")]
     BadReply {
         /// The next hop.
-        address: SocketAddr,
+        address: Address,
         /// When.
         step: Step,
         /// What is wrong with it.
@@ -60,7 +63,7 @@ pub enum NextHopError {
     #[error("{address} gave a reply without meaning {step}: {reply}")]
     Meaningless {
         /// The next hop.
-        address: SocketAddr,
+        address: Address,
         /// When.
         step: Step,
         /// The reply, escaped and bounded.
@@ -70,7 +73,7 @@ pub enum NextHopError {
     #[error("{address} spoke without being asked, {step}")]
     Unasked {
         /// The next hop.
-        address: SocketAddr,
+        address: Address,
         /// When.
         step: Step,
     },
@@ -78,7 +81,7 @@ pub enum NextHopError {
     #[error("{address} refused us {step}: {reply}")]
     Refused {
         /// The next hop.
-        address: SocketAddr,
+        address: Address,
         /// When.
         step: Step,
         /// The reply, escaped and bounded.
@@ -88,7 +91,7 @@ pub enum NextHopError {
     #[error("{address} does not offer {extension}")]
     NotOffered {
         /// The next hop.
-        address: SocketAddr,
+        address: Address,
         /// The extension, with its parameters.
         extension: &'static str,
     },
@@ -102,13 +105,13 @@ pub enum NextHopError {
     #[error("the connection to {address} was lost again")]
     LostAgain {
         /// The next hop.
-        address: SocketAddr,
+        address: Address,
     },
     /// The next hop took back, on a new connection, what it had accepted.
     #[error("{address} accepted {step} before, and now says {reply}")]
     Differs {
         /// The next hop.
-        address: SocketAddr,
+        address: Address,
         /// What.
         step: Step,
         /// The reply, escaped and bounded.
@@ -160,12 +163,14 @@ pub(super) fn as_value(error: &NextHopError) -> &(dyn Error + 'static) {
 /// Where in a dialogue with the next hop something happened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Step {
-    /// TCP.
+    /// The socket.
     Connect,
+    /// The PROXY header.
+    Proxy,
     /// Its first reply.
     Greeting,
-    /// EHLO, the first or the one after XCLIENT.
-    Ehlo,
+    /// EHLO or LHLO, the first or the one after XCLIENT.
+    Hello,
     /// HELO.
     Helo,
     /// XCLIENT.
@@ -190,7 +195,10 @@ pub enum Step {
 
 impl Step {
     fn is_opening(self) -> bool {
-        matches!(self, Self::Connect | Self::Greeting | Self::Ehlo | Self::Helo | Self::Xclient)
+        matches!(
+            self,
+            Self::Connect | Self::Proxy | Self::Greeting | Self::Hello | Self::Helo | Self::Xclient
+        )
     }
 }
 
@@ -198,8 +206,9 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect => "while connecting",
+            Self::Proxy => "at the PROXY header",
             Self::Greeting => "at the greeting",
-            Self::Ehlo => "at EHLO",
+            Self::Hello => "at EHLO or LHLO",
             Self::Helo => "at HELO",
             Self::Xclient => "at XCLIENT",
             Self::Mail => "at MAIL",

@@ -3,6 +3,7 @@
 //! It owns the way to the next hop and what is known about it. It decides nothing about a message, and adds
 //! no header but those that a Maildir needs to keep the envelope.
 
+mod address;
 mod error;
 mod maildir;
 mod smtp;
@@ -17,8 +18,9 @@ use crate::{
     },
 };
 
+pub use address::{Address, AddressError, SocketPath};
 pub use error::{NextHopError, Step};
-pub use smtp::{BadReply, ClientIdentity, OPEN_MAX, PROBE_MAX, QUIT_MAX, SmtpSettings, Unframed};
+pub use smtp::{BadReply, ClientIdentity, OPEN_MAX, PROBE_MAX, Protocol, QUIT_MAX, SmtpSettings, Unframed};
 
 use maildir::{Maildir, MaildirTransport};
 use smtp::{Smtp, SmtpTransport};
@@ -45,7 +47,7 @@ impl NextHop {
         Self(Kind::Maildir(Arc::new(Maildir::new(path.into(), hostname, replies))))
     }
 
-    /// A mail server that is spoken to over TCP.
+    /// A mail server that is spoken to by SMTP or LMTP.
     #[must_use]
     pub fn smtp(settings: SmtpSettings, replies: ReplyTable) -> Self {
         Self(Kind::Smtp(Arc::new(Smtp::new(settings, replies))))

@@ -1,4 +1,4 @@
-//! A mail server behind, spoken to over TCP.
+//! A mail server behind, spoken to by SMTP or LMTP.
 //!
 //! It owns what is known about that server and shared by all sessions; the dialogue of one session is in
 //! `transport`.
@@ -7,15 +7,18 @@ mod connection;
 mod data;
 mod ehlo;
 mod opening;
+mod proxy;
 mod reader;
+mod stream;
 mod transport;
 mod xclient;
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::Instant};
 
-use super::{Capabilities, NextHopError};
+use super::{Address, Capabilities, NextHopError};
 use crate::smtp::reply::ReplyTable;
 
 pub use data::Unframed;
@@ -30,24 +33,60 @@ pub const PROBE_MAX: Duration = Duration::from_secs(10);
 /// Longest time for taking leave.
 pub const QUIT_MAX: Duration = Duration::from_secs(5);
 
+/// What a mail server behind speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Protocol {
+    /// RFC 5321.
+    Smtp,
+    /// RFC 2033: a message that some recipients get and others do not has several answers, and a sender can hear one
+    /// only. So each transaction has one recipient.
+    Lmtp,
+}
+
+impl Protocol {
+    /// The command that begins a session.
+    fn hello(self) -> &'static str {
+        match self {
+            Self::Smtp => "EHLO",
+            Self::Lmtp => "LHLO",
+        }
+    }
+}
+
 /// How the next hop learns who the client is.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ClientIdentity {
     /// It does not.
     #[default]
     None,
     /// By Postfix's XCLIENT; a next hop that does not take it gets no mail.
     Xclient,
+    /// By the PROXY protocol, version 2.
+    Proxy,
+}
+
+impl ClientIdentity {
+    /// Whether the next hop can judge the client as if it had come by itself.
+    #[must_use]
+    pub fn is_told(self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Xclient | Self::Proxy => true,
+        }
+    }
 }
 
 /// A mail server as next hop.
 #[derive(Clone, Debug)]
 pub struct SmtpSettings {
-    /// Where it listens, IPv4 or IPv6.
-    pub address: SocketAddr,
+    /// Where it listens.
+    pub address: Address,
+    /// What it speaks.
+    pub protocol: Protocol,
     /// How it learns who the client is.
     pub client: ClientIdentity,
-    /// Our name in EHLO.
+    /// Our name in EHLO and LHLO.
     pub hostname: String,
 }
 
@@ -70,16 +109,13 @@ impl Smtp {
 
     pub(super) async fn probe(&self) -> Result<Capabilities, NextHopError> {
         let deadline = Instant::now() + PROBE_MAX;
-        let connection = opening::greet(&self.settings, deadline).await?;
-        if self.settings.client == ClientIdentity::Xclient {
-            opening::xclient_attributes(&connection)?;
-        }
+        let connection = opening::probe(&self.settings, deadline).await?;
         let capabilities = self.learn(&connection);
         connection.quit(deadline).await;
         Ok(capabilities)
     }
 
-    /// Remembers what the next hop offers to us. What it offers to a certain client, after XCLIENT, binds that
+    /// Remembers what the next hop offers to us. What it offers to a certain client, after XCLIENT or PROXY, binds that
     /// client's transactions only.
     fn learn(&self, connection: &connection::Connection) -> Capabilities {
         let capabilities = connection.offer.capabilities();

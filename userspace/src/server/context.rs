@@ -12,11 +12,11 @@ use crate::{
         dkim::DkimVerifier,
         ptr::{Confirmation, PtrCache},
     },
-    config::{self, Client, Config, Domains, Limits},
+    config::{self, Config, Domains, Limits},
     control::Control,
     dataplane::{AddressWatch, Pins, PtrState, watch_addresses},
     dns::Dns,
-    nexthop::{ClientIdentity, NextHop, SmtpSettings},
+    nexthop::{NextHop, SmtpSettings},
     policy::{
         Policy,
         evidence::{Forward, PtrEvidence, RecipientEvidence, Standing},
@@ -216,13 +216,11 @@ fn attach(control: &Control, config: &Config) -> Result<(), ServeError> {
 fn next_hop(config: &Config, replies: ReplyTable) -> NextHop {
     match &config.next_hop {
         config::NextHop::Maildir(path) => NextHop::maildir(path, config.hostname.as_str(), replies),
-        config::NextHop::Smtp { address, client } => {
-            let client = match client {
-                Client::None => ClientIdentity::None,
-                Client::Xclient => ClientIdentity::Xclient,
-            };
+        config::NextHop::Server { protocol, address, client } => {
             let hostname = config.hostname.as_str().to_owned();
-            NextHop::smtp(SmtpSettings { address: *address, client, hostname }, replies)
+            let settings =
+                SmtpSettings { address: address.clone(), protocol: *protocol, client: *client, hostname };
+            NextHop::smtp(settings, replies)
         }
     }
 }

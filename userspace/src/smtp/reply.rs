@@ -273,6 +273,8 @@ replies! {
     TooBig = 552 "5.3.4" "Message size exceeds fixed limit",
     /// Recipients over the limit (RFC 5321 4.5.3.1.10).
     TooManyRecipients = 452 "4.5.3" "Too many recipients",
+    /// A further recipient where the next hop takes them one by one.
+    OneRecipient = 452 "4.5.3" "One recipient for each transaction, please send again to the others",
     /// Messages over the limit.
     TooManyMessages = 421 "4.7.0" "{host} Too many messages in this connection",
     /// Errors over the limit.

@@ -1,14 +1,12 @@
-//! One TCP connection to a mail server: commands out, replies in, each within its time.
+//! One connection to a mail server: commands out, replies in, each within its time.
 //!
-//! It owns the socket and its buffers; it does not know in which order commands make sense.
+//! It owns the buffers and the waits; it does not know in which order commands make sense.
 
-use std::{io, mem::MaybeUninit, net::SocketAddr, time::Duration};
+use std::{io, time::Duration};
 
-use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::{Instant, timeout_at},
+    time::{Instant, error::Elapsed, timeout_at},
 };
 use tracing::debug;
 
@@ -16,10 +14,11 @@ use super::{
     data::{DotStuffer, FINAL_DOT},
     ehlo::Offer,
     reader::{ReplyReader, ServerReply},
+    stream::{self, Stream},
 };
 use crate::{
     nexthop::{
-        ClientInfo, NextHopError,
+        Address, ClientInfo, NextHopError,
         error::{Step, as_value},
     },
     smtp::{command::RcptTo, reply::Reply},
@@ -50,8 +49,8 @@ pub(super) enum Progress {
 /// A connection that is up, as far as is known.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: TcpStream,
-    address: SocketAddr,
+    stream: Stream,
+    address: Address,
     reader: ReplyReader,
     /// The server said 421: it closes the connection.
     closing: bool,
@@ -64,18 +63,15 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) async fn connect(address: SocketAddr, deadline: Instant) -> Result<Box<Self>, NextHopError> {
+    pub(super) async fn connect(address: &Address, deadline: Instant) -> Result<Box<Self>, NextHopError> {
         let step = Step::Connect;
-        let failed = |source| NextHopError::Connection { address, step, source };
-        let stream = timeout_at(deadline, TcpStream::connect(address))
+        let stream = timeout_at(deadline, stream::connect(address))
             .await
-            .map_err(|_| NextHopError::Timeout { address, step })?
-            .map_err(failed)?;
-        // Commands are short and wait for replies; the message goes out in large blocks.
-        stream.set_nodelay(true).map_err(failed)?;
+            .map_err(|_| NextHopError::Timeout { address: address.clone(), step })?
+            .map_err(|source| NextHopError::Connection { address: address.clone(), step, source })?;
         Ok(Box::new(Self {
             stream,
-            address,
+            address: address.clone(),
             reader: ReplyReader::default(),
             closing: false,
             offer: Offer::default(),
@@ -84,8 +80,8 @@ impl Connection {
         }))
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
+    pub(super) fn address(&self) -> &Address {
+        &self.address
     }
 
     /// Sends a command and waits for its reply. `line` ends with CRLF.
@@ -102,10 +98,10 @@ impl Connection {
 
     /// The next reply.
     pub(super) async fn reply(&mut self, step: Step, deadline: Instant) -> Result<ServerReply, NextHopError> {
-        let address = self.address;
         loop {
             let reply = self.reader.poll_reply();
-            if let Some(reply) = reply.map_err(|source| NextHopError::BadReply { address, step, source })? {
+            let bad = |source| NextHopError::BadReply { address: self.address.clone(), step, source };
+            if let Some(reply) = reply.map_err(bad)? {
                 self.closing |= reply.code() == 421;
                 return Ok(reply);
             }
@@ -113,10 +109,10 @@ impl Connection {
             input.reserve(READ);
             let read = timeout_at(deadline, self.stream.read_buf(input))
                 .await
-                .map_err(|_| NextHopError::Timeout { address, step })?
-                .map_err(self.failed(step))?;
+                .map_err(|_| self.timeout(step))?
+                .map_err(|source| self.failed(step, source))?;
             if read == 0 {
-                return Err(NextHopError::Closed { address, step });
+                return Err(self.closed(step));
             }
         }
     }
@@ -137,9 +133,7 @@ impl Connection {
     /// # Errors
     /// It is neither a success nor a refusal.
     pub(super) fn answer(&self, step: Step, reply: &ServerReply) -> Result<Reply, NextHopError> {
-        let meaningless =
-            || NextHopError::Meaningless { address: self.address, step, reply: reply.to_string() };
-        Reply::from_next_hop(reply.code(), reply.lines()).ok_or_else(meaningless)
+        Reply::from_next_hop(reply.code(), reply.lines()).ok_or_else(|| self.meaningless(step, reply))
     }
 
     /// A reply as the sender's answer where only a refusal makes sense.
@@ -148,9 +142,7 @@ impl Connection {
     /// It is none.
     pub(super) fn refusal(&self, step: Step, reply: &ServerReply) -> Result<Reply, NextHopError> {
         match self.answer(step, reply)? {
-            answer if answer.is_positive() => {
-                Err(NextHopError::Meaningless { address: self.address, step, reply: reply.to_string() })
-            }
+            answer if answer.is_positive() => Err(self.meaningless(step, reply)),
             answer => Ok(answer),
         }
     }
@@ -223,30 +215,31 @@ impl Connection {
         block: &mut Vec<u8>,
         deadline: Instant,
     ) -> Result<Option<ServerReply>, NextHopError> {
-        let (address, step) = (self.address, Step::Message);
+        let step = Step::Message;
         let deadline = deadline.min(Instant::now() + BLOCK_MAX);
         let input = self.reader.input();
         input.reserve(READ);
-        let (mut from, mut to) = self.stream.split();
-        let written = tokio::select! {
-            biased;
-            read = from.read_buf(input) => {
-                return match read.map_err(self.failed(step))? {
-                    0 => Err(NextHopError::Closed { address, step }),
-                    _ => self.early_reply().await.map(Some),
-                };
+        let sent = {
+            let (mut from, mut to) = stream::split(&mut self.stream);
+            tokio::select! {
+                biased;
+                read = from.read_buf(input) => Sent::Interrupted(read),
+                written = timeout_at(deadline, to.write_all(block)) => Sent::Written(written),
             }
-            written = timeout_at(deadline, to.write_all(block)) => written,
         };
         block.clear();
-        match written {
-            Ok(Ok(())) => Ok(None),
+        match sent {
+            Sent::Written(Ok(Ok(()))) => Ok(None),
+            Sent::Written(Err(_)) => Err(self.timeout(step)),
             // A server that refuses the rest may do so by closing right after its reply.
-            Ok(Err(source)) => match self.early_reply().await {
-                Ok(reply) => Ok(Some(reply)),
-                Err(_) => Err(self.failed(step)(source)),
-            },
-            Err(_) => Err(NextHopError::Timeout { address, step }),
+            Sent::Written(Ok(Err(source))) | Sent::Interrupted(Err(source)) => {
+                match self.early_reply().await {
+                    Ok(reply) => Ok(Some(reply)),
+                    Err(_) => Err(self.failed(step, source)),
+                }
+            }
+            Sent::Interrupted(Ok(0)) => Err(self.closed(step)),
+            Sent::Interrupted(Ok(_)) => self.early_reply().await.map(Some),
         }
     }
 
@@ -254,30 +247,52 @@ impl Connection {
         self.reply(Step::Message, Instant::now() + EARLY_MAX).await
     }
 
-    async fn write(&mut self, step: Step, octets: &[u8], deadline: Instant) -> Result<(), NextHopError> {
-        let address = self.address;
+    /// Sends octets that no reply is waited for.
+    pub(super) async fn write(
+        &mut self,
+        step: Step,
+        octets: &[u8],
+        deadline: Instant,
+    ) -> Result<(), NextHopError> {
         timeout_at(deadline, self.stream.write_all(octets))
             .await
-            .map_err(|_| NextHopError::Timeout { address, step })?
-            .map_err(self.failed(step))
+            .map_err(|_| self.timeout(step))?
+            .map_err(|source| self.failed(step, source))
     }
 
     fn check_quiet(&self, step: Step) -> Result<(), NextHopError> {
-        let address = self.address;
+        let unasked = || NextHopError::Unasked { address: self.address.clone(), step };
         if !self.reader.is_empty() {
-            return Err(NextHopError::Unasked { address, step });
+            return Err(unasked());
         }
-        // The kernel is asked, not tokio, which may not have heard of the octets yet.
-        match SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]) {
-            Ok(0) => Err(NextHopError::Closed { address, step }),
-            Ok(_) => Err(NextHopError::Unasked { address, step }),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(source) => Err(self.failed(step)(source)),
+        match stream::waiting(&self.stream) {
+            Ok(None) => Ok(()),
+            Ok(Some(0)) => Err(self.closed(step)),
+            Ok(Some(_)) => Err(unasked()),
+            Err(source) => Err(self.failed(step, source)),
         }
     }
 
-    fn failed(&self, step: Step) -> impl Fn(io::Error) -> NextHopError + use<> {
-        let address = self.address;
-        move |source| NextHopError::Connection { address, step, source }
+    fn timeout(&self, step: Step) -> NextHopError {
+        NextHopError::Timeout { address: self.address.clone(), step }
     }
+
+    fn closed(&self, step: Step) -> NextHopError {
+        NextHopError::Closed { address: self.address.clone(), step }
+    }
+
+    fn failed(&self, step: Step, source: io::Error) -> NextHopError {
+        NextHopError::Connection { address: self.address.clone(), step, source }
+    }
+
+    fn meaningless(&self, step: Step, reply: &ServerReply) -> NextHopError {
+        NextHopError::Meaningless { address: self.address.clone(), step, reply: reply.to_string() }
+    }
+}
+
+/// What came of sending a block while listening.
+enum Sent {
+    /// The server said something, or hung up, before the block was gone.
+    Interrupted(io::Result<usize>),
+    Written(Result<io::Result<()>, Elapsed>),
 }

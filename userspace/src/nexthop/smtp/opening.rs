@@ -1,4 +1,4 @@
-//! The start of a session with a mail server: greeting, EHLO, and who the client is.
+//! The start of a session with a mail server: PROXY header, greeting, EHLO or LHLO, and XCLIENT.
 //!
 //! It owns the rule that mail goes out only over a connection that knows the client, where one was asked for. It
 //! starts no transaction.
@@ -6,83 +6,144 @@
 use tokio::time::Instant;
 
 use super::{
-    ClientIdentity, SmtpSettings,
+    ClientIdentity, Protocol, Smtp, SmtpSettings,
     connection::{Connection, Progress},
     ehlo::Offer,
+    proxy,
     reader::ServerReply,
     xclient,
 };
 use crate::nexthop::{ClientInfo, NextHopError, error::Step};
 
-/// Connects and says EHLO, or HELO where no extension is needed.
-pub(super) async fn greet(
+/// Opens a connection for a client, which the next hop knows afterwards, if it is to know it.
+pub(super) async fn open(
+    smtp: &Smtp,
+    client: &ClientInfo,
+    deadline: Instant,
+) -> Result<Progress, NextHopError> {
+    let settings = &smtp.settings;
+    if settings.client == ClientIdentity::Proxy {
+        return represent(settings, client, deadline).await;
+    }
+    let connection = greet(settings, deadline).await?;
+    smtp.learn(&connection);
+    match settings.client {
+        ClientIdentity::Xclient => introduce(connection, settings, client, deadline).await,
+        ClientIdentity::None | ClientIdentity::Proxy => Ok(Progress::Ready(connection)),
+    }
+}
+
+/// Opens a connection of our own, to see what the next hop offers, and whether it can learn who clients are.
+pub(super) async fn probe(
     settings: &SmtpSettings,
     deadline: Instant,
 ) -> Result<Box<Connection>, NextHopError> {
-    let address = settings.address;
-    let refused =
-        |step, reply: ServerReply| NextHopError::Refused { address, step, reply: reply.to_string() };
-    let mut connection = Connection::connect(address, deadline).await?;
-    let greeting = connection.reply(Step::Greeting, deadline).await?;
-    if !greeting.is_positive() {
-        return Err(refused(Step::Greeting, greeting));
+    let connection = greet(settings, deadline).await?;
+    if settings.client == ClientIdentity::Xclient {
+        xclient_attributes(&connection, settings.protocol)?;
     }
-    let reply = ehlo(&mut connection, &settings.hostname, deadline).await?;
+    Ok(connection)
+}
+
+/// Connects as ourselves and says EHLO or LHLO, or HELO where no extension is needed.
+async fn greet(settings: &SmtpSettings, deadline: Instant) -> Result<Box<Connection>, NextHopError> {
+    let mut connection = connect(settings, &proxy::local(), deadline).await?;
+    let reply = hello(&mut connection, settings.protocol, &settings.hostname, deadline).await?;
     if reply.is_positive() {
         connection.offer = Offer::read(&reply);
         return Ok(connection);
     }
-    if !reply.is_permanent() || settings.client != ClientIdentity::None {
-        return Err(refused(Step::Ehlo, reply));
+    let plain = settings.protocol == Protocol::Smtp && settings.client == ClientIdentity::None;
+    if !reply.is_permanent() || !plain {
+        return Err(refused(&connection, Step::Hello, &reply));
     }
     let line = format!("HELO {}\r\n", settings.hostname);
     let reply = connection.command(Step::Helo, &line, deadline).await?;
-    if reply.is_positive() { Ok(connection) } else { Err(refused(Step::Helo, reply)) }
+    if reply.is_positive() { Ok(connection) } else { Err(refused(&connection, Step::Helo, &reply)) }
 }
 
-/// The attributes of XCLIENT that the next hop takes.
-pub(super) fn xclient_attributes(connection: &Connection) -> Result<&[String], NextHopError> {
-    let missing = NextHopError::NotOffered { address: connection.address(), extension: "XCLIENT NAME ADDR" };
-    let offered = connection.offer.xclient.as_deref();
-    offered.filter(|offered| xclient::is_sufficient(offered)).ok_or(missing)
+/// Connects in the client's place, by a PROXY header, and says EHLO or LHLO with the client's name: the next hop holds
+/// that name against the client's address.
+async fn represent(
+    settings: &SmtpSettings,
+    client: &ClientInfo,
+    deadline: Instant,
+) -> Result<Progress, NextHopError> {
+    let mut connection = connect(settings, &proxy::of_client(&client.endpoints), deadline).await?;
+    let reply = hello(&mut connection, settings.protocol, client.helo.as_str(), deadline).await?;
+    // A next hop that does not know the PROXY protocol answers the header, which it takes for commands.
+    if reply.is_misunderstanding() {
+        return Err(refused(&connection, Step::Hello, &reply));
+    }
+    met(connection, client, &reply)
 }
 
-/// Tells a next hop that greeted us who the client is, if that is configured. A refusal of what it hears is about the
-/// client, and so an answer for it.
-pub(super) async fn introduce(
+/// Tells a next hop that greeted us who the client is, by XCLIENT.
+async fn introduce(
     mut connection: Box<Connection>,
     settings: &SmtpSettings,
     client: &ClientInfo,
     deadline: Instant,
 ) -> Result<Progress, NextHopError> {
-    match settings.client {
-        ClientIdentity::None => return Ok(Progress::Ready(connection)),
-        ClientIdentity::Xclient => {}
-    }
-    for line in xclient::commands(client, xclient_attributes(&connection)?) {
+    for line in xclient::commands(client, xclient_attributes(&connection, settings.protocol)?) {
         let reply = connection.command(Step::Xclient, &line, deadline).await?;
         if reply.code() != 220 {
-            return Err(NextHopError::Refused {
-                address: connection.address(),
-                step: Step::Xclient,
-                reply: reply.to_string(),
-            });
+            return Err(refused(&connection, Step::Xclient, &reply));
         }
     }
     // The session starts over, and the name in this EHLO is what the next hop takes for the client's.
-    let reply = ehlo(&mut connection, client.helo.as_str(), deadline).await?;
+    let reply = hello(&mut connection, settings.protocol, client.helo.as_str(), deadline).await?;
+    met(connection, client, &reply)
+}
+
+/// What the next hop says to EHLO or LHLO with the client's name. A refusal is about the client, and so an answer for it.
+fn met(
+    mut connection: Box<Connection>,
+    client: &ClientInfo,
+    reply: &ServerReply,
+) -> Result<Progress, NextHopError> {
     if !reply.is_positive() {
-        return connection.answer(Step::Ehlo, &reply).map(Progress::Refused);
+        return connection.answer(Step::Hello, reply).map(Progress::Refused);
     }
-    connection.offer = Offer::read(&reply);
+    connection.offer = Offer::read(reply);
     connection.client = Some(client.clone());
     Ok(Progress::Ready(connection))
 }
 
-async fn ehlo(
+/// Connects, says `proxy_header` if the next hop is to be told so, and is greeted. A refusing greeting is never the
+/// client's fault: that is how mail servers answer a PROXY header that they do not expect.
+async fn connect(
+    settings: &SmtpSettings,
+    proxy_header: &[u8],
+    deadline: Instant,
+) -> Result<Box<Connection>, NextHopError> {
+    let mut connection = Connection::connect(&settings.address, deadline).await?;
+    if settings.client == ClientIdentity::Proxy {
+        connection.write(Step::Proxy, proxy_header, deadline).await?;
+    }
+    let greeting = connection.reply(Step::Greeting, deadline).await?;
+    if greeting.is_positive() { Ok(connection) } else { Err(refused(&connection, Step::Greeting, &greeting)) }
+}
+
+async fn hello(
     connection: &mut Connection,
+    protocol: Protocol,
     name: &str,
     deadline: Instant,
 ) -> Result<ServerReply, NextHopError> {
-    connection.command(Step::Ehlo, &format!("EHLO {name}\r\n"), deadline).await
+    let line = format!("{} {name}\r\n", protocol.hello());
+    connection.command(Step::Hello, &line, deadline).await
+}
+
+/// The attributes of XCLIENT that the next hop takes.
+fn xclient_attributes(connection: &Connection, protocol: Protocol) -> Result<&[String], NextHopError> {
+    let extension = xclient::required(protocol);
+    let offered = connection.offer.xclient.as_deref();
+    offered
+        .filter(|offered| xclient::is_sufficient(offered, extension))
+        .ok_or_else(|| NextHopError::NotOffered { address: connection.address().clone(), extension })
+}
+
+fn refused(connection: &Connection, step: Step, reply: &ServerReply) -> NextHopError {
+    NextHopError::Refused { address: connection.address().clone(), step, reply: reply.to_string() }
 }

@@ -1,19 +1,24 @@
 //! Reads a mail server's replies (RFC 5321 4.2) out of octets that arrive in any pieces.
 //!
 //! It owns their form and their bounds; it does no IO and gives no code a meaning. It is strict: lines end with
-//! CRLF only, because a reader that also takes a bare LF can be led to see replies that were never given. The text
-//! of a line is kept as it came; whoever shows it makes it printable.
+//! CRLF only, because a reader that also takes a bare LF can be led to see replies that were never given. It is lenient
+//! about lengths: what a server decided stands in the first octets of a line, however much it goes on, and a message
+//! that it took must not be sent again. The text of a line is kept as it came; whoever shows it makes it printable.
 
-use std::fmt;
+use std::{fmt, mem};
 
-/// Longest line of a reply, CRLF included, in octets (RFC 5321 4.5.3.1.5 allows 512).
-const LINE_MAX: usize = 2048;
-/// Most lines of one reply.
-const LINES_MAX: usize = 100;
+/// Octets that are kept of a line, CRLF included (RFC 5321 4.5.3.1.5 allows 512).
+const LINE_KEPT: usize = 2048;
+/// Lines that are kept of one reply.
+const LINES_KEPT: usize = 100;
+/// Octets of one reply. One that is longer counts, by its code, and nothing after it is understood.
+const REPLY_MAX: usize = 1024 * 1024;
+/// Digits of a code.
+const CODE: usize = 3;
 /// What a log shows of a reply, in octets of its text.
 const SHOWN_MAX: usize = 200;
 
-/// A complete reply of a mail server.
+/// A reply of a mail server.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct ServerReply {
     code: u16,
@@ -40,6 +45,11 @@ impl ServerReply {
     pub(super) fn is_permanent(&self) -> bool {
         self.code / 100 == 5
     }
+
+    /// 500 to 504: the command was not understood, or not expected (RFC 5321 4.2.2).
+    pub(super) fn is_misunderstanding(&self) -> bool {
+        (500..=504).contains(&self.code)
+    }
 }
 
 /// The reply for a log: escaped, bounded, on one line.
@@ -63,21 +73,35 @@ pub enum BadReply {
     /// The codes of a reply of several lines differ.
     #[error("the lines of one reply have different codes")]
     DifferentCodes,
-    /// A line is over the bound.
-    #[error("a line is longer than {LINE_MAX} octets")]
-    LineTooLong,
-    /// Lines are over the bound.
-    #[error("a reply has more than {LINES_MAX} lines")]
-    TooManyLines,
+    /// It follows a reply that did not come to its end within the bound.
+    #[error("the reply before had more than {REPLY_MAX} octets")]
+    AfterTooLong,
 }
 
 /// Takes octets in, gives replies out.
 #[derive(Debug, Default)]
 pub(super) struct ReplyReader {
-    /// Octets that are not taken apart yet: less than a line after each [`Self::poll_reply`] that gave none.
+    /// Octets that are not taken apart yet.
     input: Vec<u8>,
+    /// The beginning of a line whose end has not come.
+    line: Line,
     /// The lines of a reply whose last line has not come.
     begun: Option<ServerReply>,
+    /// Octets of that reply so far.
+    size: usize,
+    /// A reply had no end within the bound, so that nobody knows where the next one begins.
+    lost: bool,
+}
+
+/// A line while it arrives.
+#[derive(Debug, Default)]
+struct Line {
+    /// At most [`LINE_KEPT`] octets.
+    kept: Vec<u8>,
+    /// Octets, kept or not.
+    length: usize,
+    /// The last one of them.
+    last: Option<u8>,
 }
 
 impl ReplyReader {
@@ -88,48 +112,93 @@ impl ReplyReader {
 
     /// Whether everything that arrived has been given out.
     pub(super) fn is_empty(&self) -> bool {
-        self.input.is_empty() && self.begun.is_none()
+        self.input.is_empty() && self.line.last.is_none() && self.begun.is_none() && !self.lost
     }
 
-    /// The next complete reply; none while more octets are needed.
+    /// The next reply; none while more octets are needed.
     ///
     /// # Errors
     /// What arrived is no reply. Nothing after it can be understood either.
     pub(super) fn poll_reply(&mut self) -> Result<Option<ServerReply>, BadReply> {
+        if self.lost {
+            return Err(BadReply::AfterTooLong);
+        }
         while let Some(line) = self.take_line()? {
-            let (code, last, text) = split_line(&line)?;
-            let reply = self.begun.get_or_insert_with(|| ServerReply { code, lines: Vec::new() });
-            if reply.code != code {
-                return Err(BadReply::DifferentCodes);
-            }
-            if reply.lines.len() == LINES_MAX {
-                return Err(BadReply::TooManyLines);
-            }
-            reply.lines.push(text.to_owned());
-            if last {
+            if self.add(&line)? {
+                self.size = 0;
                 return Ok(self.begun.take());
             }
         }
-        Ok(None)
+        if self.size > REPLY_MAX { self.cut() } else { Ok(None) }
     }
 
-    /// The next line without its CRLF.
+    /// The next line without its CRLF, as far as it is kept; none within [`REPLY_MAX`] octets, or as far as they came.
     fn take_line(&mut self) -> Result<Option<Vec<u8>>, BadReply> {
-        let Some(end) = self.input.iter().take(LINE_MAX).position(|octet| *octet == b'\n') else {
-            return if self.input.len() < LINE_MAX { Ok(None) } else { Err(BadReply::LineTooLong) };
-        };
-        let mut line: Vec<u8> = self.input.drain(..=end).collect();
-        line.truncate(end);
-        if line.pop() != Some(b'\r') {
+        if self.size > REPLY_MAX {
+            return Ok(None);
+        }
+        let end = self.input.iter().position(|octet| *octet == b'\n');
+        let part = self.input.drain(..end.unwrap_or(self.input.len()));
+        self.size += part.len();
+        self.line.extend(part.as_slice());
+        drop(part);
+        if end.is_none() {
+            return Ok(None);
+        }
+        // the LF
+        self.input.drain(..1);
+        self.size += 1;
+        mem::take(&mut self.line).end().map(Some)
+    }
+
+    /// Adds a line to the reply; whether it is the last one.
+    fn add(&mut self, line: &[u8]) -> Result<bool, BadReply> {
+        let (code, last, text) = split_line(line)?;
+        let reply = self.begun.get_or_insert_with(|| ServerReply { code, lines: Vec::new() });
+        if reply.code != code {
+            return Err(BadReply::DifferentCodes);
+        }
+        if reply.lines.len() < LINES_KEPT {
+            reply.lines.push(text.to_owned());
+        }
+        Ok(last)
+    }
+
+    /// The reply as far as it came.
+    fn cut(&mut self) -> Result<Option<ServerReply>, BadReply> {
+        self.lost = true;
+        let line = mem::take(&mut self.line).kept;
+        // A line that has just begun may lack its code; the ones before have it.
+        if self.begun.is_none() || line.len() > CODE {
+            self.add(&line)?;
+        }
+        Ok(self.begun.take())
+    }
+}
+
+impl Line {
+    fn extend(&mut self, octets: &[u8]) {
+        let room = LINE_KEPT - self.kept.len();
+        self.kept.extend_from_slice(octets.get(..room).unwrap_or(octets));
+        self.length += octets.len();
+        self.last = octets.last().copied().or(self.last);
+    }
+
+    /// The line without its CR, before its LF.
+    fn end(mut self) -> Result<Vec<u8>, BadReply> {
+        if self.last != Some(b'\r') {
             return Err(BadReply::BareLf);
         }
-        Ok(Some(line))
+        if self.kept.len() == self.length {
+            self.kept.pop();
+        }
+        Ok(self.kept)
     }
 }
 
 /// Code, whether the line is the reply's last, and text.
 fn split_line(line: &[u8]) -> Result<(u16, bool, &[u8]), BadReply> {
-    let Some((digits @ [b'2'..=b'5', ..], rest)) = line.split_first_chunk::<3>() else {
+    let Some((digits @ [b'2'..=b'5', ..], rest)) = line.split_first_chunk::<CODE>() else {
         return Err(BadReply::NoCode);
     };
     if !digits.iter().all(u8::is_ascii_digit) {
@@ -172,7 +241,10 @@ mod tests {
 
     #[test]
     fn a_reply_is_what_rfc_5321_says() {
-        let longest = [b"250 ".as_slice(), &[b'x'; LINE_MAX - 6], b"\r\n"].concat();
+        let of_length = |length| [b"250 ".as_slice(), &vec![b'x'; length - 6], b"\r\n"].concat();
+        let [shorter, equal, longer] = [LINE_KEPT - 1, LINE_KEPT + 1, 100_000].map(of_length);
+        let many = b"250-x\r\n".repeat(10_000);
+        let cut: Vec<&[u8]> = vec![b"x"; LINES_KEPT];
         let rows: &[(&[u8], Result<ServerReply, BadReply>)] = &[
             (b"250 Ok\r\n", Ok(reply(250, &[b"Ok"]))),
             (b"250\r\n", Ok(reply(250, &[b""]))),
@@ -180,7 +252,12 @@ mod tests {
             (b"250-a\r\n250-\r\n250 b\r\n", Ok(reply(250, &[b"a", b"", b"b"]))),
             (b"250-a\r\n250\r\n", Ok(reply(250, &[b"a", b""]))),
             (b"599 a\rb\0\xff\r\n", Ok(reply(599, &[b"a\rb\0\xff"]))),
-            (&longest, Ok(reply(250, &[&longest[4..LINE_MAX - 2]]))),
+            (&shorter, Ok(reply(250, &[&shorter[4..LINE_KEPT - 3]]))),
+            (&equal, Ok(reply(250, &[&equal[4..LINE_KEPT - 1]]))),
+            (&longer, Ok(reply(250, &[&longer[4..LINE_KEPT]]))),
+            (&[many.as_slice(), b"250 Ok\r\n"].concat(), Ok(reply(250, &cut))),
+            (&[many.as_slice(), b"251 Ok\r\n"].concat(), Err(BadReply::DifferentCodes)),
+            (&[&longer[..99_998], b"\n"].concat(), Err(BadReply::BareLf)),
             (b"250 Ok\n", Err(BadReply::BareLf)),
             (b"\n", Err(BadReply::BareLf)),
             (b"\r\n", Err(BadReply::NoCode)),
@@ -191,8 +268,7 @@ mod tests {
             (b"250_Ok\r\n", Err(BadReply::NoCode)),
             (b"2500 Ok\r\n", Err(BadReply::NoCode)),
             (b"250-a\r\n251 b\r\n", Err(BadReply::DifferentCodes)),
-            (&[b'2'; LINE_MAX], Err(BadReply::LineTooLong)),
-            (&b"250-\r\n".repeat(LINES_MAX + 1), Err(BadReply::TooManyLines)),
+            (&[b'2'; 2 * REPLY_MAX], Err(BadReply::NoCode)),
         ];
         for (input, wanted) in rows {
             let got = match read(&[input]) {
@@ -200,6 +276,32 @@ mod tests {
                 (_, Some(error)) => Err(error),
             };
             assert_eq!(got, *wanted, "{}", input.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_reply_without_end_is_known_by_its_code_and_is_the_last_one() {
+        let line = [b'x'; 2 * REPLY_MAX].as_slice();
+        let rows: &[(&[&[u8]], ServerReply)] = &[
+            (&[b"250 a", line], reply(250, &[&[b"a".as_slice(), &line[..LINE_KEPT - 5]].concat()])),
+            (
+                &[b"250-a\r\n250-b", line],
+                reply(250, &[b"a", &[b"b".as_slice(), &line[..LINE_KEPT - 5]].concat()]),
+            ),
+            (&[&b"550-\r\n".repeat(REPLY_MAX / 6 + 1), b"55"], reply(550, &[b"".as_slice(); LINES_KEPT])),
+        ];
+        for (pieces, wanted) in rows {
+            let mut reader = ReplyReader::default();
+            for piece in pieces.iter().flat_map(|piece| piece.chunks(4096)) {
+                assert!(!reader.lost, "the bound is reached early");
+                reader.input().extend_from_slice(piece);
+                let Some(reply) = reader.poll_reply().expect("no error yet") else { continue };
+                assert_eq!(reply, *wanted);
+                break;
+            }
+            assert!(!reader.is_empty(), "what follows cannot be told from the reply");
+            reader.input().extend_from_slice(b"\r\n250 Ok\r\n");
+            assert_eq!(reader.poll_reply(), Err(BadReply::AfterTooLong));
         }
     }
 

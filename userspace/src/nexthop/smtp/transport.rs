@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{
-    OPEN_MAX, QUIT_MAX, Smtp,
+    OPEN_MAX, Protocol, QUIT_MAX, Smtp,
     connection::{Connection, Progress},
     opening,
     reader::ServerReply,
@@ -76,6 +76,7 @@ impl SmtpTransport {
         });
         let reply = match transaction.verdict.clone() {
             Some(verdict) => verdict,
+            None if self.is_full(&transaction) => self.smtp.replies.say(Say::OneRecipient),
             None => self.pass_on(&mut transaction, rcpt, deadline).await,
         };
         self.transaction = Some(transaction);
@@ -135,6 +136,12 @@ impl SmtpTransport {
         }
     }
 
+    /// Whether the transaction has all the recipients that it may have. By LMTP that is one: the reply to its message
+    /// is then the only one.
+    fn is_full(&self, transaction: &Transaction) -> bool {
+        self.smtp.settings.protocol == Protocol::Lmtp && !transaction.accepted.is_empty()
+    }
+
     /// Passes one recipient on.
     async fn pass_on(&mut self, transaction: &mut Transaction, rcpt: &RcptTo, deadline: Instant) -> Reply {
         let mut connection = match self.start(transaction, deadline).await {
@@ -185,10 +192,7 @@ impl SmtpTransport {
 
     /// Opens a new connection and starts the transaction there.
     async fn open(&mut self, transaction: &Transaction, deadline: Instant) -> Result<Progress, NextHopError> {
-        let settings = &self.smtp.settings;
-        let connection = opening::greet(settings, deadline).await?;
-        self.smtp.learn(&connection);
-        match opening::introduce(connection, settings, &transaction.client, deadline).await? {
+        match opening::open(&self.smtp, &transaction.client, deadline).await? {
             Progress::Ready(connection) => self.mail(connection, transaction, deadline).await,
             refused @ Progress::Refused(_) => Ok(refused),
         }
@@ -218,9 +222,9 @@ impl SmtpTransport {
         transaction: &mut Transaction,
         deadline: Instant,
     ) -> Result<Box<Connection>, NextHopError> {
-        let address = self.smtp.settings.address;
+        let address = self.smtp.settings.address.clone();
         let differs = |step, reply: &Reply| NextHopError::Differs {
-            address,
+            address: address.clone(),
             step,
             reply: reply.to_string().trim_end().escape_debug().to_string(),
         };
@@ -273,7 +277,7 @@ impl SmtpTransport {
             let Progress::Ready(mut connection) = self.start(transaction, Instant::now() + OPEN_MAX).await?
             else {
                 // MAIL is sent again by `repeat` only, which makes an error of a refusal.
-                return Err(NextHopError::LostAgain { address: self.smtp.settings.address });
+                return Err(NextHopError::LostAgain { address: self.smtp.settings.address.clone() });
             };
             match connection.command(Step::Data, "DATA\r\n", Instant::now() + DATA_MAX).await {
                 Ok(reply) => return Ok((connection, reply)),
@@ -319,7 +323,7 @@ impl Transaction {
         let body = match self.mail.body {
             Some(Body::EightBitMime) if !offer.eight_bit_mime => {
                 return Err(NextHopError::NotOffered {
-                    address: connection.address(),
+                    address: connection.address().clone(),
                     extension: "8BITMIME",
                 });
             }

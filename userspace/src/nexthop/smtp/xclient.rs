@@ -5,6 +5,7 @@
 
 use sixgate_common::line::is_domain_name;
 
+use super::Protocol;
 use crate::nexthop::{ClientInfo, ClientName};
 
 /// Longest XCLIENT command, CRLF included (RFC 5321 4.5.3.1.4).
@@ -15,12 +16,22 @@ const VALUE_MAX: usize = 255;
 const UNAVAILABLE: &str = "[UNAVAILABLE]";
 /// DNS could not say at the moment.
 const TEMPORARILY_UNAVAILABLE: &str = "[TEMPUNAVAIL]";
-/// Without these two the client's identity is not passed on.
-const REQUIRED: [&str; 2] = ["NAME", "ADDR"];
+/// Without these two the client's identity is not passed on: a mail server would keep the name that it found for us.
+const REQUIRED_BY_SMTP: &str = "XCLIENT NAME ADDR";
+/// Dovecot's LMTP server has no notion of a client's name.
+const REQUIRED_BY_LMTP: &str = "XCLIENT ADDR";
 
-/// Whether a next hop that takes the attributes in `offered` learns enough.
-pub(super) fn is_sufficient(offered: &[String]) -> bool {
-    REQUIRED.into_iter().all(|name| is_offered(name, offered))
+/// The extension that a next hop has to offer to learn who the client is, with the attributes.
+pub(super) fn required(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Smtp => REQUIRED_BY_SMTP,
+        Protocol::Lmtp => REQUIRED_BY_LMTP,
+    }
+}
+
+/// Whether a next hop that takes the attributes in `offered` learns what is `required`.
+pub(super) fn is_sufficient(offered: &[String], required: &str) -> bool {
+    required.split(' ').skip(1).all(|name| is_offered(name, offered))
 }
 
 /// The commands that tell who `client` is, CRLF included, using none but the attributes in `offered`.
@@ -162,10 +173,17 @@ mod tests {
 
     #[test]
     fn without_name_and_address_it_is_not_enough() {
-        let rows =
-            [(ALL, true), ("ADDR NAME", true), ("ADDR PORT", false), ("NAME PORT", false), ("", false)];
-        for (names, wanted) in rows {
-            assert_eq!(is_sufficient(&offered(names)), wanted, "{names}");
+        // for SMTP and for LMTP
+        let rows = [
+            (ALL, true, true),
+            ("ADDR NAME", true, true),
+            ("ADDR PORT TTL TIMEOUT", false, true),
+            ("NAME PORT", false, false),
+            ("", false, false),
+        ];
+        for (names, smtp, lmtp) in rows {
+            let enough = |protocol| is_sufficient(&offered(names), required(protocol));
+            assert_eq!((enough(Protocol::Smtp), enough(Protocol::Lmtp)), (smtp, lmtp), "{names}");
         }
     }
 
