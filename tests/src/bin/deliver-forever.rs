@@ -6,6 +6,7 @@ use std::{env, future::pending, io::Write as _};
 
 use anyhow::{Context as _, Result, bail};
 use sixgate::{
+    content::Outgoing,
     nexthop::{ClientInfo, ClientName, NextHop},
     policy::evidence::Endpoints,
     smtp::{
@@ -30,7 +31,8 @@ async fn main() -> Result<()> {
     for number in 0_u64.. {
         transport.recipient(&client, &mail, 0, &rcpt).await;
         let headers = format!("X-Number: {number}\r\n\r\n");
-        let reply = transport.deliver(headers.as_bytes(), &[&body], pending()).await;
+        let message = Outgoing::new(headers, body.clone().into_bytes().into(), &[]);
+        let reply = transport.deliver(&message, pending()).await;
         let mut out = std::io::stdout();
         write!(out, "{number} {reply}")?;
         out.flush()?;

@@ -1,11 +1,10 @@
 //! DKIM: what passes, and all that must not. Signatures of the fixtures were made by dkimpy, which takes them for
 //! good, those with weak algorithms included; the others are made here, by mail-auth's signer.
 
-use std::sync::Arc;
-
 use mail_auth::dkim::Canonicalization;
 use sixgate::{
     check::dkim::{DkimVerifier, MAX_HEADER, MAX_NAMES, MAX_SIGNATURES},
+    content::Content,
     policy::evidence::{DkimEvidence, DkimResult},
 };
 use sixgate_tests::sign::{self, ED25519_RECORD, HEADERS, RSA2048_RECORD};
@@ -18,7 +17,7 @@ const MESSAGE: &str = "From: Joe <joe@a.example>\r\nTo: jane@b.example\r\nSubjec
 
 async fn verify(zone: &str, message: impl Into<Vec<u8>>) -> Vec<DkimEvidence> {
     let (_server, dns) = dns(zone);
-    DkimVerifier::new(dns).verify(Arc::new(message.into())).await
+    DkimVerifier::new(dns).verify(Content::from(message.into())).await
 }
 
 /// What came out of the only signature.
@@ -304,14 +303,14 @@ async fn the_evidence_says_whose_signature_it_was() {
 #[tokio::test]
 async fn an_unsigned_message_costs_no_lookup() {
     let (server, dns) = dns("");
-    assert_eq!(DkimVerifier::new(dns).verify(Arc::new(MESSAGE.into())).await, []);
+    assert_eq!(DkimVerifier::new(dns).verify(Content::from(Vec::from(MESSAGE))).await, []);
     assert_eq!(server.queries(), 0);
 }
 
 #[tokio::test]
 async fn a_forged_body_costs_no_lookup() {
     let (server, dns) = dns("");
-    let found = DkimVerifier::new(dns).verify(Arc::new(forged(&[]).into())).await;
+    let found = DkimVerifier::new(dns).verify(Content::from(Vec::from(forged(&[])))).await;
     assert_eq!(found[0].reason, Some("body hash mismatch"));
     assert_eq!(server.queries(), 0);
 }
@@ -321,10 +320,10 @@ async fn a_forged_body_costs_no_lookup() {
 async fn a_large_message_holds_up_nobody() {
     let body = "0123456789abcdef 0123456789abcdef\r\n".repeat(200_000);
     let message = MESSAGE.replace("Good morning,\r\n\r\nyours.\r\n", &body);
-    let message = Arc::new(sign::signed(&sign::ed25519(DOMAIN, "s", &HEADERS), message.as_bytes()));
+    let message = sign::signed(&sign::ed25519(DOMAIN, "s", &HEADERS), message.as_bytes());
     let (_server, dns) = dns(&key(ED25519_RECORD));
     let verifier = DkimVerifier::new(dns);
-    let verified = tokio::spawn(async move { verifier.verify(message).await });
+    let verified = tokio::spawn(async move { verifier.verify(message.into()).await });
     let mut turns = 0_usize;
     while !verified.is_finished() {
         tokio::task::yield_now().await;

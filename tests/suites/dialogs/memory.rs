@@ -5,6 +5,7 @@
 
 use std::{
     net::Ipv6Addr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
@@ -156,6 +157,10 @@ impl Desk {
                 recipients: usize::try_from(limits.recipients.get())?,
                 messages: limits.messages_per_connection.get(),
                 errors: limits.errors.get(),
+                line_length: limits.line_length.get().into(),
+                received: limits.received.get(),
+                data_rate: NonZeroU32::new(limits.data_rate),
+                transaction_timeout: limits.transaction_timeout,
                 command_timeout: limits.command_timeout,
                 data_timeout: limits.data_timeout,
                 session_timeout: limits.session_timeout,
@@ -185,7 +190,8 @@ impl Desk {
                     let answer = self.judge_recipient(&client.endpoints, &recipient);
                     client.session.answer_recipient(self.now, answer);
                 }
-                Task::Message(_) => {
+                Task::Content(_) => client.session.answer_content(self.now, Ok(())),
+                Task::Message => {
                     let answer = self.judge_message(&client.endpoints);
                     client.session.answer_message(self.now, answer);
                 }

@@ -4,7 +4,7 @@ use std::future::ready;
 
 use sixgate::nexthop::Protocol;
 
-use crate::{Case, HEADERS, LOST, MESSAGE, SMTP, Session, WAYS, Way, behind, peer::Peer};
+use crate::{Case, HEADERS, LOST, MESSAGE, SMTP, Session, WAYS, Way, behind, outgoing, peer::Peer};
 
 const RCPT: &str = "RCPT TO:<b@d.example>";
 const ACCEPTED: (&str, &str) = (RCPT, "250 2.1.5 Ok\r\n");
@@ -317,7 +317,7 @@ async fn a_sender_that_left_before_the_final_dot_sends_nothing() {
     let peer = Peer::play("gone", SMTP, &["OPEN\nMAIL\nRCPT\nEOF"]).await;
     let mut session = Session::new(&behind(&peer, SMTP));
     session.say(RCPT).await;
-    let reply = session.transport.deliver(HEADERS, &[MESSAGE], ready(())).await;
+    let reply = session.transport.deliver(&outgoing(&[MESSAGE]), ready(())).await;
     assert_eq!(reply.to_string(), LOST);
     session.transport.close().await;
     peer.finish().await;
@@ -329,7 +329,7 @@ async fn a_sender_that_leaves_after_the_final_dot_is_waited_for_in_vain() {
     let peer = Peer::play("gone late", SMTP, &[script]).await;
     let mut session = Session::new(&behind(&peer, SMTP));
     session.say(RCPT).await;
-    let reply = session.transport.deliver(HEADERS, &[MESSAGE], peer.message_came()).await;
+    let reply = session.transport.deliver(&outgoing(&[MESSAGE]), peer.message_came()).await;
     assert_eq!(reply.to_string(), "250 2.0.0 queued\r\n");
     session.transport.close().await;
     assert_eq!(peer.finish().await.len(), 1);

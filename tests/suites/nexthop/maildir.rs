@@ -22,7 +22,7 @@ use sixgate_tests::gate::{self, Need};
 use tempfile::TempDir;
 use tokio::runtime;
 
-use crate::{HEADERS, MESSAGE, Session, replies};
+use crate::{HEADERS, MESSAGE, Session, outgoing, replies};
 
 const RCPT: &str = "RCPT TO:<b@d.example>";
 const NOT_STORED: &str = "451 4.3.0 The message could not be stored, please try again later.\r\n";
@@ -104,7 +104,7 @@ async fn a_sender_that_left_leaves_nothing() {
     let (_folder, path, next_hop) = probed().await;
     let mut session = Session::new(&next_hop);
     session.say(RCPT).await;
-    let reply = session.transport.deliver(HEADERS, &[MESSAGE], ready(())).await;
+    let reply = session.transport.deliver(&outgoing(&[MESSAGE]), ready(())).await;
     assert_eq!(reply.to_string(), NOT_STORED);
     assert!(names(&path.join("tmp")).is_empty() && names(&path.join("new")).is_empty());
 }

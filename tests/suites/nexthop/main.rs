@@ -10,6 +10,7 @@ mod postfix;
 mod times;
 
 use sixgate::{
+    content::Outgoing,
     nexthop::{Address, ClientIdentity, ClientInfo, ClientName, NextHop, Protocol, SmtpSettings, Transport},
     policy::evidence::Endpoints,
     smtp::{
@@ -107,6 +108,11 @@ fn client(helo: &str) -> ClientInfo {
     }
 }
 
+/// Our header fields and a message.
+fn outgoing(message: &[&[u8]]) -> Outgoing {
+    Outgoing::new(HEADERS, message.concat().into(), &[])
+}
+
 /// A client session, driven by the commands that its client would give: EHLO, MAIL and RSET change it, RCPT and DATA
 /// give the next hop's answer.
 struct Session {
@@ -140,7 +146,7 @@ impl Session {
     }
 
     async fn deliver(&mut self, message: &[&[u8]]) -> Reply {
-        self.transport.deliver(HEADERS, message, std::future::pending()).await
+        self.transport.deliver(&outgoing(message), std::future::pending()).await
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! It judges what depends on more than one key. Single values are judged by their types.
 
-use std::path::PathBuf;
+use std::{num::NonZeroU64, path::PathBuf};
 
 use serde::Deserialize;
 use toml::{
@@ -15,6 +15,7 @@ use super::{
     values,
 };
 use crate::{
+    content::HEAD_MAX,
     nexthop::{Address, ClientIdentity, Protocol},
     policy::Mode,
 };
@@ -59,6 +60,8 @@ struct Document {
     domains: Domains,
     #[serde(default = "default_store", deserialize_with = "values::absolute_path")]
     store: PathBuf,
+    #[serde(default = "default_temporary_directory", deserialize_with = "values::absolute_path")]
+    temporary_directory: PathBuf,
     #[serde(default)]
     listen: Listen,
     #[serde(default)]
@@ -102,6 +105,7 @@ impl Document {
             refuse_at: self.refuse_at,
             domains: self.domains,
             store: self.store,
+            temporary_directory: self.temporary_directory,
             listen: self.listen,
             dns: self.dns,
             ptr: self.ptr,
@@ -171,15 +175,25 @@ fn check_hostname(hostname: &Hostname, answer: Answer) -> Result<(), Conflict> {
 }
 
 fn check_limits(limits: &Limits) -> Result<(), Conflict> {
-    let (message, memory) = (limits.message_size, limits.message_memory);
-    let reason = if memory.get() > MESSAGE_MEMORY_MAX {
-        format!("message_memory can be {MESSAGE_MEMORY_MAX} at most, not {memory}")
-    } else if memory.get() < u64::from(message.get()) {
-        format!("message_memory, {memory}, cannot hold one message of message_size, {message}")
-    } else {
-        return Ok(());
-    };
-    Err(conflict(&["limits", "message_memory"], &reason))
+    let message = u64::from(limits.message_size.get());
+    // what a draft reserves
+    let in_memory = message.next_power_of_two().min(HEAD_MAX as u64);
+    let rows: [(&[&str], NonZeroU64, u64); 2] = [
+        (&["limits", "message_memory"], limits.message_memory, in_memory),
+        (&["limits", "message_disk"], limits.message_disk, message.saturating_sub(in_memory)),
+    ];
+    for (key, room, needed) in rows {
+        let name = key[1];
+        if room.get() > MESSAGE_ROOM_MAX {
+            return Err(conflict(key, &format!("{name} can be {MESSAGE_ROOM_MAX} at most, not {room}")));
+        }
+        if room.get() < needed {
+            let reason =
+                format!("{name}, {room}, has no room for one message of message_size: {needed} are needed");
+            return Err(conflict(key, &reason));
+        }
+    }
+    Ok(())
 }
 
 fn conflict(key: &'static [&'static str], reason: &str) -> Conflict {
@@ -252,8 +266,12 @@ fn default_store() -> PathBuf {
     PathBuf::from("/var/lib/sixgate/store.json")
 }
 
+fn default_temporary_directory() -> PathBuf {
+    PathBuf::from("/var/tmp")
+}
+
 /// Most octets of all messages together.
-const MESSAGE_MEMORY_MAX: u64 = 1 << 40;
+const MESSAGE_ROOM_MAX: u64 = 1 << 40;
 
 /// What is said otherwise than serde says it.
 const WORDS: [(&str, &str); 7] = [

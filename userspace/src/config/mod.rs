@@ -47,6 +47,8 @@ pub struct Config {
     pub domains: Domains,
     /// The opt-in store's file, an absolute path.
     pub store: PathBuf,
+    /// Where large messages lie while they are examined, an absolute path.
+    pub temporary_directory: PathBuf,
     /// Where the daemon listens.
     pub listen: Listen,
     /// How DNS is asked.
@@ -148,8 +150,14 @@ pub struct Limits {
     pub recipients: NonZeroU32,
     /// Octets of one message (RFC 1870).
     pub message_size: NonZeroU32,
-    /// Octets of all messages held at one time; at least one message's.
+    /// Memory of all messages held at one time, octets; at least one message's.
     pub message_memory: NonZeroU64,
+    /// Octets of all messages in temporary files at one time; at least one message's.
+    pub message_disk: NonZeroU64,
+    /// Octets of a message's line without its CRLF (RFC 5322 2.1.1).
+    pub line_length: NonZeroU32,
+    /// Received fields of one message (RFC 5321 6.3).
+    pub received: NonZeroU32,
     /// Command errors in one session.
     pub errors: NonZeroU32,
     /// DNS questions that the sources of one /64 may cause in a minute.
@@ -162,6 +170,11 @@ pub struct Limits {
     /// How long to wait for the next octets of a message.
     #[serde(deserialize_with = "values::wait")]
     pub data_timeout: Duration,
+    /// The slowest pace at which a message may arrive, octets in a second; 0: any.
+    pub data_rate: u32,
+    /// How long it may take from MAIL to the end of DATA.
+    #[serde(deserialize_with = "values::wait")]
+    pub transaction_timeout: Duration,
     /// How long one session may take.
     #[serde(deserialize_with = "values::wait")]
     pub session_timeout: Duration,
@@ -301,11 +314,16 @@ impl Default for Limits {
             recipients: const { NonZeroU32::new(100).unwrap() },
             message_size: const { NonZeroU32::new(50 << 20).unwrap() },
             message_memory: const { NonZeroU64::new(256 << 20).unwrap() },
+            message_disk: const { NonZeroU64::new(4 << 30).unwrap() },
+            line_length: const { NonZeroU32::new(998).unwrap() },
+            received: const { NonZeroU32::new(100).unwrap() },
             errors: const { NonZeroU32::new(10).unwrap() },
             dns_questions_per_minute: DnsBounds::default().questions_per_minute,
             dns_concurrency: DnsBounds::default().concurrency,
             command_timeout: Duration::from_secs(5 * 60),
             data_timeout: Duration::from_secs(3 * 60),
+            data_rate: 500,
+            transaction_timeout: Duration::from_secs(30 * 60),
             session_timeout: Duration::from_secs(60 * 60),
         }
     }

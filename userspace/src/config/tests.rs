@@ -63,7 +63,7 @@ fn a_conflict_names_the_line_of_its_key() {
         ("[next_hop]\nlmtp = \"[::1]:24\"\nsmtp = \"[::1]:26\"", 3),
         ("[next_hop]\nlmtp = \"[::1]:24\"\nmaildir = \"/m\"", 3),
         ("[limits]\n\nmessage_memory = 5", 4),
-        ("[limits]\nmessage_size = 4000000000", 2),
+        ("[limits]\nmessage_size = 4000000000\nmessage_disk = 2000000000", 4),
         ("limits.message_memory = 5", 2),
     ] {
         let error = parse(&format!("hostname = \"a.b\"\n{text}")).unwrap_err();

@@ -117,6 +117,12 @@ pub enum NextHopError {
         /// The reply, escaped and bounded.
         reply: String,
     },
+    /// The message could not be read from its temporary file; the next hop has but a part, and no end of it.
+    #[error("cannot read the message from its temporary file")]
+    Unreadable {
+        /// Why.
+        source: io::Error,
+    },
     /// We were given a message that must not be sent.
     #[error("the message was not sent")]
     Unframed {
@@ -129,7 +135,7 @@ impl NextHopError {
     /// What the sender hears.
     pub(super) fn say(&self) -> Say {
         match self {
-            Self::Maildir { .. } => Say::StorageFailed,
+            Self::Maildir { .. } | Self::Unreadable { .. } => Say::StorageFailed,
             Self::Refused { .. } | Self::NotOffered { .. } => Say::NextHopUnavailable,
             Self::Connection { step, .. }
             | Self::Closed { step, .. }

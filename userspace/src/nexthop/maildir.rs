@@ -20,9 +20,12 @@ use tokio::{io::AsyncWriteExt, task};
 use tracing::{error, info, warn};
 
 use super::{Capabilities, NextHopError, error::as_value};
-use crate::smtp::{
-    command::{MailFrom, RcptTo},
-    reply::{Reply, ReplyTable, Say},
+use crate::{
+    content::Outgoing,
+    smtp::{
+        command::{MailFrom, RcptTo},
+        reply::{Reply, ReplyTable, Say},
+    },
 };
 
 /// A Maildir takes everything.
@@ -138,12 +141,7 @@ impl MaildirTransport {
         self.envelope = None;
     }
 
-    pub(super) async fn deliver<P: AsRef<[u8]>>(
-        &mut self,
-        headers: &[u8],
-        message: &[P],
-        gone: impl Future<Output = ()>,
-    ) -> Reply {
+    pub(super) async fn deliver(&mut self, message: &Outgoing, gone: impl Future<Output = ()>) -> Reply {
         let replies = &self.maildir.replies;
         let Some(envelope) = self.envelope.take() else {
             return replies.say(Say::NoRecipients);
@@ -154,7 +152,7 @@ impl MaildirTransport {
                 info!("the sender left before its message was stored");
                 return replies.say(Say::StorageFailed);
             }
-            written = write(&self.maildir, &envelope, headers, message) => written,
+            written = write(&self.maildir, &envelope, message) => written,
         };
         let stored = match written {
             Ok(draft) => draft.publish().await,
@@ -173,26 +171,23 @@ impl MaildirTransport {
     }
 }
 
-async fn write<P: AsRef<[u8]>>(
+async fn write(
     maildir: &Arc<Maildir>,
     envelope: &Envelope,
-    headers: &[u8],
-    message: &[P],
+    message: &Outgoing,
 ) -> Result<Draft, NextHopError> {
     let owner = Arc::clone(maildir);
     let draft = blocking(&maildir.path, "write below", move || Draft::create(&owner)).await?;
     // The handle of the asynchronous file is a second one, so that the draft keeps its own for the end.
     let file = draft.file.try_clone().map_err(failed("open", &draft.path))?;
     let mut file = tokio::fs::File::from_std(file);
-    let pieces = message.iter().map(AsRef::as_ref);
-    let envelope = envelope.headers();
-    let octets = async {
-        for piece in [envelope.as_bytes(), headers].into_iter().chain(pieces) {
-            file.write_all(piece).await?;
-        }
-        file.flush().await
-    };
-    octets.await.map_err(failed("write", &draft.path))?;
+    let written = failed("write", &draft.path);
+    let mut chunks = message.chunks();
+    file.write_all(envelope.headers().as_bytes()).await.map_err(written)?;
+    while let Some(chunk) = chunks.next().await.map_err(|source| NextHopError::Unreadable { source })? {
+        file.write_all(&chunk).await.map_err(written)?;
+    }
+    file.flush().await.map_err(written)?;
     Ok(draft)
 }
 
@@ -275,6 +270,6 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> NextHopError {
+fn failed(action: &'static str, path: &Path) -> impl Fn(io::Error) -> NextHopError + Copy {
     move |source| NextHopError::Maildir { action, path: path.to_owned(), source }
 }

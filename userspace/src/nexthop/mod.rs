@@ -11,6 +11,7 @@ mod smtp;
 use std::{path::PathBuf, sync::Arc};
 
 use crate::{
+    content::Outgoing,
     policy::evidence::{Endpoints, Forward, PtrEvidence},
     smtp::{
         command::{HelloName, MailFrom, RcptTo},
@@ -174,21 +175,15 @@ impl Transport {
         }
     }
 
-    /// Hands the message over to the recipients that were accepted: `headers`, then exactly the octets of
-    /// `message`. Both consist of complete lines that end with CRLF. A positive answer means that the next hop
-    /// has the message.
+    /// Hands the message over to the recipients that were accepted. It consists of complete lines that end with
+    /// CRLF. A positive answer means that the next hop has the message.
     ///
     /// When `gone` resolves before the point of no return (the final dot, the link into `new`), nothing is
     /// delivered; afterwards it is ignored. It stands for the sender's disconnection.
-    pub async fn deliver<P: AsRef<[u8]>>(
-        &mut self,
-        headers: &[u8],
-        message: &[P],
-        gone: impl Future<Output = ()>,
-    ) -> Reply {
+    pub async fn deliver(&mut self, message: &Outgoing, gone: impl Future<Output = ()>) -> Reply {
         match &mut self.0 {
-            Way::Maildir(maildir) => maildir.deliver(headers, message, gone).await,
-            Way::Smtp(smtp) => smtp.deliver(headers, message, gone).await,
+            Way::Maildir(maildir) => maildir.deliver(message, gone).await,
+            Way::Smtp(smtp) => smtp.deliver(message, gone).await,
         }
     }
 

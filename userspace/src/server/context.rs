@@ -13,6 +13,7 @@ use crate::{
         ptr::{Confirmation, PtrCache},
     },
     config::{self, Config, Domains, Limits},
+    content::SpillDirectory,
     control::Control,
     dataplane::{AddressWatch, Pins, PtrState, watch_addresses},
     dns::Dns,
@@ -23,7 +24,7 @@ use crate::{
     },
     server::{
         kernel::Kernel,
-        limits::{ConnectionLimits, MemoryBudget},
+        limits::{ConnectionLimits, OctetBudget},
         metrics::Metrics,
         run::ServeError,
         store_view::StoreView,
@@ -50,7 +51,9 @@ pub(crate) struct Context {
     pub(crate) next_hop: NextHop,
     pub(crate) metrics: Metrics,
     pub(crate) connections: Arc<ConnectionLimits>,
-    pub(crate) memory: Arc<MemoryBudget>,
+    pub(crate) memory: Arc<OctetBudget>,
+    pub(crate) disk: Arc<OctetBudget>,
+    pub(crate) spill_directory: SpillDirectory,
     control: Arc<Control>,
     domains: Domains,
     ptr_cache: PtrCache,
@@ -63,7 +66,9 @@ impl Context {
         if !no_xdp {
             attach(&control, config)?;
         }
-        let Limits { connections, connections_per_source, message_size, message_memory, .. } = &config.limits;
+        let Limits {
+            connections, connections_per_source, message_size, message_memory, message_disk, ..
+        } = &config.limits;
         let hostname = config.hostname.as_str().to_owned();
         let replies = ReplyTable::new(&hostname, message_size.get().into());
         let config::Dns { servers, timeout, attempts } = &config.dns;
@@ -78,7 +83,9 @@ impl Context {
             next_hop: next_hop(config, replies.clone()),
             metrics: Metrics::new(),
             connections: ConnectionLimits::new(*connections, *connections_per_source),
-            memory: MemoryBudget::new(message_memory.get()),
+            memory: OctetBudget::new(message_memory.get()),
+            disk: OctetBudget::new(message_disk.get()),
+            spill_directory: spill_directory(config)?,
             // names are confirmed for whoever reads the message, whether the policy demands it or not
             ptr_cache: PtrCache::new(dns.clone(), Confirmation::Demanded),
             dkim: DkimVerifier::new(dns.clone()),
@@ -211,6 +218,14 @@ fn attach(control: &Control, config: &Config) -> Result<(), ServeError> {
         }
     }
     Ok(())
+}
+
+/// Where large messages go while they arrive. Better not to start than to refuse each of them.
+fn spill_directory(config: &Config) -> Result<SpillDirectory, ServeError> {
+    let path = config.temporary_directory.clone();
+    let directory = SpillDirectory::new(path.clone());
+    directory.probe().map_err(|source| ServeError::TemporaryDirectory { path, source })?;
+    Ok(directory)
 }
 
 fn next_hop(config: &Config, replies: ReplyTable) -> NextHop {

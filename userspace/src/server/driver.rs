@@ -4,8 +4,9 @@
 //! `inspection`, what is decided about it in `policy`.
 
 use std::{
-    io,
+    io::{self, ErrorKind},
     net::Ipv6Addr,
+    num::NonZeroU32,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,15 +18,16 @@ use tokio::{
     time::{sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::{
+    content::{Content, Draft},
     nexthop::{ClientInfo, ClientName, HEADER_ROOM, Transport},
     policy::{Refusal, Stage, Verdict, evidence::Endpoints},
-    server::{context::Context, inspection::Inspection, limits::MemoryShare, message, session_id::SessionId},
+    server::{context::Context, inspection::Inspection, limits::OctetShare, message, session_id::SessionId},
     smtp::{
         command::RcptTo,
-        session::{Admission, Answer, Offer, Session, SessionLimits, SessionParameters, Task},
+        session::{Admission, Answer, Offer, Session, SessionLimits, SessionParameters, Task, Unkept},
     },
 };
 
@@ -48,7 +50,10 @@ pub(crate) struct Connection {
     stop: CancellationToken,
     inspection: Inspection,
     transport: Transport,
-    memory: MemoryShare,
+    /// The message that is arriving, and its parts of the budgets.
+    draft: Option<Draft>,
+    memory: OctetShare,
+    disk: OctetShare,
     opened: Instant,
 }
 
@@ -74,7 +79,9 @@ impl Connection {
         Self {
             inspection: Inspection::new(Arc::clone(&context), endpoints),
             transport: context.next_hop.transport(),
+            draft: None,
             memory: context.memory.share(),
+            disk: context.disk.share(),
             buffer: vec![0; READ_SIZE].into_boxed_slice(),
             opened: Instant::now(),
             context,
@@ -147,6 +154,10 @@ impl Connection {
                 recipients: limits.recipients.get() as usize,
                 messages: limits.messages_per_connection.get(),
                 errors: limits.errors.get(),
+                line_length: limits.line_length.get().into(),
+                received: limits.received.get(),
+                data_rate: NonZeroU32::new(limits.data_rate),
+                transaction_timeout: limits.transaction_timeout,
                 command_timeout: limits.command_timeout,
                 data_timeout: limits.data_timeout,
                 session_timeout: limits.session_timeout,
@@ -182,7 +193,6 @@ impl Connection {
                     0 => session.handle_end_of_input(),
                     count => {
                         session.handle_input(Instant::now(), self.buffer.get(..count).unwrap_or_default());
-                        self.account_for(session);
                     }
                 },
                 () = sleep_until(due.unwrap_or_else(far_future)), if due.is_some() => {
@@ -201,16 +211,24 @@ impl Connection {
             Task::Begin => self.inspection.begin_message(session.hello(), session.transaction()),
             Task::Abandon => {
                 self.inspection.forget_message();
-                self.memory.release();
+                self.forget_content();
                 self.transport.reset().await;
             }
             Task::Recipient(recipient) => {
                 let answer = self.judge_recipient(session, &recipient).await?;
                 session.answer_recipient(Instant::now(), answer);
             }
-            Task::Message(octets) => {
-                let answer = self.judge_message(session, octets).await?;
-                self.memory.release();
+            Task::Content(octets) => {
+                let kept = self.keep(octets).await;
+                if kept.is_err() {
+                    self.forget_content();
+                }
+                session.answer_content(Instant::now(), kept);
+            }
+            Task::Message => {
+                let content = self.draft.take().map_or_else(|| Vec::new().into(), Draft::freeze);
+                let answer = self.judge_message(session, content).await?;
+                self.forget_content();
                 session.answer_message(Instant::now(), answer);
             }
         }
@@ -251,17 +269,16 @@ impl Connection {
         }
     }
 
-    async fn judge_message(&mut self, session: &mut Session, octets: Vec<u8>) -> Result<Answer, Broken> {
+    async fn judge_message(&mut self, session: &mut Session, content: Content) -> Result<Answer, Broken> {
         let Self { stream, buffer, inspection, transport, context, id, .. } = self;
         let (Some(hello), Some(transaction)) = (session.hello().cloned(), session.transaction().cloned())
         else {
             // the session gives messages within transactions only
             return Err(Broken::Gone);
         };
-        let octets = Arc::new(octets);
         let gone = client_gone(stream, buffer, session);
         tokio::pin!(gone);
-        let learn = inspection.learn_message(&hello, &transaction, Arc::clone(&octets));
+        let learn = inspection.learn_message(&hello, &transaction, content.clone());
         tokio::select! {
             () = learn => {}
             broken = &mut gone => return Err(broken),
@@ -274,22 +291,39 @@ impl Connection {
             return Ok(Answer::Refused(refusal));
         }
         let envelope = message::Envelope { hello: &hello, transaction: &transaction, id };
-        let headers = message::headers(context, inspection, &envelope);
-        let pieces = message::without_forged_results(&octets, &context.hostname);
+        let outgoing = message::outgoing(context, inspection, &envelope, content);
         // the next hop's connection decides when the sender's disconnection comes too late
-        let reply = transport.deliver(headers.as_bytes(), &pieces, async { drop(gone.await) }).await;
+        let reply = transport.deliver(&outgoing, async { drop(gone.await) }).await;
         let outcome = if reply.is_positive() { "delivered" } else { "next_hop" };
         message::log(inspection, &hello, &transaction, outcome, Some(&reply));
         context.metrics.message(outcome);
         Ok(Answer::Reply(reply))
     }
 
-    /// Keeps the memory of the arriving message within the budget.
-    fn account_for(&mut self, session: &mut Session) {
-        if !self.memory.cover(session.message_memory() as u64) {
-            session.handle_memory_exhausted();
-            self.memory.release();
+    /// Keeps octets of the arriving message, within the budgets.
+    async fn keep(&mut self, octets: Vec<u8>) -> Result<(), Unkept> {
+        let directory = &self.context.spill_directory;
+        let draft = self.draft.get_or_insert_with(|| Draft::new(directory.clone()));
+        if !self.memory.cover(draft.memory_with(octets.len())) {
+            return Err(Unkept::Memory);
         }
+        if !self.disk.cover(draft.disk_with(octets.len())) {
+            return Err(Unkept::Disk);
+        }
+        draft.append(octets).await.map_err(|error| {
+            warn!("cannot write a temporary file in {}: {error}", directory.path().display());
+            match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Unkept::Disk,
+                _ => Unkept::Failure,
+            }
+        })
+    }
+
+    /// Lets go of the message, wherever its octets lie.
+    fn forget_content(&mut self) {
+        self.draft = None;
+        self.memory.release();
+        self.disk.release();
     }
 
     async fn send(&mut self, session: &mut Session) -> Result<(), Broken> {

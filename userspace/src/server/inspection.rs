@@ -12,6 +12,7 @@ use tracing::{Instrument, info};
 
 use crate::{
     check::spf::{self, SpfQuery},
+    content::Content,
     policy::{
         Refusal, Stage, Verdict, decide,
         evidence::{DkimEvidence, Endpoints, Evidence, PtrEvidence, SpfEvidence},
@@ -149,12 +150,7 @@ impl Inspection {
     }
 
     /// Waits for everything that the verdict about a message rests on.
-    pub(crate) async fn learn_message(
-        &mut self,
-        hello: &Hello,
-        transaction: &Transaction,
-        octets: Arc<Vec<u8>>,
-    ) {
+    pub(crate) async fn learn_message(&mut self, hello: &Hello, transaction: &Transaction, content: Content) {
         if self.is_trusted() {
             return;
         }
@@ -164,7 +160,7 @@ impl Inspection {
             None => AbortOnDropHandle::new(tokio::spawn(self.spf_check(hello, transaction))),
         };
         let verifier = self.context.dkim.on_behalf_of(self.endpoints.source);
-        let (spf, dkim) = tokio::join!(spf, verifier.verify(octets));
+        let (spf, dkim) = tokio::join!(spf, verifier.verify(content));
         self.spf = spf.ok();
         self.dkim = dkim;
     }

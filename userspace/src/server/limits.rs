@@ -1,4 +1,4 @@
-//! Bounds that all sessions share: connections in all and per source, and the memory of messages.
+//! Bounds that all sessions share: connections in all and per source, and the room for messages.
 //!
 //! It counts and admits; what a sender hears when a bound is reached is said elsewhere.
 
@@ -84,31 +84,31 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// Memory for all messages together, octets.
+/// Room for all messages together, in memory or on the disk, octets.
 #[derive(Debug)]
-pub(crate) struct MemoryBudget {
+pub(crate) struct OctetBudget {
     max: u64,
     used: AtomicU64,
 }
 
 /// One message's part of the budget; dropping it gives the part back.
 #[derive(Debug)]
-pub(crate) struct MemoryShare {
-    budget: Arc<MemoryBudget>,
+pub(crate) struct OctetShare {
+    budget: Arc<OctetBudget>,
     held: u64,
 }
 
-impl MemoryBudget {
+impl OctetBudget {
     pub(crate) fn new(max: u64) -> Arc<Self> {
         Arc::new(Self { max, used: AtomicU64::new(0) })
     }
 
-    pub(crate) fn share(self: &Arc<Self>) -> MemoryShare {
-        MemoryShare { budget: Arc::clone(self), held: 0 }
+    pub(crate) fn share(self: &Arc<Self>) -> OctetShare {
+        OctetShare { budget: Arc::clone(self), held: 0 }
     }
 }
 
-impl MemoryShare {
+impl OctetShare {
     /// Makes the share cover `octets`; false, and no change, if the budget does not allow it.
     pub(crate) fn cover(&mut self, octets: u64) -> bool {
         let more = octets.saturating_sub(self.held);
@@ -130,7 +130,7 @@ impl MemoryShare {
     }
 }
 
-impl Drop for MemoryShare {
+impl Drop for OctetShare {
     fn drop(&mut self) {
         self.release();
     }
@@ -158,8 +158,8 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_covered_whole_or_not_at_all() {
-        let budget = MemoryBudget::new(100);
+    fn room_is_covered_whole_or_not_at_all() {
+        let budget = OctetBudget::new(100);
         let (mut one, mut other) = (budget.share(), budget.share());
         assert!(one.cover(60));
         assert!(one.cover(50));

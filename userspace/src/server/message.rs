@@ -10,9 +10,11 @@ use tracing::info;
 
 use crate::{
     check::auth_results,
+    content::{Content, HEAD_MAX, Outgoing},
     policy::evidence::{Forward, PtrEvidence},
     server::{context::Context, inspection::Inspection, session_id::SessionId},
     smtp::{
+        HEADER_MAX,
         command::Mailbox,
         received::Received,
         reply::Reply,
@@ -27,8 +29,15 @@ pub(crate) struct Envelope<'a> {
     pub(crate) id: &'a SessionId,
 }
 
-/// The header fields that go in front: results on top of the trace (RFC 8601 4.1).
-pub(crate) fn headers(context: &Context, inspection: &Inspection, envelope: &Envelope<'_>) -> String {
+/// The message as it leaves: results on top of the trace (RFC 8601 4.1), then what was verified, without the
+/// Authentication-Results fields that claim to be ours. A first line that would continue our last field is no part
+/// of a header: an empty line goes before it.
+pub(crate) fn outgoing(
+    context: &Context,
+    inspection: &Inspection,
+    envelope: &Envelope<'_>,
+    content: Content,
+) -> Outgoing {
     let source = inspection.endpoints().source;
     let results = auth_results::header(&context.hostname, source, &inspection.evidence(None));
     let received = Received {
@@ -40,23 +49,18 @@ pub(crate) fn headers(context: &Context, inspection: &Inspection, envelope: &Env
         id: &envelope.id.to_string(),
         date: &date(),
     };
-    format!("{results}{received}")
+    in_front(format!("{results}{received}"), content, &context.hostname)
 }
 
-/// The message in pieces, without the Authentication-Results fields that claim to be ours. A first line that
-/// would continue our last field is no part of a header: an empty line goes before it.
-pub(crate) fn without_forged_results<'a>(octets: &'a [u8], hostname: &str) -> Vec<&'a [u8]> {
-    if octets.starts_with(b" ") || octets.starts_with(b"\t") {
-        return vec![b"\r\n", octets];
+fn in_front(mut headers: String, content: Content, hostname: &str) -> Outgoing {
+    // a whole header lies in memory, so that none of its fields is overlooked
+    const { assert!(HEADER_MAX <= HEAD_MAX as u64) };
+    if content.head().starts_with(b" ") || content.head().starts_with(b"\t") {
+        headers.push_str("\r\n");
+        return Outgoing::new(headers, content, &[]);
     }
-    let mut pieces = Vec::new();
-    let mut from = 0;
-    for forged in auth_results::forged(octets, hostname) {
-        pieces.extend(octets.get(from..forged.start));
-        from = forged.end;
-    }
-    pieces.extend(octets.get(from..));
-    pieces
+    let forged = auth_results::forged(content.head(), hostname);
+    Outgoing::new(headers, content, &forged)
 }
 
 /// One line about a message that came to its end.
@@ -107,8 +111,8 @@ fn date() -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_our_results_and_nothing_of_ours_is_touched() {
+    #[tokio::test]
+    async fn only_our_results_and_nothing_of_ours_is_touched() {
         let rows: [(&str, &str); 5] = [
             ("Subject: a\r\n\r\n b\r\n", "Subject: a\r\n\r\n b\r\n"),
             ("A: 1\r\nAuthentication-Results: gate.example; x\r\nB: 2\r\n", "A: 1\r\nB: 2\r\n"),
@@ -117,8 +121,13 @@ mod tests {
             ("", ""),
         ];
         for (message, wanted) in rows {
-            let left = without_forged_results(message.as_bytes(), "gate.example").concat();
-            assert_eq!(String::from_utf8_lossy(&left), wanted, "{message:?}");
+            let content = Content::from(message.as_bytes().to_vec());
+            let outgoing = in_front("H: h\r\n".to_owned(), content, "gate.example");
+            let (mut chunks, mut left) = (outgoing.chunks(), Vec::new());
+            while let Some(chunk) = chunks.next().await.expect("it is in memory") {
+                left.extend_from_slice(&chunk);
+            }
+            assert_eq!(String::from_utf8_lossy(&left), format!("H: h\r\n{wanted}"), "{message:?}");
         }
     }
 }

@@ -81,6 +81,15 @@ pub enum ServeError {
     /// The XDP program or its maps.
     #[error("cannot use the XDP program")]
     Control(#[source] ControlError),
+    /// The directory for temporary files.
+    #[error("cannot make a temporary file in {}", path.display())]
+    TemporaryDirectory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The resolver.
     #[error("cannot set up the resolver")]
     Dns(#[source] SetupError),

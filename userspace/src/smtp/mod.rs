@@ -5,8 +5,11 @@
 #![forbid(unsafe_code)]
 
 pub mod command;
+mod content;
 mod data;
 mod line;
 pub mod received;
 pub mod reply;
 pub mod session;
+
+pub use content::{ContentLimits, HEADER_MAX};

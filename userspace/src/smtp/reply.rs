@@ -149,6 +149,9 @@ impl Say {
         Some(match self {
             Self::BareCommand | Self::BareData => "line_end",
             Self::IdleTimeout => "timeout",
+            Self::HeaderTooBig => "header_size",
+            Self::LineTooLong => "message_line",
+            Self::NoDisk => "message_disk",
             Self::NoMemory => "message_memory",
             Self::TlsNotAvailable => "tls_handshake",
             Self::TooBig => "message_size",
@@ -156,7 +159,10 @@ impl Say {
             Self::TooManyCommands => "commands",
             Self::TooManyErrors => "errors",
             Self::TooManyMessages => "messages_per_connection",
+            Self::TooManyHops => "received",
             Self::TooManyRecipients => "recipients",
+            Self::TooSlow => "data_rate",
+            Self::TransactionTooLong => "transaction_timeout",
             _ => return None,
         })
     }
@@ -234,6 +240,8 @@ replies! {
     /// The message memory is used up.
     NoMemory = 452 "4.3.1" "Insufficient system storage, please try again later.",
 
+    /// There is no room for the message on the disk.
+    NoDisk = 452 "4.3.1" "Insufficient system storage, please try again later.",
     /// TLS handshakes over the limit (RFC 3207 4).
     TlsNotAvailable = 454 "4.7.0" "TLS is not available for the moment",
 
@@ -271,6 +279,12 @@ replies! {
     NoRecipients = 554 "5.5.1" "No valid recipients",
     /// The declared or actual size is over the limit.
     TooBig = 552 "5.3.4" "Message size exceeds fixed limit",
+    /// The header is over the limit.
+    HeaderTooBig = 552 "5.3.4" "Message header size exceeds fixed limit",
+    /// A line of the message is over the limit (RFC 5322 2.1.1).
+    LineTooLong = 550 "5.6.0" "A line of the message is too long",
+    /// Received fields over the limit (RFC 5321 6.3).
+    TooManyHops = 554 "5.4.6" "Too many Received fields, the message goes in circles",
     /// Recipients over the limit (RFC 5321 4.5.3.1.10).
     TooManyRecipients = 452 "4.5.3" "Too many recipients",
     /// A further recipient where the next hop takes them one by one.
@@ -285,6 +299,10 @@ replies! {
     TooManyConnections = 421 "4.7.0" "{host} Too many connections, please try again later.",
     /// The sender said nothing for too long.
     IdleTimeout = 421 "4.4.2" "{host} Time-out waiting for input",
+    /// The message came too slowly for too long.
+    TooSlow = 421 "4.4.2" "{host} The message arrives too slowly",
+    /// A transaction took too long.
+    TransactionTooLong = 421 "4.4.2" "{host} The transaction takes too long",
     /// We are stopping.
     ShuttingDown = 421 "4.3.2" "{host} Service is shutting down",
     /// A defect of ours.

@@ -3,26 +3,27 @@
 //! It owns the order of commands and the limits of one session. It decides nothing about senders and
 //! recipients, opens nothing and reads no clock.
 
+mod content;
 mod interface;
+mod refusing;
 
 use std::{mem, time::Instant};
 
-use sixgate_common::{
-    line,
-    refuse::{self, Phase, Reason, Verb},
-};
+use sixgate_common::refuse::{self, Phase, Reason};
 
 use crate::{
     policy::{Refusal, evidence::Endpoints},
     smtp::{
         command::{Body, Command, CommandError, MailFrom, Mailbox, RcptTo},
-        data::{DataReceiver, Progress},
+        content::Arriving,
         line::{Line, LineBuffer},
         reply::{Extension, Reply, ReplyTable, Say},
     },
 };
 
-pub use interface::{Admission, Answer, Hello, Offer, SessionLimits, SessionParameters, Task, Transaction};
+pub use interface::{
+    Admission, Answer, Hello, Offer, SessionLimits, SessionParameters, Task, Transaction, Unkept,
+};
 
 /// Commands that carry no mail (NOOP, RSET, VRFY, HELP, EHLO, …) which a session may send between two
 /// accepted MAIL commands.
@@ -68,22 +69,15 @@ enum State {
     /// Within the dialogue that refuses everything.
     Refusing { reason: Reason, phase: Phase, commands: u16 },
     /// Reading a message.
-    Data(Content),
+    Data(Arriving),
+    /// Waiting until a piece of a message is kept.
+    Keeping(Arriving),
     /// Waiting for an answer about a recipient.
     Recipient(RcptTo),
     /// Waiting for an answer about a message.
     Message,
     /// The last reply is said; input is dropped.
     Closing,
-}
-
-/// A message while it arrives.
-#[derive(Debug, Default)]
-struct Content {
-    receiver: DataReceiver,
-    octets: Vec<u8>,
-    /// Set once the message is lost; the rest is read and dropped.
-    lost: Option<Say>,
 }
 
 #[derive(Debug, Default)]
@@ -96,8 +90,14 @@ struct Counts {
 
 #[derive(Debug)]
 struct Times {
-    /// The last sign of life, or the last answer of ours.
+    /// The latest instant that we were told.
+    now: Instant,
+    /// The last command line, the last octets of a message, or the last answer of ours.
     active: Instant,
+    /// When the message that is arriving is too slow. Each octet puts it off.
+    too_slow: Option<Instant>,
+    /// When the transaction takes too long.
+    transaction_end: Option<Instant>,
     /// When the session is over in any case.
     end: Instant,
 }
@@ -106,7 +106,13 @@ impl Session {
     /// A session whose client has just connected; the greeting is the first output.
     #[must_use]
     pub fn new(parameters: SessionParameters, now: Instant) -> Self {
-        let times = Times { active: now, end: now + parameters.limits.session_timeout };
+        let times = Times {
+            now,
+            active: now,
+            too_slow: None,
+            transaction_end: None,
+            end: now + parameters.limits.session_timeout,
+        };
         let mut session = Self {
             parameters,
             state: State::Command,
@@ -144,7 +150,7 @@ impl Session {
         if matches!(self.state, State::Closing) {
             return;
         }
-        self.times.active = now;
+        self.times.now = now;
         self.input.push(octets);
         self.advance();
     }
@@ -153,13 +159,6 @@ impl Session {
     pub fn handle_end_of_input(&mut self) {
         self.abandon();
         self.state = State::Closing;
-    }
-
-    /// The message that is arriving finds no memory: the rest of it is read and dropped.
-    pub fn handle_memory_exhausted(&mut self) {
-        if let State::Data(content) = &mut self.state {
-            content.lose(Say::NoMemory);
-        }
     }
 
     /// The daemon stops: ends the session as soon as no message is under way.
@@ -172,9 +171,17 @@ impl Session {
 
     /// The instant of [`Self::poll_timeout`] passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.poll_timeout().is_some_and(|timeout| timeout <= now) {
-            self.hang_up(Say::IdleTimeout);
+        if self.poll_timeout().is_none_or(|timeout| timeout > now) {
+            return;
         }
+        let passed = |instant: Option<Instant>| instant.is_some_and(|instant| instant <= now);
+        self.hang_up(if passed(self.times.too_slow) {
+            Say::TooSlow
+        } else if passed(self.times.transaction_end) {
+            Say::TransactionTooLong
+        } else {
+            Say::IdleTimeout
+        });
     }
 
     /// Answers a [`Task::Recipient`]; without effect if the session has ended meanwhile.
@@ -200,7 +207,7 @@ impl Session {
             return;
         }
         self.reply_to(answer, None).write_to(&mut self.output);
-        self.transaction = None;
+        self.end_transaction();
         self.counts.messages += 1;
         self.resume(now);
     }
@@ -231,9 +238,10 @@ impl Session {
         let wait = match self.state {
             State::Command | State::Refusing { .. } => limits.command_timeout,
             State::Data(_) => limits.data_timeout,
-            State::Recipient(_) | State::Message | State::Closing => return None,
+            State::Keeping(_) | State::Recipient(_) | State::Message | State::Closing => return None,
         };
-        Some(self.times.end.min(self.times.active + wait))
+        let Times { active, end, too_slow, transaction_end, .. } = self.times;
+        [Some(active + wait), Some(end), too_slow, transaction_end].into_iter().flatten().min()
     }
 
     /// Whether input is read now, and not only kept.
@@ -272,15 +280,6 @@ impl Session {
         self.refused_domain.as_deref()
     }
 
-    /// Memory of the message that is arriving, octets.
-    #[must_use]
-    pub fn message_memory(&self) -> usize {
-        match &self.state {
-            State::Data(content) => content.octets.capacity(),
-            _ => 0,
-        }
-    }
-
     /// Reads input for as long as nobody has to be asked.
     fn advance(&mut self) {
         while self.wants_input() {
@@ -299,6 +298,8 @@ impl Session {
     }
 
     fn read_line(&mut self, line: Line) {
+        // octets of an unfinished line put nothing off: a command has to come within the time for a command
+        self.times.active = self.times.now;
         if let State::Refusing { reason, phase, commands } = self.state {
             return self.read_refused(reason, phase, commands, line);
         }
@@ -320,38 +321,6 @@ impl Session {
                 CommandError::UnknownParameter => Say::UnknownParameter,
             }),
         }
-    }
-
-    fn read_refused(&mut self, reason: Reason, phase: Phase, commands: u16, line: Line) {
-        let (verb, line) = match line {
-            Line::Complete(line) => (line::verb(line.as_slice(), 0, line.len()), line),
-            Line::TooLong => (Verb::TooLong, Vec::new()),
-            Line::BareLineEnd => (Verb::BareLineEnd, Vec::new()),
-        };
-        let step = refuse::step(reason, phase, verb, commands);
-        self.refuse(reason, step, commands.saturating_add(1), &line);
-    }
-
-    fn refuse(&mut self, reason: Reason, step: refuse::Step, commands: u16, line: &[u8]) {
-        use refuse::ReplyId;
-
-        let Endpoints { source, destination, .. } = self.parameters.endpoints;
-        if matches!(step.reply, ReplyId::NotOptedIn | ReplyId::NoPtr) {
-            let domain = line::recipient_domain(line, 0, line.len())
-                .and_then(|span| line.get(span.start..span.start + span.length));
-            self.refused_domain = domain.map(|domain| String::from_utf8_lossy(domain).into_owned());
-        }
-        let subject = match step.reply {
-            ReplyId::NotOptedIn => self.refused_domain.clone().unwrap_or_else(|| destination.to_string()),
-            ReplyId::GreetingRefused => destination.to_string(),
-            ReplyId::NoPtr => source.to_string(),
-            _ => String::new(),
-        };
-        self.parameters.table.refusing(step.reply, &subject).write_to(&mut self.output);
-        self.state = match step.next {
-            Phase::Closing => State::Closing,
-            phase => State::Refusing { reason, phase, commands },
-        };
     }
 
     fn obey(&mut self, command: Command) {
@@ -418,6 +387,7 @@ impl Session {
         } else {
             self.counts.idle_commands = 0;
             self.transaction = Some(Transaction { mail, recipients: Vec::new() });
+            self.times.transaction_end = Some(self.times.now + self.parameters.limits.transaction_timeout);
             self.task = Some(Task::Begin);
             self.say(Say::Mail);
         }
@@ -443,51 +413,7 @@ impl Session {
             Some(transaction) if transaction.recipients.is_empty() => self.object(Say::NoRecipients),
             Some(_) => {
                 self.say(Say::StartData);
-                self.state = State::Data(Content::default());
-            }
-        }
-    }
-
-    /// Reads a piece of a message; whether there may be more to read at once.
-    fn read_content(&mut self) -> bool {
-        let State::Data(content) = &mut self.state else {
-            return false;
-        };
-        let limit = self.parameters.offer.message_size;
-        let unread = self.input.unread();
-        let length = unread.len();
-        let mut receiver = content.receiver;
-        let progress = receiver.receive(unread, |piece| content.push(piece, limit));
-        content.receiver = receiver;
-        match progress {
-            Progress::More => {
-                self.input.consume(length);
-                return false;
-            }
-            Progress::End(count) => {
-                self.input.consume(count);
-                self.end_of_data();
-            }
-            Progress::BareLineEnd => {
-                self.abandon();
-                self.hang_up(Say::BareData);
-            }
-        }
-        true
-    }
-
-    fn end_of_data(&mut self) {
-        let State::Data(content) = mem::replace(&mut self.state, State::Command) else {
-            return;
-        };
-        match content.lost {
-            Some(why) => {
-                self.abandon();
-                self.say(why);
-            }
-            None => {
-                self.task = Some(Task::Message(content.octets));
-                self.state = State::Message;
+                self.begin_content();
             }
         }
     }
@@ -495,7 +421,7 @@ impl Session {
     /// Waits for the next command, after an answer.
     fn resume(&mut self, now: Instant) {
         self.state = State::Command;
-        self.times.active = now;
+        (self.times.now, self.times.active) = (now, now);
         let refused_max = self.parameters.limits.recipients.saturating_mul(REFUSED_RECIPIENTS_FACTOR);
         if self.stopping {
             self.hang_up(Say::ShuttingDown);
@@ -522,9 +448,15 @@ impl Session {
 
     /// Drops the transaction, if there is one.
     fn abandon(&mut self) {
-        if self.transaction.take().is_some() {
+        if self.end_transaction() {
             self.task = Some(Task::Abandon);
         }
+    }
+
+    /// Whether there was one.
+    fn end_transaction(&mut self) -> bool {
+        (self.times.too_slow, self.times.transaction_end) = (None, None);
+        self.transaction.take().is_some()
     }
 
     fn say(&mut self, say: Say) {
@@ -551,22 +483,6 @@ impl Session {
         self.abandon();
         self.input.clear();
         self.state = State::Closing;
-    }
-}
-
-impl Content {
-    fn push(&mut self, piece: &[u8], limit: u64) {
-        let fits = (self.octets.len() as u64).saturating_add(piece.len() as u64) <= limit;
-        if self.lost.is_none() && fits {
-            self.octets.extend_from_slice(piece);
-        } else if !fits {
-            self.lose(Say::TooBig);
-        }
-    }
-
-    fn lose(&mut self, why: Say) {
-        self.lost.get_or_insert(why);
-        self.octets = Vec::new();
     }
 }
 

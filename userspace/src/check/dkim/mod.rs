@@ -9,6 +9,7 @@ mod key;
 mod tags;
 
 use std::{
+    io::Read,
     net::Ipv6Addr,
     sync::Arc,
     thread::available_parallelism,
@@ -25,6 +26,7 @@ use tracing::error;
 
 use crate::{
     check::dkim::{crypto::BodyHashes, gate::Candidate},
+    content::Content,
     dns::Dns,
     policy::evidence::{DkimEvidence, DkimResult},
 };
@@ -75,11 +77,11 @@ impl DkimVerifier {
     /// Verifies the first [`MAX_SIGNATURES`] signatures of `message`, in their order. The message is the one that
     /// is passed on, to the octet, and its lines end with CRLF: bare CR and LF are refused before.
     /// Ends within [`TIME_LIMIT`], and at once for a message without signatures.
-    pub async fn verify(&self, message: Arc<Vec<u8>>) -> Vec<DkimEvidence> {
+    pub async fn verify(&self, message: Content) -> Vec<DkimEvidence> {
         let deadline = Instant::now() + TIME_LIMIT;
         // A clock before 1970 makes no signature expire.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let examined = gate::examine(&message, now);
+        let examined = gate::examine(message.head(), now);
         let mut slots: Vec<Slot> = examined.into_iter().map(Slot::new).collect();
         if slots.iter().any(|slot| slot.candidate.is_some()) {
             // What was settled before the deadline stays; the rest is a temporary error as it stands.
@@ -89,11 +91,17 @@ impl DkimVerifier {
     }
 
     /// Body hashes, keys, signatures: in this order, so that most forgeries cost no lookup.
-    async fn settle(&self, message: Arc<Vec<u8>>, slots: &mut [Slot]) {
+    async fn settle(&self, message: Content, slots: &mut [Slot]) {
         let candidates: Vec<Candidate> = slots.iter().filter_map(|slot| slot.candidate.clone()).collect();
-        let shared = Arc::clone(&message);
-        let Some(hashes) = self.compute(move || BodyHashes::of(&shared, &candidates)).await else {
-            return;
+        let mut reader = message.reader();
+        let hash = move || {
+            let mut octets = Vec::new();
+            reader.read_to_end(&mut octets).map(|_| BodyHashes::of(&octets, &candidates))
+        };
+        let hashes = match self.compute(hash).await {
+            Some(Ok(hashes)) => hashes,
+            Some(Err(failure)) => return error!(%failure, "cannot read a message from its temporary file"),
+            None => return,
         };
         for slot in &mut *slots {
             if slot.candidate.as_ref().is_some_and(|candidate| !hashes.agree(candidate)) {
@@ -103,7 +111,7 @@ impl DkimVerifier {
         join_all(slots.iter_mut().map(|slot| self.settle_one(&message, slot))).await;
     }
 
-    async fn settle_one(&self, message: &Arc<Vec<u8>>, slot: &mut Slot) {
+    async fn settle_one(&self, message: &Content, slot: &mut Slot) {
         let Some(candidate) = slot.candidate.clone() else {
             return;
         };
@@ -111,8 +119,8 @@ impl DkimVerifier {
             Ok(key) => key,
             Err(settled) => return slot.settle(settled),
         };
-        let (message, dns) = (Arc::clone(message), self.dns.clone());
-        let verify = move || crypto::verify(dns.authenticator(), &message, &candidate, key);
+        let (message, dns) = (message.clone(), self.dns.clone());
+        let verify = move || crypto::verify(dns.authenticator(), message.head(), &candidate, key);
         if let Some(settled) = self.compute(verify).await {
             slot.settle(settled);
         }
@@ -169,7 +177,7 @@ mod tests {
         let unsettled = "DKIM-Signature: v=1; a=rsa-sha256; d=a.example; s=s; h=from; bh=AAAA; b=AAAA\r\n";
         let settled = "DKIM-Signature: v=1\r\n";
         let message = format!("{unsettled}{settled}From: joe@a.example\r\n\r\n");
-        let found = verifier.verify(Arc::new(message.into_bytes())).await;
+        let found = verifier.verify(message.into_bytes().into()).await;
         let results: Vec<_> = found.iter().map(|signature| (signature.result, signature.reason)).collect();
         let late = (DkimResult::TempError, Some("not verified in time"));
         assert_eq!(results, [late, (DkimResult::PermError, Some("a required tag is missing"))]);

@@ -17,6 +17,7 @@ use super::{
     stream::{self, Stream},
 };
 use crate::{
+    content::Outgoing,
     nexthop::{
         Address, ClientInfo, NextHopError,
         error::{Step, as_value},
@@ -164,9 +165,9 @@ impl Connection {
 
     /// Sends the message, all but the final dot, which must not follow when this gives a reply: a server that
     /// answers before the end does not want the rest.
-    pub(super) async fn send_message<'a>(
+    pub(super) async fn send_message(
         &mut self,
-        pieces: impl Iterator<Item = &'a [u8]>,
+        message: &Outgoing,
     ) -> Result<Option<ServerReply>, NextHopError> {
         let deadline = Instant::now() + MESSAGE_MAX;
         let unframed = |source| NextHopError::Unframed { source };
@@ -175,8 +176,9 @@ impl Connection {
         }
         let mut stuffer = DotStuffer::default();
         let mut block = Vec::with_capacity(BLOCK);
-        for piece in pieces.flat_map(|piece| piece.chunks(BLOCK)) {
-            stuffer.stuff(piece, &mut block).map_err(unframed)?;
+        let mut chunks = message.chunks();
+        while let Some(chunk) = chunks.next().await.map_err(|source| NextHopError::Unreadable { source })? {
+            stuffer.stuff(&chunk, &mut block).map_err(unframed)?;
             if block.len() >= BLOCK
                 && let Some(reply) = self.send_block(&mut block, deadline).await?
             {

@@ -16,6 +16,7 @@ use super::{
     reader::ServerReply,
 };
 use crate::{
+    content::Outgoing,
     nexthop::{
         ClientInfo, NextHopError,
         error::{Step, as_value},
@@ -83,10 +84,9 @@ impl SmtpTransport {
         reply
     }
 
-    pub(in crate::nexthop) async fn deliver<P: AsRef<[u8]>>(
+    pub(in crate::nexthop) async fn deliver(
         &mut self,
-        headers: &[u8],
-        message: &[P],
+        message: &Outgoing,
         gone: impl Future<Output = ()>,
     ) -> Reply {
         let accepted = |transaction: &Transaction| !transaction.accepted.is_empty();
@@ -104,7 +104,7 @@ impl SmtpTransport {
                 self.connection = None;
                 return self.smtp.replies.say(Say::NextHopLost);
             }
-            sent = self.send(&mut transaction, headers, message) => sent,
+            sent = self.send(&mut transaction, message) => sent,
         };
         let answer = match sent {
             Ok(Progress::Ready(connection)) => self.finish(connection).await,
@@ -247,11 +247,10 @@ impl SmtpTransport {
     }
 
     /// DATA and the message, all but the final dot.
-    async fn send<P: AsRef<[u8]>>(
+    async fn send(
         &mut self,
         transaction: &mut Transaction,
-        headers: &[u8],
-        message: &[P],
+        message: &Outgoing,
     ) -> Result<Progress, NextHopError> {
         let (mut connection, reply) = self.data(transaction).await?;
         if reply.code() != 354 {
@@ -260,8 +259,7 @@ impl SmtpTransport {
             self.reset().await;
             return Ok(Progress::Refused(answer));
         }
-        let pieces = [headers].into_iter().chain(message.iter().map(AsRef::as_ref));
-        match connection.send_message(pieces).await? {
+        match connection.send_message(message).await? {
             None => Ok(Progress::Ready(connection)),
             // The dialogue is in the middle of a message: the connection goes.
             Some(reply) => connection.refusal(Step::Message, &reply).map(Progress::Refused),

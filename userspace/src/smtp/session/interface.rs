@@ -2,7 +2,7 @@
 //!
 //! Plain values; the session's rules are in its own file.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use sixgate_common::refuse::Reason;
 
@@ -63,12 +63,20 @@ pub struct SessionLimits {
     pub recipients: usize,
     /// Messages of one session.
     pub messages: u32,
+    /// Octets of a message's line without its CRLF (RFC 5322 2.1.1).
+    pub line_length: u64,
+    /// Received fields of a message (RFC 5321 6.3).
+    pub received: u32,
     /// Commands that were not understood or not allowed.
     pub errors: u32,
     /// Wait for a command (RFC 5321 4.5.3.2.7: at least 5 minutes).
     pub command_timeout: Duration,
     /// Wait for a piece of a message (RFC 5321 4.5.3.2.5).
     pub data_timeout: Duration,
+    /// The slowest pace of a message, octets in a second; it has `data_timeout` more than that takes. None: any.
+    pub data_rate: Option<NonZeroU32>,
+    /// From MAIL to the end of DATA.
+    pub transaction_timeout: Duration,
     /// Length of the session.
     pub session_timeout: Duration,
 }
@@ -80,11 +88,24 @@ pub enum Task {
     Begin,
     /// Judge this recipient, then [`Session::answer_recipient`](super::Session::answer_recipient).
     Recipient(RcptTo),
-    /// Judge and hand on this message, then [`Session::answer_message`](super::Session::answer_message). The octets are the message as
-    /// received, dot-stuffing removed, each line ended by CRLF.
-    Message(Vec<u8>),
+    /// Keep the next octets of the message, then [`Session::answer_content`](super::Session::answer_content). They are as they were
+    /// received, dot-stuffing removed; in all, each line ends with CRLF.
+    Content(Vec<u8>),
+    /// Judge and hand on the message, then [`Session::answer_message`](super::Session::answer_message).
+    Message,
     /// The transaction was dropped. Needs no answer.
     Abandon,
+}
+
+/// Why octets of a message were not kept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unkept {
+    /// No memory is left for messages.
+    Memory,
+    /// No room is left on the disk.
+    Disk,
+    /// The disk failed otherwise.
+    Failure,
 }
 
 /// The answer to a [`Task::Recipient`] or [`Task::Message`].

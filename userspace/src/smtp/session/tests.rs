@@ -1,7 +1,7 @@
 //! Dialogues in memory: what a client says in, what it hears out. Recipients and messages are answered by
 //! a fixed rule; nothing here judges them.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 use sixgate_common::settings::{REFUSE_AT_GREETING, REFUSE_AT_RCPT};
@@ -43,6 +43,10 @@ fn parameters(admission: Admission) -> SessionParameters {
             recipients: 3,
             messages: 2,
             errors: 3,
+            line_length: 998,
+            received: 100,
+            data_rate: NonZeroU32::new(100),
+            transaction_timeout: Duration::from_secs(1800),
             command_timeout: Duration::from_secs(300),
             data_timeout: Duration::from_secs(180),
             session_timeout: Duration::from_secs(3600),
@@ -55,6 +59,9 @@ fn parameters(admission: Admission) -> SessionParameters {
 struct Pair {
     session: Session,
     now: Instant,
+    /// Why octets are not kept, if they are not.
+    unkept: Option<Unkept>,
+    arriving: Vec<u8>,
     messages: Vec<Vec<u8>>,
     abandoned: usize,
 }
@@ -62,7 +69,14 @@ struct Pair {
 impl Pair {
     fn new(admission: Admission) -> Self {
         let now = Instant::now();
-        Self { session: Session::new(parameters(admission), now), now, messages: Vec::new(), abandoned: 0 }
+        Self {
+            session: Session::new(parameters(admission), now),
+            now,
+            unkept: None,
+            arriving: Vec::new(),
+            messages: Vec::new(),
+            abandoned: 0,
+        }
     }
 
     fn hear(&mut self) -> String {
@@ -80,7 +94,14 @@ impl Pair {
     fn perform(&mut self, task: Task) {
         match task {
             Task::Begin => {}
-            Task::Abandon => self.abandoned += 1,
+            Task::Abandon => {
+                self.abandoned += 1;
+                self.arriving.clear();
+            }
+            Task::Content(octets) => {
+                self.arriving.extend(octets);
+                self.session.answer_content(self.now, self.unkept.map_or(Ok(()), Err));
+            }
             Task::Recipient(recipient) => {
                 let answer = match recipient.to_string() {
                     name if name.starts_with("bad") => next_hop(550, "5.1.1 unknown"),
@@ -89,7 +110,8 @@ impl Pair {
                 };
                 self.session.answer_recipient(self.now, answer);
             }
-            Task::Message(octets) => {
+            Task::Message => {
+                let octets = mem::take(&mut self.arriving);
                 let spam = octets.windows(4).any(|window| window == b"spam");
                 self.messages.push(octets);
                 let refused = Answer::Refused(Refusal::NotAuthenticated);
@@ -160,7 +182,7 @@ fn what_the_next_hop_lacks_is_neither_offered_nor_taken() {
     let offer = Offer { eight_bit_mime: false, size: false, smtp_utf8: false, message_size: 1000 };
     let now = Instant::now();
     let session = Session::new(SessionParameters { offer, ..parameters(Admission::Serve) }, now);
-    let mut pair = Pair { session, now, messages: Vec::new(), abandoned: 0 };
+    let mut pair = Pair { session, ..Pair::new(Admission::Serve) };
     pair.hear();
     let heard = pair.say(b"EHLO mail.example\r\n");
     assert_eq!(heard, "250-gate.example\r\n250-PIPELINING\r\n250 ENHANCEDSTATUSCODES\r\n");
@@ -312,7 +334,7 @@ fn a_message_over_the_limit_is_read_to_its_end() {
     let mut pair = Pair::new(Admission::Serve);
     pair.say(b"HELO a\r\nMAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\nDATA\r\n");
     assert_eq!(pair.say(&[b'x'; 5000]), "");
-    assert_eq!(pair.session.message_memory(), 0);
+    assert!(pair.arriving.is_empty());
     let heard = pair.say(b"\r\nQUIT\r\n.\r\nNOOP\r\n");
     assert_eq!(heard, "552 5.3.4 Message size exceeds fixed limit\r\n250 2.0.0 Ok\r\n");
     assert_eq!((pair.messages.len(), pair.abandoned), (0, 1));
@@ -320,15 +342,23 @@ fn a_message_over_the_limit_is_read_to_its_end() {
 }
 
 #[test]
-fn a_message_without_memory_is_refused_for_now() {
-    let mut pair = Pair::new(Admission::Serve);
-    pair.say(b"HELO a\r\nMAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\nDATA\r\n");
-    pair.say(b"Subject: x\r\n");
-    pair.session.handle_memory_exhausted();
-    assert_eq!(
-        pair.say(b"more\r\n.\r\n"),
-        "452 4.3.1 Insufficient system storage, please try again later.\r\n"
-    );
+fn a_message_that_cannot_be_kept_is_read_to_its_end_and_refused_for_now() {
+    let rows = [
+        (Unkept::Memory, "452 4.3.1 Insufficient system storage, please try again later.\r\n"),
+        (Unkept::Disk, "452 4.3.1 Insufficient system storage, please try again later.\r\n"),
+        (Unkept::Failure, "451 4.3.0 The message could not be stored, please try again later.\r\n"),
+    ];
+    for (unkept, wanted) in rows {
+        let mut pair = Pair::new(Admission::Serve);
+        pair.say(b"HELO a\r\nMAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\nDATA\r\n");
+        pair.say(b"Subject: x\r\n");
+        pair.unkept = Some(unkept);
+        assert_eq!(pair.say(b"more\r\n"), "");
+        pair.unkept = None;
+        assert_eq!(pair.say(b"and more\r\n.\r\n"), wanted, "{unkept:?}");
+        assert_eq!((pair.messages.len(), pair.abandoned), (0, 1));
+        assert_eq!(pair.say(b"NOOP\r\n"), "250 2.0.0 Ok\r\n");
+    }
 }
 
 #[test]
@@ -357,6 +387,61 @@ fn a_silent_client_hears_why_it_is_dropped() {
     pair.session.handle_timeout(timeout);
     assert_eq!(pair.hear(), "421 4.4.2 gate.example Time-out waiting for input\r\n");
     assert!(pair.session.is_closing());
+}
+
+#[test]
+fn octets_of_a_command_do_not_put_its_time_off() {
+    let mut pair = Pair::new(Admission::Serve);
+    let timeout = pair.session.poll_timeout();
+    pair.now += Duration::from_secs(299);
+    pair.say(b"NO");
+    assert_eq!(pair.session.poll_timeout(), timeout);
+    pair.say(b"OP\r\n");
+    assert_eq!(pair.session.poll_timeout(), Some(pair.now + Duration::from_secs(300)));
+}
+
+#[test]
+fn a_message_has_to_keep_a_pace() {
+    let mut pair = Pair::new(Admission::Serve);
+    pair.say(b"HELO a\r\nMAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\nDATA\r\n");
+    // 100 octets in a second, and 180 seconds of grace
+    for _ in 0..2 {
+        pair.now += Duration::from_secs(90);
+        pair.say(&[b'x'; 50]);
+    }
+    assert_eq!(pair.session.poll_timeout(), Some(pair.now + Duration::from_secs(1)));
+    pair.now += Duration::from_secs(1);
+    pair.session.handle_timeout(pair.now);
+    assert_eq!(pair.hear(), "421 4.4.2 gate.example The message arrives too slowly\r\n");
+    assert_eq!(pair.session.poll_reached(), [Say::TooSlow]);
+    assert!(pair.session.is_closing());
+}
+
+#[test]
+fn the_time_that_keeping_takes_is_not_the_senders() {
+    let mut pair = Pair::new(Admission::Serve);
+    pair.say(b"HELO a\r\nMAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\nDATA\r\n");
+    pair.session.handle_input(pair.now, b"Subject: x\r\n");
+    let Some(Task::Content(_)) = pair.session.poll_task() else { panic!("a piece") };
+    assert_eq!(pair.session.poll_timeout(), None);
+    let later = pair.now + Duration::from_secs(1000);
+    pair.session.answer_content(later, Ok(()));
+    assert!(pair.session.poll_timeout().is_some_and(|timeout| timeout >= later + Duration::from_secs(180)));
+}
+
+#[test]
+fn a_transaction_ends_in_time_even_if_something_always_happens() {
+    let mut pair = Pair::new(Admission::Serve);
+    pair.say(b"HELO a\r\nMAIL FROM:<>\r\n");
+    for _ in 0..7 {
+        pair.now += Duration::from_secs(250);
+        pair.say(b"RCPT TO:<bad@contoso.com>\r\n");
+    }
+    pair.now += Duration::from_secs(50);
+    pair.session.handle_timeout(pair.now);
+    assert_eq!(pair.hear(), "421 4.4.2 gate.example The transaction takes too long\r\n");
+    assert_eq!(pair.abandoned, 0, "not yet told");
+    assert!(matches!(pair.session.poll_task(), Some(Task::Abandon)));
 }
 
 #[test]

@@ -1,0 +1,236 @@
+//! A message while it arrives: dot-stuffing removed, and the rules that its octets have to keep.
+//!
+//! It owns the rules on size, header, lines and hops; it keeps no octet for longer than until the next piece is
+//! taken, and judges nothing that depends on the sender.
+
+use std::mem;
+
+use super::{
+    data::{DataReceiver, Progress},
+    reply::Say,
+};
+
+/// Octets of a header, its last CRLF included. Everything that reads headers can rely on it.
+pub const HEADER_MAX: u64 = 256 << 10;
+
+/// Bounds of one message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ContentLimits {
+    /// Octets of the message (RFC 1870 5: CRLF counts, dot-stuffing does not).
+    pub size: u64,
+    /// Octets of a line without its CRLF (RFC 5322 2.1.1: 998).
+    pub line: u64,
+    /// Received fields (RFC 5321 6.3: at least 100).
+    pub received: u32,
+}
+
+/// A message while it arrives.
+#[derive(Debug)]
+pub(crate) struct Arriving {
+    receiver: DataReceiver,
+    rules: Rules,
+    piece: Vec<u8>,
+    ended: bool,
+    /// Set once the message is lost; the rest is read and dropped.
+    lost: Option<Say>,
+}
+
+/// How a piece of input was taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Taken {
+    /// So many octets of it belong to the message.
+    Octets(usize),
+    /// It has a bare CR, a bare LF or a NUL.
+    BareLineEnd,
+}
+
+impl Arriving {
+    pub(crate) fn new(limits: ContentLimits) -> Self {
+        Self {
+            receiver: DataReceiver::default(),
+            rules: Rules::new(limits),
+            piece: Vec::new(),
+            ended: false,
+            lost: None,
+        }
+    }
+
+    /// Reads what follows DATA, up to its end at most.
+    pub(crate) fn receive(&mut self, input: &[u8]) -> Taken {
+        let Self { receiver, rules, piece, lost, .. } = self;
+        let progress = receiver.receive(input, |text| {
+            if lost.is_none() {
+                match rules.check(text) {
+                    Ok(()) => piece.extend_from_slice(text),
+                    Err(broken) => *lost = Some(broken),
+                }
+            }
+        });
+        match progress {
+            Progress::More => Taken::Octets(input.len()),
+            Progress::End(count) => {
+                self.ended = true;
+                Taken::Octets(count)
+            }
+            Progress::BareLineEnd => Taken::BareLineEnd,
+        }
+    }
+
+    /// What has arrived since the last call and is to be kept; none if there is nothing.
+    pub(crate) fn take_piece(&mut self) -> Option<Vec<u8>> {
+        let piece = mem::take(&mut self.piece);
+        (self.lost.is_none() && !piece.is_empty()).then_some(piece)
+    }
+
+    /// Gives the message up, for the first reason that is given.
+    pub(crate) fn lose(&mut self, why: Say) {
+        self.lost.get_or_insert(why);
+    }
+
+    /// Whether its end has been read.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Why it is lost.
+    pub(crate) fn lost(&self) -> Option<Say> {
+        self.lost
+    }
+}
+
+/// The rules, and what they need to know of the octets before.
+#[derive(Debug)]
+struct Rules {
+    limits: ContentLimits,
+    octets: u64,
+    /// Octets of the present line, its CR included.
+    line: u64,
+    /// The first octets of the present line, while the header lasts.
+    start: Vec<u8>,
+    in_header: bool,
+    received: u32,
+}
+
+/// As many octets of a line as are needed to tell a Received field with some blanks before its colon.
+const START: usize = 32;
+
+impl Rules {
+    fn new(limits: ContentLimits) -> Self {
+        Self { limits, octets: 0, line: 0, start: Vec::new(), in_header: true, received: 0 }
+    }
+
+    /// Looks at the next octets, which consist of whole and partial lines that end with CRLF.
+    fn check(&mut self, octets: &[u8]) -> Result<(), Say> {
+        for part in octets.split_inclusive(|octet| *octet == b'\n') {
+            self.octets += part.len() as u64;
+            self.line += part.len() as u64;
+            let ends = part.ends_with(b"\n");
+            let text = self.line - u64::from(ends);
+            if self.octets > self.limits.size {
+                return Err(Say::TooBig);
+            }
+            // the CR may still be to come, or be the last octet here
+            if text > self.limits.line + 1 {
+                return Err(Say::LineTooLong);
+            }
+            if self.in_header {
+                self.check_header(part, ends)?;
+            }
+            if ends {
+                self.line = 0;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_header(&mut self, part: &[u8], ends: bool) -> Result<(), Say> {
+        let room = START - self.start.len();
+        self.start.extend_from_slice(part.get(..room).unwrap_or(part));
+        if ends {
+            self.in_header = self.line > CRLF;
+            self.received += u32::from(is_received(&self.start));
+            self.start.clear();
+        }
+        if self.received > self.limits.received {
+            Err(Say::TooManyHops)
+        } else if self.in_header && self.octets > HEADER_MAX {
+            Err(Say::HeaderTooBig)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+const CRLF: u64 = 2;
+
+/// Whether a line begins a Received field (RFC 5322 4.5 allows blanks before the colon).
+fn is_received(line: &[u8]) -> bool {
+    const NAME: &[u8] = b"Received";
+    let (name, rest) = line.split_at_checked(NAME.len()).unwrap_or((line, &[]));
+    name.eq_ignore_ascii_case(NAME) && rest.trim_ascii_start().starts_with(b":")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: ContentLimits = ContentLimits { size: 1 << 20, line: 998, received: 3 };
+
+    /// What becomes of a message that comes in pieces of `chunk` octets: kept octets, or the reason.
+    fn outcome(message: &[u8], chunk: usize) -> Result<Vec<u8>, Say> {
+        let mut arriving = Arriving::new(LIMITS);
+        let mut kept = Vec::new();
+        let wire = [message, b".\r\n"].concat();
+        for input in wire.chunks(chunk) {
+            assert_eq!(arriving.receive(input), Taken::Octets(input.len()));
+            kept.extend(arriving.take_piece().unwrap_or_default());
+        }
+        assert!(arriving.has_ended());
+        arriving.lost().map_or(Ok(kept), Err)
+    }
+
+    fn header(octets: usize) -> Vec<u8> {
+        let line = format!("X: {}\r\n", "x".repeat(59)).into_bytes();
+        let mut header = line.repeat(octets / line.len());
+        header.extend(format!("Y: {}\r\n", "y".repeat(octets % line.len() + 59)).bytes());
+        header.truncate(octets - 2);
+        header.extend(b"\r\n");
+        header
+    }
+
+    #[test]
+    fn a_message_passes_or_breaks_a_rule_however_it_is_cut() {
+        let max = usize::try_from(HEADER_MAX).unwrap();
+        let received = "Received: from a by b; c\r\n";
+        let rows: Vec<(&str, Vec<u8>, Option<Say>)> = vec![
+            ("nothing", Vec::new(), None),
+            ("998 octets", [&[b'a'; 998][..], b"\r\n"].concat(), None),
+            ("999 octets", [&[b'a'; 999][..], b"\r\n"].concat(), Some(Say::LineTooLong)),
+            ("998 octets in the body", [b"\r\n\r\n", &[b'a'; 998][..], b"\r\n"].concat(), None),
+            (
+                "999 octets there",
+                [b"A: b\r\n\r\n", &[b'a'; 999][..], b"\r\n"].concat(),
+                Some(Say::LineTooLong),
+            ),
+            ("three hops", received.repeat(3).into_bytes(), None),
+            ("four", received.repeat(4).into_bytes(), Some(Say::TooManyHops)),
+            ("odd spelling", b"RECEIVED \t: x\r\n".repeat(4), Some(Say::TooManyHops)),
+            ("another name", b"Received-SPF: x\r\n".repeat(4), None),
+            ("folded lines", b"A:\r\n Received: x\r\n".repeat(4), None),
+            ("hops in the body", format!("\r\n{}", received.repeat(4)).into_bytes(), None),
+            ("a full header", header(max), None),
+            ("a header too long", header(max + 10), Some(Say::HeaderTooBig)),
+            ("a full header and a body", [&header(max)[..], b"\r\nbody\r\n"].concat(), None),
+            ("a full message", [b"\r\n", &b"0123456789abcd\r\n".repeat((1 << 16) - 1)[..]].concat(), None),
+            ("one octet too much", b"0123456789abcd\r\n".repeat((1 << 16) + 1), Some(Say::HeaderTooBig)),
+            ("too big", [b"\r\n", &b"0123456789abcd\r\n".repeat(1 << 16)[..]].concat(), Some(Say::TooBig)),
+        ];
+        for (claim, message, broken) in rows {
+            let chunks: &[usize] = if message.len() > 10_000 { &[997, 32_768] } else { &[1, 2, 7, 32_768] };
+            for chunk in chunks {
+                let wanted = broken.map_or_else(|| Ok(message.clone()), Err);
+                assert!(outcome(&message, *chunk) == wanted, "{claim} by {chunk}");
+            }
+        }
+    }
+}
