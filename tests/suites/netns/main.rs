@@ -7,6 +7,7 @@ mod behind;
 mod changes;
 mod interfaces;
 mod kills;
+mod messages;
 mod promise;
 mod relay;
 mod seen;
