@@ -11,14 +11,19 @@ pub struct PtrEntry {
     pub expires: u64,
     /// [`PTR_EXISTS`] or [`PTR_ABSENT`]; any other value counts as unknown.
     pub state: u32,
-    /// Keeps the size a multiple of eight without padding; always 0.
-    pub reserved: u32,
+    /// [`ORIGIN_DNS`] or [`ORIGIN_COMMAND`]; the program does not look at it.
+    pub origin: u32,
 }
 
 /// The address has at least one PTR record.
 pub const PTR_EXISTS: u32 = 1;
 /// The address has no PTR record (NXDOMAIN or NODATA).
 pub const PTR_ABSENT: u32 = 2;
+
+/// DNS said so: another answer takes its place.
+pub const ORIGIN_DNS: u32 = 0;
+/// A command said so: it holds until it expires, whatever DNS says.
+pub const ORIGIN_COMMAND: u32 = 1;
 
 /// Whether `entry` says "no PTR" at `now` (nanoseconds of CLOCK_MONOTONIC).
 #[must_use]

@@ -8,7 +8,7 @@ mod bounds;
 mod upstream;
 
 use std::{
-    net::{Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     num::NonZeroU8,
     sync::Arc,
     time::{Duration, Instant},
@@ -62,6 +62,8 @@ pub struct Answer<T> {
     /// How long that holds: the shortest TTL on the way, CNAMEs included; for the empty set the negative TTL of
     /// RFC 2308 5, and zero when the server gave none.
     pub ttl: Duration,
+    /// Whether there is such a name at all, with records of other types perhaps; false for NXDOMAIN.
+    pub name_exists: bool,
 }
 
 /// The resolver cannot be set up.
@@ -164,17 +166,21 @@ impl Dns {
     }
 
     /// The names that `address` points to, absolute without the final dot, odd octets escaped (RFC 4343 2.1).
-    /// A CNAME in ip6.arpa is followed (RFC 2317). Always asked anew: results are kept by address, elsewhere, and a
-    /// change has to be seen as soon as somebody asks.
+    /// A CNAME below arpa is followed (RFC 2317). The library answers for `::1` and `127.0.0.0/8` itself: `localhost`.
     ///
     /// # Errors
     /// [`DnsFailure`] when nothing is known.
-    pub async fn ptr(&self, address: Ipv6Addr) -> Result<Answer<String>, DnsFailure> {
-        let answer = self.ask_anew(Name::from(address), RecordType::PTR).await?;
-        Ok(answer.pick(|data| match data {
-            RData::PTR(name) => Some(text(name)),
-            _ => None,
-        }))
+    pub async fn ptr(&self, address: impl Into<IpAddr>) -> Result<Answer<String>, DnsFailure> {
+        self.ask(Name::from(address.into()), RecordType::PTR, pointer).await
+    }
+
+    /// As [`Self::ptr`], asked whatever is known already: for whoever keeps the results, so that a change is seen as
+    /// soon as they are forgotten there.
+    ///
+    /// # Errors
+    /// [`DnsFailure`] when nothing is known.
+    pub async fn ptr_anew(&self, address: Ipv6Addr) -> Result<Answer<String>, DnsFailure> {
+        Ok(self.ask_anew(Name::from(address), RecordType::PTR).await?.pick(pointer))
     }
 
     /// The IPv6 addresses of `name`. A text that DNS cannot hold as a name has none.
@@ -252,13 +258,14 @@ impl Dns {
 
 impl<T> Answer<T> {
     fn none() -> Self {
-        Self { records: Vec::new(), ttl: Duration::ZERO }
+        Self { records: Vec::new(), ttl: Duration::ZERO, name_exists: false }
     }
 }
 
 impl Answer<RData> {
     fn pick<T>(&self, pick: impl Fn(&RData) -> Option<T>) -> Answer<T> {
-        Answer { records: self.records.iter().filter_map(pick).collect(), ttl: self.ttl }
+        let Self { records, ttl, name_exists } = self;
+        Answer { records: records.iter().filter_map(pick).collect(), ttl: *ttl, name_exists: *name_exists }
     }
 }
 
@@ -277,6 +284,13 @@ pub fn ascii_name(name: &str) -> Option<String> {
             && label.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
     };
     (name.len() <= LONGEST_NAME && name.split('.').all(label_is_good)).then_some(name)
+}
+
+fn pointer(data: &RData) -> Option<String> {
+    match data {
+        RData::PTR(name) => Some(text(name)),
+        _ => None,
+    }
 }
 
 fn text(name: &Name) -> String {

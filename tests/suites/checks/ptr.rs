@@ -1,126 +1,193 @@
-//! Reverse DNS: three states, their lifetimes, forward confirmation, the cache.
+//! Reverse DNS: four results, their lifetimes, the names, the cache.
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::{
+    net::Ipv6Addr,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use sixgate::{
-    check::ptr::{self, Confirmation, PtrCache, PtrFinding},
-    policy::evidence::{Forward, PtrEvidence},
+    check::ptr::{self, PtrCache, PtrFinding},
+    policy::evidence::{PtrEvidence, Unanswered},
 };
+use sixgate_tests::dns::Zone;
 
 use crate::dns;
 
 const SOURCE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x25);
 
-async fn find(zone: &str, confirmation: Confirmation) -> PtrFinding {
+async fn find(zone: &str) -> PtrFinding {
     let (_server, dns) = dns(zone);
-    ptr::check(&dns, SOURCE, confirmation).await
+    ptr::check(&dns, SOURCE).await
 }
 
-fn exists(names: &[&str], forward: Forward) -> PtrEvidence {
-    PtrEvidence::Exists { names: names.iter().map(|name| (*name).to_owned()).collect(), forward }
+fn pass(name: &str) -> PtrEvidence {
+    PtrEvidence::Pass { name: name.to_owned() }
 }
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn fail(names: &[&str]) -> PtrEvidence {
+    PtrEvidence::Fail { names: owned(names) }
+}
+
+fn half(names: &[&str]) -> PtrEvidence {
+    PtrEvidence::TempError(Unanswered::Names { names: owned(names) })
+}
+
+const SILENCE: PtrEvidence = PtrEvidence::TempError(Unanswered::Record);
 
 #[tokio::test]
 async fn a_record_its_absence_and_a_failure_are_told_apart() {
-    let mail = || exists(&["mail.example"], Forward::NotAsked);
-    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let mail = || pass("mail.example");
+    let absent = || PtrEvidence::PermError;
     let rows = [
-        ("a record", "2001:db8::25 600 PTR Mail.Example", mail(), seconds(600)),
-        ("its lower bound", "2001:db8::25 0 PTR mail.example", mail(), seconds(60)),
-        ("its upper bound", "2001:db8::25 604800 PTR mail.example", mail(), seconds(86_400)),
-        ("NXDOMAIN", "", PtrEvidence::Absent, seconds(300)),
-        ("NODATA", "2001:db8::25 TXT none", PtrEvidence::Absent, seconds(300)),
-        ("the negative TTL", "ip6.arpa 500 SOA a b 1 1 1 1 120", PtrEvidence::Absent, seconds(120)),
-        ("of two the smaller", "ip6.arpa 110 SOA a b 1 1 1 1 500", PtrEvidence::Absent, seconds(110)),
-        ("negative, lower bound", "ip6.arpa 5 SOA a b 1 1 1 1 5", PtrEvidence::Absent, seconds(60)),
-        ("negative, upper bound", "ip6.arpa 86400 SOA a b 1 1 1 1 86400", PtrEvidence::Absent, seconds(900)),
-        ("SERVFAIL", "2001:db8::25 FAULT servfail", PtrEvidence::Failure, None),
-        ("REFUSED", "2001:db8::25 FAULT refused", PtrEvidence::Failure, None),
-        ("FORMERR", "2001:db8::25 FAULT formerr", PtrEvidence::Failure, None),
-        ("NOTIMP", "2001:db8::25 FAULT notimp", PtrEvidence::Failure, None),
-        ("silence", "2001:db8::25 FAULT timeout", PtrEvidence::Failure, None),
-        (
-            "a truncated answer",
-            "2001:db8::25 600 PTR mail.example\n2001:db8::25 FAULT truncate",
-            mail(),
-            seconds(600),
-        ),
+        ("a record", "2001:db8::25 600 PTR Mail.Example", mail(), Some(600)),
+        ("its lower bound", "2001:db8::25 0 PTR mail.example", mail(), Some(60)),
+        ("its upper bound", "2001:db8::25 604800 PTR mail.example", mail(), Some(86_400)),
+        ("NXDOMAIN", "", absent(), Some(300)),
+        ("NODATA", "2001:db8::25 TXT none", absent(), Some(300)),
+        ("the negative TTL", "ip6.arpa 500 SOA a b 1 1 1 1 120", absent(), Some(120)),
+        ("of two the smaller", "ip6.arpa 110 SOA a b 1 1 1 1 500", absent(), Some(110)),
+        ("negative, lower bound", "ip6.arpa 5 SOA a b 1 1 1 1 5", absent(), Some(60)),
+        ("negative, upper bound", "ip6.arpa 86400 SOA a b 1 1 1 1 86400", absent(), Some(900)),
+        ("SERVFAIL", "2001:db8::25 FAULT servfail", SILENCE, None),
+        ("REFUSED", "2001:db8::25 FAULT refused", SILENCE, None),
+        ("FORMERR", "2001:db8::25 FAULT formerr", SILENCE, None),
+        ("NOTIMP", "2001:db8::25 FAULT notimp", SILENCE, None),
+        ("silence", "2001:db8::25 FAULT timeout", SILENCE, None),
+        ("truncated", "2001:db8::25 600 PTR mail.example\n2001:db8::25 FAULT truncate", mail(), Some(600)),
         (
             "a CNAME",
             "2001:db8::25 600 CNAME 25.rev.example\n25.rev.example 90 PTR mail.example",
             mail(),
-            seconds(90),
+            Some(90),
         ),
-        ("a CNAME to nothing", "2001:db8::25 CNAME 25.rev.example", PtrEvidence::Absent, seconds(300)),
+        (
+            "a short CNAME",
+            "2001:db8::25 80 CNAME 25.rev.example\n25.rev.example 900 PTR mail.example",
+            mail(),
+            Some(80),
+        ),
+        ("a CNAME to nothing", "2001:db8::25 CNAME 25.rev.example", absent(), Some(300)),
         (
             "a CNAME to a broken zone",
             "2001:db8::25 CNAME 25.rev.example\n25.rev.example FAULT servfail",
-            PtrEvidence::Failure,
+            SILENCE,
             None,
         ),
         (
             "a CNAME to a silent zone",
             "2001:db8::25 CNAME 25.rev.example\n25.rev.example FAULT timeout",
-            PtrEvidence::Failure,
+            SILENCE,
             None,
-        ),
-        (
-            "a name that cannot be shown",
-            r"2001:db8::25 600 PTR evil\013\010host.example",
-            exists(&[], Forward::NotAsked),
-            seconds(600),
         ),
     ];
     for (row, zone, evidence, lifetime) in rows {
-        let finding = find(zone, Confirmation::NotDemanded).await;
-        assert_eq!(finding, PtrFinding { evidence, lifetime }, "{row}");
+        let finding = find(&format!("mail.example 86400 AAAA 2001:db8::25\n{zone}")).await;
+        assert_eq!(finding, PtrFinding { evidence, lifetime: lifetime.map(Duration::from_secs) }, "{row}");
     }
+}
+
+#[tokio::test]
+async fn names_that_are_no_host_names_are_neither_followed_nor_shown() {
+    let labels = |count: usize| vec!["a".repeat(63); count].join(".");
+    // 3 times 64 octets, one label of 61 with its length, and the root: 255 octets, the longest name there is
+    let longest = format!("{}.{}", labels(3), "b".repeat(61));
+    let rows = [
+        (r"evil\013\010host.example", None),
+        (r"a\000b.example", None),
+        (r"esc\027[2J.example", None),
+        (r"dot\046in.example", None),
+        (r"back\092slash.example", None),
+        (r"b\195\188cher.example", None),
+        (r"spa\032ce.example", None),
+        (r"quote\034.example", None),
+        (r"<b>\058.example", None),
+        (r"under\095score.example", Some("under_score.example")),
+        ("2001-db8--25.example", Some("2001-db8--25.example")),
+        ("localhost", Some("localhost")),
+        (longest.as_str(), Some(longest.as_str())),
+        (".", None),
+    ];
+    for (name, shown) in rows {
+        let (server, dns) = dns(&format!("2001:db8::25 600 PTR {name}"));
+        let finding = ptr::check(&dns, SOURCE).await;
+        let names: Vec<&str> = shown.into_iter().collect();
+        assert_eq!(finding.evidence, fail(&names), "{name}");
+        let followed = usize::from(shown.is_some_and(|name| name != "localhost"));
+        assert_eq!(server.queries(), 1 + followed, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn this_host_itself_has_no_name_that_dns_vouches_for() {
+    let (server, dns) = dns("::1 PTR localhost\nlocalhost AAAA ::1");
+    let finding = ptr::check(&dns, Ipv6Addr::LOCALHOST).await;
+    let lifetime = Some(Duration::from_secs(60));
+    assert_eq!(finding, PtrFinding { evidence: PtrEvidence::PermError, lifetime });
+    assert_eq!(server.queries(), 0);
 }
 
 #[tokio::test]
 async fn a_cname_loop_is_never_a_name() {
     let zone = "2001:db8::25 CNAME a.example\na.example CNAME b.example\nb.example CNAME a.example";
-    assert_eq!(find(zone, Confirmation::NotDemanded).await.evidence, PtrEvidence::Failure);
+    assert_eq!(find(zone).await.evidence, SILENCE);
 }
 
 #[tokio::test]
-async fn forward_confirmation_never_makes_a_record_absent() {
-    let confirmed = Forward::Confirmed("mail.example".to_owned());
-    let mail = |forward| exists(&["mail.example"], forward);
-    let both = |forward| exists(&["bad.example", "mail.example"], forward);
+async fn where_the_names_lead_never_makes_a_record_absent() {
+    let confirmed = || pass("mail.example");
+    let (mail, both) = (["mail.example"], ["bad.example", "mail.example"]);
     let rows = [
-        ("leads back", "mail.example 700 AAAA 2001:db8::25", mail(confirmed.clone()), Some(700)),
-        ("its TTL is longer", "mail.example 9000 AAAA 2001:db8::25", mail(confirmed.clone()), Some(3600)),
-        ("leads elsewhere", "mail.example 700 AAAA 2001:db8::26", mail(Forward::Unconfirmed), Some(700)),
-        ("elsewhere for long", "mail.example 7000 AAAA 2001:db8::26", mail(Forward::Unconfirmed), Some(900)),
-        ("no such name", "", mail(Forward::Unconfirmed), Some(300)),
-        ("only IPv4", "mail.example A 192.0.2.1", mail(Forward::Unconfirmed), Some(300)),
-        ("SERVFAIL", "mail.example FAULT servfail", mail(Forward::Failure), None),
-        ("silence", "mail.example FAULT timeout", mail(Forward::Failure), None),
+        ("leads back", "mail.example 700 AAAA 2001:db8::25", confirmed(), Some(700)),
+        ("its TTL is longer", "mail.example 9000 AAAA 2001:db8::25", confirmed(), Some(3600)),
+        (
+            "by a CNAME",
+            "mail.example 700 CNAME real.example\nreal.example AAAA 2001:db8::25",
+            confirmed(),
+            Some(300),
+        ),
+        (
+            "among others",
+            "mail.example AAAA 2001:db8::24\nmail.example AAAA 2001:db8::25",
+            confirmed(),
+            Some(300),
+        ),
+        ("leads elsewhere", "mail.example 700 AAAA 2001:db8::26", fail(&mail), Some(700)),
+        ("elsewhere for long", "mail.example 7000 AAAA 2001:db8::26", fail(&mail), Some(900)),
+        ("no such name", "", fail(&mail), Some(300)),
+        ("only IPv4", "mail.example A 192.0.2.1", fail(&mail), Some(300)),
+        ("SERVFAIL", "mail.example FAULT servfail", half(&mail), None),
+        ("silence", "mail.example FAULT timeout", half(&mail), None),
         (
             "one of two leads back",
             "2001:db8::25 PTR bad.example\nmail.example AAAA 2001:db8::25",
-            both(confirmed.clone()),
+            confirmed(),
             Some(300),
         ),
         (
             "one fails, the other leads back",
             "2001:db8::25 PTR bad.example\nbad.example FAULT servfail\nmail.example AAAA 2001:db8::25",
-            both(confirmed),
+            confirmed(),
             Some(300),
         ),
         (
             "one fails, the other leads elsewhere",
             "2001:db8::25 PTR bad.example\nbad.example FAULT servfail\nmail.example AAAA 2001:db8::26",
-            both(Forward::Failure),
+            half(&both),
             None,
         ),
     ];
     for (row, forward_zone, evidence, lifetime) in rows {
         // the PTR records of one name share a TTL
         let zone = format!("{forward_zone}\n2001:db8::25 3600 PTR mail.example");
-        let mut finding = find(&zone, Confirmation::Demanded).await;
-        if let PtrEvidence::Exists { names, .. } = &mut finding.evidence {
+        let mut finding = find(&zone).await;
+        if let PtrEvidence::Fail { names } | PtrEvidence::TempError(Unanswered::Names { names }) =
+            &mut finding.evidence
+        {
             names.sort();
         }
         assert_eq!(finding, PtrFinding { evidence, lifetime: lifetime.map(Duration::from_secs) }, "{row}");
@@ -132,9 +199,7 @@ async fn a_silent_name_does_not_hold_up_one_that_leads_back() {
     let zone = "2001:db8::25 PTR silent.example\n2001:db8::25 PTR mail.example\n\
                 silent.example FAULT timeout\nmail.example AAAA 2001:db8::25";
     let begun = std::time::Instant::now();
-    let finding = find(zone, Confirmation::Demanded).await;
-    let confirmed = Forward::Confirmed("mail.example".to_owned());
-    assert!(matches!(finding.evidence, PtrEvidence::Exists { forward, .. } if forward == confirmed));
+    assert_eq!(find(zone).await.evidence, pass("mail.example"));
     assert!(begun.elapsed() < crate::TIMEOUT, "{:?}", begun.elapsed());
 }
 
@@ -142,10 +207,8 @@ async fn a_silent_name_does_not_hold_up_one_that_leads_back() {
 async fn at_most_ten_names_are_kept_and_followed() {
     let zone: String = (0..40).map(|n| format!("2001:db8::25 PTR host{n}.example\n")).collect();
     let (server, dns) = dns(&zone);
-    let finding = ptr::check(&dns, SOURCE, Confirmation::Demanded).await;
-    let PtrEvidence::Exists { names, forward: Forward::Unconfirmed } = finding.evidence else {
-        panic!("{finding:?}")
-    };
+    let finding = ptr::check(&dns, SOURCE).await;
+    let PtrEvidence::Fail { names } = finding.evidence else { panic!("{finding:?}") };
     assert_eq!(names.len(), ptr::MAX_NAMES);
     let followed: usize = (0..40).map(|n| server.queries_for(&format!("host{n}.example"), "AAAA")).sum();
     assert_eq!(followed, ptr::MAX_NAMES);
@@ -154,18 +217,18 @@ async fn at_most_ten_names_are_kept_and_followed() {
 #[tokio::test]
 async fn the_cache_asks_once_for_all_who_wait_and_keeps_no_failure() {
     let (server, dns) = dns("2001:db8::25 PTR mail.example\n2001:db8::26 FAULT servfail");
-    let cache = PtrCache::new(dns, Confirmation::NotDemanded);
+    let cache = PtrCache::new(dns);
     let broken = "2001:db8::26".parse().expect("an address");
     assert_eq!(cache.known(SOURCE).await, None);
 
     let all = all_at_once(&cache, 20).await;
-    assert!(all.iter().all(|finding| finding.evidence == exists(&["mail.example"], Forward::NotAsked)));
+    assert!(all.iter().all(|finding| finding.evidence == fail(&["mail.example"])));
     assert_eq!(server.queries_for("2001:db8::25", "PTR"), 1);
     let known = cache.known(SOURCE).await.and_then(|finding| finding.lifetime).expect("it is held");
     assert!(known <= Duration::from_secs(300) && known > Duration::from_secs(290), "{known:?}");
 
     for asked in 1..=2 {
-        assert_eq!(cache.get(broken).await.evidence, PtrEvidence::Failure);
+        assert_eq!(cache.get(broken, |_| ()).await.evidence, SILENCE);
         assert_eq!(server.queries_for("2001:db8::26", "PTR"), asked);
     }
     assert_eq!(cache.known(broken).await, None);
@@ -174,25 +237,41 @@ async fn the_cache_asks_once_for_all_who_wait_and_keeps_no_failure() {
 #[tokio::test]
 async fn what_is_put_into_the_cache_is_believed_until_it_is_forgotten() {
     let (server, dns) = dns("2001:db8::25 PTR mail.example");
-    let cache = PtrCache::new(dns, Confirmation::NotDemanded);
-    let absent = |lifetime| PtrFinding { evidence: PtrEvidence::Absent, lifetime };
+    let cache = PtrCache::new(dns);
+    let absent = |lifetime| PtrFinding { evidence: PtrEvidence::PermError, lifetime };
 
     cache.insert(SOURCE, &absent(Some(Duration::from_secs(60)))).await;
-    assert_eq!(cache.get(SOURCE).await.evidence, PtrEvidence::Absent);
+    assert_eq!(cache.get(SOURCE, |_| panic!("nothing new")).await.evidence, PtrEvidence::PermError);
     assert_eq!(server.queries(), 0);
 
     cache.forget(SOURCE).await;
-    assert_eq!(cache.get(SOURCE).await.evidence, exists(&["mail.example"], Forward::NotAsked));
+    assert_eq!(cache.get(SOURCE, |_| ()).await.evidence, fail(&["mail.example"]));
     cache.clear();
     cache.insert(SOURCE, &absent(None)).await;
     assert_eq!(cache.known(SOURCE).await, None);
+}
+
+#[tokio::test]
+async fn a_change_in_dns_is_seen_as_soon_as_an_entry_is_forgotten_and_told_once() {
+    let (server, dns) = dns("ip6.arpa 3600 SOA a b 1 1 1 1 3600");
+    let cache = PtrCache::new(dns);
+    let told = AtomicUsize::new(0);
+    let tell = |_: &PtrFinding| {
+        told.fetch_add(1, Ordering::Relaxed);
+    };
+    assert_eq!(cache.get(SOURCE, tell).await.evidence, PtrEvidence::PermError);
+    server.replace(Zone::parse("2001:db8::25 PTR mail.example").expect("a test's own zone"));
+    assert_eq!(cache.get(SOURCE, tell).await.evidence, PtrEvidence::PermError, "it still holds");
+    cache.forget(SOURCE).await;
+    assert_eq!(cache.get(SOURCE, tell).await.evidence, fail(&["mail.example"]));
+    assert_eq!(told.into_inner(), 2);
 }
 
 async fn all_at_once(cache: &PtrCache, times: usize) -> Vec<PtrFinding> {
     let mut waiting = tokio::task::JoinSet::new();
     for _ in 0..times {
         let cache = cache.clone();
-        waiting.spawn(async move { cache.get(SOURCE).await });
+        waiting.spawn(async move { cache.get(SOURCE, |_| ()).await });
     }
     waiting.join_all().await
 }

@@ -320,7 +320,7 @@ fn ptr_entries_are_set_shown_and_forgotten() {
     let remaining = |words: &str| place.json(words)["remaining_seconds"].as_u64().unwrap();
     assert!((7100..=7200).contains(&remaining("ptr get 2001:db8:1::1")));
     assert!((800..=900).contains(&remaining("ptr get 2001:db8:bad::1")));
-    assert!(place.done("ptr get 2001:db8:bad::1").starts_with("2001:db8:bad::1 absent 14m "));
+    assert!(place.done("ptr get 2001:db8:bad::1").starts_with("2001:db8:bad::1 absent command 14m "));
 
     assert_eq!(place.done("ptr remove 2001:db8:bad::1"), "removed 2001:db8:bad::1\n");
     place.fails("ptr remove 2001:db8:bad::1", 1, "not there: 2001:db8:bad::1");

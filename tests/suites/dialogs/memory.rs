@@ -17,8 +17,8 @@ use sixgate::{
     policy::{
         Policy, Refusal, Stage, Verdict, decide,
         evidence::{
-            Endpoints, Evidence, Forward, PtrEvidence, RecipientEvidence, SpfCheck, SpfEvidence, SpfResult,
-            Standing,
+            Endpoints, Evidence, PtrEvidence, RecipientEvidence, SpfCheck, SpfEvidence, SpfResult, Standing,
+            Unanswered,
         },
     },
     smtp::{
@@ -232,11 +232,11 @@ impl Desk {
             self.zone.lines().any(|line| line.starts_with(&start))
         };
         let ptr = if said("PTR") {
-            PtrEvidence::Exists { names: Vec::new(), forward: Forward::NotAsked }
+            PtrEvidence::Fail { names: Vec::new() }
         } else if said("FAULT") {
-            PtrEvidence::Failure
+            PtrEvidence::TempError(Unanswered::Record)
         } else {
-            PtrEvidence::Absent
+            PtrEvidence::PermError
         };
         Evidence {
             ptr: Some(ptr),

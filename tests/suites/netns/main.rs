@@ -9,6 +9,7 @@ mod interfaces;
 mod kills;
 mod messages;
 mod promise;
+mod ptr;
 mod relay;
 mod seen;
 mod shadow;

@@ -8,8 +8,8 @@ use std::{
 };
 
 use sixgate::dataplane::{
-    AttachMode, Attached, Change, Maps, PtrState, RunMode, Sizes, VlanTags, attach, attached, detach,
-    embedded_tag,
+    AttachMode, Attached, Change, Maps, PtrOrigin, PtrState, RunMode, Sizes, VlanTags, attach, attached,
+    detach, embedded_tag,
 };
 use sixgate_common::{
     refuse::ReplyId,
@@ -98,7 +98,7 @@ fn another_interface_shares_program_and_maps() {
     host.ours.join("gate.1", &host.theirs, "peer1").unwrap();
     host.ours.run(|| {
         attach(&host.plan(&["gate0"])).unwrap();
-        host.maps().ptr_set(SENDER, PtrState::Absent, HOUR).unwrap();
+        host.maps().ptr_set(SENDER, PtrState::Absent, PtrOrigin::Dns, HOUR).unwrap();
         let done = attach(&host.plan(&["gate.1"])).unwrap();
         assert_eq!((done.len(), done[0].change), (1, Change::New));
         let links = attached(&host.pins()).unwrap();
@@ -123,7 +123,7 @@ fn attaching_again_keeps_the_maps_and_brings_them_in_line() {
     let host = Host::new();
     host.ours.run(|| {
         attach(&host.plan(&["gate0"])).unwrap();
-        host.maps().ptr_set(SENDER, PtrState::Exists, HOUR).unwrap();
+        host.maps().ptr_set(SENDER, PtrState::Exists, PtrOrigin::Dns, HOUR).unwrap();
         let mut plan = host.plan(&["gate0"]);
         plan.projection.trust.insert(SENDER.into());
         plan.sizes = Sizes { ptr: 1024, ..plan.sizes };

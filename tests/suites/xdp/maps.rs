@@ -3,7 +3,7 @@
 use std::{net::Ipv6Addr, time::Duration};
 
 use ipnet::Ipv6Net;
-use sixgate::dataplane::{Changes, Entry, OptIn, Projection, PtrState};
+use sixgate::dataplane::{Changes, Entry, OptIn, Projection, PtrOrigin, PtrState};
 use sixgate_common::{map, stat::Stat};
 use sixgate_tests::gate;
 
@@ -101,11 +101,11 @@ fn ptr_entries_are_listed_replaced_and_removed() {
     assert_eq!(listed(maps), [(NO_PTR, PtrState::Absent), (HAS_PTR, PtrState::Exists)]);
     assert_eq!(maps.ptr_get(EXPIRED).unwrap(), None);
     let minute = Duration::from_secs(60);
-    maps.ptr_set(NO_PTR, PtrState::Exists, minute).unwrap();
+    maps.ptr_set(NO_PTR, PtrState::Exists, PtrOrigin::Dns, minute).unwrap();
     let record = maps.ptr_get(NO_PTR).unwrap().unwrap();
     assert_eq!(record.state, PtrState::Exists);
     assert!(record.remaining <= minute && record.remaining > minute / 2, "{record:?}");
-    maps.ptr_set(NO_PTR, PtrState::Absent, Duration::MAX).unwrap();
+    maps.ptr_set(NO_PTR, PtrState::Absent, PtrOrigin::Dns, Duration::MAX).unwrap();
     assert_eq!(maps.ptr_get(NO_PTR).unwrap().unwrap().state, PtrState::Absent);
     assert!(maps.ptr_remove(NO_PTR).unwrap());
     assert!(!maps.ptr_remove(NO_PTR).unwrap());

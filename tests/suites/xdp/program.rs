@@ -15,7 +15,7 @@ use aya::{
     programs::{TestRun as _, Xdp},
 };
 use ipnet::Ipv6Net;
-use sixgate::dataplane::{Maps, OptIn, Pins, Projection, PtrState, embedded_object};
+use sixgate::dataplane::{Maps, OptIn, Pins, Projection, PtrOrigin, PtrState, embedded_object};
 use sixgate_common::{
     flow::{Flow, FlowKey},
     map,
@@ -233,9 +233,9 @@ pub(crate) fn projection() -> Projection {
 
 fn fill(maps: &mut Maps) {
     maps.project(&projection()).unwrap();
-    maps.ptr_set(NO_PTR, PtrState::Absent, HOUR).unwrap();
-    maps.ptr_set(EXPIRED, PtrState::Absent, Duration::ZERO).unwrap();
-    maps.ptr_set(HAS_PTR, PtrState::Exists, HOUR).unwrap();
+    maps.ptr_set(NO_PTR, PtrState::Absent, PtrOrigin::Dns, HOUR).unwrap();
+    maps.ptr_set(EXPIRED, PtrState::Absent, PtrOrigin::Dns, Duration::ZERO).unwrap();
+    maps.ptr_set(HAS_PTR, PtrState::Exists, PtrOrigin::Dns, HOUR).unwrap();
     maps.write_settings(&ENFORCE).unwrap();
 }
 

@@ -11,7 +11,7 @@ use std::{
 use aya::programs::XdpMode;
 use sixgate::{
     control::compile_replies,
-    dataplane::{AttachMode, Maps, PtrState, attach},
+    dataplane::{AttachMode, Maps, PtrOrigin, PtrState, attach},
     smtp::reply::ReplyTable,
 };
 use sixgate_common::{
@@ -171,7 +171,7 @@ fn a_source_without_ptr_hears_its_own_address() {
     }
     for path in [Path::Native, Path::Generic, Path::Loopback] {
         let scene = Scene::new(path, ENFORCE.refuse_at);
-        scene.maps().ptr_set(SENDER, PtrState::Absent, Duration::from_secs(3600)).unwrap();
+        scene.maps().ptr_set(SENDER, PtrState::Absent, PtrOrigin::Dns, Duration::from_secs(3600)).unwrap();
         let mut sender = Sender::new(scene.connect(OPTED_IN).unwrap());
         sender.wants(ReplyId::Greeting, "");
         for (line, id, subject) in [

@@ -7,7 +7,7 @@ use std::{net::Ipv6Addr, ops::Range};
 use crate::{
     check::fields::fields,
     dns::ascii_name,
-    policy::evidence::{DkimEvidence, DkimResult, Evidence, Forward, PtrEvidence, SpfCheck, SpfResult},
+    policy::evidence::{DkimEvidence, DkimResult, Evidence, PtrEvidence, SpfCheck, SpfResult},
 };
 
 /// The longest value that is reported; a longer one is left out, as half of it would mislead.
@@ -21,7 +21,7 @@ const FOLD_AT: usize = 78;
 pub fn header(authserv_id: &str, source: Ipv6Addr, evidence: &Evidence) -> String {
     let mut results = Vec::new();
     if !evidence.sender_is_known() {
-        results.extend(evidence.ptr.as_ref().and_then(|ptr| iprev(source, ptr)));
+        results.extend(evidence.ptr.as_ref().map(|ptr| iprev(source, ptr)));
         if let Some(spf) = &evidence.spf {
             results.push(spf_result("smtp.mailfrom", &spf.mail_from));
             results.push(spf_result("smtp.helo", &spf.helo));
@@ -58,19 +58,8 @@ pub fn forged(message: &[u8], authserv_id: &str) -> Vec<Range<usize>> {
     fields(message).filter(|field| field.is(NAME) && ours(field.value)).map(|field| field.range).collect()
 }
 
-fn iprev(source: Ipv6Addr, ptr: &PtrEvidence) -> Option<Vec<String>> {
-    let result = match ptr {
-        PtrEvidence::Absent => "permerror",
-        PtrEvidence::Failure => "temperror",
-        PtrEvidence::Exists { forward, .. } => match forward {
-            Forward::Confirmed(_) => "pass",
-            Forward::Unconfirmed => "fail",
-            Forward::Failure => "temperror",
-            // a PTR record alone is no result of this method
-            Forward::NotAsked => return None,
-        },
-    };
-    Some(vec![format!("iprev={result}"), format!("policy.iprev=\"{source}\"")])
+fn iprev(source: Ipv6Addr, ptr: &PtrEvidence) -> Vec<String> {
+    vec![format!("iprev={}", ptr.result()), format!("policy.iprev=\"{source}\"")]
 }
 
 fn spf_result(property: &str, check: &SpfCheck) -> Vec<String> {

@@ -16,11 +16,11 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use moka::{Expiry, future::Cache, notification::RemovalCause};
 use tokio::time::timeout_at;
-use tracing::debug;
+use tracing::{debug, info};
 
 use crate::{
     dns::{Answer, Dns, ascii_name},
-    policy::evidence::{Forward, PtrEvidence},
+    policy::evidence::{PtrEvidence, Unanswered},
 };
 
 /// Names of one address that are kept and followed (RFC 8601 3 asks for a limit).
@@ -37,15 +37,6 @@ pub const CACHE_OCTETS: u64 = 32 << 20;
 /// Octets that an entry takes before its names are counted.
 const ENTRY_OCTETS: usize = 200;
 
-/// Whether the names have to lead back to the address.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Confirmation {
-    /// Their addresses are looked up.
-    Demanded,
-    /// That there is a PTR record is enough.
-    NotDemanded,
-}
-
 /// What reverse DNS says, and for how long.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PtrFinding {
@@ -55,36 +46,50 @@ pub struct PtrFinding {
     pub lifetime: Option<Duration>,
 }
 
-/// Looks up the PTR records of `address` and, if `confirmation` is demanded, the addresses of their names.
-/// Ends within [`TIME_LIMIT`].
-pub async fn check(dns: &Dns, address: Ipv6Addr, confirmation: Confirmation) -> PtrFinding {
+/// Looks up the PTR records of `address`, and the addresses of the first [`MAX_NAMES`] names. Ends within
+/// [`TIME_LIMIT`].
+///
+/// `::1` has no PTR record: no DNS server vouches for a name of every host (RFC 6303 4.4), and what a library or a hosts
+/// file would say is not DNS. Local senders belong to the trusted ones.
+pub async fn check(dns: &Dns, address: Ipv6Addr) -> PtrFinding {
+    if address.is_loopback() {
+        return PtrFinding::known(PtrEvidence::PermError, Duration::ZERO, NEGATIVE_LIFETIME);
+    }
     let deadline = tokio::time::Instant::now() + TIME_LIMIT;
-    let answer = match timeout_at(deadline, dns.ptr(address)).await {
+    let answer = match timeout_at(deadline, dns.ptr_anew(address)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(failure)) => {
-            debug!(%address, %failure, "reverse DNS failed");
-            return PtrFinding::unknown(PtrEvidence::Failure);
+            info!(%address, %failure, "reverse DNS failed");
+            return PtrFinding::unknown(Unanswered::Record);
         }
-        Err(_) => return PtrFinding::unknown(PtrEvidence::Failure),
+        Err(_) => {
+            info!(%address, "reverse DNS took too long");
+            return PtrFinding::unknown(Unanswered::Record);
+        }
     };
     if answer.records.is_empty() {
-        return PtrFinding::known(PtrEvidence::Absent, answer.ttl, NEGATIVE_LIFETIME);
+        return PtrFinding::known(PtrEvidence::PermError, answer.ttl, NEGATIVE_LIFETIME);
     }
     let names = usable(&answer.records);
-    if confirmation == Confirmation::NotDemanded {
-        let evidence = PtrEvidence::Exists { names, forward: Forward::NotAsked };
-        return PtrFinding::known(evidence, answer.ttl, POSITIVE_LIFETIME);
-    }
-    let followed = timeout_at(deadline, follow(dns, address, &names)).await;
-    let (forward, ttl) = followed.unwrap_or((Forward::Failure, Duration::ZERO));
-    let bounds = match forward {
-        Forward::Confirmed(_) => POSITIVE_LIFETIME,
-        Forward::Unconfirmed => NEGATIVE_LIFETIME,
-        Forward::Failure | Forward::NotAsked => {
-            return PtrFinding::unknown(PtrEvidence::Exists { names, forward });
+    match timeout_at(deadline, follow(dns, address, &names)).await {
+        Ok(Forward::Here { name, ttl }) => {
+            PtrFinding::known(PtrEvidence::Pass { name }, ttl.min(answer.ttl), POSITIVE_LIFETIME)
         }
-    };
-    PtrFinding::known(PtrEvidence::Exists { names, forward }, ttl.min(answer.ttl), bounds)
+        Ok(Forward::Elsewhere { ttl }) => {
+            PtrFinding::known(PtrEvidence::Fail { names }, ttl.min(answer.ttl), NEGATIVE_LIFETIME)
+        }
+        Ok(Forward::Unknown) | Err(_) => PtrFinding::unknown(Unanswered::Names { names }),
+    }
+}
+
+/// Where names lead.
+enum Forward {
+    /// One of them to the address.
+    Here { name: String, ttl: Duration },
+    /// All of them elsewhere, or nowhere.
+    Elsewhere { ttl: Duration },
+    /// DNS could not say of all of them, and none of the others leads to the address.
+    Unknown,
 }
 
 impl PtrFinding {
@@ -92,8 +97,8 @@ impl PtrFinding {
         Self { evidence, lifetime: Some(ttl.clamp(*bounds.start(), *bounds.end())) }
     }
 
-    fn unknown(evidence: PtrEvidence) -> Self {
-        Self { evidence, lifetime: None }
+    fn unknown(unanswered: Unanswered) -> Self {
+        Self { evidence: PtrEvidence::TempError(unanswered), lifetime: None }
     }
 }
 
@@ -102,7 +107,6 @@ impl PtrFinding {
 #[derive(Clone)]
 pub struct PtrCache {
     dns: Dns,
-    confirmation: Confirmation,
     held: Cache<Ipv6Addr, Held>,
     evicted: Arc<AtomicU64>,
 }
@@ -116,7 +120,7 @@ struct Held {
 impl PtrCache {
     /// An empty cache in front of [`check`].
     #[must_use]
-    pub fn new(dns: Dns, confirmation: Confirmation) -> Self {
+    pub fn new(dns: Dns) -> Self {
         let evicted = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&evicted);
         let held = Cache::builder()
@@ -129,13 +133,15 @@ impl PtrCache {
                 }
             })
             .build();
-        Self { dns, confirmation, held, evicted }
+        Self { dns, held, evicted }
     }
 
-    /// What is known about `address`, looked up if need be.
-    pub async fn get(&self, address: Ipv6Addr) -> PtrFinding {
+    /// What is known about `address`, looked up if need be, on behalf of its network. `learned` hears of a new finding
+    /// before anybody else does.
+    pub async fn get(&self, address: Ipv6Addr, learned: impl FnOnce(&PtrFinding) + Send) -> PtrFinding {
         let look_up = async {
-            let finding = check(&self.dns.on_behalf_of(address), address, self.confirmation).await;
+            let finding = check(&self.dns.on_behalf_of(address), address).await;
+            learned(&finding);
             Held::new(&finding).ok_or(finding)
         };
         match self.held.try_get_with(address, look_up).await {
@@ -188,8 +194,9 @@ impl Held {
 
     fn octets(&self) -> u32 {
         let names = match &*self.evidence {
-            PtrEvidence::Exists { names, .. } => names.iter().map(String::len).sum(),
-            PtrEvidence::Absent | PtrEvidence::Failure => 0,
+            PtrEvidence::Pass { name } => name.len(),
+            PtrEvidence::Fail { names } => names.iter().map(String::len).sum(),
+            PtrEvidence::PermError | PtrEvidence::TempError(_) => 0,
         };
         u32::try_from(ENTRY_OCTETS + names).unwrap_or(u32::MAX)
     }
@@ -222,26 +229,26 @@ fn usable(records: &[String]) -> Vec<String> {
     names
 }
 
-/// Whether one of `names` leads back to `address`, and how long that holds. The first that does decides, so that
-/// a name whose servers are silent does not hold up the others.
-async fn follow(dns: &Dns, address: Ipv6Addr, names: &[String]) -> (Forward, Duration) {
+/// Whether one of `names` leads back to `address`. The first that does decides, so that a name whose servers are silent
+/// does not hold up the others.
+async fn follow(dns: &Dns, address: Ipv6Addr, names: &[String]) -> Forward {
     let mut lookups: FuturesUnordered<_> =
         names.iter().map(|name| async move { (name, dns.aaaa(name).await) }).collect();
-    let mut forward = Forward::Unconfirmed;
+    let mut is_unknown = false;
     let mut shortest = Duration::MAX;
     while let Some((name, looked_up)) = lookups.next().await {
         match looked_up {
-            Ok(Answer { records, ttl }) if records.contains(&address) => {
-                return (Forward::Confirmed(name.clone()), ttl);
+            Ok(Answer { records, ttl, .. }) if records.contains(&address) => {
+                return Forward::Here { name: name.clone(), ttl };
             }
             Ok(Answer { ttl, .. }) => shortest = shortest.min(ttl),
             Err(failure) => {
                 debug!(name, %failure, "forward DNS failed");
-                forward = Forward::Failure;
+                is_unknown = true;
             }
         }
     }
-    (forward, shortest)
+    if is_unknown { Forward::Unknown } else { Forward::Elsewhere { ttl: shortest } }
 }
 
 #[cfg(test)]
@@ -254,12 +261,10 @@ mod tests {
     async fn a_full_cache_makes_room_and_counts_it() {
         let nobody = "[::1]:1".parse().expect("an address");
         let dns = Dns::new(&[nobody], Duration::from_secs(1), NonZeroU8::MIN).expect("a resolver");
-        let cache = PtrCache::new(dns, Confirmation::NotDemanded);
+        let cache = PtrCache::new(dns);
         let names = vec!["n".repeat(253); MAX_NAMES];
-        let finding = PtrFinding {
-            evidence: PtrEvidence::Exists { names, forward: Forward::NotAsked },
-            lifetime: Some(Duration::from_secs(60)),
-        };
+        let finding =
+            PtrFinding { evidence: PtrEvidence::Fail { names }, lifetime: Some(Duration::from_secs(60)) };
         for number in 0..20_000_u128 {
             cache.insert(Ipv6Addr::from(number), &finding).await;
         }

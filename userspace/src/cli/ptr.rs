@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{CliError, Exit, Format, Output};
 use crate::{
     control::Control,
-    dataplane::{Maps, PtrRecord, PtrState},
+    dataplane::{Maps, PtrOrigin, PtrRecord, PtrState},
     store::parse_address,
 };
 
@@ -72,6 +72,7 @@ struct List {
 struct Listed {
     address: Ipv6Addr,
     state: &'static str,
+    origin: &'static str,
     remaining_seconds: u64,
 }
 
@@ -85,7 +86,7 @@ pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> 
                 State::Exists => PtrState::Exists,
                 State::Absent => PtrState::Absent,
             };
-            maps.ptr_set(address, state, lifetime)?;
+            maps.ptr_set(address, state, PtrOrigin::Command, lifetime)?;
             out.line(format_args!("set {address} {} for {}", word(state), format_duration(lifetime)))?;
             Ok(Exit::Done)
         }
@@ -143,19 +144,28 @@ fn listed(record: &PtrRecord) -> Listed {
     Listed {
         address: record.address,
         state: word(record.state),
+        origin: origin(record.origin),
         remaining_seconds: record.remaining.as_secs(),
     }
 }
 
 fn text(record: &PtrRecord) -> String {
     let remaining = Duration::from_secs(record.remaining.as_secs());
-    format!("{} {} {}", record.address, word(record.state), format_duration(remaining))
+    let (state, origin) = (word(record.state), origin(record.origin));
+    format!("{} {state} {origin} {}", record.address, format_duration(remaining))
 }
 
 const fn word(state: PtrState) -> &'static str {
     match state {
         PtrState::Exists => "exists",
         PtrState::Absent => "absent",
+    }
+}
+
+const fn origin(origin: PtrOrigin) -> &'static str {
+    match origin {
+        PtrOrigin::Dns => "dns",
+        PtrOrigin::Command => "command",
     }
 }
 
@@ -171,12 +181,15 @@ fn parse_lifetime(text: &str) -> Result<Duration, String> {
 const LIFETIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 const LIST_HELP: &str = "\
-Lines:  ADDRESS exists|absent REMAINING
-JSON:   {\"ptr\": [{\"address\", \"state\": \"exists\"|\"absent\", \"remaining_seconds\"}]}";
+Lines:  ADDRESS exists|absent dns|command REMAINING
+JSON:   {\"ptr\": [{\"address\", \"state\": \"exists\"|\"absent\", \"origin\": \"dns\"|\"command\",
+          \"remaining_seconds\"}]}
+What DNS said gives way to what it says later; what a command said holds until it expires.";
 
 const GET_HELP: &str = "\
 Exit code 0 if something is known, 1 if not.
-JSON:   {\"address\", \"state\": \"exists\"|\"absent\", \"remaining_seconds\"}, or null";
+JSON:   {\"address\", \"state\": \"exists\"|\"absent\", \"origin\": \"dns\"|\"command\",
+         \"remaining_seconds\"}, or null";
 
 const SET_HELP: &str = "\
 Examples:

@@ -37,7 +37,7 @@ pub use object::{Embedded, ProgramTag, Sizes, embedded, embedded_object, embedde
 pub use obstacle::{Obstacle, PeerLacks, obstacles};
 pub use pins::Pins;
 pub use projection::{Changes, Entry, OptIn, Projection};
-pub use ptr::{PtrRecord, PtrState};
+pub use ptr::{PtrOrigin, PtrRecord, PtrState};
 
 /// CLOCK_MONOTONIC in nanoseconds: the clock of `bpf_ktime_get_ns`, in which tags and PTR entries count.
 #[must_use]

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 use aya::maps::MapError;
 use sixgate_common::{
     map,
-    ptr::{PTR_ABSENT, PTR_EXISTS, PtrEntry},
+    ptr::{ORIGIN_COMMAND, ORIGIN_DNS, PTR_ABSENT, PTR_EXISTS, PtrEntry},
 };
 
 use super::{
@@ -25,6 +25,15 @@ pub enum PtrState {
     Absent,
 }
 
+/// Who says so.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PtrOrigin {
+    /// DNS: another answer takes its place.
+    Dns,
+    /// A command: it holds until it expires.
+    Command,
+}
+
 /// One entry that still holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PtrRecord {
@@ -32,6 +41,8 @@ pub struct PtrRecord {
     pub address: Ipv6Addr,
     /// What DNS said.
     pub state: PtrState,
+    /// Who says so.
+    pub origin: PtrOrigin,
     /// For how long it still holds.
     pub remaining: Duration,
 }
@@ -66,7 +77,7 @@ impl Maps {
         }
     }
 
-    /// Tells the program what DNS said about an address, for `lifetime` from now on.
+    /// Tells the program what is known about an address, for `lifetime` from now on.
     ///
     /// # Errors
     ///
@@ -75,10 +86,11 @@ impl Maps {
         &mut self,
         address: Ipv6Addr,
         state: PtrState,
+        origin: PtrOrigin,
         lifetime: Duration,
     ) -> Result<(), DataplaneError> {
         let lifetime = u64::try_from(lifetime.as_nanos()).unwrap_or(u64::MAX);
-        let entry = entry(state, monotonic_nanoseconds().saturating_add(lifetime));
+        let entry = entry(state, origin, monotonic_nanoseconds().saturating_add(lifetime));
         self.ptr.insert(address.octets(), entry, 0).map_err(failed("write"))
     }
 
@@ -115,12 +127,16 @@ impl Maps {
     }
 }
 
-const fn entry(state: PtrState, expires: u64) -> PtrEntry {
+const fn entry(state: PtrState, origin: PtrOrigin, expires: u64) -> PtrEntry {
     let state = match state {
         PtrState::Exists => PTR_EXISTS,
         PtrState::Absent => PTR_ABSENT,
     };
-    PtrEntry { expires, state, reserved: 0 }
+    let origin = match origin {
+        PtrOrigin::Dns => ORIGIN_DNS,
+        PtrOrigin::Command => ORIGIN_COMMAND,
+    };
+    PtrEntry { expires, state, origin }
 }
 
 fn record(address: Ipv6Addr, entry: &PtrEntry, now: u64) -> Option<PtrRecord> {
@@ -129,8 +145,9 @@ fn record(address: Ipv6Addr, entry: &PtrEntry, now: u64) -> Option<PtrRecord> {
         PTR_ABSENT => PtrState::Absent,
         _ => return None,
     };
+    let origin = if entry.origin == ORIGIN_COMMAND { PtrOrigin::Command } else { PtrOrigin::Dns };
     let remaining = entry.expires.checked_sub(now).filter(|left| *left > 0)?;
-    Some(PtrRecord { address, state, remaining: Duration::from_nanos(remaining) })
+    Some(PtrRecord { address, state, origin, remaining: Duration::from_nanos(remaining) })
 }
 
 fn failed(operation: &'static str) -> impl Fn(MapError) -> DataplaneError {
@@ -144,7 +161,7 @@ mod tests {
     #[test]
     fn an_expired_entry_is_no_record() {
         let address = "2001:db8::1".parse().unwrap();
-        let entry = entry(PtrState::Exists, 1000);
+        let entry = entry(PtrState::Exists, PtrOrigin::Dns, 1000);
         let record_at = |now| record(address, &entry, now);
         assert_eq!(record_at(999).unwrap().remaining, Duration::from_nanos(1));
         assert!(record_at(1000).is_none());

@@ -78,7 +78,8 @@ async fn ask_one(
         Ok(lookup) => lookup,
         Err(NetError::Dns(DnsError::NoRecordsFound(none))) if says_no(&none, name) => {
             let ttl = Duration::from_secs(none.negative_ttl.unwrap_or(0).into());
-            return Ok(Answer { records: Vec::new(), ttl: ttl.min(LONGEST_NEGATIVE) });
+            let name_exists = none.response_code != ResponseCode::NXDomain;
+            return Ok(Answer { records: Vec::new(), ttl: ttl.min(LONGEST_NEGATIVE), name_exists });
         }
         Err(error) => return Err(failure(question(name, kind), &error)),
     };
@@ -106,7 +107,7 @@ fn answer(lookup: &Lookup, name: &Name, kind: RecordType) -> Option<Answer<RData
         ttl = ttl.min(record.ttl);
     }
     let ttl = Duration::from_secs(ttl.into()).min(LONGEST_POSITIVE);
-    (!records.is_empty()).then_some(Answer { records, ttl })
+    (!records.is_empty()).then_some(Answer { records, ttl, name_exists: true })
 }
 
 fn resolver(servers: Vec<NameServerConfig>, options: ResolverOpts) -> Result<TokioResolver, SetupError> {

@@ -12,7 +12,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use crate::{
     content::Outgoing,
-    policy::evidence::{Endpoints, Forward, PtrEvidence},
+    policy::evidence::{Endpoints, PtrEvidence},
     smtp::{
         command::{HelloName, MailFrom, RcptTo},
         reply::{Reply, ReplyTable},
@@ -127,19 +127,14 @@ pub enum ClientName {
 }
 
 impl ClientName {
-    /// The name that the evidence allows; none stands for a PTR record that was not looked up.
+    /// The name that the evidence allows; none stands for reverse DNS that was not looked up.
     #[must_use]
     pub fn from_evidence(ptr: Option<&PtrEvidence>) -> Self {
         match ptr {
-            None | Some(PtrEvidence::Absent) => Self::Absent,
-            Some(PtrEvidence::Failure) => Self::Failure,
-            Some(PtrEvidence::Exists { names, forward }) => match forward {
-                Forward::Confirmed(name) => Self::Confirmed(name.clone()),
-                Forward::Failure => Self::Failure,
-                Forward::NotAsked | Forward::Unconfirmed => {
-                    names.first().cloned().map_or(Self::Absent, Self::Claimed)
-                }
-            },
+            None | Some(PtrEvidence::PermError) => Self::Absent,
+            Some(PtrEvidence::TempError(_)) => Self::Failure,
+            Some(PtrEvidence::Pass { name }) => Self::Confirmed(name.clone()),
+            Some(PtrEvidence::Fail { names }) => names.first().cloned().map_or(Self::Absent, Self::Claimed),
         }
     }
 }

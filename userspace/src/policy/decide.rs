@@ -2,7 +2,7 @@
 //!
 //! It looks nothing up, formats nothing and knows no socket: evidence in, verdict out.
 
-use crate::policy::evidence::{DkimResult, Evidence, Forward, PtrEvidence, SpfResult, Standing};
+use crate::policy::evidence::{DkimResult, Evidence, PtrEvidence, SpfResult, Standing, Unanswered};
 
 /// What the operator decided.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -57,6 +57,8 @@ pub enum Refusal {
     DomainNotOptedIn,
     /// The source has no PTR record.
     NoPtr,
+    /// No name of the source's PTR records leads back to it, and that is demanded.
+    PtrNotConfirmed,
     /// The message passes neither SPF nor DKIM.
     NotAuthenticated,
     /// The recipient's local part asks for routing to elsewhere.
@@ -72,6 +74,7 @@ impl Refusal {
             Self::DnsFailure => "dns_failure",
             Self::DomainNotOptedIn => "domain_not_opted_in",
             Self::NoPtr => "no_ptr",
+            Self::PtrNotConfirmed => "ptr_not_confirmed",
             Self::NotAuthenticated => "not_authenticated",
             Self::Routed => "routed",
         }
@@ -122,15 +125,16 @@ fn source_refusal(policy: &Policy, stage: Stage, evidence: &Evidence) -> Option<
     }
     let refusal = match &evidence.ptr {
         None if stage == Stage::Connection => return None,
-        Some(PtrEvidence::Absent) => Refusal::NoPtr,
-        Some(PtrEvidence::Exists { forward, .. }) if policy.demand_forward_confirmation => match forward {
-            Forward::Confirmed(_) => return None,
-            Forward::Unconfirmed => Refusal::NoPtr,
-            Forward::Failure | Forward::NotAsked => Refusal::DnsFailure,
-        },
-        Some(PtrEvidence::Exists { .. }) => return None,
+        Some(PtrEvidence::Pass { .. }) => return None,
+        Some(PtrEvidence::PermError) => Refusal::NoPtr,
+        Some(PtrEvidence::Fail { .. }) if policy.demand_forward_confirmation => Refusal::PtrNotConfirmed,
+        Some(PtrEvidence::TempError(Unanswered::Names { .. })) if policy.demand_forward_confirmation => {
+            Refusal::DnsFailure
+        }
+        // there is a PTR record
+        Some(PtrEvidence::Fail { .. } | PtrEvidence::TempError(Unanswered::Names { .. })) => return None,
         // never an acceptance for want of an answer
-        None | Some(PtrEvidence::Failure) => Refusal::DnsFailure,
+        None | Some(PtrEvidence::TempError(Unanswered::Record)) => Refusal::DnsFailure,
     };
     // A whole session is refused only for what stays true: DNS may have recovered by the next RCPT.
     (stage == Stage::Recipient || refusal == Refusal::NoPtr).then_some(refusal)
@@ -160,8 +164,8 @@ mod tests {
     const CONFIRM: Policy = Policy { demand_forward_confirmation: true, ..ENFORCE };
     const CERTIFY: Policy = Policy { client_trust: true, ..ENFORCE };
 
-    fn exists(forward: Forward) -> Option<PtrEvidence> {
-        Some(PtrEvidence::Exists { names: vec!["mail.example".to_owned()], forward })
+    fn names() -> Vec<String> {
+        vec!["mail.example".to_owned()]
     }
 
     fn session(trusted: bool, destination: Standing, ptr: Option<PtrEvidence>) -> Evidence {
@@ -173,21 +177,30 @@ mod tests {
         use Refusal::*;
         use Standing::{NotOptedIn as Out, OptedIn as In};
         use Verdict::*;
+        let pass = || Some(PtrEvidence::Pass { name: "a.example".to_owned() });
+        let fail = || Some(PtrEvidence::Fail { names: names() });
+        let absent = || Some(PtrEvidence::PermError);
+        let silence = || Some(PtrEvidence::TempError(Unanswered::Record));
+        let half = || Some(PtrEvidence::TempError(Unanswered::Names { names: names() }));
         let rows = [
-            (ENFORCE, false, Out, Some(PtrEvidence::Absent), Out, Refuse(AddressNotOptedIn)),
-            (ENFORCE, false, In, Some(PtrEvidence::Absent), Out, Refuse(NoPtr)),
-            (ENFORCE, false, In, Some(PtrEvidence::Failure), Out, Refuse(DnsFailure)),
-            (ENFORCE, false, In, exists(Forward::NotAsked), Out, Refuse(DomainNotOptedIn)),
-            (ENFORCE, false, In, exists(Forward::NotAsked), In, Accept),
+            (ENFORCE, false, Out, absent(), Out, Refuse(AddressNotOptedIn)),
+            (ENFORCE, false, In, absent(), Out, Refuse(NoPtr)),
+            (ENFORCE, false, In, silence(), Out, Refuse(DnsFailure)),
+            (ENFORCE, false, In, fail(), Out, Refuse(DomainNotOptedIn)),
+            (ENFORCE, false, In, pass(), In, Accept),
+            (ENFORCE, false, In, fail(), In, Accept),
+            (ENFORCE, false, In, half(), In, Accept),
             (ENFORCE, false, In, None, In, Refuse(DnsFailure)),
             (ENFORCE, true, Out, None, In, Accept),
             (ENFORCE, true, Out, None, Out, Refuse(DomainNotOptedIn)),
-            (SHADOW, false, Out, Some(PtrEvidence::Absent), In, AcceptInShadow(AddressNotOptedIn)),
-            (SHADOW, false, In, Some(PtrEvidence::Failure), In, AcceptInShadow(DnsFailure)),
-            (SHADOW, false, Out, Some(PtrEvidence::Absent), Out, Refuse(DomainNotOptedIn)),
-            (CONFIRM, false, In, exists(Forward::Confirmed("a.example".to_owned())), In, Accept),
-            (CONFIRM, false, In, exists(Forward::Unconfirmed), In, Refuse(NoPtr)),
-            (CONFIRM, false, In, exists(Forward::Failure), In, Refuse(DnsFailure)),
+            (SHADOW, false, Out, absent(), In, AcceptInShadow(AddressNotOptedIn)),
+            (SHADOW, false, In, silence(), In, AcceptInShadow(DnsFailure)),
+            (SHADOW, false, Out, absent(), Out, Refuse(DomainNotOptedIn)),
+            (CONFIRM, false, In, pass(), In, Accept),
+            (CONFIRM, false, In, fail(), In, Refuse(PtrNotConfirmed)),
+            (CONFIRM, false, In, half(), In, Refuse(DnsFailure)),
+            (CONFIRM, false, In, silence(), In, Refuse(DnsFailure)),
+            (CONFIRM, false, In, absent(), In, Refuse(NoPtr)),
         ];
         for (row, (policy, trusted, destination, ptr, recipient, wanted)) in rows.into_iter().enumerate() {
             let recipient = RecipientEvidence { domain: recipient, asks_for_routing: false };
@@ -200,8 +213,8 @@ mod tests {
     fn a_whole_session_is_refused_only_for_what_is_known_for_certain() {
         let at = |ptr| decide(&ENFORCE, Stage::Connection, &session(false, Standing::OptedIn, ptr));
         assert_eq!(at(None), Verdict::Accept);
-        assert_eq!(at(Some(PtrEvidence::Failure)), Verdict::Accept);
-        assert_eq!(at(Some(PtrEvidence::Absent)), Verdict::Refuse(Refusal::NoPtr));
+        assert_eq!(at(Some(PtrEvidence::TempError(Unanswered::Record))), Verdict::Accept);
+        assert_eq!(at(Some(PtrEvidence::PermError)), Verdict::Refuse(Refusal::NoPtr));
     }
 
     #[test]
@@ -216,7 +229,7 @@ mod tests {
             let evidence = Evidence {
                 certified: true,
                 recipient: Some(RecipientEvidence { domain, asks_for_routing: false }),
-                ..session(false, destination, Some(PtrEvidence::Absent))
+                ..session(false, destination, Some(PtrEvidence::PermError))
             };
             assert_eq!(decide(&CERTIFY, Stage::Recipient, &evidence), wanted, "{destination:?} {domain:?}");
         }
@@ -232,7 +245,7 @@ mod tests {
             (CERTIFY, Stage::Connection, Standing::NotOptedIn, Verdict::Refuse(Refusal::AddressNotOptedIn)),
         ];
         for (policy, stage, destination, wanted) in rows {
-            let evidence = session(false, destination, Some(PtrEvidence::Absent));
+            let evidence = session(false, destination, Some(PtrEvidence::PermError));
             assert_eq!(decide(&policy, stage, &evidence), wanted, "{stage:?} {destination:?}");
         }
     }

@@ -63,33 +63,61 @@ pub enum Standing {
     NotOptedIn,
 }
 
-/// Reverse DNS of an address: three states that are never mixed.
+/// Reverse DNS of an address: the four results of RFC 8601 2.7.3 ("iprev"), which are never mixed. Names are bounded in
+/// number and length and fit to be shown, without the final dot.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum PtrEvidence {
-    /// NXDOMAIN or NODATA: there is no PTR record.
-    Absent,
-    /// There is at least one PTR record.
-    Exists {
-        /// The names, bounded in number and length, without the final dot; empty if only their existence is known.
-        names: Vec<String>,
-        /// Whether one of them leads back to the address.
-        forward: Forward,
+    /// There is a PTR record, and this name of it leads back to the address.
+    Pass {
+        /// The name.
+        name: String,
     },
-    /// DNS could not answer (SERVFAIL, REFUSED, time-out).
-    Failure,
+    /// There are PTR records, and none of their names leads back to the address.
+    Fail {
+        /// Those that can be shown; perhaps none.
+        names: Vec<String>,
+    },
+    /// There is no PTR record (NXDOMAIN or NODATA).
+    PermError,
+    /// DNS could not say (SERVFAIL, REFUSED, time-out).
+    TempError(Unanswered),
 }
 
-/// Forward confirmation of reverse DNS (RFC 8601 3, "iprev").
+/// What DNS could not say about an address.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Forward {
-    /// This name leads back to the address.
-    Confirmed(String),
-    /// DNS could not say.
-    Failure,
-    /// It was not looked up.
-    NotAsked,
-    /// No name leads back to the address.
-    Unconfirmed,
+pub enum Unanswered {
+    /// Whether there is a PTR record.
+    Record,
+    /// Whether a name leads back: there is a PTR record.
+    Names {
+        /// Those that can be shown; none if only their existence is known.
+        names: Vec<String>,
+    },
+}
+
+impl PtrEvidence {
+    /// The result as RFC 8601 2.7.3 spells it.
+    #[must_use]
+    pub fn result(&self) -> &'static str {
+        match self {
+            Self::Pass { .. } => "pass",
+            Self::Fail { .. } => "fail",
+            Self::PermError => "permerror",
+            Self::TempError(_) => "temperror",
+        }
+    }
+
+    /// The name that the address claims: the confirmed one if there is one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Pass { name } => Some(name),
+            Self::Fail { names } | Self::TempError(Unanswered::Names { names }) => {
+                names.first().map(String::as_str)
+            }
+            Self::PermError | Self::TempError(Unanswered::Record) => None,
+        }
+    }
 }
 
 /// A result of RFC 7208 2.6.

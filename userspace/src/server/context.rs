@@ -10,17 +10,17 @@ use tracing::{error, info, warn};
 use crate::{
     check::{
         dkim::DkimVerifier,
-        ptr::{Confirmation, PtrCache},
+        ptr::{PtrCache, PtrFinding},
     },
     config::{self, Config, Domains, Limits},
     content::SpillDirectory,
     control::Control,
-    dataplane::{AddressWatch, Pins, PtrState, watch_addresses},
+    dataplane::{AddressWatch, Pins, PtrOrigin, PtrRecord, PtrState, watch_addresses},
     dns::Dns,
     nexthop::{NextHop, SmtpSettings},
     policy::{
         Policy,
-        evidence::{Forward, PtrEvidence, RecipientEvidence, Standing},
+        evidence::{PtrEvidence, RecipientEvidence, Standing, Unanswered},
     },
     server::{
         kernel::Kernel,
@@ -86,8 +86,7 @@ impl Context {
             memory: OctetBudget::new(message_memory.get()),
             disk: OctetBudget::new(message_disk.get()),
             spill_directory: spill_directory(config)?,
-            // names are confirmed for whoever reads the message, whether the policy demands it or not
-            ptr_cache: PtrCache::new(dns.clone(), Confirmation::Demanded),
+            ptr_cache: PtrCache::new(dns.clone()),
             dkim: DkimVerifier::new(dns.clone()),
             replies: Arc::new(replies),
             domains: config.domains,
@@ -114,38 +113,52 @@ impl Context {
     /// Whether a source is known to have no PTR record, without asking DNS.
     pub(crate) async fn known_without_ptr(&self, source: Ipv6Addr) -> bool {
         match self.kernel.ptr(source) {
-            Some(state) => state == PtrState::Absent,
+            Some(record) => record.state == PtrState::Absent,
             None if self.kernel.is_attached() => false,
             None => {
                 let known = self.ptr_cache.known(source).await;
-                known.is_some_and(|finding| finding.evidence == PtrEvidence::Absent)
+                known.is_some_and(|finding| finding.evidence == PtrEvidence::PermError)
             }
         }
     }
 
-    /// Reverse DNS of a source. What the PTR map says holds until it expires; DNS adds the names. What DNS
-    /// says is remembered, here and in the map; a failure never is.
+    /// Reverse DNS of a source. The PTR map is looked at first, so that what a command says there holds at once; what
+    /// DNS says goes there before it is used here. A failure is never kept.
     pub(crate) async fn ptr(&self, source: Ipv6Addr) -> PtrEvidence {
         let known = self.kernel.ptr(source);
         match known {
-            Some(PtrState::Absent) => return PtrEvidence::Absent,
-            // the entry was removed, by a command or for want of room: ask again
+            Some(PtrRecord { state: PtrState::Absent, .. }) => return PtrEvidence::PermError,
+            // the entry has expired or was removed, by a command or for want of room: ask again
             None if self.kernel.is_attached() => self.ptr_cache.forget(source).await,
-            Some(PtrState::Exists) | None => {}
+            Some(_) | None => {}
         }
-        let finding = self.ptr_cache.get(source).await;
-        match (known, finding.evidence, finding.lifetime) {
-            (Some(PtrState::Exists), PtrEvidence::Absent | PtrEvidence::Failure, _) => {
-                PtrEvidence::Exists { names: Vec::new(), forward: Forward::Failure }
+        let is_commanded = known.is_some_and(|record| record.origin == PtrOrigin::Command);
+        let tell_kernel = |finding: &PtrFinding| {
+            if !is_commanded {
+                self.tell_kernel(source, finding);
             }
-            (None, evidence, Some(lifetime)) => {
-                let absent = evidence == PtrEvidence::Absent;
-                let state = if absent { PtrState::Absent } else { PtrState::Exists };
-                self.kernel.remember_ptr(source, state, lifetime);
-                evidence
-            }
-            (_, evidence, _) => evidence,
+        };
+        let evidence = self.ptr_cache.get(source, tell_kernel).await.evidence;
+        match (known, evidence) {
+            // a command said that there is one, or DNS did lately
+            (Some(_), PtrEvidence::PermError) if is_commanded => ONLY_EXISTENCE,
+            (Some(_), PtrEvidence::TempError(Unanswered::Record)) => ONLY_EXISTENCE,
+            (_, evidence) => evidence,
         }
+    }
+
+    /// Takes a new finding over into the PTR map.
+    fn tell_kernel(&self, source: Ipv6Addr, finding: &PtrFinding) {
+        let Some(lifetime) = finding.lifetime else {
+            return;
+        };
+        let state = match finding.evidence {
+            PtrEvidence::PermError => PtrState::Absent,
+            PtrEvidence::Pass { .. } | PtrEvidence::Fail { .. } | PtrEvidence::TempError(_) => {
+                PtrState::Exists
+            }
+        };
+        self.kernel.remember_ptr(source, state, lifetime);
     }
 
     /// Carries the store over into the maps, under its lock; a store that is gone leaves them as they are.
@@ -192,6 +205,9 @@ impl Context {
         }
     }
 }
+
+/// There is a PTR record, and nothing else is known.
+const ONLY_EXISTENCE: PtrEvidence = PtrEvidence::TempError(Unanswered::Names { names: Vec::new() });
 
 /// Resolves when an interface's addresses have changed; never again once they cannot be watched.
 async fn changed(watch: &mut Option<AddressWatch>) {

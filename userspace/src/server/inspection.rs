@@ -15,7 +15,7 @@ use crate::{
     content::Content,
     policy::{
         Refusal, Stage, Verdict, decide,
-        evidence::{DkimEvidence, Endpoints, Evidence, PtrEvidence, SpfEvidence},
+        evidence::{DkimEvidence, Endpoints, Evidence, PtrEvidence, SpfEvidence, Unanswered},
     },
     server::context::Context,
     smtp::{
@@ -82,7 +82,7 @@ impl Inspection {
     /// Recalls what is known about the source's reverse DNS without asking.
     pub(crate) async fn recall_ptr(&mut self) {
         if self.context.known_without_ptr(self.endpoints.source).await {
-            self.ptr = Some(PtrEvidence::Absent);
+            self.learned_ptr(PtrEvidence::PermError);
         }
     }
 
@@ -125,17 +125,22 @@ impl Inspection {
     pub(crate) async fn learn_ptr(&mut self) {
         let known = match self.ptr {
             None => false,
-            Some(PtrEvidence::Failure) => self.ptr_learned.elapsed() < FAILURE_LIFETIME,
+            Some(PtrEvidence::TempError(_)) => self.ptr_learned.elapsed() < FAILURE_LIFETIME,
             Some(_) => true,
         };
         if known || self.is_trusted() {
             return;
         }
         let evidence = match &mut self.ptr_lookup {
-            Some(lookup) => lookup.await.unwrap_or(PtrEvidence::Failure),
+            Some(lookup) => lookup.await.unwrap_or(PtrEvidence::TempError(Unanswered::Record)),
             None => self.context.ptr(self.endpoints.source).await,
         };
         self.ptr_lookup = None;
+        self.learned_ptr(evidence);
+    }
+
+    fn learned_ptr(&mut self, evidence: PtrEvidence) {
+        self.context.metrics.ptr(evidence.result());
         self.ptr = Some(evidence);
         self.ptr_learned = Instant::now();
     }

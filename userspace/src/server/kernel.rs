@@ -13,7 +13,10 @@ use sixgate_common::stat::Stat;
 use tracing::{info, warn};
 
 use crate::{
-    dataplane::{DataplaneError, Event, Events, Greeter, Greeting, Maps, Pins, PtrState, Refused, flow_key},
+    dataplane::{
+        DataplaneError, Event, Events, Greeter, Greeting, Maps, Pins, PtrOrigin, PtrRecord, PtrState,
+        Refused, flow_key,
+    },
     policy::evidence::Endpoints,
 };
 
@@ -62,13 +65,13 @@ impl Kernel {
     }
 
     /// What the PTR map says about an address.
-    pub(crate) fn ptr(&self, source: Ipv6Addr) -> Option<PtrState> {
-        self.with(|maps| maps.ptr_get(source)).flatten().map(|entry| entry.state)
+    pub(crate) fn ptr(&self, source: Ipv6Addr) -> Option<PtrRecord> {
+        self.with(|maps| maps.ptr_get(source)).flatten()
     }
 
     /// Tells the kernel what DNS said.
     pub(crate) fn remember_ptr(&self, source: Ipv6Addr, state: PtrState, lifetime: Duration) {
-        self.with(|maps| maps.ptr_set(source, state, lifetime));
+        self.with(|maps| maps.ptr_set(source, state, PtrOrigin::Dns, lifetime));
     }
 
     /// What became of refused sessions since the last call: at most `most` events.

@@ -11,7 +11,7 @@ use tracing::info;
 use crate::{
     check::auth_results,
     content::{Content, HEAD_MAX, Outgoing},
-    policy::evidence::{Forward, PtrEvidence},
+    policy::evidence::PtrEvidence,
     server::{context::Context, inspection::Inspection, session_id::SessionId},
     smtp::{
         HEADER_MAX,
@@ -44,7 +44,7 @@ pub(crate) fn outgoing(
         hostname: &context.hostname,
         endpoints: inspection.endpoints(),
         hello: envelope.hello,
-        source_name: source_name(inspection.ptr()),
+        source_name: inspection.ptr().and_then(PtrEvidence::name),
         transaction: envelope.transaction,
         id: &envelope.id.to_string(),
         date: &date(),
@@ -83,7 +83,8 @@ pub(crate) fn log(
     info!(
         outcome,
         helo = %hello.name,
-        ptr = source_name(inspection.ptr()),
+        iprev = inspection.ptr().map(PtrEvidence::result),
+        ptr = inspection.ptr().and_then(PtrEvidence::name),
         mail_from = %transaction.mail.reverse_path.as_ref().map(Mailbox::to_string).unwrap_or_default(),
         recipients = transaction.recipients.len(),
         spf = inspection.spf().map(|spf| word(&spf.mail_from.result)),
@@ -91,14 +92,6 @@ pub(crate) fn log(
         reply = reply.map(|reply| reply.to_string().trim_end().to_owned()),
         "message"
     );
-}
-
-fn source_name(ptr: Option<&PtrEvidence>) -> Option<&str> {
-    match ptr? {
-        PtrEvidence::Exists { forward: Forward::Confirmed(name), .. } => Some(name),
-        PtrEvidence::Exists { names, .. } => names.first().map(String::as_str),
-        PtrEvidence::Absent | PtrEvidence::Failure => None,
-    }
 }
 
 fn date() -> String {

@@ -25,6 +25,7 @@ pub(crate) struct Metrics {
     recipients: Family<Outcome, Counter>,
     messages: Family<Outcome, Counter>,
     shadow: Family<Reason, Counter>,
+    ptr: Family<Finding, Counter>,
     limits: Family<Limit, Counter>,
     tags: Counter,
     kernel_sessions: Family<End, Counter>,
@@ -41,6 +42,11 @@ struct Outcome {
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct Reason {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Finding {
+    result: &'static str,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -67,6 +73,7 @@ impl Metrics {
             recipients: Family::default(),
             messages: Family::default(),
             shadow: Family::default(),
+            ptr: Family::default(),
             limits: Family::default(),
             tags: Counter::default(),
             kernel_sessions: Family::default(),
@@ -79,6 +86,7 @@ impl Metrics {
         registry.register("recipients", "Recipients, by verdict", metrics.recipients.clone());
         registry.register("messages", "Messages, by what became of them", metrics.messages.clone());
         registry.register("shadow", "What enforce would have refused, by reason", metrics.shadow.clone());
+        registry.register("ptr", "Reverse DNS of sessions, by result", metrics.ptr.clone());
         registry.register("limits_reached", "Bounds that were reached", metrics.limits.clone());
         registry.register("tags", "Sessions that the XDP program had tagged", metrics.tags.clone());
         registry.register(
@@ -114,6 +122,11 @@ impl Metrics {
     /// Shadow mode passed something on.
     pub(crate) fn shadow(&self, reason: &'static str) {
         self.shadow.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// A session learned about its source's reverse DNS.
+    pub(crate) fn ptr(&self, result: &'static str) {
+        self.ptr.get_or_create(&Finding { result }).inc();
     }
 
     /// A bound was reached.

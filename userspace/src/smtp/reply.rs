@@ -226,6 +226,8 @@ replies! {
     NotOptedIn = 550 "5.2.1" "Service unavailable, [{}] does not accept email over IPv6.",
     /// No PTR; about the source address.
     NoPtr = 450 "4.7.25" "Service unavailable, sending IPv6 address [{}] must have reverse DNS record.",
+    /// No PTR record that leads back, where that is demanded; about the source address.
+    PtrNotConfirmed = 450 "4.7.25" "Service unavailable, sending IPv6 address [{}] must have reverse DNS record that leads back to it.",
     /// Neither SPF nor DKIM; about the source address.
     NotAuthenticated = 450 "4.7.26" "Service unavailable, message sent over IPv6 [{}] must pass either SPF or DKIM validation.",
     /// DNS could not answer.
@@ -446,6 +448,11 @@ mod tests {
                 Say::NoPtr,
                 "2a01:111:f200:2004::240",
                 "450 4.7.25 Service unavailable, sending IPv6 address [2a01:111:f200:2004::240] must have reverse DNS record.\r\n",
+            ),
+            (
+                Say::PtrNotConfirmed,
+                "2a01:111:f200:2004::240",
+                "450 4.7.25 Service unavailable, sending IPv6 address [2a01:111:f200:2004::240] must have reverse DNS record that leads back to it.\r\n",
             ),
             (
                 Say::NotAuthenticated,

@@ -440,6 +440,7 @@ impl Session {
             }
             Answer::Refused(Refusal::DnsFailure) => (Say::DnsFailure, String::new()),
             Answer::Refused(Refusal::NoPtr) => (Say::NoPtr, source.to_string()),
+            Answer::Refused(Refusal::PtrNotConfirmed) => (Say::PtrNotConfirmed, source.to_string()),
             Answer::Refused(Refusal::Routed) => (Say::Routed, String::new()),
             Answer::Refused(Refusal::NotAuthenticated) => (Say::NotAuthenticated, source.to_string()),
         };

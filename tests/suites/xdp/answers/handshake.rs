@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use sixgate::dataplane::PtrState;
+use sixgate::dataplane::{PtrOrigin, PtrState};
 use sixgate_common::{
     flow::{Flow, REASON_NO_PTR, REASON_NOT_OPTED_IN},
     refuse::{Phase, ReplyId},
@@ -317,7 +317,7 @@ fn a_source_that_gets_a_ptr_record_meanwhile_is_let_through() {
     }
     let mut program = load();
     let sender = Sender::knock(&mut program, NO_PTR, OPTED_IN);
-    program.maps.ptr_set(NO_PTR, PtrState::Exists, HOUR).unwrap();
+    program.maps.ptr_set(NO_PTR, PtrState::Exists, PtrOrigin::Dns, HOUR).unwrap();
     assert_eq!(sender.say(&mut program, bare(ACK, 0, 0)), Told::Passed(Stat::PassSegment));
     let syn = Packet::syn().source(NO_PTR).destination(OPTED_IN);
     assert_eq!(program.send(&syn), Fate::Passed(Stat::PassOptedIn));

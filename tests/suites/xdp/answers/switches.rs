@@ -3,7 +3,7 @@
 
 use sixgate::{
     control::compile_replies,
-    dataplane::{Maps, OptIn, PtrState},
+    dataplane::{Maps, OptIn, PtrOrigin, PtrState},
     smtp::reply::ReplyTable,
 };
 use sixgate_common::{
@@ -132,7 +132,7 @@ fn a_session_without_ptr_goes_on_when_the_record_appears() {
     }
     let mut program = load();
     let sender = Sender::open(&mut program, NO_PTR, OPTED_IN, &greeting());
-    program.maps.ptr_set(NO_PTR, PtrState::Exists, HOUR).unwrap();
+    program.maps.ptr_set(NO_PTR, PtrState::Exists, PtrOrigin::Dns, HOUR).unwrap();
     let g = i32::try_from(greeting().len()).unwrap();
     let told = sender.say(&mut program, line(0, g, EHLO));
     assert_eq!(told, replied(Stat::AnswerReply, g, 8, &text(ReplyId::Ehlo)));

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::evidence::{SpfEvidence, Standing};
+use crate::policy::evidence::{SpfEvidence, Standing, Unanswered};
 
 const SOURCE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x25);
 
@@ -30,9 +30,8 @@ fn signature(result: DkimResult, reason: Option<&'static str>) -> DkimEvidence {
 
 #[test]
 fn a_message_that_was_checked_in_full() {
-    let confirmed = Forward::Confirmed("mail.a.example".to_owned());
     let full = Evidence {
-        ptr: Some(PtrEvidence::Exists { names: vec!["mail.a.example".to_owned()], forward: confirmed }),
+        ptr: Some(PtrEvidence::Pass { name: "mail.a.example".to_owned() }),
         spf: spf(("a.example", SpfResult::Pass), ("mail.a.example", SpfResult::None)),
         dkim: vec![
             signature(DkimResult::Pass, None),
@@ -58,7 +57,7 @@ fn a_message_that_was_checked_in_full() {
 #[test]
 fn a_message_from_a_trusted_source_has_no_results() {
     let trusted = Evidence {
-        ptr: Some(PtrEvidence::Absent),
+        ptr: Some(PtrEvidence::PermError),
         spf: spf(("a.example", SpfResult::Fail), ("b.example", SpfResult::Fail)),
         ..Evidence::at_connect(true, Standing::NotOptedIn)
     };
@@ -67,18 +66,16 @@ fn a_message_from_a_trusted_source_has_no_results() {
 
 #[test]
 fn reverse_dns_is_reported_as_rfc_8601_says() {
-    let exists = |forward| PtrEvidence::Exists { names: Vec::new(), forward };
     let rows = [
-        (PtrEvidence::Absent, Some("permerror")),
-        (PtrEvidence::Failure, Some("temperror")),
-        (exists(Forward::Confirmed("a.example".to_owned())), Some("pass")),
-        (exists(Forward::Unconfirmed), Some("fail")),
-        (exists(Forward::Failure), Some("temperror")),
-        (exists(Forward::NotAsked), None),
+        (PtrEvidence::PermError, "permerror"),
+        (PtrEvidence::TempError(Unanswered::Record), "temperror"),
+        (PtrEvidence::TempError(Unanswered::Names { names: vec!["a.example".to_owned()] }), "temperror"),
+        (PtrEvidence::Pass { name: "a.example".to_owned() }, "pass"),
+        (PtrEvidence::Fail { names: vec!["a.example".to_owned()] }, "fail"),
+        (PtrEvidence::Fail { names: Vec::new() }, "fail"),
     ];
     for (ptr, result) in rows {
-        let iprev = result
-            .map_or(String::new(), |result| format!("\r\n\tiprev={result} policy.iprev=\"2001:db8::25\";"));
+        let iprev = format!("\r\n\tiprev={result} policy.iprev=\"2001:db8::25\";");
         let wanted = format!("Authentication-Results: gate.example;{iprev}\r\n\tdkim=none\r\n");
         let known = Evidence { ptr: Some(ptr.clone()), ..evidence() };
         assert_eq!(header("gate.example", SOURCE, &known), wanted, "{ptr:?}");

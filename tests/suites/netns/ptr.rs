@@ -1,0 +1,95 @@
+//! What is known about reverse DNS changes under live traffic: kernel, daemon and command never disagree for longer than
+//! a connection takes.
+
+use std::time::{Duration, Instant};
+
+use sixgate_tests::{
+    dns::Zone,
+    site::{GATE, SENDER, Site},
+};
+
+use crate::{ZONE, can_run, site};
+
+/// An address without reverse DNS, at first.
+const NAMELESS: &str = "2001:db8:51::240";
+
+#[test]
+fn what_a_command_says_holds_from_the_next_syn_on_whatever_dns_says() {
+    if !can_run() {
+        return;
+    }
+    let (site, _daemon) = site("");
+    // one after the other, and nothing in between that could give the daemon time
+    for round in 1..=3 {
+        assert_eq!(rcpt(&site, SENDER), ACCEPTED, "round {round}: DNS");
+        site.sixgate(&format!("ptr set {SENDER} absent"));
+        assert_eq!(rcpt(&site, SENDER), no_ptr(SENDER), "round {round}: set absent");
+        site.sixgate(&format!("ptr set {SENDER} exists"));
+        assert_eq!(rcpt(&site, SENDER), ACCEPTED, "round {round}: set exists");
+        site.sixgate(&format!("ptr remove {SENDER}"));
+    }
+    assert_eq!(site.counter("tag_no_ptr"), 3);
+    site.sixgate(&format!("ptr set {NAMELESS} exists"));
+    for _ in 0..2 {
+        assert_eq!(rcpt(&site, NAMELESS), ACCEPTED, "DNS knows no record");
+        assert!(site.sixgate(&format!("ptr get {NAMELESS}")).contains(" exists command "));
+    }
+}
+
+#[test]
+fn what_dns_says_is_asked_anew_once_it_is_forgotten_and_reaches_the_kernel_with_the_answer() {
+    if !can_run() {
+        return;
+    }
+    // longer than any test: nothing here expires by itself
+    let without = format!("{ZONE}\nip6.arpa 86400 SOA a b 1 1 1 1 86400");
+    let with = format!("{ZONE}\n{NAMELESS} 86400 PTR late.example\nlate.example AAAA {NAMELESS}");
+    let (site, _daemon) = site("");
+    for round in 1..=3 {
+        site.dns.replace(Zone::parse(&without).unwrap());
+        assert_eq!(rcpt(&site, NAMELESS), no_ptr(NAMELESS), "round {round}: no record");
+        assert!(site.sixgate(&format!("ptr get {NAMELESS}")).contains(" absent dns "), "round {round}");
+        let tagged = site.counter("tag_no_ptr");
+        assert_eq!(rcpt(&site, NAMELESS), no_ptr(NAMELESS), "round {round}: the kernel knows");
+        assert_eq!(site.counter("tag_no_ptr"), tagged + 1, "round {round}");
+
+        site.dns.replace(Zone::parse(&with).unwrap());
+        site.sixgate(&format!("ptr remove {NAMELESS}"));
+        assert_eq!(rcpt(&site, NAMELESS), ACCEPTED, "round {round}: a record appeared");
+        assert!(site.sixgate(&format!("ptr get {NAMELESS}")).contains(" exists dns "), "round {round}");
+        site.sixgate("ptr flush");
+    }
+}
+
+#[test]
+fn an_entry_that_expires_is_looked_up_again() {
+    if !can_run() {
+        return;
+    }
+    let (site, _daemon) = site("");
+    site.sixgate(&format!("ptr set {SENDER} absent --for 2s"));
+    assert_eq!(rcpt(&site, SENDER), no_ptr(SENDER));
+    let until = Instant::now() + Duration::from_secs(30);
+    while site.run(&format!("ptr get {SENDER}")).status.success() {
+        assert!(Instant::now() < until, "the entry does not expire");
+    }
+    assert_eq!(rcpt(&site, SENDER), ACCEPTED);
+    assert!(site.sixgate(&format!("ptr get {SENDER}")).contains(" exists dns "));
+}
+
+/// What a new session from `source` hears to its RCPT.
+fn rcpt(site: &Site, source: &str) -> String {
+    let mut client = site.connect(source, GATE);
+    assert_eq!(client.reply().unwrap().code, 220);
+    assert_eq!(client.say("HELO mail.sender.example").unwrap().code, 250);
+    assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
+    let answer = client.say("RCPT TO:<user@contoso.com>").unwrap();
+    assert_eq!(client.say("QUIT").unwrap().code, 221);
+    answer.last().to_owned()
+}
+
+fn no_ptr(source: &str) -> String {
+    format!("450 4.7.25 Service unavailable, sending IPv6 address [{source}] must have reverse DNS record.")
+}
+
+const ACCEPTED: &str = "250 2.1.5 Recipient ok";
