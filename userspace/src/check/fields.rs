@@ -21,10 +21,15 @@ impl Field<'_> {
         self.name.trim_ascii_end().eq_ignore_ascii_case(name.as_bytes())
     }
 
-    /// Whether it is a field at all: a colon after at least one printable octet, and nothing else in the name
-    /// (RFC 5322 3.6.8). Servers differ in what they take for the end of the header when one is not.
+    /// Its name as RFC 6376 3.4.2 compares it: in lower case, without the blanks before the colon.
+    pub(super) fn relaxed_name(&self) -> Vec<u8> {
+        without_blank_end(self.name).to_ascii_lowercase()
+    }
+
+    /// Whether it is a field at all: a colon after at least one printable octet, and nothing else in the name but
+    /// blanks at its end (RFC 5322 3.6.8, 4.5). Servers differ in what they take for the end of the header when one is not.
     pub(super) fn is_well_formed(&self) -> bool {
-        let name = self.name.trim_ascii_end();
+        let name = without_blank_end(self.name);
         !name.is_empty() && name.iter().all(|octet| matches!(octet, b'!'..=b'~'))
     }
 }
@@ -79,6 +84,13 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
+fn without_blank_end(mut name: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | b'\t'] = name {
+        name = rest;
+    }
+    name
+}
+
 /// The length of the first line, its CRLF included.
 fn line(text: &[u8]) -> usize {
     text.windows(CRLF.len()).position(|window| window == CRLF).map_or(text.len(), |at| at + CRLF.len())
@@ -103,9 +115,10 @@ mod tests {
 
     #[test]
     fn what_is_no_field_is_told() {
-        let rows: [(&[u8], bool); 7] = [
+        let rows: [(&[u8], bool); 8] = [
             (b"A: 1\r\n", true),
-            (b"A : 1\r\n", true),
+            (b"A \t: 1\r\n", true),
+            (b"A\x0c: 1\r\n", false),
             (b"no colon\r\n", false),
             (b"From sender@a.example Mon\r\n", false),
             (b": nameless\r\n", false),

@@ -11,8 +11,8 @@ use toml::{
 };
 
 use super::{
-    Answer, Config, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt, Xdp, room,
-    values,
+    Answer, Config, Dkim, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt, Xdp,
+    room, values,
 };
 use crate::{
     content::HEAD_MAX,
@@ -69,6 +69,8 @@ struct Document {
     #[serde(default)]
     ptr: Ptr,
     #[serde(default)]
+    dkim: Dkim,
+    #[serde(default)]
     next_hop: NextHopTable,
     #[serde(default)]
     xdp: Xdp,
@@ -109,6 +111,7 @@ impl Document {
             listen: self.listen,
             dns: self.dns,
             ptr: self.ptr,
+            dkim: self.dkim,
             next_hop,
             xdp: self.xdp,
             limits: self.limits,

@@ -20,6 +20,7 @@ use serde::Deserialize;
 use sixgate_common::map;
 
 use crate::{
+    check::dkim::{DkimSettings, PartialBody},
     dns::DnsBounds,
     nexthop::{Address, ClientIdentity, Protocol},
     policy::{Mode, Policy},
@@ -55,6 +56,8 @@ pub struct Config {
     pub dns: Dns,
     /// What is demanded of reverse DNS.
     pub ptr: Ptr,
+    /// What is demanded of DKIM signatures.
+    pub dkim: Dkim,
     /// Where accepted mail goes.
     pub next_hop: NextHop,
     /// The XDP program and its maps.
@@ -96,6 +99,14 @@ pub struct Dns {
 pub struct Ptr {
     /// Whether a PTR record must lead back to the address.
     pub demand_forward_confirmation: bool,
+}
+
+/// `[dkim]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dkim {
+    /// Whether a signature that leaves the end of the body unsigned (`l=`) may pass.
+    pub accept_partial_body: bool,
 }
 
 /// `[next_hop]`
@@ -178,6 +189,20 @@ pub struct Limits {
     /// How long one session may take.
     #[serde(deserialize_with = "values::wait")]
     pub session_timeout: Duration,
+    /// How long SPF and DKIM of one message may take once it has arrived.
+    #[serde(deserialize_with = "values::wait")]
+    pub verification_timeout: Duration,
+    /// Small messages whose DKIM signatures are computed at one time.
+    pub dkim_small: NonZeroU8,
+    /// Large ones.
+    pub dkim_large: NonZeroU8,
+    /// A message of so many octets is a large one.
+    pub dkim_large_from: NonZeroU64,
+    /// How long a message may have to wait for that.
+    #[serde(deserialize_with = "values::wait")]
+    pub dkim_wait: Duration,
+    /// Octets that may be hashed for the signatures of one message.
+    pub dkim_hashing: NonZeroU64,
 }
 
 /// `[log]`
@@ -247,6 +272,22 @@ impl Config {
             line: line_at(text.as_bytes(), problem.offset),
             reason: problem.reason,
         })
+    }
+
+    /// How DKIM signatures are verified.
+    #[must_use]
+    pub fn dkim_settings(&self) -> DkimSettings {
+        let Limits { dkim_small, dkim_large, dkim_large_from, dkim_wait, dkim_hashing, .. } = self.limits;
+        let partial_body =
+            if self.dkim.accept_partial_body { PartialBody::Accepted } else { PartialBody::Refused };
+        DkimSettings {
+            partial_body,
+            small: dkim_small,
+            large: dkim_large,
+            large_from: dkim_large_from.get(),
+            wait: dkim_wait,
+            hashing: dkim_hashing.get(),
+        }
     }
 
     /// What verdicts depend on.
@@ -325,6 +366,12 @@ impl Default for Limits {
             data_rate: 500,
             transaction_timeout: Duration::from_secs(30 * 60),
             session_timeout: Duration::from_secs(60 * 60),
+            verification_timeout: Duration::from_secs(60),
+            dkim_small: const { NonZeroU8::new(8).unwrap() },
+            dkim_large: const { NonZeroU8::new(2).unwrap() },
+            dkim_large_from: const { NonZeroU64::new(1 << 20).unwrap() },
+            dkim_wait: Duration::from_secs(30),
+            dkim_hashing: const { NonZeroU64::new(256 << 20).unwrap() },
         }
     }
 }

@@ -87,7 +87,7 @@ impl Context {
             disk: OctetBudget::new(message_disk.get()),
             spill_directory: spill_directory(config)?,
             ptr_cache: PtrCache::new(dns.clone()),
-            dkim: DkimVerifier::new(dns.clone()),
+            dkim: DkimVerifier::new(config.dkim_settings()),
             replies: Arc::new(replies),
             domains: config.domains,
             control: Arc::new(control),

@@ -7,15 +7,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::{
+    task::JoinError,
+    time::{error::Elapsed, timeout_at},
+};
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{Instrument, info};
+use tracing::{Instrument, error, info};
 
 use crate::{
     check::spf::{self, SpfQuery},
     content::Content,
     policy::{
         Refusal, Stage, Verdict, decide,
-        evidence::{DkimEvidence, Endpoints, Evidence, PtrEvidence, SpfEvidence, Unanswered},
+        evidence::{
+            DkimEvidence, Endpoints, Evidence, PtrEvidence, SpfCheck, SpfEvidence, SpfResult, Unanswered,
+        },
     },
     server::context::Context,
     smtp::{
@@ -164,10 +170,15 @@ impl Inspection {
             // trust was withdrawn since MAIL
             None => AbortOnDropHandle::new(tokio::spawn(self.spf_check(hello, transaction))),
         };
-        let verifier = self.context.dkim.on_behalf_of(self.endpoints.source);
-        let (spf, dkim) = tokio::join!(spf, verifier.verify(content));
-        self.spf = spf.ok();
-        self.dkim = dkim;
+        let deadline = tokio::time::Instant::now() + self.context.limits.verification_timeout;
+        let dns = self.context.dns.on_behalf_of(self.endpoints.source);
+        let (spf, dkim) =
+            tokio::join!(timeout_at(deadline, spf), self.context.dkim.verify(&dns, content, deadline));
+        self.spf = Some(self.spf_or_late(spf, hello));
+        for limit in dkim.limits {
+            self.context.metrics.limit(limit.name());
+        }
+        self.dkim = dkim.signatures;
     }
 
     /// Forgets a message that is over.
@@ -176,6 +187,21 @@ impl Inspection {
         self.spf_lookup = None;
         self.dkim = Vec::new();
         self.shadowed.clear();
+    }
+
+    /// What SPF found out; a temporary error if it did not come to its end.
+    fn spf_or_late(
+        &self,
+        spf: Result<Result<SpfEvidence, JoinError>, Elapsed>,
+        hello: &Hello,
+    ) -> SpfEvidence {
+        match spf {
+            Ok(Ok(spf)) => return spf,
+            Ok(Err(failure)) => error!(%failure, "an SPF check broke off"),
+            Err(_) => self.context.metrics.limit("spf_time"),
+        }
+        let unfinished = |domain: String| SpfCheck { domain, result: SpfResult::TempError };
+        SpfEvidence { helo: unfinished(hello.name.to_string()), mail_from: unfinished(String::new()) }
     }
 
     fn is_trusted(&self) -> bool {

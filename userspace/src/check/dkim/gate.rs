@@ -1,14 +1,16 @@
-//! What is looked at before any cryptography: bounds, and all that makes a signature unacceptable by itself
-//! (RFC 6376 6.1.1, RFC 8301). No DNS, no hashing.
-
-use mail_auth::{Error, common::crypto::Algorithm, dkim::DkimError};
+//! What is looked at before anything is computed: the header as a whole, and each signature in it (RFC 6376 6.1.1,
+//! RFC 8301). No DNS, no hashing.
 
 use crate::{
     check::{
-        dkim::{MAX_HEADER, MAX_NAMES, MAX_SIGNATURES, Settled, tags::Tags},
+        dkim::{
+            DkimLimit, MAX_FIELDS, MAX_HEADER, MAX_SIGNATURES, Settled,
+            signature::{MALFORMED, Signature},
+            tags::{Tags, compact},
+        },
         fields::{Field, fields},
     },
-    dns::{LONGEST_NAME, ascii_name},
+    dns::LONGEST_NAME,
     policy::evidence::{DkimEvidence, DkimResult},
 };
 
@@ -17,42 +19,55 @@ const LONGEST_IDENTITY: usize = 64 + 1 + 255;
 /// Characters of `b=` that tell signatures apart (RFC 6008 4).
 const SIGNATURE_START: usize = 8;
 
-/// A signature that may be good: what is needed to verify it.
-#[derive(Clone, Debug)]
-pub(super) struct Candidate {
-    /// As mail-auth reads it.
-    pub(super) signature: mail_auth::dkim::Signature,
-    /// Which of the header fields it is, counted from the top.
-    pub(super) index: usize,
-    /// Where its key is.
-    pub(super) key_name: String,
+/// A header that has been looked at.
+pub(super) struct Examined {
+    /// The first signatures, from the top.
+    pub(super) signatures: Vec<ExaminedSignature>,
+    /// Where the body begins, octets from the top.
+    pub(super) body: usize,
+    /// A bound that kept signatures from being looked at.
+    pub(super) limit: Option<DkimLimit>,
 }
 
-/// The first signatures of a message, and what is left to find out about each.
-pub(super) fn examine(message: &[u8], now: u64) -> Vec<(DkimEvidence, Result<Candidate, Settled>)> {
-    let head = message.get(..MAX_HEADER).unwrap_or(message);
-    let mut rest = fields(head);
+/// A signature that has been looked at.
+pub(super) struct ExaminedSignature {
+    /// Which of the header fields it is, counted from the top.
+    pub(super) index: usize,
+    pub(super) evidence: DkimEvidence,
+    /// What it says, or why it cannot count.
+    pub(super) candidate: Result<Signature, Settled>,
+}
+
+/// Looks at the header of a message of `octets` that begins with `head`, at `now`, in seconds since 1970. A header that
+/// `head` does not hold as a whole is too large.
+pub(super) fn examine(head: &[u8], octets: u64, now: u64) -> Examined {
+    let bounded = head.get(..MAX_HEADER).unwrap_or(head);
+    let mut rest = fields(bounded);
     let fields: Vec<Field<'_>> = rest.by_ref().collect();
-    let whole = head.len() == message.len() || rest.body() > rest.offset();
+    let whole = bounded.len() as u64 == octets || rest.body() > rest.offset();
     let flaw = if whole { flaw(&fields) } else { Some(HEADER_TOO_LARGE) };
-    let signatures = fields.iter().enumerate().filter(|(_, field)| field.is("DKIM-Signature"));
-    signatures
-        .take(MAX_SIGNATURES)
-        .map(|(index, field)| {
-            let Some(tags) = Tags::parse(field.value) else {
-                return (evidence(None), Err(flaw.unwrap_or(MALFORMED)));
-            };
-            let candidate = match flaw {
-                Some(flaw) => Err(flaw),
-                None => candidate(&tags, field, index, now),
-            };
-            (evidence(Some(&tags)), candidate)
-        })
-        .collect()
+    let found = || fields.iter().enumerate().filter(|(_, field)| field.is("DKIM-Signature"));
+    let signatures = found().take(MAX_SIGNATURES).map(|(index, field)| {
+        let tags = Tags::of_signature(field.value);
+        let candidate = match (flaw, &tags) {
+            (Some(flaw), _) => Err(flaw),
+            (None, None) => Err(MALFORMED),
+            (None, Some(tags)) => Signature::read(tags, now),
+        };
+        ExaminedSignature { index, evidence: evidence(tags.as_ref()), candidate }
+    });
+    Examined {
+        signatures: signatures.collect(),
+        body: rest.body(),
+        limit: found().nth(MAX_SIGNATURES).map(|_| DkimLimit::Signatures),
+    }
 }
 
 /// What keeps every signature of a message from counting.
 fn flaw(fields: &[Field<'_>]) -> Option<Settled> {
+    if fields.len() > MAX_FIELDS {
+        return Some(TOO_MANY_FIELDS);
+    }
     if !fields.iter().all(Field::is_well_formed) {
         return Some(HEADER_MALFORMED);
     }
@@ -64,87 +79,18 @@ fn flaw(fields: &[Field<'_>]) -> Option<Settled> {
     }
 }
 
-fn candidate(tags: &Tags<'_>, field: &Field<'_>, index: usize, now: u64) -> Result<Candidate, Settled> {
-    match tags.get("v") {
-        Some("1") => {}
-        Some(_) => return Err(UNKNOWN_VERSION),
-        None => return Err(TAG_MISSING),
-    }
-    let required = ["a", "b", "bh", "d", "h", "s"];
-    if required.iter().any(|name| tags.compact(name).is_empty()) {
-        return Err(TAG_MISSING);
-    }
-    if tags.get("l").is_some() {
-        return Err(PARTIAL_BODY);
-    }
-    if !tags.list("q").any(|method| method.is_empty() || method.eq_ignore_ascii_case("dns/txt")) {
-        return Err(UNKNOWN_QUERY);
-    }
-    if tags.list("h").count() > MAX_NAMES {
-        return Err(TOO_MANY_NAMES);
-    }
-    if !tags.list("h").any(|name| name.eq_ignore_ascii_case("From")) {
-        return Err(FROM_UNSIGNED);
-    }
-    in_time(tags, now)?;
-    let key_name = key_name(&tags.compact("s"), &tags.compact("d")).ok_or(BAD_NAME)?;
-    let mut signature = mail_auth::dkim::Signature::parse(field.value).map_err(|error| unreadable(&error))?;
-    if signature.a == Algorithm::RsaSha1 {
-        return Err(SHA1);
-    }
-    // Authorized third parties (RFC 6541) and reports (RFC 6651) would cost lookups, and change nothing here.
-    signature.atps = None;
-    signature.r = false;
-    Ok(Candidate { signature, index, key_name })
-}
-
-/// `x=` lies ahead, and behind `t=` (RFC 6376 3.5).
-fn in_time(tags: &Tags<'_>, now: u64) -> Result<(), Settled> {
-    let seconds = |name| match tags.get(name) {
-        None => Ok(None),
-        Some(digits) if digits.bytes().all(|octet| octet.is_ascii_digit()) && !digits.is_empty() => {
-            // up to twelve digits are to be expected; more mean "never"
-            Ok(Some(digits.parse().unwrap_or(u64::MAX)))
-        }
-        Some(_) => Err(MALFORMED),
-    };
-    match (seconds("t")?, seconds("x")?) {
-        (Some(signed), Some(expires)) if expires <= signed => Err(EXPIRED),
-        (_, Some(expires)) if expires <= now => Err(EXPIRED),
-        _ => Ok(()),
-    }
-}
-
-fn key_name(selector: &str, domain: &str) -> Option<String> {
-    let name = format!("{}._domainkey.{}", ascii_name(selector)?, ascii_name(domain)?);
-    (name.len() <= LONGEST_NAME).then_some(name)
-}
-
-fn unreadable(error: &Error) -> Settled {
-    match error {
-        Error::Dkim(DkimError::UnsupportedVersion) => UNKNOWN_VERSION,
-        Error::Dkim(DkimError::UnsupportedAlgorithm) => UNKNOWN_ALGORITHM,
-        Error::Dkim(DkimError::UnsupportedCanonicalization) => UNKNOWN_CANONICALIZATION,
-        Error::Base64 => BAD_BASE64,
-        _ => TAG_MISSING,
-    }
-}
-
 /// What is reported about a signature, without its result. Strings are bounded and hold no control characters.
 fn evidence(tags: Option<&Tags<'_>>) -> DkimEvidence {
-    let text = |name: &str, longest: usize| {
-        let value = tags.map(|tags| tags.compact(name)).unwrap_or_default();
-        if value.len() <= longest { value } else { String::new() }
-    };
-    let algorithm = text("a", LONGEST_NAME).to_ascii_lowercase();
-    let start: String = tags.map(|tags| tags.compact("b")).unwrap_or_default();
-    let start: String = start.chars().filter(is_base64).take(SIGNATURE_START).collect();
+    let text = |name: &str| compact(tags.and_then(|tags| tags.get(name)).unwrap_or_default());
+    let bounded = |text: String, longest: usize| if text.len() <= longest { text } else { String::new() };
+    let algorithm = text("a");
+    let start: String = text("b").chars().filter(is_base64).take(SIGNATURE_START).collect();
     DkimEvidence {
         result: DkimResult::TempError,
         reason: Some("not verified in time"),
-        domain: text("d", LONGEST_NAME),
-        selector: text("s", LONGEST_NAME),
-        identity: text("i", LONGEST_IDENTITY),
+        domain: bounded(text("d"), LONGEST_NAME),
+        selector: bounded(text("s"), LONGEST_NAME),
+        identity: bounded(text("i"), LONGEST_IDENTITY),
         algorithm: ALGORITHMS.iter().find(|known| **known == algorithm).copied().unwrap_or_default(),
         signature_start: if start.len() == SIGNATURE_START { start } else { String::new() },
     }
@@ -156,23 +102,11 @@ fn is_base64(character: &char) -> bool {
 
 const ALGORITHMS: [&str; 3] = ["rsa-sha256", "ed25519-sha256", "rsa-sha1"];
 
-const BAD_BASE64: Settled = Settled(DkimResult::PermError, "bad base64");
-const BAD_NAME: Settled = Settled(DkimResult::PermError, "d= or s= is no name");
-const EXPIRED: Settled = Settled(DkimResult::PermError, "signature expired");
-const FROM_UNSIGNED: Settled = Settled(DkimResult::PermError, "From is not signed");
-const HEADER_MALFORMED: Settled = Settled(DkimResult::Policy, "malformed header");
-const HEADER_TOO_LARGE: Settled = Settled(DkimResult::Policy, "header too large");
-const MALFORMED: Settled = Settled(DkimResult::PermError, "malformed signature");
-const NO_FROM: Settled = Settled(DkimResult::Policy, "no From field");
-const PARTIAL_BODY: Settled = Settled(DkimResult::Policy, "l= is not accepted");
-const SEVERAL_FROM: Settled = Settled(DkimResult::Policy, "more than one From field");
-const SHA1: Settled = Settled(DkimResult::Policy, "rsa-sha1 is not accepted");
-const TAG_MISSING: Settled = Settled(DkimResult::PermError, "a required tag is missing");
-const TOO_MANY_NAMES: Settled = Settled(DkimResult::Policy, "too many names in h=");
-const UNKNOWN_ALGORITHM: Settled = Settled(DkimResult::Neutral, "unknown algorithm");
-const UNKNOWN_CANONICALIZATION: Settled = Settled(DkimResult::Neutral, "unknown canonicalization");
-const UNKNOWN_QUERY: Settled = Settled(DkimResult::Neutral, "unknown query method");
-const UNKNOWN_VERSION: Settled = Settled(DkimResult::Neutral, "unknown version");
+const HEADER_MALFORMED: Settled = Settled::new(DkimResult::Policy, "malformed header");
+const HEADER_TOO_LARGE: Settled = Settled::beyond(DkimLimit::Header, "header too large");
+const NO_FROM: Settled = Settled::new(DkimResult::Policy, "no From field");
+const SEVERAL_FROM: Settled = Settled::new(DkimResult::Policy, "more than one From field");
+const TOO_MANY_FIELDS: Settled = Settled::beyond(DkimLimit::Fields, "too many header fields");
 
 #[cfg(test)]
 mod tests {
@@ -188,7 +122,7 @@ mod tests {
         ) {
             let list: String = tags.iter().map(|(name, value)| format!("{name}={value};")).collect();
             let message = format!("DKIM-Signature: v=1; a=rsa-sha256; {list}{rest}\r\nFrom: joe@a.example\r\n\r\n");
-            for (evidence, _) in examine(message.as_bytes(), 0) {
+            for ExaminedSignature { evidence, .. } in examine(message.as_bytes(), message.len() as u64, 0).signatures {
                 let strings = [
                     evidence.domain, evidence.selector, evidence.identity, evidence.signature_start,
                 ];
@@ -201,7 +135,8 @@ mod tests {
         #[test]
         fn any_message_is_examined(message in any::<Vec<u8>>()) {
             let signed = [b"DKIM-Signature: ".as_slice(), &message].concat();
-            prop_assert!(examine(&signed, 0).len() <= MAX_SIGNATURES);
+            let examined = examine(&signed, signed.len() as u64, 0);
+            prop_assert!(examined.signatures.len() <= MAX_SIGNATURES && examined.body <= signed.len());
         }
     }
 }

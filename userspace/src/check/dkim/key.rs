@@ -1,48 +1,49 @@
 //! Key records (RFC 6376 3.6.1): asked for, picked, and judged. What they are used for is not its business.
 
-use mail_auth::{
-    Error, Txt,
-    common::{crypto::Algorithm, parse::TxtRecordParser, verify::DomainKey},
-    dkim::DkimError,
-};
 use tracing::debug;
 
 use crate::{
-    check::dkim::{MIN_RSA_BITS, Settled, gate::Candidate, tags::Tags},
+    check::dkim::{
+        MAX_RSA_BITS, MIN_RSA_BITS, Settled,
+        crypto::{Algorithm, PublicKey},
+        signature::{Identity, Signature},
+        tags::{Tags, resembles_key},
+    },
     dns::Dns,
     policy::evidence::DkimResult,
 };
 
-/// The key of a signature, as mail-auth takes it.
+/// The one key record at `name`.
+///
+/// # Errors
+/// There is none, or more than one: RFC 6376 3.6.2.2 leaves open what several mean, so that others might take
+/// another one than we would. TXT records of other kinds do not matter.
+pub(super) async fn fetch(dns: &Dns, name: &str) -> Result<Vec<u8>, Settled> {
+    let answer = dns.txt(name).await.map_err(|failure| {
+        debug!(name, %failure, "key record not to be had");
+        DNS_FAILURE
+    })?;
+    let mut keys = answer.records.into_iter().filter(|record| resembles_key(record));
+    match (keys.next(), keys.next()) {
+        (Some(key), None) => Ok(key),
+        (Some(_), Some(_)) => Err(SEVERAL_KEYS),
+        (None, _) => Err(NO_KEY),
+    }
+}
+
+/// The key in `record`, if it may verify `signature`.
 ///
 /// # Errors
 /// What makes the signature fail without looking at it.
-pub(super) async fn fetch(dns: &Dns, candidate: &Candidate) -> Result<Txt, Settled> {
-    let answer = dns.txt(&candidate.key_name).await.map_err(|failure| {
-        debug!(name = candidate.key_name, %failure, "key record not to be had");
-        DNS_FAILURE
-    })?;
-    // RFC 6376 3.6.2.2 leaves it open what several records mean: the first that can be used counts.
-    let mut verdict = Err(NO_KEY);
-    for record in &answer.records {
-        verdict = judge(record, candidate.signature.a);
-        if verdict.is_ok() {
-            break;
-        }
-    }
-    verdict
-}
-
-/// Whether `record` may verify a signature by `algorithm`.
-fn judge(record: &[u8], algorithm: Algorithm) -> Result<Txt, Settled> {
-    let tags = Tags::parse(record).ok_or(NO_KEY)?;
+pub(super) fn judge(record: &[u8], signature: &Signature) -> Result<PublicKey, Settled> {
+    let tags = Tags::of_key(record).ok_or(NO_KEY)?;
     match tags.get("v") {
         Some("DKIM1") if tags.first() == Some("v") => {}
         None => {}
         Some(_) => return Err(NO_KEY),
     }
-    let public_key = tags.get("p").ok_or(NO_KEY)?;
-    if public_key.is_empty() {
+    let octets = tags.get("p").and_then(|_| tags.base64("p")).ok_or(NO_KEY)?;
+    if octets.is_empty() {
         return Err(REVOKED);
     }
     let allows = |name, wanted: &[&str]| {
@@ -54,33 +55,36 @@ fn judge(record: &[u8], algorithm: Algorithm) -> Result<Txt, Settled> {
     if !allows("s", &["*", "email"]) {
         return Err(OTHER_SERVICE);
     }
-    let wanted = if algorithm == Algorithm::Ed25519Sha256 { "ed25519" } else { "rsa" };
-    if tags.get("k").unwrap_or("rsa") != wanted {
+    let kind = match signature.algorithm {
+        Algorithm::RsaSha256 => "rsa",
+        Algorithm::Ed25519Sha256 => "ed25519",
+    };
+    if tags.get("k").unwrap_or("rsa") != kind {
         return Err(OTHER_KEY_TYPE);
     }
-    if tags.list("t").any(|flag| flag == "y") {
+    let flag = |wanted| tags.list("t").any(|flag| flag == wanted);
+    if flag("y") {
         return Err(TESTING);
     }
-    let key = DomainKey::parse(record).map_err(|error| match error {
-        Error::Dkim(DkimError::RevokedPublicKey) => REVOKED,
-        Error::Dkim(DkimError::UnsupportedKeyType) => OTHER_KEY_TYPE,
-        _ => NO_KEY,
-    })?;
-    if wanted == "rsa" {
-        match key.p.public_key_bits() {
-            0 => return Err(NO_KEY),
-            bits if bits < MIN_RSA_BITS => return Err(SHORT),
-            _ => {}
-        }
+    if flag("s") && signature.identity == Identity::Subdomain {
+        return Err(SUBDOMAIN);
     }
-    Ok(key.into())
+    let key = PublicKey::read(signature.algorithm, &octets).ok_or(NO_KEY)?;
+    match key.rsa_bits() {
+        Some(bits) if bits < MIN_RSA_BITS => Err(SHORT),
+        Some(bits) if bits > MAX_RSA_BITS => Err(LONG),
+        _ => Ok(key),
+    }
 }
 
-const DNS_FAILURE: Settled = Settled(DkimResult::TempError, "no answer about the key");
-const NO_KEY: Settled = Settled(DkimResult::PermError, "no usable key");
-const OTHER_HASH: Settled = Settled(DkimResult::PermError, "the key is not for sha256");
-const OTHER_KEY_TYPE: Settled = Settled(DkimResult::PermError, "the key is of another type");
-const OTHER_SERVICE: Settled = Settled(DkimResult::PermError, "the key is not for mail");
-const REVOKED: Settled = Settled(DkimResult::PermError, "the key is revoked");
-const SHORT: Settled = Settled(DkimResult::Policy, "the key is too short");
-const TESTING: Settled = Settled(DkimResult::Policy, "the key is for testing only");
+const DNS_FAILURE: Settled = Settled::new(DkimResult::TempError, "no answer about the key");
+const LONG: Settled = Settled::new(DkimResult::Policy, "the key is too long");
+const NO_KEY: Settled = Settled::new(DkimResult::PermError, "no usable key");
+const OTHER_HASH: Settled = Settled::new(DkimResult::PermError, "the key is not for sha256");
+const OTHER_KEY_TYPE: Settled = Settled::new(DkimResult::PermError, "the key is of another type");
+const OTHER_SERVICE: Settled = Settled::new(DkimResult::PermError, "the key is not for mail");
+const REVOKED: Settled = Settled::new(DkimResult::PermError, "the key is revoked");
+const SEVERAL_KEYS: Settled = Settled::new(DkimResult::PermError, "more than one key record");
+const SHORT: Settled = Settled::new(DkimResult::Policy, "the key is too short");
+const SUBDOMAIN: Settled = Settled::new(DkimResult::PermError, "the key is not for subdomains");
+const TESTING: Settled = Settled::new(DkimResult::Policy, "the key is for testing only");

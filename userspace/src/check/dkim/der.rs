@@ -1,0 +1,147 @@
+//! RSA public keys in DER (X.690), as strictly as a check of their size needs it. What a key is good for is not
+//! its business.
+
+/// An RSA public key.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct RsaPublicKey<'a> {
+    /// RSAPublicKey of RFC 8017 A.1.1.
+    pub(super) octets: &'a [u8],
+    /// Of the modulus, to the bit.
+    pub(super) bits: usize,
+}
+
+/// Reads a SubjectPublicKeyInfo (RFC 5280 4.1) of RSA (RFC 3279 2.3.1), or an RSAPublicKey without it. None if it is
+/// neither, or if anything follows.
+pub(super) fn rsa_public_key(octets: &[u8]) -> Option<RsaPublicKey<'_>> {
+    let bare = match only(octets, SEQUENCE)?.first()? {
+        &SEQUENCE => unwrapped(octets)?,
+        _ => octets,
+    };
+    let (modulus, rest) = take(only(bare, SEQUENCE)?, INTEGER)?;
+    let exponent = only(rest, INTEGER)?;
+    let is_positive = |integer: &[u8]| integer.first().is_some_and(|first| first & 0x80 == 0);
+    if !is_positive(modulus) || !is_positive(exponent) {
+        return None;
+    }
+    let zeros = modulus.iter().take_while(|octet| **octet == 0).count();
+    let magnitude = modulus.get(zeros..)?;
+    let unused = magnitude.first()?.leading_zeros();
+    Some(RsaPublicKey { octets: bare, bits: magnitude.len() * 8 - usize::try_from(unused).ok()? })
+}
+
+/// The key inside a SubjectPublicKeyInfo.
+fn unwrapped(octets: &[u8]) -> Option<&[u8]> {
+    let (algorithm, rest) = take(only(octets, SEQUENCE)?, SEQUENCE)?;
+    let (identifier, _parameters) = take(algorithm, OBJECT_IDENTIFIER)?;
+    let bits = only(rest, BIT_STRING)?;
+    match bits {
+        [0, key @ ..] if identifier == RSA_ENCRYPTION => Some(key),
+        _ => None,
+    }
+}
+
+/// The content of the element of type `tag` that `octets` are, to their end.
+fn only(octets: &[u8], tag: u8) -> Option<&[u8]> {
+    let (content, rest) = take(octets, tag)?;
+    rest.is_empty().then_some(content)
+}
+
+/// The content of the element of type `tag` that `octets` begin with, and what follows it.
+fn take(octets: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = match octets {
+        [first, length @ 0..=0x7f, rest @ ..] if *first == tag => (usize::from(*length), rest),
+        [first, 0x81, length, rest @ ..] if *first == tag => (usize::from(*length), rest),
+        [first, 0x82, high, low, rest @ ..] if *first == tag => {
+            (usize::from(u16::from_be_bytes([*high, *low])), rest)
+        }
+        _ => return None,
+    };
+    rest.split_at_checked(length)
+}
+
+const BIT_STRING: u8 = 0x03;
+const INTEGER: u8 = 0x02;
+const OBJECT_IDENTIFIER: u8 = 0x06;
+/// 1.2.840.113549.1.1.1
+const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+const SEQUENCE: u8 = 0x30;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(content.len()).expect("a short element").to_be_bytes();
+        let length = match length {
+            [0, low @ 0..=0x7f] => vec![low],
+            [0, low] => vec![0x81, low],
+            [high, low] => vec![0x82, high, low],
+        };
+        [&[tag], length.as_slice(), content].concat()
+    }
+
+    fn bare(modulus: &[u8]) -> Vec<u8> {
+        let integers = [element(INTEGER, modulus), element(INTEGER, &[1, 0, 1])].concat();
+        element(SEQUENCE, &integers)
+    }
+
+    fn wrapped(key: &[u8]) -> Vec<u8> {
+        let algorithm = [element(OBJECT_IDENTIFIER, RSA_ENCRYPTION), vec![5, 0]].concat();
+        let bits = [&[0], key].concat();
+        element(SEQUENCE, &[element(SEQUENCE, &algorithm), element(BIT_STRING, &bits)].concat())
+    }
+
+    #[test]
+    fn the_size_of_a_key_is_told_to_the_bit() {
+        let modulus = |first: &[u8], octets: usize| [first, &vec![0xff; octets]].concat();
+        let rows = [
+            (modulus(&[0, 0x80], 127), 1024),
+            (modulus(&[0x7f], 127), 1023),
+            (modulus(&[0x01], 127), 1017),
+            (modulus(&[0, 0xff], 63), 512),
+            (modulus(&[0, 0x80], 255), 2048),
+            (modulus(&[0, 0, 0, 1], 0), 1),
+        ];
+        for (modulus, bits) in rows {
+            let key = bare(&modulus);
+            let wanted = Some(RsaPublicKey { octets: &key, bits });
+            assert_eq!(rsa_public_key(&key), wanted);
+            assert_eq!(rsa_public_key(&wrapped(&key)), wanted);
+        }
+    }
+
+    #[test]
+    fn what_is_no_rsa_key_is_told() {
+        let good = bare(&[0x7f; 128]);
+        let other = [element(OBJECT_IDENTIFIER, &[0x2b, 0x65, 0x70]), vec![5, 0]].concat();
+        let other =
+            [element(SEQUENCE, &other), element(BIT_STRING, &[&[0], good.as_slice()].concat())].concat();
+        let rows = [
+            ("nothing", Vec::new()),
+            ("cut off", good[..good.len() - 1].to_vec()),
+            ("something behind", [good.as_slice(), &[0]].concat()),
+            ("something behind, wrapped", [wrapped(&good).as_slice(), &[0]].concat()),
+            ("zero", bare(&[0])),
+            ("negative", bare(&[0x80; 128])),
+            ("no integers", element(SEQUENCE, &[])),
+            ("another algorithm", element(SEQUENCE, &other)),
+            ("a long length", vec![SEQUENCE, 0x84, 0xff, 0xff, 0xff, 0xff]),
+        ];
+        for (row, octets) in rows {
+            assert_eq!(rsa_public_key(&octets), None, "{row}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_are_read(octets in any::<Vec<u8>>()) {
+            for octets in [octets.clone(), element(SEQUENCE, &octets)] {
+                if let Some(key) = rsa_public_key(&octets) {
+                    prop_assert!(key.bits <= 8 * octets.len());
+                }
+            }
+        }
+    }
+}
