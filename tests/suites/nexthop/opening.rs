@@ -3,7 +3,7 @@
 use sixgate::nexthop::{Capabilities, HEADER_ROOM};
 use tokio::net::TcpListener;
 
-use crate::{Case, SMTP, Session, UNAVAILABLE, Way, XCLIENT, behind, next_hop, peer::Peer};
+use crate::{Case, LMTP, PROXY, SMTP, Session, UNAVAILABLE, Way, XCLIENT, behind, next_hop, peer::Peer};
 
 /// One recipient, whose answer is all that matters.
 async fn answers(way: Way, rows: &[(&str, &str, &str)]) {
@@ -76,7 +76,7 @@ async fn a_next_hop_without_ehlo_gets_mail_without_parameters() {
 
 #[tokio::test]
 async fn mail_has_the_parameters_that_are_given_and_offered() {
-    let all = "S: 220 a\nC: EHLO gate.example\nS: 250-mx\nS: 250-SIZE 100000\nS: 250 8BITMIME";
+    let all = "S: 220 a\nC: EHLO gate.example\nS: 250-mx\nS: 250-SIZE 100000\nS: 250-SMTPUTF8\nS: 250 8BITMIME";
     let none = "S: 220 a\nC: EHLO gate.example\nS: 250 mx";
     let rows = [
         ("MAIL FROM:<>", all, Some("")),
@@ -84,8 +84,11 @@ async fn mail_has_the_parameters_that_are_given_and_offered() {
         ("MAIL FROM:<> SIZE=18446744073709551615", all, Some(" SIZE=18446744073709551615")),
         ("MAIL FROM:<> BODY=7BIT", all, Some(" BODY=7BIT")),
         ("MAIL FROM:<> BODY=8BITMIME SIZE=0", all, Some(" SIZE=1000 BODY=8BITMIME")),
+        ("MAIL FROM:<> SMTPUTF8", all, Some(" SMTPUTF8")),
+        ("MAIL FROM:<> SMTPUTF8 BODY=8BITMIME SIZE=1", all, Some(" SIZE=1001 BODY=8BITMIME SMTPUTF8")),
         ("MAIL FROM:<> SIZE=10 BODY=7BIT", none, Some("")),
         ("MAIL FROM:<> BODY=8BITMIME", none, None),
+        ("MAIL FROM:<> SMTPUTF8", none, None),
     ];
     for (mail, open, parameters) in rows {
         let end = parameters.map_or_else(
@@ -98,6 +101,26 @@ async fn mail_has_the_parameters_that_are_given_and_offered() {
             way: SMTP,
             scripts: &[&format!("{open}\n{end}")],
             session: &[(mail, ""), ("RCPT TO:<b@d.example>", wanted), ("RSET", "")],
+        };
+        case.play().await;
+    }
+}
+
+#[tokio::test]
+async fn addresses_in_utf_8_arrive_octet_for_octet() {
+    let script = "S: 220 a\nC: EHLO gate.example\nS: 250-mx\nS: 250 SMTPUTF8\n\
+                  C: MAIL FROM:<用户@例え.example> SMTPUTF8\nS: 250 Ok\n\
+                  C: RCPT TO:<\"ü e\u{308}\"@ex\u{e4}mple.example>\nS: 250 2.1.5 Ok\nDATA\nQUIT";
+    for way in [SMTP, LMTP] {
+        let case = Case {
+            claim: "two alphabets",
+            way,
+            scripts: &[script],
+            session: &[
+                ("MAIL FROM:<用户@例え.example> SMTPUTF8", ""),
+                ("RCPT TO:<\"ü e\u{308}\"@ex\u{e4}mple.example>", "250 2.1.5 Ok"),
+                ("DATA", "250 2.0.0 queued"),
+            ],
         };
         case.play().await;
     }

@@ -310,25 +310,27 @@ impl Transaction {
         self.verdict.insert(verdict).clone()
     }
 
-    /// MAIL with the parameters that the sender gave, as far as the next hop offers them. Only 8BITMIME cannot be left
-    /// out: the sender was promised it.
+    /// MAIL with the parameters that the sender gave, as far as the next hop offers them. 8BITMIME and SMTPUTF8 cannot be
+    /// left out: the sender was promised them.
     fn mail_line(&self, connection: &Connection) -> Result<String, NextHopError> {
         let offer = &connection.offer;
+        let not_offered =
+            |extension| NextHopError::NotOffered { address: connection.address().clone(), extension };
         let path = self.mail.reverse_path.as_ref();
         let path = path.map(ToString::to_string).unwrap_or_default();
         let size = self.mail.size.filter(|_| offer.size.is_some());
         let size = size.map(|size| format!(" SIZE={}", size.saturating_add(self.header_size)));
         let body = match self.mail.body {
-            Some(Body::EightBitMime) if !offer.eight_bit_mime => {
-                return Err(NextHopError::NotOffered {
-                    address: connection.address().clone(),
-                    extension: "8BITMIME",
-                });
-            }
+            Some(Body::EightBitMime) if !offer.eight_bit_mime => return Err(not_offered("8BITMIME")),
             Some(Body::EightBitMime) => " BODY=8BITMIME",
             Some(Body::SevenBit) if offer.eight_bit_mime => " BODY=7BIT",
             Some(Body::SevenBit) | None => "",
         };
-        Ok(format!("MAIL FROM:<{path}>{}{body}\r\n", size.unwrap_or_default()))
+        let smtp_utf8 = match self.mail.smtp_utf8 {
+            true if !offer.smtp_utf8 => return Err(not_offered("SMTPUTF8")),
+            true => " SMTPUTF8",
+            false => "",
+        };
+        Ok(format!("MAIL FROM:<{path}>{}{body}{smtp_utf8}\r\n", size.unwrap_or_default()))
     }
 }
