@@ -4,24 +4,16 @@ use std::future::ready;
 
 use sixgate::nexthop::Protocol;
 
-use crate::{Case, HEADERS, LOST, MESSAGE, SMTP, Session, WAYS, Way, behind, outgoing, peer::Peer};
+use crate::{HEADERS, LOST, MESSAGE, Row, SMTP, Session, WAYS, behind, outgoing, peer::Peer, play_by};
 
 const RCPT: &str = "RCPT TO:<b@d.example>";
 const ACCEPTED: (&str, &str) = (RCPT, "250 2.1.5 Ok\r\n");
 const QUEUED: (&str, &str) = ("DATA", "250 2.0.0 queued\r\n");
 
-struct Row<'a>(&'a str, &'a [&'a str], &'a [(&'a str, &'a str)]);
-
 /// Plays `rows` in each way.
 async fn play(rows: &[Row<'_>]) {
     for way in WAYS {
         play_by(way, rows).await;
-    }
-}
-
-async fn play_by(way: Way, rows: &[Row<'_>]) {
-    for Row(claim, scripts, session) in rows {
-        Case { claim, way, scripts, session }.play().await;
     }
 }
 

@@ -3,6 +3,8 @@
 //! The other end is always a real one: a file system, a peer on a socket that plays a script, Postfix.
 
 mod dialogue;
+mod faults;
+mod lmtp;
 mod maildir;
 mod opening;
 mod peer;
@@ -176,5 +178,14 @@ impl Case<'_> {
         }
         session.transport.close().await;
         peer.finish().await
+    }
+}
+
+/// A claim, the scripts and the session of a [`Case`].
+struct Row<'a>(&'a str, &'a [&'a str], &'a [(&'a str, &'a str)]);
+
+async fn play_by(way: Way, rows: &[Row<'_>]) {
+    for Row(claim, scripts, session) in rows {
+        Case { claim, way, scripts, session }.play().await;
     }
 }

@@ -1,9 +1,8 @@
 //! Claims about the opening of a session with the mail server behind: greeting, EHLO, XCLIENT, MAIL.
 
-use sixgate::nexthop::{Capabilities, HEADER_ROOM};
-use tokio::net::TcpListener;
+use sixgate::nexthop::{Capabilities, ClientIdentity, HEADER_ROOM, Protocol};
 
-use crate::{Case, LMTP, PROXY, SMTP, Session, UNAVAILABLE, Way, XCLIENT, behind, next_hop, peer::Peer};
+use crate::{Case, LMTP, PROXY, SMTP, Session, Socket, UNAVAILABLE, WAYS, Way, XCLIENT, behind, peer::Peer};
 
 /// One recipient, whose answer is all that matters.
 async fn answers(way: Way, rows: &[(&str, &str, &str)]) {
@@ -45,19 +44,6 @@ async fn a_next_hop_that_does_not_greet_is_not_available() {
 }
 
 #[tokio::test]
-async fn a_next_hop_that_is_not_there_is_not_available() {
-    let listener = TcpListener::bind("[::1]:0").await.expect("a port on ::1");
-    let address = listener.local_addr().expect("an address");
-    drop(listener);
-    let next_hop = next_hop(SMTP, address);
-    let reply = Session::new(&next_hop).say("RCPT TO:<b@d.example>").await.expect("a reply");
-    assert_eq!(reply.to_string(), UNAVAILABLE);
-    let error = next_hop.probe().await.expect_err("nobody is there");
-    assert_eq!(error.to_string(), format!("the connection to {address} failed while connecting"));
-    assert_eq!(next_hop.capabilities(), Capabilities::default());
-}
-
-#[tokio::test]
 async fn a_next_hop_without_ehlo_gets_mail_without_parameters() {
     let script =
         "S: 220 a\nC: EHLO gate.example\nS: 502 no\nC: HELO gate.example\nS: 250 a\nMAIL\nRCPT\nDATA\nQUIT";
@@ -76,7 +62,8 @@ async fn a_next_hop_without_ehlo_gets_mail_without_parameters() {
 
 #[tokio::test]
 async fn mail_has_the_parameters_that_are_given_and_offered() {
-    let all = "S: 220 a\nC: EHLO gate.example\nS: 250-mx\nS: 250-SIZE 100000\nS: 250-SMTPUTF8\nS: 250 8BITMIME";
+    let all =
+        "S: 220 a\nC: EHLO gate.example\nS: 250-mx\nS: 250-SIZE 100000\nS: 250-SMTPUTF8\nS: 250 8BITMIME";
     let none = "S: 220 a\nC: EHLO gate.example\nS: 250 mx";
     let rows = [
         ("MAIL FROM:<>", all, Some("")),
@@ -182,6 +169,80 @@ async fn another_name_of_the_client_is_told_on_another_connection() {
         ],
     };
     case.play().await;
+}
+
+#[tokio::test]
+async fn a_next_hop_that_does_not_take_a_proxy_header_gets_no_mail() {
+    let unprepared = |reply: &str| format!("PROXY\n{reply}");
+    let rows = [
+        ("it hangs up", unprepared(""), UNAVAILABLE),
+        ("it resets", unprepared("RESET"), UNAVAILABLE),
+        // Exim, postscreen, Haraka: somebody speaks before the greeting
+        ("it refuses for good", unprepared("S: 554 SMTP synchronization error\nEOF"), UNAVAILABLE),
+        ("it refuses for now", unprepared("S: 421 no"), UNAVAILABLE),
+        // Postfix: an empty line is no command, and QUIT is one
+        (
+            "it answers lines",
+            unprepared("S! 220 a\\r\\n500 b\\r\\n500 b\\r\\n221 c\\r\\n\nEOF-ANY"),
+            UNAVAILABLE,
+        ),
+        ("and after EHLO", unprepared("S: 220 a\nHELLO\nS! 500 b\\r\\n221 c\\r\\n\nEOF-ANY"), UNAVAILABLE),
+        ("EHLO is out of order", unprepared("S: 220 a\nHELLO\nS: 503 b\nEOF"), UNAVAILABLE),
+        (
+            "this client's name",
+            unprepared("S: 220 a\nHELLO\nS: 550 5.7.1 bad name\nEOF"),
+            "550 5.7.1 bad name\r\n",
+        ),
+        (
+            "this client for now",
+            unprepared("S: 220 a\nHELLO\nS: 450 4.7.1 later\nEOF"),
+            "450 4.7.1 later\r\n",
+        ),
+    ];
+    for way in [PROXY, Way { protocol: Protocol::Lmtp, socket: Socket::Unix, ..PROXY }] {
+        let rows: Vec<_> =
+            rows.iter().map(|(claim, script, wanted)| (*claim, script.as_str(), *wanted)).collect();
+        answers(way, &rows).await;
+    }
+}
+
+#[tokio::test]
+async fn another_name_of_the_client_is_another_connection_with_a_proxy_header() {
+    let other = "PROXY\nS: 220 a\nC: EHLO other.example\nS: 250 mx\nMAIL\nRCPT\nDATA\nQUIT";
+    let case = Case {
+        claim: "EHLO again",
+        way: PROXY,
+        scripts: &["OPEN\nMAIL\nRCPT\nDATA\nMAIL\nRCPT\nDATA\nQUIT", other],
+        session: &[
+            ("RCPT TO:<b@d.example>", "250"),
+            ("DATA", "250 2.0.0 queued"),
+            ("RCPT TO:<b@d.example>", "250"),
+            ("DATA", "250 2.0.0 queued"),
+            ("EHLO other.example", ""),
+            ("RCPT TO:<b@d.example>", "250"),
+            ("DATA", "250 2.0.0 queued"),
+        ],
+    };
+    case.play().await;
+}
+
+#[tokio::test]
+async fn a_probe_has_no_client_behind_it() {
+    for way in WAYS.into_iter().filter(|way| way.client == ClientIdentity::Proxy) {
+        let probe = "LOCAL\nS: 220 a\nC: EHLO gate.example\nS: 250-mx\nS: 250 SIZE 100000\nQUIT";
+        // what is offered to a client is not offered to all
+        let visit = "PROXY\nS: 220 a\nHELLO\nS: 250-mx\nS: 250 8BITMIME\nMAIL\nRCPT\nRSET\nQUIT";
+        let peer = Peer::play("a probe", way, &[probe, visit]).await;
+        let next_hop = behind(&peer, way);
+        let probed = Capabilities { size: Some(100_000 - HEADER_ROOM), ..Capabilities::default() };
+        assert_eq!(next_hop.probe().await.expect("a probe"), probed);
+        let mut session = Session::new(&next_hop);
+        session.say("RCPT TO:<b@d.example>").await;
+        session.say("RSET").await;
+        session.transport.close().await;
+        assert_eq!(next_hop.capabilities(), probed);
+        peer.finish().await;
+    }
 }
 
 #[tokio::test]

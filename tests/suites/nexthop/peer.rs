@@ -27,11 +27,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest paused time until a client gives up.
 const EVER: u32 = 60 * 60;
 
+/// How deep words contain words.
+const WORDS_DEEP: usize = 4;
+/// Octets that no reply has.
+const FLOOD: usize = 4 * 1024 * 1024;
+
 /// Lines that several scripts share.
 const WORDS: &[(&str, &str)] = &[
     ("OPEN", "GREET\nS: 250-mx.example\nS: 250-SIZE 100000\nS: 250 8BITMIME"),
-    ("GREET-US", "S: 220 mx.example ESMTP\nC: EHLO gate.example"),
-    ("GREET-CLIENT", "S: 220 mx.example ESMTP\nC: EHLO helo.sender.example"),
+    ("GREET", "HEADER\nS: 220 mx.example ESMTP\nHELLO"),
     ("LOCAL", "C! \\r\\n\\r\\n\\x00\\r\\nQUIT\\n\\x20\\x00\\x00\\x00"),
     (
         "PROXY",
@@ -68,8 +72,9 @@ impl Peer {
     /// `S: text` says a line, `S! text` says octets (with `\r`, `\n`, `\x..` escaped) and no line end;
     /// `C: text` expects a line, `C! text` octets; `MESSAGE` expects a message up to the final dot; `EOF` expects that the client closes;
     /// `PART` expects the beginning of a message; `UNENDED` takes in a message that must not end; `PASS n` lets n seconds pass;
-    /// `PASS-ON` lets time pass until the client closes; `ENDLESS` talks until the client
-    /// closes; `EOF-ANY` takes in anything until the client closes; `RESET` resets the connection. The connection is closed where the script ends.
+    /// `PASS-ON` lets time pass until the client closes; `FLOOD text` says octets and goes on for long, `ENDLESS` talks,
+    /// `EOF-ANY` takes in anything, all three until the client closes; `RESET` resets the connection. The connection is
+    /// closed where the script ends.
     pub(crate) async fn play(claim: &str, way: Way, scripts: &[&str]) -> Self {
         let (listener, address, folder) = listen(way.socket).await;
         let scripts: Vec<String> = scripts.iter().map(|script| spelled_out(script, way)).collect();
@@ -158,19 +163,22 @@ async fn accept(listener: &Either<TcpListener, UnixListener>) -> io::Result<Stre
     })
 }
 
-/// A script with its words replaced, the greeting as `way` has it.
+/// A script with its words replaced; HEADER and HELLO are what `way` begins with.
 fn spelled_out(script: &str, way: Way) -> String {
-    let greeting = match way.client {
-        ClientIdentity::Proxy => "PROXY\nGREET-CLIENT",
-        ClientIdentity::None | ClientIdentity::Xclient => "GREET-US",
+    let (header, hello) = match way.client {
+        ClientIdentity::Proxy => ("PROXY", "C: EHLO helo.sender.example"),
+        ClientIdentity::None | ClientIdentity::Xclient => ("", "C: EHLO gate.example"),
     };
     let mut script = script.to_owned();
     // words contain words
-    for _ in 0..3 {
+    for _ in 0..WORDS_DEEP {
         let word = |line: &str| match WORDS.iter().find(|(word, _)| *word == line.trim()) {
             Some((_, lines)) => (*lines).to_owned(),
-            None if line.trim() == "GREET" => greeting.to_owned(),
-            None => line.trim_start().to_owned(),
+            None => match line.trim() {
+                "HEADER" => header.to_owned(),
+                "HELLO" => hello.to_owned(),
+                _ => line.trim_start().to_owned(),
+            },
         };
         script = script.lines().map(word).collect::<Vec<_>>().join("\n");
     }
@@ -211,6 +219,11 @@ impl Connection {
                 "UNENDED" => self.unended(claim).await,
                 "PASS" => pass(text.parse().expect(claim)).await,
                 "PASS-ON" => self.pass_on(claim).await,
+                "FLOOD" => {
+                    let octets = [unescaped(text), vec![b'x'; FLOOD]].concat();
+                    // whoever has heard enough hangs up
+                    let _ = self.stream.write_all(&octets).await;
+                }
                 "ENDLESS" => while self.stream.write_all(&[b'2'; 4096]).await.is_ok() {},
                 "RESET" => return self.reset(claim),
                 "EOF-ANY" => while self.stream.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {},
