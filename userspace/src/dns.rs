@@ -8,7 +8,7 @@ mod bounds;
 mod upstream;
 
 use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroU8,
     sync::Arc,
     time::{Duration, Instant},
@@ -183,6 +183,32 @@ impl Dns {
         Ok(self.ask_anew(Name::from(address), RecordType::PTR).await?.pick(pointer))
     }
 
+    /// The IPv4 addresses of `name`. A text that DNS cannot hold as a name has none.
+    ///
+    /// # Errors
+    /// [`DnsFailure`] when nothing is known.
+    pub async fn a(&self, name: &str) -> Result<Answer<Ipv4Addr>, DnsFailure> {
+        self.ask_text(name, RecordType::A, |data| match data {
+            RData::A(address) => Some(address.0),
+            _ => None,
+        })
+        .await
+    }
+
+    /// The mail servers of `name`, in no particular order: names that can be asked about, absolute without the final
+    /// dot. The root, which says that there is none (RFC 7505), is the empty text. A text that DNS cannot hold as
+    /// a name has none.
+    ///
+    /// # Errors
+    /// [`DnsFailure`] when nothing is known.
+    pub async fn mx(&self, name: &str) -> Result<Answer<String>, DnsFailure> {
+        self.ask_text(name, RecordType::MX, |data| match data {
+            RData::MX(server) => Some(plain_text(&server.exchange)),
+            _ => None,
+        })
+        .await
+    }
+
     /// The IPv6 addresses of `name`. A text that DNS cannot hold as a name has none.
     ///
     /// # Errors
@@ -299,6 +325,17 @@ fn text(name: &Name) -> String {
         text.pop();
     }
     text
+}
+
+/// The labels as they are, so that the name can be asked about again. An octet that is not visible ASCII, and a dot
+/// inside a label, becomes `\DDD`, which is another name, and none that exists.
+fn plain_text(name: &Name) -> String {
+    let octet = |octet: &u8| match octet {
+        b'.' | ..=b' ' | 0x7f.. => format!("\\{octet:03}"),
+        _ => char::from(*octet).to_string(),
+    };
+    let labels: Vec<String> = name.iter().map(|label| label.iter().map(octet).collect()).collect();
+    labels.join(".")
 }
 
 #[cfg(test)]
