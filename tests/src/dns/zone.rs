@@ -63,6 +63,17 @@ impl Zone {
         Ok(zone)
     }
 
+    /// Puts a record in, whatever octets its name has.
+    pub fn insert(&mut self, owner: Name, data: RData) {
+        let record = Record::from_rdata(owner, DEFAULT_TTL, data);
+        self.nodes.entry(LowerName::from(&record.name)).or_default().records.push(record);
+    }
+
+    /// Never answers a question for this name and type.
+    pub fn silence(&mut self, owner: &Name, kind: RecordType) {
+        self.nodes.entry(LowerName::from(owner)).or_default().faults.push((Some(kind), Fault::Timeout));
+    }
+
     fn add(&mut self, line: &str) -> Result<(), String> {
         let (owner, rest) = line.split_once(char::is_whitespace).ok_or("it ends after the name")?;
         let owner = match owner.parse::<Ipv6Addr>() {

@@ -1,6 +1,6 @@
 //! SPF of both identities: each result of RFC 7208 2.6, and which names are asked about at all.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use sixgate::{
     check::spf::{self, SpfQuery},
@@ -9,7 +9,7 @@ use sixgate::{
 
 use crate::dns;
 
-const CLIENT: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x25);
+const CLIENT: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x25));
 
 async fn check(zone: &str, helo: &str, mail_from: Option<&str>) -> SpfEvidence {
     let (_server, dns) = dns(zone);
@@ -17,8 +17,12 @@ async fn check(zone: &str, helo: &str, mail_from: Option<&str>) -> SpfEvidence {
     spf::check(&dns, &query).await
 }
 
-fn found(domain: &str, result: SpfResult) -> SpfCheck {
-    SpfCheck { domain: domain.to_owned(), result }
+fn found(domain: &str, result: SpfResult) -> (String, SpfResult) {
+    (domain.to_owned(), result)
+}
+
+fn short(check: &SpfCheck) -> (String, SpfResult) {
+    (check.domain.clone(), check.result)
 }
 
 #[tokio::test]
@@ -81,8 +85,8 @@ async fn every_result_comes_from_the_record() {
     ];
     for (row, zone, wanted) in rows {
         let evidence = check(zone, "mail.c.example", Some("joe@a.example")).await;
-        assert_eq!(evidence.mail_from, found("a.example", wanted), "{row}");
-        assert_eq!(evidence.helo, found("mail.c.example", None), "{row}");
+        assert_eq!(short(&evidence.mail_from), found("a.example", wanted), "{row}");
+        assert_eq!(short(&evidence.helo), found("mail.c.example", None), "{row}");
     }
 }
 
@@ -90,8 +94,8 @@ async fn every_result_comes_from_the_record() {
 async fn the_two_identities_are_checked_apart() {
     let zone = "a.example TXT \"v=spf1 -all\"\nmail.a.example TXT \"v=spf1 ip6:2001:db8::25 -all\"";
     let evidence = check(zone, "MAIL.A.Example", Some("joe@A.Example")).await;
-    assert_eq!(evidence.helo, found("mail.a.example", SpfResult::Pass));
-    assert_eq!(evidence.mail_from, found("a.example", SpfResult::Fail));
+    assert_eq!(short(&evidence.helo), found("mail.a.example", SpfResult::Pass));
+    assert_eq!(short(&evidence.mail_from), found("a.example", SpfResult::Fail));
 }
 
 #[tokio::test]
@@ -99,7 +103,7 @@ async fn the_null_sender_is_postmaster_at_helo() {
     let zone = "mail.a.example TXT \"v=spf1 exists:%{l}.%{d}.by.example -all\"\n\
                 postmaster.mail.a.example.by.example A 127.0.0.2";
     let evidence = check(zone, "mail.a.example", None).await;
-    assert_eq!(evidence.mail_from, found("mail.a.example", SpfResult::Pass));
+    assert_eq!(short(&evidence.mail_from), found("mail.a.example", SpfResult::Pass));
     assert_eq!(evidence.helo, evidence.mail_from);
 }
 
@@ -118,7 +122,7 @@ async fn what_is_no_name_of_several_labels_is_not_asked_about() {
         let query = SpfQuery { client: CLIENT, helo, mail_from, host_name: "gate.example" };
         let evidence = spf::check(&dns, &query).await;
         let none = found(domain, SpfResult::None);
-        assert_eq!(evidence, SpfEvidence { helo: none.clone(), mail_from: none }, "{helo}");
+        assert_eq!([short(&evidence.helo), short(&evidence.mail_from)], [none.clone(), none], "{helo}");
         assert_eq!(server.queries(), 0, "{helo}");
     }
 }
@@ -134,7 +138,11 @@ async fn senders_are_taken_as_they_come() {
         ("", found("", SpfResult::None)),
     ];
     for (mail_from, wanted) in rows {
-        assert_eq!(check(zone, "mail.c.example", Some(mail_from)).await.mail_from, wanted, "{mail_from}");
+        assert_eq!(
+            short(&check(zone, "mail.c.example", Some(mail_from)).await.mail_from),
+            wanted,
+            "{mail_from}"
+        );
     }
 }
 

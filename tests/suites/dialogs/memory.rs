@@ -17,8 +17,8 @@ use sixgate::{
     policy::{
         Policy, Refusal, Stage, Verdict, decide,
         evidence::{
-            Endpoints, Evidence, PtrEvidence, RecipientEvidence, SpfCheck, SpfEvidence, SpfResult, Standing,
-            Unanswered,
+            Endpoints, Evidence, PtrEvidence, RecipientEvidence, SpfCheck, SpfEvidence, SpfReason, SpfResult,
+            Standing, Unanswered,
         },
     },
     smtp::{
@@ -226,7 +226,7 @@ impl Desk {
     }
 
     fn evidence(&self, endpoints: &Endpoints) -> Evidence {
-        let passed = SpfCheck { domain: "sender.example".to_owned(), result: SpfResult::Pass };
+        let passed = SpfCheck::new("sender.example".to_owned(), SpfResult::Pass, SpfReason::Matched);
         let said = |word: &str| {
             let start = format!("{} {word}", endpoints.source);
             self.zone.lines().any(|line| line.starts_with(&start))

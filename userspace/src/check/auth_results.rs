@@ -7,7 +7,7 @@ use std::{net::Ipv6Addr, ops::Range};
 use crate::{
     check::fields::fields,
     dns::ascii_name,
-    policy::evidence::{DkimEvidence, DkimResult, Evidence, PtrEvidence, SpfCheck, SpfResult},
+    policy::evidence::{DkimEvidence, DkimResult, Evidence, PtrEvidence, SpfCheck},
 };
 
 /// The longest value that is reported; a longer one is left out, as half of it would mislead.
@@ -63,16 +63,8 @@ fn iprev(source: Ipv6Addr, ptr: &PtrEvidence) -> Vec<String> {
 }
 
 fn spf_result(property: &str, check: &SpfCheck) -> Vec<String> {
-    let result = match check.result {
-        SpfResult::None => "none",
-        SpfResult::Neutral => "neutral",
-        SpfResult::Pass => "pass",
-        SpfResult::Fail => "fail",
-        SpfResult::SoftFail => "softfail",
-        SpfResult::TempError => "temperror",
-        SpfResult::PermError => "permerror",
-    };
-    let mut words = vec![format!("spf={result}")];
+    let mut words = vec![format!("spf={}", check.result.text())];
+    words.extend(property_of("reason", &check.why()));
     words.extend(property_of(property, &check.domain));
     words
 }

@@ -156,7 +156,7 @@ fn message_refusal(evidence: &Evidence) -> Option<Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::evidence::{DkimEvidence, RecipientEvidence, SpfCheck, SpfEvidence};
+    use crate::policy::evidence::{DkimEvidence, RecipientEvidence, SpfCheck, SpfEvidence, SpfReason};
 
     const ENFORCE: Policy =
         Policy { mode: Mode::Enforce, demand_forward_confirmation: false, client_trust: false };
@@ -278,7 +278,7 @@ mod tests {
     }
 
     fn message(mail_from: SpfResult, helo: SpfResult, dkim: &[DkimResult]) -> Evidence {
-        let check = |result| SpfCheck { domain: "a.example".to_owned(), result };
+        let check = |result| SpfCheck::new("a.example".to_owned(), result, SpfReason::NoMatch);
         Evidence {
             spf: Some(SpfEvidence { helo: check(helo), mail_from: check(mail_from) }),
             dkim: dkim.iter().map(|result| signature(*result)).collect(),

@@ -20,7 +20,8 @@ use crate::{
     policy::{
         Refusal, Stage, Verdict, decide,
         evidence::{
-            DkimEvidence, Endpoints, Evidence, PtrEvidence, SpfCheck, SpfEvidence, SpfResult, Unanswered,
+            DkimEvidence, Endpoints, Evidence, PtrEvidence, SpfCheck, SpfEvidence, SpfReason, SpfResult,
+            Unanswered,
         },
     },
     server::context::Context,
@@ -175,6 +176,8 @@ impl Inspection {
         let (spf, dkim) =
             tokio::join!(timeout_at(deadline, spf), self.context.dkim.verify(&dns, content, deadline));
         self.spf = Some(self.spf_or_late(spf, hello));
+        let checks = self.spf.iter().flat_map(|spf| [&spf.helo, &spf.mail_from]);
+        checks.filter_map(|check| check.reason.limit()).for_each(|limit| self.context.metrics.limit(limit));
         for limit in dkim.limits {
             self.context.metrics.limit(limit.name());
         }
@@ -198,9 +201,9 @@ impl Inspection {
         match spf {
             Ok(Ok(spf)) => return spf,
             Ok(Err(failure)) => error!(%failure, "an SPF check broke off"),
-            Err(_) => self.context.metrics.limit("spf_time"),
+            Err(_) => {}
         }
-        let unfinished = |domain: String| SpfCheck { domain, result: SpfResult::TempError };
+        let unfinished = |domain: String| SpfCheck::new(domain, SpfResult::TempError, SpfReason::TimeLimit);
         SpfEvidence { helo: unfinished(hello.name.to_string()), mail_from: unfinished(String::new()) }
     }
 
@@ -219,7 +222,7 @@ impl Inspection {
         let mail_from = transaction.mail.reverse_path.as_ref().map(Mailbox::with_a_labels);
         async move {
             let query = SpfQuery {
-                client,
+                client: client.into(),
                 helo: &helo,
                 mail_from: mail_from.as_deref(),
                 host_name: &context.hostname,

@@ -87,11 +87,17 @@ pub(crate) fn log(
         ptr = inspection.ptr().and_then(PtrEvidence::name),
         mail_from = %transaction.mail.reverse_path.as_ref().map(Mailbox::to_string).unwrap_or_default(),
         recipients = transaction.recipients.len(),
-        spf = inspection.spf().map(|spf| word(&spf.mail_from.result)),
+        spf = inspection.spf().map(|spf| format!("{} ({})", spf.mail_from.result.text(), spf.mail_from.why())),
+        spf_explanation = inspection.spf().and_then(|spf| spf.mail_from.explanation.as_deref()).map(escaped),
         dkim = dkim.join(", "),
         reply = reply.map(|reply| reply.to_string().trim_end().to_owned()),
         "message"
     );
+}
+
+/// A stranger's text on one line.
+fn escaped(text: &str) -> String {
+    text.escape_debug().to_string()
 }
 
 fn date() -> String {

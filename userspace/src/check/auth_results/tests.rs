@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::evidence::{SpfEvidence, Standing, Unanswered};
+use crate::policy::evidence::{SpfEvidence, SpfReason, SpfResult, Standing, Unanswered};
 
 const SOURCE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x25);
 
@@ -12,7 +12,12 @@ fn evidence() -> Evidence {
 }
 
 fn spf(mail_from: (&str, SpfResult), helo: (&str, SpfResult)) -> Option<SpfEvidence> {
-    let check = |(domain, result): (&str, SpfResult)| SpfCheck { domain: domain.to_owned(), result };
+    let check = |(domain, result): (&str, SpfResult)| {
+        let term =
+            if result == SpfResult::None { String::new() } else { "include:b.example > -all".to_owned() };
+        let reason = if result == SpfResult::None { SpfReason::NoRecord } else { SpfReason::Matched };
+        SpfCheck { term, ..SpfCheck::new(domain.to_owned(), result, reason) }
+    };
     Some(SpfEvidence { helo: check(helo), mail_from: check(mail_from) })
 }
 
@@ -45,8 +50,8 @@ fn a_message_that_was_checked_in_full() {
     };
     let wanted = "Authentication-Results: gate.example;\r\n\
         \tiprev=pass policy.iprev=\"2001:db8::25\";\r\n\
-        \tspf=pass smtp.mailfrom=a.example;\r\n\
-        \tspf=none smtp.helo=mail.a.example;\r\n\
+        \tspf=pass reason=\"matched: include:b.example > -all\" smtp.mailfrom=a.example;\r\n\
+        \tspf=none reason=\"no SPF record\" smtp.helo=mail.a.example;\r\n\
         \tdkim=pass header.d=a.example header.i=@mail.a.example header.s=2026\r\n\
         \theader.a=rsa-sha256 header.b=dzdVyOfA;\r\n\
         \tdkim=policy reason=\"rsa-sha1 is not accepted\" header.d=a.example\r\n\

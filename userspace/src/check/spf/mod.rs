@@ -1,26 +1,40 @@
-//! SPF (RFC 7208) of both identities, by mail-auth behind a thin adapter: none of its types leaves this module.
+//! SPF (RFC 7208) of both identities: an evaluator of our own, in parts.
 //!
-//! It picks the record and the identities itself; what the result means for the message is decided in `policy`.
+//! `record` reads records, `macros` expands what stands in them, `evaluate` asks DNS. What a result means for the
+//! message is decided in `policy`.
 
-use std::{net::Ipv6Addr, time::Duration};
+mod evaluate;
+pub mod macros;
+pub mod name;
+pub mod record;
 
-use mail_auth::{SpfResult as LibraryResult, spf::verify::SpfParameters};
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
+
 use tokio::time::{Instant, timeout_at};
-use tracing::debug;
 
+pub use crate::check::spf::evaluate::{MAX_DNS_TERMS, MAX_NAMES, MAX_QUERIES, MAX_SERVERS, MAX_VOID_TERMS};
 use crate::{
+    check::spf::{
+        evaluate::{Evaluation, Outcome, Subject},
+        name::DomainName,
+    },
     dns::{Dns, LONGEST_NAME, ascii_name},
-    policy::evidence::{SpfCheck, SpfEvidence, SpfResult},
+    policy::evidence::{SpfCheck, SpfEvidence, SpfReason, SpfResult},
 };
 
 /// How long a check may take in all; then the result is `temperror` (RFC 7208 4.6.4 asks for at least 20 s).
 pub const TIME_LIMIT: Duration = Duration::from_secs(20);
+/// Octets that say which term decided.
+pub const LONGEST_TRAIL: usize = 256;
 
 /// What a session says about its sender.
 #[derive(Clone, Copy, Debug)]
 pub struct SpfQuery<'a> {
-    /// Where the connection comes from.
-    pub client: Ipv6Addr,
+    /// Where the connection comes from. An IPv4-mapped address is taken for the IPv4 address (RFC 7208 5).
+    pub client: IpAddr,
     /// The argument of EHLO or HELO.
     pub helo: &'a str,
     /// The reverse-path without its angle brackets; none for the null reverse-path.
@@ -30,7 +44,7 @@ pub struct SpfQuery<'a> {
 }
 
 /// Checks the HELO identity (RFC 7208 2.3) and the MAIL FROM identity (2.4), both at a time.
-/// Ends within [`TIME_LIMIT`].
+/// Ends within [`TIME_LIMIT`], and asks DNS at most [`MAX_QUERIES`] questions for each.
 pub async fn check(dns: &Dns, query: &SpfQuery<'_>) -> SpfEvidence {
     let deadline = Instant::now() + TIME_LIMIT;
     let helo = Identity::helo(query.helo);
@@ -53,7 +67,7 @@ enum Identity {
     },
     Usable {
         local_part: String,
-        domain: String,
+        domain: DomainName,
     },
 }
 
@@ -67,7 +81,7 @@ impl Identity {
 
     fn mail_from(path: &str) -> Self {
         let (local_part, domain) = path.rsplit_once('@').unwrap_or((path, ""));
-        let local_part = if local_part.is_empty() { POSTMASTER } else { local_part }.to_owned();
+        let local_part = if local_part.is_empty() { POSTMASTER.to_owned() } else { unquoted(local_part) };
         match checkable(domain) {
             Some(domain) => Self::Usable { local_part, domain },
             None => Self::Unusable { claimed: shown(domain) },
@@ -76,21 +90,53 @@ impl Identity {
 
     async fn check(self, dns: &Dns, query: &SpfQuery<'_>, deadline: Instant) -> SpfCheck {
         match self {
-            Self::Unusable { claimed } => SpfCheck { domain: claimed, result: SpfResult::None },
+            Self::Unusable { claimed } => SpfCheck::new(claimed, SpfResult::None, SpfReason::NoDomain),
             Self::Usable { local_part, domain } => {
-                let evaluated = evaluate(dns, query, &local_part, &domain);
-                let result = timeout_at(deadline, evaluated).await.unwrap_or(SpfResult::TempError);
-                SpfCheck { domain, result }
+                let subject = Subject {
+                    client: query.client.to_canonical(),
+                    local_part: &local_part,
+                    sender_domain: domain.as_str(),
+                    helo: query.helo,
+                    receiver: query.host_name,
+                    timestamp: now(),
+                };
+                evaluated(Evaluation::new(dns, subject), &domain, deadline).await
             }
         }
     }
 }
 
-/// `text` as a domain that check_host() takes: a name of several labels and no address (RFC 7208 2.3, 4.3).
-fn checkable(text: &str) -> Option<String> {
-    let name = ascii_name(text)?;
-    let (_, top) = name.rsplit_once('.')?;
-    (!top.bytes().all(|octet| octet.is_ascii_digit())).then_some(name)
+async fn evaluated(mut evaluation: Evaluation<'_>, domain: &DomainName, deadline: Instant) -> SpfCheck {
+    let checked = domain.to_string();
+    let Ok(outcome) = timeout_at(deadline, evaluation.check_host(domain.clone())).await else {
+        return SpfCheck::new(checked, SpfResult::TempError, SpfReason::TimeLimit);
+    };
+    let Outcome { result, reason, trail, explanation } = outcome;
+    let explanation = match (result, explanation) {
+        (SpfResult::Fail, Some((target, domain))) => {
+            timeout_at(deadline, evaluation.explain(&target, &domain)).await.ok().flatten()
+        }
+        _ => None,
+    };
+    SpfCheck { domain: checked, result, reason, term: cut(trail), explanation }
+}
+
+/// `text` as a domain that check_host() takes (RFC 7208 2.3, 4.3), in A-labels.
+fn checkable(text: &str) -> Option<DomainName> {
+    DomainName::new(&ascii_name(text)?).filter(DomainName::can_be_checked)
+}
+
+/// A local part without the quotes that it needs in SMTP: `"joe"` and `joe` are the same (RFC 5321 4.1.2).
+fn unquoted(local_part: &str) -> String {
+    let Some(quoted) = local_part.strip_prefix('"').and_then(|quoted| quoted.strip_suffix('"')) else {
+        return local_part.to_owned();
+    };
+    let mut plain = String::with_capacity(quoted.len());
+    let mut letters = quoted.chars();
+    while let Some(letter) = letters.next() {
+        plain.push(if letter == '\\' { letters.next().unwrap_or(letter) } else { letter });
+    }
+    plain
 }
 
 /// What a stranger claims, as it may be kept for logs: bounded, and without control characters.
@@ -98,46 +144,20 @@ fn shown(claimed: &str) -> String {
     claimed.chars().filter(|character| !character.is_control()).take(LONGEST_NAME).collect()
 }
 
-async fn evaluate(dns: &Dns, query: &SpfQuery<'_>, local_part: &str, domain: &str) -> SpfResult {
-    let texts = match dns.txt(domain).await {
-        Ok(answer) => answer.records,
-        Err(failure) => {
-            debug!(domain, %failure, "SPF record not to be had");
-            return SpfResult::TempError;
-        }
-    };
-    // The library takes the first of several records, and takes any octet.
-    match texts.iter().filter(|text| is_record(text)).collect::<Vec<_>>()[..] {
-        [] => return SpfResult::None,
-        [record] if record.iter().all(|octet| matches!(octet, b' '..=b'~')) => {}
-        _ => return SpfResult::PermError,
-    }
-    let sender = format!("{local_part}@{domain}");
-    let parameters =
-        SpfParameters::verify_mail_from(query.client.into(), query.helo, query.host_name, &sender);
-    match dns.authenticator().verify_spf(parameters).await.result() {
-        LibraryResult::Pass => SpfResult::Pass,
-        LibraryResult::Fail => SpfResult::Fail,
-        LibraryResult::SoftFail => SpfResult::SoftFail,
-        LibraryResult::Neutral => SpfResult::Neutral,
-        LibraryResult::TempError => SpfResult::TempError,
-        LibraryResult::PermError => SpfResult::PermError,
-        LibraryResult::None => SpfResult::None,
+/// Its end, where the term stands that decided; it is visible ASCII and spaces.
+fn cut(trail: String) -> String {
+    match trail.len().checked_sub(LONGEST_TRAIL) {
+        None | Some(0) => trail,
+        Some(surplus) => format!("...{}", trail.get(surplus + 3..).unwrap_or_default()),
     }
 }
 
-/// Whether a TXT record is an SPF record (RFC 7208 4.5).
-fn is_record(text: &[u8]) -> bool {
-    match text.split_at_checked(VERSION.len()) {
-        Some((version, rest)) => {
-            version.eq_ignore_ascii_case(VERSION) && matches!(rest.first(), None | Some(b' '))
-        }
-        None => false,
-    }
+/// Seconds since 1970, for `%{t}`.
+fn now() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
 }
 
 const POSTMASTER: &str = "postmaster";
-const VERSION: &[u8] = b"v=spf1";
 
 #[cfg(test)]
 mod tests {
@@ -158,7 +178,34 @@ mod tests {
             ("", None),
         ];
         for (text, wanted) in rows {
-            assert_eq!(checkable(text).as_deref(), wanted, "{text:?}");
+            assert_eq!(checkable(text).as_ref().map(DomainName::as_str), wanted, "{text:?}");
         }
+    }
+
+    #[test]
+    fn quotes_are_no_part_of_a_local_part() {
+        let rows = [
+            ("joe", "joe"),
+            (r#""joe""#, "joe"),
+            (r#""joe \"the\\ x""#, r#"joe "the\ x"#),
+            (r#"""#, r#"""#),
+            (r#""\"#, r#""\"#),
+            ("", ""),
+        ];
+        for (text, wanted) in rows {
+            assert_eq!(unquoted(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_long_trail_keeps_its_end() {
+        assert_eq!(cut("mx".to_owned()), "mx");
+        let whole = "x".repeat(LONGEST_TRAIL);
+        assert_eq!(cut(whole.clone()), whole);
+        let long = cut(format!("{whole} > a:b.example"));
+        assert_eq!(
+            (long.len(), long.starts_with("...x"), long.ends_with(" > a:b.example")),
+            (256, true, true)
+        );
     }
 }
