@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod bpffs;
 pub mod client;
+pub mod conformance;
 pub mod daemon;
 pub mod demo;
 pub mod dialog;

@@ -5,6 +5,7 @@
 
 mod bench;
 mod ci;
+mod conformance;
 mod exec;
 mod run;
 mod setup;
@@ -33,6 +34,9 @@ enum Task {
     Test(test::Options),
     /// Measure what refusing costs, beside other mail servers
     Bench(bench::Options),
+    /// Run a foreign test suite against our checks
+    #[command(subcommand)]
+    Conformance(conformance::Suite),
     /// Check the rules that the compiler does not know
     Tidy,
     /// Everything that has to hold before a change lands
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
         Task::Run(options) => run::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Conformance(suite) => conformance::run(&suite),
         Task::Tidy => tidy::run(),
         Task::Ci => ci::run(),
     };
