@@ -151,6 +151,7 @@ impl Desk {
                 eight_bit_mime: true,
                 size: true,
                 smtp_utf8: true,
+                start_tls: false,
                 message_size: limits.message_size.get().into(),
             },
             limits: SessionLimits {
@@ -185,7 +186,8 @@ impl Desk {
         client.session.handle_input(self.now, octets);
         while let Some(task) = client.session.poll_task() {
             match task {
-                Task::Begin | Task::Abandon => {}
+                // what is not offered is not asked for
+                Task::Begin | Task::Abandon | Task::StartTls => {}
                 Task::Recipient(recipient) => {
                     let answer = self.judge_recipient(&client.endpoints, &recipient);
                     client.session.answer_recipient(self.now, answer);

@@ -8,7 +8,10 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::{CliError, Exit, Format, Output};
-use crate::config::{Config, ConfigError};
+use crate::{
+    config::{Config, ConfigError, Tls},
+    server,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -31,13 +34,14 @@ struct Check<'a> {
 pub(super) fn run(command: &Command, file: &Path, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let Command::Check { format } = command;
     let (line, reason) = match Config::load(file) {
-        Ok(_) => (None, None),
+        Ok(config) => (None, config.tls.as_ref().and_then(tls_problem)),
         Err(ConfigError::Wrong { line, reason, .. }) => (Some(line), Some(reason)),
         Err(error) => return Err(error.into()),
     };
     let good = reason.is_none();
-    if let (Some(line), Some(reason)) = (line, &reason) {
-        out.note(format_args!("{}:{line}: {reason}", file.display()));
+    if let Some(reason) = &reason {
+        let line = line.map(|line| format!(":{line}")).unwrap_or_default();
+        out.note(format_args!("{}{line}: {reason}", file.display()));
     } else if !format.json {
         out.line(format_args!("{}: good", file.display()))?;
     }
@@ -45,6 +49,12 @@ pub(super) fn run(command: &Command, file: &Path, out: &mut Output<'_>) -> Resul
         out.json(&Check { file, good, line, reason })?;
     }
     Ok(if good { Exit::Done } else { Exit::No })
+}
+
+/// What is wrong with the files of `[tls]`.
+fn tls_problem(settings: &Tls) -> Option<String> {
+    let error = server::check_tls(settings).err()?;
+    Some(format!("tls: {:#}", anyhow::Error::new(error)))
 }
 
 const CHECK_HELP: &str = "\

@@ -11,7 +11,7 @@ use toml::{
 };
 
 use super::{
-    Answer, Config, Dkim, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt, Xdp,
+    Answer, Config, Dkim, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt, Tls, Xdp,
     room, values,
 };
 use crate::{
@@ -74,6 +74,7 @@ struct Document {
     next_hop: NextHopTable,
     #[serde(default)]
     xdp: Xdp,
+    tls: Option<Tls>,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
@@ -114,6 +115,7 @@ impl Document {
             dkim: self.dkim,
             next_hop,
             xdp: self.xdp,
+            tls: self.tls,
             limits: self.limits,
             log: self.log,
             metrics: self.metrics,

@@ -5,6 +5,7 @@
 
 mod document;
 mod room;
+mod tls;
 mod values;
 
 use std::{
@@ -26,6 +27,7 @@ use crate::{
     policy::{Mode, Policy},
 };
 
+pub use tls::{CertificateName, ClientTrust, Tls};
 pub use values::{
     Answer, Domains, GuardSource, Hostname, InterfaceName, LogFormat, LogLevel, RefuseAt, ValueError, XdpMode,
 };
@@ -62,6 +64,8 @@ pub struct Config {
     pub next_hop: NextHop,
     /// The XDP program and its maps.
     pub xdp: Xdp,
+    /// STARTTLS; none: it is not offered.
+    pub tls: Option<Tls>,
     /// Bounds of the daemon.
     pub limits: Limits,
     /// The daemon's log.
@@ -296,7 +300,7 @@ impl Config {
         Policy {
             mode: self.mode,
             demand_forward_confirmation: self.ptr.demand_forward_confirmation,
-            client_trust: false,
+            client_trust: self.tls.as_ref().is_some_and(|tls| !tls.client_trust.is_empty()),
         }
     }
 

@@ -64,6 +64,12 @@ pub enum ValueError {
         /// As it was written.
         text: String,
     },
+    /// Not a name that can stand in a certificate's list.
+    #[error("`{}` is not a fully qualified domain name such as `mail.partner.example`", text.escape_debug())]
+    Name {
+        /// As it was written.
+        text: String,
+    },
     /// Not an interface's name.
     #[error("`{}` cannot be the name of a network interface", text.escape_debug())]
     Interface {
@@ -342,7 +348,7 @@ impl<'de> Deserialize<'de> for ServerAddress {
 }
 
 /// Parses while it reads, so that an error has the line of the very value.
-struct Text<T>(PhantomData<T>);
+pub(super) struct Text<T>(pub(super) PhantomData<T>);
 
 impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Text<T> {
     type Value = T;

@@ -28,6 +28,7 @@ use crate::{
         metrics::Metrics,
         run::ServeError,
         store_view::StoreView,
+        tls::TlsView,
     },
     smtp::{
         command::{Mailbox, RcptTo},
@@ -49,6 +50,8 @@ pub(crate) struct Context {
     pub(crate) store: StoreView,
     pub(crate) kernel: Kernel,
     pub(crate) next_hop: NextHop,
+    /// None: STARTTLS is not offered.
+    pub(crate) tls: Option<TlsView>,
     pub(crate) metrics: Metrics,
     pub(crate) connections: Arc<ConnectionLimits>,
     pub(crate) memory: Arc<OctetBudget>,
@@ -81,6 +84,7 @@ impl Context {
             store,
             kernel: Kernel::new((!no_xdp).then(|| Pins::new(&config.xdp.bpffs))),
             next_hop: next_hop(config, replies.clone()),
+            tls: config.tls.as_ref().map(TlsView::open).transpose().map_err(ServeError::Tls)?,
             metrics: Metrics::new(),
             connections: ConnectionLimits::new(*connections, *connections_per_source),
             memory: OctetBudget::new(message_memory.get()),

@@ -3,6 +3,8 @@
 //! It owns the socket and the order in which things are waited for. What is found out about the sender is in
 //! `inspection`, what is decided about it in `policy`.
 
+mod start_tls;
+
 use std::{
     io::{self, ErrorKind},
     net::Ipv6Addr,
@@ -24,7 +26,10 @@ use crate::{
     content::{Content, Draft},
     nexthop::{ClientInfo, ClientName, HEADER_ROOM, Transport},
     policy::{Refusal, Stage, Verdict, evidence::Endpoints},
-    server::{context::Context, inspection::Inspection, limits::OctetShare, message, session_id::SessionId},
+    server::{
+        context::Context, inspection::Inspection, limits::OctetShare, message, session_id::SessionId,
+        stream::Stream,
+    },
     smtp::{
         command::RcptTo,
         session::{Admission, Answer, Offer, Session, SessionLimits, SessionParameters, Task, Unkept},
@@ -45,7 +50,7 @@ pub(crate) struct Connection {
     context: Arc<Context>,
     endpoints: Endpoints,
     id: SessionId,
-    stream: TcpStream,
+    stream: Stream,
     buffer: Box<[u8]>,
     stop: CancellationToken,
     inspection: Inspection,
@@ -62,6 +67,10 @@ pub(crate) struct Connection {
 enum Broken {
     #[error("the client is gone")]
     Gone,
+    #[error("the TLS handshake failed: {0}")]
+    Handshake(String),
+    #[error("the TLS handshake took too long")]
+    HandshakeTime,
     #[error("socket: {0}")]
     Io(#[from] io::Error),
     #[error("the client does not take our replies")]
@@ -87,7 +96,7 @@ impl Connection {
             context,
             endpoints,
             id,
-            stream,
+            stream: Stream::Plain(stream),
             stop,
         }
     }
@@ -148,6 +157,7 @@ impl Connection {
                 eight_bit_mime: capabilities.eight_bit_mime,
                 size: capabilities.size.is_some(),
                 smtp_utf8: capabilities.smtp_utf8 && capabilities.eight_bit_mime,
+                start_tls: self.context.tls.is_some(),
                 message_size: u64::from(limits.message_size.get()).min(capabilities.size.unwrap_or(u64::MAX)),
             },
             limits: SessionLimits {
@@ -168,7 +178,7 @@ impl Connection {
     /// Ends the connection with a reset, so that the client turns to IPv4 at once.
     fn reset(self) {
         info!(reason = reason_name(Reason::NotOptedIn), "refused by reset");
-        if let Err(error) = self.stream.set_zero_linger() {
+        if let Err(error) = self.stream.reset_on_close() {
             debug!("cannot set SO_LINGER: {error}");
         }
     }
@@ -214,6 +224,7 @@ impl Connection {
                 self.forget_content();
                 self.transport.reset().await;
             }
+            Task::StartTls => self.start_tls(session).await?,
             Task::Recipient(recipient) => {
                 let answer = self.judge_recipient(session, &recipient).await?;
                 session.answer_recipient(Instant::now(), answer);
@@ -276,6 +287,7 @@ impl Connection {
             // the session gives messages within transactions only
             return Err(Broken::Gone);
         };
+        let tls = session.tls().cloned();
         let gone = client_gone(stream, buffer, session);
         tokio::pin!(gone);
         let learn = inspection.learn_message(&hello, &transaction, content.clone());
@@ -290,7 +302,7 @@ impl Connection {
             transport.reset().await;
             return Ok(Answer::Refused(refusal));
         }
-        let envelope = message::Envelope { hello: &hello, transaction: &transaction, id };
+        let envelope = message::Envelope { hello: &hello, transaction: &transaction, tls: tls.as_ref(), id };
         let outgoing = message::outgoing(context, inspection, &envelope, content);
         // the next hop's connection decides when the sender's disconnection comes too late
         let reply = transport.deliver(&outgoing, async { drop(gone.await) }).await;
@@ -331,7 +343,11 @@ impl Connection {
         if output.is_empty() {
             return Ok(());
         }
-        match timeout(WRITE_TIMEOUT, self.stream.write_all(&output)).await {
+        let write = async {
+            self.stream.write_all(&output).await?;
+            self.stream.flush().await
+        };
+        match timeout(WRITE_TIMEOUT, write).await {
             Ok(written) => Ok(written?),
             Err(_) => Err(Broken::Stuck),
         }
@@ -360,7 +376,7 @@ impl Connection {
 }
 
 /// Resolves when the client is gone. What it sends meanwhile is kept for later, within the session's bound.
-async fn client_gone(stream: &mut TcpStream, buffer: &mut [u8], session: &mut Session) -> Broken {
+async fn client_gone(stream: &mut Stream, buffer: &mut [u8], session: &mut Session) -> Broken {
     loop {
         if !session.has_room() {
             // a client that talks on without waiting is looked after when it is its turn again

@@ -86,6 +86,11 @@ impl Inspection {
         &self.dkim
     }
 
+    /// The sender has proved itself by a certificate.
+    pub(crate) fn certify(&mut self) {
+        self.certified = true;
+    }
+
     /// Recalls what is known about the source's reverse DNS without asking.
     pub(crate) async fn recall_ptr(&mut self) {
         if self.context.known_without_ptr(self.endpoints.source).await {

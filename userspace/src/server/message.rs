@@ -18,7 +18,7 @@ use crate::{
         command::Mailbox,
         received::Received,
         reply::Reply,
-        session::{Hello, Transaction},
+        session::{Hello, Tls, Transaction},
     },
 };
 
@@ -26,6 +26,7 @@ use crate::{
 pub(crate) struct Envelope<'a> {
     pub(crate) hello: &'a Hello,
     pub(crate) transaction: &'a Transaction,
+    pub(crate) tls: Option<&'a Tls>,
     pub(crate) id: &'a SessionId,
 }
 
@@ -44,6 +45,7 @@ pub(crate) fn outgoing(
         hostname: &context.hostname,
         endpoints: inspection.endpoints(),
         hello: envelope.hello,
+        tls: envelope.tls,
         source_name: inspection.ptr().and_then(PtrEvidence::name),
         transaction: envelope.transaction,
         id: &envelope.id.to_string(),

@@ -27,6 +27,7 @@ pub(crate) struct Metrics {
     shadow: Family<Reason, Counter>,
     ptr: Family<Finding, Counter>,
     limits: Family<Limit, Counter>,
+    handshakes: Family<Outcome, Counter>,
     tags: Counter,
     kernel_sessions: Family<End, Counter>,
     greetings: Family<Outcome, Counter>,
@@ -75,6 +76,7 @@ impl Metrics {
             shadow: Family::default(),
             ptr: Family::default(),
             limits: Family::default(),
+            handshakes: Family::default(),
             tags: Counter::default(),
             kernel_sessions: Family::default(),
             greetings: Family::default(),
@@ -88,6 +90,7 @@ impl Metrics {
         registry.register("shadow", "What enforce would have refused, by reason", metrics.shadow.clone());
         registry.register("ptr", "Reverse DNS of sessions, by result", metrics.ptr.clone());
         registry.register("limits_reached", "Bounds that were reached", metrics.limits.clone());
+        registry.register("tls_handshakes", "TLS handshakes, by outcome", metrics.handshakes.clone());
         registry.register("tags", "Sessions that the XDP program had tagged", metrics.tags.clone());
         registry.register(
             "kernel_sessions",
@@ -139,6 +142,11 @@ impl Metrics {
         for (limit, times) in reached {
             self.limits.get_or_create(&Limit { limit }).inner().store(*times, Ordering::Relaxed);
         }
+    }
+
+    /// A TLS handshake came to its end.
+    pub(crate) fn handshake(&self, outcome: &'static str) {
+        self.handshakes.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// The XDP program had tagged a session.

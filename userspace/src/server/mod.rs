@@ -4,6 +4,7 @@
 
 mod context;
 mod driver;
+mod file_version;
 mod greetings;
 mod inspection;
 mod kernel;
@@ -14,5 +15,8 @@ mod refused;
 mod run;
 mod session_id;
 mod store_view;
+mod stream;
+mod tls;
 
 pub use run::{ServeError, ServeOptions, run};
+pub use tls::{TlsError, check_tls};

@@ -30,6 +30,7 @@ use crate::{
         refused,
         session_id::SessionId,
         store_view::StoreView,
+        tls::TlsError,
     },
     store::{self, Store, StoreError},
 };
@@ -44,6 +45,8 @@ const STOP_GRACE: Duration = Duration::from_secs(30);
 const PROBE_INTERVAL: Duration = Duration::from_secs(30);
 /// Pause between two looks at whether the maps are there.
 const MAPS_INTERVAL: Duration = Duration::from_secs(2);
+/// Pause between two looks at the files for STARTTLS.
+const TLS_INTERVAL: Duration = Duration::from_secs(5);
 /// Pause between two writes of the metrics file.
 const METRICS_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -90,6 +93,9 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// The files for STARTTLS.
+    #[error("cannot offer STARTTLS")]
+    Tls(#[source] TlsError),
     /// The resolver.
     #[error("cannot set up the resolver")]
     Dns(#[source] SetupError),
@@ -120,6 +126,7 @@ pub async fn run(config: Config, options: ServeOptions) -> Result<(), ServeError
     chores.spawn(keep_probing(Arc::clone(&context), stop.clone()));
     chores.spawn(keep_store(Arc::clone(&context), stop.clone()));
     chores.spawn(keep_maps(Arc::clone(&context), stop.clone()));
+    chores.spawn(keep_tls(Arc::clone(&context), stop.clone()));
     chores.spawn(keep_refused(Arc::clone(&context), stop.clone()));
     if let Some(path) = config.metrics.file.clone() {
         chores.spawn(keep_metrics(Arc::clone(&context), path, stop.clone()));
@@ -266,6 +273,17 @@ async fn keep_store(context: Arc<Context>, stop: CancellationToken) {
             context.store.current();
             context.reconcile().await;
             watch.changed().await;
+        }
+    };
+    stop.run_until_cancelled(follow).await;
+}
+
+/// Notices when the certificate has changed. Each handshake looks for itself; this is for the log.
+async fn keep_tls(context: Arc<Context>, stop: CancellationToken) {
+    let follow = async {
+        while let Some(tls) = &context.tls {
+            tls.refresh();
+            sleep(TLS_INTERVAL).await;
         }
     };
     stop.run_until_cancelled(follow).await;

@@ -4,15 +4,16 @@
 //! store would refuse everything for good.
 
 use std::{
-    fs, io,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use tracing::{error, info};
 
-use crate::store::{Contents, Store, StoreError};
+use crate::{
+    server::file_version::{FileVersion, file_version},
+    store::{Contents, Store, StoreError},
+};
 
 /// The store's content, kept up to date.
 #[derive(Debug)]
@@ -23,24 +24,15 @@ pub(crate) struct StoreView {
 
 #[derive(Debug)]
 struct Loaded {
-    version: Option<Version>,
+    /// None: the file does not exist.
+    version: Option<FileVersion>,
     contents: Arc<Contents>,
-}
-
-/// What tells one version of the file from another. Each change makes a new file, so that the inode alone
-/// nearly always tells; none: the file does not exist.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Version {
-    device: u64,
-    inode: u64,
-    size: u64,
-    changed: (i64, i64),
 }
 
 impl StoreView {
     /// Reads the store for the first time.
     pub(crate) fn open(store: Store) -> Result<Self, StoreError> {
-        let version = version(store.path());
+        let version = file_version(store.path());
         let contents = Arc::new(store.read()?);
         let loaded = Mutex::new(Loaded { version: version.ok().flatten(), contents });
         Ok(Self { store, loaded })
@@ -54,7 +46,7 @@ impl StoreView {
     /// later.
     pub(crate) fn current(&self) -> Arc<Contents> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        match version(self.store.path()) {
+        match file_version(self.store.path()) {
             Ok(version) if version != loaded.version => {
                 loaded.version = version;
                 match self.store.read_if_there() {
@@ -83,18 +75,5 @@ impl StoreView {
         self.current();
         let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.version.is_none() && *loaded.contents != Contents::default()
-    }
-}
-
-fn version(path: &Path) -> io::Result<Option<Version>> {
-    match fs::metadata(path) {
-        Ok(metadata) => Ok(Some(Version {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
     }
 }

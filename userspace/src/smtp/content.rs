@@ -1,4 +1,4 @@
-//! A message while it arrives: dot-stuffing removed, and the rules that its octets have to keep.
+//! A message while it arrives, after DATA or in chunks: dot-stuffing removed, and the rules that its octets have to keep.
 //!
 //! It owns the rules on size, header, lines and hops; it keeps no octet for longer than until the next piece is
 //! taken, and judges nothing that depends on the sender.
@@ -6,6 +6,8 @@
 use std::mem;
 
 use super::{
+    chunk::{BareLineEnd, ChunkReceiver},
+    command::Chunk,
     data::{DataReceiver, Progress},
     reply::Say,
 };
@@ -27,12 +29,20 @@ pub struct ContentLimits {
 /// A message while it arrives.
 #[derive(Debug)]
 pub(crate) struct Arriving {
-    receiver: DataReceiver,
+    form: Form,
     rules: Rules,
     piece: Vec<u8>,
-    ended: bool,
     /// Set once the message is lost; the rest is read and dropped.
     lost: Option<Say>,
+}
+
+/// The form in which it arrives.
+#[derive(Debug)]
+enum Form {
+    /// After DATA (RFC 5321 4.5.2), to its end or not yet.
+    Dots { receiver: DataReceiver, ended: bool },
+    /// In chunks (RFC 3030 2), to the end of the present one, of which so many octets are to come, or not yet.
+    Chunks { receiver: ChunkReceiver, chunk: Chunk, left: u64, ended: bool },
 }
 
 /// How a piece of input was taken.
@@ -45,34 +55,63 @@ pub(crate) enum Taken {
 }
 
 impl Arriving {
-    pub(crate) fn new(limits: ContentLimits) -> Self {
-        Self {
-            receiver: DataReceiver::default(),
-            rules: Rules::new(limits),
-            piece: Vec::new(),
-            ended: false,
-            lost: None,
+    /// A message after DATA.
+    pub(crate) fn after_data(limits: ContentLimits) -> Self {
+        Self::new(limits, Form::Dots { receiver: DataReceiver::default(), ended: false })
+    }
+
+    /// A message in chunks, of which none was announced yet.
+    pub(crate) fn in_chunks(limits: ContentLimits) -> Self {
+        let receiver = ChunkReceiver::default();
+        let chunk = Chunk { size: 0, last: false };
+        Self::new(limits, Form::Chunks { receiver, chunk, left: 0, ended: true })
+    }
+
+    fn new(limits: ContentLimits, form: Form) -> Self {
+        Self { form, rules: Rules::new(limits), piece: Vec::new(), lost: None }
+    }
+
+    /// A chunk begins; the one before has ended. A message that it would make too big is lost at once.
+    pub(crate) fn expect(&mut self, next: Chunk) {
+        if let Form::Chunks { chunk, left, ended, .. } = &mut self.form {
+            (*chunk, *left, *ended) = (next, next.size, false);
+        }
+        if self.rules.octets.saturating_add(next.size) > self.rules.limits.size {
+            self.lose(Say::TooBig);
         }
     }
 
-    /// Reads what follows DATA, up to its end at most.
+    /// Reads what follows DATA or BDAT, up to its end at most.
     pub(crate) fn receive(&mut self, input: &[u8]) -> Taken {
-        let Self { receiver, rules, piece, lost, .. } = self;
-        let progress = receiver.receive(input, |text| {
+        let Self { form, rules, piece, lost } = self;
+        let mut keep = |text: &[u8]| {
             if lost.is_none() {
                 match rules.check(text) {
                     Ok(()) => piece.extend_from_slice(text),
                     Err(broken) => *lost = Some(broken),
                 }
             }
-        });
-        match progress {
-            Progress::More => Taken::Octets(input.len()),
-            Progress::End(count) => {
-                self.ended = true;
-                Taken::Octets(count)
+        };
+        match form {
+            Form::Dots { receiver, ended } => match receiver.receive(input, keep) {
+                Progress::More => Taken::Octets(input.len()),
+                Progress::End(count) => {
+                    *ended = true;
+                    Taken::Octets(count)
+                }
+                Progress::BareLineEnd => Taken::BareLineEnd,
+            },
+            Form::Chunks { receiver, chunk, left, ended } => {
+                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                *left -= count as u64;
+                *ended = *left == 0;
+                let read = receiver.receive(input.get(..count).unwrap_or_default(), &mut keep);
+                let is_over = *ended && chunk.last;
+                match read.and_then(|()| if is_over { receiver.finish(&mut keep) } else { Ok(()) }) {
+                    Ok(()) => Taken::Octets(count),
+                    Err(BareLineEnd) => Taken::BareLineEnd,
+                }
             }
-            Progress::BareLineEnd => Taken::BareLineEnd,
         }
     }
 
@@ -87,9 +126,24 @@ impl Arriving {
         self.lost.get_or_insert(why);
     }
 
-    /// Whether its end has been read.
+    /// Whether the end of what follows the command has been read: of the message, or of a chunk.
     pub(crate) fn has_ended(&self) -> bool {
-        self.ended
+        match self.form {
+            Form::Dots { ended, .. } | Form::Chunks { ended, .. } => ended,
+        }
+    }
+
+    /// Whether more chunks are to come.
+    pub(crate) fn has_more_chunks(&self) -> bool {
+        matches!(self.form, Form::Chunks { chunk: Chunk { last: false, .. }, .. })
+    }
+
+    /// Octets of the chunk that was announced last; 0 after DATA.
+    pub(crate) fn chunk_size(&self) -> u64 {
+        match self.form {
+            Form::Dots { .. } => 0,
+            Form::Chunks { chunk, .. } => chunk.size,
+        }
     }
 
     /// Why it is lost.
@@ -178,7 +232,7 @@ mod tests {
 
     /// What becomes of a message that comes in pieces of `chunk` octets: kept octets, or the reason.
     fn outcome(message: &[u8], chunk: usize) -> Result<Vec<u8>, Say> {
-        let mut arriving = Arriving::new(LIMITS);
+        let mut arriving = Arriving::after_data(LIMITS);
         let mut kept = Vec::new();
         let wire = [message, b".\r\n"].concat();
         for input in wire.chunks(chunk) {

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod chunk;
 pub mod command;
 mod content;
 mod data;

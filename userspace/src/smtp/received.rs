@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::{
     policy::evidence::Endpoints,
-    smtp::session::{Hello, Transaction},
+    smtp::session::{Hello, Tls, Transaction},
 };
 
 /// What the field says.
@@ -18,6 +18,8 @@ pub struct Received<'a> {
     pub endpoints: Endpoints,
     /// EHLO or HELO.
     pub hello: &'a Hello,
+    /// How the connection is encrypted, if it is.
+    pub tls: Option<&'a Tls>,
     /// A name of the source from its PTR records, if there is one.
     pub source_name: Option<&'a str>,
     /// The transaction; its recipient is named if it is the only one (RFC 5321 7.2).
@@ -34,11 +36,17 @@ impl fmt::Display for Received<'_> {
         let source_name = self.source_name.filter(|name| is_plain(name)).unwrap_or("unknown");
         write!(f, "Received: from {}", Plain(self.hello.name.as_str()))?;
         write!(f, "\r\n\t({source_name} [IPv6:{}])", self.endpoints.source)?;
-        let protocol = match (self.hello.extended, self.transaction.mail.smtp_utf8) {
-            (_, true) => "UTF8SMTP",
-            (true, false) => "ESMTP",
-            (false, false) => "SMTP",
+        // the registry of mail transmission types of IANA (RFC 3848, RFC 6531 4.3) has none for HELO after STARTTLS
+        let protocol = match (self.transaction.mail.smtp_utf8, self.hello.extended, self.tls.is_some()) {
+            (true, _, true) => "UTF8SMTPS",
+            (true, _, false) => "UTF8SMTP",
+            (false, true, true) => "ESMTPS",
+            (false, true, false) => "ESMTP",
+            (false, false, _) => "SMTP",
         };
+        if let Some(Tls { version, cipher }) = self.tls {
+            write!(f, "\r\n\t(version={version} cipher={cipher})")?;
+        }
         write!(f, "\r\n\tby {} (sixgate) with {protocol} id {}", self.hostname, self.id)?;
         if let [recipient] = self.transaction.recipients.as_slice() {
             write!(f, "\r\n\tfor <{recipient}>")?;
@@ -92,8 +100,8 @@ mod tests {
         let hello = Hello { name, extended: true };
         let transaction = Transaction { mail, recipients };
         let (hostname, id, date) = ("gate.example", "s1", "Sat, 21 Nov 2026 04:08:04 +0000");
-        Received { hostname, endpoints, hello: &hello, source_name, transaction: &transaction, id, date }
-            .to_string()
+        let (hello, transaction, tls) = (&hello, &transaction, None);
+        Received { hostname, endpoints, hello, tls, source_name, transaction, id, date }.to_string()
     }
 
     #[test]

@@ -153,7 +153,6 @@ impl Say {
             Self::LineTooLong => "message_line",
             Self::NoDisk => "message_disk",
             Self::NoMemory => "message_memory",
-            Self::TlsNotAvailable => "tls_handshake",
             Self::TooBig => "message_size",
             Self::TooLong => "line_length",
             Self::TooManyCommands => "commands",
@@ -244,7 +243,7 @@ replies! {
 
     /// There is no room for the message on the disk.
     NoDisk = 452 "4.3.1" "Insufficient system storage, please try again later.",
-    /// TLS handshakes over the limit (RFC 3207 4).
+    /// TLS cannot be had for the moment (RFC 3207 4).
     TlsNotAvailable = 454 "4.7.0" "TLS is not available for the moment",
 
     /// Unknown command.

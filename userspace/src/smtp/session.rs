@@ -5,6 +5,7 @@
 
 mod content;
 mod interface;
+mod obey;
 mod refusing;
 
 use std::{mem, time::Instant};
@@ -14,20 +15,18 @@ use sixgate_common::refuse::{self, Phase, Reason};
 use crate::{
     policy::{Refusal, evidence::Endpoints},
     smtp::{
-        command::{Body, Command, CommandError, MailFrom, Mailbox, RcptTo},
+        command::{Command, CommandError, Mailbox, RcptTo},
         content::Arriving,
         line::{Line, LineBuffer},
-        reply::{Extension, Reply, ReplyTable, Say},
+        reply::{Reply, ReplyTable, Say},
     },
 };
 
 pub use interface::{
-    Admission, Answer, Hello, Offer, SessionLimits, SessionParameters, Task, Transaction, Unkept,
+    Admission, Answer, Hello, Offer, SessionLimits, SessionParameters, Task, Tls, TlsProgress, Transaction,
+    Unkept,
 };
 
-/// Commands that carry no mail (NOOP, RSET, VRFY, HELP, EHLO, …) which a session may send between two
-/// accepted MAIL commands.
-const IDLE_COMMANDS_MAX: u32 = 100;
 /// Refused recipients that a session may name, for each one that a message may have.
 const REFUSED_RECIPIENTS_FACTOR: usize = 10;
 /// Input that is kept while the session waits for an answer, octets. A pipelined group of commands fits
@@ -52,6 +51,10 @@ pub struct Session {
     task: Option<Task>,
     hello: Option<Hello>,
     transaction: Option<Transaction>,
+    /// A message of which chunks have come and the last one has not; within a transaction only.
+    chunks: Option<Arriving>,
+    /// How the connection is encrypted; none: it is not.
+    tls: Option<Tls>,
     counts: Counts,
     times: Times,
     /// Bounds that were reached and are not told yet.
@@ -72,6 +75,10 @@ enum State {
     Data(Arriving),
     /// Waiting until a piece of a message is kept.
     Keeping(Arriving),
+    /// Reading the rest of a chunk that nobody wants, so many octets, then saying this.
+    Skipping(u64, Say),
+    /// Waiting until the connection is encrypted, or will not be.
+    StartingTls,
     /// Waiting for an answer about a recipient.
     Recipient(RcptTo),
     /// Waiting for an answer about a message.
@@ -84,6 +91,8 @@ enum State {
 struct Counts {
     errors: u32,
     idle_commands: u32,
+    /// Of the present message.
+    small_chunks: u32,
     messages: u32,
     refused_recipients: usize,
 }
@@ -121,6 +130,8 @@ impl Session {
             task: None,
             hello: None,
             transaction: None,
+            chunks: None,
+            tls: None,
             counts: Counts::default(),
             times,
             reached: Vec::new(),
@@ -145,9 +156,10 @@ impl Session {
         output
     }
 
-    /// Takes input.
+    /// Takes input. What comes in the clear once STARTTLS was read is dropped: the client has to wait (RFC 3207 4.2),
+    /// and somebody else could have said it.
     pub fn handle_input(&mut self, now: Instant, octets: &[u8]) {
-        if matches!(self.state, State::Closing) {
+        if matches!(self.state, State::Closing | State::StartingTls) {
             return;
         }
         self.times.now = now;
@@ -212,6 +224,23 @@ impl Session {
         self.resume(now);
     }
 
+    /// Answers a [`Task::StartTls`]: that it cannot be done, or first that it can and then that it was. Nothing that the
+    /// client said before counts any more (RFC 3207 4.2). Without effect if the session has ended meanwhile.
+    pub fn answer_start_tls(&mut self, now: Instant, progress: TlsProgress) {
+        if !matches!(self.state, State::StartingTls) {
+            return;
+        }
+        match progress {
+            TlsProgress::Ready => return self.say(Say::StartTls),
+            TlsProgress::Unavailable => self.say(Say::TlsNotAvailable),
+            TlsProgress::Done(tls) => {
+                self.tls = Some(tls);
+                self.hello = None;
+            }
+        }
+        self.resume(now);
+    }
+
     /// What is to be done next, once.
     pub fn poll_task(&mut self) -> Option<Task> {
         let task = self.task.take();
@@ -236,8 +265,8 @@ impl Session {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let limits = &self.parameters.limits;
         let wait = match self.state {
-            State::Command | State::Refusing { .. } => limits.command_timeout,
-            State::Data(_) => limits.data_timeout,
+            State::Command | State::Refusing { .. } | State::StartingTls => limits.command_timeout,
+            State::Data(_) | State::Skipping(..) => limits.data_timeout,
             State::Keeping(_) | State::Recipient(_) | State::Message | State::Closing => return None,
         };
         let Times { active, end, too_slow, transaction_end, .. } = self.times;
@@ -247,7 +276,11 @@ impl Session {
     /// Whether input is read now, and not only kept.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        matches!(self.state, State::Command | State::Refusing { .. } | State::Data(_)) && self.task.is_none()
+        let reads = matches!(
+            self.state,
+            State::Command | State::Refusing { .. } | State::Data(_) | State::Skipping(..)
+        );
+        reads && self.task.is_none()
     }
 
     /// Whether there is room for input, now or for later.
@@ -274,6 +307,12 @@ impl Session {
         self.transaction.as_ref()
     }
 
+    /// How the connection is encrypted; none: it is not.
+    #[must_use]
+    pub fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
+    }
+
     /// The domain of the last recipient of a refused session, if it named one.
     #[must_use]
     pub fn refused_domain(&self) -> Option<&str> {
@@ -286,6 +325,11 @@ impl Session {
             match &mut self.state {
                 State::Data(_) => {
                     if !self.read_content() {
+                        return;
+                    }
+                }
+                State::Skipping(..) => {
+                    if !self.skip_content() {
                         return;
                     }
                 }
@@ -320,101 +364,6 @@ impl Session {
                 CommandError::Unknown => Say::Unknown,
                 CommandError::UnknownParameter => Say::UnknownParameter,
             }),
-        }
-    }
-
-    fn obey(&mut self, command: Command) {
-        if !matches!(command, Command::Mail(_) | Command::Rcpt(_) | Command::Data | Command::Quit) {
-            self.counts.idle_commands += 1;
-            if self.counts.idle_commands > IDLE_COMMANDS_MAX {
-                return self.hang_up(Say::TooManyCommands);
-            }
-        }
-        match command {
-            Command::Data => self.data(),
-            Command::Ehlo(name) => self.hello_as(Hello { name, extended: true }),
-            Command::Helo(name) => self.hello_as(Hello { name, extended: false }),
-            Command::Help => self.say(Say::Help),
-            Command::Mail(mail) => self.mail(mail),
-            Command::Noop => self.say(Say::Noop),
-            Command::Bdat(_) | Command::NotOffered | Command::StartTls => self.object(Say::NotOffered),
-            Command::OtherProtocol => self.hang_up(Say::OtherProtocol),
-            Command::Quit => {
-                self.abandon();
-                self.hang_up(Say::Quit);
-            }
-            Command::Rcpt(recipient) => self.rcpt(recipient),
-            Command::Rset => {
-                self.abandon();
-                self.say(Say::Rset);
-            }
-            Command::Vrfy => self.say(Say::Vrfy),
-        }
-    }
-
-    fn hello_as(&mut self, hello: Hello) {
-        self.abandon();
-        let reply = if hello.extended {
-            let Offer { eight_bit_mime, size, smtp_utf8, message_size } = self.parameters.offer;
-            let mut offer = vec![Extension::Pipelining];
-            offer.extend(size.then_some(Extension::Size(message_size)));
-            offer.extend(eight_bit_mime.then_some(Extension::EightBitMime));
-            offer.extend(smtp_utf8.then_some(Extension::SmtpUtf8));
-            offer.push(Extension::EnhancedStatusCodes);
-            self.parameters.table.ehlo(&offer)
-        } else {
-            self.parameters.table.say(Say::Helo)
-        };
-        reply.write_to(&mut self.output);
-        self.hello = Some(hello);
-    }
-
-    fn mail(&mut self, mail: MailFrom) {
-        let offer = self.parameters.offer;
-        if self.hello.is_none() || self.transaction.is_some() {
-            self.object(Say::BadSequence);
-        } else if self.counts.messages >= self.parameters.limits.messages {
-            self.hang_up(Say::TooManyMessages);
-        } else if (mail.body == Some(Body::EightBitMime) && !offer.eight_bit_mime)
-            || (mail.size.is_some() && !offer.size)
-            || (mail.smtp_utf8 && !offer.smtp_utf8)
-        {
-            self.object(Say::UnknownParameter);
-        } else if !mail.smtp_utf8 && !mail.reverse_path.as_ref().is_none_or(Mailbox::is_ascii) {
-            self.object(Say::NotAsciiSender);
-        } else if mail.size.is_some_and(|size| size > offer.message_size) {
-            self.say(Say::TooBig);
-        } else {
-            self.counts.idle_commands = 0;
-            self.transaction = Some(Transaction { mail, recipients: Vec::new() });
-            self.times.transaction_end = Some(self.times.now + self.parameters.limits.transaction_timeout);
-            self.task = Some(Task::Begin);
-            self.say(Say::Mail);
-        }
-    }
-
-    fn rcpt(&mut self, recipient: RcptTo) {
-        let Some(transaction) = &self.transaction else {
-            return self.object(Say::BadSequence);
-        };
-        if !transaction.mail.smtp_utf8 && !recipient.mailbox().is_none_or(Mailbox::is_ascii) {
-            self.object(Say::NotAscii);
-        } else if transaction.recipients.len() >= self.parameters.limits.recipients {
-            self.say(Say::TooManyRecipients);
-        } else {
-            self.task = Some(Task::Recipient(recipient.clone()));
-            self.state = State::Recipient(recipient);
-        }
-    }
-
-    fn data(&mut self) {
-        match &self.transaction {
-            None => self.object(Say::BadSequence),
-            Some(transaction) if transaction.recipients.is_empty() => self.object(Say::NoRecipients),
-            Some(_) => {
-                self.say(Say::StartData);
-                self.begin_content();
-            }
         }
     }
 
@@ -457,6 +406,7 @@ impl Session {
     /// Whether there was one.
     fn end_transaction(&mut self) -> bool {
         (self.times.too_slow, self.times.transaction_end) = (None, None);
+        self.chunks = None;
         self.transaction.take().is_some()
     }
 

@@ -1,6 +1,6 @@
 //! A session while a message arrives: pieces out, and the time that the sender has for them.
 //!
-//! It owns the states between 354 and the end of data. What the octets have to keep to is in `smtp::content`.
+//! It owns the states between 354 or BDAT and the end of data. What the octets have to keep to is in `smtp::content`.
 
 use std::{
     mem,
@@ -10,6 +10,7 @@ use std::{
 
 use super::{Session, State, Task, Times, Unkept};
 use crate::smtp::{
+    command::Chunk,
     content::{Arriving, ContentLimits, Taken},
     reply::Say,
 };
@@ -38,14 +39,56 @@ impl Session {
         self.advance();
     }
 
+    /// A message follows DATA.
     pub(super) fn begin_content(&mut self) {
+        self.begin_time();
+        self.state = State::Data(Arriving::after_data(self.content_limits()));
+    }
+
+    /// A chunk of a message follows BDAT.
+    pub(super) fn begin_chunk(&mut self, chunk: Chunk) {
+        self.begin_time();
+        let limits = self.content_limits();
+        let mut arriving = self.chunks.take().unwrap_or_else(|| Arriving::in_chunks(limits));
+        arriving.expect(chunk);
+        self.state = State::Data(arriving);
+    }
+
+    /// Octets follow BDAT that nobody wants; then `say` is the reply.
+    pub(super) fn begin_skipping(&mut self, octets: u64, say: Say) {
+        self.begin_time();
+        self.state = State::Skipping(octets, say);
+    }
+
+    fn begin_time(&mut self) {
         let limits = &self.parameters.limits;
         self.times.too_slow = limits.data_rate.map(|_| self.times.now + limits.data_timeout);
-        self.state = State::Data(Arriving::new(ContentLimits {
+    }
+
+    fn content_limits(&self) -> ContentLimits {
+        ContentLimits {
             size: self.parameters.offer.message_size,
-            line: limits.line_length,
-            received: limits.received,
-        }));
+            line: self.parameters.limits.line_length,
+            received: self.parameters.limits.received,
+        }
+    }
+
+    /// Drops a piece of a chunk; whether there may be more to read at once.
+    pub(super) fn skip_content(&mut self) -> bool {
+        let State::Skipping(left, say) = &mut self.state else {
+            return false;
+        };
+        let count = usize::try_from(*left).unwrap_or(usize::MAX).min(self.input.unread().len());
+        *left -= count as u64;
+        let over = (*left == 0).then_some(*say);
+        self.input.consume(count);
+        self.times.received(count, self.parameters.limits.data_rate);
+        if let Some(say) = over {
+            self.times.too_slow = None;
+            self.state = State::Command;
+            self.object(say);
+        }
+        over.is_some()
     }
 
     /// Reads a piece of a message; whether there may be more to read at once.
@@ -70,13 +113,26 @@ impl Session {
             return false;
         }
         let (ended, lost) = (arriving.has_ended(), arriving.lost());
-        if ended {
-            self.end_of_data(lost);
+        if ended && lost.is_none() && arriving.has_more_chunks() {
+            self.end_of_chunk();
+        } else if ended {
+            self.end_of_message(lost);
         }
         ended
     }
 
-    fn end_of_data(&mut self, lost: Option<Say>) {
+    fn end_of_chunk(&mut self) {
+        let State::Data(arriving) = mem::replace(&mut self.state, State::Command) else {
+            return;
+        };
+        self.times.too_slow = None;
+        let size = arriving.chunk_size().to_string();
+        self.parameters.table.say_about(Say::Chunk, &size).write_to(&mut self.output);
+        self.chunks = Some(arriving);
+    }
+
+    /// Of a message that is lost, chunks may still come: there is no transaction for them any more.
+    fn end_of_message(&mut self, lost: Option<Say>) {
         (self.times.too_slow, self.times.transaction_end) = (None, None);
         match lost {
             Some(why) => {

@@ -52,6 +52,8 @@ pub struct Offer {
     pub size: bool,
     /// SMTPUTF8 (RFC 6531), which needs 8BITMIME.
     pub smtp_utf8: bool,
+    /// STARTTLS (RFC 3207).
+    pub start_tls: bool,
     /// Largest message, octets, whether it is announced or not.
     pub message_size: u64,
 }
@@ -91,6 +93,9 @@ pub enum Task {
     /// Keep the next octets of the message, then [`Session::answer_content`](super::Session::answer_content). They are as they were
     /// received, dot-stuffing removed; in all, each line ends with CRLF.
     Content(Vec<u8>),
+    /// Encrypt the connection, then [`Session::answer_start_tls`](super::Session::answer_start_tls). What has come in the clear and was
+    /// not read yet is to be dropped.
+    StartTls,
     /// Judge and hand on the message, then [`Session::answer_message`](super::Session::answer_message).
     Message,
     /// The transaction was dropped. Needs no answer.
@@ -133,4 +138,24 @@ pub struct Transaction {
     pub mail: MailFrom,
     /// Accepted recipients.
     pub recipients: Vec<RcptTo>,
+}
+
+/// How a session is encrypted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Tls {
+    /// Such as `TLS1.3`.
+    pub version: &'static str,
+    /// The cipher suite's name in the registry of IANA.
+    pub cipher: String,
+}
+
+/// How far the answer to a [`Task::StartTls`] is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum TlsProgress {
+    /// It cannot be done for the moment.
+    Unavailable,
+    /// The handshake begins when our reply is sent.
+    Ready,
+    /// The connection is encrypted. All that follows comes through TLS.
+    Done(Tls),
 }

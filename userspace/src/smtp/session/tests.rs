@@ -6,17 +6,22 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use proptest::prelude::*;
 use sixgate_common::settings::{REFUSE_AT_GREETING, REFUSE_AT_RCPT};
 
-use super::*;
+use super::{obey::IDLE_COMMANDS_MAX, *};
 
 const NOT_OPTED_IN: Admission = Admission::Refuse { reason: Reason::NotOptedIn, refuse_at: REFUSE_AT_RCPT };
 
 /// What the random clients are made of.
-const PIECES: [&[u8]; 14] = [
+const PIECES: [&[u8]; 19] = [
     b"EHLO a\r\n",
     b"MAIL FROM:<a@b.example>\r\n",
     b"RCPT TO:<u@c.example>\r\n",
     b"RCPT TO:<bad@c.example>\r\n",
     b"DATA\r\n",
+    b"BDAT 3\r\n",
+    b"BDAT 11 LAST\r\n",
+    b"BDAT 0 LAST\r\n",
+    b"BDAT 1500\r\n",
+    b"BDAT 99999999999999999999\r\n",
     b".\r\n",
     b"x\r\n",
     b"..y\r\n",
@@ -38,7 +43,13 @@ fn parameters(admission: Admission) -> SessionParameters {
             destination_port: 25,
         },
         admission,
-        offer: Offer { eight_bit_mime: true, size: true, smtp_utf8: true, message_size: 1000 },
+        offer: Offer {
+            eight_bit_mime: true,
+            size: true,
+            smtp_utf8: true,
+            start_tls: true,
+            message_size: 1000,
+        },
         limits: SessionLimits {
             recipients: 3,
             messages: 2,
@@ -102,6 +113,11 @@ impl Pair {
                 self.arriving.extend(octets);
                 self.session.answer_content(self.now, self.unkept.map_or(Ok(()), Err));
             }
+            Task::StartTls => {
+                self.session.answer_start_tls(self.now, TlsProgress::Ready);
+                let tls = Tls { version: "TLS1.3", cipher: "TLS_AES_128_GCM_SHA256".to_owned() };
+                self.session.answer_start_tls(self.now, TlsProgress::Done(tls));
+            }
             Task::Recipient(recipient) => {
                 let answer = match recipient.to_string() {
                     name if name.starts_with("bad") => next_hop(550, "5.1.1 unknown"),
@@ -156,7 +172,9 @@ fn a_message_is_handed_on_as_it_came() {
          S: 250-gate.example
          S: 250-PIPELINING
          S: 250-SIZE 1000
+         S: 250-STARTTLS
          S: 250-8BITMIME
+         S: 250-CHUNKING
          S: 250-SMTPUTF8
          S: 250 ENHANCEDSTATUSCODES
          C: MAIL FROM:<a@b.example> SIZE=100 BODY=8BITMIME
@@ -179,13 +197,14 @@ fn a_message_is_handed_on_as_it_came() {
 
 #[test]
 fn what_the_next_hop_lacks_is_neither_offered_nor_taken() {
-    let offer = Offer { eight_bit_mime: false, size: false, smtp_utf8: false, message_size: 1000 };
+    let offer =
+        Offer { eight_bit_mime: false, size: false, smtp_utf8: false, start_tls: false, message_size: 1000 };
     let now = Instant::now();
     let session = Session::new(SessionParameters { offer, ..parameters(Admission::Serve) }, now);
     let mut pair = Pair { session, ..Pair::new(Admission::Serve) };
     pair.hear();
     let heard = pair.say(b"EHLO mail.example\r\n");
-    assert_eq!(heard, "250-gate.example\r\n250-PIPELINING\r\n250 ENHANCEDSTATUSCODES\r\n");
+    assert_eq!(heard, "250-gate.example\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 ENHANCEDSTATUSCODES\r\n");
     for parameter in ["SIZE=1", "BODY=8BITMIME", "SMTPUTF8"] {
         let heard = pair.say(format!("MAIL FROM:<a@b.example> {parameter}\r\n").as_bytes());
         assert_eq!(heard, "555 5.5.4 Parameter not recognized or not implemented\r\n");
@@ -214,6 +233,116 @@ fn an_address_outside_ascii_needs_smtputf8_in_its_transaction() {
          C: RCPT TO:<u@bücher.example>
          S: 250 2.1.5 ok",
     );
+}
+
+#[test]
+fn a_message_in_chunks_is_the_same_however_it_is_cut() {
+    let message = b"Subject: x\r\n\r\n.dot\r\n..\r\n\xff\r\nend";
+    for length in 1..=message.len() {
+        let mut pair = Pair::new(Admission::Serve);
+        pair.say(b"EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\n");
+        for chunk in message.chunks(length) {
+            let heard = pair.say(&[format!("BDAT {}\r\n", chunk.len()).as_bytes(), chunk].concat());
+            assert_eq!(heard, format!("250 2.0.0 {} octets received\r\n", chunk.len()));
+        }
+        assert_eq!(pair.say(b"BDAT 0 LAST\r\n"), "250 2.0.0 queued\r\n");
+        assert_eq!(pair.messages, [[&message[..], b"\r\n"].concat()]);
+    }
+}
+
+#[test]
+fn octets_of_a_chunk_are_never_commands() {
+    for (before, chunk, wanted) in [
+        ("", "BDAT 6", "503 5.5.1 "),
+        ("MAIL FROM:<>\r\n", "BDAT 6 LAST", "503 5.5.1 "),
+        ("MAIL FROM:<>\r\nRCPT TO:<bad@contoso.com>\r\n", "BDAT 6 LAST", "503 5.5.1 "),
+        ("MAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\n", "BDAT 6", "250 2.0.0 6 octets"),
+        ("MAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\n", "BDAT 6 LAST", "250 2.0.0 queued"),
+        ("MAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\nBDAT 2000\r\n", "x", "552 5.3.4 "),
+    ] {
+        let mut pair = Pair::new(Admission::Serve);
+        pair.say(format!("EHLO a\r\n{before}").as_bytes());
+        if chunk == "x" {
+            pair.say(&b"QUIT\r\n".repeat(333));
+            assert!(pair.say(b"\r\n").starts_with(wanted));
+            assert_eq!(pair.say(b"BDAT 6\r\nQUIT\r\n"), "503 5.5.1 Bad sequence of commands\r\n");
+        } else {
+            let heard = pair.say(format!("{chunk}\r\nQUIT\r\n").as_bytes());
+            assert!(heard.starts_with(wanted) && heard.lines().count() == 1, "{before}{chunk}: {heard}");
+        }
+        assert!(!pair.session.is_closing(), "{before}{chunk}");
+        assert_eq!(pair.say(b"NOOP\r\n"), "250 2.0.0 Ok\r\n");
+    }
+}
+
+#[test]
+fn a_message_of_crumbs_is_not_taken() {
+    let mut pair = Pair::new(Admission::Serve);
+    pair.say(b"EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\n");
+    assert!(pair.say(&b"BDAT 0\r\n".repeat(1000)).ends_with("250 2.0.0 0 octets received\r\n"));
+    assert_eq!(pair.say(b"BDAT 0\r\n"), "421 4.7.0 gate.example Too many commands\r\n");
+}
+
+#[test]
+fn starttls_forgets_what_was_said_and_is_not_offered_again() {
+    let pair = check(
+        Admission::Serve,
+        "S: 220 gate.example ESMTP sixgate
+         C: STARTTLS
+         S: 503 5.5.1 Bad sequence of commands
+         C: HELO mail.example
+         S: 250 gate.example
+         C: MAIL FROM:<a@b.example>
+         S: 250 2.1.0 Sender ok
+         C: STARTTLS
+         S: 503 5.5.1 Bad sequence of commands
+         C: RSET
+         S: 250 2.0.0 Reset
+         C: STARTTLS
+         S: 220 2.0.0 Ready to start TLS
+         C: MAIL FROM:<a@b.example>
+         S: 503 5.5.1 Bad sequence of commands",
+    );
+    assert_eq!(pair.session.tls().map(|tls| tls.version), Some("TLS1.3"));
+    assert!(pair.session.hello().is_none());
+    let mut other = check(Admission::Serve, "S: 220 gate.example ESMTP sixgate");
+    other.say(b"HELO mail.example\r\nSTARTTLS\r\n");
+    let offer = other.say(b"EHLO mail.example\r\n");
+    assert!(!offer.contains("STARTTLS") && offer.contains("CHUNKING"), "{offer}");
+    assert_eq!(other.say(b"STARTTLS\r\n"), "503 5.5.1 Bad sequence of commands\r\n");
+}
+
+#[test]
+fn what_is_said_in_the_clear_after_starttls_is_dropped() {
+    for (first, second) in [
+        ("STARTTLS\r\nRSET\r\nMAIL FROM:<evil@b.example>\r\n", ""),
+        ("STARTTLS\r\nRS", "ET\r\n"),
+        ("STARTTLS\r\n", "EHLO evil.example\r\n"),
+        ("STARTTLS\r\n", "\n\0"),
+    ] {
+        let mut pair = Pair::new(Admission::Serve);
+        pair.say(b"EHLO a\r\n");
+        pair.session.handle_input(pair.now, first.as_bytes());
+        assert!(matches!(pair.session.poll_task(), Some(Task::StartTls)), "{first}");
+        pair.session.handle_input(pair.now, second.as_bytes());
+        pair.perform(Task::StartTls);
+        assert_eq!(pair.hear(), "220 2.0.0 Ready to start TLS\r\n", "{first}");
+        assert_eq!(pair.say(b"NOOP\r\n"), "250 2.0.0 Ok\r\n", "{first}");
+        assert!(pair.session.hello().is_none() && pair.session.transaction().is_none());
+    }
+}
+
+#[test]
+fn tls_that_cannot_be_had_leaves_the_session_as_it_was() {
+    let mut pair = Pair::new(Admission::Serve);
+    pair.say(b"EHLO a\r\n");
+    pair.session.handle_input(pair.now, b"STARTTLS\r\n");
+    assert!(matches!(pair.session.poll_task(), Some(Task::StartTls)));
+    assert_eq!(pair.session.poll_timeout(), Some(pair.now + Duration::from_secs(300)));
+    pair.session.answer_start_tls(pair.now, TlsProgress::Unavailable);
+    assert_eq!(pair.hear(), "454 4.7.0 TLS is not available for the moment\r\n");
+    assert!(pair.session.tls().is_none());
+    assert_eq!(pair.say(b"MAIL FROM:<>\r\n"), "250 2.1.0 Sender ok\r\n");
 }
 
 #[test]
@@ -311,7 +440,7 @@ fn the_bounds_of_a_session_have_replies() {
          S: 500 5.5.2 Command not recognized
          C: what
          S: 500 5.5.2 Command not recognized
-         C: STARTTLS
+         C: AUTH PLAIN
          S: 502 5.5.1 Command not implemented
          C: what
          S: 421 4.7.0 gate.example Too many errors",

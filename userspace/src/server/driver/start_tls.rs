@@ -1,0 +1,89 @@
+//! STARTTLS on a connection (RFC 3207): from its plain stream to an encrypted one.
+//!
+//! It owns the time that a handshake has. What TLS is, and who the client is by its certificate, is in `server::tls`.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep_until, timeout};
+use tracing::{info, warn};
+
+use super::{Broken, Connection, Stream};
+use crate::{
+    server::tls::Secured,
+    smtp::session::{Session, TlsProgress},
+};
+
+/// Longest time for a handshake.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
+/// Octets that came in the clear before our reply and are dropped at most; more than that is left to the handshake,
+/// which they break.
+const DROPPED_MAX: usize = 1 << 20;
+
+impl Connection {
+    pub(super) async fn start_tls(&mut self, session: &mut Session) -> Result<(), Broken> {
+        let handshake = match self.context.tls.as_ref().map(|tls| tls.handshake()) {
+            Some(Ok(handshake)) => handshake,
+            failed => {
+                if let Some(Err(error)) = failed {
+                    warn!("no TLS: {error}");
+                }
+                session.answer_start_tls(Instant::now(), TlsProgress::Unavailable);
+                return Ok(());
+            }
+        };
+        self.drop_waiting();
+        session.answer_start_tls(Instant::now(), TlsProgress::Ready);
+        self.send(session).await?;
+        let plain = self.stream.take_plain().ok_or(Broken::Gone)?;
+        let due = session.poll_timeout().map(tokio::time::Instant::from_std);
+        let shake = timeout(HANDSHAKE_MAX, handshake.accept(plain));
+        let secured = tokio::select! {
+            secured = shake => secured.ok(),
+            () = sleep_until(due.unwrap_or_else(super::far_future)) => None,
+        };
+        match secured {
+            Some(Ok(secured)) => {
+                self.go_on_encrypted(session, secured);
+                Ok(())
+            }
+            Some(Err(error)) => {
+                self.context.metrics.handshake("failed");
+                Err(Broken::Handshake(error.to_string().escape_debug().take(REASON_MAX).collect()))
+            }
+            None => {
+                self.context.metrics.handshake("failed");
+                self.context.metrics.limit("tls_handshake");
+                Err(Broken::HandshakeTime)
+            }
+        }
+    }
+
+    fn go_on_encrypted(&mut self, session: &mut Session, secured: Secured) {
+        let Secured { stream, tls, certified } = secured;
+        self.context.metrics.handshake(if certified.is_some() { "trusted" } else { "done" });
+        info!(version = tls.version, cipher = tls.cipher, trusted_by = certified, "tls");
+        if certified.is_some() {
+            self.inspection.certify();
+        }
+        self.stream = Stream::Tls(Box::new(stream));
+        session.answer_start_tls(Instant::now(), TlsProgress::Done(tls));
+    }
+
+    /// Drops what the client said in the clear after STARTTLS and before our reply (CVE-2011-0411): it has to wait, and
+    /// anybody on the way could have said it.
+    fn drop_waiting(&mut self) {
+        let Stream::Plain(stream) = &self.stream else {
+            return;
+        };
+        let mut dropped = 0;
+        while dropped < DROPPED_MAX {
+            match stream.try_read(&mut self.buffer) {
+                Ok(count) if count > 0 => dropped += count,
+                _ => return,
+            }
+        }
+    }
+}
+
+/// Characters of a reason in the log.
+const REASON_MAX: usize = 200;

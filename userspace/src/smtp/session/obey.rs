@@ -1,0 +1,159 @@
+//! A session that is served, command by command (RFC 5321 4.1).
+//!
+//! It owns what each command may do when. How one is spelled is in `smtp::command`, what follows DATA and BDAT in
+//! `content`.
+
+use super::{Hello, Offer, Session, State, Task, Transaction};
+use crate::smtp::{
+    command::{Body, Chunk, Command, MailFrom, Mailbox, RcptTo},
+    reply::{Extension, Say},
+};
+
+/// Commands that carry no mail (NOOP, RSET, VRFY, HELP, EHLO, …) which a session may send between two
+/// accepted MAIL commands.
+pub(super) const IDLE_COMMANDS_MAX: u32 = 100;
+/// A chunk below this many octets is a small one.
+const SMALL_CHUNK: u64 = 1024;
+/// Small chunks that a message may consist of.
+const SMALL_CHUNKS_MAX: u32 = 1000;
+
+impl Session {
+    pub(super) fn obey(&mut self, command: Command) {
+        let is_mail = matches!(
+            command,
+            Command::Bdat(_) | Command::Data | Command::Mail(_) | Command::Quit | Command::Rcpt(_)
+        );
+        if !is_mail {
+            self.counts.idle_commands += 1;
+            if self.counts.idle_commands > IDLE_COMMANDS_MAX {
+                return self.hang_up(Say::TooManyCommands);
+            }
+        }
+        match command {
+            Command::Bdat(chunk) => self.bdat(chunk),
+            Command::Data => self.data(),
+            Command::Ehlo(name) => self.hello_as(Hello { name, extended: true }),
+            Command::Helo(name) => self.hello_as(Hello { name, extended: false }),
+            Command::Help => self.say(Say::Help),
+            Command::Mail(mail) => self.mail(mail),
+            Command::Noop => self.say(Say::Noop),
+            Command::NotOffered => self.object(Say::NotOffered),
+            Command::OtherProtocol => self.hang_up(Say::OtherProtocol),
+            Command::Quit => {
+                self.abandon();
+                self.hang_up(Say::Quit);
+            }
+            Command::Rcpt(recipient) => self.rcpt(recipient),
+            Command::Rset => {
+                self.abandon();
+                self.say(Say::Rset);
+            }
+            Command::StartTls => self.start_tls(),
+            Command::Vrfy => self.say(Say::Vrfy),
+        }
+    }
+
+    fn hello_as(&mut self, hello: Hello) {
+        self.abandon();
+        let reply = if hello.extended {
+            self.parameters.table.ehlo(&self.extensions())
+        } else {
+            self.parameters.table.say(Say::Helo)
+        };
+        reply.write_to(&mut self.output);
+        self.hello = Some(hello);
+    }
+
+    /// What is offered now.
+    fn extensions(&self) -> Vec<Extension> {
+        let Offer { eight_bit_mime, size, smtp_utf8, start_tls, message_size } = self.parameters.offer;
+        let start_tls = start_tls && self.tls.is_none();
+        let offer = [
+            Some(Extension::Pipelining),
+            size.then_some(Extension::Size(message_size)),
+            start_tls.then_some(Extension::StartTls),
+            eight_bit_mime.then_some(Extension::EightBitMime),
+            Some(Extension::Chunking),
+            smtp_utf8.then_some(Extension::SmtpUtf8),
+            Some(Extension::EnhancedStatusCodes),
+        ];
+        offer.into_iter().flatten().collect()
+    }
+
+    /// What follows the command in the clear is dropped at once (RFC 3207 4.2).
+    fn start_tls(&mut self) {
+        if !self.parameters.offer.start_tls {
+            self.object(Say::NotOffered);
+        } else if self.tls.is_some() || self.hello.is_none() || self.transaction.is_some() {
+            self.object(Say::BadSequence);
+        } else {
+            self.input.clear();
+            self.task = Some(Task::StartTls);
+            self.state = State::StartingTls;
+        }
+    }
+
+    fn mail(&mut self, mail: MailFrom) {
+        let offer = self.parameters.offer;
+        if self.hello.is_none() || self.transaction.is_some() {
+            self.object(Say::BadSequence);
+        } else if self.counts.messages >= self.parameters.limits.messages {
+            self.hang_up(Say::TooManyMessages);
+        } else if (mail.body == Some(Body::EightBitMime) && !offer.eight_bit_mime)
+            || (mail.size.is_some() && !offer.size)
+            || (mail.smtp_utf8 && !offer.smtp_utf8)
+        {
+            self.object(Say::UnknownParameter);
+        } else if !mail.smtp_utf8 && !mail.reverse_path.as_ref().is_none_or(Mailbox::is_ascii) {
+            self.object(Say::NotAsciiSender);
+        } else if mail.size.is_some_and(|size| size > offer.message_size) {
+            self.say(Say::TooBig);
+        } else {
+            (self.counts.idle_commands, self.counts.small_chunks) = (0, 0);
+            self.transaction = Some(Transaction { mail, recipients: Vec::new() });
+            self.times.transaction_end = Some(self.times.now + self.parameters.limits.transaction_timeout);
+            self.task = Some(Task::Begin);
+            self.say(Say::Mail);
+        }
+    }
+
+    fn rcpt(&mut self, recipient: RcptTo) {
+        let transaction = match &self.transaction {
+            Some(transaction) if self.chunks.is_none() => transaction,
+            _ => return self.object(Say::BadSequence),
+        };
+        if !transaction.mail.smtp_utf8 && !recipient.mailbox().is_none_or(Mailbox::is_ascii) {
+            self.object(Say::NotAscii);
+        } else if transaction.recipients.len() >= self.parameters.limits.recipients {
+            self.say(Say::TooManyRecipients);
+        } else {
+            self.task = Some(Task::Recipient(recipient.clone()));
+            self.state = State::Recipient(recipient);
+        }
+    }
+
+    fn data(&mut self) {
+        match &self.transaction {
+            None => self.object(Say::BadSequence),
+            Some(_) if self.chunks.is_some() => self.object(Say::BadSequence),
+            Some(transaction) if transaction.recipients.is_empty() => self.object(Say::NoRecipients),
+            Some(_) => {
+                self.say(Say::StartData);
+                self.begin_content();
+            }
+        }
+    }
+
+    /// The octets of a chunk are read in any case: they are no commands.
+    fn bdat(&mut self, chunk: Chunk) {
+        let is_due = self.transaction.as_ref().is_some_and(|transaction| !transaction.recipients.is_empty());
+        self.counts.small_chunks += u32::from(chunk.size < SMALL_CHUNK);
+        if self.counts.small_chunks > SMALL_CHUNKS_MAX {
+            self.hang_up(Say::TooManyCommands);
+        } else if is_due {
+            self.begin_chunk(chunk);
+        } else {
+            self.begin_skipping(chunk.size, Say::BadSequence);
+        }
+    }
+}
