@@ -11,8 +11,8 @@ use toml::{
 };
 
 use super::{
-    Answer, Config, Dkim, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt, Tls, Xdp,
-    room, values,
+    Answer, Config, Dkim, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt, Tls,
+    Xdp, room, values,
 };
 use crate::{
     content::HEAD_MAX,
