@@ -2,12 +2,13 @@
 //!
 //! It signs; whether a signature counts is what the tests are about.
 
+use data_encoding::BASE64;
 use mail_auth::{
     common::{
-        crypto::{Ed25519Key, RsaKey, Sha256, SigningKey},
+        crypto::{Ed25519Key, HashAlgorithm, RsaKey, Sha256, SigningKey},
         headers::HeaderWriter,
     },
-    dkim::{DkimSigner, Done},
+    dkim::{Canonicalization, DkimSigner, Done},
 };
 use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
 
@@ -26,16 +27,26 @@ pub const RSA2048_RECORD: &str = concat!(
 /// A signer with the key of RFC 8463 A.2.
 #[must_use]
 pub fn ed25519(domain: &str, selector: &str, headers: &[&str]) -> DkimSigner<Ed25519Key, Done> {
-    let key =
-        Ed25519Key::from_seed_and_public_key(&ED25519_SEED, &ED25519_PUBLIC).expect("the key of RFC 8463");
-    signer(key, domain, selector, headers)
+    signer(ed25519_key(), domain, selector, headers)
+}
+
+/// The key of [`ed25519`].
+#[must_use]
+pub fn ed25519_key() -> Ed25519Key {
+    Ed25519Key::from_seed_and_public_key(&ED25519_SEED, &ED25519_PUBLIC).expect("the key of RFC 8463")
 }
 
 /// A signer with the RSA key beside this file.
 #[must_use]
 pub fn rsa2048(domain: &str, selector: &str, headers: &[&str]) -> DkimSigner<RsaKey<Sha256>, Done> {
+    signer(rsa2048_key(), domain, selector, headers)
+}
+
+/// The key of [`rsa2048`].
+#[must_use]
+pub fn rsa2048_key() -> RsaKey<Sha256> {
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("sign/rsa2048.pem")).expect("a key in PEM");
-    signer(RsaKey::from_key_der(key).expect("an RSA key"), domain, selector, headers)
+    RsaKey::from_key_der(key).expect("an RSA key")
 }
 
 /// `message` with a signature on top.
@@ -43,6 +54,46 @@ pub fn rsa2048(domain: &str, selector: &str, headers: &[&str]) -> DkimSigner<Rsa
 pub fn signed<K: SigningKey>(signer: &DkimSigner<K, Done>, message: &[u8]) -> Vec<u8> {
     let signature = signer.sign(message).expect("a message with a header").to_header();
     [signature.as_bytes(), message].concat()
+}
+
+/// A signature of which every signed octet is said: it may be as odd as it likes, and verifies.
+#[derive(Clone, Copy, Debug)]
+pub struct ByHand<'a> {
+    /// Its header field, last CRLF included, with `{bh}` and `{b}` for what is computed.
+    pub field: &'a str,
+    /// What it signs of the header, canonical, without the field itself.
+    pub header: &'a str,
+    /// What it signs of the body, canonical.
+    pub body: &'a str,
+    /// What is done to the field itself.
+    pub canonicalization: Canonicalization,
+}
+
+impl ByHand<'_> {
+    /// The field, signed with `key`.
+    #[must_use]
+    pub fn sign<K: SigningKey>(&self, key: &K) -> String {
+        let hash = BASE64.encode(HashAlgorithm::Sha256.hash(self.body.as_bytes()).as_ref());
+        let field = self.field.replace("{bh}", &hash);
+        let unsigned = match field.split_once("{b}") {
+            Some((before, after)) => before.trim_end().to_owned() + after.trim_start(),
+            None => field.clone(),
+        };
+        let own = match self.canonicalization {
+            Canonicalization::Relaxed => relaxed(&unsigned),
+            Canonicalization::Simple => unsigned.trim_end_matches("\r\n").to_owned(),
+        };
+        let signed = format!("{}{own}", self.header);
+        let signature = key.sign(signed.as_bytes()).expect("a signature");
+        field.replace("{b}", &BASE64.encode(&signature))
+    }
+}
+
+/// A field as "relaxed" wants it, without its CRLF (RFC 6376 3.4.2).
+fn relaxed(field: &str) -> String {
+    let (name, value) = field.split_once(':').expect("a header field");
+    let words: Vec<&str> = value.split([' ', '\t', '\r', '\n']).filter(|word| !word.is_empty()).collect();
+    format!("{}:{}", name.trim_end().to_ascii_lowercase(), words.join(" "))
 }
 
 fn signer<K: SigningKey>(key: K, domain: &str, selector: &str, headers: &[&str]) -> DkimSigner<K, Done> {

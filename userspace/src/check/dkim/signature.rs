@@ -60,7 +60,7 @@ impl Signature {
         }
         let names = names(tags)?;
         in_time(tags, now)?;
-        let domain = ascii_name(required(tags, "d")?).ok_or(BAD_NAME)?;
+        let domain = domain_name(required(tags, "d")?).ok_or(BAD_NAME)?;
         let key_name = key_name(required(tags, "s")?, &domain).ok_or(BAD_NAME)?;
         Ok(Self {
             algorithm,
@@ -148,8 +148,13 @@ fn is_number(text: &str) -> bool {
     (1..=LONGEST_NUMBER).contains(&text.len()) && text.bytes().all(|octet| octet.is_ascii_digit())
 }
 
+/// `text` as DNS is asked for it, U-labels as A-labels (RFC 8616 4). There is no final dot (RFC 6376 3.5).
+fn domain_name(text: &str) -> Option<String> {
+    ascii_name(text).filter(|_| !text.ends_with('.'))
+}
+
 fn key_name(selector: &str, domain: &str) -> Option<String> {
-    let name = format!("{}._domainkey.{domain}", ascii_name(selector)?);
+    let name = format!("{}._domainkey.{domain}", domain_name(selector)?);
     (name.len() <= LONGEST_NAME).then_some(name)
 }
 
@@ -159,7 +164,7 @@ fn identity(text: Option<&str>, domain: &str) -> Result<Identity, Settled> {
         return Ok(Identity::Domain);
     };
     let (_, within) = text.rsplit_once('@').ok_or(FOREIGN_IDENTITY)?;
-    let within = ascii_name(within).ok_or(FOREIGN_IDENTITY)?;
+    let within = domain_name(within).ok_or(FOREIGN_IDENTITY)?;
     match within.strip_suffix(domain) {
         Some("") => Ok(Identity::Domain),
         Some(labels) if labels.ends_with('.') => Ok(Identity::Subdomain),
@@ -244,6 +249,7 @@ mod tests {
             (Some("a.example"), Err(FOREIGN_IDENTITY)),
             (Some(""), Err(FOREIGN_IDENTITY)),
             (Some("@"), Err(FOREIGN_IDENTITY)),
+            (Some("@a.example."), Err(FOREIGN_IDENTITY)),
         ];
         for (text, wanted) in rows {
             assert_eq!(identity(text, "a.example"), wanted, "{text:?}");
