@@ -2,13 +2,16 @@
 //!
 //! It reports what is known. Which evidence decides is not its business.
 
-use std::{net::Ipv6Addr, ops::Range};
+mod forged;
+
+use std::{borrow::Cow, net::Ipv6Addr};
 
 use crate::{
-    check::fields::fields,
     dns::ascii_name,
     policy::evidence::{DkimEvidence, DkimResult, Evidence, PtrEvidence, SpfCheck},
 };
+
+pub use forged::forged;
 
 /// The longest value that is reported; a longer one is left out, as half of it would mislead.
 pub const LONGEST_VALUE: usize = 320;
@@ -16,7 +19,8 @@ pub const LONGEST_VALUE: usize = 320;
 const FOLD_AT: usize = 78;
 
 /// Our own field, the last CRLF included, for a message of which `evidence` is known and that came from `source`.
-/// `authserv_id` is our host name. What is not printable ASCII never gets in: such a value is left out.
+/// `authserv_id` is our host name. What is not printable ASCII never gets in: a name is given with A-labels, and any other
+/// such value is left out.
 #[must_use]
 pub fn header(authserv_id: &str, source: Ipv6Addr, evidence: &Evidence) -> String {
     let mut results = Vec::new();
@@ -46,18 +50,6 @@ pub fn header(authserv_id: &str, source: Ipv6Addr, evidence: &Evidence) -> Strin
     lines.finish()
 }
 
-/// The fields Authentication-Results of `message` that claim `authserv_id`, ours (RFC 8601 5): where they lie,
-/// so that they can be left out. Only after verification, as a signature may cover them. One whose identifier cannot
-/// be read counts as ours if our name stands anywhere in it, because another reader may be more lenient.
-#[must_use]
-pub fn forged(message: &[u8], authserv_id: &str) -> Vec<Range<usize>> {
-    let named = |field: &[u8]| {
-        field.windows(authserv_id.len().max(1)).any(|part| part.eq_ignore_ascii_case(authserv_id.as_bytes()))
-    };
-    let ours = |field: &[u8]| claimed_id(field).map_or_else(|| named(field), |id| same_id(&id, authserv_id));
-    fields(message).filter(|field| field.is(NAME) && ours(field.value)).map(|field| field.range).collect()
-}
-
 fn iprev(source: Ipv6Addr, ptr: &PtrEvidence) -> Vec<String> {
     vec![format!("iprev={}", ptr.result()), format!("policy.iprev=\"{source}\"")]
 }
@@ -65,7 +57,7 @@ fn iprev(source: Ipv6Addr, ptr: &PtrEvidence) -> Vec<String> {
 fn spf_result(property: &str, check: &SpfCheck) -> Vec<String> {
     let mut words = vec![format!("spf={}", check.result.text())];
     words.extend(property_of("reason", &check.why()));
-    words.extend(property_of(property, &check.domain));
+    words.extend(property_of(property, &in_ascii(&check.domain)));
     words
 }
 
@@ -80,12 +72,28 @@ fn dkim_result(signature: &DkimEvidence) -> Vec<String> {
     };
     let mut words = vec![format!("dkim={result}")];
     words.extend(signature.reason.and_then(|reason| property_of("reason", reason)));
-    words.extend(property_of("header.d", &signature.domain));
-    words.extend(property_of("header.i", &signature.identity));
-    words.extend(property_of("header.s", &signature.selector));
+    words.extend(property_of("header.d", &in_ascii(&signature.domain)));
+    words.extend(property_of("header.i", &in_ascii(&signature.identity)));
+    words.extend(property_of("header.s", &in_ascii(&signature.selector)));
     words.extend(property_of("header.a", signature.algorithm));
     words.extend(property_of("header.b", &signature.signature_start));
     words
+}
+
+/// A domain name, or an address with one, without U-labels where that is possible: 8-bit octets may stand only in a
+/// message that came with SMTPUTF8 (RFC 8601 2.2, RFC 6532).
+fn in_ascii(text: &str) -> Cow<'_, str> {
+    let (local_part, domain) = match text.rsplit_once('@') {
+        Some((local_part, domain)) => (Some(local_part), domain),
+        None => (None, text),
+    };
+    match ascii_name(domain) {
+        Some(name) if !domain.is_ascii() => match local_part {
+            Some(local_part) => Cow::Owned(format!("{local_part}@{name}")),
+            None => Cow::Owned(name),
+        },
+        _ => Cow::Borrowed(text),
+    }
 }
 
 fn property_of(name: &str, text: &str) -> Option<String> {
@@ -170,57 +178,7 @@ impl Lines {
     }
 }
 
-/// The authserv-id that a field's value starts with, comments and folding left out (RFC 8601 2.2).
-fn claimed_id(value: &[u8]) -> Option<String> {
-    let rest = skip_cfws(value);
-    let id = match rest.split_first()? {
-        (b'"', rest) => quoted_string(rest)?,
-        _ => rest.iter().copied().take_while(|octet| is_token_octet(*octet) || !octet.is_ascii()).collect(),
-    };
-    String::from_utf8(id).ok()
-}
-
-/// The content of a quoted string behind its opening quote; folding inside stands for nothing. None without a
-/// closing quote.
-fn quoted_string(text: &[u8]) -> Option<Vec<u8>> {
-    let mut content = Vec::new();
-    let mut octets = text.iter().copied();
-    while let Some(octet) = octets.next() {
-        match octet {
-            b'"' => return Some(content.trim_ascii().to_vec()),
-            b'\\' => content.extend(octets.next()),
-            b'\r' | b'\n' => {}
-            _ => content.push(octet),
-        }
-    }
-    None
-}
-
-/// What follows blanks, folding and comments, which may be nested (RFC 5322 3.2.2).
-fn skip_cfws(text: &[u8]) -> &[u8] {
-    let mut depth = 0_usize;
-    let mut octets = text.iter().enumerate();
-    while let Some((at, octet)) = octets.next() {
-        match octet {
-            b'(' => depth += 1,
-            b')' if depth > 0 => depth -= 1,
-            b'\\' if depth > 0 => drop(octets.next()),
-            b' ' | b'\t' | b'\r' | b'\n' => {}
-            _ if depth > 0 => {}
-            _ => return text.get(at..).unwrap_or_default(),
-        }
-    }
-    &[]
-}
-
-/// Whether two names mean the same host: A-labels and U-labels, upper and lower case, the final dot (RFC 8601 5).
-fn same_id(claimed: &str, ours: &str) -> bool {
-    match (ascii_name(claimed), ascii_name(ours)) {
-        (Some(claimed), Some(ours)) => claimed == ours,
-        _ => claimed.eq_ignore_ascii_case(ours),
-    }
-}
-
+/// The name of the field.
 const NAME: &str = "Authentication-Results";
 /// Room for the `;` that may follow a word.
 const RESERVE: usize = 1;

@@ -126,7 +126,10 @@ async fn key_records_as_they_are_found_in_the_wild_are_taken() {
         ("no v=", key(&bare)),
         ("nothing but p=", key(&bare.replace("k=rsa; ", ""))),
         ("services and hashes", with("k=rsa; s=*:email; h=sha1:sha256; t=;;")),
-        ("blanks around everything", with(" k\t= rsa ; s = x : email ; h = sha256 ; t = x : s ; g = * ;\" \"")),
+        (
+            "blanks around everything",
+            with(" k\t= rsa ; s = x : email ; h = sha256 ; t = x : s ; g = * ;\" \""),
+        ),
         ("unknown tags, in capitals too", with("x=1; K=dsa; P=; H=sha1;")),
         ("a semicolon at the end", with("").replace("QAB\"", "QAB;\"")),
         ("p= in the middle", key(&bare.replace("QAB\"", "QAB; k=rsa\"").replace("k=rsa; ", ""))),
