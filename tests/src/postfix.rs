@@ -51,6 +51,23 @@ impl Postfix {
         Self::start_with(netns, folder, mounts)
     }
 
+    /// Starts Postfix as [`Postfix::start`] does, but it listens at [`Postfix::socket`].
+    ///
+    /// # Errors
+    /// As [`Postfix::start`].
+    pub fn start_at_socket(netns: &Netns, settings: &str) -> Result<Self> {
+        let folder = unpacked::open_folder()?;
+        let services = format!("{SOCKET} unix n - n - - smtpd\n");
+        let mounts = prepare(folder.path(), &services, &format!("{BEHIND}{settings}"))?;
+        Self::start_with(netns, folder, mounts)
+    }
+
+    /// The Unix socket of [`Postfix::start_at_socket`].
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("spool/public").join(SOCKET)
+    }
+
     /// Starts Postfix as [`Postfix::start`] does, with postscreen in front of smtpd.
     ///
     /// # Errors
@@ -230,6 +247,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Numbers that no user or group of Debian has by default.
 const USER: u32 = 64_025;
 const POSTDROP: u32 = 64_026;
+/// The name of the service that listens at a Unix socket.
+const SOCKET: &str = "behind";
 /// The mode of a directory that stays root's.
 const ROOTS: u32 = 0o755;
 

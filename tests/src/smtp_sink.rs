@@ -4,14 +4,15 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpStream},
-    os::unix::fs::PermissionsExt as _,
+    net::TcpStream,
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
     process::{Child, Stdio},
     thread,
     time::Instant,
 };
 
 use anyhow::{Context as _, Result, bail};
+use sixgate::nexthop::Address;
 use tempfile::TempDir;
 
 use crate::{
@@ -33,8 +34,12 @@ impl SmtpSink {
     ///
     /// # Errors
     /// If Postfix is not unpacked, or if it does not start; with what it said.
-    pub fn start(netns: &Netns, address: impl Into<SocketAddr>, options: &[&str]) -> Result<Self> {
+    pub fn start(netns: &Netns, address: impl Into<Address>, options: &[&str]) -> Result<Self> {
         let address = address.into();
+        let place = match &address {
+            Address::Tcp(address) => format!("inet:{address}"),
+            Address::Unix(_) => address.to_string(),
+        };
         let folder = tempfile::tempdir().context("cannot make a folder")?;
         // it gives its rights up before it writes
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777))?;
@@ -42,7 +47,7 @@ impl SmtpSink {
         command
             .args(["-u", "nobody", "-d", "%s."])
             .args(options)
-            .arg(format!("inet:{address}"))
+            .arg(place)
             .arg("100")
             .current_dir(folder.path())
             .stdin(Stdio::null())
@@ -51,7 +56,7 @@ impl SmtpSink {
         let mut child = netns.spawn(&mut command)?;
         let log = Log::collect(child.stderr.take().context("smtp-sink has no standard error")?);
         let mut sink = Self { child, log, folder };
-        sink.wait_until_it_listens(netns, address)?;
+        sink.wait_until_it_listens(netns, &address)?;
         Ok(sink)
     }
 
@@ -65,10 +70,14 @@ impl SmtpSink {
     }
 
     /// It says nothing when it listens, so it is asked until it answers.
-    fn wait_until_it_listens(&mut self, netns: &Netns, address: SocketAddr) -> Result<()> {
+    fn wait_until_it_listens(&mut self, netns: &Netns, address: &Address) -> Result<()> {
+        let listens = || match address {
+            Address::Tcp(address) => TcpStream::connect_timeout(address, CONNECT_TIMEOUT).is_ok(),
+            Address::Unix(path) => UnixStream::connect(path.as_path()).is_ok(),
+        };
         let until = Instant::now() + CONNECT_TIMEOUT;
         while Instant::now() < until {
-            if netns.run(|| TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)).is_ok() {
+            if netns.run(listens) {
                 return Ok(());
             }
             if let Some(status) = self.child.try_wait()? {

@@ -2,8 +2,10 @@
 //! killed, what the sender was told is true.
 
 use std::{
+    fs::{self, Permissions},
     io::{BufRead as _, BufReader, Write as _},
     net::{Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt as _,
     sync::{
         Arc, Mutex,
         mpsc::{self, Receiver, Sender},
@@ -11,10 +13,13 @@ use std::{
     thread,
 };
 
+use sixgate::nexthop::Address;
 use sixgate_tests::{
+    daemon::Daemon,
     gate::{self, Need},
     postfix::Postfix,
     site::{GATE, SENDER, Site},
+    smtp_sink::SmtpSink,
 };
 
 use crate::{ORDINARY, can_run, site};
@@ -23,17 +28,24 @@ const BEHIND: SocketAddrV6 = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 10025, 0, 0)
 const PLAIN: &str = "next_hop = { smtp = \"[::1]:10025\" }";
 const XCLIENT: &str = "next_hop = { smtp = \"[::1]:10025\", client = \"xclient\" }";
 
-fn with_postfix(settings: &str) -> Option<(Site, Postfix, sixgate_tests::daemon::Daemon)> {
+/// What Postfix behind the gate takes, and from whom it takes XCLIENT.
+const TAKEN: &str = "virtual_mailbox_domains = contoso.com\nmynetworks = [::1]/128\n\
+                     smtpd_authorized_xclient_hosts = [::1]";
+
+fn with_postfix(settings: &str) -> Option<(Site, Postfix, Daemon)> {
+    with_server(settings, |site| Postfix::start(&site.gate, BEHIND.into(), TAKEN).unwrap())
+}
+
+/// A site with a mail server that was there before its daemon.
+fn with_server<T>(settings: &str, start: impl FnOnce(&Site) -> T) -> Option<(Site, T, Daemon)> {
     if !can_run() || !gate::require(&[Need::Postfix]) {
         return None;
     }
     let (site, first) = site(settings);
     first.stop().unwrap();
-    let taken = "virtual_mailbox_domains = contoso.com\nmynetworks = [::1]/128\n\
-                 smtpd_authorized_xclient_hosts = [::1]";
-    let postfix = Postfix::start(&site.gate, BEHIND.into(), taken).unwrap();
+    let server = start(&site);
     let daemon = site.serve(&[]);
-    Some((site, postfix, daemon))
+    Some((site, server, daemon))
 }
 
 #[test]
@@ -60,6 +72,76 @@ fn postfix_behind_the_gate_refuses_to_relay_for_the_real_client() {
     let sent = site.swaks(SENDER, GATE, &foreign);
     assert!(sent.output.contains("554 5.7.1"), "{}\n{}", sent.output, postfix.log());
     assert!(postfix.messages().unwrap().is_empty());
+}
+
+#[test]
+fn postfix_behind_the_gate_sees_the_real_client_by_the_proxy_protocol() {
+    let settings = "domains = \"all\"\nnext_hop = { smtp = \"[::1]:10025\", client = \"proxy\" }";
+    let taken = format!("{TAKEN}\nsmtpd_upstream_proxy_protocol = haproxy");
+    let start = |site: &Site| Postfix::start(&site.gate, BEHIND.into(), &taken).unwrap();
+    let Some((site, postfix, _daemon)) = with_server(settings, start) else { return };
+    let sent = site.swaks(SENDER, GATE, ORDINARY);
+    assert_eq!(sent.code, 0, "{}", sent.output);
+    postfix.wait_for_log(": client=unknown[2001:db8:51::4]").unwrap();
+    let messages = postfix.messages().unwrap();
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    let received = "Received: from mail.sender.example (unknown [IPv6:2001:db8:51::4])";
+    assert!(messages[0].contains(received), "{}", messages[0]);
+    let foreign =
+        ["--helo", "mail.sender.example", "--from", "a@sender.example", "--to", "u@elsewhere.example"];
+    let sent = site.swaks(SENDER, GATE, &foreign);
+    assert!(sent.output.contains("554 5.7.1"), "{}\n{}", sent.output, postfix.log());
+}
+
+#[test]
+fn postfix_behind_the_gate_is_reached_through_a_unix_socket() {
+    let Some((site, postfix, daemon)) =
+        with_server(PLAIN, |site| Postfix::start_at_socket(&site.gate, TAKEN).unwrap())
+    else {
+        return;
+    };
+    // where the socket is, is known only now
+    daemon.stop().unwrap();
+    let site = site.configured(&format!("next_hop = {{ smtp = \"unix:{}\" }}", postfix.socket().display()));
+    let _daemon = site.serve(&[]);
+    let sent = site.swaks(SENDER, GATE, ORDINARY);
+    assert_eq!(sent.code, 0, "{}", sent.output);
+    assert_eq!(postfix.messages().unwrap().len(), 1, "{}", sent.output);
+}
+
+#[test]
+fn an_lmtp_server_behind_the_gate_gets_each_recipient_by_itself() {
+    if !can_run() || !gate::require(&[Need::Postfix]) {
+        return;
+    }
+    // smtp-sink gives its rights up before it listens
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+    let socket = folder.path().join("lmtp");
+    for place in [SocketAddr::V6(BEHIND).into(), Address::Unix(socket.as_path().try_into().unwrap())] {
+        let settings = format!("next_hop = {{ lmtp = \"{place}\" }}");
+        let start = |site: &Site| SmtpSink::start(&site.gate, place, &["-L"]).unwrap();
+        let Some((site, sink, _daemon)) = with_server(&settings, start) else { return };
+        let send = |to| {
+            site.swaks(
+                SENDER,
+                GATE,
+                &["--helo", "mail.sender.example", "--from", "a@sender.example", "--to", to],
+            )
+        };
+        let sent = send("user@contoso.com,other@contoso.com");
+        assert!(sent.output.contains("452 4.5.3 One recipient"), "{}", sent.output);
+        let sent = send("other@contoso.com");
+        assert_eq!(sent.code, 0, "{}", sent.output);
+        let messages = sink.messages().unwrap();
+        let recipient = |message: &String| {
+            let line = message.lines().find_map(|line| line.strip_prefix("X-Rcpt-Args: "));
+            line.unwrap().to_owned()
+        };
+        let mut recipients: Vec<String> = messages.iter().map(recipient).collect();
+        recipients.sort();
+        assert_eq!(recipients, ["<other@contoso.com>", "<user@contoso.com>"], "{settings}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod maildir;
 mod opening;
 mod peer;
 mod postfix;
+mod stored;
 mod times;
 
 use sixgate::{

@@ -108,6 +108,11 @@ impl Peer {
         async move { came.notified().await }
     }
 
+    /// Ends what it plays, wherever that is.
+    pub(crate) fn abandon(self) {
+        self.task.abort();
+    }
+
     /// Waits until all scripts were played; panics where one was not followed.
     pub(crate) async fn finish(self) -> Vec<Vec<u8>> {
         match timeout(PATIENCE, self.task).await {

@@ -1,8 +1,12 @@
 //! Claims about real mail servers behind: Debian's Postfix with XCLIENT, and smtp-sink with its ways to misbehave.
 
-use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::{
+    fs::{self, Permissions},
+    net::{Ipv6Addr, SocketAddr, SocketAddrV6},
+    os::unix::fs::PermissionsExt as _,
+};
 
-use sixgate::nexthop::{Capabilities, ClientName, HEADER_ROOM};
+use sixgate::nexthop::{Address, Capabilities, ClientName, HEADER_ROOM};
 use sixgate_tests::{
     gate::{self, Need},
     netns::Netns,
@@ -11,7 +15,9 @@ use sixgate_tests::{
 };
 use tokio::runtime;
 
-use crate::{HEADERS, LOST, MESSAGE, SMTP, Session, UNAVAILABLE, Way, XCLIENT, next_hop};
+use crate::{
+    HEADERS, LMTP, LOST, MESSAGE, PROXY, SMTP, Session, UNAVAILABLE, Way, XCLIENT, next_hop, peer::unix,
+};
 
 const BEHIND: SocketAddr = SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::LOCALHOST, 25, 0, 0));
 const RCPT: &str = "RCPT TO:<b@d.example>";
@@ -33,8 +39,12 @@ fn within<T: Send>(netns: &Netns, task: impl AsyncFnOnce() -> T + Send) -> T {
 
 /// The replies to `commands` in one session of a client with this name.
 fn session(netns: &Netns, way: Way, name: &ClientName, commands: &[&str]) -> Vec<String> {
+    session_at(&BEHIND.into(), netns, way, name, commands)
+}
+
+fn session_at(place: &Address, netns: &Netns, way: Way, name: &ClientName, commands: &[&str]) -> Vec<String> {
     within(netns, async || {
-        let mut session = Session::new(&next_hop(way, BEHIND));
+        let mut session = Session::new(&next_hop(way, place.clone()));
         let mut heard = Vec::new();
         for command in commands {
             session.client.name = name.clone();
@@ -118,6 +128,64 @@ fn postfix_that_does_not_take_xclient_from_us_gets_no_mail() {
 }
 
 #[test]
+fn postfix_sees_the_real_client_through_a_proxy_header() {
+    let Some(netns) = netns() else { return };
+    let settings =
+        "mynetworks = [::1]/128\nsmtpd_upstream_proxy_protocol = haproxy\nsmtpd_client_port_logging = yes";
+    let tcp = Postfix::start(&netns, BEHIND, settings).expect("Postfix");
+    let socket = Postfix::start_at_socket(&netns, settings).expect("Postfix");
+    let relay = "RCPT TO:<b@elsewhere.example>";
+    for (postfix, place) in [(&tcp, BEHIND.into()), (&socket, unix(&socket.socket()))] {
+        let heard = session_at(&place, &netns, PROXY, &ClientName::Absent, &[relay, RCPT, "DATA"]);
+        assert_eq!(heard[0], "554 5.7.1 <b@elsewhere.example>: Relay access denied\r\n", "{place}");
+        assert!(heard[2].starts_with("250 2.0.0 Ok: queued as "), "{place}: {heard:?}");
+        let id = heard[2].trim_end().rsplit(' ').next().expect("an id");
+        let line = postfix.wait_for_log(&format!("{id}: client=")).expect("a line");
+        assert!(line.ends_with("client=unknown[2001:db8::1]:40000"), "{place}: {line}");
+        let messages = postfix.messages().expect("messages");
+        let received = "Received: from helo.sender.example (unknown [IPv6:2001:db8::1])\n\tby mx.example";
+        assert!(messages[0].starts_with(received), "{place}: {messages:?}");
+        let probed = within(&netns, async || next_hop(PROXY, place.clone()).probe().await);
+        assert!(probed.expect("a probe").smtp_utf8, "{place}");
+    }
+}
+
+#[test]
+fn postfix_and_we_have_to_agree_about_the_proxy_header() {
+    let Some(netns) = netns() else { return };
+    let deaf = "postscreen_greet_action = enforce\npostscreen_greet_wait = 1s";
+    for start in [Postfix::start, Postfix::start_postscreen] {
+        let _postfix = start(&netns, BEHIND, deaf).expect("Postfix");
+        assert_eq!(session(&netns, PROXY, &ClientName::Absent, &[RCPT]), [UNAVAILABLE]);
+    }
+    let expects = "smtpd_upstream_proxy_protocol = haproxy\nsmtpd_upstream_proxy_timeout = 1s";
+    let _postfix = Postfix::start(&netns, BEHIND, expects).expect("Postfix");
+    assert_eq!(session(&netns, SMTP, &ClientName::Absent, &[RCPT]), [UNAVAILABLE]);
+}
+
+#[test]
+fn postfix_takes_mail_over_a_unix_socket() {
+    let Some(netns) = netns() else { return };
+    let postfix = Postfix::start_at_socket(&netns, "").expect("Postfix");
+    let place = unix(&postfix.socket());
+    let commands = [RCPT, "DATA", "MAIL FROM:<>", RCPT, "DATA"];
+    let heard = session_at(&place, &netns, SMTP, &ClientName::Absent, &commands);
+    let codes: Vec<&str> = heard.iter().map(|reply| &reply[..9]).collect();
+    assert_eq!(codes, ["250 2.1.5", "250 2.0.0", "250 2.1.5", "250 2.0.0"], "{heard:?}");
+    assert_eq!(postfix.messages().expect("messages").len(), 2);
+}
+
+#[test]
+fn postfix_takes_addresses_in_utf_8() {
+    let Some(netns) = netns() else { return };
+    let postfix = Postfix::start(&netns, BEHIND, "").expect("Postfix");
+    let commands = ["MAIL FROM:<用户@sender.example> SMTPUTF8", "RCPT TO:<ü@d.example>", "DATA"];
+    let heard = session(&netns, SMTP, &ClientName::Absent, &commands);
+    assert!(heard[1].starts_with("250 2.0.0 Ok: queued as "), "{heard:?}");
+    postfix.wait_for_log("from=<用户@sender.example> to=<ü@d.example> proto=ESMTP").expect("a line");
+}
+
+#[test]
 fn postfix_is_understood() {
     let Some(netns) = netns() else { return };
     let postfix = Postfix::start(&netns, BEHIND, "message_size_limit = 100000").expect("Postfix");
@@ -193,6 +261,57 @@ fn smtp_sink_gets_the_message_or_its_refusal_gets_to_the_sender() {
             let text = String::from_utf8([HEADERS, MESSAGE].concat()).expect("a text").replace("\r\n", "\n");
             assert!(messages.iter().any(|message| message.contains(&text)), "{options:?}: {messages:?}");
         }
+    }
+}
+
+#[test]
+fn smtp_sink_takes_mail_by_lmtp() {
+    let Some(netns) = netns() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    // it gives its rights up before it listens
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("a folder");
+    let places = [BEHIND.into(), unix(&folder.path().join("lmtp"))];
+    let other = "RCPT TO:<c@d.example>";
+    for place in places {
+        let sink = SmtpSink::start(&netns, place.clone(), &["-L"]).expect("smtp-sink");
+        let commands = [RCPT, other, "DATA", other, "DATA"];
+        let heard = session_at(&place, &netns, LMTP, &ClientName::Absent, &commands);
+        let codes: Vec<&str> = heard.iter().map(|reply| &reply[..9]).collect();
+        assert_eq!(
+            codes,
+            ["250 2.1.5", "452 4.5.3", "250 2.2.0", "250 2.1.5", "250 2.2.0"],
+            "{place}: {heard:?}"
+        );
+        let text = String::from_utf8([HEADERS, MESSAGE].concat()).expect("a text").replace("\r\n", "\n");
+        let messages = sink.messages().expect("messages");
+        let (first, second): (Vec<_>, Vec<_>) =
+            messages.iter().partition(|message| message.contains("X-Rcpt-Args: <b@d.example>"));
+        assert!(first.len() == 1 && second.len() == 1, "{place}: {messages:?}");
+        assert!(messages.iter().all(|message| message.contains(&text)), "{place}: {messages:?}");
+        // by SMTP it is not understood
+        assert_eq!(session_at(&place, &netns, SMTP, &ClientName::Absent, &[RCPT]), [UNAVAILABLE], "{place}");
+    }
+}
+
+#[test]
+fn smtp_sink_by_lmtp_gets_the_message_or_its_refusal_gets_to_the_sender() {
+    let Some(netns) = netns() else { return };
+    let good = "250 2.1.5 Ok\r\n";
+    let rows: &[(&[&str], &[&str])] = &[
+        (&["-Q", "LHLO"], &[UNAVAILABLE]),
+        (&["-q", "LHLO"], &[UNAVAILABLE]),
+        (&["-f", "LHLO"], &[UNAVAILABLE]),
+        (&["-q", "RCPT"], &[LOST]),
+        (&["-r", "."], &[good, "450 4.3.0 Error: command failed\r\n"]),
+        (&["-f", "."], &[good, "500 5.3.0 Error: command failed\r\n"]),
+        (&["-q", "."], &[good, LOST]),
+        (&["-Q", "."], &[good, "451 4.0.0 Server closing connection\r\n"]),
+    ];
+    for (options, wanted) in rows {
+        let options = [&["-L"], *options].concat();
+        let _sink = SmtpSink::start(&netns, BEHIND, &options).expect("smtp-sink");
+        let commands = if wanted.len() == 1 { vec![RCPT] } else { vec![RCPT, "DATA"] };
+        assert_eq!(session(&netns, LMTP, &ClientName::Absent, &commands), *wanted, "{options:?}");
     }
 }
 
