@@ -5,7 +5,7 @@
 use anyhow::Result;
 
 use crate::{
-    exec,
+    exec, fuzz,
     setup::{self, Set},
     test, tidy,
 };
@@ -13,6 +13,7 @@ use crate::{
 /// Runs every check; the first failure ends it.
 pub(crate) fn run() -> Result<()> {
     exec::run(exec::cargo().args(["fmt", "--all", "--check"]))?;
+    exec::run(exec::cargo().args(["fmt", "--check", "--manifest-path", "userspace/fuzz/Cargo.toml"]))?;
     tidy::run()?;
     setup::run(Set::Test)?;
     // the BPF programs are linted for this machine, apart from the others: they have features of their own
@@ -23,5 +24,9 @@ pub(crate) fn run() -> Result<()> {
     let mut doc = exec::cargo_for_host("doc");
     doc.args(["--no-deps", "--document-private-items"]);
     exec::run(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
+    fuzz::run(&fuzz::Options::all_for(FUZZ_SECONDS))?;
     test::run(&test::Options::default())
 }
+
+/// How long each fuzz target runs: long enough to replay what it knows and to try some tens of thousands of inputs.
+const FUZZ_SECONDS: u32 = 10;

@@ -7,6 +7,7 @@ mod bench;
 mod ci;
 mod conformance;
 mod exec;
+mod fuzz;
 mod run;
 mod setup;
 mod test;
@@ -37,6 +38,8 @@ enum Task {
     /// Run a foreign test suite against our checks
     #[command(subcommand)]
     Conformance(conformance::Suite),
+    /// Try what reads strangers' octets with inputs that nobody thought of
+    Fuzz(fuzz::Options),
     /// Check the rules that the compiler does not know
     Tidy,
     /// Everything that has to hold before a change lands
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Conformance(suite) => conformance::run(&suite),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Tidy => tidy::run(),
         Task::Ci => ci::run(),
     };

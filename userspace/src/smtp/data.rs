@@ -4,7 +4,7 @@
 
 /// Reads content as it arrives.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct DataReceiver {
+pub struct DataReceiver {
     state: State,
 }
 
@@ -25,7 +25,7 @@ enum State {
 
 /// How far [`DataReceiver::receive`] came.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Progress {
+pub enum Progress {
     /// All input was read; more is needed.
     More,
     /// The end was read, after this many octets of the input.
@@ -36,7 +36,7 @@ pub(crate) enum Progress {
 
 impl DataReceiver {
     /// Reads `input` and gives the content in it, in pieces, to `content`.
-    pub(crate) fn receive(&mut self, input: &[u8], mut content: impl FnMut(&[u8])) -> Progress {
+    pub fn receive(&mut self, input: &[u8], mut content: impl FnMut(&[u8])) -> Progress {
         let mut at = 0;
         while let Some(octet) = input.get(at) {
             let next = match (self.state, octet) {

@@ -6,7 +6,7 @@ use sixgate_common::line::{Cut, cut};
 
 /// What stands at the front of the input.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Line {
+pub enum Line {
     /// A line without its CRLF, at most [`sixgate_common::refuse::MAIL_LINE_MAX`] octets long with it.
     Complete(Vec<u8>),
     /// A longer line, which was dropped up to its CRLF.
@@ -17,7 +17,7 @@ pub(crate) enum Line {
 
 /// Unread input.
 #[derive(Debug, Default)]
-pub(crate) struct LineBuffer {
+pub struct LineBuffer {
     octets: Vec<u8>,
     /// Octets at the front that are read already.
     read: usize,
@@ -26,7 +26,8 @@ pub(crate) struct LineBuffer {
 }
 
 impl LineBuffer {
-    pub(crate) fn push(&mut self, octets: &[u8]) {
+    /// Appends input.
+    pub fn push(&mut self, octets: &[u8]) {
         if self.read > 0 {
             self.octets.drain(..self.read);
             self.read = 0;
@@ -35,22 +36,24 @@ impl LineBuffer {
     }
 
     /// The unread input, for content that is no command line.
-    pub(crate) fn unread(&self) -> &[u8] {
+    #[must_use]
+    pub fn unread(&self) -> &[u8] {
         self.octets.get(self.read..).unwrap_or_default()
     }
 
     /// Marks `count` octets of [`Self::unread`] as read.
-    pub(crate) fn consume(&mut self, count: usize) {
+    pub fn consume(&mut self, count: usize) {
         self.read = self.octets.len().min(self.read + count);
     }
 
-    pub(crate) fn clear(&mut self) {
+    /// Forgets the unread input.
+    pub fn clear(&mut self) {
         self.octets.clear();
         self.read = 0;
     }
 
     /// The next line; none if more input is needed.
-    pub(crate) fn next_line(&mut self) -> Option<Line> {
+    pub fn next_line(&mut self) -> Option<Line> {
         loop {
             let unread = self.unread();
             match cut(unread, 0, unread.len(), self.skipping) {

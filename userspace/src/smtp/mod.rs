@@ -7,8 +7,8 @@
 mod chunk;
 pub mod command;
 mod content;
-mod data;
-mod line;
+pub mod data;
+pub mod line;
 pub mod received;
 pub mod reply;
 pub mod session;

@@ -34,6 +34,8 @@ pub(crate) enum Set {
     Build,
     /// Building, and every test
     Test,
+    /// Building, and the fuzz targets
+    Fuzz,
 }
 
 /// One thing that is missing, and how to get it.
@@ -46,7 +48,11 @@ struct Step {
 
 /// Installs what `set` needs and the machine lacks; without the rights it says how.
 pub(crate) fn run(set: Set) -> Result<()> {
-    let steps = if debian::is_supported() { debian::missing(set)? } else { rustup::missing(set)? };
+    let mut steps = if debian::is_supported() { debian::missing(set)? } else { rustup::missing(set)? };
+    if set == Set::Fuzz {
+        steps.extend(nightly());
+        steps.extend(cargo_fuzz());
+    }
     if steps.is_empty() {
         eprintln!("setup: everything is there");
         return Ok(());
@@ -91,6 +97,38 @@ fn bpf_linker(configure: impl FnOnce(&mut Command)) -> Option<Step> {
     })
 }
 
+/// Rust nightly, if rustup has none: sanitizers are not in a stable one.
+fn nightly() -> Option<Step> {
+    if exec::output(Command::new("rustup").args(["run", "nightly", "rustc", "--version"])).is_ok() {
+        return None;
+    }
+    let mut install = Command::new("rustup");
+    install.args(["toolchain", "install", "nightly", "--profile", "minimal"]);
+    Some(Step {
+        what: "Rust nightly".to_owned(),
+        why: "fuzz targets are built with a sanitizer, which stable does not do",
+        needs_root: false,
+        commands: vec![install],
+    })
+}
+
+/// cargo-fuzz, if it is not in the workspace's tools.
+fn cargo_fuzz() -> Option<Step> {
+    let tools = exec::target().join("tools");
+    if tools.join("bin/cargo-fuzz").is_file() {
+        return None;
+    }
+    let mut install = exec::cargo();
+    install.args(["install", "cargo-fuzz", "--locked", "--version", CARGO_FUZZ_VERSION]);
+    install.arg("--root").arg(tools);
+    Some(Step {
+        what: format!("cargo-fuzz {CARGO_FUZZ_VERSION} below target/tools"),
+        why: "builds and runs the fuzz targets",
+        needs_root: false,
+        commands: vec![install],
+    })
+}
+
 /// A value of /etc/os-release.
 fn os_release(key: &str) -> String {
     let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
@@ -102,3 +140,4 @@ fn os_release(key: &str) -> String {
 }
 
 const BPF_LINKER_VERSION: &str = "0.13.0";
+const CARGO_FUZZ_VERSION: &str = "0.13.2";

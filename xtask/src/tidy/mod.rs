@@ -320,6 +320,7 @@ mod tests {
             (documents::text_is_clean, "docs/a.md", "a \n", true),
             (documents::text_is_clean, "docs/a.md", "a", true),
             (documents::text_is_clean, "docs/a.md", "a\n", false),
+            (documents::text_is_clean, "userspace/fuzz/seeds/line/a", "a \r\n.", false),
             (documents::nothing_names_a_machine, "docs/a.md", &machine, true),
             (
                 documents::nothing_names_a_machine,

@@ -1,0 +1,37 @@
+//! Configurations: a bad one is told with a line of the file and one line of text, a good one keeps its promises.
+//!
+//! What the settings do is not its business.
+
+#![no_main]
+
+use std::{path::Path, time::Duration};
+
+use libfuzzer_sys::fuzz_target;
+use sixgate::config::{Client, Config, ConfigError, Domains, NextHop};
+
+fuzz_target!(|text: &str| {
+    match Config::parse(text, Path::new("sixgate.toml")) {
+        Ok(config) => keeps_its_promises(&config),
+        Err(ConfigError::Wrong { line, reason, .. }) => {
+            assert!((1..=text.matches('\n').count() + 1).contains(&line), "line {line}: {reason}");
+            assert!(!reason.is_empty() && !reason.contains('\n'), "{reason:?}");
+        }
+        Err(error) => panic!("nothing was read from a file: {error}"),
+    }
+});
+
+fn keeps_its_promises(config: &Config) {
+    let hostname = config.hostname.as_str();
+    assert!((1..=253).contains(&hostname.len()) && hostname.contains('.'), "{hostname:?}");
+    assert!(hostname.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-.".contains(&octet)));
+    assert!(config.store.is_absolute() && config.xdp.bpffs.is_absolute());
+    assert!(config.metrics.file.as_ref().is_none_or(|file| file.is_absolute()));
+    assert!(!config.listen.addresses.is_empty());
+    assert!(config.listen.addresses.iter().all(|address| address.ip().to_ipv4_mapped().is_none()));
+    let open = matches!(config.next_hop, NextHop::Smtp { client: Client::None, .. });
+    assert!(!(open && config.domains == Domains::All), "an open relay");
+    let limits = &config.limits;
+    assert!(limits.message_memory.get() >= u64::from(limits.message_size.get()));
+    let waits = [config.dns.timeout, limits.command_timeout, limits.data_timeout, limits.session_timeout];
+    assert!(waits.iter().all(|wait| !wait.is_zero() && *wait <= Duration::from_secs(24 * 60 * 60)));
+}

@@ -1,0 +1,56 @@
+//! The content after DATA: however it is cut, it is what the plainest reading finds, and what leaves for the next hop
+//! ends where we say even for the most lenient of servers.
+//!
+//! The size of messages is the session's business.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sixgate::smtp::data::{DataReceiver, Progress};
+use sixgate_fuzz::{
+    script::{self, Script},
+    strict::{self, Content},
+};
+
+fuzz_target!(|input: &[u8]| {
+    let (script, stream) = script::split(input);
+    let wanted = strict::content(stream);
+    assert_eq!(received(stream, script), wanted);
+    if let Content::Whole(content, _) = wanted {
+        leaves_in_one_piece(&content);
+    }
+});
+
+/// What the receiver makes of `stream` in pieces.
+fn received(stream: &[u8], mut script: Script<'_>) -> Content {
+    let (mut receiver, mut content, mut at) = (DataReceiver::default(), Vec::new(), 0);
+    while at < stream.len() {
+        let end = stream.len().min(at + script.length(PIECE_MAX));
+        match receiver.receive(&stream[at..end], |piece| content.extend_from_slice(piece)) {
+            Progress::More => at = end,
+            Progress::End(count) => {
+                assert!(count <= end - at);
+                return Content::Whole(content, at + count);
+            }
+            Progress::BareLineEnd => return Content::Bare,
+        }
+    }
+    Content::More
+}
+
+/// Dots doubled as RFC 5321 4.5.2 wants it, and the final one: a server that takes anything for the end of a line finds
+/// no end before ours.
+fn leaves_in_one_piece(content: &[u8]) {
+    let mut stream = Vec::new();
+    for line in content.split_inclusive(|octet| *octet == b'\n') {
+        if line.starts_with(b".") {
+            stream.push(b'.');
+        }
+        stream.extend_from_slice(line);
+    }
+    stream.extend_from_slice(b".\r\n");
+    assert_eq!(strict::lenient_end(&stream), Some(stream.len()));
+    assert_eq!(strict::content(&stream), Content::Whole(content.to_vec(), stream.len()));
+}
+
+const PIECE_MAX: usize = 100;
