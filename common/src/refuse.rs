@@ -152,7 +152,7 @@ pub enum ReplyId {
     Mail,
     /// 550 5.2.1: RCPT; the recipient's domain or the destination address is inserted.
     NotOptedIn,
-    /// 450 4.7.25: RCPT; the source address is inserted.
+    /// 450 4.7.25, or 550 5.7.25 if a setting says so: RCPT; the source address is inserted.
     NoPtr,
     /// 554: DATA without an accepted recipient.
     NoRecipients,

@@ -99,10 +99,7 @@ impl Desk {
             });
         }
         Ok(Self {
-            table: Arc::new(ReplyTable::new(
-                config.hostname.as_str(),
-                config.limits.message_size.get().into(),
-            )),
+            table: Arc::new(config.reply_table()),
             policy: config.policy(),
             store,
             zone: script.zone.clone(),

@@ -5,6 +5,7 @@
 
 mod behind;
 mod changes;
+mod crowd;
 mod interfaces;
 mod kills;
 mod messages;

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     content::HEAD_MAX,
     nexthop::{Address, ClientIdentity, Protocol},
-    policy::Mode,
+    policy::{Mode, PermanentRefusals},
 };
 
 /// What is wrong, and where.
@@ -56,6 +56,8 @@ struct Document {
     answer: Answer,
     #[serde(default)]
     refuse_at: RefuseAt,
+    #[serde(default, deserialize_with = "values::permanent_refusals")]
+    permanent_refusals: PermanentRefusals,
     #[serde(default)]
     domains: Domains,
     #[serde(default = "default_store", deserialize_with = "values::absolute_path")]
@@ -106,6 +108,7 @@ impl Document {
             mode: self.mode,
             answer: self.answer,
             refuse_at: self.refuse_at,
+            permanent_refusals: self.permanent_refusals,
             domains: self.domains,
             store: self.store,
             temporary_directory: self.temporary_directory,

@@ -24,7 +24,8 @@ use crate::{
     check::dkim::{DkimSettings, PartialBody},
     dns::DnsBounds,
     nexthop::{Address, ClientIdentity, Protocol},
-    policy::{Mode, Policy},
+    policy::{Mode, PermanentRefusals, Policy},
+    smtp::reply::ReplyTable,
 };
 
 pub use tls::{CertificateName, ClientTrust, Tls};
@@ -46,6 +47,8 @@ pub struct Config {
     pub answer: Answer,
     /// At which point a destination that has not opted in is refused.
     pub refuse_at: RefuseAt,
+    /// Which refusals are permanent although they are temporary by default.
+    pub permanent_refusals: PermanentRefusals,
     /// Which recipients' domains take mail here.
     pub domains: Domains,
     /// The opt-in store's file, an absolute path.
@@ -159,6 +162,12 @@ pub struct Limits {
     pub connections: NonZeroU32,
     /// Connections of one source address.
     pub connections_per_source: NonZeroU32,
+    /// Connections of one /64.
+    pub connections_per_64: NonZeroU32,
+    /// Connections of one /56.
+    pub connections_per_56: NonZeroU32,
+    /// Connections of one /48.
+    pub connections_per_48: NonZeroU32,
     /// Messages in one connection.
     pub messages_per_connection: NonZeroU32,
     /// Recipients of one message.
@@ -304,6 +313,13 @@ impl Config {
         }
     }
 
+    /// Everything that is said by ourselves, to the octet: in the daemon as in the XDP program.
+    #[must_use]
+    pub fn reply_table(&self) -> ReplyTable {
+        ReplyTable::new(self.hostname.as_str(), self.limits.message_size.get().into())
+            .with_permanent(self.permanent_refusals)
+    }
+
     /// How much DNS may be asked.
     #[must_use]
     pub fn dns_bounds(&self) -> DnsBounds {
@@ -355,6 +371,9 @@ impl Default for Limits {
         Self {
             connections: const { NonZeroU32::new(1000).unwrap() },
             connections_per_source: const { NonZeroU32::new(50).unwrap() },
+            connections_per_64: const { NonZeroU32::new(100).unwrap() },
+            connections_per_56: const { NonZeroU32::new(150).unwrap() },
+            connections_per_48: const { NonZeroU32::new(250).unwrap() },
             messages_per_connection: const { NonZeroU32::new(100).unwrap() },
             recipients: const { NonZeroU32::new(100).unwrap() },
             message_size: const { NonZeroU32::new(50 << 20).unwrap() },

@@ -17,7 +17,11 @@ use serde::{
 };
 use sixgate_common::{line::is_domain_name, refuse::ReplyId, reply::REPLY_MAX, settings};
 
-use crate::{nexthop::Address, policy::Mode, smtp::reply::ReplyTable};
+use crate::{
+    nexthop::Address,
+    policy::{Mode, PermanentRefusals},
+    smtp::reply::ReplyTable,
+};
 
 /// Our own name: a domain name of at least two labels, short enough for every refusing reply.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -182,6 +186,24 @@ impl RefuseAt {
             Self::Reset => settings::REFUSE_AT_RESET,
         }
     }
+}
+
+/// A list of refusals that are to be permanent.
+pub(super) fn permanent_refusals<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<PermanentRefusals, D::Error> {
+    let listed = Vec::<PermanentRefusal>::deserialize(deserializer)?;
+    Ok(PermanentRefusals {
+        no_ptr: listed.contains(&PermanentRefusal::NoPtr),
+        not_authenticated: listed.contains(&PermanentRefusal::NotAuthenticated),
+    })
+}
+
+#[derive(Clone, Copy, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum PermanentRefusal {
+    NoPtr,
+    NotAuthenticated,
 }
 
 /// Which recipients' domains take mail here.

@@ -21,7 +21,6 @@ use crate::{
     config::{Answer, Config, Domains, GuardSource},
     dataplane::{self, Changes, DataplaneError, Entry, Maps, Obstacle, Pins, Projection, Sizes},
     policy::Mode,
-    smtp::reply::ReplyTable,
     store::{Contents, OptIn, Outcome, Store, StoreError},
 };
 
@@ -71,7 +70,6 @@ impl Control {
     /// Store and maps as `config` says. Nothing is opened yet.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let table = ReplyTable::new(config.hostname.as_str(), config.limits.message_size.get().into());
         Self {
             store: Store::new(&config.store),
             pins: Pins::new(&config.xdp.bpffs),
@@ -84,7 +82,7 @@ impl Control {
                 flows: config.xdp.flow_entries.get(),
                 ..Sizes::default()
             },
-            replies: compile_replies(&table),
+            replies: compile_replies(&config.reply_table()),
             own_obstacle: OnceLock::new(),
         }
     }

@@ -15,6 +15,15 @@ pub struct Policy {
     pub client_trust: bool,
 }
 
+/// Refusals that are temporary unless the operator wants them to be permanent (RFC 7372 3.3 and 3.4 have 550 for both).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct PermanentRefusals {
+    /// Reverse DNS: [`Refusal::NoPtr`] and [`Refusal::PtrNotConfirmed`].
+    pub no_ptr: bool,
+    /// [`Refusal::NotAuthenticated`].
+    pub not_authenticated: bool,
+}
+
 /// How verdicts take effect.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Mode {

@@ -7,4 +7,4 @@
 pub mod decide;
 pub mod evidence;
 
-pub use decide::{Mode, Policy, Refusal, Stage, Verdict, decide};
+pub use decide::{Mode, PermanentRefusals, Policy, Refusal, Stage, Verdict, decide};

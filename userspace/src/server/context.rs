@@ -23,8 +23,9 @@ use crate::{
         evidence::{PtrEvidence, RecipientEvidence, Standing, Unanswered},
     },
     server::{
+        connections::{ConnectionBounds, ConnectionLimits},
         kernel::Kernel,
-        limits::{ConnectionLimits, OctetBudget},
+        limits::OctetBudget,
         metrics::Metrics,
         run::ServeError,
         store_view::StoreView,
@@ -69,11 +70,9 @@ impl Context {
         if !no_xdp {
             attach(&control, config)?;
         }
-        let Limits {
-            connections, connections_per_source, message_size, message_memory, message_disk, ..
-        } = &config.limits;
+        let Limits { message_memory, message_disk, .. } = &config.limits;
         let hostname = config.hostname.as_str().to_owned();
-        let replies = ReplyTable::new(&hostname, message_size.get().into());
+        let replies = config.reply_table();
         let config::Dns { servers, timeout, attempts } = &config.dns;
         let dns = Dns::within(config.dns_bounds(), servers, *timeout, *attempts);
         let dns = dns.map_err(ServeError::Dns)?;
@@ -86,7 +85,7 @@ impl Context {
             next_hop: next_hop(config, replies.clone()),
             tls: config.tls.as_ref().map(TlsView::open).transpose().map_err(ServeError::Tls)?,
             metrics: Metrics::new(),
-            connections: ConnectionLimits::new(*connections, *connections_per_source),
+            connections: ConnectionLimits::new(ConnectionBounds::from(&config.limits)),
             memory: OctetBudget::new(message_memory.get()),
             disk: OctetBudget::new(message_disk.get()),
             spill_directory: spill_directory(config)?,

@@ -7,7 +7,6 @@ mod start_tls;
 
 use std::{
     io::{self, ErrorKind},
-    net::Ipv6Addr,
     num::NonZeroU32,
     sync::Arc,
     time::{Duration, Instant},
@@ -399,12 +398,4 @@ pub(super) fn reason_name(reason: Reason) -> &'static str {
         Reason::NoPtr => "no_ptr",
         Reason::NotOptedIn => "not_opted_in",
     }
-}
-
-/// Turns a connection away that exceeds a bound, without waiting for anything.
-pub(crate) fn turn_away(context: &Context, stream: &TcpStream, source: Ipv6Addr, limit: &'static str) {
-    context.metrics.limit(limit);
-    debug!(%source, limit, "turned away");
-    // A fresh socket's buffer takes the few octets; if it does not, the close says enough.
-    let _ = stream.try_write(&Session::turned_away(&context.replies));
 }

@@ -2,13 +2,17 @@
 //!
 //! It owns the life of the process and of each connection. It knows no SMTP grammar and makes no verdict.
 
+mod accept;
+mod connections;
 mod context;
+mod descriptors;
 mod driver;
 mod file_version;
 mod greetings;
 mod inspection;
 mod kernel;
 mod limits;
+mod lines;
 mod message;
 mod metrics;
 mod refused;

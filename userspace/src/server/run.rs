@@ -1,8 +1,8 @@
-//! Start, accept loops and stop of the daemon.
+//! Start, chores and stop of the daemon. It accepts no connection itself.
 
 use std::{
     io,
-    net::{Ipv6Addr, SocketAddr, SocketAddrV6},
+    net::{SocketAddr, SocketAddrV6},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -11,34 +11,23 @@ use std::{
 use sd_notify::NotifyState;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     signal::unix::{SignalKind, signal},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{Instrument, error, info, info_span, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     config::Config,
     control::ControlError,
     dns::SetupError,
-    policy::evidence::Endpoints,
-    server::{
-        context::Context,
-        driver::{Connection, turn_away},
-        limits::Excess,
-        refused,
-        session_id::SessionId,
-        store_view::StoreView,
-        tls::TlsError,
-    },
+    server::{accept::accept, context::Context, descriptors, refused, store_view::StoreView, tls::TlsError},
     store::{self, Store, StoreError},
 };
 
 /// Connections that the kernel completes before they are accepted (listen(2)).
 const BACKLOG: i32 = 1024;
-/// Pause after an accept that failed for want of a resource.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long sessions may finish their message after the daemon was told to stop.
 const STOP_GRACE: Duration = Duration::from_secs(30);
 /// Pause between two probes of the next hop.
@@ -109,6 +98,7 @@ pub async fn run(config: Config, options: ServeOptions) -> Result<(), ServeError
     let mut terminate = signal_stream(SignalKind::terminate(), "SIGTERM")?;
     let mut interrupt = signal_stream(SignalKind::interrupt(), "SIGINT")?;
     let store = StoreView::open(Store::new(&config.store)).map_err(ServeError::Store)?;
+    descriptors::raise_limit(&config.limits);
     // before the maps: a start that finds the port in use must not change them under the daemon that has it
     let listeners = bind(&config)?;
     let context = Context::new(&config, store, options.no_xdp)?;
@@ -171,68 +161,6 @@ fn bind(config: &Config) -> Result<Vec<(TcpListener, SocketAddr)>, ServeError> {
         .iter()
         .map(|address| open(*address).map_err(|source| ServeError::Listen { address: *address, source }))
         .collect()
-}
-
-async fn accept(
-    listener: TcpListener,
-    context: Arc<Context>,
-    sessions: TaskTracker,
-    stop: CancellationToken,
-) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => return,
-        };
-        match accepted {
-            Ok((stream, _)) => admit(stream, &context, &sessions, &stop),
-            Err(error) => {
-                // out of descriptors, or the client left while it waited
-                context.metrics.limit("accept");
-                warn!("cannot accept a connection: {error}");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-fn admit(stream: TcpStream, context: &Arc<Context>, sessions: &TaskTracker, stop: &CancellationToken) {
-    let Some(endpoints) = endpoints(&stream) else {
-        return;
-    };
-    let permit = match context.connections.admit(endpoints.source) {
-        Ok(permit) => permit,
-        Err(Excess::Total) => return turn_away(context, &stream, endpoints.source, "connections"),
-        Err(Excess::PerSource) => {
-            return turn_away(context, &stream, endpoints.source, "connections_per_source");
-        }
-    };
-    context.metrics.open(context.connections.open());
-    let id = SessionId::new();
-    let Endpoints { source, destination, .. } = endpoints;
-    let span = info_span!("session", %id, %source, %destination);
-    let connection = Connection::new(Arc::clone(context), endpoints, stream, id, stop.clone());
-    let context = Arc::clone(context);
-    let serve = async move {
-        connection.serve().await;
-        drop(permit);
-        context.metrics.open(context.connections.open());
-    };
-    sessions.spawn(serve.instrument(span));
-}
-
-/// Both ends; none if the client is gone already.
-fn endpoints(stream: &TcpStream) -> Option<Endpoints> {
-    let (source, source_port) = address(stream.peer_addr())?;
-    let (destination, destination_port) = address(stream.local_addr())?;
-    Some(Endpoints { source, source_port, destination, destination_port })
-}
-
-fn address(address: io::Result<SocketAddr>) -> Option<(Ipv6Addr, u16)> {
-    match address.ok()? {
-        SocketAddr::V4(_) => None,
-        SocketAddr::V6(address) => Some((*address.ip(), address.port())),
-    }
 }
 
 async fn keep_probing(context: Arc<Context>, stop: CancellationToken) {

@@ -7,6 +7,8 @@ use std::{borrow::Cow, fmt};
 
 use sixgate_common::refuse::ReplyId;
 
+use crate::policy::PermanentRefusals;
+
 /// Longest text of one reply line without code and CRLF (RFC 5321 4.5.3.1.5: 512 octets in all).
 const LINE_TEXT_MAX: usize = 480;
 /// Lines kept of a next hop's reply.
@@ -90,6 +92,12 @@ impl Reply {
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         (400..500).contains(&self.code)
+    }
+
+    /// 5xx for 4xx, in both codes.
+    fn into_permanent(self) -> Self {
+        let enhanced = self.enhanced.map(|enhanced| Enhanced { class: 5, ..enhanced });
+        Self { code: self.code % 100 + 500, enhanced, ..self }
     }
 
     /// Appends the reply as it goes over the wire, CRLF included.
@@ -298,6 +306,8 @@ replies! {
     TooManyCommands = 421 "4.7.0" "{host} Too many commands",
     /// Connections over the limit.
     TooManyConnections = 421 "4.7.0" "{host} Too many connections, please try again later.",
+    /// Connections of one address or network over the limit.
+    TooManyFromNetwork = 421 "4.7.0" "{host} Too many connections from your network, please try again later.",
     /// The sender said nothing for too long.
     IdleTimeout = 421 "4.4.2" "{host} Time-out waiting for input",
     /// The message came too slowly for too long.
@@ -315,13 +325,21 @@ replies! {
 pub struct ReplyTable {
     hostname: String,
     message_size_max: u64,
+    permanent: PermanentRefusals,
 }
 
 impl ReplyTable {
     /// `hostname` is our name in greetings; `message_size_max` is what SIZE announces, in octets.
     #[must_use]
     pub fn new(hostname: impl Into<String>, message_size_max: u64) -> Self {
-        Self { hostname: hostname.into(), message_size_max }
+        let permanent = PermanentRefusals::default();
+        Self { hostname: hostname.into(), message_size_max, permanent }
+    }
+
+    /// The same table, `permanent` refusals said with 550 and 5.x.x in place of 450 and 4.x.x; their texts stay.
+    #[must_use]
+    pub fn with_permanent(self, permanent: PermanentRefusals) -> Self {
+        Self { permanent, ..self }
     }
 
     /// A reply that is about nothing in particular.
@@ -335,7 +353,17 @@ impl ReplyTable {
     pub fn say_about(&self, say: Say, subject: &str) -> Reply {
         let (code, enhanced, text) = say.row();
         let text = text.replace("{host}", &self.hostname).replace("{}", subject);
-        Reply { code, enhanced: split_enhanced(enhanced).0, lines: vec![Cow::Owned(text)] }
+        let reply = Reply { code, enhanced: split_enhanced(enhanced).0, lines: vec![Cow::Owned(text)] };
+        if self.is_permanent(say) { reply.into_permanent() } else { reply }
+    }
+
+    /// Whether the operator wants `say` to be permanent although its row is temporary.
+    fn is_permanent(&self, say: Say) -> bool {
+        match say {
+            Say::NoPtr | Say::PtrNotConfirmed => self.permanent.no_ptr,
+            Say::NotAuthenticated => self.permanent.not_authenticated,
+            _ => false,
+        }
     }
 
     /// The reply to EHLO with the extensions of `offer`.
@@ -467,6 +495,28 @@ mod tests {
         ] {
             assert_eq!(table().say_about(say, subject).to_string(), wanted);
         }
+    }
+
+    #[test]
+    fn a_permanent_refusal_differs_from_a_temporary_one_in_its_codes_only() {
+        let no_ptr = PermanentRefusals { no_ptr: true, ..PermanentRefusals::default() };
+        let not_authenticated = PermanentRefusals { not_authenticated: true, ..PermanentRefusals::default() };
+        let rows = [
+            (Say::NoPtr, no_ptr, "550 5.7.25"),
+            (Say::NoPtr, not_authenticated, "450 4.7.25"),
+            (Say::PtrNotConfirmed, no_ptr, "550 5.7.25"),
+            (Say::NotAuthenticated, no_ptr, "450 4.7.26"),
+            (Say::NotAuthenticated, not_authenticated, "550 5.7.26"),
+        ];
+        for (say, permanent, codes) in rows {
+            let usual = table().say_about(say, "2001:db8::1").to_string();
+            let said = table().with_permanent(permanent).say_about(say, "2001:db8::1").to_string();
+            assert_eq!(said, format!("{codes}{}", &usual[codes.len()..]), "{say:?}");
+        }
+        let all = PermanentRefusals { no_ptr: true, not_authenticated: true };
+        let changed = |say: &&Say| table().say(**say) != table().with_permanent(all).say(**say);
+        let changed: Vec<&Say> = Say::ALL.iter().filter(changed).collect();
+        assert_eq!(changed, [&Say::NoPtr, &Say::PtrNotConfirmed, &Say::NotAuthenticated]);
     }
 
     #[test]

@@ -148,11 +148,11 @@ impl Session {
         session
     }
 
-    /// The octets of a session that is turned away before it begins.
+    /// The octets of a session that is turned away before it begins, and why.
     #[must_use]
-    pub fn turned_away(table: &ReplyTable) -> Vec<u8> {
+    pub fn turned_away(table: &ReplyTable, why: Say) -> Vec<u8> {
         let mut output = Vec::new();
-        table.say(Say::TooManyConnections).write_to(&mut output);
+        table.say(why).write_to(&mut output);
         output
     }
 

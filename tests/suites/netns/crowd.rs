@@ -1,0 +1,210 @@
+//! More connections than are allowed, and fewer descriptors than are needed: each sender hears why or waits, and nobody
+//! is lost.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use sixgate_tests::{
+    client::Client,
+    daemon::Daemon,
+    gate::{self, Need},
+    site::{GATE, SENDER, Site},
+};
+
+use crate::ZONE;
+
+const TRUSTED: &str = "2001:db8:ffff::1";
+/// The 421 that names no bound to strangers; the log does.
+const IN_ALL: &str = "421 4.7.0 gate.example Too many connections, please try again later.";
+const OF_NETWORK: &str =
+    "421 4.7.0 gate.example Too many connections from your network, please try again later.";
+const GREETING: &str = "220 gate.example ESMTP sixgate";
+
+/// A daemon without XDP program, for which GATE and contoso.com have opted in, and TRUSTED is trusted.
+fn site(settings: &str) -> (Site, Daemon) {
+    let site = Site::new(ZONE, settings);
+    site.sixgate(&format!("optin add {GATE}"));
+    site.sixgate("domain add contoso.com");
+    site.sixgate(&format!("trust add {TRUSTED}"));
+    let daemon = site.serve(&["--no-xdp"]);
+    (site, daemon)
+}
+
+#[test]
+fn connections_are_bounded_in_all_and_by_address_and_network() {
+    if !gate::require(&[Need::Root]) {
+        return;
+    }
+    let (site, daemon) = site(
+        "limits = { connections = 9, connections_per_source = 2, connections_per_64 = 3, \
+         connections_per_56 = 4, connections_per_48 = 5 }",
+    );
+    let mut open = Vec::new();
+    for (source, refused) in [
+        ("2001:db8:51::1", None),
+        ("2001:db8:51::1", None),
+        ("2001:db8:51::1", Some((OF_NETWORK, "connections_per_source"))),
+        ("2001:db8:51::2", None),
+        ("2001:db8:51::3", Some((OF_NETWORK, "connections_per_64"))),
+        ("2001:db8:51:1::1", None),
+        ("2001:db8:51:2::1", Some((OF_NETWORK, "connections_per_56"))),
+        ("2001:db8:51:100::1", None),
+        ("2001:db8:51:200::1", Some((OF_NETWORK, "connections_per_48"))),
+        (TRUSTED, None),
+        (TRUSTED, None),
+        (TRUSTED, None),
+        (TRUSTED, None),
+        (TRUSTED, Some((IN_ALL, "connections"))),
+        ("2001:db8:52::1", Some((IN_ALL, "connections"))),
+    ] {
+        let mut client = connect(&site, source);
+        let Some((reply, limit)) = refused else {
+            assert_eq!(client.reply().unwrap().last(), GREETING, "{source}");
+            open.push(client);
+            continue;
+        };
+        assert_eq!(client.reply().unwrap().last(), reply, "{source}");
+        client.closed().unwrap();
+        daemon.wait_for_log(&format!("turned away source={source} limit=\"{limit}\"")).unwrap();
+    }
+    // each place is given back
+    for mut client in open {
+        assert_eq!(client.say("QUIT").unwrap().code, 221);
+        client.closed().unwrap();
+    }
+    let mut client = connect(&site, "2001:db8:51::1");
+    assert_eq!(client.reply().unwrap().last(), GREETING);
+}
+
+#[test]
+fn whoever_comes_while_descriptors_are_used_up_waits_and_is_served() {
+    if !gate::require(&[Need::Root, Need::Program("prlimit")]) {
+        return;
+    }
+    let (site, daemon) = site("");
+    let usual = at_rest(&site, &daemon).len();
+    let mut served: Vec<Client> = (0..3).map(|_| connect(&site, SENDER)).collect();
+    for client in &mut served {
+        assert_eq!(client.reply().unwrap().last(), GREETING);
+    }
+    leave_free(&daemon, 0);
+    let waiting: Vec<Client> = (0..5).map(|_| connect(&site, SENDER)).collect();
+    daemon.wait_for_log("cannot accept connections, they wait").unwrap();
+    // those who are there go on, one leaves, and the next has its place
+    assert_eq!(served[0].say("HELO mail.sender.example").unwrap().code, 250);
+    for mut client in served {
+        assert_eq!(client.say("QUIT").unwrap().code, 221);
+        client.closed().unwrap();
+    }
+    for mut client in waiting {
+        assert_eq!(client.reply().unwrap().last(), GREETING);
+        assert_eq!(client.say("QUIT").unwrap().code, 221);
+        client.closed().unwrap();
+    }
+    daemon.wait_for_log("connections are accepted again").unwrap();
+    let until = Instant::now() + Duration::from_secs(30);
+    while descriptors(&daemon).len() > usual {
+        assert!(Instant::now() < until, "{usual} descriptors before, {:?} now", descriptors(&daemon));
+    }
+}
+
+#[test]
+fn what_needs_a_descriptor_that_is_not_to_be_had_fails_for_the_moment_only() {
+    if !gate::require(&[Need::Root, Need::Program("prlimit")]) {
+        return;
+    }
+    let (site, daemon) = site("");
+    at_rest(&site, &daemon);
+    leave_free(&daemon, 1);
+    let mut client = connect(&site, SENDER);
+    let rcpt = rcpt(&mut client);
+    assert_eq!(rcpt, "451 4.4.3 Temporary DNS failure, please try again later.", "no socket for DNS");
+    assert_eq!(client.say("QUIT").unwrap().code, 221);
+    client.closed().unwrap();
+
+    let mut client = connect(&site, TRUSTED);
+    assert_eq!(self::rcpt(&mut client), "250 2.1.5 Recipient ok", "a trusted source needs no DNS");
+    assert_eq!(client.say("DATA").unwrap().code, 354);
+    let reply = client.message("From: a@sender.example\n\nno file for it\n").unwrap();
+    assert_eq!(reply.last(), "451 4.3.0 The message could not be stored, please try again later.");
+    assert_eq!(client.say("QUIT").unwrap().code, 221);
+    client.closed().unwrap();
+    assert!(site.delivered().is_empty());
+
+    leave_free(&daemon, 100);
+    let mut client = connect(&site, SENDER);
+    assert_eq!(self::rcpt(&mut client), "250 2.1.5 Recipient ok");
+    assert_eq!(client.say("DATA").unwrap().code, 354);
+    let reply = client.message("From: a@sender.example\n\nall is well again\n").unwrap();
+    assert!(reply.last().starts_with("250 2.0.0 Delivered as "), "{reply:?}");
+}
+
+#[test]
+fn too_few_descriptors_are_named_at_the_start_and_too_low_a_limit_is_raised() {
+    if !gate::require(&[Need::Root]) {
+        return;
+    }
+    let (_site, daemon) = site("limits = { connections = 4294967295, connections_per_source = 1 }");
+    daemon
+        .wait_for_log("limits.connections = 4294967295 and limits.dns_concurrency = 256 may need 12884902461 descriptors")
+        .unwrap();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<&str> = line.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(numbers[0], numbers[1], "soft and hard limit: {line}");
+}
+
+/// Goes as far as RCPT; what is heard there.
+fn rcpt(client: &mut Client) -> String {
+    assert_eq!(client.reply().unwrap().last(), GREETING);
+    assert_eq!(client.say("HELO mail.sender.example").unwrap().code, 250);
+    assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
+    client.say("RCPT TO:<user@contoso.com>").unwrap().last().to_owned()
+}
+
+/// Connects from anywhere: the gate's way back is made.
+fn connect(site: &Site, source: &str) -> Client {
+    let _ = site.gate.ip("route replace 2001:db8::/32 dev gate0");
+    site.connect(source, GATE)
+}
+
+/// Waits until the daemon has begun everything that it does by itself; its open descriptors then.
+fn at_rest(site: &Site, daemon: &Daemon) -> BTreeSet<u32> {
+    site.sixgate("domain add another.example");
+    daemon.wait_for_log("the opt-in store has changed").unwrap();
+    let mut client = connect(site, TRUSTED);
+    assert_eq!(rcpt(&mut client), "250 2.1.5 Recipient ok");
+    assert_eq!(client.say("QUIT").unwrap().code, 221);
+    client.closed().unwrap();
+    drop(client);
+    descriptors(daemon)
+}
+
+/// Open descriptors of the daemon, without those that it has for a moment only.
+fn descriptors(daemon: &Daemon) -> BTreeSet<u32> {
+    let look = || -> BTreeSet<u32> {
+        let entries = fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
+    };
+    (0..LOOKS).fold(look(), |open, _| &open & &look())
+}
+
+/// How often the daemon's descriptors are looked at.
+const LOOKS: usize = 100;
+
+/// Lets the daemon open `free` more descriptors, and no more: each gets the lowest number that is free, and the limit is
+/// one of numbers (getrlimit(2)).
+fn leave_free(daemon: &Daemon, free: usize) {
+    let open = descriptors(daemon);
+    let numbers = (0..u32::MAX).filter(|number| !open.contains(number));
+    let limit = numbers.into_iter().nth(free).unwrap();
+    let done = Command::new("prlimit")
+        .args(["--pid", &daemon.pid().to_string(), &format!("--nofile={limit}:")])
+        .status()
+        .unwrap();
+    assert!(done.success(), "prlimit: {done}");
+}

@@ -1,0 +1,248 @@
+//! Connections that are open: in all, and of each source's address and networks.
+//!
+//! It counts and admits; what a sender hears when a bound is reached is said elsewhere. How fast connections come is
+//! not its business.
+
+use std::{
+    collections::HashMap,
+    net::Ipv6Addr,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::config::Limits;
+
+/// How many connections may be open.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectionBounds {
+    total: NonZeroU32,
+    /// In the order of [`Scope::ALL`].
+    of_source: [NonZeroU32; Scope::ALL.len()],
+}
+
+impl From<&Limits> for ConnectionBounds {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            total: limits.connections,
+            of_source: [
+                limits.connections_per_source,
+                limits.connections_per_64,
+                limits.connections_per_56,
+                limits.connections_per_48,
+            ],
+        }
+    }
+}
+
+/// What connections are counted by: the address, and the sizes in which networks are given to customers (RFC 6177 2).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Scope {
+    Address,
+    Net64,
+    Net56,
+    Net48,
+}
+
+impl Scope {
+    const ALL: [Self; 4] = [Self::Address, Self::Net64, Self::Net56, Self::Net48];
+
+    /// The bits of `source` that are looked at.
+    const fn prefix(self, source: Ipv6Addr) -> u128 {
+        let length = match self {
+            Self::Address => 128,
+            Self::Net64 => 64,
+            Self::Net56 => 56,
+            Self::Net48 => 48,
+        };
+        source.to_bits() >> (128 - length)
+    }
+}
+
+/// A bound that was reached.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Excess {
+    Total,
+    OfSource(Scope),
+}
+
+impl Excess {
+    /// The setting, and the counter's name.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Total => "connections",
+            Self::OfSource(Scope::Address) => "connections_per_source",
+            Self::OfSource(Scope::Net64) => "connections_per_64",
+            Self::OfSource(Scope::Net56) => "connections_per_56",
+            Self::OfSource(Scope::Net48) => "connections_per_48",
+        }
+    }
+}
+
+/// Who connects.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Origin {
+    /// Anybody.
+    Anonymous,
+    /// A source in a `trust` prefix: counted in all only, as mail servers exempt their own networks
+    /// (Postfix: `smtpd_client_event_limit_exceptions`).
+    Trusted,
+}
+
+/// Counts connections.
+#[derive(Debug)]
+pub(crate) struct ConnectionLimits {
+    bounds: ConnectionBounds,
+    open: Mutex<OpenConnections>,
+}
+
+#[derive(Debug, Default)]
+struct OpenConnections {
+    total: u32,
+    /// In the order of [`Scope::ALL`]; only what has an open connection: never more than `total` entries each.
+    of_source: [HashMap<u128, u32>; Scope::ALL.len()],
+}
+
+/// A connection's place; dropping it gives the place back.
+#[derive(Debug)]
+pub(crate) struct ConnectionPermit {
+    limits: Arc<ConnectionLimits>,
+    /// None: counted in all only.
+    source: Option<Ipv6Addr>,
+}
+
+impl ConnectionLimits {
+    pub(crate) fn new(bounds: ConnectionBounds) -> Arc<Self> {
+        Arc::new(Self { bounds, open: Mutex::default() })
+    }
+
+    /// A place for a connection from `source`, or the first bound that is reached: in all, then from the address
+    /// to ever larger networks.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        source: Ipv6Addr,
+        origin: Origin,
+    ) -> Result<ConnectionPermit, Excess> {
+        let mut open = self.lock();
+        if open.total >= self.bounds.total.get() {
+            return Err(Excess::Total);
+        }
+        let source = (origin == Origin::Anonymous).then_some(source);
+        if let Some(source) = source {
+            open.add(source, &self.bounds.of_source)?;
+        }
+        open.total += 1;
+        Ok(ConnectionPermit { limits: Arc::clone(self), source })
+    }
+
+    pub(crate) fn open(&self) -> u32 {
+        self.lock().total
+    }
+
+    /// Counters stay whole at every instant, so that a panic elsewhere does not matter to them.
+    fn lock(&self) -> MutexGuard<'_, OpenConnections> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OpenConnections {
+    /// Counts one more of `source`; nothing is counted if a bound is reached.
+    fn add(&mut self, source: Ipv6Addr, bounds: &[NonZeroU32]) -> Result<(), Excess> {
+        for ((scope, counts), bound) in Scope::ALL.into_iter().zip(&self.of_source).zip(bounds) {
+            let count = counts.get(&scope.prefix(source)).copied().unwrap_or(0);
+            if count >= bound.get() {
+                return Err(Excess::OfSource(scope));
+            }
+        }
+        for (scope, counts) in Scope::ALL.into_iter().zip(&mut self.of_source) {
+            *counts.entry(scope.prefix(source)).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, source: Ipv6Addr) {
+        for (scope, counts) in Scope::ALL.into_iter().zip(&mut self.of_source) {
+            let prefix = scope.prefix(source);
+            match counts.get_mut(&prefix) {
+                Some(count) if *count > 1 => *count -= 1,
+                _ => drop(counts.remove(&prefix)),
+            }
+        }
+    }
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        let mut open = self.limits.lock();
+        open.total = open.total.saturating_sub(1);
+        if let Some(source) = self.source {
+            open.remove(source);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(total: u32, of_source: [u32; 4]) -> Arc<ConnectionLimits> {
+        let bound = |number| NonZeroU32::new(number).unwrap();
+        ConnectionLimits::new(ConnectionBounds { total: bound(total), of_source: of_source.map(bound) })
+    }
+
+    fn admit(limits: &Arc<ConnectionLimits>, source: &str) -> Result<ConnectionPermit, &'static str> {
+        limits.admit(source.parse().unwrap(), Origin::Anonymous).map_err(Excess::name)
+    }
+
+    #[test]
+    fn the_first_bound_that_is_reached_is_named() {
+        let limits = limits(8, [2, 3, 4, 5]);
+        let mut open = Vec::new();
+        for (source, wanted) in [
+            ("2001:db8:0:1::1", None),
+            ("2001:db8:0:1::1", None),
+            ("2001:db8:0:1::1", Some("connections_per_source")),
+            ("2001:db8:0:1::2", None),
+            ("2001:db8:0:1::3", Some("connections_per_64")),
+            ("2001:db8:0:2::1", None),
+            ("2001:db8:0:3::1", Some("connections_per_56")),
+            ("2001:db8:0:100::1", None),
+            ("2001:db8:0:200::1", Some("connections_per_48")),
+            ("2001:db8:1::1", None),
+            ("2001:db8:2::1", None),
+            ("2001:db8:3::1", None),
+            ("2001:db8:4::1", Some("connections")),
+            ("2001:db8:0:1::1", Some("connections")),
+        ] {
+            let admitted = admit(&limits, source);
+            assert_eq!(admitted.as_ref().err().copied(), wanted, "{source}");
+            open.extend(admitted);
+        }
+    }
+
+    #[test]
+    fn a_place_is_given_back_when_its_permit_is_dropped_and_nothing_is_left_behind() {
+        let limits = limits(3, [2; 4]);
+        let first = admit(&limits, "2001:db8::1").unwrap();
+        let second = admit(&limits, "2001:db8::2").unwrap();
+        assert_eq!(admit(&limits, "2001:db8::3").unwrap_err(), "connections_per_64");
+        drop(first);
+        let third = admit(&limits, "2001:db8::3").unwrap();
+        assert_eq!(limits.open(), 2);
+        drop((second, third));
+        assert_eq!(limits.open(), 0);
+        assert!(limits.lock().of_source.iter().all(HashMap::is_empty));
+    }
+
+    #[test]
+    fn a_trusted_source_is_counted_in_all_only() {
+        let limits = limits(3, [1; 4]);
+        let source = "2001:db8::1".parse().unwrap();
+        let trusted = || limits.admit(source, Origin::Trusted);
+        let open = [trusted().unwrap(), trusted().unwrap()];
+        let anonymous = admit(&limits, "2001:db8::1").unwrap();
+        assert_eq!(trusted().unwrap_err(), Excess::Total);
+        drop(anonymous);
+        drop(open);
+        assert!(trusted().is_ok() && limits.open() == 0);
+    }
+}
