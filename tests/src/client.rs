@@ -3,13 +3,15 @@
 //! It knows no right answer: what comes back is kept, suites judge it.
 
 use std::{
-    io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, ErrorKind, Read, Write},
     net::{Shutdown, SocketAddrV6, TcpStream},
     process::{Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
 
 use crate::{
     netns::{self, Netns},
@@ -19,8 +21,49 @@ use crate::{
 /// An SMTP client on one connection.
 #[derive(Debug)]
 pub struct Client {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Connection>,
     transcript: Transcript,
+}
+
+/// A connection in the clear, or through TLS.
+#[derive(Debug)]
+enum Connection {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Connection {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => &stream.sock,
+        }
+    }
+}
+
+impl Read for Connection {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Connection {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(octets),
+            Self::Tls(stream) => stream.write(octets),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
 }
 
 /// A complete reply.
@@ -49,14 +92,31 @@ impl Client {
         netns: Option<&Netns>,
         source: SocketAddrV6,
         destination: SocketAddrV6,
-    ) -> std::io::Result<Self> {
+    ) -> io::Result<Self> {
         let stream = match netns {
             Some(netns) => netns.connect(source, destination)?,
             None => netns::connect(source, destination)?,
         };
         stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream: BufReader::new(stream), transcript: Transcript::default() })
+        Ok(Self { stream: BufReader::new(Connection::Plain(stream)), transcript: Transcript::default() })
+    }
+
+    /// Begins TLS now, with a server called `name`; what STARTTLS needs was said before.
+    ///
+    /// # Errors
+    /// If something is unread, or the handshake fails.
+    pub fn encrypt(&mut self, config: &Arc<ClientConfig>, name: &str) -> Result<()> {
+        ensure!(self.stream.buffer().is_empty(), "the server said something in the clear");
+        let mut socket = self.stream.get_ref().socket().try_clone()?;
+        let mut connection =
+            ClientConnection::new(Arc::clone(config), ServerName::try_from(name.to_owned())?)?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut socket).context("the handshake failed")?;
+        }
+        let encrypted = Connection::Tls(Box::new(StreamOwned::new(connection, socket)));
+        self.stream = BufReader::new(encrypted);
+        Ok(())
     }
 
     /// Makes replies due within `time` from now on, instead of [`REPLY_TIMEOUT`].
@@ -64,7 +124,7 @@ impl Client {
     /// # Errors
     /// If the system refuses.
     pub fn wait_at_most(&self, time: Duration) -> Result<()> {
-        self.stream.get_ref().set_read_timeout(Some(time)).context("cannot set a time-out")
+        self.stream.get_ref().socket().set_read_timeout(Some(time)).context("cannot set a time-out")
     }
 
     /// Reads one reply.
@@ -110,9 +170,10 @@ impl Client {
     /// # Errors
     /// If the connection ended.
     pub fn write(&mut self, octets: &[u8]) -> Result<()> {
-        self.stream
-            .get_mut()
+        let stream = self.stream.get_mut();
+        stream
             .write_all(octets)
+            .and_then(|()| stream.flush())
             .with_context(|| format!("cannot send; so far:\n{}", self.transcript))
     }
 
@@ -137,8 +198,10 @@ impl Client {
         match self.line() {
             Ok(None) => Ok(()),
             Ok(Some(line)) => bail!("the connection was to end, the server said {line:?}"),
-            Err(error) => match error.downcast_ref::<std::io::Error>() {
-                Some(io) if io.kind() == ErrorKind::ConnectionReset => Ok(()),
+            Err(error) => match error.downcast_ref::<io::Error>() {
+                Some(io) if matches!(io.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof) => {
+                    Ok(())
+                }
                 _ => Err(error),
             },
         }
@@ -170,7 +233,12 @@ impl Client {
     /// # Errors
     /// If the connection has ended already.
     pub fn hang_up(&mut self) -> Result<()> {
-        match self.stream.get_ref().shutdown(Shutdown::Write) {
+        if let Connection::Tls(stream) = self.stream.get_mut() {
+            stream.conn.send_close_notify();
+            // fails only if the server was faster
+            let _ = stream.flush();
+        }
+        match self.stream.get_ref().socket().shutdown(Shutdown::Write) {
             // the server was faster
             Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
             done => done.context("cannot end the connection"),
@@ -187,8 +255,8 @@ impl Client {
     ///
     /// # Errors
     /// As getsockname(2) says.
-    pub fn local_address(&self) -> std::io::Result<std::net::SocketAddr> {
-        self.stream.get_ref().local_addr()
+    pub fn local_address(&self) -> io::Result<std::net::SocketAddr> {
+        self.stream.get_ref().socket().local_addr()
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod bench;
 pub mod bpffs;
+pub mod certs;
 pub mod client;
 pub mod conformance;
 pub mod daemon;

@@ -132,7 +132,9 @@ impl Context {
         match known {
             Some(PtrRecord { state: PtrState::Absent, .. }) => return PtrEvidence::PermError,
             // the entry has expired or was removed, by a command or for want of room: ask again
-            None if self.kernel.is_attached() => self.ptr_cache.forget(source).await,
+            None if self.kernel.is_attached() && !self.policy.client_trust => {
+                self.ptr_cache.forget(source).await;
+            }
             Some(_) | None => {}
         }
         let is_commanded = known.is_some_and(|record| record.origin == PtrOrigin::Command);
@@ -150,7 +152,8 @@ impl Context {
         }
     }
 
-    /// Takes a new finding over into the PTR map.
+    /// Takes a new finding over into the PTR map; but not that there is no record, for which the program would refuse a
+    /// sender that may prove itself by a certificate.
     fn tell_kernel(&self, source: Ipv6Addr, finding: &PtrFinding) {
         let Some(lifetime) = finding.lifetime else {
             return;
@@ -161,7 +164,16 @@ impl Context {
                 PtrState::Exists
             }
         };
-        self.kernel.remember_ptr(source, state, lifetime);
+        if state == PtrState::Exists || !self.policy.client_trust {
+            self.kernel.remember_ptr(source, state, lifetime);
+        }
+    }
+
+    /// Takes out of the maps what senders are not to be refused for any more.
+    pub(crate) fn clear_maps(&self) {
+        if self.policy.client_trust {
+            self.kernel.forget_absent();
+        }
     }
 
     /// Carries the store over into the maps, under its lock; a store that is gone leaves them as they are.
@@ -199,6 +211,7 @@ impl Context {
             tokio::select! {
                 () = sleep(pause) => {
                     if self.kernel.refresh() {
+                        self.clear_maps();
                         self.reconcile().await;
                     }
                     self.review_answering().await;

@@ -74,6 +74,18 @@ impl Kernel {
         self.with(|maps| maps.ptr_set(source, state, PtrOrigin::Dns, lifetime));
     }
 
+    /// Makes the program forget which sources have no PTR record, but for what commands said.
+    pub(crate) fn forget_absent(&self) {
+        self.with(|maps| {
+            let is_finding =
+                |record: &PtrRecord| record.state == PtrState::Absent && record.origin == PtrOrigin::Dns;
+            for record in maps.ptr_list()?.into_iter().filter(is_finding) {
+                maps.ptr_remove(record.address)?;
+            }
+            Ok(())
+        });
+    }
+
     /// What became of refused sessions since the last call: at most `most` events.
     pub(crate) fn take_events(&self, most: usize) -> Vec<Event> {
         lock(&self.events).as_mut().map(|events| events.take(most)).unwrap_or_default()

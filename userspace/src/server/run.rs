@@ -102,6 +102,7 @@ pub async fn run(config: Config, options: ServeOptions) -> Result<(), ServeError
     // before the maps: a start that finds the port in use must not change them under the daemon that has it
     let listeners = bind(&config)?;
     let context = Context::new(&config, store, options.no_xdp)?;
+    context.clear_maps();
     if let Err(error) = context.next_hop.probe().await {
         warn!("the next hop is not usable yet: {:#}", anyhow::Error::new(error));
     }

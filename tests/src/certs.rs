@@ -1,0 +1,108 @@
+//! Certificates for tests: authorities that live as long as a test, and what they issue.
+//!
+//! It shows and checks none: servers and clients do.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, Result};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
+
+/// An authority of its own.
+#[derive(Debug)]
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+/// A certificate and its key, PEM.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// The certificate.
+    pub certificate: String,
+    /// Its private key.
+    pub key: String,
+}
+
+impl Authority {
+    /// An authority that calls itself `name`.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("no name is a good list of names");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("keys can be made");
+        let pem = params.self_signed(&key).expect("an authority can sign for itself").pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// Its own certificate, PEM.
+    #[must_use]
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// A certificate for the DNS name `name`.
+    #[must_use]
+    pub fn issue(&self, name: &str) -> Pair {
+        let params = CertificateParams::new(vec![name.to_owned()]).expect("a DNS name");
+        let key = KeyPair::generate().expect("keys can be made");
+        let certificate = params.signed_by(&key, &self.issuer).expect("an authority can sign").pem();
+        Pair { certificate, key: key.serialize_pem() }
+    }
+
+    /// What a client needs that takes servers of this authority only, and shows `shown` to who asks.
+    ///
+    /// # Errors
+    /// If `shown` is none of [`Authority::issue`].
+    pub fn client(&self, shown: Option<&Pair>) -> Result<Arc<ClientConfig>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.pem.as_bytes())?)?;
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots);
+        Ok(Arc::new(match shown {
+            None => builder.with_no_client_auth(),
+            Some(pair) => {
+                let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes())?;
+                let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes())?;
+                builder.with_client_auth_cert(vec![certificate], key)?
+            }
+        }))
+    }
+}
+
+impl Pair {
+    /// Leaves both as `certificate.pem` and `key.pem` in `folder`, one renamed after the other, as clients of ACME do.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    pub fn install(&self, folder: &Path) -> Result<()> {
+        for (name, text) in [("certificate.pem", &self.certificate), ("key.pem", &self.key)] {
+            let new = folder.join("new.pem");
+            fs::write(&new, text).with_context(|| format!("cannot write {}", new.display()))?;
+            fs::rename(&new, folder.join(name))
+                .with_context(|| format!("cannot rename {}", new.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Writes both into one file in `folder`, for programs that want them so.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn in_one_file(&self, folder: &Path) -> Result<PathBuf> {
+        let path = folder.join("pair.pem");
+        fs::write(&path, format!("{}{}", self.key, self.certificate))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
+    }
+}

@@ -1,0 +1,148 @@
+//! Trust by certificate: a sender without reverse DNS and without SPF, whatever the XDP program knows of it.
+
+use std::{fs, sync::Arc};
+
+use rustls::ClientConfig;
+use sixgate_tests::{
+    certs::Authority,
+    gate::Need,
+    site::{GATE, INTERFACE, OTHER, Site},
+};
+
+use crate::{can_run, site_with_tls, start_tls};
+
+/// An address without reverse DNS.
+const NAMELESS: &str = "2001:db8:51::240";
+const NO_PTR: &str =
+    "450 4.7.25 Service unavailable, sending IPv6 address [2001:db8:51::240] must have reverse DNS record.";
+
+/// Who there is.
+struct Parties {
+    site: Site,
+    partner: Arc<ClientConfig>,
+    stranger: Arc<ClientConfig>,
+    nobody: Arc<ClientConfig>,
+}
+
+fn parties(settings: &str) -> Parties {
+    let (site, gate) = site_with_tls(&format!("xdp.interfaces = [\"{INTERFACE}\"]\n{settings}"));
+    let (partners, strangers) = (Authority::new("partners"), Authority::new("strangers"));
+    fs::write(site.folder().join("partners.pem"), partners.pem()).unwrap();
+    let shows = |authority: &Authority| gate.client(Some(&authority.issue("mail.partner.example"))).unwrap();
+    Parties {
+        partner: shows(&partners),
+        stranger: shows(&strangers),
+        nobody: gate.client(None).unwrap(),
+        site,
+    }
+}
+
+impl Parties {
+    /// Sets who is trusted, beside their authority: a part of a TOML table.
+    fn trusting(mut self, more: &str) -> Self {
+        let ca = self.site.folder().join("partners.pem");
+        let trust = format!("tls.client_trust = {{ ca = {ca:?}{more} }}");
+        self.site = self.site.configured(&trust);
+        self
+    }
+
+    /// What NAMELESS hears to RCPT, after a handshake with this certificate or in the clear, and to the message if it
+    /// gets that far.
+    fn send(&self, config: Option<&Arc<ClientConfig>>, to: &str) -> String {
+        let mut client = self.site.connect(NAMELESS, GATE);
+        match config {
+            Some(config) => start_tls(&mut client, config),
+            None => drop(client.reply().unwrap()),
+        }
+        client.say("EHLO mail.partner.example").unwrap();
+        assert_eq!(client.say("MAIL FROM:<a@unproven.example>").unwrap().code, 250);
+        let reply = client.say(&format!("RCPT TO:<{to}>")).unwrap();
+        if reply.code != 250 {
+            return reply.last().to_owned();
+        }
+        client.say("DATA").unwrap();
+        client.message("Subject: trusted\r\n\r\n").unwrap().last().to_owned()
+    }
+}
+
+#[test]
+fn a_certificate_spares_what_dns_would_say_and_nothing_else() {
+    if !can_run(&[Need::Bpffs, Need::Xdp]) {
+        return;
+    }
+    for answer in ["kernel", "daemon"] {
+        let parties = parties(&format!("answer = {answer:?}")).trusting("");
+        let daemon = parties.site.serve(&[]);
+        // after the first one, DNS has said that there is no record: every further one is served nevertheless
+        for (who, config) in [
+            ("in the clear", None),
+            ("without a certificate", Some(&parties.nobody)),
+            ("a stranger", Some(&parties.stranger)),
+        ] {
+            assert_eq!(parties.send(config, "user@contoso.com"), NO_PTR, "{answer}: {who}");
+        }
+        let taken = parties.send(Some(&parties.partner), "user@contoso.com");
+        assert!(taken.starts_with("250 2.0.0 Delivered"), "{answer}: {taken}");
+        let foreign = parties.send(Some(&parties.partner), "user@elsewhere.example");
+        assert!(
+            foreign.starts_with("550 5.2.1 Service unavailable, [elsewhere.example]"),
+            "{answer}: {foreign}"
+        );
+        assert!(daemon.wait_for_log("trusted_by=").unwrap().contains("partners.pem"));
+
+        let mut refused = parties.site.connect(NAMELESS, OTHER);
+        refused.reply().unwrap();
+        let offer = refused.say("EHLO mail.partner.example").unwrap();
+        assert!(!offer.lines.iter().any(|line| line.contains("STARTTLS")), "{answer}: {offer:?}");
+        refused.say("MAIL FROM:<a@unproven.example>").unwrap();
+        let reply = refused.say("RCPT TO:<user@contoso.com>").unwrap();
+        assert!(reply.last().starts_with("550 5.2.1"), "{answer}: {reply:?}");
+
+        assert_eq!(
+            parties.site.counter("tag_no_ptr") + parties.site.counter("also_begun_no_ptr"),
+            0,
+            "{answer}"
+        );
+        let delivered = parties.site.delivered();
+        let [message] = delivered.as_slice() else { panic!("{answer}: {delivered:?}") };
+        assert!(message.contains("Authentication-Results: gate.example; none\r\n"), "{message}");
+        assert!(message.contains(" with ESMTPS id "), "{message}");
+    }
+}
+
+#[test]
+fn only_the_names_that_are_listed_are_trusted() {
+    if !can_run(&[Need::Bpffs, Need::Xdp]) {
+        return;
+    }
+    for (names, wanted) in [
+        ("\"mail.partner.example\"", "250"),
+        ("\"other.example\", \"mail.partner.example\"", "250"),
+        ("\"partner.example\"", "450 4.7.25"),
+    ] {
+        let parties = parties("").trusting(&format!(", names = [{names}]"));
+        let _daemon = parties.site.serve(&["--no-xdp"]);
+        let heard = parties.send(Some(&parties.partner), "user@contoso.com");
+        assert!(heard.starts_with(wanted), "{names}: {heard}");
+        assert_eq!(parties.send(Some(&parties.stranger), "user@contoso.com"), NO_PTR, "{names}");
+    }
+}
+
+#[test]
+fn what_the_kernel_knew_before_is_taken_out() {
+    if !can_run(&[Need::Bpffs, Need::Xdp]) {
+        return;
+    }
+    let parties = parties("answer = \"kernel\"");
+    let daemon = parties.site.serve(&[]);
+    for _ in 0..2 {
+        assert_eq!(parties.send(None, "user@contoso.com"), NO_PTR);
+    }
+    assert_eq!(parties.site.counter("also_begun_no_ptr"), 1, "the kernel refuses it by itself");
+    daemon.stop().unwrap();
+    let parties = parties.trusting("");
+    let _daemon = parties.site.serve(&[]);
+    let taken = parties.send(Some(&parties.partner), "user@contoso.com");
+    assert!(taken.starts_with("250 2.0.0 Delivered"), "{taken}");
+    assert_eq!(parties.site.counter("also_begun_no_ptr"), 1);
+}
