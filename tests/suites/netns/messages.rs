@@ -151,3 +151,23 @@ fn a_message_that_finds_no_temporary_file_is_refused_for_now_and_smaller_ones_pa
     assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
     assert_eq!(site.delivered().len(), 2);
 }
+
+#[test]
+fn what_a_sender_says_cannot_pass_for_a_field_of_the_log() {
+    if !can_run() {
+        return;
+    }
+    let (site, daemon) = site("");
+    let mut client = site.connect(SENDER, GATE);
+    client.reply().unwrap();
+    client.say("EHLO mail.sender.example").unwrap();
+    client.say("MAIL FROM:<\"x outcome=refused\"@sender.example>").unwrap();
+    client.say("RCPT TO:<\"y reason=none\"@elsewhere.example>").unwrap();
+    client.say("RCPT TO:<user@contoso.com>").unwrap();
+    client.say("DATA").unwrap();
+    assert_eq!(client.message("Subject: x\n\nx").unwrap().code, 250);
+    let line = daemon.wait_for_log("outcome=\"delivered\"").unwrap();
+    assert!(line.contains(r#"mail_from="\"x outcome=refused\"@sender.example""#), "{line}");
+    let line = daemon.wait_for_log("recipient refused").unwrap();
+    assert!(line.contains(r#"recipient="\"y reason=none\"@elsewhere.example""#), "{line}");
+}

@@ -256,7 +256,7 @@ impl Connection {
             inspection.learn_ptr().await;
             let verdict = inspection.decide(Stage::Recipient, Some(recipient));
             if let Verdict::Refuse(refusal) = verdict {
-                info!(%recipient, reason = refusal.name(), "recipient refused");
+                info!(recipient = recipient.to_string(), reason = refusal.name(), "recipient refused");
                 context.metrics.recipient(refusal.name());
                 return Answer::Refused(refusal);
             }
@@ -269,7 +269,11 @@ impl Connection {
             let reply = transport.recipient(&client, &transaction.mail, HEADER_ROOM, recipient).await;
             context.metrics.recipient(if reply.is_positive() { "accepted" } else { "next_hop" });
             if !reply.is_positive() {
-                info!(%recipient, reply = reply.to_string().trim_end(), "recipient refused by the next hop");
+                info!(
+                    recipient = recipient.to_string(),
+                    reply = reply.to_string().trim_end(),
+                    "recipient refused by the next hop"
+                );
             }
             Answer::Reply(reply)
         };
@@ -355,8 +359,9 @@ impl Connection {
     /// Ends the connection so that the client can still read the last reply.
     async fn linger(&mut self) -> Result<(), Broken> {
         let Self { stream, buffer, .. } = self;
-        stream.shutdown().await?;
+        // TLS says goodbye, which a client that reads no more would hold up
         let drain = async {
+            stream.shutdown().await?;
             let mut read = 0;
             while read < LINGER_SIZE {
                 match stream.read(buffer).await? {

@@ -65,7 +65,8 @@ fn in_front(mut headers: String, content: Content, hostname: &str) -> Outgoing {
     Outgoing::new(headers, content, &forged)
 }
 
-/// One line about a message that came to its end.
+/// One line about a message that came to its end. What a stranger said is a text value: it is shown in quotation marks,
+/// so that it cannot pass for other fields.
 pub(crate) fn log(
     inspection: &Inspection,
     hello: &Hello,
@@ -84,12 +85,13 @@ pub(crate) fn log(
         .collect();
     info!(
         outcome,
-        helo = %hello.name,
+        helo = hello.name.to_string(),
         iprev = inspection.ptr().map(PtrEvidence::result),
         ptr = inspection.ptr().and_then(PtrEvidence::name),
-        mail_from = %transaction.mail.reverse_path.as_ref().map(Mailbox::to_string).unwrap_or_default(),
+        mail_from = transaction.mail.reverse_path.as_ref().map(Mailbox::to_string).unwrap_or_default(),
         recipients = transaction.recipients.len(),
-        spf = inspection.spf().map(|spf| format!("{} ({})", spf.mail_from.result.text(), spf.mail_from.why())),
+        spf =
+            inspection.spf().map(|spf| format!("{} ({})", spf.mail_from.result.text(), spf.mail_from.why())),
         spf_explanation = inspection.spf().and_then(|spf| spf.mail_from.explanation.as_deref()).map(escaped),
         dkim = dkim.join(", "),
         reply = reply.map(|reply| reply.to_string().trim_end().to_owned()),
