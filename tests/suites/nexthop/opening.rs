@@ -249,7 +249,7 @@ async fn a_probe_has_no_client_behind_it() {
 async fn what_was_last_offered_is_known() {
     let scripts = [
         "OPEN\nQUIT",
-        "S: 220 a\nC: EHLO gate.example\nS: 250-mx\nS: 250 SMTPUTF8\nMAIL\nRCPT\nRSET\nQUIT",
+        "S: 220 a\nC: EHLO gate.example\nS: 250-mx\nS: 250-8BITMIME\nS: 250 SMTPUTF8\nMAIL\nRCPT\nRSET\nQUIT",
         "S: 220 a\nC: EHLO gate.example\nS: 450 no\nEOF",
     ];
     let peer = Peer::play("three visits", SMTP, &scripts).await;
@@ -260,7 +260,7 @@ async fn what_was_last_offered_is_known() {
     assert_eq!(next_hop.capabilities(), probed);
     let mut session = Session::new(&next_hop);
     session.say("RCPT TO:<b@d.example>").await;
-    let changed = Capabilities { eight_bit_mime: false, size: None, smtp_utf8: true };
+    let changed = Capabilities { eight_bit_mime: true, size: None, smtp_utf8: true };
     assert_eq!(next_hop.capabilities(), changed);
     session.say("RSET").await;
     session.transport.close().await;

@@ -151,6 +151,16 @@ fn postfix_sees_the_real_client_through_a_proxy_header() {
 }
 
 #[test]
+fn postscreen_sees_both_ends_through_a_proxy_header() {
+    let Some(netns) = netns() else { return };
+    let settings = "postscreen_upstream_proxy_protocol = haproxy\npostscreen_access_list = static:permit";
+    let postfix = Postfix::start_postscreen(&netns, BEHIND, settings).expect("Postfix");
+    let heard = session(&netns, PROXY, &ClientName::Absent, &[RCPT, "DATA"]);
+    postfix.wait_for_log("CONNECT from [2001:db8::1]:40000 to [2001:db8::25]:25").expect("a line");
+    assert!(heard[1].starts_with("250 2.0.0 Ok: queued as "), "{heard:?}");
+}
+
+#[test]
 fn postfix_and_we_have_to_agree_about_the_proxy_header() {
     let Some(netns) = netns() else { return };
     let deaf = "postscreen_greet_action = enforce\npostscreen_greet_wait = 1s";

@@ -100,6 +100,13 @@ impl Reply {
         Self { code: self.code % 100 + 500, enhanced, ..self }
     }
 
+    /// Too many recipients for one transaction (RFC 3463 3.6): the sender is to come back with this one.
+    #[must_use]
+    pub fn is_too_many_recipients(&self) -> bool {
+        self.is_temporary()
+            && self.enhanced.is_some_and(|enhanced| (enhanced.subject, enhanced.detail) == (5, 3))
+    }
+
     /// Appends the reply as it goes over the wire, CRLF included.
     pub fn write_to(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.to_string().as_bytes());

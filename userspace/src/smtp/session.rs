@@ -207,6 +207,8 @@ impl Session {
         reply.write_to(&mut self.output);
         match &mut self.transaction {
             Some(transaction) if reply.is_positive() => transaction.recipients.push(recipient),
+            // the next hop takes so many at a time: no fault of the sender, who comes back with this one
+            _ if reply.is_too_many_recipients() => self.reached.push(Say::TooManyRecipients),
             _ => self.counts.refused_recipients += 1,
         }
         self.resume(now);

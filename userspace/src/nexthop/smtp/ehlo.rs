@@ -48,7 +48,8 @@ impl Offer {
         Capabilities {
             eight_bit_mime: self.eight_bit_mime,
             size: self.size.map(announced),
-            smtp_utf8: self.smtp_utf8,
+            // it is nothing without 8BITMIME (RFC 6531 3.1)
+            smtp_utf8: self.smtp_utf8 && self.eight_bit_mime,
         }
     }
 }
@@ -89,6 +90,18 @@ mod tests {
         ];
         for (text, wanted) in rows {
             assert_eq!(offer(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn smtputf8_needs_8bitmime() {
+        for (keywords, wanted) in [
+            ("SMTPUTF8\r\n250 8BITMIME", true),
+            ("SMTPUTF8\r\n250 HELP", false),
+            ("8BITMIME\r\n250 HELP", false),
+        ] {
+            let capabilities = offer(&format!("250-mx\r\n250-{keywords}\r\n")).capabilities();
+            assert_eq!(capabilities.smtp_utf8, wanted, "{keywords}");
         }
     }
 

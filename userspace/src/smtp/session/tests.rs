@@ -121,6 +121,7 @@ impl Pair {
             Task::Recipient(recipient) => {
                 let answer = match recipient.to_string() {
                     name if name.starts_with("bad") => next_hop(550, "5.1.1 unknown"),
+                    name if name.starts_with("another") => next_hop(452, "4.5.3 one at a time"),
                     name if name.starts_with("policy") => Answer::Refused(Refusal::DomainNotOptedIn),
                     _ => next_hop(250, "2.1.5 ok"),
                 };
@@ -445,6 +446,20 @@ fn the_bounds_of_a_session_have_replies() {
          C: what
          S: 421 4.7.0 gate.example Too many errors",
     );
+}
+
+#[test]
+fn recipients_that_may_come_back_are_no_fault_of_the_sender() {
+    let mut pair = Pair::new(Admission::Serve);
+    pair.say(b"HELO a\r\nMAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\n");
+    for (recipient, code) in [("another", "452"), ("bad", "550")] {
+        let heard = pair.say(format!("RCPT TO:<{recipient}@contoso.com>\r\n").repeat(30).as_bytes());
+        assert!(heard.lines().all(|line| line.starts_with(code)), "{heard}");
+    }
+    assert!(!pair.session.is_closing());
+    assert!(pair.session.poll_reached().iter().all(|say| *say == Say::TooManyRecipients));
+    let heard = pair.say(b"RCPT TO:<another@contoso.com>\r\nRCPT TO:<bad@contoso.com>\r\n");
+    assert!(heard.ends_with("421 4.7.0 gate.example Too many errors\r\n"), "{heard}");
 }
 
 #[test]
