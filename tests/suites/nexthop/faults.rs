@@ -268,10 +268,10 @@ async fn a_reply_that_comes_before_its_command_is_no_answer_to_it() {
 async fn a_second_answer_is_no_answer_to_what_follows() {
     let ok = "250 2.1.5 Ok\\r\\n";
     let refused_then_taken = [ACCEPTED, ("DATA", "451 4.3.0 no\r\n"), ACCEPTED, QUEUED];
-    let end = |replies: &str| format!("OPEN\nMAIL\nRCPT\nC: DATA\nS: 354 go\nMESSAGE\nS! {replies}");
+    let end = |replies: &str| format!("OPEN\nMAIL\nRCPT\nC: DATA\nS: 354 go\nMESSAGE\nS! {replies}\nEOF-ANY");
     let twice = end("250 2.0.0 queued\\r\\n250 2.0.0 queued\\r\\n");
     let both = end("451 4.3.0 no\\r\\n250 2.0.0 queued\\r\\n");
-    let at_rcpt = format!("OPEN\nMAIL\nC: {RCPT}\nS! 450 4.2.1 no\\r\\n{ok}");
+    let at_rcpt = format!("OPEN\nMAIL\nC: {RCPT}\nS! 450 4.2.1 no\\r\\n{ok}\nEOF-ANY");
     for way in WAYS {
         let rows = [
             Row("taken twice", &[&twice, WHOLE], &[ACCEPTED, QUEUED, ACCEPTED, QUEUED]),

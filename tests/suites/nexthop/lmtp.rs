@@ -62,17 +62,17 @@ async fn the_recipients_reply_is_the_messages() {
         Row("none comes", &[&end(""), again], &[ACCEPTED, ("DATA", LOST), ACCEPTED]),
         Row(
             "one too many",
-            &[&end("S! 250 2.0.0 a\\r\\n250 2.0.0 b\\r\\n"), again],
+            &[&end("S! 250 2.0.0 a\\r\\n250 2.0.0 b\\r\\n\nEOF-ANY"), again],
             &[ACCEPTED, ("DATA", "250 2.0.0 a\r\n"), ACCEPTED],
         ),
         Row(
             "success after a refusal",
-            &[&end("S! 452 4.2.2 a\\r\\n250 2.0.0 b\\r\\n"), again],
+            &[&end("S! 452 4.2.2 a\\r\\n250 2.0.0 b\\r\\n\nEOF-ANY"), again],
             &[ACCEPTED, ("DATA", "452 4.2.2 a\r\n"), ACCEPTED],
         ),
         Row(
             "a refusal after success",
-            &[&end("S! 250 2.0.0 a\\r\\n550 5.0.0 b\\r\\n"), again],
+            &[&end("S! 250 2.0.0 a\\r\\n550 5.0.0 b\\r\\n\nEOF-ANY"), again],
             &[ACCEPTED, ("DATA", "250 2.0.0 a\r\n"), ACCEPTED],
         ),
     ];
