@@ -80,14 +80,15 @@ impl Postfix {
     }
 
     /// Starts Postfix in `netns` as a sender: it takes messages as [`Sender`] says, and looks every domain up in the
-    /// DNS.
+    /// DNS. `settings` are lines of main.cf.
     ///
     /// # Errors
     /// As [`Postfix::start`].
-    pub fn start_sending(netns: &Netns) -> Result<Self> {
+    pub fn start_sending(netns: &Netns, settings: &str) -> Result<Self> {
         let folder = unpacked::open_folder()?;
-        let settings = format!("myhostname = {HOSTNAME}\nmyorigin = {HOSTNAME}\n{SENDING}");
-        let mounts = prepare(folder.path(), &smtpd(SUBMISSION.into()), &settings)?.resolver("::1")?;
+        let settings = format!("myhostname = {HOSTNAME}\nmyorigin = {HOSTNAME}\n{SENDING}{settings}");
+        let services = format!("{}tlsmgr unix - - n 1000 1 tlsmgr\n", smtpd(SUBMISSION.into()));
+        let mounts = prepare(folder.path(), &services, &settings)?.resolver("::1")?;
         Self::start_with(netns, folder, mounts)
     }
 

@@ -26,7 +26,7 @@ impl Client {
 
     pub(crate) fn start(self, netns: &Netns) -> Box<dyn Sender> {
         match self {
-            Self::Postfix => Box::new(Postfix::start_sending(netns).unwrap()),
+            Self::Postfix => Box::new(Postfix::start_sending(netns, "").unwrap()),
             Self::Exim => Box::new(Exim::start(netns).unwrap()),
             Self::OpenSmtpd => Box::new(OpenSmtpd::start(netns).unwrap()),
         }

@@ -2,6 +2,7 @@
 //! what arrives behind the gate of what was said to it.
 
 mod next_hops;
+mod real;
 mod smuggling;
 mod tls;
 mod trust;

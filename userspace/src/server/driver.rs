@@ -379,7 +379,8 @@ impl Connection {
     }
 }
 
-/// Resolves when the client is gone. What it sends meanwhile is kept for later, within the session's bound.
+/// Resolves when the client is gone. What it sends meanwhile is kept for later, within the session's bound. One that has
+/// ended its side after QUIT is not gone: Exim leaves so, behind its last chunk, and still waits for our replies.
 async fn client_gone(stream: &mut Stream, buffer: &mut [u8], session: &mut Session) -> Broken {
     loop {
         if !session.has_room() {
@@ -387,6 +388,7 @@ async fn client_gone(stream: &mut Stream, buffer: &mut [u8], session: &mut Sessi
             return std::future::pending().await;
         }
         match stream.read(buffer).await {
+            Ok(0) if session.has_quit_waiting() => return std::future::pending().await,
             Ok(0) => return Broken::Gone,
             Ok(count) => session.handle_input(Instant::now(), buffer.get(..count).unwrap_or_default()),
             Err(error) => return error.into(),

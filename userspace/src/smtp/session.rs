@@ -291,6 +291,14 @@ impl Session {
         self.input.unread().len() < WAITING_INPUT_MAX
     }
 
+    /// Whether QUIT is the last of the input that is kept for later.
+    #[must_use]
+    pub fn has_quit_waiting(&self) -> bool {
+        let mut lines = self.input.unread().rsplit(|octet| *octet == b'\n');
+        let (end, last) = (lines.next(), lines.next());
+        end.is_some_and(<[u8]>::is_empty) && last.is_some_and(|line| line.eq_ignore_ascii_case(b"QUIT\r"))
+    }
+
     /// Whether the last reply has been said.
     #[must_use]
     pub fn is_closing(&self) -> bool {

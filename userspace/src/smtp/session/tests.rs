@@ -277,6 +277,26 @@ fn octets_of_a_chunk_are_never_commands() {
 }
 
 #[test]
+fn who_has_said_quit_is_known_while_its_message_is_judged() {
+    for (said, wanted) in [
+        ("", false),
+        ("QUIT\r\n", true),
+        ("NOOP\r\nquit\r\n", true),
+        ("QUIT\r\nNOOP\r\n", false),
+        ("QUIT", false),
+        ("QUIT\r", false),
+        ("XQUIT\r\n", false),
+        ("QUIT\n", false),
+    ] {
+        let mut pair = Pair::new(Admission::Serve);
+        pair.say(b"EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\n");
+        pair.session.handle_input(pair.now, format!("BDAT 0 LAST\r\n{said}").as_bytes());
+        assert!(matches!(pair.session.poll_task(), Some(Task::Message)), "{said:?}");
+        assert_eq!(pair.session.has_quit_waiting(), wanted, "{said:?}");
+    }
+}
+
+#[test]
 fn a_message_of_crumbs_is_not_taken() {
     let mut pair = Pair::new(Admission::Serve);
     pair.say(b"EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\n");

@@ -1,0 +1,149 @@
+//! Real senders: OpenSSL, Postfix with TLS and a certificate of its own, Exim with BDAT.
+
+use std::{
+    fs,
+    io::Write as _,
+    net::{Ipv6Addr, SocketAddr},
+    os::unix::fs::PermissionsExt as _,
+    process::{Command, Stdio},
+};
+
+use sixgate_tests::{
+    certs::Authority,
+    dns::{DnsServer, Zone},
+    exim::Exim,
+    gate::Need,
+    postfix::Postfix,
+    sender::{Outcome, Sender, submit},
+    site::{GATE, PEER, SENDER, Site},
+};
+use tokio::runtime::{self, Runtime};
+
+use crate::{can_run, site_with_tls};
+
+/// What senders outside find in the DNS.
+const OUTSIDE: &str = "
+    contoso.com MX 10 gate.example.
+    gate.example AAAA 2001:db8:25::25
+";
+
+#[test]
+fn openssl_gets_on_with_every_version_that_is_spoken_and_with_no_other() {
+    if !can_run(&[Need::Program("openssl")]) {
+        return;
+    }
+    let (site, authority) = site_with_tls("");
+    let _daemon = site.serve(&["--no-xdp"]);
+    add_sender(&site);
+    let ca = site.folder().join("ca.pem");
+    fs::write(&ca, authority.pem()).unwrap();
+    for (version, wanted) in [
+        ("-tls1_3", Some("New, TLSv1.3, Cipher is TLS_AES_256_GCM_SHA384")),
+        ("-tls1_2", Some("New, TLSv1.2, Cipher is ECDHE-ECDSA-AES256-GCM-SHA384")),
+        ("-tls1_1", None),
+    ] {
+        let mut command = Command::new("openssl");
+        command
+            .args(["s_client", "-starttls", "smtp", "-crlf", "-ign_eof", "-verify_return_error", version])
+            .args(["-connect", &format!("[{GATE}]:25"), "-servername", "gate.example", "-CAfile"])
+            .arg(&ca)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = site.outside.spawn(&mut command).unwrap();
+        // it reads this once the handshake is over
+        child.stdin.take().unwrap().write_all(b"EHLO mail.sender.example\nquit\n").unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        match wanted {
+            Some(cipher) => {
+                for wanted in [cipher, "Verify return code: 0 (ok)", "250-gate.example", "221 2.0.0 gate"] {
+                    assert!(said.contains(wanted), "{version}: {wanted} in\n{said}");
+                }
+            }
+            None => assert!(!said.contains("250-gate.example"), "{version}: {said}"),
+        }
+    }
+}
+
+#[test]
+fn postfix_that_insists_on_tls_delivers_and_is_trusted_by_its_certificate() {
+    if !can_run(&[Need::Postfix]) {
+        return;
+    }
+    let (site, authority) = site_with_tls("");
+    let partners = Authority::new("partners");
+    let ca = site.folder().join("partners.pem");
+    fs::write(&ca, partners.pem()).unwrap();
+    let site = site.configured(&format!(
+        "tls.client_trust = {{ ca = {ca:?}, names = [\"mail.partner.example\"] }}\ndns.timeout = \"300ms\""
+    ));
+    let daemon = site.serve(&["--no-xdp"]);
+    add_sender(&site);
+    let _dns = serve_dns(&site);
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let ours = folder.path().join("ca.pem");
+    fs::write(&ours, authority.pem()).unwrap();
+    let pair = partners.issue("mail.partner.example").in_one_file(folder.path()).unwrap();
+    let postfix = Postfix::start_sending(
+        &site.outside,
+        &format!(
+            "smtp_tls_security_level = verify\nsmtp_tls_CAfile = {}\nsmtp_tls_chain_files = {}\n\
+             smtp_tls_verify_cert_match = hostname\nsmtp_tls_loglevel = 1\n",
+            ours.display(),
+            pair.display()
+        ),
+    )
+    .unwrap();
+    // no SPF record and no signature: nothing but the certificate speaks for it
+    submit(&site.outside, "a@unproven.example", "user@contoso.com").unwrap();
+    let attempt = postfix.attempt("user@contoso.com").unwrap();
+    assert_eq!(attempt.outcome, Outcome::Sent, "{}\n{}", attempt.line, postfix.log());
+    postfix.wait_for_log("Verified TLS connection established to gate.example").unwrap();
+    let line = daemon.wait_for_log("trusted_by=").unwrap();
+    assert!(line.contains("mail.partner.example"), "{line}");
+    let delivered = site.delivered();
+    assert_eq!(delivered.len(), 1, "{delivered:?}");
+    for wanted in [" with ESMTPS id ", "(version=TLS1.3 cipher=TLS_", "Subject: to a gate"] {
+        assert!(delivered[0].contains(wanted), "{wanted} in\n{}", delivered[0]);
+    }
+}
+
+#[test]
+fn exim_delivers_in_chunks() {
+    if !can_run(&[Need::Exim]) {
+        return;
+    }
+    let (site, _authority) = site_with_tls("log.level = \"debug\"");
+    let _daemon = site.serve(&["--no-xdp"]);
+    add_sender(&site);
+    let _dns = serve_dns(&site);
+    let exim = Exim::start(&site.outside).unwrap();
+    submit(&site.outside, "a@sender.example", "user@contoso.com").unwrap();
+    let attempt = exim.attempt("user@contoso.com").unwrap();
+    assert_eq!(attempt.outcome, Outcome::Sent, "{}\n{}", attempt.line, exim.log());
+    // K: by CHUNKING (the specification's chapter on log files)
+    assert!(attempt.line.contains(" K "), "{}", attempt.line);
+    let delivered = site.delivered();
+    assert_eq!(delivered.len(), 1, "{delivered:?}");
+    assert!(
+        delivered[0].ends_with("Subject: to a gate\r\n") || delivered[0].ends_with("by whatever way\r\n")
+    );
+}
+
+/// Gives the outside its address.
+fn add_sender(site: &Site) {
+    site.outside.add_address(PEER, format!("{SENDER}/64").parse().unwrap()).unwrap();
+}
+
+fn serve_dns(site: &Site) -> (DnsServer, Runtime) {
+    let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let address = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 53);
+    let (udp, tcp) = (site.outside.udp(address).unwrap(), site.outside.listen(address).unwrap());
+    let server = {
+        let _inside = runtime.enter();
+        Zone::parse(OUTSIDE).unwrap().serve_on(udp, tcp).unwrap()
+    };
+    (server, runtime)
+}
