@@ -95,6 +95,8 @@ struct Counts {
     small_chunks: u32,
     messages: u32,
     refused_recipients: usize,
+    /// Of the present message: those that were too many, no fault of the sender, who may come back with them.
+    deferred_recipients: usize,
 }
 
 #[derive(Debug)]
@@ -208,7 +210,10 @@ impl Session {
         match &mut self.transaction {
             Some(transaction) if reply.is_positive() => transaction.recipients.push(recipient),
             // the next hop takes so many at a time: no fault of the sender, who comes back with this one
-            _ if reply.is_too_many_recipients() => self.reached.push(Say::TooManyRecipients),
+            _ if reply.is_too_many_recipients() => {
+                self.reached.push(Say::TooManyRecipients);
+                self.counts.deferred_recipients += 1;
+            }
             _ => self.counts.refused_recipients += 1,
         }
         self.resume(now);
@@ -381,13 +386,18 @@ impl Session {
     fn resume(&mut self, now: Instant) {
         self.state = State::Command;
         (self.times.now, self.times.active) = (now, now);
-        let refused_max = self.parameters.limits.recipients.saturating_mul(REFUSED_RECIPIENTS_FACTOR);
         if self.stopping {
             self.hang_up(Say::ShuttingDown);
-        } else if self.counts.refused_recipients > refused_max {
+        } else if self.has_too_many_recipients() {
             self.hang_up(Say::TooManyErrors);
         }
         self.advance();
+    }
+
+    /// Whether more recipients were named in vain than any sender has reason to.
+    fn has_too_many_recipients(&self) -> bool {
+        let most = self.parameters.limits.recipients.saturating_mul(REFUSED_RECIPIENTS_FACTOR);
+        self.counts.refused_recipients > most || self.counts.deferred_recipients > most
     }
 
     fn reply_to(&self, answer: Answer, domain: Option<&str>) -> Reply {

@@ -23,11 +23,8 @@ impl Session {
             command,
             Command::Bdat(_) | Command::Data | Command::Mail(_) | Command::Quit | Command::Rcpt(_)
         );
-        if !is_mail {
-            self.counts.idle_commands += 1;
-            if self.counts.idle_commands > IDLE_COMMANDS_MAX {
-                return self.hang_up(Say::TooManyCommands);
-            }
+        if !is_mail && !self.may_idle() {
+            return self.hang_up(Say::TooManyCommands);
         }
         match command {
             Command::Bdat(chunk) => self.bdat(chunk),
@@ -51,6 +48,12 @@ impl Session {
             Command::StartTls => self.start_tls(),
             Command::Vrfy => self.say(Say::Vrfy),
         }
+    }
+
+    /// Counts a command that carries no mail; whether it may be obeyed.
+    fn may_idle(&mut self) -> bool {
+        self.counts.idle_commands += 1;
+        self.counts.idle_commands <= IDLE_COMMANDS_MAX
     }
 
     fn hello_as(&mut self, hello: Hello) {
@@ -107,9 +110,15 @@ impl Session {
         } else if !mail.smtp_utf8 && !mail.reverse_path.as_ref().is_none_or(Mailbox::is_ascii) {
             self.object(Say::NotAsciiSender);
         } else if mail.size.is_some_and(|size| size > offer.message_size) {
-            self.say(Say::TooBig);
+            // no mail comes of it
+            if self.may_idle() {
+                self.say(Say::TooBig);
+            } else {
+                self.hang_up(Say::TooManyCommands);
+            }
         } else {
-            (self.counts.idle_commands, self.counts.small_chunks) = (0, 0);
+            (self.counts.idle_commands, self.counts.small_chunks, self.counts.deferred_recipients) =
+                (0, 0, 0);
             self.transaction = Some(Transaction { mail, recipients: Vec::new() });
             self.times.transaction_end = Some(self.times.now + self.parameters.limits.transaction_timeout);
             self.task = Some(Task::Begin);
@@ -126,6 +135,10 @@ impl Session {
             self.object(Say::NotAscii);
         } else if transaction.recipients.len() >= self.parameters.limits.recipients {
             self.say(Say::TooManyRecipients);
+            self.counts.deferred_recipients += 1;
+            if self.has_too_many_recipients() {
+                self.hang_up(Say::TooManyErrors);
+            }
         } else {
             self.task = Some(Task::Recipient(recipient.clone()));
             self.state = State::Recipient(recipient);

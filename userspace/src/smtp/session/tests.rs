@@ -554,6 +554,22 @@ fn a_silent_client_hears_why_it_is_dropped() {
 }
 
 #[test]
+fn recipients_and_sizes_beyond_the_limits_do_not_go_on_for_ever() {
+    let mut pair = Pair::new(Admission::Serve);
+    pair.say(b"EHLO a\r\nMAIL FROM:<>\r\n");
+    let heard = pair.say(&b"RCPT TO:<u@contoso.com>\r\n".repeat(1000));
+    assert_eq!(heard.matches("250 2.1.5").count(), 3);
+    assert_eq!(heard.matches("452 4.5.3").count(), 3 * REFUSED_RECIPIENTS_FACTOR + 1);
+    assert!(heard.ends_with("421 4.7.0 gate.example Too many errors\r\n"), "{heard}");
+
+    let mut pair = Pair::new(Admission::Serve);
+    pair.say(b"EHLO a\r\n");
+    let heard = pair.say(&b"MAIL FROM:<> SIZE=1001\r\n".repeat(1000));
+    assert_eq!(heard.matches("552 5.3.4").count(), IDLE_COMMANDS_MAX as usize - 1);
+    assert!(heard.ends_with("421 4.7.0 gate.example Too many commands\r\n"), "{heard}");
+}
+
+#[test]
 fn octets_of_a_command_do_not_put_its_time_off() {
     let mut pair = Pair::new(Admission::Serve);
     let timeout = pair.session.poll_timeout();
