@@ -11,6 +11,7 @@ mod peer;
 mod postfix;
 mod stored;
 mod times;
+mod wild;
 
 use sixgate::{
     content::Outgoing,

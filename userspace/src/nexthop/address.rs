@@ -85,8 +85,8 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         match text.strip_prefix(UNIX) {
-            Some(path) => Path::new(path).try_into().map(Self::Unix),
-            None => text.parse().map(Self::Tcp).map_err(|_| AddressError::Form { text: text.to_owned() }),
+            Some(path) if !path.contains('\0') => Path::new(path).try_into().map(Self::Unix),
+            _ => text.parse().map(Self::Tcp).map_err(|_| AddressError::Form { text: text.to_owned() }),
         }
     }
 }
@@ -127,6 +127,7 @@ mod tests {
             ("::1", "neither an address"),
             ("/run/lmtp.sock", "neither an address"),
             ("", "neither an address"),
+            ("unix:/run/a\0b", "neither an address"),
             ("unix:", "must be absolute"),
             ("unix:run/lmtp.sock", "must be absolute"),
             (&long, "has 110 octets, 107 are possible"),
