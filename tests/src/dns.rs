@@ -14,15 +14,17 @@
 //! example            60 SOA ns.example hostmaster.example 1 3600 600 86400 120
 //! ```
 //! The data are those of zone files (RFC 1035 5); the name that a PTR record holds may have any octet as `\DDD`. A fault concerns all types, or the one that is named. Faults: `servfail`, `refused`, `formerr`, `notimp`, `timeout`
-//! (no answer at all), `truncate` (TC over UDP, the whole answer over TCP). A name with records of other types or
+//! (no answer at all), `slow` (the right answer after 150 ms), `truncate` (TC over UDP, the whole answer over TCP). A name with records of other types or
 //! with names below it is NODATA for what it lacks. A negative answer carries the closest SOA above the name, so
 //! that its TTL and MINIMUM set the negative TTL (RFC 2308 5); without a SOA line that TTL is 300 s. CNAMEs are
 //! followed inside the zone, as a resolver does. Everything in one text is one server's view of the whole DNS.
 
+mod liar;
 mod zone;
 
 use std::{
     collections::BTreeMap,
+    future::pending,
     io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError, RwLock},
@@ -40,9 +42,13 @@ use hickory_server::{
     server::{Request, RequestHandler, ResponseHandler, ResponseInfo},
     zone_handler::MessageResponseBuilder,
 };
+use tokio::time::timeout;
 
 use crate::dns::zone::Fault;
-pub use crate::dns::zone::{Zone, ZoneError};
+pub use crate::dns::{
+    liar::{Liar, Lie},
+    zone::{Zone, ZoneError},
+};
 
 /// What fits into a UDP answer at most (the value of DNS flag day 2020).
 const UDP_PAYLOAD: u16 = 1232;
@@ -50,6 +56,8 @@ const UDP_PAYLOAD: u16 = 1232;
 const PORT_TRIES: usize = 16;
 const TCP_IDLE: Duration = Duration::from_secs(5);
 const TCP_BUFFER: usize = 4096;
+/// How long a slow answer takes: less than the time-outs in tests.
+const SLOW: Duration = Duration::from_millis(150);
 
 /// A running server; it ends when this is dropped.
 pub struct DnsServer {
@@ -145,6 +153,7 @@ impl RequestHandler for Handler {
         metadata.response_code = reply.code;
         match reply.fault {
             Some(Fault::Timeout) => return sent_nothing(metadata),
+            Some(Fault::Slow) => drop(timeout(SLOW, pending::<()>()).await),
             Some(Fault::Truncate) if request.protocol() == Protocol::Udp => {
                 metadata.truncation = true;
                 reply.answers.clear();

@@ -18,7 +18,7 @@ use hickory_resolver::{
     net::NetError,
     proto::rr::{Name, RData, RecordType},
 };
-use mail_auth::{MessageAuthenticator, common::to_a_label};
+use mail_auth::common::to_a_label;
 use thiserror::Error;
 
 use answers::Answers;
@@ -30,6 +30,8 @@ pub use bounds::{DnsBounds, NETWORKS, TURN_LIMIT};
 
 /// Servers that are asked one by one when the first answer was an error.
 pub const MAX_APART: usize = 3;
+/// CNAMEs that are followed by asking again, if the servers do not follow them themselves.
+pub const MAX_ALIASES: usize = 8;
 /// The longest time that an answer is kept, whatever its TTL says.
 pub const LONGEST_POSITIVE: Duration = Duration::from_hours(24);
 /// The longest time that "there is none" is kept (RFC 2308 5 advises hours; a sender who has just been
@@ -166,7 +168,7 @@ impl Dns {
     }
 
     /// The names that `address` points to, absolute without the final dot, odd octets escaped (RFC 4343 2.1).
-    /// A CNAME below arpa is followed (RFC 2317). The library answers for `::1` and `127.0.0.0/8` itself: `localhost`.
+    /// A CNAME below arpa is followed (RFC 2317).
     ///
     /// # Errors
     /// [`DnsFailure`] when nothing is known.
@@ -232,12 +234,6 @@ impl Dns {
             _ => None,
         })
         .await
-    }
-
-    /// mail-auth over the same servers. What it asks is neither kept nor bounded here.
-    #[must_use]
-    pub fn authenticator(&self) -> &MessageAuthenticator {
-        self.shared.upstream.authenticator()
     }
 
     async fn ask_text<T>(

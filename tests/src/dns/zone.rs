@@ -33,6 +33,7 @@ struct Node {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Fault {
     Code(ResponseCode),
+    Slow,
     Timeout,
     Truncate,
 }
@@ -100,6 +101,7 @@ impl Zone {
             Some("refused") => Fault::Code(ResponseCode::Refused),
             Some("formerr") => Fault::Code(ResponseCode::FormErr),
             Some("notimp") => Fault::Code(ResponseCode::NotImp),
+            Some("slow") => Fault::Slow,
             Some("timeout") => Fault::Timeout,
             Some("truncate") => Fault::Truncate,
             other => return Err(format!("no such fault: {other:?}")),
@@ -119,7 +121,7 @@ impl Zone {
             let node = self.nodes.get(&name);
             if let Some(fault) = node.and_then(|node| node.fault(kind)) {
                 reply.fault = Some(fault);
-                if fault != Fault::Truncate {
+                if !matches!(fault, Fault::Slow | Fault::Truncate) {
                     return reply;
                 }
             }

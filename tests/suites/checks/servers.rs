@@ -7,6 +7,8 @@ use std::{
 
 use sixgate::dns::{Dns, DnsBounds, DnsFailure};
 
+use sixgate_tests::dns::{Liar, Lie};
+
 use crate::{TIMEOUT, dns};
 
 const TWICE: NonZeroU8 = NonZeroU8::new(2).expect("two is not zero");
@@ -95,6 +97,53 @@ async fn each_64_has_a_budget_and_what_is_known_costs_nothing() {
     assert!(dns.aaaa("b.example").await.is_ok(), "what nobody causes is nobody's");
     assert_eq!(server.queries(), 5);
     assert_eq!(dns.reached(), [("dns_budget", 2), ("dns_concurrency", 0)]);
+}
+
+#[tokio::test]
+async fn a_lie_is_never_an_answer_and_never_an_absence() {
+    for lie in Lie::FATAL {
+        let liar = Liar::serve(lie).expect("sockets on loopback");
+        let dns = Dns::new(&[liar.address()], TIMEOUT, NonZeroU8::MIN).expect("a resolver");
+        let failure = dns.aaaa("mail.example").await.expect_err(&format!("{lie:?}"));
+        assert!(
+            matches!(
+                failure,
+                DnsFailure::TimedOut { .. } | DnsFailure::Unusable { .. } | DnsFailure::Code { .. }
+            ),
+            "{lie:?}: {failure}"
+        );
+        let reverse = dns.ptr_anew(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)).await;
+        assert!(reverse.is_err(), "{lie:?}: {reverse:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_forged_answer_does_not_keep_the_right_one_away() {
+    let liar = Liar::serve(Lie::ForgedBefore).expect("sockets on loopback");
+    let dns = Dns::new(&[liar.address()], TIMEOUT, NonZeroU8::MIN).expect("a resolver");
+    assert_eq!(dns.aaaa("mail.example").await.expect("an answer").records.len(), 1);
+}
+
+#[tokio::test]
+async fn names_that_are_not_in_dns_are_not_asked_for() {
+    let (server, dns) = dns("localhost AAAA ::1\na.invalid AAAA ::1\na.onion AAAA ::1");
+    for name in ["localhost", "a.localhost", "a.invalid", "a.onion"] {
+        let answer = dns.aaaa(name).await.expect("an answer");
+        assert!(answer.records.is_empty() && !answer.name_exists, "{name}");
+    }
+    assert_eq!(server.queries(), 0);
+}
+
+#[tokio::test]
+async fn questions_wait_for_their_turn_and_share_an_answer() {
+    let (server, _) = dns("a.example AAAA 2001:db8::1\nslow.example FAULT timeout");
+    let bounds = DnsBounds { concurrency: NonZeroU32::MIN, ..DnsBounds::default() };
+    let dns = Dns::within(bounds, &[server.address()], TIMEOUT, NonZeroU8::MIN).expect("a resolver");
+    let begun = std::time::Instant::now();
+    let (slow, other) = tokio::join!(dns.aaaa("slow.example"), dns.aaaa("a.example"));
+    assert!(slow.is_err() && other.is_ok());
+    assert!(begun.elapsed() >= TIMEOUT, "the second waited for the first");
+    assert_eq!(dns.reached()[1], ("dns_concurrency", 0));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 mod behind;
 mod changes;
 mod crowd;
+mod faults;
 mod interfaces;
 mod kills;
 mod messages;

@@ -2,7 +2,7 @@
 //!
 //! It owns the runtime and the log's form; everything else is `server`'s business.
 
-use std::io;
+use std::{env, io};
 
 use clap::Args;
 use tokio::runtime::Runtime;
@@ -33,13 +33,20 @@ pub(super) fn run(command: &Serve, config: Config) -> Result<Exit, CliError> {
 /// RUST_LOG, where it is set, takes the place of the level in the configuration.
 fn start_log(log: &Log) {
     let level = LevelFilter::from_level(log.level.into());
-    let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
+    let filter = EnvFilter::builder().with_default_directive(level.into());
+    let filter = match env::var(EnvFilter::DEFAULT_ENV) {
+        Ok(directives) => filter.parse_lossy(directives),
+        Err(_) => filter.parse_lossy(format!("{level},{QUIET}")),
+    };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
     match log.format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),
     }
 }
+
+/// The resolver's library warns of each forged packet, in the forger's words and number.
+const QUIET: &str = "hickory_net=error,hickory_proto=error,hickory_resolver=error";
 
 const HELP: &str = "\
 The daemon listens, checks and hands mail on, in the foreground, until SIGTERM or SIGINT; its log

@@ -1,31 +1,48 @@
-//! The servers that are asked, and what their answers say: the only module that names hickory_resolver's resolver.
+//! The servers that are asked, and what their answers say.
 //!
 //! It keeps nothing: every question goes out. Who may ask how much is said elsewhere.
 
 use std::{net::SocketAddr, num::NonZeroU8, sync::Arc, time::Duration};
 
 use hickory_resolver::{
-    TokioResolver,
-    config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
-    lookup::Lookup,
-    net::{DnsError, NetError, NoRecords, runtime::TokioRuntimeProvider},
+    NameServerPool, PoolContext, TlsConfig,
+    config::{NameServerConfig, ResolverOpts},
+    net::{
+        DnsError, NetError, NoRecords,
+        runtime::TokioRuntimeProvider,
+        xfer::{DnsHandle, FirstAnswer, RetryDnsHandle},
+    },
     proto::{
-        op::ResponseCode,
-        rr::{Name, RData, RecordType},
+        op::{DnsRequestOptions, DnsResponse, Query, ResponseCode},
+        rr::{
+            Name, RData, Record, RecordType,
+            domain::usage::{INVALID, LOCALHOST, ONION},
+        },
     },
     system_conf::read_system_conf,
 };
-use mail_auth::MessageAuthenticator;
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
-use super::{Answer, DnsFailure, LONGEST_NEGATIVE, LONGEST_POSITIVE, MAX_APART, SetupError};
+use super::{Answer, DnsFailure, LONGEST_NEGATIVE, LONGEST_POSITIVE, MAX_ALIASES, MAX_APART, SetupError};
 
-/// The resolvers over all servers.
+/// The servers.
 pub(super) struct Upstream {
     /// Asks all servers, the fastest first.
-    together: MessageAuthenticator,
+    together: Servers,
     /// Each server by itself; empty if there is but one.
-    alone: Vec<TokioResolver>,
+    alone: Vec<Servers>,
+}
+
+/// Asks some of them, again if they do not answer. Below the library's resolver on purpose: that one answers for names
+/// of this host by itself, and takes records of other names for the absence of those that were asked for.
+type Servers = RetryDnsHandle<NameServerPool<TokioRuntimeProvider>>;
+
+/// What one response says.
+enum Reading {
+    /// The records, or that there are none.
+    Answer(Answer<RData>),
+    /// To ask for another name: the end of the CNAMEs that the server knows.
+    Alias { target: Name, ttl: Duration },
 }
 
 impl Upstream {
@@ -35,26 +52,24 @@ impl Upstream {
         timeout: Duration,
         attempts: NonZeroU8,
     ) -> Result<Self, SetupError> {
-        let servers = name_servers(servers)?;
-        let apart = if servers.len() > 1 { servers.get(..MAX_APART).unwrap_or(&servers) } else { &[] };
-        let once = options(timeout, NonZeroU8::MIN);
-        let alone = apart.iter().map(|server| resolver(vec![server.clone()], once.clone()));
+        let configs = name_servers(servers)?;
+        let apart = if configs.len() > 1 { configs.get(..MAX_APART).unwrap_or(&configs) } else { &[] };
+        let alone = apart.iter().map(|server| pool(vec![server.clone()], timeout, NonZeroU8::MIN));
         let alone = alone.collect::<Result<_, _>>()?;
-        let together = MessageAuthenticator(resolver(servers, options(timeout, attempts))?);
-        Ok(Self { together, alone })
+        Ok(Self { together: pool(configs, timeout, attempts)?, alone })
     }
 
-    pub(super) fn authenticator(&self) -> &MessageAuthenticator {
-        &self.together
-    }
-
-    /// Asks for the records of type `kind` at `name`.
+    /// Asks for the records of type `kind` at `name`. Names that are not in DNS (RFC 6761 6.3, 6.4, RFC 7686 2) are not
+    /// asked for.
     pub(super) async fn ask(&self, name: &Name, kind: RecordType) -> Result<Answer<RData>, DnsFailure> {
-        let first = ask_one(self.together.resolver(), name, kind).await;
+        if [&*LOCALHOST, &*INVALID, &*ONION].iter().any(|zone| zone.zone_of(name)) {
+            return Ok(Answer::none());
+        }
+        let first = ask_one(&self.together, name, kind).await;
         if matches!(first, Err(DnsFailure::Code { .. })) {
             // The library takes the first SERVFAIL or REFUSED of any server for the last word.
-            for resolver in &self.alone {
-                let other = ask_one(resolver, name, kind).await;
+            for server in &self.alone {
+                let other = ask_one(server, name, kind).await;
                 if other.is_ok() {
                     return other;
                 }
@@ -69,54 +84,115 @@ pub(super) fn question(name: &Name, kind: RecordType) -> String {
     format!("{} {kind}", name.to_ascii())
 }
 
-async fn ask_one(
-    resolver: &TokioResolver,
-    name: &Name,
-    kind: RecordType,
-) -> Result<Answer<RData>, DnsFailure> {
-    let lookup = match resolver.lookup(name.clone(), kind).await {
-        Ok(lookup) => lookup,
-        Err(NetError::Dns(DnsError::NoRecordsFound(none))) if says_no(&none, name) => {
-            let ttl = Duration::from_secs(none.negative_ttl.unwrap_or(0).into());
-            let name_exists = none.response_code != ResponseCode::NXDomain;
-            return Ok(Answer { records: Vec::new(), ttl: ttl.min(LONGEST_NEGATIVE), name_exists });
+/// Asks, and follows CNAMEs that the server does not follow itself, [`MAX_ALIASES`] times.
+async fn ask_one(servers: &Servers, name: &Name, kind: RecordType) -> Result<Answer<RData>, DnsFailure> {
+    let mut name = name.clone();
+    let mut longest = Duration::MAX;
+    for _ in 0..=MAX_ALIASES {
+        match ask_name(servers, &name, kind).await? {
+            Reading::Answer(answer) => return Ok(Answer { ttl: answer.ttl.min(longest), ..answer }),
+            Reading::Alias { target, ttl } => {
+                longest = longest.min(ttl);
+                name = target;
+            }
         }
-        Err(error) => return Err(failure(question(name, kind), &error)),
-    };
-    answer(&lookup, name, kind).ok_or_else(|| DnsFailure::Unusable {
-        question: question(name, kind),
-        reason: "no such record among the answers".to_owned(),
-    })
-}
-
-/// The records of type `kind` at `name`, or where its CNAMEs lead. What belongs to other names, or stands in a section
-/// where it does not count, is not taken: nobody asked for it. None if nothing is left.
-fn answer(lookup: &Lookup, name: &Name, kind: RecordType) -> Option<Answer<RData>> {
-    let mut owner = name;
-    let mut ttl = u32::MAX;
-    let mut records = Vec::new();
-    for record in lookup.answers() {
-        if record.name != *owner {
-            continue;
-        }
-        match &record.data {
-            RData::CNAME(target) if kind != RecordType::CNAME => owner = &target.0,
-            data if data.record_type() == kind => records.push(data.clone()),
-            _ => continue,
-        }
-        ttl = ttl.min(record.ttl);
     }
-    let ttl = Duration::from_secs(ttl.into()).min(LONGEST_POSITIVE);
-    (!records.is_empty()).then_some(Answer { records, ttl, name_exists: true })
+    let reason = "too many CNAMEs".to_owned();
+    Err(DnsFailure::Unusable { question: question(&name, kind), reason })
 }
 
-fn resolver(servers: Vec<NameServerConfig>, options: ResolverOpts) -> Result<TokioResolver, SetupError> {
-    let config = ResolverConfig::from_parts(None, Vec::new(), servers);
-    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-        .with_options(options)
-        .with_tls_config(no_tls()?)
-        .build()
-        .map_err(|source| SetupError::Resolver { source })
+async fn ask_name(servers: &Servers, name: &Name, kind: RecordType) -> Result<Reading, DnsFailure> {
+    let mut options = DnsRequestOptions::default();
+    options.use_edns = true;
+    options.recursion_desired = true;
+    let asked = Query::query(name.clone(), kind);
+    let unusable = |reason: &str| {
+        Err(DnsFailure::Unusable { question: question(name, kind), reason: reason.to_owned() })
+    };
+    match servers.lookup(asked.clone(), options).first_answer().await {
+        // by UDP the library has looked at this already
+        Ok(response) if !response.queries.contains(&asked) => unusable("it answers another question"),
+        Ok(response) => read(&response, name, kind).map_or_else(unusable, Ok),
+        Err(NetError::Dns(DnsError::NoRecordsFound(none))) if *none.query != asked => {
+            unusable("it answers another question")
+        }
+        Err(NetError::Dns(DnsError::NoRecordsFound(none))) if is_referral(&none) => {
+            unusable("it refers to other servers")
+        }
+        Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
+            Ok(Reading::Answer(absent(none.response_code, none.negative_ttl, LONGEST_NEGATIVE)))
+        }
+        Err(error) => Err(failure(question(name, kind), &error)),
+    }
+}
+
+/// What a response with records among its answers says: the records of type `kind` at `name`, or where its CNAMEs lead.
+/// What belongs to other names is not taken: nobody asked for it.
+///
+/// # Errors
+/// Why it is of no use, in words.
+fn read(response: &DnsResponse, name: &Name, kind: RecordType) -> Result<Reading, &'static str> {
+    if !matches!(response.response_code, ResponseCode::NoError | ResponseCode::NXDomain) {
+        return Err("an unknown response code");
+    }
+    let mut owner = name;
+    let mut ttl = LONGEST_POSITIVE;
+    // more steps than records lead in a circle
+    for _ in 0..=response.answers.len() {
+        let here = || response.answers.iter().filter(|record| record.name == *owner);
+        let found: Vec<&Record> = here().filter(|record| record.record_type() == kind).collect();
+        if !found.is_empty() {
+            let ttl = found.iter().map(|record| seconds(record.ttl)).fold(ttl, Duration::min);
+            let records = found.into_iter().map(|record| record.data.clone()).collect();
+            return Ok(Reading::Answer(Answer { records, ttl, name_exists: true }));
+        }
+        let alias = here().find_map(|record| match &record.data {
+            RData::CNAME(target) => Some((&target.0, seconds(record.ttl))),
+            _ => None,
+        });
+        let Some((target, alias_ttl)) = alias else {
+            break;
+        };
+        ttl = ttl.min(alias_ttl);
+        owner = target;
+    }
+    let is_last_word = response.response_code == ResponseCode::NXDomain || response.soa().is_some();
+    if owner == name {
+        Err("no such record among the answers")
+    } else if is_last_word {
+        let negative_ttl = response.negative_ttl();
+        Ok(Reading::Answer(absent(response.response_code, negative_ttl, ttl.min(LONGEST_NEGATIVE))))
+    } else {
+        Ok(Reading::Alias { target: owner.clone(), ttl })
+    }
+}
+
+/// NXDOMAIN or NODATA (RFC 2308 2), which hold for `longest` at most, and not at all without a SOA (RFC 2308 5).
+fn absent(code: ResponseCode, negative_ttl: Option<u32>, longest: Duration) -> Answer<RData> {
+    let ttl = seconds(negative_ttl.unwrap_or(0)).min(longest);
+    Answer { records: Vec::new(), ttl, name_exists: code != ResponseCode::NXDomain }
+}
+
+/// Whether a response without answers only says who else might know.
+fn is_referral(none: &NoRecords) -> bool {
+    none.response_code == ResponseCode::NoError && none.ns.is_some() && none.soa.is_none()
+}
+
+const fn seconds(ttl: u32) -> Duration {
+    Duration::from_secs(ttl as u64)
+}
+
+fn pool(
+    servers: Vec<NameServerConfig>,
+    timeout: Duration,
+    attempts: NonZeroU8,
+) -> Result<Servers, SetupError> {
+    let mut options = ResolverOpts::default();
+    options.timeout = timeout;
+    let context = Arc::new(PoolContext::new(options, TlsConfig { config: no_tls()? }));
+    let pool = NameServerPool::from_config(servers, context, TokioRuntimeProvider::default());
+    // the library counts those after the first
+    Ok(RetryDnsHandle::new(pool, usize::from(attempts.get() - 1)))
 }
 
 fn name_servers(servers: &[SocketAddr]) -> Result<Vec<NameServerConfig>, SetupError> {
@@ -134,35 +210,12 @@ fn name_servers(servers: &[SocketAddr]) -> Result<Vec<NameServerConfig>, SetupEr
     Ok(servers.iter().map(at).collect())
 }
 
-fn options(timeout: Duration, attempts: NonZeroU8) -> ResolverOpts {
-    let mut options = ResolverOpts::default();
-    options.timeout = timeout;
-    // the library counts those after the first
-    options.attempts = usize::from(attempts.get() - 1);
-    // answers are kept by us, so that it is known which question costs something
-    options.cache_size = 0;
-    // CNAMEs stay in the answer: their TTL counts, and they say which names were asked for
-    options.preserve_intermediates = true;
-    options.use_hosts_file = ResolveHosts::Never;
-    options
-}
-
 /// No server is asked over TLS, and the library's default fails where no CA certificates are installed.
 fn no_tls() -> Result<ClientConfig, SetupError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| SetupError::Resolver { source: error.into() })?;
     Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
-}
-
-/// Whether this really says that there is no such record: NXDOMAIN or NODATA (RFC 2308 2), not a referral, not a
-/// response code that the library does not know, and not the end of its patience with CNAMEs, which it reports as NODATA
-/// of another name without a SOA.
-fn says_no(none: &NoRecords, asked: &Name) -> bool {
-    let referral = none.ns.is_some() && none.soa.is_none();
-    let patience = none.soa.is_none() && none.query.name() != asked;
-    none.response_code == ResponseCode::NXDomain
-        || (none.response_code == ResponseCode::NoError && !referral && !patience)
 }
 
 fn failure(question: String, error: &NetError) -> DnsFailure {

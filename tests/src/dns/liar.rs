@@ -1,0 +1,238 @@
+//! DNS servers that lie: each question is answered, and never as it should be.
+//!
+//! What an honest server can say, faults included, is the business of [`super`].
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use hickory_server::proto::{
+    op::{Message, OpCode, Query},
+    rr::{
+        DNSClass, Name, RData, Record, RecordType,
+        rdata::{AAAA, CNAME, NS, PTR, TXT},
+    },
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream, UdpSocket},
+    task::JoinSet,
+};
+
+/// What is wrong with the answers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Lie {
+    /// They have another id.
+    OtherId,
+    /// They repeat another question.
+    OtherQuestion,
+    /// They repeat no question.
+    NoQuestion,
+    /// Their records are another name's.
+    OtherName,
+    /// Their records are of another type.
+    OtherType,
+    /// Their records are of another class.
+    OtherClass,
+    /// Their records stand in the additional section only.
+    OtherSection,
+    /// They say truncated, by TCP, too.
+    Truncated,
+    /// They say truncated, and what comes by TCP repeats another question.
+    OtherQuestionByTcp,
+    /// They are cut off.
+    CutOff,
+    /// They are no DNS at all.
+    Garbage,
+    /// They name other servers.
+    Referral,
+    /// A CNAME that leads to itself.
+    CircularAlias,
+    /// A CNAME to a name that nobody asked for before, each time.
+    EndlessAlias,
+    /// There are none.
+    Silence,
+    /// They are right, but a forged one with another id comes before each by UDP.
+    ForgedBefore,
+}
+
+impl Lie {
+    /// All that leave no usable answer.
+    pub const FATAL: [Self; 15] = [
+        Self::OtherId,
+        Self::OtherQuestion,
+        Self::NoQuestion,
+        Self::OtherName,
+        Self::OtherType,
+        Self::OtherClass,
+        Self::OtherSection,
+        Self::Truncated,
+        Self::OtherQuestionByTcp,
+        Self::CutOff,
+        Self::Garbage,
+        Self::Referral,
+        Self::CircularAlias,
+        Self::EndlessAlias,
+        Self::Silence,
+    ];
+}
+
+/// A running server that lies; it ends when this is dropped.
+pub struct Liar {
+    address: SocketAddr,
+    lie: Arc<Mutex<Lie>>,
+    _tasks: JoinSet<io::Result<()>>,
+}
+
+impl Liar {
+    /// Answers on a free port of `::1`. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When no socket is to be had.
+    pub fn serve(lie: Lie) -> io::Result<Self> {
+        let (udp, tcp) = super::sockets(std::net::Ipv6Addr::LOCALHOST.into())?;
+        Self::serve_on(lie, udp, tcp)
+    }
+
+    /// Answers on sockets that are bound already. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When the sockets cannot be handed to the runtime.
+    pub fn serve_on(lie: Lie, udp: std::net::UdpSocket, tcp: std::net::TcpListener) -> io::Result<Self> {
+        let address = udp.local_addr()?;
+        udp.set_nonblocking(true)?;
+        tcp.set_nonblocking(true)?;
+        let lie = Arc::new(Mutex::new(lie));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(by_udp(Arc::clone(&lie), UdpSocket::from_std(udp)?));
+        tasks.spawn(by_tcp(Arc::clone(&lie), TcpListener::from_std(tcp)?));
+        Ok(Self { address, lie, _tasks: tasks })
+    }
+
+    /// Lies like this from now on.
+    pub fn tell(&self, lie: Lie) {
+        *self.lie.lock().unwrap_or_else(PoisonError::into_inner) = lie;
+    }
+
+    /// Where it listens, by UDP and by TCP.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum By {
+    Udp,
+    Tcp,
+}
+
+async fn by_udp(lie: Arc<Mutex<Lie>>, socket: UdpSocket) -> io::Result<()> {
+    let mut buffer = [0; 4096];
+    loop {
+        let (length, client) = socket.recv_from(&mut buffer).await?;
+        let Ok(request) = Message::from_vec(&buffer[..length]) else { continue };
+        let lie = now(&lie);
+        if lie == Lie::Silence {
+            continue;
+        }
+        if lie == Lie::ForgedBefore {
+            socket.send_to(&answer(Lie::OtherId, By::Udp, &request)?, client).await?;
+        }
+        socket.send_to(&answer(lie, By::Udp, &request)?, client).await?;
+    }
+}
+
+async fn by_tcp(lie: Arc<Mutex<Lie>>, listener: TcpListener) -> io::Result<()> {
+    let mut clients = JoinSet::new();
+    loop {
+        let (client, _) = listener.accept().await?;
+        clients.spawn(one_by_tcp(Arc::clone(&lie), client));
+    }
+}
+
+async fn one_by_tcp(lie: Arc<Mutex<Lie>>, mut client: TcpStream) -> io::Result<()> {
+    loop {
+        let length = client.read_u16().await?;
+        let mut buffer = vec![0; length.into()];
+        client.read_exact(&mut buffer).await?;
+        let request = Message::from_vec(&buffer).map_err(io::Error::other)?;
+        let octets = answer(now(&lie), By::Tcp, &request)?;
+        client.write_u16(u16::try_from(octets.len()).map_err(io::Error::other)?).await?;
+        client.write_all(&octets).await?;
+    }
+}
+
+fn now(lie: &Mutex<Lie>) -> Lie {
+    *lie.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn answer(lie: Lie, by: By, request: &Message) -> io::Result<Vec<u8>> {
+    let question = request.queries.first().cloned().unwrap_or_default();
+    let mut message = Message::response(request.id, OpCode::Query);
+    let elsewhere = Query::query(other_name(), question.query_type());
+    match lie {
+        Lie::NoQuestion => {}
+        Lie::OtherQuestion => {
+            message.add_query(elsewhere);
+        }
+        Lie::OtherQuestionByTcp if by == By::Tcp => {
+            message.add_query(elsewhere);
+        }
+        _ => {
+            message.add_query(question.clone());
+        }
+    }
+    let mut record = Record::from_rdata(question.name().clone(), TTL, data(question.query_type()));
+    match lie {
+        Lie::OtherId => message.metadata.id ^= 1,
+        Lie::OtherName => record.name = other_name(),
+        Lie::OtherType => record.data = RData::TXT(TXT::new(vec!["v=spf1 +all".to_owned()])),
+        Lie::OtherClass => record.dns_class = DNSClass::CH,
+        Lie::Truncated => message.metadata.truncation = true,
+        Lie::OtherQuestionByTcp => message.metadata.truncation = by == By::Udp,
+        Lie::CircularAlias => record.data = RData::CNAME(CNAME(question.name().clone())),
+        Lie::EndlessAlias => {
+            let next = other_name().prepend_label(question.name().num_labels().to_string());
+            let next = next.map_err(io::Error::other)?;
+            let next = if *question.name() == next { other_name() } else { next };
+            record.data = RData::CNAME(CNAME(next));
+        }
+        _ => {}
+    }
+    match lie {
+        Lie::OtherSection => {
+            message.add_additional(record);
+        }
+        Lie::Referral => {
+            message.add_authority(Record::from_rdata(Name::root(), TTL, RData::NS(NS(other_name()))));
+        }
+        _ => {
+            message.add_answer(record);
+        }
+    }
+    let mut octets = message.to_vec().map_err(io::Error::other)?;
+    match lie {
+        Lie::CutOff => octets.truncate(octets.len() - 3),
+        Lie::Garbage => octets[2..].fill(0xff),
+        _ => {}
+    }
+    Ok(octets)
+}
+
+/// What would please whoever asks.
+fn data(kind: RecordType) -> RData {
+    match kind {
+        RecordType::PTR => RData::PTR(PTR(other_name())),
+        RecordType::TXT => RData::TXT(TXT::new(vec!["v=spf1 +all".to_owned()])),
+        _ => RData::AAAA(AAAA::new(0x2001, 0xdb8, 0x51, 0, 0, 0, 0, 4)),
+    }
+}
+
+fn other_name() -> Name {
+    Name::from_ascii("liar.example.").expect("it is a name")
+}
+
+const TTL: u32 = 300;

@@ -1,0 +1,70 @@
+//! DNS servers that lie, are dead or say nothing, and what the sender hears of it: never that it has no PTR record.
+//!
+//! Servers that say honestly that they cannot answer are in the suite `dialogs`.
+
+use sixgate_tests::{
+    client::Client,
+    dns::{Liar, Lie},
+    gate::{self, Need},
+    site::{GATE, SENDER, Site},
+};
+use tokio::runtime::Builder;
+
+/// Where the liar listens, on the gate.
+const LIAR: &str = "[::1]:5353";
+/// Where nobody listens.
+const NOBODY: &str = "[::1]:5354";
+
+#[test]
+fn whatever_dns_lies_about_the_sender_may_come_back() {
+    if !gate::require(&[Need::Root]) {
+        return;
+    }
+    let site = site(LIAR);
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let liar = {
+        let _inside = runtime.enter();
+        let address = LIAR.parse().unwrap();
+        let (udp, tcp) = (site.gate.udp(address).unwrap(), site.gate.listen(address).unwrap());
+        Liar::serve_on(Lie::Silence, udp, tcp).unwrap()
+    };
+    let daemon = site.serve(&["--no-xdp"]);
+    for (number, lie) in Lie::FATAL.into_iter().enumerate() {
+        liar.tell(lie);
+        // an address that nobody asked about before, in a network of its own
+        let heard = rcpt(&mut site.connect(&format!("2001:db8:51:{number}::1"), GATE));
+        assert_eq!(heard, FAILURE, "{lie:?}");
+    }
+    liar.tell(Lie::ForgedBefore);
+    assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), "250 2.1.5 Recipient ok");
+    daemon.stop().unwrap();
+}
+
+#[test]
+fn a_dns_server_that_is_dead_is_a_failure_for_the_moment() {
+    if !gate::require(&[Need::Root]) {
+        return;
+    }
+    let site = site(NOBODY);
+    let _daemon = site.serve(&["--no-xdp"]);
+    assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), FAILURE);
+}
+
+/// A site that asks the DNS server at `server`.
+fn site(server: &str) -> Site {
+    let site = Site::new("", &format!("dns.servers = [{server:?}]"));
+    site.gate.ip("route add 2001:db8:51::/48 dev gate0").unwrap();
+    site.sixgate(&format!("optin add {GATE}"));
+    site.sixgate("domain add contoso.com");
+    site
+}
+
+/// What is heard to RCPT.
+fn rcpt(client: &mut Client) -> String {
+    assert_eq!(client.reply().unwrap().code, 220);
+    assert_eq!(client.say("HELO mail.sender.example").unwrap().code, 250);
+    assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
+    client.say("RCPT TO:<user@contoso.com>").unwrap().last().to_owned()
+}
+
+const FAILURE: &str = "451 4.4.3 Temporary DNS failure, please try again later.";
