@@ -78,11 +78,23 @@ mod tests {
     use crate::smtp::command::Command;
 
     fn received(helo: &str, recipients: &[&str], source_name: Option<&str>) -> String {
-        let Ok(Command::Ehlo(name)) = Command::parse(format!("EHLO {helo}").as_bytes()) else {
-            panic!("{helo}");
+        field(&format!("EHLO {helo}"), "MAIL FROM:<a@b.example>", recipients, source_name, None)
+    }
+
+    fn field(
+        hello: &str,
+        mail: &str,
+        recipients: &[&str],
+        source_name: Option<&str>,
+        tls: Option<&Tls>,
+    ) -> String {
+        let hello = match Command::parse(hello.as_bytes()) {
+            Ok(Command::Ehlo(name)) => Hello { name, extended: true },
+            Ok(Command::Helo(name)) => Hello { name, extended: false },
+            other => panic!("{hello}: {other:?}"),
         };
-        let Ok(Command::Mail(mail)) = Command::parse(b"MAIL FROM:<a@b.example>") else {
-            panic!("no MAIL");
+        let Ok(Command::Mail(mail)) = Command::parse(mail.as_bytes()) else {
+            panic!("{mail}");
         };
         let recipients = recipients
             .iter()
@@ -97,10 +109,9 @@ mod tests {
             destination: "2001:db8::25".parse().unwrap(),
             destination_port: 25,
         };
-        let hello = Hello { name, extended: true };
         let transaction = Transaction { mail, recipients };
         let (hostname, id, date) = ("gate.example", "s1", "Sat, 21 Nov 2026 04:08:04 +0000");
-        let (hello, transaction, tls) = (&hello, &transaction, None);
+        let (hello, transaction) = (&hello, &transaction);
         Received { hostname, endpoints, hello, tls, source_name, transaction, id, date }.to_string()
     }
 
@@ -111,6 +122,29 @@ mod tests {
             "Received: from mail.example\r\n\t(mail.example [IPv6:2001:db8::1])\r\n\tby gate.example (sixgate) with \
              ESMTP id s1\r\n\tfor <u@contoso.com>;\r\n\tSat, 21 Nov 2026 04:08:04 +0000\r\n"
         );
+    }
+
+    #[test]
+    fn it_says_by_which_protocol_and_how_encrypted() {
+        let tls = Tls { version: "TLS1.3", cipher: "TLS_AES_256_GCM_SHA384".to_owned() };
+        let comment = "\r\n\t(version=TLS1.3 cipher=TLS_AES_256_GCM_SHA384)\r\n\tby ";
+        for (hello, utf8, ascii) in
+            [("EHLO a.example", "UTF8SMTP", "ESMTP"), ("HELO a.example", "UTF8SMTP", "SMTP")]
+        {
+            for (mail, protocol) in
+                [("MAIL FROM:<a@b.example> SMTPUTF8", utf8), ("MAIL FROM:<a@b.example>", ascii)]
+            {
+                let plain = field(hello, mail, &[], None, None);
+                assert!(
+                    plain.contains(&format!(" with {protocol} id ")) && !plain.contains("version="),
+                    "{plain}"
+                );
+                let protocol = if protocol == "SMTP" { "SMTP".to_owned() } else { format!("{protocol}S") };
+                let encrypted = field(hello, mail, &[], None, Some(&tls));
+                assert!(encrypted.contains(&format!(" with {protocol} id ")), "{encrypted}");
+                assert!(encrypted.contains(comment), "{encrypted}");
+            }
+        }
     }
 
     #[test]

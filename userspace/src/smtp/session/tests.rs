@@ -541,6 +541,39 @@ fn line_ends_other_than_crlf_end_the_session() {
 }
 
 #[test]
+fn a_bare_line_end_in_a_command_ends_the_session_wherever_it_stands_and_however_it_is_cut() {
+    let begun = "EHLO a\r\n";
+    let mail = "EHLO a\r\nMAIL FROM:<>\r\n";
+    let recipient = "EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\n";
+    let chunk = "EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\nBDAT 3\r\na\r\n";
+    let whole = "EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\nBDAT 3 LAST\r\na\r\n";
+    let data = "EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\nDATA\r\na\r\n.\r\n";
+    let skipped = "EHLO a\r\nBDAT 3 LAST\r\n\n\0\r";
+    let ends = ["\n", "\r", "\0", "\r\r\n", "\n\r\n", "\0\r\n", "\r\0\n", "\n\n", "\r\r"];
+    for before in ["", begun, mail, recipient, chunk, whole, data, skipped] {
+        for end in ends {
+            for command in ["NOOP", "RCPT TO:<evil@contoso.com>", "DATA", "BDAT 0 LAST", "QUIT", ""] {
+                let said = format!("{before}{command}{end}RSET\r\nMAIL FROM:<evil@b.example>\r\n");
+                for length in [1, 2, 7, said.len()] {
+                    let mut pair = Pair::new(Admission::Serve);
+                    let delivered = usize::from([whole, data].contains(&before));
+                    let mut heard = String::new();
+                    for octets in said.as_bytes().chunks(length) {
+                        heard += &pair.say(octets);
+                    }
+                    assert!(
+                        heard.lines().last().unwrap().starts_with("500 5.5.2 Lines end with"),
+                        "{said:?} by {length}: {heard}"
+                    );
+                    assert!(pair.session.is_closing() && pair.session.transaction().is_none());
+                    assert_eq!(pair.messages.len(), delivered, "{said:?} by {length}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_silent_client_hears_why_it_is_dropped() {
     let mut pair = Pair::new(Admission::Serve);
     pair.hear();
