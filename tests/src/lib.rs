@@ -13,7 +13,7 @@ pub mod dialog;
 pub mod dns;
 pub mod exim;
 pub mod gate;
-mod mounts;
+pub mod mounts;
 pub mod netns;
 pub mod opensmtpd;
 pub mod packet;

@@ -92,6 +92,20 @@ impl Mounts {
     }
 }
 
+/// Runs `task` on a thread that sees an empty disk of `octets` at `place`, a folder that exists; what it starts sees it
+/// too. The disk is gone with the last of them.
+///
+/// # Errors
+/// Without the right to mount.
+pub fn with_small_disk<T: Send>(place: &Path, octets: usize, task: impl FnOnce() -> T + Send) -> Result<T> {
+    Mounts::new(place).run(|| {
+        let size = format!("size={octets}");
+        mount(Some("tmpfs"), place, Some("tmpfs"), MsFlags::empty(), Some(size.as_str()))
+            .with_context(|| format!("cannot mount a small disk at {}", place.display()))?;
+        Ok(task())
+    })
+}
+
 fn bind(source: Option<&Path>, place: &str, flags: MsFlags) -> Result<()> {
     let none = None::<&str>;
     mount(source, place, none, flags, none).with_context(|| format!("cannot change the mount of {place}"))

@@ -1,0 +1,135 @@
+//! What stands behind the gate and enters what arrives into the ledger: a mail server of its own moods, or somebody who
+//! empties the Maildir.
+//!
+//! It is no test of SMTP: what the gate says wrong is a complaint.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use sixgate_tests::netns::Netns;
+
+use crate::{dice::Dice, ledger::Ledger, letter::Letter};
+
+/// Starts a mail server in `netns` that enters each message for which it says 250. In one message of fifty it changes
+/// its mind, in one it goes away without a reply. It ends with this process.
+pub(crate) fn mail_server(netns: &Netns, address: SocketAddr, ledger: &Arc<Ledger>) -> Result<()> {
+    let listener = netns.listen(address)?;
+    let ledger = Arc::clone(ledger);
+    thread::spawn(move || {
+        for (seed, stream) in listener.incoming().enumerate() {
+            let (ledger, seed) = (Arc::clone(&ledger), seed as u64);
+            thread::spawn(move || {
+                let served = stream.context("no connection").and_then(|stream| serve(stream, &ledger, seed));
+                if let Err(error) = served {
+                    ledger.complain(format!("the mail server behind: {error:#}"));
+                }
+            });
+        }
+    });
+    Ok(())
+}
+
+fn serve(stream: TcpStream, ledger: &Ledger, seed: u64) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let (mut dice, mut stream) = (Dice::new(seed), BufReader::new(stream));
+    let said = |stream: &mut BufReader<TcpStream>, text: &str| {
+        stream.get_mut().write_all(format!("{text}\r\n").as_bytes()).is_ok()
+    };
+    let mut alive = said(&mut stream, "220 behind.example ESMTP");
+    let (mut recipients, mut line) = (0, Vec::new());
+    while alive {
+        line.clear();
+        // the gate may go at any time
+        if stream.read_until(b'\n', &mut line).is_err() || line.is_empty() {
+            return Ok(());
+        }
+        let command = String::from_utf8_lossy(&line).to_ascii_uppercase();
+        alive = match command.get(..4) {
+            Some("EHLO") => said(&mut stream, "250-behind.example\r\n250-SIZE 100000000\r\n250 8BITMIME"),
+            Some("MAIL" | "RSET" | "NOOP") => {
+                recipients = 0;
+                said(&mut stream, "250 2.0.0 ok")
+            }
+            Some("RCPT") => {
+                ensure!(command.contains("@GATE.EXAMPLE>"), "{command:?} got through");
+                recipients += 1;
+                said(&mut stream, "250 2.1.5 ok")
+            }
+            Some("DATA") => {
+                ensure!(recipients > 0, "DATA without a recipient");
+                recipients = 0;
+                said(&mut stream, "354 go") && {
+                    let Some(octets) = content(&mut stream) else { return Ok(()) };
+                    match dice.below(50) {
+                        0 => said(&mut stream, "451 4.3.0 moody"),
+                        1 => return Ok(()),
+                        _ => {
+                            enter(ledger, &octets);
+                            said(&mut stream, "250 2.0.0 taken")
+                        }
+                    }
+                }
+            }
+            Some("QUIT") => return Ok(()),
+            _ => bail!("{command:?}"),
+        };
+    }
+    Ok(())
+}
+
+/// A message up to its end, dots removed; none if the connection ends before. Any line end counts, so that what is
+/// smuggled is found.
+fn content(stream: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
+    let mut octets = Vec::new();
+    loop {
+        let start = octets.len();
+        if stream.read_until(b'\n', &mut octets).ok()? == 0 {
+            return None;
+        }
+        match octets.get(start..)? {
+            b".\r\n" | b".\n" => {
+                octets.truncate(start);
+                return Some(octets);
+            }
+            [b'.', ..] => drop(octets.remove(start)),
+            _ => {}
+        }
+    }
+}
+
+/// Empties the Maildir below `folder` again and again until `over` is dropped, and once more then.
+pub(crate) fn empty_maildir(folder: &Path, ledger: &Ledger, over: &mpsc::Receiver<()>) -> Result<()> {
+    loop {
+        let is_last = over.recv_timeout(PAUSE) == Err(mpsc::RecvTimeoutError::Disconnected);
+        // it is made with the first message
+        for entry in fs::read_dir(folder.join("new")).into_iter().flatten() {
+            let path = entry?.path();
+            enter(ledger, &fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?);
+            fs::remove_file(&path)?;
+        }
+        if is_last {
+            return Ok(());
+        }
+    }
+}
+
+fn enter(ledger: &Ledger, octets: &[u8]) {
+    match Letter::from_behind(octets) {
+        Some(letter) => ledger.arrived(letter.number, &letter.octets),
+        None => {
+            let start = octets.get(..octets.len().min(300)).unwrap_or_default().escape_ascii().to_string();
+            ledger.complain(format!("something arrived that nobody sent: {start}"));
+        }
+    }
+}
+
+/// How often the Maildir is emptied.
+const PAUSE: Duration = Duration::from_millis(200);

@@ -1,0 +1,273 @@
+//! Claims about a gate that works for a long time at full speed: nothing is accepted that must not be, what was accepted
+//! is behind exactly once, and nothing grows.
+//!
+//! Honest, bad and hostile clients talk to the real daemon, which asks a real DNS server. In the ordinary tests it is
+//! over in half a minute; `cargo xtask test --long` takes an hour, or [`SECONDS`] seconds.
+
+mod behind;
+mod dice;
+mod honest;
+mod hostile;
+mod ledger;
+mod letter;
+mod wire;
+
+use std::{
+    env, fs,
+    net::Ipv6Addr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use rustls::ClientConfig;
+use sixgate_tests::{
+    certs::Authority,
+    daemon::Daemon,
+    gate::{self, Need},
+    sign,
+    site::{GATE, OTHER, Site},
+};
+
+use crate::{
+    dice::Dice,
+    ledger::Ledger,
+    letter::{DENIED, DOMAIN, SELECTOR, SIGNED},
+};
+
+#[test]
+fn nothing_is_lost_doubled_or_let_in_before_a_maildir_and_nothing_grows() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let authority = Authority::new("soak");
+    let site = site(&authority, "");
+    let world = World::new(&site, &authority, false);
+    let ledger = Arc::clone(&world.ledger);
+    let maildir = site.folder().join("Maildir");
+    let (over, watched) = mpsc::channel::<()>();
+    let collector = thread::spawn(move || behind::empty_maildir(&maildir, &ledger, &watched));
+    soak(&site, &world);
+    drop(over);
+    collector.join().unwrap().unwrap();
+    world.settle();
+}
+
+#[test]
+fn nothing_is_lost_doubled_or_let_in_before_a_moody_mail_server_and_nothing_grows() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let authority = Authority::new("soak");
+    let site = site(&authority, &format!("next_hop.smtp = {BEHIND:?}"));
+    let world = World::new(&site, &authority, true);
+    behind::mail_server(&site.gate, BEHIND.parse().unwrap(), &world.ledger).unwrap();
+    soak(&site, &world);
+    world.settle();
+}
+
+/// The gate, and all who talk to it.
+struct World {
+    ledger: Arc<Ledger>,
+    /// Opted in.
+    gate: Ipv6Addr,
+    /// Not opted in.
+    other: Ipv6Addr,
+    /// Senders with reverse DNS.
+    sources: Vec<Ipv6Addr>,
+    /// A sender without.
+    nameless: Ipv6Addr,
+    /// Takes the gate's certificate.
+    tls: Arc<ClientConfig>,
+    /// Whether the next hop may refuse or lose a message.
+    moody: bool,
+    /// Octets of the largest message.
+    message_size: usize,
+    /// When this round is over, in milliseconds from `begun` on.
+    end: AtomicU64,
+    begun: Instant,
+    sessions: AtomicU64,
+}
+
+impl World {
+    fn new(site: &Site, authority: &Authority, moody: bool) -> Self {
+        let sources: Vec<Ipv6Addr> = SOURCES.iter().map(|source| source.parse().unwrap()).collect();
+        for source in SOURCES.iter().chain([&NAMELESS]) {
+            // makes it an address of the outside
+            drop(site.try_connect(source, GATE));
+        }
+        Self {
+            ledger: Arc::default(),
+            gate: GATE.parse().unwrap(),
+            other: OTHER.parse().unwrap(),
+            sources,
+            nameless: NAMELESS.parse().unwrap(),
+            tls: authority.client(None).unwrap(),
+            moody,
+            message_size: MESSAGE_SIZE,
+            end: AtomicU64::new(0),
+            begun: Instant::now(),
+            sessions: AtomicU64::new(0),
+        }
+    }
+
+    fn source(&self, dice: &mut Dice) -> Ipv6Addr {
+        self.sources[dice.below(self.sources.len())]
+    }
+
+    fn is_over(&self) -> bool {
+        self.begun.elapsed().as_millis() as u64 >= self.end.load(Ordering::Relaxed)
+    }
+
+    /// Lets all clients work for `time`, and waits until the last of them is done.
+    fn work(&self, site: &Site, time: Duration, seed: u64) {
+        self.end.store((self.begun.elapsed() + time).as_millis() as u64, Ordering::Relaxed);
+        let client = |kind: Kind, seed: u64| {
+            let mut dice = Dice::new(seed);
+            while !self.is_over() {
+                self.sessions.fetch_add(1, Ordering::Relaxed);
+                if let Err(error) = kind(self, &mut dice) {
+                    self.ledger.complain(format!("{error:#}"));
+                }
+            }
+        };
+        thread::scope(|scope| {
+            let mut seed = seed;
+            for (kind, count) in KINDS {
+                for _ in 0..*count {
+                    seed += 1;
+                    scope.spawn(move || site.outside.run(|| client(*kind, seed)));
+                }
+            }
+        });
+    }
+
+    /// Both sides agree about every message.
+    fn settle(&self) {
+        let (totals, wrong) = (self.ledger.totals(), self.ledger.wrong());
+        eprintln!("{} sessions, {totals:?}", self.sessions.load(Ordering::Relaxed));
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert_eq!(self.ledger.owed(), 0, "accepted, and not behind");
+        assert!(totals.accepted > 0 && totals.refused > 0 && totals.unanswered > 0, "{totals:?}");
+    }
+}
+
+type Kind = fn(&World, &mut Dice) -> Result<()>;
+
+/// Who talks to the gate, and how many of them at a time.
+const KINDS: &[(Kind, usize)] = &[(honest::session, 8), (hostile::session, 4), (hostile::slow_session, 4)];
+
+/// Works for as long as the run shall take, and compares what the daemon holds after a part of it with what it holds
+/// at the end.
+fn soak(site: &Site, world: &World) {
+    let daemon = site.serve(&["--no-xdp"]);
+    let descriptors = Holdings::of(&daemon).descriptors + LASTING;
+    let time = duration();
+    world.work(site, time / WARM_UP_PART, 1);
+    let before = idle_again(&daemon, descriptors);
+    world.work(site, time - time / WARM_UP_PART, 1000);
+    let after = idle_again(&daemon, descriptors);
+    eprintln!("before {before:?}, after {after:?}");
+    assert!(after.descriptors <= descriptors, "descriptors are left: {before:?}, {after:?}");
+    let allowed = before.resident + before.resident / 4 + GROWTH_MAX;
+    assert!(after.resident <= allowed, "the daemon grew: {before:?}, {after:?}");
+    let (status, log) = daemon.stop().unwrap();
+    assert!(status.success(), "{status}");
+    for word in ["panicked", "ERROR"] {
+        let line = log.lines().find(|line| line.contains(word));
+        assert_eq!(line, None, "in the log");
+    }
+}
+
+/// What the daemon holds.
+#[derive(Clone, Copy, Debug)]
+struct Holdings {
+    descriptors: usize,
+    /// KiB (proc_pid_status(5), VmRSS).
+    resident: u64,
+}
+
+impl Holdings {
+    fn of(daemon: &Daemon) -> Self {
+        let process = Path::new("/proc").join(daemon.pid().to_string());
+        let status = fs::read_to_string(process.join("status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        Self {
+            descriptors: fs::read_dir(process.join("fd")).unwrap().count(),
+            resident: line.trim().trim_end_matches(" kB").parse().unwrap(),
+        }
+    }
+}
+
+/// What the daemon holds once the last session has ended: a client may be gone while its message is looked at.
+fn idle_again(daemon: &Daemon, descriptors: usize) -> Holdings {
+    let until = Instant::now() + CALM;
+    loop {
+        let now = Holdings::of(daemon);
+        if now.descriptors <= descriptors || Instant::now() > until {
+            return now;
+        }
+        thread::park_timeout(Duration::from_millis(100));
+    }
+}
+
+fn site(authority: &Authority, settings: &str) -> Site {
+    let key = sign::ED25519_RECORD;
+    let pointers: Vec<String> =
+        SOURCES.iter().map(|source| format!("{source} 3600 PTR mail.{DOMAIN}")).collect();
+    let zone = format!(
+        "{}\n{DOMAIN} 3600 TXT \"v=spf1 ip6:2001:db8:51::/64 -all\"\n{DENIED} 3600 TXT \"v=spf1 -all\"\n\
+         {SELECTOR}._domainkey.{SIGNED} 3600 TXT {key}",
+        pointers.join("\n")
+    );
+    let limits = format!(
+        "log.level = \"warn\"\ndns.timeout = \"10s\"\n\
+         limits = {{ message_size = {MESSAGE_SIZE}, message_memory = {MESSAGE_MEMORY}, command_timeout = \"{SHORT}\", \
+         data_timeout = \"{SHORT}\", dns_questions_per_minute = 1000000, messages_per_connection = 10 }}"
+    );
+    let site = Site::new(&zone, &limits).configured(settings);
+    let folder = site.folder().to_owned();
+    authority.issue("gate.example").install(&folder).unwrap();
+    let tls = format!(
+        "temporary_directory = {:?}\ntls = {{ certificate = {:?}, key = {:?} }}",
+        folder,
+        folder.join("certificate.pem"),
+        folder.join("key.pem")
+    );
+    let site = site.configured(&tls);
+    site.sixgate(&format!("optin add {GATE}"));
+    site.sixgate("domain add gate.example");
+    site
+}
+
+/// How long a run takes.
+fn duration() -> Duration {
+    let set = env::var(SECONDS).ok().map(|text| text.parse().expect("a number of seconds"));
+    let usual = if gate::long() { 3600 } else { 20 };
+    Duration::from_secs(set.unwrap_or(usual))
+}
+
+/// The environment variable that says how long each run takes, in seconds.
+const SECONDS: &str = "SIXGATE_SOAK_SECONDS";
+const NEEDS: &[Need] = &[Need::Root, Need::Program("ip"), Need::Bpffs];
+const SOURCES: [&str; 4] = ["2001:db8:51::4", "2001:db8:51::5", "2001:db8:51::6", "2001:db8:51::7"];
+const NAMELESS: &str = "2001:db8:51::bad";
+const BEHIND: &str = "[::1]:2525";
+const MESSAGE_SIZE: usize = 3_000_000;
+const MESSAGE_MEMORY: usize = 200_000_000;
+/// Long for an honest client on a busy machine, short for a slow one.
+const SHORT: &str = "10s";
+/// The part of the time after which everything has its size.
+const WARM_UP_PART: u32 = 5;
+/// KiB by which the daemon may grow beyond a quarter.
+const GROWTH_MAX: u64 = 16 * 1024;
+/// Descriptors that the daemon opens with its first sessions and keeps, for DNS.
+const LASTING: usize = 4;
+/// How long the last session may take to end after its client.
+const CALM: Duration = Duration::from_secs(90);
