@@ -194,6 +194,11 @@ async fn a_next_hop_that_does_not_take_a_proxy_header_gets_no_mail() {
             "550 5.7.1 bad name\r\n",
         ),
         (
+            "this client's short name",
+            unprepared("S: 220 a\nHELLO\nS: 504 5.5.2 not fully qualified\nEOF"),
+            "504 5.5.2 not fully qualified\r\n",
+        ),
+        (
             "this client for now",
             unprepared("S: 220 a\nHELLO\nS: 450 4.7.1 later\nEOF"),
             "450 4.7.1 later\r\n",

@@ -22,14 +22,15 @@ pub(super) async fn open(
     deadline: Instant,
 ) -> Result<Progress, NextHopError> {
     let settings = &smtp.settings;
-    if settings.client == ClientIdentity::Proxy {
-        return represent(settings, client, deadline).await;
-    }
-    let connection = greet(settings, deadline).await?;
-    smtp.learn(&connection);
+    let ourselves = async {
+        let connection = greet(settings, deadline).await?;
+        smtp.learn(&connection);
+        Ok(connection)
+    };
     match settings.client {
-        ClientIdentity::Xclient => introduce(connection, settings, client, deadline).await,
-        ClientIdentity::None | ClientIdentity::Proxy => Ok(Progress::Ready(connection)),
+        ClientIdentity::None => ourselves.await.map(Progress::Ready),
+        ClientIdentity::Xclient => introduce(ourselves.await?, settings, client, deadline).await,
+        ClientIdentity::Proxy => represent(settings, client, deadline).await,
     }
 }
 
@@ -71,7 +72,7 @@ async fn represent(
 ) -> Result<Progress, NextHopError> {
     let mut connection = connect(settings, &proxy::of_client(&client.endpoints), deadline).await?;
     let reply = hello(&mut connection, settings.protocol, client.helo.as_str(), deadline).await?;
-    // A next hop that does not know the PROXY protocol answers the header, which it takes for commands.
+    // A next hop that does not expect the header takes it for commands, and this may be the answer to one of them.
     if reply.is_misunderstanding() {
         return Err(refused(&connection, Step::Hello, &reply));
     }

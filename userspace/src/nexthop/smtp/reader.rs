@@ -46,9 +46,9 @@ impl ServerReply {
         self.code / 100 == 5
     }
 
-    /// 500 to 504: the command was not understood, or not expected (RFC 5321 4.2.2).
+    /// 500 to 503: what was said is no command, or not expected (RFC 5321 4.2.2). 504 is about a command's argument.
     pub(super) fn is_misunderstanding(&self) -> bool {
-        (500..=504).contains(&self.code)
+        (500..=503).contains(&self.code)
     }
 }
 
