@@ -17,6 +17,7 @@ mod seen;
 mod shadow;
 mod styles;
 mod trust;
+mod verified;
 
 use sixgate_tests::{
     daemon::Daemon,

@@ -364,17 +364,23 @@ impl Verification {
 
 /// What the body says against a signature.
 fn body_flaw(signature: &Signature, hashes: &BodyHashes, partial_body: PartialBody) -> Option<Settled> {
-    let hashes = hashes.form(signature.body_form)?;
+    // each form and each length that a signature names was wanted; what is not there agrees with nothing
+    let Some(hashes) = hashes.form(signature.body_form) else {
+        return Some(BODY_MISMATCH);
+    };
     let hash = match signature.body_length {
         Some(length) if length > hashes.length => return Some(LONGER_THAN_BODY),
         Some(length) if length < hashes.length => match partial_body {
             PartialBody::Refused => return Some(PARTIAL_BODY),
-            PartialBody::Accepted => hashes.beginnings.get(&length)?,
+            PartialBody::Accepted => hashes.beginnings.get(&length),
         },
         // all of it is signed, whether that is said or not
-        Some(_) | None => &hashes.whole,
+        Some(_) | None => Some(&hashes.whole),
     };
-    (hash.as_slice() != signature.body_hash).then_some(BODY_MISMATCH)
+    match hash {
+        Some(hash) if hash.as_slice() == signature.body_hash => None,
+        _ => Some(BODY_MISMATCH),
+    }
 }
 
 const BODY_MISMATCH: Settled = Settled::new(DkimResult::Fail, "body hash mismatch");

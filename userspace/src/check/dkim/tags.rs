@@ -1,6 +1,6 @@
 //! Tag lists (RFC 6376 3.2), of signatures and of key records: syntax only, no meaning.
 
-use data_encoding::BASE64_NOPAD;
+use data_encoding::{BASE64, BASE64_NOPAD};
 
 /// More tags than that make no list. Real ones have a dozen.
 const MAX_TAGS: usize = 64;
@@ -49,11 +49,12 @@ impl<'a> Tags<'a> {
         self.0.iter().find(|tag| tag.name == name).map(|tag| tag.value)
     }
 
-    /// The octets of a base64 value (RFC 6376 2.10), blanks anywhere; empty if there is no such tag.
+    /// The octets of a base64 value (RFC 6376 2.10), blanks anywhere, its padding whole or not there; empty if there is no
+    /// such tag.
     pub(super) fn base64(&self, name: &str) -> Option<Vec<u8>> {
         let text = compact(self.get(name).unwrap_or_default());
-        let unpadded = text.strip_suffix("==").or_else(|| text.strip_suffix('=')).unwrap_or(&text);
-        BASE64_NOPAD.decode(unpadded.as_bytes()).ok()
+        let encoding = if text.ends_with('=') { BASE64 } else { BASE64_NOPAD };
+        encoding.decode(text.as_bytes()).ok()
     }
 
     /// The elements of a value with colons between them, without the blanks around them.
@@ -210,7 +211,11 @@ mod tests {
             ("a A =\r\n =", Some(b"h")),
             ("", Some(b"")),
             ("a", None),
+            ("aGk==", None),
+            ("aA=", None),
             ("aGk===", None),
+            ("aGkh=", None),
+            ("aGkhaA==aGkh", None),
             ("a=Gk", None),
             ("aG-_", None),
             ("aGk\u{e9}", None),
