@@ -7,7 +7,10 @@
 use std::{path::Path, time::Duration};
 
 use libfuzzer_sys::fuzz_target;
-use sixgate::config::{Client, Config, ConfigError, Domains, NextHop};
+use sixgate::{
+    config::{Config, ConfigError, Domains, NextHop},
+    nexthop::ClientIdentity,
+};
 
 fuzz_target!(|text: &str| {
     match Config::parse(text, Path::new("sixgate.toml")) {
@@ -28,7 +31,7 @@ fn keeps_its_promises(config: &Config) {
     assert!(config.metrics.file.as_ref().is_none_or(|file| file.is_absolute()));
     assert!(!config.listen.addresses.is_empty());
     assert!(config.listen.addresses.iter().all(|address| address.ip().to_ipv4_mapped().is_none()));
-    let open = matches!(config.next_hop, NextHop::Smtp { client: Client::None, .. });
+    let open = matches!(config.next_hop, NextHop::Server { client: ClientIdentity::None, .. });
     assert!(!(open && config.domains == Domains::All), "an open relay");
     let limits = &config.limits;
     assert!(limits.message_memory.get() >= u64::from(limits.message_size.get()));

@@ -10,6 +10,7 @@ use sixgate_common::{bytes::Bytes, stat::Stat};
 
 use crate::parse::{OFFSET_MAX, Segment, TcpFlags, Tuple, headers, segment};
 
+#[expect(dead_code, reason = "what the program does with a segment is not tried here")]
 #[path = "../../../ebpf/src/parse.rs"]
 mod parse;
 
