@@ -10,6 +10,7 @@ pub mod conformance;
 pub mod daemon;
 pub mod demo;
 pub mod dialog;
+pub mod differential;
 pub mod dns;
 pub mod exim;
 pub mod gate;

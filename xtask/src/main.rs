@@ -6,6 +6,7 @@
 mod bench;
 mod ci;
 mod conformance;
+mod differential;
 mod exec;
 mod fuzz;
 mod run;
@@ -40,6 +41,9 @@ enum Task {
     Conformance(conformance::Suite),
     /// Try what reads strangers' octets with inputs that nobody thought of
     Fuzz(fuzz::Options),
+    /// Compare our checks with those of others over generated cases
+    #[command(subcommand)]
+    Differential(differential::Pair),
     /// Check the rules that the compiler does not know
     Tidy,
     /// Everything that has to hold before a change lands
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::run(&options),
         Task::Conformance(suite) => conformance::run(&suite),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Differential(pair) => differential::run(&pair),
         Task::Tidy => tidy::run(),
         Task::Ci => ci::run(),
     };

@@ -75,6 +75,12 @@ impl Zone {
         self.nodes.entry(LowerName::from(owner)).or_default().faults.push((Some(kind), Fault::Timeout));
     }
 
+    /// Answers SERVFAIL to every question for this name.
+    pub fn fail(&mut self, owner: &Name) {
+        let fault = Fault::Code(ResponseCode::ServFail);
+        self.nodes.entry(LowerName::from(owner)).or_default().faults.push((None, fault));
+    }
+
     fn add(&mut self, line: &str) -> Result<(), String> {
         let (owner, rest) = line.split_once(char::is_whitespace).ok_or("it ends after the name")?;
         let owner = match owner.parse::<Ipv6Addr>() {

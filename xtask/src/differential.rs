@@ -1,0 +1,54 @@
+//! `differential`: our checks beside those of others, over generated cases.
+//!
+//! It installs the others below target/, builds and starts; comparing is the business of the binary `differential`.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use crate::{
+    exec,
+    setup::{self, Set},
+};
+
+/// What is compared with what.
+#[derive(Subcommand)]
+pub(crate) enum Pair {
+    /// SPF, with pyspf
+    Spf(Cases),
+}
+
+/// How much.
+#[derive(Args)]
+pub(crate) struct Cases {
+    /// Cases
+    #[arg(long, default_value_t = 2000)]
+    cases: u32,
+    /// Where the random cases begin; the same number gives the same cases
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Sets the machine up, builds, and becomes the comparison.
+pub(crate) fn run(pair: &Pair) -> Result<()> {
+    let Pair::Spf(Cases { cases, seed }) = pair;
+    setup::run(Set::Build)?;
+    let python = python_with(&["pyspf==2.0.14", "dnspython==2.9.2"])?;
+    exec::run(exec::cargo().args(["build", "--package", "sixgate-tests", "--bin", "differential"]))?;
+    let mut differential = Command::new(exec::target().join("debug/differential"));
+    differential.arg("spf").arg("--python").arg(python);
+    differential.args(["--cases", &cases.to_string(), "--seed", &seed.to_string()]);
+    exec::become_it(&mut differential)
+}
+
+/// A Python of our own with these packages.
+fn python_with(packages: &[&str]) -> Result<PathBuf> {
+    let folder = exec::target().join("differential");
+    let python = folder.join("bin/python3");
+    if !python.exists() {
+        exec::run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    }
+    exec::run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages))?;
+    Ok(python)
+}
