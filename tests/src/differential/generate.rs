@@ -3,6 +3,7 @@
 //! Most are such as people publish, some are broken. It does not say what is right.
 
 use std::{
+    fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     ops::Range,
 };
@@ -27,6 +28,9 @@ pub(super) struct Case {
     pub(super) client: IpAddr,
     pub(super) sender: String,
     pub(super) helo: String,
+    /// The names, for people.
+    #[serde(skip)]
+    pub(super) world: String,
 }
 
 /// A case before it has a number.
@@ -95,7 +99,8 @@ impl World {
             zone.insert(Name::from(client), RData::PTR(PTR(absolute(&place(name))?)));
         }
         let sender = format!("{}@{}", self.local_part, place(&format!("a.{PLACE}")));
-        Ok(Case { client, sender, helo: place(&self.helo) })
+        let world = place(&self.to_string());
+        Ok(Case { client, sender, helo: place(&self.helo), world })
     }
 }
 
@@ -131,9 +136,15 @@ impl Host {
     }
 }
 
+impl fmt::Display for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "  PTR {:?}, {EXPLANATION} {:?}", self.pointers, self.explanation)?;
+        self.hosts.iter().zip(HOSTS).try_for_each(|(host, letter)| writeln!(f, "  {letter}.{PLACE} {host:?}"))
+    }
+}
+
 fn world() -> impl Strategy<Value = World> {
-    let helo =
-        prop_oneof![3 => host(), 1 => Just("localhost".to_owned()), 1 => Just("[192.0.2.1]".to_owned())];
+    let helo = prop_oneof![3 => host(), 1 => Just("mail".to_owned()), 1 => Just("[192.0.2.1]".to_owned())];
     let local_part = prop_oneof![4 => Just("joe"), 1 => Just("joe+list"), 1 => Just("J.o_e-x=y")];
     let pointers =
         prop_oneof![4 => proptest::collection::vec(host(), 0..4), 1 => proptest::collection::vec(host(), 12)];
@@ -198,7 +209,7 @@ fn term() -> impl Strategy<Value = String> {
                 None => format!("{name}{lengths}"),
             }
         ),
-        1 => proptest::option::of(host()).prop_map(|target| target.map_or("ptr".to_owned(), |target| format!("ptr:{target}"))),
+        1 => proptest::option::of(host()).prop_map(|target| target.map_or_else(|| "ptr".to_owned(), |target| format!("ptr:{target}"))),
         2 => target().prop_map(|target| format!("exists:{target}")),
         2 => (0..5_u8, 0..33_u8).prop_map(|(third, length)| format!("ip4:10.0.{third}.25/{length}")),
         2 => (0..5_u16, 0..130_u8).prop_map(|(number, length)| format!("ip6:2001:db8:{number}::25/{length}")),

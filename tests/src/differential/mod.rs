@@ -136,10 +136,10 @@ fn ask_pyspf(python: &Path, port: u16, cases: &[Case]) -> Result<Vec<[Theirs; 2]
 }
 
 fn shown(case: &Case, ours: &SpfCheck, [plain, mended]: &[Theirs; 2]) -> String {
-    let Case { client, sender, helo } = case;
+    let Case { client, sender, helo, world } = case;
     let family = if matches!(client, IpAddr::V4(_)) { "IPv4" } else { "IPv6" };
     format!(
-        "{sender} from {client} ({family}), helo {helo}\n  ours:   {} ({}) {:?}\n  theirs: {plain}\n  mended: {mended}",
+        "{sender} from {client} ({family}), helo {helo}\n  ours:   {} ({}) {:?}\n  theirs: {plain}\n  mended: {mended}\n{world}",
         ours.result.text(),
         ours.why(),
         ours.explanation,

@@ -5,14 +5,18 @@ mod limits;
 mod macros;
 mod mechanisms;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    num::NonZeroU8,
+};
 
 use sixgate::{
     check::spf::{self, SpfQuery},
+    dns::Dns,
     policy::evidence::{SpfCheck, SpfEvidence, SpfReason, SpfResult},
 };
 
-use crate::dns;
+use crate::{TIMEOUT, dns};
 
 const CLIENT: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x25));
 const CLIENT_4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 25));
@@ -190,3 +194,38 @@ async fn a_check_can_be_spawned() {
     let evidence = tokio::spawn(check("", "mail.c.example", Some("joe@a.example"))).await.expect("no panic");
     assert_eq!(evidence.mail_from.result, SpfResult::None);
 }
+
+/// RFC 1035 3.3.14 wants one string or more; the library refuses the whole answer.
+#[tokio::test]
+async fn a_text_record_without_any_string_is_no_answer() {
+    let socket = tokio::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).await.expect("a socket on loopback");
+    let address = socket.local_addr().expect("it is bound");
+    let serve = async {
+        let mut octets = [0; 512];
+        loop {
+            let (length, peer) = socket.recv_from(&mut octets).await.expect("a question");
+            let question_end = length - OPT_OCTETS;
+            let mut answer = octets[..question_end].to_vec();
+            // a response with one answer and nothing else: TXT of the name asked about, for 60 s, of no octets
+            answer[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
+            answer.extend([0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 60, 0, 0]);
+            socket.send_to(&answer, peer).await.expect("an answer");
+        }
+    };
+    let dns = Dns::new(&[address], TIMEOUT, NonZeroU8::MIN).expect("a resolver");
+    let query = SpfQuery {
+        client: CLIENT,
+        helo: "mail",
+        mail_from: Some("joe@a.example"),
+        host_name: "gate.example",
+    };
+    tokio::select! {
+        () = serve => unreachable!("it serves for ever"),
+        evidence = spf::check(&dns, &query) => {
+            assert_eq!(said(&evidence.mail_from), "temperror (no answer from DNS)");
+        }
+    }
+}
+
+/// The EDNS record at the end of a question, without options.
+const OPT_OCTETS: usize = 11;
