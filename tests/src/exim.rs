@@ -124,6 +124,6 @@ const MAIN: &str = "\
     begin routers\n\
     dns:\n driver = dnslookup\n transport = smtp\n self = send\n\
     begin transports\n\
-    smtp:\n driver = smtp\n hosts_avoid_tls = *\n\
+    smtp:\n driver = smtp\n\
     begin retry\n\
     * * F,2h,15m; G,16h,1h,1.5; F,4d,6h\n";

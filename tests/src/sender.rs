@@ -64,6 +64,14 @@ pub enum Outcome {
 /// # Errors
 /// If it does not take it.
 pub fn submit(netns: &Netns, from: &str, to: &str) -> Result<()> {
+    submit_body(netns, from, to, "by whatever way\n")
+}
+
+/// Gives a message with this body, lines that end with LF, from `from` to `to` to the sender in `netns`.
+///
+/// # Errors
+/// If it does not take it.
+pub fn submit_body(netns: &Netns, from: &str, to: &str, body: &str) -> Result<()> {
     let any = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 0, 0, 0);
     let mut client = Client::connect(Some(netns), any, SUBMISSION).context("the sender does not listen")?;
     client.reply()?;
@@ -73,7 +81,7 @@ pub fn submit(netns: &Netns, from: &str, to: &str) -> Result<()> {
         ensure!(reply.code == 250, "the sender refuses {command}: {}", reply.last());
     }
     client.say("DATA")?;
-    let message = format!("From: <{from}>\nTo: <{to}>\nSubject: to a gate\n\nby whatever way\n");
+    let message = format!("From: <{from}>\nTo: <{to}>\nSubject: to a gate\n\n{body}");
     let taken = client.message(&message)?;
     ensure!(taken.code == 250, "the sender refuses the message: {}", taken.last());
     client.say("QUIT")?;

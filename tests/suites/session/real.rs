@@ -1,4 +1,4 @@
-//! Real senders: OpenSSL, Postfix with TLS and a certificate of its own, Exim with BDAT.
+//! Real senders: OpenSSL, Python, and Debian's mail servers, with TLS, in chunks, and with a certificate of their own.
 
 use std::{
     fs,
@@ -13,19 +13,35 @@ use sixgate_tests::{
     dns::{DnsServer, Zone},
     exim::Exim,
     gate::Need,
+    opensmtpd::OpenSmtpd,
     postfix::Postfix,
-    sender::{Outcome, Sender, submit},
+    sender::{Outcome, Sender, submit, submit_body},
     site::{GATE, PEER, SENDER, Site},
 };
 use tokio::runtime::{self, Runtime};
 
-use crate::{can_run, site_with_tls};
+use crate::{can_run, site, site_with_tls};
 
 /// What senders outside find in the DNS.
 const OUTSIDE: &str = "
     contoso.com MX 10 gate.example.
     gate.example AAAA 2001:db8:25::25
 ";
+
+/// Its arguments: the gate, and the authority of its certificate.
+const PYTHON: &str = r#"
+import email.message, email.policy, smtplib, ssl, sys
+message = email.message.EmailMessage(policy=email.policy.SMTPUTF8)
+message["Subject"] = "für dich"
+message["From"] = "jörg@sender.example"
+message["To"] = "用户@contoso.com"
+message.set_content("so\n")
+context = ssl.create_default_context(cafile=sys.argv[2])
+context.check_hostname = False
+with smtplib.SMTP(sys.argv[1], 25, local_hostname="mail.sender.example") as smtp:
+    smtp.starttls(context=context)
+    smtp.send_message(message)
+"#;
 
 #[test]
 fn openssl_gets_on_with_every_version_that_is_spoken_and_with_no_other() {
@@ -110,26 +126,64 @@ fn postfix_that_insists_on_tls_delivers_and_is_trusted_by_its_certificate() {
     }
 }
 
+/// Debian's mail servers encrypt where they can, without being told to. Exim sends chunks, and behind the last one QUIT
+/// and the end of its side.
 #[test]
-fn exim_delivers_in_chunks() {
-    if !can_run(&[Need::Exim]) {
+fn mail_servers_deliver_in_the_clear_and_through_tls_in_chunks_or_not() {
+    if !can_run(&[Need::Postfix, Need::Exim, Need::OpenSmtpd]) {
         return;
     }
-    let (site, _authority) = site_with_tls("log.level = \"debug\"");
+    // several chunks, and lines with dots
+    let body: String = (0..3000).map(|line| format!("..{line} a line of some length\n")).collect();
+    for (with_tls, protocol) in [(false, " with ESMTP id "), (true, " with ESMTPS id ")] {
+        for name in ["Postfix", "Exim", "OpenSMTPD"] {
+            let site = if with_tls { site_with_tls("").0 } else { site("") };
+            let daemon = site.serve(&["--no-xdp"]);
+            add_sender(&site);
+            let _dns = serve_dns(&site);
+            let sender: Box<dyn Sender> = match name {
+                "Postfix" => {
+                    Box::new(Postfix::start_sending(&site.outside, "smtp_tls_security_level = may").unwrap())
+                }
+                "Exim" => Box::new(Exim::start(&site.outside).unwrap()),
+                _ => Box::new(OpenSmtpd::start(&site.outside).unwrap()),
+            };
+            submit_body(&site.outside, "a@sender.example", "user@contoso.com", &body).unwrap();
+            let attempt = sender.attempt("user@contoso.com").unwrap();
+            let logs = || format!("{}\n{}\n{}", attempt.line, sender.log(), daemon.log());
+            assert_eq!(attempt.outcome, Outcome::Sent, "{name}: {}", logs());
+            // K: by CHUNKING (the specification of Exim, 52.13)
+            assert!(name != "Exim" || attempt.line.contains(" K "), "{}", attempt.line);
+            let delivered = site.delivered();
+            let [message] = delivered.as_slice() else { panic!("{name}: {delivered:?}") };
+            assert!(message.contains(protocol), "{name}: {message}");
+            assert!(
+                message.ends_with(&format!("\r\n\r\n{}", body.replace('\n', "\r\n"))),
+                "{name}: {message}"
+            );
+        }
+    }
+}
+
+#[test]
+fn python_sends_with_addresses_outside_ascii_through_tls() {
+    if !can_run(&[Need::Program("python3")]) {
+        return;
+    }
+    let (site, authority) = site_with_tls("");
     let _daemon = site.serve(&["--no-xdp"]);
     add_sender(&site);
-    let _dns = serve_dns(&site);
-    let exim = Exim::start(&site.outside).unwrap();
-    submit(&site.outside, "a@sender.example", "user@contoso.com").unwrap();
-    let attempt = exim.attempt("user@contoso.com").unwrap();
-    assert_eq!(attempt.outcome, Outcome::Sent, "{}\n{}", attempt.line, exim.log());
-    // K: by CHUNKING (the specification's chapter on log files)
-    assert!(attempt.line.contains(" K "), "{}", attempt.line);
+    let ca = site.folder().join("ca.pem");
+    fs::write(&ca, authority.pem()).unwrap();
+    let mut python = Command::new("python3");
+    python.args(["-c", PYTHON, GATE]).arg(&ca).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = site.outside.spawn(&mut python).unwrap().wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let delivered = site.delivered();
-    assert_eq!(delivered.len(), 1, "{delivered:?}");
-    assert!(
-        delivered[0].ends_with("Subject: to a gate\r\n") || delivered[0].ends_with("by whatever way\r\n")
-    );
+    let [message] = delivered.as_slice() else { panic!("{delivered:?}") };
+    for wanted in [" with UTF8SMTPS id ", "\r\n\tfor <用户@contoso.com>;", "Subject: für dich\r\n"] {
+        assert!(message.contains(wanted), "{wanted} in\n{message}");
+    }
 }
 
 /// Gives the outside its address.
