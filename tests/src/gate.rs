@@ -7,7 +7,7 @@ use std::{env, fmt, fs};
 
 use sixgate::dataplane::embedded_object;
 
-use crate::{exim, opensmtpd, postfix};
+use crate::{dovecot, exim, opensmtpd, postfix};
 
 /// Something that a test cannot do without.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -22,6 +22,8 @@ pub enum Need {
     Xdp,
     /// Debian's Postfix, unpacked.
     Postfix,
+    /// Debian's Dovecot, unpacked.
+    Dovecot,
     /// Debian's Exim, unpacked.
     Exim,
     /// Debian's OpenSMTPD, unpacked.
@@ -37,6 +39,7 @@ impl Need {
             Self::Bpffs => fs::read_to_string("/proc/filesystems").is_ok_and(|known| known.contains("\tbpf")),
             Self::Xdp => !embedded_object().is_empty(),
             Self::Postfix => postfix::folder().is_some(),
+            Self::Dovecot => dovecot::folder().is_some(),
             Self::Exim => exim::folder().is_some(),
             Self::OpenSmtpd => opensmtpd::folder().is_some(),
         }
@@ -51,6 +54,7 @@ impl fmt::Display for Need {
             Self::Bpffs => f.write_str("a kernel with bpffs"),
             Self::Xdp => f.write_str("a build without AYA_BUILD_SKIP=1"),
             Self::Postfix => f.write_str("Postfix below target/tools (cargo xtask setup)"),
+            Self::Dovecot => f.write_str("Dovecot below target/tools (cargo xtask setup)"),
             Self::Exim => f.write_str("Exim below target/tools (cargo xtask setup)"),
             Self::OpenSmtpd => f.write_str("OpenSMTPD below target/tools (cargo xtask setup)"),
         }

@@ -12,6 +12,7 @@ pub mod demo;
 pub mod dialog;
 pub mod differential;
 pub mod dns;
+pub mod dovecot;
 pub mod exim;
 pub mod gate;
 pub mod mounts;

@@ -21,12 +21,13 @@ use nix::{
 pub(crate) struct Mounts {
     folder: PathBuf,
     binds: Vec<(PathBuf, &'static str)>,
+    merged: Vec<(PathBuf, &'static str)>,
 }
 
 impl Mounts {
     /// None yet; `folder` is where files for them are written.
     pub(crate) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), binds: Vec::new() }
+        Self { folder: folder.to_owned(), binds: Vec::new(), merged: Vec::new() }
     }
 
     /// Lets `users`, each with a group of its name and number, exist beside the machine's. They win over others of
@@ -56,6 +57,12 @@ impl Mounts {
         self
     }
 
+    /// Lets what is below `source` be seen below `place`, too, and win there. Nothing can be written below it then.
+    pub(crate) fn merge(mut self, source: &Path, place: &'static str) -> Self {
+        self.merged.push((source.to_owned(), place));
+        self
+    }
+
     /// Runs `task` on a thread that sees this; what it starts sees it too.
     pub(crate) fn run<T: Send>(&self, task: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         self.enter(CloneFlags::CLONE_NEWNS, task)
@@ -72,6 +79,9 @@ impl Mounts {
             let thread = scope.spawn(|| {
                 unshare(namespaces).context("cannot make a mount namespace")?;
                 bind(None, "/", MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
+                for (source, place) in &self.merged {
+                    overlay(source, place)?;
+                }
                 for (source, place) in &self.binds {
                     bind(Some(source), place, MsFlags::MS_BIND)?;
                 }
@@ -109,4 +119,10 @@ pub fn with_small_disk<T: Send>(place: &Path, octets: usize, task: impl FnOnce()
 fn bind(source: Option<&Path>, place: &str, flags: MsFlags) -> Result<()> {
     let none = None::<&str>;
     mount(source, place, none, flags, none).with_context(|| format!("cannot change the mount of {place}"))
+}
+
+fn overlay(source: &Path, place: &str) -> Result<()> {
+    let layers = format!("lowerdir={}:{place}", source.display());
+    mount(Some("overlay"), place, Some("overlay"), MsFlags::empty(), Some(layers.as_str()))
+        .with_context(|| format!("cannot merge {} into {place}", source.display()))
 }

@@ -15,7 +15,7 @@ struct Server {
     name: &'static str,
     /// Where it lies below target/tools.
     folder: &'static str,
-    package: &'static str,
+    packages: &'static [&'static str],
     why: &'static str,
 }
 
@@ -34,7 +34,7 @@ pub(super) fn missing(set: Set) -> Result<Vec<Step>> {
         fetched.extend(&testing);
         for server in SERVERS {
             let step = unpack(server);
-            fetched.extend(step.is_some().then_some(server.package));
+            fetched.extend(step.iter().flat_map(|_| server.packages));
             unpacked.extend(step);
         }
     }
@@ -88,10 +88,9 @@ fn unpack(server: &Server) -> Option<Step> {
     let root = folder.join("root");
     // apt-get downloads into the working directory, which a pasted command has to know too
     let mut download = command("env", &["--chdir".as_ref(), folder.as_os_str()]);
-    download.args(["apt-get", "-o", "APT::Sandbox::User=root", "download", server.package]);
-    // the package's file has its version in its name
-    let mut extract = command("find", &[folder.as_os_str(), "-name".as_ref()]);
-    extract.arg(format!("{}_*.deb", server.package));
+    download.args(["apt-get", "-o", "APT::Sandbox::User=root", "download"]).args(server.packages);
+    // a package's file has its version in its name
+    let mut extract = command("find", &[folder.as_os_str(), "-name".as_ref(), "*.deb".as_ref()]);
     extract.args(["-exec", "dpkg-deb", "--extract", "{}"]).arg(&root).arg(";");
     Some(Step {
         what: format!("{} below target/tools, not installed", server.name),
@@ -191,16 +190,34 @@ const TEST_PACKAGES: &[&str] = &[
     "libpam0g",
     "libpcre2-8-0",
     "libsasl2-2",
+    "libsodium23",
     "libssl3",
+    "libunwind8",
 ];
 
 const SERVERS: &[Server] = &[
     Server {
         name: "Postfix",
         folder: "postfix",
-        package: "postfix",
+        packages: &["postfix"],
         why: "a mail server behind and a sender, for the suites",
     },
-    Server { name: "Exim", folder: "exim", package: "exim4-daemon-light", why: "a sender, for the suites" },
-    Server { name: "OpenSMTPD", folder: "opensmtpd", package: "opensmtpd", why: "a sender, for the suites" },
+    Server {
+        name: "Dovecot",
+        folder: "dovecot",
+        packages: &["dovecot-core", "dovecot-lmtpd"],
+        why: "a mail server behind that speaks LMTP, for the suites",
+    },
+    Server {
+        name: "Exim",
+        folder: "exim",
+        packages: &["exim4-daemon-light"],
+        why: "a sender, for the suites",
+    },
+    Server {
+        name: "OpenSMTPD",
+        folder: "opensmtpd",
+        packages: &["opensmtpd"],
+        why: "a sender, for the suites",
+    },
 ];
