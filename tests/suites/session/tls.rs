@@ -130,6 +130,8 @@ fn a_handshake_has_its_time() {
         return;
     }
     let (site, _authority) = site_with_tls("limits.command_timeout = \"2s\"");
+    let metrics = site.folder().join("metrics.prom");
+    let site = site.configured(&format!("metrics.file = {metrics:?}"));
     let daemon = site.serve(&["--no-xdp"]);
     let mut client = site.connect(SENDER, GATE);
     client.reply().unwrap();
@@ -138,6 +140,40 @@ fn a_handshake_has_its_time() {
     client.wait_at_most(Duration::from_secs(20)).unwrap();
     client.closed().unwrap();
     daemon.wait_for_log("the TLS handshake took too long").unwrap();
+    daemon.stop().unwrap();
+    let counted = fs::read_to_string(metrics).unwrap();
+    for wanted in [
+        "sixgate_limits_reached_total{limit=\"tls_handshake\"} 1\n",
+        "sixgate_tls_handshakes_total{outcome=\"failed\"} 1\n",
+    ] {
+        assert!(counted.contains(wanted), "{wanted} in\n{counted}");
+    }
+}
+
+/// As Exim does behind its last chunk.
+#[test]
+fn who_says_quit_and_ends_its_side_hears_all_replies() {
+    if !can_run(&[]) {
+        return;
+    }
+    let (site, authority) = site_with_tls("");
+    let _daemon = site.serve(&["--no-xdp"]);
+    for encrypted in [false, true] {
+        let mut client = site.connect(SENDER, GATE);
+        if encrypted {
+            start_tls(&mut client, &authority.client(None).unwrap());
+        } else {
+            client.reply().unwrap();
+        }
+        client.say("EHLO mail.sender.example").unwrap();
+        let group = "MAIL FROM:<a@sender.example>\r\nRCPT TO:<user@contoso.com>\r\nBDAT 11 LAST\r\nA: b\r\n\r\nc\r\nQUIT\r\n";
+        client.write(group.as_bytes()).unwrap();
+        client.hang_up().unwrap();
+        let codes: Vec<u16> = (0..4).map(|_| client.reply().unwrap().code).collect();
+        assert_eq!(codes, [250, 250, 250, 221], "{}", client.transcript());
+        client.closed().unwrap();
+    }
+    assert_eq!(site.delivered().len(), 2);
 }
 
 #[test]
