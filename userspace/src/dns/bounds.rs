@@ -38,7 +38,7 @@ pub struct DnsBounds {
 impl Default for DnsBounds {
     fn default() -> Self {
         Self {
-            questions_per_minute: const { NonZeroU32::new(600).unwrap() },
+            questions_per_minute: const { NonZeroU32::new(1200).unwrap() },
             concurrency: const { NonZeroU32::new(256).unwrap() },
         }
     }

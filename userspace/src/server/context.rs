@@ -132,9 +132,7 @@ impl Context {
         match known {
             Some(PtrRecord { state: PtrState::Absent, .. }) => return PtrEvidence::PermError,
             // the entry has expired or was removed, by a command or for want of room: ask again
-            None if self.kernel.is_attached() && !self.policy.client_trust => {
-                self.ptr_cache.forget(source).await;
-            }
+            None if self.kernel.is_attached() => self.forget_ptr(source).await,
             Some(_) | None => {}
         }
         let is_commanded = known.is_some_and(|record| record.origin == PtrOrigin::Command);
@@ -150,6 +148,20 @@ impl Context {
             (Some(_), PtrEvidence::TempError(Unanswered::Record)) => ONLY_EXISTENCE,
             (_, evidence) => evidence,
         }
+    }
+
+    /// Forgets what is not in the PTR map any more; what never gets there stays, for as long as it holds.
+    async fn forget_ptr(&self, source: Ipv6Addr) {
+        let known = self.ptr_cache.known(source).await;
+        let is_absent = known.is_some_and(|finding| finding.evidence == PtrEvidence::PermError);
+        if !(is_absent && self.policy.client_trust) {
+            self.ptr_cache.forget(source).await;
+        }
+    }
+
+    /// Findings about addresses that made room for others.
+    pub(crate) fn ptr_cache_evicted(&self) -> u64 {
+        self.ptr_cache.evicted()
     }
 
     /// Takes a new finding over into the PTR map; but not that there is no record, for which the program would refuse a

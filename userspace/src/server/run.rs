@@ -246,5 +246,6 @@ async fn keep_metrics(context: Arc<Context>, path: PathBuf, stop: CancellationTo
 fn write_metrics(context: &Context, path: &Path) -> io::Result<()> {
     context.metrics.xdp(&context.kernel.stats());
     context.metrics.limits(&context.dns.reached());
+    context.metrics.limits(&[("ptr_cache", context.ptr_cache_evicted())]);
     context.metrics.write(path)
 }
