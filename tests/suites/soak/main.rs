@@ -15,7 +15,7 @@ mod wire;
 use std::{
     env, fs,
     net::Ipv6Addr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -177,6 +177,7 @@ fn soak(site: &Site, world: &World) {
     assert!(after.descriptors <= descriptors, "descriptors are left: {before:?}, {after:?}");
     let allowed = before.resident + before.resident / 4 + GROWTH_MAX;
     assert!(after.resident <= allowed, "the daemon grew: {before:?}, {after:?}");
+    assert_eq!(fs::read_dir(temporary(site)).unwrap().count(), 0, "temporary files have no names");
     let (status, log) = daemon.stop().unwrap();
     assert!(status.success(), "{status}");
     for word in ["panicked", "ERROR"] {
@@ -234,9 +235,10 @@ fn site(authority: &Authority, settings: &str) -> Site {
     let site = Site::new(&zone, &limits).configured(settings);
     let folder = site.folder().to_owned();
     authority.issue("gate.example").install(&folder).unwrap();
+    fs::create_dir(temporary(&site)).unwrap();
     let tls = format!(
         "temporary_directory = {:?}\ntls = {{ certificate = {:?}, key = {:?} }}",
-        folder,
+        temporary(&site),
         folder.join("certificate.pem"),
         folder.join("key.pem")
     );
@@ -244,6 +246,11 @@ fn site(authority: &Authority, settings: &str) -> Site {
     site.sixgate(&format!("optin add {GATE}"));
     site.sixgate("domain add gate.example");
     site
+}
+
+/// Where large messages lie while they are here.
+fn temporary(site: &Site) -> PathBuf {
+    site.folder().join("temporary")
 }
 
 /// How long a run takes.

@@ -176,17 +176,10 @@ impl Rules {
     /// Looks at the next octets, which consist of whole and partial lines that end with CRLF.
     fn check(&mut self, octets: &[u8]) -> Result<(), Say> {
         for part in octets.split_inclusive(|octet| *octet == b'\n') {
+            let ends = part.ends_with(b"\n");
+            self.check_lengths(part.len() as u64, ends)?;
             self.octets += part.len() as u64;
             self.line += part.len() as u64;
-            let ends = part.ends_with(b"\n");
-            let text = self.line - u64::from(ends);
-            if self.octets > self.limits.size {
-                return Err(Say::TooBig);
-            }
-            // the CR may still be to come, or be the last octet here
-            if text > self.limits.line + 1 {
-                return Err(Say::LineTooLong);
-            }
             if self.in_header {
                 self.check_header(part, ends)?;
             }
@@ -197,6 +190,20 @@ impl Rules {
         Ok(())
     }
 
+    /// Of several bounds the one that is reached first counts, so that it does not matter in which pieces a message comes.
+    fn check_lengths(&self, more: u64, ends: bool) -> Result<(), Say> {
+        let size = (self.limits.size.saturating_sub(self.octets), more, Say::TooBig);
+        // the empty line that ends a header is none of it
+        let in_header = self.in_header && !(ends && self.line + more == CRLF);
+        let header = in_header.then(|| (HEADER_MAX.saturating_sub(self.octets), more, Say::HeaderTooBig));
+        // the CR may still be to come, or be the last octet here
+        let room = (self.limits.line + 1).saturating_sub(self.line);
+        let line = (room, more.saturating_sub(u64::from(ends)), Say::LineTooLong);
+        let broken = [Some(size), header, Some(line)].into_iter().flatten();
+        let first = broken.filter(|(room, more, _)| more > room).min_by_key(|(room, ..)| *room);
+        first.map_or(Ok(()), |(.., broken)| Err(broken))
+    }
+
     fn check_header(&mut self, part: &[u8], ends: bool) -> Result<(), Say> {
         let room = START - self.start.len();
         self.start.extend_from_slice(part.get(..room).unwrap_or(part));
@@ -205,13 +212,7 @@ impl Rules {
             self.received += u32::from(is_received(&self.start));
             self.start.clear();
         }
-        if self.received > self.limits.received {
-            Err(Say::TooManyHops)
-        } else if self.in_header && self.octets > HEADER_MAX {
-            Err(Say::HeaderTooBig)
-        } else {
-            Ok(())
-        }
+        if self.received > self.limits.received { Err(Say::TooManyHops) } else { Ok(()) }
     }
 }
 
@@ -278,6 +279,16 @@ mod tests {
             ("a full message", [b"\r\n", &b"0123456789abcd\r\n".repeat((1 << 16) - 1)[..]].concat(), None),
             ("one octet too much", b"0123456789abcd\r\n".repeat((1 << 16) + 1), Some(Say::HeaderTooBig)),
             ("too big", [b"\r\n", &b"0123456789abcd\r\n".repeat(1 << 16)[..]].concat(), Some(Say::TooBig)),
+            (
+                "a line too long before it is too big",
+                [b"\r\n", &[b'a'; 2 << 20][..], b"\r\n"].concat(),
+                Some(Say::LineTooLong),
+            ),
+            (
+                "too long in a header that is too long",
+                [&header(max - 4)[..], &[b'a'; 2000], b"\r\n"].concat(),
+                Some(Say::HeaderTooBig),
+            ),
         ];
         for (claim, message, broken) in rows {
             let chunks: &[usize] = if message.len() > 10_000 { &[997, 32_768] } else { &[1, 2, 7, 32_768] };
