@@ -17,6 +17,7 @@ use crate::dns::Zone;
 #[derive(Debug, Deserialize)]
 pub(super) struct Scenario {
     /// What it is about.
+    #[serde(default)]
     pub(super) description: String,
     /// By name.
     pub(super) tests: BTreeMap<String, Case>,

@@ -41,13 +41,19 @@ class Servers(list):
     """The names of mail servers, whose addresses are looked up one by one until one matches."""
 
 
+def can_be_asked(name):
+    """Whether a question is sent at all, which is what may be void."""
+    return all(0 < len(label) < 64 for label in name.rstrip(".").split("."))
+
+
 def mended(spf):
     class Query(spf.query):
         """Counts a term for which DNS has nothing once, and names that exist without an AAAA record never."""
 
         def dns(self, name, qtype, cnames=None, ignore_void=False):
             found = super().dns(name, qtype, cnames, True)
-            if not found and not ignore_void and (qtype == "A" or name.lower() in spf.absent):
+            counts = (qtype == "A" and can_be_asked(name)) or name.lower() in spf.absent
+            if not found and not ignore_void and counts:
                 self.void = True
             return found
 

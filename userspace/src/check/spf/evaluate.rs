@@ -2,13 +2,16 @@
 //!
 //! It does not say what a result means for the message, and keeps no time: whoever calls it cuts it off.
 
+mod lookups;
+
 use std::{net::IpAddr, pin::Pin};
 
 use tracing::debug;
 
 use crate::{
     check::spf::{
-        macros::{DomainSpec, MacroString, NoName, Place, UNKNOWN, Values},
+        evaluate::lookups::{Addresses, Lookups},
+        macros::{DomainSpec, MacroString, NoName, Place, Values},
         name::DomainName,
         record::{Directive, LONGEST_RECORD, Mechanism, PrefixLengths, Qualifier, Record, Selection, select},
     },
@@ -55,18 +58,10 @@ pub(super) struct Outcome {
 
 /// One evaluation, with what it has used up.
 pub(super) struct Evaluation<'a> {
-    dns: &'a Dns,
+    lookups: Lookups<'a>,
     subject: Subject<'a>,
     dns_terms: usize,
     void_terms: usize,
-    /// The client's names, once they were asked for.
-    names: Option<Vec<ClientName>>,
-}
-
-struct ClientName {
-    name: DomainName,
-    /// Whether it leads back to the client, once that was asked.
-    validated: Option<bool>,
 }
 
 /// What ends an evaluation at once.
@@ -82,15 +77,9 @@ enum Match {
     Yes { trail: String },
 }
 
-/// The addresses of a name, of the client's family.
-struct Addresses {
-    addresses: Vec<IpAddr>,
-    void: bool,
-}
-
 impl<'a> Evaluation<'a> {
     pub(super) fn new(dns: &'a Dns, subject: Subject<'a>) -> Self {
-        Self { dns, subject, dns_terms: 0, void_terms: 0, names: None }
+        Self { lookups: Lookups::new(dns, subject.client), subject, dns_terms: 0, void_terms: 0 }
     }
 
     /// check_host() for `domain`.
@@ -106,7 +95,7 @@ impl<'a> Evaluation<'a> {
     /// The explanation that `exp=` leads to (RFC 7208 6.2); none when there is anything wrong with it.
     pub(super) async fn explain(&mut self, target: &DomainSpec, domain: &DomainName) -> Option<String> {
         let name = self.expand(target, domain).await.ok()?;
-        let texts = self.dns.txt(name.as_str()).await.ok()?.records;
+        let texts = self.lookups.texts(&name).await.ok()?;
         let [text] = &texts[..] else {
             return None;
         };
@@ -204,7 +193,7 @@ impl<'a> Evaluation<'a> {
         let Some(name) = self.target(target, domain).await? else {
             return Ok(false);
         };
-        let Addresses { addresses, void } = self.addresses(&name).await?;
+        let Addresses { addresses, void } = self.lookups.addresses(&name).await.map_err(Stop::temporary)?;
         self.count_void(void)?;
         Ok(addresses.iter().any(|address| prefixes.agree(self.subject.client, *address)))
     }
@@ -218,14 +207,15 @@ impl<'a> Evaluation<'a> {
         let Some(name) = self.target(target, domain).await? else {
             return Ok(false);
         };
-        let servers = self.dns.mx(name.as_str()).await.map_err(Stop::temporary)?.records;
+        let servers = self.lookups.servers(&name).await.map_err(Stop::temporary)?;
         if servers.len() > MAX_SERVERS {
             return Err(Stop::permanent(SpfReason::TooManyServers));
         }
         let mut any_void = servers.is_empty();
         // the root, which says that there is no server, is no name
         for server in servers.iter().filter_map(|server| DomainName::new(server)) {
-            let Addresses { addresses, void } = self.addresses(&server).await?;
+            let Addresses { addresses, void } =
+                self.lookups.addresses(&server).await.map_err(Stop::temporary)?;
             if addresses.iter().any(|address| prefixes.agree(self.subject.client, *address)) {
                 return Ok(true);
             }
@@ -239,9 +229,9 @@ impl<'a> Evaluation<'a> {
         let Some(target) = self.target(target, domain).await? else {
             return Ok(false);
         };
-        let void = self.client_names().await.is_empty();
+        let void = !self.lookups.client_has_names().await;
         self.count_void(void)?;
-        Ok(self.first_validated(|name| name.is_within(&target)).await.is_some())
+        Ok(self.lookups.first_validated(|name| name.is_within(&target)).await.is_some())
     }
 
     async fn exists(&mut self, target: &DomainSpec, domain: &DomainName) -> Result<bool, Stop> {
@@ -249,14 +239,14 @@ impl<'a> Evaluation<'a> {
             return Ok(false);
         };
         // an IPv4 address, whatever the client's family (RFC 7208 5.7)
-        let found = !self.dns.a(name.as_str()).await.map_err(Stop::temporary)?.records.is_empty();
+        let found = self.lookups.exists(&name).await.map_err(Stop::temporary)?;
         self.count_void(!found)?;
         Ok(found)
     }
 
     /// The SPF record of `domain`, read.
     async fn record(&self, domain: &DomainName) -> Result<Option<Record>, Stop> {
-        let texts = self.dns.txt(domain.as_str()).await.map_err(Stop::temporary)?.records;
+        let texts = self.lookups.texts(domain).await.map_err(Stop::temporary)?;
         match select(&texts) {
             Selection::None => Ok(None),
             Selection::Several => Err(Stop::permanent(SpfReason::SeveralRecords)),
@@ -303,74 +293,9 @@ impl<'a> Evaluation<'a> {
         target.expand(&self.subject.values(domain, &validated))
     }
 
-    /// The addresses of `name`. Nearly every host that has only IPv4 would make an IPv6 client's lookup void, so
-    /// that an empty AAAA of a name that exists is none: the limit is against names that do not exist.
-    async fn addresses(&self, name: &DomainName) -> Result<Addresses, Stop> {
-        match self.subject.client {
-            IpAddr::V4(_) => {
-                let answer = self.dns.a(name.as_str()).await.map_err(Stop::temporary)?;
-                let void = answer.records.is_empty();
-                Ok(Addresses { addresses: answer.records.into_iter().map(IpAddr::V4).collect(), void })
-            }
-            IpAddr::V6(_) => {
-                let answer = self.dns.aaaa(name.as_str()).await.map_err(Stop::temporary)?;
-                let void = !answer.name_exists;
-                Ok(Addresses { addresses: answer.records.into_iter().map(IpAddr::V6).collect(), void })
-            }
-        }
-    }
-
-    /// The value of `%{p}` (RFC 7208 7.3), if it is `needed`: a validated name of the client, the domain itself or
-    /// one below it rather than another.
+    /// The value of `%{p}`, if it is `needed`.
     async fn validated_name(&mut self, domain: &DomainName, needed: bool) -> String {
-        if !needed {
-            return String::new();
-        }
-        self.client_names().await;
-        let name = match self.first_validated(|name| name == domain).await {
-            Some(name) => Some(name),
-            None => match self.first_validated(|name| name.is_within(domain)).await {
-                Some(name) => Some(name),
-                None => self.first_validated(|_| true).await,
-            },
-        };
-        name.map_or_else(|| UNKNOWN.to_owned(), |name| name.to_string())
-    }
-
-    /// The names that the client's PTR records give it, asked for once; none when DNS fails (RFC 7208 5.5).
-    async fn client_names(&mut self) -> &[ClientName] {
-        if self.names.is_none() {
-            let found = self.dns.ptr(self.subject.client).await.map(|answer| answer.records);
-            let names = found.unwrap_or_default();
-            let names = names.iter().take(MAX_NAMES).filter_map(|name| DomainName::new(name));
-            self.names = Some(names.map(|name| ClientName { name, validated: None }).collect());
-        }
-        self.names.as_deref().unwrap_or_default()
-    }
-
-    /// The first of the client's names that is `wanted` and leads back to the client. A name about which DNS
-    /// says nothing does not (RFC 7208 5.5).
-    async fn first_validated(&mut self, wanted: impl Fn(&DomainName) -> bool) -> Option<DomainName> {
-        let mut names = self.names.take().unwrap_or_default();
-        let mut found = None;
-        for candidate in names.iter_mut().filter(|candidate| wanted(&candidate.name)) {
-            let validated = match candidate.validated {
-                Some(validated) => validated,
-                None => self.leads_back(&candidate.name).await,
-            };
-            candidate.validated = Some(validated);
-            if validated {
-                found = Some(candidate.name.clone());
-                break;
-            }
-        }
-        self.names = Some(names);
-        found
-    }
-
-    async fn leads_back(&self, name: &DomainName) -> bool {
-        let found = self.addresses(name).await;
-        found.is_ok_and(|found| found.addresses.contains(&self.subject.client))
+        if needed { self.lookups.validated_name(domain).await } else { String::new() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! SPF (RFC 7208) of both identities: an evaluator of our own, in parts.
 //!
-//! `record` reads records, `macros` expands what stands in them, `evaluate` asks DNS. What a result means for the
+//! `record` reads records, `macros` expands what stands in them into a `name`, `evaluate` asks DNS. What a result means for the
 //! message is decided in `policy`.
 
 mod evaluate;

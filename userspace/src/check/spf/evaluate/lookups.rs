@@ -1,0 +1,134 @@
+//! What an evaluation asks DNS about, for one client.
+//!
+//! It counts nothing: which answers may be missing how often is the evaluation's business.
+
+use std::net::IpAddr;
+
+use crate::{
+    check::spf::{evaluate::MAX_NAMES, macros::UNKNOWN, name::DomainName},
+    dns::{Dns, DnsFailure},
+};
+
+/// The resolver, the client, and what was found out about its names.
+pub(super) struct Lookups<'a> {
+    dns: &'a Dns,
+    client: IpAddr,
+    /// The names that the client's PTR records give it, once they were asked for.
+    names: Option<Vec<ClientName>>,
+}
+
+/// The addresses of a name, of the client's family.
+pub(super) struct Addresses {
+    pub(super) addresses: Vec<IpAddr>,
+    /// Whether DNS has nothing there, as the limit of void lookups means it.
+    pub(super) void: bool,
+}
+
+struct ClientName {
+    name: DomainName,
+    /// Whether it leads back to the client, once that was asked.
+    validated: Option<bool>,
+}
+
+impl<'a> Lookups<'a> {
+    pub(super) fn new(dns: &'a Dns, client: IpAddr) -> Self {
+        Self { dns, client, names: None }
+    }
+
+    pub(super) async fn texts(&self, name: &DomainName) -> Result<Vec<Vec<u8>>, DnsFailure> {
+        Ok(self.dns.txt(name.as_str()).await?.records)
+    }
+
+    /// The mail servers of a name; the root, which says that there is none, is the empty text.
+    pub(super) async fn servers(&self, name: &DomainName) -> Result<Vec<String>, DnsFailure> {
+        Ok(self.dns.mx(name.as_str()).await?.records)
+    }
+
+    /// Whether a name has an IPv4 address.
+    pub(super) async fn exists(&self, name: &DomainName) -> Result<bool, DnsFailure> {
+        Ok(!self.dns.a(name.as_str()).await?.records.is_empty())
+    }
+
+    pub(super) async fn addresses(&self, name: &DomainName) -> Result<Addresses, DnsFailure> {
+        addresses(self.dns, self.client, name).await
+    }
+
+    /// Whether the client has any name.
+    pub(super) async fn client_has_names(&mut self) -> bool {
+        !names(&mut self.names, self.dns, self.client).await.is_empty()
+    }
+
+    /// The value of `%{p}` (RFC 7208 7.3): a validated name of the client, the domain itself or one below it rather
+    /// than another.
+    pub(super) async fn validated_name(&mut self, domain: &DomainName) -> String {
+        let name = match self.first_validated(|name| name == domain).await {
+            Some(name) => Some(name),
+            None => match self.first_validated(|name| name.is_within(domain)).await {
+                Some(name) => Some(name),
+                None => self.first_validated(|_| true).await,
+            },
+        };
+        name.map_or_else(|| UNKNOWN.to_owned(), |name| name.to_string())
+    }
+
+    /// The first of the client's names that is `wanted` and leads back to the client.
+    pub(super) async fn first_validated(
+        &mut self,
+        wanted: impl Fn(&DomainName) -> bool,
+    ) -> Option<DomainName> {
+        let Self { dns, client, names: known } = self;
+        for candidate in names(known, dns, *client).await {
+            if !wanted(&candidate.name) {
+                continue;
+            }
+            let validated = match candidate.validated {
+                Some(validated) => validated,
+                None => leads_back(dns, *client, &candidate.name).await,
+            };
+            candidate.validated = Some(validated);
+            if validated {
+                return Some(candidate.name.clone());
+            }
+        }
+        None
+    }
+}
+
+/// Asked for once; none when DNS fails (RFC 7208 5.5).
+async fn names<'n>(
+    known: &'n mut Option<Vec<ClientName>>,
+    dns: &Dns,
+    client: IpAddr,
+) -> &'n mut [ClientName] {
+    let found = match known.take() {
+        Some(names) => names,
+        None => {
+            let names = dns.ptr(client).await.map(|answer| answer.records).unwrap_or_default();
+            let names = names.iter().take(MAX_NAMES).filter_map(|name| DomainName::new(name));
+            names.map(|name| ClientName { name, validated: None }).collect()
+        }
+    };
+    known.insert(found)
+}
+
+/// A name about which DNS says nothing does not (RFC 7208 5.5).
+async fn leads_back(dns: &Dns, client: IpAddr, name: &DomainName) -> bool {
+    addresses(dns, client, name).await.is_ok_and(|found| found.addresses.contains(&client))
+}
+
+/// Nearly every host that has only IPv4 would make an IPv6 client's lookup void, so that an empty AAAA of a name that
+/// exists is not: the limit is against names that do not exist.
+async fn addresses(dns: &Dns, client: IpAddr, name: &DomainName) -> Result<Addresses, DnsFailure> {
+    match client {
+        IpAddr::V4(_) => {
+            let answer = dns.a(name.as_str()).await?;
+            let void = answer.records.is_empty();
+            Ok(Addresses { addresses: answer.records.into_iter().map(IpAddr::V4).collect(), void })
+        }
+        IpAddr::V6(_) => {
+            let answer = dns.aaaa(name.as_str()).await?;
+            let void = !answer.name_exists;
+            Ok(Addresses { addresses: answer.records.into_iter().map(IpAddr::V6).collect(), void })
+        }
+    }
+}
