@@ -24,6 +24,9 @@ pub const RSA2048_RECORD: &str = concat!(
     r#""ckb9LUt+fhYTT1SJoWwzLiFtPrFSoDpvkEs4IWA+o0PHG/7H26QxZIcrstVgMEEtBb5W9qCRXVOulQ+Pl/1ObFkns4952+OKaJUxQSUFRuR/KNNPl5gbz1EOyFqTYO/DmvcICjQzk0TDk9ruCHTpFrgI/CSxykZe2VsVLYPSKqYpMlK4k5MA27aqwQIDAQAB""#,
 );
 
+/// The private key of [`rsa2048`].
+pub const RSA2048_PEM: &str = include_str!("sign/rsa2048.pem");
+
 /// A signer with the key of RFC 8463 A.2.
 #[must_use]
 pub fn ed25519(domain: &str, selector: &str, headers: &[&str]) -> DkimSigner<Ed25519Key, Done> {
@@ -45,7 +48,7 @@ pub fn rsa2048(domain: &str, selector: &str, headers: &[&str]) -> DkimSigner<Rsa
 /// The key of [`rsa2048`].
 #[must_use]
 pub fn rsa2048_key() -> RsaKey<Sha256> {
-    let key = PrivateKeyDer::from_pem_slice(include_bytes!("sign/rsa2048.pem")).expect("a key in PEM");
+    let key = PrivateKeyDer::from_pem_slice(RSA2048_PEM.as_bytes()).expect("a key in PEM");
     RsaKey::from_key_der(key).expect("an RSA key")
 }
 
@@ -90,7 +93,8 @@ impl ByHand<'_> {
 }
 
 /// A field as "relaxed" wants it, without its CRLF (RFC 6376 3.4.2).
-fn relaxed(field: &str) -> String {
+#[must_use]
+pub fn relaxed(field: &str) -> String {
     let (name, value) = field.split_once(':').expect("a header field");
     let words: Vec<&str> = value.split([' ', '\t', '\r', '\n']).filter(|word| !word.is_empty()).collect();
     format!("{}:{}", name.trim_end().to_ascii_lowercase(), words.join(" "))
@@ -100,7 +104,8 @@ fn signer<K: SigningKey>(key: K, domain: &str, selector: &str, headers: &[&str])
     DkimSigner::from_key(key).domain(domain).selector(selector).headers(headers.iter().copied())
 }
 
-const ED25519_SEED: [u8; 32] = [
+/// The private key of [`ed25519`].
+pub const ED25519_SEED: [u8; 32] = [
     0x9d, 0x61, 0xb1, 0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a, 0xf4, 0x92, 0xec, 0x2c, 0xc4, 0x44,
     0x49, 0xc5, 0x69, 0x7b, 0x32, 0x69, 0x19, 0x70, 0x3b, 0xac, 0x03, 0x1c, 0xae, 0x7f, 0x60,
 ];

@@ -15,6 +15,8 @@ use crate::{
 /// What is compared with what.
 #[derive(Subcommand)]
 pub(crate) enum Pair {
+    /// DKIM, with dkimpy
+    Dkim(Cases),
     /// SPF, with pyspf
     Spf(Cases),
 }
@@ -32,12 +34,17 @@ pub(crate) struct Cases {
 
 /// Sets the machine up, builds, and becomes the comparison.
 pub(crate) fn run(pair: &Pair) -> Result<()> {
-    let Pair::Spf(Cases { cases, seed }) = pair;
+    let (name, packages, Cases { cases, seed }) = match pair {
+        Pair::Dkim(cases) => {
+            ("dkim", ["dkimpy==1.1.8", "pynacl==1.6.2", "dnspython==2.9.2"].as_slice(), cases)
+        }
+        Pair::Spf(cases) => ("spf", ["pyspf==2.0.14", "dnspython==2.9.2"].as_slice(), cases),
+    };
     setup::run(Set::Build)?;
-    let python = python_with(&["pyspf==2.0.14", "dnspython==2.9.2"])?;
+    let python = python_with(packages)?;
     exec::run(exec::cargo().args(["build", "--package", "sixgate-tests", "--bin", "differential"]))?;
     let mut differential = Command::new(exec::target().join("debug/differential"));
-    differential.arg("spf").arg("--python").arg(python);
+    differential.arg(name).arg("--python").arg(python);
     differential.args(["--cases", &cases.to_string(), "--seed", &seed.to_string()]);
     exec::become_it(&mut differential)
 }

@@ -2,30 +2,38 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::Parser;
+use clap::{Args, Parser};
 use sixgate_tests::differential;
 
 /// Compares our checks with those of others over generated cases
 #[derive(Parser)]
 #[command(name = "differential")]
-enum Options {
+enum Pair {
+    /// DKIM, with dkimpy
+    Dkim(Options),
     /// SPF, with pyspf
-    Spf {
-        /// A Python that has pyspf and dnspython
-        #[arg(long)]
-        python: PathBuf,
-        /// Cases
-        #[arg(long)]
-        cases: u32,
-        /// Where the random cases begin
-        #[arg(long)]
-        seed: u64,
-    },
+    Spf(Options),
+}
+
+#[derive(Args)]
+struct Options {
+    /// A Python that has the other program and dnspython
+    #[arg(long)]
+    python: PathBuf,
+    /// Cases
+    #[arg(long)]
+    cases: u32,
+    /// Where the random cases begin
+    #[arg(long)]
+    seed: u64,
 }
 
 fn main() -> ExitCode {
-    let Options::Spf { python, cases, seed } = Options::parse();
-    match differential::spf(&python, seed, cases) {
+    let all_judged = match Pair::parse() {
+        Pair::Dkim(Options { python, cases, seed }) => differential::dkim(&python, seed, cases),
+        Pair::Spf(Options { python, cases, seed }) => differential::spf(&python, seed, cases),
+    };
+    match all_judged {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

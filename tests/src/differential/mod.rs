@@ -2,6 +2,7 @@
 //!
 //! Which of the two is right in a kind of difference is judged once, in words; the documents list them.
 
+mod dkim;
 mod generate;
 mod judge;
 
@@ -23,6 +24,8 @@ use sixgate::{
     dns::Dns,
     policy::evidence::{SpfCheck, SpfResult},
 };
+
+pub use dkim::dkim;
 
 use crate::differential::generate::{Case, Generator};
 
