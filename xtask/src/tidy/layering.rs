@@ -87,15 +87,17 @@ fn skip_parentheses(text: &str) -> &str {
 
 /// A method that changes a session is named `handle_…`, `answer_…` or `poll_…`.
 pub(super) fn session_methods_say_their_kind(tree: &Tree, problems: &mut Problems) {
-    let Some(file) = tree.file(SESSION) else { return };
-    for (line, text) in file.shipped() {
-        let Some((_, signature)) = text.split_once("pub fn ") else {
-            continue;
-        };
-        let kind = KINDS.iter().any(|kind| signature.starts_with(kind));
-        if signature.contains("&mut self") && !kind {
-            let advice = "a method that changes the session is one of handle_*, answer_*, poll_*: rename it";
-            problems.add(&file.path, line, advice);
+    for file in tree.below(SESSION) {
+        for (line, text) in file.shipped() {
+            let Some((_, signature)) = text.split_once("pub fn ") else {
+                continue;
+            };
+            let kind = KINDS.iter().any(|kind| signature.starts_with(kind));
+            if signature.contains("&mut self") && !kind {
+                let advice =
+                    "a method that changes the session is one of handle_*, answer_*, poll_*: rename it";
+                problems.add(&file.path, line, advice);
+            }
         }
     }
 }
@@ -126,7 +128,8 @@ fn is_reply(text: &str) -> bool {
 
 const LIBRARY: &str = "userspace/src/";
 const POLICY: &str = "userspace/src/policy/";
-const SESSION: &str = "userspace/src/smtp/session.rs";
+/// A file, and a folder of the same name.
+const SESSION: &str = "userspace/src/smtp/session";
 const REPLY_TABLE: &str = "userspace/src/smtp/reply.rs";
 const PURE: &[&str] = &["userspace/src/smtp/", POLICY];
 const KINDS: &[&str] = &["handle_", "answer_", "poll_"];

@@ -6,7 +6,11 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use proptest::prelude::*;
 use sixgate_common::settings::{REFUSE_AT_GREETING, REFUSE_AT_RCPT};
 
-use super::{obey::IDLE_COMMANDS_MAX, *};
+use super::{answers::REFUSED_RECIPIENTS_FACTOR, obey::IDLE_COMMANDS_MAX, *};
+use crate::{
+    policy::{Refusal, evidence::Endpoints},
+    smtp::reply::Reply,
+};
 
 const NOT_OPTED_IN: Admission = Admission::Refuse { reason: Reason::NotOptedIn, refuse_at: REFUSE_AT_RCPT };
 

@@ -1,0 +1,103 @@
+//! A session that hears the answer it waited for, and goes on.
+//!
+//! It owns what an answer changes, and the words for refusals of the policy. Pieces of a message are in `content`.
+
+use std::time::Instant;
+
+use super::{Answer, Session, State, TlsProgress};
+use crate::{
+    policy::{Refusal, evidence::Endpoints},
+    smtp::{
+        command::Mailbox,
+        reply::{Reply, Say},
+    },
+};
+
+/// Refused recipients that a session may name, for each one that a message may have.
+pub(super) const REFUSED_RECIPIENTS_FACTOR: usize = 10;
+
+impl Session {
+    /// Answers a [`Task::Recipient`](super::Task::Recipient); without effect if the session has ended meanwhile.
+    pub fn answer_recipient(&mut self, now: Instant, answer: Answer) {
+        let State::Recipient(recipient) = &self.state else {
+            return;
+        };
+        let recipient = recipient.clone();
+        let domain = recipient.mailbox().and_then(Mailbox::domain_name);
+        let reply = self.reply_to(answer, domain);
+        reply.write_to(&mut self.output);
+        match &mut self.transaction {
+            Some(transaction) if reply.is_positive() => transaction.recipients.push(recipient),
+            // the next hop takes so many at a time: no fault of the sender, who comes back with this one
+            _ if reply.is_too_many_recipients() => {
+                self.reached.push(Say::TooManyRecipients);
+                self.counts.deferred_recipients += 1;
+            }
+            _ => self.counts.refused_recipients += 1,
+        }
+        self.resume(now);
+    }
+
+    /// Answers a [`Task::Message`](super::Task::Message), and so ends the transaction; without effect if the session has ended
+    /// meanwhile.
+    pub fn answer_message(&mut self, now: Instant, answer: Answer) {
+        if !matches!(self.state, State::Message) {
+            return;
+        }
+        self.reply_to(answer, None).write_to(&mut self.output);
+        self.end_transaction();
+        self.counts.messages += 1;
+        self.resume(now);
+    }
+
+    /// Answers a [`Task::StartTls`](super::Task::StartTls): that it cannot be done, or first that it can and then that it was. Nothing that the
+    /// client said before counts any more (RFC 3207 4.2). Without effect if the session has ended meanwhile.
+    pub fn answer_start_tls(&mut self, now: Instant, progress: TlsProgress) {
+        if !matches!(self.state, State::StartingTls) {
+            return;
+        }
+        match progress {
+            TlsProgress::Ready => return self.say(Say::StartTls),
+            TlsProgress::Unavailable => self.say(Say::TlsNotAvailable),
+            TlsProgress::Done(tls) => {
+                self.tls = Some(tls);
+                self.hello = None;
+            }
+        }
+        self.resume(now);
+    }
+
+    /// Waits for the next command, after an answer.
+    fn resume(&mut self, now: Instant) {
+        self.state = State::Command;
+        (self.times.now, self.times.active) = (now, now);
+        if self.stopping {
+            self.hang_up(Say::ShuttingDown);
+        } else if self.has_too_many_recipients() {
+            self.hang_up(Say::TooManyErrors);
+        }
+        self.advance();
+    }
+
+    /// Whether more recipients were named in vain than any sender has reason to.
+    pub(super) fn has_too_many_recipients(&self) -> bool {
+        let most = self.parameters.limits.recipients.saturating_mul(REFUSED_RECIPIENTS_FACTOR);
+        self.counts.refused_recipients > most || self.counts.deferred_recipients > most
+    }
+
+    fn reply_to(&self, answer: Answer, domain: Option<&str>) -> Reply {
+        let Endpoints { source, destination, .. } = self.parameters.endpoints;
+        let (say, subject) = match answer {
+            Answer::Reply(reply) => return reply,
+            Answer::Refused(Refusal::AddressNotOptedIn | Refusal::DomainNotOptedIn) => {
+                (Say::NotOptedIn, domain.map_or_else(|| destination.to_string(), str::to_owned))
+            }
+            Answer::Refused(Refusal::DnsFailure) => (Say::DnsFailure, String::new()),
+            Answer::Refused(Refusal::NoPtr) => (Say::NoPtr, source.to_string()),
+            Answer::Refused(Refusal::PtrNotConfirmed) => (Say::PtrNotConfirmed, source.to_string()),
+            Answer::Refused(Refusal::Routed) => (Say::Routed, String::new()),
+            Answer::Refused(Refusal::NotAuthenticated) => (Say::NotAuthenticated, source.to_string()),
+        };
+        self.parameters.table.say_about(say, &subject)
+    }
+}
