@@ -8,7 +8,7 @@ use sixgate_tests::{
     site::{GATE, SENDER, Site},
 };
 
-use crate::{ZONE, can_run, site};
+use crate::{ORDINARY, ZONE, can_run, site};
 
 /// An address without reverse DNS, at first.
 const NAMELESS: &str = "2001:db8:51::240";
@@ -75,6 +75,45 @@ fn an_entry_that_expires_is_looked_up_again() {
     }
     assert_eq!(rcpt(&site, SENDER), ACCEPTED);
     assert!(site.sixgate(&format!("ptr get {SENDER}")).contains(" exists dns "));
+}
+
+#[test]
+fn each_of_the_four_results_is_counted_logged_and_written_into_the_message() {
+    if !can_run() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let metrics = folder.path().join("sixgate.prom");
+    let (site, daemon) = site(&format!("metrics.file = {metrics:?}\npermanent_refusals = [\"no_ptr\"]"));
+    let zone = "2001:db8:51::a PTR pass.example\npass.example AAAA 2001:db8:51::a\n\
+                2001:db8:51::b PTR fail.example\n\
+                2001:db8:51::d PTR temperror.example\ntemperror.example FAULT servfail\n\
+                2001:db8:51::e PTR evil\\013\\010host.example\n\
+                sender.example TXT \"v=spf1 ip6:2001:db8:51::/64 -all\"";
+    site.dns.replace(Zone::parse(zone).unwrap());
+    for (source, result, name) in [
+        ("2001:db8:51::a", "pass", " ptr=\"pass.example\""),
+        ("2001:db8:51::b", "fail", " ptr=\"fail.example\""),
+        ("2001:db8:51::d", "temperror", " ptr=\"temperror.example\""),
+        ("2001:db8:51::e", "fail", ""),
+    ] {
+        let sent = site.swaks(source, GATE, ORDINARY);
+        assert_eq!(sent.code, 0, "{source}: {}", sent.output);
+        let line = daemon.wait_for_log(&format!(" iprev=\"{result}\"{name} mail_from=")).unwrap();
+        assert!(line.contains(&format!("source={source} ")), "{line}");
+        let field = format!("iprev={result} policy.iprev=\"{source}\"");
+        assert!(site.delivered().iter().any(|message| message.contains(&field)), "{field}");
+    }
+    let refused = no_ptr("2001:db8:51::c").replace("450 4.7.25", "550 5.7.25");
+    assert_eq!(rcpt(&site, "2001:db8:51::c"), refused);
+    let (_, log) = daemon.stop().unwrap();
+    assert!(!log.contains("evil"), "{log}");
+    assert!(site.delivered().iter().all(|message| !message.contains("evil")));
+    let metrics = std::fs::read_to_string(metrics).unwrap();
+    for (result, sessions) in [("pass", 1), ("fail", 2), ("permerror", 1), ("temperror", 1)] {
+        let line = format!("sixgate_ptr_total{{result=\"{result}\"}} {sessions}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
 }
 
 /// What a new session from `source` hears to its RCPT.

@@ -222,6 +222,13 @@ fn failure(question: String, error: &NetError) -> DnsFailure {
     match error {
         NetError::Dns(DnsError::ResponseCode(code)) => DnsFailure::Code { question, code: code.to_string() },
         NetError::Timeout => DnsFailure::TimedOut { question },
-        other => DnsFailure::Unusable { question, reason: other.to_string() },
+        other => {
+            // the library may repeat what it received
+            let reason = other.to_string().escape_debug().take(LONGEST_REASON).collect();
+            DnsFailure::Unusable { question, reason }
+        }
     }
 }
+
+/// Characters of an error of the library that are kept.
+const LONGEST_REASON: usize = 200;
