@@ -63,7 +63,12 @@ enum Data {
 
 /// The scenarios of a file.
 pub(super) fn read(text: &str) -> Result<Vec<Scenario>> {
-    serde_saphyr::from_multiple(text).context("not a file of SPF scenarios")
+    let mut scenarios: Vec<Scenario> =
+        serde_saphyr::from_multiple(text).context("not a file of SPF scenarios")?;
+    for (scenario, number) in scenarios.iter_mut().zip(1..).filter(|(it, _)| it.description.is_empty()) {
+        scenario.description = format!("document {number}");
+    }
+    Ok(scenarios)
 }
 
 impl Case {

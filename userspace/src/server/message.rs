@@ -11,7 +11,7 @@ use tracing::info;
 use crate::{
     check::auth_results,
     content::{Content, HEAD_MAX, Outgoing},
-    policy::evidence::PtrEvidence,
+    policy::evidence::{PtrEvidence, SpfCheck},
     server::{context::Context, inspection::Inspection, session_id::SessionId},
     smtp::{
         HEADER_MAX,
@@ -90,18 +90,19 @@ pub(crate) fn log(
         ptr = inspection.ptr().and_then(PtrEvidence::name),
         mail_from = transaction.mail.reverse_path.as_ref().map(Mailbox::to_string).unwrap_or_default(),
         recipients = transaction.recipients.len(),
-        spf =
-            inspection.spf().map(|spf| format!("{} ({})", spf.mail_from.result.text(), spf.mail_from.why())),
-        spf_explanation = inspection.spf().and_then(|spf| spf.mail_from.explanation.as_deref()).map(escaped),
+        spf = inspection.spf().map(|spf| of_spf(&spf.mail_from)),
+        spf_helo = inspection.spf().map(|spf| of_spf(&spf.helo)),
+        // a stranger's text: the log quotes it
+        spf_explanation = inspection.spf().and_then(|spf| spf.mail_from.explanation.as_deref()),
         dkim = dkim.join(", "),
         reply = reply.map(|reply| reply.to_string().trim_end().to_owned()),
         "message"
     );
 }
 
-/// A stranger's text on one line.
-fn escaped(text: &str) -> String {
-    text.escape_debug().to_string()
+/// The result, and why.
+fn of_spf(check: &SpfCheck) -> String {
+    format!("{} ({})", check.result.text(), check.why())
 }
 
 fn date() -> String {
