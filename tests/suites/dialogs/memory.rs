@@ -5,7 +5,6 @@
 
 use std::{
     net::Ipv6Addr,
-    num::NonZeroU32,
     path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
@@ -24,7 +23,7 @@ use sixgate::{
     smtp::{
         command::{Mailbox, RcptTo},
         reply::{ReplyTable, Say},
-        session::{Admission, Answer, Offer, Session, SessionLimits, SessionParameters, Task},
+        session::{Admission, Answer, Offer, Session, SessionParameters, Task},
     },
     store::{Contents, Entry, OptIn},
 };
@@ -151,18 +150,7 @@ impl Desk {
                 start_tls: false,
                 message_size: limits.message_size.get().into(),
             },
-            limits: SessionLimits {
-                recipients: usize::try_from(limits.recipients.get())?,
-                messages: limits.messages_per_connection.get(),
-                errors: limits.errors.get(),
-                line_length: limits.line_length.get().into(),
-                received: limits.received.get(),
-                data_rate: NonZeroU32::new(limits.data_rate),
-                transaction_timeout: limits.transaction_timeout,
-                command_timeout: limits.command_timeout,
-                data_timeout: limits.data_timeout,
-                session_timeout: limits.session_timeout,
-            },
+            limits: limits.session(),
         };
         let mut client =
             Client { session: Session::new(parameters, self.now), endpoints, unheard: String::new() };

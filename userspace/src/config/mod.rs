@@ -25,7 +25,7 @@ use crate::{
     dns::DnsBounds,
     nexthop::{Address, ClientIdentity, Protocol},
     policy::{Mode, PermanentRefusals, Policy},
-    smtp::reply::ReplyTable,
+    smtp::{reply::ReplyTable, session::SessionLimits},
 };
 
 pub use tls::{CertificateName, ClientTrust, Tls};
@@ -325,6 +325,25 @@ impl Config {
     pub fn dns_bounds(&self) -> DnsBounds {
         let Limits { dns_questions_per_minute, dns_concurrency, .. } = self.limits;
         DnsBounds { questions_per_minute: dns_questions_per_minute, concurrency: dns_concurrency }
+    }
+}
+
+impl Limits {
+    /// Those of one SMTP session.
+    #[must_use]
+    pub fn session(&self) -> SessionLimits {
+        SessionLimits {
+            recipients: usize::try_from(self.recipients.get()).unwrap_or(usize::MAX),
+            messages: self.messages_per_connection.get(),
+            errors: self.errors.get(),
+            line_length: self.line_length.get().into(),
+            received: self.received.get(),
+            data_rate: NonZeroU32::new(self.data_rate),
+            transaction_timeout: self.transaction_timeout,
+            command_timeout: self.command_timeout,
+            data_timeout: self.data_timeout,
+            session_timeout: self.session_timeout,
+        }
     }
 }
 

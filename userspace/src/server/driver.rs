@@ -7,7 +7,6 @@ mod start_tls;
 
 use std::{
     io::{self, ErrorKind},
-    num::NonZeroU32,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -31,7 +30,7 @@ use crate::{
     },
     smtp::{
         command::RcptTo,
-        session::{Admission, Answer, Offer, Session, SessionLimits, SessionParameters, Task, Unkept},
+        session::{Admission, Answer, Offer, Session, SessionParameters, Task, Unkept},
     },
 };
 
@@ -155,22 +154,11 @@ impl Connection {
             offer: Offer {
                 eight_bit_mime: capabilities.eight_bit_mime,
                 size: capabilities.size.is_some(),
-                smtp_utf8: capabilities.smtp_utf8 && capabilities.eight_bit_mime,
+                smtp_utf8: capabilities.smtp_utf8,
                 start_tls: self.context.tls.is_some(),
                 message_size: u64::from(limits.message_size.get()).min(capabilities.size.unwrap_or(u64::MAX)),
             },
-            limits: SessionLimits {
-                recipients: limits.recipients.get() as usize,
-                messages: limits.messages_per_connection.get(),
-                errors: limits.errors.get(),
-                line_length: limits.line_length.get().into(),
-                received: limits.received.get(),
-                data_rate: NonZeroU32::new(limits.data_rate),
-                transaction_timeout: limits.transaction_timeout,
-                command_timeout: limits.command_timeout,
-                data_timeout: limits.data_timeout,
-                session_timeout: limits.session_timeout,
-            },
+            limits: limits.session(),
         }
     }
 
