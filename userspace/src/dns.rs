@@ -64,8 +64,6 @@ pub struct Answer<T> {
     /// How long that holds: the shortest TTL on the way, CNAMEs included; for the empty set the negative TTL of
     /// RFC 2308 5, and zero when the server gave none.
     pub ttl: Duration,
-    /// Whether there is such a name at all, with records of other types perhaps; false for NXDOMAIN.
-    pub name_exists: bool,
 }
 
 /// The resolver cannot be set up.
@@ -280,14 +278,13 @@ impl Dns {
 
 impl<T> Answer<T> {
     fn none() -> Self {
-        Self { records: Vec::new(), ttl: Duration::ZERO, name_exists: false }
+        Self { records: Vec::new(), ttl: Duration::ZERO }
     }
 }
 
 impl Answer<RData> {
     fn pick<T>(&self, pick: impl Fn(&RData) -> Option<T>) -> Answer<T> {
-        let Self { records, ttl, name_exists } = self;
-        Answer { records: records.iter().filter_map(pick).collect(), ttl: *ttl, name_exists: *name_exists }
+        Answer { records: self.records.iter().filter_map(pick).collect(), ttl: self.ttl }
     }
 }
 

@@ -83,7 +83,13 @@ async fn evaluate(dns: Dns, name: String, case: Arc<Case>) -> (String, Result<Sp
     let checked = async {
         let client: IpAddr = case.host.parse().with_context(|| format!("no address: {}", case.host))?;
         let mail_from = Some(case.mailfrom.as_str()).filter(|path| !path.is_empty());
-        let query = SpfQuery { client, helo: &case.helo, mail_from, host_name: "gate.example" };
+        let query = SpfQuery {
+            client,
+            helo: &case.helo,
+            mail_from,
+            host_name: "gate.example",
+            void_terms: spf::VOID_TERMS,
+        };
         Ok(spf::check(&dns, &query).await.mail_from)
     };
     (name, checked.await)

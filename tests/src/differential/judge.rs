@@ -14,9 +14,7 @@ pub(super) fn judge(ours: &SpfCheck, plain: &Theirs, mended: &Theirs) -> Option<
             .then_some("macros that the grammar does not have are taken");
     }
     Some(match plain.result.as_str() {
-        "permerror" if says("Void lookup") => {
-            "void lookups are counted by question, AAAA of IPv4 hosts included"
-        }
+        "permerror" if says("Void lookup") => "void lookups are counted by question",
         "permerror" if says("trivial recursion") => {
             "a record that includes itself fails before it is reached"
         }

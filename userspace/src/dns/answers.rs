@@ -28,7 +28,6 @@ pub(super) struct Answers(Cache<(Name, RecordType), Kept>);
 #[derive(Clone)]
 struct Kept {
     records: Arc<[RData]>,
-    name_exists: bool,
     until: Instant,
     octets: u32,
 }
@@ -47,7 +46,7 @@ impl Answers {
     pub(super) fn get(&self, name: &Name, kind: RecordType) -> Option<Answer<RData>> {
         let kept = self.0.get(&(name.clone(), kind))?;
         let ttl = kept.until.saturating_duration_since(Instant::now());
-        Some(Answer { records: kept.records.to_vec(), ttl, name_exists: kept.name_exists })
+        Some(Answer { records: kept.records.to_vec(), ttl })
     }
 
     /// Keeps `answer` in place of what was known.
@@ -59,7 +58,6 @@ impl Answers {
         let octets = ENTRY_OCTETS + name.len() + answer.records.iter().map(size).sum::<usize>();
         let kept = Kept {
             records: answer.records.clone().into(),
-            name_exists: answer.name_exists,
             until: Instant::now() + answer.ttl,
             octets: u32::try_from(octets).unwrap_or(u32::MAX),
         };
@@ -94,7 +92,7 @@ mod tests {
     fn text(octets: usize, ttl: u64) -> Answer<RData> {
         let strings = vec!["x".repeat(250); octets / 250];
         let records = vec![RData::TXT(TXT::new(strings))];
-        Answer { records, ttl: Duration::from_secs(ttl), name_exists: true }
+        Answer { records, ttl: Duration::from_secs(ttl) }
     }
 
     #[test]

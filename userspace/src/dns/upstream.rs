@@ -120,7 +120,7 @@ async fn ask_name(servers: &Servers, name: &Name, kind: RecordType) -> Result<Re
             unusable("it refers to other servers")
         }
         Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
-            Ok(Reading::Answer(absent(none.response_code, none.negative_ttl, LONGEST_NEGATIVE)))
+            Ok(Reading::Answer(absent(none.negative_ttl, LONGEST_NEGATIVE)))
         }
         Err(error) => Err(failure(question(name, kind), &error)),
     }
@@ -144,7 +144,7 @@ fn read(response: &DnsResponse, name: &Name, kind: RecordType) -> Result<Reading
         if !found.is_empty() {
             let ttl = found.iter().map(|record| seconds(record.ttl)).fold(ttl, Duration::min);
             let records = found.into_iter().map(|record| record.data.clone()).collect();
-            return Ok(Reading::Answer(Answer { records, ttl, name_exists: true }));
+            return Ok(Reading::Answer(Answer { records, ttl }));
         }
         let alias = here().find_map(|record| match &record.data {
             RData::CNAME(target) => Some((&target.0, seconds(record.ttl))),
@@ -161,16 +161,16 @@ fn read(response: &DnsResponse, name: &Name, kind: RecordType) -> Result<Reading
         Err("no such record among the answers")
     } else if is_last_word {
         let negative_ttl = response.negative_ttl();
-        Ok(Reading::Answer(absent(response.response_code, negative_ttl, ttl.min(LONGEST_NEGATIVE))))
+        Ok(Reading::Answer(absent(negative_ttl, ttl.min(LONGEST_NEGATIVE))))
     } else {
         Ok(Reading::Alias { target: owner.clone(), ttl })
     }
 }
 
 /// NXDOMAIN or NODATA (RFC 2308 2), which hold for `longest` at most, and not at all without a SOA (RFC 2308 5).
-fn absent(code: ResponseCode, negative_ttl: Option<u32>, longest: Duration) -> Answer<RData> {
+fn absent(negative_ttl: Option<u32>, longest: Duration) -> Answer<RData> {
     let ttl = seconds(negative_ttl.unwrap_or(0)).min(longest);
-    Answer { records: Vec::new(), ttl, name_exists: code != ResponseCode::NXDomain }
+    Answer { records: Vec::new(), ttl }
 }
 
 /// Whether a response without answers only says who else might know.

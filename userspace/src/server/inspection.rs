@@ -231,6 +231,7 @@ impl Inspection {
                 helo: &helo,
                 mail_from: mail_from.as_deref(),
                 host_name: &context.hostname,
+                void_terms: context.limits.spf_void_terms,
             };
             spf::check(&context.dns.on_behalf_of(client), &query).await
         }

@@ -22,8 +22,8 @@ use crate::{
 /// Terms that ask DNS: `include`, `a`, `mx`, `ptr`, `exists`, `redirect`, and once more each that holds `%{p}`
 /// (RFC 7208 4.6.4). This bounds the recursion, too.
 pub const MAX_DNS_TERMS: usize = 10;
-/// Terms for which DNS has nothing (RFC 7208 4.6.4).
-pub const MAX_VOID_TERMS: usize = 2;
+/// Terms for which DNS may have nothing, if nobody says otherwise (RFC 7208 4.6.4).
+pub const VOID_TERMS: u8 = 2;
 /// Mail servers of one `mx` (RFC 7208 4.6.4).
 pub const MAX_SERVERS: usize = 10;
 /// PTR names of the client that are looked at (RFC 7208 4.6.4).
@@ -43,6 +43,8 @@ pub(super) struct Subject<'a> {
     pub(super) receiver: &'a str,
     /// Seconds since 1970.
     pub(super) timestamp: u64,
+    /// Terms for which DNS may have nothing.
+    pub(super) void_terms: u8,
 }
 
 /// What check_host() comes to.
@@ -282,7 +284,7 @@ impl<'a> Evaluation<'a> {
 
     fn count_void(&mut self, void: bool) -> Result<(), Stop> {
         self.void_terms += usize::from(void);
-        if self.void_terms > MAX_VOID_TERMS {
+        if self.void_terms > self.subject.void_terms.into() {
             return Err(Stop::permanent(SpfReason::TooManyVoids));
         }
         Ok(())

@@ -15,7 +15,7 @@ use std::{
 
 use tokio::time::{Instant, timeout_at};
 
-pub use crate::check::spf::evaluate::{MAX_DNS_TERMS, MAX_NAMES, MAX_QUERIES, MAX_SERVERS, MAX_VOID_TERMS};
+pub use crate::check::spf::evaluate::{MAX_DNS_TERMS, MAX_NAMES, MAX_QUERIES, MAX_SERVERS, VOID_TERMS};
 use crate::{
     check::spf::{
         evaluate::{Evaluation, Outcome, Subject},
@@ -41,6 +41,9 @@ pub struct SpfQuery<'a> {
     pub mail_from: Option<&'a str>,
     /// Our own name, for the macro `%{r}`.
     pub host_name: &'a str,
+    /// Terms for which DNS may have nothing: the limit of RFC 7208 4.6.4 that may be configured, [`VOID_TERMS`] as it
+    /// recommends.
+    pub void_terms: u8,
 }
 
 /// Checks the HELO identity (RFC 7208 2.3) and the MAIL FROM identity (2.4), both at a time.
@@ -99,6 +102,7 @@ impl Identity {
                     helo: query.helo,
                     receiver: query.host_name,
                     timestamp: now(),
+                    void_terms: query.void_terms,
                 };
                 evaluated(Evaluation::new(dns, subject), &domain, deadline).await
             }

@@ -116,8 +116,8 @@ async fn leads_back(dns: &Dns, client: IpAddr, name: &DomainName) -> bool {
     addresses(dns, client, name).await.is_ok_and(|found| found.addresses.contains(&client))
 }
 
-/// Nearly every host that has only IPv4 would make an IPv6 client's lookup void, so that an empty AAAA of a name that
-/// exists is not: the limit is against names that do not exist.
+/// The addresses of `name` that a client of this family can have. A host of the other family only has none, which is
+/// void as RFC 7208 4.6.4 counts it.
 async fn addresses(dns: &Dns, client: IpAddr, name: &DomainName) -> Result<Addresses, DnsFailure> {
     match client {
         IpAddr::V4(_) => {
@@ -127,7 +127,7 @@ async fn addresses(dns: &Dns, client: IpAddr, name: &DomainName) -> Result<Addre
         }
         IpAddr::V6(_) => {
             let answer = dns.aaaa(name.as_str()).await?;
-            let void = !answer.name_exists;
+            let void = answer.records.is_empty();
             Ok(Addresses { addresses: answer.records.into_iter().map(IpAddr::V6).collect(), void })
         }
     }
