@@ -300,7 +300,8 @@ impl Progress<'_> {
             return true;
         };
         self.stream = rest;
-        if code >= 400 && !last {
+        // out of order: nothing of it is handed on, even if a later message has the same octets
+        if code == 503 || (code >= 400 && !last) {
             self.chunks.clear();
             return false;
         }
