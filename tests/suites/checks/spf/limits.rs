@@ -87,10 +87,7 @@ async fn two_terms_may_be_without_an_answer_and_no_more() {
         ),
         ("mx:x.example exists:y.example ptr", "permerror (too many terms without an answer in DNS: ptr)"),
         ("exists:lost.example exists:x.example", "fail (matched: -all)"),
-        (
-            "exists:lost.example exists:x.example a",
-            "permerror (too many terms without an answer in DNS: a)",
-        ),
+        ("exists:lost.example exists:x.example a", "permerror (too many terms without an answer in DNS: a)"),
         // servers that do not exist make their term void, once
         ("mx:lost.example a:x.example", "fail (matched: -all)"),
         (
