@@ -5,8 +5,7 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Write as _},
-    net::{SocketAddr, TcpStream},
+    io::{self, BufRead, BufReader, Read, Write},
     path::Path,
     sync::{Arc, mpsc},
     thread,
@@ -14,36 +13,40 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use sixgate_tests::netns::Netns;
 
-use crate::{dice::Dice, ledger::Ledger, letter::Letter};
+use crate::{dice::Dice, ledger::Ledger, letter::Letter, world::NextHop};
 
-/// Starts a mail server in `netns` that enters each message for which it says 250. In one message of fifty it changes
-/// its mind, in one it goes away without a reply. It ends with this process.
-pub(crate) fn mail_server(netns: &Netns, address: SocketAddr, ledger: &Arc<Ledger>) -> Result<()> {
-    let listener = netns.listen(address)?;
+/// Starts a mail server that enters each message for which it says 250, and takes its connections from `accept`. In one
+/// message of fifty it changes its mind, in one it goes away without a reply. It ends with this process.
+pub(crate) fn mail_server<S>(
+    mut accept: impl FnMut() -> io::Result<S> + Send + 'static,
+    kind: NextHop,
+    ledger: &Arc<Ledger>,
+) where
+    S: Read + Write + Send + 'static,
+{
     let ledger = Arc::clone(ledger);
     thread::spawn(move || {
-        for (seed, stream) in listener.incoming().enumerate() {
-            let (ledger, seed) = (Arc::clone(&ledger), seed as u64);
+        for seed in 0.. {
+            let (ledger, stream) = (Arc::clone(&ledger), accept());
             thread::spawn(move || {
-                let served = stream.context("no connection").and_then(|stream| serve(stream, &ledger, seed));
+                let served =
+                    stream.context("no connection").and_then(|stream| serve(stream, kind, &ledger, seed));
                 if let Err(error) = served {
                     ledger.complain(format!("the mail server behind: {error:#}"));
                 }
             });
         }
     });
-    Ok(())
 }
 
-fn serve(stream: TcpStream, ledger: &Ledger, seed: u64) -> Result<()> {
-    stream.set_nodelay(true)?;
+fn serve<S: Read + Write>(stream: S, kind: NextHop, ledger: &Ledger, seed: u64) -> Result<()> {
     let (mut dice, mut stream) = (Dice::new(seed), BufReader::new(stream));
-    let said = |stream: &mut BufReader<TcpStream>, text: &str| {
+    let hello = if kind == NextHop::Lmtp { "LHLO" } else { "EHLO" };
+    let said = |stream: &mut BufReader<S>, text: &str| {
         stream.get_mut().write_all(format!("{text}\r\n").as_bytes()).is_ok()
     };
-    let mut alive = said(&mut stream, "220 behind.example ESMTP");
+    let mut alive = said(&mut stream, "220 behind.example ready");
     let (mut recipients, mut line) = (0, Vec::new());
     while alive {
         line.clear();
@@ -53,7 +56,9 @@ fn serve(stream: TcpStream, ledger: &Ledger, seed: u64) -> Result<()> {
         }
         let command = String::from_utf8_lossy(&line).to_ascii_uppercase();
         alive = match command.get(..4) {
-            Some("EHLO") => said(&mut stream, "250-behind.example\r\n250-SIZE 100000000\r\n250 8BITMIME"),
+            Some(verb) if verb == hello => {
+                said(&mut stream, "250-behind.example\r\n250-SIZE 100000000\r\n250 8BITMIME")
+            }
             Some("MAIL" | "RSET" | "NOOP") => {
                 recipients = 0;
                 said(&mut stream, "250 2.0.0 ok")
@@ -65,6 +70,7 @@ fn serve(stream: TcpStream, ledger: &Ledger, seed: u64) -> Result<()> {
             }
             Some("DATA") => {
                 ensure!(recipients > 0, "DATA without a recipient");
+                ensure!(recipients == 1 || kind == NextHop::Smtp, "{recipients} recipients by LMTP");
                 recipients = 0;
                 said(&mut stream, "354 go") && {
                     let Some(octets) = content(&mut stream) else { return Ok(()) };
@@ -87,7 +93,7 @@ fn serve(stream: TcpStream, ledger: &Ledger, seed: u64) -> Result<()> {
 
 /// A message up to its end, dots removed; none if the connection ends before. Any line end counts, so that what is
 /// smuggled is found.
-fn content(stream: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
+fn content(stream: &mut impl BufRead) -> Option<Vec<u8>> {
     let mut octets = Vec::new();
     loop {
         let start = octets.len();

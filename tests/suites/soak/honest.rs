@@ -5,19 +5,19 @@
 
 use std::net::Ipv6Addr;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    World,
     dice::Dice,
     ledger::Said,
     letter::{DENIED, DOMAIN, Letter, SIGNED},
     wire::Wire,
+    world::World,
 };
 
 /// One session of a client that keeps to the rules.
 pub(crate) fn session(world: &World, dice: &mut Dice) -> Result<()> {
-    match dice.below(11) {
+    match dice.below(12) {
         0..=3 => good(world, dice, Way::Spf),
         4 => good(world, dice, Way::Dkim),
         5 => pipelined(world, dice),
@@ -25,6 +25,7 @@ pub(crate) fn session(world: &World, dice: &mut Dice) -> Result<()> {
         6 => without_ptr(world),
         7 => to_others(world, dice),
         8 => not_opted_in(world),
+        11 => by_certificate(world, dice),
         _ => unauthenticated(world, dice),
     }
 }
@@ -68,8 +69,10 @@ fn good(world: &World, dice: &mut Dice, way: Way) -> Result<()> {
     for _ in 0..=dice.below(3) {
         let size = if dice.one_in(2) { " SIZE=3000000 BODY=8BITMIME" } else { "" };
         wire.say(&format!("MAIL FROM:<a@{}>{size}", way.sender()), "250 2.1.0")?;
-        for recipient in 0..=dice.below(3) {
-            wire.say(&format!("RCPT TO:<user{recipient}@gate.example>"), "250 ")?;
+        wire.say("RCPT TO:<user@gate.example>", "250 ")?;
+        for recipient in 0..dice.below(3) {
+            let wanted = world.next_hop.to_further_recipients();
+            wire.say(&format!("RCPT TO:<user{recipient}@gate.example>"), wanted)?;
         }
         if dice.one_in(8) {
             wire.say("RSET", "250 2.0.0")?;
@@ -93,7 +96,7 @@ fn pipelined(world: &World, dice: &mut Dice) -> Result<()> {
         )
         .as_bytes(),
     )?;
-    for wanted in ["250 2.1.0", "250 ", "550 5.2.1", "250 ", "354 "] {
+    for wanted in ["250 2.1.0", "250 ", "550 5.2.1", world.next_hop.to_further_recipients(), "354 "] {
         wire.expect(wanted)?;
     }
     let letter = Way::Spf.letter(world, dice);
@@ -133,6 +136,28 @@ fn without_ptr(world: &World) -> Result<()> {
     wire.say(&format!("MAIL FROM:<a@{DOMAIN}>"), "250 2.1.0")?;
     wire.say("RCPT TO:<u@gate.example>", &refusal_of(world.nameless))?;
     wire.say("DATA", "554 5.5.1")?;
+    wire.say("QUIT", "221 ")
+}
+
+/// Neither reverse DNS nor SPF: a certificate whose authority is trusted takes the place of both, any other one of
+/// nothing.
+fn by_certificate(world: &World, dice: &mut Dice) -> Result<()> {
+    let is_trusted = dice.one_in(2);
+    let shown = if is_trusted { &world.partner } else { &world.stranger };
+    let mut wire = Wire::open(world.nameless, world.gate)?;
+    wire.say("EHLO mail.partner.example", "250 ")?;
+    let mut wire = wire.encrypt(shown, "gate.example")?;
+    wire.say("EHLO mail.partner.example", "250 ")?;
+    wire.say(&format!("MAIL FROM:<a@{DENIED}>"), "250 2.1.0")?;
+    if !is_trusted {
+        wire.say("RCPT TO:<u@gate.example>", &refusal_of(world.nameless))?;
+        return wire.say("QUIT", "221 ");
+    }
+    wire.say("RCPT TO:<u@gate.example>", "250 ")?;
+    wire.say("DATA", "354 ")?;
+    let letter = Way::Spf.letter(world, dice);
+    wire.write(&letter.on_the_wire())?;
+    settle(world, &letter, &wire.reply()?)?;
     wire.say("QUIT", "221 ")
 }
 
@@ -186,8 +211,7 @@ fn unauthenticated(world: &World, dice: &mut Dice) -> Result<()> {
 fn settle(world: &World, letter: &Letter, reply: &str) -> Result<()> {
     let accepted = reply.starts_with("250 ");
     world.ledger.told(letter.number, if accepted { Said::Accepted } else { Said::Refused });
-    let moody = world.moody && (reply.starts_with("451 4.3.0 moody") || reply.starts_with("451 4.4.2"));
-    anyhow::ensure!(accepted || moody, "{reply:?} for message {}", letter.number);
+    ensure!(accepted || world.next_hop.may_refuse(reply), "{reply:?} for message {}", letter.number);
     Ok(())
 }
 

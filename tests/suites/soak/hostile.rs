@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use crate::{
-    World,
     dice::Dice,
     ledger::Said,
     letter::{DOMAIN, Letter},
     wire::Wire,
+    world::World,
 };
 
 /// One session of a client that keeps to no rule. That the gate hangs up is no error here.
@@ -101,27 +101,24 @@ fn garbage(world: &World, dice: &mut Dice) -> Result<()> {
 
 /// Ends with a reset somewhere within a message.
 fn cut_off(world: &World, dice: &mut Dice) -> Result<()> {
-    let mut wire = in_transaction(world, dice)?;
-    wire.say("DATA", "354 ")?;
-    let letter = refused_letter(world, dice);
-    let on_the_wire = letter.on_the_wire();
-    let end = dice.below(on_the_wire.len());
-    wire.write(&on_the_wire[..end])?;
-    wire.reset()
+    within_a_message(world, dice)?.reset()
 }
 
 /// Ends its side within a message, and listens on.
 fn half_closed(world: &World, dice: &mut Dice) -> Result<()> {
-    let mut wire = in_transaction(world, dice)?;
-    wire.say("DATA", "354 ")?;
-    let letter = refused_letter(world, dice);
-    let on_the_wire = letter.on_the_wire();
-    let end = dice.below(on_the_wire.len());
-    wire.write(&on_the_wire[..end])?;
+    let mut wire = within_a_message(world, dice)?;
     wire.half_close()?;
     let heard = wire.rest();
     ensure!(!heard.contains("250 "), "half a message heard {heard:?}");
     Ok(())
+}
+
+fn within_a_message(world: &World, dice: &mut Dice) -> Result<Wire> {
+    let mut wire = in_transaction(world, dice)?;
+    wire.say("DATA", "354 ")?;
+    let on_the_wire = refused_letter(world, dice).on_the_wire();
+    wire.write(&on_the_wire[..dice.below(on_the_wire.len())])?;
+    Ok(wire)
 }
 
 /// Sends a whole message, and is gone before the reply: once is possible, twice is not.

@@ -11,34 +11,27 @@ mod hostile;
 mod ledger;
 mod letter;
 mod wire;
+mod world;
 
 use std::{
     env, fs,
-    net::Ipv6Addr,
+    os::unix::net::UnixListener,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-        mpsc,
-    },
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
-use rustls::ClientConfig;
 use sixgate_tests::{
-    certs::Authority,
     daemon::Daemon,
     gate::{self, Need},
     sign,
-    site::{GATE, OTHER, Site},
+    site::{GATE, Site},
 };
 
 use crate::{
-    dice::Dice,
-    ledger::Ledger,
     letter::{DENIED, DOMAIN, SELECTOR, SIGNED},
+    world::{Certificates, NextHop, SOURCES, World},
 };
 
 #[test]
@@ -46,9 +39,9 @@ fn nothing_is_lost_doubled_or_let_in_before_a_maildir_and_nothing_grows() {
     if !gate::require(NEEDS) {
         return;
     }
-    let authority = Authority::new("soak");
-    let site = site(&authority, "");
-    let world = World::new(&site, &authority, false);
+    let certificates = Certificates::new();
+    let site = site(&certificates, "");
+    let world = World::new(&site, &certificates, NextHop::Maildir);
     let ledger = Arc::clone(&world.ledger);
     let maildir = site.folder().join("Maildir");
     let (over, watched) = mpsc::channel::<()>();
@@ -60,108 +53,34 @@ fn nothing_is_lost_doubled_or_let_in_before_a_maildir_and_nothing_grows() {
 }
 
 #[test]
-fn nothing_is_lost_doubled_or_let_in_before_a_moody_mail_server_and_nothing_grows() {
+fn nothing_is_lost_doubled_or_let_in_before_a_moody_smtp_server_and_nothing_grows() {
     if !gate::require(NEEDS) {
         return;
     }
-    let authority = Authority::new("soak");
-    let site = site(&authority, &format!("next_hop.smtp = {BEHIND:?}"));
-    let world = World::new(&site, &authority, true);
-    behind::mail_server(&site.gate, BEHIND.parse().unwrap(), &world.ledger).unwrap();
+    let certificates = Certificates::new();
+    let site = site(&certificates, &format!("next_hop.smtp = {BEHIND:?}"));
+    let world = World::new(&site, &certificates, NextHop::Smtp);
+    let listener = site.gate.listen(BEHIND.parse().unwrap()).unwrap();
+    behind::mail_server(move || Ok(listener.accept()?.0), NextHop::Smtp, &world.ledger);
     soak(&site, &world);
     world.settle();
 }
 
-/// The gate, and all who talk to it.
-struct World {
-    ledger: Arc<Ledger>,
-    /// Opted in.
-    gate: Ipv6Addr,
-    /// Not opted in.
-    other: Ipv6Addr,
-    /// Senders with reverse DNS.
-    sources: Vec<Ipv6Addr>,
-    /// A sender without.
-    nameless: Ipv6Addr,
-    /// Takes the gate's certificate.
-    tls: Arc<ClientConfig>,
-    /// Whether the next hop may refuse or lose a message.
-    moody: bool,
-    /// Octets of the largest message.
-    message_size: usize,
-    /// When this round is over, in milliseconds from `begun` on.
-    end: AtomicU64,
-    begun: Instant,
-    sessions: AtomicU64,
+#[test]
+fn nothing_is_lost_doubled_or_let_in_before_a_moody_lmtp_server_and_nothing_grows() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let certificates = Certificates::new();
+    let site = site(&certificates, "");
+    let socket = site.folder().join("lmtp");
+    let site = site.configured(&format!("next_hop.lmtp = {:?}", format!("unix:{}", socket.display())));
+    let world = World::new(&site, &certificates, NextHop::Lmtp);
+    let listener = UnixListener::bind(&socket).unwrap();
+    behind::mail_server(move || Ok(listener.accept()?.0), NextHop::Lmtp, &world.ledger);
+    soak(&site, &world);
+    world.settle();
 }
-
-impl World {
-    fn new(site: &Site, authority: &Authority, moody: bool) -> Self {
-        let sources: Vec<Ipv6Addr> = SOURCES.iter().map(|source| source.parse().unwrap()).collect();
-        for source in SOURCES.iter().chain([&NAMELESS]) {
-            // makes it an address of the outside
-            drop(site.try_connect(source, GATE));
-        }
-        Self {
-            ledger: Arc::default(),
-            gate: GATE.parse().unwrap(),
-            other: OTHER.parse().unwrap(),
-            sources,
-            nameless: NAMELESS.parse().unwrap(),
-            tls: authority.client(None).unwrap(),
-            moody,
-            message_size: MESSAGE_SIZE,
-            end: AtomicU64::new(0),
-            begun: Instant::now(),
-            sessions: AtomicU64::new(0),
-        }
-    }
-
-    fn source(&self, dice: &mut Dice) -> Ipv6Addr {
-        self.sources[dice.below(self.sources.len())]
-    }
-
-    fn is_over(&self) -> bool {
-        self.begun.elapsed().as_millis() as u64 >= self.end.load(Ordering::Relaxed)
-    }
-
-    /// Lets all clients work for `time`, and waits until the last of them is done.
-    fn work(&self, site: &Site, time: Duration, seed: u64) {
-        self.end.store((self.begun.elapsed() + time).as_millis() as u64, Ordering::Relaxed);
-        let client = |kind: Kind, seed: u64| {
-            let mut dice = Dice::new(seed);
-            while !self.is_over() {
-                self.sessions.fetch_add(1, Ordering::Relaxed);
-                if let Err(error) = kind(self, &mut dice) {
-                    self.ledger.complain(format!("{error:#}"));
-                }
-            }
-        };
-        thread::scope(|scope| {
-            let mut seed = seed;
-            for (kind, count) in KINDS {
-                for _ in 0..*count {
-                    seed += 1;
-                    scope.spawn(move || site.outside.run(|| client(*kind, seed)));
-                }
-            }
-        });
-    }
-
-    /// Both sides agree about every message.
-    fn settle(&self) {
-        let (totals, wrong) = (self.ledger.totals(), self.ledger.wrong());
-        eprintln!("{} sessions, {totals:?}", self.sessions.load(Ordering::Relaxed));
-        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-        assert_eq!(self.ledger.owed(), 0, "accepted, and not behind");
-        assert!(totals.accepted > 0 && totals.refused > 0 && totals.unanswered > 0, "{totals:?}");
-    }
-}
-
-type Kind = fn(&World, &mut Dice) -> Result<()>;
-
-/// Who talks to the gate, and how many of them at a time.
-const KINDS: &[(Kind, usize)] = &[(honest::session, 8), (hostile::session, 4), (hostile::slow_session, 4)];
 
 /// Works for as long as the run shall take, and compares what the daemon holds after a part of it with what it holds
 /// at the end.
@@ -218,7 +137,7 @@ fn idle_again(daemon: &Daemon, descriptors: usize) -> Holdings {
     }
 }
 
-fn site(authority: &Authority, settings: &str) -> Site {
+fn site(certificates: &Certificates, settings: &str) -> Site {
     let key = sign::ED25519_RECORD;
     let pointers: Vec<String> =
         SOURCES.iter().map(|source| format!("{source} 3600 PTR mail.{DOMAIN}")).collect();
@@ -234,13 +153,15 @@ fn site(authority: &Authority, settings: &str) -> Site {
     );
     let site = Site::new(&zone, &limits).configured(settings);
     let folder = site.folder().to_owned();
-    authority.issue("gate.example").install(&folder).unwrap();
+    certificates.gate.issue("gate.example").install(&folder).unwrap();
+    fs::write(folder.join("partners.pem"), certificates.partners.pem()).unwrap();
     fs::create_dir(temporary(&site)).unwrap();
     let tls = format!(
-        "temporary_directory = {:?}\ntls = {{ certificate = {:?}, key = {:?} }}",
+        "temporary_directory = {:?}\ntls = {{ certificate = {:?}, key = {:?}, client_trust.ca = {:?} }}",
         temporary(&site),
         folder.join("certificate.pem"),
-        folder.join("key.pem")
+        folder.join("key.pem"),
+        folder.join("partners.pem"),
     );
     let site = site.configured(&tls);
     site.sixgate(&format!("optin add {GATE}"));
@@ -263,8 +184,6 @@ fn duration() -> Duration {
 /// The environment variable that says how long each run takes, in seconds.
 const SECONDS: &str = "SIXGATE_SOAK_SECONDS";
 const NEEDS: &[Need] = &[Need::Root, Need::Program("ip"), Need::Bpffs];
-const SOURCES: [&str; 4] = ["2001:db8:51::4", "2001:db8:51::5", "2001:db8:51::6", "2001:db8:51::7"];
-const NAMELESS: &str = "2001:db8:51::bad";
 const BEHIND: &str = "[::1]:2525";
 const MESSAGE_SIZE: usize = 3_000_000;
 const MESSAGE_MEMORY: usize = 200_000_000;
