@@ -415,11 +415,11 @@ impl Default for Limits {
             transaction_timeout: Duration::from_secs(30 * 60),
             session_timeout: Duration::from_secs(60 * 60),
             verification_timeout: Duration::from_secs(60),
-            dkim_small: const { NonZeroU8::new(8).unwrap() },
-            dkim_large: const { NonZeroU8::new(2).unwrap() },
-            dkim_large_from: const { NonZeroU64::new(1 << 20).unwrap() },
-            dkim_wait: Duration::from_secs(30),
-            dkim_hashing: const { NonZeroU64::new(256 << 20).unwrap() },
+            dkim_small: DkimSettings::DEFAULT.small,
+            dkim_large: DkimSettings::DEFAULT.large,
+            dkim_large_from: const { NonZeroU64::new(DkimSettings::DEFAULT.large_from).unwrap() },
+            dkim_wait: DkimSettings::DEFAULT.wait,
+            dkim_hashing: const { NonZeroU64::new(DkimSettings::DEFAULT.hashing).unwrap() },
         }
     }
 }
