@@ -235,23 +235,6 @@ async fn the_cache_asks_once_for_all_who_wait_and_keeps_no_failure() {
 }
 
 #[tokio::test]
-async fn what_is_put_into_the_cache_is_believed_until_it_is_forgotten() {
-    let (server, dns) = dns("2001:db8::25 PTR mail.example");
-    let cache = PtrCache::new(dns);
-    let absent = |lifetime| PtrFinding { evidence: PtrEvidence::PermError, lifetime };
-
-    cache.insert(SOURCE, &absent(Some(Duration::from_secs(60)))).await;
-    assert_eq!(cache.get(SOURCE, |_| panic!("nothing new")).await.evidence, PtrEvidence::PermError);
-    assert_eq!(server.queries(), 0);
-
-    cache.forget(SOURCE).await;
-    assert_eq!(cache.get(SOURCE, |_| ()).await.evidence, fail(&["mail.example"]));
-    cache.clear();
-    cache.insert(SOURCE, &absent(None)).await;
-    assert_eq!(cache.known(SOURCE).await, None);
-}
-
-#[tokio::test]
 async fn a_change_in_dns_is_seen_as_soon_as_an_entry_is_forgotten_and_told_once() {
     let (server, dns) = dns("ip6.arpa 3600 SOA a b 1 1 1 1 3600");
     let cache = PtrCache::new(dns);

@@ -56,25 +56,6 @@ fn a_projection_changes_what_differs_and_tells_it() {
 }
 
 #[test]
-fn a_few_changes_leave_the_rest_of_the_maps_alone() {
-    if !gate::require(NEEDS) {
-        return;
-    }
-    let maps = &mut Program::load().maps;
-    let dead = prefix("2001:db8:1:dead::/64");
-    let changes = Changes {
-        added: vec![Entry::OptIn(dead, OptIn::In), Entry::Trust(prefix("2001:db8:9::/48"))],
-        removed: vec![Entry::OptIn(dead, OptIn::Out), Entry::Guard(prefix("2001:db8::/32"))],
-    };
-    maps.apply(&changes).unwrap();
-    let mut wanted = projection();
-    wanted.optin.insert(dead, OptIn::In);
-    wanted.trust.insert(prefix("2001:db8:9::/48"));
-    wanted.guard.clear();
-    assert_eq!(maps.difference(&wanted).unwrap(), Changes::default());
-}
-
-#[test]
 fn prefixes_of_any_length_are_kept_apart() {
     if !gate::require(NEEDS) {
         return;

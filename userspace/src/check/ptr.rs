@@ -155,21 +155,9 @@ impl PtrCache {
         self.held.get(&address).await.map(|held| held.finding())
     }
 
-    /// Keeps `finding` for its lifetime; one without a lifetime is not kept.
-    pub async fn insert(&self, address: Ipv6Addr, finding: &PtrFinding) {
-        if let Some(held) = Held::new(finding) {
-            self.held.insert(address, held).await;
-        }
-    }
-
     /// Forgets `address`, so that the next question goes to DNS.
     pub async fn forget(&self, address: Ipv6Addr) {
         self.held.invalidate(&address).await;
-    }
-
-    /// Forgets everything.
-    pub fn clear(&self) {
-        self.held.invalidate_all();
     }
 
     /// Entries that made room for others since the start.
@@ -265,8 +253,9 @@ mod tests {
         let names = vec!["n".repeat(253); MAX_NAMES];
         let finding =
             PtrFinding { evidence: PtrEvidence::Fail { names }, lifetime: Some(Duration::from_secs(60)) };
+        let held = Held::new(&finding).expect("it has a lifetime");
         for number in 0..20_000_u128 {
-            cache.insert(Ipv6Addr::from(number), &finding).await;
+            cache.held.insert(Ipv6Addr::from(number), held.clone()).await;
         }
         cache.held.run_pending_tasks().await;
         assert!(cache.held.weighted_size() <= CACHE_OCTETS, "{}", cache.held.weighted_size());

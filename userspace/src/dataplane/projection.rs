@@ -17,7 +17,6 @@ use sixgate_common::{
 use super::{
     error::DataplaneError,
     maps::Maps,
-    object::Sizes,
     trie::{Difference, compare, entries, remove, write},
 };
 
@@ -102,17 +101,6 @@ impl Maps {
         Ok(steps.changes())
     }
 
-    /// Writes only these changes, additions first, without looking at what else the maps hold: the price of a
-    /// change of a few prefixes does not grow with the maps. If a write fails, `ready` is cleared.
-    ///
-    /// # Errors
-    ///
-    /// [`DataplaneError::MapFull`] with the prefix that did not fit; [`DataplaneError::Map`].
-    pub fn apply(&mut self, changes: &Changes) -> Result<(), DataplaneError> {
-        let taken = self.take(&Steps::of(changes, self.sizes()));
-        self.not_ready_after_failure(taken)
-    }
-
     /// What [`Self::project`] would change.
     ///
     /// # Errors
@@ -190,34 +178,6 @@ struct Steps {
 }
 
 impl Steps {
-    /// The steps that make these changes, whatever else the maps hold.
-    fn of(changes: &Changes, sizes: Sizes) -> Self {
-        let mut steps = Self {
-            optin: Difference::none(sizes.optin),
-            trust: Difference::none(sizes.trust),
-            guard: Difference::none(sizes.guard),
-        };
-        let member = MemberEntry { flags: MEMBER };
-        for entry in &changes.removed {
-            match *entry {
-                Entry::OptIn(prefix, decided) => steps.optin.surplus.push((prefix, destination(decided))),
-                Entry::Trust(prefix) => steps.trust.surplus.push((prefix, member)),
-                Entry::Guard(prefix) => steps.guard.surplus.push((prefix, member)),
-            }
-        }
-        for entry in &changes.added {
-            match *entry {
-                Entry::OptIn(prefix, decided) => steps.optin.missing.push((prefix, destination(decided))),
-                Entry::Trust(prefix) => steps.trust.missing.push((prefix, member)),
-                Entry::Guard(prefix) => steps.guard.missing.push((prefix, member)),
-            }
-        }
-        steps.optin.spare_written();
-        steps.trust.spare_written();
-        steps.guard.spare_written();
-        steps
-    }
-
     /// Whether a map has room for what is wanted, but not for that and what goes at the same time.
     const fn is_cramped(&self) -> bool {
         self.optin.is_cramped() || self.trust.is_cramped() || self.guard.is_cramped()

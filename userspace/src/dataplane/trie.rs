@@ -2,7 +2,7 @@
 //!
 //! Which trie holds what is `projection`'s business.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use aya::{
     Pod,
@@ -34,17 +34,6 @@ pub(super) struct Difference<V> {
 }
 
 impl<V> Difference<V> {
-    /// Nothing to do yet, to a trie of that bound.
-    pub(super) const fn none(bound: u32) -> Self {
-        Self { missing: Vec::new(), replaced: Vec::new(), surplus: Vec::new(), kept: 0, bound }
-    }
-
-    /// What is deleted and written is only written.
-    pub(super) fn spare_written(&mut self) {
-        let written: BTreeSet<Ipv6Net> = self.missing.iter().map(|(prefix, _)| *prefix).collect();
-        self.surplus.retain(|(prefix, _)| !written.contains(prefix));
-    }
-
     /// Whether everything that is wanted fits, but not beside what is to be deleted or written over.
     pub(super) const fn is_cramped(&self) -> bool {
         let wanted = self.kept + self.missing.len();

@@ -113,13 +113,15 @@ impl Inspection {
     pub(crate) fn evidence(&self, recipient: Option<&RcptTo>) -> Evidence {
         let store = self.context.store.current();
         Evidence {
-            trusted: store.trusts(self.endpoints.source),
             certified: self.certified,
-            destination: store.destination(self.endpoints.destination),
             ptr: self.ptr.clone(),
             recipient: recipient.map(|recipient| self.context.recipient(&store, recipient)),
             spf: self.spf.clone(),
             dkim: self.dkim.clone(),
+            ..Evidence::at_connect(
+                store.trusts(self.endpoints.source),
+                store.destination(self.endpoints.destination),
+            )
         }
     }
 

@@ -76,12 +76,6 @@ impl Reply {
         self.code
     }
 
-    /// The enhanced code, if it has one.
-    #[must_use]
-    pub fn enhanced(&self) -> Option<Enhanced> {
-        self.enhanced
-    }
-
     /// 2xx.
     #[must_use]
     pub fn is_positive(&self) -> bool {
@@ -192,7 +186,8 @@ macro_rules! replies {
 
         impl Say {
             /// Every row of the table.
-            pub const ALL: &'static [Self] = &[$(Self::$say),+];
+            #[cfg(test)]
+            const ALL: &'static [Self] = &[$(Self::$say),+];
 
             const fn row(self) -> (u16, &'static str, &'static str) {
                 match self {
@@ -461,7 +456,7 @@ mod tests {
     fn each_enhanced_code_has_the_class_of_its_code() {
         for say in Say::ALL {
             let reply = table().say(*say);
-            if let Some(enhanced) = reply.enhanced() {
+            if let Some(enhanced) = reply.enhanced {
                 assert_eq!(u16::from(enhanced.class), reply.code() / 100, "{say:?}");
             } else {
                 let bare = [Say::Greeting, Say::GreetingRefused, Say::Helo, Say::NoName, Say::StartData];

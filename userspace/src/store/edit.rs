@@ -186,6 +186,6 @@ mod tests {
         let wanted =
             ["changed 2001:db8:3::/48 out", "added 2001:db8:4::/48 in", "removed 2001:db8:1::/48 in"];
         assert_eq!(words(outcomes), wanted);
-        assert_eq!(contents.optin.len(), 3);
+        assert_eq!(contents.optin.entries().len(), 3);
     }
 }

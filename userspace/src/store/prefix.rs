@@ -64,18 +64,6 @@ impl<V> PrefixMap<V> {
         &self.entries
     }
 
-    /// How many prefixes there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     fn length_mut(&mut self, prefix: Ipv6Net) -> &mut u32 {
         // a prefix length is at most 128: in range
         &mut self.lengths[usize::from(prefix.prefix_len())]
@@ -236,7 +224,7 @@ mod tests {
         assert_eq!(set.remove(&a), None);
         let found = set.longest_match("2001:db8:b::1".parse().unwrap());
         assert_eq!(found, Some((b, &())));
-        assert_eq!(set.len(), 1);
+        assert_eq!(set.entries().len(), 1);
     }
 
     #[test]
