@@ -5,6 +5,7 @@
 
 mod answers;
 mod bounds;
+mod kept;
 mod upstream;
 
 use std::{
@@ -27,6 +28,7 @@ use upstream::{Upstream, question};
 
 pub use answers::KEPT_OCTETS;
 pub use bounds::{DnsBounds, NETWORKS, TURN_LIMIT};
+pub(crate) use kept::{Kept, Lifetime};
 
 /// Servers that are asked one by one when the first answer was an error.
 pub const MAX_APART: usize = 3;

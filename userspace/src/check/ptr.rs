@@ -10,16 +10,16 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use moka::{Expiry, future::Cache, notification::RemovalCause};
+use moka::{future::Cache, notification::RemovalCause};
 use tokio::time::timeout_at;
 use tracing::{debug, info};
 
 use crate::{
-    dns::{Answer, Dns, ascii_name},
+    dns::{Answer, Dns, Kept, Lifetime, ascii_name},
     policy::evidence::{PtrEvidence, Unanswered},
 };
 
@@ -100,6 +100,15 @@ impl PtrFinding {
     fn unknown(unanswered: Unanswered) -> Self {
         Self { evidence: PtrEvidence::TempError(unanswered), lifetime: None }
     }
+
+    fn recalled(held: &Kept<Arc<PtrEvidence>>) -> Self {
+        Self { evidence: (*held.value).clone(), lifetime: Some(held.remaining()) }
+    }
+
+    /// As the cache keeps it; none if it may not be kept.
+    fn kept(&self) -> Option<Kept<Arc<PtrEvidence>>> {
+        Some(Kept::new(Arc::new(self.evidence.clone()), self.lifetime?))
+    }
 }
 
 /// Results by address, each for its lifetime. Looks up what it does not hold, once for all who ask at a time.
@@ -107,14 +116,8 @@ impl PtrFinding {
 #[derive(Clone)]
 pub struct PtrCache {
     dns: Dns,
-    held: Cache<Ipv6Addr, Held>,
+    held: Cache<Ipv6Addr, Kept<Arc<PtrEvidence>>>,
     evicted: Arc<AtomicU64>,
-}
-
-#[derive(Clone)]
-struct Held {
-    evidence: Arc<PtrEvidence>,
-    until: Instant,
 }
 
 impl PtrCache {
@@ -125,7 +128,7 @@ impl PtrCache {
         let count = Arc::clone(&evicted);
         let held = Cache::builder()
             .max_capacity(CACHE_OCTETS)
-            .weigher(|_, held: &Held| held.octets())
+            .weigher(|_, held: &Kept<Arc<PtrEvidence>>| octets(&held.value))
             .expire_after(Lifetime)
             .eviction_listener(move |_, _, cause| {
                 if cause == RemovalCause::Size {
@@ -142,17 +145,17 @@ impl PtrCache {
         let look_up = async {
             let finding = check(&self.dns.on_behalf_of(address), address).await;
             learned(&finding);
-            Held::new(&finding).ok_or(finding)
+            finding.kept().ok_or(finding)
         };
         match self.held.try_get_with(address, look_up).await {
-            Ok(held) => held.finding(),
+            Ok(held) => PtrFinding::recalled(&held),
             Err(unknown) => (*unknown).clone(),
         }
     }
 
     /// What is known about `address` without asking DNS.
     pub async fn known(&self, address: Ipv6Addr) -> Option<PtrFinding> {
-        self.held.get(&address).await.map(|held| held.finding())
+        self.held.get(&address).await.map(|held| PtrFinding::recalled(&held))
     }
 
     /// Forgets `address`, so that the next question goes to DNS.
@@ -167,45 +170,14 @@ impl PtrCache {
     }
 }
 
-impl Held {
-    fn new(finding: &PtrFinding) -> Option<Self> {
-        let until = Instant::now() + finding.lifetime?;
-        Some(Self { evidence: Arc::new(finding.evidence.clone()), until })
-    }
-
-    fn finding(&self) -> PtrFinding {
-        PtrFinding {
-            evidence: (*self.evidence).clone(),
-            lifetime: Some(self.until.saturating_duration_since(Instant::now())),
-        }
-    }
-
-    fn octets(&self) -> u32 {
-        let names = match &*self.evidence {
-            PtrEvidence::Pass { name } => name.len(),
-            PtrEvidence::Fail { names } => names.iter().map(String::len).sum(),
-            PtrEvidence::PermError | PtrEvidence::TempError(_) => 0,
-        };
-        u32::try_from(ENTRY_OCTETS + names).unwrap_or(u32::MAX)
-    }
-}
-
-struct Lifetime;
-
-impl Expiry<Ipv6Addr, Held> for Lifetime {
-    fn expire_after_create(&self, _: &Ipv6Addr, held: &Held, now: Instant) -> Option<Duration> {
-        Some(held.until.saturating_duration_since(now))
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &Ipv6Addr,
-        held: &Held,
-        now: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(held.until.saturating_duration_since(now))
-    }
+/// What an entry takes.
+fn octets(evidence: &PtrEvidence) -> u32 {
+    let names = match evidence {
+        PtrEvidence::Pass { name } => name.len(),
+        PtrEvidence::Fail { names } => names.iter().map(String::len).sum(),
+        PtrEvidence::PermError | PtrEvidence::TempError(_) => 0,
+    };
+    u32::try_from(ENTRY_OCTETS + names).unwrap_or(u32::MAX)
 }
 
 /// The names that can be shown and followed: the strange ones are dropped, and what is too much.
@@ -253,7 +225,7 @@ mod tests {
         let names = vec!["n".repeat(253); MAX_NAMES];
         let finding =
             PtrFinding { evidence: PtrEvidence::Fail { names }, lifetime: Some(Duration::from_secs(60)) };
-        let held = Held::new(&finding).expect("it has a lifetime");
+        let held = finding.kept().expect("it has a lifetime");
         for number in 0..20_000_u128 {
             cache.held.insert(Ipv6Addr::from(number), held.clone()).await;
         }

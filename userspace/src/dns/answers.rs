@@ -2,18 +2,18 @@
 //!
 //! Failures are not kept, nor what may not be kept (a TTL of zero). It asks nobody.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use hickory_resolver::proto::{
     rr::{Name, RData, RecordType},
     serialize::binary::BinEncodable,
 };
-use moka::{Expiry, sync::Cache};
+use moka::sync::Cache;
 
-use super::Answer;
+use super::{
+    Answer,
+    kept::{Kept, Lifetime},
+};
 
 /// Octets that the kept answers may take.
 pub const KEPT_OCTETS: u64 = 32 << 20;
@@ -23,12 +23,11 @@ const ENTRY_OCTETS: usize = 250;
 const RECORD_OCTETS: usize = 100;
 
 /// Answers by question, each for its TTL; the least used give way beyond [`KEPT_OCTETS`].
-pub(super) struct Answers(Cache<(Name, RecordType), Kept>);
+pub(super) struct Answers(Cache<(Name, RecordType), Kept<Records>>);
 
 #[derive(Clone)]
-struct Kept {
+struct Records {
     records: Arc<[RData]>,
-    until: Instant,
     octets: u32,
 }
 
@@ -36,7 +35,7 @@ impl Answers {
     pub(super) fn new() -> Self {
         let answers = Cache::builder()
             .max_capacity(KEPT_OCTETS)
-            .weigher(|_, kept: &Kept| kept.octets)
+            .weigher(|_, kept: &Kept<Records>| kept.value.octets)
             .expire_after(Lifetime)
             .build();
         Self(answers)
@@ -45,8 +44,7 @@ impl Answers {
     /// What is known, and for how long that still holds.
     pub(super) fn get(&self, name: &Name, kind: RecordType) -> Option<Answer<RData>> {
         let kept = self.0.get(&(name.clone(), kind))?;
-        let ttl = kept.until.saturating_duration_since(Instant::now());
-        Some(Answer { records: kept.records.to_vec(), ttl })
+        Some(Answer { records: kept.value.records.to_vec(), ttl: kept.remaining() })
     }
 
     /// Keeps `answer` in place of what was known.
@@ -56,35 +54,16 @@ impl Answers {
         }
         let size = |record: &RData| RECORD_OCTETS + record.to_bytes().map_or(0, |octets| octets.len());
         let octets = ENTRY_OCTETS + name.len() + answer.records.iter().map(size).sum::<usize>();
-        let kept = Kept {
-            records: answer.records.clone().into(),
-            until: Instant::now() + answer.ttl,
-            octets: u32::try_from(octets).unwrap_or(u32::MAX),
-        };
-        self.0.insert((name, kind), kept);
-    }
-}
-
-struct Lifetime;
-
-impl Expiry<(Name, RecordType), Kept> for Lifetime {
-    fn expire_after_create(&self, _: &(Name, RecordType), kept: &Kept, now: Instant) -> Option<Duration> {
-        Some(kept.until.saturating_duration_since(now))
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &(Name, RecordType),
-        kept: &Kept,
-        now: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(kept.until.saturating_duration_since(now))
+        let octets = u32::try_from(octets).unwrap_or(u32::MAX);
+        let records = Records { records: answer.records.clone().into(), octets };
+        self.0.insert((name, kind), Kept::new(records, answer.ttl));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use hickory_resolver::proto::rr::rdata::TXT;
 
     use super::*;
