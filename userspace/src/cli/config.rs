@@ -48,7 +48,7 @@ pub(super) fn run(command: &Command, file: &Path, out: &mut Output<'_>) -> Resul
     if format.json {
         out.json(&Check { file, good, line, reason })?;
     }
-    Ok(if good { Exit::Done } else { Exit::No })
+    Ok(good.into())
 }
 
 /// What is wrong with the files of `[tls]`.

@@ -29,10 +29,7 @@ pub(super) enum Command {
     },
     /// List all domains, sorted
     #[command(after_help = LIST_HELP)]
-    List {
-        #[command(flatten)]
-        format: Format,
-    },
+    List(Format),
     /// Say whether a domain takes mail here
     #[command(after_help = CHECK_HELP)]
     Check {
@@ -41,11 +38,6 @@ pub(super) enum Command {
         #[command(flatten)]
         format: Format,
     },
-}
-
-#[derive(Serialize)]
-struct List {
-    domains: Vec<Listed>,
 }
 
 #[derive(Serialize)]
@@ -69,21 +61,14 @@ pub(super) fn run(
     match command {
         Command::Add { domains } => edit::add(control, domains.into_iter().map(Entry::Domain), out),
         Command::Remove { domains } => edit::remove(control, domains.into_iter().map(Key::Domain), out),
-        Command::List { format } => list(control, format, out),
+        Command::List(format) => list(control, format, out),
         Command::Check { domain, format } => check(config, control, domain, format, out),
     }
 }
 
 fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
-    let domains = control.store().read()?.domains;
-    if format.json {
-        out.json(&List { domains: domains.into_iter().map(|domain| Listed { domain }).collect() })?;
-    } else {
-        for domain in domains {
-            out.line(domain)?;
-        }
-    }
-    Ok(Exit::Done)
+    let domains = control.store().read()?.domains.into_iter();
+    out.list(format, "domains", domains.map(|domain| Listed { domain }), |listed| listed.domain.to_string())
 }
 
 fn check(
@@ -95,16 +80,13 @@ fn check(
 ) -> Result<Exit, CliError> {
     let listed = control.store().read()?.takes_domain(domain.as_str());
     let takes_mail = listed || config.domains == Domains::All;
-    if format.json {
-        out.json(&Check { domain, takes_mail, listed })?;
-    } else {
-        out.line(match (listed, takes_mail) {
-            (true, _) => format!("{domain} takes mail here: it is listed"),
-            (false, true) => format!("{domain} takes mail here: the configuration says `domains = \"all\"`"),
-            (false, false) => format!("{domain} takes no mail here: it is not listed"),
-        })?;
-    }
-    Ok(if takes_mail { Exit::Done } else { Exit::No })
+    let line = match (listed, takes_mail) {
+        (true, _) => format!("{domain} takes mail here: it is listed"),
+        (false, true) => format!("{domain} takes mail here: the configuration says `domains = \"all\"`"),
+        (false, false) => format!("{domain} takes no mail here: it is not listed"),
+    };
+    out.answer(format, &Check { domain, takes_mail, listed }, line)?;
+    Ok(takes_mail.into())
 }
 
 const ADD_HELP: &str = "\

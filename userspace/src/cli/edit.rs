@@ -2,11 +2,22 @@
 //!
 //! Which entries there are is the nouns' business.
 
+use clap::Args;
+use ipnet::Ipv6Net;
+
 use super::{CliError, Exit, Output};
 use crate::{
     control::Control,
-    store::{Entry, Key, Outcome},
+    store::{Entry, Key, Outcome, parse_prefix},
 };
+
+/// For commands that change a set of prefixes.
+#[derive(Debug, Args)]
+pub(super) struct Prefixes {
+    /// Prefixes, or addresses, which are prefixes of 128 bits
+    #[arg(required = true, value_name = "PREFIX", value_parser = parse_prefix)]
+    pub(super) prefixes: Vec<Ipv6Net>,
+}
 
 /// Adds entries; what is there already is fine.
 pub(super) fn add(

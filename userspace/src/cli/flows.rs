@@ -27,11 +27,6 @@ pub(super) struct Flows {
 }
 
 #[derive(Serialize)]
-struct List {
-    flows: Vec<Listed>,
-}
-
-#[derive(Serialize)]
 struct Listed {
     source: std::net::Ipv6Addr,
     source_port: u16,
@@ -46,16 +41,7 @@ pub(super) fn run(command: &Flows, control: &Control, out: &mut Output<'_>) -> R
     let maps = control.maps()?.ok_or(CliError::NotAttached)?;
     let mut records = maps.flows()?;
     records.retain(|record| command.all || matches!(record.state, FlowState::Live(_)));
-    if command.format.json {
-        out.json(&List { flows: records.iter().map(listed).collect() })?;
-        return Ok(Exit::Done);
-    }
-    for record in &records {
-        let age = format_duration(Duration::from_secs(record.age.as_secs()));
-        let Listed { destination, reason, state, commands, .. } = listed(record);
-        out.line(format_args!("{} {destination} {reason} {state} {commands} {age}", record.source))?;
-    }
-    Ok(Exit::Done)
+    out.list(command.format, "flows", records.iter().map(listed), text)
 }
 
 fn listed(record: &FlowRecord) -> Listed {
@@ -71,6 +57,12 @@ fn listed(record: &FlowRecord) -> Listed {
         commands: record.commands,
         age_seconds: record.age.as_secs(),
     }
+}
+
+fn text(listed: &Listed) -> String {
+    let Listed { source, source_port, destination, reason, state, commands, age_seconds } = listed;
+    let age = format_duration(Duration::from_secs(*age_seconds));
+    format!("[{source}]:{source_port} {destination} {reason} {state} {commands} {age}")
 }
 
 const fn word(state: FlowState) -> &'static str {

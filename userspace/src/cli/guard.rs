@@ -8,33 +8,25 @@ use clap::Subcommand;
 use ipnet::Ipv6Net;
 use serde::Serialize;
 
-use super::{CliError, Exit, Format, Output, edit};
+use super::{
+    CliError, Exit, Format, Output,
+    edit::{self, Prefixes},
+};
 use crate::{
     control::{Control, GuardOrigin},
-    store::{Entry, Key, PrefixMap, parse_address, parse_prefix},
+    store::{Entry, Key, PrefixMap, parse_address},
 };
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Guard destinations
     #[command(after_help = ADD_HELP)]
-    Add {
-        /// Prefixes, or addresses, which are prefixes of 128 bits
-        #[arg(required = true, value_name = "PREFIX", value_parser = parse_prefix)]
-        prefixes: Vec<Ipv6Net>,
-    },
+    Add(Prefixes),
     /// Remove prefixes from the store, exactly as they are listed
-    Remove {
-        /// Prefixes, or addresses, which are prefixes of 128 bits
-        #[arg(required = true, value_name = "PREFIX", value_parser = parse_prefix)]
-        prefixes: Vec<Ipv6Net>,
-    },
+    Remove(Prefixes),
     /// List what is guarded now, sorted by address
     #[command(after_help = LIST_HELP)]
-    List {
-        #[command(flatten)]
-        format: Format,
-    },
+    List(Format),
     /// Say whether a destination is guarded, and by which prefix
     #[command(after_help = CHECK_HELP)]
     Check {
@@ -44,11 +36,6 @@ pub(super) enum Command {
         #[command(flatten)]
         format: Format,
     },
-}
-
-#[derive(Serialize)]
-struct List {
-    guard: Vec<Listed>,
 }
 
 #[derive(Serialize)]
@@ -67,24 +54,21 @@ struct Check {
 
 pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     match command {
-        Command::Add { prefixes } => edit::add(control, prefixes.into_iter().map(Entry::Guard), out),
-        Command::Remove { prefixes } => edit::remove(control, prefixes.into_iter().map(Key::Guard), out),
-        Command::List { format } => list(control, format, out),
+        Command::Add(Prefixes { prefixes }) => {
+            edit::add(control, prefixes.into_iter().map(Entry::Guard), out)
+        }
+        Command::Remove(Prefixes { prefixes }) => {
+            edit::remove(control, prefixes.into_iter().map(Key::Guard), out)
+        }
+        Command::List(format) => list(control, format, out),
         Command::Check { address, format } => check(control, address, format, out),
     }
 }
 
 fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
-    let guarded = control.guard()?;
-    if format.json {
-        let guard = guarded.iter().map(|(prefix, origin)| Listed { prefix: *prefix, origin: origin.word() });
-        out.json(&List { guard: guard.collect() })?;
-    } else {
-        for (prefix, origin) in guarded {
-            out.line(format_args!("{prefix} {}", origin.word()))?;
-        }
-    }
-    Ok(Exit::Done)
+    let guarded = control.guard()?.into_iter();
+    let listed = guarded.map(|(prefix, origin)| Listed { prefix, origin: origin.word() });
+    out.list(format, "guard", listed, |Listed { prefix, origin }| format!("{prefix} {origin}"))
 }
 
 fn check(
@@ -95,16 +79,13 @@ fn check(
 ) -> Result<Exit, CliError> {
     let guarded: PrefixMap<GuardOrigin> = control.guard()?.into_iter().collect();
     let found = guarded.longest_match(address).map(|(prefix, origin)| (prefix, origin.word()));
-    let (prefix, origin) = found.unzip();
-    if format.json {
-        out.json(&Check { address, guarded: found.is_some(), prefix, origin })?;
-    } else {
-        out.line(match found {
-            Some((prefix, origin)) => format!("{address} is guarded, by {prefix} ({origin})"),
-            None => format!("{address} is not guarded: no prefix holds it"),
-        })?;
-    }
-    Ok(if found.is_some() { Exit::Done } else { Exit::No })
+    let line = match found {
+        Some((prefix, origin)) => format!("{address} is guarded, by {prefix} ({origin})"),
+        None => format!("{address} is not guarded: no prefix holds it"),
+    };
+    let (guarded, (prefix, origin)) = (found.is_some(), found.unzip());
+    out.answer(format, &Check { address, guarded, prefix, origin }, line)?;
+    Ok(guarded.into())
 }
 
 const ADD_HELP: &str = "\

@@ -94,6 +94,12 @@ pub enum Exit {
     No,
 }
 
+impl From<bool> for Exit {
+    fn from(is_yes: bool) -> Self {
+        if is_yes { Self::Done } else { Self::No }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         match exit {

@@ -13,10 +13,13 @@ use clap::Subcommand;
 use ipnet::Ipv6Net;
 use serde::Serialize;
 
-use super::{CliError, Exit, Format, Output, edit};
+use super::{
+    CliError, Exit, Format, Output,
+    edit::{self, Prefixes},
+};
 use crate::{
     control::Control,
-    store::{Entry, Key, OptIn, PrefixMap, parse_address, parse_list, parse_prefix},
+    store::{Entry, Key, OptIn, PrefixMap, parse_address, parse_list},
 };
 
 #[derive(Debug, Subcommand)]
@@ -27,22 +30,14 @@ pub(super) enum Command {
         /// Exclude them instead, from a shorter prefix that opted in
         #[arg(long)]
         out: bool,
-        /// Prefixes, or addresses, which are prefixes of 128 bits
-        #[arg(required = true, value_name = "PREFIX", value_parser = parse_prefix)]
-        prefixes: Vec<Ipv6Net>,
+        #[command(flatten)]
+        prefixes: Prefixes,
     },
     /// Remove prefixes, opted in or excluded, exactly as they are listed
-    Remove {
-        /// Prefixes, or addresses, which are prefixes of 128 bits
-        #[arg(required = true, value_name = "PREFIX", value_parser = parse_prefix)]
-        prefixes: Vec<Ipv6Net>,
-    },
+    Remove(Prefixes),
     /// List all prefixes, sorted by address
     #[command(after_help = LIST_HELP)]
-    List {
-        #[command(flatten)]
-        format: Format,
-    },
+    List(Format),
     /// Replace the whole set by a list, and print what was added, changed and removed
     #[command(after_help = LOAD_HELP)]
     Load {
@@ -61,11 +56,6 @@ pub(super) enum Command {
 }
 
 #[derive(Serialize)]
-struct List {
-    optin: Vec<Listed>,
-}
-
-#[derive(Serialize)]
 struct Listed {
     prefix: Ipv6Net,
     decision: OptIn,
@@ -81,12 +71,14 @@ struct Check {
 
 pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     match command {
-        Command::Add { out: exclude, prefixes } => {
+        Command::Add { out: exclude, prefixes: Prefixes { prefixes } } => {
             let decision = if exclude { OptIn::Out } else { OptIn::In };
             edit::add(control, prefixes.into_iter().map(|prefix| Entry::OptIn(prefix, decision)), out)
         }
-        Command::Remove { prefixes } => edit::remove(control, prefixes.into_iter().map(Key::OptIn), out),
-        Command::List { format } => list(control, format, out),
+        Command::Remove(Prefixes { prefixes }) => {
+            edit::remove(control, prefixes.into_iter().map(Key::OptIn), out)
+        }
+        Command::List(format) => list(control, format, out),
         Command::Load { file } => {
             let wanted = read_list(file)?;
             let outcomes = control.change(|contents| contents.replace_optin(wanted))?;
@@ -99,15 +91,8 @@ pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> 
 fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let contents = control.store().read()?;
     let entries = contents.optin.entries().iter();
-    if format.json {
-        let optin = entries.map(|(prefix, decision)| Listed { prefix: *prefix, decision: *decision });
-        out.json(&List { optin: optin.collect() })?;
-    } else {
-        for (prefix, optin) in entries {
-            out.line(Entry::OptIn(*prefix, *optin))?;
-        }
-    }
-    Ok(Exit::Done)
+    let listed = entries.map(|(prefix, decision)| Listed { prefix: *prefix, decision: *decision });
+    out.list(format, "optin", listed, |listed| Entry::OptIn(listed.prefix, listed.decision).to_string())
 }
 
 fn check(
@@ -117,18 +102,15 @@ fn check(
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     let rule = control.store().read()?.optin_rule(address);
+    let line = match rule {
+        Some((prefix, OptIn::In)) => format!("{address} has opted in, by {prefix}"),
+        Some((prefix, OptIn::Out)) => format!("{address} has not opted in: {prefix} is excluded"),
+        None => format!("{address} has not opted in: no prefix holds it"),
+    };
     let (prefix, decision) = rule.unzip();
     let opted_in = decision == Some(OptIn::In);
-    if format.json {
-        out.json(&Check { address, opted_in, prefix, decision })?;
-    } else {
-        out.line(match rule {
-            Some((prefix, OptIn::In)) => format!("{address} has opted in, by {prefix}"),
-            Some((prefix, OptIn::Out)) => format!("{address} has not opted in: {prefix} is excluded"),
-            None => format!("{address} has not opted in: no prefix holds it"),
-        })?;
-    }
-    Ok(if opted_in { Exit::Done } else { Exit::No })
+    out.answer(format, &Check { address, opted_in, prefix, decision }, line)?;
+    Ok(opted_in.into())
 }
 
 fn read_list(file: PathBuf) -> Result<PrefixMap<OptIn>, CliError> {

@@ -2,11 +2,11 @@
 //!
 //! It owns no texts.
 
-use std::{fmt::Display, io::Write};
+use std::{collections::BTreeMap, fmt::Display, io::Write};
 
 use serde::Serialize;
 
-use super::CliError;
+use super::{CliError, Exit, Format};
 
 /// The places of the output.
 pub struct Output<'a> {
@@ -30,6 +30,34 @@ impl<'a> Output<'a> {
         serde_json::to_writer_pretty(&mut *self.data, document)
             .map_err(|error| CliError::Output { source: error.into() })?;
         self.line("")
+    }
+
+    /// The entries of a set: `line` of each, or one document with an array of that name.
+    pub(super) fn list<T: Serialize>(
+        &mut self,
+        format: Format,
+        name: &'static str,
+        entries: impl Iterator<Item = T>,
+        line: impl Fn(&T) -> String,
+    ) -> Result<Exit, CliError> {
+        if format.json {
+            self.json(&BTreeMap::from([(name, entries.collect::<Vec<T>>())]))?;
+        } else {
+            for entry in entries {
+                self.line(line(&entry))?;
+            }
+        }
+        Ok(Exit::Done)
+    }
+
+    /// The answer to a question: a line or a document.
+    pub(super) fn answer(
+        &mut self,
+        format: Format,
+        document: &impl Serialize,
+        line: impl Display,
+    ) -> Result<(), CliError> {
+        if format.json { self.json(document) } else { self.line(line) }
     }
 
     /// A message. That nobody can read it is no reason to fail.

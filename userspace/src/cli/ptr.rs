@@ -19,10 +19,7 @@ use crate::{
 pub(super) enum Command {
     /// List all entries that still hold, sorted by address
     #[command(after_help = LIST_HELP)]
-    List {
-        #[command(flatten)]
-        format: Format,
-    },
+    List(Format),
     /// Say what is known about a sender
     #[command(after_help = GET_HELP)]
     Get {
@@ -64,11 +61,6 @@ pub(super) enum State {
 }
 
 #[derive(Serialize)]
-struct List {
-    ptr: Vec<Listed>,
-}
-
-#[derive(Serialize)]
 struct Listed {
     address: Ipv6Addr,
     state: &'static str,
@@ -79,7 +71,7 @@ struct Listed {
 pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let mut maps = control.maps()?.ok_or(CliError::NotAttached)?;
     match command {
-        Command::List { format } => list(&maps, format, out),
+        Command::List(format) => list(&maps, format, out),
         Command::Get { address, format } => get(&maps, address, format, out),
         Command::Set { address, state, lifetime } => {
             let state = match state {
@@ -100,15 +92,7 @@ pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> 
 }
 
 fn list(maps: &Maps, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
-    let records = maps.ptr_list()?;
-    if format.json {
-        out.json(&List { ptr: records.iter().map(listed).collect() })?;
-    } else {
-        for record in &records {
-            out.line(text(record))?;
-        }
-    }
-    Ok(Exit::Done)
+    out.list(format, "ptr", maps.ptr_list()?.iter().map(listed), text)
 }
 
 fn get(maps: &Maps, address: Ipv6Addr, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
@@ -119,11 +103,8 @@ fn get(maps: &Maps, address: Ipv6Addr, format: Format, out: &mut Output<'_>) -> 
         }
         return Ok(Exit::No);
     };
-    if format.json {
-        out.json(&listed(&record))?;
-    } else {
-        out.line(text(&record))?;
-    }
+    let listed = listed(&record);
+    out.answer(format, &listed, text(&listed))?;
     Ok(Exit::Done)
 }
 
@@ -149,10 +130,9 @@ fn listed(record: &PtrRecord) -> Listed {
     }
 }
 
-fn text(record: &PtrRecord) -> String {
-    let remaining = Duration::from_secs(record.remaining.as_secs());
-    let (state, origin) = (word(record.state), origin(record.origin));
-    format!("{} {state} {origin} {}", record.address, format_duration(remaining))
+fn text(listed: &Listed) -> String {
+    let Listed { address, state, origin, remaining_seconds } = listed;
+    format!("{address} {state} {origin} {}", format_duration(Duration::from_secs(*remaining_seconds)))
 }
 
 const fn word(state: PtrState) -> &'static str {

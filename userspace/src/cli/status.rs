@@ -22,7 +22,7 @@ pub(super) fn run(command: Status, control: &Control, out: &mut Output<'_>) -> R
     } else {
         print(&status, out)?;
     }
-    Ok(if status.agrees() { Exit::Done } else { Exit::No })
+    Ok(status.agrees().into())
 }
 
 fn print(status: &control::Status, out: &mut Output<'_>) -> Result<(), CliError> {

@@ -8,33 +8,25 @@ use clap::Subcommand;
 use ipnet::Ipv6Net;
 use serde::Serialize;
 
-use super::{CliError, Exit, Format, Output, edit};
+use super::{
+    CliError, Exit, Format, Output,
+    edit::{self, Prefixes},
+};
 use crate::{
     control::Control,
-    store::{Entry, Key, parse_address, parse_prefix},
+    store::{Entry, Key, parse_address},
 };
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Exempt sources
     #[command(after_help = ADD_HELP)]
-    Add {
-        /// Prefixes, or addresses, which are prefixes of 128 bits
-        #[arg(required = true, value_name = "PREFIX", value_parser = parse_prefix)]
-        prefixes: Vec<Ipv6Net>,
-    },
+    Add(Prefixes),
     /// Remove prefixes, exactly as they are listed
-    Remove {
-        /// Prefixes, or addresses, which are prefixes of 128 bits
-        #[arg(required = true, value_name = "PREFIX", value_parser = parse_prefix)]
-        prefixes: Vec<Ipv6Net>,
-    },
+    Remove(Prefixes),
     /// List all prefixes, sorted by address
     #[command(after_help = LIST_HELP)]
-    List {
-        #[command(flatten)]
-        format: Format,
-    },
+    List(Format),
     /// Say whether a source is exempt, and by which prefix
     #[command(after_help = CHECK_HELP)]
     Check {
@@ -44,11 +36,6 @@ pub(super) enum Command {
         #[command(flatten)]
         format: Format,
     },
-}
-
-#[derive(Serialize)]
-struct List {
-    trust: Vec<Listed>,
 }
 
 #[derive(Serialize)]
@@ -65,24 +52,21 @@ struct Check {
 
 pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     match command {
-        Command::Add { prefixes } => edit::add(control, prefixes.into_iter().map(Entry::Trust), out),
-        Command::Remove { prefixes } => edit::remove(control, prefixes.into_iter().map(Key::Trust), out),
-        Command::List { format } => list(control, format, out),
+        Command::Add(Prefixes { prefixes }) => {
+            edit::add(control, prefixes.into_iter().map(Entry::Trust), out)
+        }
+        Command::Remove(Prefixes { prefixes }) => {
+            edit::remove(control, prefixes.into_iter().map(Key::Trust), out)
+        }
+        Command::List(format) => list(control, format, out),
         Command::Check { address, format } => check(control, address, format, out),
     }
 }
 
 fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let contents = control.store().read()?;
-    let prefixes = contents.trust.entries().keys();
-    if format.json {
-        out.json(&List { trust: prefixes.map(|prefix| Listed { prefix: *prefix }).collect() })?;
-    } else {
-        for prefix in prefixes {
-            out.line(prefix)?;
-        }
-    }
-    Ok(Exit::Done)
+    let listed = contents.trust.entries().keys().map(|prefix| Listed { prefix: *prefix });
+    out.list(format, "trust", listed, |listed| listed.prefix.to_string())
 }
 
 fn check(
@@ -93,15 +77,13 @@ fn check(
 ) -> Result<Exit, CliError> {
     let contents = control.store().read()?;
     let prefix = contents.trust.longest_match(address).map(|(prefix, ())| prefix);
-    if format.json {
-        out.json(&Check { address, trusted: prefix.is_some(), prefix })?;
-    } else {
-        out.line(match prefix {
-            Some(prefix) => format!("{address} is trusted, by {prefix}"),
-            None => format!("{address} is not trusted: no prefix holds it"),
-        })?;
-    }
-    Ok(if prefix.is_some() { Exit::Done } else { Exit::No })
+    let line = match prefix {
+        Some(prefix) => format!("{address} is trusted, by {prefix}"),
+        None => format!("{address} is not trusted: no prefix holds it"),
+    };
+    let trusted = prefix.is_some();
+    out.answer(format, &Check { address, trusted, prefix }, line)?;
+    Ok(trusted.into())
 }
 
 const ADD_HELP: &str = "\
