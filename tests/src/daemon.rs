@@ -3,7 +3,8 @@
 //! It makes no configuration: the text is the caller's.
 
 use std::{
-    io::{BufRead as _, BufReader, Read},
+    fs::File,
+    io::{self, BufRead as _, BufReader, Read},
     os::unix::{net::UnixDatagram, process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -18,7 +19,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::netns::Netns;
+use crate::{clock::WallClock, netns::Netns};
 
 /// A running `sixgate serve`. Dropping it kills it.
 #[derive(Debug)]
@@ -36,23 +37,55 @@ impl Daemon {
     /// # Errors
     /// If it ends instead, with its log, or is not ready within [`READY_TIMEOUT`].
     pub fn start(netns: Option<&Netns>, config: &Path, arguments: &[&str]) -> Result<Self> {
+        let mut command = sixgate(config);
+        command.arg("serve").args(arguments).stderr(Stdio::piped());
+        Self::start_command(netns, config, command)
+    }
+
+    /// As [`Daemon::start`], with another time of day.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn start_by(
+        clock: &WallClock,
+        netns: Option<&Netns>,
+        config: &Path,
+        arguments: &[&str],
+    ) -> Result<Self> {
+        let mut command = sixgate(config);
+        command.arg("serve").args(arguments).envs(clock.environment()).stderr(Stdio::piped());
+        Self::start_command(netns, config, command)
+    }
+
+    /// As [`Daemon::start`], but its log goes to `log`: nobody reads it here.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn start_logging_to(
+        log: File,
+        netns: Option<&Netns>,
+        config: &Path,
+        arguments: &[&str],
+    ) -> Result<Self> {
+        let mut command = sixgate(config);
+        command.arg("serve").args(arguments).stderr(log);
+        Self::start_command(netns, config, command)
+    }
+
+    fn start_command(netns: Option<&Netns>, config: &Path, mut command: Command) -> Result<Self> {
         let socket = config.with_extension("notify");
         let _ = std::fs::remove_file(&socket);
         let notify = UnixDatagram::bind(&socket).context("cannot make the readiness socket")?;
         notify.set_read_timeout(Some(READY_POLL))?;
-        let mut command = sixgate(config);
-        command
-            .arg("serve")
-            .args(arguments)
-            .env("NOTIFY_SOCKET", &socket)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+        command.env("NOTIFY_SOCKET", &socket).stdin(Stdio::null()).stdout(Stdio::null());
         let mut child = match netns {
             Some(netns) => netns.spawn(&mut command)?,
             None => command.spawn().context("cannot start sixgate")?,
         };
-        let log = Log::collect(child.stderr.take().context("sixgate has no standard error")?);
+        let log = match child.stderr.take() {
+            Some(stderr) => Log::collect(stderr),
+            None => Log::collect(io::empty()),
+        };
         let mut daemon = Self { child, log, notify };
         daemon.wait_until_ready()?;
         Ok(daemon)

@@ -23,12 +23,12 @@ mod liar;
 mod zone;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::pending,
     io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError, RwLock},
-    time::Duration,
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -42,7 +42,7 @@ use hickory_server::{
     server::{Request, RequestHandler, ResponseHandler, ResponseInfo},
     zone_handler::MessageResponseBuilder,
 };
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
 use crate::dns::zone::Fault;
 pub use crate::dns::{
@@ -56,6 +56,8 @@ const UDP_PAYLOAD: u16 = 1232;
 const PORT_TRIES: usize = 16;
 const TCP_IDLE: Duration = Duration::from_secs(5);
 const TCP_BUFFER: usize = 4096;
+/// How long [`Held::wait_for_question`] waits.
+pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a slow answer takes: less than the time-outs in tests.
 const SLOW: Duration = Duration::from_millis(150);
 
@@ -68,7 +70,48 @@ pub struct DnsServer {
 
 struct Shared {
     zone: RwLock<Zone>,
-    asked: Mutex<BTreeMap<(LowerName, RecordType), usize>>,
+    asked: watch::Sender<BTreeMap<(LowerName, RecordType), usize>>,
+    /// Types of records whose questions wait for their answers.
+    held: watch::Sender<BTreeSet<RecordType>>,
+}
+
+/// Questions of one type wait for their answers as long as this lives; see [`DnsServer::hold`].
+pub struct Held<'a> {
+    server: &'a DnsServer,
+    kind: RecordType,
+}
+
+impl Held<'_> {
+    /// Waits until somebody has asked for this name.
+    ///
+    /// # Panics
+    /// If `name` is none, or nobody asks for it within [`QUESTION_TIMEOUT`].
+    pub fn wait_for_question(&self, name: &str) {
+        let key = (question_name(name), self.kind);
+        let until = Instant::now() + QUESTION_TIMEOUT;
+        while !self.server.shared.asked.borrow().contains_key(&key) {
+            assert!(Instant::now() < until, "nobody asks for {key:?}");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.server.shared.held.send_modify(|held| {
+            held.remove(&self.kind);
+        });
+    }
+}
+
+/// As DNS knows it; an IPv6 address stands for its name in ip6.arpa.
+fn question_name(name: &str) -> LowerName {
+    let mut name = match name.parse::<Ipv6Addr>() {
+        Ok(address) => Name::from(address),
+        Err(_) => Name::from_ascii(name).expect("a test's own name"),
+    };
+    name.set_fqdn(true);
+    LowerName::from(name)
 }
 
 impl Zone {
@@ -89,7 +132,11 @@ impl Zone {
         let address = udp.local_addr()?;
         udp.set_nonblocking(true)?;
         tcp.set_nonblocking(true)?;
-        let shared = Arc::new(Shared { zone: RwLock::new(self), asked: Mutex::default() });
+        let shared = Arc::new(Shared {
+            zone: RwLock::new(self),
+            asked: watch::Sender::default(),
+            held: watch::Sender::default(),
+        });
         let mut server = Server::new(Handler(Arc::clone(&shared)));
         server.register_socket(tokio::net::UdpSocket::from_std(udp)?);
         server.register_listener(tokio::net::TcpListener::from_std(tcp)?, TCP_IDLE, TCP_BUFFER);
@@ -107,7 +154,7 @@ impl DnsServer {
     /// Questions that came in so far, those that got no answer included.
     #[must_use]
     pub fn queries(&self) -> usize {
-        self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+        self.shared.asked.borrow().values().sum()
     }
 
     /// Questions for this name and type so far; an IPv6 address as name stands for its name in ip6.arpa.
@@ -116,14 +163,21 @@ impl DnsServer {
     /// If `name` or `kind` is none.
     #[must_use]
     pub fn queries_for(&self, name: &str, kind: &str) -> usize {
-        let mut name = match name.parse::<Ipv6Addr>() {
-            Ok(address) => Name::from(address),
-            Err(_) => Name::from_ascii(name).expect("a test's own name"),
-        };
-        name.set_fqdn(true);
-        let key = (LowerName::from(name), kind.parse().expect("a test's own record type"));
-        let asked = self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.get(&key).copied().unwrap_or(0)
+        let key = (question_name(name), kind.parse().expect("a test's own record type"));
+        self.shared.asked.borrow().get(&key).copied().unwrap_or(0)
+    }
+
+    /// Lets questions of this type wait for their answers.
+    ///
+    /// # Panics
+    /// If `kind` is none.
+    #[must_use]
+    pub fn hold(&self, kind: &str) -> Held<'_> {
+        let kind = kind.parse().expect("a test's own record type");
+        self.shared.held.send_modify(|held| {
+            held.insert(kind);
+        });
+        Held { server: self, kind }
     }
 
     /// Answers from `zone` from now on.
@@ -147,7 +201,9 @@ impl RequestHandler for Handler {
             return sent_nothing(metadata);
         };
         let (name, kind) = (info.query.name().clone(), info.query.query_type());
-        self.count(name.clone(), kind);
+        self.0.asked.send_modify(|asked| *asked.entry((name.clone(), kind)).or_default() += 1);
+        // fails only if the server has ended
+        let _ = self.0.held.subscribe().wait_for(|held| !held.contains(&kind)).await;
         let mut reply = self.0.zone.read().unwrap_or_else(PoisonError::into_inner).answer(&name, kind);
         metadata.recursion_available = true;
         metadata.response_code = reply.code;
@@ -172,13 +228,6 @@ impl RequestHandler for Handler {
         }
         let response = builder.build(metadata, &reply.answers, [], &reply.authority, []);
         handle.send_response(response).await.unwrap_or_else(|_| sent_nothing(metadata))
-    }
-}
-
-impl Handler {
-    fn count(&self, name: LowerName, kind: RecordType) {
-        let mut asked = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        *asked.entry((name, kind)).or_default() += 1;
     }
 }
 

@@ -7,7 +7,7 @@ use std::{env, fmt, fs};
 
 use sixgate::dataplane::embedded_object;
 
-use crate::{dovecot, exim, opensmtpd, postfix};
+use crate::{clock, dovecot, exim, opensmtpd, postfix};
 
 /// Something that a test cannot do without.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,6 +28,8 @@ pub enum Need {
     Exim,
     /// Debian's OpenSMTPD, unpacked.
     OpenSmtpd,
+    /// Debian's libfaketime, unpacked.
+    Faketime,
 }
 
 impl Need {
@@ -42,6 +44,7 @@ impl Need {
             Self::Dovecot => dovecot::folder().is_some(),
             Self::Exim => exim::folder().is_some(),
             Self::OpenSmtpd => opensmtpd::folder().is_some(),
+            Self::Faketime => clock::library().is_some(),
         }
     }
 }
@@ -57,6 +60,7 @@ impl fmt::Display for Need {
             Self::Dovecot => f.write_str("Dovecot below target/tools (cargo xtask setup)"),
             Self::Exim => f.write_str("Exim below target/tools (cargo xtask setup)"),
             Self::OpenSmtpd => f.write_str("OpenSMTPD below target/tools (cargo xtask setup)"),
+            Self::Faketime => f.write_str("libfaketime below target/tools (cargo xtask setup)"),
         }
     }
 }

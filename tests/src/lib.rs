@@ -6,6 +6,7 @@ pub mod bench;
 pub mod bpffs;
 pub mod certs;
 pub mod client;
+pub mod clock;
 pub mod conformance;
 pub mod daemon;
 pub mod demo;

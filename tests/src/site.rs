@@ -17,6 +17,7 @@ use tokio::runtime::Runtime;
 use crate::{
     bpffs::Bpffs,
     client::{Client, Swaks, swaks},
+    clock::WallClock,
     daemon::{self, Daemon},
     dns::{DnsServer, Zone},
     netns::Netns,
@@ -120,6 +121,12 @@ impl Site {
         self.try_serve(arguments).unwrap()
     }
 
+    /// Starts the daemon on the gate, with another time of day.
+    #[must_use]
+    pub fn serve_by(&self, clock: &WallClock, arguments: &[&str]) -> Daemon {
+        Daemon::start_by(clock, Some(&self.gate), &self.config(), arguments).unwrap()
+    }
+
     /// Starts the daemon on the gate.
     ///
     /// # Errors
@@ -187,6 +194,13 @@ impl Site {
         let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
         paths.sort();
         paths.iter().map(|path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned()).collect()
+    }
+
+    /// The message in the file `name` of the Maildir.
+    #[must_use]
+    pub fn file(&self, name: &str) -> String {
+        let octets = fs::read(self.folder.path().join("Maildir/new").join(name)).unwrap();
+        String::from_utf8_lossy(&octets).into_owned()
     }
 
     /// Makes `address` one of the outside's.

@@ -1,5 +1,5 @@
-//! Debian's mail servers below target/tools: unpacked by `cargo xtask setup`, never installed, and run with mounts
-//! of their own.
+//! What Debian has for tests, below target/tools: unpacked by `cargo xtask setup`, never installed. Mail servers run
+//! with mounts of their own.
 //!
 //! It knows no server: users, places and configuration are their modules' business.
 
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 use crate::{daemon::Log, mounts::Mounts, netns::Netns};
 
-/// Where the server `name` is unpacked, if `program`, a path below that, is there.
+/// Where `name` is unpacked, if `program`, a path below that, is there.
 pub(crate) fn root(name: &str, program: &str) -> Option<PathBuf> {
     let own = std::env::current_exe().ok()?;
     let mut roots = own.ancestors().skip(1).map(|folder| folder.join("tools").join(name));

@@ -3,10 +3,11 @@
 use std::{
     collections::HashSet,
     fs,
-    future::ready,
+    future::{pending, ready},
     io::{BufRead as _, BufReader},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    pin::pin,
     process::{Command, Stdio},
     thread,
     time::{Duration, SystemTime},
@@ -174,6 +175,37 @@ async fn a_probe_removes_what_a_crash_left_long_ago() {
         (names(&path.join("new")), names(&path.join("cur"))),
         (vec!["old".into()], vec!["old".into()])
     );
+}
+
+/// The clock leaps ahead while a message is being written: every file in `tmp` is old at once.
+#[tokio::test]
+async fn a_probe_does_not_remove_what_is_being_written() {
+    let (_folder, path, next_hop) = probed().await;
+    let mut session = Session::new(&next_hop);
+    session.say(RCPT).await;
+    let large = vec![b'x'; 8 << 20];
+    let message = outgoing(&[&large]);
+    let mut delivery = pin!(session.transport.deliver(&message, pending()));
+    while names(&path.join("tmp")).is_empty() {
+        tokio::select! {
+            biased;
+            reply = &mut delivery => panic!("{reply} before anything was written"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    // it is not polled meanwhile
+    let written = names(&path.join("tmp"));
+    let abandoned = fs::File::create(path.join("tmp/abandoned")).expect("a file");
+    let ancient = SystemTime::now() - Duration::from_secs(10 * 365 * 24 * 60 * 60);
+    let file = fs::File::open(path.join("tmp").join(&written[0])).expect("the message");
+    for file in [file, abandoned] {
+        file.set_modified(ancient).expect("a time");
+    }
+    next_hop.probe().await.expect("a Maildir");
+    assert_eq!(names(&path.join("tmp")), written);
+    assert_eq!(delivery.await.code(), 250);
+    assert!(names(&path.join("tmp")).is_empty());
+    assert_eq!(names(&path.join("new")).len(), 1);
 }
 
 #[tokio::test]

@@ -38,7 +38,12 @@ fn start_log(log: &Log) {
         Ok(directives) => filter.parse_lossy(directives),
         Err(_) => filter.parse_lossy(format!("{level},{QUIET}")),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
+    // a line that cannot be written is lost: complaining about that goes to the same place, and panics there
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .log_internal_errors(false);
     match log.format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),

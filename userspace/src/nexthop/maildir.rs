@@ -90,8 +90,9 @@ impl Maildir {
             let entry = entry.map_err(failed("read", &directory))?;
             let Ok(metadata) = entry.metadata() else { continue };
             let age = metadata.modified().ok().and_then(|time| time.elapsed().ok());
-            if metadata.is_file() && age.is_some_and(|age| age > STALE) {
-                let path = entry.path();
+            let path = entry.path();
+            // the clock may just have leapt: what is being written is not stale, whatever its age is then
+            if metadata.is_file() && age.is_some_and(|age| age > STALE) && !is_held(&path) {
                 match fs::remove_file(&path) {
                     Ok(()) => info!(path = %path.display(), "removed an unfinished delivery of long ago"),
                     Err(error) => {
@@ -110,6 +111,11 @@ impl Maildir {
         let (seconds, micros) = (now.as_secs(), now.subsec_micros());
         format!("{seconds}.M{micros:06}P{}Q{count}.{}", process::id(), self.host)
     }
+}
+
+/// Whether somebody holds a lock on the file, as each [`Draft`] does, or nobody can tell.
+fn is_held(path: &Path) -> bool {
+    fs::File::open(path).and_then(|file| Ok(file.try_lock()?)).is_err()
 }
 
 /// One session's deliveries.
@@ -202,7 +208,7 @@ impl Envelope {
     }
 }
 
-/// A file in `tmp` that goes away again unless it is published.
+/// A file in `tmp` that goes away again unless it is published. It is locked (flock(2)) as long as it is being written.
 #[derive(Debug)]
 struct Draft {
     path: PathBuf,
@@ -221,7 +227,10 @@ impl Draft {
             .mode(FILE_MODE)
             .open(&path)
             .map_err(failed("create", &path))?;
-        Ok(Self { path, file, destination: maildir.path.join("new"), name })
+        let draft = Self { path, file, destination: maildir.path.join("new"), name };
+        // nobody else knows the file: it is free
+        draft.file.try_lock().map_err(|error| failed("lock", &draft.path)(error.into()))?;
+        Ok(draft)
     }
 
     /// Puts the message in place once it is safe on the disk. It is done off the asynchronous threads, and to

@@ -38,8 +38,9 @@ fn needed(limits: &Limits) -> u64 {
         .saturating_add(OTHERS)
 }
 
-/// Of one connection: the client's socket, the next hop's or the file in the Maildir, the message's temporary file.
-const PER_CONNECTION: u64 = 3;
+/// Of one connection: the client's socket, the message's temporary file, and the next hop's socket, or the file in the
+/// Maildir and a second handle of it or of its directory.
+const PER_CONNECTION: u64 = 4;
 /// Of one question: the library asks two servers at a time.
 const PER_QUESTION: u64 = 2;
 /// What is open whatever is going on: listening sockets, maps, store, log, runtime.

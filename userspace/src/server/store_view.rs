@@ -27,6 +27,9 @@ struct Loaded {
     /// None: the file does not exist.
     version: Option<FileVersion>,
     contents: Arc<Contents>,
+    /// Whether the file of this version could not be read for want of something that may come back, such as a
+    /// descriptor: it is tried again at the next look.
+    unread: bool,
 }
 
 impl StoreView {
@@ -34,7 +37,7 @@ impl StoreView {
     pub(crate) fn open(store: Store) -> Result<Self, StoreError> {
         let version = file_version(store.path());
         let contents = Arc::new(store.read()?);
-        let loaded = Mutex::new(Loaded { version: version.ok().flatten(), contents });
+        let loaded = Mutex::new(Loaded { version: version.ok().flatten(), contents, unread: false });
         Ok(Self { store, loaded })
     }
 
@@ -47,27 +50,36 @@ impl StoreView {
     pub(crate) fn current(&self) -> Arc<Contents> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         match file_version(self.store.path()) {
-            Ok(version) if version != loaded.version => {
-                loaded.version = version;
-                match self.store.read_if_there() {
-                    Ok(Some(contents)) => {
-                        info!("the opt-in store has changed");
-                        loaded.contents = Arc::new(contents);
-                    }
-                    Ok(None) => error!(
-                        "the opt-in store {} is gone, its last content stays in force until there is one again",
-                        self.store.path().display()
-                    ),
-                    Err(error) => error!(
-                        "the opt-in store cannot be read, its last content stays in force: {:#}",
-                        anyhow::Error::new(error)
-                    ),
-                }
-            }
+            Ok(version) if version != loaded.version || loaded.unread => self.load(&mut loaded, version),
             Ok(_) => {}
             Err(error) => error!("cannot look at {}: {error}", PathBuf::from(self.store.path()).display()),
         }
         Arc::clone(&loaded.contents)
+    }
+
+    /// Reads the file of this version.
+    fn load(&self, loaded: &mut Loaded, version: Option<FileVersion>) {
+        let said = std::mem::take(&mut loaded.unread) && version == loaded.version;
+        loaded.version = version;
+        match self.store.read_if_there() {
+            Ok(Some(contents)) => {
+                info!("the opt-in store has changed");
+                loaded.contents = Arc::new(contents);
+            }
+            Ok(None) => error!(
+                "the opt-in store {} is gone, its last content stays in force until there is one again",
+                self.store.path().display()
+            ),
+            Err(error) => {
+                loaded.unread = matches!(error, StoreError::Read { .. });
+                if !said {
+                    error!(
+                        "the opt-in store cannot be read, its last content stays in force: {:#}",
+                        anyhow::Error::new(error)
+                    );
+                }
+            }
+        }
     }
 
     /// Whether the file is gone although it had content.

@@ -10,8 +10,8 @@ use anyhow::Result;
 use super::{Set, Step};
 use crate::exec;
 
-/// A mail server of the suites.
-struct Server {
+/// What the suites use without having it installed.
+struct Unpacked {
     name: &'static str,
     /// Where it lies below target/tools.
     folder: &'static str,
@@ -32,9 +32,9 @@ pub(super) fn missing(set: Set) -> Result<Vec<Step>> {
     if set == Set::Test {
         testing = lacking(TEST_PACKAGES)?;
         fetched.extend(&testing);
-        for server in SERVERS {
-            let step = unpack(server);
-            fetched.extend(step.iter().flat_map(|_| server.packages));
+        for tool in UNPACKED {
+            let step = unpack(tool);
+            fetched.extend(step.iter().flat_map(|_| tool.packages));
             unpacked.extend(step);
         }
     }
@@ -76,25 +76,25 @@ fn packages(what: &str, why: &'static str, names: &[&str]) -> Option<Step> {
     Some(Step { what, why, needs_root: true, commands: vec![install] })
 }
 
-/// What brings `server` into the workspace's tools, if it is not there. It is unpacked and not installed: the suites
+/// What brings `tool` into the workspace's tools, if it is not there. It is unpacked and not installed: the suites
 /// start it, the machine's own mail system, if it has one, stays as it is, and servers whose packages exclude each
 /// other stand side by side.
-fn unpack(server: &Server) -> Option<Step> {
+fn unpack(tool: &Unpacked) -> Option<Step> {
     let tools = exec::target().join("tools");
-    if tools.join(server.folder).is_dir() {
+    if tools.join(tool.folder).is_dir() {
         return None;
     }
-    let folder = tools.join(format!("{}.download", server.folder));
+    let folder = tools.join(format!("{}.download", tool.folder));
     let root = folder.join("root");
     // apt-get downloads into the working directory, which a pasted command has to know too
     let mut download = command("env", &["--chdir".as_ref(), folder.as_os_str()]);
-    download.args(["apt-get", "-o", "APT::Sandbox::User=root", "download"]).args(server.packages);
+    download.args(["apt-get", "-o", "APT::Sandbox::User=root", "download"]).args(tool.packages);
     // a package's file has its version in its name
     let mut extract = command("find", &[folder.as_os_str(), "-name".as_ref(), "*.deb".as_ref()]);
     extract.args(["-exec", "dpkg-deb", "--extract", "{}"]).arg(&root).arg(";");
     Some(Step {
-        what: format!("{} below target/tools, not installed", server.name),
-        why: server.why,
+        what: format!("{} below target/tools, not installed", tool.name),
+        why: tool.why,
         needs_root: false,
         commands: vec![
             command("mkdir", &["--parents".as_ref(), folder.as_os_str()]),
@@ -102,7 +102,7 @@ fn unpack(server: &Server) -> Option<Step> {
             extract,
             // nobody but root has to start them
             command("chmod", &["--recursive".as_ref(), "ug-s".as_ref(), root.as_os_str()]),
-            command("mv", &[root.as_os_str(), tools.join(server.folder).as_os_str()]),
+            command("mv", &[root.as_os_str(), tools.join(tool.folder).as_os_str()]),
         ],
     })
 }
@@ -195,29 +195,35 @@ const TEST_PACKAGES: &[&str] = &[
     "libunwind8",
 ];
 
-const SERVERS: &[Server] = &[
-    Server {
+const UNPACKED: &[Unpacked] = &[
+    Unpacked {
         name: "Postfix",
         folder: "postfix",
         packages: &["postfix"],
         why: "a mail server behind and a sender, for the suites",
     },
-    Server {
+    Unpacked {
         name: "Dovecot",
         folder: "dovecot",
         packages: &["dovecot-core", "dovecot-lmtpd"],
         why: "a mail server behind that speaks LMTP, for the suites",
     },
-    Server {
+    Unpacked {
         name: "Exim",
         folder: "exim",
         packages: &["exim4-daemon-light"],
         why: "a sender, for the suites",
     },
-    Server {
+    Unpacked {
         name: "OpenSMTPD",
         folder: "opensmtpd",
         packages: &["opensmtpd"],
         why: "a sender, for the suites",
+    },
+    Unpacked {
+        name: "libfaketime",
+        folder: "libfaketime",
+        packages: &["libfaketime"],
+        why: "a time of day that jumps, for the suites",
     },
 ];

@@ -48,6 +48,9 @@ pub(crate) struct TlsView {
 struct Loaded {
     versions: Vec<Option<FileVersion>>,
     material: Arc<Material>,
+    /// Whether files of these versions could not be read, perhaps for want of a descriptor: they are tried again at the
+    /// next look.
+    unread: bool,
 }
 
 /// What one handshake needs.
@@ -87,7 +90,10 @@ impl TlsView {
         // first the versions: what changes in between is read again
         let versions = versions(settings);
         let material = Arc::new(Material::load(settings)?);
-        Ok(Self { settings: settings.clone(), loaded: Mutex::new(Loaded { versions, material }) })
+        Ok(Self {
+            settings: settings.clone(),
+            loaded: Mutex::new(Loaded { versions, material, unread: false }),
+        })
     }
 
     /// Reads the files again if one of them is another than before: by its name, whether it was replaced, or a
@@ -110,17 +116,23 @@ impl TlsView {
     fn current(&self) -> Arc<Material> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let versions = versions(&self.settings);
-        if versions != loaded.versions {
+        if versions != loaded.versions || loaded.unread {
+            let said = std::mem::take(&mut loaded.unread) && versions == loaded.versions;
             loaded.versions = versions;
             match Material::load(&self.settings) {
                 Ok(material) => {
                     info!("the certificate for TLS has changed");
                     loaded.material = Arc::new(material);
                 }
-                Err(error) => error!(
-                    "the new certificate for TLS cannot be used, the last good one stays in force: {:#}",
-                    anyhow::Error::new(error)
-                ),
+                Err(error) => {
+                    loaded.unread = matches!(error, TlsError::Read { .. });
+                    if !said {
+                        error!(
+                            "the new certificate for TLS cannot be used, the last good one stays in force: {:#}",
+                            anyhow::Error::new(error)
+                        );
+                    }
+                }
             }
         }
         Arc::clone(&loaded.material)

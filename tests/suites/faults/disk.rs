@@ -1,0 +1,190 @@
+//! Disks that are full: that of temporary files, of the Maildir, of store, log and counters.
+
+use std::{
+    fs::{self, OpenOptions},
+    path::Path,
+};
+
+use sixgate_tests::{
+    client::Client,
+    daemon::Daemon,
+    gate::{self, Need},
+    mounts::with_small_disk,
+    site::{OTHER, SENDER},
+};
+
+use crate::{greeted, honest_site};
+
+#[test]
+fn a_full_disk_for_temporary_files_refuses_large_messages_for_now_and_nothing_else() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let site = honest_site("");
+    let temporary = site.folder().join("temporary");
+    fs::create_dir(&temporary).unwrap();
+    let site = site.configured(&format!("temporary_directory = {temporary:?}"));
+    with_small_disk(&temporary, MIB, || {
+        let daemon = site.serve(&["--no-xdp"]);
+        let mut client = greeted(&site, SENDER);
+        // twice: what the first one had is given back
+        for _ in 0..2 {
+            assert_eq!(
+                send(&mut client, 3 * MIB),
+                "452 4.3.1 Insufficient system storage, please try again later."
+            );
+            assert!(send(&mut client, 1000).starts_with("250 2.0.0 "));
+            assert!(send(&mut client, MIB).starts_with("250 2.0.0 "));
+        }
+        assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
+        drop(client);
+        daemon.stop().unwrap();
+    })
+    .unwrap();
+    assert_eq!(site.delivered().len(), 4);
+}
+
+#[test]
+fn a_full_maildir_refuses_for_now_and_keeps_no_half_message() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let site = honest_site("");
+    let maildir = site.folder().join("Maildir");
+    fs::create_dir(&maildir).unwrap();
+    with_small_disk(&maildir, MIB, || {
+        let daemon = site.serve(&["--no-xdp"]);
+        let mut client = greeted(&site, SENDER);
+        let files = |folder: &str| fs::read_dir(maildir.join(folder)).unwrap().count();
+        assert!(send(&mut client, MIB / 2).starts_with("250 2.0.0 "));
+        for _ in 0..2 {
+            let reply = send(&mut client, MIB * 3 / 4);
+            assert_eq!(reply, "451 4.3.0 The message could not be stored, please try again later.");
+            assert_eq!((files("tmp"), files("new")), (0, 1));
+        }
+        empty(&maildir.join("new"));
+        assert!(send(&mut client, MIB * 3 / 4).starts_with("250 2.0.0 "));
+        assert_eq!((files("tmp"), files("new")), (0, 1));
+        drop(client);
+        daemon.stop().unwrap();
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_full_disk_for_the_log_costs_lines_of_the_log_and_nothing_else() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let site = honest_site("log.level = \"debug\"");
+    let folder = site.folder().join("log");
+    fs::create_dir(&folder).unwrap();
+    with_small_disk(&folder, MIB, || {
+        let (path, filler) = (folder.join("log"), folder.join("filler"));
+        fill(&filler);
+        let log = OpenOptions::new().create(true).append(true).open(&path).unwrap();
+        // the disk is full from its first word on
+        let daemon = Daemon::start_logging_to(log, Some(&site.gate), &site.config(), &["--no-xdp"]).unwrap();
+        let mut client = greeted(&site, SENDER);
+        assert!(send(&mut client, 1000).starts_with("250 2.0.0 "));
+        let refused = site.connect(SENDER, OTHER).reply().unwrap();
+        assert_eq!(refused.code, 220);
+        assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+        // there is room again, and the log goes on
+        fs::remove_file(&filler).unwrap();
+        assert!(send(&mut client, 1000).starts_with("250 2.0.0 "));
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(" message outcome=\"delivered\""), "{text}");
+        drop(client);
+        assert!(daemon.stop().unwrap().0.success());
+    })
+    .unwrap();
+    assert_eq!(site.delivered().len(), 2);
+}
+
+#[test]
+fn a_log_that_nobody_reads_any_more_stops_nothing() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let site = honest_site("log.level = \"debug\"");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let log = std::os::fd::OwnedFd::from(writer).into();
+    let daemon = Daemon::start_logging_to(log, Some(&site.gate), &site.config(), &["--no-xdp"]).unwrap();
+    let mut client = greeted(&site, SENDER);
+    assert!(send(&mut client, 1000).starts_with("250 2.0.0 "));
+    drop(client);
+    assert!(daemon.stop().unwrap().0.success());
+}
+
+#[test]
+fn a_full_disk_for_store_and_counters_fails_the_command_by_name_and_leaves_what_was() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let site = honest_site("");
+    let folder = site.folder().join("state");
+    fs::create_dir(&folder).unwrap();
+    let (store, metrics) = (folder.join("store.json"), folder.join("sixgate.prom"));
+    let before = site.folder().join("store.json");
+    let site = site.configured(&format!("store = {store:?}\nmetrics.file = {metrics:?}"));
+    with_small_disk(&folder, MIB, || {
+        fs::copy(&before, &store).unwrap();
+        // the lock beside it is made by the first command
+        site.sixgate("domain add first.example");
+        let daemon = site.serve(&["--no-xdp"]);
+        fill(&folder.join("filler"));
+        let stored = fs::read_to_string(&store).unwrap();
+        let mut client = greeted(&site, SENDER);
+        let failed = site.run("domain add second.example");
+        let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+        assert!(!failed.status.success() && said.contains("No space left on device"), "{said}");
+        assert_eq!(fs::read_to_string(&store).unwrap(), stored);
+        assert!(send(&mut client, 1000).starts_with("250 2.0.0 "));
+        assert!(rcpt(&mut client, "u@second.example").starts_with("550 5.2.1 "), "it was not added");
+        fs::remove_file(folder.join("filler")).unwrap();
+        site.sixgate("domain add second.example");
+        assert!(rcpt(&mut client, "u@second.example").starts_with("250 "), "it is added now");
+        drop(client);
+        assert!(daemon.stop().unwrap().0.success());
+        let counted = fs::read_to_string(&metrics).unwrap();
+        assert!(counted.contains("sixgate_messages_total{outcome=\"delivered\"} 1\n"), "{counted}");
+        let mut names: Vec<_> =
+            fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["sixgate.prom", "store.json", "store.json.lock"], "nothing is left behind");
+    })
+    .unwrap();
+}
+
+/// Takes all room of the disk that `path` is on.
+fn fill(path: &Path) {
+    let full = fs::write(path, vec![0; 2 * MIB]).unwrap_err();
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+}
+
+/// What is heard to another recipient in a new transaction.
+fn rcpt(client: &mut Client, recipient: &str) -> String {
+    client.say("RSET").unwrap();
+    assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
+    client.say(&format!("RCPT TO:<{recipient}>")).unwrap().last().to_owned()
+}
+
+/// Sends a message of so many octets; what is said about it.
+fn send(client: &mut Client, octets: usize) -> String {
+    crate::begin_message(client);
+    let line = format!("{}\r\n", "x".repeat(62));
+    client.write(b"From: a@sender.example\r\n\r\n").unwrap();
+    client.write(line.repeat(octets / line.len()).as_bytes()).unwrap();
+    client.say(".").unwrap().last().to_owned()
+}
+
+fn empty(folder: &Path) {
+    for file in fs::read_dir(folder).unwrap() {
+        fs::remove_file(file.unwrap().path()).unwrap();
+    }
+}
+
+const NEEDS: &[Need] = &[Need::Root, Need::Program("ip"), Need::Bpffs];
+const MIB: usize = 1 << 20;
