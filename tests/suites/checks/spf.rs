@@ -23,24 +23,24 @@ const CLIENT_4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 25));
 /// The same client, over a socket that takes both families.
 const CLIENT_4_MAPPED: IpAddr = IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0xc000, 0x219));
 
+/// A message of `joe@a.example`, from a client whose name DNS is not asked about.
+const JOE: SpfQuery<'_> = SpfQuery {
+    client: CLIENT,
+    helo: "mail",
+    mail_from: Some("joe@a.example"),
+    host_name: "gate.example",
+    void_terms: spf::VOID_TERMS,
+};
+
 async fn check(zone: &str, helo: &str, mail_from: Option<&str>) -> SpfEvidence {
     let (_server, dns) = dns(zone);
-    let query =
-        SpfQuery { client: CLIENT, helo, mail_from, host_name: "gate.example", void_terms: spf::VOID_TERMS };
-    spf::check(&dns, &query).await
+    spf::check(&dns, &SpfQuery { helo, mail_from, ..JOE }).await
 }
 
 /// What `joe@a.example` comes to when `client` sends it and says that it is `mail.c.example`.
 async fn of_joe(zone: &str, client: IpAddr) -> SpfCheck {
     let (_server, dns) = dns(zone);
-    let query = SpfQuery {
-        client,
-        helo: "mail.c.example",
-        mail_from: Some("joe@a.example"),
-        host_name: "gate.example",
-        void_terms: spf::VOID_TERMS,
-    };
-    spf::check(&dns, &query).await.mail_from
+    spf::check(&dns, &SpfQuery { client, helo: "mail.c.example", ..JOE }).await.mail_from
 }
 
 /// Result, reason and term, as the log has them.
@@ -48,10 +48,10 @@ fn said(check: &SpfCheck) -> String {
     format!("{} ({})", check.result.text(), check.why())
 }
 
-/// Checks `joe@a.example` against each zone, and what is said about it.
-async fn all_come_out(client: IpAddr, rows: &[(&str, &str, &str)]) {
+/// Checks `joe@a.example` against each zone with `record` before it, and what is said about it.
+async fn all_come_out(client: IpAddr, record: &str, rows: &[(&str, &str, &str)]) {
     for (row, zone, wanted) in rows {
-        assert_eq!(said(&of_joe(zone, client).await), *wanted, "{row}");
+        assert_eq!(said(&of_joe(&format!("{record}\n{zone}"), client).await), *wanted, "{row}");
     }
 }
 
@@ -84,7 +84,7 @@ async fn every_result_comes_from_the_record() {
         ("REFUSED", "a.example FAULT refused", "temperror (no answer from DNS)"),
         ("silence", "a.example FAULT timeout", "temperror (no answer from DNS)"),
     ];
-    all_come_out(CLIENT, &rows).await;
+    all_come_out(CLIENT, "", &rows).await;
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn a_record_is_found_however_it_is_written() {
         ("behind a CNAME", "a.example CNAME b.example\nb.example TXT \"v=spf1 +all\"", "pass (matched: all)"),
         ("with spaces", r#"a.example TXT "v=spf1   +all  ""#, "pass (matched: all)"),
     ];
-    all_come_out(CLIENT, &rows).await;
+    all_come_out(CLIENT, "", &rows).await;
 }
 
 #[tokio::test]
@@ -164,14 +164,7 @@ async fn what_is_no_name_of_several_labels_is_not_asked_about() {
     for (helo, mail_from, domain) in rows {
         let (server, dns) =
             dns(". TXT \"v=spf1 +all\"\nlocalhost TXT \"v=spf1 +all\"\nmail TXT \"v=spf1 +all\"");
-        let query = SpfQuery {
-            client: CLIENT,
-            helo,
-            mail_from,
-            host_name: "gate.example",
-            void_terms: spf::VOID_TERMS,
-        };
-        let evidence = spf::check(&dns, &query).await;
+        let evidence = spf::check(&dns, &SpfQuery { helo, mail_from, ..JOE }).await;
         let none = SpfCheck::new(domain.to_owned(), SpfResult::None, SpfReason::NoDomain);
         assert_eq!(evidence, SpfEvidence { helo: none.clone(), mail_from: none }, "{helo}");
         assert_eq!(server.queries(), 0, "{helo}");
@@ -221,16 +214,9 @@ async fn a_text_record_without_any_string_is_no_answer() {
         }
     };
     let dns = Dns::new(&[address], TIMEOUT, NonZeroU8::MIN).expect("a resolver");
-    let query = SpfQuery {
-        client: CLIENT,
-        helo: "mail",
-        mail_from: Some("joe@a.example"),
-        host_name: "gate.example",
-        void_terms: spf::VOID_TERMS,
-    };
     tokio::select! {
         () = serve => unreachable!("it serves for ever"),
-        evidence = spf::check(&dns, &query) => {
+        evidence = spf::check(&dns, &JOE) => {
             assert_eq!(said(&evidence.mail_from), "temperror (no answer from DNS)");
         }
     }

@@ -5,11 +5,31 @@ use sixgate::nexthop::{Capabilities, ClientIdentity, HEADER_ROOM, Protocol};
 use crate::{Case, LMTP, PROXY, SMTP, Session, Socket, UNAVAILABLE, WAYS, Way, XCLIENT, behind, peer::Peer};
 
 /// One recipient, whose answer is all that matters.
-async fn answers(way: Way, rows: &[(&str, &str, &str)]) {
+async fn answers(way: Way, rows: &[(&str, impl AsRef<str>, &str)]) {
     for (claim, script, wanted) in rows {
-        let case = Case { claim, way, scripts: &[script], session: &[("RCPT TO:<b@d.example>", wanted)] };
+        let case =
+            Case { claim, way, scripts: &[script.as_ref()], session: &[("RCPT TO:<b@d.example>", wanted)] };
         case.play().await;
     }
+}
+
+/// Two messages of a client, and one under another name of it.
+async fn hello_again(way: Way, scripts: &[&str]) {
+    let case = Case {
+        claim: "EHLO again",
+        way,
+        scripts,
+        session: &[
+            ("RCPT TO:<b@d.example>", "250"),
+            ("DATA", "250 2.0.0 queued"),
+            ("RCPT TO:<b@d.example>", "250"),
+            ("DATA", "250 2.0.0 queued"),
+            ("EHLO other.example", ""),
+            ("RCPT TO:<b@d.example>", "250"),
+            ("DATA", "250 2.0.0 queued"),
+        ],
+    };
+    case.play().await;
 }
 
 #[tokio::test]
@@ -144,8 +164,6 @@ async fn a_next_hop_that_does_not_take_xclient_gets_no_mail() {
             "451 4.3.2 bye\r\n",
         ),
     ];
-    let rows: Vec<_> =
-        rows.iter().map(|(claim, script, wanted)| (*claim, script.as_str(), *wanted)).collect();
     answers(XCLIENT, &rows).await;
 }
 
@@ -154,21 +172,7 @@ async fn another_name_of_the_client_is_told_on_another_connection() {
     let other = "S: 220 a\nC: EHLO gate.example\nS: 250-mx\nS: 250 XCLIENT NAME ADDR HELO\n\
                  C: XCLIENT HELO=other.example NAME=mail.sender.example ADDR=IPV6:2001:db8::1\n\
                  S: 220 a\nC: EHLO other.example\nS: 250 mx\nMAIL\nRCPT\nDATA\nQUIT";
-    let case = Case {
-        claim: "EHLO again",
-        way: XCLIENT,
-        scripts: &["INTRODUCED\nMAIL\nRCPT\nDATA\nMAIL\nRCPT\nDATA\nQUIT", other],
-        session: &[
-            ("RCPT TO:<b@d.example>", "250"),
-            ("DATA", "250 2.0.0 queued"),
-            ("RCPT TO:<b@d.example>", "250"),
-            ("DATA", "250 2.0.0 queued"),
-            ("EHLO other.example", ""),
-            ("RCPT TO:<b@d.example>", "250"),
-            ("DATA", "250 2.0.0 queued"),
-        ],
-    };
-    case.play().await;
+    hello_again(XCLIENT, &["INTRODUCED\nMAIL\nRCPT\nDATA\nMAIL\nRCPT\nDATA\nQUIT", other]).await;
 }
 
 #[tokio::test]
@@ -205,8 +209,6 @@ async fn a_next_hop_that_does_not_take_a_proxy_header_gets_no_mail() {
         ),
     ];
     for way in [PROXY, Way { protocol: Protocol::Lmtp, socket: Socket::Unix, ..PROXY }] {
-        let rows: Vec<_> =
-            rows.iter().map(|(claim, script, wanted)| (*claim, script.as_str(), *wanted)).collect();
         answers(way, &rows).await;
     }
 }
@@ -214,21 +216,7 @@ async fn a_next_hop_that_does_not_take_a_proxy_header_gets_no_mail() {
 #[tokio::test]
 async fn another_name_of_the_client_is_another_connection_with_a_proxy_header() {
     let other = "PROXY\nS: 220 a\nC: EHLO other.example\nS: 250 mx\nMAIL\nRCPT\nDATA\nQUIT";
-    let case = Case {
-        claim: "EHLO again",
-        way: PROXY,
-        scripts: &["OPEN\nMAIL\nRCPT\nDATA\nMAIL\nRCPT\nDATA\nQUIT", other],
-        session: &[
-            ("RCPT TO:<b@d.example>", "250"),
-            ("DATA", "250 2.0.0 queued"),
-            ("RCPT TO:<b@d.example>", "250"),
-            ("DATA", "250 2.0.0 queued"),
-            ("EHLO other.example", ""),
-            ("RCPT TO:<b@d.example>", "250"),
-            ("DATA", "250 2.0.0 queued"),
-        ],
-    };
-    case.play().await;
+    hello_again(PROXY, &["OPEN\nMAIL\nRCPT\nDATA\nMAIL\nRCPT\nDATA\nQUIT", other]).await;
 }
 
 #[tokio::test]

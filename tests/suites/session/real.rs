@@ -5,11 +5,13 @@ use std::{
     io::Write as _,
     net::{Ipv6Addr, SocketAddr},
     os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
 use sixgate_tests::{
     certs::Authority,
+    daemon::Daemon,
     dns::{DnsServer, Zone},
     exim::Exim,
     gate::Need,
@@ -48,11 +50,7 @@ fn openssl_gets_on_with_every_version_that_is_spoken_and_with_no_other() {
     if !can_run(&[Need::Program("openssl")]) {
         return;
     }
-    let (site, authority) = site_with_tls("");
-    let _daemon = site.serve(&["--no-xdp"]);
-    add_sender(&site);
-    let ca = site.folder().join("ca.pem");
-    fs::write(&ca, authority.pem()).unwrap();
+    let (site, _daemon, ca) = serve_with_tls();
     for (version, wanted) in [
         ("-tls1_3", Some("New, TLSv1.3, Cipher is TLS_AES_256_GCM_SHA384")),
         ("-tls1_2", Some("New, TLSv1.2, Cipher is ECDHE-ECDSA-AES256-GCM-SHA384")),
@@ -170,11 +168,7 @@ fn python_sends_with_addresses_outside_ascii_through_tls() {
     if !can_run(&[Need::Program("python3")]) {
         return;
     }
-    let (site, authority) = site_with_tls("");
-    let _daemon = site.serve(&["--no-xdp"]);
-    add_sender(&site);
-    let ca = site.folder().join("ca.pem");
-    fs::write(&ca, authority.pem()).unwrap();
+    let (site, _daemon, ca) = serve_with_tls();
     let mut python = Command::new("python3");
     python.args(["-c", PYTHON, GATE]).arg(&ca).stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = site.outside.spawn(&mut python).unwrap().wait_with_output().unwrap();
@@ -187,6 +181,16 @@ fn python_sends_with_addresses_outside_ascii_through_tls() {
 }
 
 /// Gives the outside its address.
+/// A gate with a certificate, and the file of the authority behind it.
+fn serve_with_tls() -> (Site, Daemon, PathBuf) {
+    let (site, authority) = site_with_tls("");
+    let daemon = site.serve(&["--no-xdp"]);
+    add_sender(&site);
+    let ca = site.folder().join("ca.pem");
+    fs::write(&ca, authority.pem()).unwrap();
+    (site, daemon, ca)
+}
+
 fn add_sender(site: &Site) {
     site.outside.add_address(PEER, format!("{SENDER}/64").parse().unwrap()).unwrap();
 }

@@ -34,6 +34,7 @@ enum Path {
     Loopback,
 }
 
+const PATHS: [Path; 3] = [Path::Native, Path::Generic, Path::Loopback];
 const SENDER: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, 0x99);
 
 /// A host whose program answers, and a sender.
@@ -130,6 +131,14 @@ impl Sender {
         assert_eq!(self.hear(), table().refusing(id, subject).to_string());
     }
 
+    /// Lines, and what is heard after each.
+    fn talks(&mut self, dialogue: &[(&str, ReplyId, &str)]) {
+        for (line, id, subject) in dialogue {
+            self.say(line);
+            self.wants(*id, subject);
+        }
+    }
+
     fn ends(mut self) {
         let mut rest = Vec::new();
         self.0.read_to_end(&mut rest).unwrap();
@@ -142,11 +151,11 @@ fn a_refused_destination_hears_the_whole_dialogue_from_the_program() {
     if !gate::require(NEEDS) {
         return;
     }
-    for path in [Path::Native, Path::Generic, Path::Loopback] {
+    for path in PATHS {
         let scene = Scene::new(path, ENFORCE.refuse_at);
         let mut sender = Sender::new(scene.connect(OURS).unwrap());
         sender.wants(ReplyId::Greeting, "");
-        for (line, id, subject) in [
+        sender.talks(&[
             ("EHLO mail.example", ReplyId::Ehlo, ""),
             ("MAIL FROM:<a@mail.example>", ReplyId::Mail, ""),
             ("RCPT TO:<user@contoso.com>", ReplyId::NotOptedIn, "contoso.com"),
@@ -154,10 +163,7 @@ fn a_refused_destination_hears_the_whole_dialogue_from_the_program() {
             ("DATA", ReplyId::NoRecipients, ""),
             ("RSET", ReplyId::Rset, ""),
             ("QUIT", ReplyId::Quit, ""),
-        ] {
-            sender.say(line);
-            sender.wants(id, subject);
-        }
+        ]);
         sender.ends();
         assert_eq!(scene.counted(Stat::AnswerReply), 7, "{path:?}");
         assert_eq!(scene.counted(Stat::AlsoBegunNotOptedIn), 1, "{path:?}");
@@ -169,20 +175,17 @@ fn a_source_without_ptr_hears_its_own_address() {
     if !gate::require(NEEDS) {
         return;
     }
-    for path in [Path::Native, Path::Generic, Path::Loopback] {
+    for path in PATHS {
         let scene = Scene::new(path, ENFORCE.refuse_at);
         scene.maps().ptr_set(SENDER, PtrState::Absent, PtrOrigin::Dns, Duration::from_secs(3600)).unwrap();
         let mut sender = Sender::new(scene.connect(OPTED_IN).unwrap());
         sender.wants(ReplyId::Greeting, "");
-        for (line, id, subject) in [
+        sender.talks(&[
             ("HELO mail.example", ReplyId::Helo, ""),
             ("MAIL FROM:<>", ReplyId::Mail, ""),
             ("RCPT TO:<user@contoso.com>", ReplyId::NoPtr, "2001:db8:f::99"),
             ("QUIT", ReplyId::Quit, ""),
-        ] {
-            sender.say(line);
-            sender.wants(id, subject);
-        }
+        ]);
         sender.ends();
     }
 }
@@ -192,14 +195,11 @@ fn the_other_styles_refuse_at_once() {
     if !gate::require(NEEDS) {
         return;
     }
-    for path in [Path::Native, Path::Generic, Path::Loopback] {
+    for path in PATHS {
         let scene = Scene::new(path, REFUSE_AT_GREETING);
         let mut sender = Sender::new(scene.connect(OURS).unwrap());
         sender.wants(ReplyId::GreetingRefused, "2001:db8:2::25");
-        sender.say("EHLO mail.example");
-        sender.wants(ReplyId::BadSequence, "");
-        sender.say("QUIT");
-        sender.wants(ReplyId::Quit, "");
+        sender.talks(&[("EHLO mail.example", ReplyId::BadSequence, ""), ("QUIT", ReplyId::Quit, "")]);
         sender.ends();
 
         let scene = Scene::new(path, REFUSE_AT_RESET);
@@ -214,15 +214,14 @@ fn a_port_that_is_used_again_within_milliseconds_begins_a_new_session() {
     if !gate::require(NEEDS) {
         return;
     }
-    for path in [Path::Native, Path::Generic, Path::Loopback] {
+    for path in PATHS {
         let scene = Scene::new(path, ENFORCE.refuse_at);
         // sequence numbers and cookies of the next connection are a little above those of the last one
         for _ in 0..SESSIONS {
             let mut sender = Sender::new(scene.connect_from(40_000, OURS));
             sender.1 = format!("{path:?}");
             sender.wants(ReplyId::Greeting, "");
-            sender.say("QUIT");
-            sender.wants(ReplyId::Quit, "");
+            sender.talks(&[("QUIT", ReplyId::Quit, "")]);
             sender.ends();
         }
         assert_eq!(scene.counted(Stat::AlsoBegunNotOptedIn), SESSIONS, "{path:?}");
@@ -235,7 +234,7 @@ fn lines_are_answered_one_by_one_however_they_are_cut() {
     if !gate::require(NEEDS) {
         return;
     }
-    for path in [Path::Native, Path::Generic, Path::Loopback] {
+    for path in PATHS {
         let scene = Scene::new(path, ENFORCE.refuse_at);
         let mut sender = Sender::new(scene.connect(OURS).unwrap());
         sender.0.get_ref().set_nodelay(true).unwrap();
@@ -264,20 +263,16 @@ fn a_line_that_comes_in_two_writes_is_answered() {
     if !gate::require(NEEDS) {
         return;
     }
-    for path in [Path::Native, Path::Generic, Path::Loopback] {
+    for path in PATHS {
         let scene = Scene::new(path, ENFORCE.refuse_at);
         let mut sender = Sender::new(scene.connect(OURS).unwrap());
         sender.wants(ReplyId::Greeting, "");
-        sender.say("EHLO a");
-        sender.wants(ReplyId::Ehlo, "");
-        sender.say("MAIL FROM:<a@b.example>");
-        sender.wants(ReplyId::Mail, "");
+        sender.talks(&[("EHLO a", ReplyId::Ehlo, ""), ("MAIL FROM:<a@b.example>", ReplyId::Mail, "")]);
         // Nagle's algorithm holds the second write back until the first is acknowledged (RFC 9293 3.7.4)
         sender.0.get_mut().write_all(b"RCPT TO:<u@conto").unwrap();
         sender.0.get_mut().write_all(b"so.com>\r\n").unwrap();
         sender.wants(ReplyId::NotOptedIn, "contoso.com");
-        sender.say("QUIT");
-        sender.wants(ReplyId::Quit, "");
+        sender.talks(&[("QUIT", ReplyId::Quit, "")]);
         sender.ends();
     }
 }

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use sixgate::check::spf::{
-    self, LONGEST_TRAIL, MAX_DNS_TERMS, MAX_NAMES, MAX_QUERIES, MAX_SERVERS, SpfQuery,
+    self, LONGEST_TRAIL, MAX_DNS_TERMS, MAX_NAMES, MAX_QUERIES, MAX_SERVERS,
     record::{LONGEST_RECORD, LONGEST_TERM},
 };
 
-use super::{CLIENT, CLIENT_4, of_joe, said};
+use super::{CLIENT, CLIENT_4, JOE, of_joe, said};
 use crate::dns;
 
 /// Ten terms of each kind and one more: the eleventh is one too many.
@@ -40,14 +40,7 @@ async fn terms_count_across_records() {
     ];
     for (record, step) in rows {
         let (server, dns) = dns(&format!("a.example 0 TXT \"{record}\""));
-        let query = SpfQuery {
-            client: CLIENT,
-            helo: "mail",
-            mail_from: Some("joe@a.example"),
-            host_name: "gate.example",
-            void_terms: spf::VOID_TERMS,
-        };
-        let check = spf::check(&dns, &query).await.mail_from;
+        let check = spf::check(&dns, &JOE).await.mail_from;
         let way = step.repeat(MAX_DNS_TERMS + 1);
         assert_eq!(
             said(&check),
@@ -138,14 +131,7 @@ async fn ten_names_of_the_client_are_looked_at_and_no_more() {
         write!(zone, "2001:db8::25 PTR n{number}.a.example\nn{number}.a.example AAAA 2001:db8::1\n").unwrap();
     }
     let (server, dns) = dns(&zone);
-    let query = SpfQuery {
-        client: CLIENT,
-        helo: "mail",
-        mail_from: Some("joe@a.example"),
-        host_name: "gate.example",
-        void_terms: spf::VOID_TERMS,
-    };
-    assert_eq!(said(&spf::check(&dns, &query).await.mail_from), "fail (matched: -all)");
+    assert_eq!(said(&spf::check(&dns, &JOE).await.mail_from), "fail (matched: -all)");
     assert_eq!(server.queries(), 1 + 1 + MAX_NAMES);
 }
 
@@ -162,14 +148,7 @@ async fn the_worst_record_costs_what_is_promised() {
         write!(zone, "\n2001:db8::25 PTR n{number}.example\nn{number}.example AAAA 2001:db8::1").unwrap();
     }
     let (server, dns) = dns(&zone);
-    let query = SpfQuery {
-        client: CLIENT,
-        helo: "mail",
-        mail_from: Some("joe@a.example"),
-        host_name: "gate.example",
-        void_terms: spf::VOID_TERMS,
-    };
-    let check = spf::check(&dns, &query).await.mail_from;
+    let check = spf::check(&dns, &JOE).await.mail_from;
     assert_eq!(
         (said(&check).as_str(), check.explanation.as_deref()),
         ("fail (matched: -all)", Some("unknown"))

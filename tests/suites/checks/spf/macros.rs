@@ -5,7 +5,7 @@ use sixgate::{
     policy::evidence::SpfResult,
 };
 
-use super::{CLIENT, CLIENT_4, of_joe};
+use super::{CLIENT, CLIENT_4, JOE, of_joe};
 use crate::dns;
 
 #[tokio::test]
@@ -58,13 +58,7 @@ async fn quotes_and_letters_outside_ascii() {
     ];
     for (sender, wanted) in rows {
         let (_server, dns) = dns(zone);
-        let query = SpfQuery {
-            client: CLIENT,
-            helo: "mail",
-            mail_from: Some(sender),
-            host_name: "gate.example",
-            void_terms: spf::VOID_TERMS,
-        };
+        let query = SpfQuery { mail_from: Some(sender), ..JOE };
         assert_eq!(spf::check(&dns, &query).await.mail_from.result, wanted, "{sender}");
     }
 }
@@ -74,13 +68,10 @@ async fn a_helo_that_is_no_name_is_no_error() {
     let zone = "a.example TXT \"v=spf1 a:%{h} -all\"";
     for helo in ["[IPv6:2001:db8::25]", "JUMPIN' JUPITER", "a..b", "-", "localhost", "mail\\.x"] {
         let (_server, dns) = dns(zone);
-        let query = SpfQuery {
-            client: CLIENT,
-            helo,
-            mail_from: Some("joe@a.example"),
-            host_name: "gate.example",
-            void_terms: spf::VOID_TERMS,
-        };
-        assert_eq!(spf::check(&dns, &query).await.mail_from.result, SpfResult::Fail, "{helo}");
+        assert_eq!(
+            spf::check(&dns, &SpfQuery { helo, ..JOE }).await.mail_from.result,
+            SpfResult::Fail,
+            "{helo}"
+        );
     }
 }

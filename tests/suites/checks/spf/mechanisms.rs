@@ -71,9 +71,7 @@ async fn mx_matches_the_addresses_of_mail_servers() {
             "temperror (no answer from DNS: mx)",
         ),
     ];
-    let rows =
-        rows.map(|(row, zone, wanted)| (row, format!("a.example TXT \"v=spf1 mx -all\"\n{zone}"), wanted));
-    all_come_out(CLIENT, &rows.each_ref().map(|(row, zone, wanted)| (*row, zone.as_str(), *wanted))).await;
+    all_come_out(CLIENT, "a.example TXT \"v=spf1 mx -all\"", &rows).await;
     let prefixed = "a.example TXT \"v=spf1 mx:b.example/24//48 -all\"\nb.example MX 1 c.example\nc.example A 192.0.2.1\n\
                     c.example AAAA 2001:db8::1";
     assert_eq!(said(&of_joe(prefixed, CLIENT).await), "pass (matched: mx:b.example/24//48)");
@@ -131,11 +129,8 @@ async fn exists_wants_an_ipv4_address_whatever_the_client() {
         ),
         ("SERVFAIL", "b.example FAULT servfail", "temperror (no answer from DNS: exists:b.example)"),
     ];
-    for (row, zone, wanted) in rows {
-        let zone = format!("a.example TXT \"v=spf1 exists:b.example -all\"\n{zone}");
-        for client in [CLIENT, CLIENT_4] {
-            assert_eq!(said(&of_joe(&zone, client).await), wanted, "{row}");
-        }
+    for client in [CLIENT, CLIENT_4] {
+        all_come_out(client, "a.example TXT \"v=spf1 exists:b.example -all\"", &rows).await;
     }
 }
 
@@ -169,10 +164,7 @@ async fn include_matches_what_passes_there() {
             "pass (matched: include:b.example > redirect=c.example > ip6:2001:db8::/32)",
         ),
     ];
-    for (row, zone, wanted) in rows {
-        let zone = format!("a.example TXT \"v=spf1 include:b.example ~all\"\n{zone}");
-        assert_eq!(said(&of_joe(&zone, CLIENT).await), wanted, "{row}");
-    }
+    all_come_out(CLIENT, "a.example TXT \"v=spf1 include:b.example ~all\"", &rows).await;
     let qualified = "a.example TXT \"v=spf1 -include:b.example +all\"\nb.example TXT \"v=spf1 +all\"";
     assert_eq!(said(&of_joe(qualified, CLIENT).await), "fail (matched: -include:b.example > all)");
 }
