@@ -6,10 +6,11 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
@@ -53,7 +54,24 @@ impl Authority {
     /// A certificate for the DNS name `name`.
     #[must_use]
     pub fn issue(&self, name: &str) -> Pair {
-        let params = CertificateParams::new(vec![name.to_owned()]).expect("a DNS name");
+        self.sign(CertificateParams::new(vec![name.to_owned()]).expect("a DNS name"))
+    }
+
+    /// The same, valid from one time to another, in seconds since 1970.
+    ///
+    /// # Panics
+    /// If one of them is before 1970.
+    #[must_use]
+    pub fn issue_for(&self, name: &str, from: i64, until: i64) -> Pair {
+        let time = |seconds: i64| {
+            date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds.try_into().expect("later than 1970"))
+        };
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a DNS name");
+        (params.not_before, params.not_after) = (time(from), time(until));
+        self.sign(params)
+    }
+
+    fn sign(&self, params: CertificateParams) -> Pair {
         let key = KeyPair::generate().expect("keys can be made");
         let certificate = params.signed_by(&key, &self.issuer).expect("an authority can sign").pem();
         Pair { certificate, key: key.serialize_pem() }

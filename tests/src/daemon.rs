@@ -181,7 +181,20 @@ impl Drop for Daemon {
 /// # Errors
 /// If it cannot be started.
 pub fn run(netns: Option<&Netns>, config: &Path, arguments: &[&str]) -> Result<Output> {
+    run_command(netns, arguments, sixgate(config))
+}
+
+/// As [`run`], with another time of day.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_by(clock: &WallClock, netns: Option<&Netns>, config: &Path, arguments: &[&str]) -> Result<Output> {
     let mut command = sixgate(config);
+    command.envs(clock.environment());
+    run_command(netns, arguments, command)
+}
+
+fn run_command(netns: Option<&Netns>, arguments: &[&str], mut command: Command) -> Result<Output> {
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = match netns {
         Some(netns) => netns.spawn(&mut command)?,

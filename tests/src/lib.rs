@@ -10,6 +10,7 @@ pub mod clock;
 pub mod conformance;
 pub mod daemon;
 pub mod demo;
+pub mod descriptors;
 pub mod dialog;
 pub mod differential;
 pub mod dns;

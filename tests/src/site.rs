@@ -144,11 +144,14 @@ impl Site {
 
     /// Runs a command of sixgate that has to succeed, and returns what it printed.
     pub fn sixgate(&self, command: &str) -> String {
-        let output = self.run(command);
-        let (stdout, stderr) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "sixgate {command}: {}\n{stdout}{stderr}", output.status);
-        stdout.into_owned()
+        succeeded(command, &self.run(command))
+    }
+
+    /// The same, with another time of day.
+    pub fn sixgate_by(&self, clock: &WallClock, command: &str) -> String {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let output = daemon::run_by(clock, Some(&self.gate), &self.config(), &words).unwrap();
+        succeeded(command, &output)
     }
 
     /// A counter of the XDP program, as `sixgate stats` says it.
@@ -213,6 +216,13 @@ impl Site {
         }
         address
     }
+}
+
+/// What a command printed that had to succeed.
+fn succeeded(command: &str, output: &Output) -> String {
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "sixgate {command}: {}\n{stdout}{stderr}", output.status);
+    stdout.into_owned()
 }
 
 fn smtp(address: &str) -> SocketAddrV6 {

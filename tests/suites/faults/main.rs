@@ -4,8 +4,11 @@
 //! The same by parts, with more cases than the real daemon could be put through: DNS in `checks`, next hops in `nexthop`.
 //! docs/operating.md has the table of all faults.
 
+mod descriptors;
 mod disk;
 mod jumps;
+mod lifetimes;
+mod validity;
 
 use sixgate_tests::{
     client::Client,

@@ -4,13 +4,13 @@
 use std::{
     collections::BTreeSet,
     fs,
-    process::Command,
     time::{Duration, Instant},
 };
 
 use sixgate_tests::{
     client::Client,
     daemon::Daemon,
+    descriptors::{descriptors, leave_free},
     gate::{self, Need},
     site::{GATE, SENDER, Site},
 };
@@ -182,29 +182,4 @@ fn at_rest(site: &Site, daemon: &Daemon) -> BTreeSet<u32> {
     client.closed().unwrap();
     drop(client);
     descriptors(daemon)
-}
-
-/// Open descriptors of the daemon, without those that it has for a moment only.
-fn descriptors(daemon: &Daemon) -> BTreeSet<u32> {
-    let look = || -> BTreeSet<u32> {
-        let entries = fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
-    };
-    (0..LOOKS).fold(look(), |open, _| &open & &look())
-}
-
-/// How often the daemon's descriptors are looked at.
-const LOOKS: usize = 100;
-
-/// Lets the daemon open `free` more descriptors, and no more: each gets the lowest number that is free, and the limit is
-/// one of numbers (getrlimit(2)).
-fn leave_free(daemon: &Daemon, free: usize) {
-    let open = descriptors(daemon);
-    let numbers = (0..u32::MAX).filter(|number| !open.contains(number));
-    let limit = numbers.into_iter().nth(free).unwrap();
-    let done = Command::new("prlimit")
-        .args(["--pid", &daemon.pid().to_string(), &format!("--nofile={limit}:")])
-        .status()
-        .unwrap();
-    assert!(done.success(), "prlimit: {done}");
 }

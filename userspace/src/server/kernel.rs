@@ -5,7 +5,10 @@
 
 use std::{
     net::{Ipv6Addr, SocketAddrV6},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -26,11 +29,14 @@ pub(crate) struct Kernel {
     pins: Option<Pins>,
     maps: Mutex<Option<Maps>>,
     events: Mutex<Option<Events>>,
+    /// Whether they could not be opened the last time.
+    failing: AtomicBool,
 }
 
 impl Kernel {
     pub(crate) fn new(pins: Option<Pins>) -> Self {
-        let kernel = Self { pins, maps: Mutex::default(), events: Mutex::default() };
+        let kernel =
+            Self { pins, maps: Mutex::default(), events: Mutex::default(), failing: AtomicBool::default() };
         kernel.refresh();
         kernel
     }
@@ -40,20 +46,33 @@ impl Kernel {
         let Some(pins) = &self.pins else {
             return false;
         };
-        {
-            // nobody may take records between the look at where to go on and the first record from there
-            let mut events = lock(&self.events);
-            *events = Events::open(pins).unwrap_or_else(unusable);
-        }
+        let events = self.refresh_events(pins);
         let mut maps = lock(&self.maps);
         let had = maps.is_some();
-        *maps = Maps::open(pins).unwrap_or_else(unusable);
+        match events.and_then(|()| Maps::open(pins)) {
+            Ok(found) => {
+                *maps = found;
+                self.failing.store(false, Ordering::Relaxed);
+            }
+            // what is open stays in use: perhaps there is no descriptor to open it again
+            Err(error) if !self.failing.swap(true, Ordering::Relaxed) => {
+                warn!("cannot open the maps: {:#}", anyhow::Error::new(error));
+            }
+            Err(_) => {}
+        }
         match (had, maps.is_some()) {
             (false, true) => info!("the XDP program is attached: its maps are in use"),
             (true, false) => info!("the XDP program is gone: deciding without it"),
             _ => {}
         }
         !had && maps.is_some()
+    }
+
+    fn refresh_events(&self, pins: &Pins) -> Result<(), DataplaneError> {
+        // nobody may take records between the look at where to go on and the first record from there
+        let mut events = lock(&self.events);
+        *events = Events::open(pins)?;
+        Ok(())
     }
 
     /// Takes the tag of a connection; whether there was one.
@@ -120,12 +139,6 @@ impl Kernel {
             }
         }
     }
-}
-
-/// Maps that fail are none.
-fn unusable<T>(error: DataplaneError) -> Option<T> {
-    warn!("cannot open the maps: {:#}", anyhow::Error::new(error));
-    None
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
