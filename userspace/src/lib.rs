@@ -4,6 +4,7 @@
 //! `smtp` speaks, `check` finds out, `policy` decides, `nexthop` hands on; `store` holds what opted in,
 //! `dataplane` holds the XDP program and its maps. It is no public API.
 
+mod bounded;
 pub mod check;
 pub mod cli;
 pub mod config;

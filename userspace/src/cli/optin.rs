@@ -2,12 +2,7 @@
 //!
 //! It owns the forms of input and output only.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    net::Ipv6Addr,
-    path::PathBuf,
-};
+use std::{fs::File, io, net::Ipv6Addr, path::PathBuf};
 
 use clap::Subcommand;
 use ipnet::Ipv6Net;
@@ -18,6 +13,7 @@ use super::{
     edit::{self, Prefixes},
 };
 use crate::{
+    bounded,
     control::Control,
     store::{Entry, Key, OptIn, PrefixMap, parse_address, parse_list},
 };
@@ -114,15 +110,12 @@ fn check(
 }
 
 fn read_list(file: PathBuf) -> Result<PrefixMap<OptIn>, CliError> {
-    let mut octets = Vec::new();
     let read = if file.as_os_str() == "-" {
-        io::stdin().take(LIST_MAX + 1).read_to_end(&mut octets)
+        bounded::read_to_end(io::stdin(), LIST_MAX)
     } else {
-        File::open(&file).and_then(|opened| opened.take(LIST_MAX + 1).read_to_end(&mut octets))
+        File::open(&file).and_then(|opened| bounded::read_to_end(opened, LIST_MAX))
     };
-    let too_long = || io::Error::other(format!("it is longer than {LIST_MAX} octets"));
-    let read = read.and_then(|_| if octets.len() as u64 > LIST_MAX { Err(too_long()) } else { Ok(()) });
-    read.map_err(|source| CliError::ReadList { file: file.clone(), source })?;
+    let octets = read.map_err(|source| CliError::ReadList { file: file.clone(), source })?;
     parse_list(&octets).map_err(|problem| CliError::List { file, problem })
 }
 

@@ -10,7 +10,7 @@ mod values;
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io,
     net::{SocketAddr, SocketAddrV6},
     num::{NonZeroU8, NonZeroU32, NonZeroU64},
     path::{Path, PathBuf},
@@ -21,6 +21,7 @@ use serde::Deserialize;
 use sixgate_common::map;
 
 use crate::{
+    bounded,
     check::{
         dkim::{DkimSettings, PartialBody},
         spf,
@@ -269,12 +270,7 @@ impl Config {
     /// Reads and checks the file `path`.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let read = |source| ConfigError::Read { path: path.to_owned(), source };
-        let mut octets = Vec::new();
-        let file = File::open(path).map_err(read)?;
-        file.take(FILE_MAX + 1).read_to_end(&mut octets).map_err(read)?;
-        if octets.len() as u64 > FILE_MAX {
-            return Err(read(io::Error::other(format!("it is longer than {FILE_MAX} octets"))));
-        }
+        let octets = File::open(path).and_then(|file| bounded::read_to_end(file, FILE_MAX)).map_err(read)?;
         let text = String::from_utf8(octets).map_err(|error| ConfigError::Wrong {
             path: path.to_owned(),
             line: line_at(error.as_bytes(), error.utf8_error().valid_up_to()),

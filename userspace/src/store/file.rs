@@ -5,14 +5,17 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, BufWriter, Read, Write},
+    io::{self, BufWriter, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
-use crate::store::{Contents, document};
+use crate::{
+    bounded,
+    store::{Contents, document},
+};
 
 /// The store in a file. A file that is missing is an empty store; a missing directory is an error, since
 /// then a mount or the configuration is wrong, and an empty store would refuse everything.
@@ -132,11 +135,7 @@ impl Store {
             }
             opened => opened.map_err(fail)?,
         };
-        let mut octets = Vec::new();
-        file.take(FILE_MAX + 1).read_to_end(&mut octets).map_err(fail)?;
-        if octets.len() as u64 > FILE_MAX {
-            return Err(fail(io::Error::other(format!("it is longer than {FILE_MAX} octets"))));
-        }
+        let octets = bounded::read_to_end(file, FILE_MAX).map_err(fail)?;
         let contents = document::parse(&octets).map_err(|problem| StoreError::Wrong {
             path: self.path.clone(),
             line: problem.line,

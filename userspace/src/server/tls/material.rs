@@ -4,7 +4,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -22,7 +22,7 @@ use rustls::{
 };
 
 use super::trust::{Authority, Witness};
-use crate::config;
+use crate::{bounded, config};
 
 /// What is wrong with a file of `[tls]`.
 #[derive(Debug, thiserror::Error)]
@@ -155,13 +155,8 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let fail = |source| TlsError::Read { path: path.to_owned(), source };
-    let mut octets = Vec::new();
-    File::open(path).map_err(fail)?.take(FILE_MAX + 1).read_to_end(&mut octets).map_err(fail)?;
-    if octets.len() as u64 > FILE_MAX {
-        return Err(fail(io::Error::other(format!("it is longer than {FILE_MAX} octets"))));
-    }
-    Ok(octets)
+    let read = File::open(path).and_then(|file| bounded::read_to_end(file, FILE_MAX));
+    read.map_err(|source| TlsError::Read { path: path.to_owned(), source })
 }
 
 /// Longest file, octets: the authorities of a whole system take a quarter of a MiB.
