@@ -1,180 +1,18 @@
-//! The one reply table: every code and text that sixgate says by itself, and the form in which the next
-//! hop's replies are passed on.
+//! The one reply table: every code and text that sixgate says by itself.
 //!
 //! It owns no decision about when something is said. No text here takes a library's error message.
 
-use std::{borrow::Cow, fmt};
+mod form;
+
+use std::borrow::Cow;
 
 use sixgate_common::refuse::ReplyId;
 
 use crate::policy::PermanentRefusals;
 
-/// Longest text of one reply line without code and CRLF (RFC 5321 4.5.3.1.5: 512 octets in all).
-const LINE_TEXT_MAX: usize = 480;
-/// Lines kept of a next hop's reply.
-const NEXT_HOP_LINES_MAX: usize = 10;
+use form::split_enhanced;
 
-/// An enhanced status code (RFC 3463).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Enhanced {
-    /// 2, 4 or 5.
-    pub class: u8,
-    /// 0 to 999.
-    pub subject: u16,
-    /// 0 to 999.
-    pub detail: u16,
-}
-
-impl fmt::Display for Enhanced {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.class, self.subject, self.detail)
-    }
-}
-
-/// A complete SMTP reply.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Reply {
-    code: u16,
-    enhanced: Option<Enhanced>,
-    lines: Vec<Cow<'static, str>>,
-}
-
-impl Reply {
-    /// The reply of a next hop, fit to be passed on: printable ASCII only, bounded, with an enhanced code
-    /// (RFC 2034), and 451 instead of 421, because it is the next hop's connection that ends and not ours.
-    /// None if `code` is no final reply to a command (200 to 559).
-    #[must_use]
-    pub fn from_next_hop<'a>(code: u16, lines: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
-        let class = match code {
-            200..300 => 2,
-            400..500 => 4,
-            500..560 => 5,
-            _ => return None,
-        };
-        let code = if code == 421 { 451 } else { code };
-        let mut enhanced = None;
-        let mut texts = Vec::new();
-        for (at, line) in lines.into_iter().take(NEXT_HOP_LINES_MAX).enumerate() {
-            let text = printable(line);
-            let (found, rest) = split_enhanced(&text);
-            let found = found.filter(|found| found.class == class);
-            if at == 0 {
-                enhanced = found;
-            }
-            texts.push(Cow::Owned(if found.is_some() { rest.to_owned() } else { text }));
-        }
-        if texts.is_empty() {
-            texts.push(Cow::Borrowed(""));
-        }
-        let enhanced = enhanced.unwrap_or(Enhanced { class, subject: 0, detail: 0 });
-        Some(Self { code, enhanced: Some(enhanced), lines: texts })
-    }
-
-    /// The three-digit code.
-    #[must_use]
-    pub fn code(&self) -> u16 {
-        self.code
-    }
-
-    /// 2xx.
-    #[must_use]
-    pub fn is_positive(&self) -> bool {
-        self.code < 300
-    }
-
-    /// 4xx.
-    #[must_use]
-    pub fn is_temporary(&self) -> bool {
-        (400..500).contains(&self.code)
-    }
-
-    /// 5xx for 4xx, in both codes.
-    fn into_permanent(self) -> Self {
-        let enhanced = self.enhanced.map(|enhanced| Enhanced { class: 5, ..enhanced });
-        Self { code: self.code % 100 + 500, enhanced, ..self }
-    }
-
-    /// Too many recipients for one transaction (RFC 3463 3.6): the sender is to come back with this one.
-    #[must_use]
-    pub fn is_too_many_recipients(&self) -> bool {
-        self.is_temporary()
-            && self.enhanced.is_some_and(|enhanced| (enhanced.subject, enhanced.detail) == (5, 3))
-    }
-
-    /// Appends the reply as it goes over the wire, CRLF included.
-    pub fn write_to(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.to_string().as_bytes());
-    }
-}
-
-/// The reply as it goes over the wire, CRLF included.
-impl fmt::Display for Reply {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, line) in self.lines.iter().enumerate() {
-            let mark = if at + 1 < self.lines.len() { '-' } else { ' ' };
-            match self.enhanced {
-                Some(enhanced) => write!(f, "{}{mark}{enhanced} {line}\r\n", self.code)?,
-                None => write!(f, "{}{mark}{line}\r\n", self.code)?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What is printable ASCII of `line`, within the bound; anything else becomes a question mark.
-fn printable(line: &[u8]) -> String {
-    line.iter()
-        .take(LINE_TEXT_MAX)
-        .map(|octet| if matches!(octet, b' '..=b'~') { char::from(*octet) } else { '?' })
-        .collect()
-}
-
-/// Splits a leading enhanced code from a reply's text.
-fn split_enhanced(text: &str) -> (Option<Enhanced>, &str) {
-    let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
-    let mut parts = word.split('.');
-    let mut number = |digits: usize| {
-        let part = parts.next()?;
-        let plain = (1..=digits).contains(&part.len()) && part.bytes().all(|octet| octet.is_ascii_digit());
-        if plain { part.parse::<u16>().ok() } else { None }
-    };
-    let code = match (number(1), number(3), number(3)) {
-        (Some(class @ (2 | 4 | 5)), Some(subject), Some(detail)) => {
-            // one digit: fits
-            Some(Enhanced { class: class as u8, subject, detail })
-        }
-        _ => None,
-    };
-    match (code, parts.next()) {
-        (Some(code), None) => (Some(code), rest),
-        _ => (None, text),
-    }
-}
-
-impl Say {
-    /// The bound that this reply says to be reached, as counters name it.
-    #[must_use]
-    pub fn bound(self) -> Option<&'static str> {
-        Some(match self {
-            Self::BareCommand | Self::BareData => "line_end",
-            Self::IdleTimeout => "timeout",
-            Self::HeaderTooBig => "header_size",
-            Self::LineTooLong => "message_line",
-            Self::NoDisk => "message_disk",
-            Self::NoMemory => "message_memory",
-            Self::TooBig => "message_size",
-            Self::TooLong => "line_length",
-            Self::TooManyCommands => "commands",
-            Self::TooManyErrors => "errors",
-            Self::TooManyMessages => "messages_per_connection",
-            Self::TooManyHops => "received",
-            Self::TooManyRecipients => "recipients",
-            Self::TooSlow => "data_rate",
-            Self::TransactionTooLong => "transaction_timeout",
-            _ => return None,
-        })
-    }
-}
+pub use form::{Enhanced, Reply};
 
 macro_rules! replies {
     ($($(#[$doc:meta])+ $say:ident = $code:literal $enhanced:literal $text:literal,)+) => {
@@ -320,6 +158,31 @@ replies! {
     ShuttingDown = 421 "4.3.2" "{host} Service is shutting down",
     /// A defect of ours.
     InternalError = 451 "4.3.0" "Local error in processing, please try again later.",
+}
+
+impl Say {
+    /// The bound that this reply says to be reached, as counters name it.
+    #[must_use]
+    pub fn bound(self) -> Option<&'static str> {
+        Some(match self {
+            Self::BareCommand | Self::BareData => "line_end",
+            Self::IdleTimeout => "timeout",
+            Self::HeaderTooBig => "header_size",
+            Self::LineTooLong => "message_line",
+            Self::NoDisk => "message_disk",
+            Self::NoMemory => "message_memory",
+            Self::TooBig => "message_size",
+            Self::TooLong => "line_length",
+            Self::TooManyCommands => "commands",
+            Self::TooManyErrors => "errors",
+            Self::TooManyMessages => "messages_per_connection",
+            Self::TooManyHops => "received",
+            Self::TooManyRecipients => "recipients",
+            Self::TooSlow => "data_rate",
+            Self::TransactionTooLong => "transaction_timeout",
+            _ => return None,
+        })
+    }
 }
 
 /// The reply table with the values of one configuration.
@@ -527,30 +390,5 @@ mod tests {
             table().refusing(ReplyId::Ehlo, "").to_string(),
             "250-gate.example\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES\r\n"
         );
-    }
-
-    #[test]
-    fn a_next_hop_reply_is_passed_on_bounded_and_clean() {
-        let long = vec![b'x'; 2000];
-        let long_wanted = format!("550 5.1.1 {}\r\n", "x".repeat(LINE_TEXT_MAX));
-        type Row<'a> = (u16, &'a [&'a [u8]], Option<&'a str>);
-        let rows: [Row<'_>; 10] = [
-            (250, &[b"2.0.0 Ok: queued as 1"], Some("250 2.0.0 Ok: queued as 1\r\n")),
-            (250, &[b"Ok"], Some("250 2.0.0 Ok\r\n")),
-            (250, &[], Some("250 2.0.0 \r\n")),
-            (550, &[b"5.1.1 a", b"5.1.1 b"], Some("550-5.1.1 a\r\n550 5.1.1 b\r\n")),
-            (550, &[b"4.1.1 wrong class"], Some("550 5.0.0 4.1.1 wrong class\r\n")),
-            (421, &[b"4.3.2 going down"], Some("451 4.3.2 going down\r\n")),
-            (450, &[b"a\r\n250 b\x1b[2J\xff"], Some("450 4.0.0 a??250 b?[2J?\r\n")),
-            (550, &[b"5.1.1.1 not a code"], Some("550 5.0.0 5.1.1.1 not a code\r\n")),
-            (354, &[b"go"], None),
-            (999, &[b"what"], None),
-        ];
-        for (code, lines, wanted) in rows {
-            let reply = Reply::from_next_hop(code, lines.iter().copied());
-            assert_eq!(reply.map(|reply| reply.to_string()).as_deref(), wanted, "{code} {lines:?}");
-        }
-        let reply = Reply::from_next_hop(550, [[b"5.1.1 ".as_slice(), &long].concat().as_slice()]);
-        assert_eq!(reply.map(|reply| reply.to_string().len()), Some(long_wanted.len() - 6));
     }
 }
