@@ -1,0 +1,107 @@
+//! What a session takes no more of, and the reply that says so.
+
+use super::{Pair, check};
+use crate::smtp::{
+    reply::Say,
+    session::{Admission, Unkept, answers::REFUSED_RECIPIENTS_FACTOR, obey::IDLE_COMMANDS_MAX},
+};
+
+#[test]
+fn the_bounds_of_a_session_have_replies() {
+    check(
+        Admission::Serve,
+        "S: 220 gate.example ESMTP sixgate
+         C: HELO mail.example
+         S: 250 gate.example
+         C: MAIL FROM:<a@b.example> SIZE=1001
+         S: 552 5.3.4 Message size exceeds fixed limit
+         C: MAIL FROM:<a@b.example>
+         S: 250 2.1.0 Sender ok
+         C: RCPT TO:<u1@contoso.com>
+         S: 250 2.1.5 ok
+         C: RCPT TO:<u2@contoso.com>
+         S: 250 2.1.5 ok
+         C: RCPT TO:<u3@contoso.com>
+         S: 250 2.1.5 ok
+         C: RCPT TO:<u4@contoso.com>
+         S: 452 4.5.3 Too many recipients
+         C: what
+         S: 500 5.5.2 Command not recognized
+         C: what
+         S: 500 5.5.2 Command not recognized
+         C: AUTH PLAIN
+         S: 502 5.5.1 Command not implemented
+         C: what
+         S: 421 4.7.0 gate.example Too many errors",
+    );
+}
+
+#[test]
+fn recipients_that_may_come_back_are_no_fault_of_the_sender() {
+    let mut pair = Pair::with_recipient();
+    for (recipient, code) in [("another", "452"), ("bad", "550")] {
+        let heard = pair.say(format!("RCPT TO:<{recipient}@contoso.com>\r\n").repeat(30).as_bytes());
+        assert!(heard.lines().all(|line| line.starts_with(code)), "{heard}");
+    }
+    assert!(!pair.session.is_closing());
+    assert!(pair.session.poll_reached().iter().all(|say| *say == Say::TooManyRecipients));
+    let heard = pair.say(b"RCPT TO:<another@contoso.com>\r\nRCPT TO:<bad@contoso.com>\r\n");
+    assert!(heard.ends_with("421 4.7.0 gate.example Too many errors\r\n"), "{heard}");
+}
+
+#[test]
+fn messages_of_one_session_are_bounded() {
+    let mut pair = Pair::new(Admission::Serve);
+    let message = b"MAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\nDATA\r\n\r\n.\r\n";
+    pair.say(b"HELO a\r\n");
+    assert!(pair.say(message).ends_with("250 2.0.0 queued\r\n"));
+    assert!(pair.say(message).ends_with("250 2.0.0 queued\r\n"));
+    assert_eq!(pair.say(message), "421 4.7.0 gate.example Too many messages in this connection\r\n");
+    assert!(pair.session.is_closing());
+}
+
+#[test]
+fn a_message_over_the_limit_is_read_to_its_end() {
+    let mut pair = Pair::in_data();
+    assert_eq!(pair.say(&b"0123456\r\n".repeat(500)), "");
+    assert!(pair.arriving.is_empty());
+    let heard = pair.say(b"\r\nQUIT\r\n.\r\nNOOP\r\n");
+    assert_eq!(heard, "552 5.3.4 Message size exceeds fixed limit\r\n250 2.0.0 Ok\r\n");
+    assert_eq!((pair.messages.len(), pair.abandoned), (0, 1));
+    assert_eq!(pair.session.poll_reached(), [Say::TooBig]);
+}
+
+#[test]
+fn a_message_that_cannot_be_kept_is_read_to_its_end_and_refused_for_now() {
+    let rows = [
+        (Unkept::Memory, "452 4.3.1 Insufficient system storage, please try again later.\r\n"),
+        (Unkept::Disk, "452 4.3.1 Insufficient system storage, please try again later.\r\n"),
+        (Unkept::Failure, "451 4.3.0 The message could not be stored, please try again later.\r\n"),
+    ];
+    for (unkept, wanted) in rows {
+        let mut pair = Pair::in_data();
+        pair.say(b"Subject: x\r\n");
+        pair.unkept = Some(unkept);
+        assert_eq!(pair.say(b"more\r\n"), "");
+        pair.unkept = None;
+        assert_eq!(pair.say(b"and more\r\n.\r\n"), wanted, "{unkept:?}");
+        assert_eq!((pair.messages.len(), pair.abandoned), (0, 1));
+        assert_eq!(pair.say(b"NOOP\r\n"), "250 2.0.0 Ok\r\n");
+    }
+}
+
+#[test]
+fn recipients_and_sizes_beyond_the_limits_do_not_go_on_for_ever() {
+    let mut pair = Pair::new(Admission::Serve);
+    pair.say(b"EHLO a\r\nMAIL FROM:<>\r\n");
+    let heard = pair.say(&b"RCPT TO:<u@contoso.com>\r\n".repeat(1000));
+    assert_eq!(heard.matches("250 2.1.5").count(), 3);
+    assert_eq!(heard.matches("452 4.5.3").count(), 3 * REFUSED_RECIPIENTS_FACTOR + 1);
+    assert!(heard.ends_with("421 4.7.0 gate.example Too many errors\r\n"), "{heard}");
+
+    let mut pair = Pair::new(Admission::Serve);
+    pair.say(b"EHLO a\r\n");
+    let heard = pair.say(&b"MAIL FROM:<> SIZE=1001\r\n".repeat(1000));
+    assert_eq!(heard.matches("552 5.3.4").count(), IDLE_COMMANDS_MAX as usize - 1);
+    assert!(heard.ends_with("421 4.7.0 gate.example Too many commands\r\n"), "{heard}");
+}
