@@ -14,6 +14,7 @@ use hickory_server::proto::{
         DNSClass, Name, RData, Record, RecordType,
         rdata::{AAAA, CNAME, NS, PTR, TXT},
     },
+    serialize::binary::BinEncodable as _,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -52,15 +53,25 @@ pub enum Lie {
     CircularAlias,
     /// A CNAME to a name that nobody asked for before, each time.
     EndlessAlias,
+    /// Their record's name is a pointer to itself.
+    CircularName,
+    /// They are larger than any UDP answer that was asked for, the right record first.
+    Oversized,
+    /// They say truncated, and by TCP the connection ends without one.
+    HangupByTcp,
+    /// They say truncated, and by TCP there are none.
+    SilenceByTcp,
     /// There are none.
     Silence,
+    /// They are right.
+    Truth,
     /// They are right, but a forged one with another id comes before each by UDP.
     ForgedBefore,
 }
 
 impl Lie {
     /// All that leave no usable answer.
-    pub const FATAL: [Self; 15] = [
+    pub const FATAL: [Self; 19] = [
         Self::OtherId,
         Self::OtherQuestion,
         Self::NoQuestion,
@@ -75,6 +86,10 @@ impl Lie {
         Self::Referral,
         Self::CircularAlias,
         Self::EndlessAlias,
+        Self::CircularName,
+        Self::Oversized,
+        Self::HangupByTcp,
+        Self::SilenceByTcp,
         Self::Silence,
     ];
 }
@@ -159,6 +174,11 @@ async fn one_by_tcp(lie: Arc<Mutex<Lie>>, mut client: TcpStream) -> io::Result<(
         let mut buffer = vec![0; length.into()];
         client.read_exact(&mut buffer).await?;
         let request = Message::from_vec(&buffer).map_err(io::Error::other)?;
+        match now(&lie) {
+            Lie::HangupByTcp => return Ok(()),
+            Lie::SilenceByTcp | Lie::Silence => continue,
+            _ => {}
+        }
         let octets = answer(now(&lie), By::Tcp, &request)?;
         client.write_u16(u16::try_from(octets.len()).map_err(io::Error::other)?).await?;
         client.write_all(&octets).await?;
@@ -189,9 +209,13 @@ fn answer(lie: Lie, by: By, request: &Message) -> io::Result<Vec<u8>> {
     match lie {
         Lie::OtherId => message.metadata.id ^= 1,
         Lie::OtherName => record.name = other_name(),
-        Lie::OtherType => record.data = RData::TXT(TXT::new(vec!["v=spf1 +all".to_owned()])),
+        Lie::OtherType => {
+            let kind = question.query_type();
+            record.data = data(if kind == RecordType::TXT { RecordType::AAAA } else { RecordType::TXT });
+        }
         Lie::OtherClass => record.dns_class = DNSClass::CH,
         Lie::Truncated => message.metadata.truncation = true,
+        Lie::HangupByTcp | Lie::SilenceByTcp => message.metadata.truncation = true,
         Lie::OtherQuestionByTcp => message.metadata.truncation = by == By::Udp,
         Lie::CircularAlias => record.data = RData::CNAME(CNAME(question.name().clone())),
         Lie::EndlessAlias => {
@@ -213,8 +237,18 @@ fn answer(lie: Lie, by: By, request: &Message) -> io::Result<Vec<u8>> {
             message.add_answer(record);
         }
     }
+    if lie == Lie::Oversized && by == By::Udp {
+        let filler = RData::TXT(TXT::new(vec!["x".repeat(250); OVERSIZE / 250]));
+        message.add_additional(Record::from_rdata(other_name(), TTL, filler));
+    }
     let mut octets = message.to_vec().map_err(io::Error::other)?;
     match lie {
+        // behind header and question, where the answer's name begins
+        Lie::CircularName => {
+            let at = HEADER_OCTETS + question.name().to_bytes().map_err(io::Error::other)?.len() + 4;
+            let pointer = u16::try_from(at).map_err(io::Error::other)? | 0xc000;
+            octets.splice(at..at + 2, pointer.to_be_bytes());
+        }
         Lie::CutOff => octets.truncate(octets.len() - 3),
         Lie::Garbage => octets[2..].fill(0xff),
         _ => {}
@@ -236,3 +270,6 @@ fn other_name() -> Name {
 }
 
 const TTL: u32 = 300;
+const HEADER_OCTETS: usize = 12;
+/// Nearly all that a UDP datagram can hold.
+const OVERSIZE: usize = 60_000;

@@ -6,7 +6,9 @@
 
 mod descriptors;
 mod disk;
+mod dying;
 mod jumps;
+mod lies;
 mod lifetimes;
 mod validity;
 
