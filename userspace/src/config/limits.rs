@@ -1,0 +1,136 @@
+//! `[limits]`: the daemon's bounds and their defaults.
+//!
+//! Whoever keeps a bound counts how often it is reached.
+
+use std::{
+    num::{NonZeroU8, NonZeroU32, NonZeroU64},
+    time::Duration,
+};
+
+use serde::Deserialize;
+
+use super::values;
+use crate::{
+    check::{dkim::DkimSettings, spf},
+    dns::DnsBounds,
+    smtp::session::SessionLimits,
+};
+
+/// `[limits]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Connections in all.
+    pub connections: NonZeroU32,
+    /// Connections of one source address.
+    pub connections_per_source: NonZeroU32,
+    /// Connections of one /64.
+    pub connections_per_64: NonZeroU32,
+    /// Connections of one /56.
+    pub connections_per_56: NonZeroU32,
+    /// Connections of one /48.
+    pub connections_per_48: NonZeroU32,
+    /// Messages in one connection.
+    pub messages_per_connection: NonZeroU32,
+    /// Recipients of one message.
+    pub recipients: NonZeroU32,
+    /// Octets of one message (RFC 1870).
+    pub message_size: NonZeroU32,
+    /// Memory of all messages held at one time, octets; at least one message's.
+    pub message_memory: NonZeroU64,
+    /// Octets of all messages in temporary files at one time; at least one message's.
+    pub message_disk: NonZeroU64,
+    /// Octets of a message's line without its CRLF (RFC 5322 2.1.1).
+    pub line_length: NonZeroU32,
+    /// Received fields of one message (RFC 5321 6.3).
+    pub received: NonZeroU32,
+    /// Command errors in one session.
+    pub errors: NonZeroU32,
+    /// DNS questions that the sources of one /64 may cause in a minute.
+    pub dns_questions_per_minute: NonZeroU32,
+    /// Terms of SPF records for which DNS may have nothing (RFC 7208 4.6.4).
+    pub spf_void_terms: u8,
+    /// DNS questions that are open at one time.
+    pub dns_concurrency: NonZeroU32,
+    /// How long to wait for a command (RFC 5321 4.5.3.2.7).
+    #[serde(deserialize_with = "values::wait")]
+    pub command_timeout: Duration,
+    /// How long to wait for the next octets of a message.
+    #[serde(deserialize_with = "values::wait")]
+    pub data_timeout: Duration,
+    /// The slowest pace at which a message may arrive, octets in a second; 0: any.
+    pub data_rate: u32,
+    /// How long it may take from MAIL to the end of DATA.
+    #[serde(deserialize_with = "values::wait")]
+    pub transaction_timeout: Duration,
+    /// How long one session may take.
+    #[serde(deserialize_with = "values::wait")]
+    pub session_timeout: Duration,
+    /// How long SPF and DKIM of one message may take once it has arrived.
+    #[serde(deserialize_with = "values::wait")]
+    pub verification_timeout: Duration,
+    /// Small messages whose DKIM signatures are computed at one time.
+    pub dkim_small: NonZeroU8,
+    /// Large ones.
+    pub dkim_large: NonZeroU8,
+    /// A message of so many octets is a large one.
+    pub dkim_large_from: NonZeroU64,
+    /// How long a message may have to wait for that.
+    #[serde(deserialize_with = "values::wait")]
+    pub dkim_wait: Duration,
+    /// Octets that may be hashed for the signatures of one message.
+    pub dkim_hashing: NonZeroU64,
+}
+
+impl Limits {
+    /// Those of one SMTP session.
+    #[must_use]
+    pub fn session(&self) -> SessionLimits {
+        SessionLimits {
+            recipients: usize::try_from(self.recipients.get()).unwrap_or(usize::MAX),
+            messages: self.messages_per_connection.get(),
+            errors: self.errors.get(),
+            line_length: self.line_length.get().into(),
+            received: self.received.get(),
+            data_rate: NonZeroU32::new(self.data_rate),
+            transaction_timeout: self.transaction_timeout,
+            command_timeout: self.command_timeout,
+            data_timeout: self.data_timeout,
+            session_timeout: self.session_timeout,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: const { NonZeroU32::new(1000).unwrap() },
+            connections_per_source: const { NonZeroU32::new(50).unwrap() },
+            connections_per_64: const { NonZeroU32::new(100).unwrap() },
+            connections_per_56: const { NonZeroU32::new(150).unwrap() },
+            connections_per_48: const { NonZeroU32::new(250).unwrap() },
+            messages_per_connection: const { NonZeroU32::new(100).unwrap() },
+            recipients: const { NonZeroU32::new(100).unwrap() },
+            message_size: const { NonZeroU32::new(50 << 20).unwrap() },
+            message_memory: const { NonZeroU64::new(256 << 20).unwrap() },
+            message_disk: const { NonZeroU64::new(4 << 30).unwrap() },
+            line_length: const { NonZeroU32::new(998).unwrap() },
+            received: const { NonZeroU32::new(100).unwrap() },
+            errors: const { NonZeroU32::new(10).unwrap() },
+            dns_questions_per_minute: DnsBounds::default().questions_per_minute,
+            spf_void_terms: spf::VOID_TERMS,
+            dns_concurrency: DnsBounds::default().concurrency,
+            command_timeout: Duration::from_secs(5 * 60),
+            data_timeout: Duration::from_secs(3 * 60),
+            data_rate: 500,
+            transaction_timeout: Duration::from_secs(30 * 60),
+            session_timeout: Duration::from_secs(60 * 60),
+            verification_timeout: Duration::from_secs(60),
+            dkim_small: DkimSettings::DEFAULT.small,
+            dkim_large: DkimSettings::DEFAULT.large,
+            dkim_large_from: const { NonZeroU64::new(DkimSettings::DEFAULT.large_from).unwrap() },
+            dkim_wait: DkimSettings::DEFAULT.wait,
+            dkim_hashing: const { NonZeroU64::new(DkimSettings::DEFAULT.hashing).unwrap() },
+        }
+    }
+}
