@@ -2,12 +2,9 @@
 //!
 //! What is pinned comes into sight as a whole, or not at all. It computes no projection: the plan holds it.
 
-use aya::programs::{
-    ProgramError, Xdp, XdpMode,
-    links::{FdLink, LinkError, PinnedLink},
-    xdp::XdpLink,
-};
-use nix::libc;
+mod link;
+
+use aya::programs::Xdp;
 use sixgate_common::{
     map,
     refuse::ReplyId,
@@ -16,7 +13,7 @@ use sixgate_common::{
 };
 
 use super::{
-    error::{DataplaneError, system_error},
+    error::DataplaneError,
     interface::{Interface, RunMode},
     layout,
     maps::Maps,
@@ -24,8 +21,8 @@ use super::{
     obstacle,
     pins::{PinSet, Pins, remove_pin},
     projection::Projection,
-    vlan,
 };
+use link::{attach_new, replace, report_replaced};
 
 /// In which mode the program may run.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -261,138 +258,12 @@ impl Speech {
     }
 }
 
-/// Puts the program on an interface that has none of ours, and pins the link, which keeps it there.
-fn attach_new(
-    program: &mut Xdp,
-    interface: &Interface,
-    (mode, speech): (AttachMode, Speech),
-    set: &PinSet,
-) -> Result<Attached, DataplaneError> {
-    let mut reasons = Vec::new();
-    let candidates: &[RunMode] = match mode {
-        AttachMode::Auto => match (speech, obstacle::native(interface)?) {
-            (Speech::Program, Some(lacks)) => {
-                reasons.push(lacks.to_string());
-                &[RunMode::Generic]
-            }
-            _ => &[RunMode::Native, RunMode::Generic],
-        },
-        AttachMode::Native => &[RunMode::Native],
-        AttachMode::Generic => &[RunMode::Generic],
-    };
-    for mode in candidates {
-        let native = match mode {
-            RunMode::Native => XdpMode::Driver,
-            RunMode::Generic => XdpMode::Skb,
-        };
-        match program.attach_to_if_index(interface.index, native) {
-            Ok(id) => {
-                let link =
-                    program.take_link(id).map_err(|error| DataplaneError::aya("take the link", error))?;
-                pin_link(link, &interface.name, set)?;
-                return Ok(Attached {
-                    interface: interface.name.clone(),
-                    mode: *mode,
-                    fallback: reasons.pop(),
-                    change: Change::New,
-                    tags: keep_tags(interface, *mode, speech),
-                });
-            }
-            Err(error) => reasons.push(not_taken(interface, *mode, error)?),
-        }
-    }
-    Err(DataplaneError::NotTaken { interface: interface.name.clone(), reason: reasons.join("; ") })
-}
-
-fn pin_link(link: XdpLink, interface: &str, set: &PinSet) -> Result<(), DataplaneError> {
-    let file = set.link(interface);
-    // aya falls back to netlink, without a link to pin, on kernels before 5.9 only; those refuse the program.
-    let link = FdLink::try_from(link).map_err(|error| DataplaneError::KernelLacks {
-        what: "XDP links (BPF_LINK_TYPE_XDP)".to_owned(),
-        source: system_error(error),
-    })?;
-    link.pin(&file).map_err(|error| DataplaneError::aya(format!("pin {}", file.display()), error))?;
-    Ok(())
-}
-
-/// Why a mode was not taken, in a word; an error when no other mode would help.
-fn not_taken(interface: &Interface, mode: RunMode, error: ProgramError) -> Result<String, DataplaneError> {
-    let error = system_error(error);
-    match error.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => {
-            return Err(DataplaneError::NoRights { operation: format!("attach to {}", interface.name) });
-        }
-        Some(libc::ENODEV) => {
-            return Err(DataplaneError::NoInterface { interface: interface.name.clone() });
-        }
-        _ => {}
-    }
-    if let Some(other) = interface.running()? {
-        return Err(DataplaneError::Occupied { interface: interface.name.clone(), program: other.program });
-    }
-    Ok(match (mode, error.raw_os_error()) {
-        (RunMode::Native, Some(libc::EOPNOTSUPP)) => "its driver has no native XDP".to_owned(),
-        _ => format!("{mode} mode: {error}"),
-    })
-}
-
-/// Hands a pinned link the program, without a gap (`bpf_link_update`). False when the link's interface is gone;
-/// its pin then goes, too.
-fn replace(program: &mut Xdp, interface: &str, live: &PinSet) -> Result<bool, DataplaneError> {
-    let file = live.link(interface);
-    let operation = || format!("replace the program of {interface}");
-    let link = PinnedLink::from_pin(&file)
-        .map(FdLink::from)
-        .and_then(XdpLink::try_from)
-        .map_err(|error: LinkError| DataplaneError::aya(operation(), error))?;
-    match program.attach_to_link(link).map_err(system_error) {
-        Ok(_) => Ok(true),
-        Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => remove_pin(&file).map(|()| false),
-        Err(error) => Err(DataplaneError::system(operation(), error)),
-    }
-}
-
 /// The pinned program becomes this one, at once.
 fn repin(program: &mut Xdp, live: &PinSet) -> Result<(), DataplaneError> {
     let (next, file) = (live.next_program(), live.program());
     remove_pin(&next)?;
     program.pin(&next).map_err(|error| DataplaneError::aya(format!("pin {}", next.display()), error))?;
     std::fs::rename(&next, &file).map_err(|error| DataplaneError::file("rename", &next, error))
-}
-
-fn report_replaced(
-    interface: &Interface,
-    (wanted, speech): (AttachMode, Speech),
-    change: Change,
-) -> Result<Attached, DataplaneError> {
-    let name = interface.name.clone();
-    let Some(running) = interface.running()? else {
-        return Err(DataplaneError::OtherNamespace { interface: name });
-    };
-    match (wanted, running.mode) {
-        (AttachMode::Native, RunMode::Generic) | (AttachMode::Generic, RunMode::Native) => {
-            Err(DataplaneError::OtherMode { interface: name, running: running.mode })
-        }
-        _ => Ok(Attached {
-            interface: name,
-            mode: running.mode,
-            fallback: None,
-            change,
-            tags: keep_tags(interface, running.mode, speech),
-        }),
-    }
-}
-
-/// Keeps the driver from stripping VLAN tags where the program answers natively. A driver that cannot is an obstacle, if
-/// there are VLANs.
-fn keep_tags(interface: &Interface, mode: RunMode, speech: Speech) -> VlanTags {
-    let strips_tags = || vlan::strips_tags(interface.index).is_ok_and(|strips_tags| strips_tags);
-    let matters = mode == RunMode::Native && speech == Speech::Program;
-    if !matters || !strips_tags() {
-        return VlanTags::Untouched;
-    }
-    let is_done = vlan::keep_tags(interface.index).is_ok() && !strips_tags();
-    if is_done { VlanTags::Kept } else { VlanTags::Untouched }
 }
 
 /// Takes back what this call attached before it failed.
