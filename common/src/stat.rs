@@ -133,19 +133,3 @@ stats! {
     /// Beside a tag counter: the tag could not be stored; the daemon decides without it.
     AlsoTagFailed = "also_tag_failed",
 }
-
-impl Stat {
-    /// Whether the counter is raised beside another one for the same packet.
-    #[must_use]
-    pub const fn is_beside(self) -> bool {
-        matches!(
-            self,
-            Self::AlsoBegunNotOptedIn
-                | Self::AlsoBegunNoPtr
-                | Self::AlsoEnded
-                | Self::AlsoTooManyCommands
-                | Self::AlsoEventLost
-                | Self::AlsoTagFailed
-        )
-    }
-}

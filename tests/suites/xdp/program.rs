@@ -149,7 +149,7 @@ impl Program {
             .counters()
             .into_iter()
             .zip(before)
-            .filter(|((stat, _), _)| !stat.is_beside())
+            .filter(|((stat, _), _)| !is_beside(*stat))
             .map(|((stat, after), (_, before))| (stat, after - before))
             .filter(|(_, raised)| *raised != 0)
             .collect();
@@ -177,7 +177,7 @@ impl Program {
 
     /// The sum of the counters of which each packet raises one.
     pub(crate) fn packets_counted(&self) -> u64 {
-        self.counters().into_iter().filter(|(stat, _)| !stat.is_beside()).map(|(_, count)| count).sum()
+        self.counters().into_iter().filter(|(stat, _)| !is_beside(*stat)).map(|(_, count)| count).sum()
     }
 
     pub(crate) fn map_names(&self) -> Vec<&str> {
@@ -212,6 +212,11 @@ pub(crate) fn run_once(xdp: &Xdp, frame: &[u8]) -> (u32, Vec<u8>) {
     let result = xdp.test_run(options).unwrap();
     after.truncate(result.data_size_out as usize);
     (result.return_value, after)
+}
+
+/// Whether a counter is raised beside another one for the same packet.
+fn is_beside(stat: Stat) -> bool {
+    stat.name().starts_with("also_")
 }
 
 fn program(object: &mut Ebpf) -> &mut Xdp {
