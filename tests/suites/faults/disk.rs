@@ -45,6 +45,28 @@ fn a_full_disk_for_temporary_files_refuses_large_messages_for_now_and_nothing_el
 }
 
 #[test]
+fn a_folder_for_temporary_files_that_is_gone_refuses_large_messages_for_now_and_nothing_else() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let site = honest_site("");
+    let temporary = site.folder().join("temporary");
+    fs::create_dir(&temporary).unwrap();
+    let site = site.configured(&format!("temporary_directory = {temporary:?}"));
+    let daemon = site.serve(&["--no-xdp"]);
+    let mut client = greeted(&site, SENDER);
+    fs::remove_dir(&temporary).unwrap();
+    let reply = send(&mut client, MIB);
+    assert_eq!(reply, "451 4.3.0 The message could not be stored, please try again later.");
+    assert!(send(&mut client, 1000).starts_with("250 2.0.0 "));
+    fs::create_dir(&temporary).unwrap();
+    assert!(send(&mut client, MIB).starts_with("250 2.0.0 "));
+    drop(client);
+    daemon.stop().unwrap();
+    assert_eq!(site.delivered().len(), 2);
+}
+
+#[test]
 fn a_full_maildir_refuses_for_now_and_keeps_no_half_message() {
     if !gate::require(NEEDS) {
         return;

@@ -1,9 +1,10 @@
 //! Sessions while the time of day jumps: nothing of them is lost, cut short or drawn out.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
+use nix::sys::signal::Signal;
 use sixgate_tests::{
-    client::Client,
+    client::{Client, REPLY_TIMEOUT},
     clock::{WallClock, seconds_since_1970},
     gate::{self, Need},
     site::{GATE, Site},
@@ -189,6 +190,40 @@ fn who_says_nothing_is_told_in_time_wherever_the_clock_jumps() {
     }
     assert!(site.delivered().is_empty());
     daemon.stop().unwrap();
+}
+
+/// As when a host sleeps or a virtual machine is paused: nothing runs, and the time of day is another one afterwards.
+#[test]
+fn a_host_that_stood_still_ends_who_waited_too_long_and_serves_everybody_else() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let clock = WallClock::new().unwrap();
+    let site = site(&Sender(0).zone(), "limits = { command_timeout = \"3s\", data_timeout = \"3s\" }");
+    let daemon = site.serve_by(&clock, &["--no-xdp"]);
+    let begin = || greeted(&site, &Sender(0).address());
+    let (mut idle, mut sending) = (begin(), begin());
+    for line in ["MAIL FROM:<a@s0.example>", "RCPT TO:<user@contoso.com>", "DATA"] {
+        assert!(sending.say(line).unwrap().code < 400, "{}", sending.transcript());
+    }
+    daemon.signal(Signal::SIGSTOP).unwrap();
+    clock.jump(8 * 60 * 60).unwrap();
+    sending.write(b"Subject: a\r\n\r\nb\r\n.\r\n").unwrap();
+    // longer than it may be silent
+    idle.wait_at_most(Duration::from_secs(4)).unwrap();
+    assert!(idle.reply().is_err(), "it stands still");
+    let mut queued = site.connect(&Sender(0).address(), GATE);
+    daemon.signal(Signal::SIGCONT).unwrap();
+    idle.wait_at_most(REPLY_TIMEOUT).unwrap();
+    assert_eq!(idle.reply().unwrap().last(), "421 4.4.2 gate.example Time-out waiting for input");
+    // input and the end of its time are there at once: either is right, and what was said is true
+    let heard = sending.reply().unwrap();
+    assert!([250, 421].contains(&heard.code), "{heard:?}");
+    assert_eq!(site.delivered().len(), usize::from(heard.code == 250));
+    assert_eq!(queued.reply().unwrap().code, 220, "who came meanwhile was not lost");
+    deliver(&mut begin());
+    drop((idle, sending, queued));
+    assert!(daemon.stop().unwrap().0.success());
 }
 
 #[test]
