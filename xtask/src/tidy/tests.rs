@@ -1,0 +1,169 @@
+//! What each rule finds, and what it leaves alone.
+
+use super::*;
+
+/// Problems that `rule` finds in a tree of these files.
+fn found(rule: Rule, files: &[(&str, &str)]) -> Vec<String> {
+    let tree = Tree { files: files.iter().map(|(path, text)| File::new(*path, *text)).collect() };
+    let mut problems = Problems::default();
+    rule(&tree, &mut problems);
+    problems.0
+}
+
+/// Rows: a file's path, its text, and whether that breaks the rule.
+fn judges(rule: Rule, rows: &[(&str, &str, bool)]) {
+    for (path, text, breaks) in rows {
+        let problems = found(rule, &[(path, text)]);
+        assert_eq!(!problems.is_empty(), *breaks, "{path}: {text:?}: {problems:?}");
+    }
+}
+
+#[test]
+fn what_is_pure_and_who_has_a_door_to_a_library() {
+    judges(
+        layering::pure_modules_stay_pure,
+        &[
+            ("userspace/src/smtp/a.rs", "use tokio::io;\n", true),
+            ("userspace/src/policy/a.rs", "let a = Instant::now();\n", true),
+            ("userspace/src/smtp/a.rs", "// tokio\nlet a = \"tokio\";\n", false),
+            ("userspace/src/check/a.rs", "use tokio::io;\n", false),
+        ],
+    );
+    judges(
+        layering::one_door_for_each_library,
+        &[
+            ("userspace/src/store/a.rs", "use aya::maps::Map;\n", true),
+            ("userspace/src/dataplane/a.rs", "use aya::maps::Map;\n", false),
+            ("userspace/src/check/a.rs", "use hickory_resolver::A;\n", true),
+            ("userspace/src/dns.rs", "use hickory_resolver::A;\n", false),
+            ("userspace/src/cli/a.rs", "TcpStream::connect(a);\n", true),
+            ("userspace/src/nexthop/a.rs", "TcpStream::connect(a);\n", false),
+        ],
+    );
+}
+
+#[test]
+fn what_stands_in_one_place_only() {
+    judges(
+        layering::verdicts_are_made_in_one_place,
+        &[
+            ("userspace/src/server/a.rs", "return Verdict::Accept;\n", true),
+            ("userspace/src/server/a.rs", "Verdict::Refuse(r) => f(r),\n", false),
+            ("userspace/src/server/a.rs", "if let Verdict::Refuse(r) = v {}\n", false),
+            ("userspace/src/server/a.rs", "matches!(v, Verdict::Accept)\n", false),
+            ("userspace/src/policy/a.rs", "return Verdict::Accept;\n", false),
+        ],
+    );
+    judges(
+        layering::reply_codes_stand_in_one_table,
+        &[
+            ("userspace/src/server/a.rs", "send(\"450 4.7.25 no\");\n", true),
+            ("userspace/src/server/a.rs", "send(\"250-gate\");\n", true),
+            ("userspace/src/server/a.rs", "// 450 4.7.25 no\n", false),
+            ("userspace/src/smtp/reply.rs", "send(\"450 4.7.25 no\");\n", false),
+        ],
+    );
+}
+
+#[test]
+fn how_methods_of_a_session_are_named() {
+    let session = "userspace/src/smtp/session.rs";
+    judges(
+        layering::session_methods_say_their_kind,
+        &[
+            (session, "impl Session {\n    pub fn push(&mut self) {}\n}\n", true),
+            (session, "impl Session {\n    pub fn handle_input(&mut self) {}\n}\n", false),
+            (session, "impl Session {\n    pub fn phase(&self) {}\n}\n", false),
+        ],
+    );
+}
+
+#[test]
+fn how_source_files_begin_and_how_long_things_are() {
+    judges(
+        shape::every_source_file_says_what_it_owns,
+        &[("xtask/src/a.rs", "fn f() {}\n", true), ("xtask/src/a.rs", "//! Owns f.\nfn f() {}\n", false)],
+    );
+    let long_function = format!("fn f() {{\n{}}}\n", "    g();\n".repeat(101));
+    let long_file = "//! a\n".repeat(601);
+    let long_tests = format!("//! a\n#[cfg(test)]\nmod tests {{\n{}}}\n", "// b\n".repeat(700));
+    judges(
+        shape::nothing_is_too_long,
+        &[
+            ("xtask/src/a.rs", &long_function, true),
+            ("xtask/src/a.rs", &long_file, true),
+            ("xtask/src/a.rs", &long_tests, false),
+        ],
+    );
+}
+
+#[test]
+fn what_tests_may_not_do() {
+    judges(
+        testing::tests_do_not_sleep,
+        &[("tests/src/a.rs", "thread::sleep(a);\n", true), ("tests/src/a.rs", "let asleep = 1;\n", false)],
+    );
+    judges(
+        testing::tests_are_never_switched_off,
+        &[
+            ("tests/src/a.rs", "#[ignore]\n", true),
+            ("tests/src/a.rs", "#[should_panic]\n", true),
+            ("tests/src/a.rs", "#[test]\nfn a() -> Result<()> {\n", true),
+            ("tests/src/a.rs", "#[test]\nfn a() {\n", false),
+        ],
+    );
+}
+
+#[test]
+fn what_documents_say_and_name() {
+    judges(
+        documents::named_paths_exist,
+        &[
+            ("docs/a.md", "See `common/src/stat.rs`.\n", true),
+            ("docs/a.md", "See [this](b.md).\n", true),
+            ("docs/a.md", "See `docs/a.md`, [a](a.md) and <https://a.example/b.md>.\n", false),
+        ],
+    );
+    judges(
+        documents::the_readme_is_short,
+        &[("README.md", &"a\n".repeat(151), true), ("README.md", &"a\n".repeat(150), false)],
+    );
+    judges(
+        documents::text_is_clean,
+        &[
+            ("docs/a.md", "a \n", true),
+            ("docs/a.md", "a", true),
+            ("docs/a.md", "a\n", false),
+            ("userspace/fuzz/seeds/line/a", "a \r\n.", false),
+        ],
+    );
+    let machine = ["see /wo", "rk/main\n"].concat();
+    judges(
+        documents::nothing_names_a_machine,
+        &[
+            ("docs/a.md", &machine, true),
+            (".cargo/config.toml", "[source.a]\nregistry = \"x\"\n", true),
+            ("Cargo.lock", "source = \"registry+https://a.example/\"\n", true),
+            ("docs/a.md", "framework/main\n", false),
+        ],
+    );
+}
+
+#[test]
+fn what_documents_have_to_explain() {
+    let stat = ("common/src/stat.rs", "    PassTruncated = \"pass_truncated\",\n");
+    let config = (
+        "userspace/src/config/mod.rs",
+        "#[derive(Deserialize)]\npub struct Limits {\n    pub errors: u32,\n}\npub struct Other {\n    pub inner: u32,\n}\n",
+    );
+    let rows: [(Rule, _, _, _); 4] = [
+        (documents::every_counter_is_explained, stat, "a\n", true),
+        (documents::every_counter_is_explained, stat, "`pass_truncated`\n", false),
+        (documents::every_setting_is_explained, config, "a\n", true),
+        (documents::every_setting_is_explained, config, "`errors`\n", false),
+    ];
+    for (rule, source, text, breaks) in rows {
+        let problems = found(rule, &[source, ("docs/operating.md", text)]);
+        assert_eq!(!problems.is_empty(), breaks, "{source:?}, {text:?}: {problems:?}");
+    }
+}
