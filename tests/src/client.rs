@@ -250,14 +250,6 @@ impl Client {
     pub fn transcript(&self) -> &Transcript {
         &self.transcript
     }
-
-    /// Our own end.
-    ///
-    /// # Errors
-    /// As getsockname(2) says.
-    pub fn local_address(&self) -> io::Result<std::net::SocketAddr> {
-        self.stream.get_ref().socket().local_addr()
-    }
 }
 
 /// What swaks did.

@@ -40,12 +40,6 @@ impl Transcript {
         let said = self.lines.iter().filter(|line| line.by == Side::Server);
         said.map(|line| line.text.as_str())
     }
-
-    /// Whether the server said a line that begins with `start`.
-    #[must_use]
-    pub fn has_reply(&self, start: &str) -> bool {
-        self.replies().any(|line| line.starts_with(start))
-    }
 }
 
 impl fmt::Display for Transcript {
