@@ -11,6 +11,7 @@ mod key;
 mod pool;
 mod signature;
 mod tags;
+mod verification;
 
 use std::{
     collections::BTreeMap,
@@ -30,9 +31,9 @@ use crate::{
             body::{BodyHashes, Wanted},
             canonical::Header,
             crypto::PublicKey,
-            gate::ExaminedSignature,
             pool::{Pool, Unfinished},
             signature::Signature,
+            verification::{Slot, Verification},
         },
         fields::fields,
     },
@@ -126,24 +127,6 @@ struct Settled {
     limit: Option<DkimLimit>,
 }
 
-/// One signature on its way to a result.
-struct Slot {
-    evidence: DkimEvidence,
-    /// Which of the header fields it is.
-    index: usize,
-    /// None once it is settled.
-    candidate: Option<Signature>,
-}
-
-/// A message that is being verified.
-struct Verification {
-    message: Content,
-    /// Where its body begins.
-    body: usize,
-    slots: Vec<Slot>,
-    limits: Vec<DkimLimit>,
-}
-
 impl DkimSettings {
     /// What holds if the operator says nothing.
     pub const DEFAULT: Self = Self {
@@ -186,15 +169,7 @@ impl DkimVerifier {
         // A clock before 1970 makes no signature expire.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let examined = gate::examine(message.head(), message.len(), now);
-        let mut verification = Verification {
-            message,
-            body: examined.body,
-            slots: Vec::new(),
-            limits: examined.limit.into_iter().collect(),
-        };
-        for signature in examined.signatures {
-            verification.add(signature);
-        }
+        let mut verification = Verification::new(message, examined);
         if verification.pending().next().is_some() {
             // What was settled before the deadline stays; the rest is a temporary error as it stands.
             match timeout_at(deadline, self.settle(&mut verification, dns)).await {
@@ -293,72 +268,6 @@ impl Settled {
     /// Our own bounds keep it from passing.
     const fn beyond(limit: DkimLimit, reason: &'static str) -> Self {
         Self { result: DkimResult::Policy, reason, limit: Some(limit) }
-    }
-}
-
-impl Slot {
-    fn settle(&mut self, settled: Settled) {
-        self.candidate = None;
-        self.evidence.result = settled.result;
-        self.evidence.reason = (settled.result != DkimResult::Pass).then_some(settled.reason);
-    }
-}
-
-impl Verification {
-    fn add(&mut self, ExaminedSignature { index, evidence, candidate }: ExaminedSignature) {
-        let (candidate, flaw) = match candidate {
-            Ok(signature) => (Some(signature), None),
-            Err(flaw) => (None, Some(flaw)),
-        };
-        let mut slot = Slot { evidence, index, candidate };
-        if let Some(flaw) = flaw {
-            slot.settle(flaw);
-            self.reached(flaw.limit);
-        }
-        self.slots.push(slot);
-    }
-
-    fn reached(&mut self, limit: Option<DkimLimit>) {
-        self.limits.extend(limit.filter(|limit| !self.limits.contains(limit)));
-    }
-
-    /// The signatures that may still be good.
-    fn pending(&self) -> impl Iterator<Item = &Signature> {
-        self.slots.iter().filter_map(|slot| slot.candidate.as_ref())
-    }
-
-    fn settle_pending(&mut self, flaw: impl Fn(&Signature) -> Option<Settled>) {
-        let settle = |slot: &mut Slot| {
-            let settled = slot.candidate.as_ref().and_then(&flaw)?;
-            slot.settle(settled);
-            settled.limit
-        };
-        let limits: Vec<DkimLimit> = self.slots.iter_mut().filter_map(settle).collect();
-        limits.into_iter().for_each(|limit| self.reached(Some(limit)));
-    }
-
-    /// The signatures that may still be good, by the names of their keys.
-    fn by_key(&mut self) -> BTreeMap<String, Vec<&mut Slot>> {
-        let mut groups: BTreeMap<String, Vec<&mut Slot>> = BTreeMap::new();
-        for slot in &mut self.slots {
-            if let Some(name) = slot.candidate.as_ref().map(|signature| signature.key_name.clone()) {
-                groups.entry(name).or_default().push(slot);
-            }
-        }
-        groups
-    }
-
-    /// Octets that have to be hashed, at most.
-    fn hashing(&self) -> u64 {
-        let header = self.body as u64;
-        let body = self.message.len().saturating_sub(header);
-        let headers = self.pending().count() as u64 * header;
-        Wanted::by(self.pending()).passes() * body + headers
-    }
-
-    fn into_findings(self) -> DkimFindings {
-        let signatures = self.slots.into_iter().map(|slot| slot.evidence).collect();
-        DkimFindings { signatures, limits: self.limits }
     }
 }
 
