@@ -60,6 +60,12 @@ pub enum CliError {
         /// What the system said.
         source: io::Error,
     },
+    /// The log.
+    #[error("cannot write a log")]
+    Log {
+        /// Why.
+        source: io::Error,
+    },
     /// The asynchronous runtime.
     #[error("cannot start the runtime")]
     Runtime {

@@ -10,6 +10,7 @@ mod edit;
 mod error;
 mod flows;
 mod guard;
+mod log;
 mod optin;
 mod output;
 mod ptr;

@@ -2,13 +2,14 @@
 //!
 //! It owns the runtime and the log's form; everything else is `server`'s business.
 
-use std::{env, io};
+use std::{env, fs::File, io, os::fd::AsFd, sync::Arc, time::Duration};
 
 use clap::Args;
 use tokio::runtime::Runtime;
+use tracing::warn;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use super::{CliError, Exit};
+use super::{CliError, Exit, log::Queue};
 use crate::{
     config::{Config, Log, LogFormat},
     server::{self, ServeOptions},
@@ -24,31 +25,42 @@ pub(super) struct Serve {
 }
 
 pub(super) fn run(command: &Serve, config: Config) -> Result<Exit, CliError> {
-    start_log(&config.log);
+    let log = start_log(&config.log).map_err(|source| CliError::Log { source })?;
     let runtime = Runtime::new().map_err(|source| CliError::Runtime { source })?;
-    runtime.block_on(server::run(config, ServeOptions { no_xdp: command.no_xdp }))?;
+    let ended = runtime.block_on(server::run(config, ServeOptions { no_xdp: command.no_xdp }));
+    log.flush(LOG_END);
+    ended?;
     Ok(Exit::Done)
 }
 
 /// RUST_LOG, where it is set, takes the place of the level in the configuration.
-fn start_log(log: &Log) {
+fn start_log(log: &Log) -> io::Result<Arc<Queue>> {
     let level = LevelFilter::from_level(log.level.into());
     let filter = EnvFilter::builder().with_default_directive(level.into());
     let filter = match env::var(EnvFilter::DEFAULT_ENV) {
         Ok(directives) => filter.parse_lossy(directives),
         Err(_) => filter.parse_lossy(format!("{level},{QUIET}")),
     };
-    // a line that cannot be written is lost: complaining about that goes to the same place, and panics there
+    // a descriptor of its own: who holds the lock of `io::stderr` may wait for ever
+    let out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    let queue = Arc::new(Queue::start(out, LOG_LINES, |lines| warn!(lines, "lines of the log are lost"))?);
+    // what the library would complain about goes to `io::stderr`, too, and panics there
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(Arc::clone(&queue))
         .with_ansi(false)
         .log_internal_errors(false);
     match log.format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),
     }
+    Ok(queue)
 }
+
+/// Lines of the log that wait to be written, at most; one has some hundred octets.
+const LOG_LINES: usize = 4096;
+/// How long the end waits for them.
+const LOG_END: Duration = Duration::from_secs(2);
 
 /// The resolver's library warns of each forged packet, in the forger's words and number.
 const QUIET: &str = "hickory_net=error,hickory_proto=error,hickory_resolver=error";

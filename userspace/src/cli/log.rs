@@ -1,0 +1,181 @@
+//! The daemon's log on its way out: lines wait in a queue, so that a reader that stands still, or a disk that hangs, holds
+//! up nobody.
+//!
+//! It owns no line's form: that is tracing's business.
+
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Lines that wait to be written. What is beyond its room is lost, and counted.
+#[derive(Debug)]
+pub(super) struct Queue {
+    entries: SyncSender<Entry>,
+    lost: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Line(Vec<u8>),
+    /// To be answered when everything before it is written.
+    Flush(SyncSender<()>),
+}
+
+impl Queue {
+    /// Begins to write to `out`, on a thread of its own that ends with the process. `tell_lost` hears how many lines were
+    /// lost once there is room again.
+    ///
+    /// # Errors
+    /// If the system has no thread for it.
+    pub(super) fn start(
+        out: impl Write + Send + 'static,
+        room: usize,
+        tell_lost: impl Fn(u64) + Send + 'static,
+    ) -> io::Result<Self> {
+        let (entries, waiting) = sync_channel(room);
+        let lost = Arc::<AtomicU64>::default();
+        let counted = Arc::clone(&lost);
+        let write = move || write(out, &waiting, || tell(&counted, &tell_lost));
+        thread::Builder::new().name("log".to_owned()).spawn(write)?;
+        Ok(Self { entries, lost })
+    }
+
+    /// Waits until what was said so far is written, at most for `time`.
+    pub(super) fn flush(&self, time: Duration) {
+        let until = Instant::now() + time;
+        let (written, wait) = sync_channel(1);
+        let mut entry = Entry::Flush(written);
+        while let Err(TrySendError::Full(again)) = self.entries.try_send(entry) {
+            if Instant::now() >= until {
+                return;
+            }
+            entry = again;
+            thread::sleep(FLUSH_POLL);
+        }
+        // whether it was written or not, there is nothing else to be done
+        let _ = wait.recv_timeout(until.saturating_duration_since(Instant::now()));
+    }
+}
+
+impl<'a> MakeWriter<'a> for Queue {
+    type Writer = &'a Self;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        self
+    }
+}
+
+/// Takes one line at a time, as tracing hands them over.
+impl Write for &Queue {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.entries.try_send(Entry::Line(line.to_vec())).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn write(mut out: impl Write, waiting: &Receiver<Entry>, mut idle: impl FnMut()) {
+    loop {
+        let entry = match waiting.try_recv() {
+            Err(TryRecvError::Empty) => {
+                idle();
+                waiting.recv().ok()
+            }
+            entry => entry.ok(),
+        };
+        match entry {
+            // there is nobody to whom to complain about a line that cannot be written
+            Some(Entry::Line(line)) => {
+                let _ = out.write_all(&line);
+            }
+            Some(Entry::Flush(written)) => {
+                let _ = written.try_send(());
+            }
+            None => return,
+        }
+    }
+}
+
+fn tell(lost: &AtomicU64, tell_lost: impl Fn(u64)) {
+    let lines = lost.swap(0, Ordering::Relaxed);
+    if lines > 0 {
+        tell_lost(lines);
+    }
+}
+
+/// Pause between two tries to have a full queue written.
+const FLUSH_POLL: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead, BufReader, pipe},
+        sync::mpsc::channel,
+    };
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A place that takes a line each time that somebody asks for one.
+    struct Slow {
+        asked: Receiver<()>,
+        out: io::PipeWriter,
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            let _ = self.asked.recv();
+            self.out.write(line)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_lost_and_counted_and_nobody_waits() {
+        let (reader, out) = pipe().unwrap();
+        let (ask, asked) = channel();
+        let (tell, told) = channel();
+        let queue = Queue::start(Slow { asked, out }, 3, move |lines| tell.send(lines).unwrap()).unwrap();
+        for number in 0..10 {
+            (&queue).write_all(format!("{number}\n").as_bytes()).unwrap();
+        }
+        for _ in 0..20 {
+            ask.send(()).unwrap();
+        }
+        queue.flush(PATIENCE);
+        let lost: u64 = told.recv_timeout(PATIENCE).unwrap();
+        drop(queue);
+        let lines: Vec<String> = BufReader::new(reader).lines().map(Result::unwrap).collect();
+        assert_eq!(lines.len() as u64 + lost, 10, "{lines:?}");
+        assert!((3..=4).contains(&lines.len()), "the queue, and one that is being written: {lines:?}");
+    }
+
+    #[test]
+    fn a_flush_has_its_time_whoever_stands_still() {
+        let (_reader, out) = pipe().unwrap();
+        let (_ask, asked) = channel();
+        let queue = Queue::start(Slow { asked, out }, 1, drop).unwrap();
+        for _ in 0..5 {
+            (&queue).write_all(b"a line\n").unwrap();
+        }
+        queue.flush(Duration::from_millis(50));
+    }
+}
