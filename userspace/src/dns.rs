@@ -9,16 +9,14 @@ mod kept;
 mod upstream;
 
 use std::{
+    error::Error,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroU8,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use hickory_resolver::{
-    net::NetError,
-    proto::rr::{Name, RData, RecordType},
-};
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use mail_auth::common::to_a_label;
 use thiserror::Error;
 
@@ -32,7 +30,8 @@ pub(crate) use kept::{Kept, Lifetime};
 
 /// Servers that are asked one by one when the first answer was an error.
 pub const MAX_APART: usize = 3;
-/// CNAMEs that are followed by asking again, if the servers do not follow them themselves.
+/// CNAMEs that are followed within one response, and how often the name at their end is asked for anew, if the servers do
+/// not follow them themselves.
 pub const MAX_ALIASES: usize = 8;
 /// The longest time that an answer is kept, whatever its TTL says.
 pub const LONGEST_POSITIVE: Duration = Duration::from_hours(24);
@@ -75,13 +74,13 @@ pub enum SetupError {
     #[error("cannot take name servers from /etc/resolv.conf")]
     SystemServers {
         /// Why.
-        source: NetError,
+        source: Box<dyn Error + Send + Sync>,
     },
     /// The library refuses.
     #[error("cannot set up the DNS resolver")]
     Resolver {
         /// Why.
-        source: NetError,
+        source: Box<dyn Error + Send + Sync>,
     },
 }
 

@@ -12,7 +12,7 @@ use hickory_server::proto::{
     op::{Message, OpCode, Query},
     rr::{
         DNSClass, Name, RData, Record, RecordType,
-        rdata::{AAAA, CNAME, NS, PTR, TXT},
+        rdata::{AAAA, CNAME, NS, PTR, SOA, TXT},
     },
     serialize::binary::BinEncodable as _,
 };
@@ -51,6 +51,10 @@ pub enum Lie {
     Referral,
     /// A CNAME that leads to itself.
     CircularAlias,
+    /// CNAMEs that lead from one to the next and back, and a SOA, as if there were nothing at their end.
+    CircularAliases,
+    /// More CNAMEs than anybody has, and the right record at their end.
+    ManyAliases,
     /// A CNAME to a name that nobody asked for before, each time.
     EndlessAlias,
     /// Their record's name is a pointer to itself.
@@ -71,7 +75,7 @@ pub enum Lie {
 
 impl Lie {
     /// All that leave no usable answer.
-    pub const FATAL: [Self; 19] = [
+    pub const FATAL: [Self; 21] = [
         Self::OtherId,
         Self::OtherQuestion,
         Self::NoQuestion,
@@ -85,6 +89,8 @@ impl Lie {
         Self::Garbage,
         Self::Referral,
         Self::CircularAlias,
+        Self::CircularAliases,
+        Self::ManyAliases,
         Self::EndlessAlias,
         Self::CircularName,
         Self::Oversized,
@@ -230,6 +236,17 @@ fn answer(lie: Lie, by: By, request: &Message) -> io::Result<Vec<u8>> {
         Lie::OtherSection => {
             message.add_additional(record);
         }
+        Lie::CircularAliases => {
+            message.add_answers(aliases(question.name(), &[1, 2, 1])?);
+            let nobody = SOA::new(other_name(), other_name(), 1, 60, 60, 60, 60);
+            message.add_authority(Record::from_rdata(Name::root(), TTL, RData::SOA(nobody)));
+        }
+        Lie::ManyAliases => {
+            let numbers: Vec<u32> = (0..MANY).collect();
+            record.name = number(MANY - 1)?;
+            message.add_answers(aliases(question.name(), &numbers)?);
+            message.add_answer(record);
+        }
         Lie::Referral => {
             message.add_authority(Record::from_rdata(Name::root(), TTL, RData::NS(NS(other_name()))));
         }
@@ -265,11 +282,29 @@ fn data(kind: RecordType) -> RData {
     }
 }
 
+/// CNAMEs from `name` to the first number, and so on.
+fn aliases(name: &Name, numbers: &[u32]) -> io::Result<Vec<Record>> {
+    let mut owner = name.clone();
+    let mut records = Vec::new();
+    for target in numbers {
+        let target = number(*target)?;
+        records.push(Record::from_rdata(owner, TTL, RData::CNAME(CNAME(target.clone()))));
+        owner = target;
+    }
+    Ok(records)
+}
+
+fn number(number: u32) -> io::Result<Name> {
+    other_name().prepend_label(number.to_string()).map_err(io::Error::other)
+}
+
 fn other_name() -> Name {
     Name::from_ascii("liar.example.").expect("it is a name")
 }
 
 const TTL: u32 = 300;
 const HEADER_OCTETS: usize = 12;
+/// CNAMEs of one answer, which still has the room of a UDP datagram.
+const MANY: u32 = 20;
 /// Nearly all that a UDP datagram can hold.
 const OVERSIZE: usize = 60_000;

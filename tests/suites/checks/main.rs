@@ -2,6 +2,7 @@
 
 mod dkim;
 mod ptr;
+mod room;
 mod servers;
 mod spf;
 mod time;

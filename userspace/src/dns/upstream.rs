@@ -97,8 +97,7 @@ async fn ask_one(servers: &Servers, name: &Name, kind: RecordType) -> Result<Ans
             }
         }
     }
-    let reason = "too many CNAMEs".to_owned();
-    Err(DnsFailure::Unusable { question: question(&name, kind), reason })
+    Err(DnsFailure::Unusable { question: question(&name, kind), reason: TOO_MANY_ALIASES.to_owned() })
 }
 
 async fn ask_name(servers: &Servers, name: &Name, kind: RecordType) -> Result<Reading, DnsFailure> {
@@ -137,8 +136,8 @@ fn read(response: &DnsResponse, name: &Name, kind: RecordType) -> Result<Reading
     }
     let mut owner = name;
     let mut ttl = LONGEST_POSITIVE;
-    // more steps than records lead in a circle
-    for _ in 0..=response.answers.len() {
+    // each step looks at all answers, of which there may be thousands; and a circle has no end
+    for _ in 0..=MAX_ALIASES {
         let here = || response.answers.iter().filter(|record| record.name == *owner);
         let found: Vec<&Record> = here().filter(|record| record.record_type() == kind).collect();
         if !found.is_empty() {
@@ -151,19 +150,29 @@ fn read(response: &DnsResponse, name: &Name, kind: RecordType) -> Result<Reading
             _ => None,
         });
         let Some((target, alias_ttl)) = alias else {
-            break;
+            return at_the_end(response, name, owner, ttl);
         };
         ttl = ttl.min(alias_ttl);
         owner = target;
     }
+    Err(TOO_MANY_ALIASES)
+}
+
+/// What a response says whose CNAMEs lead from `name` to `end`, for which it has nothing more; they hold for `ttl`.
+fn at_the_end(
+    response: &DnsResponse,
+    name: &Name,
+    end: &Name,
+    ttl: Duration,
+) -> Result<Reading, &'static str> {
     let is_last_word = response.response_code == ResponseCode::NXDomain || response.soa().is_some();
-    if owner == name {
+    if end == name {
         Err("no such record among the answers")
     } else if is_last_word {
         let negative_ttl = response.negative_ttl();
         Ok(Reading::Answer(absent(negative_ttl, ttl.min(LONGEST_NEGATIVE))))
     } else {
-        Ok(Reading::Alias { target: owner.clone(), ttl })
+        Ok(Reading::Alias { target: end.clone(), ttl })
     }
 }
 
@@ -197,7 +206,8 @@ fn pool(
 
 fn name_servers(servers: &[SocketAddr]) -> Result<Vec<NameServerConfig>, SetupError> {
     if servers.is_empty() {
-        let (config, _) = read_system_conf().map_err(|source| SetupError::SystemServers { source })?;
+        let (config, _) =
+            read_system_conf().map_err(|source| SetupError::SystemServers { source: Box::new(source) })?;
         return Ok(config.name_servers().to_vec());
     }
     let at = |address: &SocketAddr| {
@@ -214,7 +224,7 @@ fn name_servers(servers: &[SocketAddr]) -> Result<Vec<NameServerConfig>, SetupEr
 fn no_tls() -> Result<ClientConfig, SetupError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| SetupError::Resolver { source: error.into() })?;
+        .map_err(|error| SetupError::Resolver { source: Box::new(error) })?;
     Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
@@ -230,5 +240,6 @@ fn failure(question: String, error: &NetError) -> DnsFailure {
     }
 }
 
+const TOO_MANY_ALIASES: &str = "too many CNAMEs";
 /// Characters of an error of the library that are kept.
 const LONGEST_REASON: usize = 200;

@@ -28,7 +28,7 @@ use smtp::{Smtp, SmtpTransport};
 
 /// Room for the headers that are put in front of a message, in octets: what may be announced as the largest size
 /// is smaller than the next hop's by this.
-pub const HEADER_ROOM: u64 = 8192;
+pub const HEADER_ROOM: u64 = 24_576;
 
 /// Where accepted mail goes; cheap to clone, shared by all sessions.
 #[derive(Clone, Debug)]

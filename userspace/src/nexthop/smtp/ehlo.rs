@@ -110,7 +110,7 @@ mod tests {
         let rows = [
             ("SIZE", Some(u64::MAX)),
             ("SIZE 0", Some(u64::MAX)),
-            ("SIZE 10000", Some(10_000 - HEADER_ROOM)),
+            ("SIZE 100000", Some(100_000 - HEADER_ROOM)),
             ("SIZE 1", Some(1)),
             ("SIZE 99999999999999999999999", None),
             ("SIZE -1", None),
