@@ -10,6 +10,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     thread,
+    time::Duration,
 };
 
 use rustls::ClientConfig;
@@ -86,6 +87,8 @@ struct State {
     dies_after: Option<usize>,
     /// How many connections die; then it lives.
     deaths: usize,
+    /// Whether connections stay open in place of ending, without a further word.
+    is_silent: bool,
     /// Messages that came up to their final dot.
     taken: usize,
 }
@@ -100,10 +103,15 @@ impl Mortal {
         let serve = |mut next: Box<dyn FnMut() -> Option<(Reader, Writer)> + Send>| {
             let state = Arc::clone(&state);
             thread::spawn(move || {
-                while let Some((reader, writer)) = next() {
+                while let Some((mut reader, mut writer)) = next() {
                     let state = Arc::clone(&state);
-                    // whoever is gone ends it
-                    thread::spawn(move || drop(converse(way, reader, writer, &state)));
+                    thread::spawn(move || {
+                        let ended = converse(way, &mut reader, &mut writer, &state);
+                        if ended.is_err() && lock(&state).is_silent {
+                            // until whoever waits for an answer leaves
+                            let _ = io::copy(&mut reader, &mut io::sink());
+                        }
+                    });
                 }
             });
         };
@@ -128,6 +136,12 @@ impl Mortal {
         (state.dies_after, state.deaths) = (Some(after), deaths);
     }
 
+    /// Stops talking after so many octets of each connection, and keeps it open.
+    fn fall_silent(&self, after: usize) {
+        self.die(after, usize::MAX);
+        lock(&self.state).is_silent = true;
+    }
+
     /// Lives again; how many messages it took since the last time.
     fn heal(&self) -> usize {
         let mut state = lock(&self.state);
@@ -141,7 +155,7 @@ fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
 }
 
 /// One connection, until one of both ends it.
-fn converse(way: Way, mut reader: Reader, mut writer: Writer, state: &Mutex<State>) -> io::Result<()> {
+fn converse(way: Way, reader: &mut Reader, writer: &mut Writer, state: &Mutex<State>) -> io::Result<()> {
     if way.client == "proxy" {
         let mut header = [0; 16];
         reader.read_exact(&mut header)?;
@@ -260,6 +274,22 @@ fn dies_at_each_octet(way: Way, sender: &Sender, site: &Site, server: &Mortal) {
     }
 }
 
+/// A gate with a certificate before a mail server that is not there yet, and the socket at which it may be.
+fn site_behind(way: Way, authority: &Authority) -> (Site, PathBuf) {
+    let site = honest_site("");
+    site.sixgate(&format!("trust add {TRUSTED}"));
+    authority.issue("gate.example").install(site.folder()).unwrap();
+    let folder = site.folder().display();
+    let socket = site.folder().join("hop.sock");
+    let place = if way.is_unix { format!("unix:{}", socket.display()) } else { "[::1]:10025".to_owned() };
+    let settings = format!(
+        "next_hop = {{ {} = \"{place}\", client = \"{}\" }}\n\
+         [tls]\ncertificate = \"{folder}/certificate.pem\"\nkey = \"{folder}/key.pem\"\n",
+        way.protocol, way.client
+    );
+    (site.configured(&settings), socket)
+}
+
 #[test]
 fn a_mail_server_that_dies_at_any_octet_of_a_reply_loses_no_message_and_takes_none_twice_unheard() {
     if !gate::require(&[Need::Root]) {
@@ -270,19 +300,7 @@ fn a_mail_server_that_dies_at_any_octet_of_a_reply_loses_no_message_and_takes_no
         for way in WAYS {
             let authority = &authority;
             scope.spawn(move || {
-                let site = honest_site("");
-                site.sixgate(&format!("trust add {TRUSTED}"));
-                authority.issue("gate.example").install(site.folder()).unwrap();
-                let folder = site.folder().display();
-                let socket = site.folder().join("hop.sock");
-                let place =
-                    if way.is_unix { format!("unix:{}", socket.display()) } else { "[::1]:10025".into() };
-                let settings = format!(
-                    "next_hop = {{ {} = \"{place}\", client = \"{}\" }}\n\
-                     [tls]\ncertificate = \"{folder}/certificate.pem\"\nkey = \"{folder}/key.pem\"\n",
-                    way.protocol, way.client
-                );
-                let site = site.configured(&settings);
+                let (site, socket) = site_behind(way, authority);
                 let nobody = site.serve(&["--no-xdp"]);
                 assert_eq!(Sender::Plain.send(&site), [UNAVAILABLE], "{way:?}: nobody is there");
                 let server = Mortal::start(way, &site, &socket);
@@ -299,3 +317,46 @@ fn a_mail_server_that_dies_at_any_octet_of_a_reply_loses_no_message_and_takes_no
         }
     });
 }
+
+/// In true time: with a clock that is held, and more cases, it is in the suite `nexthop`.
+#[test]
+fn a_mail_server_that_falls_silent_is_given_up_in_time_and_the_sender_hears_so() {
+    if !gate::require(&[Need::Root]) || !gate::long() {
+        return;
+    }
+    let authority = Authority::new("of the gate");
+    thread::scope(|scope| {
+        let mut before = 0;
+        for (step, reply) in replies(WAYS[0]) {
+            let (after, authority) = (before + reply.len() / 2, &authority);
+            before += reply.len();
+            scope.spawn(move || {
+                let (site, socket) = site_behind(WAYS[0], authority);
+                let server = Mortal::start(WAYS[0], &site, &socket);
+                let daemon = site.serve(&["--no-xdp"]);
+                server.fall_silent(after);
+                let mut client = Sender::Plain.connect(&site);
+                client.wait_at_most(SILENCE_MAX).unwrap();
+                assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
+                let heard = client.say("RCPT TO:<user@contoso.com>").unwrap();
+                let at_rcpt = match step {
+                    Step::Opening => UNAVAILABLE,
+                    Step::Mail | Step::Rcpt => LOST,
+                    Step::Data | Step::FinalDot => ACCEPTED,
+                };
+                assert_eq!(heard.last(), at_rcpt, "{reply:?}");
+                if at_rcpt == ACCEPTED {
+                    assert_eq!(client.say("DATA").unwrap().code, 354);
+                    assert_eq!(client.message("Subject: a\n\nb\n").unwrap().last(), LOST, "{reply:?}");
+                }
+                // the daemon goes on
+                server.heal();
+                assert_eq!(Sender::Plain.send(&site), [ACCEPTED, QUEUED], "{reply:?}");
+                assert!(daemon.stop().unwrap().0.success());
+            });
+        }
+    });
+}
+
+/// More than the ten minutes that the reply to the final dot may take (RFC 5321 4.5.3.2.6).
+const SILENCE_MAX: Duration = Duration::from_secs(11 * 60);

@@ -21,7 +21,7 @@ fn whatever_dns_lies_about_spf_the_message_may_come_again() {
     if !gate::require(&[Need::Root]) {
         return;
     }
-    let site = honest_site(&format!("dns = {{ servers = [{LIAR:?}], timeout = \"200ms\", attempts = 1 }}"));
+    let site = honest_site(&format!("dns = {{ servers = [{LIAR:?}], timeout = \"500ms\", attempts = 1 }}"));
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let liar = {
         let _inside = runtime.enter();

@@ -6,7 +6,8 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// A session's name: unique on this host for as long as its clock does not go back.
+/// A session's name: unique as long as the daemon runs, by its count, and on this host, unless the clock went back since
+/// an earlier start.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct SessionId {
     /// Microseconds since 1970.
