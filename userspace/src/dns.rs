@@ -6,6 +6,7 @@
 mod answers;
 mod bounds;
 mod kept;
+mod turns;
 mod upstream;
 
 use std::{
@@ -20,13 +21,17 @@ use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use mail_auth::common::to_a_label;
 use thiserror::Error;
 
+use crate::shares::Network;
+
 use answers::Answers;
-use bounds::{Budgets, Network, Turns};
+use bounds::Budgets;
+use turns::Turns;
 use upstream::{Upstream, question};
 
 pub use answers::KEPT_OCTETS;
-pub use bounds::{DnsBounds, NETWORKS, TURN_LIMIT};
+pub use bounds::{DnsBounds, NETWORKS};
 pub(crate) use kept::{Kept, Lifetime};
+pub use turns::TURN_LIMIT;
 
 /// Servers that are asked one by one when the first answer was an error.
 pub const MAX_APART: usize = 3;
@@ -54,7 +59,7 @@ struct Shared {
     upstream: Upstream,
     answers: Answers,
     budgets: Budgets,
-    turns: Turns,
+    turns: Arc<Turns>,
 }
 
 /// What DNS says, the empty set included.
@@ -115,7 +120,7 @@ pub enum DnsFailure {
         /// Name and type.
         question: String,
     },
-    /// Nobody was asked: too many questions are open.
+    /// Nobody was asked: too many questions are open, in all or of the source's network.
     #[error("too many questions are open, {question} was not asked")]
     Busy {
         /// Name and type.
@@ -152,8 +157,9 @@ impl Dns {
         Ok(Self { shared: Arc::new(shared), payer: None })
     }
 
-    /// The same resolver, each question paid from the budget of `source`'s /64. What is answered from what is kept
-    /// costs nothing; a question costs one, however often and however many servers are asked.
+    /// The same resolver, each question paid from the budget of `source`'s /64, and bound to the share of the turns that its
+    /// networks have. What is answered from what is kept costs nothing; a question costs one, however often and however
+    /// many servers are asked.
     #[must_use]
     pub fn on_behalf_of(&self, source: Ipv6Addr) -> Self {
         Self { shared: Arc::clone(&self.shared), payer: Some(source.into()) }
@@ -161,9 +167,10 @@ impl Dns {
 
     /// How often each bound was reached since the start, by the bound's name in counters.
     #[must_use]
-    pub fn reached(&self) -> [(&'static str, u64); 2] {
+    pub fn reached(&self) -> [(&'static str, u64); 3] {
         let Shared { budgets, turns, .. } = &*self.shared;
-        [("dns_budget", budgets.exceeded()), ("dns_concurrency", turns.missed())]
+        let [missed, missed_share] = turns.missed();
+        [("dns_budget", budgets.exceeded()), ("dns_concurrency", missed), ("dns_share", missed_share)]
     }
 
     /// The names that `address` points to, absolute without the final dot, odd octets escaped (RFC 4343 2.1).
@@ -268,7 +275,7 @@ impl Dns {
         if self.payer.is_some_and(|payer| !budgets.spend(payer, Instant::now())) {
             return Err(DnsFailure::OverBudget { question: question(&name, kind) });
         }
-        let Some(_turn) = turns.take().await else {
+        let Some(_turn) = turns.take(self.payer).await else {
             return Err(DnsFailure::Busy { question: question(&name, kind) });
         };
         let answer = upstream.ask(&name, kind).await?;

@@ -15,5 +15,6 @@ pub mod dns;
 pub mod nexthop;
 pub mod policy;
 pub mod server;
+mod shares;
 pub mod smtp;
 pub mod store;

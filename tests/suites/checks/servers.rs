@@ -3,14 +3,16 @@
 use std::{
     net::{Ipv6Addr, SocketAddr, UdpSocket},
     num::{NonZeroU8, NonZeroU32},
+    time::{Duration, Instant},
 };
 
 use sixgate::dns::{Dns, DnsBounds, DnsFailure};
-
-use sixgate_tests::dns::{Liar, Lie};
+use sixgate_tests::dns::{DnsServer, Liar, Lie, QUESTION_TIMEOUT};
+use tokio::task::JoinSet;
 
 use crate::{TIMEOUT, dns};
 
+const NOTHING_REACHED: [(&str, u64); 3] = [("dns_budget", 0), ("dns_concurrency", 0), ("dns_share", 0)];
 const TWICE: NonZeroU8 = NonZeroU8::new(2).expect("two is not zero");
 
 #[tokio::test]
@@ -96,7 +98,7 @@ async fn each_64_has_a_budget_and_what_is_known_costs_nothing() {
     assert!(other.aaaa("b.example").await.is_ok());
     assert!(dns.aaaa("b.example").await.is_ok(), "what nobody causes is nobody's");
     assert_eq!(server.queries(), 5);
-    assert_eq!(dns.reached(), [("dns_budget", 2), ("dns_concurrency", 0)]);
+    assert_eq!(dns.reached(), [("dns_budget", 2), ("dns_concurrency", 0), ("dns_share", 0)]);
 }
 
 #[tokio::test]
@@ -135,15 +137,55 @@ async fn names_that_are_not_in_dns_are_not_asked_for() {
 }
 
 #[tokio::test]
-async fn questions_wait_for_their_turn_and_share_an_answer() {
+async fn questions_wait_for_their_turn() {
     let (server, _) = dns("a.example AAAA 2001:db8::1\nslow.example FAULT timeout");
     let bounds = DnsBounds { concurrency: NonZeroU32::MIN, ..DnsBounds::default() };
     let dns = Dns::within(bounds, &[server.address()], TIMEOUT, NonZeroU8::MIN).expect("a resolver");
-    let begun = std::time::Instant::now();
+    let dns = dns.on_behalf_of(Ipv6Addr::LOCALHOST);
     let (slow, other) = tokio::join!(dns.aaaa("slow.example"), dns.aaaa("a.example"));
     assert!(slow.is_err() && other.is_ok());
-    assert!(begun.elapsed() >= TIMEOUT, "the second waited for the first");
-    assert_eq!(dns.reached()[1], ("dns_concurrency", 0));
+    assert_eq!(dns.reached(), NOTHING_REACHED);
+}
+
+#[tokio::test]
+async fn networks_that_hold_all_the_turns_they_can_hold_up_nobody_else() {
+    let rows = [
+        (["2001:db8:a::1", "2001:db8:b::1", "2001:db8:c::1"], [21, 14, 9]),
+        // of one /48
+        (["2001:db8:a:1::1", "2001:db8:a:2::1", "2001:db8:a:3::1"], [21, 11, 0]),
+    ];
+    for (sources, turns) in rows {
+        let (server, _) = dns("a.example AAAA 2001:db8::1");
+        // no answer, and no end, until the newcomer has heard his
+        let _held = server.hold("TXT");
+        let dns = with_turns(64, &server);
+        let (mut questions, mut open) = (JoinSet::new(), 0);
+        for (source, turns) in sources.into_iter().zip(turns) {
+            let dns = dns.on_behalf_of(source.parse().expect("an address"));
+            for number in 0..100 {
+                let (dns, name) = (dns.clone(), format!("{number}.{}.example", source.replace(':', "-")));
+                questions.spawn(async move { dns.txt(&name).await.map(drop) });
+            }
+            open += turns;
+            wait_for_questions(&server, open).await;
+        }
+        let newcomer = dns.on_behalf_of("2001:db8:ffff::1".parse().expect("an address"));
+        assert!(newcomer.aaaa("a.example").await.is_ok(), "{sources:?}");
+        assert_eq!(server.queries(), open + 1, "{sources:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_busy_network_waits_for_its_share_and_loses_no_question() {
+    let (server, _) = dns("");
+    let dns = with_turns(8, &server);
+    let questions = (0..500_u128).map(|number| {
+        let dns = dns.on_behalf_of(Ipv6Addr::from(0x2001_0db8 << 96 | number));
+        async move { dns.txt(&format!("{number}.example")).await }
+    });
+    let answers: Vec<_> = questions.collect::<JoinSet<_>>().join_all().await;
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!((server.queries(), dns.reached()), (500, NOTHING_REACHED));
 }
 
 #[tokio::test]
@@ -151,6 +193,22 @@ async fn a_long_answer_comes_by_tcp() {
     let text = format!("a.example TXT {}", format!("\"{}\" ", "x".repeat(250)).repeat(12));
     let (_server, dns) = dns(&text);
     assert_eq!(dns.txt("a.example").await.expect("an answer").records, [vec![b'x'; 3000]]);
+}
+
+/// A resolver with so many turns, which waits longer for an answer than a test lasts.
+fn with_turns(concurrency: u32, server: &DnsServer) -> Dns {
+    let concurrency = NonZeroU32::new(concurrency).expect("it is not zero");
+    let bounds = DnsBounds { concurrency, ..DnsBounds::default() };
+    Dns::within(bounds, &[server.address()], Duration::from_secs(60), NonZeroU8::MIN).expect("a resolver")
+}
+
+/// Waits until `server` has been asked so often.
+async fn wait_for_questions(server: &DnsServer, count: usize) {
+    let until = Instant::now() + QUESTION_TIMEOUT;
+    while server.queries() < count {
+        assert!(Instant::now() < until, "{} questions, not {count}", server.queries());
+        tokio::task::yield_now().await;
+    }
 }
 
 fn closed_port() -> SocketAddr {

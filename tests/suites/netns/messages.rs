@@ -6,7 +6,7 @@ use std::fs;
 use sixgate_tests::{
     client::Client,
     sign::{self, ED25519_RECORD},
-    site::{GATE, SENDER, Site},
+    site::{GATE, INTERFACE, SENDER, Site},
 };
 
 use crate::{ZONE, can_run, site};
@@ -170,4 +170,46 @@ fn what_a_sender_says_cannot_pass_for_a_field_of_the_log() {
     assert!(line.contains(r#"mail_from="\"x outcome=refused\"@sender.example""#), "{line}");
     let line = daemon.wait_for_log("recipient refused").unwrap();
     assert!(line.contains(r#"recipient="\"y reason=none\"@elsewhere.example""#), "{line}");
+}
+
+#[test]
+fn the_messages_of_one_network_leave_room_for_those_of_others() {
+    if !can_run() {
+        return;
+    }
+    // a /64 has half of what it leaves free: two messages, and the third does not fit
+    let rows = [
+        ("message_memory", 2 << 20, 200_000, "message_memory_share"),
+        ("message_disk", 1_900_000, 500_000, "message_disk_share"),
+    ];
+    for (setting, room, chunk, counter) in rows {
+        let zone = format!("{ZONE}\n2001:db8:52::4 PTR mail.other.example");
+        let site = Site::new(&zone, &format!("limits = {{ message_size = 600000, {setting} = {room} }}"));
+        let metrics = site.folder().join("sixgate.prom");
+        let site = site.configured(&format!("answer = \"daemon\"\nmetrics.file = {metrics:?}"));
+        site.gate.ip(&format!("route add 2001:db8:52::/64 dev {INTERFACE}")).unwrap();
+        site.sixgate(&format!("optin add {GATE}"));
+        site.sixgate("domain add contoso.com");
+        let daemon = site.serve(&["--no-xdp"]);
+        let mut clients = Vec::new();
+        for (source, wanted) in
+            [(SENDER, "250"), (SENDER, "250"), (SENDER, "452 4.3.1 "), ("2001:db8:52::4", "250")]
+        {
+            let mut client = site.connect(source, GATE);
+            client.reply().unwrap();
+            for line in ["EHLO a.example", "MAIL FROM:<a@sender.example>", "RCPT TO:<user@contoso.com>"] {
+                assert_eq!(client.say(line).unwrap().code, 250, "{}", client.transcript());
+            }
+            let content = format!("\r\n{}", "0123456789abcdef\r\n".repeat(chunk / 18));
+            client.send(&format!("BDAT {}", content.len())).unwrap();
+            client.write(content.as_bytes()).unwrap();
+            let reply = client.reply().unwrap();
+            assert!(reply.last().starts_with(wanted), "{setting} {source}: {reply:?}");
+            clients.push(client);
+        }
+        drop(clients);
+        daemon.stop().unwrap();
+        let metrics = fs::read_to_string(metrics).unwrap();
+        assert!(metrics.contains(&format!("limit=\"{counter}\"}} 1\n")), "{metrics}");
+    }
 }

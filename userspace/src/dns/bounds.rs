@@ -1,9 +1,8 @@
-//! How much may be asked: by each source's network in a minute, and by all at one time.
+//! How much may be asked: by each source's network in a minute.
 //!
-//! It asks nothing itself, and says nothing to a sender.
+//! It asks nothing itself, and says nothing to a sender. How much may be asked at one time is in `turns`.
 
 use std::{
-    net::Ipv6Addr,
     num::NonZeroU32,
     sync::{
         Arc, Mutex, PoisonError,
@@ -13,13 +12,9 @@ use std::{
 };
 
 use moka::sync::Cache;
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::timeout,
-};
 
-/// How long a question waits for its turn.
-pub const TURN_LIMIT: Duration = Duration::from_secs(5);
+use crate::shares::Network;
+
 /// Networks whose spending is remembered. One that was pushed out begins anew, as whoever holds more networks than that
 /// could anyway.
 pub const NETWORKS: u64 = 65_536;
@@ -31,7 +26,8 @@ const PERIOD: Duration = Duration::from_mins(1);
 pub struct DnsBounds {
     /// Questions that the sources of one /64 may cause in a minute.
     pub questions_per_minute: NonZeroU32,
-    /// Questions that are open at one time.
+    /// Questions that are open at one time. The sources of one /64 have at most a third of them, those of one /48 at most
+    /// a half, and less while others ask much, too.
     pub concurrency: NonZeroU32,
 }
 
@@ -41,16 +37,6 @@ impl Default for DnsBounds {
             questions_per_minute: const { NonZeroU32::new(1200).unwrap() },
             concurrency: const { NonZeroU32::new(256).unwrap() },
         }
-    }
-}
-
-/// A /64: the first 64 bits of an address (RFC 4291 2.5.4), which is what one customer of a network has at least.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) struct Network(u64);
-
-impl From<Ipv6Addr> for Network {
-    fn from(address: Ipv6Addr) -> Self {
-        Self((address.to_bits() >> 64) as u64)
     }
 }
 
@@ -90,35 +76,10 @@ impl Budgets {
     }
 }
 
-/// Turns for questions.
-pub(super) struct Turns {
-    turns: Semaphore,
-    missed: AtomicU64,
-}
-
-impl Turns {
-    pub(super) fn new(concurrency: NonZeroU32) -> Self {
-        let turns = usize::try_from(concurrency.get()).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Self { turns: Semaphore::new(turns), missed: AtomicU64::new(0) }
-    }
-
-    /// Waits for a turn; none after [`TURN_LIMIT`].
-    pub(super) async fn take(&self) -> Option<SemaphorePermit<'_>> {
-        let turn = timeout(TURN_LIMIT, self.turns.acquire()).await.ok().and_then(Result::ok);
-        if turn.is_none() {
-            self.missed.fetch_add(1, Ordering::Relaxed);
-        }
-        turn
-    }
-
-    /// Questions that got no turn, since the start.
-    pub(super) fn missed(&self) -> u64 {
-        self.missed.load(Ordering::Relaxed)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     fn network(text: &str) -> Network {
@@ -145,19 +106,10 @@ mod tests {
         let budgets = Budgets::new(NonZeroU32::MIN);
         let now = Instant::now();
         for number in 0..NETWORKS + 10_000 {
-            assert!(budgets.spend(Network(number), now));
+            let network = Ipv6Addr::from(u128::from(number) << 64).into();
+            assert!(budgets.spend(network, now));
         }
         budgets.spent_until.run_pending_tasks();
         assert!(budgets.spent_until.entry_count() <= NETWORKS);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_gets_no_turn_in_time_goes_without_and_is_counted() {
-        let turns = Turns::new(NonZeroU32::MIN);
-        let first = turns.take().await;
-        assert!(first.is_some() && turns.take().await.is_none());
-        assert_eq!(turns.missed(), 1);
-        drop(first);
-        assert!(turns.take().await.is_some());
     }
 }

@@ -83,12 +83,14 @@ impl Connection {
         id: SessionId,
         stop: CancellationToken,
     ) -> Self {
+        let is_trusted = context.store.current().trusts(endpoints.source);
+        let network = (!is_trusted).then(|| endpoints.source.into());
         Self {
             inspection: Inspection::new(Arc::clone(&context), endpoints),
             transport: context.next_hop.transport(),
             draft: None,
-            memory: context.memory.share(),
-            disk: context.disk.share(),
+            memory: context.memory.share(network),
+            disk: context.disk.share(network),
             buffer: vec![0; READ_SIZE].into_boxed_slice(),
             opened: Instant::now(),
             context,

@@ -246,6 +246,10 @@ async fn keep_metrics(context: Arc<Context>, path: PathBuf, stop: CancellationTo
 fn write_metrics(context: &Context, path: &Path) -> io::Result<()> {
     context.metrics.xdp(&context.kernel.stats());
     context.metrics.limits(&context.dns.reached());
-    context.metrics.limits(&[("ptr_cache", context.ptr_cache_evicted())]);
+    context.metrics.limits(&[
+        ("ptr_cache", context.ptr_cache_evicted()),
+        ("message_memory_share", context.memory.missed_share()),
+        ("message_disk_share", context.disk.missed_share()),
+    ]);
     context.metrics.write(path)
 }
