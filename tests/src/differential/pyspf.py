@@ -24,6 +24,8 @@ MENDS = [
     ("r'(?<!%)%[^{%_-]|%$'", "r'^(?:[^%]|%[{%_-])*%(?![{%_-])'"),
     # 12: letters mean the same in both cases
     ("r'([0-9]*)(r?)([^0-9a-zA-Z]*)'", "r'([0-9]*)([rR]?)([^0-9a-zA-Z]*)'"),
+    # 7.3: a number of parts is not zero
+    ("    if ln: expansion = ", "    if ln and not int(ln): raise PermError('invalid-macro-char ', str)\n    if ln: expansion = "),
     # 7.3: the parts are joined with dots, whatever was between them
     ("JOINERS.get(letter)", "'.'"),
     # 7.3: labels are removed until the name fits, not one
