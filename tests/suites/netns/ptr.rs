@@ -91,18 +91,22 @@ fn each_of_the_four_results_is_counted_logged_and_written_into_the_message() {
                 2001:db8:51::e PTR evil\\013\\010host.example\n\
                 sender.example TXT \"v=spf1 ip6:2001:db8:51::/64 -all\"";
     site.dns.replace(Zone::parse(zone).unwrap());
-    for (source, result, name) in [
-        ("2001:db8:51::a", "pass", " ptr=\"pass.example\""),
-        ("2001:db8:51::b", "fail", " ptr=\"fail.example\""),
-        ("2001:db8:51::d", "temperror", " ptr=\"temperror.example\""),
-        ("2001:db8:51::e", "fail", ""),
+    let (leads_nowhere, no_answer) = (" reason=\"no name leads back\"", " reason=\"no answer from DNS\"");
+    for (source, result, name, reason, verified) in [
+        ("2001:db8:51::a", "pass", " ptr=\"pass.example\"", "", "pass.example"),
+        ("2001:db8:51::b", "fail", " ptr=\"fail.example\"", leads_nowhere, "unknown"),
+        ("2001:db8:51::d", "temperror", " ptr=\"temperror.example\"", no_answer, "unknown"),
+        ("2001:db8:51::e", "fail", "", leads_nowhere, "unknown"),
     ] {
         let sent = site.swaks(source, GATE, ORDINARY);
         assert_eq!(sent.code, 0, "{source}: {}", sent.output);
         let line = daemon.wait_for_log(&format!(" iprev=\"{result}\"{name} mail_from=")).unwrap();
         assert!(line.contains(&format!("source={source} ")), "{line}");
-        let field = format!("iprev={result} policy.iprev=\"{source}\"");
-        assert!(site.delivered().iter().any(|message| message.contains(&field)), "{field}");
+        let field = format!("iprev={result}{reason} policy.iprev=\"{source}\"");
+        let delivered = site.delivered();
+        let message =
+            delivered.iter().find(|message| message.contains(&field)).unwrap_or_else(|| panic!("{field}"));
+        assert!(message.contains(&format!("\r\n\t({verified} [IPv6:{source}])\r\n")), "{message}");
     }
     let refused = no_ptr("2001:db8:51::c").replace("450 4.7.25", "550 5.7.25");
     assert_eq!(rcpt(&site, "2001:db8:51::c"), refused);

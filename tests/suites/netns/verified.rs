@@ -17,7 +17,8 @@ use crate::{ZONE, can_run};
 fn site(settings: &str) -> (Site, Daemon) {
     let zone = format!(
         "{ZONE}\nsigner.example TXT \"v=spf1 -all\"\ns._domainkey.signer.example TXT {ED25519_RECORD}\n\
-         silent._domainkey.signer.example FAULT timeout"
+         silent._domainkey.signer.example FAULT timeout\nsilent.example FAULT timeout\n\
+         explains.example TXT \"v=spf1 -all exp=silent.example\""
     );
     let site = Site::new(&zone, "answer = \"daemon\"");
     let file = site.folder().join("sixgate.prom");
@@ -30,10 +31,15 @@ fn site(settings: &str) -> (Site, Daemon) {
 
 /// Sends `message` as it is, and returns the reply to it.
 fn send(site: &Site, message: &str) -> String {
+    send_as(site, "mail.signer.example", "a@signer.example", message)
+}
+
+/// Likewise, as another sender.
+fn send_as(site: &Site, helo: &str, from: &str, message: &str) -> String {
     let mut client: Client = site.connect(SENDER, GATE);
     client.reply().unwrap();
     for line in
-        ["EHLO mail.signer.example", "MAIL FROM:<a@signer.example>", "RCPT TO:<user@contoso.com>", "DATA"]
+        [&format!("EHLO {helo}"), &format!("MAIL FROM:<{from}>"), "RCPT TO:<user@contoso.com>", "DATA"]
     {
         assert!(client.say(line).unwrap().code < 400, "{}", client.transcript());
     }
@@ -114,4 +120,28 @@ fn every_bound_of_dkim_that_a_stranger_reaches_is_counted() {
         assert_eq!(reached(&site, limit), Some(times), "{limit}");
     }
     assert_eq!(site.delivered().len(), 1);
+}
+
+#[test]
+fn what_decides_nothing_is_not_waited_for_and_spoils_no_result() {
+    if !can_run() {
+        return;
+    }
+    let (site, daemon) = site("dns.timeout = \"1m\"\nlimits.verification_timeout = \"3s\"");
+    let message = "From: a@signer.example\r\n\r\n";
+    let refused = format!(
+        "450 4.7.26 Service unavailable, message sent over IPv6 [{SENDER}] must pass either SPF or DKIM validation."
+    );
+    // SPF of the HELO identity; an explanation of a fail
+    assert_eq!(send_as(&site, "mail.example", "a@explains.example", message), refused, "{}", daemon.log());
+    let taken = send_as(&site, "silent.example", "a@sender.example", message);
+    assert!(taken.starts_with("250 "), "{taken}\n{}", daemon.log());
+    let delivered = site.delivered();
+    let [whole] = &delivered[..] else { panic!("{}", daemon.log()) };
+    for result in [
+        "spf=pass reason=\"matched: ip6:2001:db8:51::4/128\" smtp.mailfrom=sender.example",
+        "spf=temperror reason=\"evaluation took too long\" smtp.helo=silent.example",
+    ] {
+        assert!(whole.replace("\r\n\t", " ").contains(result), "{whole}");
+    }
 }

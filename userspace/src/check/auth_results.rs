@@ -51,7 +51,10 @@ pub fn header(authserv_id: &str, source: Ipv6Addr, evidence: &Evidence) -> Strin
 }
 
 fn iprev(source: Ipv6Addr, ptr: &PtrEvidence) -> Vec<String> {
-    vec![format!("iprev={}", ptr.result()), format!("policy.iprev=\"{source}\"")]
+    let mut words = vec![format!("iprev={}", ptr.result())];
+    words.extend(ptr.reason().and_then(|reason| property_of("reason", reason)));
+    words.push(format!("policy.iprev=\"{source}\""));
+    words
 }
 
 fn spf_result(property: &str, check: &SpfCheck) -> Vec<String> {

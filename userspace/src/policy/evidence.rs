@@ -107,6 +107,26 @@ impl PtrEvidence {
         }
     }
 
+    /// Why it is no pass, in words of ours.
+    #[must_use]
+    pub fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Pass { .. } => None,
+            Self::Fail { .. } => Some("no name leads back"),
+            Self::PermError => Some("no PTR record"),
+            Self::TempError(_) => Some("no answer from DNS"),
+        }
+    }
+
+    /// The name that leads back to the address.
+    #[must_use]
+    pub fn confirmed_name(&self) -> Option<&str> {
+        match self {
+            Self::Pass { name } => Some(name),
+            Self::Fail { .. } | Self::PermError | Self::TempError(_) => None,
+        }
+    }
+
     /// The name that the address claims: the confirmed one if there is one.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
@@ -186,6 +206,8 @@ pub enum SpfReason {
     DnsFailure,
     /// temperror: it took too long (RFC 7208 4.6.4).
     TimeLimit,
+    /// temperror: the check came to no end at all, which is a defect of ours.
+    BrokenOff,
     /// permerror: more than one record (RFC 7208 4.5).
     SeveralRecords,
     /// permerror: a mechanism that RFC 7208 does not know.
@@ -229,6 +251,7 @@ impl SpfReason {
             Self::NoDomain => "no domain name of several labels",
             Self::DnsFailure => "no answer from DNS",
             Self::TimeLimit => "evaluation took too long",
+            Self::BrokenOff => "the check broke off",
             Self::SeveralRecords => "more than one SPF record",
             Self::UnknownMechanism => "unknown mechanism",
             Self::BadArgument => "argument missing or not allowed",

@@ -7,11 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    task::JoinError,
-    time::{error::Elapsed, timeout_at},
-};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::{task::JoinError, time::timeout_at};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{Instrument, error, info};
 
 use crate::{
@@ -42,12 +39,30 @@ pub(crate) struct Inspection {
     ptr_learned: Instant,
     ptr_lookup: Option<AbortOnDropHandle<PtrEvidence>>,
     spf: Option<SpfEvidence>,
-    spf_lookup: Option<AbortOnDropHandle<SpfEvidence>>,
+    spf_lookup: Option<SpfLookup>,
     dkim: Vec<DkimEvidence>,
     /// Whether the sender has proved itself by a certificate.
     certified: bool,
     /// What shadow mode has passed on already, so that each is said once a message.
     shadowed: Vec<Refusal>,
+}
+
+/// A check of SPF that goes on beside the session.
+struct SpfLookup {
+    check: AbortOnDropHandle<SpfEvidence>,
+    /// Cancelled when nobody can wait any longer.
+    late: CancellationToken,
+}
+
+impl SpfLookup {
+    /// What both identities have come to at `deadline`.
+    async fn evidence(mut self, deadline: tokio::time::Instant) -> Result<SpfEvidence, JoinError> {
+        if let Ok(evidence) = timeout_at(deadline, &mut self.check).await {
+            return evidence;
+        }
+        self.late.cancel();
+        self.check.await
+    }
 }
 
 impl Inspection {
@@ -127,7 +142,7 @@ impl Inspection {
 
     /// Starts what will be needed of the sender, while the client says hello.
     pub(crate) fn begin_session(&mut self) {
-        if self.ptr.is_none() && !self.is_trusted() {
+        if self.ptr.is_none() && self.needs_ptr() {
             let context = Arc::clone(&self.context);
             let source = self.endpoints.source;
             let lookup = async move { context.ptr(source).await }.in_current_span();
@@ -142,7 +157,7 @@ impl Inspection {
             Some(PtrEvidence::TempError(_)) => self.ptr_learned.elapsed() < FAILURE_LIFETIME,
             Some(_) => true,
         };
-        if known || self.is_trusted() {
+        if known || !self.needs_ptr() {
             return;
         }
         let evidence = match &mut self.ptr_lookup {
@@ -163,8 +178,7 @@ impl Inspection {
     pub(crate) fn begin_message(&mut self, hello: Option<&Hello>, transaction: Option<&Transaction>) {
         self.forget_message();
         if let (Some(hello), Some(transaction), false) = (hello, transaction, self.is_trusted()) {
-            let lookup = self.spf_check(hello, transaction).in_current_span();
-            self.spf_lookup = Some(AbortOnDropHandle::new(tokio::spawn(lookup)));
+            self.spf_lookup = Some(self.begin_spf(hello, transaction));
         }
     }
 
@@ -176,13 +190,13 @@ impl Inspection {
         let spf = match self.spf_lookup.take() {
             Some(lookup) => lookup,
             // trust was withdrawn since MAIL
-            None => AbortOnDropHandle::new(tokio::spawn(self.spf_check(hello, transaction))),
+            None => self.begin_spf(hello, transaction),
         };
         let deadline = tokio::time::Instant::now() + self.context.limits.verification_timeout;
         let dns = self.context.dns.on_behalf_of(self.endpoints.source);
         let (spf, dkim) =
-            tokio::join!(timeout_at(deadline, spf), self.context.dkim.verify(&dns, content, deadline));
-        self.spf = Some(self.spf_or_late(spf, hello));
+            tokio::join!(spf.evidence(deadline), self.context.dkim.verify(&dns, content, deadline));
+        self.spf = Some(spf.unwrap_or_else(|failure| broken_off(&failure, hello)));
         let checks = self.spf.iter().flat_map(|spf| [&spf.helo, &spf.mail_from]);
         checks.filter_map(|check| check.reason.limit()).for_each(|limit| self.context.metrics.limit(limit));
         for limit in dkim.limits {
@@ -199,35 +213,23 @@ impl Inspection {
         self.shadowed.clear();
     }
 
-    /// What SPF found out; a temporary error if it did not come to its end.
-    fn spf_or_late(
-        &self,
-        spf: Result<Result<SpfEvidence, JoinError>, Elapsed>,
-        hello: &Hello,
-    ) -> SpfEvidence {
-        match spf {
-            Ok(Ok(spf)) => return spf,
-            Ok(Err(failure)) => error!(%failure, "an SPF check broke off"),
-            Err(_) => {}
-        }
-        let unfinished = |domain: String| SpfCheck::new(domain, SpfResult::TempError, SpfReason::TimeLimit);
-        SpfEvidence { helo: unfinished(hello.name.to_string()), mail_from: unfinished(String::new()) }
+    /// Reverse DNS decides nothing about who is trusted, but a next hop may have rules of its own about names.
+    fn needs_ptr(&self) -> bool {
+        !self.is_trusted() || self.context.next_hop.is_told_names()
     }
 
     fn is_trusted(&self) -> bool {
         self.certified || self.context.store.current().trusts(self.endpoints.source)
     }
 
-    fn spf_check(
-        &self,
-        hello: &Hello,
-        transaction: &Transaction,
-    ) -> impl Future<Output = SpfEvidence> + Send + 'static {
+    fn begin_spf(&self, hello: &Hello, transaction: &Transaction) -> SpfLookup {
         let context = Arc::clone(&self.context);
         let client = self.endpoints.source;
         let helo = hello.name.to_string();
         let mail_from = transaction.mail.reverse_path.as_ref().map(Mailbox::with_a_labels);
-        async move {
+        let late = CancellationToken::new();
+        let has_to_end = late.clone();
+        let check = async move {
             let query = SpfQuery {
                 client: client.into(),
                 helo: &helo,
@@ -235,8 +237,9 @@ impl Inspection {
                 host_name: &context.hostname,
                 void_terms: context.limits.spf_void_terms,
             };
-            spf::check(&context.dns.on_behalf_of(client), &query).await
-        }
+            spf::check_until(&context.dns.on_behalf_of(client), &query, &has_to_end).await
+        };
+        SpfLookup { check: AbortOnDropHandle::new(tokio::spawn(check.in_current_span())), late }
     }
 
     fn record_shadow(&mut self, refusal: Refusal) {
@@ -246,4 +249,11 @@ impl Inspection {
             info!(reason = refusal.name(), "enforce would have refused");
         }
     }
+}
+
+/// What is known of SPF when the check came to no end at all, which is our own defect.
+fn broken_off(failure: &JoinError, hello: &Hello) -> SpfEvidence {
+    error!(%failure, "an SPF check broke off");
+    let unfinished = |domain: String| SpfCheck::new(domain, SpfResult::TempError, SpfReason::BrokenOff);
+    SpfEvidence { helo: unfinished(hello.name.to_string()), mail_from: unfinished(String::new()) }
 }

@@ -46,7 +46,7 @@ pub(crate) fn outgoing(
         endpoints: inspection.endpoints(),
         hello: envelope.hello,
         tls: envelope.tls,
-        source_name: inspection.ptr().and_then(PtrEvidence::name),
+        source_name: inspection.ptr().and_then(PtrEvidence::confirmed_name),
         transaction: envelope.transaction,
         id: &envelope.id.to_string(),
         date: &date(),

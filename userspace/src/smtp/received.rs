@@ -20,7 +20,7 @@ pub struct Received<'a> {
     pub hello: &'a Hello,
     /// How the connection is encrypted, if it is.
     pub tls: Option<&'a Tls>,
-    /// A name of the source from its PTR records, if there is one.
+    /// The name of the source that leads back to it, if there is one: readers take what stands here for verified.
     pub source_name: Option<&'a str>,
     /// The transaction; its recipient is named if it is the only one (RFC 5321 7.2).
     pub transaction: &'a Transaction,

@@ -102,6 +102,16 @@ async fn two_terms_may_be_without_an_answer_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_failure_about_the_clients_own_names_is_no_match_and_not_void() {
+    for fault in ["servfail", "timeout"] {
+        let zone = format!(
+            "a.example TXT \"v=spf1 ptr:a.example ptr:b.example ptr:c.example ip6:2001:db8::/32 -all\"\n{CLIENT} FAULT {fault}"
+        );
+        assert_eq!(said(&of_joe(&zone, CLIENT).await), "pass (matched: ip6:2001:db8::/32)", "{fault}");
+    }
+}
+
+#[tokio::test]
 async fn an_ipv4_client_needs_a_records() {
     let zone =
         "a.example TXT \"v=spf1 a:b.example a:b.example a:b.example -all\"\nb.example AAAA 2001:db8::1";

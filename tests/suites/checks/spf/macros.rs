@@ -5,7 +5,7 @@ use sixgate::{
     policy::evidence::SpfResult,
 };
 
-use super::{CLIENT, CLIENT_4, JOE, of_joe};
+use super::{CLIENT, CLIENT_4, JOE, of_joe, said};
 use crate::dns;
 
 #[tokio::test]
@@ -60,6 +60,20 @@ async fn quotes_and_letters_outside_ascii() {
         let (_server, dns) = dns(zone);
         let query = SpfQuery { mail_from: Some(sender), ..JOE };
         assert_eq!(spf::check(&dns, &query).await.mail_from.result, wanted, "{sender}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_to_letters_outside_ascii_leads_nowhere() {
+    let zone = "a.example TXT \"v=spf1 redirect=%{l}.x.example\"\njoe.x.example TXT \"v=spf1 -all\"";
+    for (sender, wanted) in [
+        ("joe@a.example", "fail (matched: redirect=%{l}.x.example > -all)"),
+        ("jim@a.example", "permerror (redirect to a domain without SPF record: redirect=%{l}.x.example)"),
+        ("jürgen@a.example", "neutral (no term matched)"),
+    ] {
+        let (_server, dns) = dns(zone);
+        let query = SpfQuery { mail_from: Some(sender), ..JOE };
+        assert_eq!(said(&spf::check(&dns, &query).await.mail_from), wanted, "{sender}");
     }
 }
 

@@ -72,12 +72,15 @@ fn a_message_from_a_trusted_source_has_no_results() {
 #[test]
 fn reverse_dns_is_reported_as_rfc_8601_says() {
     let rows = [
-        (PtrEvidence::PermError, "permerror"),
-        (PtrEvidence::TempError(Unanswered::Record), "temperror"),
-        (PtrEvidence::TempError(Unanswered::Names { names: vec!["a.example".to_owned()] }), "temperror"),
+        (PtrEvidence::PermError, "permerror reason=\"no PTR record\""),
+        (PtrEvidence::TempError(Unanswered::Record), "temperror reason=\"no answer from DNS\""),
+        (
+            PtrEvidence::TempError(Unanswered::Names { names: vec!["a.example".to_owned()] }),
+            "temperror reason=\"no answer from DNS\"",
+        ),
         (PtrEvidence::Pass { name: "a.example".to_owned() }, "pass"),
-        (PtrEvidence::Fail { names: vec!["a.example".to_owned()] }, "fail"),
-        (PtrEvidence::Fail { names: Vec::new() }, "fail"),
+        (PtrEvidence::Fail { names: vec!["a.example".to_owned()] }, "fail reason=\"no name leads back\""),
+        (PtrEvidence::Fail { names: Vec::new() }, "fail reason=\"no name leads back\""),
     ];
     for (ptr, result) in rows {
         let iprev = format!("\r\n\tiprev={result} policy.iprev=\"2001:db8::25\";");

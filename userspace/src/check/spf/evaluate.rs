@@ -134,26 +134,34 @@ impl<'a> Evaluation<'a> {
                     return Ok(Outcome::matched(directive, along(&term(), &inner), explanation));
                 }
             }
+            let no_match = Outcome::undecided(SpfResult::Neutral, SpfReason::NoMatch);
             let Some(target) = record.redirect else {
-                return Ok(Outcome::undecided(SpfResult::Neutral, SpfReason::NoMatch));
+                return Ok(no_match);
             };
             trail = along(&trail, &format!("redirect={target}"));
             let redirected = self.redirect(&target, &domain).await;
-            (record, domain) = redirected.map_err(|stop| stop.after(&trail))?;
+            match redirected.map_err(|stop| stop.after(&trail))? {
+                Some(next) => (record, domain) = next,
+                None => return Ok(no_match),
+            }
         }
     }
 
+    /// The record to which `redirect=` leads, and its domain; none if the term leads nowhere for this sender.
     async fn redirect(
         &mut self,
         target: &DomainSpec,
         domain: &DomainName,
-    ) -> Result<(Record, DomainName), Stop> {
+    ) -> Result<Option<(Record, DomainName)>, Stop> {
         self.count_term(Some(target))?;
         let nothing_there = || Stop::permanent(SpfReason::RedirectWithoutRecord);
-        let target = self.expand(target, domain).await.ok().filter(DomainName::can_be_checked);
-        let target = target.ok_or_else(nothing_there)?;
+        let target = match self.expand(target, domain).await {
+            Ok(target) if target.can_be_checked() => target,
+            Err(NoName::NotAscii) => return Ok(None),
+            Ok(_) | Err(NoName::Unfit) => return Err(nothing_there()),
+        };
         let record = self.record(&target).await?.ok_or_else(nothing_there)?;
-        Ok((record, target))
+        Ok(Some((record, target)))
     }
 
     async fn matches(&mut self, mechanism: &Mechanism, domain: &DomainName) -> Result<Match, Stop> {
@@ -231,7 +239,7 @@ impl<'a> Evaluation<'a> {
         let Some(target) = self.target(target, domain).await? else {
             return Ok(false);
         };
-        let void = !self.lookups.client_has_names().await;
+        let void = self.lookups.client_is_nameless().await;
         self.count_void(void)?;
         Ok(self.lookups.first_validated(|name| name.is_within(&target)).await.is_some())
     }

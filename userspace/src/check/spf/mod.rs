@@ -14,6 +14,7 @@ use std::{
 };
 
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 pub use crate::check::spf::evaluate::{MAX_DNS_TERMS, MAX_NAMES, MAX_QUERIES, MAX_SERVERS, VOID_TERMS};
 use crate::{
@@ -49,17 +50,35 @@ pub struct SpfQuery<'a> {
 /// Checks the HELO identity (RFC 7208 2.3) and the MAIL FROM identity (2.4), both at a time.
 /// Ends within [`TIME_LIMIT`], and asks DNS at most [`MAX_QUERIES`] questions for each.
 pub async fn check(dns: &Dns, query: &SpfQuery<'_>) -> SpfEvidence {
-    let deadline = Instant::now() + TIME_LIMIT;
+    check_until(dns, query, &CancellationToken::new()).await
+}
+
+/// As [`check`], and ends as soon as `late` is cancelled, with what each identity has come to until then.
+pub async fn check_until(dns: &Dns, query: &SpfQuery<'_>, late: &CancellationToken) -> SpfEvidence {
+    let time = Time { limit: Instant::now() + TIME_LIMIT, late };
     let helo = Identity::helo(query.helo);
     let Some(mail_from) = query.mail_from else {
         // postmaster@HELO is what the HELO check assumes as well
-        let helo = helo.check(dns, query, deadline).await;
+        let helo = helo.check(dns, query, time).await;
         return SpfEvidence { mail_from: helo.clone(), helo };
     };
     let mail_from = Identity::mail_from(mail_from);
-    let (helo, mail_from) =
-        tokio::join!(helo.check(dns, query, deadline), mail_from.check(dns, query, deadline));
+    let (helo, mail_from) = tokio::join!(helo.check(dns, query, time), mail_from.check(dns, query, time));
     SpfEvidence { helo, mail_from }
+}
+
+/// When a check is over at the latest.
+#[derive(Clone, Copy)]
+struct Time<'a> {
+    limit: Instant,
+    late: &'a CancellationToken,
+}
+
+impl Time<'_> {
+    /// What `work` comes to, if it is in time.
+    async fn allows<T>(self, work: impl Future<Output = T>) -> Option<T> {
+        timeout_at(self.limit, self.late.run_until_cancelled(work)).await.ok().flatten()
+    }
 }
 
 /// Whom a check is about.
@@ -91,7 +110,7 @@ impl Identity {
         }
     }
 
-    async fn check(self, dns: &Dns, query: &SpfQuery<'_>, deadline: Instant) -> SpfCheck {
+    async fn check(self, dns: &Dns, query: &SpfQuery<'_>, time: Time<'_>) -> SpfCheck {
         match self {
             Self::Unusable { claimed } => SpfCheck::new(claimed, SpfResult::None, SpfReason::NoDomain),
             Self::Usable { local_part, domain } => {
@@ -104,21 +123,21 @@ impl Identity {
                     timestamp: now(),
                     void_terms: query.void_terms,
                 };
-                evaluated(Evaluation::new(dns, subject), &domain, deadline).await
+                evaluated(Evaluation::new(dns, subject), &domain, time).await
             }
         }
     }
 }
 
-async fn evaluated(mut evaluation: Evaluation<'_>, domain: &DomainName, deadline: Instant) -> SpfCheck {
+async fn evaluated(mut evaluation: Evaluation<'_>, domain: &DomainName, time: Time<'_>) -> SpfCheck {
     let checked = domain.to_string();
-    let Ok(outcome) = timeout_at(deadline, evaluation.check_host(domain.clone())).await else {
+    let Some(outcome) = time.allows(evaluation.check_host(domain.clone())).await else {
         return SpfCheck::new(checked, SpfResult::TempError, SpfReason::TimeLimit);
     };
     let Outcome { result, reason, trail, explanation } = outcome;
     let explanation = match (result, explanation) {
         (SpfResult::Fail, Some((target, domain))) => {
-            timeout_at(deadline, evaluation.explain(&target, &domain)).await.ok().flatten()
+            time.allows(evaluation.explain(&target, &domain)).await.flatten()
         }
         _ => None,
     };

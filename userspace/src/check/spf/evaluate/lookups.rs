@@ -4,6 +4,8 @@
 
 use std::net::IpAddr;
 
+use tracing::debug;
+
 use crate::{
     check::spf::{evaluate::MAX_NAMES, macros::UNKNOWN, name::DomainName},
     dns::{Dns, DnsFailure},
@@ -13,8 +15,8 @@ use crate::{
 pub(super) struct Lookups<'a> {
     dns: &'a Dns,
     client: IpAddr,
-    /// The names that the client's PTR records give it, once they were asked for.
-    names: Option<Vec<ClientName>>,
+    /// What the client's PTR records say, once they were asked for.
+    reverse: Option<Reverse>,
 }
 
 /// The addresses of a name, of the client's family.
@@ -22,6 +24,13 @@ pub(super) struct Addresses {
     pub(super) addresses: Vec<IpAddr>,
     /// Whether DNS has nothing there, as the limit of void lookups means it.
     pub(super) void: bool,
+}
+
+struct Reverse {
+    /// None when DNS fails (RFC 7208 5.5), too.
+    names: Vec<ClientName>,
+    /// Whether DNS says that there is no PTR record. A failure is not void (RFC 7208 4.6.4).
+    void: bool,
 }
 
 struct ClientName {
@@ -32,7 +41,7 @@ struct ClientName {
 
 impl<'a> Lookups<'a> {
     pub(super) fn new(dns: &'a Dns, client: IpAddr) -> Self {
-        Self { dns, client, names: None }
+        Self { dns, client, reverse: None }
     }
 
     pub(super) async fn texts(&self, name: &DomainName) -> Result<Vec<Vec<u8>>, DnsFailure> {
@@ -53,9 +62,9 @@ impl<'a> Lookups<'a> {
         addresses(self.dns, self.client, name).await
     }
 
-    /// Whether the client has any name.
-    pub(super) async fn client_has_names(&mut self) -> bool {
-        !names(&mut self.names, self.dns, self.client).await.is_empty()
+    /// Whether DNS says that the client has no name.
+    pub(super) async fn client_is_nameless(&mut self) -> bool {
+        reverse(&mut self.reverse, self.dns, self.client).await.void
     }
 
     /// The value of `%{p}` (RFC 7208 7.3): a validated name of the client, the domain itself or one below it rather
@@ -76,8 +85,8 @@ impl<'a> Lookups<'a> {
         &mut self,
         wanted: impl Fn(&DomainName) -> bool,
     ) -> Option<DomainName> {
-        let Self { dns, client, names: known } = self;
-        for candidate in names(known, dns, *client).await {
+        let Self { dns, client, reverse: known } = self;
+        for candidate in &mut reverse(known, dns, *client).await.names {
             if !wanted(&candidate.name) {
                 continue;
             }
@@ -94,19 +103,21 @@ impl<'a> Lookups<'a> {
     }
 }
 
-/// Asked for once; none when DNS fails (RFC 7208 5.5).
-async fn names<'n>(
-    known: &'n mut Option<Vec<ClientName>>,
-    dns: &Dns,
-    client: IpAddr,
-) -> &'n mut [ClientName] {
+/// Asked for once.
+async fn reverse<'n>(known: &'n mut Option<Reverse>, dns: &Dns, client: IpAddr) -> &'n mut Reverse {
     let found = match known.take() {
-        Some(names) => names,
-        None => {
-            let names = dns.ptr(client).await.map(|answer| answer.records).unwrap_or_default();
-            let names = names.iter().take(MAX_NAMES).filter_map(|name| DomainName::new(name));
-            names.map(|name| ClientName { name, validated: None }).collect()
-        }
+        Some(reverse) => reverse,
+        None => match dns.ptr(client).await {
+            Ok(answer) => {
+                let names = answer.records.iter().take(MAX_NAMES).filter_map(|name| DomainName::new(name));
+                let names = names.map(|name| ClientName { name, validated: None }).collect();
+                Reverse { names, void: answer.records.is_empty() }
+            }
+            Err(failure) => {
+                debug!(%failure, "SPF takes the client for nameless");
+                Reverse { names: Vec::new(), void: false }
+            }
+        },
     };
     known.insert(found)
 }
