@@ -64,6 +64,17 @@ fn postfix_behind_the_gate_sees_the_real_client() {
 }
 
 #[test]
+fn postfix_behind_the_gate_knows_the_name_of_a_trusted_client() {
+    let strict = format!("{TAKEN}\nsmtpd_client_restrictions = reject_unknown_client_hostname");
+    let start = |site: &Site| Postfix::start(&site.gate, BEHIND.into(), &strict).unwrap();
+    let Some((site, postfix, _daemon)) = with_server(XCLIENT, start) else { return };
+    site.sixgate(&format!("trust add {SENDER}"));
+    let sent = site.swaks(SENDER, GATE, ORDINARY);
+    assert_eq!(sent.code, 0, "{}", sent.output);
+    postfix.wait_for_log("client=mail.sender.example[2001:db8:51::4]").unwrap();
+}
+
+#[test]
 fn postfix_behind_the_gate_refuses_to_relay_for_the_real_client() {
     let settings = format!("domains = \"all\"\n{XCLIENT}");
     let Some((site, postfix, _daemon)) = with_postfix(&settings) else { return };

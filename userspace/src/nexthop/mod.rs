@@ -77,6 +77,15 @@ impl NextHop {
         }
     }
 
+    /// Whether the next hop hears a client's name by reverse DNS.
+    #[must_use]
+    pub fn is_told_names(&self) -> bool {
+        match &self.0 {
+            Kind::Maildir(_) => false,
+            Kind::Smtp(smtp) => smtp.is_told_names(),
+        }
+    }
+
     /// One client session's way to the next hop. Nothing is opened yet.
     #[must_use]
     pub fn transport(&self) -> Transport {
@@ -122,17 +131,18 @@ pub enum ClientName {
     Claimed(String),
     /// There is no PTR name.
     Absent,
-    /// DNS could not say.
+    /// DNS could not say, or was not asked.
     Failure,
 }
 
 impl ClientName {
-    /// The name that the evidence allows; none stands for reverse DNS that was not looked up.
+    /// The name that the evidence allows; none stands for reverse DNS that was not looked up, about which nothing is
+    /// known.
     #[must_use]
     pub fn from_evidence(ptr: Option<&PtrEvidence>) -> Self {
         match ptr {
-            None | Some(PtrEvidence::PermError) => Self::Absent,
-            Some(PtrEvidence::TempError(_)) => Self::Failure,
+            Some(PtrEvidence::PermError) => Self::Absent,
+            None | Some(PtrEvidence::TempError(_)) => Self::Failure,
             Some(PtrEvidence::Pass { name }) => Self::Confirmed(name.clone()),
             Some(PtrEvidence::Fail { names }) => names.first().cloned().map_or(Self::Absent, Self::Claimed),
         }

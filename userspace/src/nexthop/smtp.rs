@@ -103,6 +103,10 @@ impl Smtp {
         Self { settings, replies, capabilities: watch::Sender::default() }
     }
 
+    pub(super) fn is_told_names(&self) -> bool {
+        self.settings.client == ClientIdentity::Xclient
+    }
+
     pub(super) fn capabilities(&self) -> Capabilities {
         *self.capabilities.borrow()
     }
