@@ -82,6 +82,29 @@ fn a_store_that_is_lost_refuses_nobody_who_had_opted_in() {
 }
 
 #[test]
+fn what_could_not_be_carried_over_into_the_maps_is_tried_again() {
+    if !can_run() {
+        return;
+    }
+    let (site, daemon) = site("");
+    assert_eq!(rcpt(&mut site.connect(SENDER, OTHER)), 550);
+    let store = site.folder().join("store.json");
+    let lock = fs::File::open(site.folder().join("store.json.lock")).unwrap();
+    lock.lock().unwrap();
+    let text = fs::read_to_string(&store).unwrap();
+    // put in place by hand, as a backup is
+    let restored = text.replace(GATE, OTHER);
+    assert_ne!(restored, text);
+    fs::write(&store, restored).unwrap();
+    daemon.wait_for_log("the maps do not follow the store").unwrap();
+    lock.unlock().unwrap();
+    daemon.wait_for_log("the maps follow the store again").unwrap();
+    assert_eq!(rcpt(&mut site.connect(SENDER, OTHER)), 250);
+    assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 550);
+    assert_eq!(site.counter("tag_not_opted_in"), 2);
+}
+
+#[test]
 fn a_second_daemon_that_finds_the_port_in_use_changes_nothing() {
     if !can_run() {
         return;

@@ -125,15 +125,17 @@ impl Control {
     }
 
     /// Brings the maps in line with the store and lets the program refuse; says what changed last in the
-    /// maps, none if the program is not attached.
+    /// maps, none if the program is not attached. While there is no store, `last` stands for it: a file that is
+    /// gone for a moment must not refuse everything.
     ///
     /// # Errors
     ///
     /// [`ControlError::NotProjected`]: `ready` is cleared.
-    pub fn reconcile(&self) -> Result<Option<Changes>, ControlError> {
+    pub fn reconcile(&self, last: &Contents) -> Result<Option<Changes>, ControlError> {
         let owned = self.store.own()?;
-        let contents = owned.read()?;
-        self.maps()?.map(|maps| self.project(maps, &contents)).transpose()
+        let read = owned.read_if_there()?;
+        let contents = read.as_ref().unwrap_or(last);
+        self.maps()?.map(|maps| self.project(maps, contents)).transpose()
     }
 
     /// What the maps have to hold.

@@ -2,7 +2,14 @@
 //!
 //! It owns their making and the chores that keep them up to date.
 
-use std::{net::Ipv6Addr, sync::Arc, time::Duration};
+use std::{
+    net::Ipv6Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::time::sleep;
 use tracing::{error, info, warn};
@@ -59,6 +66,8 @@ pub(crate) struct Context {
     pub(crate) disk: Arc<OctetBudget>,
     pub(crate) spill_directory: SpillDirectory,
     control: Arc<Control>,
+    /// Whether the store could not be carried over into the maps.
+    maps_are_behind: AtomicBool,
     domains: Domains,
     ptr_cache: PtrCache,
 }
@@ -94,6 +103,7 @@ impl Context {
             replies: Arc::new(replies),
             domains: config.domains,
             control: Arc::new(control),
+            maps_are_behind: AtomicBool::new(false),
             dns,
             hostname,
         }))
@@ -188,16 +198,20 @@ impl Context {
         }
     }
 
-    /// Carries the store over into the maps, under its lock; a store that is gone leaves them as they are.
+    /// Carries the store over into the maps, under its lock; while there is none, its last content. What fails is tried
+    /// again by [`Self::follow_maps`].
     pub(crate) async fn reconcile(&self) {
-        if !self.kernel.is_attached() || self.store.is_gone() {
+        if !self.kernel.is_attached() {
             return;
         }
-        let control = Arc::clone(&self.control);
-        let done = tokio::task::spawn_blocking(move || control.reconcile()).await;
-        match done.map_err(anyhow::Error::new).and_then(|done| done.map_err(anyhow::Error::new)) {
-            Ok(_) => {}
-            Err(error) => error!("the maps do not follow the store: {error:#}"),
+        let (control, last) = (Arc::clone(&self.control), self.store.current());
+        let done = tokio::task::spawn_blocking(move || control.reconcile(&last)).await;
+        let done = done.map_err(anyhow::Error::new).and_then(|done| done.map_err(anyhow::Error::new));
+        let were_behind = self.maps_are_behind.swap(done.is_err(), Ordering::Relaxed);
+        match done {
+            Ok(_) if were_behind => info!("the maps follow the store again"),
+            Err(error) if !were_behind => error!("the maps do not follow the store: {error:#}"),
+            Ok(_) | Err(_) => {}
         }
     }
 
@@ -222,8 +236,11 @@ impl Context {
         loop {
             tokio::select! {
                 () = sleep(pause) => {
-                    if self.kernel.refresh() {
+                    let have_come = self.kernel.refresh();
+                    if have_come {
                         self.clear_maps();
+                    }
+                    if have_come || self.maps_are_behind.load(Ordering::Relaxed) {
                         self.reconcile().await;
                     }
                     self.review_answering().await;

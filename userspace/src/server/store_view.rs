@@ -6,6 +6,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use tracing::{error, info};
@@ -14,6 +15,9 @@ use crate::{
     server::file_version::{FileVersion, file_version},
     store::{Contents, Store, StoreError},
 };
+
+/// How long a file that cannot be read is left alone: sessions wait while it is read.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// The store's content, kept up to date.
 #[derive(Debug)]
@@ -27,9 +31,9 @@ struct Loaded {
     /// None: the file does not exist.
     version: Option<FileVersion>,
     contents: Arc<Contents>,
-    /// Whether the file of this version could not be read for want of something that may come back, such as a
-    /// descriptor: it is tried again at the next look.
-    unread: bool,
+    /// When to try again, if the file of this version could not be read for want of something that may come back,
+    /// such as a descriptor.
+    retry: Option<Instant>,
 }
 
 impl StoreView {
@@ -37,7 +41,7 @@ impl StoreView {
     pub(crate) fn open(store: Store) -> Result<Self, StoreError> {
         let version = file_version(store.path());
         let contents = Arc::new(store.read()?);
-        let loaded = Mutex::new(Loaded { version: version.ok().flatten(), contents, unread: false });
+        let loaded = Mutex::new(Loaded { version: version.ok().flatten(), contents, retry: None });
         Ok(Self { store, loaded })
     }
 
@@ -49,8 +53,9 @@ impl StoreView {
     /// later.
     pub(crate) fn current(&self) -> Arc<Contents> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = loaded.retry.is_some_and(|retry| retry <= Instant::now());
         match file_version(self.store.path()) {
-            Ok(version) if version != loaded.version || loaded.unread => self.load(&mut loaded, version),
+            Ok(version) if version != loaded.version || is_due => self.load(&mut loaded, version),
             Ok(_) => {}
             Err(error) => error!("cannot look at {}: {error}", PathBuf::from(self.store.path()).display()),
         }
@@ -59,7 +64,7 @@ impl StoreView {
 
     /// Reads the file of this version.
     fn load(&self, loaded: &mut Loaded, version: Option<FileVersion>) {
-        let said = std::mem::take(&mut loaded.unread) && version == loaded.version;
+        let said = loaded.retry.take().is_some() && version == loaded.version;
         loaded.version = version;
         match self.store.read_if_there() {
             Ok(Some(contents)) => {
@@ -71,7 +76,8 @@ impl StoreView {
                 self.store.path().display()
             ),
             Err(error) => {
-                loaded.unread = matches!(error, StoreError::Read { .. });
+                let may_come_back = matches!(error, StoreError::Read { .. });
+                loaded.retry = may_come_back.then(|| Instant::now() + RETRY);
                 if !said {
                     error!(
                         "the opt-in store cannot be read, its last content stays in force: {:#}",
@@ -80,12 +86,5 @@ impl StoreView {
                 }
             }
         }
-    }
-
-    /// Whether the file is gone although it had content.
-    pub(crate) fn is_gone(&self) -> bool {
-        self.current();
-        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        loaded.version.is_none() && *loaded.contents != Contents::default()
     }
 }

@@ -274,6 +274,11 @@ impl Exclusive {
         self.store.read()
     }
 
+    /// As [`Self::read`], but none if the file is missing.
+    pub fn read_if_there(&self) -> Result<Option<Contents>, StoreError> {
+        self.store.read_if_there()
+    }
+
     /// Replaces the contents. An error leaves what was there, unless it says that the directory could not
     /// be synced: then the change may be lost with the power.
     pub fn write(&mut self, contents: &Contents) -> Result<(), StoreError> {
