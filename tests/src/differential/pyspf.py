@@ -38,6 +38,9 @@ MENDS = [
      "                self.check_lookups()\n                redirect_record = self.dns_spf(redirect)\n"),
 ]
 
+# What stands for the time in an explanation.
+TIME = "TIME"
+
 
 class Servers(list):
     """The names of mail servers, whose addresses are looked up one by one until one matches."""
@@ -183,7 +186,7 @@ def judged(spf, query, case):
     except Exception as error:
         return {"result": "crash", "said": repr(error), "explanation": None}
     failed = result == "fail" and text != "DEFAULT"
-    return {"result": result, "said": text, "explanation": text if failed else None}
+    return {"result": result, "said": text, "explanation": text.replace(query.t, TIME) if failed else None}
 
 
 port = json.loads(sys.stdin.readline())
