@@ -35,10 +35,10 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Whether nothing differs.
+    /// Whether there were cases, and nothing differs.
     #[must_use]
     pub fn is_whole(self) -> bool {
-        self.cases == self.right && self.explained == self.rightly_explained
+        self.cases > 0 && self.cases == self.right && self.explained == self.rightly_explained
     }
 }
 

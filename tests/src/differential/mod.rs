@@ -66,6 +66,7 @@ pub fn spf(python: &Path, seed: u64, count: u32) -> Result<bool> {
         }
     }
     println!("{tally}\nnot judged: {}, of {count} cases from seed {seed}", tally.unjudged);
+    ensure!(count > 0, "nothing was compared");
     Ok(tally.unjudged == 0)
 }
 

@@ -4,22 +4,58 @@ use sixgate::policy::evidence::{DkimEvidence, DkimResult};
 
 use super::{Theirs, generate::Plan};
 
-/// Why the two differ, if it is a kind of difference that has been judged.
+/// Why the two differ, if it is a kind of difference that has been judged. `mended` is what they say about the message
+/// as [`readable`] has it.
 pub(super) fn judge(
     plan: &Plan,
     message: &str,
     ours: &DkimEvidence,
     theirs: &Theirs,
+    mended: &Theirs,
 ) -> Option<&'static str> {
-    let header = message.split_once("\r\n\r\n").map_or(message, |(header, _)| header);
-    if header.lines().any(|line| line.split_once(':').is_some_and(|(name, _)| name.ends_with([' ', '\t']))) {
-        return Some("dkimpy knows no blank before a colon, and takes From with one for an mbox line");
+    if ours.result == DkimResult::Pass {
+        unread(plan, message, mended).or_else(|| too_strict(plan, theirs))
+    } else {
+        too_lax(ours).or_else(|| unread_body(message, ours, mended))
     }
-    if plan.relaxed.1 && !message.ends_with("\r\n") {
-        return Some("dkimpy keeps blanks at the end of a relaxed body without a last line end");
-    }
-    if ours.result == DkimResult::Pass { too_strict(plan, theirs) } else { too_lax(ours) }
 }
+
+/// The same message for a verifier that knows no blank before a colon, and no body without a last line end.
+pub(super) fn readable(message: &str) -> String {
+    let (header, body) = message.split_once("\r\n\r\n").unwrap_or((message, ""));
+    let lines: Vec<String> = header.split("\r\n").map(without_blank).collect();
+    let end = if message.ends_with("\r\n") { "" } else { "\r\n" };
+    format!("{}\r\n\r\n{body}{end}", lines.join("\r\n"))
+}
+
+fn without_blank(line: &str) -> String {
+    match line.split_once(':') {
+        Some((name, value)) if !line.starts_with([' ', '\t']) => format!("{}:{value}", name.trim_end()),
+        _ => line.to_owned(),
+    }
+}
+
+/// What passes here, and there once they can read it. What is signed to the octet cannot be mended: there, all that
+/// is left to see is that the one field that has to be there once is.
+fn unread(plan: &Plan, message: &str, mended: &Theirs) -> Option<&'static str> {
+    let header = message.split_once("\r\n\r\n").map_or(message, |(header, _)| header);
+    let lines: Vec<String> = header.split("\r\n").map(without_blank).collect();
+    let is_from = |line: &&String| line.get(..5).is_some_and(|name| name.eq_ignore_ascii_case("from:"));
+    if lines.join("\r\n") != header {
+        let may_pass = if plan.relaxed.0 { mended.passes } else { lines.iter().filter(is_from).count() == 1 };
+        return may_pass
+            .then_some("dkimpy knows no blank before a colon, and takes From with one for an mbox line");
+    }
+    (mended.passes && !message.ends_with("\r\n")).then_some(KEEPS_BLANKS)
+}
+
+/// What passes there until its last line has an end.
+fn unread_body(message: &str, ours: &DkimEvidence, mended: &Theirs) -> Option<&'static str> {
+    let agrees = ours.reason == Some("body hash mismatch") && !mended.passes;
+    (agrees && !message.ends_with("\r\n")).then_some(KEEPS_BLANKS)
+}
+
+const KEEPS_BLANKS: &str = "dkimpy keeps blanks at the end of a relaxed body without a last line end";
 
 /// What passes here.
 fn too_strict(plan: &Plan, theirs: &Theirs) -> Option<&'static str> {
