@@ -148,7 +148,7 @@ impl<'a> Client<'a> {
             self.perform(task);
         }
         self.heard.extend(self.session.poll_output());
-        self.session.poll_reached();
+        self.session.poll_incidents();
     }
 
     fn perform(&mut self, task: Task) {

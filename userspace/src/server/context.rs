@@ -33,6 +33,7 @@ use crate::{
         connections::{ConnectionBounds, ConnectionLimits},
         kernel::Kernel,
         limits::OctetBudget,
+        lines::SharedLines,
         metrics::Metrics,
         run::ServeError,
         store_view::StoreView,
@@ -65,6 +66,8 @@ pub(crate) struct Context {
     pub(crate) memory: Arc<OctetBudget>,
     pub(crate) disk: Arc<OctetBudget>,
     pub(crate) spill_directory: SpillDirectory,
+    /// Those about what sessions refuse or end.
+    pub(crate) session_lines: SharedLines,
     control: Arc<Control>,
     /// Whether the store could not be carried over into the maps.
     maps_are_behind: AtomicBool,
@@ -98,6 +101,7 @@ impl Context {
             memory: OctetBudget::new(message_memory.get()),
             disk: OctetBudget::new(message_disk.get()),
             spill_directory: spill_directory(config)?,
+            session_lines: SharedLines::new(),
             ptr_cache: PtrCache::new(dns.clone()),
             dkim: DkimVerifier::new(config.dkim_settings()),
             replies: Arc::new(replies),

@@ -3,6 +3,7 @@
 //! It owns the socket and the order in which things are waited for. What is found out about the sender is in
 //! `inspection`, what is decided about it in `policy`.
 
+mod record;
 mod start_tls;
 
 use std::{
@@ -25,8 +26,8 @@ use crate::{
     nexthop::{ClientInfo, ClientName, HEADER_ROOM, Transport},
     policy::{Refusal, Stage, Verdict, evidence::Endpoints},
     server::{
-        context::Context, inspection::Inspection, limits::OctetShare, message, session_id::SessionId,
-        stream::Stream,
+        context::Context, driver::record::Refusals, inspection::Inspection, limits::OctetShare, message,
+        session_id::SessionId, stream::Stream,
     },
     smtp::{
         command::RcptTo,
@@ -57,6 +58,7 @@ pub(crate) struct Connection {
     draft: Option<Draft>,
     memory: OctetShare,
     disk: OctetShare,
+    refusals: Refusals,
     opened: Instant,
 }
 
@@ -92,6 +94,7 @@ impl Connection {
             memory: context.memory.share(network),
             disk: context.disk.share(network),
             buffer: vec![0; READ_SIZE].into_boxed_slice(),
+            refusals: Refusals::default(),
             opened: Instant::now(),
             context,
             endpoints,
@@ -110,19 +113,22 @@ impl Connection {
             return self.reset();
         }
         let mut session = Session::new(self.parameters(admission), Instant::now());
-        let broken = self.converse(&mut session).await.err();
+        if let Err(broken) = self.converse(&mut session).await {
+            session.handle_end_of_input();
+            self.record(&mut session, &broken);
+        }
+        self.refusals.end(&self.context);
         self.inspection.forget_message();
-        match (admission, broken) {
-            (Admission::Refuse { reason, .. }, _) => info!(
+        match admission {
+            Admission::Refuse { reason, .. } if record::may_log(&self.context) => info!(
                 reason = reason_name(reason),
                 domain = session.refused_domain(),
                 duration_ms = self.elapsed_ms(),
                 "refused"
             ),
-            (Admission::Serve, Some(broken)) => {
-                info!(duration_ms = self.elapsed_ms(), "disconnected: {broken}")
+            Admission::Refuse { .. } | Admission::Serve => {
+                debug!(duration_ms = self.elapsed_ms(), "done");
             }
-            (Admission::Serve, None) => debug!(duration_ms = self.elapsed_ms(), "done"),
         }
         self.transport.close().await;
     }
@@ -166,7 +172,9 @@ impl Connection {
 
     /// Ends the connection with a reset, so that the client turns to IPv4 at once.
     fn reset(self) {
-        info!(reason = reason_name(Reason::NotOptedIn), "refused by reset");
+        if record::may_log(&self.context) {
+            info!(reason = reason_name(Reason::NotOptedIn), "refused by reset");
+        }
         if let Err(error) = self.stream.reset_on_close() {
             debug!("cannot set SO_LINGER: {error}");
         }
@@ -181,8 +189,6 @@ impl Connection {
                 self.perform(session, task).await?;
             }
             self.send(session).await?;
-            let reached = session.poll_reached();
-            reached.iter().filter_map(|say| say.bound()).for_each(|bound| self.context.metrics.limit(bound));
             if session.is_closing() {
                 return self.linger().await;
             }
@@ -236,7 +242,7 @@ impl Connection {
     }
 
     async fn judge_recipient(&mut self, session: &mut Session, recipient: &RcptTo) -> Result<Answer, Broken> {
-        let Self { stream, buffer, inspection, transport, context, endpoints, .. } = self;
+        let Self { stream, buffer, inspection, transport, context, endpoints, refusals, .. } = self;
         let (Some(hello), Some(transaction)) = (session.hello().cloned(), session.transaction().cloned())
         else {
             // the session asks about recipients within transactions only
@@ -246,7 +252,9 @@ impl Connection {
             inspection.learn_ptr().await;
             let verdict = inspection.decide(Stage::Recipient, Some(recipient));
             if let Verdict::Refuse(refusal) = verdict {
-                info!(recipient = recipient.to_string(), reason = refusal.name(), "recipient refused");
+                if refusals.admit(context) {
+                    info!(recipient = recipient.to_string(), reason = refusal.name(), "recipient refused");
+                }
                 context.metrics.recipient(refusal.name());
                 return Answer::Refused(refusal);
             }
@@ -258,7 +266,7 @@ impl Connection {
             };
             let reply = transport.recipient(&client, &transaction.mail, HEADER_ROOM, recipient).await;
             context.metrics.recipient(if reply.is_positive() { "accepted" } else { "next_hop" });
-            if !reply.is_positive() {
+            if !reply.is_positive() && refusals.admit(context) {
                 info!(
                     recipient = recipient.to_string(),
                     reply = reply.to_string().trim_end(),
@@ -331,7 +339,9 @@ impl Connection {
         self.disk.release();
     }
 
+    /// What is said is counted before it is sent: whoever means harm does not wait for it.
     async fn send(&mut self, session: &mut Session) -> Result<(), Broken> {
+        self.record(session, &Broken::Gone);
         let output = session.poll_output();
         if output.is_empty() {
             return Ok(());

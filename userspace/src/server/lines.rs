@@ -2,7 +2,10 @@
 //!
 //! It writes none itself.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -37,6 +40,30 @@ impl LineBudget {
     pub(crate) fn withheld(&mut self, now: Instant) -> Option<u64> {
         let is_over = now.duration_since(self.since) >= SECOND;
         (is_over && self.withheld > 0).then(|| std::mem::take(&mut self.withheld))
+    }
+}
+
+/// A [`LineBudget`] that many tasks share.
+pub(crate) struct SharedLines(Mutex<LineBudget>);
+
+impl SharedLines {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(LineBudget::new(Instant::now())))
+    }
+
+    /// Whether one more line may be logged now; if not, it is counted.
+    pub(crate) fn admit(&self) -> bool {
+        self.lock().admits(Instant::now())
+    }
+
+    /// As [`LineBudget::withheld`].
+    pub(crate) fn withheld(&self) -> Option<u64> {
+        self.lock().withheld(Instant::now())
+    }
+
+    /// Counts stay whole at every instant, so that a panic elsewhere does not matter to them.
+    fn lock(&self) -> MutexGuard<'_, LineBudget> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

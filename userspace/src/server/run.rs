@@ -36,6 +36,8 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(30);
 const MAPS_INTERVAL: Duration = Duration::from_secs(2);
 /// Pause between two looks at the files for STARTTLS.
 const TLS_INTERVAL: Duration = Duration::from_secs(5);
+/// Time between two looks for lines that were not logged.
+const LINES_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause between two writes of the metrics file.
 const METRICS_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -119,6 +121,7 @@ pub async fn run(config: Config, options: ServeOptions) -> Result<(), ServeError
     chores.spawn(keep_maps(Arc::clone(&context), stop.clone()));
     chores.spawn(keep_tls(Arc::clone(&context), stop.clone()));
     chores.spawn(keep_refused(Arc::clone(&context), stop.clone()));
+    chores.spawn(keep_lines(Arc::clone(&context), stop.clone()));
     if let Some(path) = config.metrics.file.clone() {
         chores.spawn(keep_metrics(Arc::clone(&context), path, stop.clone()));
     }
@@ -226,6 +229,19 @@ async fn keep_maps(context: Arc<Context>, stop: CancellationToken) {
 /// Tells of the sessions that the XDP program refuses by itself.
 async fn keep_refused(context: Arc<Context>, stop: CancellationToken) {
     stop.run_until_cancelled(refused::follow(&context)).await;
+}
+
+/// Tells how many lines about sessions were not logged.
+async fn keep_lines(context: Arc<Context>, stop: CancellationToken) {
+    let follow = async {
+        loop {
+            sleep(LINES_INTERVAL).await;
+            if let Some(lines) = context.session_lines.withheld() {
+                info!(lines, "sessions had more to tell, not logged one by one");
+            }
+        }
+    };
+    stop.run_until_cancelled(follow).await;
 }
 
 async fn keep_metrics(context: Arc<Context>, path: PathBuf, stop: CancellationToken) {

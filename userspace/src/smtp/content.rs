@@ -32,6 +32,8 @@ pub(crate) struct Arriving {
     form: Form,
     rules: Rules,
     piece: Vec<u8>,
+    /// Octets that came, of what is dropped, too.
+    octets: u64,
     /// Set once the message is lost; the rest is read and dropped.
     lost: Option<Say>,
 }
@@ -68,7 +70,7 @@ impl Arriving {
     }
 
     fn new(limits: ContentLimits, form: Form) -> Self {
-        Self { form, rules: Rules::new(limits), piece: Vec::new(), lost: None }
+        Self { form, rules: Rules::new(limits), piece: Vec::new(), octets: 0, lost: None }
     }
 
     /// A chunk begins; the one before has ended. A message that it would make too big is lost at once.
@@ -83,7 +85,16 @@ impl Arriving {
 
     /// Reads what follows DATA or BDAT, up to its end at most.
     pub(crate) fn receive(&mut self, input: &[u8]) -> Taken {
-        let Self { form, rules, piece, lost } = self;
+        let taken = self.read(input);
+        self.octets += match taken {
+            Taken::Octets(count) => count as u64,
+            Taken::BareLineEnd => input.len() as u64,
+        };
+        taken
+    }
+
+    fn read(&mut self, input: &[u8]) -> Taken {
+        let Self { form, rules, piece, lost, .. } = self;
         let mut keep = |text: &[u8]| {
             if lost.is_none() {
                 match rules.check(text) {
@@ -131,6 +142,16 @@ impl Arriving {
         match self.form {
             Form::Dots { ended, .. } | Form::Chunks { ended, .. } => ended,
         }
+    }
+
+    /// Octets that came so far.
+    pub(crate) fn octets(&self) -> u64 {
+        self.octets
+    }
+
+    /// Whether it comes by BDAT.
+    pub(crate) fn is_in_chunks(&self) -> bool {
+        matches!(self.form, Form::Chunks { .. })
     }
 
     /// Whether more chunks are to come.

@@ -183,6 +183,28 @@ impl Say {
             _ => return None,
         })
     }
+
+    /// Why this is said, in one word: the bound, or the rule that the client broke.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        self.bound().unwrap_or(match self {
+            Self::BadAddress => "bad_address",
+            Self::BadChunk => "bad_chunk",
+            Self::BadSender => "bad_sender",
+            Self::BadSequence => "bad_sequence",
+            Self::NoName => "no_name",
+            Self::NoRecipients => "no_recipients",
+            Self::NotAscii | Self::NotAsciiSender => "not_ascii",
+            Self::NotOffered => "not_offered",
+            Self::OtherProtocol => "other_protocol",
+            Self::ShuttingDown => "stopping",
+            Self::StorageFailed => "storage",
+            Self::Syntax => "syntax",
+            Self::Unknown => "unknown_command",
+            Self::UnknownParameter => "unknown_parameter",
+            _ => "other",
+        })
+    }
 }
 
 /// The reply table with the values of one configuration.

@@ -5,6 +5,7 @@
 
 mod answers;
 mod content;
+mod incident;
 mod interface;
 mod obey;
 mod refusing;
@@ -20,6 +21,7 @@ use crate::smtp::{
     reply::{ReplyTable, Say},
 };
 
+pub use incident::{Event, Incident, Progress, Stage};
 pub use interface::{
     Admission, Answer, Hello, Offer, SessionLimits, SessionParameters, Task, Tls, TlsProgress, Transaction,
     Unkept,
@@ -53,8 +55,8 @@ pub struct Session {
     tls: Option<Tls>,
     counts: Counts,
     times: Times,
-    /// Bounds that were reached and are not told yet.
-    reached: Vec<Say>,
+    /// What happened and is not told yet.
+    incidents: Vec<Incident>,
     /// The domain of the last recipient that the refusing dialogue refused.
     refused_domain: Option<String>,
     /// Say 421 as soon as no transaction is in the way.
@@ -101,7 +103,8 @@ struct Times {
     now: Instant,
     /// The last command line, the last octets of a message, or the last answer of ours.
     active: Instant,
-    /// When the message that is arriving is too slow. Each octet puts it off.
+    /// When the message that is arriving is too slow. Each octet puts it off, but never further than `data_timeout`
+    /// from now, so that nobody saves time up.
     too_slow: Option<Instant>,
     /// When the transaction takes too long.
     transaction_end: Option<Instant>,
@@ -132,7 +135,7 @@ impl Session {
             tls: None,
             counts: Counts::default(),
             times,
-            reached: Vec::new(),
+            incidents: Vec::new(),
             refused_domain: None,
             stopping: false,
         };
@@ -167,16 +170,18 @@ impl Session {
 
     /// The client closed its side: nothing more will come, and an unfinished transaction is void.
     pub fn handle_end_of_input(&mut self) {
+        if !self.is_closing() {
+            self.note(Event::Left);
+        }
         self.abandon();
         self.state = State::Closing;
     }
 
-    /// The daemon stops: ends the session as soon as no message is under way.
+    /// The daemon stops: ends the session as soon as no message is under way. One in chunks is under way from its first
+    /// to its last.
     pub fn handle_shutdown(&mut self) {
         self.stopping = true;
-        if matches!(self.state, State::Command | State::Refusing { .. }) {
-            self.hang_up(Say::ShuttingDown);
-        }
+        self.advance();
     }
 
     /// The instant of [`Self::poll_timeout`] passed.
@@ -208,9 +213,9 @@ impl Session {
         mem::take(&mut self.output)
     }
 
-    /// The replies since the last call that said that a bound was reached, to be counted.
-    pub fn poll_reached(&mut self) -> Vec<Say> {
-        mem::take(&mut self.reached)
+    /// What was refused, given up or ended since the last call, to be counted and logged.
+    pub fn poll_incidents(&mut self) -> Vec<Incident> {
+        mem::take(&mut self.incidents)
     }
 
     /// When [`Self::handle_timeout`] is due; none while the client waits for us.
@@ -280,9 +285,13 @@ impl Session {
         self.refused_domain.as_deref()
     }
 
-    /// Reads input for as long as nobody has to be asked.
+    /// Reads input for as long as nobody has to be asked. Here alone it is decided when a session has to end because the
+    /// daemon stops.
     fn advance(&mut self) {
         while self.wants_input() {
+            if self.stopping && self.rests() {
+                return self.hang_up(Say::ShuttingDown);
+            }
             match &mut self.state {
                 State::Data(_) => {
                     if !self.read_content() {
@@ -300,6 +309,11 @@ impl Session {
                 },
             }
         }
+    }
+
+    /// Whether no message is under way.
+    fn rests(&self) -> bool {
+        self.chunks.is_none() && matches!(self.state, State::Command | State::Refusing { .. })
     }
 
     fn read_line(&mut self, line: Line) {
@@ -343,9 +357,6 @@ impl Session {
     }
 
     fn say(&mut self, say: Say) {
-        if say.bound().is_some() {
-            self.reached.push(say);
-        }
         self.parameters.table.say(say).write_to(&mut self.output);
     }
 
@@ -353,15 +364,23 @@ impl Session {
     fn object(&mut self, say: Say) {
         self.counts.errors += 1;
         if self.counts.errors > self.parameters.limits.errors {
-            self.abandon();
             self.hang_up(Say::TooManyErrors);
         } else {
-            self.say(say);
+            self.decline(say);
         }
+    }
+
+    /// Refuses a command.
+    fn decline(&mut self, say: Say) {
+        self.note(Event::Command(say));
+        self.say(say);
     }
 
     /// Says the last reply.
     fn hang_up(&mut self, say: Say) {
+        if say != Say::Quit {
+            self.note(Event::Session(say));
+        }
         self.say(say);
         self.abandon();
         self.input.clear();

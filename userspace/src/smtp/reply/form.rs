@@ -78,8 +78,7 @@ impl Reply {
     }
 
     /// 4xx.
-    #[must_use]
-    pub fn is_temporary(&self) -> bool {
+    fn is_temporary(&self) -> bool {
         (400..500).contains(&self.code)
     }
 

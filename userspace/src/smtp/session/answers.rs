@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use super::{Answer, Session, State, TlsProgress};
+use super::{Answer, Event, Session, State, TlsProgress};
 use crate::{
     policy::{Refusal, evidence::Endpoints},
     smtp::{
@@ -30,7 +30,7 @@ impl Session {
             Some(transaction) if reply.is_positive() => transaction.recipients.push(recipient),
             // the next hop takes so many at a time: no fault of the sender, who comes back with this one
             _ if reply.is_too_many_recipients() => {
-                self.reached.push(Say::TooManyRecipients);
+                self.note(Event::Deferred);
                 self.counts.deferred_recipients += 1;
             }
             _ => self.counts.refused_recipients += 1,
@@ -46,7 +46,7 @@ impl Session {
         }
         self.reply_to(answer, None).write_to(&mut self.output);
         self.end_transaction();
-        self.counts.messages += 1;
+        self.count_message();
         self.resume(now);
     }
 
@@ -71,9 +71,7 @@ impl Session {
     fn resume(&mut self, now: Instant) {
         self.state = State::Command;
         (self.times.now, self.times.active) = (now, now);
-        if self.stopping {
-            self.hang_up(Say::ShuttingDown);
-        } else if self.has_too_many_recipients() {
+        if self.has_too_many_recipients() {
             self.hang_up(Say::TooManyErrors);
         }
         self.advance();

@@ -4,11 +4,10 @@
 
 use std::{
     mem,
-    num::NonZeroU32,
     time::{Duration, Instant},
 };
 
-use super::{Session, State, Task, Times, Unkept};
+use super::{Event, Session, SessionLimits, State, Task, Times, Unkept};
 use crate::smtp::{
     command::Chunk,
     content::{Arriving, ContentLimits, Taken},
@@ -45,11 +44,12 @@ impl Session {
         self.state = State::Data(Arriving::after_data(self.content_limits()));
     }
 
-    /// A chunk of a message follows BDAT.
+    /// A chunk of a message follows BDAT. The pace is that of the whole message: a new chunk begins no time of its own.
     pub(super) fn begin_chunk(&mut self, chunk: Chunk) {
-        self.begin_time();
-        let limits = self.content_limits();
-        let mut arriving = self.chunks.take().unwrap_or_else(|| Arriving::in_chunks(limits));
+        let mut arriving = self.chunks.take().unwrap_or_else(|| {
+            self.begin_time();
+            Arriving::in_chunks(self.content_limits())
+        });
         arriving.expect(chunk);
         self.state = State::Data(arriving);
     }
@@ -82,7 +82,7 @@ impl Session {
         *left -= count as u64;
         let over = (*left == 0).then_some(*say);
         self.input.consume(count);
-        self.times.received(count, self.parameters.limits.data_rate);
+        self.times.received(count, &self.parameters.limits);
         if let Some(say) = over {
             self.times.too_slow = None;
             self.state = State::Command;
@@ -98,12 +98,11 @@ impl Session {
         };
         if !arriving.has_ended() {
             let Taken::Octets(count) = arriving.receive(self.input.unread()) else {
-                self.abandon();
                 self.hang_up(Say::BareData);
                 return true;
             };
             self.input.consume(count);
-            self.times.received(count, self.parameters.limits.data_rate);
+            self.times.received(count, &self.parameters.limits);
         }
         if let Some(piece) = arriving.take_piece() {
             self.task = Some(Task::Content(piece));
@@ -125,7 +124,6 @@ impl Session {
         let State::Data(arriving) = mem::replace(&mut self.state, State::Command) else {
             return;
         };
-        self.times.too_slow = None;
         let size = arriving.chunk_size().to_string();
         self.parameters.table.say_about(Say::Chunk, &size).write_to(&mut self.output);
         self.chunks = Some(arriving);
@@ -133,29 +131,38 @@ impl Session {
 
     /// Of a message that is lost, chunks may still come: there is no transaction for them any more.
     fn end_of_message(&mut self, lost: Option<Say>) {
-        (self.times.too_slow, self.times.transaction_end) = (None, None);
         match lost {
             Some(why) => {
-                self.state = State::Command;
-                self.abandon();
+                self.note(Event::Message(why));
                 self.say(why);
+                self.abandon();
+                self.count_message();
+                self.state = State::Command;
             }
             None => {
+                (self.times.too_slow, self.times.transaction_end) = (None, None);
                 self.task = Some(Task::Message);
                 self.state = State::Message;
             }
         }
     }
+
+    /// A message came to its end, whatever became of it: that is what a session is for.
+    pub(super) fn count_message(&mut self) {
+        self.counts.messages += 1;
+        self.counts.idle_commands = 0;
+    }
 }
 
 impl Times {
     /// Octets of a message arrived.
-    fn received(&mut self, count: usize, rate: Option<NonZeroU32>) {
+    fn received(&mut self, count: usize, limits: &SessionLimits) {
         if count > 0 {
             self.active = self.now;
         }
-        if let (Some(too_slow), Some(rate)) = (&mut self.too_slow, rate) {
-            *too_slow += Duration::from_secs_f64(count as f64 / f64::from(rate.get()));
+        if let (Some(too_slow), Some(rate)) = (&mut self.too_slow, limits.data_rate) {
+            let earned = Duration::from_secs_f64(count as f64 / f64::from(rate.get()));
+            *too_slow = (*too_slow + earned).min(self.now + limits.data_timeout);
         }
     }
 }

@@ -9,8 +9,8 @@ use crate::smtp::{
     reply::{Extension, Say},
 };
 
-/// Commands that carry no mail (NOOP, RSET, VRFY, HELP, EHLO, …) which a session may send between two
-/// accepted MAIL commands.
+/// Commands that carry no mail (NOOP, RSET, VRFY, HELP, EHLO, …) which a session may send between the ends of two
+/// messages. RSET and EHLO are among them, so that transactions that come to nothing are bounded, too.
 pub(super) const IDLE_COMMANDS_MAX: u32 = 100;
 /// A chunk below this many octets is a small one.
 const SMALL_CHUNK: u64 = 1024;
@@ -36,10 +36,7 @@ impl Session {
             Command::Noop => self.say(Say::Noop),
             Command::NotOffered => self.object(Say::NotOffered),
             Command::OtherProtocol => self.hang_up(Say::OtherProtocol),
-            Command::Quit => {
-                self.abandon();
-                self.hang_up(Say::Quit);
-            }
+            Command::Quit => self.hang_up(Say::Quit),
             Command::Rcpt(recipient) => self.rcpt(recipient),
             Command::Rset => {
                 self.abandon();
@@ -112,13 +109,12 @@ impl Session {
         } else if mail.size.is_some_and(|size| size > offer.message_size) {
             // no mail comes of it
             if self.may_idle() {
-                self.say(Say::TooBig);
+                self.decline(Say::TooBig);
             } else {
                 self.hang_up(Say::TooManyCommands);
             }
         } else {
-            (self.counts.idle_commands, self.counts.small_chunks, self.counts.deferred_recipients) =
-                (0, 0, 0);
+            (self.counts.small_chunks, self.counts.deferred_recipients) = (0, 0);
             self.transaction = Some(Transaction { mail, recipients: Vec::new() });
             self.times.transaction_end = Some(self.times.now + self.parameters.limits.transaction_timeout);
             self.task = Some(Task::Begin);
@@ -134,7 +130,7 @@ impl Session {
         if !transaction.mail.smtp_utf8 && !recipient.mailbox().is_none_or(Mailbox::is_ascii) {
             self.object(Say::NotAscii);
         } else if transaction.recipients.len() >= self.parameters.limits.recipients {
-            self.say(Say::TooManyRecipients);
+            self.decline(Say::TooManyRecipients);
             self.counts.deferred_recipients += 1;
             if self.has_too_many_recipients() {
                 self.hang_up(Say::TooManyErrors);

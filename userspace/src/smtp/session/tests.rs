@@ -3,6 +3,7 @@
 
 mod bounds;
 mod chunks;
+mod incidents;
 mod line_ends;
 mod times;
 mod tls;
@@ -116,6 +117,11 @@ impl Pair {
 
     fn hear(&mut self) -> String {
         String::from_utf8(self.session.poll_output()).unwrap()
+    }
+
+    /// What was told since the last call.
+    fn events(&mut self) -> Vec<Event> {
+        self.session.poll_incidents().iter().map(|incident| incident.event).collect()
     }
 
     fn say(&mut self, input: &[u8]) -> String {

@@ -3,7 +3,7 @@
 use super::{Pair, check};
 use crate::smtp::{
     reply::Say,
-    session::{Admission, Unkept, answers::REFUSED_RECIPIENTS_FACTOR, obey::IDLE_COMMANDS_MAX},
+    session::{Admission, Event, Unkept, answers::REFUSED_RECIPIENTS_FACTOR, obey::IDLE_COMMANDS_MAX},
 };
 
 #[test]
@@ -44,7 +44,7 @@ fn recipients_that_may_come_back_are_no_fault_of_the_sender() {
         assert!(heard.lines().all(|line| line.starts_with(code)), "{heard}");
     }
     assert!(!pair.session.is_closing());
-    assert!(pair.session.poll_reached().iter().all(|say| *say == Say::TooManyRecipients));
+    assert!(pair.events().iter().all(|event| *event == Event::Deferred));
     let heard = pair.say(b"RCPT TO:<another@contoso.com>\r\nRCPT TO:<bad@contoso.com>\r\n");
     assert!(heard.ends_with("421 4.7.0 gate.example Too many errors\r\n"), "{heard}");
 }
@@ -68,7 +68,7 @@ fn a_message_over_the_limit_is_read_to_its_end() {
     let heard = pair.say(b"\r\nQUIT\r\n.\r\nNOOP\r\n");
     assert_eq!(heard, "552 5.3.4 Message size exceeds fixed limit\r\n250 2.0.0 Ok\r\n");
     assert_eq!((pair.messages.len(), pair.abandoned), (0, 1));
-    assert_eq!(pair.session.poll_reached(), [Say::TooBig]);
+    assert_eq!(pair.events(), [Event::Message(Say::TooBig)]);
 }
 
 #[test]
@@ -104,4 +104,47 @@ fn recipients_and_sizes_beyond_the_limits_do_not_go_on_for_ever() {
     let heard = pair.say(&b"MAIL FROM:<> SIZE=1001\r\n".repeat(1000));
     assert_eq!(heard.matches("552 5.3.4").count(), IDLE_COMMANDS_MAX as usize - 1);
     assert!(heard.ends_with("421 4.7.0 gate.example Too many commands\r\n"), "{heard}");
+}
+
+#[test]
+fn transactions_that_come_to_nothing_do_not_go_on_for_ever() {
+    let mut pair = Pair::new(Admission::Serve);
+    pair.say(b"EHLO a\r\n");
+    for (transaction, code) in [
+        ("MAIL FROM:<a@b.example>\r\nRSET\r\n", "250 2.0.0"),
+        ("MAIL FROM:<a@b.example>\r\nRCPT TO:<u@contoso.com>\r\nRSET\r\n", "250 2.0.0"),
+        ("MAIL FROM:<a@b.example>\r\nEHLO a\r\n", "250 ENHANCED"),
+    ] {
+        let mut pair = Pair::new(Admission::Serve);
+        pair.say(b"EHLO a\r\n");
+        let heard = pair.say(transaction.repeat(1000).as_bytes());
+        assert_eq!(heard.matches(code).count(), IDLE_COMMANDS_MAX as usize - 1, "{transaction}");
+        assert!(heard.ends_with("421 4.7.0 gate.example Too many commands\r\n"), "{transaction}");
+    }
+    // a message sets the count back, and their number is bounded
+    for _ in 0..2 {
+        let heard = pair.say(&b"MAIL FROM:<>\r\nRSET\r\n".repeat(IDLE_COMMANDS_MAX as usize - 1));
+        assert!(!heard.contains("421 "), "{heard}");
+        pair.say(b"MAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\nDATA\r\n.\r\n");
+    }
+    assert!(!pair.session.is_closing() && pair.messages.len() == 2);
+}
+
+#[test]
+fn a_message_that_breaks_a_rule_is_one_of_those_that_a_session_may_have() {
+    let begun = "MAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\n";
+    let rows = [
+        ("a line too long", format!("{begun}DATA\r\n{}\r\n.\r\n", "x".repeat(999)), "550 5.6.0"),
+        ("too big", format!("{begun}DATA\r\n{}.\r\n", "0123456\r\n".repeat(200)), "552 5.3.4"),
+        ("a chunk too big", format!("{begun}BDAT 1001\r\n{}", "x".repeat(1001)), "552 5.3.4"),
+        ("hops", format!("{begun}DATA\r\n{}.\r\n", "Received:\r\n".repeat(101)), "552 5.3.4"),
+    ];
+    for (claim, message, code) in rows {
+        let mut pair = Pair::new(Admission::Serve);
+        pair.say(b"EHLO a\r\n");
+        let heard = pair.say(message.repeat(5).as_bytes());
+        assert_eq!(heard.matches(code).count(), 2, "{claim}: {heard}");
+        let last = "421 4.7.0 gate.example Too many messages in this connection\r\n";
+        assert!(heard.ends_with(last), "{claim}: {heard}");
+    }
 }

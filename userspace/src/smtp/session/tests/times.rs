@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Pair;
 use crate::smtp::{
     reply::Say,
-    session::{Admission, Task, obey::IDLE_COMMANDS_MAX},
+    session::{Admission, Event, Task, obey::IDLE_COMMANDS_MAX},
 };
 
 #[test]
@@ -44,7 +44,7 @@ fn a_message_has_to_keep_a_pace() {
     pair.now += Duration::from_secs(1);
     pair.session.handle_timeout(pair.now);
     assert_eq!(pair.hear(), "421 4.4.2 gate.example The message arrives too slowly\r\n");
-    assert_eq!(pair.session.poll_reached(), [Say::TooSlow]);
+    assert_eq!(pair.events(), [Event::Session(Say::TooSlow)]);
     assert!(pair.session.is_closing());
 }
 
@@ -85,14 +85,61 @@ fn a_chatty_client_cannot_stay_for_ever() {
 }
 
 #[test]
-fn a_stopping_daemon_lets_the_message_under_way_finish() {
+fn what_comes_fast_buys_no_time_for_what_comes_slowly() {
     let mut pair = Pair::in_data();
-    pair.session.handle_shutdown();
-    assert!(!pair.session.is_closing());
-    let heard = pair.say(b"x\r\n.\r\n");
-    assert_eq!(heard, "250 2.0.0 queued\r\n421 4.3.2 gate.example Service is shutting down\r\n");
-    let mut idle = Pair::new(Admission::Serve);
-    idle.hear();
-    idle.session.handle_shutdown();
-    assert_eq!(idle.hear(), "421 4.3.2 gate.example Service is shutting down\r\n");
+    let begun = pair.now;
+    // nine seconds' worth at once, in a message that is within its size
+    pair.say(&b"0123456\r\n".repeat(100));
+    pair.now += Duration::from_secs(170);
+    pair.say(b"x");
+    assert_eq!(pair.session.poll_timeout(), Some(begun + Duration::from_millis(180_010)));
+}
+
+#[test]
+fn a_message_in_chunks_has_to_keep_the_pace_however_small_they_are() {
+    for (size, pause) in [(0, 10), (16, 10), (24, 60), (10, 0)] {
+        let mut pair = Pair::with_recipient();
+        let mut heard = String::new();
+        for _ in 0..40 {
+            heard += &pair.say(&[format!("BDAT {size}\r\n").as_bytes(), &vec![b'x'; size]].concat());
+            pair.now += Duration::from_secs(pause);
+            pair.session.handle_timeout(pair.now);
+            heard += &pair.hear();
+        }
+        // 100 octets in a second are asked for
+        let slow = size < usize::try_from(pause).unwrap() * 100;
+        let told = heard.ends_with("421 4.4.2 gate.example The message arrives too slowly\r\n");
+        assert_eq!((pair.session.is_closing(), told), (slow, slow), "{size} in {pause} s: {heard}");
+    }
+}
+
+#[test]
+fn a_stopping_daemon_lets_the_message_under_way_finish_and_begins_nothing_else() {
+    let begun = "EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\n";
+    let over = "421 4.3.2 gate.example Service is shutting down\r\n";
+    // said before the stop; after it; the codes that are heard before 421
+    let rows: [(&str, &str, &str); 12] = [
+        ("", "", ""),
+        ("EHLO a\r\n", "", ""),
+        (begun, "", ""),
+        ("EHLO a\r\nNO", "", ""),
+        (&format!("{begun}DATA\r\n"), "x\r\n.\r\n", "250"),
+        (&format!("{begun}DATA\r\n"), "spam\r\n.\r\nNOOP\r\n", "450"),
+        (&format!("{begun}DATA\r\n"), &format!("{}.\r\n", "0123456\r\n".repeat(200)), "552"),
+        (&format!("{begun}BDAT 6\r\n"), "abcd\r\nBDAT 4 LAST\r\ngh\r\nNOOP\r\n", "250 250"),
+        (&format!("{begun}BDAT 6\r\nabcd\r\n"), "BDAT 4 LAST\r\ngh\r\n", "250"),
+        (&format!("{begun}BDAT 6\r\nabcd\r\n"), "RSET\r\n", "250"),
+        (&format!("{begun}BDAT 6\r\nabcd\r\n"), &format!("BDAT 2000\r\n{}", "x".repeat(2000)), "552"),
+        ("EHLO a\r\nBDAT 6\r\n", "abcd\r\n", "503"),
+    ];
+    for (before, after, wanted) in rows {
+        let mut pair = Pair::new(Admission::Serve);
+        pair.hear();
+        pair.say(before.as_bytes());
+        pair.session.handle_shutdown();
+        let heard = pair.say(after.as_bytes());
+        let codes: Vec<&str> = heard.lines().map(|line| &line[..3]).collect();
+        assert_eq!(codes.join(" "), format!("{wanted} 421").trim(), "{before:?}, {after:?}");
+        assert!(heard.ends_with(over) && pair.session.is_closing(), "{before:?}, {after:?}: {heard}");
+    }
 }

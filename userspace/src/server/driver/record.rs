@@ -1,0 +1,151 @@
+//! What a served session refuses, gives up or ends, counted and told to the log: one line for each.
+//!
+//! It owns how many of these lines there may be. What became of a message that was judged is in `server::message`, the
+//! line of a session that was refused as a whole in the driver.
+
+use tracing::{debug, info};
+
+use super::{Broken, Connection};
+use crate::{
+    server::context::Context,
+    smtp::{
+        reply::Say,
+        session::{Event, Incident, Progress, Session, Stage},
+    },
+};
+
+/// Lines about refused commands and recipients that one session may leave in the log; the rest is counted in one more.
+const REFUSALS_MAX: u32 = 100;
+
+/// The lines about refused commands and recipients of one session.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    logged: u32,
+    withheld: u64,
+}
+
+impl Refusals {
+    /// Whether one more may be logged; if not, it is counted.
+    pub(super) fn admit(&mut self, context: &Context) -> bool {
+        if self.logged >= REFUSALS_MAX {
+            self.withheld += 1;
+            return false;
+        }
+        self.logged += 1;
+        may_log(context)
+    }
+
+    /// Tells how many were not logged.
+    pub(super) fn end(&mut self, context: &Context) {
+        let refusals = std::mem::take(&mut self.withheld);
+        if refusals > 0 && may_log(context) {
+            info!(refusals, "refused, not logged one by one");
+        }
+    }
+}
+
+impl Connection {
+    /// Counts and logs what has happened since the last call; `left` is why the client is gone, if it is.
+    pub(super) fn record(&mut self, session: &mut Session, left: &Broken) {
+        for Incident { event, progress } in session.poll_incidents() {
+            if let Some(bound) = event.bound() {
+                self.context.metrics.limit(bound);
+            }
+            // a session that is refused from its first packet on has one line, whatever it says
+            if progress.stage != Stage::Refused {
+                self.log(event, &progress, left);
+            }
+        }
+    }
+
+    fn log(&mut self, event: Event, progress: &Progress, left: &Broken) {
+        match event {
+            Event::Command(say) if self.refusals.admit(&self.context) => self.log_command(say, progress),
+            Event::Left if left.is_of_interest(progress) && may_log(&self.context) => {
+                self.log_left(left, progress);
+            }
+            Event::Message(say) if may_log(&self.context) => self.log_message(say, progress),
+            Event::Session(say) if may_log(&self.context) => self.log_end(say, progress),
+            // whoever looks in and leaves has lost nothing
+            Event::Left => debug!(after = progress.stage.name(), "disconnected: {left}"),
+            // the next hop's words have a line already
+            Event::Command(_) | Event::Deferred | Event::Message(_) | Event::Session(_) => {}
+        }
+    }
+
+    fn log_command(&self, say: Say, progress: &Progress) {
+        info!(
+            reason = say.reason(),
+            after = progress.stage.name(),
+            mail_from = progress.mail_from,
+            reply = self.text(say),
+            "command refused"
+        );
+    }
+
+    fn log_message(&self, say: Say, progress: &Progress) {
+        info!(
+            outcome = say.reason(),
+            mail_from = progress.mail_from,
+            recipients = progress.recipients,
+            octets = progress.octets,
+            reply = self.text(say),
+            "message"
+        );
+    }
+
+    fn log_end(&self, say: Say, progress: &Progress) {
+        info!(
+            reason = say.reason(),
+            after = progress.stage.name(),
+            octets = octets(progress),
+            mail_from = progress.mail_from,
+            recipients = progress.recipients,
+            messages = progress.messages,
+            duration_ms = self.elapsed_ms(),
+            reply = self.text(say),
+            "session ended"
+        );
+    }
+
+    fn log_left(&self, left: &Broken, progress: &Progress) {
+        info!(
+            after = progress.stage.name(),
+            octets = octets(progress),
+            mail_from = progress.mail_from,
+            recipients = progress.recipients,
+            messages = progress.messages,
+            duration_ms = self.elapsed_ms(),
+            "disconnected: {left}"
+        );
+    }
+
+    /// What was said.
+    fn text(&self, say: Say) -> String {
+        self.context.replies.say(say).to_string().trim_end().to_owned()
+    }
+}
+
+impl Broken {
+    /// Whether a client that left so may have lost something.
+    fn is_of_interest(&self, progress: &Progress) -> bool {
+        match self {
+            Self::Gone | Self::Io(_) => progress.mail_from.is_some(),
+            Self::Handshake(_) | Self::HandshakeTime | Self::Stuck => true,
+        }
+    }
+}
+
+/// Those of the message, if one was arriving.
+fn octets(progress: &Progress) -> Option<u64> {
+    matches!(progress.stage, Stage::Data | Stage::Bdat | Stage::EndOfData).then_some(progress.octets)
+}
+
+/// Whether one more line may be logged, of all sessions together.
+pub(super) fn may_log(context: &Context) -> bool {
+    let admitted = context.session_lines.admit();
+    if !admitted {
+        context.metrics.limit("session_lines");
+    }
+    admitted
+}

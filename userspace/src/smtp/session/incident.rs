@@ -1,0 +1,148 @@
+//! What a session refuses, gives up or ends, told to whoever counts and logs it.
+//!
+//! It owns how far a session had come when that happened; it writes no line.
+
+use super::{Session, State};
+use crate::smtp::{command::Mailbox, content::Arriving, reply::Say};
+
+/// What happened in a session, and how far it had come.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Incident {
+    /// What happened.
+    pub event: Event,
+    /// How far the session had come.
+    pub progress: Progress,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// A command was refused; the session goes on.
+    Command(Say),
+    /// The next hop takes no further recipient in this transaction; its own words were passed on.
+    Deferred,
+    /// The client has gone without QUIT.
+    Left,
+    /// A message was given up while it arrived, and its transaction with it; the session goes on.
+    Message(Say),
+    /// We ended the session.
+    Session(Say),
+}
+
+impl Event {
+    /// The bound that was reached, as counters name it.
+    #[must_use]
+    pub fn bound(self) -> Option<&'static str> {
+        match self {
+            Self::Command(say) | Self::Message(say) | Self::Session(say) => say.bound(),
+            Self::Deferred => Say::TooManyRecipients.bound(),
+            Self::Left => None,
+        }
+    }
+}
+
+/// How far a session has come.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Progress {
+    /// The last step that counts.
+    pub stage: Stage,
+    /// Octets of the message that is arriving, as they came; 0 if none is.
+    pub octets: u64,
+    /// MAIL of the open transaction, empty for the null path; none: there is no transaction.
+    pub mail_from: Option<String>,
+    /// Recipients that it has.
+    pub recipients: usize,
+    /// Messages that came to their end before, whatever became of them.
+    pub messages: u32,
+}
+
+/// The last step of a session that counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stage {
+    /// Nothing was said yet, or nothing that counts.
+    Connect,
+    /// EHLO or HELO, or a transaction that is over.
+    Hello,
+    /// STARTTLS, or what follows it up to the next EHLO.
+    StartTls,
+    /// MAIL.
+    Mail,
+    /// A recipient was accepted, or is being judged.
+    Rcpt,
+    /// DATA: the message is arriving.
+    Data,
+    /// BDAT: chunks are arriving.
+    Bdat,
+    /// The whole message has arrived and is being judged.
+    EndOfData,
+    /// Everything is refused from the first packet on.
+    Refused,
+}
+
+impl Stage {
+    /// The word for the log.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bdat => "BDAT",
+            Self::Connect => "connect",
+            Self::Data => "DATA",
+            Self::EndOfData => "end of data",
+            Self::Hello => "EHLO",
+            Self::Mail => "MAIL",
+            Self::Rcpt => "RCPT",
+            Self::Refused => "refused",
+            Self::StartTls => "STARTTLS",
+        }
+    }
+}
+
+impl Session {
+    /// Keeps in mind what happens now. To be called before what happens changes anything.
+    pub(super) fn note(&mut self, event: Event) {
+        let incident = Incident { event, progress: self.progress() };
+        self.incidents.push(incident);
+    }
+
+    fn progress(&self) -> Progress {
+        let transaction = self.transaction.as_ref();
+        let path = transaction.map(|transaction| transaction.mail.reverse_path.as_ref());
+        Progress {
+            stage: self.stage(),
+            octets: self.arriving().map_or(0, Arriving::octets),
+            mail_from: path.map(|path| path.map(Mailbox::to_string).unwrap_or_default()),
+            recipients: transaction.map_or(0, |transaction| transaction.recipients.len()),
+            messages: self.counts.messages,
+        }
+    }
+
+    fn stage(&self) -> Stage {
+        match (&self.state, &self.transaction) {
+            (State::Refusing { .. }, _) => Stage::Refused,
+            (State::StartingTls, _) => Stage::StartTls,
+            (State::Skipping(..), _) => Stage::Bdat,
+            (State::Message, _) => Stage::EndOfData,
+            (State::Recipient(_), _) => Stage::Rcpt,
+            _ if let Some(arriving) = self.arriving() => {
+                if arriving.is_in_chunks() {
+                    Stage::Bdat
+                } else {
+                    Stage::Data
+                }
+            }
+            (_, Some(transaction)) if transaction.recipients.is_empty() => Stage::Mail,
+            (_, Some(_)) => Stage::Rcpt,
+            (_, None) if self.hello.is_some() => Stage::Hello,
+            (_, None) if self.tls.is_some() => Stage::StartTls,
+            (_, None) => Stage::Connect,
+        }
+    }
+
+    /// The message that is arriving, between two chunks, too.
+    fn arriving(&self) -> Option<&Arriving> {
+        match &self.state {
+            State::Data(arriving) | State::Keeping(arriving) => Some(arriving),
+            _ => self.chunks.as_ref(),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What is told to the log: what happened, and how far the session had come.
+
+use super::{NOT_OPTED_IN, Pair};
+use crate::smtp::{
+    reply::Say,
+    session::{Admission, Event, Incident, Progress, Stage, Unkept},
+};
+
+#[test]
+fn what_is_refused_given_up_or_ended_is_told_with_what_led_to_it() {
+    let mail = "EHLO a\r\nMAIL FROM:<a@b.example>\r\n";
+    let rcpt = format!("{mail}RCPT TO:<u@contoso.com>\r\n");
+    let data = format!("{rcpt}DATA\r\n");
+    let long = "x".repeat(600);
+    let rows: [(&str, String, Event, Stage, u64); 19] = [
+        ("a bare line end at once", "\n".to_owned(), Event::Session(Say::BareCommand), Stage::Connect, 0),
+        (
+            "another protocol",
+            "GET / HTTP/1.1\r\n".to_owned(),
+            Event::Session(Say::OtherProtocol),
+            Stage::Connect,
+            0,
+        ),
+        ("no command", "EHLO a\r\nx\r\n".to_owned(), Event::Command(Say::Unknown), Stage::Hello, 0),
+        ("a long line", format!("EHLO a\r\n{long}\r\n"), Event::Command(Say::TooLong), Stage::Hello, 0),
+        (
+            "too large",
+            "EHLO a\r\nMAIL FROM:<> SIZE=1001\r\n".to_owned(),
+            Event::Command(Say::TooBig),
+            Stage::Hello,
+            0,
+        ),
+        ("out of order", format!("{mail}DATA\r\n"), Event::Command(Say::NoRecipients), Stage::Mail, 0),
+        ("in vain", format!("{mail}RCPT TO:<another@a.example>\r\n"), Event::Deferred, Stage::Rcpt, 0),
+        (
+            "recipients",
+            format!("{rcpt}{}", "RCPT TO:<u@contoso.com>\r\n".repeat(3)),
+            Event::Command(Say::TooManyRecipients),
+            Stage::Rcpt,
+            0,
+        ),
+        ("no size of a chunk", format!("{rcpt}BDAT x\r\n"), Event::Session(Say::BadChunk), Stage::Rcpt, 0),
+        (
+            "a bare line end",
+            format!("{data}Subject: x\r\n\n"),
+            Event::Session(Say::BareData),
+            Stage::Data,
+            13,
+        ),
+        (
+            "a line too long",
+            format!("{data}{long}{long}\r\n.\r\n"),
+            Event::Message(Say::LineTooLong),
+            Stage::Data,
+            1205,
+        ),
+        (
+            "a chunk too long",
+            format!("{rcpt}BDAT 1001 LAST\r\n{}", "x".repeat(1001)),
+            Event::Message(Say::TooBig),
+            Stage::Bdat,
+            1001,
+        ),
+        (
+            "between chunks",
+            format!("{rcpt}BDAT 3\r\nx\r\nNOOP\n"),
+            Event::Session(Say::BareCommand),
+            Stage::Bdat,
+            3,
+        ),
+        (
+            "a chunk for nobody",
+            "EHLO a\r\nBDAT 3\r\nx\r\n".to_owned(),
+            Event::Command(Say::BadSequence),
+            Stage::Hello,
+            0,
+        ),
+        ("after a message", format!("{data}x\r\n.\r\nx\r\n"), Event::Command(Say::Unknown), Stage::Hello, 0),
+        ("after RSET", format!("{rcpt}RSET\r\nx\r\n"), Event::Command(Say::Unknown), Stage::Hello, 0),
+        ("after STARTTLS", "EHLO a\r\nSTARTTLS\r\n".to_owned(), Event::Left, Stage::StartTls, 0),
+        ("gone in the middle", format!("{data}Subject: x\r\n"), Event::Left, Stage::Data, 12),
+        ("gone at once", String::new(), Event::Left, Stage::Connect, 0),
+    ];
+    for (claim, said, event, stage, octets) in rows {
+        let mut pair = Pair::new(Admission::Serve);
+        pair.say(said.as_bytes());
+        if event == Event::Left {
+            pair.session.handle_end_of_input();
+        }
+        let told = pair.session.poll_incidents();
+        let [Incident { event: found, progress }] = told.as_slice() else { panic!("{claim}: {told:?}") };
+        assert_eq!((*found, progress.stage, progress.octets), (event, stage, octets), "{claim}");
+        let in_transaction = !matches!(stage, Stage::Connect | Stage::Hello | Stage::StartTls);
+        assert_eq!(progress.mail_from.as_deref(), in_transaction.then_some("a@b.example"), "{claim}");
+    }
+}
+
+#[test]
+fn what_goes_well_is_not_told() {
+    let mut pair = Pair::in_data();
+    pair.say(b"spam\r\n.\r\nMAIL FROM:<>\r\nRCPT TO:<bad@a.example>\r\nRSET\r\nNOOP\r\nQUIT\r\n");
+    pair.session.handle_end_of_input();
+    assert_eq!(pair.events(), []);
+}
+
+#[test]
+fn what_ends_by_errors_is_told_once_with_the_transaction_that_it_ends() {
+    let mut pair = Pair::with_recipient();
+    pair.say(&b"x\r\n".repeat(10));
+    let told = pair.session.poll_incidents();
+    assert_eq!(told.len(), 4, "{told:?}");
+    let progress = Progress {
+        stage: Stage::Rcpt,
+        octets: 0,
+        mail_from: Some(String::new()),
+        recipients: 1,
+        messages: 0,
+    };
+    assert_eq!(told[3], Incident { event: Event::Session(Say::TooManyErrors), progress });
+}
+
+#[test]
+fn a_message_that_could_not_be_kept_is_told_at_its_end() {
+    let mut pair = Pair::in_data();
+    pair.unkept = Some(Unkept::Memory);
+    pair.say(b"Subject: x\r\n");
+    assert_eq!(pair.events(), []);
+    pair.say(b".\r\n");
+    assert_eq!(pair.events(), [Event::Message(Say::NoMemory)]);
+}
+
+#[test]
+fn a_session_that_refuses_everything_says_so() {
+    let mut pair = Pair::new(NOT_OPTED_IN);
+    pair.session.handle_shutdown();
+    let told = pair.session.poll_incidents();
+    assert_eq!(told.iter().map(|incident| incident.progress.stage).collect::<Vec<_>>(), [Stage::Refused]);
+}
