@@ -10,11 +10,16 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    date_time_ymd,
+};
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, RootCertStore, SignatureScheme,
+    client::ResolvesClientCert,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    sign::CertifiedKey,
 };
 
 /// An authority of its own.
@@ -71,30 +76,57 @@ impl Authority {
         self.sign(params)
     }
 
+    /// The same, meant for `usage` and nothing else.
+    #[must_use]
+    pub fn issue_meant_for(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> Pair {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a DNS name");
+        params.extended_key_usages = vec![usage];
+        self.sign(params)
+    }
+
     fn sign(&self, params: CertificateParams) -> Pair {
         let key = KeyPair::generate().expect("keys can be made");
         let certificate = params.signed_by(&key, &self.issuer).expect("an authority can sign").pem();
         Pair { certificate, key: key.serialize_pem() }
     }
 
-    /// What a client needs that takes servers of this authority only, and shows `shown` to who asks.
+    /// What a client needs that takes servers of this authority only, and shows `shown` to who asks, be it a certificate
+    /// or not, and the key its key or not.
     ///
     /// # Errors
-    /// If `shown` is none of [`Authority::issue`].
+    /// If `shown` is not PEM.
     pub fn client(&self, shown: Option<&Pair>) -> Result<Arc<ClientConfig>> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.pem.as_bytes())?)?;
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots);
-        Ok(Arc::new(match shown {
-            None => builder.with_no_client_auth(),
+        let provider = ring::default_provider();
+        let shown = match shown {
+            None => None,
             Some(pair) => {
                 let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes())?;
                 let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes())?;
-                builder.with_client_auth_cert(vec![certificate], key)?
+                let key = provider.key_provider.load_private_key(key)?;
+                Some(Arc::new(CertifiedKey::new(vec![certificate], key)))
             }
-        }))
+        };
+        let config = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_client_cert_resolver(Arc::new(Shown(shown)));
+        Ok(Arc::new(config))
+    }
+}
+
+/// What a client shows, whatever the server asks for.
+#[derive(Debug)]
+struct Shown(Option<Arc<CertifiedKey>>);
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.0.is_some()
     }
 }
 

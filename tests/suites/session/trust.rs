@@ -2,9 +2,10 @@
 
 use std::{fs, sync::Arc};
 
+use rcgen::ExtendedKeyUsagePurpose;
 use rustls::ClientConfig;
 use sixgate_tests::{
-    certs::Authority,
+    certs::{Authority, Pair},
     gate::Need,
     site::{GATE, INTERFACE, OTHER, Site},
 };
@@ -126,6 +127,50 @@ fn only_the_names_that_are_listed_are_trusted() {
         assert!(heard.starts_with(wanted), "{names}: {heard}");
         assert_eq!(parties.send(Some(&parties.stranger), "user@contoso.com"), NO_PTR, "{names}");
     }
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_leaves_word_why() {
+    if !can_run(&[]) {
+        return;
+    }
+    let name = "mail.partner.example";
+    let (partners, strangers) = (Authority::new("partners"), Authority::new("strangers"));
+    let (good, strange) = (partners.issue(name), strangers.issue(name));
+    let garbage = "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n".to_owned();
+    let rows = [
+        ("expired", partners.issue_for(name, 0, 1_000_000_000)),
+        ("not_yet_valid", partners.issue_for(name, 4_000_000_000, 4_100_000_000)),
+        ("wrong_usage", partners.issue_meant_for(name, ExtendedKeyUsagePurpose::CodeSigning)),
+        ("unknown_authority", strange.clone()),
+        ("unknown_authority", Authority::new("partners").issue(name)),
+        ("unknown_authority", strangers.issue_meant_for(name, ExtendedKeyUsagePurpose::ServerAuth)),
+        ("name_not_listed", partners.issue("mail.partner.example.evil.example")),
+        ("key_not_held", Pair { key: strange.key, ..good.clone() }),
+        ("unreadable", Pair { certificate: garbage, ..good.clone() }),
+    ];
+    let (site, gate) = site_with_tls("");
+    let ca = site.folder().join("partners.pem");
+    fs::write(&ca, partners.pem()).unwrap();
+    let site = site.configured(&format!("tls.client_trust = {{ ca = {ca:?}, names = [{name:?}] }}"));
+    let daemon = site.serve(&["--no-xdp"]);
+    let line_about = |number: usize, shown: Option<&Pair>| {
+        let source = format!("2001:db8:51::24{number:x}");
+        let mut client = site.connect(&source, GATE);
+        start_tls(&mut client, &gate.client(shown).unwrap());
+        assert_eq!(client.say("QUIT").unwrap().code, 221);
+        let line =
+            format!("source={source} destination={GATE}}}: sixgate::server::driver::start_tls: tls version=");
+        daemon.wait_for_log(&line).unwrap()
+    };
+    for (number, (why, shown)) in rows.iter().enumerate() {
+        let line = line_about(number, Some(shown));
+        assert!(line.ends_with(&format!(" client_certificate=\"{why}\"")), "{line}");
+    }
+    let without = line_about(rows.len(), None);
+    assert!(!without.contains("client_certificate") && !without.contains("trusted_by"), "{without}");
+    let trusted = line_about(rows.len() + 1, Some(&good));
+    assert!(trusted.ends_with(&format!(" trusted_by=\"{name}\"")), "{trusted}");
 }
 
 #[test]

@@ -9,8 +9,8 @@ use tracing::{info, warn};
 
 use super::{Broken, Connection, Stream};
 use crate::{
-    server::tls::Secured,
-    smtp::session::{Session, TlsProgress},
+    server::tls::{Credential, Secured},
+    smtp::session::{Session, Tls, TlsProgress},
 };
 
 /// Longest time for a handshake.
@@ -59,12 +59,18 @@ impl Connection {
     }
 
     fn go_on_encrypted(&mut self, session: &mut Session, secured: Secured) {
-        let Secured { stream, tls, certified } = secured;
-        self.context.metrics.handshake(if certified.is_some() { "trusted" } else { "done" });
-        info!(version = tls.version, cipher = tls.cipher, trusted_by = certified, "tls");
-        if certified.is_some() {
+        let Secured { stream, tls, credential } = secured;
+        let (trusted_by, flaw) = match credential {
+            Credential::Absent => (None, None),
+            Credential::Flawed(flaw) => (None, Some(flaw.name())),
+            Credential::Trusted(by) => (Some(by), None),
+        };
+        self.context.metrics.handshake(if trusted_by.is_some() { "trusted" } else { "done" });
+        if trusted_by.is_some() {
             self.inspection.certify();
         }
+        let Tls { version, cipher } = &tls;
+        info!(version, cipher, client_certificate = flaw, trusted_by, "tls");
         self.stream = Stream::Tls(Box::new(stream));
         session.answer_start_tls(Instant::now(), TlsProgress::Done(tls));
     }

@@ -16,12 +16,12 @@ use rustls::{
         CertificateDer, PrivateKeyDer, UnixTime,
         pem::{self, PemObject},
     },
-    server::{NoServerSessionStorage, VerifierBuilderError},
+    server::{NoServerSessionStorage, ParsedCertificate, VerifierBuilderError},
     sign::{CertifiedKey, SingleCertAndKey},
     version::{TLS12, TLS13},
 };
 
-use super::trust::{Authority, Witness};
+use super::trust::{Authority, Credential, Flaw, Witness};
 use crate::{bounded, config};
 
 /// What is wrong with a file of `[tls]`.
@@ -126,11 +126,24 @@ impl Material {
         Ok(Arc::new(config))
     }
 
-    /// By what a client is trusted that has proved to hold the key of the first certificate of `chain`; none if by
-    /// nothing.
-    pub(super) fn certify(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Option<String> {
-        let (own, others) = chain.split_first()?;
-        self.authorities.iter().find_map(|authority| authority.certify(own, others, now))
+    /// What a client is worth that has shown `chain`; `proof`: whether it holds the key of the first certificate.
+    pub(super) fn certify(&self, chain: &[CertificateDer<'_>], proof: bool, now: UnixTime) -> Credential {
+        let Some((own, others)) = chain.split_first() else {
+            return Credential::Absent;
+        };
+        if !proof {
+            // nobody can hold the key of what is no certificate
+            let is_readable = ParsedCertificate::try_from(own).is_ok();
+            return Credential::Flawed(if is_readable { Flaw::KeyNotHeld } else { Flaw::Unreadable });
+        }
+        let mut nearest = Flaw::Unreadable;
+        for authority in &self.authorities {
+            match authority.certify(own, others, now) {
+                Ok(trusted_by) => return Credential::Trusted(trusted_by),
+                Err(flaw) => nearest = nearest.max(flaw),
+            }
+        }
+        Credential::Flawed(nearest)
     }
 }
 

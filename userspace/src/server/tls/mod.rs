@@ -26,6 +26,8 @@ use crate::{
 
 pub use material::TlsError;
 
+pub(crate) use trust::Credential;
+
 use material::Material;
 use trust::Witness;
 
@@ -69,9 +71,9 @@ impl Handshake {
         let Self { material, witness, config } = self;
         let stream = TlsAcceptor::from(config).accept(stream).await?;
         let (_, connection) = stream.get_ref();
-        let chain = connection.peer_certificates().filter(|_| witness.has_seen_a_proof());
-        let certified = chain.and_then(|chain| material.certify(chain, UnixTime::now()));
-        Ok(Secured { tls: facts(connection), certified, stream })
+        let chain = connection.peer_certificates().unwrap_or_default();
+        let credential = material.certify(chain, witness.has_seen_a_proof(), UnixTime::now());
+        Ok(Secured { tls: facts(connection), credential, stream })
     }
 }
 
@@ -80,8 +82,8 @@ pub(crate) struct Secured {
     pub(crate) stream: TlsStream<TcpStream>,
     /// What Received says about it.
     pub(crate) tls: Tls,
-    /// By what the client has proved itself, if it has.
-    pub(crate) certified: Option<String>,
+    /// What the client has shown of itself.
+    pub(crate) credential: Credential,
 }
 
 impl TlsView {

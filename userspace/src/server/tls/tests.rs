@@ -157,7 +157,7 @@ impl Files {
 }
 
 #[tokio::test]
-async fn a_client_is_trusted_for_a_proof_a_chain_and_a_name_and_never_refused() {
+async fn a_client_is_trusted_for_a_proof_a_chain_and_a_name_or_it_is_known_why_not_and_it_is_never_refused() {
     let files = Files::new();
     let (partners, strangers) = (Ca::new("partners"), Ca::new("strangers"));
     let partner = partners.issue("mail.partner.example", |_| {});
@@ -174,50 +174,71 @@ async fn a_client_is_trusted_for_a_proof_a_chain_and_a_name_and_never_refused() 
         Arc::new(CertifiedKey::new(vec![CertificateDer::from(vec![1, 2, 3])], partner.signing_key()));
     let client = ExtendedKeyUsagePurpose::ClientAuth;
     let server = ExtendedKeyUsagePurpose::ServerAuth;
+    let code = ExtendedKeyUsagePurpose::CodeSigning;
+    let early = partners.issue("mail.partner.example", |params| {
+        (params.not_before, params.not_after) = (date_time_ymd(2101, 1, 1), date_time_ymd(2102, 1, 1));
+    });
+    let namesake = Ca::new("partners").issue("mail.partner.example", |_| {});
+    let stranger = strangers.issue("mail.partner.example", |_| {});
+    let strange_server =
+        strangers.issue("mail.partner.example", |params| params.extended_key_usages = vec![server.clone()]);
+    let issued = |name| partners.issue(name, |_| {}).shown();
     let everybody: &[&str] = &[];
     let one = &["mail.partner.example"][..];
     let two = &["other.example", "mail.partner.example"][..];
     let rows = [
-        ("any of the authority", everybody, Some(partner.shown()), true),
-        ("for clients", everybody, Some(meant_for(client.clone()).shown()), true),
-        ("for servers", everybody, Some(meant_for(server.clone()).shown()), false),
-        ("no certificate", everybody, None, false),
-        (
-            "another authority",
-            everybody,
-            Some(strangers.issue("mail.partner.example", |_| {}).shown()),
-            false,
-        ),
-        ("expired", everybody, Some(expired.shown()), false),
-        ("stolen", everybody, Some(stolen), false),
-        ("absurd", everybody, Some(absurd), false),
-        ("the name", one, Some(partner.shown()), true),
-        ("one of the names", two, Some(partner.shown()), true),
-        ("the name, for clients", one, Some(meant_for(client).shown()), true),
-        ("the name, for servers", one, Some(meant_for(server).shown()), true),
-        ("a wildcard for it", one, Some(partners.issue("*.partner.example", |_| {}).shown()), true),
-        ("another name", one, Some(partners.issue("evil.partner.example", |_| {}).shown()), false),
-        (
-            "a longer name",
-            one,
-            Some(partners.issue("mail.partner.example.evil.example", |_| {}).shown()),
-            false,
-        ),
-        (
-            "the name, another authority",
-            one,
-            Some(strangers.issue("mail.partner.example", |_| {}).shown()),
-            false,
-        ),
-        ("the name, expired", one, Some(expired.shown()), false),
+        ("any of the authority", everybody, Some(partner.shown()), "trusted"),
+        ("for clients", everybody, Some(meant_for(client.clone()).shown()), "trusted"),
+        ("for servers", everybody, Some(meant_for(server.clone()).shown()), "wrong_usage"),
+        ("for something else", everybody, Some(meant_for(code.clone()).shown()), "wrong_usage"),
+        ("no certificate", everybody, None, "absent"),
+        ("another authority", everybody, Some(stranger.shown()), "unknown_authority"),
+        ("another authority, for servers", everybody, Some(strange_server.shown()), "unknown_authority"),
+        ("another authority of the same name", everybody, Some(namesake.shown()), "unknown_authority"),
+        ("expired", everybody, Some(expired.shown()), "expired"),
+        ("too early", everybody, Some(early.shown()), "not_yet_valid"),
+        ("stolen", everybody, Some(stolen), "key_not_held"),
+        ("absurd", everybody, Some(absurd), "unreadable"),
+        ("the name", one, Some(partner.shown()), "trusted"),
+        ("one of the names", two, Some(partner.shown()), "trusted"),
+        ("the name, for clients", one, Some(meant_for(client).shown()), "trusted"),
+        ("the name, for servers", one, Some(meant_for(server).shown()), "trusted"),
+        ("the name, for something else", one, Some(meant_for(code).shown()), "wrong_usage"),
+        ("a wildcard for it", one, Some(issued("*.partner.example")), "trusted"),
+        ("another name", one, Some(issued("evil.partner.example")), "name_not_listed"),
+        ("a longer name", one, Some(issued("mail.partner.example.evil.example")), "name_not_listed"),
+        ("the name, another authority", one, Some(stranger.shown()), "unknown_authority"),
+        ("the name, expired", one, Some(expired.shown()), "expired"),
     ];
-    for (claim, names, shown, trusted) in rows {
+    for (claim, names, shown, wanted) in rows {
         let view = TlsView::open(&files.settings(files.trust(&partners, names))).unwrap();
         for version in [&TLS12, &TLS13] {
             let secured = files.shake(&view, version, "gate.example", shown.clone()).await;
             let secured = secured.unwrap_or_else(|error| panic!("{claim}: {error}"));
-            assert_eq!(secured.certified.is_some(), trusted, "{claim} {version:?}");
+            let found = match &secured.credential {
+                Credential::Absent => "absent",
+                Credential::Flawed(flaw) => flaw.name(),
+                Credential::Trusted(_) => "trusted",
+            };
+            assert_eq!(found, wanted, "{claim} {version:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn of_several_authorities_the_one_that_came_nearest_says_what_is_wrong() {
+    let files = Files::new();
+    let (partners, strangers) = (Ca::new("partners"), Ca::new("strangers"));
+    let mut trust = files.trust(&partners, &["other.example"]);
+    let ca = files.path("strangers.pem");
+    fs::write(&ca, &strangers.pem).unwrap();
+    trust.push(config::ClientTrust { ca, names: None });
+    let shown = partners.issue("mail.partner.example", |_| {}).shown();
+    for _ in 0..2 {
+        let view = TlsView::open(&files.settings(trust.clone())).unwrap();
+        let secured = files.shake(&view, &TLS13, "gate.example", Some(Arc::clone(&shown))).await.unwrap();
+        assert_eq!(secured.credential, Credential::Flawed(trust::Flaw::NameNotListed));
+        trust.reverse();
     }
 }
 

@@ -10,8 +10,8 @@ use std::sync::{
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
-    client::{WebPkiServerVerifier, danger::ServerCertVerifier, verify_server_name},
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
+    client::{verify_server_cert_signed_by_trust_anchor, verify_server_name},
     crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::{
@@ -22,6 +22,79 @@ use rustls::{
 
 use crate::config;
 
+/// What a client has shown of itself.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum Credential {
+    /// No certificate: it has none, or was not asked for one.
+    Absent,
+    /// A certificate that is not trusted.
+    Flawed(Flaw),
+    /// A certificate that is trusted: by this authority's file, or as this name.
+    Trusted(String),
+}
+
+/// Why a certificate is not trusted. Where several authorities differ about it, the greatest counts: the one that came
+/// nearest to trust.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Flaw {
+    /// It is no certificate.
+    Unreadable,
+    /// The client does not hold its key.
+    KeyNotHeld,
+    /// No authority vouches for it: another one has issued it, or a certificate in between is missing.
+    UnknownAuthority,
+    /// Something else that the authority or we do not allow, such as a key that is too weak.
+    Unusable,
+    /// Its time has not come.
+    NotYetValid,
+    /// Its time is over.
+    Expired,
+    /// It is meant for something else.
+    WrongUsage,
+    /// It is good, for a name that is not listed.
+    NameNotListed,
+}
+
+impl Flaw {
+    /// For the log.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::KeyNotHeld => "key_not_held",
+            Self::UnknownAuthority => "unknown_authority",
+            Self::Unusable => "unusable",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Expired => "expired",
+            Self::WrongUsage => "wrong_usage",
+            Self::NameNotListed => "name_not_listed",
+        }
+    }
+
+    fn of(error: &Error) -> Self {
+        let Error::InvalidCertificate(error) = error else {
+            return Self::Unusable;
+        };
+        match error {
+            CertificateError::BadEncoding => Self::Unreadable,
+            // a signature that is bad is another authority's of the same name
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::UnknownAuthority,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+                Self::WrongUsage
+            }
+            _ => Self::Unusable,
+        }
+    }
+}
+
+/// What a certificate is meant for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Usage {
+    Client,
+    Server,
+}
+
 /// An authority, and whom of those that it vouches for we trust.
 #[derive(Debug)]
 pub(super) struct Authority {
@@ -29,8 +102,9 @@ pub(super) struct Authority {
     title: String,
     /// None: everybody.
     names: Option<Vec<ServerName<'static>>>,
+    roots: Arc<RootCertStore>,
+    algorithms: WebPkiSupportedAlgorithms,
     as_client: Arc<dyn ClientCertVerifier>,
-    as_server: Arc<WebPkiServerVerifier>,
 }
 
 impl Authority {
@@ -46,27 +120,53 @@ impl Authority {
             names,
             as_client: WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider))
                 .build()?,
-            as_server: WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider)).build()?,
+            algorithms: provider.signature_verification_algorithms,
+            roots,
         })
     }
 
     /// By what the holder of the certificate `own` is trusted. Without a list of names the certificate must be meant for
     /// clients. With one it may also be a server's: the name says exactly who it is, and public authorities issue no
     /// others any more.
+    ///
+    /// # Errors
+    /// Why it is not.
     pub(super) fn certify(
         &self,
         own: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Option<String> {
-        let is_client = || self.as_client.verify_client_cert(own, others, now).is_ok();
-        let Some(names) = &self.names else {
-            return is_client().then(|| self.title.clone());
-        };
-        let parsed = ParsedCertificate::try_from(own).ok()?;
-        let name = names.iter().find(|name| verify_server_name(&parsed, name).is_ok())?;
-        let is_server = || self.as_server.verify_server_cert(own, others, name, &[], now).is_ok();
-        (is_client() || is_server()).then(|| name.to_str().into_owned())
+    ) -> Result<String, Flaw> {
+        let parsed = ParsedCertificate::try_from(own).map_err(|_| Flaw::Unreadable)?;
+        match (self.usage(&parsed, own, others, now)?, &self.names) {
+            (Usage::Client, None) => Ok(self.title.clone()),
+            (Usage::Server, None) => Err(Flaw::WrongUsage),
+            (_, Some(names)) => {
+                let name = names.iter().find(|name| verify_server_name(&parsed, name).is_ok());
+                name.map(|name| name.to_str().into_owned()).ok_or(Flaw::NameNotListed)
+            }
+        }
+    }
+
+    /// What the authority vouches for. Usage is looked at before the chain, so that a server's certificate says only as
+    /// a server's who has issued it.
+    fn usage(
+        &self,
+        parsed: &ParsedCertificate<'_>,
+        own: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<Usage, Flaw> {
+        match self.as_client.verify_client_cert(own, others, now).map_err(|error| Flaw::of(&error)) {
+            Ok(_) => Ok(Usage::Client),
+            Err(Flaw::WrongUsage) => {
+                let algorithms = self.algorithms.all;
+                verify_server_cert_signed_by_trust_anchor(parsed, &self.roots, others, now, algorithms)
+                    .map(|()| Usage::Server)
+                    .map_err(|error| Flaw::of(&error))
+            }
+            Err(flaw) => Err(flaw),
+        }
     }
 }
 
