@@ -128,6 +128,20 @@ pub enum DnsFailure {
     },
 }
 
+impl DnsFailure {
+    /// What happened, in words of ours, without the name.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Code { .. } => "DNS answered with an error",
+            Self::Unusable { .. } => "no usable answer from DNS",
+            Self::TimedOut { .. } => "no answer from DNS",
+            Self::OverBudget { .. } => "DNS not asked: the network's budget is used up",
+            Self::Busy { .. } => "DNS not asked: too many questions are open",
+        }
+    }
+}
+
 impl Dns {
     /// Asks `servers` (if empty, those of /etc/resolv.conf), `attempts` times in all, each time for `timeout`, within
     /// the default bounds. All names are absolute; neither search domains nor /etc/hosts take part.

@@ -80,8 +80,8 @@ async fn every_result_comes_from_the_record() {
             "a.example TXT \"v=spf1 +all\"\na.example TXT \"v=spf1 -all\"",
             "permerror (more than one SPF record)",
         ),
-        ("SERVFAIL", "a.example FAULT servfail", "temperror (no answer from DNS)"),
-        ("REFUSED", "a.example FAULT refused", "temperror (no answer from DNS)"),
+        ("SERVFAIL", "a.example FAULT servfail", "temperror (DNS answered with an error)"),
+        ("REFUSED", "a.example FAULT refused", "temperror (DNS answered with an error)"),
         ("silence", "a.example FAULT timeout", "temperror (no answer from DNS)"),
     ];
     all_come_out(CLIENT, "", &rows).await;
@@ -217,7 +217,7 @@ async fn a_text_record_without_any_string_is_no_answer() {
     tokio::select! {
         () = serve => unreachable!("it serves for ever"),
         evidence = spf::check(&dns, &JOE) => {
-            assert_eq!(said(&evidence.mail_from), "temperror (no answer from DNS)");
+            assert_eq!(said(&evidence.mail_from), "temperror (no usable answer from DNS)");
         }
     }
 }

@@ -202,8 +202,8 @@ pub enum SpfReason {
     NoRecord,
     /// none: no domain name of several labels (RFC 7208 4.3).
     NoDomain,
-    /// temperror: DNS gave no answer.
-    DnsFailure,
+    /// temperror: DNS gave no answer, for this reason.
+    DnsFailure(&'static str),
     /// temperror: it took too long (RFC 7208 4.6.4).
     TimeLimit,
     /// temperror: the check came to no end at all, which is a defect of ours.
@@ -249,7 +249,7 @@ impl SpfReason {
             Self::NoMatch => "no term matched",
             Self::NoRecord => "no SPF record",
             Self::NoDomain => "no domain name of several labels",
-            Self::DnsFailure => "no answer from DNS",
+            Self::DnsFailure(reason) => reason,
             Self::TimeLimit => "evaluation took too long",
             Self::BrokenOff => "the check broke off",
             Self::SeveralRecords => "more than one SPF record",

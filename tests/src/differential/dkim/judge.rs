@@ -16,7 +16,7 @@ pub(super) fn judge(
     if ours.result == DkimResult::Pass {
         unread(plan, message, mended).or_else(|| too_strict(plan, theirs))
     } else {
-        too_lax(ours).or_else(|| unread_body(message, ours, mended))
+        too_lax(ours).or_else(|| misread(message, mended))
     }
 }
 
@@ -43,18 +43,22 @@ fn unread(plan: &Plan, message: &str, mended: &Theirs) -> Option<&'static str> {
     let is_from = |line: &&String| line.get(..5).is_some_and(|name| name.eq_ignore_ascii_case("from:"));
     if lines.join("\r\n") != header {
         let may_pass = if plan.relaxed.0 { mended.passes } else { lines.iter().filter(is_from).count() == 1 };
-        return may_pass
-            .then_some("dkimpy knows no blank before a colon, and takes From with one for an mbox line");
+        return may_pass.then_some(KNOWS_NO_BLANK);
     }
     (mended.passes && !message.ends_with("\r\n")).then_some(KEEPS_BLANKS)
 }
 
-/// What passes there until its last line has an end.
-fn unread_body(message: &str, ours: &DkimEvidence, mended: &Theirs) -> Option<&'static str> {
-    let agrees = ours.reason == Some("body hash mismatch") && !mended.passes;
-    (agrees && !message.ends_with("\r\n")).then_some(KEEPS_BLANKS)
+/// What passes there only as long as they cannot read it.
+fn misread(message: &str, mended: &Theirs) -> Option<&'static str> {
+    match readable(message).strip_prefix(message) {
+        _ if mended.passes => None,
+        Some("") => None,
+        Some(_) => Some(KEEPS_BLANKS),
+        None => Some(KNOWS_NO_BLANK),
+    }
 }
 
+const KNOWS_NO_BLANK: &str = "dkimpy knows no blank before a colon, and takes From with one for an mbox line";
 const KEEPS_BLANKS: &str = "dkimpy keeps blanks at the end of a relaxed body without a last line end";
 
 /// What passes here.

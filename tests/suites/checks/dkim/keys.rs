@@ -72,15 +72,15 @@ async fn the_key_record_has_its_say() {
             "SERVFAIL",
             "s._domainkey.a.example FAULT servfail".to_owned(),
             TempError,
-            "no answer about the key",
+            "DNS answered with an error",
         ),
         (
             "REFUSED",
             "a.example TXT x\ns._domainkey.a.example FAULT refused".to_owned(),
             TempError,
-            "no answer about the key",
+            "DNS answered with an error",
         ),
-        ("silence", "s._domainkey.a.example FAULT timeout".to_owned(), TempError, "no answer about the key"),
+        ("silence", "s._domainkey.a.example FAULT timeout".to_owned(), TempError, "no answer from DNS"),
     ];
     for (row, zone, wanted, reason) in rows {
         assert_eq!(result(&zone, rsa()).await, (wanted, Some(reason)), "{row}");

@@ -105,7 +105,9 @@ async fn a_value_that_nobody_knows() {
         ("v=1;", "v=1; q=http;", Neutral, "unknown query method"),
         ("v=1;", "v=1; q=dns;", Neutral, "unknown query method"),
         ("v=1;", "v=1; q=dns/txt2:x;", Neutral, "unknown query method"),
-        ("v=1;", "v=1; q=;", Neutral, "unknown query method"),
+        ("v=1;", "v=1; q=;", PermError, "malformed signature"),
+        ("v=1;", "v=1; q=dns/txt:;", PermError, "malformed signature"),
+        ("v=1;", "v=1; q=:dns/txt;", PermError, "malformed signature"),
     ])
     .await;
 }

@@ -21,7 +21,7 @@ use crate::{
 pub(super) async fn fetch(dns: &Dns, name: &str) -> Result<Vec<u8>, Settled> {
     let answer = dns.txt(name).await.map_err(|failure| {
         debug!(name, %failure, "key record not to be had");
-        DNS_FAILURE
+        Settled::new(DkimResult::TempError, failure.reason())
     })?;
     let mut keys = answer.records.into_iter().filter(|record| resembles_key(record));
     match (keys.next(), keys.next()) {
@@ -77,7 +77,6 @@ pub(super) fn judge(record: &[u8], signature: &Signature) -> Result<PublicKey, S
     }
 }
 
-const DNS_FAILURE: Settled = Settled::new(DkimResult::TempError, "no answer about the key");
 const LONG: Settled = Settled::new(DkimResult::Policy, "the key is too long");
 const NO_KEY: Settled = Settled::new(DkimResult::PermError, "no usable key");
 const OTHER_HASH: Settled = Settled::new(DkimResult::PermError, "the key is not for sha256");

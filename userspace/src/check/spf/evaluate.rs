@@ -347,7 +347,8 @@ impl Stop {
 
     fn temporary(failure: DnsFailure) -> Self {
         debug!(%failure, "SPF needs what DNS does not say");
-        Self { result: SpfResult::TempError, reason: SpfReason::DnsFailure, trail: String::new() }
+        let reason = SpfReason::DnsFailure(failure.reason());
+        Self { result: SpfResult::TempError, reason, trail: String::new() }
     }
 
     /// The same, in a record to which `term` led.
