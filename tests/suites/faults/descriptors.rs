@@ -1,7 +1,7 @@
 //! A daemon that may open no more files: what the sender hears depends on what its message needed, and nothing has to be
 //! done for the next one to be taken once there are descriptors again.
 //!
-//! Connections that wait, and what DNS and the Maildir need, are in the suite `netns`, too.
+//! Connections that wait are in the suite `netns`, too.
 
 use std::{
     fs::{self, Permissions},
