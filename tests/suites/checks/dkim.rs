@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use mail_auth::dkim::Canonicalization;
 use sixgate::{
-    check::dkim::{DkimFindings, DkimSettings, DkimVerifier, MAX_HEADER, MAX_NAMES},
-    content::Content,
+    check::dkim::{DkimFindings, DkimSettings, DkimVerifier, MAX_NAMES},
+    content::{Content, HEAD_MAX},
     dns::Dns,
     policy::evidence::{DkimEvidence, DkimResult},
 };
@@ -140,7 +140,7 @@ async fn good_signatures_that_our_rules_refuse_never_pass() {
 
 #[tokio::test]
 async fn a_header_that_readers_may_take_differently_earns_no_pass() {
-    let many = "X: y\r\n".repeat(MAX_HEADER / 6);
+    let many = "X: y\r\n".repeat(HEAD_MAX / 6);
     let rows = [
         (format!("From: evil@c.example\r\n{}", rsa()), "more than one From field"),
         (rsa().replace("To: ", "From : evil@c.example\r\nTo: "), "more than one From field"),

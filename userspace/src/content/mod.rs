@@ -1,7 +1,8 @@
 //! A message's octets from their arrival to the next hop: the beginning in memory, the rest in a temporary
 //! file that has no name.
 //!
-//! It owns where octets lie and how they are read again. It knows nothing of SMTP, and interprets nothing.
+//! It owns where octets lie and how they are read again. It knows of SMTP only how long a header may be, and interprets
+//! nothing.
 
 mod draft;
 mod outgoing;
@@ -15,12 +16,14 @@ use std::{
     sync::Arc,
 };
 
+use crate::smtp::HEADER_MAX;
+
 pub use draft::{Draft, SpillDirectory};
 pub use outgoing::{Chunks, Outgoing};
 
-/// Octets of a message that stay in memory, from its beginning. A header is at most as long
-/// ([`crate::smtp::HEADER_MAX`]), so that it is there as a whole.
-pub const HEAD_MAX: usize = 256 << 10;
+/// Octets of a message that stay in memory, from its beginning: as many as a header may have, so that it is there as a
+/// whole.
+pub const HEAD_MAX: usize = HEADER_MAX as usize;
 /// Octets that are read from a file at once.
 const CHUNK: usize = 64 << 10;
 

@@ -10,11 +10,10 @@ use tracing::info;
 
 use crate::{
     check::auth_results,
-    content::{Content, HEAD_MAX, Outgoing},
+    content::{Content, Outgoing},
     policy::evidence::{PtrEvidence, SpfCheck},
     server::{context::Context, inspection::Inspection, session_id::SessionId},
     smtp::{
-        HEADER_MAX,
         command::Mailbox,
         received::Received,
         reply::Reply,
@@ -55,8 +54,7 @@ pub(crate) fn outgoing(
 }
 
 fn in_front(mut headers: String, content: Content, hostname: &str) -> Outgoing {
-    // a whole header lies in memory, so that none of its fields is overlooked
-    const { assert!(HEADER_MAX <= HEAD_MAX as u64) };
+    // the head holds a whole header ([`HEAD_MAX`](crate::content::HEAD_MAX)): none of its fields is overlooked
     if content.head().starts_with(b" ") || content.head().starts_with(b"\t") {
         headers.push_str("\r\n");
         return Outgoing::new(headers, content, &[]);

@@ -12,7 +12,8 @@ use super::{
     reply::Say,
 };
 
-/// Octets of a header, its last CRLF included. Everything that reads headers can rely on it.
+/// Octets of a header, the empty line that ends it included. It is the one bound of headers: so many octets of a message
+/// stay in memory, and whoever reads headers finds them whole there.
 pub const HEADER_MAX: u64 = 256 << 10;
 
 /// Bounds of one message.
@@ -214,9 +215,8 @@ impl Rules {
     /// Of several bounds the one that is reached first counts, so that it does not matter in which pieces a message comes.
     fn check_lengths(&self, more: u64, ends: bool) -> Result<(), Say> {
         let size = (self.limits.size.saturating_sub(self.octets), more, Say::TooBig);
-        // the empty line that ends a header is none of it
-        let in_header = self.in_header && !(ends && self.line + more == CRLF);
-        let header = in_header.then(|| (HEADER_MAX.saturating_sub(self.octets), more, Say::HeaderTooBig));
+        let header =
+            self.in_header.then(|| (HEADER_MAX.saturating_sub(self.octets), more, Say::HeaderTooBig));
         // the CR may still be to come, or be the last octet here
         let room = (self.limits.line + 1).saturating_sub(self.line);
         let line = (room, more.saturating_sub(u64::from(ends)), Say::LineTooLong);
@@ -296,7 +296,8 @@ mod tests {
             ("hops in the body", format!("\r\n{}", received.repeat(4)).into_bytes(), None),
             ("a full header", header(max), None),
             ("a header too long", header(max + 10), Some(Say::HeaderTooBig)),
-            ("a full header and a body", [&header(max)[..], b"\r\nbody\r\n"].concat(), None),
+            ("a full header and a body", [&header(max - 2)[..], b"\r\nbody\r\n"].concat(), None),
+            ("an empty line too much", [&header(max - 1)[..], b"\r\n"].concat(), Some(Say::HeaderTooBig)),
             ("a full message", [b"\r\n", &b"0123456789abcd\r\n".repeat((1 << 16) - 1)[..]].concat(), None),
             ("one octet too much", b"0123456789abcd\r\n".repeat((1 << 16) + 1), Some(Say::HeaderTooBig)),
             ("too big", [b"\r\n", &b"0123456789abcd\r\n".repeat(1 << 16)[..]].concat(), Some(Say::TooBig)),

@@ -4,12 +4,13 @@
 use crate::{
     check::{
         dkim::{
-            DkimLimit, MAX_FIELDS, MAX_HEADER, MAX_SIGNATURES, Settled,
+            DkimLimit, MAX_FIELDS, MAX_SIGNATURES, Settled,
             signature::{MALFORMED, Signature},
             tags::{Tags, compact},
         },
         fields::{Field, fields},
     },
+    content::HEAD_MAX,
     dns::LONGEST_NAME,
     policy::evidence::{DkimEvidence, DkimResult},
 };
@@ -41,7 +42,7 @@ pub(super) struct ExaminedSignature {
 /// Looks at the header of a message of `octets` that begins with `head`, at `now`, in seconds since 1970. A header that
 /// `head` does not hold as a whole is too large.
 pub(super) fn examine(head: &[u8], octets: u64, now: u64) -> Examined {
-    let bounded = head.get(..MAX_HEADER).unwrap_or(head);
+    let bounded = head.get(..HEAD_MAX).unwrap_or(head);
     let mut rest = fields(bounded);
     let fields: Vec<Field<'_>> = rest.by_ref().collect();
     let whole = bounded.len() as u64 == octets || rest.body() > rest.offset();
@@ -103,7 +104,8 @@ fn is_base64(character: &char) -> bool {
 const ALGORITHMS: [&str; 3] = ["rsa-sha256", "ed25519-sha256", "rsa-sha1"];
 
 const HEADER_MALFORMED: Settled = Settled::new(DkimResult::Policy, "malformed header");
-const HEADER_TOO_LARGE: Settled = Settled::beyond(DkimLimit::Header, "header too large");
+/// SMTP takes none (`header_size`): this is for messages that came by another way.
+const HEADER_TOO_LARGE: Settled = Settled::new(DkimResult::Policy, "header too large");
 const NO_FROM: Settled = Settled::new(DkimResult::Policy, "no From field");
 const SEVERAL_FROM: Settled = Settled::new(DkimResult::Policy, "more than one From field");
 const TOO_MANY_FIELDS: Settled = Settled::beyond(DkimLimit::Fields, "too many header fields");

@@ -45,8 +45,6 @@ use crate::{
 /// Signatures of a message that are looked at, from the top (RFC 6376 6.1 allows a limit). Each costs at most one DNS
 /// question, and signatures with the same key cost one.
 pub const MAX_SIGNATURES: usize = 10;
-/// Octets of a header within which signatures count; in a longer one none passes.
-pub const MAX_HEADER: usize = 256 << 10;
 /// Fields of a header within which signatures count.
 pub const MAX_FIELDS: usize = 1000;
 /// Names in `h=`.
@@ -100,8 +98,6 @@ pub enum DkimLimit {
     Fields,
     /// [`DkimSettings::hashing`]
     Hashing,
-    /// [`MAX_HEADER`]
-    Header,
     /// [`MAX_NAMES`]
     Names,
     /// [`MAX_SIGNATURES`]
@@ -146,7 +142,6 @@ impl DkimLimit {
         match self {
             Self::Fields => "dkim_fields",
             Self::Hashing => "dkim_hashing",
-            Self::Header => "dkim_header",
             Self::Names => "dkim_names",
             Self::Signatures => "dkim_signatures",
             Self::Time => "dkim_time",
