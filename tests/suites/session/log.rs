@@ -7,7 +7,11 @@ use sixgate_tests::{
     site::{GATE, SENDER, Site},
 };
 
-use crate::{can_run, site, site_with_tls};
+use crate::{
+    can_run,
+    next_hops::{Kind, NextHop},
+    site, site_with_tls,
+};
 
 /// Bounds that a test reaches soon.
 const TIGHT: &str = r#"
@@ -208,6 +212,25 @@ fn refusals_without_end_leave_a_bounded_number_of_lines_and_one_that_counts_the_
     assert!(rest.contains("refusals=401"), "{rest}");
     let (_, log) = daemon.stop().unwrap();
     assert_eq!(log.matches("recipient refused").count(), 100, "{log}");
+}
+
+#[test]
+fn whose_refusal_a_recipient_heard_is_told() {
+    if !can_run(&[]) {
+        return;
+    }
+    let (refused, taken) = ("recipient refused by the next hop", "recipient not handed on");
+    let (lmtp, _hop) = NextHop::start(Kind::LmtpTcp, site(""));
+    let nobody = site("").configured("next_hop = { smtp = \"[::1]:9\" }");
+    for (site, recipients, code) in [(nobody, 1, "451 4.4.1 "), (lmtp, 2, "452 4.5.3 ")] {
+        let (site, daemon) = serve(site);
+        let mut client = begin(&site, "a");
+        let replies = (0..recipients).map(|_| client.say("RCPT TO:<user@contoso.com>").unwrap());
+        assert!(replies.last().is_some_and(|reply| reply.last().starts_with(code)), "{code}");
+        let line = daemon.wait_for_log(taken).unwrap();
+        assert!(line.contains(&format!("reply=\"{code}")), "{line}");
+        assert!(!daemon.log().contains(refused), "{}", daemon.log());
+    }
 }
 
 fn serve(site: Site) -> (Site, Daemon) {

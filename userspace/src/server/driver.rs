@@ -3,6 +3,7 @@
 //! It owns the socket and the order in which things are waited for. What is found out about the sender is in
 //! `inspection`, what is decided about it in `policy`.
 
+mod judge;
 mod record;
 mod start_tls;
 
@@ -22,17 +23,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::{
-    content::{Content, Draft},
-    nexthop::{ClientInfo, ClientName, HEADER_ROOM, Transport},
+    content::Draft,
+    nexthop::Transport,
     policy::{Refusal, Stage, Verdict, evidence::Endpoints},
     server::{
-        context::Context, driver::record::Refusals, inspection::Inspection, limits::OctetShare, message,
+        context::Context, driver::record::Refusals, inspection::Inspection, limits::OctetShare,
         session_id::SessionId, stream::Stream,
     },
-    smtp::{
-        command::RcptTo,
-        session::{Admission, Answer, Offer, Session, SessionParameters, Task, Unkept},
-    },
+    smtp::session::{Admission, Offer, Session, SessionParameters, Task, Unkept},
 };
 
 /// Octets read at once.
@@ -241,78 +239,6 @@ impl Connection {
         Ok(())
     }
 
-    async fn judge_recipient(&mut self, session: &mut Session, recipient: &RcptTo) -> Result<Answer, Broken> {
-        let Self { stream, buffer, inspection, transport, context, endpoints, refusals, .. } = self;
-        let (Some(hello), Some(transaction)) = (session.hello().cloned(), session.transaction().cloned())
-        else {
-            // the session asks about recipients within transactions only
-            return Err(Broken::Gone);
-        };
-        let work = async {
-            inspection.learn_ptr().await;
-            let verdict = inspection.decide(Stage::Recipient, Some(recipient));
-            if let Verdict::Refuse(refusal) = verdict {
-                if refusals.admit(context) {
-                    info!(recipient = recipient.to_string(), reason = refusal.name(), "recipient refused");
-                }
-                context.metrics.recipient(refusal.name());
-                return Answer::Refused(refusal);
-            }
-            let client = ClientInfo {
-                endpoints: *endpoints,
-                name: ClientName::from_evidence(inspection.ptr()),
-                helo: hello.name,
-                esmtp: hello.extended,
-            };
-            let reply = transport.recipient(&client, &transaction.mail, HEADER_ROOM, recipient).await;
-            context.metrics.recipient(if reply.is_positive() { "accepted" } else { "next_hop" });
-            if !reply.is_positive() && refusals.admit(context) {
-                info!(
-                    recipient = recipient.to_string(),
-                    reply = reply.to_string().trim_end(),
-                    "recipient refused by the next hop"
-                );
-            }
-            Answer::Reply(reply)
-        };
-        tokio::select! {
-            answer = work => Ok(answer),
-            broken = client_gone(stream, buffer, session) => Err(broken),
-        }
-    }
-
-    async fn judge_message(&mut self, session: &mut Session, content: Content) -> Result<Answer, Broken> {
-        let Self { stream, buffer, inspection, transport, context, id, .. } = self;
-        let (Some(hello), Some(transaction)) = (session.hello().cloned(), session.transaction().cloned())
-        else {
-            // the session gives messages within transactions only
-            return Err(Broken::Gone);
-        };
-        let tls = session.tls().cloned();
-        let gone = client_gone(stream, buffer, session);
-        tokio::pin!(gone);
-        let learn = inspection.learn_message(&hello, &transaction, content.clone());
-        tokio::select! {
-            () = learn => {}
-            broken = &mut gone => return Err(broken),
-        }
-        let verdict = inspection.decide(Stage::Message, None);
-        if let Verdict::Refuse(refusal) = verdict {
-            message::log(inspection, &hello, &transaction, refusal.name(), None);
-            context.metrics.message(refusal.name());
-            transport.reset().await;
-            return Ok(Answer::Refused(refusal));
-        }
-        let envelope = message::Envelope { hello: &hello, transaction: &transaction, tls: tls.as_ref(), id };
-        let outgoing = message::outgoing(context, inspection, &envelope, content);
-        // the next hop's connection decides when the sender's disconnection comes too late
-        let reply = transport.deliver(&outgoing, async { drop(gone.await) }).await;
-        let outcome = if reply.is_positive() { "delivered" } else { "next_hop" };
-        message::log(inspection, &hello, &transaction, outcome, Some(&reply));
-        context.metrics.message(outcome);
-        Ok(Answer::Reply(reply))
-    }
-
     /// Keeps octets of the arriving message, within the budgets.
     async fn keep(&mut self, octets: Vec<u8>) -> Result<(), Unkept> {
         let directory = &self.context.spill_directory;
@@ -376,23 +302,6 @@ impl Connection {
 
     fn elapsed_ms(&self) -> u64 {
         u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-/// Resolves when the client is gone. What it sends meanwhile is kept for later, within the session's bound. One that has
-/// ended its side after QUIT is not gone: Exim leaves so, behind its last chunk, and still waits for our replies.
-async fn client_gone(stream: &mut Stream, buffer: &mut [u8], session: &mut Session) -> Broken {
-    loop {
-        if !session.has_room() {
-            // a client that talks on without waiting is looked after when it is its turn again
-            return std::future::pending().await;
-        }
-        match stream.read(buffer).await {
-            Ok(0) if session.has_quit_waiting() => return std::future::pending().await,
-            Ok(0) => return Broken::Gone,
-            Ok(count) => session.handle_input(Instant::now(), buffer.get(..count).unwrap_or_default()),
-            Err(error) => return error.into(),
-        }
     }
 }
 

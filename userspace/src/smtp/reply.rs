@@ -12,7 +12,7 @@ use crate::policy::PermanentRefusals;
 
 use form::split_enhanced;
 
-pub use form::{Enhanced, Reply};
+pub use form::{Enhanced, Origin, Reply};
 
 macro_rules! replies {
     ($($(#[$doc:meta])+ $say:ident = $code:literal $enhanced:literal $text:literal,)+) => {
@@ -240,7 +240,8 @@ impl ReplyTable {
     pub fn say_about(&self, say: Say, subject: &str) -> Reply {
         let (code, enhanced, text) = say.row();
         let text = text.replace("{host}", &self.hostname).replace("{}", subject);
-        let reply = Reply { code, enhanced: split_enhanced(enhanced).0, lines: vec![Cow::Owned(text)] };
+        let enhanced = split_enhanced(enhanced).0;
+        let reply = Reply { code, enhanced, lines: vec![Cow::Owned(text)], origin: Origin::Table };
         if self.is_permanent(say) { reply.into_permanent() } else { reply }
     }
 
@@ -270,6 +271,7 @@ impl ReplyTable {
             code: 250,
             enhanced: None,
             lines: [host].into_iter().chain(offer.iter().map(keyword)).collect(),
+            origin: Origin::Table,
         }
     }
 

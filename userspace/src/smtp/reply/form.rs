@@ -32,6 +32,16 @@ pub struct Reply {
     pub(super) code: u16,
     pub(super) enhanced: Option<Enhanced>,
     pub(super) lines: Vec<Cow<'static, str>>,
+    pub(super) origin: Origin,
+}
+
+/// Whose words a reply is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Origin {
+    /// The next hop's, passed on.
+    NextHop,
+    /// Ours.
+    Table,
 }
 
 impl Reply {
@@ -62,13 +72,19 @@ impl Reply {
             texts.push(Cow::Borrowed(""));
         }
         let enhanced = enhanced.unwrap_or(Enhanced { class, subject: 0, detail: 0 });
-        Some(Self { code, enhanced: Some(enhanced), lines: texts })
+        Some(Self { code, enhanced: Some(enhanced), lines: texts, origin: Origin::NextHop })
     }
 
     /// The three-digit code.
     #[must_use]
     pub fn code(&self) -> u16 {
         self.code
+    }
+
+    /// Whose words it is.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// 2xx.

@@ -1,0 +1,126 @@
+//! Recipients and messages of a served session: what has to be known first, the verdict, and the way to the next hop.
+//!
+//! It decides nothing itself: `policy` and the next hop do. While they are asked, the client may leave.
+
+use std::time::Instant;
+
+use tokio::io::AsyncReadExt;
+use tracing::info;
+
+use super::{Broken, Connection, Stream};
+use crate::{
+    content::Content,
+    nexthop::{ClientInfo, ClientName, HEADER_ROOM},
+    policy::{Stage, Verdict},
+    server::message,
+    smtp::{
+        command::RcptTo,
+        reply::{Origin, Reply},
+        session::{Answer, Session},
+    },
+};
+
+impl Connection {
+    pub(super) async fn judge_recipient(
+        &mut self,
+        session: &mut Session,
+        recipient: &RcptTo,
+    ) -> Result<Answer, Broken> {
+        let Self { stream, buffer, inspection, transport, context, endpoints, refusals, .. } = self;
+        let (Some(hello), Some(transaction)) = (session.hello().cloned(), session.transaction().cloned())
+        else {
+            // the session asks about recipients within transactions only
+            return Err(Broken::Gone);
+        };
+        let work = async {
+            inspection.learn_ptr().await;
+            let verdict = inspection.decide(Stage::Recipient, Some(recipient));
+            if let Verdict::Refuse(refusal) = verdict {
+                if refusals.admit(context) {
+                    info!(recipient = recipient.to_string(), reason = refusal.name(), "recipient refused");
+                }
+                context.metrics.recipient(refusal.name());
+                return Answer::Refused(refusal);
+            }
+            let client = ClientInfo {
+                endpoints: *endpoints,
+                name: ClientName::from_evidence(inspection.ptr()),
+                helo: hello.name,
+                esmtp: hello.extended,
+            };
+            let reply = transport.recipient(&client, &transaction.mail, HEADER_ROOM, recipient).await;
+            context.metrics.recipient(if reply.is_positive() { "accepted" } else { "next_hop" });
+            if !reply.is_positive() && refusals.admit(context) {
+                log_refused(recipient, &reply);
+            }
+            Answer::Reply(reply)
+        };
+        tokio::select! {
+            answer = work => Ok(answer),
+            broken = client_gone(stream, buffer, session) => Err(broken),
+        }
+    }
+
+    pub(super) async fn judge_message(
+        &mut self,
+        session: &mut Session,
+        content: Content,
+    ) -> Result<Answer, Broken> {
+        let Self { stream, buffer, inspection, transport, context, id, .. } = self;
+        let (Some(hello), Some(transaction)) = (session.hello().cloned(), session.transaction().cloned())
+        else {
+            // the session gives messages within transactions only
+            return Err(Broken::Gone);
+        };
+        let tls = session.tls().cloned();
+        let gone = client_gone(stream, buffer, session);
+        tokio::pin!(gone);
+        let learn = inspection.learn_message(&hello, &transaction, content.clone());
+        tokio::select! {
+            () = learn => {}
+            broken = &mut gone => return Err(broken),
+        }
+        let verdict = inspection.decide(Stage::Message, None);
+        if let Verdict::Refuse(refusal) = verdict {
+            message::log(inspection, &hello, &transaction, refusal.name(), None);
+            context.metrics.message(refusal.name());
+            transport.reset().await;
+            return Ok(Answer::Refused(refusal));
+        }
+        let envelope = message::Envelope { hello: &hello, transaction: &transaction, tls: tls.as_ref(), id };
+        let outgoing = message::outgoing(context, inspection, &envelope, content);
+        // the next hop's connection decides when the sender's disconnection comes too late
+        let reply = transport.deliver(&outgoing, async { drop(gone.await) }).await;
+        let outcome = if reply.is_positive() { "delivered" } else { "next_hop" };
+        message::log(inspection, &hello, &transaction, outcome, Some(&reply));
+        context.metrics.message(outcome);
+        Ok(Answer::Reply(reply))
+    }
+}
+
+/// Whose refusal it is tells where to look for the reason.
+fn log_refused(recipient: &RcptTo, reply: &Reply) {
+    let (recipient, said) = (recipient.to_string(), reply.to_string());
+    let reply_text = said.trim_end();
+    match reply.origin() {
+        Origin::NextHop => info!(recipient, reply = reply_text, "recipient refused by the next hop"),
+        Origin::Table => info!(recipient, reply = reply_text, "recipient not handed on"),
+    }
+}
+
+/// Resolves when the client is gone. What it sends meanwhile is kept for later, within the session's bound. One that has
+/// ended its side after QUIT is not gone: Exim leaves so, behind its last chunk, and still waits for our replies.
+async fn client_gone(stream: &mut Stream, buffer: &mut [u8], session: &mut Session) -> Broken {
+    loop {
+        if !session.has_room() {
+            // a client that talks on without waiting is looked after when it is its turn again
+            return std::future::pending().await;
+        }
+        match stream.read(buffer).await {
+            Ok(0) if session.has_quit_waiting() => return std::future::pending().await,
+            Ok(0) => return Broken::Gone,
+            Ok(count) => session.handle_input(Instant::now(), buffer.get(..count).unwrap_or_default()),
+            Err(error) => return error.into(),
+        }
+    }
+}
