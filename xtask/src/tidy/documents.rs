@@ -71,6 +71,26 @@ fn settings(file: &File) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
+/// Each row of a table has as many cells as its head: readers see nothing of those beyond it.
+pub(super) fn tables_have_even_rows(tree: &Tree, problems: &mut Problems) {
+    for file in documents(tree) {
+        let mut head = None;
+        for (at, text) in file.text.lines().enumerate() {
+            if !text.starts_with('|') {
+                head = None;
+                continue;
+            }
+            // a bar within backticks begins no cell
+            let cells = text.split('`').step_by(2).map(|part| part.matches('|').count()).sum::<usize>() - 1;
+            let wanted = *head.get_or_insert(cells);
+            if cells != wanted {
+                let advice = format!("{cells} cells in a table of {wanted}: correct the row");
+                problems.add(&file.path, at + 1, advice);
+            }
+        }
+    }
+}
+
 /// The README is read in one sitting.
 pub(super) fn the_readme_is_short(tree: &Tree, problems: &mut Problems) {
     let lines = tree.file("README.md").map_or(0, |file| file.text.lines().count());

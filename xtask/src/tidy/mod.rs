@@ -54,6 +54,7 @@ const RULES: &[Rule] = &[
     documents::named_paths_exist,
     documents::every_counter_is_explained,
     documents::every_setting_is_explained,
+    documents::tables_have_even_rows,
     documents::the_readme_is_short,
     documents::text_is_clean,
     documents::nothing_names_a_machine,

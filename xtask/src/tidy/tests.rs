@@ -125,6 +125,14 @@ fn what_documents_say_and_name() {
         ],
     );
     judges(
+        documents::tables_have_even_rows,
+        &[
+            ("docs/a.md", "| a | b |\n|---|---|\n| 1 | 2 | |\n", true),
+            ("docs/a.md", "| a | b |\n|---|---|\n| 1 |\n", true),
+            ("docs/a.md", "| a | b |\n|---|---|\n| 1 | `2 | 3` |\n\n| a |\n|---|\n| 1 |\n", false),
+        ],
+    );
+    judges(
         documents::the_readme_is_short,
         &[("README.md", &"a\n".repeat(151), true), ("README.md", &"a\n".repeat(150), false)],
     );
