@@ -1,5 +1,7 @@
 //! What the log says of what a session refused, gave up or ended, and how much of it.
 
+use std::fs;
+
 use sixgate_tests::{
     client::Client,
     daemon::Daemon,
@@ -164,6 +166,44 @@ fn a_session_that_ends_by_its_own_bounds_says_which() {
     let (_, log) = daemon.stop().unwrap();
     let ended = log.lines().find(|line| line.contains("session ended reason=\"stopping\"")).expect(&log);
     assert!(ended.contains("messages=1") && ended.contains("reply=\"421 4.3.2"), "{ended}");
+}
+
+#[test]
+fn what_comes_too_slowly_or_takes_too_long_ends_with_a_line() {
+    if !can_run(&[]) {
+        return;
+    }
+    let times = "data_timeout = \"1s\"\ndata_rate = 1000\ntransaction_timeout = \"3s\"";
+    let (site, daemon) = serve(site(&format!("[limits]\n{times}")));
+    let mut slow = begin(&site, "crumbs");
+    let mut long = begin(&site, "long");
+    slow.say("RCPT TO:<user@contoso.com>").unwrap();
+    slow.write(b"BDAT 16\r\nSubject: crumb\r\n").unwrap();
+    assert_eq!(slow.reply().unwrap().last(), "250 2.0.0 16 octets received");
+    assert_eq!(slow.reply().unwrap().last(), "421 4.4.2 gate.example The message arrives too slowly");
+    check(&daemon, "crumbs", &["session ended reason=\"data_rate\" after=\"BDAT\" octets=16"]);
+    assert_eq!(long.reply().unwrap().last(), "421 4.4.2 gate.example The transaction takes too long");
+    check(&daemon, "long", &["session ended reason=\"transaction_timeout\" after=\"MAIL\""]);
+}
+
+#[test]
+fn who_does_not_wait_for_the_reply_is_counted_and_logged_all_the_same() {
+    if !can_run(&[]) {
+        return;
+    }
+    let site = site("");
+    let metrics = site.folder().join("sixgate.prom");
+    let (site, daemon) = serve(site.configured(&format!("metrics.file = {metrics:?}")));
+    for _ in 0..20 {
+        // the greeting is left unread, so that closing is a reset
+        site.connect(SENDER, GATE).write(b"\n").unwrap();
+    }
+    // who comes later is let in later
+    connect(&site).say("QUIT").unwrap();
+    let (_, log) = daemon.stop().unwrap();
+    assert_eq!(log.matches("session ended reason=\"line_end\" after=\"connect\"").count(), 20, "{log}");
+    let counters = fs::read_to_string(metrics).unwrap();
+    assert!(counters.contains("sixgate_limits_reached_total{limit=\"line_end\"} 20\n"), "{counters}");
 }
 
 #[test]
