@@ -75,7 +75,7 @@ pub struct SessionLimits {
     pub command_timeout: Duration,
     /// Wait for a piece of a message (RFC 5321 4.5.3.2.5).
     pub data_timeout: Duration,
-    /// The slowest pace of a message, octets in a second; it has `data_timeout` more than that takes. None: any.
+    /// The slowest pace of a message, octets in a second; it may fall `data_timeout` behind. None: any.
     pub data_rate: Option<NonZeroU32>,
     /// From MAIL to the end of DATA.
     pub transaction_timeout: Duration,
