@@ -17,8 +17,8 @@ use sixgate::{
     smtp::{
         reply::{Reply, ReplyTable, Say},
         session::{
-            Admission, Answer, Offer, Session, SessionLimits, SessionParameters, Task, Tls, TlsProgress,
-            Unkept,
+            Admission, Answer, Event, Offer, Session, SessionLimits, SessionParameters, Task, Tls,
+            TlsProgress, Unkept,
         },
     },
 };
@@ -101,6 +101,8 @@ struct Client<'a> {
     kept: Vec<u8>,
     /// The connection was to be encrypted: nothing more is said in the clear.
     cut_short: bool,
+    /// How often the log was told that we ended the session.
+    ends: usize,
     /// Messages that were handed on, and whether they were taken.
     messages: Vec<(Vec<u8>, bool)>,
 }
@@ -119,6 +121,7 @@ impl<'a> Client<'a> {
             accepted: 0,
             kept: Vec::new(),
             cut_short: false,
+            ends: 0,
             messages: Vec::new(),
         };
         client.attend();
@@ -148,7 +151,8 @@ impl<'a> Client<'a> {
             self.perform(task);
         }
         self.heard.extend(self.session.poll_output());
-        self.session.poll_incidents();
+        let told = self.session.poll_incidents();
+        self.ends += told.iter().filter(|incident| matches!(incident.event, Event::Session(_))).count();
     }
 
     fn perform(&mut self, task: Task) {
@@ -216,13 +220,18 @@ impl<'a> Client<'a> {
         let serves = admission == Admission::Serve;
         let mut progress =
             Progress { stream, content: false, serves, chunks: Vec::new(), messages: &self.messages };
-        let mut hung_up = false;
+        let (mut hung_up, mut last) = (false, None);
         for code in replies {
             assert!(!hung_up, "a reply behind the last one");
+            last = Some(code);
             // a bound was reached: it is said at once, and is the last word
             hung_up = code == 421 || progress.answered(code);
         }
         assert!(progress.messages.is_empty(), "a message without a reply");
+        if serves && !self.cut_short {
+            let ended = self.session.is_closing() && last != Some(221);
+            assert_eq!(self.ends, usize::from(ended), "what ends a session is told once");
+        }
         if !self.session.is_closing() && !self.cut_short {
             assert!(progress.is_idle(), "no reply to {:?}", progress.stream.escape_ascii().to_string());
         }
