@@ -9,7 +9,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::values;
+use super::quantities;
 use crate::{
     check::{dkim::DkimSettings, spf},
     dns::DnsBounds,
@@ -40,7 +40,8 @@ pub struct Limits {
     pub message_memory: NonZeroU64,
     /// Octets of all messages in temporary files at one time; at least one message's.
     pub message_disk: NonZeroU64,
-    /// Octets of a message's line without its CRLF (RFC 5322 2.1.1).
+    /// Octets of a message's line without its CRLF (RFC 5322 2.1.1), at least 998.
+    #[serde(deserialize_with = "quantities::line_length")]
     pub line_length: NonZeroU32,
     /// Received fields of one message (RFC 5321 6.3).
     pub received: NonZeroU32,
@@ -53,21 +54,21 @@ pub struct Limits {
     /// DNS questions that are open at one time.
     pub dns_concurrency: NonZeroU32,
     /// How long to wait for a command (RFC 5321 4.5.3.2.7).
-    #[serde(deserialize_with = "values::wait")]
+    #[serde(deserialize_with = "quantities::wait")]
     pub command_timeout: Duration,
     /// How long to wait for the next octets of a message.
-    #[serde(deserialize_with = "values::wait")]
+    #[serde(deserialize_with = "quantities::wait")]
     pub data_timeout: Duration,
     /// The slowest pace at which a message may arrive, octets in a second; 0: any.
     pub data_rate: u32,
     /// How long it may take from MAIL to the end of DATA.
-    #[serde(deserialize_with = "values::wait")]
+    #[serde(deserialize_with = "quantities::wait")]
     pub transaction_timeout: Duration,
     /// How long one session may take.
-    #[serde(deserialize_with = "values::wait")]
+    #[serde(deserialize_with = "quantities::wait")]
     pub session_timeout: Duration,
-    /// How long SPF and DKIM of one message may take once it has arrived.
-    #[serde(deserialize_with = "values::wait")]
+    /// How long SPF and DKIM of one message may take once it has arrived, at most 5 minutes.
+    #[serde(deserialize_with = "quantities::verification_time")]
     pub verification_timeout: Duration,
     /// Small messages whose DKIM signatures are computed at one time.
     pub dkim_small: NonZeroU8,
@@ -76,7 +77,7 @@ pub struct Limits {
     /// A message of so many octets is a large one.
     pub dkim_large_from: NonZeroU64,
     /// How long a message may have to wait for that.
-    #[serde(deserialize_with = "values::wait")]
+    #[serde(deserialize_with = "quantities::wait")]
     pub dkim_wait: Duration,
     /// Octets that may be hashed for the signatures of one message.
     pub dkim_hashing: NonZeroU64,

@@ -5,6 +5,7 @@
 
 mod document;
 mod limits;
+mod quantities;
 mod room;
 mod tls;
 mod values;
@@ -97,7 +98,7 @@ pub struct Dns {
     #[serde(deserialize_with = "values::server_addresses")]
     pub servers: Vec<SocketAddr>,
     /// How long one attempt may take.
-    #[serde(deserialize_with = "values::wait")]
+    #[serde(deserialize_with = "quantities::wait")]
     pub timeout: Duration,
     /// Tries in all per name.
     pub attempts: NonZeroU8,

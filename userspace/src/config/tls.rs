@@ -2,12 +2,12 @@
 //!
 //! It owns the keys' form. The files are read by whoever uses them.
 
-use std::{fmt, marker::PhantomData, path::PathBuf};
+use std::{fmt, marker::PhantomData, net::Ipv4Addr, path::PathBuf};
 
 use serde::{
     Deserialize, Deserializer,
     de::{
-        MapAccess, SeqAccess, Visitor,
+        Error as _, MapAccess, SeqAccess, Visitor,
         value::{MapAccessDeserializer, SeqAccessDeserializer},
     },
 };
@@ -59,7 +59,13 @@ impl std::str::FromStr for CertificateName {
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let is_name = is_domain_name(text.as_bytes()) && text.contains('.');
-        if is_name { Ok(Self(text.to_owned())) } else { Err(ValueError::Name { text: text.to_owned() }) }
+        // it would be looked for among the addresses of a certificate
+        let is_address = text.parse::<Ipv4Addr>().is_ok();
+        if is_name && !is_address {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ValueError::Name { text: text.to_owned() })
+        }
     }
 }
 
@@ -73,7 +79,7 @@ impl<'de> Deserialize<'de> for CertificateName {
 fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<CertificateName>>, D::Error> {
     let names = Vec::deserialize(deserializer)?;
     if names.is_empty() {
-        return Err(serde::de::Error::custom(
+        return Err(D::Error::custom(
             "at least one name is needed; leave `names` out to trust every certificate of the authority",
         ));
     }
@@ -96,7 +102,13 @@ fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Clie
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-            Vec::deserialize(SeqAccessDeserializer::new(seq))
+            let several: Self::Value = Vec::deserialize(SeqAccessDeserializer::new(seq))?;
+            if several.is_empty() {
+                return Err(A::Error::custom(
+                    "at least one authority is needed; leave `client_trust` out to trust no client by its certificate",
+                ));
+            }
+            Ok(several)
         }
     }
 

@@ -8,7 +8,6 @@ use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV6},
     path::PathBuf,
     str::FromStr,
-    time::Duration,
 };
 
 use serde::{
@@ -59,6 +58,12 @@ pub enum ValueError {
     /// Not an address with a port.
     #[error("`{}` is not an address with a port, such as `[::1]:25`", text.escape_debug())]
     Address {
+        /// As it was written.
+        text: String,
+    },
+    /// A server at port 0, where nobody can be reached.
+    #[error("`{text}`: nobody can be reached at port 0")]
+    NoPort {
         /// As it was written.
         text: String,
     },
@@ -281,17 +286,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// A duration above nothing and at most [`WAIT_MAX`], as humantime writes it.
-pub(super) fn wait<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let wait = humantime_serde::deserialize::<Duration, D>(deserializer)?;
-    if wait.is_zero() || wait > WAIT_MAX {
-        return Err(D::Error::custom(
-            "the duration must be above zero and at most a day, such as \"30s\" or \"5m\"",
-        ));
-    }
-    Ok(wait)
-}
-
 /// An absolute path: commands and daemon must mean the same file from any directory.
 pub(super) fn absolute_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let path = PathBuf::deserialize(deserializer)?;
@@ -319,7 +313,7 @@ pub(super) fn listen_addresses<'de, D: Deserializer<'de>>(
     Ok(addresses.into_iter().map(|address| address.0).collect())
 }
 
-/// Addresses of servers, each with a port.
+/// Addresses of servers, each with a port at which it can be reached.
 pub(super) fn server_addresses<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<SocketAddr>, D::Error> {
@@ -339,7 +333,7 @@ impl FromStr for ListenAddress {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        match ServerAddress::from_str(text)?.0 {
+        match socket_address(text)? {
             SocketAddr::V6(address) if address.ip().to_ipv4_mapped().is_none() => Ok(Self(address)),
             _ => Err(ValueError::ListenIpv4 { text: text.to_owned() }),
         }
@@ -359,8 +353,16 @@ impl FromStr for ServerAddress {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        text.parse().map(Self).map_err(|_| ValueError::Address { text: text.to_owned() })
+        let address = socket_address(text)?;
+        if address.port() == 0 {
+            return Err(ValueError::NoPort { text: text.to_owned() });
+        }
+        Ok(Self(address))
     }
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, ValueError> {
+    text.parse().map_err(|_| ValueError::Address { text: text.to_owned() })
 }
 
 impl<'de> Deserialize<'de> for ServerAddress {
@@ -383,6 +385,3 @@ impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Text<T> {
         text.parse().map_err(E::custom)
     }
 }
-
-/// Longest time-out that can be set.
-const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);

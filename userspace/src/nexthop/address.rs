@@ -41,6 +41,12 @@ pub enum AddressError {
         /// As it was written.
         text: String,
     },
+    /// A port at which nobody can be reached.
+    #[error("`{text}`: nobody can be reached at port 0")]
+    NoPort {
+        /// As it was written.
+        text: String,
+    },
     /// A socket that is another one from each directory.
     #[error("the path of the socket `{}` must be absolute", path.display())]
     Relative {
@@ -86,7 +92,11 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, AddressError> {
         match text.strip_prefix(UNIX) {
             Some(path) if !path.contains('\0') => Path::new(path).try_into().map(Self::Unix),
-            _ => text.parse().map(Self::Tcp).map_err(|_| AddressError::Form { text: text.to_owned() }),
+            _ => match text.parse::<SocketAddr>() {
+                Ok(address) if address.port() == 0 => Err(AddressError::NoPort { text: text.to_owned() }),
+                Ok(address) => Ok(Self::Tcp(address)),
+                Err(_) => Err(AddressError::Form { text: text.to_owned() }),
+            },
         }
     }
 }
