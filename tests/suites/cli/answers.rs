@@ -89,7 +89,7 @@ fn json_has_the_documented_fields() {
         ("domain check a.b", json!({"domain": "a.b", "takes_mail": false, "listed": false})),
         (
             "config check",
-            json!({"file": place.config().to_str().unwrap(), "good": true, "line": null, "reason": null}),
+            json!({"file": place.config().to_str().unwrap(), "good": true, "line": null, "reason": null, "warnings": []}),
         ),
         (
             "status",

@@ -1,8 +1,14 @@
 //! What is broken around a command is named, and nothing is changed by it.
 
-use std::{fs, fs::File, time::Instant};
+use std::{
+    fs,
+    fs::File,
+    path::Path,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 use sixgate::store::LOCK_WAIT;
+use sixgate_tests::certs::Authority;
 
 use crate::place::{Place, command, ran};
 
@@ -88,6 +94,58 @@ fn a_configuration_that_is_wrong_stops_every_command_but_its_check() {
     fs::remove_file(place.config()).unwrap();
     place.fails("config check", 2, "cannot read the configuration");
     place.fails("optin list", 2, "No such file or directory");
+}
+
+#[test]
+fn what_keeps_the_daemon_from_starting_is_no_good_configuration() {
+    let place = Place::new();
+    let authority = Authority::new("partners");
+    let pair = authority.issue("gate.example");
+    pair.install(&place.path("")).unwrap();
+    fs::write(place.path("leaf.pem"), format!("{}{}", authority.pem(), pair.certificate)).unwrap();
+    fs::write(place.path("file"), "").unwrap();
+    let temporary = |path: &Path| format!("temporary_directory = {path:?}");
+    let tls = |certificate, ca| {
+        let [certificate, key, ca] = [certificate, "key.pem", ca].map(|name| place.path(name));
+        format!("tls = {{ certificate = {certificate:?}, key = {key:?}, client_trust.ca = {ca:?} }}")
+    };
+    for (settings, key, wanted) in [
+        (temporary(&place.path("none")), "temporary_directory", "/none: No such file or directory"),
+        (temporary(&place.path("file")), "temporary_directory", "/file: Not a directory"),
+        (temporary(Path::new("/proc")), "temporary_directory", "cannot make a temporary file in /proc: "),
+        (tls("certificate.pem", "leaf.pem"), "tls", "certificate 2 in "),
+        (tls("leaf.pem", "leaf.pem"), "tls", "leaf.pem: our own has to stand first"),
+    ] {
+        let settings = format!("listen.addresses = [\"[::1]:0\"]\n{settings}");
+        place.configure(&settings, &place.path("pins"), "");
+        place.fails("config check", 1, wanted);
+        place.fails("config check", 1, &format!("{}: {key}: ", place.config().display()));
+        place.fails("serve --no-xdp", 2, wanted);
+    }
+}
+
+#[test]
+fn a_certificate_that_ends_soon_is_warned_of_and_the_configuration_is_good() {
+    let place = Place::new();
+    let authority = Authority::new("of the gate");
+    let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| place.path(name));
+    let settings = format!("tls = {{ certificate = {certificate:?}, key = {key:?} }}");
+    place.configure(&settings, &place.path("pins"), "");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed();
+    for (days, wanted) in [(-1, "expired at"), (6, "expires at"), (8, "")] {
+        let until = now + days * 24 * 60 * 60;
+        authority
+            .issue_for("gate.example", now - 100 * 24 * 60 * 60, until)
+            .install(&place.path(""))
+            .unwrap();
+        let ran = place.run("config check");
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert!(ran.data.ends_with(": good\n"), "{ran:?}");
+        let warning = format!("sixgate.toml: warning: our certificate {} {wanted}", certificate.display());
+        assert_eq!(ran.messages.contains(&warning), !wanted.is_empty(), "{ran:?}");
+        let warnings = place.json("config check")["warnings"].as_array().unwrap().len();
+        assert_eq!(warnings, usize::from(!wanted.is_empty()));
+    }
 }
 
 #[test]

@@ -143,3 +143,36 @@ fn a_certificate_is_worth_something_while_it_is_valid_and_is_renewed_at_any_time
     let (status, log) = daemon.stop().unwrap();
     assert!(status.success() && !log.contains("panicked"), "{log}");
 }
+
+#[test]
+fn a_certificate_of_ours_that_ends_soon_is_warned_of_once_when_it_is_read() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let authority = Authority::new("of the gate");
+    let site = site("", "");
+    let now = seconds_since_1970();
+    let folder = site.folder().to_owned();
+    let install = |until| authority.issue_for("gate.example", now - YEAR, until).install(&folder).unwrap();
+    install(now + 6 * 24 * HOUR);
+    let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| folder.join(name));
+    let site = site.configured(&format!("tls = {{ certificate = {certificate:?}, key = {key:?} }}"));
+    let daemon = site.serve(&["--no-xdp"]);
+    daemon.wait_for_log(&format!("our certificate {} expires at ", certificate.display())).unwrap();
+    // each handshake looks at the file
+    let shake = || {
+        let mut client = greeted(&site, SENDER);
+        assert_eq!(client.say("STARTTLS").unwrap().code, 220);
+        let _ = client.encrypt(&authority.client(None).unwrap(), "gate.example");
+    };
+    shake();
+    install(now - HOUR);
+    shake();
+    daemon.wait_for_log(&format!("our certificate {} expired at ", certificate.display())).unwrap();
+    shake();
+    install(now + 8 * 24 * HOUR);
+    shake();
+    let (status, log) = daemon.stop().unwrap();
+    assert!(status.success() && !log.contains("panicked"), "{log}");
+    assert_eq!(log.matches("our certificate").count(), 2, "{log}");
+}

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{CliError, Exit, Format, Output};
 use crate::{
-    config::{Config, ConfigError, Tls},
+    config::{Config, ConfigError},
     server,
 };
 
@@ -29,15 +29,24 @@ struct Check<'a> {
     good: bool,
     line: Option<usize>,
     reason: Option<String>,
+    /// What should be changed although it is good.
+    warnings: Vec<String>,
 }
 
 pub(super) fn run(command: &Command, file: &Path, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let Command::Check { format } = command;
-    let (line, reason) = match Config::load(file) {
-        Ok(config) => (None, config.tls.as_ref().and_then(tls_problem)),
-        Err(ConfigError::Wrong { line, reason, .. }) => (Some(line), Some(reason)),
+    let (line, checked) = match Config::load(file) {
+        Ok(config) => (None, check_surroundings(&config)),
+        Err(ConfigError::Wrong { line, reason, .. }) => (Some(line), Err(reason)),
         Err(error) => return Err(error.into()),
     };
+    let (warnings, reason) = match checked {
+        Ok(warnings) => (warnings, None),
+        Err(reason) => (Vec::new(), Some(reason)),
+    };
+    for warning in &warnings {
+        out.note(format_args!("{}: warning: {warning}", file.display()));
+    }
     let good = reason.is_none();
     if let Some(reason) = &reason {
         let line = line.map(|line| format!(":{line}")).unwrap_or_default();
@@ -46,20 +55,27 @@ pub(super) fn run(command: &Command, file: &Path, out: &mut Output<'_>) -> Resul
         out.line(format_args!("{}: good", file.display()))?;
     }
     if format.json {
-        out.json(&Check { file, good, line, reason })?;
+        out.json(&Check { file, good, line, reason, warnings })?;
     }
     Ok(good.into())
 }
 
-/// What is wrong with the files of `[tls]`.
-fn tls_problem(settings: &Tls) -> Option<String> {
-    let error = server::check_tls(settings).err()?;
-    Some(format!("tls: {:#}", anyhow::Error::new(error)))
+/// Looks at the files that the configuration names, as `serve` does before it starts. Warnings, or what is wrong.
+fn check_surroundings(config: &Config) -> Result<Vec<String>, String> {
+    server::check_temporary_directory(config)
+        .map_err(|error| format!("temporary_directory: {:#}", anyhow::Error::new(error)))?;
+    let warning = match &config.tls {
+        Some(settings) => {
+            server::check_tls(settings).map_err(|error| format!("tls: {:#}", anyhow::Error::new(error)))?
+        }
+        None => None,
+    };
+    Ok(warning.into_iter().collect())
 }
 
 const CHECK_HELP: &str = "\
 Exit code 0 if it is good, 1 if something in it is wrong, 2 if it cannot be read.
-JSON:   {\"file\", \"good\": true|false, \"line\": ...|null, \"reason\": ...|null}
+JSON:   {\"file\", \"good\": true|false, \"line\": ...|null, \"reason\": ...|null, \"warnings\": [...]}
 
 Example:
   sixgate --config ./sixgate.toml config check";

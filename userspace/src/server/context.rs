@@ -285,6 +285,14 @@ fn attach(control: &Control, config: &Config) -> Result<(), ServeError> {
     Ok(())
 }
 
+/// Looks whether large messages have a place where they may lie, as the daemon does when it starts.
+///
+/// # Errors
+/// What keeps the daemon from starting.
+pub fn check_temporary_directory(config: &Config) -> Result<(), ServeError> {
+    spill_directory(config).map(drop)
+}
+
 /// Where large messages go while they arrive. Better not to start than to refuse each of them.
 fn spill_directory(config: &Config) -> Result<SpillDirectory, ServeError> {
     let path = config.temporary_directory.clone();

@@ -22,5 +22,6 @@ mod store_view;
 mod stream;
 mod tls;
 
+pub use context::check_temporary_directory;
 pub use run::{ServeError, ServeOptions, run};
 pub use tls::{TlsError, check_tls};

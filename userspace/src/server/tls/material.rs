@@ -9,18 +9,20 @@ use std::{
     sync::Arc,
 };
 
+use jiff::Timestamp;
 use rustls::{
-    RootCertStore, ServerConfig,
+    InconsistentKeys, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
     pki_types::{
         CertificateDer, PrivateKeyDer, UnixTime,
         pem::{self, PemObject},
     },
     server::{NoServerSessionStorage, ParsedCertificate, VerifierBuilderError},
-    sign::{CertifiedKey, SingleCertAndKey},
+    sign::{CertifiedKey, SigningKey, SingleCertAndKey},
     version::{TLS12, TLS13},
 };
 
+use super::certificate::{Expiry, subject_of_no_authority};
 use super::trust::{Authority, Credential, Flaw, Witness};
 use crate::{bounded, config};
 
@@ -50,6 +52,47 @@ pub enum TlsError {
     Empty {
         /// The file.
         path: PathBuf,
+    },
+    /// It is a private key that only a passphrase opens.
+    #[error("the key {} is encrypted, and nobody is there to be asked for its passphrase: store it without one", path.display())]
+    Encrypted {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is a private key that cannot sign here.
+    #[error(
+        "the key {} is broken or of a kind that is not supported: RSA of 2048 to 4096 bits, ECDSA with P-256 or P-384, and Ed25519 are",
+        path.display()
+    )]
+    Key {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The certificates are not in the order of RFC 8446 4.4.2.
+    #[error(
+        "the certificate of the key {} is number {place} in {}: our own has to stand first, then those between it and its authority",
+        key.display(), certificate.display()
+    )]
+    Order {
+        /// The certificates' file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// Where ours stands, counted from 1.
+        place: usize,
+    },
+    /// A certificate in it is not an authority's.
+    #[error(
+        "certificate {place} in {}, of \"{}\", is no authority's: name the one that issued it",
+        path.display(), subject.escape_debug()
+    )]
+    NoAuthority {
+        /// The file.
+        path: PathBuf,
+        /// Where it stands, counted from 1.
+        place: usize,
+        /// Whom it is for, as it says.
+        subject: String,
     },
     /// A certificate in it cannot be an authority.
     #[error("{} has a certificate in it that cannot be used", path.display())]
@@ -88,6 +131,7 @@ pub(super) struct Material {
     pub(super) provider: Arc<CryptoProvider>,
     shown: Arc<SingleCertAndKey>,
     authorities: Vec<Authority>,
+    expiry: Option<Expiry>,
 }
 
 impl Material {
@@ -96,18 +140,27 @@ impl Material {
         let provider = Arc::new(ring::default_provider());
         let (certificate, key) = (&settings.certificate, &settings.key);
         let chain = certificates(certificate)?;
-        let octets = read(key)?;
-        let private = PrivateKeyDer::from_pem_slice(&octets)
-            .map_err(|source| TlsError::Pem { path: key.clone(), source })?;
-        let pair = CertifiedKey::from_der(chain, private, &provider);
-        let pair = pair.map_err(|source| TlsError::Pair {
-            certificate: certificate.clone(),
-            key: key.clone(),
-            source,
-        })?;
+        let expiry = chain.first().and_then(|own| Expiry::of(own, certificate));
+        let pair = CertifiedKey::new(chain, signing_key(key, &provider)?);
+        match pair.keys_match() {
+            // a key that does not tell its public part is shown by the handshake
+            Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+            Err(source) => {
+                let (certificate, key) = (certificate.clone(), key.clone());
+                return Err(match place_of_own(&pair) {
+                    Some(place) => TlsError::Order { certificate, key, place },
+                    None => TlsError::Pair { certificate, key, source },
+                });
+            }
+        }
         let trusted = settings.client_trust.iter().map(|trust| authority(trust, &provider));
         let authorities = trusted.collect::<Result<_, _>>()?;
-        Ok(Self { shown: Arc::new(SingleCertAndKey::from(pair)), authorities, provider })
+        Ok(Self { shown: Arc::new(SingleCertAndKey::from(pair)), authorities, expiry, provider })
+    }
+
+    /// What is to be said about our own certificate at the time `now`, although it can be used.
+    pub(super) fn warning(&self, now: Timestamp) -> Option<String> {
+        self.expiry.as_ref().and_then(|expiry| expiry.warning(now))
     }
 
     /// The settings of one handshake. Where clients may prove themselves, `witness` hears of it.
@@ -147,9 +200,38 @@ impl Material {
     }
 }
 
+fn signing_key(path: &Path, provider: &CryptoProvider) -> Result<Arc<dyn SigningKey>, TlsError> {
+    let octets = read(path)?;
+    let key = PrivateKeyDer::from_pem_slice(&octets).map_err(|source| match is_encrypted(&octets) {
+        true => TlsError::Encrypted { path: path.to_owned() },
+        false => TlsError::Pem { path: path.to_owned(), source },
+    })?;
+    // what the library says speaks of all its formats at once
+    provider.key_provider.load_private_key(key).map_err(|_| TlsError::Key { path: path.to_owned() })
+}
+
+/// Whether a key that cannot be read is so since it is encrypted: PKCS #8 (RFC 7468 11), or the older form of RFC 1421 4.6.1.1.
+fn is_encrypted(pem: &[u8]) -> bool {
+    let marks = [&b"-----BEGIN ENCRYPTED PRIVATE KEY-----"[..], b"Proc-Type: 4,ENCRYPTED"];
+    pem.split(|octet| *octet == b'\n').any(|line| marks.contains(&line.trim_ascii()))
+}
+
+/// Where in the chain the certificate of its key stands, counted from 1.
+fn place_of_own(pair: &CertifiedKey) -> Option<usize> {
+    let public = pair.key.public_key()?;
+    let is_own = |certificate: &CertificateDer<'_>| {
+        ParsedCertificate::try_from(certificate)
+            .is_ok_and(|parsed| parsed.subject_public_key_info() == public)
+    };
+    pair.cert.iter().position(is_own).map(|before| before + 1)
+}
+
 fn authority(trust: &config::ClientTrust, provider: &Arc<CryptoProvider>) -> Result<Authority, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(&trust.ca)? {
+    for (before, certificate) in certificates(&trust.ca)?.into_iter().enumerate() {
+        if let Some(subject) = subject_of_no_authority(&certificate) {
+            return Err(TlsError::NoAuthority { path: trust.ca.clone(), place: before + 1, subject });
+        }
         roots.add(certificate).map_err(|source| TlsError::Authority { path: trust.ca.clone(), source })?;
     }
     Authority::new(trust, roots, provider)

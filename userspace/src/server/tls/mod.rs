@@ -4,6 +4,7 @@
 //! It owns no setting and no SMTP. Who a client certificate stands for is in `trust`; what that is worth is decided in
 //! `policy`.
 
+mod certificate;
 mod material;
 mod trust;
 
@@ -11,12 +12,14 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
+use jiff::Timestamp;
 use rustls::{ProtocolVersion, ServerConfig, ServerConnection, SupportedCipherSuite, pki_types::UnixTime};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     config,
@@ -31,12 +34,12 @@ pub(crate) use trust::Credential;
 use material::Material;
 use trust::Witness;
 
-/// Checks the files that `settings` name, as the daemon does when it starts.
+/// Checks the files that `settings` name, as the daemon does when it starts. What is to be said although they can be used.
 ///
 /// # Errors
 /// What is wrong with one of them, or with two together.
-pub fn check_tls(settings: &config::Tls) -> Result<(), TlsError> {
-    Material::load(settings).map(drop)
+pub fn check_tls(settings: &config::Tls) -> Result<Option<String>, TlsError> {
+    Material::load(settings).map(|material| material.warning(Timestamp::now()))
 }
 
 /// Certificate, key and trusted authorities, kept up to date.
@@ -53,6 +56,20 @@ struct Loaded {
     /// Whether files of these versions could not be read, perhaps for want of a descriptor: they are tried again at the
     /// next look.
     unread: bool,
+    /// When our certificate was warned of last, since it was read.
+    warned: Option<Instant>,
+}
+
+impl Loaded {
+    /// What is to be said about our certificate now: once when it is read or its end comes near, then once a day.
+    fn due_warning(&mut self) -> Option<String> {
+        if self.warned.is_some_and(|warned| warned.elapsed() < WARN_AGAIN) {
+            return None;
+        }
+        let warning = self.material.warning(Timestamp::now())?;
+        self.warned = Some(Instant::now());
+        Some(warning)
+    }
 }
 
 /// What one handshake needs.
@@ -94,7 +111,7 @@ impl TlsView {
         let material = Arc::new(Material::load(settings)?);
         Ok(Self {
             settings: settings.clone(),
-            loaded: Mutex::new(Loaded { versions, material, unread: false }),
+            loaded: Mutex::new(Loaded { versions, material, unread: false, warned: None }),
         })
     }
 
@@ -125,6 +142,7 @@ impl TlsView {
                 Ok(material) => {
                     info!("the certificate for TLS has changed");
                     loaded.material = Arc::new(material);
+                    loaded.warned = None;
                 }
                 Err(error) => {
                     loaded.unread = matches!(error, TlsError::Read { .. });
@@ -137,9 +155,15 @@ impl TlsView {
                 }
             }
         }
+        if let Some(warning) = loaded.due_warning() {
+            warn!("{warning}");
+        }
         Arc::clone(&loaded.material)
     }
 }
+
+/// How long nothing is said about a certificate that was warned of.
+const WARN_AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The files' versions now; none for what cannot be looked at.
 fn versions(settings: &config::Tls) -> Vec<Option<FileVersion>> {

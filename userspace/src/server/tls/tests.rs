@@ -23,6 +23,8 @@ use tokio_rustls::TlsConnector;
 
 use super::*;
 
+mod files;
+
 /// An authority of its own.
 struct Ca {
     issuer: Issuer<'static, KeyPair>,
@@ -292,27 +294,4 @@ async fn a_symbolic_link_that_leads_elsewhere_now_is_followed() {
     assert!(files.shake(&view, &TLS13, "first.example", None).await.is_ok());
     generation(2, "second.example");
     assert!(files.shake(&view, &TLS13, "second.example", None).await.is_ok());
-}
-
-#[test]
-fn what_cannot_be_used_is_named() {
-    let files = Files::new();
-    let other = files.ours.issue("gate.example", |_| {});
-    let empty = files.path("empty.pem");
-    fs::write(&empty, "").unwrap();
-    let text = |settings: config::Tls| format!("{:#}", anyhow::Error::new(check_tls(&settings).unwrap_err()));
-    let good = files.settings(Vec::new());
-    assert!(check_tls(&good).is_ok());
-    let missing = text(config::Tls { key: files.path("none.pem"), ..good.clone() });
-    assert!(missing.starts_with("cannot read ") && missing.contains("none.pem: No such file"), "{missing}");
-    let no_certificate = text(config::Tls { certificate: empty.clone(), ..good.clone() });
-    assert!(no_certificate.ends_with("empty.pem has no certificate in it"), "{no_certificate}");
-    let no_key = text(config::Tls { key: empty.clone(), ..good.clone() });
-    assert!(no_key.contains("empty.pem is not a PEM file of the kind that is wanted"), "{no_key}");
-    let no_authority = config::ClientTrust { ca: empty, names: None };
-    let no_authority = text(files.settings(vec![no_authority]));
-    assert!(no_authority.ends_with("empty.pem has no certificate in it"), "{no_authority}");
-    fs::write(files.path("key.pem"), other.key).unwrap();
-    let mixed = text(good);
-    assert!(mixed.contains("chain.pem and the key ") && mixed.contains("do not go together"), "{mixed}");
 }
