@@ -1,4 +1,6 @@
 //! The files of `[tls]`: which cannot be used, and why; and which should be renewed.
+//!
+//! The keys beside it were made by openssl for these tests alone and guard nothing; two have the passphrase `secret`.
 
 use std::time::Duration;
 
