@@ -154,6 +154,8 @@ replies! {
     TooSlow = 421 "4.4.2" "{host} The message arrives too slowly",
     /// A transaction took too long.
     TransactionTooLong = 421 "4.4.2" "{host} The transaction takes too long",
+    /// A session took too long.
+    SessionTooLong = 421 "4.4.2" "{host} The session takes too long",
     /// We are stopping.
     ShuttingDown = 421 "4.3.2" "{host} Service is shutting down",
     /// A defect of ours.
@@ -171,6 +173,7 @@ impl Say {
             Self::LineTooLong => "message_line",
             Self::NoDisk => "message_disk",
             Self::NoMemory => "message_memory",
+            Self::SessionTooLong => "session_timeout",
             Self::TooBig => "message_size",
             Self::TooLong => "line_length",
             Self::TooManyCommands => "commands",

@@ -194,6 +194,8 @@ impl Session {
             Say::TooSlow
         } else if passed(self.times.transaction_end) {
             Say::TransactionTooLong
+        } else if self.times.end <= now {
+            Say::SessionTooLong
         } else {
             Say::IdleTimeout
         });

@@ -82,6 +82,13 @@ fn a_chatty_client_cannot_stay_for_ever() {
     assert_eq!(pair.session.poll_timeout(), Some(pair.now + Duration::from_secs(1)));
     let heard = pair.say(&b"NOOP\r\n".repeat(IDLE_COMMANDS_MAX as usize));
     assert!(heard.ends_with("421 4.7.0 gate.example Too many commands\r\n"), "{heard}");
+
+    let mut pair = Pair::new(Admission::Serve);
+    pair.now += Duration::from_secs(3599);
+    pair.say(b"NOOP\r\n");
+    pair.now += Duration::from_secs(1);
+    pair.session.handle_timeout(pair.now);
+    assert_eq!(pair.hear(), "421 4.4.2 gate.example The session takes too long\r\n");
 }
 
 #[test]
