@@ -12,6 +12,7 @@ pub mod content;
 pub mod control;
 pub mod dataplane;
 pub mod dns;
+mod lines;
 pub mod nexthop;
 pub mod policy;
 pub mod server;

@@ -43,6 +43,32 @@ fn who_waits_hears_421_and_a_message_under_way_is_taken() {
 }
 
 #[test]
+fn what_waits_behind_a_message_under_way_is_not_begun() {
+    if !gate::require(&[Need::Root]) {
+        return;
+    }
+    let site = honest_site("");
+    let daemon = site.serve(&["--no-xdp"]);
+    let held = site.dns.hold("TXT");
+    let mut client = greeted(&site, SENDER);
+    begin_message(&mut client);
+    held.wait_for_question("sender.example");
+    let another = "MAIL FROM:<a@sender.example>\r\nRCPT TO:<user@contoso.com>\r\nDATA\r\n";
+    client.write(format!("Subject: one\r\n\r\n.\r\n{another}").as_bytes()).unwrap();
+    daemon.signal(Signal::SIGTERM).unwrap();
+    let until = Instant::now() + Duration::from_secs(30);
+    while site.try_connect(SENDER, GATE).is_ok() {
+        assert!(Instant::now() < until, "somebody is let in still");
+    }
+    drop(held);
+    assert!(client.reply().unwrap().last().starts_with("250 2.0.0 Delivered as "));
+    assert_eq!(client.reply().unwrap().last(), STOPPING);
+    client.closed().unwrap();
+    assert!(daemon.stop().unwrap().0.success());
+    assert_eq!(site.delivered().len(), 1);
+}
+
+#[test]
 fn who_does_not_end_is_cut_off_and_nothing_of_the_message_is_left() {
     if !gate::require(&[Need::Root]) || !gate::long() {
         return;

@@ -4,7 +4,7 @@
 //! It owns no line's form: that is tracing's business.
 
 use std::{
-    io::{self, Write},
+    io::{self, ErrorKind, Write},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -44,7 +44,7 @@ impl Queue {
         let (entries, waiting) = sync_channel(room);
         let lost = Arc::<AtomicU64>::default();
         let counted = Arc::clone(&lost);
-        let write = move || write(out, &waiting, || tell(&counted, &tell_lost));
+        let write = move || write(out, &waiting, &counted, tell_lost);
         thread::Builder::new().name("log".to_owned()).spawn(write)?;
         Ok(Self { entries, lost })
     }
@@ -59,7 +59,7 @@ impl Queue {
                 return;
             }
             entry = again;
-            thread::sleep(FLUSH_POLL);
+            thread::sleep(POLL);
         }
         // whether it was written or not, there is nothing else to be done
         let _ = wait.recv_timeout(until.saturating_duration_since(Instant::now()));
@@ -88,19 +88,23 @@ impl Write for &Queue {
     }
 }
 
-fn write(mut out: impl Write, waiting: &Receiver<Entry>, mut idle: impl FnMut()) {
+fn write(mut out: impl Write, waiting: &Receiver<Entry>, lost: &AtomicU64, tell_lost: impl Fn(u64)) {
+    let (mut works, mut torn) = (true, false);
     loop {
         let entry = match waiting.try_recv() {
             Err(TryRecvError::Empty) => {
-                idle();
+                // while nothing can be written, nor can this: the next line will show
+                if works {
+                    tell(lost, &tell_lost);
+                }
                 waiting.recv().ok()
             }
             entry => entry.ok(),
         };
         match entry {
-            // there is nobody to whom to complain about a line that cannot be written
             Some(Entry::Line(line)) => {
-                let _ = out.write_all(&line);
+                works = put(&mut out, &line, &mut torn).is_ok();
+                lost.fetch_add(u64::from(!works), Ordering::Relaxed);
             }
             Some(Entry::Flush(written)) => {
                 let _ = written.try_send(());
@@ -110,6 +114,34 @@ fn write(mut out: impl Write, waiting: &Receiver<Entry>, mut idle: impl FnMut())
     }
 }
 
+/// Writes a line whole. If only its beginning could be written, which `torn` keeps, the next one begins on a line of its
+/// own.
+fn put(out: &mut impl Write, line: &[u8], torn: &mut bool) -> io::Result<()> {
+    if *torn {
+        put_all(out, b"\n").map_err(|(_, error)| error)?;
+        *torn = false;
+    }
+    put_all(out, line).map_err(|(written, error)| {
+        *torn = written > 0;
+        error
+    })
+}
+
+/// Writes everything, waiting where the other side does not block; or how much was written, and what then failed.
+fn put_all(out: &mut impl Write, octets: &[u8]) -> Result<(), (usize, io::Error)> {
+    let mut written = 0;
+    while let Some(rest) = octets.get(written..).filter(|rest| !rest.is_empty()) {
+        match out.write(rest) {
+            Ok(0) => return Err((written, ErrorKind::WriteZero.into())),
+            Ok(count) => written += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(POLL),
+            Err(error) => return Err((written, error)),
+        }
+    }
+    Ok(())
+}
+
 fn tell(lost: &AtomicU64, tell_lost: impl Fn(u64)) {
     let lines = lost.swap(0, Ordering::Relaxed);
     if lines > 0 {
@@ -117,8 +149,8 @@ fn tell(lost: &AtomicU64, tell_lost: impl Fn(u64)) {
     }
 }
 
-/// Pause between two tries to have a full queue written.
-const FLUSH_POLL: Duration = Duration::from_millis(10);
+/// Pause between two tries to write.
+const POLL: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
@@ -177,5 +209,46 @@ mod tests {
             (&queue).write_all(b"a line\n").unwrap();
         }
         queue.flush(Duration::from_millis(50));
+    }
+
+    /// A disk that is full behind so many octets, until somebody makes room.
+    struct Disk {
+        room: Arc<AtomicU64>,
+        out: io::PipeWriter,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            let room = self.room.load(Ordering::Relaxed).min(line.len() as u64);
+            if room == 0 {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            self.room.fetch_sub(room, Ordering::Relaxed);
+            self.out.write(&line[..room as usize])
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_full_disk_does_not_take_is_counted_and_spoils_no_other_line() {
+        let (reader, out) = pipe().unwrap();
+        let (tell, told) = channel();
+        let room = Arc::new(AtomicU64::new(17));
+        let disk = Disk { room: Arc::clone(&room), out };
+        let queue = Queue::start(disk, 100, move |lines| tell.send(lines).unwrap()).unwrap();
+        let say = |number: u32| (&queue).write_all(format!("line {number}\n").as_bytes()).unwrap();
+        (1..=4).for_each(say);
+        queue.flush(PATIENCE);
+        assert!(told.try_recv().is_err(), "nobody could read it");
+        room.store(1000, Ordering::Relaxed);
+        say(5);
+        queue.flush(PATIENCE);
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(2), "three, which is torn, and four");
+        drop(queue);
+        let lines: Vec<String> = BufReader::new(reader).lines().map(Result::unwrap).collect();
+        assert_eq!(lines, ["line 1", "line 2", "lin", "line 5"]);
     }
 }

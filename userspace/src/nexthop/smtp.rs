@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::Instant};
 
 use super::{Address, Capabilities, NextHopError};
-use crate::smtp::reply::ReplyTable;
+use crate::{lines::SharedLines, smtp::reply::ReplyTable};
 
 pub use data::Unframed;
 pub use reader::BadReply;
@@ -96,11 +96,13 @@ pub(super) struct Smtp {
     settings: SmtpSettings,
     replies: ReplyTable,
     capabilities: watch::Sender<Capabilities>,
+    /// Those about what failed here.
+    failure_lines: SharedLines,
 }
 
 impl Smtp {
     pub(super) fn new(settings: SmtpSettings, replies: ReplyTable) -> Self {
-        Self { settings, replies, capabilities: watch::Sender::default() }
+        Self { settings, replies, capabilities: watch::Sender::default(), failure_lines: SharedLines::new() }
     }
 
     pub(super) fn is_told_names(&self) -> bool {

@@ -17,12 +17,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument, info, info_span, warn};
 
 use crate::{
+    lines::LineBudget,
     policy::evidence::Endpoints,
     server::{
         connections::{Excess, Origin},
         context::Context,
         driver::Connection,
-        lines::LineBudget,
         session_id::SessionId,
     },
     smtp::{reply::Say, session::Session},

@@ -24,6 +24,7 @@ use crate::{
     control::Control,
     dataplane::{AddressWatch, Pins, PtrOrigin, PtrRecord, PtrState, watch_addresses},
     dns::Dns,
+    lines::SharedLines,
     nexthop::{NextHop, SmtpSettings},
     policy::{
         Policy,
@@ -33,7 +34,6 @@ use crate::{
         connections::{ConnectionBounds, ConnectionLimits},
         kernel::Kernel,
         limits::OctetBudget,
-        lines::SharedLines,
         metrics::Metrics,
         run::ServeError,
         store_view::StoreView,

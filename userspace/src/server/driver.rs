@@ -115,15 +115,17 @@ impl Connection {
             session.handle_end_of_input();
             self.record(&mut session, &broken);
         }
-        self.refusals.end(&self.context);
+        self.refusals.end(&self.context, self.endpoints.source);
         self.inspection.forget_message();
         match admission {
-            Admission::Refuse { reason, .. } if record::may_log(&self.context) => info!(
-                reason = reason_name(reason),
-                domain = session.refused_domain(),
-                duration_ms = self.elapsed_ms(),
-                "refused"
-            ),
+            Admission::Refuse { reason, .. } if record::may_log(&self.context, self.endpoints.source) => {
+                info!(
+                    reason = reason_name(reason),
+                    domain = session.refused_domain(),
+                    duration_ms = self.elapsed_ms(),
+                    "refused"
+                )
+            }
             Admission::Refuse { .. } | Admission::Serve => {
                 debug!(duration_ms = self.elapsed_ms(), "done");
             }
@@ -170,7 +172,7 @@ impl Connection {
 
     /// Ends the connection with a reset, so that the client turns to IPv4 at once.
     fn reset(self) {
-        if record::may_log(&self.context) {
+        if record::may_log(&self.context, self.endpoints.source) {
             info!(reason = reason_name(Reason::NotOptedIn), "refused by reset");
         }
         if let Err(error) = self.stream.reset_on_close() {
@@ -220,6 +222,7 @@ impl Connection {
             Task::StartTls => self.start_tls(session).await?,
             Task::Recipient(recipient) => {
                 let answer = self.judge_recipient(session, &recipient).await?;
+                self.heed_stop(session);
                 session.answer_recipient(Instant::now(), answer);
             }
             Task::Content(octets) => {
@@ -227,16 +230,25 @@ impl Connection {
                 if kept.is_err() {
                     self.forget_content();
                 }
+                self.heed_stop(session);
                 session.answer_content(Instant::now(), kept);
             }
             Task::Message => {
                 let content = self.draft.take().map_or_else(|| Vec::new().into(), Draft::freeze);
                 let answer = self.judge_message(session, content).await?;
                 self.forget_content();
+                self.heed_stop(session);
                 session.answer_message(Instant::now(), answer);
             }
         }
         Ok(())
+    }
+
+    /// Tells the session of a stop before it hears an answer: it would take the next command otherwise.
+    fn heed_stop(&self, session: &mut Session) {
+        if self.stop.is_cancelled() {
+            session.handle_shutdown();
+        }
     }
 
     /// Keeps octets of the arriving message, within the budgets.

@@ -12,7 +12,6 @@ mod greetings;
 mod inspection;
 mod kernel;
 mod limits;
-mod lines;
 mod message;
 mod metrics;
 mod refused;

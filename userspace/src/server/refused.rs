@@ -11,7 +11,8 @@ use tracing::{info, warn};
 
 use crate::{
     dataplane::{DataplaneError, Event, Refused, monotonic_nanoseconds},
-    server::{context::Context, driver::reason_name, greetings::Greetings, lines::LineBudget},
+    lines::LineBudget,
+    server::{context::Context, driver::reason_name, greetings::Greetings},
 };
 
 /// Follows EVENTS for ever. The program wakes nobody, so this looks by itself.

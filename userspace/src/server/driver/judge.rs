@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::io::AsyncReadExt;
 use tracing::info;
 
-use super::{Broken, Connection, Stream};
+use super::{Broken, Connection, Stream, record::may_log};
 use crate::{
     content::Content,
     nexthop::{ClientInfo, ClientName, HEADER_ROOM},
@@ -36,7 +36,7 @@ impl Connection {
             inspection.learn_ptr().await;
             let verdict = inspection.decide(Stage::Recipient, Some(recipient));
             if let Verdict::Refuse(refusal) = verdict {
-                if refusals.admit(context) {
+                if refusals.admit(context, endpoints.source) {
                     info!(recipient = recipient.to_string(), reason = refusal.name(), "recipient refused");
                 }
                 context.metrics.recipient(refusal.name());
@@ -50,7 +50,7 @@ impl Connection {
             };
             let reply = transport.recipient(&client, &transaction.mail, HEADER_ROOM, recipient).await;
             context.metrics.recipient(if reply.is_positive() { "accepted" } else { "next_hop" });
-            if !reply.is_positive() && refusals.admit(context) {
+            if !reply.is_positive() && refusals.admit(context, endpoints.source) {
                 log_refused(recipient, &reply);
             }
             Answer::Reply(reply)
@@ -82,7 +82,9 @@ impl Connection {
         }
         let verdict = inspection.decide(Stage::Message, None);
         if let Verdict::Refuse(refusal) = verdict {
-            message::log(inspection, &hello, &transaction, refusal.name(), None);
+            if may_log(context, inspection.endpoints().source) {
+                message::log(inspection, &hello, &transaction, refusal.name(), None);
+            }
             context.metrics.message(refusal.name());
             transport.reset().await;
             return Ok(Answer::Refused(refusal));
@@ -92,7 +94,9 @@ impl Connection {
         // the next hop's connection decides when the sender's disconnection comes too late
         let reply = transport.deliver(&outgoing, async { drop(gone.await) }).await;
         let outcome = if reply.is_positive() { "delivered" } else { "next_hop" };
-        message::log(inspection, &hello, &transaction, outcome, Some(&reply));
+        if reply.is_positive() || may_log(context, inspection.endpoints().source) {
+            message::log(inspection, &hello, &transaction, outcome, Some(&reply));
+        }
         context.metrics.message(outcome);
         Ok(Answer::Reply(reply))
     }

@@ -3,6 +3,8 @@
 //! It owns how many of these lines there may be. What became of a message that was judged is in `server::message`, the
 //! line of a session that was refused as a whole in the driver.
 
+use std::net::Ipv6Addr;
+
 use tracing::{debug, info};
 
 use super::{Broken, Connection};
@@ -15,7 +17,7 @@ use crate::{
 };
 
 /// Lines about refused commands and recipients that one session may leave in the log; the rest is counted in one more.
-const REFUSALS_MAX: u32 = 100;
+const REFUSALS_MAX: u32 = 20;
 
 /// The lines about refused commands and recipients of one session.
 #[derive(Debug, Default)]
@@ -26,19 +28,19 @@ pub(super) struct Refusals {
 
 impl Refusals {
     /// Whether one more may be logged; if not, it is counted.
-    pub(super) fn admit(&mut self, context: &Context) -> bool {
+    pub(super) fn admit(&mut self, context: &Context, source: Ipv6Addr) -> bool {
         if self.logged >= REFUSALS_MAX {
             self.withheld += 1;
             return false;
         }
         self.logged += 1;
-        may_log(context)
+        may_log(context, source)
     }
 
     /// Tells how many were not logged.
-    pub(super) fn end(&mut self, context: &Context) {
+    pub(super) fn end(&mut self, context: &Context, source: Ipv6Addr) {
         let refusals = std::mem::take(&mut self.withheld);
-        if refusals > 0 && may_log(context) {
+        if refusals > 0 && may_log(context, source) {
             info!(refusals, "refused, not logged one by one");
         }
     }
@@ -59,13 +61,16 @@ impl Connection {
     }
 
     fn log(&mut self, event: Event, progress: &Progress, left: &Broken) {
+        let source = self.endpoints.source;
         match event {
-            Event::Command(say) if self.refusals.admit(&self.context) => self.log_command(say, progress),
-            Event::Left if left.is_of_interest(progress) && may_log(&self.context) => {
+            Event::Command(say) if self.refusals.admit(&self.context, source) => {
+                self.log_command(say, progress)
+            }
+            Event::Left if left.is_of_interest(progress) && may_log(&self.context, source) => {
                 self.log_left(left, progress);
             }
-            Event::Message(say) if may_log(&self.context) => self.log_message(say, progress),
-            Event::Session(say) if may_log(&self.context) => self.log_end(say, progress),
+            Event::Message(say) if may_log(&self.context, source) => self.log_message(say, progress),
+            Event::Session(say) if may_log(&self.context, source) => self.log_end(say, progress),
             // whoever looks in and leaves has lost nothing
             Event::Left => debug!(after = progress.stage.name(), "disconnected: {left}"),
             // the next hop's words have a line already
@@ -141,9 +146,9 @@ fn octets(progress: &Progress) -> Option<u64> {
     matches!(progress.stage, Stage::Data | Stage::Bdat | Stage::EndOfData).then_some(progress.octets)
 }
 
-/// Whether one more line may be logged, of all sessions together.
-pub(super) fn may_log(context: &Context) -> bool {
-    let admitted = context.session_lines.admit();
+/// Whether one more line may be logged about what comes to nothing, of all sessions together.
+pub(super) fn may_log(context: &Context, source: Ipv6Addr) -> bool {
+    let admitted = context.session_lines.admit(Some(source.into()));
     if !admitted {
         context.metrics.limit("session_lines");
     }
