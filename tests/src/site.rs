@@ -61,7 +61,8 @@ impl Site {
         for address in [GATE, OTHER] {
             gate.add_address(INTERFACE, format!("{address}/64").parse().unwrap()).unwrap();
         }
-        gate.ip(&format!("route add 2001:db8:51::/64 dev {INTERFACE}")).unwrap();
+        outside.add_address(PEER, format!("{ROUTER}/64").parse().unwrap()).unwrap();
+        gate.ip(&way_out("2001:db8:51::/64")).unwrap();
         outside.ip(&format!("route add 2001:db8:25::/64 dev {PEER}")).unwrap();
         let folder = tempfile::Builder::new().prefix("sixgate-").tempdir().unwrap();
         let runtime =
@@ -165,6 +166,14 @@ impl Site {
             .unwrap_or_else(|| panic!("no counter {name} in {stats}"))
     }
 
+    /// Lets the gate find its way back to senders of `net`.
+    ///
+    /// # Panics
+    /// If `ip` fails.
+    pub fn route(&self, net: &str) {
+        self.gate.ip(&way_out(net)).unwrap();
+    }
+
     /// Connects from `source` to port 25 of `destination`; it has to be there.
     #[must_use]
     pub fn connect(&self, source: &str, destination: &str) -> Client {
@@ -229,4 +238,12 @@ fn smtp(address: &str) -> SocketAddrV6 {
     SocketAddrV6::new(address.parse().unwrap(), 25, 0, 0)
 }
 
+/// Through one router, however many senders there are: the host has one table of neighbours for all namespaces, and it
+/// is small.
+fn way_out(net: &str) -> String {
+    format!("route replace {net} via {ROUTER} dev {INTERFACE}")
+}
+
 const DNS: &str = "[::1]:53";
+/// The outside, as the gate's way there.
+const ROUTER: &str = "fe80::51";

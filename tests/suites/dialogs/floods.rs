@@ -10,7 +10,7 @@ use std::{
 use sixgate_tests::{
     gate,
     packet::{Packet, tcp},
-    site::{GATE, OTHER, SENDER, Site},
+    site::{GATE, OTHER, Site},
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -42,7 +42,7 @@ fn flood(counter: &str, packet: fn(u32) -> Packet) {
     site.sixgate(&format!("optin add {GATE}"));
     site.sixgate("domain add contoso.com");
     // what the host sends to senders that are not there goes out over the link
-    site.gate.ip(&format!("route add {NOWHERE}/64 via {SENDER}")).unwrap();
+    site.route(&format!("{NOWHERE}/64"));
     let daemon = site.serve(&[]);
     deliver(site, 0);
 

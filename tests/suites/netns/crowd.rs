@@ -131,7 +131,7 @@ fn too_few_descriptors_are_named_at_the_start_and_too_low_a_limit_is_raised() {
 
 /// Connects from anywhere: the gate's way back is made.
 fn connect(site: &Site, source: &str) -> Client {
-    let _ = site.gate.ip("route replace 2001:db8::/32 dev gate0");
+    site.route("2001:db8::/32");
     site.connect(source, GATE)
 }
 

@@ -53,7 +53,7 @@ fn a_dns_server_that_is_dead_is_a_failure_for_the_moment() {
 /// A site that asks the DNS server at `server`.
 fn site(server: &str) -> Site {
     let site = Site::new("", &format!("dns.servers = [{server:?}]"));
-    site.gate.ip("route add 2001:db8:51::/48 dev gate0").unwrap();
+    site.route("2001:db8:51::/48");
     site.sixgate(&format!("optin add {GATE}"));
     site.sixgate("domain add contoso.com");
     site

@@ -6,7 +6,7 @@ use std::fs;
 use sixgate_tests::{
     client::Client,
     sign::{self, ED25519_RECORD},
-    site::{GATE, INTERFACE, SENDER, Site},
+    site::{GATE, SENDER, Site},
 };
 
 use crate::{ZONE, can_run, site};
@@ -187,7 +187,7 @@ fn the_messages_of_one_network_leave_room_for_those_of_others() {
         let site = Site::new(&zone, &format!("limits = {{ message_size = 600000, {setting} = {room} }}"));
         let metrics = site.folder().join("sixgate.prom");
         let site = site.configured(&format!("answer = \"daemon\"\nmetrics.file = {metrics:?}"));
-        site.gate.ip(&format!("route add 2001:db8:52::/64 dev {INTERFACE}")).unwrap();
+        site.route("2001:db8:52::/64");
         site.sixgate(&format!("optin add {GATE}"));
         site.sixgate("domain add contoso.com");
         let daemon = site.serve(&["--no-xdp"]);
