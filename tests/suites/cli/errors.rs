@@ -41,7 +41,7 @@ fn a_corrupt_store_is_named_with_its_line_and_left_alone() {
 fn a_store_that_cannot_be_read_is_named() {
     let place = Place::new();
     fs::create_dir(place.store()).unwrap();
-    let wanted = format!("sixgate: cannot read the store {}: Is a directory", place.store().display());
+    let wanted = format!("sixgate: cannot read the store {}: is a directory", place.store().display());
     for words in COMMANDS {
         place.fails(words, 2, &wanted);
     }

@@ -4,7 +4,7 @@
 //! store would refuse everything for good.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -34,6 +34,8 @@ struct Loaded {
     /// When to try again, if the file of this version could not be read for want of something that may come back,
     /// such as a descriptor.
     retry: Option<Instant>,
+    /// Whether the last look found no way to the file.
+    unseen: bool,
 }
 
 impl StoreView {
@@ -41,7 +43,8 @@ impl StoreView {
     pub(crate) fn open(store: Store) -> Result<Self, StoreError> {
         let version = file_version(store.path());
         let contents = Arc::new(store.read()?);
-        let loaded = Mutex::new(Loaded { version: version.ok().flatten(), contents, retry: None });
+        let loaded =
+            Mutex::new(Loaded { version: version.ok().flatten(), contents, retry: None, unseen: false });
         Ok(Self { store, loaded })
     }
 
@@ -56,14 +59,20 @@ impl StoreView {
         let is_due = loaded.retry.is_some_and(|retry| retry <= Instant::now());
         match file_version(self.store.path()) {
             Ok(version) if version != loaded.version || is_due => self.load(&mut loaded, version),
-            Ok(_) => {}
-            Err(error) => error!("cannot look at {}: {error}", PathBuf::from(self.store.path()).display()),
+            Ok(_) => loaded.unseen = false,
+            Err(_) if loaded.unseen => {}
+            Err(error) => {
+                loaded.unseen = true;
+                let path = self.store.path().display();
+                error!("cannot look at the opt-in store {path}, its last content stays in force: {error}");
+            }
         }
         Arc::clone(&loaded.contents)
     }
 
     /// Reads the file of this version.
     fn load(&self, loaded: &mut Loaded, version: Option<FileVersion>) {
+        loaded.unseen = false;
         let said = loaded.retry.take().is_some() && version == loaded.version;
         loaded.version = version;
         match self.store.read_if_there() {

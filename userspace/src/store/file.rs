@@ -128,7 +128,7 @@ impl Store {
     /// As [`Self::read`], but none if the file is missing.
     pub fn read_if_there(&self) -> Result<Option<Contents>, StoreError> {
         let fail = |source| StoreError::Read { path: self.path.clone(), source };
-        let file = match File::open(&self.path) {
+        let file = match bounded::open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.check_directory()?;
                 return Ok(None);

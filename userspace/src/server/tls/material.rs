@@ -3,7 +3,6 @@
 //! It reads them and checks that they fit together. It does not notice when they change.
 
 use std::{
-    fs::File,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -250,7 +249,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let read = File::open(path).and_then(|file| bounded::read_to_end(file, FILE_MAX));
+    let read = bounded::open(path).and_then(|file| bounded::read_to_end(file, FILE_MAX));
     read.map_err(|source| TlsError::Read { path: path.to_owned(), source })
 }
 
