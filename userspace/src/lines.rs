@@ -76,6 +76,11 @@ impl SharedLines {
         self.lock().admits(network, Instant::now())
     }
 
+    /// Counts lines that were not even asked for.
+    pub(crate) fn withhold(&self, lines: u64) {
+        self.lock().all.withheld += lines;
+    }
+
     /// As [`LineBudget::withheld`].
     pub(crate) fn withheld(&self) -> Option<u64> {
         self.lock().all.withheld(Instant::now())

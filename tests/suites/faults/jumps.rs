@@ -182,13 +182,9 @@ fn who_says_nothing_is_told_in_time_wherever_the_clock_jumps() {
         let heard = unknown.reply().unwrap();
         assert_eq!(heard.last(), "451 4.4.3 Temporary DNS failure, please try again later.", "{jump}");
         drop(pointers);
-        for (mut client, reason) in [
-            (at_command, "Time-out waiting for input"),
-            (at_rcpt, "Time-out waiting for input"),
-            (in_message, "The message arrives too slowly"),
-        ] {
+        for mut client in [at_command, at_rcpt, in_message] {
             let heard = client.reply().unwrap();
-            assert_eq!(heard.last(), format!("421 4.4.2 gate.example {reason}"), "{jump}");
+            assert_eq!(heard.last(), "421 4.4.2 gate.example Time-out waiting for input", "{jump}");
             client.closed().unwrap();
         }
         clock.jump(0).unwrap();

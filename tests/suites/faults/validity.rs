@@ -12,7 +12,7 @@ use sixgate_tests::{
 };
 
 use crate::{
-    greeted,
+    greeted, honest_site,
     jumps::{NEEDS, YEAR},
     site,
 };
@@ -150,7 +150,7 @@ fn a_certificate_of_ours_that_ends_soon_is_warned_of_once_when_it_is_read() {
         return;
     }
     let authority = Authority::new("of the gate");
-    let site = site("", "");
+    let site = honest_site("");
     let now = seconds_since_1970();
     let folder = site.folder().to_owned();
     let install = |until| authority.issue_for("gate.example", now - YEAR, until).install(&folder).unwrap();

@@ -190,14 +190,15 @@ impl Session {
             return;
         }
         let passed = |instant: Option<Instant>| instant.is_some_and(|instant| instant <= now);
-        self.hang_up(if passed(self.times.too_slow) {
+        // silence is no slowness, though both may be due at the same instant
+        self.hang_up(if passed(self.silence_end()) {
+            Say::IdleTimeout
+        } else if passed(self.times.too_slow) {
             Say::TooSlow
         } else if passed(self.times.transaction_end) {
             Say::TransactionTooLong
-        } else if self.times.end <= now {
-            Say::SessionTooLong
         } else {
-            Say::IdleTimeout
+            Say::SessionTooLong
         });
     }
 
@@ -223,14 +224,20 @@ impl Session {
     /// When [`Self::handle_timeout`] is due; none while the client waits for us.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
+        let silence_end = self.silence_end()?;
+        let Times { end, too_slow, transaction_end, .. } = self.times;
+        [Some(silence_end), Some(end), too_slow, transaction_end].into_iter().flatten().min()
+    }
+
+    /// When the client has been silent for too long; none while it waits for us.
+    fn silence_end(&self) -> Option<Instant> {
         let limits = &self.parameters.limits;
         let wait = match self.state {
             State::Command | State::Refusing { .. } | State::StartingTls => limits.command_timeout,
             State::Data(_) | State::Skipping(..) => limits.data_timeout,
             State::Keeping(_) | State::Recipient(_) | State::Message | State::Closing => return None,
         };
-        let Times { active, end, too_slow, transaction_end, .. } = self.times;
-        [Some(active + wait), Some(end), too_slow, transaction_end].into_iter().flatten().min()
+        Some(self.times.active + wait)
     }
 
     /// Whether input is read now, and not only kept.

@@ -40,8 +40,14 @@ impl Refusals {
     /// Tells how many were not logged.
     pub(super) fn end(&mut self, context: &Context, source: Ipv6Addr) {
         let refusals = std::mem::take(&mut self.withheld);
-        if refusals > 0 && may_log(context, source) {
+        if refusals == 0 {
+            return;
+        }
+        if may_log(context, source) {
             info!(refusals, "refused, not logged one by one");
+        } else {
+            // the line itself is counted already
+            context.session_lines.withhold(refusals - 1);
         }
     }
 }

@@ -92,6 +92,21 @@ fn a_chatty_client_cannot_stay_for_ever() {
 }
 
 #[test]
+fn silence_is_no_slowness() {
+    for (pause, wanted) in [(180, "Time-out waiting for input"), (90, "The message arrives too slowly")] {
+        let mut pair = Pair::in_data();
+        let mut heard = String::new();
+        while heard.is_empty() {
+            pair.say(b"x");
+            pair.now += Duration::from_secs(pause);
+            pair.session.handle_timeout(pair.now);
+            heard = pair.hear();
+        }
+        assert_eq!(heard, format!("421 4.4.2 gate.example {wanted}\r\n"), "{pause}");
+    }
+}
+
+#[test]
 fn what_comes_fast_buys_no_time_for_what_comes_slowly() {
     let mut pair = Pair::in_data();
     let begun = pair.now;
