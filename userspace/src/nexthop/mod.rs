@@ -30,6 +30,11 @@ use smtp::{Smtp, SmtpTransport};
 /// is smaller than the next hop's by this.
 pub const HEADER_ROOM: u64 = 24_576;
 
+/// [`HEADER_ROOM`], but no more than a quarter of what a next hop takes: messages that small have few results.
+fn header_room(limit: u64) -> u64 {
+    HEADER_ROOM.min(limit / 4)
+}
+
 /// Where accepted mail goes; cheap to clone, shared by all sessions.
 #[derive(Clone, Debug)]
 pub struct NextHop(Kind);

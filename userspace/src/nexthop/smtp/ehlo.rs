@@ -5,7 +5,7 @@
 use std::str;
 
 use super::reader::ServerReply;
-use crate::nexthop::{Capabilities, HEADER_ROOM};
+use crate::nexthop::{Capabilities, header_room};
 
 /// The extensions of a mail server that matter here.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -43,7 +43,7 @@ impl Offer {
         let announced = |size| match size {
             u64::MAX => u64::MAX,
             // zero would mean that there is no limit
-            size => size.saturating_sub(HEADER_ROOM).max(1),
+            size => size.saturating_sub(header_room(size)).max(1),
         };
         Capabilities {
             eight_bit_mime: self.eight_bit_mime,
@@ -110,7 +110,8 @@ mod tests {
         let rows = [
             ("SIZE", Some(u64::MAX)),
             ("SIZE 0", Some(u64::MAX)),
-            ("SIZE 100000", Some(100_000 - HEADER_ROOM)),
+            ("SIZE 100000", Some(100_000 - crate::nexthop::HEADER_ROOM)),
+            ("SIZE 10000", Some(7500)),
             ("SIZE 1", Some(1)),
             ("SIZE 99999999999999999999999", None),
             ("SIZE -1", None),

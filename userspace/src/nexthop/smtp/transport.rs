@@ -20,6 +20,7 @@ use crate::{
     nexthop::{
         ClientInfo, NextHopError,
         error::{Step, as_value},
+        header_room,
     },
     smtp::{
         command::{Body, MailFrom, RcptTo},
@@ -324,8 +325,10 @@ impl Transaction {
             |extension| NextHopError::NotOffered { address: connection.address().clone(), extension };
         let path = self.mail.reverse_path.as_ref();
         let path = path.map(ToString::to_string).unwrap_or_default();
-        let size = self.mail.size.filter(|_| offer.size.is_some());
-        let size = size.map(|size| format!(" SIZE={}", size.saturating_add(self.header_size)));
+        let size = self.mail.size.zip(offer.size).map(|(size, limit)| {
+            let headers = self.header_size.min(header_room(limit));
+            format!(" SIZE={}", size.saturating_add(headers))
+        });
         let body = match self.mail.body {
             Some(Body::EightBitMime) if !offer.eight_bit_mime => return Err(not_offered("8BITMIME")),
             Some(Body::EightBitMime) => " BODY=8BITMIME",
