@@ -2,7 +2,11 @@
 //!
 //! It judges what depends on more than one key. Single values are judged by their types.
 
-use std::{num::NonZeroU64, path::PathBuf};
+use std::{
+    net::{SocketAddr, SocketAddrV6},
+    num::NonZeroU64,
+    path::PathBuf,
+};
 
 use serde::Deserialize;
 use toml::{
@@ -101,6 +105,7 @@ impl Document {
     fn check(self) -> Result<Config, Conflict> {
         let next_hop = self.next_hop.check()?;
         check_domains(self.domains, &next_hop)?;
+        check_loop(&self.listen, &next_hop)?;
         check_hostname(&self.hostname, self.answer)?;
         check_limits(&self.limits)?;
         Ok(Config {
@@ -165,6 +170,26 @@ fn check_domains(domains: Domains, next_hop: &NextHop) -> Result<(), Conflict> {
         )),
         _ => Ok(()),
     }
+}
+
+/// A next hop that is ourselves would be asked by ourselves for ever.
+fn check_loop(listen: &Listen, next_hop: &NextHop) -> Result<(), Conflict> {
+    let NextHop::Server { protocol, address: Address::Tcp(SocketAddr::V6(server)), .. } = next_hop else {
+        return Ok(());
+    };
+    let is_it = |own: &SocketAddrV6| {
+        own.port() == server.port()
+            && (own.ip() == server.ip() || (own.ip().is_unspecified() && server.ip().is_loopback()))
+    };
+    if !listen.addresses.iter().any(is_it) {
+        return Ok(());
+    }
+    let key: &[&str] = match protocol {
+        Protocol::Smtp => &["next_hop", "smtp"],
+        Protocol::Lmtp => &["next_hop", "lmtp"],
+    };
+    let reason = format!("sixgate itself listens at {server}: give the mail server a listener of its own");
+    Err(conflict(key, &reason))
 }
 
 /// The kernel has less room for replies than the daemon.

@@ -19,7 +19,7 @@ use crate::{
         dkim::DkimVerifier,
         ptr::{PtrCache, PtrFinding},
     },
-    config::{self, Config, Domains, Limits},
+    config::{self, Answer, Config, Domains, Limits},
     content::SpillDirectory,
     control::Control,
     dataplane::{AddressWatch, Pins, PtrOrigin, PtrRecord, PtrState, watch_addresses},
@@ -281,6 +281,8 @@ fn attach(control: &Control, config: &Config) -> Result<(), ServeError> {
             Some(_) => warn!("who answers refused senders: {answering}"),
             None => info!("who answers refused senders: {answering}"),
         }
+    } else if config.answer == Answer::Kernel {
+        warn!("who answers refused senders: the daemon, for no XDP program is attached");
     }
     Ok(())
 }

@@ -52,7 +52,7 @@ pub struct ServeOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// A listening socket.
-    #[error("cannot listen on {address}")]
+    #[error("cannot listen on {address}{}", in_use(source))]
     Listen {
         /// Where.
         address: SocketAddrV6,
@@ -144,6 +144,16 @@ pub async fn run(config: Config, options: ServeOptions) -> Result<(), ServeError
 
 fn signal_stream(kind: SignalKind, name: &'static str) -> Result<tokio::signal::unix::Signal, ServeError> {
     signal(kind).map_err(|source| ServeError::Signal { name, source })
+}
+
+/// What to look for when an address is taken.
+fn in_use(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            ": a mail server still has this port over IPv6, or a sixgate runs already"
+        }
+        _ => "",
+    }
 }
 
 /// Opens every listening socket. They take IPv6 only, so that a mail server may keep 0.0.0.0:25.
