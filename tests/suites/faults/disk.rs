@@ -3,7 +3,7 @@
 use std::{
     fs::{self, OpenOptions},
     os::fd::OwnedFd,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -12,7 +12,7 @@ use sixgate_tests::{
     daemon::Daemon,
     gate::{self, Need},
     mounts::with_small_disk,
-    site::{OTHER, SENDER},
+    site::{OTHER, SENDER, Site},
 };
 
 use crate::{greeted, honest_site};
@@ -22,10 +22,7 @@ fn a_full_disk_for_temporary_files_refuses_large_messages_for_now_and_nothing_el
     if !gate::require(NEEDS) {
         return;
     }
-    let site = honest_site("");
-    let temporary = site.folder().join("temporary");
-    fs::create_dir(&temporary).unwrap();
-    let site = site.configured(&format!("temporary_directory = {temporary:?}"));
+    let (site, temporary) = with_temporary_folder();
     with_small_disk(&temporary, MIB, || {
         let daemon = site.serve(&["--no-xdp"]);
         let mut client = greeted(&site, SENDER);
@@ -51,10 +48,7 @@ fn a_folder_for_temporary_files_that_is_gone_refuses_large_messages_for_now_and_
     if !gate::require(NEEDS) {
         return;
     }
-    let site = honest_site("");
-    let temporary = site.folder().join("temporary");
-    fs::create_dir(&temporary).unwrap();
-    let site = site.configured(&format!("temporary_directory = {temporary:?}"));
+    let (site, temporary) = with_temporary_folder();
     let daemon = site.serve(&["--no-xdp"]);
     let mut client = greeted(&site, SENDER);
     fs::remove_dir(&temporary).unwrap();
@@ -66,6 +60,14 @@ fn a_folder_for_temporary_files_that_is_gone_refuses_large_messages_for_now_and_
     drop(client);
     daemon.stop().unwrap();
     assert_eq!(site.delivered().len(), 2);
+}
+
+/// An honest site whose temporary files have a folder of their own.
+fn with_temporary_folder() -> (Site, PathBuf) {
+    let site = honest_site("");
+    let temporary = site.folder().join("temporary");
+    fs::create_dir(&temporary).unwrap();
+    (site.configured(&format!("temporary_directory = {temporary:?}")), temporary)
 }
 
 #[test]
