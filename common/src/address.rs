@@ -14,7 +14,7 @@ pub const ROOM: usize = MASK + 4;
 #[inline(always)]
 pub fn write(address: [u64; 2], unknown_zero: usize, mut store: impl FnMut(usize, u32)) -> usize {
     let address = address.map(u64::from_be);
-    let (start, length) = longest_zeros(zeros(address));
+    let (start, length) = longest_zeros(zeros(address), unknown_zero);
     let mut at = unknown_zero & MASK;
     for index in 0..GROUPS {
         if length > 1 && index.wrapping_sub(start) < length {
@@ -74,9 +74,12 @@ fn zeros(address: [u64; 2]) -> u8 {
 }
 
 /// Where the longest run of zero groups starts, and its length; of several the first (RFC 5952 4.2.3).
+///
+/// Verifiers before Linux 6.10 know nothing of a number made by OR, whatever bits its parts have. Adding the
+/// `unknown_zero` keeps the compiler from dropping the mask, which is what tells them the bound.
 #[inline(always)]
-fn longest_zeros(zeros: u8) -> (usize, usize) {
-    let found = RUNS[zeros as usize];
+fn longest_zeros(zeros: u8, unknown_zero: usize) -> (usize, usize) {
+    let found = RUNS[(zeros as usize + unknown_zero) % RUNS.len()];
     ((found >> 4) as usize, (found & 0xf) as usize)
 }
 

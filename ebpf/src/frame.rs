@@ -25,6 +25,21 @@ pub(crate) fn as_it_is(value: usize) -> usize {
     value
 }
 
+/// `length`, if it is at least 1 and at most `BOUND`, in a form in which the verifiers of Linux 6.1 to 6.12 know both
+/// bounds of the register that is passed on.
+///
+/// Before 6.8 a branch on `!= 0` raises no lower bound, and a bound learned for one register is not carried over to the
+/// one that it was computed from. So 0 is wrapped around to fail the one comparison, and the sum that is passed on is
+/// computed after it. Both steps are hidden from the compiler, which would cancel them.
+#[inline(always)]
+pub(crate) fn nonzero_length<const BOUND: usize>(length: usize) -> Option<usize> {
+    let beyond_first = as_it_is(length.wrapping_sub(1));
+    if beyond_first > BOUND - 1 {
+        return None;
+    }
+    Some(beyond_first + 1)
+}
+
 /// A word in a map's value. What is written there and read back is unknown to the verifier, so that the ways on which it
 /// came about are one way from there on.
 #[derive(Clone, Copy)]

@@ -63,8 +63,8 @@ static STATS: PerCpuArray<u64, { stat::COUNT as usize }> = PerCpuArray::new();
 #[btf_map]
 static EVENTS: RingBuf<u64, { map::EVENTS_BYTES as usize }> = RingBuf::new();
 
-/// 0 where the kernel lacks what answering needs (raw SYN cookies came with Linux 6.0): written before loading, so that
-/// the verifier does not follow what depends on it.
+/// 0 where the kernel lacks what answering needs: written before loading, so that the verifier does not follow what depends
+/// on it. Before Linux 6.8 it verifies each global function even if nothing calls it, so each of them asks first.
 #[unsafe(no_mangle)]
 static ANSWERS: Global<u32> = Global::new(1);
 

@@ -7,6 +7,7 @@ use sixgate_common::bytes::Bytes;
 
 use super::scratch::Scratch;
 use crate::{
+    answers,
     frame::Linear,
     parse::{Segment, Tuple},
 };
@@ -105,7 +106,7 @@ pub(crate) fn holds(context: &XdpContext) -> bool {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sixgate_checksum(context: *mut xdp_md) -> u32 {
-    let Some(scratch) = Scratch::of_this_cpu() else {
+    let Some(scratch) = Scratch::of_this_cpu().filter(|_| answers()) else {
         return 0;
     };
     let frame = Linear::of(&XdpContext::new(context)).behind(scratch.veil());

@@ -19,7 +19,7 @@ use sixgate_common::{
 use super::{Answer, transmit::Outgoing};
 use crate::{
     LINES,
-    frame::{Veil, as_it_is},
+    frame::{Veil, as_it_is, nonzero_length},
     parse::Segment,
 };
 
@@ -118,10 +118,11 @@ impl Scratch {
             }
         }
         let kept = as_it_is(kept as usize);
-        let length = as_it_is(if available as usize > SCAN_MAX { SCAN_MAX } else { available as usize });
-        if kept > KEPT_MAX || length > SCAN_MAX || length == 0 {
+        if kept > KEPT_MAX {
             return None;
         }
+        let length = if available as usize > SCAN_MAX { SCAN_MAX } else { available as usize };
+        let length = nonzero_length::<SCAN_MAX>(length)?;
         // SAFETY: the text has room for KEPT_MAX and SCAN_MAX octets; the kernel checks that the frame has them.
         let loaded = unsafe {
             let room = text.add(kept).cast::<c_void>();

@@ -12,7 +12,7 @@ use sixgate_common::{
 };
 
 use super::scratch::Scratch;
-use crate::{LINES, REPLIES, frame::Veil, parse::Tuple};
+use crate::{LINES, REPLIES, answers, frame::Veil, parse::Tuple};
 
 /// What octets of a session are.
 pub(crate) enum Turn {
@@ -127,6 +127,7 @@ fn look(context: &XdpContext, at: usize, available: usize, kept: u16, skipping: 
 #[inline(never)]
 extern "C" fn sixgate_look(context: *mut xdp_md, at: u32, available: u32, kept: u32, skipping: u32) -> u64 {
     let text = Scratch::of_this_cpu()
+        .filter(|_| answers())
         .and_then(|scratch| scratch.take_line(&XdpContext::new(context), at as usize, available, kept));
     let Some(text) = text else {
         return LOST << 32;
@@ -147,7 +148,7 @@ extern "C" fn sixgate_look(context: *mut xdp_md, at: u32, available: u32, kept: 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sixgate_domain(length: u32) -> u64 {
-    let Some(scratch) = Scratch::of_this_cpu() else {
+    let Some(scratch) = Scratch::of_this_cpu().filter(|_| answers()) else {
         return 0;
     };
     match line::recipient_domain(&scratch.line(), 0, length as usize) {

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     REPLIES, answers,
-    frame::{Linear, as_it_is},
+    frame::{Linear, as_it_is, nonzero_length},
     parse::{Segment, Tuple},
 };
 
@@ -94,13 +94,14 @@ fn rewrite(context: &XdpContext, scratch: Scratch) -> Result<(), NoRoom> {
     resize(context, &frame, segment, text_at + text)?;
 
     let (data, end) = (context.data(), context.data_end());
-    let tcp = data + link.length + IPV6_LENGTH;
+    let length = link.bounded_length()?;
+    let tcp = data + length + IPV6_LENGTH;
     let header_end = if offers_mss { tcp + TCP_LENGTH + MSS_OPTION.len() } else { tcp + TCP_LENGTH };
     if as_it_is(header_end) > end || as_it_is(data + LENGTH_MAX) > end {
         return Err(NoRoom);
     }
     link.write(data);
-    write_ipv6(data + link.length, &segment.tuple, (header + text) as u16);
+    write_ipv6(data + length, &segment.tuple, (header + text) as u16);
     let mut sum = Sum::of_pseudo_header(&segment.tuple, (header + text) as u32);
     for (index, word) in tcp_header(&segment.tuple, outgoing, header).into_iter().enumerate() {
         sum.add(word);
@@ -120,7 +121,7 @@ fn rewrite(context: &XdpContext, scratch: Scratch) -> Result<(), NoRoom> {
             _ => sum.add_octets(&Linear::of(context).behind(scratch.veil()), text_at, text).ok_or(NoRoom)?,
         }
     }
-    let field = context.data() + link.length + IPV6_LENGTH + CHECKSUM_AT;
+    let field = context.data() + link.bounded_length()? + IPV6_LENGTH + CHECKSUM_AT;
     if as_it_is(field + 2) > context.data_end() {
         return Err(NoRoom);
     }
@@ -169,6 +170,14 @@ impl Link {
             source: (frame.word(6)?, frame.half(10)?),
             rest: (frame.double(12)?, frame.half(20)?),
         })
+    }
+
+    /// The header's length, compared once more: the verifier of Linux 6.1 forgets what was learned of a number after it
+    /// was put on the stack, and demands a bound at each addition to a pointer into the packet.
+    #[inline(always)]
+    fn bounded_length(&self) -> Result<usize, NoRoom> {
+        let length = as_it_is(self.length);
+        if length <= LENGTH_MAX { Ok(length) } else { Err(NoRoom) }
     }
 
     /// Writes the header with the addresses exchanged; what lies behind it is written afterwards.
@@ -246,9 +255,7 @@ fn store_piece<const BOUND: usize>(
     octets: *const u8,
     length: usize,
 ) -> Result<(), NoRoom> {
-    if length == 0 || length > BOUND {
-        return Err(NoRoom);
-    }
+    let length = nonzero_length::<BOUND>(length).ok_or(NoRoom)?;
     // SAFETY: `octets` has `BOUND` octets, and `length` is no more; the kernel checks that the frame has room.
     match unsafe { bpf_xdp_store_bytes(context, at as u32, octets as *mut c_void, length as u32) } {
         0 => Ok(()),
