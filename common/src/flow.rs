@@ -53,8 +53,15 @@ pub struct Flow {
     pub kept: u16,
     /// The same of the line that was answered last.
     pub kept_last: u16,
-    /// Keeps the size a multiple of eight without padding; always 0.
-    pub reserved: [u8; 2],
+    /// Octets of a line that is too long, since the last [`ReplyId::TooLong`] or the line's beginning.
+    ///
+    /// [`ReplyId::TooLong`]: crate::refuse::ReplyId::TooLong
+    pub skipped: u16,
+    /// When [`Self::acknowledgments`] were counted, in units of 2^[`ACKNOWLEDGMENT_SHIFT`] nanoseconds of
+    /// CLOCK_MONOTONIC.
+    pub acknowledged_at: u32,
+    /// Acknowledgements sent in that unit of time, since the last new command, for segments that brought nothing new.
+    pub acknowledgments: u32,
     /// The domain of the last recipient that was refused, for the log; a longer one is left out.
     pub domain: [u8; DOMAIN_KEPT],
 }
@@ -64,6 +71,12 @@ pub const MSS: u16 = 1220;
 /// The window that we offer: two segments. What is sent within it lies in one buffer and is read in one go, and no
 /// sender has more to say to a refused session.
 pub const WINDOW: u16 = 2 * MSS;
+
+/// Acknowledgements that one session is sent in one unit of time for segments that bring nothing new: duplicates,
+/// segments outside the window, challenges (RFC 5961 7 gives 10 in 5 seconds as an example).
+pub const ACKNOWLEDGMENTS_MAX: u32 = 10;
+/// The unit of time: 2^32 nanoseconds, 4.3 seconds.
+pub const ACKNOWLEDGMENT_SHIFT: u32 = 32;
 
 /// Longest domain that is kept for the log, in octets.
 pub const DOMAIN_KEPT: usize = 64;
@@ -115,7 +128,9 @@ impl Flow {
             domain_length: 0,
             kept: 0,
             kept_last: 0,
-            reserved: [0; 2],
+            skipped: 0,
+            acknowledged_at: 0,
+            acknowledgments: 0,
             domain: [0; DOMAIN_KEPT],
         }
     }
@@ -128,7 +143,7 @@ impl Flow {
 }
 
 const _: () = assert!(size_of::<FlowKey>() == 36 && align_of::<FlowKey>() == 1);
-const _: () = assert!(size_of::<Flow>() == 112 && align_of::<Flow>() == 8);
+const _: () = assert!(size_of::<Flow>() == 120 && align_of::<Flow>() == 8);
 
 #[cfg(feature = "user")]
 // SAFETY: `repr(C)`, byte arrays only, no padding: every bit pattern is valid.

@@ -19,3 +19,4 @@ pub mod refuse;
 pub mod reply;
 pub mod settings;
 pub mod stat;
+pub mod station;

@@ -17,6 +17,20 @@ pub use domain::{DOMAIN_MAX, Span, is_domain_name, recipient_domain};
 pub const SCAN_MAX: usize = 2560;
 const _: () = assert!(SCAN_MAX > WINDOW as usize);
 
+/// Octets of a line that is too long after which it counts as a command and is replied to, although its end is not
+/// there: a line without an end is bounded by [`crate::refuse::COMMANDS_MAX`] like everything else that a client sends.
+pub const ENDLESS_MAX: u32 = 1 << 16;
+const _: () = assert!(ENDLESS_MAX as usize > SCAN_MAX, "one look crosses the bound once at most");
+
+/// Counts `octets` more of a line that is too long to the `skipped` ones before them: whether the bound is crossed,
+/// and what counts from here on.
+#[must_use]
+#[inline(always)]
+pub const fn skip(skipped: u16, octets: usize) -> (bool, u16) {
+    let total = skipped as u32 + octets as u32;
+    (total >= ENDLESS_MAX, (total % ENDLESS_MAX) as u16)
+}
+
 /// What stands at the front of the input.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Cut {

@@ -2,15 +2,19 @@
 //!
 //! In `ebpf/` the identifier of each static is the name; user space uses only these constants.
 
-/// Version of the layout of all maps: the name of the pin directory's innermost part (`v2`). It changes
+/// Version of the layout of all maps: the name of the pin directory's innermost part (`v3`). It changes
 /// with any change of a key, a value, a kind or a meaning in this crate.
-pub const LAYOUT: &str = "v2";
+pub const LAYOUT: &str = "v3";
 
 /// The XDP program's name.
 pub const PROGRAM: &str = "sixgate";
 
-/// array(1): [`crate::settings::Settings`].
+/// array(2): [`crate::settings::Settings`], one record in force and one to be written next.
 pub const SETTINGS: &str = "SETTINGS";
+/// array(1): the index of the record of SETTINGS that is in force, a u32.
+pub const IN_FORCE: &str = "IN_FORCE";
+/// hash: [`crate::station::StationKey`] to [`crate::station::StationEntry`].
+pub const STATIONS: &str = "STATIONS";
 /// LPM trie: destination prefix to [`crate::dest::DestEntry`].
 pub const OPTIN: &str = "OPTIN";
 /// LPM trie: destination prefix that is ours to [`crate::dest::MemberEntry`].
@@ -31,8 +35,13 @@ pub const STATS: &str = "STATS";
 pub const EVENTS: &str = "EVENTS";
 
 /// Every map, in the order in which they are made.
-pub const ALL: [&str; 10] = [SETTINGS, OPTIN, GUARD, TRUST, PTR, FLOWS, LINES, REPLIES, STATS, EVENTS];
+pub const ALL: [&str; 12] =
+    [SETTINGS, IN_FORCE, STATIONS, OPTIN, GUARD, TRUST, PTR, FLOWS, LINES, REPLIES, STATS, EVENTS];
 
+/// Records of SETTINGS.
+pub const SETTINGS_ENTRIES: u32 = 2;
+/// Bound of STATIONS, in Ethernet addresses: those of each attached interface and of the bridges and bonds above it.
+pub const STATIONS_ENTRIES: u32 = 1 << 10;
 /// Default bound of OPTIN, in prefixes (`xdp.optin_entries` changes it).
 pub const OPTIN_ENTRIES: u32 = 1 << 21;
 /// Bound of GUARD, in prefixes.

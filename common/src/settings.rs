@@ -1,8 +1,10 @@
-//! SETTINGS: the one record that tells the XDP program what to do.
+//! SETTINGS: the record that tells the XDP program what to do.
 //!
-//! Written by whoever attaches, and by commands that change mode or clear `ready`; read once a packet.
+//! There are two records, and IN_FORCE says which one counts. A change is written to the other one as a whole, then
+//! IN_FORCE names it: no packet is judged by settings of two moments. Written by the process that attaches, and by
+//! commands that change the mode or clear `ready`.
 
-/// Value of SETTINGS, at index 0.
+/// Value of SETTINGS.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Settings {

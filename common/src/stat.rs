@@ -71,6 +71,10 @@ stats! {
     PassCookie = "pass_cookie",
     /// The end of a handshake for a connection that the host's TCP has already: passed on.
     PassOwned = "pass_owned",
+    /// To a group's Ethernet address (multicast or broadcast), which no TCP segment for one host has: passed on.
+    PassGroupMac = "pass_group_mac",
+    /// To the Ethernet address of another host (promiscuous card, flooded frame, standby router): passed on.
+    PassOtherMac = "pass_other_mac",
     /// A SYN while the maps are not ready: passed on.
     PassNotReady = "pass_not_ready",
     /// A SYN from a trusted source: passed on.
@@ -105,18 +109,23 @@ stats! {
     AnswerFin = "answer_fin",
     /// A session whose unfinished line was kept and gave way to others: reset.
     AnswerLineLost = "answer_line_lost",
+    /// A reply for which the frame could grow neither at its head nor at its end: the session is reset.
+    AnswerNoRoom = "answer_no_room",
     /// A line that is not complete: dropped, the sender's TCP sends it again with the rest; if it comes again without,
     /// it is kept and acknowledged.
     DropIncomplete = "drop_incomplete",
     /// A command before our last reply was acknowledged: dropped, the sender's TCP sends it again.
     DropEarly = "drop_early",
+    /// A segment of a refused session that brings nothing new, beyond the rate limit for such: dropped.
+    DropAckLimit = "drop_ack_limit",
     /// A segment of a refused session that asks for no answer: acknowledgements, duplicates.
     DropSilent = "drop_silent",
-    /// A segment of a refused session while another CPU answers one: dropped, the sender's TCP sends it again.
+    /// A segment of a refused session while another CPU answers one, or any segment to port 25 that interrupts the
+    /// program on its own CPU (PREEMPT_RT): dropped, the sender's TCP sends it again.
     DropBusy = "drop_busy",
     /// The sender's reset of a refused session.
     DropReset = "drop_reset",
-    /// A reply for which the frame had no room: dropped, the sender's TCP sends its command again.
+    /// A frame that grew neither at its head nor at its end and could not be made a reset either: dropped.
     DropNoRoom = "drop_no_room",
     /// A segment of a session whose replies are no longer there (attached several times meanwhile): dropped.
     DropOutdated = "drop_outdated",

@@ -16,13 +16,14 @@ mod parse;
 
 use aya_ebpf::{
     Global,
-    bindings::xdp_action::XDP_PASS,
-    btf_maps::{Array, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
+    bindings::xdp_action::{XDP_DROP, XDP_PASS},
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
     helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns},
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
 use sixgate_common::{
+    bytes::Bytes as _,
     dest::{DestEntry, MemberEntry},
     flow::{Flow, FlowKey, KeptLine},
     map,
@@ -31,6 +32,7 @@ use sixgate_common::{
     reply::{self, Reply},
     settings::{ANSWER_KERNEL, MODE_ENFORCE, Settings},
     stat::{self, Stat},
+    station::{STATION_ANSWERS, StationEntry, StationKey},
 };
 
 use crate::{
@@ -43,7 +45,11 @@ use crate::{
 type Address = [u8; 16];
 
 #[btf_map]
-static SETTINGS: Array<Settings, 1> = Array::new();
+static SETTINGS: Array<Settings, { map::SETTINGS_ENTRIES as usize }> = Array::new();
+#[btf_map]
+static IN_FORCE: Array<u32, 1> = Array::new();
+#[btf_map]
+static STATIONS: HashMap<StationKey, StationEntry, { map::STATIONS_ENTRIES as usize }> = HashMap::new();
 #[btf_map]
 static OPTIN: LpmTrie<Address, DestEntry, { map::OPTIN_ENTRIES as usize }> = LpmTrie::new();
 #[btf_map]
@@ -68,6 +74,11 @@ static EVENTS: RingBuf<u64, { map::EVENTS_BYTES as usize }> = RingBuf::new();
 #[unsafe(no_mangle)]
 static ANSWERS: Global<u32> = Global::new(1);
 
+/// 1 on a kernel that lets one program interrupt another on the same CPU (PREEMPT_RT): written before loading, so that
+/// other kernels do not pay for the guard.
+#[unsafe(no_mangle)]
+static PREEMPTIBLE: Global<u32> = Global::new(0);
+
 /// Some helpers are for GPL-compatible programs only; the kernel reads this section.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
@@ -79,6 +90,14 @@ fn sixgate(context: XdpContext) -> u32 {
     let headers = match parse::headers(&Linear::of(&context)) {
         Ok(headers) => headers,
         Err(stat) => return passed(stat),
+    };
+    let _right = match is_preemptible().then(answer::enter) {
+        Some(None) => {
+            count(Stat::DropBusy);
+            return XDP_DROP;
+        }
+        Some(right) => right,
+        None => None,
     };
     let answer = match judge(&context, headers) {
         Ok(Judgement::Host(stat)) | Err(stat) => return passed(stat),
@@ -102,17 +121,18 @@ enum Judgement {
 /// its stack is free again when the frame is answered.
 #[inline(never)]
 fn judge(context: &XdpContext, headers: Headers) -> Result<Judgement, Stat> {
+    let station = station(context)?;
     let segment = answer::room().ok_or(Stat::PassNotReady)?;
     parse::segment(&Linear::of(context), headers, segment)?;
     if !segment.flags.is_opening() {
         return if answers() { Ok(Judgement::Continue) } else { Err(Stat::PassSegment) };
     }
-    let settings = SETTINGS.get(0).ok_or(Stat::PassNotReady)?;
+    let settings = settings().ok_or(Stat::PassNotReady)?;
     let tuple = &segment.tuple;
     Ok(match classify(settings, tuple) {
         Decision::Pass(stat) => forget(tuple, stat),
         Decision::Refuse(reason) if settings.mode == MODE_ENFORCE => {
-            if settings.answer == ANSWER_KERNEL && answers() {
+            if settings.answer == ANSWER_KERNEL && station.flags & STATION_ANSWERS != 0 && answers() {
                 Judgement::Open(reason)
             } else {
                 tag(tuple, reason)
@@ -121,6 +141,29 @@ fn judge(context: &XdpContext, headers: Headers) -> Result<Judgement, Stat> {
         Decision::Refuse(Reason::NotOptedIn) => forget(tuple, Stat::ShadowNotOptedIn),
         Decision::Refuse(Reason::NoPtr) => forget(tuple, Stat::ShadowNoPtr),
     })
+}
+
+/// The station that the frame is for, if it is one of this host's.
+#[inline(always)]
+fn station(context: &XdpContext) -> Result<&'static StationEntry, Stat> {
+    let frame = Linear::of(context);
+    let mac = frame.view::<6>(0).ok_or(Stat::PassTruncated)?;
+    if mac[0] & GROUP_MAC != 0 {
+        return Err(Stat::PassGroupMac);
+    }
+    let [a, b, c, d, e, f] = *mac;
+    // SAFETY: `ctx` is the context that the kernel handed to this program.
+    let ifindex = unsafe { (*context.ctx).ingress_ifindex };
+    let key = StationKey { ifindex, mac: [a, b, c, d, e, f], reserved: [0; 2] };
+    // SAFETY: an entry that is replaced while it is read is one word, either the old or the new one.
+    unsafe { STATIONS.get(key) }.ok_or(Stat::PassOtherMac)
+}
+
+/// The settings in force.
+#[inline(always)]
+fn settings() -> Option<&'static Settings> {
+    let index = IN_FORCE.get(0)?;
+    SETTINGS.get(index & (map::SETTINGS_ENTRIES - 1))
 }
 
 /// Leaves the refusal to the daemon, which finds the tag at accept.
@@ -162,6 +205,12 @@ fn answers() -> bool {
     ANSWERS.load() != 0
 }
 
+/// Whether another program can interrupt this one on its CPU.
+#[inline(always)]
+fn is_preemptible() -> bool {
+    PREEMPTIBLE.load() != 0
+}
+
 fn passed(stat: Stat) -> u32 {
     count(stat);
     XDP_PASS
@@ -178,6 +227,9 @@ fn count_number(number: u32) {
         unsafe { *counter += 1 };
     }
 }
+
+/// Set in the first octet of a group's Ethernet address (IEEE 802 8.2, the I/G bit).
+const GROUP_MAC: u8 = 1;
 
 /// The host's target is for linting only.
 #[cfg(not(target_arch = "bpf"))]

@@ -96,6 +96,10 @@ pub struct Packet {
 pub const SENDER: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, 0x99);
 /// Where a packet goes to unless told otherwise.
 pub const DESTINATION: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x25, 0, 0, 0, 0, 0x25);
+/// The Ethernet address to which a frame goes unless told otherwise.
+pub const GATE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+/// The Ethernet address from which a frame comes.
+pub const SENDER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 /// From which port a packet comes unless told otherwise.
 pub const SENDER_PORT: u16 = 40_000;
 /// SMTP.
@@ -114,7 +118,7 @@ impl Packet {
     #[must_use]
     pub fn syn() -> Self {
         Self {
-            link: [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]],
+            link: [GATE_MAC, SENDER_MAC],
             vlans: Vec::new(),
             ether_type: ETHER_TYPE_IPV6,
             flow_label: 0,
@@ -139,6 +143,13 @@ impl Packet {
     #[must_use]
     pub fn udp() -> Self {
         Self { transport: Transport::Udp, ..Self::syn() }
+    }
+
+    /// To another Ethernet address.
+    #[must_use]
+    pub const fn to_mac(mut self, mac: [u8; 6]) -> Self {
+        self.link[0] = mac;
+        self
     }
 
     /// From another address.

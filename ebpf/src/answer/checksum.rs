@@ -28,6 +28,12 @@ impl Sum {
         sum
     }
 
+    /// The sum of nothing.
+    #[inline(always)]
+    pub(crate) const fn new() -> Self {
+        Self(0)
+    }
+
     /// Adds two 16-bit words, or a sum.
     #[inline(always)]
     pub(crate) fn add(&mut self, words: u32) {
@@ -40,46 +46,17 @@ impl Sum {
         self.0 += (words & 0xffff_ffff) + (words >> 32);
     }
 
-    /// Adds `length` octets of `frame` from `at` on; a last odd one counts as followed by a zero. Nothing if they are
-    /// not all there.
+    /// Adds `length` octets of the frame from `at` on; a last odd one counts as followed by a zero. Nothing if they are
+    /// not all in the first buffer.
     #[inline(always)]
-    pub(crate) fn add_octets(&mut self, frame: &Linear, at: usize, mut length: usize) -> Option<()> {
-        if length > OCTETS_MAX {
-            return None;
-        }
-        let mut done = 0;
-        for _ in 0..OCTETS_MAX / BLOCK {
-            if done + BLOCK > length {
-                break;
+    pub(crate) fn add_octets(&mut self, context: &XdpContext, at: usize, length: usize) -> Option<()> {
+        match sixgate_sum(context.ctx, at as u32, length as u32) {
+            NO_SUM => None,
+            sum => {
+                self.add(sum);
+                Some(())
             }
-            let [a, b, c, d] = frame.view::<BLOCK>(at + done)?.as_chunks().0 else {
-                return None;
-            };
-            [a, b, c, d].into_iter().for_each(|octets| self.add_four(u64::from_ne_bytes(*octets)));
-            done += BLOCK;
         }
-        // one way from here on, wherever the last block ended
-        (done, length) = (frame.opaque(done), frame.opaque(length));
-        for _ in 0..BLOCK / 8 - 1 {
-            if done + 8 > length {
-                break;
-            }
-            self.add_four(frame.double(at + done)?);
-            done += 8;
-        }
-        if done + 4 <= length {
-            self.add(frame.word(at + done)?);
-            done += 4;
-        }
-        if done + 2 <= length {
-            self.add(frame.half(at + done)?.into());
-            done += 2;
-        }
-        if done < length {
-            self.add(u16::from_le(frame.octet(at + done)?.into()).into());
-            done += 1;
-        }
-        (done == length).then_some(())
     }
 
     /// The sum in 16 bits.
@@ -94,9 +71,20 @@ impl Sum {
     }
 }
 
-/// Whether the segment's checksum is right. A sender on this machine leaves the sum of the pseudo-header there, for a
-/// device to complete (CHECKSUM_PARTIAL, include/linux/skbuff.h); a segment in several buffers comes from such a sender,
-/// too, because no other sends more than we offered to take, and is not checked.
+/// What stands in the checksum field of a segment.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Field {
+    /// Neither of the others.
+    Wrong,
+    /// The checksum.
+    Complete,
+    /// The sum of the pseudo-header, for a device to complete (CHECKSUM_PARTIAL, include/linux/skbuff.h): its sender is on
+    /// this machine, or in a guest of it. A segment in several buffers counts as such, too, and is not checked: no other
+    /// sender sends more than we offered to take.
+    Unfinished,
+}
+
+/// Whether the segment's checksum is right, or left for a device to complete; the scratch keeps which.
 #[inline(always)]
 pub(crate) fn holds(context: &XdpContext) -> bool {
     sixgate_checksum(context.ctx) != 0
@@ -109,21 +97,77 @@ extern "C" fn sixgate_checksum(context: *mut xdp_md) -> u32 {
     let Some(scratch) = Scratch::of_this_cpu().filter(|_| answers()) else {
         return 0;
     };
-    let frame = Linear::of(&XdpContext::new(context)).behind(scratch.veil());
-    is_right(&frame, scratch.segment()).into()
+    let field = field(&XdpContext::new(context), scratch.segment());
+    scratch.set_unfinished(field == Field::Unfinished);
+    (field != Field::Wrong).into()
 }
 
 #[inline(always)]
-fn is_right(frame: &Linear, segment: &Segment) -> bool {
+fn field(context: &XdpContext, segment: &Segment) -> Field {
+    let frame = Linear::of(context);
     let length = segment.payload_at + segment.payload - segment.tcp_at;
     let mut sum = Sum::of_pseudo_header(&segment.tuple, length as u32);
     let Some(field) = frame.half(segment.tcp_at + CHECKSUM_AT) else {
-        return false;
+        return Field::Wrong;
     };
     if sum.fold() == field || segment.tcp_at + length > frame.readable() {
-        return true;
+        return Field::Unfinished;
     }
-    sum.add_octets(frame, segment.tcp_at, length).is_some() && sum.fold() == 0xffff
+    match sum.add_octets(context, segment.tcp_at, length) {
+        Some(()) if sum.fold() == 0xffff => Field::Complete,
+        _ => Field::Wrong,
+    }
+}
+
+/// The folded sum of octets of the frame, or [`NO_SUM`], in a function that the verifier follows once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sixgate_sum(context: *mut xdp_md, at: u32, length: u32) -> u32 {
+    let Some(scratch) = Scratch::of_this_cpu().filter(|_| answers()) else {
+        return NO_SUM;
+    };
+    let frame = Linear::of(&XdpContext::new(context)).behind(scratch.veil());
+    octets(&frame, at as usize, length as usize).map_or(NO_SUM, |sum| sum.fold().into())
+}
+
+#[inline(always)]
+fn octets(frame: &Linear, at: usize, mut length: usize) -> Option<Sum> {
+    if length > OCTETS_MAX {
+        return None;
+    }
+    let (mut sum, mut done) = (Sum(0), 0);
+    for _ in 0..OCTETS_MAX / BLOCK {
+        if done + BLOCK > length {
+            break;
+        }
+        let [a, b, c, d] = frame.view::<BLOCK>(at + done)?.as_chunks().0 else {
+            return None;
+        };
+        [a, b, c, d].into_iter().for_each(|octets| sum.add_four(u64::from_ne_bytes(*octets)));
+        done += BLOCK;
+    }
+    // one way from here on, wherever the last block ended
+    (done, length) = (frame.opaque(done), frame.opaque(length));
+    for _ in 0..BLOCK / 8 - 1 {
+        if done + 8 > length {
+            break;
+        }
+        sum.add_four(frame.double(at + done)?);
+        done += 8;
+    }
+    if done + 4 <= length {
+        sum.add(frame.word(at + done)?);
+        done += 4;
+    }
+    if done + 2 <= length {
+        sum.add(frame.half(at + done)?.into());
+        done += 2;
+    }
+    if done < length {
+        sum.add(u16::from_le(frame.octet(at + done)?.into()).into());
+        done += 1;
+    }
+    (done == length).then_some(sum)
 }
 
 /// Two 16-bit words in network order, as they lie in memory one behind the other.
@@ -134,6 +178,8 @@ pub(crate) const fn two(first: u16, second: u16) -> u32 {
 
 /// Longest segment that is checked; nobody sends longer ones whom we offered a window of two MSS.
 const OCTETS_MAX: usize = 4096;
+/// No folded sum.
+const NO_SUM: u32 = u32::MAX;
 /// Octets that are added at once.
 const BLOCK: usize = 32;
 const CHECKSUM_AT: usize = 16;

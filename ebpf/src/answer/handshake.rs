@@ -116,6 +116,9 @@ fn greet(
     flow.domain_length = 0;
     flow.kept = 0;
     flow.kept_last = 0;
+    flow.skipped = 0;
+    flow.acknowledged_at = 0;
+    flow.acknowledgments = 0;
     let mode = if replaces { 0 } else { BPF_NOEXIST.into() };
     match FLOWS.insert(segment.tuple.key(), flow, mode) {
         Ok(()) => {}

@@ -26,10 +26,10 @@ use sixgate_common::{
     stat::{self, Stat},
 };
 
-use self::scratch::Scratch;
 #[cfg(doc)]
 use self::transmit::Outgoing;
-use crate::{FLOWS, SETTINGS, answers, count, count_number, parse::Segment};
+use self::{scratch::Scratch, transmit::Rewritten, turnstile::Turnstile};
+use crate::{FLOWS, answers, count, count_number, parse::Segment, settings};
 
 /// What is to become of a frame.
 pub(crate) enum Answer {
@@ -55,6 +55,12 @@ impl Answer {
     }
 }
 
+/// The right to use this CPU's memory; none while a program that was interrupted has it.
+#[inline(always)]
+pub(crate) fn enter() -> Option<Turnstile> {
+    Scratch::of_this_cpu()?.enter()
+}
+
 /// Room for the segment at hand.
 #[inline(always)]
 pub(crate) fn room<'a>() -> Option<&'a mut Segment> {
@@ -75,7 +81,7 @@ extern "C" fn sixgate_open(context: *mut xdp_md, reason: u32) -> u32 {
     if !answers() {
         return Answer::Pass(Stat::PassNotReady).encode();
     }
-    let (Some(scratch), Some(settings)) = (Scratch::of_this_cpu(), SETTINGS.get(0)) else {
+    let (Some(scratch), Some(settings)) = (Scratch::of_this_cpu(), settings()) else {
         return Answer::Pass(Stat::PassNotReady).encode();
     };
     handshake::open(&XdpContext::new(context), scratch, reason, settings.refuse_at).encode()
@@ -94,7 +100,7 @@ extern "C" fn sixgate_proceed(context: *mut xdp_md) -> u32 {
     if !answers() {
         return Answer::Pass(Stat::PassNotReady).encode();
     }
-    let (Some(mut scratch), Some(settings)) = (Scratch::of_this_cpu(), SETTINGS.get(0)) else {
+    let (Some(mut scratch), Some(settings)) = (Scratch::of_this_cpu(), settings()) else {
         return Answer::Pass(Stat::PassNotReady).encode();
     };
     let context = XdpContext::new(context);
@@ -122,19 +128,9 @@ pub(crate) fn carry_out(context: &XdpContext, answer: u32) -> u32 {
             count_number(stat);
             XDP_PASS
         }
-        SEND if transmit::transmit(context) => {
-            count_number(stat);
-            XDP_TX
-        }
-        SEND => {
-            count(Stat::DropNoRoom);
-            XDP_DROP
-        }
+        SEND => send(context, stat),
         FORGET => {
-            if let Some(scratch) = Scratch::of_this_cpu() {
-                // The only failure is that it is gone already.
-                let _ = FLOWS.remove(scratch.segment().tuple.key());
-            }
+            forget();
             count_number(stat);
             XDP_DROP
         }
@@ -142,6 +138,41 @@ pub(crate) fn carry_out(context: &XdpContext, answer: u32) -> u32 {
             count_number(stat);
             XDP_DROP
         }
+    }
+}
+
+/// Sends the scratch's segment; where the frame has no room for it, what needs none.
+#[inline(always)]
+fn send(context: &XdpContext, stat: u32) -> u32 {
+    let mut stat = stat;
+    let mut rewritten = transmit::transmit(context);
+    if rewritten == Rewritten::NoRoom
+        && let Some(scratch) = Scratch::of_this_cpu()
+    {
+        if scratch.fall_back() {
+            forget();
+            stat = Stat::AnswerNoRoom as u32;
+        }
+        rewritten = transmit::transmit(context);
+    }
+    match rewritten {
+        Rewritten::Done => {
+            count_number(stat);
+            XDP_TX
+        }
+        Rewritten::NoRoom | Rewritten::Lost => {
+            count(Stat::DropNoRoom);
+            XDP_DROP
+        }
+    }
+}
+
+/// Removes the entry of the session at hand.
+#[inline(always)]
+fn forget() {
+    if let Some(scratch) = Scratch::of_this_cpu() {
+        // The only failure is that it is gone already.
+        let _ = FLOWS.remove(scratch.segment().tuple.key());
     }
 }
 

@@ -16,11 +16,11 @@ use sixgate_common::{
     stat::Stat,
 };
 
-use super::{Answer, transmit::Outgoing};
+use super::{Answer, transmit::Outgoing, turnstile::Turnstile};
 use crate::{
     LINES,
     frame::{Veil, as_it_is, nonzero_length},
-    parse::Segment,
+    parse::{Segment, TcpFlags},
 };
 
 /// Longest subject of a reply: a domain name or an address, rounded up.
@@ -35,6 +35,10 @@ pub(crate) struct Memory {
     veil: usize,
     /// Octets of [`Self::text`] that are a line's.
     in_use: usize,
+    /// 1 while a program uses this memory (see [`Scratch::enter`]).
+    busy: u64,
+    /// Not 0 if the segment's checksum is left for a device to complete.
+    unfinished: usize,
     /// The segment at hand. Read back from here its numbers are unknown to the verifier, which would otherwise follow
     /// each place where a header can end apart.
     segment: Segment,
@@ -53,6 +57,42 @@ impl Scratch {
     #[inline(always)]
     pub(crate) fn of_this_cpu() -> Option<Self> {
         SCRATCH.get_ptr_mut(0).map(Self)
+    }
+
+    /// The right to use this memory until the frame is judged and answered. Only where a program can be interrupted by
+    /// another one on its CPU (PREEMPT_RT since Linux 6.18) it is ever refused.
+    #[inline(always)]
+    pub(crate) fn enter(self) -> Option<Turnstile> {
+        // SAFETY: the word is a field of a map's value, aligned to its size.
+        unsafe { Turnstile::enter(&raw mut (*self.0).busy) }
+    }
+
+    /// Keeps whether the segment's checksum is left for a device to complete.
+    #[inline(always)]
+    pub(crate) const fn set_unfinished(self, unfinished: bool) {
+        // SAFETY: the pointer is to this CPU's own value.
+        unsafe { (*self.0).unfinished = unfinished as usize };
+    }
+
+    /// Whether the segment's checksum is left for a device to complete.
+    #[inline(always)]
+    pub(crate) fn is_unfinished(self) -> bool {
+        // SAFETY: the pointer is to this CPU's own value.
+        unsafe { ptr::read_volatile(&raw const (*self.0).unfinished) != 0 }
+    }
+
+    /// Makes of the segment to be sent one that needs no more room than the frame at hand has: a SYN-ACK without its
+    /// option, which offers what holds without it (RFC 9293 3.7.1), or the session's reset; whether it is the latter.
+    #[inline(always)]
+    pub(crate) const fn fall_back(self) -> bool {
+        // SAFETY: the pointer is to this CPU's own value.
+        let outgoing = unsafe { &mut (*self.0).outgoing };
+        if outgoing.offers_mss != 0 {
+            outgoing.offers_mss = 0;
+            return false;
+        }
+        *outgoing = Outgoing::bare(outgoing.sequence, outgoing.acknowledgment, TcpFlags::RST | TcpFlags::ACK);
+        true
     }
 
     /// Room for the segment at hand.

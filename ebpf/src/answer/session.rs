@@ -6,8 +6,11 @@
 use aya_ebpf::programs::XdpContext;
 use sixgate_common::{
     event::Ending,
-    flow::{FLAG_FIN_RECEIVED, FLAG_FIN_SENT, FLAG_HEARD, FLAG_HELD_BACK, FLAG_SKIPPING, Flow, PHASE_TAG},
-    line::Span,
+    flow::{
+        ACKNOWLEDGMENT_SHIFT, ACKNOWLEDGMENTS_MAX, FLAG_FIN_RECEIVED, FLAG_FIN_SENT, FLAG_HEARD,
+        FLAG_HELD_BACK, FLAG_SKIPPING, Flow, PHASE_TAG,
+    },
+    line::{self, Span},
     refuse::{Phase, ReplyId},
     settings::Settings,
     stat::Stat,
@@ -93,7 +96,7 @@ impl Session<'_> {
         let (skip, again) = match reaction {
             Reaction::NotOurs | Reaction::Handshake => return Err(Stat::PassCookie),
             Reaction::Silent(stat) => return Ok(Answer::Drop(stat)),
-            Reaction::Acknowledge(number) => return Ok(self.acknowledge(number)),
+            Reaction::Acknowledge(number) => return Ok(self.acknowledge_again(number)),
             Reaction::Forget => {
                 if !flow.is_over() {
                     event::ended(&segment.tuple, flow, Ending::Reset, now());
@@ -153,6 +156,7 @@ impl Session<'_> {
             _ if again => Answer::Drop(Stat::DropIncomplete),
             Turn::LineLost => self.lose(),
             Turn::Skipped(octets) => {
+                self.flow.skipped = line::skip(self.flow.skipped, octets).1;
                 let octets = octets.wrapping_sub(kept as usize);
                 self.flow.flags |= FLAG_SKIPPING;
                 self.take(octets);
@@ -192,6 +196,7 @@ impl Session<'_> {
         flow.receive_next = flow.receive_next.wrapping_add(octets as u32);
         flow.receive_last = flow.receive_next;
         flow.send_last = flow.send_next;
+        flow.acknowledgments = 0;
         flow.kept = 0;
         flow.kept_last = 0;
         flow.flags &= !FLAG_HELD_BACK;
@@ -211,7 +216,7 @@ impl Session<'_> {
     /// Answers a command, of which `octets` are new; `finishes`: the sender's FIN follows it.
     #[inline(always)]
     fn reply(&mut self, command: &Command, octets: usize, finishes: bool) -> Answer {
-        let Command { number, next, domain, .. } = *command;
+        let Command { number, next, domain, goes_on, skipped, .. } = *command;
         let Self { segment, scratch, settings, flow, .. } = self;
         let Some(reply) = smtp::text(flow.generation, settings.generation, number) else {
             return Answer::Drop(Stat::DropOutdated);
@@ -224,11 +229,13 @@ impl Session<'_> {
         flow.send_last = flow.send_next;
         flow.send_next = flow.send_next.wrapping_add(length + u32::from(closes));
         flow.commands = flow.commands.saturating_add(1);
+        flow.acknowledgments = 0;
         flow.phase = if closes { Phase::Closing as u8 } else { next };
         flow.last_reply = number;
         flow.kept_last = flow.kept;
         flow.kept = 0;
-        flow.flags &= !(FLAG_SKIPPING | FLAG_HELD_BACK);
+        flow.flags = flow.flags & !(FLAG_SKIPPING | FLAG_HELD_BACK) | goes_on;
+        flow.skipped = skipped;
         if closes {
             flow.flags |= FLAG_FIN_SENT;
         }
@@ -322,6 +329,24 @@ impl Session<'_> {
             ..Outgoing::bare(flow.send_last, flow.receive_next, flags)
         };
         self.scratch.send(outgoing, stat)
+    }
+
+    /// An acknowledgement for a segment that brings nothing new, unless there were too many: two sides that correct each
+    /// other's numbers must not go on for ever, and forged segments cost one packet each until the limit is reached. What
+    /// brings the session on, and time, begin the count anew.
+    #[inline(always)]
+    fn acknowledge_again(&mut self, number: u32) -> Answer {
+        let flow = &mut *self.flow;
+        let at = (now() >> ACKNOWLEDGMENT_SHIFT) as u32;
+        if flow.acknowledged_at != at {
+            flow.acknowledged_at = at;
+            flow.acknowledgments = 0;
+        }
+        if flow.acknowledgments >= ACKNOWLEDGMENTS_MAX {
+            return Answer::Drop(Stat::DropAckLimit);
+        }
+        flow.acknowledgments += 1;
+        self.acknowledge(number)
     }
 
     /// An acknowledgement without data.

@@ -6,7 +6,7 @@
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use sixgate_common::{
     flow::{FLAG_SKIPPING, Flow},
-    line::{self, Cut, Span},
+    line::{self, Cut, Span, skip},
     refuse::{self, Phase, Reason, ReplyId, Step, Verb},
     reply::{self, Reply},
 };
@@ -38,6 +38,10 @@ pub(crate) struct Command {
     pub(crate) next: u8,
     /// The domain of a recipient that is refused; of length 0 if there is none.
     pub(crate) domain: Span,
+    /// [`FLAG_SKIPPING`] if the line goes on, without an end so far; else 0.
+    pub(crate) goes_on: u8,
+    /// Octets of it that count towards the next such reply.
+    pub(crate) skipped: u16,
 }
 
 impl Command {
@@ -49,6 +53,8 @@ impl Command {
             number: veil.over(self.number.into()) as u8,
             next: veil.over(self.next.into()) as u8,
             domain: Span { start: veil.over(self.domain.start), length: veil.over(self.domain.length) },
+            goes_on: veil.over(self.goes_on.into()) as u8,
+            skipped: self.skipped,
         }
     }
 }
@@ -73,9 +79,17 @@ pub(crate) fn read(
     let Some(Found { cut, verb }) = look(context, at, available, kept, skipping) else {
         return Turn::LineLost;
     };
+    let (mut goes_on, mut skipped) = (0, 0);
     let (octets, length) = match cut {
         Cut::Incomplete if !again => return Turn::Incomplete,
-        Cut::Skipped(octets) if !again => return Turn::Skipped(octets),
+        Cut::Skipped(octets) if !again => {
+            let (is_endless, rest) = skip(flow.skipped, octets);
+            if !is_endless {
+                return Turn::Skipped(octets);
+            }
+            (goes_on, skipped) = (FLAG_SKIPPING, rest);
+            (octets, 0)
+        }
         Cut::Incomplete | Cut::Skipped(_) => (0, 0),
         Cut::TooLong(octets) => (octets, 0),
         Cut::BareLineEnd => (available + kept as usize, 0),
@@ -85,7 +99,8 @@ pub(crate) fn read(
         Some(reply) if again => Step { reply, next: phase },
         _ => refuse::step(reason, phase, verb, flow.commands),
     };
-    let command = Command { octets, number: step.reply as u8, next: step.next as u8, domain: NO_DOMAIN };
+    let (number, next) = (step.reply as u8, step.next as u8);
+    let command = Command { octets, number, next, domain: NO_DOMAIN, goes_on, skipped };
     let command = command.behind(veil);
     if command.number != NOT_OPTED_IN && command.number != NO_PTR {
         return Turn::Command(command);

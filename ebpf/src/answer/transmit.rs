@@ -1,6 +1,10 @@
 //! Turns the frame that was received into the one that answers it: same link-layer path backwards, all headers anew.
 //!
-//! Frames grow and shrink at the head, where every driver leaves room. It decides nothing about what is sent.
+//! It decides nothing about what is sent.
+//!
+//! A frame grows at its head. Where the driver leaves too little room there (Intel's 152 octets, Solarflare's 88, others
+//! none) it grows at its end. A frame whose checksum is left for a device keeps the kernel's mark of that in generic mode,
+//! with the place where the device is to write (net/core/dev.c, `skb_checksum_help`): see [`place`].
 
 use core::ptr;
 
@@ -56,13 +60,33 @@ impl Outgoing {
     }
 }
 
-/// The frame had no room, and is as it was or lost.
-struct NoRoom;
+/// Why a frame could not be rewritten.
+enum Failure {
+    /// It can grow neither at its head nor at its end; its headers are as they were.
+    NoRoom,
+    /// It is lost.
+    Lost,
+}
 
-/// Rewrites the frame at hand into the scratch's outgoing segment, ready for XDP_TX; whether it had room.
+/// What became of the frame at hand.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(crate) enum Rewritten {
+    /// It is ready for XDP_TX.
+    Done,
+    /// It has no room for what was to be sent, and can be used for something shorter.
+    NoRoom,
+    /// It is lost.
+    Lost,
+}
+
+/// Rewrites the frame at hand into the scratch's outgoing segment.
 #[inline(always)]
-pub(crate) fn transmit(context: &XdpContext) -> bool {
-    sixgate_transmit(context.ctx) != 0
+pub(crate) fn transmit(context: &XdpContext) -> Rewritten {
+    match sixgate_transmit(context.ctx) {
+        DONE => Rewritten::Done,
+        NO_ROOM => Rewritten::NoRoom,
+        _ => Rewritten::Lost,
+    }
 }
 
 /// In a function that the verifier follows once.
@@ -70,17 +94,21 @@ pub(crate) fn transmit(context: &XdpContext) -> bool {
 #[inline(never)]
 extern "C" fn sixgate_transmit(context: *mut xdp_md) -> u32 {
     let Some(scratch) = Scratch::of_this_cpu().filter(|_| answers()) else {
-        return 0;
+        return LOST;
     };
-    rewrite(&XdpContext::new(context), scratch).is_ok().into()
+    match rewrite(&XdpContext::new(context), scratch) {
+        Ok(()) => DONE,
+        Err(Failure::NoRoom) => NO_ROOM,
+        Err(Failure::Lost) => LOST,
+    }
 }
 
 #[inline(always)]
-fn rewrite(context: &XdpContext, scratch: Scratch) -> Result<(), NoRoom> {
+fn rewrite(context: &XdpContext, scratch: Scratch) -> Result<(), Failure> {
     let (segment, outgoing) = (scratch.segment(), scratch.outgoing());
     let reply = match outgoing.reply {
         NO_REPLY => None,
-        index => Some(REPLIES.get(index).ok_or(NoRoom)?),
+        index => Some(REPLIES.get(index).ok_or(Failure::Lost)?),
     };
     let (text, subject) = match reply {
         Some(reply) => (reply.length as usize + outgoing.subject.length, outgoing.subject.length),
@@ -89,20 +117,21 @@ fn rewrite(context: &XdpContext, scratch: Scratch) -> Result<(), NoRoom> {
     let offers_mss = outgoing.offers_mss != 0;
     let header = if offers_mss { TCP_LENGTH + MSS_OPTION.len() } else { TCP_LENGTH };
     let frame = Linear::of(context);
-    let link = Link::of(&frame, segment).ok_or(NoRoom)?;
+    let link = Link::of(&frame, segment).ok_or(Failure::Lost)?;
     let text_at = link.length + IPV6_LENGTH + header;
-    resize(context, &frame, segment, text_at + text)?;
+    let place = place(context, &frame, scratch, segment, link.length, text_at + text)?;
 
     let (data, end) = (context.data(), context.data_end());
     let length = link.bounded_length()?;
     let tcp = data + length + IPV6_LENGTH;
     let header_end = if offers_mss { tcp + TCP_LENGTH + MSS_OPTION.len() } else { tcp + TCP_LENGTH };
     if as_it_is(header_end) > end || as_it_is(data + LENGTH_MAX) > end {
-        return Err(NoRoom);
+        return Err(Failure::Lost);
     }
     link.write(data);
     write_ipv6(data + length, &segment.tuple, (header + text) as u16);
     let mut sum = Sum::of_pseudo_header(&segment.tuple, (header + text) as u32);
+    let pseudo_header = sum.fold();
     for (index, word) in tcp_header(&segment.tuple, outgoing, header).into_iter().enumerate() {
         sum.add(word);
         // SAFETY: the header of 20 octets at `tcp` lies before `end`, checked above.
@@ -118,35 +147,119 @@ fn rewrite(context: &XdpContext, scratch: Scratch) -> Result<(), NoRoom> {
         store(context.ctx, text_at, reply, scratch, subject)?;
         match subject {
             0 => sum.add(reply.sum),
-            _ => sum.add_octets(&Linear::of(context).behind(scratch.veil()), text_at, text).ok_or(NoRoom)?,
+            _ => sum.add_octets(context, text_at, text).ok_or(Failure::Lost)?,
         }
     }
     let field = context.data() + link.bounded_length()? + IPV6_LENGTH + CHECKSUM_AT;
-    if as_it_is(field + 2) > context.data_end() {
-        return Err(NoRoom);
+    if as_it_is(field + CHECKSUM_LENGTH + URGENT_LENGTH) > context.data_end() {
+        return Err(Failure::Lost);
     }
-    // SAFETY: the field's 2 octets lie before the end, checked above.
-    unsafe { ptr::write_unaligned(field as *mut u16, !sum.fold()) };
-    Ok(())
+    let (checksum, urgent) = match place {
+        Place::Anywhere | Place::Aside(_) => (!sum.fold(), 0),
+        // The sum of the pseudo-header is what the device wants to find; the urgent pointer, which counts in segments with
+        // URG only (RFC 9293 3.1), makes it the right checksum as well, and what the device computes the same once more.
+        Place::OnTheMark => {
+            sum.add(pseudo_header.into());
+            (pseudo_header, !sum.fold())
+        }
+    };
+    // SAFETY: both fields lie before the end, checked above.
+    unsafe {
+        ptr::write_unaligned(field as *mut u16, checksum);
+        ptr::write_unaligned((field + CHECKSUM_LENGTH) as *mut u16, urgent);
+    }
+    match place {
+        Place::Anywhere | Place::OnTheMark => Ok(()),
+        Place::Aside(octets) => write_trailer(context, text_at + text, octets).ok_or(Failure::Lost),
+    }
 }
 
-/// Makes the frame `length` octets long. Of several buffers only the first is kept.
+/// Writes the two octets at `end`, the packet's end, with which the sum over the last `octets` octets of the frame is what
+/// stands where a TCP header that begins with them has its checksum.
 #[inline(always)]
-fn resize(context: &XdpContext, frame: &Linear, segment: &Segment, length: usize) -> Result<(), NoRoom> {
-    let mut present = frame.length();
-    if present > frame.readable() {
-        let surplus = present - segment.payload_at;
-        // SAFETY: `ctx` is the context that the kernel handed to this program; no pointer into the packet is used after.
-        if unsafe { bpf_xdp_adjust_tail(context.ctx, -(surplus as i32)) } != 0 {
-            return Err(NoRoom);
-        }
-        present = segment.payload_at;
+fn write_trailer(context: &XdpContext, end: usize, octets: usize) -> Option<()> {
+    let start = end + TRAILER - octets;
+    let mut sum = Sum::new();
+    sum.add_octets(context, start, octets - TRAILER)?;
+    let frame = Linear::of(context);
+    sum.add(frame.half(start + CHECKSUM_AT)?.into());
+    let at = as_it_is(end);
+    if at > TRAILER_AT_MAX {
+        return None;
     }
+    let trailer = context.data() + at;
+    if as_it_is(trailer + TRAILER) > context.data_end() {
+        return None;
+    }
+    // SAFETY: the trailer's 2 octets lie before the end, checked above.
+    unsafe { ptr::write_unaligned(trailer as *mut u16, !sum.fold()) };
+    Some(())
+}
+
+/// Where the new segment stands in the old frame.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Place {
+    /// Anywhere: its checksum is complete, and no device will touch it.
+    Anywhere,
+    /// Its TCP header is where the old one was, so that a device completes the right field.
+    OnTheMark,
+    /// A device will take the last so many octets of the frame, of which the last two are a trailer behind the packet, for
+    /// a TCP segment.
+    Aside(usize),
+}
+
+/// Makes the frame `length` octets long, and finds a place for the new segment in it.
+///
+/// With a checksum that was left for a device, the device will sum up all that follows the old TCP header's start, and
+/// write the sum into the old header's checksum field. Best the new TCP header has that very place, and the frame grows at
+/// its end. Where the end has no room, a trailer behind the packet, which receivers cut off (RFC 2464 6), has the two
+/// octets that make the sum what stands in the field anyway.
+#[inline(always)]
+fn place(
+    context: &XdpContext,
+    frame: &Linear,
+    scratch: Scratch,
+    segment: &Segment,
+    link: usize,
+    length: usize,
+) -> Result<Place, Failure> {
+    let present = frame.length();
+    let more = length as i32 - present as i32;
+    if !scratch.is_unfinished() {
+        return if grow_head(context, more) || grow_end(context, more) {
+            Ok(Place::Anywhere)
+        } else {
+            Err(Failure::NoRoom)
+        };
+    }
+    if link + IPV6_LENGTH == segment.tcp_at && grow_end(context, more) {
+        return Ok(Place::OnTheMark);
+    }
+    // of several buffers only the first one's headers; of a frame that is long enough, too: else the field would lie
+    // before the new TCP header
+    let is_long = present > frame.readable() || present > length;
+    let kept = if is_long { TCP_LENGTH } else { (present - segment.tcp_at) & !1 };
+    let end = segment.tcp_at + kept;
+    if grow_end(context, end as i32 - present as i32)
+        && grow_head(context, (length + TRAILER) as i32 - end as i32)
+    {
+        return Ok(Place::Aside(kept));
+    }
+    Err(Failure::NoRoom)
+}
+
+/// Makes the frame longer by `octets` at its head, or shorter; whether that could be done.
+#[inline(always)]
+fn grow_head(context: &XdpContext, octets: i32) -> bool {
+    // SAFETY: `ctx` is the context that the kernel handed to this program; no pointer into the packet is used after.
+    unsafe { bpf_xdp_adjust_head(context.ctx, -octets) == 0 }
+}
+
+/// Makes the frame longer by `octets` at its end, or shorter; whether that could be done.
+#[inline(always)]
+fn grow_end(context: &XdpContext, octets: i32) -> bool {
     // SAFETY: as above.
-    match unsafe { bpf_xdp_adjust_head(context.ctx, present as i32 - length as i32) } {
-        0 => Ok(()),
-        _ => Err(NoRoom),
-    }
+    unsafe { bpf_xdp_adjust_tail(context.ctx, octets) == 0 }
 }
 
 /// The link-layer header: addresses, VLAN tags, EtherType; in pieces that fit a register.
@@ -175,9 +288,9 @@ impl Link {
     /// The header's length, compared once more: the verifier of Linux 6.1 forgets what was learned of a number after it
     /// was put on the stack, and demands a bound at each addition to a pointer into the packet.
     #[inline(always)]
-    fn bounded_length(&self) -> Result<usize, NoRoom> {
+    fn bounded_length(&self) -> Result<usize, Failure> {
         let length = as_it_is(self.length);
-        if length <= LENGTH_MAX { Ok(length) } else { Err(NoRoom) }
+        if length <= LENGTH_MAX { Ok(length) } else { Err(Failure::Lost) }
     }
 
     /// Writes the header with the addresses exchanged; what lies behind it is written afterwards.
@@ -235,7 +348,7 @@ fn store(
     reply: &'static Reply,
     scratch: Scratch,
     subject: usize,
-) -> Result<(), NoRoom> {
+) -> Result<(), Failure> {
     let text = reply.text.as_ptr();
     store_piece::<REPLY_MAX>(context, at + subject, text, reply.length as usize)?;
     if subject == 0 {
@@ -243,7 +356,7 @@ fn store(
     }
     let insert_at = reply.insert_at as usize;
     store_piece::<REPLY_MAX>(context, at, text, insert_at)?;
-    let octets = scratch.subject(scratch.outgoing().subject.start).ok_or(NoRoom)?;
+    let octets = scratch.subject(scratch.outgoing().subject.start).ok_or(Failure::Lost)?;
     store_piece::<SUBJECT_MAX>(context, at + insert_at, octets, subject)
 }
 
@@ -254,15 +367,19 @@ fn store_piece<const BOUND: usize>(
     at: usize,
     octets: *const u8,
     length: usize,
-) -> Result<(), NoRoom> {
-    let length = nonzero_length::<BOUND>(length).ok_or(NoRoom)?;
+) -> Result<(), Failure> {
+    let length = nonzero_length::<BOUND>(length).ok_or(Failure::Lost)?;
     // SAFETY: `octets` has `BOUND` octets, and `length` is no more; the kernel checks that the frame has room.
     match unsafe { bpf_xdp_store_bytes(context, at as u32, octets as *mut c_void, length as u32) } {
         0 => Ok(()),
-        _ => Err(NoRoom),
+        _ => Err(Failure::Lost),
     }
 }
 
+// What `sixgate_transmit` returns.
+const LOST: u32 = 0;
+const DONE: u32 = 1;
+const NO_ROOM: u32 = 2;
 /// The segment carries no reply.
 const NO_REPLY: u32 = u32::MAX;
 /// Longest link-layer header: two VLAN tags.
@@ -270,6 +387,12 @@ const LENGTH_MAX: usize = 22;
 const IPV6_LENGTH: usize = 40;
 const TCP_LENGTH: usize = 20;
 const CHECKSUM_AT: usize = 16;
+const CHECKSUM_LENGTH: usize = 2;
+const URGENT_LENGTH: usize = 2;
+/// Octets of the trailer.
+const TRAILER: usize = 2;
+/// Farthest end of a packet that is sent: headers, the longest reply and the longest subject.
+const TRAILER_AT_MAX: usize = LENGTH_MAX + IPV6_LENGTH + TCP_LENGTH + REPLY_MAX + SUBJECT_MAX;
 const TCP: u8 = 6;
 const HOP_LIMIT: u8 = 64;
 /// The maximum segment size option (RFC 9293 3.2).

@@ -3,7 +3,11 @@
 //! Only the four things that [`Answer`] tells are free; every other octet of an answer follows from the packet that
 //! it answers, and is compared. It says nothing about which answer is right.
 
-use super::{Checksum, Packet, Transport, tcp::SYN};
+use super::{
+    Checksum, Packet, Transport,
+    checksum::{complement, pseudo_header, sum},
+    tcp::SYN,
+};
 
 /// What an answering segment says.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -25,6 +29,9 @@ impl Answer {
     /// If any octet of `frame` is not what an answer to `packet` has there: link-layer addresses exchanged, the same
     /// VLAN tags, a plain IPv6 header without extensions, addresses and ports exchanged, a TCP header with the MSS
     /// option in a SYN and without options else, the right checksum, and no octet behind the payload.
+    ///
+    /// To a packet whose checksum is left for a device, or happens to look like it, a frame may keep the kernel's mark of
+    /// that. So a device that writes where the mark says must write what stands there.
     #[must_use]
     pub fn read(frame: &[u8], packet: &Packet) -> Self {
         let tcp = packet.ipv6_offset() + IPV6_HEADER;
@@ -34,16 +41,56 @@ impl Answer {
             u32::from_be_bytes(octets.try_into().expect("four octets"))
         };
         let [_, flags, ..] = number(tcp + 12).to_be_bytes();
+        // what lies behind the packet is compared below
+        let end = tcp + usize::from(u16::from_be_bytes([frame[tcp - 36], frame[tcp - 35]]));
         let header = if flags & SYN == 0 { TCP_HEADER } else { TCP_HEADER + MSS_OPTION.len() };
         let answer = Self {
             flags,
             sequence: number(tcp + 4),
             acknowledgment: number(tcp + 8),
-            data: frame.get(tcp + header..).unwrap_or_default().to_vec(),
+            data: frame.get(tcp + header..end).unwrap_or_default().to_vec(),
         };
         let wanted = answer.frame(packet);
-        assert_eq!(frame, wanted, "an answer that says {answer:?} looks otherwise");
+        let told = answer.told(frame, &wanted, packet);
+        assert_eq!(told, wanted, "an answer that says {answer:?} looks otherwise");
         answer
+    }
+
+    /// `frame` without what is there for a device's sake, if the packet's checksum was left for one.
+    ///
+    /// # Panics
+    /// If a device that sums up what follows the old TCP header's place, and writes the sum into the old checksum field,
+    /// would change `frame`.
+    fn told(&self, frame: &[u8], wanted: &[u8], packet: &Packet) -> Vec<u8> {
+        if !packet.looks_unfinished() {
+            return frame.to_vec();
+        }
+        let tcp = packet.ipv6_offset() + IPV6_HEADER;
+        let is_unchanged_by_a_device = |start: usize| {
+            let written = complement(sum(&[&frame[start..]])).to_be_bytes();
+            // 0 and its complement are the same number
+            frame[start + 16..start + 18] == written
+                || written == [0xff; 2] && frame[start + 16..start + 18] == [0; 2]
+        };
+        match frame.len().checked_sub(wanted.len()) {
+            Some(TRAILER) => {
+                let octets = packet.build().len() - packet.tcp_offset();
+                let kept = if packet.build().len() > wanted.len() { TCP_HEADER } else { octets & !1 };
+                assert!(is_unchanged_by_a_device(frame.len() - kept), "{self:?} is changed by a device");
+                frame[..wanted.len()].to_vec()
+            }
+            _ => {
+                let octets = &frame[tcp..];
+                let pseudo = pseudo_header(packet.source, packet.destination, octets.len(), TCP);
+                assert_eq!(sum(&[&pseudo, octets]), 0xffff, "the checksum of {self:?}");
+                assert_eq!(frame[tcp + 16..tcp + 18], sum(&[&pseudo]).to_be_bytes(), "the field of {self:?}");
+                assert!(is_unchanged_by_a_device(tcp), "{self:?} is changed by a device");
+                let mut told = frame.to_vec();
+                told[tcp + 16..tcp + 18].copy_from_slice(&wanted[tcp + 16..tcp + 18]);
+                told[tcp + 18..tcp + 20].copy_from_slice(&[0, 0]);
+                told
+            }
+        }
     }
 
     /// The frame that says this in answer to `packet`.
@@ -75,6 +122,9 @@ impl Answer {
     }
 }
 
+/// What a device may write into, behind the packet.
+const TRAILER: usize = 2;
+const TCP: u8 = 6;
 const IPV6_HEADER: usize = 40;
 const TCP_HEADER: usize = 20;
 /// Two segments of the size that the MSS option names.

@@ -107,7 +107,7 @@ fn attach_fills_the_maps_from_the_store_and_detach_leaves_the_store() {
     assert_eq!(host.place.run("status").code, Some(0));
 
     assert_eq!(host.place.done("detach"), "v0: detached\n");
-    assert!(!host.bpffs.pins().join("v2").exists());
+    assert!(!host.bpffs.pins().join("v3").exists());
     assert_eq!(host.place.done("optin list"), "2001:db8::/64 in\n2001:db8::26/128 out\n");
     host.place.fails("detach", 1, "nothing is attached");
 }
@@ -264,7 +264,7 @@ fn an_interface_or_a_bpffs_that_is_missing_is_named_and_nothing_is_left() {
     }
     let host = Host::new("");
     host.place.fails("attach --iface v0 --iface none", 2, "none");
-    assert!(!host.bpffs.pins().join("v2").exists());
+    assert!(!host.bpffs.pins().join("v3").exists());
     host.place.fails(
         "attach --iface a-name-that-is-too-long",
         2,

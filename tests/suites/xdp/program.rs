@@ -15,7 +15,7 @@ use aya::{
     programs::{TestRun as _, Xdp},
 };
 use ipnet::Ipv6Net;
-use sixgate::dataplane::{Maps, OptIn, Pins, Projection, PtrOrigin, PtrState, embedded_object};
+use sixgate::dataplane::{Maps, OptIn, Pins, Projection, PtrOrigin, PtrState, Station, embedded_object};
 use sixgate_common::{
     flow::{Flow, FlowKey},
     map,
@@ -25,7 +25,7 @@ use sixgate_common::{
 use sixgate_tests::{
     bpffs::Bpffs,
     gate::Need,
-    packet::{Packet, answer::Answer},
+    packet::{self, Packet, answer::Answer},
 };
 
 /// What each test of this kind needs.
@@ -237,6 +237,8 @@ pub(crate) fn projection() -> Projection {
 }
 
 fn fill(maps: &mut Maps) {
+    maps.set_stations(&BTreeMap::from([(Station { ifindex: LOOPBACK, mac: packet::GATE_MAC }, true)]))
+        .unwrap();
     maps.project(&projection()).unwrap();
     maps.ptr_set(NO_PTR, PtrState::Absent, PtrOrigin::Dns, HOUR).unwrap();
     maps.ptr_set(EXPIRED, PtrState::Absent, PtrOrigin::Dns, Duration::ZERO).unwrap();
@@ -244,6 +246,8 @@ fn fill(maps: &mut Maps) {
     maps.write_settings(&ENFORCE).unwrap();
 }
 
+/// Where frames of BPF_PROG_TEST_RUN arrive (net/bpf/test_run.c): the loopback interface.
+pub(crate) const LOOPBACK: u32 = 1;
 /// Small maps are made fast.
 const ENTRIES: u32 = 512;
 /// Below the first port of a connection.

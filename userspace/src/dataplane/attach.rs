@@ -4,6 +4,8 @@
 
 mod link;
 
+use std::collections::BTreeMap;
+
 use aya::programs::Xdp;
 use sixgate_common::{
     map,
@@ -21,6 +23,7 @@ use super::{
     obstacle,
     pins::{PinSet, Pins, remove_pin},
     projection::Projection,
+    stations::Station,
 };
 use link::{attach_new, replace, report_replaced};
 
@@ -142,7 +145,9 @@ fn fill_staged(
     let program = object.program()?;
     let file = staged.program();
     program.pin(&file).map_err(|error| DataplaneError::aya(format!("pin {}", file.display()), error))?;
-    fill(&mut Maps::open_set(staged)?, plan)?;
+    let mut maps = Maps::open_set(staged)?;
+    fill(&mut maps, plan)?;
+    maps.set_stations(&stations(interfaces)?)?;
     let attached = interfaces
         .iter()
         .map(|interface| attach_new(program, interface, (plan.mode, speech), staged))
@@ -174,6 +179,9 @@ fn attach_to_live(
         // The first error is the one to tell.
         let _ = maps.clear_ready();
     })?;
+    let mut stations = maps.stations()?;
+    stations.extend(self::stations(interfaces)?);
+    maps.set_stations(&stations)?;
     let attached = hand_over(program, interfaces, (plan.mode, speech), live, change);
     // The maps agree with the projection, whatever became of the interfaces.
     put_in_force(&mut maps, plan, speech, live)?;
@@ -209,6 +217,17 @@ fn hand_over(
         remove_new(interfaces, &replaced, live);
     }
     attached
+}
+
+/// The interfaces' own Ethernet addresses.
+fn stations(interfaces: &[Interface]) -> Result<BTreeMap<Station, bool>, DataplaneError> {
+    let mut stations = BTreeMap::new();
+    for interface in interfaces {
+        if let Some(mac) = interface.mac()? {
+            stations.insert(Station { ifindex: interface.index, mac }, true);
+        }
+    }
+    Ok(stations)
 }
 
 /// REPLIES, then the prefixes, which are read back and compared.

@@ -131,6 +131,16 @@ pub enum DataplaneError {
         /// The first prefix that did not fit.
         prefix: Ipv6Net,
     },
+    /// More Ethernet addresses than the map holds.
+    #[error(
+        "the attached interfaces and the bridges and bonds above them have {wanted} Ethernet addresses, and the map \
+         STATIONS holds {}: attach to fewer interfaces",
+        sixgate_common::map::STATIONS_ENTRIES
+    )]
+    StationsFull {
+        /// How many there are.
+        wanted: usize,
+    },
     /// After filling, the maps do not hold what was wanted.
     #[error(
         "the maps do not hold what was written to them ({differences} differences): is another process changing them?"

@@ -79,6 +79,14 @@ impl Interface {
         Ok(running(xdp(&self.link()?)))
     }
 
+    /// Its Ethernet address; nothing if it has none.
+    pub(super) fn mac(&self) -> Result<Option<[u8; 6]>, DataplaneError> {
+        Ok(self.link()?.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::Address(octets) => octets.as_slice().try_into().ok(),
+            _ => None,
+        }))
+    }
+
     /// The other end, if it is one of a veth pair.
     pub(super) fn peer(&self) -> Result<Option<Peer>, DataplaneError> {
         let link = self.link()?;

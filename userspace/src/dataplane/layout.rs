@@ -1,4 +1,4 @@
-//! The shape of each map of layout v2, to compare pinned maps with: aya opens whatever lies under a name.
+//! The shape of each map of layout v3, to compare pinned maps with: aya opens whatever lies under a name.
 //!
 //! Names and value types are `sixgate_common`'s; the object in `ebpf/` says the same, and a test compares both.
 
@@ -10,6 +10,7 @@ use sixgate_common::{
     ptr::PtrEntry,
     reply::Reply,
     settings::Settings,
+    station::{StationEntry, StationKey},
 };
 
 use super::{error::DataplaneError, pins::PinSet};
@@ -64,6 +65,8 @@ fn difference(found: &MapInfo, wanted: Shape) -> Option<String> {
 fn shape(name: &str) -> Shape {
     let (kind, key, value, flags) = match name {
         map::SETTINGS => (MapType::Array, INDEX, size_of::<Settings>(), 0),
+        map::IN_FORCE => (MapType::Array, INDEX, INDEX, 0),
+        map::STATIONS => (MapType::Hash, size_of::<StationKey>(), size_of::<StationEntry>(), 0),
         map::OPTIN => (MapType::LpmTrie, PREFIX, size_of::<DestEntry>(), NO_PREALLOC),
         map::GUARD | map::TRUST => (MapType::LpmTrie, PREFIX, size_of::<MemberEntry>(), NO_PREALLOC),
         map::PTR => (MapType::LruHash, ADDRESS, size_of::<PtrEntry>(), 0),

@@ -1,6 +1,6 @@
 //! Handles on the pinned maps: settings, replies, tags.
 //!
-//! Prefixes are `projection`'s, PTR entries `ptr`'s, counters `stats`', connections `flows`'.
+//! Prefixes are `projection`'s, stations `stations`', PTR entries `ptr`'s, counters `stats`', connections `flows`'.
 
 use std::net::SocketAddrV6;
 
@@ -9,11 +9,12 @@ use nix::libc;
 use sixgate_common::{
     dest::{DestEntry, MemberEntry},
     flow::{Flow, FlowKey, PHASE_TAG},
-    map,
+    map::{self, SETTINGS_ENTRIES},
     ptr::PtrEntry,
     refuse::ReplyId,
     reply::{self, REPLY_MAX, Reply},
     settings::{ANSWER_HINDERED, ANSWER_KERNEL, READY, Settings},
+    station::{StationEntry, StationKey},
 };
 
 use super::{
@@ -26,6 +27,8 @@ use super::{
 /// The maps of the pinned set. Whoever changes one holds the store's lock.
 pub struct Maps {
     settings: Array<MapData, Settings>,
+    in_force: Array<MapData, u32>,
+    pub(super) stations: HashMap<MapData, StationKey, StationEntry>,
     replies: Array<MapData, Reply>,
     pub(super) flows: HashMap<MapData, FlowKey, Flow>,
     pub(super) optin: LpmTrie<MapData, [u8; 16], DestEntry>,
@@ -53,6 +56,8 @@ impl Maps {
         }
         Ok(Self {
             settings: open(set, map::SETTINGS)?,
+            in_force: open(set, map::IN_FORCE)?,
+            stations: open(set, map::STATIONS)?,
             replies: open(set, map::REPLIES)?,
             flows: open(set, map::FLOWS)?,
             optin: open(set, map::OPTIN)?,
@@ -82,16 +87,27 @@ impl Maps {
     ///
     /// [`DataplaneError::Map`].
     pub fn settings(&self) -> Result<Settings, DataplaneError> {
-        self.settings.get(&0, 0).map_err(|error| DataplaneError::map("read", map::SETTINGS, error))
+        let index = self.in_force()?;
+        self.settings.get(&index, 0).map_err(|error| DataplaneError::map("read", map::SETTINGS, error))
     }
 
-    /// Tells the program what to do, from the next SYN on.
+    /// Tells the program what to do, from the next SYN on: all of it or, if a write fails, nothing of it.
     ///
     /// # Errors
     ///
     /// [`DataplaneError::Map`].
     pub fn write_settings(&mut self, settings: &Settings) -> Result<(), DataplaneError> {
-        self.settings.set(0, settings, 0).map_err(|error| DataplaneError::map("write", map::SETTINGS, error))
+        let next = (self.in_force()? + 1) % SETTINGS_ENTRIES;
+        self.settings
+            .set(next, settings, 0)
+            .map_err(|error| DataplaneError::map("write", map::SETTINGS, error))?;
+        self.in_force.set(0, next, 0).map_err(|error| DataplaneError::map("write", map::IN_FORCE, error))
+    }
+
+    fn in_force(&self) -> Result<u32, DataplaneError> {
+        let index =
+            self.in_force.get(&0, 0).map_err(|error| DataplaneError::map("read", map::IN_FORCE, error))?;
+        Ok(index % SETTINGS_ENTRIES)
     }
 
     /// Lets the program refuse: the maps agree with the store.

@@ -19,6 +19,7 @@ mod obstacle;
 mod pins;
 mod projection;
 mod ptr;
+mod stations;
 mod stats;
 mod trie;
 mod vlan;
@@ -38,6 +39,7 @@ pub use obstacle::{Obstacle, PeerLacks, obstacles};
 pub use pins::Pins;
 pub use projection::{Changes, Entry, OptIn, Projection};
 pub use ptr::{PtrOrigin, PtrRecord, PtrState};
+pub use stations::Station;
 
 /// CLOCK_MONOTONIC in nanoseconds: the clock of `bpf_ktime_get_ns`, in which tags and PTR entries count.
 #[must_use]

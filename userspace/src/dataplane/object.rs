@@ -3,7 +3,7 @@
 //! It pins and attaches nothing by itself.
 
 use std::{
-    fmt,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
@@ -11,6 +11,7 @@ use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
     programs::{ProgramInfo, Xdp},
 };
+use nix::sys::utsname::uname;
 use sixgate_common::map;
 
 use super::{error::DataplaneError, obstacle::Obstacle};
@@ -141,6 +142,7 @@ fn load(
         }
     }
     loader.override_global(ANSWERS, answers, true);
+    loader.override_global(PREEMPTIBLE, if is_preemptible() { &1_u32 } else { &0_u32 }, true);
     let mut object = loader.load(OBJECT).map_err(DataplaneError::load)?;
     program(&mut object)?.load().map_err(DataplaneError::program)?;
     Ok(object)
@@ -153,6 +155,13 @@ fn program(object: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
         .ok_or_else(|| damaged("it holds no program of the right name"))?
         .try_into()
         .map_err(|_| damaged("its program is no XDP program"))
+}
+
+/// Whether the kernel is built with PREEMPT_RT: its version says so (init/Makefile, UTS_VERSION), or sysfs does, where
+/// distributions changed the version's text. One that does not tell counts as one that is.
+fn is_preemptible() -> bool {
+    uname().map_or(true, |names| names.version().to_string_lossy().contains("PREEMPT_RT"))
+        || fs::read_to_string(REALTIME).is_ok_and(|text| text.trim() == "1")
 }
 
 pub(super) fn tag(program: &Xdp) -> Result<ProgramTag, DataplaneError> {
@@ -172,6 +181,10 @@ pub(super) fn pinned_program(file: &Path) -> Result<Option<(u32, ProgramTag)>, D
 
 /// The program's constant that says whether it can answer; the verifier leaves out what it rules out.
 const ANSWERS: &str = "ANSWERS";
+/// The program's constant that says whether another program can interrupt it on its CPU.
+const PREEMPTIBLE: &str = "PREEMPTIBLE";
+/// Holds 1 on a kernel with PREEMPT_RT, on those that have the file.
+const REALTIME: &str = "/sys/kernel/realtime";
 static ANSWERING: u32 = 1;
 static TAGGING: u32 = 0;
 

@@ -2,14 +2,15 @@
 //!
 //! It owns the unread input of a session, bounded; it knows no command.
 
-use sixgate_common::line::{Cut, cut};
+use sixgate_common::line::{Cut, cut, skip};
 
 /// What stands at the front of the input.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Line {
     /// A line without its CRLF, at most [`sixgate_common::refuse::MAIL_LINE_MAX`] octets long with it.
     Complete(Vec<u8>),
-    /// A longer line, which was dropped up to its CRLF.
+    /// A longer line, which was dropped up to its CRLF; or so much of one without an end that it counts as one
+    /// ([`sixgate_common::line::ENDLESS_MAX`]).
     TooLong,
     /// A bare CR, a bare LF or a NUL: where the line ends is a matter of opinion, so nothing after it is read.
     BareLineEnd,
@@ -23,6 +24,8 @@ pub struct LineBuffer {
     read: usize,
     /// The rest of the present line is dropped.
     skipping: bool,
+    /// Octets of it that were dropped since it was last told of.
+    skipped: u16,
 }
 
 impl LineBuffer {
@@ -65,13 +68,19 @@ impl LineBuffer {
                 }
                 Cut::TooLong(length) => {
                     self.skipping = false;
+                    self.skipped = 0;
                     self.consume(length);
                     return Some(Line::TooLong);
                 }
                 // dropped at once, so that memory stays bounded
                 Cut::Skipped(length) => {
+                    let (is_endless, skipped) = skip(self.skipped, length);
                     self.skipping = true;
+                    self.skipped = skipped;
                     self.consume(length);
+                    if is_endless {
+                        return Some(Line::TooLong);
+                    }
                 }
                 Cut::BareLineEnd => return Some(Line::BareLineEnd),
             }
@@ -129,12 +138,22 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_line_needs_no_memory() {
-        let mut buffer = LineBuffer::default();
-        for _ in 0..1000 {
-            buffer.push(&[b'x'; 1000]);
-            assert_eq!(buffer.next_line(), None);
-            assert!(buffer.unread().len() <= MAIL_LINE_MAX);
+    fn an_endless_line_needs_no_memory_and_is_told_of_every_64_kib() {
+        for chunk in [1, 1000, 1220, 70_000, 200_000] {
+            let (mut buffer, mut told) = (LineBuffer::default(), 0);
+            let endless = vec![b'x'; 1_000_000];
+            for octets in endless.chunks(chunk) {
+                buffer.push(octets);
+                while let Some(line) = buffer.next_line() {
+                    assert_eq!(line, Line::TooLong);
+                    told += 1;
+                }
+                assert!(buffer.unread().len() <= MAIL_LINE_MAX);
+            }
+            assert_eq!(told, 1_000_000 / 65_536, "by {chunk}");
+            buffer.push(b"\r\nQUIT\r\n");
+            assert_eq!(buffer.next_line(), Some(Line::TooLong));
+            assert_eq!(buffer.next_line(), Some(Line::Complete(b"QUIT".to_vec())));
         }
     }
 }

@@ -38,14 +38,19 @@ impl Dialogue {
         let opening = refuse::open(refusal.reason, refusal.refuse_at);
         let mut dialogue = Self { said: Vec::new(), turns: Vec::new(), ends: false };
         dialogue.say(refusal, opening.reply, None);
-        let (mut phase, mut commands, mut at, mut skipping) = (opening.next, 0, 0, false);
+        let (mut phase, mut commands, mut at, mut skipping, mut skipped) = (opening.next, 0, 0, false, 0);
         while phase != Phase::Closing {
+            let mut goes_on = false;
             let (verb, length, taken) = match line::cut(input, at, input.len() - at, skipping) {
                 Cut::Incomplete => break,
                 Cut::Skipped(octets) => {
-                    at += octets;
-                    skipping = true;
-                    continue;
+                    (goes_on, skipped) = line::skip(skipped, octets);
+                    if !goes_on {
+                        at += octets;
+                        skipping = true;
+                        continue;
+                    }
+                    (Verb::TooLong, 0, octets)
                 }
                 Cut::TooLong(octets) => (Verb::TooLong, 0, octets),
                 Cut::Line(length) => (line::verb(input, at, length), length, length + 2),
@@ -56,7 +61,8 @@ impl Dialogue {
             phase = step.next;
             commands += 1;
             at += taken;
-            skipping = false;
+            skipping = goes_on;
+            skipped = if goes_on { skipped } else { 0 };
             dialogue.turns.push((at, dialogue.said.len()));
         }
         dialogue.ends = phase == Phase::Closing;

@@ -140,6 +140,8 @@ impl<'a> Stream<'a> {
     /// What the sender does when its timer expires: it sends again from what is not acknowledged on, and everything
     /// arrives.
     pub(crate) fn retransmit(&mut self, program: &mut Program) {
+        // timers run for longer than the rate limit counts
+        self.sender.let_time_pass(program);
         self.send(usize::MAX, SEGMENT);
         self.deliver(program, |_| 0, false);
         self.hear(|_| 0, false);
