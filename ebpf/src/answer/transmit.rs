@@ -122,7 +122,7 @@ fn rewrite(context: &XdpContext, scratch: Scratch) -> Result<(), Failure> {
     let place = place(context, &frame, scratch, segment, link.length, text_at + text)?;
 
     let (data, end) = (context.data(), context.data_end());
-    let length = link.bounded_length()?;
+    let length = link.bounded_length();
     let tcp = data + length + IPV6_LENGTH;
     let header_end = if offers_mss { tcp + TCP_LENGTH + MSS_OPTION.len() } else { tcp + TCP_LENGTH };
     if as_it_is(header_end) > end || as_it_is(data + LENGTH_MAX) > end {
@@ -150,7 +150,7 @@ fn rewrite(context: &XdpContext, scratch: Scratch) -> Result<(), Failure> {
             _ => sum.add_octets(context, text_at, text).ok_or(Failure::Lost)?,
         }
     }
-    let field = context.data() + link.bounded_length()? + IPV6_LENGTH + CHECKSUM_AT;
+    let field = context.data() + link.bounded_length() + IPV6_LENGTH + CHECKSUM_AT;
     if as_it_is(field + CHECKSUM_LENGTH + URGENT_LENGTH) > context.data_end() {
         return Err(Failure::Lost);
     }
@@ -183,11 +183,7 @@ fn write_trailer(context: &XdpContext, end: usize, octets: usize) -> Option<()> 
     sum.add_octets(context, start, octets - TRAILER)?;
     let frame = Linear::of(context);
     sum.add(frame.half(start + CHECKSUM_AT)?.into());
-    let at = as_it_is(end);
-    if at > TRAILER_AT_MAX {
-        return None;
-    }
-    let trailer = context.data() + at;
+    let trailer = context.data() + (as_it_is(end) & TRAILER_AT_MASK);
     if as_it_is(trailer + TRAILER) > context.data_end() {
         return None;
     }
@@ -285,12 +281,11 @@ impl Link {
         })
     }
 
-    /// The header's length, compared once more: the verifier of Linux 6.1 forgets what was learned of a number after it
-    /// was put on the stack, and demands a bound at each addition to a pointer into the packet.
+    /// The header's length in a form that can be added to a pointer into the packet: the verifier of Linux 6.1 forgets
+    /// what was learned of a number by a comparison after it was put on the stack, and keeps what a mask left of it.
     #[inline(always)]
-    fn bounded_length(&self) -> Result<usize, Failure> {
-        let length = as_it_is(self.length);
-        if length <= LENGTH_MAX { Ok(length) } else { Err(Failure::Lost) }
+    fn bounded_length(&self) -> usize {
+        as_it_is(self.length) & LENGTH_MASK
     }
 
     /// Writes the header with the addresses exchanged; what lies behind it is written afterwards.
@@ -384,6 +379,9 @@ const NO_ROOM: u32 = 2;
 const NO_REPLY: u32 = u32::MAX;
 /// Longest link-layer header: two VLAN tags.
 const LENGTH_MAX: usize = 22;
+/// Covers each such length.
+const LENGTH_MASK: usize = 31;
+const _: () = assert!(LENGTH_MAX <= LENGTH_MASK);
 const IPV6_LENGTH: usize = 40;
 const TCP_LENGTH: usize = 20;
 const CHECKSUM_AT: usize = 16;
@@ -391,8 +389,9 @@ const CHECKSUM_LENGTH: usize = 2;
 const URGENT_LENGTH: usize = 2;
 /// Octets of the trailer.
 const TRAILER: usize = 2;
-/// Farthest end of a packet that is sent: headers, the longest reply and the longest subject.
-const TRAILER_AT_MAX: usize = LENGTH_MAX + IPV6_LENGTH + TCP_LENGTH + REPLY_MAX + SUBJECT_MAX;
+/// Covers the end of each packet that is sent: headers, the longest reply and the longest subject.
+const TRAILER_AT_MASK: usize = 0x3ff;
+const _: () = assert!(LENGTH_MAX + IPV6_LENGTH + TCP_LENGTH + REPLY_MAX + SUBJECT_MAX <= TRAILER_AT_MASK);
 const TCP: u8 = 6;
 const HOP_LIMIT: u8 = 64;
 /// The maximum segment size option (RFC 9293 3.2).

@@ -2,7 +2,10 @@
 //!
 //! It owns the forms of input and output only.
 
-use clap::Args;
+use std::io;
+
+use clap::{ArgAction, Args};
+use tracing_subscriber::EnvFilter;
 
 use super::{CliError, Exit, Output};
 use crate::{
@@ -20,6 +23,10 @@ pub(super) struct Attach {
     /// In the driver (native), in the generic path, or native if possible (auto); else as the configuration says
     #[arg(long)]
     mode: Option<XdpMode>,
+    /// Print what the kernel's verifier made of the program: instructions processed (at most 1,000,000) and
+    /// time; twice, the end of its log where it refused
+    #[arg(short, long, action = ArgAction::Count)]
+    verbose: u8,
 }
 
 /// `sixgate detach`
@@ -37,7 +44,8 @@ pub(super) fn attach(
     control: &Control,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
-    let Attach { interfaces, mode } = command;
+    let Attach { interfaces, mode, verbose } = command;
+    print_verification(verbose);
     let interfaces = if interfaces.is_empty() { &config.xdp.interfaces } else { &interfaces };
     if interfaces.is_empty() && control.maps()?.is_none() {
         return Err(CliError::NoInterface);
@@ -53,6 +61,19 @@ pub(super) fn attach(
         out.note(format_args!("warning: {doubt}"));
     }
     Ok(Exit::Done)
+}
+
+/// Prints what the verifier made of the program on standard error, as far as that was asked for.
+fn print_verification(verbose: u8) {
+    let directives = match verbose {
+        0 => return,
+        1 => "off,sixgate=debug",
+        _ => "off,sixgate=trace",
+    };
+    let filter = EnvFilter::builder().parse_lossy(directives);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // the only failure is that there is a subscriber already
+    let _ = lines.without_time().with_target(false).with_level(false).with_ansi(false).try_init();
 }
 
 pub(super) fn detach(command: &Detach, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {

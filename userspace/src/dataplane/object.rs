@@ -5,14 +5,16 @@
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
-    programs::{ProgramInfo, Xdp},
+    programs::{ProgramError, ProgramInfo, Xdp},
 };
 use nix::sys::utsname::uname;
 use sixgate_common::map;
+use tracing::{debug, trace};
 
 use super::{error::DataplaneError, obstacle::Obstacle};
 
@@ -144,8 +146,36 @@ fn load(
     loader.override_global(ANSWERS, answers, true);
     loader.override_global(PREEMPTIBLE, if is_preemptible() { &1_u32 } else { &0_u32 }, true);
     let mut object = loader.load(OBJECT).map_err(DataplaneError::load)?;
-    program(&mut object)?.load().map_err(DataplaneError::program)?;
+    verify(program(&mut object)?)?;
     Ok(object)
+}
+
+/// Hands the program to the kernel's verifier, and reports what it made of it.
+fn verify(program: &mut Xdp) -> Result<(), DataplaneError> {
+    let begun = Instant::now();
+    let loaded = program.load();
+    let seconds = begun.elapsed().as_secs_f64();
+    match loaded {
+        Ok(()) => {
+            let instructions = program.info().ok().and_then(|info| info.verified_instruction_count());
+            // the kernel tells since Linux 5.16
+            let instructions =
+                instructions.map_or("an unknown number of".to_owned(), |count| count.to_string());
+            debug!(
+                "the verifier accepted the XDP program: {instructions} instructions processed in {seconds:.2} s"
+            );
+            Ok(())
+        }
+        Err(error) => {
+            if let ProgramError::LoadError { verifier_log, .. } = &error {
+                debug!("the verifier refused the XDP program after {seconds:.2} s");
+                let log = verifier_log.to_string();
+                let skipped = log.lines().count().saturating_sub(LOG_TAIL);
+                log.lines().skip(skipped).for_each(|line| trace!("verifier: {line}"));
+            }
+            Err(DataplaneError::program(error))
+        }
+    }
 }
 
 fn program(object: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
@@ -179,6 +209,8 @@ pub(super) fn pinned_program(file: &Path) -> Result<Option<(u32, ProgramTag)>, D
     Ok(Some((info.id(), ProgramTag(info.tag()))))
 }
 
+/// Lines of the verifier's log that are shown: the last ones, which have the refusal.
+const LOG_TAIL: usize = 60;
 /// The program's constant that says whether it can answer; the verifier leaves out what it rules out.
 const ANSWERS: &str = "ANSWERS";
 /// The program's constant that says whether another program can interrupt it on its CPU.
