@@ -73,6 +73,9 @@ stats! {
     PassOwned = "pass_owned",
     /// To a group's Ethernet address (multicast or broadcast), which no TCP segment for one host has: passed on.
     PassGroupMac = "pass_group_mac",
+    /// A SYN with an unfinished checksum in generic mode, not from the link's other end: passed on, since a device on the way
+    /// back would finish the checksum in the wrong place.
+    PassUnfinished = "pass_unfinished",
     /// To the Ethernet address of another host (promiscuous card, flooded frame, standby router): passed on.
     PassOtherMac = "pass_other_mac",
     /// A SYN while the maps are not ready: passed on.

@@ -22,17 +22,25 @@ pub struct StationKey {
 pub struct StationEntry {
     /// A combination of the `STATION_` constants.
     pub flags: u32,
+    /// The Ethernet address at the other end of the interface, if [`STATION_KEEPS_MARKS`] is set and it is known; else 0.
+    /// Frames from there have not been on any other link.
+    pub peer: [u8; 6],
+    /// Keeps the size a multiple of four without padding; always 0.
+    pub reserved: [u8; 2],
 }
 
 /// The program may answer frames to this station itself. Without it the program only tags, and the daemon answers.
 pub const STATION_ANSWERS: u32 = 1;
+/// The program runs in generic mode there: a frame that is answered keeps the kernel's mark of an unfinished checksum
+/// (CHECKSUM_PARTIAL, include/linux/skbuff.h). Only the link's other end is known not to act on it.
+pub const STATION_KEEPS_MARKS: u32 = 2;
 
 const _: () = assert!(size_of::<StationKey>() == 12 && align_of::<StationKey>() == 4);
-const _: () = assert!(size_of::<StationEntry>() == 4 && align_of::<StationEntry>() == 4);
+const _: () = assert!(size_of::<StationEntry>() == 12 && align_of::<StationEntry>() == 4);
 
 #[cfg(feature = "user")]
 // SAFETY: `repr(C)`, an integer and octets, no padding (size asserted): every bit pattern is valid.
 unsafe impl aya::Pod for StationKey {}
 #[cfg(feature = "user")]
-// SAFETY: `repr(C)`, one integer, no padding: every bit pattern is valid.
+// SAFETY: `repr(C)`, an integer and octets, no padding (size asserted): every bit pattern is valid.
 unsafe impl aya::Pod for StationEntry {}

@@ -32,7 +32,7 @@ use sixgate_common::{
     reply::{self, Reply},
     settings::{ANSWER_KERNEL, MODE_ENFORCE, Settings},
     stat::{self, Stat},
-    station::{STATION_ANSWERS, StationEntry, StationKey},
+    station::{STATION_ANSWERS, STATION_KEEPS_MARKS, StationEntry, StationKey},
 };
 
 use crate::{
@@ -101,7 +101,7 @@ fn sixgate(context: XdpContext) -> u32 {
     };
     let answer = match judge(&context, headers) {
         Ok(Judgement::Host(stat)) | Err(stat) => return passed(stat),
-        Ok(Judgement::Open(reason)) => answer::open(&context, reason),
+        Ok(Judgement::Open(reason, finished)) => answer::open(&context, reason, finished),
         Ok(Judgement::Continue) => answer::proceed(&context),
     };
     answer::carry_out(&context, answer)
@@ -111,8 +111,8 @@ fn sixgate(context: XdpContext) -> u32 {
 enum Judgement {
     /// The host's.
     Host(Stat),
-    /// An opening SYN that is refused here.
-    Open(Reason),
+    /// An opening SYN that is refused here; whether its checksum has to be finished.
+    Open(Reason, bool),
     /// Any other: perhaps of a session that is refused here.
     Continue,
 }
@@ -133,7 +133,7 @@ fn judge(context: &XdpContext, headers: Headers) -> Result<Judgement, Stat> {
         Decision::Pass(stat) => forget(tuple, stat),
         Decision::Refuse(reason) if settings.mode == MODE_ENFORCE => {
             if settings.answer == ANSWER_KERNEL && station.flags & STATION_ANSWERS != 0 && answers() {
-                Judgement::Open(reason)
+                Judgement::Open(reason, !may_be_unfinished(context, station))
             } else {
                 tag(tuple, reason)
             }
@@ -157,6 +157,17 @@ fn station(context: &XdpContext) -> Result<&'static StationEntry, Stat> {
     let key = StationKey { ifindex, mac: [a, b, c, d, e, f], reserved: [0; 2] };
     // SAFETY: an entry that is replaced while it is read is one word, either the old or the new one.
     unsafe { STATIONS.get(key) }.ok_or(Stat::PassOtherMac)
+}
+
+/// Whether the program may answer a frame whose checksum is left for a device: in native mode the kernel's mark of that is
+/// lost with the answer, and the link's other end does not act on it.
+#[inline(always)]
+fn may_be_unfinished(context: &XdpContext, station: &StationEntry) -> bool {
+    if station.flags & STATION_KEEPS_MARKS == 0 {
+        return true;
+    }
+    let [a, b, c, d, e, f] = station.peer;
+    Linear::of(context).view::<6>(MAC_LENGTH).is_some_and(|source| *source == [a, b, c, d, e, f])
 }
 
 /// The settings in force.
@@ -228,6 +239,8 @@ fn count_number(number: u32) {
     }
 }
 
+/// Octets of an Ethernet address.
+const MAC_LENGTH: usize = 6;
 /// Set in the first octet of a group's Ethernet address (IEEE 802 8.2, the I/G bit).
 const GROUP_MAC: u8 = 1;
 

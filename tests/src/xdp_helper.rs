@@ -1,4 +1,5 @@
-//! The helper programs of `tests/ebpf`, as handles: a peer that passes everything on, and a link that loses packets.
+//! The helper programs of `tests/ebpf`, as handles: a peer that passes everything on, a link that loses packets, a driver
+//! with little head room.
 //!
 //! It attaches them and counts what they dropped; dropping a handle detaches. What they are good for is the suites'
 //! business.
@@ -6,8 +7,8 @@
 use anyhow::{Context as _, Result, ensure};
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
-    maps::{Array, MapData, PerCpuArray},
-    programs::{ProgramInfo, SchedClassifier, TcAttachType, Xdp, XdpMode},
+    maps::{Array, MapData, PerCpuArray, ProgramArray},
+    programs::{ProgramFd, ProgramInfo, SchedClassifier, TcAttachType, Xdp, XdpMode},
 };
 
 use crate::netns::Netns;
@@ -106,11 +107,57 @@ impl Lossy {
     }
 }
 
+/// A driver that leaves frames little head room: the program that stands before the one under test.
+#[allow(missing_debug_implementations, reason = "aya's program array has none")]
+pub struct Narrow {
+    object: Ebpf,
+    _next: ProgramArray<MapData>,
+}
+
+impl Narrow {
+    /// Moves each frame `octets` towards the front of its buffer, a multiple of four, and hands it to `next`.
+    ///
+    /// # Errors
+    /// Without CAP_BPF, or if the kernel refuses.
+    pub fn before(next: &ProgramFd, octets: u32) -> Result<Self> {
+        let mut object = load()?;
+        program(&mut object, NARROW)?;
+        let mut moved: Array<&mut MapData, u32> =
+            object.map_mut("MOVED").context("no map MOVED")?.try_into()?;
+        moved.set(0, octets, 0).context("cannot set the octets")?;
+        let mut array: ProgramArray<MapData> = object.take_map("NEXT").context("no map NEXT")?.try_into()?;
+        array.set(0, next, 0).context("cannot set the program behind")?;
+        Ok(Self { object, _next: array })
+    }
+
+    /// The program to run.
+    ///
+    /// # Errors
+    /// If the object lacks it.
+    pub fn xdp(&mut self) -> Result<&mut Xdp> {
+        let program = self.object.program_mut(NARROW).with_context(|| format!("no program {NARROW}"))?;
+        Ok(program.try_into()?)
+    }
+
+    /// Attaches it to `interface` of `netns`, natively.
+    ///
+    /// # Errors
+    /// Without CAP_NET_ADMIN, or if the interface or its driver refuses.
+    pub fn attach(&mut self, netns: &Netns, interface: &str) -> Result<()> {
+        let program = self.xdp()?;
+        netns
+            .run(|| program.attach(interface, XdpMode::Driver))
+            .map(drop)
+            .with_context(|| format!("cannot attach {NARROW} to {interface}"))
+    }
+}
+
 /// The helper programs' object (ELF, `bpfel`); empty in a build with `AYA_BUILD_SKIP=1`.
 pub(crate) static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/helpers.bpf.o"));
 
 /// The program that passes everything on.
 pub(crate) const PASS: &str = "pass";
+const NARROW: &str = "narrow";
 const LOSSY: &str = "lossy";
 const LOSSY_OUT: &str = "lossy_out";
 /// Maps that only a bench needs in their full size.

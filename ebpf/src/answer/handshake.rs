@@ -26,10 +26,19 @@ use crate::{
 
 /// Answers a SYN to a refused destination.
 #[inline(always)]
-pub(super) fn open(context: &XdpContext, scratch: Scratch, reason: Reason, refuse_at: u32) -> Answer {
+pub(super) fn open(
+    context: &XdpContext,
+    scratch: Scratch,
+    reason: Reason,
+    refuse_at: u32,
+    finished: bool,
+) -> Answer {
     let segment = scratch.segment();
     if !checksum::holds(context) {
         return Answer::Pass(Stat::PassChecksum);
+    }
+    if finished && scratch.is_unfinished() {
+        return Answer::Pass(Stat::PassUnfinished);
     }
     let resets = is_reset(reason, refuse_at);
     // data in a SYN is not taken (RFC 9293 3.10.7.2 allows it); a reset acknowledges it all the same (3.10.7.1)

@@ -67,16 +67,16 @@ pub(crate) fn room<'a>() -> Option<&'a mut Segment> {
     Scratch::of_this_cpu().map(Scratch::segment_mut)
 }
 
-/// Answers a SYN to a refused destination; the answer's number.
+/// Answers a SYN to a refused destination, whose checksum has to be `finished` or need not be; the answer's number.
 #[inline(always)]
-pub(crate) fn open(context: &XdpContext, reason: Reason) -> u32 {
-    sixgate_open(context.ctx, reason as u32)
+pub(crate) fn open(context: &XdpContext, reason: Reason, finished: bool) -> u32 {
+    sixgate_open(context.ctx, reason as u32, finished.into())
 }
 
 /// In a function that the verifier follows once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn sixgate_open(context: *mut xdp_md, reason: u32) -> u32 {
+extern "C" fn sixgate_open(context: *mut xdp_md, reason: u32, finished: u32) -> u32 {
     let reason = if reason == Reason::NoPtr as u32 { Reason::NoPtr } else { Reason::NotOptedIn };
     if !answers() {
         return Answer::Pass(Stat::PassNotReady).encode();
@@ -84,7 +84,7 @@ extern "C" fn sixgate_open(context: *mut xdp_md, reason: u32) -> u32 {
     let (Some(scratch), Some(settings)) = (Scratch::of_this_cpu(), settings()) else {
         return Answer::Pass(Stat::PassNotReady).encode();
     };
-    handshake::open(&XdpContext::new(context), scratch, reason, settings.refuse_at).encode()
+    handshake::open(&XdpContext::new(context), scratch, reason, settings.refuse_at, finished != 0).encode()
 }
 
 /// Answers any other segment, if it belongs to a session of ours or completes the handshake of one; the answer's number.

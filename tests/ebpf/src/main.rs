@@ -1,5 +1,5 @@
-//! Programs that stand around the one under test: a peer that passes everything on, a link that loses packets, and
-//! one that restores a packet between two runs of a bench.
+//! Programs that stand around the one under test: a peer that passes everything on, a link that loses packets, a driver
+//! with little head room, and one that restores a packet between two runs of a bench.
 //!
 //! None of them judges mail. They are loaded by `tests/src/xdp_helper.rs` and `tests/src/bench/`.
 //!
@@ -10,6 +10,7 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 mod loss;
+mod narrow;
 mod parts;
 mod rate;
 mod restore;

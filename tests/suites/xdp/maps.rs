@@ -4,10 +4,14 @@ use std::{net::Ipv6Addr, time::Duration};
 
 use ipnet::Ipv6Net;
 use sixgate::dataplane::{Changes, Entry, OptIn, Projection, PtrOrigin, PtrState};
-use sixgate_common::{map, stat::Stat};
+use sixgate_common::{
+    map,
+    settings::{REFUSE_AT_GREETING, Settings},
+    stat::Stat,
+};
 use sixgate_tests::gate;
 
-use crate::program::{EXPIRED, HAS_PTR, NEEDS, NO_PTR, Program, projection};
+use crate::program::{ENFORCE, EXPIRED, HAS_PTR, NEEDS, NO_PTR, Program, projection};
 
 fn prefix(text: &str) -> Ipv6Net {
     text.parse().unwrap()
@@ -25,6 +29,24 @@ fn the_object_holds_every_map_by_its_name_and_no_other() {
     let mut wanted = [&map::ALL[..], &[".rodata", "SCRATCH"]].concat();
     wanted.sort_unstable();
     assert_eq!(names, wanted);
+}
+
+#[test]
+fn settings_change_as_a_whole_and_the_record_in_force_is_never_written() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let mut program = Program::load();
+    for number in 0..5 {
+        let before = program.settings_records();
+        let wanted = Settings { generation: number, refuse_at: REFUSE_AT_GREETING, ..ENFORCE };
+        program.maps.write_settings(&wanted).unwrap();
+        assert_eq!(program.maps.settings().unwrap(), wanted);
+        let after = program.settings_records();
+        assert_ne!(after.in_force, before.in_force);
+        assert_eq!(after.records[before.in_force as usize], before.records[before.in_force as usize]);
+        assert_eq!(after.records[after.in_force as usize], wanted);
+    }
 }
 
 #[test]

@@ -11,14 +11,17 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader, TestRunOptions,
-    maps::{HashMap, RingBuf},
+    maps::{Array, HashMap, MapData, RingBuf},
     programs::{TestRun as _, Xdp},
 };
 use ipnet::Ipv6Net;
-use sixgate::dataplane::{Maps, OptIn, Pins, Projection, PtrOrigin, PtrState, Station, embedded_object};
+use sixgate::dataplane::{
+    Maps, OptIn, Pins, Projection, PtrOrigin, PtrState, Station, StationUse, embedded_object,
+};
 use sixgate_common::{
     flow::{Flow, FlowKey},
     map,
+    reply::GROWTH_MAX,
     settings::{ANSWER_DAEMON, MODE_ENFORCE, READY, REFUSE_AT_RCPT, Settings},
     stat::Stat,
 };
@@ -26,6 +29,7 @@ use sixgate_tests::{
     bpffs::Bpffs,
     gate::Need,
     packet::{self, Packet, answer::Answer},
+    xdp_helper::Narrow,
 };
 
 /// What each test of this kind needs.
@@ -63,7 +67,17 @@ pub(crate) struct Program {
     pub(crate) maps: Maps,
     /// How many connections were asked for.
     connections: u32,
+    /// Stands before the program, if frames are to have less head room.
+    narrow: Option<Narrow>,
     _bpffs: Bpffs,
+}
+
+/// The records of SETTINGS.
+#[derive(Debug)]
+pub(crate) struct Records {
+    /// Which one counts.
+    pub(crate) in_force: u32,
+    pub(crate) records: [Settings; 2],
 }
 
 /// What became of one frame.
@@ -101,7 +115,13 @@ impl Program {
         program(&mut object).load().unwrap();
         let mut maps = Maps::open(&pins).unwrap().unwrap();
         fill(&mut maps);
-        Self { object, maps, connections: 0, _bpffs: bpffs }
+        Self { object, maps, connections: 0, narrow: None, _bpffs: bpffs }
+    }
+
+    /// Leaves each frame from here on `octets` of head room that the program can use.
+    pub(crate) fn leave_head_room(&mut self, octets: u32) {
+        let next = program(&mut self.object).fd().unwrap();
+        self.narrow = Some(Narrow::before(next, GROWTH_MAX as u32 - octets).unwrap());
     }
 
     /// Hands one frame to the program, which leaves it as it is.
@@ -144,7 +164,10 @@ impl Program {
     /// What became of a frame, and what it is now.
     fn put(&mut self, frame: &[u8]) -> (Outcome, Vec<u8>) {
         let before = self.counters();
-        let (action, after) = run_once(program(&mut self.object), frame);
+        let (action, after) = match &mut self.narrow {
+            Some(narrow) => run_once(narrow.xdp().unwrap(), frame),
+            None => run_once(program(&mut self.object), frame),
+        };
         let raised: Vec<(Stat, u64)> = self
             .counters()
             .into_iter()
@@ -180,6 +203,16 @@ impl Program {
         self.counters().into_iter().filter(|(stat, _)| !is_beside(*stat)).map(|(_, count)| count).sum()
     }
 
+    /// Both records of SETTINGS, as the program reads them.
+    pub(crate) fn settings_records(&self) -> Records {
+        let index: Array<&MapData, u32> = self.object.map(map::IN_FORCE).unwrap().try_into().unwrap();
+        let records: Array<&MapData, Settings> = self.object.map(map::SETTINGS).unwrap().try_into().unwrap();
+        Records {
+            in_force: index.get(&0, 0).unwrap(),
+            records: [0, 1].map(|index| records.get(&index, 0).unwrap()),
+        }
+    }
+
     pub(crate) fn map_names(&self) -> Vec<&str> {
         self.object.maps().map(|(name, _)| name).collect()
     }
@@ -196,7 +229,7 @@ impl Program {
         self.flows().remove(key).unwrap();
     }
 
-    fn flows(&mut self) -> HashMap<&mut aya::maps::MapData, FlowKey, Flow> {
+    fn flows(&mut self) -> HashMap<&mut MapData, FlowKey, Flow> {
         self.object.map_mut(map::FLOWS).unwrap().try_into().unwrap()
     }
 
@@ -237,8 +270,7 @@ pub(crate) fn projection() -> Projection {
 }
 
 fn fill(maps: &mut Maps) {
-    maps.set_stations(&BTreeMap::from([(Station { ifindex: LOOPBACK, mac: packet::GATE_MAC }, true)]))
-        .unwrap();
+    maps.set_stations(&BTreeMap::from([(STATION, NATIVE)])).unwrap();
     maps.project(&projection()).unwrap();
     maps.ptr_set(NO_PTR, PtrState::Absent, PtrOrigin::Dns, HOUR).unwrap();
     maps.ptr_set(EXPIRED, PtrState::Absent, PtrOrigin::Dns, Duration::ZERO).unwrap();
@@ -248,6 +280,10 @@ fn fill(maps: &mut Maps) {
 
 /// Where frames of BPF_PROG_TEST_RUN arrive (net/bpf/test_run.c): the loopback interface.
 pub(crate) const LOOPBACK: u32 = 1;
+/// The station of [`Packet`]s.
+pub(crate) const STATION: Station = Station { ifindex: LOOPBACK, mac: packet::GATE_MAC };
+/// The program answers, and no mark of the kernel stays with its answers.
+pub(crate) const NATIVE: StationUse = StationUse { answers: true, generic: false, peer: None };
 /// Small maps are made fast.
 const ENTRIES: u32 = 512;
 /// Below the first port of a connection.

@@ -23,7 +23,7 @@ use super::{
     obstacle,
     pins::{PinSet, Pins, remove_pin},
     projection::Projection,
-    stations::Station,
+    stations::{Station, StationUse},
 };
 use link::{attach_new, replace, report_replaced};
 
@@ -220,11 +220,12 @@ fn hand_over(
 }
 
 /// The interfaces' own Ethernet addresses.
-fn stations(interfaces: &[Interface]) -> Result<BTreeMap<Station, bool>, DataplaneError> {
+fn stations(interfaces: &[Interface]) -> Result<BTreeMap<Station, StationUse>, DataplaneError> {
     let mut stations = BTreeMap::new();
     for interface in interfaces {
         if let Some(mac) = interface.mac()? {
-            stations.insert(Station { ifindex: interface.index, mac }, true);
+            let what = StationUse { answers: true, generic: false, peer: None };
+            stations.insert(Station { ifindex: interface.index, mac }, what);
         }
     }
     Ok(stations)

@@ -39,7 +39,7 @@ pub use obstacle::{Obstacle, PeerLacks, obstacles};
 pub use pins::Pins;
 pub use projection::{Changes, Entry, OptIn, Projection};
 pub use ptr::{PtrOrigin, PtrRecord, PtrState};
-pub use stations::Station;
+pub use stations::{Station, StationUse};
 
 /// CLOCK_MONOTONIC in nanoseconds: the clock of `bpf_ktime_get_ns`, in which tags and PTR entries count.
 #[must_use]

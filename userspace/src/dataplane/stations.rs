@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use sixgate_common::{
     map::{self, STATIONS_ENTRIES},
-    station::{STATION_ANSWERS, StationEntry, StationKey},
+    station::{STATION_ANSWERS, STATION_KEEPS_MARKS, StationEntry, StationKey},
 };
 
 use super::{
@@ -23,14 +23,43 @@ pub struct Station {
     pub mac: [u8; 6],
 }
 
+/// What the program may do with frames to a station.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct StationUse {
+    /// It may answer by itself.
+    pub answers: bool,
+    /// It runs in generic mode there. Then frames with an unfinished checksum are answered only if they come from the
+    /// link's other end.
+    pub generic: bool,
+    /// The Ethernet address of the link's other end, if it is known: a veth pair's, or that of the loopback interface.
+    pub peer: Option<[u8; 6]>,
+}
+
+impl From<StationUse> for StationEntry {
+    fn from(StationUse { answers, generic, peer }: StationUse) -> Self {
+        let answers = if answers { STATION_ANSWERS } else { 0 };
+        let keeps_marks = if generic { STATION_KEEPS_MARKS } else { 0 };
+        Self { flags: answers | keeps_marks, peer: peer.unwrap_or(UNKNOWN), reserved: [0; 2] }
+    }
+}
+
+impl From<StationEntry> for StationUse {
+    fn from(StationEntry { flags, peer, .. }: StationEntry) -> Self {
+        Self {
+            answers: flags & STATION_ANSWERS != 0,
+            generic: flags & STATION_KEEPS_MARKS != 0,
+            peer: (peer != UNKNOWN).then_some(peer),
+        }
+    }
+}
+
 impl Maps {
-    /// Makes the map hold exactly the stations that are wanted, and whether the program may answer frames to each by
-    /// itself: adds and changes before it removes.
+    /// Makes the map hold exactly the stations that are wanted: adds and changes before it removes.
     ///
     /// # Errors
     ///
     /// [`DataplaneError::StationsFull`] beyond [`STATIONS_ENTRIES`]; [`DataplaneError::Map`].
-    pub fn set_stations(&mut self, wanted: &BTreeMap<Station, bool>) -> Result<(), DataplaneError> {
+    pub fn set_stations(&mut self, wanted: &BTreeMap<Station, StationUse>) -> Result<(), DataplaneError> {
         if wanted.len() > STATIONS_ENTRIES as usize {
             return Err(DataplaneError::StationsFull { wanted: wanted.len() });
         }
@@ -42,30 +71,29 @@ impl Maps {
         if is_cramped {
             self.remove_stations(&surplus)?;
         }
-        for (station, answers) in wanted {
-            if found.get(station) != Some(answers) {
-                let entry = StationEntry { flags: if *answers { STATION_ANSWERS } else { 0 } };
+        for (station, wanted) in wanted {
+            if found.get(station) != Some(wanted) {
                 self.stations
-                    .insert(key(station), entry, 0)
+                    .insert(key(station), StationEntry::from(*wanted), 0)
                     .map_err(|error| DataplaneError::map("write", map::STATIONS, error))?;
             }
         }
         if is_cramped { Ok(()) } else { self.remove_stations(&surplus) }
     }
 
-    /// Every station in the map, and whether the program may answer frames to it by itself.
+    /// Every station in the map, and what the program may do there.
     ///
     /// # Errors
     ///
     /// [`DataplaneError::Map`].
-    pub fn stations(&self) -> Result<BTreeMap<Station, bool>, DataplaneError> {
+    pub fn stations(&self) -> Result<BTreeMap<Station, StationUse>, DataplaneError> {
         self.stations
             .iter()
             .map(|entry| {
                 let (key, entry) =
                     entry.map_err(|error| DataplaneError::map("read", map::STATIONS, error))?;
                 let station = Station { ifindex: key.ifindex, mac: key.mac };
-                Ok((station, entry.flags & STATION_ANSWERS != 0))
+                Ok((station, entry.into()))
             })
             .collect()
     }
@@ -86,3 +114,6 @@ impl Maps {
 fn key(station: &Station) -> StationKey {
     StationKey { ifindex: station.ifindex, mac: station.mac, reserved: [0; 2] }
 }
+
+/// No Ethernet address: also the loopback interface's, whose frames come from there.
+const UNKNOWN: [u8; 6] = [0; 6];
