@@ -35,6 +35,10 @@ fn cut(stream: &[u8], mut script: Script<'_>) -> Vec<Line> {
         buffer.push(&stream[at..end]);
         at = end;
         while let Some(line) = buffer.next_line() {
+            // how much of a line was dropped so far
+            if line == Line::Endless {
+                continue;
+            }
             let is_last = line == Line::BareLineEnd;
             lines.push(line);
             if is_last {

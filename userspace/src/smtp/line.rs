@@ -9,9 +9,11 @@ use sixgate_common::line::{Cut, cut, skip};
 pub enum Line {
     /// A line without its CRLF, at most [`sixgate_common::refuse::MAIL_LINE_MAX`] octets long with it.
     Complete(Vec<u8>),
-    /// A longer line, which was dropped up to its CRLF; or so much of one without an end that it counts as one
-    /// ([`sixgate_common::line::ENDLESS_MAX`]).
+    /// A longer line, which was dropped up to its CRLF.
     TooLong,
+    /// So much of a longer line, whose end is not there yet, that it counts as one in a refused session
+    /// ([`sixgate_common::line::ENDLESS_MAX`]). It was dropped.
+    Endless,
     /// A bare CR, a bare LF or a NUL: where the line ends is a matter of opinion, so nothing after it is read.
     BareLineEnd,
 }
@@ -79,7 +81,7 @@ impl LineBuffer {
                     self.skipped = skipped;
                     self.consume(length);
                     if is_endless {
-                        return Some(Line::TooLong);
+                        return Some(Line::Endless);
                     }
                 }
                 Cut::BareLineEnd => return Some(Line::BareLineEnd),
@@ -145,7 +147,7 @@ mod tests {
             for octets in endless.chunks(chunk) {
                 buffer.push(octets);
                 while let Some(line) = buffer.next_line() {
-                    assert_eq!(line, Line::TooLong);
+                    assert_eq!(line, Line::Endless);
                     told += 1;
                 }
                 assert!(buffer.unread().len() <= MAIL_LINE_MAX);

@@ -326,14 +326,21 @@ impl Session {
     }
 
     fn read_line(&mut self, line: Line) {
+        let refusing = match self.state {
+            State::Refusing { reason, phase, commands } => Some((reason, phase, commands)),
+            _ => None,
+        };
         // octets of an unfinished line put nothing off: a command has to come within the time for a command
+        if line == Line::Endless && refusing.is_none() {
+            return;
+        }
         self.times.active = self.times.now;
-        if let State::Refusing { reason, phase, commands } = self.state {
+        if let Some((reason, phase, commands)) = refusing {
             return self.read_refused(reason, phase, commands, line);
         }
         let line = match line {
             Line::Complete(line) => line,
-            Line::TooLong => return self.object(Say::TooLong),
+            Line::TooLong | Line::Endless => return self.object(Say::TooLong),
             Line::BareLineEnd => return self.hang_up(Say::BareCommand),
         };
         match Command::parse(&line) {

@@ -14,7 +14,7 @@ impl Session {
     pub(super) fn read_refused(&mut self, reason: Reason, phase: Phase, commands: u16, line: Line) {
         let (verb, line) = match line {
             Line::Complete(line) => (line::verb(line.as_slice(), 0, line.len()), line),
-            Line::TooLong => (Verb::TooLong, Vec::new()),
+            Line::TooLong | Line::Endless => (Verb::TooLong, Vec::new()),
             Line::BareLineEnd => (Verb::BareLineEnd, Vec::new()),
         };
         let step = refuse::step(reason, phase, verb, commands);
