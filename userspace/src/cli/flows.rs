@@ -84,3 +84,24 @@ States: connected, greeted, mail, rejected (greeted with a refusal), closing; wi
 Lines:  [SOURCE]:PORT DESTINATION not_opted_in|no_ptr STATE COMMANDS AGE
 JSON:   {\"flows\": [{\"source\", \"source_port\", \"destination\", \"reason\", \"state\", \"commands\",
          \"age_seconds\"}]}";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_written_in_hours_minutes_and_seconds() {
+        for (age, wanted) in [(0, "0s"), (59, "59s"), (60, "1m"), (3725, "1h 2m 5s"), (10_800, "3h")] {
+            let record = FlowRecord {
+                source: "[2001:db8:1::2]:40000".parse().unwrap(),
+                destination: "[2001:db8::99]:25".parse().unwrap(),
+                reason: Reason::NoPtr,
+                state: FlowState::Live(Phase::Mail),
+                commands: 3,
+                age: Duration::from_secs(age),
+            };
+            let line = format!("[2001:db8:1::2]:40000 2001:db8::99 no_ptr mail 3 {wanted}");
+            assert_eq!(text(&listed(&record)), line);
+        }
+    }
+}
