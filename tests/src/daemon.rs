@@ -28,6 +28,7 @@ pub struct Daemon {
     log: Log,
     // The socket has to outlive the daemon, which says STOPPING=1 to it.
     notify: UnixDatagram,
+    is_settled: bool,
 }
 
 impl Daemon {
@@ -86,7 +87,7 @@ impl Daemon {
             Some(stderr) => Log::collect(stderr),
             None => Log::collect(io::empty()),
         };
-        let mut daemon = Self { child, log, notify };
+        let mut daemon = Self { child, log, notify, is_settled: false };
         daemon.wait_until_ready()?;
         Ok(daemon)
     }
@@ -147,21 +148,40 @@ impl Daemon {
         Ok(self.log())
     }
 
+    /// Waits until it says who answers refused senders: then it has looked at its interfaces for the first time. It serves
+    /// before.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn wait_until_settled(&mut self) -> Result<()> {
+        if self.is_settled {
+            return Ok(());
+        }
+        self.wait_for_notice("STATUS=")
+    }
+
     fn wait_until_ready(&mut self) -> Result<()> {
+        self.wait_for_notice("READY=1")
+    }
+
+    /// Waits for a line that begins so.
+    fn wait_for_notice(&mut self, wanted: &str) -> Result<()> {
         let until = Instant::now() + READY_TIMEOUT;
-        let mut datagram = [0; 1024];
+        let mut datagram = [0; 4096];
         while Instant::now() < until {
-            if let Ok(length) = self.notify.recv(&mut datagram)
-                && datagram[..length].split(|octet| *octet == b'\n').any(|line| line == b"READY=1")
-            {
-                return Ok(());
+            if let Ok(length) = self.notify.recv(&mut datagram) {
+                let text = String::from_utf8_lossy(&datagram[..length]);
+                self.is_settled |= text.lines().any(|line| line.starts_with("STATUS="));
+                if text.lines().any(|line| line.starts_with(wanted)) {
+                    return Ok(());
+                }
             }
             if let Some(status) = self.child.try_wait()? {
                 self.log.wait_until_closed(STOP_TIMEOUT);
                 bail!("sixgate ended ({status}); its log:\n{}", self.log());
             }
         }
-        bail!("sixgate was not ready in time; its log:\n{}", self.log())
+        bail!("sixgate did not say {wanted:?} in time; its log:\n{}", self.log())
     }
 }
 

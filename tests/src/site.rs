@@ -116,7 +116,7 @@ impl Site {
         self.bpffs.pins()
     }
 
-    /// Starts the daemon on the gate.
+    /// Starts the daemon on the gate, and waits until it has looked at its interfaces: it serves before.
     #[must_use]
     pub fn serve(&self, arguments: &[&str]) -> Daemon {
         self.try_serve(arguments).unwrap()
@@ -125,7 +125,8 @@ impl Site {
     /// Starts the daemon on the gate, with another time of day.
     #[must_use]
     pub fn serve_by(&self, clock: &WallClock, arguments: &[&str]) -> Daemon {
-        Daemon::start_by(clock, Some(&self.gate), &self.config(), arguments).unwrap()
+        let daemon = Daemon::start_by(clock, Some(&self.gate), &self.config(), arguments).unwrap();
+        settled(daemon, arguments).unwrap()
     }
 
     /// Starts the daemon on the gate.
@@ -133,7 +134,7 @@ impl Site {
     /// # Errors
     /// As [`Daemon::start`].
     pub fn try_serve(&self, arguments: &[&str]) -> anyhow::Result<Daemon> {
-        Daemon::start(Some(&self.gate), &self.config(), arguments)
+        settled(Daemon::start(Some(&self.gate), &self.config(), arguments)?, arguments)
     }
 
     /// Runs a command of sixgate on the gate, to its end.
@@ -225,6 +226,14 @@ impl Site {
         }
         address
     }
+}
+
+/// The daemon, once it has said who answers, if it works with the XDP program.
+fn settled(mut daemon: Daemon, arguments: &[&str]) -> anyhow::Result<Daemon> {
+    if !arguments.contains(&"--no-xdp") {
+        daemon.wait_until_settled()?;
+    }
+    Ok(daemon)
 }
 
 /// What a command printed that had to succeed.

@@ -68,7 +68,8 @@ impl Stage {
         for command in [["optin", "add", OPTED_IN], ["domain", "add", DOMAIN]] {
             sixgate(&gate, &config, &command)?;
         }
-        let daemon = Daemon::start(Some(&gate), &config, &[])?;
+        let mut daemon = Daemon::start(Some(&gate), &config, &[])?;
+        daemon.wait_until_settled()?;
         Ok(Self { config, daemon, _dns: dns, _gate: gate })
     }
 

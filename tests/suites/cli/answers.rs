@@ -100,7 +100,7 @@ fn json_has_the_documented_fields() {
                     "optin": {"wanted": 3, "found": null},
                     "guard": {"wanted": 1, "found": null},
                     "trust": {"wanted": 1, "found": null},
-                    "domains": 2, "missing": 0, "surplus": 0, "differences": [], "warnings": [],
+                    "domains": 2, "missing": 0, "surplus": 0, "differences": [], "problems": [], "warnings": [],
                 }),
         ),
     ] {

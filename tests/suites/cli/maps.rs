@@ -96,12 +96,12 @@ fn attach_fills_the_maps_from_the_store_and_detach_leaves_the_store() {
     let wanted = json!({
         "attached": true, "mode": "enforce", "answer": "daemon", "answer_configured": "daemon",
         "answer_hindrance": null, "refuse_at": "rcpt", "ready": true,
-        "interfaces": [{"name": "v0", "mode": "native", "tag": tag, "current": true}],
+        "interfaces": [{"name": "v0", "mode": "native", "fallback": null, "tag": tag, "current": true}],
         "embedded_tag": tag,
         "optin": {"wanted": 2, "found": 2},
         "guard": {"wanted": 2, "found": 2},
         "trust": {"wanted": 1, "found": 1},
-        "domains": 1, "missing": 0, "surplus": 0, "differences": [], "warnings": [],
+        "domains": 1, "missing": 0, "surplus": 0, "differences": [], "problems": [], "warnings": [],
     });
     assert_eq!(status, wanted);
     assert_eq!(host.place.run("status").code, Some(0));
@@ -266,7 +266,7 @@ fn an_interface_or_a_bpffs_that_is_missing_is_named_and_nothing_is_left() {
     host.place.fails("attach --iface v0 --iface none", 2, "none");
     assert!(!host.bpffs.pins().join("v3").exists());
     host.place.fails(
-        "attach --iface a-name-that-is-too-long",
+        &format!("attach --iface {}", "x".repeat(128)),
         2,
         "cannot be the name of a network interface",
     );

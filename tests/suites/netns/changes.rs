@@ -96,9 +96,9 @@ fn what_could_not_be_carried_over_into_the_maps_is_tried_again() {
     let restored = text.replace(GATE, OTHER);
     assert_ne!(restored, text);
     fs::write(&store, restored).unwrap();
-    daemon.wait_for_log("the maps do not follow the store").unwrap();
+    daemon.wait_for_log("cannot copy the opt-in store into the BPF maps, retrying").unwrap();
     lock.unlock().unwrap();
-    daemon.wait_for_log("the maps follow the store again").unwrap();
+    daemon.wait_for_log("the BPF maps follow the opt-in store again").unwrap();
     assert_eq!(rcpt(&mut site.connect(SENDER, OTHER)), 250);
     assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 550);
     assert_eq!(site.counter("tag_not_opted_in"), 2);

@@ -171,7 +171,7 @@ fn the_daemon_answers_while_the_peers_program_is_away() {
     assert_eq!(site.connect(SENDER, OTHER).reply().unwrap().code, 220);
     assert_eq!((site.counter("also_begun_not_opted_in"), site.counter("tag_not_opted_in")), (1, 1));
     let _peer = pass(&site.outside);
-    daemon.wait_for_log("answered by another now: kernel").unwrap();
+    daemon.wait_for_log("now answered by the kernel").unwrap();
     assert_eq!(site.connect(SENDER, OTHER).reply().unwrap().code, 220);
     assert_eq!((site.counter("also_begun_not_opted_in"), site.counter("tag_not_opted_in")), (2, 1));
 }

@@ -33,7 +33,9 @@ pub(crate) fn run_another_program(pins: &Pins, interface: &str) {
         }
         fs::remove_file(directory.join("program")).unwrap();
         program.pin(directory.join("program")).unwrap();
-        let link = PinnedLink::from_pin(directory.join("links").join(interface)).unwrap();
+        let mut links = fs::read_dir(directory.join("links")).unwrap().map(|entry| entry.unwrap().path());
+        let link = links.find(|path| path.to_str().unwrap().ends_with(&format!("-{interface}"))).unwrap();
+        let link = PinnedLink::from_pin(link).unwrap();
         program.attach_to_link(XdpLink::try_from(FdLink::from(link)).unwrap()).unwrap();
         return;
     }

@@ -7,10 +7,10 @@ use std::io;
 use clap::{ArgAction, Args};
 use tracing_subscriber::EnvFilter;
 
-use super::{CliError, Exit, Output};
+use super::{CliError, Exit, Output, namespaces::Namespaces};
 use crate::{
     config::{Config, InterfaceName, XdpMode},
-    control::Control,
+    control::{Answering, Control},
 };
 
 /// `sixgate attach`
@@ -36,6 +36,9 @@ pub(super) struct Detach {
     /// An interface, several times if needed; else all
     #[arg(long = "iface", value_name = "IFACE")]
     interfaces: Vec<InterfaceName>,
+    /// Remove what other versions of sixgate have pinned, whose maps this one cannot use
+    #[arg(long, conflicts_with = "interfaces")]
+    other_layouts: bool,
 }
 
 pub(super) fn attach(
@@ -50,11 +53,18 @@ pub(super) fn attach(
     if interfaces.is_empty() && control.maps()?.is_none() {
         return Err(CliError::NoInterface);
     }
-    let attached = control.attach(interfaces, mode.unwrap_or(config.xdp.mode))?;
+    let attached = control.attach(interfaces, mode.unwrap_or(config.xdp.mode));
+    let namespaces = Namespaces::look(&config.xdp.bpffs);
+    if let Some(warning) = namespaces.and_then(|namespaces| namespaces.warning()) {
+        out.note(format_args!("warning: {warning}"));
+    }
+    let attached = attached?;
     for attachment in attached {
         out.line(attachment)?;
     }
-    if let Some(answering) = control.answering()?.filter(|answering| answering.hindrance().is_some()) {
+    let is_told =
+        |answering: &Answering| answering.hindrance().is_some() || !answering.fallbacks().is_empty();
+    if let Some(answering) = control.answering()?.filter(is_told) {
         out.line(format_args!("answer: {answering}"))?;
     }
     for doubt in control.doubts()? {
@@ -77,6 +87,9 @@ fn print_verification(verbose: u8) {
 }
 
 pub(super) fn detach(command: &Detach, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    if command.other_layouts {
+        return detach_others(control, out);
+    }
     let detached = control.detach(&command.interfaces)?;
     if detached.is_empty() {
         out.note("nothing is attached");
@@ -88,15 +101,29 @@ pub(super) fn detach(command: &Detach, control: &Control, out: &mut Output<'_>) 
     Ok(Exit::Done)
 }
 
+fn detach_others(control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    let Some(interfaces) = control.detach_others()? else {
+        out.note("no other version of sixgate has pinned anything");
+        return Ok(Exit::No);
+    };
+    out.line("the pins of other versions are removed")?;
+    for interface in interfaces {
+        out.line(format_args!("{interface}: detached"))?;
+    }
+    Ok(Exit::Done)
+}
+
 const ATTACH_HELP: &str = "\
 Fills the maps from the store, attaches the program, and lets it refuse. Where it is attached
 already, the program, the settings and the maps are brought up to date without a gap. Where the
 program is to answer refused senders and cannot, the daemon does, and a line says why. Start with
-`mode = \"shadow\"`: it refuses nothing and counts what would be refused.
+`mode = \"shadow\"`: it refuses nothing and counts what would be refused. An interface may be named
+by an alternative name, too.
 
 Examples:
   sixgate attach --iface eth0
   sixgate attach --iface eth0 --iface eth1 --mode native";
 
 const DETACH_HELP: &str = "\
-With the last interface the maps are removed, too; the store stays.";
+With the last interface the maps are removed, too; the store stays. A running daemon does not attach
+again what was detached by this command, until `sixgate attach` or its next start.";

@@ -11,6 +11,7 @@ mod error;
 mod flows;
 mod guard;
 mod log;
+mod namespaces;
 mod optin;
 mod output;
 mod ptr;

@@ -28,6 +28,8 @@ pub(super) fn run(command: &Serve, config: Config) -> Result<Exit, CliError> {
     let log = start_log(&config.log).map_err(|source| CliError::Log { source })?;
     let runtime = Runtime::new().map_err(|source| CliError::Runtime { source })?;
     let ended = runtime.block_on(server::run(config, ServeOptions { no_xdp: command.no_xdp }));
+    // the kernel may still be verifying the XDP program: the end does not wait for that
+    runtime.shutdown_background();
     log.flush(LOG_END);
     ended?;
     Ok(Exit::Done)
@@ -68,4 +70,5 @@ const QUIET: &str = "hickory_net=off,hickory_proto=off,hickory_resolver=off";
 
 const HELP: &str = "\
 The daemon listens, checks and hands mail on, in the foreground, until SIGTERM or SIGINT; its log
-goes to standard error. It attaches the XDP program to the interfaces of the configuration.";
+goes to standard error. It attaches the XDP program to the interfaces of the configuration, again
+where that was undone, and serves without it meanwhile.";

@@ -22,7 +22,7 @@ pub(super) fn run(command: Status, control: &Control, out: &mut Output<'_>) -> R
     } else {
         print(&status, out)?;
     }
-    Ok(status.agrees().into())
+    Ok(status.is_good().into())
 }
 
 fn print(status: &control::Status, out: &mut Output<'_>) -> Result<(), CliError> {
@@ -49,7 +49,10 @@ fn print(status: &control::Status, out: &mut Output<'_>) -> Result<(), CliError>
         out.line(format_args!("differs    {differing} entries in all"))?;
     }
     if !status.agrees() {
-        out.note("the maps are not as the store says: any command that changes it, or `sixgate attach`, brings them in line");
+        out.note("the BPF maps differ from the store; run `sixgate attach` to resynchronize");
+    }
+    for problem in &status.problems {
+        out.note(problem);
     }
     for warning in &status.warnings {
         out.note(format_args!("warning: {warning}"));
@@ -67,14 +70,15 @@ fn answer_line(status: &control::Status) -> String {
 }
 
 fn interface_line(interface: &InterfaceStatus, embedded: Option<&str>) -> String {
-    let mode = interface.mode.as_deref().unwrap_or("gone, renamed, or in another network namespace");
+    let mode = interface.mode.as_deref().unwrap_or("not running");
     let tag = interface.tag.as_deref().unwrap_or("unknown");
     let difference = match embedded {
         _ if interface.current => String::new(),
         Some(embedded) => format!(" (this binary's is {embedded}: attach again to replace it)"),
         None => " (this binary has none)".to_owned(),
     };
-    format!("interface  {}: {mode}, program {tag}{difference}", interface.name)
+    let fallback = interface.fallback.as_ref().map(|reason| format!("; {reason}")).unwrap_or_default();
+    format!("interface  {}: {mode}, program {tag}{difference}{fallback}", interface.name)
 }
 
 fn counts_text(counts: Counts) -> String {
@@ -85,10 +89,13 @@ fn counts_text(counts: Counts) -> String {
 }
 
 const HELP: &str = "\
-Exit code 0 if the maps hold what the store says, or nothing is attached; 1 if they differ or are
-not ready.
+Exit code 0 if all is as it should be; 1 if the maps differ from the store or are not ready, if an
+interface of the configuration or one that was attached does not have the program, or if the pins
+are another version's.
 JSON:   {\"attached\", \"mode\", \"answer\", \"answer_configured\", \"answer_hindrance\": ...|null,
          \"refuse_at\", \"ready\",
-         \"interfaces\": [{\"name\", \"mode\", \"tag\", \"current\"}], \"embedded_tag\",
+         \"interfaces\": [{\"name\", \"mode\", \"fallback\": ...|null, \"tag\", \"current\"}],
+         \"embedded_tag\",
          \"optin\": {\"wanted\", \"found\"}, \"guard\", \"trust\": likewise, \"domains\",
-         \"missing\", \"surplus\", \"differences\": [...], \"warnings\": [...]}";
+         \"missing\", \"surplus\", \"differences\": [...], \"problems\": [...],
+         \"warnings\": [...]}";

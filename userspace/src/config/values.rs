@@ -111,7 +111,7 @@ impl<'de> Deserialize<'de> for Hostname {
     }
 }
 
-/// A network interface's name, as the kernel takes it (`dev_valid_name` in net/core/dev.c).
+/// A network interface's name, or an alternative name, which may be longer (`dev_valid_name` in net/core/dev.c).
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct InterfaceName(String);
 
@@ -134,7 +134,7 @@ impl FromStr for InterfaceName {
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let plain = |octet: &u8| octet.is_ascii_graphic() && !matches!(octet, b'/' | b':');
-        let fits = (1..libc::IFNAMSIZ).contains(&text.len());
+        let fits = (1..ALTERNATIVE_NAME).contains(&text.len());
         if fits && text != "." && text != ".." && text.as_bytes().iter().all(plain) {
             Ok(Self(text.to_owned()))
         } else {
@@ -385,3 +385,6 @@ impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Text<T> {
         text.parse().map_err(E::custom)
     }
 }
+
+/// ALTIFNAMSIZ, include/uapi/linux/if.h: room for an interface's alternative name, with the octet at its end.
+const ALTERNATIVE_NAME: usize = 128;

@@ -1,23 +1,27 @@
-//! Who answers refused senders, the XDP program or the daemon, and why not who should.
+//! Who answers refused clients, the XDP program or the daemon, and why not who should.
 //!
 //! What an obstacle is, and how it is found, is the dataplane's.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use sixgate_common::settings::{ANSWER_HINDERED, ANSWER_KERNEL, Settings};
 
 use super::{Control, ControlError};
-use crate::dataplane::{self, DataplaneError, Obstacle};
+use crate::dataplane::{self, DataplaneError, Maps, Network, Obstacle};
 
-/// Who answers, as SETTINGS say and as it should be.
+/// Who answers, as the maps say and as it should be.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Answering {
     /// The daemon, as it should.
     Daemon,
-    /// The XDP program, as it should. Obstacles are new: its answers are lost until the daemon notices, or until
-    /// somebody attaches again.
-    Kernel(Vec<Obstacle>),
-    /// The daemon, because of these obstacles; none if they are gone and nobody noticed yet.
+    /// The XDP program, as it should.
+    Kernel {
+        /// What keeps it from that on some interfaces: the daemon answers there.
+        fallbacks: Vec<Obstacle>,
+        /// Obstacles that are new: its answers are lost until the daemon notices, or until a command attaches again.
+        losses: Vec<Obstacle>,
+    },
+    /// The daemon, because of these obstacles; none if they are gone and neither daemon nor command has noticed yet.
     Hindered(Vec<Obstacle>),
 }
 
@@ -26,7 +30,7 @@ impl Answering {
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
-            Self::Kernel(_) => "kernel",
+            Self::Kernel { .. } => "kernel",
             Self::Daemon | Self::Hindered(_) => "daemon",
         }
     }
@@ -37,15 +41,41 @@ impl Answering {
         match self {
             Self::Hindered(obstacles) if obstacles.is_empty() => Some("for a reason that is gone".to_owned()),
             Self::Hindered(obstacles) => Some(listed(obstacles)),
-            Self::Daemon | Self::Kernel(_) => None,
+            Self::Daemon | Self::Kernel { .. } => None,
+        }
+    }
+
+    /// Why it does so on some interfaces.
+    #[must_use]
+    pub fn fallbacks(&self) -> &[Obstacle] {
+        match self {
+            Self::Kernel { fallbacks, .. } => fallbacks,
+            Self::Daemon | Self::Hindered(_) => &[],
         }
     }
 
     /// What makes the program's answers get lost.
     pub(super) fn loss(&self) -> Option<String> {
         match self {
-            Self::Kernel(obstacles) if !obstacles.is_empty() => Some(listed(obstacles)),
+            Self::Kernel { losses, .. } if !losses.is_empty() => Some(listed(losses)),
             _ => None,
+        }
+    }
+
+    /// A line of the log.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        match (self, self.hindrance()) {
+            (Self::Kernel { fallbacks, .. }, _) if fallbacks.is_empty() => {
+                "refusals are answered by the kernel".to_owned()
+            }
+            (Self::Kernel { fallbacks, .. }, _) => {
+                format!("refusals are answered by the kernel but on some interfaces: {}", listed(fallbacks))
+            }
+            (_, Some(reason)) => {
+                format!("refusals are answered by the daemon instead of the kernel: {reason}")
+            }
+            (_, None) => "refusals are answered by the daemon".to_owned(),
         }
     }
 }
@@ -55,62 +85,106 @@ impl fmt::Display for Answering {
         f.write_str(self.word())?;
         match self.hindrance() {
             Some(reason) => write!(f, ", not kernel: {reason}"),
-            None => Ok(()),
+            None if self.fallbacks().is_empty() => Ok(()),
+            None => write!(f, ", but {}", listed(self.fallbacks())),
         }
     }
 }
 
+/// What keeps the program from answering, by the indices of the interfaces that it runs on.
+type Obstacles = BTreeMap<u32, Option<Obstacle>>;
+
 impl Control {
-    /// Who answers; nobody if nothing is attached.
+    /// Who answers; nothing if the program is not attached.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Dataplane`].
     pub fn answering(&self) -> Result<Option<Answering>, ControlError> {
         match self.maps()? {
-            Some(maps) => Ok(Some(self.answering_by(&maps.settings()?)?)),
+            Some(maps) => {
+                let obstacles = dataplane::obstacles(&self.pins, &mut Network::default())?;
+                Ok(Some(self.answering_by(&maps, &maps.settings()?, &obstacles)?))
+            }
             None => Ok(None),
         }
     }
 
-    /// Looks for obstacles that came or went, and lets the program answer or not; who answers now, if that changed.
-    pub fn review_answering(&self) -> Result<Option<Answering>, ControlError> {
-        let Some(before) = self.answering()? else {
+    /// Looks for what came or went: obstacles, MAC addresses, masters. Lets the program answer or not; who answers now,
+    /// if that changed.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Dataplane`]; [`ControlError::Store`] while another process holds the store's lock.
+    pub fn review(&self, network: &mut Network) -> Result<Option<Answering>, ControlError> {
+        let Some(mut maps) = self.maps()? else {
             return Ok(None);
         };
-        let after = match before {
-            Answering::Kernel(obstacles) if !obstacles.is_empty() => Answering::Hindered(obstacles),
-            Answering::Hindered(obstacles) if obstacles.is_empty() => Answering::Kernel(obstacles),
-            _ => return Ok(None),
+        let settings = maps.settings()?;
+        let obstacles = dataplane::obstacles(&self.pins, network)?;
+        let wanted = match settings.answer {
+            ANSWER_KERNEL | ANSWER_HINDERED => self.answer_wanted(&obstacles)?,
+            other => other,
         };
-        let _owned = self.store.own()?;
-        if let Some(mut maps) = self.maps()? {
-            maps.hinder(matches!(after, Answering::Hindered(_)))?;
+        if settings.answer == wanted && maps.has_stations(&obstacles, network)? {
+            return Ok(None);
         }
-        Ok(Some(after))
+        let _owned = self.store.own()?;
+        let before = self.answering_by(&maps, &settings, &obstacles)?;
+        maps.review_stations(&obstacles, network)?;
+        maps.hinder(wanted == ANSWER_HINDERED)?;
+        let after = self.answering_by(&maps, &maps.settings()?, &obstacles)?;
+        Ok((before != after).then_some(after))
     }
 
-    pub(super) fn answering_by(&self, settings: &Settings) -> Result<Answering, DataplaneError> {
-        let mut obstacles = match settings.answer {
-            ANSWER_KERNEL | ANSWER_HINDERED => dataplane::obstacles(&self.pins)?,
-            _ => return Ok(Answering::Daemon),
-        };
-        if settings.answer == ANSWER_KERNEL {
-            return Ok(Answering::Kernel(obstacles));
+    /// What SETTINGS are to say while the program is to answer: whether it can on one interface at least.
+    fn answer_wanted(&self, obstacles: &Obstacles) -> Result<u32, DataplaneError> {
+        let can = dataplane::can_answer(obstacles) && self.own_obstacle()?.is_none();
+        Ok(if can { ANSWER_KERNEL } else { ANSWER_HINDERED })
+    }
+
+    pub(super) fn answering_by(
+        &self,
+        maps: &Maps,
+        settings: &Settings,
+        obstacles: &Obstacles,
+    ) -> Result<Answering, DataplaneError> {
+        let mut found: Vec<Obstacle> = obstacles.values().flatten().cloned().collect();
+        match settings.answer {
+            ANSWER_KERNEL => {
+                let stations = maps.stations()?;
+                let is_lost = |index: &u32, obstacle: &Obstacle| {
+                    let mut here =
+                        stations.iter().filter(|(station, _)| station.ifindex == *index).peekable();
+                    let is_kept = here.peek().is_some() && here.all(|(_, answers)| !answers);
+                    !is_kept && !matches!(obstacle, Obstacle::NoEthernet { .. })
+                };
+                let with_obstacle =
+                    obstacles.iter().filter_map(|(index, obstacle)| Some((index, obstacle.as_ref()?)));
+                let (losses, fallbacks): (Vec<_>, Vec<_>) =
+                    with_obstacle.partition(|(index, obstacle)| is_lost(index, obstacle));
+                let cloned =
+                    |of: Vec<(&u32, &Obstacle)>| of.into_iter().map(|(_, one)| one.clone()).collect();
+                Ok(Answering::Kernel { fallbacks: cloned(fallbacks), losses: cloned(losses) })
+            }
+            ANSWER_HINDERED => {
+                if dataplane::can_answer(obstacles) {
+                    found.extend(self.own_obstacle()?);
+                }
+                Ok(Answering::Hindered(found))
+            }
+            _ => Ok(Answering::Daemon),
         }
-        if obstacles.is_empty() {
-            obstacles.extend(self.own_obstacle()?);
-        }
-        Ok(Answering::Hindered(obstacles))
     }
 
     /// Why this binary's program cannot answer on this kernel; found out once.
     fn own_obstacle(&self) -> Result<Option<Obstacle>, DataplaneError> {
-        if let Some(known) = self.own_obstacle.get() {
-            return Ok(known.clone());
+        match self.loader.embedded() {
+            Ok(embedded) => Ok(embedded.obstacle),
+            // a program of another build is attached
+            Err(DataplaneError::NoProgram | DataplaneError::KernelLacks { .. }) => Ok(None),
+            Err(error) => Err(error),
         }
-        let found = match dataplane::embedded() {
-            Ok(embedded) => embedded.obstacle,
-            Err(DataplaneError::NoProgram) => None,
-            Err(error) => return Err(error),
-        };
-        Ok(self.own_obstacle.get_or_init(|| found).clone())
     }
 }
 
@@ -128,18 +202,32 @@ mod tests {
     fn who_answers_is_told_with_the_reason() {
         let plain = Obstacle::Peer { interface: "eth0".to_owned(), why: PeerLacks::Program };
         let kernel = Obstacle::Kernel { lacks: "SYN cookies".to_owned() };
-        for (answering, wanted) in [
-            (Answering::Daemon, "daemon"),
-            (Answering::Kernel(Vec::new()), "kernel"),
-            (Answering::Kernel(vec![plain.clone()]), "kernel"),
-            (Answering::Hindered(Vec::new()), "daemon, not kernel: for a reason that is gone"),
+        let none = Vec::new;
+        let answers = |fallbacks, losses| Answering::Kernel { fallbacks, losses };
+        for (answering, wanted, sentence) in [
+            (Answering::Daemon, "daemon", "refusals are answered by the daemon"),
+            (answers(none(), none()), "kernel", "refusals are answered by the kernel"),
+            (answers(none(), vec![plain.clone()]), "kernel", "refusals are answered by the kernel"),
+            (
+                answers(vec![plain.clone()], none()),
+                "kernel, but eth0: its peer runs no XDP program, answers would be lost",
+                "refusals are answered by the kernel but on some interfaces: eth0: its peer runs no XDP program, \
+                 answers would be lost",
+            ),
+            (
+                Answering::Hindered(none()),
+                "daemon, not kernel: for a reason that is gone",
+                "refusals are answered by the daemon instead of the kernel: for a reason that is gone",
+            ),
             (
                 Answering::Hindered(vec![kernel, plain]),
                 "daemon, not kernel: this kernel lacks SYN cookies; eth0: its peer runs no XDP program, answers \
                  would be lost",
+                "refusals are answered by the daemon instead of the kernel: this kernel lacks SYN cookies; eth0: its \
+                 peer runs no XDP program, answers would be lost",
             ),
         ] {
-            assert_eq!(answering.to_string(), wanted);
+            assert_eq!((answering.to_string().as_str(), answering.sentence().as_str()), (wanted, sentence));
         }
     }
 }

@@ -7,7 +7,8 @@ use std::{collections::BTreeSet, fmt};
 use super::{Control, ControlError, fits, make_room};
 use crate::{
     config::{InterfaceName, XdpMode},
-    dataplane::{self, AttachMode, AttachPlan, Attached, Change, DataplaneError, VlanTags},
+    dataplane::{self, AttachMode, AttachPlan, Attached, Change, DataplaneError, Failed, VlanTags},
+    store::Contents,
 };
 
 /// What was done on one interface, to be shown.
@@ -33,59 +34,195 @@ impl fmt::Display for Attachment {
     }
 }
 
+/// What became of the interfaces, each by itself.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    /// Those on which the program runs now.
+    pub attached: Vec<Attachment>,
+    /// The others.
+    pub failed: Vec<Failed>,
+}
+
 impl Control {
     /// Attaches the program to `interfaces` with what store and configuration say, and brings up to date
     /// what is attached already: program, settings, replies and maps. Without an interface it does only
     /// the latter, in whatever mode it runs; nothing if nothing is attached.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`]; no interface is new then.
     pub fn attach(
         &self,
         interfaces: &[InterfaceName],
         mode: XdpMode,
     ) -> Result<Vec<Attachment>, ControlError> {
+        for interface in interfaces {
+            self.pins.release_hold(interface.as_str(), index_of(interface.as_str())?)?;
+        }
         let owned = self.store.own()?;
-        let contents = owned.read()?;
-        let maps = self.maps()?;
-        let running: BTreeSet<String> = self.attached_interfaces()?.into_iter().collect();
-        let named: BTreeSet<String> =
-            interfaces.iter().map(|interface| interface.as_str().to_owned()).collect();
-        let (wanted, mode) = match (named.is_empty(), &maps) {
-            (true, None) => return Ok(Vec::new()),
-            (true, Some(_)) => (running.clone(), XdpMode::Auto),
-            (false, _) => (named, mode),
+        let Some(plan) = self.plan(&owned.read()?, interfaces, mode)? else {
+            return Ok(Vec::new());
         };
-        let guarding: Vec<String> = wanted.union(&running).cloned().collect();
-        let plan = AttachPlan {
+        let attached = self.making_room(&plan, |plan| dataplane::attach_with(plan, &self.loader))?;
+        Ok(attached.into_iter().map(Attachment).collect())
+    }
+
+    /// The same, each interface by itself, in place of what another version has pinned; those on which that runs are
+    /// taken over.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`] for what does not concern one interface alone.
+    pub fn attach_each(&self, interfaces: &[InterfaceName], mode: XdpMode) -> Result<Attempts, ControlError> {
+        if self.will_load(interfaces)? {
+            // without the lock: a verifier may work for minutes, and commands wait for seconds
+            self.loader.embedded()?;
+        }
+        let owned = self.store.own()?;
+        let Some(plan) = self.plan(&owned.read()?, interfaces, mode)? else {
+            return Ok(Attempts::default());
+        };
+        let report = self.making_room(&plan, |plan| dataplane::attach_each(plan, &self.loader))?;
+        let attached = report.attached.into_iter().map(Attachment).collect();
+        Ok(Attempts { attached, failed: report.failed })
+    }
+
+    /// Whether there is anything to attach to, or to bring up to date.
+    fn will_load(&self, interfaces: &[InterfaceName]) -> Result<bool, DataplaneError> {
+        if self.pins.has_other_layouts()? || !dataplane::attached(&self.pins)?.is_empty() {
+            return Ok(true);
+        }
+        for interface in interfaces {
+            let found = dataplane::interface_called(interface.as_str())?;
+            if found.is_some_and(|interface| interface.program.is_none()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// What there is to do; nothing if no interface is named and nothing is attached.
+    fn plan(
+        &self,
+        contents: &Contents,
+        interfaces: &[InterfaceName],
+        mode: XdpMode,
+    ) -> Result<Option<AttachPlan>, ControlError> {
+        let is_other = self.pins.has_other_layouts()?;
+        let running = if is_other { Vec::new() } else { dataplane::attached(&self.pins)? };
+        let is_attached = !is_other && self.maps()?.is_some();
+        let mut wanted: BTreeSet<String> =
+            interfaces.iter().map(|interface| interface.as_str().to_owned()).collect();
+        let mut mode = mode;
+        if wanted.is_empty() {
+            if !is_attached {
+                return Ok(None);
+            }
+            let here = running.iter().filter(|link| link.running.is_some());
+            wanted.extend(here.map(|link| link.interface.clone()));
+            mode = XdpMode::Auto;
+        }
+        // what another version runs on stays attached
+        wanted.extend(dataplane::attached_by_others(&self.pins)?);
+        let mut indices: BTreeSet<u32> =
+            running.iter().filter_map(|link| link.running).map(|running| running.index).collect();
+        for name in &wanted {
+            indices.extend(index_of(name)?);
+        }
+        Ok(Some(AttachPlan {
             interfaces: wanted.into_iter().collect(),
             mode: attach_mode(mode),
             sizes: self.sizes,
             settings: self.settings,
-            projection: self.projection(&contents, &guarding)?,
+            projection: self.projection(contents, &indices)?,
             replies: self.replies.clone(),
             pins: self.pins.clone(),
-        };
-        let attached = match (dataplane::attach(&plan), maps) {
-            (Err(DataplaneError::MapFull { .. }), Some(mut maps)) if fits(&plan.projection, maps.sizes()) => {
+        }))
+    }
+
+    /// Where old and new entries together are too many, makes room first.
+    fn making_room<T>(
+        &self,
+        plan: &AttachPlan,
+        attach: impl Fn(&AttachPlan) -> Result<T, DataplaneError>,
+    ) -> Result<T, ControlError> {
+        match attach(plan) {
+            Err(DataplaneError::MapFull { .. }) if self.fits_live(plan)? => Ok(attach(plan)?),
+            attached => Ok(attached?),
+        }
+    }
+
+    fn fits_live(&self, plan: &AttachPlan) -> Result<bool, ControlError> {
+        match self.maps()? {
+            Some(mut maps) if fits(&plan.projection, maps.sizes()) => {
                 make_room(&mut maps, &plan.projection)?;
-                dataplane::attach(&plan)
+                Ok(true)
             }
-            (attached, _) => attached,
-        };
-        Ok(attached?.into_iter().map(Attachment).collect())
+            _ => Ok(false),
+        }
     }
 
     /// Takes the program off `interfaces`, or off all if none is named; says off which. With the last one
-    /// the maps go, and what DNS said about senders with them.
+    /// the maps go, and what DNS said about senders with them. The daemon leaves those alone that were named, or all of
+    /// the configuration, until a command attaches them.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`]; [`DataplaneError::NotAttached`] for a named interface without the program.
     pub fn detach(&self, interfaces: &[InterfaceName]) -> Result<Vec<String>, ControlError> {
         let owned = self.store.own()?;
-        let interfaces: Vec<String> =
-            interfaces.iter().map(|interface| interface.as_str().to_owned()).collect();
-        let detached = dataplane::detach(&self.pins, &interfaces)?;
+        let names: Vec<String> = interfaces.iter().map(|interface| interface.as_str().to_owned()).collect();
+        let holds = self.holds(&names)?;
+        // before the pins go: the daemon looks for the mark when it sees that a pin went
+        holds.iter().try_for_each(|(name, index)| self.pins.hold_off(name, *index))?;
+        let detached = dataplane::detach(&self.pins, &names).inspect_err(|_| {
+            // The first error is the one to tell.
+            let _ = holds.iter().try_for_each(|(name, index)| self.pins.release_hold(name, *index));
+        })?;
         // the addresses of what was detached are ours no longer
         if let Some(maps) = self.maps()? {
             self.project(maps, &owned.read()?)?;
         }
         Ok(detached)
     }
+
+    /// Removes what other versions have pinned; off which interfaces it took their program. Nothing if there is nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub fn detach_others(&self) -> Result<Option<Vec<String>>, ControlError> {
+        let _owned = self.store.own()?;
+        Ok(dataplane::detach_others(&self.pins)?)
+    }
+
+    /// The names and indices to mark while something is attached; those that were marked before are left out.
+    fn holds(&self, names: &[String]) -> Result<Vec<(String, Option<u32>)>, ControlError> {
+        let links = dataplane::attached(&self.pins)?;
+        let mut holds = Vec::new();
+        if links.is_empty() {
+            return Ok(holds);
+        }
+        let marked = |name: &str| names.is_empty() || names.iter().any(|named| named == name);
+        for link in &links {
+            let index = link.running.map(|running| running.index);
+            let is_named = index.is_some_and(|index| {
+                names.iter().any(|name| index_of(name).is_ok_and(|named| named == Some(index)))
+            });
+            if marked(&link.interface) || is_named {
+                holds.push((link.interface.clone(), index));
+            }
+        }
+        for interface in self.interfaces.iter().filter(|interface| marked(interface.as_str())) {
+            holds.push((interface.as_str().to_owned(), index_of(interface.as_str())?));
+        }
+        Ok(holds)
+    }
+}
+
+/// The index of the interface of that name, if there is one.
+fn index_of(name: &str) -> Result<Option<u32>, DataplaneError> {
+    Ok(dataplane::interface_called(name)?.map(|interface| interface.index))
 }
 
 fn attach_mode(mode: XdpMode) -> AttachMode {

@@ -2,14 +2,18 @@
 //!
 //! It writes nothing.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv6Addr,
+};
 
 use ipnet::Ipv6Net;
 
 use super::{Control, ControlError};
 use crate::{
     config::GuardSource,
-    dataplane::{DataplaneError, attached, interface_addresses},
+    dataplane::{self, DataplaneError, attached, interface_addresses},
+    policy::evidence::Standing,
     store::Contents,
 };
 
@@ -44,7 +48,7 @@ impl Control {
     pub(super) fn guarded(
         &self,
         contents: &Contents,
-        interfaces: &[String],
+        interfaces: &BTreeSet<u32>,
     ) -> Result<BTreeMap<Ipv6Net, GuardOrigin>, DataplaneError> {
         let mut guarded = BTreeMap::new();
         if self.guard == GuardSource::Auto {
@@ -56,10 +60,53 @@ impl Control {
         Ok(guarded)
     }
 
-    /// The interfaces that the program runs on; those that are gone have no addresses.
-    pub(super) fn attached_interfaces(&self) -> Result<Vec<String>, DataplaneError> {
+    /// The indices of the interfaces that the program runs on; those that are gone have no addresses.
+    pub(super) fn attached_interfaces(&self) -> Result<BTreeSet<u32>, DataplaneError> {
         let links = attached(&self.pins)?;
-        let running = links.into_iter().filter(|link| link.running.is_some());
-        Ok(running.map(|link| link.interface).collect())
+        Ok(links.into_iter().filter_map(|link| link.running).map(|running| running.index).collect())
+    }
+
+    /// The global addresses of this host at which the daemon listens and refuses, while the program does not: no attached
+    /// interface has them, GUARD does not cover them, and they have not opted in. Each with its interface's name. None
+    /// where the store alone is to say what is ours, and while nothing is attached.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Dataplane`].
+    pub(super) fn unguarded(&self, contents: &Contents) -> Result<Vec<(Ipv6Addr, String)>, DataplaneError> {
+        let interfaces = self.attached_interfaces()?;
+        if self.guard != GuardSource::Auto || interfaces.is_empty() {
+            return Ok(Vec::new());
+        }
+        let guarded = self.guarded(contents, &interfaces)?;
+        let is_guarded = |address: &Ipv6Addr| guarded.keys().any(|prefix| prefix.contains(address));
+        let mut found = Vec::new();
+        for (address, index) in dataplane::global_addresses()? {
+            if self.listens_at(address)
+                && !is_guarded(&address)
+                && contents.destination(address) != Standing::OptedIn
+            {
+                let interface = dataplane::interface_now(index)?.map(|interface| interface.name);
+                found.push((address, interface.unwrap_or_else(|| index.to_string())));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Sentences about [`Self::unguarded`].
+    pub(super) fn guard_warnings(&self, contents: &Contents) -> Result<Vec<String>, DataplaneError> {
+        let sentence = |(address, interface): &(Ipv6Addr, String)| {
+            format!(
+                "GUARD does not cover {address} of {interface}, where the program is not attached: refusals there are \
+                 made by the daemon (`sixgate attach --iface {interface}`, `sixgate guard add {address}`, or `sixgate \
+                 optin add {address}`)"
+            )
+        };
+        Ok(self.unguarded(contents)?.iter().map(sentence).collect())
+    }
+
+    fn listens_at(&self, address: Ipv6Addr) -> bool {
+        let at = |listening: &Ipv6Addr| listening.is_unspecified() || *listening == address;
+        self.listening.iter().any(at)
     }
 }

@@ -6,10 +6,11 @@
 mod answer;
 mod attach;
 mod guard;
+mod keep;
 mod replies;
 mod status;
 
-use std::sync::OnceLock;
+use std::{collections::BTreeSet, net::Ipv6Addr};
 
 use sixgate_common::{
     refuse::ReplyId,
@@ -18,15 +19,16 @@ use sixgate_common::{
 };
 
 use crate::{
-    config::{Answer, Config, Domains, GuardSource},
-    dataplane::{self, Changes, DataplaneError, Entry, Maps, Obstacle, Pins, Projection, Sizes},
+    config::{Answer, Config, Domains, GuardSource, InterfaceName, XdpMode},
+    dataplane::{self, Changes, DataplaneError, Entry, Loader, Maps, PinLock, Pins, Projection, Sizes},
     policy::Mode,
     store::{Contents, OptIn, Outcome, Store, StoreError},
 };
 
 pub use answer::Answering;
-pub use attach::Attachment;
+pub use attach::{Attachment, Attempts};
 pub use guard::GuardOrigin;
+pub use keep::{Keeper, Looked, Notice, Urgency};
 pub use replies::compile_replies;
 pub use status::{Counts, InterfaceStatus, Status};
 
@@ -42,8 +44,13 @@ pub struct Control {
     settings: Settings,
     sizes: Sizes,
     replies: Vec<(ReplyId, Reply)>,
-    /// Why this binary's program cannot answer on this kernel, once that was needed.
-    own_obstacle: OnceLock<Option<Obstacle>>,
+    /// The interfaces that the program is to run on, and in which mode.
+    interfaces: Vec<InterfaceName>,
+    mode: XdpMode,
+    /// Where the daemon listens.
+    listening: Vec<Ipv6Addr>,
+    /// What was found out about loading this binary's program.
+    loader: Loader,
 }
 
 /// What can go wrong with store and maps.
@@ -83,7 +90,10 @@ impl Control {
                 ..Sizes::default()
             },
             replies: compile_replies(&config.reply_table()),
-            own_obstacle: OnceLock::new(),
+            interfaces: config.xdp.interfaces.clone(),
+            mode: config.xdp.mode,
+            listening: config.listen.addresses.iter().map(|address| *address.ip()).collect(),
+            loader: Loader::default(),
         }
     }
 
@@ -96,6 +106,20 @@ impl Control {
     /// The maps, if the program is attached.
     pub fn maps(&self) -> Result<Option<Maps>, ControlError> {
         Ok(Maps::open(&self.pins)?)
+    }
+
+    /// Whether the XDP program is to answer, as far as the configuration says.
+    const fn expects_kernel(&self) -> bool {
+        self.settings.answer == settings::ANSWER_KERNEL
+    }
+
+    /// Locks the pins, for a daemon's life.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Dataplane`]; [`DataplaneError::PinsInUse`] while another daemon has them.
+    pub fn lock_pins(&self) -> Result<PinLock, ControlError> {
+        Ok(self.pins.lock()?)
     }
 
     /// Changes the store by `edit`, then the maps; returns what `edit` returned. The maps are brought in
@@ -139,7 +163,11 @@ impl Control {
     }
 
     /// What the maps have to hold.
-    fn projection(&self, contents: &Contents, interfaces: &[String]) -> Result<Projection, DataplaneError> {
+    fn projection(
+        &self,
+        contents: &Contents,
+        interfaces: &BTreeSet<u32>,
+    ) -> Result<Projection, DataplaneError> {
         let decision = |optin: &OptIn| match optin {
             OptIn::In => dataplane::OptIn::In,
             OptIn::Out => dataplane::OptIn::Out,

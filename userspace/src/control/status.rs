@@ -2,13 +2,17 @@
 //!
 //! It changes nothing and forms no text for people but the warnings.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Serialize;
 use sixgate_common::settings::{self, Settings};
 
-use super::{Control, ControlError};
+use super::{Control, ControlError, keep::Wanted};
 use crate::{
     config::Domains,
-    dataplane::{AttachedLink, Changes, DataplaneError, Entry, Maps, Projection, attached, embedded_tag},
+    dataplane::{
+        self, AttachedLink, Changes, DataplaneError, Entry, Maps, Network, Obstacle, Projection, attached,
+    },
 };
 
 /// The state of store, maps and interfaces at one instant. The names of the fields are those of
@@ -47,6 +51,8 @@ pub struct Status {
     pub surplus: usize,
     /// The first ten differences.
     pub differences: Vec<String>,
+    /// What is not as it should be.
+    pub problems: Vec<String>,
     /// What is likely not meant.
     pub warnings: Vec<String>,
 }
@@ -54,10 +60,12 @@ pub struct Status {
 /// One interface.
 #[derive(Clone, Debug, Serialize)]
 pub struct InterfaceStatus {
-    /// Its name when the program was attached.
+    /// Its name now; when the program was attached, if it is not here.
     pub name: String,
-    /// `native` or `generic`; none if the interface is gone.
+    /// `native` or `generic`; none if the interface is not here, or the program is off it.
     pub mode: Option<String>,
+    /// Why the daemon answers there although the kernel should.
+    pub fallback: Option<String>,
     /// The tag of the program that runs there, if it is known.
     pub tag: Option<String>,
     /// Whether it is this binary's program.
@@ -74,6 +82,12 @@ pub struct Counts {
 }
 
 impl Status {
+    /// Whether all is as it should be.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.agrees() && self.problems.is_empty()
+    }
+
     /// Whether the maps hold what the store says and the program may act on it, as far as there are maps.
     #[must_use]
     pub fn agrees(&self) -> bool {
@@ -86,11 +100,26 @@ impl Control {
     pub fn status(&self) -> Result<Status, ControlError> {
         let shared = self.store.share()?;
         let contents = shared.read()?;
-        let wanted = self.projection(&contents, &self.attached_interfaces()?)?;
-        let mut status = match self.maps()? {
-            Some(maps) => self.attached_status(&maps, &wanted)?,
-            None => self.unattached_status(&wanted),
+        let mut problems = Vec::new();
+        let is_usable = match self.maps() {
+            Err(ControlError::Dataplane(error @ DataplaneError::OtherLayout { .. })) => {
+                problems.push(error.to_string());
+                false
+            }
+            found => found?.is_some(),
         };
+        let interfaces = if is_usable { self.attached_interfaces()? } else { BTreeSet::new() };
+        let wanted = self.projection(&contents, &interfaces)?;
+        let mut status = match self.maps() {
+            Ok(Some(maps)) => self.attached_status(&maps, &wanted)?,
+            _ => self.unattached_status(&wanted),
+        };
+        let links = if is_usable { attached(&self.pins)? } else { Vec::new() };
+        self.interface_problems(&links, &mut problems, &mut status.warnings)?;
+        if is_usable {
+            status.warnings.extend(self.guard_warnings(&contents)?);
+        }
+        status.problems = problems;
         status.domains = contents.domains.len();
         let doubts = self.policy_warnings(
             status.mode == ENFORCE,
@@ -101,11 +130,49 @@ impl Control {
         Ok(status)
     }
 
+    /// Links that do nothing here, and interfaces of the configuration on which the program does not run.
+    fn interface_problems(
+        &self,
+        links: &[AttachedLink],
+        problems: &mut Vec<String>,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), DataplaneError> {
+        for name in &self.interfaces {
+            let found = dataplane::interface_called(name.as_str())?;
+            let state = self.state_of(name, found.as_ref(), links)?;
+            match state {
+                Wanted::Attached => {}
+                Wanted::HeldOff | Wanted::Renamed(_) => warnings.push(state.sentence(name)),
+                Wanted::Missing | Wanted::Free => problems.push(state.sentence(name)),
+                Wanted::Occupied => problems.push(match dataplane::occupant(name.as_str())? {
+                    Some(error) => error.to_string(),
+                    None => state.sentence(name),
+                }),
+            }
+        }
+        let is_configured =
+            |link: &&AttachedLink| self.interfaces.iter().any(|name| name.as_str() == link.recorded);
+        for link in links.iter().filter(|link| !is_configured(link)) {
+            problems.extend(link.lost.map(|lost| {
+                format!(
+                    "the XDP program does not run on {}: {lost}; `sixgate attach` or `sixgate detach`",
+                    link.interface
+                )
+            }));
+        }
+        if let Err(error) = self.pins.check_place() {
+            let is_wanted = !self.interfaces.is_empty();
+            problems.extend(is_wanted.then(|| error.to_string()));
+        }
+        Ok(())
+    }
+
     fn attached_status(&self, maps: &Maps, wanted: &Projection) -> Result<Status, ControlError> {
         let settings = maps.settings()?;
         let changes = maps.difference(wanted)?;
-        let embedded_tag = own_tag()?;
-        let answering = self.answering_by(&settings)?;
+        let embedded_tag = self.own_tag()?;
+        let obstacles = dataplane::obstacles(&self.pins, &mut Network::default())?;
+        let answering = self.answering_by(maps, &settings, &obstacles)?;
         let mut warnings = self.setting_warnings(&settings);
         warnings.extend(self.size_warnings(maps));
         warnings.extend(
@@ -119,7 +186,7 @@ impl Control {
         Ok(Status {
             attached: true,
             ready: settings.ready == settings::READY,
-            interfaces: self.interfaces(embedded_tag.as_deref())?,
+            interfaces: self.interface_states(embedded_tag.as_deref(), &obstacles)?,
             embedded_tag,
             optin: compared(wanted.optin.len(), &changes, |entry| matches!(entry, Entry::OptIn(..))),
             guard: compared(wanted.guard.len(), &changes, |entry| matches!(entry, Entry::Guard(_))),
@@ -151,17 +218,33 @@ impl Control {
         Ok(self.policy_warnings(enforce, !contents.opts_anything_in(), contents.domains.is_empty()))
     }
 
-    fn interfaces(&self, embedded: Option<&str>) -> Result<Vec<InterfaceStatus>, DataplaneError> {
+    fn interface_states(
+        &self,
+        embedded: Option<&str>,
+        obstacles: &BTreeMap<u32, Option<Obstacle>>,
+    ) -> Result<Vec<InterfaceStatus>, DataplaneError> {
+        let is_kernels = answer(&self.settings) == "kernel";
         let describe = |link: AttachedLink| {
             let tag = link.tag.map(|tag| tag.to_string());
+            let obstacle = link.running.and_then(|running| obstacles.get(&running.index)?.as_ref());
             InterfaceStatus {
                 name: link.interface,
                 mode: link.running.map(|running| running.mode.to_string()),
+                fallback: obstacle.filter(|_| is_kernels).map(Obstacle::to_string),
                 current: tag.is_some() && tag.as_deref() == embedded,
                 tag,
             }
         };
         Ok(attached(&self.pins)?.into_iter().map(describe).collect())
+    }
+
+    /// The tag of this binary's program; none in a build without it, or on a kernel that does not take it.
+    fn own_tag(&self) -> Result<Option<String>, DataplaneError> {
+        match self.loader.embedded() {
+            Ok(embedded) => Ok(Some(embedded.tag.to_string())),
+            Err(DataplaneError::NoProgram | DataplaneError::KernelLacks { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Nothing attached, nothing counted.
@@ -183,6 +266,7 @@ impl Control {
             missing: 0,
             surplus: 0,
             differences: Vec::new(),
+            problems: Vec::new(),
             warnings: Vec::new(),
         }
     }
@@ -236,15 +320,6 @@ impl Control {
             )
         })
         .collect()
-    }
-}
-
-/// The tag of this binary's program; none in a build without it.
-fn own_tag() -> Result<Option<String>, DataplaneError> {
-    match embedded_tag() {
-        Ok(tag) => Ok(Some(tag.to_string())),
-        Err(DataplaneError::NoProgram) => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

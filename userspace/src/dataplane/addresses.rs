@@ -1,33 +1,66 @@
-//! The interfaces' own addresses, and word of their changes: what GUARD holds by default.
+//! The interfaces' own addresses: what GUARD holds by default.
 //!
 //! It writes no map: the caller projects.
 
-use std::{collections::BTreeSet, io, net::Ipv6Addr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use ipnet::Ipv6Net;
-use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE};
-use nix::{ifaddrs::getifaddrs, libc};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    address::{AddressAttribute, AddressMessage},
+};
 
-use super::{error::DataplaneError, interface::Interface};
+use super::{error::DataplaneError, interface};
 
-/// The global unicast addresses of the interfaces, unique local ones included (RFC 4193), each as a /128; no
-/// link-local, no loopback, no multicast.
+/// The global unicast addresses of this network namespace, unique local ones included (RFC 4193), each with the index
+/// of its interface; no link-local, no `::1`, no multicast.
 ///
 /// # Errors
 ///
-/// [`DataplaneError::NoInterface`] when one of them does not exist; [`DataplaneError::System`].
-pub fn interface_addresses(interfaces: &[String]) -> Result<BTreeSet<Ipv6Net>, DataplaneError> {
-    for interface in interfaces {
-        Interface::named(interface)?;
+/// [`DataplaneError::System`].
+pub fn global_addresses() -> Result<BTreeSet<(Ipv6Addr, u32)>, DataplaneError> {
+    let mut wanted = AddressMessage::default();
+    wanted.header.family = AddressFamily::Inet6;
+    let messages = interface::dump(RouteNetlinkMessage::GetAddress(wanted))
+        .map_err(|error| DataplaneError::system("list the interfaces' addresses", error))?;
+    let found = messages.iter().filter_map(|message| match message {
+        RouteNetlinkMessage::NewAddress(address) => Some((own(address)?, address.header.index)),
+        _ => None,
+    });
+    Ok(found.filter(|(address, _)| is_global(address)).collect())
+}
+
+/// Those of [`global_addresses`] that are on interfaces with these indices, each as a /128.
+///
+/// # Errors
+///
+/// [`DataplaneError::System`].
+pub fn interface_addresses(indices: &BTreeSet<u32>) -> Result<BTreeSet<Ipv6Net>, DataplaneError> {
+    let addresses = global_addresses()?;
+    let ours = addresses.into_iter().filter(|(_, index)| indices.contains(index));
+    Ok(ours.map(|(address, _)| Ipv6Net::from(address)).collect())
+}
+
+/// Our end; where there is a peer, the attribute for addresses holds that (include/uapi/linux/if_addr.h).
+fn own(message: &AddressMessage) -> Option<Ipv6Addr> {
+    let find = |wanted: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(wanted);
+    let local = find(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    });
+    let address = || {
+        find(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        })
+    };
+    match local.or_else(address)? {
+        IpAddr::V6(address) => Some(address),
+        IpAddr::V4(_) => None,
     }
-    let addresses = getifaddrs()
-        .map_err(|error| DataplaneError::system("list the interfaces' addresses", error.into()))?;
-    Ok(addresses
-        .filter(|entry| interfaces.contains(&entry.interface_name))
-        .filter_map(|entry| Some(entry.address?.as_sockaddr_in6()?.ip()))
-        .filter(is_global)
-        .map(Ipv6Net::from)
-        .collect())
 }
 
 fn is_global(address: &Ipv6Addr) -> bool {
@@ -36,60 +69,6 @@ fn is_global(address: &Ipv6Addr) -> bool {
         || address.is_multicast()
         || address.is_unicast_link_local())
 }
-
-/// A subscription to changes of IPv6 addresses in this network namespace.
-pub struct AddressWatch {
-    socket: TokioSocket,
-}
-
-/// Subscribes to changes of the interfaces' IPv6 addresses. It must be called within a tokio runtime, and before
-/// [`interface_addresses`], so that no change falls between.
-///
-/// # Errors
-///
-/// [`DataplaneError::System`] when the kernel gives no netlink socket.
-pub fn watch_addresses() -> Result<AddressWatch, DataplaneError> {
-    let open = || -> io::Result<TokioSocket> {
-        let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
-        socket.socket_mut().bind(&SocketAddr::new(0, IPV6_ADDRESSES))?;
-        Ok(socket)
-    };
-    open()
-        .map(|socket| AddressWatch { socket })
-        .map_err(|error| DataplaneError::system("watch the interfaces' addresses", error))
-}
-
-impl AddressWatch {
-    /// Waits until some address came or went. Changes that nobody waited for are told at the next call, all at
-    /// once; it may tell of one that [`interface_addresses`] showed already. Dropping the future loses nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`DataplaneError::System`]: the subscription is broken.
-    pub async fn changed(&mut self) -> Result<(), DataplaneError> {
-        let mut message = Vec::with_capacity(MESSAGE_MAX);
-        let mut outcome = self.socket.recv(&mut message).await;
-        for _ in 0..MESSAGES_MAX {
-            match outcome {
-                Ok(()) => {}
-                // The kernel had to drop messages, so there were some.
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(DataplaneError::system("watch the interfaces' addresses", error)),
-            }
-            message.clear();
-            outcome = self.socket.socket_ref().recv(&mut message, 0).map(drop);
-        }
-        Ok(())
-    }
-}
-
-/// RTMGRP_IPV6_IFADDR, include/uapi/linux/rtnetlink.h.
-const IPV6_ADDRESSES: u32 = 0x100;
-/// What is read of one message; its contents do not matter.
-const MESSAGE_MAX: usize = 512;
-/// Messages that are taken together; what is beyond is told by the next call.
-const MESSAGES_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -111,8 +90,18 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_interface_is_named() {
-        let error = interface_addresses(&["sixgate-none".to_owned()]).unwrap_err();
-        assert_eq!(error.to_string(), "no network interface named \"sixgate-none\"");
+    fn of_an_address_with_a_peer_our_end_counts() {
+        let (ours, peer): (IpAddr, IpAddr) = ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap());
+        let mut message = AddressMessage::default();
+        message.attributes = vec![AddressAttribute::Address(peer), AddressAttribute::Local(ours)];
+        assert_eq!(own(&message).map(IpAddr::V6), Some(ours));
+        message.attributes.pop();
+        assert_eq!(own(&message).map(IpAddr::V6), Some(peer));
+        assert_eq!(own(&AddressMessage::default()), None);
+    }
+
+    #[test]
+    fn an_interface_without_addresses_has_none() {
+        assert_eq!(interface_addresses(&BTreeSet::from([u32::MAX])).unwrap(), BTreeSet::new());
     }
 }

@@ -4,9 +4,10 @@
 
 mod link;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use aya::programs::Xdp;
+use aya_obj::programs::XdpAttachType;
 use sixgate_common::{
     map,
     refuse::ReplyId,
@@ -15,17 +16,19 @@ use sixgate_common::{
 };
 
 use super::{
+    attached::{self, Lost, Network, Pinned},
     error::DataplaneError,
-    interface::{Interface, RunMode},
+    interface::{self, RunMode},
     layout,
+    loader::Loader,
     maps::Maps,
     object::{self, Object, Sizes},
-    obstacle,
-    pins::{PinSet, Pins, remove_pin},
+    obstacle::Obstacle,
+    pins::{PinSet, Pins, release, remove_pin},
     projection::Projection,
-    stations::{Station, StationUse},
+    topology::{LinkFacts, Topology},
 };
-use link::{attach_new, replace, report_replaced};
+use link::{attach_new, occupied, replace, report_replaced};
 
 /// In which mode the program may run.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -42,7 +45,7 @@ pub enum AttachMode {
 /// Everything that attaching needs to know.
 #[derive(Clone, Debug)]
 pub struct AttachPlan {
-    /// The interfaces' names.
+    /// The interfaces' names; alternative names are as good.
     pub interfaces: Vec<String>,
     /// In which mode; an interface on which the program runs already keeps its mode.
     pub mode: AttachMode,
@@ -94,6 +97,24 @@ pub enum Change {
     Unchanged,
 }
 
+/// What became of the interfaces of a plan, each by itself.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Those on which the program runs.
+    pub attached: Vec<Attached>,
+    /// The others.
+    pub failed: Vec<Failed>,
+}
+
+/// An interface on which the program could not be put.
+#[derive(Debug)]
+pub struct Failed {
+    /// Its name as the plan says it.
+    pub interface: String,
+    /// Why.
+    pub error: DataplaneError,
+}
+
 /// Fills the maps, puts the program on the plan's interfaces, and lets it refuse. Where sixgate runs already,
 /// the maps are kept and brought in line, and every interface gets this build's program without a gap. If it
 /// fails, no interface is new; if it fails before the maps agree with the projection, the program refuses nothing.
@@ -101,134 +122,288 @@ pub enum Change {
 /// # Errors
 ///
 /// Each kind of [`DataplaneError`]; nothing is touched on [`DataplaneError::NoBpffs`],
-/// [`DataplaneError::NoInterface`], [`DataplaneError::NoProgram`], [`DataplaneError::KernelLacks`],
-/// [`DataplaneError::LayoutDiffers`] and [`DataplaneError::OtherLayout`].
+/// [`DataplaneError::NoInterface`], [`DataplaneError::Occupied`], [`DataplaneError::NoProgram`],
+/// [`DataplaneError::KernelLacks`], [`DataplaneError::LayoutDiffers`] and [`DataplaneError::OtherLayout`].
 pub fn attach(plan: &AttachPlan) -> Result<Vec<Attached>, DataplaneError> {
-    let mut interfaces: Vec<Interface> = Vec::new();
-    for name in &plan.interfaces {
-        let interface = Interface::named(name)?;
-        if interfaces.iter().all(|known| known.index != interface.index) {
-            interfaces.push(interface);
-        }
-    }
-    plan.pins.prepare()?;
-    match plan.pins.live()? {
-        Some(live) => attach_to_live(plan, &interfaces, &live),
-        None => attach_first(plan, &interfaces),
+    attach_with(plan, &Loader::default())
+}
+
+/// The same, by what is known of the program's loading.
+///
+/// # Errors
+///
+/// As [`attach`].
+pub fn attach_with(plan: &AttachPlan, loader: &Loader) -> Result<Vec<Attached>, DataplaneError> {
+    Task { plan, loader, together: true }.run().map(|report| report.attached)
+}
+
+/// The same, each interface by itself: one that fails keeps no other from being attached. Nothing is loaded where there is
+/// nothing to attach or to bring up to date. What another layout has pinned goes once the program is loaded: it would
+/// refuse from maps that nothing keeps up to date.
+///
+/// # Errors
+///
+/// As [`attach`] but for what concerns one interface.
+pub fn attach_each(plan: &AttachPlan, loader: &Loader) -> Result<Report, DataplaneError> {
+    Task { plan, loader, together: false }.run()
+}
+
+/// The error that attaching to an interface would meet: another program runs there. Nothing if none does.
+///
+/// # Errors
+///
+/// [`DataplaneError::System`].
+pub fn occupant(interface: &str) -> Result<Option<DataplaneError>, DataplaneError> {
+    match interface::named(interface) {
+        Ok(facts) => Ok(facts.running.map(|other| occupied(&facts.name, other))),
+        Err(DataplaneError::NoInterface { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
-/// Makes everything aside; it comes into sight at once, and only then may the program refuse.
-fn attach_first(plan: &AttachPlan, interfaces: &[Interface]) -> Result<Vec<Attached>, DataplaneError> {
-    let staged = plan.pins.stage()?;
-    match fill_staged(plan, interfaces, &staged) {
-        Ok((attached, speech)) => {
-            let live = plan.pins.publish(staged)?;
-            put_in_force(&mut Maps::open_set(&live)?, plan, speech, &live)?;
-            Ok(attached)
+/// How the program is put on an interface.
+#[derive(Clone, Copy, Debug)]
+struct Manner {
+    mode: AttachMode,
+    speech: Speech,
+}
+
+/// One run of a plan.
+struct Task<'a> {
+    plan: &'a AttachPlan,
+    loader: &'a Loader,
+    /// Whether one interface's failure is that of all.
+    together: bool,
+}
+
+impl Task<'_> {
+    fn run(&self) -> Result<Report, DataplaneError> {
+        let mut report = Report::default();
+        let found = self.find(&mut report)?;
+        self.plan.pins.prepare()?;
+        let live = if self.together { self.plan.pins.live()? } else { self.plan.pins.own()? };
+        let links = live.as_ref().map(attached::pinned).transpose()?.unwrap_or_default();
+        let interfaces = self.free(found, &links, &mut report)?;
+        match live {
+            Some(live) => self.attach_to_live(&interfaces, &live, &links, &mut report)?,
+            None if interfaces.is_empty() && !self.together => {}
+            None => self.attach_first(&interfaces, &mut report)?,
         }
-        Err(error) => {
+        Ok(report)
+    }
+
+    /// The plan's interfaces, each once, with the name that the plan has for it.
+    fn find(&self, report: &mut Report) -> Result<Vec<LinkFacts>, DataplaneError> {
+        let mut found: Vec<LinkFacts> = Vec::new();
+        for name in &self.plan.interfaces {
+            let Some(interface) = self.or_failed(name, interface::named(name), report)? else {
+                continue;
+            };
+            if found.iter().all(|known| known.index != interface.index) {
+                found.push(interface);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Those that no other program holds: that is seen without loading ours.
+    fn free(
+        &self,
+        found: Vec<LinkFacts>,
+        links: &[Pinned],
+        report: &mut Report,
+    ) -> Result<Vec<LinkFacts>, DataplaneError> {
+        let others = attached::programs_of_others(&self.plan.pins)?;
+        let mut free = Vec::new();
+        for interface in found {
+            let is_ours =
+                |program| others.contains(&program) || links.iter().any(|link| link.state.program == program);
+            let is_elsewhere = links.iter().any(|link| {
+                link.link.lost == Some(Lost::Elsewhere) && interface.is_called(&link.file.interface)
+            });
+            let checked = match interface.running.filter(|running| !is_ours(running.program)) {
+                Some(other) => Err(occupied(&interface.name, other)),
+                None if is_elsewhere => {
+                    Err(DataplaneError::OtherNamespace { interface: interface.name.clone() })
+                }
+                None => Ok(()),
+            };
+            if self.or_failed(&interface.name, checked, report)?.is_some() {
+                free.push(interface);
+            }
+        }
+        Ok(free)
+    }
+
+    /// Makes everything aside; it comes into sight at once, and only then may the program refuse.
+    fn attach_first(&self, interfaces: &[LinkFacts], report: &mut Report) -> Result<(), DataplaneError> {
+        let staged = self.plan.pins.stage()?;
+        let filled = self.fill_staged(interfaces, &staged, report);
+        if filled.is_err() || report.attached.is_empty() {
             // The first error is the one to tell; what stays behind is removed at the next attach.
             let _ = staged.remove();
-            Err(error)
+            return filled.map(drop);
         }
+        let speech = filled?;
+        let live = self.plan.pins.publish(staged)?;
+        put_in_force(&mut Maps::open_set(&live)?, self.plan, speech, &live)
     }
-}
 
-fn fill_staged(
-    plan: &AttachPlan,
-    interfaces: &[Interface],
-    staged: &PinSet,
-) -> Result<(Vec<Attached>, Speech), DataplaneError> {
-    let mut object = Object::load(&plan.sizes, |name| Some(staged.map(name)))?;
-    let speech = Speech::of(plan, &object);
-    let program = object.program()?;
-    let file = staged.program();
-    program.pin(&file).map_err(|error| DataplaneError::aya(format!("pin {}", file.display()), error))?;
-    let mut maps = Maps::open_set(staged)?;
-    fill(&mut maps, plan)?;
-    maps.set_stations(&stations(interfaces)?)?;
-    let attached = interfaces
-        .iter()
-        .map(|interface| attach_new(program, interface, (plan.mode, speech), staged))
-        .collect::<Result<_, _>>()?;
-    Ok((attached, speech))
-}
-
-/// Brings the maps in line, hands every pinned link this build's program, then adds the interfaces that are new.
-fn attach_to_live(
-    plan: &AttachPlan,
-    interfaces: &[Interface],
-    live: &PinSet,
-) -> Result<Vec<Attached>, DataplaneError> {
-    for name in map::ALL {
-        layout::examine(live, name)?;
-    }
-    let mut object = Object::load(&plan.sizes, |name| Some(live.map(name)))?;
-    let speech = Speech::of(plan, &object);
-    let program = object.program()?;
-    let ours = object::tag(program)?;
-    let change = if object::pinned_program(&live.program())?.is_some_and(|(_, tag)| tag == ours) {
-        Change::Unchanged
-    } else {
-        Change::Replaced
-    };
-    let mut maps = Maps::open_set(live)?;
-    // What refuses goes on refusing meanwhile: entries come before others go.
-    fill(&mut maps, plan).inspect_err(|_| {
-        // The first error is the one to tell.
-        let _ = maps.clear_ready();
-    })?;
-    let mut stations = maps.stations()?;
-    stations.extend(self::stations(interfaces)?);
-    maps.set_stations(&stations)?;
-    let attached = hand_over(program, interfaces, (plan.mode, speech), live, change);
-    // The maps agree with the projection, whatever became of the interfaces.
-    put_in_force(&mut maps, plan, speech, live)?;
-    attached
-}
-
-/// Gives the program to every pinned link, then to the interfaces that are new: to all of them or to none.
-fn hand_over(
-    program: &mut Xdp,
-    interfaces: &[Interface],
-    manner: (AttachMode, Speech),
-    live: &PinSet,
-    change: Change,
-) -> Result<Vec<Attached>, DataplaneError> {
-    let mut replaced = Vec::new();
-    for name in live.interfaces()? {
-        if replace(program, &name, live)? {
-            replaced.push(name);
+    fn fill_staged(
+        &self,
+        interfaces: &[LinkFacts],
+        staged: &PinSet,
+        report: &mut Report,
+    ) -> Result<Speech, DataplaneError> {
+        let mut object = self.loader.load(&self.plan.sizes, |name| Some(staged.map(name)))?;
+        let speech = Speech::of(self.plan, object.obstacle.as_ref());
+        let program = object.program()?;
+        let file = staged.program();
+        program.pin(&file).map_err(|error| DataplaneError::aya(format!("pin {}", file.display()), error))?;
+        let mut maps = Maps::open_set(staged)?;
+        fill(&mut maps, self.plan)?;
+        let network = expect(&mut maps, interfaces)?;
+        attached::remove_others(&self.plan.pins)?;
+        for interface in interfaces {
+            let manner = Manner { mode: self.plan.mode, speech };
+            let attached = attach_new(program, interface, manner, &network, staged);
+            let attached = self.or_failed(&interface.name, attached, report)?;
+            report.attached.extend(attached);
         }
+        Ok(speech)
     }
-    repin(program, live)?;
-    let attached = interfaces
-        .iter()
-        .map(|interface| {
-            if replaced.contains(&interface.name) {
-                report_replaced(interface, manner, change)
-            } else {
-                attach_new(program, interface, manner, live)
+
+    /// Brings the maps in line, hands every pinned link this build's program, then adds the interfaces that are new.
+    fn attach_to_live(
+        &self,
+        interfaces: &[LinkFacts],
+        live: &PinSet,
+        links: &[Pinned],
+        report: &mut Report,
+    ) -> Result<(), DataplaneError> {
+        for name in map::ALL {
+            layout::examine(live, name)?;
+        }
+        let pinned = object::pinned_program(&live.program())?;
+        let mut program = Program::of(self, live, pinned)?;
+        let speech = Speech::of(self.plan, program.obstacle.as_ref());
+        let change = match pinned {
+            Some((_, tag)) if tag == program.tag()? => Change::Unchanged,
+            _ => Change::Replaced,
+        };
+        let mut maps = Maps::open_set(live)?;
+        // What refuses goes on refusing meanwhile: entries come before others go.
+        fill(&mut maps, self.plan).inspect_err(|_| {
+            // The first error is the one to tell.
+            let _ = maps.clear_ready();
+        })?;
+        attached::remove_others(&self.plan.pins)?;
+        let network = expect(&mut maps, interfaces)?;
+        let manner = Manner { mode: self.plan.mode, speech };
+        let handed =
+            self.hand_over(&mut program, interfaces, (manner, change), (live, links, &network), report);
+        // The maps agree with the projection, whatever became of the interfaces.
+        put_in_force(&mut maps, self.plan, speech, live)?;
+        handed
+    }
+
+    /// Gives the program to every pinned link, then to the interfaces that are new.
+    fn hand_over(
+        &self,
+        program: &mut Program,
+        interfaces: &[LinkFacts],
+        (manner, change): (Manner, Change),
+        (live, links, network): (&PinSet, &[Pinned], &Topology),
+        report: &mut Report,
+    ) -> Result<(), DataplaneError> {
+        let mut held = Vec::new();
+        for link in links {
+            if replace(program.xdp()?, link)? {
+                held.extend(link.link.running);
             }
-        })
-        .collect();
-    if Result::is_err(&attached) {
-        remove_new(interfaces, &replaced, live);
+        }
+        program.repin(live)?;
+        for interface in interfaces {
+            let attached = match held.iter().find(|held| held.index == interface.index) {
+                Some(at) => report_replaced(interface, at.mode, manner, change),
+                None => attach_new(program.xdp()?, interface, manner, network, live),
+            };
+            match self.or_failed(&interface.name, attached, report) {
+                Ok(attached) => report.attached.extend(attached),
+                Err(error) => {
+                    take_back(live, links);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
     }
-    attached
-}
 
-/// The interfaces' own Ethernet addresses.
-fn stations(interfaces: &[Interface]) -> Result<BTreeMap<Station, StationUse>, DataplaneError> {
-    let mut stations = BTreeMap::new();
-    for interface in interfaces {
-        if let Some(mac) = interface.mac()? {
-            let what = StationUse { answers: true, generic: false, peer: None };
-            stations.insert(Station { ifindex: interface.index, mac }, what);
+    /// The value, or the failure of all; nothing if it is the failure of this interface alone.
+    fn or_failed<T>(
+        &self,
+        interface: &str,
+        outcome: Result<T, DataplaneError>,
+        report: &mut Report,
+    ) -> Result<Option<T>, DataplaneError> {
+        match outcome {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if self.together => Err(error),
+            Err(error) => {
+                report.failed.push(Failed { interface: interface.to_owned(), error });
+                Ok(None)
+            }
         }
     }
-    Ok(stations)
+}
+
+/// The program that links are given: loaded just now, or, if it is known to be this build's, the pinned one.
+struct Program {
+    object: Option<Object>,
+    pinned: Option<Xdp>,
+    obstacle: Option<Obstacle>,
+}
+
+impl Program {
+    fn of(
+        task: &Task<'_>,
+        live: &PinSet,
+        pinned: Option<(u32, object::ProgramTag)>,
+    ) -> Result<Self, DataplaneError> {
+        let file = live.program();
+        if pinned.is_some_and(|(_, tag)| task.loader.tag() == Some(tag)) {
+            let program = Xdp::from_pin(&file, XdpAttachType::Interface)
+                .map_err(|error| DataplaneError::aya(format!("open {}", file.display()), error))?;
+            return Ok(Self { object: None, pinned: Some(program), obstacle: task.loader.obstacle() });
+        }
+        let object = task.loader.load(&task.plan.sizes, |name| Some(live.map(name)))?;
+        Ok(Self { obstacle: object.obstacle.clone(), object: Some(object), pinned: None })
+    }
+
+    fn xdp(&mut self) -> Result<&mut Xdp, DataplaneError> {
+        match (&mut self.object, &mut self.pinned) {
+            (Some(object), _) => object.program(),
+            (None, Some(program)) => Ok(program),
+            (None, None) => Err(DataplaneError::NoProgram),
+        }
+    }
+
+    fn tag(&mut self) -> Result<object::ProgramTag, DataplaneError> {
+        object::tag(self.xdp()?)
+    }
+
+    /// The pinned program becomes this one, at once.
+    fn repin(&mut self, live: &PinSet) -> Result<(), DataplaneError> {
+        if self.object.is_none() {
+            return Ok(());
+        }
+        let (next, file) = (live.next_program(), live.program());
+        remove_pin(&next)?;
+        self.xdp()?
+            .pin(&next)
+            .map_err(|error| DataplaneError::aya(format!("pin {}", next.display()), error))?;
+        std::fs::rename(&next, &file).map_err(|error| DataplaneError::file("rename", &next, error))
+    }
 }
 
 /// REPLIES, then the prefixes, which are read back and compared.
@@ -241,7 +416,15 @@ fn fill(maps: &mut Maps, plan: &AttachPlan) -> Result<(), DataplaneError> {
     }
 }
 
-/// The plan's SETTINGS, with `ready`: the maps were read back.
+/// Makes STATIONS ready for interfaces that will be attached; returns all interfaces.
+fn expect(maps: &mut Maps, interfaces: &[LinkFacts]) -> Result<Topology, DataplaneError> {
+    let network = interface::all()?;
+    let indices: BTreeSet<u32> = interfaces.iter().map(|interface| interface.index).collect();
+    maps.expect(&indices, &network)?;
+    Ok(network)
+}
+
+/// The plan's SETTINGS, with `ready`: the maps were read back. STATIONS says on which interfaces the program may answer.
 fn put_in_force(
     maps: &mut Maps,
     plan: &AttachPlan,
@@ -249,9 +432,12 @@ fn put_in_force(
     live: &PinSet,
 ) -> Result<(), DataplaneError> {
     let generation = maps.settings()?.generation;
+    let mut network = Network::default();
+    let obstacles = attached::of_links(live, &mut network)?;
+    maps.review_stations(&obstacles, &mut network)?;
     let answer = match speech {
         Speech::Daemon => plan.settings.answer,
-        Speech::Program if obstacle::of_links(live)?.is_empty() => ANSWER_KERNEL,
+        Speech::Program if attached::can_answer(&obstacles) => ANSWER_KERNEL,
         Speech::Program | Speech::Hindered => ANSWER_HINDERED,
     };
     maps.write_settings(&Settings { answer, ready: READY, generation, ..plan.settings })
@@ -269,8 +455,8 @@ enum Speech {
 }
 
 impl Speech {
-    fn of(plan: &AttachPlan, object: &Object) -> Self {
-        match (plan.settings.answer, &object.obstacle) {
+    fn of(plan: &AttachPlan, obstacle: Option<&Obstacle>) -> Self {
+        match (plan.settings.answer, obstacle) {
             (ANSWER_KERNEL, None) => Self::Program,
             (ANSWER_KERNEL, Some(_)) => Self::Hindered,
             _ => Self::Daemon,
@@ -278,20 +464,11 @@ impl Speech {
     }
 }
 
-/// The pinned program becomes this one, at once.
-fn repin(program: &mut Xdp, live: &PinSet) -> Result<(), DataplaneError> {
-    let (next, file) = (live.next_program(), live.program());
-    remove_pin(&next)?;
-    program.pin(&next).map_err(|error| DataplaneError::aya(format!("pin {}", next.display()), error))?;
-    std::fs::rename(&next, &file).map_err(|error| DataplaneError::file("rename", &next, error))
-}
-
-/// Takes back what this call attached before it failed.
-fn remove_new(interfaces: &[Interface], replaced: &[String], live: &PinSet) {
-    for interface in interfaces {
-        if !replaced.contains(&interface.name) {
-            // The error that led here is the one to tell.
-            let _ = live.release(&interface.name);
-        }
+/// Takes back what this call attached before it failed: the links that were not pinned before.
+fn take_back(live: &PinSet, before: &[Pinned]) {
+    // The error that led here is the one to tell.
+    let files = live.link_files().unwrap_or_default();
+    for file in files.iter().filter(|file| !before.iter().any(|known| known.file == **file)) {
+        let _ = release(&file.path);
     }
 }

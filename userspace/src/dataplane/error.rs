@@ -40,14 +40,14 @@ pub enum DataplaneError {
         interface: String,
     },
     /// An interface holds another XDP program.
-    #[error(
-        "another XDP program (id {program}) is attached to {interface}: detach it first (`ip link set dev {interface} xdp off`, or whoever attached it)"
-    )]
+    #[error("another XDP program (id {program}) is attached to {interface}: detach it first ({remedy})")]
     Occupied {
         /// The interface's name.
         interface: String,
         /// The other program's id.
         program: u32,
+        /// The command that detaches it.
+        remedy: String,
     },
     /// The interface's driver or the kernel does not take the program.
     #[error("{interface} does not take the XDP program: {reason}")]
@@ -116,9 +116,23 @@ pub enum DataplaneError {
         difference: String,
     },
     /// Pins of another layout version are there.
-    #[error("pins of another layout lie in {path}: detach with the version of sixgate that made them", path = path.display())]
+    #[error(
+        "another version of sixgate has pinned its XDP program in {path}, with maps of another layout: `sixgate detach \
+         --other-layouts` removes it; the daemon or `sixgate attach` then attaches this version's",
+        path = path.display()
+    )]
     OtherLayout {
         /// Their directory.
+        path: PathBuf,
+    },
+    /// Another daemon works on the same pins.
+    #[error(
+        "another sixgate daemon uses the pins in {path}: stop it, give this one another `xdp.bpffs`, or start this one \
+         with --no-xdp",
+        path = path.display()
+    )]
+    PinsInUse {
+        /// The directory of the pins.
         path: PathBuf,
     },
     /// A map has no room for another prefix.

@@ -1,19 +1,24 @@
-//! Network interfaces as the kernel's routing netlink (rtnetlink(7)) shows them: index, what XDP program runs, and what
-//! lies at the other end of a veth pair.
+//! Network interfaces as the kernel's routing netlink (rtnetlink(7)) shows them: one by its name or its index, all of a
+//! network namespace, and what lies at the other end of a veth pair.
 //!
-//! It attaches nothing and reads no address.
+//! What follows from it is `topology`'s; it attaches nothing and reads no address.
 
 use std::{fmt, io};
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{
+    DefaultNla, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage, LinkXdp, XdpAttached},
+    link::{LinkAttribute, LinkMessage},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-use nix::{errno::Errno, net::if_::if_nametoindex};
+use nix::errno::Errno;
 
-use super::error::DataplaneError;
+use super::{
+    error::DataplaneError,
+    topology::{Kind, LinkFacts, Topology},
+};
 
 /// Where in the kernel an XDP program runs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,15 +38,48 @@ impl fmt::Display for RunMode {
     }
 }
 
-/// A network interface of this network namespace.
-#[derive(Clone, Debug)]
-pub(super) struct Interface {
-    pub(super) name: String,
-    pub(super) index: u32,
+/// An interface as it is now.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct InterfaceNow {
+    /// Its index.
+    pub index: u32,
+    /// Its name, whatever name it was asked for by.
+    pub name: String,
+    /// The kernel's id of the XDP program that runs there.
+    pub program: Option<u32>,
+}
+
+impl From<LinkFacts> for InterfaceNow {
+    fn from(facts: LinkFacts) -> Self {
+        let program = facts.running.map(|running| running.program);
+        Self { index: facts.index, name: facts.name, program }
+    }
+}
+
+/// The interface of that name, or of that alternative name; nothing if there is none.
+///
+/// # Errors
+///
+/// [`DataplaneError::System`].
+pub fn interface_called(name: &str) -> Result<Option<InterfaceNow>, DataplaneError> {
+    match named(name) {
+        Ok(facts) => Ok(Some(facts.into())),
+        Err(DataplaneError::NoInterface { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The interface of that index in this network namespace; nothing if there is none.
+///
+/// # Errors
+///
+/// [`DataplaneError::System`].
+pub fn interface_now(index: u32) -> Result<Option<InterfaceNow>, DataplaneError> {
+    Ok(indexed(index)?.map(InterfaceNow::from))
 }
 
 /// The XDP program that runs on an interface.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Running {
     pub(super) program: u32,
     pub(super) mode: RunMode,
@@ -58,113 +96,111 @@ pub(super) enum Peer {
     Unseen,
 }
 
-impl Interface {
-    /// The interface of that name.
-    ///
-    /// # Errors
-    ///
-    /// [`DataplaneError::NoInterface`].
-    pub(super) fn named(name: &str) -> Result<Self, DataplaneError> {
-        match if_nametoindex(name) {
-            Ok(index) => Ok(Self { name: name.to_owned(), index }),
-            Err(Errno::ENODEV | Errno::ENXIO | Errno::EINVAL | Errno::ENAMETOOLONG) => {
-                Err(DataplaneError::NoInterface { interface: name.to_owned() })
-            }
-            Err(error) => Err(DataplaneError::system(format!("look for {name}"), error.into())),
-        }
-    }
-
-    /// The XDP program that runs on it, if any.
-    pub(super) fn running(&self) -> Result<Option<Running>, DataplaneError> {
-        Ok(running(xdp(&self.link()?)))
-    }
-
-    /// Its Ethernet address; nothing if it has none.
-    pub(super) fn mac(&self) -> Result<Option<[u8; 6]>, DataplaneError> {
-        Ok(self.link()?.attributes.iter().find_map(|attribute| match attribute {
-            LinkAttribute::Address(octets) => octets.as_slice().try_into().ok(),
-            _ => None,
-        }))
-    }
-
-    /// The other end, if it is one of a veth pair.
-    pub(super) fn peer(&self) -> Result<Option<Peer>, DataplaneError> {
-        let link = self.link()?;
-        if !is_of_kind(&link, &InfoKind::Veth) {
-            return Ok(None);
-        }
-        let index = link.attributes.iter().find_map(|attribute| match attribute {
-            LinkAttribute::Link(index) => Some(*index),
-            _ => None,
-        });
-        let netns = link.attributes.iter().find_map(|attribute| match attribute {
-            LinkAttribute::LinkNetNsId(id) => Some(*id),
-            _ => None,
-        });
-        // whatever keeps us from seeing it, nothing is known about it
-        let peer = index.and_then(|index| look_up(index, netns).ok());
-        Ok(Some(match peer {
-            Some(peer) if runs_natively(xdp(&peer)) => Peer::Native,
-            Some(_) => Peer::Plain,
-            None => Peer::Unseen,
-        }))
-    }
-
-    /// Whether VLAN interfaces of this network namespace lie above it.
-    pub(super) fn has_vlans(&self) -> Result<bool, DataplaneError> {
-        let links =
-            all_links().map_err(|error| DataplaneError::system("list the network interfaces", error))?;
-        Ok(links.iter().any(|link| is_vlan_above(link, self.index)))
-    }
-
-    fn link(&self) -> Result<LinkMessage, DataplaneError> {
-        look_up(self.index, None)
-            .map_err(|error| DataplaneError::system(format!("examine {}", self.name), error))
+/// The interface of that name, or of that alternative name.
+///
+/// # Errors
+///
+/// [`DataplaneError::NoInterface`], [`DataplaneError::System`].
+pub(super) fn named(name: &str) -> Result<LinkFacts, DataplaneError> {
+    let mut wanted = LinkMessage::default();
+    // the kernel finds names by it, too, whatever their length (net/core/rtnetlink.c, `rtnl_dev_get`)
+    let octets = [name.as_bytes(), b"\0"].concat();
+    wanted.attributes.push(LinkAttribute::Other(DefaultNla::new(IFLA_ALT_IFNAME, octets)));
+    match one(wanted) {
+        Ok(link) => Ok(link),
+        Err(error) if is_missing(&error) => Err(DataplaneError::NoInterface { interface: name.to_owned() }),
+        Err(error) => Err(DataplaneError::system(format!("look for {name}"), error)),
     }
 }
 
-/// Asks the kernel for an interface (RTM_GETLINK), of this network namespace or of the one that has the id `netns` here.
-fn look_up(index: u32, netns: Option<i32>) -> io::Result<LinkMessage> {
-    let mut wanted = LinkMessage::default();
-    wanted.header.index = index;
-    wanted.attributes.extend(netns.map(LinkAttribute::IfNetnsId));
-    let socket = ask(wanted, NLM_F_REQUEST)?;
-    let (answer, _) = socket.recv_from_full()?;
-    match NetlinkMessage::deserialize(&answer).map_err(io::Error::other)?.payload {
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => Ok(link),
-        NetlinkPayload::Error(error) => Err(error.to_io()),
-        _ => Err(io::Error::other("unexpected answer from the kernel")),
+/// The interface of this network namespace that has the index, if there is one.
+///
+/// # Errors
+///
+/// [`DataplaneError::System`].
+pub(super) fn indexed(index: u32) -> Result<Option<LinkFacts>, DataplaneError> {
+    match look_up(index, None) {
+        Ok(link) => Ok(Some(link)),
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(DataplaneError::system(format!("examine the interface {index}"), error)),
     }
 }
 
 /// Every interface of this network namespace.
-fn all_links() -> io::Result<Vec<LinkMessage>> {
-    let socket = ask(LinkMessage::default(), NLM_F_REQUEST | NLM_F_DUMP)?;
-    let mut links = Vec::new();
+///
+/// # Errors
+///
+/// [`DataplaneError::System`].
+pub(super) fn all() -> Result<Topology, DataplaneError> {
+    let list = |wanted| dump(RouteNetlinkMessage::GetLink(wanted));
+    let messages = list(LinkMessage::default())
+        .map_err(|error| DataplaneError::system("list the network interfaces", error))?;
+    Ok(messages
+        .iter()
+        .filter_map(|message| match message {
+            RouteNetlinkMessage::NewLink(link) => Some(LinkFacts::of(link)),
+            _ => None,
+        })
+        .collect())
+}
+
+/// The other end, if the interface is one of a veth pair.
+pub(super) fn peer(link: &LinkFacts) -> Option<Peer> {
+    if link.kind != Kind::Veth {
+        return None;
+    }
+    // without a look at it nothing is known about it
+    Some(match link.lower.and_then(|lower| look_up(lower.index, lower.netns).ok()) {
+        Some(peer) if peer.runs_natively => Peer::Native,
+        Some(_) => Peer::Plain,
+        None => Peer::Unseen,
+    })
+}
+
+/// Asks the kernel for an interface (RTM_GETLINK), of this network namespace or of the one that has the id `netns` here.
+fn look_up(index: u32, netns: Option<i32>) -> io::Result<LinkFacts> {
+    let mut wanted = LinkMessage::default();
+    wanted.header.index = index;
+    wanted.attributes.extend(netns.map(LinkAttribute::IfNetnsId));
+    one(wanted)
+}
+
+fn one(wanted: LinkMessage) -> io::Result<LinkFacts> {
+    let socket = ask(RouteNetlinkMessage::GetLink(wanted), NLM_F_REQUEST)?;
+    let (answer, _) = socket.recv_from_full()?;
+    match NetlinkMessage::deserialize(&answer).map_err(io::Error::other)?.payload {
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => Ok(LinkFacts::of(&link)),
+        NetlinkPayload::Error(error) => Err(error.to_io()),
+        _ => Err(unexpected()),
+    }
+}
+
+/// All that the kernel answers to a request for a list. What cannot be read of it is left out: kernels to come may show
+/// kinds of interfaces that are not known here.
+pub(super) fn dump(wanted: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+    let socket = ask(wanted, NLM_F_REQUEST | NLM_F_DUMP)?;
+    let mut messages = Vec::new();
     loop {
         let (answer, _) = socket.recv_from_full()?;
         let mut rest = answer.as_slice();
-        while !rest.is_empty() {
-            let message = NetlinkMessage::deserialize(rest).map_err(io::Error::other)?;
+        while let Some((length, _)) = rest.split_first_chunk::<4>() {
             // each message begins at a multiple of four octets (netlink(7))
-            let length = (message.header.length as usize).next_multiple_of(4).max(1);
-            match message.payload {
-                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => links.push(link),
-                NetlinkPayload::Done(_) => return Ok(links),
-                NetlinkPayload::Error(error) => return Err(error.to_io()),
-                _ => return Err(io::Error::other("unexpected answer from the kernel")),
+            let length = (u32::from_ne_bytes(*length) as usize).next_multiple_of(4).max(1);
+            match NetlinkMessage::deserialize(rest).map(|message| message.payload) {
+                Ok(NetlinkPayload::InnerMessage(message)) => messages.push(message),
+                Ok(NetlinkPayload::Done(_)) => return Ok(messages),
+                Ok(NetlinkPayload::Error(error)) => return Err(error.to_io()),
+                Ok(_) => return Err(unexpected()),
+                Err(_) => {}
             }
             rest = rest.get(length..).unwrap_or_default();
         }
     }
 }
 
-/// Sends a request for links; the answer comes on the socket.
-fn ask(wanted: LinkMessage, flags: u16) -> io::Result<Socket> {
-    let mut request = NetlinkMessage::new(
-        NetlinkHeader::default(),
-        NetlinkPayload::from(RouteNetlinkMessage::GetLink(wanted)),
-    );
+/// Sends a request; the answer comes on the socket.
+fn ask(wanted: RouteNetlinkMessage, flags: u16) -> io::Result<Socket> {
+    let mut request = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(wanted));
     request.header.flags = flags;
     request.finalize();
     let mut octets = vec![0; request.buffer_len()];
@@ -176,81 +212,38 @@ fn ask(wanted: LinkMessage, flags: u16) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn is_of_kind(link: &LinkMessage, kind: &InfoKind) -> bool {
-    link.attributes.iter().any(|attribute| match attribute {
-        LinkAttribute::LinkInfo(info) => info.contains(&LinkInfo::Kind(kind.clone())),
-        _ => false,
-    })
+/// Whether there is no such interface; a name that is too long for any is none.
+fn is_missing(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::ENODEV | Errno::ENXIO | Errno::EINVAL | Errno::ERANGE | Errno::ENAMETOOLONG))
 }
 
-fn is_vlan_above(link: &LinkMessage, index: u32) -> bool {
-    is_of_kind(link, &InfoKind::Vlan) && link.attributes.contains(&LinkAttribute::Link(index))
+fn unexpected() -> io::Error {
+    io::Error::other("unexpected answer from the kernel")
 }
 
-/// What the link says about XDP programs.
-fn xdp(link: &LinkMessage) -> &[LinkXdp] {
-    let found = link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::Xdp(xdp) => Some(xdp.as_slice()),
-        _ => None,
-    });
-    found.unwrap_or_default()
-}
-
-/// Whether a program runs in the driver, alone or beside a generic one.
-fn runs_natively(attributes: &[LinkXdp]) -> bool {
-    attributes.iter().any(|attribute| {
-        matches!(
-            attribute,
-            LinkXdp::Attached(XdpAttached::Driver | XdpAttached::Hardware) | LinkXdp::DrvProgId(1..)
-        )
-    })
-}
-
-fn running(attributes: &[LinkXdp]) -> Option<Running> {
-    let mode = attributes.iter().find_map(|attribute| match attribute {
-        LinkXdp::Attached(XdpAttached::Driver | XdpAttached::Hardware) => Some(RunMode::Native),
-        LinkXdp::Attached(XdpAttached::SocketBuffer | XdpAttached::Multiple) => Some(RunMode::Generic),
-        _ => None,
-    })?;
-    let program = attributes.iter().find_map(|attribute| match attribute {
-        LinkXdp::ProgId(id) | LinkXdp::SkbProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::HwProgId(id) => {
-            Some(*id)
-        }
-        _ => None,
-    })?;
-    Some(Running { program, mode })
-}
+/// include/uapi/linux/if_link.h
+const IFLA_ALT_IFNAME: u16 = 53;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn link(kind: InfoKind, below: u32) -> LinkMessage {
-        let mut link = LinkMessage::default();
-        link.attributes =
-            vec![LinkAttribute::Link(below), LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)])];
-        link
+    #[test]
+    fn the_loopback_interface_is_found_by_name_by_index_and_in_the_list() {
+        let lo = named("lo").unwrap();
+        assert_eq!((lo.index, lo.name.as_str(), lo.mac), (1, "lo", Some([0; 6])));
+        assert_eq!(indexed(1).unwrap().unwrap().name, "lo");
+        assert_eq!(all().unwrap().get(1).map(|link| link.name.as_str()), Some("lo"));
+        assert_eq!(peer(&lo), None);
     }
 
     #[test]
-    fn only_a_vlan_above_the_very_interface_counts() {
-        assert!(is_vlan_above(&link(InfoKind::Vlan, 7), 7));
-        assert!(!is_vlan_above(&link(InfoKind::Vlan, 8), 7));
-        assert!(!is_vlan_above(&link(InfoKind::MacVlan, 7), 7));
-        assert!(all_links().unwrap().iter().any(|link| link.header.index == 1), "lo is listed");
-    }
-
-    #[test]
-    fn a_native_program_counts_alone_or_beside_a_generic_one() {
-        for (attributes, wanted) in [
-            (&[LinkXdp::Attached(XdpAttached::Driver), LinkXdp::ProgId(5)][..], true),
-            (&[LinkXdp::Attached(XdpAttached::Hardware)], true),
-            (&[LinkXdp::Attached(XdpAttached::Multiple), LinkXdp::DrvProgId(5), LinkXdp::SkbProgId(6)], true),
-            (&[LinkXdp::Attached(XdpAttached::SocketBuffer), LinkXdp::SkbProgId(6)], false),
-            (&[LinkXdp::Attached(XdpAttached::None)], false),
-            (&[], false),
-        ] {
-            assert_eq!(runs_natively(attributes), wanted, "{attributes:?}");
+    fn what_is_not_there_is_named() {
+        for name in ["sixgate-none", &"x".repeat(127), &"x".repeat(128), &"x".repeat(1000), ""] {
+            let error = named(name).unwrap_err();
+            assert_eq!(error.to_string(), format!("no network interface named {name:?}"));
         }
+        assert_eq!(indexed(u32::MAX >> 1).unwrap(), None);
     }
 }

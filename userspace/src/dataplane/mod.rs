@@ -11,35 +11,51 @@ mod error;
 mod events;
 mod flows;
 mod greeting;
+mod held_off;
 mod interface;
 mod layout;
+mod loader;
+mod lock;
 mod maps;
 mod object;
 mod obstacle;
+mod pinned_link;
 mod pins;
 mod projection;
 mod ptr;
+mod reach;
 mod stations;
 mod stats;
+mod topology;
 mod trie;
 mod vlan;
+mod watch;
 
-pub use addresses::{AddressWatch, interface_addresses, watch_addresses};
-pub use attach::{AttachMode, AttachPlan, Attached, Change, VlanTags, attach};
-pub use attached::{AttachedAt, AttachedLink, attached, detach};
+pub use addresses::{global_addresses, interface_addresses};
+pub use attach::{
+    AttachMode, AttachPlan, Attached, Change, Failed, Report, VlanTags, attach, attach_each, attach_with,
+    occupant,
+};
+pub use attached::{
+    AttachedAt, AttachedLink, Lost, Network, attached, attached_by_others, can_answer, detach, detach_others,
+    forget_link, obstacles,
+};
 pub use error::DataplaneError;
 pub use events::{Event, Events, Refused};
 pub use flows::{FlowRecord, FlowState};
 pub use greeting::{Greeter, Greeting};
-pub use interface::RunMode;
+pub use interface::{InterfaceNow, RunMode, interface_called, interface_now};
+pub use loader::Loader;
+pub use lock::PinLock;
 pub use maps::{Maps, flow_key};
 use nix::time::{ClockId, clock_gettime};
 pub use object::{Embedded, ProgramTag, Sizes, embedded, embedded_object, embedded_tag};
-pub use obstacle::{Obstacle, PeerLacks, obstacles};
+pub use obstacle::{Obstacle, PeerLacks, TagsLack};
 pub use pins::Pins;
 pub use projection::{Changes, Entry, OptIn, Projection};
 pub use ptr::{PtrOrigin, PtrRecord, PtrState};
 pub use stations::{Station, StationUse};
+pub use watch::{NetworkWatch, watch_network};
 
 /// CLOCK_MONOTONIC in nanoseconds: the clock of `bpf_ktime_get_ns`, in which tags and PTR entries count.
 #[must_use]

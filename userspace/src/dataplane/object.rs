@@ -78,8 +78,7 @@ pub struct Embedded {
 ///
 /// [`DataplaneError::NoProgram`], [`DataplaneError::NoRights`], [`DataplaneError::KernelLacks`].
 pub fn embedded() -> Result<Embedded, DataplaneError> {
-    let smallest = Sizes { optin: 1, guard: 1, trust: 1, ptr: 1, flows: 1 };
-    let mut object = Object::load(&smallest, |_| None)?;
+    let mut object = Object::load(&SMALLEST, |_| None)?;
     let tag = tag(object.program()?)?;
     Ok(Embedded { tag, obstacle: object.obstacle })
 }
@@ -112,6 +111,15 @@ impl Object {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// As [`Self::load`], where what answers is known not to load.
+    pub(super) fn load_without_answers(
+        sizes: &Sizes,
+        pin: impl Fn(&str) -> Option<PathBuf>,
+        obstacle: Obstacle,
+    ) -> Result<Self, DataplaneError> {
+        Ok(Self { object: load(sizes, &pin, &TAGGING)?, obstacle: Some(obstacle) })
     }
 
     /// The program.
@@ -211,6 +219,8 @@ pub(super) fn pinned_program(file: &Path) -> Result<Option<(u32, ProgramTag)>, D
 
 /// Lines of the verifier's log that are shown: the last ones, which have the refusal.
 const LOG_TAIL: usize = 60;
+/// For a look at the program alone.
+pub(super) const SMALLEST: Sizes = Sizes { optin: 1, guard: 1, trust: 1, ptr: 1, flows: 1 };
 /// The program's constant that says whether it can answer; the verifier leaves out what it rules out.
 const ANSWERS: &str = "ANSWERS";
 /// The program's constant that says whether another program can interrupt it on its CPU.

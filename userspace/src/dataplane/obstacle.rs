@@ -6,8 +6,8 @@ use std::fmt;
 
 use super::{
     error::DataplaneError,
-    interface::{Interface, Peer, RunMode},
-    pins::{PinSet, Pins},
+    interface::{self, Peer, RunMode},
+    topology::{Kind, LinkFacts, Topology},
     vlan,
 };
 
@@ -27,11 +27,20 @@ pub enum Obstacle {
         /// What is seen of the other end.
         why: PeerLacks,
     },
-    /// The program runs natively on an interface that strips VLAN tags and has VLAN interfaces above it: answers would
+    /// The program runs natively on an interface, does not see its VLAN tags, and there are VLANs above it: answers would
     /// leave without a tag, into another network.
     Tags {
         /// The interface's name.
         interface: String,
+        /// Why it does not see them.
+        why: TagsLack,
+    },
+    /// Frames have no Ethernet header there: the program understands none of them.
+    NoEthernet {
+        /// The interface's name.
+        interface: String,
+        /// Its link type, in a word of include/uapi/linux/if_arp.h.
+        link_type: String,
     },
 }
 
@@ -44,17 +53,25 @@ pub enum PeerLacks {
     Sight,
 }
 
+/// Why the program does not see VLAN tags.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TagsLack {
+    /// The driver strips them.
+    Stripped,
+    /// The other end of a veth pair decides whether they are in the frame (drivers/net/veth.c, `veth_xdp_rcv_skb`).
+    Veth,
+}
+
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kernel { lacks } => write!(f, "this kernel lacks {lacks}"),
             Self::Peer { interface, why } => write!(f, "{interface}: {why}"),
-            Self::Tags { interface } => {
-                write!(
-                    f,
-                    "{interface}: its VLAN tags are stripped, answers would leave without (ethtool's rxvlan)"
-                )
-            }
+            Self::Tags { interface, why } => write!(f, "{interface}: {why}"),
+            Self::NoEthernet { interface, link_type } => write!(
+                f,
+                "{interface} has no Ethernet header (link type {link_type}): refusals there are made by the daemon"
+            ),
         }
     }
 }
@@ -68,49 +85,118 @@ impl fmt::Display for PeerLacks {
     }
 }
 
-/// What keeps the attached program from answering on its interfaces, one obstacle for each at most; an interface that is
-/// gone has none.
-///
-/// # Errors
-///
-/// [`DataplaneError::NoRights`], [`DataplaneError::System`].
-pub fn obstacles(pins: &Pins) -> Result<Vec<Obstacle>, DataplaneError> {
-    match pins.live()? {
-        Some(live) => of_links(&live),
-        None => Ok(Vec::new()),
+impl fmt::Display for TagsLack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stripped => "its VLAN tags are stripped, answers would leave without (ethtool's rxvlan)",
+            Self::Veth => {
+                "VLANs lie above a veth, whose tags native XDP does not see: answers would leave without"
+            }
+        })
     }
 }
 
-pub(super) fn of_links(live: &PinSet) -> Result<Vec<Obstacle>, DataplaneError> {
-    let mut found = Vec::new();
-    for name in live.interfaces()? {
-        let interface = match Interface::named(&name) {
-            Err(DataplaneError::NoInterface { .. }) => continue,
-            interface => interface?,
-        };
-        if interface.running()?.is_some_and(|running| running.mode == RunMode::Native) {
-            found.extend(of_native(&interface)?);
+/// What decides about one interface.
+#[derive(Clone, Debug)]
+pub(super) struct Facts<'a> {
+    pub(super) link: &'a LinkFacts,
+    pub(super) mode: RunMode,
+    /// The other end, if it is one of a veth pair.
+    pub(super) peer: Option<Peer>,
+    pub(super) strips_tags: bool,
+    pub(super) has_vlans: bool,
+}
+
+/// What keeps the program from answering where it runs: one obstacle at most, the most stubborn first.
+pub(super) fn decide(facts: &Facts<'_>) -> Option<Obstacle> {
+    let interface = || facts.link.name.clone();
+    if let Some(link_type) = facts.link.without_ethernet() {
+        return Some(Obstacle::NoEthernet { interface: interface(), link_type });
+    }
+    if facts.mode == RunMode::Generic {
+        return None;
+    }
+    if let Some(why) = facts.peer.and_then(peer_lacks) {
+        return Some(Obstacle::Peer { interface: interface(), why });
+    }
+    tags_lack(facts).map(|why| Obstacle::Tags { interface: interface(), why })
+}
+
+/// What makes generic mode the better choice, in a word; nothing where native mode is as good.
+pub(super) fn against_native(link: &LinkFacts, network: &Topology) -> Option<String> {
+    let peer = interface::peer(link);
+    if let Some(why) = peer.and_then(peer_lacks) {
+        return Some(why.to_string());
+    }
+    // where a driver strips tags is seen once the program runs: it can be kept from it then
+    let has_vlans = link.kind == Kind::Veth && network.has_vlans_above(link.index);
+    let facts = Facts { link, mode: RunMode::Native, peer, strips_tags: false, has_vlans };
+    tags_lack(&facts).map(|why| why.to_string())
+}
+
+/// Looks at an interface on which the program runs in that mode. All interfaces are asked for only if they matter.
+pub(super) fn look<'a>(
+    link: &LinkFacts,
+    mode: RunMode,
+    network: impl FnOnce() -> Result<&'a Topology, DataplaneError>,
+) -> Result<Option<Obstacle>, DataplaneError> {
+    let native = mode == RunMode::Native;
+    // a driver that does not tell may do it
+    let strips_tags = native && vlan::strips_tags(link.index).unwrap_or(true);
+    let may_lose_tags = native && (strips_tags || link.kind == Kind::Veth);
+    let has_vlans = may_lose_tags && network()?.has_vlans_above(link.index);
+    let peer = if native { interface::peer(link) } else { None };
+    Ok(decide(&Facts { link, mode, peer, strips_tags, has_vlans }))
+}
+
+const fn peer_lacks(peer: Peer) -> Option<PeerLacks> {
+    match peer {
+        Peer::Native => None,
+        Peer::Plain => Some(PeerLacks::Program),
+        Peer::Unseen => Some(PeerLacks::Sight),
+    }
+}
+
+fn tags_lack(facts: &Facts<'_>) -> Option<TagsLack> {
+    match (facts.has_vlans, facts.link.kind, facts.strips_tags) {
+        (true, Kind::Veth, _) => Some(TagsLack::Veth),
+        (true, _, true) => Some(TagsLack::Stripped),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_obstacle_at_most_is_found_and_none_in_generic_mode_on_ethernet() {
+        let eth0 = LinkFacts { name: "eth0".to_owned(), hardware: 1, ..LinkFacts::default() };
+        let veth = LinkFacts { kind: Kind::Veth, ..eth0.clone() };
+        let tun = LinkFacts { hardware: 65534, ..eth0.clone() };
+        let (native, generic) = (RunMode::Native, RunMode::Generic);
+        let plain = "eth0: its peer runs no XDP program, answers would be lost";
+        let stripped = "eth0: its VLAN tags are stripped, answers would leave without (ethtool's rxvlan)";
+        let on_veth =
+            "eth0: VLANs lie above a veth, whose tags native XDP does not see: answers would leave without";
+        let no_header = "eth0 has no Ethernet header (link type none): refusals there are made by the daemon";
+        for (link, mode, peer, strips_tags, has_vlans, wanted) in [
+            (&eth0, native, None, false, false, None),
+            (&eth0, native, None, true, false, None),
+            (&eth0, native, None, false, true, None),
+            (&eth0, native, None, true, true, Some(stripped)),
+            (&eth0, generic, None, true, true, None),
+            (&veth, native, Some(Peer::Native), true, false, None),
+            (&veth, native, Some(Peer::Native), false, true, Some(on_veth)),
+            (&veth, native, Some(Peer::Native), true, true, Some(on_veth)),
+            (&veth, native, Some(Peer::Plain), false, true, Some(plain)),
+            (&veth, generic, None, false, true, None),
+            (&tun, generic, None, false, false, Some(no_header)),
+            (&tun, native, None, true, true, Some(no_header)),
+        ] {
+            let facts = Facts { link, mode, peer, strips_tags, has_vlans };
+            let found = decide(&facts).map(|obstacle| obstacle.to_string());
+            assert_eq!(found.as_deref(), wanted, "{facts:?}");
         }
     }
-    Ok(found)
-}
-
-fn of_native(interface: &Interface) -> Result<Option<Obstacle>, DataplaneError> {
-    let name = || interface.name.clone();
-    if let Some(why) = native(interface)? {
-        return Ok(Some(Obstacle::Peer { interface: name(), why }));
-    }
-    // who does not say it may do it
-    let strips_tags = vlan::strips_tags(interface.index).unwrap_or(true);
-    let loses_tags = strips_tags && interface.has_vlans()?;
-    Ok(loses_tags.then(|| Obstacle::Tags { interface: name() }))
-}
-
-/// What keeps answers that the program sends natively on `interface` from arriving.
-pub(super) fn native(interface: &Interface) -> Result<Option<PeerLacks>, DataplaneError> {
-    Ok(match interface.peer()? {
-        None | Some(Peer::Native) => None,
-        Some(Peer::Plain) => Some(PeerLacks::Program),
-        Some(Peer::Unseen) => Some(PeerLacks::Sight),
-    })
 }

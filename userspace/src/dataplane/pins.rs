@@ -36,18 +36,63 @@ impl Pins {
     }
 
     /// The set in use, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::OtherLayout`] beside one of another layout: what that one's program does, this build cannot say.
     pub(super) fn live(&self) -> Result<Option<PinSet>, DataplaneError> {
+        match self.other_layouts()?.into_iter().next() {
+            Some(other) => Err(DataplaneError::OtherLayout { path: other.0 }),
+            None => self.own(),
+        }
+    }
+
+    /// The set of this layout, whatever lies beside it.
+    pub(super) fn own(&self) -> Result<Option<PinSet>, DataplaneError> {
         let set = PinSet(self.directory());
         let exists = set.0.try_exists().map_err(|error| DataplaneError::file("look for", &set.0, error))?;
         Ok(exists.then_some(set))
     }
 
-    /// Makes the base directory where it is missing, sees that it is in a bpffs, that no other layout is in use,
-    /// and removes what a killed process left behind.
-    pub(super) fn prepare(&self) -> Result<(), DataplaneError> {
+    /// The sets of other layout versions, of which this build knows the links and no more.
+    pub(super) fn other_layouts(&self) -> Result<Vec<PinSet>, DataplaneError> {
+        let others = names(&self.base)?.into_iter().filter(|name| is_layout(name) && name != LAYOUT);
+        Ok(others.map(|name| PinSet(self.base.join(name))).collect())
+    }
+
+    /// Whether there is a bpffs for them.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::NoBpffs`]; [`DataplaneError::NoRights`], [`DataplaneError::System`].
+    pub fn check_place(&self) -> Result<(), DataplaneError> {
+        self.demand_bpffs()
+    }
+
+    /// Whether another layout's pins are there.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::NoRights`], [`DataplaneError::System`].
+    pub fn has_other_layouts(&self) -> Result<bool, DataplaneError> {
+        Ok(!self.other_layouts()?.is_empty())
+    }
+
+    /// The place of the pins as the setting says it.
+    pub(super) fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// Makes the base directory where it is missing, and sees that it is in a bpffs.
+    pub(super) fn make_base(&self) -> Result<(), DataplaneError> {
         self.demand_bpffs()?;
-        make_directory(&self.base)?;
-        self.refuse_other_layouts()?;
+        make_directory(&self.base)
+    }
+
+    /// Makes the base directory where it is missing, sees that it is in a bpffs, and removes what a killed process left
+    /// behind.
+    pub(super) fn prepare(&self) -> Result<(), DataplaneError> {
+        self.make_base()?;
         self.staged().remove()?;
         self.retired().remove()
     }
@@ -96,18 +141,9 @@ impl Pins {
         let mount = if self.base.starts_with(usual) { usual.to_owned() } else { self.base.clone() };
         Err(DataplaneError::NoBpffs { path: self.base.clone(), mount })
     }
-
-    fn refuse_other_layouts(&self) -> Result<(), DataplaneError> {
-        let other = names(&self.base)?.into_iter().find(|name| is_layout(name) && name != LAYOUT);
-        match other {
-            Some(name) => Err(DataplaneError::OtherLayout { path: self.base.join(name) }),
-            None => Ok(()),
-        }
-    }
 }
 
-/// One set of pins: a directory with a file for each map, one for the program, and `links/` with a file for each
-/// interface.
+/// One set of pins: a directory with a file for each map, one for the program, and `links/` with a file for each link.
 #[derive(Debug)]
 pub(super) struct PinSet(PathBuf);
 
@@ -129,19 +165,25 @@ impl PinSet {
         self.0.join("program_next")
     }
 
-    pub(super) fn link(&self, interface: &str) -> PathBuf {
-        self.links().join(escape(interface))
+    /// Where the link with that id is pinned. The name is for people: it is the interface's when it was attached.
+    pub(super) fn link(&self, id: u32, interface: &str) -> PathBuf {
+        self.links().join(format!("{id}-{}", escape(interface)))
     }
 
-    /// The interfaces that have a link here, sorted.
-    pub(super) fn interfaces(&self) -> Result<Vec<String>, DataplaneError> {
-        Ok(names(&self.links())?.iter().map(|name| unescape(name)).collect())
+    /// The pinned links, in the order of their file names.
+    pub(super) fn link_files(&self) -> Result<Vec<LinkFile>, DataplaneError> {
+        let file = |name: String| {
+            let recorded = name.split_once('-').filter(|(id, _)| id.parse::<u32>().is_ok());
+            let interface = unescape(recorded.map_or(name.as_str(), |(_, interface)| interface));
+            LinkFile { path: self.links().join(&name), interface }
+        };
+        Ok(names(&self.links())?.into_iter().map(file).collect())
     }
 
     /// Removes all pins, links first. What is not there is no error.
     pub(super) fn remove(&self) -> Result<(), DataplaneError> {
-        for interface in self.interfaces()? {
-            self.release(&interface)?;
+        for file in self.link_files()? {
+            release(&file.path)?;
         }
         for directory in [self.links(), self.0.clone()] {
             match fs::remove_dir_all(&directory) {
@@ -154,20 +196,27 @@ impl PinSet {
         Ok(())
     }
 
-    /// Removes the pin of an interface's link. The kernel detaches with the last reference to a link: at once when
-    /// that is a descriptor, but some time later when it is a file (kernel/bpf/syscall.c, `bpf_link_put`).
-    pub(super) fn release(&self, interface: &str) -> Result<(), DataplaneError> {
-        let file = self.link(interface);
-        // What cannot be opened can be removed all the same.
-        let link = PinnedLink::from_pin(&file);
-        remove_pin(&file)?;
-        drop(link);
-        Ok(())
-    }
-
     fn links(&self) -> PathBuf {
         self.0.join("links")
     }
+}
+
+/// The pin of a link.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct LinkFile {
+    pub(super) path: PathBuf,
+    /// What the interface was called when it was attached.
+    pub(super) interface: String,
+}
+
+/// Removes the pin of a link. The kernel detaches with the last reference to a link: at once when that is a descriptor,
+/// but some time later when it is a file (kernel/bpf/syscall.c, `bpf_link_put`).
+pub(super) fn release(file: &Path) -> Result<(), DataplaneError> {
+    // What cannot be opened can be removed all the same.
+    let link = PinnedLink::from_pin(file);
+    remove_pin(file)?;
+    drop(link);
+    Ok(())
 }
 
 /// Removes one pin. What is not there is no error.
@@ -181,7 +230,7 @@ pub(super) fn remove_pin(file: &Path) -> Result<(), DataplaneError> {
 }
 
 /// The names in a directory, sorted; none if it does not exist.
-fn names(directory: &Path) -> Result<Vec<String>, DataplaneError> {
+pub(super) fn names(directory: &Path) -> Result<Vec<String>, DataplaneError> {
     let list = || -> io::Result<Vec<String>> {
         fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     };
@@ -195,7 +244,7 @@ fn names(directory: &Path) -> Result<Vec<String>, DataplaneError> {
     }
 }
 
-fn make_directory(path: &Path) -> Result<(), DataplaneError> {
+pub(super) fn make_directory(path: &Path) -> Result<(), DataplaneError> {
     DirBuilder::new()
         .recursive(true)
         .mode(DIRECTORY_MODE)
@@ -210,7 +259,7 @@ fn is_layout(name: &str) -> bool {
 
 /// An interface's name as a file name of bpffs, which reserves the dot (kernel/bpf/inode.c, `bpf_lookup`): what is
 /// no letter, digit, `-` or `_` becomes `%` and two hexadecimal digits.
-fn escape(interface: &str) -> String {
+pub(super) fn escape(interface: &str) -> String {
     let mut name = String::with_capacity(interface.len());
     for octet in interface.bytes() {
         if octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_' {
@@ -264,6 +313,36 @@ mod tests {
             assert_eq!(escape(interface), name);
             assert_eq!(unescape(name), interface);
         }
+    }
+
+    #[test]
+    fn a_links_file_tells_the_name_that_its_interface_had() {
+        let directory = tempfile::tempdir().unwrap();
+        let set = PinSet(directory.path().to_owned());
+        make_directory(&set.links()).unwrap();
+        for (interface, file) in [("eth0", "12-eth0"), ("wan-0", "7-wan-0"), ("enp3s0.100", "8-enp3s0%2E100")]
+        {
+            let id = file.split('-').next().unwrap().parse().unwrap();
+            assert_eq!(set.link(id, interface).file_name().unwrap(), file);
+            fs::write(set.link(id, interface), "").unwrap();
+        }
+        // as an earlier layout named them
+        fs::write(set.links().join("lan-1"), "").unwrap();
+        let names: Vec<String> = set.link_files().unwrap().into_iter().map(|file| file.interface).collect();
+        assert_eq!(names, ["eth0", "wan-0", "enp3s0.100", "lan-1"]);
+    }
+
+    #[test]
+    fn a_set_of_another_layout_keeps_this_one_from_use() {
+        let directory = tempfile::tempdir().unwrap();
+        let pins = Pins::new(directory.path());
+        fs::create_dir(directory.path().join("v1")).unwrap();
+        let error = pins.live().unwrap_err().to_string();
+        assert!(error.contains(&directory.path().join("v1").display().to_string()), "{error}");
+        assert!(pins.own().unwrap().is_none());
+        fs::remove_dir(directory.path().join("v1")).unwrap();
+        fs::create_dir(directory.path().join("detached")).unwrap();
+        assert!(pins.live().unwrap().is_none());
     }
 
     #[test]

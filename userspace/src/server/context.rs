@@ -5,24 +5,22 @@
 use std::{
     net::Ipv6Addr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
-use tokio::time::sleep;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::{
     check::{
         dkim::DkimVerifier,
         ptr::{PtrCache, PtrFinding},
     },
-    config::{self, Answer, Config, Domains, Limits},
+    config::{self, Config, Domains, Limits},
     content::SpillDirectory,
-    control::Control,
-    dataplane::{AddressWatch, Pins, PtrOrigin, PtrRecord, PtrState, watch_addresses},
+    control::{Control, ControlError, Keeper},
+    dataplane::{DataplaneError, PinLock, Pins, PtrOrigin, PtrRecord, PtrState},
     dns::Dns,
     lines::SharedLines,
     nexthop::{NextHop, SmtpSettings},
@@ -69,6 +67,8 @@ pub(crate) struct Context {
     /// Those about what sessions refuse or end.
     pub(crate) session_lines: SharedLines,
     control: Arc<Control>,
+    /// The daemon's lock on the pins, until the keeper has it.
+    pin_lock: Mutex<Option<PinLock>>,
     /// Whether the store could not be carried over into the maps.
     maps_are_behind: AtomicBool,
     domains: Domains,
@@ -76,12 +76,10 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Sets everything up; attaches the XDP program where the configuration says so.
+    /// Sets everything up; what is attached already is used from now on.
     pub(crate) fn new(config: &Config, store: StoreView, no_xdp: bool) -> Result<Arc<Self>, ServeError> {
         let control = Control::new(config);
-        if !no_xdp {
-            attach(&control, config)?;
-        }
+        let pin_lock = if no_xdp { None } else { lock_pins(&control)? };
         let Limits { message_memory, message_disk, .. } = &config.limits;
         let hostname = config.hostname.as_str().to_owned();
         let replies = config.reply_table();
@@ -107,6 +105,7 @@ impl Context {
             replies: Arc::new(replies),
             domains: config.domains,
             control: Arc::new(control),
+            pin_lock: Mutex::new(pin_lock),
             maps_are_behind: AtomicBool::new(false),
             dns,
             hostname,
@@ -203,7 +202,7 @@ impl Context {
     }
 
     /// Carries the store over into the maps, under its lock; while there is none, its last content. What fails is tried
-    /// again by [`Self::follow_maps`].
+    /// again when the interfaces are looked at.
     pub(crate) async fn reconcile(&self) {
         if !self.kernel.is_attached() {
             return;
@@ -213,78 +212,44 @@ impl Context {
         let done = done.map_err(anyhow::Error::new).and_then(|done| done.map_err(anyhow::Error::new));
         let were_behind = self.maps_are_behind.swap(done.is_err(), Ordering::Relaxed);
         match done {
-            Ok(_) if were_behind => info!("the maps follow the store again"),
-            Err(error) if !were_behind => error!("the maps do not follow the store: {error:#}"),
+            Ok(_) if were_behind => info!("the BPF maps follow the opt-in store again"),
+            Err(error) if !were_behind => {
+                error!("cannot copy the opt-in store into the BPF maps, retrying: {error:#}")
+            }
             Ok(_) | Err(_) => {}
         }
     }
 
-    /// Lets the daemon answer while the XDP program cannot.
-    async fn review_answering(&self) {
-        if !self.kernel.is_attached() {
-            return;
+    /// Takes over the maps if they have just come; whether they have to be carried over to.
+    pub(crate) fn refresh_maps(&self) -> bool {
+        let have_come = self.kernel.refresh();
+        if have_come {
+            self.clear_maps();
         }
-        let control = Arc::clone(&self.control);
-        let done = tokio::task::spawn_blocking(move || control.review_answering()).await;
-        match done.map_err(anyhow::Error::new).and_then(|done| done.map_err(anyhow::Error::new)) {
-            Ok(Some(answering)) => warn!("refused senders are answered by another now: {answering}"),
-            Ok(None) => {}
-            Err(error) => error!("cannot tell whether the XDP program can answer: {error:#}"),
-        }
+        have_come || self.maps_are_behind.load(Ordering::Relaxed)
     }
 
-    /// Notices for ever when the XDP program comes or goes, and when an interface's addresses change.
-    pub(crate) async fn follow_maps(&self, pause: Duration) {
-        let mut addresses =
-            watch_addresses().inspect_err(|error| warn!("address changes will not be noticed: {error}")).ok();
-        loop {
-            tokio::select! {
-                () = sleep(pause) => {
-                    let have_come = self.kernel.refresh();
-                    if have_come {
-                        self.clear_maps();
-                    }
-                    if have_come || self.maps_are_behind.load(Ordering::Relaxed) {
-                        self.reconcile().await;
-                    }
-                    self.review_answering().await;
-                }
-                () = changed(&mut addresses) => self.reconcile().await,
-            }
-        }
+    /// What looks after the interfaces; none if started without XDP.
+    pub(crate) fn keeper(&self) -> Option<Keeper> {
+        let lock = self.pin_lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.kernel.has_pins().then(|| Keeper::new(Arc::clone(&self.control), lock))
     }
 }
 
 /// There is a PTR record, and nothing else is known.
 const ONLY_EXISTENCE: PtrEvidence = PtrEvidence::TempError(Unanswered::Names { names: Vec::new() });
 
-/// Resolves when an interface's addresses have changed; never again once they cannot be watched.
-async fn changed(watch: &mut Option<AddressWatch>) {
-    match watch {
-        Some(addresses) => {
-            if let Err(error) = addresses.changed().await {
-                warn!("address changes will not be noticed: {:#}", anyhow::Error::new(error));
-                *watch = None;
-            }
+/// Locks the pins: two daemons on the same ones would each undo what the other does. Without a place for pins there is
+/// nothing to lock yet.
+fn lock_pins(control: &Control) -> Result<Option<PinLock>, ServeError> {
+    match control.lock_pins() {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error @ ControlError::Dataplane(DataplaneError::PinsInUse { .. })) => {
+            Err(ServeError::Control(error))
         }
-        None => std::future::pending().await,
+        // the keeper says so, and tries again
+        Err(_) => Ok(None),
     }
-}
-
-/// Attaches the program where it is not attached yet, or brings up to date what is.
-fn attach(control: &Control, config: &Config) -> Result<(), ServeError> {
-    for attached in control.attach(&config.xdp.interfaces, config.xdp.mode).map_err(ServeError::Control)? {
-        info!("{attached}");
-    }
-    if let Some(answering) = control.answering().map_err(ServeError::Control)? {
-        match answering.hindrance() {
-            Some(_) => warn!("who answers refused senders: {answering}"),
-            None => info!("who answers refused senders: {answering}"),
-        }
-    } else if config.answer == Answer::Kernel {
-        warn!("who answers refused senders: the daemon, for no XDP program is attached");
-    }
-    Ok(())
 }
 
 /// Looks whether large messages have a place where they may lie, as the daemon does when it starts.

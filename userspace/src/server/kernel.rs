@@ -68,6 +68,11 @@ impl Kernel {
         !had && maps.is_some()
     }
 
+    /// Whether the daemon works with the XDP program at all.
+    pub(crate) const fn has_pins(&self) -> bool {
+        self.pins.is_some()
+    }
+
     fn refresh_events(&self, pins: &Pins) -> Result<(), DataplaneError> {
         // nobody may take records between the look at where to go on and the first record from there
         let mut events = lock(&self.events);
@@ -134,7 +139,7 @@ impl Kernel {
         match use_maps(lock(&self.maps).as_mut()?) {
             Ok(value) => Some(value),
             Err(error) => {
-                warn!("a map does not answer: {:#}", anyhow::Error::new(error));
+                warn!("cannot access a BPF map: {:#}", anyhow::Error::new(error));
                 None
             }
         }

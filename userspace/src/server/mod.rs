@@ -10,6 +10,7 @@ mod driver;
 mod file_version;
 mod greetings;
 mod inspection;
+mod interfaces;
 mod kernel;
 mod limits;
 mod message;

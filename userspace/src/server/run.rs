@@ -22,7 +22,10 @@ use crate::{
     config::Config,
     control::ControlError,
     dns::SetupError,
-    server::{accept::accept, context::Context, descriptors, refused, store_view::StoreView, tls::TlsError},
+    server::{
+        accept::accept, context::Context, descriptors, interfaces, refused, store_view::StoreView,
+        tls::TlsError,
+    },
     store::{self, Store, StoreError},
 };
 
@@ -32,8 +35,6 @@ const BACKLOG: i32 = 1024;
 const STOP_GRACE: Duration = Duration::from_secs(30);
 /// Pause between two probes of the next hop.
 const PROBE_INTERVAL: Duration = Duration::from_secs(30);
-/// Pause between two looks at whether the maps are there.
-const MAPS_INTERVAL: Duration = Duration::from_secs(2);
 /// Pause between two looks at the files for STARTTLS.
 const TLS_INTERVAL: Duration = Duration::from_secs(5);
 /// Time between two looks for lines that were not logged.
@@ -118,7 +119,7 @@ pub async fn run(config: Config, options: ServeOptions) -> Result<(), ServeError
     }
     chores.spawn(keep_probing(Arc::clone(&context), stop.clone()));
     chores.spawn(keep_store(Arc::clone(&context), stop.clone()));
-    chores.spawn(keep_maps(Arc::clone(&context), stop.clone()));
+    chores.spawn(keep_interfaces(Arc::clone(&context), stop.clone()));
     chores.spawn(keep_tls(Arc::clone(&context), stop.clone()));
     chores.spawn(keep_refused(Arc::clone(&context), stop.clone()));
     chores.spawn(keep_lines(Arc::clone(&context), stop.clone()));
@@ -231,9 +232,10 @@ async fn keep_tls(context: Arc<Context>, stop: CancellationToken) {
     stop.run_until_cancelled(follow).await;
 }
 
-/// Notices when the XDP program comes or goes, and when an interface's addresses change.
-async fn keep_maps(context: Arc<Context>, stop: CancellationToken) {
-    stop.run_until_cancelled(context.follow_maps(MAPS_INTERVAL)).await;
+/// Attaches the XDP program, and notices what becomes of it and of the interfaces. Loading may take minutes: it has a thread
+/// of its own, and mail does not wait for it.
+async fn keep_interfaces(context: Arc<Context>, stop: CancellationToken) {
+    stop.run_until_cancelled(interfaces::keep(context)).await;
 }
 
 /// Tells of the sessions that the XDP program refuses by itself.

@@ -4,32 +4,36 @@
 
 use aya::programs::{
     ProgramError, Xdp, XdpMode,
-    links::{FdLink, LinkError, PinnedLink},
+    links::{FdLink, LinkError, LinkType, PinnedLink},
+    loaded_links,
     xdp::XdpLink,
 };
 use nix::libc;
 
-use super::{AttachMode, Attached, Change, Speech, VlanTags};
+use super::{AttachMode, Attached, Change, Manner, Speech, VlanTags};
 use crate::dataplane::{
+    attached::Pinned,
     error::{DataplaneError, system_error},
-    interface::{Interface, RunMode},
-    obstacle,
+    interface::{self, RunMode, Running},
+    obstacle, pinned_link,
     pins::{PinSet, remove_pin},
+    topology::{LinkFacts, Topology},
     vlan,
 };
 
 /// Puts the program on an interface that has none of ours, and pins the link, which keeps it there.
 pub(super) fn attach_new(
     program: &mut Xdp,
-    interface: &Interface,
-    (mode, speech): (AttachMode, Speech),
+    interface: &LinkFacts,
+    manner: Manner,
+    network: &Topology,
     set: &PinSet,
 ) -> Result<Attached, DataplaneError> {
     let mut reasons = Vec::new();
-    let candidates: &[RunMode] = match mode {
-        AttachMode::Auto => match (speech, obstacle::native(interface)?) {
-            (Speech::Program, Some(lacks)) => {
-                reasons.push(lacks.to_string());
+    let candidates: &[RunMode] = match manner.mode {
+        AttachMode::Auto => match (manner.speech, obstacle::against_native(interface, network)) {
+            (Speech::Program, Some(why)) => {
+                reasons.push(why);
                 &[RunMode::Generic]
             }
             _ => &[RunMode::Native, RunMode::Generic],
@@ -52,7 +56,7 @@ pub(super) fn attach_new(
                     mode: *mode,
                     fallback: reasons.pop(),
                     change: Change::New,
-                    tags: keep_tags(interface, *mode, speech),
+                    tags: keep_tags(interface, *mode, manner.speech),
                 });
             }
             Err(error) => reasons.push(not_taken(interface, *mode, error)?),
@@ -62,18 +66,18 @@ pub(super) fn attach_new(
 }
 
 fn pin_link(link: XdpLink, interface: &str, set: &PinSet) -> Result<(), DataplaneError> {
-    let file = set.link(interface);
     // aya falls back to netlink, without a link to pin, on kernels before 5.9 only; those refuse the program.
     let link = FdLink::try_from(link).map_err(|error| DataplaneError::KernelLacks {
         what: "XDP links (BPF_LINK_TYPE_XDP)".to_owned(),
         source: system_error(error),
     })?;
+    let file = set.link(pinned_link::state(&link)?.id, interface);
     link.pin(&file).map_err(|error| DataplaneError::aya(format!("pin {}", file.display()), error))?;
     Ok(())
 }
 
 /// Why a mode was not taken, in a word; an error when no other mode would help.
-fn not_taken(interface: &Interface, mode: RunMode, error: ProgramError) -> Result<String, DataplaneError> {
+fn not_taken(interface: &LinkFacts, mode: RunMode, error: ProgramError) -> Result<String, DataplaneError> {
     let error = system_error(error);
     match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => {
@@ -84,8 +88,8 @@ fn not_taken(interface: &Interface, mode: RunMode, error: ProgramError) -> Resul
         }
         _ => {}
     }
-    if let Some(other) = interface.running()? {
-        return Err(DataplaneError::Occupied { interface: interface.name.clone(), program: other.program });
+    if let Some(other) = interface::indexed(interface.index)?.and_then(|facts| facts.running) {
+        return Err(occupied(&interface.name, other));
     }
     Ok(match (mode, error.raw_os_error()) {
         (RunMode::Native, Some(libc::EOPNOTSUPP)) => "its driver has no native XDP".to_owned(),
@@ -93,49 +97,73 @@ fn not_taken(interface: &Interface, mode: RunMode, error: ProgramError) -> Resul
     })
 }
 
+/// Another program holds the interface; how it is detached depends on what holds it there.
+pub(super) fn occupied(interface: &str, other: Running) -> DataplaneError {
+    // without the right to list links, and with several links of one program, nothing is known
+    let links = loaded_links().filter_map(Result::ok);
+    let mut of_program = links.filter(|link| {
+        link.program_id() == other.program && link.link_type().is_ok_and(|kind| kind == LinkType::Xdp)
+    });
+    let remedy = match (of_program.next(), of_program.next()) {
+        (Some(link), None) => format!("`bpftool link detach id {}`", link.id()),
+        (Some(_), Some(_)) => {
+            "`bpftool link show` has the id of its link, `bpftool link detach id` detaches it".to_owned()
+        }
+        _ => {
+            let word = match other.mode {
+                RunMode::Native => "xdpdrv",
+                RunMode::Generic => "xdpgeneric",
+            };
+            format!("`ip link set dev {interface} {word} off`")
+        }
+    };
+    DataplaneError::Occupied { interface: interface.to_owned(), program: other.program, remedy }
+}
+
 /// Hands a pinned link the program, without a gap (`bpf_link_update`). False when the link's interface is gone;
 /// its pin then goes, too.
-pub(super) fn replace(program: &mut Xdp, interface: &str, live: &PinSet) -> Result<bool, DataplaneError> {
-    let file = live.link(interface);
-    let operation = || format!("replace the program of {interface}");
-    let link = PinnedLink::from_pin(&file)
+pub(super) fn replace(program: &mut Xdp, pinned: &Pinned) -> Result<bool, DataplaneError> {
+    let file = &pinned.file.path;
+    if pinned.state.index.is_none() {
+        return remove_pin(file).map(|()| false);
+    }
+    let operation = || format!("replace the program of {}", pinned.link.interface);
+    let link = PinnedLink::from_pin(file)
         .map(FdLink::from)
         .and_then(XdpLink::try_from)
         .map_err(|error: LinkError| DataplaneError::aya(operation(), error))?;
     match program.attach_to_link(link).map_err(system_error) {
         Ok(_) => Ok(true),
-        Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => remove_pin(&file).map(|()| false),
+        Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => remove_pin(file).map(|()| false),
         Err(error) => Err(DataplaneError::system(operation(), error)),
     }
 }
 
 /// What is said of an interface whose link has got the program.
 pub(super) fn report_replaced(
-    interface: &Interface,
-    (wanted, speech): (AttachMode, Speech),
+    interface: &LinkFacts,
+    running: RunMode,
+    manner: Manner,
     change: Change,
 ) -> Result<Attached, DataplaneError> {
     let name = interface.name.clone();
-    let Some(running) = interface.running()? else {
-        return Err(DataplaneError::OtherNamespace { interface: name });
-    };
-    match (wanted, running.mode) {
+    match (manner.mode, running) {
         (AttachMode::Native, RunMode::Generic) | (AttachMode::Generic, RunMode::Native) => {
-            Err(DataplaneError::OtherMode { interface: name, running: running.mode })
+            Err(DataplaneError::OtherMode { interface: name, running })
         }
         _ => Ok(Attached {
             interface: name,
-            mode: running.mode,
+            mode: running,
             fallback: None,
             change,
-            tags: keep_tags(interface, running.mode, speech),
+            tags: keep_tags(interface, running, manner.speech),
         }),
     }
 }
 
 /// Keeps the driver from stripping VLAN tags where the program answers natively. A driver that cannot is an obstacle, if
 /// there are VLANs.
-fn keep_tags(interface: &Interface, mode: RunMode, speech: Speech) -> VlanTags {
+fn keep_tags(interface: &LinkFacts, mode: RunMode, speech: Speech) -> VlanTags {
     let strips_tags = || vlan::strips_tags(interface.index).is_ok_and(|strips_tags| strips_tags);
     let matters = mode == RunMode::Native && speech == Speech::Program;
     if !matters || !strips_tags() {

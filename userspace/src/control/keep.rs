@@ -1,0 +1,468 @@
+//! The daemon's look at its interfaces: what became of them since the last one, and attaching again where the
+//! configuration names one and it can be.
+//!
+//! It logs nothing and waits for nothing: the caller does both.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ipnet::Ipv6Net;
+
+use super::{Answering, Attempts, Control, ControlError};
+use crate::{
+    config::InterfaceName,
+    dataplane::{
+        self, AttachedLink, DataplaneError, Failed, InterfaceNow, Lost, Network, PinLock, interface_addresses,
+    },
+    store::Contents,
+};
+
+/// How urgent a notice is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Urgency {
+    /// It is as it should be.
+    Info,
+    /// Refusals cost more, or something is likely not meant.
+    Warning,
+    /// The program does not run where it should.
+    Error,
+}
+
+/// Something to be logged.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Notice {
+    /// How urgent it is.
+    pub urgency: Urgency,
+    /// A sentence.
+    pub text: String,
+}
+
+/// What came of a look.
+#[derive(Debug, Default)]
+pub struct Looked {
+    /// In the order in which it happened.
+    pub notices: Vec<Notice>,
+    /// Whether the maps have to follow other interfaces or addresses.
+    pub reconcile: bool,
+    /// Who answers now, if that is new; one of the notices says the same.
+    pub answering: Option<String>,
+}
+
+/// Keeps the program on the interfaces of the configuration. Mail does not depend on it: what fails is told and tried again.
+pub struct Keeper {
+    control: Arc<Control>,
+    lock: Option<PinLock>,
+    network: Network,
+    /// The links that were there at the last look, by the kernel's id.
+    known: BTreeMap<u32, Known>,
+    /// What failed, by the name in the configuration, or by [`ALL`] or [`ATTACH`].
+    failures: BTreeMap<String, Failure>,
+    /// Whether what is attached is to be brought up to date.
+    is_stale: bool,
+    /// Whether somebody was told who answers.
+    is_introduced: bool,
+    /// Whose addresses are in GUARD.
+    guarded: Option<(BTreeSet<u32>, BTreeSet<Ipv6Net>)>,
+    warned: BTreeSet<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    interface: String,
+    /// None once it is lost.
+    index: Option<u32>,
+}
+
+#[derive(Clone, Debug)]
+struct Failure {
+    told: String,
+    due: Instant,
+    pause: Duration,
+}
+
+impl Keeper {
+    /// For a daemon that has just started, with the lock on the pins if they can be locked already.
+    #[must_use]
+    pub fn new(control: Arc<Control>, lock: Option<PinLock>) -> Self {
+        Self {
+            control,
+            lock,
+            network: Network::default(),
+            known: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            is_stale: true,
+            is_introduced: false,
+            guarded: None,
+            warned: BTreeSet::new(),
+        }
+    }
+
+    /// Looks, and does what there is to do. `has_changed`: something about interfaces or addresses is known to have
+    /// changed, so that all of them are looked at and nothing waits for its next attempt.
+    pub fn look(&mut self, has_changed: bool, now: Instant, last: &Contents) -> Looked {
+        let mut looked = Looked::default();
+        if has_changed {
+            self.network.forget();
+        }
+        let done = self.look_through(has_changed, now, last, &mut looked);
+        self.settle(ALL, done, now, &mut looked);
+        self.introduce(&mut looked);
+        looked
+    }
+
+    fn look_through(
+        &mut self,
+        has_changed: bool,
+        now: Instant,
+        last: &Contents,
+        looked: &mut Looked,
+    ) -> Result<(), ControlError> {
+        let is_wanted = !self.control.interfaces.is_empty();
+        match self.hold_lock() {
+            Ok(()) => {}
+            // without a place for pins nothing is attached
+            Err(ControlError::Dataplane(DataplaneError::NoBpffs { .. })) if !is_wanted => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        let control = Arc::clone(&self.control);
+        if self.is_stale && self.known.is_empty() {
+            control.pins.release_holds()?;
+        }
+        let links = match dataplane::attached(&control.pins) {
+            Err(DataplaneError::OtherLayout { .. }) if is_wanted => Vec::new(),
+            links => links?,
+        };
+        self.compare(&links, looked)?;
+        if has_changed || self.is_due(ATTACH, now) {
+            let due = self.due(&links, has_changed, now, looked)?;
+            if !due.is_empty() || self.is_stale {
+                let done = self.attach(&due, now, looked);
+                self.settle(ATTACH, done, now, looked);
+            }
+        }
+        let links = dataplane::attached(&control.pins)?;
+        if let Some(answering) = control.review(&mut self.network)? {
+            looked.answer(urgency(&answering), answering.sentence().replacen("are", "are now", 1));
+        }
+        if has_changed || self.guarded.is_none() || looked.reconcile {
+            self.look_at_addresses(&links, last, looked)?;
+        }
+        Ok(())
+    }
+
+    /// Locks the pins, again if somebody removed their directory.
+    fn hold_lock(&mut self) -> Result<(), ControlError> {
+        if !self.lock.as_ref().is_some_and(PinLock::holds) {
+            self.lock = None;
+            self.lock = Some(self.control.lock_pins()?);
+        }
+        Ok(())
+    }
+
+    /// What became of the links that were there.
+    fn compare(&mut self, links: &[AttachedLink], looked: &mut Looked) -> Result<(), ControlError> {
+        for (id, known) in std::mem::take(&mut self.known) {
+            let link = links.iter().find(|link| link.link == id);
+            let Some(text) = self.fate(&known, link)? else {
+                continue;
+            };
+            looked.reconcile = true;
+            let is_renamed = link.is_some_and(|link| link.running.is_some());
+            looked.note(if is_renamed { Urgency::Info } else { Urgency::Warning }, text);
+            if let Some(link) = link.filter(|link| link.lost == Some(Lost::Elsewhere)) {
+                dataplane::forget_link(&self.control.pins, link.link)?;
+            }
+        }
+        self.remember(links);
+        Ok(())
+    }
+
+    fn remember(&mut self, links: &[AttachedLink]) {
+        let known = |link: &AttachedLink| Known {
+            interface: link.interface.clone(),
+            index: link.running.map(|running| running.index),
+        };
+        self.known = links.iter().map(|link| (link.link, known(link))).collect();
+    }
+
+    /// What became of a link; nothing if it is as it was.
+    fn fate(&self, known: &Known, link: Option<&AttachedLink>) -> Result<Option<String>, ControlError> {
+        let Some(index) = known.index else {
+            return Ok(None);
+        };
+        let name = &known.interface;
+        let is_there = || Ok::<_, DataplaneError>(dataplane::interface_now(index)?.is_some());
+        Ok(match link {
+            Some(link) if link.running.is_some() && link.interface == *name => None,
+            Some(link) if link.running.is_some() => {
+                Some(format!("{name} was renamed to {}: the XDP program stays attached", link.interface))
+            }
+            Some(link) if link.lost == Some(Lost::Elsewhere) => Some(format!(
+                "{name} was moved to another network namespace: the daemon detaches the XDP program"
+            )),
+            Some(_) if is_there()? => {
+                Some(format!("another program detached the XDP link of {name}{}", self.plans_for(name)))
+            }
+            None if self.control.pins.is_held_off(name, Some(index))? => Some(format!(
+                "{name} was detached by a command: the daemon does not attach it again until `sixgate attach` or its \
+                 next start"
+            )),
+            None if is_there()? => {
+                Some(format!("the pin of the XDP link of {name} was removed{}", self.plans_for(name)))
+            }
+            _ => Some(format!(
+                "{name} was deleted{}",
+                if self.is_configured(name) { ": the daemon attaches it again when it is back" } else { "" }
+            )),
+        })
+    }
+
+    /// What the daemon does about an interface that is there, as the end of a sentence.
+    fn plans_for(&self, name: &str) -> &'static str {
+        if self.is_configured(name) {
+            ": the daemon attaches it again"
+        } else {
+            ": `sixgate attach --iface` attaches it again, for the configuration does not name it"
+        }
+    }
+
+    fn is_configured(&self, name: &str) -> bool {
+        self.control.interfaces.iter().any(|interface| interface.as_str() == name)
+    }
+
+    /// The interfaces of the configuration that are to be attached now. Those that are missing are told.
+    fn due(
+        &mut self,
+        links: &[AttachedLink],
+        has_changed: bool,
+        now: Instant,
+        looked: &mut Looked,
+    ) -> Result<Vec<InterfaceName>, ControlError> {
+        let control = Arc::clone(&self.control);
+        let mut due = Vec::new();
+        for name in &control.interfaces {
+            let found = dataplane::interface_called(name.as_str())?;
+            let state = control.state_of(name, found.as_ref(), links)?;
+            match state {
+                Wanted::Attached | Wanted::HeldOff => self.settle(name.as_str(), Ok(()), now, looked),
+                Wanted::Renamed(_) | Wanted::Missing => {
+                    let urgency = if state == Wanted::Missing { Urgency::Error } else { Urgency::Warning };
+                    self.tell(name.as_str(), urgency, state.sentence(name), now, looked);
+                }
+                Wanted::Free if control.loader.is_refused() => {}
+                Wanted::Free | Wanted::Occupied => {
+                    let was_occupied =
+                        self.failures.get(name.as_str()).is_some_and(|failure| failure.is_told(OCCUPIED));
+                    let is_free_now = state == Wanted::Free && was_occupied;
+                    if has_changed || is_free_now || self.is_due(name.as_str(), now) {
+                        due.push(name.clone());
+                    }
+                }
+            }
+        }
+        Ok(due)
+    }
+
+    fn is_due(&self, name: &str, now: Instant) -> bool {
+        self.failures.get(name).is_none_or(|failure| failure.due <= now)
+    }
+
+    /// Attaches what is due, and brings up to date what is attached.
+    fn attach(
+        &mut self,
+        due: &[InterfaceName],
+        now: Instant,
+        looked: &mut Looked,
+    ) -> Result<(), ControlError> {
+        let control = Arc::clone(&self.control);
+        if control.pins.has_other_layouts()? && !due.is_empty() {
+            let text =
+                "another version of sixgate has pinned its XDP program: this version's takes its place";
+            looked.note(Urgency::Warning, text.to_owned());
+        }
+        let Attempts { attached, failed } = control.attach_each(due, control.mode)?;
+        self.is_stale = false;
+        looked.reconcile |= !attached.is_empty();
+        for attachment in attached {
+            looked.note(Urgency::Info, attachment.to_string());
+        }
+        for Failed { interface, error } in failed {
+            self.settle(&interface, Err(error.into()), now, looked);
+        }
+        self.network.forget();
+        let links = dataplane::attached(&control.pins)?;
+        self.remember(&links);
+        Ok(())
+    }
+
+    /// Notes an attempt's outcome: a failure is told once, and puts the next attempt off.
+    fn settle(&mut self, name: &str, outcome: Result<(), ControlError>, now: Instant, looked: &mut Looked) {
+        match outcome {
+            Ok(()) => {
+                self.failures.remove(name);
+            }
+            Err(error) => {
+                let then = if self.control.loader.is_refused() {
+                    "the daemon decides alone and does not try again before its next start"
+                } else {
+                    "the daemon decides alone there and tries again"
+                };
+                let text = format!("{:#}; {then}", anyhow::Error::new(error));
+                self.tell(name, Urgency::Error, text, now, looked);
+            }
+        }
+    }
+
+    fn tell(&mut self, name: &str, urgency: Urgency, text: String, now: Instant, looked: &mut Looked) {
+        let before = self.failures.remove(name);
+        let pause = before.as_ref().map_or(RETRY_FIRST, |failure| (failure.pause * 2).min(RETRY_LAST));
+        if !before.is_some_and(|failure| failure.told == text) {
+            looked.note(urgency, text.clone());
+        }
+        self.failures.insert(name.to_owned(), Failure { told: text, due: now + pause, pause });
+    }
+
+    /// The addresses of the attached interfaces, and those beside them.
+    fn look_at_addresses(
+        &mut self,
+        links: &[AttachedLink],
+        last: &Contents,
+        looked: &mut Looked,
+    ) -> Result<(), ControlError> {
+        let indices: BTreeSet<u32> =
+            links.iter().filter_map(|link| link.running).map(|running| running.index).collect();
+        let guarded = (indices.clone(), interface_addresses(&indices)?);
+        if self.guarded.as_ref() != Some(&guarded) {
+            looked.reconcile = true;
+            self.guarded = Some(guarded);
+        }
+        let warnings: BTreeSet<String> = self.control.guard_warnings(last)?.into_iter().collect();
+        for warning in warnings.difference(&self.warned).take(WARNINGS_MAX) {
+            looked.note(Urgency::Warning, warning.clone());
+        }
+        self.warned = warnings;
+        Ok(())
+    }
+
+    /// Tells once who answers, when the first attempt is over.
+    fn introduce(&mut self, looked: &mut Looked) {
+        if self.is_introduced {
+            return;
+        }
+        self.is_introduced = true;
+        match self.control.answering() {
+            Ok(Some(answering)) => looked.answer(urgency(&answering), answering.sentence()),
+            Ok(None) | Err(_) if self.control.expects_kernel() => looked.answer(
+                Urgency::Warning,
+                "refusals are answered by the daemon instead of the kernel: no XDP program is attached"
+                    .to_owned(),
+            ),
+            Ok(None) | Err(_) => looked.answer(Urgency::Info, Answering::Daemon.sentence()),
+        }
+    }
+}
+
+impl Failure {
+    fn is_told(&self, words: &str) -> bool {
+        self.told.contains(words)
+    }
+}
+
+impl Looked {
+    fn answer(&mut self, urgency: Urgency, text: String) {
+        self.answering = Some(text.clone());
+        self.note(urgency, text);
+    }
+
+    fn note(&mut self, urgency: Urgency, text: String) {
+        self.notices.push(Notice { urgency, text });
+    }
+}
+
+/// How an interface of the configuration stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Wanted {
+    /// The program runs there.
+    Attached,
+    /// A command detached it.
+    HeldOff,
+    /// No interface has that name any more; the one that had it has this one now, and the program runs there.
+    Renamed(String),
+    /// No interface has that name.
+    Missing,
+    /// Another program runs there.
+    Occupied,
+    /// Nothing runs there.
+    Free,
+}
+
+impl Wanted {
+    /// A sentence about it, for what is not as it should be.
+    pub(super) fn sentence(&self, name: &InterfaceName) -> String {
+        match self {
+            Self::Attached => format!("{name}: attached"),
+            Self::HeldOff => format!(
+                "{name} was detached by a command: the daemon does not attach it again until `sixgate attach` or its \
+                 next start"
+            ),
+            Self::Renamed(now) => format!(
+                "no interface is called {name} any more, which the configuration names: the XDP program stays on {now}"
+            ),
+            Self::Missing => format!(
+                "no network interface named \"{name}\", which the configuration names: the daemon attaches it once it is \
+                 there; else correct `interfaces` in [xdp]"
+            ),
+            Self::Occupied => format!("{name} {OCCUPIED}: the XDP program is not attached there"),
+            Self::Free => format!(
+                "the XDP program is not attached to {name}, which the configuration names: the daemon attaches it, or \
+                 `sixgate attach`"
+            ),
+        }
+    }
+}
+
+impl Control {
+    /// How an interface of the configuration stands, `found` by its name.
+    pub(super) fn state_of(
+        &self,
+        name: &InterfaceName,
+        found: Option<&InterfaceNow>,
+        links: &[AttachedLink],
+    ) -> Result<Wanted, DataplaneError> {
+        let Some(found) = found else {
+            let renamed = links.iter().find(|link| link.running.is_some() && link.recorded == name.as_str());
+            return Ok(renamed.map_or(Wanted::Missing, |link| Wanted::Renamed(link.interface.clone())));
+        };
+        let runs = |link: &AttachedLink| link.running.is_some_and(|running| running.index == found.index);
+        if links.iter().any(runs) {
+            return Ok(Wanted::Attached);
+        }
+        if self.pins.is_held_off(name.as_str(), Some(found.index))? {
+            return Ok(Wanted::HeldOff);
+        }
+        Ok(if found.program.is_some() { Wanted::Occupied } else { Wanted::Free })
+    }
+}
+
+fn urgency(answering: &Answering) -> Urgency {
+    match answering {
+        Answering::Hindered(_) => Urgency::Warning,
+        Answering::Kernel { fallbacks, .. } if !fallbacks.is_empty() => Urgency::Warning,
+        Answering::Kernel { .. } | Answering::Daemon => Urgency::Info,
+    }
+}
+
+/// What concerns all interfaces.
+const ALL: &str = "";
+/// What concerns attaching as such.
+const ATTACH: &str = "attach all";
+/// How the error about another program begins.
+const OCCUPIED: &str = "another XDP program";
+/// Pauses between attempts: doubled from the first to the last.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_LAST: Duration = Duration::from_secs(60);
+/// Addresses that are warned of at one look.
+const WARNINGS_MAX: usize = 10;

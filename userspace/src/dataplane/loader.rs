@@ -1,0 +1,103 @@
+//! What this process has found out about loading the program, so that it does not try again what the kernel refused: a
+//! verifier may work for minutes before it does.
+//!
+//! What is loaded, and how, is `object`'s.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::{
+    error::DataplaneError,
+    object::{self, Embedded, Object, ProgramTag, Sizes},
+    obstacle::Obstacle,
+};
+
+/// The memory of loads; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Loader(Arc<Mutex<Found>>);
+
+#[derive(Clone, Debug, Default)]
+enum Found {
+    /// It was not tried yet.
+    #[default]
+    Nothing,
+    /// It loads, whole or without what answers.
+    Loads(Embedded),
+    /// The kernel refuses both.
+    Refused { what: String, code: Option<i32> },
+}
+
+impl Loader {
+    /// Whether this kernel was found to refuse the program.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self.found(), Found::Refused { .. })
+    }
+
+    /// What this kernel makes of the embedded program, found out once: it is loaded with the smallest maps and dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::NoProgram`], [`DataplaneError::NoRights`], [`DataplaneError::KernelLacks`].
+    pub fn embedded(&self) -> Result<Embedded, DataplaneError> {
+        if let Found::Loads(embedded) = self.found() {
+            return Ok(embedded);
+        }
+        let mut object = self.load(&object::SMALLEST, |_| None)?;
+        Ok(Embedded { tag: object::tag(object.program()?)?, obstacle: object.obstacle })
+    }
+
+    /// The tag of the embedded program, if it was loaded before.
+    pub(super) fn tag(&self) -> Option<ProgramTag> {
+        match self.found() {
+            Found::Loads(embedded) => Some(embedded.tag),
+            Found::Nothing | Found::Refused { .. } => None,
+        }
+    }
+
+    /// Why the embedded program cannot answer, if it was loaded before.
+    pub(super) fn obstacle(&self) -> Option<Obstacle> {
+        match self.found() {
+            Found::Loads(embedded) => embedded.obstacle,
+            Found::Nothing | Found::Refused { .. } => None,
+        }
+    }
+
+    /// Loads the program with its maps as [`Object::load`] does, without what is known to be refused.
+    pub(super) fn load(
+        &self,
+        sizes: &Sizes,
+        pin: impl Fn(&str) -> Option<PathBuf>,
+    ) -> Result<Object, DataplaneError> {
+        let loaded = match self.found() {
+            Found::Refused { what, code } => {
+                let source =
+                    code.map_or_else(|| io::Error::other("refused before"), io::Error::from_raw_os_error);
+                return Err(DataplaneError::KernelLacks { what, source });
+            }
+            Found::Loads(Embedded { obstacle: Some(obstacle), .. }) => {
+                Object::load_without_answers(sizes, &pin, obstacle)
+            }
+            Found::Loads(_) | Found::Nothing => Object::load(sizes, &pin),
+        };
+        let mut object = loaded.inspect_err(|error| {
+            if let DataplaneError::KernelLacks { what, source } = error {
+                self.remember(Found::Refused { what: what.clone(), code: source.raw_os_error() });
+            }
+        })?;
+        let tag = object::tag(object.program()?)?;
+        self.remember(Found::Loads(Embedded { tag, obstacle: object.obstacle.clone() }));
+        Ok(object)
+    }
+
+    fn found(&self) -> Found {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn remember(&self, found: Found) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = found;
+    }
+}

@@ -1,0 +1,93 @@
+//! At which MAC addresses the host is reached by each interface that the program runs on, and where the program may
+//! answer: what STATIONS holds.
+//!
+//! Obstacles are `obstacle`'s, MAC addresses `topology`'s.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    attached::Network, error::DataplaneError, maps::Maps, obstacle::Obstacle, stations::Station,
+    topology::Topology,
+};
+
+/// What STATIONS is to hold while the program runs on these interfaces, each with what keeps it from answering there.
+pub(super) fn wanted(
+    obstacles: &BTreeMap<u32, Option<Obstacle>>,
+    network: &Topology,
+) -> BTreeMap<Station, bool> {
+    let stations = obstacles.iter().flat_map(|(ifindex, obstacle)| {
+        let macs = network.macs(*ifindex).into_iter();
+        macs.map(move |mac| (Station { ifindex: *ifindex, mac }, obstacle.is_none()))
+    });
+    stations.collect()
+}
+
+impl Maps {
+    /// Lets the program take frames for these interfaces, which it does not run on yet, and not answer there yet: what
+    /// keeps it from that is seen once it runs.
+    pub(super) fn expect(
+        &mut self,
+        indices: &BTreeSet<u32>,
+        network: &Topology,
+    ) -> Result<(), DataplaneError> {
+        let mut stations = self.stations()?;
+        for ifindex in indices {
+            for mac in network.macs(*ifindex) {
+                stations.entry(Station { ifindex: *ifindex, mac }).or_insert(false);
+            }
+        }
+        self.set_stations(&stations)
+    }
+
+    /// Whether STATIONS holds what [`Self::review_stations`] would make it hold.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`], [`DataplaneError::System`].
+    pub fn has_stations(
+        &self,
+        obstacles: &BTreeMap<u32, Option<Obstacle>>,
+        network: &mut Network,
+    ) -> Result<bool, DataplaneError> {
+        Ok(self.stations()? == wanted(obstacles, network.all()?))
+    }
+
+    /// Lets the program take frames for the interfaces that it runs on, and answer where nothing keeps it from that.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`], [`DataplaneError::System`].
+    pub fn review_stations(
+        &mut self,
+        obstacles: &BTreeMap<u32, Option<Obstacle>>,
+        network: &mut Network,
+    ) -> Result<(), DataplaneError> {
+        let wanted = wanted(obstacles, network.all()?);
+        if self.stations()? == wanted { Ok(()) } else { self.set_stations(&wanted) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::topology::LinkFacts;
+
+    #[test]
+    fn each_interface_is_reached_by_its_masters_too_and_answers_unless_something_keeps_it() {
+        let mac = |last| [2, 0, 0, 0, 0, last];
+        let link =
+            |index, master| LinkFacts { index, master, mac: Some(mac(index as u8)), ..LinkFacts::default() };
+        let network: Topology =
+            [link(7, Some(9)), link(8, Some(9)), link(9, None), link(10, None)].into_iter().collect();
+        let obstacle = Obstacle::Kernel { lacks: "x".to_owned() };
+        let obstacles = BTreeMap::from([(7, None), (8, Some(obstacle)), (99, None)]);
+        let station = |ifindex, last| Station { ifindex, mac: mac(last) };
+        let wanted_stations = BTreeMap::from([
+            (station(7, 7), true),
+            (station(7, 9), true),
+            (station(8, 8), false),
+            (station(8, 9), false),
+        ]);
+        assert_eq!(wanted(&obstacles, &network), wanted_stations);
+    }
+}

@@ -1,0 +1,90 @@
+//! The daemon's chore about its interfaces: when to look, and what of it is logged.
+//!
+//! What is looked at, and what is done about it, is `control`'s.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use sd_notify::NotifyState;
+use tokio::time::{sleep, timeout};
+use tracing::{error, info, warn};
+
+use crate::{
+    control::{Looked, Notice, Urgency},
+    dataplane::{NetworkWatch, watch_network},
+    server::context::Context,
+};
+
+/// Looks for ever after the interfaces: at once when the network changes, and once a second for what the kernel does not
+/// tell, such as a link that was detached or pins that were removed.
+pub(crate) async fn keep(context: Arc<Context>) {
+    let Some(mut keeper) = context.keeper() else {
+        return;
+    };
+    let mut watch = watch_network().inspect_err(|error| warn!("{UNWATCHED}: {error}")).ok();
+    let mut has_changed = true;
+    loop {
+        let (store, now) = (context.store.current(), Instant::now());
+        let look = move || {
+            let looked = keeper.look(has_changed, now, &store);
+            (keeper, looked)
+        };
+        let looked;
+        (keeper, looked) = match tokio::task::spawn_blocking(look).await {
+            Ok(done) => done,
+            Err(error) => {
+                error!("the XDP program is no longer looked after: {error}");
+                return;
+            }
+        };
+        let Looked { notices, reconcile, answering } = looked;
+        notices.into_iter().for_each(log);
+        if context.refresh_maps() || reconcile {
+            context.reconcile().await;
+        }
+        if let Some(answering) = answering {
+            let _ = sd_notify::notify(&[NotifyState::Status(&answering)]);
+        }
+        has_changed = changed(&mut watch).await;
+    }
+}
+
+/// Waits for a change of the network, or for the time of the next look; whether it was a change, or may have been one.
+/// Changes that come together are one.
+async fn changed(watch: &mut Option<NetworkWatch>) -> bool {
+    let Some(network) = watch else {
+        sleep(POLL_UNWATCHED).await;
+        return true;
+    };
+    match timeout(POLL, network.changed()).await {
+        Err(_) => false,
+        Ok(Ok(())) => {
+            sleep(SETTLE).await;
+            true
+        }
+        Ok(Err(error)) => {
+            warn!("{UNWATCHED}: {:#}", anyhow::Error::new(error));
+            *watch = None;
+            true
+        }
+    }
+}
+
+fn log(notice: Notice) {
+    let text = notice.text;
+    match notice.urgency {
+        Urgency::Info => info!("{text}"),
+        Urgency::Warning => warn!("{text}"),
+        Urgency::Error => error!("{text}"),
+    }
+}
+
+const UNWATCHED: &str = "cannot watch the network interfaces, they are looked at every 2 s";
+/// Pause between two looks while the network does not change.
+const POLL: Duration = Duration::from_secs(1);
+/// The same where changes are not told.
+const POLL_UNWATCHED: Duration = Duration::from_secs(2);
+/// How long changes are waited for that come together with one: so often, at most, all interfaces are listed.
+const SETTLE: Duration = Duration::from_millis(200);
