@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -110,6 +110,14 @@ impl Daemon {
     /// If none does within [`LOG_TIMEOUT`].
     pub fn wait_for_log(&self, text: &str) -> Result<String> {
         self.log.wait_for(text)
+    }
+
+    /// Waits until so many lines of its log contain `text`.
+    ///
+    /// # Errors
+    /// If they do not within [`LOG_TIMEOUT`].
+    pub fn wait_for_lines(&self, text: &str, count: usize) -> Result<()> {
+        self.log.wait_for_lines(text, count)
     }
 
     /// Sends `signal`.
@@ -286,6 +294,13 @@ impl Log {
     pub(crate) fn wait_for(&self, text: &str) -> Result<String> {
         let found = |line: &str| line.contains(text).then(|| line.to_owned());
         self.wait_for_match(&format!("line with {text:?}"), found)
+    }
+
+    fn wait_for_lines(&self, text: &str, count: usize) -> Result<()> {
+        let lines = |state: &State| state.text.lines().filter(|line| line.contains(text)).count();
+        let state = self.wait_while(LOG_TIMEOUT, |state| lines(state) < count && !state.closed);
+        ensure!(lines(&state) >= count, "not {count} lines with {text:?} in the log:\n{}", state.text);
+        Ok(())
     }
 
     /// Waits for a line in which `find` finds something: `wanted`, in words.

@@ -121,7 +121,7 @@ impl Netns {
     /// # Errors
     /// If `ip` fails.
     pub fn join(&self, interface: &str, peer: &Self, peer_interface: &str) -> Result<()> {
-        let peer_path = format!("/proc/{}/fd/{}", std::process::id(), peer.handle.as_raw_fd());
+        let peer_path = peer.path();
         // Two ends with the same index look like no veth pair to the kernel's link watch, which then may
         // take a second to let the first packet through.
         let index = NEXT_INDEX.fetch_add(2, Ordering::Relaxed);
@@ -132,6 +132,12 @@ impl Netns {
         self.ip(&format!("link set {interface} up"))?;
         peer.ip(&format!("link set {peer_interface} up"))?;
         Ok(())
+    }
+
+    /// A path that names it, as `ip link set … netns` takes one, while this is there.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.handle.as_raw_fd())
     }
 
     /// A UDP socket inside.

@@ -116,6 +116,25 @@ impl Site {
         self.bpffs.pins()
     }
 
+    /// Gives the link again what it loses when it goes down or is made again: addresses and routes.
+    ///
+    /// # Panics
+    /// If `ip` fails.
+    pub fn restore(&self) {
+        self.gate.ip(&format!("link set {INTERFACE} up")).unwrap();
+        self.outside.ip(&format!("link set {PEER} up")).unwrap();
+        let ours = [GATE, OTHER].map(|address| (&self.gate, INTERFACE, address.parse::<Ipv6Addr>().unwrap()));
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let theirs = sources.iter().copied().chain([ROUTER.parse().unwrap()]);
+        for (netns, interface, address) in
+            ours.into_iter().chain(theirs.map(|address| (&self.outside, PEER, address)))
+        {
+            netns.ip(&format!("address replace {address}/64 dev {interface} nodad")).unwrap();
+        }
+        self.gate.ip(&way_out("2001:db8:51::/64")).unwrap();
+        self.outside.ip(&format!("route replace 2001:db8:25::/64 dev {PEER}")).unwrap();
+    }
+
     /// Starts the daemon on the gate, and waits until it has looked at its interfaces: it serves before.
     #[must_use]
     pub fn serve(&self, arguments: &[&str]) -> Daemon {

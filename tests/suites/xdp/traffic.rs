@@ -6,7 +6,9 @@ use std::{
 };
 
 use ipnet::Ipv6Net;
-use sixgate::dataplane::{AttachMode, RunMode, attach, flow_key, interface_addresses, watch_addresses};
+use sixgate::dataplane::{
+    AttachMode, RunMode, attach, flow_key, interface_addresses, interface_called, watch_network,
+};
 use sixgate_common::{flow::REASON_NOT_OPTED_IN, stat::Stat};
 use sixgate_tests::gate;
 
@@ -73,11 +75,12 @@ fn global_addresses_are_found_and_their_changes_told() {
         return;
     }
     let host = Host::new();
-    let interfaces = ["gate0".to_owned(), "lo".to_owned()];
     host.ours.run(|| {
+        let interfaces =
+            ["gate0", "lo"].map(|name| interface_called(name).unwrap().unwrap().index).into_iter().collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut watch = watch_addresses().unwrap();
+            let mut watch = watch_network().unwrap();
             let mut wanted = BTreeSet::new();
             for address in ["2001:db8::25", "fd00::25", "fe80::25", "2001:db8::26"] {
                 let address: Ipv6Addr = address.parse().unwrap();

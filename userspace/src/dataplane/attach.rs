@@ -221,7 +221,9 @@ impl Task<'_> {
             let is_elsewhere = links.iter().any(|link| {
                 link.link.lost == Some(Lost::Elsewhere) && interface.is_called(&link.file.interface)
             });
-            let checked = match interface.running.filter(|running| !is_ours(running.program)) {
+            // what a killed process left has gone meanwhile
+            let running = interface::indexed(interface.index)?.and_then(|facts| facts.running);
+            let checked = match running.filter(|running| !is_ours(running.program)) {
                 Some(other) => Err(occupied(&interface.name, other)),
                 None if is_elsewhere => {
                     Err(DataplaneError::OtherNamespace { interface: interface.name.clone() })
