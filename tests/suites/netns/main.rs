@@ -7,6 +7,7 @@ mod behind;
 mod changes;
 mod crowd;
 mod faults;
+mod first;
 mod identity;
 mod interfaces;
 mod kills;

@@ -319,7 +319,7 @@ impl Keeper {
     fn tell(&mut self, name: &str, urgency: Urgency, text: String, now: Instant, looked: &mut Looked) {
         let before = self.failures.remove(name);
         let pause = before.as_ref().map_or(RETRY_FIRST, |failure| (failure.pause * 2).min(RETRY_LAST));
-        if !before.is_some_and(|failure| failure.told == text) {
+        if before.is_none_or(|failure| failure.told != text) {
             looked.note(urgency, text.clone());
         }
         self.failures.insert(name.to_owned(), Failure { told: text, due: now + pause, pause });

@@ -136,10 +136,7 @@ pub(super) fn of_links(
     let mut found = BTreeMap::new();
     for Pinned { link, facts, .. } in pinned(live)? {
         if let (Some(running), Some(facts)) = (link.running, facts) {
-            found.insert(
-                running.index,
-                obstacle::look(&facts, running.mode, || network.all().map(|all| &*all))?,
-            );
+            found.insert(running.index, obstacle::look(&facts, running.mode, || network.all())?);
         }
     }
     Ok(found)
