@@ -9,6 +9,7 @@ mod guard;
 mod keep;
 mod replies;
 mod status;
+mod wanted;
 
 use std::{collections::BTreeSet, net::Ipv6Addr};
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use sixgate_common::settings::{self, Settings};
 
-use super::{Control, ControlError, keep::Wanted};
+use super::{Control, ControlError, wanted::Wanted};
 use crate::{
     config::Domains,
     dataplane::{

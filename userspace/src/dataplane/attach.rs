@@ -3,117 +3,31 @@
 //! What is pinned comes into sight as a whole, or not at all. It computes no projection: the plan holds it.
 
 mod link;
+mod plan;
+mod program;
 
 use std::collections::BTreeSet;
 
-use aya::programs::Xdp;
-use aya_obj::programs::XdpAttachType;
 use sixgate_common::{
     map,
-    refuse::ReplyId,
-    reply::Reply,
     settings::{ANSWER_HINDERED, ANSWER_KERNEL, READY, Settings},
 };
 
 use super::{
     attached::{self, Lost, Network, Pinned},
     error::DataplaneError,
-    interface::{self, RunMode},
+    interface::{self},
     layout,
     loader::Loader,
     maps::Maps,
-    object::{self, Object, Sizes},
+    object::{self},
     obstacle::Obstacle,
-    pins::{PinSet, Pins, release, remove_pin},
-    projection::Projection,
+    pins::{PinSet, release},
     topology::{LinkFacts, Topology},
 };
 use link::{attach_new, occupied, replace, report_replaced};
-
-/// In which mode the program may run.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum AttachMode {
-    /// Native if the driver takes it, else generic.
-    #[default]
-    Auto,
-    /// Native or not at all.
-    Native,
-    /// Generic, whatever the driver can do.
-    Generic,
-}
-
-/// Everything that attaching needs to know.
-#[derive(Clone, Debug)]
-pub struct AttachPlan {
-    /// The interfaces' names; alternative names are as good.
-    pub interfaces: Vec<String>,
-    /// In which mode; an interface on which the program runs already keeps its mode.
-    pub mode: AttachMode,
-    /// Bounds of the maps, if they have to be made.
-    pub sizes: Sizes,
-    /// What the program is told to do; `ready` and `generation` in it do not matter. Where it is to answer by itself
-    /// and cannot (see [`super::Obstacle`]), the daemon does.
-    pub settings: Settings,
-    /// What the maps are to hold.
-    pub projection: Projection,
-    /// The replies with which the program refuses.
-    pub replies: Vec<(ReplyId, Reply)>,
-    /// Where everything is pinned.
-    pub pins: Pins,
-}
-
-/// What was done on one interface.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Attached {
-    /// The interface's name.
-    pub interface: String,
-    /// In which mode the program runs.
-    pub mode: RunMode,
-    /// Why not natively, in a word, when [`AttachMode::Auto`] had to fall back.
-    pub fallback: Option<String>,
-    /// Whether a program ran there before.
-    pub change: Change,
-    /// What became of VLAN tags.
-    pub tags: VlanTags,
-}
-
-/// What was done about an interface that strips VLAN tags, so that the program's answers go the way back.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum VlanTags {
-    /// Nothing.
-    Untouched,
-    /// They were stripped, and no longer are.
-    Kept,
-}
-
-/// What became of an interface.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Change {
-    /// The program is new there.
-    New,
-    /// It took the place of a differing sixgate program, without a gap.
-    Replaced,
-    /// The very same program ran there already.
-    Unchanged,
-}
-
-/// What became of the interfaces of a plan, each by itself.
-#[derive(Debug, Default)]
-pub struct Report {
-    /// Those on which the program runs.
-    pub attached: Vec<Attached>,
-    /// The others.
-    pub failed: Vec<Failed>,
-}
-
-/// An interface on which the program could not be put.
-#[derive(Debug)]
-pub struct Failed {
-    /// Its name as the plan says it.
-    pub interface: String,
-    /// Why.
-    pub error: DataplaneError,
-}
+pub use plan::{AttachMode, AttachPlan, Attached, Change, Failed, Report, VlanTags};
+use program::Program;
 
 /// Fills the maps, puts the program on the plan's interfaces, and lets it refuse. Where sixgate runs already,
 /// the maps are kept and brought in line, and every interface gets this build's program without a gap. If it
@@ -287,7 +201,7 @@ impl Task<'_> {
             layout::examine(live, name)?;
         }
         let pinned = object::pinned_program(&live.program())?;
-        let mut program = Program::of(self, live, pinned)?;
+        let mut program = Program::of(self.plan, self.loader, live, pinned)?;
         let speech = Speech::of(self.plan, program.obstacle.as_ref());
         let change = match pinned {
             Some((_, tag)) if tag == program.tag()? => Change::Unchanged,
@@ -356,55 +270,6 @@ impl Task<'_> {
                 Ok(None)
             }
         }
-    }
-}
-
-/// The program that links are given: loaded just now, or, if it is known to be this build's, the pinned one.
-struct Program {
-    object: Option<Object>,
-    pinned: Option<Xdp>,
-    obstacle: Option<Obstacle>,
-}
-
-impl Program {
-    fn of(
-        task: &Task<'_>,
-        live: &PinSet,
-        pinned: Option<(u32, object::ProgramTag)>,
-    ) -> Result<Self, DataplaneError> {
-        let file = live.program();
-        if pinned.is_some_and(|(_, tag)| task.loader.tag() == Some(tag)) {
-            let program = Xdp::from_pin(&file, XdpAttachType::Interface)
-                .map_err(|error| DataplaneError::aya(format!("open {}", file.display()), error))?;
-            return Ok(Self { object: None, pinned: Some(program), obstacle: task.loader.obstacle() });
-        }
-        let object = task.loader.load(&task.plan.sizes, |name| Some(live.map(name)))?;
-        Ok(Self { obstacle: object.obstacle.clone(), object: Some(object), pinned: None })
-    }
-
-    fn xdp(&mut self) -> Result<&mut Xdp, DataplaneError> {
-        match (&mut self.object, &mut self.pinned) {
-            (Some(object), _) => object.program(),
-            (None, Some(program)) => Ok(program),
-            (None, None) => Err(DataplaneError::NoProgram),
-        }
-    }
-
-    fn tag(&mut self) -> Result<object::ProgramTag, DataplaneError> {
-        object::tag(self.xdp()?)
-    }
-
-    /// The pinned program becomes this one, at once.
-    fn repin(&mut self, live: &PinSet) -> Result<(), DataplaneError> {
-        if self.object.is_none() {
-            return Ok(());
-        }
-        let (next, file) = (live.next_program(), live.program());
-        remove_pin(&next)?;
-        self.xdp()?
-            .pin(&next)
-            .map_err(|error| DataplaneError::aya(format!("pin {}", next.display()), error))?;
-        std::fs::rename(&next, &file).map_err(|error| DataplaneError::file("rename", &next, error))
     }
 }
 

@@ -1,0 +1,94 @@
+//! What attaching is asked for, and what is told of it.
+//!
+//! Plain data: what is done with it is `attach`'s.
+
+use sixgate_common::{refuse::ReplyId, reply::Reply, settings::Settings};
+
+use crate::dataplane::{
+    error::DataplaneError, interface::RunMode, object::Sizes, pins::Pins, projection::Projection,
+};
+
+/// In which mode the program may run.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum AttachMode {
+    /// Native if the driver takes it, else generic.
+    #[default]
+    Auto,
+    /// Native or not at all.
+    Native,
+    /// Generic, whatever the driver can do.
+    Generic,
+}
+
+/// Everything that attaching needs to know.
+#[derive(Clone, Debug)]
+pub struct AttachPlan {
+    /// The interfaces' names; alternative names are as good.
+    pub interfaces: Vec<String>,
+    /// In which mode; an interface on which the program runs already keeps its mode.
+    pub mode: AttachMode,
+    /// Bounds of the maps, if they have to be made.
+    pub sizes: Sizes,
+    /// What the program is told to do; `ready` and `generation` in it do not matter. Where it is to answer by itself
+    /// and cannot (see [`super::Obstacle`]), the daemon does.
+    pub settings: Settings,
+    /// What the maps are to hold.
+    pub projection: Projection,
+    /// The replies with which the program refuses.
+    pub replies: Vec<(ReplyId, Reply)>,
+    /// Where everything is pinned.
+    pub pins: Pins,
+}
+
+/// What was done on one interface.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Attached {
+    /// The interface's name.
+    pub interface: String,
+    /// In which mode the program runs.
+    pub mode: RunMode,
+    /// Why not natively, in a word, when [`AttachMode::Auto`] had to fall back.
+    pub fallback: Option<String>,
+    /// Whether a program ran there before.
+    pub change: Change,
+    /// What became of VLAN tags.
+    pub tags: VlanTags,
+}
+
+/// What was done about an interface that strips VLAN tags, so that the program's answers go the way back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum VlanTags {
+    /// Nothing.
+    Untouched,
+    /// They were stripped, and no longer are.
+    Kept,
+}
+
+/// What became of an interface.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// The program is new there.
+    New,
+    /// It took the place of a differing sixgate program, without a gap.
+    Replaced,
+    /// The very same program ran there already.
+    Unchanged,
+}
+
+/// What became of the interfaces of a plan, each by itself.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Those on which the program runs.
+    pub attached: Vec<Attached>,
+    /// The others.
+    pub failed: Vec<Failed>,
+}
+
+/// An interface on which the program could not be put.
+#[derive(Debug)]
+pub struct Failed {
+    /// Its name as the plan says it.
+    pub interface: String,
+    /// Why.
+    pub error: DataplaneError,
+}
