@@ -73,6 +73,16 @@ impl Daemon {
         Self::start_command(netns, config, command)
     }
 
+    /// As [`Daemon::start`], with another binary.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn start_binary(binary: &Path, netns: Option<&Netns>, config: &Path) -> Result<Self> {
+        let mut command = Command::new(binary);
+        command.arg("--config").arg(config).arg("serve").stderr(Stdio::piped());
+        Self::start_command(netns, config, command)
+    }
+
     fn start_command(netns: Option<&Netns>, config: &Path, mut command: Command) -> Result<Self> {
         let socket = config.with_extension("notify");
         let _ = std::fs::remove_file(&socket);

@@ -152,12 +152,6 @@ impl Narrow {
     }
 }
 
-/// The helper programs' object as a file's content.
-#[must_use]
-pub const fn object() -> &'static [u8] {
-    OBJECT
-}
-
 /// The helper programs' object (ELF, `bpfel`); empty in a build with `AYA_BUILD_SKIP=1`.
 pub(crate) static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/helpers.bpf.o"));
 

@@ -9,4 +9,5 @@ mod errors;
 mod help;
 mod kernel;
 mod maps;
+mod namespaces;
 mod place;

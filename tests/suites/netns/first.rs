@@ -1,13 +1,19 @@
 //! Mail comes first: where the XDP program cannot be attached, the daemon serves and decides alone, says why, tries
 //! again, and `status` ends with 1 meanwhile.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use aya::programs::XdpMode;
+use sixgate::dataplane::embedded_object;
 use sixgate_tests::{
-    daemon::Daemon,
+    daemon::{Daemon, binary},
     netns::Netns,
-    site::{GATE, INTERFACE, OTHER, SENDER, Site},
+    site::{GATE, INTERFACE, OTHER, PEER, SENDER, Site},
     xdp_helper::Pass,
 };
 
@@ -74,6 +80,75 @@ fn an_interface_that_is_missing_keeps_neither_mail_nor_another_interface_waiting
 }
 
 #[test]
+fn mail_is_served_before_the_program_is_attached() {
+    if !can_run() {
+        return;
+    }
+    let site = site(&format!("xdp.interfaces = [\"{INTERFACE}\"]"));
+    let lock = fs::File::open(site.folder().join("store.json.lock")).unwrap();
+    lock.lock().unwrap();
+    // ready, although attaching waits for the lock
+    let daemon = Daemon::start(Some(&site.gate), &site.config(), &[]).unwrap();
+    serves(&site);
+    assert!(!daemon.log().contains("gate0: attached"), "{}", daemon.log());
+    lock.unlock().unwrap();
+    daemon.wait_for_log("gate0: attached").unwrap();
+    is_good(&site);
+}
+
+#[test]
+fn what_the_kernel_refused_is_not_loaded_again_and_what_it_took_is_not_verified_again() {
+    if !can_run() {
+        return;
+    }
+    let site = site(&format!("log.level = \"debug\"\nxdp.interfaces = [\"{INTERFACE}\"]"));
+    let loads = |daemon: &Daemon| daemon.log().matches("the verifier ").count();
+    let toggle = || {
+        for mtu in [1400, 1500] {
+            site.gate.ip(&format!("link set {INTERFACE} mtu {mtu}")).unwrap();
+        }
+    };
+    let daemon = Daemon::start_binary(&without_helpers(&site), Some(&site.gate), &site.config()).unwrap();
+    error_line(&daemon, "does not try again before its next start");
+    serves(&site);
+    let before = loads(&daemon);
+    assert!((1..=2).contains(&before), "{}", daemon.log());
+    toggle();
+    // the daemon has looked at a later change, too
+    site.gate.ip(&format!("link set {INTERFACE} name aside0")).unwrap();
+    error_line(&daemon, "no network interface named \"gate0\"");
+    site.gate.ip(&format!("link set aside0 name {INTERFACE}")).unwrap();
+    site.gate.ip(&format!("link set {INTERFACE} up")).unwrap();
+    assert_eq!(loads(&daemon), before, "{}", daemon.log());
+    daemon.stop().unwrap();
+
+    let daemon = site.serve(&[]);
+    let before = loads(&daemon);
+    assert!((1..=2).contains(&before), "{}", daemon.log());
+    let pins = fs::read_dir(live(&site).join("links")).unwrap();
+    pins.for_each(|pin| fs::remove_file(pin.unwrap().path()).unwrap());
+    daemon.wait_for_lines("gate0: attached", 2).unwrap();
+    assert_eq!(loads(&daemon), before, "{}", daemon.log());
+}
+
+/// The binary with a program that calls, instead of each helper, one that no kernel has.
+fn without_helpers(site: &Site) -> PathBuf {
+    let mut octets = fs::read(binary()).unwrap();
+    let object = embedded_object();
+    let at = octets.windows(object.len()).position(|window| window == object).unwrap();
+    for instruction in octets[at..at + object.len()].chunks_exact_mut(8) {
+        // BPF_JMP | BPF_CALL of a helper (include/uapi/linux/bpf.h)
+        if let [0x85, 0, 0, 0, helper @ 1..=255, high @ 0, 0, 0] = instruction {
+            (*helper, *high) = (0xff, 0x7f);
+        }
+    }
+    let path = site.folder().join("sixgate");
+    fs::write(&path, octets).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
 fn an_occupied_interface_is_told_with_the_command_that_frees_it_and_taken_when_it_is_free() {
     if !can_run() {
         return;
@@ -95,19 +170,19 @@ fn a_program_that_no_link_holds_is_told_with_its_mode() {
         return;
     }
     let site = site("");
-    for (mode, word) in [("xdpgeneric", "xdpgeneric"), ("xdpdrv", "xdpdrv")] {
-        let object = site.folder().join("pass.o");
-        fs::write(&object, sixgate_tests::xdp_helper::object()).unwrap();
-        let load = format!("link set dev {INTERFACE} {mode} object {} section xdp", object.display());
-        if site.gate.ip(&load).is_err() {
-            // an `ip` without libbpf reads no such object
-            return;
-        }
+    for mode in ["xdpgeneric", "xdpdrv"] {
+        let elsewhere = Pass::attach(&site.outside, PEER, XdpMode::Skb).unwrap();
+        let id = elsewhere.info().unwrap().id();
+        // by netlink, as `ip link set … xdp` does
+        let attach = format!("net attach {mode} id {id} dev {INTERFACE}");
+        let done = site.gate.run(|| Command::new("bpftool").args(attach.split(' ')).output().unwrap());
+        assert!(done.status.success(), "{done:?}");
+        drop(elsewhere);
         let failed = site.run(&format!("attach --iface {INTERFACE}"));
         let text = String::from_utf8_lossy(&failed.stderr);
-        let remedy = format!("`ip link set dev {INTERFACE} {word} off`");
+        let remedy = format!("`ip link set dev {INTERFACE} {mode} off`");
         assert!(failed.status.code() == Some(2) && text.contains(&remedy), "{text}");
-        site.gate.ip(&format!("link set dev {INTERFACE} {word} off")).unwrap();
+        site.gate.ip(&format!("link set dev {INTERFACE} {mode} off")).unwrap();
     }
 }
 
@@ -249,7 +324,7 @@ fn a_daemon_takes_the_place_of_another_layouts_program() {
 }
 
 /// The pins in use.
-fn live(site: &Site) -> std::path::PathBuf {
+fn live(site: &Site) -> PathBuf {
     let mut entries = fs::read_dir(site.pins()).unwrap().map(|entry| entry.unwrap().path());
     entries.find(|path| path.join("program").exists()).unwrap()
 }
