@@ -9,7 +9,7 @@ use std::{
 };
 
 use aya::programs::XdpMode;
-use sixgate::dataplane::embedded_object;
+use sixgate::dataplane::{Pins, embedded_object};
 use sixgate_tests::{
     daemon::{Daemon, binary},
     netns::Netns,
@@ -325,8 +325,7 @@ fn a_daemon_takes_the_place_of_another_layouts_program() {
 
 /// The pins in use.
 fn live(site: &Site) -> PathBuf {
-    let mut entries = fs::read_dir(site.pins()).unwrap().map(|entry| entry.unwrap().path());
-    entries.find(|path| path.join("program").exists()).unwrap()
+    Pins::new(&site.pins()).directory()
 }
 
 #[test]

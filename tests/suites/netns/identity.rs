@@ -6,6 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
+use sixgate::dataplane::Pins;
 use sixgate_tests::{
     daemon::Daemon,
     netns::Netns,
@@ -53,10 +54,10 @@ fn refuses(site: &Site) {
 
 /// The number of the link on an interface: its pin has it in its name.
 fn link_of(site: &Site, interface: &str) -> String {
-    let set = fs::read_dir(site.pins()).unwrap().map(|entry| entry.unwrap().path().join("links"));
-    let links = set.filter(|path| path.is_dir()).flat_map(|path| fs::read_dir(path).unwrap());
+    let links = fs::read_dir(Pins::new(&site.pins()).directory().join("links")).unwrap();
     let names = links.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let link = names.filter_map(|name| Some(name.strip_suffix(&format!("-{interface}"))?.to_owned())).next();
+    let of_interface = |name: String| Some(name.strip_suffix(&format!("-{interface}"))?.to_owned());
+    let link = names.filter_map(of_interface).next();
     link.unwrap_or_else(|| panic!("no link of {interface}"))
 }
 
@@ -189,8 +190,7 @@ fn pins_that_are_removed_are_made_again() {
         return;
     }
     let (site, daemon) = site("");
-    let set = fs::read_dir(site.pins()).unwrap().next().unwrap().unwrap().path();
-    for pin in fs::read_dir(set.join("links")).unwrap() {
+    for pin in fs::read_dir(Pins::new(&site.pins()).directory().join("links")).unwrap() {
         fs::remove_file(pin.unwrap().path()).unwrap();
     }
     daemon

@@ -3,14 +3,15 @@
 //! It is the daemon's alone: commands work beside it, under the store's lock.
 
 use std::{
-    fs::{self, File, TryLockError},
-    os::unix::fs::MetadataExt as _,
+    fs::{self, DirBuilder, File, TryLockError},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::PathBuf,
 };
 
 use super::{error::DataplaneError, pins::Pins};
 
-/// A lock on the directory of the pins (flock(2)), gone with the process. It takes no file of its own.
+/// A lock on the pins (flock(2)), gone with the process. A bpffs has no plain files, so that it is one on a directory beside
+/// them, which only their owner may open: who may look at the pins cannot lock them.
 #[derive(Debug)]
 pub struct PinLock {
     directory: File,
@@ -18,7 +19,7 @@ pub struct PinLock {
 }
 
 impl Pins {
-    /// Locks the directory, which is made where it is missing.
+    /// Locks the pins; their directory is made where it is missing.
     ///
     /// # Errors
     ///
@@ -26,11 +27,16 @@ impl Pins {
     /// [`DataplaneError::NoRights`], [`DataplaneError::System`].
     pub fn lock(&self) -> Result<PinLock, DataplaneError> {
         self.make_base()?;
-        let path = self.base().to_owned();
+        let path = self.base().join("lock");
+        DirBuilder::new()
+            .recursive(true)
+            .mode(MODE)
+            .create(&path)
+            .map_err(|error| DataplaneError::file("make the directory", &path, error))?;
         let directory = File::open(&path).map_err(|error| DataplaneError::file("open", &path, error))?;
         match directory.try_lock() {
             Ok(()) => Ok(PinLock { directory, path }),
-            Err(TryLockError::WouldBlock) => Err(DataplaneError::PinsInUse { path }),
+            Err(TryLockError::WouldBlock) => Err(DataplaneError::PinsInUse { path: self.base().to_owned() }),
             Err(TryLockError::Error(error)) => Err(DataplaneError::file("lock", &path, error)),
         }
     }
@@ -45,5 +51,26 @@ impl PinLock {
             (Ok(locked), Ok(there)) => place(locked) == place(there),
             _ => false,
         }
+    }
+}
+
+/// For the owner only.
+const MODE: u32 = 0o700;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_holds_while_its_directory_is_at_its_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        DirBuilder::new().mode(MODE).create(&path).unwrap();
+        let lock = PinLock { directory: File::open(&path).unwrap(), path: path.clone() };
+        assert!(lock.holds());
+        fs::rename(&path, directory.path().join("aside")).unwrap();
+        assert!(!lock.holds());
+        DirBuilder::new().mode(MODE).create(&path).unwrap();
+        assert!(!lock.holds());
     }
 }
