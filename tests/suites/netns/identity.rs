@@ -242,9 +242,11 @@ fn what_a_command_detached_stays_detached_until_a_command_or_the_next_start() {
     assert!(text.contains("gate0 was detached by a command"), "{text}");
     assert!(!site.gate.ip(&format!("link show {INTERFACE}")).unwrap().contains("xdp"));
     assert!(site.sixgate("attach").starts_with("gate0: attached"));
+    // the daemon has seen that
+    wait_for_lines(&daemon, "its maps are in use", 2);
     detach_link(&link_of(&site, INTERFACE));
     daemon.wait_for_log("another program detached the XDP link of gate0").unwrap();
-    wait_for_lines(&daemon, "gate0: attached", 2);
+    is_good(&site);
     site.sixgate("detach");
     daemon.stop().unwrap();
     let daemon = site.serve(&[]);
