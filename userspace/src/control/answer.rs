@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt};
 use sixgate_common::settings::{ANSWER_HINDERED, ANSWER_KERNEL, Settings};
 
 use super::{Control, ControlError};
-use crate::dataplane::{self, DataplaneError, Maps, Network, Obstacle};
+use crate::dataplane::{self, DataplaneError, Maps, Network, Obstacle, Outlook};
 
 /// Who answers, as the maps say and as it should be.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -92,7 +92,7 @@ impl fmt::Display for Answering {
 }
 
 /// What keeps the program from answering, by the indices of the interfaces that it runs on.
-type Obstacles = BTreeMap<u32, Option<Obstacle>>;
+type Obstacles = BTreeMap<u32, Outlook>;
 
 impl Control {
     /// Who answers; nothing if the program is not attached.
@@ -149,18 +149,19 @@ impl Control {
         settings: &Settings,
         obstacles: &Obstacles,
     ) -> Result<Answering, DataplaneError> {
-        let mut found: Vec<Obstacle> = obstacles.values().flatten().cloned().collect();
+        let mut found: Vec<Obstacle> =
+            obstacles.values().filter_map(|outlook| outlook.obstacle.clone()).collect();
         match settings.answer {
             ANSWER_KERNEL => {
                 let stations = maps.stations()?;
                 let is_lost = |index: &u32, obstacle: &Obstacle| {
                     let mut here =
                         stations.iter().filter(|(station, _)| station.ifindex == *index).peekable();
-                    let is_kept = here.peek().is_some() && here.all(|(_, answers)| !answers);
+                    let is_kept = here.peek().is_some() && here.all(|(_, what)| !what.answers);
                     !is_kept && !matches!(obstacle, Obstacle::NoEthernet { .. })
                 };
                 let with_obstacle =
-                    obstacles.iter().filter_map(|(index, obstacle)| Some((index, obstacle.as_ref()?)));
+                    obstacles.iter().filter_map(|(index, outlook)| Some((index, outlook.obstacle.as_ref()?)));
                 let (losses, fallbacks): (Vec<_>, Vec<_>) =
                     with_obstacle.partition(|(index, obstacle)| is_lost(index, obstacle));
                 let cloned =

@@ -11,7 +11,8 @@ use super::{Control, ControlError, wanted::Wanted};
 use crate::{
     config::Domains,
     dataplane::{
-        self, AttachedLink, Changes, DataplaneError, Entry, Maps, Network, Obstacle, Projection, attached,
+        self, AttachedLink, Changes, DataplaneError, Entry, Maps, Network, Obstacle, Outlook, Projection,
+        attached,
     },
 };
 
@@ -221,12 +222,12 @@ impl Control {
     fn interface_states(
         &self,
         embedded: Option<&str>,
-        obstacles: &BTreeMap<u32, Option<Obstacle>>,
+        obstacles: &BTreeMap<u32, Outlook>,
     ) -> Result<Vec<InterfaceStatus>, DataplaneError> {
         let is_kernels = answer(&self.settings) == "kernel";
         let describe = |link: AttachedLink| {
             let tag = link.tag.map(|tag| tag.to_string());
-            let obstacle = link.running.and_then(|running| obstacles.get(&running.index)?.as_ref());
+            let obstacle = link.running.and_then(|running| obstacles.get(&running.index)?.obstacle.as_ref());
             InterfaceStatus {
                 name: link.interface,
                 mode: link.running.map(|running| running.mode.to_string()),

@@ -8,7 +8,7 @@ use super::{
     error::DataplaneError,
     interface::{self, RunMode},
     object::{self, ProgramTag},
-    obstacle::{self, Obstacle},
+    obstacle::{self, Outlook},
     pinned_link::{self, LinkState},
     pins::{LinkFile, PinSet, Pins, release},
     topology::{LinkFacts, Topology},
@@ -119,10 +119,7 @@ pub(super) fn programs_of_others(pins: &Pins) -> Result<Vec<u32>, DataplaneError
 /// # Errors
 ///
 /// As [`attached`].
-pub fn obstacles(
-    pins: &Pins,
-    network: &mut Network,
-) -> Result<BTreeMap<u32, Option<Obstacle>>, DataplaneError> {
+pub fn obstacles(pins: &Pins, network: &mut Network) -> Result<BTreeMap<u32, Outlook>, DataplaneError> {
     match pins.live()? {
         Some(live) => of_links(&live, network),
         None => Ok(BTreeMap::new()),
@@ -132,7 +129,7 @@ pub fn obstacles(
 pub(super) fn of_links(
     live: &PinSet,
     network: &mut Network,
-) -> Result<BTreeMap<u32, Option<Obstacle>>, DataplaneError> {
+) -> Result<BTreeMap<u32, Outlook>, DataplaneError> {
     let mut found = BTreeMap::new();
     for Pinned { link, facts, .. } in pinned(live)? {
         if let (Some(running), Some(facts)) = (link.running, facts) {
@@ -144,8 +141,8 @@ pub(super) fn of_links(
 
 /// Whether the program can answer on one interface at least; where it runs on none, nothing keeps it from that.
 #[must_use]
-pub fn can_answer(obstacles: &BTreeMap<u32, Option<Obstacle>>) -> bool {
-    obstacles.is_empty() || obstacles.values().any(Option::is_none)
+pub fn can_answer(obstacles: &BTreeMap<u32, Outlook>) -> bool {
+    obstacles.is_empty() || obstacles.values().any(|outlook| outlook.obstacle.is_none())
 }
 
 /// A pin and what it leads to.

@@ -17,7 +17,7 @@ use nix::errno::Errno;
 
 use super::{
     error::DataplaneError,
-    topology::{Kind, LinkFacts, Topology},
+    topology::{Kind, LinkFacts, Mac, Topology},
 };
 
 /// Where in the kernel an XDP program runs.
@@ -144,16 +144,16 @@ pub(super) fn all() -> Result<Topology, DataplaneError> {
         .collect())
 }
 
-/// The other end, if the interface is one of a veth pair.
-pub(super) fn peer(link: &LinkFacts) -> Option<Peer> {
+/// The other end, if the interface is one of a veth pair, and its MAC address, if that may be looked at.
+pub(super) fn peer(link: &LinkFacts) -> Option<(Peer, Option<Mac>)> {
     if link.kind != Kind::Veth {
         return None;
     }
     // without a look at it nothing is known about it
     Some(match link.lower.and_then(|lower| look_up(lower.index, lower.netns).ok()) {
-        Some(peer) if peer.runs_natively => Peer::Native,
-        Some(_) => Peer::Plain,
-        None => Peer::Unseen,
+        Some(peer) if peer.runs_natively => (Peer::Native, peer.mac),
+        Some(peer) => (Peer::Plain, peer.mac),
+        None => (Peer::Unseen, None),
     })
 }
 

@@ -50,7 +50,7 @@ pub use lock::PinLock;
 pub use maps::{Maps, flow_key};
 use nix::time::{ClockId, clock_gettime};
 pub use object::{Embedded, ProgramTag, Sizes, embedded, embedded_object, embedded_tag};
-pub use obstacle::{Obstacle, PeerLacks, TagsLack};
+pub use obstacle::{Obstacle, Outlook, PeerLacks, TagsLack};
 pub use pins::Pins;
 pub use projection::{Changes, Entry, OptIn, Projection};
 pub use ptr::{PtrOrigin, PtrRecord, PtrState};

@@ -7,7 +7,7 @@ use std::fmt;
 use super::{
     error::DataplaneError,
     interface::{self, Peer, RunMode},
-    topology::{Kind, LinkFacts, Topology},
+    topology::{Kind, LinkFacts, Mac, Topology},
     vlan,
 };
 
@@ -124,7 +124,7 @@ pub(super) fn decide(facts: &Facts<'_>) -> Option<Obstacle> {
 
 /// What makes generic mode the better choice, in a word; nothing where native mode is as good.
 pub(super) fn against_native(link: &LinkFacts, network: &Topology) -> Option<String> {
-    let peer = interface::peer(link);
+    let peer = interface::peer(link).map(|(peer, _)| peer);
     if let Some(why) = peer.and_then(peer_lacks) {
         return Some(why.to_string());
     }
@@ -134,19 +134,31 @@ pub(super) fn against_native(link: &LinkFacts, network: &Topology) -> Option<Str
     tags_lack(&facts).map(|why| why.to_string())
 }
 
+/// What is seen of an interface on which the program runs.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Outlook {
+    /// What keeps it from answering there.
+    pub obstacle: Option<Obstacle>,
+    /// Whether it runs in generic mode.
+    pub generic: bool,
+    /// The MAC address of the other end, if it is one of a veth pair and that may be looked at.
+    pub peer: Option<Mac>,
+}
+
 /// Looks at an interface on which the program runs in that mode. All interfaces are asked for only if they matter.
 pub(super) fn look<'a>(
     link: &LinkFacts,
     mode: RunMode,
     network: impl FnOnce() -> Result<&'a Topology, DataplaneError>,
-) -> Result<Option<Obstacle>, DataplaneError> {
+) -> Result<Outlook, DataplaneError> {
     let native = mode == RunMode::Native;
     // a driver that does not tell may do it
     let strips_tags = native && vlan::strips_tags(link.index).unwrap_or(true);
     let may_lose_tags = native && (strips_tags || link.kind == Kind::Veth);
     let has_vlans = may_lose_tags && network()?.has_vlans_above(link.index);
-    let peer = if native { interface::peer(link) } else { None };
-    Ok(decide(&Facts { link, mode, peer, strips_tags, has_vlans }))
+    let other_end = interface::peer(link);
+    let facts = Facts { link, mode, peer: other_end.map(|(peer, _)| peer), strips_tags, has_vlans };
+    Ok(Outlook { obstacle: decide(&facts), generic: !native, peer: other_end.and_then(|(_, mac)| mac) })
 }
 
 const fn peer_lacks(peer: Peer) -> Option<PeerLacks> {

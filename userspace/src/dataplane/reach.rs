@@ -6,18 +6,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    attached::Network, error::DataplaneError, maps::Maps, obstacle::Obstacle, stations::Station,
+    attached::Network,
+    error::DataplaneError,
+    maps::Maps,
+    obstacle::Outlook,
+    stations::{Station, StationUse},
     topology::Topology,
 };
 
-/// What STATIONS is to hold while the program runs on these interfaces, each with what keeps it from answering there.
+/// What STATIONS is to hold while the program runs on these interfaces.
 pub(super) fn wanted(
-    obstacles: &BTreeMap<u32, Option<Obstacle>>,
+    obstacles: &BTreeMap<u32, Outlook>,
     network: &Topology,
-) -> BTreeMap<Station, bool> {
-    let stations = obstacles.iter().flat_map(|(ifindex, obstacle)| {
+) -> BTreeMap<Station, StationUse> {
+    let stations = obstacles.iter().flat_map(|(ifindex, outlook)| {
+        let what =
+            StationUse { answers: outlook.obstacle.is_none(), generic: outlook.generic, peer: outlook.peer };
         let macs = network.macs(*ifindex).into_iter();
-        macs.map(move |mac| (Station { ifindex: *ifindex, mac }, obstacle.is_none()))
+        macs.map(move |mac| (Station { ifindex: *ifindex, mac }, what))
     });
     stations.collect()
 }
@@ -33,7 +39,7 @@ impl Maps {
         let mut stations = self.stations()?;
         for ifindex in indices {
             for mac in network.macs(*ifindex) {
-                stations.entry(Station { ifindex: *ifindex, mac }).or_insert(false);
+                stations.entry(Station { ifindex: *ifindex, mac }).or_insert(NOTHING_YET);
             }
         }
         self.set_stations(&stations)
@@ -46,7 +52,7 @@ impl Maps {
     /// [`DataplaneError::Map`], [`DataplaneError::System`].
     pub fn has_stations(
         &self,
-        obstacles: &BTreeMap<u32, Option<Obstacle>>,
+        obstacles: &BTreeMap<u32, Outlook>,
         network: &mut Network,
     ) -> Result<bool, DataplaneError> {
         Ok(self.stations()? == wanted(obstacles, network.all()?))
@@ -59,7 +65,7 @@ impl Maps {
     /// [`DataplaneError::Map`], [`DataplaneError::System`].
     pub fn review_stations(
         &mut self,
-        obstacles: &BTreeMap<u32, Option<Obstacle>>,
+        obstacles: &BTreeMap<u32, Outlook>,
         network: &mut Network,
     ) -> Result<(), DataplaneError> {
         let wanted = wanted(obstacles, network.all()?);
@@ -67,10 +73,13 @@ impl Maps {
     }
 }
 
+/// What the program may do on an interface that it does not run on yet.
+const NOTHING_YET: StationUse = StationUse { answers: false, generic: false, peer: None };
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::topology::LinkFacts;
+    use crate::dataplane::{obstacle::Obstacle, topology::LinkFacts};
 
     #[test]
     fn each_interface_is_reached_by_its_masters_too_and_answers_unless_something_keeps_it() {
@@ -80,13 +89,21 @@ mod tests {
         let network: Topology =
             [link(7, Some(9)), link(8, Some(9)), link(9, None), link(10, None)].into_iter().collect();
         let obstacle = Obstacle::Kernel { lacks: "x".to_owned() };
-        let obstacles = BTreeMap::from([(7, None), (8, Some(obstacle)), (99, None)]);
+        let peer = Some(mac(0x77));
+        let outlook = |obstacle, generic, peer| Outlook { obstacle, generic, peer };
+        let obstacles = BTreeMap::from([
+            (7, outlook(None, true, peer)),
+            (8, outlook(Some(obstacle), false, None)),
+            (99, outlook(None, false, None)),
+        ]);
+        let answers = StationUse { answers: true, generic: true, peer };
+        let passes = StationUse { answers: false, generic: false, peer: None };
         let station = |ifindex, last| Station { ifindex, mac: mac(last) };
         let wanted_stations = BTreeMap::from([
-            (station(7, 7), true),
-            (station(7, 9), true),
-            (station(8, 8), false),
-            (station(8, 9), false),
+            (station(7, 7), answers),
+            (station(7, 9), answers),
+            (station(8, 8), passes),
+            (station(8, 9), passes),
         ]);
         assert_eq!(wanted(&obstacles, &network), wanted_stations);
     }
