@@ -16,6 +16,8 @@ pub enum Need {
     Root,
     /// A program in PATH.
     Program(&'static str),
+    /// A device of the kernel.
+    Device(&'static str),
     /// A kernel with the BPF file system.
     Bpffs,
     /// The XDP program in this build.
@@ -38,6 +40,7 @@ impl Need {
             Self::Root => nix::unistd::geteuid().is_root(),
             Self::Program(name) => env::var_os("PATH")
                 .is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(name).is_file())),
+            Self::Device(path) => fs::exists(path).unwrap_or(false),
             Self::Bpffs => fs::read_to_string("/proc/filesystems").is_ok_and(|known| known.contains("\tbpf")),
             Self::Xdp => !embedded_object().is_empty(),
             Self::Postfix => postfix::folder().is_some(),
@@ -54,6 +57,7 @@ impl fmt::Display for Need {
         match self {
             Self::Root => f.write_str("root"),
             Self::Program(name) => write!(f, "{name} in PATH"),
+            Self::Device(path) => f.write_str(path),
             Self::Bpffs => f.write_str("a kernel with bpffs"),
             Self::Xdp => f.write_str("a build without AYA_BUILD_SKIP=1"),
             Self::Postfix => f.write_str("Postfix below target/tools (cargo xtask setup)"),

@@ -168,27 +168,35 @@ fn rewrite(context: &XdpContext, scratch: Scratch) -> Result<(), Failure> {
         ptr::write_unaligned(field as *mut u16, checksum);
         ptr::write_unaligned((field + CHECKSUM_LENGTH) as *mut u16, urgent);
     }
-    match place {
-        Place::Anywhere | Place::OnTheMark => Ok(()),
-        Place::Aside(octets) => write_trailer(context, text_at + text, octets).ok_or(Failure::Lost),
-    }
+    let trailer = match place {
+        Place::Anywhere => return Ok(()),
+        Place::OnTheMark => 0,
+        Place::Aside(octets) => trailer(context, text_at + text, octets).ok_or(Failure::Lost)?,
+    };
+    write_trailer(context, text_at + text, trailer).ok_or(Failure::Lost)
 }
 
-/// Writes the two octets at `end`, the packet's end, with which the sum over the last `octets` octets of the frame is what
-/// stands where a TCP header that begins with them has its checksum.
+/// The two octets at `end`, the packet's end, with which the sum over the last `octets` octets of the frame is what stands
+/// where a TCP header that begins with them has its checksum.
 #[inline(always)]
-fn write_trailer(context: &XdpContext, end: usize, octets: usize) -> Option<()> {
+fn trailer(context: &XdpContext, end: usize, octets: usize) -> Option<u16> {
     let start = end + TRAILER - octets;
     let mut sum = Sum::new();
     sum.add_octets(context, start, octets - TRAILER)?;
     let frame = Linear::of(context);
     sum.add(frame.half(start + CHECKSUM_AT)?.into());
+    Some(!sum.fold())
+}
+
+/// Writes the two octets behind the packet, which ends at `end`.
+#[inline(always)]
+fn write_trailer(context: &XdpContext, end: usize, octets: u16) -> Option<()> {
     let trailer = context.data() + (as_it_is(end) & TRAILER_AT_MASK);
     if as_it_is(trailer + TRAILER) > context.data_end() {
         return None;
     }
     // SAFETY: the trailer's 2 octets lie before the end, checked above.
-    unsafe { ptr::write_unaligned(trailer as *mut u16, !sum.fold()) };
+    unsafe { ptr::write_unaligned(trailer as *mut u16, octets) };
     Some(())
 }
 
@@ -197,7 +205,8 @@ fn write_trailer(context: &XdpContext, end: usize, octets: usize) -> Option<()> 
 enum Place {
     /// Anywhere: its checksum is complete, and no device will touch it.
     Anywhere,
-    /// Its TCP header is where the old one was, so that a device completes the right field.
+    /// Its TCP header is where the old one was, so that a device completes the right field; a trailer of zeros follows it,
+    /// which changes no sum.
     OnTheMark,
     /// A device will take the last so many octets of the frame, of which the last two are a trailer behind the packet, for
     /// a TCP segment.
@@ -210,6 +219,10 @@ enum Place {
 /// write the sum into the old header's checksum field. Best the new TCP header has that very place, and the frame grows at
 /// its end. Where the end has no room, a trailer behind the packet, which receivers cut off (RFC 2464 6), has the two
 /// octets that make the sum what stands in the field anyway.
+///
+/// Both have a trailer. In generic mode the kernel leaves the end of a frame's data 14 octets too far once the frame's end
+/// was moved (net/core/dev.c, `bpf_prog_run_generic_xdp`, which forgets the Ethernet header), and a receiver on this host
+/// that appends the next segment leaves a gap there. Cutting a trailer off puts the end right.
 #[inline(always)]
 fn place(
     context: &XdpContext,
@@ -228,7 +241,7 @@ fn place(
             Err(Failure::NoRoom)
         };
     }
-    if link + IPV6_LENGTH == segment.tcp_at && grow_end(context, more) {
+    if link + IPV6_LENGTH == segment.tcp_at && grow_end(context, more + TRAILER as i32) {
         return Ok(Place::OnTheMark);
     }
     // of several buffers only the first one's headers; of a frame that is long enough, too: else the field would lie

@@ -66,31 +66,32 @@ impl Answer {
             return frame.to_vec();
         }
         let tcp = packet.ipv6_offset() + IPV6_HEADER;
-        let is_unchanged_by_a_device = |start: usize| {
+        let is_unchanged_by_a_device = |frame: &[u8], start: usize| {
             let written = complement(sum(&[&frame[start..]])).to_be_bytes();
             // 0 and its complement are the same number
-            frame[start + 16..start + 18] == written
-                || written == [0xff; 2] && frame[start + 16..start + 18] == [0; 2]
+            let field = [frame[start + 16], frame[start + 17]];
+            field == written || written == [0xff; 2] && field == [0; 2]
         };
-        match frame.len().checked_sub(wanted.len()) {
-            Some(TRAILER) => {
-                let octets = packet.build().len() - packet.tcp_offset();
-                let kept = if packet.build().len() > wanted.len() { TCP_HEADER } else { octets & !1 };
-                assert!(is_unchanged_by_a_device(frame.len() - kept), "{self:?} is changed by a device");
-                frame[..wanted.len()].to_vec()
-            }
-            _ => {
-                let octets = &frame[tcp..];
-                let pseudo = pseudo_header(packet.source, packet.destination, octets.len(), TCP);
-                assert_eq!(sum(&[&pseudo, octets]), 0xffff, "the checksum of {self:?}");
-                assert_eq!(frame[tcp + 16..tcp + 18], sum(&[&pseudo]).to_be_bytes(), "the field of {self:?}");
-                assert!(is_unchanged_by_a_device(tcp), "{self:?} is changed by a device");
-                let mut told = frame.to_vec();
-                told[tcp + 16..tcp + 18].copy_from_slice(&wanted[tcp + 16..tcp + 18]);
-                told[tcp + 18..tcp + 20].copy_from_slice(&[0, 0]);
-                told
-            }
+        assert_eq!(frame.len(), wanted.len() + TRAILER, "{self:?} has no trailer");
+        let (told, trailer) = frame.split_at(wanted.len());
+        if trailer != [0; TRAILER] {
+            let received = packet.build().len();
+            let kept =
+                if received > wanted.len() { TCP_HEADER } else { (received - packet.tcp_offset()) & !1 };
+            assert!(is_unchanged_by_a_device(frame, frame.len() - kept), "{self:?} is changed by a device");
+            return told.to_vec();
         }
+        let octets = &told[tcp..];
+        let pseudo = pseudo_header(packet.source, packet.destination, octets.len(), TCP);
+        assert_eq!(sum(&[&pseudo, octets]), 0xffff, "the checksum of {self:?}");
+        assert_eq!(told[tcp + 16..tcp + 18], sum(&[&pseudo]).to_be_bytes(), "the field of {self:?}");
+        // whether the trailer is cut off before or not
+        assert!(is_unchanged_by_a_device(frame, tcp), "{self:?} is changed by a device");
+        assert!(is_unchanged_by_a_device(told, tcp), "{self:?} is changed by a device");
+        let mut told = told.to_vec();
+        told[tcp + 16..tcp + 18].copy_from_slice(&wanted[tcp + 16..tcp + 18]);
+        told[tcp + 18..tcp + 20].copy_from_slice(&[0, 0]);
+        told
     }
 
     /// The frame that says this in answer to `packet`.

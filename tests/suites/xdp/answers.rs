@@ -17,6 +17,6 @@ mod numbers;
 mod polite;
 mod property;
 mod rooms;
-mod session;
+pub(crate) mod session;
 mod stream;
 mod switches;

@@ -2,6 +2,7 @@
 
 mod answers;
 mod attaching;
+mod bridged;
 mod decisions;
 mod headers;
 mod host;
@@ -12,4 +13,5 @@ mod program;
 mod refusing;
 mod sessions;
 mod stations;
+mod tap;
 mod traffic;

@@ -4,11 +4,13 @@
 
 use std::{
     io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
+    mem::MaybeUninit,
     net::{Ipv6Addr, SocketAddrV6, TcpStream},
     time::Duration,
 };
 
 use aya::programs::XdpMode;
+use nix::sys::socket::MsgFlags;
 use sixgate::{
     control::compile_replies,
     dataplane::{AttachMode, Maps, PtrOrigin, PtrState, attach},
@@ -20,6 +22,7 @@ use sixgate_common::{
     stat::Stat,
 };
 use sixgate_tests::{gate, xdp_helper::Pass};
+use socket2::SockRef;
 
 use crate::{
     host::{Host, NEEDS},
@@ -188,6 +191,44 @@ fn a_source_without_ptr_hears_its_own_address() {
         ]);
         sender.ends();
     }
+}
+
+#[test]
+fn replies_that_wait_to_be_read_are_joined_without_a_gap() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    for path in PATHS {
+        let scene = Scene::new(path, ENFORCE.refuse_at);
+        // how much room the kernel leaves behind a frame differs from one to the next
+        for _ in 0..30 {
+            let mut stream = scene.connect(OURS).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            let mut wanted = table().refusing(ReplyId::Greeting, "").to_string();
+            wait_for(&stream, wanted.len());
+            for (line, id) in [
+                ("NOOP", ReplyId::Noop),
+                ("EHLO mail.example", ReplyId::Ehlo),
+                ("MAIL FROM:<a@mail.example>", ReplyId::Mail),
+                ("RSET", ReplyId::Rset),
+                ("QUIT", ReplyId::Quit),
+            ] {
+                stream.write_all(format!("{line}\r\n").as_bytes()).unwrap();
+                wanted.push_str(&table().refusing(id, "").to_string());
+                wait_for(&stream, wanted.len());
+            }
+            let mut heard = String::new();
+            stream.read_to_string(&mut heard).unwrap();
+            assert_eq!(heard, wanted, "{path:?}");
+        }
+    }
+}
+
+/// Waits until so many octets can be read, and leaves them in the socket, where the kernel joins what comes.
+fn wait_for(stream: &TcpStream, octets: usize) {
+    let mut waiting = vec![MaybeUninit::new(0); octets];
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_WAITALL;
+    SockRef::from(stream).recv_with_flags(&mut waiting, flags.bits()).unwrap();
 }
 
 #[test]

@@ -176,6 +176,8 @@ const BUILD_PACKAGES: &[&str] = &[
 const TEST_WHY: &str = "real senders and mail servers for the suites";
 const TEST_PACKAGES: &[&str] = &[
     "swaks",
+    // turns off what a network device does by itself
+    "ethtool",
     // swaks speaks IPv6 through it
     "libio-socket-inet6-perl",
     // what the servers below are linked with
