@@ -173,17 +173,21 @@ fn a_program_that_no_link_holds_is_told_with_its_mode() {
     for mode in ["xdpgeneric", "xdpdrv"] {
         let elsewhere = Pass::attach(&site.outside, PEER, XdpMode::Skb).unwrap();
         let id = elsewhere.info().unwrap().id();
-        // by netlink, as `ip link set … xdp` does
+        // by netlink, as `ip link set … xdp` does, while a link holds the same program elsewhere
         let attach = format!("net attach {mode} id {id} dev {INTERFACE}");
         let done = site.gate.run(|| Command::new("bpftool").args(attach.split(' ')).output().unwrap());
         assert!(done.status.success(), "{done:?}");
-        drop(elsewhere);
         let failed = site.run(&format!("attach --iface {INTERFACE}"));
         let text = String::from_utf8_lossy(&failed.stderr);
         let remedy = format!("`ip link set dev {INTERFACE} {mode} off`");
         assert!(failed.status.code() == Some(2) && text.contains(&remedy), "{text}");
+        assert!(site.gate.ip(&format!("link show {INTERFACE}")).unwrap().contains("xdp"), "it is left alone");
         site.gate.ip(&format!("link set dev {INTERFACE} {mode} off")).unwrap();
     }
+    let _one = Pass::attach(&site.gate, INTERFACE, XdpMode::Skb).unwrap();
+    let failed = site.run(&format!("attach --iface {INTERFACE}"));
+    let text = String::from_utf8_lossy(&failed.stderr);
+    assert!(text.contains("(`bpftool link detach id ") && !text.contains("ip link"), "{text}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! What is pinned comes into sight as a whole, or not at all. It computes no projection: the plan holds it.
 
 mod link;
+mod occupied;
 mod plan;
 mod program;
 
@@ -25,7 +26,8 @@ use super::{
     pins::{PinSet, release},
     topology::{LinkFacts, Topology},
 };
-use link::{attach_new, occupied, replace, report_replaced};
+use link::{attach_new, replace, report_replaced};
+use occupied::occupied;
 pub use plan::{AttachMode, AttachPlan, Attached, Change, Failed, Report, VlanTags};
 use program::Program;
 
@@ -69,7 +71,7 @@ pub fn attach_each(plan: &AttachPlan, loader: &Loader) -> Result<Report, Datapla
 /// [`DataplaneError::System`].
 pub fn occupant(interface: &str) -> Result<Option<DataplaneError>, DataplaneError> {
     match interface::named(interface) {
-        Ok(facts) => Ok(facts.running.map(|other| occupied(&facts.name, other))),
+        Ok(facts) => Ok(facts.running.map(|other| occupied(&facts, other))),
         Err(DataplaneError::NoInterface { .. }) => Ok(None),
         Err(error) => Err(error),
     }
@@ -138,7 +140,7 @@ impl Task<'_> {
             // what a killed process left has gone meanwhile
             let running = interface::indexed(interface.index)?.and_then(|facts| facts.running);
             let checked = match running.filter(|running| !is_ours(running.program)) {
-                Some(other) => Err(occupied(&interface.name, other)),
+                Some(other) => Err(occupied(&interface, other)),
                 None if is_elsewhere => {
                     Err(DataplaneError::OtherNamespace { interface: interface.name.clone() })
                 }

@@ -6,11 +6,11 @@
 use std::{fmt, io};
 
 use netlink_packet_core::{
-    DefaultNla, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    DefaultNla, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    link::{LinkAttribute, LinkMessage},
+    link::{LinkAttribute, LinkMessage, LinkXdp},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
@@ -175,6 +175,28 @@ fn one(wanted: LinkMessage) -> io::Result<LinkFacts> {
     }
 }
 
+/// Asks the kernel to take the XDP program off where none is: an error wherever one is, and nothing is changed in any case.
+pub(super) fn replace_nothing(index: u32, mode: RunMode) -> io::Result<()> {
+    let mode = match mode {
+        RunMode::Native => XDP_FLAGS_DRV_MODE,
+        RunMode::Generic => XDP_FLAGS_SKB_MODE,
+    };
+    let mut wanted = LinkMessage::default();
+    wanted.header.index = index;
+    wanted.attributes.push(LinkAttribute::Xdp(vec![
+        LinkXdp::Fd(NO_PROGRAM),
+        LinkXdp::Flags(XDP_FLAGS_REPLACE | mode),
+        LinkXdp::ExpectedFd(NO_PROGRAM.cast_unsigned()),
+    ]));
+    let socket = ask(RouteNetlinkMessage::SetLink(wanted), NLM_F_REQUEST | NLM_F_ACK)?;
+    let (answer, _) = socket.recv_from_full()?;
+    match NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer).map_err(io::Error::other)?.payload {
+        NetlinkPayload::Error(error) if error.code.is_none() => Ok(()),
+        NetlinkPayload::Error(error) => Err(error.to_io()),
+        _ => Err(unexpected()),
+    }
+}
+
 /// All that the kernel answers to a request for a list. What cannot be read of it is left out: kernels to come may show
 /// kinds of interfaces that are not known here.
 pub(super) fn dump(wanted: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
@@ -222,8 +244,13 @@ fn unexpected() -> io::Error {
     io::Error::other("unexpected answer from the kernel")
 }
 
-/// include/uapi/linux/if_link.h
+// include/uapi/linux/if_link.h
 const IFLA_ALT_IFNAME: u16 = 53;
+const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
+const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
+const XDP_FLAGS_REPLACE: u32 = 1 << 4;
+/// Stands for none in place of a program's descriptor.
+const NO_PROGRAM: i32 = -1;
 
 #[cfg(test)]
 mod tests {

@@ -4,17 +4,16 @@
 
 use aya::programs::{
     ProgramError, Xdp, XdpMode,
-    links::{FdLink, LinkError, LinkType, PinnedLink},
-    loaded_links,
+    links::{FdLink, LinkError, PinnedLink},
     xdp::XdpLink,
 };
 use nix::libc;
 
-use super::{AttachMode, Attached, Change, Manner, Speech, VlanTags};
+use super::{AttachMode, Attached, Change, Manner, Speech, VlanTags, occupied::occupied};
 use crate::dataplane::{
     attached::Pinned,
     error::{DataplaneError, system_error},
-    interface::{self, RunMode, Running},
+    interface::{self, RunMode},
     obstacle, pinned_link,
     pins::{PinSet, remove_pin},
     topology::{LinkFacts, Topology},
@@ -89,35 +88,12 @@ fn not_taken(interface: &LinkFacts, mode: RunMode, error: ProgramError) -> Resul
         _ => {}
     }
     if let Some(other) = interface::indexed(interface.index)?.and_then(|facts| facts.running) {
-        return Err(occupied(&interface.name, other));
+        return Err(occupied(interface, other));
     }
     Ok(match (mode, error.raw_os_error()) {
         (RunMode::Native, Some(libc::EOPNOTSUPP)) => "its driver has no native XDP".to_owned(),
         _ => format!("{mode} mode: {error}"),
     })
-}
-
-/// Another program holds the interface; how it is detached depends on what holds it there.
-pub(super) fn occupied(interface: &str, other: Running) -> DataplaneError {
-    // without the right to list links, and with several links of one program, nothing is known
-    let links = loaded_links().filter_map(Result::ok);
-    let mut of_program = links.filter(|link| {
-        link.program_id() == other.program && link.link_type().is_ok_and(|kind| kind == LinkType::Xdp)
-    });
-    let remedy = match (of_program.next(), of_program.next()) {
-        (Some(link), None) => format!("`bpftool link detach id {}`", link.id()),
-        (Some(_), Some(_)) => {
-            "`bpftool link show` has the id of its link, `bpftool link detach id` detaches it".to_owned()
-        }
-        _ => {
-            let word = match other.mode {
-                RunMode::Native => "xdpdrv",
-                RunMode::Generic => "xdpgeneric",
-            };
-            format!("`ip link set dev {interface} {word} off`")
-        }
-    };
-    DataplaneError::Occupied { interface: interface.to_owned(), program: other.program, remedy }
 }
 
 /// Hands a pinned link the program, without a gap (`bpf_link_update`). False when the link's interface is gone;
