@@ -15,6 +15,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName}
 
 use crate::{
     netns::{self, Netns},
+    timeouts::scaled,
     transcript::{Side, Transcript},
 };
 
@@ -97,7 +98,7 @@ impl Client {
             Some(netns) => netns.connect(source, destination)?,
             None => netns::connect(source, destination)?,
         };
-        stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
+        stream.set_read_timeout(Some(scaled(REPLY_TIMEOUT)))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream: BufReader::new(Connection::Plain(stream)), transcript: Transcript::default() })
     }

@@ -19,7 +19,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{clock::WallClock, netns::Netns};
+use crate::{clock::WallClock, netns::Netns, timeouts::scaled};
 
 /// A running `sixgate serve`. Dropping it kills it.
 #[derive(Debug)]
@@ -146,7 +146,7 @@ impl Daemon {
     pub fn stop(mut self) -> Result<(ExitStatus, String)> {
         self.signal(Signal::SIGTERM)?;
         // its log ends when it does
-        if !self.log.wait_until_closed(STOP_TIMEOUT) {
+        if !self.log.wait_until_closed(scaled(STOP_TIMEOUT)) {
             bail!("the daemon did not end after SIGTERM; its log:\n{}", self.log());
         }
         let status = self.child.wait().context("cannot wait for the daemon")?;
@@ -184,7 +184,7 @@ impl Daemon {
 
     /// Waits for a line that begins so.
     fn wait_for_notice(&mut self, wanted: &str) -> Result<()> {
-        let until = Instant::now() + READY_TIMEOUT;
+        let until = Instant::now() + scaled(READY_TIMEOUT);
         let mut datagram = [0; 4096];
         while Instant::now() < until {
             if let Ok(length) = self.notify.recv(&mut datagram) {
@@ -195,7 +195,7 @@ impl Daemon {
                 }
             }
             if let Some(status) = self.child.try_wait()? {
-                self.log.wait_until_closed(STOP_TIMEOUT);
+                self.log.wait_until_closed(scaled(STOP_TIMEOUT));
                 bail!("sixgate ended ({status}); its log:\n{}", self.log());
             }
         }
@@ -308,7 +308,7 @@ impl Log {
 
     fn wait_for_lines(&self, text: &str, count: usize) -> Result<()> {
         let lines = |state: &State| state.text.lines().filter(|line| line.contains(text)).count();
-        let state = self.wait_while(LOG_TIMEOUT, |state| lines(state) < count && !state.closed);
+        let state = self.wait_while(scaled(LOG_TIMEOUT), |state| lines(state) < count && !state.closed);
         ensure!(lines(&state) >= count, "not {count} lines with {text:?} in the log:\n{}", state.text);
         Ok(())
     }
@@ -316,7 +316,7 @@ impl Log {
     /// Waits for a line in which `find` finds something: `wanted`, in words.
     pub(crate) fn wait_for_match<T>(&self, wanted: &str, find: impl Fn(&str) -> Option<T>) -> Result<T> {
         let found = |state: &State| state.text.lines().find_map(&find);
-        let state = self.wait_while(LOG_TIMEOUT, |state| found(state).is_none() && !state.closed);
+        let state = self.wait_while(scaled(LOG_TIMEOUT), |state| found(state).is_none() && !state.closed);
         found(&state).with_context(|| format!("no {wanted} in the log:\n{}", state.text))
     }
 

@@ -24,6 +24,9 @@
 //!     ! bank.example           and nowhere this text
 //! ```
 
+pub mod facts;
+pub mod play;
+
 use std::{
     fmt, fs,
     path::{Path, PathBuf},

@@ -4,6 +4,7 @@
 
 pub mod bench;
 pub mod bpffs;
+pub mod cards;
 pub mod certs;
 pub mod client;
 pub mod clock;
@@ -22,11 +23,14 @@ pub mod netns;
 pub mod opensmtpd;
 pub mod packet;
 pub mod postfix;
+pub mod scene;
 pub mod sender;
 pub mod settings;
 pub mod sign;
 pub mod site;
 pub mod smtp_sink;
+pub mod timeouts;
 pub mod transcript;
 mod unpacked;
+pub mod vm;
 pub mod xdp_helper;

@@ -20,6 +20,8 @@ use ipnet::Ipv6Net;
 use nix::sched::{CloneFlags, setns, unshare};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::timeouts::scaled;
+
 /// A network namespace.
 #[derive(Debug)]
 pub struct Netns {
@@ -108,6 +110,21 @@ impl Netns {
         self.run(|| output(Command::new("ip").args(arguments.split_whitespace())))
     }
 
+    /// Another handle of the same namespace.
+    ///
+    /// # Errors
+    /// If no descriptor is left.
+    pub fn try_clone(&self) -> Result<Self> {
+        let handle = self.handle.try_clone().context("cannot open the namespace once more")?;
+        Ok(Self { handle, name: None })
+    }
+
+    /// Its file, as `ip` takes it for a namespace while this process lives.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.handle.as_raw_fd())
+    }
+
     /// Gives `interface` the address of `net`, usable at once.
     ///
     /// # Errors
@@ -173,14 +190,14 @@ impl Drop for Netns {
     }
 }
 
-/// A TCP connection from `source` in this thread's namespace, made within [`CONNECT_TIMEOUT`].
+/// A TCP connection from `source` in this thread's namespace, made within [`CONNECT_TIMEOUT`], scaled.
 ///
 /// # Errors
 /// As bind(2) and connect(2) say.
 pub fn connect(source: SocketAddrV6, destination: SocketAddrV6) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
     socket.bind(&source.into())?;
-    socket.connect_timeout(&destination.into(), CONNECT_TIMEOUT)?;
+    socket.connect_timeout(&destination.into(), scaled(CONNECT_TIMEOUT))?;
     Ok(socket.into())
 }
 

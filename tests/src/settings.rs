@@ -2,20 +2,23 @@
 //!
 //! It does not check them: the daemon does.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use toml::{Table, Value};
+
+use crate::timeouts::scaled;
 
 /// A gate called gate.example that asks the DNS server `dns`, delivers into `folder`/Maildir, and keeps its
 /// store and pins in `folder`. DNS time-outs are short.
 #[must_use]
 pub fn usual(folder: &Path, dns: &str) -> Table {
     let folder = folder.display();
+    let timeout = scaled(DNS_TIMEOUT).min(DNS_TIMEOUT_MAX).as_millis();
     let text = format!(
         r#"
         hostname = "gate.example"
         store = "{folder}/store.json"
-        dns = {{ servers = ["{dns}"], timeout = "300ms", attempts = 2 }}
+        dns = {{ servers = ["{dns}"], timeout = "{timeout}ms", attempts = 2 }}
         next_hop = {{ maildir = "{folder}/Maildir" }}
         xdp = {{ bpffs = "{folder}/bpf/sixgate" }}
         "#
@@ -34,3 +37,8 @@ pub fn lay_over(table: &mut Table, changes: Table) {
         }
     }
 }
+
+/// How long the daemon waits for DNS.
+const DNS_TIMEOUT: Duration = Duration::from_millis(300);
+/// The longest that the daemon takes.
+const DNS_TIMEOUT_MAX: Duration = Duration::from_secs(10);

@@ -56,8 +56,18 @@ impl Site {
     /// with `settings`, TOML, laid over it.
     #[must_use]
     pub fn new(zone: &str, settings: &str) -> Self {
+        Self::joined_by(zone, settings, |gate, outside| gate.join(INTERFACE, outside, PEER))
+    }
+
+    /// As [`Site::new`], but `join` makes [`INTERFACE`] of the gate and [`PEER`] of the outside.
+    #[must_use]
+    pub fn joined_by(
+        zone: &str,
+        settings: &str,
+        join: impl FnOnce(&Netns, &Netns) -> anyhow::Result<()>,
+    ) -> Self {
         let (gate, outside) = (Netns::new().unwrap(), Netns::new().unwrap());
-        gate.join(INTERFACE, &outside, PEER).unwrap();
+        join(&gate, &outside).unwrap();
         for address in [GATE, OTHER] {
             gate.add_address(INTERFACE, format!("{address}/64").parse().unwrap()).unwrap();
         }

@@ -13,6 +13,7 @@ mod run;
 mod setup;
 mod test;
 mod tidy;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,8 @@ enum Task {
     Run(run::Options),
     /// Run every test
     Test(test::Options),
+    /// Boot other kernels in virtual machines, and try the XDP program and the daemon there
+    Vm(vm::Options),
     /// Measure what refusing costs, beside other mail servers
     Bench(bench::Options),
     /// Run a foreign test suite against our checks
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Task::Setup(options) => setup::run(options.set()),
         Task::Run(options) => run::run(&options),
         Task::Test(options) => test::run(&options),
+        Task::Vm(options) => vm::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Conformance(suite) => conformance::run(&suite),
         Task::Fuzz(options) => fuzz::run(&options),

@@ -10,12 +10,13 @@ use std::{
 use sixgate_tests::{
     gate,
     packet::{Packet, tcp},
+    scene::{Link, Scene},
     site::{GATE, OTHER, Site},
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
-    kernel::{Link, NEEDS, Scene},
+    kernel::NEEDS,
     undisturbed::{ZONE, deliver},
 };
 

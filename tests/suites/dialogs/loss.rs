@@ -7,12 +7,13 @@ use anyhow::{Context as _, Result};
 use aya::programs::XdpMode;
 use sixgate_tests::{
     gate,
-    site::{OTHER, SENDER, Site},
+    scene::{Link, Scene},
+    site::{OTHER, PEER, SENDER, Site},
     xdp_helper::Lossy,
 };
 
 use crate::{
-    kernel::{Link, NEEDS, OUTSIDE, Scene},
+    kernel::NEEDS,
     session::{self, End},
 };
 
@@ -23,7 +24,7 @@ fn a_lossy_link_loses_no_refusal() {
     }
     let scene = Scene::new(Link::Lossy, "", "").unwrap();
     let site = &scene.site;
-    let mut lossy = Lossy::attach(&site.outside, OUTSIDE, XdpMode::Driver, 0).unwrap();
+    let mut lossy = Lossy::attach(&site.outside, PEER, XdpMode::Driver, 0).unwrap();
     let daemon = site.serve(&[]);
     // the sender's address, and the neighbours', before anything is lost
     drop(site.connect(SENDER, OTHER));

@@ -13,16 +13,16 @@ mod session;
 mod undisturbed;
 
 use std::{
-    fs,
-    io::ErrorKind,
     path::{Path, PathBuf},
     thread,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 use sixgate_tests::{
-    client::Client,
-    dialog::{Script, Step},
+    dialog::{
+        Script,
+        play::{folder, play, scripts},
+    },
     gate::{self, Need},
     site::Site,
 };
@@ -66,10 +66,6 @@ fn in_memory_as_over_a_socket() {
     assert!(failed.is_empty(), "{} of {} failed:\n\n{}", failed.len(), scripts.len(), failed.join("\n\n"));
 }
 
-fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("suites/dialogs").join(name)
-}
-
 /// Runs every script of `folder`, and names those that did not go as written.
 fn run_all(name: &str) {
     if !gate::require(&[Need::Root]) {
@@ -87,16 +83,6 @@ fn run_all(name: &str) {
     assert!(failed.is_empty(), "{} of {} failed:\n\n{}", failed.len(), scripts.len(), failed.join("\n\n"));
 }
 
-fn scripts(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).expect("a folder of scripts");
-    let paths = entries.map(|entry| entry.expect("a readable folder").path());
-    let mut scripts: Vec<PathBuf> =
-        paths.filter(|path| path.extension().is_some_and(|end| end == "dialog")).collect();
-    scripts.sort();
-    assert!(!scripts.is_empty(), "no scripts in {}", folder.display());
-    scripts
-}
-
 fn run(path: &Path) -> Result<()> {
     let script = Script::read(path)?;
     let site = Site::new(&script.zone, &script.settings);
@@ -108,82 +94,6 @@ fn run(path: &Path) -> Result<()> {
         .with_context(|| format!("--- log\n{}---", daemon.log()))?;
     daemon.stop()?;
     check_delivered(&script, &site.delivered())
-}
-
-/// How a session begins: from one address to port 25 of another.
-type Connect<'a> = dyn Fn(&str, &str) -> std::io::Result<Client> + 'a;
-
-/// Goes through all steps of a script.
-fn play(script: &Script, connect: &Connect<'_>) -> Result<()> {
-    let mut session = Session::None;
-    for (place, step) in &script.steps {
-        session.run(connect, step).with_context(|| format!("{place}\n{}", session.transcript()))?;
-    }
-    session.finish()
-}
-
-/// The session that a script is in.
-enum Session {
-    None,
-    Open(Client),
-    /// The connection was reset before the sender was told that it stood.
-    Reset,
-}
-
-impl Session {
-    fn run(&mut self, connect: &Connect<'_>, step: &Step) -> Result<()> {
-        match (step, &mut *self) {
-            (Step::Connect { source, destination }, _) => {
-                self.finish()?;
-                *self = match connect(source, destination) {
-                    Ok(client) => Self::Open(client),
-                    Err(error) if is_reset(&error) => Self::Reset,
-                    Err(error) => return Err(error.into()),
-                };
-            }
-            (Step::Closed, Self::Reset) => *self = Self::None,
-            (_, Self::None | Self::Reset) => bail!("there is no session"),
-            (Step::Say(line), Self::Open(client)) => client.send(line)?,
-            (Step::SayOctets(octets), Self::Open(client)) => client.write(octets)?,
-            (Step::Hear(wanted), Self::Open(client)) => {
-                let heard = client.line()?.context("the connection ended")?;
-                ensure!(heard == *wanted, "heard  {heard:?}\nwanted {wanted:?}");
-            }
-            (Step::HearStart(wanted), Self::Open(client)) => {
-                let heard = client.line()?.context("the connection ended")?;
-                ensure!(heard.starts_with(wanted), "heard  {heard:?}\nwanted {wanted:?}…");
-            }
-            (Step::Closed, Self::Open(client)) => {
-                client.closed()?;
-                *self = Self::None;
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends the session from the sender's side: nothing may come that the script does not know.
-    fn finish(&mut self) -> Result<()> {
-        match std::mem::replace(self, Self::None) {
-            Self::None => Ok(()),
-            Self::Reset => bail!("the connection was reset"),
-            Self::Open(mut client) => {
-                client.hang_up()?;
-                client.closed()
-            }
-        }
-    }
-
-    fn transcript(&self) -> String {
-        match self {
-            Self::Open(client) => client.transcript().to_string(),
-            Self::None | Self::Reset => String::new(),
-        }
-    }
-}
-
-/// Whether a connection was refused by a reset: in answer to the SYN, or right after it.
-fn is_reset(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused)
 }
 
 fn check_delivered(script: &Script, messages: &[String]) -> Result<()> {

@@ -11,11 +11,12 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use sixgate_tests::{
     gate,
+    scene::{Link, Scene},
     site::{OTHER, SENDER, Site},
 };
 
 use crate::{
-    kernel::{Link, NEEDS, Scene},
+    kernel::NEEDS,
     session::{self, End},
 };
 

@@ -4,10 +4,11 @@
 use sixgate_tests::{
     client::Client,
     gate,
+    scene::{Link, Scene},
     site::{GATE, SENDER, Site},
 };
 
-use crate::kernel::{Link, NEEDS, Scene};
+use crate::kernel::NEEDS;
 
 /// DNS for the usual sender: reverse DNS, and SPF for sender.example.
 pub(crate) const ZONE: &str = "

@@ -21,7 +21,7 @@ use sixgate_common::{
     settings::{ANSWER_KERNEL, REFUSE_AT_GREETING, REFUSE_AT_RESET, Settings},
     stat::Stat,
 };
-use sixgate_tests::{gate, xdp_helper::Pass};
+use sixgate_tests::{gate, timeouts::scaled, xdp_helper::Pass};
 use socket2::SockRef;
 
 use crate::{
@@ -106,7 +106,7 @@ struct Sender(BufReader<TcpStream>, String);
 
 impl Sender {
     fn new(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(scaled(Duration::from_secs(10)))).unwrap();
         Self(BufReader::new(stream), String::new())
     }
 

@@ -3,7 +3,7 @@
 //!
 //! It owns package names, not the way in which they are installed.
 
-use std::{ffi::OsStr, fs, process::Command, time::Duration};
+use std::{ffi::OsStr, fs, path::Path, process::Command, time::Duration};
 
 use anyhow::Result;
 
@@ -27,8 +27,12 @@ pub(super) fn is_supported() -> bool {
 /// What is missing for `set`.
 pub(super) fn missing(set: Set) -> Result<Vec<Step>> {
     let building = lacking(BUILD_PACKAGES)?;
-    let (mut testing, mut unpacked) = (Vec::new(), Vec::new());
+    let (mut testing, mut unpacked, mut machines) = (Vec::new(), Vec::new(), Vec::new());
     let mut fetched = building.clone();
+    if set == Set::Vm {
+        machines = lacking(VM_PACKAGES)?;
+        fetched.extend(&machines);
+    }
     if set == Set::Test {
         testing = lacking(TEST_PACKAGES)?;
         fetched.extend(&testing);
@@ -42,6 +46,7 @@ pub(super) fn missing(set: Set) -> Result<Vec<Step>> {
     steps.extend(package_lists(&fetched)?);
     steps.extend(packages("packages for building", BUILD_WHY, &building));
     steps.extend(packages("packages for testing", TEST_WHY, &testing));
+    steps.extend(packages("packages for virtual machines", VM_WHY, &machines));
     steps.extend(unpacked);
     steps.extend(super::bpf_linker(|install| {
         install
@@ -121,7 +126,12 @@ fn lacking(names: &[&'static str]) -> Result<Vec<&'static str>> {
 
 /// Whether the package lists were fetched lately: what older ones name may be gone from the archive.
 fn are_recent() -> bool {
-    let fetched = fs::metadata("/var/lib/apt/lists/partial").and_then(|folder| folder.modified());
+    is_recent(Path::new("/var/lib/apt/lists/partial"))
+}
+
+/// Whether what happened when `file` was written happened lately enough for package lists.
+pub(super) fn is_recent(file: &Path) -> bool {
+    let fetched = fs::metadata(file).and_then(|file| file.modified());
     fetched.is_ok_and(|at| at.elapsed().is_ok_and(|age| age < LISTS_AGE_MAX))
 }
 
@@ -195,6 +205,20 @@ const TEST_PACKAGES: &[&str] = &[
     "libsodium23",
     "libssl3",
     "libunwind8",
+];
+
+const VM_WHY: &str = "QEMU, and what goes into the memory of a machine or makes it";
+const VM_PACKAGES: &[&str] = &[
+    "binutils",
+    "bpftool",
+    "busybox-static",
+    "cpio",
+    "debian-archive-keyring",
+    "ethtool",
+    "kmod",
+    "qemu-system-x86",
+    "xz-utils",
+    "zstd",
 ];
 
 const UNPACKED: &[Unpacked] = &[

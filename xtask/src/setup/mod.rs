@@ -1,8 +1,10 @@
 //! `setup`: installs what a machine with rustup's Rust lacks, and says what and why.
 //!
-//! It owns no list of its own: packages are in `debian`, the way of other distributions in `rustup`.
+//! It owns no list of its own: packages are in `debian`, the way of other distributions in `rustup`, the kernels of
+//! virtual machines in `kernels`.
 
 mod debian;
+pub(crate) mod kernels;
 mod rustup;
 
 use std::{fs, process::Command};
@@ -36,6 +38,8 @@ pub(crate) enum Set {
     Test,
     /// Building, and the fuzz targets
     Fuzz,
+    /// Building, and virtual machines with other kernels
+    Vm,
 }
 
 /// One thing that is missing, and how to get it.
@@ -57,6 +61,11 @@ pub(crate) fn run(set: Set) -> Result<()> {
         eprintln!("setup: everything is there");
         return Ok(());
     }
+    perform(steps)
+}
+
+/// Takes `steps`, each with its reason; without the rights it shows the commands.
+fn perform(steps: Vec<Step>) -> Result<()> {
     let is_root = nix::unistd::geteuid().is_root();
     if !is_root && steps.iter().any(|step| step.needs_root) {
         eprintln!("setup: some of this needs root; these are the commands:");

@@ -1,0 +1,39 @@
+//! The guest of `cargo xtask vm`: what is tried inside a virtual machine, with other kernels and real drivers.
+//!
+//! It runs what the machine's command line names and reports each case; whether that is right is judged on the host.
+
+mod report;
+mod smoke;
+mod suites;
+
+use std::{env, fs};
+
+use anyhow::{Context as _, Result, bail};
+
+use report::Report;
+
+/// Runs the suites that [`SUITES`] names, separated by commas, and reports to [`REPORT`].
+///
+/// # Errors
+/// If the report cannot be written, or there is no suite of a name; a case that fails is reported.
+pub fn run() -> Result<()> {
+    let release =
+        fs::read_to_string("/proc/sys/kernel/osrelease").context("cannot read the kernel's release")?;
+    let report = Report::open(REPORT)?;
+    report.begin(release.trim())?;
+    let suites = env::var(SUITES).with_context(|| format!("{SUITES} is not set"))?;
+    for suite in suites.split(',') {
+        match suite {
+            "smoke" => smoke::run(&report)?,
+            "dialogs" => suites::dialogs(&report)?,
+            "xdp" => suites::own_binary(&report, suite)?,
+            _ => bail!("there is no suite {suite}"),
+        }
+    }
+    report.end()
+}
+
+/// The environment variable that names the suites.
+const SUITES: &str = "SIXGATE_VM_SUITES";
+/// The second serial port, which nothing else writes to.
+const REPORT: &str = "/dev/ttyS1";
