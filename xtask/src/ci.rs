@@ -8,6 +8,7 @@ use crate::{
     exec, fuzz,
     setup::{self, Set},
     test, tidy,
+    vm::{self, Suite},
 };
 
 /// Runs every check; the first failure ends it.
@@ -25,6 +26,7 @@ pub(crate) fn run() -> Result<()> {
     doc.args(["--no-deps", "--document-private-items"]);
     exec::run(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     fuzz::run(&fuzz::Options::all_for(FUZZ_SECONDS))?;
+    vm::run(&vm::Options::on_all_kernels(&[Suite::Smoke]))?;
     test::run(&test::Options::default())
 }
 

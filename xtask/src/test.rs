@@ -10,6 +10,7 @@ use clap::Args;
 use crate::{
     exec,
     setup::{self, Set},
+    vm::{self, Suite},
 };
 
 /// Options of `test`.
@@ -17,7 +18,8 @@ use crate::{
 pub(crate) struct Options {
     /// Only tests whose name contains this
     filter: Option<String>,
-    /// Also those that take minutes: a million sessions, floods, many more random cases
+    /// Also those that take minutes: a million sessions, floods, many more random cases, and virtual machines with other
+    /// kernels
     #[arg(long)]
     long: bool,
 }
@@ -30,6 +32,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     exec::run(test(&["--doc"]).args(&options.filter))?;
     let mut suites = test(&["--lib", "--bins", "--tests"]);
     if options.long {
+        // a name is one of this machine's tests
+        if options.filter.is_none() {
+            vm::run(&vm::Options::on_all_kernels(&[Suite::Networks, Suite::Dialogs, Suite::Xdp]))?;
+        }
         suites.env(LONG, "1");
     }
     exec::become_it(suites.args(&options.filter))

@@ -57,8 +57,9 @@ impl Machine<'_> {
     /// The first serial port is the console, in a file; the second one carries the report, on standard output.
     fn command(&self) -> Command {
         let mut qemu = Command::new("qemu-system-x86_64");
-        // the second is taken where the first is not to be had
-        qemu.args(["-machine", "q35", "-accel", "kvm", "-accel", "tcg", "-cpu", "max"]);
+        // never KVM: in a virtual machine of somebody else's it may be there and not work, and what is emulated is
+        // the same on each host
+        qemu.args(["-machine", "q35", "-accel", "tcg", "-cpu", "max"]);
         qemu.args(["-smp", PROCESSORS, "-m", MEMORY, "-display", "none", "-no-reboot", "-nodefaults"]);
         qemu.arg("-kernel").arg(self.image).arg("-initrd").arg(&self.initramfs);
         qemu.arg("-serial").arg(format!("file:{}", self.console.display())).args(["-serial", "stdio"]);
@@ -99,7 +100,7 @@ fn collect(report: ChildStdout, deadline: Instant, tell: &dyn Fn(&str)) -> (Vec<
         let mut reader = BufReader::new(report).take(REPORT_MAX);
         let mut line = Vec::new();
         while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
-            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            let text = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
             if sender.send(text).is_err() {
                 return;
             }

@@ -69,8 +69,12 @@ pub(super) fn pack_modules(folder: &Path, kernel: &Kernel) -> Result<PathBuf> {
     make_empty(&root)?;
     let to = root.join("lib/modules").join(&kernel.release);
     copy_modules(&kernel.modules, &kernel.modules.join("kernel"), &to)?;
+    // what depmod reads; not every package has each of them
     for list in ["modules.order", "modules.builtin", "modules.builtin.modinfo"] {
-        copy(&kernel.modules.join(list), &to.join(list))?;
+        let file = kernel.modules.join(list);
+        if file.is_file() {
+            copy(&file, &to.join(list))?;
+        }
     }
     unpack_modules(&to)?;
     exec::output(Command::new(find("depmod")?).arg("-b").arg(&root).arg(&kernel.release))?;

@@ -1,7 +1,8 @@
 //! `vm`: the XDP program and the daemon under other kernels and behind other cards, in virtual machines.
 //!
 //! It builds, packs, boots and judges the guest's report; what is tried there is the business of the guest program,
-//! `tests/src/bin/vm-guest.rs`. Where the host has no KVM, processors are emulated: for behavior, never for times.
+//! `tests/src/bin/vm-guest.rs`. Processors are emulated, 10 to 20 times slower than real ones: for behavior, never for
+//! times.
 
 mod boot;
 mod initramfs;
