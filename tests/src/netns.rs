@@ -107,7 +107,15 @@ impl Netns {
     /// # Errors
     /// If it fails, with what it said.
     pub fn ip(&self, arguments: &str) -> Result<String> {
-        self.run(|| output(Command::new("ip").args(arguments.split_whitespace())))
+        self.tool("ip", arguments)
+    }
+
+    /// Runs another tool inside with the words of `arguments`.
+    ///
+    /// # Errors
+    /// If it fails, with what it said.
+    pub fn tool(&self, program: &str, arguments: &str) -> Result<String> {
+        self.run(|| output(Command::new(program).args(arguments.split_whitespace())))
     }
 
     /// Another handle of the same namespace.

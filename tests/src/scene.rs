@@ -107,7 +107,7 @@ impl Scene {
         let mut lent = None;
         let site = if link.is_of_cards() {
             Site::joined_by(zone, settings, |gate, outside| {
-                lent = Some(cards::lend((gate, INTERFACE), (outside, PEER))?);
+                lent = Some(cards::lend(&[(gate, INTERFACE), (outside, PEER)])?);
                 Ok(())
             })
         } else {

@@ -2,7 +2,9 @@
 //!
 //! It runs what the machine's command line names and reports each case; whether that is right is judged on the host.
 
+mod networks;
 mod report;
+mod session;
 mod smoke;
 mod suites;
 
@@ -25,6 +27,7 @@ pub fn run() -> Result<()> {
     for suite in suites.split(',') {
         match suite {
             "smoke" => smoke::run(&report)?,
+            "networks" => networks::run(&report)?,
             "dialogs" => suites::dialogs(&report)?,
             "xdp" => suites::own_binary(&report, suite)?,
             _ => bail!("there is no suite {suite}"),

@@ -1,12 +1,15 @@
 //! The least that a kernel has to do: load and attach the program, refuse one session by itself, and let one reach the
 //! daemon, on each kind of link.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use aya::programs::loaded_programs;
 
-use super::report::{Case, Report};
+use super::{
+    report::{Case, Report},
+    session::{self, ZONE},
+};
 use crate::{
-    client::Client,
+    daemon::Daemon,
     scene::{Link, Responder, Scene},
     site::{GATE, OTHER, SENDER},
 };
@@ -16,8 +19,8 @@ pub(super) fn run(report: &Report) -> Result<()> {
     for (link, name) in LINKS {
         let started = Started::new(link);
         let path = match &started {
-            Ok(started) => format!("{name} {}", started.mode),
-            Err(_) => (*name).to_owned(),
+            Ok(started) if !name.ends_with(started.mode) => format!("{name}: {}", started.mode),
+            _ => (*name).to_owned(),
         };
         for (script, wanted) in [("refused", Responder::Kernel), ("delivered", Responder::Daemon)] {
             let wanted = wanted.to_string();
@@ -42,7 +45,7 @@ pub(super) fn run(report: &Report) -> Result<()> {
 /// A daemon that serves on a link, its program attached.
 struct Started {
     // before the scene, whose program it holds
-    daemon: crate::daemon::Daemon,
+    daemon: Daemon,
     scene: Scene,
     mode: &'static str,
 }
@@ -57,48 +60,20 @@ impl Started {
         Ok(Self { daemon, scene, mode })
     }
 
-    /// One session to an address that has not opted in; who answered it.
+    /// A session to an address that has not opted in; who answered it.
     fn refuse(&self) -> Result<String> {
-        let mut client = self.scene.connect(SENDER, OTHER)?;
-        said(client.reply()?.last(), "220 gate.example ESMTP sixgate")?;
-        say(&mut client, "EHLO mail.sender.example", "250 ENHANCEDSTATUSCODES")?;
-        say(&mut client, "MAIL FROM:<a@sender.example>", "250 2.1.0 Sender ok")?;
-        say(&mut client, "RCPT TO:<user@contoso.com>", REFUSAL)?;
-        say(&mut client, "QUIT", "221 2.0.0 gate.example closing connection")?;
-        client.closed()?;
+        session::refuse(self.scene.connect(SENDER, OTHER)?)?;
         Ok(self.scene.responder().to_string())
     }
 
-    /// One session to an address that has opted in; who answered it.
+    /// A session to an address that has opted in; who answered it.
     fn deliver(&self) -> Result<String> {
         let before = self.scene.site.counter("answer_greeting");
-        let mut client = self.scene.connect(SENDER, GATE)?;
-        said(client.reply()?.last(), "220 gate.example ESMTP sixgate")?;
-        for line in ["EHLO mail.sender.example", "MAIL FROM:<a@sender.example>", "RCPT TO:<user@contoso.com>"]
-        {
-            let reply = client.say(line)?;
-            ensure!(reply.code == 250, "{line}: {reply:?}");
-        }
-        ensure!(client.say("DATA")?.code == 354, "{}", client.transcript());
-        let reply = client.message("From: a@sender.example\nSubject: one\n\nA line.\n")?;
-        ensure!(reply.code == 250, "{}", client.transcript());
-        ensure!(client.say("QUIT")?.code == 221, "{}", client.transcript());
-        client.closed()?;
-        let delivered = self.scene.site.delivered().len();
-        ensure!(delivered == 1, "{delivered} messages are in the Maildir");
+        session::deliver(self.scene.connect(SENDER, GATE)?, &self.scene.site)?;
         let passed = self.scene.site.counter("pass_opted_in") > 0;
         let greeted = self.scene.site.counter("answer_greeting") - before;
         Ok(if passed && greeted == 0 { Responder::Daemon } else { Responder::Both }.to_string())
     }
-}
-
-fn say(client: &mut Client, line: &str, wanted: &str) -> Result<()> {
-    said(client.say(line)?.last(), wanted)
-}
-
-fn said(line: &str, wanted: &str) -> Result<()> {
-    ensure!(line == wanted, "replied {line:?}, has to be {wanted:?}");
-    Ok(())
 }
 
 /// What the kernel knows of the program, and what the product says about it.
@@ -116,16 +91,9 @@ fn facts(report: &Report, started: &Started) -> Result<()> {
 
 /// In this order, so that what fails first is what matters most.
 const LINKS: &[(Link, &str)] = &[
-    (Link::Card, "card"),
-    (Link::CardGeneric, "card"),
-    (Link::Native, "veth"),
-    (Link::Generic, "veth"),
-    (Link::Loopback, "lo"),
+    (Link::Card, "card, auto"),
+    (Link::CardGeneric, "card, generic"),
+    (Link::Native, "veth, native"),
+    (Link::Generic, "veth, generic"),
+    (Link::Loopback, "lo, generic"),
 ];
-const REFUSAL: &str = "550 5.2.1 Service unavailable, [contoso.com] does not accept email over IPv6.";
-/// DNS for the usual sender: reverse DNS, and SPF for sender.example.
-const ZONE: &str = "
-    2001:db8:51::4 PTR mail.sender.example
-    mail.sender.example AAAA 2001:db8:51::4
-    sender.example TXT \"v=spf1 ip6:2001:db8:51::4 -all\"
-";

@@ -1,4 +1,4 @@
-//! One virtual machine: QEMU with its kernel, its memory and two cards on one wire, from its start to its end.
+//! One virtual machine: QEMU with its kernel, its memory and its cards, two on each wire, from its start to its end.
 //!
 //! It reads what the guest reports and keeps the console; what a report means is judged in `report`.
 
@@ -63,10 +63,11 @@ impl Machine<'_> {
         qemu.args(["-smp", PROCESSORS, "-m", MEMORY, "-display", "none", "-no-reboot", "-nodefaults"]);
         qemu.arg("-kernel").arg(self.image).arg("-initrd").arg(&self.initramfs);
         qemu.arg("-serial").arg(format!("file:{}", self.console.display())).args(["-serial", "stdio"]);
-        for (number, id) in ["near", "far"].iter().enumerate() {
-            qemu.arg("-netdev").arg(format!("hubport,id={id},hubid=0"));
-            qemu.arg("-device")
-                .arg(format!("{},netdev={id},mac=52:54:00:00:25:0{number}", self.card.device()));
+        // their order is that of the hardware addresses
+        for (wire, end) in (0..WIRES).flat_map(|wire| [(wire, 0), (wire, 1)]) {
+            let (id, device) = (format!("wire{wire}end{end}"), self.card.device());
+            qemu.arg("-netdev").arg(format!("hubport,id={id},hubid={wire}"));
+            qemu.arg("-device").arg(format!("{device},netdev={id},mac=52:54:00:00:{wire:02}:{end:02}"));
         }
         let suites: Vec<String> = self.suites.iter().map(Suite::to_string).collect();
         qemu.arg("-append").arg(format!(
@@ -131,6 +132,8 @@ fn tail(file: &Path) -> std::io::Result<String> {
 
 /// Emulated processors of a machine: two, so that what two of them do at a time is seen.
 const PROCESSORS: &str = "2";
+/// Wires, each with a card at both ends: two, so that a bond has two slaves.
+const WIRES: u8 = 2;
 /// Memory of a machine: the initramfs twice, the maps of two daemons, the verifier.
 const MEMORY: &str = "2G";
 /// From the start of QEMU to the first suite, on a busy host.

@@ -228,7 +228,7 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
 const INIT: &str = include_str!("init.sh");
 /// The dialogues, which the guest reads.
 const SCRIPTS: &str = "tests/suites/dialogs";
-const TOOLS: &[&str] = &["ip", "ethtool", "bpftool"];
+const TOOLS: &[&str] = &["ip", "bridge", "ethtool", "bpftool"];
 const FOLDERS: &[&str] =
     &["bin", "sbin", "usr/bin", "proc", "sys", "dev", "run", "tmp", "etc", "root", "var/lib", "var/tmp"];
 /// Parts of paths of modules: drivers of cards and virtual interfaces, and what they depend on.

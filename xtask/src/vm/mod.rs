@@ -235,7 +235,7 @@ fn boot(kernel: &Kernel, card: Card, suites: &[Suite], archives: &[&Path]) -> Re
     let console = folder().join(format!("{}-{card}.console", kernel.series));
     let machine = Machine { image: &kernel.image, initramfs, console, card, suites };
     let ended = machine.run(&|line| eprintln!("[{} {card}] {line}", kernel.series))?;
-    let report = Report::read(title, suites, &ended, &kernel.release);
+    let report = Report::read(title, card, suites, &ended, &kernel.release);
     let tail = report.is_cut_short().then(|| machine.console_tail());
     // the programs are in it: it is large
     exec::output(Command::new("rm").arg(&machine.initramfs))?;

@@ -1,0 +1,30 @@
+//! Networks that people run: VLANs on cards, bonds and bridges, other hosts' frames, changes of interfaces, interfaces
+//! without an Ethernet header.
+//!
+//! A refused session may be answered by the program or by the daemon here: what counts is that the right reply comes in
+//! the right network, and that what the product says about itself is so.
+
+mod changes;
+mod foreign;
+mod kinds;
+mod place;
+mod queues;
+mod vlans;
+mod watch;
+
+use anyhow::Result;
+
+use super::report::Report;
+
+/// Tries each kind.
+pub(super) fn run(report: &Report) -> Result<()> {
+    vlans::run(report)?;
+    foreign::run(report)?;
+    queues::run(report)?;
+    changes::run(report)?;
+    kinds::run(report)
+}
+
+const SUITE: &str = "networks";
+/// The program or the daemon.
+const ANY: &str = "any";

@@ -1,0 +1,71 @@
+//! VLANs: what was asked with a tag is answered with it, whoever answers; what was asked without is answered without.
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{
+    ANY, SUITE,
+    place::{Above, Ends, PLAIN, Place, Topology, VLAN},
+    watch::Watch,
+};
+use crate::vm::report::{Case, Report};
+
+/// Tries each topology.
+pub(super) fn run(report: &Report) -> Result<()> {
+    for topology in TOPOLOGIES {
+        let place = Place::new(topology);
+        let path = match &place {
+            Ok(place) => format!("{} ({})", topology.name, place.mode()),
+            Err(_) => topology.name.to_owned(),
+        };
+        for (script, network, served) in [
+            ("refused in a VLAN", VLAN, false),
+            ("delivered in a VLAN", VLAN, true),
+            ("refused without a tag", PLAIN, false),
+            ("delivered without a tag", PLAIN, true),
+        ] {
+            let wanted = if served { "daemon" } else { ANY };
+            report.case(Case { suite: SUITE, path: &path, script, wanted }, || {
+                let place = place.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
+                let watch = Watch::new(&place.site.outside, "outside0")?;
+                let session = || -> Result<String> {
+                    let answered = if served { place.deliver(&network) } else { place.refuse(&network) }?;
+                    let (tagged, untagged) = watch.count()?;
+                    let (right, wrong) =
+                        if network.source == VLAN.source { (tagged, untagged) } else { (untagged, tagged) };
+                    ensure!(
+                        right > 0 && wrong == 0,
+                        "answered in the wrong network, by the {answered}: {tagged} segments with a tag, \
+                         {untagged} without"
+                    );
+                    Ok(answered.to_string())
+                };
+                session().with_context(|| place.explain())
+            })?;
+        }
+    }
+    Ok(())
+}
+
+const fn topology(
+    name: &'static str,
+    ends: Ends,
+    above: Above,
+    interfaces: &'static [&'static str],
+    mode: &'static str,
+) -> Topology {
+    Topology { name, ends, above, interfaces, mode }
+}
+
+const TOPOLOGIES: &[Topology] = &[
+    topology("card", Ends::Cards, Above::Nothing, &["gate0"], "auto"),
+    topology("card", Ends::Cards, Above::Nothing, &["gate0"], "generic"),
+    topology("veth", Ends::Veth, Above::Nothing, &["gate0"], "native"),
+    topology("veth", Ends::Veth, Above::Nothing, &["gate0"], "generic"),
+    topology("bond of cards", Ends::Cards, Above::Bond, &["gate0"], "auto"),
+    topology("bond of cards", Ends::Cards, Above::Bond, &["gate0"], "generic"),
+    topology("slaves of a bond of cards", Ends::Cards, Above::Bond, &["gate1", "gate2"], "auto"),
+    topology("slaves of a bond of veths", Ends::Veth, Above::Bond, &["gate1", "gate2"], "native"),
+    topology("port of a bridge, card", Ends::Cards, Above::Bridge, &["gate1"], "auto"),
+    topology("port of a bridge, veth", Ends::Veth, Above::Bridge, &["gate1"], "native"),
+    topology("bridge", Ends::Veth, Above::Bridge, &["gate0"], "generic"),
+];
