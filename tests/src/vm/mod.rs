@@ -10,7 +10,7 @@ mod suites;
 
 use std::{env, fs};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use report::Report;
 
@@ -34,6 +34,11 @@ pub fn run() -> Result<()> {
         }
     }
     report.end()
+}
+
+/// An error's own words first, then what `explain` tells: counters and logs.
+fn explained<T>(result: Result<T>, explain: impl FnOnce() -> String) -> Result<T> {
+    result.map_err(|error| anyhow!("{error:#}\n{}", explain()))
 }
 
 /// The environment variable that names the suites.

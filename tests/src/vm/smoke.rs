@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result};
 use aya::programs::loaded_programs;
 
 use super::{
+    explained,
     report::{Case, Report},
     session::{self, ZONE},
 };
@@ -29,7 +30,7 @@ pub(super) fn run(report: &Report) -> Result<()> {
                 let answered = if script == "refused" { started.refuse() } else { started.deliver() };
                 let log =
                     || format!("--- counters\n{}\n--- log\n{}", started.scene.raised(), started.daemon.log());
-                answered.with_context(log)
+                explained(answered, log)
             })?;
         }
         if let Ok(started) = started {

@@ -14,7 +14,10 @@ use crate::{
     scene::Responder,
     site::{GATE, INTERFACE, OTHER, PEER},
     timeouts::scaled,
-    vm::report::{Case, Report},
+    vm::{
+        explained,
+        report::{Case, Report},
+    },
     xdp_helper::Pass,
 };
 
@@ -40,7 +43,7 @@ pub(super) fn run(report: &Report) -> Result<()> {
                     ensure!(status.status.success(), "status ends with {}", status.status);
                     Ok("kernel".to_owned())
                 };
-                done().with_context(|| place.explain())
+                explained(done(), || place.explain())
             })?;
         }
     }

@@ -11,6 +11,7 @@ use crate::{
     scene::{Link, Scene},
     site::{GATE, INTERFACE, OTHER, PEER, SENDER},
     vm::{
+        explained,
         report::{Case, Report},
         session,
     },
@@ -29,7 +30,7 @@ pub(super) fn run(report: &Report) -> Result<()> {
         for (script, address) in FOREIGN {
             report.case(Case { suite: SUITE, path: &path, script, wanted: "nobody" }, || {
                 let log = || format!("--- counters\n{}\n--- log\n{}", scene.raised(), daemon.log());
-                try_address(&scene, address).with_context(log)
+                explained(try_address(&scene, address), log)
             })?;
         }
         daemon.stop()?;

@@ -1,21 +1,24 @@
 //! VLANs: what was asked with a tag is answered with it, whoever answers; what was asked without is answered without.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::{
     ANY, SUITE,
     place::{Above, Ends, PLAIN, Place, Topology, VLAN},
     watch::Watch,
 };
-use crate::vm::report::{Case, Report};
+use crate::vm::{
+    explained,
+    report::{Case, Report},
+};
 
 /// Tries each topology.
 pub(super) fn run(report: &Report) -> Result<()> {
     for topology in TOPOLOGIES {
         let place = Place::new(topology);
         let path = match &place {
-            Ok(place) => format!("{} ({})", topology.name, place.mode()),
-            Err(_) => topology.name.to_owned(),
+            Ok(place) => format!("{}, {}: {}", topology.name, topology.mode, place.mode()),
+            Err(_) => format!("{}, {}", topology.name, topology.mode),
         };
         for (script, network, served) in [
             ("refused in a VLAN", VLAN, false),
@@ -39,7 +42,7 @@ pub(super) fn run(report: &Report) -> Result<()> {
                     );
                     Ok(answered.to_string())
                 };
-                session().with_context(|| place.explain())
+                explained(session(), || place.explain())
             })?;
         }
     }
