@@ -6,6 +6,8 @@ use std::{
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -32,6 +34,26 @@ pub fn scripts(folder: &Path) -> Vec<PathBuf> {
 #[must_use]
 pub fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("suites/dialogs").join(name)
+}
+
+/// Runs `task` for each of `items`, some at a time, and returns what went wrong.
+///
+/// # Panics
+/// If a task does.
+#[must_use]
+pub fn for_each<T: Sync>(items: &[T], task: impl Fn(&T) -> Result<()> + Sync) -> Vec<String> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut failed = Vec::new();
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            failed.extend(task(item).err().map(|error| format!("{error:#}")));
+        }
+        failed
+    };
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..AT_A_TIME).map(|_| scope.spawn(work)).collect();
+        running.into_iter().flat_map(|work| work.join().expect("a script panicked")).collect()
+    })
 }
 
 /// How a session begins: from one address to port 25 of another.
@@ -112,3 +134,6 @@ impl Session {
 fn is_reset(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused)
 }
+
+/// Daemons at a time: most of a script is waiting, and a small machine has memory for no more.
+const AT_A_TIME: usize = 8;

@@ -1,6 +1,8 @@
 //! The least that a kernel has to do: load and attach the program, refuse one session by itself, and let one reach the
 //! daemon, on each kind of link.
 
+use std::fs;
+
 use anyhow::{Context as _, Result};
 use aya::programs::loaded_programs;
 
@@ -23,7 +25,8 @@ pub(super) fn run(report: &Report) -> Result<()> {
             Ok(started) if !name.ends_with(started.mode) => format!("{name}: {}", started.mode),
             _ => (*name).to_owned(),
         };
-        for (script, wanted) in [("refused", Responder::Kernel), ("delivered", Responder::Daemon)] {
+        let refused_by = started.as_ref().map_or(Responder::Kernel, Started::refused_by);
+        for (script, wanted) in [("refused", refused_by), ("delivered", Responder::Daemon)] {
             let wanted = wanted.to_string();
             report.case(Case { suite: "smoke", path: &path, script, wanted: &wanted }, || {
                 let started = started.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
@@ -59,6 +62,14 @@ impl Started {
         let daemon = scene.site.try_serve(&[])?;
         let mode = scene.mode();
         Ok(Self { daemon, scene, mode })
+    }
+
+    /// Who has to answer refused sessions: the program; on a kernel with PREEMPT_RT the daemon, if `status` says why.
+    fn refused_by(&self) -> Responder {
+        let status = self.scene.site.run("status");
+        let real_time = fs::read_to_string("/sys/kernel/realtime").is_ok_and(|text| text.trim() == "1");
+        let excused = String::from_utf8_lossy(&status.stdout).contains("not kernel: ");
+        if real_time && excused { Responder::Daemon } else { Responder::Kernel }
     }
 
     /// A session to an address that has not opted in; who answered it.

@@ -3,7 +3,10 @@
 //!
 //! It owns the list of what cannot run there.
 
-use std::process::{Command, Stdio};
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context as _, Result};
 
@@ -30,39 +33,38 @@ pub(super) fn dialogs(report: &Report) -> Result<()> {
 pub(super) fn own_binary(report: &Report, name: &str) -> Result<()> {
     let binary = daemon::binary().with_file_name(name);
     let mut command = Command::new(&binary);
-    command.args(["--test-threads", THREADS, "--show-output"]);
+    command.args(["--test-threads", THREADS, "--nocapture"]);
     for (test, _) in EXCEPT {
         command.args(["--skip", test]);
     }
-    command.stdin(Stdio::null()).stderr(Stdio::piped()).stdout(Stdio::piped());
-    let output = command.output().with_context(|| format!("cannot start {}", binary.display()))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    for line in text.lines() {
-        let Some((test, result)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "))
-        else {
-            continue;
-        };
-        if test == "result:" {
-            continue;
-        }
+    // what a test prints goes to the console
+    let failed = || format!("cannot start {}", binary.display());
+    let mut running = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().with_context(failed)?;
+    let stdout = running.stdout.take().with_context(failed)?;
+    let mut cases = 0;
+    for line in BufReader::new(stdout).lines() {
+        let line = line.context("cannot read what the suite prints")?;
+        eprintln!("{line}");
+        let Some((test, result)) = outcome(&line) else { continue };
+        cases += 1;
         let case = Case { suite: name, path: "this machine", script: test, wanted: "passed" };
-        match result {
-            "ok" => report.outcome(case, "passed", "ok", "")?,
-            _ => report.outcome(case, result, "failed", &output_of(&text, test))?,
+        if result == "ok" {
+            report.outcome(case, "passed", "ok", "")?;
+        } else {
+            report.outcome(case, "failed", "failed", "its messages are on the console")?;
         }
     }
-    if !output.status.success() && !text.contains("test result: FAILED") {
-        let errors = String::from_utf8_lossy(&output.stderr);
-        report.problem(&format!("the suite {name} ended with {}\n{text}\n{errors}", output.status))?;
+    let status = running.wait().context("cannot wait for the suite")?;
+    if !status.success() || cases == 0 {
+        report.problem(&format!("the suite {name} ended with {status} after {cases} tests"))?;
     }
     Ok(())
 }
 
-/// What the test printed, as libtest repeats it at the end.
-fn output_of(text: &str, test: &str) -> String {
-    let start = format!("---- {test} stdout ----");
-    let Some((_, output)) = text.split_once(&start) else { return String::new() };
-    output.split("\n---- ").next().unwrap_or_default().trim().to_owned()
+/// A test and what became of it, out of a line of libtest's.
+fn outcome(line: &str) -> Option<(&str, &str)> {
+    let (test, result) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    matches!(result, "ok" | "FAILED").then_some((test, result))
 }
 
 /// As many tests at a time as the machine has processors.

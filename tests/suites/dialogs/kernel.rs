@@ -3,10 +3,9 @@
 //!
 //! What each segment is answered with is the business of the suite `xdp`.
 
-use std::thread;
-
-use anyhow::{Context as _, Result};
+use anyhow::Context as _;
 use sixgate_tests::{
+    dialog::play::for_each,
     gate::{self, Need},
     scene::{Link, refused_scripts},
 };
@@ -35,13 +34,6 @@ fn run_all(link: Link) {
         return;
     }
     let scripts = refused_scripts();
-    let failed: Vec<String> = thread::scope(|scope| {
-        let running: Vec<_> = scripts
-            .iter()
-            .map(|it| scope.spawn(move || it.play(link).with_context(|| it.path.display().to_string())))
-            .collect();
-        let ended = running.into_iter().map(|run| run.join().expect("a script panicked"));
-        ended.filter_map(Result::err).map(|error| format!("{error:#}")).collect()
-    });
+    let failed = for_each(&scripts, |it| it.play(link).with_context(|| it.path.display().to_string()));
     assert!(failed.is_empty(), "{} of {} failed:\n\n{}", failed.len(), scripts.len(), failed.join("\n\n"));
 }

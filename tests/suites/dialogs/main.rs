@@ -12,16 +12,13 @@ mod million;
 mod session;
 mod undisturbed;
 
-use std::{
-    path::{Path, PathBuf},
-    thread,
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use sixgate_tests::{
     dialog::{
         Script,
-        play::{folder, play, scripts},
+        play::{folder, for_each, play, scripts},
     },
     gate::{self, Need},
     site::Site,
@@ -72,14 +69,7 @@ fn run_all(name: &str) {
         return;
     }
     let scripts = scripts(&folder(name));
-    let failed: Vec<String> = thread::scope(|scope| {
-        let running: Vec<_> = scripts
-            .iter()
-            .map(|path| scope.spawn(|| run(path).with_context(|| path.display().to_string())))
-            .collect();
-        let ended = running.into_iter().map(|run| run.join().expect("a script panicked"));
-        ended.filter_map(Result::err).map(|error| format!("{error:#}")).collect()
-    });
+    let failed = for_each(&scripts, |path| run(path).with_context(|| path.display().to_string()));
     assert!(failed.is_empty(), "{} of {} failed:\n\n{}", failed.len(), scripts.len(), failed.join("\n\n"));
 }
 

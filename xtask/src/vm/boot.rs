@@ -134,8 +134,8 @@ fn tail(file: &Path) -> std::io::Result<String> {
 const PROCESSORS: &str = "2";
 /// Wires, each with a card at both ends: two, so that a bond has two slaves.
 const WIRES: u8 = 2;
-/// Memory of a machine: the initramfs twice, the maps of two daemons, the verifier.
-const MEMORY: &str = "2G";
+/// Memory of a machine: the initramfs twice, the maps of 16 daemons, the verifier.
+const MEMORY: &str = "3G";
 /// From the start of QEMU to the first suite, on a busy host.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
 /// How many times longer than on real processors waits may take, as `sixgate_tests::timeouts` reads it.

@@ -10,6 +10,7 @@ mod report;
 
 use std::{
     fmt,
+    fs::File,
     path::{Path, PathBuf},
     process::Command,
     sync::Mutex,
@@ -175,6 +176,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     setup::run(Set::Vm)?;
     let kernels = kernels::kernels(&options.kernel)?;
     let suites = options.suites();
+    let _alone = alone()?;
     let programs = initramfs::pack_programs(&folder(), &build(&suites)?)?;
     let mut machines = Vec::new();
     for kernel in &kernels {
@@ -199,6 +201,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
     });
     conclude(reports.into_inner().unwrap_or_default(), kernels.len() * options.card.len())
+}
+
+/// The right to use the folder of the machines, until it is dropped; waits for another `vm` to end.
+fn alone() -> Result<File> {
+    let path = folder().join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    if file.try_lock().is_err() {
+        eprintln!("waiting for another `cargo xtask vm` of this folder to end");
+        file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    }
+    Ok(file)
 }
 
 /// Builds what goes into a machine.
