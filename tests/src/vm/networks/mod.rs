@@ -1,8 +1,8 @@
 //! Networks that people run: VLANs on cards, bonds and bridges, other hosts' frames, changes of interfaces, interfaces
 //! without an Ethernet header.
 //!
-//! A refused session may be answered by the program or by the daemon here: what counts is that the right reply comes in
-//! the right network, and that what the product says about itself is so.
+//! A refused session may be answered by the program or, for a reason that `status` names, by the daemon: what counts is
+//! that the right reply comes in the right network, from the one that `status` names.
 
 mod changes;
 mod foreign;
@@ -26,5 +26,3 @@ pub(super) fn run(report: &Report) -> Result<()> {
 }
 
 const SUITE: &str = "networks";
-/// The program or the daemon.
-const ANY: &str = "any";

@@ -3,13 +3,16 @@
 use anyhow::{Result, ensure};
 
 use super::{
-    ANY, SUITE,
+    SUITE,
     place::{Above, Ends, PLAIN, Place, Topology, VLAN},
     watch::Watch,
 };
-use crate::vm::{
-    explained,
-    report::{Case, Report},
+use crate::{
+    scene::Responder,
+    vm::{
+        explained,
+        report::{Case, Report},
+    },
 };
 
 /// Tries each topology.
@@ -26,8 +29,11 @@ pub(super) fn run(report: &Report) -> Result<()> {
             ("refused without a tag", PLAIN, false),
             ("delivered without a tag", PLAIN, true),
         ] {
-            let wanted = if served { "daemon" } else { ANY };
-            report.case(Case { suite: SUITE, path: &path, script, wanted }, || {
+            let wanted = match &place {
+                Ok(place) if !served => place.said().to_string(),
+                _ => Responder::Daemon.to_string(),
+            };
+            report.case(Case { suite: SUITE, path: &path, script, wanted: &wanted }, || {
                 let place = place.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
                 let watch = Watch::new(&place.site.outside, "outside0")?;
                 let session = || -> Result<String> {
