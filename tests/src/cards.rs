@@ -1,4 +1,5 @@
-//! The network cards of a virtual machine, two on each wire: lent to two namespaces, and given back.
+//! The network cards of a virtual machine, two on each wire: lent to two namespaces, and given
+//! back.
 //!
 //! It makes no card; `cargo xtask vm` boots machines that have them.
 
@@ -19,8 +20,9 @@ pub struct Lent {
     cards: Vec<(String, Netns, &'static str)>,
 }
 
-/// Moves the two cards of each wire to two namespaces: of the first wire to the first two of `places`, and so on, under
-/// the names given there; all are up. Waits until they are given back, if they are lent.
+/// Moves the two cards of each wire to two namespaces: of the first wire to the first two of
+/// `places`, and so on, under the names given there; all are up. Waits until they are given back,
+/// if they are lent.
 ///
 /// # Errors
 /// If this machine has not so many cards, or `ip` fails.
@@ -57,7 +59,8 @@ impl Drop for Lent {
     }
 }
 
-/// The interfaces of this namespace that have a device, by their hardware addresses: those on one wire are neighbours.
+/// The interfaces of this namespace that have a device, by their hardware addresses: those on one
+/// wire are neighbours.
 ///
 /// # Errors
 /// Without sysfs.

@@ -1,5 +1,5 @@
-//! A site whose XDP program answers, over one of the links that it is made for; and the scripts whose sessions it
-//! refuses from their first packet, played there.
+//! A site whose XDP program answers, over one of the links that it is made for; and the scripts
+//! whose sessions it refuses from their first packet, played there.
 //!
 //! Who answered is read off the program's counters; whether that is right is the caller's business.
 
@@ -192,7 +192,8 @@ impl Scene {
 impl Drop for Scene {
     fn drop(&mut self) {
         if self.lent.is_some() {
-            // a card outlives the site: the program must not stay on it until the kernel has cleaned up
+            // a card outlives the site: the program must not stay on it until the kernel has
+            // cleaned up
             let _ = self.site.run("detach");
         }
     }

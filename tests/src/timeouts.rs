@@ -1,4 +1,5 @@
-//! How much longer than usual waits may take: on a loaded machine, or one whose processors are emulated.
+//! How much longer than usual waits may take: on a loaded machine, or one whose processors are
+//! emulated.
 //!
 //! It owns the factor; each wait has its constant where it is used.
 
@@ -10,7 +11,8 @@ pub fn scaled(time: Duration) -> Duration {
     time * *FACTOR
 }
 
-/// The environment variable that [`scaled`] reads: a whole number from 1 to 1000; 1 if it is not set.
+/// The environment variable that [`scaled`] reads: a whole number from 1 to 1000; 1 if it is not
+/// set.
 pub const SCALE: &str = "SIXGATE_TEST_TIME_SCALE";
 
 static FACTOR: LazyLock<u32> = LazyLock::new(|| {

@@ -1,8 +1,8 @@
-//! What a script says about the world, without a daemon or DNS: its configuration, who has opted in, who has reverse
-//! DNS; and which of its sessions are refused from their first packet.
+//! What a script says about the world, without a daemon or DNS: its configuration, who has opted
+//! in, who has reverse DNS; and which of its sessions are refused from their first packet.
 //!
-//! What would be looked up is read off the script: the store from its SETUP lines, reverse DNS from its zone. Every
-//! message passes SPF here.
+//! What would be looked up is read off the script: the store from its SETUP lines, reverse DNS from
+//! its zone. Every message passes SPF here.
 
 use std::{
     net::Ipv6Addr,
@@ -62,8 +62,8 @@ impl Facts {
         Ok(Self { policy: config.policy(), store, zone: script.zone.clone(), config })
     }
 
-    /// Why each session of `script` is refused from its first packet, if it is: what the XDP program decides, provided
-    /// that it knows who has no PTR record.
+    /// Why each session of `script` is refused from its first packet, if it is: what the XDP
+    /// program decides, provided that it knows who has no PTR record.
     ///
     /// # Errors
     /// As [`Facts::new`]; if an address is none.

@@ -1,6 +1,8 @@
-//! The guest of `cargo xtask vm`: what is tried inside a virtual machine, with other kernels and real drivers.
+//! The guest of `cargo xtask vm`: what is tried inside a virtual machine, with other kernels and
+//! real drivers.
 //!
-//! It runs what the machine's command line names and reports each case; whether that is right is judged on the host.
+//! It runs what the machine's command line names and reports each case; whether that is right is
+//! judged on the host.
 
 mod networks;
 mod report;

@@ -56,7 +56,8 @@ impl Report {
         self.line(&["problem", text])
     }
 
-    /// Runs `task`, which returns who answered, and reports what became of it; a panic is a failure too.
+    /// Runs `task`, which returns who answered, and reports what became of it; a panic is a failure
+    /// too.
     pub(super) fn case(&self, case: Case<'_>, task: impl FnOnce() -> Result<String>) -> Result<()> {
         let done = catch_unwind(AssertUnwindSafe(task)).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);

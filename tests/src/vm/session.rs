@@ -1,4 +1,5 @@
-//! The two sessions that are tried everywhere: one that is refused, and one that reaches the daemon and the Maildir.
+//! The two sessions that are tried everywhere: one that is refused, and one that reaches the daemon
+//! and the Maildir.
 //!
 //! It claims nothing about who answers.
 
@@ -20,7 +21,8 @@ pub(super) fn refuse(mut client: Client) -> Result<()> {
     client.closed()
 }
 
-/// The dialogue of a session to an address that has opted in, with a message that is in the Maildir of `site` then.
+/// The dialogue of a session to an address that has opted in, with a message that is in the Maildir
+/// of `site` then.
 pub(super) fn deliver(mut client: Client, site: &Site) -> Result<()> {
     let before = site.delivered().len();
     check(client.reply()?.last(), GREETING)?;

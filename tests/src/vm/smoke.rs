@@ -1,5 +1,5 @@
-//! The least that a kernel has to do: load and attach the program, refuse one session by itself, and let one reach the
-//! daemon, on each kind of link.
+//! The least that a kernel has to do: load and attach the program, refuse one session by itself,
+//! and let one reach the daemon, on each kind of link.
 
 use std::fs;
 
@@ -64,7 +64,8 @@ impl Started {
         Ok(Self { daemon, scene, mode })
     }
 
-    /// Who has to answer refused sessions: the program; on a kernel with PREEMPT_RT the daemon, if `status` says why.
+    /// Who has to answer refused sessions: the program; on a kernel with PREEMPT_RT the daemon, if
+    /// `status` says why.
     fn refused_by(&self) -> Responder {
         let status = self.scene.site.run("status");
         let real_time = fs::read_to_string("/sys/kernel/realtime").is_ok_and(|text| text.trim() == "1");

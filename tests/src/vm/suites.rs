@@ -1,5 +1,5 @@
-//! The project's own suites in a virtual machine: the dialogues over the cards, and the test binaries `dialogs` and `xdp`
-//! as they run on any machine.
+//! The project's own suites in a virtual machine: the dialogues over the cards, and the test
+//! binaries `dialogs` and `xdp` as they run on any machine.
 //!
 //! It owns the list of what cannot run there.
 

@@ -1,7 +1,8 @@
-//! Debian's kernels for virtual machines: fetched with apt, unpacked below target/vm/kernels, never installed.
+//! Debian's kernels for virtual machines: fetched with apt, unpacked below target/vm/kernels, never
+//! installed.
 //!
-//! It owns the suites and the names of the packages, and apt's state for them: the machine's own lists and sources stay
-//! as they are. It boots nothing.
+//! It owns the suites and the names of the packages, and apt's state for them: the machine's own
+//! lists and sources stay as they are. It boots nothing.
 
 use std::{
     cmp::Ordering,
@@ -199,7 +200,8 @@ fn packages(series: &Series, names: &str) -> Result<Vec<String>> {
     Ok(known)
 }
 
-/// The version in the name of a package with a kernel's image: of one for servers and PCs, not of a cloud's.
+/// The version in the name of a package with a kernel's image: of one for servers and PCs, not of a
+/// cloud's.
 fn version(package: &str, real_time: bool) -> Option<&str> {
     let version = package.strip_prefix("linux-image-")?.strip_suffix("-amd64")?;
     let version = if real_time { version.strip_suffix("-rt")? } else { version };

@@ -1,6 +1,8 @@
-//! One virtual machine: QEMU with its kernel, its memory and its cards, two on each wire, from its start to its end.
+//! One virtual machine: QEMU with its kernel, its memory and its cards, two on each wire, from its
+//! start to its end.
 //!
-//! It reads what the guest reports and keeps the console; what a report means is judged in `report`.
+//! It reads what the guest reports and keeps the console; what a report means is judged in
+//! `report`.
 
 use std::{
     fs::{self, File},
@@ -54,11 +56,12 @@ impl Machine<'_> {
         Ok(Ended { lines, timed_out, took: started.elapsed() })
     }
 
-    /// The first serial port is the console, in a file; the second one carries the report, on standard output.
+    /// The first serial port is the console, in a file; the second one carries the report, on
+    /// standard output.
     fn command(&self) -> Command {
         let mut qemu = Command::new("qemu-system-x86_64");
-        // never KVM: in a virtual machine of somebody else's it may be there and not work, and what is emulated is
-        // the same on each host
+        // never KVM: in a virtual machine of somebody else's it may be there and not work, and what
+        // is emulated is the same on each host
         qemu.args(["-machine", "q35", "-accel", "tcg", "-cpu", "max"]);
         qemu.args(["-smp", PROCESSORS, "-m", MEMORY, "-display", "none", "-no-reboot", "-nodefaults"]);
         qemu.arg("-kernel").arg(self.image).arg("-initrd").arg(&self.initramfs);
@@ -138,7 +141,8 @@ const WIRES: u8 = 2;
 const MEMORY: &str = "3G";
 /// From the start of QEMU to the first suite, on a busy host.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
-/// How many times longer than on real processors waits may take, as `sixgate_tests::timeouts` reads it.
+/// How many times longer than on real processors waits may take, as `sixgate_tests::timeouts` reads
+/// it.
 const TIME_SCALE: u32 = 10;
 /// Octets of the console that are shown when a machine failed.
 const CONSOLE_TAIL: u64 = 4096;

@@ -1,9 +1,9 @@
-//! What a machine has in memory when it starts: programs with their libraries, the kernel's network drivers, our
-//! own binaries, the files that suites read.
+//! What a machine has in memory when it starts: programs with their libraries, the kernel's network
+//! drivers, our own binaries, the files that suites read.
 //!
-//! It chooses and packs; it builds nothing. Two archives stand one behind the other: the programs, made anew each
-//! time, and the drivers, made once for each kernel. Neither is compressed: an emulated processor would take longer
-//! to unpack it than the host takes to copy it.
+//! It chooses and packs; it builds nothing. Two archives stand one behind the other: the programs,
+//! made anew each time, and the drivers, made once for each kernel. Neither is compressed: an
+//! emulated processor would take longer to unpack it than the host takes to copy it.
 
 use std::{
     collections::BTreeSet,

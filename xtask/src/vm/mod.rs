@@ -1,8 +1,9 @@
-//! `vm`: the XDP program and the daemon under other kernels and behind other cards, in virtual machines.
+//! `vm`: the XDP program and the daemon under other kernels and behind other cards, in virtual
+//! machines.
 //!
-//! It builds, packs, boots and judges the guest's report; what is tried there is the business of the guest program,
-//! `tests/src/bin/vm-guest.rs`. Processors are emulated, 10 to 20 times slower than real ones: for behavior, never for
-//! times.
+//! It builds, packs, boots and judges the guest's report; what is tried there is the business of
+//! the guest program, `tests/src/bin/vm-guest.rs`. Processors are emulated, 10 to 20 times slower
+//! than real ones: for behavior, never for times.
 
 mod boot;
 mod initramfs;
@@ -35,7 +36,8 @@ use report::Report;
 /// Options of `vm`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// A series of Debian's kernels, such as 6.1, or 6.1-rt with PREEMPT_RT; may be given several times
+    /// A series of Debian's kernels, such as 6.1, or 6.1-rt with PREEMPT_RT; may be given several
+    /// times
     #[arg(long, value_name = "SERIES", default_values = SERIES)]
     kernel: Vec<Series>,
     /// The model of the machine's cards; may be given several times
@@ -171,7 +173,8 @@ impl fmt::Display for Card {
     }
 }
 
-/// Sets up, builds, boots each kernel with each card, and prints what answered; an error unless all was as it has to be.
+/// Sets up, builds, boots each kernel with each card, and prints what answered; an error unless all
+/// was as it has to be.
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::run(Set::Vm)?;
     let kernels = kernels::kernels(&options.kernel)?;
@@ -283,5 +286,6 @@ fn folder() -> PathBuf {
 
 /// Debian 12's, Debian 13's, and the newest that is backported to it of those that were tried.
 const SERIES: [&str; 3] = ["6.1", "6.12", "7.2"];
-/// A machine has two emulated processors of its own, and takes turns with the other where the host has fewer.
+/// A machine has two emulated processors of its own, and takes turns with the other where the host
+/// has fewer.
 const MACHINES_AT_A_TIME: usize = 2;

@@ -1,6 +1,7 @@
 //! What a guest reported, judged: every case as it has to be, none missing, the end reached.
 //!
-//! The lines are those that `sixgate_tests::vm::report` writes: fields between tabs, with `\n`, `\t` and `\\` escaped.
+//! The lines are those that `sixgate_tests::vm::report` writes: fields between tabs, with `\n`,
+//! `\t` and `\\` escaped.
 
 use std::{
     collections::BTreeMap,

@@ -1,5 +1,5 @@
-//! Interfaces that change below a running daemon: down and up, another MTU, another name, deleted and made anew. The
-//! program is there again within seconds, and no session is lost meanwhile.
+//! Interfaces that change below a running daemon: down and up, another MTU, another name, deleted
+//! and made anew. The program is there again within seconds, and no session is lost meanwhile.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! Frames for other hosts and for groups, which a promiscuous card or a flooded network brings: nobody on this host
-//! answers them.
+//! Frames for other hosts and for groups, which a promiscuous card or a flooded network brings:
+//! nobody on this host answers them.
 
 use std::{io::ErrorKind, net::SocketAddrV6, time::Duration};
 

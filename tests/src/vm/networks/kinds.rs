@@ -1,4 +1,5 @@
-//! Kinds of interfaces: those without an Ethernet header are named as such, others are attached, by whichever name.
+//! Kinds of interfaces: those without an Ethernet header are named as such, others are attached, by
+//! whichever name.
 
 use anyhow::{Context as _, Result, ensure};
 

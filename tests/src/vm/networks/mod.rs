@@ -1,8 +1,9 @@
-//! Networks that people run: VLANs on cards, bonds and bridges, other hosts' frames, changes of interfaces, interfaces
-//! without an Ethernet header.
+//! Networks that people run: VLANs on cards, bonds and bridges, other hosts' frames, changes of
+//! interfaces, interfaces without an Ethernet header.
 //!
-//! A refused session may be answered by the program or, for a reason that `status` names, by the daemon: what counts is
-//! that the right reply comes in the right network, from the one that `status` names.
+//! A refused session may be answered by the program or, for a reason that `status` names, by the
+//! daemon: what counts is that the right reply comes in the right network, from the one that
+//! `status` names.
 
 mod changes;
 mod foreign;

@@ -1,6 +1,8 @@
-//! A gate and a client, joined in one of the ways that networks have, with a VLAN beside the untagged network.
+//! A gate and a client, joined in one of the ways that networks have, with a VLAN beside the
+//! untagged network.
 //!
-//! `gate0` and `outside0` are the uppermost interfaces; what lies below is called `gate1`, `outside1` and so on.
+//! `gate0` and `outside0` are the uppermost interfaces; what lies below is called `gate1`,
+//! `outside1` and so on.
 
 use std::net::SocketAddrV6;
 
@@ -56,8 +58,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Joins the hosts and starts the daemon. What is below 2001:db8:25:: is the untagged network, what is below
-    /// 2001:db8:26:: is VLAN 100; in each of them ::25 has opted in and ::99 has not.
+    /// Joins the hosts and starts the daemon. What is below 2001:db8:25:: is the untagged network,
+    /// what is below 2001:db8:26:: is VLAN 100; in each of them ::25 has opted in and ::99 has not.
     pub(super) fn new(topology: &Topology) -> Result<Self> {
         let mut lent = None;
         let site = Site::joined_by(ZONE, "", |gate, outside| {
@@ -142,7 +144,8 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if self.lent.is_some() {
-            // a card outlives the site: the program must not stay on it until the kernel has cleaned up
+            // a card outlives the site: the program must not stay on it until the kernel has
+            // cleaned up
             let _ = self.site.run("detach");
         }
     }

@@ -1,4 +1,5 @@
-//! VLANs: what was asked with a tag is answered with it, whoever answers; what was asked without is answered without.
+//! VLANs: what was asked with a tag is answered with it, whoever answers; what was asked without is
+//! answered without.
 
 use anyhow::{Result, ensure};
 

@@ -1,5 +1,5 @@
-//! Counts what a host receives from port 25, with a VLAN tag and without: a packet socket with a filter
-//! (Documentation/networking/filter.rst).
+//! Counts what a host receives from port 25, with a VLAN tag and without: a packet socket with a
+//! filter (Documentation/networking/filter.rst).
 //!
 //! It sees what came in by one interface, before the host's VLAN interfaces have taken the tag.
 
@@ -82,6 +82,7 @@ const LOAD_HALF: u16 = 0x28;
 const LOAD_OCTET: u16 = 0x30;
 const JUMP_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
-/// What stands beside a frame (include/uapi/linux/filter.h): SKF_AD_OFF with SKF_AD_IFINDEX and SKF_AD_VLAN_TAG_PRESENT.
+/// What stands beside a frame (include/uapi/linux/filter.h): SKF_AD_OFF with SKF_AD_IFINDEX and
+/// SKF_AD_VLAN_TAG_PRESENT.
 const INTERFACE: u32 = -4096_i32 as u32 + 8;
 const TAG_PRESENT: u32 = -4096_i32 as u32 + 48;
