@@ -106,3 +106,19 @@ fn escaped(field: &str) -> String {
 
 /// Octets of a field: the end of a log says most.
 const FIELD_MAX: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_ends_neither_itself_nor_its_line() {
+        for (field, wanted) in [
+            ("plain", "plain"),
+            ("a\tb\nc\\d\r", "a\\tb\\nc\\\\d"),
+            (&"x".repeat(FIELD_MAX + 1), &"x".repeat(FIELD_MAX)),
+        ] {
+            assert_eq!(escaped(field), wanted);
+        }
+    }
+}

@@ -5,7 +5,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{client::Client, site::Site};
+use crate::{client::Client, scene::Responder, site::Site};
 
 /// The dialogue of a session to an address that has not opted in.
 pub(super) fn refuse(mut client: Client) -> Result<()> {
@@ -42,6 +42,17 @@ pub(super) fn deliver(mut client: Client, site: &Site) -> Result<()> {
     let delivered = site.delivered().len() - before;
     ensure!(delivered == 1, "{delivered} messages came into the Maildir");
     Ok(())
+}
+
+/// Who answers refused sessions, as `status` says: the daemon only for a reason, of the whole or of
+/// an interface.
+pub(super) fn announced(site: &Site) -> Result<Responder> {
+    let status: serde_json::Value =
+        serde_json::from_slice(&site.run("status --json").stdout).context("status is no JSON")?;
+    let interfaces = status["interfaces"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let reasoned = !status["answer_hindrance"].is_null()
+        || interfaces.iter().any(|interface| !interface["fallback"].is_null());
+    Ok(if reasoned { Responder::Daemon } else { Responder::Kernel })
 }
 
 fn check(line: &str, wanted: &str) -> Result<()> {

@@ -65,12 +65,11 @@ impl Started {
     }
 
     /// Who has to answer refused sessions: the program; on a kernel with PREEMPT_RT the daemon, if
-    /// `status` says why.
+    /// `status` names a reason.
     fn refused_by(&self) -> Responder {
-        let status = self.scene.site.run("status");
         let real_time = fs::read_to_string("/sys/kernel/realtime").is_ok_and(|text| text.trim() == "1");
-        let excused = String::from_utf8_lossy(&status.stdout).contains("not kernel: ");
-        if real_time && excused { Responder::Daemon } else { Responder::Kernel }
+        let announced = session::announced(&self.scene.site).unwrap_or(Responder::Kernel);
+        if real_time { announced } else { Responder::Kernel }
     }
 
     /// A session to an address that has not opted in; who answered it.

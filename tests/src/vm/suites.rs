@@ -71,3 +71,21 @@ fn outcome(line: &str) -> Option<(&str, &str)> {
 const THREADS: &str = "2";
 /// Tests that cannot run in a virtual machine, and why.
 const EXCEPT: &[(&str, &str)] = &[];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_became_of_a_test_is_read() {
+        for (line, wanted) in [
+            ("test a::b ... ok", Some(("a::b", "ok"))),
+            ("test a::b ... FAILED", Some(("a::b", "FAILED"))),
+            ("test a::b has been running for over 60 seconds", None),
+            ("test result: ok. 2 passed; 0 failed", None),
+            ("running 2 tests", None),
+        ] {
+            assert_eq!(outcome(line), wanted, "{line}");
+        }
+    }
+}

@@ -149,12 +149,16 @@ impl Archive {
         let packages = packages(series, &names)?;
         let (folder, download) = (folder(series), root().join("kernels").join(format!("{series}.download")));
         let tree = download.join("root");
-        let mut fetch = self.command("apt-get", &["--quiet", "--quiet", "download"]);
-        fetch.args(&packages).current_dir(&download);
+        let mut make = Command::new("mkdir");
+        make.arg("--parents").arg(&tree);
+        // apt-get downloads into the working directory, which a pasted command has to know too
+        let fetching = self.command("apt-get", &["--quiet", "--quiet", "download"]);
+        let mut fetch = Command::new("env");
+        fetch.arg("--chdir").arg(&download).arg(fetching.get_program()).args(fetching.get_args());
+        fetch.args(&packages);
         let mut extract = Command::new("find");
         extract.arg(&download).args(["-maxdepth", "1", "-name", "*.deb"]);
         extract.args(["-exec", "dpkg-deb", "--extract", "{}"]).arg(&tree).arg(";");
-        fs::create_dir_all(&tree).with_context(|| format!("cannot make {}", tree.display()))?;
         let mut rename = Command::new("mv");
         rename.arg(&tree).arg(&folder);
         let mut remove = Command::new("rm");
@@ -163,7 +167,7 @@ impl Archive {
             what: format!("Linux {series} ({}) below target/vm/kernels, not installed", packages.join(" ")),
             why: "boots in a virtual machine",
             needs_root: false,
-            commands: vec![fetch, extract, rename, remove],
+            commands: vec![make, fetch, extract, rename, remove],
         })
     }
 }

@@ -94,13 +94,6 @@ impl Place {
         scene::mode(&self.site.gate, self.interface)
     }
 
-    /// Who answers refused sessions, as `status` says: the daemon only with a reason.
-    pub(super) fn said(&self) -> Responder {
-        let status = self.site.run("status");
-        let reasoned = String::from_utf8_lossy(&status.stdout).contains("not kernel: ");
-        if reasoned { Responder::Daemon } else { Responder::Kernel }
-    }
-
     /// A refused session to the network; who answered.
     pub(super) fn refuse(&self, network: &Network) -> Result<Responder> {
         let before = self.greeted();

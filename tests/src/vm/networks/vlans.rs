@@ -13,6 +13,7 @@ use crate::{
     vm::{
         explained,
         report::{Case, Report},
+        session::announced,
     },
 };
 
@@ -31,7 +32,7 @@ pub(super) fn run(report: &Report) -> Result<()> {
             ("delivered without a tag", PLAIN, true),
         ] {
             let wanted = match &place {
-                Ok(place) if !served => place.said().to_string(),
+                Ok(place) if !served => announced(&place.site)?.to_string(),
                 _ => Responder::Daemon.to_string(),
             };
             report.case(Case { suite: SUITE, path: &path, script, wanted: &wanted }, || {
