@@ -127,12 +127,6 @@ impl Netns {
         Ok(Self { handle, name: None })
     }
 
-    /// Its file, as `ip` takes it for a namespace while this process lives.
-    #[must_use]
-    pub fn path(&self) -> String {
-        format!("/proc/{}/fd/{}", std::process::id(), self.handle.as_raw_fd())
-    }
-
     /// Gives `interface` the address of `net`, usable at once.
     ///
     /// # Errors

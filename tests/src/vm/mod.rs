@@ -21,10 +21,8 @@ use report::Report;
 /// # Errors
 /// If the report cannot be written, or there is no suite of a name; a case that fails is reported.
 pub fn run() -> Result<()> {
-    let release =
-        fs::read_to_string("/proc/sys/kernel/osrelease").context("cannot read the kernel's release")?;
     let report = Report::open(REPORT)?;
-    report.begin(release.trim())?;
+    report.begin(&running_release()?)?;
     let suites = env::var(SUITES).with_context(|| format!("{SUITES} is not set"))?;
     for suite in suites.split(',') {
         match suite {
@@ -36,6 +34,12 @@ pub fn run() -> Result<()> {
         }
     }
     report.end()
+}
+
+/// The kernel's release, as `uname -r` says it.
+fn running_release() -> Result<String> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease");
+    Ok(release.context("cannot read the kernel's release")?.trim().to_owned())
 }
 
 /// An error's own words first, then what `explain` tells: counters and logs.

@@ -10,7 +10,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::report::{Case, Report};
+use super::{
+    report::{Case, Report},
+    running_release,
+};
 use crate::{
     daemon,
     scene::{Link, Responder, refused_scripts},
@@ -34,8 +37,13 @@ pub(super) fn own_binary(report: &Report, name: &str) -> Result<()> {
     let binary = daemon::binary().with_file_name(name);
     let mut command = Command::new(&binary);
     command.args(["--test-threads", THREADS, "--nocapture"]);
-    for (test, _) in EXCEPT {
-        command.args(["--skip", test]);
+    command.args(std::env::var_os(FILTER));
+    let release = running_release()?;
+    for Except { test, kernel, reason } in EXCEPT {
+        if release.starts_with(kernel) {
+            eprintln!("not run: {test}: {reason}");
+            command.args(["--skip", test]);
+        }
     }
     // what a test prints goes to the console
     let failed = || format!("cannot start {}", binary.display());
@@ -55,7 +63,7 @@ pub(super) fn own_binary(report: &Report, name: &str) -> Result<()> {
         }
     }
     let status = running.wait().context("cannot wait for the suite")?;
-    if !status.success() || cases == 0 {
+    if !status.success() || cases == 0 && std::env::var_os(FILTER).is_none() {
         report.problem(&format!("the suite {name} ended with {status} after {cases} tests"))?;
     }
     Ok(())
@@ -69,8 +77,29 @@ fn outcome(line: &str) -> Option<(&str, &str)> {
 
 /// As many tests at a time as the machine has processors.
 const THREADS: &str = "2";
-/// Tests that cannot run in a virtual machine, and why.
-const EXCEPT: &[(&str, &str)] = &[];
+/// A test that cannot run in a virtual machine.
+struct Except {
+    test: &'static str,
+    /// The kernels that it is about, by the beginning of their release; all if that is empty.
+    kernel: &'static str,
+    /// Why; printed on the console.
+    reason: &'static str,
+}
+
+const EXCEPT: &[Except] = &[
+    Except {
+        test: "segments_that_bring_nothing_new_are_acknowledged_ten_times",
+        kernel: "",
+        reason: "an emulated processor takes longer for ten than it takes until they count anew",
+    },
+    Except {
+        test: "where_a_reply_has_no_room_the_session_is_reset",
+        kernel: "6.1.",
+        reason: "behind a frame on veth this kernel always leaves room for the longest reply",
+    },
+];
+/// The environment variable that chooses among the tests.
+const FILTER: &str = "SIXGATE_VM_FILTER";
 
 #[cfg(test)]
 mod tests {

@@ -27,6 +27,8 @@ pub(super) struct Machine<'a> {
     pub(super) console: PathBuf,
     pub(super) card: Card,
     pub(super) suites: &'a [Suite],
+    /// Of suites with tests of their own only those whose name contains this.
+    pub(super) filter: Option<&'a str>,
 }
 
 /// How a machine ended, and what it reported until then.
@@ -73,10 +75,14 @@ impl Machine<'_> {
             qemu.arg("-device").arg(format!("{device},netdev={id},mac=52:54:00:00:{wire:02}:{end:02}"));
         }
         let suites: Vec<String> = self.suites.iter().map(Suite::to_string).collect();
-        qemu.arg("-append").arg(format!(
+        let mut line = format!(
             "console=ttyS0 loglevel=4 panic=-1 SIXGATE_VM_SUITES={} SIXGATE_TEST_TIME_SCALE={TIME_SCALE}",
             suites.join(",")
-        ));
+        );
+        if let Some(filter) = self.filter {
+            line += &format!(" SIXGATE_VM_FILTER={filter}");
+        }
+        qemu.arg("-append").arg(line);
         qemu
     }
 

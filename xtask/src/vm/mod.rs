@@ -46,6 +46,19 @@ pub(crate) struct Options {
     /// What is tried; may be given several times
     #[arg(long, value_enum, default_value = "smoke")]
     suite: Vec<Choice>,
+    /// Of the suites `dialogs` and `xdp` only the tests whose name contains this
+    #[arg(long, value_name = "TEXT", value_parser = plain)]
+    filter: Option<String>,
+}
+
+/// A word that the kernel's command line carries as it is.
+fn plain(text: &str) -> Result<String, String> {
+    let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'_' | b':');
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("letters, digits, `_` and `:` only".to_owned())
+    }
 }
 
 impl Options {
@@ -53,7 +66,7 @@ impl Options {
     pub(crate) fn on_all_kernels(suites: &[Suite]) -> Self {
         let series = SERIES.iter().filter_map(|series| series.parse().ok());
         let suite = suites.iter().copied().map(Choice::Suite).collect();
-        Self { kernel: series.collect(), card: vec![Card::Virtio], suite }
+        Self { kernel: series.collect(), card: vec![Card::Virtio], suite, filter: None }
     }
 
     fn suites(&self) -> Vec<Suite> {
@@ -195,7 +208,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 loop {
                     let next = waiting.lock().ok().and_then(|mut waiting| waiting.pop());
                     let Some((kernel, modules, card)) = next else { break };
-                    let report = boot(kernel, card, &suites, &[&programs, &modules]);
+                    let machine = (kernel, card, options.filter.as_deref());
+                    let report = boot(machine, &suites, &[&programs, &modules]);
                     if let Ok(mut reports) = reports.lock() {
                         reports.push(report);
                     }
@@ -244,12 +258,16 @@ fn build_suite(name: &str) -> Result<PathBuf> {
 }
 
 /// Boots `kernel` with two cards, and judges what the guest reports.
-fn boot(kernel: &Kernel, card: Card, suites: &[Suite], archives: &[&Path]) -> Result<Report> {
+fn boot(
+    (kernel, card, filter): (&Kernel, Card, Option<&str>),
+    suites: &[Suite],
+    archives: &[&Path],
+) -> Result<Report> {
     let title = format!("Linux {} ({}), {card}", kernel.series, kernel.release);
     let initramfs = folder().join(format!("{}-{card}.cpio", kernel.series));
     initramfs::join(archives, &initramfs)?;
     let console = folder().join(format!("{}-{card}.console", kernel.series));
-    let machine = Machine { image: &kernel.image, initramfs, console, card, suites };
+    let machine = Machine { image: &kernel.image, initramfs, console, card, suites, filter };
     let ended = machine.run(&|line| eprintln!("[{} {card}] {line}", kernel.series))?;
     let report = Report::read(title, card, suites, &ended, &kernel.release);
     let tail = report.is_cut_short().then(|| machine.console_tail());
