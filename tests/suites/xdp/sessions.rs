@@ -131,7 +131,7 @@ impl Sender {
     }
 
     fn wants(&mut self, id: ReplyId, subject: &str) {
-        assert_eq!(self.hear(), table().refusing(id, subject).to_string());
+        assert_eq!(self.hear(), table().refusing(id, subject).to_string(), "{}", self.1);
     }
 
     /// Lines, and what is heard after each.
