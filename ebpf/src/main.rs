@@ -155,7 +155,8 @@ fn station(context: &XdpContext) -> Result<&'static StationEntry, Stat> {
     // SAFETY: `ctx` is the context that the kernel handed to this program.
     let ifindex = unsafe { (*context.ctx).ingress_ifindex };
     let key = StationKey { ifindex, mac: [a, b, c, d, e, f], reserved: [0; 2] };
-    // SAFETY: an entry that is replaced while it is read is one word, either the old or the new one.
+    // SAFETY: an entry that is replaced while it is read may be seen half old, half new: one SYN is answered by the program
+    // instead of the daemon, or the other way round.
     unsafe { STATIONS.get(key) }.ok_or(Stat::PassOtherMac)
 }
 

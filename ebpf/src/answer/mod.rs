@@ -7,6 +7,7 @@ mod checksum;
 mod cookie;
 mod event;
 mod handshake;
+mod place;
 mod scratch;
 mod session;
 mod smtp;

@@ -1,18 +1,11 @@
 //! Turns the frame that was received into the one that answers it: same link-layer path backwards, all headers anew.
 //!
-//! It decides nothing about what is sent.
-//!
-//! A frame grows at its head. Where the driver leaves too little room there (Intel's 152 octets, Solarflare's 88, others
-//! none) it grows at its end. A frame whose checksum is left for a device keeps the kernel's mark of that in generic mode,
-//! with the place where the device is to write (net/core/dev.c, `skb_checksum_help`): see [`place`].
+//! Where the answer stands in the frame is `place`'s business; it decides nothing about what is sent.
 
 use core::ptr;
 
 use aya_ebpf::{
-    bindings::xdp_md,
-    cty::c_void,
-    helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_store_bytes},
-    programs::XdpContext,
+    bindings::xdp_md, cty::c_void, helpers::generated::bpf_xdp_store_bytes, programs::XdpContext,
 };
 use sixgate_common::{
     bytes::Bytes,
@@ -23,6 +16,7 @@ use sixgate_common::{
 
 use super::{
     checksum::{Sum, two},
+    place::{Place, place, trailer, write_trailer},
     scratch::{SUBJECT_MAX, Scratch},
     smtp::NO_DOMAIN,
 };
@@ -119,7 +113,8 @@ fn rewrite(context: &XdpContext, scratch: Scratch) -> Result<(), Failure> {
     let frame = Linear::of(context);
     let link = Link::of(&frame, segment).ok_or(Failure::Lost)?;
     let text_at = link.length + IPV6_LENGTH + header;
-    let place = place(context, &frame, scratch, segment, link.length, text_at + text)?;
+    let place =
+        place(context, &frame, scratch, segment, link.length, text_at + text).ok_or(Failure::NoRoom)?;
 
     let (data, end) = (context.data(), context.data_end());
     let length = link.bounded_length();
@@ -174,101 +169,6 @@ fn rewrite(context: &XdpContext, scratch: Scratch) -> Result<(), Failure> {
         Place::Aside(octets) => trailer(context, text_at + text, octets).ok_or(Failure::Lost)?,
     };
     write_trailer(context, text_at + text, trailer).ok_or(Failure::Lost)
-}
-
-/// The two octets at `end`, the packet's end, with which the sum over the last `octets` octets of the frame is what stands
-/// where a TCP header that begins with them has its checksum.
-#[inline(always)]
-fn trailer(context: &XdpContext, end: usize, octets: usize) -> Option<u16> {
-    let start = end + TRAILER - octets;
-    let mut sum = Sum::new();
-    sum.add_octets(context, start, octets - TRAILER)?;
-    let frame = Linear::of(context);
-    sum.add(frame.half(start + CHECKSUM_AT)?.into());
-    Some(!sum.fold())
-}
-
-/// Writes the two octets behind the packet, which ends at `end`.
-#[inline(always)]
-fn write_trailer(context: &XdpContext, end: usize, octets: u16) -> Option<()> {
-    let trailer = context.data() + (as_it_is(end) & TRAILER_AT_MASK);
-    if as_it_is(trailer + TRAILER) > context.data_end() {
-        return None;
-    }
-    // SAFETY: the trailer's 2 octets lie before the end, checked above.
-    unsafe { ptr::write_unaligned(trailer as *mut u16, octets) };
-    Some(())
-}
-
-/// Where the new segment stands in the old frame.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Place {
-    /// Anywhere: its checksum is complete, and no device will touch it.
-    Anywhere,
-    /// Its TCP header is where the old one was, so that a device completes the right field; a trailer of zeros follows it,
-    /// which changes no sum.
-    OnTheMark,
-    /// A device will take the last so many octets of the frame, of which the last two are a trailer behind the packet, for
-    /// a TCP segment.
-    Aside(usize),
-}
-
-/// Makes the frame `length` octets long, and finds a place for the new segment in it.
-///
-/// With a checksum that was left for a device, the device will sum up all that follows the old TCP header's start, and
-/// write the sum into the old header's checksum field. Best the new TCP header has that very place, and the frame grows at
-/// its end. Where the end has no room, a trailer behind the packet, which receivers cut off (RFC 2464 6), has the two
-/// octets that make the sum what stands in the field anyway.
-///
-/// Both have a trailer. In generic mode the kernel leaves the end of a frame's data 14 octets too far once the frame's end
-/// was moved (net/core/dev.c, `bpf_prog_run_generic_xdp`, which forgets the Ethernet header), and a receiver on this host
-/// that appends the next segment leaves a gap there. Cutting a trailer off puts the end right.
-#[inline(always)]
-fn place(
-    context: &XdpContext,
-    frame: &Linear,
-    scratch: Scratch,
-    segment: &Segment,
-    link: usize,
-    length: usize,
-) -> Result<Place, Failure> {
-    let present = frame.length();
-    let more = length as i32 - present as i32;
-    if !scratch.is_unfinished() {
-        return if grow_head(context, more) || grow_end(context, more) {
-            Ok(Place::Anywhere)
-        } else {
-            Err(Failure::NoRoom)
-        };
-    }
-    if link + IPV6_LENGTH == segment.tcp_at && grow_end(context, more + TRAILER as i32) {
-        return Ok(Place::OnTheMark);
-    }
-    // of several buffers only the first one's headers; of a frame that is long enough, too: else the field would lie
-    // before the new TCP header
-    let is_long = present > frame.readable() || present > length;
-    let kept = if is_long { TCP_LENGTH } else { (present - segment.tcp_at) & !1 };
-    let end = segment.tcp_at + kept;
-    if grow_end(context, end as i32 - present as i32)
-        && grow_head(context, (length + TRAILER) as i32 - end as i32)
-    {
-        return Ok(Place::Aside(kept));
-    }
-    Err(Failure::NoRoom)
-}
-
-/// Makes the frame longer by `octets` at its head, or shorter; whether that could be done.
-#[inline(always)]
-fn grow_head(context: &XdpContext, octets: i32) -> bool {
-    // SAFETY: `ctx` is the context that the kernel handed to this program; no pointer into the packet is used after.
-    unsafe { bpf_xdp_adjust_head(context.ctx, -octets) == 0 }
-}
-
-/// Makes the frame longer by `octets` at its end, or shorter; whether that could be done.
-#[inline(always)]
-fn grow_end(context: &XdpContext, octets: i32) -> bool {
-    // SAFETY: as above.
-    unsafe { bpf_xdp_adjust_tail(context.ctx, octets) == 0 }
 }
 
 /// The link-layer header: addresses, VLAN tags, EtherType; in pieces that fit a register.
@@ -391,20 +291,15 @@ const NO_ROOM: u32 = 2;
 /// The segment carries no reply.
 const NO_REPLY: u32 = u32::MAX;
 /// Longest link-layer header: two VLAN tags.
-const LENGTH_MAX: usize = 22;
+pub(super) const LENGTH_MAX: usize = 22;
 /// Covers each such length.
 const LENGTH_MASK: usize = 31;
 const _: () = assert!(LENGTH_MAX <= LENGTH_MASK);
-const IPV6_LENGTH: usize = 40;
-const TCP_LENGTH: usize = 20;
-const CHECKSUM_AT: usize = 16;
+pub(super) const IPV6_LENGTH: usize = 40;
+pub(super) const TCP_LENGTH: usize = 20;
+pub(super) const CHECKSUM_AT: usize = 16;
 const CHECKSUM_LENGTH: usize = 2;
 const URGENT_LENGTH: usize = 2;
-/// Octets of the trailer.
-const TRAILER: usize = 2;
-/// Covers the end of each packet that is sent: headers, the longest reply and the longest subject.
-const TRAILER_AT_MASK: usize = 0x3ff;
-const _: () = assert!(LENGTH_MAX + IPV6_LENGTH + TCP_LENGTH + REPLY_MAX + SUBJECT_MAX <= TRAILER_AT_MASK);
 const TCP: u8 = 6;
 const HOP_LIMIT: u8 = 64;
 /// The maximum segment size option (RFC 9293 3.2).

@@ -168,7 +168,7 @@ fn verify(program: &mut Xdp) -> Result<(), DataplaneError> {
             let instructions = program.info().ok().and_then(|info| info.verified_instruction_count());
             // the kernel tells since Linux 5.16
             let instructions =
-                instructions.map_or("an unknown number of".to_owned(), |count| count.to_string());
+                instructions.map_or_else(|| "an unknown number of".to_owned(), |count| count.to_string());
             debug!(
                 "the verifier accepted the XDP program: {instructions} instructions processed in {seconds:.2} s"
             );
