@@ -108,7 +108,6 @@ impl Lossy {
 }
 
 /// A driver that leaves frames little head room: the program that stands before the one under test.
-#[allow(missing_debug_implementations, reason = "aya's program array has none")]
 pub struct Narrow {
     object: Ebpf,
     _next: ProgramArray<MapData>,

@@ -88,7 +88,7 @@ fn where_a_reply_has_no_room_the_session_is_reset() {
     let mut plan = host.plan(&["lo"]);
     plan.mode = AttachMode::Generic;
     plan.settings = Settings { answer: ANSWER_KERNEL, ..ENFORCE };
-    plan.replies = compile_replies(&ReplyTable::new(&host_name(), 1000));
+    plan.replies = compile_replies(&ReplyTable::new(host_name(), 1000));
     host.ours.run(|| attach(&plan)).unwrap();
     let program = ProgramInfo::from_pin(host.pins().directory().join("program")).unwrap();
     let mut narrow = Narrow::before(&program.fd().unwrap(), GROWTH_MAX as u32 / 2).unwrap();

@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn who_answers_is_told_with_the_reason() {
         let plain = Obstacle::Peer { interface: "eth0".to_owned(), why: PeerLacks::Program };
-        let kernel = Obstacle::Kernel { lacks: "SYN cookies".to_owned() };
+        let kernel = Obstacle::Kernel { refusal: "this kernel lacks SYN cookies".to_owned() };
         let none = Vec::new;
         let answers = |fallbacks, losses| Answering::Kernel { fallbacks, losses };
         for (answering, wanted, sentence) in [

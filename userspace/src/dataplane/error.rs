@@ -13,6 +13,8 @@ use ipnet::Ipv6Net;
 use nix::libc;
 use thiserror::Error;
 
+use super::kernel;
+
 /// An operation on the XDP program, its pins or its maps failed.
 #[derive(Debug, Error)]
 pub enum DataplaneError {
@@ -88,10 +90,10 @@ pub enum DataplaneError {
     /// The caller may not open a raw socket.
     #[error("cannot open a raw socket: not permitted; it needs the capability CAP_NET_RAW")]
     NoRawSocket,
-    /// The kernel is too old, or was built without something.
-    #[error("this kernel lacks {what}; the XDP program needs Linux 6.1 or later with the BPF JIT")]
+    /// The kernel refused the program, is too old, or was built without something.
+    #[error("{what}; {}", kernel::advice())]
     KernelLacks {
-        /// What is missing, as far as the kernel says.
+        /// What the kernel refused or lacks, as far as it says: a clause that names the kernel.
         what: String,
         /// The kernel's error.
         source: io::Error,
@@ -218,9 +220,11 @@ impl DataplaneError {
     /// features that the kernel lacks.
     pub(super) fn load(error: EbpfError) -> Self {
         match error {
-            EbpfError::MapError(MapError::CreateError { name, io_error }) => {
-                Self::lacks("create the map", format!("the kind of the map {name}"), io_error)
-            }
+            EbpfError::MapError(MapError::CreateError { name, io_error }) => Self::lacks(
+                "create the map",
+                format!("{} lacks the kind of the map {name}", kernel::this_kernel()),
+                io_error,
+            ),
             EbpfError::ParseError(error) => Self::Damaged { reason: error.to_string() },
             EbpfError::ProgramError(error) => Self::program(error),
             other => Self::aya("load the XDP program", other),
@@ -255,16 +259,20 @@ impl DataplaneError {
     }
 }
 
-/// What the verifier's log complains about: its last line that is no statistics.
+/// What the verifier refused or missed: its last line that is no statistics.
 fn refused_by_verifier(log: &str) -> String {
     let complaint = log
         .lines()
         .rev()
         .map(str::trim)
         .find(|line| !line.is_empty() && !STATISTICS.iter().any(|word| line.starts_with(word)));
-    match complaint {
-        Some(line) => format!("what the XDP program uses ({})", bounded(line)),
-        None => "XDP programs with multi-buffer support (BPF_F_XDP_HAS_FRAGS)".to_owned(),
+    let kernel = kernel::this_kernel();
+    match complaint.map(bounded) {
+        Some(line) if line.starts_with(UNKNOWN_HELPER) => {
+            format!("{kernel} lacks a helper that the XDP program calls ({line})")
+        }
+        Some(line) => format!("the verifier of {kernel} refused the XDP program ({line})"),
+        None => format!("{kernel} lacks XDP programs with multi-buffer support (BPF_F_XDP_HAS_FRAGS)"),
     }
 }
 
@@ -286,6 +294,8 @@ pub(super) fn system_error(error: impl Error + Send + Sync + 'static) -> io::Err
 
 /// How the verifier says that CAP_PERFMON is missing (kernel/bpf/verifier.c, `sanitize_err`).
 const NOT_ROOT: &str = "prohibited for !root";
+/// How the verifier says that the kernel has no such helper (kernel/bpf/verifier.c, `check_helper_call`).
+const UNKNOWN_HELPER: &str = "unknown func";
 /// First words of the verifier's closing statistics (kernel/bpf/verifier.c, `print_verification_stats`).
 const STATISTICS: [&str; 4] = ["processed ", "verification time", "stack depth", "mark_precise"];
 /// Characters of the verifier's complaint that are shown.
@@ -304,7 +314,19 @@ mod tests {
         let unknown = "0: (61) r6 = *(u32 *)(r1 +4)\n2: (85) call bpf_xdp_get_buff_len#188\n\
                        unknown func bpf_xdp_get_buff_len#188\n\
                        processed 3 insns (limit 1000000) max_states_per_insn 0\n";
-        assert!(told(unknown, libc::EINVAL).contains("(unknown func bpf_xdp_get_buff_len#188)"));
+        let lacking = told(unknown, libc::EINVAL);
+        assert!(
+            lacking.contains(") lacks a helper that the XDP program calls (unknown func bpf_xdp_get"),
+            "{lacking}"
+        );
+        let refused =
+            told("R4 invalid zero-sized read: u64=[0,2559]\nprocessed 143467 insns\n", libc::EACCES);
+        assert!(refused.starts_with("the verifier of this kernel (Linux "), "{refused}");
+        assert!(
+            refused.contains("refused the XDP program (R4 invalid zero-sized read: u64=[0,2559])"),
+            "{refused}"
+        );
+        assert!(!refused.contains("6.1 or later"), "{refused}");
         assert!(told("", libc::EINVAL).contains("BPF_F_XDP_HAS_FRAGS"));
         assert!(told(&"x".repeat(4000), libc::EACCES).len() < 2 * COMPLAINT_MAX);
     }

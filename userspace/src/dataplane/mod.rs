@@ -13,6 +13,7 @@ mod flows;
 mod greeting;
 mod held_off;
 mod interface;
+mod kernel;
 mod layout;
 mod loader;
 mod lock;

@@ -107,7 +107,7 @@ impl Object {
             Ok(object) => Ok(Self { object, obstacle: None }),
             Err(DataplaneError::KernelLacks { what, .. }) => {
                 let object = load(sizes, &pin, &TAGGING)?;
-                Ok(Self { object, obstacle: Some(Obstacle::Kernel { lacks: what }) })
+                Ok(Self { object, obstacle: Some(Obstacle::Kernel { refusal: what }) })
             }
             Err(error) => Err(error),
         }

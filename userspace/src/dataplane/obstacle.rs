@@ -14,10 +14,10 @@ use super::{
 /// Why the program cannot answer by itself.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Obstacle {
-    /// The kernel lacks what answering needs.
+    /// The kernel refused what answers, or lacks what that needs.
     Kernel {
         /// What is missing, as far as the kernel says.
-        lacks: String,
+        refusal: String,
     },
     /// The program runs natively on one end of a veth pair, and none does on the other: the kernel takes what is sent
     /// by XDP_TX and never delivers it (drivers/net/veth.c, `veth_xdp_flush`).
@@ -65,7 +65,7 @@ pub enum TagsLack {
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Kernel { lacks } => write!(f, "this kernel lacks {lacks}"),
+            Self::Kernel { refusal } => f.write_str(refusal),
             Self::Peer { interface, why } => write!(f, "{interface}: {why}"),
             Self::Tags { interface, why } => write!(f, "{interface}: {why}"),
             Self::NoEthernet { interface, link_type } => write!(

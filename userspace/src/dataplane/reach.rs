@@ -88,7 +88,7 @@ mod tests {
             |index, master| LinkFacts { index, master, mac: Some(mac(index as u8)), ..LinkFacts::default() };
         let network: Topology =
             [link(7, Some(9)), link(8, Some(9)), link(9, None), link(10, None)].into_iter().collect();
-        let obstacle = Obstacle::Kernel { lacks: "x".to_owned() };
+        let obstacle = Obstacle::Kernel { refusal: "x".to_owned() };
         let peer = Some(mac(0x77));
         let outlook = |obstacle, generic, peer| Outlook { obstacle, generic, peer };
         let obstacles = BTreeMap::from([

@@ -14,7 +14,7 @@ use crate::dataplane::{
     attached::Pinned,
     error::{DataplaneError, system_error},
     interface::{self, RunMode},
-    obstacle, pinned_link,
+    kernel, obstacle, pinned_link,
     pins::{PinSet, remove_pin},
     topology::{LinkFacts, Topology},
     vlan,
@@ -67,7 +67,7 @@ pub(super) fn attach_new(
 fn pin_link(link: XdpLink, interface: &str, set: &PinSet) -> Result<(), DataplaneError> {
     // aya falls back to netlink, without a link to pin, on kernels before 5.9 only; those refuse the program.
     let link = FdLink::try_from(link).map_err(|error| DataplaneError::KernelLacks {
-        what: "XDP links (BPF_LINK_TYPE_XDP)".to_owned(),
+        what: format!("{} lacks XDP links (BPF_LINK_TYPE_XDP)", kernel::this_kernel()),
         source: system_error(error),
     })?;
     let file = set.link(pinned_link::state(&link)?.id, interface);
