@@ -49,5 +49,7 @@ fn explained<T>(result: Result<T>, explain: impl FnOnce() -> String) -> Result<T
 
 /// The environment variable that names the suites.
 const SUITES: &str = "SIXGATE_VM_SUITES";
+/// The environment variable that chooses among tests and networks: those whose name contains it.
+const FILTER: &str = "SIXGATE_VM_FILTER";
 /// The second serial port, which nothing else writes to.
 const REPORT: &str = "/dev/ttyS1";

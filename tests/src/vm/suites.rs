@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{
+    FILTER,
     report::{Case, Report},
     running_release,
 };
@@ -98,8 +99,6 @@ const EXCEPT: &[Except] = &[
         reason: "behind a frame on veth this kernel always leaves room for the longest reply",
     },
 ];
-/// The environment variable that chooses among the tests.
-const FILTER: &str = "SIXGATE_VM_FILTER";
 
 #[cfg(test)]
 mod tests {

@@ -46,7 +46,7 @@ pub(crate) struct Options {
     /// What is tried; may be given several times
     #[arg(long, value_enum, default_value = "smoke")]
     suite: Vec<Choice>,
-    /// Of the suites `dialogs` and `xdp` only the tests whose name contains this
+    /// Only the tests of the suites `dialogs` and `xdp`, and the joined networks, whose name contains this
     #[arg(long, value_name = "TEXT", value_parser = plain)]
     filter: Option<String>,
 }

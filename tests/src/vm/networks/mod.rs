@@ -13,13 +13,19 @@ mod queues;
 mod vlans;
 mod watch;
 
+use std::env;
+
 use anyhow::Result;
 
-use super::report::Report;
+use super::{FILTER, report::Report};
 
-/// Tries each kind.
+/// Tries each kind; with a filter only the joined networks whose name contains it.
 pub(super) fn run(report: &Report) -> Result<()> {
-    vlans::run(report)?;
+    let filter = env::var(FILTER).unwrap_or_default();
+    vlans::run(report, &filter)?;
+    if !filter.is_empty() {
+        return Ok(());
+    }
     foreign::run(report)?;
     queues::run(report)?;
     changes::run(report)?;

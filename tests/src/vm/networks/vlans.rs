@@ -18,8 +18,8 @@ use crate::{
 };
 
 /// Tries each topology.
-pub(super) fn run(report: &Report) -> Result<()> {
-    for topology in TOPOLOGIES {
+pub(super) fn run(report: &Report, filter: &str) -> Result<()> {
+    for topology in TOPOLOGIES.iter().filter(|topology| topology.name.contains(filter)) {
         let place = Place::new(topology);
         let path = match &place {
             Ok(place) => format!("{}, {}: {}", topology.name, topology.mode, place.mode()),
@@ -48,7 +48,9 @@ pub(super) fn run(report: &Report) -> Result<()> {
                         "answered in the wrong network, by the {answered}: {tagged} segments with a tag, \
                          {untagged} without"
                     );
-                    Ok(answered.to_string())
+                    let answered = answered.to_string();
+                    ensure!(answered == wanted, "status names the {wanted}, and the {answered} answered");
+                    Ok(answered)
                 };
                 explained(session(), || place.explain())
             })?;
