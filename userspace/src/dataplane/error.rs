@@ -268,7 +268,7 @@ fn refused_by_verifier(log: &str) -> String {
         .find(|line| !line.is_empty() && !STATISTICS.iter().any(|word| line.starts_with(word)));
     let kernel = kernel::this_kernel();
     match complaint.map(bounded) {
-        Some(line) if line.starts_with(UNKNOWN_HELPER) => {
+        Some(line) if UNKNOWN_HELPER.iter().any(|words| line.starts_with(words)) => {
             format!("{kernel} lacks a helper that the XDP program calls ({line})")
         }
         Some(line) => format!("the verifier of {kernel} refused the XDP program ({line})"),
@@ -294,8 +294,8 @@ pub(super) fn system_error(error: impl Error + Send + Sync + 'static) -> io::Err
 
 /// How the verifier says that CAP_PERFMON is missing (kernel/bpf/verifier.c, `sanitize_err`).
 const NOT_ROOT: &str = "prohibited for !root";
-/// How the verifier says that the kernel has no such helper (kernel/bpf/verifier.c, `check_helper_call`).
-const UNKNOWN_HELPER: &str = "unknown func";
+/// How verifiers say that the kernel has no such helper, or none for XDP (kernel/bpf/verifier.c, `check_helper_call`).
+const UNKNOWN_HELPER: [&str; 3] = ["unknown func", "invalid func", "program of this type cannot use helper"];
 /// First words of the verifier's closing statistics (kernel/bpf/verifier.c, `print_verification_stats`).
 const STATISTICS: [&str; 4] = ["processed ", "verification time", "stack depth", "mark_precise"];
 /// Characters of the verifier's complaint that are shown.
