@@ -152,13 +152,32 @@ pub(super) fn look<'a>(
     network: impl FnOnce() -> Result<&'a Topology, DataplaneError>,
 ) -> Result<Outlook, DataplaneError> {
     let native = mode == RunMode::Native;
-    // a driver that does not tell may do it
-    let strips_tags = native && vlan::strips_tags(link.index).unwrap_or(true);
-    let may_lose_tags = native && (strips_tags || link.kind == Kind::Veth);
-    let has_vlans = may_lose_tags && network()?.has_vlans_above(link.index);
+    let strips_tags = native && strips_tags(link);
+    let matters = native && (strips_tags || matches!(link.kind, Kind::Veth | Kind::Bond));
+    let network = if matters { Some(network()?) } else { None };
+    let has_vlans = network.is_some_and(|network| network.has_vlans_above(link.index));
     let other_end = interface::peer(link);
     let facts = Facts { link, mode, peer: other_end.map(|(peer, _)| peer), strips_tags, has_vlans };
-    Ok(Outlook { obstacle: decide(&facts), generic: !native, peer: other_end.and_then(|(_, mac)| mac) })
+    let obstacle = decide(&facts).or_else(|| network.and_then(|network| of_ports(link, network)));
+    Ok(Outlook { obstacle, generic: !native, peer: other_end.and_then(|(_, mac)| mac) })
+}
+
+/// What keeps the program from answering at the ports of a bond: the bond hands it on to their drivers, and they send.
+fn of_ports(bond: &LinkFacts, network: &Topology) -> Option<Obstacle> {
+    network.receivers(bond.index).into_iter().skip(1).find_map(|link| {
+        decide(&Facts {
+            link,
+            mode: RunMode::Native,
+            peer: interface::peer(link).map(|(peer, _)| peer),
+            strips_tags: strips_tags(link),
+            has_vlans: network.has_vlans_above(link.index),
+        })
+    })
+}
+
+/// Whether the driver strips VLAN tags; one that does not tell may do it.
+fn strips_tags(link: &LinkFacts) -> bool {
+    vlan::strips_tags(link.index).unwrap_or(true)
 }
 
 const fn peer_lacks(peer: Peer) -> Option<PeerLacks> {

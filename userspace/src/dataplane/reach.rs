@@ -22,10 +22,16 @@ pub(super) fn wanted(
     let stations = obstacles.iter().flat_map(|(ifindex, outlook)| {
         let what =
             StationUse { answers: outlook.obstacle.is_none(), generic: outlook.generic, peer: outlook.peer };
-        let macs = network.macs(*ifindex).into_iter();
-        macs.map(move |mac| (Station { ifindex: *ifindex, mac }, what))
+        stations(*ifindex, network).into_iter().map(move |station| (station, what))
     });
     stations.collect()
+}
+
+/// What is to be taken for this host while the program runs on one interface.
+fn stations(ifindex: u32, network: &Topology) -> Vec<Station> {
+    let macs = network.macs(ifindex);
+    let receivers = network.receivers(ifindex).into_iter();
+    receivers.flat_map(|link| macs.iter().map(|mac| Station { ifindex: link.index, mac: *mac })).collect()
 }
 
 impl Maps {
@@ -38,8 +44,8 @@ impl Maps {
     ) -> Result<(), DataplaneError> {
         let mut stations = self.stations()?;
         for ifindex in indices {
-            for mac in network.macs(*ifindex) {
-                stations.entry(Station { ifindex: *ifindex, mac }).or_insert(NOTHING_YET);
+            for station in self::stations(*ifindex, network) {
+                stations.entry(station).or_insert(NOTHING_YET);
             }
         }
         self.set_stations(&stations)
@@ -79,7 +85,10 @@ const NOTHING_YET: StationUse = StationUse { answers: false, generic: false, pee
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::{obstacle::Obstacle, topology::LinkFacts};
+    use crate::dataplane::{
+        obstacle::Obstacle,
+        topology::{Kind, LinkFacts},
+    };
 
     #[test]
     fn each_interface_is_reached_by_its_masters_too_and_answers_unless_something_keeps_it() {
@@ -106,5 +115,22 @@ mod tests {
             (station(8, 9), passes),
         ]);
         assert_eq!(wanted(&obstacles, &network), wanted_stations);
+    }
+
+    #[test]
+    fn a_bond_is_reached_by_its_ports_and_a_bridge_is_not() {
+        let mac = |last| [2, 0, 0, 0, 0, last];
+        let port = |index| LinkFacts { index, master: Some(9), mac: Some(mac(9)), ..LinkFacts::default() };
+        for (kind, wanted_indices) in
+            [(Kind::Bond, &[7, 8, 9][..]), (Kind::Bridge { filters_vlans: false }, &[9]), (Kind::Other, &[9])]
+        {
+            let master = LinkFacts { index: 9, kind, mac: Some(mac(9)), ..LinkFacts::default() };
+            let network: Topology = [port(7), port(8), master].into_iter().collect();
+            let outlook = Outlook { obstacle: None, generic: false, peer: None };
+            let found = wanted(&BTreeMap::from([(9, outlook)]), &network);
+            let indices: Vec<u32> = found.keys().map(|station| station.ifindex).collect();
+            assert_eq!(indices, wanted_indices, "{kind:?}");
+            assert!(found.iter().all(|(station, what)| station.mac == mac(9) && what.answers));
+        }
     }
 }

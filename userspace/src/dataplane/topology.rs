@@ -50,6 +50,7 @@ pub(super) struct Lower {
 pub(super) enum Kind {
     Veth,
     Vlan,
+    Bond,
     Bridge {
         filters_vlans: bool,
     },
@@ -146,6 +147,16 @@ impl Topology {
             || self.0.values().any(|link| link.kind == Kind::Vlan && link.lower.is_some_and(is_in_chain))
     }
 
+    /// The interfaces on which frames arrive for a program that runs on this one: itself, and the ports of a bond, to whose
+    /// drivers the bond hands the program on (drivers/net/bonding/bond_main.c, `bond_xdp_set`).
+    pub(super) fn receivers(&self, index: u32) -> Vec<&LinkFacts> {
+        let Some(link) = self.get(index) else {
+            return Vec::new();
+        };
+        let ports = self.0.values().filter(|port| link.kind == Kind::Bond && port.master == Some(index));
+        std::iter::once(link).chain(ports).collect()
+    }
+
     /// The MAC addresses at which the host is reached by an interface: its own and those of its masters.
     pub(super) fn macs(&self, index: u32) -> BTreeSet<Mac> {
         self.with_masters(index).into_iter().filter_map(|link| link.mac).collect()
@@ -165,6 +176,8 @@ fn kind(info: &[LinkInfo]) -> Kind {
         Kind::Veth
     } else if is(InfoKind::Vlan) {
         Kind::Vlan
+    } else if is(InfoKind::Bond) {
+        Kind::Bond
     } else if is(InfoKind::Bridge) {
         let filters_vlans = info.iter().any(|info| match info {
             LinkInfo::Data(InfoData::Bridge(data)) => data.contains(&InfoBridge::VlanFiltering(true)),
