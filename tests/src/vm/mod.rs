@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use report::Report;
 
-/// Runs the suites that [`SUITES`] names, separated by commas, and reports to [`REPORT`].
+/// Runs the suites that the environment variable `SIXGATE_VM_SUITES` names, separated by commas, and reports to the second serial port.
 ///
 /// # Errors
 /// If the report cannot be written, or there is no suite of a name; a case that fails is reported.
