@@ -21,14 +21,13 @@ pub(super) struct Namespaces {
 }
 
 impl Namespaces {
-    /// With the place of the pins. Nothing where process 1 may not be looked at.
+    /// With the place of the pins, compared with the oldest process that may be looked at: process 1, or an ancestor of
+    /// this one. Nothing where there is none.
     pub(super) fn look(pins: &Path) -> Option<Self> {
-        let differs = |kind: &str| {
-            let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/{kind}")).ok();
-            Some(of("self")? != of("1")?)
-        };
-        let other_pins =
-            differs("mnt")? && file_system(Path::new("/"), pins) != file_system(Path::new(ROOT_OF_1), pins);
+        let oldest = oldest()?;
+        let differs = |kind: &str| Some(namespace(std::process::id(), kind)? != namespace(oldest, kind)?);
+        let there = PathBuf::from(format!("/proc/{oldest}/root"));
+        let other_pins = differs("mnt")? && file_system(Path::new("/"), pins) != file_system(&there, pins);
         Some(Self { other_pins, other_network: differs("net")?, name: name() })
     }
 
@@ -39,10 +38,30 @@ impl Namespaces {
         }
         let name = self.name.as_deref().unwrap_or("NAME");
         Some(format!(
-            "this mount namespace has a bpffs of its own, as under `ip netns exec`: the pins vanish with it, and with them \
-             the XDP program; use `nsenter --net={NAMED}/{name} sixgate attach` instead"
+            "this mount namespace is not the host's, as under `ip netns exec`: pins that are made here vanish with it, \
+             and with them the XDP program; use `nsenter --net={NAMED}/{name} sixgate attach` instead"
         ))
     }
+}
+
+/// The oldest process whose namespaces may be looked at.
+fn oldest() -> Option<u32> {
+    let is_seen = |process: u32| namespace(process, "mnt").is_some();
+    if is_seen(1) {
+        return Some(1);
+    }
+    let ancestors = std::iter::successors(parent(std::process::id()), |process| parent(*process));
+    ancestors.take(ANCESTORS_MAX).take_while(|process| is_seen(*process)).last()
+}
+
+/// A namespace of a process, as a text to be compared (namespaces(7)).
+fn namespace(process: u32, kind: &str) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{process}/ns/{kind}")).ok()
+}
+
+fn parent(process: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok())
 }
 
 /// The device of the file system in which `path` lies below `root`, or would lie.
@@ -62,8 +81,8 @@ fn name() -> Option<String> {
 
 /// Where iproute2 keeps network namespaces.
 const NAMED: &str = "/run/netns";
-/// The root directory as process 1 sees it (proc(5)).
-const ROOT_OF_1: &str = "/proc/1/root";
+/// How many ancestors are looked at.
+const ANCESTORS_MAX: usize = 64;
 /// How many of them are looked at.
 const NAMES_MAX: usize = 10_000;
 
