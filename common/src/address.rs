@@ -75,7 +75,7 @@ fn zeros(address: [u64; 2]) -> u8 {
 
 /// Where the longest run of zero groups starts, and its length; of several the first (RFC 5952 4.2.3).
 ///
-/// Verifiers before Linux 6.10 know nothing of a number made by OR, whatever bits its parts have. Adding the
+/// Verifiers before Linux 6.10 know nothing of a number made by OR, even of one whose parts have known bits. Adding the
 /// `unknown_zero` keeps the compiler from dropping the mask, which is what tells them the bound.
 #[inline(always)]
 fn longest_zeros(zeros: u8, unknown_zero: usize) -> (usize, usize) {

@@ -34,7 +34,7 @@ use crate::{
 pub enum Link {
     /// A veth pair, the program in its driver.
     Native,
-    /// The same, and whoever makes the peer's program is somebody else.
+    /// The same; the caller attaches the program of the other end.
     Lossy,
     /// A veth pair, the program in the network stack.
     Generic,

@@ -1,4 +1,4 @@
-//! A script played by a real client, over whatever link the caller connects it.
+//! A script played by a real client, over the link by which the caller connects it.
 //!
 //! It starts no daemon and judges no message that was delivered.
 

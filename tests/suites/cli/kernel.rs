@@ -227,7 +227,7 @@ fn flows_are_listed_the_oldest_first_and_only_live_ones_unless_all_are_wanted() 
     assert_eq!(host.place.json("flows"), json!({"flows": []}));
     let session =
         |phase: Phase, commands, reason| Flow { phase: phase as u8, commands, ..Flow::tag(reason, 0) };
-    // parts of the uptime, whatever that is: the machine may have been booted a moment ago
+    // parts of the uptime: the machine may have been booted a moment ago
     let part = monotonic_nanoseconds() / 5;
     host.put_flow(1, 4 * part, session(Phase::Connected, 0, REASON_NOT_OPTED_IN));
     host.put_flow(2, 3 * part, session(Phase::Mail, 3, REASON_NO_PTR));

@@ -1,4 +1,4 @@
-//! For whom a frame is: those of other hosts and of groups are passed on, whatever they carry; and what the program may do
+//! For whom a frame is: those of other hosts and of groups are passed on with all they carry; and what the program may do
 //! with those for this host.
 
 use std::collections::BTreeMap;

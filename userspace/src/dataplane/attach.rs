@@ -220,7 +220,7 @@ impl Task<'_> {
         let manner = Manner { mode: self.plan.mode, speech };
         let handed =
             self.hand_over(&mut program, interfaces, (manner, change), (live, links, &network), report);
-        // The maps agree with the projection, whatever became of the interfaces.
+        // The maps agree with the projection, even where an interface failed.
         put_in_force(&mut maps, self.plan, speech, live)?;
         handed
     }

@@ -43,7 +43,7 @@ impl fmt::Display for RunMode {
 pub struct InterfaceNow {
     /// Its index.
     pub index: u32,
-    /// Its name, whatever name it was asked for by.
+    /// Its name, also where it was asked for by another one.
     pub name: String,
     /// The kernel's id of the XDP program that runs there.
     pub program: Option<u32>,
@@ -103,7 +103,7 @@ pub(super) enum Peer {
 /// [`DataplaneError::NoInterface`], [`DataplaneError::System`].
 pub(super) fn named(name: &str) -> Result<LinkFacts, DataplaneError> {
     let mut wanted = LinkMessage::default();
-    // the kernel finds names by it, too, whatever their length (net/core/rtnetlink.c, `rtnl_dev_get`)
+    // the kernel finds names by it, too, of any length (net/core/rtnetlink.c, `rtnl_dev_get`)
     let octets = [name.as_bytes(), b"\0"].concat();
     wanted.attributes.push(LinkAttribute::Other(DefaultNla::new(IFLA_ALT_IFNAME, octets)));
     match one(wanted) {

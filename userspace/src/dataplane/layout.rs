@@ -1,4 +1,4 @@
-//! The shape of each map of layout v3, to compare pinned maps with: aya opens whatever lies under a name.
+//! The shape of each map of layout v3, to compare pinned maps with: aya opens any map that lies under a name.
 //!
 //! Names and value types are `sixgate_common`'s; the object in `ebpf/` says the same, and a test compares both.
 

@@ -47,7 +47,7 @@ impl Pins {
         }
     }
 
-    /// The set of this layout, whatever lies beside it.
+    /// The set of this layout, also where another one lies beside it.
     pub(super) fn own(&self) -> Result<Option<PinSet>, DataplaneError> {
         let set = PinSet(self.directory());
         let exists = set.0.try_exists().map_err(|error| DataplaneError::file("look for", &set.0, error))?;

@@ -16,7 +16,7 @@ pub(super) fn missing(set: Set) -> Result<Vec<Step>> {
         programs.push("swaks");
     }
     if set == Set::Vm {
-        // the kernels are Debian's packages, whatever this machine is
+        // the kernels are Debian's packages, on every distribution
         programs.extend(["apt-get", "dpkg-deb", "qemu-system-x86_64", "busybox", "strip", "cpio"]);
         programs.extend(["depmod", "xz", "zstd", "ethtool", "bpftool"]);
     }

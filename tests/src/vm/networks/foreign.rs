@@ -1,5 +1,5 @@
 //! Frames for other hosts and for groups, which a promiscuous card or a flooded network brings:
-//! nobody on this host answers them.
+//! no program on this host answers them.
 
 use std::{io::ErrorKind, net::SocketAddrV6, time::Duration};
 
@@ -28,7 +28,7 @@ pub(super) fn run(report: &Report) -> Result<()> {
         scene.site.gate.ip(&format!("link set dev {INTERFACE} promisc on"))?;
         let path = format!("{name} {}", scene.mode());
         for (script, address) in FOREIGN {
-            report.case(Case { suite: SUITE, path: &path, script, wanted: "nobody" }, || {
+            report.case(Case { suite: SUITE, path: &path, script, wanted: "none" }, || {
                 let log = || format!("--- counters\n{}\n--- log\n{}", scene.raised(), daemon.log());
                 explained(try_address(&scene, address), log)
             })?;
@@ -58,7 +58,7 @@ fn try_address(scene: &Scene, address: &str) -> Result<String> {
     ensure!(!connected?, "the connection was taken");
     ensure!(answers(scene) == answered, "the program answered");
     ensure!(self::seen(scene)? > seen, "the frames did not reach the program");
-    Ok("nobody".to_owned())
+    Ok("none".to_owned())
 }
 
 /// All that the program has counted.

@@ -1,4 +1,4 @@
-//! VLANs: what was asked with a tag is answered with it, whoever answers; what was asked without is
+//! VLANs: what was asked with a tag is answered with it, by the program and by the daemon; what was asked without is
 //! answered without.
 
 use anyhow::{Result, ensure};

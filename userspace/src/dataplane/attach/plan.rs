@@ -16,7 +16,7 @@ pub enum AttachMode {
     Auto,
     /// Native or not at all.
     Native,
-    /// Generic, whatever the driver can do.
+    /// Generic, also where the driver could do better.
     Generic,
 }
 
