@@ -232,7 +232,7 @@ fn an_interface_without_an_ethernet_header_is_named_and_hinders_no_other() {
     let daemon = site.serve(&[]);
     let reason = "tun7 has no Ethernet header (link type none): refusals there are made by the daemon";
     daemon
-        .wait_for_log(&format!("refusals are answered by the kernel but on some interfaces: {reason}"))
+        .wait_for_log(&format!("refusals are answered by the kernel, except on some interfaces: {reason}"))
         .unwrap();
     status(&site, 0, &format!("; {reason}\n"));
     assert!(site.sixgate("status").contains("\nanswer     kernel\n"));

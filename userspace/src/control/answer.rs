@@ -70,7 +70,10 @@ impl Answering {
                 "refusals are answered by the kernel".to_owned()
             }
             (Self::Kernel { fallbacks, .. }, _) => {
-                format!("refusals are answered by the kernel but on some interfaces: {}", listed(fallbacks))
+                format!(
+                    "refusals are answered by the kernel, except on some interfaces: {}",
+                    listed(fallbacks)
+                )
             }
             (_, Some(reason)) => {
                 format!("refusals are answered by the daemon instead of the kernel: {reason}")
@@ -212,7 +215,7 @@ mod tests {
             (
                 answers(vec![plain.clone()], none()),
                 "kernel, but eth0: its peer runs no XDP program, answers would be lost",
-                "refusals are answered by the kernel but on some interfaces: eth0: its peer runs no XDP program, \
+                "refusals are answered by the kernel, except on some interfaces: eth0: its peer runs no XDP program, \
                  answers would be lost",
             ),
             (

@@ -35,7 +35,7 @@ pub(crate) async fn keep(context: Arc<Context>) {
         (keeper, looked) = match tokio::task::spawn_blocking(look).await {
             Ok(done) => done,
             Err(error) => {
-                error!("the XDP program is no longer looked after: {error}");
+                error!("the network interfaces are no longer watched, restart the daemon: {error}");
                 return;
             }
         };
