@@ -38,6 +38,8 @@ pub(super) fn open(
         return Answer::Pass(Stat::PassChecksum);
     }
     if finished && scratch.is_unfinished() {
+        // The only failure is that there was no entry of an earlier connection.
+        let _ = FLOWS.remove(segment.tuple.key());
         return Answer::Pass(Stat::PassUnfinished);
     }
     let resets = is_reset(reason, refuse_at);

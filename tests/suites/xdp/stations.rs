@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use sixgate::dataplane::{Station, StationUse};
+use sixgate::dataplane::{Station, StationUse, flow_key};
 use sixgate_common::{
+    flow::{Flow, REASON_NOT_OPTED_IN},
     map::STATIONS_ENTRIES,
     settings::{ANSWER_KERNEL, Settings},
     stat::Stat,
@@ -102,7 +103,11 @@ fn in_generic_mode_unfinished_checksums_are_answered_at_the_other_end_of_the_lin
     for (what, checksum, is_answered) in rows {
         set(&mut program, &[(STATION, what)]);
         let syn = program.next_connection().destination(OURS).checksum(checksum);
-        match program.send(&syn) {
+        let key = flow_key(&syn.sender(), &syn.receiver());
+        program.write_flow(key, Flow::tag(REASON_NOT_OPTED_IN, 0));
+        let fate = program.send(&syn);
+        assert_eq!(program.flow(&key).is_some(), is_answered, "what is passed on leaves no entry behind");
+        match fate {
             Fate::Answered(Stat::AnswerSyn, _) if is_answered => {}
             Fate::Passed(Stat::PassUnfinished) if !is_answered => {}
             fate => panic!("{what:?} {checksum:?}: {fate:?}"),
