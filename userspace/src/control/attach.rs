@@ -129,13 +129,14 @@ impl Control {
         for name in &wanted {
             indices.extend(index_of(name)?);
         }
+        let configured = self.configured();
         Ok(Some(AttachPlan {
             interfaces: wanted.into_iter().collect(),
             mode: attach_mode(mode),
             sizes: self.sizes,
-            settings: self.settings,
+            settings: configured.settings,
             projection: self.projection(contents, &indices)?,
-            replies: self.replies.clone(),
+            replies: configured.replies.clone(),
             pins: self.pins.clone(),
         }))
     }

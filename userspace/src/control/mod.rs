@@ -5,26 +5,29 @@
 
 mod answer;
 mod attach;
+mod configured;
 mod guard;
 mod keep;
 mod replies;
 mod status;
 mod wanted;
 
-use std::{collections::BTreeSet, net::Ipv6Addr};
-
-use sixgate_common::{
-    refuse::ReplyId,
-    reply::Reply,
-    settings::{self, Settings},
+use std::{
+    collections::BTreeSet,
+    net::Ipv6Addr,
+    sync::{Arc, RwLock},
 };
 
+use sixgate_common::settings::{self, Settings};
+
 use crate::{
-    config::{Answer, Config, Domains, GuardSource, InterfaceName, XdpMode},
+    config::{Answer, Config, GuardSource, InterfaceName, XdpMode},
     dataplane::{self, Changes, DataplaneError, Entry, Loader, Maps, PinLock, Pins, Projection, Sizes},
     policy::Mode,
     store::{Contents, OptIn, Outcome, Store, StoreError},
 };
+
+use configured::{Configured, Present};
 
 pub use answer::Answering;
 pub use attach::{Attachment, Attempts};
@@ -40,11 +43,8 @@ pub struct Control {
     store: Store,
     pins: Pins,
     guard: GuardSource,
-    domains: Domains,
-    /// What the configuration says; `ready` and `generation` in it do not matter.
-    settings: Settings,
+    present: Present,
     sizes: Sizes,
-    replies: Vec<(ReplyId, Reply)>,
     /// The interfaces that the program is to run on, and in which mode.
     interfaces: Vec<InterfaceName>,
     mode: XdpMode,
@@ -82,15 +82,13 @@ impl Control {
             store: Store::new(&config.store),
             pins: Pins::new(&config.xdp.bpffs),
             guard: config.xdp.guard,
-            domains: config.domains,
-            settings: settings(config),
+            present: Arc::new(RwLock::new(Arc::new(Configured::from(config)))),
             sizes: Sizes {
                 optin: config.xdp.optin_entries.get(),
                 ptr: config.xdp.ptr_entries.get(),
                 flows: config.xdp.flow_entries.get(),
                 ..Sizes::default()
             },
-            replies: compile_replies(&config.reply_table()),
             interfaces: config.xdp.interfaces.clone(),
             mode: config.xdp.mode,
             listening: config.listen.addresses.iter().map(|address| *address.ip()).collect(),
@@ -110,8 +108,8 @@ impl Control {
     }
 
     /// Whether the XDP program is to answer, as far as the configuration says.
-    const fn expects_kernel(&self) -> bool {
-        self.settings.answer == settings::ANSWER_KERNEL
+    fn expects_kernel(&self) -> bool {
+        self.configured().settings.answer == settings::ANSWER_KERNEL
     }
 
     /// Locks the pins, for a daemon's life.

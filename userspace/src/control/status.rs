@@ -208,14 +208,14 @@ impl Control {
             optin: counts(wanted.optin.len()),
             guard: counts(wanted.guard.len()),
             trust: counts(wanted.trust.len()),
-            ..self.blank(&self.settings)
+            ..self.blank(&self.configured().settings)
         }
     }
 
     /// What is likely not meant, without looking at the maps: for commands that attach.
     pub fn doubts(&self) -> Result<Vec<String>, ControlError> {
         let contents = self.store.read()?;
-        let enforce = self.settings.mode == settings::MODE_ENFORCE;
+        let enforce = self.configured().settings.mode == settings::MODE_ENFORCE;
         Ok(self.policy_warnings(enforce, !contents.opts_anything_in(), contents.domains.is_empty()))
     }
 
@@ -224,7 +224,7 @@ impl Control {
         embedded: Option<&str>,
         obstacles: &BTreeMap<u32, Outlook>,
     ) -> Result<Vec<InterfaceStatus>, DataplaneError> {
-        let is_kernels = answer(&self.settings) == "kernel";
+        let is_kernels = answer(&self.configured().settings) == "kernel";
         let describe = |link: AttachedLink| {
             let tag = link.tag.map(|tag| tag.to_string());
             let obstacle = link.running.and_then(|running| obstacles.get(&running.index)?.obstacle.as_ref());
@@ -254,7 +254,7 @@ impl Control {
             attached: false,
             mode: mode(settings),
             answer: answer(settings),
-            answer_configured: answer(&self.settings),
+            answer_configured: answer(&self.configured().settings),
             answer_hindrance: None,
             refuse_at: refuse_at(settings),
             ready: false,
@@ -280,7 +280,7 @@ impl Control {
                     .to_owned(),
             );
         }
-        if no_domains && self.domains == Domains::Listed {
+        if no_domains && self.configured().domains == Domains::Listed {
             warnings.push(
                 "no domain is listed: every recipient is refused (`sixgate domain add`, or `domains = \"all\"`)"
                     .to_owned(),
@@ -291,9 +291,9 @@ impl Control {
 
     fn setting_warnings(&self, in_force: &Settings) -> Vec<String> {
         let rows = [
-            ("mode", mode(in_force), mode(&self.settings)),
-            ("answer", answer(in_force), answer(&self.settings)),
-            ("refuse_at", refuse_at(in_force), refuse_at(&self.settings)),
+            ("mode", mode(in_force), mode(&self.configured().settings)),
+            ("answer", answer(in_force), answer(&self.configured().settings)),
+            ("refuse_at", refuse_at(in_force), refuse_at(&self.configured().settings)),
         ];
         let differing = rows.into_iter().filter(|(_, in_force, configured)| in_force != configured);
         differing

@@ -152,6 +152,20 @@ impl Maps {
     /// [`DataplaneError::Map`]; what is in force stays so.
     pub fn write_replies(&mut self, replies: &[(ReplyId, Reply)]) -> Result<(), DataplaneError> {
         let settings = self.settings()?;
+        match self.stage_replies(replies)? {
+            generation if generation == settings.generation => Ok(()),
+            generation => self.write_settings(&Settings { generation, ..settings }),
+        }
+    }
+
+    /// Writes `replies` where the program does not look yet; the generation that SETTINGS have to name, which is the one
+    /// in force if those replies are.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`]; what is in force stays so.
+    pub fn stage_replies(&mut self, replies: &[(ReplyId, Reply)]) -> Result<u32, DataplaneError> {
+        let settings = self.settings()?;
         let wanted =
             |id| replies.iter().find(|(known, _)| *known == id).map_or(NO_REPLY, |(_, reply)| *reply);
         let mut is_in_force = true;
@@ -159,7 +173,7 @@ impl Maps {
             is_in_force &= self.reply(settings.generation, id)? == wanted(id);
         }
         if is_in_force {
-            return Ok(());
+            return Ok(settings.generation);
         }
         let generation = settings.generation.wrapping_add(1);
         for id in ReplyId::ALL {
@@ -167,7 +181,7 @@ impl Maps {
                 .set(reply::index(generation, id), wanted(id), 0)
                 .map_err(|error| DataplaneError::map("write", map::REPLIES, error))?;
         }
-        self.write_settings(&Settings { generation, ..settings })
+        Ok(generation)
     }
 
     /// A reply of a generation; one of length 0 where there is none.

@@ -91,6 +91,16 @@ impl NextHop {
         }
     }
 
+    /// Whether both are one next hop, with all that is known about it.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Kind::Maildir(one), Kind::Maildir(other)) => Arc::ptr_eq(one, other),
+            (Kind::Smtp(one), Kind::Smtp(other)) => Arc::ptr_eq(one, other),
+            (Kind::Maildir(_) | Kind::Smtp(_), _) => false,
+        }
+    }
+
     /// One client session's way to the next hop. Nothing is opened yet.
     #[must_use]
     pub fn transport(&self) -> Transport {

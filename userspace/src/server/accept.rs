@@ -117,7 +117,7 @@ fn turn_away(
         Excess::OfSource(_) => Say::TooManyFromNetwork,
     };
     // A fresh socket's buffer takes the few octets; if it does not, the close says enough.
-    let _ = stream.try_write(&Session::turned_away(&context.replies, say));
+    let _ = stream.try_write(&Session::turned_away(&context.services().replies, say));
 }
 
 /// Both ends; none if the client is gone already.

@@ -1,6 +1,6 @@
-//! What all sessions share: settings, resolver, caches, store, maps, next hop and counters.
+//! What all sessions share: the settings in force, resolver, caches, store, maps and counters.
 //!
-//! It owns their making and the chores that keep them up to date.
+//! It owns their making and the chores that keep them up to date. What a setting means is in `services`.
 
 use std::{
     net::Ipv6Addr,
@@ -10,60 +10,39 @@ use std::{
     },
 };
 
+use tokio::sync::watch;
 use tracing::{error, info};
 
 use crate::{
-    check::{
-        dkim::DkimVerifier,
-        ptr::{PtrCache, PtrFinding},
-    },
-    config::{self, Config, Domains, Limits},
-    content::SpillDirectory,
+    check::ptr::{PtrCache, PtrFinding},
+    config::{self, Config, Limits},
     control::{Control, ControlError, Keeper},
     dataplane::{DataplaneError, PinLock, Pins, PtrOrigin, PtrRecord, PtrState},
     dns::Dns,
     lines::SharedLines,
-    nexthop::{NextHop, SmtpSettings},
-    policy::{
-        Policy,
-        evidence::{PtrEvidence, RecipientEvidence, Standing, Unanswered},
-    },
+    policy::evidence::{PtrEvidence, Unanswered},
     server::{
         connections::{ConnectionBounds, ConnectionLimits},
         kernel::Kernel,
         limits::OctetBudget,
         metrics::Metrics,
         run::ServeError,
+        services::Services,
         store_view::StoreView,
-        tls::TlsView,
     },
-    smtp::{
-        command::{Mailbox, RcptTo},
-        reply::ReplyTable,
-    },
-    store::Contents,
 };
 
 /// What all sessions share.
 pub(crate) struct Context {
-    pub(crate) hostname: String,
-    pub(crate) policy: Policy,
-    /// A number of [`sixgate_common::settings`].
-    pub(crate) refuse_at: u32,
-    pub(crate) limits: Limits,
-    pub(crate) replies: Arc<ReplyTable>,
+    /// What the configuration in force says.
+    services: watch::Sender<Arc<Services>>,
     pub(crate) dns: Dns,
-    pub(crate) dkim: DkimVerifier,
     pub(crate) store: StoreView,
     pub(crate) kernel: Kernel,
-    pub(crate) next_hop: NextHop,
-    /// None: STARTTLS is not offered.
-    pub(crate) tls: Option<TlsView>,
     pub(crate) metrics: Metrics,
     pub(crate) connections: Arc<ConnectionLimits>,
     pub(crate) memory: Arc<OctetBudget>,
     pub(crate) disk: Arc<OctetBudget>,
-    pub(crate) spill_directory: SpillDirectory,
     /// Those about what sessions refuse or end.
     pub(crate) session_lines: SharedLines,
     control: Arc<Control>,
@@ -71,59 +50,39 @@ pub(crate) struct Context {
     pin_lock: Mutex<Option<PinLock>>,
     /// Whether the store could not be carried over into the maps.
     maps_are_behind: AtomicBool,
-    domains: Domains,
     ptr_cache: PtrCache,
 }
 
 impl Context {
     /// Sets everything up; what is attached already is used from now on.
     pub(crate) fn new(config: &Config, store: StoreView, no_xdp: bool) -> Result<Arc<Self>, ServeError> {
+        let services = Services::new(config)?;
         let control = Control::new(config);
         let pin_lock = if no_xdp { None } else { lock_pins(&control)? };
         let Limits { message_memory, message_disk, .. } = &config.limits;
-        let hostname = config.hostname.as_str().to_owned();
-        let replies = config.reply_table();
         let config::Dns { servers, timeout, attempts } = &config.dns;
         let dns = Dns::within(config.dns_bounds(), servers, *timeout, *attempts);
         let dns = dns.map_err(ServeError::Dns)?;
         Ok(Arc::new(Self {
-            policy: config.policy(),
-            refuse_at: config.refuse_at.number(),
-            limits: config.limits.clone(),
             store,
             kernel: Kernel::new((!no_xdp).then(|| Pins::new(&config.xdp.bpffs))),
-            next_hop: next_hop(config, replies.clone()),
-            tls: config.tls.as_ref().map(TlsView::open).transpose().map_err(ServeError::Tls)?,
             metrics: Metrics::new(),
             connections: ConnectionLimits::new(ConnectionBounds::from(&config.limits)),
             memory: OctetBudget::new(message_memory.get()),
             disk: OctetBudget::new(message_disk.get()),
-            spill_directory: spill_directory(config)?,
             session_lines: SharedLines::new(),
             ptr_cache: PtrCache::new(dns.clone()),
-            dkim: DkimVerifier::new(config.dkim_settings()),
-            replies: Arc::new(replies),
-            domains: config.domains,
             control: Arc::new(control),
             pin_lock: Mutex::new(pin_lock),
             maps_are_behind: AtomicBool::new(false),
             dns,
-            hostname,
+            services: watch::Sender::new(Arc::new(services)),
         }))
     }
 
-    /// Whether a recipient takes mail here, and whether it asks for more than that.
-    pub(crate) fn recipient(&self, store: &Contents, recipient: &RcptTo) -> RecipientEvidence {
-        let listed = match (self.domains, recipient) {
-            (Domains::All, _) | (Domains::Listed, RcptTo::Postmaster(_)) => true,
-            (Domains::Listed, RcptTo::Mailbox(mailbox)) => {
-                mailbox.domain_name().is_some_and(|domain| store.takes_domain(domain))
-            }
-        };
-        RecipientEvidence {
-            domain: if listed { Standing::OptedIn } else { Standing::NotOptedIn },
-            asks_for_routing: recipient.mailbox().is_some_and(Mailbox::asks_for_routing),
-        }
+    /// What the configuration in force says. Who needs several things of it takes it once.
+    pub(crate) fn services(&self) -> Arc<Services> {
+        Arc::clone(&self.services.borrow())
     }
 
     /// Whether a source is known to have no PTR record, without asking DNS.
@@ -167,7 +126,7 @@ impl Context {
     async fn forget_ptr(&self, source: Ipv6Addr) {
         let known = self.ptr_cache.known(source).await;
         let is_absent = known.is_some_and(|finding| finding.evidence == PtrEvidence::PermError);
-        if !(is_absent && self.policy.client_trust) {
+        if !(is_absent && self.services().policy.client_trust) {
             self.ptr_cache.forget(source).await;
         }
     }
@@ -189,14 +148,14 @@ impl Context {
                 PtrState::Exists
             }
         };
-        if state == PtrState::Exists || !self.policy.client_trust {
+        if state == PtrState::Exists || !self.services().policy.client_trust {
             self.kernel.remember_ptr(source, state, lifetime);
         }
     }
 
     /// Takes out of the maps what senders are not to be refused for any more.
     pub(crate) fn clear_maps(&self) {
-        if self.policy.client_trust {
+        if self.services().policy.client_trust {
             self.kernel.forget_absent();
         }
     }
@@ -249,33 +208,5 @@ fn lock_pins(control: &Control) -> Result<Option<PinLock>, ServeError> {
         }
         // the keeper says so, and tries again
         Err(_) => Ok(None),
-    }
-}
-
-/// Looks whether large messages have a place where they may lie, as the daemon does when it starts.
-///
-/// # Errors
-/// What keeps the daemon from starting.
-pub fn check_temporary_directory(config: &Config) -> Result<(), ServeError> {
-    spill_directory(config).map(drop)
-}
-
-/// Where large messages go while they arrive. Better not to start than to refuse each of them.
-fn spill_directory(config: &Config) -> Result<SpillDirectory, ServeError> {
-    let path = config.temporary_directory.clone();
-    let directory = SpillDirectory::new(path.clone());
-    directory.probe().map_err(|source| ServeError::TemporaryDirectory { path, source })?;
-    Ok(directory)
-}
-
-fn next_hop(config: &Config, replies: ReplyTable) -> NextHop {
-    match &config.next_hop {
-        config::NextHop::Maildir(path) => NextHop::maildir(path, config.hostname.as_str(), replies),
-        config::NextHop::Server { protocol, address, client } => {
-            let hostname = config.hostname.as_str().to_owned();
-            let settings =
-                SmtpSettings { address: address.clone(), protocol: *protocol, client: *client, hostname };
-            NextHop::smtp(settings, replies)
-        }
     }
 }

@@ -28,7 +28,7 @@ use crate::{
     policy::{Refusal, Stage, Verdict, evidence::Endpoints},
     server::{
         context::Context, driver::record::Refusals, inspection::Inspection, limits::OctetShare,
-        session_id::SessionId, stream::Stream,
+        services::Services, session_id::SessionId, stream::Stream,
     },
     smtp::session::{Admission, Offer, Session, SessionParameters, Task, Unkept},
 };
@@ -45,6 +45,8 @@ const LINGER_SIZE: usize = 4 * 1024 * 1024;
 /// A connection and everything that belongs to it.
 pub(crate) struct Connection {
     context: Arc<Context>,
+    /// What the present transaction is judged by.
+    services: Arc<Services>,
     endpoints: Endpoints,
     id: SessionId,
     stream: Stream,
@@ -85,9 +87,10 @@ impl Connection {
     ) -> Self {
         let is_trusted = context.store.current().trusts(endpoints.source);
         let network = (!is_trusted).then(|| endpoints.source.into());
+        let services = context.services();
         Self {
-            inspection: Inspection::new(Arc::clone(&context), endpoints),
-            transport: context.next_hop.transport(),
+            inspection: Inspection::new(Arc::clone(&context), Arc::clone(&services), endpoints),
+            transport: services.next_hop.transport(),
             draft: None,
             memory: context.memory.share(network),
             disk: context.disk.share(network),
@@ -95,6 +98,7 @@ impl Connection {
             refusals: Refusals::default(),
             opened: Instant::now(),
             context,
+            services,
             endpoints,
             id,
             stream: Stream::Plain(stream),
@@ -149,21 +153,21 @@ impl Connection {
             }
         };
         self.context.metrics.session(reason_name(reason));
-        Admission::Refuse { reason, refuse_at: self.context.refuse_at }
+        Admission::Refuse { reason, refuse_at: self.services.refuse_at }
     }
 
     fn parameters(&self, admission: Admission) -> SessionParameters {
-        let limits = &self.context.limits;
-        let capabilities = self.context.next_hop.capabilities();
+        let limits = &self.services.limits;
+        let capabilities = self.services.next_hop.capabilities();
         SessionParameters {
-            table: Arc::clone(&self.context.replies),
+            table: Arc::clone(&self.services.replies),
             endpoints: self.endpoints,
             admission,
             offer: Offer {
                 eight_bit_mime: capabilities.eight_bit_mime,
                 size: capabilities.size.is_some(),
                 smtp_utf8: capabilities.smtp_utf8,
-                start_tls: self.context.tls.is_some(),
+                start_tls: self.services.tls.is_some(),
                 message_size: u64::from(limits.message_size.get()).min(capabilities.size.unwrap_or(u64::MAX)),
             },
             limits: limits.session(),
@@ -197,6 +201,9 @@ impl Connection {
                 read = self.stream.read(&mut self.buffer), if session.has_room() => match read? {
                     0 => session.handle_end_of_input(),
                     count => {
+                        if session.is_between_transactions() {
+                            self.adopt(session).await;
+                        }
                         session.handle_input(Instant::now(), self.buffer.get(..count).unwrap_or_default());
                     }
                 },
@@ -213,7 +220,10 @@ impl Connection {
 
     async fn perform(&mut self, session: &mut Session, task: Task) -> Result<(), Broken> {
         match task {
-            Task::Begin => self.inspection.begin_message(session.hello(), session.transaction()),
+            Task::Begin => {
+                self.adopt(session).await;
+                self.inspection.begin_message(session.hello(), session.transaction());
+            }
             Task::Abandon => {
                 self.inspection.forget_message();
                 self.forget_content();
@@ -244,6 +254,20 @@ impl Connection {
         Ok(())
     }
 
+    /// Takes over the settings in force for the transaction that begins, or for what comes before one.
+    async fn adopt(&mut self, session: &mut Session) {
+        let services = self.context.services();
+        if Arc::ptr_eq(&services, &self.services) {
+            return;
+        }
+        session.handle_settings(Arc::clone(&services.replies), services.limits.session());
+        if !services.next_hop.is_same(&self.services.next_hop) {
+            std::mem::replace(&mut self.transport, services.next_hop.transport()).close().await;
+        }
+        self.inspection.adopt(Arc::clone(&services));
+        self.services = services;
+    }
+
     /// Tells the session of a stop before it hears an answer: it would take the next command otherwise.
     fn heed_stop(&self, session: &mut Session) {
         if self.stop.is_cancelled() {
@@ -253,7 +277,7 @@ impl Connection {
 
     /// Keeps octets of the arriving message, within the budgets.
     async fn keep(&mut self, octets: Vec<u8>) -> Result<(), Unkept> {
-        let directory = &self.context.spill_directory;
+        let directory = &self.services.spill_directory;
         let draft = self.draft.get_or_insert_with(|| Draft::new(directory.clone()));
         if !self.memory.cover(draft.memory_with(octets.len())) {
             return Err(Unkept::Memory);

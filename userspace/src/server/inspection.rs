@@ -21,7 +21,7 @@ use crate::{
             Unanswered,
         },
     },
-    server::context::Context,
+    server::{context::Context, services::Services},
     smtp::{
         command::{Mailbox, RcptTo},
         session::{Hello, Transaction},
@@ -34,6 +34,7 @@ const FAILURE_LIFETIME: Duration = Duration::from_secs(30);
 /// One session's findings.
 pub(crate) struct Inspection {
     context: Arc<Context>,
+    services: Arc<Services>,
     endpoints: Endpoints,
     ptr: Option<PtrEvidence>,
     ptr_learned: Instant,
@@ -66,9 +67,10 @@ impl SpfLookup {
 }
 
 impl Inspection {
-    pub(crate) fn new(context: Arc<Context>, endpoints: Endpoints) -> Self {
+    pub(crate) fn new(context: Arc<Context>, services: Arc<Services>, endpoints: Endpoints) -> Self {
         Self {
             context,
+            services,
             endpoints,
             ptr: None,
             ptr_learned: Instant::now(),
@@ -79,6 +81,16 @@ impl Inspection {
             certified: false,
             shadowed: Vec::new(),
         }
+    }
+
+    /// What is judged by.
+    pub(crate) fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// Judges by other settings from now on, between two messages.
+    pub(crate) fn adopt(&mut self, services: Arc<Services>) {
+        self.services = services;
     }
 
     /// Both ends of the connection.
@@ -115,7 +127,7 @@ impl Inspection {
 
     /// Draws the verdict that is due, and records what shadow mode lets pass.
     pub(crate) fn decide(&mut self, stage: Stage, recipient: Option<&RcptTo>) -> Verdict {
-        let verdict = decide(&self.context.policy, stage, &self.evidence(recipient));
+        let verdict = decide(&self.services.policy, stage, &self.evidence(recipient));
         // at connect it is not yet known whether there is a message: it would be counted twice
         match verdict {
             Verdict::AcceptInShadow(refusal) if stage != Stage::Connection => self.record_shadow(refusal),
@@ -130,7 +142,7 @@ impl Inspection {
         Evidence {
             certified: self.certified,
             ptr: self.ptr.clone(),
-            recipient: recipient.map(|recipient| self.context.recipient(&store, recipient)),
+            recipient: recipient.map(|recipient| self.services.recipient(&store, recipient)),
             spf: self.spf.clone(),
             dkim: self.dkim.clone(),
             ..Evidence::at_connect(
@@ -192,10 +204,10 @@ impl Inspection {
             // trust was withdrawn since MAIL
             None => self.begin_spf(hello, transaction),
         };
-        let deadline = tokio::time::Instant::now() + self.context.limits.verification_timeout;
+        let deadline = tokio::time::Instant::now() + self.services.limits.verification_timeout;
         let dns = self.context.dns.on_behalf_of(self.endpoints.source);
         let (spf, dkim) =
-            tokio::join!(spf.evidence(deadline), self.context.dkim.verify(&dns, content, deadline));
+            tokio::join!(spf.evidence(deadline), self.services.dkim.verify(&dns, content, deadline));
         self.spf = Some(spf.unwrap_or_else(|failure| broken_off(&failure, hello)));
         let checks = self.spf.iter().flat_map(|spf| [&spf.helo, &spf.mail_from]);
         checks.filter_map(|check| check.reason.limit()).for_each(|limit| self.context.metrics.limit(limit));
@@ -215,7 +227,7 @@ impl Inspection {
 
     /// Reverse DNS decides nothing about who is trusted, but a next hop may have rules of its own about names.
     fn needs_ptr(&self) -> bool {
-        !self.is_trusted() || self.context.next_hop.is_told_names()
+        !self.is_trusted() || self.services.next_hop.is_told_names()
     }
 
     fn is_trusted(&self) -> bool {
@@ -223,7 +235,8 @@ impl Inspection {
     }
 
     fn begin_spf(&self, hello: &Hello, transaction: &Transaction) -> SpfLookup {
-        let context = Arc::clone(&self.context);
+        let services = Arc::clone(&self.services);
+        let dns = self.context.dns.on_behalf_of(self.endpoints.source);
         let client = self.endpoints.source;
         let helo = hello.name.to_string();
         let mail_from = transaction.mail.reverse_path.as_ref().map(Mailbox::with_a_labels);
@@ -234,10 +247,10 @@ impl Inspection {
                 client: client.into(),
                 helo: &helo,
                 mail_from: mail_from.as_deref(),
-                host_name: &context.hostname,
-                void_terms: context.limits.spf_void_terms,
+                host_name: &services.hostname,
+                void_terms: services.limits.spf_void_terms,
             };
-            spf::check_until(&context.dns.on_behalf_of(client), &query, &has_to_end).await
+            spf::check_until(&dns, &query, &has_to_end).await
         };
         SpfLookup { check: AbortOnDropHandle::new(tokio::spawn(check.in_current_span())), late }
     }

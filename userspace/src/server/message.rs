@@ -12,7 +12,7 @@ use crate::{
     check::auth_results,
     content::{Content, Outgoing},
     policy::evidence::{PtrEvidence, SpfCheck},
-    server::{context::Context, inspection::Inspection, session_id::SessionId},
+    server::{inspection::Inspection, session_id::SessionId},
     smtp::{
         command::Mailbox,
         received::Received,
@@ -32,16 +32,12 @@ pub(crate) struct Envelope<'a> {
 /// The message as it leaves: results on top of the trace (RFC 8601 4.1), then what was verified, without the
 /// Authentication-Results fields that claim to be ours. A first line that would continue our last field is no part
 /// of a header: an empty line goes before it.
-pub(crate) fn outgoing(
-    context: &Context,
-    inspection: &Inspection,
-    envelope: &Envelope<'_>,
-    content: Content,
-) -> Outgoing {
+pub(crate) fn outgoing(inspection: &Inspection, envelope: &Envelope<'_>, content: Content) -> Outgoing {
     let source = inspection.endpoints().source;
-    let results = auth_results::header(&context.hostname, source, &inspection.evidence(None));
+    let hostname = inspection.services().hostname.as_str();
+    let results = auth_results::header(hostname, source, &inspection.evidence(None));
     let received = Received {
-        hostname: &context.hostname,
+        hostname,
         endpoints: inspection.endpoints(),
         hello: envelope.hello,
         tls: envelope.tls,
@@ -50,7 +46,7 @@ pub(crate) fn outgoing(
         id: &envelope.id.to_string(),
         date: &date(),
     };
-    in_front(format!("{results}{received}"), content, &context.hostname)
+    in_front(format!("{results}{received}"), content, hostname)
 }
 
 fn in_front(mut headers: String, content: Content, hostname: &str) -> Outgoing {

@@ -17,11 +17,12 @@ mod message;
 mod metrics;
 mod refused;
 mod run;
+mod services;
 mod session_id;
 mod store_view;
 mod stream;
 mod tls;
 
-pub use context::check_temporary_directory;
 pub use run::{ServeError, ServeOptions, run};
+pub use services::check_temporary_directory;
 pub use tls::{TlsError, check_tls};

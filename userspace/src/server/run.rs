@@ -106,7 +106,7 @@ pub async fn run(config: Config, options: ServeOptions) -> Result<(), ServeError
     let listeners = bind(&config)?;
     let context = Context::new(&config, store, options.no_xdp)?;
     context.clear_maps();
-    if let Err(error) = context.next_hop.probe().await {
+    if let Err(error) = context.services().next_hop.probe().await {
         warn!("the next hop is not usable yet: {:#}", anyhow::Error::new(error));
     }
 
@@ -183,7 +183,7 @@ async fn keep_probing(context: Arc<Context>, stop: CancellationToken) {
     let probe = async {
         loop {
             sleep(PROBE_INTERVAL).await;
-            match context.next_hop.probe().await {
+            match context.services().next_hop.probe().await {
                 Ok(_) if failing => {
                     failing = false;
                     info!("the next hop is usable again");
@@ -224,8 +224,10 @@ async fn keep_store(context: Arc<Context>, stop: CancellationToken) {
 /// Notices when the certificate has changed. Each handshake looks for itself; this is for the log.
 async fn keep_tls(context: Arc<Context>, stop: CancellationToken) {
     let follow = async {
-        while let Some(tls) = &context.tls {
-            tls.refresh();
+        loop {
+            if let Some(tls) = &context.services().tls {
+                tls.refresh();
+            }
             sleep(TLS_INTERVAL).await;
         }
     };

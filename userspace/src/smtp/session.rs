@@ -10,7 +10,7 @@ mod interface;
 mod obey;
 mod refusing;
 
-use std::{mem, time::Instant};
+use std::{mem, sync::Arc, time::Instant};
 
 use sixgate_common::refuse::{self, Phase, Reason};
 
@@ -200,6 +200,19 @@ impl Session {
         } else {
             Say::SessionTooLong
         });
+    }
+
+    /// Goes on with other reply texts and bounds, between two transactions or as one begins. What was offered to the
+    /// client stays so.
+    pub fn handle_settings(&mut self, table: Arc<ReplyTable>, limits: SessionLimits) {
+        self.parameters.table = table;
+        self.parameters.limits = limits;
+    }
+
+    /// Whether the session is served and no transaction is open.
+    #[must_use]
+    pub fn is_between_transactions(&self) -> bool {
+        matches!(self.state, State::Command) && self.transaction.is_none()
     }
 
     /// What is to be done next, once.

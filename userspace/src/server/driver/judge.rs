@@ -90,7 +90,7 @@ impl Connection {
             return Ok(Answer::Refused(refusal));
         }
         let envelope = message::Envelope { hello: &hello, transaction: &transaction, tls: tls.as_ref(), id };
-        let outgoing = message::outgoing(context, inspection, &envelope, content);
+        let outgoing = message::outgoing(inspection, &envelope, content);
         // the next hop's connection decides when the sender's disconnection comes too late
         let reply = transport.deliver(&outgoing, async { drop(gone.await) }).await;
         let outcome = if reply.is_positive() { "delivered" } else { "next_hop" };

@@ -133,7 +133,7 @@ impl Connection {
 
     /// What was said.
     fn text(&self, say: Say) -> String {
-        self.context.replies.say(say).to_string().trim_end().to_owned()
+        self.services.replies.say(say).to_string().trim_end().to_owned()
     }
 }
 

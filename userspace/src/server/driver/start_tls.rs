@@ -21,7 +21,7 @@ const DROPPED_MAX: usize = 1 << 20;
 
 impl Connection {
     pub(super) async fn start_tls(&mut self, session: &mut Session) -> Result<(), Broken> {
-        let handshake = match self.context.tls.as_ref().map(|tls| tls.handshake()) {
+        let handshake = match self.services.tls.as_ref().map(|tls| tls.handshake()) {
             Some(Ok(handshake)) => handshake,
             failed => {
                 if let Some(Err(error)) = failed {

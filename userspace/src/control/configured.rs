@@ -1,0 +1,76 @@
+//! What the configuration says about refusals, and how a running daemon takes over another one.
+//!
+//! It holds values and writes them to the maps; it reads no file.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use sixgate_common::{
+    refuse::ReplyId,
+    reply::Reply,
+    settings::{ANSWER_HINDERED, ANSWER_KERNEL, Settings},
+};
+
+use super::{Control, ControlError, compile_replies, settings};
+use crate::{
+    config::{Config, Domains},
+    dataplane::{DataplaneError, Maps},
+};
+
+/// What the configuration says that may change while the daemon runs. It changes under the store's lock, so that the
+/// maps never get a part of one configuration and a part of another.
+#[derive(Clone, Debug)]
+pub(super) struct Configured {
+    pub(super) domains: Domains,
+    /// `ready` and `generation` in it do not matter.
+    pub(super) settings: Settings,
+    pub(super) replies: Vec<(ReplyId, Reply)>,
+}
+
+impl From<&Config> for Configured {
+    fn from(config: &Config) -> Self {
+        Self {
+            domains: config.domains,
+            settings: settings(config),
+            replies: compile_replies(&config.reply_table()),
+        }
+    }
+}
+
+/// The present one, the same for all clones of a [`Control`].
+pub(super) type Present = Arc<RwLock<Arc<Configured>>>;
+
+impl Control {
+    /// What the configuration says now.
+    pub(super) fn configured(&self) -> Arc<Configured> {
+        Arc::clone(&self.present.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes over what `config` says about refusals, maps first: whole, or not at all. Interfaces, pins, sizes and store
+    /// stay as they were.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`]; nothing has changed then, as far as the maps can be written.
+    pub fn reconfigure(&self, config: &Config) -> Result<(), ControlError> {
+        let next = Configured::from(config);
+        let _owned = self.store.own()?;
+        if let Some(mut maps) = self.maps()? {
+            put_in_force(&mut maps, &next)?;
+        }
+        *self.present.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        Ok(())
+    }
+}
+
+/// One write puts settings and replies in force together.
+fn put_in_force(maps: &mut Maps, next: &Configured) -> Result<(), DataplaneError> {
+    let generation = maps.stage_replies(&next.replies)?;
+    let in_force = maps.settings()?;
+    let answer = match (next.settings.answer, in_force.answer) {
+        (ANSWER_KERNEL, ANSWER_KERNEL) => ANSWER_KERNEL,
+        // the daemon answers until its next look finds that the program can
+        (ANSWER_KERNEL, _) => ANSWER_HINDERED,
+        (wanted, _) => wanted,
+    };
+    maps.write_settings(&Settings { answer, ready: in_force.ready, generation, ..next.settings })
+}

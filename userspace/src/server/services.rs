@@ -1,0 +1,103 @@
+//! What the configuration in force says: one value that is never changed, only replaced as a whole.
+//!
+//! It owns what a reload may replace. What outlives each configuration, such as counters and caches, is in `context`.
+
+use std::sync::Arc;
+
+use crate::{
+    check::dkim::DkimVerifier,
+    config::{self, Config, Domains, Limits},
+    content::SpillDirectory,
+    nexthop::{NextHop, SmtpSettings},
+    policy::{
+        Policy,
+        evidence::{RecipientEvidence, Standing},
+    },
+    server::{run::ServeError, tls::TlsView},
+    smtp::{
+        command::{Mailbox, RcptTo},
+        reply::ReplyTable,
+    },
+    store::Contents,
+};
+
+/// What sessions judge by and are answered from. A transaction keeps the one that it began with.
+pub(crate) struct Services {
+    pub(crate) hostname: String,
+    pub(crate) policy: Policy,
+    /// A number of [`sixgate_common::settings`].
+    pub(crate) refuse_at: u32,
+    pub(crate) limits: Limits,
+    pub(crate) replies: Arc<ReplyTable>,
+    pub(crate) dkim: DkimVerifier,
+    pub(crate) next_hop: NextHop,
+    /// None: STARTTLS is not offered.
+    pub(crate) tls: Option<Arc<TlsView>>,
+    pub(crate) spill_directory: SpillDirectory,
+    domains: Domains,
+}
+
+impl Services {
+    /// Everything that `config` says, for a daemon that starts.
+    pub(crate) fn new(config: &Config) -> Result<Self, ServeError> {
+        let replies = config.reply_table();
+        Ok(Self {
+            hostname: config.hostname.as_str().to_owned(),
+            policy: config.policy(),
+            refuse_at: config.refuse_at.number(),
+            limits: config.limits.clone(),
+            dkim: DkimVerifier::new(config.dkim_settings()),
+            next_hop: next_hop(config, replies.clone()),
+            tls: config.tls.as_ref().map(open_tls).transpose()?,
+            spill_directory: spill_directory(config)?,
+            replies: Arc::new(replies),
+            domains: config.domains,
+        })
+    }
+
+    /// Whether a recipient takes mail here, and whether it asks for more than that.
+    pub(crate) fn recipient(&self, store: &Contents, recipient: &RcptTo) -> RecipientEvidence {
+        let listed = match (self.domains, recipient) {
+            (Domains::All, _) | (Domains::Listed, RcptTo::Postmaster(_)) => true,
+            (Domains::Listed, RcptTo::Mailbox(mailbox)) => {
+                mailbox.domain_name().is_some_and(|domain| store.takes_domain(domain))
+            }
+        };
+        RecipientEvidence {
+            domain: if listed { Standing::OptedIn } else { Standing::NotOptedIn },
+            asks_for_routing: recipient.mailbox().is_some_and(Mailbox::asks_for_routing),
+        }
+    }
+}
+
+fn open_tls(settings: &config::Tls) -> Result<Arc<TlsView>, ServeError> {
+    TlsView::open(settings).map(Arc::new).map_err(ServeError::Tls)
+}
+
+/// Looks whether large messages have a place where they may lie, as the daemon does when it starts.
+///
+/// # Errors
+/// What keeps the daemon from starting.
+pub fn check_temporary_directory(config: &Config) -> Result<(), ServeError> {
+    spill_directory(config).map(drop)
+}
+
+/// Where large messages go while they arrive. Better not to start than to refuse each of them.
+fn spill_directory(config: &Config) -> Result<SpillDirectory, ServeError> {
+    let path = config.temporary_directory.clone();
+    let directory = SpillDirectory::new(path.clone());
+    directory.probe().map_err(|source| ServeError::TemporaryDirectory { path, source })?;
+    Ok(directory)
+}
+
+fn next_hop(config: &Config, replies: ReplyTable) -> NextHop {
+    match &config.next_hop {
+        config::NextHop::Maildir(path) => NextHop::maildir(path, config.hostname.as_str(), replies),
+        config::NextHop::Server { protocol, address, client } => {
+            let hostname = config.hostname.as_str().to_owned();
+            let settings =
+                SmtpSettings { address: address.clone(), protocol: *protocol, client: *client, hostname };
+            NextHop::smtp(settings, replies)
+        }
+    }
+}
