@@ -87,8 +87,7 @@ impl Postfix {
     pub fn start_sending(netns: &Netns, settings: &str) -> Result<Self> {
         let folder = unpacked::open_folder()?;
         let settings = format!("myhostname = {HOSTNAME}\nmyorigin = {HOSTNAME}\n{SENDING}{settings}");
-        let services = format!("{}tlsmgr unix - - n 1000 1 tlsmgr\n", smtpd(SUBMISSION.into()));
-        let mounts = prepare(folder.path(), &services, &settings)?.resolver("::1")?;
+        let mounts = prepare(folder.path(), &smtpd(SUBMISSION.into()), &settings)?.resolver("::1")?;
         Self::start_with(netns, folder, mounts)
     }
 
@@ -275,6 +274,7 @@ const MASTER: &str = "cleanup unix n - n - 0 cleanup\n\
     smtp unix - - n - - smtp\n\
     retry unix - - n - - error\n\
     scache unix - - n - 1 scache\n\
+    tlsmgr unix - - n 1000 1 tlsmgr\n\
     anvil unix - - n - 1 anvil\n\
     postlog unix-dgram n - n - 1 postlogd\n";
 

@@ -24,12 +24,12 @@ use sixgate_tests::{
 
 use crate::{ORDINARY, can_run, site};
 
-const BEHIND: SocketAddrV6 = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 10025, 0, 0);
-const PLAIN: &str = "next_hop = { smtp = \"[::1]:10025\" }";
+pub(crate) const BEHIND: SocketAddrV6 = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 10025, 0, 0);
+pub(crate) const PLAIN: &str = "next_hop = { smtp = \"[::1]:10025\" }";
 const XCLIENT: &str = "next_hop = { smtp = \"[::1]:10025\", client = \"xclient\" }";
 
 /// What Postfix behind the gate takes, and from whom it takes XCLIENT.
-const TAKEN: &str = "virtual_mailbox_domains = contoso.com\nmynetworks = [::1]/128\n\
+pub(crate) const TAKEN: &str = "virtual_mailbox_domains = contoso.com\nmynetworks = [::1]/128\n\
                      smtpd_authorized_xclient_hosts = [::1]";
 
 fn with_postfix(settings: &str) -> Option<(Site, Postfix, Daemon)> {
@@ -37,7 +37,7 @@ fn with_postfix(settings: &str) -> Option<(Site, Postfix, Daemon)> {
 }
 
 /// A site with a mail server that was there before its daemon.
-fn with_server<T>(settings: &str, start: impl FnOnce(&Site) -> T) -> Option<(Site, T, Daemon)> {
+pub(crate) fn with_server<T>(settings: &str, start: impl FnOnce(&Site) -> T) -> Option<(Site, T, Daemon)> {
     if !can_run() || !gate::require(&[Need::Postfix]) {
         return None;
     }

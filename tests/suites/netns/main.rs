@@ -8,6 +8,7 @@ mod changes;
 mod crowd;
 mod faults;
 mod first;
+mod hop;
 mod identity;
 mod interfaces;
 mod kills;

@@ -2,6 +2,7 @@
 //!
 //! The other end is always a real one: a file system, a peer on a socket that plays a script, Postfix.
 
+mod blame;
 mod dialogue;
 mod dovecot;
 mod faults;

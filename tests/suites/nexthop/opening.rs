@@ -222,7 +222,7 @@ async fn another_name_of_the_client_is_another_connection_with_a_proxy_header() 
 #[tokio::test]
 async fn a_probe_has_no_client_behind_it() {
     for way in WAYS.into_iter().filter(|way| way.client == ClientIdentity::Proxy) {
-        let probe = "LOCAL\nS: 220 a\nC: EHLO gate.example\nS: 250-mx\nS: 250 SIZE 100000\nQUIT";
+        let probe = "LOCAL\nS: 220 a\nC: EHLO gate.example\nS: 250-mx\nS: 250 SIZE 100000\nPROBE";
         // what is offered to a client is not offered to all
         let visit = "PROXY\nS: 220 a\nHELLO\nS: 250-mx\nS: 250 8BITMIME\nMAIL\nRCPT\nRSET\nQUIT";
         let peer = Peer::play("a probe", way, &[probe, visit]).await;
@@ -241,7 +241,7 @@ async fn a_probe_has_no_client_behind_it() {
 #[tokio::test]
 async fn what_was_last_offered_is_known() {
     let scripts = [
-        "OPEN\nQUIT",
+        "OPEN\nPROBE",
         "S: 220 a\nC: EHLO gate.example\nS: 250-mx\nS: 250-8BITMIME\nS: 250 SMTPUTF8\nMAIL\nRCPT\nRSET\nQUIT",
         "S: 220 a\nC: EHLO gate.example\nS: 450 no\nEOF",
     ];

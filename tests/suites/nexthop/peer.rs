@@ -53,6 +53,7 @@ const WORDS: &[(&str, &str)] = &[
     ("MAIL", "C: MAIL FROM:<a@sender.example>\nS: 250 2.1.0 Ok"),
     ("RCPT", "C: RCPT TO:<b@d.example>\nS: 250 2.1.5 Ok"),
     ("DATA", "C: DATA\nS: 354 go\nMESSAGE\nS: 250 2.0.0 queued"),
+    ("PROBE", "C: MAIL FROM:<>\nS: 250 2.1.0 Ok\nRSET\nQUIT"),
     ("RSET", "C: RSET\nS: 250 2.0.0 Ok"),
     ("QUIT", "C: QUIT\nS: 221 2.0.0 Bye\nEOF"),
 ];

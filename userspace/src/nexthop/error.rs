@@ -77,8 +77,8 @@ pub enum NextHopError {
         /// When.
         step: Step,
     },
-    /// The next hop does not want to talk to us.
-    #[error("{address} refused us {step}: {reply}")]
+    /// The next hop does not take mail from us as things are set up.
+    #[error("{address} rejected sixgate itself, not the sender, {step}: {reply}")]
     Refused {
         /// The next hop.
         address: Address,
@@ -175,8 +175,10 @@ pub enum Step {
     Proxy,
     /// Its first reply.
     Greeting,
-    /// EHLO or LHLO, the first or the one after XCLIENT.
+    /// EHLO or LHLO with our own name.
     Hello,
+    /// EHLO or LHLO with the client's name, after XCLIENT or a PROXY header.
+    ClientHello,
     /// HELO.
     Helo,
     /// XCLIENT.
@@ -203,7 +205,13 @@ impl Step {
     fn is_opening(self) -> bool {
         matches!(
             self,
-            Self::Connect | Self::Proxy | Self::Greeting | Self::Hello | Self::Helo | Self::Xclient
+            Self::Connect
+                | Self::Proxy
+                | Self::Greeting
+                | Self::Hello
+                | Self::ClientHello
+                | Self::Helo
+                | Self::Xclient
         )
     }
 }
@@ -215,6 +223,7 @@ impl fmt::Display for Step {
             Self::Proxy => "at the PROXY header",
             Self::Greeting => "at the greeting",
             Self::Hello => "at EHLO or LHLO",
+            Self::ClientHello => "at EHLO or LHLO with the client's name",
             Self::Helo => "at HELO",
             Self::Xclient => "at XCLIENT",
             Self::Mail => "at MAIL",

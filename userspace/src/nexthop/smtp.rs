@@ -6,6 +6,7 @@
 mod connection;
 mod data;
 mod ehlo;
+mod fault;
 mod opening;
 mod proxy;
 mod reader;
@@ -115,8 +116,9 @@ impl Smtp {
 
     pub(super) async fn probe(&self) -> Result<Capabilities, NextHopError> {
         let deadline = Instant::now() + PROBE_MAX;
-        let connection = opening::probe(&self.settings, deadline).await?;
+        let mut connection = opening::probe(&self.settings, deadline).await?;
         let capabilities = self.learn(&connection);
+        opening::try_mail(&mut connection, deadline).await?;
         connection.quit(deadline).await;
         Ok(capabilities)
     }

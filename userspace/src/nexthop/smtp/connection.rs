@@ -13,6 +13,7 @@ use tracing::debug;
 use super::{
     data::{DotStuffer, FINAL_DOT},
     ehlo::Offer,
+    fault::Fault,
     reader::{ReplyReader, ServerReply},
     stream::{self, Stream},
 };
@@ -132,9 +133,15 @@ impl Connection {
     /// A reply as the sender's answer.
     ///
     /// # Errors
-    /// It is neither a success nor a refusal.
+    /// It is neither a success nor a refusal, or a refusal that is our fault: it is for the log, and the connection is
+    /// to be given up.
     pub(super) fn answer(&self, step: Step, reply: &ServerReply) -> Result<Reply, NextHopError> {
-        Reply::from_next_hop(reply.code(), reply.lines()).ok_or_else(|| self.meaningless(step, reply))
+        let answer = Reply::from_next_hop(reply.code(), reply.lines());
+        let answer = answer.ok_or_else(|| self.meaningless(step, reply))?;
+        match Fault::of(step, &answer) {
+            Fault::Ours if !answer.is_positive() => Err(self.refused(step, reply)),
+            Fault::Ours | Fault::Sender => Ok(answer),
+        }
     }
 
     /// A reply as the sender's answer where only a refusal makes sense.
@@ -285,6 +292,10 @@ impl Connection {
 
     fn failed(&self, step: Step, source: io::Error) -> NextHopError {
         NextHopError::Connection { address: self.address.clone(), step, source }
+    }
+
+    pub(super) fn refused(&self, step: Step, reply: &ServerReply) -> NextHopError {
+        NextHopError::Refused { address: self.address.clone(), step, reply: reply.to_string() }
     }
 
     fn meaningless(&self, step: Step, reply: &ServerReply) -> NextHopError {

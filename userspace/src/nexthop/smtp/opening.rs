@@ -46,21 +46,32 @@ pub(super) async fn probe(
     Ok(connection)
 }
 
+/// Begins a transaction and gives it up, as no next hop refuses it unless it would refuse all of our mail: for want of
+/// TLS or authentication, say. What is not about us may be about our address, which no mail comes from.
+pub(super) async fn try_mail(connection: &mut Connection, deadline: Instant) -> Result<(), NextHopError> {
+    let reply = connection.command(Step::Mail, "MAIL FROM:<>\r\n", deadline).await?;
+    if connection.answer(Step::Mail, &reply)?.is_positive() {
+        connection.command(Step::Rset, "RSET\r\n", deadline).await?;
+    }
+    Ok(())
+}
+
 /// Connects as ourselves and says EHLO or LHLO, or HELO where no extension is needed.
 async fn greet(settings: &SmtpSettings, deadline: Instant) -> Result<Box<Connection>, NextHopError> {
     let mut connection = connect(settings, &proxy::local(), deadline).await?;
-    let reply = hello(&mut connection, settings.protocol, &settings.hostname, deadline).await?;
+    let line = hello(settings.protocol, &settings.hostname);
+    let reply = connection.command(Step::Hello, &line, deadline).await?;
     if reply.is_positive() {
         connection.offer = Offer::read(&reply);
         return Ok(connection);
     }
     let plain = settings.protocol == Protocol::Smtp && settings.client == ClientIdentity::None;
     if !reply.is_permanent() || !plain {
-        return Err(refused(&connection, Step::Hello, &reply));
+        return Err(connection.refused(Step::Hello, &reply));
     }
     let line = format!("HELO {}\r\n", settings.hostname);
     let reply = connection.command(Step::Helo, &line, deadline).await?;
-    if reply.is_positive() { Ok(connection) } else { Err(refused(&connection, Step::Helo, &reply)) }
+    if reply.is_positive() { Ok(connection) } else { Err(connection.refused(Step::Helo, &reply)) }
 }
 
 /// Connects in the client's place, by a PROXY header, and says EHLO or LHLO with the client's name: the next hop holds
@@ -71,11 +82,10 @@ async fn represent(
     deadline: Instant,
 ) -> Result<Progress, NextHopError> {
     let mut connection = connect(settings, &proxy::of_client(&client.endpoints), deadline).await?;
-    let reply = hello(&mut connection, settings.protocol, client.helo.as_str(), deadline).await?;
-    // A next hop that does not expect the header takes it for commands, and this may be the answer to one of them.
-    if reply.is_misunderstanding() {
-        return Err(refused(&connection, Step::Hello, &reply));
-    }
+    let line = hello(settings.protocol, client.helo.as_str());
+    // A next hop that does not expect the header takes it for commands, and this may be the answer to one of them: such
+    // an answer is about us.
+    let reply = connection.command(Step::ClientHello, &line, deadline).await?;
     met(connection, client, &reply)
 }
 
@@ -89,22 +99,23 @@ async fn introduce(
     for line in xclient::commands(client, xclient_attributes(&connection, settings.protocol)?) {
         let reply = connection.command(Step::Xclient, &line, deadline).await?;
         if reply.code() != 220 {
-            return Err(refused(&connection, Step::Xclient, &reply));
+            return Err(connection.refused(Step::Xclient, &reply));
         }
     }
     // The session starts over, and the name in this EHLO is what the next hop takes for the client's.
-    let reply = hello(&mut connection, settings.protocol, client.helo.as_str(), deadline).await?;
+    let line = hello(settings.protocol, client.helo.as_str());
+    let reply = connection.command(Step::ClientHello, &line, deadline).await?;
     met(connection, client, &reply)
 }
 
-/// What the next hop says to EHLO or LHLO with the client's name. A refusal is about the client, and so an answer for it.
+/// What the next hop says to EHLO or LHLO with the client's name. A refusal that is about the client is an answer for it.
 fn met(
     mut connection: Box<Connection>,
     client: &ClientInfo,
     reply: &ServerReply,
 ) -> Result<Progress, NextHopError> {
     if !reply.is_positive() {
-        return connection.answer(Step::Hello, reply).map(Progress::Refused);
+        return connection.answer(Step::ClientHello, reply).map(Progress::Refused);
     }
     connection.offer = Offer::read(reply);
     connection.client = Some(client.clone());
@@ -123,17 +134,12 @@ async fn connect(
         connection.write(Step::Proxy, proxy_header, deadline).await?;
     }
     let greeting = connection.reply(Step::Greeting, deadline).await?;
-    if greeting.is_positive() { Ok(connection) } else { Err(refused(&connection, Step::Greeting, &greeting)) }
+    if greeting.is_positive() { Ok(connection) } else { Err(connection.refused(Step::Greeting, &greeting)) }
 }
 
-async fn hello(
-    connection: &mut Connection,
-    protocol: Protocol,
-    name: &str,
-    deadline: Instant,
-) -> Result<ServerReply, NextHopError> {
-    let line = format!("{} {name}\r\n", protocol.hello());
-    connection.command(Step::Hello, &line, deadline).await
+/// EHLO or LHLO.
+fn hello(protocol: Protocol, name: &str) -> String {
+    format!("{} {name}\r\n", protocol.hello())
 }
 
 /// The attributes of XCLIENT that the next hop takes.
@@ -143,8 +149,4 @@ fn xclient_attributes(connection: &Connection, protocol: Protocol) -> Result<&[S
     offered
         .filter(|offered| xclient::is_sufficient(offered, extension))
         .ok_or_else(|| NextHopError::NotOffered { address: connection.address().clone(), extension })
-}
-
-fn refused(connection: &Connection, step: Step, reply: &ServerReply) -> NextHopError {
-    NextHopError::Refused { address: connection.address().clone(), step, reply: reply.to_string() }
 }

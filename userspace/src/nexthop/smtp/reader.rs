@@ -45,11 +45,6 @@ impl ServerReply {
     pub(super) fn is_permanent(&self) -> bool {
         self.code / 100 == 5
     }
-
-    /// 500 to 503: what was said is no command, or not expected (RFC 5321 4.2.2). 504 is about a command's argument.
-    pub(super) fn is_misunderstanding(&self) -> bool {
-        (500..=503).contains(&self.code)
-    }
 }
 
 /// The reply for a log: escaped, bounded, on one line.

@@ -159,6 +159,10 @@ impl SmtpTransport {
                 self.keep(connection);
                 reply
             }
+            // it would say so to those that follow, too, each time on a new connection
+            Err(error @ NextHopError::Refused { .. }) if transaction.accepted.is_empty() => {
+                transaction.ends_with(self.failed(&error))
+            }
             Err(error) => self.failed(&error),
         }
     }

@@ -81,6 +81,12 @@ impl Reply {
         self.code
     }
 
+    /// The enhanced status code, if it has one.
+    #[must_use]
+    pub fn enhanced(&self) -> Option<Enhanced> {
+        self.enhanced
+    }
+
     /// Whose words it is.
     #[must_use]
     pub fn origin(&self) -> Origin {
