@@ -5,6 +5,7 @@ mod log;
 mod next_hops;
 mod real;
 mod smuggling;
+mod taken;
 mod tls;
 mod trust;
 
@@ -22,7 +23,8 @@ use sixgate_tests::{
 const ZONE: &str = "
     2001:db8:51::4 PTR mail.sender.example
     mail.sender.example AAAA 2001:db8:51::4
-    sender.example TXT \"v=spf1 ip6:2001:db8:51::4 -all\"
+    sender.example TXT \"v=spf1 exists:%{l}._spf.sender.example ip6:2001:db8:51::4 -all\"
+    _sender.example TXT \"v=spf1 exists:%{l}._spf.%{d} ip6:2001:db8:51::4 -all\"
 ";
 /// The gate's name.
 const NAME: &str = "gate.example";

@@ -10,7 +10,7 @@ use sixgate_common::refuse::{LINE_MAX, MAIL_LINE_MAX};
 
 pub use mailbox::Mailbox;
 
-use mailbox::{DOMAIN_MAX, Path};
+use mailbox::{DOMAIN_MAX, Path, is_blank};
 
 /// A command line that was understood.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -80,12 +80,14 @@ pub enum CommandError {
 pub struct HelloName(String);
 
 impl HelloName {
+    /// What is not visible ASCII becomes a question mark, as in Postfix, and what is too long is cut: neither can then be the
+    /// name of a host for which SPF passes.
     fn parse(text: &[u8]) -> Option<Self> {
-        let visible = text.iter().all(|octet| matches!(octet, b'!'..=b'~'));
-        ((1..=DOMAIN_MAX).contains(&text.len()) && visible).then(|| Self(ascii(text)))
+        let shown = |octet: &u8| if octet.is_ascii_graphic() { char::from(*octet) } else { '?' };
+        (!text.is_empty()).then(|| Self(text.iter().take(DOMAIN_MAX).map(shown).collect()))
     }
 
-    /// The name as it was given.
+    /// The name as it was given, but for the octets that no name has.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -164,8 +166,8 @@ impl Command {
     /// # Errors
     /// What the client did wrong.
     pub fn parse(line: &[u8]) -> Result<Self, CommandError> {
-        let line = line.trim_ascii_end();
-        let end = line.iter().position(|octet| *octet == b' ').unwrap_or(line.len());
+        let line = line.trim_ascii();
+        let end = line.iter().position(|octet| is_blank(*octet)).unwrap_or(line.len());
         let (word, rest) = line.split_at(end);
         let verb = word.to_ascii_uppercase();
         let limit = if verb == b"MAIL" { MAIL_LINE_MAX } else { LINE_MAX };
@@ -186,7 +188,7 @@ impl Command {
             b"HELP" => Ok(Self::Help),
             b"MAIL" => parse_mail(rest).map(Self::Mail),
             b"NOOP" => Ok(Self::Noop),
-            b"QUIT" => bare(Self::Quit),
+            b"QUIT" => Ok(Self::Quit),
             b"RCPT" => parse_rcpt(rest).map(Self::Rcpt),
             b"RSET" => bare(Self::Rset),
             b"STARTTLS" => bare(Self::StartTls),
@@ -222,10 +224,12 @@ fn parse_mail(rest: &[u8]) -> Result<MailFrom, CommandError> {
     for parameter in words(path.rest) {
         let (keyword, value) = split_parameter(parameter);
         match (keyword.as_slice(), value) {
-            (b"SIZE", value) => set_once(&mut mail.size, value.and_then(parse_size))?,
-            (b"BODY", value) => set_once(&mut mail.body, value.and_then(parse_body))?,
-            (b"SMTPUTF8", None) if !mail.smtp_utf8 => mail.smtp_utf8 = true,
-            (b"SMTPUTF8", _) => return Err(CommandError::Syntax),
+            (b"SIZE", value) => mail.size = Some(value.and_then(parse_size).ok_or(CommandError::Syntax)?),
+            (b"BODY", value) => mail.body = Some(value.and_then(parse_body).ok_or(CommandError::Syntax)?),
+            (b"SMTPUTF8", None) => mail.smtp_utf8 = true,
+            (b"SMTPUTF8", Some(_)) => return Err(CommandError::Syntax),
+            // what a client that may not vouch for others says there counts as `<>` (RFC 4954 5)
+            (b"AUTH", Some(_)) => {}
             _ => return Err(CommandError::UnknownParameter),
         }
     }
@@ -243,7 +247,7 @@ fn parse_rcpt(rest: &[u8]) -> Result<RcptTo, CommandError> {
     Mailbox::parse(path.inner).map(RcptTo::Mailbox).ok_or(CommandError::BadRecipient)
 }
 
-/// Splits ` KEYWORD:<path> parameters`. A space after the colon is no part of the grammar, but too common to be
+/// Splits ` KEYWORD:<path> parameters`. A blank after the colon is no part of the grammar, but too common to be
 /// refused.
 fn split_path<'a>(rest: &'a [u8], keyword: &[u8], bad: CommandError) -> Result<Path<'a>, CommandError> {
     let rest = rest.trim_ascii_start();
@@ -257,7 +261,7 @@ fn split_path<'a>(rest: &'a [u8], keyword: &[u8], bad: CommandError) -> Result<P
 }
 
 fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|octet| *octet == b' ').filter(|word| !word.is_empty())
+    text.split(|octet| is_blank(*octet)).filter(|word| !word.is_empty())
 }
 
 /// `KEYWORD` or `KEYWORD=value`, the keyword in upper case.
@@ -265,16 +269,6 @@ fn split_parameter(parameter: &[u8]) -> (Vec<u8>, Option<&[u8]>) {
     let mut parts = parameter.splitn(2, |octet| *octet == b'=');
     let keyword = parts.next().unwrap_or_default().to_ascii_uppercase();
     (keyword, parts.next())
-}
-
-fn set_once<T>(slot: &mut Option<T>, value: Option<T>) -> Result<(), CommandError> {
-    match (&slot, value) {
-        (None, Some(value)) => {
-            *slot = Some(value);
-            Ok(())
-        }
-        _ => Err(CommandError::Syntax),
-    }
 }
 
 /// Up to 20 digits (RFC 1870 4); what does not fit into 64 bits is as large as can be.
@@ -313,7 +307,10 @@ mod tests {
     #[test]
     fn recipients_are_read_as_rfc_5321_writes_them() {
         use CommandError::*;
-        let long_local = format!("RCPT TO:<{}@a.example>", "x".repeat(65));
+        let longest = format!("{}@a.example", "x".repeat(244));
+        let umlauts = format!("{}@a.example", "ü".repeat(140));
+        let (longest_line, umlauts_line) = (format!("RCPT TO:<{longest}>"), format!("RCPT TO:<{umlauts}>"));
+        let longer = format!("RCPT TO:<x{longest}>");
         let long_path = format!("RCPT TO:<a@{}.example>", vec!["x".repeat(60); 5].join("."));
         for (line, wanted) in [
             ("RCPT TO:<user@contoso.com>", Ok("user@contoso.com")),
@@ -325,16 +322,26 @@ mod tests {
             ("RCPT TO:<user@[192.0.2.1]>", Ok("user@[192.0.2.1]")),
             ("RCPT TO:<Postmaster>", Ok("Postmaster")),
             ("RCPT TO:<>", Err(BadRecipient)),
-            ("RCPT TO:user@contoso.com", Err(BadRecipient)),
-            ("RCPT TO:<user>", Err(BadRecipient)),
+            ("RCPT TO:user@contoso.com", Ok("user@contoso.com")),
+            ("RCPT TO: \"john doe\"@contoso.com", Ok("\"john doe\"@contoso.com")),
+            ("RCPT TO:postmaster", Ok("postmaster")),
+            ("RCPT TO:user@contoso.com>", Err(BadRecipient)),
+            ("RCPT TO:user@contoso.com NOTIFY=NEVER", Err(UnknownParameter)),
+            ("RCPT TO:", Err(BadRecipient)),
+            ("RCPT TO:< user@contoso.com >", Ok("user@contoso.com")),
+            ("RCPT\tTO:<user@contoso.com>\t", Ok("user@contoso.com")),
+            (" RCPT TO:<user@contoso.com>", Ok("user@contoso.com")),
+            ("RCPT TO:<user>", Ok("user")),
             ("RCPT TO:<user@>", Err(BadRecipient)),
             ("RCPT TO:<@contoso.com>", Err(BadRecipient)),
-            ("RCPT TO:<a..b@contoso.com>", Err(BadRecipient)),
-            ("RCPT TO:<.a@contoso.com>", Err(BadRecipient)),
+            ("RCPT TO:<a..b@contoso.com>", Ok("a..b@contoso.com")),
+            ("RCPT TO:<.a@contoso.com>", Ok(".a@contoso.com")),
             ("RCPT TO:<a b@contoso.com>", Err(BadRecipient)),
             ("RCPT TO:<a@b@contoso.com>", Err(BadRecipient)),
-            ("RCPT TO:<user@conto_so.com>", Err(BadRecipient)),
-            ("RCPT TO:<user@contoso.com.>", Err(BadRecipient)),
+            ("RCPT TO:<<user@contoso.com>>", Err(BadRecipient)),
+            ("RCPT TO:<user@conto_so.com>", Ok("user@conto_so.com")),
+            ("RCPT TO:<user@contoso.com.>", Ok("user@contoso.com")),
+            ("RCPT TO:<user@contoso.com..>", Err(BadRecipient)),
             ("RCPT TO:<user@[IPv6:nonsense]>", Err(BadRecipient)),
             ("RCPT TO:<user@contoso.com>junk", Err(BadRecipient)),
             ("RCPT TO:<user@contoso.com", Err(BadRecipient)),
@@ -346,7 +353,9 @@ mod tests {
             ("RCPT TO:<user@contoso.com> NOTIFY=NEVER", Err(UnknownParameter)),
             ("RCPT <user@contoso.com>", Err(Syntax)),
             ("RCPT", Err(Syntax)),
-            (&long_local, Err(BadRecipient)),
+            (&longest_line, Ok(longest.as_str())),
+            (&umlauts_line, Ok(umlauts.as_str())),
+            (&longer, Err(BadRecipient)),
             (&long_path, Err(BadRecipient)),
         ] {
             assert_eq!(recipient(line), wanted.map(str::to_owned), "{line}");
@@ -354,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn mail_takes_the_offered_parameters_once() {
+    fn mail_takes_the_offered_parameters() {
         use CommandError::*;
         let mail = |size, body, smtp_utf8| {
             let reverse_path = Mailbox::parse("a@b.example");
@@ -368,25 +377,31 @@ mod tests {
             ),
             ("MAIL FROM:<a@b.example> body=7bit", mail(None, Some(Body::SevenBit), false)),
             ("MAIL FROM:<a@b.example> SIZE=99999999999999999999", mail(Some(u64::MAX), None, false)),
-            ("MAIL FROM:<a@b.example> SIZE=1 SIZE=1", Err(Syntax)),
+            ("MAIL FROM:<a@b.example> SIZE=1 SIZE=2", mail(Some(2), None, false)),
+            ("MAIL FROM:a@b.example\tSIZE=1", mail(Some(1), None, false)),
+            ("MAIL FROM:<a@b.example> AUTH=<>", mail(None, None, false)),
+            ("MAIL FROM:<a@b.example> AUTH", Err(UnknownParameter)),
             ("MAIL FROM:<a@b.example> SIZE=", Err(Syntax)),
             ("MAIL FROM:<a@b.example> SIZE=-1", Err(Syntax)),
             ("MAIL FROM:<a@b.example> BODY=BINARYMIME", Err(Syntax)),
             ("MAIL FROM:<a@b.example> SMTPUTF8", mail(None, None, true)),
             ("MAIL FROM:<a@b.example> SMTPUTF8=", Err(Syntax)),
             ("MAIL FROM:<a@b.example> SMTPUTF8=1", Err(Syntax)),
-            ("MAIL FROM:<a@b.example> SMTPUTF8 SMTPUTF8", Err(Syntax)),
+            ("MAIL FROM:<a@b.example> SMTPUTF8 SMTPUTF8", mail(None, None, true)),
             ("MAIL FROM:<a@b.example> SIZE", Err(Syntax)),
             ("MAIL FROM:<a@b.example> BODY", Err(Syntax)),
             ("MAIL FROM:<a@b.example> FROB=1", Err(UnknownParameter)),
-            ("MAIL FROM:<postmaster>", Err(BadSender)),
-            ("MAIL FROM: a@b.example", Err(BadSender)),
+            ("MAIL FROM:<a@b.example.>", mail(None, None, false)),
+            ("MAIL FROM: a@b.example", mail(None, None, false)),
+            ("MAIL FROM:", Err(BadSender)),
             ("MAIL", Err(Syntax)),
         ] {
             assert_eq!(Command::parse(line.as_bytes()), wanted, "{line}");
         }
         let null = MailFrom { reverse_path: None, size: None, body: None, smtp_utf8: false };
-        assert_eq!(Command::parse(b"MAIL FROM:<>"), Ok(Command::Mail(null)));
+        for line in ["MAIL FROM:<>", "MAIL FROM: < >"] {
+            assert_eq!(Command::parse(line.as_bytes()), Ok(Command::Mail(null.clone())), "{line}");
+        }
     }
 
     #[test]
@@ -394,17 +409,19 @@ mod tests {
         use CommandError::*;
         let hello = HelloName("mail.example".to_owned());
         let chunk = |size, last| Ok(Command::Bdat(Chunk { size, last }));
+        let long_hello = format!("EHLO {}", "x".repeat(400));
         let long_mail = format!("MAIL FROM:<a@b.example> {}", "x".repeat(MAIL_LINE_MAX));
         for (line, wanted) in [
             ("EHLO mail.example", Ok(Command::Ehlo(hello.clone()))),
             ("helo mail.example  ", Ok(Command::Helo(hello))),
             ("EHLO", Err(NoName)),
-            ("EHLO a b", Err(NoName)),
-            ("EHLO m\u{e9}l.example", Err(NoName)),
+            ("EHLO a b", Ok(Command::Ehlo(HelloName("a?b".to_owned())))),
+            ("EHLO m\u{e9}l.example", Ok(Command::Ehlo(HelloName("m??l.example".to_owned())))),
+            (&long_hello, Ok(Command::Ehlo(HelloName("x".repeat(255))))),
             ("DATA", Ok(Command::Data)),
             ("DATA now", Err(Syntax)),
             ("RSET now", Err(Syntax)),
-            ("QUIT now", Err(Syntax)),
+            ("QUIT now", Ok(Command::Quit)),
             ("NOOP whatever", Ok(Command::Noop)),
             ("HELP MAIL", Ok(Command::Help)),
             ("VRFY user", Ok(Command::Vrfy)),

@@ -10,19 +10,20 @@ use std::{
 
 use sixgate_common::line::is_domain_name;
 
-/// Longest local part (RFC 5321 4.5.3.1.1), octets.
-const LOCAL_PART_MAX: usize = 64;
 /// Longest domain (RFC 5321 4.5.3.1.2), octets.
 pub(super) const DOMAIN_MAX: usize = 255;
-/// Longest path, angle brackets included (RFC 5321 4.5.3.1.3), octets.
+/// Longest path, angle brackets included (RFC 5321 4.5.3.1.3), characters. Nothing else bounds a local part: the 64 octets of
+/// 4.5.3.1.1 are what everybody has to take, and SRS and VERP need more. In UTF-8 the command line bounds the octets.
 const PATH_MAX: usize = 256;
 /// What a mail server may take for a route within a local part, and what looks like it in full width.
 const ROUTE_MARKS: [char; 7] = ['%', '!', '@', '％', '！', '＠', '﹫'];
 
-/// A mailbox, within the RFC's limits, without control characters.
+/// A mailbox without control characters that mail servers read in one way only. It may have no domain
+/// (`<MAILER-DAEMON>`), and empty atoms in its local part (`a..b`, `a.`).
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Mailbox {
     local_part: String,
+    /// Without the final dot that some write; empty if there is none.
     domain: String,
     /// The domain in A-labels, if it was written otherwise.
     ascii_domain: Option<String>,
@@ -34,10 +35,17 @@ impl Mailbox {
     pub(super) fn parse(path: &str) -> Option<Self> {
         let address = without_route(path)?;
         let (local_part, rest) = address.split_at_checked(local_length(address)?)?;
+        if local_part.is_empty() {
+            return None;
+        }
+        let local_part = local_part.to_owned();
+        if rest.is_empty() {
+            return Some(Self { local_part, domain: String::new(), ascii_domain: None });
+        }
         let domain = rest.strip_prefix('@')?;
-        let fits = (1..=LOCAL_PART_MAX).contains(&local_part.len());
+        let domain = domain.strip_suffix('.').unwrap_or(domain);
         let ascii_domain = if is_domain(domain) { None } else { Some(to_a_labels(domain)?) };
-        fits.then(|| Self { local_part: local_part.to_owned(), domain: domain.to_owned(), ascii_domain })
+        Some(Self { local_part, domain: domain.to_owned(), ascii_domain })
     }
 
     /// The local part as it was written, quotes included.
@@ -46,19 +54,22 @@ impl Mailbox {
         &self.local_part
     }
 
-    /// The domain as it was written: a domain name or an address literal in brackets.
+    /// The domain as it was written, without a final dot: a domain name, an address literal in brackets, or nothing.
     #[must_use]
     pub fn domain(&self) -> &str {
         &self.domain
     }
 
-    /// The domain in A-labels (RFC 5890 2.3.2.1), if it is a name and not an address literal.
+    /// The domain in A-labels (RFC 5890 2.3.2.1), if it is a name and not an address literal. The name may have
+    /// underscores.
     #[must_use]
     pub fn domain_name(&self) -> Option<&str> {
-        (!self.domain.starts_with('[')).then(|| self.ascii_domain.as_deref().unwrap_or(&self.domain))
+        let is_name = !self.domain.is_empty() && !self.domain.starts_with('[');
+        is_name.then(|| self.ascii_domain.as_deref().unwrap_or(&self.domain))
     }
 
-    /// The mailbox with its domain in A-labels, as RFC 7208 4.3 looks at it.
+    /// The mailbox with its domain in A-labels, as RFC 7208 4.3 looks at it. Without a domain it ends with the `@`, so that
+    /// no part of a quoted local part is taken for one.
     #[must_use]
     pub fn with_a_labels(&self) -> String {
         format!("{}@{}", self.local_part, self.ascii_domain.as_deref().unwrap_or(&self.domain))
@@ -80,39 +91,53 @@ impl Mailbox {
 
 impl fmt::Display for Mailbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.local_part, self.domain)
+        f.write_str(&self.local_part)?;
+        if self.domain.is_empty() { Ok(()) } else { write!(f, "@{}", self.domain) }
     }
 }
 
 /// A path as it stands in a command: what is between the angle brackets, and what follows them.
 pub(super) struct Path<'a> {
     pub(super) inner: &'a str,
-    /// Empty, or a space and parameters.
+    /// Empty, or a blank and parameters.
     pub(super) rest: &'a [u8],
 }
 
 impl<'a> Path<'a> {
-    /// Splits `<path> parameters`.
+    /// Splits `<path> parameters`, or `path parameters` as some clients write it. Blanks at the ends of the path are
+    /// dropped.
     pub(super) fn split(text: &'a [u8]) -> Option<Self> {
-        let end = path_end(text).filter(|end| *end < PATH_MAX)?;
-        let inner = str::from_utf8(text.get(1..end)?).ok()?;
-        let rest = text.get(end + 1..)?;
-        (rest.is_empty() || rest.starts_with(b" ")).then_some(Self { inner, rest })
+        let (inner, rest) = match text.strip_prefix(b"<") {
+            Some(text) => {
+                let end = path_end(text, |octet| octet == b'>')?;
+                (text.get(..end)?, text.get(end + 1..)?)
+            }
+            None => text.split_at_checked(path_end(text, is_blank).unwrap_or(text.len()))?,
+        };
+        let is_bare = !text.starts_with(b"<");
+        let inner = str::from_utf8(inner.trim_ascii()).ok()?;
+        let fits = inner.chars().count() + ANGLE_BRACKETS <= PATH_MAX;
+        let ends = rest.first().is_none_or(|octet| is_blank(*octet));
+        (fits && ends && !(is_bare && inner.is_empty())).then_some(Self { inner, rest })
     }
 }
 
-/// Where the `>` stands that ends the path at the start of `text`.
-fn path_end(text: &[u8]) -> Option<usize> {
+const ANGLE_BRACKETS: usize = 2;
+
+/// What separates the words of a command: a space (RFC 5321 4.1.1), or a tab, which mail servers take for one.
+pub(super) fn is_blank(octet: u8) -> bool {
+    matches!(octet, b' ' | b'\t')
+}
+
+/// Where the first octet outside of quotes stands that `ends` the path.
+fn path_end(text: &[u8], ends: impl Fn(u8) -> bool) -> Option<usize> {
     let (mut quoted, mut escaped) = (false, false);
-    if text.first() != Some(&b'<') {
-        return None;
-    }
     for (at, octet) in text.iter().enumerate() {
         match octet {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
             b'"' => quoted = !quoted,
-            b'>' if !quoted => return Some(at),
+            octet if !quoted && ends(*octet) => return Some(at),
             _ => {}
         }
     }
@@ -136,7 +161,7 @@ fn local_length(address: &str) -> Option<usize> {
     if address.starts_with('"') {
         return quoted_length(address);
     }
-    let (local_part, _) = address.split_once('@')?;
+    let local_part = address.split_once('@').map_or(address, |(local_part, _)| local_part);
     is_dot_string(local_part).then_some(local_part.len())
 }
 
@@ -156,8 +181,9 @@ fn quoted_length(text: &str) -> Option<usize> {
     None
 }
 
+/// Whether it is atoms and dots. Dots may stand anywhere: no mail server reads `a..b` otherwise than we do.
 fn is_dot_string(text: &str) -> bool {
-    text.split('.').all(|atom| !atom.is_empty() && atom.chars().all(is_atext))
+    text.chars().all(|char| char == '.' || is_atext(char))
 }
 
 /// `atext` of RFC 5322 3.2.3, with RFC 6531 3.3.
@@ -173,7 +199,12 @@ fn is_beyond_ascii(char: char) -> bool {
 }
 
 fn is_domain(text: &str) -> bool {
-    text.len() <= DOMAIN_MAX && (is_domain_name(text.as_bytes()) || is_address_literal(text))
+    text.len() <= DOMAIN_MAX && (is_loose_name(text) || is_address_literal(text))
+}
+
+/// A domain name in which underscores count as letters, as DNS has them.
+fn is_loose_name(text: &str) -> bool {
+    is_domain_name(text.as_bytes()) || is_domain_name(text.replace('_', "x").as_bytes())
 }
 
 /// `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 4.1.3).
@@ -230,6 +261,9 @@ mod tests {
             ("ü@contoso.com", Some("contoso.com"), "ü@contoso.com", false),
             ("用户@例子.example", Some("xn--fsqu00a.example"), "用户@xn--fsqu00a.example", false),
             ("u@[192.0.2.1]", None, "u@[192.0.2.1]", true),
+            ("u@my_host.example", Some("my_host.example"), "u@my_host.example", true),
+            ("MAILER-DAEMON", None, "MAILER-DAEMON@", true),
+            ("\"u@contoso.com\"", None, "\"u@contoso.com\"@", true),
         ] {
             let mailbox = Mailbox::parse(path).unwrap_or_else(|| panic!("{path}"));
             assert_eq!(mailbox.domain_name(), name, "{path}");
@@ -240,8 +274,30 @@ mod tests {
     }
 
     #[test]
+    fn a_final_dot_is_no_part_of_a_domain() {
+        for path in ["u@contoso.com.", "u@bücher.example."] {
+            let mailbox = Mailbox::parse(path).unwrap_or_else(|| panic!("{path}"));
+            assert_eq!(Some(mailbox.to_string().as_str()), path.strip_suffix('.'));
+            assert!(mailbox.domain_name().is_some_and(|name| !name.ends_with('.')), "{path}");
+        }
+    }
+
+    #[test]
     fn what_could_be_read_in_two_ways_is_no_address() {
         for path in [
+            "u@contoso.com..",
+            "u@.",
+            "u@contoso..com",
+            "u@-contoso.com",
+            "@",
+            "",
+            "a:b@contoso.com",
+            "a(b)@contoso.com",
+            "a\\@b@contoso.com",
+            "\"a\".b@contoso.com",
+            "<u@contoso.com>",
+            "u@contoso.com>",
+            "u@contoso.com,v@contoso.com",
             "u@ｃontoso.com",
             "u@contoso。com",
             "u@b\u{308}ucher..example",

@@ -4,6 +4,8 @@
 
 use std::time::Instant;
 
+use sixgate_common::line::is_domain_name;
+
 use super::{Answer, Event, Session, State, TlsProgress};
 use crate::{
     policy::{Refusal, evidence::Endpoints},
@@ -23,7 +25,9 @@ impl Session {
             return;
         };
         let recipient = recipient.clone();
+        // as in a refused session: what is not a domain name (RFC 5321 4.1.2) is never echoed
         let domain = recipient.mailbox().and_then(Mailbox::domain_name);
+        let domain = domain.filter(|domain| is_domain_name(domain.as_bytes()));
         let reply = self.reply_to(answer, domain);
         reply.write_to(&mut self.output);
         match &mut self.transaction {
