@@ -116,6 +116,18 @@ pub fn with_small_disk<T: Send>(place: &Path, octets: usize, task: impl FnOnce()
     })
 }
 
+/// Runs `task` on a thread that sees `folder` at `place`; what it starts sees it too.
+///
+/// # Errors
+/// Without the right to mount.
+pub fn with_folder<T: Send>(
+    folder: &Path,
+    place: &'static str,
+    task: impl FnOnce() -> T + Send,
+) -> Result<T> {
+    Mounts::new(folder).lay(folder, place).run(|| Ok(task()))
+}
+
 fn bind(source: Option<&Path>, place: &str, flags: MsFlags) -> Result<()> {
     let none = None::<&str>;
     mount(source, place, none, flags, none).with_context(|| format!("cannot change the mount of {place}"))

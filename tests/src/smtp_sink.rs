@@ -72,7 +72,9 @@ impl SmtpSink {
     /// It says nothing when it listens, so it is asked until it answers.
     fn wait_until_it_listens(&mut self, netns: &Netns, address: &Address) -> Result<()> {
         let listens = || match address {
-            Address::Tcp(address) => TcpStream::connect_timeout(address, CONNECT_TIMEOUT).is_ok(),
+            Address::Tcp(address) => address
+                .resolve()
+                .is_ok_and(|address| TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok()),
             Address::Unix(path) => UnixStream::connect(path.as_path()).is_ok(),
         };
         let until = Instant::now() + CONNECT_TIMEOUT;

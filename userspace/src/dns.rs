@@ -1,39 +1,46 @@
-//! One resolver for everything: the only module that names hickory_resolver.
+//! One resolver for everything: the only module that names hickory_proto.
 //!
 //! It asks, and says what came back and for how long that holds. "There is no such record" is an answer;
 //! "nobody could say" is a failure; the two are never mixed. What an answer means is decided elsewhere.
 
 mod answers;
 mod bounds;
+mod exchange;
+mod flights;
 mod kept;
+mod reading;
+mod resolv_conf;
+mod server;
 mod turns;
 mod upstream;
 
 use std::{
-    error::Error,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     num::NonZeroU8,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_proto::rr::{Name, RData, RecordType};
 use mail_auth::common::to_a_label;
 use thiserror::Error;
 
-use crate::shares::Network;
+use crate::{endpoint::Endpoint, shares::Network};
 
 use answers::Answers;
 use bounds::Budgets;
+use flights::{Flights, Seat};
 use turns::Turns;
 use upstream::{Upstream, question};
 
 pub use answers::KEPT_OCTETS;
 pub use bounds::{DnsBounds, NETWORKS};
 pub(crate) use kept::{Kept, Lifetime};
+pub use resolv_conf::MAX_SYSTEM_SERVERS;
+pub use server::{HABITS_LIFETIME, SETBACK};
 pub use turns::TURN_LIMIT;
 
-/// Servers that are asked one by one when the first answer was an error.
+/// Servers that one question is asked of, at most; the next one whenever one fails or lets wait.
 pub const MAX_APART: usize = 3;
 /// CNAMEs that are followed within one response, and how often the name at their end is asked for anew, if the servers do
 /// not follow them themselves.
@@ -60,6 +67,7 @@ struct Shared {
     answers: Answers,
     budgets: Budgets,
     turns: Arc<Turns>,
+    flights: Arc<Flights>,
 }
 
 /// What DNS says, the empty set included.
@@ -70,23 +78,6 @@ pub struct Answer<T> {
     /// How long that holds: the shortest TTL on the way, CNAMEs included; for the empty set the negative TTL of
     /// RFC 2308 5, and zero when the server gave none.
     pub ttl: Duration,
-}
-
-/// The resolver cannot be set up.
-#[derive(Debug, Error)]
-pub enum SetupError {
-    /// /etc/resolv.conf is of no use.
-    #[error("cannot take name servers from /etc/resolv.conf")]
-    SystemServers {
-        /// Why.
-        source: Box<dyn Error + Send + Sync>,
-    },
-    /// The library refuses.
-    #[error("cannot set up the DNS resolver")]
-    Resolver {
-        /// Why.
-        source: Box<dyn Error + Send + Sync>,
-    },
 }
 
 /// DNS could not answer: nothing is known about the record. For logs only, never for a stranger.
@@ -143,32 +134,30 @@ impl DnsFailure {
 }
 
 impl Dns {
-    /// Asks `servers` (if empty, those of /etc/resolv.conf), `attempts` times in all, each time for `timeout`, within
-    /// the default bounds. All names are absolute; neither search domains nor /etc/hosts take part.
-    ///
-    /// # Errors
-    /// [`SetupError`] when there is no server to ask.
-    pub fn new(servers: &[SocketAddr], timeout: Duration, attempts: NonZeroU8) -> Result<Self, SetupError> {
+    /// Asks `servers` (if empty, those of /etc/resolv.conf as it is at the time), `attempts` times in all, each time for
+    /// `timeout`, within the default bounds. All names are absolute; neither search domains nor /etc/hosts take part.
+    #[must_use]
+    pub fn new(servers: &[impl Clone + Into<Endpoint>], timeout: Duration, attempts: NonZeroU8) -> Self {
         Self::within(DnsBounds::default(), servers, timeout, attempts)
     }
 
     /// As [`Self::new`], within `bounds`.
-    ///
-    /// # Errors
-    /// [`SetupError`] when there is no server to ask.
+    #[must_use]
     pub fn within(
         bounds: DnsBounds,
-        servers: &[SocketAddr],
+        servers: &[impl Clone + Into<Endpoint>],
         timeout: Duration,
         attempts: NonZeroU8,
-    ) -> Result<Self, SetupError> {
+    ) -> Self {
+        let servers = servers.iter().cloned().map(Into::into).collect();
         let shared = Shared {
-            upstream: Upstream::new(servers, timeout, attempts)?,
+            upstream: Upstream::new(servers, timeout, attempts),
             answers: Answers::new(),
             budgets: Budgets::new(bounds.questions_per_minute),
             turns: Turns::new(bounds.concurrency),
+            flights: Arc::default(),
         };
-        Ok(Self { shared: Arc::new(shared), payer: None })
+        Self { shared: Arc::new(shared), payer: None }
     }
 
     /// The same resolver, each question paid from the budget of `source`'s /64, and bound to the share of the turns that its
@@ -275,26 +264,49 @@ impl Dns {
         kind: RecordType,
         pick: impl Fn(&RData) -> Option<T>,
     ) -> Result<Answer<T>, DnsFailure> {
-        let kept = self.shared.answers.get(&name, kind);
-        let answer = match kept {
+        let known = || self.shared.answers.get(&name, kind);
+        let answer = match known() {
             Some(answer) => answer,
-            None => self.ask_anew(name, kind).await?,
+            None => {
+                let seat = self.shared.flights.join(name.clone(), kind);
+                // an equal question may have ended just before
+                match known() {
+                    Some(answer) => answer,
+                    None => self.ask_from(seat, &name, kind).await?,
+                }
+            }
         };
         Ok(answer.pick(pick))
     }
 
     /// Asks, whatever is known, and keeps the answer.
     async fn ask_anew(&self, name: Name, kind: RecordType) -> Result<Answer<RData>, DnsFailure> {
-        let Shared { upstream, answers, budgets, turns } = &*self.shared;
-        if self.payer.is_some_and(|payer| !budgets.spend(payer, Instant::now())) {
-            return Err(DnsFailure::OverBudget { question: question(&name, kind) });
-        }
-        let Some(_turn) = turns.take(self.payer).await else {
-            return Err(DnsFailure::Busy { question: question(&name, kind) });
+        let seat = self.shared.flights.join(name.clone(), kind);
+        self.ask_from(seat, &name, kind).await
+    }
+
+    /// Asks, unless an equal question is open: that one's answer counts for both. So one question has one payer.
+    async fn ask_from(&self, seat: Seat, name: &Name, kind: RecordType) -> Result<Answer<RData>, DnsFailure> {
+        let Shared { budgets, turns, .. } = &*self.shared;
+        let over_budget = || DnsFailure::OverBudget { question: question(name, kind) };
+        let turn = async {
+            if self.payer.is_some_and(|payer| !budgets.affords(payer, Instant::now())) {
+                return Err(over_budget());
+            }
+            let turn = turns.take(self.payer).await;
+            turn.ok_or_else(|| DnsFailure::Busy { question: question(name, kind) })
         };
-        let answer = upstream.ask(&name, kind).await?;
-        answers.put(name, kind, &answer);
-        Ok(answer)
+        let pay = || match self.payer {
+            Some(payer) if !budgets.spend(payer, Instant::now()) => Err(over_budget()),
+            _ => Ok(()),
+        };
+        let shared = Arc::clone(&self.shared);
+        let ask = |name, kind| async move {
+            let answer = shared.upstream.ask(&name, kind).await?;
+            shared.answers.put(name, kind, &answer);
+            Ok(answer)
+        };
+        seat.answer(turn, pay, ask).await
     }
 }
 

@@ -12,6 +12,8 @@ pub mod content;
 pub mod control;
 pub mod dataplane;
 pub mod dns;
+pub mod endpoint;
+mod file_version;
 mod lines;
 pub mod nexthop;
 pub mod policy;

@@ -59,8 +59,7 @@ pub fn spf(python: &Path, seed: u64, count: u32) -> Result<bool> {
         let _inside = runtime.enter();
         let server = zone.serve().context("cannot start a DNS server")?;
         let theirs = ask_pyspf(python, server.address().port(), &cases)?;
-        let dns =
-            Dns::new(&[server.address()], TIMEOUT, NonZeroU8::MIN).context("cannot start a resolver")?;
+        let dns = Dns::new(&[server.address()], TIMEOUT, NonZeroU8::MIN);
         for (case, theirs) in cases.iter().zip(&theirs) {
             tally.add(case, &runtime.block_on(evaluate(&dns, case)), theirs);
         }

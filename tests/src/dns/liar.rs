@@ -9,7 +9,7 @@ use std::{
 };
 
 use hickory_server::proto::{
-    op::{Message, OpCode, Query},
+    op::{Edns, Message, OpCode, Query, ResponseCode},
     rr::{
         DNSClass, Name, RData, Record, RecordType,
         rdata::{AAAA, CNAME, NS, PTR, SOA, TXT},
@@ -67,15 +67,33 @@ pub enum Lie {
     SilenceByTcp,
     /// There are none.
     Silence,
+    /// They are the questions, sent back.
+    Echo,
+    /// They come from another port.
+    OtherPort,
     /// They are right.
     Truth,
+    /// They say FORMERR to questions with EDNS, and are right otherwise.
+    EdnsFormErr,
+    /// As [`Self::EdnsFormErr`], and do not repeat the question then.
+    EdnsFormErrBare,
+    /// They say NOTIMP to questions with EDNS, and are right otherwise.
+    EdnsNotImp,
+    /// They say BADVERS to questions with EDNS, and are right otherwise.
+    EdnsBadVers,
+    /// There are none to questions with EDNS, and they are right otherwise.
+    EdnsSilence,
+    /// They are right, and have all names in lower case.
+    LowerCase,
+    /// As [`Self::LowerCase`], and there are none by TCP.
+    LowerCaseHangupByTcp,
     /// They are right, but a forged one with another id comes before each by UDP.
     ForgedBefore,
 }
 
 impl Lie {
     /// All that leave no usable answer.
-    pub const FATAL: [Self; 21] = [
+    pub const FATAL: [Self; 23] = [
         Self::OtherId,
         Self::OtherQuestion,
         Self::NoQuestion,
@@ -97,13 +115,20 @@ impl Lie {
         Self::HangupByTcp,
         Self::SilenceByTcp,
         Self::Silence,
+        Self::Echo,
+        Self::OtherPort,
     ];
+
+    /// Those of servers that cannot take EDNS.
+    pub const WITHOUT_EDNS: [Self; 5] =
+        [Self::EdnsFormErr, Self::EdnsFormErrBare, Self::EdnsNotImp, Self::EdnsBadVers, Self::EdnsSilence];
 }
 
 /// A running server that lies; it ends when this is dropped.
 pub struct Liar {
     address: SocketAddr,
     lie: Arc<Mutex<Lie>>,
+    asked: Arc<Mutex<usize>>,
     _tasks: JoinSet<io::Result<()>>,
 }
 
@@ -126,15 +151,22 @@ impl Liar {
         udp.set_nonblocking(true)?;
         tcp.set_nonblocking(true)?;
         let lie = Arc::new(Mutex::new(lie));
+        let asked = Arc::default();
         let mut tasks = JoinSet::new();
-        tasks.spawn(by_udp(Arc::clone(&lie), UdpSocket::from_std(udp)?));
+        tasks.spawn(by_udp(Arc::clone(&lie), Arc::clone(&asked), UdpSocket::from_std(udp)?));
         tasks.spawn(by_tcp(Arc::clone(&lie), TcpListener::from_std(tcp)?));
-        Ok(Self { address, lie, _tasks: tasks })
+        Ok(Self { address, lie, asked, _tasks: tasks })
     }
 
     /// Lies like this from now on.
     pub fn tell(&self, lie: Lie) {
         *self.lie.lock().unwrap_or_else(PoisonError::into_inner) = lie;
+    }
+
+    /// Questions that came by UDP so far.
+    #[must_use]
+    pub fn queries(&self) -> usize {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where it listens, by UDP and by TCP.
@@ -150,14 +182,26 @@ enum By {
     Tcp,
 }
 
-async fn by_udp(lie: Arc<Mutex<Lie>>, socket: UdpSocket) -> io::Result<()> {
+async fn by_udp(lie: Arc<Mutex<Lie>>, asked: Arc<Mutex<usize>>, socket: UdpSocket) -> io::Result<()> {
     let mut buffer = [0; 4096];
+    let other = UdpSocket::bind((socket.local_addr()?.ip(), 0)).await?;
     loop {
         let (length, client) = socket.recv_from(&mut buffer).await?;
         let Ok(request) = Message::from_vec(&buffer[..length]) else { continue };
         let lie = now(&lie);
-        if lie == Lie::Silence {
-            continue;
+        *asked.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        match lie {
+            Lie::Silence => continue,
+            Lie::EdnsSilence if request.edns.is_some() => continue,
+            Lie::Echo => {
+                socket.send_to(&buffer[..length], client).await?;
+                continue;
+            }
+            Lie::OtherPort => {
+                other.send_to(&answer(Lie::Truth, By::Udp, &request)?, client).await?;
+                continue;
+            }
+            _ => {}
         }
         if lie == Lie::ForgedBefore {
             socket.send_to(&answer(Lie::OtherId, By::Udp, &request)?, client).await?;
@@ -181,7 +225,7 @@ async fn one_by_tcp(lie: Arc<Mutex<Lie>>, mut client: TcpStream) -> io::Result<(
         client.read_exact(&mut buffer).await?;
         let request = Message::from_vec(&buffer).map_err(io::Error::other)?;
         match now(&lie) {
-            Lie::HangupByTcp => return Ok(()),
+            Lie::HangupByTcp | Lie::LowerCaseHangupByTcp => return Ok(()),
             Lie::SilenceByTcp | Lie::Silence => continue,
             _ => {}
         }
@@ -199,8 +243,30 @@ fn answer(lie: Lie, by: By, request: &Message) -> io::Result<Vec<u8>> {
     let question = request.queries.first().cloned().unwrap_or_default();
     let mut message = Message::response(request.id, OpCode::Query);
     let elsewhere = Query::query(other_name(), question.query_type());
+    let complaint = match lie {
+        Lie::EdnsFormErr | Lie::EdnsFormErrBare => Some(ResponseCode::FormErr),
+        Lie::EdnsNotImp => Some(ResponseCode::NotImp),
+        Lie::EdnsBadVers => Some(ResponseCode::BADVERS),
+        _ => None,
+    };
+    if let Some(complaint) = complaint.filter(|_| request.edns.is_some()) {
+        message.metadata.response_code = complaint;
+        if complaint == ResponseCode::BADVERS {
+            let mut edns = Edns::new();
+            edns.set_rcode_high(1);
+            message.set_edns(edns);
+        }
+        if lie != Lie::EdnsFormErrBare {
+            message.add_query(question);
+        }
+        return message.to_vec().map_err(io::Error::other);
+    }
     match lie {
         Lie::NoQuestion => {}
+        Lie::LowerCase | Lie::LowerCaseHangupByTcp => {
+            let name = question.name().to_lowercase();
+            message.add_query(Query::query(name, question.query_type()));
+        }
         Lie::OtherQuestion => {
             message.add_query(elsewhere);
         }

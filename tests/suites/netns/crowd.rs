@@ -121,7 +121,7 @@ fn too_few_descriptors_are_named_at_the_start_and_too_low_a_limit_is_raised() {
     }
     let (_site, daemon) = site("limits = { connections = 4294967295, connections_per_source = 1 }");
     daemon
-        .wait_for_log("limits.connections = 4294967295 and limits.dns_concurrency = 256 may need 17179869756 descriptors")
+        .wait_for_log("limits.connections = 4294967295 and limits.dns_concurrency = 256 may need 17179870780 descriptors")
         .unwrap();
     let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();

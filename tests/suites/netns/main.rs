@@ -6,6 +6,7 @@
 mod behind;
 mod changes;
 mod crowd;
+mod dns;
 mod faults;
 mod first;
 mod hop;

@@ -219,8 +219,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_cache_makes_room_and_counts_it() {
-        let nobody = "[::1]:1".parse().expect("an address");
-        let dns = Dns::new(&[nobody], Duration::from_secs(1), NonZeroU8::MIN).expect("a resolver");
+        let nobody: std::net::SocketAddr = "[::1]:1".parse().expect("an address");
+        let dns = Dns::new(&[nobody], Duration::from_secs(1), NonZeroU8::MIN);
         let cache = PtrCache::new(dns);
         let names = vec!["n".repeat(253); MAX_NAMES];
         let finding =

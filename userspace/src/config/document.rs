@@ -2,11 +2,7 @@
 //!
 //! It judges what depends on more than one key. Single values are judged by their types.
 
-use std::{
-    net::{SocketAddr, SocketAddrV6},
-    num::NonZeroU64,
-    path::PathBuf,
-};
+use std::{net::IpAddr, num::NonZeroU64, path::PathBuf};
 
 use serde::Deserialize;
 use toml::{
@@ -20,6 +16,7 @@ use super::{
 };
 use crate::{
     content::HEAD_MAX,
+    endpoint::Endpoint,
     nexthop::{Address, ClientIdentity, Protocol},
     policy::{Mode, PermanentRefusals},
 };
@@ -174,12 +171,12 @@ fn check_domains(domains: Domains, next_hop: &NextHop) -> Result<(), Conflict> {
 
 /// A next hop that is ourselves would be asked by ourselves for ever.
 fn check_loop(listen: &Listen, next_hop: &NextHop) -> Result<(), Conflict> {
-    let NextHop::Server { protocol, address: Address::Tcp(SocketAddr::V6(server)), .. } = next_hop else {
+    let NextHop::Server { protocol, address: Address::Tcp(server), .. } = next_hop else {
         return Ok(());
     };
-    let is_it = |own: &SocketAddrV6| {
-        own.port() == server.port()
-            && (own.ip() == server.ip() || (own.ip().is_unspecified() && server.ip().is_loopback()))
+    let is_it = |own: &Endpoint| {
+        let reaches_any = server.ip().is_loopback() && matches!(server.ip(), IpAddr::V6(_));
+        own.port() == server.port() && (own == server || (own.ip().is_unspecified() && reaches_any))
     };
     if !listen.addresses.iter().any(is_it) {
         return Ok(());

@@ -13,7 +13,7 @@ mod values;
 use std::{
     fs::File,
     io,
-    net::{SocketAddr, SocketAddrV6},
+    net::{Ipv6Addr, SocketAddr},
     num::{NonZeroU8, NonZeroU32},
     path::{Path, PathBuf},
     time::Duration,
@@ -26,6 +26,7 @@ use crate::{
     bounded,
     check::dkim::{DkimSettings, PartialBody},
     dns::DnsBounds,
+    endpoint::Endpoint,
     nexthop::{Address, ClientIdentity, Protocol},
     policy::{Mode, PermanentRefusals, Policy},
     smtp::reply::ReplyTable,
@@ -87,7 +88,7 @@ pub struct Config {
 pub struct Listen {
     /// IPv6 addresses with ports, at least one.
     #[serde(deserialize_with = "values::listen_addresses")]
-    pub addresses: Vec<SocketAddrV6>,
+    pub addresses: Vec<Endpoint>,
 }
 
 /// `[dns]`
@@ -96,7 +97,7 @@ pub struct Listen {
 pub struct Dns {
     /// Servers to ask; empty: those of /etc/resolv.conf.
     #[serde(deserialize_with = "values::server_addresses")]
-    pub servers: Vec<SocketAddr>,
+    pub servers: Vec<Endpoint>,
     /// How long one attempt may take.
     #[serde(deserialize_with = "quantities::wait")]
     pub timeout: Duration,
@@ -267,7 +268,7 @@ impl Config {
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { addresses: vec![SocketAddrV6::new(std::net::Ipv6Addr::UNSPECIFIED, 25, 0, 0)] }
+        Self { addresses: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 25)).into()] }
     }
 }
 

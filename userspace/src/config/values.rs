@@ -5,7 +5,7 @@
 use std::{
     fmt,
     marker::PhantomData,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV6},
+    net::{IpAddr, Ipv4Addr},
     path::PathBuf,
     str::FromStr,
 };
@@ -17,6 +17,7 @@ use serde::{
 use sixgate_common::{line::is_domain_name, refuse::ReplyId, reply::REPLY_MAX, settings};
 
 use crate::{
+    endpoint::{Endpoint, EndpointError},
     nexthop::Address,
     policy::{Mode, PermanentRefusals},
     smtp::reply::ReplyTable,
@@ -56,11 +57,8 @@ pub enum ValueError {
         length: usize,
     },
     /// Not an address with a port.
-    #[error("`{}` is not an address with a port, such as `[::1]:25`", text.escape_debug())]
-    Address {
-        /// As it was written.
-        text: String,
-    },
+    #[error(transparent)]
+    Address(#[from] EndpointError),
     /// A server at port 0, where nobody can be reached.
     #[error("`{text}`: nobody can be reached at port 0")]
     NoPort {
@@ -305,7 +303,7 @@ pub(super) fn optional_path<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
 /// At least one address to listen at, each IPv6.
 pub(super) fn listen_addresses<'de, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<Vec<SocketAddrV6>, D::Error> {
+) -> Result<Vec<Endpoint>, D::Error> {
     let addresses = Vec::<ListenAddress>::deserialize(deserializer)?;
     if addresses.is_empty() {
         return Err(D::Error::custom("at least one address to listen at is needed"));
@@ -316,7 +314,7 @@ pub(super) fn listen_addresses<'de, D: Deserializer<'de>>(
 /// Addresses of servers, each with a port at which it can be reached.
 pub(super) fn server_addresses<'de, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<Vec<SocketAddr>, D::Error> {
+) -> Result<Vec<Endpoint>, D::Error> {
     let addresses = Vec::<ServerAddress>::deserialize(deserializer)?;
     Ok(addresses.into_iter().map(|address| address.0).collect())
 }
@@ -327,14 +325,15 @@ impl<'de> Deserialize<'de> for Address {
     }
 }
 
-struct ListenAddress(SocketAddrV6);
+struct ListenAddress(Endpoint);
 
 impl FromStr for ListenAddress {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        match socket_address(text)? {
-            SocketAddr::V6(address) if address.ip().to_ipv4_mapped().is_none() => Ok(Self(address)),
+        let address: Endpoint = text.parse()?;
+        match address.ip() {
+            IpAddr::V6(ip) if ip.to_ipv4_mapped().is_none() => Ok(Self(address)),
             _ => Err(ValueError::ListenIpv4 { text: text.to_owned() }),
         }
     }
@@ -347,22 +346,18 @@ impl<'de> Deserialize<'de> for ListenAddress {
 }
 
 /// The address and port of a server.
-struct ServerAddress(SocketAddr);
+struct ServerAddress(Endpoint);
 
 impl FromStr for ServerAddress {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let address = socket_address(text)?;
+        let address: Endpoint = text.parse()?;
         if address.port() == 0 {
             return Err(ValueError::NoPort { text: text.to_owned() });
         }
         Ok(Self(address))
     }
-}
-
-fn socket_address(text: &str) -> Result<SocketAddr, ValueError> {
-    text.parse().map_err(|_| ValueError::Address { text: text.to_owned() })
 }
 
 impl<'de> Deserialize<'de> for ServerAddress {

@@ -14,7 +14,7 @@ mod wanted;
 
 use std::{
     collections::BTreeSet,
-    net::Ipv6Addr,
+    net::{IpAddr, Ipv6Addr},
     sync::{Arc, RwLock},
 };
 
@@ -23,6 +23,7 @@ use sixgate_common::settings::{self, Settings};
 use crate::{
     config::{Answer, Config, GuardSource, InterfaceName, XdpMode},
     dataplane::{self, Changes, DataplaneError, Entry, Loader, Maps, PinLock, Pins, Projection, Sizes},
+    endpoint::Endpoint,
     policy::Mode,
     store::{Contents, OptIn, Outcome, Store, StoreError},
 };
@@ -91,7 +92,7 @@ impl Control {
             },
             interfaces: config.xdp.interfaces.clone(),
             mode: config.xdp.mode,
-            listening: config.listen.addresses.iter().map(|address| *address.ip()).collect(),
+            listening: config.listen.addresses.iter().filter_map(ipv6).collect(),
             loader: Loader::default(),
         }
     }
@@ -209,6 +210,13 @@ impl Control {
 }
 
 /// Whether the maps can hold `wanted`, once what is not wanted is gone.
+fn ipv6(address: &Endpoint) -> Option<Ipv6Addr> {
+    match address.ip() {
+        IpAddr::V6(ip) => Some(ip),
+        IpAddr::V4(_) => None,
+    }
+}
+
 fn fits(wanted: &Projection, sizes: Sizes) -> bool {
     let fits = |count: usize, bound: u32| u32::try_from(count).is_ok_and(|count| count <= bound);
     fits(wanted.optin.len(), sizes.optin)

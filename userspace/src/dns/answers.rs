@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use hickory_resolver::proto::{
+use hickory_proto::{
     rr::{Name, RData, RecordType},
     serialize::binary::BinEncodable,
 };
@@ -64,7 +64,7 @@ impl Answers {
 mod tests {
     use std::time::Duration;
 
-    use hickory_resolver::proto::rr::rdata::TXT;
+    use hickory_proto::rr::rdata::TXT;
 
     use super::*;
 

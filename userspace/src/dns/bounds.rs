@@ -55,6 +55,19 @@ impl Budgets {
         Self { price: PERIOD / questions_per_minute.get(), spent_until, exceeded: AtomicU64::new(0) }
     }
 
+    /// Whether [`Self::spend`] would succeed; counted if not.
+    pub(super) fn affords(&self, network: Network, now: Instant) -> bool {
+        let Some(spent_until) = self.spent_until.get(&network) else {
+            return true;
+        };
+        let spent_until = *spent_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let affords = (spent_until.max(now) + self.price).duration_since(now) <= PERIOD;
+        if !affords {
+            self.exceeded.fetch_add(1, Ordering::Relaxed);
+        }
+        affords
+    }
+
     /// Spends one question; false, and nothing spent, if the budget is used up.
     pub(super) fn spend(&self, network: Network, now: Instant) -> bool {
         let spent_until = self.spent_until.get_with(network, || Arc::new(Mutex::new(now)));

@@ -11,6 +11,8 @@ use std::{
     sync::Arc,
 };
 
+use crate::endpoint::{Endpoint, EndpointError};
+
 /// Longest path of a Unix socket, in octets: `sun_path` less the zero at its end (unix(7)).
 const PATH_MAX: usize = 107;
 /// What a Unix socket begins with when it is written.
@@ -20,7 +22,7 @@ const UNIX: &str = "unix:";
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Address {
     /// An IPv4 or IPv6 address with a port.
-    Tcp(SocketAddr),
+    Tcp(Endpoint),
     /// A stream socket in the file system.
     Unix(SocketPath),
 }
@@ -41,6 +43,9 @@ pub enum AddressError {
         /// As it was written.
         text: String,
     },
+    /// An address whose zone is missing or needless.
+    #[error(transparent)]
+    Zone(#[from] EndpointError),
     /// A port at which nobody can be reached.
     #[error("`{text}`: nobody can be reached at port 0")]
     NoPort {
@@ -92,10 +97,11 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, AddressError> {
         match text.strip_prefix(UNIX) {
             Some(path) if !path.contains('\0') => Path::new(path).try_into().map(Self::Unix),
-            _ => match text.parse::<SocketAddr>() {
+            _ => match text.parse::<Endpoint>() {
                 Ok(address) if address.port() == 0 => Err(AddressError::NoPort { text: text.to_owned() }),
                 Ok(address) => Ok(Self::Tcp(address)),
-                Err(_) => Err(AddressError::Form { text: text.to_owned() }),
+                Err(EndpointError::Form { .. }) => Err(AddressError::Form { text: text.to_owned() }),
+                Err(error) => Err(error.into()),
             },
         }
     }
@@ -103,7 +109,7 @@ impl FromStr for Address {
 
 impl From<SocketAddr> for Address {
     fn from(address: SocketAddr) -> Self {
-        Self::Tcp(address)
+        Self::Tcp(address.into())
     }
 }
 
@@ -124,7 +130,7 @@ mod tests {
     #[test]
     fn an_address_is_written_as_it_is_read() {
         let longest = format!("unix:/{}", "x".repeat(PATH_MAX - 1));
-        for text in ["[::1]:25", "192.0.2.1:10025", "unix:/run/lmtp.sock", &longest] {
+        for text in ["[::1]:25", "192.0.2.1:10025", "[fe80::25%eth0]:25", "unix:/run/lmtp.sock", &longest] {
             assert_eq!(text.parse::<Address>().expect(text).to_string(), text);
         }
     }
@@ -134,6 +140,8 @@ mod tests {
         let long = format!("unix:{}/{}", "/x", "y".repeat(PATH_MAX));
         let rows = [
             ("localhost:25", "neither an address"),
+            ("[fe80::25]:25", "name its interface, such as `[fe80::25%eth0]:25`"),
+            ("[2001:db8::25%eth0]:25", "only a link-local address"),
             ("::1", "neither an address"),
             ("/run/lmtp.sock", "neither an address"),
             ("", "neither an address"),

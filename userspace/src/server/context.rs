@@ -62,7 +62,6 @@ impl Context {
         let Limits { message_memory, message_disk, .. } = &config.limits;
         let config::Dns { servers, timeout, attempts } = &config.dns;
         let dns = Dns::within(config.dns_bounds(), servers, *timeout, *attempts);
-        let dns = dns.map_err(ServeError::Dns)?;
         Ok(Arc::new(Self {
             store,
             kernel: Kernel::new((!no_xdp).then(|| Pins::new(&config.xdp.bpffs))),

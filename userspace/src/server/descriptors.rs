@@ -5,7 +5,7 @@
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::{info, warn};
 
-use crate::config::Limits;
+use crate::{config::Limits, dns::MAX_APART};
 
 /// Raises RLIMIT_NOFILE to what `limits` may need, as far as the hard limit allows; says so if that is too little. The hard
 /// limit is the operator's and stays.
@@ -41,7 +41,7 @@ fn needed(limits: &Limits) -> u64 {
 /// Of one connection: the client's socket, the message's temporary file, and the next hop's socket, or the file in the
 /// Maildir and a second handle of it or of its directory.
 const PER_CONNECTION: u64 = 4;
-/// Of one question: the library asks two servers at a time.
-const PER_QUESTION: u64 = 2;
+/// Of one question: each server that is asked at a time is sent two datagrams at most.
+const PER_QUESTION: u64 = 2 * MAX_APART as u64;
 /// What is open whatever is going on: listening sockets, maps, store, log, runtime.
 const OTHERS: u64 = 64;

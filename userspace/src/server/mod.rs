@@ -7,7 +7,6 @@ mod connections;
 mod context;
 mod descriptors;
 mod driver;
-mod file_version;
 mod greetings;
 mod inspection;
 mod interfaces;

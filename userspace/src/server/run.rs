@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, SocketAddrV6},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -21,7 +21,7 @@ use tracing::{error, info, warn};
 use crate::{
     config::Config,
     control::ControlError,
-    dns::SetupError,
+    endpoint::Endpoint,
     server::{
         accept::accept, context::Context, descriptors, interfaces, refused, store_view::StoreView,
         tls::TlsError,
@@ -56,7 +56,7 @@ pub enum ServeError {
     #[error("cannot listen on {address}{}", in_use(source))]
     Listen {
         /// Where.
-        address: SocketAddrV6,
+        address: Endpoint,
         /// Why.
         #[source]
         source: io::Error,
@@ -88,9 +88,6 @@ pub enum ServeError {
     /// The files for STARTTLS.
     #[error("cannot offer STARTTLS")]
     Tls(#[source] TlsError),
-    /// The resolver.
-    #[error("cannot set up the resolver")]
-    Dns(#[source] SetupError),
 }
 
 /// Runs the daemon until SIGTERM or SIGINT.
@@ -159,12 +156,12 @@ fn in_use(error: &io::Error) -> &'static str {
 
 /// Opens every listening socket. They take IPv6 only, so that a mail server may keep 0.0.0.0:25.
 fn bind(config: &Config) -> Result<Vec<(TcpListener, SocketAddr)>, ServeError> {
-    let open = |address: SocketAddrV6| -> io::Result<(TcpListener, SocketAddr)> {
+    let open = |address: &Endpoint| -> io::Result<(TcpListener, SocketAddr)> {
         let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_only_v6(true)?;
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
-        socket.bind(&SocketAddr::from(address).into())?;
+        socket.bind(&address.resolve()?.into())?;
         socket.listen(BACKLOG)?;
         let listener = TcpListener::from_std(socket.into())?;
         let address = listener.local_addr()?;
@@ -174,7 +171,9 @@ fn bind(config: &Config) -> Result<Vec<(TcpListener, SocketAddr)>, ServeError> {
         .listen
         .addresses
         .iter()
-        .map(|address| open(*address).map_err(|source| ServeError::Listen { address: *address, source }))
+        .map(|address| {
+            open(address).map_err(|source| ServeError::Listen { address: address.clone(), source })
+        })
         .collect()
 }
 

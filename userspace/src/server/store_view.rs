@@ -12,7 +12,7 @@ use std::{
 use tracing::{error, info};
 
 use crate::{
-    server::file_version::{FileVersion, file_version},
+    file_version::{FileVersion, file_version},
     store::{Contents, Store, StoreError},
 };
 

@@ -154,7 +154,7 @@ const IMPURE: &[&str] = &[
 
 const DOORS: &[(&[&str], &[&str])] = &[
     (&["aya"], &["userspace/src/dataplane/"]),
-    (&["hickory_resolver"], &["userspace/src/dns.rs", "userspace/src/dns/"]),
+    (&["hickory_proto"], &["userspace/src/dns.rs", "userspace/src/dns/"]),
     (
         &[
             "TcpStream",

@@ -25,7 +25,7 @@ pub(super) type Stream = Either<TcpStream, UnixStream>;
 pub(super) async fn connect(address: &Address) -> io::Result<Stream> {
     match address {
         Address::Tcp(address) => {
-            let stream = TcpStream::connect(address).await?;
+            let stream = TcpStream::connect(address.resolve()?).await?;
             // Commands are short and wait for replies; the message goes out in large blocks.
             stream.set_nodelay(true)?;
             Ok(Either::Left(stream))

@@ -23,7 +23,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     config,
-    server::file_version::{FileVersion, file_version},
+    file_version::{FileVersion, file_version},
     smtp::session::Tls,
 };
 

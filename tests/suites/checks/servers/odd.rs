@@ -1,0 +1,122 @@
+//! Servers that cannot do what others can, alone and beside better ones.
+
+use std::{
+    net::{Ipv6Addr, TcpListener, UdpSocket},
+    num::NonZeroU8,
+    time::Duration,
+};
+
+use sixgate::dns::Dns;
+use sixgate_tests::dns::{Liar, Lie, Zone};
+use tokio::task::JoinSet;
+
+use super::{TWICE, wait_for_questions};
+use crate::{TIMEOUT, dns};
+
+/// Long enough that no second question goes out.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_server_without_edns_is_asked_without_it_and_that_is_remembered() {
+    for lie in Lie::WITHOUT_EDNS {
+        let liar = Liar::serve(lie).expect("sockets on loopback");
+        let dns = Dns::new(&[liar.address()], TIMEOUT, NonZeroU8::MIN);
+        for (number, asked) in [(0, 2), (1, 3), (2, 4)] {
+            let answer = dns.aaaa(&format!("{number}.example")).await;
+            assert_eq!(
+                answer.unwrap_or_else(|failure| panic!("{lie:?}: {failure}")).records.len(),
+                1,
+                "{lie:?}"
+            );
+            assert_eq!(liar.queries(), asked, "{lie:?}: twice at first, once then");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_is_not_about_edns_is_a_failure() {
+    for fault in ["formerr", "notimp"] {
+        let (server, dns) = dns(&format!("a.example FAULT {fault}\nb.example AAAA 2001:db8::1"));
+        dns.aaaa("a.example").await.expect_err(fault);
+        assert_eq!(server.queries_for("a.example", "AAAA"), 2, "{fault}: with EDNS and without");
+        assert!(dns.aaaa("b.example").await.is_ok());
+        dns.aaaa("a.example").await.expect_err(fault);
+        assert_eq!(server.queries_for("a.example", "AAAA"), 4, "{fault}: nothing was learned from that");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_keep_the_case_of_names_is_asked_by_tcp_once() {
+    for (lie, asked) in [(Lie::LowerCase, [1, 2, 3]), (Lie::LowerCaseHangupByTcp, [2, 3, 4])] {
+        let liar = Liar::serve(lie).expect("sockets on loopback");
+        let dns = Dns::new(&[liar.address()], PATIENCE, NonZeroU8::MIN);
+        for (number, asked) in asked.into_iter().enumerate() {
+            let name = format!("a-name-of-many-letters-{number}.example");
+            assert_eq!(dns.aaaa(&name).await.expect("an answer").records.len(), 1, "{lie:?}");
+            assert_eq!(liar.queries(), asked, "{lie:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_with_one_server_the_next_one_is_asked() {
+    for lie in Lie::FATAL {
+        let liar = Liar::serve(lie).expect("sockets on loopback");
+        let (server, _) = dns("a.example 0 AAAA 2001:db8::1");
+        for servers in [[liar.address(), server.address()], [server.address(), liar.address()]] {
+            let dns = Dns::new(&servers, TIMEOUT, NonZeroU8::MIN);
+            for _ in 0..3 {
+                let answer =
+                    dns.aaaa("a.example").await.unwrap_or_else(|failure| panic!("{lie:?}: {failure}"));
+                assert_eq!(answer.records, [Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)], "{lie:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_whose_errors_are_its_own_is_no_failure_beside_another() {
+    for fault in ["servfail", "refused", "formerr", "notimp"] {
+        let (broken, _) = dns(&format!("a.example FAULT {fault}"));
+        let (server, _) = dns("a.example 0 AAAA 2001:db8::1");
+        for servers in [[broken.address(), server.address()], [server.address(), broken.address()]] {
+            let dns = Dns::new(&servers, TIMEOUT, NonZeroU8::MIN);
+            for _ in 0..3 {
+                assert_eq!(dns.aaaa("a.example").await.expect(fault).records.len(), 1, "{fault}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_cuts_off_everything_and_takes_no_tcp_is_no_failure_beside_another() {
+    let udp = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).expect("a socket on loopback");
+    let tcp = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).expect("a socket on loopback");
+    let cut = Liar::serve_on(Lie::Truncated, udp, tcp).expect("sockets on loopback");
+    let (server, _) = dns("a.example 0 AAAA 2001:db8::1");
+    let alone = Dns::new(&[cut.address()], TIMEOUT, TWICE);
+    alone.aaaa("a.example").await.expect_err("half an answer is none");
+    let dns = Dns::new(&[cut.address(), server.address()], TIMEOUT, NonZeroU8::MIN);
+    assert_eq!(dns.aaaa("a.example").await.expect("an answer").records.len(), 1);
+}
+
+#[tokio::test]
+async fn many_questions_are_answered_by_tcp_at_a_time() {
+    const MANY: usize = 200;
+    let zone: Vec<String> = (0..MANY)
+        .map(|number| format!("{number}.example AAAA 2001:db8::1\n{number}.example FAULT truncate"))
+        .collect();
+    let server = Zone::parse(&zone.join("\n")).expect("a zone").serve().expect("sockets on loopback");
+    let dns = Dns::new(&[server.address()], PATIENCE, NonZeroU8::MIN);
+    let held = server.hold("AAAA");
+    let mut questions = JoinSet::new();
+    for number in 0..MANY {
+        let dns = dns.clone();
+        questions.spawn(async move { dns.aaaa(&format!("{number}.example")).await });
+    }
+    wait_for_questions(&server, MANY).await;
+    drop(held);
+    let answers = questions.join_all().await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert!(dns.reached().iter().all(|(_, count)| *count == 0));
+}

@@ -1,0 +1,209 @@
+//! DNS as on the hosts that there are: a budget that many equal questions do not use up, a resolv.conf that changes, servers
+//! on link-local addresses.
+//!
+//! What single servers do wrong is in the suite `checks`.
+
+use std::{
+    fs,
+    net::{SocketAddr, SocketAddrV6},
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::net::if_::if_nametoindex;
+use sixgate_tests::{
+    client::Client,
+    dns::{DnsServer, Zone},
+    gate::{self, Need},
+    mounts::with_folder,
+    netns::Netns,
+    site::{GATE, INTERFACE, PEER, SENDER, Site},
+};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::ZONE;
+
+/// Longer than any answer takes here, so that no question goes out twice.
+const PATIENT: &str = "dns.timeout = \"20s\"";
+/// How long changes may take to be noticed.
+const NOTICE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Where the outside is on the link.
+const LINK_LOCAL: &str = "fe80::51";
+
+/// A gate for contoso.com.
+fn site(zone: &str, settings: &str) -> Site {
+    let site = Site::new(zone, settings);
+    site.route("2001:db8:51::/48");
+    site.sixgate(&format!("optin add {GATE}"));
+    site.sixgate("domain add contoso.com");
+    site
+}
+
+/// Sends a message of `from`, and returns the last reply.
+fn send(site: &Site, from: &str) -> String {
+    let mut client = site.connect(SENDER, GATE);
+    client.reply().unwrap();
+    let mail = format!("MAIL FROM:<a@{from}>");
+    for line in ["EHLO mail.sender.example", &mail, "RCPT TO:<user@contoso.com>", "DATA"] {
+        let reply = client.say(line).unwrap();
+        if reply.code >= 400 {
+            return reply.last().to_owned();
+        }
+    }
+    client.write(b"From: a@sender.example\r\n\r\nHello.\r\n").unwrap();
+    client.say(".").unwrap().last().to_owned()
+}
+
+/// What RCPT is answered to a new address, in a network that was not asked about before.
+fn rcpt(site: &Site, number: usize) -> String {
+    let mut client: Client = site.connect(&format!("2001:db8:51:{number:x}::1"), GATE);
+    client.reply().unwrap();
+    client.say("EHLO mail.sender.example").unwrap();
+    client.say("MAIL FROM:<a@sender.example>").unwrap();
+    client.say("RCPT TO:<user@contoso.com>").unwrap().last().to_owned()
+}
+
+#[test]
+fn equal_questions_are_paid_for_once_however_many_ask_at_a_time() {
+    const AT_ONCE: usize = 40;
+    if !gate::require(&[Need::Root]) {
+        return;
+    }
+    let spf: Vec<String> = (0..3)
+        .map(|number| {
+            format!(
+                "s{number}.example TXT \"v=spf1 include:i{number}.example -all\"\ns{number}.example FAULT slow\n\
+                 i{number}.example TXT \"v=spf1 ip6:2001:db8:51::/48 -all\"\ni{number}.example FAULT slow"
+            )
+        })
+        .collect();
+    let site = site(&format!("{ZONE}\n{}", spf.join("\n")), "limits.dns_questions_per_minute = 100")
+        .configured(PATIENT);
+    let daemon = site.serve(&["--no-xdp"]);
+    let accepted = |reply: &str| assert!(reply.starts_with("250 "), "{reply}\n{}", daemon.log());
+    accepted(&send(&site, "s0.example"));
+    for domain in ["s1.example", "s2.example"] {
+        thread::scope(|scope| {
+            let sent: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(|| send(&site, domain))).collect();
+            sent.into_iter().for_each(|sent| accepted(&sent.join().unwrap()));
+        });
+        assert_eq!(site.dns.queries_for(domain, "TXT"), 1, "{domain}");
+    }
+}
+
+#[test]
+fn resolv_conf_is_followed_and_only_its_servers_are_read() {
+    if !gate::require(&[Need::Root]) {
+        return;
+    }
+    let reverse = "2001:db8:51::1 PTR mail.sender.example";
+    let site = site(reverse, "dns.servers = []");
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    // by TCP, too
+    let zone = format!("{reverse}\n2001:db8:51::1 FAULT truncate");
+    let first = serve(&runtime, &site.outside, &zone);
+    let folder = site.folder().join("etc");
+    fs::create_dir(&folder).unwrap();
+    let file = folder.join("resolv.conf");
+    let odd = "search a..b -x.\ndomain ..\noptions timeout:x edns0\n";
+    replace(&file, &format!("{odd}nameserver {LINK_LOCAL}%{INTERFACE}\n"));
+    let daemon = with_folder(&folder, "/etc", || site.serve(&["--no-xdp"])).unwrap();
+    assert_eq!(rcpt(&site, 0), ACCEPTED, "{}", daemon.log());
+    let asked = first.queries_for("2001:db8:51::1", "PTR");
+    assert_eq!((asked, site.dns.queries()), (2, 0), "by UDP and by TCP");
+    drop(first);
+
+    // another network: its server is the host's own
+    replace(&file, "nameserver ::1\n");
+    let until = Instant::now() + NOTICE_TIMEOUT;
+    // each time another address, which has no record, so that there is a question
+    let mut sources = 1..;
+    while rcpt(&site, sources.next().unwrap()).starts_with("451 ") {
+        assert!(Instant::now() < until, "{}", daemon.log());
+    }
+    daemon.wait_for_log("/etc/resolv.conf has changed: asking [::1]:53").unwrap();
+
+    // what is of no use is not followed
+    replace(&file, "search example\n");
+    while !daemon.log().contains("it names no DNS server; still asking [::1]:53") {
+        assert!(rcpt(&site, sources.next().unwrap()).starts_with("450 4.7.25 "));
+        assert!(Instant::now() < until, "{}", daemon.log());
+    }
+}
+
+#[test]
+fn a_host_without_a_resolv_conf_asks_itself() {
+    if !gate::require(&[Need::Root]) {
+        return;
+    }
+    let site = site(ZONE, "dns.servers = []");
+    let folder = site.folder().join("etc");
+    fs::create_dir(&folder).unwrap();
+    let daemon = with_folder(&folder, "/etc", || site.serve(&["--no-xdp"])).unwrap();
+    daemon.wait_for_log("asking the DNS server of this host, [::1]:53, 127.0.0.1:53").unwrap();
+    assert!(send(&site, "sender.example").starts_with("250 "), "{}", daemon.log());
+}
+
+#[test]
+fn servers_are_asked_and_listened_for_in_the_zones_of_the_configuration() {
+    if !gate::require(&[Need::Root]) {
+        return;
+    }
+    let site = site("", &format!("dns.servers = [\"[{LINK_LOCAL}%late0]:53\"]"));
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let _server = serve(&runtime, &site.outside, ZONE);
+    let own = "fe80::25";
+    site.gate.ip(&format!("address add {own}/64 dev {INTERFACE} nodad")).unwrap();
+    let site = site.configured(&format!("listen.addresses = [\"[::]:25\", \"[{own}%{INTERFACE}]:2525\"]"));
+    let daemon = site.serve(&["--no-xdp"]);
+    daemon.wait_for_log("listening address=[fe80::25%").unwrap();
+    // the interface that is named comes later
+    assert!(send(&site, "sender.example").starts_with("451 4.4.3 "));
+    site.gate.ip(&format!("link set {INTERFACE} down")).unwrap();
+    site.gate.ip(&format!("link set {INTERFACE} name late0")).unwrap();
+    site.gate.ip("link set late0 up").unwrap();
+    site.gate.ip(&format!("address replace {GATE}/64 dev late0 nodad")).unwrap();
+    site.gate.ip(&format!("route replace 2001:db8:51::/48 via {LINK_LOCAL} dev late0")).unwrap();
+    assert!(send(&site, "sender.example").starts_with("250 "), "{}", daemon.log());
+}
+
+#[test]
+fn an_address_that_needs_a_zone_is_refused_by_name() {
+    if !gate::require(&[Need::Root]) {
+        return;
+    }
+    for (setting, key) in [
+        ("dns.servers = [\"[fe80::53]:53\"]", "dns.servers"),
+        ("listen.addresses = [\"[fe80::53]:53\"]", "listen.addresses"),
+        ("next_hop = { smtp = \"[fe80::53]:53\" }", "next_hop.smtp"),
+        ("next_hop = { lmtp = \"[fe80::53]:53\" }", "next_hop.lmtp"),
+    ] {
+        let site = Site::new("", setting);
+        let output = site.run("config check");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let reason =
+            "`[fe80::53]:53` is a link-local address: name its interface, such as `[fe80::53%eth0]:53`";
+        assert!(said.contains(&format!("{key}: {reason}")), "{said}");
+    }
+}
+
+/// A DNS server at [`LINK_LOCAL`] of `netns`.
+fn serve(runtime: &Runtime, netns: &Netns, zone: &str) -> DnsServer {
+    netns.ip(&format!("address replace {LINK_LOCAL}/64 dev {PEER} nodad")).unwrap();
+    let scope = netns.run(|| if_nametoindex(PEER)).unwrap();
+    let address: SocketAddr = SocketAddrV6::new(LINK_LOCAL.parse().unwrap(), 53, 0, scope).into();
+    let _inside = runtime.enter();
+    let (udp, tcp) = (netns.udp(address).unwrap(), netns.listen(address).unwrap());
+    Zone::parse(zone).unwrap().serve_on(udp, tcp).unwrap()
+}
+
+/// Puts a new file in the place of the one that is there.
+fn replace(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(new, file).unwrap();
+}
+
+const ACCEPTED: &str = "250 2.1.5 Recipient ok";

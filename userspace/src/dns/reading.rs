@@ -1,0 +1,106 @@
+//! What a response says: records, their absence, or where to ask on.
+//!
+//! It sends nothing and receives nothing.
+
+use std::time::Duration;
+
+use hickory_proto::{
+    op::{Message, ResponseCode},
+    rr::{DNSClass, Name, RData, Record, RecordType},
+};
+
+use super::{Answer, LONGEST_NEGATIVE, LONGEST_POSITIVE, MAX_ALIASES};
+
+/// What one response says.
+#[derive(Debug)]
+pub(super) enum Reading {
+    /// The records, or that there are none.
+    Answer(Answer<RData>),
+    /// To ask for another name: the end of the CNAMEs that the server knows.
+    Alias { target: Name, ttl: Duration },
+}
+
+/// What `response` says about the records of type `kind` at `name`. Records of other names are not taken: they were not
+/// asked for.
+///
+/// # Errors
+/// Why it is of no use, in words.
+pub(super) fn read(response: &Message, name: &Name, kind: RecordType) -> Result<Reading, &'static str> {
+    if !matches!(response.response_code, ResponseCode::NoError | ResponseCode::NXDomain) {
+        return Err("an unknown response code");
+    }
+    let mut sections = response.answers.iter().chain(&response.authorities).chain(&response.additionals);
+    if sections.any(|record| record.dns_class != DNSClass::IN) {
+        return Err("a record of another class");
+    }
+    let mut owner = name;
+    let mut ttl = LONGEST_POSITIVE;
+    // each step looks at all answers, of which there may be thousands; and a circle has no end
+    for _ in 0..=MAX_ALIASES {
+        let here = || response.answers.iter().filter(|record| record.name == *owner);
+        let found: Vec<&Record> = here().filter(|record| record.record_type() == kind).collect();
+        if !found.is_empty() {
+            let ttl = found.iter().map(|record| seconds(record.ttl)).fold(ttl, Duration::min);
+            let records = found.into_iter().map(|record| record.data.clone()).collect();
+            return Ok(Reading::Answer(Answer { records, ttl }));
+        }
+        let alias = here().find_map(|record| match &record.data {
+            RData::CNAME(target) => Some((&target.0, seconds(record.ttl))),
+            _ => None,
+        });
+        let Some((target, alias_ttl)) = alias else {
+            return at_the_end(response, name, owner, kind, ttl);
+        };
+        ttl = ttl.min(alias_ttl);
+        owner = target;
+    }
+    Err(TOO_MANY_ALIASES)
+}
+
+/// What a response says whose CNAMEs lead from `name` to `end`, for which it has nothing more; they hold for `ttl`.
+fn at_the_end(
+    response: &Message,
+    name: &Name,
+    end: &Name,
+    kind: RecordType,
+    ttl: Duration,
+) -> Result<Reading, &'static str> {
+    let is_last_word = response.response_code == ResponseCode::NXDomain || soa_ttl(response).is_some();
+    if end != name {
+        return Ok(if is_last_word {
+            Reading::Answer(absent(response, ttl))
+        } else {
+            Reading::Alias { target: end.clone(), ttl }
+        });
+    }
+    let has_it = |record: &Record| record.name == *name && record.record_type() == kind;
+    if !response.answers.is_empty() || response.additionals.iter().any(has_it) {
+        Err("no such record among the answers")
+    } else if !is_last_word
+        && response.authorities.iter().any(|record| record.record_type() == RecordType::NS)
+    {
+        Err("it refers to other servers")
+    } else {
+        Ok(Reading::Answer(absent(response, LONGEST_POSITIVE)))
+    }
+}
+
+/// NXDOMAIN or NODATA (RFC 2308 2), which hold for `longest` at most, and not at all without a SOA (RFC 2308 5).
+fn absent(response: &Message, longest: Duration) -> Answer<RData> {
+    let ttl = soa_ttl(response).unwrap_or_default().min(longest).min(LONGEST_NEGATIVE);
+    Answer { records: Vec::new(), ttl }
+}
+
+/// The negative TTL, if there is a SOA (RFC 2308 5).
+fn soa_ttl(response: &Message) -> Option<Duration> {
+    response.authorities.iter().find_map(|record| match &record.data {
+        RData::SOA(soa) => Some(seconds(record.ttl.min(soa.minimum))),
+        _ => None,
+    })
+}
+
+const fn seconds(ttl: u32) -> Duration {
+    Duration::from_secs(ttl as u64)
+}
+
+pub(super) const TOO_MANY_ALIASES: &str = "too many CNAMEs";
