@@ -88,7 +88,7 @@ async fn evaluate(dns: Dns, name: String, case: Arc<Case>) -> (String, Result<Sp
             helo: &case.helo,
             mail_from,
             host_name: "gate.example",
-            void_terms: spf::VOID_TERMS,
+            voids: spf::VoidTerms::DEFAULT,
         };
         Ok(spf::check(&dns, &query).await.mail_from)
     };

@@ -91,13 +91,19 @@ def mended(spf):
         def cidrmatch(self, addresses, length):
             if not isinstance(addresses, Servers):
                 return super().cidrmatch(addresses, length)
+            any_found = False
             self.gathering = True
             try:
                 for server in addresses:
-                    if super().cidrmatch(self.dns_a(server, self.A), length):
+                    found = self.dns_a(server, self.A)
+                    if super().cidrmatch(found, length):
                         return True
+                    any_found = any_found or bool(found)
             finally:
                 self.gathering = False
+            # 4.6.4: the term is void, not one of its servers
+            if any_found:
+                self.void = False
             self.count_void()
             return False
 

@@ -29,7 +29,7 @@ const JOE: SpfQuery<'_> = SpfQuery {
     helo: "mail",
     mail_from: Some("joe@a.example"),
     host_name: "gate.example",
-    void_terms: spf::VOID_TERMS,
+    voids: spf::VoidTerms::DEFAULT,
 };
 
 async fn check(zone: &str, helo: &str, mail_from: Option<&str>) -> SpfEvidence {

@@ -46,7 +46,7 @@ async fn spf_ends_in_time() {
         helo: "a.example",
         mail_from: Some("joe@b.example"),
         host_name: "gate",
-        void_terms: spf::VOID_TERMS,
+        voids: spf::VoidTerms::DEFAULT,
     };
     let evidence = spf::check(&dns, &query).await;
     for check in [evidence.helo, evidence.mail_from] {

@@ -93,6 +93,38 @@ fn equal_questions_are_paid_for_once_however_many_ask_at_a_time() {
 }
 
 #[test]
+fn a_domain_whose_hosts_have_ipv4_only_may_send_over_ipv6() {
+    const DOMAIN: &str = "
+        old.example TXT \"v=spf1 a mx a:www.old.example include:provider.example -all\"
+        old.example A 192.0.2.1
+        old.example MX 10 mx1.old.example
+        old.example MX 20 mx2.old.example
+        www.old.example A 192.0.2.2
+        mx1.old.example A 192.0.2.3
+        mx2.old.example A 192.0.2.4
+        mx2.old.example AAAA 2001:db8::1
+        provider.example TXT \"v=spf1 ip6:2001:db8:51::/48 -all\"
+        older.example TXT \"v=spf1 a mx a:www.old.example include:provider.example -all\"
+        older.example A 192.0.2.1
+        older.example MX 10 mx1.old.example
+    ";
+    if !gate::require(&[Need::Root]) {
+        return;
+    }
+    let site = site(&format!("{ZONE}\n{DOMAIN}"), PATIENT);
+    let daemon = site.serve(&["--no-xdp"]);
+    for domain in ["old.example", "older.example"] {
+        let reply = send(&site, domain);
+        assert!(reply.starts_with("250 "), "{domain}: {reply}\n{}", daemon.log());
+    }
+    daemon.stop().unwrap();
+    let site = site.configured("spf.count_missing_family_as_void = true");
+    let _daemon = site.serve(&["--no-xdp"]);
+    assert!(send(&site, "old.example").starts_with("250 "), "two are allowed");
+    assert!(send(&site, "older.example").starts_with("450 4.7.26 "), "three are not");
+}
+
+#[test]
 fn resolv_conf_is_followed_and_only_its_servers_are_read() {
     if !gate::require(&[Need::Root]) {
         return;

@@ -11,8 +11,8 @@ use toml::{
 };
 
 use super::{
-    Answer, Config, Dkim, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt, Tls,
-    Xdp, room, values,
+    Answer, Config, Dkim, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt, Spf,
+    Tls, Xdp, room, values,
 };
 use crate::{
     content::HEAD_MAX,
@@ -72,6 +72,8 @@ struct Document {
     #[serde(default)]
     ptr: Ptr,
     #[serde(default)]
+    spf: Spf,
+    #[serde(default)]
     dkim: Dkim,
     #[serde(default)]
     next_hop: NextHopTable,
@@ -117,6 +119,7 @@ impl Document {
             listen: self.listen,
             dns: self.dns,
             ptr: self.ptr,
+            spf: self.spf,
             dkim: self.dkim,
             next_hop,
             xdp: self.xdp,

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::quantities;
 use crate::{
-    check::{dkim::DkimSettings, spf},
+    check::{dkim::DkimSettings, spf::VoidTerms},
     dns::DnsBounds,
     smtp::session::SessionLimits,
 };
@@ -119,7 +119,7 @@ impl Default for Limits {
             received: const { NonZeroU32::new(100).unwrap() },
             errors: const { NonZeroU32::new(10).unwrap() },
             dns_questions_per_minute: DnsBounds::default().questions_per_minute,
-            spf_void_terms: spf::VOID_TERMS,
+            spf_void_terms: VoidTerms::DEFAULT.limit,
             dns_concurrency: DnsBounds::default().concurrency,
             command_timeout: Duration::from_secs(5 * 60),
             data_timeout: Duration::from_secs(3 * 60),

@@ -24,7 +24,10 @@ use sixgate_common::map;
 
 use crate::{
     bounded,
-    check::dkim::{DkimSettings, PartialBody},
+    check::{
+        dkim::{DkimSettings, PartialBody},
+        spf::VoidTerms,
+    },
     dns::DnsBounds,
     endpoint::Endpoint,
     nexthop::{Address, ClientIdentity, Protocol},
@@ -66,6 +69,8 @@ pub struct Config {
     pub dns: Dns,
     /// What is demanded of reverse DNS.
     pub ptr: Ptr,
+    /// How SPF records are read.
+    pub spf: Spf,
     /// What is demanded of DKIM signatures.
     pub dkim: Dkim,
     /// Where accepted mail goes.
@@ -111,6 +116,14 @@ pub struct Dns {
 pub struct Ptr {
     /// Whether a PTR record must lead back to the address.
     pub demand_forward_confirmation: bool,
+}
+
+/// `[spf]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Spf {
+    /// Whether a term is void whose hosts have addresses of the other family than the client's only.
+    pub count_missing_family_as_void: bool,
 }
 
 /// `[dkim]`
@@ -221,6 +234,15 @@ impl Config {
             line: line_at(text.as_bytes(), problem.offset),
             reason: problem.reason,
         })
+    }
+
+    /// Which terms of SPF records are void, and how many may be.
+    #[must_use]
+    pub fn void_terms(&self) -> VoidTerms {
+        VoidTerms {
+            limit: self.limits.spf_void_terms,
+            count_missing_family: self.spf.count_missing_family_as_void,
+        }
     }
 
     /// How DKIM signatures are verified.

@@ -248,7 +248,7 @@ impl Inspection {
                 helo: &helo,
                 mail_from: mail_from.as_deref(),
                 host_name: &services.hostname,
-                void_terms: services.limits.spf_void_terms,
+                voids: services.voids,
             };
             spf::check_until(&dns, &query, &has_to_end).await
         };

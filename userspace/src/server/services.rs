@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::{
-    check::dkim::DkimVerifier,
+    check::{dkim::DkimVerifier, spf::VoidTerms},
     config::{self, Config, Domains, Limits},
     content::SpillDirectory,
     nexthop::{NextHop, SmtpSettings},
@@ -29,6 +29,8 @@ pub(crate) struct Services {
     pub(crate) refuse_at: u32,
     pub(crate) limits: Limits,
     pub(crate) replies: Arc<ReplyTable>,
+    /// Which terms of SPF records are void.
+    pub(crate) voids: VoidTerms,
     pub(crate) dkim: DkimVerifier,
     pub(crate) next_hop: NextHop,
     /// None: STARTTLS is not offered.
@@ -46,6 +48,7 @@ impl Services {
             policy: config.policy(),
             refuse_at: config.refuse_at.number(),
             limits: config.limits.clone(),
+            voids: config.void_terms(),
             dkim: DkimVerifier::new(config.dkim_settings()),
             next_hop: next_hop(config, replies.clone()),
             tls: config.tls.as_ref().map(open_tls).transpose()?,

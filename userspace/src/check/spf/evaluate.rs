@@ -10,7 +10,8 @@ use tracing::debug;
 
 use crate::{
     check::spf::{
-        evaluate::lookups::{Addresses, Lookups},
+        VoidTerms,
+        evaluate::lookups::Lookups,
         macros::{DomainSpec, MacroString, NoName, Place, Values},
         name::DomainName,
         record::{Directive, LONGEST_RECORD, Mechanism, PrefixLengths, Qualifier, Record, Selection, select},
@@ -22,15 +23,15 @@ use crate::{
 /// Terms that ask DNS: `include`, `a`, `mx`, `ptr`, `exists`, `redirect`, and once more each that holds `%{p}`
 /// (RFC 7208 4.6.4). This bounds the recursion, too.
 pub const MAX_DNS_TERMS: usize = 10;
-/// Terms for which DNS may have nothing, if nobody says otherwise (RFC 7208 4.6.4).
-pub const VOID_TERMS: u8 = 2;
 /// Mail servers of one `mx` (RFC 7208 4.6.4).
 pub const MAX_SERVERS: usize = 10;
 /// PTR names of the client that are looked at (RFC 7208 4.6.4).
 pub const MAX_NAMES: usize = 10;
+/// Questions whether a host without an address of the client's family has one of the other. Beyond them it is believed.
+pub const MAX_OTHER_FAMILY: usize = 10;
 /// Questions that one evaluation asks DNS at most, which is what the limits above come to: the record, ten times `mx`
-/// with ten servers, an explanation, and the client's names for a `%{p}` in it.
-pub const MAX_QUERIES: usize = 1 + MAX_DNS_TERMS * (1 + MAX_SERVERS) + 1 + (1 + MAX_NAMES);
+/// with ten servers, the other family, an explanation, and the client's names for a `%{p}` in it.
+pub const MAX_QUERIES: usize = 1 + MAX_DNS_TERMS * (1 + MAX_SERVERS) + MAX_OTHER_FAMILY + 1 + (1 + MAX_NAMES);
 
 /// Whom an evaluation is about. The same for all the records that it comes across.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +45,7 @@ pub(super) struct Subject<'a> {
     /// Seconds since 1970.
     pub(super) timestamp: u64,
     /// Terms for which DNS may have nothing.
-    pub(super) void_terms: u8,
+    pub(super) voids: VoidTerms,
 }
 
 /// What check_host() comes to.
@@ -64,6 +65,7 @@ pub(super) struct Evaluation<'a> {
     subject: Subject<'a>,
     dns_terms: usize,
     void_terms: usize,
+    other_family: usize,
 }
 
 /// What ends an evaluation at once.
@@ -81,7 +83,13 @@ enum Match {
 
 impl<'a> Evaluation<'a> {
     pub(super) fn new(dns: &'a Dns, subject: Subject<'a>) -> Self {
-        Self { lookups: Lookups::new(dns, subject.client), subject, dns_terms: 0, void_terms: 0 }
+        Self {
+            lookups: Lookups::new(dns, subject.client),
+            subject,
+            dns_terms: 0,
+            void_terms: 0,
+            other_family: 0,
+        }
     }
 
     /// check_host() for `domain`.
@@ -203,8 +211,9 @@ impl<'a> Evaluation<'a> {
         let Some(name) = self.target(target, domain).await? else {
             return Ok(false);
         };
-        let Addresses { addresses, void } = self.lookups.addresses(&name).await.map_err(Stop::temporary)?;
-        self.count_void(void)?;
+        let addresses = self.lookups.addresses(&name).await.map_err(Stop::temporary)?;
+        let is_void = addresses.is_empty() && !self.has_other_family(&[name]).await;
+        self.count_void(is_void)?;
         Ok(addresses.iter().any(|address| prefixes.agree(self.subject.client, *address)))
     }
 
@@ -221,18 +230,39 @@ impl<'a> Evaluation<'a> {
         if servers.len() > MAX_SERVERS {
             return Err(Stop::permanent(SpfReason::TooManyServers));
         }
-        let mut any_void = servers.is_empty();
         // the root, which says that there is no server, is no name
-        for server in servers.iter().filter_map(|server| DomainName::new(server)) {
-            let Addresses { addresses, void } =
-                self.lookups.addresses(&server).await.map_err(Stop::temporary)?;
+        let names: Vec<DomainName> = servers.iter().filter_map(|server| DomainName::new(server)).collect();
+        let mut has_any = names.is_empty() && !servers.is_empty();
+        for name in &names {
+            let addresses = self.lookups.addresses(name).await.map_err(Stop::temporary)?;
             if addresses.iter().any(|address| prefixes.agree(self.subject.client, *address)) {
                 return Ok(true);
             }
-            any_void |= void;
+            has_any |= !addresses.is_empty();
         }
-        self.count_void(any_void)?;
+        // the limit is of terms: one server with an address is enough
+        let is_void = !has_any && !self.has_other_family(&names).await;
+        self.count_void(is_void)?;
         Ok(false)
+    }
+
+    /// Whether one of `names`, none of which has an address of the client's family, has one of the other, if that
+    /// matters. Such a term is not void: DNS has what its record means, only nothing for this client.
+    async fn has_other_family(&mut self, names: &[DomainName]) -> bool {
+        if self.subject.voids.count_missing_family {
+            return false;
+        }
+        for name in names {
+            if self.other_family == MAX_OTHER_FAMILY {
+                return true;
+            }
+            self.other_family += 1;
+            // a failure does not say that there is nothing
+            if self.lookups.has_other_family(name).await.unwrap_or(true) {
+                return true;
+            }
+        }
+        false
     }
 
     async fn ptr(&mut self, target: Option<&DomainSpec>, domain: &DomainName) -> Result<bool, Stop> {
@@ -292,7 +322,7 @@ impl<'a> Evaluation<'a> {
 
     fn count_void(&mut self, void: bool) -> Result<(), Stop> {
         self.void_terms += usize::from(void);
-        if self.void_terms > self.subject.void_terms.into() {
+        if self.void_terms > self.subject.voids.limit.into() {
             return Err(Stop::permanent(SpfReason::TooManyVoids));
         }
         Ok(())

@@ -16,7 +16,7 @@ use std::{
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-pub use crate::check::spf::evaluate::{MAX_DNS_TERMS, MAX_NAMES, MAX_QUERIES, MAX_SERVERS, VOID_TERMS};
+pub use crate::check::spf::evaluate::{MAX_DNS_TERMS, MAX_NAMES, MAX_OTHER_FAMILY, MAX_QUERIES, MAX_SERVERS};
 use crate::{
     check::spf::{
         evaluate::{Evaluation, Outcome, Subject},
@@ -42,9 +42,22 @@ pub struct SpfQuery<'a> {
     pub mail_from: Option<&'a str>,
     /// Our own name, for the macro `%{r}`.
     pub host_name: &'a str,
-    /// Terms for which DNS may have nothing: the limit of RFC 7208 4.6.4 that may be configured, [`VOID_TERMS`] as it
-    /// recommends.
-    pub void_terms: u8,
+    /// Which terms are void, and how many may be.
+    pub voids: VoidTerms,
+}
+
+/// Terms of records for which DNS has nothing (RFC 7208 4.6.4).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct VoidTerms {
+    /// How many there may be: the limit that RFC 7208 lets be configured.
+    pub limit: u8,
+    /// Whether a term counts whose hosts have addresses, but of the other family than the client's only.
+    pub count_missing_family: bool,
+}
+
+impl VoidTerms {
+    /// Two, as RFC 7208 recommends, and none because of a family: records are written for IPv4.
+    pub const DEFAULT: Self = Self { limit: 2, count_missing_family: false };
 }
 
 /// Checks the HELO identity (RFC 7208 2.3) and the MAIL FROM identity (2.4), both at a time.
@@ -121,7 +134,7 @@ impl Identity {
                     helo: query.helo,
                     receiver: query.host_name,
                     timestamp: now(),
-                    void_terms: query.void_terms,
+                    voids: query.voids,
                 };
                 evaluated(Evaluation::new(dns, subject), &domain, time).await
             }

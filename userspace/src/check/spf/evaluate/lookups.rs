@@ -19,13 +19,6 @@ pub(super) struct Lookups<'a> {
     reverse: Option<Reverse>,
 }
 
-/// The addresses of a name, of the client's family.
-pub(super) struct Addresses {
-    pub(super) addresses: Vec<IpAddr>,
-    /// Whether DNS has nothing there, as the limit of void lookups means it.
-    pub(super) void: bool,
-}
-
 struct Reverse {
     /// None when DNS fails (RFC 7208 5.5), too.
     names: Vec<ClientName>,
@@ -58,8 +51,17 @@ impl<'a> Lookups<'a> {
         Ok(!self.dns.a(name.as_str()).await?.records.is_empty())
     }
 
-    pub(super) async fn addresses(&self, name: &DomainName) -> Result<Addresses, DnsFailure> {
+    /// The addresses of a name that a client of this family can have.
+    pub(super) async fn addresses(&self, name: &DomainName) -> Result<Vec<IpAddr>, DnsFailure> {
         addresses(self.dns, self.client, name).await
+    }
+
+    /// Whether a name has addresses of the family that is not the client's.
+    pub(super) async fn has_other_family(&self, name: &DomainName) -> Result<bool, DnsFailure> {
+        Ok(match self.client {
+            IpAddr::V4(_) => !self.dns.aaaa(name.as_str()).await?.records.is_empty(),
+            IpAddr::V6(_) => !self.dns.a(name.as_str()).await?.records.is_empty(),
+        })
     }
 
     /// Whether DNS says that the client has no name.
@@ -124,22 +126,12 @@ async fn reverse<'n>(known: &'n mut Option<Reverse>, dns: &Dns, client: IpAddr) 
 
 /// A name about which DNS says nothing does not (RFC 7208 5.5).
 async fn leads_back(dns: &Dns, client: IpAddr, name: &DomainName) -> bool {
-    addresses(dns, client, name).await.is_ok_and(|found| found.addresses.contains(&client))
+    addresses(dns, client, name).await.is_ok_and(|found| found.contains(&client))
 }
 
-/// The addresses of `name` that a client of this family can have. A host of the other family only has none, which is
-/// void as RFC 7208 4.6.4 counts it.
-async fn addresses(dns: &Dns, client: IpAddr, name: &DomainName) -> Result<Addresses, DnsFailure> {
-    match client {
-        IpAddr::V4(_) => {
-            let answer = dns.a(name.as_str()).await?;
-            let void = answer.records.is_empty();
-            Ok(Addresses { addresses: answer.records.into_iter().map(IpAddr::V4).collect(), void })
-        }
-        IpAddr::V6(_) => {
-            let answer = dns.aaaa(name.as_str()).await?;
-            let void = answer.records.is_empty();
-            Ok(Addresses { addresses: answer.records.into_iter().map(IpAddr::V6).collect(), void })
-        }
-    }
+async fn addresses(dns: &Dns, client: IpAddr, name: &DomainName) -> Result<Vec<IpAddr>, DnsFailure> {
+    Ok(match client {
+        IpAddr::V4(_) => dns.a(name.as_str()).await?.records.into_iter().map(IpAddr::V4).collect(),
+        IpAddr::V6(_) => dns.aaaa(name.as_str()).await?.records.into_iter().map(IpAddr::V6).collect(),
+    })
 }
