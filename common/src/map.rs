@@ -2,9 +2,9 @@
 //!
 //! In `ebpf/` the identifier of each static is the name; user space uses only these constants.
 
-/// Version of the layout of all maps: the name of the pin directory's innermost part (`v3`). It changes
+/// Version of the layout of all maps: the name of the pin directory's innermost part (`v4`). It changes
 /// with any change of a key, a value, a kind or a meaning in this crate.
-pub const LAYOUT: &str = "v3";
+pub const LAYOUT: &str = "v4";
 
 /// The XDP program's name.
 pub const PROGRAM: &str = "sixgate";

@@ -18,6 +18,42 @@ pub struct Settings {
     pub ready: u32,
     /// Which generation of REPLIES new sessions hear (see [`crate::reply`]).
     pub generation: u32,
+    /// The revision of the opt-in store that OPTIN, TRUST and GUARD show. The program does not read it.
+    pub shown: Revision,
+}
+
+/// A revision of the opt-in store. Numbers alone do not name one: a store that was put back from a
+/// backup counts on from there, with other contents. The stamp is drawn at random for each revision.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Revision {
+    /// A u64 in the machine's order, as octets, so that a record of settings needs no padding.
+    number: [u8; 8],
+    /// Likewise.
+    stamp: [u8; 8],
+}
+
+impl Revision {
+    /// What no store has: maps with it have to be compared as a whole.
+    pub const NONE: Self = Self::new(0, 0);
+
+    /// A revision of its number and stamp.
+    #[must_use]
+    pub const fn new(number: u64, stamp: u64) -> Self {
+        Self { number: number.to_ne_bytes(), stamp: stamp.to_ne_bytes() }
+    }
+
+    /// Counted from 1.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        u64::from_ne_bytes(self.number)
+    }
+
+    /// Random.
+    #[must_use]
+    pub const fn stamp(self) -> u64 {
+        u64::from_ne_bytes(self.stamp)
+    }
 }
 
 /// Refuse.
@@ -42,8 +78,8 @@ pub const REFUSE_AT_RESET: u32 = 3;
 /// The maps are filled and checked.
 pub const READY: u32 = 1;
 
-const _: () = assert!(size_of::<Settings>() == 20 && align_of::<Settings>() == 4);
+const _: () = assert!(size_of::<Settings>() == 36 && align_of::<Settings>() == 4);
 
 #[cfg(feature = "user")]
-// SAFETY: `repr(C)`, five integers, no padding: every bit pattern is valid.
+// SAFETY: `repr(C)`, integers and octets, no padding: every bit pattern is valid.
 unsafe impl aya::Pod for Settings {}

@@ -17,7 +17,7 @@ pub fn usual(folder: &Path, dns: &str) -> Table {
     let text = format!(
         r#"
         hostname = "gate.example"
-        store = "{folder}/store.json"
+        store = "{folder}/store.db"
         dns = {{ servers = ["{dns}"], timeout = "{timeout}ms", attempts = 2 }}
         next_hop = {{ maildir = "{folder}/Maildir" }}
         xdp = {{ bpffs = "{folder}/bpf/sixgate" }}

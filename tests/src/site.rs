@@ -97,7 +97,9 @@ impl Site {
             sources: Mutex::default(),
             _runtime: runtime,
         };
-        site.configured(settings)
+        let site = site.configured(settings);
+        site.sixgate("init");
+        site
     }
 
     /// The same site, `settings` laid over its configuration; effective when a daemon starts.

@@ -26,3 +26,16 @@ pub(crate) fn file_version(path: &Path) -> io::Result<Option<FileVersion>> {
         Err(error) => Err(error),
     }
 }
+
+/// Which file it is, whatever is in it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct FileIdentity {
+    device: u64,
+    inode: u64,
+}
+
+/// Which file `path` leads to now.
+pub(crate) fn file_identity(path: &Path) -> io::Result<FileIdentity> {
+    let metadata = fs::metadata(path)?;
+    Ok(FileIdentity { device: metadata.dev(), inode: metadata.ino() })
+}

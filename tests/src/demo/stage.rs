@@ -65,6 +65,7 @@ impl Stage {
         join(&gate)?;
         let dns = serve_dns(&gate, zone)?;
         let config = write_files()?;
+        sixgate(&gate, &config, &["init"])?;
         for command in [["optin", "add", OPTED_IN], ["domain", "add", DOMAIN]] {
             sixgate(&gate, &config, &command)?;
         }

@@ -18,7 +18,7 @@ use sixgate::{
             Endpoints, Evidence, PtrEvidence, SpfCheck, SpfEvidence, SpfReason, SpfResult, Unanswered,
         },
     },
-    store::{Contents, Entry, OptIn},
+    store::{Change, Contents, Entry, Marks, OptIn},
 };
 use sixgate_common::refuse::Reason;
 
@@ -49,15 +49,15 @@ impl Facts {
         let mut store = Contents::default();
         for command in &script.setup {
             let words: Vec<&str> = command.split_whitespace().collect();
-            store.add(match words[..] {
+            store.apply(Change::Put(match words[..] {
                 ["optin", "add", prefix] => Entry::OptIn(sixgate::store::parse_prefix(prefix)?, OptIn::In),
                 ["optin", "add", "--out", prefix] => {
                     Entry::OptIn(sixgate::store::parse_prefix(prefix)?, OptIn::Out)
                 }
                 ["trust", "add", prefix] => Entry::Trust(sixgate::store::parse_prefix(prefix)?),
-                ["domain", "add", domain] => Entry::Domain(domain.parse()?),
+                ["domain", "add", domain] => Entry::Domain(domain.parse()?, Marks::OPTED_IN),
                 _ => bail!("no such command in memory: {command}"),
-            });
+            }));
         }
         Ok(Self { policy: config.policy(), store, zone: script.zone.clone(), config })
     }

@@ -42,7 +42,8 @@ fn every_domain_takes_mail_where_the_configuration_says_so() {
     place.configure("domains = \"all\"", &place.path("pins"), "");
     let wanted = "mail.contoso.com takes mail here: the configuration says `domains = \"all\"`\n";
     assert_eq!(place.done("domain check mail.contoso.com"), wanted);
-    let wanted = json!({"domain": "mail.contoso.com", "takes_mail": true, "listed": false});
+    let wanted =
+        json!({"domain": "mail.contoso.com", "takes_mail": true, "listed": false, "temporary": false});
     assert_eq!(place.json("domain check mail.contoso.com"), wanted);
 }
 
@@ -85,8 +86,17 @@ fn json_has_the_documented_fields() {
         ("guard check ::1", json!({"address": "::1", "guarded": false, "prefix": null, "origin": null})),
         ("trust list", json!({"trust": [{"prefix": "2001:db8:10::/48"}]})),
         ("trust check ::1", json!({"address": "::1", "trusted": false, "prefix": null})),
-        ("domain list", json!({"domains": [{"domain": "contoso.com"}, {"domain": "example.org"}]})),
-        ("domain check a.b", json!({"domain": "a.b", "takes_mail": false, "listed": false})),
+        (
+            "domain list",
+            json!({"domains": [
+                {"domain": "contoso.com", "opted_in": true, "temporary": false},
+                {"domain": "example.org", "opted_in": true, "temporary": false},
+            ]}),
+        ),
+        (
+            "domain check a.b",
+            json!({"domain": "a.b", "takes_mail": false, "listed": false, "temporary": false}),
+        ),
         (
             "config check",
             json!({"file": place.config().to_str().unwrap(), "good": true, "line": null, "reason": null, "warnings": []}),
@@ -100,7 +110,7 @@ fn json_has_the_documented_fields() {
                     "optin": {"wanted": 3, "found": null},
                     "guard": {"wanted": 1, "found": null},
                     "trust": {"wanted": 1, "found": null},
-                    "domains": 2, "missing": 0, "surplus": 0, "differences": [], "problems": [], "warnings": [],
+                    "domains": 2, "revision": 6, "shown": null, "is_behind": false, "missing": 0, "surplus": 0, "differences": [], "problems": [], "warnings": [],
                 }),
         ),
     ] {
@@ -127,7 +137,7 @@ fn reading_makes_no_file() {
     let place = Place::new();
     for words in ["optin list", "guard list", "trust list", "domain list", "optin check ::1", "status"] {
         place.run(words);
-        assert_eq!(place.state(), Vec::<String>::new(), "{words}");
+        assert_eq!(place.state(), ["store.db"], "{words}");
     }
 }
 

@@ -21,6 +21,16 @@ fn each_entry_says_what_became_of_it() {
         ("optin add 2001:db8::/32 ::1", "added 2001:db8::/32 in\nadded ::1/128 in\n"),
         ("optin add ::1", "unchanged ::1/128 in\n"),
         ("optin add --out ::1", "changed ::1/128 out\n"),
+        ("domain add EXAMPLE.Org.", "added example.org\n"),
+        (
+            "domain add --temporary example.org later.example",
+            "changed example.org in temporary\nadded later.example temporary\n",
+        ),
+        ("domain list", "example.org in temporary\nlater.example temporary\n"),
+        (
+            "domain remove --temporary example.org later.example",
+            "changed example.org\nremoved later.example temporary\n",
+        ),
         ("optin remove ::1", "removed ::1/128 out\n"),
         ("guard add 2001:db8::/32", "added 2001:db8::/32\n"),
         ("guard add 2001:db8::/32", "unchanged 2001:db8::/32\n"),
@@ -29,7 +39,7 @@ fn each_entry_says_what_became_of_it() {
         ("trust remove ::1", "removed ::1/128\n"),
         ("domain add Contoso.COM", "added contoso.com\n"),
         ("domain add contoso.com", "unchanged contoso.com\n"),
-        ("domain remove CONTOSO.com", "removed contoso.com\n"),
+        ("domain remove CONTOSO.com.", "removed contoso.com\n"),
     ] {
         assert_eq!(place.done(words), wanted, "{words}");
     }
@@ -59,19 +69,139 @@ fn a_list_replaces_the_whole_set_and_says_what_differed() {
     fs::write(place.path("list"), list).unwrap();
     let file = place.path("list");
     let printed = place.done(&format!("optin load {}", file.display()));
-    let wanted = "changed 2001:db8:3::/48 out\nadded 2001:db8:4::/48 in\nremoved 2001:db8:1::/48 in\n";
+    let wanted = "changed 2001:db8:3::/48 out\nadded 2001:db8:4::/48 in\nremoved 2001:db8:1::/48 in\n\
+                  1 added, 1 changed, 1 removed, 1 unchanged, 3 in all\n";
     assert_eq!(printed, wanted);
     let listed = place.done("optin list");
     assert_eq!(listed, "2001:db8:2::/48 in\n2001:db8:3::/48 out\n2001:db8:4::/48 in\n");
     let again = fed(&mut place.command("optin load -"), &listed);
+    assert_eq!(
+        again,
+        Ran {
+            code: Some(0),
+            data: "0 added, 0 changed, 0 removed, 3 unchanged, 3 in all\n".to_owned(),
+            messages: String::new()
+        }
+    );
+    let again = fed(&mut place.command("optin load --quiet -"), "2001:db8:4::/48\n2001:db8:2::/48");
     assert_eq!(again, Ran { code: Some(0), data: String::new(), messages: String::new() });
+    assert_eq!(place.done("optin list"), "2001:db8:2::/48 in\n2001:db8:4::/48 in\n");
+}
+
+#[test]
+fn each_set_is_loaded_from_what_its_list_prints() {
+    let place = Place::new();
+    for (set, list, summary) in [
+        (
+            "optin",
+            "2001:db8::/32 in\n2001:db8:1::/48 out\n",
+            "2 added, 0 changed, 0 removed, 0 unchanged, 2 in all",
+        ),
+        ("guard", "2001:db8::/32 store\n", "1 added, 0 changed, 0 removed, 0 unchanged, 1 in all"),
+        (
+            "trust",
+            "2001:db8:10::/48\n2001:db8:11::/48\n",
+            "2 added, 0 changed, 0 removed, 0 unchanged, 2 in all",
+        ),
+        (
+            "domain",
+            "a.example\nb.example in temporary\nc.example temporary\n",
+            "3 added, 0 changed, 0 removed, 0 unchanged, 3 in all",
+        ),
+    ] {
+        let ended = fed(&mut place.command(&format!("{set} load -")), list);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.data.ends_with(&format!("{summary}\n")), "{ended:?}");
+        assert_eq!(place.done(&format!("{set} list")), list);
+    }
+    fs::write(place.path("copy"), place.contents()).unwrap();
+    let other = Place::new();
+    let printed = other.done(&format!("store import {}", place.path("copy").display()));
+    assert!(printed.ends_with("8 added, 0 changed, 0 removed, 0 unchanged, 8 in all\n"), "{printed}");
+    assert_eq!(other.contents(), place.contents());
+}
+
+#[test]
+fn a_list_that_is_empty_or_takes_more_than_half_is_refused_without_consent() {
+    let place = Place::new();
+    let three = |set: &str| match set {
+        "domain" => "a.example\nb.example\nc.example\n",
+        _ => "2001:db8:1::/48\n2001:db8:2::/48\n2001:db8:3::/48\n",
+    };
+    for set in ["optin", "guard", "trust", "domain"] {
+        let load =
+            |options: &str, list: &str| fed(&mut place.command(&format!("{set} load {options} -")), list);
+        assert_eq!(load("", three(set)).code, Some(0));
+        let before = place.contents();
+        for list in ["", "# a pipe that failed\n"] {
+            let ended = load("--allow-shrink", list);
+            assert_eq!((ended.code, ended.data.as_str()), (Some(2), ""));
+            assert!(ended.messages.contains("is empty; nothing was changed: `--allow-empty`"), "{ended:?}");
+        }
+        let one = three(set).lines().next().unwrap();
+        let ended = load("", one);
+        assert_eq!(ended.code, Some(2));
+        assert!(ended.messages.contains("would remove 2 of 3 "), "{ended:?}");
+        assert!(ended.messages.contains("nothing was changed: `--allow-shrink`"), "{ended:?}");
+        assert_eq!(place.contents(), before);
+        assert_eq!(load("--allow-shrink", one).code, Some(0));
+        assert_eq!(load("--allow-empty", "").code, Some(0));
+        assert_eq!(place.done(&format!("{set} list")), "");
+    }
+    // the same for a whole store
+    fs::write(place.path("empty"), place.contents()).unwrap();
+    fed(&mut place.command("optin load -"), three("optin"));
+    place.fails(
+        &format!("store import {}", place.path("empty").display()),
+        2,
+        "the list of opt-in prefixes is empty",
+    );
+    assert_eq!(place.done("optin list").lines().count(), 3);
+}
+
+#[test]
+fn what_mail_needs_last_is_not_removed_without_consent() {
+    let place = Place::new();
+    place.done("optin add ::1 ::2");
+    place.done("optin add --out ::3");
+    place.done("domain add a.example");
+    place.done("domain add --temporary b.example");
+    place.done("optin remove ::1");
+    let before = place.contents();
+    for (words, wanted) in [
+        (
+            "optin remove ::2",
+            "this would leave no destination opted in, so that every sender to this host is refused",
+        ),
+        ("optin remove ::2 ::3", "this would leave no destination opted in"),
+        ("optin add --out ::2", "this would leave no destination opted in"),
+        (
+            "domain remove a.example",
+            "this would leave no domain that takes mail, so that every recipient is refused",
+        ),
+    ] {
+        place.fails(words, 2, wanted);
+        place.fails(words, 2, "nothing was changed: `--allow-empty` if that is meant");
+    }
+    assert_eq!(place.contents(), before);
+    place.done("domain remove b.example");
+    place.done("domain remove --allow-empty a.example");
+    place.done("optin add --out --allow-empty ::2");
+    place.done("optin remove ::2 ::3");
+    // where nothing is refused, and where the next hop decides about recipients
+    place.done("optin add ::1");
+    place.done("domain add a.example");
+    place.configure("mode = \"shadow\"", &place.path("pins"), "");
+    place.done("optin remove ::1");
+    place.configure("domains = \"all\"", &place.path("pins"), "");
+    place.done("domain remove a.example");
 }
 
 #[test]
 fn a_bad_line_is_named_and_changes_nothing() {
     let place = Place::new();
     place.done("optin add 2001:db8::/32");
-    let before = fs::read(place.store()).unwrap();
+    let before = place.contents();
     for (list, wanted) in [
         ("::1\n2001:db8::1/32\n", "-:2: `2001:db8::1/32` has bits beyond its length: write 2001:db8::/32"),
         ("::1\n\n192.0.2.1\n", "-:3: `192.0.2.1` is IPv4"),
@@ -84,14 +214,14 @@ fn a_bad_line_is_named_and_changes_nothing() {
         assert!(ended.messages.ends_with("; nothing was changed\n"), "{list}: {ended:?}");
     }
     place.fails("optin load /nonexistent", 2, "cannot read /nonexistent");
-    assert_eq!(fs::read(place.store()).unwrap(), before);
+    assert_eq!(place.contents(), before);
 }
 
 #[test]
 fn a_bad_argument_is_explained_and_changes_nothing() {
     let place = Place::new();
     place.done("optin add 2001:db8::/32");
-    let before = fs::read(place.store()).unwrap();
+    let before = place.contents();
     for (words, wanted) in [
         ("optin add ::1 2001:db8::1/32", "write 2001:db8::/32, or 2001:db8::1/128 for the one address"),
         ("optin add ::1 2001:db8::/129", "is not an IPv6 prefix such as 2001:db8::/32"),
@@ -107,5 +237,5 @@ fn a_bad_argument_is_explained_and_changes_nothing() {
     ] {
         place.fails(words, 2, wanted);
     }
-    assert_eq!(fs::read(place.store()).unwrap(), before);
+    assert_eq!(place.contents(), before);
 }

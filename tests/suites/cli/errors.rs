@@ -1,13 +1,12 @@
 //! What is broken around a command is named, and nothing is changed by it.
 
 use std::{
-    fs,
-    fs::File,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use sixgate::store::LOCK_WAIT;
 use sixgate_tests::certs::Authority;
 
 use crate::place::{Place, command, ran};
@@ -17,10 +16,25 @@ const COMMANDS: [&str; 6] =
     ["optin list", "optin add ::1", "guard check ::1", "trust remove ::1", "domain check a.b", "status"];
 
 #[test]
-fn a_corrupt_store_is_named_with_its_line_and_left_alone() {
+fn a_damaged_store_is_named_and_left_alone() {
     let place = Place::new();
     place.done("optin add 2001:db8::/32");
-    let good = fs::read_to_string(place.store()).unwrap();
+    for damage in ["this is not a database, whatever it is called", ""] {
+        fs::write(place.store(), damage).unwrap();
+        for words in COMMANDS.into_iter().chain(["serve --no-xdp", "store log", "store export"]) {
+            let code = if words == "status" { 1 } else { 2 };
+            place.fails(words, code, &format!("the opt-in store {} is damaged: ", place.store().display()));
+        }
+        assert_eq!(fs::read_to_string(place.store()).unwrap(), damage);
+    }
+}
+
+#[test]
+fn a_file_of_an_earlier_version_is_taken_over_or_named_with_its_bad_line() {
+    let place = Place::new();
+    place.done("optin add 2001:db8::/32");
+    let good = place.contents();
+    let json = place.path("state/store.json");
     for (bad, wanted) in [
         (good.replace("\"version\": 1", "\"version\": 2"), ":2: version 2 of the store is unknown"),
         (good.replace("2001:db8::/32", "2001:db8::1/32"), ":4: `2001:db8::1/32` has bits beyond its length"),
@@ -28,56 +42,105 @@ fn a_corrupt_store_is_named_with_its_line_and_left_alone() {
         (good.replace("}\n", ""), "EOF while parsing"),
         (String::new(), ":1: EOF while parsing"),
     ] {
-        fs::write(place.store(), &bad).unwrap();
+        let _ = fs::remove_file(place.store());
+        fs::write(&json, &bad).unwrap();
         for words in COMMANDS.into_iter().chain(["serve --no-xdp"]) {
             place.fails(words, 2, wanted);
-            place.fails(words, 2, place.store().to_str().unwrap());
+            place.fails(words, 2, json.to_str().unwrap());
         }
-        assert_eq!(fs::read_to_string(place.store()).unwrap(), bad);
+        assert_eq!(fs::read_to_string(&json).unwrap(), bad);
+        assert_eq!(place.state(), ["store.json"]);
+        // what is imported by hand is named as well
+        place.done("init");
+        place.fails(&format!("store import {}", json.display()), 2, wanted);
+        fs::remove_file(place.path("state/store.json.taken-over")).unwrap();
     }
+    fs::remove_file(place.store()).unwrap();
+    fs::write(&json, &good).unwrap();
+    let first = place.run("optin check 2001:db8::1");
+    assert_eq!(first.code, Some(0), "{first:?}");
+    let told =
+        format!("the opt-in store {} was made from {} (1 entries)", place.store().display(), json.display());
+    assert!(first.messages.contains(&told), "{first:?}");
+    assert_eq!(place.run("optin check 2001:db8::1").messages, "");
+    assert_eq!(fs::read_to_string(&json).unwrap(), good);
+    // lost later, it does not come back as it once was
+    fs::remove_file(place.store()).unwrap();
+    place.fails("optin list", 2, "It was made from ");
 }
 
 #[test]
 fn a_store_that_cannot_be_read_is_named() {
     let place = Place::new();
+    fs::remove_file(place.store()).unwrap();
     fs::create_dir(place.store()).unwrap();
-    let wanted = format!("sixgate: cannot read the store {}: is a directory", place.store().display());
+    let wanted = format!("cannot open the opt-in store {}: is a directory", place.store().display());
     for words in COMMANDS {
-        place.fails(words, 2, &wanted);
+        place.fails(words, if words == "status" { 1 } else { 2 }, &wanted);
     }
 }
 
 #[test]
-fn a_missing_directory_is_not_an_empty_store() {
+fn a_store_that_is_missing_is_named_and_only_init_makes_one() {
     let place = Place::new();
-    fs::remove_dir(place.path("state")).unwrap();
-    let wanted = format!("the store's directory {} does not exist", place.path("state").display());
-    for words in COMMANDS {
-        place.fails(words, 2, &wanted);
+    place.fails("init", 2, "there is an opt-in store at ");
+    fs::remove_file(place.store()).unwrap();
+    for is_directory_there in [true, false] {
+        let wanted = format!(
+            "no opt-in store at {}: is the volume mounted? `sixgate init` makes a new one",
+            place.store().display()
+        );
+        for words in COMMANDS.into_iter().chain(["optin load /dev/null", "store log", "serve --no-xdp"]) {
+            place.fails(words, if words == "status" { 1 } else { 2 }, &wanted);
+        }
+        assert_eq!(place.path("state").exists(), is_directory_there);
+        if is_directory_there {
+            assert_eq!(place.state(), Vec::<String>::new());
+            fs::remove_dir(place.path("state")).unwrap();
+        }
     }
-    assert!(!place.path("state").exists());
+    place.done("init");
+    assert_eq!(place.done("optin list"), "");
 }
 
 #[test]
-fn a_lock_that_another_process_keeps_is_named_after_a_bounded_wait() {
+fn a_user_who_may_look_at_the_directory_cannot_hold_the_store_up() {
     let place = Place::new();
-    place.done("optin add 2001:db8::/32");
-    let before = fs::read(place.store()).unwrap();
-    let lock = File::open(place.path("state/store.json.lock")).unwrap();
-    lock.lock().unwrap();
-    let began = Instant::now();
-    let mut add = place.command("optin add ::1").spawn().unwrap();
-    let status = place.command("status").spawn().unwrap();
-    assert_eq!(place.done("optin list"), "2001:db8::/32 in\n", "reading needs no lock");
-    assert!(add.try_wait().unwrap().is_none(), "it waits");
-    for child in [add, status] {
-        let ended = ran(child.wait_with_output().unwrap());
-        assert_eq!(ended.code, Some(2));
-        let wanted = format!("has held the lock {} for 10 s", place.path("state/store.json.lock").display());
-        assert!(ended.messages.contains(&wanted), "{ended:?}");
+    place.done("optin add ::1");
+    for (file, mode) in [(place.path(""), 0o755), (place.path("state"), 0o755)] {
+        fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
     }
-    assert!(began.elapsed() >= LOCK_WAIT);
-    assert_eq!(fs::read(place.store()).unwrap(), before);
+    for name in place.state() {
+        let mode = fs::metadata(place.path("state").join(&name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    let ended = place.run_as_nobody("optin list");
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.messages.contains("cannot open the opt-in store"), "{ended:?}");
+}
+
+#[test]
+fn the_log_of_the_store_says_who_changed_what() {
+    let place = Place::new();
+    place.done("optin add 2001:db8::/32 ::1");
+    place.done("optin add --out ::1");
+    place.done("optin add ::1 --out");
+    place.done("domain add a.example");
+    let lines = place.done("store log");
+    let lines: Vec<&str> = lines.lines().collect();
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    for (line, revision, end) in [
+        (lines[0], "4 ", "domain add a.example (1 added, 0 changed, 0 removed)"),
+        (lines[1], "3 ", "optin add --out ::1 (0 added, 1 changed, 0 removed)"),
+        (lines[2], "2 ", "optin add 2001:db8::/32 ::1 (2 added, 0 changed, 0 removed)"),
+        (lines[3], "1 ", "init (0 added, 0 changed, 0 removed)"),
+    ] {
+        assert!(line.starts_with(revision) && line.ends_with(end), "{line}");
+        assert!(line.contains(" root"), "{line}");
+    }
+    let last = place.json("store log --last 1");
+    assert_eq!(last["revisions"].as_array().unwrap().len(), 1);
+    assert_eq!(last["revisions"][0]["revision"], 4);
 }
 
 #[test]

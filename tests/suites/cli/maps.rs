@@ -90,7 +90,7 @@ fn attach_fills_the_maps_from_the_store_and_detach_leaves_the_store() {
     assert_eq!(host.place.done("attach --iface v0"), "v0: attached, native mode\n");
     assert_eq!(host.optin(), set(["2001:db8::/64 in", "2001:db8::26/128 out"]));
     assert_eq!(host.place.done("guard list"), "2001:db8::25/128 interface\n2001:db8:25::/64 store\n");
-    let status = host.status();
+    let status = host.place.json("status --verify");
     let tag = status["embedded_tag"].clone();
     assert!(tag.is_string());
     let wanted = json!({
@@ -101,13 +101,13 @@ fn attach_fills_the_maps_from_the_store_and_detach_leaves_the_store() {
         "optin": {"wanted": 2, "found": 2},
         "guard": {"wanted": 2, "found": 2},
         "trust": {"wanted": 1, "found": 1},
-        "domains": 1, "missing": 0, "surplus": 0, "differences": [], "problems": [], "warnings": [],
+        "domains": 1, "revision": 6, "shown": 6, "is_behind": false, "missing": 0, "surplus": 0, "differences": [], "problems": [], "warnings": [],
     });
     assert_eq!(status, wanted);
     assert_eq!(host.place.run("status").code, Some(0));
 
     assert_eq!(host.place.done("detach"), "v0: detached\n");
-    assert!(!host.bpffs.pins().join("v3").exists());
+    assert!(!host.bpffs.pins().join("v4").exists());
     assert_eq!(host.place.done("optin list"), "2001:db8::/64 in\n2001:db8::26/128 out\n");
     host.place.fails("detach", 1, "nothing is attached");
 }
@@ -121,15 +121,15 @@ fn a_change_is_in_the_maps_when_it_is_reported() {
     for (words, wanted) in [
         ("optin add 2001:db8::/64 ::1", set(["2001:db8::/64 in", "::1/128 in"])),
         ("optin add --out ::1", set(["2001:db8::/64 in", "::1/128 out"])),
-        ("optin remove 2001:db8::/64", set(["::1/128 out"])),
+        ("optin remove --allow-empty 2001:db8::/64", set(["::1/128 out"])),
     ] {
         host.place.done(words);
         assert_eq!(host.optin(), wanted, "{words}");
     }
     host.place.done("guard add 2001:db8:25::/64");
-    assert_eq!(host.status()["guard"], json!({"wanted": 2, "found": 2}));
+    assert_eq!(host.place.json("status --verify")["guard"], json!({"wanted": 2, "found": 2}));
     host.place.done("trust add 2001:db8:10::/48");
-    assert_eq!(host.status()["trust"], json!({"wanted": 1, "found": 1}));
+    assert_eq!(host.place.json("status --verify")["trust"], json!({"wanted": 1, "found": 1}));
 }
 
 #[test]
@@ -143,8 +143,9 @@ fn a_full_map_clears_ready_by_name_and_the_next_command_reconciles() {
     host.place.fails("optin add ::3", 2, wanted);
     assert!(!host.is_ready());
     assert_eq!(host.place.done("optin list"), "::1/128 in\n::2/128 in\n::3/128 in\n", "the store holds");
-    let status = host.status();
+    let status = host.place.json("status --verify");
     assert_eq!((&status["ready"], &status["missing"]), (&json!(false), &json!(1)));
+    assert_eq!((&status["revision"], &status["shown"]), (&json!(3), &json!(2)));
     assert_eq!(status["differences"], json!(["missing: optin ::3/128"]));
     assert_eq!(host.place.run("status").code, Some(1));
     host.place.fails("trust add ::9", 2, wanted);
@@ -164,12 +165,12 @@ fn a_set_that_fits_replaces_one_that_filled_the_map() {
     let host = Host::attached("optin_entries = 2");
     host.place.done("optin add ::1 ::2");
     fs::write(host.place.path("list"), "::3\n::4 out\n").unwrap();
-    host.place.done(&format!("optin load {}", host.place.path("list").display()));
+    host.place.done(&format!("optin load --allow-shrink {}", host.place.path("list").display()));
     assert_eq!(host.optin(), set(["::3/128 in", "::4/128 out"]));
     assert!(host.is_ready());
 
-    let store = fs::read_to_string(host.place.store()).unwrap().replace("::3/128", "::5/128");
-    fs::write(host.place.store(), store).unwrap();
+    host.place.done_without_maps("optin remove --allow-empty ::3");
+    host.place.done_without_maps("optin add ::5");
     assert_eq!(host.place.done("attach"), "v0: attached already, native mode\n");
     assert_eq!(host.optin(), set(["::5/128 in", "::4/128 out"]));
     assert!(host.is_ready());
@@ -183,12 +184,13 @@ fn after_a_crash_between_store_and_map_status_tells_and_any_command_reconciles()
     let host = Host::attached("");
     host.place.done("optin add ::1 ::2");
     for words in ["optin add ::9", "optin remove ::8", "trust add ::7", "domain add a.b", "attach"] {
-        // what a command leaves that dies right after it wrote the store
-        let store = fs::read_to_string(host.place.store()).unwrap();
-        let (from, to) =
-            if store.contains("\"::1/128\"") { ("::1/128", "::3/128") } else { ("::3/128", "::1/128") };
-        fs::write(host.place.store(), store.replace(from, to)).unwrap();
-        let status = host.status();
+        let is_one = host.place.run("optin check ::1").code == Some(0);
+        let (from, to) = if is_one { ("::1/128", "::3/128") } else { ("::3/128", "::1/128") };
+        host.place.done_without_maps(&format!("optin remove {from}"));
+        host.place.done_without_maps(&format!("optin add {to}"));
+        let quick = host.status();
+        assert_eq!((&quick["is_behind"], &quick["differences"]), (&json!(true), &json!([])));
+        let status = host.place.json("status --verify");
         let wanted = json!([format!("missing: optin {to}"), format!("surplus: optin {from}")]);
         assert_eq!(status["differences"], wanted, "{words}");
         assert_eq!(host.place.run("status").code, Some(1));
@@ -264,7 +266,7 @@ fn an_interface_or_a_bpffs_that_is_missing_is_named_and_nothing_is_left() {
     }
     let host = Host::new("");
     host.place.fails("attach --iface v0 --iface none", 2, "none");
-    assert!(!host.bpffs.pins().join("v3").exists());
+    assert!(!host.bpffs.pins().join("v4").exists());
     host.place.fails(
         &format!("attach --iface {}", "x".repeat(128)),
         2,
@@ -288,15 +290,14 @@ fn without_rights_on_the_maps_a_command_says_so_and_changes_nothing() {
     {
         fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
     }
-    fs::set_permissions(host.place.path("state/store.json.lock"), Permissions::from_mode(0o644)).unwrap();
-    let before = fs::read(host.place.store()).unwrap();
+    let before = host.place.contents();
     for words in ["optin add ::2", "optin remove ::1", "status", "stats", "ptr list", "detach", "attach"] {
         let ended = host.place.run_as_nobody(words);
         assert_eq!(ended.code, Some(2), "{words}: {ended:?}");
         assert!(ended.messages.contains("not permitted; it needs root"), "{words}: {ended:?}");
     }
     assert_eq!(host.place.run_as_nobody("optin check ::1").code, Some(0), "the store alone is enough");
-    assert_eq!(fs::read(host.place.store()).unwrap(), before);
+    assert_eq!(host.place.contents(), before);
     assert_eq!(host.place.run("status").code, Some(0));
 }
 

@@ -42,6 +42,7 @@ impl Place {
         let place = Self { directory, netns };
         fs::create_dir(place.path("state")).unwrap();
         place.configure("", pins, xdp);
+        place.done("init");
         place
     }
 
@@ -65,7 +66,28 @@ impl Place {
     }
 
     pub(crate) fn store(&self) -> PathBuf {
-        self.path("state/store.json")
+        self.path("state/store.db")
+    }
+
+    /// The whole store, as `export` prints it.
+    pub(crate) fn contents(&self) -> String {
+        self.done("store export")
+    }
+
+    /// Runs `sixgate` with these words on the same store, but where nothing is attached: what a command leaves that dies
+    /// right after it changed the store.
+    pub(crate) fn done_without_maps(&self, words: &str) {
+        let config = self.path("aside.toml");
+        let text = format!(
+            "hostname = \"gate.example\"\nstore = {:?}\n[xdp]\nbpffs = {:?}\n",
+            self.store(),
+            self.path("none")
+        );
+        fs::write(&config, text).unwrap();
+        let mut command = command();
+        command.arg("--config").arg(config).args(words.split_whitespace());
+        let ran = ran(self.start(&mut command).wait_with_output().unwrap());
+        assert_eq!(ran.code, Some(0), "sixgate {words}: {ran:?}");
     }
 
     /// The names in the store's directory, sorted.

@@ -74,7 +74,7 @@ fn an_accepted_session_ends_as_it_began_and_the_next_one_is_the_kernels() {
         );
         assert_eq!(refused(site), wanted);
         finish(&mut clients[0], 1);
-        site.sixgate(&format!("optin remove {GATE}"));
+        site.sixgate(&format!("optin remove --allow-empty {GATE}"));
         let wanted = "550 5.2.1 Service unavailable, [contoso.com] does not accept email over IPv6.";
         assert_eq!(refused(site), wanted);
         finish(&mut clients[1], 2);

@@ -226,6 +226,11 @@ fn what_changed_while_no_file_could_be_read_is_read_afterwards() {
     let client = authority.client(None).unwrap();
     let (mut first, mut second) = (greeted(&site, TRUSTED), greeted(&site, TRUSTED));
     leave_free(&daemon, 0);
+    // another file is there now, which takes descriptors to open
+    for name in ["store.db", "store.db-wal", "store.db-shm"] {
+        fs::remove_file(site.folder().join(name)).unwrap();
+    }
+    site.sixgate("store restore");
     site.sixgate("domain add later.example");
     daemon.wait_for_log("the opt-in store cannot be read").unwrap();
     authority.issue("new.example").install(site.folder()).unwrap();

@@ -161,21 +161,20 @@ fn a_full_disk_for_store_and_counters_fails_the_command_by_name_and_leaves_what_
     let site = honest_site("");
     let folder = site.folder().join("state");
     fs::create_dir(&folder).unwrap();
-    let (store, metrics) = (folder.join("store.json"), folder.join("sixgate.prom"));
-    let before = site.folder().join("store.json");
+    let (store, metrics) = (folder.join("store.db"), folder.join("sixgate.prom"));
+    let before = site.folder().join("store.db");
     let site = site.configured(&format!("store = {store:?}\nmetrics.file = {metrics:?}"));
     with_small_disk(&folder, MIB, || {
         fs::copy(&before, &store).unwrap();
-        // the lock beside it is made by the first command
         site.sixgate("domain add first.example");
         let daemon = site.serve(&["--no-xdp"]);
         fill(&folder.join("filler"));
-        let stored = fs::read_to_string(&store).unwrap();
+        let stored = site.sixgate("store export");
         let mut client = greeted(&site, SENDER);
         let failed = site.run("domain add second.example");
         let said = String::from_utf8_lossy(&failed.stderr).into_owned();
-        assert!(!failed.status.success() && said.contains("No space left on device"), "{said}");
-        assert_eq!(fs::read_to_string(&store).unwrap(), stored);
+        assert!(!failed.status.success() && said.contains("database or disk is full"), "{said}");
+        assert_eq!(site.sixgate("store export"), stored);
         assert!(send(&mut client, 1000).starts_with("250 2.0.0 "));
         assert!(rcpt(&mut client, "u@second.example").starts_with("550 5.2.1 "), "it was not added");
         fs::remove_file(folder.join("filler")).unwrap();
@@ -188,7 +187,7 @@ fn a_full_disk_for_store_and_counters_fails_the_command_by_name_and_leaves_what_
         let mut names: Vec<_> =
             fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
-        assert_eq!(names, ["sixgate.prom", "store.json", "store.json.lock"], "nothing is left behind");
+        assert_eq!(names, ["sixgate.prom", "store.db", "store.db.old"], "nothing is left behind");
     })
     .unwrap();
 }

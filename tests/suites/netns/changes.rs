@@ -1,11 +1,15 @@
 //! The store and the maps change under live traffic: a change holds from the next SYN on, and an established
 //! connection is never taken over.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use sixgate_tests::{
     client::Client,
-    site::{GATE, OTHER, SENDER},
+    daemon,
+    site::{GATE, OTHER, SENDER, Site},
 };
 
 use crate::{ORDINARY, can_run, site};
@@ -36,7 +40,7 @@ fn a_session_that_was_accepted_survives_the_removal_of_its_destination() {
     let mut client = site.connect(SENDER, GATE);
     assert_eq!(client.reply().unwrap().code, 220);
     assert_eq!(client.say("HELO mail.sender.example").unwrap().code, 250);
-    site.sixgate(&format!("optin remove {GATE}"));
+    site.sixgate(&format!("optin remove --allow-empty {GATE}"));
     // the connection stands: each command has its answer, whatever it is
     assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
     let answer = client.say("RCPT TO:<user@contoso.com>").unwrap().code;
@@ -70,15 +74,50 @@ fn a_store_that_is_lost_refuses_nobody_who_had_opted_in() {
         return;
     }
     let (site, daemon) = site("");
-    let store = site.folder().join("store.json");
-    let aside = site.folder().join("aside.json");
+    let store = site.folder().join("store.db");
+    let aside = site.folder().join("aside.db");
     fs::rename(&store, &aside).unwrap();
-    daemon.wait_for_log("is gone, its last content stays in force").unwrap();
+    daemon.wait_for_log("cannot be read, its last content stays in force: no opt-in store at ").unwrap();
     assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 250);
     assert_eq!((site.counter("pass_opted_in"), site.counter("tag_not_opted_in")), (1, 0));
+    let status = site.run("status");
+    assert_eq!(status.status.code(), Some(1), "{status:?}");
+    assert!(String::from_utf8_lossy(&status.stderr).contains("is the volume mounted?"), "{status:?}");
+    for command in ["domain add x.example", "optin list", "attach"] {
+        let failed = site.run(command);
+        assert_eq!(failed.status.code(), Some(2), "{command}: {failed:?}");
+    }
+    // the maps hold what the lost store said
+    let refused = site.run("init");
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("`sixgate init --force`"), "{refused:?}");
+    assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 250);
     fs::rename(&aside, &store).unwrap();
-    site.sixgate(&format!("optin remove {GATE}"));
+    daemon.wait_for_log("the opt-in store can be read again").unwrap();
+    site.sixgate(&format!("optin remove --allow-empty {GATE}"));
     assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 550);
+    let line = daemon.wait_for_log("command=\"optin remove").unwrap();
+    assert!(line.contains("the opt-in store has changed"), "{line}");
+    assert!(line.contains("by=\"root") && line.contains("removed=1"), "{line}");
+}
+
+#[test]
+fn a_damaged_store_is_put_back_from_its_backup_at_the_start() {
+    if !can_run() {
+        return;
+    }
+    let (site, daemon) = site("");
+    daemon.stop().unwrap();
+    // the backup is made at each start
+    site.serve(&[]).stop().unwrap();
+    let store = site.folder().join("store.db");
+    fs::write(&store, "no database").unwrap();
+    let daemon = site.serve(&[]);
+    let line = daemon.wait_for_log("the opt-in store was damaged").unwrap();
+    assert!(line.contains("store.db.damaged") && line.contains("store.db.old"), "{line}");
+    assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 250);
+    assert_eq!(fs::read_to_string(site.folder().join("store.db.damaged")).unwrap(), "no database");
+    assert_eq!(site.run("status").status.code(), Some(0));
 }
 
 #[test]
@@ -88,20 +127,38 @@ fn what_could_not_be_carried_over_into_the_maps_is_tried_again() {
     }
     let (site, daemon) = site("");
     assert_eq!(rcpt(&mut site.connect(SENDER, OTHER)), 550);
-    let store = site.folder().join("store.json");
-    let lock = fs::File::open(site.folder().join("store.json.lock")).unwrap();
+    // another process changes the maps
+    let lock = fs::File::open(site.pins().join("changing")).unwrap();
     lock.lock().unwrap();
-    let text = fs::read_to_string(&store).unwrap();
-    // put in place by hand, as a backup is
-    let restored = text.replace(GATE, OTHER);
-    assert_ne!(restored, text);
-    fs::write(&store, restored).unwrap();
-    daemon.wait_for_log("cannot copy the opt-in store into the BPF maps, retrying").unwrap();
+    // what a command leaves that dies before it comes to the maps
+    for words in [format!("optin add {OTHER}"), format!("optin remove {GATE}")] {
+        changed_without_maps(&site, &words);
+    }
+    assert_eq!(site.run("status").status.code(), Some(1));
+    // the daemon knows all the same
+    assert_eq!(rcpt(&mut site.connect(SENDER, OTHER)), 250);
     lock.unlock().unwrap();
-    daemon.wait_for_log("the BPF maps follow the opt-in store again").unwrap();
+    let until = Instant::now() + Duration::from_secs(30);
+    while site.run("status").status.code() != Some(0) {
+        assert!(Instant::now() < until, "the maps do not follow; {}", daemon.log());
+    }
     assert_eq!(rcpt(&mut site.connect(SENDER, OTHER)), 250);
     assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 550);
-    assert_eq!(site.counter("tag_not_opted_in"), 2);
+    assert_eq!(site.run("status --verify").status.code(), Some(0));
+}
+
+/// Runs a command on the site's store where no program is attached.
+fn changed_without_maps(site: &Site, command: &str) {
+    let config = site.folder().join("aside.toml");
+    let text = format!(
+        "hostname = \"gate.example\"\nstore = {:?}\n[xdp]\nbpffs = {:?}\n",
+        site.folder().join("store.db"),
+        site.folder().join("none")
+    );
+    fs::write(&config, text).unwrap();
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let output = daemon::run(None, &config, &words).unwrap();
+    assert!(output.status.success(), "{output:?}");
 }
 
 #[test]

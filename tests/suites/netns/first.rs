@@ -85,7 +85,9 @@ fn mail_is_served_before_the_program_is_attached() {
         return;
     }
     let site = site(&format!("xdp.interfaces = [\"{INTERFACE}\"]"));
-    let lock = fs::File::open(site.folder().join("store.json.lock")).unwrap();
+    let changing = site.pins().join("changing");
+    fs::create_dir_all(&changing).unwrap();
+    let lock = fs::File::open(changing).unwrap();
     lock.lock().unwrap();
     // ready, although attaching waits for the lock
     let daemon = Daemon::start(Some(&site.gate), &site.config(), &[]).unwrap();

@@ -6,7 +6,7 @@ use sixgate::dataplane::{Maps, flow_key, monotonic_nanoseconds};
 use sixgate_common::{
     flow::{Flow, FlowKey, PHASE_TAG, REASON_NO_PTR, REASON_NOT_OPTED_IN},
     refuse::Phase,
-    settings::{MODE_SHADOW, Settings},
+    settings::{MODE_SHADOW, Revision, Settings},
     stat::Stat,
 };
 use sixgate_tests::{
@@ -119,7 +119,7 @@ fn nothing_is_refused_while_the_maps_are_not_ready() {
             assert_eq!(program.flow(&key), None, "{name}");
         }
     }
-    program.maps.set_ready().unwrap();
+    program.maps.set_shown(Revision::new(1, 1)).unwrap();
     assert_eq!(program.run(&syn(SENDER, OURS)).stat, Stat::TagNotOptedIn);
     program.maps.clear_ready().unwrap();
     assert_eq!(program.run(&syn(SENDER, OURS)).stat, Stat::PassNotReady);

@@ -22,7 +22,7 @@ use sixgate_common::{
     flow::{Flow, FlowKey},
     map,
     reply::GROWTH_MAX,
-    settings::{ANSWER_DAEMON, MODE_ENFORCE, READY, REFUSE_AT_RCPT, Settings},
+    settings::{ANSWER_DAEMON, MODE_ENFORCE, READY, REFUSE_AT_RCPT, Revision, Settings},
     stat::Stat,
 };
 use sixgate_tests::{
@@ -59,6 +59,7 @@ pub(crate) const ENFORCE: Settings = Settings {
     refuse_at: REFUSE_AT_RCPT,
     ready: READY,
     generation: 0,
+    shown: Revision::NONE,
 };
 
 /// The loaded program with filled maps.

@@ -7,7 +7,10 @@ use ipnet::Ipv6Net;
 use sixgate::dataplane::{
     AttachMode, Attached, DataplaneError, Maps, OptIn, Pins, RunMode, attach, attached, detach,
 };
-use sixgate_common::{map, settings::READY};
+use sixgate_common::{
+    map,
+    settings::{READY, Revision},
+};
 use sixgate_tests::gate;
 
 use crate::{
@@ -184,7 +187,7 @@ fn a_full_map_is_named_with_the_prefix_and_clears_ready() {
     let error = maps.project(&plan.projection).unwrap_err();
     assert_eq!(error.to_string(), format!("the map OPTIN is full (16 entries): {last} does not fit"));
     assert_ne!(maps.settings().unwrap().ready, READY);
-    maps.set_ready().unwrap();
+    maps.set_shown(Revision::new(1, 1)).unwrap();
     let error = host.ours.run(|| attach(&plan)).unwrap_err();
     assert!(matches!(error, DataplaneError::MapFull { map: map::OPTIN, .. }), "{error}");
     assert_ne!(maps.settings().unwrap().ready, READY);

@@ -5,11 +5,14 @@
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{CliError, Exit, Format, Output, edit};
+use super::{
+    CliError, Exit, Format, Output,
+    edit::{self, AllowEmpty, Load},
+};
 use crate::{
     config::{Config, Domains},
     control::Control,
-    store::{Domain, Entry, Key},
+    store::{Consent, Domain, Entry, Key, Marks, parse_domains},
 };
 
 #[derive(Debug, Subcommand)]
@@ -20,16 +23,29 @@ pub(super) enum Command {
         /// Domain names; subdomains are not included
         #[arg(required = true, value_name = "DOMAIN")]
         domains: Vec<Domain>,
+        /// Only let refusals that name them be temporary (450 instead of 550), so that senders turn to IPv4; whether they
+        /// take mail here stays as it is
+        #[arg(long)]
+        temporary: bool,
     },
     /// Take no more mail for domains
+    #[command(after_help = REMOVE_HELP)]
     Remove {
         /// Domain names
         #[arg(required = true, value_name = "DOMAIN")]
         domains: Vec<Domain>,
+        /// Only let refusals that name them be permanent again
+        #[arg(long, conflicts_with = "allow_empty")]
+        temporary: bool,
+        #[command(flatten)]
+        allow: AllowEmpty,
     },
     /// List all domains, sorted
     #[command(after_help = LIST_HELP)]
     List(Format),
+    /// Replace all domains by a list, and print what was added, changed and removed
+    #[command(after_help = load_help())]
+    Load(Load),
     /// Say whether a domain takes mail here
     #[command(after_help = CHECK_HELP)]
     Check {
@@ -43,6 +59,8 @@ pub(super) enum Command {
 #[derive(Serialize)]
 struct Listed {
     domain: Domain,
+    opted_in: bool,
+    temporary: bool,
 }
 
 #[derive(Serialize)]
@@ -50,6 +68,7 @@ struct Check {
     domain: Domain,
     takes_mail: bool,
     listed: bool,
+    temporary: bool,
 }
 
 pub(super) fn run(
@@ -59,16 +78,40 @@ pub(super) fn run(
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     match command {
-        Command::Add { domains } => edit::add(control, domains.into_iter().map(Entry::Domain), out),
-        Command::Remove { domains } => edit::remove(control, domains.into_iter().map(Key::Domain), out),
+        Command::Add { domains, temporary } => {
+            let marks = if temporary { Marks::TEMPORARY } else { Marks::OPTED_IN };
+            let entries = domains.into_iter().map(|domain| Entry::Domain(domain, marks));
+            edit::add(control, Consent::default(), entries, out)
+        }
+        Command::Remove { domains, temporary: false, allow } => {
+            edit::remove(control, allow.consent(), domains.into_iter().map(Key::Domain), out)
+        }
+        Command::Remove { domains, temporary: true, .. } => {
+            let outcomes = control.change(Consent::default(), |edit| {
+                domains.into_iter().map(|domain| edit.unmark_temporary(domain)).collect()
+            })?;
+            edit::report(outcomes, out)
+        }
+        Command::Load(load) => edit::load(
+            control,
+            load,
+            parse_domains,
+            |edit, list, consent| edit.replace_domains(&list, consent),
+            out,
+        ),
         Command::List(format) => list(control, format, out),
         Command::Check { domain, format } => check(config, control, domain, format, out),
     }
 }
 
 fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
-    let domains = control.store().read()?.domains.into_iter();
-    out.list(format, "domains", domains.map(|domain| Listed { domain }), |listed| listed.domain.to_string())
+    let domains = control.store().open()?.domains()?.into_iter();
+    let listed =
+        domains.map(|(domain, Marks { opted_in, temporary })| Listed { domain, opted_in, temporary });
+    out.list(format, "domains", listed, |Listed { domain, opted_in, temporary }| {
+        let marks = Marks { opted_in: *opted_in, temporary: *temporary };
+        format!("{domain}{}", marks.words())
+    })
 }
 
 fn check(
@@ -78,14 +121,15 @@ fn check(
     format: Format,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
-    let listed = control.store().read()?.takes_domain(domain.as_str());
+    let Marks { opted_in: listed, temporary } = control.store().open()?.marks(domain.as_str())?;
     let takes_mail = listed || config.domains == Domains::All;
     let line = match (listed, takes_mail) {
         (true, _) => format!("{domain} takes mail here: it is listed"),
         (false, true) => format!("{domain} takes mail here: the configuration says `domains = \"all\"`"),
         (false, false) => format!("{domain} takes no mail here: it is not listed"),
     };
-    out.answer(format, &Check { domain, takes_mail, listed }, line)?;
+    let line = if temporary { format!("{line}; refusals that name it are temporary") } else { line };
+    out.answer(format, &Check { domain, takes_mail, listed, temporary }, line)?;
     Ok(takes_mail.into())
 }
 
@@ -93,13 +137,28 @@ const ADD_HELP: &str = "\
 Recipients of other domains are refused, whoever sends. `domains = \"all\"` in the configuration
 leaves that to the next hop instead.
 
-Example:
-  sixgate domain add contoso.com mail.contoso.com";
+Examples:
+  sixgate domain add contoso.com mail.contoso.com
+  sixgate domain add --temporary fabrikam.example    its refusals are 450: senders turn to IPv4";
+
+const REMOVE_HELP: &str = "\
+The whole entry goes, with both marks. The last domain that takes mail is removed with --allow-empty
+only, in enforce mode.";
+
+const LOAD_HELP: &str = "\
+Lines are DOMAIN [in] [temporary], as `sixgate domain list` prints them; `#` begins a comment. A bad
+line is named and nothing is changed.";
+
+fn load_help() -> String {
+    format!("{LOAD_HELP}\n\n{}", edit::LOAD_RULES)
+}
 
 const LIST_HELP: &str = "\
-Lines:  DOMAIN
-JSON:   {\"domains\": [{\"domain\"}]}";
+Lines:  DOMAIN [temporary], or DOMAIN in temporary. Without a word, and with `in`, the domain takes
+        mail here; with `temporary`, refusals that name it are temporary.
+JSON:   {\"domains\": [{\"domain\", \"opted_in\": true|false, \"temporary\": true|false}]}";
 
 const CHECK_HELP: &str = "\
 Exit code 0 if it takes mail here, 1 if not.
-JSON:   {\"domain\", \"takes_mail\": true|false, \"listed\": true|false}";
+JSON:   {\"domain\", \"takes_mail\": true|false, \"listed\": true|false,
+         \"temporary\": true|false}";

@@ -9,7 +9,7 @@ use crate::{
     control::ControlError,
     dataplane::DataplaneError,
     server::ServeError,
-    store::{ListError, StoreError},
+    store::{ListError, Problem, StoreError},
 };
 
 /// A command failed.
@@ -45,6 +45,14 @@ pub enum CliError {
         file: PathBuf,
         /// Line and reason.
         problem: ListError,
+    },
+    /// A store that is to be imported is wrong.
+    #[error("{}:{problem}; nothing was changed", file.display())]
+    Document {
+        /// The file.
+        file: PathBuf,
+        /// Line and reason.
+        problem: Problem,
     },
     /// The command needs the maps.
     #[error(

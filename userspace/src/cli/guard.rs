@@ -10,11 +10,11 @@ use serde::Serialize;
 
 use super::{
     CliError, Exit, Format, Output,
-    edit::{self, Prefixes},
+    edit::{self, Load, Prefixes},
 };
 use crate::{
     control::{Control, GuardOrigin},
-    store::{Entry, Key, PrefixMap, parse_address},
+    store::{Consent, Entry, Key, PrefixMap, parse_address, parse_guard},
 };
 
 #[derive(Debug, Subcommand)]
@@ -27,6 +27,9 @@ pub(super) enum Command {
     /// List what is guarded now, sorted by address
     #[command(after_help = LIST_HELP)]
     List(Format),
+    /// Replace the whole set by a list, and print what was added and removed
+    #[command(after_help = load_help())]
+    Load(Load),
     /// Say whether a destination is guarded, and by which prefix
     #[command(after_help = CHECK_HELP)]
     Check {
@@ -55,14 +58,37 @@ struct Check {
 pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     match command {
         Command::Add(Prefixes { prefixes }) => {
-            edit::add(control, prefixes.into_iter().map(Entry::Guard), out)
+            edit::add(control, Consent::default(), prefixes.into_iter().map(Entry::Guard), out)
         }
-        Command::Remove(Prefixes { prefixes }) => {
-            edit::remove(control, prefixes.into_iter().map(Key::Guard), out)
-        }
+        Command::Remove(Prefixes { prefixes }) => remove(control, prefixes, out),
         Command::List(format) => list(control, format, out),
+        Command::Load(load) => edit::load(
+            control,
+            load,
+            parse_guard,
+            |edit, list, consent| edit.replace_guard(&list, consent),
+            out,
+        ),
         Command::Check { address, format } => check(control, address, format, out),
     }
+}
+
+/// Removes prefixes of the store. Of an interface's address, why it is guarded all the same.
+fn remove(control: &Control, prefixes: Vec<Ipv6Net>, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    let keys = prefixes.iter().copied().map(Key::Guard);
+    let exit = edit::remove(control, Consent::default(), keys, out)?;
+    if exit == Exit::No || prefixes.iter().any(|prefix| prefix.prefix_len() == ADDRESS) {
+        let guarded = control.guard()?;
+        for prefix in &prefixes {
+            if guarded.get(prefix) == Some(&GuardOrigin::Interface) {
+                out.note(format_args!(
+                    "{prefix} stays guarded: it is an address of an attached interface, and `guard` in [xdp] is \
+                     \"auto\"; with `guard = \"store\"` only what `sixgate guard add` adds is guarded"
+                ));
+            }
+        }
+    }
+    Ok(exit)
 }
 
 fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
@@ -87,6 +113,17 @@ fn check(
     out.answer(format, &Check { address, guarded, prefix, origin }, line)?;
     Ok(guarded.into())
 }
+
+fn load_help() -> String {
+    format!("{LOAD_HELP}\n\n{}", edit::LOAD_RULES)
+}
+
+const LOAD_HELP: &str = "\
+Lines are PREFIX, as `sixgate guard list` prints them; addresses of interfaces among them are left
+out. `#` begins a comment. A bad line is named and nothing is changed.";
+
+/// Length of the prefix of one address.
+const ADDRESS: u8 = 128;
 
 const ADD_HELP: &str = "\
 The XDP program refuses only what is guarded. With `guard = \"auto\"` the global addresses of the

@@ -18,6 +18,7 @@ mod ptr;
 mod serve;
 mod stats;
 mod status;
+mod store;
 mod trust;
 
 use std::{io, path::PathBuf, process::ExitCode};
@@ -67,6 +68,11 @@ enum Command {
     /// Recipients' domains that take mail here
     #[command(subcommand)]
     Domain(domain::Command),
+    /// Make a new, empty opt-in store
+    Init(store::Init),
+    /// The opt-in store as a whole
+    #[command(subcommand)]
+    Store(store::Command),
     /// What DNS said about senders, as the XDP program knows it
     #[command(subcommand)]
     Ptr(ptr::Command),
@@ -85,6 +91,17 @@ enum Command {
     Config(config::Command),
     /// Run the daemon
     Serve(serve::Serve),
+}
+
+impl Command {
+    /// Whether it reads or changes the store; the daemon does, and tells its log.
+    const fn uses_store(&self) -> bool {
+        match self {
+            Self::Optin(_) | Self::Guard(_) | Self::Trust(_) | Self::Domain(_) | Self::Store(_) => true,
+            Self::Attach(_) | Self::Status(_) => true,
+            _ => false,
+        }
+    }
 }
 
 /// How a command ended that did not fail.
@@ -138,11 +155,23 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
     }
     let config = Config::load(&cli.config)?;
     let control = Control::new(&config);
+    if cli.command.uses_store()
+        && let Some(taken) = control.store().take_over()?
+    {
+        out.note(format_args!(
+            "the opt-in store {} was made from {} ({} entries), which is not used any more",
+            taken.path.display(),
+            taken.json.display(),
+            taken.entries
+        ));
+    }
     match cli.command {
         Command::Optin(command) => optin::run(command, &control, out),
         Command::Guard(command) => guard::run(command, &control, out),
         Command::Trust(command) => trust::run(command, &control, out),
         Command::Domain(command) => domain::run(command, &config, &control, out),
+        Command::Init(command) => store::init(command, &control, out),
+        Command::Store(command) => store::run(command, &control, out),
         Command::Ptr(command) => ptr::run(command, &control, out),
         Command::Attach(command) => attach::attach(command, &config, &control, out),
         Command::Detach(command) => attach::detach(&command, &control, out),

@@ -2,7 +2,7 @@
 //!
 //! It owns the forms of input and output only.
 
-use std::{fs::File, io, net::Ipv6Addr, path::PathBuf};
+use std::net::Ipv6Addr;
 
 use clap::Subcommand;
 use ipnet::Ipv6Net;
@@ -10,12 +10,11 @@ use serde::Serialize;
 
 use super::{
     CliError, Exit, Format, Output,
-    edit::{self, Prefixes},
+    edit::{self, AllowEmpty, Load, Prefixes},
 };
 use crate::{
-    bounded,
     control::Control,
-    store::{Entry, Key, OptIn, PrefixMap, parse_address, parse_list},
+    store::{Entry, Key, OptIn, parse_address, parse_list},
 };
 
 #[derive(Debug, Subcommand)]
@@ -28,18 +27,22 @@ pub(super) enum Command {
         out: bool,
         #[command(flatten)]
         prefixes: Prefixes,
+        #[command(flatten)]
+        allow: AllowEmpty,
     },
     /// Remove prefixes, opted in or excluded, exactly as they are listed
-    Remove(Prefixes),
+    Remove {
+        #[command(flatten)]
+        prefixes: Prefixes,
+        #[command(flatten)]
+        allow: AllowEmpty,
+    },
     /// List all prefixes, sorted by address
     #[command(after_help = LIST_HELP)]
     List(Format),
     /// Replace the whole set by a list, and print what was added, changed and removed
-    #[command(after_help = LOAD_HELP)]
-    Load {
-        /// One prefix a line; `-` for standard input
-        file: PathBuf,
-    },
+    #[command(after_help = load_help())]
+    Load(Load),
     /// Say whether a destination has opted in, and which prefix decides
     #[command(after_help = CHECK_HELP)]
     Check {
@@ -67,26 +70,29 @@ struct Check {
 
 pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     match command {
-        Command::Add { out: exclude, prefixes: Prefixes { prefixes } } => {
+        Command::Add { out: exclude, prefixes: Prefixes { prefixes }, allow } => {
             let decision = if exclude { OptIn::Out } else { OptIn::In };
-            edit::add(control, prefixes.into_iter().map(|prefix| Entry::OptIn(prefix, decision)), out)
+            let entries = prefixes.into_iter().map(|prefix| Entry::OptIn(prefix, decision));
+            edit::add(control, allow.consent(), entries, out)
         }
-        Command::Remove(Prefixes { prefixes }) => {
-            edit::remove(control, prefixes.into_iter().map(Key::OptIn), out)
+        Command::Remove { prefixes: Prefixes { prefixes }, allow } => {
+            edit::remove(control, allow.consent(), prefixes.into_iter().map(Key::OptIn), out)
         }
         Command::List(format) => list(control, format, out),
-        Command::Load { file } => {
-            let wanted = read_list(file)?;
-            let outcomes = control.change(|contents| contents.replace_optin(wanted))?;
-            edit::report(&outcomes, out)
-        }
+        Command::Load(load) => edit::load(
+            control,
+            load,
+            parse_list,
+            |edit, list, consent| edit.replace_optin(&list, consent),
+            out,
+        ),
         Command::Check { address, format } => check(control, address, format, out),
     }
 }
 
 fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
-    let contents = control.store().read()?;
-    let entries = contents.optin.entries().iter();
+    let optin = control.store().open()?.optin()?;
+    let entries = optin.entries().iter();
     let listed = entries.map(|(prefix, decision)| Listed { prefix: *prefix, decision: *decision });
     out.list(format, "optin", listed, |listed| Entry::OptIn(listed.prefix, listed.decision).to_string())
 }
@@ -97,7 +103,7 @@ fn check(
     format: Format,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
-    let rule = control.store().read()?.optin_rule(address);
+    let rule = control.store().open()?.optin_rule(address)?;
     let line = match rule {
         Some((prefix, OptIn::In)) => format!("{address} has opted in, by {prefix}"),
         Some((prefix, OptIn::Out)) => format!("{address} has not opted in: {prefix} is excluded"),
@@ -109,18 +115,9 @@ fn check(
     Ok(opted_in.into())
 }
 
-fn read_list(file: PathBuf) -> Result<PrefixMap<OptIn>, CliError> {
-    let read = if file.as_os_str() == "-" {
-        bounded::read_to_end(io::stdin(), LIST_MAX)
-    } else {
-        File::open(&file).and_then(|opened| bounded::read_to_end(opened, LIST_MAX))
-    };
-    let octets = read.map_err(|source| CliError::ReadList { file: file.clone(), source })?;
-    parse_list(&octets).map_err(|problem| CliError::List { file, problem })
+fn load_help() -> String {
+    format!("{LOAD_HELP}\n\n{}", edit::LOAD_RULES)
 }
-
-/// Longest list, in octets.
-const LIST_MAX: u64 = 256 << 20;
 
 const ADD_HELP: &str = "\
 The longest prefix that holds a destination decides.

@@ -13,10 +13,13 @@ use crate::control::{self, Control, Counts, InterfaceStatus};
 pub(super) struct Status {
     #[command(flatten)]
     format: Format,
+    /// Compare the maps with the store entry by entry; without it, the revision that they show is compared
+    #[arg(long)]
+    verify: bool,
 }
 
 pub(super) fn run(command: Status, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
-    let status = control.status()?;
+    let status = control.status(command.verify)?;
     if command.format.json {
         out.json(&status)?;
     } else {
@@ -41,6 +44,10 @@ fn print(status: &control::Status, out: &mut Output<'_>) -> Result<(), CliError>
         out.line(format_args!("{name:<10} {}", counts_text(counts)))?;
     }
     out.line(format_args!("domains    {}", status.domains))?;
+    if let Some(revision) = status.revision {
+        let shown = status.shown.filter(|_| status.is_behind).map(|shown| format!(", the maps show {shown}"));
+        out.line(format_args!("revision   {revision}{}", shown.unwrap_or_default()))?;
+    }
     for difference in &status.differences {
         out.line(format_args!("differs    {difference}"))?;
     }
@@ -96,6 +103,7 @@ JSON:   {\"attached\", \"mode\", \"answer\", \"answer_configured\", \"answer_hin
          \"refuse_at\", \"ready\",
          \"interfaces\": [{\"name\", \"mode\", \"fallback\": ...|null, \"tag\", \"current\"}],
          \"embedded_tag\",
-         \"optin\": {\"wanted\", \"found\"}, \"guard\", \"trust\": likewise, \"domains\",
+         \"optin\": {\"wanted\", \"found\": ...|null}, \"guard\", \"trust\": likewise, \"domains\",
+         \"revision\": ...|null, \"shown\": ...|null, \"is_behind\": true|false,
          \"missing\", \"surplus\", \"differences\": [...], \"problems\": [...],
          \"warnings\": [...]}";

@@ -10,11 +10,11 @@ use serde::Serialize;
 
 use super::{
     CliError, Exit, Format, Output,
-    edit::{self, Prefixes},
+    edit::{self, Load, Prefixes},
 };
 use crate::{
     control::Control,
-    store::{Entry, Key, parse_address},
+    store::{Consent, Entry, Key, parse_address, parse_members},
 };
 
 #[derive(Debug, Subcommand)]
@@ -27,6 +27,9 @@ pub(super) enum Command {
     /// List all prefixes, sorted by address
     #[command(after_help = LIST_HELP)]
     List(Format),
+    /// Replace the whole set by a list, and print what was added and removed
+    #[command(after_help = load_help())]
+    Load(Load),
     /// Say whether a source is exempt, and by which prefix
     #[command(after_help = CHECK_HELP)]
     Check {
@@ -53,19 +56,26 @@ struct Check {
 pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     match command {
         Command::Add(Prefixes { prefixes }) => {
-            edit::add(control, prefixes.into_iter().map(Entry::Trust), out)
+            edit::add(control, Consent::default(), prefixes.into_iter().map(Entry::Trust), out)
         }
         Command::Remove(Prefixes { prefixes }) => {
-            edit::remove(control, prefixes.into_iter().map(Key::Trust), out)
+            edit::remove(control, Consent::default(), prefixes.into_iter().map(Key::Trust), out)
         }
         Command::List(format) => list(control, format, out),
+        Command::Load(load) => edit::load(
+            control,
+            load,
+            parse_members,
+            |edit, list, consent| edit.replace_trust(&list, consent),
+            out,
+        ),
         Command::Check { address, format } => check(control, address, format, out),
     }
 }
 
 fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
-    let contents = control.store().read()?;
-    let listed = contents.trust.entries().keys().map(|prefix| Listed { prefix: *prefix });
+    let trust = control.store().open()?.trust()?;
+    let listed = trust.entries().keys().map(|prefix| Listed { prefix: *prefix });
     out.list(format, "trust", listed, |listed| listed.prefix.to_string())
 }
 
@@ -75,8 +85,7 @@ fn check(
     format: Format,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
-    let contents = control.store().read()?;
-    let prefix = contents.trust.longest_match(address).map(|(prefix, ())| prefix);
+    let prefix = control.store().open()?.trust_rule(address)?;
     let line = match prefix {
         Some(prefix) => format!("{address} is trusted, by {prefix}"),
         None => format!("{address} is not trusted: no prefix holds it"),
@@ -85,6 +94,13 @@ fn check(
     out.answer(format, &Check { address, trusted, prefix }, line)?;
     Ok(trusted.into())
 }
+
+fn load_help() -> String {
+    format!("{LOAD_HELP}\n\n{}", edit::LOAD_RULES)
+}
+
+const LOAD_HELP: &str = "\
+Lines are PREFIX; `#` begins a comment. A bad line is named and nothing is changed.";
 
 const ADD_HELP: &str = "\
 Trusted sources skip the destination's opt-in, PTR, SPF and DKIM; never the list of domains.

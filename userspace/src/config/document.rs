@@ -296,7 +296,7 @@ fn enforce() -> Mode {
 }
 
 fn default_store() -> PathBuf {
-    PathBuf::from("/var/lib/sixgate/store.json")
+    PathBuf::from("/var/lib/sixgate/store.db")
 }
 
 fn default_temporary_directory() -> PathBuf {

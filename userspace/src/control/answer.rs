@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt};
 
 use sixgate_common::settings::{ANSWER_HINDERED, ANSWER_KERNEL, Settings};
 
-use super::{Control, ControlError};
+use super::{Control, ControlError, MAPS_WAIT};
 use crate::dataplane::{self, DataplaneError, Maps, Network, Obstacle, Outlook};
 
 /// Who answers, as the maps say and as it should be.
@@ -118,7 +118,7 @@ impl Control {
     ///
     /// # Errors
     ///
-    /// [`ControlError::Dataplane`]; [`ControlError::Store`] while another process holds the store's lock.
+    /// [`ControlError::Dataplane`].
     pub fn review(&self, network: &mut Network) -> Result<Option<Answering>, ControlError> {
         let Some(mut maps) = self.maps()? else {
             return Ok(None);
@@ -132,7 +132,7 @@ impl Control {
         if settings.answer == wanted && maps.has_stations(&obstacles, network)? {
             return Ok(None);
         }
-        let _owned = self.store.own()?;
+        let _lock = self.pins.lock_maps(MAPS_WAIT)?;
         let before = self.answering_by(&maps, &settings, &obstacles)?;
         maps.review_stations(&obstacles, network)?;
         maps.hinder(wanted == ANSWER_HINDERED)?;

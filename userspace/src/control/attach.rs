@@ -1,14 +1,19 @@
-//! Attaching and detaching, under the store's lock.
+//! Attaching and detaching, under the lock on the maps.
 //!
 //! The order in which maps, links and `ready` come is the dataplane's.
 
 use std::{collections::BTreeSet, fmt};
 
-use super::{Control, ControlError, fits, make_room};
+use sixgate_common::settings::Settings;
+
+use super::{
+    Control, ControlError, MAPS_WAIT,
+    follow::{fits, make_room},
+};
 use crate::{
     config::{InterfaceName, XdpMode},
     dataplane::{self, AttachMode, AttachPlan, Attached, Change, DataplaneError, Failed, VlanTags},
-    store::Contents,
+    store::Database,
 };
 
 /// What was done on one interface, to be shown.
@@ -59,11 +64,13 @@ impl Control {
         for interface in interfaces {
             self.pins.release_hold(interface.as_str(), index_of(interface.as_str())?)?;
         }
-        let owned = self.store.own()?;
-        let Some(plan) = self.plan(&owned.read()?, interfaces, mode)? else {
+        let mut database = self.store.open()?;
+        let _lock = self.pins.lock_maps(MAPS_WAIT)?;
+        let Some(plan) = self.plan(&mut database, interfaces, mode)? else {
             return Ok(Vec::new());
         };
         let attached = self.making_room(&plan, |plan| dataplane::attach_with(plan, &self.loader))?;
+        self.catch_up(&mut database)?;
         Ok(attached.into_iter().map(Attachment).collect())
     }
 
@@ -78,13 +85,24 @@ impl Control {
             // without the lock: a verifier may work for minutes, and commands wait for seconds
             self.loader.embedded()?;
         }
-        let owned = self.store.own()?;
-        let Some(plan) = self.plan(&owned.read()?, interfaces, mode)? else {
+        let mut database = self.store.open()?;
+        let _lock = self.pins.lock_maps(MAPS_WAIT)?;
+        let Some(plan) = self.plan(&mut database, interfaces, mode)? else {
             return Ok(Attempts::default());
         };
         let report = self.making_room(&plan, |plan| dataplane::attach_each(plan, &self.loader))?;
+        self.catch_up(&mut database)?;
         let attached = report.attached.into_iter().map(Attachment).collect();
         Ok(Attempts { attached, failed: report.failed })
+    }
+
+    /// Takes over what changed between the plan and the moment at which the maps came into sight: a command that found none
+    /// has not written to them.
+    fn catch_up(&self, database: &mut Database) -> Result<(), ControlError> {
+        match self.maps()? {
+            Some(mut maps) => self.follow(&mut maps, database),
+            None => Ok(()),
+        }
     }
 
     /// Whether there is anything to attach to, or to bring up to date.
@@ -104,7 +122,7 @@ impl Control {
     /// What there is to do; nothing if no interface is named and nothing is attached.
     fn plan(
         &self,
-        contents: &Contents,
+        database: &mut Database,
         interfaces: &[InterfaceName],
         mode: XdpMode,
     ) -> Result<Option<AttachPlan>, ControlError> {
@@ -130,12 +148,13 @@ impl Control {
             indices.extend(index_of(name)?);
         }
         let configured = self.configured();
+        let (contents, shown) = database.contents()?;
         Ok(Some(AttachPlan {
             interfaces: wanted.into_iter().collect(),
             mode: attach_mode(mode),
             sizes: self.sizes,
-            settings: configured.settings,
-            projection: self.projection(contents, &indices)?,
+            settings: Settings { shown, ..configured.settings },
+            projection: self.projection(&contents, &indices)?,
             replies: configured.replies.clone(),
             pins: self.pins.clone(),
         }))
@@ -171,7 +190,7 @@ impl Control {
     ///
     /// [`ControlError`]; [`DataplaneError::NotAttached`] for a named interface without the program.
     pub fn detach(&self, interfaces: &[InterfaceName]) -> Result<Vec<String>, ControlError> {
-        let owned = self.store.own()?;
+        let _lock = self.pins.lock_maps_if_any(MAPS_WAIT)?;
         let names: Vec<String> = interfaces.iter().map(|interface| interface.as_str().to_owned()).collect();
         let holds = self.holds(&names)?;
         // before the pins go: the daemon looks for the mark when it sees that a pin went
@@ -180,9 +199,9 @@ impl Control {
             // The first error is the one to tell.
             let _ = holds.iter().try_for_each(|(name, index)| self.pins.release_hold(name, *index));
         })?;
-        // the addresses of what was detached are ours no longer
-        if let Some(maps) = self.maps()? {
-            self.project(maps, &owned.read()?)?;
+        // the addresses of what was detached are ours no longer; without a store they stay guarded
+        if let (Some(mut maps), Ok(database)) = (self.maps()?, self.store.open()) {
+            self.project_guard(&mut maps, &database)?;
         }
         Ok(detached)
     }
@@ -193,7 +212,7 @@ impl Control {
     ///
     /// [`ControlError`].
     pub fn detach_others(&self) -> Result<Option<Vec<String>>, ControlError> {
-        let _owned = self.store.own()?;
+        let _lock = self.pins.lock_maps_if_any(MAPS_WAIT)?;
         Ok(dataplane::detach_others(&self.pins)?)
     }
 

@@ -10,18 +10,18 @@ use sixgate_common::{
     settings::{ANSWER_HINDERED, ANSWER_KERNEL, Settings},
 };
 
-use super::{Control, ControlError, compile_replies, settings};
+use super::{Control, ControlError, MAPS_WAIT, compile_replies, settings};
 use crate::{
     config::{Config, Domains},
     dataplane::{DataplaneError, Maps},
 };
 
-/// What the configuration says that may change while the daemon runs. It changes under the store's lock, so that the
+/// What the configuration says that may change while the daemon runs. It changes under the lock on the maps, so that the
 /// maps never get a part of one configuration and a part of another.
 #[derive(Clone, Debug)]
 pub(super) struct Configured {
     pub(super) domains: Domains,
-    /// `ready` and `generation` in it do not matter.
+    /// `ready`, `generation` and `shown` in it do not matter.
     pub(super) settings: Settings,
     pub(super) replies: Vec<(ReplyId, Reply)>,
 }
@@ -53,7 +53,7 @@ impl Control {
     /// [`ControlError`]; nothing has changed then, as far as the maps can be written.
     pub fn reconfigure(&self, config: &Config) -> Result<(), ControlError> {
         let next = Configured::from(config);
-        let _owned = self.store.own()?;
+        let _lock = self.pins.lock_maps_if_any(MAPS_WAIT)?;
         if let Some(mut maps) = self.maps()? {
             put_in_force(&mut maps, &next)?;
         }
@@ -72,5 +72,11 @@ fn put_in_force(maps: &mut Maps, next: &Configured) -> Result<(), DataplaneError
         (ANSWER_KERNEL, _) => ANSWER_HINDERED,
         (wanted, _) => wanted,
     };
-    maps.write_settings(&Settings { answer, ready: in_force.ready, generation, ..next.settings })
+    maps.write_settings(&Settings {
+        answer,
+        ready: in_force.ready,
+        generation,
+        shown: in_force.shown,
+        ..next.settings
+    })
 }

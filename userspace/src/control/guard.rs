@@ -14,8 +14,40 @@ use crate::{
     config::GuardSource,
     dataplane::{self, DataplaneError, attached, interface_addresses},
     policy::evidence::Standing,
-    store::Contents,
+    store::{Contents, Database, OptIn, PrefixSet},
 };
+
+/// What the store says about destinations, as its reader knows it.
+pub trait Destinations {
+    /// Those that it says are ours.
+    fn guard(&self) -> PrefixSet;
+    /// Whether one has opted in.
+    fn standing(&self, address: Ipv6Addr) -> Standing;
+}
+
+/// What cannot be read is not warned of.
+impl Destinations for Database {
+    fn guard(&self) -> PrefixSet {
+        self.guard().unwrap_or_default()
+    }
+
+    fn standing(&self, address: Ipv6Addr) -> Standing {
+        match self.optin_rule(address) {
+            Ok(Some((_, OptIn::In))) | Err(_) => Standing::OptedIn,
+            Ok(Some((_, OptIn::Out)) | None) => Standing::NotOptedIn,
+        }
+    }
+}
+
+impl Destinations for Contents {
+    fn guard(&self) -> PrefixSet {
+        self.guard.clone()
+    }
+
+    fn standing(&self, address: Ipv6Addr) -> Standing {
+        self.destination(address)
+    }
+}
 
 /// Why a destination is ours.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -40,14 +72,14 @@ impl GuardOrigin {
 impl Control {
     /// What is ours now, and why.
     pub fn guard(&self) -> Result<BTreeMap<Ipv6Net, GuardOrigin>, ControlError> {
-        let contents = self.store.read()?;
-        Ok(self.guarded(&contents, &self.attached_interfaces()?)?)
+        let stored = self.store.open()?.guard()?;
+        Ok(self.guarded(&stored, &self.attached_interfaces()?)?)
     }
 
     /// What is ours while the program is attached to `interfaces`.
     pub(super) fn guarded(
         &self,
-        contents: &Contents,
+        stored: &PrefixSet,
         interfaces: &BTreeSet<u32>,
     ) -> Result<BTreeMap<Ipv6Net, GuardOrigin>, DataplaneError> {
         let mut guarded = BTreeMap::new();
@@ -55,7 +87,7 @@ impl Control {
             let addresses = interface_addresses(interfaces)?;
             guarded.extend(addresses.into_iter().map(|address| (address, GuardOrigin::Interface)));
         }
-        let prefixes = contents.guard.entries().keys();
+        let prefixes = stored.entries().keys();
         guarded.extend(prefixes.map(|prefix| (*prefix, GuardOrigin::Store)));
         Ok(guarded)
     }
@@ -73,18 +105,21 @@ impl Control {
     /// # Errors
     ///
     /// [`ControlError::Dataplane`].
-    pub(super) fn unguarded(&self, contents: &Contents) -> Result<Vec<(Ipv6Addr, String)>, DataplaneError> {
+    pub(super) fn unguarded(
+        &self,
+        store: &dyn Destinations,
+    ) -> Result<Vec<(Ipv6Addr, String)>, DataplaneError> {
         let interfaces = self.attached_interfaces()?;
         if self.guard != GuardSource::Auto || interfaces.is_empty() {
             return Ok(Vec::new());
         }
-        let guarded = self.guarded(contents, &interfaces)?;
+        let guarded = self.guarded(&store.guard(), &interfaces)?;
         let is_guarded = |address: &Ipv6Addr| guarded.keys().any(|prefix| prefix.contains(address));
         let mut found = Vec::new();
         for (address, index) in dataplane::global_addresses()? {
             if self.listens_at(address)
                 && !is_guarded(&address)
-                && contents.destination(address) != Standing::OptedIn
+                && store.standing(address) != Standing::OptedIn
             {
                 let interface = dataplane::interface_now(index)?.map(|interface| interface.name);
                 found.push((address, interface.unwrap_or_else(|| index.to_string())));
@@ -94,7 +129,7 @@ impl Control {
     }
 
     /// Sentences about [`Self::unguarded`].
-    pub(super) fn guard_warnings(&self, contents: &Contents) -> Result<Vec<String>, DataplaneError> {
+    pub(super) fn guard_warnings(&self, store: &dyn Destinations) -> Result<Vec<String>, DataplaneError> {
         let sentence = |(address, interface): &(Ipv6Addr, String)| {
             format!(
                 "GUARD does not cover {address} of {interface}, where the program is not attached: refusals there are \
@@ -102,7 +137,7 @@ impl Control {
                  optin add {address}`)"
             )
         };
-        Ok(self.unguarded(contents)?.iter().map(sentence).collect())
+        Ok(self.unguarded(store)?.iter().map(sentence).collect())
     }
 
     fn listens_at(&self, address: Ipv6Addr) -> bool {

@@ -12,13 +12,12 @@ use std::{
 use ipnet::Ipv6Net;
 
 use super::{
-    Answering, Attempts, Control, ControlError,
+    Answering, Attempts, Control, ControlError, Destinations,
     wanted::{OCCUPIED, Wanted},
 };
 use crate::{
     config::InterfaceName,
     dataplane::{self, AttachedLink, DataplaneError, Failed, Lost, Network, PinLock, interface_addresses},
-    store::Contents,
 };
 
 /// How urgent a notice is.
@@ -103,7 +102,7 @@ impl Keeper {
 
     /// Looks, and does what there is to do. `has_changed`: something about interfaces or addresses is known to have
     /// changed, so that all of them are looked at and nothing waits for its next attempt.
-    pub fn look(&mut self, has_changed: bool, now: Instant, last: &Contents) -> Looked {
+    pub fn look(&mut self, has_changed: bool, now: Instant, last: &dyn Destinations) -> Looked {
         let mut looked = Looked::default();
         if has_changed {
             self.network.forget();
@@ -118,7 +117,7 @@ impl Keeper {
         &mut self,
         has_changed: bool,
         now: Instant,
-        last: &Contents,
+        last: &dyn Destinations,
         looked: &mut Looked,
     ) -> Result<(), ControlError> {
         let is_wanted = !self.control.interfaces.is_empty();
@@ -330,7 +329,7 @@ impl Keeper {
     fn look_at_addresses(
         &mut self,
         links: &[AttachedLink],
-        last: &Contents,
+        last: &dyn Destinations,
         looked: &mut Looked,
     ) -> Result<(), ControlError> {
         let indices: BTreeSet<u32> =

@@ -1,4 +1,4 @@
-//! The one place where the opt-in store and the maps change together, under the store's lock.
+//! The one place where the opt-in store and the maps change together, under the lock on the maps.
 //!
 //! The store is the truth and the maps are its projection. What a prefix means, and how a map is written,
 //! is not its business.
@@ -6,6 +6,7 @@
 mod answer;
 mod attach;
 mod configured;
+mod follow;
 mod guard;
 mod keep;
 mod replies;
@@ -13,32 +14,33 @@ mod status;
 mod wanted;
 
 use std::{
-    collections::BTreeSet,
     net::{IpAddr, Ipv6Addr},
+    path::PathBuf,
     sync::{Arc, RwLock},
+    time::Duration,
 };
 
-use sixgate_common::settings::{self, Settings};
+use sixgate_common::settings::{self, Revision, Settings};
 
 use crate::{
-    config::{Answer, Config, GuardSource, InterfaceName, XdpMode},
-    dataplane::{self, Changes, DataplaneError, Entry, Loader, Maps, PinLock, Pins, Projection, Sizes},
+    config::{Answer, Config, Domains, GuardSource, InterfaceName, XdpMode},
+    dataplane::{DataplaneError, Loader, Maps, PinLock, Pins, Sizes},
     endpoint::Endpoint,
     policy::Mode,
-    store::{Contents, OptIn, Outcome, Store, StoreError},
+    store::{Author, Consent, Edit, Store, StoreError},
 };
 
 use configured::{Configured, Present};
 
 pub use answer::Answering;
 pub use attach::{Attachment, Attempts};
-pub use guard::GuardOrigin;
+pub use guard::{Destinations, GuardOrigin};
 pub use keep::{Keeper, Looked, Notice, Urgency};
 pub use replies::compile_replies;
 pub use status::{Counts, InterfaceStatus, Status};
 
-/// Store and maps of one configuration. Its functions block, at most as long as the store's lock is waited
-/// for; nothing is opened in between.
+/// Store and maps of one configuration. Its functions block, at most as long as another process is waited for that
+/// changes either; nothing is opened in between.
 #[derive(Clone, Debug)]
 pub struct Control {
     store: Store,
@@ -64,6 +66,16 @@ pub enum ControlError {
     /// The XDP program or its maps; the store was not changed.
     #[error(transparent)]
     Dataplane(#[from] DataplaneError),
+    /// The maps show a store that is not there.
+    #[error(
+        "the XDP program's maps hold opted-in destinations, whose store is not at {}: is the volume mounted? Nothing was \
+         changed; `sixgate init --force` makes a new store, and mail to all of them is refused",
+        path.display()
+    )]
+    MapsHoldEntries {
+        /// Where the store should be.
+        path: PathBuf,
+    },
     /// The store has the change, the maps have not all of it.
     #[error(
         "the maps could not be brought in line with the store, which holds: the XDP program refuses nothing until \
@@ -108,6 +120,39 @@ impl Control {
         Ok(Maps::open(&self.pins)?)
     }
 
+    /// Makes a new, empty store.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Exists`]; [`ControlError::MapsHoldEntries`] without `force`.
+    pub fn init(&self, force: bool) -> Result<(), ControlError> {
+        let maps = match self.maps() {
+            // such maps show no store of this version
+            Err(ControlError::Dataplane(_)) if force => None,
+            found => found?,
+        };
+        if let Some(maps) = &maps
+            && !force
+            && !self.store.path().exists()
+            && maps.holds_optin()?
+        {
+            return Err(ControlError::MapsHoldEntries { path: self.store.path().to_owned() });
+        }
+        Ok(self.store.create()?)
+    }
+
+    /// Puts the backup in the place of a store that is missing or damaged, and brings the maps in line; which revision it
+    /// has.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Exists`] if there is a good store; [`ControlError::NotProjected`].
+    pub fn restore(&self) -> Result<u64, ControlError> {
+        let revision = self.store.restore()?;
+        self.reconcile(false)?;
+        Ok(revision)
+    }
+
     /// Whether the XDP program is to answer, as far as the configuration says.
     fn expects_kernel(&self) -> bool {
         self.configured().settings.answer == settings::ANSWER_KERNEL
@@ -122,128 +167,68 @@ impl Control {
         Ok(self.pins.lock()?)
     }
 
-    /// Changes the store by `edit`, then the maps; returns what `edit` returned. The maps are brought in
-    /// line even if `edit` changed nothing.
+    /// Changes the store by `edit`, then the maps; returns what `edit` returned.
     ///
     /// # Errors
     ///
     /// [`ControlError::NotProjected`]: the store has the change, and `ready` is cleared. Every other error
-    /// leaves store and maps as they were.
-    pub fn change(
+    /// leaves store and maps as they were; [`StoreError::Empties`] without consent.
+    pub fn change<T>(
         &self,
-        edit: impl FnOnce(&mut Contents) -> Vec<Outcome>,
-    ) -> Result<Vec<Outcome>, ControlError> {
-        let mut owned = self.store.own()?;
-        let before = owned.read()?;
-        // before the store is written: who may not open the maps changes nothing
-        let maps = self.maps()?;
-        let mut contents = before.clone();
-        let outcomes = edit(&mut contents);
-        if contents != before {
-            owned.write(&contents)?;
-        }
-        if let Some(maps) = maps {
-            self.project(maps, &contents)?;
-        }
-        Ok(outcomes)
-    }
-
-    /// Brings the maps in line with the store and lets the program refuse; says what changed last in the
-    /// maps, none if the program is not attached. While there is no store, `last` stands for it: a file that is
-    /// gone for a moment must not refuse everything.
-    ///
-    /// # Errors
-    ///
-    /// [`ControlError::NotProjected`]: `ready` is cleared.
-    pub fn reconcile(&self, last: &Contents) -> Result<Option<Changes>, ControlError> {
-        let owned = self.store.own()?;
-        let read = owned.read_if_there()?;
-        let contents = read.as_ref().unwrap_or(last);
-        self.maps()?.map(|maps| self.project(maps, contents)).transpose()
-    }
-
-    /// What the maps have to hold.
-    fn projection(
-        &self,
-        contents: &Contents,
-        interfaces: &BTreeSet<u32>,
-    ) -> Result<Projection, DataplaneError> {
-        let decision = |optin: &OptIn| match optin {
-            OptIn::In => dataplane::OptIn::In,
-            OptIn::Out => dataplane::OptIn::Out,
+        consent: Consent,
+        edit: impl FnOnce(&mut Edit<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, ControlError> {
+        let mut database = self.store.open()?;
+        // before the store is changed: a user who may not open the maps changes nothing
+        let lock = match self.maps()? {
+            Some(_) => Some(self.pins.lock_maps(MAPS_WAIT)?),
+            None => None,
         };
-        let optin = contents.optin.entries().iter().map(|(prefix, optin)| (*prefix, decision(optin)));
-        Ok(Projection {
-            optin: optin.collect(),
-            guard: self.guarded(contents, interfaces)?.into_keys().collect(),
-            trust: contents.trust.entries().keys().copied().collect(),
-        })
-    }
-
-    fn project(&self, mut maps: Maps, contents: &Contents) -> Result<Changes, ControlError> {
-        self.try_project(&mut maps, contents).map_err(|source| {
-            // best effort, since something is wrong with the maps already: the first error is the one to tell
-            let _ = maps.clear_ready();
-            ControlError::NotProjected { source }
-        })
-    }
-
-    /// The program may refuse again only after the maps were read back.
-    fn try_project(&self, maps: &mut Maps, contents: &Contents) -> Result<Changes, DataplaneError> {
-        let wanted = self.projection(contents, &self.attached_interfaces()?)?;
-        let changes = match maps.project(&wanted) {
-            Err(DataplaneError::MapFull { .. }) if fits(&wanted, maps.sizes()) => {
-                make_room(maps, &wanted)?;
-                maps.project(&wanted)?
+        let edited = database.edit(&Author::of_this_process(), |editing| {
+            let had = (editing.opts_anything_in()?, editing.opts_any_domain_in()?);
+            let value = edit(editing)?;
+            if !consent.empty
+                && self.configured().settings.mode == settings::MODE_ENFORCE
+                && editing.takes_away()
+            {
+                self.check_left(editing, had)?;
             }
-            projected => projected?,
-        };
-        if maps.settings()?.ready != settings::READY {
-            let left = maps.difference(&wanted)?;
-            if !left.is_empty() {
-                return Err(DataplaneError::NotProjected { differences: left.len() });
-            }
-            maps.set_ready()?;
+            Ok::<_, StoreError>(value)
+        })?;
+        // what was attached meanwhile may show the revision before this one
+        if let Some(mut maps) = self.maps()? {
+            let _lock = match lock {
+                Some(lock) => lock,
+                None => self.pins.lock_maps(MAPS_WAIT)?,
+            };
+            self.follow(&mut maps, &mut database)?;
         }
-        Ok(changes)
+        Ok(edited.value)
+    }
+
+    /// Whether a change leaves what mail needs, if that was there before.
+    fn check_left(&self, editing: &Edit<'_>, (had_in, had_domain): (bool, bool)) -> Result<(), StoreError> {
+        if had_in && !editing.opts_anything_in()? {
+            return Err(StoreError::Empties {
+                what: "destination opted in",
+                then: "every sender to this host is refused",
+            });
+        }
+        if self.configured().domains == Domains::Listed && had_domain && !editing.opts_any_domain_in()? {
+            return Err(StoreError::Empties {
+                what: "domain that takes mail",
+                then: "every recipient is refused",
+            });
+        }
+        Ok(())
     }
 }
 
-/// Whether the maps can hold `wanted`, once what is not wanted is gone.
 fn ipv6(address: &Endpoint) -> Option<Ipv6Addr> {
     match address.ip() {
         IpAddr::V6(ip) => Some(ip),
         IpAddr::V4(_) => None,
     }
-}
-
-fn fits(wanted: &Projection, sizes: Sizes) -> bool {
-    let fits = |count: usize, bound: u32| u32::try_from(count).is_ok_and(|count| count <= bound);
-    fits(wanted.optin.len(), sizes.optin)
-        && fits(wanted.guard.len(), sizes.guard)
-        && fits(wanted.trust.len(), sizes.trust)
-}
-
-/// Removes what is not wanted first, where old and new entries together are too many. Entries are missing
-/// meanwhile, so that the program may refuse nothing until all are there.
-fn make_room(maps: &mut Maps, wanted: &Projection) -> Result<(), DataplaneError> {
-    maps.clear_ready()?;
-    let mut kept = wanted.clone();
-    for entry in maps.difference(wanted)?.added {
-        match entry {
-            Entry::OptIn(prefix, _) => {
-                kept.optin.remove(&prefix);
-            }
-            Entry::Guard(prefix) => {
-                kept.guard.remove(&prefix);
-            }
-            Entry::Trust(prefix) => {
-                kept.trust.remove(&prefix);
-            }
-        }
-    }
-    maps.project(&kept)?;
-    Ok(())
 }
 
 /// The configuration as the XDP program takes it, not ready yet.
@@ -260,5 +245,9 @@ fn settings(config: &Config) -> Settings {
         refuse_at: config.refuse_at.number(),
         ready: 0,
         generation: 0,
+        shown: Revision::NONE,
     }
 }
+
+/// How long another process is waited for that changes the maps: it may fill them with millions of prefixes.
+const MAPS_WAIT: Duration = Duration::from_secs(60);

@@ -11,9 +11,9 @@ use super::{Control, ControlError, wanted::Wanted};
 use crate::{
     config::Domains,
     dataplane::{
-        self, AttachedLink, Changes, DataplaneError, Entry, Maps, Network, Obstacle, Outlook, Projection,
-        attached,
+        self, AttachedLink, Changes, DataplaneError, Entry, Maps, Network, Obstacle, Outlook, attached,
     },
+    store::{Database, Revision, StoreCounts},
 };
 
 /// The state of store, maps and interfaces at one instant. The names of the fields are those of
@@ -44,9 +44,17 @@ pub struct Status {
     pub guard: Counts,
     /// Sources that are exempt.
     pub trust: Counts,
-    /// How many domains the store lists.
+    /// How many domains take mail here.
     pub domains: usize,
-    /// Entries that the maps lack.
+    /// The store's revision; none if there is no store.
+    pub revision: Option<u64>,
+    #[serde(skip)]
+    stamp: Option<Revision>,
+    /// The revision that the maps show; none if not attached.
+    pub shown: Option<u64>,
+    /// Whether the maps show another revision than the store's.
+    pub is_behind: bool,
+    /// Entries that the maps lack, if they were compared.
     pub missing: usize,
     /// Entries that the maps have too many.
     pub surplus: usize,
@@ -78,7 +86,7 @@ pub struct InterfaceStatus {
 pub struct Counts {
     /// How many the map has to hold.
     pub wanted: usize,
-    /// How many it holds; none if not attached.
+    /// How many it holds; none if not attached or not counted.
     pub found: Option<usize>,
 }
 
@@ -92,43 +100,61 @@ impl Status {
     /// Whether the maps hold what the store says and the program may act on it, as far as there are maps.
     #[must_use]
     pub fn agrees(&self) -> bool {
-        !self.attached || self.ready && self.missing == 0 && self.surplus == 0
+        !self.attached || self.ready && !self.is_behind && self.missing == 0 && self.surplus == 0
     }
 }
 
 impl Control {
-    /// Compares store and maps while nobody changes either.
-    pub fn status(&self) -> Result<Status, ControlError> {
-        let shared = self.store.share()?;
-        let contents = shared.read()?;
+    /// Compares store and maps: by the revision that the maps show or, to `verify`, entry by entry.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`]; a store that cannot be used is a problem of the status.
+    pub fn status(&self, verify: bool) -> Result<Status, ControlError> {
         let mut problems = Vec::new();
-        let is_usable = match self.maps() {
-            Err(ControlError::Dataplane(error @ DataplaneError::OtherLayout { .. })) => {
+        let maps = match self.maps() {
+            Err(ControlError::Dataplane(
+                error @ (DataplaneError::OtherLayout { .. } | DataplaneError::PinMissing { .. }),
+            )) => {
                 problems.push(error.to_string());
-                false
+                None
             }
-            found => found?.is_some(),
+            found => found?,
         };
-        let interfaces = if is_usable { self.attached_interfaces()? } else { BTreeSet::new() };
-        let wanted = self.projection(&contents, &interfaces)?;
-        let mut status = match self.maps() {
-            Ok(Some(maps)) => self.attached_status(&maps, &wanted)?,
-            _ => self.unattached_status(&wanted),
+        let interfaces = if maps.is_some() { self.attached_interfaces()? } else { BTreeSet::new() };
+        let mut stored = match self.stored(&interfaces) {
+            Ok(stored) => Some(stored),
+            Err(ControlError::Store(error)) => {
+                problems.push(format!("{:#}", anyhow::Error::new(error)));
+                None
+            }
+            Err(error) => return Err(error),
         };
-        let links = if is_usable { attached(&self.pins)? } else { Vec::new() };
+        let mut status = match &maps {
+            Some(maps) => self.attached_status(maps, stored.as_mut(), verify)?,
+            None => self.unattached_status(stored.as_ref()),
+        };
+        let links = if maps.is_some() { attached(&self.pins)? } else { Vec::new() };
         self.interface_problems(&links, &mut problems, &mut status.warnings)?;
-        if is_usable {
-            status.warnings.extend(self.guard_warnings(&contents)?);
-        }
         status.problems = problems;
-        status.domains = contents.domains.len();
-        let doubts = self.policy_warnings(
-            status.mode == ENFORCE,
-            !contents.opts_anything_in(),
-            contents.domains.is_empty(),
-        );
-        status.warnings.splice(0..0, doubts);
+        if let Some(Stored { database, counts, .. }) = stored {
+            if maps.is_some() {
+                status.warnings.extend(self.guard_warnings(&database)?);
+            }
+            status.domains = counts.domains;
+            let doubts =
+                self.policy_warnings(status.mode == ENFORCE, !counts.opts_anything_in, counts.domains == 0);
+            status.warnings.splice(0..0, doubts);
+        }
         Ok(status)
+    }
+
+    fn stored(&self, interfaces: &BTreeSet<u32>) -> Result<Stored, ControlError> {
+        let database = self.store.open()?;
+        let counts = database.counts()?;
+        let revision = database.revision()?;
+        let guard = self.guarded(&database.guard()?, interfaces)?.len();
+        Ok(Stored { database, counts, revision, guard })
     }
 
     /// Links that do nothing here, and interfaces of the configuration on which the program does not run.
@@ -168,9 +194,26 @@ impl Control {
         Ok(())
     }
 
-    fn attached_status(&self, maps: &Maps, wanted: &Projection) -> Result<Status, ControlError> {
+    fn attached_status(
+        &self,
+        maps: &Maps,
+        stored: Option<&mut Stored>,
+        verify: bool,
+    ) -> Result<Status, ControlError> {
         let settings = maps.settings()?;
-        let changes = maps.difference(wanted)?;
+        let unattached = self.unattached_status(stored.as_deref());
+        let (mut optin, mut guard, mut trust) = (unattached.optin, unattached.guard, unattached.trust);
+        let mut changes = Changes::default();
+        let mut revision = unattached.revision;
+        if let Some(stored) = stored.filter(|_| verify) {
+            let (contents, now) = stored.database.contents()?;
+            let wanted = self.projection(&contents, &self.attached_interfaces()?)?;
+            changes = maps.difference(&wanted)?;
+            revision = Some(now.number());
+            optin = compared(wanted.optin.len(), &changes, |entry| matches!(entry, Entry::OptIn(..)));
+            guard = compared(wanted.guard.len(), &changes, |entry| matches!(entry, Entry::Guard(_)));
+            trust = compared(wanted.trust.len(), &changes, |entry| matches!(entry, Entry::Trust(_)));
+        }
         let embedded_tag = self.own_tag()?;
         let obstacles = dataplane::obstacles(&self.pins, &mut Network::default())?;
         let answering = self.answering_by(maps, &settings, &obstacles)?;
@@ -181,7 +224,7 @@ impl Control {
                 .loss()
                 .map(|loss| format!("{loss}: the daemon notices within seconds; without it, attach again")),
         );
-        if wanted.guard.is_empty() {
+        if guard.wanted == 0 && revision.is_some() {
             warnings.push("nothing is guarded: the XDP program refuses no destination".to_owned());
         }
         Ok(Status {
@@ -189,9 +232,12 @@ impl Control {
             ready: settings.ready == settings::READY,
             interfaces: self.interface_states(embedded_tag.as_deref(), &obstacles)?,
             embedded_tag,
-            optin: compared(wanted.optin.len(), &changes, |entry| matches!(entry, Entry::OptIn(..))),
-            guard: compared(wanted.guard.len(), &changes, |entry| matches!(entry, Entry::Guard(_))),
-            trust: compared(wanted.trust.len(), &changes, |entry| matches!(entry, Entry::Trust(_))),
+            optin,
+            guard,
+            trust,
+            revision,
+            shown: Some(settings.shown.number()),
+            is_behind: is_behind(unattached.stamp, &settings),
             missing: changes.added.len(),
             surplus: changes.removed.len(),
             differences: differences(&changes),
@@ -202,21 +248,31 @@ impl Control {
         })
     }
 
-    fn unattached_status(&self, wanted: &Projection) -> Status {
+    fn unattached_status(&self, stored: Option<&Stored>) -> Status {
         let counts = |wanted| Counts { wanted, found: None };
-        Status {
-            optin: counts(wanted.optin.len()),
-            guard: counts(wanted.guard.len()),
-            trust: counts(wanted.trust.len()),
-            ..self.blank(&self.configured().settings)
+        let blank = self.blank(&self.configured().settings);
+        match stored {
+            Some(Stored { counts: stored, revision, guard, .. }) => Status {
+                optin: counts(stored.optin),
+                guard: counts(*guard),
+                trust: counts(stored.trust),
+                revision: Some(revision.number()),
+                stamp: Some(*revision),
+                ..blank
+            },
+            None => blank,
         }
     }
 
     /// What is likely not meant, without looking at the maps: for commands that attach.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Store`].
     pub fn doubts(&self) -> Result<Vec<String>, ControlError> {
-        let contents = self.store.read()?;
+        let counts = self.store.open()?.counts()?;
         let enforce = self.configured().settings.mode == settings::MODE_ENFORCE;
-        Ok(self.policy_warnings(enforce, !contents.opts_anything_in(), contents.domains.is_empty()))
+        Ok(self.policy_warnings(enforce, !counts.opts_anything_in, counts.domains == 0))
     }
 
     fn interface_states(
@@ -264,6 +320,10 @@ impl Control {
             guard: Counts::default(),
             trust: Counts::default(),
             domains: 0,
+            revision: None,
+            stamp: None,
+            shown: None,
+            is_behind: false,
             missing: 0,
             surplus: 0,
             differences: Vec::new(),
@@ -322,6 +382,19 @@ impl Control {
         })
         .collect()
     }
+}
+
+/// What is known of the store.
+struct Stored {
+    database: Database,
+    counts: StoreCounts,
+    revision: Revision,
+    /// Prefixes in the store and addresses of interfaces.
+    guard: usize,
+}
+
+fn is_behind(store: Option<Revision>, settings: &Settings) -> bool {
+    store.is_some_and(|revision| revision != settings.shown)
 }
 
 /// An entry with another value is in both lists, and counts once in the map.

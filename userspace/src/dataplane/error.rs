@@ -117,6 +117,18 @@ pub enum DataplaneError {
         /// What differs.
         difference: String,
     },
+    /// The pin of a map is gone.
+    #[error(
+        "the pin of the map {map} is missing in {path}: `sixgate detach` removes what is left, then `sixgate attach` makes \
+         all of it again",
+        path = path.display()
+    )]
+    PinMissing {
+        /// The map's name.
+        map: &'static str,
+        /// The directory of the pins.
+        path: PathBuf,
+    },
     /// Pins of another layout version are there.
     #[error(
         "another version of sixgate has pinned its XDP program in {path}, with maps of another layout: `sixgate detach \
@@ -134,6 +146,15 @@ pub enum DataplaneError {
         path = path.display()
     )]
     PinsInUse {
+        /// The directory of the pins.
+        path: PathBuf,
+    },
+    /// Another process changes the maps for too long.
+    #[error(
+        "another process has been changing the maps in {path} for a long time; nothing was changed, try again",
+        path = path.display()
+    )]
+    MapsInUse {
         /// The directory of the pins.
         path: PathBuf,
     },

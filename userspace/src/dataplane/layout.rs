@@ -1,4 +1,4 @@
-//! The shape of each map of layout v3, to compare pinned maps with: aya opens any map that lies under a name.
+//! The shape of each map of layout v4, to compare pinned maps with: aya opens any map that lies under a name.
 //!
 //! Names and value types are `sixgate_common`'s; the object in `ebpf/` says the same, and a test compares both.
 
@@ -28,14 +28,14 @@ struct Shape {
 ///
 /// # Errors
 ///
-/// [`DataplaneError::LayoutDiffers`] when it is missing or differs.
+/// [`DataplaneError::PinMissing`] when it is missing, [`DataplaneError::LayoutDiffers`] when it differs.
 pub(super) fn examine(set: &PinSet, name: &'static str) -> Result<u32, DataplaneError> {
     let differs =
         |difference| DataplaneError::LayoutDiffers { map: name, path: set.path().to_owned(), difference };
     let file = set.map(name);
     // what may not be looked at is not missing
     if !file.try_exists().map_err(|error| DataplaneError::file("look for", &file, error))? {
-        return Err(differs("it is missing".to_owned()));
+        return Err(DataplaneError::PinMissing { map: name, path: set.path().to_owned() });
     }
     let info = MapInfo::from_pin(&file).map_err(|error| DataplaneError::map("open", name, error))?;
     match difference(&info, shape(name)) {

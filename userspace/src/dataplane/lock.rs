@@ -1,11 +1,14 @@
-//! The lock by which one daemon at most works on a pin directory.
+//! The locks on a pin directory: one by which one daemon at most works on it, and one by which one process at a time
+//! changes the maps.
 //!
-//! It is the daemon's alone: commands work beside it, under the store's lock.
+//! The first is the daemon's for its life; the second is held by command or daemon, for one change.
 
 use std::{
     fs::{self, DirBuilder, File, TryLockError},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::PathBuf,
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::{error::DataplaneError, pins::Pins};
@@ -18,7 +21,54 @@ pub struct PinLock {
     path: PathBuf,
 }
 
+/// The lock on the maps, gone when it is dropped.
+#[derive(Debug)]
+pub struct MapsLock {
+    _directory: File,
+}
+
 impl Pins {
+    /// Waits until no other process changes the maps, at most `wait`, and keeps it so.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::MapsInUse`] after that time; else as [`Self::lock`].
+    pub fn lock_maps(&self, wait: Duration) -> Result<MapsLock, DataplaneError> {
+        self.make_base()?;
+        let (path, directory) = self.lock_directory("changing")?;
+        let began = Instant::now();
+        loop {
+            match directory.try_lock() {
+                Ok(()) => return Ok(MapsLock { _directory: directory }),
+                Err(TryLockError::WouldBlock) if began.elapsed() >= wait => {
+                    return Err(DataplaneError::MapsInUse { path: self.base().to_owned() });
+                }
+                Err(TryLockError::WouldBlock) => thread::sleep(POLL),
+                Err(TryLockError::Error(error)) => return Err(DataplaneError::file("lock", &path, error)),
+            }
+        }
+    }
+
+    /// As [`Self::lock_maps`]; nothing where there is no directory of pins.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::lock_maps`].
+    pub fn lock_maps_if_any(&self, wait: Duration) -> Result<Option<MapsLock>, DataplaneError> {
+        if self.base().exists() { self.lock_maps(wait).map(Some) } else { Ok(None) }
+    }
+
+    fn lock_directory(&self, name: &str) -> Result<(PathBuf, File), DataplaneError> {
+        let path = self.base().join(name);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(MODE)
+            .create(&path)
+            .map_err(|error| DataplaneError::file("make the directory", &path, error))?;
+        let directory = File::open(&path).map_err(|error| DataplaneError::file("open", &path, error))?;
+        Ok((path, directory))
+    }
+
     /// Locks the pins; their directory is made where it is missing.
     ///
     /// # Errors
@@ -27,13 +77,7 @@ impl Pins {
     /// [`DataplaneError::NoRights`], [`DataplaneError::System`].
     pub fn lock(&self) -> Result<PinLock, DataplaneError> {
         self.make_base()?;
-        let path = self.base().join("lock");
-        DirBuilder::new()
-            .recursive(true)
-            .mode(MODE)
-            .create(&path)
-            .map_err(|error| DataplaneError::file("make the directory", &path, error))?;
-        let directory = File::open(&path).map_err(|error| DataplaneError::file("open", &path, error))?;
+        let (path, directory) = self.lock_directory("lock")?;
         match directory.try_lock() {
             Ok(()) => Ok(PinLock { directory, path }),
             Err(TryLockError::WouldBlock) => Err(DataplaneError::PinsInUse { path: self.base().to_owned() }),
@@ -56,6 +100,8 @@ impl PinLock {
 
 /// For the owner only.
 const MODE: u32 = 0o700;
+/// How often a lock is tried that another process holds.
+const POLL: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ use sixgate_common::{
     ptr::PtrEntry,
     refuse::ReplyId,
     reply::{self, REPLY_MAX, Reply},
-    settings::{ANSWER_HINDERED, ANSWER_KERNEL, READY, Settings},
+    settings::{ANSWER_HINDERED, ANSWER_KERNEL, READY, Revision, Settings},
     station::{StationEntry, StationKey},
 };
 
@@ -24,7 +24,7 @@ use super::{
     pins::{PinSet, Pins},
 };
 
-/// The maps of the pinned set. Whoever changes one holds the store's lock.
+/// The maps of the pinned set. A process that changes prefixes or settings holds the lock on the maps ([`super::MapsLock`]).
 pub struct Maps {
     settings: Array<MapData, Settings>,
     in_force: Array<MapData, u32>,
@@ -110,14 +110,17 @@ impl Maps {
         Ok(index % SETTINGS_ENTRIES)
     }
 
-    /// Lets the program refuse: the maps agree with the store.
+    /// Lets the program refuse: the prefixes are those of this revision of the store.
     ///
     /// # Errors
     ///
     /// [`DataplaneError::Map`].
-    pub fn set_ready(&mut self) -> Result<(), DataplaneError> {
+    pub fn set_shown(&mut self, shown: Revision) -> Result<(), DataplaneError> {
         let settings = self.settings()?;
-        self.write_settings(&Settings { ready: READY, ..settings })
+        if settings.ready == READY && settings.shown == shown {
+            return Ok(());
+        }
+        self.write_settings(&Settings { ready: READY, shown, ..settings })
     }
 
     /// Stops the program from refusing: everything passes to the daemon, which decides from the store.

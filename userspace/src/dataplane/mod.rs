@@ -2,7 +2,7 @@
 //!
 //! [`attach()`] fills the maps and puts the program on interfaces; [`Maps`] is the handle on what is pinned;
 //! [`Projection`] is what the opt-in store wants the maps to hold. It knows neither the store nor the policy,
-//! and it takes no lock: whoever changes maps holds the store's lock.
+//! and it takes no lock by itself: a process that changes prefixes or settings holds a [`MapsLock`].
 
 mod addresses;
 mod attach;
@@ -47,13 +47,13 @@ pub use flows::{FlowRecord, FlowState};
 pub use greeting::{Greeter, Greeting};
 pub use interface::{InterfaceNow, RunMode, interface_called, interface_now};
 pub use loader::Loader;
-pub use lock::PinLock;
+pub use lock::{MapsLock, PinLock};
 pub use maps::{Maps, flow_key};
 use nix::time::{ClockId, clock_gettime};
 pub use object::{Embedded, ProgramTag, Sizes, embedded, embedded_object, embedded_tag};
 pub use obstacle::{Obstacle, Outlook, PeerLacks, TagsLack};
 pub use pins::Pins;
-pub use projection::{Changes, Entry, OptIn, Projection};
+pub use projection::{Changes, Entry, MapChange, OptIn, Projection};
 pub use ptr::{PtrOrigin, PtrRecord, PtrState};
 pub use stations::{Station, StationUse};
 pub use watch::{NetworkWatch, watch_network};

@@ -23,7 +23,7 @@ pub struct Pins {
 }
 
 impl Pins {
-    /// Pins below `bpffs` (the setting `xdp.bpffs`); they lie in `<bpffs>/v3`. Nothing is touched yet.
+    /// Pins below `bpffs` (the setting `xdp.bpffs`); they lie in `<bpffs>/v4`. Nothing is touched yet.
     #[must_use]
     pub fn new(bpffs: &Path) -> Self {
         Self { base: bpffs.to_owned() }

@@ -17,7 +17,7 @@ use sixgate_common::{
 use super::{
     error::DataplaneError,
     maps::Maps,
-    trie::{Difference, compare, entries, remove, write},
+    trie::{Difference, compare, entries, put, remove, take_out, write},
 };
 
 /// What the owner of a destination prefix decided.
@@ -62,6 +62,15 @@ impl fmt::Display for Entry {
     }
 }
 
+/// A change of one entry of OPTIN or TRUST.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MapChange {
+    /// OPTIN is to say this of the prefix; nothing if it is to be gone.
+    OptIn(Ipv6Net, Option<OptIn>),
+    /// Whether the prefix is to be in TRUST.
+    Trust(Ipv6Net, bool),
+}
+
 /// How the maps became, or would become, what is wanted. A changed entry is in both lists.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Changes {
@@ -99,6 +108,61 @@ impl Maps {
         let taken = if steps.is_cramped() { self.take_cramped(&steps) } else { self.take(&steps) };
         self.not_ready_after_failure(taken)?;
         Ok(steps.changes())
+    }
+
+    /// Writes those of these changes that put something in. Costs in proportion to their number. If a write fails, `ready`
+    /// is cleared.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::MapFull`] with the prefix that did not fit; [`DataplaneError::Map`].
+    pub fn put_changes(&mut self, changes: &[MapChange]) -> Result<(), DataplaneError> {
+        let sizes = self.sizes();
+        let member = MemberEntry { flags: MEMBER };
+        let done = changes.iter().try_for_each(|change| match *change {
+            MapChange::OptIn(prefix, Some(decided)) => {
+                put(&mut self.optin, prefix, destination(decided), sizes.optin, map::OPTIN)
+            }
+            MapChange::Trust(prefix, true) => put(&mut self.trust, prefix, member, sizes.trust, map::TRUST),
+            MapChange::OptIn(_, None) | MapChange::Trust(_, false) => Ok(()),
+        });
+        self.not_ready_after_failure(done)
+    }
+
+    /// Makes those of these changes that take something out.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`], as [`Self::put_changes`].
+    pub fn take_out_changes(&mut self, changes: &[MapChange]) -> Result<(), DataplaneError> {
+        let done = changes.iter().try_for_each(|change| match *change {
+            MapChange::OptIn(prefix, None) => take_out(&mut self.optin, prefix, map::OPTIN),
+            MapChange::Trust(prefix, false) => take_out(&mut self.trust, prefix, map::TRUST),
+            MapChange::OptIn(_, Some(_)) | MapChange::Trust(_, true) => Ok(()),
+        });
+        self.not_ready_after_failure(done)
+    }
+
+    /// Whether OPTIN has any entry.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`].
+    pub fn holds_optin(&self) -> Result<bool, DataplaneError> {
+        Ok(!entries(&self.optin, 1, map::OPTIN)?.is_empty())
+    }
+
+    /// Makes GUARD alone hold exactly what is wanted.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::project`].
+    pub fn project_guard(&mut self, wanted: &BTreeSet<Ipv6Net>) -> Result<(), DataplaneError> {
+        let bound = self.sizes().guard;
+        let steps = compare(entries(&self.guard, bound, map::GUARD)?, members(wanted), bound);
+        let taken = write(&mut self.guard, &steps, map::GUARD)
+            .and_then(|()| remove(&mut self.guard, &steps.surplus, map::GUARD));
+        self.not_ready_after_failure(taken)
     }
 
     /// What [`Self::project`] would change.

@@ -92,17 +92,30 @@ pub(super) fn write<V: Pod>(
     name: &'static str,
 ) -> Result<(), DataplaneError> {
     for (prefix, value) in &difference.missing {
-        trie.insert(&key(*prefix), value, 0).map_err(|error| {
-            let error = system_error(error);
-            match error.raw_os_error() {
-                Some(libc::ENOSPC) => {
-                    DataplaneError::MapFull { map: name, entries: difference.bound, prefix: *prefix }
-                }
-                _ => DataplaneError::map("write", name, error.into()),
-            }
-        })?;
+        put(trie, *prefix, *value, difference.bound, name)?;
     }
     Ok(())
+}
+
+/// Writes one entry of a trie of `bound` entries.
+///
+/// # Errors
+///
+/// [`DataplaneError::MapFull`].
+pub(super) fn put<V: Pod>(
+    trie: &mut Trie<V>,
+    prefix: Ipv6Net,
+    value: V,
+    bound: u32,
+    name: &'static str,
+) -> Result<(), DataplaneError> {
+    trie.insert(&key(prefix), value, 0).map_err(|error| {
+        let error = system_error(error);
+        match error.raw_os_error() {
+            Some(libc::ENOSPC) => DataplaneError::MapFull { map: name, entries: bound, prefix },
+            _ => DataplaneError::map("write", name, error.into()),
+        }
+    })
 }
 
 /// Deletes entries; those that are gone already are no error.
@@ -111,13 +124,19 @@ pub(super) fn remove<V: Pod>(
     entries: &[(Ipv6Net, V)],
     name: &'static str,
 ) -> Result<(), DataplaneError> {
-    for (prefix, _) in entries {
-        match trie.remove(&key(*prefix)) {
-            Err(error) if !is_absent(&error) => return Err(DataplaneError::map("delete from", name, error)),
-            _ => {}
-        }
+    entries.iter().try_for_each(|(prefix, _)| take_out(trie, *prefix, name))
+}
+
+/// Deletes one entry; one that is gone already is no error.
+pub(super) fn take_out<V: Pod>(
+    trie: &mut Trie<V>,
+    prefix: Ipv6Net,
+    name: &'static str,
+) -> Result<(), DataplaneError> {
+    match trie.remove(&key(prefix)) {
+        Err(error) if !is_absent(&error) => Err(DataplaneError::map("delete from", name, error)),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn key(prefix: Ipv6Net) -> Key<[u8; 16]> {

@@ -81,7 +81,7 @@ fn admit(
         return;
     };
     let Endpoints { source, destination, .. } = endpoints;
-    let trusted = context.store.current().trusts(source);
+    let trusted = context.store.trusts(source);
     let origin = if trusted { Origin::Trusted } else { Origin::Anonymous };
     let permit = match context.connections.admit(source, origin) {
         Ok(permit) => permit,

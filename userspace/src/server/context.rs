@@ -37,7 +37,7 @@ pub(crate) struct Context {
     /// What the configuration in force says.
     services: watch::Sender<Arc<Services>>,
     pub(crate) dns: Dns,
-    pub(crate) store: StoreView,
+    pub(crate) store: Arc<StoreView>,
     pub(crate) kernel: Kernel,
     pub(crate) metrics: Metrics,
     pub(crate) connections: Arc<ConnectionLimits>,
@@ -63,7 +63,7 @@ impl Context {
         let config::Dns { servers, timeout, attempts } = &config.dns;
         let dns = Dns::within(config.dns_bounds(), servers, *timeout, *attempts);
         Ok(Arc::new(Self {
-            store,
+            store: Arc::new(store),
             kernel: Kernel::new((!no_xdp).then(|| Pins::new(&config.xdp.bpffs))),
             metrics: Metrics::new(),
             connections: ConnectionLimits::new(ConnectionBounds::from(&config.limits)),
@@ -159,14 +159,15 @@ impl Context {
         }
     }
 
-    /// Carries the store over into the maps, under its lock; while there is none, its last content. What fails is tried
-    /// again when the interfaces are looked at.
-    pub(crate) async fn reconcile(&self) {
+    /// Carries the store over into the maps, as far as they show another revision; and `addresses`, if those of the
+    /// interfaces may have changed. What fails is tried again when the interfaces are looked at.
+    pub(crate) async fn reconcile(&self, addresses: bool) {
         if !self.kernel.is_attached() {
             return;
         }
-        let (control, last) = (Arc::clone(&self.control), self.store.current());
-        let done = tokio::task::spawn_blocking(move || control.reconcile(&last)).await;
+        let control = Arc::clone(&self.control);
+        let addresses = addresses || self.maps_are_behind.load(Ordering::Relaxed);
+        let done = tokio::task::spawn_blocking(move || control.reconcile(addresses)).await;
         let done = done.map_err(anyhow::Error::new).and_then(|done| done.map_err(anyhow::Error::new));
         let were_behind = self.maps_are_behind.swap(done.is_err(), Ordering::Relaxed);
         match done {

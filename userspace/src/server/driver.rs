@@ -85,7 +85,7 @@ impl Connection {
         id: SessionId,
         stop: CancellationToken,
     ) -> Self {
-        let is_trusted = context.store.current().trusts(endpoints.source);
+        let is_trusted = context.store.trusts(endpoints.source);
         let network = (!is_trusted).then(|| endpoints.source.into());
         let services = context.services();
         Self {

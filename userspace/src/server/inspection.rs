@@ -138,11 +138,11 @@ impl Inspection {
 
     /// Everything that is known now.
     pub(crate) fn evidence(&self, recipient: Option<&RcptTo>) -> Evidence {
-        let store = self.context.store.current();
+        let store = &self.context.store;
         Evidence {
             certified: self.certified,
             ptr: self.ptr.clone(),
-            recipient: recipient.map(|recipient| self.services.recipient(&store, recipient)),
+            recipient: recipient.map(|recipient| self.services.recipient(store, recipient)),
             spf: self.spf.clone(),
             dkim: self.dkim.clone(),
             ..Evidence::at_connect(
@@ -231,7 +231,7 @@ impl Inspection {
     }
 
     fn is_trusted(&self) -> bool {
-        self.certified || self.context.store.current().trusts(self.endpoints.source)
+        self.certified || self.context.store.trusts(self.endpoints.source)
     }
 
     fn begin_spf(&self, hello: &Hello, transaction: &Transaction) -> SpfLookup {

@@ -26,9 +26,9 @@ pub(crate) async fn keep(context: Arc<Context>) {
     let mut watch = watch_network().inspect_err(|error| warn!("{UNWATCHED}: {error}")).ok();
     let mut has_changed = true;
     loop {
-        let (store, now) = (context.store.current(), Instant::now());
+        let (store, now) = (Arc::clone(&context.store), Instant::now());
         let look = move || {
-            let looked = keeper.look(has_changed, now, &store);
+            let looked = keeper.look(has_changed, now, &*store);
             (keeper, looked)
         };
         let looked;
@@ -42,7 +42,7 @@ pub(crate) async fn keep(context: Arc<Context>) {
         let Looked { notices, reconcile, answering } = looked;
         notices.into_iter().for_each(log);
         if context.refresh_maps() || reconcile {
-            context.reconcile().await;
+            context.reconcile(true).await;
         }
         if let Some(answering) = answering {
             let _ = sd_notify::notify(&[NotifyState::Status(&answering)]);

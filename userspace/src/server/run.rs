@@ -26,7 +26,7 @@ use crate::{
         accept::accept, context::Context, descriptors, interfaces, refused, store_view::StoreView,
         tls::TlsError,
     },
-    store::{self, Store, StoreError},
+    store::{Store, StoreError},
 };
 
 /// Connections that the kernel completes before they are accepted (listen(2)).
@@ -35,6 +35,8 @@ const BACKLOG: i32 = 1024;
 const STOP_GRACE: Duration = Duration::from_secs(30);
 /// Pause between two probes of the next hop.
 const PROBE_INTERVAL: Duration = Duration::from_secs(30);
+/// Pause between two looks at the store while no session asks.
+const STORE_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause between two looks at the files for STARTTLS.
 const TLS_INTERVAL: Duration = Duration::from_secs(5);
 /// Time between two looks for lines that were not logged.
@@ -199,22 +201,17 @@ async fn keep_probing(context: Arc<Context>, stop: CancellationToken) {
     stop.run_until_cancelled(probe).await;
 }
 
-/// Follows the store file, and carries its changes over into the maps.
+/// Follows the store, and carries its changes over into the maps. Each connection looks for itself; this is for the maps
+/// and the log. Before that, the store's backup becomes that of its present revision.
 async fn keep_store(context: Arc<Context>, stop: CancellationToken) {
     let follow = async {
-        let mut watch = match store::watch(context.store.path()) {
-            Ok(watch) => watch,
-            Err(error) => {
-                // each connection looks at the file itself; only the maps must wait for a command
-                warn!("store changes reach the maps by commands only: {:#}", anyhow::Error::new(error));
-                return;
-            }
-        };
+        let store = Arc::clone(&context.store);
+        let _ = tokio::task::spawn_blocking(move || store.back_up()).await;
         loop {
-            // what changed before the watch began counts, too
-            context.store.current();
-            context.reconcile().await;
-            watch.changed().await;
+            let store = Arc::clone(&context.store);
+            let _ = tokio::task::spawn_blocking(move || store.refresh()).await;
+            context.reconcile(false).await;
+            sleep(STORE_INTERVAL).await;
         }
     };
     stop.run_until_cancelled(follow).await;

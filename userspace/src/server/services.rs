@@ -13,12 +13,11 @@ use crate::{
         Policy,
         evidence::{RecipientEvidence, Standing},
     },
-    server::{run::ServeError, tls::TlsView},
+    server::{run::ServeError, store_view::StoreView, tls::TlsView},
     smtp::{
         command::{Mailbox, RcptTo},
         reply::ReplyTable,
     },
-    store::Contents,
 };
 
 /// What sessions judge by and are answered from. A transaction keeps the one that it began with.
@@ -59,11 +58,11 @@ impl Services {
     }
 
     /// Whether a recipient takes mail here, and whether it asks for more than that.
-    pub(crate) fn recipient(&self, store: &Contents, recipient: &RcptTo) -> RecipientEvidence {
+    pub(crate) fn recipient(&self, store: &StoreView, recipient: &RcptTo) -> RecipientEvidence {
         let listed = match (self.domains, recipient) {
             (Domains::All, _) | (Domains::Listed, RcptTo::Postmaster(_)) => true,
             (Domains::Listed, RcptTo::Mailbox(mailbox)) => {
-                mailbox.domain_name().is_some_and(|domain| store.takes_domain(domain))
+                mailbox.domain_name().is_some_and(|domain| store.marks(domain).opted_in)
             }
         };
         RecipientEvidence {

@@ -1,99 +1,312 @@
-//! The opt-in store as the daemon sees it: always the file's present content, read once for each change.
+//! The opt-in store as the daemon sees it: in memory, brought up to date by the changes of each revision.
 //!
-//! It never writes. A file that cannot be read, or is gone, leaves the last good content in force: an empty
+//! It never writes. A store that cannot be read, or is gone, leaves the last good content in force: an empty
 //! store would refuse everything for good.
 
 use std::{
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    io,
+    net::Ipv6Addr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
-    file_version::{FileVersion, file_version},
-    store::{Contents, Store, StoreError},
+    control::Destinations,
+    file_version::{FileIdentity, file_identity},
+    policy::evidence::Standing,
+    store::{
+        Contents, Database, Logged, Marks, OptIn, PrefixSet, Revision, Since, StartNote, Store, StoreError,
+    },
 };
-
-/// How long a file that cannot be read is left alone: sessions wait while it is read.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// The store's content, kept up to date.
 #[derive(Debug)]
-pub(crate) struct StoreView {
-    store: Store,
-    loaded: Mutex<Loaded>,
-}
+pub(crate) struct StoreView(Arc<Inner>);
 
 #[derive(Debug)]
-struct Loaded {
-    /// None: the file does not exist.
-    version: Option<FileVersion>,
-    contents: Arc<Contents>,
-    /// When to try again, if the file of this version could not be read for want of something that may come back,
-    /// such as a descriptor.
+struct Inner {
+    store: Store,
+    seen: RwLock<Seen>,
+    reader: Mutex<Reader>,
+    /// Whether a thread reads the store as a whole. What it says now is asked of the database meanwhile.
+    is_reading: AtomicBool,
+}
+
+/// What is in force.
+#[derive(Debug)]
+struct Seen {
+    contents: Contents,
+    revision: Revision,
+}
+
+/// The connection by which changes are noticed.
+#[derive(Debug)]
+struct Reader {
+    /// None if it could not be opened again.
+    database: Option<Database>,
+    /// The file that it reads.
+    identity: Option<FileIdentity>,
+    /// The database's own number for its state, at the last look.
+    version: Option<i64>,
+    /// Until when a store that cannot be read is left alone.
     retry: Option<Instant>,
-    /// Whether the last look found no way to the file.
-    unseen: bool,
+    /// What is wrong, as it was logged.
+    told: Option<String>,
 }
 
 impl StoreView {
-    /// Reads the store for the first time.
+    /// Reads the store for the first time; a damaged one is put back from its backup.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], [`StoreError::Missing`] above all.
     pub(crate) fn open(store: Store) -> Result<Self, StoreError> {
-        let version = file_version(store.path());
-        let contents = Arc::new(store.read()?);
-        let loaded =
-            Mutex::new(Loaded { version: version.ok().flatten(), contents, retry: None, unseen: false });
-        Ok(Self { store, loaded })
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.store.path()
-    }
-
-    /// The content now. Costs one stat(2), so that a change is effective at once; inotify would come a moment
-    /// later.
-    pub(crate) fn current(&self) -> Arc<Contents> {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = loaded.retry.is_some_and(|retry| retry <= Instant::now());
-        match file_version(self.store.path()) {
-            Ok(version) if version != loaded.version || is_due => self.load(&mut loaded, version),
-            Ok(_) => loaded.unseen = false,
-            Err(_) if loaded.unseen => {}
-            Err(error) => {
-                loaded.unseen = true;
-                let path = self.store.path().display();
-                error!("cannot look at the opt-in store {path}, its last content stays in force: {error}");
-            }
+        if let Some(taken) = store.take_over()? {
+            info!(
+                entries = taken.entries,
+                "the opt-in store {} was made from {}, which is not used any more",
+                taken.path.display(),
+                taken.json.display()
+            );
         }
-        Arc::clone(&loaded.contents)
+        let (mut database, note) = store.open_checked()?;
+        if let Some(StartNote::PutBack { reason, aside, backup, revision }) = note {
+            warn!(
+                revision,
+                "the opt-in store was damaged ({reason}): it is kept as {}, and the backup {} took its place: what was \
+                 changed after that revision is lost",
+                aside.display(),
+                backup.display()
+            );
+        }
+        let identity = file_identity(store.path()).ok();
+        let (contents, revision) = database.contents()?;
+        database.set_wait(READ_WAIT)?;
+        let version = database.version().ok();
+        let reader = Reader { database: Some(database), identity, version, retry: None, told: None };
+        Ok(Self(Arc::new(Inner {
+            store,
+            seen: RwLock::new(Seen { contents, revision }),
+            reader: Mutex::new(reader),
+            is_reading: AtomicBool::new(false),
+        })))
     }
 
-    /// Reads the file of this version.
-    fn load(&self, loaded: &mut Loaded, version: Option<FileVersion>) {
-        loaded.unseen = false;
-        let said = loaded.retry.take().is_some() && version == loaded.version;
-        loaded.version = version;
-        match self.store.read_if_there() {
-            Ok(Some(contents)) => {
-                info!("the opt-in store has changed");
-                loaded.contents = Arc::new(contents);
+    /// Whether the source `address` is exempt.
+    pub(crate) fn trusts(&self, address: Ipv6Addr) -> bool {
+        self.ask(|contents| contents.trusts(address), |database| Ok(database.trust_rule(address)?.is_some()))
+    }
+
+    /// Whether the destination `address` has opted in.
+    pub(crate) fn destination(&self, address: Ipv6Addr) -> Standing {
+        self.ask(
+            |contents| contents.destination(address),
+            |database| {
+                Ok(match database.optin_rule(address)? {
+                    Some((_, OptIn::In)) => Standing::OptedIn,
+                    Some((_, OptIn::Out)) | None => Standing::NotOptedIn,
+                })
+            },
+        )
+    }
+
+    /// The marks of a recipients' domain.
+    pub(crate) fn marks(&self, name: &str) -> Marks {
+        self.ask(|contents| contents.marks(name), |database| database.marks(name))
+    }
+
+    /// Takes over what has changed since the last look. Costs a stat(2) and a look at the database's shared memory if
+    /// nothing has.
+    pub(crate) fn refresh(&self) {
+        self.0.refresh(&mut lock(&self.0.reader));
+    }
+
+    /// Makes the store's backup that of its present revision.
+    pub(crate) fn back_up(&self) {
+        if let Err(error) = self.0.store.back_up() {
+            error!("cannot back up the opt-in store: {:#}", anyhow::Error::new(error));
+        }
+    }
+
+    /// The answer of what is in memory or, while that is behind, of the database.
+    fn ask<T>(
+        &self,
+        of_memory: impl FnOnce(&Contents) -> T,
+        of_database: impl FnOnce(&Database) -> Result<T, StoreError>,
+    ) -> T {
+        let mut reader = lock(&self.0.reader);
+        self.0.refresh(&mut reader);
+        if self.0.is_reading.load(Ordering::Acquire)
+            && let Some(answer) = reader.database.as_ref().and_then(|database| of_database(database).ok())
+        {
+            return answer;
+        }
+        drop(reader);
+        of_memory(&read(&self.0.seen).contents)
+    }
+}
+
+impl Destinations for StoreView {
+    fn guard(&self) -> PrefixSet {
+        self.refresh();
+        read(&self.0.seen).contents.guard.clone()
+    }
+
+    fn standing(&self, address: Ipv6Addr) -> Standing {
+        self.destination(address)
+    }
+}
+
+impl Inner {
+    fn refresh(self: &Arc<Self>, reader: &mut Reader) {
+        if reader.retry.is_some_and(|retry| retry > Instant::now()) {
+            return;
+        }
+        match self.try_refresh(reader) {
+            Ok(()) => {
+                reader.retry = None;
+                if reader.told.take().is_some() {
+                    info!("the opt-in store can be read again");
+                }
             }
-            Ok(None) => error!(
-                "the opt-in store {} is gone, its last content stays in force until there is one again",
-                self.store.path().display()
-            ),
+            // another process opens or closes it at this moment: the next question looks again
+            Err(StoreError::Busy { .. }) => {}
             Err(error) => {
-                let may_come_back = matches!(error, StoreError::Read { .. });
-                loaded.retry = may_come_back.then(|| Instant::now() + RETRY);
-                if !said {
-                    error!(
-                        "the opt-in store cannot be read, its last content stays in force: {:#}",
-                        anyhow::Error::new(error)
-                    );
+                reader.retry = Some(Instant::now() + RETRY);
+                let text = format!("{:#}", anyhow::Error::new(error));
+                if reader.told.as_ref() != Some(&text) {
+                    error!("the opt-in store cannot be read, its last content stays in force: {text}");
+                    reader.told = Some(text);
                 }
             }
         }
     }
+
+    fn try_refresh(self: &Arc<Self>, reader: &mut Reader) -> Result<(), StoreError> {
+        let identity = match file_identity(self.store.path()) {
+            Ok(identity) => Some(identity),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.store.open_waiting(READ_WAIT).map(drop)?;
+                None
+            }
+            Err(source) => {
+                let path = self.store.path().to_owned();
+                return Err(StoreError::File { operation: "look at the opt-in store", path, source });
+            }
+        };
+        let database = match &mut reader.database {
+            Some(database) if identity.is_none() || identity == reader.identity => database,
+            database => {
+                // another file is there now
+                reader.version = None;
+                let opened = database.insert(self.store.open_waiting(READ_WAIT)?);
+                reader.identity = identity;
+                opened
+            }
+        };
+        let version = database.version()?;
+        if reader.version == Some(version) {
+            return Ok(());
+        }
+        if !self.is_reading.load(Ordering::Acquire) {
+            let seen = read(&self.seen).revision;
+            match database.since(seen, CHANGES_AT_ONCE)? {
+                Since::Changes { changes, revisions, now } => {
+                    let mut seen = write(&self.seen);
+                    changes.into_iter().for_each(|change| seen.contents.apply(change));
+                    seen.revision = now;
+                    drop(seen);
+                    tell(&revisions);
+                }
+                Since::Whole { revisions } => {
+                    tell(&revisions);
+                    self.read_whole();
+                }
+            }
+        }
+        reader.version = Some(version);
+        Ok(())
+    }
+
+    /// Lets a thread read the whole.
+    fn read_whole(self: &Arc<Self>) {
+        let inner = Arc::clone(self);
+        self.is_reading.store(true, Ordering::Release);
+        let started = thread::Builder::new().name("store".to_owned()).spawn(move || inner.take_whole());
+        if let Err(error) = started {
+            self.is_reading.store(false, Ordering::Release);
+            error!("cannot start a thread that reads the opt-in store: {error}");
+        }
+    }
+
+    fn take_whole(&self) {
+        let contents = self.store.open().and_then(|mut database| database.contents());
+        let old = match contents {
+            Ok((contents, revision)) => {
+                let old = std::mem::replace(&mut *write(&self.seen), Seen { contents, revision });
+                info!(revision = revision.number(), "the opt-in store was read as a whole");
+                Some(old)
+            }
+            Err(error) => {
+                error!(
+                    "the opt-in store cannot be read, its last content stays in force: {:#}",
+                    anyhow::Error::new(error)
+                );
+                None
+            }
+        };
+        let mut reader = lock(&self.reader);
+        // what came meanwhile is looked for at the next question
+        reader.version = None;
+        if old.is_none() {
+            reader.retry = Some(Instant::now() + RETRY);
+        }
+        self.is_reading.store(false, Ordering::Release);
+        drop(reader);
+        // to free a million entries takes a while
+        drop(old);
+    }
 }
+
+/// Logs what was changed, and by whom.
+fn tell(revisions: &[Logged]) {
+    if revisions.is_empty() {
+        info!("the opt-in store has changed");
+    }
+    for Logged { number, who, what, added, changed, removed, .. } in revisions {
+        info!(
+            revision = number,
+            by = who,
+            command = what,
+            added,
+            changed,
+            removed,
+            "the opt-in store has changed"
+        );
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Changes that a session makes in memory when it asks: some hundred microseconds. For more, a thread reads the whole.
+const CHANGES_AT_ONCE: usize = 1000;
+/// How long a store that cannot be read is left alone: sessions wait while it is tried.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long a session waits for a lock of the database; a reader needs none but while another process opens or closes it.
+const READ_WAIT: Duration = Duration::from_millis(5);

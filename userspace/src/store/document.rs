@@ -1,6 +1,6 @@
-//! The form of the store's file: JSON, versioned, sorted, one entry a line.
+//! The store as JSON, to be exported and imported: versioned, sorted, one entry a line.
 //!
-//! It owns the text; reading and writing the file is not its business.
+//! It owns the text; reading and writing files is not its business.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,19 +14,24 @@ use serde::{
     de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
 };
 
-use crate::store::{Contents, Domain, OptIn, PrefixMap, PrefixSet, parse_prefix};
+use crate::store::{Contents, Domain, Marks, OptIn, PrefixMap, PrefixSet, parse_prefix};
 
 /// What is wrong, and where.
-#[derive(Debug)]
-pub(super) struct Problem {
+#[derive(Debug, thiserror::Error)]
+#[error("{line}: {reason}")]
+pub struct Problem {
     /// Counted from 1.
-    pub(super) line: usize,
+    pub line: usize,
     /// For people.
-    pub(super) reason: String,
+    pub reason: String,
 }
 
 /// Reads a whole file.
-pub(super) fn parse(octets: &[u8]) -> Result<Contents, Problem> {
+///
+/// # Errors
+///
+/// What is wrong in it.
+pub fn parse(octets: &[u8]) -> Result<Contents, Problem> {
     let document: Document = serde_json::from_slice(octets).map_err(|error| {
         let text = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());
@@ -40,18 +45,39 @@ pub(super) fn parse(octets: &[u8]) -> Result<Contents, Problem> {
         optin: document.optin.0,
         guard: document.guard.0,
         trust: document.trust.0,
-        domains: document.domains.0,
+        domains: marked(document.domains.0, document.temporary.0),
     })
 }
 
+/// The two lists of domains as one.
+fn marked(opted_in: BTreeSet<Domain>, temporary: BTreeSet<Domain>) -> BTreeMap<Domain, Marks> {
+    let mut domains: BTreeMap<Domain, Marks> =
+        opted_in.into_iter().map(|domain| (domain, Marks::OPTED_IN)).collect();
+    for domain in temporary {
+        let marks = domains.entry(domain).or_default();
+        *marks = marks.with(Marks::TEMPORARY);
+    }
+    domains
+}
+
 /// Writes a whole file.
-pub(super) fn write(contents: &Contents, mut out: impl Write) -> io::Result<()> {
+///
+/// # Errors
+///
+/// What `out` fails with.
+pub fn write(contents: &Contents, mut out: impl Write) -> io::Result<()> {
     let view = View {
         version: VERSION,
         optin: contents.optin.entries(),
         guard: Keys(&contents.guard),
         trust: Keys(&contents.trust),
-        domains: &contents.domains,
+        domains: contents.domains.iter().filter(|(_, marks)| marks.opted_in).map(|(name, _)| name).collect(),
+        temporary: contents
+            .domains
+            .iter()
+            .filter(|(_, marks)| marks.temporary)
+            .map(|(name, _)| name)
+            .collect(),
     };
     serde_json::to_writer_pretty(&mut out, &view)?;
     out.write_all(b"\n")
@@ -66,7 +92,10 @@ struct View<'a> {
     optin: &'a BTreeMap<Ipv6Net, OptIn>,
     guard: Keys<'a>,
     trust: Keys<'a>,
-    domains: &'a BTreeSet<Domain>,
+    domains: Vec<&'a Domain>,
+    /// Those whose refusals are temporary, opted in or not: left out where there is none, as before there were any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    temporary: Vec<&'a Domain>,
 }
 
 struct Keys<'a>(&'a PrefixSet);
@@ -86,6 +115,8 @@ struct Document {
     guard: Prefixes,
     trust: Prefixes,
     domains: Domains,
+    #[serde(default)]
+    temporary: Domains,
 }
 
 #[derive(Deserialize)]
@@ -145,6 +176,7 @@ impl<'de> Deserialize<'de> for Prefixes {
 }
 
 /// A list of domains.
+#[derive(Default)]
 struct Domains(BTreeSet<Domain>);
 
 impl<'de> Deserialize<'de> for Domains {
@@ -234,6 +266,18 @@ mod tests {
     }
 
     #[test]
+    fn temporary_domains_stand_in_a_list_of_their_own() {
+        let text = WHOLE.replace("    \"contoso.com\"\n  ]\n", "    \"both.example\",\n    \"contoso.com\"\n  ],\n  \"temporary\": [\n    \"both.example\",\n    \"later.example\"\n  ]\n");
+        let contents = parse(text.as_bytes()).unwrap();
+        assert_eq!(contents.marks("both.example"), Marks { opted_in: true, temporary: true });
+        assert_eq!(contents.marks("later.example"), Marks::TEMPORARY);
+        assert_eq!(contents.marks("contoso.com"), Marks::OPTED_IN);
+        let mut out = Vec::new();
+        write(&contents, &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), text);
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_its_line() {
         for (from, to, line, reason) in [
             (
@@ -246,7 +290,7 @@ mod tests {
                 "\"trust\"",
                 "\"trusts\"",
                 10,
-                "unknown key `trusts`, expected one of `version`, `optin`, `guard`, `trust`, `domains`",
+                "unknown key `trusts`, expected one of `version`, `optin`, `guard`, `trust`, `domains`, `temporary`",
             ),
             ("\"2001:db8:1::/48\": \"out\"", "\"2001:db8::/32\": \"out\"", 5, "2001:db8::/32 stands twice"),
             (

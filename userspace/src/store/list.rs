@@ -1,10 +1,12 @@
-//! Opt-in lists as people write them: one prefix a line.
+//! Lists as people write them: one prefix or domain a line.
 //!
 //! It owns the text only; where it comes from is the caller's business.
 
+use std::collections::BTreeMap;
+
 use ipnet::Ipv6Net;
 
-use crate::store::{OptIn, PrefixError, PrefixMap, parse_prefix};
+use crate::store::{Domain, DomainError, Marks, OptIn, PrefixError, PrefixMap, PrefixSet, parse_prefix};
 
 /// What is wrong with a line.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -25,6 +27,30 @@ pub enum ListReason {
     /// Its prefix is none.
     #[error("{0}")]
     Prefix(PrefixError),
+    /// Its domain is none.
+    #[error("{0}")]
+    Domain(DomainError),
+    /// Something follows the prefix.
+    #[error("after the prefix stands `{}`: write the prefix alone", found.escape_debug())]
+    Surplus {
+        /// What stands there.
+        found: String,
+    },
+    /// Something else than marks follows the domain.
+    #[error(
+        "after the domain stands `{}`: write `in`, `temporary`, `in temporary`, or nothing, which means `in`",
+        found.escape_debug()
+    )]
+    Marks {
+        /// What stands there.
+        found: String,
+    },
+    /// Another line has other marks.
+    #[error("{domain} stands twice, with other marks")]
+    OtherMarks {
+        /// The domain.
+        domain: Domain,
+    },
     /// Something else than a decision follows the prefix.
     #[error("after the prefix stands `{}`: write `in`, `out`, or nothing, which means `in`", found.escape_debug())]
     Decision {
@@ -41,34 +67,103 @@ pub enum ListReason {
 
 /// Reads lines of `PREFIX [in|out]`, as `sixgate optin list` prints them. Empty lines and what follows a
 /// `#` are left out.
+///
+/// # Errors
+///
+/// The first bad line.
 pub fn parse_list(octets: &[u8]) -> Result<PrefixMap<OptIn>, ListError> {
     let mut list = PrefixMap::default();
-    for (at, line) in octets.split(|octet| *octet == b'\n').enumerate() {
-        let fail = |reason| ListError { line: at + 1, reason };
-        let Some((prefix, optin)) = parse_line(line).map_err(fail)? else {
-            continue;
+    for_each_line(octets, |prefix, decision| {
+        let prefix = parse_prefix(prefix).map_err(ListReason::Prefix)?;
+        let optin = match decision {
+            "" | "in" => OptIn::In,
+            "out" => OptIn::Out,
+            other => return Err(ListReason::Decision { found: other.to_owned() }),
         };
-        if list.insert(prefix, optin).is_some_and(|before| before != optin) {
-            return Err(fail(ListReason::Contradiction { prefix }));
+        match list.insert(prefix, optin) {
+            Some(before) if before != optin => Err(ListReason::Contradiction { prefix }),
+            _ => Ok(()),
         }
-    }
+    })?;
     Ok(list)
 }
 
-fn parse_line(line: &[u8]) -> Result<Option<(Ipv6Net, OptIn)>, ListReason> {
-    let line = str::from_utf8(line).map_err(|_| ListReason::NotText)?;
-    let text = line.split_once('#').map_or(line, |(text, _)| text).trim();
-    if text.is_empty() {
-        return Ok(None);
+/// Reads lines of `PREFIX`, as `sixgate trust list` prints them.
+///
+/// # Errors
+///
+/// The first bad line.
+pub fn parse_members(octets: &[u8]) -> Result<PrefixSet, ListError> {
+    let mut list = PrefixSet::default();
+    for_each_line(octets, |prefix, rest| {
+        if !rest.is_empty() {
+            return Err(ListReason::Surplus { found: rest.to_owned() });
+        }
+        list.insert(parse_prefix(prefix).map_err(ListReason::Prefix)?, ());
+        Ok(())
+    })?;
+    Ok(list)
+}
+
+/// Reads lines of `PREFIX`, as `sixgate guard list` prints them: of those of interfaces the store knows nothing.
+///
+/// # Errors
+///
+/// The first bad line.
+pub fn parse_guard(octets: &[u8]) -> Result<PrefixSet, ListError> {
+    let mut list = PrefixSet::default();
+    for_each_line(octets, |prefix, origin| {
+        let prefix = parse_prefix(prefix).map_err(ListReason::Prefix)?;
+        match origin {
+            "" | "store" => {
+                list.insert(prefix, ());
+            }
+            "interface" => {}
+            other => return Err(ListReason::Surplus { found: other.to_owned() }),
+        }
+        Ok(())
+    })?;
+    Ok(list)
+}
+
+/// Reads lines of `DOMAIN [in] [temporary]`, as `sixgate domain list` prints them.
+///
+/// # Errors
+///
+/// The first bad line.
+pub fn parse_domains(octets: &[u8]) -> Result<BTreeMap<Domain, Marks>, ListError> {
+    let mut list = BTreeMap::new();
+    for_each_line(octets, |domain, marks| {
+        let domain: Domain = domain.parse().map_err(ListReason::Domain)?;
+        let marks = match marks.split_whitespace().collect::<Vec<_>>()[..] {
+            [] | ["in"] => Marks::OPTED_IN,
+            ["temporary"] => Marks::TEMPORARY,
+            ["in", "temporary"] => Marks::OPTED_IN.with(Marks::TEMPORARY),
+            _ => return Err(ListReason::Marks { found: marks.to_owned() }),
+        };
+        match list.insert(domain.clone(), marks) {
+            Some(before) if before != marks => Err(ListReason::OtherMarks { domain }),
+            _ => Ok(()),
+        }
+    })?;
+    Ok(list)
+}
+
+/// Calls `each` with the first word of each line that has one, and with the rest.
+fn for_each_line(
+    octets: &[u8],
+    mut each: impl FnMut(&str, &str) -> Result<(), ListReason>,
+) -> Result<(), ListError> {
+    for (at, line) in octets.split(|octet| *octet == b'\n').enumerate() {
+        let fail = |reason| ListError { line: at + 1, reason };
+        let line = str::from_utf8(line).map_err(|_| fail(ListReason::NotText))?;
+        let text = line.split_once('#').map_or(line, |(text, _)| text).trim();
+        if !text.is_empty() {
+            let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+            each(word, rest.trim()).map_err(fail)?;
+        }
     }
-    let (prefix, decision) = text.split_once(char::is_whitespace).unwrap_or((text, "in"));
-    let prefix = parse_prefix(prefix).map_err(ListReason::Prefix)?;
-    let optin = match decision.trim() {
-        "in" => OptIn::In,
-        "out" => OptIn::Out,
-        other => return Err(ListReason::Decision { found: other.to_owned() }),
-    };
-    Ok(Some((prefix, optin)))
+    Ok(())
 }
 
 #[cfg(test)]
@@ -93,6 +188,30 @@ mod tests {
             (b"\n\n\xff", "3: not UTF-8"),
         ] {
             assert_eq!(parse_list(text).unwrap_err().to_string(), wanted);
+        }
+    }
+
+    #[test]
+    fn a_list_of_members_or_domains_is_read_or_its_bad_line_is_named() {
+        let members = parse_members(b"2001:db8::/32 # all\n::1").unwrap();
+        assert_eq!(members.entries().len(), 2);
+        let guard = parse_guard(b"2001:db8::/32 store\n::1 interface\n::2").unwrap();
+        assert_eq!(guard.entries().len(), 2);
+        let error = parse_members(b"::1\n::2 out").unwrap_err().to_string();
+        assert_eq!(error, "2: after the prefix stands `out`: write the prefix alone");
+        let domains = parse_domains(b"A.example.\nb.example temporary\nc.example in temporary").unwrap();
+        let found: Vec<String> =
+            domains.iter().map(|(domain, marks)| format!("{domain}{}", marks.words())).collect();
+        assert_eq!(found, ["a.example", "b.example temporary", "c.example in temporary"]);
+        for (text, wanted) in [
+            (
+                &b"a.example out"[..],
+                "1: after the domain stands `out`: write `in`, `temporary`, `in temporary`, or nothing, which means `in`",
+            ),
+            (b"a.example\nA.example temporary", "2: a.example stands twice, with other marks"),
+            (b"a..b", "1: `a..b` is not a domain name"),
+        ] {
+            assert_eq!(parse_domains(text).unwrap_err().to_string(), wanted);
         }
     }
 }

@@ -1,29 +1,36 @@
 //! The opt-in store: which destinations and domains take mail over IPv6, what is ours, and who is exempt.
 //!
-//! Its contents are pure values here; `file` keeps them. It does not own the maps that are projected
+//! Its contents are pure values here; `database` keeps them. It does not own the maps that are projected
 //! from it: `control` changes both together.
 
+mod author;
+mod database;
 mod document;
 mod domain;
 mod edit;
-mod file;
+mod error;
 mod list;
 mod prefix;
-mod watch;
 
-use std::{collections::BTreeSet, net::Ipv6Addr};
+use std::{collections::BTreeMap, net::Ipv6Addr};
 
 use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::evidence::Standing;
 
-pub use domain::{Domain, DomainError};
-pub use edit::{Entry, Key, Outcome};
-pub use file::{Exclusive, LOCK_WAIT, Shared, Store, StoreError};
-pub use list::{ListError, ListReason, parse_list};
+pub use author::Author;
+pub use database::{
+    Consent, Database, Edit, Edited, Logged, Replaced, Since, StartNote, Store, StoreCounts, TakenOver,
+    WRITE_WAIT,
+};
+pub use document::{Problem, parse as parse_document, write as write_document};
+pub use domain::{Domain, DomainError, Marks};
+pub use edit::{Change, Entry, Key, Outcome};
+pub use error::StoreError;
+pub use list::{ListError, ListReason, parse_domains, parse_guard, parse_list, parse_members};
 pub use prefix::{PrefixError, PrefixMap, PrefixSet, parse_address, parse_prefix};
-pub use watch::{Watch, watch};
+pub use sixgate_common::settings::Revision;
 
 /// Everything that the store holds.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -34,8 +41,8 @@ pub struct Contents {
     pub guard: PrefixSet,
     /// Source prefixes that are exempt from opt-in, PTR, SPF and DKIM.
     pub trust: PrefixSet,
-    /// Recipients' domains that take mail here.
-    pub domains: BTreeSet<Domain>,
+    /// Recipients' domains and their marks.
+    pub domains: BTreeMap<Domain, Marks>,
 }
 
 /// What the owner of a destination prefix decided.
@@ -90,7 +97,19 @@ impl Contents {
     /// Whether recipients of the domain `name` take mail here: exactly this name, in any case of letters.
     #[must_use]
     pub fn takes_domain(&self, name: &str) -> bool {
-        self.domains.contains(name.to_ascii_lowercase().as_str())
+        self.marks(name).opted_in
+    }
+
+    /// The marks of the domain `name`; none for one that is not listed.
+    #[must_use]
+    pub fn marks(&self, name: &str) -> Marks {
+        self.domains.get(name.to_ascii_lowercase().as_str()).copied().unwrap_or_default()
+    }
+
+    /// Whether any domain takes mail here.
+    #[must_use]
+    pub fn opts_any_domain_in(&self) -> bool {
+        self.domains.values().any(|marks| marks.opted_in)
     }
 }
 
@@ -109,7 +128,8 @@ mod tests {
             contents.optin.insert(prefix.parse().unwrap(), optin);
         }
         contents.trust.insert("2001:db8:ff::/48".parse().unwrap(), ());
-        contents.domains.insert("contoso.com".parse().unwrap());
+        contents.domains.insert("contoso.com".parse().unwrap(), Marks::OPTED_IN);
+        contents.domains.insert("later.example".parse().unwrap(), Marks::TEMPORARY);
         contents
     }
 
@@ -149,6 +169,7 @@ mod tests {
             ("CONTOSO.Com", true),
             ("mail.contoso.com", false),
             ("com", false),
+            ("later.example", false),
             ("contoso.com.", false),
             ("", false),
         ] {

@@ -1,0 +1,128 @@
+//! `sixgate init` and `sixgate store`: the store as a whole.
+//!
+//! It owns the forms of input and output only.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{
+    CliError, Exit, Format, Output,
+    edit::{self, Replacing},
+};
+use crate::{
+    control::Control,
+    store::{Logged, parse_document, write_document},
+};
+
+/// `sixgate init`
+#[derive(Clone, Copy, Debug, Args)]
+#[command(after_help = INIT_HELP)]
+pub(super) struct Init {
+    /// Also while the XDP program has maps with entries, which then become as empty as the store
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Print the whole store as JSON
+    Export,
+    /// Replace the whole store by what `export` printed, and print what was added, changed and removed
+    #[command(after_help = import_help())]
+    Import {
+        /// A file, such as the store.json of an earlier version; `-` for standard input
+        file: PathBuf,
+        #[command(flatten)]
+        how: Replacing,
+    },
+    /// Put the backup of the daemon's last start in the place of a store that is missing or damaged
+    Restore,
+    /// List the last changes, the newest first: revision, time, who, what
+    #[command(after_help = LOG_HELP)]
+    Log {
+        /// How many, at most
+        #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+        last: usize,
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+#[derive(Serialize)]
+struct Listed {
+    revision: u64,
+    time: String,
+    who: String,
+    what: String,
+    added: u64,
+    changed: u64,
+    removed: u64,
+}
+
+pub(super) fn init(command: Init, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    control.init(command.force)?;
+    out.line(format_args!("{}: made, empty", control.store().path().display()))?;
+    Ok(Exit::Done)
+}
+
+pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    match command {
+        Command::Export => {
+            let (contents, _) = control.store().open()?.contents()?;
+            let mut text = Vec::new();
+            write_document(&contents, &mut text).map_err(|source| CliError::Output { source })?;
+            out.line(String::from_utf8_lossy(&text).trim_end())?;
+            Ok(Exit::Done)
+        }
+        Command::Import { file, how } => {
+            let octets = edit::read(&file)?;
+            let wanted = parse_document(&octets).map_err(|problem| CliError::Document { file, problem })?;
+            drop(octets);
+            let consent = how.consent();
+            let replaced = control.change(consent, |edit| edit.replace_all(&wanted, consent))?;
+            how.report(&replaced, out)
+        }
+        Command::Restore => {
+            let revision = control.restore()?;
+            out.line(format_args!("{}: put back, revision {revision}", control.store().path().display()))?;
+            Ok(Exit::Done)
+        }
+        Command::Log { last, format } => {
+            let log = control.store().open()?.log(last)?;
+            out.list(format, "revisions", log.into_iter().map(Listed::from), Listed::line)
+        }
+    }
+}
+
+impl From<Logged> for Listed {
+    fn from(Logged { number, time, who, what, added, changed, removed }: Logged) -> Self {
+        let time = Timestamp::from_second(time).map_or_else(|_| time.to_string(), |time| time.to_string());
+        Self { revision: number, time, who, what, added, changed, removed }
+    }
+}
+
+impl Listed {
+    fn line(&self) -> String {
+        let Self { revision, time, who, what, added, changed, removed } = self;
+        format!("{revision} {time} {who}: {what} ({added} added, {changed} changed, {removed} removed)")
+    }
+}
+
+fn import_help() -> String {
+    format!(
+        "A bad line is named and nothing is changed. A set that is empty here and there needs no option.\n\n{}",
+        edit::LOAD_RULES
+    )
+}
+
+const INIT_HELP: &str = "\
+A store that is there is left alone. Where the XDP program has maps with entries, their store is
+missing for another reason, such as a volume that is not mounted: only --force makes a new one then.
+A store.json of an earlier version is taken over by the first command or start, without `init`.";
+
+const LOG_HELP: &str = "\
+Lines:  REVISION TIME WHO: COMMAND (NUMBER added, NUMBER changed, NUMBER removed)
+JSON:   {\"revisions\": [{\"revision\", \"time\", \"who\", \"what\", \"added\", \"changed\", \"removed\"}]}";

@@ -1,0 +1,204 @@
+//! How the maps follow the store: by the changes since the revision that they show, or as a whole.
+//!
+//! The caller holds the lock on the maps. What the store says of `guard` is joined with the interfaces' addresses in `guard`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::Ipv6Net;
+use sixgate_common::settings;
+
+use super::{Control, ControlError, MAPS_WAIT};
+use crate::{
+    dataplane::{self, DataplaneError, Entry, MapChange, Maps, Projection, Sizes},
+    store::{Change, Contents, Database, Entry as Stored, Key, OptIn, Since},
+};
+
+impl Control {
+    /// Brings the maps in line with the store, if the program is attached. `addresses`: those of the interfaces may have
+    /// changed.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NotProjected`]: `ready` is cleared. [`ControlError::Store`] leaves the maps as they are.
+    pub fn reconcile(&self, addresses: bool) -> Result<(), ControlError> {
+        let Some(mut maps) = self.maps()? else {
+            return Ok(());
+        };
+        let mut database = self.store.open()?;
+        let settings = maps.settings()?;
+        if !addresses && settings.ready == settings::READY && settings.shown == database.revision()? {
+            return Ok(());
+        }
+        let _lock = self.pins.lock_maps(MAPS_WAIT)?;
+        self.follow(&mut maps, &mut database)?;
+        if addresses {
+            self.project_guard(&mut maps, &database)?;
+        }
+        Ok(())
+    }
+
+    /// Brings the maps in line with the store.
+    pub(super) fn follow(&self, maps: &mut Maps, database: &mut Database) -> Result<(), ControlError> {
+        let settings = maps.settings()?;
+        if settings.ready == settings::READY
+            && let Since::Changes { changes, now, .. } = database.since(settings.shown, CHANGES_MOST)?
+        {
+            match self.apply(maps, changes, database) {
+                Ok(()) => return Ok(maps.set_shown(now)?),
+                // old and new entries together are too many: room is made by comparing all
+                Err(ControlError::NotProjected { source: DataplaneError::MapFull { .. } }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.follow_whole(maps, database)
+    }
+
+    /// Compares maps and store as a whole, and makes them alike.
+    pub(super) fn follow_whole(&self, maps: &mut Maps, database: &mut Database) -> Result<(), ControlError> {
+        let (contents, revision) = database.contents()?;
+        let done = self.try_project(maps, &contents).and_then(|()| maps.set_shown(revision));
+        done.map_err(|source| not_projected(maps, source))
+    }
+
+    fn apply(&self, maps: &mut Maps, changes: Vec<Change>, database: &Database) -> Result<(), ControlError> {
+        let (changes, is_guard_changed) = for_maps(changes);
+        maps.put_changes(&changes).map_err(|source| not_projected(maps, source))?;
+        if is_guard_changed {
+            self.project_guard(maps, database)?;
+        }
+        maps.take_out_changes(&changes).map_err(|source| not_projected(maps, source))
+    }
+
+    /// Makes GUARD what the store and the interfaces' addresses say.
+    pub(super) fn project_guard(&self, maps: &mut Maps, database: &Database) -> Result<(), ControlError> {
+        let stored = database.guard()?;
+        let done = self.attached_interfaces().and_then(|interfaces| {
+            let wanted = self.guarded(&stored, &interfaces)?;
+            maps.project_guard(&wanted.into_keys().collect())
+        });
+        done.map_err(|source| not_projected(maps, source))
+    }
+
+    /// What the maps have to hold.
+    pub(super) fn projection(
+        &self,
+        contents: &Contents,
+        interfaces: &BTreeSet<u32>,
+    ) -> Result<Projection, DataplaneError> {
+        let optin = contents.optin.entries().iter().map(|(prefix, optin)| (*prefix, decision(*optin)));
+        Ok(Projection {
+            optin: optin.collect(),
+            guard: self.guarded(&contents.guard, interfaces)?.into_keys().collect(),
+            trust: contents.trust.entries().keys().copied().collect(),
+        })
+    }
+
+    /// The program may refuse again only after the maps were read back.
+    fn try_project(&self, maps: &mut Maps, contents: &Contents) -> Result<(), DataplaneError> {
+        let wanted = self.projection(contents, &self.attached_interfaces()?)?;
+        match maps.project(&wanted) {
+            Err(DataplaneError::MapFull { .. }) if fits(&wanted, maps.sizes()) => {
+                make_room(maps, &wanted)?;
+                maps.project(&wanted)?
+            }
+            projected => projected?,
+        };
+        if maps.settings()?.ready != settings::READY {
+            let left = maps.difference(&wanted)?;
+            if !left.is_empty() {
+                return Err(DataplaneError::NotProjected { differences: left.len() });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn not_projected(maps: &mut Maps, source: DataplaneError) -> ControlError {
+    // best effort, since something is wrong with the maps already: the first error is the one to tell
+    let _ = maps.clear_ready();
+    ControlError::NotProjected { source }
+}
+
+/// The last change of each entry of OPTIN and TRUST, and whether GUARD changes. Domains are not in the maps.
+fn for_maps(changes: Vec<Change>) -> (Vec<MapChange>, bool) {
+    let mut last: BTreeMap<(bool, Ipv6Net), MapChange> = BTreeMap::new();
+    let mut is_guard_changed = false;
+    for change in changes {
+        let (key, change) = match change {
+            Change::Put(Stored::OptIn(prefix, optin)) => {
+                ((false, prefix), MapChange::OptIn(prefix, Some(decision(optin))))
+            }
+            Change::Gone(Key::OptIn(prefix)) => ((false, prefix), MapChange::OptIn(prefix, None)),
+            Change::Put(Stored::Trust(prefix)) => ((true, prefix), MapChange::Trust(prefix, true)),
+            Change::Gone(Key::Trust(prefix)) => ((true, prefix), MapChange::Trust(prefix, false)),
+            Change::Put(Stored::Guard(_)) | Change::Gone(Key::Guard(_)) => {
+                is_guard_changed = true;
+                continue;
+            }
+            Change::Put(Stored::Domain(..)) | Change::Gone(Key::Domain(_)) => continue,
+        };
+        last.insert(key, change);
+    }
+    (last.into_values().collect(), is_guard_changed)
+}
+
+const fn decision(optin: OptIn) -> dataplane::OptIn {
+    match optin {
+        OptIn::In => dataplane::OptIn::In,
+        OptIn::Out => dataplane::OptIn::Out,
+    }
+}
+
+/// Whether the maps can hold `wanted`, once what is not wanted is gone.
+pub(super) fn fits(wanted: &Projection, sizes: Sizes) -> bool {
+    let fits = |count: usize, bound: u32| u32::try_from(count).is_ok_and(|count| count <= bound);
+    fits(wanted.optin.len(), sizes.optin)
+        && fits(wanted.guard.len(), sizes.guard)
+        && fits(wanted.trust.len(), sizes.trust)
+}
+
+/// Removes what is not wanted first, where old and new entries together are too many. Entries are missing
+/// meanwhile, so that the program may refuse nothing until all are there.
+pub(super) fn make_room(maps: &mut Maps, wanted: &Projection) -> Result<(), DataplaneError> {
+    maps.clear_ready()?;
+    let mut kept = wanted.clone();
+    for entry in maps.difference(wanted)?.added {
+        match entry {
+            Entry::OptIn(prefix, _) => {
+                kept.optin.remove(&prefix);
+            }
+            Entry::Guard(prefix) => {
+                kept.guard.remove(&prefix);
+            }
+            Entry::Trust(prefix) => {
+                kept.trust.remove(&prefix);
+            }
+        }
+    }
+    maps.project(&kept)?;
+    Ok(())
+}
+
+/// Changes that are made one by one; beyond that, comparing all costs less.
+const CHANGES_MOST: usize = 100_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_change_of_an_entry_counts() {
+        let prefix: Ipv6Net = "2001:db8::/32".parse().unwrap();
+        let changes = vec![
+            Change::Put(Stored::OptIn(prefix, OptIn::In)),
+            Change::Gone(Key::OptIn(prefix)),
+            Change::Put(Stored::Trust(prefix)),
+            Change::Put(Stored::OptIn(prefix, OptIn::Out)),
+            Change::Put(Stored::Domain("contoso.com".parse().unwrap(), crate::store::Marks::OPTED_IN)),
+        ];
+        let wanted =
+            vec![MapChange::OptIn(prefix, Some(dataplane::OptIn::Out)), MapChange::Trust(prefix, true)];
+        assert_eq!(for_maps(changes), (wanted, false));
+        assert_eq!(for_maps(vec![Change::Gone(Key::Guard(prefix))]), (Vec::new(), true));
+    }
+}

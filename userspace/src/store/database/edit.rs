@@ -1,0 +1,358 @@
+//! A change of the store: one transaction, with the revision that tells of it.
+//!
+//! What is meant by a change is the caller's; nothing is kept of one that fails.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior};
+
+use super::{
+    Database,
+    history::{self, Row},
+    row::{self, Kind},
+};
+use crate::store::{
+    Author, Contents, Domain, Entry, Key, Marks, OptIn, Outcome, PrefixMap, PrefixSet, Revision, StoreError,
+};
+
+/// The store while it is changed; no other process changes it meanwhile.
+#[derive(Debug)]
+pub struct Edit<'a> {
+    transaction: Transaction<'a>,
+    rows: Vec<Row>,
+    path: &'a std::path::Path,
+}
+
+/// What a change came to.
+#[derive(Debug)]
+pub struct Edited<T> {
+    /// What the caller's function returned.
+    pub value: T,
+    /// The revision that it found.
+    pub before: Revision,
+    /// The one that it made; the same if it changed nothing.
+    pub after: Revision,
+}
+
+/// What a command may do that is seldom meant.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Consent {
+    /// Leave nothing.
+    pub empty: bool,
+    /// Remove more than half.
+    pub shrink: bool,
+}
+
+/// What became of a set that was replaced as a whole.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Replaced {
+    /// What was not so before: additions and changes first.
+    pub outcomes: Vec<Outcome>,
+    /// How many entries stayed as they were.
+    pub unchanged: usize,
+    /// How many there are.
+    pub total: usize,
+}
+
+impl Database {
+    /// Changes the store by `edit`, which must have no other effect: an error leaves the store as it was.
+    ///
+    /// # Errors
+    ///
+    /// What `edit` returned; [`StoreError::Busy`], [`StoreError::Database`].
+    pub fn edit<T, E: From<StoreError>>(
+        &mut self,
+        author: &Author,
+        edit: impl FnOnce(&mut Edit<'_>) -> Result<T, E>,
+    ) -> Result<Edited<T>, E> {
+        let fail = self.error("change");
+        // one at a time: `self` is borrowed for as long as it lives
+        let transaction =
+            Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(&fail)?;
+        let before = history::latest(&transaction).map_err(&fail)?;
+        let mut editing = Edit { transaction, rows: Vec::new(), path: &self.path };
+        let value = edit(&mut editing)?;
+        let Edit { transaction, rows, .. } = editing;
+        if rows.is_empty() {
+            return Ok(Edited { value, before: before.revision, after: before.revision });
+        }
+        let is_large = rows.len() > CHECKPOINTED;
+        let after = history::record(&transaction, &before, &rows, author).map_err(&fail)?;
+        transaction.commit().map_err(&fail)?;
+        if is_large {
+            // what cannot be carried over now, since a reader is at work, is at the next change
+            let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
+        }
+        Ok(Edited { value, before: before.revision, after })
+    }
+}
+
+impl Edit<'_> {
+    /// Puts `entry` in. Marks of a domain come to those that it has.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Database`].
+    pub fn add(&mut self, entry: Entry) -> Result<Outcome, StoreError> {
+        let (kind, key) = row::key_row(&entry.key());
+        let before = self.state(kind, &key)?;
+        let entry = match (entry, before) {
+            (Entry::Domain(domain, marks), Some(before)) => {
+                Entry::Domain(domain, row::marks(before).with(marks))
+            }
+            (entry, _) => entry,
+        };
+        let after = row::state(&entry);
+        self.set(kind, key, before, Some(after))?;
+        Ok(match before {
+            None => Outcome::Added(entry),
+            Some(before) if before != after => Outcome::Changed(entry),
+            Some(_) => Outcome::Unchanged(entry),
+        })
+    }
+
+    /// Takes the entry of `key` out.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Database`].
+    pub fn remove(&mut self, key: Key) -> Result<Outcome, StoreError> {
+        let (kind, octets) = row::key_row(&key);
+        let before = self.state(kind, &octets)?;
+        let removed = before.and_then(|state| row::entry(kind.number(), &octets, state));
+        self.set(kind, octets, before, None)?;
+        Ok(removed.map_or(Outcome::Missing(key), Outcome::Removed))
+    }
+
+    /// Lets refusals that name `domain` be permanent again; an entry without another mark goes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Database`].
+    pub fn unmark_temporary(&mut self, domain: Domain) -> Result<Outcome, StoreError> {
+        let (kind, octets) = row::key_row(&Key::Domain(domain.clone()));
+        let before = self.state(kind, &octets)?;
+        let marks = before.map(row::marks).unwrap_or_default();
+        if !marks.temporary {
+            return Ok(Outcome::Missing(Key::Domain(domain)));
+        }
+        if !marks.opted_in {
+            return self.remove(Key::Domain(domain));
+        }
+        self.set(kind, octets, before, Some(row::marks_state(Marks::OPTED_IN)))?;
+        Ok(Outcome::Changed(Entry::Domain(domain, Marks::OPTED_IN)))
+    }
+
+    /// Replaces the whole opt-in set.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::EmptyList`], [`StoreError::Shrinks`] without consent.
+    pub fn replace_optin(
+        &mut self,
+        wanted: &PrefixMap<OptIn>,
+        consent: Consent,
+    ) -> Result<Replaced, StoreError> {
+        self.replace(Kind::OptIn, row::optin_rows(wanted), consent)
+    }
+
+    /// Replaces all that is guarded.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::replace_optin`].
+    pub fn replace_guard(&mut self, wanted: &PrefixSet, consent: Consent) -> Result<Replaced, StoreError> {
+        self.replace(Kind::Guard, row::member_rows(wanted), consent)
+    }
+
+    /// Replaces all that is exempt.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::replace_optin`].
+    pub fn replace_trust(&mut self, wanted: &PrefixSet, consent: Consent) -> Result<Replaced, StoreError> {
+        self.replace(Kind::Trust, row::member_rows(wanted), consent)
+    }
+
+    /// Replaces all domains.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::replace_optin`].
+    pub fn replace_domains(
+        &mut self,
+        wanted: &BTreeMap<Domain, Marks>,
+        consent: Consent,
+    ) -> Result<Replaced, StoreError> {
+        self.replace(Kind::Domain, row::domain_rows(wanted), consent)
+    }
+
+    /// Replaces everything. A set that is empty in `wanted` and here needs no consent.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::replace_optin`].
+    pub fn replace_all(&mut self, wanted: &Contents, consent: Consent) -> Result<Replaced, StoreError> {
+        let mut all = Replaced::default();
+        for kind in [Kind::OptIn, Kind::Guard, Kind::Trust, Kind::Domain] {
+            let rows: Box<dyn Iterator<Item = (Vec<u8>, i64)>> = match kind {
+                Kind::OptIn => Box::new(row::optin_rows(&wanted.optin)),
+                Kind::Guard => Box::new(row::member_rows(&wanted.guard)),
+                Kind::Trust => Box::new(row::member_rows(&wanted.trust)),
+                Kind::Domain => Box::new(row::domain_rows(&wanted.domains)),
+            };
+            let empty = consent.empty || !self.has_any(kind, None)?;
+            let replaced = self.replace(kind, rows, Consent { empty, ..consent })?;
+            all.outcomes.extend(replaced.outcomes);
+            all.unchanged += replaced.unchanged;
+            all.total += replaced.total;
+        }
+        Ok(all)
+    }
+
+    /// Whether any destination has opted in.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Database`].
+    pub fn opts_anything_in(&self) -> Result<bool, StoreError> {
+        self.has_any(Kind::OptIn, Some(row::IN))
+    }
+
+    /// Whether any domain takes mail here.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Database`].
+    pub fn opts_any_domain_in(&self) -> Result<bool, StoreError> {
+        self.has_any(Kind::Domain, Some(row::OPTED_IN))
+    }
+
+    /// Whether this change takes away from the opt-in set, or from the domains that take mail here.
+    #[must_use]
+    pub fn takes_away(&self) -> bool {
+        let loses =
+            |row: &Row| row.before.is_some_and(|before| row.after.is_none_or(|after| after != before));
+        self.rows.iter().any(|row| matches!(row.kind, Kind::OptIn | Kind::Domain) && loses(row))
+    }
+
+    /// Whether the set has any entry, with this bit in its state if that is asked.
+    fn has_any(&self, kind: Kind, bit: Option<i64>) -> Result<bool, StoreError> {
+        let found = self.transaction.query_row(
+            "SELECT EXISTS (SELECT 1 FROM entries WHERE kind = ?1 AND (?2 IS NULL OR state & ?2))",
+            (kind.number(), bit),
+            |row| row.get(0),
+        );
+        found.map_err(|source| self.error(source))
+    }
+
+    fn error(&self, source: rusqlite::Error) -> StoreError {
+        StoreError::sqlite("change", self.path, source)
+    }
+
+    fn state(&self, kind: Kind, key: &[u8]) -> Result<Option<i64>, StoreError> {
+        let read = self
+            .transaction
+            .prepare_cached("SELECT state FROM entries WHERE kind = ? AND key = ?")
+            .and_then(|mut select| select.query_row((kind.number(), key), |row| row.get(0)).optional());
+        read.map_err(|source| self.error(source))
+    }
+
+    fn set(
+        &mut self,
+        kind: Kind,
+        key: Vec<u8>,
+        before: Option<i64>,
+        after: Option<i64>,
+    ) -> Result<(), StoreError> {
+        if before == after {
+            return Ok(());
+        }
+        let written = match after {
+            Some(after) => self
+                .transaction
+                .prepare_cached("INSERT OR REPLACE INTO entries (kind, key, state) VALUES (?, ?, ?)")
+                .and_then(|mut insert| insert.execute((kind.number(), &key, after))),
+            None => self
+                .transaction
+                .prepare_cached("DELETE FROM entries WHERE kind = ? AND key = ?")
+                .and_then(|mut delete| delete.execute((kind.number(), &key))),
+        };
+        written.map_err(|source| self.error(source))?;
+        self.rows.push(Row { kind, key, before, after });
+        Ok(())
+    }
+
+    /// Makes the set of `kind` what `wanted` says, which is in the order of the keys.
+    fn replace(
+        &mut self,
+        kind: Kind,
+        wanted: impl Iterator<Item = (Vec<u8>, i64)>,
+        consent: Consent,
+    ) -> Result<Replaced, StoreError> {
+        let Plan { put, gone, unchanged } = self.plan(kind, wanted)?;
+        let before = unchanged + gone.len() + put.iter().filter(|row| row.before.is_some()).count();
+        let total = unchanged + put.len();
+        if total == 0 && !consent.empty {
+            return Err(StoreError::EmptyList { what: kind.what() });
+        }
+        let is_half = gone.len() * 2 > before;
+        if is_half && !(consent.shrink || total == 0) {
+            return Err(StoreError::Shrinks { what: kind.what(), removed: gone.len(), before });
+        }
+        let mut outcomes = Vec::with_capacity(put.len() + gone.len());
+        for row in put.into_iter().chain(gone) {
+            outcomes.extend(row.outcome());
+            self.set(row.kind, row.key, row.before, row.after)?;
+        }
+        Ok(Replaced { outcomes, unchanged, total })
+    }
+
+    fn plan(&self, kind: Kind, wanted: impl Iterator<Item = (Vec<u8>, i64)>) -> Result<Plan, StoreError> {
+        let mut plan = Plan::default();
+        let mut wanted = wanted.peekable();
+        let fail = |source| self.error(source);
+        let mut select = self
+            .transaction
+            .prepare("SELECT key, state FROM entries WHERE kind = ? ORDER BY key")
+            .map_err(fail)?;
+        let mut found = select.query((kind.number(),)).map_err(fail)?;
+        while let Some(row) = found.next().map_err(fail)? {
+            let (key, before): (Vec<u8>, i64) = row.try_into().map_err(fail)?;
+            while let Some((key, after)) = wanted.next_if(|(wanted, _)| *wanted < key) {
+                plan.put.push(Row { kind, key, before: None, after: Some(after) });
+            }
+            let before = Some(before);
+            match wanted.next_if(|(wanted, _)| *wanted == key) {
+                Some((_, after)) if before == Some(after) => plan.unchanged += 1,
+                Some((key, after)) => plan.put.push(Row { kind, key, before, after: Some(after) }),
+                None => plan.gone.push(Row { kind, key, before, after: None }),
+            }
+        }
+        plan.put.extend(wanted.map(|(key, after)| Row { kind, key, before: None, after: Some(after) }));
+        Ok(plan)
+    }
+}
+
+/// How a set becomes what is wanted.
+#[derive(Debug, Default)]
+struct Plan {
+    put: Vec<Row>,
+    gone: Vec<Row>,
+    unchanged: usize,
+}
+
+impl Row {
+    /// What becomes of its entry; nothing for a row that this version does not write.
+    fn outcome(&self) -> Option<Outcome> {
+        let kind = self.kind.number();
+        Some(match (self.before, self.after) {
+            (None, Some(after)) => Outcome::Added(row::entry(kind, &self.key, after)?),
+            (Some(_), Some(after)) => Outcome::Changed(row::entry(kind, &self.key, after)?),
+            (before, None) => Outcome::Removed(row::entry(kind, &self.key, before?)?),
+        })
+    }
+}
+
+/// Changes of one revision from which on the write-ahead log is carried over into the database at once, and cut back.
+const CHECKPOINTED: usize = 10_000;
