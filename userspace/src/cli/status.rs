@@ -41,9 +41,12 @@ fn print(status: &control::Status, out: &mut Output<'_>) -> Result<(), CliError>
         out.line(interface_line(interface, status.embedded_tag.as_deref()))?;
     }
     for (name, counts) in [("optin", status.optin), ("guard", status.guard), ("trust", status.trust)] {
-        out.line(format_args!("{name:<10} {}", counts_text(counts)))?;
+        let text = if status.revision.is_some() { counts_text(counts) } else { UNKNOWN.to_owned() };
+        out.line(format_args!("{name:<10} {text}"))?;
     }
-    out.line(format_args!("domains    {}", status.domains))?;
+    if status.revision.is_some() {
+        out.line(format_args!("domains    {}", status.domains))?;
+    }
     if let Some(revision) = status.revision {
         let shown = status.shown.filter(|_| status.is_behind).map(|shown| format!(", the maps show {shown}"));
         out.line(format_args!("revision   {revision}{}", shown.unwrap_or_default()))?;
@@ -94,6 +97,8 @@ fn counts_text(counts: Counts) -> String {
         Some(found) => format!("{}, in the map {found}", counts.wanted),
     }
 }
+
+const UNKNOWN: &str = "unknown: the store cannot be read";
 
 const HELP: &str = "\
 Exit code 0 if all is as it should be; 1 if the maps differ from the store or are not ready, if an
