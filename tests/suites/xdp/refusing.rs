@@ -111,20 +111,20 @@ fn a_map_of_another_shape_is_refused_by_name() {
     attempt(&host, &["gate0"], AttachMode::Auto).unwrap();
     let file = host.pins().directory().join(map::TRUST);
     fs::remove_file(&file).unwrap();
-    let refused = |difference: &str| {
+    let refused = |beginning: &str, difference: &str| {
         for error in [
             Maps::open(&host.pins()).map(|_| ()).unwrap_err(),
             attempt(&host, &["gate0"], AttachMode::Auto).unwrap_err(),
         ] {
             let error = error.to_string();
-            assert!(error.starts_with("the pinned map TRUST in ") && error.contains(difference), "{error}");
+            assert!(error.starts_with(beginning) && error.contains(difference), "{error}");
         }
         assert!(host.has_xdp("gate0"));
     };
-    refused("it is missing");
+    refused("the pin of the map TRUST is missing in ", "`sixgate detach` removes what is left");
     let other = HashMap::<_, [u8; 20], u32>::create(8, 0).unwrap();
     other.pin(&file).unwrap();
-    refused("its kind is Some(Hash), not LpmTrie");
+    refused("the pinned map TRUST in ", "its kind is Some(Hash), not LpmTrie");
     // what cannot be opened can be removed
     assert_eq!(detach(&host.pins(), &[]).unwrap(), ["gate0"]);
     assert!(!host.has_xdp("gate0"));

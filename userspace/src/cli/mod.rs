@@ -96,11 +96,16 @@ enum Command {
 impl Command {
     /// Whether it reads or changes the store; the daemon does, and tells its log.
     const fn uses_store(&self) -> bool {
-        match self {
-            Self::Optin(_) | Self::Guard(_) | Self::Trust(_) | Self::Domain(_) | Self::Store(_) => true,
-            Self::Attach(_) | Self::Status(_) => true,
-            _ => false,
-        }
+        matches!(
+            self,
+            Self::Optin(_)
+                | Self::Guard(_)
+                | Self::Trust(_)
+                | Self::Domain(_)
+                | Self::Store(_)
+                | Self::Attach(_)
+                | Self::Status(_)
+        )
     }
 }
 
