@@ -93,6 +93,7 @@ impl Desk {
             table: Arc::clone(&self.table),
             endpoints,
             admission: reason.map_or(Admission::Serve, |reason| Admission::Refuse { reason, refuse_at }),
+            mode: self.facts.config.mode,
             offer: Offer {
                 eight_bit_mime: true,
                 size: true,

@@ -1,4 +1,5 @@
-//! Attempts to send through sixgate to somewhere else: none reaches the next hop, from nobody, in no mode.
+//! Attempts to send through sixgate to somewhere else: none reaches the next hop, from no client. Shadow mode is the
+//! business of the suite `session`.
 
 use sixgate_tests::site::{GATE, SENDER, Site};
 
@@ -44,15 +45,6 @@ fn a_trusted_source_cannot_relay() {
     let (site, _daemon) = site("");
     site.sixgate("trust add 2001:db8:51::7");
     assert_refused(&site, "2001:db8:51::7");
-}
-
-#[test]
-fn in_shadow_nobody_can_relay() {
-    if !can_run() {
-        return;
-    }
-    let (site, _daemon) = site("mode = \"shadow\"");
-    assert_refused(&site, SENDER);
 }
 
 fn assert_refused(site: &Site, source: &str) {

@@ -18,6 +18,7 @@ use crate::{
 /// Bounds that a test reaches soon.
 const TIGHT: &str = r#"
 [limits]
+line_length = 998
 recipients = 3
 message_size = 300000
 message_disk = 37856

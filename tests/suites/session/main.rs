@@ -4,6 +4,7 @@
 mod log;
 mod next_hops;
 mod real;
+mod shadow;
 mod smuggling;
 mod taken;
 mod tls;

@@ -13,7 +13,7 @@ use std::{
 
 use libfuzzer_sys::fuzz_target;
 use sixgate::{
-    policy::{Refusal, evidence::Endpoints},
+    policy::{Mode, Refusal, evidence::Endpoints},
     smtp::{
         reply::{Reply, ReplyTable, Say},
         session::{
@@ -66,6 +66,7 @@ fn parameters(admission: Admission) -> SessionParameters {
             destination_port: 25,
         },
         admission,
+        mode: Mode::Enforce,
         offer: Offer {
             eight_bit_mime: true,
             size: true,

@@ -40,7 +40,7 @@ pub struct Limits {
     pub message_memory: NonZeroU64,
     /// Octets of all messages in temporary files at one time; at least one message's.
     pub message_disk: NonZeroU64,
-    /// Octets of a message's line without its CRLF (RFC 5322 2.1.1), at least 998.
+    /// Octets of a message's line without its CRLF, at least 998 (RFC 5322 2.1.1, which asks receivers to take more).
     #[serde(deserialize_with = "quantities::line_length")]
     pub line_length: NonZeroU32,
     /// Received fields of one message (RFC 5321 6.3).
@@ -115,7 +115,7 @@ impl Default for Limits {
             message_size: const { NonZeroU32::new(50 << 20).unwrap() },
             message_memory: const { NonZeroU64::new(256 << 20).unwrap() },
             message_disk: const { NonZeroU64::new(4 << 30).unwrap() },
-            line_length: const { NonZeroU32::new(998).unwrap() },
+            line_length: const { NonZeroU32::new(10_000).unwrap() },
             received: const { NonZeroU32::new(100).unwrap() },
             errors: const { NonZeroU32::new(10).unwrap() },
             dns_questions_per_minute: DnsBounds::default().questions_per_minute,

@@ -268,6 +268,10 @@ impl Config {
             mode: self.mode,
             demand_forward_confirmation: self.ptr.demand_forward_confirmation,
             client_trust: self.tls.as_ref().is_some_and(|tls| !tls.client_trust.is_empty()),
+            next_hop_judges: match &self.next_hop {
+                NextHop::Maildir(_) => true,
+                NextHop::Server { client, .. } => client.is_told(),
+            },
         }
     }
 

@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use super::{Config, Domains, NextHop};
-use crate::nexthop::{ClientIdentity, Protocol};
+use crate::{
+    nexthop::{ClientIdentity, Protocol},
+    policy::Mode,
+};
 
 fn parse(text: &str) -> Result<Config, String> {
     Config::parse(text, Path::new("f")).map_err(|error| error.to_string())
@@ -13,6 +16,8 @@ fn parse(text: &str) -> Result<Config, String> {
 fn a_host_name_is_enough_and_the_shipped_file_spells_the_defaults_out() {
     let least = parse("hostname = \"gate.example\"").unwrap();
     let shipped = parse(include_str!("../../../packaging/sixgate.toml")).unwrap();
+    assert_eq!(shipped.mode, Mode::Shadow, "a new installation refuses nothing");
+    let shipped = Config { mode: Mode::Enforce, ..shipped };
     assert_eq!(format!("{least:?}"), format!("{shipped:?}"));
 }
 

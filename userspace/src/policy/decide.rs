@@ -13,6 +13,9 @@ pub struct Policy {
     pub demand_forward_confirmation: bool,
     /// Whether a sender may prove itself by a certificate, for which it must be served first.
     pub client_trust: bool,
+    /// Whether shadow mode may leave every recipient to the next hop: it learns who the client is, or is a Maildir, which
+    /// sends nothing on.
+    pub next_hop_judges: bool,
 }
 
 /// Refusals that are temporary unless the operator wants them to be permanent (RFC 7372 3.3 and 3.4 have 550 for both).
@@ -93,14 +96,12 @@ impl Refusal {
 /// Decides what is due at `stage`.
 #[must_use]
 pub fn decide(policy: &Policy, stage: Stage, evidence: &Evidence) -> Verdict {
-    if let (Stage::Recipient, Some(refusal)) = (stage, relay_refusal(evidence)) {
-        return match source_refusal(policy, stage, evidence) {
-            Some(earlier) if policy.mode == Mode::Enforce => Verdict::Refuse(earlier),
-            _ => Verdict::Refuse(refusal),
-        };
+    let relay = if stage == Stage::Recipient { relay_refusal(evidence) } else { None };
+    if let (Some(refusal), Mode::Shadow, false) = (relay, policy.mode, policy.next_hop_judges) {
+        return Verdict::Refuse(refusal);
     }
     let refusal = match stage {
-        Stage::Connection | Stage::Recipient => source_refusal(policy, stage, evidence),
+        Stage::Connection | Stage::Recipient => source_refusal(policy, stage, evidence).or(relay),
         Stage::Message => message_refusal(evidence),
     };
     match (refusal, policy.mode) {
@@ -110,8 +111,8 @@ pub fn decide(policy: &Policy, stage: Stage, evidence: &Evidence) -> Verdict {
     }
 }
 
-/// What speaks against the recipient. The next hop trusts us, so that nobody, trusted or in shadow, may
-/// send through us to anywhere else.
+/// What speaks against the recipient. The next hop trusts our address: no client, trusted or in shadow, may send through us
+/// to anywhere else.
 fn relay_refusal(evidence: &Evidence) -> Option<Refusal> {
     let recipient = evidence.recipient?;
     if recipient.domain == Standing::NotOptedIn {
@@ -167,9 +168,14 @@ mod tests {
     use super::*;
     use crate::policy::evidence::{DkimEvidence, RecipientEvidence, SpfCheck, SpfEvidence, SpfReason};
 
-    const ENFORCE: Policy =
-        Policy { mode: Mode::Enforce, demand_forward_confirmation: false, client_trust: false };
+    const ENFORCE: Policy = Policy {
+        mode: Mode::Enforce,
+        demand_forward_confirmation: false,
+        client_trust: false,
+        next_hop_judges: false,
+    };
     const SHADOW: Policy = Policy { mode: Mode::Shadow, ..ENFORCE };
+    const TOLD: Policy = Policy { next_hop_judges: true, ..SHADOW };
     const CONFIRM: Policy = Policy { demand_forward_confirmation: true, ..ENFORCE };
     const CERTIFY: Policy = Policy { client_trust: true, ..ENFORCE };
 
@@ -205,6 +211,12 @@ mod tests {
             (SHADOW, false, Out, absent(), In, AcceptInShadow(AddressNotOptedIn)),
             (SHADOW, false, In, silence(), In, AcceptInShadow(DnsFailure)),
             (SHADOW, false, Out, absent(), Out, Refuse(DomainNotOptedIn)),
+            (SHADOW, true, Out, None, Out, Refuse(DomainNotOptedIn)),
+            (TOLD, false, Out, absent(), Out, AcceptInShadow(AddressNotOptedIn)),
+            (TOLD, false, In, pass(), Out, AcceptInShadow(DomainNotOptedIn)),
+            (TOLD, true, Out, None, Out, AcceptInShadow(DomainNotOptedIn)),
+            (TOLD, false, In, pass(), In, Accept),
+            (Policy { next_hop_judges: true, ..ENFORCE }, true, In, None, Out, Refuse(DomainNotOptedIn)),
             (CONFIRM, false, In, pass(), In, Accept),
             (CONFIRM, false, In, fail(), In, Refuse(PtrNotConfirmed)),
             (CONFIRM, false, In, half(), In, Refuse(DnsFailure)),

@@ -163,6 +163,7 @@ impl Connection {
             table: Arc::clone(&self.services.replies),
             endpoints: self.endpoints,
             admission,
+            mode: self.services.policy.mode,
             offer: Offer {
                 eight_bit_mime: capabilities.eight_bit_mime,
                 size: capabilities.size.is_some(),
@@ -260,7 +261,8 @@ impl Connection {
         if Arc::ptr_eq(&services, &self.services) {
             return;
         }
-        session.handle_settings(Arc::clone(&services.replies), services.limits.session());
+        let mode = services.policy.mode;
+        session.handle_settings(Arc::clone(&services.replies), services.limits.session(), mode);
         if !services.next_hop.is_same(&self.services.next_hop) {
             std::mem::replace(&mut self.transport, services.next_hop.transport()).close().await;
         }

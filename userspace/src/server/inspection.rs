@@ -15,7 +15,7 @@ use crate::{
     check::spf::{self, SpfQuery},
     content::Content,
     policy::{
-        Refusal, Stage, Verdict, decide,
+        Mode, Refusal, Stage, Verdict, decide,
         evidence::{
             DkimEvidence, Endpoints, Evidence, PtrEvidence, SpfCheck, SpfEvidence, SpfReason, SpfResult,
             Unanswered,
@@ -81,6 +81,11 @@ impl Inspection {
             certified: false,
             shadowed: Vec::new(),
         }
+    }
+
+    /// Whether what is to be refused is passed on, as far as it can be.
+    pub(crate) fn is_shadow(&self) -> bool {
+        self.services.policy.mode == Mode::Shadow
     }
 
     /// What is judged by.

@@ -25,6 +25,7 @@ pub(crate) struct Metrics {
     recipients: Family<Outcome, Counter>,
     messages: Family<Outcome, Counter>,
     shadow: Family<Reason, Counter>,
+    not_shadowed: Family<Reason, Counter>,
     ptr: Family<Finding, Counter>,
     limits: Family<Limit, Counter>,
     handshakes: Family<Outcome, Counter>,
@@ -74,6 +75,7 @@ impl Metrics {
             recipients: Family::default(),
             messages: Family::default(),
             shadow: Family::default(),
+            not_shadowed: Family::default(),
             ptr: Family::default(),
             limits: Family::default(),
             handshakes: Family::default(),
@@ -88,6 +90,11 @@ impl Metrics {
         registry.register("recipients", "Recipients, by verdict", metrics.recipients.clone());
         registry.register("messages", "Messages, by what became of them", metrics.messages.clone());
         registry.register("shadow", "What enforce would have refused, by reason", metrics.shadow.clone());
+        registry.register(
+            "not_shadowed",
+            "What was refused in shadow mode, too, by reason",
+            metrics.not_shadowed.clone(),
+        );
         registry.register("ptr", "Reverse DNS of sessions, by result", metrics.ptr.clone());
         registry.register("limits_reached", "Bounds that were reached", metrics.limits.clone());
         registry.register("tls_handshakes", "TLS handshakes, by outcome", metrics.handshakes.clone());
@@ -125,6 +132,11 @@ impl Metrics {
     /// Shadow mode passed something on.
     pub(crate) fn shadow(&self, reason: &'static str) {
         self.shadow.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// Shadow mode refused something.
+    pub(crate) fn not_shadowed(&self, reason: &'static str) {
+        self.not_shadowed.get_or_create(&Reason { reason }).inc();
     }
 
     /// A session learned about its source's reverse DNS.

@@ -1,7 +1,7 @@
 //! A message while it arrives, after DATA or in chunks: dot-stuffing removed, and the rules that its octets have to keep.
 //!
-//! It owns the rules on size, header, lines and hops; it keeps no octet for longer than until the next piece is
-//! taken, and judges nothing that depends on the sender.
+//! It owns the rules on size, header, lines and hops, and which of them shadow mode waives; it keeps no octet for longer
+//! than until the next piece is taken, and judges nothing that depends on the sender.
 
 use std::mem;
 
@@ -11,6 +11,7 @@ use super::{
     data::{DataReceiver, Progress},
     reply::Say,
 };
+use crate::policy::Mode;
 
 /// Octets of a header, the empty line that ends it included. It is the one bound of headers: so many octets of a message
 /// stay in memory, and whoever reads headers finds them whole there.
@@ -25,6 +26,8 @@ pub struct ContentLimits {
     pub line: u64,
     /// Received fields (RFC 5321 6.3: at least 100).
     pub received: u32,
+    /// In shadow mode a message may break the rules on header, lines and hops: see [`Say::is_waived_in_shadow`].
+    pub mode: Mode,
 }
 
 /// A message while it arrives.
@@ -172,6 +175,11 @@ impl Arriving {
     pub(crate) fn lost(&self) -> Option<Say> {
         self.lost
     }
+
+    /// Why enforce would have lost it, once for each rule.
+    pub(crate) fn waived(&self) -> &[Say] {
+        &self.rules.waived
+    }
 }
 
 /// The rules, and what they need to know of the octets before.
@@ -184,7 +192,11 @@ struct Rules {
     /// The first octets of the present line, while the header lasts.
     start: Vec<u8>,
     in_header: bool,
+    /// Whether the last whole line of the header belongs to a field Authentication-Results.
+    in_results: bool,
     received: u32,
+    /// The rules that are broken already and hold no more.
+    waived: Vec<Say>,
 }
 
 /// As many octets of a line as are needed to tell a Received field with some blanks before its colon.
@@ -192,14 +204,25 @@ const START: usize = 32;
 
 impl Rules {
     fn new(limits: ContentLimits) -> Self {
-        Self { limits, octets: 0, line: 0, start: Vec::new(), in_header: true, received: 0 }
+        Self {
+            limits,
+            octets: 0,
+            line: 0,
+            start: Vec::new(),
+            in_header: true,
+            in_results: false,
+            received: 0,
+            waived: Vec::new(),
+        }
     }
 
     /// Looks at the next octets, which consist of whole and partial lines that end with CRLF.
     fn check(&mut self, octets: &[u8]) -> Result<(), Say> {
         for part in octets.split_inclusive(|octet| *octet == b'\n') {
             let ends = part.ends_with(b"\n");
-            self.check_lengths(part.len() as u64, ends)?;
+            while let Err(broken) = self.check_lengths(part.len() as u64, ends) {
+                self.waive(broken)?;
+            }
             self.octets += part.len() as u64;
             self.line += part.len() as u64;
             if self.in_header {
@@ -212,6 +235,15 @@ impl Rules {
         Ok(())
     }
 
+    /// Takes a broken rule out of force, if shadow mode does that.
+    fn waive(&mut self, broken: Say) -> Result<(), Say> {
+        if self.limits.mode == Mode::Enforce || !broken.is_waived_in_shadow() {
+            return Err(broken);
+        }
+        self.waived.push(broken);
+        Ok(())
+    }
+
     /// Of several bounds the one that is reached first counts, so that it does not matter in which pieces a message comes.
     fn check_lengths(&self, more: u64, ends: bool) -> Result<(), Say> {
         let size = (self.limits.size.saturating_sub(self.octets), more, Say::TooBig);
@@ -221,7 +253,9 @@ impl Rules {
         let room = (self.limits.line + 1).saturating_sub(self.line);
         let line = (room, more.saturating_sub(u64::from(ends)), Say::LineTooLong);
         let broken = [Some(size), header, Some(line)].into_iter().flatten();
-        let first = broken.filter(|(room, more, _)| more > room).min_by_key(|(room, ..)| *room);
+        let holds = |broken: &Say| !self.waived.contains(broken);
+        let first =
+            broken.filter(|(room, more, broken)| more > room && holds(broken)).min_by_key(|(room, ..)| *room);
         first.map_or(Ok(()), |(.., broken)| Err(broken))
     }
 
@@ -231,13 +265,30 @@ impl Rules {
         if ends {
             self.in_header = self.line > CRLF;
             self.received += u32::from(is_received(&self.start));
+            if !matches!(self.start.first(), Some(b' ' | b'\t')) {
+                self.in_results = is_results(&self.start);
+            }
             self.start.clear();
+            // forged results are found in the first HEADER_MAX octets only: never pass on what lies beyond
+            if self.in_results && self.waived.contains(&Say::HeaderTooBig) {
+                return Err(Say::HeaderTooBig);
+            }
         }
-        if self.received > self.limits.received { Err(Say::TooManyHops) } else { Ok(()) }
+        if self.received > self.limits.received && !self.waived.contains(&Say::TooManyHops) {
+            self.waive(Say::TooManyHops)?;
+        }
+        Ok(())
     }
 }
 
 const CRLF: u64 = 2;
+
+/// Whether a reader could take the line for the beginning of a field Authentication-Results.
+fn is_results(line: &[u8]) -> bool {
+    const NAME: &[u8] = b"Authentication-Results";
+    let (name, rest) = line.split_at_checked(NAME.len()).unwrap_or((line, &[]));
+    name.eq_ignore_ascii_case(NAME) && rest.first().is_some_and(|octet| b": \t".contains(octet))
+}
 
 /// Whether a line begins a Received field (RFC 5322 4.5 allows blanks before the colon).
 fn is_received(line: &[u8]) -> bool {
@@ -250,11 +301,17 @@ fn is_received(line: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const LIMITS: ContentLimits = ContentLimits { size: 1 << 20, line: 998, received: 3 };
+    const LIMITS: ContentLimits =
+        ContentLimits { size: 1 << 20, line: 998, received: 3, mode: Mode::Enforce };
 
     /// What becomes of a message that comes in pieces of `chunk` octets: kept octets, or the reason.
     fn outcome(message: &[u8], chunk: usize) -> Result<Vec<u8>, Say> {
-        let mut arriving = Arriving::after_data(LIMITS);
+        shadowed(message, chunk, LIMITS).0
+    }
+
+    /// The same within `limits`, and the rules that were waived.
+    fn shadowed(message: &[u8], chunk: usize, limits: ContentLimits) -> (Result<Vec<u8>, Say>, Vec<Say>) {
+        let mut arriving = Arriving::after_data(limits);
         let mut kept = Vec::new();
         let wire = [message, b".\r\n"].concat();
         for input in wire.chunks(chunk) {
@@ -262,7 +319,7 @@ mod tests {
             kept.extend(arriving.take_piece().unwrap_or_default());
         }
         assert!(arriving.has_ended());
-        arriving.lost().map_or(Ok(kept), Err)
+        (arriving.lost().map_or(Ok(kept), Err), arriving.waived().to_vec())
     }
 
     fn header(octets: usize) -> Vec<u8> {
@@ -317,6 +374,71 @@ mod tests {
             for chunk in chunks {
                 let wanted = broken.map_or_else(|| Ok(message.clone()), Err);
                 assert!(outcome(&message, *chunk) == wanted, "{claim} by {chunk}");
+            }
+        }
+    }
+
+    #[test]
+    fn shadow_waives_what_is_a_matter_of_taste_and_says_each_once() {
+        use Say::{HeaderTooBig, LineTooLong, TooBig, TooManyHops};
+        let limits = ContentLimits { mode: Mode::Shadow, ..LIMITS };
+        let max = usize::try_from(HEADER_MAX).unwrap();
+        let long_line = [&[b'a'; 5000][..], b"\r\n"].concat();
+        let results = b"Authentication-Results : gate.example; spf=pass\r\n";
+        type Row<'a> = (&'a str, Vec<u8>, Option<Say>, &'a [Say]);
+        let rows: Vec<Row<'_>> = vec![
+            ("nothing to waive", b"A: b\r\n\r\nc\r\n".to_vec(), None, &[]),
+            ("long lines", [b"A: b\r\n\r\n", &long_line[..], &long_line].concat(), None, &[LineTooLong]),
+            ("hops", b"Received: x\r\n".repeat(9), None, &[TooManyHops]),
+            ("a large header", [&header(2 * max)[..], b"\r\nbody\r\n"].concat(), None, &[HeaderTooBig]),
+            (
+                "all of them",
+                [&b"Received: x\r\n".repeat(4), &header(max)[..], b"B: ", &long_line, b"\r\n"].concat(),
+                None,
+                &[TooManyHops, HeaderTooBig, LineTooLong],
+            ),
+            (
+                "too big all the same",
+                [b"\r\n", &b"0123456789abcd\r\n".repeat(1 << 16)[..]].concat(),
+                Some(TooBig),
+                &[],
+            ),
+            (
+                "results where they are found",
+                [&results[..], &header(max), b"\r\n"].concat(),
+                None,
+                &[HeaderTooBig],
+            ),
+            (
+                "results beyond",
+                [&header(max)[..], results, b"\r\n"].concat(),
+                Some(HeaderTooBig),
+                &[HeaderTooBig],
+            ),
+            (
+                "results across the border",
+                [&header(max - 10)[..], results, b"\r\n"].concat(),
+                Some(HeaderTooBig),
+                &[HeaderTooBig],
+            ),
+            (
+                "results folded across it",
+                [&header(max - results.len())[..], results, b"\tdkim=pass\r\n\r\n"].concat(),
+                Some(HeaderTooBig),
+                &[HeaderTooBig],
+            ),
+            (
+                "results in the body",
+                [&header(max)[..], b"A: b\r\n\r\n", results].concat(),
+                None,
+                &[HeaderTooBig],
+            ),
+        ];
+        for (claim, message, lost, waived) in rows {
+            let chunks: &[usize] = if message.len() > 10_000 { &[997, 32_768] } else { &[1, 2, 7, 32_768] };
+            for chunk in chunks {
+                let wanted = (lost.map_or_else(|| Ok(message.clone()), Err), waived.to_vec());
+                assert!(shadowed(&message, *chunk, limits) == wanted, "{claim} by {chunk}");
             }
         }
     }

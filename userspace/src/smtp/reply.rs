@@ -187,6 +187,12 @@ impl Say {
         })
     }
 
+    /// Whether it is about a message that another server would take, and that shadow mode passes on therefore.
+    #[must_use]
+    pub(crate) fn is_waived_in_shadow(self) -> bool {
+        matches!(self, Self::HeaderTooBig | Self::LineTooLong | Self::TooManyHops)
+    }
+
     /// Why this is said, in one word: the bound, or the rule that the client broke.
     #[must_use]
     pub fn reason(self) -> &'static str {

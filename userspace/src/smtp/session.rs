@@ -14,11 +14,14 @@ use std::{mem, sync::Arc, time::Instant};
 
 use sixgate_common::refuse::{self, Phase, Reason};
 
-use crate::smtp::{
-    command::{Command, CommandError, RcptTo},
-    content::Arriving,
-    line::{Line, LineBuffer},
-    reply::{ReplyTable, Say},
+use crate::{
+    policy::Mode,
+    smtp::{
+        command::{Command, CommandError, RcptTo},
+        content::Arriving,
+        line::{Line, LineBuffer},
+        reply::{ReplyTable, Say},
+    },
 };
 
 pub use incident::{Event, Incident, Progress, Stage};
@@ -202,11 +205,12 @@ impl Session {
         });
     }
 
-    /// Goes on with other reply texts and bounds, between two transactions or as one begins. What was offered to the
+    /// Goes on with other reply texts and bounds and in another mode, between two transactions or as one begins. What was offered to the
     /// client stays so.
-    pub fn handle_settings(&mut self, table: Arc<ReplyTable>, limits: SessionLimits) {
+    pub fn handle_settings(&mut self, table: Arc<ReplyTable>, limits: SessionLimits, mode: Mode) {
         self.parameters.table = table;
         self.parameters.limits = limits;
+        self.parameters.mode = mode;
     }
 
     /// Whether the session is served and no transaction is open.

@@ -36,10 +36,19 @@ impl Connection {
             inspection.learn_ptr().await;
             let verdict = inspection.decide(Stage::Recipient, Some(recipient));
             if let Verdict::Refuse(refusal) = verdict {
+                let not_shadowed = inspection.is_shadow().then_some(true);
                 if refusals.admit(context, endpoints.source) {
-                    info!(recipient = recipient.to_string(), reason = refusal.name(), "recipient refused");
+                    info!(
+                        recipient = recipient.to_string(),
+                        reason = refusal.name(),
+                        not_shadowed,
+                        "recipient refused"
+                    );
                 }
                 context.metrics.recipient(refusal.name());
+                if not_shadowed.is_some() {
+                    context.metrics.not_shadowed(refusal.name());
+                }
                 return Answer::Refused(refusal);
             }
             let client = ClientInfo {

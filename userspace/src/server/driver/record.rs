@@ -59,6 +59,12 @@ impl Connection {
             if let Some(bound) = event.bound() {
                 self.context.metrics.limit(bound);
             }
+            if let (Some(say), true) = (event.refused(), self.inspection.is_shadow()) {
+                self.context.metrics.not_shadowed(say.reason());
+            }
+            if let Event::Waived(say) = event {
+                self.context.metrics.shadow(say.reason());
+            }
             // a session that is refused from its first packet on has one line, whatever it says
             if progress.stage != Stage::Refused {
                 self.log(event, &progress, left);
@@ -77,11 +83,31 @@ impl Connection {
             }
             Event::Message(say) if may_log(&self.context, source) => self.log_message(say, progress),
             Event::Session(say) if may_log(&self.context, source) => self.log_end(say, progress),
+            Event::Waived(say) if may_log(&self.context, source) => self.log_waived(say, progress),
             // whoever looks in and leaves has lost nothing
             Event::Left => debug!(after = progress.stage.name(), "disconnected: {left}"),
             // the next hop's words have a line already
-            Event::Command(_) | Event::Deferred | Event::Message(_) | Event::Session(_) => {}
+            Event::Command(_)
+            | Event::Deferred
+            | Event::Message(_)
+            | Event::Session(_)
+            | Event::Waived(_) => {}
         }
+    }
+
+    /// For a line about something that shadow mode refuses, too.
+    fn not_shadowed(&self, say: Say) -> Option<bool> {
+        (self.inspection.is_shadow() && Event::Session(say).refused().is_some()).then_some(true)
+    }
+
+    fn log_waived(&self, say: Say, progress: &Progress) {
+        info!(
+            reason = say.reason(),
+            mail_from = progress.mail_from,
+            recipients = progress.recipients,
+            octets = progress.octets,
+            "enforce would have refused"
+        );
     }
 
     fn log_command(&self, say: Say, progress: &Progress) {
@@ -89,6 +115,7 @@ impl Connection {
             reason = say.reason(),
             after = progress.stage.name(),
             mail_from = progress.mail_from,
+            not_shadowed = self.not_shadowed(say),
             reply = self.text(say),
             "command refused"
         );
@@ -100,6 +127,7 @@ impl Connection {
             mail_from = progress.mail_from,
             recipients = progress.recipients,
             octets = progress.octets,
+            not_shadowed = self.not_shadowed(say),
             reply = self.text(say),
             "message"
         );
@@ -114,6 +142,7 @@ impl Connection {
             recipients = progress.recipients,
             messages = progress.messages,
             duration_ms = self.elapsed_ms(),
+            not_shadowed = self.not_shadowed(say),
             reply = self.text(say),
             "session ended"
         );

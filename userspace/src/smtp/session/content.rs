@@ -70,6 +70,7 @@ impl Session {
             size: self.parameters.offer.message_size,
             line: self.parameters.limits.line_length,
             received: self.parameters.limits.received,
+            mode: self.parameters.mode,
         }
     }
 
@@ -112,10 +113,11 @@ impl Session {
             return false;
         }
         let (ended, lost) = (arriving.has_ended(), arriving.lost());
+        let waived = arriving.waived().to_vec();
         if ended && lost.is_none() && arriving.has_more_chunks() {
             self.end_of_chunk();
         } else if ended {
-            self.end_of_message(lost);
+            self.end_of_message(lost, &waived);
         }
         ended
     }
@@ -130,7 +132,7 @@ impl Session {
     }
 
     /// Of a message that is lost, chunks may still come: there is no transaction for them any more.
-    fn end_of_message(&mut self, lost: Option<Say>) {
+    fn end_of_message(&mut self, lost: Option<Say>, waived: &[Say]) {
         match lost {
             Some(why) => {
                 self.note(Event::Message(why));
@@ -140,6 +142,9 @@ impl Session {
                 self.state = State::Command;
             }
             None => {
+                for why in waived {
+                    self.note(Event::Waived(*why));
+                }
                 (self.times.too_slow, self.times.transaction_end) = (None, None);
                 self.task = Some(Task::Message);
                 self.state = State::Message;

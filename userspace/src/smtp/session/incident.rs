@@ -27,6 +27,8 @@ pub enum Event {
     Message(Say),
     /// We ended the session.
     Session(Say),
+    /// In shadow mode a message broke a rule for which enforce would have refused it.
+    Waived(Say),
 }
 
 impl Event {
@@ -36,7 +38,18 @@ impl Event {
         match self {
             Self::Command(say) | Self::Message(say) | Self::Session(say) => say.bound(),
             Self::Deferred => Say::TooManyRecipients.bound(),
-            Self::Left => None,
+            Self::Left | Self::Waived(_) => None,
+        }
+    }
+
+    /// Why enforce and shadow alike refuse what the client wanted, if they do: neither a stop of ours nor a silence of the
+    /// client is a refusal.
+    #[must_use]
+    pub fn refused(self) -> Option<Say> {
+        match self {
+            Self::Session(Say::IdleTimeout | Say::ShuttingDown) => None,
+            Self::Command(say) | Self::Message(say) | Self::Session(say) => Some(say),
+            Self::Deferred | Self::Left | Self::Waived(_) => None,
         }
     }
 }

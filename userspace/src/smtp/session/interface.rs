@@ -7,7 +7,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use sixgate_common::refuse::Reason;
 
 use crate::{
-    policy::{Refusal, evidence::Endpoints},
+    policy::{Mode, Refusal, evidence::Endpoints},
     smtp::{
         command::{HelloName, MailFrom, RcptTo},
         reply::{Reply, ReplyTable},
@@ -23,6 +23,8 @@ pub struct SessionParameters {
     pub endpoints: Endpoints,
     /// Whether the session is served at all.
     pub admission: Admission,
+    /// What becomes of a message that breaks a rule of taste.
+    pub mode: Mode,
     /// What the next hop takes.
     pub offer: Offer,
     /// The bounds.

@@ -54,6 +54,7 @@ fn parameters(admission: Admission) -> SessionParameters {
             destination_port: 25,
         },
         admission,
+        mode: Mode::Enforce,
         offer: Offer {
             eight_bit_mime: true,
             size: true,
