@@ -194,6 +194,8 @@ fn a_certificate_that_ends_soon_is_warned_of_and_the_configuration_is_good() {
     let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| place.path(name));
     let settings = format!("tls = {{ certificate = {certificate:?}, key = {key:?} }}");
     place.configure(&settings, &place.path("pins"), "");
+    place.done("optin add 2001:db8::25");
+    place.done("domain add contoso.com");
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed();
     for (days, wanted) in [(-1, "expired at"), (6, "expires at"), (8, "")] {
         let until = now + days * 24 * 60 * 60;

@@ -70,7 +70,7 @@ fn check_surroundings(config: &Config) -> Result<Vec<String>, String> {
         }
         None => None,
     };
-    Ok(warning.into_iter().collect())
+    Ok(warning.into_iter().chain(server::warnings(config)).collect())
 }
 
 const CHECK_HELP: &str = "\

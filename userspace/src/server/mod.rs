@@ -21,7 +21,9 @@ mod session_id;
 mod store_view;
 mod stream;
 mod tls;
+mod warnings;
 
 pub use run::{ServeError, ServeOptions, run};
 pub use services::check_temporary_directory;
 pub use tls::{TlsError, check_tls};
+pub use warnings::warnings;

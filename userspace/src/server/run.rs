@@ -22,9 +22,10 @@ use crate::{
     config::Config,
     control::ControlError,
     endpoint::Endpoint,
+    policy::Mode,
     server::{
         accept::accept, context::Context, descriptors, interfaces, refused, store_view::StoreView,
-        tls::TlsError,
+        tls::TlsError, warnings,
     },
     store::{Store, StoreError},
 };
@@ -109,6 +110,8 @@ pub async fn run(config: Config, options: ServeOptions) -> Result<(), ServeError
         warn!("the next hop is not usable yet: {:#}", anyhow::Error::new(error));
     }
 
+    warn_of_settings(&context, &config);
+
     let stop = CancellationToken::new();
     let sessions = TaskTracker::new();
     let chores = TaskTracker::new();
@@ -116,6 +119,7 @@ pub async fn run(config: Config, options: ServeOptions) -> Result<(), ServeError
         info!(%address, "listening");
         chores.spawn(accept(listener, Arc::clone(&context), sessions.clone(), stop.clone()));
     }
+    chores.spawn(warn_of_ipv4(Arc::clone(&context), config.clone(), stop.clone()));
     chores.spawn(keep_probing(Arc::clone(&context), stop.clone()));
     chores.spawn(keep_store(Arc::clone(&context), stop.clone()));
     chores.spawn(keep_interfaces(Arc::clone(&context), stop.clone()));
@@ -144,6 +148,25 @@ pub async fn run(config: Config, options: ServeOptions) -> Result<(), ServeError
 
 fn signal_stream(kind: SignalKind, name: &'static str) -> Result<tokio::signal::unix::Signal, ServeError> {
     signal(kind).map_err(|source| ServeError::Signal { name, source })
+}
+
+/// Says what would hurt, as far as settings and store tell.
+fn warn_of_settings(context: &Context, config: &Config) {
+    if config.mode == Mode::Shadow {
+        info!("{}", warnings::NOT_SHADOWED);
+    }
+    for warning in warnings::of(config, &context.store.current()) {
+        warn!("{warning}");
+    }
+}
+
+/// Says what would hurt as far as DNS tells, beside everything else.
+async fn warn_of_ipv4(context: Arc<Context>, config: Config, stop: CancellationToken) {
+    let contents = context.store.current();
+    let warnings = stop.run_until_cancelled(warnings::of_ipv4(&context.dns, &config, &contents)).await;
+    for warning in warnings.unwrap_or_default() {
+        warn!("{warning}");
+    }
 }
 
 /// What to look for when an address is taken.

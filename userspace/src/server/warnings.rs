@@ -1,0 +1,155 @@
+//! What is said at the start because it would hurt: settings and a store that refuse more mail than they are meant to.
+//!
+//! It changes nothing, and nothing waits for it. What keeps the daemon from starting is an error elsewhere.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    config::{Config, Domains, RefuseAt},
+    dns::Dns,
+    policy::{Mode, evidence::Standing},
+    store::{Contents, Store},
+};
+
+/// Listed domains whose mail servers are looked up at the start.
+const DOMAINS_MAX: usize = 10;
+/// Mail servers of one domain that are.
+const SERVERS_MAX: usize = 10;
+
+/// What shadow mode refuses all the same, in one line.
+pub(crate) const NOT_SHADOWED: &str = "mode is shadow: messages are passed on, and what enforce would have refused is logged; still refused, and counted \
+     as not_shadowed: bare line ends and NUL, addresses and parameters that cannot be read, sizes and resources over their \
+     bounds";
+
+/// What `config` and the store that it names would hurt with. A store that cannot be read is not looked at: the
+/// commands that need it say so.
+#[must_use]
+pub fn warnings(config: &Config) -> Vec<String> {
+    match Store::new(&config.store).read_if_there() {
+        Ok(contents) => of(config, &contents.unwrap_or_default()),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// What `config` would hurt with while the store holds `contents`.
+pub(crate) fn of(config: &Config, contents: &Contents) -> Vec<String> {
+    let policy = config.policy();
+    let is_shadow = policy.mode == Mode::Shadow;
+    let passes_all_on = is_shadow && policy.next_hop_judges;
+    let refuses = |passes_on: bool| if passes_on { "enforce would refuse" } else { "sixgate refuses" };
+    let mut warnings = Vec::new();
+    if config.domains == Domains::Listed && contents.domains.is_empty() {
+        warnings.push(format!(
+            "no domain is listed: {} every recipient; list each domain that takes mail over IPv6: \
+             sixgate domain add example.com",
+            refuses(passes_all_on)
+        ));
+    }
+    if !contents.opts_anything_in() {
+        warnings.push(format!(
+            "no destination has opted in: {} all mail but that of trusted sources; opt the addresses in that take mail \
+             over IPv6: sixgate optin add 2001:db8::25",
+            refuses(is_shadow)
+        ));
+    }
+    if is_shadow && !passes_all_on {
+        warnings.push(
+            "mode is shadow, but recipients in domains that are not listed, and local parts such as user%other, are \
+             refused: the next hop does not learn who the client is and would relay for sixgate; set client = \
+             \"xclient\" or \"proxy\" in [next_hop], then restart"
+                .to_owned(),
+        );
+    }
+    warnings
+}
+
+/// A host of the gate that has an IPv4 address although a refusal at RCPT TO makes senders bounce.
+pub(crate) async fn of_ipv4(dns: &Dns, config: &Config, contents: &Contents) -> Vec<String> {
+    if config.refuse_at != RefuseAt::Rcpt {
+        return Vec::new();
+    }
+    let mut warnings = Vec::new();
+    for host in hosts(dns, config, contents).await {
+        let Ok(answer) = dns.a(&host).await else { continue };
+        if let Some(address) = answer.records.first() {
+            warnings.push(format!(
+                "{host} has the IPv4 address {address}, too, and refuse_at = \"rcpt\" makes senders bounce mail that IPv4 \
+                 would deliver; set refuse_at = \"greeting\" or \"reset\", so that senders turn to IPv4"
+            ));
+        }
+    }
+    warnings
+}
+
+/// Our name, and the mail servers of listed domains that are at an address which the store knows as ours.
+async fn hosts(dns: &Dns, config: &Config, contents: &Contents) -> BTreeSet<String> {
+    let mut hosts = BTreeSet::from([config.hostname.as_str().to_ascii_lowercase()]);
+    for domain in contents.domains.iter().take(DOMAINS_MAX) {
+        let Ok(servers) = dns.mx(domain.as_str()).await else { continue };
+        for server in servers.records.into_iter().take(SERVERS_MAX).filter(|server| !server.is_empty()) {
+            let server = server.to_ascii_lowercase();
+            if hosts.contains(&server) {
+                continue;
+            }
+            let Ok(addresses) = dns.aaaa(&server).await else { continue };
+            let is_ours = |address| {
+                contents.destination(address) == Standing::OptedIn
+                    || contents.guard.longest_match(address).is_some()
+            };
+            if addresses.records.into_iter().any(is_ours) {
+                hosts.insert(server);
+            }
+        }
+    }
+    hosts
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::store::OptIn;
+
+    fn config(settings: &str) -> Config {
+        let text = format!("hostname = \"gate.example\"\n{settings}");
+        Config::parse(&text, Path::new("sixgate.toml")).unwrap()
+    }
+
+    /// The first words of each warning.
+    fn warned(settings: &str, contents: &Contents) -> Vec<String> {
+        let warnings = of(&config(settings), contents);
+        warnings.iter().map(|warning| warning.split_once(';').unwrap().0.to_owned()).collect()
+    }
+
+    #[test]
+    fn what_would_hurt_is_warned_of() {
+        let mut full = Contents::default();
+        full.optin.insert("2001:db8::25/128".parse().unwrap(), OptIn::In);
+        full.domains.insert("contoso.com".parse().unwrap());
+        let empty = Contents::default();
+        let server = "[next_hop]\nsmtp = \"[::1]:10025\"\n";
+        let told = format!("{server}client = \"xclient\"\n");
+        let no_domain = "no domain is listed: sixgate refuses every recipient";
+        let nothing_in = "no destination has opted in: sixgate refuses all mail but that of trusted sources";
+        let would_domain = "no domain is listed: enforce would refuse every recipient";
+        let would_in =
+            "no destination has opted in: enforce would refuse all mail but that of trusted sources";
+        let relay = "mode is shadow, but recipients in domains that are not listed, and local parts such as \
+                     user%other, are refused: the next hop does not learn who the client is and would relay for sixgate";
+        let shadow = |next_hop: &str| format!("mode = \"shadow\"\n{next_hop}");
+        let rows: Vec<(String, &Contents, Vec<&str>)> = vec![
+            (server.to_owned(), &full, vec![]),
+            (server.to_owned(), &empty, vec![no_domain, nothing_in]),
+            (format!("domains = \"all\"\n{told}"), &empty, vec![nothing_in]),
+            (shadow(""), &full, vec![]),
+            (shadow(""), &empty, vec![would_domain, would_in]),
+            (shadow(&told), &empty, vec![would_domain, would_in]),
+            (shadow(server), &full, vec![relay]),
+            (shadow(server), &empty, vec![no_domain, would_in, relay]),
+        ];
+        for (settings, contents, wanted) in rows {
+            assert_eq!(warned(&settings, contents), wanted, "{settings}");
+        }
+    }
+}
