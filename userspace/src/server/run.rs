@@ -155,15 +155,15 @@ fn warn_of_settings(context: &Context, config: &Config) {
     if config.mode == Mode::Shadow {
         info!("{}", warnings::NOT_SHADOWED);
     }
-    for warning in warnings::of(config, &context.store.current()) {
+    for warning in context.store.look(|contents| warnings::of(config, contents)) {
         warn!("{warning}");
     }
 }
 
 /// Says what would hurt as far as DNS tells, beside everything else.
 async fn warn_of_ipv4(context: Arc<Context>, config: Config, stop: CancellationToken) {
-    let contents = context.store.current();
-    let warnings = stop.run_until_cancelled(warnings::of_ipv4(&context.dns, &config, &contents)).await;
+    let warnings = warnings::of_ipv4(&context.dns, &config, &context.store);
+    let warnings = stop.run_until_cancelled(warnings).await;
     for warning in warnings.unwrap_or_default() {
         warn!("{warning}");
     }

@@ -121,6 +121,11 @@ impl StoreView {
         self.ask(|contents| contents.marks(name), |database| database.marks(name))
     }
 
+    /// What `look` finds in what was taken over last.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Contents) -> T) -> T {
+        look(&read(&self.0.seen).contents)
+    }
+
     /// Takes over what has changed since the last look. Costs a stat(2) and a look at the database's shared memory if
     /// nothing has.
     pub(crate) fn refresh(&self) {

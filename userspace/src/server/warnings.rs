@@ -8,7 +8,8 @@ use crate::{
     config::{Config, Domains, RefuseAt},
     dns::Dns,
     policy::{Mode, evidence::Standing},
-    store::{Contents, Store},
+    server::store_view::StoreView,
+    store::{Contents, Domain, Store},
 };
 
 /// Listed domains whose mail servers are looked up at the start.
@@ -25,10 +26,8 @@ pub(crate) const NOT_SHADOWED: &str = "mode is shadow: messages are passed on, a
 /// commands that need it say so.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
-    match Store::new(&config.store).read_if_there() {
-        Ok(contents) => of(config, &contents.unwrap_or_default()),
-        Err(_) => Vec::new(),
-    }
+    let contents = Store::new(&config.store).open().and_then(|mut database| database.contents());
+    contents.map_or_else(|_| Vec::new(), |(contents, _)| of(config, &contents))
 }
 
 /// What `config` would hurt with while the store holds `contents`.
@@ -38,7 +37,7 @@ pub(crate) fn of(config: &Config, contents: &Contents) -> Vec<String> {
     let passes_all_on = is_shadow && policy.next_hop_judges;
     let refuses = |passes_on: bool| if passes_on { "enforce would refuse" } else { "sixgate refuses" };
     let mut warnings = Vec::new();
-    if config.domains == Domains::Listed && contents.domains.is_empty() {
+    if config.domains == Domains::Listed && !contents.opts_any_domain_in() {
         warnings.push(format!(
             "no domain is listed: {} every recipient; list each domain that takes mail over IPv6: \
              sixgate domain add example.com",
@@ -64,12 +63,12 @@ pub(crate) fn of(config: &Config, contents: &Contents) -> Vec<String> {
 }
 
 /// A host of the gate that has an IPv4 address although a refusal at RCPT TO makes senders bounce.
-pub(crate) async fn of_ipv4(dns: &Dns, config: &Config, contents: &Contents) -> Vec<String> {
+pub(crate) async fn of_ipv4(dns: &Dns, config: &Config, store: &StoreView) -> Vec<String> {
     if config.refuse_at != RefuseAt::Rcpt {
         return Vec::new();
     }
     let mut warnings = Vec::new();
-    for host in hosts(dns, config, contents).await {
+    for host in hosts(dns, config, store).await {
         let Ok(answer) = dns.a(&host).await else { continue };
         if let Some(address) = answer.records.first() {
             warnings.push(format!(
@@ -82,9 +81,13 @@ pub(crate) async fn of_ipv4(dns: &Dns, config: &Config, contents: &Contents) -> 
 }
 
 /// Our name, and the mail servers of listed domains that are at an address which the store knows as ours.
-async fn hosts(dns: &Dns, config: &Config, contents: &Contents) -> BTreeSet<String> {
+async fn hosts(dns: &Dns, config: &Config, store: &StoreView) -> BTreeSet<String> {
     let mut hosts = BTreeSet::from([config.hostname.as_str().to_ascii_lowercase()]);
-    for domain in contents.domains.iter().take(DOMAINS_MAX) {
+    let listed = |contents: &Contents| -> Vec<Domain> {
+        let domains = contents.domains.iter().filter(|(_, marks)| marks.opted_in);
+        domains.take(DOMAINS_MAX).map(|(domain, _)| domain.clone()).collect()
+    };
+    for domain in store.look(listed) {
         let Ok(servers) = dns.mx(domain.as_str()).await else { continue };
         for server in servers.records.into_iter().take(SERVERS_MAX).filter(|server| !server.is_empty()) {
             let server = server.to_ascii_lowercase();
@@ -92,11 +95,13 @@ async fn hosts(dns: &Dns, config: &Config, contents: &Contents) -> BTreeSet<Stri
                 continue;
             }
             let Ok(addresses) = dns.aaaa(&server).await else { continue };
-            let is_ours = |address| {
-                contents.destination(address) == Standing::OptedIn
-                    || contents.guard.longest_match(address).is_some()
+            let is_ours = |contents: &Contents| {
+                addresses.records.into_iter().any(|address| {
+                    contents.destination(address) == Standing::OptedIn
+                        || contents.guard.longest_match(address).is_some()
+                })
             };
-            if addresses.records.into_iter().any(is_ours) {
+            if store.look(is_ours) {
                 hosts.insert(server);
             }
         }
@@ -109,7 +114,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::store::OptIn;
+    use crate::store::{Marks, OptIn};
 
     fn config(settings: &str) -> Config {
         let text = format!("hostname = \"gate.example\"\n{settings}");
@@ -126,7 +131,7 @@ mod tests {
     fn what_would_hurt_is_warned_of() {
         let mut full = Contents::default();
         full.optin.insert("2001:db8::25/128".parse().unwrap(), OptIn::In);
-        full.domains.insert("contoso.com".parse().unwrap());
+        full.domains.insert("contoso.com".parse().unwrap(), Marks::OPTED_IN);
         let empty = Contents::default();
         let server = "[next_hop]\nsmtp = \"[::1]:10025\"\n";
         let told = format!("{server}client = \"xclient\"\n");
