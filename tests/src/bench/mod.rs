@@ -4,6 +4,7 @@
 
 mod cold;
 mod dialogue;
+mod edits;
 mod load;
 mod numbers;
 mod parts;
@@ -57,6 +58,7 @@ pub fn run(scale: Scale, json: Option<&Path>) -> Result<()> {
     parts::measure(scale, &mut report)?;
     sessions::measure(scale, &mut report)?;
     prefixes::measure(scale, &mut report)?;
+    edits::measure(scale, &mut report)?;
     println!("{report}");
     if let Some(file) = json {
         let text = format!("{:#}\n", report.json());

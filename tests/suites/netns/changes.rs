@@ -2,7 +2,7 @@
 //! connection is never taken over.
 
 use std::{
-    fs,
+    fs, thread,
     time::{Duration, Instant},
 };
 
@@ -144,6 +144,45 @@ fn what_could_not_be_carried_over_into_the_maps_is_tried_again() {
     }
     assert_eq!(rcpt(&mut site.connect(SENDER, OTHER)), 250);
     assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 550);
+    assert_eq!(site.run("status --verify").status.code(), Some(0));
+}
+
+#[test]
+fn a_load_of_many_holds_up_neither_sessions_nor_commands() {
+    /// More than a revision keeps the changes of, so that daemon and maps take the whole over.
+    const MANY: u32 = 120_000;
+    if !can_run() {
+        return;
+    }
+    let (site, daemon) = site("");
+    let list: String = (0..MANY).map(|at| format!("3fff:{:x}:{:x}::/64\n", at >> 16, at & 0xffff)).collect();
+    for (name, first, allow) in
+        [("more", format!("{OTHER}\n"), ""), ("fewer", String::new(), "--allow-shrink")]
+    {
+        let is_more = name == "more";
+        let file = site.folder().join(name);
+        let text = format!("{GATE}\n{first}{}", if is_more { list.as_str() } else { "" });
+        fs::write(&file, text).unwrap();
+        thread::scope(|scope| {
+            let load =
+                scope.spawn(|| site.sixgate(&format!("optin load --quiet {allow} {}", file.display())));
+            let mut at = 0;
+            while !load.is_finished() {
+                // two in a row
+                site.sixgate(&format!("domain add {name}{at}.example"));
+                site.sixgate(&format!("domain remove {name}{at}.example"));
+                assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 250);
+                at += 1;
+            }
+            load.join().unwrap();
+        });
+        // in force when the command has returned
+        assert_eq!(rcpt(&mut site.connect(SENDER, OTHER)), if is_more { 250 } else { 550 }, "{name}");
+        assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 250);
+        let log = fs::metadata(site.folder().join("store.db-wal")).unwrap().len();
+        assert!(log < 6 << 20, "the write-ahead log has {log} octets");
+    }
+    daemon.wait_for_lines("the opt-in store was read as a whole", 2).unwrap();
     assert_eq!(site.run("status --verify").status.code(), Some(0));
 }
 

@@ -26,8 +26,15 @@ pub(crate) const NOT_SHADOWED: &str = "mode is shadow: messages are passed on, a
 /// commands that need it say so.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
-    let contents = Store::new(&config.store).open().and_then(|mut database| database.contents());
-    contents.map_or_else(|_| Vec::new(), |(contents, _)| of(config, &contents))
+    let store = Store::new(&config.store);
+    if store.will_take_over() {
+        return Vec::new();
+    }
+    match store.open().and_then(|mut database| database.contents()) {
+        Ok((contents, _)) => of(config, &contents),
+        Err(error) if error.is_missing() => vec![error.to_string()],
+        Err(_) => Vec::new(),
+    }
 }
 
 /// What `config` would hurt with while the store holds `contents`.

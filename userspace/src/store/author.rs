@@ -26,9 +26,25 @@ impl Author {
             _ => name,
         };
         let words = env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
-        let what = words.collect::<Vec<_>>().join(" ");
+        let what = without_config(words).join(" ");
         Self { who: bounded(&who, WHO_MAX), what: bounded(&what, WHAT_MAX) }
     }
+}
+
+/// The words without the option that names the configuration.
+fn without_config(words: impl Iterator<Item = String>) -> Vec<String> {
+    let mut is_value = false;
+    let mut kept = Vec::new();
+    for word in words {
+        if std::mem::take(&mut is_value) || word.starts_with("--config=") {
+            continue;
+        }
+        is_value = word == "--config";
+        if !is_value {
+            kept.push(word);
+        }
+    }
+    kept
 }
 
 /// The text without control characters, cut off where it is too long.
@@ -48,6 +64,14 @@ const WHAT_MAX: usize = 300;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_is_recorded_without_the_name_of_the_configuration() {
+        for words in ["--config a optin add b", "optin --config=a add b", "optin add b --config a"] {
+            let words = words.split(' ').map(str::to_owned);
+            assert_eq!(without_config(words), ["optin", "add", "b"]);
+        }
+    }
 
     #[test]
     fn a_long_command_is_cut_off_and_control_characters_are_escaped() {

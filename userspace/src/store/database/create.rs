@@ -60,7 +60,7 @@ impl Store {
     ///
     /// [`StoreError::Wrong`] with the bad line.
     pub fn take_over(&self) -> Result<Option<TakenOver>, StoreError> {
-        if !self.is_absent() || !self.json.exists() || self.taken_over_mark().exists() {
+        if !self.will_take_over() {
             return Ok(None);
         }
         let contents = read_document(&self.json)?;
@@ -75,6 +75,12 @@ impl Store {
             + contents.trust.entries().len()
             + contents.domains.len();
         Ok(Some(TakenOver { json: self.json.clone(), path: self.path.clone(), entries }))
+    }
+
+    /// Whether the next command or start makes it of the JSON file of an earlier version.
+    #[must_use]
+    pub fn will_take_over(&self) -> bool {
+        self.is_absent() && self.json.exists() && !self.taken_over_mark().exists()
     }
 
     /// That there is no store, as an error.

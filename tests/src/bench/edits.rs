@@ -1,0 +1,172 @@
+//! What a change of one prefix costs among many, and what sessions notice of it.
+//!
+//! A daemon runs and the program is attached. The command's CPU time is the kernel's account of a process that has ended;
+//! that of the daemon, which follows, is not in it.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::{TimeVal, TimeValLike as _},
+};
+
+use super::{
+    Scale,
+    report::{Report, Row, Section, median},
+};
+use crate::{
+    client::Client,
+    site::{GATE, INTERFACE, SENDER, Site},
+};
+
+/// Measures each of the scale's sizes and adds a table.
+///
+/// # Errors
+/// If something cannot be set up, a command fails, or a session is not answered as promised.
+pub(super) fn measure(scale: Scale, report: &mut Report) -> Result<()> {
+    let mut rows = Vec::new();
+    let mut base = None;
+    for size in scale.prefixes {
+        let found = measure_among(*size, scale.rounds)?;
+        let add = median(found.add.iter().copied());
+        let base = *base.get_or_insert(add.unwrap_or(f64::NAN));
+        rows.push(Row::numbers(
+            size.to_string(),
+            [
+                add,
+                median(found.remove.iter().copied()),
+                add.map(|add| add / base),
+                median(found.second.iter().copied()),
+                Some(found.wait_edit),
+                Some(found.load),
+                Some(found.wait_load),
+            ],
+        ));
+    }
+    report.sections.push(Section {
+        title: "One prefix is added and removed among others, with a daemon and the program attached",
+        columns: COLUMNS.to_vec(),
+        rows,
+        notes: NOTES.map(str::to_owned).to_vec(),
+    });
+    Ok(())
+}
+
+/// What was measured among so many prefixes, in milliseconds.
+#[derive(Default)]
+struct Found {
+    add: Vec<f64>,
+    remove: Vec<f64>,
+    second: Vec<f64>,
+    wait_edit: f64,
+    load: f64,
+    wait_load: f64,
+}
+
+fn measure_among(size: usize, rounds: usize) -> Result<Found> {
+    let site = Site::new(ZONE, &format!("xdp.interfaces = [\"{INTERFACE}\"]"));
+    site.sixgate("domain add contoso.com");
+    site.sixgate(&format!("optin add {GATE}"));
+    // reverse DNS and SPF are no part of it
+    site.sixgate(&format!("trust add {SENDER}"));
+    let daemon = site.serve(&[]);
+    let mut list = format!("{GATE}\n");
+    (1..size).try_for_each(|at| writeln!(list, "3fff:{:x}:{:x}::/64", at >> 16, at & 0xffff))?;
+    let file = site.folder().join("prefixes");
+    fs::write(&file, list).with_context(|| format!("cannot write {}", file.display()))?;
+    let mut found = Found::default();
+    let load = format!("optin load --quiet {}", file.display());
+    found.wait_load = longest_wait(&site, || {
+        found.load = milliseconds(|| site.sixgate(&load));
+        Ok(())
+    })?;
+    found.wait_edit = longest_wait(&site, || {
+        for _ in 0..rounds {
+            found.add.push(cpu(|| site.sixgate(ADD))?);
+            found.second.push(milliseconds(|| site.sixgate("optin add --out 3fff:fff:2::/64")));
+            found.remove.push(cpu(|| site.sixgate("optin remove 3fff:fff:1::/64"))?);
+            site.sixgate("optin remove 3fff:fff:2::/64");
+        }
+        Ok(())
+    })?;
+    site.sixgate("status --verify");
+    daemon.stop()?;
+    Ok(found)
+}
+
+/// The longest time that a RCPT waited for its reply while `work` was done, in milliseconds.
+fn longest_wait(site: &Site, work: impl FnOnce() -> Result<()>) -> Result<f64> {
+    let is_over = AtomicBool::new(false);
+    let mut client = site.connect(SENDER, GATE);
+    client.reply()?;
+    client.say("HELO mail.sender.example")?;
+    let ask = |client: &mut Client| -> Result<Duration> {
+        client.say("MAIL FROM:<a@sender.example>")?;
+        let asked = Instant::now();
+        let code = client.say("RCPT TO:<user@contoso.com>")?.code;
+        let waited = asked.elapsed();
+        ensure!(code == 250, "{code} to RCPT");
+        client.say("RSET")?;
+        Ok(waited)
+    };
+    // the next hop is opened by the first
+    ask(&mut client)?;
+    thread::scope(|scope| {
+        let asking = scope.spawn(|| -> Result<Duration> {
+            let mut longest = Duration::ZERO;
+            while !is_over.load(Ordering::Relaxed) {
+                longest = longest.max(ask(&mut client)?);
+            }
+            Ok(longest)
+        });
+        let done = work();
+        is_over.store(true, Ordering::Relaxed);
+        let longest = asking.join().expect("the asking thread does not panic")?;
+        done.map(|()| longest.as_secs_f64() * 1000.0)
+    })
+}
+
+/// CPU time of the processes that `task` starts and waits for, in milliseconds.
+fn cpu<T>(task: impl FnOnce() -> T) -> Result<f64> {
+    let spent = || -> Result<TimeVal> {
+        let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+        Ok(usage.user_time() + usage.system_time())
+    };
+    let before = spent()?;
+    task();
+    Ok((spent()? - before).num_microseconds() as f64 / 1000.0)
+}
+
+fn milliseconds<T>(task: impl FnOnce() -> T) -> f64 {
+    let start = Instant::now();
+    task();
+    start.elapsed().as_secs_f64() * 1000.0
+}
+
+const ZONE: &str = "";
+const ADD: &str = "optin add 3fff:fff:1::/64";
+
+const COLUMNS: [&str; 8] = [
+    "prefixes",
+    "add CPU ms",
+    "remove CPU ms",
+    "x 1 prefix",
+    "second ms",
+    "longest RCPT ms",
+    "load ms",
+    "longest RCPT in load ms",
+];
+
+const NOTES: [&str; 3] = [
+    "add, remove: user and system time of `sixgate optin add`, `remove` of one prefix, median of the rounds; second: the time of \
+     another `optin add` right after it.",
+    "longest RCPT: of all RCPT of one session that goes on meanwhile; a machine whose CPUs are all busy shows its scheduler here.",
+    "load: `sixgate optin load` of all of them into an empty store and map, with the daemon running.",
+];
