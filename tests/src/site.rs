@@ -111,6 +111,16 @@ impl Site {
         self
     }
 
+    /// Writes the configuration with `settings` laid over it, for once.
+    ///
+    /// # Panics
+    /// If `settings` are not TOML.
+    pub fn write(&self, settings: &str) {
+        let mut changed = self.settings.clone();
+        settings::lay_over(&mut changed, settings.parse().unwrap());
+        fs::write(self.config(), changed.to_string()).unwrap();
+    }
+
     /// The configuration file.
     #[must_use]
     pub fn config(&self) -> PathBuf {

@@ -18,7 +18,7 @@ use sixgate_tests::{
     certs::Authority,
     client::Client,
     gate::{self, Need},
-    site::Site,
+    site::{GATE, Site},
 };
 
 use crate::{greeted, honest_site};
@@ -254,7 +254,7 @@ fn dies_at_each_octet(way: Way, sender: &Sender, site: &Site, server: &Mortal) {
                 let heard = sender.send(site);
                 let (wanted, taken): (&[&str], _) = match (step, deaths) {
                     // a probe may have been the one that died
-                    (Step::Opening, 1) => continue,
+                    (Step::Opening | Step::Mail | Step::Rcpt, 1) => continue,
                     (Step::Opening, _) => (&[UNAVAILABLE], 0),
                     (Step::Mail | Step::Rcpt, _) => (&[LOST], 0),
                     // nothing of the message was sent: another connection does as well
@@ -302,8 +302,10 @@ fn a_mail_server_that_dies_at_any_octet_of_a_reply_loses_no_message_and_takes_no
             scope.spawn(move || {
                 let (site, socket) = site_behind(way, authority);
                 let nobody = site.serve(&["--no-xdp"]);
-                assert_eq!(Sender::Plain.send(&site), [UNAVAILABLE], "{way:?}: nobody is there");
+                let greeting = site.connect(TRUSTED, GATE).reply().unwrap();
+                assert_eq!(greeting.code, 421, "{way:?}: nobody is there");
                 let server = Mortal::start(way, &site, &socket);
+                nobody.wait_for_log("the next hop is usable again").unwrap();
                 assert_eq!(Sender::Plain.send(&site), [ACCEPTED, QUEUED], "{way:?}: it came later");
                 server.heal();
                 dies_at_each_octet(way, &Sender::Plain, &site, &server);

@@ -157,11 +157,7 @@ fn an_lmtp_server_behind_the_gate_gets_each_recipient_by_itself() {
 
 #[test]
 fn a_next_hop_without_xclient_gets_no_mail() {
-    if !can_run() {
-        return;
-    }
-    let (site, _daemon) = site(XCLIENT);
-    let hop = Hop::start(&site, "never");
+    let Some((site, hop, _daemon)) = with_server(XCLIENT, |site| Hop::start(site, "never")) else { return };
     let sent = site.swaks(SENDER, GATE, ORDINARY);
     assert!(sent.output.contains("451 4.4.1 Mail server is not available"), "{}", sent.output);
     assert_eq!(hop.taken(), 0);
@@ -169,12 +165,8 @@ fn a_next_hop_without_xclient_gets_no_mail() {
 
 #[test]
 fn what_the_sender_was_told_is_true_wherever_the_daemon_is_killed() {
-    if !can_run() {
-        return;
-    }
     for (step, taken) in [("MAIL", 0), ("RCPT", 0), ("DATA", 0), (".", 1), ("answered", 1)] {
-        let (site, daemon) = site(PLAIN);
-        let hop = Hop::start(&site, step);
+        let Some((site, hop, daemon)) = with_server(PLAIN, |site| Hop::start(site, step)) else { return };
         let mut client = site.connect(SENDER, GATE);
         client.reply().unwrap();
         client.say("EHLO mail.sender.example").unwrap();
@@ -239,8 +231,10 @@ fn converse(mut stream: TcpStream, stop: impl Fn(&str), taken: &Mutex<usize>) ->
     stream.write_all(b"220 behind.example\r\n").ok()?;
     while let Some(line) = lines.next() {
         let verb = line.split(' ').next().unwrap_or_default();
-        mail |= verb == "MAIL";
-        stop(verb);
+        if line != PROBE {
+            mail |= verb == "MAIL";
+            stop(verb);
+        }
         // whoever is gone does not hear the reply; what counts is what was taken
         let _ = match verb {
             "EHLO" => stream.write_all(b"250-behind.example\r\n250 8BITMIME\r\n"),
@@ -260,6 +254,8 @@ fn converse(mut stream: TcpStream, stop: impl Fn(&str), taken: &Mutex<usize>) ->
     Some(mail)
 }
 
+/// How the daemon tries whether its mail is taken.
+const PROBE: &str = "MAIL FROM:<>";
 /// All in one, as PIPELINING allows once the recipient's answer does not matter to the client.
 const DIALOGUE: &[u8] = b"MAIL FROM:<a@sender.example>\r\nRCPT TO:<user@contoso.com>\r\nDATA\r\n\
     Subject: killed\r\n\r\nwhole\r\n.\r\n";

@@ -5,12 +5,14 @@ use std::fs;
 
 use sixgate_tests::{
     certs::Authority,
+    client::{Client, Reply},
+    gate::{self, Need},
     postfix::Postfix,
-    site::{GATE, SENDER, Site},
+    site::{GATE, INTERFACE, OTHER, SENDER, Site},
 };
 
 use crate::{
-    ORDINARY,
+    ORDINARY, ZONE,
     behind::{BEHIND, PLAIN, TAKEN, with_server},
 };
 
@@ -39,4 +41,132 @@ fn postfix_that_demands_tls_of_the_gate_returns_no_mail() {
     assert!(sent.output.contains(&format!("<** {UNAVAILABLE}")), "{}", sent.output);
     let line = daemon.wait_for_log("mail cannot be handed on").unwrap();
     assert!(line.contains(" WARN ") && line.contains(words), "{line}");
+}
+
+/// A site whose mail server behind has yet to be started; GATE and contoso.com have opted in. None without what it
+/// takes.
+fn site(settings: &str) -> Option<Site> {
+    if !gate::require(&[Need::Root, Need::Postfix]) {
+        return None;
+    }
+    let site = Site::new(ZONE, PLAIN).configured(settings);
+    site.route("2001:db8:51::/48");
+    site.sixgate(&format!("optin add {GATE}"));
+    site.sixgate("domain add contoso.com");
+    Some(site)
+}
+
+/// What a client gets at RCPT, or before.
+fn rcpt(client: &mut Client) -> String {
+    for command in ["EHLO mail.sender.example", "MAIL FROM:<a@sender.example>"] {
+        client.say(command).unwrap();
+    }
+    client.say("RCPT TO:<user@contoso.com>").unwrap().last().to_owned()
+}
+
+fn greeted(site: &Site, destination: &str) -> (Client, Reply) {
+    let mut client = site.connect(SENDER, destination);
+    let greeting = client.reply().unwrap();
+    (client, greeting)
+}
+
+#[test]
+fn clients_are_put_off_until_the_mail_server_has_answered_once() {
+    let Some(site) = site("") else { return };
+    let daemon = site.serve(&["--no-xdp"]);
+    daemon.wait_for_log("the next hop has never answered").unwrap();
+    site.sixgate(&format!("trust add {SENDER}"));
+    let (mut client, greeting) = greeted(&site, GATE);
+    let wanted = "421 4.4.1 gate.example Mail server is not available, please try again later.";
+    assert_eq!(greeting.last(), wanted, "a trusted source misses extensions as well");
+    client.closed().unwrap();
+    site.sixgate(&format!("trust remove {SENDER}"));
+    let (_, greeting) = greeted(&site, GATE);
+    assert_eq!(greeting.last(), wanted);
+    daemon.wait_for_log("reason=\"next_hop_unknown\"").unwrap();
+    let (mut client, _) = greeted(&site, OTHER);
+    let wanted = "550 5.2.1 Service unavailable, [contoso.com] does not accept email over IPv6.";
+    assert_eq!(rcpt(&mut client), wanted, "what has not opted in goes on being refused");
+
+    let _postfix = Postfix::start(&site.gate, BEHIND.into(), TAKEN).unwrap();
+    daemon.wait_for_log("the next hop is usable again").unwrap();
+    assert!(offers_all(&site));
+}
+
+/// Whether 8BITMIME and SMTPUTF8 are offered.
+fn offers_all(site: &Site) -> bool {
+    let (mut client, greeting) = greeted(site, GATE);
+    assert!(greeting.last().starts_with("220 "), "{greeting:?}");
+    let offer = client.say("EHLO mail.sender.example").unwrap().lines.join("\n");
+    ["8BITMIME", "SMTPUTF8", "SIZE"].iter().all(|keyword| offer.contains(keyword))
+}
+
+#[test]
+fn what_the_mail_server_offered_last_is_known_after_a_restart() {
+    let Some(site) = site("") else { return };
+    let postfix = Postfix::start(&site.gate, BEHIND.into(), TAKEN).unwrap();
+    site.serve(&["--no-xdp"]).stop().unwrap();
+    drop(postfix);
+    let daemon = site.serve(&["--no-xdp"]);
+    daemon.wait_for_log("the next hop is not usable yet").unwrap();
+    daemon.wait_for_log("listening").unwrap();
+    assert!(!daemon.log().contains("the next hop has never answered"), "{}", daemon.log());
+    assert!(offers_all(&site));
+    let (mut client, _) = greeted(&site, GATE);
+    assert_eq!(rcpt(&mut client), UNAVAILABLE);
+    daemon.stop().unwrap();
+
+    // another next hop
+    let site = site.configured("next_hop = { smtp = \"[::1]:10026\" }");
+    let _daemon = site.serve(&["--no-xdp"]);
+    assert!(greeted(&site, GATE).1.last().starts_with("421 4.4.1 "));
+}
+
+#[test]
+fn a_last_offer_that_cannot_be_read_is_logged_and_none() {
+    let Some(site) = site("") else { return };
+    fs::write(site.folder().join("next-hop.json"), "{").unwrap();
+    let daemon = site.serve(&["--no-xdp"]);
+    daemon.wait_for_log("the next hop's last offer is unknown").unwrap();
+    assert!(greeted(&site, GATE).1.last().starts_with("421 4.4.1 "));
+}
+
+#[test]
+fn a_next_hop_that_is_sixgate_itself_is_refused_by_name() {
+    if !gate::require(&[Need::Root]) {
+        return;
+    }
+    let site = Site::new("", "");
+    for (address, listening) in [(GATE, "[::]:25"), (OTHER, "[::]:25"), (GATE, "[2001:db8:25::25]:25")] {
+        let settings =
+            format!("listen.addresses = [\"{listening}\"]\nnext_hop = {{ lmtp = \"[{address}]:25\" }}");
+        site.write(&settings);
+        let wanted = match listening {
+            "[::]:25" => format!("next_hop: [{address}]:25 is sixgate itself, which listens at {listening}"),
+            _ => format!("sixgate itself listens at [{address}]:25"),
+        };
+        for command in ["config check", "serve --no-xdp"] {
+            let output = site.run(command);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!output.status.success() && said.contains(&wanted), "{command}: {said}");
+        }
+    }
+    // the same addresses at another port, and another host's
+    for address in [format!("[{GATE}]:10025"), format!("[{SENDER}]:25"), "127.0.0.1:25".to_owned()] {
+        site.write(&format!("next_hop = {{ smtp = \"{address}\" }}"));
+        site.sixgate("config check");
+    }
+}
+
+#[test]
+fn a_next_hop_that_becomes_sixgate_itself_gets_no_mail() {
+    if !gate::require(&[Need::Root]) {
+        return;
+    }
+    let site = Site::new(ZONE, "next_hop = { smtp = \"[2001:db8:25::77]:25\" }");
+    site.route("2001:db8:51::/48");
+    let daemon = site.serve(&["--no-xdp"]);
+    site.gate.add_address(INTERFACE, "2001:db8:25::77/64".parse().unwrap()).unwrap();
+    let line = daemon.wait_for_log("is sixgate itself").unwrap();
+    assert!(line.contains("the next hop is not usable: [2001:db8:25::77]:25 is sixgate itself"), "{line}");
 }

@@ -16,7 +16,7 @@ const PLAIN: SocketAddr = SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::LOCALHOST, 
 const PROXIED: SocketAddr = SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::LOCALHOST, 2424, 0, 0));
 
 /// What a sender hears to each command, and what the probe says.
-fn visit(netns: &Netns, way: Way, place: Address, commands: &[&str]) -> (Vec<String>, Capabilities) {
+fn visit(netns: &Netns, way: Way, place: Address, commands: &[&str]) -> (Vec<String>, Option<Capabilities>) {
     netns.run(|| {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
@@ -57,6 +57,7 @@ fn dovecot_delivers_to_each_recipient_and_knows_the_client() {
         let (heard, offer) = visit(&netns, way, place, &[&one, other, "DATA", other, "DATA"]);
         let codes: Vec<&str> = heard.iter().map(|reply| &reply[..9]).collect();
         assert_eq!(codes, ["250 2.1.5", "452 4.5.3", "250 2.0.0", "250 2.1.5", "250 2.0.0"], "{heard:?}");
+        let offer = offer.expect("an offer");
         assert!(offer.eight_bit_mime && !offer.smtp_utf8, "{name}: {offer:?}");
         let messages = dovecot.messages(name).expect("mail");
         let [message] = messages.as_slice() else { panic!("{name}: {messages:?}") };

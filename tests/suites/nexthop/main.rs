@@ -70,8 +70,14 @@ const WAYS: [Way; 6] = [
 
 fn next_hop(way: Way, address: impl Into<Address>) -> NextHop {
     let Way { protocol, client, .. } = way;
-    let settings =
-        SmtpSettings { address: address.into(), protocol, client, hostname: "gate.example".into() };
+    let settings = SmtpSettings {
+        address: address.into(),
+        protocol,
+        client,
+        hostname: "gate.example".into(),
+        listening: Vec::new(),
+        offer_file: None,
+    };
     NextHop::smtp(settings, replies())
 }
 

@@ -64,6 +64,7 @@ pub(super) fn run(command: &Command, file: &Path, out: &mut Output<'_>) -> Resul
 fn check_surroundings(config: &Config) -> Result<Vec<String>, String> {
     server::check_temporary_directory(config)
         .map_err(|error| format!("temporary_directory: {:#}", anyhow::Error::new(error)))?;
+    server::check_next_hop(config).map_err(|error| error.to_string())?;
     let warning = match &config.tls {
         Some(settings) => {
             server::check_tls(settings).map_err(|error| format!("tls: {:#}", anyhow::Error::new(error)))?

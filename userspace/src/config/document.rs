@@ -177,9 +177,14 @@ fn check_loop(listen: &Listen, next_hop: &NextHop) -> Result<(), Conflict> {
     let NextHop::Server { protocol, address: Address::Tcp(server), .. } = next_hop else {
         return Ok(());
     };
+    // connect(2) takes the unspecified address for loopback; other addresses of this host are known at the start only
+    let IpAddr::V6(address) = server.ip() else {
+        return Ok(());
+    };
+    let loopback = address.is_loopback() || address.is_unspecified();
     let is_it = |own: &Endpoint| {
-        let reaches_any = server.ip().is_loopback() && matches!(server.ip(), IpAddr::V6(_));
-        own.port() == server.port() && (own == server || (own.ip().is_unspecified() && reaches_any))
+        let has_address = own == server || (own.ip().is_unspecified() || own.ip().is_loopback()) && loopback;
+        own.port() == server.port() && has_address
     };
     if !listen.addresses.iter().any(is_it) {
         return Ok(());

@@ -23,6 +23,22 @@ pub enum NextHopError {
         /// Why it failed.
         source: io::Error,
     },
+    /// The file with the next hop's last offer.
+    #[error("cannot {action} {}", path.display())]
+    OfferFile {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The next hop is sixgate.
+    #[error("{address} is sixgate itself: give the mail server a listener of its own")]
+    Ourselves {
+        /// The next hop.
+        address: Address,
+    },
     /// The connection failed.
     #[error("the connection to {address} failed {step}")]
     Connection {
@@ -135,8 +151,10 @@ impl NextHopError {
     /// What the sender hears.
     pub(super) fn say(&self) -> Say {
         match self {
-            Self::Maildir { .. } | Self::Unreadable { .. } => Say::StorageFailed,
-            Self::Refused { .. } | Self::NotOffered { .. } => Say::NextHopUnavailable,
+            Self::Maildir { .. } | Self::OfferFile { .. } | Self::Unreadable { .. } => Say::StorageFailed,
+            Self::Ourselves { .. } | Self::Refused { .. } | Self::NotOffered { .. } => {
+                Say::NextHopUnavailable
+            }
             Self::Connection { step, .. }
             | Self::Closed { step, .. }
             | Self::Timeout { step, .. }

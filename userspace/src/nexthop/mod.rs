@@ -6,6 +6,7 @@
 mod address;
 mod error;
 mod maildir;
+mod ourselves;
 mod smtp;
 
 use std::{path::PathBuf, sync::Arc};
@@ -21,6 +22,7 @@ use crate::{
 
 pub use address::{Address, AddressError, SocketPath};
 pub use error::{NextHopError, Step};
+pub use ourselves::leads_back;
 pub use smtp::{BadReply, ClientIdentity, OPEN_MAX, PROBE_MAX, Protocol, QUIT_MAX, SmtpSettings, Unframed};
 
 use maildir::{Maildir, MaildirTransport};
@@ -71,13 +73,14 @@ impl NextHop {
         }
     }
 
-    /// What the next hop could do when it last answered: to [`Self::probe`], or to any session since. The least
-    /// there is, if it never did. What was known is kept while the next hop is away: a sender that misses 8BITMIME
-    /// gives its message up for good, whereas a next hop that is away is only told at RCPT, for the moment.
+    /// What the next hop could do when it last answered: to [`Self::probe`], or to any session since, or to a daemon
+    /// before this one. None if it never did: a sender that misses 8BITMIME gives its message up for good, so that
+    /// nothing may be said to it then. What was known is kept while the next hop is away: that is only told at RCPT, for
+    /// the moment.
     #[must_use]
-    pub fn capabilities(&self) -> Capabilities {
+    pub fn capabilities(&self) -> Option<Capabilities> {
         match &self.0 {
-            Kind::Maildir(_) => maildir::CAPABILITIES,
+            Kind::Maildir(_) => Some(maildir::CAPABILITIES),
             Kind::Smtp(smtp) => smtp.capabilities(),
         }
     }

@@ -7,6 +7,7 @@ mod connection;
 mod data;
 mod ehlo;
 mod fault;
+mod offer_file;
 mod opening;
 mod proxy;
 mod reader;
@@ -14,16 +15,25 @@ mod stream;
 mod transport;
 mod xclient;
 
-use std::time::Duration;
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::Instant};
 
-use super::{Address, Capabilities, NextHopError};
-use crate::{lines::SharedLines, smtp::reply::ReplyTable};
+use super::{Address, Capabilities, NextHopError, error::as_value};
+use crate::{endpoint::Endpoint, lines::SharedLines, smtp::reply::ReplyTable};
 
 pub use data::Unframed;
 pub use reader::BadReply;
+
+use offer_file::OfferFile;
 
 pub(super) use transport::SmtpTransport;
 
@@ -89,6 +99,10 @@ pub struct SmtpSettings {
     pub client: ClientIdentity,
     /// Our name in EHLO and LHLO.
     pub hostname: String,
+    /// Where sixgate itself listens: mail is not sent there.
+    pub listening: Vec<Endpoint>,
+    /// The file that keeps what it offered last; none: nothing is kept.
+    pub offer_file: Option<PathBuf>,
 }
 
 /// What all sessions know of the mail server behind.
@@ -96,29 +110,43 @@ pub struct SmtpSettings {
 pub(super) struct Smtp {
     settings: SmtpSettings,
     replies: ReplyTable,
-    capabilities: watch::Sender<Capabilities>,
+    /// None: it has never answered, and nothing is known from before.
+    capabilities: watch::Sender<Option<Capabilities>>,
+    offer_file: Option<Arc<OfferFile>>,
+    /// Whether that file could not be written the last time.
+    offer_file_fails: AtomicBool,
     /// Those about what failed here.
     failure_lines: SharedLines,
 }
 
 impl Smtp {
     pub(super) fn new(settings: SmtpSettings, replies: ReplyTable) -> Self {
-        Self { settings, replies, capabilities: watch::Sender::default(), failure_lines: SharedLines::new() }
+        let offer_file = settings.offer_file.clone().map(|path| Arc::new(OfferFile::new(path, &settings)));
+        let known = offer_file.as_ref().and_then(|file| file.read());
+        Self {
+            settings,
+            replies,
+            capabilities: watch::Sender::new(known),
+            offer_file,
+            offer_file_fails: AtomicBool::new(false),
+            failure_lines: SharedLines::new(),
+        }
     }
 
     pub(super) fn is_told_names(&self) -> bool {
         self.settings.client == ClientIdentity::Xclient
     }
 
-    pub(super) fn capabilities(&self) -> Capabilities {
+    pub(super) fn capabilities(&self) -> Option<Capabilities> {
         *self.capabilities.borrow()
     }
 
     pub(super) async fn probe(&self) -> Result<Capabilities, NextHopError> {
         let deadline = Instant::now() + PROBE_MAX;
-        let mut connection = opening::probe(&self.settings, deadline).await?;
+        let mut connection = opening::greet(&self.settings, deadline).await?;
         let capabilities = self.learn(&connection);
-        opening::try_mail(&mut connection, deadline).await?;
+        self.keep(capabilities).await;
+        opening::try_mail(&mut connection, &self.settings, deadline).await?;
         connection.quit(deadline).await;
         Ok(capabilities)
     }
@@ -127,9 +155,22 @@ impl Smtp {
     /// client's transactions only.
     fn learn(&self, connection: &connection::Connection) -> Capabilities {
         let capabilities = connection.offer.capabilities();
-        if self.capabilities.send_replace(capabilities) != capabilities {
+        if self.capabilities.send_replace(Some(capabilities)) != Some(capabilities) {
             tracing::info!(?capabilities, "the next hop's offer changed");
         }
         capabilities
+    }
+
+    /// Keeps what the next hop offers for the next start of the daemon.
+    async fn keep(&self, capabilities: Capabilities) {
+        let Some(file) = self.offer_file.clone() else {
+            return;
+        };
+        let written = tokio::task::spawn_blocking(move || file.write(capabilities)).await;
+        let error = written.ok().and_then(Result::err);
+        let failed_before = self.offer_file_fails.swap(error.is_some(), Ordering::Relaxed);
+        if let Some(error) = error.filter(|_| !failed_before) {
+            tracing::warn!(error = as_value(&error), "the next hop's offer is not kept for the next start");
+        }
     }
 }

@@ -130,7 +130,7 @@ impl Connection {
                     "refused"
                 )
             }
-            Admission::Refuse { .. } | Admission::Serve => {
+            Admission::Refuse { .. } | Admission::Serve | Admission::Unavailable => {
                 debug!(duration_ms = self.elapsed_ms(), "done");
             }
         }
@@ -146,6 +146,10 @@ impl Connection {
         let reason = match self.inspection.decide(Stage::Connection, None) {
             Verdict::Refuse(Refusal::AddressNotOptedIn) => Reason::NotOptedIn,
             Verdict::Refuse(Refusal::NoPtr) => Reason::NoPtr,
+            _ if self.services.next_hop.capabilities().is_none() => {
+                self.context.metrics.session("next_hop_unknown");
+                return Admission::Unavailable;
+            }
             Verdict::Accept | Verdict::AcceptInShadow(_) | Verdict::Refuse(_) => {
                 self.context.metrics.session("served");
                 self.inspection.begin_session();
@@ -158,7 +162,7 @@ impl Connection {
 
     fn parameters(&self, admission: Admission) -> SessionParameters {
         let limits = &self.services.limits;
-        let capabilities = self.services.next_hop.capabilities();
+        let capabilities = self.services.next_hop.capabilities().unwrap_or_default();
         SessionParameters {
             table: Arc::clone(&self.services.replies),
             endpoints: self.endpoints,

@@ -24,6 +24,6 @@ mod tls;
 mod warnings;
 
 pub use run::{ServeError, ServeOptions, run};
-pub use services::check_temporary_directory;
+pub use services::{check_next_hop, check_temporary_directory};
 pub use tls::{TlsError, check_tls};
 pub use warnings::warnings;

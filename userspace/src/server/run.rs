@@ -22,6 +22,7 @@ use crate::{
     config::Config,
     control::ControlError,
     endpoint::Endpoint,
+    nexthop::{Address, NextHopError},
     policy::Mode,
     server::{
         accept::accept, context::Context, descriptors, interfaces, refused, store_view::StoreView,
@@ -36,6 +37,8 @@ const BACKLOG: i32 = 1024;
 const STOP_GRACE: Duration = Duration::from_secs(30);
 /// Pause between two probes of the next hop.
 const PROBE_INTERVAL: Duration = Duration::from_secs(30);
+/// The same, as long as the next hop has never answered: clients are turned away so long.
+const FIRST_PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause between two looks at the store while no session asks.
 const STORE_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause between two looks at the files for STARTTLS.
@@ -63,6 +66,17 @@ pub enum ServeError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// The next hop is sixgate.
+    #[error(
+        "next_hop: {address} is sixgate itself, which listens at {listening}: give the mail server a listener of its own, \
+         such as `smtp = \"[::1]:10025\"`"
+    )]
+    NextHopIsOurselves {
+        /// The next hop.
+        address: Address,
+        /// Which of our addresses takes its connections.
+        listening: Endpoint,
     },
     /// A signal handler.
     #[error("cannot handle {name}")]
@@ -106,8 +120,12 @@ pub async fn run(config: Config, options: ServeOptions) -> Result<(), ServeError
     let listeners = bind(&config)?;
     let context = Context::new(&config, store, options.no_xdp)?;
     context.clear_maps();
-    if let Err(error) = context.services().next_hop.probe().await {
-        warn!("the next hop is not usable yet: {:#}", anyhow::Error::new(error));
+    let failure = context.services().next_hop.probe().await.map_err(reason).err();
+    if let Some(reason) = &failure {
+        warn!("the next hop is not usable yet: {reason}");
+        if context.services().next_hop.capabilities().is_none() {
+            warn!("the next hop has never answered: clients are greeted with 421 until it does");
+        }
     }
 
     warn_of_settings(&context, &config);
@@ -120,7 +138,7 @@ pub async fn run(config: Config, options: ServeOptions) -> Result<(), ServeError
         chores.spawn(accept(listener, Arc::clone(&context), sessions.clone(), stop.clone()));
     }
     chores.spawn(warn_of_ipv4(Arc::clone(&context), config.clone(), stop.clone()));
-    chores.spawn(keep_probing(Arc::clone(&context), stop.clone()));
+    chores.spawn(keep_probing(Arc::clone(&context), failure, stop.clone()));
     chores.spawn(keep_store(Arc::clone(&context), stop.clone()));
     chores.spawn(keep_interfaces(Arc::clone(&context), stop.clone()));
     chores.spawn(keep_tls(Arc::clone(&context), stop.clone()));
@@ -202,26 +220,31 @@ fn bind(config: &Config) -> Result<Vec<(TcpListener, SocketAddr)>, ServeError> {
         .collect()
 }
 
-async fn keep_probing(context: Arc<Context>, stop: CancellationToken) {
-    let mut failing = false;
+/// Asks the next hop what it takes, again and again. Why it cannot be used is said once, and when it changes.
+async fn keep_probing(context: Arc<Context>, mut failure: Option<String>, stop: CancellationToken) {
     let probe = async {
         loop {
-            sleep(PROBE_INTERVAL).await;
-            match context.services().next_hop.probe().await {
-                Ok(_) if failing => {
-                    failing = false;
-                    info!("the next hop is usable again");
+            let is_known = context.services().next_hop.capabilities().is_some();
+            sleep(if is_known { PROBE_INTERVAL } else { FIRST_PROBE_INTERVAL }).await;
+            let probed = context.services().next_hop.probe().await;
+            match (probed.map_err(reason), failure.take()) {
+                (Ok(_), Some(_)) => info!("the next hop is usable again"),
+                (Ok(_), None) => {}
+                (Err(reason), before) => {
+                    if before.as_ref() != Some(&reason) {
+                        warn!("the next hop is not usable: {reason}");
+                    }
+                    failure = Some(reason);
                 }
-                Ok(_) => {}
-                Err(error) if !failing => {
-                    failing = true;
-                    warn!("the next hop is not usable: {:#}", anyhow::Error::new(error));
-                }
-                Err(_) => {}
             }
         }
     };
     stop.run_until_cancelled(probe).await;
+}
+
+/// An error with its causes.
+fn reason(error: NextHopError) -> String {
+    format!("{:#}", anyhow::Error::new(error))
 }
 
 /// Follows the store, and carries its changes over into the maps. Each connection looks for itself; this is for the maps

@@ -8,7 +8,7 @@ use crate::{
     check::{dkim::DkimVerifier, spf::VoidTerms},
     config::{self, Config, Domains, Limits},
     content::SpillDirectory,
-    nexthop::{NextHop, SmtpSettings},
+    nexthop::{NextHop, SmtpSettings, leads_back},
     policy::{
         Policy,
         evidence::{RecipientEvidence, Standing},
@@ -49,7 +49,7 @@ impl Services {
             limits: config.limits.clone(),
             voids: config.void_terms(),
             dkim: DkimVerifier::new(config.dkim_settings()),
-            next_hop: next_hop(config, replies.clone()),
+            next_hop: next_hop(config, replies.clone())?,
             tls: config.tls.as_ref().map(open_tls).transpose()?,
             spill_directory: spill_directory(config)?,
             replies: Arc::new(replies),
@@ -72,6 +72,9 @@ impl Services {
     }
 }
 
+/// The file beside the store that keeps what the next hop offered last.
+const OFFER_FILE: &str = "next-hop.json";
+
 fn open_tls(settings: &config::Tls) -> Result<Arc<TlsView>, ServeError> {
     TlsView::open(settings).map(Arc::new).map_err(ServeError::Tls)
 }
@@ -92,14 +95,34 @@ fn spill_directory(config: &Config) -> Result<SpillDirectory, ServeError> {
     Ok(directory)
 }
 
-fn next_hop(config: &Config, replies: ReplyTable) -> NextHop {
+/// Looks whether the next hop is sixgate itself, as the daemon does when it starts.
+///
+/// # Errors
+/// What keeps the daemon from starting.
+pub fn check_next_hop(config: &Config) -> Result<(), ServeError> {
     match &config.next_hop {
+        config::NextHop::Maildir(_) => Ok(()),
+        config::NextHop::Server { address, .. } => match leads_back(address, &config.listen.addresses) {
+            Some(listening) => Err(ServeError::NextHopIsOurselves { address: address.clone(), listening }),
+            None => Ok(()),
+        },
+    }
+}
+
+fn next_hop(config: &Config, replies: ReplyTable) -> Result<NextHop, ServeError> {
+    check_next_hop(config)?;
+    Ok(match &config.next_hop {
         config::NextHop::Maildir(path) => NextHop::maildir(path, config.hostname.as_str(), replies),
         config::NextHop::Server { protocol, address, client } => {
-            let hostname = config.hostname.as_str().to_owned();
-            let settings =
-                SmtpSettings { address: address.clone(), protocol: *protocol, client: *client, hostname };
+            let settings = SmtpSettings {
+                address: address.clone(),
+                protocol: *protocol,
+                client: *client,
+                hostname: config.hostname.as_str().to_owned(),
+                listening: config.listen.addresses.clone(),
+                offer_file: Some(config.store.with_file_name(OFFER_FILE)),
+            };
             NextHop::smtp(settings, replies)
         }
-    }
+    })
 }

@@ -82,6 +82,8 @@ replies! {
 
     /// The next hop cannot be reached, or not in the configured way.
     NextHopUnavailable = 451 "4.4.1" "Mail server is not available, please try again later.",
+    /// The next hop has never answered, so that what it takes is not known.
+    NextHopUnknown = 421 "4.4.1" "{host} Mail server is not available, please try again later.",
     /// The next hop was lost in the middle of a transaction.
     NextHopLost = 451 "4.4.2" "Connection to the mail server was lost, please try again later.",
     /// The message could not be stored.
@@ -201,6 +203,7 @@ impl Say {
             Self::BadChunk => "bad_chunk",
             Self::BadSender => "bad_sender",
             Self::BadSequence => "bad_sequence",
+            Self::NextHopUnknown => "next_hop_unknown",
             Self::NoName => "no_name",
             Self::NoRecipients => "no_recipients",
             Self::NotAscii | Self::NotAsciiSender => "not_ascii",

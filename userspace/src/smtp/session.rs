@@ -144,6 +144,7 @@ impl Session {
         };
         match session.parameters.admission {
             Admission::Serve => session.say(Say::Greeting),
+            Admission::Unavailable => session.hang_up(Say::NextHopUnknown),
             Admission::Refuse { reason, refuse_at } => {
                 let step = refuse::open(reason, refuse_at);
                 session.refuse(reason, step, 0, b"");

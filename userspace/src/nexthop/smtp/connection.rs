@@ -86,6 +86,11 @@ impl Connection {
         &self.address
     }
 
+    /// Whether the server is on this host, at the address that it was connected to.
+    pub(super) fn is_to_this_host(&self) -> bool {
+        stream::is_to_this_host(&self.stream)
+    }
+
     /// Sends a command and waits for its reply. `line` ends with CRLF.
     pub(super) async fn command(
         &mut self,

@@ -13,7 +13,7 @@ use super::{
     reader::ServerReply,
     xclient,
 };
-use crate::nexthop::{ClientInfo, NextHopError, error::Step};
+use crate::nexthop::{Address, ClientInfo, NextHopError, error::Step, ourselves};
 
 /// Opens a connection for a client, which the next hop knows afterwards, if it is to know it.
 pub(super) async fn open(
@@ -34,21 +34,17 @@ pub(super) async fn open(
     }
 }
 
-/// Opens a connection of our own, to see what the next hop offers, and whether it can learn who clients are.
-pub(super) async fn probe(
-    settings: &SmtpSettings,
-    deadline: Instant,
-) -> Result<Box<Connection>, NextHopError> {
-    let connection = greet(settings, deadline).await?;
-    if settings.client == ClientIdentity::Xclient {
-        xclient_attributes(&connection, settings.protocol)?;
-    }
-    Ok(connection)
-}
-
 /// Begins a transaction and gives it up, as no next hop refuses it unless it would refuse all of our mail: for want of
 /// TLS or authentication, say. What is not about us may be about our address, which no mail comes from.
-pub(super) async fn try_mail(connection: &mut Connection, deadline: Instant) -> Result<(), NextHopError> {
+/// Before that, the next hop has to be ready to learn who clients are, where it is to know them.
+pub(super) async fn try_mail(
+    connection: &mut Connection,
+    settings: &SmtpSettings,
+    deadline: Instant,
+) -> Result<(), NextHopError> {
+    if settings.client == ClientIdentity::Xclient {
+        xclient_attributes(connection, settings.protocol)?;
+    }
     let reply = connection.command(Step::Mail, "MAIL FROM:<>\r\n", deadline).await?;
     if connection.answer(Step::Mail, &reply)?.is_positive() {
         connection.command(Step::Rset, "RSET\r\n", deadline).await?;
@@ -57,7 +53,10 @@ pub(super) async fn try_mail(connection: &mut Connection, deadline: Instant) -> 
 }
 
 /// Connects as ourselves and says EHLO or LHLO, or HELO where no extension is needed.
-async fn greet(settings: &SmtpSettings, deadline: Instant) -> Result<Box<Connection>, NextHopError> {
+pub(super) async fn greet(
+    settings: &SmtpSettings,
+    deadline: Instant,
+) -> Result<Box<Connection>, NextHopError> {
     let mut connection = connect(settings, &proxy::local(), deadline).await?;
     let line = hello(settings.protocol, &settings.hostname);
     let reply = connection.command(Step::Hello, &line, deadline).await?;
@@ -130,6 +129,13 @@ async fn connect(
     deadline: Instant,
 ) -> Result<Box<Connection>, NextHopError> {
     let mut connection = Connection::connect(&settings.address, deadline).await?;
+    // the address may have become this host's since the start
+    if let Address::Tcp(server) = &settings.address
+        && settings.listening.iter().any(|own| ourselves::takes(own, server))
+        && connection.is_to_this_host()
+    {
+        return Err(NextHopError::Ourselves { address: settings.address.clone() });
+    }
     if settings.client == ClientIdentity::Proxy {
         connection.write(Step::Proxy, proxy_header, deadline).await?;
     }

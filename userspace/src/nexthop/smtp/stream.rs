@@ -54,6 +54,17 @@ pub(super) fn split(stream: &mut Stream) -> (impl AsyncRead + Unpin, impl AsyncW
     }
 }
 
+/// Whether both ends have one address, which is this host's.
+pub(super) fn is_to_this_host(stream: &Stream) -> bool {
+    match stream {
+        Either::Left(stream) => match (stream.local_addr(), stream.peer_addr()) {
+            (Ok(local), Ok(peer)) => local.ip() == peer.ip(),
+            _ => false,
+        },
+        Either::Right(_) => true,
+    }
+}
+
 /// What waits to be read: none while nothing does, zero octets at the end of the stream. The kernel is asked, not
 /// tokio, which may not have heard of the octets yet.
 pub(super) fn waiting(stream: &Stream) -> io::Result<Option<usize>> {

@@ -36,6 +36,8 @@ pub struct SessionParameters {
 pub enum Admission {
     /// Recipients are judged one by one.
     Serve,
+    /// It is greeted with 421, because what the next hop takes is not known.
+    Unavailable,
     /// Every recipient is refused: the dialogue of [`sixgate_common::refuse`].
     Refuse {
         /// Why.
