@@ -11,7 +11,6 @@ mod kept;
 mod reading;
 mod resolv_conf;
 mod server;
-mod turns;
 mod upstream;
 
 use std::{
@@ -25,12 +24,11 @@ use hickory_proto::rr::{Name, RData, RecordType};
 use mail_auth::common::to_a_label;
 use thiserror::Error;
 
-use crate::{endpoint::Endpoint, shares::Network};
+use crate::{endpoint::Endpoint, fair_semaphore::FairSemaphore, shares::Network};
 
 use answers::Answers;
 use bounds::Budgets;
 use flights::{Flights, Seat};
-use turns::Turns;
 use upstream::{Upstream, question};
 
 pub use answers::KEPT_OCTETS;
@@ -38,8 +36,9 @@ pub use bounds::{DnsBounds, NETWORKS};
 pub(crate) use kept::{Kept, Lifetime};
 pub use resolv_conf::MAX_SYSTEM_SERVERS;
 pub use server::{HABITS_LIFETIME, SETBACK};
-pub use turns::TURN_LIMIT;
 
+/// How long a question waits for its turn.
+pub const TURN_LIMIT: Duration = Duration::from_secs(5);
 /// Servers that one question is asked of, at most; the next one whenever one fails or lets wait.
 pub const MAX_APART: usize = 3;
 /// CNAMEs that are followed within one response, and how often the name at their end is asked for anew, if the servers do
@@ -66,7 +65,7 @@ struct Shared {
     upstream: Upstream,
     answers: Answers,
     budgets: Budgets,
-    turns: Arc<Turns>,
+    turns: Arc<FairSemaphore>,
     flights: Arc<Flights>,
 }
 
@@ -154,7 +153,7 @@ impl Dns {
             upstream: Upstream::new(servers, timeout, attempts),
             answers: Answers::new(),
             budgets: Budgets::new(bounds.questions_per_minute),
-            turns: Turns::new(bounds.concurrency),
+            turns: FairSemaphore::new(bounds.concurrency, TURN_LIMIT),
             flights: Arc::default(),
         };
         Self { shared: Arc::new(shared), payer: None }
@@ -293,7 +292,7 @@ impl Dns {
             if self.payer.is_some_and(|payer| !budgets.affords(payer, Instant::now())) {
                 return Err(over_budget());
             }
-            let turn = turns.take(self.payer).await;
+            let turn = turns.acquire(self.payer).await;
             turn.ok_or_else(|| DnsFailure::Busy { question: question(name, kind) })
         };
         let pay = || match self.payer {

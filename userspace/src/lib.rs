@@ -13,6 +13,7 @@ pub mod control;
 pub mod dataplane;
 pub mod dns;
 pub mod endpoint;
+mod fair_semaphore;
 mod file_version;
 mod lines;
 pub mod nexthop;

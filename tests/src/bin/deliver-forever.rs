@@ -26,7 +26,7 @@ async fn main() -> Result<()> {
     let next_hop = NextHop::maildir(path, "gate.example", ReplyTable::new("gate.example", 0));
     next_hop.probe().await?;
     let (client, mail, rcpt) = envelope()?;
-    let mut transport = next_hop.transport();
+    let mut transport = next_hop.transport(None);
     let body = "x".repeat(octets) + "\r\n" + END;
     for number in 0_u64.. {
         transport.recipient(&client, &mail, 0, &rcpt).await;

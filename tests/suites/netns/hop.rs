@@ -16,6 +16,9 @@ use crate::{
     behind::{BEHIND, PLAIN, TAKEN, with_server},
 };
 
+/// Sources of one network, with reverse DNS.
+const QUIET: [&str; 4] = ["2001:db8:52::1", "2001:db8:52::2", "2001:db8:52::3", "2001:db8:52::4"];
+
 /// What senders are told while the mail server behind cannot be used.
 const UNAVAILABLE: &str = "451 4.4.1 Mail server is not available, please try again later.";
 
@@ -49,7 +52,8 @@ fn site(settings: &str) -> Option<Site> {
     if !gate::require(&[Need::Root, Need::Postfix]) {
         return None;
     }
-    let site = Site::new(ZONE, PLAIN).configured(settings);
+    let quiet: String = QUIET.iter().map(|source| format!("{source} PTR quiet.example\n")).collect();
+    let site = Site::new(&format!("{ZONE}\n{quiet}"), PLAIN).configured(settings);
     site.route("2001:db8:51::/48");
     site.sixgate(&format!("optin add {GATE}"));
     site.sixgate("domain add contoso.com");
@@ -169,4 +173,88 @@ fn a_next_hop_that_becomes_sixgate_itself_gets_no_mail() {
     site.gate.add_address(INTERFACE, "2001:db8:25::77/64".parse().unwrap()).unwrap();
     let line = daemon.wait_for_log("is sixgate itself").unwrap();
     assert!(line.contains("the next hop is not usable: [2001:db8:25::77]:25 is sixgate itself"), "{line}");
+}
+
+/// A client that has had a recipient accepted, and is silent from now on.
+fn quiet(site: &Site, source: &str) -> Client {
+    let mut client = site.connect(source, GATE);
+    assert_eq!(client.reply().unwrap().code, 220);
+    assert_eq!(rcpt(&mut client), "250 2.1.5 Ok");
+    client
+}
+
+/// Sends a message in the transaction that is open.
+fn deliver(client: &mut Client) {
+    assert_eq!(client.say("DATA").unwrap().code, 354);
+    assert!(client.message("Subject: a\n\nb\n").unwrap().last().starts_with("250 2.0.0 Ok: queued as "));
+}
+
+#[test]
+fn quiet_sessions_of_one_network_leave_the_mail_server_to_others() {
+    // a recipient's connection is held for longer than the test takes
+    let limits = "limits = { next_hop_connections = 8, next_hop_idle_timeout = \"1h\" }";
+    let Some(site) = site(limits) else { return };
+    site.route("2001:db8:52::/48");
+    let settings = format!("{TAKEN}\ndefault_process_limit = 10");
+    let postfix = Postfix::start(&site.gate, BEHIND.into(), &settings).unwrap();
+    let daemon = site.serve(&["--no-xdp"]);
+    let held = [quiet(&site, QUIET[0]), quiet(&site, QUIET[1])];
+    let waiting: Vec<Client> = (0..98)
+        .map(|number| {
+            let mut client = site.connect(QUIET[number % QUIET.len()], GATE);
+            assert_eq!(client.reply().unwrap().code, 220);
+            for command in ["EHLO mail.sender.example", "MAIL FROM:<a@sender.example>"] {
+                client.say(command).unwrap();
+            }
+            client.send("RCPT TO:<user@contoso.com>").unwrap();
+            client
+        })
+        .collect();
+    let sent = site.swaks(SENDER, GATE, ORDINARY);
+    assert_eq!(sent.code, 0, "{}", sent.output);
+    assert_eq!(postfix.messages().unwrap().len(), 1);
+    // the probe, the quiet ones that have their share, and the one that sent
+    let connections = postfix.log().matches(": connect from ").count();
+    assert!(connections <= 4, "{connections} connections:\n{}", postfix.log());
+    drop((held, waiting));
+    drop(daemon);
+}
+
+#[test]
+fn a_silent_client_gives_its_connection_back_and_takes_another() {
+    let limits = "limits = { next_hop_connections = 1, next_hop_idle_timeout = \"500ms\" }";
+    let Some(site) = site(limits) else { return };
+    let postfix = Postfix::start(&site.gate, BEHIND.into(), TAKEN).unwrap();
+    let daemon = site.serve(&["--no-xdp"]);
+    // each waits until the other's connection is given back
+    let (mut first, mut second) = (quiet(&site, SENDER), quiet(&site, SENDER));
+    deliver(&mut second);
+    assert_eq!(first.say("DATA").unwrap().code, 354);
+    // within the message, too
+    first.write(b"Subject: a\r\n\r\n").unwrap();
+    assert_eq!(rcpt_again(&mut second), "250 2.1.5 Ok");
+    assert!(first.message("b\n").unwrap().last().starts_with("250 2.0.0 Ok: queued as "));
+    deliver(&mut second);
+    assert_eq!(postfix.messages().unwrap().len(), 3);
+    let (_, log) = daemon.stop().unwrap();
+    assert!(!log.contains("WARN"), "{log}");
+}
+
+fn rcpt_again(client: &mut Client) -> String {
+    client.say("MAIL FROM:<a@sender.example>").unwrap();
+    client.say("RCPT TO:<user@contoso.com>").unwrap().last().to_owned()
+}
+
+#[test]
+fn a_trusted_source_finds_a_connection_when_others_have_all_that_they_may() {
+    let limits = "limits = { next_hop_connections = 2, next_hop_idle_timeout = \"1h\" }";
+    let Some(site) = site(limits) else { return };
+    site.sixgate("trust add 2001:db8:51::7");
+    let postfix = Postfix::start(&site.gate, BEHIND.into(), TAKEN).unwrap();
+    let daemon = site.serve(&["--no-xdp"]);
+    let _quiet = quiet(&site, SENDER);
+    let mut trusted = quiet(&site, "2001:db8:51::7");
+    deliver(&mut trusted);
+    assert_eq!(postfix.messages().unwrap().len(), 1);
+    drop(daemon);
 }

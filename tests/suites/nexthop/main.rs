@@ -10,14 +10,20 @@ mod lmtp;
 mod maildir;
 mod opening;
 mod peer;
+mod places;
 mod postfix;
 mod stored;
 mod times;
 mod wild;
 
+use std::{net::Ipv6Addr, num::NonZeroU32, time::Duration};
+
 use sixgate::{
     content::Outgoing,
-    nexthop::{Address, ClientIdentity, ClientInfo, ClientName, NextHop, Protocol, SmtpSettings, Transport},
+    nexthop::{
+        Address, ClientIdentity, ClientInfo, ClientName, ConnectionBounds, NextHop, Protocol, SmtpSettings,
+        Transport,
+    },
     policy::evidence::Endpoints,
     smtp::{
         command::{Command, HelloName, MailFrom, RcptTo},
@@ -34,7 +40,12 @@ const LOST: &str = "451 4.4.2 Connection to the mail server was lost, please try
 /// The octets that are put in front of each message, and how many are announced for them.
 const HEADERS: &[u8] = b"Received: from a\r\n";
 const HEADER_SIZE: u64 = 1000;
+const SOURCE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 const MESSAGE: &[u8] = b"Subject: b\r\n\r\nc\r\n";
+
+/// More connections than one session needs, and no haste.
+const BOUNDS: ConnectionBounds =
+    ConnectionBounds { connections: NonZeroU32::MIN, idle: Duration::from_secs(5) };
 
 fn replies() -> ReplyTable {
     ReplyTable::new("gate.example", 0)
@@ -75,6 +86,7 @@ fn next_hop(way: Way, address: impl Into<Address>) -> NextHop {
         protocol,
         client,
         hostname: "gate.example".into(),
+        bounds: BOUNDS,
         listening: Vec::new(),
         offer_file: None,
     };
@@ -83,6 +95,12 @@ fn next_hop(way: Way, address: impl Into<Address>) -> NextHop {
 
 fn behind(peer: &Peer, way: Way) -> NextHop {
     next_hop(way, peer.address().clone())
+}
+
+fn bounded(peer: &Peer, way: Way, bounds: ConnectionBounds) -> NextHop {
+    let next_hop = behind(peer, way);
+    next_hop.set_bounds(bounds);
+    next_hop
 }
 
 fn hello(name: &str) -> HelloName {
@@ -125,7 +143,7 @@ fn outgoing(message: &[&[u8]]) -> Outgoing {
     Outgoing::new(HEADERS, message.concat().into(), &[])
 }
 
-/// A client session, driven by the commands that its client would give: EHLO, MAIL and RSET change it, RCPT and DATA
+/// A client session, driven by the commands that its client would give: EHLO, MAIL, RSET and REST change it, RCPT and DATA
 /// give the next hop's answer.
 struct Session {
     transport: Transport,
@@ -136,7 +154,7 @@ struct Session {
 impl Session {
     fn new(next_hop: &NextHop) -> Self {
         Self {
-            transport: next_hop.transport(),
+            transport: next_hop.transport(Some(SOURCE)),
             client: client("helo.sender.example"),
             mail: mail("MAIL FROM:<a@sender.example>"),
         }
@@ -147,6 +165,8 @@ impl Session {
             Some("EHLO") => self.client = client(&command[5..]),
             Some("MAIL") => self.mail = mail(command),
             Some("RSET") => self.transport.reset().await,
+            // the client is silent for so long that its connection is given back
+            Some("REST") => self.transport.give_back().await,
             Some("RCPT") => {
                 let Self { transport, client, mail } = self;
                 return Some(transport.recipient(client, mail, HEADER_SIZE, &rcpt(command)).await);

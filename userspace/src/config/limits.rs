@@ -53,6 +53,11 @@ pub struct Limits {
     pub spf_void_terms: u8,
     /// DNS questions that are open at one time.
     pub dns_concurrency: NonZeroU32,
+    /// Connections to a mail server behind at one time.
+    pub next_hop_connections: NonZeroU32,
+    /// How long such a connection stays open while its client is silent.
+    #[serde(deserialize_with = "quantities::wait")]
+    pub next_hop_idle_timeout: Duration,
     /// How long to wait for a command (RFC 5321 4.5.3.2.7).
     #[serde(deserialize_with = "quantities::wait")]
     pub command_timeout: Duration,
@@ -121,6 +126,9 @@ impl Default for Limits {
             dns_questions_per_minute: DnsBounds::default().questions_per_minute,
             spf_void_terms: VoidTerms::DEFAULT.limit,
             dns_concurrency: DnsBounds::default().concurrency,
+            // below Postfix's default_process_limit, 100
+            next_hop_connections: const { NonZeroU32::new(80).unwrap() },
+            next_hop_idle_timeout: Duration::from_secs(5),
             command_timeout: Duration::from_secs(5 * 60),
             data_timeout: Duration::from_secs(3 * 60),
             data_rate: 500,

@@ -1,6 +1,6 @@
 //! How much may be asked: by each source's network in a minute.
 //!
-//! It asks nothing itself, and says nothing to a sender. How much may be asked at one time is in `turns`.
+//! It asks nothing itself, and says nothing to a sender. How much may be asked at one time is in `fair_semaphore`.
 
 use std::{
     num::NonZeroU32,

@@ -6,7 +6,7 @@ use std::{error::Error, fmt, io, path::PathBuf};
 
 use super::{
     address::Address,
-    smtp::{BadReply, Unframed},
+    smtp::{BadReply, RESUMPTIONS_MAX, Unframed},
 };
 use crate::smtp::reply::Say;
 
@@ -117,6 +117,17 @@ pub enum NextHopError {
         /// Why.
         source: Box<Self>,
     },
+    /// All connections that the client's network may have are in use.
+    #[error(
+        "no connection to {address} became free in time: `limits.next_hop_connections` are in use, or this network's share"
+    )]
+    Busy {
+        /// The next hop.
+        address: Address,
+    },
+    /// The client was silent too often within a transaction.
+    #[error("the transaction was repeated {RESUMPTIONS_MAX} times because the client was silent in between")]
+    TooManyResumptions,
     /// The connection was lost within a transaction again.
     #[error("the connection to {address} was lost again")]
     LostAgain {
@@ -167,7 +178,12 @@ impl NextHopError {
                     Say::NextHopLost
                 }
             }
-            Self::Replay { .. } | Self::LostAgain { .. } | Self::Differs { .. } => Say::NextHopLost,
+            Self::Busy { .. } => Say::NextHopBusy,
+            Self::Replay { source } if matches!(**source, Self::Busy { .. }) => Say::NextHopBusy,
+            Self::Replay { .. }
+            | Self::LostAgain { .. }
+            | Self::TooManyResumptions
+            | Self::Differs { .. } => Say::NextHopLost,
             Self::Unframed { .. } => Say::InternalError,
         }
     }

@@ -9,11 +9,12 @@ mod maildir;
 mod ourselves;
 mod smtp;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{convert::Infallible, net::Ipv6Addr, path::PathBuf, sync::Arc};
 
 use crate::{
     content::Outgoing,
     policy::evidence::{Endpoints, PtrEvidence},
+    shares::Network,
     smtp::{
         command::{HelloName, MailFrom, RcptTo},
         reply::{Reply, ReplyTable},
@@ -23,7 +24,10 @@ use crate::{
 pub use address::{Address, AddressError, SocketPath};
 pub use error::{NextHopError, Step};
 pub use ourselves::leads_back;
-pub use smtp::{BadReply, ClientIdentity, OPEN_MAX, PROBE_MAX, Protocol, QUIT_MAX, SmtpSettings, Unframed};
+pub use smtp::{
+    BadReply, ClientIdentity, ConnectionBounds, OPEN_MAX, PLACE_WAIT, PROBE_MAX, Protocol, QUIT_MAX,
+    RESUMPTIONS_MAX, SmtpSettings, Unframed,
+};
 
 use maildir::{Maildir, MaildirTransport};
 use smtp::{Smtp, SmtpTransport};
@@ -104,12 +108,30 @@ impl NextHop {
         }
     }
 
-    /// One client session's way to the next hop. Nothing is opened yet.
+    /// Sets other bounds for connections to a mail server, those that are open excepted.
+    pub fn set_bounds(&self, bounds: ConnectionBounds) {
+        match &self.0 {
+            Kind::Maildir(_) => {}
+            Kind::Smtp(smtp) => smtp.set_bounds(bounds),
+        }
+    }
+
+    /// How often bounds of connections to a mail server were reached, by the names of the counters.
     #[must_use]
-    pub fn transport(&self) -> Transport {
+    pub fn reached(&self) -> Vec<(&'static str, u64)> {
+        match &self.0 {
+            Kind::Maildir(_) => Vec::new(),
+            Kind::Smtp(smtp) => smtp.reached().into(),
+        }
+    }
+
+    /// The way of one session of the client at `source` to the next hop; none: a trusted one, which takes part in no
+    /// network's share. Nothing is opened yet.
+    #[must_use]
+    pub fn transport(&self, source: Option<Ipv6Addr>) -> Transport {
         Transport(match &self.0 {
             Kind::Maildir(maildir) => Way::Maildir(MaildirTransport::new(Arc::clone(maildir))),
-            Kind::Smtp(smtp) => Way::Smtp(SmtpTransport::new(Arc::clone(smtp))),
+            Kind::Smtp(smtp) => Way::Smtp(SmtpTransport::new(Arc::clone(smtp), source.map(Network::from))),
         })
     }
 }
@@ -215,6 +237,24 @@ impl Transport {
         match &mut self.0 {
             Way::Maildir(maildir) => maildir.reset(),
             Way::Smtp(smtp) => smtp.reset().await,
+        }
+    }
+
+    /// Gives the connection to a mail server back once it has been idle for [`ConnectionBounds::idle`], and never resolves.
+    /// A transaction goes on all the same: it is repeated on another connection, [`RESUMPTIONS_MAX`] times at most, and
+    /// fails for the moment if any answer is another one then.
+    pub async fn rest(&mut self) -> Infallible {
+        match &mut self.0 {
+            Way::Maildir(_) => std::future::pending().await,
+            Way::Smtp(smtp) => smtp.rest().await,
+        }
+    }
+
+    /// Gives the connection to a mail server back now, in at most [`QUIT_MAX`].
+    pub async fn give_back(&mut self) {
+        match &mut self.0 {
+            Way::Maildir(_) => {}
+            Way::Smtp(smtp) => smtp.give_back().await,
         }
     }
 

@@ -9,6 +9,7 @@ mod ehlo;
 mod fault;
 mod offer_file;
 mod opening;
+mod places;
 mod proxy;
 mod reader;
 mod stream;
@@ -31,9 +32,11 @@ use super::{Address, Capabilities, NextHopError, error::as_value};
 use crate::{endpoint::Endpoint, lines::SharedLines, smtp::reply::ReplyTable};
 
 pub use data::Unframed;
+pub use places::{ConnectionBounds, PLACE_WAIT, RESUMPTIONS_MAX};
 pub use reader::BadReply;
 
 use offer_file::OfferFile;
+use places::Places;
 
 pub(super) use transport::SmtpTransport;
 
@@ -99,6 +102,8 @@ pub struct SmtpSettings {
     pub client: ClientIdentity,
     /// Our name in EHLO and LHLO.
     pub hostname: String,
+    /// How many connections it may have.
+    pub bounds: ConnectionBounds,
     /// Where sixgate itself listens: mail is not sent there.
     pub listening: Vec<Endpoint>,
     /// The file that keeps what it offered last; none: nothing is kept.
@@ -115,6 +120,7 @@ pub(super) struct Smtp {
     offer_file: Option<Arc<OfferFile>>,
     /// Whether that file could not be written the last time.
     offer_file_fails: AtomicBool,
+    places: Places,
     /// Those about what failed here.
     failure_lines: SharedLines,
 }
@@ -124,6 +130,7 @@ impl Smtp {
         let offer_file = settings.offer_file.clone().map(|path| Arc::new(OfferFile::new(path, &settings)));
         let known = offer_file.as_ref().and_then(|file| file.read());
         Self {
+            places: Places::new(settings.bounds),
             settings,
             replies,
             capabilities: watch::Sender::new(known),
@@ -131,6 +138,14 @@ impl Smtp {
             offer_file_fails: AtomicBool::new(false),
             failure_lines: SharedLines::new(),
         }
+    }
+
+    pub(super) fn set_bounds(&self, bounds: ConnectionBounds) {
+        self.places.set_bounds(bounds);
+    }
+
+    pub(super) fn reached(&self) -> [(&'static str, u64); 3] {
+        self.places.reached()
     }
 
     pub(super) fn is_told_names(&self) -> bool {

@@ -9,6 +9,7 @@ mod start_tls;
 
 use std::{
     io::{self, ErrorKind},
+    net::Ipv6Addr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -54,6 +55,8 @@ pub(crate) struct Connection {
     stop: CancellationToken,
     inspection: Inspection,
     transport: Transport,
+    /// Its source, unless that is trusted.
+    untrusted: Option<Ipv6Addr>,
     /// The message that is arriving, and its parts of the budgets.
     draft: Option<Draft>,
     memory: OctetShare,
@@ -85,12 +88,13 @@ impl Connection {
         id: SessionId,
         stop: CancellationToken,
     ) -> Self {
-        let is_trusted = context.store.trusts(endpoints.source);
-        let network = (!is_trusted).then(|| endpoints.source.into());
+        let untrusted = (!context.store.trusts(endpoints.source)).then_some(endpoints.source);
+        let network = untrusted.map(Into::into);
         let services = context.services();
         Self {
             inspection: Inspection::new(Arc::clone(&context), Arc::clone(&services), endpoints),
-            transport: services.next_hop.transport(),
+            transport: services.next_hop.transport(untrusted),
+            untrusted,
             draft: None,
             memory: context.memory.share(network),
             disk: context.disk.share(network),
@@ -199,6 +203,7 @@ impl Connection {
             }
             self.send(session).await?;
             if session.is_closing() {
+                self.transport.give_back().await;
                 return self.linger().await;
             }
             let due = session.poll_timeout().map(tokio::time::Instant::from_std);
@@ -219,6 +224,7 @@ impl Connection {
                     told_to_stop = true;
                     session.handle_shutdown();
                 }
+                never = self.transport.rest() => match never {},
             }
         }
     }
@@ -234,7 +240,10 @@ impl Connection {
                 self.forget_content();
                 self.transport.reset().await;
             }
-            Task::StartTls => self.start_tls(session).await?,
+            Task::StartTls => {
+                self.transport.give_back().await;
+                self.start_tls(session).await?;
+            }
             Task::Recipient(recipient) => {
                 let answer = self.judge_recipient(session, &recipient).await?;
                 self.heed_stop(session);
@@ -268,7 +277,7 @@ impl Connection {
         let mode = services.policy.mode;
         session.handle_settings(Arc::clone(&services.replies), services.limits.session(), mode);
         if !services.next_hop.is_same(&self.services.next_hop) {
-            std::mem::replace(&mut self.transport, services.next_hop.transport()).close().await;
+            std::mem::replace(&mut self.transport, services.next_hop.transport(self.untrusted)).close().await;
         }
         self.inspection.adopt(Arc::clone(&services));
         self.services = services;
@@ -314,13 +323,17 @@ impl Connection {
         if output.is_empty() {
             return Ok(());
         }
+        let Self { stream, transport, .. } = self;
         let write = async {
-            self.stream.write_all(&output).await?;
-            self.stream.flush().await
+            stream.write_all(&output).await?;
+            stream.flush().await
         };
-        match timeout(WRITE_TIMEOUT, write).await {
-            Ok(written) => Ok(written?),
-            Err(_) => Err(Broken::Stuck),
+        tokio::select! {
+            written = timeout(WRITE_TIMEOUT, write) => match written {
+                Ok(written) => Ok(written?),
+                Err(_) => Err(Broken::Stuck),
+            },
+            never = transport.rest() => match never {},
         }
     }
 

@@ -323,5 +323,6 @@ fn write_metrics(context: &Context, path: &Path) -> io::Result<()> {
         ("message_memory_share", context.memory.missed_share()),
         ("message_disk_share", context.disk.missed_share()),
     ]);
+    context.metrics.limits(&context.services().next_hop.reached());
     context.metrics.write(path)
 }

@@ -8,7 +8,7 @@ use crate::{
     check::{dkim::DkimVerifier, spf::VoidTerms},
     config::{self, Config, Domains, Limits},
     content::SpillDirectory,
-    nexthop::{NextHop, SmtpSettings, leads_back},
+    nexthop::{ConnectionBounds, NextHop, SmtpSettings, leads_back},
     policy::{
         Policy,
         evidence::{RecipientEvidence, Standing},
@@ -109,6 +109,10 @@ pub fn check_next_hop(config: &Config) -> Result<(), ServeError> {
     }
 }
 
+fn connection_bounds(limits: &Limits) -> ConnectionBounds {
+    ConnectionBounds { connections: limits.next_hop_connections, idle: limits.next_hop_idle_timeout }
+}
+
 fn next_hop(config: &Config, replies: ReplyTable) -> Result<NextHop, ServeError> {
     check_next_hop(config)?;
     Ok(match &config.next_hop {
@@ -119,6 +123,7 @@ fn next_hop(config: &Config, replies: ReplyTable) -> Result<NextHop, ServeError>
                 protocol: *protocol,
                 client: *client,
                 hostname: config.hostname.as_str().to_owned(),
+                bounds: connection_bounds(&config.limits),
                 listening: config.listen.addresses.clone(),
                 offer_file: Some(config.store.with_file_name(OFFER_FILE)),
             };

@@ -84,6 +84,8 @@ replies! {
     NextHopUnavailable = 451 "4.4.1" "Mail server is not available, please try again later.",
     /// The next hop has never answered, so that what it takes is not known.
     NextHopUnknown = 421 "4.4.1" "{host} Mail server is not available, please try again later.",
+    /// All connections to the next hop that the client's network may have are in use.
+    NextHopBusy = 451 "4.3.2" "Too many connections to the mail server, please try again later.",
     /// The next hop was lost in the middle of a transaction.
     NextHopLost = 451 "4.4.2" "Connection to the mail server was lost, please try again later.",
     /// The message could not be stored.

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     content::Outgoing,
+    fair_semaphore::Permit,
     nexthop::{
         Address, ClientInfo, NextHopError,
         error::{Step, as_value},
@@ -52,6 +53,8 @@ pub(super) enum Progress {
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: Stream,
+    /// Its place; given back once the stream is closed. None: a probe's.
+    pub(super) permit: Option<Permit>,
     address: Address,
     reader: ReplyReader,
     /// The server said 421: it closes the connection.
@@ -73,6 +76,7 @@ impl Connection {
             .map_err(|source| NextHopError::Connection { address: address.clone(), step, source })?;
         Ok(Box::new(Self {
             stream,
+            permit: None,
             address: address.clone(),
             reader: ReplyReader::default(),
             closing: false,

@@ -117,7 +117,10 @@ impl OfferFile {
 
 #[cfg(test)]
 mod tests {
+    use std::{num::NonZeroU32, time::Duration};
+
     use super::*;
+    use crate::nexthop::ConnectionBounds;
 
     const OFFER: Capabilities = Capabilities { eight_bit_mime: true, size: Some(u64::MAX), smtp_utf8: false };
 
@@ -127,6 +130,7 @@ mod tests {
             protocol: Protocol::Smtp,
             client: ClientIdentity::Xclient,
             hostname: "gate.example".into(),
+            bounds: ConnectionBounds { connections: NonZeroU32::MIN, idle: Duration::MAX },
             listening: Vec::new(),
             offer_file: None,
         }

@@ -3,7 +3,7 @@
 //! It owns the rule that mail goes out only over a connection that knows the client, where one was asked for. It
 //! starts no transaction.
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     ClientIdentity, Protocol, Smtp, SmtpSettings,
@@ -13,25 +13,40 @@ use super::{
     reader::ServerReply,
     xclient,
 };
-use crate::nexthop::{Address, ClientInfo, NextHopError, error::Step, ourselves};
+use crate::{
+    nexthop::{Address, ClientInfo, NextHopError, error::Step, ourselves},
+    shares::Network,
+};
 
-/// Opens a connection for a client, which the next hop knows afterwards, if it is to know it.
+/// Opens a connection for a client in `network`, a trusted one if there is none. The next hop knows the client afterwards,
+/// if it is to know it.
 pub(super) async fn open(
     smtp: &Smtp,
+    network: Option<Network>,
     client: &ClientInfo,
     deadline: Instant,
 ) -> Result<Progress, NextHopError> {
     let settings = &smtp.settings;
+    let busy = || NextHopError::Busy { address: settings.address.clone() };
+    let permit = timeout_at(deadline, smtp.places.acquire(network)).await.ok().flatten();
+    let permit = permit.ok_or_else(busy)?;
     let ourselves = async {
         let connection = greet(settings, deadline).await?;
         smtp.learn(&connection);
         Ok(connection)
     };
-    match settings.client {
+    let opened = match settings.client {
         ClientIdentity::None => ourselves.await.map(Progress::Ready),
         ClientIdentity::Xclient => introduce(ourselves.await?, settings, client, deadline).await,
         ClientIdentity::Proxy => represent(settings, client, deadline).await,
-    }
+    };
+    opened.map(|progress| match progress {
+        Progress::Ready(mut connection) => {
+            connection.permit = Some(permit);
+            Progress::Ready(connection)
+        }
+        Progress::Refused(reply) => Progress::Refused(reply),
+    })
 }
 
 /// Begins a transaction and gives it up, as no next hop refuses it unless it would refuse all of our mail: for want of

@@ -4,13 +4,13 @@
 //! for that, and never the message. Every operation takes the connection out and puts it back only when the dialogue
 //! is at a known place, so that one that was dropped or failed cannot leave half a dialogue behind.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::{
-    OPEN_MAX, Protocol, QUIT_MAX, Smtp,
+    OPEN_MAX, Protocol, QUIT_MAX, RESUMPTIONS_MAX, Smtp,
     connection::{Connection, Progress},
     opening,
     reader::ServerReply,
@@ -22,6 +22,7 @@ use crate::{
         error::{Step, as_value},
         header_room,
     },
+    shares::Network,
     smtp::{
         command::{Body, MailFrom, RcptTo},
         reply::{Reply, Say},
@@ -37,7 +38,11 @@ const RESET_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(in crate::nexthop) struct SmtpTransport {
     smtp: Arc<Smtp>,
+    /// The client's; none: it is trusted.
+    network: Option<Network>,
     connection: Option<Box<Connection>>,
+    /// When it was used last.
+    used: Instant,
     transaction: Option<Transaction>,
 }
 
@@ -51,13 +56,17 @@ struct Transaction {
     accepted: Vec<RcptTo>,
     /// The answer to all that follows, once it cannot come to a good end any more.
     verdict: Option<Reply>,
-    /// Whether it was repeated on a new connection, which is done once.
+    /// Whether it was repeated on a new connection because the next hop hung up, which is done once.
     repeated: bool,
+    /// Whether its connection was given back since its last command.
+    given_back: bool,
+    /// How often it was repeated for that reason.
+    resumptions: u32,
 }
 
 impl SmtpTransport {
-    pub(in crate::nexthop) fn new(smtp: Arc<Smtp>) -> Self {
-        Self { smtp, connection: None, transaction: None }
+    pub(in crate::nexthop) fn new(smtp: Arc<Smtp>, network: Option<Network>) -> Self {
+        Self { smtp, network, connection: None, used: Instant::now(), transaction: None }
     }
 
     pub(in crate::nexthop) async fn recipient(
@@ -75,6 +84,8 @@ impl SmtpTransport {
             accepted: Vec::new(),
             verdict: None,
             repeated: false,
+            given_back: false,
+            resumptions: 0,
         });
         let reply = match transaction.verdict.clone() {
             Some(verdict) => verdict,
@@ -131,10 +142,27 @@ impl SmtpTransport {
         self.keep(connection);
     }
 
-    pub(in crate::nexthop) async fn close(self) {
-        if let Some(connection) = self.connection {
+    /// Gives the connection back once it has been idle for long enough, and never resolves.
+    pub(in crate::nexthop) async fn rest(&mut self) -> Infallible {
+        if self.connection.is_some() {
+            sleep_until(self.used + self.smtp.places.idle()).await;
+            self.give_back().await;
+        }
+        std::future::pending().await
+    }
+
+    /// Gives the connection back: other clients may need it. A transaction is repeated on another one if it goes on.
+    pub(in crate::nexthop) async fn give_back(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            if let Some(transaction) = &mut self.transaction {
+                transaction.given_back = true;
+            }
             connection.quit(Instant::now() + QUIT_MAX).await;
         }
+    }
+
+    pub(in crate::nexthop) async fn close(mut self) {
+        self.give_back().await;
     }
 
     /// Whether the transaction has all the recipients that it may have. By LMTP that is one: the reply to its message
@@ -197,7 +225,7 @@ impl SmtpTransport {
 
     /// Opens a new connection and starts the transaction there.
     async fn open(&mut self, transaction: &Transaction, deadline: Instant) -> Result<Progress, NextHopError> {
-        match opening::open(&self.smtp, &transaction.client, deadline).await? {
+        match opening::open(&self.smtp, self.network, &transaction.client, deadline).await? {
             Progress::Ready(connection) => self.mail(connection, transaction, deadline).await,
             refused @ Progress::Refused(_) => Ok(refused),
         }
@@ -233,11 +261,18 @@ impl SmtpTransport {
             step,
             reply: reply.to_string().trim_end().escape_debug().to_string(),
         };
-        if transaction.repeated {
+        if std::mem::take(&mut transaction.given_back) {
+            if transaction.resumptions >= RESUMPTIONS_MAX {
+                self.smtp.places.count_too_many_resumptions();
+                return Err(NextHopError::TooManyResumptions);
+            }
+            transaction.resumptions += 1;
+        } else if transaction.repeated {
             return Err(NextHopError::LostAgain { address });
+        } else {
+            transaction.repeated = true;
+            info!(next_hop = %address, "the next hop went away; the transaction is repeated on a new connection");
         }
-        transaction.repeated = true;
-        info!(next_hop = %address, "the next hop went away; the transaction is repeated on a new connection");
         let mut connection = match self.open(transaction, deadline).await? {
             Progress::Ready(connection) => connection,
             Progress::Refused(reply) => return Err(differs(Step::Mail, &reply)),
@@ -302,6 +337,7 @@ impl SmtpTransport {
     /// Keeps a connection that is between two commands.
     fn keep(&mut self, connection: Box<Connection>) {
         self.connection = Some(connection).filter(|connection| connection.is_usable());
+        self.used = Instant::now();
     }
 
     fn failed(&self, error: &NextHopError) -> Reply {

@@ -33,7 +33,10 @@ impl Connection {
             return Err(Broken::Gone);
         };
         let work = async {
-            inspection.learn_ptr().await;
+            tokio::select! {
+                () = inspection.learn_ptr() => {}
+                never = transport.rest() => match never {},
+            }
             let verdict = inspection.decide(Stage::Recipient, Some(recipient));
             if let Verdict::Refuse(refusal) = verdict {
                 let not_shadowed = inspection.is_shadow().then_some(true);
@@ -88,6 +91,7 @@ impl Connection {
         tokio::select! {
             () = learn => {}
             broken = &mut gone => return Err(broken),
+            never = transport.rest() => match never {},
         }
         let verdict = inspection.decide(Stage::Message, None);
         if let Verdict::Refuse(refusal) = verdict {

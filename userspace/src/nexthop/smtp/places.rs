@@ -1,0 +1,98 @@
+//! How many connections to the mail server behind there are, and which client's network holds how many of them.
+//!
+//! It owns the bound and its counters; it opens no connection.
+
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::{
+    fair_semaphore::{FairSemaphore, Permit},
+    shares::Network,
+};
+
+/// How long a recipient waits for a connection to the mail server behind. Connections that are idle become free meanwhile.
+pub const PLACE_WAIT: Duration = Duration::from_secs(30);
+/// One of so many connections is for trusted sources only.
+const RESERVE: u32 = 10;
+/// How often a transaction is repeated on another connection because its own was given back while the client was silent.
+pub const RESUMPTIONS_MAX: u32 = 10;
+
+/// Bounds of the connections to a mail server behind.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ConnectionBounds {
+    /// Connections at a time; a probe has one more.
+    pub connections: NonZeroU32,
+    /// How long one stays open while its client says nothing that the mail server has to know.
+    pub idle: Duration,
+}
+
+/// Places for connections.
+#[derive(Debug)]
+pub(super) struct Places {
+    state: Mutex<State>,
+    too_many_resumptions: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    bounds: ConnectionBounds,
+    semaphore: Arc<FairSemaphore>,
+    /// What semaphores before this one counted.
+    missed: [u64; 2],
+}
+
+impl Places {
+    pub(super) fn new(bounds: ConnectionBounds) -> Self {
+        let state = State { bounds, semaphore: semaphore(bounds), missed: [0; 2] };
+        Self { state: Mutex::new(state), too_many_resumptions: AtomicU64::new(0) }
+    }
+
+    /// Sets other bounds. Connections that are open stay so, and do not count by the new ones.
+    pub(super) fn set_bounds(&self, bounds: ConnectionBounds) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.bounds.connections != bounds.connections {
+            let before = std::mem::replace(&mut state.semaphore, semaphore(bounds)).missed();
+            for (sum, more) in state.missed.iter_mut().zip(before) {
+                *sum += more;
+            }
+        }
+        state.bounds = bounds;
+    }
+
+    pub(super) fn idle(&self) -> Duration {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).bounds.idle
+    }
+
+    /// A place for a connection that a client in `network` needs, a trusted one if there is none; none after
+    /// [`PLACE_WAIT`].
+    pub(super) async fn acquire(&self, network: Option<Network>) -> Option<Permit> {
+        let semaphore = Arc::clone(&self.state.lock().unwrap_or_else(PoisonError::into_inner).semaphore);
+        semaphore.acquire(network).await
+    }
+
+    pub(super) fn count_too_many_resumptions(&self) {
+        self.too_many_resumptions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often each bound was reached, by the names of the counters.
+    pub(super) fn reached(&self) -> [(&'static str, u64); 3] {
+        let [all, share] = {
+            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let [all, share] = state.semaphore.missed();
+            [all + state.missed[0], share + state.missed[1]]
+        };
+        let resumptions = self.too_many_resumptions.load(Ordering::Relaxed);
+        [("next_hop_connections", all), ("next_hop_share", share), ("next_hop_resumptions", resumptions)]
+    }
+}
+
+fn semaphore(bounds: ConnectionBounds) -> Arc<FairSemaphore> {
+    let connections = bounds.connections;
+    FairSemaphore::with_reserve(connections, connections.get().div_ceil(RESERVE), PLACE_WAIT)
+}
