@@ -8,6 +8,7 @@ mod bounds;
 mod exchange;
 mod flights;
 mod kept;
+mod payer;
 mod reading;
 mod resolv_conf;
 mod server;
@@ -24,16 +25,17 @@ use hickory_proto::rr::{Name, RData, RecordType};
 use mail_auth::common::to_a_label;
 use thiserror::Error;
 
-use crate::{endpoint::Endpoint, fair_semaphore::FairSemaphore, shares::Network};
+use crate::{endpoint::Endpoint, fair_semaphore::FairSemaphore};
 
 use answers::Answers;
-use bounds::Budgets;
 use flights::{Flights, Seat};
+use payer::{Budget, Lack, Payer};
 use upstream::{Upstream, question};
 
 pub use answers::KEPT_OCTETS;
 pub use bounds::{DnsBounds, NETWORKS};
 pub(crate) use kept::{Kept, Lifetime};
+pub use payer::{PART, USUAL_QUESTIONS};
 pub use resolv_conf::MAX_SYSTEM_SERVERS;
 pub use server::{HABITS_LIFETIME, SETBACK};
 
@@ -58,13 +60,13 @@ const LONGEST_LABEL: usize = 63;
 pub struct Dns {
     shared: Arc<Shared>,
     /// Whose budget the questions are paid from; none: nobody's.
-    payer: Option<Network>,
+    payer: Option<Payer>,
 }
 
 struct Shared {
     upstream: Upstream,
     answers: Answers,
-    budgets: Budgets,
+    budget: Budget,
     turns: Arc<FairSemaphore>,
     flights: Arc<Flights>,
 }
@@ -110,6 +112,12 @@ pub enum DnsFailure {
         /// Name and type.
         question: String,
     },
+    /// No server was asked: checks about the sender's domain have caused too many questions of the network lately.
+    #[error("the budget of the sender's domain is used up, {question} was not asked")]
+    OverDomainBudget {
+        /// Name and type.
+        question: String,
+    },
     /// Nobody was asked: too many questions are open, in all or of the source's network.
     #[error("too many questions are open, {question} was not asked")]
     Busy {
@@ -127,6 +135,7 @@ impl DnsFailure {
             Self::Unusable { .. } => "no usable answer from DNS",
             Self::TimedOut { .. } => "no answer from DNS",
             Self::OverBudget { .. } => "DNS not asked: the network's budget is used up",
+            Self::OverDomainBudget { .. } => "DNS not asked: the domain's budget is used up",
             Self::Busy { .. } => "DNS not asked: too many questions are open",
         }
     }
@@ -152,7 +161,7 @@ impl Dns {
         let shared = Shared {
             upstream: Upstream::new(servers, timeout, attempts),
             answers: Answers::new(),
-            budgets: Budgets::new(bounds.questions_per_minute),
+            budget: Budget::new(&bounds),
             turns: FairSemaphore::new(bounds.concurrency, TURN_LIMIT),
             flights: Arc::default(),
         };
@@ -164,15 +173,30 @@ impl Dns {
     /// many servers are asked.
     #[must_use]
     pub fn on_behalf_of(&self, source: Ipv6Addr) -> Self {
-        Self { shared: Arc::clone(&self.shared), payer: Some(source.into()) }
+        Self { shared: Arc::clone(&self.shared), payer: Some(Payer::new(source.into())) }
+    }
+
+    /// The same resolver for one check about `domain`, the name that the sender uses: its questions are paid from the part of
+    /// the network's budget that such a domain may use.
+    #[must_use]
+    pub fn about(&self, domain: &str) -> Self {
+        let payer = self.payer.as_ref().map(|payer| self.shared.budget.of_check(payer, domain));
+        Self { shared: Arc::clone(&self.shared), payer }
     }
 
     /// How often each bound was reached since the start, by the bound's name in counters.
     #[must_use]
-    pub fn reached(&self) -> [(&'static str, u64); 3] {
-        let Shared { budgets, turns, .. } = &*self.shared;
+    pub fn reached(&self) -> [(&'static str, u64); 5] {
+        let Shared { budget, turns, .. } = &*self.shared;
         let [missed, missed_share] = turns.missed();
-        [("dns_budget", budgets.exceeded()), ("dns_concurrency", missed), ("dns_share", missed_share)]
+        let [network, domain, costly] = budget.exceeded();
+        [
+            ("dns_budget", network),
+            ("dns_domain_budget", domain),
+            ("dns_costly_budget", costly),
+            ("dns_concurrency", missed),
+            ("dns_share", missed_share),
+        ]
     }
 
     /// The names that `address` points to, absolute without the final dot, odd octets escaped (RFC 4343 2.1).
@@ -286,18 +310,21 @@ impl Dns {
 
     /// Asks, unless an equal question is open: that one's answer counts for both. So one question has one payer.
     async fn ask_from(&self, seat: Seat, name: &Name, kind: RecordType) -> Result<Answer<RData>, DnsFailure> {
-        let Shared { budgets, turns, .. } = &*self.shared;
-        let over_budget = || DnsFailure::OverBudget { question: question(name, kind) };
+        let Shared { budget, turns, .. } = &*self.shared;
+        let lacks = |lack| match lack {
+            Lack::Network => DnsFailure::OverBudget { question: question(name, kind) },
+            Lack::Domain => DnsFailure::OverDomainBudget { question: question(name, kind) },
+        };
         let turn = async {
-            if self.payer.is_some_and(|payer| !budgets.affords(payer, Instant::now())) {
-                return Err(over_budget());
+            if let Some(payer) = &self.payer {
+                budget.affords(payer, Instant::now()).map_err(lacks)?;
             }
-            let turn = turns.acquire(self.payer).await;
+            let turn = turns.acquire(self.payer.as_ref().map(|payer| payer.network)).await;
             turn.ok_or_else(|| DnsFailure::Busy { question: question(name, kind) })
         };
-        let pay = || match self.payer {
-            Some(payer) if !budgets.spend(payer, Instant::now()) => Err(over_budget()),
-            _ => Ok(()),
+        let pay = || match &self.payer {
+            Some(payer) => budget.pay(payer, Instant::now()).map_err(lacks),
+            None => Ok(()),
         };
         let shared = Arc::clone(&self.shared);
         let ask = |name, kind| async move {

@@ -4,6 +4,7 @@
 //! What single servers do wrong is in the suite `checks`.
 
 use std::{
+    fmt::Write as _,
     fs,
     net::{SocketAddr, SocketAddrV6},
     path::Path,
@@ -89,6 +90,42 @@ fn equal_questions_are_paid_for_once_however_many_ask_at_a_time() {
             sent.into_iter().for_each(|sent| accepted(&sent.join().unwrap()));
         });
         assert_eq!(site.dns.queries_for(domain, "TXT"), 1, "{domain}");
+    }
+}
+
+/// Two who send through one provider: one with a record that costs a hundred questions each time, under one name and then
+/// under many, and one with a usual record.
+#[test]
+fn a_domain_that_costs_many_questions_holds_up_no_other_mail_of_its_provider() {
+    if !gate::require(&[Need::Root]) {
+        return;
+    }
+    let mut zone = format!("{ZONE}\nother.example TXT \"v=spf1 ip6:2001:db8:51::/48 -all\"");
+    let terms: Vec<String> = (0..10).map(|term| format!("mx:m{term}.example")).collect();
+    for number in 0..30 {
+        write!(zone, "\n{number}.hungry.example 0 TXT \"v=spf1 {} -all\"", terms.join(" ")).unwrap();
+    }
+    for (term, host) in (0..10).flat_map(|term| (0..10).map(move |host| (term, host))) {
+        let name = format!("h{host}.m{term}.example");
+        write!(zone, "\nm{term}.example 0 MX 1 {name}\n{name} 0 AAAA 2001:db8::1").unwrap();
+    }
+    let site = site(&zone, PATIENT);
+    let file = site.folder().join("sixgate.prom");
+    let site = site.configured(&format!("metrics.file = {file:?}"));
+    let daemon = site.serve(&["--no-xdp"]);
+    let one: Vec<String> = (0..15).map(|_| send(&site, "0.hungry.example")).collect();
+    assert!(one[0].starts_with("450 4.7.26 ") && one[14].starts_with("451 4.4.3 "), "{one:?}");
+    let many: Vec<String> = (1..30).map(|number| send(&site, &format!("{number}.hungry.example"))).collect();
+    assert!(many[28].starts_with("451 4.4.3 "), "{many:?}");
+    for domain in ["sender.example", "other.example"] {
+        assert!(send(&site, domain).starts_with("250 "), "{domain}\n{}", daemon.log());
+    }
+    daemon.stop().unwrap();
+    let counters = fs::read_to_string(file).unwrap();
+    for (limit, is_reached) in [("dns_domain_budget", true), ("dns_budget", false)] {
+        let name = format!("sixgate_limits_reached_total{{limit=\"{limit}\"}} ");
+        let count = counters.lines().find_map(|line| line.strip_prefix(&name)?.parse::<u64>().ok());
+        assert_eq!(count.is_some_and(|count| count > 0), is_reached, "{limit}: {count:?}");
     }
 }
 

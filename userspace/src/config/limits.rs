@@ -49,6 +49,8 @@ pub struct Limits {
     pub errors: NonZeroU32,
     /// DNS questions that the sources of one /64 may cause in a minute.
     pub dns_questions_per_minute: NonZeroU32,
+    /// DNS questions of these that the SPF checks of one domain may cause.
+    pub dns_questions_per_domain: NonZeroU32,
     /// Terms of SPF records for which DNS may have nothing (RFC 7208 4.6.4).
     pub spf_void_terms: u8,
     /// DNS questions that are open at one time.
@@ -124,6 +126,7 @@ impl Default for Limits {
             received: const { NonZeroU32::new(100).unwrap() },
             errors: const { NonZeroU32::new(10).unwrap() },
             dns_questions_per_minute: DnsBounds::default().questions_per_minute,
+            dns_questions_per_domain: DnsBounds::default().questions_per_domain,
             spf_void_terms: VoidTerms::DEFAULT.limit,
             dns_concurrency: DnsBounds::default().concurrency,
             // below Postfix's default_process_limit, 100

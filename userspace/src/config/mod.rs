@@ -285,8 +285,12 @@ impl Config {
     /// How much DNS may be asked.
     #[must_use]
     pub fn dns_bounds(&self) -> DnsBounds {
-        let Limits { dns_questions_per_minute, dns_concurrency, .. } = self.limits;
-        DnsBounds { questions_per_minute: dns_questions_per_minute, concurrency: dns_concurrency }
+        let Limits { dns_questions_per_minute, dns_questions_per_domain, dns_concurrency, .. } = self.limits;
+        DnsBounds {
+            questions_per_minute: dns_questions_per_minute,
+            questions_per_domain: dns_questions_per_domain,
+            concurrency: dns_concurrency,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! It asks nothing itself, and says nothing to a sender. How much may be asked at one time is in `fair_semaphore`.
 
 use std::{
+    hash::Hash,
     num::NonZeroU32,
     sync::{
         Arc, Mutex, PoisonError,
@@ -13,9 +14,7 @@ use std::{
 
 use moka::sync::Cache;
 
-use crate::shares::Network;
-
-/// Networks whose spending is remembered. One that was pushed out begins anew, as whoever holds more networks than that
+/// Networks, and domains of networks, whose spending is remembered. One that was pushed out begins anew, as whoever holds more networks than that
 /// could anyway.
 pub const NETWORKS: u64 = 65_536;
 /// The time for which a budget is given.
@@ -26,6 +25,8 @@ const PERIOD: Duration = Duration::from_mins(1);
 pub struct DnsBounds {
     /// Questions that the sources of one /64 may cause in a minute.
     pub questions_per_minute: NonZeroU32,
+    /// Questions of these that the SPF checks of one domain may cause in a minute.
+    pub questions_per_domain: NonZeroU32,
     /// Questions that are open at one time. The sources of one /64 have at most a third of them, those of one /48 at most
     /// a half, and less while others ask much, too.
     pub concurrency: NonZeroU32,
@@ -35,29 +36,30 @@ impl Default for DnsBounds {
     fn default() -> Self {
         Self {
             questions_per_minute: const { NonZeroU32::new(1200).unwrap() },
+            questions_per_domain: const { NonZeroU32::new(300).unwrap() },
             concurrency: const { NonZeroU32::new(256).unwrap() },
         }
     }
 }
 
-/// What each network has spent lately. A token bucket that holds a minute's questions and fills evenly.
-pub(super) struct Budgets {
+/// What each network, or each of something else, has spent lately. A token bucket that holds a minute's questions and fills evenly.
+pub(super) struct Budgets<K> {
     /// The time that one question costs.
     price: Duration,
-    /// Until when each network has spent its time; forgotten once that has passed for sure.
-    spent_until: Cache<Network, Arc<Mutex<Instant>>>,
+    /// Until when each has spent its time; forgotten once that has passed for sure.
+    spent_until: Cache<K, Arc<Mutex<Instant>>>,
     exceeded: AtomicU64,
 }
 
-impl Budgets {
+impl<K: Eq + Hash + Send + Sync + 'static> Budgets<K> {
     pub(super) fn new(questions_per_minute: NonZeroU32) -> Self {
         let spent_until = Cache::builder().max_capacity(NETWORKS).time_to_idle(PERIOD).build();
         Self { price: PERIOD / questions_per_minute.get(), spent_until, exceeded: AtomicU64::new(0) }
     }
 
     /// Whether [`Self::spend`] would succeed; counted if not.
-    pub(super) fn affords(&self, network: Network, now: Instant) -> bool {
-        let Some(spent_until) = self.spent_until.get(&network) else {
+    pub(super) fn affords(&self, spender: K, now: Instant) -> bool {
+        let Some(spent_until) = self.spent_until.get(&spender) else {
             return true;
         };
         let spent_until = *spent_until.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,8 +71,8 @@ impl Budgets {
     }
 
     /// Spends one question; false, and nothing spent, if the budget is used up.
-    pub(super) fn spend(&self, network: Network, now: Instant) -> bool {
-        let spent_until = self.spent_until.get_with(network, || Arc::new(Mutex::new(now)));
+    pub(super) fn spend(&self, spender: K, now: Instant) -> bool {
+        let spent_until = self.spent_until.get_with(spender, || Arc::new(Mutex::new(now)));
         // a single value is whole at every instant
         let mut spent_until = spent_until.lock().unwrap_or_else(PoisonError::into_inner);
         let after = (*spent_until).max(now) + self.price;
@@ -94,6 +96,7 @@ mod tests {
     use std::net::Ipv6Addr;
 
     use super::*;
+    use crate::shares::Network;
 
     fn network(text: &str) -> Network {
         text.parse::<Ipv6Addr>().unwrap().into()
@@ -119,7 +122,7 @@ mod tests {
         let budgets = Budgets::new(NonZeroU32::MIN);
         let now = Instant::now();
         for number in 0..NETWORKS + 10_000 {
-            let network = Ipv6Addr::from(u128::from(number) << 64).into();
+            let network: Network = Ipv6Addr::from(u128::from(number) << 64).into();
             assert!(budgets.spend(network, now));
         }
         budgets.spent_until.run_pending_tasks();
