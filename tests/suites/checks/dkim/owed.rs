@@ -31,6 +31,8 @@ async fn tags_in_every_form_that_the_grammar_allows() {
         ("v=1;", "v=1; i=@a.example;"),
         ("v=1;", "v=1; i=joe@news.A.Example;"),
         ("v=1;", "v=1; i=joe=20doe@a.example;"),
+        ("v=1;", "v=1; i=joe=40a.example;"),
+        ("v=1;", "v=1; i=joe@a=2Eexample;"),
         ("v=1;", "v=1; x_1=; unknown=a=b c;"),
         ("v=1;", "v=1; z=From:joe@a.example|\r\n\tTo:x;"),
         ("v=1;", "v=1; V=2; B=x; C=y;"),

@@ -1,6 +1,8 @@
 //! One signature, read: what its tags say (RFC 6376 3.5), or why it cannot count whatever the message and the key
 //! are. No DNS, no hashing.
 
+use data_encoding::HEXUPPER_PERMISSIVE;
+
 use crate::{
     check::dkim::{
         CLOCK_SKEW, DkimLimit, MAX_NAMES, Settled, canonical::Form, crypto::Algorithm, tags::Tags,
@@ -163,21 +165,42 @@ fn key_name(selector: &str, domain: &str) -> Option<String> {
     (name.len() <= LONGEST_NAME).then_some(name)
 }
 
-/// Where an identity lies: `[local-part]@domain`, the domain being `domain` or one below.
+/// Where an identity lies: `[local-part]@domain`, the domain being `domain` or one below. It is quoted-printable (RFC 6376
+/// 3.5), the `@` perhaps, too; then there is but one.
 fn identity(text: Option<&str>, domain: &str) -> Result<Identity, Settled> {
     let Some(text) = text else {
         return Ok(Identity::Domain);
     };
-    let (local_part, within) = text.rsplit_once('@').ok_or(FOREIGN_IDENTITY)?;
-    if !is_local_part(local_part) {
-        return Err(BAD_IDENTITY);
-    }
-    let within = domain_name(within).ok_or(FOREIGN_IDENTITY)?;
+    let decoded = decoded(text);
+    let within = match text.rsplit_once('@') {
+        Some((local_part, _)) if !is_local_part(local_part) => return Err(BAD_IDENTITY),
+        Some((_, within)) => self::decoded(within),
+        None => match decoded.split_once('@') {
+            Some((_, within)) => within.to_owned(),
+            None => return Err(FOREIGN_IDENTITY),
+        },
+    };
+    // one that holds another `@` is no name
+    let within = domain_name(&within).ok_or(FOREIGN_IDENTITY)?;
     match within.strip_suffix(domain) {
         Some("") => Ok(Identity::Domain),
         Some(labels) if labels.ends_with('.') => Ok(Identity::Subdomain),
         _ => Err(FOREIGN_IDENTITY),
     }
+}
+
+/// `text` without dkim-quoted-printable (RFC 6376 2.11). An `=` that begins no octet stands for itself, as other verifiers
+/// take it; what is not UTF-8 then is no name.
+fn decoded(text: &str) -> String {
+    let mut octets = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, others @ ..] = rest {
+        let hex = others.get(..2).filter(|_| *first == b'=');
+        let octet = hex.and_then(|hex| HEXUPPER_PERMISSIVE.decode(hex).ok()?.first().copied());
+        octets.push(octet.unwrap_or(*first));
+        rest = octet.and_then(|_| others.get(2..)).unwrap_or(others);
+    }
+    String::from_utf8_lossy(&octets).into_owned()
 }
 
 /// RFC 5321 4.1.2 and RFC 6531 3.3, with dots anywhere, as in addresses that are in use; or nothing. So no reader can
@@ -278,6 +301,21 @@ mod tests {
             (Some("\"joe@x (y)\"@a.example"), Ok(Identity::Domain)),
             (Some(r#""a\"b\\"@a.example"#), Ok(Identity::Domain)),
             (Some("\"\"@a.example"), Ok(Identity::Domain)),
+            // dkim-quoted-printable
+            (Some("joe=40a.example"), Ok(Identity::Domain)),
+            (Some("=40a.example"), Ok(Identity::Domain)),
+            (Some("joe@a=2Eexample"), Ok(Identity::Domain)),
+            (Some("joe@a=2eexample"), Ok(Identity::Domain)),
+            (Some("joe=3Dx=20y@news=2Ea.example"), Ok(Identity::Subdomain)),
+            (Some("joe=40news.a.example"), Ok(Identity::Subdomain)),
+            (Some("bounce=x=b.example@a.example"), Ok(Identity::Domain)),
+            (Some("joe=40b.example"), Err(FOREIGN_IDENTITY)),
+            (Some("joe=40b.example=40a.example"), Err(FOREIGN_IDENTITY)),
+            (Some("joe@b.example=40a.example"), Err(FOREIGN_IDENTITY)),
+            (Some("joe@a.example=00"), Err(FOREIGN_IDENTITY)),
+            (Some("joe@=FFa.example"), Err(FOREIGN_IDENTITY)),
+            (Some("joe@=4"), Err(FOREIGN_IDENTITY)),
+            (Some("joe@a.example="), Err(FOREIGN_IDENTITY)),
             (Some("joe@x@a.example"), Err(BAD_IDENTITY)),
             (Some("(joe)@a.example"), Err(BAD_IDENTITY)),
             (Some("joe,jim@a.example"), Err(BAD_IDENTITY)),
