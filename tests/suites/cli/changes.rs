@@ -6,6 +6,11 @@ use std::{
     process::{Command, Stdio},
 };
 
+use sixgate_tests::{
+    daemon::binary,
+    gate::{self, Need},
+};
+
 use crate::place::{Place, Ran, ran};
 
 fn fed(command: &mut Command, input: &str) -> Ran {
@@ -157,6 +162,28 @@ fn a_list_that_is_empty_or_takes_more_than_half_is_refused_without_consent() {
         "the list of opt-in prefixes is empty",
     );
     assert_eq!(place.done("optin list").lines().count(), 3);
+}
+
+#[test]
+fn a_load_shows_its_progress_on_a_terminal_only() {
+    if !gate::require(&[Need::Program("script")]) {
+        return;
+    }
+    let place = Place::new();
+    let list: String =
+        (0..200_000).map(|at| format!("3fff:{:x}:{:x}::/64\n", at >> 16, at & 0xffff)).collect();
+    fs::write(place.path("list"), list).unwrap();
+    let load = |options: &str| format!("optin load {options} {}", place.path("list").display());
+    // script(1) gives the command a terminal
+    let words = format!("{:?} --config {:?} {}", binary(), place.config(), load("--allow-empty"));
+    let mut script = Command::new("script");
+    let ended = script.args(["--quiet", "--return", "--command", &words, "/dev/null"]).output().unwrap();
+    let shown = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success(), "{ended:?}");
+    assert!(shown.contains("\r\x1b[Kreading the list") || shown.contains("entries written to the store"));
+    assert!(shown.contains("200000 added, 0 changed, 0 removed, 0 unchanged, 200000 in all"));
+    let ended = place.run(&load("--quiet"));
+    assert_eq!(ended, Ran { code: Some(0), data: String::new(), messages: String::new() });
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{fs::File, io, path::PathBuf};
 use clap::Args;
 use ipnet::Ipv6Net;
 
-use super::{CliError, Exit, Output};
+use super::{CliError, Exit, Output, progress};
 use crate::{
     bounded,
     control::Control,
@@ -56,7 +56,7 @@ pub(super) struct Replacing {
     allow_shrink: bool,
     /// Print nothing but errors
     #[arg(short, long)]
-    quiet: bool,
+    pub(super) quiet: bool,
 }
 
 /// Adds entries; what is there already is fine.
@@ -104,11 +104,17 @@ pub(super) fn load<T>(
     replace: impl FnOnce(&mut Edit<'_>, T, Consent) -> Result<Replaced, StoreError>,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
-    let octets = read(&file)?;
-    let wanted = parse(&octets).map_err(|problem| CliError::List { file, problem })?;
-    drop(octets);
     let consent = how.consent();
-    let replaced = control.change(consent, |edit| replace(edit, wanted, consent))?;
+    let replaced = progress::shown(how.quiet, |progress| {
+        let octets = read(&file)?;
+        let wanted = parse(&octets).map_err(|problem| CliError::List { file, problem })?;
+        drop(octets);
+        let replaced = control.change(consent, |edit| {
+            edit.report_to(progress);
+            replace(edit, wanted, consent)
+        })?;
+        Ok::<_, CliError>(replaced)
+    })?;
     how.report(&replaced, out)
 }
 

@@ -14,6 +14,7 @@ mod log;
 mod namespaces;
 mod optin;
 mod output;
+mod progress;
 mod ptr;
 mod serve;
 mod stats;

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{
     CliError, Exit, Format, Output,
     edit::{self, Replacing},
+    progress,
 };
 use crate::{
     control::Control,
@@ -78,11 +79,18 @@ pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> 
             Ok(Exit::Done)
         }
         Command::Import { file, how } => {
-            let octets = edit::read(&file)?;
-            let wanted = parse_document(&octets).map_err(|problem| CliError::Document { file, problem })?;
-            drop(octets);
             let consent = how.consent();
-            let replaced = control.change(consent, |edit| edit.replace_all(&wanted, consent))?;
+            let replaced = progress::shown(how.quiet, |progress| {
+                let octets = edit::read(&file)?;
+                let wanted =
+                    parse_document(&octets).map_err(|problem| CliError::Document { file, problem })?;
+                drop(octets);
+                let replaced = control.change(consent, |edit| {
+                    edit.report_to(progress);
+                    edit.replace_all(&wanted, consent)
+                })?;
+                Ok::<_, CliError>(replaced)
+            })?;
             how.report(&replaced, out)
         }
         Command::Restore => {

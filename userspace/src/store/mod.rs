@@ -11,6 +11,7 @@ mod edit;
 mod error;
 mod list;
 mod prefix;
+mod progress;
 
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
@@ -30,6 +31,7 @@ pub use edit::{Change, Entry, Key, Outcome};
 pub use error::StoreError;
 pub use list::{ListError, ListReason, parse_domains, parse_guard, parse_list, parse_members};
 pub use prefix::{PrefixError, PrefixMap, PrefixSet, parse_address, parse_prefix};
+pub use progress::Progress;
 pub use sixgate_common::settings::Revision;
 
 /// Everything that the store holds.

@@ -2,7 +2,7 @@
 //!
 //! What is meant by a change is the caller's; nothing is kept of one that fails.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior};
 
@@ -12,7 +12,8 @@ use super::{
     row::{self, Kind},
 };
 use crate::store::{
-    Author, Contents, Domain, Entry, Key, Marks, OptIn, Outcome, PrefixMap, PrefixSet, Revision, StoreError,
+    Author, Contents, Domain, Entry, Key, Marks, OptIn, Outcome, PrefixMap, PrefixSet, Progress, Revision,
+    StoreError,
 };
 
 /// The store while it is changed; no other process changes it meanwhile.
@@ -20,7 +21,8 @@ use crate::store::{
 pub struct Edit<'a> {
     transaction: Transaction<'a>,
     rows: Vec<Row>,
-    path: &'a std::path::Path,
+    path: &'a Path,
+    progress: Option<Progress>,
 }
 
 /// What a change came to.
@@ -70,7 +72,7 @@ impl Database {
         let transaction =
             Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(&fail)?;
         let before = history::latest(&transaction).map_err(&fail)?;
-        let mut editing = Edit { transaction, rows: Vec::new(), path: &self.path };
+        let mut editing = Edit { transaction, rows: Vec::new(), path: &self.path, progress: None };
         let value = edit(&mut editing)?;
         let Edit { transaction, rows, .. } = editing;
         if rows.is_empty() {
@@ -88,6 +90,11 @@ impl Database {
 }
 
 impl Edit<'_> {
+    /// Lets sets that are replaced from now on count in `progress`.
+    pub fn report_to(&mut self, progress: &Progress) {
+        self.progress = Some(progress.clone());
+    }
+
     /// Puts `entry` in. Marks of a domain come to those that it has.
     ///
     /// # Errors
@@ -300,10 +307,16 @@ impl Edit<'_> {
         if is_half && !(consent.shrink || total == 0) {
             return Err(StoreError::Shrinks { what: kind.what(), removed: gone.len(), before });
         }
+        if let Some(progress) = &self.progress {
+            progress.expect(put.len() + gone.len());
+        }
         let mut outcomes = Vec::with_capacity(put.len() + gone.len());
         for row in put.into_iter().chain(gone) {
             outcomes.extend(row.outcome());
             self.set(row.kind, row.key, row.before, row.after)?;
+            if let Some(progress) = &self.progress {
+                progress.step();
+            }
         }
         Ok(Replaced { outcomes, unchanged, total })
     }
