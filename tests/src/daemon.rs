@@ -143,8 +143,16 @@ impl Daemon {
     ///
     /// # Errors
     /// If it does not end within [`STOP_TIMEOUT`].
-    pub fn stop(mut self) -> Result<(ExitStatus, String)> {
+    pub fn stop(self) -> Result<(ExitStatus, String)> {
         self.signal(Signal::SIGTERM)?;
+        self.stop_after_signal()
+    }
+
+    /// Waits until it has ended; it was asked to.
+    ///
+    /// # Errors
+    /// As [`Daemon::stop`].
+    pub fn stop_after_signal(mut self) -> Result<(ExitStatus, String)> {
         // its log ends when it does
         if !self.log.wait_until_closed(scaled(STOP_TIMEOUT)) {
             bail!("the daemon did not end after SIGTERM; its log:\n{}", self.log());

@@ -18,6 +18,7 @@ pub fn usual(folder: &Path, dns: &str) -> Table {
         r#"
         hostname = "gate.example"
         store = "{folder}/store.db"
+        control_socket = "{folder}/control"
         dns = {{ servers = ["{dns}"], timeout = "{timeout}ms", attempts = 2 }}
         next_hop = {{ maildir = "{folder}/Maildir" }}
         xdp = {{ bpffs = "{folder}/bpf/sixgate" }}

@@ -30,7 +30,8 @@ impl Network {
 /// left. The rule is about several things of one network: the only one may take whatever is free.
 #[derive(Debug)]
 pub(crate) struct Shares {
-    free: u64,
+    supply: u64,
+    held: u64,
     /// By /64, and by /48; only what holds something.
     of_64: HashMap<u64, u64>,
     of_48: HashMap<u64, u64>,
@@ -47,14 +48,23 @@ pub(crate) enum Shortage {
 
 impl Shares {
     pub(crate) fn new(supply: u64) -> Self {
-        Self { free: supply, of_64: HashMap::new(), of_48: HashMap::new() }
+        Self { supply, held: 0, of_64: HashMap::new(), of_48: HashMap::new() }
+    }
+
+    /// Makes the supply larger or smaller. What is held stays held, even if that is more than there is now.
+    pub(crate) fn resize(&mut self, supply: u64) {
+        self.supply = supply;
+    }
+
+    fn free(&self) -> u64 {
+        self.supply.saturating_sub(self.held)
     }
 
     /// Lets something of `network` that holds `own` already have `more`. None: of nobody's network, hence bound by what
     /// is free alone. Nothing is taken when there is a shortage.
     pub(crate) fn take(&mut self, network: Option<Network>, own: u64, more: u64) -> Result<(), Shortage> {
         self.check(network, own, more)?;
-        self.free = self.free.saturating_sub(more);
+        self.held += more;
         if let Some(network) = network {
             *self.of_64.entry(network.0).or_default() += more;
             *self.of_48.entry(network.site()).or_default() += more;
@@ -64,7 +74,7 @@ impl Shares {
 
     /// Whether [`Self::take`] would succeed.
     pub(crate) fn check(&self, network: Option<Network>, own: u64, more: u64) -> Result<(), Shortage> {
-        let left = self.free.checked_sub(more).ok_or(Shortage::All)?;
+        let left = self.free().checked_sub(more).ok_or(Shortage::All)?;
         let Some(network) = network else {
             return Ok(());
         };
@@ -81,7 +91,7 @@ impl Shares {
 
     /// Takes back what `network` has held.
     pub(crate) fn give_back(&mut self, network: Option<Network>, amount: u64) {
-        self.free += amount;
+        self.held = self.held.saturating_sub(amount);
         let Some(network) = network else {
             return;
         };
@@ -123,7 +133,7 @@ mod tests {
             assert_eq!(all_it_can(&mut shares, source, 1), wanted, "{claim}");
         }
         let refused = shares.take(network("2001:db8:0:1::1"), 0, 1);
-        assert_eq!((refused, shares.free), (Err(Shortage::Network), 39));
+        assert_eq!((refused, shares.free()), (Err(Shortage::Network), 39));
     }
 
     #[test]
@@ -156,6 +166,18 @@ mod tests {
     }
 
     #[test]
+    fn a_supply_that_shrinks_takes_nothing_away() {
+        let mut shares = Shares::new(100);
+        assert_eq!(shares.take(None, 0, 60), Ok(()));
+        shares.resize(50);
+        assert_eq!(shares.take(None, 0, 1), Err(Shortage::All));
+        shares.give_back(None, 20);
+        assert_eq!([10, 1].map(|more| shares.take(None, 0, more)), [Ok(()), Err(Shortage::All)]);
+        shares.resize(60);
+        assert_eq!(shares.take(None, 0, 10), Ok(()));
+    }
+
+    #[test]
     fn what_is_given_back_leaves_nothing_behind() {
         let mut shares = Shares::new(100);
         let sources = (0..50_u128).map(|number| Some(Network::from(Ipv6Addr::from(number << 72))));
@@ -167,6 +189,6 @@ mod tests {
         }
         assert!(!shares.of_64.is_empty() && !shares.of_48.is_empty());
         sources.for_each(|source| shares.give_back(source, 1));
-        assert!(shares.free == 100 && shares.of_64.is_empty() && shares.of_48.is_empty());
+        assert!(shares.held == 0 && shares.of_64.is_empty() && shares.of_48.is_empty());
     }
 }

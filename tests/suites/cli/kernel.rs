@@ -97,7 +97,7 @@ fn on_a_veth_whose_peer_has_no_program_the_kernel_answers_in_generic_mode() {
     );
     assert_eq!(host.answer_in_force(), ANSWER_KERNEL);
     assert_eq!(host.answering(), (json!("kernel"), Value::Null, json!([])));
-    assert!(host.place.done("status").contains("\nanswer     kernel\n"));
+    assert!(host.place.run("status").data.contains("\nanswer     kernel\n"));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn where_native_mode_would_lose_answers_the_daemon_answers_and_attach_and_status
     );
     assert_eq!(host.answer_in_force(), ANSWER_HINDERED);
     assert_eq!(host.answering(), (json!("daemon"), json!(PLAIN), json!([])));
-    assert!(host.place.done("status").contains(&format!("\nanswer     daemon, not kernel: {PLAIN}\n")));
+    assert!(host.place.run("status").data.contains(&format!("\nanswer     daemon, not kernel: {PLAIN}\n")));
 }
 
 #[test]

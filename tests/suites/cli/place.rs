@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sixgate_tests::{daemon::binary, netns::Netns};
 use tempfile::TempDir;
 
@@ -51,8 +51,10 @@ impl Place {
     pub(crate) fn configure(&self, more: &str, pins: &Path, xdp: &str) {
         let answer = if more.contains("answer") { "" } else { "answer = \"daemon\"" };
         let text = format!(
-            "hostname = \"gate.example\"\nstore = {:?}\n{answer}\n{more}\n[xdp]\nbpffs = {pins:?}\n{xdp}\n",
-            self.store()
+            "hostname = \"gate.example\"\nstore = {:?}\ncontrol_socket = {:?}\n{answer}\n{more}\n[xdp]\nbpffs = \
+             {pins:?}\n{xdp}\n",
+            self.store(),
+            self.path("control")
         );
         fs::write(self.config(), text).unwrap();
     }
@@ -153,6 +155,24 @@ impl Place {
     pub(crate) fn json(&self, words: &str) -> Value {
         let ran = self.run(&format!("{words} --json"));
         serde_json::from_str(&ran.data).unwrap_or_else(|error| panic!("sixgate {words}: {error}: {ran:?}"))
+    }
+
+    /// What `status` says of a daemon that is not running.
+    pub(crate) fn daemon_is_down(&self) -> String {
+        format!(
+            "the daemon is not running: nothing answers at {} (No such file or directory (os error 2)); `systemctl start \
+             sixgate`",
+            self.path("control").display()
+        )
+    }
+
+    /// `status` says nothing worse than that there is no daemon.
+    #[track_caller]
+    pub(crate) fn agrees(&self) {
+        let status = self.json("status");
+        assert_eq!(status["problems"], json!([self.daemon_is_down()]), "{status}");
+        assert_eq!(status["differences"], json!([]), "{status}");
+        assert_eq!(self.run("status").code, Some(1));
     }
 
     /// Runs `sixgate` with these words, which must fail with `code` and a message that contains `wanted`.

@@ -181,7 +181,8 @@ fn a_link_that_another_program_detached_is_attached_again() {
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("the XDP program is not attached to gate0"), "{text}");
     assert!(site.sixgate("attach").starts_with("gate0: attached"));
-    is_good(&site);
+    let (_, text) = status(&site);
+    assert!(text.contains("interface  gate0: native") && !text.contains("not attached"), "{text}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod messages;
 mod promise;
 mod ptr;
 mod relay;
+mod reload;
 mod seen;
 mod shadow;
 mod styles;

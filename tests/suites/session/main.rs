@@ -1,6 +1,7 @@
 //! Sessions of the real daemon over sockets, where the dialogs' notation does not reach: TLS, trust by certificate, and
 //! what arrives behind the gate of what was said to it.
 
+mod administration;
 mod log;
 mod next_hops;
 mod real;

@@ -11,6 +11,7 @@ use super::{CliError, Exit, Output, namespaces::Namespaces};
 use crate::{
     config::{Config, InterfaceName, XdpMode},
     control::{Answering, Control},
+    server::{self, Request, Response},
 };
 
 /// `sixgate attach`
@@ -53,6 +54,7 @@ pub(super) fn attach(
     if interfaces.is_empty() && control.maps()?.is_none() {
         return Err(CliError::NoInterface);
     }
+    bring_daemon_along(config, control, out)?;
     let attached = control.attach(interfaces, mode.unwrap_or(config.xdp.mode));
     let namespaces = Namespaces::look(&config.xdp.bpffs);
     if let Some(warning) = namespaces.and_then(|namespaces| namespaces.warning()) {
@@ -71,6 +73,29 @@ pub(super) fn attach(
         out.note(format_args!("warning: {doubt}"));
     }
     Ok(Exit::Done)
+}
+
+/// Has a running daemon take over the configuration first, so that kernel and daemon never refuse by two of them. One that
+/// cannot be asked leaves the kernel as it is.
+fn bring_daemon_along(config: &Config, control: &Control, out: &mut Output<'_>) -> Result<(), CliError> {
+    let socket = config.control_socket();
+    let daemon = match server::ask(&socket, Request::Status) {
+        Ok(Response::Status(daemon)) => daemon,
+        _ if control.would_differ_from_daemon()? => return Err(CliError::UnaskedDaemon { socket }),
+        _ => return Ok(()),
+    };
+    if daemon.changes.reload.is_empty() {
+        return Ok(());
+    }
+    match server::ask(&socket, Request::Reload)? {
+        Response::Reloaded(reloaded) => {
+            let changed = reloaded.changes.reload.join(", ");
+            out.note(format_args!("the daemon took over the configuration, changed: {changed}"));
+            Ok(())
+        }
+        Response::Refused { reason } => Err(CliError::ReloadRefused { reason }),
+        Response::Status(_) => Err(CliError::OddAnswer),
+    }
 }
 
 /// Prints what the verifier made of the program on standard error, as far as that was asked for.
@@ -115,10 +140,10 @@ fn detach_others(control: &Control, out: &mut Output<'_>) -> Result<Exit, CliErr
 
 const ATTACH_HELP: &str = "\
 Fills the maps from the store, attaches the program, and lets it refuse. Where it is attached
-already, the program, the settings and the maps are brought up to date without a gap. Where the
-program is to answer refused senders and cannot, the daemon does, and a line says why. Start with
-`mode = \"shadow\"`: it refuses nothing and counts what would be refused. An interface may be named
-by an alternative name, too.
+already, the program, the settings and the maps are brought up to date without a gap; a running
+daemon takes over the configuration first. Where the program is to answer refused senders and
+cannot, the daemon does, and a line says why. Start with `mode = \"shadow\"`: it refuses nothing and
+counts what would be refused. An interface may be named by an alternative name, too.
 
 Examples:
   sixgate attach --iface eth0

@@ -8,7 +8,7 @@ use crate::{
     config::ConfigError,
     control::ControlError,
     dataplane::DataplaneError,
-    server::ServeError,
+    server::{AskError, ServeError},
     store::{ListError, Problem, StoreError},
 };
 
@@ -30,6 +30,33 @@ pub enum CliError {
     /// The daemon.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// The running daemon.
+    #[error("{}", no_daemon(source))]
+    Ask {
+        /// Why.
+        #[from]
+        #[source]
+        source: AskError,
+    },
+    /// The running daemon answered something else.
+    #[error("the daemon gave an answer that this version does not know: restart it")]
+    OddAnswer,
+    /// The running daemon keeps another configuration.
+    #[error("nothing was changed: the daemon does not take over the configuration: {reason}")]
+    ReloadRefused {
+        /// Why.
+        reason: String,
+    },
+    /// A daemon uses the maps, and would refuse by another configuration.
+    #[error(
+        "nothing was changed: a daemon uses these pins, does not answer at {}, and refuses by another configuration: \
+         restart it (`systemctl restart sixgate`)",
+        socket.display()
+    )]
+    UnaskedDaemon {
+        /// Where it does not answer.
+        socket: PathBuf,
+    },
     /// A list that is to be loaded could not be read.
     #[error("cannot read {}", file.display())]
     ReadList {
@@ -80,4 +107,12 @@ pub enum CliError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// What to do if it does not answer at all.
+fn no_daemon(error: &AskError) -> &'static str {
+    match error {
+        AskError::NoDaemon { .. } => "the daemon is not running: `systemctl start sixgate`",
+        _ => "cannot ask the daemon",
+    }
 }

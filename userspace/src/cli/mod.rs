@@ -16,6 +16,7 @@ mod optin;
 mod output;
 mod progress;
 mod ptr;
+mod reload;
 mod serve;
 mod stats;
 mod status;
@@ -81,7 +82,7 @@ enum Command {
     Attach(attach::Attach),
     /// Take the XDP program off network interfaces
     Detach(attach::Detach),
-    /// What is attached, and whether the maps agree with the store
+    /// How daemon, XDP program and maps are, and whether they agree with configuration and store
     Status(status::Status),
     /// The XDP program's counters
     Stats(stats::Stats),
@@ -90,6 +91,8 @@ enum Command {
     /// The configuration
     #[command(subcommand)]
     Config(config::Command),
+    /// Have the running daemon take over the configuration
+    Reload(reload::Reload),
     /// Run the daemon
     Serve(serve::Serve),
 }
@@ -159,6 +162,10 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
     if let Command::Config(command) = &cli.command {
         return config::run(command, &cli.config, out);
     }
+    if let Command::Reload(command) = &cli.command {
+        // the daemon says what is wrong with it
+        return reload::run(command, &cli.config, out);
+    }
     let config = Config::load(&cli.config)?;
     let control = Control::new(&config);
     if cli.command.uses_store()
@@ -181,10 +188,11 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
         Command::Ptr(command) => ptr::run(command, &control, out),
         Command::Attach(command) => attach::attach(command, &config, &control, out),
         Command::Detach(command) => attach::detach(&command, &control, out),
-        Command::Status(command) => status::run(command, &control, out),
+        Command::Status(command) => status::run(command, &config, &control, out),
         Command::Stats(command) => stats::run(command, &config, &control, out),
         Command::Flows(command) => flows::run(&command, &control, out),
-        // the configuration was not needed for it
+        // the configuration was not needed for these
+        Command::Reload(command) => reload::run(&command, &cli.config, out),
         Command::Config(command) => config::run(&command, &cli.config, out),
         Command::Serve(command) => serve::run(&command, config),
     }

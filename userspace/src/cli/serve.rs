@@ -11,8 +11,8 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use super::{CliError, Exit, log::Queue};
 use crate::{
-    config::{Config, Log, LogFormat},
-    server::{self, ServeOptions},
+    config::{Config, Log, LogFormat, LogLevel},
+    server::{self, ServeOptions, SetLogLevel},
 };
 
 /// `sixgate serve`
@@ -25,9 +25,9 @@ pub(super) struct Serve {
 }
 
 pub(super) fn run(command: &Serve, config: Config) -> Result<Exit, CliError> {
-    let log = start_log(&config.log).map_err(|source| CliError::Log { source })?;
+    let (log, set_level) = start_log(&config.log).map_err(|source| CliError::Log { source })?;
     let runtime = Runtime::new().map_err(|source| CliError::Runtime { source })?;
-    let ended = runtime.block_on(server::run(config, ServeOptions { no_xdp: command.no_xdp }));
+    let ended = runtime.block_on(server::run(config, ServeOptions { no_xdp: command.no_xdp }, set_level));
     // the kernel may still be verifying the XDP program: the end does not wait for that
     runtime.shutdown_background();
     log.flush(LOG_END);
@@ -35,13 +35,16 @@ pub(super) fn run(command: &Serve, config: Config) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-/// RUST_LOG, where it is set, takes the place of the level in the configuration.
-fn start_log(log: &Log) -> io::Result<Arc<Queue>> {
-    let level = LevelFilter::from_level(log.level.into());
-    let filter = EnvFilter::builder().with_default_directive(level.into());
-    let filter = match env::var(EnvFilter::DEFAULT_ENV) {
-        Ok(directives) => filter.parse_lossy(directives),
-        Err(_) => filter.parse_lossy(format!("{level},{QUIET}")),
+/// RUST_LOG, where it is set, takes the place of the level in the configuration, now and at each reload.
+fn start_log(log: &Log) -> io::Result<(Arc<Queue>, SetLogLevel)> {
+    let directives = env::var(EnvFilter::DEFAULT_ENV).ok();
+    let is_fixed = directives.is_some();
+    let filter = match directives {
+        Some(directives) => {
+            let level = LevelFilter::from_level(log.level.into());
+            EnvFilter::builder().with_default_directive(level.into()).parse_lossy(directives)
+        }
+        None => filter_of(log.level),
     };
     // a descriptor of its own: who holds the lock of `io::stderr` may wait for ever
     let out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
@@ -52,11 +55,32 @@ fn start_log(log: &Log) -> io::Result<Arc<Queue>> {
         .with_writer(Arc::clone(&queue))
         .with_ansi(false)
         .log_internal_errors(false);
-    match log.format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
+    let set_level: SetLogLevel = match log.format {
+        LogFormat::Text => {
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.init();
+            Box::new(move |level| handle.reload(filter_of(level)).map_err(|error| error.to_string()))
+        }
+        LogFormat::Json => {
+            let builder = builder.json().with_filter_reloading();
+            let handle = builder.reload_handle();
+            builder.init();
+            Box::new(move |level| handle.reload(filter_of(level)).map_err(|error| error.to_string()))
+        }
+    };
+    if is_fixed {
+        let refuse =
+            |_| Err("log.level has no effect: RUST_LOG is set in the daemon's environment".to_owned());
+        return Ok((queue, Box::new(refuse)));
     }
-    Ok(queue)
+    Ok((queue, set_level))
+}
+
+/// What is logged at a level of the configuration.
+fn filter_of(level: LogLevel) -> EnvFilter {
+    let level = LevelFilter::from_level(level.into());
+    EnvFilter::builder().with_default_directive(level.into()).parse_lossy(format!("{level},{QUIET}"))
 }
 
 /// Lines of the log that wait to be written, at most; one has some hundred octets.

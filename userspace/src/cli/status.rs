@@ -1,11 +1,19 @@
 //! `sixgate status`.
 //!
-//! It owns the text only: what is compared with what is `control`'s business.
+//! It compares what file, kernel and daemon are set to; what else is compared with what is `control`'s business, and what
+//! the daemon says of itself is its own.
+
+use std::collections::BTreeMap;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::{CliError, Exit, Format, Output};
-use crate::control::{self, Control, Counts, InterfaceStatus};
+use crate::{
+    config::Config,
+    control::{self, Control, Counts, InterfaceStatus},
+    server::{self, AskError, DaemonStatus, Request, Response},
+};
 
 /// `sixgate status`
 #[derive(Debug, Args)]
@@ -18,20 +26,141 @@ pub(super) struct Status {
     verify: bool,
 }
 
-pub(super) fn run(command: Status, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
-    let status = control.status(command.verify)?;
-    if command.format.json {
-        out.json(&status)?;
-    } else {
-        print(&status, out)?;
-    }
-    Ok(status.is_good().into())
+/// All that is known.
+#[derive(Serialize)]
+struct Document {
+    #[serde(flatten)]
+    status: control::Status,
+    settings: BTreeMap<String, Setting>,
+    daemon: Option<DaemonStatus>,
 }
 
-fn print(status: &control::Status, out: &mut Output<'_>) -> Result<(), CliError> {
+/// What each is set to; none: it does not run, or has no such setting.
+#[derive(Debug, Serialize)]
+struct Setting {
+    file: String,
+    kernel: Option<String>,
+    daemon: Option<String>,
+}
+
+impl Setting {
+    fn agrees(&self) -> bool {
+        [&self.kernel, &self.daemon].into_iter().flatten().all(|other| *other == self.file)
+    }
+
+    /// Where it is set to what, for people.
+    fn places(&self) -> String {
+        let places = [("configuration", Some(&self.file)), ("kernel", self.kernel.as_ref())];
+        let daemon = ("daemon", self.daemon.as_ref());
+        let told = places.into_iter().chain([daemon]);
+        let told = told.filter_map(|(place, value)| Some(format!("\"{}\" in the {place}", value?)));
+        told.collect::<Vec<_>>().join(", ")
+    }
+}
+
+pub(super) fn run(
+    command: Status,
+    config: &Config,
+    control: &Control,
+    out: &mut Output<'_>,
+) -> Result<Exit, CliError> {
+    let mut status = control.status(command.verify)?;
+    let daemon = match server::ask(&config.control_socket(), Request::Status) {
+        Ok(Response::Status(daemon)) => Some(*daemon),
+        Ok(Response::Reloaded(_)) => return Err(CliError::OddAnswer),
+        Ok(Response::Refused { reason }) => {
+            status.problems.push(format!("the daemon does not tell how it is: {reason}"));
+            None
+        }
+        Err(error) => {
+            status.problems.push(no_daemon(error));
+            None
+        }
+    };
+    let settings = compared(&config.refusal_settings(), &status.kernel, daemon.as_ref());
+    let differing = disagreements(&settings, &status, daemon.as_ref());
+    status.problems.extend(differing);
+    if let Some(daemon) = &daemon {
+        status.problems.extend(daemon.problems.iter().cloned());
+        status.warnings.extend(daemon.warnings.iter().cloned());
+    }
+    let document = Document { status, settings, daemon };
+    if command.format.json {
+        out.json(&document)?;
+    } else {
+        print(&document, out)?;
+    }
+    Ok(document.status.is_good().into())
+}
+
+fn no_daemon(error: AskError) -> String {
+    match error {
+        AskError::NoDaemon { path, source } => format!(
+            "the daemon is not running: nothing answers at {} ({source}); `systemctl start sixgate`",
+            path.display()
+        ),
+        error => format!("{:#}", anyhow::Error::new(error)),
+    }
+}
+
+fn compared(
+    file: &BTreeMap<String, String>,
+    kernel: &BTreeMap<String, String>,
+    daemon: Option<&DaemonStatus>,
+) -> BTreeMap<String, Setting> {
+    let of_daemon = |key: &String| daemon.and_then(|daemon| daemon.settings.get(key)).cloned();
+    let setting = |(key, value): (&String, &String)| {
+        let setting =
+            Setting { file: value.clone(), kernel: kernel.get(key).cloned(), daemon: of_daemon(key) };
+        (key.clone(), setting)
+    };
+    file.iter().map(setting).collect()
+}
+
+/// What is not set alike, with the command that helps.
+fn disagreements(
+    settings: &BTreeMap<String, Setting>,
+    status: &control::Status,
+    daemon: Option<&DaemonStatus>,
+) -> Vec<String> {
+    let remedy = match daemon {
+        Some(_) => "run `sixgate reload`",
+        None => "start the daemon, or run `sixgate attach`",
+    };
+    let differing = settings.iter().filter(|(_, setting)| !setting.agrees());
+    let mut problems: Vec<String> =
+        differing.map(|(key, setting)| format!("{key} is {}: {remedy}", setting.places())).collect();
+    let daemon_knows = daemon.is_none_or(|daemon| daemon.changes.reload.is_empty());
+    if status.attached && !status.replies_current && daemon_knows {
+        problems.push(format!("the kernel's replies are not those of the configuration: {remedy}"));
+    }
+    let Some(daemon) = daemon else {
+        return problems;
+    };
+    let is_told = |key: &&String| settings.get(*key).is_some_and(|setting| !setting.agrees());
+    let others: Vec<&str> =
+        daemon.changes.reload.iter().filter(|key| !is_told(key)).map(String::as_str).collect();
+    if !others.is_empty() {
+        problems.push(format!(
+            "the configuration has changed since the daemon read it ({}): {remedy}",
+            others.join(", ")
+        ));
+    }
+    if !daemon.changes.restart.is_empty() {
+        problems.push(format!(
+            "the configuration has changed since the daemon started ({}): `systemctl restart sixgate`",
+            daemon.changes.restart.join(", ")
+        ));
+    }
+    problems
+}
+
+fn print(document: &Document, out: &mut Output<'_>) -> Result<(), CliError> {
+    let Document { status, daemon, .. } = document;
     out.line(format_args!("mode       {}", status.mode))?;
     out.line(answer_line(status))?;
     out.line(format_args!("refuse_at  {}", status.refuse_at))?;
+    print_daemon(daemon.as_ref(), out)?;
     out.line(match (status.attached, status.ready) {
         (false, _) => "ready      no: not attached",
         (true, true) => "ready      yes",
@@ -70,6 +199,27 @@ fn print(status: &control::Status, out: &mut Output<'_>) -> Result<(), CliError>
     Ok(())
 }
 
+fn print_daemon(daemon: Option<&DaemonStatus>, out: &mut Output<'_>) -> Result<(), CliError> {
+    let Some(daemon) = daemon else {
+        return out.line("daemon     not running");
+    };
+    let DaemonStatus { version, pid, since, connections, .. } = daemon;
+    out.line(format_args!(
+        "daemon     running since {since}, pid {pid}, version {version}, {connections} connections"
+    ))?;
+    if let Some(mode) = daemon.settings.get("mode") {
+        out.line(format_args!("           mode {mode}"))?;
+    }
+    out.line(format_args!("listening  {}", daemon.listening.join(", ")))?;
+    match &daemon.last_reload {
+        None => Ok(()),
+        Some(reload) => match &reload.refused {
+            None => out.line(format_args!("reload     {}", reload.at)),
+            Some(reason) => out.line(format_args!("reload     {}, refused: {reason}", reload.at)),
+        },
+    }
+}
+
 fn answer_line(status: &control::Status) -> String {
     let control::Status { answer, answer_configured, answer_hindrance, .. } = status;
     match answer_hindrance {
@@ -101,14 +251,20 @@ fn counts_text(counts: Counts) -> String {
 const UNKNOWN: &str = "unknown: the store cannot be read";
 
 const HELP: &str = "\
-Exit code 0 if all is as it should be; 1 if the maps differ from the store or are not ready, if an
-interface of the configuration or one that was attached does not have the program, or if the pins
-are another version's.
+Exit code 0 if all is as it should be; 1 if the daemon is not running, if file, kernel and daemon
+are not set alike, if the maps differ from the store or are not ready, if an interface of the
+configuration or one that was attached does not have the program, if the pins are another version's,
+or if the daemon reports a problem, such as a next hop that cannot be reached.
 JSON:   {\"attached\", \"mode\", \"answer\", \"answer_configured\", \"answer_hindrance\": ...|null,
-         \"refuse_at\", \"ready\",
+         \"refuse_at\", \"kernel\": {KEY: ...}, \"replies_current\", \"ready\",
          \"interfaces\": [{\"name\", \"mode\", \"fallback\": ...|null, \"tag\", \"current\"}],
          \"embedded_tag\",
          \"optin\": {\"wanted\", \"found\": ...|null}, \"guard\", \"trust\": likewise, \"domains\",
          \"revision\": ...|null, \"shown\": ...|null, \"is_behind\": true|false,
          \"missing\", \"surplus\", \"differences\": [...], \"problems\": [...],
-         \"warnings\": [...]}";
+         \"warnings\": [...],
+         \"settings\": {KEY: {\"file\", \"kernel\": ...|null, \"daemon\": ...|null}},
+         \"daemon\": {\"version\", \"pid\", \"since\", \"config\", \"listening\": [...], \"settings\",
+                    \"last_reload\": {\"at\", \"refused\": ...|null}|null,
+                    \"changes\": {\"reload\": [KEY...], \"restart\": [KEY...]}, \"connections\",
+                    \"problems\": [...], \"warnings\": [...]}|null}";

@@ -31,10 +31,10 @@ pub(super) struct Problem {
 }
 
 /// Checks a whole configuration.
-pub(super) fn parse(text: &str) -> Result<Config, Problem> {
+pub(super) fn parse(text: &str, file: PathBuf) -> Result<Config, Problem> {
     let document: Document = toml::from_str(text).map_err(|error| explain(text, &error))?;
     document
-        .check()
+        .check(file)
         .map_err(|conflict| Problem { offset: offset_of(text, conflict.key), reason: conflict.reason })
 }
 
@@ -65,6 +65,8 @@ struct Document {
     store: PathBuf,
     #[serde(default = "default_temporary_directory", deserialize_with = "values::absolute_path")]
     temporary_directory: PathBuf,
+    #[serde(default, deserialize_with = "values::socket_path")]
+    control_socket: Option<PathBuf>,
     #[serde(default)]
     listen: Listen,
     #[serde(default)]
@@ -101,13 +103,14 @@ struct NextHopTable {
 struct MaildirPath(#[serde(deserialize_with = "values::absolute_path")] PathBuf);
 
 impl Document {
-    fn check(self) -> Result<Config, Conflict> {
+    fn check(self, file: PathBuf) -> Result<Config, Conflict> {
         let next_hop = self.next_hop.check()?;
         check_domains(self.domains, &next_hop)?;
         check_loop(&self.listen, &next_hop)?;
         check_hostname(&self.hostname, self.answer)?;
         check_limits(&self.limits)?;
         Ok(Config {
+            file,
             hostname: self.hostname,
             mode: self.mode,
             answer: self.answer,
@@ -116,6 +119,7 @@ impl Document {
             domains: self.domains,
             store: self.store,
             temporary_directory: self.temporary_directory,
+            control_socket: self.control_socket,
             listen: self.listen,
             dns: self.dns,
             ptr: self.ptr,

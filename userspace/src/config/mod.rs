@@ -3,19 +3,22 @@
 //! It owns the schema, its defaults and its errors, each with file and line. It does not own the state
 //! that commands change: that is the opt-in store.
 
+mod changes;
 mod document;
 mod limits;
 mod quantities;
 mod room;
+mod socket;
 mod tls;
 mod values;
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io,
     net::{Ipv6Addr, SocketAddr},
     num::{NonZeroU8, NonZeroU32},
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     time::Duration,
 };
 
@@ -35,6 +38,7 @@ use crate::{
     smtp::reply::ReplyTable,
 };
 
+pub use changes::Changes;
 pub use limits::Limits;
 pub use tls::{CertificateName, ClientTrust, Tls};
 pub use values::{
@@ -47,6 +51,8 @@ pub const DEFAULT_PATH: &str = "/etc/sixgate/sixgate.toml";
 /// The whole configuration, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The file that it was read from, an absolute path.
+    pub file: PathBuf,
     /// Our name in greetings, Received, and authserv-id.
     pub hostname: Hostname,
     /// Refuse, or only say what would have been refused.
@@ -63,6 +69,8 @@ pub struct Config {
     pub store: PathBuf,
     /// Where large messages lie while they are examined, an absolute path.
     pub temporary_directory: PathBuf,
+    /// The socket at which the daemon answers commands, an absolute path; none: the one of the file's name.
+    pub control_socket: Option<PathBuf>,
     /// Where the daemon listens.
     pub listen: Listen,
     /// How DNS is asked.
@@ -88,7 +96,7 @@ pub struct Config {
 }
 
 /// `[listen]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Listen {
     /// IPv6 addresses with ports, at least one.
@@ -97,7 +105,7 @@ pub struct Listen {
 }
 
 /// `[dns]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Dns {
     /// Servers to ask; empty: those of /etc/resolv.conf.
@@ -111,7 +119,7 @@ pub struct Dns {
 }
 
 /// `[ptr]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ptr {
     /// Whether a PTR record must lead back to the address.
@@ -119,7 +127,7 @@ pub struct Ptr {
 }
 
 /// `[spf]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Spf {
     /// Whether a term is void whose hosts have addresses of the other family than the client's only.
@@ -127,7 +135,7 @@ pub struct Spf {
 }
 
 /// `[dkim]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Dkim {
     /// Whether a signature that leaves the end of the body unsigned (`l=`) may pass.
@@ -151,7 +159,7 @@ pub enum NextHop {
 }
 
 /// `[xdp]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Xdp {
     /// Interfaces that the daemon attaches itself to if nothing is attached there yet; empty: none.
@@ -173,7 +181,7 @@ pub struct Xdp {
 }
 
 /// `[log]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
     /// What is logged.
@@ -183,7 +191,7 @@ pub struct Log {
 }
 
 /// `[metrics]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Metrics {
     /// The file of OpenMetrics text, an absolute path; none: no file.
@@ -229,7 +237,8 @@ impl Config {
 
     /// Checks `text`, which is named `path` in errors.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        document::parse(text).map_err(|problem| ConfigError::Wrong {
+        let file = path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        document::parse(text, file).map_err(|problem| ConfigError::Wrong {
             path: path.to_owned(),
             line: line_at(text.as_bytes(), problem.offset),
             reason: problem.reason,
@@ -243,6 +252,36 @@ impl Config {
             limit: self.limits.spf_void_terms,
             count_missing_family: self.spf.count_missing_family_as_void,
         }
+    }
+
+    /// Where the daemon of this file answers commands. Each file has a socket of its own, so that commands with the same
+    /// `--config` find their daemon.
+    #[must_use]
+    pub fn control_socket(&self) -> PathBuf {
+        self.control_socket.clone().unwrap_or_else(|| socket::default_path(&self.file))
+    }
+
+    /// The same for a file that may have errors in it: as far as it can be read.
+    #[must_use]
+    pub fn control_socket_of(path: &Path) -> PathBuf {
+        let file = path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        socket::named_in(&file).unwrap_or_else(|| socket::default_path(&file))
+    }
+
+    /// What decides about refusals, by key, in the words of the file: for comparing file, kernel and daemon.
+    #[must_use]
+    pub fn refusal_settings(&self) -> BTreeMap<String, String> {
+        let PermanentRefusals { no_ptr, not_authenticated } = self.permanent_refusals;
+        let permanent = [no_ptr.then_some("no_ptr"), not_authenticated.then_some("not_authenticated")];
+        [
+            ("mode", self.mode.name().to_owned()),
+            ("answer", self.answer.name().to_owned()),
+            ("refuse_at", self.refuse_at.name().to_owned()),
+            ("permanent_refusals", permanent.into_iter().flatten().collect::<Vec<_>>().join(", ")),
+            ("domains", self.domains.name().to_owned()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into()
     }
 
     /// How DKIM signatures are verified.

@@ -16,7 +16,7 @@ use sixgate_common::line::is_domain_name;
 use super::values::{self, Text, ValueError};
 
 /// `[tls]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// A PEM file with our certificate and those between it and its authority, in this order; an absolute path.
@@ -31,7 +31,7 @@ pub struct Tls {
 }
 
 /// One entry of `tls.client_trust`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct ClientTrust {
     /// A PEM file with the authorities that a client's certificate has to come from, an absolute path.

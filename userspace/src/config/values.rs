@@ -179,7 +179,39 @@ pub enum RefuseAt {
     Reset,
 }
 
+impl Answer {
+    /// As it is written in the file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Daemon => "daemon",
+        }
+    }
+}
+
+impl Domains {
+    /// As it is written in the file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Listed => "listed",
+        }
+    }
+}
+
 impl RefuseAt {
+    /// As it is written in the file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rcpt => "rcpt",
+            Self::Greeting => "greeting",
+            Self::Reset => "reset",
+        }
+    }
+
     /// The number that stands for it in the map SETTINGS and in the refusing dialogue.
     #[must_use]
     pub const fn number(self) -> u32 {
@@ -300,6 +332,17 @@ pub(super) fn optional_path<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
     }
 }
 
+/// An absolute path that a Unix socket can have.
+pub(super) fn socket_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = absolute_path(deserializer)?;
+    if path.as_os_str().len() > SOCKET_PATH_MAX {
+        return Err(D::Error::custom(format_args!(
+            "the path of a Unix socket has at most {SOCKET_PATH_MAX} octets"
+        )));
+    }
+    Ok(Some(path))
+}
+
 /// At least one address to listen at, each IPv6.
 pub(super) fn listen_addresses<'de, D: Deserializer<'de>>(
     deserializer: D,
@@ -381,5 +424,7 @@ impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Text<T> {
     }
 }
 
+/// The room in sockaddr_un (unix(7)), less the octet at its end.
+const SOCKET_PATH_MAX: usize = 107;
 /// ALTIFNAMSIZ, include/uapi/linux/if.h: room for an interface's alternative name, with the octet at its end.
 const ALTERNATIVE_NAME: usize = 128;

@@ -10,7 +10,7 @@ use sixgate_common::{
     settings::{ANSWER_HINDERED, ANSWER_KERNEL, Settings},
 };
 
-use super::{Control, ControlError, MAPS_WAIT, compile_replies, settings};
+use super::{Control, ControlError, MAPS_WAIT, compile_replies, settings, status::in_words};
 use crate::{
     config::{Config, Domains},
     dataplane::{DataplaneError, Maps},
@@ -43,6 +43,24 @@ impl Control {
     /// What the configuration says now.
     pub(super) fn configured(&self) -> Arc<Configured> {
         Arc::clone(&self.present.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether a daemon uses the pins, and the maps would get other settings or replies by this configuration than they have
+    /// by its own; what maps do not tell that are not there is taken to be another.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub fn would_differ_from_daemon(&self) -> Result<bool, ControlError> {
+        if !self.pins.are_in_use() {
+            return Ok(false);
+        }
+        let Some(maps) = self.maps()? else {
+            return Ok(true);
+        };
+        let in_force = maps.settings()?;
+        let same = in_words(&in_force) == in_words(&self.configured().settings);
+        Ok(!(same && self.has_current_replies(&maps, &in_force)?))
     }
 
     /// Takes over what `config` says about refusals, maps first: whole, or not at all. Interfaces, pins, sizes and store

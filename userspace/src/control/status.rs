@@ -32,6 +32,10 @@ pub struct Status {
     pub answer_hindrance: Option<String>,
     /// `rcpt`, `greeting` or `reset`, likewise.
     pub refuse_at: &'static str,
+    /// What the maps say of the settings that decide about refusals, by key; empty without maps.
+    pub kernel: BTreeMap<String, String>,
+    /// Whether the program's replies are those of the configuration.
+    pub replies_current: bool,
     /// Whether the program may refuse; without maps it may not.
     pub ready: bool,
     /// Where the program is attached.
@@ -217,8 +221,7 @@ impl Control {
         let embedded_tag = self.own_tag()?;
         let obstacles = dataplane::obstacles(&self.pins, &mut Network::default())?;
         let answering = self.answering_by(maps, &settings, &obstacles)?;
-        let mut warnings = self.setting_warnings(&settings);
-        warnings.extend(self.size_warnings(maps));
+        let mut warnings = self.size_warnings(maps);
         warnings.extend(
             answering
                 .loss()
@@ -242,6 +245,8 @@ impl Control {
             surplus: changes.removed.len(),
             differences: differences(&changes),
             warnings,
+            kernel: in_words(&settings),
+            replies_current: self.has_current_replies(maps, &settings)?,
             answer: answering.word(),
             answer_hindrance: answering.hindrance(),
             ..self.blank(&settings)
@@ -313,6 +318,8 @@ impl Control {
             answer_configured: answer(&self.configured().settings),
             answer_hindrance: None,
             refuse_at: refuse_at(settings),
+            kernel: BTreeMap::new(),
+            replies_current: true,
             ready: false,
             interfaces: Vec::new(),
             embedded_tag: None,
@@ -349,21 +356,19 @@ impl Control {
         warnings
     }
 
-    fn setting_warnings(&self, in_force: &Settings) -> Vec<String> {
-        let rows = [
-            ("mode", mode(in_force), mode(&self.configured().settings)),
-            ("answer", answer(in_force), answer(&self.configured().settings)),
-            ("refuse_at", refuse_at(in_force), refuse_at(&self.configured().settings)),
-        ];
-        let differing = rows.into_iter().filter(|(_, in_force, configured)| in_force != configured);
-        differing
-            .map(|(key, in_force, configured)| {
-                format!(
-                    "{key} is \"{configured}\" in the configuration, but \"{in_force}\" is in force: attach again, \
-                     or restart the daemon"
-                )
-            })
-            .collect()
+    /// Whether new sessions get the replies that the configuration makes.
+    pub(super) fn has_current_replies(
+        &self,
+        maps: &Maps,
+        in_force: &Settings,
+    ) -> Result<bool, DataplaneError> {
+        let configured = self.configured();
+        for (id, wanted) in &configured.replies {
+            if maps.reply(in_force.generation, *id)? != *wanted {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn size_warnings(&self, maps: &Maps) -> Vec<String> {
@@ -407,6 +412,13 @@ fn differences(changes: &Changes) -> Vec<String> {
     let missing = changes.added.iter().map(|entry| format!("missing: {entry}"));
     let surplus = changes.removed.iter().map(|entry| format!("surplus: {entry}"));
     missing.chain(surplus).take(DIFFERENCES_SHOWN).collect()
+}
+
+/// Those that decide about refusals, by key.
+pub(super) fn in_words(settings: &Settings) -> BTreeMap<String, String> {
+    [("mode", mode(settings)), ("answer", answer(settings)), ("refuse_at", refuse_at(settings))]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
 }
 
 fn mode(settings: &Settings) -> &'static str {

@@ -84,6 +84,13 @@ impl Pins {
             Err(TryLockError::Error(error)) => Err(DataplaneError::file("lock", &path, error)),
         }
     }
+
+    /// Whether a daemon has locked the pins. Nothing is made.
+    #[must_use]
+    pub fn are_in_use(&self) -> bool {
+        let directory = File::open(self.base().join("lock"));
+        directory.is_ok_and(|directory| matches!(directory.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
 }
 
 impl PinLock {

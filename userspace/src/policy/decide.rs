@@ -36,6 +36,17 @@ pub enum Mode {
     Shadow,
 }
 
+impl Mode {
+    /// As it is written in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
 /// When a decision is due.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Stage {

@@ -91,12 +91,12 @@ pub(crate) enum Origin {
 /// Counts connections.
 #[derive(Debug)]
 pub(crate) struct ConnectionLimits {
-    bounds: ConnectionBounds,
     open: Mutex<OpenConnections>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct OpenConnections {
+    bounds: ConnectionBounds,
     total: u32,
     /// In the order of [`Scope::ALL`]; only what has an open connection: never more than `total` entries each.
     of_source: [HashMap<u128, u32>; Scope::ALL.len()],
@@ -112,7 +112,14 @@ pub(crate) struct ConnectionPermit {
 
 impl ConnectionLimits {
     pub(crate) fn new(bounds: ConnectionBounds) -> Arc<Self> {
-        Arc::new(Self { bounds, open: Mutex::default() })
+        let open =
+            OpenConnections { bounds, total: 0, of_source: [(); Scope::ALL.len()].map(|()| HashMap::new()) };
+        Arc::new(Self { open: Mutex::new(open) })
+    }
+
+    /// Admits by other bounds from now on; who is connected stays so.
+    pub(crate) fn rebound(&self, bounds: ConnectionBounds) {
+        self.lock().bounds = bounds;
     }
 
     /// A place for a connection from `source`, or the first bound that is reached: in all, then from the address
@@ -123,12 +130,12 @@ impl ConnectionLimits {
         origin: Origin,
     ) -> Result<ConnectionPermit, Excess> {
         let mut open = self.lock();
-        if open.total >= self.bounds.total.get() {
+        if open.total >= open.bounds.total.get() {
             return Err(Excess::Total);
         }
         let source = (origin == Origin::Anonymous).then_some(source);
         if let Some(source) = source {
-            open.add(source, &self.bounds.of_source)?;
+            open.add(source)?;
         }
         open.total += 1;
         Ok(ConnectionPermit { limits: Arc::clone(self), source })
@@ -146,8 +153,9 @@ impl ConnectionLimits {
 
 impl OpenConnections {
     /// Counts one more of `source`; nothing is counted if a bound is reached.
-    fn add(&mut self, source: Ipv6Addr, bounds: &[NonZeroU32]) -> Result<(), Excess> {
-        for ((scope, counts), bound) in Scope::ALL.into_iter().zip(&self.of_source).zip(bounds) {
+    fn add(&mut self, source: Ipv6Addr) -> Result<(), Excess> {
+        for ((scope, counts), bound) in Scope::ALL.into_iter().zip(&self.of_source).zip(self.bounds.of_source)
+        {
             let count = counts.get(&scope.prefix(source)).copied().unwrap_or(0);
             if count >= bound.get() {
                 return Err(Excess::OfSource(scope));

@@ -26,8 +26,9 @@ use crate::{
         kernel::Kernel,
         limits::OctetBudget,
         metrics::Metrics,
+        next_hop_watch::NextHopWatch,
         run::ServeError,
-        services::Services,
+        services::{Services, connection_bounds},
         store_view::StoreView,
     },
 };
@@ -40,6 +41,7 @@ pub(crate) struct Context {
     pub(crate) store: Arc<StoreView>,
     pub(crate) kernel: Kernel,
     pub(crate) metrics: Metrics,
+    pub(crate) next_hop_watch: NextHopWatch,
     pub(crate) connections: Arc<ConnectionLimits>,
     pub(crate) memory: Arc<OctetBudget>,
     pub(crate) disk: Arc<OctetBudget>,
@@ -66,6 +68,7 @@ impl Context {
             store: Arc::new(store),
             kernel: Kernel::new((!no_xdp).then(|| Pins::new(&config.xdp.bpffs))),
             metrics: Metrics::new(),
+            next_hop_watch: NextHopWatch::default(),
             connections: ConnectionLimits::new(ConnectionBounds::from(&config.limits)),
             memory: OctetBudget::new(message_memory.get()),
             disk: OctetBudget::new(message_disk.get()),
@@ -82,6 +85,34 @@ impl Context {
     /// What the configuration in force says. Who needs several things of it takes it once.
     pub(crate) fn services(&self) -> Arc<Services> {
         Arc::clone(&self.services.borrow())
+    }
+
+    /// Puts other settings in force, for maps and sessions: all of them or, on an error, none. Blocks while the maps are
+    /// written.
+    pub(crate) fn replace(&self, next: Services) -> Result<(), ControlError> {
+        if self.kernel.has_pins() {
+            self.control.reconfigure(&next.config)?;
+        }
+        let limits = &next.limits;
+        self.connections.rebound(ConnectionBounds::from(limits));
+        self.memory.resize(limits.message_memory.get());
+        self.disk.resize(limits.message_disk.get());
+        next.next_hop.set_bounds(connection_bounds(limits));
+        self.services.send_replace(Arc::new(next));
+        Ok(())
+    }
+
+    /// What is not as it should be, for an administrator.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let services = self.services();
+        let behind = self.maps_are_behind().then(|| MAPS_BEHIND.to_owned());
+        let tls = services.tls.as_ref().and_then(|tls| tls.problem());
+        [self.next_hop_watch.problem(), behind, tls].into_iter().flatten().collect()
+    }
+
+    /// Whether the store could not be copied into the maps.
+    pub(crate) fn maps_are_behind(&self) -> bool {
+        self.maps_are_behind.load(Ordering::Relaxed)
     }
 
     /// Whether a source is known to have no PTR record, without asking DNS.
@@ -185,7 +216,7 @@ impl Context {
         if have_come {
             self.clear_maps();
         }
-        have_come || self.maps_are_behind.load(Ordering::Relaxed)
+        have_come || self.maps_are_behind()
     }
 
     /// What looks after the interfaces; none if started without XDP.
@@ -194,6 +225,8 @@ impl Context {
         self.kernel.has_pins().then(|| Keeper::new(Arc::clone(&self.control), lock))
     }
 }
+
+const MAPS_BEHIND: &str = "the opt-in store cannot be copied into the BPF maps: see the daemon's log";
 
 /// There is a PTR record, and nothing else is known.
 const ONLY_EXISTENCE: PtrEvidence = PtrEvidence::TempError(Unanswered::Names { names: Vec::new() });

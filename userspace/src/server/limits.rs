@@ -30,6 +30,11 @@ impl OctetBudget {
         Arc::new(Self { shares: Mutex::new(Shares::new(max)), missed_share: AtomicU64::new(0) })
     }
 
+    /// Makes the room larger or smaller; what is held stays held.
+    pub(crate) fn resize(&self, max: u64) {
+        self.lock().resize(max);
+    }
+
     pub(crate) fn share(self: &Arc<Self>, network: Option<Network>) -> OctetShare {
         OctetShare { budget: Arc::clone(self), network, held: 0 }
     }

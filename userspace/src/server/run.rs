@@ -1,18 +1,11 @@
 //! Start, chores and stop of the daemon. It accepts no connection itself.
 
-use std::{
-    io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use sd_notify::NotifyState;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -22,11 +15,18 @@ use crate::{
     config::Config,
     control::ControlError,
     endpoint::Endpoint,
-    nexthop::{Address, NextHopError},
+    nexthop::Address,
     policy::Mode,
     server::{
-        accept::accept, context::Context, descriptors, interfaces, refused, store_view::StoreView,
-        tls::TlsError, warnings,
+        accept::accept,
+        administration::{Administration, SetLogLevel},
+        context::Context,
+        control_socket::ControlSocket,
+        descriptors, interfaces, refused,
+        signals::{Request as SignalRequest, Signals},
+        store_view::StoreView,
+        tls::TlsError,
+        warnings,
     },
     store::{Store, StoreError},
 };
@@ -79,10 +79,10 @@ pub enum ServeError {
         listening: Endpoint,
     },
     /// A signal handler.
-    #[error("cannot handle {name}")]
+    #[error("cannot handle signal {number}")]
     Signal {
-        /// Which.
-        name: &'static str,
+        /// Which, by signal(7).
+        number: i32,
         /// Why.
         #[source]
         source: io::Error,
@@ -107,52 +107,51 @@ pub enum ServeError {
     Tls(#[source] TlsError),
 }
 
-/// Runs the daemon until SIGTERM or SIGINT.
+/// Runs the daemon until SIGTERM, SIGINT or SIGQUIT. SIGHUP makes it read its configuration again; no other signal ends it
+/// that a process can handle.
 ///
 /// # Errors
 /// What keeps it from starting. Afterwards it goes on whatever happens.
-pub async fn run(config: Config, options: ServeOptions) -> Result<(), ServeError> {
-    let mut terminate = signal_stream(SignalKind::terminate(), "SIGTERM")?;
-    let mut interrupt = signal_stream(SignalKind::interrupt(), "SIGINT")?;
+pub async fn run(
+    config: Config,
+    options: ServeOptions,
+    set_log_level: SetLogLevel,
+) -> Result<(), ServeError> {
+    let mut signals = Signals::take()?;
     let store = StoreView::open(Store::new(&config.store)).map_err(ServeError::Store)?;
     descriptors::raise_limit(&config.limits);
     // before the maps: a start that finds the port in use must not change them under the daemon that has it
     let listeners = bind(&config)?;
     let context = Context::new(&config, store, options.no_xdp)?;
     context.clear_maps();
-    let failure = context.services().next_hop.probe().await.map_err(reason).err();
-    if let Some(reason) = &failure {
-        warn!("the next hop is not usable yet: {reason}");
-        if context.services().next_hop.capabilities().is_none() {
-            warn!("the next hop has never answered: clients are greeted with 421 until it does");
-        }
-    }
+    context.next_hop_watch.probe(&context.services().next_hop, true).await;
 
     warn_of_settings(&context, &config);
 
     let stop = CancellationToken::new();
     let sessions = TaskTracker::new();
     let chores = TaskTracker::new();
+    let listening = listeners.iter().map(|(_, address)| *address).collect();
+    let administration = Arc::new(Administration::new(Arc::clone(&context), listening, set_log_level));
     for (listener, address) in listeners {
         info!(%address, "listening");
         chores.spawn(accept(listener, Arc::clone(&context), sessions.clone(), stop.clone()));
     }
     chores.spawn(warn_of_ipv4(Arc::clone(&context), config.clone(), stop.clone()));
-    chores.spawn(keep_probing(Arc::clone(&context), failure, stop.clone()));
+    let control = ControlSocket::open(config.control_socket()).serve(Arc::clone(&administration));
+    let until_stop = stop.clone();
+    chores.spawn(async move { until_stop.run_until_cancelled(control).await });
+    chores.spawn(keep_probing(Arc::clone(&context), stop.clone()));
     chores.spawn(keep_store(Arc::clone(&context), stop.clone()));
     chores.spawn(keep_interfaces(Arc::clone(&context), stop.clone()));
     chores.spawn(keep_tls(Arc::clone(&context), stop.clone()));
     chores.spawn(keep_refused(Arc::clone(&context), stop.clone()));
     chores.spawn(keep_lines(Arc::clone(&context), stop.clone()));
-    if let Some(path) = config.metrics.file.clone() {
-        chores.spawn(keep_metrics(Arc::clone(&context), path, stop.clone()));
-    }
+    chores.spawn(keep_metrics(Arc::clone(&context), stop.clone()));
     let _ = sd_notify::notify(&[NotifyState::Ready]);
 
-    tokio::select! {
-        _ = terminate.recv() => info!("SIGTERM: stopping"),
-        _ = interrupt.recv() => info!("SIGINT: stopping"),
-    }
+    let signal = obey(&mut signals, &administration).await;
+    info!("{signal}: stopping");
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     stop.cancel();
     sessions.close();
@@ -164,8 +163,18 @@ pub async fn run(config: Config, options: ServeOptions) -> Result<(), ServeError
     Ok(())
 }
 
-fn signal_stream(kind: SignalKind, name: &'static str) -> Result<tokio::signal::unix::Signal, ServeError> {
-    signal(kind).map_err(|source| ServeError::Signal { name, source })
+/// Does what signals ask for until one asks to stop; its name.
+async fn obey(signals: &mut Signals, administration: &Administration) -> &'static str {
+    loop {
+        match signals.next().await {
+            SignalRequest::Stop(name) => return name,
+            SignalRequest::Reload => {
+                info!("SIGHUP: reading the configuration again");
+                // what came of it is logged
+                let _ = administration.reload().await;
+            }
+        }
+    }
 }
 
 /// Says what would hurt, as far as settings and store tell.
@@ -220,31 +229,16 @@ fn bind(config: &Config) -> Result<Vec<(TcpListener, SocketAddr)>, ServeError> {
         .collect()
 }
 
-/// Asks the next hop what it takes, again and again. Why it cannot be used is said once, and when it changes.
-async fn keep_probing(context: Arc<Context>, mut failure: Option<String>, stop: CancellationToken) {
+/// Asks the next hop what it takes, again and again.
+async fn keep_probing(context: Arc<Context>, stop: CancellationToken) {
     let probe = async {
         loop {
             let is_known = context.services().next_hop.capabilities().is_some();
             sleep(if is_known { PROBE_INTERVAL } else { FIRST_PROBE_INTERVAL }).await;
-            let probed = context.services().next_hop.probe().await;
-            match (probed.map_err(reason), failure.take()) {
-                (Ok(_), Some(_)) => info!("the next hop is usable again"),
-                (Ok(_), None) => {}
-                (Err(reason), before) => {
-                    if before.as_ref() != Some(&reason) {
-                        warn!("the next hop is not usable: {reason}");
-                    }
-                    failure = Some(reason);
-                }
-            }
+            context.next_hop_watch.probe(&context.services().next_hop, false).await;
         }
     };
     stop.run_until_cancelled(probe).await;
-}
-
-/// An error with its causes.
-fn reason(error: NextHopError) -> String {
-    format!("{:#}", anyhow::Error::new(error))
 }
 
 /// Follows the store, and carries its changes over into the maps. Each connection looks for itself; this is for the maps
@@ -300,22 +294,25 @@ async fn keep_lines(context: Arc<Context>, stop: CancellationToken) {
     stop.run_until_cancelled(follow).await;
 }
 
-async fn keep_metrics(context: Arc<Context>, path: PathBuf, stop: CancellationToken) {
+/// Writes the metrics to the file that the configuration names, if it names one.
+async fn keep_metrics(context: Arc<Context>, stop: CancellationToken) {
     let mut ticks = interval(METRICS_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
-        if let Err(error) = write_metrics(&context, &path) {
-            error!("cannot write {}: {error}", path.display());
-        }
+        write_metrics(&context);
         tokio::select! {
             _ = ticks.tick() => {}
             () = stop.cancelled() => break,
         }
     }
-    let _ = write_metrics(&context, &path);
+    write_metrics(&context);
 }
 
-fn write_metrics(context: &Context, path: &Path) -> io::Result<()> {
+fn write_metrics(context: &Context) {
+    let services = context.services();
+    let Some(path) = &services.config.metrics.file else {
+        return;
+    };
     context.metrics.xdp(&context.kernel.stats());
     context.metrics.limits(&context.dns.reached());
     context.metrics.limits(&[
@@ -323,6 +320,8 @@ fn write_metrics(context: &Context, path: &Path) -> io::Result<()> {
         ("message_memory_share", context.memory.missed_share()),
         ("message_disk_share", context.disk.missed_share()),
     ]);
-    context.metrics.limits(&context.services().next_hop.reached());
-    context.metrics.write(path)
+    context.metrics.limits(&services.next_hop.reached());
+    if let Err(error) = context.metrics.write(path) {
+        error!("cannot write {}: {error}", path.display());
+    }
 }

@@ -22,6 +22,8 @@ use crate::{
 
 /// What sessions judge by and are answered from. A transaction keeps the one that it began with.
 pub(crate) struct Services {
+    /// All of it, as it is in force.
+    pub(crate) config: Config,
     pub(crate) hostname: String,
     pub(crate) policy: Policy,
     /// A number of [`sixgate_common::settings`].
@@ -41,19 +43,43 @@ pub(crate) struct Services {
 impl Services {
     /// Everything that `config` says, for a daemon that starts.
     pub(crate) fn new(config: &Config) -> Result<Self, ServeError> {
+        Self::after(None, config)
+    }
+
+    /// The same for a daemon that runs with `self`. What is as it was is taken over with all that is known about it, such
+    /// as what the next hop offers, and is not examined anew.
+    pub(crate) fn replaced(&self, config: &Config) -> Result<Self, ServeError> {
+        Self::after(Some(self), config)
+    }
+
+    fn after(before: Option<&Self>, config: &Config) -> Result<Self, ServeError> {
         let replies = config.reply_table();
+        let same_next_hop = before
+            .filter(|old| *old.replies == replies && old.config.next_hop == config.next_hop)
+            .map(|old| old.next_hop.clone());
+        let same_dkim = before
+            .filter(|old| old.config.dkim_settings() == config.dkim_settings())
+            .map(|old| old.dkim.clone());
+        let same_directory = before
+            .filter(|old| old.config.temporary_directory == config.temporary_directory)
+            .map(|old| old.spill_directory.clone());
+        let tls = match before.filter(|old| old.config.tls == config.tls) {
+            Some(old) => old.tls.clone(),
+            None => config.tls.as_ref().map(open_tls).transpose()?,
+        };
         Ok(Self {
             hostname: config.hostname.as_str().to_owned(),
             policy: config.policy(),
             refuse_at: config.refuse_at.number(),
             limits: config.limits.clone(),
             voids: config.void_terms(),
-            dkim: DkimVerifier::new(config.dkim_settings()),
-            next_hop: next_hop(config, replies.clone())?,
-            tls: config.tls.as_ref().map(open_tls).transpose()?,
-            spill_directory: spill_directory(config)?,
+            dkim: same_dkim.unwrap_or_else(|| DkimVerifier::new(config.dkim_settings())),
+            next_hop: same_next_hop.map_or_else(|| next_hop(config, replies.clone()), Ok)?,
+            tls,
+            spill_directory: same_directory.map_or_else(|| spill_directory(config), Ok)?,
             replies: Arc::new(replies),
             domains: config.domains,
+            config: config.clone(),
         })
     }
 
@@ -109,7 +135,7 @@ pub fn check_next_hop(config: &Config) -> Result<(), ServeError> {
     }
 }
 
-fn connection_bounds(limits: &Limits) -> ConnectionBounds {
+pub(crate) fn connection_bounds(limits: &Limits) -> ConnectionBounds {
     ConnectionBounds { connections: limits.next_hop_connections, idle: limits.next_hop_idle_timeout }
 }
 

@@ -222,7 +222,7 @@ impl Say {
 }
 
 /// The reply table with the values of one configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ReplyTable {
     hostname: String,
     message_size_max: u64,

@@ -56,6 +56,8 @@ struct Loaded {
     /// Whether files of these versions could not be read, perhaps for want of a descriptor: they are tried again at the
     /// next look.
     unread: bool,
+    /// Why the files of these versions cannot be used.
+    problem: Option<String>,
     /// When our certificate was warned of last, since it was read.
     warned: Option<Instant>,
 }
@@ -111,7 +113,7 @@ impl TlsView {
         let material = Arc::new(Material::load(settings)?);
         Ok(Self {
             settings: settings.clone(),
-            loaded: Mutex::new(Loaded { versions, material, unread: false, warned: None }),
+            loaded: Mutex::new(Loaded { versions, material, unread: false, problem: None, warned: None }),
         })
     }
 
@@ -119,6 +121,13 @@ impl TlsView {
     /// symbolic link on the way to it. What cannot be used leaves in force what was.
     pub(crate) fn refresh(&self) {
         drop(self.current());
+    }
+
+    /// What is wrong with the files as they are now, or with our certificate.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let material = self.current();
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.problem.clone().or_else(|| material.warning(Timestamp::now()))
     }
 
     /// A handshake that can begin.
@@ -141,17 +150,20 @@ impl TlsView {
             match Material::load(&self.settings) {
                 Ok(material) => {
                     info!("the certificate for TLS has changed");
+                    loaded.problem = None;
                     loaded.material = Arc::new(material);
                     loaded.warned = None;
                 }
                 Err(error) => {
                     loaded.unread = matches!(error, TlsError::Read { .. });
+                    let problem = format!(
+                        "the new certificate for TLS cannot be used, the last good one stays in force: {:#}",
+                        anyhow::Error::new(error)
+                    );
                     if !said {
-                        error!(
-                            "the new certificate for TLS cannot be used, the last good one stays in force: {:#}",
-                            anyhow::Error::new(error)
-                        );
+                        error!("{problem}");
                     }
+                    loaded.problem = Some(problem);
                 }
             }
         }

@@ -1,0 +1,102 @@
+//! A changed configuration reaches kernel and daemon together, by `sixgate reload` as by `sixgate attach`.
+
+use std::fs;
+
+use sixgate_tests::site::{GATE, INTERFACE, OTHER, SENDER, Site};
+
+use crate::{can_run, site};
+
+/// Exit code, and all that a command printed.
+fn run(site: &Site, command: &str) -> (Option<i32>, String) {
+    let output = site.run(command);
+    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+#[track_caller]
+fn expect(site: &Site, command: &str, code: i32, words: &[&str]) {
+    let (ended, text) = run(site, command);
+    assert_eq!(ended, Some(code), "{command}: {text}");
+    assert!(words.iter().all(|words| text.contains(words)), "{command}: {words:?} in\n{text}");
+}
+
+/// The code of the reply to RCPT at a destination that has not opted in.
+fn rcpt(site: &Site) -> u16 {
+    let mut client = site.connect(SENDER, OTHER);
+    client.reply().unwrap();
+    client.say("EHLO mail.sender.example").unwrap();
+    client.say("MAIL FROM:<a@sender.example>").unwrap();
+    client.say("RCPT TO:<user@contoso.com>").unwrap().code
+}
+
+#[test]
+fn mode_changes_in_kernel_and_daemon_by_one_command() {
+    if !can_run() {
+        return;
+    }
+    for command in ["reload", "attach"] {
+        let (site, daemon) = site("mode = \"enforce\"");
+        expect(&site, "status", 0, &["mode       enforce\n"]);
+        assert_eq!(rcpt(&site), 550);
+        let site = site.configured("mode = \"shadow\"");
+        let told = "mode is \"shadow\" in the configuration, \"enforce\" in the kernel, \"enforce\" in the daemon: run \
+                    `sixgate reload`\n";
+        expect(&site, "status", 1, &["mode       enforce\n", told]);
+        assert_eq!(rcpt(&site), 550);
+        expect(&site, command, 0, &["changed: mode\n"]);
+        expect(&site, "status", 0, &["mode       shadow\n"]);
+        assert_eq!(rcpt(&site), 250);
+        assert!(site.counter("shadow_not_opted_in") > 0);
+        drop(daemon);
+    }
+}
+
+#[test]
+fn attach_does_not_take_the_kernel_where_the_daemon_does_not_go() {
+    if !can_run() {
+        return;
+    }
+    let (site, daemon) = site("mode = \"enforce\"");
+    // this daemon answers elsewhere
+    let file = site.folder().join("other.toml");
+    let text = fs::read_to_string(site.config()).unwrap();
+    let text = text.replace("enforce", "shadow").replace("/control\"", "/elsewhere\"");
+    fs::write(&file, text).unwrap();
+    let output = sixgate_tests::daemon::run(Some(&site.gate), &file, &["attach"]).unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(
+        text.contains("nothing was changed: a daemon uses these pins") && text.contains("restart"),
+        "{text}"
+    );
+    expect(&site, "status", 0, &["mode       enforce\n"]);
+    // what the daemon refuses to take over, the kernel does not get
+    let site = site.configured("mode = \"shadow\"\ntemporary_directory = \"/nowhere\"");
+    expect(&site, "attach", 2, &["nothing was changed: the daemon does not take over the configuration: "]);
+    expect(&site, "status", 1, &["mode       enforce\n"]);
+    assert_eq!(rcpt(&site), 550);
+    drop(daemon);
+}
+
+#[test]
+fn the_replies_of_the_kernel_follow_a_reload() {
+    if !can_run() {
+        return;
+    }
+    let site = Site::new(crate::ZONE, "answer = \"kernel\"")
+        .configured(&format!("xdp = {{ interfaces = [\"{INTERFACE}\"], mode = \"generic\" }}"));
+    site.sixgate(&format!("optin add {GATE}"));
+    let _daemon = site.serve(&[]);
+    let greeting = |site: &Site| site.connect(SENDER, OTHER).reply().unwrap().last().to_owned();
+    assert!(greeting(&site).starts_with("220 gate.example "));
+    let site = site.configured("hostname = \"other.example\"\nrefuse_at = \"greeting\"");
+    let kernel = "\"greeting\" in the configuration, \"rcpt\" in the kernel, \"rcpt\" in the daemon";
+    expect(
+        &site,
+        "status",
+        1,
+        &[kernel, "the configuration has changed since the daemon read it (hostname)"],
+    );
+    expect(&site, "reload", 0, &["changed: hostname, refuse_at\n"]);
+    assert!(greeting(&site).starts_with("554 other.example "));
+    assert_eq!(site.counter("also_begun_not_opted_in"), 2, "the kernel answered both");
+}

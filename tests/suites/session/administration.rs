@@ -1,0 +1,283 @@
+//! What an administrator does to a running daemon: signals, and another configuration, while mail comes in.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use nix::{
+    libc,
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use sixgate_tests::{
+    client::Client,
+    daemon::{Daemon, binary},
+    gate::Need,
+    site::{GATE, SENDER, Site},
+};
+
+use crate::{can_run, site};
+
+/// Greets, and begins a message from sender.example to `to`; the reply to RCPT.
+fn begin(client: &mut Client, to: &str) -> String {
+    client.reply().unwrap();
+    client.say("EHLO mail.sender.example").unwrap();
+    transaction(client, to)
+}
+
+fn transaction(client: &mut Client, to: &str) -> String {
+    assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
+    client.say(&format!("RCPT TO:<{to}>")).unwrap().last().to_owned()
+}
+
+/// Exit code, and all that a command printed.
+fn run(site: &Site, command: &str) -> (Option<i32>, String) {
+    let output = site.run(command);
+    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+#[track_caller]
+fn expect(site: &Site, command: &str, code: i32, words: &[&str]) {
+    let (ended, text) = run(site, command);
+    assert_eq!(ended, Some(code), "{command}: {text}");
+    assert!(words.iter().all(|words| text.contains(words)), "{command}: {words:?} in\n{text}");
+}
+
+/// Each signal whose default action ends a process, but for those that end sixgate in order or stand for a fault.
+fn harmless_signals() -> impl Iterator<Item = i32> {
+    let named = [
+        libc::SIGHUP,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+        libc::SIGPIPE,
+        libc::SIGALRM,
+        libc::SIGVTALRM,
+        libc::SIGPROF,
+        libc::SIGIO,
+        libc::SIGPWR,
+        libc::SIGSTKFLT,
+        libc::SIGXCPU,
+        libc::SIGXFSZ,
+    ];
+    named.into_iter().chain(libc::SIGRTMIN()..=libc::SIGRTMAX())
+}
+
+/// Sends a signal that nix may have no name for.
+fn send(daemon: &Daemon, signal: i32) {
+    let sent = Command::new("kill").args([format!("-{signal}"), daemon.pid().to_string()]).status().unwrap();
+    assert!(sent.success(), "signal {signal}");
+}
+
+#[test]
+fn no_signal_ends_the_daemon_but_those_that_ask_it_to_stop() {
+    if !can_run(&[]) {
+        return;
+    }
+    for stop in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
+        let site = site("");
+        let daemon = site.serve(&["--no-xdp"]);
+        let mut client = site.connect(SENDER, GATE);
+        assert!(begin(&mut client, "user@contoso.com").starts_with("250 "));
+        client.say("DATA").unwrap();
+        client.write(b"Subject: through it all\r\n").unwrap();
+        harmless_signals().for_each(|signal| send(&daemon, signal));
+        daemon.wait_for_log("the configuration was reloaded").unwrap();
+        assert_eq!(client.message("\r\nstill here\r\n").unwrap().code, 250);
+        assert_eq!(client.say("QUIT").unwrap().code, 221);
+        daemon.signal(stop).unwrap();
+        daemon.wait_for_log(&format!("{}: stopping", stop.as_str())).unwrap();
+        let (status, _) = daemon.stop_after_signal().unwrap();
+        assert!(status.success(), "{stop}: {status}");
+        assert_eq!(site.delivered().len(), 1);
+    }
+}
+
+#[test]
+fn a_terminal_that_closes_does_not_end_the_daemon() {
+    if !can_run(&[Need::Program("script")]) {
+        return;
+    }
+    let site = site("");
+    let serve = format!("exec {} --config {} serve --no-xdp", binary().display(), site.config().display());
+    let mut command = Command::new("script");
+    command.args(["--quiet", "--return", "--command", &serve, "/dev/null"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut terminal = site.gate.spawn(&mut command).unwrap();
+    let pid = pid_by_status(&site);
+    let mut client = site.connect(SENDER, GATE);
+    assert!(begin(&mut client, "user@contoso.com").starts_with("250 "));
+    client.say("DATA").unwrap();
+    terminal.kill().unwrap();
+    terminal.wait().unwrap();
+    wait_for(|| status(&site)["daemon"]["last_reload"]["at"].is_string(), "SIGHUP was to be a reload");
+    assert_eq!(client.message("Subject: after the terminal\r\n\r\n").unwrap().code, 250);
+    assert_eq!(pid_by_status(&site), pid);
+    kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+    client.closed().unwrap_or_default();
+    wait_for(|| status(&site)["daemon"].is_null(), "it was to stop");
+}
+
+/// Waits for the daemon of the site, and returns its process id.
+fn pid_by_status(site: &Site) -> i32 {
+    wait_for(|| status(site)["daemon"]["pid"].is_number(), "the daemon was to answer");
+    i32::try_from(status(site)["daemon"]["pid"].as_i64().unwrap()).unwrap()
+}
+
+fn status(site: &Site) -> Value {
+    serde_json::from_slice(&site.run("status --json").stdout).unwrap()
+}
+
+/// Asks again until it is so; each question is a command of its own, which takes its time.
+#[track_caller]
+fn wait_for(is_so: impl Fn() -> bool, claim: &str) {
+    assert!((0..1000).any(|_| is_so()), "{claim}");
+}
+
+#[test]
+fn a_reload_holds_from_the_next_transaction_on_and_never_within_one() {
+    if !can_run(&[]) {
+        return;
+    }
+    let site = site("mode = \"enforce\"");
+    let daemon = site.serve(&["--no-xdp"]);
+    let mut client = site.connect(SENDER, GATE);
+    assert!(begin(&mut client, "user@contoso.com").starts_with("250 "));
+    expect(
+        &site,
+        "status",
+        0,
+        &["mode       enforce\n", "daemon     running since ", "\nlistening  [::]:25\n"],
+    );
+    let site = site.configured("domains = \"all\"\nlimits.recipients = 1");
+    let differing =
+        ["domains is \"all\" in the configuration, \"listed\" in the daemon: run `sixgate reload`\n"];
+    expect(&site, "status", 1, &differing);
+    expect(&site, "reload", 0, &["reloaded, changed: domains, limits.recipients\n"]);
+    daemon.wait_for_log("changed=\"domains, limits.recipients\" needs_restart=\"\"").unwrap();
+    expect(&site, "status", 0, &["\nreload     20"]);
+    // this transaction keeps what it began with
+    let unlisted = client.say("RCPT TO:<user@fabrikam.com>").unwrap();
+    assert!(unlisted.last().starts_with("550 5.2.1 "), "{unlisted:?}");
+    assert_eq!(client.say("RCPT TO:<other@contoso.com>").unwrap().code, 250);
+    client.say("RSET").unwrap();
+    assert!(transaction(&mut client, "user@fabrikam.com").starts_with("250 "));
+    assert_eq!(client.say("RCPT TO:<other@contoso.com>").unwrap().code, 452);
+    client.say("DATA").unwrap();
+    assert_eq!(client.message("Subject: taken\r\n\r\n").unwrap().code, 250);
+    drop(client);
+    daemon.stop().unwrap();
+}
+
+#[test]
+fn a_configuration_with_an_error_changes_nothing_and_is_named() {
+    if !can_run(&[]) {
+        return;
+    }
+    let site = site("");
+    let daemon = site.serve(&["--no-xdp"]);
+    let good = fs::read_to_string(site.config()).unwrap();
+    let rows = [
+        ("mode = \"shadow\"\nmoed = \"shadow\"", "unknown key `moed`"),
+        ("temporary_directory = \"/nowhere/at/all\"", "cannot make a temporary file in /nowhere/at/all"),
+        ("[tls]\ncertificate = \"/no.pem\"\nkey = \"/no.pem\"", "cannot read /no.pem"),
+    ];
+    for (count, (bad, reason)) in rows.into_iter().enumerate() {
+        fs::write(site.config(), format!("{bad}\n{good}").replacen("[tls]", "#\n[tls]", 1)).unwrap();
+        if bad.starts_with("[tls]") {
+            fs::write(site.config(), format!("{good}\n{bad}\n")).unwrap();
+        }
+        let wanted = ["the daemon goes on with the configuration of before: ", reason];
+        expect(&site, "reload", 1, &wanted);
+        daemon.wait_for_lines("ERROR", 3 * count + 1).unwrap();
+        daemon.signal(Signal::SIGHUP).unwrap();
+        daemon.wait_for_lines("ERROR", 3 * count + 2).unwrap();
+        let mut client = site.connect(SENDER, GATE);
+        assert!(begin(&mut client, "user@contoso.com").starts_with("250 "));
+        assert!(client.say("RCPT TO:<user@fabrikam.com>").unwrap().last().starts_with("550 "));
+        // the reload by signal has been answered, too
+        expect(&site, "reload", 1, &wanted);
+        fs::write(site.config(), &good).unwrap();
+        expect(&site, "reload", 0, &["reloaded, no setting that is in force has changed\n"]);
+    }
+    assert!(daemon.log().contains("the configuration was not reloaded, the one of before stays in force: "));
+    daemon.stop().unwrap();
+}
+
+#[test]
+fn what_needs_a_restart_is_named_and_the_rest_is_in_force() {
+    if !can_run(&[]) {
+        return;
+    }
+    let site = site("");
+    let daemon = site.serve(&["--no-xdp"]);
+    let site = site.configured("limits.connections = 1\nlisten.addresses = [\"[::]:26\"]");
+    let words = ["changed: limits.connections\n", "listen.addresses as before until the daemon is restarted"];
+    expect(&site, "reload", 0, &words);
+    let restart =
+        "the configuration has changed since the daemon started (listen.addresses): `systemctl restart";
+    expect(&site, "status", 1, &[restart]);
+    let mut first = site.connect(SENDER, GATE);
+    assert_eq!(first.reply().unwrap().code, 220);
+    assert_eq!(site.connect(SENDER, GATE).reply().unwrap().code, 421);
+    let site = site.configured("limits.connections = 2");
+    expect(&site, "reload", 0, &["changed: limits.connections\n"]);
+    assert_eq!(site.connect(SENDER, GATE).reply().unwrap().code, 220);
+    daemon.stop().unwrap();
+}
+
+#[test]
+fn another_next_hop_takes_the_next_transaction() {
+    if !can_run(&[]) {
+        return;
+    }
+    let site = site("");
+    let daemon = site.serve(&["--no-xdp"]);
+    let mut client = site.connect(SENDER, GATE);
+    assert!(begin(&mut client, "user@contoso.com").starts_with("250 "));
+    let other = site.folder().join("Other");
+    let site = site.configured(&format!("next_hop = {{ maildir = {other:?} }}"));
+    expect(&site, "reload", 0, &["changed: next_hop\n"]);
+    client.say("DATA").unwrap();
+    assert_eq!(client.message("Subject: begun before\r\n\r\n").unwrap().code, 250);
+    assert_eq!((site.delivered().len(), messages_in(&other)), (1, 0));
+    assert!(transaction(&mut client, "user@contoso.com").starts_with("250 "));
+    client.say("DATA").unwrap();
+    assert_eq!(client.message("Subject: begun after\r\n\r\n").unwrap().code, 250);
+    assert_eq!((site.delivered().len(), messages_in(&other)), (1, 1));
+    daemon.stop().unwrap();
+}
+
+fn messages_in(maildir: &Path) -> usize {
+    fs::read_dir(maildir.join("new")).unwrap().count()
+}
+
+#[test]
+fn a_daemon_that_is_gone_is_named_and_its_socket_is_replaced() {
+    if !can_run(&[]) {
+        return;
+    }
+    let site = site("");
+    let down = ["daemon     not running\n", "the daemon is not running: nothing answers at "];
+    expect(&site, "status", 1, &down);
+    expect(&site, "reload", 2, &["the daemon is not running: `systemctl start sixgate`"]);
+    let socket: PathBuf = site.folder().join("control");
+    site.serve(&["--no-xdp"]).kill().unwrap();
+    assert!(socket.exists());
+    expect(&site, "status", 1, &down);
+    let daemon = site.serve(&["--no-xdp"]);
+    expect(&site, "status", 0, &[&format!("pid {}, version ", daemon.pid())]);
+    // another daemon does not take it away
+    let second = site.folder().join("second.toml");
+    let text = fs::read_to_string(site.config()).unwrap();
+    fs::write(&second, format!("{text}\n[listen]\naddresses = [\"[::]:26\"]\n")).unwrap();
+    let other = Daemon::start(Some(&site.gate), &second, &["--no-xdp"]).unwrap();
+    other.wait_for_log("cannot make the control socket").unwrap();
+    expect(&site, "status", 0, &[&format!("pid {}, version ", daemon.pid())]);
+    other.stop().unwrap();
+    assert!(socket.exists());
+    daemon.stop().unwrap();
+    assert!(!socket.exists());
+}

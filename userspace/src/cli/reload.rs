@@ -1,0 +1,64 @@
+//! `sixgate reload`: has the running daemon take over the configuration.
+//!
+//! It changes nothing itself.
+
+use std::path::Path;
+
+use clap::Args;
+
+use super::{CliError, Exit, Format, Output};
+use crate::{
+    config::Config,
+    server::{self, Reloaded, Request, Response},
+};
+
+/// `sixgate reload`
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Reload {
+    #[command(flatten)]
+    format: Format,
+}
+
+pub(super) fn run(command: &Reload, file: &Path, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    let reloaded = match server::ask(&Config::control_socket_of(file), Request::Reload)? {
+        Response::Reloaded(reloaded) => reloaded,
+        Response::Refused { reason } => {
+            out.note(format_args!("the daemon goes on with the configuration of before: {reason}"));
+            return Ok(Exit::No);
+        }
+        Response::Status(_) => return Err(CliError::OddAnswer),
+    };
+    if command.format.json {
+        out.json(&reloaded)?;
+    } else {
+        print(&reloaded, out)?;
+    }
+    for warning in &reloaded.warnings {
+        out.note(format_args!("warning: {warning}"));
+    }
+    let restart = &reloaded.changes.restart;
+    if !restart.is_empty() {
+        out.note(format_args!(
+            "warning: {} as before until the daemon is restarted: `systemctl restart sixgate`",
+            restart.join(", ")
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+fn print(reloaded: &Reloaded, out: &mut Output<'_>) -> Result<(), CliError> {
+    let changed = &reloaded.changes.reload;
+    if changed.is_empty() {
+        return out.line("reloaded, no setting that is in force has changed");
+    }
+    out.line(format_args!("reloaded, changed: {}", changed.join(", ")))
+}
+
+const HELP: &str = "\
+The daemon reads the file that it was started with, and takes over all of it or, if something in it
+is wrong, nothing; SIGHUP does the same, and the daemon's log says what came of it. It holds from
+the next transaction on. What needs a restart is named.
+
+Exit code 0 if it was taken over, 1 if not, 2 if no daemon answers.
+JSON:   {\"changes\": {\"reload\": [KEY...], \"restart\": [KEY...]}, \"warnings\": [...]}";

@@ -1,0 +1,204 @@
+//! What differs between two configurations, and which of it a running daemon can take over.
+//!
+//! It applies nothing.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Config, Dkim, Dns, Limits, Listen, Log, Metrics, Ptr, Spf, Xdp};
+
+/// The keys that differ, in the order of the file.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Changes {
+    /// What a reload puts in force.
+    pub(crate) reload: Vec<String>,
+    /// What stays as it was until the daemon is started again.
+    pub(crate) restart: Vec<String>,
+}
+
+impl Changes {
+    /// Whether nothing differs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.reload.is_empty() && self.restart.is_empty()
+    }
+}
+
+/// Notes the fields that differ, under a prefix. All fields of the type have to be named.
+macro_rules! note {
+    ($list:expr, $prefix:literal, $kind:ident, $one:expr, $other:expr, [$($field:ident),* $(,)?]) => {{
+        let $kind { $($field),* } = $one;
+        $(
+            if *$field != $other.$field {
+                $list.push(concat!($prefix, stringify!($field)).to_owned());
+            }
+        )*
+    }};
+}
+
+impl Config {
+    /// What a daemon that runs with `self` takes over from `next`, and which keys differ. What needs a new start is as in
+    /// `self`.
+    #[must_use]
+    pub fn reloaded(&self, next: &Self) -> (Self, Changes) {
+        let changes = self.changes(next);
+        let mut taken = next.clone();
+        taken.file.clone_from(&self.file);
+        taken.store.clone_from(&self.store);
+        taken.control_socket.clone_from(&self.control_socket);
+        taken.listen.clone_from(&self.listen);
+        taken.dns.clone_from(&self.dns);
+        taken.xdp.clone_from(&self.xdp);
+        taken.limits.dns_questions_per_minute = self.limits.dns_questions_per_minute;
+        taken.limits.dns_concurrency = self.limits.dns_concurrency;
+        taken.log.format = self.log.format;
+        (taken, changes)
+    }
+
+    fn changes(&self, next: &Self) -> Changes {
+        let mut keys = Vec::new();
+        let Self {
+            // whatever its name, it is the same file
+            file: _,
+            hostname,
+            mode,
+            answer,
+            refuse_at,
+            permanent_refusals,
+            domains,
+            store,
+            temporary_directory,
+            control_socket,
+            listen,
+            dns,
+            ptr,
+            spf,
+            dkim,
+            next_hop,
+            xdp,
+            tls,
+            limits,
+            log,
+            metrics,
+        } = self;
+        for (key, differs) in [
+            ("hostname", *hostname != next.hostname),
+            ("mode", *mode != next.mode),
+            ("answer", *answer != next.answer),
+            ("refuse_at", *refuse_at != next.refuse_at),
+            ("permanent_refusals", *permanent_refusals != next.permanent_refusals),
+            ("domains", *domains != next.domains),
+            ("store", *store != next.store),
+            ("temporary_directory", *temporary_directory != next.temporary_directory),
+            ("control_socket", *control_socket != next.control_socket),
+            ("next_hop", *next_hop != next.next_hop),
+            ("tls", *tls != next.tls),
+        ] {
+            keys.extend(differs.then(|| key.to_owned()));
+        }
+        note!(keys, "listen.", Listen, listen, next.listen, [addresses]);
+        note!(keys, "dns.", Dns, dns, next.dns, [servers, timeout, attempts]);
+        note!(keys, "ptr.", Ptr, ptr, next.ptr, [demand_forward_confirmation]);
+        note!(keys, "spf.", Spf, spf, next.spf, [count_missing_family_as_void]);
+        note!(keys, "dkim.", Dkim, dkim, next.dkim, [accept_partial_body]);
+        note!(
+            keys,
+            "xdp.",
+            Xdp,
+            xdp,
+            next.xdp,
+            [interfaces, mode, bpffs, guard, optin_entries, ptr_entries, flow_entries]
+        );
+        note!(
+            keys,
+            "limits.",
+            Limits,
+            limits,
+            next.limits,
+            [
+                connections,
+                connections_per_source,
+                connections_per_64,
+                connections_per_56,
+                connections_per_48,
+                messages_per_connection,
+                recipients,
+                message_size,
+                message_memory,
+                message_disk,
+                line_length,
+                received,
+                errors,
+                dns_questions_per_minute,
+                spf_void_terms,
+                dns_concurrency,
+                next_hop_connections,
+                next_hop_idle_timeout,
+                command_timeout,
+                data_timeout,
+                data_rate,
+                transaction_timeout,
+                session_timeout,
+                verification_timeout,
+                dkim_small,
+                dkim_large,
+                dkim_large_from,
+                dkim_wait,
+                dkim_hashing,
+            ]
+        );
+        note!(keys, "log.", Log, log, next.log, [level, format]);
+        note!(keys, "metrics.", Metrics, metrics, next.metrics, [file]);
+        let (restart, reload) = keys.into_iter().partition(|key| needs_restart(key));
+        Changes { reload, restart }
+    }
+}
+
+/// Whether a key has its effect at the start only.
+fn needs_restart(key: &str) -> bool {
+    RESTART.contains(&key) || RESTART_TABLES.iter().any(|table| key.starts_with(table))
+}
+
+/// As [`Config::reloaded`] leaves them.
+const RESTART: [&str; 5] =
+    ["store", "control_socket", "limits.dns_questions_per_minute", "limits.dns_concurrency", "log.format"];
+const RESTART_TABLES: [&str; 3] = ["listen.", "dns.", "xdp."];
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::parse(&format!("hostname = \"gate.example\"\n{text}"), Path::new("/a.toml")).unwrap()
+    }
+
+    #[test]
+    fn each_key_is_taken_over_or_named_as_needing_a_restart() {
+        let running = config("");
+        let rows: [(&str, &[&str], &[&str]); 6] = [
+            ("", &[], &[]),
+            ("mode = \"shadow\"\nlog.level = \"warn\"", &["mode", "log.level"], &[]),
+            ("store = \"/s\"\nlisten.addresses = [\"[::1]:25\"]", &[], &["store", "listen.addresses"]),
+            (
+                "limits = { recipients = 7, dns_concurrency = 8 }",
+                &["limits.recipients"],
+                &["limits.dns_concurrency"],
+            ),
+            ("next_hop.smtp = \"[::1]:10025\"\nxdp.interfaces = [\"a\"]", &["next_hop"], &["xdp.interfaces"]),
+            ("log.format = \"json\"\nmetrics.file = \"/m\"", &["metrics.file"], &["log.format"]),
+        ];
+        for (text, reload, restart) in rows {
+            let next = config(text);
+            let (taken, changes) = running.reloaded(&next);
+            assert_eq!(changes, Changes { reload: named(reload), restart: named(restart) }, "{text}");
+            // what was taken over differs no more, and what was not still does
+            let left = Changes { reload: Vec::new(), restart: named(restart) };
+            assert_eq!(taken.reloaded(&next).1, left, "{text}");
+        }
+    }
+
+    fn named(keys: &[&str]) -> Vec<String> {
+        keys.iter().map(|key| (*key).to_owned()).collect()
+    }
+}

@@ -1,0 +1,142 @@
+//! What an administrator asks of the running daemon: how it is, and to take over a changed configuration.
+//!
+//! It owns the order of a reload. By which way the request comes, signal or control socket, is not its business.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use jiff::Timestamp;
+use tokio::sync::Mutex as TurnMutex;
+use tracing::{error, info, warn};
+
+use crate::{
+    config::{Changes, Config, LogLevel},
+    server::{
+        context::Context,
+        control_socket::{DaemonStatus, LastReload, Reloaded},
+        descriptors, warnings as doubts,
+    },
+};
+
+/// Sets how much is logged; an error in words if that cannot be set.
+pub type SetLogLevel = Box<dyn Fn(LogLevel) -> Result<(), String> + Send + Sync>;
+
+/// A running daemon, as its administrator sees it.
+pub(crate) struct Administration {
+    context: Arc<Context>,
+    set_log_level: SetLogLevel,
+    since: Timestamp,
+    listening: Vec<SocketAddr>,
+    last_reload: Mutex<Option<LastReload>>,
+    /// One reload at a time.
+    turn: TurnMutex<()>,
+}
+
+impl Administration {
+    pub(crate) fn new(context: Arc<Context>, listening: Vec<SocketAddr>, set_log_level: SetLogLevel) -> Self {
+        Self {
+            context,
+            set_log_level,
+            since: Timestamp::now(),
+            listening,
+            last_reload: Mutex::default(),
+            turn: TurnMutex::default(),
+        }
+    }
+
+    /// How the daemon is.
+    pub(crate) async fn status(&self) -> DaemonStatus {
+        let services = self.context.services();
+        let mut problems = self.context.problems();
+        let running = services.config.clone();
+        let file = tokio::task::spawn_blocking(move || {
+            Config::load(&running.file).map(|config| running.reloaded(&config).1)
+        });
+        let changes = match file.await {
+            Ok(Ok(changes)) => changes,
+            Ok(Err(error)) => {
+                let reason = anyhow::Error::new(error);
+                problems.push(format!(
+                    "the configuration cannot be used, the daemon goes on with the one that it has: {reason:#}"
+                ));
+                Changes::default()
+            }
+            Err(_) => Changes::default(),
+        };
+        DaemonStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            since: self.since.to_string(),
+            config: services.config.file.clone(),
+            listening: self.listening.iter().map(SocketAddr::to_string).collect(),
+            settings: services.config.refusal_settings(),
+            last_reload: self.last_reload.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            changes,
+            connections: self.context.connections.open(),
+            problems,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Takes over the configuration from its file: all that can be changed while the daemon runs, or nothing, with the
+    /// reason. Either is logged.
+    pub(crate) async fn reload(&self) -> Result<Reloaded, String> {
+        let _turn = self.turn.lock().await;
+        let outcome = self.try_reload().await;
+        match &outcome {
+            Ok(Reloaded { changes, warnings }) => {
+                info!(
+                    changed = changes.reload.join(", "),
+                    needs_restart = changes.restart.join(", "),
+                    "the configuration was reloaded"
+                );
+                warnings.iter().for_each(|warning| warn!("{warning}"));
+            }
+            Err(reason) => {
+                error!("the configuration was not reloaded, the one of before stays in force: {reason}");
+            }
+        }
+        let last = LastReload { at: Timestamp::now().to_string(), refused: outcome.as_ref().err().cloned() };
+        *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+        outcome
+    }
+
+    async fn try_reload(&self) -> Result<Reloaded, String> {
+        let running = self.context.services();
+        let prepare = move || {
+            let file = Config::load(&running.config.file).map_err(in_words)?;
+            let (config, changes) = running.config.reloaded(&file);
+            let next = running.replaced(&config).map_err(in_words)?;
+            let is_new_hop = !next.next_hop.is_same(&running.next_hop);
+            Ok((next, changes, is_new_hop))
+        };
+        let (next, changes, is_new_hop) = blocking(prepare).await?;
+        let mut warnings = Vec::new();
+        if is_new_hop {
+            // before the first session asks what it may offer
+            let failure = self.context.next_hop_watch.probe(&next.next_hop, true).await;
+            warnings.extend(failure.map(|failure| format!("the next hop is not usable yet: {failure}")));
+        }
+        warnings.extend(self.context.store.look(|contents| doubts::of(&next.config, contents)));
+        let level = next.config.log.level;
+        descriptors::raise_limit(&next.limits);
+        let context = Arc::clone(&self.context);
+        blocking(move || context.replace(next).map_err(in_words)).await?;
+        if changes.reload.iter().any(|key| key == "log.level") {
+            warnings.extend((self.set_log_level)(level).err());
+        }
+        Ok(Reloaded { changes, warnings })
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(in_words(error)))
+}
+
+fn in_words(error: impl std::error::Error + Send + Sync + 'static) -> String {
+    format!("{:#}", anyhow::Error::new(error))
+}

@@ -1,0 +1,77 @@
+//! The commands' side of the control socket. It blocks, at most for as long as an answer may take.
+
+use std::{
+    io::{self, BufRead, BufReader, Read, Write},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+};
+
+use super::{LINE_TIMEOUT, RESPONSE_MAX, RESPONSE_TIMEOUT, Request, Response};
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Nothing listens there.
+    #[error("no daemon answers at {}", path.display())]
+    NoDaemon {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// This user may not ask.
+    #[error("cannot use the daemon's control socket {}: run the command as root", path.display())]
+    NoRights {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It did not answer, or not in full.
+    #[error("the daemon did not answer at {}", path.display())]
+    NoAnswer {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Its answer is of a kind that this version does not know.
+    #[error("the daemon at {} is of another version: restart it", path.display())]
+    OtherVersion {
+        /// The socket.
+        path: PathBuf,
+        /// What is wrong with the answer.
+        source: serde_json::Error,
+    },
+}
+
+/// Asks the daemon whose control socket is `path`.
+///
+/// # Errors
+/// [`AskError`].
+pub fn ask(path: &Path, request: Request) -> Result<Response, AskError> {
+    let stream = UnixStream::connect(path).map_err(|source| {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => AskError::NoRights { path, source },
+            _ => AskError::NoDaemon { path, source },
+        }
+    })?;
+    let line =
+        exchange(stream, request).map_err(|source| AskError::NoAnswer { path: path.to_owned(), source })?;
+    serde_json::from_slice(&line).map_err(|source| AskError::OtherVersion { path: path.to_owned(), source })
+}
+
+fn exchange(mut stream: UnixStream, request: Request) -> io::Result<Vec<u8>> {
+    stream.set_write_timeout(Some(LINE_TIMEOUT))?;
+    stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
+    let mut line = serde_json::to_vec(&request)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let mut answer = Vec::new();
+    BufReader::new(stream.take(RESPONSE_MAX)).read_until(b'\n', &mut answer)?;
+    match answer.pop() {
+        Some(b'\n') => Ok(answer),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}

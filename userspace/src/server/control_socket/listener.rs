@@ -1,0 +1,192 @@
+//! The daemon's side of the control socket: made for the owner of the process and root alone.
+
+use std::{
+    fs, io,
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        net::UnixStream as StdUnixStream,
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use nix::unistd::geteuid;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{UnixListener, UnixStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tracing::{info, warn};
+
+use super::{LINE_TIMEOUT, REQUEST_MAX, Request, Response};
+use crate::server::administration::Administration;
+
+/// The control socket, for as long as the daemon runs. Mail does not depend on it.
+pub(crate) struct ControlSocket {
+    path: PathBuf,
+    /// None: it could not be made, which was logged.
+    listener: Option<ControlListener>,
+}
+
+/// The socket and its file.
+struct ControlListener {
+    path: PathBuf,
+    listener: UnixListener,
+    /// Device and inode, to know the file again.
+    file: (u64, u64),
+}
+
+/// What may keep the socket from being made.
+#[derive(Debug, thiserror::Error)]
+enum ListenError {
+    #[error("another daemon answers there")]
+    Living,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// What became of waiting for a connection.
+enum Waited {
+    Connected(UnixStream),
+    Failed,
+    /// The file of the socket is gone, or another.
+    Gone,
+}
+
+impl ControlSocket {
+    /// Makes the socket; commands wait at it until [`Self::serve`].
+    pub(crate) fn open(path: PathBuf) -> Self {
+        let mut socket = Self { path, listener: None };
+        if let Err(error) = socket.try_open() {
+            warn!(
+                "cannot make the control socket {}, `sixgate status` and `sixgate reload` do not reach this daemon, \
+                 retrying: {:#}",
+                socket.path.display(),
+                anyhow::Error::new(error)
+            );
+        }
+        socket
+    }
+
+    fn try_open(&mut self) -> Result<(), ListenError> {
+        self.listener = Some(ControlListener::open(&self.path)?);
+        Ok(())
+    }
+
+    /// Answers commands for ever. While there is no socket, it is tried again; one that was removed is made again.
+    pub(crate) async fn serve(mut self, administration: Arc<Administration>) {
+        loop {
+            if let Some(listener) = self.listener.take() {
+                listener.answer(&administration).await;
+                warn!("the control socket {} was removed: it is made again", self.path.display());
+            } else {
+                sleep(RETRY).await;
+            }
+            if self.try_open().is_ok() {
+                info!("the control socket {} is in use", self.path.display());
+            }
+        }
+    }
+}
+
+impl ControlListener {
+    fn open(path: &Path) -> Result<Self, ListenError> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        match StdUnixStream::connect(path) {
+            Ok(_) => return Err(ListenError::Living),
+            // what a daemon left that was killed
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
+            Err(_) => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        // nobody else got in before: each peer is looked at
+        fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
+        let file = identity(path)?;
+        Ok(Self { path: path.to_owned(), listener, file })
+    }
+
+    /// Answers until the socket's file is not there any more.
+    async fn answer(self, administration: &Arc<Administration>) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            // the others wait in the kernel's queue
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+                return;
+            };
+            match self.wait().await {
+                Waited::Connected(stream) if is_allowed(&stream) => {
+                    let administration = Arc::clone(administration);
+                    tokio::spawn(async move {
+                        // a command that left has no use for its answer
+                        let _ = converse(stream, &administration).await;
+                        drop(place);
+                    });
+                }
+                Waited::Connected(_) => {}
+                Waited::Failed => sleep(RETRY).await,
+                Waited::Gone => return,
+            }
+        }
+    }
+
+    async fn wait(&self) -> Waited {
+        loop {
+            match timeout(LOOK, self.listener.accept()).await {
+                Ok(Ok((stream, _))) => return Waited::Connected(stream),
+                Ok(Err(_)) => return Waited::Failed,
+                Err(_) if identity(&self.path).is_ok_and(|file| file == self.file) => {}
+                Err(_) => return Waited::Gone,
+            }
+        }
+    }
+}
+
+impl Drop for ControlListener {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|file| file == self.file) {
+            // what stays is replaced by the next daemon
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+async fn converse(stream: UnixStream, administration: &Administration) -> io::Result<()> {
+    let (input, mut output) = stream.into_split();
+    let mut line = Vec::new();
+    let mut input = BufReader::new(input.take(REQUEST_MAX));
+    timeout(LINE_TIMEOUT, input.read_until(b'\n', &mut line)).await??;
+    let response = match serde_json::from_slice::<Request>(&line) {
+        Ok(Request::Status) => Response::Status(Box::new(administration.status().await)),
+        Ok(Request::Reload) => match administration.reload().await {
+            Ok(reloaded) => Response::Reloaded(reloaded),
+            Err(reason) => Response::Refused { reason },
+        },
+        Err(error) => Response::Refused { reason: format!("this daemon does not know the request: {error}") },
+    };
+    let mut answer = serde_json::to_vec(&response)?;
+    answer.push(b'\n');
+    timeout(LINE_TIMEOUT, output.write_all(&answer)).await?
+}
+
+/// Whether the peer is root, or who runs the daemon.
+fn is_allowed(stream: &UnixStream) -> bool {
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == geteuid().as_raw())
+}
+
+/// Device and inode of the file at `path`.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// Of the socket's file.
+const MODE: u32 = 0o600;
+/// Commands that are answered at a time.
+const CONNECTIONS_MAX: usize = 8;
+/// Pause before the socket is made again.
+const RETRY: Duration = Duration::from_secs(5);
+/// How often the socket's file is looked for.
+const LOOK: Duration = Duration::from_secs(1);

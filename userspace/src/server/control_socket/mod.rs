@@ -1,0 +1,96 @@
+//! The daemon's control socket: one request and one answer a connection, each a line of JSON.
+//!
+//! It owns the form of both, the daemon's side and the commands'. What is answered is in `administration`.
+
+mod client;
+mod listener;
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Changes;
+
+pub use client::{AskError, ask};
+pub(crate) use listener::ControlSocket;
+
+/// What a command asks the daemon.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Request {
+    /// How it is.
+    Status,
+    /// To read its configuration again.
+    Reload,
+}
+
+/// What the daemon answers.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Response {
+    /// To [`Request::Status`].
+    Status(Box<DaemonStatus>),
+    /// To [`Request::Reload`]: it was done.
+    Reloaded(Reloaded),
+    /// Nothing was changed.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How a running daemon is. Daemon and command may be of different versions: what one of them does not know is left out.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct DaemonStatus {
+    /// Of sixgate.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// When it started, RFC 3339.
+    pub since: String,
+    /// The file that it reads.
+    pub config: PathBuf,
+    /// The addresses at which it listens.
+    pub listening: Vec<String>,
+    /// What decides about refusals, by key ([`Config::refusal_settings`](crate::config::Config::refusal_settings)).
+    pub settings: BTreeMap<String, String>,
+    /// The last attempt to reload, if there was one.
+    pub last_reload: Option<LastReload>,
+    /// How the file differs now from what is in force.
+    pub changes: Changes,
+    /// Connections that are open.
+    pub connections: u32,
+    /// What is not as it should be.
+    pub problems: Vec<String>,
+    /// What is likely not meant.
+    pub warnings: Vec<String>,
+}
+
+/// What a reload did.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Reloaded {
+    /// The keys that are in force now, and those that need a restart.
+    pub changes: Changes,
+    /// What is likely not meant.
+    pub warnings: Vec<String>,
+}
+
+/// An attempt to reload.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct LastReload {
+    /// When, RFC 3339.
+    pub at: String,
+    /// Why nothing was changed; none: it was done.
+    pub refused: Option<String>,
+}
+
+/// Longest request, octets.
+const REQUEST_MAX: u64 = 4096;
+/// Longest answer, octets.
+const RESPONSE_MAX: u64 = 1 << 20;
+/// How long a side waits for the other to send or take its line. A reload tries the next hop, and waits for the store.
+const LINE_TIMEOUT: Duration = Duration::from_secs(5);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,0 +1,78 @@
+//! The signals that the daemon acts on, and those that must not end it.
+//!
+//! It decides nothing about what a signal causes.
+
+use std::ops::RangeInclusive;
+
+use nix::libc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::server::run::ServeError;
+
+/// Handlers, in place for as long as the daemon runs.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    hang_up: Signal,
+    /// Handled so that they do nothing.
+    _harmless: Vec<Signal>,
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Request {
+    /// To stop; the signal's name.
+    Stop(&'static str),
+    /// To read the configuration again.
+    Reload,
+}
+
+impl Signals {
+    /// Takes the place of each default action that would end the process but those of faults.
+    pub(crate) fn take() -> Result<Self, ServeError> {
+        let named = HARMLESS.into_iter().map(SignalKind::from_raw);
+        let real_time = real_time().map(SignalKind::from_raw);
+        Ok(Self {
+            terminate: handle(SignalKind::terminate())?,
+            interrupt: handle(SignalKind::interrupt())?,
+            quit: handle(SignalKind::quit())?,
+            hang_up: handle(SignalKind::hangup())?,
+            _harmless: named.chain(real_time).map(handle).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Waits for the next signal that asks for something.
+    pub(crate) async fn next(&mut self) -> Request {
+        tokio::select! {
+            _ = self.terminate.recv() => Request::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Request::Stop("SIGINT"),
+            _ = self.quit.recv() => Request::Stop("SIGQUIT"),
+            _ = self.hang_up.recv() => Request::Reload,
+        }
+    }
+}
+
+fn handle(kind: SignalKind) -> Result<Signal, ServeError> {
+    signal(kind).map_err(|source| ServeError::Signal { number: kind.as_raw_value(), source })
+}
+
+/// The real-time signals that the C library leaves to programs.
+fn real_time() -> RangeInclusive<i32> {
+    libc::SIGRTMIN()..=libc::SIGRTMAX()
+}
+
+/// Their default action ends the process (signal(7)); nothing in sixgate uses them. A write beyond RLIMIT_FSIZE fails
+/// where SIGXFSZ is handled. SIGPIPE is ignored by the standard library.
+const HARMLESS: [i32; 10] = [
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGIO,
+    libc::SIGPWR,
+    libc::SIGSTKFLT,
+    libc::SIGXCPU,
+    libc::SIGXFSZ,
+];
