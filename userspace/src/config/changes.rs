@@ -49,6 +49,7 @@ impl Config {
         taken.dns.clone_from(&self.dns);
         taken.xdp.clone_from(&self.xdp);
         taken.limits.dns_questions_per_minute = self.limits.dns_questions_per_minute;
+        taken.limits.dns_questions_per_domain = self.limits.dns_questions_per_domain;
         taken.limits.dns_concurrency = self.limits.dns_concurrency;
         taken.log.format = self.log.format;
         (taken, changes)
@@ -129,6 +130,7 @@ impl Config {
                 received,
                 errors,
                 dns_questions_per_minute,
+                dns_questions_per_domain,
                 spf_void_terms,
                 dns_concurrency,
                 next_hop_connections,
@@ -159,8 +161,14 @@ fn needs_restart(key: &str) -> bool {
 }
 
 /// As [`Config::reloaded`] leaves them.
-const RESTART: [&str; 5] =
-    ["store", "control_socket", "limits.dns_questions_per_minute", "limits.dns_concurrency", "log.format"];
+const RESTART: [&str; 6] = [
+    "store",
+    "control_socket",
+    "limits.dns_questions_per_minute",
+    "limits.dns_questions_per_domain",
+    "limits.dns_concurrency",
+    "log.format",
+];
 const RESTART_TABLES: [&str; 3] = ["listen.", "dns.", "xdp."];
 
 #[cfg(test)]
