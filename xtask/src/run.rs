@@ -72,7 +72,7 @@ fn advise(config: &PathBuf, sixgate: &mut Command) -> Result<()> {
         return Ok(());
     }
     eprintln!(
-        "mode is enforce: with `mode = \"shadow\"` sixgate refuses nothing yet, and counts what it would refuse"
+        "mode is enforce: with `mode = \"shadow\"` sixgate passes messages on, and counts what it would refuse"
     );
     // exit code 1: nothing found
     let listed = sixgate.args(["optin", "list"]).output().context("cannot start sixgate")?;

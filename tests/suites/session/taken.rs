@@ -11,7 +11,11 @@ use sixgate_tests::{
     site::{GATE, SENDER, Site},
 };
 
-use crate::{can_run, site};
+use crate::{
+    can_run,
+    next_hops::{Kind, NextHop},
+    site,
+};
 
 const BEHIND: SocketAddrV6 = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 10025, 0, 0);
 const FROM: &str = "MAIL FROM:<a@sender.example>";
@@ -180,6 +184,42 @@ fn the_next_hop_reads_addresses_as_the_gate_does() {
         assert_eq!(client.message("Subject: x\n\nx\n").unwrap().code, 250, "{}", client.transcript());
         postfix.wait_for_log(&format!("from=<{from_behind}> to=<{to_behind}> proto=ESMTP")).unwrap();
     }
+}
+
+/// `%` and `!` are letters like others to a next hop that judges every domain itself.
+#[test]
+fn a_local_part_with_a_route_is_left_to_a_next_hop_that_judges_every_domain() {
+    let Some((site, _postfix, _daemon)) = in_front_of_postfix("domains = \"all\"") else { return };
+    for recipient in
+        ["user%other.example@contoso.com", "other.example!user@contoso.com", "user@other.example"]
+    {
+        let mut client = gate(&site);
+        for command in ["EHLO mail.sender.example", FROM] {
+            client.say(command).unwrap();
+        }
+        let reply = client.say(&format!("RCPT TO:<{recipient}>")).unwrap();
+        assert!(reply.last().contains("Relay access denied"), "{}", client.transcript());
+    }
+}
+
+/// RFC 5322 2.1.1: a receiver does well to take longer lines than it may send.
+#[test]
+fn a_long_line_is_taken_and_arrives_as_it_was_said() {
+    if !can_run(&[]) {
+        return;
+    }
+    let (site, next_hop) = NextHop::start(Kind::SmtpTcp, site(""));
+    let _daemon = site.serve(&["--no-xdp"]);
+    for (octets, code) in [(10_000, 250), (10_001, 550)] {
+        let mut client = gate(&site);
+        for command in ["EHLO mail.sender.example", FROM, TO, "DATA"] {
+            client.say(command).unwrap();
+        }
+        client.write(format!("Subject: a\r\n\r\n{}\r\n", "x".repeat(octets)).as_bytes()).unwrap();
+        assert_eq!(client.say(".").unwrap().code, code, "{octets}");
+    }
+    let wanted = format!("Subject: a\r\n\r\n{}\r\n", "x".repeat(10_000));
+    assert_eq!(next_hop.messages(&site), [wanted.into_bytes()]);
 }
 
 /// SPF has nothing to look at then (RFC 7208 4.3): such a sender has to be proved by DKIM.

@@ -83,7 +83,8 @@ impl Services {
         })
     }
 
-    /// Whether a recipient takes mail here, and whether it asks for more than that.
+    /// Whether a recipient takes mail here, and whether it asks for more than that. Where every domain is left to the next
+    /// hop, a route is no more than another domain.
     pub(crate) fn recipient(&self, store: &StoreView, recipient: &RcptTo) -> RecipientEvidence {
         let listed = match (self.domains, recipient) {
             (Domains::All, _) | (Domains::Listed, RcptTo::Postmaster(_)) => true,
@@ -93,7 +94,8 @@ impl Services {
         };
         RecipientEvidence {
             domain: if listed { Standing::OptedIn } else { Standing::NotOptedIn },
-            asks_for_routing: recipient.mailbox().is_some_and(Mailbox::asks_for_routing),
+            asks_for_routing: self.domains == Domains::Listed
+                && recipient.mailbox().is_some_and(Mailbox::asks_for_routing),
         }
     }
 }
