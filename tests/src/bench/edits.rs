@@ -36,7 +36,7 @@ pub(super) fn measure(scale: Scale, report: &mut Report) -> Result<()> {
     for size in scale.prefixes {
         let found = measure_among(*size, scale.rounds)?;
         let add = median(found.add.iter().copied());
-        let base = *base.get_or_insert(add.unwrap_or(f64::NAN));
+        let base = *base.get_or_insert_with(|| add.unwrap_or(f64::NAN));
         rows.push(Row::numbers(
             size.to_string(),
             [

@@ -51,7 +51,8 @@ fn a_file_of_an_earlier_version_is_taken_over_or_named_with_its_bad_line() {
         assert_eq!(fs::read_to_string(&json).unwrap(), bad);
         assert_eq!(place.state(), ["store.json"]);
         // what is imported by hand is named as well
-        place.done("init");
+        place.fails("init", 2, "there is an opt-in store of an earlier version, ");
+        place.done("init --force");
         place.fails(&format!("store import {}", json.display()), 2, wanted);
         fs::remove_file(place.path("state/store.json.taken-over")).unwrap();
     }

@@ -22,7 +22,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, Args)]
 #[command(after_help = INIT_HELP)]
 pub(super) struct Init {
-    /// Also while the XDP program has maps with entries, which then become as empty as the store
+    /// Also beside a store.json of an earlier version, and while the XDP program has maps with entries, which then become
+    /// as empty as the store
     #[arg(long)]
     force: bool,
 }

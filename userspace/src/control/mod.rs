@@ -124,8 +124,11 @@ impl Control {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Exists`]; [`ControlError::MapsHoldEntries`] without `force`.
+    /// [`StoreError::Exists`]; [`StoreError::Earlier`] and [`ControlError::MapsHoldEntries`] without `force`.
     pub fn init(&self, force: bool) -> Result<(), ControlError> {
+        if !force && self.store.will_take_over() {
+            return Err(self.store.earlier().into());
+        }
         let maps = match self.maps() {
             // such maps show no store of this version
             Err(ControlError::Dataplane(_)) if force => None,

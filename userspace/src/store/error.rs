@@ -49,6 +49,16 @@ pub enum StoreError {
         /// Which.
         path: PathBuf,
     },
+    /// There is the JSON file of an earlier version.
+    #[error(
+        "there is an opt-in store of an earlier version, {}, which every other command and the daemon take over, such as \
+         `sixgate status`; nothing was changed, `sixgate init --force` makes an empty store",
+        json.display()
+    )]
+    Earlier {
+        /// Which.
+        json: PathBuf,
+    },
     /// A file could not be used.
     #[error("cannot {operation} {}", path.display())]
     File {

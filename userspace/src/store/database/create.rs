@@ -83,6 +83,12 @@ impl Store {
         self.is_absent() && self.json.exists() && !self.taken_over_mark().exists()
     }
 
+    /// That there is the JSON file of an earlier version, as an error.
+    #[must_use]
+    pub fn earlier(&self) -> StoreError {
+        StoreError::Earlier { json: self.json.clone() }
+    }
+
     /// That there is no store, as an error.
     pub(super) fn missing(&self) -> StoreError {
         let path = self.path.clone();

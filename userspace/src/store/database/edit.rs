@@ -2,12 +2,12 @@
 //!
 //! What is meant by a change is the caller's; nothing is kept of one that fails.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior};
 
 use super::{
-    Database,
+    Database, WRITE_WAIT,
     history::{self, Row},
     row::{self, Kind},
 };
@@ -83,7 +83,9 @@ impl Database {
         transaction.commit().map_err(&fail)?;
         if is_large {
             // what cannot be carried over now, since a reader is at work, is at the next change
+            self.set_wait(CHECKPOINT_WAIT)?;
             let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
+            self.set_wait(WRITE_WAIT)?;
         }
         Ok(Edited { value, before: before.revision, after })
     }
@@ -369,3 +371,5 @@ impl Row {
 
 /// Changes of one revision from which on the write-ahead log is carried over into the database at once, and cut back.
 const CHECKPOINTED: usize = 10_000;
+/// How long readers are waited for then; other commands wait, too.
+const CHECKPOINT_WAIT: Duration = Duration::from_secs(1);
