@@ -22,6 +22,7 @@ mod seen;
 mod shadow;
 mod styles;
 mod trust;
+mod unproven;
 mod verified;
 
 use sixgate_tests::{

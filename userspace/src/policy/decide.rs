@@ -2,7 +2,9 @@
 //!
 //! It looks nothing up, formats nothing and knows no socket: evidence in, verdict out.
 
-use crate::policy::evidence::{DkimResult, Evidence, PtrEvidence, SpfResult, Standing, Unanswered};
+use crate::policy::evidence::{
+    DkimResult, Evidence, PtrEvidence, SpfResult, Standing, TESTING_KEY, Unanswered,
+};
 
 /// What the operator decided.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -84,8 +86,13 @@ pub enum Refusal {
     PtrNotConfirmed,
     /// The message passes neither SPF nor DKIM.
     NotAuthenticated,
+    /// The same, of a message without a sender: a bounce, for which the HELO name counts.
+    NullSender,
     /// The recipient's local part asks for routing to elsewhere.
     Routed,
+    /// The message passes neither SPF nor DKIM, and one of its keys is being tested: its signature counts for nothing, and
+    /// nothing is refused for good because of it.
+    TestingKey,
 }
 
 impl Refusal {
@@ -99,7 +106,9 @@ impl Refusal {
             Self::NoPtr => "no_ptr",
             Self::PtrNotConfirmed => "ptr_not_confirmed",
             Self::NotAuthenticated => "not_authenticated",
+            Self::NullSender => "null_sender",
             Self::Routed => "routed",
+            Self::TestingKey => "testing_key",
         }
     }
 }
@@ -169,6 +178,10 @@ fn message_refusal(evidence: &Evidence) -> Option<Refusal> {
         None
     } else if spf == SpfResult::TempError || dkim(DkimResult::TempError) {
         Some(Refusal::DnsFailure)
+    } else if evidence.dkim.iter().any(|signature| signature.reason == Some(TESTING_KEY)) {
+        Some(Refusal::TestingKey)
+    } else if evidence.null_sender {
+        Some(Refusal::NullSender)
     } else {
         Some(Refusal::NotAuthenticated)
     }
@@ -307,6 +320,15 @@ mod tests {
     fn the_helo_identity_never_decides() {
         let evidence = message(SpfResult::None, SpfResult::TempError, &[]);
         assert_eq!(decide(&ENFORCE, Stage::Message, &evidence), Verdict::Refuse(Refusal::NotAuthenticated));
+    }
+
+    #[test]
+    fn bounces_and_keys_that_are_tested_are_told_apart() {
+        let mut bounce =
+            Evidence { null_sender: true, ..message(SpfResult::None, SpfResult::None, &[DkimResult::Fail]) };
+        assert_eq!(decide(&ENFORCE, Stage::Message, &bounce), Verdict::Refuse(Refusal::NullSender));
+        bounce.dkim[0].reason = Some(TESTING_KEY);
+        assert_eq!(decide(&ENFORCE, Stage::Message, &bounce), Verdict::Refuse(Refusal::TestingKey));
     }
 
     fn message(mail_from: SpfResult, helo: SpfResult, dkim: &[DkimResult]) -> Evidence {

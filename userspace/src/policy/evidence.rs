@@ -21,6 +21,8 @@ pub struct Evidence {
     pub spf: Option<SpfEvidence>,
     /// DKIM, one element for each signature looked at; empty before the end of DATA.
     pub dkim: Vec<DkimEvidence>,
+    /// The message has the null reverse-path: it is a bounce, most likely.
+    pub null_sender: bool,
 }
 
 impl Evidence {
@@ -35,6 +37,7 @@ impl Evidence {
             recipient: None,
             spf: None,
             dkim: Vec::new(),
+            null_sender: false,
         }
     }
 
@@ -343,6 +346,9 @@ pub struct DkimEvidence {
     /// The first eight characters of `b=` (RFC 6008), if it has so many.
     pub signature_start: String,
 }
+
+/// The reason of a signature whose key is being tested (RFC 6376 3.6.1, `t=y`).
+pub const TESTING_KEY: &str = "the key is for testing only";
 
 /// The two ends of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

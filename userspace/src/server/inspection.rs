@@ -42,6 +42,8 @@ pub(crate) struct Inspection {
     spf: Option<SpfEvidence>,
     spf_lookup: Option<SpfLookup>,
     dkim: Vec<DkimEvidence>,
+    /// Whether the present message has no sender.
+    null_sender: bool,
     /// Whether the sender has proved itself by a certificate.
     certified: bool,
     /// What shadow mode has passed on already, so that each is said once a message.
@@ -78,6 +80,7 @@ impl Inspection {
             spf: None,
             spf_lookup: None,
             dkim: Vec::new(),
+            null_sender: false,
             certified: false,
             shadowed: Vec::new(),
         }
@@ -150,6 +153,7 @@ impl Inspection {
             recipient: recipient.map(|recipient| self.services.recipient(store, recipient)),
             spf: self.spf.clone(),
             dkim: self.dkim.clone(),
+            null_sender: self.null_sender,
             ..Evidence::at_connect(
                 store.trusts(self.endpoints.source),
                 store.destination(self.endpoints.destination),
@@ -201,6 +205,7 @@ impl Inspection {
 
     /// Waits for everything that the verdict about a message rests on.
     pub(crate) async fn learn_message(&mut self, hello: &Hello, transaction: &Transaction, content: Content) {
+        self.null_sender = transaction.mail.reverse_path.is_none();
         if self.is_trusted() {
             return;
         }

@@ -77,6 +77,8 @@ replies! {
     PtrNotConfirmed = 450 "4.7.25" "Service unavailable, sending IPv6 address [{}] must have reverse DNS record that leads back to it.",
     /// Neither SPF nor DKIM; about the source address.
     NotAuthenticated = 450 "4.7.26" "Service unavailable, message sent over IPv6 [{}] must pass either SPF or DKIM validation.",
+    /// The same where a key is being tested, which is never a reason to refuse for good; about the source address.
+    TestingKey = 450 "4.7.26" "Service unavailable, message sent over IPv6 [{}] must pass either SPF or DKIM validation.",
     /// DNS could not answer.
     DnsFailure = 451 "4.4.3" "Temporary DNS failure, please try again later.",
 

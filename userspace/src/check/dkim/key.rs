@@ -10,7 +10,7 @@ use crate::{
         tags::{Tags, resembles_key},
     },
     dns::Dns,
-    policy::evidence::DkimResult,
+    policy::evidence::{DkimResult, TESTING_KEY},
 };
 
 /// The one key record at `name`.
@@ -86,4 +86,4 @@ const REVOKED: Settled = Settled::new(DkimResult::PermError, "the key is revoked
 const SEVERAL_KEYS: Settled = Settled::new(DkimResult::PermError, "more than one key record");
 const SHORT: Settled = Settled::new(DkimResult::Policy, "the key is too short");
 const SUBDOMAIN: Settled = Settled::new(DkimResult::PermError, "the key is not for subdomains");
-const TESTING: Settled = Settled::new(DkimResult::Policy, "the key is for testing only");
+const TESTING: Settled = Settled::new(DkimResult::Policy, TESTING_KEY);

@@ -98,7 +98,10 @@ impl Session {
             Answer::Refused(Refusal::NoPtr) => (Say::NoPtr, source.to_string()),
             Answer::Refused(Refusal::PtrNotConfirmed) => (Say::PtrNotConfirmed, source.to_string()),
             Answer::Refused(Refusal::Routed) => (Say::Routed, String::new()),
-            Answer::Refused(Refusal::NotAuthenticated) => (Say::NotAuthenticated, source.to_string()),
+            Answer::Refused(Refusal::NotAuthenticated | Refusal::NullSender) => {
+                (Say::NotAuthenticated, source.to_string())
+            }
+            Answer::Refused(Refusal::TestingKey) => (Say::TestingKey, source.to_string()),
         };
         self.parameters.table.say_about(say, &subject)
     }
