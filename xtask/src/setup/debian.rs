@@ -186,6 +186,8 @@ const BUILD_PACKAGES: &[&str] = &[
 const TEST_WHY: &str = "real senders and mail servers for the suites";
 const TEST_PACKAGES: &[&str] = &[
     "swaks",
+    // systemd-analyze, for the unit
+    "systemd",
     // turns off what a network device does by itself
     "ethtool",
     // swaks speaks IPv6 through it
