@@ -64,8 +64,10 @@ pub(super) fn run(
     control: &Control,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
+    // the daemon first: it answers once it has attached the program
+    let answer = server::ask(&config.control_socket(), Request::Status);
     let mut status = control.status(command.verify)?;
-    let daemon = match server::ask(&config.control_socket(), Request::Status) {
+    let daemon = match answer {
         Ok(Response::Status(daemon)) => Some(*daemon),
         Ok(Response::Reloaded(_)) => return Err(CliError::OddAnswer),
         Ok(Response::Refused { reason }) => {

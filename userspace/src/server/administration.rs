@@ -48,8 +48,12 @@ impl Administration {
 
     /// How the daemon is.
     pub(crate) async fn status(&self) -> DaemonStatus {
+        let is_settled = self.context.settled().await;
         let services = self.context.services();
         let mut problems = self.context.problems();
+        if !is_settled {
+            problems.push("the daemon is still attaching the XDP program".to_owned());
+        }
         let running = services.config.clone();
         let file = tokio::task::spawn_blocking(move || {
             Config::load(&running.file).map(|config| running.reloaded(&config).1)
@@ -68,7 +72,7 @@ impl Administration {
         DaemonStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            since: self.since.to_string(),
+            since: format!("{:.0}", self.since),
             config: services.config.file.clone(),
             listening: self.listening.iter().map(SocketAddr::to_string).collect(),
             settings: services.config.refusal_settings(),
@@ -98,7 +102,8 @@ impl Administration {
                 error!("the configuration was not reloaded, the one of before stays in force: {reason}");
             }
         }
-        let last = LastReload { at: Timestamp::now().to_string(), refused: outcome.as_ref().err().cloned() };
+        let last =
+            LastReload { at: format!("{:.0}", Timestamp::now()), refused: outcome.as_ref().err().cloned() };
         *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
         outcome
     }

@@ -8,9 +8,10 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 use tracing::{error, info};
 
 use crate::{
@@ -52,6 +53,8 @@ pub(crate) struct Context {
     pin_lock: Mutex<Option<PinLock>>,
     /// Whether the store could not be carried over into the maps.
     maps_are_behind: AtomicBool,
+    /// Whether the interfaces have been looked at, and the XDP program attached where that can be.
+    is_settled: watch::Sender<bool>,
     ptr_cache: PtrCache,
 }
 
@@ -77,6 +80,7 @@ impl Context {
             control: Arc::new(control),
             pin_lock: Mutex::new(pin_lock),
             maps_are_behind: AtomicBool::new(false),
+            is_settled: watch::Sender::new(false),
             dns,
             services: watch::Sender::new(Arc::new(services)),
         }))
@@ -108,6 +112,18 @@ impl Context {
         let behind = self.maps_are_behind().then(|| MAPS_BEHIND.to_owned());
         let tls = services.tls.as_ref().and_then(|tls| tls.problem());
         [self.next_hop_watch.problem(), behind, tls].into_iter().flatten().collect()
+    }
+
+    /// Says that the interfaces have been looked at.
+    pub(crate) fn settle(&self) {
+        self.is_settled.send_if_modified(|is_settled| !std::mem::replace(is_settled, true));
+    }
+
+    /// Waits until the interfaces have been looked at, [`SETTLING_MAX`] at most; whether they have. The daemon serves
+    /// before, so that a question right after its start would find the program attached nowhere.
+    pub(crate) async fn settled(&self) -> bool {
+        let mut is_settled = self.is_settled.subscribe();
+        timeout(SETTLING_MAX, is_settled.wait_for(|is_settled| *is_settled)).await.is_ok()
     }
 
     /// Whether the store could not be copied into the maps.
@@ -225,6 +241,9 @@ impl Context {
         self.kernel.has_pins().then(|| Keeper::new(Arc::clone(&self.control), lock))
     }
 }
+
+/// How long `sixgate status` waits for a daemon that has just started: old kernels verify the program for seconds.
+const SETTLING_MAX: Duration = Duration::from_secs(20);
 
 const MAPS_BEHIND: &str = "the opt-in store cannot be copied into the BPF maps: see the daemon's log";
 

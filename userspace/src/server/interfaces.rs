@@ -21,6 +21,7 @@ use crate::{
 /// tell, such as a link that was detached or pins that were removed.
 pub(crate) async fn keep(context: Arc<Context>) {
     let Some(mut keeper) = context.keeper() else {
+        context.settle();
         return;
     };
     let mut watch = watch_network().inspect_err(|error| warn!("{UNWATCHED}: {error}")).ok();
@@ -35,6 +36,7 @@ pub(crate) async fn keep(context: Arc<Context>) {
         (keeper, looked) = match tokio::task::spawn_blocking(look).await {
             Ok(done) => done,
             Err(error) => {
+                context.settle();
                 error!("the network interfaces are no longer watched, restart the daemon: {error}");
                 return;
             }
@@ -47,6 +49,7 @@ pub(crate) async fn keep(context: Arc<Context>) {
         if let Some(answering) = answering {
             let _ = sd_notify::notify(&[NotifyState::Status(&answering)]);
         }
+        context.settle();
         has_changed = changed(&mut watch).await;
     }
 }
