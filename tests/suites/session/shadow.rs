@@ -183,6 +183,23 @@ fn what_shadow_refuses_is_counted_and_said_at_the_start() {
 }
 
 #[test]
+fn a_reload_into_shadow_holds_for_sessions_that_are_open() {
+    if !can_run(&[]) {
+        return;
+    }
+    let site = site("");
+    let daemon = site.serve(&["--no-xdp"]);
+    let mut client = begin(&site, SENDER, GATE);
+    assert_eq!(send_in_circles(&mut client).code, 554, "{}", client.transcript());
+    let site = site.configured("mode = \"shadow\"");
+    site.sixgate("reload");
+    daemon.wait_for_log("mode is shadow: messages are passed on").unwrap();
+    client.say("MAIL FROM:<a@sender.example>").unwrap();
+    assert_eq!(send_in_circles(&mut client).code, 250, "{}", client.transcript());
+    assert_eq!(site.delivered().len(), 1);
+}
+
+#[test]
 fn a_start_that_would_hurt_is_warned_of() {
     if !can_run(&[]) {
         return;
@@ -217,6 +234,14 @@ fn a_start_that_would_hurt_is_warned_of() {
     begin(&site, SENDER, GATE);
     let (_, log) = daemon.stop().unwrap();
     assert!(!log.contains(" WARN "), "{log}");
+}
+
+/// Sends a message with one Received field more than enforce takes, within a transaction.
+fn send_in_circles(client: &mut Client) -> Reply {
+    rcpt(client, "user@contoso.com");
+    client.say("DATA").unwrap();
+    client.write("Received: from a by b; c\r\n".repeat(101).as_bytes()).unwrap();
+    client.say(".").unwrap()
 }
 
 /// A site in shadow mode, and the file of its metrics.

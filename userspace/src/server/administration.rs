@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     config::{Changes, Config, LogLevel},
+    policy::Mode,
     server::{
         context::Context,
         control_socket::{DaemonStatus, LastReload, Reloaded},
@@ -125,10 +126,15 @@ impl Administration {
             warnings.extend(failure.map(|failure| format!("the next hop is not usable yet: {failure}")));
         }
         warnings.extend(self.context.store.look(|contents| doubts::of(&next.config, contents)));
+        let is_now_shadow =
+            next.policy.mode == Mode::Shadow && self.context.services().policy.mode != Mode::Shadow;
         let level = next.config.log.level;
         descriptors::raise_limit(&next.limits);
         let context = Arc::clone(&self.context);
         blocking(move || context.replace(next).map_err(in_words)).await?;
+        if is_now_shadow {
+            info!("{}", doubts::NOT_SHADOWED);
+        }
         if changes.reload.iter().any(|key| key == "log.level") {
             warnings.extend((self.set_log_level)(level).err());
         }

@@ -62,7 +62,7 @@ pub(crate) fn of(config: &Config, contents: &Contents) -> Vec<String> {
         warnings.push(
             "mode is shadow, but recipients in domains that are not listed, and local parts such as user%other, are \
              refused: the next hop does not learn who the client is and would relay for sixgate; set client = \
-             \"xclient\" or \"proxy\" in [next_hop], then restart"
+             \"xclient\" or \"proxy\" in [next_hop], then: sixgate reload"
                 .to_owned(),
         );
     }
