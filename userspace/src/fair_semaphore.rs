@@ -1,5 +1,5 @@
-//! Permits for what may be done at one time, such as open questions or connections, shared among the networks that
-//! cause it.
+//! Permits for what may be done at one time, such as open questions or connections, shared among
+//! the networks that cause it.
 //!
 //! It does none of it. How many permits are whose is the rule of [`Shares`].
 
@@ -31,7 +31,8 @@ struct State {
     shares: Shares,
     /// Permits that only sources without a network may have.
     reserve: Shares,
-    /// Who waits, by number; only networks of which a task waits. None of them could have a permit now.
+    /// Who waits, by number; only networks of which a task waits. None of them could have a permit
+    /// now.
     waiters: HashMap<Option<Network>, BTreeMap<u64, oneshot::Sender<Permit>>>,
     next_number: u64,
 }
@@ -65,7 +66,8 @@ impl FairSemaphore {
         Self::with_reserve(permits, 0, wait_max)
     }
 
-    /// The same, `reserve` of them for sources without a network only, which may have the others as well.
+    /// The same, `reserve` of them for sources without a network only, which may have the others as
+    /// well.
     pub(crate) fn with_reserve(permits: NonZeroU32, reserve: u32, wait_max: Duration) -> Arc<Self> {
         let reserve = reserve.min(permits.get() - 1);
         let state = State {
@@ -97,8 +99,8 @@ impl FairSemaphore {
         permit
     }
 
-    /// How often there was no permit in time, since the start: for want of any, and because the rest was for other
-    /// networks.
+    /// How often there was no permit in time, since the start: for want of any, and because the
+    /// rest was for other networks.
     pub(crate) fn missed(&self) -> [u64; 2] {
         [&self.missed, &self.missed_share].map(|counter| counter.load(Ordering::Relaxed))
     }
@@ -135,7 +137,8 @@ impl State {
         is_reserved || self.shares.check(network, 0, 1).is_ok()
     }
 
-    /// Takes a permit for the task that has waited longest of those whose networks may have one more.
+    /// Takes a permit for the task that has waited longest of those whose networks may have one
+    /// more.
     fn wake(&mut self) -> Option<(Option<Network>, Supply, oneshot::Sender<Permit>)> {
         let may = self.waiters.iter().filter(|(network, _)| self.has_one_for(**network));
         let network = *may.min_by_key(|(_, line)| line.keys().next().copied())?.0;
@@ -159,7 +162,8 @@ impl Drop for Permit {
             std::iter::from_fn(|| state.wake()).collect()
         };
         for (network, from, waker) in woken {
-            // a task that has gone meanwhile leaves the permit to the next, by dropping it: the state must not be locked
+            // a task that has gone meanwhile leaves the permit to the next, by dropping it: the
+            // state must not be locked
             drop(waker.send(Self { semaphore: Arc::clone(&self.semaphore), network, from }));
         }
     }

@@ -1,5 +1,5 @@
-//! What the mail server behind the gate does to us rather than to senders: it does not take our mail, it was never
-//! reached, it is ourselves, it has few connections.
+//! What the mail server behind the gate does to us rather than to senders: it does not take our
+//! mail, it was never reached, it is ourselves, it has few connections.
 
 use std::fs;
 
@@ -46,8 +46,8 @@ fn postfix_that_demands_tls_of_the_gate_returns_no_mail() {
     assert!(line.contains(" WARN ") && line.contains(words), "{line}");
 }
 
-/// A site whose mail server behind has yet to be started; GATE and contoso.com have opted in. None without what it
-/// takes.
+/// A site whose mail server behind has yet to be started; GATE and contoso.com have opted in. None
+/// without what it takes.
 fn site(settings: &str) -> Option<Site> {
     if !gate::require(&[Need::Root, Need::Postfix]) {
         return None;

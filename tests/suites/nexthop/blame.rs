@@ -1,5 +1,5 @@
-//! Claims about whose fault a refusal of the next hop is: the sender's, who gets it, or ours, which no sender may learn
-//! for good.
+//! Claims about whose fault a refusal of the next hop is: the sender's, who gets it, or ours, which
+//! no sender may learn for good.
 
 use std::fmt::Write as _;
 
@@ -67,7 +67,8 @@ fn opening(way: Way) -> (&'static str, &'static str) {
     }
 }
 
-/// The steps at which a refusal can be about a client: what the next hop expects, and what it says if it goes on.
+/// The steps at which a refusal can be about a client: what the next hop expects, and what it says
+/// if it goes on.
 fn steps(way: Way) -> Vec<(&'static str, &'static str)> {
     let (_, hello) = opening(way);
     let hello = (!hello.is_empty()).then_some((hello, "S: 250 mx.example\n"));
@@ -80,8 +81,8 @@ fn steps(way: Way) -> Vec<(&'static str, &'static str)> {
     hello.into_iter().chain(transaction).collect()
 }
 
-/// Plays a session that is refused with `reply` at each step; what follows there in the script, and what the sender is
-/// told.
+/// Plays a session that is refused with `reply` at each step; what follows there in the script, and
+/// what the sender is told.
 async fn refused_at_each_step(reply: &str, follows: impl Fn(&str) -> &'static str, told: &str) {
     for way in WAYS {
         let steps = steps(way);

@@ -1,5 +1,5 @@
-//! Claims about how many connections to the mail server behind there are: idle ones are given back and taken again, and a
-//! client that cannot have one is told so in time.
+//! Claims about how many connections to the mail server behind there are: idle ones are given back
+//! and taken again, and a client that cannot have one is told so in time.
 
 use sixgate::nexthop::{ConnectionBounds, Protocol, RESUMPTIONS_MAX};
 use tokio::time::Instant;

@@ -1,5 +1,5 @@
-//! Whether a next hop is sixgate itself, which would hand each message to itself, and that again, until its own bounds
-//! end it.
+//! Whether a next hop is sixgate itself, which would hand each message to itself, and that again,
+//! until its own bounds end it.
 //!
 //! It asks the kernel; it sends nothing.
 
@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use super::Address;
 use crate::endpoint::Endpoint;
 
-/// Which of the sockets at `listening`, which take IPv6 only, a connection to `server` would come to; none if it would not,
-/// or that is not known yet because the address is not there.
+/// Which of the sockets at `listening`, which take IPv6 only, a connection to `server` would come
+/// to; none if it would not, or that is not known yet because the address is not there.
 #[must_use]
 pub fn leads_back(server: &Address, listening: &[Endpoint]) -> Option<Endpoint> {
     let Address::Tcp(server) = server else {
@@ -39,8 +39,8 @@ fn scope(endpoint: &Endpoint) -> Option<u32> {
     }
 }
 
-/// Whether `server` is an address of this host: the kernel answers from the address itself then (RFC 6724 5, rule 1).
-/// A datagram socket is connected without a packet.
+/// Whether `server` is an address of this host: the kernel answers from the address itself then
+/// (RFC 6724 5, rule 1). A datagram socket is connected without a packet.
 fn is_local(server: &Endpoint) -> bool {
     if server.ip().is_unspecified() || server.ip().is_loopback() {
         return true;

@@ -1,7 +1,8 @@
-//! Whose fault a refusal of the mail server behind is: the sender's, who gets it as it is, or our own, of which no
-//! sender may learn for good.
+//! Whose fault a refusal of the mail server behind is: the sender's, who gets it as it is, or our
+//! own, of which no sender may learn for good.
 //!
-//! It owns that decision for all commands, by SMTP and LMTP. It does no IO, and does not say what follows.
+//! It owns that decision for all commands, by SMTP and LMTP. It does no IO, and does not say what
+//! follows.
 
 use crate::{nexthop::error::Step, smtp::reply::Reply};
 
@@ -10,8 +11,9 @@ use crate::{nexthop::error::Step, smtp::reply::Reply};
 pub(super) enum Fault {
     /// The sender's, its message's or the recipient's.
     Sender,
-    /// Ours: the mail server behind does not take mail from sixgate as it is set up, or does not understand it. A
-    /// sender that was told so would return the message, and the next one, until somebody notices.
+    /// Ours: the mail server behind does not take mail from sixgate as it is set up, or does not
+    /// understand it. A sender that was told so would return the message, and the next one, until
+    /// somebody notices.
     Ours,
 }
 
@@ -22,8 +24,9 @@ const NOT_SAID: u16 = 0;
 impl Fault {
     /// Whose fault `reply` is, the refusal that came at `step`.
     ///
-    /// A 550 with a policy's code (5.7.1) is the sender's: it is what mail servers say about senders and recipients.
-    /// 555 is ours although it is about parameters of MAIL and RCPT: those that are sent are the next hop's own offer.
+    /// A 550 with a policy's code (5.7.1) is the sender's: it is what mail servers say about
+    /// senders and recipients. 555 is ours although it is about parameters of MAIL and RCPT: those
+    /// that are sent are the next hop's own offer.
     pub(super) fn of(step: Step, reply: &Reply) -> Self {
         match step {
             // the next hop knows nothing but sixgate so far
@@ -40,7 +43,8 @@ impl Fault {
             500 | 502 | 503 | 555 => Self::Ours,
             // TLS or authentication is missing (RFC 3207 4, RFC 4954 6, RFC 5248 2.4)
             523..=525 | 530..=539 => Self::Ours,
-            // an address, in mail servers without enhanced codes (Exim) as well; or a command that we wrote badly
+            // an address, in mail servers without enhanced codes (Exim) as well; or a command that
+            // we wrote badly
             501 => match (step, reply.enhanced().map(|enhanced| enhanced.subject)) {
                 (_, Some(ADDRESS)) => Self::Sender,
                 (Step::Mail | Step::Rcpt, None | Some(NOT_SAID)) => Self::Sender,

@@ -1,4 +1,5 @@
-//! How many connections to the mail server behind there are, and which client's network holds how many of them.
+//! How many connections to the mail server behind there are, and which client's network holds how
+//! many of them.
 //!
 //! It owns the bound and its counters; it opens no connection.
 
@@ -16,11 +17,13 @@ use crate::{
     shares::Network,
 };
 
-/// How long a recipient waits for a connection to the mail server behind. Connections that are idle become free meanwhile.
+/// How long a recipient waits for a connection to the mail server behind. Connections that are idle
+/// become free meanwhile.
 pub const PLACE_WAIT: Duration = Duration::from_secs(30);
 /// One of so many connections is for trusted sources only.
 const RESERVE: u32 = 10;
-/// How often a transaction is repeated on another connection because its own was given back while the client was silent.
+/// How often a transaction is repeated on another connection because its own was given back while
+/// the client was silent.
 pub const RESUMPTIONS_MAX: u32 = 10;
 
 /// Bounds of the connections to a mail server behind.
@@ -28,7 +31,7 @@ pub const RESUMPTIONS_MAX: u32 = 10;
 pub struct ConnectionBounds {
     /// Connections at a time; a probe has one more.
     pub connections: NonZeroU32,
-    /// How long one stays open while its client says nothing that the mail server has to know.
+    /// How long one stays open while its client sends nothing that the mail server has to know.
     pub idle: Duration,
 }
 
@@ -69,8 +72,8 @@ impl Places {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).bounds.idle
     }
 
-    /// A place for a connection that a client in `network` needs, a trusted one if there is none; none after
-    /// [`PLACE_WAIT`].
+    /// A place for a connection that a client in `network` needs, a trusted one if there is none;
+    /// none after [`PLACE_WAIT`].
     pub(super) async fn acquire(&self, network: Option<Network>) -> Option<Permit> {
         let semaphore = Arc::clone(&self.state.lock().unwrap_or_else(PoisonError::into_inner).semaphore);
         semaphore.acquire(network).await
