@@ -69,10 +69,10 @@ impl FairSemaphore {
     /// The same, `reserve` of them for sources without a network only, which may have the others as
     /// well.
     pub(crate) fn with_reserve(permits: NonZeroU32, reserve: u32, wait_max: Duration) -> Arc<Self> {
-        let reserve = reserve.min(permits.get() - 1);
+        let [shared, reserve] = split(permits, reserve);
         let state = State {
-            shares: Shares::new((permits.get() - reserve).into()),
-            reserve: Shares::new(reserve.into()),
+            shares: Shares::new(shared),
+            reserve: Shares::new(reserve),
             waiters: HashMap::new(),
             next_number: 0,
         };
@@ -97,6 +97,29 @@ impl FairSemaphore {
             counter.fetch_add(1, Ordering::Relaxed);
         }
         permit
+    }
+
+    /// Makes them more or fewer. Those that are held stay so, even if that is more than there are now.
+    pub(crate) fn resize(self: &Arc<Self>, permits: NonZeroU32, reserve: u32) {
+        let [shared, reserve] = split(permits, reserve);
+        self.change(|state| {
+            state.shares.resize(shared);
+            state.reserve.resize(reserve);
+        });
+    }
+
+    /// Changes the state, after which other tasks may have permits.
+    fn change(self: &Arc<Self>, change: impl FnOnce(&mut State)) {
+        let woken: Vec<_> = {
+            let mut state = self.lock();
+            change(&mut state);
+            std::iter::from_fn(|| state.wake()).collect()
+        };
+        for (network, from, waker) in woken {
+            // a task that has gone meanwhile leaves the permit to the next, by dropping it: the state must
+            // not be locked
+            drop(waker.send(Permit { semaphore: Arc::clone(self), network, from }));
+        }
     }
 
     /// How often there was no permit in time, since the start: for want of any, and because the
@@ -151,21 +174,19 @@ impl State {
     }
 }
 
+/// Permits that are shared, and those of the reserve; one is shared at least.
+fn split(permits: NonZeroU32, reserve: u32) -> [u64; 2] {
+    let reserve = reserve.min(permits.get() - 1);
+    [permits.get() - reserve, reserve].map(u64::from)
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
-        let woken: Vec<_> = {
-            let mut state = self.semaphore.lock();
-            match self.from {
-                Supply::Shares => state.shares.give_back(self.network, 1),
-                Supply::Reserve => state.reserve.give_back(None, 1),
-            }
-            std::iter::from_fn(|| state.wake()).collect()
-        };
-        for (network, from, waker) in woken {
-            // a task that has gone meanwhile leaves the permit to the next, by dropping it: the
-            // state must not be locked
-            drop(waker.send(Self { semaphore: Arc::clone(&self.semaphore), network, from }));
-        }
+        let (network, from) = (self.network, self.from);
+        self.semaphore.change(|state| match from {
+            Supply::Shares => state.shares.give_back(network, 1),
+            Supply::Reserve => state.reserve.give_back(None, 1),
+        });
     }
 }
 
@@ -272,5 +293,19 @@ mod tests {
     fn one_permit_is_for_all() {
         let semaphore = FairSemaphore::with_reserve(NonZeroU32::MIN, 8, WAIT_MAX);
         assert!(semaphore.enter(network("2001:db8::1")).is_ok());
+    }
+
+    #[test]
+    fn permits_become_more_for_those_that_wait_and_fewer_for_those_that_come() {
+        let semaphore = semaphore(1);
+        let held = semaphore.enter(network("2001:db8::1")).ok().unwrap();
+        let mut waiter = semaphore.enter(network("2001:db8:1::1")).err().unwrap();
+        semaphore.resize(NonZeroU32::new(2).unwrap(), 0);
+        let woken = waiter.woken.try_recv().unwrap();
+        semaphore.resize(NonZeroU32::MIN, 0);
+        drop(held);
+        assert!(semaphore.enter(None).is_err(), "the other one is held still");
+        drop(woken);
+        assert!(semaphore.enter(None).is_ok());
     }
 }

@@ -174,3 +174,23 @@ async fn a_client_that_gets_no_connection_in_time_is_told_so_and_counted() {
     first.transport.close().await;
     peer.finish().await;
 }
+
+#[tokio::test]
+async fn more_connections_are_for_those_that_wait() {
+    let scripts = ["OPEN\nMAIL\nRCPT\nDATA\nQUIT"; 2];
+    let peer = Peer::play("more", SMTP, &scripts).await;
+    let next_hop = behind(&peer, SMTP);
+    let (mut first, mut second) = (Session::new(&next_hop), Session::new(&next_hop));
+    assert_eq!(first.say(RCPT).await.expect("a reply").code(), 250);
+    let raise = async {
+        next_hop.set_bounds(ConnectionBounds { connections: 8.try_into().expect("a number"), ..BOUNDS });
+        // the peer has one connection after the other
+        assert_eq!(first.say("DATA").await.expect("a reply").code(), 250);
+        first.transport.close().await;
+    };
+    let (reply, ()) = tokio::join!(second.say(RCPT), raise);
+    assert_eq!(reply.expect("a reply").code(), 250);
+    assert_eq!(second.say("DATA").await.expect("a reply").code(), 250);
+    second.transport.close().await;
+    peer.finish().await;
+}

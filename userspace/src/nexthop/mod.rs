@@ -108,7 +108,7 @@ impl NextHop {
         }
     }
 
-    /// Sets other bounds for connections to a mail server, those that are open excepted.
+    /// Sets other bounds for connections to a mail server. Those that are open stay so.
     pub fn set_bounds(&self, bounds: ConnectionBounds) {
         match &self.0 {
             Kind::Maildir(_) => {}

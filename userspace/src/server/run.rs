@@ -232,10 +232,16 @@ fn bind(config: &Config) -> Result<Vec<(TcpListener, SocketAddr)>, ServeError> {
 /// Asks the next hop what it takes, again and again.
 async fn keep_probing(context: Arc<Context>, stop: CancellationToken) {
     let probe = async {
+        let mut waited = Duration::ZERO;
         loop {
-            let is_known = context.services().next_hop.capabilities().is_some();
-            sleep(if is_known { PROBE_INTERVAL } else { FIRST_PROBE_INTERVAL }).await;
-            context.next_hop_watch.probe(&context.services().next_hop, false).await;
+            sleep(FIRST_PROBE_INTERVAL).await;
+            waited += FIRST_PROBE_INTERVAL;
+            // a reload may have put another next hop in force
+            let next_hop = &context.services().next_hop;
+            if waited >= PROBE_INTERVAL || next_hop.capabilities().is_none() {
+                waited = Duration::ZERO;
+                context.next_hop_watch.probe(next_hop, false).await;
+            }
         }
     };
     stop.run_until_cancelled(probe).await;

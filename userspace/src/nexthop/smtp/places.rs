@@ -38,45 +38,36 @@ pub struct ConnectionBounds {
 /// Places for connections.
 #[derive(Debug)]
 pub(super) struct Places {
-    state: Mutex<State>,
-    too_many_resumptions: AtomicU64,
-}
-
-#[derive(Debug)]
-struct State {
-    bounds: ConnectionBounds,
+    bounds: Mutex<ConnectionBounds>,
     semaphore: Arc<FairSemaphore>,
-    /// What semaphores before this one counted.
-    missed: [u64; 2],
+    too_many_resumptions: AtomicU64,
 }
 
 impl Places {
     pub(super) fn new(bounds: ConnectionBounds) -> Self {
-        let state = State { bounds, semaphore: semaphore(bounds), missed: [0; 2] };
-        Self { state: Mutex::new(state), too_many_resumptions: AtomicU64::new(0) }
+        let ConnectionBounds { connections, .. } = bounds;
+        Self {
+            bounds: Mutex::new(bounds),
+            semaphore: FairSemaphore::with_reserve(connections, reserve(connections), PLACE_WAIT),
+            too_many_resumptions: AtomicU64::new(0),
+        }
     }
 
-    /// Sets other bounds. Connections that are open stay so, and do not count by the new ones.
+    /// Sets other bounds. Connections that are open stay so.
     pub(super) fn set_bounds(&self, bounds: ConnectionBounds) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.bounds.connections != bounds.connections {
-            let before = std::mem::replace(&mut state.semaphore, semaphore(bounds)).missed();
-            for (sum, more) in state.missed.iter_mut().zip(before) {
-                *sum += more;
-            }
-        }
-        state.bounds = bounds;
+        let ConnectionBounds { connections, .. } = bounds;
+        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner) = bounds;
+        self.semaphore.resize(connections, reserve(connections));
     }
 
     pub(super) fn idle(&self) -> Duration {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).bounds.idle
+        self.bounds.lock().unwrap_or_else(PoisonError::into_inner).idle
     }
 
-    /// A place for a connection that a client in `network` needs, a trusted one if there is none;
-    /// none after [`PLACE_WAIT`].
+    /// A place for a connection that a client in `network` needs, a trusted one if there is none; none after
+    /// [`PLACE_WAIT`].
     pub(super) async fn acquire(&self, network: Option<Network>) -> Option<Permit> {
-        let semaphore = Arc::clone(&self.state.lock().unwrap_or_else(PoisonError::into_inner).semaphore);
-        semaphore.acquire(network).await
+        self.semaphore.acquire(network).await
     }
 
     pub(super) fn count_too_many_resumptions(&self) {
@@ -85,17 +76,13 @@ impl Places {
 
     /// How often each bound was reached, by the names of the counters.
     pub(super) fn reached(&self) -> [(&'static str, u64); 3] {
-        let [all, share] = {
-            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let [all, share] = state.semaphore.missed();
-            [all + state.missed[0], share + state.missed[1]]
-        };
+        let [all, share] = self.semaphore.missed();
         let resumptions = self.too_many_resumptions.load(Ordering::Relaxed);
         [("next_hop_connections", all), ("next_hop_share", share), ("next_hop_resumptions", resumptions)]
     }
 }
 
-fn semaphore(bounds: ConnectionBounds) -> Arc<FairSemaphore> {
-    let connections = bounds.connections;
-    FairSemaphore::with_reserve(connections, connections.get().div_ceil(RESERVE), PLACE_WAIT)
+/// Of so many connections, those for trusted sources only.
+fn reserve(connections: NonZeroU32) -> u32 {
+    connections.get().div_ceil(RESERVE)
 }
