@@ -124,11 +124,14 @@ impl Lie {
         [Self::EdnsFormErr, Self::EdnsFormErrBare, Self::EdnsNotImp, Self::EdnsBadVers, Self::EdnsSilence];
 }
 
+/// Ids and names of questions.
+type Asked = Arc<Mutex<Vec<(u16, String)>>>;
+
 /// A running server that lies; it ends when this is dropped.
 pub struct Liar {
     address: SocketAddr,
     lie: Arc<Mutex<Lie>>,
-    asked: Arc<Mutex<usize>>,
+    asked: Asked,
     _tasks: JoinSet<io::Result<()>>,
 }
 
@@ -151,7 +154,7 @@ impl Liar {
         udp.set_nonblocking(true)?;
         tcp.set_nonblocking(true)?;
         let lie = Arc::new(Mutex::new(lie));
-        let asked = Arc::default();
+        let asked = Asked::default();
         let mut tasks = JoinSet::new();
         tasks.spawn(by_udp(Arc::clone(&lie), Arc::clone(&asked), UdpSocket::from_std(udp)?));
         tasks.spawn(by_tcp(Arc::clone(&lie), TcpListener::from_std(tcp)?));
@@ -166,7 +169,13 @@ impl Liar {
     /// Questions that came by UDP so far.
     #[must_use]
     pub fn queries(&self) -> usize {
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// The ids of these questions, and their names as they were written.
+    #[must_use]
+    pub fn questions(&self) -> Vec<(u16, String)> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Where it listens, by UDP and by TCP.
@@ -182,14 +191,15 @@ enum By {
     Tcp,
 }
 
-async fn by_udp(lie: Arc<Mutex<Lie>>, asked: Arc<Mutex<usize>>, socket: UdpSocket) -> io::Result<()> {
+async fn by_udp(lie: Arc<Mutex<Lie>>, asked: Asked, socket: UdpSocket) -> io::Result<()> {
     let mut buffer = [0; 4096];
     let other = UdpSocket::bind((socket.local_addr()?.ip(), 0)).await?;
     loop {
         let (length, client) = socket.recv_from(&mut buffer).await?;
         let Ok(request) = Message::from_vec(&buffer[..length]) else { continue };
         let lie = now(&lie);
-        *asked.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        let name = request.queries.first().map(|query| query.name().to_string()).unwrap_or_default();
+        asked.lock().unwrap_or_else(PoisonError::into_inner).push((request.id, name));
         match lie {
             Lie::Silence => continue,
             Lie::EdnsSilence if request.edns.is_some() => continue,

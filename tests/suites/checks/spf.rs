@@ -4,6 +4,7 @@ mod explanations;
 mod limits;
 mod macros;
 mod mechanisms;
+mod shapes;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},

@@ -1,6 +1,7 @@
 //! Servers that cannot do what others can, alone and beside better ones.
 
 use std::{
+    collections::BTreeSet,
     net::{Ipv6Addr, TcpListener, UdpSocket},
     num::NonZeroU8,
     time::Duration,
@@ -56,6 +57,22 @@ async fn a_server_that_does_not_keep_the_case_of_names_is_asked_by_tcp_once() {
             assert_eq!(liar.queries(), asked, "{lie:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn each_repetition_has_an_id_and_a_case_of_its_own() {
+    let silent = Liar::serve(Lie::Silence).expect("sockets on loopback");
+    let dns = Dns::new(&[silent.address()], TIMEOUT, TWICE);
+    let name = "a-name-with-so-many-letters-that-none-of-its-forms-comes-twice.example";
+    dns.aaaa(name).await.expect_err("nothing was said");
+    let questions = silent.questions();
+    assert!(
+        questions.len() > 2 && questions.iter().all(|(_, asked)| asked.to_lowercase() == format!("{name}."))
+    );
+    let ids: BTreeSet<u16> = questions.iter().map(|(id, _)| *id).collect();
+    let names: BTreeSet<&String> = questions.iter().map(|(_, name)| name).collect();
+    // two ids may be equal by chance
+    assert!(ids.len() > 1 && names.len() == questions.len(), "{questions:?}");
 }
 
 #[tokio::test]
