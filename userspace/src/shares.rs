@@ -64,12 +64,28 @@ impl Shares {
     /// is free alone. Nothing is taken when there is a shortage.
     pub(crate) fn take(&mut self, network: Option<Network>, own: u64, more: u64) -> Result<(), Shortage> {
         self.check(network, own, more)?;
+        self.record(network, more);
+        Ok(())
+    }
+
+    /// The same, bound by what is free alone; `network` holds it all the same.
+    pub(crate) fn take_free(&mut self, network: Network, more: u64) -> Result<(), Shortage> {
+        self.check(None, 0, more)?;
+        self.record(Some(network), more);
+        Ok(())
+    }
+
+    /// Whether three quarters are taken.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.held.saturating_mul(4) >= self.supply.saturating_mul(3)
+    }
+
+    fn record(&mut self, network: Option<Network>, more: u64) {
         self.held += more;
         if let Some(network) = network {
             *self.of_64.entry(network.0).or_default() += more;
             *self.of_48.entry(network.site()).or_default() += more;
         }
-        Ok(())
     }
 
     /// Whether [`Self::take`] would succeed.

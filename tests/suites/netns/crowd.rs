@@ -143,3 +143,50 @@ fn at_rest(site: &Site, daemon: &Daemon) -> BTreeSet<u32> {
     daemon.wait_for_log("the opt-in store has changed").unwrap();
     descriptors(daemon)
 }
+
+#[test]
+fn idle_connections_of_one_network_leave_room_for_others_and_have_to_hurry() {
+    if !gate::require(&[Need::Root]) {
+        return;
+    }
+    let (site, daemon) = site("limits.connections = 20");
+    let mut idle = Vec::new();
+    loop {
+        let mut client = connect(&site, "2001:db8:51::1");
+        let reply = client.reply().unwrap().last().to_owned();
+        if reply == OF_NETWORK {
+            break;
+        }
+        assert_eq!(reply, GREETING);
+        idle.push(client);
+    }
+    // of 18, for two are kept for trusted sources
+    assert_eq!(idle.len(), 14);
+    daemon.wait_for_log("turned away source=2001:db8:51::1 limit=\"connections_share\"").unwrap();
+    let mut others: Vec<Client> = ["2001:db8:52::1", TRUSTED].map(|source| connect(&site, source)).into();
+    for client in &mut others {
+        assert_eq!(client.reply().unwrap().last(), GREETING);
+    }
+    // the time for a command is five minutes otherwise
+    let mut left = 0;
+    for client in &mut idle {
+        client.wait_at_most(Duration::from_secs(60)).unwrap();
+        if left < 5 {
+            assert!(client.reply().unwrap().last().starts_with("421 4.4.2 "));
+            left += 1;
+        }
+    }
+    assert_eq!(others[1].say("NOOP").unwrap().code, 250, "a trusted source takes its time");
+}
+
+#[test]
+fn an_address_that_is_not_there_yet_is_listened_at() {
+    if !gate::require(&[Need::Root]) {
+        return;
+    }
+    let late = "2001:db8:25::77";
+    let (site, daemon) = site(&format!("listen.addresses = [\"[{late}]:25\"]"));
+    daemon.wait_for_log(&format!("no interface has the address [{late}]:25 yet")).unwrap();
+    site.gate.add_address(sixgate_tests::site::INTERFACE, format!("{late}/64").parse().unwrap()).unwrap();
+    assert_eq!(site.connect(SENDER, late).reply().unwrap().code, 220);
+}

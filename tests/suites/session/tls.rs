@@ -289,3 +289,21 @@ fn handshake(site: &Site, config: &std::sync::Arc<rustls::ClientConfig>, name: &
     assert_eq!(client.say("STARTTLS").unwrap().code, 220);
     client.encrypt(config, name).is_ok()
 }
+
+#[test]
+fn what_libraries_say_about_a_client_is_not_logged() {
+    if !can_run(&[sixgate_tests::gate::Need::Program("openssl")]) {
+        return;
+    }
+    let (site, _authority) = site_with_tls("");
+    let daemon = site.serve(&["--no-xdp"]);
+    // rustls warns of an address where a name has to be (RFC 6066 3)
+    let mut command = std::process::Command::new("openssl");
+    command.args(["s_client", "-starttls", "smtp", "-servername", "192.0.2.1", "-connect"]);
+    command.arg(format!("[{GATE}]:25")).stdin(std::process::Stdio::null());
+    drop(site.connect(SENDER, GATE));
+    assert!(site.outside.spawn(&mut command).unwrap().wait().is_ok());
+    daemon.wait_for_log("cipher=").unwrap();
+    let (_, log) = daemon.stop().unwrap();
+    assert!(!log.contains("rustls") && !log.contains("192.0.2.1"), "{log}");
+}

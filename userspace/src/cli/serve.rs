@@ -77,20 +77,17 @@ fn start_log(log: &Log) -> io::Result<(Arc<Queue>, SetLogLevel)> {
     Ok((queue, set_level))
 }
 
-/// What is logged at a level of the configuration.
+/// What is logged at a level of the configuration: nothing of libraries, which complain of what clients and DNS servers send
+/// in their words and without a bound. What comes of it is in lines of ours.
 fn filter_of(level: LogLevel) -> EnvFilter {
     let level = LevelFilter::from_level(level.into());
-    EnvFilter::builder().with_default_directive(level.into()).parse_lossy(format!("{level},{QUIET}"))
+    EnvFilter::builder().with_default_directive(level.into()).parse_lossy(format!("off,sixgate={level}"))
 }
 
 /// Lines of the log that wait to be written, at most; one has some hundred octets.
 const LOG_LINES: usize = 4096;
 /// How long the end waits for them.
 const LOG_END: Duration = Duration::from_secs(2);
-
-/// The library that reads DNS messages complains of odd ones in its own words, without a bound. What comes of them is in
-/// lines of ours.
-const QUIET: &str = "hickory_proto=off";
 
 const HELP: &str = "\
 The daemon listens, checks and hands mail on, in the foreground, until SIGTERM or SIGINT; its log

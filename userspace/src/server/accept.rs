@@ -114,7 +114,7 @@ fn turn_away(
     }
     let say = match excess {
         Excess::Total => Say::TooManyConnections,
-        Excess::OfSource(_) => Say::TooManyFromNetwork,
+        Excess::Share | Excess::OfSource(_) => Say::TooManyFromNetwork,
     };
     // A fresh socket's buffer takes the few octets; if it does not, the close says enough.
     let _ = stream.try_write(&Session::turned_away(&context.services().replies, say));

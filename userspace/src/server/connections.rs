@@ -10,7 +10,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::config::Limits;
+use tokio::sync::watch;
+
+use crate::{
+    config::Limits,
+    shares::{Network, Shares, Shortage},
+};
 
 /// How many connections may be open.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +24,17 @@ pub(crate) struct ConnectionBounds {
     /// In the order of [`Scope::ALL`].
     of_source: [NonZeroU32; Scope::ALL.len()],
 }
+
+impl ConnectionBounds {
+    /// How many of them are for sources that are not trusted; the rest is a reserve for those that are.
+    fn shared(&self) -> u64 {
+        let total = self.total.get();
+        u64::from(total - total / RESERVE)
+    }
+}
+
+/// One connection of so many is kept for trusted sources.
+const RESERVE: u32 = 10;
 
 impl From<&Limits> for ConnectionBounds {
     fn from(limits: &Limits) -> Self {
@@ -62,6 +78,8 @@ impl Scope {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Excess {
     Total,
+    /// What is left is for other networks.
+    Share,
     OfSource(Scope),
 }
 
@@ -70,6 +88,7 @@ impl Excess {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Total => "connections",
+            Self::Share => "connections_share",
             Self::OfSource(Scope::Address) => "connections_per_source",
             Self::OfSource(Scope::Net64) => "connections_per_64",
             Self::OfSource(Scope::Net56) => "connections_per_56",
@@ -91,12 +110,16 @@ pub(crate) enum Origin {
 /// Counts connections.
 #[derive(Debug)]
 pub(crate) struct ConnectionLimits {
+    /// Whether so many are open that clients have to hurry.
+    stress: watch::Sender<bool>,
     open: Mutex<OpenConnections>,
 }
 
 #[derive(Debug)]
 struct OpenConnections {
     bounds: ConnectionBounds,
+    /// What sources share that are not trusted: all but the reserve.
+    shares: Shares,
     total: u32,
     /// In the order of [`Scope::ALL`]; only what has an open connection: never more than `total` entries each.
     of_source: [HashMap<u128, u32>; Scope::ALL.len()],
@@ -112,14 +135,35 @@ pub(crate) struct ConnectionPermit {
 
 impl ConnectionLimits {
     pub(crate) fn new(bounds: ConnectionBounds) -> Arc<Self> {
-        let open =
-            OpenConnections { bounds, total: 0, of_source: [(); Scope::ALL.len()].map(|()| HashMap::new()) };
-        Arc::new(Self { open: Mutex::new(open) })
+        let open = OpenConnections {
+            shares: Shares::new(bounds.shared()),
+            bounds,
+            total: 0,
+            of_source: [(); Scope::ALL.len()].map(|()| HashMap::new()),
+        };
+        Arc::new(Self { stress: watch::Sender::new(false), open: Mutex::new(open) })
     }
 
     /// Admits by other bounds from now on; who is connected stays so.
     pub(crate) fn rebound(&self, bounds: ConnectionBounds) {
-        self.lock().bounds = bounds;
+        let mut open = self.lock();
+        open.shares.resize(bounds.shared());
+        open.bounds = bounds;
+        self.judge_stress(&open);
+    }
+
+    /// Whether clients have to hurry, now and whenever that changes.
+    pub(crate) fn stress(&self) -> watch::Receiver<bool> {
+        self.stress.subscribe()
+    }
+
+    /// Stress begins when three quarters of the connections are open, and ends when less than half of them are.
+    fn judge_stress(&self, open: &OpenConnections) {
+        let (count, total) = (u64::from(open.total), u64::from(open.bounds.total.get()));
+        self.stress.send_if_modified(|stress| {
+            let next = if *stress { count * 2 >= total } else { count * 4 >= total * 3 };
+            std::mem::replace(stress, next) != next
+        });
     }
 
     /// A place for a connection from `source`, or the first bound that is reached: in all, then from the address
@@ -138,6 +182,7 @@ impl ConnectionLimits {
             open.add(source)?;
         }
         open.total += 1;
+        self.judge_stress(&open);
         Ok(ConnectionPermit { limits: Arc::clone(self), source })
     }
 
@@ -161,13 +206,27 @@ impl OpenConnections {
                 return Err(Excess::OfSource(scope));
             }
         }
+        self.take_share(source.into())?;
         for (scope, counts) in Scope::ALL.into_iter().zip(&mut self.of_source) {
             *counts.entry(scope.prefix(source)).or_default() += 1;
         }
         Ok(())
     }
 
+    /// While there are many left, a network has as many as its own bounds allow; the last quarter is shared out.
+    fn take_share(&mut self, network: Network) -> Result<(), Excess> {
+        let taken = match self.shares.is_scarce() {
+            true => self.shares.take(Some(network), 0, 1),
+            false => self.shares.take_free(network, 1),
+        };
+        taken.map_err(|shortage| match shortage {
+            Shortage::All => Excess::Total,
+            Shortage::Network => Excess::Share,
+        })
+    }
+
     fn remove(&mut self, source: Ipv6Addr) {
+        self.shares.give_back(Some(source.into()), 1);
         for (scope, counts) in Scope::ALL.into_iter().zip(&mut self.of_source) {
             let prefix = scope.prefix(source);
             match counts.get_mut(&prefix) {
@@ -185,6 +244,7 @@ impl Drop for ConnectionPermit {
         if let Some(source) = self.source {
             open.remove(source);
         }
+        self.limits.judge_stress(&open);
     }
 }
 
@@ -239,6 +299,26 @@ mod tests {
         drop((second, third));
         assert_eq!(limits.open(), 0);
         assert!(limits.lock().of_source.iter().all(HashMap::is_empty));
+    }
+
+    #[test]
+    fn large_networks_lock_out_neither_others_nor_trusted_sources() {
+        let limits = limits(1000, [50, 100, 150, 250]);
+        let mut open = Vec::new();
+        for site in 1..=8 {
+            let sources = (0..1000).map(|number| format!("2001:db8:{site}:{:x}::{number:x}", number * 64));
+            open.extend(sources.filter_map(|source| admit(&limits, &source).ok()));
+        }
+        assert!(limits.open() < 900 && *limits.stress().borrow(), "{}", limits.open());
+        assert_eq!(admit(&limits, "2001:db8:1::1").unwrap_err(), "connections_per_48");
+        assert_eq!(admit(&limits, "2001:db8:5::1").unwrap_err(), "connections_share");
+        open.push(admit(&limits, "2001:db8:99::1").expect("a newcomer"));
+        let trusted = || limits.admit("2001:db8:1::1".parse().unwrap(), Origin::Trusted);
+        let reserved: Vec<_> = (0..100).map(|_| trusted().unwrap()).collect();
+        drop(open);
+        assert!(!*limits.stress().borrow());
+        drop(reserved);
+        assert_eq!(limits.open(), 0);
     }
 
     #[test]

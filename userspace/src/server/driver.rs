@@ -196,6 +196,7 @@ impl Connection {
     async fn converse(&mut self, session: &mut Session) -> Result<(), Broken> {
         let stop = self.stop.clone();
         let mut told_to_stop = false;
+        let mut stress = self.context.connections.stress();
         loop {
             while let Some(task) = session.poll_task() {
                 self.send(session).await?;
@@ -206,6 +207,8 @@ impl Connection {
                 self.transport.give_back().await;
                 return self.linger().await;
             }
+            // trusted sources have a reserve: nobody waits for their connections
+            session.handle_stress(*stress.borrow_and_update() && !self.inspection.is_trusted());
             let due = session.poll_timeout().map(tokio::time::Instant::from_std);
             tokio::select! {
                 read = self.stream.read(&mut self.buffer), if session.has_room() => match read? {
@@ -220,6 +223,7 @@ impl Connection {
                 () = sleep_until(due.unwrap_or_else(far_future)), if due.is_some() => {
                     session.handle_timeout(Instant::now());
                 }
+                Ok(()) = stress.changed() => {}
                 () = stop.cancelled(), if !told_to_stop => {
                     told_to_stop = true;
                     session.handle_shutdown();

@@ -240,7 +240,8 @@ impl Inspection {
         !self.is_trusted() || self.services.next_hop.is_told_names()
     }
 
-    fn is_trusted(&self) -> bool {
+    /// Whether the sender is exempt.
+    pub(crate) fn is_trusted(&self) -> bool {
         self.certified || self.context.store.trusts(self.endpoints.source)
     }
 

@@ -213,7 +213,19 @@ fn bind(config: &Config) -> Result<Vec<(TcpListener, SocketAddr)>, ServeError> {
         socket.set_only_v6(true)?;
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
-        socket.bind(&address.resolve()?.into())?;
+        let local = address.resolve()?.into();
+        if let Err(error) = socket.bind(&local) {
+            if error.kind() != io::ErrorKind::AddrNotAvailable {
+                return Err(error);
+            }
+            // duplicate address detection goes on, or the address comes later
+            socket.set_freebind_v6(true)?;
+            socket.bind(&local)?;
+            warn!(
+                "no interface has the address {address} yet (see `ip -6 address`, \"tentative\" or missing): mail for it is \
+                 taken once it is there"
+            );
+        }
         socket.listen(BACKLOG)?;
         let listener = TcpListener::from_std(socket.into())?;
         let address = listener.local_addr()?;

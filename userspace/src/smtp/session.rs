@@ -10,7 +10,11 @@ mod interface;
 mod obey;
 mod refusing;
 
-use std::{mem, sync::Arc, time::Instant};
+use std::{
+    mem,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sixgate_common::refuse::{self, Phase, Reason};
 
@@ -64,6 +68,8 @@ pub struct Session {
     refused_domain: Option<String>,
     /// Say 421 as soon as no transaction is in the way.
     stopping: bool,
+    /// Whether commands have to come soon.
+    in_a_hurry: bool,
 }
 
 #[derive(Debug)]
@@ -141,6 +147,7 @@ impl Session {
             incidents: Vec::new(),
             refused_domain: None,
             stopping: false,
+            in_a_hurry: false,
         };
         match session.parameters.admission {
             Admission::Serve => session.say(Say::Greeting),
@@ -220,6 +227,11 @@ impl Session {
         matches!(self.state, State::Command) && self.transaction.is_none()
     }
 
+    /// Commands have to come soon, or may take their time again: others wait for the connection.
+    pub fn handle_stress(&mut self, is_stressed: bool) {
+        self.in_a_hurry = is_stressed;
+    }
+
     /// What is to be done next, once.
     pub fn poll_task(&mut self) -> Option<Task> {
         let task = self.task.take();
@@ -251,7 +263,10 @@ impl Session {
     fn silence_end(&self) -> Option<Instant> {
         let limits = &self.parameters.limits;
         let wait = match self.state {
-            State::Command | State::Refusing { .. } | State::StartingTls => limits.command_timeout,
+            State::Command | State::Refusing { .. } | State::StartingTls => {
+                let hurried = if self.in_a_hurry { HURRIED_COMMAND } else { Duration::MAX };
+                limits.command_timeout.min(hurried)
+            }
             State::Data(_) | State::Skipping(..) => limits.data_timeout,
             State::Keeping(_) | State::Recipient(_) | State::Message | State::Closing => return None,
         };
@@ -421,6 +436,9 @@ impl Session {
         self.state = State::Closing;
     }
 }
+
+/// How long a command is waited for while most connections are taken.
+const HURRIED_COMMAND: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests;
