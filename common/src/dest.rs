@@ -16,7 +16,7 @@ pub const OPTED_IN: u32 = 1;
 /// The destination is explicitly excluded from a shorter prefix that opted in.
 pub const OPTED_OUT: u32 = 2;
 
-/// Value of GUARD and TRUST: membership only.
+/// Value of GUARD, TRUST and DOMAINS: membership only.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct MemberEntry {

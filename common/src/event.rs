@@ -3,24 +3,26 @@
 //! Records are dropped and counted when the ring buffer is full: nothing here is needed for refusing, and no record
 //! wakes its reader. A reader knows a record by its length and its first octet.
 
-use crate::flow::{DOMAIN_KEPT, FlowKey};
+use crate::flow::{ARGUMENT_KEPT, FlowKey};
 
 /// Begins every record; alone it is the record of a session that began: its greeting is on its way.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Begun {
-    /// [`KIND_BEGUN`] or [`KIND_ENDED`].
+    /// [`KIND_BEGUN`], [`KIND_RECIPIENT`] or [`KIND_ENDED`].
     pub kind: u8,
     /// [`crate::flow::REASON_NOT_OPTED_IN`] or [`crate::flow::REASON_NO_PTR`].
     pub reason: u8,
-    /// How it ended: an [`Ending`] as its number; 0 in a session that began.
+    /// How it ended: an [`Ending`] as its number; 0 in a session that goes on.
     pub ending: u8,
-    /// Octets of [`Ended::domain`] in use; 0 in a session that began.
-    pub domain_length: u8,
+    /// [`crate::flow::Flow::refused`]; 0 in a session that began.
+    pub refused: u8,
     /// Commands answered.
     pub commands: u16,
-    /// Always 0.
-    pub reserved: u16,
+    /// Octets of [`Ended::sender`] in use; 0 in a session that began.
+    pub sender_length: u8,
+    /// Octets of [`Ended::recipient`] in use; 0 in a session that began.
+    pub recipient_length: u8,
     /// When the handshake was complete, nanoseconds of CLOCK_MONOTONIC (`bpf_ktime_get_ns`).
     pub opened: u64,
     /// When the record was made, likewise.
@@ -31,20 +33,24 @@ pub struct Begun {
     pub padding: [u8; 4],
 }
 
-/// The record of a session that ended.
+/// The record of a session that ended, or of a recipient that was refused before its last one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Ended {
     /// What both kinds have.
     pub session: Begun,
-    /// The domain of the last recipient that was refused.
-    pub domain: [u8; DOMAIN_KEPT],
+    /// What followed `MAIL FROM:` last.
+    pub sender: [u8; ARGUMENT_KEPT],
+    /// What followed `RCPT TO:` of the last recipient that was refused.
+    pub recipient: [u8; ARGUMENT_KEPT],
 }
 
 /// [`Begun::kind`] of a session that began.
 pub const KIND_BEGUN: u8 = 1;
 /// [`Begun::kind`] of a session that ended.
 pub const KIND_ENDED: u8 = 2;
+/// [`Begun::kind`] of a session that goes on after a recipient was refused: it names another one.
+pub const KIND_RECIPIENT: u8 = 3;
 
 /// How a session ended.
 #[repr(u8)]
@@ -63,4 +69,4 @@ pub enum Ending {
 }
 
 const _: () = assert!(size_of::<Begun>() == 64 && align_of::<Begun>() == 8);
-const _: () = assert!(size_of::<Ended>() == 128 && align_of::<Ended>() == 8);
+const _: () = assert!(size_of::<Ended>() == 256 && align_of::<Ended>() == 8);

@@ -47,8 +47,10 @@ pub struct Flow {
     pub generation: u8,
     /// A combination of the `FLAG_` constants.
     pub flags: u8,
-    /// Octets of [`Self::domain`] in use.
-    pub domain_length: u8,
+    /// The reply with which the last recipient, or the session, was refused: a [`ReplyId`] as its number; 0: none yet.
+    ///
+    /// [`ReplyId`]: crate::refuse::ReplyId
+    pub refused: u8,
     /// Octets of the unfinished line that LINES keeps and that are acknowledged.
     pub kept: u16,
     /// The same of the line that was answered last.
@@ -57,13 +59,19 @@ pub struct Flow {
     ///
     /// [`ReplyId::TooLong`]: crate::refuse::ReplyId::TooLong
     pub skipped: u16,
+    /// Octets of [`Self::sender`] in use.
+    pub sender_length: u8,
+    /// Octets of [`Self::recipient`] in use.
+    pub recipient_length: u8,
     /// When [`Self::acknowledgments`] were counted, in units of 2^[`ACKNOWLEDGMENT_SHIFT`] nanoseconds of
     /// CLOCK_MONOTONIC.
     pub acknowledged_at: u32,
     /// Acknowledgements sent in that unit of time, since the last new command, for segments that brought nothing new.
     pub acknowledgments: u32,
-    /// The domain of the last recipient that was refused, for the log; a longer one is left out.
-    pub domain: [u8; DOMAIN_KEPT],
+    /// What followed `MAIL FROM:` last, for the log.
+    pub sender: [u8; ARGUMENT_KEPT],
+    /// What followed `RCPT TO:` of the last recipient that was refused, for the log.
+    pub recipient: [u8; ARGUMENT_KEPT],
 }
 
 /// The largest segment that we offer to take (RFC 9293 3.7.1): what every IPv6 path carries in one piece (RFC 8200 5).
@@ -78,8 +86,8 @@ pub const ACKNOWLEDGMENTS_MAX: u32 = 10;
 /// The unit of time: 2^32 nanoseconds, 4.3 seconds.
 pub const ACKNOWLEDGMENT_SHIFT: u32 = 32;
 
-/// Longest domain that is kept for the log, in octets.
-pub const DOMAIN_KEPT: usize = 64;
+/// Octets that are kept for the log of what follows `MAIL FROM:` and `RCPT TO:`; the rest is left out.
+pub const ARGUMENT_KEPT: usize = 96;
 
 /// The destination address has not opted in.
 pub const REASON_NOT_OPTED_IN: u8 = 1;
@@ -125,14 +133,43 @@ impl Flow {
             last_reply: 0,
             generation: 0,
             flags: 0,
-            domain_length: 0,
+            refused: 0,
             kept: 0,
             kept_last: 0,
             skipped: 0,
+            sender_length: 0,
+            recipient_length: 0,
             acknowledged_at: 0,
             acknowledgments: 0,
-            domain: [0; DOMAIN_KEPT],
+            sender: [0; ARGUMENT_KEPT],
+            recipient: [0; ARGUMENT_KEPT],
         }
+    }
+
+    /// Makes the entry a tag, as [`Self::tag`] does; what is kept for the log has no length then, and stays as it is: a
+    /// program has neither the stack nor the time for as many zeros.
+    #[inline(always)]
+    pub const fn make_tag(&mut self, reason: u8, opened: u64) {
+        self.opened = opened;
+        self.busy = 0;
+        self.receive_next = 0;
+        self.receive_last = 0;
+        self.send_next = 0;
+        self.send_last = 0;
+        self.commands = 0;
+        self.reason = reason;
+        self.phase = PHASE_TAG;
+        self.last_reply = 0;
+        self.generation = 0;
+        self.flags = 0;
+        self.refused = 0;
+        self.kept = 0;
+        self.kept_last = 0;
+        self.skipped = 0;
+        self.sender_length = 0;
+        self.recipient_length = 0;
+        self.acknowledged_at = 0;
+        self.acknowledgments = 0;
     }
 
     /// Whether either side has ended the dialogue; the entry only answers stragglers.
@@ -143,7 +180,7 @@ impl Flow {
 }
 
 const _: () = assert!(size_of::<FlowKey>() == 36 && align_of::<FlowKey>() == 1);
-const _: () = assert!(size_of::<Flow>() == 120 && align_of::<Flow>() == 8);
+const _: () = assert!(size_of::<Flow>() == 248 && align_of::<Flow>() == 8);
 
 #[cfg(feature = "user")]
 // SAFETY: `repr(C)`, byte arrays only, no padding: every bit pattern is valid.
@@ -151,3 +188,38 @@ unsafe impl aya::Pod for FlowKey {}
 #[cfg(feature = "user")]
 // SAFETY: `repr(C)`, integers and byte arrays, no padding (size asserted): every bit pattern is valid.
 unsafe impl aya::Pod for Flow {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_becomes_a_tag() {
+        let mut flow = Flow {
+            busy: 1,
+            receive_next: 1,
+            receive_last: 1,
+            send_next: 1,
+            send_last: 1,
+            commands: 1,
+            phase: 1,
+            last_reply: 1,
+            generation: 1,
+            flags: 1,
+            refused: 1,
+            kept: 1,
+            kept_last: 1,
+            skipped: 1,
+            sender_length: 1,
+            recipient_length: 1,
+            acknowledged_at: 1,
+            acknowledgments: 1,
+            sender: [1; ARGUMENT_KEPT],
+            recipient: [1; ARGUMENT_KEPT],
+            ..Flow::tag(1, 1)
+        };
+        flow.make_tag(2, 7);
+        let kept = [1; ARGUMENT_KEPT];
+        assert_eq!(flow, Flow { sender: kept, recipient: kept, ..Flow::tag(2, 7) });
+    }
+}

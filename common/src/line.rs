@@ -11,7 +11,9 @@ use crate::{
     refuse::{LINE_MAX, MAIL_LINE_MAX, Verb},
 };
 
-pub use domain::{DOMAIN_MAX, Span, is_domain_name, recipient_domain};
+pub use domain::{
+    DOMAIN_MAX, PATH_DOMAIN_MAX, PathDomain, Span, domain_key, is_domain_name, path_domain, recipient_domain,
+};
 
 /// Octets that [`cut`] looks at in one call: more than the window of a refused session.
 pub const SCAN_MAX: usize = 2560;

@@ -21,6 +21,8 @@ pub const OPTIN: &str = "OPTIN";
 pub const GUARD: &str = "GUARD";
 /// LPM trie: source prefix to [`crate::dest::MemberEntry`].
 pub const TRUST: &str = "TRUST";
+/// hash: [`crate::line::domain_key`] of a recipients' domain whose refusal is temporary to [`crate::dest::MemberEntry`].
+pub const DOMAINS: &str = "DOMAINS";
 /// LRU hash: source address to [`crate::ptr::PtrEntry`].
 pub const PTR: &str = "PTR";
 /// LRU hash: [`crate::flow::FlowKey`] to [`crate::flow::Flow`].
@@ -35,8 +37,8 @@ pub const STATS: &str = "STATS";
 pub const EVENTS: &str = "EVENTS";
 
 /// Every map, in the order in which they are made.
-pub const ALL: [&str; 12] =
-    [SETTINGS, IN_FORCE, STATIONS, OPTIN, GUARD, TRUST, PTR, FLOWS, LINES, REPLIES, STATS, EVENTS];
+pub const ALL: [&str; 13] =
+    [SETTINGS, IN_FORCE, STATIONS, OPTIN, GUARD, TRUST, DOMAINS, PTR, FLOWS, LINES, REPLIES, STATS, EVENTS];
 
 /// Records of SETTINGS.
 pub const SETTINGS_ENTRIES: u32 = 2;
@@ -48,6 +50,8 @@ pub const OPTIN_ENTRIES: u32 = 1 << 21;
 pub const GUARD_ENTRIES: u32 = 1 << 14;
 /// Bound of TRUST, in prefixes.
 pub const TRUST_ENTRIES: u32 = 1 << 16;
+/// Bound of DOMAINS, in spellings of domains: one for each domain, and two more for one with an A-label.
+pub const DOMAINS_ENTRIES: u32 = 1 << 16;
 /// Default bound of PTR, in addresses; least recently used entries give way (`xdp.ptr_entries` changes it).
 pub const PTR_ENTRIES: u32 = 1 << 17;
 /// Default bound of FLOWS, in connections; least recently used entries give way (`xdp.flow_entries` changes it).
@@ -55,4 +59,4 @@ pub const FLOWS_ENTRIES: u32 = 1 << 16;
 /// Bound of LINES, in unfinished lines; least recently used entries give way.
 pub const LINES_ENTRIES: u32 = 1 << 10;
 /// Bytes of the EVENTS ring buffer; a power of two and a multiple of the page size.
-pub const EVENTS_BYTES: u32 = 1 << 20;
+pub const EVENTS_BYTES: u32 = 1 << 21;

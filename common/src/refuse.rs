@@ -152,6 +152,8 @@ pub enum ReplyId {
     Mail,
     /// 550 5.2.1: RCPT; the recipient's domain or the destination address is inserted.
     NotOptedIn,
+    /// 450 4.2.1: RCPT, for a domain whose refusal is temporary; the same is inserted.
+    NotOptedInTemporary,
     /// 450 4.7.25, or 550 5.7.25 if a setting says so: RCPT; the source address is inserted.
     NoPtr,
     /// 554: DATA without an accepted recipient.
@@ -189,8 +191,23 @@ impl ReplyId {
         Self::ALL.get(usize::from(number)).copied()
     }
 
+    /// Whether a recipient, or the whole session, is refused with it.
+    #[must_use]
+    pub const fn refuses(self) -> bool {
+        matches!(self, Self::GreetingRefused | Self::NotOptedIn | Self::NotOptedInTemporary | Self::NoPtr)
+    }
+
+    /// The same reply, about a recipient whose domain's refusal is temporary or not.
+    #[must_use]
+    pub const fn about_domain(self, is_temporary: bool) -> Self {
+        match self {
+            Self::NotOptedIn if is_temporary => Self::NotOptedInTemporary,
+            other => other,
+        }
+    }
+
     /// Every reply, in the order of its index.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Greeting,
         Self::GreetingRefused,
         Self::Ehlo,
@@ -198,6 +215,7 @@ impl ReplyId {
         Self::NoName,
         Self::Mail,
         Self::NotOptedIn,
+        Self::NotOptedInTemporary,
         Self::NoPtr,
         Self::NoRecipients,
         Self::BadSequence,
@@ -332,6 +350,15 @@ mod tests {
                 let reply = step(reason, phase, Verb::Rcpt, 0).reply;
                 assert!(matches!(reply, ReplyId::BadSequence | ReplyId::NotOptedIn | ReplyId::NoPtr));
             }
+        }
+    }
+
+    #[test]
+    fn only_what_is_not_opted_in_is_refused_temporarily() {
+        for reply in ReplyId::ALL {
+            assert_eq!(reply.about_domain(false), reply);
+            let wanted = if reply == ReplyId::NotOptedIn { ReplyId::NotOptedInTemporary } else { reply };
+            assert_eq!(reply.about_domain(true), wanted);
         }
     }
 

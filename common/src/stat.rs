@@ -140,6 +140,8 @@ stats! {
     AlsoEnded = "also_ended",
     /// Beside an answer: the session had sent all the commands that it may send.
     AlsoTooManyCommands = "also_too_many_commands",
+    /// Beside an answer: the refusal of a recipient is temporary, since its domain is marked so.
+    AlsoTemporary = "also_temporary",
     /// Beside an answer: EVENTS was full, and the log does not know of this beginning or end.
     AlsoEventLost = "also_event_lost",
     /// Beside a tag counter: the tag could not be stored; the daemon decides without it.

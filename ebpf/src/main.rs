@@ -57,6 +57,8 @@ static GUARD: LpmTrie<Address, MemberEntry, { map::GUARD_ENTRIES as usize }> = L
 #[btf_map]
 static TRUST: LpmTrie<Address, MemberEntry, { map::TRUST_ENTRIES as usize }> = LpmTrie::new();
 #[btf_map]
+static DOMAINS: HashMap<u64, MemberEntry, { map::DOMAINS_ENTRIES as usize }> = HashMap::new();
+#[btf_map]
 static PTR: LruHashMap<Address, PtrEntry, { map::PTR_ENTRIES as usize }> = LruHashMap::new();
 #[btf_map]
 static FLOWS: LruHashMap<FlowKey, Flow, { map::FLOWS_ENTRIES as usize }> = LruHashMap::new();
@@ -180,7 +182,7 @@ fn settings() -> Option<&'static Settings> {
 
 /// Leaves the refusal to the daemon, which finds the tag at accept.
 fn tag(tuple: &Tuple, reason: Reason) -> Judgement {
-    if FLOWS.insert(tuple.key(), Flow::tag(reason as u8, now()), 0).is_err() {
+    if answer::tag(reason, now()).is_none_or(|flow| FLOWS.insert(tuple.key(), flow, 0).is_err()) {
         count(Stat::AlsoTagFailed);
     }
     Judgement::Host(match reason {

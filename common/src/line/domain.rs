@@ -1,13 +1,15 @@
 //! Domain names in command lines: which one a recipient names, and what is a name at all (RFC 5321 4.1.2).
 //!
-//! It says where a name stands; who echoes it is elsewhere.
+//! It says where a name stands, and by which number a map has it; who echoes it is elsewhere.
 
-use super::has_octet;
+use super::{ONES, has_octet};
 use crate::{bytes::Bytes, refuse::LINE_MAX};
 
 /// Longest domain name, in octets (RFC 1035 2.3.4, without the root's length octet).
 pub const DOMAIN_MAX: usize = 253;
 const LABEL_MAX: usize = 63;
+/// Longest domain of a path, whether a name or not: a name and its final dot.
+pub const PATH_DOMAIN_MAX: usize = DOMAIN_MAX + 1;
 
 /// A part of a line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,14 +20,83 @@ pub struct Span {
     pub length: usize,
 }
 
-/// The recipient's domain in the `RCPT TO:` line of `length` octets at `start`: what stands between the last `@`
-/// outside quotes and the `>` that ends the path, if it is a domain name. What is not a domain name is never echoed.
+/// What stands for a domain in a recipient's path.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PathDomain {
+    /// Where it stands.
+    pub span: Span,
+    /// Whether it is a domain name. What is not a domain name is never echoed.
+    pub is_name: bool,
+}
+
+/// The recipient's domain in the `RCPT TO:` line of `length` octets at `start`, if it is a domain name
+/// ([`path_domain`]).
 #[inline(always)]
 pub fn recipient_domain<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Option<Span> {
+    match path_domain(bytes, start, length) {
+        Some(PathDomain { span, is_name: true }) => Some(span),
+        _ => None,
+    }
+}
+
+/// What stands between the last `@` outside quotes and the `>` that ends the path, in the `RCPT TO:` line of `length`
+/// octets at `start`.
+#[inline(always)]
+pub fn path_domain<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Option<PathDomain> {
     match plain_path_end(bytes, start, length) {
         Some(end) => domain_before(bytes, start, end),
         None => domain_after_quotes(bytes, start, length),
     }
+}
+
+/// The number by which the map DOMAINS has the domain of `length` octets at `start`: a hash of its octets, ASCII letters
+/// in lower case, without a final dot. None for an empty one.
+///
+/// Two domains can have the same number. What the map says about a domain (whether its refusal is temporary) does no harm
+/// to another one.
+#[inline(always)]
+pub fn domain_key<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Option<u64> {
+    let mut length = bytes.opaque(length);
+    if length == 0 || length > PATH_DOMAIN_MAX {
+        return None;
+    }
+    if bytes.octet(start + length - 1)? == b'.' {
+        length -= 1;
+    }
+    let (mut hash, mut at) = (length as u64, 0);
+    for _ in 0..PATH_DOMAIN_MAX / 8 {
+        if at + 8 > length {
+            break;
+        }
+        hash = mix(hash, u64::from_le_bytes(*bytes.view::<8>(start + at)?));
+        at = bytes.opaque(at + 8);
+    }
+    let (mut word, mut shift) = (0, 0);
+    for _ in 0..7 {
+        if at >= length {
+            break;
+        }
+        word |= u64::from(bytes.octet(start + at)?) << shift;
+        (at, shift) = (bytes.opaque(at + 1), shift + 8);
+    }
+    if length == 0 { None } else { Some(mix(hash, word)) }
+}
+
+/// Adds eight octets to a hash, ASCII letters in lower case.
+#[inline(always)]
+const fn mix(hash: u64, octets: u64) -> u64 {
+    let mixed = (hash ^ lower_case(octets)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ mixed >> 32
+}
+
+/// Eight octets, ASCII capitals among them made small.
+#[inline(always)]
+const fn lower_case(octets: u64) -> u64 {
+    let low = octets & !(ONES << 7);
+    let from_a = low + ONES * (0x80 - b'A' as u64);
+    let beyond_z = low + ONES * (0x7f - b'Z' as u64);
+    let capitals = (from_a ^ beyond_z) & !octets & (ONES << 7);
+    octets | capitals >> 2
 }
 
 /// Where the first `>` stands, if nothing before it is quoted, as almost always; none as well if there is no `>`.
@@ -58,24 +129,22 @@ fn plain_path_end<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> 
     None
 }
 
-/// The domain name that ends before `end`, behind an `@`: read backwards, since a name reads the same in both directions.
+/// The domain that ends before `end`, behind an `@`: read backwards, since a name reads the same in both directions.
 #[inline(always)]
-fn domain_before<B: Bytes + ?Sized>(bytes: &B, start: usize, end: usize) -> Option<Span> {
+fn domain_before<B: Bytes + ?Sized>(bytes: &B, start: usize, end: usize) -> Option<PathDomain> {
     let mut path = Path { state: LABEL_STARTS, domain: 0, label: 0 };
-    for length in 0..=DOMAIN_MAX {
+    for length in 0..=PATH_DOMAIN_MAX {
         if length >= end {
             break;
         }
         let octet = bytes.octet(start + end - 1 - length)?;
         let is_label = length.wrapping_sub(path.label) <= LABEL_MAX;
         if octet == b'@' {
-            let is_name = path.state == IN_LABEL && is_label;
-            return if is_name { Some(Span { start: end - length, length }) } else { None };
+            let is_name = path.state == IN_LABEL && is_label && length <= DOMAIN_MAX;
+            return Some(PathDomain { span: Span { start: end - length, length }, is_name });
         }
-        let state = path.step(octet, length);
-        if !matches!(state, LABEL_STARTS | IN_LABEL | AFTER_HYPHEN) {
-            return None;
-        }
+        // nothing leads from what is not a name back to a name, but an `@`
+        path.step(octet, length);
         path = Path::unpacked(bytes.opaque(path.packed()));
     }
     None
@@ -83,19 +152,20 @@ fn domain_before<B: Bytes + ?Sized>(bytes: &B, start: usize, end: usize) -> Opti
 
 /// The same for a path that may have quoted parts.
 #[inline(always)]
-fn domain_after_quotes<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Option<Span> {
+fn domain_after_quotes<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Option<PathDomain> {
     let mut path = Path { state: NO_NAME, domain: 0, label: 0 };
     for at in 0..LINE_MAX {
         if at >= length {
             break;
         }
-        match path.step(bytes.octet(start + at)?, at) {
-            NAME_ENDS => {
-                let length = at.wrapping_sub(path.domain);
-                return if length <= DOMAIN_MAX { Some(Span { start: path.domain, length }) } else { None };
+        let state = path.step(bytes.octet(start + at)?, at);
+        if matches!(state, NAME_ENDS | NO_NAME_ENDS) {
+            let length = at.wrapping_sub(path.domain);
+            if path.domain == 0 || length > PATH_DOMAIN_MAX {
+                return None;
             }
-            NO_NAME_ENDS => return None,
-            _ => {}
+            let is_name = state == NAME_ENDS && length <= DOMAIN_MAX;
+            return Some(PathDomain { span: Span { start: path.domain, length }, is_name });
         }
         path = Path::unpacked(bytes.opaque(path.packed()));
     }
@@ -257,6 +327,47 @@ mod tests {
     }
 
     #[test]
+    fn the_key_is_that_of_the_path_domain_in_any_case_of_letters() {
+        let of_line = |line: &[u8]| {
+            let PathDomain { span, .. } = path_domain(line, 0, line.len())?;
+            domain_key(line, span.start, span.length)
+        };
+        let of = |text: &str| domain_key(text.as_bytes(), 0, text.len());
+        for (line, domain) in [
+            ("RCPT TO:<u@contoso.com>", "contoso.com"),
+            ("RCPT TO:<u@CONTOSO.com>", "contoso.com"),
+            ("RCPT TO:<u@Contoso.Com.>", "contoso.com"),
+            ("RCPT TO:<\"a b\"@contoso.com> NOTIFY=NEVER", "contoso.com"),
+            ("RCPT TO:<@relay.example:u@contoso.com>", "contoso.com"),
+            ("RCPT TO:<u@a_b.example>", "a_b.example"),
+            ("RCPT TO:<\u{fc}@B\u{fc}cher.EXAMPLE>", "b\u{fc}cher.example"),
+            ("RCPT TO:<u@a>", "a"),
+            ("RCPT TO:<u@abcdefgh>", "abcdefgh"),
+        ] {
+            assert_eq!(of_line(line.as_bytes()), of(domain), "{line}");
+            assert!(of(domain).is_some(), "{domain}");
+        }
+        for line in ["RCPT TO:<u@>", "RCPT TO:<u@.>", "RCPT TO:<postmaster>", "RCPT TO:u@contoso.com"] {
+            assert_eq!(of_line(line.as_bytes()), None, "{line}");
+        }
+        let others =
+            ["contoso.co", "contoso.comm", "ontoso.com", "contoso\u{e}com", "contoso.com..", "@", "["];
+        assert!(others.into_iter().all(|other| of(other) != of("contoso.com")));
+        assert_ne!(of("`"), of("@"));
+        assert_ne!(of("{"), of("["));
+    }
+
+    #[test]
+    fn capitals_alone_are_made_small() {
+        for octet in 0..=u8::MAX {
+            let word = u64::from_le_bytes([octet, b'A', octet, b'z', 0xff, octet, b'Z', octet]);
+            let small = octet.to_ascii_lowercase();
+            let wanted = [small, b'a', small, b'z', 0xff, small, b'z', small];
+            assert_eq!(lower_case(word), u64::from_le_bytes(wanted), "{octet:#x}");
+        }
+    }
+
+    #[test]
     fn a_domain_name_has_whole_labels() {
         for (text, wanted) in [
             ("contoso.com", true),
@@ -292,9 +403,9 @@ mod tests {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 *octet = alphabet[(seed >> 33) as usize % alphabet.len()];
             }
-            let found = recipient_domain(&line[..], 0, line.len());
+            let found = path_domain(&line[..], 0, line.len());
             assert_eq!(found, domain_after_quotes(&line[..], 0, line.len()), "{}", line.escape_ascii());
-            names += usize::from(found.is_some());
+            names += usize::from(found.is_some_and(|domain| domain.is_name));
         }
         assert!(names > 1000, "{names}");
     }

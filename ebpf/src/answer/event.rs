@@ -4,7 +4,7 @@
 
 use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
 use sixgate_common::{
-    event::{Begun, Ended, Ending, KIND_BEGUN, KIND_ENDED},
+    event::{Begun, Ended, Ending, KIND_BEGUN, KIND_ENDED, KIND_RECIPIENT},
     flow::Flow,
     refuse::Reason,
     stat::Stat,
@@ -22,9 +22,10 @@ pub(crate) fn begun(tuple: &Tuple, reason: u8, now: u64) {
         kind: KIND_BEGUN,
         reason,
         ending: 0,
-        domain_length: 0,
+        refused: 0,
         commands: 0,
-        reserved: 0,
+        sender_length: 0,
+        recipient_length: 0,
         opened: now,
         now,
         flow: *tuple.key(),
@@ -33,27 +34,43 @@ pub(crate) fn begun(tuple: &Tuple, reason: u8, now: u64) {
     entry.submit(BPF_RB_NO_WAKEUP.into());
 }
 
-/// A session is over. Not inlined: it is long, and called from many places.
-#[inline(never)]
+/// A session is over.
+#[inline(always)]
 pub(crate) fn ended(tuple: &Tuple, flow: &Flow, ending: Ending, now: u64) {
-    count(Stat::AlsoEnded);
+    tell(tuple, flow, ending as u8, now);
+}
+
+/// A session goes on after a recipient was refused, and names another one.
+#[inline(always)]
+pub(crate) fn recipient(tuple: &Tuple, flow: &Flow, now: u64) {
+    tell(tuple, flow, GOES_ON, now);
+}
+
+/// Not inlined: it is long, and called from many places. `ending` is an [`Ending`] as its number, or [`GOES_ON`].
+#[inline(never)]
+fn tell(tuple: &Tuple, flow: &Flow, ending: u8, now: u64) {
+    if ending != GOES_ON {
+        count(Stat::AlsoEnded);
+    }
     let Some(mut entry) = EVENTS.reserve_untyped::<Ended>(0) else {
         return count(Stat::AlsoEventLost);
     };
     entry.write(Ended {
         session: Begun {
-            kind: KIND_ENDED,
+            kind: if ending == GOES_ON { KIND_RECIPIENT } else { KIND_ENDED },
             reason: flow.reason,
-            ending: ending as u8,
-            domain_length: flow.domain_length,
+            ending,
+            refused: flow.refused,
             commands: flow.commands,
-            reserved: 0,
+            sender_length: flow.sender_length,
+            recipient_length: flow.recipient_length,
             opened: flow.opened,
             now,
             flow: *tuple.key(),
             padding: [0; 4],
         },
-        domain: flow.domain,
+        sender: flow.sender,
+        recipient: flow.recipient,
     });
     entry.submit(BPF_RB_NO_WAKEUP.into());
 }
@@ -61,5 +78,10 @@ pub(crate) fn ended(tuple: &Tuple, flow: &Flow, ending: Ending, now: u64) {
 /// A SYN was answered with a reset.
 #[inline(always)]
 pub(crate) fn refused(tuple: &Tuple, reason: Reason, now: u64) {
-    ended(tuple, &Flow::tag(reason as u8, now), Ending::Refused, now);
+    if let Some(flow) = super::tag(reason, now) {
+        ended(tuple, flow, Ending::Refused, now);
+    }
 }
+
+/// Beside the numbers of [`Ending`].
+const GOES_ON: u8 = 0;

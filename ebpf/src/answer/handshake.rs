@@ -4,6 +4,7 @@
 
 use aya_ebpf::{bindings::BPF_NOEXIST, programs::XdpContext};
 use sixgate_common::{
+    flow::Flow,
     refuse::{self, Reason},
     settings::{ANSWER_KERNEL, MODE_ENFORCE, REFUSE_AT_RESET, Settings},
     stat::Stat,
@@ -111,27 +112,18 @@ fn greet(
     let subject = smtp::subject(*scratch, &segment.tuple, number, NO_DOMAIN);
     let now = now();
     let flow = scratch.flow();
-    // the kept domain has no length yet, and stays as it is
-    flow.opened = now;
-    flow.busy = 0;
+    flow.make_tag(reason as u8, now);
     flow.receive_next = segment.sequence;
     flow.receive_last = segment.sequence;
     flow.send_next = segment.acknowledgment.wrapping_add(reply.length as u32 + subject.length as u32);
     flow.send_last = segment.acknowledgment;
-    flow.commands = 0;
-    flow.reason = reason as u8;
     flow.phase = step.next as u8;
     flow.last_reply = number;
     flow.generation = generation;
-    flow.flags = 0;
-    flow.domain_length = 0;
-    flow.kept = 0;
-    flow.kept_last = 0;
-    flow.skipped = 0;
-    flow.acknowledged_at = 0;
-    flow.acknowledgments = 0;
+    flow.refused = if step.reply.refuses() { number } else { 0 };
     let mode = if replaces { 0 } else { BPF_NOEXIST.into() };
-    match FLOWS.insert(segment.tuple.key(), flow, mode) {
+    let entry: &Flow = flow;
+    match FLOWS.insert(segment.tuple.key(), entry, mode) {
         Ok(()) => {}
         Err(EEXIST) => return Answer::Drop(Stat::DropBusy),
         Err(_) => return reset(scratch, segment, Stat::AnswerNoEntry),

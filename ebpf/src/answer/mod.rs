@@ -23,6 +23,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use sixgate_common::{
+    flow::Flow,
     refuse::Reason,
     stat::{self, Stat},
 };
@@ -66,6 +67,14 @@ pub(crate) fn enter() -> Option<Turnstile> {
 #[inline(always)]
 pub(crate) fn room<'a>() -> Option<&'a mut Segment> {
     Scratch::of_this_cpu().map(Scratch::segment_mut)
+}
+
+/// A tag for the daemon.
+#[inline(always)]
+pub(crate) fn tag<'a>(reason: Reason, now: u64) -> Option<&'a Flow> {
+    let flow = Scratch::of_this_cpu()?.flow();
+    flow.make_tag(reason as u8, now);
+    Some(flow)
 }
 
 /// Answers a SYN to a refused destination, whose checksum has to be `finished` or need not be; the answer's number.

@@ -132,7 +132,7 @@ impl Scratch {
 
     /// Room for a new entry.
     #[inline(always)]
-    pub(crate) const fn flow(&mut self) -> &mut Flow {
+    pub(crate) const fn flow<'a>(self) -> &'a mut Flow {
         // SAFETY: the pointer is to this CPU's own value.
         unsafe { &mut (*self.0).flow }
     }
@@ -206,22 +206,18 @@ impl Scratch {
         (at <= TEXT_MAX - SUBJECT_MAX).then(|| unsafe { self.text().add(at).cast_const() })
     }
 
-    /// Copies the text from `at` on; whether it has as much.
+    /// Copies the text from `AT` on.
     #[inline(always)]
-    pub(crate) fn copy<const N: usize>(self, at: usize, room: &mut [u8; N]) -> bool {
-        let at = as_it_is(at);
-        if at > TEXT_MAX - N {
-            return false;
-        }
+    pub(crate) fn copy<const AT: usize, const N: usize>(self, room: &mut [u8; N]) {
+        const { assert!(AT + N <= TEXT_MAX && N.is_multiple_of(8)) };
         let room = room.as_mut_ptr();
         for index in 0..N / 8 {
             // SAFETY: both have N octets.
             unsafe {
-                let word = self.text().add(at + index * 8).cast::<u64>().read_unaligned();
+                let word = self.text().add(AT + index * 8).cast::<u64>().read_unaligned();
                 room.cast::<u64>().add(index).write_unaligned(word);
             }
         }
-        true
     }
 
     #[inline(always)]

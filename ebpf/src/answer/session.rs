@@ -20,7 +20,7 @@ use super::{
     Answer, checksum, event,
     scratch::Scratch,
     smtp::{self, Command, NO_DOMAIN, Turn},
-    tcp::{self, Reaction},
+    tcp::{self, Found, Kind},
     transmit::Outgoing,
     turnstile::Turnstile,
 };
@@ -81,10 +81,10 @@ impl Session<'_> {
     #[inline(always)]
     fn converse(&mut self) -> Result<Answer, Stat> {
         let Self { segment, flow, .. } = self;
-        let reaction = tcp::react(flow, segment).behind(self.scratch.veil());
-        match reaction {
-            Reaction::NotOurs => return Err(Stat::PassCookie),
-            Reaction::Handshake => return Err(Stat::DropSilent),
+        let Found { kind, number } = tcp::react(flow, segment).behind(self.scratch.veil());
+        match kind {
+            Kind::NotOurs => return Err(Stat::PassCookie),
+            Kind::Handshake => return Err(Stat::DropSilent),
             _ => {}
         }
         if !checksum::holds(self.context) {
@@ -93,28 +93,29 @@ impl Session<'_> {
         if segment.flags.has(TcpFlags::ACK) && segment.acknowledgment == flow.send_next {
             flow.flags |= FLAG_HEARD;
         }
-        let (skip, again) = match reaction {
-            Reaction::NotOurs | Reaction::Handshake => return Err(Stat::PassCookie),
-            Reaction::Silent(stat) => return Ok(Answer::Drop(stat)),
-            Reaction::Acknowledge(number) => return Ok(self.acknowledge_again(number)),
-            Reaction::Forget => {
+        let again = match kind {
+            Kind::NotOurs | Kind::Handshake => return Err(Stat::PassCookie),
+            Kind::Silent if number == Stat::DropEarly as u32 => return Ok(Answer::Drop(Stat::DropEarly)),
+            Kind::Silent => return Ok(Answer::Drop(Stat::DropSilent)),
+            Kind::Acknowledge => return Ok(self.acknowledge_again(number)),
+            Kind::Forget => {
                 if !flow.is_over() {
                     event::ended(&segment.tuple, flow, Ending::Reset, now());
                 }
                 return Ok(Answer::Forget);
             }
-            Reaction::Finish => return Ok(self.finish(0)),
-            Reaction::Drain(number) => {
+            Kind::Finish => return Ok(self.finish(0)),
+            Kind::Drain => {
                 flow.receive_next = number;
                 if segment.flags.has(TcpFlags::FIN) {
                     flow.flags |= FLAG_FIN_RECEIVED;
                 }
                 return Ok(self.acknowledge(number));
             }
-            Reaction::Command(skip) => (skip as usize, false),
-            Reaction::Again(skip) => (skip as usize, true),
+            Kind::Command => false,
+            Kind::Again => true,
         };
-        Ok(self.turn(skip, again))
+        Ok(self.turn(number as usize, again))
     }
 
     /// The octets behind the first `skip` ones of the payload.
@@ -234,7 +235,7 @@ impl Session<'_> {
         flow.last_reply = number;
         flow.kept_last = flow.kept;
         flow.kept = 0;
-        flow.flags = flow.flags & !(FLAG_SKIPPING | FLAG_HELD_BACK) | goes_on;
+        flow.flags = flow.flags & !(FLAG_SKIPPING | FLAG_HELD_BACK) | goes_on as u8;
         flow.skipped = skipped;
         if closes {
             flow.flags |= FLAG_FIN_SENT;
@@ -242,9 +243,7 @@ impl Session<'_> {
         if finishes {
             flow.flags |= FLAG_FIN_RECEIVED;
         }
-        if number == ReplyId::NotOptedIn as u8 || number == ReplyId::NoPtr as u8 {
-            smtp::keep_domain(*scratch, flow, domain);
-        }
+        smtp::keep_argument(*scratch, &segment.tuple, flow, number, command.octets);
         if number == ReplyId::TooManyCommands as u8 {
             count(Stat::AlsoTooManyCommands);
         }

@@ -5,14 +5,15 @@
 
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use sixgate_common::{
-    flow::{FLAG_SKIPPING, Flow},
-    line::{self, Cut, Span, skip},
+    flow::{ARGUMENT_KEPT, FLAG_SKIPPING, Flow},
+    line::{self, Cut, PathDomain, Span, skip},
     refuse::{self, Phase, Reason, ReplyId, Step, Verb},
     reply::{self, Reply},
+    stat::Stat,
 };
 
-use super::scratch::Scratch;
-use crate::{LINES, REPLIES, answers, frame::Veil, parse::Tuple};
+use super::{event, scratch::Scratch};
+use crate::{DOMAINS, LINES, REPLIES, answers, count, frame::Veil, now, parse::Tuple};
 
 /// What octets of a session are.
 pub(crate) enum Turn {
@@ -38,8 +39,9 @@ pub(crate) struct Command {
     pub(crate) next: u8,
     /// The domain of a recipient that is refused; of length 0 if there is none.
     pub(crate) domain: Span,
-    /// [`FLAG_SKIPPING`] if the line goes on, without an end so far; else 0.
-    pub(crate) goes_on: u8,
+    /// [`FLAG_SKIPPING`] if the line goes on, without an end so far; else 0. As wide as to leave no padding, which the
+    /// verifiers of Linux before 6.3 let no program read from its stack.
+    pub(crate) goes_on: u32,
     /// Octets of it that count towards the next such reply.
     pub(crate) skipped: u16,
 }
@@ -53,7 +55,7 @@ impl Command {
             number: veil.over(self.number.into()) as u8,
             next: veil.over(self.next.into()) as u8,
             domain: Span { start: veil.over(self.domain.start), length: veil.over(self.domain.length) },
-            goes_on: veil.over(self.goes_on.into()) as u8,
+            goes_on: veil.over(self.goes_on as usize) as u32,
             skipped: self.skipped,
         }
     }
@@ -87,7 +89,7 @@ pub(crate) fn read(
             if !is_endless {
                 return Turn::Skipped(octets);
             }
-            (goes_on, skipped) = (FLAG_SKIPPING, rest);
+            (goes_on, skipped) = (FLAG_SKIPPING.into(), rest);
             (octets, 0)
         }
         Cut::Incomplete | Cut::Skipped(_) => (0, 0),
@@ -102,16 +104,23 @@ pub(crate) fn read(
     let (number, next) = (step.reply as u8, step.next as u8);
     let command = Command { octets, number, next, domain: NO_DOMAIN, goes_on, skipped };
     let command = command.behind(veil);
-    if command.number != NOT_OPTED_IN && command.number != NO_PTR {
+    if !matches!(command.number, NOT_OPTED_IN | NOT_OPTED_IN_TEMPORARY | NO_PTR) {
         return Turn::Command(command);
     }
     if !matches!(cut, Cut::Line(_)) {
         // only the whole line tells what was answered
         return Turn::Incomplete;
     }
-    let domain = domain(length);
-    let fits = kept == 0 || domain.length <= reply::KEPT_DOMAIN_MAX;
-    Turn::Command(Command { domain: if fits { domain } else { NO_DOMAIN }, ..command })
+    let PathDomain { span, is_name } = domain(length);
+    // what is said again was looked up before
+    let number = if command.number == NOT_OPTED_IN && !again && is_temporary(span) {
+        count(Stat::AlsoTemporary);
+        NOT_OPTED_IN_TEMPORARY
+    } else {
+        command.number
+    };
+    let is_said = is_name && (kept == 0 || span.length <= reply::KEPT_DOMAIN_MAX);
+    Turn::Command(Command { number, domain: if is_said { span } else { NO_DOMAIN }, ..command })
 }
 
 /// What the octets begin with: a cut, and the verb of what is a line.
@@ -158,24 +167,47 @@ extern "C" fn sixgate_look(context: *mut xdp_md, at: u32, available: u32, kept: 
     kind << 32 | (verb as u64) << 16 | octets as u64 & 0xffff
 }
 
-/// [`line::recipient_domain`] of the line in the scratch, in a function that the verifier follows once: where the
-/// domain starts in the high half, its length in the low one, 0 if there is none.
+/// [`line::path_domain`] of the line in the scratch, in a function that the verifier follows once: where the domain
+/// starts in the high half, then whether it is a name, and in the lowest 16 bits its length, 0 if there is none.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sixgate_domain(length: u32) -> u64 {
     let Some(scratch) = Scratch::of_this_cpu().filter(|_| answers()) else {
         return 0;
     };
-    match line::recipient_domain(&scratch.line(), 0, length as usize) {
-        Some(Span { start, length }) => (start as u64) << 32 | length as u64,
+    match line::path_domain(&scratch.line(), 0, length as usize) {
+        Some(PathDomain { span, is_name }) => {
+            (span.start as u64) << 32 | u64::from(is_name) << 16 | span.length as u64 & 0xffff
+        }
         None => 0,
     }
 }
 
 #[inline(always)]
-fn domain(length: usize) -> Span {
+fn domain(length: usize) -> PathDomain {
     let found = sixgate_domain(length as u32);
-    Span { start: (found >> 32) as usize, length: (found & 0xffff) as usize }
+    let span = Span { start: (found >> 32) as usize, length: (found & 0xffff) as usize };
+    PathDomain { span, is_name: found & 1 << 16 != 0 }
+}
+
+/// Whether the map DOMAINS has the domain of `length` octets at `start` of the scratch's text, in a function that the
+/// verifier follows once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sixgate_is_temporary(start: u32, length: u32) -> u32 {
+    let Some(scratch) = Scratch::of_this_cpu().filter(|_| answers()) else {
+        return 0;
+    };
+    let Some(key) = line::domain_key(&scratch.line(), start as usize, length as usize) else {
+        return 0;
+    };
+    // SAFETY: only that there is an entry matters.
+    unsafe { DOMAINS.get(key) }.is_some().into()
+}
+
+#[inline(always)]
+fn is_temporary(domain: Span) -> bool {
+    domain.length > 0 && sixgate_is_temporary(domain.start as u32, domain.length as u32) != 0
 }
 
 /// The reply of that number in the session's set; nothing if it is not there any more.
@@ -198,19 +230,44 @@ pub(crate) fn position(generation: u8, number: u8) -> u32 {
 #[inline(always)]
 pub(crate) fn subject(scratch: Scratch, tuple: &Tuple, number: u8, domain: Span) -> Span {
     let address = match number {
-        NOT_OPTED_IN if domain.length > 0 => return domain,
-        NOT_OPTED_IN | GREETING_REFUSED => tuple.destination,
+        NOT_OPTED_IN | NOT_OPTED_IN_TEMPORARY if domain.length > 0 => return domain,
+        NOT_OPTED_IN | NOT_OPTED_IN_TEMPORARY | GREETING_REFUSED => tuple.destination,
         NO_PTR => tuple.source,
         _ => return NO_DOMAIN,
     };
     scratch.take_address(address)
 }
 
-/// Keeps the domain of a refused recipient, a part of the line in the scratch, for the log.
+/// Keeps for the log what a sender's or a refused recipient's line says, of `octets` octets in the scratch; `number` is
+/// the reply to it. A recipient that was
+/// refused before is told of first.
 #[inline(always)]
-pub(crate) fn keep_domain(scratch: Scratch, flow: &mut Flow, domain: Span) {
-    let is_kept = domain.length <= flow.domain.len() && scratch.copy(domain.start, &mut flow.domain);
-    flow.domain_length = if is_kept { domain.length as u8 } else { 0 };
+pub(crate) fn keep_argument(scratch: Scratch, tuple: &Tuple, flow: &mut Flow, number: u8, octets: usize) {
+    let is_recipient = match number {
+        NOT_OPTED_IN | NOT_OPTED_IN_TEMPORARY | NO_PTR => true,
+        MAIL => false,
+        _ => return,
+    };
+    if flow.refused != 0 {
+        event::recipient(tuple, flow, now());
+    }
+    if is_recipient {
+        flow.refused = number;
+        flow.recipient_length = argument_length(octets, RCPT_TO);
+        scratch.copy::<RCPT_TO, ARGUMENT_KEPT>(&mut flow.recipient);
+    } else {
+        flow.refused = 0;
+        flow.recipient_length = 0;
+        flow.sender_length = argument_length(octets, MAIL_FROM);
+        scratch.copy::<MAIL_FROM, ARGUMENT_KEPT>(&mut flow.sender);
+    }
+}
+
+/// Octets of the argument at `at` that are kept, of a line of `octets` octets.
+#[inline(always)]
+fn argument_length(octets: usize, at: usize) -> u8 {
+    let length = octets.wrapping_sub(CRLF).wrapping_sub(at);
+    if length < ARGUMENT_KEPT { length as u8 } else { ARGUMENT_KEPT as u8 }
 }
 
 /// Keeps the unfinished line in the scratch until the rest comes.
@@ -224,6 +281,10 @@ pub(crate) const NO_DOMAIN: Span = Span { start: 0, length: 0 };
 /// Beside the kinds of cuts.
 const LOST: u64 = 5;
 const CRLF: usize = 2;
+const MAIL_FROM: usize = b"MAIL FROM:".len();
+const RCPT_TO: usize = b"RCPT TO:".len();
+const MAIL: u8 = ReplyId::Mail as u8;
 const NOT_OPTED_IN: u8 = ReplyId::NotOptedIn as u8;
+const NOT_OPTED_IN_TEMPORARY: u8 = ReplyId::NotOptedInTemporary as u8;
 const GREETING_REFUSED: u8 = ReplyId::GreetingRefused as u8;
 const NO_PTR: u8 = ReplyId::NoPtr as u8;

@@ -36,34 +36,63 @@ pub(crate) enum Reaction {
     Again(u32),
 }
 
+/// A [`Reaction`] whose number is there in each case: the verifiers of Linux before 6.3 let no program read what was not
+/// written, and the compiler leaves out what a reaction without a number does not have.
+pub(crate) struct Found {
+    pub(crate) kind: Kind,
+    /// The reaction's number; for [`Kind::Silent`] the counter's.
+    pub(crate) number: u32,
+}
+
+/// A [`Reaction`] without its number.
+#[repr(u8)]
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(crate) enum Kind {
+    Handshake,
+    NotOurs,
+    Silent,
+    Acknowledge,
+    Forget,
+    Finish,
+    Drain,
+    Command,
+    Again,
+}
+
+impl Kind {
+    #[inline(always)]
+    const fn from_number(number: usize) -> Self {
+        match number {
+            0 => Self::Handshake,
+            2 => Self::Silent,
+            3 => Self::Acknowledge,
+            4 => Self::Forget,
+            5 => Self::Finish,
+            6 => Self::Drain,
+            7 => Self::Command,
+            8 => Self::Again,
+            _ => Self::NotOurs,
+        }
+    }
+}
+
 impl Reaction {
     /// The same reaction; the verifier forgets how it was found.
     #[inline(always)]
-    pub(crate) fn behind(self, veil: Veil) -> Self {
+    pub(crate) fn behind(self, veil: Veil) -> Found {
         let (kind, number) = match self {
-            Self::NotOurs => (0, 0),
-            Self::Silent(stat) => (1, stat as u32),
-            Self::Acknowledge(number) => (2, number),
-            Self::Forget => (3, 0),
-            Self::Finish => (4, 0),
-            Self::Drain(number) => (5, number),
-            Self::Command(behind) => (6, behind),
-            Self::Again(behind) => (7, behind),
-            Self::Handshake => (8, 0),
+            Self::Handshake => (Kind::Handshake, 0),
+            Self::NotOurs => (Kind::NotOurs, 0),
+            Self::Silent(stat) => (Kind::Silent, stat as u32),
+            Self::Acknowledge(number) => (Kind::Acknowledge, number),
+            Self::Forget => (Kind::Forget, 0),
+            Self::Finish => (Kind::Finish, 0),
+            Self::Drain(number) => (Kind::Drain, number),
+            Self::Command(behind) => (Kind::Command, behind),
+            Self::Again(behind) => (Kind::Again, behind),
         };
         let number = veil.over(number as usize) as u32;
-        match veil.over(kind) {
-            1 if number == Stat::DropEarly as u32 => Self::Silent(Stat::DropEarly),
-            1 => Self::Silent(Stat::DropSilent),
-            2 => Self::Acknowledge(number),
-            3 => Self::Forget,
-            4 => Self::Finish,
-            5 => Self::Drain(number),
-            6 => Self::Command(number),
-            7 => Self::Again(number),
-            8 => Self::Handshake,
-            _ => Self::NotOurs,
-        }
+        Found { kind: Kind::from_number(veil.over(kind as usize)), number }
     }
 }
 

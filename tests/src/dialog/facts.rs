@@ -18,7 +18,7 @@ use sixgate::{
             Endpoints, Evidence, PtrEvidence, SpfCheck, SpfEvidence, SpfReason, SpfResult, Unanswered,
         },
     },
-    store::{Change, Contents, Entry, Marks, OptIn},
+    store::{Change, Contents, Domain, Entry, Marks, OptIn},
 };
 use sixgate_common::refuse::Reason;
 
@@ -56,6 +56,11 @@ impl Facts {
                 }
                 ["trust", "add", prefix] => Entry::Trust(sixgate::store::parse_prefix(prefix)?),
                 ["domain", "add", domain] => Entry::Domain(domain.parse()?, Marks::OPTED_IN),
+                ["domain", "add", "--temporary", domain] => {
+                    let domain: Domain = domain.parse()?;
+                    let marks = store.marks(domain.as_str()).with(Marks::TEMPORARY);
+                    Entry::Domain(domain, marks)
+                }
                 _ => bail!("no such command in memory: {command}"),
             }));
         }

@@ -119,6 +119,7 @@ fn json_has_the_documented_fields() {
                         "answer": {"file": "daemon", "kernel": null, "daemon": null},
                         "refuse_at": {"file": "rcpt", "kernel": null, "daemon": null},
                         "permanent_refusals": {"file": "", "kernel": null, "daemon": null},
+                        "temporary_refusals": {"file": "", "kernel": null, "daemon": null},
                         "domains": {"file": "listed", "kernel": null, "daemon": null},
                     },
                     "daemon": null,

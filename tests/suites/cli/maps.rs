@@ -12,6 +12,7 @@ use std::{
 use serde_json::{Value, json};
 use sixgate::dataplane::{Entry, Maps, OptIn, Pins, Projection};
 use sixgate_common::{
+    map::LAYOUT,
     settings::{MODE_ENFORCE, MODE_SHADOW, READY},
     stat::Stat,
 };
@@ -58,7 +59,7 @@ impl Host {
         let text = |entry: &Entry| match entry {
             Entry::OptIn(prefix, OptIn::In) => Some(format!("{prefix} in")),
             Entry::OptIn(prefix, OptIn::Out) => Some(format!("{prefix} out")),
-            Entry::Guard(_) | Entry::Trust(_) => None,
+            Entry::Guard(_) | Entry::Temporary(_) | Entry::Trust(_) => None,
         };
         found.iter().filter_map(text).collect()
     }
@@ -110,6 +111,7 @@ fn attach_fills_the_maps_from_the_store_and_detach_leaves_the_store() {
             "answer": {"file": "daemon", "kernel": "daemon", "daemon": null},
             "refuse_at": {"file": "rcpt", "kernel": "rcpt", "daemon": null},
             "permanent_refusals": {"file": "", "kernel": null, "daemon": null},
+            "temporary_refusals": {"file": "", "kernel": null, "daemon": null},
             "domains": {"file": "listed", "kernel": null, "daemon": null},
         },
         "daemon": null,
@@ -118,7 +120,7 @@ fn attach_fills_the_maps_from_the_store_and_detach_leaves_the_store() {
     host.place.agrees();
 
     assert_eq!(host.place.done("detach"), "v0: detached\n");
-    assert!(!host.bpffs.pins().join("v4").exists());
+    assert!(!host.bpffs.pins().join(LAYOUT).exists());
     assert_eq!(host.place.done("optin list"), "2001:db8::/64 in\n2001:db8::26/128 out\n");
     host.place.fails("detach", 1, "nothing is attached");
 }
@@ -275,7 +277,7 @@ fn an_interface_or_a_bpffs_that_is_missing_is_named_and_nothing_is_left() {
     }
     let host = Host::new("");
     host.place.fails("attach --iface v0 --iface none", 2, "none");
-    assert!(!host.bpffs.pins().join("v4").exists());
+    assert!(!host.bpffs.pins().join(LAYOUT).exists());
     host.place.fails(
         &format!("attach --iface {}", "x".repeat(128)),
         2,

@@ -30,6 +30,9 @@ const TABLE: &[(Client, Style, Reason, [Fate; 3])] = &[
     (Client::Exim, Style::Rcpt, Reason::Nameless, [Queued, NextMx, Ipv4]),
     (Client::Exim, Style::Greeting, Reason::Closed, [Bounced, NextMx, Ipv4]),
     (Client::Exim, Style::Reset, Reason::Closed, [Queued, NextMx, Ipv4]),
+    (Client::Postfix, Style::Temporary, Reason::Closed, [Queued, NextMx, Ipv4]),
+    (Client::Exim, Style::Temporary, Reason::Closed, [Queued, NextMx, Ipv4]),
+    (Client::OpenSmtpd, Style::Temporary, Reason::Closed, [Queued, Queued, Queued]),
     (Client::OpenSmtpd, Style::Rcpt, Reason::Closed, [Bounced, Bounced, Bounced]),
     (Client::OpenSmtpd, Style::Rcpt, Reason::Nameless, [Queued, Queued, Queued]),
     (Client::OpenSmtpd, Style::Greeting, Reason::Closed, [Queued, NextMx, Ipv4]),
@@ -62,6 +65,12 @@ const SWAKS: &[(Style, Reason, &[i32], Option<&str>)] = &[
         Reason::Closed,
         &[21],
         Some("<** 554 gate.example Service unavailable, [2001:db8:25::a1] does not accept email over IPv6."),
+    ),
+    (
+        Style::Temporary,
+        Reason::Closed,
+        &[24],
+        Some("<** 450 4.2.1 Service unavailable, [closed-only.example] does not accept email over IPv6."),
     ),
     (Style::Reset, Reason::Closed, &[2, 6, 21], None),
 ];

@@ -37,19 +37,22 @@ impl Client {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Style {
     Rcpt,
+    /// At RCPT, temporarily.
+    Temporary,
     Greeting,
     Reset,
 }
 
 impl Style {
-    pub(crate) const ALL: [Self; 3] = [Self::Rcpt, Self::Greeting, Self::Reset];
+    pub(crate) const ALL: [Self; 4] = [Self::Rcpt, Self::Temporary, Self::Greeting, Self::Reset];
 
-    /// The value of `refuse_at`.
-    pub(crate) fn setting(self) -> &'static str {
+    /// The settings.
+    pub(crate) fn settings(self) -> &'static str {
         match self {
-            Self::Rcpt => "rcpt",
-            Self::Greeting => "greeting",
-            Self::Reset => "reset",
+            Self::Rcpt => "refuse_at = \"rcpt\"",
+            Self::Temporary => "temporary_refusals = [\"not_opted_in\"]",
+            Self::Greeting => "refuse_at = \"greeting\"",
+            Self::Reset => "refuse_at = \"reset\"",
         }
     }
 }

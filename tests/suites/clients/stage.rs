@@ -43,7 +43,7 @@ struct World {
 impl Stage {
     /// A gate that refuses in this way, destinations that have not opted in at this command.
     pub(crate) fn new(way: Way, style: Style) -> Self {
-        let settings = format!("refuse_at = {:?}\n{}", style.setting(), way.settings());
+        let settings = format!("{}\n{}", style.settings(), way.settings());
         let site = Site::new(&zone(), &settings);
         for (_, address) in TAKING.iter().chain(REFUSING) {
             let prefix = format!("{address}/{}", if way.interface() == INTERFACE { 64 } else { 128 });

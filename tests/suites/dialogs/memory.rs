@@ -102,6 +102,7 @@ impl Desk {
                 message_size: limits.message_size.get().into(),
             },
             limits: limits.session(),
+            temporary: Arc::new(self.facts.store.temporary_domains()),
         };
         let mut client =
             Client { session: Session::new(parameters, self.now), endpoints, unheard: String::new() };

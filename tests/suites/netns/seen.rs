@@ -3,14 +3,15 @@
 //!
 //! What such a session hears is tested elsewhere.
 
-use std::{fs, thread, time::Duration};
+use std::{collections::BTreeSet, fs, thread, time::Duration};
 
 use aya::programs::XdpMode;
+use jiff::{SignedDuration, Timestamp};
 use sixgate_tests::{
     client::Client,
     daemon::Daemon,
     netns::Netns,
-    site::{OTHER, SENDER, Site},
+    site::{GATE, OTHER, SENDER, Site},
     xdp_helper::{Lossy, Pass},
 };
 
@@ -36,6 +37,9 @@ fn pass(outside: &Netns) -> Pass {
 /// The sender's end of the link.
 const PEER: &str = "outside0";
 
+/// A source without a PTR record.
+const NAMELESS: &str = "2001:db8:51::c";
+
 /// A value in the metrics file; none if it is not there.
 fn metric(site: &Site, name: &str) -> Option<u64> {
     let text = fs::read_to_string(site.folder().join("sixgate.prom")).unwrap();
@@ -57,9 +61,10 @@ fn each_session_that_the_kernel_refuses_is_logged_and_counted_once() {
     let line = daemon.wait_for_log("ending=\"quit\"").unwrap();
     for wanted in [
         "INFO",
-        &format!("refused source={SENDER} destination={OTHER} "),
-        "reason=\"not_opted_in\"",
-        "domain=\"contoso.com\"",
+        "refused id=k",
+        &format!(" source={SENDER} destination={OTHER} "),
+        "reason=\"not_opted_in\" list=\"optin\" mail_from=\"a@b.example\" recipient=\"user@contoso.com\" \
+         domain=\"contoso.com\" reply=\"550 5.2.1 Service unavailable, [contoso.com] does not accept email over IPv6.\"",
         "duration_ms=",
         "commands=4",
         "answer=\"kernel\"",
@@ -71,6 +76,7 @@ fn each_session_that_the_kernel_refuses_is_logged_and_counted_once() {
     drop(client);
     let line = daemon.wait_for_log("ending=\"closed\"").unwrap();
     assert!(line.contains("commands=0") && !line.contains("domain="), "{line}");
+    assert!(!line.contains("mail_from=") && !line.contains("reply="), "{line}");
     let (_, log) = daemon.stop().unwrap();
     assert_eq!(log.matches("answer=\"kernel\"").count(), 2, "{log}");
     let sessions =
@@ -86,6 +92,116 @@ fn each_session_that_the_kernel_refuses_is_logged_and_counted_once() {
 }
 
 #[test]
+fn one_grep_for_sender_recipient_or_code_finds_each_refusal_whoever_refuses() {
+    if !can_run() {
+        return;
+    }
+    let (site, daemon) = site("answer = \"daemon\"");
+    let talk = |site: &Site, daemon: &Daemon| {
+        site.sixgate(&format!("ptr set {NAMELESS} absent"));
+        for (source, destination) in [(SENDER, OTHER), (NAMELESS, GATE)] {
+            let mut client = site.connect(source, destination);
+            client.reply().unwrap();
+            for line in [
+                "EHLO a.example",
+                "MAIL FROM:<first@b.example> SIZE=1000",
+                "RCPT TO:<one@contoso.com>",
+                "RCPT TO:<two@CONTOSO.com> NOTIFY=NEVER",
+                "RSET",
+                "MAIL FROM:<\"a> b\"@b.example>",
+                "RCPT TO:<@relay.example:three@[2001:db8::1]>",
+                "RSET",
+                "MAIL FROM:<>",
+                "RCPT TO:<\u{fc}\u{7}@fabrikam.example>",
+                "QUIT",
+            ] {
+                client.say(line).unwrap();
+            }
+            client.closed().unwrap();
+        }
+        daemon.wait_for_lines("@fabrikam.example", 2).unwrap();
+    };
+    talk(&site, &daemon);
+    let (_, by_daemon) = daemon.stop().unwrap();
+    site.sixgate("detach");
+    let _peer = pass(&site.outside);
+    let site = site.configured("answer = \"kernel\"");
+    let daemon = site.serve(&[]);
+    talk(&site, &daemon);
+    let (_, by_kernel) = daemon.stop().unwrap();
+    let told = |log: &str| -> Vec<String> {
+        let lines = log.lines().filter(|line| line.contains("reason=\"no"));
+        let part = |line: &str| {
+            let (before, after) = line.split_once("reason=").unwrap();
+            let what = if before.contains("recipient refused") { "recipient refused " } else { "refused " };
+            let end = [" duration_ms=", " at="].iter().filter_map(|mark| after.find(mark)).min();
+            format!("{what}{}", &after[..end.unwrap_or(after.len())])
+        };
+        lines.map(part).collect()
+    };
+    let refused = |what: &str, from: &str, to: &str, domain: &str, about: &str| {
+        let domain = if domain.is_empty() { String::new() } else { format!(" domain=\"{domain}\"") };
+        let reply = format!("550 5.2.1 Service unavailable, [{about}] does not accept email over IPv6.");
+        format!(
+            "{what} \"not_opted_in\" list=\"optin\" mail_from={from:?} recipient=\"{to}\"{domain} reply=\"{reply}\""
+        )
+    };
+    let recipient = "recipient refused";
+    let wanted = [
+        refused(recipient, "first@b.example", "one@contoso.com", "contoso.com", "contoso.com"),
+        refused(recipient, "first@b.example", "two@CONTOSO.com", "CONTOSO.com", "CONTOSO.com"),
+        refused(recipient, "\"a> b\"@b.example", "@relay.example:three@[2001:db8::1]", "", OTHER),
+        refused("refused", "", "ü\\u{7}@fabrikam.example", "fabrikam.example", "fabrikam.example"),
+    ];
+    let by_daemon = told(&by_daemon);
+    assert_eq!(by_daemon[..4], wanted);
+    let reply = format!(
+        "\"no_ptr\" mail_from=\"first@b.example\" recipient=\"one@contoso.com\" domain=\"contoso.com\" reply=\"450 4.7.25 \
+         Service unavailable, sending IPv6 address [{NAMELESS}] must have reverse DNS record.\""
+    );
+    assert!(by_daemon[4].contains(&reply), "{by_daemon:#?}");
+    assert_eq!(told(&by_kernel), by_daemon);
+}
+
+#[test]
+fn a_mark_of_a_domain_holds_from_the_next_session_on_with_the_daemon_or_without() {
+    if !can_run() {
+        return;
+    }
+    let (site, daemon, _pass) = answering(pass);
+    let rcpt = || {
+        let mut client = site.connect(SENDER, OTHER);
+        client.reply().unwrap();
+        for line in ["HELO a.example", "MAIL FROM:<a@b.example>"] {
+            assert_eq!(client.say(line).unwrap().code, 250);
+        }
+        let answer = client.say("RCPT TO:<user@Contoso.com>").unwrap();
+        client.say("QUIT").unwrap();
+        answer.last().to_owned()
+    };
+    let reply =
+        |codes: &str| format!("{codes} Service unavailable, [Contoso.com] does not accept email over IPv6.");
+    let change = || {
+        site.sixgate("domain add --temporary contoso.com");
+        assert_eq!(rcpt(), reply("450 4.2.1"));
+        site.sixgate("domain remove --temporary contoso.com");
+        assert_eq!(rcpt(), reply("550 5.2.1"));
+    };
+    change();
+    let line = {
+        site.sixgate("domain add --temporary contoso.com");
+        rcpt();
+        daemon.wait_for_lines("reply=\"450 4.2.1", 2).unwrap();
+        site.sixgate("domain remove --temporary contoso.com");
+        daemon.kill().unwrap()
+    };
+    drop(line);
+    change();
+    assert_eq!(site.counter("tag_not_opted_in"), 0, "no session was the daemon's");
+    assert_eq!(site.counter("also_temporary"), 3);
+}
+
+#[test]
 fn sessions_that_ended_while_the_daemon_was_away_are_logged_when_it_is_back_up_to_a_bound() {
     const SESSIONS: u64 = 130;
     const LINES: usize = 100;
@@ -94,17 +210,30 @@ fn sessions_that_ended_while_the_daemon_was_away_are_logged_when_it_is_back_up_t
     }
     let (site, daemon, _pass) = answering(pass);
     daemon.kill().unwrap();
+    let (mut first, began) = (None, Timestamp::now());
     for _ in 0..SESSIONS {
         let mut client = site.connect(SENDER, OTHER);
         client.reply().unwrap();
         assert_eq!(client.say("QUIT").unwrap().code, 221);
         client.closed().unwrap();
+        first.get_or_insert_with(Timestamp::now);
     }
     let daemon = site.serve(&[]);
     let line = daemon.wait_for_log("sessions refused, not logged one by one").unwrap();
     assert!(line.contains(&format!("sessions={}", SESSIONS - LINES as u64)), "{line}");
     let (_, log) = daemon.stop().unwrap();
     assert_eq!(log.matches("ending=\"quit\"").count(), LINES);
+    // when it happened, and not when the daemon learned of it; each with a name of its own
+    let field = |line: &str, mark: &str| {
+        let (_, after) = line.split_once(mark).unwrap();
+        after.split([' ', '"']).next().unwrap().to_owned()
+    };
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("ending=\"quit\"")).collect();
+    let at: Timestamp = field(lines[0], " at=\"").parse().unwrap();
+    assert!(began - TICK <= at && at <= first.unwrap() + TICK, "{began} {at} {first:?}");
+    let names: BTreeSet<String> = lines.iter().map(|line| field(line, " id=")).collect();
+    // a port that is used again within one tick of the kernel's clock makes the same name
+    assert!(names.len() + 2 >= LINES, "{} names", names.len());
     let counted = |name| metric(&site, name);
     let quit = "sixgate_kernel_sessions_total{reason=\"not_opted_in\",ending=\"quit\"}";
     assert_eq!(counted(quit), Some(SESSIONS), "all are counted");
@@ -145,6 +274,9 @@ fn a_greeting_that_got_lost_is_heard_after_all() {
     assert!(again.is_some_and(|again| again > 0), "{again:?}\n{log}");
     assert_eq!(metric(&site, "sixgate_greetings_total{outcome=\"failed\"}"), None, "{log}");
 }
+
+/// The program reads the clock of the last tick, and the log tells microseconds.
+const TICK: SignedDuration = SignedDuration::from_millis(20);
 
 /// What a client hears first; nothing if its handshake got lost.
 fn greeting(mut client: Client) -> Option<Vec<String>> {

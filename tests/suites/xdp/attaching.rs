@@ -12,6 +12,7 @@ use sixgate::dataplane::{
     detach, embedded_tag,
 };
 use sixgate_common::{
+    map::LAYOUT,
     refuse::ReplyId,
     reply,
     settings::{MODE_ENFORCE, READY},
@@ -224,7 +225,7 @@ fn what_a_killed_attach_left_is_removed() {
     host.ours.run(|| {
         attach(&host.plan(&["gate0"])).unwrap();
         let pins = host.bpffs.pins();
-        std::fs::rename(pins.join("v4"), pins.join("v4_new")).unwrap();
+        std::fs::rename(pins.join(LAYOUT), pins.join(format!("{LAYOUT}_new"))).unwrap();
         assert!(Maps::open(&host.pins()).unwrap().is_none());
         assert_eq!(attach(&host.plan(&["gate0"])).unwrap()[0].change, Change::New);
         assert_eq!(pins.read_dir().unwrap().count(), 1);

@@ -15,11 +15,13 @@ use aya::{
     programs::{TestRun as _, Xdp},
 };
 use ipnet::Ipv6Net;
-use sixgate::dataplane::{
-    Maps, OptIn, Pins, Projection, PtrOrigin, PtrState, Station, StationUse, embedded_object,
+use sixgate::{
+    dataplane::{Maps, OptIn, Pins, Projection, PtrOrigin, PtrState, Station, StationUse, embedded_object},
+    policy::TemporaryDomains,
 };
 use sixgate_common::{
     flow::{Flow, FlowKey},
+    line::domain_key,
     map,
     reply::GROWTH_MAX,
     settings::{ANSWER_DAEMON, MODE_ENFORCE, READY, REFUSE_AT_RCPT, Revision, Settings},
@@ -267,7 +269,14 @@ pub(crate) fn projection() -> Projection {
         ]),
         guard: BTreeSet::from([prefix("2001:db8::/32")]),
         trust: BTreeSet::from([prefix("2001:db8:7::/48")]),
+        temporary: temporary().keys().clone(),
     }
+}
+
+/// The recipients' domains whose refusal is temporary.
+pub(crate) fn temporary() -> TemporaryDomains {
+    let key = |name: &str| domain_key(name.as_bytes(), 0, name.len());
+    ["later.example", "b\u{fc}cher.example"].into_iter().filter_map(key).collect()
 }
 
 fn fill(maps: &mut Maps) {

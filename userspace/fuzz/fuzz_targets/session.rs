@@ -86,6 +86,7 @@ fn parameters(admission: Admission) -> SessionParameters {
             transaction_timeout: Duration::from_secs(1800),
             session_timeout: Duration::from_secs(3600),
         },
+        temporary: Arc::default(),
     }
 }
 

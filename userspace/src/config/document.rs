@@ -18,7 +18,7 @@ use crate::{
     content::HEAD_MAX,
     endpoint::Endpoint,
     nexthop::{Address, ClientIdentity, Protocol},
-    policy::{Mode, PermanentRefusals},
+    policy::{Mode, PermanentRefusals, TemporaryRefusals},
 };
 
 /// What is wrong, and where.
@@ -59,6 +59,8 @@ struct Document {
     refuse_at: RefuseAt,
     #[serde(default, deserialize_with = "values::permanent_refusals")]
     permanent_refusals: PermanentRefusals,
+    #[serde(default, deserialize_with = "values::temporary_refusals")]
+    temporary_refusals: TemporaryRefusals,
     #[serde(default)]
     domains: Domains,
     #[serde(default = "default_store", deserialize_with = "values::absolute_path")]
@@ -116,6 +118,7 @@ impl Document {
             answer: self.answer,
             refuse_at: self.refuse_at,
             permanent_refusals: self.permanent_refusals,
+            temporary_refusals: self.temporary_refusals,
             domains: self.domains,
             store: self.store,
             temporary_directory: self.temporary_directory,

@@ -34,7 +34,7 @@ use crate::{
     dns::DnsBounds,
     endpoint::Endpoint,
     nexthop::{Address, ClientIdentity, Protocol},
-    policy::{Mode, PermanentRefusals, Policy},
+    policy::{Mode, PermanentRefusals, Policy, TemporaryRefusals},
     smtp::reply::ReplyTable,
 };
 
@@ -63,6 +63,8 @@ pub struct Config {
     pub refuse_at: RefuseAt,
     /// Which refusals are permanent although they are temporary by default.
     pub permanent_refusals: PermanentRefusals,
+    /// Which refusals are temporary although they are permanent by default.
+    pub temporary_refusals: TemporaryRefusals,
     /// Which recipients' domains take mail here.
     pub domains: Domains,
     /// The opt-in store's file, an absolute path.
@@ -273,11 +275,13 @@ impl Config {
     pub fn refusal_settings(&self) -> BTreeMap<String, String> {
         let PermanentRefusals { no_ptr, not_authenticated } = self.permanent_refusals;
         let permanent = [no_ptr.then_some("no_ptr"), not_authenticated.then_some("not_authenticated")];
+        let temporary = self.temporary_refusals.not_opted_in.then_some("not_opted_in");
         [
             ("mode", self.mode.name().to_owned()),
             ("answer", self.answer.name().to_owned()),
             ("refuse_at", self.refuse_at.name().to_owned()),
             ("permanent_refusals", permanent.into_iter().flatten().collect::<Vec<_>>().join(", ")),
+            ("temporary_refusals", temporary.unwrap_or_default().to_owned()),
             ("domains", self.domains.name().to_owned()),
         ]
         .map(|(key, value)| (key.to_owned(), value))
@@ -319,6 +323,7 @@ impl Config {
     pub fn reply_table(&self) -> ReplyTable {
         ReplyTable::new(self.hostname.as_str(), self.limits.message_size.get().into())
             .with_permanent(self.permanent_refusals)
+            .with_temporary(self.temporary_refusals)
     }
 
     /// How much DNS may be asked.

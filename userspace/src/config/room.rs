@@ -27,7 +27,7 @@ pub(super) fn longest_name(hostname: &str) -> Option<usize> {
 /// What is inserted at most, whatever the segment has: a longer domain is said only where the whole line is in it.
 fn longest_subject(id: ReplyId) -> String {
     match id {
-        ReplyId::NotOptedIn => "x".repeat(KEPT_DOMAIN_MAX),
+        ReplyId::NotOptedIn | ReplyId::NotOptedInTemporary => "x".repeat(KEPT_DOMAIN_MAX),
         ReplyId::GreetingRefused | ReplyId::NoPtr => "x".repeat(address::TEXT_MAX),
         _ => String::new(),
     }

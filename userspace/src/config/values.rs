@@ -19,7 +19,7 @@ use sixgate_common::{line::is_domain_name, refuse::ReplyId, reply::REPLY_MAX, se
 use crate::{
     endpoint::{Endpoint, EndpointError},
     nexthop::Address,
-    policy::{Mode, PermanentRefusals},
+    policy::{Mode, PermanentRefusals, TemporaryRefusals},
     smtp::reply::ReplyTable,
 };
 
@@ -239,6 +239,20 @@ pub(super) fn permanent_refusals<'de, D: Deserializer<'de>>(
 enum PermanentRefusal {
     NoPtr,
     NotAuthenticated,
+}
+
+/// A list of refusals that are to be temporary.
+pub(super) fn temporary_refusals<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<TemporaryRefusals, D::Error> {
+    let listed = Vec::<TemporaryRefusal>::deserialize(deserializer)?;
+    Ok(TemporaryRefusals { not_opted_in: listed.contains(&TemporaryRefusal::NotOptedIn) })
+}
+
+#[derive(Clone, Copy, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum TemporaryRefusal {
+    NotOptedIn,
 }
 
 /// Which recipients' domains take mail here.

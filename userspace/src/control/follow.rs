@@ -10,7 +10,7 @@ use sixgate_common::settings;
 use super::{Control, ControlError, MAPS_WAIT};
 use crate::{
     dataplane::{self, DataplaneError, Entry, MapChange, Maps, Projection, Sizes},
-    store::{Change, Contents, Database, Entry as Stored, Key, OptIn, Since},
+    store::{Change, Contents, Database, Domain, Entry as Stored, Key, OptIn, Since},
 };
 
 impl Control {
@@ -90,6 +90,7 @@ impl Control {
             optin: optin.collect(),
             guard: self.guarded(&contents.guard, interfaces)?.into_keys().collect(),
             trust: contents.trust.entries().keys().copied().collect(),
+            temporary: contents.temporary_domains().keys().clone(),
         })
     }
 
@@ -119,9 +120,14 @@ fn not_projected(maps: &mut Maps, source: DataplaneError) -> ControlError {
     ControlError::NotProjected { source }
 }
 
-/// The last change of each entry of OPTIN and TRUST, and whether GUARD changes. Domains are not in the maps.
+/// The last change of each entry of OPTIN, TRUST and DOMAINS, and whether GUARD changes. Of domains only those are in a
+/// map whose refusal is temporary.
 fn for_maps(changes: Vec<Change>) -> (Vec<MapChange>, bool) {
     let mut last: BTreeMap<(bool, Ipv6Net), MapChange> = BTreeMap::new();
+    let mut domains: BTreeMap<u64, MapChange> = BTreeMap::new();
+    let mut mark = |domain: &Domain, is_temporary: bool| {
+        domains.extend(domain.keys().into_iter().map(|key| (key, MapChange::Temporary(key, is_temporary))));
+    };
     let mut is_guard_changed = false;
     for change in changes {
         let (key, change) = match change {
@@ -135,11 +141,18 @@ fn for_maps(changes: Vec<Change>) -> (Vec<MapChange>, bool) {
                 is_guard_changed = true;
                 continue;
             }
-            Change::Put(Stored::Domain(..)) | Change::Gone(Key::Domain(_)) => continue,
+            Change::Put(Stored::Domain(domain, marks)) => {
+                mark(&domain, marks.temporary);
+                continue;
+            }
+            Change::Gone(Key::Domain(domain)) => {
+                mark(&domain, false);
+                continue;
+            }
         };
         last.insert(key, change);
     }
-    (last.into_values().collect(), is_guard_changed)
+    (last.into_values().chain(domains.into_values()).collect(), is_guard_changed)
 }
 
 const fn decision(optin: OptIn) -> dataplane::OptIn {
@@ -173,6 +186,8 @@ pub(super) fn make_room(maps: &mut Maps, wanted: &Projection) -> Result<(), Data
             Entry::Trust(prefix) => {
                 kept.trust.remove(&prefix);
             }
+            // DOMAINS makes its own room
+            Entry::Temporary(_) => {}
         }
     }
     maps.project(&kept)?;
@@ -185,19 +200,26 @@ const CHANGES_MOST: usize = 100_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Marks;
 
     #[test]
     fn the_last_change_of_an_entry_counts() {
         let prefix: Ipv6Net = "2001:db8::/32".parse().unwrap();
+        let domain: Domain = "contoso.com".parse().unwrap();
         let changes = vec![
             Change::Put(Stored::OptIn(prefix, OptIn::In)),
             Change::Gone(Key::OptIn(prefix)),
             Change::Put(Stored::Trust(prefix)),
             Change::Put(Stored::OptIn(prefix, OptIn::Out)),
-            Change::Put(Stored::Domain("contoso.com".parse().unwrap(), crate::store::Marks::OPTED_IN)),
+            Change::Put(Stored::Domain(domain.clone(), Marks::TEMPORARY)),
+            Change::Put(Stored::Domain(domain.clone(), Marks::OPTED_IN)),
         ];
-        let wanted =
-            vec![MapChange::OptIn(prefix, Some(dataplane::OptIn::Out)), MapChange::Trust(prefix, true)];
+        let key = domain.keys().into_iter().next().unwrap();
+        let wanted = vec![
+            MapChange::OptIn(prefix, Some(dataplane::OptIn::Out)),
+            MapChange::Trust(prefix, true),
+            MapChange::Temporary(key, false),
+        ];
         assert_eq!(for_maps(changes), (wanted, false));
         assert_eq!(for_maps(vec![Change::Gone(Key::Guard(prefix))]), (Vec::new(), true));
     }

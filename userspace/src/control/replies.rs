@@ -59,7 +59,7 @@ mod tests {
         for (id, reply) in replies() {
             let text = &reply.text[..usize::from(reply.length)];
             let (before, after) = text.split_at(usize::from(reply.insert_at));
-            let variable = matches!(id, ReplyId::GreetingRefused | ReplyId::NotOptedIn | ReplyId::NoPtr);
+            let variable = id.refuses();
             assert_eq!(!after.is_empty(), variable, "{id:?}");
             let subject: &[u8] = if variable { b"contoso.com" } else { b"" };
             let whole = [before, subject, after].concat();

@@ -168,6 +168,13 @@ pub enum DataplaneError {
         /// The first prefix that did not fit.
         prefix: Ipv6Net,
     },
+    /// The map DOMAINS has no room for another domain.
+    #[error(
+        "the map DOMAINS is full ({} entries): mark fewer domains as temporary, or all of them with \
+         temporary_refusals = [\"not_opted_in\"]",
+        sixgate_common::map::DOMAINS_ENTRIES
+    )]
+    DomainsFull,
     /// More Ethernet addresses than the map holds.
     #[error(
         "the attached interfaces and the bridges and bonds above them have {wanted} Ethernet addresses, and the map \

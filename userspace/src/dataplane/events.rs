@@ -9,11 +9,10 @@ use std::{
 
 use aya::maps::{MapData, RingBuf};
 use sixgate_common::{
-    event::{Begun, Ended, Ending, KIND_BEGUN, KIND_ENDED},
-    flow::{DOMAIN_KEPT, FlowKey},
-    line::is_domain_name,
+    event::{Begun, Ended, Ending, KIND_BEGUN, KIND_ENDED, KIND_RECIPIENT},
+    flow::{ARGUMENT_KEPT, FlowKey},
     map,
-    refuse::Reason,
+    refuse::{Reason, ReplyId},
 };
 
 use super::{error::DataplaneError, maps::open, pins::Pins};
@@ -50,17 +49,30 @@ pub enum Event {
     Begun(Refused),
     /// It is over.
     Ended {
-        /// The session.
-        session: Refused,
         /// How it ended.
         ending: Ending,
-        /// When, nanoseconds of CLOCK_MONOTONIC.
-        at: u64,
-        /// Commands answered.
-        commands: u16,
-        /// The domain of the last recipient that was refused, if it is known.
-        domain: Option<String>,
+        /// What is known of it.
+        progress: Progress,
     },
+    /// It goes on after a recipient was refused, and names another one.
+    Recipient(Progress),
+}
+
+/// What is known of a session when a record is made.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Progress {
+    /// The session.
+    pub session: Refused,
+    /// When the record was made, nanoseconds of CLOCK_MONOTONIC.
+    pub at: u64,
+    /// Commands answered.
+    pub commands: u16,
+    /// With which reply the last recipient, or the session, was refused; none: neither was.
+    pub refused: Option<ReplyId>,
+    /// What followed `MAIL FROM:` last, cut at [`ARGUMENT_KEPT`]; empty: nothing.
+    pub sender: Vec<u8>,
+    /// What followed `RCPT TO:` of the last recipient that was refused, likewise; empty: none was.
+    pub recipient: Vec<u8>,
 }
 
 /// The reader of EVENTS; there can be one only.
@@ -104,20 +116,32 @@ fn read(record: &[u8]) -> Option<Event> {
         reason: Reason::from_number(*record.get(offset_of!(Begun, reason))?)?,
         opened: u64::from_ne_bytes(part(record, offset_of!(Begun, opened))?),
     };
-    match (*record.get(offset_of!(Begun, kind))?, record.len()) {
-        (KIND_BEGUN, BEGUN_LENGTH) => Some(Event::Begun(session)),
-        (KIND_ENDED, ENDED_LENGTH) => Some(Event::Ended {
+    let progress = || {
+        Some(Progress {
             session,
-            ending: ending(*record.get(offset_of!(Begun, ending))?)?,
             at: u64::from_ne_bytes(part(record, offset_of!(Begun, now))?),
             commands: u16::from_ne_bytes(part(record, offset_of!(Begun, commands))?),
-            domain: domain(
-                &part::<DOMAIN_KEPT>(record, offset_of!(Ended, domain))?,
-                *record.get(offset_of!(Begun, domain_length))?,
-            ),
+            refused: ReplyId::from_number(*record.get(offset_of!(Begun, refused))?).filter(|id| id.refuses()),
+            sender: kept(record, offset_of!(Ended, sender), offset_of!(Begun, sender_length))?,
+            recipient: kept(record, offset_of!(Ended, recipient), offset_of!(Begun, recipient_length))?,
+        })
+    };
+    match (*record.get(offset_of!(Begun, kind))?, record.len()) {
+        (KIND_BEGUN, BEGUN_LENGTH) => Some(Event::Begun(session)),
+        (KIND_RECIPIENT, ENDED_LENGTH) => Some(Event::Recipient(progress()?)),
+        (KIND_ENDED, ENDED_LENGTH) => Some(Event::Ended {
+            ending: ending(*record.get(offset_of!(Begun, ending))?)?,
+            progress: progress()?,
         }),
         _ => None,
     }
+}
+
+/// The octets at `at` that are in use, as many as the octet at `length_at` says.
+fn kept(record: &[u8], at: usize, length_at: usize) -> Option<Vec<u8>> {
+    let octets: [u8; ARGUMENT_KEPT] = part(record, at)?;
+    let length = usize::from(*record.get(length_at)?);
+    Some(octets.get(..length)?.to_vec())
 }
 
 fn part<const N: usize>(record: &[u8], at: usize) -> Option<[u8; N]> {
@@ -128,12 +152,6 @@ fn ending(number: u8) -> Option<Ending> {
     [Ending::Quit, Ending::Closed, Ending::Reset, Ending::Dismissed, Ending::Refused]
         .into_iter()
         .find(|ending| *ending as u8 == number)
-}
-
-/// A stranger said it: what is no domain name is not shown.
-fn domain(kept: &[u8], length: u8) -> Option<String> {
-    let name = kept.get(..usize::from(length)).filter(|name| is_domain_name(name))?;
-    String::from_utf8(name.to_vec()).ok()
 }
 
 /// The sender of a connection.
@@ -155,57 +173,64 @@ mod tests {
     use super::*;
 
     /// A record as the program writes it.
-    fn record(kind: u8, reason: u8, ending: u8, domain: &[u8], length: usize) -> Vec<u8> {
-        let mut octets = vec![kind, reason, ending, domain.len() as u8];
+    fn record(kind: u8, reason: u8, ending: u8, sender: &[u8], recipient: &[u8]) -> Vec<u8> {
+        let mut octets = vec![kind, reason, ending, ReplyId::NoPtr as u8];
         octets.extend(7_u16.to_ne_bytes());
-        octets.extend([0; 2]);
+        octets.extend([sender.len() as u8, recipient.len() as u8]);
         octets.extend(1_000_u64.to_ne_bytes());
         octets.extend(5_000_u64.to_ne_bytes());
         octets.extend("2001:db8:51::4".parse::<Ipv6Addr>().unwrap().octets());
         octets.extend("2001:db8:25::25".parse::<Ipv6Addr>().unwrap().octets());
         octets.extend([0x9c, 0x40, 0, 25, 0, 0, 0, 0]);
-        octets.extend(domain);
-        octets.resize(length, 0);
+        if kind != KIND_BEGUN {
+            for argument in [sender, recipient] {
+                let at = octets.len();
+                octets.extend(argument);
+                octets.resize(at + ARGUMENT_KEPT, 0xee);
+            }
+        }
         octets
     }
 
     #[test]
     fn a_record_says_who_was_refused_and_how_it_ended() {
-        let Some(Event::Begun(session)) = read(&record(KIND_BEGUN, 1, 0, b"", BEGUN_LENGTH)) else {
+        let Some(Event::Begun(session)) = read(&record(KIND_BEGUN, 1, 0, b"", b"")) else {
             panic!("no beginning")
         };
         assert_eq!(session.source(), "[2001:db8:51::4]:40000".parse().unwrap());
         assert_eq!(session.destination(), "[2001:db8:25::25]:25".parse().unwrap());
         assert_eq!((session.reason, session.opened), (Reason::NotOptedIn, 1_000));
-        let ended = read(&record(KIND_ENDED, 2, Ending::Reset as u8, b"contoso.com", ENDED_LENGTH));
-        let wanted = Event::Ended {
+        let progress = Progress {
             session: Refused { reason: Reason::NoPtr, ..session },
-            ending: Ending::Reset,
             at: 5_000,
             commands: 7,
-            domain: Some("contoso.com".to_owned()),
+            refused: Some(ReplyId::NoPtr),
+            sender: b"<a@b.example>".to_vec(),
+            recipient: vec![b'x'; ARGUMENT_KEPT],
         };
-        assert_eq!(ended, Some(wanted));
-    }
-
-    #[test]
-    fn what_is_no_domain_name_is_not_shown() {
-        for said in [&b""[..], b"con\x1b[2J", b"-a.b", &[b'a'; DOMAIN_KEPT], &[0xff; 4]] {
-            let ended = read(&record(KIND_ENDED, 1, Ending::Quit as u8, said, ENDED_LENGTH));
-            assert!(matches!(ended, Some(Event::Ended { domain: None, .. })), "{ended:?}");
-        }
+        let octets = |kind, ending| record(kind, 2, ending, b"<a@b.example>", &[b'x'; ARGUMENT_KEPT]);
+        let ended = read(&octets(KIND_ENDED, Ending::Reset as u8));
+        assert_eq!(ended, Some(Event::Ended { ending: Ending::Reset, progress: progress.clone() }));
+        assert_eq!(read(&octets(KIND_RECIPIENT, 0)), Some(Event::Recipient(progress)));
     }
 
     #[test]
     fn what_is_no_record_is_left_out() {
         let quit = Ending::Quit as u8;
+        let of_length = |mut octets: Vec<u8>, length| {
+            octets.resize(length, 0);
+            octets
+        };
+        let begun = || record(KIND_BEGUN, 1, 0, b"", b"");
+        let ended = |kind, reason, ending| record(kind, reason, ending, b"", b"");
         for octets in [
-            record(KIND_BEGUN, 1, 0, b"", BEGUN_LENGTH - 1),
-            record(KIND_BEGUN, 1, 0, b"", ENDED_LENGTH),
-            record(KIND_ENDED, 1, quit, b"", BEGUN_LENGTH),
-            record(KIND_ENDED, 3, quit, b"", ENDED_LENGTH),
-            record(KIND_ENDED, 1, 6, b"", ENDED_LENGTH),
-            record(3, 1, quit, b"", ENDED_LENGTH),
+            of_length(begun(), BEGUN_LENGTH - 1),
+            of_length(begun(), ENDED_LENGTH),
+            of_length(ended(KIND_ENDED, 1, quit), BEGUN_LENGTH),
+            ended(KIND_ENDED, 3, quit),
+            ended(KIND_ENDED, 1, 6),
+            ended(KIND_RECIPIENT + 1, 1, quit),
+            record(KIND_ENDED, 1, quit, &[b'x'; ARGUMENT_KEPT + 1], b""),
             Vec::new(),
         ] {
             assert_eq!(read(&octets), None, "{octets:?}");

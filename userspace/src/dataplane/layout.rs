@@ -69,6 +69,7 @@ fn shape(name: &str) -> Shape {
         map::STATIONS => (MapType::Hash, size_of::<StationKey>(), size_of::<StationEntry>(), 0),
         map::OPTIN => (MapType::LpmTrie, PREFIX, size_of::<DestEntry>(), NO_PREALLOC),
         map::GUARD | map::TRUST => (MapType::LpmTrie, PREFIX, size_of::<MemberEntry>(), NO_PREALLOC),
+        map::DOMAINS => (MapType::Hash, size_of::<u64>(), size_of::<MemberEntry>(), 0),
         map::PTR => (MapType::LruHash, ADDRESS, size_of::<PtrEntry>(), 0),
         map::FLOWS => (MapType::LruHash, size_of::<FlowKey>(), size_of::<Flow>(), 0),
         map::LINES => (MapType::LruHash, size_of::<FlowKey>(), size_of::<KeptLine>(), 0),

@@ -18,6 +18,7 @@ use sixgate_common::{
 };
 
 use super::{
+    domains::DomainMap,
     error::DataplaneError,
     layout,
     object::Sizes,
@@ -34,6 +35,7 @@ pub struct Maps {
     pub(super) optin: LpmTrie<MapData, [u8; 16], DestEntry>,
     pub(super) guard: LpmTrie<MapData, [u8; 16], MemberEntry>,
     pub(super) trust: LpmTrie<MapData, [u8; 16], MemberEntry>,
+    pub(super) domains: DomainMap,
     pub(super) ptr: HashMap<MapData, [u8; 16], PtrEntry>,
     pub(super) stats: PerCpuArray<MapData, u64>,
     sizes: Sizes,
@@ -63,6 +65,7 @@ impl Maps {
             optin: open(set, map::OPTIN)?,
             guard: open(set, map::GUARD)?,
             trust: open(set, map::TRUST)?,
+            domains: open(set, map::DOMAINS)?,
             ptr: open(set, map::PTR)?,
             stats: open(set, map::STATS)?,
             sizes: Sizes {

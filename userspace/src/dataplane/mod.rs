@@ -7,6 +7,7 @@
 mod addresses;
 mod attach;
 mod attached;
+mod domains;
 mod error;
 mod events;
 mod flows;
@@ -42,7 +43,7 @@ pub use attached::{
     forget_link, obstacles,
 };
 pub use error::DataplaneError;
-pub use events::{Event, Events, Refused};
+pub use events::{Event, Events, Progress, Refused};
 pub use flows::{FlowRecord, FlowState};
 pub use greeting::{Greeter, Greeting};
 pub use interface::{InterfaceNow, RunMode, interface_called, interface_now};

@@ -1,6 +1,6 @@
-//! OPTIN, GUARD and TRUST as one set of prefixes: what the store wants them to hold, and how they get there.
+//! OPTIN, GUARD, TRUST and DOMAINS as one set of entries: what the store wants them to hold, and how they get there.
 //!
-//! It decides no prefix: the wanted set is the caller's.
+//! It decides no entry: the wanted set is the caller's.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,6 +15,7 @@ use sixgate_common::{
 };
 
 use super::{
+    domains::{self, DomainSteps},
     error::DataplaneError,
     maps::Maps,
     trie::{Difference, compare, entries, put, remove, take_out, write},
@@ -29,7 +30,7 @@ pub enum OptIn {
     Out,
 }
 
-/// What the three prefix maps are to hold. Prefixes are truncated to their network.
+/// What the four maps are to hold. Prefixes are truncated to their network.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Projection {
     /// Destinations and what was decided about them.
@@ -38,9 +39,12 @@ pub struct Projection {
     pub guard: BTreeSet<Ipv6Net>,
     /// Sources that are exempt.
     pub trust: BTreeSet<Ipv6Net>,
+    /// Recipients' domains whose refusal is temporary, each spelling by its
+    /// [`domain_key`](sixgate_common::line::domain_key).
+    pub temporary: BTreeSet<u64>,
 }
 
-/// One entry of one of the three maps.
+/// One entry of one of the four maps.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Entry {
     /// In OPTIN.
@@ -49,6 +53,8 @@ pub enum Entry {
     Guard(Ipv6Net),
     /// In TRUST.
     Trust(Ipv6Net),
+    /// In DOMAINS.
+    Temporary(u64),
 }
 
 impl fmt::Display for Entry {
@@ -58,17 +64,20 @@ impl fmt::Display for Entry {
             Self::OptIn(prefix, OptIn::Out) => write!(formatter, "optin {prefix} out"),
             Self::Guard(prefix) => write!(formatter, "guard {prefix}"),
             Self::Trust(prefix) => write!(formatter, "trust {prefix}"),
+            Self::Temporary(key) => write!(formatter, "temporary domain, key {key:016x}"),
         }
     }
 }
 
-/// A change of one entry of OPTIN or TRUST.
+/// A change of one entry of OPTIN, TRUST or DOMAINS.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MapChange {
     /// OPTIN is to say this of the prefix; nothing if it is to be gone.
     OptIn(Ipv6Net, Option<OptIn>),
     /// Whether the prefix is to be in TRUST.
     Trust(Ipv6Net, bool),
+    /// Whether the spelling of this number is to be in DOMAINS.
+    Temporary(u64, bool),
 }
 
 /// How the maps became, or would become, what is wanted. A changed entry is in both lists.
@@ -95,14 +104,15 @@ impl Changes {
 }
 
 impl Maps {
-    /// Makes the three maps hold exactly what is wanted: adds and changes before it removes, so that no entry is
+    /// Makes the four maps hold exactly what is wanted: adds and changes before it removes, so that no entry is
     /// missing meanwhile that is there before and after. Where a map has no room for both, the program refuses
     /// nothing meanwhile (`ready` is cleared and set again). If a write fails, `ready` stays cleared; another call
     /// with a projection that fits repairs the maps.
     ///
     /// # Errors
     ///
-    /// [`DataplaneError::MapFull`] with the prefix that did not fit; [`DataplaneError::Map`].
+    /// [`DataplaneError::MapFull`] with the prefix that did not fit; [`DataplaneError::DomainsFull`];
+    /// [`DataplaneError::Map`].
     pub fn project(&mut self, wanted: &Projection) -> Result<Changes, DataplaneError> {
         let steps = self.steps(wanted)?;
         let taken = if steps.is_cramped() { self.take_cramped(&steps) } else { self.take(&steps) };
@@ -124,7 +134,8 @@ impl Maps {
                 put(&mut self.optin, prefix, destination(decided), sizes.optin, map::OPTIN)
             }
             MapChange::Trust(prefix, true) => put(&mut self.trust, prefix, member, sizes.trust, map::TRUST),
-            MapChange::OptIn(_, None) | MapChange::Trust(_, false) => Ok(()),
+            MapChange::Temporary(key, true) => domains::put(&mut self.domains, key),
+            MapChange::OptIn(_, None) | MapChange::Trust(_, false) | MapChange::Temporary(_, false) => Ok(()),
         });
         self.not_ready_after_failure(done)
     }
@@ -138,7 +149,10 @@ impl Maps {
         let done = changes.iter().try_for_each(|change| match *change {
             MapChange::OptIn(prefix, None) => take_out(&mut self.optin, prefix, map::OPTIN),
             MapChange::Trust(prefix, false) => take_out(&mut self.trust, prefix, map::TRUST),
-            MapChange::OptIn(_, Some(_)) | MapChange::Trust(_, true) => Ok(()),
+            MapChange::Temporary(key, false) => domains::take_out(&mut self.domains, key),
+            MapChange::OptIn(_, Some(_)) | MapChange::Trust(_, true) | MapChange::Temporary(_, true) => {
+                Ok(())
+            }
         });
         self.not_ready_after_failure(done)
     }
@@ -189,6 +203,7 @@ impl Maps {
                 members(&wanted.guard),
                 sizes.guard,
             ),
+            domains: domains::steps(&self.domains, &wanted.temporary)?,
         })
     }
 
@@ -228,17 +243,19 @@ impl Maps {
 
     /// Entries that spare senders come before those that refuse them.
     fn write_all(&mut self, steps: &Steps) -> Result<(), DataplaneError> {
+        domains::take(&mut self.domains, &steps.domains)?;
         write(&mut self.optin, &steps.optin, map::OPTIN)?;
         write(&mut self.trust, &steps.trust, map::TRUST)?;
         write(&mut self.guard, &steps.guard, map::GUARD)
     }
 }
 
-/// What is to be done to the three maps.
+/// What is to be done to the four maps.
 struct Steps {
     optin: Difference<DestEntry>,
     trust: Difference<MemberEntry>,
     guard: Difference<MemberEntry>,
+    domains: DomainSteps,
 }
 
 impl Steps {
@@ -255,10 +272,12 @@ impl Steps {
             added: (self.optin.missing.iter().map(optin))
                 .chain(self.trust.missing.iter().map(trust))
                 .chain(self.guard.missing.iter().map(guard))
+                .chain(self.domains.missing.iter().copied().map(Entry::Temporary))
                 .collect(),
             removed: (self.optin.replaced.iter().chain(&self.optin.surplus).map(optin))
                 .chain(self.trust.replaced.iter().chain(&self.trust.surplus).map(trust))
                 .chain(self.guard.replaced.iter().chain(&self.guard.surplus).map(guard))
+                .chain(self.domains.surplus.iter().copied().map(Entry::Temporary))
                 .collect(),
         }
     }

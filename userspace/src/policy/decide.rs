@@ -29,6 +29,13 @@ pub struct PermanentRefusals {
     pub not_authenticated: bool,
 }
 
+/// Refusals that are permanent unless the operator wants them to be temporary, so that senders turn to IPv4.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct TemporaryRefusals {
+    /// [`Refusal::AddressNotOptedIn`] and [`Refusal::DomainNotOptedIn`], at RCPT.
+    pub not_opted_in: bool,
+}
+
 /// How verdicts take effect.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Mode {

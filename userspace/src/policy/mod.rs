@@ -6,5 +6,7 @@
 
 pub mod decide;
 pub mod evidence;
+mod temporary;
 
-pub use decide::{Mode, PermanentRefusals, Policy, Refusal, Stage, Verdict, decide};
+pub use decide::{Mode, PermanentRefusals, Policy, Refusal, Stage, TemporaryRefusals, Verdict, decide};
+pub use temporary::TemporaryDomains;

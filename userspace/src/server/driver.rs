@@ -5,6 +5,7 @@
 
 mod judge;
 mod record;
+mod refused;
 mod start_tls;
 
 use std::{
@@ -123,21 +124,14 @@ impl Connection {
             session.handle_end_of_input();
             self.record(&mut session, &broken);
         }
-        self.refusals.end(&self.context, self.endpoints.source);
-        self.inspection.forget_message();
         match admission {
-            Admission::Refuse { reason, .. } if record::may_log(&self.context, self.endpoints.source) => {
-                info!(
-                    reason = reason_name(reason),
-                    domain = session.refused_domain(),
-                    duration_ms = self.elapsed_ms(),
-                    "refused"
-                )
-            }
-            Admission::Refuse { .. } | Admission::Serve | Admission::Unavailable => {
+            Admission::Refuse { reason, .. } => self.log_refused(&session, reason),
+            Admission::Serve | Admission::Unavailable => {
                 debug!(duration_ms = self.elapsed_ms(), "done");
             }
         }
+        self.refusals.end(&self.context, self.endpoints.source);
+        self.inspection.forget_message();
         self.transport.close().await;
     }
 
@@ -180,13 +174,15 @@ impl Connection {
                 message_size: u64::from(limits.message_size.get()).min(capabilities.size.unwrap_or(u64::MAX)),
             },
             limits: limits.session(),
+            temporary: self.context.store.temporary_domains(),
         }
     }
 
     /// Ends the connection with a reset, so that the client turns to IPv4 at once.
     fn reset(self) {
         if record::may_log(&self.context, self.endpoints.source) {
-            info!(reason = reason_name(Reason::NotOptedIn), "refused by reset");
+            let reason = Reason::NotOptedIn;
+            info!(reason = reason_name(reason), list = list_name(reason), "refused by reset");
         }
         if let Err(error) = self.stream.reset_on_close() {
             debug!("cannot set SO_LINGER: {error}");
@@ -366,6 +362,14 @@ impl Connection {
 
 fn far_future() -> tokio::time::Instant {
     tokio::time::Instant::now() + Duration::from_secs(86_400)
+}
+
+/// Which list of the store refuses, if one does.
+pub(super) const fn list_name(reason: Reason) -> Option<&'static str> {
+    match reason {
+        Reason::NoPtr => None,
+        Reason::NotOptedIn => Some("optin"),
+    }
 }
 
 pub(super) fn reason_name(reason: Reason) -> &'static str {

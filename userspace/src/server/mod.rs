@@ -21,6 +21,7 @@ mod refused;
 mod run;
 mod services;
 mod session_id;
+mod shown;
 mod signals;
 mod store_view;
 mod stream;

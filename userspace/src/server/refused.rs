@@ -5,14 +5,21 @@
 
 use std::time::Duration;
 
-use sixgate_common::event::Ending;
+use jiff::Timestamp;
+use sixgate_common::{event::Ending, refuse::ReplyId};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use crate::{
-    dataplane::{DataplaneError, Event, Refused, monotonic_nanoseconds},
+    dataplane::{DataplaneError, Event, Progress, monotonic_nanoseconds},
     lines::LineBudget,
-    server::{context::Context, driver::reason_name, greetings::Greetings},
+    server::{
+        context::Context,
+        driver::{list_name, reason_name},
+        greetings::Greetings,
+        session_id::SessionId,
+        shown::{self, Said},
+    },
 };
 
 /// Follows EVENTS for ever. The program wakes nobody, so this looks by itself.
@@ -64,11 +71,19 @@ fn note(context: &Context, lines: &mut LineBudget, greetings: &mut Greetings, ev
                 context.metrics.limit("greetings");
             }
         }
-        Event::Ended { session, ending, at, commands, domain } => {
+        Event::Recipient(progress) => {
+            if lines.admits(Instant::now()) {
+                log_recipient(context, &progress);
+            } else {
+                context.metrics.limit("refused_lines");
+            }
+        }
+        Event::Ended { ending, progress } => {
+            let session = progress.session;
             greetings.ended(&session.flow);
             context.metrics.kernel_session(reason_name(session.reason), ending_name(ending));
             if lines.admits(Instant::now()) {
-                log(session, ending, at, commands, domain.as_deref());
+                log(context, ending, &progress);
             } else {
                 context.metrics.limit("refused_lines");
             }
@@ -77,19 +92,67 @@ fn note(context: &Context, lines: &mut LineBudget, greetings: &mut Greetings, ev
 }
 
 /// The line that the daemon logs of its own refused sessions, too.
-fn log(session: Refused, ending: Ending, at: u64, commands: u16, domain: Option<&str>) {
+fn log(context: &Context, ending: Ending, progress: &Progress) {
+    let Progress { session, at, commands, .. } = progress;
     let duration = Duration::from_nanos(at.saturating_sub(session.opened));
+    let said = said(context, progress);
     info!(
+        id = %SessionId::of_kernel(session),
         source = %session.source().ip(),
         destination = %session.destination().ip(),
         reason = reason_name(session.reason),
-        domain,
+        list = list_name(session.reason),
+        mail_from = said.mail_from,
+        recipient = said.recipient,
+        domain = said.domain,
+        reply = said.reply,
+        at = timestamp(*at),
         duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         commands,
         ending = ending_name(ending),
         answer = ANSWER,
         "refused"
     );
+}
+
+/// A recipient of a session that named another one afterwards.
+fn log_recipient(context: &Context, progress: &Progress) {
+    let session = progress.session;
+    let said = said(context, progress);
+    info!(
+        id = %SessionId::of_kernel(&session),
+        source = %session.source().ip(),
+        destination = %session.destination().ip(),
+        reason = reason_name(session.reason),
+        list = list_name(session.reason),
+        mail_from = said.mail_from,
+        recipient = said.recipient,
+        domain = said.domain,
+        reply = said.reply,
+        at = timestamp(progress.at),
+        answer = ANSWER,
+        "recipient refused"
+    );
+}
+
+fn said(context: &Context, progress: &Progress) -> Said {
+    let Progress { session, sender, recipient, refused, .. } = progress;
+    let reply = refused.map(|id| {
+        let subject = match (id, shown::domain(recipient)) {
+            (ReplyId::NoPtr, _) => session.source().ip().to_string(),
+            (ReplyId::NotOptedIn | ReplyId::NotOptedInTemporary, Some(domain)) => domain.to_owned(),
+            _ => session.destination().ip().to_string(),
+        };
+        context.services().replies.refusing(id, &subject)
+    });
+    Said::of(sender, recipient, reply.as_ref())
+}
+
+/// The time of the log's clock at an instant of CLOCK_MONOTONIC.
+fn timestamp(at: u64) -> String {
+    let ago = Duration::from_nanos(monotonic_nanoseconds().saturating_sub(at));
+    let then = Timestamp::now().checked_sub(ago).unwrap_or(Timestamp::UNIX_EPOCH);
+    format!("{then:.6}")
 }
 
 const fn ending_name(ending: Ending) -> &'static str {

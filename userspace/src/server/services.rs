@@ -103,6 +103,12 @@ impl Services {
 /// The file beside the store that keeps what the next hop offered last.
 const OFFER_FILE: &str = "next-hop.json";
 
+/// Whether refusals that name the recipient's domain are temporary.
+pub(crate) fn refuses_temporarily(store: &StoreView, recipient: &RcptTo) -> bool {
+    let domain = recipient.mailbox().and_then(Mailbox::domain_name);
+    domain.is_some_and(|domain| store.marks(domain).temporary)
+}
+
 fn open_tls(settings: &config::Tls) -> Result<Arc<TlsView>, ServeError> {
     TlsView::open(settings).map(Arc::new).map_err(ServeError::Tls)
 }

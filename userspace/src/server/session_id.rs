@@ -6,13 +6,21 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use crate::dataplane::Refused;
+
 /// A session's name: unique as long as the daemon runs, by its count, and on this host, unless the clock went back since
 /// an earlier start.
+///
+/// One that the XDP program refuses has a `k` in front: its name is made of when it began, in nanoseconds since the host's
+/// start, and the client's port, so that each record of it leads to the same name. Two sessions share one only if a client
+/// uses a port again within a tick of the kernel's clock.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct SessionId {
-    /// Microseconds since 1970.
+    /// Microseconds since 1970; of a kernel's session nanoseconds of CLOCK_MONOTONIC.
     time: u64,
+    /// Of a kernel's session the client's port.
     count: u32,
+    is_kernels: bool,
 }
 
 impl SessionId {
@@ -22,13 +30,20 @@ impl SessionId {
         Self {
             time: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
             count: COUNT.fetch_add(1, Ordering::Relaxed),
+            is_kernels: false,
         }
+    }
+
+    /// The name of a session that the XDP program refuses.
+    pub(crate) fn of_kernel(session: &Refused) -> Self {
+        Self { time: session.opened, count: session.source().port().into(), is_kernels: true }
     }
 }
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}-{:x}", self.time, self.count)
+        let mark = if self.is_kernels { "k" } else { "" };
+        write!(f, "{mark}{:x}-{:x}", self.time, self.count)
     }
 }
 

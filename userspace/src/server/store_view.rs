@@ -19,9 +19,10 @@ use tracing::{error, info, warn};
 use crate::{
     control::Destinations,
     file_version::{FileIdentity, file_identity},
-    policy::evidence::Standing,
+    policy::{TemporaryDomains, evidence::Standing},
     store::{
-        Contents, Database, Logged, Marks, OptIn, PrefixSet, Revision, Since, StartNote, Store, StoreError,
+        Change, Contents, Database, Entry, Key, Logged, Marks, OptIn, PrefixSet, Revision, Since, StartNote,
+        Store, StoreError,
     },
 };
 
@@ -43,6 +44,26 @@ struct Inner {
 struct Seen {
     contents: Contents,
     revision: Revision,
+    /// Of these contents.
+    temporary: Arc<TemporaryDomains>,
+}
+
+impl Seen {
+    fn new(contents: Contents, revision: Revision) -> Self {
+        let temporary = Arc::new(contents.temporary_domains());
+        Self { contents, revision, temporary }
+    }
+
+    fn apply(&mut self, changes: Vec<Change>, revision: Revision) {
+        let concerns_domains =
+            |change: &Change| matches!(change, Change::Put(Entry::Domain(..)) | Change::Gone(Key::Domain(_)));
+        let changes_domains = changes.iter().any(concerns_domains);
+        changes.into_iter().for_each(|change| self.contents.apply(change));
+        self.revision = revision;
+        if changes_domains {
+            self.temporary = Arc::new(self.contents.temporary_domains());
+        }
+    }
 }
 
 /// The connection by which changes are noticed.
@@ -92,7 +113,7 @@ impl StoreView {
         let reader = Reader { database: Some(database), identity, version, retry: None, told: None };
         Ok(Self(Arc::new(Inner {
             store,
-            seen: RwLock::new(Seen { contents, revision }),
+            seen: RwLock::new(Seen::new(contents, revision)),
             reader: Mutex::new(reader),
             is_reading: AtomicBool::new(false),
         })))
@@ -124,6 +145,13 @@ impl StoreView {
     /// What `look` finds in what was taken over last.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Contents) -> T) -> T {
         look(&read(&self.0.seen).contents)
+    }
+
+    /// The domains whose refusal is temporary, for a session that is refused from its first packet on. While a thread
+    /// reads the store as a whole, those of before.
+    pub(crate) fn temporary_domains(&self) -> Arc<TemporaryDomains> {
+        self.refresh();
+        Arc::clone(&read(&self.0.seen).temporary)
     }
 
     /// Takes over what has changed since the last look. Costs a stat(2) and a look at the database's shared memory if
@@ -223,10 +251,7 @@ impl Inner {
             let seen = read(&self.seen).revision;
             match database.since(seen, CHANGES_AT_ONCE)? {
                 Since::Changes { changes, revisions, now } => {
-                    let mut seen = write(&self.seen);
-                    changes.into_iter().for_each(|change| seen.contents.apply(change));
-                    seen.revision = now;
-                    drop(seen);
+                    write(&self.seen).apply(changes, now);
                     tell(&revisions);
                 }
                 Since::Whole { revisions } => {
@@ -254,7 +279,7 @@ impl Inner {
         let contents = self.store.open().and_then(|mut database| database.contents());
         let old = match contents {
             Ok((contents, revision)) => {
-                let old = std::mem::replace(&mut *write(&self.seen), Seen { contents, revision });
+                let old = std::mem::replace(&mut *write(&self.seen), Seen::new(contents, revision));
                 info!(revision = revision.number(), "the opt-in store was read as a whole");
                 Some(old)
             }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use sixgate_common::refuse::ReplyId;
 
-use crate::policy::PermanentRefusals;
+use crate::policy::{PermanentRefusals, Refusal, TemporaryRefusals, evidence::Endpoints};
 
 use form::split_enhanced;
 
@@ -71,6 +71,8 @@ replies! {
 
     /// Not opted in; about the recipient's domain or the destination address.
     NotOptedIn = 550 "5.2.1" "Service unavailable, [{}] does not accept email over IPv6.",
+    /// The same for a domain whose refusal is temporary, so that senders turn to IPv4.
+    NotOptedInTemporary = 450 "4.2.1" "Service unavailable, [{}] does not accept email over IPv6.",
     /// No PTR; about the source address.
     NoPtr = 450 "4.7.25" "Service unavailable, sending IPv6 address [{}] must have reverse DNS record.",
     /// No PTR record that leads back, where that is demanded; about the source address.
@@ -229,20 +231,27 @@ pub struct ReplyTable {
     hostname: String,
     message_size_max: u64,
     permanent: PermanentRefusals,
+    temporary: TemporaryRefusals,
 }
 
 impl ReplyTable {
     /// `hostname` is our name in greetings; `message_size_max` is what SIZE announces, in octets.
     #[must_use]
     pub fn new(hostname: impl Into<String>, message_size_max: u64) -> Self {
-        let permanent = PermanentRefusals::default();
-        Self { hostname: hostname.into(), message_size_max, permanent }
+        let (permanent, temporary) = (PermanentRefusals::default(), TemporaryRefusals::default());
+        Self { hostname: hostname.into(), message_size_max, permanent, temporary }
     }
 
     /// The same table, `permanent` refusals said with 550 and 5.x.x in place of 450 and 4.x.x; their texts stay.
     #[must_use]
     pub fn with_permanent(self, permanent: PermanentRefusals) -> Self {
         Self { permanent, ..self }
+    }
+
+    /// The same table, `temporary` refusals said with 450 and 4.x.x in place of 550 and 5.x.x; their texts stay.
+    #[must_use]
+    pub fn with_temporary(self, temporary: TemporaryRefusals) -> Self {
+        Self { temporary, ..self }
     }
 
     /// A reply that is about nothing in particular.
@@ -254,6 +263,10 @@ impl ReplyTable {
     /// A reply about `subject`: an address, a domain or a name of ours, already fit for a stranger.
     #[must_use]
     pub fn say_about(&self, say: Say, subject: &str) -> Reply {
+        let say = match say {
+            Say::NotOptedIn if self.temporary.not_opted_in => Say::NotOptedInTemporary,
+            other => other,
+        };
         let (code, enhanced, text) = say.row();
         let text = text.replace("{host}", &self.hostname).replace("{}", subject);
         let enhanced = split_enhanced(enhanced).0;
@@ -291,6 +304,31 @@ impl ReplyTable {
         }
     }
 
+    /// The reply to what the policy refuses. `domain` is the recipient's, if it has a usable one; `is_temporary`: the
+    /// refusal of that domain is.
+    #[must_use]
+    pub fn refusal(
+        &self,
+        refusal: Refusal,
+        is_temporary: bool,
+        Endpoints { source, destination, .. }: Endpoints,
+        domain: Option<&str>,
+    ) -> Reply {
+        let (say, subject) = match refusal {
+            Refusal::AddressNotOptedIn | Refusal::DomainNotOptedIn => {
+                let say = if is_temporary { Say::NotOptedInTemporary } else { Say::NotOptedIn };
+                (say, domain.map_or_else(|| destination.to_string(), str::to_owned))
+            }
+            Refusal::DnsFailure => (Say::DnsFailure, String::new()),
+            Refusal::NoPtr => (Say::NoPtr, source.to_string()),
+            Refusal::PtrNotConfirmed => (Say::PtrNotConfirmed, source.to_string()),
+            Refusal::Routed => (Say::Routed, String::new()),
+            Refusal::NotAuthenticated | Refusal::NullSender => (Say::NotAuthenticated, source.to_string()),
+            Refusal::TestingKey => (Say::TestingKey, source.to_string()),
+        };
+        self.say_about(say, &subject)
+    }
+
     /// A reply of the refusing dialogue, about `subject` where it is about something.
     #[must_use]
     pub fn refusing(&self, id: ReplyId, subject: &str) -> Reply {
@@ -309,6 +347,7 @@ impl ReplyTable {
             ReplyId::NoName => Say::NoName,
             ReplyId::Mail => Say::Mail,
             ReplyId::NotOptedIn => Say::NotOptedIn,
+            ReplyId::NotOptedInTemporary => Say::NotOptedInTemporary,
             ReplyId::NoPtr => Say::NoPtr,
             ReplyId::NoRecipients => Say::NoRecipients,
             ReplyId::BadSequence => Say::BadSequence,
@@ -377,6 +416,11 @@ mod tests {
                 "550 5.2.1 Service unavailable, [contoso.com] does not accept email over IPv6.\r\n",
             ),
             (
+                Say::NotOptedInTemporary,
+                "contoso.com",
+                "450 4.2.1 Service unavailable, [contoso.com] does not accept email over IPv6.\r\n",
+            ),
+            (
                 Say::NoPtr,
                 "2a01:111:f200:2004::240",
                 "450 4.7.25 Service unavailable, sending IPv6 address [2a01:111:f200:2004::240] must have reverse DNS record.\r\n",
@@ -422,6 +466,16 @@ mod tests {
         let changed = |say: &&Say| table().say(**say) != table().with_permanent(all).say(**say);
         let changed: Vec<&Say> = Say::ALL.iter().filter(changed).collect();
         assert_eq!(changed, [&Say::NoPtr, &Say::PtrNotConfirmed, &Say::NotAuthenticated]);
+    }
+
+    #[test]
+    fn a_temporary_refusal_differs_from_a_permanent_one_in_its_codes_only() {
+        let temporary = table().with_temporary(TemporaryRefusals { not_opted_in: true });
+        let said = temporary.say_about(Say::NotOptedIn, "contoso.com");
+        assert_eq!(said, table().say_about(Say::NotOptedInTemporary, "contoso.com"));
+        let changed: Vec<&Say> =
+            Say::ALL.iter().filter(|say| table().say(**say) != temporary.say(**say)).collect();
+        assert_eq!(changed, [&Say::NotOptedIn]);
     }
 
     #[test]

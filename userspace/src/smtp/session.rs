@@ -30,8 +30,8 @@ use crate::{
 
 pub use incident::{Event, Incident, Progress, Stage};
 pub use interface::{
-    Admission, Answer, Hello, Offer, SessionLimits, SessionParameters, Task, Tls, TlsProgress, Transaction,
-    Unkept,
+    Admission, Answer, Hello, Offer, Refused, RefusedRecipient, SessionLimits, SessionParameters, Task, Tls,
+    TlsProgress, Transaction, Unkept,
 };
 
 /// Input that is kept while the session waits for an answer, octets. A pipelined group of commands fits
@@ -64,8 +64,8 @@ pub struct Session {
     times: Times,
     /// What happened and is not told yet.
     incidents: Vec<Incident>,
-    /// The domain of the last recipient that the refusing dialogue refused.
-    refused_domain: Option<String>,
+    /// What the refusing dialogue was told and refused.
+    refused: Refused,
     /// Say 421 as soon as no transaction is in the way.
     stopping: bool,
     /// Whether commands have to come soon.
@@ -145,7 +145,7 @@ impl Session {
             counts: Counts::default(),
             times,
             incidents: Vec::new(),
-            refused_domain: None,
+            refused: Refused::default(),
             stopping: false,
             in_a_hurry: false,
         };
@@ -321,10 +321,10 @@ impl Session {
         self.tls.as_ref()
     }
 
-    /// The domain of the last recipient of a refused session, if it named one.
+    /// What the refusing dialogue was told and refused.
     #[must_use]
-    pub fn refused_domain(&self) -> Option<&str> {
-        self.refused_domain.as_deref()
+    pub fn refused(&self) -> &Refused {
+        &self.refused
     }
 
     /// Reads input for as long as nobody has to be asked. Here alone it is decided when a session has to end because the

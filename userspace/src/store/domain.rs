@@ -2,10 +2,10 @@
 //!
 //! It owns the name's form and marks; that such a domain exists in DNS is not looked up.
 
-use std::{borrow::Borrow, fmt, str::FromStr};
+use std::{borrow::Borrow, collections::BTreeSet, fmt, str::FromStr};
 
 use serde::Serialize;
-use sixgate_common::line::is_domain_name;
+use sixgate_common::line::{domain_key, is_domain_name};
 
 /// A domain name in lower case (RFC 5321 4.1.2), without a final dot.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -44,6 +44,18 @@ impl Marks {
     }
 }
 
+/// The capital of a letter beyond ASCII, if it has one that is one letter.
+fn capital(letter: char) -> char {
+    let mut capitals = letter.to_uppercase();
+    match (capitals.next(), capitals.next()) {
+        (Some(capital), None) if !letter.is_ascii() => capital,
+        _ => letter,
+    }
+}
+
+/// Begins an A-label (RFC 5890 2.3.2.1).
+const ACE_PREFIX: &str = "xn--";
+
 /// Why a text is no domain.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum DomainError {
@@ -66,6 +78,22 @@ impl Domain {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The numbers of the spellings under which a client may name it, in any case of ASCII letters: as A-label and, if it
+    /// has a U-label (RFC 5890 2.3.2.1), with its letters beyond ASCII as small ones or as capitals.
+    #[must_use]
+    pub fn keys(&self) -> BTreeSet<u64> {
+        let mut spellings = vec![self.0.clone()];
+        if self.0.split('.').any(|label| label.starts_with(ACE_PREFIX)) {
+            let (unicode, valid) = idna::domain_to_unicode(&self.0);
+            if valid.is_ok() {
+                spellings.push(unicode.chars().map(capital).collect());
+                spellings.push(unicode);
+            }
+        }
+        let key = |name: &String| domain_key(name.as_bytes(), 0, name.len());
+        spellings.iter().filter_map(key).collect()
     }
 }
 
@@ -101,6 +129,33 @@ impl fmt::Display for Domain {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::TemporaryDomains;
+
+    #[test]
+    fn each_spelling_of_a_domain_is_found() {
+        let domains =
+            |name: &str| -> TemporaryDomains { name.parse::<Domain>().unwrap().keys().into_iter().collect() };
+        for (domain, named, wanted) in [
+            ("contoso.com", "Contoso.COM.", true),
+            ("contoso.com", "contoso.co", false),
+            ("xn--bcher-kva.example", "XN--Bcher-KVA.example", true),
+            ("xn--bcher-kva.example", "b\u{fc}cher.Example", true),
+            ("xn--bcher-kva.example", "B\u{dc}CHER.EXAMPLE.", true),
+            ("xn--bcher-kva.example", "bucher.example", false),
+            ("xn--strae-oqa.example", "stra\u{df}e.example", true),
+            (
+                "sub.xn--e1afmkfd.xn--p1ai",
+                "SUB.\u{41f}\u{420}\u{418}\u{41c}\u{415}\u{420}.\u{420}\u{424}",
+                true,
+            ),
+            // what is not a valid A-label has one spelling
+            ("xn--a.example", "xn--a.example", true),
+        ] {
+            assert_eq!(domains(domain).contains(named.as_bytes()), wanted, "{named}");
+        }
+        assert_eq!("contoso.com".parse::<Domain>().unwrap().keys().len(), 1);
+        assert_eq!("xn--bcher-kva.example".parse::<Domain>().unwrap().keys().len(), 3);
+    }
 
     #[test]
     fn a_domain_is_an_ascii_name_in_lower_case() {

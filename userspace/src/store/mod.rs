@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, net::Ipv6Addr};
 use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::evidence::Standing;
+use crate::policy::{TemporaryDomains, evidence::Standing};
 
 pub use author::Author;
 pub use database::{
@@ -106,6 +106,13 @@ impl Contents {
     #[must_use]
     pub fn marks(&self, name: &str) -> Marks {
         self.domains.get(name.to_ascii_lowercase().as_str()).copied().unwrap_or_default()
+    }
+
+    /// The domains whose refusal is temporary.
+    #[must_use]
+    pub fn temporary_domains(&self) -> TemporaryDomains {
+        let marked = self.domains.iter().filter(|(_, marks)| marks.temporary);
+        marked.flat_map(|(domain, _)| domain.keys()).collect()
     }
 
     /// Whether any domain takes mail here.

@@ -2,8 +2,9 @@
 //!
 //! Every command is sent twice: the second time its reply has to be the same, numbers included.
 
-use std::net::Ipv6Addr;
+use std::{collections::BTreeSet, net::Ipv6Addr};
 
+use sixgate::dataplane::Projection;
 use sixgate_common::{
     flow::FlowKey,
     refuse::{COMMANDS_MAX, LINE_MAX, ReplyId},
@@ -15,9 +16,9 @@ use sixgate_tests::gate;
 use super::{
     lines::long,
     polite::Polite,
-    session::{ANSWERING, STRANGER, about, greeting, load, tell, text},
+    session::{ANSWERING, STRANGER, about, greeting, line, load, replied, tell, text},
 };
-use crate::program::{NEEDS, NO_PTR, OPTED_IN, OURS};
+use crate::program::{NEEDS, NO_PTR, OPTED_IN, OURS, projection};
 
 pub(super) const EHLO: &[u8] = b"EHLO mail.example\r\n";
 const MAIL: &[u8] = b"MAIL FROM:<sender@mail.example>\r\n";
@@ -45,6 +46,70 @@ fn who_has_not_opted_in_is_refused_at_each_recipient() {
     polite.hear(&mut program, b"RSET\r\n", &text(ReplyId::Rset));
     polite.hear(&mut program, RCPT, &text(ReplyId::BadSequence));
     polite.hear_last(&mut program, QUIT, &text(ReplyId::Quit));
+}
+
+#[test]
+fn a_domain_that_is_marked_is_refused_temporarily_in_each_form() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let mut program = load();
+    let mut polite = Polite::usual(&mut program);
+    polite.hear(&mut program, EHLO, &text(ReplyId::Ehlo));
+    polite.hear(&mut program, MAIL, &text(ReplyId::Mail));
+    let later = "450 4.2.1 Service unavailable, [later.example] does not accept email over IPv6.\r\n";
+    assert_eq!(about(ReplyId::NotOptedInTemporary, "later.example"), later);
+    let temporary = |subject: &str| about(ReplyId::NotOptedInTemporary, subject);
+    let permanent = |subject: &str| about(ReplyId::NotOptedIn, subject);
+    let ours = OURS.to_string();
+    for (path, wanted) in [
+        ("<u@later.example>", temporary("later.example")),
+        ("<u@LATER.Example>", temporary("LATER.Example")),
+        // what is not a name is looked up and not echoed
+        ("<u@later.example.>", temporary(&ours)),
+        ("<\"a@b> c\"@later.example>", temporary("later.example")),
+        ("<@relay.example:u@later.example> NOTIFY=NEVER", temporary("later.example")),
+        ("<\u{fc}@b\u{fc}cher.example>", temporary(&ours)),
+        ("<\u{fc}@B\u{fc}cher.EXAMPLE.>", temporary(&ours)),
+        ("<u@later.example..>", permanent(&ours)),
+        ("<u@sub.later.example>", permanent("sub.later.example")),
+        ("<u@ater.example>", permanent("ater.example")),
+        ("<u@contoso.com>", permanent("contoso.com")),
+        ("<later.example>", permanent(&ours)),
+        ("u@later.example", permanent(&ours)),
+    ] {
+        polite.hear(&mut program, format!("RCPT TO:{path}\r\n").as_bytes(), &wanted);
+    }
+    assert_eq!(program.counter(Stat::AlsoTemporary), 7);
+    // for want of reverse DNS it is refused as any other
+    let mut polite = Polite::open(&mut program, NO_PTR, OPTED_IN, &greeting());
+    polite.hear(&mut program, EHLO, &text(ReplyId::Ehlo));
+    polite.hear(&mut program, MAIL, &text(ReplyId::Mail));
+    polite.hear(&mut program, b"RCPT TO:<u@later.example>\r\n", &about(ReplyId::NoPtr, &NO_PTR.to_string()));
+}
+
+#[test]
+fn a_mark_of_a_domain_holds_from_the_next_recipient_on_and_not_for_one_that_comes_again() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let mut program = load();
+    let mut polite = Polite::usual(&mut program);
+    polite.hear(&mut program, EHLO, &text(ReplyId::Ehlo));
+    polite.hear(&mut program, MAIL, &text(ReplyId::Mail));
+    let Polite { sender, at, heard } = polite;
+    let rcpt = b"RCPT TO:<u@later.example>\r\n";
+    let reply = about(ReplyId::NotOptedInTemporary, "later.example");
+    let end = at + rcpt.len() as i32;
+    let told = sender.say(&mut program, line(at, heard, rcpt));
+    assert_eq!(told, replied(Stat::AnswerReply, heard, end, &reply));
+    program.maps.project(&Projection { temporary: BTreeSet::new(), ..projection() }).unwrap();
+    let told = sender.say(&mut program, line(at, heard, rcpt));
+    assert_eq!(told, replied(Stat::AnswerAgain, heard, end, &reply));
+    let heard = heard + reply.len() as i32;
+    let permanent = about(ReplyId::NotOptedIn, "later.example");
+    let told = sender.say(&mut program, line(end, heard, rcpt));
+    assert_eq!(told, replied(Stat::AnswerReply, heard, end + rcpt.len() as i32, &permanent));
 }
 
 #[test]
@@ -183,7 +248,7 @@ fn a_recipients_domain_is_told_only_if_it_is_one() {
         ("<user@contoso.com", &address),
         ("user@contoso.com", &address),
         ("<user@con toso.com>", &address),
-        ("<user@b\u{fc}cher.example>", &address),
+        ("<user@r\u{fc}ben.example>", &address),
         ("<user@a\u{1b}[2J.example>", &address),
         ("<user@<b>.example>", &address),
     ];

@@ -6,11 +6,12 @@
 use std::net::Ipv6Addr;
 
 use sixgate_common::{
-    line::{self, Cut},
+    line::{self, Cut, Span},
     refuse::{self, Phase, Reason, ReplyId, Verb},
 };
 
 use super::session::about;
+use crate::program::temporary;
 
 /// A session's two ends.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +38,7 @@ impl Dialogue {
     pub(crate) fn of(refusal: Refusal, input: &[u8]) -> Self {
         let opening = refuse::open(refusal.reason, refusal.refuse_at);
         let mut dialogue = Self { said: Vec::new(), turns: Vec::new(), ends: false };
-        dialogue.say(refusal, opening.reply, None);
+        dialogue.say(refusal, opening.reply, b"");
         let (mut phase, mut commands, mut at, mut skipping, mut skipped) = (opening.next, 0, 0, false, 0);
         while phase != Phase::Closing {
             let mut goes_on = false;
@@ -57,7 +58,7 @@ impl Dialogue {
                 Cut::BareLineEnd => (Verb::BareLineEnd, 0, input.len() - at),
             };
             let step = refuse::step(refusal.reason, phase, verb, commands);
-            dialogue.say(refusal, step.reply, domain(&input[at..at + length]));
+            dialogue.say(refusal, step.reply, &input[at..at + length]);
             phase = step.next;
             commands += 1;
             at += taken;
@@ -69,10 +70,16 @@ impl Dialogue {
         dialogue
     }
 
-    fn say(&mut self, refusal: Refusal, reply: ReplyId, domain: Option<&str>) {
+    fn say(&mut self, refusal: Refusal, reply: ReplyId, line: &[u8]) {
         let (source, destination) = (refusal.source.to_string(), refusal.destination.to_string());
+        let octets = |span: Span| &line[span.start..span.start + span.length];
+        let is_temporary = line::path_domain(line, 0, line.len())
+            .is_some_and(|domain| temporary().contains(octets(domain.span)));
+        let reply = reply.about_domain(is_temporary);
+        let domain = line::recipient_domain(line, 0, line.len()).map(octets);
+        let domain = domain.and_then(|octets| str::from_utf8(octets).ok());
         let subject = match reply {
-            ReplyId::NotOptedIn => domain.unwrap_or(&destination),
+            ReplyId::NotOptedIn | ReplyId::NotOptedInTemporary => domain.unwrap_or(&destination),
             ReplyId::GreetingRefused => &destination,
             ReplyId::NoPtr => &source,
             _ => "",
@@ -84,9 +91,4 @@ impl Dialogue {
     pub(crate) fn greeting(&self) -> usize {
         self.said.iter().position(|octet| *octet == b'\n').map_or(0, |end| end + 1)
     }
-}
-
-fn domain(line: &[u8]) -> Option<&str> {
-    let span = line::recipient_domain(line, 0, line.len())?;
-    std::str::from_utf8(&line[span.start..span.start + span.length]).ok()
 }

@@ -87,6 +87,10 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
         [
             "RCPT TO:<\"a>b\"@Fabrikam.example> NOTIFY=NEVER",
             "RCPT TO:<postmaster>",
+            "RCPT TO:<u@Later.Example>",
+            "RCPT TO:<\"x@y>\"@later.example.> NOTIFY=NEVER",
+            "RCPT TO:<u@B\u{fc}cher.example>",
+            "RCPT TO:<u@b\u{fc}cher.example.org>",
             "RCPT TO:<u@[192.0.2.1]>",
             "DATA",
             "RSET",

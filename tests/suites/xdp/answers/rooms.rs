@@ -49,6 +49,7 @@ fn every_reply_fits_however_little_head_room_there_is() {
         b"RCPT TO:<user@contoso.com>\r\n",
         longest.as_bytes(),
         b"RCPT TO:<postmaster>\r\n",
+        b"RCPT TO:<a@later.example.>\r\n",
         b"DATA\r\n",
         b"MAIL\r\n",
         b"STARTTLS\r\n",

@@ -12,7 +12,7 @@ use crate::{
     content::Content,
     nexthop::{ClientInfo, ClientName, HEADER_ROOM},
     policy::{Stage, Verdict},
-    server::message,
+    server::{message, services::refuses_temporarily},
     smtp::{
         command::RcptTo,
         reply::{Origin, Reply},
@@ -52,7 +52,11 @@ impl Connection {
                 if not_shadowed.is_some() {
                     context.metrics.not_shadowed(refusal.name());
                 }
-                return Answer::Refused(refusal);
+                return if refuses_temporarily(&context.store, recipient) {
+                    Answer::RefusedTemporarily(refusal)
+                } else {
+                    Answer::Refused(refusal)
+                };
             }
             let client = ClientInfo {
                 endpoints: *endpoints,

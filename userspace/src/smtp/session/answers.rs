@@ -7,12 +7,9 @@ use std::time::Instant;
 use sixgate_common::line::is_domain_name;
 
 use super::{Answer, Event, Session, State, TlsProgress};
-use crate::{
-    policy::{Refusal, evidence::Endpoints},
-    smtp::{
-        command::Mailbox,
-        reply::{Reply, Say},
-    },
+use crate::smtp::{
+    command::Mailbox,
+    reply::{Reply, Say},
 };
 
 /// Refused recipients that a session may name, for each one that a message may have.
@@ -88,21 +85,13 @@ impl Session {
     }
 
     fn reply_to(&self, answer: Answer, domain: Option<&str>) -> Reply {
-        let Endpoints { source, destination, .. } = self.parameters.endpoints;
-        let (say, subject) = match answer {
-            Answer::Reply(reply) => return reply,
-            Answer::Refused(Refusal::AddressNotOptedIn | Refusal::DomainNotOptedIn) => {
-                (Say::NotOptedIn, domain.map_or_else(|| destination.to_string(), str::to_owned))
+        let endpoints = self.parameters.endpoints;
+        match answer {
+            Answer::Reply(reply) => reply,
+            Answer::Refused(refusal) => self.parameters.table.refusal(refusal, false, endpoints, domain),
+            Answer::RefusedTemporarily(refusal) => {
+                self.parameters.table.refusal(refusal, true, endpoints, domain)
             }
-            Answer::Refused(Refusal::DnsFailure) => (Say::DnsFailure, String::new()),
-            Answer::Refused(Refusal::NoPtr) => (Say::NoPtr, source.to_string()),
-            Answer::Refused(Refusal::PtrNotConfirmed) => (Say::PtrNotConfirmed, source.to_string()),
-            Answer::Refused(Refusal::Routed) => (Say::Routed, String::new()),
-            Answer::Refused(Refusal::NotAuthenticated | Refusal::NullSender) => {
-                (Say::NotAuthenticated, source.to_string())
-            }
-            Answer::Refused(Refusal::TestingKey) => (Say::TestingKey, source.to_string()),
-        };
-        self.parameters.table.say_about(say, &subject)
+        }
     }
 }

@@ -4,10 +4,12 @@
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
+#[cfg(doc)]
+use sixgate_common::flow::ARGUMENT_KEPT;
 use sixgate_common::refuse::Reason;
 
 use crate::{
-    policy::{Mode, Refusal, evidence::Endpoints},
+    policy::{Mode, Refusal, TemporaryDomains, evidence::Endpoints},
     smtp::{
         command::{HelloName, MailFrom, RcptTo},
         reply::{Reply, ReplyTable},
@@ -29,6 +31,8 @@ pub struct SessionParameters {
     pub offer: Offer,
     /// The bounds.
     pub limits: SessionLimits,
+    /// The recipients' domains whose refusal is temporary.
+    pub temporary: Arc<TemporaryDomains>,
 }
 
 /// Whether a session is served.
@@ -45,6 +49,28 @@ pub enum Admission {
         /// Where, a number of [`sixgate_common::settings`].
         refuse_at: u32,
     },
+}
+
+/// What a session whose every recipient is refused was told: what the log is to say of it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Refused {
+    /// What followed `MAIL FROM:` last, cut at [`ARGUMENT_KEPT`].
+    pub sender: Vec<u8>,
+    /// The refused recipients, each with its sender. [`sixgate_common::refuse::COMMANDS_MAX`] bounds them.
+    pub recipients: Vec<RefusedRecipient>,
+    /// The greeting, if it refused the session.
+    pub greeting: Option<Reply>,
+}
+
+/// A recipient of a session whose every recipient is refused.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RefusedRecipient {
+    /// What followed `MAIL FROM:`, cut at [`ARGUMENT_KEPT`].
+    pub sender: Vec<u8>,
+    /// What followed `RCPT TO:`, likewise.
+    pub recipient: Vec<u8>,
+    /// The reply to it.
+    pub reply: Reply,
 }
 
 /// The extensions that depend on the next hop.
@@ -122,6 +148,8 @@ pub enum Unkept {
 pub enum Answer {
     /// The policy refuses.
     Refused(Refusal),
+    /// The policy refuses a recipient whose domain's refusal is temporary.
+    RefusedTemporarily(Refusal),
     /// The next hop's words, or ours about it.
     Reply(Reply),
 }

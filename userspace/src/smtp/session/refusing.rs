@@ -3,12 +3,16 @@
 //! It owns no reply and no order of them; both are the tables that the XDP program speaks from, too.
 
 use sixgate_common::{
-    line,
+    flow::ARGUMENT_KEPT,
+    line::{self, Span},
     refuse::{self, Phase, Reason, ReplyId, Verb},
 };
 
-use super::{Session, State};
-use crate::{policy::evidence::Endpoints, smtp::line::Line};
+use super::{RefusedRecipient, Session, State};
+use crate::{
+    policy::evidence::Endpoints,
+    smtp::{line::Line, reply::Reply},
+};
 
 impl Session {
     pub(super) fn read_refused(&mut self, reason: Reason, phase: Phase, commands: u16, line: Line) {
@@ -23,21 +27,45 @@ impl Session {
 
     pub(super) fn refuse(&mut self, reason: Reason, step: refuse::Step, commands: u16, line: &[u8]) {
         let Endpoints { source, destination, .. } = self.parameters.endpoints;
-        if matches!(step.reply, ReplyId::NotOptedIn | ReplyId::NoPtr) {
-            let domain = line::recipient_domain(line, 0, line.len())
-                .and_then(|span| line.get(span.start..span.start + span.length));
-            self.refused_domain = domain.map(|domain| String::from_utf8_lossy(domain).into_owned());
-        }
-        let subject = match step.reply {
-            ReplyId::NotOptedIn => self.refused_domain.clone().unwrap_or_else(|| destination.to_string()),
+        let domain = match step.reply {
+            ReplyId::NotOptedIn | ReplyId::NoPtr => line::path_domain(line, 0, line.len()),
+            _ => None,
+        };
+        let octets = |span: Span| line.get(span.start..span.start + span.length).unwrap_or_default();
+        let is_temporary =
+            domain.is_some_and(|domain| self.parameters.temporary.contains(octets(domain.span)));
+        let id = step.reply.about_domain(is_temporary);
+        let name = domain.filter(|domain| domain.is_name).map(|domain| octets(domain.span));
+        let subject = match id {
+            ReplyId::NotOptedIn | ReplyId::NotOptedInTemporary => name
+                .map_or_else(|| destination.to_string(), |name| String::from_utf8_lossy(name).into_owned()),
             ReplyId::GreetingRefused => destination.to_string(),
             ReplyId::NoPtr => source.to_string(),
             _ => String::new(),
         };
-        self.parameters.table.refusing(step.reply, &subject).write_to(&mut self.output);
+        let reply = self.parameters.table.refusing(id, &subject);
+        reply.write_to(&mut self.output);
+        self.keep_refused(id, reply, line);
         self.state = match step.next {
             Phase::Closing => State::Closing,
             phase => State::Refusing { reason, phase, commands },
         };
+    }
+
+    /// Keeps for the log what the client said, as the XDP program does.
+    fn keep_refused(&mut self, id: ReplyId, reply: Reply, line: &[u8]) {
+        let argument = |command: &str| {
+            let argument = line.get(command.len()..).unwrap_or_default();
+            argument.get(..ARGUMENT_KEPT).unwrap_or(argument).to_vec()
+        };
+        match id {
+            ReplyId::Mail => self.refused.sender = argument("MAIL FROM:"),
+            ReplyId::GreetingRefused => self.refused.greeting = Some(reply),
+            ReplyId::NotOptedIn | ReplyId::NotOptedInTemporary | ReplyId::NoPtr => {
+                let (sender, recipient) = (self.refused.sender.clone(), argument("RCPT TO:"));
+                self.refused.recipients.push(RefusedRecipient { sender, recipient, reply });
+            }
+            _ => {}
+        }
     }
 }

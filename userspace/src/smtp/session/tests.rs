@@ -74,6 +74,7 @@ fn parameters(admission: Admission) -> SessionParameters {
             data_timeout: Duration::from_secs(180),
             session_timeout: Duration::from_secs(3600),
         },
+        temporary: Arc::default(),
     }
 }
 

@@ -1,0 +1,63 @@
+//! The lines of a session whose every recipient is refused, by the daemon: as those of the sessions that the XDP program
+//! refuses.
+//!
+//! It owns their form; how many there may be is `record`'s.
+
+use sixgate_common::refuse::Reason;
+use tracing::info;
+
+use super::{Connection, list_name, reason_name, record::may_log};
+use crate::{
+    server::shown::Said,
+    smtp::session::{RefusedRecipient, Session},
+};
+
+impl Connection {
+    /// Logs the session at its end, and before it each recipient but the last one.
+    pub(super) fn log_refused(&mut self, session: &Session, reason: Reason) {
+        let refused = session.refused();
+        let (last, earlier) = match refused.recipients.split_last() {
+            Some((last, earlier)) => (Some(last), earlier),
+            None => (None, &[][..]),
+        };
+        for recipient in earlier {
+            if self.refusals.admit(&self.context, self.endpoints.source) {
+                log_recipient(recipient, reason);
+            }
+        }
+        if !may_log(&self.context, self.endpoints.source) {
+            return;
+        }
+        let said = match last {
+            Some(last) => said(last),
+            None => Said::of(&refused.sender, &[], refused.greeting.as_ref()),
+        };
+        info!(
+            reason = reason_name(reason),
+            list = list_name(reason),
+            mail_from = said.mail_from,
+            recipient = said.recipient,
+            domain = said.domain,
+            reply = said.reply,
+            duration_ms = self.elapsed_ms(),
+            "refused"
+        );
+    }
+}
+
+fn log_recipient(recipient: &RefusedRecipient, reason: Reason) {
+    let said = said(recipient);
+    info!(
+        reason = reason_name(reason),
+        list = list_name(reason),
+        mail_from = said.mail_from,
+        recipient = said.recipient,
+        domain = said.domain,
+        reply = said.reply,
+        "recipient refused"
+    );
+}
+
+fn said(recipient: &RefusedRecipient) -> Said {
+    Said::of(&recipient.sender, &recipient.recipient, Some(&recipient.reply))
+}
