@@ -75,7 +75,7 @@ impl Host {
         BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "ready\n", "the machine was not made");
         let init = only_child(holder.id());
-        let checkout = PathBuf::from("/root/sixgate");
+        let checkout = PathBuf::from("/usr/src/sixgate");
         let host =
             Self { inside, outside, holder, init, checkout, _folder: folder, _dns: dns, _runtime: runtime };
         host.prepare();
@@ -94,7 +94,7 @@ impl Host {
              chmod 755 {bin}/*\n",
             root = root.display(),
         );
-        let output = self.command(Path::new("/root"), &script);
+        let output = self.command(Path::new("/usr/src"), &script);
         assert!(output.status.success(), "{output:?}");
     }
 

@@ -4,7 +4,7 @@ set -eu
 folder=$1 postfix=$2
 mount --make-rprivate /
 mount -t tmpfs tmpfs "$folder"
-for place in usr etc var root; do
+for place in usr etc var; do
     lower=/$place
     [ ! -d "$postfix/$place" ] || lower=$postfix/$place:/$place
     mkdir "$folder/$place.upper" "$folder/$place.work"
