@@ -207,7 +207,7 @@ fn a_start_that_would_hurt_is_warned_of() {
     let zone = "gate.example A 192.0.2.25\ncontoso.com MX 10 mx.contoso.com.\nmx.contoso.com A 192.0.2.26\n\
                 mx.contoso.com AAAA 2001:db8:25::25\ncontoso.com MX 20 other.example.\nother.example A 192.0.2.27\n\
                 other.example AAAA 2001:db8:99::1";
-    let site = Site::new(zone, "answer = \"daemon\"");
+    let mut site = Site::new(zone, "answer = \"daemon\"");
     let daemon = site.serve(&["--no-xdp"]);
     for warning in [
         "no domain is listed: sixgate refuses every recipient",
@@ -229,11 +229,15 @@ fn a_start_that_would_hurt_is_warned_of() {
     daemon.wait_for_log("mx.contoso.com has the IPv4 address 192.0.2.26, too").unwrap();
     let (_, log) = daemon.stop().unwrap();
     assert_eq!(log.matches(" WARN ").count(), 2, "{log}");
-    let site = site.configured("refuse_at = \"greeting\"");
-    let daemon = site.serve(&["--no-xdp"]);
-    begin(&site, SENDER, GATE);
-    let (_, log) = daemon.stop().unwrap();
-    assert!(!log.contains(" WARN "), "{log}");
+    for setting in
+        ["refuse_at = \"greeting\"", "refuse_at = \"rcpt\"\ntemporary_refusals = [\"not_opted_in\"]"]
+    {
+        site = site.configured(setting);
+        let daemon = site.serve(&["--no-xdp"]);
+        begin(&site, SENDER, GATE);
+        let (_, log) = daemon.stop().unwrap();
+        assert!(!log.contains(" WARN "), "{log}");
+    }
 }
 
 /// Sends a message with one Received field more than enforce takes, within a transaction.

@@ -71,7 +71,7 @@ pub(crate) fn of(config: &Config, contents: &Contents) -> Vec<String> {
 
 /// A host of the gate that has an IPv4 address although a refusal at RCPT TO makes senders bounce.
 pub(crate) async fn of_ipv4(dns: &Dns, config: &Config, store: &StoreView) -> Vec<String> {
-    if config.refuse_at != RefuseAt::Rcpt {
+    if config.refuse_at != RefuseAt::Rcpt || config.temporary_refusals.not_opted_in {
         return Vec::new();
     }
     let mut warnings = Vec::new();
@@ -79,8 +79,8 @@ pub(crate) async fn of_ipv4(dns: &Dns, config: &Config, store: &StoreView) -> Ve
         let Ok(answer) = dns.a(&host).await else { continue };
         if let Some(address) = answer.records.first() {
             warnings.push(format!(
-                "{host} has the IPv4 address {address}, too, and refuse_at = \"rcpt\" makes senders bounce mail that IPv4 \
-                 would deliver; set refuse_at = \"greeting\" or \"reset\", so that senders turn to IPv4"
+                "{host} has the IPv4 address {address}, too, and the 550 at RCPT TO makes senders bounce mail that IPv4 would \
+                 deliver; set temporary_refusals = [\"not_opted_in\"], so that senders turn to IPv4, then: sixgate reload"
             ));
         }
     }
