@@ -165,11 +165,14 @@ fn what_a_sender_says_cannot_pass_for_a_field_of_the_log() {
     client.say("RCPT TO:<\"y reason=none\"@elsewhere.example>").unwrap();
     client.say("RCPT TO:<user@contoso.com>").unwrap();
     client.say("DATA").unwrap();
-    assert_eq!(client.message("Subject: x\n\nx").unwrap().code, 250);
+    assert_eq!(client.message("Message-ID: <one@x.example>\nSubject: x\n\nx").unwrap().code, 250);
     let line = daemon.wait_for_log("outcome=\"delivered\"").unwrap();
     assert!(line.contains(r#"mail_from="\"x outcome=refused\"@sender.example""#), "{line}");
+    assert!(line.contains(r#"to="user@contoso.com" message_id="<one@x.example>""#), "{line}");
     let line = daemon.wait_for_log("recipient refused").unwrap();
     assert!(line.contains(r#"recipient="\"y reason=none\"@elsewhere.example""#), "{line}");
+    let rest = r#"list="domains" mail_from="\"x outcome=refused\"@sender.example" reply="550 5.2.1 Service unavailable, [elsewhere.example] does"#;
+    assert!(line.contains(rest), "{line}");
 }
 
 #[test]

@@ -65,9 +65,16 @@ pub(crate) fn log(
     inspection: &Inspection,
     hello: &Hello,
     transaction: &Transaction,
+    message_id: &str,
     outcome: &str,
     reply: Option<&Reply>,
 ) {
+    let evidence = inspection.evidence(None);
+    let trust = match (evidence.trusted, evidence.certified) {
+        (true, _) => Some("prefix"),
+        (false, true) => Some("certificate"),
+        (false, false) => None,
+    };
     let word = |result: &dyn Debug| format!("{result:?}").to_lowercase();
     let dkim: Vec<String> = inspection
         .dkim()
@@ -82,17 +89,45 @@ pub(crate) fn log(
         helo = hello.name.to_string(),
         iprev = inspection.ptr().map(PtrEvidence::result),
         ptr = inspection.ptr().and_then(PtrEvidence::name),
-        mail_from = transaction.mail.reverse_path.as_ref().map(Mailbox::to_string).unwrap_or_default(),
+        mail_from = sender(transaction),
         recipients = transaction.recipients.len(),
         spf = inspection.spf().map(|spf| of_spf(&spf.mail_from)),
         spf_helo = inspection.spf().map(|spf| of_spf(&spf.helo)),
         // a stranger's text: the log quotes it
         spf_explanation = inspection.spf().and_then(|spf| spf.mail_from.explanation.as_deref()),
         dkim = dkim.join(", "),
-        reply = reply.map(|reply| reply.to_string().trim_end().to_owned()),
+        reply = reply.map(crate::server::shown::reply_text),
+        to = recipients(transaction),
+        message_id,
+        trust,
         "message"
     );
 }
+
+/// The sender; empty for the null path.
+pub(crate) fn sender(transaction: &Transaction) -> String {
+    transaction.mail.reverse_path.as_ref().map(Mailbox::to_string).unwrap_or_default()
+}
+
+/// The recipients, as many as fit into [`RECIPIENTS_SHOWN`] octets.
+fn recipients(transaction: &Transaction) -> String {
+    let mut shown = String::new();
+    for (at, recipient) in transaction.recipients.iter().enumerate() {
+        let recipient = recipient.to_string();
+        if shown.len() + recipient.len() > RECIPIENTS_SHOWN {
+            shown.push_str(&format!(" and {} more", transaction.recipients.len() - at));
+            break;
+        }
+        if at > 0 {
+            shown.push_str(", ");
+        }
+        shown.push_str(&recipient);
+    }
+    shown
+}
+
+/// Octets of recipients in the line of a message: more than a hundred usual ones have.
+const RECIPIENTS_SHOWN: usize = 4096;
 
 /// The result, and why.
 fn of_spf(check: &SpfCheck) -> String {

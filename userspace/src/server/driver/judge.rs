@@ -9,14 +9,15 @@ use tracing::info;
 
 use super::{Broken, Connection, Stream, record::may_log};
 use crate::{
+    check,
     content::Content,
     nexthop::{ClientInfo, ClientName, HEADER_ROOM},
-    policy::{Stage, Verdict},
-    server::{message, services::refuses_temporarily},
+    policy::{Refusal, Stage, Verdict},
+    server::{message, services::refuses_temporarily, shown::reply_text},
     smtp::{
-        command::RcptTo,
+        command::{Mailbox, RcptTo},
         reply::{Origin, Reply},
-        session::{Answer, Session},
+        session::{Answer, Session, Transaction},
     },
 };
 
@@ -40,11 +41,18 @@ impl Connection {
             let verdict = inspection.decide(Stage::Recipient, Some(recipient));
             if let Verdict::Refuse(refusal) = verdict {
                 let not_shadowed = inspection.is_shadow().then_some(true);
+                let is_temporary = refuses_temporarily(&context.store, recipient);
                 if refusals.admit(context, endpoints.source) {
+                    let domain = recipient.mailbox().and_then(Mailbox::domain_name);
+                    let replies = &context.services().replies;
+                    let reply = replies.refusal(refusal, is_temporary, *endpoints, domain);
                     info!(
                         recipient = recipient.to_string(),
                         reason = refusal.name(),
                         not_shadowed,
+                        list = list_of(refusal),
+                        mail_from = message::sender(&transaction),
+                        reply = reply_text(&reply),
                         "recipient refused"
                     );
                 }
@@ -52,7 +60,7 @@ impl Connection {
                 if not_shadowed.is_some() {
                     context.metrics.not_shadowed(refusal.name());
                 }
-                return if refuses_temporarily(&context.store, recipient) {
+                return if is_temporary {
                     Answer::RefusedTemporarily(refusal)
                 } else {
                     Answer::Refused(refusal)
@@ -67,7 +75,7 @@ impl Connection {
             let reply = transport.recipient(&client, &transaction.mail, HEADER_ROOM, recipient).await;
             context.metrics.recipient(if reply.is_positive() { "accepted" } else { "next_hop" });
             if !reply.is_positive() && refusals.admit(context, endpoints.source) {
-                log_refused(recipient, &reply);
+                log_refused(recipient, &transaction, &reply);
             }
             Answer::Reply(reply)
         };
@@ -91,6 +99,7 @@ impl Connection {
         let tls = session.tls().cloned();
         let gone = client_gone(stream, buffer, session);
         tokio::pin!(gone);
+        let message_id = check::message_id(content.head());
         let learn = inspection.learn_message(&hello, &transaction, content.clone());
         tokio::select! {
             () = learn => {}
@@ -100,7 +109,8 @@ impl Connection {
         let verdict = inspection.decide(Stage::Message, None);
         if let Verdict::Refuse(refusal) = verdict {
             if may_log(context, inspection.endpoints().source) {
-                message::log(inspection, &hello, &transaction, refusal.name(), None);
+                let reply = context.services().replies.refusal(refusal, false, inspection.endpoints(), None);
+                message::log(inspection, &hello, &transaction, &message_id, refusal.name(), Some(&reply));
             }
             context.metrics.message(refusal.name());
             transport.reset().await;
@@ -112,7 +122,7 @@ impl Connection {
         let reply = transport.deliver(&outgoing, async { drop(gone.await) }).await;
         let outcome = if reply.is_positive() { "delivered" } else { "next_hop" };
         if reply.is_positive() || may_log(context, inspection.endpoints().source) {
-            message::log(inspection, &hello, &transaction, outcome, Some(&reply));
+            message::log(inspection, &hello, &transaction, &message_id, outcome, Some(&reply));
         }
         context.metrics.message(outcome);
         Ok(Answer::Reply(reply))
@@ -120,12 +130,21 @@ impl Connection {
 }
 
 /// Whose refusal it is tells where to look for the reason.
-fn log_refused(recipient: &RcptTo, reply: &Reply) {
-    let (recipient, said) = (recipient.to_string(), reply.to_string());
-    let reply_text = said.trim_end();
+fn log_refused(recipient: &RcptTo, transaction: &Transaction, reply: &Reply) {
+    let (recipient, text, mail_from) =
+        (recipient.to_string(), reply_text(reply), message::sender(transaction));
     match reply.origin() {
-        Origin::NextHop => info!(recipient, reply = reply_text, "recipient refused by the next hop"),
-        Origin::Table => info!(recipient, reply = reply_text, "recipient not handed on"),
+        Origin::NextHop => info!(recipient, reply = text, mail_from, "recipient refused by the next hop"),
+        Origin::Table => info!(recipient, reply = text, mail_from, "recipient not handed on"),
+    }
+}
+
+/// Which list of the store refuses, if one does.
+const fn list_of(refusal: Refusal) -> Option<&'static str> {
+    match refusal {
+        Refusal::AddressNotOptedIn => Some("optin"),
+        Refusal::DomainNotOptedIn => Some("domains"),
+        _ => None,
     }
 }
 
