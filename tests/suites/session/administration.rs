@@ -2,8 +2,10 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use nix::{
@@ -17,6 +19,7 @@ use sixgate_tests::{
     daemon::{Daemon, binary},
     gate::Need,
     site::{GATE, SENDER, Site},
+    smtp_sink::SmtpSink,
 };
 
 use crate::{can_run, site};
@@ -280,4 +283,31 @@ fn a_daemon_that_is_gone_is_named_and_its_socket_is_replaced() {
     assert!(socket.exists());
     daemon.stop().unwrap();
     assert!(!socket.exists());
+}
+
+#[test]
+fn a_stop_waits_for_the_reply_to_a_message_that_the_next_hop_has() {
+    if !can_run(&[Need::Postfix]) {
+        return;
+    }
+    // smtp-sink has no bound of its own for how long it takes to answer
+    let behind: SocketAddr = "[::1]:10025".parse().unwrap();
+    let site = site(&format!("next_hop = {{ smtp = \"{behind}\" }}"));
+    let _sink = SmtpSink::start(&site.gate, behind, &["-W", ".:40"]).unwrap();
+    let daemon = site.serve(&["--no-xdp"]);
+    let mut waiting = site.connect(SENDER, GATE);
+    assert!(begin(&mut waiting, "user@contoso.com").starts_with("250 "));
+    waiting.say("DATA").unwrap();
+    waiting.write(b"Subject: handed over\r\n\r\n.\r\n").unwrap();
+    let mut unfinished = site.connect(SENDER, GATE);
+    assert!(begin(&mut unfinished, "user@contoso.com").starts_with("250 "));
+    unfinished.say("DATA").unwrap();
+    daemon.signal(Signal::SIGTERM).unwrap();
+    unfinished.wait_at_most(Duration::from_secs(60)).unwrap();
+    assert!(unfinished.reply().is_err(), "it is cut off without a reply");
+    daemon.wait_for_log("cut off: the daemon stops").unwrap();
+    waiting.wait_at_most(Duration::from_secs(60)).unwrap();
+    assert_eq!(waiting.reply().unwrap().code, 250);
+    let (status, _) = daemon.stop_after_signal().unwrap();
+    assert!(status.success(), "{status}");
 }

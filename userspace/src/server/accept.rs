@@ -5,7 +5,10 @@
 use std::{
     io,
     net::{Ipv6Addr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -93,11 +96,24 @@ fn admit(
     let connection = Connection::new(Arc::clone(context), endpoints, stream, id, stop.clone());
     let context = Arc::clone(context);
     let serve = async move {
-        connection.serve().await;
+        let handed_over = connection.handed_over();
+        tokio::select! {
+            () = connection.serve() => {}
+            () = cut_off(&context, &handed_over) => info!("cut off: the daemon stops"),
+        }
         drop(permit);
         context.metrics.open(context.connections.open());
     };
     sessions.spawn(serve.instrument(span));
+}
+
+/// Resolves when the daemon stops and waits no longer, but never once the session's message is with the next hop: its reply
+/// is the sender's, who would send the message again without it.
+async fn cut_off(context: &Context, handed_over: &AtomicBool) {
+    context.cut_off.cancelled().await;
+    if handed_over.load(Ordering::Relaxed) {
+        std::future::pending().await
+    }
 }
 
 /// Turns a connection away that exceeds a bound, without waiting for anything.

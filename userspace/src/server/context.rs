@@ -12,6 +12,7 @@ use std::{
 };
 
 use tokio::{sync::watch, time::timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::{
@@ -48,6 +49,8 @@ pub(crate) struct Context {
     pub(crate) disk: Arc<OctetBudget>,
     /// Those about what sessions refuse or end.
     pub(crate) session_lines: SharedLines,
+    /// Cancelled when sessions have had their time to finish after the daemon was told to stop.
+    pub(crate) cut_off: CancellationToken,
     control: Arc<Control>,
     /// The daemon's lock on the pins, until the keeper has it.
     pin_lock: Mutex<Option<PinLock>>,
@@ -77,6 +80,7 @@ impl Context {
             disk: OctetBudget::new(message_disk.get()),
             session_lines: SharedLines::new(),
             ptr_cache: PtrCache::new(dns.clone()),
+            cut_off: CancellationToken::new(),
             control: Arc::new(control),
             pin_lock: Mutex::new(pin_lock),
             maps_are_behind: AtomicBool::new(false),

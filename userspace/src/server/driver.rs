@@ -11,7 +11,10 @@ mod start_tls;
 use std::{
     io::{self, ErrorKind},
     net::Ipv6Addr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -54,6 +57,8 @@ pub(crate) struct Connection {
     stream: Stream,
     buffer: Box<[u8]>,
     stop: CancellationToken,
+    /// Whether the last message has gone to the next hop, whose reply may still be to come.
+    handed_over: Arc<AtomicBool>,
     inspection: Inspection,
     transport: Transport,
     /// Its source, unless that is trusted.
@@ -108,7 +113,13 @@ impl Connection {
             id,
             stream: Stream::Plain(stream),
             stop,
+            handed_over: Arc::default(),
         }
+    }
+
+    /// Whether the last message has gone to the next hop, as it changes.
+    pub(crate) fn handed_over(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.handed_over)
     }
 
     /// Serves the connection to its end.
@@ -232,6 +243,7 @@ impl Connection {
     async fn perform(&mut self, session: &mut Session, task: Task) -> Result<(), Broken> {
         match task {
             Task::Begin => {
+                self.handed_over.store(false, Ordering::Relaxed);
                 self.adopt(session).await;
                 self.inspection.begin_message(session.hello(), session.transaction());
             }

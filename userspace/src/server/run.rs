@@ -35,6 +35,8 @@ use crate::{
 const BACKLOG: i32 = 1024;
 /// How long sessions may finish their message after the daemon was told to stop.
 const STOP_GRACE: Duration = Duration::from_secs(30);
+/// How long those wait after that whose message is with the next hop: as long as a sender does (RFC 5321 4.5.3.2.6).
+const HANDED_OVER_GRACE: Duration = Duration::from_secs(10 * 60);
 /// Pause between two probes of the next hop.
 const PROBE_INTERVAL: Duration = Duration::from_secs(30);
 /// The same, as long as the next hop has never answered: clients are turned away so long.
@@ -157,7 +159,14 @@ pub async fn run(
     sessions.close();
     chores.close();
     if timeout(STOP_GRACE, sessions.wait()).await.is_err() {
-        warn!(sessions = sessions.len(), "sessions are cut off: they did not end in time");
+        warn!(
+            sessions = sessions.len(),
+            "sessions did not end in time: only those wait on that have handed a message over"
+        );
+        context.cut_off.cancel();
+    }
+    if timeout(HANDED_OVER_GRACE, sessions.wait()).await.is_err() {
+        warn!(sessions = sessions.len(), "sessions are cut off: the next hop did not reply in time");
     }
     chores.wait().await;
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! It decides nothing itself: `policy` and the next hop do. While they are asked, the client may leave.
 
-use std::time::Instant;
+use std::{sync::atomic::Ordering, time::Instant};
 
 use tokio::io::AsyncReadExt;
 use tracing::info;
@@ -118,6 +118,7 @@ impl Connection {
         }
         let envelope = message::Envelope { hello: &hello, transaction: &transaction, tls: tls.as_ref(), id };
         let outgoing = message::outgoing(inspection, &envelope, content);
+        self.handed_over.store(true, Ordering::Relaxed);
         // the next hop's connection decides when the sender's disconnection comes too late
         let reply = transport.deliver(&outgoing, async { drop(gone.await) }).await;
         let outcome = if reply.is_positive() { "delivered" } else { "next_hop" };
