@@ -69,6 +69,12 @@ pub enum Lie {
     Silence,
     /// They are the questions, sent back.
     Echo,
+    /// They are the questions, sent back as responses.
+    EchoAsResponse,
+    /// They are empty, of a server that is neither authoritative nor recursive.
+    Empty,
+    /// They say NXDOMAIN, of a server that is neither authoritative nor recursive.
+    EmptyNxDomain,
     /// They come from another port.
     OtherPort,
     /// They are right.
@@ -81,8 +87,16 @@ pub enum Lie {
     EdnsNotImp,
     /// They say BADVERS to questions with EDNS, and are right otherwise.
     EdnsBadVers,
+    /// They say SERVFAIL to questions with EDNS, and are right otherwise.
+    EdnsServFail,
+    /// They say REFUSED to questions with EDNS, and are right otherwise.
+    EdnsRefused,
     /// There are none to questions with EDNS, and they are right otherwise.
     EdnsSilence,
+    /// They are right by TCP, and are headers that say truncated by UDP.
+    TruncatedHeader,
+    /// They are right by TCP, and say truncated and end within the question by UDP.
+    TruncatedQuestion,
     /// They are right, and have all names in lower case.
     LowerCase,
     /// As [`Self::LowerCase`], and there are none by TCP.
@@ -93,7 +107,7 @@ pub enum Lie {
 
 impl Lie {
     /// All that leave no usable answer.
-    pub const FATAL: [Self; 23] = [
+    pub const FATAL: [Self; 26] = [
         Self::OtherId,
         Self::OtherQuestion,
         Self::NoQuestion,
@@ -116,12 +130,22 @@ impl Lie {
         Self::SilenceByTcp,
         Self::Silence,
         Self::Echo,
+        Self::EchoAsResponse,
+        Self::Empty,
+        Self::EmptyNxDomain,
         Self::OtherPort,
     ];
 
     /// Those of servers that cannot take EDNS.
-    pub const WITHOUT_EDNS: [Self; 5] =
-        [Self::EdnsFormErr, Self::EdnsFormErrBare, Self::EdnsNotImp, Self::EdnsBadVers, Self::EdnsSilence];
+    pub const WITHOUT_EDNS: [Self; 7] = [
+        Self::EdnsFormErr,
+        Self::EdnsFormErrBare,
+        Self::EdnsNotImp,
+        Self::EdnsBadVers,
+        Self::EdnsServFail,
+        Self::EdnsRefused,
+        Self::EdnsSilence,
+    ];
 }
 
 /// Ids and names of questions.
@@ -207,6 +231,11 @@ async fn by_udp(lie: Arc<Mutex<Lie>>, asked: Asked, socket: UdpSocket) -> io::Re
                 socket.send_to(&buffer[..length], client).await?;
                 continue;
             }
+            Lie::EchoAsResponse => {
+                buffer[FLAGS_AT] |= QR;
+                socket.send_to(&buffer[..length], client).await?;
+                continue;
+            }
             Lie::OtherPort => {
                 other.send_to(&answer(Lie::Truth, By::Udp, &request)?, client).await?;
                 continue;
@@ -257,6 +286,8 @@ fn answer(lie: Lie, by: By, request: &Message) -> io::Result<Vec<u8>> {
         Lie::EdnsFormErr | Lie::EdnsFormErrBare => Some(ResponseCode::FormErr),
         Lie::EdnsNotImp => Some(ResponseCode::NotImp),
         Lie::EdnsBadVers => Some(ResponseCode::BADVERS),
+        Lie::EdnsServFail => Some(ResponseCode::ServFail),
+        Lie::EdnsRefused => Some(ResponseCode::Refused),
         _ => None,
     };
     if let Some(complaint) = complaint.filter(|_| request.edns.is_some()) {
@@ -297,6 +328,8 @@ fn answer(lie: Lie, by: By, request: &Message) -> io::Result<Vec<u8>> {
         }
         Lie::OtherClass => record.dns_class = DNSClass::CH,
         Lie::Truncated => message.metadata.truncation = true,
+        Lie::TruncatedHeader | Lie::TruncatedQuestion => message.metadata.truncation = by == By::Udp,
+        Lie::EmptyNxDomain => message.metadata.response_code = ResponseCode::NXDomain,
         Lie::HangupByTcp | Lie::SilenceByTcp => message.metadata.truncation = true,
         Lie::OtherQuestionByTcp => message.metadata.truncation = by == By::Udp,
         Lie::CircularAlias => record.data = RData::CNAME(CNAME(question.name().clone())),
@@ -323,6 +356,7 @@ fn answer(lie: Lie, by: By, request: &Message) -> io::Result<Vec<u8>> {
             message.add_answers(aliases(question.name(), &numbers)?);
             message.add_answer(record);
         }
+        Lie::Empty | Lie::EmptyNxDomain => {}
         Lie::Referral => {
             message.add_authority(Record::from_rdata(Name::root(), TTL, RData::NS(NS(other_name()))));
         }
@@ -343,6 +377,11 @@ fn answer(lie: Lie, by: By, request: &Message) -> io::Result<Vec<u8>> {
             octets.splice(at..at + 2, pointer.to_be_bytes());
         }
         Lie::CutOff => octets.truncate(octets.len() - 3),
+        Lie::TruncatedHeader if by == By::Udp => {
+            octets.truncate(HEADER_OCTETS);
+            octets[COUNTS_AT..].fill(0);
+        }
+        Lie::TruncatedQuestion if by == By::Udp => octets.truncate(HEADER_OCTETS + 4),
         Lie::Garbage => octets[2..].fill(0xff),
         _ => {}
     }
@@ -380,6 +419,11 @@ fn other_name() -> Name {
 
 const TTL: u32 = 300;
 const HEADER_OCTETS: usize = 12;
+/// Where the flags of a header begin, of which the first is QR.
+const FLAGS_AT: usize = 2;
+const QR: u8 = 0x80;
+/// Where the numbers of a header begin that count its questions and records.
+const COUNTS_AT: usize = 4;
 /// CNAMEs of one answer, which still has the room of a UDP datagram.
 const MANY: u32 = 20;
 /// Nearly all that a UDP datagram can hold.

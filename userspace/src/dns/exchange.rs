@@ -9,7 +9,7 @@ use std::{
 };
 
 use hickory_proto::{
-    op::{Edns, Message, MessageType, Query, ResponseCode},
+    op::{Edns, Message, MessageType, OpCode, Query, ResponseCode},
     serialize::binary::BinEncodable as _,
 };
 use thiserror::Error;
@@ -22,6 +22,12 @@ use tokio::{
 const UDP_PAYLOAD: u16 = 1232;
 /// What is taken by UDP, for servers that send more than they were told.
 const UDP_BUFFER: usize = 4096;
+/// Octets of a header.
+const HEADER: usize = 12;
+/// The flag of a response, in the third octet of the header.
+const QR: u8 = 0x80;
+/// The flag of truncation, there too.
+const TC: u8 = 0x02;
 
 /// How a question is put.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -93,6 +99,15 @@ pub(super) async fn by_tcp(server: SocketAddr, query: &Query, manner: Manner) ->
     decode(&received, &request)
 }
 
+impl Response {
+    /// Nothing but that the whole response is too long: it may end anywhere, within the question, too.
+    fn truncated(request: &Message) -> Self {
+        let mut message = Message::response(request.metadata.id, OpCode::Query);
+        message.metadata.truncation = true;
+        Self { message, keeps_case: true }
+    }
+}
+
 fn request(query: &Query, manner: Manner) -> Message {
     let mut query = query.clone();
     if manner.random_case {
@@ -113,9 +128,21 @@ fn encode(request: &Message) -> Result<Vec<u8>, Fault> {
     request.to_bytes().map_err(|_| Fault::Unusable("the question cannot be written"))
 }
 
+/// Whether the header (RFC 1035 4.1.1) says that this is a response of which the end is missing.
+fn says_truncated(received: &[u8]) -> bool {
+    received.len() >= HEADER && received.get(2).is_some_and(|flags| flags & (QR | TC) == QR | TC)
+}
+
 /// `received` as the response to `request`, whose id it has.
 fn decode(received: &[u8], request: &Message) -> Result<Response, Fault> {
-    let message = Message::from_vec(received).map_err(|_| Fault::Unusable("it cannot be read"))?;
+    let message = match Message::from_vec(received) {
+        Ok(message) if message.metadata.truncation && message.queries.is_empty() => {
+            return Ok(Response::truncated(request));
+        }
+        Ok(message) => message,
+        Err(_) if says_truncated(received) => return Ok(Response::truncated(request)),
+        Err(_) => return Err(Fault::Unusable("it cannot be read")),
+    };
     if message.metadata.message_type != MessageType::Response {
         return Err(Fault::Unusable("it is a question"));
     }

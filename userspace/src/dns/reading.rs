@@ -65,7 +65,12 @@ fn at_the_end(
     kind: RecordType,
     ttl: Duration,
 ) -> Result<Reading, &'static str> {
-    let is_last_word = response.response_code == ResponseCode::NXDomain || soa_ttl(response).is_some();
+    let metadata = &response.metadata;
+    // what neither owns the zone nor asks for others knows of no absence: a server for its own zones
+    // only, or a device that sends a question back as a response
+    let knows = metadata.authoritative || metadata.recursion_available;
+    let has_soa = soa_ttl(response).is_some();
+    let is_last_word = has_soa || knows && metadata.response_code == ResponseCode::NXDomain;
     if end != name {
         return Ok(if is_last_word {
             Reading::Answer(absent(response, ttl))
@@ -80,6 +85,8 @@ fn at_the_end(
         && response.authorities.iter().any(|record| record.record_type() == RecordType::NS)
     {
         Err("it refers to other servers")
+    } else if !is_last_word && !knows {
+        Err("it is empty, and its server is neither authoritative nor recursive")
     } else {
         Ok(Reading::Answer(absent(response, LONGEST_POSITIVE)))
     }

@@ -98,12 +98,11 @@ impl Server {
         let mut name = name.clone();
         let mut longest = Duration::MAX;
         for _ in 0..=MAX_ALIASES {
-            let response = self.exchange(&Query::query(name.clone(), kind), time).await?.message;
-            let code = response.metadata.response_code;
-            if !matches!(code, ResponseCode::NoError | ResponseCode::NXDomain) {
-                return Err(Failure::Code(code));
+            let response = self.exchange(&Query::query(name.clone(), kind), time).await?;
+            if !is_answer(&response) {
+                return Err(Failure::Code(code(&response)));
             }
-            match read(&response, &name, kind).map_err(Failure::unusable)? {
+            match read(&response.message, &name, kind).map_err(Failure::unusable)? {
                 Reading::Answer(answer) => return Ok(Answer { ttl: answer.ttl.min(longest), ..answer }),
                 Reading::Alias { target, ttl } => {
                     longest = longest.min(ttl);
@@ -118,7 +117,7 @@ impl Server {
     async fn exchange(&self, query: &Query, time: Duration) -> Result<Response, Failure> {
         let manner = self.manner();
         let (response, manner) = self.datagram(query, manner, time).await?;
-        let (response, manner) = if manner.edns && complains_of_edns(&response) {
+        let (response, manner) = if manner.edns && self.may_complain_of_edns(&response) {
             self.without_edns(query, manner, response).await?
         } else {
             (response, manner)
@@ -176,7 +175,7 @@ impl Server {
     ) -> Result<(Response, Manner), Failure> {
         let plain = Manner { edns: false, ..manner };
         let response = self.by_udp(query, plain).await?;
-        if complains_of_edns(&response) {
+        if complains_of_edns(&response) || code(&response) == code(&complaint) {
             // about the question itself, then
             return Ok((complaint, manner));
         }
@@ -226,26 +225,42 @@ impl Server {
         let until = Some(Instant::now() + HABITS_LIFETIME);
         let mut habits = self.habits();
         if used.edns {
-            if !complains_of_edns(response) {
+            if !complains_of_edns(response) && (is_answer(response) || response.message.edns.is_some()) {
                 habits.takes_edns = until;
             }
         } else if first.edns {
+            let is_known = is_ahead(habits.refuses_edns);
             habits.refuses_edns = until;
+            // questions that were asked at the same time learn the same
+            if !is_known {
+                info!(
+                    server = %self.endpoint,
+                    "the DNS server does not answer questions with EDNS; asking without it for {} minutes",
+                    HABITS_LIFETIME.as_secs() / 60
+                );
+            }
+        }
+    }
+
+    fn learn_lost_case(&self) {
+        let mut habits = self.habits();
+        let is_known = is_ahead(habits.loses_case);
+        habits.loses_case = Some(Instant::now() + HABITS_LIFETIME);
+        if !is_known {
             info!(
                 server = %self.endpoint,
-                "the DNS server does not answer questions with EDNS; asking without it for {} minutes",
+                "the DNS server does not keep the case of names; asking without random case for {} minutes",
                 HABITS_LIFETIME.as_secs() / 60
             );
         }
     }
 
-    fn learn_lost_case(&self) {
-        self.habits().loses_case = Some(Instant::now() + HABITS_LIFETIME);
-        info!(
-            server = %self.endpoint,
-            "the DNS server does not keep the case of names; asking without random case for {} minutes",
-            HABITS_LIFETIME.as_secs() / 60
-        );
+    /// Whether `response` may be about EDNS: what complains of it, and SERVFAIL and REFUSED without an OPT record from a
+    /// server that has not answered a question with EDNS lately.
+    fn may_complain_of_edns(&self, response: &Response) -> bool {
+        let may_be = matches!(code(response), ResponseCode::ServFail | ResponseCode::Refused)
+            && response.message.edns.is_none();
+        complains_of_edns(response) || may_be && !is_ahead(self.habits().takes_edns)
     }
 
     /// Single values, whole at every instant.
@@ -270,9 +285,18 @@ fn is_ahead(until: Option<Instant>) -> bool {
     until.is_some_and(|until| Instant::now() < until)
 }
 
+fn code(response: &Response) -> ResponseCode {
+    response.message.metadata.response_code
+}
+
+/// Whether it is about the name and no error.
+fn is_answer(response: &Response) -> bool {
+    matches!(code(response), ResponseCode::NoError | ResponseCode::NXDomain)
+}
+
 fn complains_of_edns(response: &Response) -> bool {
     matches!(
-        response.message.metadata.response_code,
+        code(response),
         ResponseCode::FormErr | ResponseCode::NotImp | ResponseCode::BADVERS | ResponseCode::BADSIG
     )
 }

@@ -35,6 +35,25 @@ async fn a_server_without_edns_is_asked_without_it_and_that_is_remembered() {
 }
 
 #[tokio::test]
+async fn a_response_that_is_cut_within_the_question_is_asked_for_by_tcp() {
+    for lie in [Lie::TruncatedHeader, Lie::TruncatedQuestion] {
+        let liar = Liar::serve(lie).expect("sockets on loopback");
+        let dns = Dns::new(&[liar.address()], PATIENCE, NonZeroU8::MIN);
+        let answer = dns.aaaa("a.example").await;
+        assert_eq!(answer.unwrap_or_else(|failure| panic!("{lie:?}: {failure}")).records.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_takes_edns_is_asked_once_for_what_fails() {
+    let (server, dns) = dns("a.example AAAA 2001:db8::1\nb.example FAULT servfail\nc.example FAULT refused");
+    for name in ["a.example", "b.example", "c.example"] {
+        let _ = dns.aaaa(name).await;
+        assert_eq!(server.queries_for(name, "AAAA"), 1, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn an_error_that_is_not_about_edns_is_a_failure() {
     for fault in ["formerr", "notimp"] {
         let (server, dns) = dns(&format!("a.example FAULT {fault}\nb.example AAAA 2001:db8::1"));
