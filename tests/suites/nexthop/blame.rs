@@ -124,6 +124,25 @@ async fn a_refusal_of_the_sender_is_the_senders_answer() {
 }
 
 #[tokio::test]
+async fn a_code_that_is_not_in_the_rfc_counts_by_its_first_digit() {
+    let rows = [
+        ("571 5.7.1 access denied", "554 5.7.1 access denied\r\n"),
+        ("599 no", "554 5.0.0 no\r\n"),
+        ("559 5.1.1 no", "559 5.1.1 no\r\n"),
+        ("471 4.7.1 later", "451 4.7.1 later\r\n"),
+        ("499 later", "451 4.0.0 later\r\n"),
+    ];
+    for (reply, told) in rows {
+        let follows = |expects: &str| match expects {
+            "C: EHLO helo.sender.example\n" => "EOF",
+            "C: DATA\n" => "RSET\nQUIT",
+            _ => "QUIT",
+        };
+        refused_at_each_step(reply, follows, told).await;
+    }
+}
+
+#[tokio::test]
 async fn an_address_without_an_enhanced_code_is_the_senders() {
     // Exim
     let malformed = "501 <a@sender.example>: malformed address";

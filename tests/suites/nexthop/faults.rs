@@ -9,7 +9,8 @@ use sixgate::nexthop::{Address, ClientIdentity, Protocol};
 use tokio::net::TcpListener;
 
 use crate::{
-    Case, LMTP, LOST, Row, SMTP, Session, Socket, UNAVAILABLE, WAYS, Way, XCLIENT, behind, next_hop,
+    Case, LMTP, LOST, Row, SMTP, Session, Socket, UNAVAILABLE, UNEXPECTED, WAYS, Way, XCLIENT, behind,
+    next_hop,
     peer::{Peer, unix},
     play_by,
 };
@@ -132,7 +133,7 @@ fn lost(step: Step) -> Heard {
 
 /// The answer where a next hop says what cannot be understood.
 fn not_understood(step: Step) -> Heard {
-    if step == Step::Opening { Heard::Answer(UNAVAILABLE) } else { Heard::Answer(LOST) }
+    if step == Step::Opening { Heard::Answer(UNAVAILABLE) } else { Heard::Answer(UNEXPECTED) }
 }
 
 #[tokio::test]
@@ -224,7 +225,8 @@ async fn a_reply_without_end_counts_by_its_code_and_ends_the_connection() {
                 Step::Opening if exchange.expects.contains("EHLO") => Heard::Answer(LOST),
                 Step::Opening if exchange.expects == "HELLO" && !introduces => Heard::Answer(LOST),
                 Step::Opening => Heard::Answer(UNAVAILABLE),
-                Step::Mail | Step::Data => Heard::Answer(LOST),
+                Step::Mail => Heard::Answer(LOST),
+                Step::Data => Heard::Answer(UNEXPECTED),
                 Step::Rcpt | Step::FinalDot => return None,
             };
             Some((format!("FLOOD {}{separator}", &exchange.says[..3]), heard))
@@ -256,7 +258,7 @@ async fn a_reply_that_comes_before_its_command_is_no_answer_to_it() {
                 Step::Opening => (vec![script.as_str()], vec![(RCPT, UNAVAILABLE)]),
                 Step::Mail | Step::Rcpt => (vec![script.as_str()], vec![(RCPT, LOST)]),
                 Step::Data => (vec![script.as_str(), &again], vec![ACCEPTED, QUEUED]),
-                Step::FinalDot => (vec![script.as_str()], vec![ACCEPTED, ("DATA", LOST)]),
+                Step::FinalDot => (vec![script.as_str()], vec![ACCEPTED, ("DATA", UNEXPECTED)]),
             };
             let claim = format!("all the rest at {}", early.expects);
             Case { claim: &claim, way, scripts: &scripts, session: &session }.play().await;

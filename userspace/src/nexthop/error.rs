@@ -1,6 +1,6 @@
-//! What can go wrong on the way to the next hop: for the log, and for nobody else.
+//! What can go wrong on the way to the next hop: for the log alone.
 //!
-//! It owns the mapping of errors to our own replies; it holds no text that a stranger ever sees.
+//! It owns the mapping of errors to our own replies; none of its texts is sent to a client.
 
 use std::{error::Error, fmt, io, path::PathBuf};
 
@@ -40,7 +40,7 @@ pub enum NextHopError {
         address: Address,
     },
     /// The connection failed.
-    #[error("the connection to {address} failed {step}")]
+    #[error("the connection to {address} failed {step}{}", step.doubt())]
     Connection {
         /// The next hop.
         address: Address,
@@ -50,7 +50,7 @@ pub enum NextHopError {
         source: io::Error,
     },
     /// The next hop closed the connection.
-    #[error("{address} closed the connection {step}")]
+    #[error("{address} closed the connection {step}{}", step.doubt())]
     Closed {
         /// The next hop.
         address: Address,
@@ -58,15 +58,15 @@ pub enum NextHopError {
         step: Step,
     },
     /// The next hop took too long.
-    #[error("{address} took too long {step}")]
+    #[error("{address} took too long {step}{}", step.doubt())]
     Timeout {
         /// The next hop.
         address: Address,
         /// When.
         step: Step,
     },
-    /// The next hop said something that is no SMTP reply.
-    #[error("{address} gave no readable reply {step}")]
+    /// What the next hop sent is not an SMTP reply.
+    #[error("{address} sent a reply that cannot be read {step}{}", step.doubt())]
     BadReply {
         /// The next hop.
         address: Address,
@@ -75,8 +75,8 @@ pub enum NextHopError {
         /// What is wrong with it.
         source: BadReply,
     },
-    /// The next hop gave a reply that has no meaning where it was given.
-    #[error("{address} gave a reply without meaning {step}: {reply}")]
+    /// The next hop sent a reply that has no meaning where it was sent.
+    #[error("{address} sent an unexpected reply {step}{}: {reply}", step.doubt())]
     Meaningless {
         /// The next hop.
         address: Address,
@@ -85,8 +85,8 @@ pub enum NextHopError {
         /// The reply, escaped and bounded.
         reply: String,
     },
-    /// The next hop said something although nothing was asked.
-    #[error("{address} spoke without being asked, {step}")]
+    /// The next hop sent data that no command asked for.
+    #[error("{address} sent data before a command, {step}{}", step.doubt())]
     Unasked {
         /// The next hop.
         address: Address,
@@ -135,7 +135,7 @@ pub enum NextHopError {
         address: Address,
     },
     /// The next hop took back, on a new connection, what it had accepted.
-    #[error("{address} accepted {step} before, and now says {reply}")]
+    #[error("{address} accepted the same before, and now replied {step}: {reply}")]
     Differs {
         /// The next hop.
         address: Address,
@@ -159,7 +159,7 @@ pub enum NextHopError {
 }
 
 impl NextHopError {
-    /// What the sender hears.
+    /// The reply to the sender.
     pub(super) fn say(&self) -> Say {
         match self {
             Self::Maildir { .. } | Self::OfferFile { .. } | Self::Unreadable { .. } => Say::StorageFailed,
@@ -169,21 +169,23 @@ impl NextHopError {
             Self::Connection { step, .. }
             | Self::Closed { step, .. }
             | Self::Timeout { step, .. }
+            | Self::Unasked { step, .. }
             | Self::BadReply { step, .. }
             | Self::Meaningless { step, .. }
-            | Self::Unasked { step, .. } => {
-                if step.is_opening() {
-                    Say::NextHopUnavailable
-                } else {
-                    Say::NextHopLost
-                }
+                if step.is_opening() =>
+            {
+                Say::NextHopUnavailable
             }
+            Self::Connection { .. } | Self::Closed { .. } | Self::Timeout { .. } | Self::Unasked { .. } => {
+                Say::NextHopLost
+            }
+            Self::BadReply { .. } | Self::Meaningless { .. } | Self::Differs { .. } => Say::NextHopUnexpected,
             Self::Busy { .. } => Say::NextHopBusy,
-            Self::Replay { source } if matches!(**source, Self::Busy { .. }) => Say::NextHopBusy,
-            Self::Replay { .. }
-            | Self::LostAgain { .. }
-            | Self::TooManyResumptions
-            | Self::Differs { .. } => Say::NextHopLost,
+            Self::Replay { source } => match source.say() {
+                say @ (Say::NextHopBusy | Say::NextHopUnexpected) => say,
+                _ => Say::NextHopLost,
+            },
+            Self::LostAgain { .. } | Self::TooManyResumptions => Say::NextHopLost,
             Self::Unframed { .. } => Say::InternalError,
         }
     }
@@ -236,6 +238,14 @@ pub enum Step {
 }
 
 impl Step {
+    /// What follows where the reply that counts did not come: the next hop may have the message.
+    fn doubt(self) -> &'static str {
+        match self {
+            Self::FinalDot => ", so that the message may be delivered twice",
+            _ => "",
+        }
+    }
+
     fn is_opening(self) -> bool {
         matches!(
             self,
@@ -264,7 +274,7 @@ impl fmt::Display for Step {
             Self::Rcpt => "at RCPT",
             Self::Data => "at DATA",
             Self::Message => "while the message was sent",
-            Self::FinalDot => "after the final dot, so that the message may be delivered twice",
+            Self::FinalDot => "after the final dot",
             Self::Idle => "between two commands",
             Self::Rset => "at RSET",
             Self::Quit => "at QUIT",

@@ -47,25 +47,28 @@ pub enum Origin {
 impl Reply {
     /// The reply of a next hop, fit to be passed on: printable ASCII only, bounded, with an enhanced code
     /// (RFC 2034), and 451 instead of 421, because it is the next hop's connection that ends and not ours.
-    /// None if `code` is no final reply to a command (200 to 559).
+    /// A code that RFC 5321 4.2.1 does not know counts by its first digit (RFC 5321 4.3.2), and becomes
+    /// the plain one of its class: 571 becomes 554. None if `code` is no final reply to a command.
     #[must_use]
     pub fn from_next_hop<'a>(code: u16, lines: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
-        let class = match code {
-            200..300 => 2,
-            400..500 => 4,
-            500..560 => 5,
+        let (class, code) = match code {
+            421 => (4, 451),
+            200..=259 => (2, code),
+            260..=299 => (2, 250),
+            400..=459 => (4, code),
+            460..=499 => (4, 451),
+            500..=559 => (5, code),
+            560..=599 => (5, 554),
             _ => return None,
         };
-        let code = if code == 421 { 451 } else { code };
         let mut enhanced = None;
         let mut texts = Vec::new();
-        for (at, line) in lines.into_iter().take(NEXT_HOP_LINES_MAX).enumerate() {
+        for line in lines.into_iter().take(NEXT_HOP_LINES_MAX) {
             let text = printable(line);
             let (found, rest) = split_enhanced(&text);
             let found = found.filter(|found| found.class == class);
-            if at == 0 {
-                enhanced = found;
-            }
+            // all lines have one (RFC 2034 4); those of servers that add a line of their own do not
+            enhanced = enhanced.or(found);
             texts.push(Cow::Owned(if found.is_some() { rest.to_owned() } else { text }));
         }
         if texts.is_empty() {
@@ -176,11 +179,17 @@ mod tests {
         let long = vec![b'x'; 2000];
         let long_wanted = format!("550 5.1.1 {}\r\n", "x".repeat(LINE_TEXT_MAX));
         type Row<'a> = (u16, &'a [&'a [u8]], Option<&'a str>);
-        let rows: [Row<'_>; 10] = [
+        let rows: [Row<'_>; 16] = [
             (250, &[b"2.0.0 Ok: queued as 1"], Some("250 2.0.0 Ok: queued as 1\r\n")),
             (250, &[b"Ok"], Some("250 2.0.0 Ok\r\n")),
             (250, &[], Some("250 2.0.0 \r\n")),
             (550, &[b"5.1.1 a", b"5.1.1 b"], Some("550-5.1.1 a\r\n550 5.1.1 b\r\n")),
+            (550, &[b"a", b"5.1.1 b"], Some("550-5.1.1 a\r\n550 5.1.1 b\r\n")),
+            (571, &[b"5.7.1 no"], Some("554 5.7.1 no\r\n")),
+            (599, &[b"no"], Some("554 5.0.0 no\r\n")),
+            (559, &[b"no"], Some("559 5.0.0 no\r\n")),
+            (471, &[b"4.7.1 later"], Some("451 4.7.1 later\r\n")),
+            (299, &[b"Ok"], Some("250 2.0.0 Ok\r\n")),
             (550, &[b"4.1.1 wrong class"], Some("550 5.0.0 4.1.1 wrong class\r\n")),
             (421, &[b"4.3.2 going down"], Some("451 4.3.2 going down\r\n")),
             (450, &[b"a\r\n250 b\x1b[2J\xff"], Some("450 4.0.0 a??250 b?[2J?\r\n")),
