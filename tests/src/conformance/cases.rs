@@ -28,7 +28,8 @@ pub(super) struct Scenario {
 /// One evaluation and what it has to come to.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Case {
-    /// The argument of HELO.
+    /// The argument of HELO; suites leave it out where it does not matter.
+    #[serde(default)]
     pub(super) helo: String,
     /// The client's address.
     pub(super) host: String,
@@ -56,6 +57,8 @@ enum Entry {
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Data {
+    /// Of a fault: whether the name has it.
+    Set(bool),
     Text(String),
     Server(u16, String),
     Strings(Vec<String>),
@@ -107,12 +110,17 @@ fn add(zone: &mut Zone, owner: &str, entries: &[Entry]) -> Result<()> {
     let name = absolute(owner)?;
     let has_text = entries.iter().any(|entry| entry.kind() == Some("TXT"));
     let mut present = Vec::new();
+    let mut silent = false;
     for entry in entries {
         match entry {
-            Entry::Word(word) if word == SILENT => {}
-            Entry::Word(word) => bail!("no such word: {word}"),
+            Entry::Word(word) if word == SILENT => silent = true,
+            Entry::Word(word) => bail!("unknown entry: {word}"),
             Entry::Record(record) => {
                 for (kind, data) in record {
+                    if let Data::Set(set) = data {
+                        silent |= *set && add_fault(zone, &name, kind)?;
+                        continue;
+                    }
                     // the suites write SPF for TXT, but where a name has both
                     let kind = if kind == "SPF" && !has_text { "TXT" } else { kind };
                     present.extend(add_record(zone, &name, kind, data)?);
@@ -120,11 +128,23 @@ fn add(zone: &mut Zone, owner: &str, entries: &[Entry]) -> Result<()> {
             }
         }
     }
-    if entries.iter().any(|entry| matches!(entry, Entry::Word(_))) {
+    if silent {
         let absent = ASKED_FOR.iter().filter(|kind| !present.contains(*kind));
         absent.for_each(|kind| zone.silence(&name, *kind));
     }
     Ok(())
+}
+
+/// A fault that a name has as a whole, as the Go package spf writes it; true if it is silence, which concerns only the
+/// types that have no record.
+fn add_fault(zone: &mut Zone, owner: &Name, fault: &str) -> Result<bool> {
+    match fault {
+        SILENT => return Ok(true),
+        FAILURE => zone.fail(owner),
+        CNAME_LOOP => zone.insert(owner.clone(), RData::CNAME(CNAME(owner.clone()))),
+        fault => bail!("unknown fault: {fault}"),
+    }
+    Ok(false)
 }
 
 /// Puts in what there is, and says of which type it was; none for what is not there.
@@ -187,6 +207,8 @@ impl Entry {
 }
 
 const SILENT: &str = "TIMEOUT";
+const FAILURE: &str = "SERVFAIL";
+const CNAME_LOOP: &str = "CNAMELOOP";
 const ABSENT: &str = "NONE";
 const DEFAULT: &str = "DEFAULT";
 /// Octets of one string of a TXT record (RFC 1035 3.3).

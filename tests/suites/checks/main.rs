@@ -1,5 +1,6 @@
 //! The checks against a real DNS server: what they find out, and what they never claim to know.
 
+mod conformance;
 mod dkim;
 mod ptr;
 mod room;
