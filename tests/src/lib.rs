@@ -18,6 +18,7 @@ pub mod dns;
 pub mod dovecot;
 pub mod exim;
 pub mod gate;
+pub mod metrics;
 pub mod mounts;
 pub mod netns;
 pub mod opensmtpd;

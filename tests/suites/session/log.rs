@@ -1,11 +1,12 @@
 //! What the log says of what a session refused, gave up or ended, and how much of it.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use sixgate_tests::{
     client::Client,
     daemon::Daemon,
     gate::Need,
+    metrics,
     site::{GATE, SENDER, Site},
 };
 
@@ -205,6 +206,24 @@ fn who_does_not_wait_for_the_reply_is_counted_and_logged_all_the_same() {
     assert_eq!(log.matches("session ended reason=\"line_end\" after=\"connect\"").count(), 20, "{log}");
     let counters = fs::read_to_string(metrics).unwrap();
     assert!(counters.contains("sixgate_limits_reached_total{limit=\"line_end\"} 20\n"), "{counters}");
+}
+
+/// node_exporter's textfile collector: another user, who reads the Prometheus text format 0.0.4 and no newer one.
+#[test]
+fn the_metrics_file_is_one_for_the_textfile_collector() {
+    if !can_run(&[]) {
+        return;
+    }
+    let site = site("");
+    let file = site.folder().join("sixgate.prom");
+    let (site, daemon) = serve(site.configured(&format!("metrics.file = {file:?}")));
+    connect(&site).say("QUIT").unwrap();
+    daemon.stop().unwrap();
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o644);
+    let metrics = metrics::read(&fs::read_to_string(&file).unwrap()).unwrap();
+    assert_eq!(metrics["sixgate_sessions_open"].kind, "gauge");
+    let sessions = &metrics["sixgate_sessions_total"];
+    assert_eq!((sessions.kind.as_str(), sessions.samples.values().sum::<u64>()), ("counter", 1));
 }
 
 #[test]

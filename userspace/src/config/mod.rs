@@ -196,7 +196,7 @@ pub struct Log {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Metrics {
-    /// The file of OpenMetrics text, an absolute path; none: no file.
+    /// The file of Prometheus text, an absolute path; none: no file.
     #[serde(deserialize_with = "values::optional_path")]
     pub file: Option<PathBuf>,
 }

@@ -1,16 +1,19 @@
-//! The daemon's counters, in the OpenMetrics text format.
+//! The daemon's counters, in the Prometheus text format 0.0.4, which node_exporter's textfile collector reads.
 //!
 //! It owns what is counted in user space; the kernel's counters are copied from STATS. Labels are words of ours from
 //! short fixed lists, never anything that a stranger said.
 
 use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
     io,
+    os::unix::fs::PermissionsExt,
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::{EncodeLabelSet, text::encode_registry},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
@@ -189,19 +192,45 @@ impl Metrics {
         self.open.set(sessions.into());
     }
 
-    /// Writes everything to `path`, whole or not at all.
+    /// Writes everything to `path`, whole or not at all; every user may read the file, whatever the umask is.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         let mut text = String::new();
-        encode(&mut text, &self.registry).map_err(io::Error::other)?;
+        encode_registry(&mut text, &self.registry).map_err(io::Error::other)?;
+        let text = prometheus_text(&text);
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let mut file = NamedTempFile::new_in(directory.unwrap_or_else(|| Path::new(".")))?;
         io::Write::write_all(&mut file, text.as_bytes())?;
-        let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        file.as_file().set_permissions(readable)?;
+        file.as_file().set_permissions(PermissionsExt::from_mode(FILE_MODE))?;
         file.persist(path)?;
         Ok(())
     }
 }
+
+/// OpenMetrics text in the Prometheus text format 0.0.4. In OpenMetrics the HELP and TYPE lines of a counter have its
+/// name without `_total`, so that a reader of the older format finds no line for `name_total`: its type is lost.
+fn prometheus_text(open_metrics: &str) -> String {
+    let types = open_metrics.lines().filter_map(|line| line.strip_prefix(TYPE));
+    let counters: BTreeSet<&str> = types.filter_map(|line| line.strip_suffix(COUNTER)).collect();
+    let mut text = String::with_capacity(open_metrics.len());
+    for line in open_metrics.lines() {
+        let described = [HELP, TYPE].into_iter().find_map(|start| Some((start, line.strip_prefix(start)?)));
+        let named = described.and_then(|(start, rest)| Some((start, rest.split_once(' ')?)));
+        // writing to a String cannot fail
+        let _ = match named {
+            Some((start, (name, rest))) if counters.contains(name) => {
+                writeln!(text, "{start}{name}_total {rest}")
+            }
+            _ => writeln!(text, "{line}"),
+        };
+    }
+    text
+}
+
+const HELP: &str = "# HELP ";
+const TYPE: &str = "# TYPE ";
+const COUNTER: &str = " counter";
+/// The collector is another user.
+const FILE_MODE: u32 = 0o644;
 
 #[cfg(test)]
 mod tests {
@@ -218,7 +247,9 @@ mod tests {
         metrics.write(&path).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains("sixgate_messages_total{outcome=\"delivered\"} 2\n"), "{text}");
-        assert!(text.ends_with("# EOF\n"));
+        assert!(text.contains("# TYPE sixgate_messages_total counter\n"), "{text}");
+        assert!(text.contains("# TYPE sixgate_sessions_open gauge\n"), "{text}");
+        assert!(!text.contains("EOF"), "{text}");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 }
