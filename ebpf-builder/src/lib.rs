@@ -69,6 +69,8 @@ impl Program {
             .args(["--target", TARGET, "--target-dir"])
             .arg(target)
             .env("RUSTFLAGS", RUSTFLAGS)
+            // the kernel and the loader need the object's BTF and its symbols
+            .env("CARGO_PROFILE_RELEASE_STRIP", "none")
             .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker)
             .current_dir(workspace);
         let output = command.output().map_err(|error| format!("cannot run {command:?}: {error}"))?;
