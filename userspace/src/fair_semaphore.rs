@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::{oneshot, watch},
+    time::timeout,
+};
 
 use crate::shares::{Network, Shares, Shortage};
 
@@ -24,6 +27,8 @@ pub(crate) struct FairSemaphore {
     wait_max: Duration,
     missed: AtomicU64,
     missed_share: AtomicU64,
+    /// Whether any task waits.
+    waited_for: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -81,6 +86,7 @@ impl FairSemaphore {
             wait_max,
             missed: AtomicU64::new(0),
             missed_share: AtomicU64::new(0),
+            waited_for: watch::Sender::new(false),
         })
     }
 
@@ -113,7 +119,9 @@ impl FairSemaphore {
         let woken: Vec<_> = {
             let mut state = self.lock();
             change(&mut state);
-            std::iter::from_fn(|| state.wake()).collect()
+            let woken = std::iter::from_fn(|| state.wake()).collect();
+            self.tell(&state);
+            woken
         };
         for (network, from, waker) in woken {
             // a task that has gone meanwhile leaves the permit to the next, by dropping it: the state must
@@ -138,7 +146,21 @@ impl FairSemaphore {
         let number = state.next_number;
         state.next_number += 1;
         state.waiters.entry(network).or_default().insert(number, waker);
+        self.tell(&state);
         Err(Waiter { semaphore: Arc::clone(self), network, number, woken })
+    }
+
+    /// Resolves once a task waits for a permit, and never if the semaphore is gone before.
+    pub(crate) async fn is_waited_for(&self) {
+        if self.waited_for.subscribe().wait_for(|waited_for| *waited_for).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    fn tell(&self, state: &State) {
+        let is_waited_for = !state.waiters.is_empty();
+        self.waited_for
+            .send_if_modified(|waited_for| std::mem::replace(waited_for, is_waited_for) != is_waited_for);
     }
 
     /// Numbers stay whole at every instant, so that a panic elsewhere does not matter to them.
@@ -199,6 +221,7 @@ impl Drop for Waiter {
                 state.waiters.remove(&self.network);
             }
         }
+        self.semaphore.tell(&state);
     }
 }
 

@@ -368,7 +368,11 @@ fn answer(lie: Lie, by: By, request: &Message) -> io::Result<Vec<u8>> {
         let filler = RData::TXT(TXT::new(vec!["x".repeat(250); OVERSIZE / 250]));
         message.add_additional(Record::from_rdata(other_name(), TTL, filler));
     }
-    let mut octets = message.to_vec().map_err(io::Error::other)?;
+    spoil(lie, by, &question, message.to_vec().map_err(io::Error::other)?)
+}
+
+/// What is wrong with the octets of a message.
+fn spoil(lie: Lie, by: By, question: &Query, mut octets: Vec<u8>) -> io::Result<Vec<u8>> {
     match lie {
         // behind header and question, where the answer's name begins
         Lie::CircularName => {

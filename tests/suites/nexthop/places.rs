@@ -155,6 +155,26 @@ async fn a_client_waits_for_the_connection_that_another_gives_back() {
     }
 }
 
+#[tokio::test]
+async fn a_connection_between_two_messages_is_given_back_at_once_to_a_client_that_waits() {
+    let hour = std::time::Duration::from_secs(60 * 60);
+    for way in WAYS {
+        let peer = Peer::play("kept open", way, &[WHOLE, WHOLE]).await;
+        let next_hop = bounded(&peer, way, ConnectionBounds { idle: hour, ..BOUNDS });
+        let (mut first, mut second) = (Session::new(&next_hop), Session::new(&next_hop));
+        for command in [RCPT, "DATA"] {
+            assert_eq!(first.say(command).await.expect("a reply").code(), 250);
+        }
+        tokio::select! {
+            never = first.transport.rest() => match never {},
+            reply = second.say(RCPT) => assert_eq!(reply.expect("a reply").code(), 250),
+        }
+        assert_eq!(second.say("DATA").await.expect("a reply").code(), 250);
+        second.transport.close().await;
+        peer.finish().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_that_gets_no_connection_in_time_is_told_so_and_counted() {
     let clock = Clock::held();

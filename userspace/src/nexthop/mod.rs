@@ -240,7 +240,8 @@ impl Transport {
         }
     }
 
-    /// Gives the connection to a mail server back once it has been idle for [`ConnectionBounds::idle`], and never resolves.
+    /// Gives the connection to a mail server back once it has been idle for [`ConnectionBounds::idle`], and between two
+    /// transactions as soon as another client waits for one; never resolves.
     /// A transaction goes on all the same: it is repeated on another connection, [`RESUMPTIONS_MAX`] times at most, and
     /// fails for the moment if any answer is another one then.
     pub async fn rest(&mut self) -> Infallible {

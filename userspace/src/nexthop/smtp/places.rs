@@ -70,6 +70,11 @@ impl Places {
         self.semaphore.acquire(network).await
     }
 
+    /// Resolves once a client waits for a place.
+    pub(super) async fn is_waited_for(&self) {
+        self.semaphore.is_waited_for().await;
+    }
+
     pub(super) fn count_too_many_resumptions(&self) {
         self.too_many_resumptions.fetch_add(1, Ordering::Relaxed);
     }

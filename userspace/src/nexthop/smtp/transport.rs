@@ -142,10 +142,15 @@ impl SmtpTransport {
         self.keep(connection);
     }
 
-    /// Gives the connection back once it has been idle for long enough, and never resolves.
+    /// Gives the connection back once it has been idle for long enough, and between two transactions as soon as
+    /// another client waits for one; never resolves.
     pub(in crate::nexthop) async fn rest(&mut self) -> Infallible {
         if self.connection.is_some() {
-            sleep_until(self.used + self.smtp.places.idle()).await;
+            let places = &self.smtp.places;
+            tokio::select! {
+                () = sleep_until(self.used + places.idle()) => {}
+                () = places.is_waited_for(), if self.transaction.is_none() => {}
+            }
             self.give_back().await;
         }
         std::future::pending().await
