@@ -15,7 +15,7 @@ pub mod dns;
 pub mod endpoint;
 mod fair_semaphore;
 mod file_version;
-mod lines;
+pub mod log_limit;
 pub mod nexthop;
 pub mod policy;
 pub mod server;

@@ -3,6 +3,7 @@
 
 mod administration;
 mod log;
+mod log_limits;
 mod next_hops;
 mod real;
 mod shadow;

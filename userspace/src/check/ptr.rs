@@ -20,6 +20,7 @@ use tracing::{debug, info};
 
 use crate::{
     dns::{Answer, Dns, Kept, Lifetime, ascii_name},
+    log_limit::DETAIL,
     policy::evidence::{PtrEvidence, Unanswered},
 };
 
@@ -59,11 +60,11 @@ pub async fn check(dns: &Dns, address: Ipv6Addr) -> PtrFinding {
     let answer = match timeout_at(deadline, dns.ptr_anew(address)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(failure)) => {
-            info!(%address, %failure, "reverse DNS failed");
+            info!(name: DETAIL, %address, %failure, "reverse DNS failed");
             return PtrFinding::unknown(Unanswered::Record);
         }
         Err(_) => {
-            info!(%address, "reverse DNS took too long");
+            info!(name: DETAIL, %address, "reverse DNS took too long");
             return PtrFinding::unknown(Unanswered::Record);
         }
     };

@@ -7,11 +7,12 @@ use std::{env, fs::File, io, os::fd::AsFd, sync::Arc, time::Duration};
 use clap::Args;
 use tokio::runtime::Runtime;
 use tracing::warn;
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::{CliError, Exit, log::Queue};
 use crate::{
     config::{Config, Log, LogFormat, LogLevel},
+    log_limit::LogLimiter,
     server::{self, ServeOptions, SetLogLevel},
 };
 
@@ -25,9 +26,11 @@ pub(super) struct Serve {
 }
 
 pub(super) fn run(command: &Serve, config: Config) -> Result<Exit, CliError> {
-    let (log, set_level) = start_log(&config.log).map_err(|source| CliError::Log { source })?;
+    let limiter = Arc::<LogLimiter>::default();
+    let (log, set_level) = start_log(&config.log, &limiter).map_err(|source| CliError::Log { source })?;
     let runtime = Runtime::new().map_err(|source| CliError::Runtime { source })?;
-    let ended = runtime.block_on(server::run(config, ServeOptions { no_xdp: command.no_xdp }, set_level));
+    let options = ServeOptions { no_xdp: command.no_xdp };
+    let ended = runtime.block_on(server::run(config, options, set_level, limiter));
     // the kernel may still be verifying the XDP program: the end does not wait for that
     runtime.shutdown_background();
     log.flush(LOG_END);
@@ -36,7 +39,7 @@ pub(super) fn run(command: &Serve, config: Config) -> Result<Exit, CliError> {
 }
 
 /// RUST_LOG, where it is set, takes the place of the level in the configuration, now and at each reload.
-fn start_log(log: &Log) -> io::Result<(Arc<Queue>, SetLogLevel)> {
+fn start_log(log: &Log, limiter: &Arc<LogLimiter>) -> io::Result<(Arc<Queue>, SetLogLevel)> {
     let directives = env::var(EnvFilter::DEFAULT_ENV).ok();
     let is_fixed = directives.is_some();
     let filter = match directives {
@@ -59,13 +62,13 @@ fn start_log(log: &Log) -> io::Result<(Arc<Queue>, SetLogLevel)> {
         LogFormat::Text => {
             let builder = builder.with_filter_reloading();
             let handle = builder.reload_handle();
-            builder.init();
+            builder.finish().with(limiter.layer()).init();
             Box::new(move |level| handle.reload(filter_of(level)).map_err(|error| error.to_string()))
         }
         LogFormat::Json => {
             let builder = builder.json().with_filter_reloading();
             let handle = builder.reload_handle();
-            builder.init();
+            builder.finish().with(limiter.layer()).init();
             Box::new(move |level| handle.reload(filter_of(level)).map_err(|error| error.to_string()))
         }
     };

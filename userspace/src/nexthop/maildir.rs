@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 use super::{Capabilities, NextHopError, error::as_value};
 use crate::{
     content::Outgoing,
+    log_limit::DETAIL,
     smtp::{
         command::{MailFrom, RcptTo},
         reply::{Reply, ReplyTable, Say},
@@ -166,7 +167,7 @@ impl MaildirTransport {
         };
         match stored {
             Ok(name) => {
-                info!(name, "delivered to the Maildir");
+                info!(name: DETAIL, name, "delivered to the Maildir");
                 replies.say_about(Say::Delivered, &name)
             }
             Err(error) => {

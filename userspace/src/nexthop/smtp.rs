@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::Instant};
 
 use super::{Address, Capabilities, NextHopError, error::as_value};
-use crate::{endpoint::Endpoint, lines::SharedLines, smtp::reply::ReplyTable};
+use crate::{endpoint::Endpoint, smtp::reply::ReplyTable};
 
 pub use data::Unframed;
 pub use places::{ConnectionBounds, PLACE_WAIT, RESUMPTIONS_MAX};
@@ -121,8 +121,6 @@ pub(super) struct Smtp {
     /// Whether that file could not be written the last time.
     offer_file_fails: AtomicBool,
     places: Places,
-    /// Those about what failed here.
-    failure_lines: SharedLines,
 }
 
 impl Smtp {
@@ -136,7 +134,6 @@ impl Smtp {
             capabilities: watch::Sender::new(known),
             offer_file,
             offer_file_fails: AtomicBool::new(false),
-            failure_lines: SharedLines::new(),
         }
     }
 

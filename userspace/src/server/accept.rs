@@ -14,13 +14,13 @@ use std::{
 
 use tokio::{
     net::{TcpListener, TcpStream},
-    time::{Instant, sleep},
+    time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{Instrument, error_span, info, warn};
 
 use crate::{
-    lines::LineBudget,
+    log_limit::SESSION,
     policy::evidence::Endpoints,
     server::{
         connections::{Excess, Origin},
@@ -39,7 +39,6 @@ pub(super) async fn accept(
     sessions: TaskTracker,
     stop: CancellationToken,
 ) {
-    let mut lines = LineBudget::new(Instant::now());
     let mut failing = false;
     loop {
         let accepted = tokio::select! {
@@ -51,7 +50,7 @@ pub(super) async fn accept(
                 if std::mem::take(&mut failing) {
                     info!("connections are accepted again");
                 }
-                admit(stream, &context, &sessions, &stop, &mut lines);
+                admit(stream, &context, &sessions, &stop);
             }
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {
@@ -62,9 +61,6 @@ pub(super) async fn accept(
                 sleep(PAUSE).await;
             }
         }
-        if let Some(connections) = lines.withheld(Instant::now()) {
-            info!(connections, "turned away, not logged one by one");
-        }
     }
 }
 
@@ -73,13 +69,7 @@ fn is_the_clients(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }
 
-fn admit(
-    stream: TcpStream,
-    context: &Arc<Context>,
-    sessions: &TaskTracker,
-    stop: &CancellationToken,
-    lines: &mut LineBudget,
-) {
+fn admit(stream: TcpStream, context: &Arc<Context>, sessions: &TaskTracker, stop: &CancellationToken) {
     let Some(endpoints) = endpoints(&stream) else {
         return;
     };
@@ -88,11 +78,12 @@ fn admit(
     let origin = if trusted { Origin::Trusted } else { Origin::Anonymous };
     let permit = match context.connections.admit(source, origin) {
         Ok(permit) => permit,
-        Err(excess) => return turn_away(context, &stream, source, excess, lines),
+        Err(excess) => return turn_away(context, &stream, source, excess),
     };
     context.metrics.open(context.connections.open());
     let id = SessionId::new();
-    let span = info_span!("session", %id, %source, %destination);
+    // at every level of the log: a warning, too, says whose session it is about
+    let span = error_span!(SESSION, %id, %source, %destination);
     let connection = Connection::new(Arc::clone(context), endpoints, stream, id, stop.clone());
     let context = Arc::clone(context);
     let serve = async move {
@@ -117,17 +108,9 @@ async fn cut_off(context: &Context, handed_over: &AtomicBool) {
 }
 
 /// Turns a connection away that exceeds a bound, without waiting for anything.
-fn turn_away(
-    context: &Context,
-    stream: &TcpStream,
-    source: Ipv6Addr,
-    excess: Excess,
-    lines: &mut LineBudget,
-) {
+fn turn_away(context: &Context, stream: &TcpStream, source: Ipv6Addr, excess: Excess) {
     context.metrics.limit(excess.name());
-    if lines.admits(Instant::now()) {
-        info!(%source, limit = excess.name(), "turned away");
-    }
+    info!(%source, limit = excess.name(), "turned away");
     let say = match excess {
         Excess::Total => Say::TooManyConnections,
         Excess::Share | Excess::OfSource(_) => Say::TooManyFromNetwork,

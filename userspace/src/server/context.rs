@@ -21,7 +21,7 @@ use crate::{
     control::{Control, ControlError, Keeper},
     dataplane::{DataplaneError, PinLock, Pins, PtrOrigin, PtrRecord, PtrState},
     dns::Dns,
-    lines::SharedLines,
+    log_limit::LogLimiter,
     policy::evidence::{PtrEvidence, Unanswered},
     server::{
         connections::{ConnectionBounds, ConnectionLimits},
@@ -47,8 +47,7 @@ pub(crate) struct Context {
     pub(crate) connections: Arc<ConnectionLimits>,
     pub(crate) memory: Arc<OctetBudget>,
     pub(crate) disk: Arc<OctetBudget>,
-    /// Those about what sessions refuse or end.
-    pub(crate) session_lines: SharedLines,
+    pub(crate) log_limiter: Arc<LogLimiter>,
     /// Cancelled when sessions have had their time to finish after the daemon was told to stop.
     pub(crate) cut_off: CancellationToken,
     control: Arc<Control>,
@@ -63,7 +62,12 @@ pub(crate) struct Context {
 
 impl Context {
     /// Sets everything up; what is attached already is used from now on.
-    pub(crate) fn new(config: &Config, store: StoreView, no_xdp: bool) -> Result<Arc<Self>, ServeError> {
+    pub(crate) fn new(
+        config: &Config,
+        store: StoreView,
+        no_xdp: bool,
+        log_limiter: Arc<LogLimiter>,
+    ) -> Result<Arc<Self>, ServeError> {
         let services = Services::new(config)?;
         let control = Control::new(config);
         let pin_lock = if no_xdp { None } else { lock_pins(&control)? };
@@ -78,7 +82,7 @@ impl Context {
             connections: ConnectionLimits::new(ConnectionBounds::from(&config.limits)),
             memory: OctetBudget::new(message_memory.get()),
             disk: OctetBudget::new(message_disk.get()),
-            session_lines: SharedLines::new(),
+            log_limiter,
             ptr_cache: PtrCache::new(dns.clone()),
             cut_off: CancellationToken::new(),
             control: Arc::new(control),

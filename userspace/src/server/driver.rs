@@ -141,7 +141,7 @@ impl Connection {
                 debug!(duration_ms = self.elapsed_ms(), "done");
             }
         }
-        self.refusals.end(&self.context, self.endpoints.source);
+        self.refusals.end();
         self.inspection.forget_message();
         self.transport.close().await;
     }
@@ -191,10 +191,8 @@ impl Connection {
 
     /// Ends the connection with a reset, so that the client turns to IPv4 at once.
     fn reset(self) {
-        if record::may_log(&self.context, self.endpoints.source) {
-            let reason = Reason::NotOptedIn;
-            info!(reason = reason_name(reason), list = list_name(reason), "refused by reset");
-        }
+        let reason = Reason::NotOptedIn;
+        info!(reason = reason_name(reason), list = list_name(reason), "refused by reset");
         if let Err(error) = self.stream.reset_on_close() {
             debug!("cannot set SO_LINGER: {error}");
         }

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sixgate_common::{event::Ending, refuse::ReplyId};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::{
     dataplane::{DataplaneError, Event, Progress, monotonic_nanoseconds},
-    lines::LineBudget,
     server::{
         context::Context,
         driver::{list_name, reason_name},
@@ -24,18 +23,14 @@ use crate::{
 
 /// Follows EVENTS for ever. The program wakes nobody, so this looks by itself.
 pub(crate) async fn follow(context: &Context) {
-    let mut lines = LineBudget::new(Instant::now());
     let mut greetings = Greetings::default();
     let mut unable = Unable(false);
     loop {
         let events = context.kernel.take_events(EVENTS_MAX);
         for event in events {
-            note(context, &mut lines, &mut greetings, event);
+            note(context, &mut greetings, event);
         }
         greet_again(context, &mut greetings, &mut unable);
-        if let Some(sessions) = lines.withheld(Instant::now()) {
-            info!(sessions, answer = ANSWER, "sessions refused, not logged one by one");
-        }
         sleep(if greetings.is_empty() { PAUSE_IDLE } else { PAUSE_BUSY }).await;
     }
 }
@@ -64,29 +59,19 @@ fn greet_again(context: &Context, greetings: &mut Greetings, unable: &mut Unable
     }
 }
 
-fn note(context: &Context, lines: &mut LineBudget, greetings: &mut Greetings, event: Event) {
+fn note(context: &Context, greetings: &mut Greetings, event: Event) {
     match event {
         Event::Begun(session) => {
             if !greetings.begun(session) {
                 context.metrics.limit("greetings");
             }
         }
-        Event::Recipient(progress) => {
-            if lines.admits(Instant::now()) {
-                log_recipient(context, &progress);
-            } else {
-                context.metrics.limit("refused_lines");
-            }
-        }
+        Event::Recipient(progress) => log_recipient(context, &progress),
         Event::Ended { ending, progress } => {
             let session = progress.session;
             greetings.ended(&session.flow);
             context.metrics.kernel_session(reason_name(session.reason), ending_name(ending));
-            if lines.admits(Instant::now()) {
-                log(context, ending, &progress);
-            } else {
-                context.metrics.limit("refused_lines");
-            }
+            log(context, ending, &progress);
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     config::Config,
     control::ControlError,
     endpoint::Endpoint,
+    log_limit::LogLimiter,
     nexthop::Address,
     policy::Mode,
     server::{
@@ -118,13 +119,14 @@ pub async fn run(
     config: Config,
     options: ServeOptions,
     set_log_level: SetLogLevel,
+    log_limiter: Arc<LogLimiter>,
 ) -> Result<(), ServeError> {
     let mut signals = Signals::take()?;
     let store = StoreView::open(Store::new(&config.store)).map_err(ServeError::Store)?;
     descriptors::raise_limit(&config.limits);
     // before the maps: a start that finds the port in use must not change them under the daemon that has it
     let listeners = bind(&config)?;
-    let context = Context::new(&config, store, options.no_xdp)?;
+    let context = Context::new(&config, store, options.no_xdp, log_limiter)?;
     context.clear_maps();
     context.next_hop_watch.probe(&context.services().next_hop, true).await;
 
@@ -169,6 +171,7 @@ pub async fn run(
         warn!(sessions = sessions.len(), "sessions are cut off: the next hop did not reply in time");
     }
     chores.wait().await;
+    tell_suppressed(&context, true);
     Ok(())
 }
 
@@ -308,17 +311,21 @@ async fn keep_refused(context: Arc<Context>, stop: CancellationToken) {
     stop.run_until_cancelled(refused::follow(&context)).await;
 }
 
-/// Tells how many lines about sessions were not logged.
+/// Tells how many lines the limits kept out of the log.
 async fn keep_lines(context: Arc<Context>, stop: CancellationToken) {
     let follow = async {
         loop {
             sleep(LINES_INTERVAL).await;
-            if let Some(lines) = context.session_lines.withheld() {
-                info!(lines, "sessions had more to tell, not logged one by one");
-            }
+            tell_suppressed(&context, false);
         }
     };
     stop.run_until_cancelled(follow).await;
+}
+
+fn tell_suppressed(context: &Context, at_once: bool) {
+    for (kind, suppressed) in context.log_limiter.take_suppressed(at_once) {
+        info!(suppressed, kind = &*kind, "log rate limit: {suppressed} lines suppressed");
+    }
 }
 
 /// Writes the metrics to the file that the configuration names, if it names one.
@@ -342,6 +349,7 @@ fn write_metrics(context: &Context) {
     };
     context.metrics.xdp(&context.kernel.stats());
     context.metrics.limits(&context.dns.reached());
+    context.metrics.limits(&context.log_limiter.reached());
     context.metrics.limits(&[
         ("ptr_cache", context.ptr_cache_evicted()),
         ("message_memory_share", context.memory.missed_share()),

@@ -346,13 +346,7 @@ impl SmtpTransport {
     }
 
     fn failed(&self, error: &NextHopError) -> Reply {
-        let lines = &self.smtp.failure_lines;
-        if let Some(failures) = lines.withheld() {
-            warn!(failures, "mail could not be handed on, not logged one by one");
-        }
-        if lines.admit(None) {
-            warn!(error = as_value(error), "mail cannot be handed on");
-        }
+        warn!(error = as_value(error), "mail cannot be handed on");
         self.smtp.replies.say(error.say())
     }
 }

@@ -7,10 +7,11 @@ use std::{sync::atomic::Ordering, time::Instant};
 use tokio::io::AsyncReadExt;
 use tracing::info;
 
-use super::{Broken, Connection, Stream, record::may_log};
+use super::{Broken, Connection, Stream};
 use crate::{
     check,
     content::Content,
+    log_limit::DELIVERED,
     nexthop::{ClientInfo, ClientName, HEADER_ROOM},
     policy::{Refusal, Stage, Verdict},
     server::{message, services::refuses_temporarily, shown::reply_text},
@@ -42,7 +43,7 @@ impl Connection {
             if let Verdict::Refuse(refusal) = verdict {
                 let not_shadowed = inspection.is_shadow().then_some(true);
                 let is_temporary = refuses_temporarily(&context.store, recipient);
-                if refusals.admit(context, endpoints.source) {
+                if refusals.admit() {
                     let domain = recipient.mailbox().and_then(Mailbox::domain_name);
                     let replies = &context.services().replies;
                     let reply = replies.refusal(refusal, is_temporary, *endpoints, domain);
@@ -74,7 +75,7 @@ impl Connection {
             };
             let reply = transport.recipient(&client, &transaction.mail, HEADER_ROOM, recipient).await;
             context.metrics.recipient(if reply.is_positive() { "accepted" } else { "next_hop" });
-            if !reply.is_positive() && refusals.admit(context, endpoints.source) {
+            if !reply.is_positive() && refusals.admit() {
                 log_refused(recipient, &transaction, &reply);
             }
             Answer::Reply(reply)
@@ -108,10 +109,8 @@ impl Connection {
         }
         let verdict = inspection.decide(Stage::Message, None);
         if let Verdict::Refuse(refusal) = verdict {
-            if may_log(context, inspection.endpoints().source) {
-                let reply = context.services().replies.refusal(refusal, false, inspection.endpoints(), None);
-                message::log(inspection, &hello, &transaction, &message_id, refusal.name(), Some(&reply));
-            }
+            let reply = context.services().replies.refusal(refusal, false, inspection.endpoints(), None);
+            message::log(inspection, &hello, &transaction, &message_id, refusal.name(), Some(&reply));
             context.metrics.message(refusal.name());
             transport.reset().await;
             return Ok(Answer::Refused(refusal));
@@ -121,10 +120,8 @@ impl Connection {
         self.handed_over.store(true, Ordering::Relaxed);
         // the next hop's connection decides when the sender's disconnection comes too late
         let reply = transport.deliver(&outgoing, async { drop(gone.await) }).await;
-        let outcome = if reply.is_positive() { "delivered" } else { "next_hop" };
-        if reply.is_positive() || may_log(context, inspection.endpoints().source) {
-            message::log(inspection, &hello, &transaction, &message_id, outcome, Some(&reply));
-        }
+        let outcome = if reply.is_positive() { DELIVERED } else { "next_hop" };
+        message::log(inspection, &hello, &transaction, &message_id, outcome, Some(&reply));
         context.metrics.message(outcome);
         Ok(Answer::Reply(reply))
     }

@@ -1,19 +1,14 @@
 //! What a served session refuses, gives up or ends, counted and told to the log: one line for each.
 //!
-//! It owns how many of these lines there may be. What became of a message that was judged is in `server::message`, the
+//! It owns how many of these lines one session may leave; how many all may leave is `log_limit`'s business. What became of a message that was judged is in `server::message`, the
 //! line of a session that was refused as a whole in the driver.
-
-use std::net::Ipv6Addr;
 
 use tracing::{debug, info};
 
 use super::{Broken, Connection};
-use crate::{
-    server::context::Context,
-    smtp::{
-        reply::Say,
-        session::{Event, Incident, Progress, Session, Stage},
-    },
+use crate::smtp::{
+    reply::Say,
+    session::{Event, Incident, Progress, Session, Stage},
 };
 
 /// Lines about refused commands and recipients that one session may leave in the log; the rest is counted in one more.
@@ -23,31 +18,29 @@ const REFUSALS_MAX: u32 = 20;
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     logged: u32,
-    withheld: u64,
+    suppressed: u64,
 }
 
 impl Refusals {
     /// Whether one more may be logged; if not, it is counted.
-    pub(super) fn admit(&mut self, context: &Context, source: Ipv6Addr) -> bool {
+    pub(super) fn admit(&mut self) -> bool {
         if self.logged >= REFUSALS_MAX {
-            self.withheld += 1;
+            self.suppressed += 1;
             return false;
         }
         self.logged += 1;
-        may_log(context, source)
+        true
     }
 
     /// Tells how many were not logged.
-    pub(super) fn end(&mut self, context: &Context, source: Ipv6Addr) {
-        let refusals = std::mem::take(&mut self.withheld);
-        if refusals == 0 {
-            return;
-        }
-        if may_log(context, source) {
-            info!(refusals, "refused, not logged one by one");
-        } else {
-            // the line itself is counted already
-            context.session_lines.withhold(refusals - 1);
+    pub(super) fn end(&mut self) {
+        let suppressed = std::mem::take(&mut self.suppressed);
+        if suppressed > 0 {
+            info!(
+                suppressed,
+                kind = "refusals of this session",
+                "log rate limit: {suppressed} lines suppressed"
+            );
         }
     }
 }
@@ -73,25 +66,18 @@ impl Connection {
     }
 
     fn log(&mut self, event: Event, progress: &Progress, left: &Broken) {
-        let source = self.endpoints.source;
         match event {
-            Event::Command(say) if self.refusals.admit(&self.context, source) => {
-                self.log_command(say, progress)
-            }
-            Event::Left if left.is_of_interest(progress) && may_log(&self.context, source) => {
+            Event::Command(say) if self.refusals.admit() => self.log_command(say, progress),
+            Event::Left if left.is_of_interest(progress) => {
                 self.log_left(left, progress);
             }
-            Event::Message(say) if may_log(&self.context, source) => self.log_message(say, progress),
-            Event::Session(say) if may_log(&self.context, source) => self.log_end(say, progress),
-            Event::Waived(say) if may_log(&self.context, source) => self.log_waived(say, progress),
+            Event::Message(say) => self.log_message(say, progress),
+            Event::Session(say) => self.log_end(say, progress),
+            Event::Waived(say) => self.log_waived(say, progress),
             // whoever looks in and leaves has lost nothing
             Event::Left => debug!(after = progress.stage.name(), "disconnected: {left}"),
             // the next hop's words have a line already
-            Event::Command(_)
-            | Event::Deferred
-            | Event::Message(_)
-            | Event::Session(_)
-            | Event::Waived(_) => {}
+            Event::Command(_) | Event::Deferred => {}
         }
     }
 
@@ -179,13 +165,4 @@ impl Broken {
 /// Those of the message, if one was arriving.
 fn octets(progress: &Progress) -> Option<u64> {
     matches!(progress.stage, Stage::Data | Stage::Bdat | Stage::EndOfData).then_some(progress.octets)
-}
-
-/// Whether one more line may be logged about what comes to nothing, of all sessions together.
-pub(super) fn may_log(context: &Context, source: Ipv6Addr) -> bool {
-    let admitted = context.session_lines.admit(Some(source.into()));
-    if !admitted {
-        context.metrics.limit("session_lines");
-    }
-    admitted
 }

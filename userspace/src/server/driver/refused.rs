@@ -1,12 +1,12 @@
 //! The lines of a session whose every recipient is refused, by the daemon: as those of the sessions that the XDP program
 //! refuses.
 //!
-//! It owns their form; how many there may be is `record`'s.
+//! It owns their form; how many there may be is `record`'s and `log_limit`'s.
 
 use sixgate_common::refuse::Reason;
 use tracing::info;
 
-use super::{Connection, list_name, reason_name, record::may_log};
+use super::{Connection, list_name, reason_name};
 use crate::{
     server::shown::Said,
     smtp::session::{RefusedRecipient, Session},
@@ -21,12 +21,9 @@ impl Connection {
             None => (None, &[][..]),
         };
         for recipient in earlier {
-            if self.refusals.admit(&self.context, self.endpoints.source) {
+            if self.refusals.admit() {
                 log_recipient(recipient, reason);
             }
-        }
-        if !may_log(&self.context, self.endpoints.source) {
-            return;
         }
         let said = match last {
             Some(last) => said(last),

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::{Broken, Connection, Stream};
 use crate::{
+    log_limit::DETAIL,
     server::tls::{Credential, Secured},
     smtp::session::{Session, Tls, TlsProgress},
 };
@@ -70,7 +71,7 @@ impl Connection {
             self.inspection.certify();
         }
         let Tls { version, cipher } = &tls;
-        info!(version, cipher, client_certificate = flaw, trusted_by, "tls");
+        info!(name: DETAIL, version, cipher, client_certificate = flaw, trusted_by, "tls");
         self.stream = Stream::Tls(Box::new(stream));
         session.answer_start_tls(Instant::now(), TlsProgress::Done(tls));
     }
