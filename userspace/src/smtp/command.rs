@@ -241,8 +241,11 @@ fn parse_rcpt(rest: &[u8]) -> Result<RcptTo, CommandError> {
     if words(path.rest).next().is_some() {
         return Err(CommandError::UnknownParameter);
     }
-    if path.inner.eq_ignore_ascii_case("postmaster") {
-        return Ok(RcptTo::Postmaster(path.inner.to_owned()));
+    // quotes make no other mailbox (RFC 5321 4.1.2)
+    let inner = path.inner;
+    let unquoted = inner.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')).unwrap_or(inner);
+    if unquoted.eq_ignore_ascii_case("postmaster") {
+        return Ok(RcptTo::Postmaster(unquoted.to_owned()));
     }
     Mailbox::parse(path.inner).map(RcptTo::Mailbox).ok_or(CommandError::BadRecipient)
 }
@@ -325,7 +328,16 @@ mod tests {
             ("RCPT TO:user@contoso.com", Ok("user@contoso.com")),
             ("RCPT TO: \"john doe\"@contoso.com", Ok("\"john doe\"@contoso.com")),
             ("RCPT TO:postmaster", Ok("postmaster")),
-            ("RCPT TO:user@contoso.com>", Err(BadRecipient)),
+            ("RCPT TO:<\"PostMaster\">", Ok("PostMaster")),
+            ("RCPT TO:<\"postmaster>", Err(BadRecipient)),
+            ("RCPT TO:user@contoso.com>", Ok("user@contoso.com")),
+            ("RCPT TO:user@contoso.com>>", Err(BadRecipient)),
+            ("RCPT TO:user@contoso.com;", Err(BadRecipient)),
+            ("RCPT TO:>", Err(BadRecipient)),
+            ("RCPT TO:<user@contoso.com>;", Ok("user@contoso.com")),
+            ("RCPT TO:<user@contoso.com>; ", Ok("user@contoso.com")),
+            ("RCPT TO:<user@contoso.com>;;", Err(BadRecipient)),
+            ("RCPT TO:<user@contoso.com>; NOTIFY=NEVER", Err(UnknownParameter)),
             ("RCPT TO:user@contoso.com NOTIFY=NEVER", Err(UnknownParameter)),
             ("RCPT TO:", Err(BadRecipient)),
             ("RCPT TO:< user@contoso.com >", Ok("user@contoso.com")),
@@ -338,7 +350,11 @@ mod tests {
             ("RCPT TO:<.a@contoso.com>", Ok(".a@contoso.com")),
             ("RCPT TO:<a b@contoso.com>", Err(BadRecipient)),
             ("RCPT TO:<a@b@contoso.com>", Err(BadRecipient)),
-            ("RCPT TO:<<user@contoso.com>>", Err(BadRecipient)),
+            ("RCPT TO:<<user@contoso.com>>", Ok("user@contoso.com")),
+            ("RCPT TO:<<user@contoso.com>", Err(BadRecipient)),
+            ("RCPT TO:<user@contoso.com>>", Err(BadRecipient)),
+            ("RCPT TO:<<<user@contoso.com>>>", Err(BadRecipient)),
+            ("RCPT TO:<<a@b.example> <user@contoso.com>>", Err(BadRecipient)),
             ("RCPT TO:<user@conto_so.com>", Ok("user@conto_so.com")),
             ("RCPT TO:<user@contoso.com.>", Ok("user@contoso.com")),
             ("RCPT TO:<user@contoso.com..>", Err(BadRecipient)),
@@ -399,9 +415,13 @@ mod tests {
             assert_eq!(Command::parse(line.as_bytes()), wanted, "{line}");
         }
         let null = MailFrom { reverse_path: None, size: None, body: None, smtp_utf8: false };
-        for line in ["MAIL FROM:<>", "MAIL FROM: < >"] {
+        for line in ["MAIL FROM:<>", "MAIL FROM: < >", "MAIL FROM:<>;", "MAIL FROM:<<>>"] {
             assert_eq!(Command::parse(line.as_bytes()), Ok(Command::Mail(null.clone())), "{line}");
         }
+        let sized = Command::Mail(MailFrom { size: Some(5), ..null });
+        assert_eq!(Command::parse(b"MAIL FROM:<>SIZE=5"), Ok(sized));
+        assert_eq!(Command::parse(b"MAIL FROM:<>a@b.example>"), Err(UnknownParameter));
+        assert_eq!(Command::parse(b"MAIL FROM:<a@b.example>SIZE=5"), Err(BadSender));
     }
 
     #[test]

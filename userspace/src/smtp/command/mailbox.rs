@@ -105,19 +105,28 @@ pub(super) struct Path<'a> {
 
 impl<'a> Path<'a> {
     /// Splits `<path> parameters`, or `path parameters` as some clients write it. Blanks at the ends of the path are
-    /// dropped.
+    /// dropped, and what clients write around it although it can mean nothing: brackets twice, a closing bracket
+    /// alone, a semicolon behind. The next hop gets the path as it should be written.
     pub(super) fn split(text: &'a [u8]) -> Option<Self> {
-        let (inner, rest) = match text.strip_prefix(b"<") {
-            Some(text) => {
-                let end = path_end(text, |octet| octet == b'>')?;
-                (text.get(..end)?, text.get(end + 1..)?)
-            }
-            None => text.split_at_checked(path_end(text, is_blank).unwrap_or(text.len()))?,
-        };
         let is_bare = !text.starts_with(b"<");
+        let (inner, rest) = if is_bare {
+            let end = path_end(text, is_blank).unwrap_or(text.len());
+            let (inner, rest) = text.split_at_checked(end)?;
+            (inner.strip_suffix(b">").unwrap_or(inner), rest)
+        } else {
+            let opening: &[u8] = if text.starts_with(b"<<") { b"<<" } else { b"<" };
+            let text = text.strip_prefix(opening)?;
+            let (inner, rest) = text.split_at_checked(path_end(text, |octet| octet == b'>')?)?;
+            let closing: &[u8] = if opening.len() > 1 { b">>" } else { b">" };
+            let rest = rest.strip_prefix(closing)?;
+            (inner, rest.strip_prefix(b";").unwrap_or(rest))
+        };
         let inner = str::from_utf8(inner.trim_ascii()).ok()?;
         let fits = inner.chars().count() + ANGLE_BRACKETS <= PATH_MAX;
-        let ends = rest.first().is_none_or(|octet| is_blank(*octet));
+        // some forget the blank behind the null reverse-path, which no address can be confused with
+        let is_null = !is_bare && inner.is_empty();
+        let ends =
+            rest.first().is_none_or(|octet| is_blank(*octet) || is_null && octet.is_ascii_alphabetic());
         (fits && ends && !(is_bare && inner.is_empty())).then_some(Self { inner, rest })
     }
 }
