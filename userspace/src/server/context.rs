@@ -32,6 +32,7 @@ use crate::{
         run::ServeError,
         services::{Services, connection_bounds},
         store_view::StoreView,
+        tls::HandshakeLoad,
     },
 };
 
@@ -48,6 +49,7 @@ pub(crate) struct Context {
     pub(crate) memory: Arc<OctetBudget>,
     pub(crate) disk: Arc<OctetBudget>,
     pub(crate) log_limiter: Arc<LogLimiter>,
+    pub(crate) handshakes: HandshakeLoad,
     /// Cancelled when sessions have had their time to finish after the daemon was told to stop.
     pub(crate) cut_off: CancellationToken,
     control: Arc<Control>,
@@ -83,6 +85,7 @@ impl Context {
             memory: OctetBudget::new(message_memory.get()),
             disk: OctetBudget::new(message_disk.get()),
             log_limiter,
+            handshakes: HandshakeLoad::new().map_err(ServeError::Threads)?,
             ptr_cache: PtrCache::new(dns.clone()),
             cut_off: CancellationToken::new(),
             control: Arc::new(control),

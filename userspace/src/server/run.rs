@@ -105,6 +105,9 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// The threads for TLS handshakes.
+    #[error("cannot start the threads for TLS handshakes")]
+    Threads(#[source] io::Error),
     /// The files for STARTTLS.
     #[error("cannot offer STARTTLS")]
     Tls(#[source] TlsError),

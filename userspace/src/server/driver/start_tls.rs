@@ -22,6 +22,13 @@ const DROPPED_MAX: usize = 1 << 20;
 
 impl Connection {
     pub(super) async fn start_tls(&mut self, session: &mut Session) -> Result<(), Broken> {
+        let source = self.endpoints.source;
+        if !self.inspection.is_trusted() && !self.context.handshakes.admits(source) {
+            self.context.metrics.limit("tls_rate");
+            info!(name: DETAIL, "no TLS: the client's network began too many handshakes");
+            session.answer_start_tls(Instant::now(), TlsProgress::Unavailable);
+            return Ok(());
+        }
         let handshake = match self.services.tls.as_ref().map(|tls| tls.handshake()) {
             Some(Ok(handshake)) => handshake,
             failed => {
@@ -37,7 +44,7 @@ impl Connection {
         self.send(session).await?;
         let plain = self.stream.take_plain().ok_or(Broken::Gone)?;
         let due = session.poll_timeout().map(tokio::time::Instant::from_std);
-        let shake = timeout(HANDSHAKE_MAX, handshake.accept(plain));
+        let shake = timeout(HANDSHAKE_MAX, self.context.handshakes.accept(handshake, plain));
         let secured = tokio::select! {
             secured = shake => secured.ok(),
             () = sleep_until(due.unwrap_or_else(super::far_future)) => None,

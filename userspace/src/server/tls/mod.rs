@@ -5,6 +5,7 @@
 //! `policy`.
 
 mod certificate;
+mod load;
 mod material;
 mod trust;
 
@@ -29,6 +30,7 @@ use crate::{
 
 pub use material::TlsError;
 
+pub(crate) use load::HandshakeLoad;
 pub(crate) use trust::Credential;
 
 use material::Material;
