@@ -60,7 +60,7 @@ pub async fn check(dns: &Dns, address: Ipv6Addr) -> PtrFinding {
     let answer = match timeout_at(deadline, dns.ptr_anew(address)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(failure)) => {
-            info!(name: DETAIL, %address, %failure, "reverse DNS failed");
+            info!(name: DETAIL, %address, failure = failure.to_string(), "reverse DNS failed");
             return PtrFinding::unknown(Unanswered::Record);
         }
         Err(_) => {
@@ -204,7 +204,7 @@ async fn follow(dns: &Dns, address: Ipv6Addr, names: &[String]) -> Forward {
             }
             Ok(Answer { ttl, .. }) => shortest = shortest.min(ttl),
             Err(failure) => {
-                debug!(name, %failure, "forward DNS failed");
+                debug!(name, failure = failure.to_string(), "forward DNS failed");
                 is_unknown = true;
             }
         }

@@ -20,7 +20,7 @@ use crate::{
 /// another one than we would. TXT records of other kinds do not matter.
 pub(super) async fn fetch(dns: &Dns, name: &str) -> Result<Vec<u8>, Settled> {
     let answer = dns.txt(name).await.map_err(|failure| {
-        debug!(name, %failure, "key record not to be had");
+        debug!(name, failure = failure.to_string(), "key record not to be had");
         Settled::new(DkimResult::TempError, failure.reason())
     })?;
     let mut keys = answer.records.into_iter().filter(|record| resembles_key(record));

@@ -376,7 +376,7 @@ impl Stop {
     }
 
     fn temporary(failure: DnsFailure) -> Self {
-        debug!(%failure, "SPF needs what DNS does not say");
+        debug!(failure = failure.to_string(), "SPF needs what DNS does not say");
         let reason = SpfReason::DnsFailure(failure.reason());
         Self { result: SpfResult::TempError, reason, trail: String::new() }
     }

@@ -135,7 +135,7 @@ impl SmtpTransport {
             let reply = connection.command(Step::Rset, "RSET\r\n", Instant::now() + RESET_MAX).await;
             match reply {
                 Ok(reply) if reply.is_positive() => connection.in_transaction = false,
-                Ok(reply) => return info!(%reply, "the next hop refused RSET"),
+                Ok(reply) => return info!(reply = reply.to_string(), "the next hop refused RSET"),
                 Err(error) => return info!(error = as_value(&error), "the next hop was lost at RSET"),
             }
         }

@@ -116,7 +116,7 @@ async fn reverse<'n>(known: &'n mut Option<Reverse>, dns: &Dns, client: IpAddr) 
                 Reverse { names, void: answer.records.is_empty() }
             }
             Err(failure) => {
-                debug!(%failure, "SPF takes the client for nameless");
+                debug!(failure = failure.to_string(), "SPF takes the client for nameless");
                 Reverse { names: Vec::new(), void: false }
             }
         },
