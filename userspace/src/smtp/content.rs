@@ -26,7 +26,7 @@ pub struct ContentLimits {
     pub line: u64,
     /// Received fields (RFC 5321 6.3: at least 100).
     pub received: u32,
-    /// In shadow mode a message may break the rules on header, lines and hops: see [`Say::is_waived_in_shadow`].
+    /// In shadow mode a message may break the rules on header, lines and hops: see `Say::is_waived_in_shadow`.
     pub mode: Mode,
 }
 
