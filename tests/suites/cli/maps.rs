@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, Permissions},
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, net::UnixListener},
     thread,
 };
 
@@ -95,7 +95,7 @@ fn attach_fills_the_maps_from_the_store_and_detach_leaves_the_store() {
     let tag = status["embedded_tag"].clone();
     assert!(tag.is_string());
     let wanted = json!({
-        "attached": true, "mode": "enforce", "answer": "daemon", "answer_configured": "daemon",
+        "attached": true, "pins_readable": true, "mode": "enforce", "answer": "daemon", "answer_configured": "daemon",
         "answer_hindrance": null, "refuse_at": "rcpt", "ready": true,
         "interfaces": [{"name": "v0", "mode": "native", "fallback": null, "tag": tag, "current": true}],
         "embedded_tag": tag,
@@ -302,12 +302,29 @@ fn without_rights_on_the_maps_a_command_says_so_and_changes_nothing() {
         fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
     }
     let before = host.place.contents();
-    for words in ["optin add ::2", "optin remove ::1", "status", "stats", "ptr list", "detach", "attach"] {
+    for words in ["optin add ::2", "optin remove ::1", "stats", "flows", "ptr list", "detach", "attach"] {
         let ended = host.place.run_as_nobody(words);
         assert_eq!(ended.code, Some(2), "{words}: {ended:?}");
         assert!(ended.messages.contains("not permitted; it needs root"), "{words}: {ended:?}");
     }
     assert_eq!(host.place.run_as_nobody("optin check ::1").code, Some(0), "the store alone is enough");
+    let store = host.place.store();
+    let control = host.place.path("control");
+    let _daemons = UnixListener::bind(&control).unwrap();
+    fs::set_permissions(&control, Permissions::from_mode(0o600)).unwrap();
+    for (mode, optin) in [(0o666, "optin      1"), (0o600, "optin      unknown: the store cannot be read")] {
+        fs::set_permissions(&store, Permissions::from_mode(mode)).unwrap();
+        let status = host.place.run_as_nobody("status");
+        assert_eq!(status.code, Some(1), "{status:?}");
+        let daemon = "daemon     unknown: the control socket is for root and the daemon's user";
+        let pins = "ready      unknown: the pins cannot be read";
+        for line in ["mode       enforce", daemon, pins, optin] {
+            assert!(status.data.lines().any(|told| told == line), "{line}: {status:?}");
+        }
+        assert!(status.messages.contains("not permitted; it needs root"), "{status:?}");
+        assert_eq!(status.messages.contains("cannot open the opt-in store"), mode == 0o600, "{status:?}");
+    }
+    fs::remove_file(&control).unwrap();
     assert_eq!(host.place.contents(), before);
     host.place.agrees();
 }

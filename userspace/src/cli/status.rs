@@ -33,6 +33,9 @@ struct Document {
     status: control::Status,
     settings: BTreeMap<String, Setting>,
     daemon: Option<DaemonStatus>,
+    /// Why nothing is known of the daemon, in a few words.
+    #[serde(skip)]
+    no_daemon: &'static str,
 }
 
 /// What each is set to; none: it does not run, or has no such setting.
@@ -67,6 +70,10 @@ pub(super) fn run(
     // the daemon first: it answers once it has attached the program
     let answer = server::ask(&config.control_socket(), Request::Status);
     let mut status = control.status(command.verify)?;
+    let no_daemon_line = match &answer {
+        Err(AskError::NoRights { .. }) => "unknown: the control socket is for root and the daemon's user",
+        _ => "not running",
+    };
     let daemon = match answer {
         Ok(Response::Status(daemon)) => Some(*daemon),
         Ok(Response::Reloaded(_)) => return Err(CliError::OddAnswer),
@@ -86,7 +93,7 @@ pub(super) fn run(
         status.problems.extend(daemon.problems.iter().cloned());
         status.warnings.extend(daemon.warnings.iter().cloned());
     }
-    let document = Document { status, settings, daemon };
+    let document = Document { status, settings, daemon, no_daemon: no_daemon_line };
     if command.format.json {
         out.json(&document)?;
     } else {
@@ -158,12 +165,13 @@ fn disagreements(
 }
 
 fn print(document: &Document, out: &mut Output<'_>) -> Result<(), CliError> {
-    let Document { status, daemon, .. } = document;
+    let Document { status, daemon, no_daemon, .. } = document;
     out.line(format_args!("mode       {}", status.mode))?;
     out.line(answer_line(status))?;
     out.line(format_args!("refuse_at  {}", status.refuse_at))?;
-    print_daemon(daemon.as_ref(), out)?;
+    print_daemon(daemon.as_ref(), no_daemon, out)?;
     out.line(match (status.attached, status.ready) {
+        _ if !status.pins_readable => "ready      unknown: the pins cannot be read",
         (false, _) => "ready      no: not attached",
         (true, true) => "ready      yes",
         (true, false) => "ready      no: the XDP program refuses nothing",
@@ -201,9 +209,13 @@ fn print(document: &Document, out: &mut Output<'_>) -> Result<(), CliError> {
     Ok(())
 }
 
-fn print_daemon(daemon: Option<&DaemonStatus>, out: &mut Output<'_>) -> Result<(), CliError> {
+fn print_daemon(
+    daemon: Option<&DaemonStatus>,
+    otherwise: &str,
+    out: &mut Output<'_>,
+) -> Result<(), CliError> {
     let Some(daemon) = daemon else {
-        return out.line("daemon     not running");
+        return out.line(format_args!("daemon     {otherwise}"));
     };
     let DaemonStatus { version, pid, since, connections, .. } = daemon;
     out.line(format_args!(
@@ -256,8 +268,10 @@ const HELP: &str = "\
 Exit code 0 if all is as it should be; 1 if the daemon is not running, if file, kernel and daemon
 are not set alike, if the maps differ from the store or are not ready, if an interface of the
 configuration or one that was attached does not have the program, if the pins are another version's,
-or if the daemon reports a problem, such as a next hop that cannot be reached.
-JSON:   {\"attached\", \"mode\", \"answer\", \"answer_configured\", \"answer_hindrance\": ...|null,
+or if the daemon reports a problem, such as a next hop that cannot be reached. A user who is not
+root learns what that user may look at, with 1.
+JSON:   {\"attached\", \"pins_readable\": true|false, \"mode\", \"answer\",
+         \"answer_configured\", \"answer_hindrance\": ...|null,
          \"refuse_at\", \"kernel\": {KEY: ...}, \"replies_current\", \"ready\",
          \"interfaces\": [{\"name\", \"mode\", \"fallback\": ...|null, \"tag\", \"current\"}],
          \"embedded_tag\",

@@ -20,8 +20,10 @@ use crate::{
 /// `sixgate status --json`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
-    /// Whether the program's maps are there.
+    /// Whether the program's maps are there, as far as this user may look.
     pub attached: bool,
+    /// Whether this user may look at the pins: if not, nothing is known of maps and interfaces.
+    pub pins_readable: bool,
     /// `enforce` or `shadow`: the maps' if attached, else the configuration's.
     pub mode: &'static str,
     /// Who answers refused senders, `kernel` or `daemon`, likewise.
@@ -116,10 +118,16 @@ impl Control {
     /// [`ControlError`]; a store that cannot be used is a problem of the status.
     pub fn status(&self, verify: bool) -> Result<Status, ControlError> {
         let mut problems = Vec::new();
+        let mut pins_readable = true;
         let maps = match self.maps() {
             Err(ControlError::Dataplane(
                 error @ (DataplaneError::OtherLayout { .. } | DataplaneError::PinMissing { .. }),
             )) => {
+                problems.push(error.to_string());
+                None
+            }
+            Err(ControlError::Dataplane(error @ DataplaneError::NoRights { .. })) => {
+                pins_readable = false;
                 problems.push(error.to_string());
                 None
             }
@@ -139,7 +147,10 @@ impl Control {
             None => self.unattached_status(stored.as_ref()),
         };
         let links = if maps.is_some() { attached(&self.pins)? } else { Vec::new() };
-        self.interface_problems(&links, &mut problems, &mut status.warnings)?;
+        if pins_readable {
+            self.interface_problems(&links, &mut problems, &mut status.warnings)?;
+        }
+        status.pins_readable = pins_readable;
         status.problems = problems;
         if let Some(Stored { database, counts, .. }) = stored {
             if maps.is_some() {
@@ -313,6 +324,7 @@ impl Control {
     fn blank(&self, settings: &Settings) -> Status {
         Status {
             attached: false,
+            pins_readable: true,
             mode: mode(settings),
             answer: answer(settings),
             answer_configured: answer(&self.configured().settings),
