@@ -99,7 +99,9 @@ fn too_lax(ours: &DkimEvidence) -> Option<&'static str> {
         "l= is larger than the body" => "dkimpy cuts l= to the body",
         "l= leaves a part of the body unsigned" => "dkimpy accepts a part of the body",
         "more than one key record" => "dkimpy takes the first key record",
-        "no usable key" => "dkimpy takes v= anywhere in a key record, and a tag without a name",
+        unusable if unusable.contains("no key record") || unusable.contains("without usable key") => {
+            "dkimpy takes v= anywhere in a key record, and a tag without a name"
+        }
         "the key is for testing only" => "dkimpy does not look at t=y",
         "the key is not for sha256" => "dkimpy does not look at h= of a key record",
         "the key is not for subdomains" => "dkimpy does not look at t=s",

@@ -16,30 +16,75 @@ async fn the_key_record_has_its_say() {
     use DkimResult::{Fail, PermError, Policy, TempError};
     let twice = format!("{}\n{}", with("k=rsa;"), with("k=rsa; n=another;"));
     let rows = [
-        ("no record", String::new(), PermError, "no usable key"),
-        ("no TXT record", "s._domainkey.a.example A 192.0.2.1".to_owned(), PermError, "no usable key"),
-        ("not a key", key(r#""hello""#), PermError, "no usable key"),
-        ("an SPF record", key(r#""v=spf1 -all""#), PermError, "no usable key"),
-        ("no p=", key(r#""v=DKIM1; k=rsa""#), PermError, "no usable key"),
-        ("P= is not p=", with("").replace("p=", "P="), PermError, "no usable key"),
-        ("garbage in p=", key(r#""v=DKIM1; p=AAAA""#), PermError, "no usable key"),
-        ("no base64 in p=", key(r#""v=DKIM1; p=!!!!""#), PermError, "no usable key"),
+        ("no record", String::new(), PermError, "no key record"),
+        ("no TXT record", "s._domainkey.a.example A 192.0.2.1".to_owned(), PermError, "no key record"),
+        ("not a key", key(r#""hello""#), PermError, "TXT records, but no key record"),
+        ("an SPF record", key(r#""v=spf1 -all""#), PermError, "TXT records, but no key record"),
+        ("no p=", key(r#""v=DKIM1; k=rsa""#), PermError, "key record without usable key: no p="),
+        ("P= is not p=", with("").replace("p=", "P="), PermError, "key record without usable key: no p="),
+        (
+            "garbage in p=",
+            key(r#""v=DKIM1; p=AAAA""#),
+            PermError,
+            "key record without usable key: p= is not an RSA key",
+        ),
+        (
+            "no base64 in p=",
+            key(r#""v=DKIM1; p=!!!!""#),
+            PermError,
+            "key record without usable key: p= is not base64",
+        ),
         ("revoked", key(r#""v=DKIM1; p=""#), PermError, "the key is revoked"),
         ("revoked, with blanks", key(r#""v=DKIM1; p= ; k=rsa""#), PermError, "the key is revoked"),
-        ("another version", with("").replace("DKIM1", "DKIM2"), PermError, "no usable key"),
-        ("version in lower case", with("").replace("DKIM1", "dkim1"), PermError, "no usable key"),
-        ("an empty version", with("").replace("DKIM1", ""), PermError, "no usable key"),
-        ("version not first", with("").replace("v=DKIM1; ", "n=; v=DKIM1;"), PermError, "no usable key"),
+        (
+            "another version",
+            with("").replace("DKIM1", "DKIM2"),
+            PermError,
+            "key record without usable key: v= is not DKIM1 or not first",
+        ),
+        (
+            "version in lower case",
+            with("").replace("DKIM1", "dkim1"),
+            PermError,
+            "key record without usable key: v= is not DKIM1 or not first",
+        ),
+        (
+            "an empty version",
+            with("").replace("DKIM1", ""),
+            PermError,
+            "key record without usable key: v= is not DKIM1 or not first",
+        ),
+        (
+            "version not first",
+            with("").replace("v=DKIM1; ", "n=; v=DKIM1;"),
+            PermError,
+            "key record without usable key: v= is not DKIM1 or not first",
+        ),
         (
             "version last",
             with("").replace("v=DKIM1; ", "").replace("QAB\"", "QAB; v=DKIM1\""),
             PermError,
-            "no usable key",
+            "key record without usable key: v= is not DKIM1 or not first",
         ),
-        ("p= twice", with("p=AAAA;"), PermError, "no usable key"),
-        ("k= twice", with("k=rsa; k=rsa;"), PermError, "no usable key"),
-        ("an unknown tag twice", with("x=1; x=1;"), PermError, "no usable key"),
-        ("no tag at all in between", with("nonsense;"), PermError, "no usable key"),
+        ("p= twice", with("p=AAAA;"), PermError, "key record without usable key: malformed or repeated tag"),
+        (
+            "k= twice",
+            with("k=rsa; k=rsa;"),
+            PermError,
+            "key record without usable key: malformed or repeated tag",
+        ),
+        (
+            "an unknown tag twice",
+            with("x=1; x=1;"),
+            PermError,
+            "key record without usable key: malformed or repeated tag",
+        ),
+        (
+            "no tag at all in between",
+            with("nonsense;"),
+            PermError,
+            "key record without usable key: malformed or repeated tag",
+        ),
         ("two keys", twice, PermError, "more than one key record"),
         (
             "a key and a revoked one",
@@ -158,7 +203,7 @@ async fn key_records_as_they_are_found_in_the_wild_are_taken() {
 async fn ed25519_keys_have_32_octets() {
     const P: &str = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
     let info = "MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
-    let no_key = (DkimResult::PermError, Some("no usable key"));
+    let no_key = (DkimResult::PermError, Some("key record without usable key: p= is not an Ed25519 key"));
     let rows = [
         (P, PASS),
         ("11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo", PASS),
