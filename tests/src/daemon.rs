@@ -5,7 +5,7 @@
 use std::{
     fs::File,
     io::{self, BufRead as _, BufReader, Read},
-    os::unix::{net::UnixDatagram, process::ExitStatusExt as _},
+    os::unix::{fs::MetadataExt as _, net::UnixDatagram, process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -69,6 +69,23 @@ impl Daemon {
         arguments: &[&str],
     ) -> Result<Self> {
         let mut command = sixgate(config);
+        command.arg("serve").args(arguments).stderr(log);
+        Self::start_command(netns, config, command)
+    }
+
+    /// As [`Daemon::start_logging_to`], and the daemon takes `log` for the stream that systemd made for the journal.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn start_logging_to_journal(
+        log: File,
+        netns: Option<&Netns>,
+        config: &Path,
+        arguments: &[&str],
+    ) -> Result<Self> {
+        let metadata = log.metadata()?;
+        let mut command = sixgate(config);
+        command.env("JOURNAL_STREAM", format!("{}:{}", metadata.dev(), metadata.ino()));
         command.arg("serve").args(arguments).stderr(log);
         Self::start_command(netns, config, command)
     }

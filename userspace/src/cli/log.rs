@@ -1,10 +1,13 @@
 //! The daemon's log on its way out: lines wait in a queue, so that a reader that stands still, or a disk that hangs, holds
 //! up nobody.
 //!
-//! It owns no line's form: that is tracing's business.
+//! It owns the priority in front of a line for the journal; the rest of a line's form is tracing's business.
 
 use std::{
+    env, fmt,
+    fs::File,
     io::{self, ErrorKind, Write},
+    os::unix::fs::MetadataExt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,7 +17,47 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::{
+    fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter, format::Writer},
+    registry::LookupSpan,
+};
+
+/// Whether `out` goes to the journal: systemd names the device and the inode of the stream that it made for the log.
+pub(super) fn is_journal(out: &File) -> bool {
+    let stream = env::var("JOURNAL_STREAM").ok();
+    let numbers = stream.as_deref().and_then(|stream| stream.split_once(':'));
+    let (Some((device, inode)), Ok(metadata)) = (numbers, out.metadata()) else {
+        return false;
+    };
+    device.parse() == Ok(metadata.dev()) && inode.parse() == Ok(metadata.ino())
+}
+
+/// Lines in the form of `.0`, each behind its priority as the journal reads it (sd-daemon(3)).
+pub(super) struct Priorities<F>(pub(super) F);
+
+impl<S, N, F> FormatEvent<S, N> for Priorities<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let priority = match *event.metadata().level() {
+            Level::ERROR => 3,
+            Level::WARN => 4,
+            Level::INFO => 6,
+            Level::DEBUG | Level::TRACE => 7,
+        };
+        write!(writer, "<{priority}>")?;
+        self.0.format_event(context, writer, event)
+    }
+}
 
 /// Lines that wait to be written. What is beyond its room is lost, and counted.
 #[derive(Debug)]

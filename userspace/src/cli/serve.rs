@@ -9,7 +9,10 @@ use tokio::runtime::Runtime;
 use tracing::warn;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
-use super::{CliError, Exit, log::Queue};
+use super::{
+    CliError, Exit,
+    log::{Priorities, Queue, is_journal},
+};
 use crate::{
     config::{Config, Log, LogFormat, LogLevel},
     log_limit::LogLimiter,
@@ -51,6 +54,7 @@ fn start_log(log: &Log, limiter: &Arc<LogLimiter>) -> io::Result<(Arc<Queue>, Se
     };
     // a descriptor of its own: who holds the lock of `io::stderr` may wait for ever
     let out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    let is_journal = is_journal(&out);
     let queue = Arc::new(Queue::start(out, LOG_LINES, |lines| warn!(lines, "lines of the log are lost"))?);
     // what the library would complain about goes to `io::stderr`, too, and panics there
     let builder = tracing_subscriber::fmt()
@@ -58,19 +62,30 @@ fn start_log(log: &Log, limiter: &Arc<LogLimiter>) -> io::Result<(Arc<Queue>, Se
         .with_writer(Arc::clone(&queue))
         .with_ansi(false)
         .log_internal_errors(false);
-    let set_level: SetLogLevel = match log.format {
-        LogFormat::Text => {
-            let builder = builder.with_filter_reloading();
+    // each is of a type of its own
+    macro_rules! install {
+        ($builder:expr) => {{
+            let builder = $builder.with_filter_reloading();
             let handle = builder.reload_handle();
             builder.finish().with(limiter.layer()).init();
             Box::new(move |level| handle.reload(filter_of(level)).map_err(|error| error.to_string()))
+        }};
+    }
+    // one span, the session's, is in force at a time: the list of them would say it again
+    let set_level: SetLogLevel = match (log.format, is_journal) {
+        (LogFormat::Text, false) => install!(builder),
+        (LogFormat::Text, true) => {
+            install!(builder.without_time().with_level(false).map_event_format(Priorities))
         }
-        LogFormat::Json => {
-            let builder = builder.json().with_filter_reloading();
-            let handle = builder.reload_handle();
-            builder.finish().with(limiter.layer()).init();
-            Box::new(move |level| handle.reload(filter_of(level)).map_err(|error| error.to_string()))
-        }
+        (LogFormat::Json, false) => install!(builder.json().with_span_list(false)),
+        (LogFormat::Json, true) => install!(
+            builder
+                .json()
+                .with_span_list(false)
+                .without_time()
+                .with_level(false)
+                .map_event_format(Priorities)
+        ),
     };
     if is_fixed {
         let refuse =

@@ -168,7 +168,7 @@ impl Smtp {
     fn learn(&self, connection: &connection::Connection) -> Capabilities {
         let capabilities = connection.offer.capabilities();
         if self.capabilities.send_replace(Some(capabilities)) != Some(capabilities) {
-            tracing::info!(?capabilities, "the next hop's offer changed");
+            tracing::info!(capabilities = connection.offer.to_string(), "the next hop's offer changed");
         }
         capabilities
     }

@@ -2,7 +2,7 @@
 //!
 //! It owns the reading of keywords and their parameters; what is made of an offer is decided elsewhere.
 
-use std::str;
+use std::{fmt, str};
 
 use super::reader::ServerReply;
 use crate::nexthop::{Capabilities, header_room};
@@ -54,6 +54,22 @@ impl Offer {
     }
 }
 
+/// As the next hop's reply has it, as far as it matters to senders.
+impl fmt::Display for Offer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = self.size.map(|size| match size {
+            u64::MAX => "SIZE".to_owned(),
+            size => format!("SIZE={size}"),
+        });
+        let keywords = [
+            self.eight_bit_mime.then(|| "8BITMIME".to_owned()),
+            self.smtp_utf8.then(|| "SMTPUTF8".to_owned()),
+            size,
+        ];
+        formatter.write_str(&keywords.into_iter().flatten().collect::<Vec<_>>().join(" "))
+    }
+}
+
 /// The parameter of SIZE: none and zero mean that there is no fixed limit (RFC 1870 4). What is no number is taken
 /// as if SIZE had not been offered.
 fn size_limit(parameter: Option<&str>) -> Option<u64> {
@@ -102,6 +118,17 @@ mod tests {
         ] {
             let capabilities = offer(&format!("250-mx\r\n250-{keywords}\r\n")).capabilities();
             assert_eq!(capabilities.smtp_utf8, wanted, "{keywords}");
+        }
+    }
+
+    #[test]
+    fn the_log_has_its_keywords() {
+        for (keywords, wanted) in [
+            ("SIZE 10240000\r\n250-SMTPUTF8\r\n250 8BITMIME", "8BITMIME SMTPUTF8 SIZE=10240000"),
+            ("SIZE\r\n250 HELP", "SIZE"),
+            ("HELP\r\n250 XCLIENT ADDR", ""),
+        ] {
+            assert_eq!(offer(&format!("250-mx\r\n250-{keywords}\r\n")).to_string(), wanted);
         }
     }
 
