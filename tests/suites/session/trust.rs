@@ -90,6 +90,8 @@ fn a_certificate_spares_what_dns_would_say_and_nothing_else() {
             "{answer}: {foreign}"
         );
         assert!(daemon.wait_for_log("trusted_by=").unwrap().contains("partners.pem"));
+        let delivered = daemon.wait_for_log("message outcome=\"delivered\"").unwrap();
+        assert!(delivered.contains("trusted_by=\"") && delivered.contains("partners.pem"), "{delivered}");
 
         let mut refused = parties.site.connect(NAMELESS, OTHER);
         refused.reply().unwrap();

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{task::JoinError, time::timeout_at};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tracing::{Instrument, error, info};
+use tracing::{Instrument, error};
 
 use crate::{
     check::spf::{self, SpfQuery},
@@ -44,9 +44,9 @@ pub(crate) struct Inspection {
     dkim: Vec<DkimEvidence>,
     /// Whether the present message has no sender.
     null_sender: bool,
-    /// Whether the sender has proved itself by a certificate.
-    certified: bool,
-    /// What shadow mode has passed on already, so that each is said once a message.
+    /// The certificate by which the sender has proved itself, as the log names it.
+    certified: Option<String>,
+    /// What shadow mode has passed on already, so that each reason is counted once a message.
     shadowed: Vec<Refusal>,
 }
 
@@ -81,7 +81,7 @@ impl Inspection {
             spf_lookup: None,
             dkim: Vec::new(),
             null_sender: false,
-            certified: false,
+            certified: None,
             shadowed: Vec::new(),
         }
     }
@@ -121,9 +121,9 @@ impl Inspection {
         &self.dkim
     }
 
-    /// The sender has proved itself by a certificate.
-    pub(crate) fn certify(&mut self) {
-        self.certified = true;
+    /// The sender has proved itself by the certificate of that name.
+    pub(crate) fn certify(&mut self, trusted_by: &str) {
+        self.certified = Some(trusted_by.to_owned());
     }
 
     /// Recalls what is known about the source's reverse DNS without asking.
@@ -133,12 +133,12 @@ impl Inspection {
         }
     }
 
-    /// Draws the verdict that is due, and records what shadow mode lets pass.
+    /// Draws the verdict that is due, and counts what shadow mode lets pass.
     pub(crate) fn decide(&mut self, stage: Stage, recipient: Option<&RcptTo>) -> Verdict {
         let verdict = decide(&self.services.policy, stage, &self.evidence(recipient));
         // at connect it is not yet known whether there is a message: it would be counted twice
         match verdict {
-            Verdict::AcceptInShadow(refusal) if stage != Stage::Connection => self.record_shadow(refusal),
+            Verdict::AcceptInShadow(refusal) if stage != Stage::Connection => self.count_shadow(refusal),
             _ => {}
         }
         verdict
@@ -148,7 +148,7 @@ impl Inspection {
     pub(crate) fn evidence(&self, recipient: Option<&RcptTo>) -> Evidence {
         let store = &self.context.store;
         Evidence {
-            certified: self.certified,
+            certified: self.certified.is_some(),
             ptr: self.ptr.clone(),
             recipient: recipient.map(|recipient| self.services.recipient(store, recipient)),
             spf: self.spf.clone(),
@@ -242,7 +242,13 @@ impl Inspection {
 
     /// Whether the sender is exempt.
     pub(crate) fn is_trusted(&self) -> bool {
-        self.certified || self.context.store.trusts(self.endpoints.source)
+        self.certified.is_some() || self.context.store.trusts(self.endpoints.source)
+    }
+
+    /// The trusted prefix or the certificate's name by which the sender is exempt, for the log.
+    pub(crate) fn trusted_by(&self) -> Option<String> {
+        let prefix = self.context.store.trusted_prefix(self.endpoints.source);
+        prefix.map(|prefix| prefix.to_string()).or_else(|| self.certified.clone())
     }
 
     fn begin_spf(&self, hello: &Hello, transaction: &Transaction) -> SpfLookup {
@@ -266,11 +272,11 @@ impl Inspection {
         SpfLookup { check: AbortOnDropHandle::new(tokio::spawn(check.in_current_span())), late }
     }
 
-    fn record_shadow(&mut self, refusal: Refusal) {
+    /// Counts each reason once a message.
+    fn count_shadow(&mut self, refusal: Refusal) {
         if !self.shadowed.contains(&refusal) {
             self.shadowed.push(refusal);
             self.context.metrics.shadow(refusal.name());
-            info!(reason = refusal.name(), "enforce would have refused");
         }
     }
 }

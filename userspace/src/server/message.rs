@@ -11,10 +11,10 @@ use tracing::info;
 use crate::{
     check::auth_results,
     content::{Content, Outgoing},
-    policy::evidence::{PtrEvidence, SpfCheck},
+    policy::evidence::{DkimEvidence, PtrEvidence, SpfCheck},
     server::{inspection::Inspection, session_id::SessionId},
     smtp::{
-        command::Mailbox,
+        command::{Mailbox, RcptTo},
         received::Received,
         reply::Reply,
         session::{Hello, Tls, Transaction},
@@ -80,7 +80,13 @@ pub(crate) fn log(
         .dkim()
         .iter()
         .map(|signature| {
-            format!("{} {}", word(&signature.result), signature.domain.escape_default())
+            let DkimEvidence { result, domain, selector, algorithm, .. } = signature;
+            let tag = |name: &str, value: &str| {
+                if value.is_empty() { String::new() } else { format!(" {name}={}", value.escape_default()) }
+            };
+            format!("{} {}", word(result), domain.escape_default())
+                + &tag("s", selector)
+                + &tag("a", algorithm)
                 + &signature.reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
         })
         .collect();
@@ -97,9 +103,10 @@ pub(crate) fn log(
         spf_explanation = inspection.spf().and_then(|spf| spf.mail_from.explanation.as_deref()),
         dkim = dkim.join(", "),
         reply = reply.map(crate::server::shown::reply_text),
-        to = recipients(transaction),
+        to = recipients(&transaction.recipients),
         message_id,
         trust,
+        trusted_by = inspection.trusted_by(),
         "message"
     );
 }
@@ -110,12 +117,12 @@ pub(crate) fn sender(transaction: &Transaction) -> String {
 }
 
 /// The recipients, as many as fit into [`RECIPIENTS_SHOWN`] octets.
-fn recipients(transaction: &Transaction) -> String {
+pub(crate) fn recipients(named: &[RcptTo]) -> String {
     let mut shown = String::new();
-    for (at, recipient) in transaction.recipients.iter().enumerate() {
+    for (at, recipient) in named.iter().enumerate() {
         let recipient = recipient.to_string();
         if shown.len() + recipient.len() > RECIPIENTS_SHOWN {
-            shown.push_str(&format!(" and {} more", transaction.recipients.len() - at));
+            shown.push_str(&format!(" and {} more", named.len() - at));
             break;
         }
         if at > 0 {

@@ -36,7 +36,7 @@ pub(super) fn reply_text(reply: &Reply) -> String {
 }
 
 /// The path in the argument of MAIL FROM or RCPT TO, without its angle brackets; the end is marked if octets are missing.
-fn path(argument: &[u8]) -> String {
+pub(super) fn path(argument: &[u8]) -> String {
     let is_cut = argument.len() >= ARGUMENT_KEPT;
     let argument = argument.trim_ascii_start();
     let Some(inner) = argument.strip_prefix(b"<") else {

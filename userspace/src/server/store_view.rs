@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ipnet::Ipv6Net;
 use tracing::{error, info, warn};
 
 use crate::{
@@ -122,6 +123,11 @@ impl StoreView {
     /// Whether the source `address` is exempt.
     pub(crate) fn trusts(&self, address: Ipv6Addr) -> bool {
         self.ask(|contents| contents.trusts(address), |database| Ok(database.trust_rule(address)?.is_some()))
+    }
+
+    /// The trusted prefix that the source `address` is in.
+    pub(crate) fn trusted_prefix(&self, address: Ipv6Addr) -> Option<Ipv6Net> {
+        self.ask(|contents| contents.trusted_prefix(address), |database| database.trust_rule(address))
     }
 
     /// Whether the destination `address` has opted in.

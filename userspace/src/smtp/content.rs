@@ -9,6 +9,7 @@ use super::{
     chunk::{BareLineEnd, ChunkReceiver},
     command::Chunk,
     data::{DataReceiver, Progress},
+    message_id::MessageId,
     reply::Say,
 };
 use crate::policy::Mode;
@@ -38,6 +39,7 @@ pub(crate) struct Arriving {
     piece: Vec<u8>,
     /// Octets that came, of what is dropped, too.
     octets: u64,
+    message_id: MessageId,
     /// Set once the message is lost; the rest is read and dropped.
     lost: Option<Say>,
 }
@@ -74,7 +76,14 @@ impl Arriving {
     }
 
     fn new(limits: ContentLimits, form: Form) -> Self {
-        Self { form, rules: Rules::new(limits), piece: Vec::new(), octets: 0, lost: None }
+        Self {
+            form,
+            rules: Rules::new(limits),
+            piece: Vec::new(),
+            octets: 0,
+            message_id: MessageId::default(),
+            lost: None,
+        }
     }
 
     /// A chunk begins; the one before has ended. A message that it would make too big is lost at once.
@@ -98,8 +107,9 @@ impl Arriving {
     }
 
     fn read(&mut self, input: &[u8]) -> Taken {
-        let Self { form, rules, piece, lost, .. } = self;
+        let Self { form, rules, piece, lost, message_id, .. } = self;
         let mut keep = |text: &[u8]| {
+            message_id.read(text);
             if lost.is_none() {
                 match rules.check(text) {
                     Ok(()) => piece.extend_from_slice(text),
@@ -151,6 +161,11 @@ impl Arriving {
     /// Octets that came so far.
     pub(crate) fn octets(&self) -> u64 {
         self.octets
+    }
+
+    /// Its Message-ID, as far as it came; empty if it has none.
+    pub(crate) fn message_id(&self) -> String {
+        self.message_id.text()
     }
 
     /// Whether it comes by BDAT.

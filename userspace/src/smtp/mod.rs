@@ -9,8 +9,10 @@ pub mod command;
 mod content;
 pub mod data;
 pub mod line;
+mod message_id;
 pub mod received;
 pub mod reply;
 pub mod session;
 
 pub use content::{ContentLimits, HEADER_MAX};
+pub use message_id::{MESSAGE_ID_KEPT, message_id};

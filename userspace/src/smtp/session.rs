@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-pub use incident::{Event, Incident, Progress, Stage};
+pub use incident::{Argument, Event, Incident, Progress, Stage};
 pub use interface::{
     Admission, Answer, Hello, Offer, Refused, RefusedRecipient, SessionLimits, SessionParameters, Task, Tls,
     TlsProgress, Transaction, Unkept,
@@ -62,6 +62,8 @@ pub struct Session {
     tls: Option<Tls>,
     counts: Counts,
     times: Times,
+    /// That of the command that is being obeyed, for the log.
+    argument: Option<Argument>,
     /// What happened and is not told yet.
     incidents: Vec<Incident>,
     /// What the refusing dialogue was told and refused.
@@ -144,6 +146,7 @@ impl Session {
             tls: None,
             counts: Counts::default(),
             times,
+            argument: None,
             incidents: Vec::new(),
             refused: Refused::default(),
             stopping: false,
@@ -376,6 +379,7 @@ impl Session {
             Line::TooLong | Line::Endless => return self.object(Say::TooLong),
             Line::BareLineEnd => return self.hang_up(Say::BareCommand),
         };
+        self.argument = Argument::of(&line);
         match Command::parse(&line) {
             Ok(command) => self.obey(command),
             Err(error) => self.object(match error {
@@ -389,6 +393,7 @@ impl Session {
                 CommandError::UnknownParameter => Say::UnknownParameter,
             }),
         }
+        self.argument = None;
     }
 
     /// Drops the transaction, if there is one.

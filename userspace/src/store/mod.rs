@@ -93,7 +93,13 @@ impl Contents {
     /// Whether the source `address` is exempt.
     #[must_use]
     pub fn trusts(&self, address: Ipv6Addr) -> bool {
-        self.trust.longest_match(address).is_some()
+        self.trusted_prefix(address).is_some()
+    }
+
+    /// The longest trusted prefix that the source `address` is in.
+    #[must_use]
+    pub fn trusted_prefix(&self, address: Ipv6Addr) -> Option<Ipv6Net> {
+        self.trust.longest_match(address).map(|(prefix, _)| prefix)
     }
 
     /// Whether recipients of the domain `name` take mail here: exactly this name, in any case of letters.

@@ -9,13 +9,13 @@ use tracing::info;
 
 use super::{Broken, Connection, Stream};
 use crate::{
-    check,
     content::Content,
     log_limit::DELIVERED,
     nexthop::{ClientInfo, ClientName, HEADER_ROOM},
     policy::{Refusal, Stage, Verdict},
     server::{message, services::refuses_temporarily, shown::reply_text},
     smtp::{
+        self,
         command::{Mailbox, RcptTo},
         reply::{Origin, Reply},
         session::{Answer, Session, Transaction},
@@ -40,20 +40,34 @@ impl Connection {
                 never = transport.rest() => match never {},
             }
             let verdict = inspection.decide(Stage::Recipient, Some(recipient));
+            let is_temporary = || refuses_temporarily(&context.store, recipient);
+            let reply_to = |refusal| {
+                let domain = recipient.mailbox().and_then(Mailbox::domain_name);
+                reply_text(&context.services().replies.refusal(refusal, is_temporary(), *endpoints, domain))
+            };
+            if let Verdict::AcceptInShadow(refusal) = verdict
+                && refusals.admit()
+            {
+                info!(
+                    reason = refusal.name(),
+                    recipient = recipient.to_string(),
+                    list = list_of(refusal),
+                    mail_from = message::sender(&transaction),
+                    reply = reply_to(refusal),
+                    "enforce would have refused"
+                );
+            }
             if let Verdict::Refuse(refusal) = verdict {
                 let not_shadowed = inspection.is_shadow().then_some(true);
-                let is_temporary = refuses_temporarily(&context.store, recipient);
                 if refusals.admit() {
-                    let domain = recipient.mailbox().and_then(Mailbox::domain_name);
-                    let replies = &context.services().replies;
-                    let reply = replies.refusal(refusal, is_temporary, *endpoints, domain);
                     info!(
                         recipient = recipient.to_string(),
                         reason = refusal.name(),
                         not_shadowed,
                         list = list_of(refusal),
                         mail_from = message::sender(&transaction),
-                        reply = reply_text(&reply),
+                        reply = reply_to(refusal),
+                        trusted_by = inspection.trusted_by(),
                         "recipient refused"
                     );
                 }
@@ -61,7 +75,7 @@ impl Connection {
                 if not_shadowed.is_some() {
                     context.metrics.not_shadowed(refusal.name());
                 }
-                return if is_temporary {
+                return if is_temporary() {
                     Answer::RefusedTemporarily(refusal)
                 } else {
                     Answer::Refused(refusal)
@@ -100,7 +114,7 @@ impl Connection {
         let tls = session.tls().cloned();
         let gone = client_gone(stream, buffer, session);
         tokio::pin!(gone);
-        let message_id = check::message_id(content.head());
+        let message_id = smtp::message_id(content.head());
         let learn = inspection.learn_message(&hello, &transaction, content.clone());
         tokio::select! {
             () = learn => {}
@@ -108,6 +122,18 @@ impl Connection {
             never = transport.rest() => match never {},
         }
         let verdict = inspection.decide(Stage::Message, None);
+        if let Verdict::AcceptInShadow(refusal) = verdict {
+            let reply = context.services().replies.refusal(refusal, false, inspection.endpoints(), None);
+            info!(
+                reason = refusal.name(),
+                mail_from = message::sender(&transaction),
+                recipients = transaction.recipients.len(),
+                to = message::recipients(&transaction.recipients),
+                message_id,
+                reply = reply_text(&reply),
+                "enforce would have refused"
+            );
+        }
         if let Verdict::Refuse(refusal) = verdict {
             let reply = context.services().replies.refusal(refusal, false, inspection.endpoints(), None);
             message::log(inspection, &hello, &transaction, &message_id, refusal.name(), Some(&reply));

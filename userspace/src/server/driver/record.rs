@@ -6,9 +6,12 @@
 use tracing::{debug, info};
 
 use super::{Broken, Connection};
-use crate::smtp::{
-    reply::Say,
-    session::{Event, Incident, Progress, Session, Stage},
+use crate::{
+    server::{message, shown::path},
+    smtp::{
+        reply::Say,
+        session::{Argument, Event, Incident, Progress, Session, Stage},
+    },
 };
 
 /// Lines about refused commands and recipients that one session may leave in the log; the rest is counted in one more.
@@ -92,6 +95,9 @@ impl Connection {
             mail_from = progress.mail_from,
             recipients = progress.recipients,
             octets = progress.octets,
+            to = to(progress),
+            message_id = message_id(progress),
+            reply = self.text(say),
             "enforce would have refused"
         );
     }
@@ -100,7 +106,8 @@ impl Connection {
         info!(
             reason = say.reason(),
             after = progress.stage.name(),
-            mail_from = progress.mail_from,
+            mail_from = mail_from(progress),
+            recipient = recipient(progress),
             not_shadowed = self.not_shadowed(say),
             reply = self.text(say),
             "command refused"
@@ -113,6 +120,8 @@ impl Connection {
             mail_from = progress.mail_from,
             recipients = progress.recipients,
             octets = progress.octets,
+            to = to(progress),
+            message_id = message_id(progress),
             not_shadowed = self.not_shadowed(say),
             reply = self.text(say),
             "message"
@@ -124,8 +133,11 @@ impl Connection {
             reason = say.reason(),
             after = progress.stage.name(),
             octets = octets(progress),
-            mail_from = progress.mail_from,
+            mail_from = mail_from(progress),
+            recipient = recipient(progress),
             recipients = progress.recipients,
+            to = to(progress),
+            message_id = message_id(progress),
             messages = progress.messages,
             duration_ms = self.elapsed_ms(),
             not_shadowed = self.not_shadowed(say),
@@ -140,6 +152,8 @@ impl Connection {
             octets = octets(progress),
             mail_from = progress.mail_from,
             recipients = progress.recipients,
+            to = to(progress),
+            message_id = message_id(progress),
             messages = progress.messages,
             duration_ms = self.elapsed_ms(),
             "disconnected: {left}"
@@ -160,6 +174,31 @@ impl Broken {
             Self::Handshake(_) | Self::HandshakeTime | Self::Stuck => true,
         }
     }
+}
+
+/// The sender of the transaction, or the one that the refused command named.
+fn mail_from(progress: &Progress) -> Option<String> {
+    match &progress.argument {
+        Some(Argument::Sender(argument)) => Some(path(argument)),
+        _ => progress.mail_from.clone(),
+    }
+}
+
+/// The recipient that the refused command named.
+fn recipient(progress: &Progress) -> Option<String> {
+    match &progress.argument {
+        Some(Argument::Recipient(argument)) => Some(path(argument)),
+        _ => None,
+    }
+}
+
+/// The recipients of the transaction, if it has any.
+fn to(progress: &Progress) -> Option<String> {
+    (!progress.to.is_empty()).then(|| message::recipients(&progress.to))
+}
+
+fn message_id(progress: &Progress) -> Option<&str> {
+    Some(progress.message_id.as_str()).filter(|id| !id.is_empty())
 }
 
 /// Those of the message, if one was arriving.

@@ -74,8 +74,8 @@ impl Connection {
             Credential::Trusted(by) => (Some(by), None),
         };
         self.context.metrics.handshake(if trusted_by.is_some() { "trusted" } else { "done" });
-        if trusted_by.is_some() {
-            self.inspection.certify();
+        if let Some(trusted_by) = &trusted_by {
+            self.inspection.certify(trusted_by);
         }
         let Tls { version, cipher } = &tls;
         info!(name: DETAIL, version, cipher, client_certificate = flaw, trusted_by, "tls");

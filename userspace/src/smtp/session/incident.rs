@@ -2,8 +2,14 @@
 //!
 //! It owns how far a session had come when that happened; it writes no line.
 
+use sixgate_common::flow::ARGUMENT_KEPT;
+
 use super::{Session, State};
-use crate::smtp::{command::Mailbox, content::Arriving, reply::Say};
+use crate::smtp::{
+    command::{Mailbox, RcptTo},
+    content::Arriving,
+    reply::Say,
+};
 
 /// What happened in a session, and how far it had come.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -65,8 +71,36 @@ pub struct Progress {
     pub mail_from: Option<String>,
     /// Recipients that it has.
     pub recipients: usize,
+    /// Which they are; empty where a single command was refused.
+    pub to: Vec<RcptTo>,
+    /// Message-ID of the message that is arriving, its first [`MESSAGE_ID_KEPT`](crate::smtp::MESSAGE_ID_KEPT) octets; empty
+    /// if none is known.
+    pub message_id: String,
+    /// The argument of MAIL or RCPT, if that is the command that is being obeyed.
+    pub argument: Option<Argument>,
     /// Messages that came to their end before, whatever became of them.
     pub messages: u32,
+}
+
+/// What followed MAIL FROM or RCPT TO, cut at [`ARGUMENT_KEPT`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Argument {
+    /// `MAIL FROM:`
+    Sender(Vec<u8>),
+    /// `RCPT TO:`
+    Recipient(Vec<u8>),
+}
+
+impl Argument {
+    /// That of a command line, if it is one of the two.
+    pub(super) fn of(line: &[u8]) -> Option<Self> {
+        let after = |command: &str| {
+            let (name, argument) = line.split_at_checked(command.len())?;
+            let kept = argument.get(..ARGUMENT_KEPT).unwrap_or(argument);
+            name.eq_ignore_ascii_case(command.as_bytes()).then(|| kept.to_vec())
+        };
+        after("MAIL FROM:").map(Self::Sender).or_else(|| after("RCPT TO:").map(Self::Recipient))
+    }
 }
 
 /// The last step of a session that counts.
@@ -113,11 +147,11 @@ impl Stage {
 impl Session {
     /// Keeps in mind what happens now. To be called before what happens changes anything.
     pub(super) fn note(&mut self, event: Event) {
-        let incident = Incident { event, progress: self.progress() };
+        let incident = Incident { event, progress: self.progress(event) };
         self.incidents.push(incident);
     }
 
-    fn progress(&self) -> Progress {
+    fn progress(&self, event: Event) -> Progress {
         let transaction = self.transaction.as_ref();
         let path = transaction.map(|transaction| transaction.mail.reverse_path.as_ref());
         Progress {
@@ -125,6 +159,13 @@ impl Session {
             octets: self.arriving().map_or(0, Arriving::octets),
             mail_from: path.map(|path| path.map(Mailbox::to_string).unwrap_or_default()),
             recipients: transaction.map_or(0, |transaction| transaction.recipients.len()),
+            to: match (event, transaction) {
+                // there may be many of these, and their lines name one recipient
+                (Event::Command(_) | Event::Deferred, _) | (_, None) => Vec::new(),
+                (_, Some(transaction)) => transaction.recipients.clone(),
+            },
+            message_id: self.arriving().map(Arriving::message_id).unwrap_or_default(),
+            argument: self.argument.clone(),
             messages: self.counts.messages,
         }
     }

@@ -114,6 +114,9 @@ fn what_ends_by_errors_is_told_once_with_the_transaction_that_it_ends() {
         octets: 0,
         mail_from: Some(String::new()),
         recipients: 1,
+        to: vec![told[3].progress.to[0].clone()],
+        message_id: String::new(),
+        argument: None,
         messages: 0,
     };
     assert_eq!(told[3], Incident { event: Event::Session(Say::TooManyErrors), progress });
