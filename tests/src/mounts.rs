@@ -116,6 +116,17 @@ pub fn with_small_disk<T: Send>(place: &Path, octets: usize, task: impl FnOnce()
     })
 }
 
+/// Makes the small disk at `place` one that can only be read, or be written again. It keeps what it holds.
+///
+/// # Errors
+/// Outside of the task of [`with_small_disk`], and while a file on it is open for writing.
+pub fn set_read_only(place: &Path, is_read_only: bool) -> Result<()> {
+    let flags = if is_read_only { MsFlags::MS_RDONLY } else { MsFlags::empty() };
+    let none = None::<&str>;
+    mount(none, place, none, MsFlags::MS_REMOUNT | flags, none)
+        .with_context(|| format!("cannot mount {} again", place.display()))
+}
+
 /// Runs `task` on a thread that sees `folder` at `place`; what it starts sees it too.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use sixgate_tests::{
     client::Client,
     daemon::Daemon,
     gate::{self, Need},
-    mounts::with_small_disk,
+    mounts::{set_read_only, with_small_disk},
     site::{OTHER, SENDER, Site},
 };
 
@@ -168,6 +168,7 @@ fn a_full_disk_for_store_and_counters_fails_the_command_by_name_and_leaves_what_
         fs::copy(&before, &store).unwrap();
         site.sixgate("domain add first.example");
         let daemon = site.serve(&["--no-xdp"]);
+        daemon.wait_for_log("the opt-in store was backed up").unwrap();
         fill(&folder.join("filler"));
         let stored = site.sixgate("store export");
         let mut client = greeted(&site, SENDER);
@@ -188,6 +189,83 @@ fn a_full_disk_for_store_and_counters_fails_the_command_by_name_and_leaves_what_
             fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["sixgate.prom", "store.db", "store.db.old"], "nothing is left behind");
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_store_on_a_file_system_that_is_read_only_or_full_is_served_and_can_be_read() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    for is_full in [false, true] {
+        let site = honest_site("");
+        let folder = site.folder().join("state");
+        fs::create_dir(&folder).unwrap();
+        let (store, before) = (folder.join("store.db"), site.folder().join("store.db"));
+        let site = site.configured(&format!("store = {store:?}"));
+        let reason = if is_full { "no space is left on the file system of " } else { "the file system of " };
+        with_small_disk(&folder, MIB, || {
+            fs::copy(&before, &store).unwrap();
+            site.sixgate("domain add first.example");
+            let stored = site.sixgate("store export");
+            if is_full {
+                fill(&folder.join("filler"));
+            } else {
+                set_read_only(&folder, true).unwrap();
+            }
+            let daemon = site.serve(&["--no-xdp"]);
+            let warning = daemon.wait_for_log("can be read, but not changed").unwrap();
+            assert!(warning.contains("WARN") && warning.contains(reason), "{warning}");
+            let mut client = greeted(&site, SENDER);
+            assert!(send(&mut client, 1000).starts_with("250 2.0.0 "));
+            assert_eq!(site.sixgate("store export"), stored);
+            let failed = site.run("domain add second.example");
+            let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+            assert!(!failed.status.success() && said.contains(reason), "{said}");
+            assert!(said.contains("nothing was changed"), "{said}");
+            let status = site.run("status");
+            let said = String::from_utf8_lossy(&status.stderr).into_owned();
+            assert!(status.status.code() == Some(1) && said.contains(reason), "{said}");
+            assert!(rcpt(&mut client, "u@second.example").starts_with("550 5.2.1 "));
+            // once it can be written, all goes on without a restart
+            if is_full {
+                fs::remove_file(folder.join("filler")).unwrap();
+            } else {
+                set_read_only(&folder, false).unwrap();
+            }
+            site.sixgate("domain add second.example");
+            daemon.wait_for_log("by=\"root").unwrap();
+            assert!(rcpt(&mut client, "u@second.example").starts_with("250 "));
+            drop(client);
+            assert!(daemon.stop().unwrap().0.success());
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+fn what_a_killed_daemon_left_in_the_log_of_the_store_is_read_on_a_read_only_file_system() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let site = honest_site("");
+    let folder = site.folder().join("state");
+    fs::create_dir(&folder).unwrap();
+    let (store, before) = (folder.join("store.db"), site.folder().join("store.db"));
+    let site = site.configured(&format!("store = {store:?}"));
+    with_small_disk(&folder, MIB, || {
+        fs::copy(&before, &store).unwrap();
+        let daemon = site.serve(&["--no-xdp"]);
+        site.sixgate("domain add first.example");
+        daemon.kill().unwrap();
+        assert!(fs::metadata(folder.join("store.db-wal")).unwrap().len() > 0);
+        set_read_only(&folder, true).unwrap();
+        let daemon = site.serve(&["--no-xdp"]);
+        let mut client = greeted(&site, SENDER);
+        assert!(rcpt(&mut client, "u@first.example").starts_with("250 "));
+        drop(client);
+        assert!(daemon.stop().unwrap().0.success());
     })
     .unwrap();
 }

@@ -3,7 +3,7 @@
 
 use std::{
     fs, thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use sixgate_tests::{
@@ -107,17 +107,79 @@ fn a_damaged_store_is_put_back_from_its_backup_at_the_start() {
         return;
     }
     let (site, daemon) = site("");
-    daemon.stop().unwrap();
     // the backup is made at each start
-    site.serve(&[]).stop().unwrap();
+    daemon.wait_for_log("the opt-in store was backed up").unwrap();
+    site.sixgate("domain add lost.example");
+    site.sixgate("domain add lost.too.example");
+    daemon.stop().unwrap();
     let store = site.folder().join("store.db");
-    fs::write(&store, "no database").unwrap();
-    let daemon = site.serve(&[]);
-    let line = daemon.wait_for_log("the opt-in store was damaged").unwrap();
-    assert!(line.contains("store.db.damaged") && line.contains("store.db.old"), "{line}");
-    assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 250);
-    assert_eq!(fs::read_to_string(site.folder().join("store.db.damaged")).unwrap(), "no database");
-    assert_eq!(site.run("status").status.code(), Some(0));
+    for (damage, kept, lost) in [
+        ("no database", "store.db.damaged", ": 2 revisions are lost"),
+        ("none again", "store.db.damaged.2", "nothing is lost"),
+    ] {
+        fs::write(&store, damage).unwrap();
+        let daemon = site.serve(&[]);
+        let line = daemon.wait_for_log("the opt-in store was damaged").unwrap();
+        assert!(line.contains(&format!("{kept},")) && line.contains("store.db.old"), "{line}");
+        assert!(line.contains("backup of 20") && line.contains(lost), "{line}");
+        assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 250);
+        let until = Instant::now() + Duration::from_secs(30);
+        while site.run("status").status.code() != Some(0) {
+            assert!(Instant::now() < until, "the maps do not follow; {}", daemon.log());
+        }
+        daemon.stop().unwrap();
+    }
+    // neither takes the place of the other
+    let kept = |name: &str| fs::read_to_string(site.folder().join(name)).unwrap();
+    assert_eq!(kept("store.db.damaged"), "no database");
+    assert_eq!(kept("store.db.damaged.2"), "none again");
+}
+
+#[test]
+fn the_store_is_backed_up_again_while_the_daemon_runs() {
+    if !can_run() {
+        return;
+    }
+    let (site, daemon) = site("");
+    daemon.wait_for_log("the opt-in store was backed up").unwrap();
+    site.sixgate("domain add later.example");
+    // as if the last one had been made two hours ago
+    let backup = fs::File::options().write(true).open(site.folder().join("store.db.old")).unwrap();
+    backup.set_modified(SystemTime::now() - Duration::from_secs(7200)).unwrap();
+    daemon.wait_for_lines("the opt-in store was backed up", 2).unwrap();
+    daemon.stop().unwrap();
+    fs::write(site.folder().join("store.db"), "no database").unwrap();
+    let said = site.sixgate("store restore");
+    assert!(said.contains("put back, revision ") && said.contains(", backup of 20"), "{said}");
+    assert!(site.sixgate("domain list").contains("later.example"));
+}
+
+#[test]
+fn a_store_that_vanished_is_told_by_reload_and_one_that_came_back_once_with_its_revision() {
+    if !can_run() {
+        return;
+    }
+    let (site, daemon) = site("");
+    daemon.wait_for_log("the opt-in store was backed up").unwrap();
+    let (store, away) = (site.folder().join("store.db"), site.folder().join("away.db"));
+    site.sixgate("domain add before.example");
+    daemon.wait_for_log("domain add before.example").unwrap();
+    fs::rename(&store, &away).unwrap();
+    let reloaded = site.run("reload");
+    let said = String::from_utf8_lossy(&reloaded.stderr).into_owned();
+    assert!(reloaded.status.success() && said.contains("the opt-in store cannot be read"), "{said}");
+    site.sixgate("store restore");
+    daemon.wait_for_log("the opt-in store was read as a whole").unwrap();
+    site.sixgate("domain add after.example");
+    let line = daemon.wait_for_log("domain add after.example").unwrap();
+    assert!(line.contains("revision="), "{line}");
+    let log = daemon.log();
+    let bare: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("the opt-in store has changed") && !line.contains("by="))
+        .collect();
+    assert!(bare.is_empty(), "{bare:?}");
+    daemon.stop().unwrap();
 }
 
 #[test]

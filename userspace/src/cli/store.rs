@@ -40,7 +40,7 @@ pub(super) enum Command {
         #[command(flatten)]
         how: Replacing,
     },
-    /// Put the backup of the daemon's last start in the place of a store that is missing or damaged
+    /// Put the daemon's last backup, made at its start and hourly, in the place of a store that is missing or damaged
     Restore,
     /// List the last changes, the newest first: revision, time, who, what
     #[command(after_help = LOG_HELP)]
@@ -95,8 +95,12 @@ pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> 
             how.report(&replaced, out)
         }
         Command::Restore => {
-            let revision = control.restore()?;
-            out.line(format_args!("{}: put back, revision {revision}", control.store().path().display()))?;
+            let (backup, shown) = control.restore()?;
+            out.line(format_args!(
+                "{}: put back, {}",
+                control.store().path().display(),
+                backup.describe(shown)
+            ))?;
             Ok(Exit::Done)
         }
         Command::Log { last, format } => {

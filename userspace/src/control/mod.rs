@@ -27,7 +27,7 @@ use crate::{
     dataplane::{DataplaneError, Loader, Maps, PinLock, Pins, Sizes},
     endpoint::Endpoint,
     policy::Mode,
-    store::{Author, Consent, Edit, Store, StoreError},
+    store::{Author, Backup, Consent, Edit, Store, StoreError},
 };
 
 use configured::{Configured, Present};
@@ -144,16 +144,24 @@ impl Control {
         Ok(self.store.create()?)
     }
 
-    /// Puts the backup in the place of a store that is missing or damaged, and brings the maps in line; which revision it
-    /// has.
+    /// Puts the backup in the place of a store that is missing or damaged, and brings the maps in line; which backup, and
+    /// the revision that the maps showed before.
     ///
     /// # Errors
     ///
     /// [`StoreError::Exists`] if there is a good store; [`ControlError::NotProjected`].
-    pub fn restore(&self) -> Result<u64, ControlError> {
-        let revision = self.store.restore()?;
+    pub fn restore(&self) -> Result<(Backup, Option<u64>), ControlError> {
+        let shown = self.shown();
+        let backup = self.store.restore()?;
         self.reconcile(false)?;
-        Ok(revision)
+        Ok((backup, shown))
+    }
+
+    /// The revision that the maps show, as far as there are maps that can be read.
+    #[must_use]
+    pub fn shown(&self) -> Option<u64> {
+        let settings = self.maps().ok()??.settings().ok()?;
+        Some(settings.shown.number()).filter(|number| *number > 0)
     }
 
     /// Whether the XDP program is to answer, as far as the configuration says.

@@ -153,6 +153,12 @@ impl Control {
         status.pins_readable = pins_readable;
         status.problems = problems;
         if let Some(Stored { database, counts, .. }) = stored {
+            let path = self.store.path().display();
+            status.problems.extend(
+                database
+                    .unwritable()
+                    .map(|reason| format!("the opt-in store {path} cannot be changed: {reason}")),
+            );
             if maps.is_some() {
                 status.warnings.extend(self.guard_warnings(&database)?);
             }

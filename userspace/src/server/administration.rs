@@ -125,6 +125,7 @@ impl Administration {
             let failure = self.context.next_hop_watch.probe(&next.next_hop, true).await;
             warnings.extend(failure.map(|failure| format!("the next hop is not usable yet: {failure}")));
         }
+        warnings.extend(self.context.store.trouble());
         warnings.extend(self.context.store.look(|contents| doubts::of(&next.config, contents)));
         let is_now_shadow =
             next.policy.mode == Mode::Shadow && self.context.services().policy.mode != Mode::Shadow;

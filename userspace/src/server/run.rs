@@ -6,14 +6,14 @@ use sd_notify::NotifyState;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::TcpListener,
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
 use crate::{
     config::Config,
-    control::ControlError,
+    control::{Control, ControlError},
     endpoint::Endpoint,
     log_limit::LogLimiter,
     nexthop::Address,
@@ -44,6 +44,10 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(30);
 const FIRST_PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause between two looks at the store while no session asks.
 const STORE_INTERVAL: Duration = Duration::from_secs(1);
+/// Least time between two backups of the store while the daemon runs.
+const BACKUP_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// Pause between two looks at the backup's age.
+const BACKUP_LOOK: Duration = Duration::from_secs(5);
 /// Pause between two looks at the files for STARTTLS.
 const TLS_INTERVAL: Duration = Duration::from_secs(5);
 /// Time between two looks for lines that were not logged.
@@ -125,7 +129,8 @@ pub async fn run(
     log_limiter: Arc<LogLimiter>,
 ) -> Result<(), ServeError> {
     let mut signals = Signals::take()?;
-    let store = StoreView::open(Store::new(&config.store)).map_err(ServeError::Store)?;
+    let shown = || Control::new(&config).shown();
+    let store = StoreView::open(Store::new(&config.store), shown).map_err(ServeError::Store)?;
     descriptors::raise_limit(&config.limits);
     // before the maps: a start that finds the port in use must not change them under the daemon that has it
     let listeners = bind(&config)?;
@@ -149,6 +154,7 @@ pub async fn run(
     let until_stop = stop.clone();
     chores.spawn(async move { until_stop.run_until_cancelled(control).await });
     chores.spawn(keep_probing(Arc::clone(&context), stop.clone()));
+    chores.spawn(keep_backup(Arc::clone(&context), stop.clone()));
     chores.spawn(keep_store(Arc::clone(&context), stop.clone()));
     chores.spawn(keep_interfaces(Arc::clone(&context), stop.clone()));
     chores.spawn(keep_tls(Arc::clone(&context), stop.clone()));
@@ -274,12 +280,33 @@ async fn keep_probing(context: Arc<Context>, stop: CancellationToken) {
     stop.run_until_cancelled(probe).await;
 }
 
+/// Makes the store's backup that of its present revision: at the start, and where the one that is there is older than
+/// [`BACKUP_INTERVAL`]. What fails is tried again after that time.
+async fn keep_backup(context: Arc<Context>, stop: CancellationToken) {
+    let mut last = Instant::now();
+    let mut is_due = true;
+    let mut is_good = true;
+    let keep = async {
+        loop {
+            let store = Arc::clone(&context.store);
+            let may_try = is_good || last.elapsed() >= BACKUP_INTERVAL;
+            let work = move || {
+                let is_old = is_due || may_try && store.is_backup_older_than(BACKUP_INTERVAL);
+                is_old.then(|| store.back_up())
+            };
+            if let Ok(Some(done)) = tokio::task::spawn_blocking(work).await {
+                (is_due, is_good, last) = (false, done, Instant::now());
+            }
+            sleep(BACKUP_LOOK).await;
+        }
+    };
+    stop.run_until_cancelled(keep).await;
+}
+
 /// Follows the store, and carries its changes over into the maps. Each connection looks for itself; this is for the maps
-/// and the log. Before that, the store's backup becomes that of its present revision.
+/// and the log.
 async fn keep_store(context: Arc<Context>, stop: CancellationToken) {
     let follow = async {
-        let store = Arc::clone(&context.store);
-        let _ = tokio::task::spawn_blocking(move || store.back_up()).await;
         loop {
             let store = Arc::clone(&context.store);
             let _ = tokio::task::spawn_blocking(move || store.refresh()).await;

@@ -80,15 +80,18 @@ struct Reader {
     retry: Option<Instant>,
     /// What is wrong, as it was logged.
     told: Option<String>,
+    /// Why the store cannot be changed, as it was logged.
+    unwritable: Option<String>,
 }
 
 impl StoreView {
-    /// Reads the store for the first time; a damaged one is put back from its backup.
+    /// Reads the store for the first time; a damaged one is put back from its backup. `shown` finds the revision that the
+    /// BPF maps show.
     ///
     /// # Errors
     ///
     /// [`StoreError`], [`StoreError::Missing`] above all.
-    pub(crate) fn open(store: Store) -> Result<Self, StoreError> {
+    pub(crate) fn open(store: Store, shown: impl FnOnce() -> Option<u64>) -> Result<Self, StoreError> {
         if let Some(taken) = store.take_over()? {
             info!(
                 entries = taken.entries,
@@ -98,20 +101,35 @@ impl StoreView {
             );
         }
         let (mut database, note) = store.open_checked()?;
-        if let Some(StartNote::PutBack { reason, aside, backup, revision }) = note {
+        if let Some(StartNote::PutBack { reason, aside, backup }) = note {
             warn!(
-                revision,
-                "the opt-in store was damaged ({reason}): it is kept as {}, and the backup {} took its place: what was \
-                 changed after that revision is lost",
+                revision = backup.revision,
+                "the opt-in store was damaged ({reason}): it is kept as {}, and the backup {} took its place: {}",
                 aside.display(),
-                backup.display()
+                backup.path.display(),
+                backup.describe(shown())
             );
         }
         let identity = file_identity(store.path()).ok();
         let (contents, revision) = database.contents()?;
+        let unwritable = database.unwritable().map(str::to_owned);
+        if let Some(reason) = &unwritable {
+            warn!(
+                revision = revision.number(),
+                "the opt-in store {} can be read, but not changed: {reason}; mail is served by what it holds",
+                store.path().display()
+            );
+        }
         database.set_wait(READ_WAIT)?;
         let version = database.version().ok();
-        let reader = Reader { database: Some(database), identity, version, retry: None, told: None };
+        let reader = Reader {
+            database: Some(database).filter(|database| !database.is_frozen()),
+            identity,
+            version,
+            retry: None,
+            told: None,
+            unwritable,
+        };
         Ok(Self(Arc::new(Inner {
             store,
             seen: RwLock::new(Seen::new(contents, revision)),
@@ -166,10 +184,39 @@ impl StoreView {
         self.0.refresh(&mut lock(&self.0.reader));
     }
 
-    /// Makes the store's backup that of its present revision.
-    pub(crate) fn back_up(&self) {
-        if let Err(error) = self.0.store.back_up() {
-            error!("cannot back up the opt-in store: {:#}", anyhow::Error::new(error));
+    /// What keeps the store from being read or changed, after another look at it.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let mut reader = lock(&self.0.reader);
+        self.0.refresh(&mut reader);
+        let unreadable = reader.told.as_ref().map(|text| format!("{UNREADABLE}: {text}"));
+        unreadable.or_else(|| {
+            let reason = reader.unwritable.as_ref()?;
+            Some(format!("the opt-in store {} cannot be changed: {reason}", self.0.store.path().display()))
+        })
+    }
+
+    /// Whether the store's backup was made longer ago than `interval`.
+    pub(crate) fn is_backup_older_than(&self, interval: Duration) -> bool {
+        self.0.store.is_backup_older_than(interval)
+    }
+
+    /// Makes the store's backup that of its present revision; whether that could be done.
+    pub(crate) fn back_up(&self) -> bool {
+        match self.0.store.back_up() {
+            Ok(made) => {
+                if let Some(revision) = made {
+                    info!(
+                        revision,
+                        "the opt-in store was backed up to {}",
+                        self.0.store.backup_path().display()
+                    );
+                }
+                true
+            }
+            Err(error) => {
+                error!("cannot back up the opt-in store: {:#}", anyhow::Error::new(error));
+                false
+            }
         }
     }
 
@@ -209,7 +256,8 @@ impl Inner {
         }
         match self.try_refresh(reader) {
             Ok(()) => {
-                reader.retry = None;
+                // a store that cannot be followed is opened anew, but not for each session
+                reader.retry = reader.database.is_none().then(|| Instant::now() + RETRY);
                 if reader.told.take().is_some() {
                     info!("the opt-in store can be read again");
                 }
@@ -220,7 +268,7 @@ impl Inner {
                 reader.retry = Some(Instant::now() + RETRY);
                 let text = format!("{:#}", anyhow::Error::new(error));
                 if reader.told.as_ref() != Some(&text) {
-                    error!("the opt-in store cannot be read, its last content stays in force: {text}");
+                    error!("{UNREADABLE}: {text}");
                     reader.told = Some(text);
                 }
             }
@@ -246,11 +294,16 @@ impl Inner {
                 reader.version = None;
                 let opened = database.insert(self.store.open_waiting(READ_WAIT)?);
                 reader.identity = identity;
+                let unwritable = opened.unwritable().map(str::to_owned);
+                if unwritable.is_none() && reader.unwritable.is_some() {
+                    info!("the opt-in store can be changed again");
+                }
+                reader.unwritable = unwritable;
                 opened
             }
         };
         let version = database.version()?;
-        if reader.version == Some(version) {
+        if reader.version == Some(version) && !database.is_frozen() {
             return Ok(());
         }
         if !self.is_reading.load(Ordering::Acquire) {
@@ -258,15 +311,22 @@ impl Inner {
             match database.since(seen, CHANGES_AT_ONCE)? {
                 Since::Changes { changes, revisions, now } => {
                     write(&self.seen).apply(changes, now);
-                    tell(&revisions);
+                    tell(&revisions, now);
                 }
-                Since::Whole { revisions } => {
-                    tell(&revisions);
+                Since::Whole { mut revisions } => {
+                    if revisions.is_empty() {
+                        // another store than before: its last change is what is known
+                        revisions = database.log(1)?;
+                    }
+                    tell(&revisions, database.revision()?);
                     self.read_whole();
                 }
             }
         }
         reader.version = Some(version);
+        if database.is_frozen() {
+            reader.database = None;
+        }
         Ok(())
     }
 
@@ -290,10 +350,7 @@ impl Inner {
                 Some(old)
             }
             Err(error) => {
-                error!(
-                    "the opt-in store cannot be read, its last content stays in force: {:#}",
-                    anyhow::Error::new(error)
-                );
+                error!("{UNREADABLE}: {:#}", anyhow::Error::new(error));
                 None
             }
         };
@@ -310,11 +367,8 @@ impl Inner {
     }
 }
 
-/// Logs what was changed, and by whom.
-fn tell(revisions: &[Logged]) {
-    if revisions.is_empty() {
-        info!("the opt-in store has changed");
-    }
+/// Logs what was changed, and by whom, up to the revision `now`.
+fn tell(revisions: &[Logged], now: Revision) {
     for Logged { number, who, what, added, changed, removed, .. } in revisions {
         info!(
             revision = number,
@@ -324,6 +378,14 @@ fn tell(revisions: &[Logged]) {
             changed,
             removed,
             "the opt-in store has changed"
+        );
+    }
+    let told = revisions.last().map_or_else(|| now.number(), |last| last.number);
+    let suppressed = now.number().saturating_sub(told);
+    if suppressed > 0 {
+        info!(
+            revision = now.number(),
+            "log rate limit: {suppressed} lines suppressed about changes of the opt-in store; see: sixgate store log"
         );
     }
 }
@@ -342,6 +404,8 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 
 /// Changes that a session makes in memory when it asks: some hundred microseconds. For more, a thread reads the whole.
 const CHANGES_AT_ONCE: usize = 1000;
+/// How a line begins that says that there is nothing to read.
+const UNREADABLE: &str = "the opt-in store cannot be read, its last content stays in force";
 /// How long a store that cannot be read is left alone: sessions wait while it is tried.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long a session waits for a lock of the database; a reader needs none but while another process opens or closes it.

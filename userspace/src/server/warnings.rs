@@ -30,8 +30,14 @@ pub fn warnings(config: &Config) -> Vec<String> {
     if store.will_take_over() {
         return Vec::new();
     }
-    match store.open().and_then(|mut database| database.contents()) {
-        Ok((contents, _)) => of(config, &contents),
+    let read = store.open().and_then(|mut database| {
+        let unwritable = database
+            .unwritable()
+            .map(|reason| format!("the opt-in store {} cannot be changed: {reason}", store.path().display()));
+        Ok((database.contents()?.0, unwritable))
+    });
+    match read {
+        Ok((contents, unwritable)) => unwritable.into_iter().chain(of(config, &contents)).collect(),
         Err(error) if error.is_missing() => vec![error.to_string()],
         Err(_) => Vec::new(),
     }

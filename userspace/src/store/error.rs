@@ -43,6 +43,53 @@ pub enum StoreError {
         /// Its backup.
         backup: PathBuf,
     },
+    /// It is a symbolic link to what is not there.
+    #[error(
+        "the opt-in store {} is a symbolic link to {}, which is not there: is the volume mounted? To make a new store, \
+         remove the link first",
+        path.display(), target.display()
+    )]
+    Dangling {
+        /// Where the link is.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
+    /// There is no backup of it.
+    #[error(
+        "there is no backup {} to put back: `sixgate init` makes a new store{}",
+        backup.display(), if *is_store_there { ", once the damaged one is moved away" } else { "" }
+    )]
+    NoBackup {
+        /// Where it should be.
+        backup: PathBuf,
+        /// Whether there is a file at the store's place.
+        is_store_there: bool,
+    },
+    /// Its backup is damaged, too.
+    #[error("the backup {} of the opt-in store cannot be put back", backup.display())]
+    BadBackup {
+        /// Which.
+        backup: PathBuf,
+        /// Why.
+        source: Box<Self>,
+    },
+    /// No further damaged store is kept.
+    #[error("{kept} damaged opt-in stores are kept beside {} already: move them away", path.display())]
+    TooManyDamaged {
+        /// Which store.
+        path: PathBuf,
+        /// How many.
+        kept: u32,
+    },
+    /// It can be read, but not changed.
+    #[error("the opt-in store {} cannot be changed: {reason}; nothing was changed", path.display())]
+    Unwritable {
+        /// Which store.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// There is one already.
     #[error("there is an opt-in store at {} already; nothing was changed", path.display())]
     Exists {
@@ -96,16 +143,14 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// It is damaged.
-    #[error(
-        "the opt-in store {} is damaged: {reason}; `sixgate store restore`, or a start of the daemon, puts the backup \
-         {}.old back, if that is there",
-        path.display(), path.display()
-    )]
+    #[error("the opt-in store {} is damaged: {reason}; {}", path.display(), way_out(path, *has_backup))]
     Damaged {
         /// Which store.
         path: PathBuf,
         /// How.
         reason: String,
+        /// Whether there is a backup.
+        has_backup: bool,
     },
     /// It was made by a later version.
     #[error("the opt-in store {} has form {found}: this sixgate reads form {wanted}", path.display())]
@@ -147,7 +192,29 @@ pub enum StoreError {
     },
 }
 
+/// The command that leads from a damaged store to a good one.
+fn way_out(path: &Path, has_backup: bool) -> String {
+    let path = path.display();
+    if has_backup {
+        format!(
+            "`sixgate store restore`, or a start of the daemon, puts its backup {path}.old back, if that is good"
+        )
+    } else {
+        format!(
+            "there is no backup {path}.old: move the store away (`mv {path} {path}.damaged`), then `sixgate init` makes \
+             a new one, and `sixgate store import FILE` fills it with what `sixgate store export` printed"
+        )
+    }
+}
+
 impl StoreError {
+    /// That the store `path` is damaged, and whether there is a backup of it now.
+    pub(super) fn damaged(path: &Path, reason: String) -> Self {
+        let mut backup = path.as_os_str().to_owned();
+        backup.push(".old");
+        Self::Damaged { path: path.to_owned(), reason, has_backup: Path::new(&backup).exists() }
+    }
+
     /// What SQLite said about the store `path`.
     pub(super) fn sqlite(operation: &'static str, path: &Path, source: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode;
@@ -155,7 +222,7 @@ impl StoreError {
         match source.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy) => Self::Busy { path },
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                Self::Damaged { path, reason: source.to_string() }
+                Self::damaged(&path, source.to_string())
             }
             _ => Self::Database { operation, path, source },
         }

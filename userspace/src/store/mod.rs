@@ -22,8 +22,8 @@ use crate::policy::{TemporaryDomains, evidence::Standing};
 
 pub use author::Author;
 pub use database::{
-    Consent, Database, Edit, Edited, Logged, Replaced, Since, StartNote, Store, StoreCounts, TakenOver,
-    WRITE_WAIT,
+    Backup, Consent, Database, Edit, Edited, Logged, Replaced, Since, StartNote, Store, StoreCounts,
+    TakenOver, WRITE_WAIT,
 };
 pub use document::{Problem, parse as parse_document, write as write_document};
 pub use domain::{Domain, DomainError, Marks};

@@ -11,7 +11,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{Database, LOGS, Store, beside, is_missing, remove, row};
+use super::{Database, LOGS, Store, access::Access, beside, is_missing, remove, row};
 use crate::{
     bounded,
     store::{Author, Contents, StoreError, document},
@@ -35,6 +35,9 @@ impl Store {
     ///
     /// [`StoreError::Exists`] if there is one.
     pub fn create(&self) -> Result<(), StoreError> {
+        if let Some(error) = self.dangling() {
+            return Err(error);
+        }
         if fs::symlink_metadata(&self.path).is_ok() {
             return Err(StoreError::Exists { path: self.path.clone() });
         }
@@ -102,6 +105,18 @@ impl Store {
         }
     }
 
+    /// The same, where the store may be a symbolic link to what is not there.
+    pub(super) fn missing_or_dangling(&self) -> StoreError {
+        self.dangling().unwrap_or_else(|| self.missing())
+    }
+
+    /// That the store is a symbolic link to what is not there, as an error.
+    fn dangling(&self) -> Option<StoreError> {
+        let target = fs::read_link(&self.path).ok()?;
+        let path = self.path.clone();
+        (!self.path.exists()).then_some(StoreError::Dangling { path, target })
+    }
+
     fn is_absent(&self) -> bool {
         fs::symlink_metadata(&self.path).is_err_and(|error| is_missing(&error))
     }
@@ -149,7 +164,7 @@ impl Store {
         file.set_len(0).map_err(failed("empty", path))?;
         adopt(file, path).map_err(failed("set the owner of", path))?;
         let connection = Connection::open(path).map_err(|source| StoreError::sqlite("make", path, source))?;
-        let mut database = Database { connection, path: self.path.clone() };
+        let mut database = Database { connection, path: self.path.clone(), access: Access::Full };
         let schema = format!(
             "PRAGMA synchronous = FULL; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORM}; {SCHEMA}"
         );

@@ -61,12 +61,16 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// What `edit` returned; [`StoreError::Busy`], [`StoreError::Database`].
+    /// What `edit` returned; [`StoreError::Unwritable`], [`StoreError::Busy`], [`StoreError::Database`].
     pub fn edit<T, E: From<StoreError>>(
         &mut self,
         author: &Author,
         edit: impl FnOnce(&mut Edit<'_>) -> Result<T, E>,
     ) -> Result<Edited<T>, E> {
+        if let Some(reason) = self.unwritable() {
+            let (path, reason) = (self.path.clone(), reason.to_owned());
+            return Err(StoreError::Unwritable { path, reason }.into());
+        }
         let fail = self.error("change");
         // one at a time: `self` is borrowed for as long as it lives
         let transaction =

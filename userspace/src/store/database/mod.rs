@@ -1,7 +1,9 @@
 //! The store as an SQLite database: where it is, how it is made and opened.
 //!
-//! Reading is `read`'s, changing `edit`'s, what was changed `history`'s; checking and the backup are `safety`'s.
+//! Reading is `read`'s, changing `edit`'s, what was changed `history`'s; checking and the backup are `safety`'s, a store that
+//! cannot be written is `access`'s.
 
+mod access;
 mod create;
 mod edit;
 mod history;
@@ -19,11 +21,12 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::store::StoreError;
 
+use access::Access;
 pub use create::TakenOver;
 pub use edit::{Consent, Edit, Edited, Replaced};
 pub use history::{Logged, Since};
 pub use read::StoreCounts;
-pub use safety::StartNote;
+pub use safety::{Backup, StartNote};
 
 /// Where the store is. Nothing is open.
 #[derive(Clone, Debug)]
@@ -38,6 +41,7 @@ pub struct Store {
 pub struct Database {
     connection: Connection,
     path: PathBuf,
+    access: Access,
 }
 
 impl Store {
@@ -62,7 +66,8 @@ impl Store {
         &self.path
     }
 
-    /// Opens it, for reading and changing; a JSON file of an earlier version becomes one first.
+    /// Opens it, for reading and changing; a JSON file of an earlier version becomes one first. Where the file system is
+    /// read-only or full, it is opened for reading: [`Database::unwritable`].
     ///
     /// # Errors
     ///
@@ -80,7 +85,7 @@ impl Store {
         self.take_over()?;
         let kind = match fs::metadata(&self.path) {
             Ok(metadata) => metadata.file_type(),
-            Err(error) if is_missing(&error) => return Err(self.missing()),
+            Err(error) if is_missing(&error) => return Err(self.missing_or_dangling()),
             Err(source) => return Err(self.file_error(source)),
         };
         if kind.is_dir() {
@@ -99,15 +104,24 @@ impl Store {
 
 impl Database {
     fn connect(path: &Path, wait: Duration) -> Result<Self, StoreError> {
+        match Self::connect_writing(path, wait) {
+            Err(failure @ (StoreError::Database { .. } | StoreError::File { .. })) => {
+                Self::connect_reading(path, wait, failure)
+            }
+            connected => connected,
+        }
+    }
+
+    fn connect_writing(path: &Path, wait: Duration) -> Result<Self, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection =
             Connection::open_with_flags(path, flags).map_err(|source| open_error(path, source))?;
-        let database = Self { connection, path: path.to_owned() };
+        let database = Self { connection, path: path.to_owned(), access: Access::Full };
         database.set_wait(wait)?;
         // before anything is written to a file that may be another one
         database.check_form()?;
         database.prepare().map_err(|source| open_error(path, source))?;
-        Ok(database)
+        database.limited()
     }
 
     /// Opens a database that nothing changes, and leaves no file beside it.
@@ -115,7 +129,8 @@ impl Database {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection =
             Connection::open_with_flags(path, flags).map_err(|source| open_error(path, source))?;
-        let database = Self { connection, path: path.to_owned() };
+        let access = Access::Reading { reason: "it is a backup".to_owned() };
+        let database = Self { connection, path: path.to_owned(), access };
         database.check_form()?;
         Ok(database)
     }
@@ -124,6 +139,10 @@ impl Database {
         self.connection.pragma_update(None, "journal_mode", "WAL")?;
         self.connection.pragma_update(None, "synchronous", "FULL")?;
         self.connection.pragma_update(None, "journal_size_limit", WAL_KEPT)?;
+        self.set_caches()
+    }
+
+    fn set_caches(&self) -> rusqlite::Result<()> {
         self.connection.pragma_update(None, "cache_size", CACHE_KIBIBYTES)?;
         self.connection.set_prepared_statement_cache_capacity(STATEMENTS);
         Ok(())
@@ -145,7 +164,7 @@ impl Database {
         };
         if read("application_id")? != create::APPLICATION {
             let reason = "it is another file than a store of sixgate".to_owned();
-            return Err(StoreError::Damaged { path: self.path.clone(), reason });
+            return Err(StoreError::damaged(&self.path, reason));
         }
         let found = read("user_version")?;
         if found != create::FORM {

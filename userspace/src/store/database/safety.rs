@@ -5,7 +5,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
+
+use jiff::Timestamp;
 
 use super::{
     Database, LOGS, Store, beside,
@@ -24,10 +27,37 @@ pub enum StartNote {
         /// Where the damaged one lies now.
         aside: PathBuf,
         /// What took its place.
-        backup: PathBuf,
-        /// At which revision that is.
-        revision: u64,
+        backup: Backup,
     },
+}
+
+impl Backup {
+    /// What it is and what it lacks, where `shown` is the revision that the BPF maps show.
+    #[must_use]
+    pub fn describe(&self, shown: Option<u64>) -> String {
+        let made = Timestamp::try_from(self.made).map(|made| format!("{made:.0}"));
+        let made = made.unwrap_or_else(|_| "an unknown time".to_owned());
+        let what = format!("revision {}, backup of {made}", self.revision);
+        match shown.map(|shown| (shown, shown.saturating_sub(self.revision))) {
+            None => format!("{what}; what was changed after that is lost"),
+            Some((shown, 0)) => format!("{what}; the BPF maps show revision {shown}, nothing is lost"),
+            Some((shown, 1)) => format!("{what}; the BPF maps show revision {shown}: 1 revision is lost"),
+            Some((shown, lost)) => {
+                format!("{what}; the BPF maps show revision {shown}: {lost} revisions are lost")
+            }
+        }
+    }
+}
+
+/// A good backup.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Backup {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its revision.
+    pub revision: u64,
+    /// When it was made.
+    pub made: SystemTime,
 }
 
 impl Store {
@@ -43,66 +73,90 @@ impl Store {
         });
         match checked {
             Ok(database) => Ok((database, None)),
-            Err(StoreError::Damaged { path, reason }) => {
-                let damaged = |_| StoreError::Damaged { path, reason: reason.clone() };
-                let (backup, revision) = self.good_backup().map_err(damaged)?;
-                let aside = self.put_back(&backup)?;
+            Err(StoreError::Damaged { path, reason, has_backup }) => {
+                let damaged = |_| StoreError::Damaged { path, reason: reason.clone(), has_backup };
+                let backup = self.good_backup().map_err(damaged)?;
+                let aside = self.put_back(&backup.path)?;
                 let database = self.open()?;
-                Ok((database, Some(StartNote::PutBack { reason, aside, backup, revision })))
+                Ok((database, Some(StartNote::PutBack { reason, aside, backup })))
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Puts the backup in the place of a store that is missing or damaged; which revision that is. A damaged one is kept
+    /// Puts the backup in the place of a store that is missing or damaged; which backup that is. A damaged one is kept
     /// aside.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Exists`] if there is a good one; what is wrong with the backup.
-    pub fn restore(&self) -> Result<u64, StoreError> {
+    /// [`StoreError::Exists`] if there is a good one; [`StoreError::NoBackup`], [`StoreError::BadBackup`].
+    pub fn restore(&self) -> Result<Backup, StoreError> {
         match self.open().and_then(|database| database.check()) {
             Ok(()) => return Err(StoreError::Exists { path: self.path.clone() }),
             Err(error) if error.is_missing() || matches!(error, StoreError::Damaged { .. }) => {}
             Err(error) => return Err(error),
         }
-        let (backup, revision) = self.good_backup()?;
-        self.put_back(&backup)?;
-        Ok(revision)
+        let backup = self.good_backup()?;
+        self.put_back(&backup.path)?;
+        Ok(backup)
     }
 
-    /// The backup, which is good, and its revision.
-    fn good_backup(&self) -> Result<(PathBuf, u64), StoreError> {
-        let backup = self.backup_path();
-        if !backup.exists() {
-            return Err(self.missing());
+    /// The backup, which is good.
+    fn good_backup(&self) -> Result<Backup, StoreError> {
+        let path = self.backup_path();
+        let made = match fs::metadata(&path).and_then(|metadata| metadata.modified()) {
+            Ok(made) => made,
+            Err(error) if is_missing(&error) => {
+                return Err(StoreError::NoBackup { backup: path, is_store_there: self.path.exists() });
+            }
+            Err(source) => return Err(failed("look at the backup", &path)(source)),
+        };
+        let checked = Database::look_at(&path).and_then(|found| {
+            found.check()?;
+            Ok(found.revision()?.number())
+        });
+        match checked {
+            Ok(revision) => Ok(Backup { path, revision, made }),
+            Err(source) => Err(StoreError::BadBackup { backup: path, source: Box::new(source) }),
         }
-        let found = Database::look_at(&backup)?;
-        found.check()?;
-        Ok((backup, found.revision()?.number()))
     }
 
-    /// Makes the backup that of the store's present revision; whether there was anything to do.
+    /// Whether there is no backup that was made within `interval`.
+    #[must_use]
+    pub fn is_backup_older_than(&self, interval: Duration) -> bool {
+        let made = fs::metadata(self.backup_path()).and_then(|metadata| metadata.modified());
+        // one from the future tells nothing
+        made.map_or(true, |made| made.elapsed().map_or(true, |age| age >= interval))
+    }
+
+    /// Makes the backup that of the store's present revision; which that is, if there was anything to do. A store that
+    /// cannot be written has none made.
     ///
     /// # Errors
     ///
     /// [`StoreError`]; the backup of before stays then.
-    pub fn back_up(&self) -> Result<bool, StoreError> {
+    pub fn back_up(&self) -> Result<Option<u64>, StoreError> {
         let database = self.open()?;
+        if database.unwritable().is_some() {
+            return Ok(None);
+        }
         let (path, new) = (self.backup_path(), beside(&self.path, ".old.new"));
         let known = Database::look_at(&path).and_then(|backup| backup.revision());
         if known.is_ok_and(|known| database.revision().is_ok_and(|now| now == known)) {
-            return Ok(false);
+            return Ok(None);
         }
         remove(&new)?;
         let file = private(&new).map_err(failed("make", &new))?;
         adopt(&file, &new).map_err(failed("set the owner of", &new))?;
         let copied = database.connection.execute("VACUUM INTO ?", (new.to_string_lossy(),));
-        copied.map_err(database.error("back up"))?;
+        copied.map_err(database.error("back up")).inspect_err(|_| {
+            let _ = fs::remove_file(&new);
+        })?;
         file.sync_all().map_err(failed("sync", &new))?;
         fs::rename(&new, &path).map_err(failed("replace", &path))?;
         sync(directory_of(&path))?;
-        Ok(true)
+        let made = Database::look_at(&path)?.revision()?;
+        Ok(Some(made.number()))
     }
 
     /// Where the backup is.
@@ -111,9 +165,25 @@ impl Store {
         beside(&self.path, ".old")
     }
 
+    /// Where a damaged store is kept with its logs, beside those of before.
+    fn free_place(&self) -> Result<PathBuf, StoreError> {
+        let names =
+            |aside: &Path| LOGS.map(|suffix| beside(aside, suffix)).into_iter().chain([aside.to_owned()]);
+        let is_free = |aside: &PathBuf| {
+            names(aside).all(|name| fs::symlink_metadata(name).is_err_and(|error| is_missing(&error)))
+        };
+        let mut places = (1..=DAMAGED_MAX).map(|number| match number {
+            1 => beside(&self.path, ".damaged"),
+            _ => beside(&self.path, &format!(".damaged.{number}")),
+        });
+        places
+            .find(is_free)
+            .ok_or_else(|| StoreError::TooManyDamaged { path: self.path.clone(), kept: DAMAGED_MAX })
+    }
+
     /// Sets the damaged store aside, with its logs, and puts a copy of the backup in its place; where the damaged one is.
     fn put_back(&self, backup: &Path) -> Result<PathBuf, StoreError> {
-        let aside = beside(&self.path, ".damaged");
+        let aside = self.free_place()?;
         let new = beside(&self.path, ".restored");
         fs::copy(backup, &new).map_err(failed("copy", backup))?;
         let file = private(&new).map_err(failed("open", &new))?;
@@ -147,8 +217,11 @@ impl Database {
             return self
                 .revision()
                 .map(drop)
-                .map_err(|error| StoreError::Damaged { path: self.path.clone(), reason: error.to_string() });
+                .map_err(|error| StoreError::damaged(&self.path, error.to_string()));
         }
-        Err(StoreError::Damaged { path: self.path.clone(), reason: said.replace('\n', " ") })
+        Err(StoreError::damaged(&self.path, said.replace('\n', " ")))
     }
 }
+
+/// Damaged stores that are kept beside the store.
+const DAMAGED_MAX: u32 = 1000;

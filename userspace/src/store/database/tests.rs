@@ -247,19 +247,21 @@ fn a_damaged_store_is_put_back_from_its_backup_and_kept() {
     let mut database = store.open().unwrap();
     edit(&mut database, |edit| edit.replace_optin(&optin(0..2000), Consent::default())).unwrap();
     drop(database);
-    assert!(store.back_up().unwrap());
-    assert!(!store.back_up().unwrap(), "it is that of this revision");
+    assert_eq!(store.back_up().unwrap(), Some(2));
+    assert_eq!(store.back_up().unwrap(), None, "it is that of this revision");
     let wanted = store.open().unwrap().contents().unwrap();
     let good = fs::read(store.path()).unwrap();
+    let mut kept = Vec::new();
     for damage in [b"not a store".to_vec(), Vec::new(), scratched(&good)] {
         fs::write(store.path(), &damage).unwrap();
         let (mut database, note) = store.open_checked().unwrap();
         assert_eq!(database.contents().unwrap(), wanted);
-        let Some(StartNote::PutBack { aside, revision, .. }) = note else {
+        let Some(StartNote::PutBack { aside, backup, .. }) = note else {
             panic!("it is told");
         };
-        assert!(fs::read(aside).unwrap() == damage);
-        assert_eq!(revision, 2);
+        assert!(fs::read(&aside).unwrap() == damage);
+        assert_eq!(backup.revision, 2);
+        kept.push(aside.clone());
     }
     fs::remove_file(store.backup_path()).unwrap();
     fs::write(store.path(), "not a store").unwrap();
