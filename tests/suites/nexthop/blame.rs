@@ -166,6 +166,22 @@ async fn an_address_without_an_enhanced_code_is_the_senders() {
 }
 
 #[tokio::test]
+async fn a_refusal_of_the_clients_name_is_the_senders() {
+    // Postfix with reject_invalid_helo_hostname, at once and with smtpd_delay_reject
+    let invalid = "501 5.5.2 <helo.sender.example>: Helo command rejected: Invalid name";
+    let wanted = format!("{invalid}\r\n");
+    for way in [XCLIENT, PROXY] {
+        let (before, hello) = opening(way);
+        let at_hello = format!("{before}{hello}S: {invalid}\nEOF");
+        let at_rcpt = format!("{before}{hello}S: 250 mx.example\nMAIL\nC: {RCPT}\nS: {invalid}\nQUIT");
+        for script in [at_hello, at_rcpt] {
+            let session = [(RCPT, wanted.as_str())];
+            Case { claim: "invalid name", way, scripts: &[&script], session: &session }.play().await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_of_ourselves_costs_one_connection_for_each_transaction() {
     let refuses = "OPEN\nMAIL\nC: RCPT TO:<b@d.example>\nS: 530 5.7.0 no\nEOF";
     let rows = [

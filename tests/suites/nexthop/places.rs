@@ -5,7 +5,7 @@ use sixgate::nexthop::{ConnectionBounds, Protocol, RESUMPTIONS_MAX};
 use tokio::time::Instant;
 
 use crate::{
-    BOUNDS, Case, LOST, Row, SMTP, Session, UNEXPECTED, WAYS, XCLIENT, behind, bounded,
+    BOUNDS, LOST, Row, SMTP, Session, UNEXPECTED, WAYS, XCLIENT, behind, bounded,
     peer::{Clock, Peer},
     play_by,
 };
@@ -106,18 +106,28 @@ async fn the_client_is_told_again_by_xclient_and_one_client_may_be_refused() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_silent_again_and_again_is_put_off() {
-    let other = ("RCPT TO:<c@d.example>", LOST);
-    let refused = format!("OPEN\nMAIL\nRCPT\nC: {}\nS: 550 5.1.1 who\nQUIT", other.0);
-    let mut all = vec![BEGUN];
-    all.extend((0..RESUMPTIONS_MAX).map(|_| refused.as_str()));
-    let mut session = vec![ACCEPTED];
+async fn a_client_that_is_silent_again_and_again_keeps_its_connection_at_last() {
+    let other = "RCPT TO:<c@d.example>";
+    let refused = format!("OPEN\nMAIL\nRCPT\nC: {other}\nS: 550 5.1.1 who\nQUIT");
+    let last = format!("OPEN\nMAIL\nRCPT\nC: {other}\nS: 550 5.1.1 who\nDATA\nQUIT");
+    let mut scripts = vec![BEGUN];
+    scripts.extend((1..RESUMPTIONS_MAX).map(|_| refused.as_str()));
+    scripts.push(&last);
+    let peer = Peer::play("silent", SMTP, &scripts).await;
+    let next_hop =
+        bounded(&peer, SMTP, ConnectionBounds { idle: std::time::Duration::from_millis(1), ..BOUNDS });
+    let mut session = Session::new(&next_hop);
+    assert_eq!(session.say(RCPT).await.expect("a reply").code(), 250);
     for _ in 0..RESUMPTIONS_MAX {
-        session.extend([REST, (other.0, "550 5.1.1 who")]);
+        session.transport.give_back().await;
+        assert_eq!(session.say(other).await.expect("a reply").code(), 550);
     }
-    session.extend([REST, other, ("DATA", LOST)]);
-    let case = Case { claim: "silent", way: SMTP, scripts: &all, session: &session };
-    case.play().await;
+    let rest = tokio::time::timeout(std::time::Duration::from_millis(50), session.transport.rest());
+    rest.await.expect_err("it never resolves");
+    assert_eq!(session.say("DATA").await.expect("a reply").code(), 250);
+    assert_eq!(next_hop.reached()[2], ("next_hop_resumptions", 1));
+    session.transport.close().await;
+    peer.finish().await;
 }
 
 #[tokio::test]

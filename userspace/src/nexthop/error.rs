@@ -6,7 +6,7 @@ use std::{error::Error, fmt, io, path::PathBuf};
 
 use super::{
     address::Address,
-    smtp::{BadReply, RESUMPTIONS_MAX, Unframed},
+    smtp::{BadReply, Unframed},
 };
 use crate::smtp::reply::Say;
 
@@ -125,9 +125,6 @@ pub enum NextHopError {
         /// The next hop.
         address: Address,
     },
-    /// The client was silent too often within a transaction.
-    #[error("the transaction was repeated {RESUMPTIONS_MAX} times because the client was silent in between")]
-    TooManyResumptions,
     /// The connection was lost within a transaction again.
     #[error("the connection to {address} was lost again")]
     LostAgain {
@@ -185,7 +182,7 @@ impl NextHopError {
                 say @ (Say::NextHopBusy | Say::NextHopUnexpected) => say,
                 _ => Say::NextHopLost,
             },
-            Self::LostAgain { .. } | Self::TooManyResumptions => Say::NextHopLost,
+            Self::LostAgain { .. } => Say::NextHopLost,
             Self::Unframed { .. } => Say::InternalError,
         }
     }

@@ -20,6 +20,8 @@ pub(super) enum Fault {
 /// The classes of RFC 3463 that a 501 may have in its enhanced code.
 const ADDRESS: u16 = 1;
 const NOT_SAID: u16 = 0;
+/// Subject and detail of a syntax error (RFC 3463 3.6).
+const SYNTAX: (u16, u16) = (5, 2);
 
 impl Fault {
     /// Whose fault `reply` is, the refusal that came at `step`.
@@ -45,9 +47,11 @@ impl Fault {
             523..=525 | 530..=539 => Self::Ours,
             // an address, in mail servers without enhanced codes (Exim) as well; or a command that
             // we wrote badly
-            501 => match (step, reply.enhanced().map(|enhanced| enhanced.subject)) {
-                (_, Some(ADDRESS)) => Self::Sender,
-                (Step::Mail | Step::Rcpt, None | Some(NOT_SAID)) => Self::Sender,
+            501 => match (step, reply.enhanced().map(|enhanced| (enhanced.subject, enhanced.detail))) {
+                (_, Some((ADDRESS, _))) => Self::Sender,
+                (Step::Mail | Step::Rcpt, None | Some((NOT_SAID, _))) => Self::Sender,
+                // the client's name in EHLO, in Postfix, as in its 504; an address, in Sendmail
+                (Step::ClientHello | Step::Mail | Step::Rcpt, Some(SYNTAX)) => Self::Sender,
                 _ => Self::Ours,
             },
             _ => Self::Sender,
@@ -88,6 +92,10 @@ mod tests {
             (Step::Rcpt, "5.1.3 bad recipient", Sender),
             (Step::Rcpt, "<a@d>: malformed address", Sender),
             (Step::Mail, "5.5.4 Syntax: MAIL FROM:<address>", Ours),
+            (Step::Rcpt, "5.5.2 <a_b>: Helo command rejected: Invalid name", Sender),
+            (Step::ClientHello, "5.5.2 <a_b>: Helo command rejected: Invalid name", Sender),
+            (Step::Mail, "5.5.2 Syntax error in parameters scanning \"FROM\"", Sender),
+            (Step::Data, "5.5.2 Syntax error", Ours),
             (Step::Rcpt, "5.5.4 unsupported option", Ours),
             (Step::Data, "5.5.4 Syntax: DATA", Ours),
             (Step::FinalDot, "5.1.8 bad domain of the sender", Sender),

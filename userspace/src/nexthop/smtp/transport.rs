@@ -143,9 +143,11 @@ impl SmtpTransport {
     }
 
     /// Gives the connection back once it has been idle for long enough, and between two transactions as soon as
-    /// another client waits for one; never resolves.
+    /// another client waits for one; never resolves. A transaction that was repeated as often as it may be keeps its
+    /// connection: its client is slow, and its message would never arrive.
     pub(in crate::nexthop) async fn rest(&mut self) -> Infallible {
-        if self.connection.is_some() {
+        let may_repeat = |transaction: &Transaction| transaction.resumptions < RESUMPTIONS_MAX;
+        if self.connection.is_some() && self.transaction.as_ref().is_none_or(may_repeat) {
             let places = &self.smtp.places;
             tokio::select! {
                 () = sleep_until(self.used + places.idle()) => {}
@@ -267,11 +269,10 @@ impl SmtpTransport {
             reply: reply.to_string().trim_end().escape_debug().to_string(),
         };
         if std::mem::take(&mut transaction.given_back) {
-            if transaction.resumptions >= RESUMPTIONS_MAX {
-                self.smtp.places.count_too_many_resumptions();
-                return Err(NextHopError::TooManyResumptions);
-            }
             transaction.resumptions += 1;
+            if transaction.resumptions == RESUMPTIONS_MAX {
+                self.smtp.places.count_too_many_resumptions();
+            }
         } else if transaction.repeated {
             return Err(NextHopError::LostAgain { address });
         } else {
