@@ -181,6 +181,8 @@ pub async fn run(
     }
     chores.wait().await;
     tell_suppressed(&context, true);
+    // once more: sessions that the stop waited for have counted meanwhile
+    write_metrics(&context);
     Ok(())
 }
 
@@ -369,7 +371,6 @@ async fn keep_metrics(context: Arc<Context>, stop: CancellationToken) {
             () = stop.cancelled() => break,
         }
     }
-    write_metrics(&context);
 }
 
 fn write_metrics(context: &Context) {
