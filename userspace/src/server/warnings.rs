@@ -18,9 +18,10 @@ const DOMAINS_MAX: usize = 10;
 const SERVERS_MAX: usize = 10;
 
 /// What shadow mode refuses all the same, in one line.
-pub(crate) const NOT_SHADOWED: &str = "mode is shadow: messages are passed on, and what enforce would have refused is logged; still refused, and counted \
-     as not_shadowed: bare line ends and NUL, addresses and parameters that cannot be read, sizes and resources over their \
-     bounds";
+pub(crate) const NOT_SHADOWED: &str = "mode is shadow: messages are passed on, and what enforce would have refused is \
+     logged; still refused, and counted as not_shadowed: bare line ends and NUL, addresses that cannot be read, \
+     addresses outside ASCII without SMTPUTF8, parameters that are not offered (RET, ENVID, NOTIFY, ORCPT), MAIL \
+     without EHLO or HELO, sizes and resources over their bounds";
 
 /// What `config` and the store that it names would hurt with. A store that cannot be read is not looked at: the
 /// commands that need it say so.
