@@ -20,7 +20,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     if kind.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    if kind.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
+    if kind.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
 /// All octets of `source`.
@@ -47,7 +47,7 @@ mod tests {
         let pipe = folder.path().join("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR).unwrap();
         for path in [pipe.as_path(), Path::new("/dev/zero")] {
-            assert_eq!(open(path).unwrap_err().to_string(), "it is no regular file", "{}", path.display());
+            assert_eq!(open(path).unwrap_err().to_string(), "it is not a regular file", "{}", path.display());
         }
         assert_eq!(open(folder.path()).unwrap_err().kind(), io::ErrorKind::IsADirectory);
     }

@@ -12,7 +12,7 @@ use toml::{
 
 use super::{
     Answer, Config, Dkim, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt, Spf,
-    Tls, Xdp, room, values,
+    Tls, Xdp, paths, room, values,
 };
 use crate::{
     content::HEAD_MAX,
@@ -108,10 +108,11 @@ impl Document {
     fn check(self, file: PathBuf) -> Result<Config, Conflict> {
         let next_hop = self.next_hop.check()?;
         check_domains(self.domains, &next_hop)?;
+        check_listen(&self.listen)?;
         check_loop(&self.listen, &next_hop)?;
         check_hostname(&self.hostname, self.answer)?;
         check_limits(&self.limits)?;
-        Ok(Config {
+        let config = Config {
             file,
             hostname: self.hostname,
             mode: self.mode,
@@ -134,7 +135,11 @@ impl Document {
             limits: self.limits,
             log: self.log,
             metrics: self.metrics,
-        })
+        };
+        match paths::conflict(&config) {
+            Some((key, reason)) => Err(Conflict { key, reason }),
+            None => Ok(config),
+        }
     }
 }
 
@@ -177,6 +182,26 @@ fn check_domains(domains: Domains, next_hop: &NextHop) -> Result<(), Conflict> {
         )),
         _ => Ok(()),
     }
+}
+
+/// The kernel gives an address and port to one socket only, and `[::]` is each address.
+fn check_listen(listen: &Listen) -> Result<(), Conflict> {
+    let key = &["listen", "addresses"];
+    for (count, address) in listen.addresses.iter().enumerate() {
+        let others = listen.addresses.iter().enumerate().filter(|(other, _)| *other != count);
+        for (other, covering) in others {
+            if other < count && covering == address {
+                return Err(conflict(key, &format!("listen.addresses: {address} stands twice")));
+            }
+            let is_any = covering.ip().is_unspecified() && covering.port() == address.port();
+            if is_any && covering != address {
+                let reason =
+                    format!("listen.addresses: {covering} covers {address} already: keep one of them");
+                return Err(conflict(key, &reason));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A next hop that is ourselves would be asked by ourselves for ever.

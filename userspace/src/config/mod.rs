@@ -6,6 +6,7 @@
 mod changes;
 mod document;
 mod limits;
+mod paths;
 mod quantities;
 mod room;
 mod socket;
@@ -14,7 +15,6 @@ mod values;
 
 use std::{
     collections::BTreeMap,
-    fs::File,
     io,
     net::{Ipv6Addr, SocketAddr},
     num::{NonZeroU8, NonZeroU32},
@@ -47,6 +47,9 @@ pub use values::{
 
 /// Where the configuration lies if nobody says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/sixgate/sixgate.toml";
+
+/// The file beside the store that keeps what the next hop offered last.
+pub(crate) const OFFER_FILE: &str = "next-hop.json";
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug)]
@@ -228,7 +231,8 @@ impl Config {
     /// Reads and checks the file `path`.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let read = |source| ConfigError::Read { path: path.to_owned(), source };
-        let octets = File::open(path).and_then(|file| bounded::read_to_end(file, FILE_MAX)).map_err(read)?;
+        let octets =
+            bounded::open(path).and_then(|file| bounded::read_to_end(file, FILE_MAX)).map_err(read)?;
         let text = String::from_utf8(octets).map_err(|error| ConfigError::Wrong {
             path: path.to_owned(),
             line: line_at(error.as_bytes(), error.utf8_error().valid_up_to()),
@@ -268,6 +272,12 @@ impl Config {
     pub fn control_socket_of(path: &Path) -> PathBuf {
         let file = path::absolute(path).unwrap_or_else(|_| path.to_owned());
         socket::named_in(&file).unwrap_or_else(|| socket::default_path(&file))
+    }
+
+    /// The directory of the pins that a file names which may have errors in it: as far as it can be read.
+    #[must_use]
+    pub fn pins_of(path: &Path) -> PathBuf {
+        socket::pins_named_in(path).unwrap_or_else(|| Xdp::default().bpffs)
     }
 
     /// What decides about refusals, by key, in the words of the file: for comparing file, kernel and daemon.

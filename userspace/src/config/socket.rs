@@ -4,7 +4,7 @@
 
 use std::{
     ffi::OsStr,
-    fs::{self, File},
+    fs,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
@@ -29,11 +29,19 @@ pub(super) fn default_path(file: &Path) -> PathBuf {
 
 /// The socket that `file` names, whatever else is wrong with it.
 pub(super) fn named_in(file: &Path) -> Option<PathBuf> {
-    let octets = File::open(file).and_then(|file| bounded::read_to_end(file, FILE_MAX)).ok()?;
+    let octets = bounded::open(file).and_then(|file| bounded::read_to_end(file, FILE_MAX)).ok()?;
     let text = String::from_utf8_lossy(&octets);
     let line = text.lines().find(|line| line.trim_start().starts_with(KEY))?;
     let table: toml::Table = line.parse().ok()?;
     table.get(KEY)?.as_str().map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// The directory of the pins that `file` names, if it is TOML at all.
+pub(super) fn pins_named_in(file: &Path) -> Option<PathBuf> {
+    let octets = bounded::open(file).and_then(|file| bounded::read_to_end(file, FILE_MAX)).ok()?;
+    let table: toml::Table = std::str::from_utf8(&octets).ok()?.parse().ok()?;
+    let path = table.get("xdp")?.get("bpffs")?.as_str().map(PathBuf::from)?;
+    path.is_absolute().then_some(path)
 }
 
 /// FNV-1a: the same in each version of sixgate, so that a command finds a daemon of another one.

@@ -71,6 +71,18 @@ pub enum ValueError {
         /// As it was written.
         text: String,
     },
+    /// A group to listen at.
+    #[error("`{text}` is a multicast address: TCP connections come to addresses of one host only")]
+    ListenMulticast {
+        /// As it was written.
+        text: String,
+    },
+    /// Port 0 to listen at.
+    #[error("`{text}`: port 0 would be another port at each start; mail comes to port 25")]
+    ListenPort {
+        /// As it was written.
+        text: String,
+    },
     /// Not a name that can stand in a certificate's list.
     #[error("`{}` is not a fully qualified domain name such as `mail.partner.example`", text.escape_debug())]
     Name {
@@ -390,6 +402,10 @@ impl FromStr for ListenAddress {
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let address: Endpoint = text.parse()?;
         match address.ip() {
+            IpAddr::V6(ip) if ip.is_multicast() => Err(ValueError::ListenMulticast { text: text.to_owned() }),
+            IpAddr::V6(ip) if ip.to_ipv4_mapped().is_none() && address.port() == 0 => {
+                Err(ValueError::ListenPort { text: text.to_owned() })
+            }
             IpAddr::V6(ip) if ip.to_ipv4_mapped().is_none() => Ok(Self(address)),
             _ => Err(ValueError::ListenIpv4 { text: text.to_owned() }),
         }

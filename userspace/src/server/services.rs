@@ -100,9 +100,6 @@ impl Services {
     }
 }
 
-/// The file beside the store that keeps what the next hop offered last.
-const OFFER_FILE: &str = "next-hop.json";
-
 /// Whether refusals that name the recipient's domain are temporary.
 pub(crate) fn refuses_temporarily(store: &StoreView, recipient: &RcptTo) -> bool {
     let domain = recipient.mailbox().and_then(Mailbox::domain_name);
@@ -159,7 +156,7 @@ fn next_hop(config: &Config, replies: ReplyTable) -> Result<NextHop, ServeError>
                 hostname: config.hostname.as_str().to_owned(),
                 bounds: connection_bounds(&config.limits),
                 listening: config.listen.addresses.clone(),
-                offer_file: Some(config.store.with_file_name(OFFER_FILE)),
+                offer_file: Some(config.store.with_file_name(config::OFFER_FILE)),
             };
             NextHop::smtp(settings, replies)
         }
