@@ -208,6 +208,22 @@ fn pins_that_are_removed_are_made_again() {
 }
 
 #[test]
+fn where_the_pin_of_one_map_is_removed_all_of_it_is_made_again() {
+    if !can_run() {
+        return;
+    }
+    let (site, daemon) = site("");
+    fs::remove_file(Pins::new(&site.pins()).directory().join("LINES")).unwrap();
+    daemon.wait_for_log("the pin of the map LINES was removed: the daemon makes the maps anew").unwrap();
+    wait_for_lines(&daemon, "gate0: attached", 2);
+    is_good(&site);
+    refuses(&site);
+    site.sixgate("optin add 2001:db8:77::77");
+    is_good(&site);
+    assert!(!daemon.log().contains("another XDP program"), "{}", daemon.log());
+}
+
+#[test]
 fn an_interface_that_moves_to_another_network_namespace_is_let_go() {
     if !can_run() {
         return;

@@ -48,6 +48,15 @@ pub struct Attempts {
     pub failed: Vec<Failed>,
 }
 
+/// Pins of which one was missing, and that are gone now.
+#[derive(Debug)]
+pub(super) struct Incomplete {
+    /// The map whose pin was missing.
+    pub(super) map: &'static str,
+    /// Where the program ran.
+    pub(super) interfaces: Vec<InterfaceName>,
+}
+
 impl Control {
     /// Attaches the program to `interfaces` with what store and configuration say, and brings up to date
     /// what is attached already: program, settings, replies and maps. Without an interface it does only
@@ -204,6 +213,26 @@ impl Control {
             self.project_guard(&mut maps, &database)?;
         }
         Ok(detached)
+    }
+
+    /// Where the pin of a map is missing, removes what is left of the pins: which map it was, and the interfaces on which the
+    /// program ran until now. Nothing if all are there.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub(super) fn remove_incomplete(&self) -> Result<Option<Incomplete>, ControlError> {
+        if dataplane::missing_map(&self.pins)?.is_none() {
+            return Ok(None);
+        }
+        let _lock = self.pins.lock_maps(MAPS_WAIT)?;
+        // a command may have made all of it anew meanwhile
+        let Some(map) = dataplane::missing_map(&self.pins)? else { return Ok(None) };
+        let links = dataplane::attached(&self.pins)?;
+        dataplane::detach(&self.pins, &[])?;
+        let running = links.into_iter().filter(|link| link.running.is_some());
+        let interfaces = running.filter_map(|link| link.interface.parse().ok()).collect();
+        Ok(Some(Incomplete { map, interfaces }))
     }
 
     /// Removes what other versions have pinned; off which interfaces it took their program. Nothing if there is nothing.

@@ -13,6 +13,7 @@ use ipnet::Ipv6Net;
 
 use super::{
     Answering, Attempts, Control, ControlError, Destinations,
+    attach::Incomplete,
     wanted::{OCCUPIED, Wanted},
 };
 use crate::{
@@ -66,6 +67,8 @@ pub struct Keeper {
     is_introduced: bool,
     /// Whose addresses are in GUARD.
     guarded: Option<(BTreeSet<u32>, BTreeSet<Ipv6Net>)>,
+    /// Where the program ran until pins were removed that were incomplete, and is to run again.
+    interrupted: Vec<InterfaceName>,
     warned: BTreeSet<String>,
 }
 
@@ -96,6 +99,7 @@ impl Keeper {
             is_stale: true,
             is_introduced: false,
             guarded: None,
+            interrupted: Vec::new(),
             warned: BTreeSet::new(),
         }
     }
@@ -131,13 +135,29 @@ impl Keeper {
         if self.is_stale && self.known.is_empty() {
             control.pins.release_holds()?;
         }
+        if !control.loader.is_refused()
+            && let Some(Incomplete { map, interfaces }) = control.remove_incomplete()?
+        {
+            looked.note(
+                Urgency::Warning,
+                format!(
+                    "the pin of the map {map} was removed: the daemon makes the maps anew and attaches again"
+                ),
+            );
+            looked.reconcile = true;
+            self.known.clear();
+            self.interrupted = interfaces;
+        }
         let links = match dataplane::attached(&control.pins) {
             Err(DataplaneError::OtherLayout { .. }) if is_wanted => Vec::new(),
             links => links?,
         };
         self.compare(&links, looked)?;
         if has_changed || self.is_due(ATTACH, now) {
-            let due = self.due(&links, has_changed, now, looked)?;
+            let mut due = self.due(&links, has_changed, now, looked)?;
+            let interrupted = std::mem::take(&mut self.interrupted);
+            let more: Vec<_> = interrupted.into_iter().filter(|name| !due.contains(name)).collect();
+            due.extend(more);
             if !due.is_empty() || self.is_stale {
                 let done = self.attach(&due, now, looked);
                 self.settle(ATTACH, done, now, looked);

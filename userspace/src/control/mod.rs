@@ -37,7 +37,7 @@ pub use attach::{Attachment, Attempts};
 pub use guard::{Destinations, GuardOrigin};
 pub use keep::{Keeper, Looked, Notice, Urgency};
 pub use replies::compile_replies;
-pub use status::{Counts, InterfaceStatus, Status};
+pub use status::{Counts, InterfaceStatus, Status, kernel_settings};
 
 /// Store and maps of one configuration. Its functions block, at most as long as another process is waited for that
 /// changes either; nothing is opened in between.

@@ -2,7 +2,10 @@
 //!
 //! It changes nothing and forms no text for people but the warnings.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use serde::Serialize;
 use sixgate_common::settings::{self, Settings};
@@ -11,7 +14,7 @@ use super::{Control, ControlError, wanted::Wanted};
 use crate::{
     config::Domains,
     dataplane::{
-        self, AttachedLink, Changes, DataplaneError, Entry, Maps, Network, Obstacle, Outlook, attached,
+        self, AttachedLink, Changes, DataplaneError, Entry, Maps, Network, Obstacle, Outlook, Pins, attached,
     },
     store::{Database, Revision, StoreCounts},
 };
@@ -110,6 +113,14 @@ impl Status {
     }
 }
 
+/// What the maps that are pinned in `bpffs` say of the settings that decide about refusals, by key; empty where there are
+/// none that this build knows.
+#[must_use]
+pub fn kernel_settings(bpffs: &Path) -> BTreeMap<String, String> {
+    let maps = Maps::open(&Pins::new(bpffs)).ok().flatten();
+    maps.and_then(|maps| maps.settings().ok()).map(|settings| in_words(&settings)).unwrap_or_default()
+}
+
 impl Control {
     /// Compares store and maps: by the revision that the maps show or, to `verify`, entry by entry.
     ///
@@ -146,7 +157,11 @@ impl Control {
             Some(maps) => self.attached_status(maps, stored.as_mut(), verify)?,
             None => self.unattached_status(stored.as_ref()),
         };
-        let links = if maps.is_some() { attached(&self.pins)? } else { Vec::new() };
+        let links = match attached(&self.pins) {
+            // told above
+            Err(DataplaneError::OtherLayout { .. } | DataplaneError::NoRights { .. }) => Vec::new(),
+            links => links?,
+        };
         if pins_readable {
             self.interface_problems(&links, &mut problems, &mut status.warnings)?;
         }

@@ -4,9 +4,12 @@
 
 use std::{collections::BTreeMap, fmt, thread, time::Duration};
 
+use sixgate_common::map;
+
 use super::{
     error::DataplaneError,
     interface::{self, RunMode},
+    layout,
     object::{self, ProgramTag},
     obstacle::{self, Outlook},
     pinned_link::{self, LinkState},
@@ -221,6 +224,23 @@ pub fn detach(pins: &Pins, interfaces: &[String]) -> Result<Vec<String>, Datapla
         going.iter().try_for_each(await_end)?;
     }
     Ok(going.into_iter().map(|link| link.link.interface).collect())
+}
+
+/// The first map of the set in use whose pin is missing; nothing where all are there, or no set is.
+///
+/// # Errors
+///
+/// As [`attached`].
+pub fn missing_map(pins: &Pins) -> Result<Option<&'static str>, DataplaneError> {
+    let Some(live) = pins.live()? else { return Ok(None) };
+    for name in map::ALL {
+        match layout::examine(&live, name) {
+            Err(DataplaneError::PinMissing { .. }) => return Ok(Some(name)),
+            // another shape is told by what opens the map
+            _ => {}
+        }
+    }
+    Ok(None)
 }
 
 /// Removes the pins of other layouts and so detaches their programs; from which interfaces. Nothing if there are no such

@@ -40,7 +40,7 @@ pub use attach::{
 };
 pub use attached::{
     AttachedAt, AttachedLink, Lost, Network, attached, attached_by_others, can_answer, detach, detach_others,
-    forget_link, obstacles,
+    forget_link, missing_map, obstacles,
 };
 pub use error::DataplaneError;
 pub use events::{Event, Events, Progress, Refused};
