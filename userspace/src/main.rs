@@ -9,6 +9,7 @@ use clap::Parser;
 use sixgate::cli::{self, Cli, Output};
 
 fn main() -> ExitCode {
+    cli::hold_signals();
     let cli = Cli::parse();
     let mut data = BufWriter::new(io::stdout().lock());
     let mut messages = io::stderr();

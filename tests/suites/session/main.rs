@@ -6,6 +6,7 @@ mod log;
 mod log_limits;
 mod next_hops;
 mod real;
+mod settings;
 mod shadow;
 mod smuggling;
 mod taken;

@@ -112,7 +112,10 @@ pub enum CliError {
 /// What to do if it does not answer at all.
 fn no_daemon(error: &AskError) -> &'static str {
     match error {
-        AskError::NoDaemon { .. } => "the daemon is not running: `systemctl start sixgate`",
+        AskError::NoDaemon { .. } => {
+            "the daemon is not running: `systemctl start sixgate`; or it was started with another control_socket: \
+             `systemctl restart sixgate`"
+        }
         _ => "cannot ask the daemon",
     }
 }

@@ -30,6 +30,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     config::{Config, DEFAULT_PATH},
     control::Control,
+    server,
 };
 
 pub use error::CliError;
@@ -145,6 +146,11 @@ struct Format {
     json: bool,
 }
 
+/// Lets signals wait that must not end the daemon; first of all, before it is known which command it is.
+pub fn hold_signals() {
+    server::hold_hang_up();
+}
+
 /// Runs one command. A reader of the output that went away is no error.
 ///
 /// # Errors
@@ -159,6 +165,9 @@ pub fn run(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
 }
 
 fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    if !matches!(cli.command, Command::Serve(_)) {
+        server::release_hang_up();
+    }
     if let Command::Config(command) = &cli.command {
         return config::run(command, &cli.config, out);
     }
@@ -166,9 +175,15 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
         // the daemon says what is wrong with it
         return reload::run(command, &cli.config, out);
     }
-    let config = Config::load(&cli.config)?;
+    let config = match (Config::load(&cli.config), cli.command) {
+        (Err(error), Command::Status(command)) => {
+            return status::run_without_configuration(command, &cli.config, error, out);
+        }
+        (config, command) => (config?, command),
+    };
+    let (config, command) = config;
     let control = Control::new(&config);
-    if cli.command.uses_store()
+    if command.uses_store()
         && let Some(taken) = control.store().take_over()?
     {
         out.note(format_args!(
@@ -178,7 +193,7 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
             taken.entries
         ));
     }
-    match cli.command {
+    match command {
         Command::Optin(command) => optin::run(command, &control, out),
         Command::Guard(command) => guard::run(command, &control, out),
         Command::Trust(command) => trust::run(command, &control, out),

@@ -3,14 +3,14 @@
 //! It compares what file, kernel and daemon are set to; what else is compared with what is `control`'s business, and what
 //! the daemon says of itself is its own.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use clap::Args;
 use serde::Serialize;
 
 use super::{CliError, Exit, Format, Output};
 use crate::{
-    config::Config,
+    config::{Config, ConfigError},
     control::{self, Control, Counts, InterfaceStatus},
     server::{self, AskError, DaemonStatus, Request, Response},
 };
@@ -102,10 +102,63 @@ pub(super) fn run(
     Ok(document.status.is_good().into())
 }
 
+/// What is known where the configuration has an error: what the daemon tells of itself and, where the pins are at their
+/// usual place, what the kernel is set to.
+#[derive(Serialize)]
+struct WithoutConfiguration {
+    problems: Vec<String>,
+    warnings: Vec<String>,
+    kernel: BTreeMap<String, String>,
+    daemon: Option<DaemonStatus>,
+}
+
+/// The status while the configuration cannot be used: exit code 1, as for each other problem.
+pub(super) fn run_without_configuration(
+    command: Status,
+    file: &Path,
+    error: ConfigError,
+    out: &mut Output<'_>,
+) -> Result<Exit, CliError> {
+    let reason = anyhow::Error::new(error);
+    let mut document = WithoutConfiguration {
+        problems: vec![format!("the configuration has an error: {reason:#}; see `sixgate config check`")],
+        warnings: Vec::new(),
+        kernel: control::kernel_settings(&Config::pins_of(file)),
+        daemon: None,
+    };
+    match server::ask(&Config::control_socket_of(file), Request::Status) {
+        Ok(Response::Status(daemon)) => {
+            document.problems.extend(daemon.problems.iter().cloned());
+            document.warnings.extend(daemon.warnings.iter().cloned());
+            document.daemon = Some(*daemon);
+        }
+        Ok(Response::Reloaded(_)) => return Err(CliError::OddAnswer),
+        Ok(Response::Refused { reason }) => {
+            document.problems.push(format!("the daemon does not tell how it is: {reason}"));
+        }
+        Err(error) => document.problems.push(no_daemon(error)),
+    }
+    if command.format.json {
+        out.json(&document)?;
+        return Ok(Exit::No);
+    }
+    print_daemon(document.daemon.as_ref(), "not running, or does not answer", out)?;
+    if document.kernel.is_empty() {
+        out.line("kernel     unknown: no maps are pinned at the usual place")?;
+    }
+    for (key, value) in &document.kernel {
+        out.line(format_args!("kernel     {key} {value}"))?;
+    }
+    document.problems.iter().for_each(|problem| out.note(problem));
+    document.warnings.iter().for_each(|warning| out.note(format_args!("warning: {warning}")));
+    Ok(Exit::No)
+}
+
 fn no_daemon(error: AskError) -> String {
     match error {
         AskError::NoDaemon { path, source } => format!(
-            "the daemon is not running: nothing answers at {} ({source}); `systemctl start sixgate`",
+            "the daemon is not running: nothing answers at {} ({source}); `systemctl start sixgate`, or restart one that was \
+             started with another control_socket",
             path.display()
         ),
         error => format!("{:#}", anyhow::Error::new(error)),
@@ -269,7 +322,8 @@ Exit code 0 if all is as it should be; 1 if the daemon is not running, if file, 
 are not set alike, if the maps differ from the store or are not ready, if an interface of the
 configuration or one that was attached does not have the program, if the pins are another version's,
 or if the daemon reports a problem, such as a next hop that cannot be reached. A user who is not
-root learns what that user may look at, with 1.
+root learns what that user may look at, with 1. While the configuration has an error, which ends
+with 1 too, JSON has problems, warnings, kernel and daemon.
 JSON:   {\"attached\", \"pins_readable\": true|false, \"mode\", \"answer\",
          \"answer_configured\", \"answer_hindrance\": ...|null,
          \"refuse_at\", \"kernel\": {KEY: ...}, \"replies_current\", \"ready\",

@@ -17,7 +17,9 @@ use crate::{
     server::{
         context::Context,
         control_socket::{DaemonStatus, LastReload, Reloaded},
-        descriptors, warnings as doubts,
+        descriptors,
+        listening::Listening,
+        warnings as doubts,
     },
 };
 
@@ -29,14 +31,14 @@ pub(crate) struct Administration {
     context: Arc<Context>,
     set_log_level: SetLogLevel,
     since: Timestamp,
-    listening: Vec<SocketAddr>,
+    listening: Arc<Listening>,
     last_reload: Mutex<Option<LastReload>>,
     /// One reload at a time.
     turn: TurnMutex<()>,
 }
 
 impl Administration {
-    pub(crate) fn new(context: Arc<Context>, listening: Vec<SocketAddr>, set_log_level: SetLogLevel) -> Self {
+    pub(crate) fn new(context: Arc<Context>, listening: Arc<Listening>, set_log_level: SetLogLevel) -> Self {
         Self {
             context,
             set_log_level,
@@ -52,6 +54,7 @@ impl Administration {
         let is_settled = self.context.settled().await;
         let services = self.context.services();
         let mut problems = self.context.problems();
+        problems.extend(self.listening.problems());
         if !is_settled {
             problems.push("the daemon is still attaching the XDP program".to_owned());
         }
@@ -75,7 +78,7 @@ impl Administration {
             pid: std::process::id(),
             since: format!("{:.0}", self.since),
             config: services.config.file.clone(),
-            listening: self.listening.iter().map(SocketAddr::to_string).collect(),
+            listening: self.listening.addresses().iter().map(SocketAddr::to_string).collect(),
             settings: services.config.refusal_settings(),
             last_reload: self.last_reload.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             changes,
@@ -127,6 +130,7 @@ impl Administration {
         }
         warnings.extend(self.context.store.trouble());
         warnings.extend(self.context.store.look(|contents| doubts::of(&next.config, contents)));
+        warnings.extend(doubts::of_files(&next.config));
         let is_now_shadow =
             next.policy.mode == Mode::Shadow && self.context.services().policy.mode != Mode::Shadow;
         let level = next.config.log.level;

@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeSet,
     fmt::Write as _,
-    io,
+    io::{self, Read},
     os::unix::fs::PermissionsExt,
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
@@ -19,6 +19,8 @@ use prometheus_client::{
 };
 use sixgate_common::stat::Stat;
 use tempfile::NamedTempFile;
+
+use crate::bounded;
 
 /// All counters of the daemon.
 #[derive(Debug)]
@@ -192,8 +194,10 @@ impl Metrics {
         self.open.set(sessions.into());
     }
 
-    /// Writes everything to `path`, whole or not at all; every user may read the file, whatever the umask is.
+    /// Writes everything to `path`, whole or not at all; every user may read the file, whatever the umask is. Another file
+    /// than one that was written so stays as it is.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
+        check_file(path)?;
         let mut text = String::new();
         encode_registry(&mut text, &self.registry).map_err(io::Error::other)?;
         let text = prometheus_text(&text);
@@ -204,6 +208,26 @@ impl Metrics {
         file.persist(path)?;
         Ok(())
     }
+}
+
+/// Looks whether `path` may be replaced: nothing is there, an empty file, or metrics of ours.
+///
+/// # Errors
+///
+/// Another file is there, or it cannot be read.
+pub(crate) fn check_file(path: &Path) -> io::Result<()> {
+    let file = match bounded::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        file => file?,
+    };
+    let mut start = Vec::new();
+    file.take(OURS.len() as u64).read_to_end(&mut start)?;
+    if start.is_empty() || start == OURS.as_bytes() {
+        return Ok(());
+    }
+    Err(io::Error::other(
+        "a file that does not hold sixgate's metrics is there already: it stays as it is; name another path in metrics.file",
+    ))
 }
 
 /// OpenMetrics text in the Prometheus text format 0.0.4. In OpenMetrics the HELP and TYPE lines of a counter have its
@@ -226,6 +250,8 @@ fn prometheus_text(open_metrics: &str) -> String {
     text
 }
 
+/// How a metrics file of ours begins, of each version.
+const OURS: &str = "# HELP sixgate_";
 const HELP: &str = "# HELP ";
 const TYPE: &str = "# TYPE ";
 const COUNTER: &str = " counter";

@@ -1,13 +1,9 @@
 //! Start, chores and stop of the daemon. It accepts no connection itself.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use sd_notify::NotifyState;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{
-    net::TcpListener,
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
-};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
@@ -23,7 +19,9 @@ use crate::{
         administration::{Administration, SetLogLevel},
         context::Context,
         control_socket::ControlSocket,
-        descriptors, interfaces, refused,
+        descriptors, interfaces,
+        listening::Listening,
+        refused,
         signals::{Request as SignalRequest, Signals},
         store_view::StoreView,
         tls::TlsError,
@@ -32,8 +30,6 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// Connections that the kernel completes before they are accepted (listen(2)).
-const BACKLOG: i32 = 1024;
 /// How long sessions may finish their message after the daemon was told to stop.
 const STOP_GRACE: Duration = Duration::from_secs(30);
 /// How long those wait after that whose message is with the next hop: as long as a sender does (RFC 5321 4.5.3.2.6).
@@ -48,6 +44,8 @@ const STORE_INTERVAL: Duration = Duration::from_secs(1);
 const BACKUP_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Pause between two looks at the backup's age.
 const BACKUP_LOOK: Duration = Duration::from_secs(5);
+/// Pause between two attempts to listen where an interface was not there.
+const LISTEN_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause between two looks at the files for STARTTLS.
 const TLS_INTERVAL: Duration = Duration::from_secs(5);
 /// Time between two looks for lines that were not logged.
@@ -133,7 +131,8 @@ pub async fn run(
     let store = StoreView::open(Store::new(&config.store), shown).map_err(ServeError::Store)?;
     descriptors::raise_limit(&config.limits);
     // before the maps: a start that finds the port in use must not change them under the daemon that has it
-    let listeners = bind(&config)?;
+    let (listening, listeners) = Listening::open(&config.listen.addresses)?;
+    let listening = Arc::new(listening);
     let context = Context::new(&config, store, options.no_xdp, log_limiter)?;
     context.clear_maps();
     context.next_hop_watch.probe(&context.services().next_hop, true).await;
@@ -143,12 +142,13 @@ pub async fn run(
     let stop = CancellationToken::new();
     let sessions = TaskTracker::new();
     let chores = TaskTracker::new();
-    let listening = listeners.iter().map(|(_, address)| *address).collect();
-    let administration = Arc::new(Administration::new(Arc::clone(&context), listening, set_log_level));
+    let administration =
+        Arc::new(Administration::new(Arc::clone(&context), Arc::clone(&listening), set_log_level));
     for (listener, address) in listeners {
         info!(%address, "listening");
         chores.spawn(accept(listener, Arc::clone(&context), sessions.clone(), stop.clone()));
     }
+    chores.spawn(keep_listening(Arc::clone(&context), listening, sessions.clone(), stop.clone()));
     chores.spawn(warn_of_ipv4(Arc::clone(&context), config.clone(), stop.clone()));
     let control = ControlSocket::open(config.control_socket()).serve(Arc::clone(&administration));
     let until_stop = stop.clone();
@@ -229,39 +229,26 @@ fn in_use(error: &io::Error) -> &'static str {
     }
 }
 
-/// Opens every listening socket. They take IPv6 only, so that a mail server may keep 0.0.0.0:25.
-fn bind(config: &Config) -> Result<Vec<(TcpListener, SocketAddr)>, ServeError> {
-    let open = |address: &Endpoint| -> io::Result<(TcpListener, SocketAddr)> {
-        let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_only_v6(true)?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        let local = address.resolve()?.into();
-        if let Err(error) = socket.bind(&local) {
-            if error.kind() != io::ErrorKind::AddrNotAvailable {
-                return Err(error);
+/// Listens on addresses whose interface was not there at the start.
+async fn keep_listening(
+    context: Arc<Context>,
+    listening: Arc<Listening>,
+    sessions: TaskTracker,
+    stop: CancellationToken,
+) {
+    let accepting = TaskTracker::new();
+    let follow = async {
+        loop {
+            sleep(LISTEN_INTERVAL).await;
+            for (listener, address) in listening.open_missing() {
+                info!(%address, "listening");
+                accepting.spawn(accept(listener, Arc::clone(&context), sessions.clone(), stop.clone()));
             }
-            // duplicate address detection goes on, or the address comes later
-            socket.set_freebind_v6(true)?;
-            socket.bind(&local)?;
-            warn!(
-                "no interface has the address {address} yet (see `ip -6 address`, \"tentative\" or missing): mail for it is \
-                 taken once it is there"
-            );
         }
-        socket.listen(BACKLOG)?;
-        let listener = TcpListener::from_std(socket.into())?;
-        let address = listener.local_addr()?;
-        Ok((listener, address))
     };
-    config
-        .listen
-        .addresses
-        .iter()
-        .map(|address| {
-            open(address).map_err(|source| ServeError::Listen { address: address.clone(), source })
-        })
-        .collect()
+    stop.run_until_cancelled(follow).await;
+    accepting.close();
+    accepting.wait().await;
 }
 
 /// Asks the next hop what it takes, again and again.

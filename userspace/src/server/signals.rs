@@ -4,7 +4,10 @@
 
 use std::ops::RangeInclusive;
 
-use nix::libc;
+use nix::{
+    libc,
+    sys::signal::{SigSet, Signal as Number},
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::server::run::ServeError;
@@ -31,6 +34,13 @@ pub(crate) enum Request {
 impl Signals {
     /// Takes the place of each default action that would end the process but those of faults.
     pub(crate) fn take() -> Result<Self, ServeError> {
+        let signals = Self::handle_all()?;
+        // one that came before this is acted on now
+        release_hang_up();
+        Ok(signals)
+    }
+
+    fn handle_all() -> Result<Self, ServeError> {
         let named = HARMLESS.into_iter().map(SignalKind::from_raw);
         let real_time = real_time().map(SignalKind::from_raw);
         Ok(Self {
@@ -51,6 +61,22 @@ impl Signals {
             _ = self.hang_up.recv() => Request::Reload,
         }
     }
+}
+
+/// Lets a SIGHUP wait that comes while the process starts: its default action would end the daemon. Threads that are started
+/// afterwards leave the signal to the first one.
+pub fn hold_hang_up() {
+    // a valid set is never refused
+    let _ = hang_up().thread_block();
+}
+
+/// Ends [`hold_hang_up`]: for commands, which SIGHUP may end, and once handlers are there.
+pub fn release_hang_up() {
+    let _ = hang_up().thread_unblock();
+}
+
+fn hang_up() -> SigSet {
+    SigSet::from(Number::SIGHUP)
 }
 
 fn handle(kind: SignalKind) -> Result<Signal, ServeError> {

@@ -2,13 +2,13 @@
 //!
 //! It changes nothing, and nothing waits for it. What keeps the daemon from starting is an error elsewhere.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
-    config::{Config, Domains, RefuseAt},
+    config::{Config, Domains, Limits, RefuseAt},
     dns::Dns,
     policy::{Mode, evidence::Standing},
-    server::store_view::StoreView,
+    server::{control_socket, metrics, store_view::StoreView},
     store::{Contents, Domain, Store},
 };
 
@@ -16,6 +16,17 @@ use crate::{
 const DOMAINS_MAX: usize = 10;
 /// Mail servers of one domain that are.
 const SERVERS_MAX: usize = 10;
+
+/// Octets of a message that a mail server has to take (RFC 5321 4.5.3.1.7).
+const MESSAGE_SIZE_LEAST: u32 = 64 << 10;
+/// Recipients of a message that it has to take (RFC 5321 4.5.3.1.8).
+const RECIPIENTS_LEAST: u32 = 100;
+/// A pace that slow lines do not keep, octets in a second.
+const DATA_RATE_MOST: u32 = 10_000;
+/// Waits below which senders are cut off that do nothing wrong (RFC 5321 4.5.3.2 has minutes for each step).
+const COMMAND_TIMEOUT_LEAST: Duration = Duration::from_secs(10);
+const DATA_TIMEOUT_LEAST: Duration = Duration::from_secs(10);
+const SESSION_TIMEOUT_LEAST: Duration = Duration::from_secs(60);
 
 /// What shadow mode refuses all the same, in one line.
 pub(crate) const NOT_SHADOWED: &str = "mode is shadow: messages are passed on, and what enforce would have refused is \
@@ -28,8 +39,10 @@ pub(crate) const NOT_SHADOWED: &str = "mode is shadow: messages are passed on, a
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
     let store = Store::new(&config.store);
+    let mut warnings = of_files(config);
     if store.will_take_over() {
-        return Vec::new();
+        warnings.extend(of_settings(config));
+        return warnings;
     }
     let read = store.open().and_then(|mut database| {
         let unwritable = database
@@ -38,9 +51,91 @@ pub fn warnings(config: &Config) -> Vec<String> {
         Ok((database.contents()?.0, unwritable))
     });
     match read {
-        Ok((contents, unwritable)) => unwritable.into_iter().chain(of(config, &contents)).collect(),
-        Err(error) if error.is_missing() => vec![error.to_string()],
-        Err(_) => Vec::new(),
+        Ok((contents, unwritable)) => {
+            warnings.extend(unwritable);
+            warnings.extend(of(config, &contents));
+        }
+        Err(error) => {
+            warnings.extend(error.is_missing().then(|| error.to_string()));
+            warnings.extend(of_settings(config));
+        }
+    }
+    warnings
+}
+
+/// Files that sixgate would have to replace, and does not. The daemon tells of them when it writes.
+pub(crate) fn of_files(config: &Config) -> Vec<String> {
+    let metrics = config.metrics.file.as_ref().and_then(|path| {
+        let error = metrics::check_file(path).err()?;
+        Some(format!("metrics.file: cannot write {}: {error}", path.display()))
+    });
+    control_socket::problem(&config.control_socket()).into_iter().chain(metrics).collect()
+}
+
+/// What the settings alone would hurt with.
+fn of_settings(config: &Config) -> Vec<String> {
+    let Limits { message_size, recipients, data_rate, .. } = config.limits;
+    let mut warnings = Vec::new();
+    if config.temporary_refusals.not_opted_in && config.refuse_at != RefuseAt::Rcpt {
+        warnings.push(format!(
+            "temporary_refusals = [\"not_opted_in\"] is about the reply to RCPT TO: with refuse_at = \"{}\" {}; set \
+             refuse_at = \"rcpt\", then: sixgate reload",
+            config.refuse_at.name(),
+            refused_without_rcpt(config.refuse_at)
+        ));
+    }
+    if message_size.get() < MESSAGE_SIZE_LEAST {
+        warnings.push(format!(
+            "limits.message_size is {message_size} octets: sixgate refuses each message that is longer; a mail server has to \
+             take {MESSAGE_SIZE_LEAST} octets (RFC 5321 4.5.3.1.7), the default is 52428800"
+        ));
+    }
+    if recipients.get() < RECIPIENTS_LEAST {
+        warnings.push(format!(
+            "limits.recipients is {recipients}: a mail server has to take {RECIPIENTS_LEAST} recipients of a message \
+             (RFC 5321 4.5.3.1.8); senders have to try again with the rest"
+        ));
+    }
+    if data_rate > DATA_RATE_MOST {
+        warnings.push(format!(
+            "limits.data_rate is {data_rate} octets in a second: sixgate cuts off each sender that is slower; \
+             the default is 500"
+        ));
+    }
+    for (key, wait, least) in [
+        ("command_timeout", config.limits.command_timeout, COMMAND_TIMEOUT_LEAST),
+        ("data_timeout", config.limits.data_timeout, DATA_TIMEOUT_LEAST),
+        ("transaction_timeout", config.limits.transaction_timeout, SESSION_TIMEOUT_LEAST),
+        ("session_timeout", config.limits.session_timeout, SESSION_TIMEOUT_LEAST),
+    ] {
+        if wait < least {
+            warnings.push(format!(
+                "limits.{key} is {}: sixgate cuts off senders that are only slow; set it to {} at least",
+                humantime(wait),
+                humantime(least)
+            ));
+        }
+    }
+    warnings
+}
+
+/// A duration as the file has it, in whole seconds where it is that long.
+fn humantime(wait: Duration) -> String {
+    if wait < Duration::from_secs(1) {
+        format!("{}ms", wait.as_millis())
+    } else {
+        format!("{}s", wait.as_secs())
+    }
+}
+
+/// How a destination that has not opted in is refused before RCPT TO, and what that makes senders do.
+const fn refused_without_rcpt(refuse_at: RefuseAt) -> &'static str {
+    match refuse_at {
+        RefuseAt::Rcpt => "it is refused there",
+        RefuseAt::Greeting => {
+            "a destination that has not opted in is refused by the greeting 554, and senders bounce"
+        }
+        RefuseAt::Reset => "a connection to a destination that has not opted in is reset without a reply",
     }
 }
 
@@ -50,7 +145,16 @@ pub(crate) fn of(config: &Config, contents: &Contents) -> Vec<String> {
     let is_shadow = policy.mode == Mode::Shadow;
     let passes_all_on = is_shadow && policy.next_hop_judges;
     let refuses = |passes_on: bool| if passes_on { "enforce would refuse" } else { "sixgate refuses" };
-    let mut warnings = Vec::new();
+    let mut warnings = of_settings(config);
+    let marks_temporary = contents.domains.values().any(|marks| marks.temporary);
+    if marks_temporary && !config.temporary_refusals.not_opted_in && config.refuse_at != RefuseAt::Rcpt {
+        warnings.push(format!(
+            "domains are marked temporary, which is about the reply to RCPT TO: with refuse_at = \"{}\" {}; set \
+             refuse_at = \"rcpt\", then: sixgate reload",
+            config.refuse_at.name(),
+            refused_without_rcpt(config.refuse_at)
+        ));
+    }
     if config.domains == Domains::Listed && !contents.opts_any_domain_in() {
         warnings.push(format!(
             "no domain is listed: {} every recipient; list each domain that takes mail over IPv6: \

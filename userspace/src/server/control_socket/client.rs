@@ -4,9 +4,10 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
-use super::{LINE_TIMEOUT, RESPONSE_MAX, RESPONSE_TIMEOUT, Request, Response};
+use super::{LINE_TIMEOUT, RESPONSE_MAX, RESPONSE_TIMEOUT, Request, Response, STATUS_TIMEOUT};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,14 @@ pub enum AskError {
         /// What the system said.
         source: io::Error,
     },
+    /// It did not answer in time.
+    #[error("the daemon did not answer within {} s at {}", waited.as_secs(), path.display())]
+    Silent {
+        /// The socket.
+        path: PathBuf,
+        /// For so long.
+        waited: Duration,
+    },
     /// Its answer is of a kind that this version does not know.
     #[error("the daemon at {} is of another version: restart it", path.display())]
     OtherVersion {
@@ -57,19 +66,44 @@ pub fn ask(path: &Path, request: Request) -> Result<Response, AskError> {
             _ => AskError::NoDaemon { path, source },
         }
     })?;
-    let line =
-        exchange(stream, request).map_err(|source| AskError::NoAnswer { path: path.to_owned(), source })?;
+    let patience = match request {
+        Request::Status => STATUS_TIMEOUT,
+        Request::Reload => RESPONSE_TIMEOUT,
+    };
+    let line = exchange(stream, request, patience).map_err(|source| {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                AskError::Silent { path, waited: patience }
+            }
+            _ => AskError::NoAnswer { path, source },
+        }
+    })?;
     serde_json::from_slice(&line).map_err(|source| AskError::OtherVersion { path: path.to_owned(), source })
 }
 
-fn exchange(mut stream: UnixStream, request: Request) -> io::Result<Vec<u8>> {
+fn exchange(mut stream: UnixStream, request: Request, patience: Duration) -> io::Result<Vec<u8>> {
     stream.set_write_timeout(Some(LINE_TIMEOUT))?;
-    stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
+    stream.set_read_timeout(Some(patience))?;
     let mut line = serde_json::to_vec(&request)?;
     line.push(b'\n');
     stream.write_all(&line)?;
-    let mut answer = Vec::new();
-    BufReader::new(stream.take(RESPONSE_MAX)).read_until(b'\n', &mut answer)?;
+    let (mut answer, begun) = (Vec::new(), Instant::now());
+    let mut input = BufReader::new(stream.take(RESPONSE_MAX));
+    while answer.last() != Some(&b'\n') {
+        let octets = input.fill_buf()?;
+        let part = octets.split_inclusive(|octet| *octet == b'\n').next().unwrap_or_default();
+        if part.is_empty() {
+            break;
+        }
+        answer.extend_from_slice(part);
+        let length = part.len();
+        input.consume(length);
+        // its signs of life do not go on for ever
+        if begun.elapsed() > RESPONSE_TIMEOUT {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
     match answer.pop() {
         Some(b'\n') => Ok(answer),
         _ => Err(io::ErrorKind::UnexpectedEof.into()),

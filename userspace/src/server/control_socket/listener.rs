@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     os::unix::{
-        fs::{MetadataExt, PermissionsExt},
+        fs::{FileTypeExt, MetadataExt, PermissionsExt},
         net::UnixStream as StdUnixStream,
     },
     path::{Path, PathBuf},
@@ -43,6 +43,10 @@ struct ControlListener {
 enum ListenError {
     #[error("another daemon answers there")]
     Living,
+    #[error(
+        "a file that is not a socket is there already: it stays as it is; name another path in control_socket"
+    )]
+    OtherFile,
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -96,6 +100,7 @@ impl ControlListener {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
+        check_path(path)?;
         match StdUnixStream::connect(path) {
             Ok(_) => return Err(ListenError::Living),
             // what a daemon left that was killed
@@ -159,22 +164,51 @@ async fn converse(stream: UnixStream, administration: &Administration) -> io::Re
     let mut line = Vec::new();
     let mut input = BufReader::new(input.take(REQUEST_MAX));
     timeout(LINE_TIMEOUT, input.read_until(b'\n', &mut line)).await??;
-    let response = match serde_json::from_slice::<Request>(&line) {
-        Ok(Request::Status) => Response::Status(Box::new(administration.status().await)),
-        Ok(Request::Reload) => match administration.reload().await {
-            Ok(reloaded) => Response::Reloaded(reloaded),
-            Err(reason) => Response::Refused { reason },
-        },
-        Err(error) => Response::Refused { reason: format!("this daemon does not know the request: {error}") },
+    let response = respond(&line, administration);
+    tokio::pin!(response);
+    let response = loop {
+        tokio::select! {
+            response = &mut response => break response,
+            // white space before JSON means nothing: the command learns that the daemon lives
+            () = sleep(ALIVE) => timeout(LINE_TIMEOUT, output.write_all(b" ")).await??,
+        }
     };
     let mut answer = serde_json::to_vec(&response)?;
     answer.push(b'\n');
     timeout(LINE_TIMEOUT, output.write_all(&answer)).await?
 }
 
+async fn respond(line: &[u8], administration: &Administration) -> Response {
+    match serde_json::from_slice::<Request>(line) {
+        Ok(Request::Status) => Response::Status(Box::new(administration.status().await)),
+        Ok(Request::Reload) => match administration.reload().await {
+            Ok(reloaded) => Response::Reloaded(reloaded),
+            Err(reason) => Response::Refused { reason },
+        },
+        Err(error) => Response::Refused { reason: format!("this daemon does not know the request: {error}") },
+    }
+}
+
 /// Whether the peer is root, or who runs the daemon.
 fn is_allowed(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == geteuid().as_raw())
+}
+
+/// Only a socket, or nothing, may be at `path`: a connection to another file is refused, too.
+fn check_path(path: &Path) -> Result<(), ListenError> {
+    match fs::symlink_metadata(path) {
+        Ok(file) if file.file_type().is_socket() => Ok(()),
+        Ok(_) => Err(ListenError::OtherFile),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What keeps the control socket from being made at `path`: another file that is there.
+pub(crate) fn problem(path: &Path) -> Option<String> {
+    let error = check_path(path).err()?;
+    let reason = anyhow::Error::new(error);
+    Some(format!("control_socket: cannot make the control socket {}: {reason:#}", path.display()))
 }
 
 /// Device and inode of the file at `path`.
@@ -188,5 +222,7 @@ const MODE: u32 = 0o600;
 const CONNECTIONS_MAX: usize = 8;
 /// Pause before the socket is made again.
 const RETRY: Duration = Duration::from_secs(5);
+/// Pause between the signs of life before an answer.
+const ALIVE: Duration = Duration::from_secs(1);
 /// How often the socket's file is looked for.
 const LOOK: Duration = Duration::from_secs(1);

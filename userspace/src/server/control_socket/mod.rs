@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Changes;
 
 pub use client::{AskError, ask};
-pub(crate) use listener::ControlSocket;
+pub(crate) use listener::{ControlSocket, problem};
 
 /// What a command asks the daemon.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -94,3 +94,5 @@ const RESPONSE_MAX: u64 = 1 << 20;
 /// How long a side waits for the other to send or take its line. A reload tries the next hop, and waits for the store.
 const LINE_TIMEOUT: Duration = Duration::from_secs(5);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long `sixgate status` waits for the next octet: a daemon that lives sends one each second.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
