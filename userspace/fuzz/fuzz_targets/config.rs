@@ -4,7 +4,7 @@
 
 #![no_main]
 
-use std::{path::Path, time::Duration};
+use std::{net::IpAddr, path::Path, time::Duration};
 
 use libfuzzer_sys::fuzz_target;
 use sixgate::{
@@ -30,7 +30,8 @@ fn keeps_its_promises(config: &Config) {
     assert!(config.store.is_absolute() && config.xdp.bpffs.is_absolute());
     assert!(config.metrics.file.as_ref().is_none_or(|file| file.is_absolute()));
     assert!(!config.listen.addresses.is_empty());
-    assert!(config.listen.addresses.iter().all(|address| address.ip().to_ipv4_mapped().is_none()));
+    let is_ipv6 = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_none());
+    assert!(config.listen.addresses.iter().all(|address| is_ipv6(address.ip())));
     let open = matches!(config.next_hop, NextHop::Server { client: ClientIdentity::None, .. });
     assert!(!(open && config.domains == Domains::All), "an open relay");
     let limits = &config.limits;
