@@ -234,10 +234,9 @@ pub fn detach(pins: &Pins, interfaces: &[String]) -> Result<Vec<String>, Datapla
 pub fn missing_map(pins: &Pins) -> Result<Option<&'static str>, DataplaneError> {
     let Some(live) = pins.live()? else { return Ok(None) };
     for name in map::ALL {
-        match layout::examine(&live, name) {
-            Err(DataplaneError::PinMissing { .. }) => return Ok(Some(name)),
-            // another shape is told by what opens the map
-            _ => {}
+        // another shape is told by what opens the map
+        if let Err(DataplaneError::PinMissing { .. }) = layout::examine(&live, name) {
+            return Ok(Some(name));
         }
     }
     Ok(None)
