@@ -161,7 +161,7 @@ impl Place {
     pub(crate) fn daemon_is_down(&self) -> String {
         format!(
             "the daemon is not running: nothing answers at {} (No such file or directory (os error 2)); `systemctl start \
-             sixgate`",
+             sixgate`, or restart one that was started with another control_socket",
             self.path("control").display()
         )
     }
