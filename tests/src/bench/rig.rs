@@ -2,7 +2,7 @@
 //!
 //! The program shares the maps that `sixgate attach` filled and pinned. What the frames mean is the caller's business.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{
@@ -11,13 +11,16 @@ use aya::{
     programs::{ProgramInfo, TestRun as _, Xdp},
 };
 use nix::time::{ClockId, clock_gettime};
-use sixgate::dataplane::{Pins, embedded_object};
+use sixgate::dataplane::{Maps, Pins, Station, StationUse, embedded_object};
 use sixgate_common::{
     flow::{Flow, FlowKey},
     map,
 };
 
-use crate::xdp_helper::{self, PASS};
+use crate::{
+    packet,
+    xdp_helper::{self, PASS},
+};
 
 #[path = "../../ebpf/src/template.rs"]
 mod template;
@@ -81,6 +84,9 @@ impl Rig {
         let program = xdp_helper::program(&mut tested, map::PROGRAM)?;
         let attached = ProgramInfo::from_pin(directory.join("program")).context("nothing is attached")?;
         ensure!(program.info()?.tag() == attached.tag(), "another program than ours is attached");
+        // BPF_PROG_TEST_RUN has frames arrive at the loopback interface, not at the one that is attached
+        let stations = BTreeMap::from([(STATION, NATIVE)]);
+        Maps::open(pins)?.context("nothing is attached")?.set_stations(&stations)?;
         let mut helpers = xdp_helper::loader()
             .map_pin_path(map::FLOWS, directory.join(map::FLOWS))
             .load(xdp_helper::OBJECT)
@@ -259,6 +265,9 @@ pub(super) fn loaded<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp
     Ok(program.try_into()?)
 }
 
+/// To whom the frames are sent; the loopback interface is the first of each namespace.
+const STATION: Station = Station { ifindex: 1, mac: packet::GATE_MAC };
+const NATIVE: StationUse = StationUse { answers: true, generic: false, peer: None };
 /// The few runs are this part of all.
 const FEW: u32 = 50;
 const TRIES: usize = 3;

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddrV6;
 
-use crate::packet::tcp;
+use crate::packet::{self, tcp};
 
 /// The two ends, seen from the client.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +33,8 @@ impl Segment {
     pub(super) fn frame(&self, ends: Ends) -> Vec<u8> {
         let tcp = self.header_and_payload(ends);
         let mut frame = Vec::with_capacity(TCP_AT + tcp.len());
-        frame.extend([0x02, 0, 0, 0, 0, 0x25]);
-        frame.extend([0x02, 0, 0, 0, 0, 0x51]);
+        frame.extend(packet::GATE_MAC);
+        frame.extend(packet::SENDER_MAC);
         frame.extend(ETHER_TYPE_IPV6.to_be_bytes());
         frame.extend([0x60, 0, 0, 0]);
         frame.extend((tcp.len() as u16).to_be_bytes());
