@@ -303,7 +303,7 @@ fn a_mail_server_that_dies_at_any_octet_of_a_reply_loses_no_message_and_takes_no
                 let (site, socket) = site_behind(way, authority);
                 let nobody = site.serve(&["--no-xdp"]);
                 let greeting = site.connect(TRUSTED, GATE).reply().unwrap();
-                assert_eq!(greeting.code, 421, "{way:?}: nobody is there");
+                assert_eq!(greeting.code, 421, "{way:?}: the next hop does not listen");
                 let server = Mortal::start(way, &site, &socket);
                 nobody.wait_for_log("the next hop is usable again").unwrap();
                 assert_eq!(Sender::Plain.send(&site), [ACCEPTED, QUEUED], "{way:?}: it came later");

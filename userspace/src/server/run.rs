@@ -172,7 +172,7 @@ pub async fn run(
     if timeout(STOP_GRACE, sessions.wait()).await.is_err() {
         warn!(
             sessions = sessions.len(),
-            "sessions did not end in time: only those wait on that have handed a message over"
+            "sessions did not end in time: closing those whose message is not yet with the next hop"
         );
         context.cut_off.cancel();
     }
