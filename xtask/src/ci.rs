@@ -15,7 +15,7 @@ use crate::{
 pub(crate) fn run() -> Result<()> {
     exec::run(exec::cargo().args(["fmt", "--all", "--check"]))?;
     exec::run(exec::cargo().args(["fmt", "--check", "--manifest-path", "userspace/fuzz/Cargo.toml"]))?;
-    tidy::run()?;
+    tidy::run(&tidy::Options::default())?;
     setup::run(Set::Test)?;
     // the BPF programs are linted for this machine, apart from the others: they have features of their own
     let mut clippy = exec::cargo();

@@ -48,7 +48,7 @@ enum Task {
     #[command(subcommand)]
     Differential(differential::Pair),
     /// Check the rules that the compiler does not know
-    Tidy,
+    Tidy(tidy::Options),
     /// Everything that has to hold before a change lands
     Ci,
 }
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         Task::Conformance(suite) => conformance::run(&suite),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Differential(pair) => differential::run(&pair),
-        Task::Tidy => tidy::run(),
+        Task::Tidy(options) => tidy::run(&options),
         Task::Ci => ci::run(),
     };
     match done {

@@ -9,6 +9,8 @@ pub(super) struct Code {
     pub(super) blanked: String,
     /// Contents of string literals, with the number of the line where each starts.
     pub(super) strings: Vec<(usize, String)>,
+    /// Comments with their marks, with the number of the line where each starts.
+    pub(super) comments: Vec<(usize, String)>,
     /// Number of lines before the module of tests; all of them if there is none.
     pub(super) tests_at: usize,
 }
@@ -42,9 +44,9 @@ impl Reader<'_> {
             return false;
         };
         if rest.starts_with("//") {
-            self.blank(rest.find('\n').unwrap_or(rest.len()));
+            self.comment(rest.find('\n').unwrap_or(rest.len()));
         } else if rest.starts_with("/*") {
-            self.blank(rest.find("*/").map_or(rest.len(), |end| end + 2));
+            self.comment(rest.find("*/").map_or(rest.len(), |end| end + 2));
         } else if first == '"' {
             self.string(1, string_end(rest, 1), 1);
         } else if let Some(hashes) = raw_string(rest).filter(|_| !self.inside_name()) {
@@ -71,6 +73,12 @@ impl Reader<'_> {
         self.keep(open);
         self.blank(end.saturating_sub(open));
         self.keep(close.min(self.rest.len()));
+    }
+
+    fn comment(&mut self, length: usize) {
+        let text = self.rest.get(..length).unwrap_or_default().to_owned();
+        self.code.comments.push((self.line, text));
+        self.blank(length);
     }
 
     fn keep(&mut self, length: usize) {

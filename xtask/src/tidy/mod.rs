@@ -6,25 +6,45 @@
 mod documents;
 mod layering;
 mod lexer;
+mod prose;
+mod report;
 mod shape;
 mod testing;
+mod widths;
+mod words;
 
-use std::{fs, process::Command};
+use std::{fmt, fs, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::exec;
 use lexer::Code;
 
+/// What `tidy` prints.
+#[derive(clap::Args, Default)]
+pub(crate) struct Options {
+    /// Count what the rules of style find, by file, held or not; with PATH list it with its lines
+    #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = "")]
+    report: Option<String>,
+}
+
 /// Checks every rule and prints what does not hold.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(options: &Options) -> Result<()> {
     let tree = Tree::of_workspace()?;
     let mut problems = Problems::default();
+    if let Some(below) = &options.report {
+        report::print(&tree, below);
+        return Ok(());
+    }
     for rule in RULES {
         rule(&tree, &mut problems);
     }
+    let waiting = report::held(&tree, &mut problems);
     for note in shape::long_ones(&tree) {
         println!("tidy: to consider: {note}");
+    }
+    if waiting > 0 {
+        println!("tidy: {waiting} finding(s) of style are not held yet: cargo xtask tidy --report");
     }
     for problem in &problems.0 {
         println!("tidy: {problem}");
@@ -60,14 +80,29 @@ const RULES: &[Rule] = &[
     documents::nothing_names_a_machine,
 ];
 
-/// What was found, one sentence each.
+/// What was found, in the order of the rules.
 #[derive(Debug, Default)]
-struct Problems(Vec<String>);
+struct Problems(Vec<Problem>);
+
+/// One breach of a rule.
+#[derive(Debug)]
+struct Problem {
+    /// Relative to the root.
+    path: String,
+    line: usize,
+    /// The change that mends it.
+    advice: String,
+}
 
 impl Problems {
-    /// `place` is a path, with a line where that helps; `advice` says what to do.
-    fn add(&mut self, place: &str, line: usize, advice: impl AsRef<str>) {
-        self.0.push(format!("{place}:{line}: {}", advice.as_ref()));
+    fn add(&mut self, path: &str, line: usize, advice: impl Into<String>) {
+        self.0.push(Problem { path: path.to_owned(), line, advice: advice.into() });
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}: {}", self.path, self.line, self.advice)
     }
 }
 

@@ -45,6 +45,64 @@ pub(super) fn long_ones(tree: &Tree) -> Vec<String> {
     notes
 }
 
+/// A public function that returns a `Result` says under `# Errors` when it fails.
+pub(super) fn failures_are_documented(tree: &Tree, problems: &mut Problems) {
+    for file in tree.rust().filter(|file| is_library(&file.path)) {
+        let code: Vec<&str> = file.shipped().map(|(_, text)| text).collect();
+        let text: Vec<&str> = file.text.lines().collect();
+        for (at, line) in code.iter().enumerate() {
+            let Some(name) = function_name(line).filter(|_| line.trim_start().starts_with("pub ")) else {
+                continue;
+            };
+            let ends = |line: &&str| line.contains(['{', ';']);
+            let end = code[at..].iter().position(ends).map_or(code.len(), |length| at + length + 1);
+            if returns_result(&code[at..end].join(" ")) && !comment_above(&text[..at]).contains("# Errors") {
+                let advice = format!("`{name}` returns a Result: add `# Errors`, and when it fails");
+                problems.add(&file.path, at + 1, advice);
+            }
+        }
+    }
+}
+
+fn is_library(path: &str) -> bool {
+    ["common/", "userspace/"].iter().any(|folder| path.starts_with(folder))
+        && !["/fuzz/", "/benches/", "/examples/", "/tests/"].iter().any(|folder| path.contains(folder))
+}
+
+fn returns_result(signature: &str) -> bool {
+    let Some((_, kind)) = signature.rsplit_once("-> ") else {
+        return false;
+    };
+    kind.split(['<', ' ', '{']).next().is_some_and(|head| head.ends_with("Result"))
+}
+
+/// The comments and attributes that lead to what begins after `before`.
+fn comment_above(before: &[&str]) -> String {
+    let is_part = |line: &&&str| !line.trim().is_empty() && !line.trim_end().ends_with([';', '}', '{']);
+    let lines: Vec<&str> = before
+        .iter()
+        .rev()
+        .take_while(|line| line.trim_start().starts_with("//") || is_part(line))
+        .copied()
+        .collect();
+    lines.join("\n")
+}
+
+/// A doc comment has three words at least: fewer repeat the name.
+pub(super) fn doc_comments_say_something(tree: &Tree, problems: &mut Problems) {
+    for file in tree.rust() {
+        let mut open: Option<(usize, usize)> = None;
+        for (at, text) in file.text.lines().map(str::trim_start).chain([""]).enumerate() {
+            if let Some(text) = text.strip_prefix("///").or_else(|| text.strip_prefix("//!")) {
+                open.get_or_insert((at + 1, 0)).1 += text.split_whitespace().count();
+            } else if let Some((line, words)) = open.take().filter(|(_, words)| *words < DOC_MIN) {
+                let advice = format!("a doc comment of {words} word(s): give its unit, shape or source");
+                problems.add(&file.path, line, advice);
+            }
+        }
+    }
+}
+
 struct Function<'a> {
     name: &'a str,
     line: usize,
@@ -84,6 +142,7 @@ fn function_name(text: &str) -> Option<&str> {
     (heads && !name.is_empty()).then_some(name)
 }
 
+const DOC_MIN: usize = 3;
 const FILE_LONG: usize = 400;
 const FILE_MAX: usize = 600;
 const FUNCTION_LONG: usize = 60;

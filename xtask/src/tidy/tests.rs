@@ -3,7 +3,7 @@
 use super::*;
 
 /// Problems that `rule` finds in a tree of these files.
-fn found(rule: Rule, files: &[(&str, &str)]) -> Vec<String> {
+fn found(rule: Rule, files: &[(&str, &str)]) -> Vec<Problem> {
     let tree = Tree { files: files.iter().map(|(path, text)| File::new(*path, *text)).collect() };
     let mut problems = Problems::default();
     rule(&tree, &mut problems);
@@ -174,4 +174,84 @@ fn what_documents_have_to_explain() {
         let problems = found(rule, &[source, ("docs/operating.md", text)]);
         assert_eq!(!problems.is_empty(), breaks, "{source:?}, {text:?}: {problems:?}");
     }
+}
+
+#[test]
+fn which_words_prose_does_without() {
+    judges(
+        words::plain_words,
+        &[
+            ("docs/a.md", "The sender hears 550.\n", true),
+            ("docs/a.md", "Nobody listens.\n", true),
+            ("docs/a.md", "The sender receives `nobody hears`.\n", false),
+            ("docs/a.md", "```text\nnobody\n```\n", false),
+            ("docs/a.md", "It stands in\nplace of another.\n", false),
+            ("docs/a.md", "The place of another.\n", true),
+            ("docs/a.md", "Keywords, passwords and headwords.\n", false),
+            ("packaging/a.toml", "# whoever\nplace = 1\n", true),
+            ("packaging/a.toml", "place = 1\n", false),
+            ("userspace/src/a.rs", "// whoever\n", true),
+            ("userspace/src/a.rs", "f(\"nobody is there\");\n", true),
+            ("userspace/src/a.rs", "f(\"nobody\");\nlet place = 1;\n", false),
+            ("userspace/src/a.rs", "#[cfg(test)]\nf(\"nobody is there\");\n", false),
+            ("tests/src/a.rs", "f(\"nobody is there\");\n", false),
+        ],
+    );
+    let phrase = found(words::plain_words, &[("docs/a.md", "a\nb\nto be share\nout\n")]);
+    assert_eq!(phrase.first().map(|problem| problem.line), Some(3), "{phrase:?}");
+}
+
+#[test]
+fn how_wide_prose_may_be() {
+    let wide = format!("{}\n", "word ".repeat(21));
+    let narrow = format!("{}\n", "word ".repeat(20).trim());
+    let cell = |length: usize| format!("| a | b |\n|---|---|\n| 1 | {} |\n", "x ".repeat(length / 2));
+    let (fits, beyond) = (cell(200), cell(204));
+    let comment = format!("    // {wide}");
+    judges(
+        widths::prose_is_narrow,
+        &[
+            ("docs/a.md", &wide, true),
+            ("docs/a.md", &narrow, false),
+            ("docs/a.md", &format!("```\n{wide}```\n"), false),
+            ("docs/a.md", &beyond, true),
+            ("docs/a.md", &fits, false),
+            ("docs/a.md", &"x".repeat(101), false),
+            ("xtask/src/a.rs", &comment, true),
+            ("xtask/src/a.rs", &format!("let a = \"{wide}\";\n"), false),
+            ("packaging/a.service", &format!("# {wide}"), true),
+            ("packaging/a.service", &wide, false),
+        ],
+    );
+}
+
+#[test]
+fn what_comments_and_headings_have_to_say() {
+    judges(
+        prose::headings_are_nouns,
+        &[("docs/a.md", "## Who answers\n", true), ("docs/a.md", "## Replies\n\nWho answers?\n", false)],
+    );
+    judges(
+        shape::doc_comments_say_something,
+        &[
+            ("userspace/src/a.rs", "/// Why.\nwhy: String,\n", true),
+            ("userspace/src/a.rs", "/// Octets of the body.\nbody: usize,\n", false),
+            ("userspace/src/a.rs", "/// Why.\n///\n/// More of it.\nwhy: String,\n", false),
+        ],
+    );
+    let fails = "/// Reads.\n#[must_use]\npub fn f(\n    a: u8,\n) -> io::Result<()> {\n";
+    judges(
+        shape::failures_are_documented,
+        &[
+            ("userspace/src/a.rs", fails, true),
+            (
+                "userspace/src/a.rs",
+                "/// Reads.\n///\n/// # Errors\n///\n/// If not.\npub fn f() -> Result<()> {\n",
+                false,
+            ),
+            ("userspace/src/a.rs", "pub fn f() -> Option<()> {\n", false),
+            ("userspace/src/a.rs", "pub(crate) fn f() -> Result<()> {\n", false),
+            ("tests/src/a.rs", fails, false),
+        ],
+    );
 }

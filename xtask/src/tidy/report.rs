@@ -1,0 +1,80 @@
+//! The rules of style: which parts of the tree they hold, and a report of what they find in the others.
+//!
+//! It owns no rule. A rule is held where the tree is clean of what it finds, and widened as more of it is.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    io::{self, Write as _},
+};
+
+use super::{Problem, Problems, Rule, Tree, prose, shape, widths, words};
+
+/// A rule of style.
+struct Style {
+    /// The head of its column in the report.
+    name: &'static str,
+    rule: Rule,
+    /// Beginnings of the paths where a finding is a problem.
+    held: &'static [&'static str],
+}
+
+const STYLES: &[Style] = &[
+    Style { name: "words", rule: words::plain_words, held: DOCUMENTS },
+    Style { name: "width", rule: widths::prose_is_narrow, held: DOCUMENTS },
+    Style { name: "heading", rule: prose::headings_are_nouns, held: DOCUMENTS },
+    Style { name: "errors", rule: shape::failures_are_documented, held: &[] },
+    Style { name: "short", rule: shape::doc_comments_say_something, held: &[] },
+];
+
+const DOCUMENTS: &[&str] = &[];
+
+/// Adds what is found where a rule is held to `problems`; the number of the other findings.
+pub(super) fn held(tree: &Tree, problems: &mut Problems) -> usize {
+    let mut waiting = 0;
+    for style in STYLES {
+        for problem in found(style, tree) {
+            if style.held.iter().any(|start| problem.path.starts_with(start)) {
+                problems.0.push(problem);
+            } else {
+                waiting += 1;
+            }
+        }
+    }
+    waiting
+}
+
+/// Prints how many findings each file has by rule; for the files below `below`, the findings themselves.
+pub(super) fn print(tree: &Tree, below: &str) {
+    // a reader such as head(1) may close the pipe early
+    let _ = io::stdout().write_all(report(tree, below).as_bytes());
+}
+
+fn report(tree: &Tree, below: &str) -> String {
+    let mut counts: BTreeMap<String, [usize; STYLES.len()]> = BTreeMap::new();
+    let mut sums = [0; STYLES.len()];
+    let mut report = String::new();
+    for (at, style) in STYLES.iter().enumerate() {
+        for problem in found(style, tree).into_iter().filter(|problem| problem.path.starts_with(below)) {
+            counts.entry(problem.path.clone()).or_default()[at] += 1;
+            sums[at] += 1;
+            if !below.is_empty() {
+                let _ = writeln!(report, "{}: {problem}", style.name);
+            }
+        }
+    }
+    let row = |counts: &[usize]| counts.iter().map(|count| format!("{count:>8}")).collect::<String>();
+    let names = STYLES.iter().map(|style| format!("{:>8}", style.name)).collect::<String>();
+    let _ = writeln!(report, "{names}");
+    for (path, counts) in &counts {
+        let _ = writeln!(report, "{}  {path}", row(counts));
+    }
+    let _ = writeln!(report, "{}  in {} file(s)", row(&sums), counts.len());
+    report
+}
+
+fn found(style: &Style, tree: &Tree) -> Vec<Problem> {
+    let mut problems = Problems::default();
+    (style.rule)(tree, &mut problems);
+    problems.0
+}
