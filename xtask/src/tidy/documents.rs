@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::{File, Problems, Tree};
+use super::{File, Problems, Tree, prose};
 
 /// A path of this repository that a document names is there.
 pub(super) fn named_paths_exist(tree: &Tree, problems: &mut Problems) {
@@ -152,8 +152,7 @@ fn names_registry(path: &str, text: &str) -> bool {
 }
 
 fn documents(tree: &Tree) -> impl Iterator<Item = &File> {
-    let is_document = |path: &str| path == "README.md" || path.starts_with("docs/") && path.ends_with(".md");
-    tree.files.iter().filter(move |file| is_document(&file.path))
+    tree.files.iter().filter(|file| prose::is_document(&file.path))
 }
 
 /// Whether `name` stands in backticks in one of the operator's documents, alone or as a part of a dotted name.
