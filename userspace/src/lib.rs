@@ -17,8 +17,6 @@ mod fair_semaphore;
 mod file_version;
 pub mod log_limit;
 pub mod nexthop;
-pub mod policy;
 pub mod server;
 mod shares;
-pub mod smtp;
 pub mod store;

@@ -8,11 +8,11 @@ use anyhow::{Context as _, Result, bail};
 use sixgate::{
     content::Outgoing,
     nexthop::{ClientInfo, ClientName, NextHop},
+};
+use sixgate_smtp::{
+    command::{Command, HelloName, MailFrom, RcptTo},
     policy::evidence::Endpoints,
-    smtp::{
-        command::{Command, HelloName, MailFrom, RcptTo},
-        reply::ReplyTable,
-    },
+    reply::ReplyTable,
 };
 
 /// What each message ends with, so that a truncated one is seen.

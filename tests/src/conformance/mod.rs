@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result};
 use sixgate::{
     check::spf::{self, SpfQuery},
     dns::Dns,
-    policy::evidence::SpfCheck,
 };
+use sixgate_smtp::policy::evidence::SpfCheck;
 use tokio::task::JoinSet;
 
 use crate::conformance::cases::{Case, Scenario};

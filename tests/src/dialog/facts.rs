@@ -12,15 +12,13 @@ use std::{
 use anyhow::{Result, bail};
 use sixgate::{
     config::Config,
-    policy::{
-        Policy, Refusal, Stage, Verdict, decide,
-        evidence::{
-            Endpoints, Evidence, PtrEvidence, SpfCheck, SpfEvidence, SpfReason, SpfResult, Unanswered,
-        },
-    },
     store::{Change, Contents, Domain, Entry, Marks, OptIn},
 };
 use sixgate_common::refuse::Reason;
+use sixgate_smtp::policy::{
+    Policy, Refusal, Stage, Verdict, decide,
+    evidence::{Endpoints, Evidence, PtrEvidence, SpfCheck, SpfEvidence, SpfReason, SpfResult, Unanswered},
+};
 
 use super::{Script, Step};
 use crate::settings;

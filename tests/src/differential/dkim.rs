@@ -25,8 +25,8 @@ use sixgate::{
     check::dkim::{DkimSettings, DkimVerifier},
     content::Content,
     dns::{Dns, DnsBounds},
-    policy::evidence::{DkimEvidence, DkimResult},
 };
+use sixgate_smtp::policy::evidence::{DkimEvidence, DkimResult};
 use tokio::{runtime::Runtime, time::Instant};
 
 use self::generate::{Algorithm, Length, Plan, Signer};

@@ -22,8 +22,8 @@ use serde::Deserialize;
 use sixgate::{
     check::spf::{self, SpfQuery},
     dns::Dns,
-    policy::evidence::{SpfCheck, SpfResult},
 };
+use sixgate_smtp::policy::evidence::{SpfCheck, SpfResult};
 
 pub use dkim::dkim;
 

@@ -14,8 +14,8 @@ use sixgate::{
     check::dkim::{DkimFindings, DkimSettings, DkimVerifier, MAX_NAMES},
     content::{Content, HEAD_MAX},
     dns::Dns,
-    policy::evidence::{DkimEvidence, DkimResult},
 };
+use sixgate_smtp::policy::evidence::{DkimEvidence, DkimResult};
 use sixgate_tests::sign::{self, ED25519_RECORD, HEADERS, RSA2048_RECORD};
 use tokio::time::Instant;
 

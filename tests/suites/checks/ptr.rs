@@ -6,10 +6,8 @@ use std::{
     time::Duration,
 };
 
-use sixgate::{
-    check::ptr::{self, PtrCache, PtrFinding},
-    policy::evidence::{PtrEvidence, Unanswered},
-};
+use sixgate::check::ptr::{self, PtrCache, PtrFinding};
+use sixgate_smtp::policy::evidence::{PtrEvidence, Unanswered};
 use sixgate_tests::dns::Zone;
 
 use crate::dns;

@@ -11,14 +11,14 @@ use sixgate::{
     content::Content,
     dns::LONGEST_NAME,
     nexthop::HEADER_ROOM,
+};
+use sixgate_smtp::{
+    command::Command,
     policy::evidence::{
         DkimEvidence, Endpoints, Evidence, PtrEvidence, SpfCheck, SpfEvidence, SpfReason, SpfResult, Standing,
     },
-    smtp::{
-        command::Command,
-        received::Received,
-        session::{Hello, Tls, Transaction},
-    },
+    received::Received,
+    session::{Hello, Tls, Transaction},
 };
 use tokio::time::Instant;
 
@@ -40,7 +40,7 @@ async fn the_longest_fields_have_the_room_that_is_left_for_them() {
     let hostname = name(LONGEST_NAME);
     let source_name = name(LONGEST_NAME);
     let evidence = Evidence {
-        ptr: Some(PtrEvidence::TempError(sixgate::policy::evidence::Unanswered::Record)),
+        ptr: Some(PtrEvidence::TempError(sixgate_smtp::policy::evidence::Unanswered::Record)),
         spf: Some(SpfEvidence { helo: spf(), mail_from: spf() }),
         dkim: signatures().await,
         ..Evidence::at_connect(false, Standing::OptedIn)

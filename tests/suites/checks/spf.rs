@@ -14,8 +14,8 @@ use std::{
 use sixgate::{
     check::spf::{self, SpfQuery},
     dns::Dns,
-    policy::evidence::{SpfCheck, SpfEvidence, SpfReason, SpfResult},
 };
+use sixgate_smtp::policy::evidence::{SpfCheck, SpfEvidence, SpfReason, SpfResult};
 
 use crate::{TIMEOUT, dns};
 

@@ -13,8 +13,8 @@ use sixgate::{
         spf::{self, SpfQuery},
     },
     dns::Dns,
-    policy::evidence::{DkimResult, PtrEvidence, SpfReason, SpfResult, Unanswered},
 };
+use sixgate_smtp::policy::evidence::{DkimResult, PtrEvidence, SpfReason, SpfResult, Unanswered};
 use sixgate_tests::sign;
 use tokio::time::Instant;
 

@@ -6,16 +6,14 @@
 use std::{net::Ipv6Addr, path::Path, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use sixgate::{
+use sixgate_smtp::{
+    command::{Mailbox, RcptTo},
     policy::{
         Stage, Verdict, decide,
         evidence::{Endpoints, Evidence, RecipientEvidence, Standing},
     },
-    smtp::{
-        command::{Mailbox, RcptTo},
-        reply::{ReplyTable, Say},
-        session::{Admission, Answer, Offer, Session, SessionParameters, Task},
-    },
+    reply::{ReplyTable, Say},
+    session::{Admission, Answer, Offer, Session, SessionParameters, Task},
 };
 use sixgate_tests::dialog::{
     Script, Step,

@@ -24,11 +24,11 @@ use sixgate::{
         Address, ClientIdentity, ClientInfo, ClientName, ConnectionBounds, NextHop, Protocol, SmtpSettings,
         Transport,
     },
+};
+use sixgate_smtp::{
+    command::{Command, HelloName, MailFrom, RcptTo},
     policy::evidence::Endpoints,
-    smtp::{
-        command::{Command, HelloName, MailFrom, RcptTo},
-        reply::{Reply, ReplyTable},
-    },
+    reply::{Reply, ReplyTable},
 };
 
 use peer::Peer;

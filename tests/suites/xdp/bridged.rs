@@ -10,12 +10,12 @@ use std::{
 use sixgate::{
     control::compile_replies,
     dataplane::{AttachMode, attach},
-    smtp::reply::ReplyTable,
 };
 use sixgate_common::{
     settings::{ANSWER_KERNEL, Settings},
     stat::Stat,
 };
+use sixgate_smtp::reply::ReplyTable;
 use sixgate_tests::{
     gate::{self, Need},
     netns::Netns,

@@ -11,13 +11,13 @@ use aya::programs::{ProgramInfo, XdpMode};
 use sixgate::{
     control::compile_replies,
     dataplane::{AttachMode, Station, attach},
-    smtp::reply::ReplyTable,
 };
 use sixgate_common::{
     reply::GROWTH_MAX,
     settings::{ANSWER_KERNEL, Settings},
     stat::Stat,
 };
+use sixgate_smtp::reply::ReplyTable;
 use sixgate_tests::{
     gate,
     xdp_helper::{Narrow, Pass},

@@ -15,9 +15,8 @@ use aya::{
     programs::{TestRun as _, Xdp},
 };
 use ipnet::Ipv6Net;
-use sixgate::{
-    dataplane::{Maps, OptIn, Pins, Projection, PtrOrigin, PtrState, Station, StationUse, embedded_object},
-    policy::TemporaryDomains,
+use sixgate::dataplane::{
+    Maps, OptIn, Pins, Projection, PtrOrigin, PtrState, Station, StationUse, embedded_object,
 };
 use sixgate_common::{
     flow::{Flow, FlowKey},
@@ -27,6 +26,7 @@ use sixgate_common::{
     settings::{ANSWER_DAEMON, MODE_ENFORCE, READY, REFUSE_AT_RCPT, Revision, Settings},
     stat::Stat,
 };
+use sixgate_smtp::policy::TemporaryDomains;
 use sixgate_tests::{
     bpffs::Bpffs,
     gate::Need,

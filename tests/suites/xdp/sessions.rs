@@ -14,13 +14,13 @@ use nix::sys::socket::MsgFlags;
 use sixgate::{
     control::compile_replies,
     dataplane::{AttachMode, Maps, PtrOrigin, PtrState, attach},
-    smtp::reply::ReplyTable,
 };
 use sixgate_common::{
     refuse::ReplyId,
     settings::{ANSWER_KERNEL, REFUSE_AT_GREETING, REFUSE_AT_RESET, Settings},
     stat::Stat,
 };
+use sixgate_smtp::reply::ReplyTable;
 use sixgate_tests::{gate, timeouts::scaled, xdp_helper::Pass};
 use socket2::SockRef;
 

@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sixgate::smtp::command::{Body, Command, MailFrom, Mailbox, RcptTo};
+use sixgate_smtp::command::{Body, Command, MailFrom, Mailbox, RcptTo};
 use sixgate_common::{
     line::{recipient_domain, verb},
     refuse::Verb,

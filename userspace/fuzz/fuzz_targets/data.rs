@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sixgate::smtp::data::{DataReceiver, Progress};
+use sixgate_smtp::data::{DataReceiver, Progress};
 use sixgate_fuzz::{
     script::{self, Script},
     strict::{self, Content},

@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sixgate::smtp::line::{Line, LineBuffer};
+use sixgate_smtp::line::{Line, LineBuffer};
 use sixgate_common::{
     line::{is_domain_name, recipient_domain, verb},
     refuse::{LINE_MAX, MAIL_LINE_MAX, Verb},

@@ -12,16 +12,7 @@ use std::{
 };
 
 use libfuzzer_sys::fuzz_target;
-use sixgate::{
-    policy::{Mode, Refusal, evidence::Endpoints},
-    smtp::{
-        reply::{Reply, ReplyTable, Say},
-        session::{
-            Admission, Answer, Event, Offer, Session, SessionLimits, SessionParameters, Task, Tls,
-            TlsProgress, Unkept,
-        },
-    },
-};
+use sixgate_smtp::{policy::{Mode, Refusal, evidence::Endpoints}, reply::{Reply, ReplyTable, Say}, session::{Admission, Answer, Event, Offer, Session, SessionLimits, SessionParameters, Task, Tls, TlsProgress, Unkept}};
 use sixgate_common::{
     refuse::Reason,
     settings::{REFUSE_AT_GREETING, REFUSE_AT_RCPT},

@@ -6,10 +6,9 @@ mod forged;
 
 use std::{borrow::Cow, net::Ipv6Addr};
 
-use crate::{
-    dns::ascii_name,
-    policy::evidence::{DkimEvidence, DkimResult, Evidence, PtrEvidence, SpfCheck},
-};
+use sixgate_smtp::policy::evidence::{DkimEvidence, DkimResult, Evidence, PtrEvidence, SpfCheck};
+
+use crate::dns::ascii_name;
 
 pub use forged::forged;
 

@@ -15,13 +15,13 @@ use std::{
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use moka::{future::Cache, notification::RemovalCause};
+use sixgate_smtp::policy::evidence::{PtrEvidence, Unanswered};
 use tokio::time::timeout_at;
 use tracing::{debug, info};
 
 use crate::{
     dns::{Answer, Dns, Kept, Lifetime, ascii_name},
     log_limit::DETAIL,
-    policy::evidence::{PtrEvidence, Unanswered},
 };
 
 /// Names of one address that are kept and followed (RFC 8601 3 asks for a limit).

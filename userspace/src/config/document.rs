@@ -14,11 +14,12 @@ use super::{
     Answer, Config, Dkim, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt, Spf,
     Tls, Xdp, paths, room, values,
 };
+use sixgate_smtp::policy::{Mode, PermanentRefusals, TemporaryRefusals};
+
 use crate::{
     content::HEAD_MAX,
     endpoint::Endpoint,
     nexthop::{Address, ClientIdentity, Protocol},
-    policy::{Mode, PermanentRefusals, TemporaryRefusals},
 };
 
 /// What is wrong, and where.

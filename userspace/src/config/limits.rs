@@ -10,10 +10,11 @@ use std::{
 use serde::Deserialize;
 
 use super::quantities;
+use sixgate_smtp::session::SessionLimits;
+
 use crate::{
     check::{dkim::DkimSettings, spf::VoidTerms},
     dns::DnsBounds,
-    smtp::session::SessionLimits,
 };
 
 /// `[limits]`

@@ -24,6 +24,10 @@ use std::{
 
 use serde::Deserialize;
 use sixgate_common::map;
+use sixgate_smtp::{
+    policy::{Mode, PermanentRefusals, Policy, TemporaryRefusals},
+    reply::ReplyTable,
+};
 
 use crate::{
     bounded,
@@ -34,8 +38,6 @@ use crate::{
     dns::DnsBounds,
     endpoint::Endpoint,
     nexthop::{Address, ClientIdentity, Protocol},
-    policy::{Mode, PermanentRefusals, Policy, TemporaryRefusals},
-    smtp::reply::ReplyTable,
 };
 
 pub use changes::Changes;

@@ -8,8 +8,7 @@ use sixgate_common::{
     refuse::ReplyId,
     reply::{GROWTH_MAX, KEPT_DOMAIN_MAX},
 };
-
-use crate::smtp::reply::ReplyTable;
+use sixgate_smtp::reply::ReplyTable;
 
 /// The longest host name with which every reply fits, in octets, if `hostname` is longer.
 pub(super) fn longest_name(hostname: &str) -> Option<usize> {

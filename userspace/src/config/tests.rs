@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use super::{Config, Domains, NextHop};
-use crate::{
-    nexthop::{ClientIdentity, Protocol},
-    policy::Mode,
-};
+use sixgate_smtp::policy::Mode;
+
+use crate::nexthop::{ClientIdentity, Protocol};
 
 fn parse(text: &str) -> Result<Config, String> {
     Config::parse(text, Path::new("f")).map_err(|error| error.to_string())

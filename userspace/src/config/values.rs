@@ -15,12 +15,14 @@ use serde::{
     de::{Error, Visitor},
 };
 use sixgate_common::{line::is_domain_name, refuse::ReplyId, reply::REPLY_MAX, settings};
+use sixgate_smtp::{
+    policy::{Mode, PermanentRefusals, TemporaryRefusals},
+    reply::ReplyTable,
+};
 
 use crate::{
     endpoint::{Endpoint, EndpointError},
     nexthop::Address,
-    policy::{Mode, PermanentRefusals, TemporaryRefusals},
-    smtp::reply::ReplyTable,
 };
 
 /// Our own name: a domain name of at least two labels, short enough for every refusing reply.

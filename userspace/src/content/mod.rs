@@ -16,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::smtp::HEADER_MAX;
+use sixgate_smtp::HEADER_MAX;
 
 pub use draft::{Draft, SpillDirectory};
 pub use outgoing::{Chunks, Outgoing};

@@ -10,10 +10,11 @@ use std::{
 use ipnet::Ipv6Net;
 
 use super::{Control, ControlError};
+use sixgate_smtp::policy::evidence::Standing;
+
 use crate::{
     config::GuardSource,
     dataplane::{self, DataplaneError, attached, interface_addresses},
-    policy::evidence::Standing,
     store::{Contents, Database, OptIn, PrefixSet},
 };
 

@@ -21,12 +21,12 @@ use std::{
 };
 
 use sixgate_common::settings::{self, Revision, Settings};
+use sixgate_smtp::policy::Mode;
 
 use crate::{
     config::{Answer, Config, Domains, GuardSource, InterfaceName, XdpMode},
     dataplane::{DataplaneError, Loader, Maps, PinLock, Pins, Sizes},
     endpoint::Endpoint,
-    policy::Mode,
     store::{Author, Backup, Consent, Edit, Store, StoreError},
 };
 

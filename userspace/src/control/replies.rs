@@ -6,8 +6,7 @@ use sixgate_common::{
     refuse::ReplyId,
     reply::{REPLY_MAX, Reply},
 };
-
-use crate::smtp::reply::ReplyTable;
+use sixgate_smtp::reply::ReplyTable;
 
 /// Every reply of the refusing dialogue without its variable part, where that is inserted, and its
 /// checksum's part. The sum takes the text as 16-bit words in the machine's order (RFC 1071 2, (B)).

@@ -8,7 +8,7 @@ use super::{
     address::Address,
     smtp::{BadReply, Unframed},
 };
-use crate::smtp::reply::Say;
+use sixgate_smtp::reply::Say;
 
 /// Why the next hop did not take a message, or could not be asked.
 #[derive(Debug, thiserror::Error)]

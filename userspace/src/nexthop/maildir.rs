@@ -20,14 +20,12 @@ use tokio::{io::AsyncWriteExt, task};
 use tracing::{error, info, warn};
 
 use super::{Capabilities, NextHopError, error::as_value};
-use crate::{
-    content::Outgoing,
-    log_limit::DETAIL,
-    smtp::{
-        command::{MailFrom, RcptTo},
-        reply::{Reply, ReplyTable, Say},
-    },
+use sixgate_smtp::{
+    command::{MailFrom, RcptTo},
+    reply::{Reply, ReplyTable, Say},
 };
+
+use crate::{content::Outgoing, log_limit::DETAIL};
 
 /// A Maildir takes everything.
 pub(super) const CAPABILITIES: Capabilities =

@@ -11,15 +11,13 @@ mod smtp;
 
 use std::{convert::Infallible, net::Ipv6Addr, path::PathBuf, sync::Arc};
 
-use crate::{
-    content::Outgoing,
+use sixgate_smtp::{
+    command::{HelloName, MailFrom, RcptTo},
     policy::evidence::{Endpoints, PtrEvidence},
-    shares::Network,
-    smtp::{
-        command::{HelloName, MailFrom, RcptTo},
-        reply::{Reply, ReplyTable},
-    },
+    reply::{Reply, ReplyTable},
 };
+
+use crate::{content::Outgoing, shares::Network};
 
 pub use address::{Address, AddressError, SocketPath};
 pub use error::{NextHopError, Step};

@@ -29,7 +29,9 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::Instant};
 
 use super::{Address, Capabilities, NextHopError, error::as_value};
-use crate::{endpoint::Endpoint, smtp::reply::ReplyTable};
+use sixgate_smtp::reply::ReplyTable;
+
+use crate::endpoint::Endpoint;
 
 pub use data::Unframed;
 pub use places::{ConnectionBounds, PLACE_WAIT, RESUMPTIONS_MAX};

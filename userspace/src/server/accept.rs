@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use sixgate_smtp::{policy::evidence::Endpoints, reply::Say, session::Session};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::sleep,
@@ -21,14 +22,12 @@ use tracing::{Instrument, error_span, info, warn};
 
 use crate::{
     log_limit::SESSION,
-    policy::evidence::Endpoints,
     server::{
         connections::{Excess, Origin},
         context::Context,
         driver::Connection,
         session_id::SessionId,
     },
-    smtp::{reply::Say, session::Session},
 };
 
 /// Accepts connections until `stop`. A client that cannot be accepted for want of a resource is not lost: it waits in

@@ -8,12 +8,12 @@ use std::{
 };
 
 use jiff::Timestamp;
+use sixgate_smtp::policy::Mode;
 use tokio::sync::Mutex as TurnMutex;
 use tracing::{error, info, warn};
 
 use crate::{
     config::{Changes, Config, LogLevel},
-    policy::Mode,
     server::{
         context::Context,
         control_socket::{DaemonStatus, LastReload, Reloaded},

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use sixgate_smtp::policy::evidence::{PtrEvidence, Unanswered};
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -22,7 +23,6 @@ use crate::{
     dataplane::{DataplaneError, PinLock, Pins, PtrOrigin, PtrRecord, PtrState},
     dns::Dns,
     log_limit::LogLimiter,
-    policy::evidence::{PtrEvidence, Unanswered},
     server::{
         connections::{ConnectionBounds, ConnectionLimits},
         kernel::Kernel,

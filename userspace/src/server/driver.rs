@@ -19,6 +19,10 @@ use std::{
 };
 
 use sixgate_common::{refuse::Reason, settings};
+use sixgate_smtp::{
+    policy::{Refusal, Stage, Verdict, evidence::Endpoints},
+    session::{Admission, Offer, Session, SessionParameters, Task, Unkept},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -30,12 +34,10 @@ use tracing::{debug, info, warn};
 use crate::{
     content::Draft,
     nexthop::Transport,
-    policy::{Refusal, Stage, Verdict, evidence::Endpoints},
     server::{
         context::Context, driver::record::Refusals, inspection::Inspection, limits::OctetShare,
         services::Services, session_id::SessionId, stream::Stream,
     },
-    smtp::session::{Admission, Offer, Session, SessionParameters, Task, Unkept},
 };
 
 /// Octets read at once.

@@ -7,13 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{task::JoinError, time::timeout_at};
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tracing::{Instrument, error};
-
-use crate::{
-    check::spf::{self, SpfQuery},
-    content::Content,
+use sixgate_smtp::{
+    command::{Mailbox, RcptTo},
     policy::{
         Mode, Refusal, Stage, Verdict, decide,
         evidence::{
@@ -21,11 +16,16 @@ use crate::{
             Unanswered,
         },
     },
+    session::{Hello, Transaction},
+};
+use tokio::{task::JoinError, time::timeout_at};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tracing::{Instrument, error};
+
+use crate::{
+    check::spf::{self, SpfQuery},
+    content::Content,
     server::{context::Context, services::Services},
-    smtp::{
-        command::{Mailbox, RcptTo},
-        session::{Hello, Transaction},
-    },
 };
 
 /// How long a DNS failure answers for further recipients of the same session.

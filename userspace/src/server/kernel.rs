@@ -13,14 +13,12 @@ use std::{
 };
 
 use sixgate_common::stat::Stat;
+use sixgate_smtp::policy::evidence::Endpoints;
 use tracing::{info, warn};
 
-use crate::{
-    dataplane::{
-        DataplaneError, Event, Events, Greeter, Greeting, Maps, Pins, PtrOrigin, PtrRecord, PtrState,
-        Refused, flow_key,
-    },
-    policy::evidence::Endpoints,
+use crate::dataplane::{
+    DataplaneError, Event, Events, Greeter, Greeting, Maps, Pins, PtrOrigin, PtrRecord, PtrState, Refused,
+    flow_key,
 };
 
 /// The maps, if there are any.

@@ -6,19 +6,19 @@
 use std::fmt::Debug;
 
 use jiff::{Zoned, fmt::rfc2822};
+use sixgate_smtp::{
+    command::{Mailbox, RcptTo},
+    policy::evidence::{DkimEvidence, PtrEvidence, SpfCheck},
+    received::Received,
+    reply::Reply,
+    session::{Hello, Tls, Transaction},
+};
 use tracing::info;
 
 use crate::{
     check::auth_results,
     content::{Content, Outgoing},
-    policy::evidence::{DkimEvidence, PtrEvidence, SpfCheck},
     server::{inspection::Inspection, session_id::SessionId},
-    smtp::{
-        command::{Mailbox, RcptTo},
-        received::Received,
-        reply::Reply,
-        session::{Hello, Tls, Transaction},
-    },
 };
 
 /// Who sends what to whom, and under which name in the log.

@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use sd_notify::NotifyState;
+use sixgate_smtp::policy::Mode;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
@@ -13,7 +14,6 @@ use crate::{
     endpoint::Endpoint,
     log_limit::LogLimiter,
     nexthop::Address,
-    policy::Mode,
     server::{
         accept::accept,
         administration::{Administration, SetLogLevel},

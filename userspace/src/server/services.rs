@@ -4,20 +4,21 @@
 
 use std::sync::Arc;
 
+use sixgate_smtp::{
+    command::{Mailbox, RcptTo},
+    policy::{
+        Policy,
+        evidence::{RecipientEvidence, Standing},
+    },
+    reply::ReplyTable,
+};
+
 use crate::{
     check::{dkim::DkimVerifier, spf::VoidTerms},
     config::{self, Config, Domains, Limits},
     content::SpillDirectory,
     nexthop::{ConnectionBounds, NextHop, SmtpSettings, leads_back},
-    policy::{
-        Policy,
-        evidence::{RecipientEvidence, Standing},
-    },
     server::{run::ServeError, store_view::StoreView, tls::TlsView},
-    smtp::{
-        command::{Mailbox, RcptTo},
-        reply::ReplyTable,
-    },
 };
 
 /// What sessions judge by and are answered from. A transaction keeps the one that it began with.

@@ -6,8 +6,7 @@ use sixgate_common::{
     flow::ARGUMENT_KEPT,
     line::{Span, recipient_domain},
 };
-
-use crate::smtp::reply::Reply;
+use sixgate_smtp::reply::Reply;
 
 /// What both sides of a refused session said, as far as it was kept: the arguments of MAIL FROM and RCPT TO are cut at
 /// [`ARGUMENT_KEPT`].

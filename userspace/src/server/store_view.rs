@@ -15,12 +15,12 @@ use std::{
 };
 
 use ipnet::Ipv6Net;
+use sixgate_smtp::policy::{TemporaryDomains, evidence::Standing};
 use tracing::{error, info, warn};
 
 use crate::{
     control::Destinations,
     file_version::{FileIdentity, file_identity},
-    policy::{TemporaryDomains, evidence::Standing},
     store::{
         Change, Contents, Database, Entry, Key, Logged, Marks, OptIn, PrefixSet, Revision, Since, StartNote,
         Store, StoreError,

@@ -4,10 +4,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use sixgate_smtp::policy::{Mode, evidence::Standing};
+
 use crate::{
     config::{Config, Domains, Limits, RefuseAt},
     dns::Dns,
-    policy::{Mode, evidence::Standing},
     server::{control_socket, metrics, store_view::StoreView},
     store::{Contents, Domain, Store},
 };

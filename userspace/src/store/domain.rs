@@ -129,7 +129,7 @@ impl fmt::Display for Domain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::TemporaryDomains;
+    use sixgate_smtp::policy::TemporaryDomains;
 
     #[test]
     fn each_spelling_of_a_domain_is_found() {

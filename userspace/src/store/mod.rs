@@ -17,8 +17,7 @@ use std::{collections::BTreeMap, net::Ipv6Addr};
 
 use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
-
-use crate::policy::{TemporaryDomains, evidence::Standing};
+use sixgate_smtp::policy::{TemporaryDomains, evidence::Standing};
 
 pub use author::Author;
 pub use database::{

@@ -127,11 +127,11 @@ fn is_reply(text: &str) -> bool {
 }
 
 const LIBRARY: &str = "userspace/src/";
-const POLICY: &str = "userspace/src/policy/";
+const POLICY: &str = "userspace/smtp/src/policy/";
 /// A file, and a folder of the same name.
-const SESSION: &str = "userspace/src/smtp/session";
-const REPLY_TABLE: &str = "userspace/src/smtp/reply.rs";
-const PURE: &[&str] = &["userspace/src/smtp/", POLICY];
+const SESSION: &str = "userspace/smtp/src/session";
+const REPLY_TABLE: &str = "userspace/smtp/src/reply.rs";
+const PURE: &[&str] = &["userspace/smtp/src/", POLICY];
 const KINDS: &[&str] = &["handle_", "answer_", "poll_"];
 
 const IMPURE: &[&str] = &[

@@ -23,9 +23,9 @@ fn what_is_pure_and_who_has_a_door_to_a_library() {
     judges(
         layering::pure_modules_stay_pure,
         &[
-            ("userspace/src/smtp/a.rs", "use tokio::io;\n", true),
-            ("userspace/src/policy/a.rs", "let a = Instant::now();\n", true),
-            ("userspace/src/smtp/a.rs", "// tokio\nlet a = \"tokio\";\n", false),
+            ("userspace/smtp/src/a.rs", "use tokio::io;\n", true),
+            ("userspace/smtp/src/policy/a.rs", "let a = Instant::now();\n", true),
+            ("userspace/smtp/src/a.rs", "// tokio\nlet a = \"tokio\";\n", false),
             ("userspace/src/check/a.rs", "use tokio::io;\n", false),
         ],
     );
@@ -51,7 +51,7 @@ fn what_stands_in_one_place_only() {
             ("userspace/src/server/a.rs", "Verdict::Refuse(r) => f(r),\n", false),
             ("userspace/src/server/a.rs", "if let Verdict::Refuse(r) = v {}\n", false),
             ("userspace/src/server/a.rs", "matches!(v, Verdict::Accept)\n", false),
-            ("userspace/src/policy/a.rs", "return Verdict::Accept;\n", false),
+            ("userspace/smtp/src/policy/a.rs", "return Verdict::Accept;\n", false),
         ],
     );
     judges(
@@ -60,14 +60,14 @@ fn what_stands_in_one_place_only() {
             ("userspace/src/server/a.rs", "send(\"450 4.7.25 no\");\n", true),
             ("userspace/src/server/a.rs", "send(\"250-gate\");\n", true),
             ("userspace/src/server/a.rs", "// 450 4.7.25 no\n", false),
-            ("userspace/src/smtp/reply.rs", "send(\"450 4.7.25 no\");\n", false),
+            ("userspace/smtp/src/reply.rs", "send(\"450 4.7.25 no\");\n", false),
         ],
     );
 }
 
 #[test]
 fn how_methods_of_a_session_are_named() {
-    let session = "userspace/src/smtp/session.rs";
+    let session = "userspace/smtp/src/session.rs";
     judges(
         layering::session_methods_say_their_kind,
         &[

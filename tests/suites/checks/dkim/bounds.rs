@@ -9,9 +9,8 @@ use sixgate::{
     },
     content::{Content, Draft, SpillDirectory},
     dns::Dns,
-    policy::evidence::DkimResult,
-    smtp::HEADER_MAX,
 };
+use sixgate_smtp::{HEADER_MAX, policy::evidence::DkimResult};
 use sixgate_tests::sign::{self, ED25519_RECORD, HEADERS, RSA2048_RECORD};
 use tokio::time::Instant;
 

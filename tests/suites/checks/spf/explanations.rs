@@ -1,6 +1,7 @@
 //! What the owner of a domain has to say about a fail (RFC 7208 6.2).
 
-use sixgate::{check::spf::macros::LONGEST_EXPLANATION, policy::evidence::SpfResult};
+use sixgate::check::spf::macros::LONGEST_EXPLANATION;
+use sixgate_smtp::policy::evidence::SpfResult;
 
 use super::{CLIENT, CLIENT_4, of_joe};
 

@@ -1,9 +1,7 @@
 //! Macros in the names that DNS is asked about (RFC 7208 7).
 
-use sixgate::{
-    check::spf::{self, SpfQuery},
-    policy::evidence::SpfResult,
-};
+use sixgate::check::spf::{self, SpfQuery};
+use sixgate_smtp::policy::evidence::SpfResult;
 
 use super::{CLIENT, CLIENT_4, JOE, of_joe, said};
 use crate::dns;

@@ -4,7 +4,6 @@
 use sixgate::{
     control::compile_replies,
     dataplane::{Maps, OptIn, PtrOrigin, PtrState},
-    smtp::reply::ReplyTable,
 };
 use sixgate_common::{
     flow::{PHASE_TAG, REASON_NOT_OPTED_IN},
@@ -12,6 +11,7 @@ use sixgate_common::{
     settings::{ANSWER_DAEMON, MODE_SHADOW, REFUSE_AT_GREETING, REFUSE_AT_RESET, Settings},
     stat::Stat,
 };
+use sixgate_smtp::reply::ReplyTable;
 use sixgate_tests::{
     gate,
     packet::tcp::{ACK, SYN},

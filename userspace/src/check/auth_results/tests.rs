@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::evidence::{SpfEvidence, SpfReason, SpfResult, Standing, Unanswered};
+use sixgate_smtp::policy::evidence::{SpfEvidence, SpfReason, SpfResult, Standing, Unanswered};
 
 const SOURCE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x25);
 

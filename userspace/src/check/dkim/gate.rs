@@ -1,6 +1,8 @@
 //! What is looked at before anything is computed: the header as a whole, and each signature in it (RFC 6376 6.1.1,
 //! RFC 8301). No DNS, no hashing.
 
+use sixgate_smtp::policy::evidence::{DkimEvidence, DkimResult};
+
 use crate::{
     check::{
         dkim::{
@@ -12,7 +14,6 @@ use crate::{
     },
     content::HEAD_MAX,
     dns::LONGEST_NAME,
-    policy::evidence::{DkimEvidence, DkimResult},
 };
 
 /// The longest `i=` that is kept (RFC 5321 4.5.3.1: local part, `@`, domain).

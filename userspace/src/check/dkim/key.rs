@@ -1,5 +1,6 @@
 //! Key records (RFC 6376 3.6.1): asked for, picked, and judged. What they are used for is not its business.
 
+use sixgate_smtp::policy::evidence::{DkimResult, TESTING_KEY};
 use tracing::debug;
 
 use crate::{
@@ -10,7 +11,6 @@ use crate::{
         tags::{Tags, resembles_key},
     },
     dns::Dns,
-    policy::evidence::{DkimResult, TESTING_KEY},
 };
 
 /// The one key record at `name`.

@@ -22,6 +22,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use sixgate_smtp::policy::evidence::{DkimEvidence, DkimResult};
 use tokio::time::{Instant, timeout_at};
 use tracing::error;
 
@@ -39,7 +40,6 @@ use crate::{
     },
     content::Content,
     dns::Dns,
-    policy::evidence::{DkimEvidence, DkimResult},
 };
 
 /// Signatures of a message that are looked at, from the top (RFC 6376 6.1 allows a limit). Each costs at most one DNS

@@ -2,13 +2,13 @@
 //! are. No DNS, no hashing.
 
 use data_encoding::HEXUPPER_PERMISSIVE;
+use sixgate_smtp::policy::evidence::DkimResult;
 
 use crate::{
     check::dkim::{
         CLOCK_SKEW, DkimLimit, MAX_NAMES, Settled, canonical::Form, crypto::Algorithm, tags::Tags,
     },
     dns::{LONGEST_NAME, ascii_name},
-    policy::evidence::DkimResult,
 };
 
 /// A signature that may be good: what is needed to verify it.

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use sixgate_smtp::policy::evidence::{DkimEvidence, DkimResult};
+
 use crate::{
     check::dkim::{
         DkimFindings, DkimLimit, Settled,
@@ -12,7 +14,6 @@ use crate::{
         signature::Signature,
     },
     content::Content,
-    policy::evidence::{DkimEvidence, DkimResult},
 };
 
 /// One signature on its way to a result.

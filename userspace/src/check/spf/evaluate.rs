@@ -6,6 +6,7 @@ mod lookups;
 
 use std::{net::IpAddr, pin::Pin};
 
+use sixgate_smtp::policy::evidence::{SpfReason, SpfResult};
 use tracing::debug;
 
 use crate::{
@@ -17,7 +18,6 @@ use crate::{
         record::{Directive, LONGEST_RECORD, Mechanism, PrefixLengths, Qualifier, Record, Selection, select},
     },
     dns::{Dns, DnsFailure},
-    policy::evidence::{SpfReason, SpfResult},
 };
 
 /// Terms that ask DNS: `include`, `a`, `mx`, `ptr`, `exists`, `redirect`, and once more each that holds `%{p}`

@@ -17,13 +17,14 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 pub use crate::check::spf::evaluate::{MAX_DNS_TERMS, MAX_NAMES, MAX_OTHER_FAMILY, MAX_QUERIES, MAX_SERVERS};
+use sixgate_smtp::policy::evidence::{SpfCheck, SpfEvidence, SpfReason, SpfResult};
+
 use crate::{
     check::spf::{
         evaluate::{Evaluation, Outcome, Subject},
         name::DomainName,
     },
     dns::{Dns, LONGEST_NAME, ascii_name},
-    policy::evidence::{SpfCheck, SpfEvidence, SpfReason, SpfResult},
 };
 
 /// How long a check may take in all; then the result is `temperror` (RFC 7208 4.6.4 asks for at least 20 s).

@@ -8,11 +8,9 @@ use std::{
 };
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use sixgate_smtp::policy::evidence::SpfReason;
 
-use crate::{
-    check::spf::macros::{BadMacro, DomainSpec, MacroString, Place},
-    policy::evidence::SpfReason,
-};
+use crate::check::spf::macros::{BadMacro, DomainSpec, MacroString, Place};
 
 /// Octets of a record. RFC 7208 3.4 wants them to fit into 512 octets; the longest in use have some thousands.
 pub const LONGEST_RECORD: usize = 8192;

@@ -17,6 +17,8 @@ use super::{
     reader::{ReplyReader, ServerReply},
     stream::{self, Stream},
 };
+use sixgate_smtp::{command::RcptTo, reply::Reply};
+
 use crate::{
     content::Outgoing,
     fair_semaphore::Permit,
@@ -24,7 +26,6 @@ use crate::{
         Address, ClientInfo, NextHopError,
         error::{Step, as_value},
     },
-    smtp::{command::RcptTo, reply::Reply},
 };
 
 /// Octets of the message that are sent at a time.

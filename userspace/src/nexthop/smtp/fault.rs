@@ -4,7 +4,9 @@
 //! It owns that decision for all commands, by SMTP and LMTP. It does no IO, and does not say what
 //! follows.
 
-use crate::{nexthop::error::Step, smtp::reply::Reply};
+use sixgate_smtp::reply::Reply;
+
+use crate::nexthop::error::Step;
 
 /// Whose fault a refusal is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

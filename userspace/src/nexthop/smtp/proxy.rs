@@ -3,7 +3,7 @@
 //!
 //! It owns the octets of the header; it does no IO. No additional fields are sent.
 
-use crate::policy::evidence::Endpoints;
+use sixgate_smtp::policy::evidence::Endpoints;
 
 /// What every header begins with.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";

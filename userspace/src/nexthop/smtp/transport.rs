@@ -15,6 +15,11 @@ use super::{
     opening,
     reader::ServerReply,
 };
+use sixgate_smtp::{
+    command::{Body, MailFrom, RcptTo},
+    reply::{Reply, Say},
+};
+
 use crate::{
     content::Outgoing,
     nexthop::{
@@ -23,10 +28,6 @@ use crate::{
         header_room,
     },
     shares::Network,
-    smtp::{
-        command::{Body, MailFrom, RcptTo},
-        reply::{Reply, Say},
-    },
 };
 
 /// Longest time for the reply to DATA (RFC 5321 4.5.3.2.4).

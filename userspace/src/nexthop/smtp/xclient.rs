@@ -113,7 +113,7 @@ fn xtext(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{policy::evidence::Endpoints, smtp::command::Command};
+    use sixgate_smtp::{command::Command, policy::evidence::Endpoints};
 
     const ALL: &str = "NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT";
 

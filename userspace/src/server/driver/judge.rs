@@ -7,19 +7,20 @@ use std::{sync::atomic::Ordering, time::Instant};
 use tokio::io::AsyncReadExt;
 use tracing::info;
 
+use sixgate_smtp::{
+    command::{Mailbox, RcptTo},
+    message_id,
+    policy::{Refusal, Stage, Verdict},
+    reply::{Origin, Reply},
+    session::{Answer, Session, Transaction},
+};
+
 use super::{Broken, Connection, Stream};
 use crate::{
     content::Content,
     log_limit::DELIVERED,
     nexthop::{ClientInfo, ClientName, HEADER_ROOM},
-    policy::{Refusal, Stage, Verdict},
     server::{message, services::refuses_temporarily, shown::reply_text},
-    smtp::{
-        self,
-        command::{Mailbox, RcptTo},
-        reply::{Origin, Reply},
-        session::{Answer, Session, Transaction},
-    },
 };
 
 impl Connection {
@@ -114,7 +115,7 @@ impl Connection {
         let tls = session.tls().cloned();
         let gone = client_gone(stream, buffer, session);
         tokio::pin!(gone);
-        let message_id = smtp::message_id(content.head());
+        let message_id = message_id(content.head());
         let learn = inspection.learn_message(&hello, &transaction, content.clone());
         tokio::select! {
             () = learn => {}

@@ -6,13 +6,12 @@
 use tracing::{debug, info};
 
 use super::{Broken, Connection};
-use crate::{
-    server::{message, shown::path},
-    smtp::{
-        reply::Say,
-        session::{Argument, Event, Incident, Progress, Session, Stage},
-    },
+use sixgate_smtp::{
+    reply::Say,
+    session::{Argument, Event, Incident, Progress, Session, Stage},
 };
+
+use crate::server::{message, shown::path};
 
 /// Lines about refused commands and recipients that one session may leave in the log; the rest is counted in one more.
 const REFUSALS_MAX: u32 = 20;

@@ -7,10 +7,9 @@ use sixgate_common::refuse::Reason;
 use tracing::info;
 
 use super::{Connection, list_name, reason_name};
-use crate::{
-    server::shown::Said,
-    smtp::session::{RefusedRecipient, Session},
-};
+use sixgate_smtp::session::{RefusedRecipient, Session};
+
+use crate::server::shown::Said;
 
 impl Connection {
     /// Logs the session at its end, and before it each recipient but the last one.

@@ -8,10 +8,11 @@ use tokio::time::{sleep_until, timeout};
 use tracing::{info, warn};
 
 use super::{Broken, Connection, Stream};
+use sixgate_smtp::session::{Session, Tls, TlsProgress};
+
 use crate::{
     log_limit::DETAIL,
     server::tls::{Credential, Secured},
-    smtp::session::{Session, Tls, TlsProgress},
 };
 
 /// Longest time for a handshake.

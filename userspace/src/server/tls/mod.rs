@@ -18,6 +18,7 @@ use std::{
 
 use jiff::Timestamp;
 use rustls::{ProtocolVersion, ServerConfig, ServerConnection, SupportedCipherSuite, pki_types::UnixTime};
+use sixgate_smtp::session::Tls;
 use tokio::{net::TcpStream, time::Instant};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{error, info, warn};
@@ -25,7 +26,6 @@ use tracing::{error, info, warn};
 use crate::{
     config,
     file_version::{FileVersion, file_version},
-    smtp::session::Tls,
 };
 
 pub use material::TlsError;

@@ -16,7 +16,7 @@ use sixgate_common::settings::{REFUSE_AT_GREETING, REFUSE_AT_RCPT};
 use super::*;
 use crate::{
     policy::{Refusal, evidence::Endpoints},
-    smtp::reply::Reply,
+    reply::Reply,
 };
 
 const NOT_OPTED_IN: Admission = Admission::Refuse { reason: Reason::NotOptedIn, refuse_at: REFUSE_AT_RCPT };

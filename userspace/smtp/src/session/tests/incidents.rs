@@ -1,7 +1,7 @@
 //! What is told to the log: what happened, and how far the session had come.
 
 use super::{NOT_OPTED_IN, Pair};
-use crate::smtp::{
+use crate::{
     reply::Say,
     session::{Admission, Event, Incident, Progress, Stage, Unkept},
 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Pair;
-use crate::smtp::{
+use crate::{
     reply::Say,
     session::{Admission, Event, Task, obey::IDLE_COMMANDS_MAX},
 };

@@ -9,11 +9,9 @@ use sixgate_common::flow::ARGUMENT_KEPT;
 use sixgate_common::refuse::Reason;
 
 use crate::{
+    command::{HelloName, MailFrom, RcptTo},
     policy::{Mode, Refusal, TemporaryDomains, evidence::Endpoints},
-    smtp::{
-        command::{HelloName, MailFrom, RcptTo},
-        reply::{Reply, ReplyTable},
-    },
+    reply::{Reply, ReplyTable},
 };
 
 /// What a session needs to know from the start.

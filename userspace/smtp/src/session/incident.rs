@@ -5,7 +5,7 @@
 use sixgate_common::flow::ARGUMENT_KEPT;
 
 use super::{Session, State};
-use crate::smtp::{
+use crate::{
     command::{Mailbox, RcptTo},
     content::Arriving,
     reply::Say,
@@ -73,7 +73,7 @@ pub struct Progress {
     pub recipients: usize,
     /// Which they are; empty where a single command was refused.
     pub to: Vec<RcptTo>,
-    /// Message-ID of the message that is arriving, its first [`MESSAGE_ID_KEPT`](crate::smtp::MESSAGE_ID_KEPT) octets; empty
+    /// Message-ID of the message that is arriving, its first [`MESSAGE_ID_KEPT`](crate::MESSAGE_ID_KEPT) octets; empty
     /// if none is known.
     pub message_id: String,
     /// The argument of MAIL or RCPT, if that is the command that is being obeyed.

@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::{
     policy::evidence::Endpoints,
-    smtp::session::{Hello, Tls, Transaction},
+    session::{Hello, Tls, Transaction},
 };
 
 /// What the field says.
@@ -75,7 +75,7 @@ fn is_plain_char(char: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::smtp::command::Command;
+    use crate::command::Command;
 
     fn received(helo: &str, recipients: &[&str], source_name: Option<&str>) -> String {
         field(&format!("EHLO {helo}"), "MAIL FROM:<a@b.example>", recipients, source_name, None)

@@ -19,13 +19,11 @@ use std::{
 use sixgate_common::refuse::{self, Phase, Reason};
 
 use crate::{
+    command::{Command, CommandError, RcptTo},
+    content::Arriving,
+    line::{Line, LineBuffer},
     policy::Mode,
-    smtp::{
-        command::{Command, CommandError, RcptTo},
-        content::Arriving,
-        line::{Line, LineBuffer},
-        reply::{ReplyTable, Say},
-    },
+    reply::{ReplyTable, Say},
 };
 
 pub use incident::{Argument, Event, Incident, Progress, Stage};

@@ -1,7 +1,7 @@
 //! Messages in chunks (RFC 3030): BDAT and what follows it.
 
 use super::Pair;
-use crate::smtp::session::{Admission, Task};
+use crate::session::{Admission, Task};
 
 #[test]
 fn a_message_in_chunks_is_the_same_however_it_is_cut() {

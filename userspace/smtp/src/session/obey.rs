@@ -4,7 +4,7 @@
 //! `content`.
 
 use super::{Hello, Offer, Session, State, Task, Transaction};
-use crate::smtp::{
+use crate::{
     command::{Body, Chunk, Command, MailFrom, Mailbox, RcptTo},
     reply::{Extension, Say},
 };

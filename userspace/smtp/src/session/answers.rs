@@ -7,7 +7,7 @@ use std::time::Instant;
 use sixgate_common::line::is_domain_name;
 
 use super::{Answer, Event, Session, State, TlsProgress};
-use crate::smtp::{
+use crate::{
     command::Mailbox,
     reply::{Reply, Say},
 };

@@ -1,7 +1,7 @@
 //! What a session takes no more of, and the reply that says so.
 
 use super::{Pair, check};
-use crate::smtp::{
+use crate::{
     reply::Say,
     session::{Admission, Event, Unkept, answers::REFUSED_RECIPIENTS_FACTOR, obey::IDLE_COMMANDS_MAX},
 };

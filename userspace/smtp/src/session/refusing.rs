@@ -9,10 +9,7 @@ use sixgate_common::{
 };
 
 use super::{RefusedRecipient, Session, State};
-use crate::{
-    policy::evidence::Endpoints,
-    smtp::{line::Line, reply::Reply},
-};
+use crate::{line::Line, policy::evidence::Endpoints, reply::Reply};
 
 impl Session {
     pub(super) fn read_refused(&mut self, reason: Reason, phase: Phase, commands: u16, line: Line) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Pair, check};
-use crate::smtp::session::{Admission, Task, TlsProgress};
+use crate::session::{Admission, Task, TlsProgress};
 
 #[test]
 fn starttls_forgets_what_was_said_and_is_not_offered_again() {

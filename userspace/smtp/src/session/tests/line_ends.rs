@@ -1,7 +1,7 @@
 //! Lines that end with anything but CRLF, and the words of other protocols: each ends the session.
 
 use super::Pair;
-use crate::smtp::session::Admission;
+use crate::session::Admission;
 
 #[test]
 fn the_words_of_another_protocol_end_the_session() {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{Event, Session, SessionLimits, State, Task, Times, Unkept};
-use crate::smtp::{
+use crate::{
     command::Chunk,
     content::{Arriving, ContentLimits, Taken},
     reply::Say,
