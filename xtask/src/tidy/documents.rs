@@ -23,6 +23,41 @@ pub(super) fn named_paths_exist(tree: &Tree, problems: &mut Problems) {
     }
 }
 
+/// A link to a heading leads to one.
+pub(super) fn linked_headings_exist(tree: &Tree, problems: &mut Problems) {
+    for file in documents(tree) {
+        for (at, text) in file.text.lines().enumerate() {
+            for (path, anchor) in linked_anchors(&file.path, text) {
+                let target = tree.file(&path);
+                if target.is_some_and(|target| !anchors(target).any(|name| name == anchor)) {
+                    let advice = format!("{path} has no heading `#{anchor}`: correct the link");
+                    problems.add(&file.path, at + 1, advice);
+                }
+            }
+        }
+    }
+}
+
+/// The anchors of a document's headings, as Markdown's readers make them.
+fn anchors(file: &File) -> impl Iterator<Item = String> {
+    let headings = file.text.lines().filter(|text| text.starts_with('#'));
+    headings.map(|text| {
+        let text = text.trim_start_matches('#').trim().to_lowercase();
+        let kept = text.chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
+        kept.map(|letter| if letter == ' ' { '-' } else { letter }).collect()
+    })
+}
+
+/// The links of `text` that name a heading: the document's path, and the anchor.
+fn linked_anchors(document: &str, text: &str) -> impl Iterator<Item = (String, String)> {
+    text.split("](").skip(1).filter_map(move |rest| {
+        let (path, anchor) = rest.split(')').next()?.split_once('#')?;
+        let folder = Path::new(document).parent().unwrap_or_else(|| Path::new(""));
+        let path = if path.is_empty() { document.to_owned() } else { normal(&folder.join(path)) };
+        (!path.contains("://")).then(|| (path, anchor.to_owned()))
+    })
+}
+
 /// Every counter of the XDP program is in docs/operating.md.
 pub(super) fn every_counter_is_explained(tree: &Tree, problems: &mut Problems) {
     let Some(file) = tree.file("common/src/stat.rs") else {

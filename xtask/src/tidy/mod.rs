@@ -72,6 +72,7 @@ const RULES: &[Rule] = &[
     testing::tests_do_not_sleep,
     testing::tests_are_never_switched_off,
     documents::named_paths_exist,
+    documents::linked_headings_exist,
     documents::every_counter_is_explained,
     documents::every_setting_is_explained,
     documents::tables_have_even_rows,

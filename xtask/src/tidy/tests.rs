@@ -125,6 +125,13 @@ fn what_documents_say_and_name() {
         ],
     );
     judges(
+        documents::linked_headings_exist,
+        &[
+            ("docs/a.md", "# One, two\n\n[a](#one-two), [b](a.md#one-two)\n", false),
+            ("docs/a.md", "# One\n\n[a](#two)\n", true),
+        ],
+    );
+    judges(
         documents::tables_have_even_rows,
         &[
             ("docs/a.md", "| a | b |\n|---|---|\n| 1 | 2 | |\n", true),
