@@ -1,6 +1,6 @@
 //! Builds the helper programs of `tests/ebpf` and leaves the object in `OUT_DIR` for `xdp_helper`.
 //!
-//! It owns the choice of the programs only; how they are built is `ebpf-builder`'s business.
+//! It owns the choice of the programs only; how they are built is `ebpf/builder`'s business.
 
 use std::process::ExitCode;
 

@@ -3,7 +3,7 @@
 //! It fails open: whatever it does not understand in full goes to the host's TCP. It owns no policy (that is
 //! `classify`) and no format (that is `parse`), and it logs nothing: each way out raises one counter.
 //!
-//! Building: `userspace/build.rs` compiles this crate for `bpfel-unknown-none` and embeds the object; the
+//! Building: `userspace/dataplane/build.rs` compiles this crate for `bpfel-unknown-none` and embeds the object; the
 //! workspace's default members leave it out. For the host's target it is an empty program, so that
 //! `cargo clippy --package sixgate-ebpf` lints everything here.
 

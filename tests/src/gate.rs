@@ -5,7 +5,7 @@
 
 use std::{env, fmt, fs};
 
-use sixgate::dataplane::embedded_object;
+use sixgate_dataplane::embedded_object;
 
 use crate::{clock, dovecot, exim, opensmtpd, postfix};
 

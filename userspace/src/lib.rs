@@ -10,7 +10,6 @@ pub mod cli;
 pub mod config;
 pub mod content;
 pub mod control;
-pub mod dataplane;
 pub mod dns;
 pub mod endpoint;
 mod fair_semaphore;

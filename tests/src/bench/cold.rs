@@ -5,7 +5,7 @@
 
 use anyhow::{Result, ensure};
 use aya::sys::{Stats, enable_stats};
-use sixgate::dataplane::flow_key;
+use sixgate_dataplane::flow_key;
 
 use super::{
     dialogue::Scored,

@@ -3,8 +3,8 @@
 //! It is a client that nothing gets lost for; it measures nothing.
 
 use anyhow::{Context as _, Result, ensure};
-use sixgate::dataplane::flow_key;
 use sixgate_common::flow::{Flow, FlowKey};
+use sixgate_dataplane::flow_key;
 
 use super::{
     rig::{Outcome, Rig, Scene, XDP_TX},

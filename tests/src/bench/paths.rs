@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::SocketAddrV6};
 
 use anyhow::{Result, ensure};
 use aya::programs::XdpMode;
-use sixgate::dataplane::Pins;
+use sixgate_dataplane::Pins;
 
 use super::{
     Scale, cold, dialogue,

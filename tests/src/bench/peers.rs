@@ -6,7 +6,7 @@ use std::{net::SocketAddrV6, path::PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::XdpMode;
-use sixgate::dataplane::Pins;
+use sixgate_dataplane::Pins;
 
 use super::{
     load::{Refusal, Script},

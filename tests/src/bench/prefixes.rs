@@ -14,8 +14,8 @@ use std::{
 use anyhow::{Context as _, Result};
 use aya::maps::MapInfo;
 use ipnet::Ipv6Net;
-use sixgate::dataplane::Pins;
 use sixgate_common::map;
+use sixgate_dataplane::Pins;
 
 use super::{
     Scale,

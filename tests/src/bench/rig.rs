@@ -11,11 +11,11 @@ use aya::{
     programs::{ProgramInfo, TestRun as _, Xdp},
 };
 use nix::time::{ClockId, clock_gettime};
-use sixgate::dataplane::{Maps, Pins, Station, StationUse, embedded_object};
 use sixgate_common::{
     flow::{Flow, FlowKey},
     map,
 };
+use sixgate_dataplane::{Maps, Pins, Station, StationUse, embedded_object};
 
 use crate::{
     packet,

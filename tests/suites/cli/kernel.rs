@@ -19,13 +19,13 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::{Value, json};
-use sixgate::dataplane::{Maps, Pins, embedded_object, monotonic_nanoseconds};
 use sixgate_common::{
     flow::{FLAG_FIN_SENT, Flow, FlowKey, REASON_NO_PTR, REASON_NOT_OPTED_IN},
     map,
     refuse::Phase,
     settings::{ANSWER_HINDERED, ANSWER_KERNEL},
 };
+use sixgate_dataplane::{Maps, Pins, embedded_object, monotonic_nanoseconds};
 use sixgate_tests::{
     bpffs::Bpffs,
     daemon::binary,

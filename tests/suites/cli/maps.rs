@@ -10,12 +10,12 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sixgate::dataplane::{Entry, Maps, OptIn, Pins, Projection};
 use sixgate_common::{
     map::LAYOUT,
     settings::{MODE_ENFORCE, MODE_SHADOW, READY},
     stat::Stat,
 };
+use sixgate_dataplane::{Entry, Maps, OptIn, Pins, Projection};
 use sixgate_tests::{
     bpffs::Bpffs,
     gate::{self, Need},

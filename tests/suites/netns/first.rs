@@ -9,7 +9,7 @@ use std::{
 };
 
 use aya::programs::XdpMode;
-use sixgate::dataplane::{Pins, embedded_object};
+use sixgate_dataplane::{Pins, embedded_object};
 use sixgate_tests::{
     daemon::{Daemon, binary},
     netns::Netns,

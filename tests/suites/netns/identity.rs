@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
-use sixgate::dataplane::Pins;
+use sixgate_dataplane::Pins;
 use sixgate_tests::{
     daemon::Daemon,
     netns::Netns,

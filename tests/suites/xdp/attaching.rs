@@ -7,15 +7,15 @@ use std::{
     time::Duration,
 };
 
-use sixgate::dataplane::{
-    AttachMode, Attached, Change, Maps, PtrOrigin, PtrState, RunMode, Sizes, VlanTags, attach, attached,
-    detach, embedded_tag,
-};
 use sixgate_common::{
     map::LAYOUT,
     refuse::ReplyId,
     reply,
     settings::{MODE_ENFORCE, READY},
+};
+use sixgate_dataplane::{
+    AttachMode, Attached, Change, Maps, PtrOrigin, PtrState, RunMode, Sizes, VlanTags, attach, attached,
+    detach, embedded_tag,
 };
 use sixgate_tests::{gate, packet::SENDER};
 

@@ -7,14 +7,12 @@ use std::{
     time::Duration,
 };
 
-use sixgate::{
-    control::compile_replies,
-    dataplane::{AttachMode, attach},
-};
+use sixgate::control::compile_replies;
 use sixgate_common::{
     settings::{ANSWER_KERNEL, Settings},
     stat::Stat,
 };
+use sixgate_dataplane::{AttachMode, attach};
 use sixgate_smtp::reply::ReplyTable;
 use sixgate_tests::{
     gate::{self, Need},

@@ -2,13 +2,13 @@
 
 use std::net::Ipv6Addr;
 
-use sixgate::dataplane::{Maps, flow_key, monotonic_nanoseconds};
 use sixgate_common::{
     flow::{Flow, FlowKey, PHASE_TAG, REASON_NO_PTR, REASON_NOT_OPTED_IN},
     refuse::Phase,
     settings::{MODE_SHADOW, Revision, Settings},
     stat::Stat,
 };
+use sixgate_dataplane::{Maps, flow_key, monotonic_nanoseconds};
 use sixgate_tests::{
     gate,
     packet::{Packet, SENDER, SENDER_PORT, SMTP, tcp},

@@ -2,7 +2,7 @@
 //!
 //! It claims nothing; `attaching`, `refusing` and `traffic` do.
 
-use sixgate::dataplane::{AttachMode, AttachPlan, Maps, Pins, Sizes};
+use sixgate_dataplane::{AttachMode, AttachPlan, Maps, Pins, Sizes};
 use sixgate_tests::{bpffs::Bpffs, gate::Need, netns::Netns};
 
 use crate::program::{ENFORCE, projection};

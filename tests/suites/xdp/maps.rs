@@ -3,12 +3,12 @@
 use std::{net::Ipv6Addr, time::Duration};
 
 use ipnet::Ipv6Net;
-use sixgate::dataplane::{Changes, Entry, OptIn, Projection, PtrOrigin, PtrState};
 use sixgate_common::{
     map,
     settings::{REFUSE_AT_GREETING, Settings},
     stat::Stat,
 };
+use sixgate_dataplane::{Changes, Entry, OptIn, Projection, PtrOrigin, PtrState};
 use sixgate_tests::gate;
 
 use crate::program::{ENFORCE, EXPIRED, HAS_PTR, NEEDS, NO_PTR, Program, projection};
@@ -98,7 +98,7 @@ fn ptr_entries_are_listed_replaced_and_removed() {
         return;
     }
     let maps = &mut Program::load().maps;
-    let listed = |maps: &sixgate::dataplane::Maps| -> Vec<(Ipv6Addr, PtrState)> {
+    let listed = |maps: &sixgate_dataplane::Maps| -> Vec<(Ipv6Addr, PtrState)> {
         maps.ptr_list().unwrap().iter().map(|record| (record.address, record.state)).collect()
     };
     assert_eq!(listed(maps), [(NO_PTR, PtrState::Absent), (HAS_PTR, PtrState::Exists)]);

@@ -8,15 +8,13 @@ use std::{
 };
 
 use aya::programs::{ProgramInfo, XdpMode};
-use sixgate::{
-    control::compile_replies,
-    dataplane::{AttachMode, Station, attach},
-};
+use sixgate::control::compile_replies;
 use sixgate_common::{
     reply::GROWTH_MAX,
     settings::{ANSWER_KERNEL, Settings},
     stat::Stat,
 };
+use sixgate_dataplane::{AttachMode, Station, attach};
 use sixgate_smtp::reply::ReplyTable;
 use sixgate_tests::{
     gate,

@@ -12,8 +12,8 @@ use aya::{
         xdp::XdpLink,
     },
 };
-use sixgate::dataplane::{Pins, embedded_object, embedded_tag};
 use sixgate_common::map;
+use sixgate_dataplane::{Pins, embedded_object, embedded_tag};
 
 /// Makes the pinned link of `interface` run another program, pinned in place of the attached one.
 pub(crate) fn run_another_program(pins: &Pins, interface: &str) {

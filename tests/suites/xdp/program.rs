@@ -15,9 +15,6 @@ use aya::{
     programs::{TestRun as _, Xdp},
 };
 use ipnet::Ipv6Net;
-use sixgate::dataplane::{
-    Maps, OptIn, Pins, Projection, PtrOrigin, PtrState, Station, StationUse, embedded_object,
-};
 use sixgate_common::{
     flow::{Flow, FlowKey},
     line::domain_key,
@@ -25,6 +22,9 @@ use sixgate_common::{
     reply::GROWTH_MAX,
     settings::{ANSWER_DAEMON, MODE_ENFORCE, READY, REFUSE_AT_RCPT, Revision, Settings},
     stat::Stat,
+};
+use sixgate_dataplane::{
+    Maps, OptIn, Pins, Projection, PtrOrigin, PtrState, Station, StationUse, embedded_object,
 };
 use sixgate_smtp::policy::TemporaryDomains;
 use sixgate_tests::{

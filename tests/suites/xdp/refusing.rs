@@ -4,12 +4,12 @@ use std::fs;
 
 use aya::maps::HashMap;
 use ipnet::Ipv6Net;
-use sixgate::dataplane::{
-    AttachMode, Attached, DataplaneError, Maps, OptIn, Pins, RunMode, attach, attached, detach,
-};
 use sixgate_common::{
     map,
     settings::{READY, Revision},
+};
+use sixgate_dataplane::{
+    AttachMode, Attached, DataplaneError, Maps, OptIn, Pins, RunMode, attach, attached, detach,
 };
 use sixgate_tests::gate;
 

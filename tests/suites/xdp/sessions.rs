@@ -11,15 +11,13 @@ use std::{
 
 use aya::programs::XdpMode;
 use nix::sys::socket::MsgFlags;
-use sixgate::{
-    control::compile_replies,
-    dataplane::{AttachMode, Maps, PtrOrigin, PtrState, attach},
-};
+use sixgate::control::compile_replies;
 use sixgate_common::{
     refuse::ReplyId,
     settings::{ANSWER_KERNEL, REFUSE_AT_GREETING, REFUSE_AT_RESET, Settings},
     stat::Stat,
 };
+use sixgate_dataplane::{AttachMode, Maps, PtrOrigin, PtrState, attach};
 use sixgate_smtp::reply::ReplyTable;
 use sixgate_tests::{gate, timeouts::scaled, xdp_helper::Pass};
 use socket2::SockRef;

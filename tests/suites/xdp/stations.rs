@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use sixgate::dataplane::{Station, StationUse, flow_key};
 use sixgate_common::{
     flow::{Flow, REASON_NOT_OPTED_IN},
     map::STATIONS_ENTRIES,
     settings::{ANSWER_KERNEL, Settings},
     stat::Stat,
 };
+use sixgate_dataplane::{Station, StationUse, flow_key};
 use sixgate_tests::{
     gate,
     packet::{

@@ -12,15 +12,13 @@ use nix::{
     libc,
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
-use sixgate::{
-    control::compile_replies,
-    dataplane::{AttachMode, attach},
-};
+use sixgate::control::compile_replies;
 use sixgate_common::{
     refuse::ReplyId,
     settings::{ANSWER_KERNEL, Settings},
     stat::Stat,
 };
+use sixgate_dataplane::{AttachMode, attach};
 use sixgate_tests::{
     gate::{self, Need},
     packet::{

@@ -6,10 +6,10 @@ use std::{
 };
 
 use ipnet::Ipv6Net;
-use sixgate::dataplane::{
+use sixgate_common::{flow::REASON_NOT_OPTED_IN, stat::Stat};
+use sixgate_dataplane::{
     AttachMode, RunMode, attach, flow_key, interface_addresses, interface_called, watch_network,
 };
-use sixgate_common::{flow::REASON_NOT_OPTED_IN, stat::Stat};
 use sixgate_tests::gate;
 
 use crate::host::{Host, NEEDS};

@@ -4,10 +4,11 @@
 
 use std::{io, path::PathBuf};
 
+use sixgate_dataplane::DataplaneError;
+
 use crate::{
     config::ConfigError,
     control::ControlError,
-    dataplane::DataplaneError,
     server::{AskError, ServeError},
     store::{ListError, Problem, StoreError},
 };

@@ -10,10 +10,9 @@ use serde::Serialize;
 use sixgate_common::refuse::{Phase, Reason};
 
 use super::{CliError, Exit, Format, Output};
-use crate::{
-    control::Control,
-    dataplane::{FlowRecord, FlowState},
-};
+use sixgate_dataplane::{FlowRecord, FlowState};
+
+use crate::control::Control;
 
 /// `sixgate flows`
 #[derive(Debug, Args)]

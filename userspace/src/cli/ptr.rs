@@ -9,11 +9,9 @@ use humantime_serde::re::humantime::{self, format_duration};
 use serde::Serialize;
 
 use super::{CliError, Exit, Format, Output};
-use crate::{
-    control::Control,
-    dataplane::{Maps, PtrOrigin, PtrRecord, PtrState},
-    store::parse_address,
-};
+use sixgate_dataplane::{Maps, PtrOrigin, PtrRecord, PtrState};
+
+use crate::{control::Control, store::parse_address};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

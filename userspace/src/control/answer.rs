@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt};
 use sixgate_common::settings::{ANSWER_HINDERED, ANSWER_KERNEL, Settings};
 
 use super::{Control, ControlError, MAPS_WAIT};
-use crate::dataplane::{self, DataplaneError, Maps, Network, Obstacle, Outlook};
+use sixgate_dataplane::{self as dataplane, DataplaneError, Maps, Network, Obstacle, Outlook};
 
 /// Who answers, as the maps say and as it should be.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -200,7 +200,7 @@ fn listed(obstacles: &[Obstacle]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::PeerLacks;
+    use sixgate_dataplane::PeerLacks;
 
     #[test]
     fn who_answers_is_told_with_the_reason() {

@@ -10,9 +10,12 @@ use super::{
     Control, ControlError, MAPS_WAIT,
     follow::{fits, make_room},
 };
+use sixgate_dataplane::{
+    self as dataplane, AttachMode, AttachPlan, Attached, Change, DataplaneError, Failed, VlanTags,
+};
+
 use crate::{
     config::{InterfaceName, XdpMode},
-    dataplane::{self, AttachMode, AttachPlan, Attached, Change, DataplaneError, Failed, VlanTags},
     store::Database,
 };
 

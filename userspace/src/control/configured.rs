@@ -11,10 +11,9 @@ use sixgate_common::{
 };
 
 use super::{Control, ControlError, MAPS_WAIT, compile_replies, settings, status::in_words};
-use crate::{
-    config::{Config, Domains},
-    dataplane::{DataplaneError, Maps},
-};
+use sixgate_dataplane::{DataplaneError, Maps};
+
+use crate::config::{Config, Domains};
 
 /// What the configuration says that may change while the daemon runs. It changes under the lock on the maps, so that the
 /// maps never get a part of one configuration and a part of another.

@@ -8,10 +8,9 @@ use ipnet::Ipv6Net;
 use sixgate_common::settings;
 
 use super::{Control, ControlError, MAPS_WAIT};
-use crate::{
-    dataplane::{self, DataplaneError, Entry, MapChange, Maps, Projection, Sizes},
-    store::{Change, Contents, Database, Domain, Entry as Stored, Key, OptIn, Since},
-};
+use sixgate_dataplane::{self as dataplane, DataplaneError, Entry, MapChange, Maps, Projection, Sizes};
+
+use crate::store::{Change, Contents, Database, Domain, Entry as Stored, Key, OptIn, Since};
 
 impl Control {
     /// Brings the maps in line with the store, if the program is attached. `addresses`: those of the interfaces may have

@@ -10,11 +10,11 @@ use std::{
 use ipnet::Ipv6Net;
 
 use super::{Control, ControlError};
+use sixgate_dataplane::{self as dataplane, DataplaneError, attached, interface_addresses};
 use sixgate_smtp::policy::evidence::Standing;
 
 use crate::{
     config::GuardSource,
-    dataplane::{self, DataplaneError, attached, interface_addresses},
     store::{Contents, Database, OptIn, PrefixSet},
 };
 

@@ -16,10 +16,11 @@ use super::{
     attach::Incomplete,
     wanted::{OCCUPIED, Wanted},
 };
-use crate::{
-    config::InterfaceName,
-    dataplane::{self, AttachedLink, DataplaneError, Failed, Lost, Network, PinLock, interface_addresses},
+use sixgate_dataplane::{
+    self as dataplane, AttachedLink, DataplaneError, Failed, Lost, Network, PinLock, interface_addresses,
 };
+
+use crate::config::InterfaceName;
 
 /// How urgent a notice is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

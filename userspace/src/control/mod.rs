@@ -21,11 +21,11 @@ use std::{
 };
 
 use sixgate_common::settings::{self, Revision, Settings};
+use sixgate_dataplane::{DataplaneError, Loader, Maps, PinLock, Pins, Sizes};
 use sixgate_smtp::policy::Mode;
 
 use crate::{
     config::{Answer, Config, Domains, GuardSource, InterfaceName, XdpMode},
-    dataplane::{DataplaneError, Loader, Maps, PinLock, Pins, Sizes},
     endpoint::Endpoint,
     store::{Author, Backup, Consent, Edit, Store, StoreError},
 };

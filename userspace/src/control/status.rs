@@ -11,11 +11,13 @@ use serde::Serialize;
 use sixgate_common::settings::{self, Settings};
 
 use super::{Control, ControlError, wanted::Wanted};
+use sixgate_dataplane::{
+    self as dataplane, AttachedLink, Changes, DataplaneError, Entry, Maps, Network, Obstacle, Outlook, Pins,
+    attached,
+};
+
 use crate::{
     config::Domains,
-    dataplane::{
-        self, AttachedLink, Changes, DataplaneError, Entry, Maps, Network, Obstacle, Outlook, Pins, attached,
-    },
     store::{Database, Revision, StoreCounts},
 };
 

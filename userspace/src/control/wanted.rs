@@ -3,10 +3,9 @@
 //! It changes nothing: what is done about it is `keep`'s, what is shown of it `status`'.
 
 use super::Control;
-use crate::{
-    config::InterfaceName,
-    dataplane::{AttachedLink, DataplaneError, InterfaceNow},
-};
+use sixgate_dataplane::{AttachedLink, DataplaneError, InterfaceNow};
+
+use crate::config::InterfaceName;
 
 /// How an interface of the configuration stands.
 #[derive(Clone, Debug, Eq, PartialEq)]

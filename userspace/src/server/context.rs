@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use sixgate_dataplane::{DataplaneError, PinLock, Pins, PtrOrigin, PtrRecord, PtrState};
 use sixgate_smtp::policy::evidence::{PtrEvidence, Unanswered};
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,6 @@ use crate::{
     check::ptr::{PtrCache, PtrFinding},
     config::{self, Config, Limits},
     control::{Control, ControlError, Keeper},
-    dataplane::{DataplaneError, PinLock, Pins, PtrOrigin, PtrRecord, PtrState},
     dns::Dns,
     log_limit::LogLimiter,
     server::{

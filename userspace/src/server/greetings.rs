@@ -6,8 +6,7 @@
 use std::collections::{BTreeMap, HashMap, btree_map::Entry};
 
 use sixgate_common::flow::FlowKey;
-
-use crate::dataplane::Refused;
+use sixgate_dataplane::Refused;
 
 /// Sessions that were greeted lately, each with the time at which its greeting is to be looked at.
 #[derive(Debug, Default)]

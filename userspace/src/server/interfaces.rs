@@ -8,12 +8,12 @@ use std::{
 };
 
 use sd_notify::NotifyState;
+use sixgate_dataplane::{NetworkWatch, watch_network};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use crate::{
     control::{Looked, Notice, Urgency},
-    dataplane::{NetworkWatch, watch_network},
     server::context::Context,
 };
 

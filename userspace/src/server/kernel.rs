@@ -13,13 +13,12 @@ use std::{
 };
 
 use sixgate_common::stat::Stat;
-use sixgate_smtp::policy::evidence::Endpoints;
-use tracing::{info, warn};
-
-use crate::dataplane::{
+use sixgate_dataplane::{
     DataplaneError, Event, Events, Greeter, Greeting, Maps, Pins, PtrOrigin, PtrRecord, PtrState, Refused,
     flow_key,
 };
+use sixgate_smtp::policy::evidence::Endpoints;
+use tracing::{info, warn};
 
 /// The maps, if there are any.
 pub(crate) struct Kernel {

@@ -7,18 +7,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sixgate_common::{event::Ending, refuse::ReplyId};
+use sixgate_dataplane::{DataplaneError, Event, Progress, monotonic_nanoseconds};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use crate::{
-    dataplane::{DataplaneError, Event, Progress, monotonic_nanoseconds},
-    server::{
-        context::Context,
-        driver::{list_name, reason_name},
-        greetings::Greetings,
-        session_id::SessionId,
-        shown::{self, Said},
-    },
+use crate::server::{
+    context::Context,
+    driver::{list_name, reason_name},
+    greetings::Greetings,
+    session_id::SessionId,
+    shown::{self, Said},
 };
 
 /// Follows EVENTS for ever. The program wakes nobody, so this looks by itself.

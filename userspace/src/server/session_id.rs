@@ -6,7 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use crate::dataplane::Refused;
+use sixgate_dataplane::Refused;
 
 /// A session's name: unique as long as the daemon runs, by its count, and on this host, unless the clock went back since
 /// an earlier start.

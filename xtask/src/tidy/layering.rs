@@ -153,7 +153,7 @@ const IMPURE: &[&str] = &[
 ];
 
 const DOORS: &[(&[&str], &[&str])] = &[
-    (&["aya"], &["userspace/src/dataplane/"]),
+    (&["aya"], &["userspace/dataplane/src/"]),
     (&["hickory_proto"], &["userspace/src/dns.rs", "userspace/src/dns/"]),
     (
         &[
@@ -171,7 +171,7 @@ const DOORS: &[(&[&str], &[&str])] = &[
             "userspace/src/nexthop/",
             "userspace/src/dns.rs",
             "userspace/src/dns/",
-            "userspace/src/dataplane/",
+            "userspace/dataplane/src/",
         ],
     ),
 ];

@@ -33,7 +33,7 @@ fn what_is_pure_and_who_has_a_door_to_a_library() {
         layering::one_door_for_each_library,
         &[
             ("userspace/src/store/a.rs", "use aya::maps::Map;\n", true),
-            ("userspace/src/dataplane/a.rs", "use aya::maps::Map;\n", false),
+            ("userspace/dataplane/src/a.rs", "use aya::maps::Map;\n", false),
             ("userspace/src/check/a.rs", "use hickory_proto::A;\n", true),
             ("userspace/src/dns.rs", "use hickory_proto::A;\n", false),
             ("userspace/src/cli/a.rs", "TcpStream::connect(a);\n", true),

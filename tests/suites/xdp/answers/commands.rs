@@ -4,13 +4,13 @@
 
 use std::{collections::BTreeSet, net::Ipv6Addr};
 
-use sixgate::dataplane::Projection;
 use sixgate_common::{
     flow::FlowKey,
     refuse::{COMMANDS_MAX, LINE_MAX, ReplyId},
     settings::{REFUSE_AT_GREETING, Settings},
     stat::Stat,
 };
+use sixgate_dataplane::Projection;
 use sixgate_tests::gate;
 
 use super::{

@@ -1,7 +1,6 @@
 //! What user space is told of refused sessions: one record when one begins, one when it ends, and a count of those
 //! that found no room.
 
-use sixgate::dataplane::monotonic_nanoseconds;
 use sixgate_common::{
     event::{Ending, KIND_BEGUN, KIND_ENDED, KIND_RECIPIENT},
     flow::{ARGUMENT_KEPT, REASON_NO_PTR, REASON_NOT_OPTED_IN},
@@ -10,6 +9,7 @@ use sixgate_common::{
     settings::{REFUSE_AT_GREETING, REFUSE_AT_RESET, Settings},
     stat::Stat,
 };
+use sixgate_dataplane::monotonic_nanoseconds;
 use sixgate_tests::{
     gate,
     packet::{

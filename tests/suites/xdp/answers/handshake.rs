@@ -2,13 +2,13 @@
 
 use std::net::Ipv6Addr;
 
-use sixgate::dataplane::{PtrOrigin, PtrState};
 use sixgate_common::{
     flow::{Flow, REASON_NO_PTR, REASON_NOT_OPTED_IN},
     refuse::{Phase, ReplyId},
     settings::{ANSWER_DAEMON, MODE_SHADOW, REFUSE_AT_GREETING, REFUSE_AT_RESET, Settings},
     stat::Stat,
 };
+use sixgate_dataplane::{PtrOrigin, PtrState};
 use sixgate_tests::{
     gate,
     packet::{
@@ -282,7 +282,7 @@ fn a_cookie_is_worth_nothing_where_nothing_is_refused_now() {
     let mut trusting = projection();
     trusting.trust.insert(STRANGER.into());
     let mut opted_in = projection();
-    opted_in.optin.insert(OURS.into(), sixgate::dataplane::OptIn::In);
+    opted_in.optin.insert(OURS.into(), sixgate_dataplane::OptIn::In);
     let mut unguarded = projection();
     unguarded.guard.clear();
     let rows = [

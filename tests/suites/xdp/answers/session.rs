@@ -4,13 +4,14 @@
 
 use std::net::Ipv6Addr;
 
-use sixgate::{control::compile_replies, dataplane::flow_key};
+use sixgate::control::compile_replies;
 use sixgate_common::{
     flow::{Flow, FlowKey},
     refuse::ReplyId,
     settings::{ANSWER_KERNEL, Settings},
     stat::Stat,
 };
+use sixgate_dataplane::flow_key;
 use sixgate_smtp::reply::ReplyTable;
 use sixgate_tests::packet::{
     Packet,

@@ -1,16 +1,14 @@
 //! Switches thrown while a session lives: it goes on as it began, or it is the host's from its next SYN on; never does
 //! it hear a wrong octet.
 
-use sixgate::{
-    control::compile_replies,
-    dataplane::{Maps, OptIn, PtrOrigin, PtrState},
-};
+use sixgate::control::compile_replies;
 use sixgate_common::{
     flow::{PHASE_TAG, REASON_NOT_OPTED_IN},
     refuse::ReplyId,
     settings::{ANSWER_DAEMON, MODE_SHADOW, REFUSE_AT_GREETING, REFUSE_AT_RESET, Settings},
     stat::Stat,
 };
+use sixgate_dataplane::{Maps, OptIn, PtrOrigin, PtrState};
 use sixgate_smtp::reply::ReplyTable;
 use sixgate_tests::{
     gate,

@@ -10,7 +10,7 @@ use aya::programs::{
 use nix::libc;
 
 use super::{AttachMode, Attached, Change, Manner, Speech, VlanTags, occupied::occupied};
-use crate::dataplane::{
+use crate::{
     attached::Pinned,
     error::{DataplaneError, system_error},
     interface::{self, RunMode},

@@ -26,7 +26,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Builds the program for the build script that calls this, whose package lies directly below the workspace's
+    /// Builds the program for the build script that calls this, whose package lies anywhere below the workspace's
     /// root. What goes wrong is said on standard error, for cargo to show.
     #[must_use]
     pub fn build(&self) -> ExitCode {
@@ -40,7 +40,7 @@ impl Program {
     }
 
     fn try_build(&self) -> Result<(), String> {
-        let workspace = variable("CARGO_MANIFEST_DIR")?.join("..");
+        let workspace = workspace(&variable("CARGO_MANIFEST_DIR")?)?;
         let out = variable("OUT_DIR")?;
         let object = out.join(self.object);
         println!("cargo::rerun-if-env-changed={SKIP}");
@@ -137,6 +137,12 @@ fn linker(target: &Path) -> Result<PathBuf, String> {
                 tools.display()
             )
         })
+}
+
+/// The workspace's root above `package`: the folder with the lock file.
+fn workspace(package: &Path) -> Result<PathBuf, String> {
+    let root = package.ancestors().find(|folder| folder.join("Cargo.lock").is_file());
+    root.map(Path::to_owned).ok_or_else(|| format!("no Cargo.lock above {}", package.display()))
 }
 
 /// The workspace's target directory, wherever configuration put it. Cargo marks the one that it made itself;

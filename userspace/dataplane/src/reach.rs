@@ -85,7 +85,7 @@ const NOTHING_YET: StationUse = StationUse { answers: false, generic: false, pee
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::{
+    use crate::{
         obstacle::Obstacle,
         topology::{Kind, LinkFacts},
     };

@@ -4,9 +4,7 @@
 
 use sixgate_common::{refuse::ReplyId, reply::Reply, settings::Settings};
 
-use crate::dataplane::{
-    error::DataplaneError, interface::RunMode, object::Sizes, pins::Pins, projection::Projection,
-};
+use crate::{error::DataplaneError, interface::RunMode, object::Sizes, pins::Pins, projection::Projection};
 
 /// In which mode the program may run.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

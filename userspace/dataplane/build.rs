@@ -1,6 +1,6 @@
-//! Builds the XDP program and leaves the object in `OUT_DIR` for `dataplane::object`.
+//! Builds the XDP program and leaves the object in `OUT_DIR` for `object`.
 //!
-//! It owns the choice of the program only; how one is built is `ebpf-builder`'s business.
+//! It owns the choice of the program only; how one is built is `ebpf/builder`'s business.
 
 use std::process::ExitCode;
 

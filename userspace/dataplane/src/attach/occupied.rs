@@ -5,7 +5,7 @@
 use aya::programs::{links::LinkType, loaded_links};
 use nix::libc;
 
-use crate::dataplane::{
+use crate::{
     error::DataplaneError,
     interface::{self, RunMode, Running},
     topology::LinkFacts,

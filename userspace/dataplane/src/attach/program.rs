@@ -8,7 +8,7 @@ use aya::programs::Xdp;
 use aya_obj::programs::XdpAttachType;
 
 use super::AttachPlan;
-use crate::dataplane::{
+use crate::{
     error::DataplaneError,
     loader::Loader,
     object::{self, Object},
