@@ -39,7 +39,7 @@ fn postfix_that_demands_tls_of_the_gate_returns_no_mail() {
     let Some((site, _postfix, daemon)) = with_server(PLAIN, start) else { return };
     let words = "[::1]:10025 rejected sixgate itself, not the sender, at MAIL: \
                  530 5.7.0 Must issue a STARTTLS command first";
-    daemon.wait_for_log(&format!("the next hop is not usable yet: {words}")).unwrap();
+    daemon.wait_for_log(&format!("the next hop is not usable yet error=\"{words}")).unwrap();
     let sent = site.swaks(SENDER, GATE, ORDINARY);
     assert!(sent.output.contains(&format!("<** {UNAVAILABLE}")), "{}", sent.output);
     let line = daemon.wait_for_log("mail cannot be handed on").unwrap();
@@ -172,7 +172,8 @@ fn a_next_hop_that_becomes_sixgate_itself_gets_no_mail() {
     let daemon = site.serve(&["--no-xdp"]);
     site.gate.add_address(INTERFACE, "2001:db8:25::77/64".parse().unwrap()).unwrap();
     let line = daemon.wait_for_log("is sixgate itself").unwrap();
-    assert!(line.contains("the next hop is not usable: [2001:db8:25::77]:25 is sixgate itself"), "{line}");
+    let wanted = "the next hop is not usable error=\"[2001:db8:25::77]:25 is sixgate itself";
+    assert!(line.contains(wanted), "{line}");
 }
 
 /// A client that has had a recipient accepted, and is silent from now on.

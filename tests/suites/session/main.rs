@@ -5,6 +5,7 @@ mod administration;
 mod log;
 mod log_limits;
 mod next_hops;
+mod odd_octets;
 mod real;
 mod settings;
 mod shadow;

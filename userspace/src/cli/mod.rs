@@ -11,6 +11,7 @@ mod error;
 mod flows;
 mod guard;
 mod log;
+mod log_form;
 mod namespaces;
 mod optin;
 mod output;

@@ -12,6 +12,7 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter, layer::SubscriberExt, u
 use super::{
     CliError, Exit,
     log::{Priorities, Queue, is_journal},
+    log_form::{Printable, TextFields},
 };
 use crate::{
     config::{Config, Log, LogFormat, LogLevel},
@@ -73,18 +74,26 @@ fn start_log(log: &Log, limiter: &Arc<LogLimiter>) -> io::Result<(Arc<Queue>, Se
     }
     // one span, the session's, is in force at a time: the list of them would say it again
     let set_level: SetLogLevel = match (log.format, is_journal) {
-        (LogFormat::Text, false) => install!(builder),
-        (LogFormat::Text, true) => {
-            install!(builder.without_time().with_level(false).map_event_format(Priorities))
+        (LogFormat::Text, false) => {
+            install!(builder.fmt_fields(TextFields).map_event_format(Printable::text))
         }
-        (LogFormat::Json, false) => install!(builder.json().with_span_list(false)),
+        (LogFormat::Text, true) => install!(
+            builder
+                .fmt_fields(TextFields)
+                .without_time()
+                .with_level(false)
+                .map_event_format(|form| Priorities(Printable::text(form)))
+        ),
+        (LogFormat::Json, false) => {
+            install!(builder.json().with_span_list(false).map_event_format(Printable::json))
+        }
         (LogFormat::Json, true) => install!(
             builder
                 .json()
                 .with_span_list(false)
                 .without_time()
                 .with_level(false)
-                .map_event_format(Priorities)
+                .map_event_format(|form| Priorities(Printable::json(form)))
         ),
     };
     if is_fixed {

@@ -194,9 +194,16 @@ impl NextHopError {
     }
 }
 
-/// An error as a value for the log, with what caused it.
-pub(super) fn as_value(error: &NextHopError) -> &(dyn Error + 'static) {
-    error
+/// An error as a value for the log, with what caused it: one text, which the log quotes.
+pub(super) fn as_value(error: &NextHopError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 /// Where in a dialogue with the next hop something happened.

@@ -126,7 +126,8 @@ impl Administration {
         if is_new_hop {
             // before the first session asks what it may offer
             let failure = self.context.next_hop_watch.probe(&next.next_hop, true).await;
-            warnings.extend(failure.map(|failure| format!("the next hop is not usable yet: {failure}")));
+            // quoted: what the mail server sent may be in it
+            warnings.extend(failure.map(|failure| format!("the next hop is not usable yet: {failure:?}")));
         }
         warnings.extend(self.context.store.trouble());
         warnings.extend(self.context.store.look(|contents| doubts::of(&next.config, contents)));

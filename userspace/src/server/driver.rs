@@ -78,11 +78,11 @@ pub(crate) struct Connection {
 enum Broken {
     #[error("the client is gone")]
     Gone,
-    #[error("the TLS handshake failed: {0}")]
+    #[error("the TLS handshake failed")]
     Handshake(String),
     #[error("the TLS handshake took too long")]
     HandshakeTime,
-    #[error("socket: {0}")]
+    #[error("the connection failed")]
     Io(#[from] io::Error),
     #[error("the client does not take our replies")]
     Stuck,

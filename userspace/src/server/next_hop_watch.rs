@@ -31,13 +31,13 @@ impl NextHopWatch {
         match (&failure, &state.failure) {
             (None, Some(_)) => info!("the next hop is usable again"),
             (Some(failure), None) if !state.was_reached => {
-                warn!("the next hop is not usable yet: {failure}");
+                warn!(error = failure, "the next hop is not usable yet");
                 if next_hop.capabilities().is_none() {
                     warn!("the next hop has never answered: clients are greeted with 421 until it does");
                 }
             }
             (Some(failure), before) if before.as_ref() != Some(failure) => {
-                warn!("the next hop is not usable: {failure}");
+                warn!(error = failure, "the next hop is not usable");
             }
             (None | Some(_), _) => {}
         }

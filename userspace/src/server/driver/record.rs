@@ -77,7 +77,9 @@ impl Connection {
             Event::Session(say) => self.log_end(say, progress),
             Event::Waived(say) => self.log_waived(say, progress),
             // whoever looks in and leaves has lost nothing
-            Event::Left => debug!(after = progress.stage.name(), "disconnected: {left}"),
+            Event::Left => {
+                debug!(after = progress.stage.name(), error = left.cause(), "disconnected: {left}");
+            }
             // the next hop's words have a line already
             Event::Command(_) | Event::Deferred => {}
         }
@@ -155,6 +157,7 @@ impl Connection {
             message_id = message_id(progress),
             messages = progress.messages,
             duration_ms = self.elapsed_ms(),
+            error = left.cause(),
             "disconnected: {left}"
         );
     }
@@ -166,6 +169,15 @@ impl Connection {
 }
 
 impl Broken {
+    /// The error of a library or of the system: a value, since it may repeat what the client sent.
+    fn cause(&self) -> Option<String> {
+        match self {
+            Self::Handshake(reason) => Some(reason.clone()),
+            Self::Io(error) => Some(error.to_string()),
+            Self::Gone | Self::HandshakeTime | Self::Stuck => None,
+        }
+    }
+
     /// Whether a client that left so may have lost something.
     fn is_of_interest(&self, progress: &Progress) -> bool {
         match self {

@@ -57,7 +57,7 @@ impl Connection {
             }
             Some(Err(error)) => {
                 self.context.metrics.handshake("failed");
-                Err(Broken::Handshake(error.to_string().escape_debug().take(REASON_MAX).collect()))
+                Err(Broken::Handshake(error.to_string().chars().take(REASON_MAX).collect()))
             }
             None => {
                 self.context.metrics.handshake("failed");
