@@ -81,7 +81,7 @@ pub(super) fn every_counter_is_explained(tree: &Tree, problems: &mut Problems) {
 
 /// Every setting is in docs/policy.md or docs/operating.md, once one of them is there.
 pub(super) fn every_setting_is_explained(tree: &Tree, problems: &mut Problems) {
-    for file in tree.below("userspace/src/config") {
+    for file in tree.below("userspace/sixgate/src/config") {
         for (line, name) in settings(file).filter(|(_, name)| !is_explained(tree, name)) {
             let advice = format!("setting `{name}` is in no document: explain it in docs/policy.md");
             problems.add(&file.path, line, advice);

@@ -126,7 +126,7 @@ fn is_reply(text: &str) -> bool {
     ) || matches!(text.as_bytes(), [b'2' | b'4' | b'5', b'0'..=b'5', b'0'..=b'9', b'-', ..])
 }
 
-const LIBRARY: &str = "userspace/src/";
+const LIBRARY: &str = "userspace/sixgate/src/";
 const POLICY: &str = "userspace/smtp/src/policy/";
 /// A file, and a folder of the same name.
 const SESSION: &str = "userspace/smtp/src/session";
@@ -154,7 +154,7 @@ const IMPURE: &[&str] = &[
 
 const DOORS: &[(&[&str], &[&str])] = &[
     (&["aya"], &["userspace/dataplane/src/"]),
-    (&["hickory_proto"], &["userspace/src/dns.rs", "userspace/src/dns/"]),
+    (&["hickory_proto"], &["userspace/sixgate/src/dns.rs", "userspace/sixgate/src/dns/"]),
     (
         &[
             "TcpStream",
@@ -167,10 +167,10 @@ const DOORS: &[(&[&str], &[&str])] = &[
             "rtnetlink",
         ],
         &[
-            "userspace/src/server/",
-            "userspace/src/nexthop/",
-            "userspace/src/dns.rs",
-            "userspace/src/dns/",
+            "userspace/sixgate/src/server/",
+            "userspace/sixgate/src/nexthop/",
+            "userspace/sixgate/src/dns.rs",
+            "userspace/sixgate/src/dns/",
             "userspace/dataplane/src/",
         ],
     ),

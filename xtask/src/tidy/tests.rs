@@ -26,18 +26,18 @@ fn what_is_pure_and_who_has_a_door_to_a_library() {
             ("userspace/smtp/src/a.rs", "use tokio::io;\n", true),
             ("userspace/smtp/src/policy/a.rs", "let a = Instant::now();\n", true),
             ("userspace/smtp/src/a.rs", "// tokio\nlet a = \"tokio\";\n", false),
-            ("userspace/src/check/a.rs", "use tokio::io;\n", false),
+            ("userspace/sixgate/src/check/a.rs", "use tokio::io;\n", false),
         ],
     );
     judges(
         layering::one_door_for_each_library,
         &[
-            ("userspace/src/store/a.rs", "use aya::maps::Map;\n", true),
+            ("userspace/sixgate/src/store/a.rs", "use aya::maps::Map;\n", true),
             ("userspace/dataplane/src/a.rs", "use aya::maps::Map;\n", false),
-            ("userspace/src/check/a.rs", "use hickory_proto::A;\n", true),
-            ("userspace/src/dns.rs", "use hickory_proto::A;\n", false),
-            ("userspace/src/cli/a.rs", "TcpStream::connect(a);\n", true),
-            ("userspace/src/nexthop/a.rs", "TcpStream::connect(a);\n", false),
+            ("userspace/sixgate/src/check/a.rs", "use hickory_proto::A;\n", true),
+            ("userspace/sixgate/src/dns.rs", "use hickory_proto::A;\n", false),
+            ("userspace/sixgate/src/cli/a.rs", "TcpStream::connect(a);\n", true),
+            ("userspace/sixgate/src/nexthop/a.rs", "TcpStream::connect(a);\n", false),
         ],
     );
 }
@@ -47,19 +47,19 @@ fn what_stands_in_one_place_only() {
     judges(
         layering::verdicts_are_made_in_one_place,
         &[
-            ("userspace/src/server/a.rs", "return Verdict::Accept;\n", true),
-            ("userspace/src/server/a.rs", "Verdict::Refuse(r) => f(r),\n", false),
-            ("userspace/src/server/a.rs", "if let Verdict::Refuse(r) = v {}\n", false),
-            ("userspace/src/server/a.rs", "matches!(v, Verdict::Accept)\n", false),
+            ("userspace/sixgate/src/server/a.rs", "return Verdict::Accept;\n", true),
+            ("userspace/sixgate/src/server/a.rs", "Verdict::Refuse(r) => f(r),\n", false),
+            ("userspace/sixgate/src/server/a.rs", "if let Verdict::Refuse(r) = v {}\n", false),
+            ("userspace/sixgate/src/server/a.rs", "matches!(v, Verdict::Accept)\n", false),
             ("userspace/smtp/src/policy/a.rs", "return Verdict::Accept;\n", false),
         ],
     );
     judges(
         layering::reply_codes_stand_in_one_table,
         &[
-            ("userspace/src/server/a.rs", "send(\"450 4.7.25 no\");\n", true),
-            ("userspace/src/server/a.rs", "send(\"250-gate\");\n", true),
-            ("userspace/src/server/a.rs", "// 450 4.7.25 no\n", false),
+            ("userspace/sixgate/src/server/a.rs", "send(\"450 4.7.25 no\");\n", true),
+            ("userspace/sixgate/src/server/a.rs", "send(\"250-gate\");\n", true),
+            ("userspace/sixgate/src/server/a.rs", "// 450 4.7.25 no\n", false),
             ("userspace/smtp/src/reply.rs", "send(\"450 4.7.25 no\");\n", false),
         ],
     );
@@ -168,7 +168,7 @@ fn what_documents_say_and_name() {
 fn what_documents_have_to_explain() {
     let stat = ("common/src/stat.rs", "    PassTruncated = \"pass_truncated\",\n");
     let config = (
-        "userspace/src/config/mod.rs",
+        "userspace/sixgate/src/config/mod.rs",
         "#[derive(Deserialize)]\npub struct Limits {\n    pub errors: u32,\n}\npub struct Other {\n    pub inner: u32,\n}\n",
     );
     let rows: [(Rule, _, _, _); 4] = [
@@ -197,10 +197,10 @@ fn which_words_prose_does_without() {
             ("docs/a.md", "Keywords, passwords and headwords.\n", false),
             ("packaging/a.toml", "# whoever\nplace = 1\n", true),
             ("packaging/a.toml", "place = 1\n", false),
-            ("userspace/src/a.rs", "// whoever\n", true),
-            ("userspace/src/a.rs", "f(\"nobody is there\");\n", true),
-            ("userspace/src/a.rs", "f(\"nobody\");\nlet place = 1;\n", false),
-            ("userspace/src/a.rs", "#[cfg(test)]\nf(\"nobody is there\");\n", false),
+            ("userspace/sixgate/src/a.rs", "// whoever\n", true),
+            ("userspace/sixgate/src/a.rs", "f(\"nobody is there\");\n", true),
+            ("userspace/sixgate/src/a.rs", "f(\"nobody\");\nlet place = 1;\n", false),
+            ("userspace/sixgate/src/a.rs", "#[cfg(test)]\nf(\"nobody is there\");\n", false),
             ("tests/src/a.rs", "f(\"nobody is there\");\n", false),
         ],
     );
@@ -241,23 +241,23 @@ fn what_comments_and_headings_have_to_say() {
     judges(
         shape::doc_comments_say_something,
         &[
-            ("userspace/src/a.rs", "/// Why.\nwhy: String,\n", true),
-            ("userspace/src/a.rs", "/// Octets of the body.\nbody: usize,\n", false),
-            ("userspace/src/a.rs", "/// Why.\n///\n/// More of it.\nwhy: String,\n", false),
+            ("userspace/sixgate/src/a.rs", "/// Why.\nwhy: String,\n", true),
+            ("userspace/sixgate/src/a.rs", "/// Octets of the body.\nbody: usize,\n", false),
+            ("userspace/sixgate/src/a.rs", "/// Why.\n///\n/// More of it.\nwhy: String,\n", false),
         ],
     );
     let fails = "/// Reads.\n#[must_use]\npub fn f(\n    a: u8,\n) -> io::Result<()> {\n";
     judges(
         shape::failures_are_documented,
         &[
-            ("userspace/src/a.rs", fails, true),
+            ("userspace/sixgate/src/a.rs", fails, true),
             (
-                "userspace/src/a.rs",
+                "userspace/sixgate/src/a.rs",
                 "/// Reads.\n///\n/// # Errors\n///\n/// If not.\npub fn f() -> Result<()> {\n",
                 false,
             ),
-            ("userspace/src/a.rs", "pub fn f() -> Option<()> {\n", false),
-            ("userspace/src/a.rs", "pub(crate) fn f() -> Result<()> {\n", false),
+            ("userspace/sixgate/src/a.rs", "pub fn f() -> Option<()> {\n", false),
+            ("userspace/sixgate/src/a.rs", "pub(crate) fn f() -> Result<()> {\n", false),
             ("tests/src/a.rs", fails, false),
         ],
     );

@@ -1,0 +1,76 @@
+//! The defaults; what is refused, with its line, is in the suite `configs`.
+
+use std::path::Path;
+
+use super::{Config, Domains, NextHop};
+use sixgate_smtp::policy::Mode;
+
+use crate::nexthop::{ClientIdentity, Protocol};
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse(text, Path::new("f")).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_host_name_is_enough_and_the_shipped_file_spells_the_defaults_out() {
+    let least = parse("hostname = \"gate.example\"").unwrap();
+    let shipped = parse(include_str!("../../../../packaging/sixgate.toml")).unwrap();
+    assert_eq!(shipped.mode, Mode::Shadow, "a new installation refuses nothing");
+    let shipped = Config { mode: Mode::Enforce, ..shipped };
+    assert_eq!(format!("{least:?}"), format!("{shipped:?}"));
+}
+
+#[test]
+fn a_host_name_leaves_room_for_every_refusing_reply() {
+    let name = |labels: usize| format!("{}gate.example", format!("{}.", "a".repeat(50)).repeat(labels));
+    assert!(parse(&format!("hostname = \"{}\"", name(2))).is_ok());
+    assert!(parse(&format!("hostname = \"{}\"\nanswer = \"daemon\"", name(3))).is_ok());
+    let error = parse(&format!("mode = \"shadow\"\nhostname = \"{}\"", name(3))).unwrap_err();
+    assert_eq!(
+        error,
+        "f:2: the host name has 165 octets: the XDP program has room for replies with 114 at most; shorten it, or \
+         set `answer = \"daemon\"`"
+    );
+    let error = parse(&format!("hostname = \"{}\"", name(4))).unwrap_err();
+    assert_eq!(
+        error,
+        "f:1: hostname: the name has 216 octets: a refusing reply with it would be longer than 248"
+    );
+}
+
+#[test]
+fn any_domain_goes_only_to_a_next_hop_that_judges_the_client() {
+    for (name, protocol) in [("smtp", Protocol::Smtp), ("lmtp", Protocol::Lmtp)] {
+        for place in ["[::1]:26", "unix:/run/mail.sock"] {
+            let server = |client: &str| {
+                let server = format!("{name} = \"{place}\"\n{client}");
+                parse(&format!("hostname = \"a.b\"\ndomains = \"all\"\n[next_hop]\n{server}"))
+            };
+            for (text, client) in [("xclient", ClientIdentity::Xclient), ("proxy", ClientIdentity::Proxy)] {
+                let wanted = NextHop::Server { protocol, address: place.parse().unwrap(), client };
+                assert_eq!(server(&format!("client = \"{text}\"")).unwrap().next_hop, wanted);
+            }
+            let error = server("").unwrap_err();
+            assert!(error.starts_with("f:2: \"all\" with a mail server as next hop"), "{error}");
+        }
+    }
+    let maildir = parse("hostname = \"a.b\"\ndomains = \"all\"").unwrap();
+    assert_eq!(maildir.domains, Domains::All);
+}
+
+#[test]
+fn a_conflict_names_the_line_of_its_key() {
+    for (text, wanted) in [
+        ("[next_hop]\nmaildir = \"/m\"\nsmtp = \"[::1]:26\"", 4),
+        ("[next_hop]\nmaildir = \"/m\"\n\nclient = \"none\"", 5),
+        ("[next_hop]\nclient = \"none\"", 3),
+        ("[next_hop]\nlmtp = \"[::1]:24\"\nsmtp = \"[::1]:26\"", 3),
+        ("[next_hop]\nlmtp = \"[::1]:24\"\nmaildir = \"/m\"", 3),
+        ("[limits]\n\nmessage_memory = 5", 4),
+        ("[limits]\nmessage_size = 4000000000\nmessage_disk = 2000000000", 4),
+        ("limits.message_memory = 5", 2),
+    ] {
+        let error = parse(&format!("hostname = \"a.b\"\n{text}")).unwrap_err();
+        assert!(error.starts_with(&format!("f:{wanted}: ")), "{text}: {error}");
+    }
+}

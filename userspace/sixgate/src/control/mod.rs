@@ -1,0 +1,264 @@
+//! The one place where the opt-in store and the maps change together, under the lock on the maps.
+//!
+//! The store is the truth and the maps are its projection. What a prefix means, and how a map is written,
+//! is not its business.
+
+mod answer;
+mod attach;
+mod configured;
+mod follow;
+mod guard;
+mod keep;
+mod replies;
+mod status;
+mod wanted;
+
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    path::PathBuf,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use sixgate_base::endpoint::Endpoint;
+use sixgate_common::settings::{self, Revision, Settings};
+use sixgate_dataplane::{DataplaneError, Loader, Maps, PinLock, Pins, Sizes};
+use sixgate_smtp::policy::Mode;
+
+use crate::{
+    config::{Answer, Config, Domains, GuardSource, InterfaceName, XdpMode},
+    store::{Author, Backup, Consent, Edit, Store, StoreError},
+};
+
+use configured::{Configured, Present};
+
+pub use answer::Answering;
+pub use attach::{Attachment, Attempts};
+pub use guard::{Destinations, GuardOrigin};
+pub use keep::{Keeper, Looked, Notice, Urgency};
+pub use replies::compile_replies;
+pub use status::{Counts, InterfaceStatus, Status, kernel_settings};
+
+/// Store and maps of one configuration. Its functions block, at most as long as another process is waited for that
+/// changes either; nothing is opened in between.
+#[derive(Clone, Debug)]
+pub struct Control {
+    store: Store,
+    pins: Pins,
+    guard: GuardSource,
+    present: Present,
+    sizes: Sizes,
+    /// The interfaces that the program is to run on, and in which mode.
+    interfaces: Vec<InterfaceName>,
+    mode: XdpMode,
+    /// Where the daemon listens.
+    listening: Vec<Ipv6Addr>,
+    /// What was found out about loading this binary's program.
+    loader: Loader,
+}
+
+/// What can go wrong with store and maps.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The store; nothing was changed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The XDP program or its maps; the store was not changed.
+    #[error(transparent)]
+    Dataplane(#[from] DataplaneError),
+    /// The maps show a store that is not there.
+    #[error(
+        "the XDP program's maps hold opted-in destinations, whose store is not at {}: is the volume mounted? Nothing was \
+         changed; `sixgate init --force` makes a new store, and mail to all of them is refused",
+        path.display()
+    )]
+    MapsHoldEntries {
+        /// Where the store should be.
+        path: PathBuf,
+    },
+    /// The store has the change, the maps have not all of it.
+    #[error(
+        "the maps could not be brought in line with the store, which holds: the XDP program refuses nothing until \
+         a command or the daemon succeeds"
+    )]
+    NotProjected {
+        /// What failed.
+        source: DataplaneError,
+    },
+}
+
+impl Control {
+    /// Store and maps as `config` says. Nothing is opened yet.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self {
+            store: Store::new(&config.store),
+            pins: Pins::new(&config.xdp.bpffs),
+            guard: config.xdp.guard,
+            present: Arc::new(RwLock::new(Arc::new(Configured::from(config)))),
+            sizes: Sizes {
+                optin: config.xdp.optin_entries.get(),
+                ptr: config.xdp.ptr_entries.get(),
+                flows: config.xdp.flow_entries.get(),
+                ..Sizes::default()
+            },
+            interfaces: config.xdp.interfaces.clone(),
+            mode: config.xdp.mode,
+            listening: config.listen.addresses.iter().filter_map(ipv6).collect(),
+            loader: Loader::default(),
+        }
+    }
+
+    /// The store, to be read.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The maps, if the program is attached.
+    pub fn maps(&self) -> Result<Option<Maps>, ControlError> {
+        Ok(Maps::open(&self.pins)?)
+    }
+
+    /// Makes a new, empty store.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Exists`]; [`StoreError::Earlier`] and [`ControlError::MapsHoldEntries`] without `force`.
+    pub fn init(&self, force: bool) -> Result<(), ControlError> {
+        if !force && self.store.will_take_over() {
+            return Err(self.store.earlier().into());
+        }
+        let maps = match self.maps() {
+            // such maps show no store of this version
+            Err(ControlError::Dataplane(_)) if force => None,
+            found => found?,
+        };
+        if let Some(maps) = &maps
+            && !force
+            && !self.store.path().exists()
+            && maps.holds_optin()?
+        {
+            return Err(ControlError::MapsHoldEntries { path: self.store.path().to_owned() });
+        }
+        Ok(self.store.create()?)
+    }
+
+    /// Puts the backup in the place of a store that is missing or damaged, and brings the maps in line; which backup, and
+    /// the revision that the maps showed before.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Exists`] if there is a good store; [`ControlError::NotProjected`].
+    pub fn restore(&self) -> Result<(Backup, Option<u64>), ControlError> {
+        let shown = self.shown();
+        let backup = self.store.restore()?;
+        self.reconcile(false)?;
+        Ok((backup, shown))
+    }
+
+    /// The revision that the maps show, as far as there are maps that can be read.
+    #[must_use]
+    pub fn shown(&self) -> Option<u64> {
+        let settings = self.maps().ok()??.settings().ok()?;
+        Some(settings.shown.number()).filter(|number| *number > 0)
+    }
+
+    /// Whether the XDP program is to answer, as far as the configuration says.
+    fn expects_kernel(&self) -> bool {
+        self.configured().settings.answer == settings::ANSWER_KERNEL
+    }
+
+    /// Locks the pins, for a daemon's life.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Dataplane`]; [`DataplaneError::PinsInUse`] while another daemon has them.
+    pub fn lock_pins(&self) -> Result<PinLock, ControlError> {
+        Ok(self.pins.lock()?)
+    }
+
+    /// Changes the store by `edit`, then the maps; returns what `edit` returned.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NotProjected`]: the store has the change, and `ready` is cleared. Every other error
+    /// leaves store and maps as they were; [`StoreError::Empties`] without consent.
+    pub fn change<T>(
+        &self,
+        consent: Consent,
+        edit: impl FnOnce(&mut Edit<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, ControlError> {
+        let mut database = self.store.open()?;
+        // before the store is changed: a user who may not open the maps changes nothing
+        let lock = match self.maps()? {
+            Some(_) => Some(self.pins.lock_maps(MAPS_WAIT)?),
+            None => None,
+        };
+        let edited = database.edit(&Author::of_this_process(), |editing| {
+            let had = (editing.opts_anything_in()?, editing.opts_any_domain_in()?);
+            let value = edit(editing)?;
+            if !consent.empty
+                && self.configured().settings.mode == settings::MODE_ENFORCE
+                && editing.takes_away()
+            {
+                self.check_left(editing, had)?;
+            }
+            Ok::<_, StoreError>(value)
+        })?;
+        // what was attached meanwhile may show the revision before this one
+        if let Some(mut maps) = self.maps()? {
+            let _lock = match lock {
+                Some(lock) => lock,
+                None => self.pins.lock_maps(MAPS_WAIT)?,
+            };
+            self.follow(&mut maps, &mut database)?;
+        }
+        Ok(edited.value)
+    }
+
+    /// Whether a change leaves what mail needs, if that was there before.
+    fn check_left(&self, editing: &Edit<'_>, (had_in, had_domain): (bool, bool)) -> Result<(), StoreError> {
+        if had_in && !editing.opts_anything_in()? {
+            return Err(StoreError::Empties {
+                what: "destination opted in",
+                then: "every sender to this host is refused",
+            });
+        }
+        if self.configured().domains == Domains::Listed && had_domain && !editing.opts_any_domain_in()? {
+            return Err(StoreError::Empties {
+                what: "domain that takes mail",
+                then: "every recipient is refused",
+            });
+        }
+        Ok(())
+    }
+}
+
+fn ipv6(address: &Endpoint) -> Option<Ipv6Addr> {
+    match address.ip() {
+        IpAddr::V6(ip) => Some(ip),
+        IpAddr::V4(_) => None,
+    }
+}
+
+/// The configuration as the XDP program takes it, not ready yet.
+fn settings(config: &Config) -> Settings {
+    Settings {
+        mode: match config.mode {
+            Mode::Enforce => settings::MODE_ENFORCE,
+            Mode::Shadow => settings::MODE_SHADOW,
+        },
+        answer: match config.answer {
+            Answer::Kernel => settings::ANSWER_KERNEL,
+            Answer::Daemon => settings::ANSWER_DAEMON,
+        },
+        refuse_at: config.refuse_at.number(),
+        ready: 0,
+        generation: 0,
+        shown: Revision::NONE,
+    }
+}
+
+/// How long another process is waited for that changes the maps: it may fill them with millions of prefixes.
+const MAPS_WAIT: Duration = Duration::from_secs(60);

@@ -1,0 +1,418 @@
+//! One resolver for everything: the only module that names hickory_proto.
+//!
+//! It asks, and says what came back and for how long that holds. "There is no such record" is an answer;
+//! "nobody could say" is a failure; the two are never mixed. What an answer means is decided elsewhere.
+
+mod answers;
+mod bounds;
+mod exchange;
+mod flights;
+mod kept;
+mod payer;
+mod reading;
+mod resolv_conf;
+mod server;
+mod upstream;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    num::NonZeroU8,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hickory_proto::rr::{Name, RData, RecordType};
+use mail_auth::common::to_a_label;
+use sixgate_base::{endpoint::Endpoint, fair_semaphore::FairSemaphore};
+use thiserror::Error;
+
+use answers::Answers;
+use flights::{Flights, Seat};
+use payer::{Budget, Lack, Payer};
+use upstream::{Upstream, question};
+
+pub use answers::KEPT_OCTETS;
+pub use bounds::{DnsBounds, NETWORKS};
+pub(crate) use kept::{Kept, Lifetime};
+pub use payer::{PART, USUAL_QUESTIONS};
+pub use resolv_conf::MAX_SYSTEM_SERVERS;
+pub use server::{HABITS_LIFETIME, SETBACK};
+
+/// How long a question waits for its turn.
+pub const TURN_LIMIT: Duration = Duration::from_secs(5);
+/// Servers that one question is asked of, at most; the next one whenever one fails or lets wait.
+pub const MAX_APART: usize = 3;
+/// CNAMEs that are followed within one response, and how often the name at their end is asked for anew, if the servers do
+/// not follow them themselves.
+pub const MAX_ALIASES: usize = 8;
+/// The longest time that an answer is kept, whatever its TTL says.
+pub const LONGEST_POSITIVE: Duration = Duration::from_hours(24);
+/// The longest time that "there is none" is kept (RFC 2308 5 advises hours; a sender who has just been
+/// told to publish a record should not have to wait so long).
+pub const LONGEST_NEGATIVE: Duration = Duration::from_mins(15);
+/// The longest domain name in text, without the final dot (RFC 1035 2.3.4).
+pub const LONGEST_NAME: usize = 253;
+const LONGEST_LABEL: usize = 63;
+
+/// The resolver. A clone is cheap and shares what is kept and the bounds.
+#[derive(Clone)]
+pub struct Dns {
+    shared: Arc<Shared>,
+    /// Whose budget the questions are paid from; none: nobody's.
+    payer: Option<Payer>,
+}
+
+struct Shared {
+    upstream: Upstream,
+    answers: Answers,
+    budget: Budget,
+    turns: Arc<FairSemaphore>,
+    flights: Arc<Flights>,
+}
+
+/// What DNS says, the empty set included.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Answer<T> {
+    /// The records; empty for NXDOMAIN and NODATA.
+    pub records: Vec<T>,
+    /// How long that holds: the shortest TTL on the way, CNAMEs included; for the empty set the negative TTL of
+    /// RFC 2308 5, and zero when the server gave none.
+    pub ttl: Duration,
+}
+
+/// DNS could not answer: nothing is known about the record. For logs only, never for a stranger.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum DnsFailure {
+    /// A server answered with an error such as SERVFAIL, REFUSED or FORMERR.
+    #[error("the DNS server answered {code} for {question}")]
+    Code {
+        /// Name and type.
+        question: String,
+        /// The response code, in words.
+        code: String,
+    },
+    /// A server answered with something that is neither records nor their absence.
+    #[error("the DNS server gave no usable answer for {question}: {reason}")]
+    Unusable {
+        /// Name and type.
+        question: String,
+        /// What the library says.
+        reason: String,
+    },
+    /// No server answered in time.
+    #[error("no DNS server answered in time for {question}")]
+    TimedOut {
+        /// Name and type.
+        question: String,
+    },
+    /// Nobody was asked: the source's network has caused too many questions lately.
+    #[error("the budget of the source's network is used up, {question} was not asked")]
+    OverBudget {
+        /// Name and type.
+        question: String,
+    },
+    /// No server was asked: checks about the sender's domain have caused too many questions of the network lately.
+    #[error("the budget of the sender's domain is used up, {question} was not asked")]
+    OverDomainBudget {
+        /// Name and type.
+        question: String,
+    },
+    /// Nobody was asked: too many questions are open, in all or of the source's network.
+    #[error("too many questions are open, {question} was not asked")]
+    Busy {
+        /// Name and type.
+        question: String,
+    },
+}
+
+impl DnsFailure {
+    /// What happened, in words of ours, without the name.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Code { .. } => "DNS answered with an error",
+            Self::Unusable { .. } => "no usable answer from DNS",
+            Self::TimedOut { .. } => "no answer from DNS",
+            Self::OverBudget { .. } => "DNS not asked: the network's budget is used up",
+            Self::OverDomainBudget { .. } => "DNS not asked: the domain's budget is used up",
+            Self::Busy { .. } => "DNS not asked: too many questions are open",
+        }
+    }
+}
+
+impl Dns {
+    /// Asks `servers` (if empty, those of /etc/resolv.conf as it is at the time), `attempts` times in all, each time for
+    /// `timeout`, within the default bounds. All names are absolute; neither search domains nor /etc/hosts take part.
+    #[must_use]
+    pub fn new(servers: &[impl Clone + Into<Endpoint>], timeout: Duration, attempts: NonZeroU8) -> Self {
+        Self::within(DnsBounds::default(), servers, timeout, attempts)
+    }
+
+    /// As [`Self::new`], within `bounds`.
+    #[must_use]
+    pub fn within(
+        bounds: DnsBounds,
+        servers: &[impl Clone + Into<Endpoint>],
+        timeout: Duration,
+        attempts: NonZeroU8,
+    ) -> Self {
+        let servers = servers.iter().cloned().map(Into::into).collect();
+        let shared = Shared {
+            upstream: Upstream::new(servers, timeout, attempts),
+            answers: Answers::new(),
+            budget: Budget::new(&bounds),
+            turns: FairSemaphore::new(bounds.concurrency, TURN_LIMIT),
+            flights: Arc::default(),
+        };
+        Self { shared: Arc::new(shared), payer: None }
+    }
+
+    /// The same resolver, each question paid from the budget of `source`'s /64, and bound to the share of the turns that its
+    /// networks have. What is answered from what is kept costs nothing; a question costs one, however often and however
+    /// many servers are asked.
+    #[must_use]
+    pub fn on_behalf_of(&self, source: Ipv6Addr) -> Self {
+        Self { shared: Arc::clone(&self.shared), payer: Some(Payer::new(source.into())) }
+    }
+
+    /// The same resolver for one check about `domain`, the name that the sender uses: its questions are paid from the part of
+    /// the network's budget that such a domain may use.
+    #[must_use]
+    pub fn about(&self, domain: &str) -> Self {
+        let payer = self.payer.as_ref().map(|payer| self.shared.budget.of_check(payer, domain));
+        Self { shared: Arc::clone(&self.shared), payer }
+    }
+
+    /// How often each bound was reached since the start, by the bound's name in counters.
+    #[must_use]
+    pub fn reached(&self) -> [(&'static str, u64); 5] {
+        let Shared { budget, turns, .. } = &*self.shared;
+        let [missed, missed_share] = turns.missed();
+        let [network, domain, costly] = budget.exceeded();
+        [
+            ("dns_budget", network),
+            ("dns_domain_budget", domain),
+            ("dns_costly_budget", costly),
+            ("dns_concurrency", missed),
+            ("dns_share", missed_share),
+        ]
+    }
+
+    /// The names that `address` points to, absolute without the final dot, odd octets escaped (RFC 4343 2.1).
+    /// A CNAME below arpa is followed (RFC 2317).
+    ///
+    /// # Errors
+    /// [`DnsFailure`] when nothing is known.
+    pub async fn ptr(&self, address: impl Into<IpAddr>) -> Result<Answer<String>, DnsFailure> {
+        self.ask(Name::from(address.into()), RecordType::PTR, pointer).await
+    }
+
+    /// As [`Self::ptr`], asked whatever is known already: for whoever keeps the results, so that a change is seen as
+    /// soon as they are forgotten there.
+    ///
+    /// # Errors
+    /// [`DnsFailure`] when nothing is known.
+    pub async fn ptr_anew(&self, address: Ipv6Addr) -> Result<Answer<String>, DnsFailure> {
+        Ok(self.ask_anew(Name::from(address), RecordType::PTR).await?.pick(pointer))
+    }
+
+    /// The IPv4 addresses of `name`. A text that DNS cannot hold as a name has none.
+    ///
+    /// # Errors
+    /// [`DnsFailure`] when nothing is known.
+    pub async fn a(&self, name: &str) -> Result<Answer<Ipv4Addr>, DnsFailure> {
+        self.ask_text(name, RecordType::A, |data| match data {
+            RData::A(address) => Some(address.0),
+            _ => None,
+        })
+        .await
+    }
+
+    /// The mail servers of `name`, in no particular order: names that can be asked about, absolute without the final
+    /// dot. The root, which says that there is none (RFC 7505), is the empty text. A text that DNS cannot hold as
+    /// a name has none.
+    ///
+    /// # Errors
+    /// [`DnsFailure`] when nothing is known.
+    pub async fn mx(&self, name: &str) -> Result<Answer<String>, DnsFailure> {
+        self.ask_text(name, RecordType::MX, |data| match data {
+            RData::MX(server) => Some(plain_text(&server.exchange)),
+            _ => None,
+        })
+        .await
+    }
+
+    /// The IPv6 addresses of `name`. A text that DNS cannot hold as a name has none.
+    ///
+    /// # Errors
+    /// [`DnsFailure`] when nothing is known.
+    pub async fn aaaa(&self, name: &str) -> Result<Answer<Ipv6Addr>, DnsFailure> {
+        self.ask_text(name, RecordType::AAAA, |data| match data {
+            RData::AAAA(address) => Some(address.0),
+            _ => None,
+        })
+        .await
+    }
+
+    /// The TXT records of `name`, the strings of each joined without a space (RFC 6376 3.6.2.2, RFC 7208 3.3).
+    /// A text that DNS cannot hold as a name has none.
+    ///
+    /// # Errors
+    /// [`DnsFailure`] when nothing is known.
+    pub async fn txt(&self, name: &str) -> Result<Answer<Vec<u8>>, DnsFailure> {
+        self.ask_text(name, RecordType::TXT, |data| match data {
+            RData::TXT(strings) => Some(strings.txt_data.concat()),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn ask_text<T>(
+        &self,
+        name: &str,
+        kind: RecordType,
+        pick: impl Fn(&RData) -> Option<T>,
+    ) -> Result<Answer<T>, DnsFailure> {
+        let labels = name.strip_suffix('.').unwrap_or(name).split('.').map(str::as_bytes);
+        match Name::from_labels(labels) {
+            Ok(name) => self.ask(name, kind, pick).await,
+            Err(_) => Ok(Answer::none()),
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        name: Name,
+        kind: RecordType,
+        pick: impl Fn(&RData) -> Option<T>,
+    ) -> Result<Answer<T>, DnsFailure> {
+        let known = || self.shared.answers.get(&name, kind);
+        let answer = match known() {
+            Some(answer) => answer,
+            None => {
+                let seat = self.shared.flights.join(name.clone(), kind);
+                // an equal question may have ended just before
+                match known() {
+                    Some(answer) => answer,
+                    None => self.ask_from(seat, &name, kind).await?,
+                }
+            }
+        };
+        Ok(answer.pick(pick))
+    }
+
+    /// Asks, whatever is known, and keeps the answer.
+    async fn ask_anew(&self, name: Name, kind: RecordType) -> Result<Answer<RData>, DnsFailure> {
+        let seat = self.shared.flights.join(name.clone(), kind);
+        self.ask_from(seat, &name, kind).await
+    }
+
+    /// Asks, unless an equal question is open: that one's answer counts for both. So one question has one payer.
+    async fn ask_from(&self, seat: Seat, name: &Name, kind: RecordType) -> Result<Answer<RData>, DnsFailure> {
+        let Shared { budget, turns, .. } = &*self.shared;
+        let lacks = |lack| match lack {
+            Lack::Network => DnsFailure::OverBudget { question: question(name, kind) },
+            Lack::Domain => DnsFailure::OverDomainBudget { question: question(name, kind) },
+        };
+        let turn = async {
+            if let Some(payer) = &self.payer {
+                budget.affords(payer, Instant::now()).map_err(lacks)?;
+            }
+            let turn = turns.acquire(self.payer.as_ref().map(|payer| payer.network)).await;
+            turn.ok_or_else(|| DnsFailure::Busy { question: question(name, kind) })
+        };
+        let pay = || match &self.payer {
+            Some(payer) => budget.pay(payer, Instant::now()).map_err(lacks),
+            None => Ok(()),
+        };
+        let shared = Arc::clone(&self.shared);
+        let ask = |name, kind| async move {
+            let answer = shared.upstream.ask(&name, kind).await?;
+            shared.answers.put(name, kind, &answer);
+            Ok(answer)
+        };
+        seat.answer(turn, pay, ask).await
+    }
+}
+
+impl<T> Answer<T> {
+    fn none() -> Self {
+        Self { records: Vec::new(), ttl: Duration::ZERO }
+    }
+}
+
+impl Answer<RData> {
+    fn pick<T>(&self, pick: impl Fn(&RData) -> Option<T>) -> Answer<T> {
+        Answer { records: self.records.iter().filter_map(pick).collect(), ttl: self.ttl }
+    }
+}
+
+/// `name` in the form that DNS asks for and records show: A-labels (RFC 5890 2.3.2.1), lower case, no final dot.
+/// None for what is no host-like name: other characters than letters, digits, `-` and `_`, or lengths beyond
+/// RFC 1035 2.3.4.
+#[must_use]
+pub fn ascii_name(name: &str) -> Option<String> {
+    // No name of so many octets becomes shorter as A-labels than DNS allows.
+    if name.len() > 4 * LONGEST_NAME {
+        return None;
+    }
+    let name = to_a_label(name.strip_suffix('.').unwrap_or(name)).to_ascii_lowercase();
+    let label_is_good = |label: &str| {
+        (1..=LONGEST_LABEL).contains(&label.len())
+            && label.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
+    };
+    (name.len() <= LONGEST_NAME && name.split('.').all(label_is_good)).then_some(name)
+}
+
+fn pointer(data: &RData) -> Option<String> {
+    match data {
+        RData::PTR(name) => Some(text(name)),
+        _ => None,
+    }
+}
+
+fn text(name: &Name) -> String {
+    let mut text = name.to_ascii();
+    if text.ends_with('.') {
+        text.pop();
+    }
+    text
+}
+
+/// The labels as they are, so that the name can be asked about again. An octet that is not visible ASCII, and a dot
+/// inside a label, becomes `\DDD`, which is another name, and none that exists.
+fn plain_text(name: &Name) -> String {
+    let octet = |octet: &u8| match octet {
+        b'.' | ..=b' ' | 0x7f.. => format!("\\{octet:03}"),
+        _ => char::from(*octet).to_string(),
+    };
+    let labels: Vec<String> = name.iter().map(|label| label.iter().map(octet).collect()).collect();
+    labels.join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_taken_in_one_form_or_not_at_all() {
+        let long_label = "a".repeat(64);
+        let long_name = ["abcdefg"; 32].join(".");
+        let rows = [
+            ("Mail.Example.", Some("mail.example")),
+            ("bücher.example", Some("xn--bcher-kva.example")),
+            ("s1._domainkey.example", Some("s1._domainkey.example")),
+            ("", None),
+            (".", None),
+            ("a..example", None),
+            ("a b.example", None),
+            ("a\r\nb.example", None),
+            ("[IPv6:::1]", None),
+            (long_label.as_str(), None),
+            (long_name.as_str(), None),
+        ];
+        for (name, wanted) in rows {
+            assert_eq!(ascii_name(name).as_deref(), wanted, "{name:?}");
+        }
+    }
+}

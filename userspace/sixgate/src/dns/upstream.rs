@@ -1,0 +1,156 @@
+//! The servers that are asked: which of them, in which order, how often.
+//!
+//! It keeps no answers: every question goes out. Who may ask how much is said elsewhere.
+
+use std::{
+    num::NonZeroU8,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use hickory_proto::rr::{
+    Name, RData, RecordType,
+    domain::usage::{INVALID, LOCALHOST, ONION},
+};
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    Answer, DnsFailure, MAX_APART,
+    resolv_conf::{RESOLV_CONF, ResolvConf},
+    server::{Failure, Server},
+};
+use sixgate_base::endpoint::Endpoint;
+
+/// The longest time after which the next server is asked, too.
+const HEDGE: Duration = Duration::from_millis(500);
+
+/// The servers.
+pub(super) struct Upstream {
+    servers: Mutex<Servers>,
+    /// How long one attempt may take.
+    timeout: Duration,
+    attempts: NonZeroU8,
+}
+
+struct Servers {
+    all: Vec<Arc<Server>>,
+    /// Where they stand, if not in the configuration.
+    file: Option<ResolvConf>,
+}
+
+impl Upstream {
+    /// As [`super::Dns::new`].
+    pub(super) fn new(servers: Vec<Endpoint>, timeout: Duration, attempts: NonZeroU8) -> Self {
+        let file = servers.is_empty().then(|| ResolvConf::open(Path::new(RESOLV_CONF)));
+        let listed = file.as_ref().map_or(&servers[..], ResolvConf::servers);
+        let all = listed.iter().cloned().map(Server::new).map(Arc::new).collect();
+        Self { servers: Mutex::new(Servers { all, file }), timeout, attempts }
+    }
+
+    /// Asks for the records of type `kind` at `name`. Names that are not in DNS (RFC 6761 6.3, 6.4, RFC 7686 2) are not
+    /// asked for.
+    pub(super) async fn ask(&self, name: &Name, kind: RecordType) -> Result<Answer<RData>, DnsFailure> {
+        if [&*LOCALHOST, &*INVALID, &*ONION].iter().any(|zone| zone.zone_of(name)) {
+            return Ok(Answer::none());
+        }
+        let mut last = Failure::TimedOut;
+        for _ in 0..self.attempts.get() {
+            match self.attempt(name, kind).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => last = last.or(failure),
+            }
+        }
+        let question = question(name, kind);
+        Err(match last {
+            Failure::Code(code) => DnsFailure::Code { question, code: code.to_string() },
+            Failure::TimedOut => DnsFailure::TimedOut { question },
+            Failure::Unusable(reason) => {
+                // the system's words, or ours
+                let reason = reason.escape_debug().take(LONGEST_REASON).collect();
+                DnsFailure::Unusable { question, reason }
+            }
+        })
+    }
+
+    /// Asks one server after the other: the next one as soon as one has failed, or has not answered for a while. The first
+    /// answer counts.
+    async fn attempt(&self, name: &Name, kind: RecordType) -> Result<Answer<RData>, Failure> {
+        let hedge = HEDGE.min(self.timeout / 4);
+        let mut waiting = self.in_turn().into_iter();
+        let mut asked = FuturesUnordered::new();
+        let mut last = Failure::TimedOut;
+        let ask = async |server: Arc<Server>| server.ask(name, kind, self.timeout).await;
+        loop {
+            let next = waiting.next();
+            let is_last = next.is_none();
+            asked.extend(next.map(&ask));
+            let patience = Instant::now() + hedge;
+            loop {
+                let answered = tokio::select! {
+                    answered = asked.next() => answered,
+                    () = sleep_until(patience), if !is_last => break,
+                };
+                match answered {
+                    Some(Ok(answer)) => return Ok(answer),
+                    Some(Err(failure)) => last = last.or(failure),
+                    None if is_last => return Err(last),
+                    None => {}
+                }
+                if !is_last {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The first [`MAX_APART`] servers, those that failed lately after the others.
+    fn in_turn(&self) -> Vec<Arc<Server>> {
+        // whole at every instant
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        servers.refresh();
+        let mut all = servers.all.clone();
+        all.sort_by_cached_key(|server| server.fails());
+        all.truncate(MAX_APART);
+        all
+    }
+}
+
+impl Servers {
+    /// Takes over the servers of the file if it has changed; what is known of those that stay is kept.
+    fn refresh(&mut self) {
+        let Some(file) = &mut self.file else {
+            return;
+        };
+        if !file.has_changed() {
+            return;
+        }
+        let known = |endpoint: &Endpoint| self.all.iter().find(|server| server.endpoint() == endpoint);
+        let server = |endpoint: &Endpoint| {
+            known(endpoint).map_or_else(|| Arc::new(Server::new(endpoint.clone())), Arc::clone)
+        };
+        self.all = file.servers().iter().map(server).collect();
+    }
+}
+
+impl Failure {
+    /// The one of two that tells more: an error of a server tells more than what cannot be read, and that more than
+    /// silence.
+    fn or(self, other: Self) -> Self {
+        let weight = |failure: &Self| match failure {
+            Self::Code(_) => 2,
+            Self::Unusable(_) => 1,
+            Self::TimedOut => 0,
+        };
+        if weight(&other) > weight(&self) { other } else { self }
+    }
+}
+
+/// Name and type, for people.
+pub(super) fn question(name: &Name, kind: RecordType) -> String {
+    format!("{} {kind}", name.to_ascii())
+}
+
+/// Characters of an error that are kept.
+const LONGEST_REASON: usize = 200;

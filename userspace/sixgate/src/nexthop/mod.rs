@@ -1,0 +1,268 @@
+//! Where accepted mail goes: a Maildir, or a mail server behind that is spoken to live.
+//!
+//! It owns the way to the next hop and what is known about it. It decides nothing about a message, and adds
+//! no header but those that a Maildir needs to keep the envelope.
+
+mod address;
+mod error;
+mod maildir;
+mod ourselves;
+mod smtp;
+
+use std::{convert::Infallible, net::Ipv6Addr, path::PathBuf, sync::Arc};
+
+use sixgate_base::shares::Network;
+use sixgate_smtp::{
+    command::{HelloName, MailFrom, RcptTo},
+    policy::evidence::{Endpoints, PtrEvidence},
+    reply::{Reply, ReplyTable},
+};
+
+use crate::content::Outgoing;
+
+pub use address::{Address, AddressError, SocketPath};
+pub use error::{NextHopError, Step};
+pub use ourselves::leads_back;
+pub use smtp::{
+    BadReply, ClientIdentity, ConnectionBounds, OPEN_MAX, PLACE_WAIT, PROBE_MAX, Protocol, QUIT_MAX,
+    RESUMPTIONS_MAX, SmtpSettings, Unframed,
+};
+
+use maildir::{Maildir, MaildirTransport};
+use smtp::{Smtp, SmtpTransport};
+
+/// Room for the headers that are put in front of a message, in octets: what may be announced as the largest size
+/// is smaller than the next hop's by this.
+pub const HEADER_ROOM: u64 = 24_576;
+
+/// [`HEADER_ROOM`], but no more than a quarter of what a next hop takes: messages that small have few results.
+fn header_room(limit: u64) -> u64 {
+    HEADER_ROOM.min(limit / 4)
+}
+
+/// Where accepted mail goes; cheap to clone, shared by all sessions.
+#[derive(Clone, Debug)]
+pub struct NextHop(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Maildir(Arc<Maildir>),
+    Smtp(Arc<Smtp>),
+}
+
+impl NextHop {
+    /// A Maildir at `path`. `hostname` is our name, for the names of the files; `replies` is the table that
+    /// answers are taken from.
+    #[must_use]
+    pub fn maildir(path: impl Into<PathBuf>, hostname: &str, replies: ReplyTable) -> Self {
+        Self(Kind::Maildir(Arc::new(Maildir::new(path.into(), hostname, replies))))
+    }
+
+    /// A mail server that is spoken to by SMTP or LMTP.
+    #[must_use]
+    pub fn smtp(settings: SmtpSettings, replies: ReplyTable) -> Self {
+        Self(Kind::Smtp(Arc::new(Smtp::new(settings, replies))))
+    }
+
+    /// Asks the next hop what it can do, in at most [`PROBE_MAX`], and remembers it. A Maildir is created
+    /// where it is missing, tried out, and cleared of what a crash left in `tmp`.
+    ///
+    /// # Errors
+    /// What makes the next hop unusable at the moment. [`Self::capabilities`] stays as it was.
+    pub async fn probe(&self) -> Result<Capabilities, NextHopError> {
+        match &self.0 {
+            Kind::Maildir(maildir) => maildir.probe().await,
+            Kind::Smtp(smtp) => smtp.probe().await,
+        }
+    }
+
+    /// What the next hop could do when it last answered: to [`Self::probe`], or to any session since, or to a daemon
+    /// before this one. None if it never did: a sender that misses 8BITMIME gives its message up for good, so that
+    /// nothing may be said to it then. What was known is kept while the next hop is away: that is only told at RCPT, for
+    /// the moment.
+    #[must_use]
+    pub fn capabilities(&self) -> Option<Capabilities> {
+        match &self.0 {
+            Kind::Maildir(_) => Some(maildir::CAPABILITIES),
+            Kind::Smtp(smtp) => smtp.capabilities(),
+        }
+    }
+
+    /// Whether the next hop hears a client's name by reverse DNS.
+    #[must_use]
+    pub fn is_told_names(&self) -> bool {
+        match &self.0 {
+            Kind::Maildir(_) => false,
+            Kind::Smtp(smtp) => smtp.is_told_names(),
+        }
+    }
+
+    /// Whether both are one next hop, with all that is known about it.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Kind::Maildir(one), Kind::Maildir(other)) => Arc::ptr_eq(one, other),
+            (Kind::Smtp(one), Kind::Smtp(other)) => Arc::ptr_eq(one, other),
+            (Kind::Maildir(_) | Kind::Smtp(_), _) => false,
+        }
+    }
+
+    /// Sets other bounds for connections to a mail server. Those that are open stay so.
+    pub fn set_bounds(&self, bounds: ConnectionBounds) {
+        match &self.0 {
+            Kind::Maildir(_) => {}
+            Kind::Smtp(smtp) => smtp.set_bounds(bounds),
+        }
+    }
+
+    /// How often bounds of connections to a mail server were reached, by the names of the counters.
+    #[must_use]
+    pub fn reached(&self) -> Vec<(&'static str, u64)> {
+        match &self.0 {
+            Kind::Maildir(_) => Vec::new(),
+            Kind::Smtp(smtp) => smtp.reached().into(),
+        }
+    }
+
+    /// The way of one session of the client at `source` to the next hop; none: a trusted one, which takes part in no
+    /// network's share. Nothing is opened yet.
+    #[must_use]
+    pub fn transport(&self, source: Option<Ipv6Addr>) -> Transport {
+        Transport(match &self.0 {
+            Kind::Maildir(maildir) => Way::Maildir(MaildirTransport::new(Arc::clone(maildir))),
+            Kind::Smtp(smtp) => Way::Smtp(SmtpTransport::new(Arc::clone(smtp), source.map(Network::from))),
+        })
+    }
+}
+
+/// What may be offered to a sender because the next hop can take it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Capabilities {
+    /// RFC 6152.
+    pub eight_bit_mime: bool,
+    /// The largest message that may be announced (RFC 1870), in octets, [`HEADER_ROOM`] less than the
+    /// next hop takes; `u64::MAX` when the next hop has no limit, none when it does not speak of sizes at all.
+    pub size: Option<u64>,
+    /// RFC 6531.
+    pub smtp_utf8: bool,
+}
+
+/// Who the client is, for a next hop that wants to know.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClientInfo {
+    /// Both ends of its connection.
+    pub endpoints: Endpoints,
+    /// Its name by reverse DNS.
+    pub name: ClientName,
+    /// The name it gave itself in EHLO or HELO.
+    pub helo: HelloName,
+    /// Whether it said EHLO.
+    pub esmtp: bool,
+}
+
+/// A client's name by reverse DNS. What is confirmed and what is merely claimed stay apart, because mail servers
+/// grant rights by name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ClientName {
+    /// This PTR name leads back to the address.
+    Confirmed(String),
+    /// A PTR record says so, and nothing confirms it.
+    Claimed(String),
+    /// There is no PTR name.
+    Absent,
+    /// DNS could not say, or was not asked.
+    Failure,
+}
+
+impl ClientName {
+    /// The name that the evidence allows; none stands for reverse DNS that was not looked up, about which nothing is
+    /// known.
+    #[must_use]
+    pub fn from_evidence(ptr: Option<&PtrEvidence>) -> Self {
+        match ptr {
+            Some(PtrEvidence::PermError) => Self::Absent,
+            None | Some(PtrEvidence::TempError(_)) => Self::Failure,
+            Some(PtrEvidence::Pass { name }) => Self::Confirmed(name.clone()),
+            Some(PtrEvidence::Fail { names }) => names.first().cloned().map_or(Self::Absent, Self::Claimed),
+        }
+    }
+}
+
+/// One client session's way to the next hop, reused by its transactions.
+///
+/// A transaction begins with the first [`Self::recipient`] and ends with [`Self::deliver`] or [`Self::reset`].
+/// Each future may be dropped at any time: what was in flight is then abandoned, never half done. Only
+/// [`Self::deliver`] should be awaited to its end, since its reply is the truth about the message.
+#[derive(Debug)]
+pub struct Transport(Way);
+
+#[derive(Debug)]
+enum Way {
+    Maildir(MaildirTransport),
+    Smtp(SmtpTransport),
+}
+
+impl Transport {
+    /// Passes a recipient on; the answer is the sender's answer. The first one of a transaction opens the
+    /// connection if needed and starts the transaction, with the declared size enlarged by `header_size`
+    /// octets. Takes at most [`OPEN_MAX`].
+    pub async fn recipient(
+        &mut self,
+        client: &ClientInfo,
+        mail: &MailFrom,
+        header_size: u64,
+        rcpt: &RcptTo,
+    ) -> Reply {
+        match &mut self.0 {
+            Way::Maildir(maildir) => maildir.recipient(mail, rcpt),
+            Way::Smtp(smtp) => smtp.recipient(client, mail, header_size, rcpt).await,
+        }
+    }
+
+    /// Hands the message over to the recipients that were accepted. It consists of complete lines that end with
+    /// CRLF. A positive answer means that the next hop has the message.
+    ///
+    /// When `gone` resolves before the point of no return (the final dot, the link into `new`), nothing is
+    /// delivered; afterwards it is ignored. It stands for the sender's disconnection.
+    pub async fn deliver(&mut self, message: &Outgoing, gone: impl Future<Output = ()>) -> Reply {
+        match &mut self.0 {
+            Way::Maildir(maildir) => maildir.deliver(message, gone).await,
+            Way::Smtp(smtp) => smtp.deliver(message, gone).await,
+        }
+    }
+
+    /// Ends a transaction without delivering it. The connection is kept if it can be.
+    pub async fn reset(&mut self) {
+        match &mut self.0 {
+            Way::Maildir(maildir) => maildir.reset(),
+            Way::Smtp(smtp) => smtp.reset().await,
+        }
+    }
+
+    /// Gives the connection to a mail server back once it has been idle for [`ConnectionBounds::idle`], and between two
+    /// transactions as soon as another client waits for one; never resolves.
+    /// A transaction goes on all the same: it is repeated on another connection, [`RESUMPTIONS_MAX`] times at most, and
+    /// fails for the moment if any answer is another one then.
+    pub async fn rest(&mut self) -> Infallible {
+        match &mut self.0 {
+            Way::Maildir(_) => std::future::pending().await,
+            Way::Smtp(smtp) => smtp.rest().await,
+        }
+    }
+
+    /// Gives the connection to a mail server back now, in at most [`QUIT_MAX`].
+    pub async fn give_back(&mut self) {
+        match &mut self.0 {
+            Way::Maildir(_) => {}
+            Way::Smtp(smtp) => smtp.give_back().await,
+        }
+    }
+
+    /// Takes leave of the next hop, in at most [`QUIT_MAX`].
+    pub async fn close(self) {
+        match self.0 {
+            Way::Maildir(_) => {}
+            Way::Smtp(smtp) => smtp.close().await,
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! One client session's dialogue with the mail server behind (RFC 5321 3.3).
+//!
+//! It owns the order of commands, and the one repetition of a transaction on a new connection; it keeps the envelope
+//! for that, and never the message. Every operation takes the connection out and puts it back only when the dialogue
+//! is at a known place, so that one that was dropped or failed cannot leave half a dialogue behind.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use super::{
+    OPEN_MAX, Protocol, QUIT_MAX, RESUMPTIONS_MAX, Smtp,
+    connection::{Connection, Progress},
+    opening,
+    reader::ServerReply,
+};
+use sixgate_base::shares::Network;
+use sixgate_smtp::{
+    command::{Body, MailFrom, RcptTo},
+    reply::{Reply, Say},
+};
+
+use crate::{
+    content::Outgoing,
+    nexthop::{
+        ClientInfo, NextHopError,
+        error::{Step, as_value},
+        header_room,
+    },
+};
+
+/// Longest time for the reply to DATA (RFC 5321 4.5.3.2.4).
+const DATA_MAX: Duration = Duration::from_secs(2 * 60);
+/// Longest time for the reply to RSET.
+const RESET_MAX: Duration = Duration::from_secs(10);
+
+/// One client session's way to the mail server behind.
+#[derive(Debug)]
+pub(in crate::nexthop) struct SmtpTransport {
+    smtp: Arc<Smtp>,
+    /// The client's; none: it is trusted.
+    network: Option<Network>,
+    connection: Option<Box<Connection>>,
+    /// When it was used last.
+    used: Instant,
+    transaction: Option<Transaction>,
+}
+
+/// A transaction as the sender sees it.
+#[derive(Debug)]
+struct Transaction {
+    client: ClientInfo,
+    mail: MailFrom,
+    header_size: u64,
+    /// Those that the next hop accepted; the caller bounds their number.
+    accepted: Vec<RcptTo>,
+    /// The answer to all that follows, once it cannot come to a good end any more.
+    verdict: Option<Reply>,
+    /// Whether it was repeated on a new connection because the next hop hung up, which is done once.
+    repeated: bool,
+    /// Whether its connection was given back since its last command.
+    given_back: bool,
+    /// How often it was repeated for that reason.
+    resumptions: u32,
+}
+
+impl SmtpTransport {
+    pub(in crate::nexthop) fn new(smtp: Arc<Smtp>, network: Option<Network>) -> Self {
+        Self { smtp, network, connection: None, used: Instant::now(), transaction: None }
+    }
+
+    pub(in crate::nexthop) async fn recipient(
+        &mut self,
+        client: &ClientInfo,
+        mail: &MailFrom,
+        header_size: u64,
+        rcpt: &RcptTo,
+    ) -> Reply {
+        let deadline = Instant::now() + OPEN_MAX;
+        let mut transaction = self.transaction.take().unwrap_or_else(|| Transaction {
+            client: client.clone(),
+            mail: mail.clone(),
+            header_size,
+            accepted: Vec::new(),
+            verdict: None,
+            repeated: false,
+            given_back: false,
+            resumptions: 0,
+        });
+        let reply = match transaction.verdict.clone() {
+            Some(verdict) => verdict,
+            None if self.is_full(&transaction) => self.smtp.replies.say(Say::OneRecipient),
+            None => self.pass_on(&mut transaction, rcpt, deadline).await,
+        };
+        self.transaction = Some(transaction);
+        reply
+    }
+
+    pub(in crate::nexthop) async fn deliver(
+        &mut self,
+        message: &Outgoing,
+        gone: impl Future<Output = ()>,
+    ) -> Reply {
+        let accepted = |transaction: &Transaction| !transaction.accepted.is_empty();
+        let Some(mut transaction) = self.transaction.take().filter(accepted) else {
+            self.reset().await;
+            return self.smtp.replies.say(Say::NoRecipients);
+        };
+        if let Some(verdict) = transaction.verdict.take() {
+            return verdict;
+        }
+        let sent = tokio::select! {
+            biased;
+            () = gone => {
+                info!("the sender left before its message was handed over");
+                self.connection = None;
+                return self.smtp.replies.say(Say::NextHopLost);
+            }
+            sent = self.send(&mut transaction, message) => sent,
+        };
+        let answer = match sent {
+            Ok(Progress::Ready(connection)) => self.finish(connection).await,
+            Ok(Progress::Refused(reply)) => Ok(reply),
+            Err(error) => Err(error),
+        };
+        answer.unwrap_or_else(|error| self.failed(&error))
+    }
+
+    pub(in crate::nexthop) async fn reset(&mut self) {
+        self.transaction = None;
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
+        if connection.in_transaction {
+            let reply = connection.command(Step::Rset, "RSET\r\n", Instant::now() + RESET_MAX).await;
+            match reply {
+                Ok(reply) if reply.is_positive() => connection.in_transaction = false,
+                Ok(reply) => return info!(reply = reply.to_string(), "the next hop refused RSET"),
+                Err(error) => return info!(error = as_value(&error), "the next hop was lost at RSET"),
+            }
+        }
+        self.keep(connection);
+    }
+
+    /// Gives the connection back once it has been idle for long enough, and between two transactions as soon as
+    /// another client waits for one; never resolves. A transaction that was repeated as often as it may be keeps its
+    /// connection: its client is slow, and its message would never arrive.
+    pub(in crate::nexthop) async fn rest(&mut self) -> Infallible {
+        let may_repeat = |transaction: &Transaction| transaction.resumptions < RESUMPTIONS_MAX;
+        if self.connection.is_some() && self.transaction.as_ref().is_none_or(may_repeat) {
+            let places = &self.smtp.places;
+            tokio::select! {
+                () = sleep_until(self.used + places.idle()) => {}
+                () = places.is_waited_for(), if self.transaction.is_none() => {}
+            }
+            self.give_back().await;
+        }
+        std::future::pending().await
+    }
+
+    /// Gives the connection back: other clients may need it. A transaction is repeated on another one if it goes on.
+    pub(in crate::nexthop) async fn give_back(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            if let Some(transaction) = &mut self.transaction {
+                transaction.given_back = true;
+            }
+            connection.quit(Instant::now() + QUIT_MAX).await;
+        }
+    }
+
+    pub(in crate::nexthop) async fn close(mut self) {
+        self.give_back().await;
+    }
+
+    /// Whether the transaction has all the recipients that it may have. By LMTP that is one: the reply to its message
+    /// is then the only one.
+    fn is_full(&self, transaction: &Transaction) -> bool {
+        self.smtp.settings.protocol == Protocol::Lmtp && !transaction.accepted.is_empty()
+    }
+
+    /// Passes one recipient on.
+    async fn pass_on(&mut self, transaction: &mut Transaction, rcpt: &RcptTo, deadline: Instant) -> Reply {
+        let mut connection = match self.start(transaction, deadline).await {
+            Ok(Progress::Ready(connection)) => connection,
+            Ok(Progress::Refused(reply)) => return transaction.ends_with(reply),
+            Err(error) => return transaction.ends_with(self.failed(&error)),
+        };
+        let answer = connection.recipient(rcpt, deadline).await;
+        match answer {
+            Ok(reply) => {
+                if reply.is_positive() {
+                    transaction.accepted.push(rcpt.clone());
+                }
+                self.keep(connection);
+                reply
+            }
+            // it would say so to those that follow, too, each time on a new connection
+            Err(error @ NextHopError::Refused { .. }) if transaction.accepted.is_empty() => {
+                transaction.ends_with(self.failed(&error))
+            }
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// A connection on which the next hop has accepted MAIL and the recipients so far.
+    async fn start(
+        &mut self,
+        transaction: &mut Transaction,
+        deadline: Instant,
+    ) -> Result<Progress, NextHopError> {
+        match self.connection.take().filter(|connection| connection.is_usable()) {
+            Some(connection) if connection.in_transaction => return Ok(Progress::Ready(connection)),
+            Some(connection) if !connection.serves(&transaction.client) => {
+                connection.quit(deadline.min(Instant::now() + QUIT_MAX)).await;
+            }
+            Some(connection) if transaction.accepted.is_empty() => {
+                match self.mail(connection, transaction, deadline).await {
+                    // It went away while it was idle: nothing was begun, so nothing is lost.
+                    Err(error) if error.is_hangup() => {}
+                    start => return start,
+                }
+            }
+            _ => {}
+        }
+        if transaction.accepted.is_empty() {
+            self.open(transaction, deadline).await
+        } else {
+            let repeated = self.repeat(transaction, deadline).await;
+            repeated.map(Progress::Ready).map_err(|source| NextHopError::Replay { source: Box::new(source) })
+        }
+    }
+
+    /// Opens a new connection and starts the transaction there.
+    async fn open(&mut self, transaction: &Transaction, deadline: Instant) -> Result<Progress, NextHopError> {
+        match opening::open(&self.smtp, self.network, &transaction.client, deadline).await? {
+            Progress::Ready(connection) => self.mail(connection, transaction, deadline).await,
+            refused @ Progress::Refused(_) => Ok(refused),
+        }
+    }
+
+    /// MAIL.
+    async fn mail(
+        &mut self,
+        mut connection: Box<Connection>,
+        transaction: &Transaction,
+        deadline: Instant,
+    ) -> Result<Progress, NextHopError> {
+        let line = transaction.mail_line(&connection)?;
+        let reply = connection.command(Step::Mail, &line, deadline).await?;
+        let answer = connection.answer(Step::Mail, &reply)?;
+        connection.in_transaction = reply.is_positive();
+        if connection.in_transaction {
+            return Ok(Progress::Ready(connection));
+        }
+        self.keep(connection);
+        Ok(Progress::Refused(answer))
+    }
+
+    /// Starts the transaction on a new connection and has the accepted recipients accepted again.
+    async fn repeat(
+        &mut self,
+        transaction: &mut Transaction,
+        deadline: Instant,
+    ) -> Result<Box<Connection>, NextHopError> {
+        let address = self.smtp.settings.address.clone();
+        let differs = |step, reply: &Reply| NextHopError::Differs {
+            address: address.clone(),
+            step,
+            reply: reply.to_string().trim_end().escape_debug().to_string(),
+        };
+        if std::mem::take(&mut transaction.given_back) {
+            transaction.resumptions += 1;
+            if transaction.resumptions == RESUMPTIONS_MAX {
+                self.smtp.places.count_too_many_resumptions();
+            }
+        } else if transaction.repeated {
+            return Err(NextHopError::LostAgain { address });
+        } else {
+            transaction.repeated = true;
+            info!(next_hop = %address, "the next hop went away; the transaction is repeated on a new connection");
+        }
+        let mut connection = match self.open(transaction, deadline).await? {
+            Progress::Ready(connection) => connection,
+            Progress::Refused(reply) => return Err(differs(Step::Mail, &reply)),
+        };
+        for rcpt in &transaction.accepted {
+            let reply = connection.recipient(rcpt, deadline).await?;
+            if !reply.is_positive() {
+                return Err(differs(Step::Rcpt, &reply));
+            }
+        }
+        Ok(connection)
+    }
+
+    /// DATA and the message, all but the final dot.
+    async fn send(
+        &mut self,
+        transaction: &mut Transaction,
+        message: &Outgoing,
+    ) -> Result<Progress, NextHopError> {
+        let (mut connection, reply) = self.data(transaction).await?;
+        if reply.code() != 354 {
+            let answer = connection.refusal(Step::Data, &reply)?;
+            self.keep(connection);
+            self.reset().await;
+            return Ok(Progress::Refused(answer));
+        }
+        match connection.send_message(message).await? {
+            None => Ok(Progress::Ready(connection)),
+            // The dialogue is in the middle of a message: the connection goes.
+            Some(reply) => connection.refusal(Step::Message, &reply).map(Progress::Refused),
+        }
+    }
+
+    /// DATA, on a new connection if the next hop hung up since the last recipient.
+    async fn data(
+        &mut self,
+        transaction: &mut Transaction,
+    ) -> Result<(Box<Connection>, ServerReply), NextHopError> {
+        loop {
+            let Progress::Ready(mut connection) = self.start(transaction, Instant::now() + OPEN_MAX).await?
+            else {
+                // MAIL is sent again by `repeat` only, which makes an error of a refusal.
+                return Err(NextHopError::LostAgain { address: self.smtp.settings.address.clone() });
+            };
+            match connection.command(Step::Data, "DATA\r\n", Instant::now() + DATA_MAX).await {
+                Ok(reply) => return Ok((connection, reply)),
+                Err(error) if error.is_hangup() && !transaction.repeated => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The final dot.
+    async fn finish(&mut self, mut connection: Box<Connection>) -> Result<Reply, NextHopError> {
+        let reply = connection.finish_message().await?;
+        let answer = connection.answer(Step::FinalDot, &reply)?;
+        connection.in_transaction = false;
+        self.keep(connection);
+        Ok(answer)
+    }
+
+    /// Keeps a connection that is between two commands.
+    fn keep(&mut self, connection: Box<Connection>) {
+        self.connection = Some(connection).filter(|connection| connection.is_usable());
+        self.used = Instant::now();
+    }
+
+    fn failed(&self, error: &NextHopError) -> Reply {
+        warn!(error = as_value(error), "mail cannot be handed on");
+        self.smtp.replies.say(error.say())
+    }
+}
+
+impl Transaction {
+    fn ends_with(&mut self, verdict: Reply) -> Reply {
+        self.verdict.insert(verdict).clone()
+    }
+
+    /// MAIL with the parameters that the sender gave, as far as the next hop offers them. 8BITMIME and SMTPUTF8 cannot be
+    /// left out: the sender was promised them.
+    fn mail_line(&self, connection: &Connection) -> Result<String, NextHopError> {
+        let offer = &connection.offer;
+        let not_offered =
+            |extension| NextHopError::NotOffered { address: connection.address().clone(), extension };
+        let path = self.mail.reverse_path.as_ref();
+        let path = path.map(ToString::to_string).unwrap_or_default();
+        let size = self.mail.size.zip(offer.size).map(|(size, limit)| {
+            let headers = self.header_size.min(header_room(limit));
+            format!(" SIZE={}", size.saturating_add(headers))
+        });
+        let body = match self.mail.body {
+            Some(Body::EightBitMime) if !offer.eight_bit_mime => return Err(not_offered("8BITMIME")),
+            Some(Body::EightBitMime) => " BODY=8BITMIME",
+            Some(Body::SevenBit) if offer.eight_bit_mime => " BODY=7BIT",
+            Some(Body::SevenBit) | None => "",
+        };
+        let smtp_utf8 = match self.mail.smtp_utf8 {
+            true if !offer.smtp_utf8 => return Err(not_offered("SMTPUTF8")),
+            true => " SMTPUTF8",
+            false => "",
+        };
+        Ok(format!("MAIL FROM:<{path}>{}{body}{smtp_utf8}\r\n", size.unwrap_or_default()))
+    }
+}

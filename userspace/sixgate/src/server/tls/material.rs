@@ -1,0 +1,259 @@
+//! What TLS needs from files: certificate chain, private key, trusted authorities.
+//!
+//! It reads them and checks that they fit together. It does not notice when they change.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use rustls::{
+    InconsistentKeys, RootCertStore, ServerConfig,
+    crypto::{CryptoProvider, ring},
+    pki_types::{
+        CertificateDer, PrivateKeyDer, UnixTime,
+        pem::{self, PemObject},
+    },
+    server::{NoServerSessionStorage, ParsedCertificate, VerifierBuilderError},
+    sign::{CertifiedKey, SigningKey, SingleCertAndKey},
+    version::{TLS12, TLS13},
+};
+
+use super::certificate::{Expiry, subject_of_no_authority};
+use super::trust::{Authority, Credential, Flaw, Witness};
+use sixgate_base::bounded;
+
+use crate::config;
+
+/// What is wrong with a file of `[tls]`.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// It cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It is not PEM.
+    #[error("{} is not a PEM file of the kind that is wanted", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: pem::Error,
+    },
+    /// It is PEM, and has no certificate in it.
+    #[error("{} has no certificate in it", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is a private key that only a passphrase opens.
+    #[error("the key {} is encrypted, and nobody is there to be asked for its passphrase: store it without one", path.display())]
+    Encrypted {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is a private key that cannot sign here.
+    #[error(
+        "the key {} is broken or of a kind that is not supported: RSA of 2048 to 4096 bits, ECDSA with P-256 or P-384, and Ed25519 are",
+        path.display()
+    )]
+    Key {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The certificates are not in the order of RFC 8446 4.4.2.
+    #[error(
+        "the certificate of the key {} is number {place} in {}: our own has to stand first, then those between it and its authority",
+        key.display(), certificate.display()
+    )]
+    Order {
+        /// The certificates' file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// Where ours stands, counted from 1.
+        place: usize,
+    },
+    /// A certificate in it is not an authority's.
+    #[error(
+        "certificate {place} in {}, of \"{}\", is no authority's: name the one that issued it",
+        path.display(), subject.escape_debug()
+    )]
+    NoAuthority {
+        /// The file.
+        path: PathBuf,
+        /// Where it stands, counted from 1.
+        place: usize,
+        /// Whom it is for, as it says.
+        subject: String,
+    },
+    /// A certificate in it cannot be an authority.
+    #[error("{} has a certificate in it that cannot be used", path.display())]
+    Authority {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rustls::Error,
+    },
+    /// The authorities in it cannot be used.
+    #[error("{} has no authority in it that can be used", path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: VerifierBuilderError,
+    },
+    /// The certificate is not the key's, or one of them is of a kind that nobody can use.
+    #[error("the certificate {} and the key {} do not go together", certificate.display(), key.display())]
+    Pair {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// Why.
+        #[source]
+        source: rustls::Error,
+    },
+}
+
+/// Certificate, key and trusted authorities as they were in their files at one time.
+#[derive(Debug)]
+pub(super) struct Material {
+    pub(super) provider: Arc<CryptoProvider>,
+    shown: Arc<SingleCertAndKey>,
+    authorities: Vec<Authority>,
+    expiry: Option<Expiry>,
+}
+
+impl Material {
+    /// Reads all files.
+    pub(super) fn load(settings: &config::Tls) -> Result<Self, TlsError> {
+        let provider = Arc::new(ring::default_provider());
+        let (certificate, key) = (&settings.certificate, &settings.key);
+        let chain = certificates(certificate)?;
+        let expiry = chain.first().and_then(|own| Expiry::of(own, certificate));
+        let pair = CertifiedKey::new(chain, signing_key(key, &provider)?);
+        match pair.keys_match() {
+            // a key that does not tell its public part is shown by the handshake
+            Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+            Err(source) => {
+                let (certificate, key) = (certificate.clone(), key.clone());
+                return Err(match place_of_own(&pair) {
+                    Some(place) => TlsError::Order { certificate, key, place },
+                    None => TlsError::Pair { certificate, key, source },
+                });
+            }
+        }
+        let trusted = settings.client_trust.iter().map(|trust| authority(trust, &provider));
+        let authorities = trusted.collect::<Result<_, _>>()?;
+        Ok(Self { shown: Arc::new(SingleCertAndKey::from(pair)), authorities, expiry, provider })
+    }
+
+    /// What is to be said about our own certificate at the time `now`, although it can be used.
+    pub(super) fn warning(&self, now: Timestamp) -> Option<String> {
+        self.expiry.as_ref().and_then(|expiry| expiry.warning(now))
+    }
+
+    /// The settings of one handshake. Where clients may prove themselves, `witness` hears of it.
+    /// Sessions are never resumed: each one proves itself anew, and none of their secrets is kept.
+    pub(super) fn server_config(&self, witness: &Arc<Witness>) -> Result<Arc<ServerConfig>, rustls::Error> {
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&[&TLS13, &TLS12])?;
+        let builder = if self.authorities.is_empty() {
+            builder.with_no_client_auth()
+        } else {
+            builder.with_client_cert_verifier(Arc::clone(witness) as _)
+        };
+        let mut config = builder.with_cert_resolver(Arc::clone(&self.shown) as _);
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Arc::new(config))
+    }
+
+    /// What a client is worth that has shown `chain`; `proof`: whether it holds the key of the first certificate.
+    pub(super) fn certify(&self, chain: &[CertificateDer<'_>], proof: bool, now: UnixTime) -> Credential {
+        let Some((own, others)) = chain.split_first() else {
+            return Credential::Absent;
+        };
+        if !proof {
+            // nobody can hold the key of what is no certificate
+            let is_readable = ParsedCertificate::try_from(own).is_ok();
+            return Credential::Flawed(if is_readable { Flaw::KeyNotHeld } else { Flaw::Unreadable });
+        }
+        let mut nearest = Flaw::Unreadable;
+        for authority in &self.authorities {
+            match authority.certify(own, others, now) {
+                Ok(trusted_by) => return Credential::Trusted(trusted_by),
+                Err(flaw) => nearest = nearest.max(flaw),
+            }
+        }
+        Credential::Flawed(nearest)
+    }
+}
+
+fn signing_key(path: &Path, provider: &CryptoProvider) -> Result<Arc<dyn SigningKey>, TlsError> {
+    let octets = read(path)?;
+    let key = PrivateKeyDer::from_pem_slice(&octets).map_err(|source| match is_encrypted(&octets) {
+        true => TlsError::Encrypted { path: path.to_owned() },
+        false => TlsError::Pem { path: path.to_owned(), source },
+    })?;
+    // what the library says speaks of all its formats at once
+    provider.key_provider.load_private_key(key).map_err(|_| TlsError::Key { path: path.to_owned() })
+}
+
+/// Whether a key that cannot be read is so since it is encrypted: PKCS #8 (RFC 7468 11), or the older form of RFC 1421 4.6.1.1.
+fn is_encrypted(pem: &[u8]) -> bool {
+    let marks = [&b"-----BEGIN ENCRYPTED PRIVATE KEY-----"[..], b"Proc-Type: 4,ENCRYPTED"];
+    pem.split(|octet| *octet == b'\n').any(|line| marks.contains(&line.trim_ascii()))
+}
+
+/// Where in the chain the certificate of its key stands, counted from 1.
+fn place_of_own(pair: &CertifiedKey) -> Option<usize> {
+    let public = pair.key.public_key()?;
+    let is_own = |certificate: &CertificateDer<'_>| {
+        ParsedCertificate::try_from(certificate)
+            .is_ok_and(|parsed| parsed.subject_public_key_info() == public)
+    };
+    pair.cert.iter().position(is_own).map(|before| before + 1)
+}
+
+fn authority(trust: &config::ClientTrust, provider: &Arc<CryptoProvider>) -> Result<Authority, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for (before, certificate) in certificates(&trust.ca)?.into_iter().enumerate() {
+        if let Some(subject) = subject_of_no_authority(&certificate) {
+            return Err(TlsError::NoAuthority { path: trust.ca.clone(), place: before + 1, subject });
+        }
+        roots.add(certificate).map_err(|source| TlsError::Authority { path: trust.ca.clone(), source })?;
+    }
+    Authority::new(trust, roots, provider)
+        .map_err(|source| TlsError::Authorities { path: trust.ca.clone(), source })
+}
+
+/// All certificates of a file, at least one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let octets = read(path)?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&octets).collect();
+    let certificates = certificates.map_err(|source| TlsError::Pem { path: path.to_owned(), source })?;
+    if certificates.is_empty() {
+        return Err(TlsError::Empty { path: path.to_owned() });
+    }
+    Ok(certificates)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let read = bounded::open(path).and_then(|file| bounded::read_to_end(file, FILE_MAX));
+    read.map_err(|source| TlsError::Read { path: path.to_owned(), source })
+}
+
+/// Longest file, octets: the authorities of a whole system take a quarter of a MiB.
+const FILE_MAX: u64 = 4 << 20;

@@ -1,0 +1,290 @@
+//! A new store: empty, or with what a JSON file of an earlier version says.
+//!
+//! It is made aside and linked into place, so that a half-made one is never found and none is ever written over.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown},
+    path::{Path, PathBuf},
+};
+
+use rusqlite::Connection;
+
+use super::{Database, LOGS, Store, access::Access, beside, is_missing, remove, row};
+use sixgate_base::bounded;
+
+use crate::store::{Author, Contents, StoreError, document};
+
+/// What a new store was made from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TakenOver {
+    /// The file, which stays as it is.
+    pub json: PathBuf,
+    /// The database that was made.
+    pub path: PathBuf,
+    /// How many entries it had.
+    pub entries: usize,
+}
+
+impl Store {
+    /// Makes a new, empty store.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Exists`] if there is one.
+    pub fn create(&self) -> Result<(), StoreError> {
+        if let Some(error) = self.dangling() {
+            return Err(error);
+        }
+        if fs::symlink_metadata(&self.path).is_ok() {
+            return Err(StoreError::Exists { path: self.path.clone() });
+        }
+        let directory = directory_of(&self.path);
+        match DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(failed("make the directory", directory)(error));
+            }
+            _ => {}
+        }
+        if self.make(&Contents::default(), &Author::of_this_process())? {
+            // what is there from an earlier version does not come back by itself when this store is lost
+            if self.json.is_file() { self.mark_taken_over() } else { Ok(()) }
+        } else {
+            Err(StoreError::Exists { path: self.path.clone() })
+        }
+    }
+
+    /// Makes the store of the JSON file of an earlier version, if there is no store and this was not done before. The
+    /// file stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Wrong`] with the bad line.
+    pub fn take_over(&self) -> Result<Option<TakenOver>, StoreError> {
+        if !self.will_take_over() {
+            return Ok(None);
+        }
+        let contents = read_document(&self.json)?;
+        let who = Author::of_this_process().who;
+        let what = format!("taken over from {}", self.json.display());
+        if !self.make(&contents, &Author { who, what })? {
+            return Ok(None);
+        }
+        self.mark_taken_over()?;
+        let entries = contents.optin.entries().len()
+            + contents.guard.entries().len()
+            + contents.trust.entries().len()
+            + contents.domains.len();
+        Ok(Some(TakenOver { json: self.json.clone(), path: self.path.clone(), entries }))
+    }
+
+    /// Whether the next command or start makes it of the JSON file of an earlier version.
+    #[must_use]
+    pub fn will_take_over(&self) -> bool {
+        self.is_absent() && self.json.exists() && !self.taken_over_mark().exists()
+    }
+
+    /// That there is the JSON file of an earlier version, as an error.
+    #[must_use]
+    pub fn earlier(&self) -> StoreError {
+        StoreError::Earlier { json: self.json.clone() }
+    }
+
+    /// That there is no store, as an error.
+    pub(super) fn missing(&self) -> StoreError {
+        let path = self.path.clone();
+        let backup = self.backup_path();
+        if backup.exists() {
+            StoreError::OnlyBackup { path, backup }
+        } else if self.json.exists() {
+            StoreError::Lost { path, json: self.json.clone() }
+        } else {
+            StoreError::Missing { path }
+        }
+    }
+
+    /// The same, where the store may be a symbolic link to what is not there.
+    pub(super) fn missing_or_dangling(&self) -> StoreError {
+        self.dangling().unwrap_or_else(|| self.missing())
+    }
+
+    /// That the store is a symbolic link to what is not there, as an error.
+    fn dangling(&self) -> Option<StoreError> {
+        let target = fs::read_link(&self.path).ok()?;
+        let path = self.path.clone();
+        (!self.path.exists()).then_some(StoreError::Dangling { path, target })
+    }
+
+    fn is_absent(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_err_and(|error| is_missing(&error))
+    }
+
+    fn taken_over_mark(&self) -> PathBuf {
+        beside(&self.json, ".taken-over")
+    }
+
+    fn mark_taken_over(&self) -> Result<(), StoreError> {
+        let mark = self.taken_over_mark();
+        private(&mark).and_then(|file| adopt(&file, &mark)).map_err(failed("make", &mark))
+    }
+
+    /// Makes the database with these contents; whether it was this call that made it.
+    fn make(&self, contents: &Contents, author: &Author) -> Result<bool, StoreError> {
+        let aside = beside(&self.path, ".new");
+        let file = private(&aside).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => self.missing(),
+            _ => failed("make", &aside)(source),
+        })?;
+        // one process at a time
+        file.lock().map_err(failed("lock", &aside))?;
+        let made = if self.is_absent() {
+            self.fill(&file, &aside, contents, author).and_then(|()| self.link(&aside)).map(|()| true)
+        } else {
+            Ok(false)
+        };
+        let _ = fs::remove_file(&aside);
+        made
+    }
+
+    /// Makes the database that was made aside the store.
+    fn link(&self, aside: &Path) -> Result<(), StoreError> {
+        // those of a store that is lost: SQLite would carry them over into this one
+        for suffix in LOGS {
+            remove(&beside(&self.path, suffix))?;
+        }
+        fs::hard_link(aside, &self.path).map_err(failed("make the opt-in store", &self.path))?;
+        sync(directory_of(&self.path))
+    }
+
+    /// Fills the new database `file` at `path`, which nothing else has open.
+    fn fill(&self, file: &File, path: &Path, contents: &Contents, author: &Author) -> Result<(), StoreError> {
+        // what a killed process left
+        file.set_len(0).map_err(failed("empty", path))?;
+        adopt(file, path).map_err(failed("set the owner of", path))?;
+        let connection = Connection::open(path).map_err(|source| StoreError::sqlite("make", path, source))?;
+        let mut database = Database { connection, path: self.path.clone(), access: Access::Full };
+        let schema = format!(
+            "PRAGMA synchronous = FULL; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORM}; {SCHEMA}"
+        );
+        database.connection.execute_batch(&schema).map_err(database.error("make"))?;
+        database.begin_history(contents, author)?;
+        database.connection.close().map_err(|(_, source)| StoreError::sqlite("make", path, source))?;
+        file.sync_all().map_err(failed("sync", path))
+    }
+}
+
+/// Reads a store in the JSON form.
+pub(super) fn read_document(path: &Path) -> Result<Contents, StoreError> {
+    let octets = bounded::open(path).and_then(|file| bounded::read_to_end(file, DOCUMENT_MAX));
+    let octets = octets.map_err(failed("read", path))?;
+    document::parse(&octets).map_err(|problem| StoreError::Wrong {
+        path: path.to_owned(),
+        line: problem.line,
+        reason: problem.reason,
+    })
+}
+
+impl Database {
+    /// The first revision: all that there is, which nothing has to be told of.
+    fn begin_history(&mut self, contents: &Contents, author: &Author) -> Result<(), StoreError> {
+        let fail = self.error("fill");
+        let transaction = self.connection.transaction().map_err(&fail)?;
+        let mut entries = 0;
+        {
+            let mut insert = transaction
+                .prepare("INSERT INTO entries (kind, key, state) VALUES (?, ?, ?)")
+                .map_err(&fail)?;
+            for (kind, key, state) in row::rows(contents) {
+                insert.execute((kind.number(), key, state)).map_err(&fail)?;
+                entries += 1;
+            }
+        }
+        transaction
+            .execute("INSERT INTO meta (name, value) VALUES ('store', random()), ('cut', 0)", ())
+            .map_err(&fail)?;
+        transaction
+            .execute(
+                "INSERT INTO revisions (stamp, time, who, what, added, changed, removed, last_change)
+                 VALUES (random(), unixepoch(), ?, ?, ?, 0, 0, 0)",
+                (&author.who, &author.what, entries),
+            )
+            .map_err(&fail)?;
+        transaction.commit().map_err(&fail)
+    }
+}
+
+/// A file for its owner alone: a process that may open the database may also lock it.
+pub(super) fn private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(path)
+}
+
+/// Gives `file` the owner of its directory: a command that root runs must not lock the daemon out.
+pub(super) fn adopt(file: &File, path: &Path) -> io::Result<()> {
+    let model = fs::metadata(directory_of(path))?;
+    match fchown(file, Some(model.uid()), Some(model.gid())) {
+        // without root the file stays the writer's own
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other,
+    }
+}
+
+pub(super) fn sync(directory: &Path) -> Result<(), StoreError> {
+    let synced = File::open(directory).and_then(|opened| opened.sync_all());
+    synced.map_err(failed("sync the directory", directory))
+}
+
+/// The directory of the file `path`.
+pub(super) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+pub(super) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::File { operation, path, source }
+}
+
+/// `6gat`: what `file` and `PRAGMA application_id` show.
+pub(super) const APPLICATION: i64 = 0x3667_6174;
+/// Version of the tables.
+pub(super) const FORM: i64 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE entries (
+    kind INTEGER NOT NULL,  -- 1 opt-in, 2 guard, 3 trust, 4 domain
+    key BLOB NOT NULL,      -- a prefix: 16 octets of address, 1 of length; a domain: its name
+    state INTEGER NOT NULL, -- opt-in: 1 in, 2 out; guard, trust: 1; domain: 1 opted in + 2 temporary refusals
+    PRIMARY KEY (kind, key)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE revisions (
+    number INTEGER PRIMARY KEY,
+    stamp INTEGER NOT NULL, -- random: tells revisions of one number apart
+    time INTEGER NOT NULL,  -- seconds since 1970
+    who TEXT NOT NULL,
+    what TEXT NOT NULL,
+    added INTEGER NOT NULL,
+    changed INTEGER NOT NULL,
+    removed INTEGER NOT NULL,
+    last_change INTEGER NOT NULL
+) STRICT;
+CREATE TABLE changes (
+    id INTEGER PRIMARY KEY,
+    kind INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    before INTEGER,         -- the state; nothing for one that was not there
+    after INTEGER
+) STRICT;
+CREATE TABLE meta (
+    name TEXT PRIMARY KEY,  -- store: a random number; cut: the last row of changes that is gone, or was never kept
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// Largest JSON file, in octets: about two million prefixes have 100 million.
+const DOCUMENT_MAX: u64 = 512 << 20;
+/// For the owner alone.
+const FILE_MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o750;
