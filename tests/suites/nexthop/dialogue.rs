@@ -5,7 +5,8 @@ use std::future::ready;
 use sixgate::nexthop::Protocol;
 
 use crate::{
-    HEADERS, LOST, MESSAGE, Row, SMTP, Session, UNEXPECTED, WAYS, behind, outgoing, peer::Peer, play_by,
+    HEADERS, LOST, MESSAGE, Row, SMTP, Session, UNAVAILABLE, UNEXPECTED, WAYS, behind, outgoing, peer::Peer,
+    play_by,
 };
 
 const RCPT: &str = "RCPT TO:<b@d.example>";
@@ -97,7 +98,7 @@ async fn a_next_hop_that_hung_up_before_data_is_asked_once_more() {
         Row("it hangs up at DATA", &[&at_data(""), whole], &data(queued)),
         Row("it resets at DATA", &[&at_data("RESET"), whole], &data(queued)),
         Row("it hangs up twice", &[&up_to(""), &at_data("")], &data(LOST)),
-        Row("it does not come back", &[&up_to(""), "S: 421 down"], &data(LOST)),
+        Row("it does not come back", &[&up_to(""), "S: 421 down"], &data(UNAVAILABLE)),
         Row(
             "it refuses MAIL now",
             &[&up_to(""), "OPEN\nC: MAIL FROM:<a@sender.example>\nS: 550 no\nQUIT"],

@@ -37,6 +37,8 @@ use peer::Peer;
 const UNAVAILABLE: &str = "451 4.4.1 Mail server is not available, please try again later.\r\n";
 /// What a sender hears when the next hop went away.
 const LOST: &str = "451 4.4.2 Connection to the mail server was lost, please try again later.\r\n";
+/// What a sender hears when the next hop is too slow within a transaction.
+const TOO_SLOW: &str = "451 4.4.2 Mail server did not respond in time, please try again later.\r\n";
 /// What a sender hears of a reply that makes no sense, or is another one than before.
 const UNEXPECTED: &str = "451 4.3.0 Unexpected reply of the mail server, please try again later.\r\n";
 /// The octets that are put in front of each message, and how many are announced for them.

@@ -1,6 +1,6 @@
 //! Claims about the opening of a session with the mail server behind: greeting, EHLO, XCLIENT, MAIL.
 
-use sixgate::nexthop::{Capabilities, ClientIdentity, HEADER_ROOM, Protocol};
+use sixgate::nexthop::{Capabilities, ClientIdentity, EHLO_REJECTIONS, HEADER_ROOM, Protocol};
 
 use crate::{Case, LMTP, PROXY, SMTP, Session, Socket, UNAVAILABLE, WAYS, Way, XCLIENT, behind, peer::Peer};
 
@@ -268,4 +268,45 @@ async fn a_probe_finds_that_xclient_is_missing() {
     let error = behind(&peer, XCLIENT).probe().await.expect_err("XCLIENT is missing");
     assert_eq!(error.to_string(), format!("{} does not offer XCLIENT NAME ADDR", peer.address()));
     peer.finish().await;
+}
+
+#[tokio::test]
+async fn what_was_offered_counts_until_ehlo_was_rejected_several_times_in_a_row() {
+    let helo = "S: 220 a\nC: EHLO gate.example\nS: 502 no\nC: HELO gate.example\nS: 250 a\n";
+    let rejected = format!("{helo}PROBE");
+    let visit = format!("{helo}MAIL\nRCPT\nDATA\nQUIT");
+    let mut scripts = vec!["OPEN\nPROBE", &rejected, &visit, "OPEN\nPROBE"];
+    scripts.extend((0..EHLO_REJECTIONS).map(|_| rejected.as_str()));
+    let peer = Peer::play("EHLO rejected", SMTP, &scripts).await;
+    let next_hop = behind(&peer, SMTP);
+    let offered = Capabilities { eight_bit_mime: true, size: Some(100_000 - HEADER_ROOM), smtp_utf8: false };
+    assert_eq!(next_hop.probe().await.expect("a probe"), offered);
+    assert_eq!(next_hop.probe().await.expect("a probe"), offered, "rejected once");
+    let mut session = Session::new(&next_hop);
+    for command in ["RCPT TO:<b@d.example>", "DATA"] {
+        assert_eq!(session.say(command).await.expect("a reply").code(), 250);
+    }
+    session.transport.close().await;
+    assert_eq!(next_hop.capabilities(), Some(offered), "rejected twice");
+    assert_eq!(next_hop.probe().await.expect("a probe"), offered, "accepted");
+    for _ in 1..EHLO_REJECTIONS {
+        assert_eq!(next_hop.probe().await.expect("a probe"), offered, "rejected again");
+    }
+    assert_eq!(next_hop.probe().await.expect("a probe"), Capabilities::default());
+    peer.finish().await;
+}
+
+#[tokio::test]
+async fn a_probe_is_certain_before_a_next_hop_counts_as_one_without_extensions() {
+    let helo = "S: 220 a\nC: EHLO gate.example\nS: 502 no\nC: HELO gate.example\nS: 250 a\n";
+    let (left, probed) = (format!("{helo}QUIT"), format!("{helo}PROBE"));
+    let mut plain = vec![left.as_str(); EHLO_REJECTIONS as usize - 1];
+    plain.push(&probed);
+    let offered = Capabilities { eight_bit_mime: true, size: Some(100_000 - HEADER_ROOM), smtp_utf8: false };
+    for (scripts, wanted) in [(plain, Capabilities::default()), (vec![left.as_str(), "OPEN\nPROBE"], offered)]
+    {
+        let peer = Peer::play("the first probe", SMTP, &scripts).await;
+        assert_eq!(behind(&peer, SMTP).probe().await.expect("a probe"), wanted);
+        peer.finish().await;
+    }
 }

@@ -1,11 +1,13 @@
 //! Claims about how many connections to the mail server behind there are: idle ones are given back
 //! and taken again, and a client that cannot have one is told so in time.
 
-use sixgate::nexthop::{ConnectionBounds, Protocol, RESUMPTIONS_MAX};
+use std::time::Duration;
+
+use sixgate::nexthop::{ConnectionBounds, PROMPT_RESUMPTIONS_MAX, Protocol, RESUMPTIONS_MAX, SILENCE};
 use tokio::time::Instant;
 
 use crate::{
-    BOUNDS, LOST, Row, SMTP, Session, UNEXPECTED, WAYS, XCLIENT, behind, bounded,
+    BOUNDS, LOST, Row, SMTP, Session, UNAVAILABLE, UNEXPECTED, WAYS, XCLIENT, behind, bounded,
     peer::{Clock, Peer},
     play_by,
 };
@@ -76,12 +78,17 @@ async fn another_answer_on_the_second_connection_is_a_failure_for_the_moment() {
             &[BEGUN, &at_rcpt("450 4.2.1 later")],
             &[ACCEPTED, REST, ("DATA", UNEXPECTED)],
         ),
-        Row("we are refused", &[BEGUN, &at_rcpt("530 5.7.0 TLS")], &[ACCEPTED, REST, ("DATA", LOST)]),
-        Row("it is gone", &[BEGUN, "S: 421 4.3.2 down"], &[ACCEPTED, REST, ("DATA", LOST)]),
+        Row("we are refused", &[BEGUN, &at_rcpt("530 5.7.0 TLS")], &[ACCEPTED, REST, ("DATA", UNAVAILABLE)]),
+        Row("it is gone", &[BEGUN, "S: 421 4.3.2 down"], &[ACCEPTED, REST, ("DATA", UNAVAILABLE)]),
+        Row(
+            "it is lost at the recipient",
+            &[BEGUN, &format!("OPEN\nMAIL\nC: {RCPT}")],
+            &[ACCEPTED, REST, ("DATA", LOST)],
+        ),
         Row(
             "an extension is missing",
             &[&with(" BODY=8BITMIME"), less],
-            &[(eight_bit, ""), ACCEPTED, REST, ("DATA", LOST)],
+            &[(eight_bit, ""), ACCEPTED, REST, ("DATA", UNAVAILABLE)],
         ),
         Row(
             "it takes less",
@@ -100,7 +107,7 @@ async fn the_client_is_told_again_by_xclient_and_one_client_may_be_refused() {
                    S: 550 5.7.0 not this one\nEOF";
     let rows = [
         Row("again", &[&format!("{told}QUIT"), &format!("{told}DATA\nQUIT")], &[ACCEPTED, REST, QUEUED]),
-        Row("refused then", &[&format!("{told}QUIT"), refuses], &[ACCEPTED, REST, ("DATA", LOST)]),
+        Row("refused then", &[&format!("{told}QUIT"), refuses], &[ACCEPTED, REST, ("DATA", UNAVAILABLE)]),
     ];
     play_by(XCLIENT, &rows).await;
 }
@@ -114,15 +121,14 @@ async fn a_client_that_is_silent_again_and_again_keeps_its_connection_at_last() 
     scripts.extend((1..RESUMPTIONS_MAX).map(|_| refused.as_str()));
     scripts.push(&last);
     let peer = Peer::play("silent", SMTP, &scripts).await;
-    let next_hop =
-        bounded(&peer, SMTP, ConnectionBounds { idle: std::time::Duration::from_millis(1), ..BOUNDS });
+    let next_hop = bounded(&peer, SMTP, ConnectionBounds { idle: Duration::from_millis(1), ..BOUNDS });
     let mut session = Session::new(&next_hop);
     assert_eq!(session.say(RCPT).await.expect("a reply").code(), 250);
     for _ in 0..RESUMPTIONS_MAX {
         session.transport.give_back().await;
         assert_eq!(session.say(other).await.expect("a reply").code(), 550);
     }
-    let rest = tokio::time::timeout(std::time::Duration::from_millis(50), session.transport.rest());
+    let rest = tokio::time::timeout(Duration::from_millis(50), session.transport.rest());
     rest.await.expect_err("it never resolves");
     assert_eq!(session.say("DATA").await.expect("a reply").code(), 250);
     assert_eq!(next_hop.reached()[2], ("next_hop_resumptions", 1));
@@ -135,7 +141,7 @@ async fn an_idle_connection_is_given_back_by_itself() {
     for (script, commands) in [(BEGUN, vec![RCPT]), (WHOLE, vec![RCPT, "DATA"])] {
         for way in WAYS {
             let peer = Peer::play("idle", way, &[script]).await;
-            let bounds = ConnectionBounds { idle: std::time::Duration::from_millis(1), ..BOUNDS };
+            let bounds = ConnectionBounds { idle: Duration::from_millis(1), ..BOUNDS };
             let mut session = Session::new(&bounded(&peer, way, bounds));
             for command in &commands {
                 assert_eq!(session.say(command).await.expect("a reply").code(), 250);
@@ -167,7 +173,7 @@ async fn a_client_waits_for_the_connection_that_another_gives_back() {
 
 #[tokio::test]
 async fn a_connection_between_two_messages_is_given_back_at_once_to_a_client_that_waits() {
-    let hour = std::time::Duration::from_secs(60 * 60);
+    let hour = Duration::from_secs(60 * 60);
     for way in WAYS {
         let peer = Peer::play("kept open", way, &[WHOLE, WHOLE]).await;
         let next_hop = bounded(&peer, way, ConnectionBounds { idle: hour, ..BOUNDS });
@@ -182,6 +188,73 @@ async fn a_connection_between_two_messages_is_given_back_at_once_to_a_client_tha
         assert_eq!(second.say("DATA").await.expect("a reply").code(), 250);
         second.transport.close().await;
         peer.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_silent_client_gives_its_connection_to_one_that_waits_within_a_transaction_too() {
+    let hour = Duration::from_secs(60 * 60);
+    for way in WAYS {
+        let peer = Peer::play("silent", way, &[BEGUN, WHOLE, WHOLE]).await;
+        let next_hop = bounded(&peer, way, ConnectionBounds { idle: hour, ..BOUNDS });
+        let (mut first, mut second) = (Session::new(&next_hop), Session::new(&next_hop));
+        assert_eq!(first.say(RCPT).await.expect("a reply").code(), 250);
+        let start = Instant::now();
+        tokio::select! {
+            never = first.transport.rest() => match never {},
+            reply = second.say(RCPT) => assert_eq!(reply.expect("a reply").code(), 250),
+        }
+        assert!(start.elapsed() >= SILENCE, "a client that sends its next command keeps it");
+        assert_eq!(second.say("DATA").await.expect("a reply").code(), 250);
+        second.transport.close().await;
+        assert_eq!(first.say("DATA").await.expect("a reply").code(), 250);
+        first.transport.close().await;
+        peer.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_was_repeated_several_times_keeps_its_connection_while_others_wait() {
+    let other = "RCPT TO:<c@d.example>";
+    let refused = format!("OPEN\nMAIL\nRCPT\nC: {other}\nS: 550 5.1.1 who\nQUIT");
+    let last = format!("OPEN\nMAIL\nRCPT\nC: {other}\nS: 550 5.1.1 who\nDATA\nQUIT");
+    let mut scripts = vec![BEGUN];
+    scripts.extend((1..PROMPT_RESUMPTIONS_MAX).map(|_| refused.as_str()));
+    scripts.extend([last.as_str(), WHOLE]);
+    let peer = Peer::play("several times", SMTP, &scripts).await;
+    let hour = Duration::from_secs(60 * 60);
+    let next_hop = bounded(&peer, SMTP, ConnectionBounds { idle: hour, ..BOUNDS });
+    let (mut first, mut second) = (Session::new(&next_hop), Session::new(&next_hop));
+    assert_eq!(first.say(RCPT).await.expect("a reply").code(), 250);
+    for _ in 0..PROMPT_RESUMPTIONS_MAX {
+        first.transport.give_back().await;
+        assert_eq!(first.say(other).await.expect("a reply").code(), 550);
+    }
+    let (reply, ()) = tokio::join!(second.say(RCPT), async {
+        let rest = tokio::time::timeout(2 * SILENCE, first.transport.rest());
+        rest.await.expect_err("it never resolves");
+        // on the connection that it has: the script has no other one
+        assert_eq!(first.say("DATA").await.expect("a reply").code(), 250);
+        first.transport.close().await;
+    });
+    assert_eq!(reply.expect("a reply").code(), 250);
+    assert_eq!(second.say("DATA").await.expect("a reply").code(), 250);
+    second.transport.close().await;
+    peer.finish().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_was_given_back_before_the_first_recipient_is_no_repetition() {
+    // once given back, the next hop hangs up twice: the second time is one too many
+    let refused = format!("OPEN\nMAIL\nC: {RCPT}\nS: 550 5.1.1 who\nQUIT");
+    let hung_up = "OPEN\nMAIL\nRCPT\nC: DATA";
+    let rows = [Row(
+        "hung up twice",
+        &[&refused, hung_up, hung_up],
+        &[(RCPT, "550 5.1.1 who"), REST, ACCEPTED, ("DATA", LOST)],
+    )];
+    for way in WAYS {
+        play_by(way, &rows).await;
     }
 }
 

@@ -11,7 +11,7 @@ use socket2::SockRef;
 use tokio::{io::AsyncWriteExt as _, time::Instant};
 
 use crate::{
-    LMTP, LOST, SMTP, Session, UNAVAILABLE, WAYS, Way, behind, next_hop,
+    LMTP, SMTP, Session, TOO_SLOW, UNAVAILABLE, WAYS, Way, behind, next_hop,
     peer::{Clock, Peer, unix},
 };
 
@@ -59,9 +59,9 @@ async fn opening_and_recipient_take_two_minutes_at_most() {
         ("no answer to EHLO", "GREET", UNAVAILABLE),
         ("lines that drip", &dripping, UNAVAILABLE),
         ("octets that drip", "S! 2\nPASS 70\nS! 2\nPASS 49\nS! 0", UNAVAILABLE),
-        ("no answer to MAIL", "OPEN\nC: MAIL FROM:<a@sender.example>", LOST),
-        ("no answer to RCPT", "OPEN\nMAIL\nC: RCPT TO:<b@d.example>", LOST),
-        ("slow answers to all of them", slow, LOST),
+        ("no answer to MAIL", "OPEN\nC: MAIL FROM:<a@sender.example>", TOO_SLOW),
+        ("no answer to RCPT", "OPEN\nMAIL\nC: RCPT TO:<b@d.example>", TOO_SLOW),
+        ("slow answers to all of them", slow, TOO_SLOW),
     ];
     for (claim, script, wanted) in rows {
         ends_after(claim, script, &["RCPT TO:<b@d.example>"], wanted, 120).await;
@@ -75,11 +75,17 @@ async fn each_wait_after_that_has_its_end() {
     let open = "OPEN\nMAIL\nRCPT\n";
     let refused = "C: RCPT TO:<b@d.example>\nS: 450 later\n";
     let later = format!("OPEN\nMAIL\n{refused}C: RCPT TO:<b@d.example>");
-    ends_after("no answer to a later RCPT", &later, &[rcpt, rcpt], LOST, 120).await;
+    ends_after("no answer to a later RCPT", &later, &[rcpt, rcpt], TOO_SLOW, 120).await;
     let rows: [(&str, &str, &[&str], &str, u64); 6] = [
-        ("no answer to DATA", "C: DATA", &[rcpt, "DATA"], LOST, 120),
-        ("no final reply", "C: DATA\nS: 354 go\nMESSAGE", &[rcpt, "DATA"], LOST, 600),
-        ("half a final reply", "C: DATA\nS: 354 go\nMESSAGE\nPASS 300\nS: 250-a", &[rcpt, "DATA"], LOST, 600),
+        ("no answer to DATA", "C: DATA", &[rcpt, "DATA"], TOO_SLOW, 120),
+        ("no final reply", "C: DATA\nS: 354 go\nMESSAGE", &[rcpt, "DATA"], TOO_SLOW, 600),
+        (
+            "half a final reply",
+            "C: DATA\nS: 354 go\nMESSAGE\nPASS 300\nS: 250-a",
+            &[rcpt, "DATA"],
+            TOO_SLOW,
+            600,
+        ),
         (
             "a late final reply",
             "C: DATA\nS: 354 go\nMESSAGE\nPASS 599\nS: 250 Ok",
@@ -106,7 +112,7 @@ async fn a_next_hop_that_takes_nothing_in_is_given_up() {
         let mut session = Session::new(&behind(&peer, way));
         session.say("RCPT TO:<b@d.example>").await;
         let start = Instant::now();
-        assert_eq!(session.deliver(&lines).await.to_string(), LOST);
+        assert_eq!(session.deliver(&lines).await.to_string(), TOO_SLOW);
         let minutes = start.elapsed().as_secs() / 60;
         assert!((3..=10).contains(&minutes), "{way:?}: {minutes} minutes");
         peer.abandon();

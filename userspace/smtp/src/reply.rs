@@ -92,6 +92,8 @@ replies! {
     NextHopBusy = 451 "4.3.2" "Too many connections to the mail server, please try again later.",
     /// The next hop was lost in the middle of a transaction.
     NextHopLost = 451 "4.4.2" "Connection to the mail server was lost, please try again later.",
+    /// The next hop did not reply in time within a transaction, or did not take the message in time.
+    NextHopTimeout = 451 "4.4.2" "Mail server did not respond in time, please try again later.",
     /// The next hop sent what has no meaning there, or another reply than before.
     NextHopUnexpected = 451 "4.3.0" "Unexpected reply of the mail server, please try again later.",
     /// The message could not be stored.

@@ -295,7 +295,9 @@ impl Session {
     pub fn has_quit_waiting(&self) -> bool {
         let mut lines = self.input.unread().rsplit(|octet| *octet == b'\n');
         let (end, last) = (lines.next(), lines.next());
-        end.is_some_and(<[u8]>::is_empty) && last.is_some_and(|line| line.eq_ignore_ascii_case(b"QUIT\r"))
+        let last = last.and_then(|line| line.strip_suffix(b"\r"));
+        end.is_some_and(<[u8]>::is_empty)
+            && last.is_some_and(|line| matches!(Command::parse(line), Ok(Command::Quit)))
     }
 
     /// Whether the last reply has been said.

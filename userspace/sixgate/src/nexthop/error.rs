@@ -173,16 +173,13 @@ impl NextHopError {
             {
                 Say::NextHopUnavailable
             }
-            Self::Connection { .. } | Self::Closed { .. } | Self::Timeout { .. } | Self::Unasked { .. } => {
+            Self::Timeout { .. } => Say::NextHopTimeout,
+            Self::Connection { .. } | Self::Closed { .. } | Self::Unasked { .. } | Self::LostAgain { .. } => {
                 Say::NextHopLost
             }
             Self::BadReply { .. } | Self::Meaningless { .. } | Self::Differs { .. } => Say::NextHopUnexpected,
             Self::Busy { .. } => Say::NextHopBusy,
-            Self::Replay { source } => match source.say() {
-                say @ (Say::NextHopBusy | Say::NextHopUnexpected) => say,
-                _ => Say::NextHopLost,
-            },
-            Self::LostAgain { .. } => Say::NextHopLost,
+            Self::Replay { source } => source.say(),
             Self::Unframed { .. } => Say::InternalError,
         }
     }

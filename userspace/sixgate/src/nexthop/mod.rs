@@ -24,8 +24,8 @@ pub use address::{Address, AddressError, SocketPath};
 pub use error::{NextHopError, Step};
 pub use ourselves::leads_back;
 pub use smtp::{
-    BadReply, ClientIdentity, ConnectionBounds, OPEN_MAX, PLACE_WAIT, PROBE_MAX, Protocol, QUIT_MAX,
-    RESUMPTIONS_MAX, SmtpSettings, Unframed,
+    BadReply, ClientIdentity, ConnectionBounds, EHLO_REJECTIONS, OPEN_MAX, PLACE_WAIT, PROBE_MAX,
+    PROMPT_RESUMPTIONS_MAX, Protocol, QUIT_MAX, RESUMPTIONS_MAX, SILENCE, SmtpSettings, Unframed,
 };
 
 use maildir::{Maildir, MaildirTransport};
@@ -239,8 +239,9 @@ impl Transport {
         }
     }
 
-    /// Gives the connection to a mail server back once it has been idle for [`ConnectionBounds::idle`], and between two
-    /// transactions as soon as another client waits for one; never resolves.
+    /// Gives the connection to a mail server back once it has been idle for [`ConnectionBounds::idle`], and as soon as
+    /// another client waits for one: between two transactions at once, within one after [`SILENCE`], if it was repeated
+    /// fewer than [`PROMPT_RESUMPTIONS_MAX`] times; never resolves.
     /// A transaction goes on all the same: it is repeated on another connection, [`RESUMPTIONS_MAX`] times at most, and
     /// fails for the moment if any answer is another one then.
     pub async fn rest(&mut self) -> Infallible {

@@ -20,7 +20,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -33,7 +33,7 @@ use sixgate_base::endpoint::Endpoint;
 use sixgate_smtp::reply::ReplyTable;
 
 pub use data::Unframed;
-pub use places::{ConnectionBounds, PLACE_WAIT, RESUMPTIONS_MAX};
+pub use places::{ConnectionBounds, PLACE_WAIT, PROMPT_RESUMPTIONS_MAX, RESUMPTIONS_MAX, SILENCE};
 pub use reader::BadReply;
 
 use offer_file::OfferFile;
@@ -47,6 +47,10 @@ pub const OPEN_MAX: Duration = Duration::from_secs(2 * 60);
 pub const PROBE_MAX: Duration = Duration::from_secs(10);
 /// Longest time for taking leave.
 pub const QUIT_MAX: Duration = Duration::from_secs(5);
+
+/// Connections in a row on which the mail server rejects EHLO and accepts HELO, after which it counts
+/// as one without extensions. Senders that miss 8BITMIME return messages for good.
+pub const EHLO_REJECTIONS: u32 = 3;
 
 /// What a mail server behind speaks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -118,6 +122,8 @@ pub(super) struct Smtp {
     replies: ReplyTable,
     /// None: it has never answered, and nothing is known from before.
     capabilities: watch::Sender<Option<Capabilities>>,
+    /// Connections since the last one on which it accepted EHLO.
+    ehlo_rejections: AtomicU32,
     offer_file: Option<Arc<OfferFile>>,
     /// Whether that file could not be written the last time.
     offer_file_fails: AtomicBool,
@@ -133,6 +139,7 @@ impl Smtp {
             settings,
             replies,
             capabilities: watch::Sender::new(known),
+            ehlo_rejections: AtomicU32::new(0),
             offer_file,
             offer_file_fails: AtomicBool::new(false),
         }
@@ -156,8 +163,14 @@ impl Smtp {
 
     pub(super) async fn probe(&self) -> Result<Capabilities, NextHopError> {
         let deadline = Instant::now() + PROBE_MAX;
-        let mut connection = opening::greet(&self.settings, deadline).await?;
-        let capabilities = self.learn(&connection);
+        // a mail server about which nothing is known is asked again until its offer is certain
+        let (mut connection, capabilities) = loop {
+            let connection = opening::greet(&self.settings, deadline).await?;
+            match self.learn(&connection) {
+                Some(capabilities) => break (connection, capabilities),
+                None => connection.quit(deadline).await,
+            }
+        };
         self.keep(capabilities).await;
         opening::try_mail(&mut connection, &self.settings, deadline).await?;
         connection.quit(deadline).await;
@@ -165,13 +178,20 @@ impl Smtp {
     }
 
     /// Remembers what the next hop offers to us. What it offers to a certain client, after XCLIENT or PROXY, binds that
-    /// client's transactions only.
-    fn learn(&self, connection: &connection::Connection) -> Capabilities {
+    /// client's transactions only. What was known stays until EHLO was rejected [`EHLO_REJECTIONS`] times in a row. What
+    /// is known now.
+    fn learn(&self, connection: &connection::Connection) -> Option<Capabilities> {
+        if !connection.rejected_ehlo {
+            self.ehlo_rejections.store(0, Ordering::Relaxed);
+        } else if self.ehlo_rejections.fetch_add(1, Ordering::Relaxed) + 1 < EHLO_REJECTIONS {
+            tracing::info!("the next hop rejected EHLO: what it offered before still counts");
+            return self.capabilities();
+        }
         let capabilities = connection.offer.capabilities();
         if self.capabilities.send_replace(Some(capabilities)) != Some(capabilities) {
             tracing::info!(capabilities = connection.offer.to_string(), "the next hop's offer changed");
         }
-        capabilities
+        Some(capabilities)
     }
 
     /// Keeps what the next hop offers for the next start of the daemon.

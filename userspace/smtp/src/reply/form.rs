@@ -61,20 +61,26 @@ impl Reply {
             560..=599 => (5, 554),
             _ => return None,
         };
-        let mut enhanced = None;
+        let (mut first, mut last) = (None, None);
         let mut texts = Vec::new();
-        for line in lines.into_iter().take(NEXT_HOP_LINES_MAX) {
+        for (at, line) in lines.into_iter().enumerate() {
             let text = printable(line);
             let (found, rest) = split_enhanced(&text);
             let found = found.filter(|found| found.class == class);
-            // all lines have one (RFC 2034 4); those of servers that add a line of their own do not
-            enhanced = enhanced.or(found);
-            texts.push(Cow::Owned(if found.is_some() { rest.to_owned() } else { text }));
+            // all lines have the same one (RFC 2034 4); servers that put a line of their own before the reply of
+            // a filter or of another server have it in the last one
+            if at == 0 {
+                first = found;
+            }
+            last = found.or(last);
+            if texts.len() < NEXT_HOP_LINES_MAX {
+                texts.push(Cow::Owned(if found.is_some() { rest.to_owned() } else { text }));
+            }
         }
         if texts.is_empty() {
             texts.push(Cow::Borrowed(""));
         }
-        let enhanced = enhanced.unwrap_or(Enhanced { class, subject: 0, detail: 0 });
+        let enhanced = first.or(last).unwrap_or(Enhanced { class, subject: 0, detail: 0 });
         Some(Self { code, enhanced: Some(enhanced), lines: texts, origin: Origin::NextHop })
     }
 
@@ -179,12 +185,18 @@ mod tests {
         let long = vec![b'x'; 2000];
         let long_wanted = format!("550 5.1.1 {}\r\n", "x".repeat(LINE_TEXT_MAX));
         type Row<'a> = (u16, &'a [&'a [u8]], Option<&'a str>);
-        let rows: [Row<'_>; 16] = [
+        let eleven = [b"a".as_slice(); 11];
+        let many = [&eleven[..], &[b"5.1.1 b"]].concat();
+        let many_wanted = "550-5.1.1 a\r\n".repeat(9) + "550 5.1.1 a\r\n";
+        let rows: [Row<'_>; 19] = [
             (250, &[b"2.0.0 Ok: queued as 1"], Some("250 2.0.0 Ok: queued as 1\r\n")),
             (250, &[b"Ok"], Some("250 2.0.0 Ok\r\n")),
             (250, &[], Some("250 2.0.0 \r\n")),
             (550, &[b"5.1.1 a", b"5.1.1 b"], Some("550-5.1.1 a\r\n550 5.1.1 b\r\n")),
             (550, &[b"a", b"5.1.1 b"], Some("550-5.1.1 a\r\n550 5.1.1 b\r\n")),
+            (550, &[b"a", b"5.7.1 b", b"5.1.1 c"], Some("550-5.1.1 a\r\n550-5.1.1 b\r\n550 5.1.1 c\r\n")),
+            (550, &[b"5.7.1 a", b"5.1.1 b", b"c"], Some("550-5.7.1 a\r\n550-5.7.1 b\r\n550 5.7.1 c\r\n")),
+            (550, &many, Some(&many_wanted)),
             (571, &[b"5.7.1 no"], Some("554 5.7.1 no\r\n")),
             (599, &[b"no"], Some("554 5.0.0 no\r\n")),
             (559, &[b"no"], Some("559 5.0.0 no\r\n")),

@@ -60,6 +60,8 @@ pub(super) struct Connection {
     reader: ReplyReader,
     /// The server said 421: it closes the connection.
     closing: bool,
+    /// It rejected EHLO, and accepted HELO.
+    pub(super) rejected_ehlo: bool,
     /// What it offers, to this client.
     pub(super) offer: Offer,
     /// The client that it was told about.
@@ -81,6 +83,7 @@ impl Connection {
             address: address.clone(),
             reader: ReplyReader::default(),
             closing: false,
+            rejected_ehlo: false,
             offer: Offer::default(),
             client: None,
             in_transaction: false,

@@ -84,6 +84,7 @@ pub(super) async fn greet(
     }
     let line = format!("HELO {}\r\n", settings.hostname);
     let reply = connection.command(Step::Helo, &line, deadline).await?;
+    connection.rejected_ehlo = true;
     if reply.is_positive() { Ok(connection) } else { Err(connection.refused(Step::Helo, &reply)) }
 }
 

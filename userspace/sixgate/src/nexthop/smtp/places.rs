@@ -26,6 +26,14 @@ const RESERVE: u32 = 10;
 /// the client was silent.
 pub const RESUMPTIONS_MAX: u32 = 10;
 
+/// How often of these because another client waited for the connection, at most: after that its
+/// client has the idle time-out.
+pub const PROMPT_RESUMPTIONS_MAX: u32 = 3;
+/// How long the client of a transaction may send nothing that the mail server has to know before its
+/// connection is given back to a client that waits: longer than the way of a reply and the next
+/// command, as a rule.
+pub const SILENCE: Duration = Duration::from_millis(500);
+
 /// Bounds of the connections to a mail server behind.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ConnectionBounds {

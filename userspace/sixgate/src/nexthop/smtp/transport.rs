@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::{
-    OPEN_MAX, Protocol, QUIT_MAX, RESUMPTIONS_MAX, Smtp,
+    OPEN_MAX, PROMPT_RESUMPTIONS_MAX, Protocol, QUIT_MAX, RESUMPTIONS_MAX, SILENCE, Smtp,
     connection::{Connection, Progress},
     opening,
     reader::ServerReply,
@@ -143,16 +143,23 @@ impl SmtpTransport {
         self.keep(connection);
     }
 
-    /// Gives the connection back once it has been idle for long enough, and between two transactions as soon as
-    /// another client waits for one; never resolves. A transaction that was repeated as often as it may be keeps its
-    /// connection: its client is slow, and its message would never arrive.
+    /// Gives the connection back once it has been idle for long enough, and as soon as another client waits for one:
+    /// between two transactions at once, within one after [`SILENCE`]; never resolves. A transaction that was repeated
+    /// [`PROMPT_RESUMPTIONS_MAX`] times gives it back when it is idle only, and one that was repeated as often as it may
+    /// be keeps it: its client is slow, and its message would never arrive.
     pub(in crate::nexthop) async fn rest(&mut self) -> Infallible {
-        let may_repeat = |transaction: &Transaction| transaction.resumptions < RESUMPTIONS_MAX;
-        if self.connection.is_some() && self.transaction.as_ref().is_none_or(may_repeat) {
+        let resumptions = self.transaction.as_ref().map(|transaction| transaction.resumptions);
+        if self.connection.is_some() && resumptions.is_none_or(|number| number < RESUMPTIONS_MAX) {
             let places = &self.smtp.places;
+            let is_prompt = resumptions.is_none_or(|number| number < PROMPT_RESUMPTIONS_MAX);
+            let silence = resumptions.map_or(Duration::ZERO, |_| SILENCE);
+            let wanted = async {
+                sleep_until(self.used + silence).await;
+                places.is_waited_for().await;
+            };
             tokio::select! {
                 () = sleep_until(self.used + places.idle()) => {}
-                () = places.is_waited_for(), if self.transaction.is_none() => {}
+                () = wanted, if is_prompt => {}
             }
             self.give_back().await;
         }
@@ -224,6 +231,8 @@ impl SmtpTransport {
             _ => {}
         }
         if transaction.accepted.is_empty() {
+            // it begins anew there: nothing is repeated
+            transaction.given_back = false;
             self.open(transaction, deadline).await
         } else {
             let repeated = self.repeat(transaction, deadline).await;
