@@ -21,6 +21,9 @@ pub(crate) struct Options {
     /// Sessions with each server in each round
     #[arg(long, value_name = "N")]
     sessions: Option<u32>,
+    /// Measure this part only; may be given several times: paths, blocks, sessions, prefixes, edits
+    #[arg(long = "part", value_name = "PART")]
+    parts: Vec<String>,
     /// Write the tables to this file, too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -35,6 +38,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if let Some(sessions) = options.sessions {
         bench.arg("--sessions").arg(sessions.to_string());
     }
+    bench.args(options.parts.iter().flat_map(|part| ["--part", part]));
     if let Some(file) = &options.json {
         bench.arg("--json").arg(std::path::absolute(file).context("cannot find the working directory")?);
     }

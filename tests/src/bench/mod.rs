@@ -20,6 +20,7 @@ mod usage;
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
+use clap::ValueEnum;
 use report::Report;
 
 /// How much is measured.
@@ -44,22 +45,51 @@ impl Scale {
         Self { rounds: 9, sessions: 5_000, repeat: 200_000, prefixes: &[1, 1_000, 100_000, 1_000_000] };
 }
 
-/// Measures everything, prints the tables, and writes them to `json` too, if there is one.
+/// A part of the bench, with tables of its own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Part {
+    /// One packet, by its path through the XDP program.
+    Paths,
+    /// The building blocks of an answer.
+    Blocks,
+    /// Whole sessions, beside those of Postfix.
+    Sessions,
+    /// Lookups among many prefixes.
+    Prefixes,
+    /// Changes of one prefix among many.
+    Edits,
+}
+
+impl Part {
+    fn measure(self, scale: Scale, report: &mut Report) -> Result<()> {
+        match self {
+            Self::Paths => paths::measure(scale, report),
+            Self::Blocks => parts::measure(scale, report),
+            Self::Sessions => sessions::measure(scale, report),
+            Self::Prefixes => prefixes::measure(scale, report),
+            Self::Edits => edits::measure(scale, report),
+        }
+    }
+}
+
+/// Measures `parts`, or everything if there are none; prints the tables, and writes them to `json` too, if there is one. A
+/// part that fails ends the run, and the tables of those before it are printed.
 ///
 /// # Errors
-/// Without root's rights, or if something cannot be set up or does not answer as promised.
-pub fn run(scale: Scale, json: Option<&Path>) -> Result<()> {
+/// Without root's rights, or if something cannot be set up or does not answer as promised. A target that is missed is shown,
+/// and is no error.
+pub fn run(scale: Scale, parts: &[Part], json: Option<&Path>) -> Result<()> {
     ensure!(
         nix::unistd::geteuid().is_root(),
         "the bench makes network namespaces and loads XDP programs: run it as root"
     );
+    let parts = if parts.is_empty() { Part::value_variants() } else { parts };
     let mut report = Report::default();
-    paths::measure(scale, &mut report)?;
-    parts::measure(scale, &mut report)?;
-    sessions::measure(scale, &mut report)?;
-    prefixes::measure(scale, &mut report)?;
-    edits::measure(scale, &mut report)?;
+    let measured = parts
+        .iter()
+        .try_for_each(|part| part.measure(scale, &mut report).with_context(|| format!("part {part:?}")));
     println!("{report}");
+    measured?;
     if let Some(file) = json {
         let text = format!("{:#}\n", report.json());
         fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use sixgate_tests::bench::{self, Scale};
+use sixgate_tests::bench::{self, Part, Scale};
 
 /// Measures what refusing costs, beside other mail servers, in network namespaces
 #[derive(Parser)]
@@ -15,6 +15,9 @@ struct Options {
     /// Sessions with each server in each round
     #[arg(long, value_name = "N")]
     sessions: Option<usize>,
+    /// Measure this part only; may be given several times
+    #[arg(long = "part", value_name = "PART")]
+    parts: Vec<Part>,
     /// Write the tables to this file, too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -24,7 +27,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let usual = if options.quick { Scale::QUICK } else { Scale::FULL };
     let scale = Scale { sessions: options.sessions.unwrap_or(usual.sessions), ..usual };
-    match bench::run(scale, options.json.as_deref()) {
+    match bench::run(scale, &options.parts, options.json.as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error:#}");
