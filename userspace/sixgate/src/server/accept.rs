@@ -73,8 +73,8 @@ fn admit(stream: TcpStream, context: &Arc<Context>, sessions: &TaskTracker, stop
         return;
     };
     let Endpoints { source, destination, .. } = endpoints;
-    let trusted = context.store.trusts(source);
-    let origin = if trusted { Origin::Trusted } else { Origin::Anonymous };
+    let facts = context.store.facts(source, destination, None);
+    let origin = if facts.trusted.is_some() { Origin::Trusted } else { Origin::Anonymous };
     let permit = match context.connections.admit(source, origin) {
         Ok(permit) => permit,
         Err(excess) => return turn_away(context, &stream, source, excess),
@@ -83,7 +83,7 @@ fn admit(stream: TcpStream, context: &Arc<Context>, sessions: &TaskTracker, stop
     let id = SessionId::new();
     // at every level of the log: a warning, too, says whose session it is about
     let span = error_span!(SESSION, %id, %source, %destination);
-    let connection = Connection::new(Arc::clone(context), endpoints, stream, id, stop.clone());
+    let connection = Connection::new(Arc::clone(context), endpoints, facts, stream, id, stop.clone());
     let context = Arc::clone(context);
     let serve = async move {
         let handed_over = connection.handed_over();

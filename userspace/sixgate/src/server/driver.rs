@@ -36,7 +36,7 @@ use crate::{
     nexthop::Transport,
     server::{
         context::Context, driver::record::Refusals, inspection::Inspection, limits::OctetShare,
-        services::Services, session_id::SessionId, stream::Stream,
+        services::Services, session_id::SessionId, store_view::StoreFacts, stream::Stream,
     },
 };
 
@@ -92,15 +92,16 @@ impl Connection {
     pub(crate) fn new(
         context: Arc<Context>,
         endpoints: Endpoints,
+        facts: StoreFacts,
         stream: TcpStream,
         id: SessionId,
         stop: CancellationToken,
     ) -> Self {
-        let untrusted = (!context.store.trusts(endpoints.source)).then_some(endpoints.source);
+        let untrusted = facts.trusted.is_none().then_some(endpoints.source);
         let network = untrusted.map(Into::into);
         let services = context.services();
         Self {
-            inspection: Inspection::new(Arc::clone(&context), Arc::clone(&services), endpoints),
+            inspection: Inspection::new(Arc::clone(&context), Arc::clone(&services), endpoints, facts),
             transport: services.next_hop.transport(untrusted),
             untrusted,
             draft: None,
@@ -245,6 +246,7 @@ impl Connection {
             Task::Begin => {
                 self.handed_over.store(false, Ordering::Relaxed);
                 self.adopt(session).await;
+                self.inspection.ask_store(None);
                 self.inspection.begin_message(session.hello(), session.transaction());
             }
             Task::Abandon => {
@@ -254,9 +256,11 @@ impl Connection {
             }
             Task::StartTls => {
                 self.transport.give_back().await;
+                self.inspection.ask_store(None);
                 self.start_tls(session).await?;
             }
             Task::Recipient(recipient) => {
+                self.inspection.ask_store(Some(&recipient));
                 let answer = self.judge_recipient(session, &recipient).await?;
                 self.heed_stop(session);
                 session.answer_recipient(Instant::now(), answer);
@@ -271,6 +275,7 @@ impl Connection {
             }
             Task::Message => {
                 let content = self.draft.take().map_or_else(|| Vec::new().into(), Draft::freeze);
+                self.inspection.ask_store(None);
                 let answer = self.judge_message(session, content).await?;
                 self.forget_content();
                 self.heed_stop(session);

@@ -25,7 +25,7 @@ use tracing::{Instrument, error};
 use crate::{
     check::spf::{self, SpfQuery},
     content::Content,
-    server::{context::Context, services::Services},
+    server::{context::Context, services::Services, store_view::StoreFacts},
 };
 
 /// How long a DNS failure answers for further recipients of the same session.
@@ -36,6 +36,8 @@ pub(crate) struct Inspection {
     context: Arc<Context>,
     services: Arc<Services>,
     endpoints: Endpoints,
+    /// What the store said at the last command.
+    facts: StoreFacts,
     ptr: Option<PtrEvidence>,
     ptr_learned: Instant,
     ptr_lookup: Option<AbortOnDropHandle<PtrEvidence>>,
@@ -69,11 +71,17 @@ impl SpfLookup {
 }
 
 impl Inspection {
-    pub(crate) fn new(context: Arc<Context>, services: Arc<Services>, endpoints: Endpoints) -> Self {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        services: Arc<Services>,
+        endpoints: Endpoints,
+        facts: StoreFacts,
+    ) -> Self {
         Self {
             context,
             services,
             endpoints,
+            facts,
             ptr: None,
             ptr_learned: Instant::now(),
             ptr_lookup: None,
@@ -133,6 +141,19 @@ impl Inspection {
         }
     }
 
+    /// Asks the store what it says now, once for each command: everything that is decided about the command rests on one state
+    /// of the store, and a session in progress follows the store's changes.
+    pub(crate) fn ask_store(&mut self, recipient: Option<&RcptTo>) {
+        let Endpoints { source, destination, .. } = self.endpoints;
+        let domain = recipient.and_then(RcptTo::mailbox).and_then(Mailbox::domain_name);
+        self.facts = self.context.store.facts(source, destination, domain);
+    }
+
+    /// What the store said at this command.
+    pub(crate) fn facts(&self) -> &StoreFacts {
+        &self.facts
+    }
+
     /// Draws the verdict that is due, and counts what shadow mode lets pass.
     pub(crate) fn decide(&mut self, stage: Stage, recipient: Option<&RcptTo>) -> Verdict {
         let verdict = decide(&self.services.policy, stage, &self.evidence(recipient));
@@ -146,18 +167,15 @@ impl Inspection {
 
     /// Everything that is known now.
     pub(crate) fn evidence(&self, recipient: Option<&RcptTo>) -> Evidence {
-        let store = &self.context.store;
+        let StoreFacts { trusted, destination, recipient: marks } = self.facts;
         Evidence {
             certified: self.certified.is_some(),
             ptr: self.ptr.clone(),
-            recipient: recipient.map(|recipient| self.services.recipient(store, recipient)),
+            recipient: recipient.map(|recipient| self.services.recipient(marks, recipient)),
             spf: self.spf.clone(),
             dkim: self.dkim.clone(),
             null_sender: self.null_sender,
-            ..Evidence::at_connect(
-                store.trusts(self.endpoints.source),
-                store.destination(self.endpoints.destination),
-            )
+            ..Evidence::at_connect(trusted.is_some(), destination)
         }
     }
 
@@ -242,13 +260,12 @@ impl Inspection {
 
     /// Whether the sender is exempt.
     pub(crate) fn is_trusted(&self) -> bool {
-        self.certified.is_some() || self.context.store.trusts(self.endpoints.source)
+        self.certified.is_some() || self.facts.trusted.is_some()
     }
 
     /// The trusted prefix or the certificate's name by which the sender is exempt, for the log.
     pub(crate) fn trusted_by(&self) -> Option<String> {
-        let prefix = self.context.store.trusted_prefix(self.endpoints.source);
-        prefix.map(|prefix| prefix.to_string()).or_else(|| self.certified.clone())
+        self.facts.trusted.map(|prefix| prefix.to_string()).or_else(|| self.certified.clone())
     }
 
     fn begin_spf(&self, hello: &Hello, transaction: &Transaction) -> SpfLookup {

@@ -18,7 +18,8 @@ use crate::{
     config::{self, Config, Domains, Limits},
     content::SpillDirectory,
     nexthop::{ConnectionBounds, NextHop, SmtpSettings, leads_back},
-    server::{run::ServeError, store_view::StoreView, tls::TlsView},
+    server::{run::ServeError, tls::TlsView},
+    store::Marks,
 };
 
 /// What sessions judge by and are answered from. A transaction keeps the one that it began with.
@@ -84,14 +85,12 @@ impl Services {
         })
     }
 
-    /// Whether a recipient takes mail here, and whether it asks for more than that. Where every domain is left to the next
+    /// Whether a recipient takes mail here, by the `marks` of its domain, and whether it asks for more than that. Where every domain is left to the next
     /// hop, a route is no more than another domain.
-    pub(crate) fn recipient(&self, store: &StoreView, recipient: &RcptTo) -> RecipientEvidence {
+    pub(crate) fn recipient(&self, marks: Marks, recipient: &RcptTo) -> RecipientEvidence {
         let listed = match (self.domains, recipient) {
             (Domains::All, _) | (Domains::Listed, RcptTo::Postmaster(_)) => true,
-            (Domains::Listed, RcptTo::Mailbox(mailbox)) => {
-                mailbox.domain_name().is_some_and(|domain| store.marks(domain).opted_in)
-            }
+            (Domains::Listed, RcptTo::Mailbox(_)) => marks.opted_in,
         };
         RecipientEvidence {
             domain: if listed { Standing::OptedIn } else { Standing::NotOptedIn },
@@ -99,12 +98,6 @@ impl Services {
                 && recipient.mailbox().is_some_and(Mailbox::asks_for_routing),
         }
     }
-}
-
-/// Whether refusals that name the recipient's domain are temporary.
-pub(crate) fn refuses_temporarily(store: &StoreView, recipient: &RcptTo) -> bool {
-    let domain = recipient.mailbox().and_then(Mailbox::domain_name);
-    domain.is_some_and(|domain| store.marks(domain).temporary)
 }
 
 fn open_tls(settings: &config::Tls) -> Result<Arc<TlsView>, ServeError> {

@@ -40,6 +40,17 @@ struct Inner {
     is_reading: AtomicBool,
 }
 
+/// What the store says, at one moment, of a connection and of the recipient that is named.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoreFacts {
+    /// The trusted prefix that the source is in.
+    pub(crate) trusted: Option<Ipv6Net>,
+    /// Whether the destination address has opted in.
+    pub(crate) destination: Standing,
+    /// The marks of the recipient's domain; none without one.
+    pub(crate) recipient: Marks,
+}
+
 /// What is in force.
 #[derive(Debug)]
 struct Seen {
@@ -138,32 +149,22 @@ impl StoreView {
         })))
     }
 
-    /// Whether the source `address` is exempt.
-    pub(crate) fn trusts(&self, address: Ipv6Addr) -> bool {
-        self.ask(|contents| contents.trusts(address), |database| Ok(database.trust_rule(address)?.is_some()))
-    }
-
-    /// The trusted prefix that the source `address` is in.
-    pub(crate) fn trusted_prefix(&self, address: Ipv6Addr) -> Option<Ipv6Net> {
-        self.ask(|contents| contents.trusted_prefix(address), |database| database.trust_rule(address))
-    }
-
-    /// Whether the destination `address` has opted in.
-    pub(crate) fn destination(&self, address: Ipv6Addr) -> Standing {
+    /// What decides about a connection between these addresses and, at RCPT, about a recipient of `domain`.
+    pub(crate) fn facts(&self, source: Ipv6Addr, destination: Ipv6Addr, domain: Option<&str>) -> StoreFacts {
         self.ask(
-            |contents| contents.destination(address),
+            |contents| StoreFacts {
+                trusted: contents.trusted_prefix(source),
+                destination: contents.destination(destination),
+                recipient: domain.map(|domain| contents.marks(domain)).unwrap_or_default(),
+            },
             |database| {
-                Ok(match database.optin_rule(address)? {
-                    Some((_, OptIn::In)) => Standing::OptedIn,
-                    Some((_, OptIn::Out)) | None => Standing::NotOptedIn,
+                Ok(StoreFacts {
+                    trusted: database.trust_rule(source)?,
+                    destination: standing(database, destination)?,
+                    recipient: domain.map(|domain| database.marks(domain)).transpose()?.unwrap_or_default(),
                 })
             },
         )
-    }
-
-    /// The marks of a recipients' domain.
-    pub(crate) fn marks(&self, name: &str) -> Marks {
-        self.ask(|contents| contents.marks(name), |database| database.marks(name))
     }
 
     /// What `look` finds in what was taken over last.
@@ -171,10 +172,9 @@ impl StoreView {
         look(&read(&self.0.seen).contents)
     }
 
-    /// The domains whose refusal is temporary, for a session that is refused from its first packet on. While a thread
-    /// reads the store as a whole, those of before.
+    /// The domains whose refusal is temporary, for a session that is refused from its first packet on, as they were
+    /// taken over last.
     pub(crate) fn temporary_domains(&self) -> Arc<TemporaryDomains> {
-        self.refresh();
         Arc::clone(&read(&self.0.seen).temporary)
     }
 
@@ -245,7 +245,7 @@ impl Destinations for StoreView {
     }
 
     fn standing(&self, address: Ipv6Addr) -> Standing {
-        self.destination(address)
+        self.ask(|contents| contents.destination(address), |database| standing(database, address))
     }
 }
 
@@ -388,6 +388,13 @@ fn tell(revisions: &[Logged], now: Revision) {
             "log rate limit: {suppressed} lines suppressed about changes of the opt-in store; see: sixgate store log"
         );
     }
+}
+
+fn standing(database: &Database, address: Ipv6Addr) -> Result<Standing, StoreError> {
+    Ok(match database.optin_rule(address)? {
+        Some((_, OptIn::In)) => Standing::OptedIn,
+        Some((_, OptIn::Out)) | None => Standing::NotOptedIn,
+    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -20,7 +20,7 @@ use crate::{
     content::Content,
     log_limit::DELIVERED,
     nexthop::{ClientInfo, ClientName, HEADER_ROOM},
-    server::{message, services::refuses_temporarily, shown::reply_text},
+    server::{message, shown::reply_text},
 };
 
 impl Connection {
@@ -41,10 +41,10 @@ impl Connection {
                 never = transport.rest() => match never {},
             }
             let verdict = inspection.decide(Stage::Recipient, Some(recipient));
-            let is_temporary = || refuses_temporarily(&context.store, recipient);
+            let is_temporary = inspection.facts().recipient.temporary;
             let reply_to = |refusal| {
                 let domain = recipient.mailbox().and_then(Mailbox::domain_name);
-                reply_text(&context.services().replies.refusal(refusal, is_temporary(), *endpoints, domain))
+                reply_text(&context.services().replies.refusal(refusal, is_temporary, *endpoints, domain))
             };
             if let Verdict::AcceptInShadow(refusal) = verdict
                 && refusals.admit()
@@ -76,7 +76,7 @@ impl Connection {
                 if not_shadowed.is_some() {
                     context.metrics.not_shadowed(refusal.name());
                 }
-                return if is_temporary() {
+                return if is_temporary {
                     Answer::RefusedTemporarily(refusal)
                 } else {
                     Answer::Refused(refusal)
