@@ -9,6 +9,7 @@ mod conformance;
 mod differential;
 mod exec;
 mod fuzz;
+mod picture;
 mod run;
 mod setup;
 mod test;
@@ -47,6 +48,8 @@ enum Task {
     /// Compare our checks with those of others over generated cases
     #[command(subcommand)]
     Differential(differential::Pair),
+    /// Draw the pictures of the documents from their texts
+    Picture,
     /// Check the rules that the compiler does not know
     Tidy(tidy::Options),
     /// Everything that has to hold before a change lands
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Task::Conformance(suite) => conformance::run(&suite),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Differential(pair) => differential::run(&pair),
+        Task::Picture => picture::run(),
         Task::Tidy(options) => tidy::run(&options),
         Task::Ci => ci::run(),
     };

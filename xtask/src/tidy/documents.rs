@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use super::{File, Problems, Tree, prose};
+use crate::picture;
 
 /// A path of this repository that a document names is there.
 pub(super) fn named_paths_exist(tree: &Tree, problems: &mut Problems) {
@@ -56,6 +57,19 @@ fn linked_anchors(document: &str, text: &str) -> impl Iterator<Item = (String, S
         let path = if path.is_empty() { document.to_owned() } else { normal(&folder.join(path)) };
         (!path.contains("://")).then(|| (path, anchor.to_owned()))
     })
+}
+
+/// A picture is the drawing of the text beside it.
+pub(super) fn pictures_match_their_texts(tree: &Tree, problems: &mut Problems) {
+    let is_text = |path: &str| path.starts_with(picture::FOLDER) && path.ends_with(".txt");
+    for file in tree.files.iter().filter(|file| is_text(&file.path)) {
+        let drawn = tree.file(&file.path.replace(".txt", ".svg")).map(|drawn| &drawn.text);
+        match picture::draw(&file.text) {
+            Ok(picture) if Some(&picture) == drawn => {}
+            Ok(_) => problems.add(&file.path, 1, "its picture is another one: run `cargo xtask picture`"),
+            Err(error) => problems.add(&file.path, 1, format!("cannot be drawn: {error:#}")),
+        }
+    }
 }
 
 /// Every counter of the XDP program is in docs/operating.md.

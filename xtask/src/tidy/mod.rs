@@ -73,6 +73,7 @@ const RULES: &[Rule] = &[
     testing::tests_are_never_switched_off,
     documents::named_paths_exist,
     documents::linked_headings_exist,
+    documents::pictures_match_their_texts,
     documents::every_counter_is_explained,
     documents::every_setting_is_explained,
     documents::tables_have_even_rows,

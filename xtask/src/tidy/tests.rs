@@ -131,6 +131,11 @@ fn what_documents_say_and_name() {
             ("docs/a.md", "# One\n\n[a](#two)\n", true),
         ],
     );
+    let drawn = crate::picture::draw("size 1 1\n").unwrap();
+    for (picture, breaks) in [(drawn.as_str(), false), ("<svg/>\n", true)] {
+        let files = [("docs/pictures/a.txt", "size 1 1\n"), ("docs/pictures/a.svg", picture)];
+        assert_eq!(!found(documents::pictures_match_their_texts, &files).is_empty(), breaks);
+    }
     judges(
         documents::tables_have_even_rows,
         &[
