@@ -15,37 +15,33 @@ struct Style {
     /// The head of its column in the report.
     name: &'static str,
     rule: Rule,
-    /// Beginnings of the paths where a finding is a problem.
-    held: &'static [&'static str],
+    /// Whether a finding in the file of this path is a problem.
+    is_held: fn(&str) -> bool,
 }
 
 const STYLES: &[Style] = &[
-    Style { name: "words", rule: words::plain_words, held: DOCUMENTS },
-    Style { name: "width", rule: widths::prose_is_narrow, held: DOCUMENTS },
-    Style { name: "heading", rule: prose::headings_are_nouns, held: DOCUMENTS },
-    Style { name: "errors", rule: shape::failures_are_documented, held: &[] },
-    Style { name: "short", rule: shape::doc_comments_say_something, held: &[] },
+    Style { name: "words", rule: words::plain_words, is_held: is_text },
+    Style { name: "width", rule: widths::prose_is_narrow, is_held: is_text },
+    Style { name: "heading", rule: prose::headings_are_nouns, is_held: is_text },
+    Style { name: "errors", rule: shape::failures_are_documented, is_held: nowhere },
+    Style { name: "short", rule: shape::doc_comments_say_something, is_held: nowhere },
 ];
 
-const DOCUMENTS: &[&str] = &[
-    "CHANGELOG.md",
-    "CONTRIBUTING.md",
-    "SECURITY.md",
-    "README.md",
-    "docs/benchmarks.md",
-    "docs/limits.md",
-    "docs/operating.md",
-    "docs/policy.md",
-    "docs/security.md",
-    "packaging/",
-];
+/// Documents and packaging.
+fn is_text(path: &str) -> bool {
+    prose::is_document(path) || path.starts_with("packaging/")
+}
+
+fn nowhere(_: &str) -> bool {
+    false
+}
 
 /// Adds what is found where a rule is held to `problems`; the number of the other findings.
 pub(super) fn held(tree: &Tree, problems: &mut Problems) -> usize {
     let mut waiting = 0;
     for style in STYLES {
         for problem in found(style, tree) {
-            if style.held.iter().any(|start| problem.path.starts_with(start)) {
+            if (style.is_held)(&problem.path) {
                 problems.0.push(problem);
             } else {
                 waiting += 1;
