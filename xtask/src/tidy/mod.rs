@@ -6,6 +6,7 @@
 mod documents;
 mod layering;
 mod lexer;
+mod log;
 mod prose;
 mod report;
 mod shape;
@@ -76,6 +77,7 @@ const RULES: &[Rule] = &[
     documents::pictures_match_their_texts,
     documents::every_counter_is_explained,
     documents::every_setting_is_explained,
+    log::logged_lines_are_explained,
     documents::tables_have_even_rows,
     documents::the_readme_is_short,
     documents::text_is_clean,

@@ -267,3 +267,26 @@ fn what_comments_and_headings_have_to_say() {
         ],
     );
 }
+
+#[test]
+fn which_lines_of_the_log_have_to_be_explained() {
+    let document =
+        |event: &str| format!("# A\n\n## Log\n\n| event | level |\n|---|---|\n| `{event}` | info |\n");
+    let source = "fn f() {\n    info!(\n        a = \"x y z\",\n        \"cannot open {}: \\\n         {b}\",\n        c\n    );\n}\n";
+    for (event, source, count) in [
+        ("cannot open …", source, 0),
+        // the event is not logged, and the line is not explained
+        ("cannot close …", source, 2),
+        ("cannot open …", "fn f() {\n    g();\n}\n", 1),
+        (
+            "cannot open …",
+            "fn f() {\n    g(\"cannot open a\");\n    debug!(\"unknown\");\n    warn!(\"{a}: {b}\");\n}\n",
+            0,
+        ),
+    ] {
+        let files = [("docs/operating.md", document(event)), ("userspace/a/src/a.rs", source.to_owned())];
+        let files: Vec<_> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+        let problems = found(log::logged_lines_are_explained, &files);
+        assert_eq!(problems.len(), count, "{event}: {source}: {problems:?}");
+    }
+}
