@@ -17,7 +17,8 @@ pub(crate) fn run() -> Result<()> {
     exec::run(exec::cargo().args(["fmt", "--check", "--manifest-path", "userspace/fuzz/Cargo.toml"]))?;
     tidy::run(&tidy::Options::default())?;
     setup::run(Set::Test)?;
-    // the BPF programs are linted for this machine, apart from the others: they have features of their own
+    // the BPF programs are linted for this machine, apart from the others: they have features of
+    // their own
     let mut clippy = exec::cargo();
     clippy.arg("clippy").args(exec::BPF_PACKAGES.iter().flat_map(|package| ["--package", package]));
     exec::run(clippy.args(["--", "-D", "warnings"]))?;
@@ -30,5 +31,6 @@ pub(crate) fn run() -> Result<()> {
     test::run(&test::Options::default())
 }
 
-/// How long each fuzz target runs: long enough to replay what it knows and to try some tens of thousands of inputs.
+/// How long each fuzz target runs: long enough to replay what it knows and to try some tens of
+/// thousands of inputs.
 const FUZZ_SECONDS: u32 = 10;

@@ -12,12 +12,12 @@ use crate::{
     setup::{self, Set},
 };
 
-/// What is compared with what.
+/// A suite, and the check that it is run against.
 #[derive(Subcommand)]
 pub(crate) enum Suite {
     /// SPF with a file in the format of the openspf suites, such as rfc7208-tests.yml
     Spf {
-        /// The file
+        /// The file of cases
         file: PathBuf,
     },
 }

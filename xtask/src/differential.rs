@@ -1,6 +1,7 @@
 //! `differential`: our checks beside those of others, over generated cases.
 //!
-//! It installs the others below target/, builds and starts; comparing is the business of the binary `differential`.
+//! It installs the others below target/, builds and starts; comparing is the business of the binary
+//! `differential`.
 
 use std::{path::PathBuf, process::Command};
 
@@ -12,19 +13,19 @@ use crate::{
     setup::{self, Set},
 };
 
-/// What is compared with what.
+/// A check of ours, and the implementation that it is compared with.
 #[derive(Subcommand)]
 pub(crate) enum Pair {
-    /// DKIM, with dkimpy
+    /// DKIM, compared with dkimpy
     Dkim(Cases),
-    /// SPF, with pyspf
+    /// SPF, compared with pyspf
     Spf(Cases),
 }
 
-/// How much.
+/// The number of cases, and their beginning.
 #[derive(Args)]
 pub(crate) struct Cases {
-    /// Cases
+    /// Number of cases
     #[arg(long, default_value_t = 2000)]
     cases: u32,
     /// Where the random cases begin; the same number gives the same cases

@@ -1,4 +1,5 @@
-//! Starting other programs: each is printed as a line that can be pasted into a shell before it runs.
+//! Starting other programs: each is printed as a line that can be pasted into a shell before it
+//! runs.
 //!
 //! It owns no decision about what to run.
 
@@ -29,7 +30,8 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// The build of everything that suites and demo start, in one invocation, so that dependencies are built once.
+/// The build of everything that suites and demo start, in one invocation, so that dependencies are
+/// built once.
 pub(crate) fn build_binaries() -> Command {
     let mut build = cargo();
     build.args(["build", "--package", "sixgate", "--package", "sixgate-tests", "--bins"]);
@@ -52,8 +54,8 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Prints `command` and becomes it: its last line is our last line, its exit code ours. Returns only if it
-/// cannot be started.
+/// Prints `command` and becomes it: its last line is our last line, its exit code ours. Returns
+/// only if it cannot be started.
 pub(crate) fn become_it(command: &mut Command) -> Result<()> {
     let shown = shown(command);
     eprintln!("$ {shown}");

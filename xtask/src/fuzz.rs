@@ -75,7 +75,8 @@ fn run_one(name: &str, seconds: u32) -> Result<()> {
     })
 }
 
-/// `cargo-fuzz TASK` on nightly, which sanitizers need. `cfg(fuzzing)` is not set: what is tried is what ships.
+/// `cargo-fuzz TASK` on nightly, which sanitizers need. `cfg(fuzzing)` is not set: what is tried is
+/// what ships.
 fn cargo_fuzz(task: &str) -> Command {
     let mut command = Command::new("rustup");
     command.args(["run", "nightly"]).arg(exec::target().join("tools/bin/cargo-fuzz")).arg(task);

@@ -1,7 +1,7 @@
 //! sixgate's own commands: `cargo xtask …`.
 //!
-//! It owns no logic of the gate: it installs, builds, starts and checks. Light on purpose, because it is
-//! compiled before anything else is there.
+//! It owns no logic of the gate: it installs, builds, starts and checks. Light on purpose, because
+//! it is compiled before anything else is there.
 
 mod bench;
 mod ci;
@@ -43,7 +43,7 @@ enum Task {
     /// Run a foreign test suite against our checks
     #[command(subcommand)]
     Conformance(conformance::Suite),
-    /// Try what reads strangers' octets with inputs that nobody thought of
+    /// Run fuzz targets on the code that reads octets from clients
     Fuzz(fuzz::Options),
     /// Compare our checks with those of others over generated cases
     #[command(subcommand)]

@@ -1,7 +1,8 @@
 //! `picture`: draws the pictures of the documents, each from a text beside it.
 //!
-//! It owns the form of the text, which docs/pictures/ways.txt explains, and the look of the SVG. A text
-//! has one drawing, octet for octet, so that `tidy` can compare; what a picture shows is not known here.
+//! It owns the form of the text, which docs/pictures/ways.txt explains, and the look of the SVG. A
+//! text has one drawing, octet for octet, so that `tidy` can compare; what a picture shows is not
+//! known here.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs};
 
@@ -185,8 +186,8 @@ pub(crate) const FOLDER: &str = "docs/pictures";
 /// Between two lines of text, pixels.
 const LINE: f32 = 18.0;
 const CLASSES: &[&str] = &["refused", "message", "facts"];
-/// Kinds of arrows differ in their dashes, too, for readers who see no colours; the ground is drawn, so
-/// that the text can be read on a page of any colour.
+/// Kinds of arrows differ in their dashes, too, for readers who see no colours; the ground is
+/// drawn, so that the text can be read on a page of any colour.
 const STYLE: &str = "\
 .ground { fill: #ffffff } .area { fill: #f3f5f8; stroke: #b4bdc8 } .box { fill: #ffffff; stroke: #57606a; stroke-width: 1.5 }
 .lid { fill: none; stroke: #57606a; stroke-width: 1.5 } text { fill: #1f2328 }

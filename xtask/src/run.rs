@@ -84,7 +84,7 @@ fn advise(config: &PathBuf, sixgate: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Whether the file, which was checked before, says `mode = "shadow"` before its first section.
+/// Whether the file, which was checked before, has `mode = "shadow"` before its first section.
 fn is_shadow(config: &str) -> bool {
     let top = config.lines().map(str::trim).take_while(|line| !line.starts_with('['));
     let mut modes = top.filter_map(|line| line.strip_prefix("mode")?.trim_start().strip_prefix('='));

@@ -1,6 +1,7 @@
 //! `test`: every test there is, the privileged ones included.
 //!
-//! It owns no decision about skipping: tests that lack something say so themselves, and fail under CI=true.
+//! It owns no decision about skipping: tests that lack something report it themselves, and fail
+//! under CI=true.
 
 use std::process::Command;
 
@@ -18,8 +19,8 @@ use crate::{
 pub(crate) struct Options {
     /// Only tests whose name contains this
     filter: Option<String>,
-    /// Also those that take minutes: a million sessions, floods, many more random cases, and virtual machines with other
-    /// kernels
+    /// Also those that take minutes: a million sessions, floods, many more random cases, and
+    /// virtual machines with other kernels
     #[arg(long)]
     long: bool,
 }

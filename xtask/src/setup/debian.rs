@@ -1,5 +1,5 @@
-//! Debian 12: a Rust with a prebuilt `core` for the BPF target comes from its own archive, so that neither
-//! nightly nor `-Z build-std` is needed.
+//! Debian 12: a Rust with a prebuilt `core` for the BPF target comes from its own archive, so that
+//! neither nightly nor `-Z build-std` is needed.
 //!
 //! It owns package names, not the way in which they are installed.
 
@@ -10,7 +10,7 @@ use anyhow::Result;
 use super::{Set, Step};
 use crate::exec;
 
-/// What the suites use without having it installed.
+/// Programs that the suites use without having them installed.
 struct Unpacked {
     name: &'static str,
     /// Where it lies below target/tools.
@@ -24,7 +24,7 @@ pub(super) fn is_supported() -> bool {
     super::os_release("ID") == "debian" && super::os_release("VERSION_ID") == "12"
 }
 
-/// What is missing for `set`.
+/// Packages that are missing for `set`.
 pub(super) fn missing(set: Set) -> Result<Vec<Step>> {
     let building = lacking(BUILD_PACKAGES)?;
     let (mut testing, mut unpacked, mut machines) = (Vec::new(), Vec::new(), Vec::new());
@@ -57,7 +57,8 @@ pub(super) fn missing(set: Set) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
-/// The step that brings the package lists up to date, if `names` cannot be fetched with those that are there.
+/// The step that brings the package lists up to date, if `names` cannot be fetched with those that
+/// are there.
 fn package_lists(names: &[&str]) -> Result<Option<Step>> {
     if names.is_empty() || are_recent() && are_known(names)? {
         return Ok(None);
@@ -81,9 +82,9 @@ fn packages(what: &str, why: &'static str, names: &[&str]) -> Option<Step> {
     Some(Step { what, why, needs_root: true, commands: vec![install] })
 }
 
-/// What brings `tool` into the workspace's tools, if it is not there. It is unpacked and not installed: the suites
-/// start it, the machine's own mail system, if it has one, stays as it is, and servers whose packages exclude each
-/// other stand side by side.
+/// What brings `tool` into the workspace's tools, if it is not there. It is unpacked and not
+/// installed: the suites start it, the machine's own mail system, if it has one, stays as it is,
+/// and servers whose packages exclude each other stand side by side.
 fn unpack(tool: &Unpacked) -> Option<Step> {
     let tools = exec::target().join("tools");
     if tools.join(tool.folder).is_dir() {
@@ -105,7 +106,7 @@ fn unpack(tool: &Unpacked) -> Option<Step> {
             command("mkdir", &["--parents".as_ref(), folder.as_os_str()]),
             download,
             extract,
-            // nobody but root has to start them
+            // only root has to start them
             command("chmod", &["--recursive".as_ref(), "ug-s".as_ref(), root.as_os_str()]),
             command("mv", &[root.as_os_str(), tools.join(tool.folder).as_os_str()]),
         ],
@@ -124,7 +125,8 @@ fn lacking(names: &[&'static str]) -> Result<Vec<&'static str>> {
     Ok(names.iter().copied().filter(|name| !installed.contains(name)).collect())
 }
 
-/// Whether the package lists were fetched lately: what older ones name may be gone from the archive.
+/// Whether the package lists were fetched lately: what older ones name may be gone from the
+/// archive.
 fn are_recent() -> bool {
     is_recent(Path::new("/var/lib/apt/lists/partial"))
 }
@@ -190,7 +192,7 @@ const TEST_PACKAGES: &[&str] = &[
     "systemd",
     // turns off what a network device does by itself
     "ethtool",
-    // swaks speaks IPv6 through it
+    // swaks uses IPv6 through it
     "libio-socket-inet6-perl",
     // what the servers below are linked with
     "libdb5.3",

@@ -48,7 +48,7 @@ impl fmt::Display for Series {
 #[derive(Clone, Debug)]
 pub(crate) struct Kernel {
     pub(crate) series: Series,
-    /// As `uname -r` says it.
+    /// As `uname -r` prints it.
     pub(crate) release: String,
     pub(crate) image: PathBuf,
     /// Its folder below lib/modules.

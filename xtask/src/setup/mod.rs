@@ -1,7 +1,7 @@
-//! `setup`: installs what a machine with rustup's Rust lacks, and says what and why.
+//! `setup`: installs what a machine with rustup's Rust lacks, and prints what and why.
 //!
-//! It owns no list of its own: packages are in `debian`, the way of other distributions in `rustup`, the kernels of
-//! virtual machines in `kernels`.
+//! It owns no list of its own: packages are in `debian`, the way of other distributions in
+//! `rustup`, the kernels of virtual machines in `kernels`.
 
 mod debian;
 pub(crate) mod kernels;
@@ -17,7 +17,7 @@ use crate::exec;
 /// Options of `setup`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// What the machine is to be fit for
+    /// The work that the machine is to be fit for
     #[arg(value_enum, default_value_t = Set::Test)]
     set: Set,
 }
@@ -29,7 +29,7 @@ impl Options {
     }
 }
 
-/// What the machine is to be fit for.
+/// The work that the machine is to be fit for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Set {
     /// Building the binary with the XDP program in it
@@ -50,7 +50,7 @@ struct Step {
     commands: Vec<Command>,
 }
 
-/// Installs what `set` needs and the machine lacks; without the rights it says how.
+/// Installs what `set` needs and the machine lacks; without the rights it prints how.
 pub(crate) fn run(set: Set) -> Result<()> {
     let mut steps = if debian::is_supported() { debian::missing(set)? } else { rustup::missing(set)? };
     if set == Set::Fuzz {

@@ -1,4 +1,5 @@
-//! Any other distribution: nightly with the source of `core`, and bpf-linker with the LLVM that it asks for.
+//! Any other distribution: nightly with the source of `core`, and bpf-linker with the LLVM that it
+//! asks for.
 //!
 //! It owns no package of the distribution: what those lack is named, not installed.
 
@@ -9,7 +10,7 @@ use anyhow::{Result, ensure};
 use super::{Set, Step};
 use crate::exec;
 
-/// What is missing for `set`.
+/// Tools that are missing for `set`.
 pub(super) fn missing(set: Set) -> Result<Vec<Step>> {
     let mut programs = vec!["cc", "ip"];
     if set == Set::Test {
@@ -37,7 +38,7 @@ pub(super) fn missing(set: Set) -> Result<Vec<Step>> {
             commands: vec![install],
         });
     }
-    // its default feature says which LLVM it needs, and its build names what it does not find
+    // its default feature names the LLVM that it needs, and its build names what it does not find
     steps.extend(super::bpf_linker(|_| {}));
     Ok(steps)
 }

@@ -1,4 +1,5 @@
-//! Rules about documents and text: what they name exists, what exists is explained, nothing is left lying.
+//! Rules about documents and text: what they name exists, what exists is explained, nothing is left
+//! lying.
 //!
 //! It does not judge their language.
 
@@ -167,7 +168,8 @@ pub(super) fn text_is_clean(tree: &Tree, problems: &mut Problems) {
     }
 }
 
-/// No file names a folder of the machine it was written on, or another package registry than crates.io.
+/// No file names a folder of the machine it was written on, or another package registry than
+/// crates.io.
 pub(super) fn nothing_names_a_machine(tree: &Tree, problems: &mut Problems) {
     for file in &tree.files {
         for (at, text) in file.text.lines().enumerate() {
@@ -204,7 +206,8 @@ fn documents(tree: &Tree) -> impl Iterator<Item = &File> {
     tree.files.iter().filter(|file| prose::is_document(&file.path))
 }
 
-/// Whether `name` stands in backticks in one of the operator's documents, alone or as a part of a dotted name.
+/// Whether `name` stands in backticks in one of the operator's documents, alone or as a part of a
+/// dotted name.
 fn is_explained(tree: &Tree, name: &str) -> bool {
     let mut pages =
         ["docs/operating.md", "docs/policy.md"].iter().filter_map(|path| tree.file(path)).peekable();
@@ -215,7 +218,8 @@ fn is_explained(tree: &Tree, name: &str) -> bool {
     pages.peek().is_none() || pages.any(quoted)
 }
 
-/// What stands in backticks and begins with a top-level folder of ours; a pattern or a placeholder is none.
+/// What stands in backticks and begins with a top-level folder of ours; a pattern or a placeholder
+/// is none.
 fn quoted_paths(text: &str) -> impl Iterator<Item = String> {
     text.split('`').skip(1).step_by(2).filter_map(|quoted| {
         let folder = FOLDERS.iter().any(|folder| quoted.starts_with(folder));
@@ -258,7 +262,7 @@ fn exists(tree: &Tree, path: &str) -> bool {
     })
 }
 
-/// Octets as strangers send them, no text.
+/// Octets as clients send them, not text.
 const FUZZ_SEEDS: &str = "userspace/fuzz/seeds/";
 const README_MAX: usize = 150;
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";

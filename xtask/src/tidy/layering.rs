@@ -63,7 +63,8 @@ fn is_pattern(before: &str, after: &str) -> bool {
     assigned || next.starts_with('|') || next.starts_with("if ") || next.starts_with(')') && is_nested(next)
 }
 
-/// Whether the closing parentheses at the start of `text` end a pattern: `Some(Verdict::Accept) => …`.
+/// Whether the closing parentheses at the start of `text` end a pattern:
+/// `Some(Verdict::Accept) => …`.
 fn is_nested(text: &str) -> bool {
     let next = text.trim_start_matches([')', ' ', '\n']);
     next.starts_with("=>") || next.starts_with("= ") || next.starts_with("| ") || next.starts_with("if ")

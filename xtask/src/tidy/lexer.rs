@@ -1,11 +1,12 @@
 //! Rust source, read just far enough to tell code from comments and strings.
 //!
-//! It knows no syntax beyond that: rules look for words in what it leaves.
+//! It knows no syntax beyond that: rules look for names in what it leaves.
 
 /// A source file taken apart.
 #[derive(Debug, Default)]
 pub(super) struct Code {
-    /// The source with comments and the contents of strings blanked: the same lines, the same columns.
+    /// The source with comments and the contents of strings blanked: the same lines, the same
+    /// columns.
     pub(super) blanked: String,
     /// Contents of string literals, with the number of the line where each starts.
     pub(super) strings: Vec<(usize, String)>,

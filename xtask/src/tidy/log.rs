@@ -1,4 +1,5 @@
-//! The reference of the log in docs/operating.md and the lines that the daemon logs: each names the other.
+//! The reference of the log in docs/operating.md and the lines that the daemon logs: each names the
+//! other.
 //!
 //! It compares texts only. Fields and levels are for the reader to keep.
 
@@ -24,7 +25,7 @@ pub(super) fn logged_lines_are_explained(tree: &Tree, problems: &mut Problems) {
     for file in shipped {
         for (line, text) in logged(file) {
             let is_known = known.iter().any(|piece| text.contains(piece));
-            // a text that comes from elsewhere has no words of its own
+            // a text that comes from elsewhere has no event of its own
             if !is_known && pieces(&placeholders(&text)).next().is_some() {
                 let advice = format!("\"{text}\" is not in the reference of {DOCUMENT}: add its event");
                 problems.add(&file.path, line, advice);

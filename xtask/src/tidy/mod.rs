@@ -1,7 +1,7 @@
 //! `tidy`: the project's rules that neither the compiler nor clippy knows.
 //!
-//! It owns the walk over the files and the report; each rule is a function that reads the tree and names
-//! problems, each with what to do about it. It changes nothing.
+//! It owns the walk over the files and the report; each rule is a function that reads the tree and
+//! names problems, each with what to do about it. It changes nothing.
 
 mod documents;
 mod layering;
@@ -84,7 +84,7 @@ const RULES: &[Rule] = &[
     documents::nothing_names_a_machine,
 ];
 
-/// What was found, in the order of the rules.
+/// Findings in the order of the rules.
 #[derive(Debug, Default)]
 struct Problems(Vec<Problem>);
 
@@ -134,7 +134,8 @@ impl File {
         Self { path, text, code }
     }
 
-    /// Lines of code, comments and string contents blanked, with their numbers; of the part that ships.
+    /// Lines of code, comments and string contents blanked, with their numbers; of the part that
+    /// ships.
     fn shipped(&self) -> impl Iterator<Item = (usize, &str)> {
         self.lines().take(self.code.tests_at)
     }
@@ -181,7 +182,7 @@ impl Tree {
     }
 }
 
-/// Whether `word` stands in `line` and is no part of a longer identifier.
+/// Whether `word` stands in `line` and is not part of a longer identifier.
 fn has_word(line: &str, word: &str) -> bool {
     let part_of_name =
         |octet: Option<&u8>| octet.is_some_and(|octet| octet.is_ascii_alphanumeric() || *octet == b'_');

@@ -1,6 +1,6 @@
 //! The prose of a file: a document's text, comments, and the texts that the programs print.
 //!
-//! It owns where prose stands and what in it is code; other rules judge the words and the widths.
+//! It owns where prose stands and what in it is code; other rules judge the terms and the widths.
 
 use super::{File, Problems, Tree};
 
@@ -56,7 +56,7 @@ impl Prose {
             return;
         }
         for (line, text) in file.code.strings.iter().filter(|(line, _)| *line <= file.code.tests_at) {
-            // a name, a key or a pattern is no prose
+            // a name, a key or a pattern is not prose
             if text.trim().contains(' ') {
                 for (below, text) in text.lines().enumerate() {
                     self.push(line + below, text.trim_end_matches('\\'));
@@ -159,7 +159,7 @@ pub(super) fn headings_are_nouns(tree: &Tree, problems: &mut Problems) {
     }
 }
 
-/// The list of words, which has them all.
+/// The list of terms, which has them all.
 const WORDS: &str = "xtask/words.txt";
 const QUESTIONS: &[&str] = &[
     "A", "An", "How", "If", "It", "That", "This", "What", "When", "Where", "Which", "Who", "Whom", "Whose",

@@ -1,6 +1,8 @@
-//! The rules of style: which parts of the tree they hold, and a report of what they find in the others.
+//! The rules of style: which parts of the tree they hold, and a report of what they find in the
+//! others.
 //!
-//! It owns no rule. A rule is held where the tree is clean of what it finds, and widened as more of it is.
+//! It owns no rule. A rule is held where the tree is clean of what it finds, and widened as more of
+//! it is.
 
 use std::{
     collections::BTreeMap,
@@ -20,21 +22,24 @@ struct Style {
 }
 
 const STYLES: &[Style] = &[
-    Style { name: "words", rule: words::plain_words, is_held: is_text },
-    Style { name: "width", rule: widths::prose_is_narrow, is_held: is_text },
-    Style { name: "heading", rule: prose::headings_are_nouns, is_held: is_text },
-    Style { name: "errors", rule: shape::failures_are_documented, is_held: nowhere },
-    Style { name: "short", rule: shape::doc_comments_say_something, is_held: nowhere },
+    Style { name: "words", rule: words::plain_words, is_held: is_clean },
+    Style { name: "width", rule: widths::prose_is_narrow, is_held: is_clean },
+    Style { name: "heading", rule: prose::headings_are_nouns, is_held: is_clean },
+    Style { name: "errors", rule: shape::failures_are_documented, is_held: outside_the_binary },
+    Style { name: "short", rule: shape::doc_comments_say_something, is_held: is_clean },
 ];
 
-/// Documents and packaging.
-fn is_text(path: &str) -> bool {
-    prose::is_document(path) || path.starts_with("packaging/")
+/// Documents, packaging, and the folders whose code has been mended.
+fn is_clean(path: &str) -> bool {
+    prose::is_document(path) || CLEAN.iter().any(|start| path.starts_with(start))
 }
 
-fn nowhere(_: &str) -> bool {
-    false
+fn outside_the_binary(path: &str) -> bool {
+    !path.starts_with("userspace/sixgate/")
 }
+
+/// Beginnings of the paths that have no findings and are to stay so: add what is mended.
+const CLEAN: &[&str] = &["Cargo.toml", "packaging/", "xtask/"];
 
 /// Adds what is found where a rule is held to `problems`; the number of the other findings.
 pub(super) fn held(tree: &Tree, problems: &mut Problems) -> usize {
@@ -51,7 +56,8 @@ pub(super) fn held(tree: &Tree, problems: &mut Problems) -> usize {
     waiting
 }
 
-/// Prints how many findings each file has by rule; for the files below `below`, the findings themselves.
+/// Prints how many findings each file has by rule; for the files below `below`, the findings
+/// themselves.
 pub(super) fn print(tree: &Tree, below: &str) {
     // a reader such as head(1) may close the pipe early
     let _ = io::stdout().write_all(report(tree, below).as_bytes());

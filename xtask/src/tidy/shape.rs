@@ -1,4 +1,5 @@
-//! Rules about the shape of source files: what they open with, how long they and their functions are.
+//! Rules about the shape of source files: what they open with, how long they and their functions
+//! are.
 //!
 //! It does not judge what is in them.
 
@@ -28,7 +29,7 @@ pub(super) fn nothing_is_too_long(tree: &Tree, problems: &mut Problems) {
     }
 }
 
-/// What is allowed and yet long: each needs a reason in the review.
+/// Files and functions that are allowed and yet long: each needs a reason in the review.
 pub(super) fn long_ones(tree: &Tree) -> Vec<String> {
     let mut notes = Vec::new();
     for file in tree.rust() {
@@ -45,7 +46,7 @@ pub(super) fn long_ones(tree: &Tree) -> Vec<String> {
     notes
 }
 
-/// A public function that returns a `Result` says under `# Errors` when it fails.
+/// A public function that returns a `Result` has a section `# Errors`: when it fails.
 pub(super) fn failures_are_documented(tree: &Tree, problems: &mut Problems) {
     for file in tree.rust().filter(|file| is_library(&file.path)) {
         let code: Vec<&str> = file.shipped().map(|(_, text)| text).collect();
@@ -88,7 +89,7 @@ fn comment_above(before: &[&str]) -> String {
     lines.join("\n")
 }
 
-/// A doc comment has three words at least: fewer repeat the name.
+/// A doc comment has three terms at least: fewer repeat the name.
 pub(super) fn doc_comments_say_something(tree: &Tree, problems: &mut Problems) {
     for file in tree.rust() {
         let mut open: Option<(usize, usize)> = None;
@@ -109,8 +110,8 @@ struct Function<'a> {
     lines: usize,
 }
 
-/// The functions of a file as rustfmt lays them out: they end with a brace in the column where they began.
-/// Those of tests do not count: a table with a row per claim is as long as there are claims.
+/// The functions of a file as rustfmt lays them out: they end with a brace in the column where they
+/// began. Those of tests do not count: a table with a row per claim is as long as there are claims.
 fn functions(file: &File) -> impl Iterator<Item = Function<'_>> {
     let lines: Vec<&str> = file.shipped().map(|(_, text)| text).collect();
     let mut found = Vec::new();

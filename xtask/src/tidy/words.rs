@@ -1,10 +1,10 @@
-//! The words that documents, comments and printed texts do without, with what to write instead.
+//! The terms that documents, comments and printed texts do without, with what to write instead.
 //!
 //! The list is `xtask/words.txt`; this file owns how it is read and what counts as a hit.
 
 use super::{Problems, Tree, prose::Prose};
 
-/// No prose has a word of the list.
+/// No prose has a term of the list.
 pub(super) fn plain_words(tree: &Tree, problems: &mut Problems) {
     let entries = entries();
     for file in &tree.files {
@@ -25,7 +25,7 @@ pub(super) fn plain_words(tree: &Tree, problems: &mut Problems) {
 struct Entry<'a> {
     word: &'a str,
     instead: &'a str,
-    /// Phrases in which the word is right.
+    /// Phrases in which the term is right.
     except: Vec<&'a str>,
 }
 
@@ -46,7 +46,7 @@ impl Entry<'_> {
         self.word.contains(|letter: char| letter.is_ascii_uppercase())
     }
 
-    /// Where the word stands by itself, outside of the phrases in which it is right.
+    /// Where the term stands by itself, outside of the phrases in which it is right.
     fn hits(&self, text: &str) -> Vec<usize> {
         let inside = |at: usize| {
             self.except.iter().any(|phrase| {

@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result};
 use super::{Card, Suite};
 use crate::exec;
 
-/// What a machine is made of.
+/// The parts of a machine.
 pub(super) struct Machine<'a> {
     pub(super) image: &'a Path,
     pub(super) initramfs: PathBuf,

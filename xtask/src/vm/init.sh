@@ -1,6 +1,7 @@
 #!/bin/busybox sh
-# Process 1 of a virtual machine: mounts what programs expect, loads the network drivers, runs the guest
-# program, and powers off. It judges nothing: a machine that ends without the guest's last line has failed.
+# Process 1 of a virtual machine: mounts what programs expect, loads the network drivers, runs the
+# guest program, and powers off. It judges nothing: a machine that ends without the guest's last line
+# has failed.
 /bin/busybox --install -s /bin
 export PATH=/usr/bin:/bin
 mount -t proc proc /proc
@@ -16,7 +17,7 @@ for module in virtio_pci virtio_net vmxnet3 e1000e veth 8021q bonding bridge dum
 done
 ulimit -n 65536
 ip link set lo up
-# of the kernel's command line: NAME=VALUE words for the programs' environment
+# of the kernel's command line: NAME=VALUE pairs for the programs' environment
 for word in $(cat /proc/cmdline); do
     case $word in
     SIXGATE_*) export "${word?}" ;;

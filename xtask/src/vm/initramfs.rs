@@ -1,5 +1,5 @@
-//! What a machine has in memory when it starts: programs with their libraries, the kernel's network
-//! drivers, our own binaries, the files that suites read.
+//! The content of a machine's memory when it starts: programs with their libraries, the kernel's
+//! network drivers, our own binaries, the files that suites read.
 //!
 //! It chooses and packs; it builds nothing. Two archives stand one behind the other: the programs,
 //! made anew each time, and the drivers, made once for each kernel. Neither is compressed: an

@@ -43,15 +43,16 @@ pub(crate) struct Options {
     /// The model of the machine's cards; may be given several times
     #[arg(long, value_enum, default_value = "virtio")]
     card: Vec<Card>,
-    /// What is tried; may be given several times
+    /// Suites to run; may be given several times
     #[arg(long, value_enum, default_value = "smoke")]
     suite: Vec<Choice>,
-    /// Only the tests of the suites `dialogs` and `xdp`, and the joined networks, whose name contains this
+    /// Only the tests of the suites `dialogs` and `xdp`, and the joined networks, whose name
+    /// contains this
     #[arg(long, value_name = "TEXT", value_parser = plain)]
     filter: Option<String>,
 }
 
-/// A word that the kernel's command line carries as it is.
+/// A parameter that the kernel's command line carries as it is.
 fn plain(text: &str) -> Result<String, String> {
     let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'_' | b':');
     if !text.is_empty() && text.bytes().all(is_plain) {
@@ -84,7 +85,7 @@ impl Options {
     }
 }
 
-/// What is tried in a machine, in this order.
+/// The suites of a machine, in this order.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Suite {
     /// Load, attach, a refused session and one that is served, on each kind of link.
@@ -304,6 +305,6 @@ fn folder() -> PathBuf {
 
 /// Debian 12's, Debian 13's, and the newest that is backported to it of those that were tried.
 const SERIES: [&str; 3] = ["6.1", "6.12", "7.2"];
-/// A machine has two emulated processors of its own, and takes turns with the other where the host
+/// A machine has two emulated processors of its own, and alternates with the other where the host
 /// has fewer.
 const MACHINES_AT_A_TIME: usize = 2;

@@ -1,4 +1,4 @@
-//! What a guest reported, judged: every case as it has to be, none missing, the end reached.
+//! The report of a guest, judged: every case as it has to be, none missing, the end reached.
 //!
 //! The lines are those that `sixgate_tests::vm::report` writes: fields between tabs, with `\n`,
 //! `\t` and `\\` escaped.
@@ -117,7 +117,7 @@ impl Report {
         }
     }
 
-    /// Whether the end is missing, so that the console may say why.
+    /// Whether the end is missing, so that the console may show why.
     pub(super) fn is_cut_short(&self) -> bool {
         self.cut_short
     }
@@ -173,7 +173,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// What the guest's escapes stand for.
+/// The characters that the guest's escapes stand for.
 fn unescaped(field: &str) -> String {
     let mut text = String::new();
     let mut letters = field.chars();
@@ -192,7 +192,7 @@ fn unescaped(field: &str) -> String {
 
 const HEAD: [&str; 5] = ["suite", "path", "script", "answered by", "result"];
 const INSTRUCTIONS: &str = "instructions processed by the verifier";
-/// What the verifier may process; the kernel's own limit is a million.
+/// The instructions that the verifier may process; the kernel's own limit is a million.
 const INSTRUCTIONS_MAX: u32 = 500_000;
 const SMOKE_PATHS: &[&str] = &["card, auto", "card, generic", "veth, native", "veth, generic", "lo, generic"];
 /// Every driver of virtio-net runs the program.
