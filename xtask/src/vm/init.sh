@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # Process 1 of a virtual machine: mounts what programs expect, loads the network drivers, runs the
-# guest program, and powers off. It judges nothing: a machine that ends without the guest's last line
-# has failed.
+# guest program, and powers off. It judges nothing: a machine that ends without the guest's last
+# line has failed.
 /bin/busybox --install -s /bin
 export PATH=/usr/bin:/bin
 mount -t proc proc /proc
