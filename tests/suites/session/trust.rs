@@ -161,8 +161,7 @@ fn a_certificate_that_is_not_trusted_leaves_word_why() {
         let mut client = site.connect(&source, GATE);
         start_tls(&mut client, &gate.client(shown).unwrap());
         assert_eq!(client.say("QUIT").unwrap().code, 221);
-        let line =
-            format!("source={source} destination={GATE}}}: sixgate::server::driver::start_tls: tls version=");
+        let line = format!("source={source} destination={GATE}}}: sixgate::session::start_tls: tls version=");
         daemon.wait_for_log(&line).unwrap()
     };
     for (number, (why, shown)) in rows.iter().enumerate() {

@@ -1,8 +1,8 @@
 //! sixgate: a gate for mail that arrives over IPv6.
 //!
 //! The library behind the binary `sixgate`. The way of a message through its modules: `server` accepts,
-//! `smtp` speaks, `check` finds out, `policy` decides, `nexthop` hands on; `store` holds what opted in,
-//! `dataplane` holds the XDP program and its maps. It is no public API.
+//! `session` serves, `check` finds out, `nexthop` hands on; `store` holds what opted in, `mirror` shows it
+//! to the kernel, `dataplane` holds the XDP program and its maps. It is no public API.
 
 pub mod check;
 pub mod cli;
@@ -11,6 +11,10 @@ pub mod content;
 pub mod control;
 pub mod dns;
 pub mod log_limit;
+mod mirror;
 pub mod nexthop;
 pub mod server;
+mod session;
+mod session_id;
+mod shown;
 pub mod store;

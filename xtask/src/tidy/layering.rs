@@ -169,6 +169,8 @@ const DOORS: &[(&[&str], &[&str])] = &[
         ],
         &[
             "userspace/sixgate/src/server/",
+            "userspace/sixgate/src/session/",
+            "userspace/sixgate/src/mirror/",
             "userspace/sixgate/src/nexthop/",
             "userspace/sixgate/src/dns.rs",
             "userspace/sixgate/src/dns/",

@@ -22,100 +22,134 @@ use tracing::{Instrument, error_span, info, warn};
 
 use crate::{
     log_limit::SESSION,
+    mirror::kernel_maps::KernelMaps,
     server::{
+        budget::Budgets,
         connections::{Excess, Origin},
-        context::Context,
-        driver::Connection,
-        session_id::SessionId,
+        services::InForce,
     },
+    session::{Client, Connection, FactSources},
+    session_id::SessionId,
 };
 
-/// Accepts connections until `stop`. A client that cannot be accepted for want of a resource is not lost: it waits in
-/// the kernel's queue, and is accepted once there is room.
-pub(super) async fn accept(
-    listener: TcpListener,
-    context: Arc<Context>,
-    sessions: TaskTracker,
-    stop: CancellationToken,
-) {
-    let mut failing = false;
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => return,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                if std::mem::take(&mut failing) {
-                    info!("connections are accepted again");
+/// Admits clients, and starts their sessions.
+pub(super) struct Acceptor {
+    pub(super) in_force: InForce,
+    pub(super) sources: Arc<FactSources>,
+    pub(super) budgets: Arc<Budgets>,
+    pub(super) maps: Arc<KernelMaps>,
+    pub(super) sessions: TaskTracker,
+    pub(super) stop: CancellationToken,
+    /// Cancelled when sessions have had their time to finish after the daemon was told to stop.
+    pub(super) cut_off: CancellationToken,
+}
+
+impl Acceptor {
+    /// Accepts connections until the daemon stops. A client that cannot be accepted for want of a resource is not lost: it
+    /// waits in the kernel's queue, and is accepted once there is room.
+    pub(super) async fn accept(self: Arc<Self>, listener: TcpListener) {
+        let mut failing = false;
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.stop.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    if std::mem::take(&mut failing) {
+                        info!("connections are accepted again");
+                    }
+                    self.admit(stream);
                 }
-                admit(stream, &context, &sessions, &stop);
-            }
-            Err(error) if is_the_clients(&error) => {}
-            Err(error) => {
-                context.metrics.limit("accept");
-                if !std::mem::replace(&mut failing, true) {
-                    warn!("cannot accept connections, they wait: {error}");
+                Err(error) if is_the_clients(&error) => {}
+                Err(error) => {
+                    self.in_force.get().metrics.limit("accept");
+                    if !std::mem::replace(&mut failing, true) {
+                        warn!("cannot accept connections, they wait: {error}");
+                    }
+                    sleep(PAUSE).await;
                 }
-                sleep(PAUSE).await;
             }
         }
+    }
+
+    fn admit(self: &Arc<Self>, stream: TcpStream) {
+        let Some(endpoints) = endpoints(&stream) else {
+            return;
+        };
+        let Endpoints { source, destination, .. } = endpoints;
+        let facts = self.sources.store.facts(source, destination, None);
+        let origin = if facts.trusted.is_some() { Origin::Trusted } else { Origin::Anonymous };
+        let permit = match self.budgets.connections.admit(source, origin) {
+            Ok(permit) => permit,
+            Err(excess) => return self.turn_away(&stream, source, excess),
+        };
+        let id = SessionId::new();
+        // at every level of the log: a warning, too, says whose session it is about
+        let span = error_span!(SESSION, %id, %source, %destination);
+        let connection = Connection::new(
+            self.in_force.clone(),
+            Arc::clone(&self.sources),
+            Arc::clone(&self.budgets),
+            Client { endpoints, facts, id, stream },
+            self.stop.clone(),
+        );
+        let acceptor = Arc::clone(self);
+        let serve = async move {
+            acceptor.serve(connection, endpoints).await;
+            drop(permit);
+            acceptor.show_open();
+        };
+        self.show_open();
+        self.sessions.spawn(serve.instrument(span));
+    }
+
+    async fn serve(&self, connection: Connection, endpoints: Endpoints) {
+        if self.maps.take_tag(endpoints) {
+            self.in_force.get().metrics.tag();
+        }
+        let handed_over = connection.handed_over();
+        tokio::select! {
+            () = connection.serve() => {}
+            () = self.cut_off(&handed_over) => info!("cut off: the daemon stops"),
+        }
+    }
+
+    /// Resolves when the daemon stops and waits no longer, but never once the session's message is with the next hop: its
+    /// reply is the sender's, who would send the message again without it.
+    async fn cut_off(&self, handed_over: &AtomicBool) {
+        self.cut_off.cancelled().await;
+        if handed_over.load(Ordering::Relaxed) {
+            std::future::pending().await
+        }
+    }
+
+    /// Turns a connection away that exceeds a bound, without waiting for anything.
+    fn turn_away(&self, stream: &TcpStream, source: Ipv6Addr, excess: Excess) {
+        let services = self.in_force.get();
+        services.metrics.limit(excess.name());
+        info!(%source, limit = excess.name(), "turned away");
+        let say = match excess {
+            Excess::Total => Say::TooManyConnections,
+            Excess::Share | Excess::OfSource(_) => Say::TooManyFromNetwork,
+        };
+        // A fresh socket's buffer takes the few octets; if it does not, the close says enough.
+        let _ = stream.try_write(&Session::turned_away(&services.replies, say));
+    }
+
+    fn show_open(&self) {
+        self.in_force.get().metrics.open(self.budgets.connections.open());
+    }
+
+    /// What `chore` comes to, if the daemon does not stop before.
+    pub(super) async fn until_stop<T>(&self, chore: impl Future<Output = T>) -> Option<T> {
+        self.stop.run_until_cancelled(chore).await
     }
 }
 
 /// Whether the client's connection failed while it waited, which accept(2) reports as its own failure.
 fn is_the_clients(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
-}
-
-fn admit(stream: TcpStream, context: &Arc<Context>, sessions: &TaskTracker, stop: &CancellationToken) {
-    let Some(endpoints) = endpoints(&stream) else {
-        return;
-    };
-    let Endpoints { source, destination, .. } = endpoints;
-    let facts = context.store.facts(source, destination, None);
-    let origin = if facts.trusted.is_some() { Origin::Trusted } else { Origin::Anonymous };
-    let permit = match context.connections.admit(source, origin) {
-        Ok(permit) => permit,
-        Err(excess) => return turn_away(context, &stream, source, excess),
-    };
-    context.metrics.open(context.connections.open());
-    let id = SessionId::new();
-    // at every level of the log: a warning, too, says whose session it is about
-    let span = error_span!(SESSION, %id, %source, %destination);
-    let connection = Connection::new(Arc::clone(context), endpoints, facts, stream, id, stop.clone());
-    let context = Arc::clone(context);
-    let serve = async move {
-        let handed_over = connection.handed_over();
-        tokio::select! {
-            () = connection.serve() => {}
-            () = cut_off(&context, &handed_over) => info!("cut off: the daemon stops"),
-        }
-        drop(permit);
-        context.metrics.open(context.connections.open());
-    };
-    sessions.spawn(serve.instrument(span));
-}
-
-/// Resolves when the daemon stops and waits no longer, but never once the session's message is with the next hop: its reply
-/// is the sender's, who would send the message again without it.
-async fn cut_off(context: &Context, handed_over: &AtomicBool) {
-    context.cut_off.cancelled().await;
-    if handed_over.load(Ordering::Relaxed) {
-        std::future::pending().await
-    }
-}
-
-/// Turns a connection away that exceeds a bound, without waiting for anything.
-fn turn_away(context: &Context, stream: &TcpStream, source: Ipv6Addr, excess: Excess) {
-    context.metrics.limit(excess.name());
-    info!(%source, limit = excess.name(), "turned away");
-    let say = match excess {
-        Excess::Total => Say::TooManyConnections,
-        Excess::Share | Excess::OfSource(_) => Say::TooManyFromNetwork,
-    };
-    // A fresh socket's buffer takes the few octets; if it does not, the close says enough.
-    let _ = stream.try_write(&Session::turned_away(&context.services().replies, say));
 }
 
 /// Both ends; none if the client is gone already.

@@ -14,11 +14,15 @@ use tracing::{error, info, warn};
 
 use crate::{
     config::{Changes, Config, LogLevel},
+    mirror::follow::Mirror,
     server::{
-        context::Context,
+        budget::Budgets,
         control_socket::{DaemonStatus, LastReload, Reloaded},
         descriptors,
         listening::Listening,
+        next_hop_watch::NextHopWatch,
+        services::{InForce, Services, connection_bounds},
+        store_view::StoreView,
         warnings as doubts,
     },
 };
@@ -28,7 +32,11 @@ pub type SetLogLevel = Box<dyn Fn(LogLevel) -> Result<(), String> + Send + Sync>
 
 /// A running daemon, as its administrator sees it.
 pub(crate) struct Administration {
-    context: Arc<Context>,
+    in_force: InForce,
+    mirror: Arc<Mirror>,
+    budgets: Arc<Budgets>,
+    store: Arc<StoreView>,
+    next_hop_watch: Arc<NextHopWatch>,
     set_log_level: SetLogLevel,
     since: Timestamp,
     listening: Arc<Listening>,
@@ -38,9 +46,21 @@ pub(crate) struct Administration {
 }
 
 impl Administration {
-    pub(crate) fn new(context: Arc<Context>, listening: Arc<Listening>, set_log_level: SetLogLevel) -> Self {
+    pub(crate) fn new(
+        in_force: InForce,
+        mirror: Arc<Mirror>,
+        budgets: Arc<Budgets>,
+        store: Arc<StoreView>,
+        next_hop_watch: Arc<NextHopWatch>,
+        listening: Arc<Listening>,
+        set_log_level: SetLogLevel,
+    ) -> Self {
         Self {
-            context,
+            in_force,
+            mirror,
+            budgets,
+            store,
+            next_hop_watch,
             set_log_level,
             since: Timestamp::now(),
             listening,
@@ -51,10 +71,9 @@ impl Administration {
 
     /// How the daemon is.
     pub(crate) async fn status(&self) -> DaemonStatus {
-        let is_settled = self.context.settled().await;
-        let services = self.context.services();
-        let mut problems = self.context.problems();
-        problems.extend(self.listening.problems());
+        let is_settled = self.mirror.settled().await;
+        let services = self.in_force.get();
+        let mut problems = self.problems(&services);
         if !is_settled {
             problems.push("the daemon is still attaching the XDP program".to_owned());
         }
@@ -82,7 +101,7 @@ impl Administration {
             settings: services.config.refusal_settings(),
             last_reload: self.last_reload.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             changes,
-            connections: self.context.connections.open(),
+            connections: self.budgets.connections.open(),
             problems,
             warnings: Vec::new(),
         }
@@ -113,7 +132,7 @@ impl Administration {
     }
 
     async fn try_reload(&self) -> Result<Reloaded, String> {
-        let running = self.context.services();
+        let running = self.in_force.get();
         let prepare = move || {
             let file = Config::load(&running.config.file).map_err(in_words)?;
             let (config, changes) = running.config.reloaded(&file);
@@ -125,19 +144,18 @@ impl Administration {
         let mut warnings = Vec::new();
         if is_new_hop {
             // before the first session asks what it may offer
-            let failure = self.context.next_hop_watch.probe(&next.next_hop, true).await;
+            let failure = self.next_hop_watch.probe(&next.next_hop, true).await;
             // quoted: what the mail server sent may be in it
             warnings.extend(failure.map(|failure| format!("the next hop is not usable yet: {failure:?}")));
         }
-        warnings.extend(self.context.store.trouble());
-        warnings.extend(self.context.store.look(|contents| doubts::of(&next.config, contents)));
+        warnings.extend(self.store.trouble());
+        warnings.extend(self.store.look(|contents| doubts::of(&next.config, contents)));
         warnings.extend(doubts::of_files(&next.config));
         let is_now_shadow =
-            next.policy.mode == Mode::Shadow && self.context.services().policy.mode != Mode::Shadow;
+            next.policy.mode == Mode::Shadow && self.in_force.get().policy.mode != Mode::Shadow;
         let level = next.config.log.level;
-        descriptors::raise_limit(&next.limits);
-        let context = Arc::clone(&self.context);
-        blocking(move || context.replace(next).map_err(in_words)).await?;
+        descriptors::raise_limit(next.limits());
+        self.put_in_force(next).await?;
         if is_now_shadow {
             info!("{}", doubts::NOT_SHADOWED);
         }
@@ -145,6 +163,27 @@ impl Administration {
             warnings.extend((self.set_log_level)(level).err());
         }
         Ok(Reloaded { changes, warnings })
+    }
+
+    /// All of it or, on an error, nothing: the maps first, which may fail.
+    async fn put_in_force(&self, next: Services) -> Result<(), String> {
+        let (in_force, budgets) = (self.in_force.clone(), Arc::clone(&self.budgets));
+        let mirror = Arc::clone(&self.mirror);
+        let replace = move || {
+            mirror.reconfigure(&next.config).map_err(in_words)?;
+            budgets.resize(next.limits());
+            next.next_hop.set_bounds(connection_bounds(next.limits()));
+            in_force.replace(next);
+            Ok(())
+        };
+        blocking(replace).await
+    }
+
+    /// What is not as it should be.
+    fn problems(&self, services: &Services) -> Vec<String> {
+        let tls = services.tls.as_ref().and_then(|tls| tls.problem());
+        let found = [self.next_hop_watch.problem(), self.mirror.problem(), tls];
+        found.into_iter().flatten().chain(self.listening.problems()).collect()
     }
 }
 

@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tracing::warn;
 
-use crate::server::run::ServeError;
+use crate::server::error::ServeError;
 
 /// Connections that the kernel completes before they are accepted (listen(2)).
 const BACKLOG: i32 = 1024;

@@ -1,37 +1,31 @@
-//! The daemon: sockets, tasks and limits around the sans-IO session.
+//! The daemon as a process: start and stop, listening sockets, budgets, counters, administration.
 //!
-//! It owns the life of the process and of each connection. It knows no SMTP grammar and makes no verdict.
+//! It owns the life of the process. That of a connection is `session`'s.
 
 mod accept;
 mod administration;
+mod chores;
 mod connections;
-mod context;
 mod control_socket;
 mod descriptors;
-mod driver;
-mod greetings;
-mod inspection;
-mod interfaces;
-mod kernel;
-mod limits;
+mod error;
 mod listening;
-mod message;
-mod metrics;
+mod metrics_file;
 mod next_hop_watch;
-mod refused;
 mod run;
-mod services;
-mod session_id;
-mod shown;
 mod signals;
-mod store_view;
-mod stream;
-mod tls;
 mod warnings;
+
+pub(crate) mod budget;
+pub(crate) mod metrics;
+pub(crate) mod services;
+pub(crate) mod store_view;
+pub(crate) mod tls;
 
 pub use administration::SetLogLevel;
 pub use control_socket::{AskError, DaemonStatus, LastReload, Reloaded, Request, Response, ask};
-pub use run::{ServeError, ServeOptions, run};
+pub use error::ServeError;
+pub use run::{ServeOptions, run};
 pub use services::{check_next_hop, check_temporary_directory};
 pub use signals::{hold_hang_up, release_hang_up};
 pub use tls::{TlsError, check_tls};

@@ -1,8 +1,8 @@
 //! What the configuration in force says: one value that is never changed, only replaced as a whole.
 //!
-//! It owns what a reload may replace. What outlives each configuration, such as counters and caches, is in `context`.
+//! It owns what a reload may replace. What outlives each configuration, such as caches and budgets, is elsewhere.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use sixgate_smtp::{
     command::{Mailbox, RcptTo},
@@ -14,32 +14,27 @@ use sixgate_smtp::{
 };
 
 use crate::{
-    check::{dkim::DkimVerifier, spf::VoidTerms},
+    check::dkim::DkimVerifier,
     config::{self, Config, Domains, Limits},
     content::SpillDirectory,
     nexthop::{ConnectionBounds, NextHop, SmtpSettings, leads_back},
-    server::{run::ServeError, tls::TlsView},
+    server::{error::ServeError, metrics::Metrics, tls::TlsView},
     store::Marks,
 };
 
-/// What sessions judge by and are answered from. A transaction keeps the one that it began with.
+/// What sessions judge by, are answered from and are counted in. A transaction keeps the one that it began with.
 pub(crate) struct Services {
     /// All of it, as it is in force.
     pub(crate) config: Config,
-    pub(crate) hostname: String,
     pub(crate) policy: Policy,
-    /// A number of [`sixgate_common::settings`].
-    pub(crate) refuse_at: u32,
-    pub(crate) limits: Limits,
     pub(crate) replies: Arc<ReplyTable>,
-    /// Which terms of SPF records are void.
-    pub(crate) voids: VoidTerms,
     pub(crate) dkim: DkimVerifier,
     pub(crate) next_hop: NextHop,
     /// None: STARTTLS is not offered.
     pub(crate) tls: Option<Arc<TlsView>>,
     pub(crate) spill_directory: SpillDirectory,
-    domains: Domains,
+    /// The same for each configuration.
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Services {
@@ -70,33 +65,57 @@ impl Services {
             None => config.tls.as_ref().map(open_tls).transpose()?,
         };
         Ok(Self {
-            hostname: config.hostname.as_str().to_owned(),
             policy: config.policy(),
-            refuse_at: config.refuse_at.number(),
-            limits: config.limits.clone(),
-            voids: config.void_terms(),
             dkim: same_dkim.unwrap_or_else(|| DkimVerifier::new(config.dkim_settings())),
             next_hop: same_next_hop.map_or_else(|| next_hop(config, replies.clone()), Ok)?,
             tls,
             spill_directory: same_directory.map_or_else(|| spill_directory(config), Ok)?,
+            metrics: before.map_or_else(|| Arc::new(Metrics::new()), |old| Arc::clone(&old.metrics)),
             replies: Arc::new(replies),
-            domains: config.domains,
             config: config.clone(),
         })
     }
 
-    /// Whether a recipient takes mail here, by the `marks` of its domain, and whether it asks for more than that. Where every domain is left to the next
-    /// hop, a route is no more than another domain.
+    /// Our name.
+    pub(crate) fn hostname(&self) -> &str {
+        self.config.hostname.as_str()
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+
+    /// Whether a recipient takes mail here, by the `marks` of its domain, and whether it asks for more than that. Where
+    /// every domain is left to the next hop, a route is no more than another domain.
     pub(crate) fn recipient(&self, marks: Marks, recipient: &RcptTo) -> RecipientEvidence {
-        let listed = match (self.domains, recipient) {
+        let listed = match (self.config.domains, recipient) {
             (Domains::All, _) | (Domains::Listed, RcptTo::Postmaster(_)) => true,
             (Domains::Listed, RcptTo::Mailbox(_)) => marks.opted_in,
         };
         RecipientEvidence {
             domain: if listed { Standing::OptedIn } else { Standing::NotOptedIn },
-            asks_for_routing: self.domains == Domains::Listed
+            asks_for_routing: self.config.domains == Domains::Listed
                 && recipient.mailbox().is_some_and(Mailbox::asks_for_routing),
         }
+    }
+}
+
+/// The services that are in force, for whoever needs those of this moment.
+#[derive(Clone)]
+pub(crate) struct InForce(Arc<RwLock<Arc<Services>>>);
+
+impl InForce {
+    pub(crate) fn new(services: Services) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(services))))
+    }
+
+    /// Who needs several things of them takes them once.
+    pub(crate) fn get(&self) -> Arc<Services> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn replace(&self, next: Services) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
     }
 }
 

@@ -10,7 +10,7 @@ use nix::{
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::server::run::ServeError;
+use crate::server::error::ServeError;
 
 /// Handlers, in place for as long as the daemon runs.
 pub(crate) struct Signals {

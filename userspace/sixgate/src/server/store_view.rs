@@ -19,12 +19,9 @@ use sixgate_base::file_version::{FileIdentity, file_identity};
 use sixgate_smtp::policy::{TemporaryDomains, evidence::Standing};
 use tracing::{error, info, warn};
 
-use crate::{
-    control::Destinations,
-    store::{
-        Change, Contents, Database, Entry, Key, Logged, Marks, OptIn, PrefixSet, Revision, Since, StartNote,
-        Store, StoreError,
-    },
+use crate::store::{
+    Change, Contents, Database, Entry, Key, Logged, Marks, OptIn, Revision, Since, StartNote, Store,
+    StoreError,
 };
 
 /// The store's content, kept up to date.
@@ -167,6 +164,11 @@ impl StoreView {
         )
     }
 
+    /// Whether the destination `address` has opted in.
+    pub(crate) fn destination(&self, address: Ipv6Addr) -> Standing {
+        self.ask(|contents| contents.destination(address), |database| standing(database, address))
+    }
+
     /// What `look` finds in what was taken over last.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Contents) -> T) -> T {
         look(&read(&self.0.seen).contents)
@@ -235,17 +237,6 @@ impl StoreView {
         }
         drop(reader);
         of_memory(&read(&self.0.seen).contents)
-    }
-}
-
-impl Destinations for StoreView {
-    fn guard(&self) -> PrefixSet {
-        self.refresh();
-        read(&self.0.seen).contents.guard.clone()
-    }
-
-    fn standing(&self, address: Ipv6Addr) -> Standing {
-        self.ask(|contents| contents.destination(address), |database| standing(database, address))
     }
 }
 

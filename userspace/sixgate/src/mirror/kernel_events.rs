@@ -3,7 +3,7 @@
 //!
 //! It refuses nothing: without the daemon the same senders hear the same replies.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use sixgate_common::{event::Ending, refuse::ReplyId};
@@ -11,45 +11,48 @@ use sixgate_dataplane::{DataplaneError, Event, Progress, monotonic_nanoseconds};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use crate::server::{
-    context::Context,
-    driver::{list_name, reason_name},
-    greetings::Greetings,
+use crate::{
+    mirror::{greeting_retransmit::Greetings, kernel_maps::KernelMaps},
+    server::{
+        metrics::Metrics,
+        services::{InForce, Services},
+    },
     session_id::SessionId,
-    shown::{self, Said},
+    shown::{self, Said, list_name, reason_name},
 };
 
 /// Follows EVENTS for ever. The program wakes nobody, so this looks by itself.
-pub(crate) async fn follow(context: &Context) {
+pub(crate) async fn follow(maps: Arc<KernelMaps>, in_force: InForce) {
     let mut greetings = Greetings::default();
     let mut unable = Unable(false);
     loop {
-        let events = context.kernel.take_events(EVENTS_MAX);
+        let services = in_force.get();
+        let events = maps.take_events(EVENTS_MAX);
         for event in events {
-            note(context, &mut greetings, event);
+            note(&services, &mut greetings, event);
         }
-        greet_again(context, &mut greetings, &mut unable);
+        greet_again(&maps, &services.metrics, &mut greetings, &mut unable);
         sleep(if greetings.is_empty() { PAUSE_IDLE } else { PAUSE_BUSY }).await;
     }
 }
 
 /// Sends greetings again that nobody has acknowledged in time. A raw socket is open meanwhile, at most.
-fn greet_again(context: &Context, greetings: &mut Greetings, unable: &mut Unable) {
+fn greet_again(maps: &KernelMaps, metrics: &Metrics, greetings: &mut Greetings, unable: &mut Unable) {
     let now = monotonic_nanoseconds();
-    let Some(mut greeter) = context.kernel.greeter() else {
+    let Some(mut greeter) = maps.greeter() else {
         return;
     };
     for _ in 0..GREETINGS_MAX {
         let Some(waiting) = greetings.due(now) else {
             return;
         };
-        let Some(greeting) = context.kernel.unheard_greeting(&waiting.session) else {
+        let Some(greeting) = maps.unheard_greeting(&waiting.session) else {
             continue;
         };
         match greeter.send(&greeting) {
-            Ok(()) => context.metrics.greeting("sent_again"),
+            Ok(()) => metrics.greeting("sent_again"),
             Err(error) => {
-                context.metrics.greeting("failed");
+                metrics.greeting("failed");
                 unable.warn(error);
             }
         }
@@ -57,28 +60,28 @@ fn greet_again(context: &Context, greetings: &mut Greetings, unable: &mut Unable
     }
 }
 
-fn note(context: &Context, greetings: &mut Greetings, event: Event) {
+fn note(services: &Services, greetings: &mut Greetings, event: Event) {
     match event {
         Event::Begun(session) => {
             if !greetings.begun(session) {
-                context.metrics.limit("greetings");
+                services.metrics.limit("greetings");
             }
         }
-        Event::Recipient(progress) => log_recipient(context, &progress),
+        Event::Recipient(progress) => log_recipient(services, &progress),
         Event::Ended { ending, progress } => {
             let session = progress.session;
             greetings.ended(&session.flow);
-            context.metrics.kernel_session(reason_name(session.reason), ending_name(ending));
-            log(context, ending, &progress);
+            services.metrics.kernel_session(reason_name(session.reason), ending_name(ending));
+            log(services, ending, &progress);
         }
     }
 }
 
 /// The line that the daemon logs of its own refused sessions, too.
-fn log(context: &Context, ending: Ending, progress: &Progress) {
+fn log(services: &Services, ending: Ending, progress: &Progress) {
     let Progress { session, at, commands, .. } = progress;
     let duration = Duration::from_nanos(at.saturating_sub(session.opened));
-    let said = said(context, progress);
+    let said = said(services, progress);
     info!(
         id = %SessionId::of_kernel(session),
         source = %session.source().ip(),
@@ -99,9 +102,9 @@ fn log(context: &Context, ending: Ending, progress: &Progress) {
 }
 
 /// A recipient of a session that named another one afterwards.
-fn log_recipient(context: &Context, progress: &Progress) {
+fn log_recipient(services: &Services, progress: &Progress) {
     let session = progress.session;
-    let said = said(context, progress);
+    let said = said(services, progress);
     info!(
         id = %SessionId::of_kernel(&session),
         source = %session.source().ip(),
@@ -118,7 +121,7 @@ fn log_recipient(context: &Context, progress: &Progress) {
     );
 }
 
-fn said(context: &Context, progress: &Progress) -> Said {
+fn said(services: &Services, progress: &Progress) -> Said {
     let Progress { session, sender, recipient, refused, .. } = progress;
     let reply = refused.map(|id| {
         let subject = match (id, shown::domain(recipient)) {
@@ -126,7 +129,7 @@ fn said(context: &Context, progress: &Progress) -> Said {
             (ReplyId::NotOptedIn | ReplyId::NotOptedInTemporary, Some(domain)) => domain.to_owned(),
             _ => session.destination().ip().to_string(),
         };
-        context.services().replies.refusing(id, &subject)
+        services.replies.refusing(id, &subject)
     });
     Said::of(sender, recipient, reply.as_ref())
 }

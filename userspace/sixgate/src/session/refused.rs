@@ -1,15 +1,14 @@
 //! The lines of a session whose every recipient is refused, by the daemon: as those of the sessions that the XDP program
 //! refuses.
 //!
-//! It owns their form; how many there may be is `record`'s and `log_limit`'s.
+//! It owns their form; how many there may be is `refusal_lines`' and `log_limit`'s.
 
 use sixgate_common::refuse::Reason;
+use sixgate_smtp::session::{RefusedRecipient, Session};
 use tracing::info;
 
-use super::{Connection, list_name, reason_name};
-use sixgate_smtp::session::{RefusedRecipient, Session};
-
-use crate::server::shown::Said;
+use super::connection::Connection;
+use crate::shown::{Said, list_name, reason_name};
 
 impl Connection {
     /// Logs the session at its end, and before it each recipient but the last one.

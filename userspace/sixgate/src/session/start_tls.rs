@@ -4,12 +4,14 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::time::{sleep_until, timeout};
+use sixgate_smtp::session::{Session, Tls, TlsProgress};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::{Broken, Connection, Stream};
-use sixgate_smtp::session::{Session, Tls, TlsProgress};
-
+use super::{
+    connection::{Broken, Connection, reached},
+    stream::Stream,
+};
 use crate::{
     log_limit::DETAIL,
     server::tls::{Credential, Secured},
@@ -24,8 +26,8 @@ const DROPPED_MAX: usize = 1 << 20;
 impl Connection {
     pub(super) async fn start_tls(&mut self, session: &mut Session) -> Result<(), Broken> {
         let source = self.endpoints.source;
-        if !self.inspection.is_trusted() && !self.context.handshakes.admits(source) {
-            self.context.metrics.limit("tls_rate");
+        if !self.checks.is_trusted() && !self.budgets.handshakes.admits(source) {
+            self.services.metrics.limit("tls_rate");
             info!(name: DETAIL, "no TLS: the client's network began too many handshakes");
             session.answer_start_tls(Instant::now(), TlsProgress::Unavailable);
             return Ok(());
@@ -44,11 +46,11 @@ impl Connection {
         session.answer_start_tls(Instant::now(), TlsProgress::Ready);
         self.send(session).await?;
         let plain = self.stream.take_plain().ok_or(Broken::Gone)?;
-        let due = session.poll_timeout().map(tokio::time::Instant::from_std);
-        let shake = timeout(HANDSHAKE_MAX, self.context.handshakes.accept(handshake, plain));
+        let due = session.poll_timeout();
+        let shake = timeout(HANDSHAKE_MAX, self.budgets.handshakes.accept(handshake, plain));
         let secured = tokio::select! {
             secured = shake => secured.ok(),
-            () = sleep_until(due.unwrap_or_else(super::far_future)) => None,
+            () = reached(due) => None,
         };
         match secured {
             Some(Ok(secured)) => {
@@ -56,12 +58,12 @@ impl Connection {
                 Ok(())
             }
             Some(Err(error)) => {
-                self.context.metrics.handshake("failed");
+                self.services.metrics.handshake("failed");
                 Err(Broken::Handshake(error.to_string().chars().take(REASON_MAX).collect()))
             }
             None => {
-                self.context.metrics.handshake("failed");
-                self.context.metrics.limit("tls_handshake");
+                self.services.metrics.handshake("failed");
+                self.services.metrics.limit("tls_handshake");
                 Err(Broken::HandshakeTime)
             }
         }
@@ -74,9 +76,9 @@ impl Connection {
             Credential::Flawed(flaw) => (None, Some(flaw.name())),
             Credential::Trusted(by) => (Some(by), None),
         };
-        self.context.metrics.handshake(if trusted_by.is_some() { "trusted" } else { "done" });
+        self.services.metrics.handshake(if trusted_by.is_some() { "trusted" } else { "done" });
         if let Some(trusted_by) = &trusted_by {
-            self.inspection.certify(trusted_by);
+            self.checks.certify(trusted_by);
         }
         let Tls { version, cipher } = &tls;
         info!(name: DETAIL, version, cipher, client_certificate = flaw, trusted_by, "tls");

@@ -21,7 +21,7 @@ use sixgate_smtp::policy::evidence::Endpoints;
 use tracing::{info, warn};
 
 /// The maps, if there are any.
-pub(crate) struct Kernel {
+pub(crate) struct KernelMaps {
     /// None: started without XDP.
     pins: Option<Pins>,
     maps: Mutex<Option<Maps>>,
@@ -30,12 +30,12 @@ pub(crate) struct Kernel {
     failing: AtomicBool,
 }
 
-impl Kernel {
+impl KernelMaps {
     pub(crate) fn new(pins: Option<Pins>) -> Self {
-        let kernel =
+        let maps =
             Self { pins, maps: Mutex::default(), events: Mutex::default(), failing: AtomicBool::default() };
-        kernel.refresh();
-        kernel
+        maps.refresh();
+        maps
     }
 
     /// Looks whether the maps are there; whether they have just come.

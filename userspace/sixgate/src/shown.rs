@@ -5,20 +5,21 @@
 use sixgate_common::{
     flow::ARGUMENT_KEPT,
     line::{Span, recipient_domain},
+    refuse::Reason,
 };
 use sixgate_smtp::reply::Reply;
 
 /// What both sides of a refused session said, as far as it was kept: the arguments of MAIL FROM and RCPT TO are cut at
 /// [`ARGUMENT_KEPT`].
-pub(super) struct Said {
-    pub(super) mail_from: Option<String>,
-    pub(super) recipient: Option<String>,
-    pub(super) domain: Option<String>,
-    pub(super) reply: Option<String>,
+pub(crate) struct Said {
+    pub(crate) mail_from: Option<String>,
+    pub(crate) recipient: Option<String>,
+    pub(crate) domain: Option<String>,
+    pub(crate) reply: Option<String>,
 }
 
 impl Said {
-    pub(super) fn of(sender: &[u8], recipient: &[u8], reply: Option<&Reply>) -> Self {
+    pub(crate) fn of(sender: &[u8], recipient: &[u8], reply: Option<&Reply>) -> Self {
         let shown = |argument: &[u8]| (!argument.is_empty()).then(|| path(argument));
         Self {
             mail_from: shown(sender),
@@ -30,12 +31,12 @@ impl Said {
 }
 
 /// A reply on one line.
-pub(super) fn reply_text(reply: &Reply) -> String {
+pub(crate) fn reply_text(reply: &Reply) -> String {
     reply.to_string().trim_end().to_owned()
 }
 
 /// The path in the argument of MAIL FROM or RCPT TO, without its angle brackets; the end is marked if octets are missing.
-pub(super) fn path(argument: &[u8]) -> String {
+pub(crate) fn path(argument: &[u8]) -> String {
     let is_cut = argument.len() >= ARGUMENT_KEPT;
     let argument = argument.trim_ascii_start();
     let Some(inner) = argument.strip_prefix(b"<") else {
@@ -66,9 +67,25 @@ fn text(octets: &[u8], end: Option<usize>, is_cut: bool) -> String {
 }
 
 /// The domain of a recipient in the argument of RCPT TO, if it is a domain name and all of it is there.
-pub(super) fn domain(argument: &[u8]) -> Option<&str> {
+pub(crate) fn domain(argument: &[u8]) -> Option<&str> {
     let Span { start, length } = recipient_domain(argument, 0, argument.len())?;
     str::from_utf8(argument.get(start..start + length)?).ok()
+}
+
+/// Which list of the store refuses, if one does.
+pub(crate) const fn list_name(reason: Reason) -> Option<&'static str> {
+    match reason {
+        Reason::NoPtr => None,
+        Reason::NotOptedIn => Some("optin"),
+    }
+}
+
+/// Why a whole session is refused, in one word.
+pub(crate) const fn reason_name(reason: Reason) -> &'static str {
+    match reason {
+        Reason::NoPtr => "no_ptr",
+        Reason::NotOptedIn => "not_opted_in",
+    }
 }
 
 /// Stands for what is left out.

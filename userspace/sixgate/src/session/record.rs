@@ -1,64 +1,42 @@
 //! What a served session refuses, gives up or ends, counted and told to the log: one line for each.
 //!
-//! It owns how many of these lines one session may leave; how many all may leave is `log_limit`'s business. What became of a message that was judged is in `server::message`, the
-//! line of a session that was refused as a whole in the driver.
+//! It owns the form of these lines. What became of a message that was judged is in `message_line`, the lines of a session
+//! that was refused as a whole are in `refused`.
 
-use tracing::{debug, info};
-
-use super::{Broken, Connection};
 use sixgate_smtp::{
     reply::Say,
     session::{Argument, Event, Incident, Progress, Session, Stage},
 };
+use tracing::{debug, info};
 
-use crate::server::{message, shown::path};
-
-/// Lines about refused commands and recipients that one session may leave in the log; the rest is counted in one more.
-const REFUSALS_MAX: u32 = 20;
-
-/// The lines about refused commands and recipients of one session.
-#[derive(Debug, Default)]
-pub(super) struct Refusals {
-    logged: u32,
-    suppressed: u64,
-}
-
-impl Refusals {
-    /// Whether one more may be logged; if not, it is counted.
-    pub(super) fn admit(&mut self) -> bool {
-        if self.logged >= REFUSALS_MAX {
-            self.suppressed += 1;
-            return false;
-        }
-        self.logged += 1;
-        true
-    }
-
-    /// Tells how many were not logged.
-    pub(super) fn end(&mut self) {
-        let suppressed = std::mem::take(&mut self.suppressed);
-        if suppressed > 0 {
-            info!(
-                suppressed,
-                kind = "refusals of this session",
-                "log rate limit: {suppressed} lines suppressed"
-            );
-        }
-    }
-}
+use super::{
+    connection::{Broken, Connection},
+    message_line,
+};
+use crate::shown::path;
 
 impl Connection {
+    /// What is said is counted before it is sent: whoever means harm does not wait for it.
+    pub(super) async fn send(&mut self, session: &mut Session) -> Result<(), Broken> {
+        self.record(session, &Broken::Gone);
+        let output = session.poll_output();
+        if output.is_empty() {
+            return Ok(());
+        }
+        self.write(&output).await
+    }
+
     /// Counts and logs what has happened since the last call; `left` is why the client is gone, if it is.
     pub(super) fn record(&mut self, session: &mut Session, left: &Broken) {
         for Incident { event, progress } in session.poll_incidents() {
             if let Some(bound) = event.bound() {
-                self.context.metrics.limit(bound);
+                self.services.metrics.limit(bound);
             }
-            if let (Some(say), true) = (event.refused(), self.inspection.is_shadow()) {
-                self.context.metrics.not_shadowed(say.reason());
+            if let (Some(say), true) = (event.refused(), self.checks.is_shadow()) {
+                self.services.metrics.not_shadowed(say.reason());
             }
             if let Event::Waived(say) = event {
-                self.context.metrics.shadow(say.reason());
+                self.services.metrics.shadow(say.reason());
             }
             // a session that is refused from its first packet on has one line, whatever it says
             if progress.stage != Stage::Refused {
@@ -87,7 +65,7 @@ impl Connection {
 
     /// For a line about something that shadow mode refuses, too.
     fn not_shadowed(&self, say: Say) -> Option<bool> {
-        (self.inspection.is_shadow() && Event::Session(say).refused().is_some()).then_some(true)
+        (self.checks.is_shadow() && Event::Session(say).refused().is_some()).then_some(true)
     }
 
     fn log_waived(&self, say: Say, progress: &Progress) {
@@ -205,7 +183,7 @@ fn recipient(progress: &Progress) -> Option<String> {
 
 /// The recipients of the transaction, if it has any.
 fn to(progress: &Progress) -> Option<String> {
-    (!progress.to.is_empty()).then(|| message::recipients(&progress.to))
+    (!progress.to.is_empty()).then(|| message_line::recipients(&progress.to))
 }
 
 fn message_id(progress: &Progress) -> Option<&str> {

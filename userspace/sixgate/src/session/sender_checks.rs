@@ -10,7 +10,7 @@ use std::{
 use sixgate_smtp::{
     command::{Mailbox, RcptTo},
     policy::{
-        Mode, Refusal, Stage, Verdict, decide,
+        Mode, Refusal, Stage, TemporaryDomains, Verdict, decide,
         evidence::{
             DkimEvidence, Endpoints, Evidence, PtrEvidence, SpfCheck, SpfEvidence, SpfReason, SpfResult,
             Unanswered,
@@ -25,15 +25,27 @@ use tracing::{Instrument, error};
 use crate::{
     check::spf::{self, SpfQuery},
     content::Content,
-    server::{context::Context, services::Services, store_view::StoreFacts},
+    dns::Dns,
+    mirror::reverse_dns::ReverseDns,
+    server::{
+        services::Services,
+        store_view::{StoreFacts, StoreView},
+    },
 };
 
 /// How long a DNS failure answers for further recipients of the same session.
 const FAILURE_LIFETIME: Duration = Duration::from_secs(30);
 
+/// Where facts about clients come from.
+pub(crate) struct FactSources {
+    pub(crate) store: Arc<StoreView>,
+    pub(crate) dns: Dns,
+    pub(crate) reverse_dns: Arc<ReverseDns>,
+}
+
 /// One session's findings.
-pub(crate) struct Inspection {
-    context: Arc<Context>,
+pub(super) struct SenderChecks {
+    sources: Arc<FactSources>,
     services: Arc<Services>,
     endpoints: Endpoints,
     /// What the store said at the last command.
@@ -70,15 +82,15 @@ impl SpfLookup {
     }
 }
 
-impl Inspection {
-    pub(crate) fn new(
-        context: Arc<Context>,
+impl SenderChecks {
+    pub(super) fn new(
+        sources: Arc<FactSources>,
         services: Arc<Services>,
         endpoints: Endpoints,
         facts: StoreFacts,
     ) -> Self {
         Self {
-            context,
+            sources,
             services,
             endpoints,
             facts,
@@ -95,67 +107,67 @@ impl Inspection {
     }
 
     /// Whether what is to be refused is passed on, as far as it can be.
-    pub(crate) fn is_shadow(&self) -> bool {
+    pub(super) fn is_shadow(&self) -> bool {
         self.services.policy.mode == Mode::Shadow
     }
 
     /// What is judged by.
-    pub(crate) fn services(&self) -> &Services {
+    pub(super) fn services(&self) -> &Services {
         &self.services
     }
 
     /// Judges by other settings from now on, between two messages.
-    pub(crate) fn adopt(&mut self, services: Arc<Services>) {
+    pub(super) fn adopt(&mut self, services: Arc<Services>) {
         self.services = services;
     }
 
     /// Both ends of the connection.
-    pub(crate) fn endpoints(&self) -> Endpoints {
+    pub(super) fn endpoints(&self) -> Endpoints {
         self.endpoints
     }
 
     /// Reverse DNS, as far as it is known.
-    pub(crate) fn ptr(&self) -> Option<&PtrEvidence> {
+    pub(super) fn ptr(&self) -> Option<&PtrEvidence> {
         self.ptr.as_ref()
     }
 
     /// SPF of the present message, as far as it is known.
-    pub(crate) fn spf(&self) -> Option<&SpfEvidence> {
+    pub(super) fn spf(&self) -> Option<&SpfEvidence> {
         self.spf.as_ref()
     }
 
     /// DKIM of the present message, as far as it is known.
-    pub(crate) fn dkim(&self) -> &[DkimEvidence] {
+    pub(super) fn dkim(&self) -> &[DkimEvidence] {
         &self.dkim
     }
 
     /// The sender has proved itself by the certificate of that name.
-    pub(crate) fn certify(&mut self, trusted_by: &str) {
+    pub(super) fn certify(&mut self, trusted_by: &str) {
         self.certified = Some(trusted_by.to_owned());
     }
 
     /// Recalls what is known about the source's reverse DNS without asking.
-    pub(crate) async fn recall_ptr(&mut self) {
-        if self.context.known_without_ptr(self.endpoints.source).await {
+    pub(super) async fn recall_ptr(&mut self) {
+        if self.sources.reverse_dns.is_known_absent(self.endpoints.source).await {
             self.learned_ptr(PtrEvidence::PermError);
         }
     }
 
     /// Asks the store what it says now, once for each command: everything that is decided about the command rests on one state
     /// of the store, and a session in progress follows the store's changes.
-    pub(crate) fn ask_store(&mut self, recipient: Option<&RcptTo>) {
+    pub(super) fn ask_store(&mut self, recipient: Option<&RcptTo>) {
         let Endpoints { source, destination, .. } = self.endpoints;
         let domain = recipient.and_then(RcptTo::mailbox).and_then(Mailbox::domain_name);
-        self.facts = self.context.store.facts(source, destination, domain);
+        self.facts = self.sources.store.facts(source, destination, domain);
     }
 
     /// What the store said at this command.
-    pub(crate) fn facts(&self) -> &StoreFacts {
+    pub(super) fn facts(&self) -> &StoreFacts {
         &self.facts
     }
 
     /// Draws the verdict that is due, and counts what shadow mode lets pass.
-    pub(crate) fn decide(&mut self, stage: Stage, recipient: Option<&RcptTo>) -> Verdict {
+    pub(super) fn decide(&mut self, stage: Stage, recipient: Option<&RcptTo>) -> Verdict {
         let verdict = decide(&self.services.policy, stage, &self.evidence(recipient));
         // at connect it is not yet known whether there is a message: it would be counted twice
         match verdict {
@@ -166,7 +178,7 @@ impl Inspection {
     }
 
     /// Everything that is known now.
-    pub(crate) fn evidence(&self, recipient: Option<&RcptTo>) -> Evidence {
+    pub(super) fn evidence(&self, recipient: Option<&RcptTo>) -> Evidence {
         let StoreFacts { trusted, destination, recipient: marks } = self.facts;
         Evidence {
             certified: self.certified.is_some(),
@@ -180,17 +192,17 @@ impl Inspection {
     }
 
     /// Starts what will be needed of the sender, while the client says hello.
-    pub(crate) fn begin_session(&mut self) {
+    pub(super) fn begin_session(&mut self) {
         if self.ptr.is_none() && self.needs_ptr() {
-            let context = Arc::clone(&self.context);
+            let reverse_dns = Arc::clone(&self.sources.reverse_dns);
             let source = self.endpoints.source;
-            let lookup = async move { context.ptr(source).await }.in_current_span();
+            let lookup = async move { reverse_dns.look_up(source).await }.in_current_span();
             self.ptr_lookup = Some(AbortOnDropHandle::new(tokio::spawn(lookup)));
         }
     }
 
     /// Waits for reverse DNS. An answer is kept for the session; a failure is asked about again after a while.
-    pub(crate) async fn learn_ptr(&mut self) {
+    pub(super) async fn learn_ptr(&mut self) {
         let known = match self.ptr {
             None => false,
             Some(PtrEvidence::TempError(_)) => self.ptr_learned.elapsed() < FAILURE_LIFETIME,
@@ -201,20 +213,20 @@ impl Inspection {
         }
         let evidence = match &mut self.ptr_lookup {
             Some(lookup) => lookup.await.unwrap_or(PtrEvidence::TempError(Unanswered::Record)),
-            None => self.context.ptr(self.endpoints.source).await,
+            None => self.sources.reverse_dns.look_up(self.endpoints.source).await,
         };
         self.ptr_lookup = None;
         self.learned_ptr(evidence);
     }
 
     fn learned_ptr(&mut self, evidence: PtrEvidence) {
-        self.context.metrics.ptr(evidence.result());
+        self.services.metrics.ptr(evidence.result());
         self.ptr = Some(evidence);
         self.ptr_learned = Instant::now();
     }
 
     /// Starts what will be needed of a message's sender, while the message arrives.
-    pub(crate) fn begin_message(&mut self, hello: Option<&Hello>, transaction: Option<&Transaction>) {
+    pub(super) fn begin_message(&mut self, hello: Option<&Hello>, transaction: Option<&Transaction>) {
         self.forget_message();
         if let (Some(hello), Some(transaction), false) = (hello, transaction, self.is_trusted()) {
             self.spf_lookup = Some(self.begin_spf(hello, transaction));
@@ -222,7 +234,7 @@ impl Inspection {
     }
 
     /// Waits for everything that the verdict about a message rests on.
-    pub(crate) async fn learn_message(&mut self, hello: &Hello, transaction: &Transaction, content: Content) {
+    pub(super) async fn learn_message(&mut self, hello: &Hello, transaction: &Transaction, content: Content) {
         self.null_sender = transaction.mail.reverse_path.is_none();
         if self.is_trusted() {
             return;
@@ -232,21 +244,21 @@ impl Inspection {
             // trust was withdrawn since MAIL
             None => self.begin_spf(hello, transaction),
         };
-        let deadline = tokio::time::Instant::now() + self.services.limits.verification_timeout;
-        let dns = self.context.dns.on_behalf_of(self.endpoints.source);
+        let deadline = tokio::time::Instant::now() + self.services.limits().verification_timeout;
+        let dns = self.sources.dns.on_behalf_of(self.endpoints.source);
         let (spf, dkim) =
             tokio::join!(spf.evidence(deadline), self.services.dkim.verify(&dns, content, deadline));
         self.spf = Some(spf.unwrap_or_else(|failure| broken_off(&failure, hello)));
         let checks = self.spf.iter().flat_map(|spf| [&spf.helo, &spf.mail_from]);
-        checks.filter_map(|check| check.reason.limit()).for_each(|limit| self.context.metrics.limit(limit));
+        checks.filter_map(|check| check.reason.limit()).for_each(|limit| self.services.metrics.limit(limit));
         for limit in dkim.limits {
-            self.context.metrics.limit(limit.name());
+            self.services.metrics.limit(limit.name());
         }
         self.dkim = dkim.signatures;
     }
 
     /// Forgets a message that is over.
-    pub(crate) fn forget_message(&mut self) {
+    pub(super) fn forget_message(&mut self) {
         self.spf = None;
         self.spf_lookup = None;
         self.dkim = Vec::new();
@@ -259,18 +271,18 @@ impl Inspection {
     }
 
     /// Whether the sender is exempt.
-    pub(crate) fn is_trusted(&self) -> bool {
+    pub(super) fn is_trusted(&self) -> bool {
         self.certified.is_some() || self.facts.trusted.is_some()
     }
 
     /// The trusted prefix or the certificate's name by which the sender is exempt, for the log.
-    pub(crate) fn trusted_by(&self) -> Option<String> {
+    pub(super) fn trusted_by(&self) -> Option<String> {
         self.facts.trusted.map(|prefix| prefix.to_string()).or_else(|| self.certified.clone())
     }
 
     fn begin_spf(&self, hello: &Hello, transaction: &Transaction) -> SpfLookup {
         let services = Arc::clone(&self.services);
-        let dns = self.context.dns.on_behalf_of(self.endpoints.source);
+        let dns = self.sources.dns.on_behalf_of(self.endpoints.source);
         let client = self.endpoints.source;
         let helo = hello.name.to_string();
         let mail_from = transaction.mail.reverse_path.as_ref().map(Mailbox::with_a_labels);
@@ -281,19 +293,24 @@ impl Inspection {
                 client: client.into(),
                 helo: &helo,
                 mail_from: mail_from.as_deref(),
-                host_name: &services.hostname,
-                voids: services.voids,
+                host_name: services.hostname(),
+                voids: services.config.void_terms(),
             };
             spf::check_until(&dns, &query, &has_to_end).await
         };
         SpfLookup { check: AbortOnDropHandle::new(tokio::spawn(check.in_current_span())), late }
     }
 
+    /// The domains whose refusal is temporary, for a session that is refused from its first packet on.
+    pub(super) fn temporary_domains(&self) -> Arc<TemporaryDomains> {
+        self.sources.store.temporary_domains()
+    }
+
     /// Counts each reason once a message.
     fn count_shadow(&mut self, refusal: Refusal) {
         if !self.shadowed.contains(&refusal) {
             self.shadowed.push(refusal);
-            self.context.metrics.shadow(refusal.name());
+            self.services.metrics.shadow(refusal.name());
         }
     }
 }

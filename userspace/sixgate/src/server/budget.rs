@@ -1,13 +1,63 @@
-//! Bounds that all sessions share: the room for messages. Those of connections are in `connections`.
+//! What all sessions share and may use up: connections, memory and disk for messages, handshakes, lines of the log.
 //!
-//! It counts and admits; what a sender hears when a bound is reached is said elsewhere.
+//! It counts octets and admits; the reply to a client when a bound is reached is chosen elsewhere.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use sixgate_base::shares::{Network, Shares, Shortage};
+
+use crate::{
+    config::Limits,
+    log_limit::LogLimiter,
+    server::{
+        connections::{ConnectionBounds, ConnectionLimits},
+        tls::HandshakeLoad,
+    },
+};
+
+/// The budgets of the process.
+pub(crate) struct Budgets {
+    pub(crate) connections: Arc<ConnectionLimits>,
+    pub(crate) memory: Arc<OctetBudget>,
+    pub(crate) disk: Arc<OctetBudget>,
+    pub(crate) handshakes: HandshakeLoad,
+    pub(crate) log: Arc<LogLimiter>,
+}
+
+impl Budgets {
+    /// # Errors
+    ///
+    /// The system has no threads for handshakes.
+    pub(crate) fn new(limits: &Limits, log: Arc<LogLimiter>) -> io::Result<Self> {
+        Ok(Self {
+            connections: ConnectionLimits::new(ConnectionBounds::from(limits)),
+            memory: OctetBudget::new(limits.message_memory.get()),
+            disk: OctetBudget::new(limits.message_disk.get()),
+            handshakes: HandshakeLoad::new()?,
+            log,
+        })
+    }
+
+    /// Bounds them by other limits from now on; what is held stays held.
+    pub(crate) fn resize(&self, limits: &Limits) {
+        self.connections.rebound(ConnectionBounds::from(limits));
+        self.memory.resize(limits.message_memory.get());
+        self.disk.resize(limits.message_disk.get());
+    }
+
+    /// How often bounds were reached that count for themselves, for the metrics.
+    pub(crate) fn reached(&self) -> [(&'static str, u64); 4] {
+        let [of_sessions, of_others] = self.log.reached();
+        let memory = ("message_memory_share", self.memory.missed_share());
+        [of_sessions, of_others, memory, ("message_disk_share", self.disk.missed_share())]
+    }
+}
 
 /// Room for all messages together, in memory or on the disk, octets; how much of it is whose is the rule of [`Shares`].
 #[derive(Debug)]
@@ -40,7 +90,7 @@ impl OctetBudget {
     }
 
     /// How often there was no more room for one network, since the start.
-    pub(crate) fn missed_share(&self) -> u64 {
+    fn missed_share(&self) -> u64 {
         self.missed_share.load(Ordering::Relaxed)
     }
 

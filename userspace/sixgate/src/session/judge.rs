@@ -4,9 +4,6 @@
 
 use std::{sync::atomic::Ordering, time::Instant};
 
-use tokio::io::AsyncReadExt;
-use tracing::info;
-
 use sixgate_smtp::{
     command::{Mailbox, RcptTo},
     message_id,
@@ -14,13 +11,19 @@ use sixgate_smtp::{
     reply::{Origin, Reply},
     session::{Answer, Session, Transaction},
 };
+use tokio::io::AsyncReadExt;
+use tracing::info;
 
-use super::{Broken, Connection, Stream};
+use super::{
+    connection::{Broken, Connection},
+    message_line, outgoing,
+    stream::Stream,
+};
 use crate::{
     content::Content,
     log_limit::DELIVERED,
     nexthop::{ClientInfo, ClientName, HEADER_ROOM},
-    server::{message, shown::reply_text},
+    shown::reply_text,
 };
 
 impl Connection {
@@ -29,7 +32,7 @@ impl Connection {
         session: &mut Session,
         recipient: &RcptTo,
     ) -> Result<Answer, Broken> {
-        let Self { stream, buffer, inspection, transport, context, endpoints, refusals, .. } = self;
+        let Self { stream, buffer, checks, transport, services, endpoints, refusals, .. } = self;
         let (Some(hello), Some(transaction)) = (session.hello().cloned(), session.transaction().cloned())
         else {
             // the session asks about recipients within transactions only
@@ -37,14 +40,14 @@ impl Connection {
         };
         let work = async {
             tokio::select! {
-                () = inspection.learn_ptr() => {}
+                () = checks.learn_ptr() => {}
                 never = transport.rest() => match never {},
             }
-            let verdict = inspection.decide(Stage::Recipient, Some(recipient));
-            let is_temporary = inspection.facts().recipient.temporary;
+            let verdict = checks.decide(Stage::Recipient, Some(recipient));
+            let is_temporary = checks.facts().recipient.temporary;
             let reply_to = |refusal| {
                 let domain = recipient.mailbox().and_then(Mailbox::domain_name);
-                reply_text(&context.services().replies.refusal(refusal, is_temporary, *endpoints, domain))
+                reply_text(&services.replies.refusal(refusal, is_temporary, *endpoints, domain))
             };
             if let Verdict::AcceptInShadow(refusal) = verdict
                 && refusals.admit()
@@ -53,28 +56,28 @@ impl Connection {
                     reason = refusal.name(),
                     recipient = recipient.to_string(),
                     list = list_of(refusal),
-                    mail_from = message::sender(&transaction),
+                    mail_from = message_line::sender(&transaction),
                     reply = reply_to(refusal),
                     "enforce would have refused"
                 );
             }
             if let Verdict::Refuse(refusal) = verdict {
-                let not_shadowed = inspection.is_shadow().then_some(true);
+                let not_shadowed = checks.is_shadow().then_some(true);
                 if refusals.admit() {
                     info!(
                         recipient = recipient.to_string(),
                         reason = refusal.name(),
                         not_shadowed,
                         list = list_of(refusal),
-                        mail_from = message::sender(&transaction),
+                        mail_from = message_line::sender(&transaction),
                         reply = reply_to(refusal),
-                        trusted_by = inspection.trusted_by(),
+                        trusted_by = checks.trusted_by(),
                         "recipient refused"
                     );
                 }
-                context.metrics.recipient(refusal.name());
+                services.metrics.recipient(refusal.name());
                 if not_shadowed.is_some() {
-                    context.metrics.not_shadowed(refusal.name());
+                    services.metrics.not_shadowed(refusal.name());
                 }
                 return if is_temporary {
                     Answer::RefusedTemporarily(refusal)
@@ -84,12 +87,12 @@ impl Connection {
             }
             let client = ClientInfo {
                 endpoints: *endpoints,
-                name: ClientName::from_evidence(inspection.ptr()),
+                name: ClientName::from_evidence(checks.ptr()),
                 helo: hello.name,
                 esmtp: hello.extended,
             };
             let reply = transport.recipient(&client, &transaction.mail, HEADER_ROOM, recipient).await;
-            context.metrics.recipient(if reply.is_positive() { "accepted" } else { "next_hop" });
+            services.metrics.recipient(if reply.is_positive() { "accepted" } else { "next_hop" });
             if !reply.is_positive() && refusals.admit() {
                 log_refused(recipient, &transaction, &reply);
             }
@@ -106,7 +109,7 @@ impl Connection {
         session: &mut Session,
         content: Content,
     ) -> Result<Answer, Broken> {
-        let Self { stream, buffer, inspection, transport, context, id, .. } = self;
+        let Self { stream, buffer, checks, transport, services, id, .. } = self;
         let (Some(hello), Some(transaction)) = (session.hello().cloned(), session.transaction().cloned())
         else {
             // the session gives messages within transactions only
@@ -116,40 +119,40 @@ impl Connection {
         let gone = client_gone(stream, buffer, session);
         tokio::pin!(gone);
         let message_id = message_id(content.head());
-        let learn = inspection.learn_message(&hello, &transaction, content.clone());
+        let learn = checks.learn_message(&hello, &transaction, content.clone());
         tokio::select! {
             () = learn => {}
             broken = &mut gone => return Err(broken),
             never = transport.rest() => match never {},
         }
-        let verdict = inspection.decide(Stage::Message, None);
+        let verdict = checks.decide(Stage::Message, None);
         if let Verdict::AcceptInShadow(refusal) = verdict {
-            let reply = context.services().replies.refusal(refusal, false, inspection.endpoints(), None);
+            let reply = services.replies.refusal(refusal, false, checks.endpoints(), None);
             info!(
                 reason = refusal.name(),
-                mail_from = message::sender(&transaction),
+                mail_from = message_line::sender(&transaction),
                 recipients = transaction.recipients.len(),
-                to = message::recipients(&transaction.recipients),
+                to = message_line::recipients(&transaction.recipients),
                 message_id,
                 reply = reply_text(&reply),
                 "enforce would have refused"
             );
         }
         if let Verdict::Refuse(refusal) = verdict {
-            let reply = context.services().replies.refusal(refusal, false, inspection.endpoints(), None);
-            message::log(inspection, &hello, &transaction, &message_id, refusal.name(), Some(&reply));
-            context.metrics.message(refusal.name());
+            let reply = services.replies.refusal(refusal, false, checks.endpoints(), None);
+            message_line::log(checks, &hello, &transaction, &message_id, refusal.name(), Some(&reply));
+            services.metrics.message(refusal.name());
             transport.reset().await;
             return Ok(Answer::Refused(refusal));
         }
-        let envelope = message::Envelope { hello: &hello, transaction: &transaction, tls: tls.as_ref(), id };
-        let outgoing = message::outgoing(inspection, &envelope, content);
+        let envelope = outgoing::Envelope { hello: &hello, transaction: &transaction, tls: tls.as_ref(), id };
+        let outgoing = outgoing::outgoing(checks, &envelope, content);
         self.handed_over.store(true, Ordering::Relaxed);
         // the next hop's connection decides when the sender's disconnection comes too late
         let reply = transport.deliver(&outgoing, async { drop(gone.await) }).await;
         let outcome = if reply.is_positive() { DELIVERED } else { "next_hop" };
-        message::log(inspection, &hello, &transaction, &message_id, outcome, Some(&reply));
-        context.metrics.message(outcome);
+        message_line::log(checks, &hello, &transaction, &message_id, outcome, Some(&reply));
+        services.metrics.message(outcome);
         Ok(Answer::Reply(reply))
     }
 }
@@ -157,7 +160,7 @@ impl Connection {
 /// Whose refusal it is tells where to look for the reason.
 fn log_refused(recipient: &RcptTo, transaction: &Transaction, reply: &Reply) {
     let (recipient, text, mail_from) =
-        (recipient.to_string(), reply_text(reply), message::sender(transaction));
+        (recipient.to_string(), reply_text(reply), message_line::sender(transaction));
     match reply.origin() {
         Origin::NextHop => info!(recipient, reply = text, mail_from, "recipient refused by the next hop"),
         Origin::Table => info!(recipient, reply = text, mail_from, "recipient not handed on"),

@@ -14,20 +14,21 @@ use tracing::{error, info, warn};
 
 use crate::{
     control::{Looked, Notice, Urgency},
-    server::context::Context,
+    mirror::follow::Mirror,
+    server::store_view::StoreView,
 };
 
 /// Looks for ever after the interfaces: at once when the network changes, and once a second for what the kernel does not
 /// tell, such as a link that was detached or pins that were removed.
-pub(crate) async fn keep(context: Arc<Context>) {
-    let Some(mut keeper) = context.keeper() else {
-        context.settle();
+pub(crate) async fn keep_interfaces(mirror: Arc<Mirror>, store: Arc<StoreView>) {
+    let Some(mut keeper) = mirror.keeper() else {
+        mirror.settle();
         return;
     };
     let mut watch = watch_network().inspect_err(|error| warn!("{UNWATCHED}: {error}")).ok();
     let mut has_changed = true;
     loop {
-        let (store, now) = (Arc::clone(&context.store), Instant::now());
+        let (store, now) = (Arc::clone(&store), Instant::now());
         let look = move || {
             let looked = keeper.look(has_changed, now, &*store);
             (keeper, looked)
@@ -36,20 +37,20 @@ pub(crate) async fn keep(context: Arc<Context>) {
         (keeper, looked) = match tokio::task::spawn_blocking(look).await {
             Ok(done) => done,
             Err(error) => {
-                context.settle();
+                mirror.settle();
                 error!("the network interfaces are no longer watched, restart the daemon: {error}");
                 return;
             }
         };
         let Looked { notices, reconcile, answering } = looked;
         notices.into_iter().for_each(log);
-        if context.refresh_maps() || reconcile {
-            context.reconcile(true).await;
+        if mirror.refresh_maps() || reconcile {
+            mirror.follow(true).await;
         }
         if let Some(answering) = answering {
             let _ = sd_notify::notify(&[NotifyState::Status(&answering)]);
         }
-        context.settle();
+        mirror.settle();
         has_changed = changed(&mut watch).await;
     }
 }

@@ -1,0 +1,169 @@
+//! What kernel and daemon share, as a whole: the maps follow the opt-in store and the configuration.
+//!
+//! It owns when the store is copied into the maps. How that is done is `control`'s business.
+
+use std::{
+    net::Ipv6Addr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use sixgate_dataplane::{DataplaneError, PinLock, Pins};
+use sixgate_smtp::policy::evidence::Standing;
+use tokio::{sync::watch, time::timeout};
+use tracing::{error, info};
+
+use crate::{
+    config::Config,
+    control::{Control, ControlError, Destinations, Keeper},
+    mirror::kernel_maps::KernelMaps,
+    server::{services::InForce, store_view::StoreView},
+    store::PrefixSet,
+};
+
+/// The store and the maps that show it to the kernel.
+pub(crate) struct Mirror {
+    maps: Arc<KernelMaps>,
+    control: Arc<Control>,
+    in_force: InForce,
+    /// The daemon's lock on the pins, until the keeper has it.
+    pin_lock: Mutex<Option<PinLock>>,
+    /// Whether the store could not be copied into the maps.
+    is_behind: AtomicBool,
+    /// Whether the interfaces have been looked at, and the XDP program attached where that can be.
+    is_settled: watch::Sender<bool>,
+}
+
+impl Mirror {
+    /// Locks the pins; what is attached already is used from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::PinsInUse`] while another daemon has the pins.
+    pub(crate) fn open(config: &Config, no_xdp: bool, in_force: InForce) -> Result<Self, ControlError> {
+        let control = Control::new(config);
+        let pin_lock = if no_xdp { None } else { lock_pins(&control)? };
+        let pins = (!no_xdp).then(|| Pins::new(&config.xdp.bpffs));
+        let mirror = Self {
+            maps: Arc::new(KernelMaps::new(pins)),
+            control: Arc::new(control),
+            in_force,
+            pin_lock: Mutex::new(pin_lock),
+            is_behind: AtomicBool::new(false),
+            is_settled: watch::Sender::new(false),
+        };
+        mirror.clear_absent();
+        Ok(mirror)
+    }
+
+    /// The maps, if there are any.
+    pub(crate) const fn maps(&self) -> &Arc<KernelMaps> {
+        &self.maps
+    }
+
+    /// Puts another configuration in force in the maps: all of it or, on an error, nothing. Blocks while the maps are
+    /// written.
+    ///
+    /// # Errors
+    ///
+    /// The maps cannot be written, or the store cannot be read.
+    pub(crate) fn reconfigure(&self, config: &Config) -> Result<(), ControlError> {
+        if self.maps.has_pins() {
+            self.control.reconfigure(config)?;
+        }
+        Ok(())
+    }
+
+    /// What is not as it should be, for an administrator.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.is_behind().then(|| BEHIND.to_owned())
+    }
+
+    /// Waits until the interfaces have been looked at, [`SETTLING_MAX`] at most; whether they have. The daemon serves
+    /// before, so that a question right after its start would find the program attached nowhere.
+    pub(crate) async fn settled(&self) -> bool {
+        let mut is_settled = self.is_settled.subscribe();
+        timeout(SETTLING_MAX, is_settled.wait_for(|is_settled| *is_settled)).await.is_ok()
+    }
+
+    /// Says that the interfaces have been looked at.
+    pub(super) fn settle(&self) {
+        self.is_settled.send_if_modified(|is_settled| !std::mem::replace(is_settled, true));
+    }
+
+    /// Copies the store into the maps, as far as they show another revision; and `addresses`, if those of the
+    /// interfaces may have changed. What fails is tried again when the interfaces are looked at.
+    pub(crate) async fn follow(&self, addresses: bool) {
+        if !self.maps.is_attached() {
+            return;
+        }
+        let control = Arc::clone(&self.control);
+        let addresses = addresses || self.is_behind();
+        let done = tokio::task::spawn_blocking(move || control.reconcile(addresses)).await;
+        let done = done.map_err(anyhow::Error::new).and_then(|done| done.map_err(anyhow::Error::new));
+        let was_behind = self.is_behind.swap(done.is_err(), Ordering::Relaxed);
+        match done {
+            Ok(_) if was_behind => info!("the BPF maps follow the opt-in store again"),
+            Err(error) if !was_behind => {
+                error!("cannot copy the opt-in store into the BPF maps, retrying: {error:#}")
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    /// Takes over the maps if they have just come; whether the store has to be copied into them.
+    pub(super) fn refresh_maps(&self) -> bool {
+        let have_come = self.maps.refresh();
+        if have_come {
+            self.clear_absent();
+        }
+        have_come || self.is_behind()
+    }
+
+    /// What looks after the interfaces; none if started without XDP.
+    pub(super) fn keeper(&self) -> Option<Keeper> {
+        let lock = self.pin_lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.maps.has_pins().then(|| Keeper::new(Arc::clone(&self.control), lock))
+    }
+
+    /// Takes out of the maps what senders are not to be refused for any more.
+    fn clear_absent(&self) {
+        if self.in_force.get().policy.client_trust {
+            self.maps.forget_absent();
+        }
+    }
+
+    fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::Relaxed)
+    }
+}
+
+impl Destinations for StoreView {
+    fn guard(&self) -> PrefixSet {
+        self.refresh();
+        self.look(|contents| contents.guard.clone())
+    }
+
+    fn standing(&self, address: Ipv6Addr) -> Standing {
+        self.destination(address)
+    }
+}
+
+/// Locks the pins: two daemons on the same ones would each undo what the other does. Without a place for pins there is
+/// nothing to lock yet.
+fn lock_pins(control: &Control) -> Result<Option<PinLock>, ControlError> {
+    match control.lock_pins() {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error @ ControlError::Dataplane(DataplaneError::PinsInUse { .. })) => Err(error),
+        // the keeper says so, and tries again
+        Err(_) => Ok(None),
+    }
+}
+
+/// How long `sixgate status` waits for a daemon that has just started: old kernels verify the program for seconds.
+const SETTLING_MAX: Duration = Duration::from_secs(20);
+
+const BEHIND: &str = "the opt-in store cannot be copied into the BPF maps: see the daemon's log";

@@ -1,0 +1,122 @@
+//! What the daemon does again and again beside its sessions, each until the daemon stops.
+//!
+//! It owns the pauses. What is done is in the modules that are called.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep};
+use tokio_util::task::TaskTracker;
+use tracing::info;
+
+use crate::{
+    log_limit::LogLimiter,
+    mirror::follow::Mirror,
+    server::{
+        accept::Acceptor, listening::Listening, next_hop_watch::NextHopWatch, services::InForce,
+        store_view::StoreView,
+    },
+};
+
+/// Pause between two probes of the next hop.
+const PROBE_INTERVAL: Duration = Duration::from_secs(30);
+/// The same, as long as the next hop has never answered: clients are turned away so long.
+const FIRST_PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// Pause between two looks at the store while no session asks.
+const STORE_INTERVAL: Duration = Duration::from_secs(1);
+/// Least time between two backups of the store while the daemon runs.
+const BACKUP_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// Pause between two looks at the backup's age.
+const BACKUP_LOOK: Duration = Duration::from_secs(5);
+/// Pause between two attempts to listen where an interface was not there.
+const LISTEN_INTERVAL: Duration = Duration::from_secs(1);
+/// Pause between two looks at the files for STARTTLS.
+const TLS_INTERVAL: Duration = Duration::from_secs(5);
+/// Time between two looks for lines that were not logged.
+const LINES_INTERVAL: Duration = Duration::from_secs(1);
+/// Listens on addresses whose interface was not there at the start. Those that were opened accept until the daemon stops.
+pub(super) async fn keep_listening(acceptor: Arc<Acceptor>, listening: Arc<Listening>) {
+    let accepting = TaskTracker::new();
+    let follow = async {
+        loop {
+            sleep(LISTEN_INTERVAL).await;
+            for (listener, address) in listening.open_missing() {
+                info!(%address, "listening");
+                accepting.spawn(Arc::clone(&acceptor).accept(listener));
+            }
+        }
+    };
+    acceptor.until_stop(follow).await;
+    accepting.close();
+    accepting.wait().await;
+}
+
+/// Asks the next hop what it takes.
+pub(super) async fn keep_probing(watch: Arc<NextHopWatch>, in_force: InForce) {
+    let mut waited = Duration::ZERO;
+    loop {
+        sleep(FIRST_PROBE_INTERVAL).await;
+        waited += FIRST_PROBE_INTERVAL;
+        // a reload may have put another next hop in force
+        let next_hop = &in_force.get().next_hop;
+        if waited >= PROBE_INTERVAL || next_hop.capabilities().is_none() {
+            waited = Duration::ZERO;
+            watch.probe(next_hop, false).await;
+        }
+    }
+}
+
+/// Makes the store's backup that of its present revision: at the start, and where the one that is there is older than
+/// [`BACKUP_INTERVAL`]. What fails is tried again after that time.
+pub(super) async fn keep_backup(store: Arc<StoreView>) {
+    let mut last = Instant::now();
+    let mut is_due = true;
+    let mut is_good = true;
+    loop {
+        let store = Arc::clone(&store);
+        let may_try = is_good || last.elapsed() >= BACKUP_INTERVAL;
+        let work = move || {
+            let is_old = is_due || may_try && store.is_backup_older_than(BACKUP_INTERVAL);
+            is_old.then(|| store.back_up())
+        };
+        if let Ok(Some(done)) = tokio::task::spawn_blocking(work).await {
+            (is_due, is_good, last) = (false, done, Instant::now());
+        }
+        sleep(BACKUP_LOOK).await;
+    }
+}
+
+/// Follows the store, and copies its changes into the maps. Each connection looks for itself; this is for the maps and
+/// the log.
+pub(super) async fn keep_store(store: Arc<StoreView>, mirror: Arc<Mirror>) {
+    loop {
+        let store = Arc::clone(&store);
+        let _ = tokio::task::spawn_blocking(move || store.refresh()).await;
+        mirror.follow(false).await;
+        sleep(STORE_INTERVAL).await;
+    }
+}
+
+/// Notices when the certificate has changed. Each handshake looks for itself; this is for the log.
+pub(super) async fn keep_tls(in_force: InForce) {
+    loop {
+        if let Some(tls) = &in_force.get().tls {
+            tls.refresh();
+        }
+        sleep(TLS_INTERVAL).await;
+    }
+}
+
+/// Logs how many lines the limits kept out of the log.
+pub(super) async fn keep_log(log: Arc<LogLimiter>) {
+    loop {
+        sleep(LINES_INTERVAL).await;
+        log_suppressed(&log, false);
+    }
+}
+
+/// The same once; `at_once`: whether or not the present second is over.
+pub(super) fn log_suppressed(log: &LogLimiter, at_once: bool) {
+    for (kind, suppressed) in log.take_suppressed(at_once) {
+        info!(suppressed, kind = &*kind, "log rate limit: {suppressed} lines suppressed");
+    }
+}

@@ -1,0 +1,74 @@
+//! Why the daemon does not start.
+//!
+//! It owns the texts. What happens to a daemon that runs is logged where it happens.
+
+use std::{io, path::PathBuf};
+
+use sixgate_base::endpoint::Endpoint;
+
+use crate::{control::ControlError, nexthop::Address, server::tls::TlsError, store::StoreError};
+
+/// Why the daemon could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A listening socket.
+    #[error("cannot listen on {address}{}", in_use(source))]
+    Listen {
+        /// Where.
+        address: Endpoint,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The next hop is sixgate.
+    #[error(
+        "next_hop: {address} is sixgate itself, which listens at {listening}: give the mail server a listener of its own, \
+         such as `smtp = \"[::1]:10025\"`"
+    )]
+    NextHopIsOurselves {
+        /// The next hop.
+        address: Address,
+        /// Which of our addresses takes its connections.
+        listening: Endpoint,
+    },
+    /// A signal handler.
+    #[error("cannot handle signal {number}")]
+    Signal {
+        /// Which, by signal(7).
+        number: i32,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The store.
+    #[error("cannot start without the opt-in store")]
+    Store(#[source] StoreError),
+    /// The XDP program or its maps.
+    #[error("cannot use the XDP program")]
+    Control(#[source] ControlError),
+    /// The directory for temporary files.
+    #[error("cannot make a temporary file in {}", path.display())]
+    TemporaryDirectory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The threads for TLS handshakes.
+    #[error("cannot start the threads for TLS handshakes")]
+    Threads(#[source] io::Error),
+    /// The files for STARTTLS.
+    #[error("cannot offer STARTTLS")]
+    Tls(#[source] TlsError),
+}
+
+/// What to look for when an address is taken.
+fn in_use(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            ": a mail server still has this port over IPv6, or a sixgate runs already"
+        }
+        _ => "",
+    }
+}

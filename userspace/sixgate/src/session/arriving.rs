@@ -1,0 +1,71 @@
+//! The message that arrives: its octets, in memory or in a temporary file, within the budgets.
+//!
+//! It does not look at what it keeps.
+
+use std::io::ErrorKind;
+
+use sixgate_base::shares::Network;
+use sixgate_smtp::session::Unkept;
+use tracing::warn;
+
+use crate::{
+    content::{Content, Draft, SpillDirectory},
+    server::budget::{Budgets, OctetShare},
+};
+
+/// The message that is arriving, and its parts of the budgets.
+#[derive(Debug)]
+pub(super) struct ArrivingMessage {
+    draft: Option<Draft>,
+    memory: OctetShare,
+    disk: OctetShare,
+}
+
+impl ArrivingMessage {
+    /// None yet, of a client in `network`; none: of one that is trusted.
+    pub(super) fn new(budgets: &Budgets, network: Option<Network>) -> Self {
+        Self { draft: None, memory: budgets.memory.share(network), disk: budgets.disk.share(network) }
+    }
+
+    /// Keeps the next octets. A message of which octets cannot be kept is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// Why they cannot be kept.
+    pub(super) async fn keep(&mut self, octets: Vec<u8>, directory: &SpillDirectory) -> Result<(), Unkept> {
+        let kept = self.try_keep(octets, directory).await;
+        if kept.is_err() {
+            self.forget();
+        }
+        kept
+    }
+
+    async fn try_keep(&mut self, octets: Vec<u8>, directory: &SpillDirectory) -> Result<(), Unkept> {
+        let draft = self.draft.get_or_insert_with(|| Draft::new(directory.clone()));
+        if !self.memory.cover(draft.memory_with(octets.len())) {
+            return Err(Unkept::Memory);
+        }
+        if !self.disk.cover(draft.disk_with(octets.len())) {
+            return Err(Unkept::Disk);
+        }
+        draft.append(octets).await.map_err(|error| {
+            warn!("cannot write a temporary file in {}: {error}", directory.path().display());
+            match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Unkept::Disk,
+                _ => Unkept::Failure,
+            }
+        })
+    }
+
+    /// The whole message, which holds its parts of the budgets until it is forgotten.
+    pub(super) fn complete(&mut self) -> Content {
+        self.draft.take().map_or_else(|| Vec::new().into(), Draft::freeze)
+    }
+
+    /// Lets go of the message, wherever its octets lie.
+    pub(super) fn forget(&mut self) {
+        self.draft = None;
+        self.memory.release();
+        self.disk.release();
+    }
+}

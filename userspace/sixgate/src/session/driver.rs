@@ -1,0 +1,222 @@
+//! The life of a connection: moves octets between the socket and the sans-IO session, and performs the session's tasks.
+//!
+//! It owns the order in which things are waited for. What is found out about the client is in `sender_checks`, what is
+//! decided about it in `policy`.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use sixgate_common::{refuse::Reason, settings};
+use sixgate_smtp::{
+    policy::{Refusal, Stage, Verdict},
+    session::{Admission, Offer, Session, SessionParameters, Task},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
+use tracing::{debug, info};
+
+use super::connection::{Broken, Connection, reached};
+use crate::shown::{list_name, reason_name};
+
+/// After the last reply: how long, and for how many octets, input is still taken, so that the reply is not
+/// destroyed by a reset (RFC 9293 3.6.1 leaves unread data to a reset).
+const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
+const LINGER_SIZE: usize = 4 * 1024 * 1024;
+
+impl Connection {
+    /// Serves the connection to its end.
+    pub(crate) async fn serve(mut self) {
+        let admission = self.admit().await;
+        if let Admission::Refuse { refuse_at: settings::REFUSE_AT_RESET, reason: Reason::NotOptedIn } =
+            admission
+        {
+            return self.reset();
+        }
+        let mut session = Session::new(self.parameters(admission), Instant::now());
+        if let Err(broken) = self.converse(&mut session).await {
+            session.handle_end_of_input();
+            self.record(&mut session, &broken);
+        }
+        match admission {
+            Admission::Refuse { reason, .. } => self.log_refused(&session, reason),
+            Admission::Serve | Admission::Unavailable => {
+                debug!(duration_ms = self.elapsed_ms(), "done");
+            }
+        }
+        self.refusals.end();
+        self.checks.forget_message();
+        self.transport.close().await;
+    }
+
+    /// Decides whether the session is served, from what is known without asking anybody.
+    async fn admit(&mut self) -> Admission {
+        self.checks.recall_ptr().await;
+        let reason = match self.checks.decide(Stage::Connection, None) {
+            Verdict::Refuse(Refusal::AddressNotOptedIn) => Reason::NotOptedIn,
+            Verdict::Refuse(Refusal::NoPtr) => Reason::NoPtr,
+            _ if self.services.next_hop.capabilities().is_none() => {
+                self.services.metrics.session("next_hop_unknown");
+                return Admission::Unavailable;
+            }
+            Verdict::Accept | Verdict::AcceptInShadow(_) | Verdict::Refuse(_) => {
+                self.services.metrics.session("served");
+                self.checks.begin_session();
+                return Admission::Serve;
+            }
+        };
+        self.services.metrics.session(reason_name(reason));
+        Admission::Refuse { reason, refuse_at: self.services.config.refuse_at.number() }
+    }
+
+    fn parameters(&self, admission: Admission) -> SessionParameters {
+        let limits = self.services.limits();
+        let capabilities = self.services.next_hop.capabilities().unwrap_or_default();
+        SessionParameters {
+            table: Arc::clone(&self.services.replies),
+            endpoints: self.endpoints,
+            admission,
+            mode: self.services.policy.mode,
+            offer: Offer {
+                eight_bit_mime: capabilities.eight_bit_mime,
+                size: capabilities.size.is_some(),
+                smtp_utf8: capabilities.smtp_utf8,
+                start_tls: self.services.tls.is_some(),
+                message_size: u64::from(limits.message_size.get()).min(capabilities.size.unwrap_or(u64::MAX)),
+            },
+            limits: limits.session(),
+            temporary: self.checks.temporary_domains(),
+        }
+    }
+
+    /// Ends the connection with a reset, so that the client turns to IPv4 at once.
+    fn reset(self) {
+        let reason = Reason::NotOptedIn;
+        info!(reason = reason_name(reason), list = list_name(reason), "refused by reset");
+        if let Err(error) = self.stream.reset_on_close() {
+            debug!("cannot set SO_LINGER: {error}");
+        }
+    }
+
+    async fn converse(&mut self, session: &mut Session) -> Result<(), Broken> {
+        let stop = self.stop.clone();
+        let mut told_to_stop = false;
+        let mut stress = self.budgets.connections.stress();
+        loop {
+            while let Some(task) = session.poll_task() {
+                self.send(session).await?;
+                self.perform(session, task).await?;
+            }
+            self.send(session).await?;
+            if session.is_closing() {
+                self.transport.give_back().await;
+                return self.linger().await;
+            }
+            // trusted sources have a reserve: nobody waits for their connections
+            session.handle_stress(*stress.borrow_and_update() && !self.checks.is_trusted());
+            let due = session.poll_timeout();
+            tokio::select! {
+                read = self.stream.read(&mut self.buffer), if session.has_room() => match read? {
+                    0 => session.handle_end_of_input(),
+                    count => {
+                        if session.is_between_transactions() {
+                            self.adopt(session).await;
+                        }
+                        session.handle_input(Instant::now(), self.buffer.get(..count).unwrap_or_default());
+                    }
+                },
+                () = reached(due) => session.handle_timeout(Instant::now()),
+                Ok(()) = stress.changed() => {}
+                () = stop.cancelled(), if !told_to_stop => {
+                    told_to_stop = true;
+                    session.handle_shutdown();
+                }
+                never = self.transport.rest() => match never {},
+            }
+        }
+    }
+
+    async fn perform(&mut self, session: &mut Session, task: Task) -> Result<(), Broken> {
+        match task {
+            Task::Begin => {
+                self.handed_over.store(false, Ordering::Relaxed);
+                self.adopt(session).await;
+                self.checks.ask_store(None);
+                self.checks.begin_message(session.hello(), session.transaction());
+            }
+            Task::Abandon => {
+                self.checks.forget_message();
+                self.message.forget();
+                self.transport.reset().await;
+            }
+            Task::StartTls => {
+                self.transport.give_back().await;
+                self.checks.ask_store(None);
+                self.start_tls(session).await?;
+            }
+            Task::Recipient(recipient) => {
+                self.checks.ask_store(Some(&recipient));
+                let answer = self.judge_recipient(session, &recipient).await?;
+                self.heed_stop(session);
+                session.answer_recipient(Instant::now(), answer);
+            }
+            Task::Content(octets) => {
+                let kept = self.message.keep(octets, &self.services.spill_directory).await;
+                self.heed_stop(session);
+                session.answer_content(Instant::now(), kept);
+            }
+            Task::Message => {
+                let content = self.message.complete();
+                self.checks.ask_store(None);
+                let answer = self.judge_message(session, content).await?;
+                self.message.forget();
+                self.heed_stop(session);
+                session.answer_message(Instant::now(), answer);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over the settings in force for the transaction that begins, or for what comes before one.
+    async fn adopt(&mut self, session: &mut Session) {
+        let services = self.in_force.get();
+        if Arc::ptr_eq(&services, &self.services) {
+            return;
+        }
+        let mode = services.policy.mode;
+        session.handle_settings(Arc::clone(&services.replies), services.limits().session(), mode);
+        if !services.next_hop.is_same(&self.services.next_hop) {
+            std::mem::replace(&mut self.transport, services.next_hop.transport(self.untrusted)).close().await;
+        }
+        self.checks.adopt(Arc::clone(&services));
+        self.services = services;
+    }
+
+    /// Tells the session of a stop before it hears an answer: it would take the next command otherwise.
+    fn heed_stop(&self, session: &mut Session) {
+        if self.stop.is_cancelled() {
+            session.handle_shutdown();
+        }
+    }
+
+    /// Ends the connection so that the client can still read the last reply.
+    async fn linger(&mut self) -> Result<(), Broken> {
+        let Self { stream, buffer, .. } = self;
+        // TLS says goodbye, which a client that reads no more would hold up
+        let drain = async {
+            stream.shutdown().await?;
+            let mut read = 0;
+            while read < LINGER_SIZE {
+                match stream.read(buffer).await? {
+                    0 => break,
+                    count => read += count,
+                }
+            }
+            Ok(())
+        };
+        timeout(LINGER_TIMEOUT, drain).await.unwrap_or(Ok(()))
+    }
+}

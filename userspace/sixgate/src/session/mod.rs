@@ -1,0 +1,19 @@
+//! One connection: from its first octet to its last, with the sans-IO session of `smtp` in the middle.
+//!
+//! It owns the socket and what has been found out about the client. What is decided about it is in `policy`.
+
+mod arriving;
+mod connection;
+mod driver;
+mod judge;
+mod message_line;
+mod outgoing;
+mod record;
+mod refusal_lines;
+mod refused;
+mod sender_checks;
+mod start_tls;
+mod stream;
+
+pub(crate) use connection::{Client, Connection};
+pub(crate) use sender_checks::FactSources;

@@ -1,0 +1,87 @@
+//! A message on its way out: the header fields in front, and what is left out of it.
+//!
+//! It owns the form in which a message leaves; it changes no octet of what was verified but for forged
+//! results in our name, which are removed after verification (RFC 8601 5).
+
+use jiff::{Zoned, fmt::rfc2822};
+use sixgate_smtp::{
+    policy::evidence::PtrEvidence,
+    received::Received,
+    session::{Hello, Tls, Transaction},
+};
+
+use super::sender_checks::SenderChecks;
+use crate::{
+    check::auth_results,
+    content::{Content, Outgoing},
+    session_id::SessionId,
+};
+
+/// Who sends what to whom, and under which name in the log.
+pub(super) struct Envelope<'a> {
+    pub(super) hello: &'a Hello,
+    pub(super) transaction: &'a Transaction,
+    pub(super) tls: Option<&'a Tls>,
+    pub(super) id: &'a SessionId,
+}
+
+/// The message as it leaves: results on top of the trace (RFC 8601 4.1), then what was verified, without the
+/// Authentication-Results fields that claim to be ours. A first line that would continue our last field is no part
+/// of a header: an empty line goes before it.
+pub(super) fn outgoing(checks: &SenderChecks, envelope: &Envelope<'_>, content: Content) -> Outgoing {
+    let source = checks.endpoints().source;
+    let hostname = checks.services().hostname();
+    let results = auth_results::header(hostname, source, &checks.evidence(None));
+    let received = Received {
+        hostname,
+        endpoints: checks.endpoints(),
+        hello: envelope.hello,
+        tls: envelope.tls,
+        source_name: checks.ptr().and_then(PtrEvidence::confirmed_name),
+        transaction: envelope.transaction,
+        id: &envelope.id.to_string(),
+        date: &date(),
+    };
+    in_front(format!("{results}{received}"), content, hostname)
+}
+
+fn in_front(mut headers: String, content: Content, hostname: &str) -> Outgoing {
+    // the head holds a whole header ([`HEAD_MAX`](crate::content::HEAD_MAX)): none of its fields is overlooked
+    if content.head().starts_with(b" ") || content.head().starts_with(b"\t") {
+        headers.push_str("\r\n");
+        return Outgoing::new(headers, content, &[]);
+    }
+    let forged = auth_results::forged(content.head(), hostname);
+    Outgoing::new(headers, content, &forged)
+}
+
+fn date() -> String {
+    let now = Zoned::now();
+    // the year has four digits
+    rfc2822::to_string(&now).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_our_results_and_nothing_of_ours_is_touched() {
+        let rows: [(&str, &str); 5] = [
+            ("Subject: a\r\n\r\n b\r\n", "Subject: a\r\n\r\n b\r\n"),
+            ("A: 1\r\nAuthentication-Results: gate.example; x\r\nB: 2\r\n", "A: 1\r\nB: 2\r\n"),
+            (" by evil.example; x\r\nA: 1\r\n", "\r\n by evil.example; x\r\nA: 1\r\n"),
+            ("\tx\r\n", "\r\n\tx\r\n"),
+            ("", ""),
+        ];
+        for (message, wanted) in rows {
+            let content = Content::from(message.as_bytes().to_vec());
+            let outgoing = in_front("H: h\r\n".to_owned(), content, "gate.example");
+            let (mut chunks, mut left) = (outgoing.chunks(), Vec::new());
+            while let Some(chunk) = chunks.next().await.expect("it is in memory") {
+                left.extend_from_slice(&chunk);
+            }
+            assert_eq!(String::from_utf8_lossy(&left), format!("H: h\r\n{wanted}"), "{message:?}");
+        }
+    }
+}
