@@ -137,6 +137,56 @@ fn a_message_that_breaks_a_rule_of_taste_arrives_whole_in_shadow() {
     }
 }
 
+#[test]
+fn an_envelope_that_breaks_a_rule_of_taste_is_passed_on_in_shadow() {
+    if !can_run(&[]) {
+        return;
+    }
+    for kind in [Kind::SmtpTcp, Kind::Maildir] {
+        let (site, metrics) = shadow();
+        let (site, next_hop) = NextHop::start(kind, site);
+        let daemon = site.serve(&["--no-xdp"]);
+        let mut client = site.connect(SENDER, GATE);
+        client.reply().unwrap();
+        for (command, code) in [
+            ("EHLO", 501),
+            ("MAIL FROM:<a@sender.example>", 503),
+            ("EHLO mail.sender.example", 250),
+            ("MAIL FROM:<a@sender.example> MT-PRIORITY=3", 555),
+            ("MAIL FROM:<jörg@sender.example> RET=HDRS ENVID=a", 250),
+            ("RCPT TO:<jürgen@contoso.com> NOTIFY=NEVER ORCPT=rfc822;a", 250),
+            ("RCPT TO:<\"a NOTIFY=NEVER\"@contoso.com> NOTIFY=NEVER", 250),
+            ("RCPT TO:<user@contoso.com> X=NEVER", 555),
+            ("DATA", 354),
+        ] {
+            assert_eq!(client.say(command).unwrap().code, code, "{command}: {}", client.transcript());
+        }
+        assert_eq!(client.message("Subject: x\n\nx\n").unwrap().code, 250, "{}", client.transcript());
+        client.write(b"MAIL FROM:<j\xf6rg@sender.example>\r\n").unwrap();
+        assert_eq!(client.reply().unwrap().code, 501, "{}", client.transcript());
+        assert_eq!(next_hop.messages(&site).len(), 1, "{kind:?}");
+        let (_, log) = daemon.stop().unwrap();
+        for (sender, recipient) in
+            [("jörg@sender.example", ""), ("jörg@sender.example", " recipient=\"jürgen@contoso.com\"")]
+        {
+            let line =
+                format!("enforce would have refused reason=\"not_ascii\" mail_from={sender:?}{recipient}");
+            assert!(log.contains(&line), "{line} in {log}");
+        }
+        let counted = fs::read_to_string(metrics).unwrap();
+        for wanted in [
+            "shadow_total{reason=\"not_ascii\"} 2",
+            "shadow_total{reason=\"unknown_parameter\"} 3",
+            "not_shadowed_total{reason=\"bad_sender\"} 1",
+            "not_shadowed_total{reason=\"bad_sequence\"} 1",
+            "not_shadowed_total{reason=\"no_name\"} 1",
+            "not_shadowed_total{reason=\"unknown_parameter\"} 2",
+        ] {
+            assert!(counted.contains(&format!("sixgate_{wanted}\n")), "{wanted} in {counted}");
+        }
+    }
+}
+
 /// They are looked for in the first 256 KiB only.
 #[test]
 fn forged_results_in_a_header_without_end_are_refused_in_shadow_too() {

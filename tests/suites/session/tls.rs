@@ -158,7 +158,7 @@ fn who_says_quit_and_ends_its_side_hears_all_replies() {
     }
     let (site, authority) = site_with_tls("");
     let _daemon = site.serve(&["--no-xdp"]);
-    for encrypted in [false, true] {
+    for (encrypted, quit) in [(false, "QUIT"), (true, "QUIT"), (false, "QUIT "), (false, "quit \t now")] {
         let mut client = site.connect(SENDER, GATE);
         if encrypted {
             start_tls(&mut client, &authority.client(None).unwrap());
@@ -166,14 +166,15 @@ fn who_says_quit_and_ends_its_side_hears_all_replies() {
             client.reply().unwrap();
         }
         client.say("EHLO mail.sender.example").unwrap();
-        let group = "MAIL FROM:<a@sender.example>\r\nRCPT TO:<user@contoso.com>\r\nBDAT 11 LAST\r\nA: b\r\n\r\nc\r\nQUIT\r\n";
-        client.write(group.as_bytes()).unwrap();
+        let group =
+            "MAIL FROM:<a@sender.example>\r\nRCPT TO:<user@contoso.com>\r\nBDAT 11 LAST\r\nA: b\r\n\r\nc\r\n";
+        client.write(format!("{group}{quit}\r\n").as_bytes()).unwrap();
         client.hang_up().unwrap();
         let codes: Vec<u16> = (0..4).map(|_| client.reply().unwrap().code).collect();
         assert_eq!(codes, [250, 250, 250, 221], "{}", client.transcript());
         client.closed().unwrap();
     }
-    assert_eq!(site.delivered().len(), 2);
+    assert_eq!(site.delivered().len(), 4);
 }
 
 #[test]

@@ -166,6 +166,19 @@ impl Command {
     /// # Errors
     /// What the client did wrong.
     pub fn parse(line: &[u8]) -> Result<Self, CommandError> {
+        Self::parse_with(line, DsnParameters::Unknown)
+    }
+
+    /// Parses a command line as [`Self::parse`] does, without the parameters of an extension that is not offered and that
+    /// changes nothing about a message: delivery status notifications (RFC 3461 4).
+    ///
+    /// # Errors
+    /// What the client did wrong.
+    pub fn parse_without_dsn(line: &[u8]) -> Result<Self, CommandError> {
+        Self::parse_with(line, DsnParameters::Dropped)
+    }
+
+    fn parse_with(line: &[u8], dsn: DsnParameters) -> Result<Self, CommandError> {
         let line = line.trim_ascii();
         let end = line.iter().position(|octet| is_blank(*octet)).unwrap_or(line.len());
         let (word, rest) = line.split_at(end);
@@ -186,10 +199,10 @@ impl Command {
             b"EHLO" => name().map(Self::Ehlo),
             b"HELO" => name().map(Self::Helo),
             b"HELP" => Ok(Self::Help),
-            b"MAIL" => parse_mail(rest).map(Self::Mail),
+            b"MAIL" => parse_mail(rest, dsn).map(Self::Mail),
             b"NOOP" => Ok(Self::Noop),
             b"QUIT" => Ok(Self::Quit),
-            b"RCPT" => parse_rcpt(rest).map(Self::Rcpt),
+            b"RCPT" => parse_rcpt(rest, dsn).map(Self::Rcpt),
             b"RSET" => bare(Self::Rset),
             b"STARTTLS" => bare(Self::StartTls),
             b"VRFY" | b"EXPN" => Ok(Self::Vrfy),
@@ -199,6 +212,15 @@ impl Command {
             _ => Err(CommandError::Unknown),
         }
     }
+}
+
+/// What becomes of the parameters of RFC 3461 4.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum DsnParameters {
+    /// They are unknown, as the extension is not offered.
+    Unknown,
+    /// They are left out.
+    Dropped,
 }
 
 /// `BDAT size [LAST]`.
@@ -214,7 +236,7 @@ fn parse_bdat(rest: &[u8]) -> Result<Chunk, CommandError> {
     if words.next().is_none() { Ok(Chunk { size, last }) } else { Err(CommandError::BadChunk) }
 }
 
-fn parse_mail(rest: &[u8]) -> Result<MailFrom, CommandError> {
+fn parse_mail(rest: &[u8], dsn: DsnParameters) -> Result<MailFrom, CommandError> {
     let path = split_path(rest, b"FROM:", CommandError::BadSender)?;
     let reverse_path = match path.inner {
         "" => None,
@@ -230,16 +252,21 @@ fn parse_mail(rest: &[u8]) -> Result<MailFrom, CommandError> {
             (b"SMTPUTF8", Some(_)) => return Err(CommandError::Syntax),
             // what a client that may not vouch for others says there counts as `<>` (RFC 4954 5)
             (b"AUTH", Some(_)) => {}
+            (b"RET" | b"ENVID", Some(_)) if dsn == DsnParameters::Dropped => {}
             _ => return Err(CommandError::UnknownParameter),
         }
     }
     Ok(mail)
 }
 
-fn parse_rcpt(rest: &[u8]) -> Result<RcptTo, CommandError> {
+fn parse_rcpt(rest: &[u8], dsn: DsnParameters) -> Result<RcptTo, CommandError> {
     let path = split_path(rest, b"TO:", CommandError::BadRecipient)?;
-    if words(path.rest).next().is_some() {
-        return Err(CommandError::UnknownParameter);
+    for parameter in words(path.rest) {
+        match (dsn, split_parameter(parameter)) {
+            (DsnParameters::Dropped, (keyword, Some(_)))
+                if matches!(keyword.as_slice(), b"NOTIFY" | b"ORCPT") => {}
+            _ => return Err(CommandError::UnknownParameter),
+        }
     }
     // quotes make no other mailbox (RFC 5321 4.1.2)
     let inner = path.inner;

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::{
+    command::{Mailbox, RcptTo},
     policy::evidence::Endpoints,
     session::{Hello, Tls, Transaction},
 };
@@ -48,7 +49,13 @@ impl fmt::Display for Received<'_> {
             write!(f, "\r\n\t(version={version} cipher={cipher})")?;
         }
         write!(f, "\r\n\tby {} (sixgate) with {protocol} id {}", self.hostname, self.id)?;
-        if let [recipient] = self.transaction.recipients.as_slice() {
+        // a field outside ASCII needs SMTPUTF8 (RFC 6532)
+        let shown = |recipient: &RcptTo| {
+            self.transaction.mail.smtp_utf8 || recipient.mailbox().is_none_or(Mailbox::is_ascii)
+        };
+        if let [recipient] = self.transaction.recipients.as_slice()
+            && shown(recipient)
+        {
             write!(f, "\r\n\tfor <{recipient}>")?;
         }
         write!(f, ";\r\n\t{}\r\n", self.date)

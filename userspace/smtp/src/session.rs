@@ -380,7 +380,14 @@ impl Session {
             Line::BareLineEnd => return self.hang_up(Say::BareCommand),
         };
         self.argument = Argument::of(&line);
-        match Command::parse(&line) {
+        let mut parsed = Command::parse(&line);
+        if parsed == Err(CommandError::UnknownParameter)
+            && let Ok(command) = Command::parse_without_dsn(&line)
+            && self.waives(Say::UnknownParameter)
+        {
+            parsed = Ok(command);
+        }
+        match parsed {
             Ok(command) => self.obey(command),
             Err(error) => self.object(match error {
                 CommandError::BadChunk => return self.hang_up(Say::BadChunk),
@@ -412,6 +419,15 @@ impl Session {
 
     fn say(&mut self, say: Say) {
         self.parameters.table.say(say).write_to(&mut self.output);
+    }
+
+    /// Whether the mode is shadow, in which `waived` is no reason to refuse a command; it is noted then.
+    fn waives(&mut self, waived: Say) -> bool {
+        let waives = self.parameters.mode == Mode::Shadow;
+        if waives {
+            self.note(Event::Waived(waived));
+        }
+        waives
     }
 
     /// Says what the client did wrong, and hangs up if that was too often.

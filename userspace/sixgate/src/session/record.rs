@@ -53,13 +53,16 @@ impl Connection {
             }
             Event::Message(say) => self.log_message(say, progress),
             Event::Session(say) => self.log_end(say, progress),
-            Event::Waived(say) => self.log_waived(say, progress),
+            // of commands there may be many
+            Event::Waived(say) if progress.argument.is_none() || self.refusals.admit() => {
+                self.log_waived(say, progress);
+            }
             // whoever looks in and leaves has lost nothing
             Event::Left => {
                 debug!(after = progress.stage.name(), error = left.cause(), "disconnected: {left}");
             }
             // the next hop's words have a line already
-            Event::Command(_) | Event::Deferred => {}
+            Event::Command(_) | Event::Deferred | Event::Waived(_) => {}
         }
     }
 
@@ -71,7 +74,8 @@ impl Connection {
     fn log_waived(&self, say: Say, progress: &Progress) {
         info!(
             reason = say.reason(),
-            mail_from = progress.mail_from,
+            mail_from = mail_from(progress),
+            recipient = recipient(progress),
             recipients = progress.recipients,
             octets = progress.octets,
             to = to(progress),

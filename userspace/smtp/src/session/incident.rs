@@ -33,7 +33,7 @@ pub enum Event {
     Message(Say),
     /// We ended the session.
     Session(Say),
-    /// In shadow mode a message broke a rule for which enforce would have refused it.
+    /// In shadow mode a command or a message broke a rule for which enforce would have refused it.
     Waived(Say),
 }
 

@@ -104,7 +104,10 @@ impl Session {
             || (mail.smtp_utf8 && !offer.smtp_utf8)
         {
             self.object(Say::UnknownParameter);
-        } else if !mail.smtp_utf8 && !mail.reverse_path.as_ref().is_none_or(Mailbox::is_ascii) {
+        } else if !mail.smtp_utf8
+            && !mail.reverse_path.as_ref().is_none_or(Mailbox::is_ascii)
+            && !self.waives(Say::NotAsciiSender)
+        {
             self.object(Say::NotAsciiSender);
         } else if mail.size.is_some_and(|size| size > offer.message_size) {
             // no mail comes of it
@@ -127,9 +130,11 @@ impl Session {
             Some(transaction) if self.chunks.is_none() => transaction,
             _ => return self.object(Say::BadSequence),
         };
-        if !transaction.mail.smtp_utf8 && !recipient.mailbox().is_none_or(Mailbox::is_ascii) {
+        let recipients = transaction.recipients.len();
+        let is_known = transaction.mail.smtp_utf8 || recipient.mailbox().is_none_or(Mailbox::is_ascii);
+        if !is_known && !self.waives(Say::NotAscii) {
             self.object(Say::NotAscii);
-        } else if transaction.recipients.len() >= self.parameters.limits.recipients {
+        } else if recipients >= self.parameters.limits.recipients {
             self.decline(Say::TooManyRecipients);
             self.counts.deferred_recipients += 1;
             if self.has_too_many_recipients() {
