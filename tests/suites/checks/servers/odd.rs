@@ -54,6 +54,21 @@ async fn a_server_that_takes_edns_is_asked_once_for_what_fails() {
 }
 
 #[tokio::test]
+async fn a_server_that_never_sent_an_opt_record_is_asked_once_without_it_after_an_error() {
+    for lie in [Lie::EdnsServFail, Lie::EdnsRefused] {
+        let liar = Liar::serve(Lie::Truth).expect("sockets on loopback");
+        let dns = Dns::new(&[liar.address()], PATIENCE, NonZeroU8::MIN);
+        assert!(dns.aaaa("before.example").await.is_ok());
+        assert_eq!(liar.queries(), 1);
+        liar.tell(lie);
+        for (name, asked) in [("a.example", 3), ("b.example", 4)] {
+            assert!(dns.aaaa(name).await.is_ok(), "{lie:?}");
+            assert_eq!(liar.queries(), asked, "{lie:?}: {name}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_error_that_is_not_about_edns_is_a_failure() {
     for fault in ["formerr", "notimp"] {
         let (server, dns) = dns(&format!("a.example FAULT {fault}\nb.example AAAA 2001:db8::1"));

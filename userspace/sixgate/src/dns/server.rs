@@ -39,9 +39,14 @@ pub(super) struct Server {
 #[derive(Debug, Default)]
 struct Habits {
     takes_edns: Option<Instant>,
+    /// It answered with an OPT record: an error without one is not about EDNS then.
+    sends_opt: Option<Instant>,
     refuses_edns: Option<Instant>,
     loses_case: Option<Instant>,
     fails: Option<Instant>,
+    /// What the log has been told of this server.
+    told_edns: bool,
+    told_case: bool,
 }
 
 /// Why a server is of no help.
@@ -228,14 +233,16 @@ impl Server {
             if !complains_of_edns(response) && (is_answer(response) || response.message.edns.is_some()) {
                 habits.takes_edns = until;
             }
+            if response.message.edns.is_some() {
+                habits.sends_opt = until;
+            }
         } else if first.edns {
-            let is_known = is_ahead(habits.refuses_edns);
             habits.refuses_edns = until;
-            // questions that were asked at the same time learn the same
-            if !is_known {
+            // once: it is learned anew whenever that lifetime is over
+            if !std::mem::replace(&mut habits.told_edns, true) {
                 info!(
                     server = %self.endpoint,
-                    "the DNS server does not answer questions with EDNS; asking without it for {} minutes",
+                    "the DNS server does not answer questions with EDNS; asking without it, for {} minutes each time",
                     HABITS_LIFETIME.as_secs() / 60
                 );
             }
@@ -244,23 +251,22 @@ impl Server {
 
     fn learn_lost_case(&self) {
         let mut habits = self.habits();
-        let is_known = is_ahead(habits.loses_case);
         habits.loses_case = Some(Instant::now() + HABITS_LIFETIME);
-        if !is_known {
+        if !std::mem::replace(&mut habits.told_case, true) {
             info!(
                 server = %self.endpoint,
-                "the DNS server does not keep the case of names; asking without random case for {} minutes",
+                "the DNS server does not keep the case of names; asking without random case, for {} minutes each time",
                 HABITS_LIFETIME.as_secs() / 60
             );
         }
     }
 
     /// Whether `response` may be about EDNS: what complains of it, and SERVFAIL and REFUSED without an OPT record from a
-    /// server that has not answered a question with EDNS lately.
+    /// server that has sent no OPT record lately.
     fn may_complain_of_edns(&self, response: &Response) -> bool {
         let may_be = matches!(code(response), ResponseCode::ServFail | ResponseCode::Refused)
             && response.message.edns.is_none();
-        complains_of_edns(response) || may_be && !is_ahead(self.habits().takes_edns)
+        complains_of_edns(response) || may_be && !is_ahead(self.habits().sends_opt)
     }
 
     /// Single values, whole at every instant.
