@@ -117,6 +117,14 @@ pub enum DnsFailure {
         /// Name and type.
         question: String,
     },
+    /// No server was asked: checks that ask much have caused too many questions of the source's network lately.
+    #[error(
+        "the budget of the source's network for checks with many questions is used up, {question} was not asked"
+    )]
+    OverCostlyBudget {
+        /// Name and type.
+        question: String,
+    },
     /// Nobody was asked: too many questions are open, in all or of the source's network.
     #[error("too many questions are open, {question} was not asked")]
     Busy {
@@ -135,6 +143,9 @@ impl DnsFailure {
             Self::TimedOut { .. } => "no answer from DNS",
             Self::OverBudget { .. } => "DNS not asked: the network's budget is used up",
             Self::OverDomainBudget { .. } => "DNS not asked: the domain's budget is used up",
+            Self::OverCostlyBudget { .. } => {
+                "DNS not asked: the network's budget for checks with many questions is used up"
+            }
             Self::Busy { .. } => "DNS not asked: too many questions are open",
         }
     }
@@ -313,6 +324,7 @@ impl Dns {
         let lacks = |lack| match lack {
             Lack::Network => DnsFailure::OverBudget { question: question(name, kind) },
             Lack::Domain => DnsFailure::OverDomainBudget { question: question(name, kind) },
+            Lack::Costly => DnsFailure::OverCostlyBudget { question: question(name, kind) },
         };
         let turn = async {
             if let Some(payer) = &self.payer {

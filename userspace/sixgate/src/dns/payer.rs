@@ -18,7 +18,8 @@ use sixgate_base::shares::Network;
 /// Questions that one check may cause as usual ones. What most domains need is less.
 pub const USUAL_QUESTIONS: u32 = 20;
 /// The part of a network's budget that the questions of checks beyond [`USUAL_QUESTIONS`] may use, and likewise the checks of
-/// all domains below the same two labels, such as `example.org`: one in so many. Subdomains cost nothing to make.
+/// all subdomains of one registered domain, such as `example.org` or `example.co.uk`: one in so many. Subdomains cost
+/// nothing to make.
 pub const PART: u32 = 2;
 
 /// Whose budgets questions are paid from.
@@ -32,7 +33,7 @@ pub(super) struct Payer {
 struct Check {
     /// Of the domain's name.
     hash: u64,
-    /// Of its last two labels.
+    /// Of the registered domain that it is in.
     above: u64,
     paid: AtomicU32,
 }
@@ -42,8 +43,10 @@ struct Check {
 pub(super) enum Lack {
     /// The network's budget.
     Network,
-    /// The part of it for the domain, or for checks that ask much.
+    /// The part of it for the domain.
     Domain,
+    /// The part of it for checks that ask much.
+    Costly,
 }
 
 /// All budgets. One domain, however its records are written, uses up a part of a network's budget only: a provider's other
@@ -76,9 +79,8 @@ impl Budget {
 
     /// `payer` for the questions of one check about `domain`.
     pub(super) fn of_check(&self, payer: &Payer, domain: &str) -> Payer {
-        let above = domain.rmatch_indices('.').nth(1).map_or(0, |(dot, _)| dot + 1);
-        let above = domain.get(above..).unwrap_or(domain);
-        let [hash, above] = [domain, above].map(|name| self.hasher.hash_one(name));
+        let domain = domain.trim_end_matches('.').to_ascii_lowercase();
+        let [hash, above] = [&domain, registered(&domain)].map(|name| self.hasher.hash_one(name));
         let check = Check { hash, above, paid: AtomicU32::new(0) };
         Payer { network: payer.network, check: Some(Arc::new(check)) }
     }
@@ -105,7 +107,7 @@ impl Budget {
             }
             let paid = check.paid.fetch_add(1, Ordering::Relaxed);
             if paid >= USUAL_QUESTIONS && !self.costly.spend(payer.network, now) {
-                return Err(Lack::Domain);
+                return Err(Lack::Costly);
             }
         }
         if self.networks.spend(payer.network, now) { Ok(()) } else { Err(Lack::Network) }
@@ -116,6 +118,17 @@ impl Budget {
         let domains = self.domains.exceeded() + self.above.exceeded();
         [self.networks.exceeded(), domains, self.costly.exceeded()]
     }
+}
+
+/// The registered domain that `domain` is in, by the public suffix list: one label more than the suffix. The suffix itself,
+/// if the list calls it private: below it names cost nothing, as below a provider of dynamic DNS.
+fn registered(domain: &str) -> &str {
+    let suffix = psl::suffix(domain.as_bytes());
+    let name = match suffix {
+        Some(suffix) if suffix.typ() == Some(psl::Type::Private) => str::from_utf8(suffix.as_bytes()).ok(),
+        _ => psl::domain_str(domain),
+    };
+    name.unwrap_or(domain)
 }
 
 #[cfg(test)]
@@ -175,5 +188,32 @@ mod tests {
         let hungry: usize = (0..100).map(|number| paid(&format!("{number}.hungry.example"))).sum();
         assert_eq!((hungry, paid("hungry.example")), (200, 0));
         assert_eq!((paid("a.example"), paid("b.c.example")), (20, 20));
+    }
+
+    #[test]
+    fn domains_of_one_public_suffix_have_nothing_in_common() {
+        for (domain, wanted) in [
+            ("a.b.example.co.uk", "example.co.uk"),
+            ("example.co.uk", "example.co.uk"),
+            ("co.uk", "co.uk"),
+            ("a.example.com.br", "example.com.br"),
+            ("a.example.org", "example.org"),
+            ("a.b.unknown", "b.unknown"),
+            ("localhost", "localhost"),
+            ("a.b.duckdns.org", "duckdns.org"),
+            ("", ""),
+        ] {
+            assert_eq!(registered(domain), wanted, "{domain}");
+        }
+        let (budget, network) = budget();
+        let now = Instant::now();
+        let paid = |domain: &str| {
+            let payer = budget.of_check(&network, domain);
+            (0..20).filter(|_| budget.pay(&payer, now).is_ok()).count()
+        };
+        let many: usize = (0..15).map(|number| paid(&format!("example{number}.co.uk"))).sum();
+        assert_eq!(many, 15 * 20);
+        let hungry: usize = (0..6).map(|_| paid("Hungry.Co.Uk.") + paid("hungry.co.uk")).sum();
+        assert_eq!(hungry, 100, "one domain, however it is written");
     }
 }
