@@ -7,11 +7,10 @@ mod cases;
 use std::{collections::BTreeMap, fs, net::IpAddr, num::NonZeroU8, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
-use sixgate::{
-    check::spf::{self, SpfQuery},
+use sixgate_auth::{
     dns::Dns,
+    spf::{self, SpfCheck, SpfQuery},
 };
-use sixgate_smtp::policy::evidence::SpfCheck;
 use tokio::task::JoinSet;
 
 use crate::conformance::cases::{Case, Scenario};

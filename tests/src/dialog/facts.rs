@@ -17,7 +17,7 @@ use sixgate::{
 use sixgate_common::refuse::Reason;
 use sixgate_smtp::policy::{
     Policy, Refusal, Stage, Verdict, decide,
-    evidence::{Endpoints, Evidence, PtrEvidence, SpfCheck, SpfEvidence, SpfReason, SpfResult, Unanswered},
+    evidence::{CheckOutcome, Endpoints, Evidence, PtrOutcome},
 };
 
 use super::{Script, Step};
@@ -94,21 +94,20 @@ impl Facts {
     /// What is known when a session begins, and what its message would show.
     #[must_use]
     pub fn evidence(&self, endpoints: &Endpoints) -> Evidence {
-        let passed = SpfCheck::new("sender.example".to_owned(), SpfResult::Pass, SpfReason::Matched);
         let said = |word: &str| {
             let start = format!("{} {word}", endpoints.source);
             self.zone.lines().any(|line| line.starts_with(&start))
         };
         let ptr = if said("PTR") {
-            PtrEvidence::Fail { names: Vec::new() }
+            PtrOutcome::NotConfirmed
         } else if said("FAULT") {
-            PtrEvidence::TempError(Unanswered::Record)
+            PtrOutcome::Unknown
         } else {
-            PtrEvidence::PermError
+            PtrOutcome::NoRecord
         };
         Evidence {
             ptr: Some(ptr),
-            spf: Some(SpfEvidence { helo: passed.clone(), mail_from: passed }),
+            spf: Some(CheckOutcome::Pass),
             ..Evidence::at_connect(
                 self.store.trusts(endpoints.source),
                 self.store.destination(endpoints.destination),

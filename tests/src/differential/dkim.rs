@@ -21,12 +21,11 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use serde_json::{Value, json};
-use sixgate::{
-    check::dkim::{DkimSettings, DkimVerifier},
-    content::Content,
+use sixgate::content::Content;
+use sixgate_auth::{
+    dkim::{DkimEvidence, DkimResult, DkimSettings, DkimVerifier},
     dns::{Dns, DnsBounds},
 };
-use sixgate_smtp::policy::evidence::{DkimEvidence, DkimResult};
 use tokio::{runtime::Runtime, time::Instant};
 
 use self::generate::{Algorithm, Length, Plan, Signer};

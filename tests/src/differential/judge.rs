@@ -2,7 +2,7 @@
 //!
 //! The mended pyspf has to agree with us: what a message says excuses nothing.
 
-use sixgate_smtp::policy::evidence::{SpfCheck, SpfReason};
+use sixgate_auth::spf::{SpfCheck, SpfReason};
 
 use super::Theirs;
 

@@ -19,11 +19,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
-use sixgate::{
-    check::spf::{self, SpfQuery},
+use sixgate_auth::{
     dns::Dns,
+    spf::{self, SpfCheck, SpfQuery, SpfResult},
 };
-use sixgate_smtp::policy::evidence::{SpfCheck, SpfResult};
 
 pub use dkim::dkim;
 

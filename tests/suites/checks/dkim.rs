@@ -10,12 +10,11 @@ mod owed;
 use std::time::Duration;
 
 use mail_auth::dkim::Canonicalization;
-use sixgate::{
-    check::dkim::{DkimFindings, DkimSettings, DkimVerifier, MAX_NAMES},
-    content::{Content, HEAD_MAX},
+use sixgate::content::{Content, HEAD_MAX};
+use sixgate_auth::{
+    dkim::{DkimEvidence, DkimFindings, DkimResult, DkimSettings, DkimVerifier, MAX_NAMES},
     dns::Dns,
 };
-use sixgate_smtp::policy::evidence::{DkimEvidence, DkimResult};
 use sixgate_tests::sign::{self, ED25519_RECORD, HEADERS, RSA2048_RECORD};
 use tokio::time::Instant;
 

@@ -10,7 +10,7 @@ mod time;
 
 use std::{num::NonZeroU8, time::Duration};
 
-use sixgate::dns::Dns;
+use sixgate_auth::dns::Dns;
 use sixgate_tests::dns::{DnsServer, Zone};
 
 /// Short, so that a test of silence is short; long enough for a busy machine to answer.

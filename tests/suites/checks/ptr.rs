@@ -6,8 +6,7 @@ use std::{
     time::Duration,
 };
 
-use sixgate::check::ptr::{self, PtrCache, PtrFinding};
-use sixgate_smtp::policy::evidence::{PtrEvidence, Unanswered};
+use sixgate_auth::ptr::{self, PtrCache, PtrEvidence, PtrFinding, Unanswered};
 use sixgate_tests::dns::Zone;
 
 use crate::dns;

@@ -2,21 +2,17 @@
 
 use std::time::Duration;
 
-use sixgate::{
-    check::{
-        auth_results,
-        dkim::{DkimSettings, DkimVerifier, MAX_SIGNATURES},
-        spf::LONGEST_TRAIL,
-    },
-    content::Content,
+use sixgate::{content::Content, nexthop::HEADER_ROOM};
+use sixgate_auth::{
+    auth_results::{self, Results},
+    dkim::{DkimEvidence, DkimSettings, DkimVerifier, MAX_SIGNATURES},
     dns::LONGEST_NAME,
-    nexthop::HEADER_ROOM,
+    ptr::{PtrEvidence, Unanswered},
+    spf::{LONGEST_TRAIL, SpfCheck, SpfEvidence, SpfReason, SpfResult},
 };
 use sixgate_smtp::{
     command::Command,
-    policy::evidence::{
-        DkimEvidence, Endpoints, Evidence, PtrEvidence, SpfCheck, SpfEvidence, SpfReason, SpfResult, Standing,
-    },
+    policy::evidence::Endpoints,
     received::Received,
     session::{Hello, Tls, Transaction},
 };
@@ -39,13 +35,13 @@ async fn the_longest_fields_have_the_room_that_is_left_for_them() {
     };
     let hostname = name(LONGEST_NAME);
     let source_name = name(LONGEST_NAME);
-    let evidence = Evidence {
-        ptr: Some(PtrEvidence::TempError(sixgate_smtp::policy::evidence::Unanswered::Record)),
-        spf: Some(SpfEvidence { helo: spf(), mail_from: spf() }),
-        dkim: signatures().await,
-        ..Evidence::at_connect(false, Standing::OptedIn)
+    let results = Results {
+        client: endpoints.source.into(),
+        ptr: Some(&PtrEvidence::TempError(Unanswered::Record)),
+        spf: Some(&SpfEvidence { helo: spf(), mail_from: spf() }),
+        dkim: Some(&signatures().await),
     };
-    let results = auth_results::header(&hostname, endpoints.source, &evidence);
+    let results = auth_results::header(&hostname, &results);
     let received = Received {
         hostname: &hostname,
         endpoints,

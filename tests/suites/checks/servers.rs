@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sixgate::dns::{Dns, DnsBounds, DnsFailure};
+use sixgate_auth::dns::{Dns, DnsBounds, DnsFailure};
 use sixgate_tests::dns::{DnsServer, Liar, Lie, QUESTION_TIMEOUT};
 use tokio::task::JoinSet;
 

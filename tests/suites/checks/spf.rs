@@ -11,11 +11,10 @@ use std::{
     num::NonZeroU8,
 };
 
-use sixgate::{
-    check::spf::{self, SpfQuery},
+use sixgate_auth::{
     dns::Dns,
+    spf::{self, SpfCheck, SpfEvidence, SpfQuery, SpfReason, SpfResult},
 };
-use sixgate_smtp::policy::evidence::{SpfCheck, SpfEvidence, SpfReason, SpfResult};
 
 use crate::{TIMEOUT, dns};
 

@@ -6,15 +6,13 @@ use std::{
     time::Duration,
 };
 
-use sixgate::{
-    check::{
-        dkim::{DkimLimit, DkimSettings, DkimVerifier},
-        ptr,
-        spf::{self, SpfQuery},
-    },
+use sixgate::content::Content;
+use sixgate_auth::{
+    dkim::{DkimLimit, DkimResult, DkimSettings, DkimVerifier},
     dns::Dns,
+    ptr::{self, PtrEvidence, Unanswered},
+    spf::{self, SpfQuery, SpfReason, SpfResult},
 };
-use sixgate_smtp::policy::evidence::{DkimResult, PtrEvidence, SpfReason, SpfResult, Unanswered};
 use sixgate_tests::sign;
 use tokio::time::Instant;
 
@@ -64,7 +62,7 @@ async fn dkim_ends_in_time() {
     message.splice(..0, *b"DKIM-Signature: v=1\r\n");
     let limit = Duration::from_secs(60);
     let verifier = DkimVerifier::new(DkimSettings::DEFAULT);
-    let found = verifier.verify(&dns, message.into(), begun + limit).await;
+    let found = verifier.verify(&dns, Content::from(message), begun + limit).await;
     let results: Vec<_> = found.signatures.iter().map(|found| (found.result, found.reason)).collect();
     let late = (DkimResult::TempError, Some("not verified in time"));
     assert_eq!(results, [(DkimResult::PermError, Some("a required tag is missing")), late]);

@@ -270,7 +270,7 @@ fn of_text(line: &str) -> Event {
         None => ("", rest),
     };
     let (target, rest) = rest.split_once(": ").expect(line);
-    assert!(target.starts_with("sixgate::"), "{line}");
+    assert!(target.starts_with("sixgate"), "{line}");
     let is_name = |name: &str| name.bytes().all(|octet| octet.is_ascii_lowercase() || octet == b'_');
     let first = rest.match_indices('=').find_map(|(at, _)| {
         let start = rest[..at].rfind(' ')?;

@@ -13,8 +13,8 @@ use ring::{
     digest::{SHA256, digest},
     signature::Ed25519KeyPair,
 };
-use sixgate::{check::dkim::{DkimSettings, DkimVerifier}, content::{Draft, SpillDirectory}, dns::Dns};
-use sixgate_smtp::policy::evidence::{DkimEvidence, DkimResult};
+use sixgate::content::{Draft, SpillDirectory};
+use sixgate_auth::{dkim::{DkimEvidence, DkimResult, DkimSettings, DkimVerifier}, dns::Dns};
 use sixgate_fuzz::{
     canonical::{self, Form, Parts, divide},
     names,

@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sixgate::check::spf::record::{LONGEST_RECORD, LONGEST_TERM, MAX_TERMS, Record, Selection, select};
+use sixgate_auth::spf::record::{LONGEST_RECORD, LONGEST_TERM, MAX_TERMS, Record, Selection, select};
 
 fuzz_target!(|text: &[u8]| {
     let is_record =

@@ -4,12 +4,11 @@
 //! `session` serves, `check` finds out, `nexthop` hands on; `store` holds what opted in, `mirror` shows it
 //! to the kernel, `dataplane` holds the XDP program and its maps. It is no public API.
 
-pub mod check;
 pub mod cli;
 pub mod config;
 pub mod content;
 pub mod control;
-pub mod dns;
+mod evidence;
 pub mod log_limit;
 mod mirror;
 pub mod nexthop;

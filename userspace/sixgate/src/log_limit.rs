@@ -27,6 +27,8 @@ pub(crate) const SESSION: &str = "session";
 /// The name of events in a session that are not what became of a command, a message or the session:
 /// they have a limit of their own, so that they keep no refusal out of the log.
 pub(crate) const DETAIL: &str = "detail";
+/// The crate that looks things up: all its events are such details.
+const LOOKUPS: &str = "sixgate_auth";
 
 /// Counts lines, and says which may be logged.
 #[derive(Debug, Default)]
@@ -57,7 +59,9 @@ impl Kind {
     fn of_session(event: &Event<'_>) -> Self {
         match event.metadata() {
             metadata if *metadata.level() < Level::INFO => Self::SessionWarning,
-            metadata if metadata.name() == DETAIL => Self::SessionDetail,
+            metadata if metadata.name() == DETAIL || metadata.target().starts_with(LOOKUPS) => {
+                Self::SessionDetail
+            }
             _ => Self::Session,
         }
     }

@@ -155,7 +155,7 @@ const IMPURE: &[&str] = &[
 
 const DOORS: &[(&[&str], &[&str])] = &[
     (&["aya"], &["userspace/dataplane/src/"]),
-    (&["hickory_proto"], &["userspace/sixgate/src/dns.rs", "userspace/sixgate/src/dns/"]),
+    (&["hickory_proto"], &["userspace/auth/src/dns.rs", "userspace/auth/src/dns/"]),
     (
         &[
             "TcpStream",
@@ -172,8 +172,8 @@ const DOORS: &[(&[&str], &[&str])] = &[
             "userspace/sixgate/src/session/",
             "userspace/sixgate/src/mirror/",
             "userspace/sixgate/src/nexthop/",
-            "userspace/sixgate/src/dns.rs",
-            "userspace/sixgate/src/dns/",
+            "userspace/auth/src/dns.rs",
+            "userspace/auth/src/dns/",
             "userspace/dataplane/src/",
         ],
     ),

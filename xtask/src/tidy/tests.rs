@@ -26,7 +26,7 @@ fn what_is_pure_and_who_has_a_door_to_a_library() {
             ("userspace/smtp/src/a.rs", "use tokio::io;\n", true),
             ("userspace/smtp/src/policy/a.rs", "let a = Instant::now();\n", true),
             ("userspace/smtp/src/a.rs", "// tokio\nlet a = \"tokio\";\n", false),
-            ("userspace/sixgate/src/check/a.rs", "use tokio::io;\n", false),
+            ("userspace/auth/src/a.rs", "use tokio::io;\n", false),
         ],
     );
     judges(
@@ -34,8 +34,8 @@ fn what_is_pure_and_who_has_a_door_to_a_library() {
         &[
             ("userspace/sixgate/src/store/a.rs", "use aya::maps::Map;\n", true),
             ("userspace/dataplane/src/a.rs", "use aya::maps::Map;\n", false),
-            ("userspace/sixgate/src/check/a.rs", "use hickory_proto::A;\n", true),
-            ("userspace/sixgate/src/dns.rs", "use hickory_proto::A;\n", false),
+            ("userspace/auth/src/a.rs", "use hickory_proto::A;\n", true),
+            ("userspace/auth/src/dns.rs", "use hickory_proto::A;\n", false),
             ("userspace/sixgate/src/cli/a.rs", "TcpStream::connect(a);\n", true),
             ("userspace/sixgate/src/nexthop/a.rs", "TcpStream::connect(a);\n", false),
         ],

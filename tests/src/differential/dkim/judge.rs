@@ -1,6 +1,6 @@
 //! The kinds of difference between us and dkimpy that somebody has looked at. docs/policy.md lists them.
 
-use sixgate_smtp::policy::evidence::{DkimEvidence, DkimResult};
+use sixgate_auth::dkim::{DkimEvidence, DkimResult};
 
 use super::{Theirs, generate::Plan};
 

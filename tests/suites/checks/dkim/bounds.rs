@@ -2,15 +2,15 @@
 
 use std::{num::NonZeroU8, time::Duration};
 
-use sixgate::{
-    check::dkim::{
-        DkimFindings, DkimLimit, DkimSettings, DkimVerifier, MAX_FIELDS, MAX_NAMES, MAX_SIGNATURES,
-        PartialBody,
+use sixgate::content::{Content, Draft, SpillDirectory};
+use sixgate_auth::{
+    dkim::{
+        DkimFindings, DkimLimit, DkimResult, DkimSettings, DkimVerifier, MAX_FIELDS, MAX_NAMES,
+        MAX_SIGNATURES, PartialBody,
     },
-    content::{Content, Draft, SpillDirectory},
     dns::Dns,
 };
-use sixgate_smtp::{HEADER_MAX, policy::evidence::DkimResult};
+use sixgate_smtp::HEADER_MAX;
 use sixgate_tests::sign::{self, ED25519_RECORD, HEADERS, RSA2048_RECORD};
 use tokio::time::Instant;
 
@@ -60,7 +60,7 @@ async fn a_large_message_holds_up_nobody() {
     let (_server, dns) = dns(&key(ED25519_RECORD));
     let deadline = Instant::now() + Duration::from_secs(600);
     let verifier = DkimVerifier::new(DkimSettings::DEFAULT);
-    let verified = tokio::spawn(async move { verifier.verify(&dns, message.into(), deadline).await });
+    let verified = tokio::spawn(async move { verifier.verify(&dns, Content::from(message), deadline).await });
     let mut turns = 0_usize;
     while !verified.is_finished() {
         tokio::task::yield_now().await;

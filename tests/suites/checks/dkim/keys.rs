@@ -1,7 +1,7 @@
 //! Key records: which may verify a signature, and which never.
 
 use data_encoding::BASE64;
-use sixgate_smtp::policy::evidence::DkimResult;
+use sixgate_auth::dkim::DkimResult;
 use sixgate_tests::sign::{self, ED25519_RECORD, HEADERS, RSA2048_RECORD};
 
 use super::{DOMAIN, MESSAGE, PASS, ed25519, key, result, rsa};

@@ -1,6 +1,6 @@
 //! What never passes although the signature verifies.
 
-use sixgate_smtp::policy::evidence::DkimResult::{self, Neutral, PermError, Policy};
+use sixgate_auth::dkim::DkimResult::{self, Neutral, PermError, Policy};
 use sixgate_tests::sign::RSA2048_RECORD;
 
 use super::{PASS, key, odd, result};

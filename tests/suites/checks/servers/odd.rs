@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use sixgate::dns::Dns;
+use sixgate_auth::dns::Dns;
 use sixgate_tests::dns::{Liar, Lie, Zone};
 use tokio::task::JoinSet;
 

@@ -1,7 +1,6 @@
 //! What the owner of a domain has to say about a fail (RFC 7208 6.2).
 
-use sixgate::check::spf::macros::LONGEST_EXPLANATION;
-use sixgate_smtp::policy::evidence::SpfResult;
+use sixgate_auth::spf::{SpfResult, macros::LONGEST_EXPLANATION};
 
 use super::{CLIENT, CLIENT_4, of_joe};
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use sixgate::check::spf::{
+use sixgate_auth::spf::{
     self, LONGEST_TRAIL, MAX_DNS_TERMS, MAX_NAMES, MAX_QUERIES, MAX_SERVERS, SpfQuery, VoidTerms,
     record::{LONGEST_RECORD, LONGEST_TERM},
 };

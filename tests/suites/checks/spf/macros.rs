@@ -1,7 +1,6 @@
 //! Macros in the names that DNS is asked about (RFC 7208 7).
 
-use sixgate::check::spf::{self, SpfQuery};
-use sixgate_smtp::policy::evidence::SpfResult;
+use sixgate_auth::spf::{self, SpfQuery, SpfResult};
 
 use super::{CLIENT, CLIENT_4, JOE, of_joe, said};
 use crate::dns;

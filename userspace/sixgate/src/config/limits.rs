@@ -10,12 +10,8 @@ use std::{
 use serde::Deserialize;
 
 use super::quantities;
+use sixgate_auth::{dkim::DkimSettings, dns::DnsBounds, spf::VoidTerms};
 use sixgate_smtp::session::SessionLimits;
-
-use crate::{
-    check::{dkim::DkimSettings, spf::VoidTerms},
-    dns::DnsBounds,
-};
 
 /// `[limits]`
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]

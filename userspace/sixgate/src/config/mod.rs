@@ -23,6 +23,11 @@ use std::{
 };
 
 use serde::Deserialize;
+use sixgate_auth::{
+    dkim::{DkimSettings, PartialBody},
+    dns::DnsBounds,
+    spf::VoidTerms,
+};
 use sixgate_base::{bounded, endpoint::Endpoint};
 use sixgate_common::map;
 use sixgate_smtp::{
@@ -30,14 +35,7 @@ use sixgate_smtp::{
     reply::ReplyTable,
 };
 
-use crate::{
-    check::{
-        dkim::{DkimSettings, PartialBody},
-        spf::VoidTerms,
-    },
-    dns::DnsBounds,
-    nexthop::{Address, ClientIdentity, Protocol},
-};
+use crate::nexthop::{Address, ClientIdentity, Protocol};
 
 pub use changes::Changes;
 pub use limits::Limits;

@@ -16,6 +16,7 @@ use std::{
     sync::Arc,
 };
 
+use sixgate_auth::dkim::Message;
 use sixgate_smtp::HEADER_MAX;
 
 pub use draft::{Draft, SpillDirectory};
@@ -92,6 +93,23 @@ impl Content {
         tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?.map(Cow::Owned)
     }
 }
+
+impl Message for Content {
+    fn size(&self) -> u64 {
+        self.len()
+    }
+
+    fn head(&self) -> &[u8] {
+        self.head()
+    }
+
+    fn reader(&self) -> impl Read + Send + 'static {
+        self.reader()
+    }
+}
+
+// a header that may arrive is one that can be signed
+const _: () = assert!(HEAD_MAX >= sixgate_auth::dkim::MAX_HEADER);
 
 /// All octets in memory, whatever their number.
 impl From<Vec<u8>> for Content {

@@ -4,15 +4,13 @@
 
 use std::{net::Ipv6Addr, sync::Arc};
 
-use sixgate_dataplane::{PtrOrigin, PtrRecord, PtrState};
-use sixgate_smtp::policy::evidence::{PtrEvidence, Unanswered};
-
-use crate::{
-    check::ptr::{PtrCache, PtrFinding},
+use sixgate_auth::{
     dns::Dns,
-    mirror::kernel_maps::KernelMaps,
-    server::services::InForce,
+    ptr::{PtrCache, PtrEvidence, PtrFinding, Unanswered},
 };
+use sixgate_dataplane::{PtrOrigin, PtrRecord, PtrState};
+
+use crate::{mirror::kernel_maps::KernelMaps, server::services::InForce};
 
 /// Reverse DNS, as kernel and daemon share it.
 pub(crate) struct ReverseDns {

@@ -11,10 +11,11 @@ mod smtp;
 
 use std::{convert::Infallible, net::Ipv6Addr, path::PathBuf, sync::Arc};
 
+use sixgate_auth::ptr::PtrEvidence;
 use sixgate_base::shares::Network;
 use sixgate_smtp::{
     command::{HelloName, MailFrom, RcptTo},
-    policy::evidence::{Endpoints, PtrEvidence},
+    policy::evidence::Endpoints,
     reply::{Reply, ReplyTable},
 };
 

@@ -3,9 +3,10 @@
 //! It opens nothing.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use sixgate_auth::dns::MAX_APART;
 use tracing::{info, warn};
 
-use crate::{config::Limits, dns::MAX_APART};
+use crate::config::Limits;
 
 /// Raises RLIMIT_NOFILE to what `limits` may need, as far as the hard limit allows; says so if that is too little. The hard
 /// limit is the operator's and stays.

@@ -4,11 +4,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use sixgate_auth::dns::Dns;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::error;
 
 use crate::{
-    dns::Dns,
     mirror::{kernel_maps::KernelMaps, reverse_dns::ReverseDns},
     server::{budget::Budgets, services::InForce},
 };

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sd_notify::NotifyState;
+use sixgate_auth::dns::Dns;
 use sixgate_smtp::policy::Mode;
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -11,7 +12,6 @@ use tracing::{info, warn};
 use crate::{
     config::{self, Config},
     control::Control,
-    dns::Dns,
     log_limit::LogLimiter,
     mirror::{follow::Mirror, keep_interfaces, kernel_events, reverse_dns::ReverseDns},
     server::{

@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use sixgate_auth::dkim::DkimVerifier;
 use sixgate_smtp::{
     command::{Mailbox, RcptTo},
     policy::{
@@ -14,7 +15,6 @@ use sixgate_smtp::{
 };
 
 use crate::{
-    check::dkim::DkimVerifier,
     config::{self, Config, Domains, Limits},
     content::SpillDirectory,
     nexthop::{ConnectionBounds, NextHop, SmtpSettings, leads_back},

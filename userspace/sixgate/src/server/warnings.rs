@@ -4,11 +4,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use sixgate_auth::dns::Dns;
 use sixgate_smtp::policy::{Mode, evidence::Standing};
 
 use crate::{
     config::{Config, Domains, Limits, RefuseAt},
-    dns::Dns,
     server::{control_socket, metrics, store_view::StoreView},
     store::{Contents, Domain, Store},
 };

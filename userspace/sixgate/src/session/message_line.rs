@@ -4,9 +4,9 @@
 
 use std::fmt::Debug;
 
+use sixgate_auth::{dkim::DkimEvidence, ptr::PtrEvidence, spf::SpfCheck};
 use sixgate_smtp::{
     command::{Mailbox, RcptTo},
-    policy::evidence::{DkimEvidence, PtrEvidence, SpfCheck},
     reply::Reply,
     session::{Hello, Transaction},
 };

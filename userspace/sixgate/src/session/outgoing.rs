@@ -4,15 +4,17 @@
 //! results in our name, which are removed after verification (RFC 8601 5).
 
 use jiff::{Zoned, fmt::rfc2822};
+use sixgate_auth::{
+    auth_results::{self, Results},
+    ptr::PtrEvidence,
+};
 use sixgate_smtp::{
-    policy::evidence::PtrEvidence,
     received::Received,
     session::{Hello, Tls, Transaction},
 };
 
 use super::sender_checks::SenderChecks;
 use crate::{
-    check::auth_results,
     content::{Content, Outgoing},
     session_id::SessionId,
 };
@@ -29,9 +31,15 @@ pub(super) struct Envelope<'a> {
 /// Authentication-Results fields that claim to be ours. A first line that would continue our last field is no part
 /// of a header: an empty line goes before it.
 pub(super) fn outgoing(checks: &SenderChecks, envelope: &Envelope<'_>, content: Content) -> Outgoing {
-    let source = checks.endpoints().source;
     let hostname = checks.services().hostname();
-    let results = auth_results::header(hostname, source, &checks.evidence(None));
+    let is_exempt = checks.is_trusted();
+    let results = Results {
+        client: checks.endpoints().source.into(),
+        ptr: checks.ptr().filter(|_| !is_exempt),
+        spf: checks.spf().filter(|_| !is_exempt),
+        dkim: (!is_exempt).then(|| checks.dkim()),
+    };
+    let results = auth_results::header(hostname, &results);
     let received = Received {
         hostname,
         endpoints: checks.endpoints(),

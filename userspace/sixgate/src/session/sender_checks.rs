@@ -1,20 +1,23 @@
 //! What one session has found out about its sender, and the verdicts drawn from it.
 //!
-//! It starts checks and keeps their evidence; the checks are in `check`, the rules in `policy`.
+//! It starts checks and keeps their evidence; the checks are in `sixgate_auth`, the rules in `sixgate_smtp::policy`.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use sixgate_auth::{
+    dkim::DkimEvidence,
+    dns::Dns,
+    ptr::{PtrEvidence, Unanswered},
+    spf::{self, SpfCheck, SpfEvidence, SpfQuery, SpfReason, SpfResult},
+};
 use sixgate_smtp::{
     command::{Mailbox, RcptTo},
     policy::{
         Mode, Refusal, Stage, TemporaryDomains, Verdict, decide,
-        evidence::{
-            DkimEvidence, Endpoints, Evidence, PtrEvidence, SpfCheck, SpfEvidence, SpfReason, SpfResult,
-            Unanswered,
-        },
+        evidence::{Endpoints, Evidence},
     },
     session::{Hello, Transaction},
 };
@@ -23,9 +26,8 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{Instrument, error};
 
 use crate::{
-    check::spf::{self, SpfQuery},
     content::Content,
-    dns::Dns,
+    evidence,
     mirror::reverse_dns::ReverseDns,
     server::{
         services::Services,
@@ -182,10 +184,10 @@ impl SenderChecks {
         let StoreFacts { trusted, destination, recipient: marks } = self.facts;
         Evidence {
             certified: self.certified.is_some(),
-            ptr: self.ptr.clone(),
+            ptr: self.ptr.as_ref().map(evidence::of_ptr),
             recipient: recipient.map(|recipient| self.services.recipient(marks, recipient)),
-            spf: self.spf.clone(),
-            dkim: self.dkim.clone(),
+            spf: self.spf.as_ref().map(evidence::of_spf),
+            dkim: self.dkim.iter().map(evidence::of_dkim).collect(),
             null_sender: self.null_sender,
             ..Evidence::at_connect(trusted.is_some(), destination)
         }

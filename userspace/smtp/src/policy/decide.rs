@@ -2,9 +2,7 @@
 //!
 //! It looks nothing up, formats nothing and knows no socket: evidence in, verdict out.
 
-use crate::policy::evidence::{
-    DkimResult, Evidence, PtrEvidence, SpfResult, Standing, TESTING_KEY, Unanswered,
-};
+use crate::policy::evidence::{CheckOutcome, Evidence, PtrOutcome, Standing};
 
 /// What the operator decided.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -160,18 +158,16 @@ fn source_refusal(policy: &Policy, stage: Stage, evidence: &Evidence) -> Option<
     if evidence.certified || (stage == Stage::Connection && policy.client_trust) {
         return None;
     }
-    let refusal = match &evidence.ptr {
+    let refusal = match evidence.ptr {
         None if stage == Stage::Connection => return None,
-        Some(PtrEvidence::Pass { .. }) => return None,
-        Some(PtrEvidence::PermError) => Refusal::NoPtr,
-        Some(PtrEvidence::Fail { .. }) if policy.demand_forward_confirmation => Refusal::PtrNotConfirmed,
-        Some(PtrEvidence::TempError(Unanswered::Names { .. })) if policy.demand_forward_confirmation => {
-            Refusal::DnsFailure
-        }
+        Some(PtrOutcome::Confirmed) => return None,
+        Some(PtrOutcome::NoRecord) => Refusal::NoPtr,
+        Some(PtrOutcome::NotConfirmed) if policy.demand_forward_confirmation => Refusal::PtrNotConfirmed,
+        Some(PtrOutcome::ConfirmationUnknown) if policy.demand_forward_confirmation => Refusal::DnsFailure,
         // there is a PTR record
-        Some(PtrEvidence::Fail { .. } | PtrEvidence::TempError(Unanswered::Names { .. })) => return None,
+        Some(PtrOutcome::NotConfirmed | PtrOutcome::ConfirmationUnknown) => return None,
         // never an acceptance for want of an answer
-        None | Some(PtrEvidence::TempError(Unanswered::Record)) => Refusal::DnsFailure,
+        None | Some(PtrOutcome::Unknown) => Refusal::DnsFailure,
     };
     // A whole session is refused only for what stays true: DNS may have recovered by the next RCPT.
     (stage == Stage::Recipient || refusal == Refusal::NoPtr).then_some(refusal)
@@ -179,13 +175,12 @@ fn source_refusal(policy: &Policy, stage: Stage, evidence: &Evidence) -> Option<
 
 /// The pass rule: any pass, else any temporary error, else nothing passed.
 fn message_refusal(evidence: &Evidence) -> Option<Refusal> {
-    let spf = evidence.spf.as_ref().map_or(SpfResult::None, |spf| spf.mail_from.result);
-    let dkim = |wanted| evidence.dkim.iter().any(|signature| signature.result == wanted);
-    if evidence.sender_is_known() || spf == SpfResult::Pass || dkim(DkimResult::Pass) {
+    let any = |wanted| evidence.spf.iter().chain(&evidence.dkim).any(|outcome| *outcome == wanted);
+    if evidence.sender_is_known() || any(CheckOutcome::Pass) {
         None
-    } else if spf == SpfResult::TempError || dkim(DkimResult::TempError) {
+    } else if any(CheckOutcome::TempError) {
         Some(Refusal::DnsFailure)
-    } else if evidence.dkim.iter().any(|signature| signature.reason == Some(TESTING_KEY)) {
+    } else if any(CheckOutcome::TestingKey) {
         Some(Refusal::TestingKey)
     } else if evidence.null_sender {
         Some(Refusal::NullSender)
@@ -197,7 +192,7 @@ fn message_refusal(evidence: &Evidence) -> Option<Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::evidence::{DkimEvidence, RecipientEvidence, SpfCheck, SpfEvidence, SpfReason};
+    use crate::policy::evidence::RecipientEvidence;
 
     const ENFORCE: Policy = Policy {
         mode: Mode::Enforce,
@@ -210,11 +205,7 @@ mod tests {
     const CONFIRM: Policy = Policy { demand_forward_confirmation: true, ..ENFORCE };
     const CERTIFY: Policy = Policy { client_trust: true, ..ENFORCE };
 
-    fn names() -> Vec<String> {
-        vec!["mail.example".to_owned()]
-    }
-
-    fn session(trusted: bool, destination: Standing, ptr: Option<PtrEvidence>) -> Evidence {
+    fn session(trusted: bool, destination: Standing, ptr: Option<PtrOutcome>) -> Evidence {
         Evidence { ptr, ..Evidence::at_connect(trusted, destination) }
     }
 
@@ -223,36 +214,36 @@ mod tests {
         use Refusal::*;
         use Standing::{NotOptedIn as Out, OptedIn as In};
         use Verdict::*;
-        let pass = || Some(PtrEvidence::Pass { name: "a.example".to_owned() });
-        let fail = || Some(PtrEvidence::Fail { names: names() });
-        let absent = || Some(PtrEvidence::PermError);
-        let silence = || Some(PtrEvidence::TempError(Unanswered::Record));
-        let half = || Some(PtrEvidence::TempError(Unanswered::Names { names: names() }));
+        let pass = Some(PtrOutcome::Confirmed);
+        let fail = Some(PtrOutcome::NotConfirmed);
+        let absent = Some(PtrOutcome::NoRecord);
+        let silence = Some(PtrOutcome::Unknown);
+        let half = Some(PtrOutcome::ConfirmationUnknown);
         let rows = [
-            (ENFORCE, false, Out, absent(), Out, Refuse(AddressNotOptedIn)),
-            (ENFORCE, false, In, absent(), Out, Refuse(NoPtr)),
-            (ENFORCE, false, In, silence(), Out, Refuse(DnsFailure)),
-            (ENFORCE, false, In, fail(), Out, Refuse(DomainNotOptedIn)),
-            (ENFORCE, false, In, pass(), In, Accept),
-            (ENFORCE, false, In, fail(), In, Accept),
-            (ENFORCE, false, In, half(), In, Accept),
+            (ENFORCE, false, Out, absent, Out, Refuse(AddressNotOptedIn)),
+            (ENFORCE, false, In, absent, Out, Refuse(NoPtr)),
+            (ENFORCE, false, In, silence, Out, Refuse(DnsFailure)),
+            (ENFORCE, false, In, fail, Out, Refuse(DomainNotOptedIn)),
+            (ENFORCE, false, In, pass, In, Accept),
+            (ENFORCE, false, In, fail, In, Accept),
+            (ENFORCE, false, In, half, In, Accept),
             (ENFORCE, false, In, None, In, Refuse(DnsFailure)),
             (ENFORCE, true, Out, None, In, Accept),
             (ENFORCE, true, Out, None, Out, Refuse(DomainNotOptedIn)),
-            (SHADOW, false, Out, absent(), In, AcceptInShadow(AddressNotOptedIn)),
-            (SHADOW, false, In, silence(), In, AcceptInShadow(DnsFailure)),
-            (SHADOW, false, Out, absent(), Out, Refuse(DomainNotOptedIn)),
+            (SHADOW, false, Out, absent, In, AcceptInShadow(AddressNotOptedIn)),
+            (SHADOW, false, In, silence, In, AcceptInShadow(DnsFailure)),
+            (SHADOW, false, Out, absent, Out, Refuse(DomainNotOptedIn)),
             (SHADOW, true, Out, None, Out, Refuse(DomainNotOptedIn)),
-            (TOLD, false, Out, absent(), Out, AcceptInShadow(AddressNotOptedIn)),
-            (TOLD, false, In, pass(), Out, AcceptInShadow(DomainNotOptedIn)),
+            (TOLD, false, Out, absent, Out, AcceptInShadow(AddressNotOptedIn)),
+            (TOLD, false, In, pass, Out, AcceptInShadow(DomainNotOptedIn)),
             (TOLD, true, Out, None, Out, AcceptInShadow(DomainNotOptedIn)),
-            (TOLD, false, In, pass(), In, Accept),
+            (TOLD, false, In, pass, In, Accept),
             (Policy { next_hop_judges: true, ..ENFORCE }, true, In, None, Out, Refuse(DomainNotOptedIn)),
-            (CONFIRM, false, In, pass(), In, Accept),
-            (CONFIRM, false, In, fail(), In, Refuse(PtrNotConfirmed)),
-            (CONFIRM, false, In, half(), In, Refuse(DnsFailure)),
-            (CONFIRM, false, In, silence(), In, Refuse(DnsFailure)),
-            (CONFIRM, false, In, absent(), In, Refuse(NoPtr)),
+            (CONFIRM, false, In, pass, In, Accept),
+            (CONFIRM, false, In, fail, In, Refuse(PtrNotConfirmed)),
+            (CONFIRM, false, In, half, In, Refuse(DnsFailure)),
+            (CONFIRM, false, In, silence, In, Refuse(DnsFailure)),
+            (CONFIRM, false, In, absent, In, Refuse(NoPtr)),
         ];
         for (row, (policy, trusted, destination, ptr, recipient, wanted)) in rows.into_iter().enumerate() {
             let recipient = RecipientEvidence { domain: recipient, asks_for_routing: false };
@@ -265,8 +256,8 @@ mod tests {
     fn a_whole_session_is_refused_only_for_what_is_known_for_certain() {
         let at = |ptr| decide(&ENFORCE, Stage::Connection, &session(false, Standing::OptedIn, ptr));
         assert_eq!(at(None), Verdict::Accept);
-        assert_eq!(at(Some(PtrEvidence::TempError(Unanswered::Record))), Verdict::Accept);
-        assert_eq!(at(Some(PtrEvidence::PermError)), Verdict::Refuse(Refusal::NoPtr));
+        assert_eq!(at(Some(PtrOutcome::Unknown)), Verdict::Accept);
+        assert_eq!(at(Some(PtrOutcome::NoRecord)), Verdict::Refuse(Refusal::NoPtr));
     }
 
     #[test]
@@ -281,11 +272,11 @@ mod tests {
             let evidence = Evidence {
                 certified: true,
                 recipient: Some(RecipientEvidence { domain, asks_for_routing: false }),
-                ..session(false, destination, Some(PtrEvidence::PermError))
+                ..session(false, destination, Some(PtrOutcome::NoRecord))
             };
             assert_eq!(decide(&CERTIFY, Stage::Recipient, &evidence), wanted, "{destination:?} {domain:?}");
         }
-        let unsigned = Evidence { certified: true, ..message(SpfResult::Fail, SpfResult::Fail, &[]) };
+        let unsigned = Evidence { certified: true, ..message(CheckOutcome::NoPass, &[]) };
         assert_eq!(decide(&CERTIFY, Stage::Message, &unsigned), Verdict::Accept);
     }
 
@@ -297,65 +288,44 @@ mod tests {
             (CERTIFY, Stage::Connection, Standing::NotOptedIn, Verdict::Refuse(Refusal::AddressNotOptedIn)),
         ];
         for (policy, stage, destination, wanted) in rows {
-            let evidence = session(false, destination, Some(PtrEvidence::PermError));
+            let evidence = session(false, destination, Some(PtrOutcome::NoRecord));
             assert_eq!(decide(&policy, stage, &evidence), wanted, "{stage:?} {destination:?}");
         }
     }
 
     #[test]
     fn one_pass_is_enough_and_a_temporary_error_is_never_a_failure() {
-        use DkimResult as D;
-        use SpfResult as S;
-        let rows: [(S, &[D], Verdict); 9] = [
-            (S::Pass, &[], Verdict::Accept),
-            (S::Fail, &[D::Fail, D::Pass], Verdict::Accept),
-            (S::TempError, &[D::Pass], Verdict::Accept),
-            (S::Pass, &[D::TempError], Verdict::Accept),
-            (S::TempError, &[], Verdict::Refuse(Refusal::DnsFailure)),
-            (S::Fail, &[D::TempError], Verdict::Refuse(Refusal::DnsFailure)),
-            (S::None, &[], Verdict::Refuse(Refusal::NotAuthenticated)),
-            (S::SoftFail, &[D::Policy], Verdict::Refuse(Refusal::NotAuthenticated)),
-            (S::PermError, &[D::PermError, D::Neutral], Verdict::Refuse(Refusal::NotAuthenticated)),
+        use CheckOutcome::{NoPass, Pass, TempError};
+        let rows: [(_, &[CheckOutcome], Verdict); 8] = [
+            (Pass, &[], Verdict::Accept),
+            (NoPass, &[NoPass, Pass], Verdict::Accept),
+            (TempError, &[Pass], Verdict::Accept),
+            (Pass, &[TempError], Verdict::Accept),
+            (TempError, &[], Verdict::Refuse(Refusal::DnsFailure)),
+            (NoPass, &[TempError], Verdict::Refuse(Refusal::DnsFailure)),
+            (NoPass, &[], Verdict::Refuse(Refusal::NotAuthenticated)),
+            (NoPass, &[NoPass, NoPass], Verdict::Refuse(Refusal::NotAuthenticated)),
         ];
         for (spf, dkim, wanted) in rows {
-            let evidence = message(spf, S::Pass, dkim);
+            let evidence = message(spf, dkim);
             assert_eq!(decide(&ENFORCE, Stage::Message, &evidence), wanted, "{spf:?} {dkim:?}");
         }
     }
 
     #[test]
-    fn the_helo_identity_never_decides() {
-        let evidence = message(SpfResult::None, SpfResult::TempError, &[]);
-        assert_eq!(decide(&ENFORCE, Stage::Message, &evidence), Verdict::Refuse(Refusal::NotAuthenticated));
-    }
-
-    #[test]
     fn bounces_and_keys_that_are_tested_are_told_apart() {
         let mut bounce =
-            Evidence { null_sender: true, ..message(SpfResult::None, SpfResult::None, &[DkimResult::Fail]) };
+            Evidence { null_sender: true, ..message(CheckOutcome::NoPass, &[CheckOutcome::NoPass]) };
         assert_eq!(decide(&ENFORCE, Stage::Message, &bounce), Verdict::Refuse(Refusal::NullSender));
-        bounce.dkim[0].reason = Some(TESTING_KEY);
+        bounce.dkim[0] = CheckOutcome::TestingKey;
         assert_eq!(decide(&ENFORCE, Stage::Message, &bounce), Verdict::Refuse(Refusal::TestingKey));
     }
 
-    fn message(mail_from: SpfResult, helo: SpfResult, dkim: &[DkimResult]) -> Evidence {
-        let check = |result| SpfCheck::new("a.example".to_owned(), result, SpfReason::NoMatch);
+    fn message(mail_from: CheckOutcome, dkim: &[CheckOutcome]) -> Evidence {
         Evidence {
-            spf: Some(SpfEvidence { helo: check(helo), mail_from: check(mail_from) }),
-            dkim: dkim.iter().map(|result| signature(*result)).collect(),
+            spf: Some(mail_from),
+            dkim: dkim.to_vec(),
             ..Evidence::at_connect(false, Standing::OptedIn)
-        }
-    }
-
-    fn signature(result: DkimResult) -> DkimEvidence {
-        DkimEvidence {
-            result,
-            reason: None,
-            domain: "a.example".to_owned(),
-            selector: "s".to_owned(),
-            identity: String::new(),
-            algorithm: "rsa-sha256",
-            signature_start: String::new(),
         }
     }
 }

@@ -1,0 +1,165 @@
+//! Work for a processor, away from the threads that serve connections, in two lanes: large messages wait for each
+//! other, and small ones never wait for a large one. What is computed is not its business.
+
+use std::{num::NonZeroU8, sync::Arc, time::Duration};
+
+use thiserror::Error;
+use tokio::{
+    sync::Semaphore,
+    task::{JoinError, spawn_blocking},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::dkim::DkimSettings;
+
+/// As much work at a time as the settings allow.
+#[derive(Debug)]
+pub(super) struct Pool {
+    small: Arc<Semaphore>,
+    large: Arc<Semaphore>,
+    large_from: u64,
+    wait: Duration,
+}
+
+/// Whether anybody waits for the work any more.
+pub(super) struct Over(CancellationToken);
+
+/// Work that did not come to its end.
+#[derive(Debug, Error)]
+pub(super) enum Unfinished {
+    /// It panicked.
+    #[error("a DKIM computation broke off")]
+    BrokenOff {
+        /// How.
+        source: JoinError,
+    },
+    /// It never began.
+    #[error("a DKIM computation had to wait too long for its turn")]
+    NoTurn,
+}
+
+impl Pool {
+    pub(super) fn new(settings: &DkimSettings) -> Self {
+        let lane = |places: NonZeroU8| Arc::new(Semaphore::new(usize::from(places.get())));
+        Self {
+            small: lane(settings.small),
+            large: lane(settings.large),
+            large_from: settings.large_from,
+            wait: settings.wait,
+        }
+    }
+
+    /// Runs `work` on a message of `octets` when it is its turn. Its place is taken until it ends, even if nobody waits
+    /// for it any more, which it can tell.
+    ///
+    /// # Errors
+    /// [`Unfinished`].
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        octets: u64,
+        work: impl FnOnce(&Over) -> T + Send + 'static,
+    ) -> Result<T, Unfinished> {
+        let lane = if octets < self.large_from { &self.small } else { &self.large };
+        // a lane is never closed
+        let Ok(Ok(place)) = timeout(self.wait, Arc::clone(lane).acquire_owned()).await else {
+            return Err(Unfinished::NoTurn);
+        };
+        let token = CancellationToken::new();
+        let over = Over(token.clone());
+        let _cancel_when_dropped = token.drop_guard();
+        let done = spawn_blocking(move || {
+            let result = work(&over);
+            drop(place);
+            result
+        });
+        done.await.map_err(|source| Unfinished::BrokenOff { source })
+    }
+}
+
+impl Over {
+    /// True once the result will not be looked at.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.is_cancelled()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const LARGE: u64 = 1000;
+
+    fn pool() -> Pool {
+        let one = NonZeroU8::MIN;
+        let wait = Duration::from_secs(30);
+        Pool::new(&DkimSettings { small: one, large: one, large_from: LARGE, wait, ..DkimSettings::DEFAULT })
+    }
+
+    #[tokio::test]
+    async fn small_messages_overtake_large_ones() {
+        let pool = Arc::new(pool());
+        let (release, released) = mpsc::channel::<()>();
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let large = tokio::spawn({
+            let pool = Arc::clone(&pool);
+            async move {
+                let work = move |_: &Over| {
+                    begun.send(()).expect("somebody waits");
+                    released.recv().expect("it is released");
+                };
+                pool.run(LARGE, work).await
+            }
+        });
+        has_begun.await.expect("the large message has its turn");
+        for turn in 0..3 {
+            assert_eq!(pool.run(LARGE - 1, move |_| turn).await.expect("a turn"), turn);
+        }
+        release.send(()).expect("the large message still waits");
+        large.await.expect("no panic").expect("a turn");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_too_long_has_no_turn() {
+        let pool = pool();
+        let all = Arc::clone(&pool.large).acquire_owned().await.expect("it is open");
+        assert!(matches!(pool.run(LARGE, |_| ()).await, Err(Unfinished::NoTurn)));
+        drop(all);
+        pool.run(LARGE, |_| ()).await.expect("a turn");
+    }
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_is_told_so_and_keeps_its_place_until_it_ends() {
+        let pool = Arc::new(pool());
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (ended, has_ended) = tokio::sync::oneshot::channel();
+        let abandoned = tokio::spawn({
+            let pool = Arc::clone(&pool);
+            async move {
+                let work = move |over: &Over| {
+                    begun.send(()).expect("somebody waits");
+                    while !over.is_over() {
+                        std::thread::yield_now();
+                    }
+                    ended.send(()).expect("somebody waits");
+                };
+                pool.run(LARGE, work).await
+            }
+        });
+        has_begun.await.expect("it has its turn");
+        assert_eq!(pool.large.available_permits(), 0);
+        abandoned.abort();
+        has_ended.await.expect("it ends by itself");
+        pool.run(LARGE, |_| ()).await.expect("the place is free again");
+    }
+
+    #[tokio::test]
+    async fn a_panic_gives_the_place_back() {
+        let pool = pool();
+        let broken = pool.run(0, |_| panic!("a test's own")).await;
+        assert!(matches!(broken, Err(Unfinished::BrokenOff { .. })));
+        pool.run(0, |_| ()).await.expect("the place is free again");
+    }
+}

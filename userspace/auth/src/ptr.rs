@@ -1,0 +1,238 @@
+//! Reverse DNS of a source (RFC 8601 3, "iprev"), and the cache of its results.
+//!
+//! It does not say what becomes of a source without a PTR record.
+
+mod result;
+
+use std::{
+    collections::BTreeSet,
+    net::Ipv6Addr,
+    ops::RangeInclusive,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use moka::{future::Cache, notification::RemovalCause};
+use tokio::time::timeout_at;
+use tracing::{debug, info};
+
+use crate::dns::{Answer, Dns, Kept, Lifetime, ascii_name};
+
+pub use result::{PtrEvidence, Unanswered};
+
+/// Names of one address that are kept and followed (RFC 8601 3 asks for a limit).
+pub const MAX_NAMES: usize = 10;
+/// How long a check may take in all. A source waits for it at its first RCPT, five minutes if it follows
+/// RFC 5321 4.5.3.2.3.
+pub const TIME_LIMIT: Duration = Duration::from_secs(20);
+/// How long "there is a PTR record" is believed, whatever its TTL says.
+pub const POSITIVE_LIFETIME: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(24);
+/// How long "there is none" and "none leads back" are believed: short, so that a mended zone is noticed.
+pub const NEGATIVE_LIFETIME: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_mins(15);
+/// Octets that a [`PtrCache`] may hold: some hundred thousand addresses with a name of usual length.
+pub const CACHE_OCTETS: u64 = 32 << 20;
+/// Octets that an entry takes before its names are counted.
+const ENTRY_OCTETS: usize = 200;
+
+/// What reverse DNS says, and for how long.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PtrFinding {
+    /// For the policy.
+    pub evidence: PtrEvidence,
+    /// How long it may be kept from now on; none when DNS could not say everything that was asked.
+    pub lifetime: Option<Duration>,
+}
+
+/// Looks up the PTR records of `address`, and the addresses of the first [`MAX_NAMES`] names. Ends within
+/// [`TIME_LIMIT`].
+///
+/// `::1` has no PTR record: no DNS server vouches for a name of every host (RFC 6303 4.4), and what a library or a hosts
+/// file would say is not DNS. Local senders belong to the trusted ones.
+pub async fn check(dns: &Dns, address: Ipv6Addr) -> PtrFinding {
+    if address.is_loopback() {
+        return PtrFinding::known(PtrEvidence::PermError, Duration::ZERO, NEGATIVE_LIFETIME);
+    }
+    let deadline = tokio::time::Instant::now() + TIME_LIMIT;
+    let answer = match timeout_at(deadline, dns.ptr_anew(address)).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(failure)) => {
+            info!(%address, failure = failure.to_string(), "reverse DNS failed");
+            return PtrFinding::unknown(Unanswered::Record);
+        }
+        Err(_) => {
+            info!(%address, "reverse DNS took too long");
+            return PtrFinding::unknown(Unanswered::Record);
+        }
+    };
+    if answer.records.is_empty() {
+        return PtrFinding::known(PtrEvidence::PermError, answer.ttl, NEGATIVE_LIFETIME);
+    }
+    let names = usable(&answer.records);
+    match timeout_at(deadline, follow(dns, address, &names)).await {
+        Ok(Forward::Here { name, ttl }) => {
+            PtrFinding::known(PtrEvidence::Pass { name }, ttl.min(answer.ttl), POSITIVE_LIFETIME)
+        }
+        Ok(Forward::Elsewhere { ttl }) => {
+            PtrFinding::known(PtrEvidence::Fail { names }, ttl.min(answer.ttl), NEGATIVE_LIFETIME)
+        }
+        Ok(Forward::Unknown) | Err(_) => PtrFinding::unknown(Unanswered::Names { names }),
+    }
+}
+
+/// Where names lead.
+enum Forward {
+    /// One of them to the address.
+    Here { name: String, ttl: Duration },
+    /// All of them elsewhere, or nowhere.
+    Elsewhere { ttl: Duration },
+    /// DNS could not say of all of them, and none of the others leads to the address.
+    Unknown,
+}
+
+impl PtrFinding {
+    fn known(evidence: PtrEvidence, ttl: Duration, bounds: RangeInclusive<Duration>) -> Self {
+        Self { evidence, lifetime: Some(ttl.clamp(*bounds.start(), *bounds.end())) }
+    }
+
+    fn unknown(unanswered: Unanswered) -> Self {
+        Self { evidence: PtrEvidence::TempError(unanswered), lifetime: None }
+    }
+
+    fn recalled(held: &Kept<Arc<PtrEvidence>>) -> Self {
+        Self { evidence: (*held.value).clone(), lifetime: Some(held.remaining()) }
+    }
+
+    /// As the cache keeps it; none if it may not be kept.
+    fn kept(&self) -> Option<Kept<Arc<PtrEvidence>>> {
+        Some(Kept::new(Arc::new(self.evidence.clone()), self.lifetime?))
+    }
+}
+
+/// Results by address, each for its lifetime. Looks up what it does not hold, once for all who ask at a time.
+/// Bounded by [`CACHE_OCTETS`]; failures are not kept.
+#[derive(Clone)]
+pub struct PtrCache {
+    dns: Dns,
+    held: Cache<Ipv6Addr, Kept<Arc<PtrEvidence>>>,
+    evicted: Arc<AtomicU64>,
+}
+
+impl PtrCache {
+    /// An empty cache in front of [`check`].
+    #[must_use]
+    pub fn new(dns: Dns) -> Self {
+        let evicted = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&evicted);
+        let held = Cache::builder()
+            .max_capacity(CACHE_OCTETS)
+            .weigher(|_, held: &Kept<Arc<PtrEvidence>>| octets(&held.value))
+            .expire_after(Lifetime)
+            .eviction_listener(move |_, _, cause| {
+                if cause == RemovalCause::Size {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+            .build();
+        Self { dns, held, evicted }
+    }
+
+    /// What is known about `address`, looked up if need be, on behalf of its network. `learned` hears of a new finding
+    /// before anybody else does.
+    pub async fn get(&self, address: Ipv6Addr, learned: impl FnOnce(&PtrFinding) + Send) -> PtrFinding {
+        let look_up = async {
+            let finding = check(&self.dns.on_behalf_of(address), address).await;
+            learned(&finding);
+            finding.kept().ok_or(finding)
+        };
+        match self.held.try_get_with(address, look_up).await {
+            Ok(held) => PtrFinding::recalled(&held),
+            Err(unknown) => (*unknown).clone(),
+        }
+    }
+
+    /// What is known about `address` without asking DNS.
+    pub async fn known(&self, address: Ipv6Addr) -> Option<PtrFinding> {
+        self.held.get(&address).await.map(|held| PtrFinding::recalled(&held))
+    }
+
+    /// Forgets `address`, so that the next question goes to DNS.
+    pub async fn forget(&self, address: Ipv6Addr) {
+        self.held.invalidate(&address).await;
+    }
+
+    /// Entries that made room for others since the start.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+}
+
+/// What an entry takes.
+fn octets(evidence: &PtrEvidence) -> u32 {
+    let names = match evidence {
+        PtrEvidence::Pass { name } => name.len(),
+        PtrEvidence::Fail { names } => names.iter().map(String::len).sum(),
+        PtrEvidence::PermError | PtrEvidence::TempError(_) => 0,
+    };
+    u32::try_from(ENTRY_OCTETS + names).unwrap_or(u32::MAX)
+}
+
+/// The names that can be shown and followed: the strange ones are dropped, and what is too much.
+fn usable(records: &[String]) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let mut names: Vec<String> = records.iter().filter_map(|name| ascii_name(name)).collect();
+    names.retain(|name| seen.insert(name.clone()));
+    names.truncate(MAX_NAMES);
+    names
+}
+
+/// Whether one of `names` leads back to `address`. The first that does decides, so that a name whose servers are silent
+/// does not hold up the others.
+async fn follow(dns: &Dns, address: Ipv6Addr, names: &[String]) -> Forward {
+    let mut lookups: FuturesUnordered<_> =
+        names.iter().map(|name| async move { (name, dns.aaaa(name).await) }).collect();
+    let mut is_unknown = false;
+    let mut shortest = Duration::MAX;
+    while let Some((name, looked_up)) = lookups.next().await {
+        match looked_up {
+            Ok(Answer { records, ttl, .. }) if records.contains(&address) => {
+                return Forward::Here { name: name.clone(), ttl };
+            }
+            Ok(Answer { ttl, .. }) => shortest = shortest.min(ttl),
+            Err(failure) => {
+                debug!(name, failure = failure.to_string(), "forward DNS failed");
+                is_unknown = true;
+            }
+        }
+    }
+    if is_unknown { Forward::Unknown } else { Forward::Elsewhere { ttl: shortest } }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU8;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_cache_makes_room_and_counts_it() {
+        let nobody: std::net::SocketAddr = "[::1]:1".parse().expect("an address");
+        let dns = Dns::new(&[nobody], Duration::from_secs(1), NonZeroU8::MIN);
+        let cache = PtrCache::new(dns);
+        let names = vec!["n".repeat(253); MAX_NAMES];
+        let finding =
+            PtrFinding { evidence: PtrEvidence::Fail { names }, lifetime: Some(Duration::from_secs(60)) };
+        let held = finding.kept().expect("it has a lifetime");
+        for number in 0..20_000_u128 {
+            cache.held.insert(Ipv6Addr::from(number), held.clone()).await;
+        }
+        cache.held.run_pending_tasks().await;
+        assert!(cache.held.weighted_size() <= CACHE_OCTETS, "{}", cache.held.weighted_size());
+        assert_eq!(cache.evicted() + cache.held.entry_count(), 20_000);
+        assert!(cache.evicted() > 0);
+    }
+}
