@@ -131,8 +131,10 @@ fn what_a_rule_or_a_bound_refuses_has_a_line_with_the_reply() {
 
     let mut holder = begin(&site, "holder");
     holder.say("RCPT TO:<user@contoso.com>").unwrap();
-    holder.say("DATA").unwrap();
-    holder.write(format!("{large}{}", "0123456789abcd\r\n".repeat(1700)).as_bytes()).unwrap();
+    let held = format!("{large}{}", "0123456789abcd\r\n".repeat(1700));
+    holder.write(format!("BDAT {}\r\n{held}", held.len()).as_bytes()).unwrap();
+    // the octets lie on the disk once the chunk has its reply
+    assert_eq!(holder.reply().unwrap().code, 250);
     let full = &["message outcome=\"message_disk\"", "reply=\"452 4.3.1 Insufficient"];
     row("disk", format!("{data}{large}0123456789abcd\r\n.\r\n"), full).run(&site, &daemon);
 }
