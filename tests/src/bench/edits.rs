@@ -32,6 +32,7 @@ use crate::{
 /// If something cannot be set up, a command fails, or a session is not answered as promised.
 pub(super) fn measure(scale: Scale, report: &mut Report) -> Result<()> {
     let mut rows = Vec::new();
+    let mut sizes = Vec::new();
     let mut base = None;
     let mut most = None;
     for size in scale.prefixes {
@@ -45,11 +46,13 @@ pub(super) fn measure(scale: Scale, report: &mut Report) -> Result<()> {
                 median(found.remove.iter().copied()),
                 add.map(|add| add / base),
                 median(found.second.iter().copied()),
+                Some(found.wait_idle),
                 Some(found.wait_edit),
                 Some(found.load),
                 Some(found.wait_load),
             ],
         ));
+        sizes.push(Row::numbers(size.to_string(), found.memory.map(Some)));
     }
     report.verdicts.extend(most.iter().flat_map(Found::verdicts));
     report.sections.push(Section {
@@ -58,18 +61,27 @@ pub(super) fn measure(scale: Scale, report: &mut Report) -> Result<()> {
         rows,
         notes: NOTES.map(str::to_owned).to_vec(),
     });
+    report.sections.push(Section {
+        title: "What they take",
+        columns: SIZE_COLUMNS.to_vec(),
+        rows: sizes,
+        notes: vec![SIZE_NOTE.to_owned()],
+    });
     Ok(())
 }
 
-/// What was measured among so many prefixes, in milliseconds.
+/// What was measured among so many prefixes: times in milliseconds, sizes in MiB.
 #[derive(Default)]
 struct Found {
     add: Vec<f64>,
     remove: Vec<f64>,
     second: Vec<f64>,
+    wait_idle: f64,
     wait_edit: f64,
     load: f64,
     wait_load: f64,
+    /// As [`SIZE_COLUMNS`] has them.
+    memory: [f64; 4],
 }
 
 impl Found {
@@ -104,6 +116,11 @@ fn measure_among(size: usize, rounds: usize) -> Result<Found> {
     let mut found = Found::default();
     let load = format!("optin load --quiet {}", file.display());
     let log = || format!("among {size} prefixes; the daemon's log: {}", daemon.log());
+    found.wait_idle = longest_wait(&site, || {
+        thread::park_timeout(IDLE);
+        Ok(())
+    })
+    .with_context(log)?;
     found.wait_load = longest_wait(&site, || {
         found.load = milliseconds(|| site.sixgate(&load));
         Ok(())
@@ -120,6 +137,14 @@ fn measure_among(size: usize, rounds: usize) -> Result<Found> {
     })
     .with_context(log)?;
     site.sixgate("status --verify");
+    let of_store =
+        |name: &str| Ok::<_, anyhow::Error>(fs::metadata(site.folder().join(name))?.len() as f64 / MIB);
+    found.memory = [
+        resident(daemon.pid(), "VmRSS")?,
+        resident(daemon.pid(), "VmHWM")?,
+        of_store("store.db")?,
+        of_store("store.db-wal")?,
+    ];
     daemon.stop()?;
     Ok(found)
 }
@@ -191,6 +216,15 @@ impl<'a> Sessions<'a> {
     }
 }
 
+/// Memory of a process, by its line `name` of proc_pid_status(5).
+fn resident(pid: u32, name: &str) -> Result<f64> {
+    let file = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<f64>().ok());
+    kib.map(|kib| kib / 1024.0).with_context(|| format!("no {name} in {file}"))
+}
+
 /// CPU time of the processes that `task` starts and waits for, in milliseconds.
 fn cpu<T>(task: impl FnOnce() -> T) -> Result<f64> {
     let spent = || -> Result<TimeVal> {
@@ -213,24 +247,33 @@ const ZONE: &str = "";
 const TRANSACTIONS: usize = 25;
 const ADD: &str = "optin add 3fff:fff:1::/64";
 
+/// How long replies are timed while no command runs.
+const IDLE: Duration = Duration::from_secs(2);
+const MIB: f64 = 1024.0 * 1024.0;
 /// Targets, in milliseconds.
 const ADD_MAX: f64 = 50.0;
 const WAIT_MAX: f64 = 20.0;
 
-const COLUMNS: [&str; 8] = [
+const COLUMNS: [&str; 9] = [
     "prefixes",
     "add CPU ms",
     "remove CPU ms",
     "x 1 prefix",
     "second ms",
     "longest reply ms",
+    "in edits ms",
     "load ms",
-    "longest reply in load ms",
+    "in load ms",
 ];
+
+const SIZE_COLUMNS: [&str; 5] = ["prefixes", "daemon MiB", "at most MiB", "store MiB", "its log MiB"];
+const SIZE_NOTE: &str =
+    "daemon: resident after the edits, and at most since its start. log: the store's write-ahead log.";
 
 const NOTES: [&str; 3] = [
     "add, remove: user and system time of `sixgate optin add`, `remove` of one prefix, median of the rounds; second: the time of \
      another `optin add` right after it.",
-    "longest reply: to any command, or the next greeting, of one sender whose sessions go on meanwhile; a machine whose CPUs are all busy shows its scheduler here.",
+    "longest reply: to any command, or the next greeting, of one sender whose sessions go on: while no command runs, during \
+     the edits, and during the load. A machine whose CPUs are all busy shows its scheduler in all three.",
     "load: `sixgate optin load` of all of them into an empty store and map, with the daemon running.",
 ];
