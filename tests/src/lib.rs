@@ -1,8 +1,7 @@
-//! Support library of the suites and of the demo: namespaces, the daemon, clients, servers.
+//! Support library of the suites, the demo and the bench: namespaces, the daemon, clients, servers.
 //!
 //! It owns no claim about sixgate: those are in the suites.
 
-pub mod bench;
 pub mod bpffs;
 pub mod cards;
 pub mod certs;
@@ -10,10 +9,8 @@ pub mod client;
 pub mod clock;
 pub mod conformance;
 pub mod daemon;
-pub mod demo;
 pub mod descriptors;
 pub mod dialog;
-pub mod differential;
 pub mod dns;
 pub mod dovecot;
 pub mod exim;

@@ -152,10 +152,10 @@ impl Narrow {
 }
 
 /// The helper programs' object (ELF, `bpfel`); empty in a build with `AYA_BUILD_SKIP=1`.
-pub(crate) static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/helpers.bpf.o"));
+pub static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/helpers.bpf.o"));
 
 /// The program that passes everything on.
-pub(crate) const PASS: &str = "pass";
+pub const PASS: &str = "pass";
 const NARROW: &str = "narrow";
 const LOSSY: &str = "lossy";
 const LOSSY_OUT: &str = "lossy_out";
@@ -167,7 +167,7 @@ fn load() -> Result<Ebpf> {
 }
 
 /// A loader that makes the maps of a bench as small as can be.
-pub(crate) fn loader() -> EbpfLoader<'static> {
+pub fn loader() -> EbpfLoader<'static> {
     let mut loader = EbpfLoader::new();
     for map in LARGE {
         loader.map_max_entries(map, 1);
@@ -176,7 +176,10 @@ pub(crate) fn loader() -> EbpfLoader<'static> {
 }
 
 /// The XDP program `name` of `object`, handed to the kernel.
-pub(crate) fn program<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
+///
+/// # Errors
+/// `object` has no such program, or the kernel refuses it.
+pub fn program<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
     let program = object.program_mut(name).with_context(|| format!("no program {name}"))?;
     let program: &mut Xdp = program.try_into()?;
     program.load().with_context(|| format!("cannot load {name}"))?;

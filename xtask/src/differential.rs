@@ -43,7 +43,7 @@ pub(crate) fn run(pair: &Pair) -> Result<()> {
     };
     setup::run(Set::Build)?;
     let python = python_with(packages)?;
-    exec::run(exec::cargo().args(["build", "--package", "sixgate-tests", "--bin", "differential"]))?;
+    exec::run(exec::cargo().args(["build", "--package", "sixgate-bench", "--bin", "differential"]))?;
     let mut differential = Command::new(exec::target().join("debug/differential"));
     differential.arg(name).arg("--python").arg(python);
     differential.args(["--cases", &cases.to_string(), "--seed", &seed.to_string()]);

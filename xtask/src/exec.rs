@@ -34,7 +34,8 @@ pub(crate) fn cargo() -> Command {
 /// built once.
 pub(crate) fn build_binaries() -> Command {
     let mut build = cargo();
-    build.args(["build", "--package", "sixgate", "--package", "sixgate-tests", "--bins"]);
+    build.args(["build", "--bins"]);
+    build.args(["--package", "sixgate", "--package", "sixgate-tests", "--package", "sixgate-bench"]);
     build
 }
 

@@ -266,6 +266,7 @@ fn exists(tree: &Tree, path: &str) -> bool {
 const FUZZ_SEEDS: &str = "userspace/fuzz/seeds/";
 const README_MAX: usize = 150;
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
-const FOLDERS: &[&str] = &["common/", "docs/", "ebpf/", "packaging/", "tests/", "userspace/", "xtask/"];
+const FOLDERS: &[&str] =
+    &["bench/", "common/", "docs/", "ebpf/", "packaging/", "tests/", "userspace/", "xtask/"];
 /// Put together here, so that this file does not name them.
 const MACHINE_FOLDERS: &[&str] = &[concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];

@@ -16,7 +16,7 @@ use super::{
     rig::{Outcome, Rig, Subject},
     segment::Ends,
 };
-use crate::{
+use sixgate_tests::{
     packet::{Packet, SMTP, tcp},
     site::{GATE, INTERFACE, OTHER, PEER, SENDER, Site},
     xdp_helper::Pass,

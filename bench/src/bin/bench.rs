@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use sixgate_tests::bench::{self, Part, Scale};
+use sixgate_bench::bench::{self, Part, Scale};
 
 /// Measures what refusing costs, beside other mail servers, in network namespaces
 #[derive(Parser)]

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser};
-use sixgate_tests::differential;
+use sixgate_bench::differential;
 
 /// Compares our checks with those of others over generated cases
 #[derive(Parser)]

@@ -23,7 +23,7 @@ use super::{
     report::{Report, Row, Section, median},
     rig::{Rig, Subject},
 };
-use crate::{
+use sixgate_tests::{
     packet::Packet,
     site::{INTERFACE, Site},
 };

@@ -10,7 +10,7 @@ use super::{
     act::{Act, Moment, Played},
     stage::{DOMAIN, FOLDER, INTERFACE, NAMESPACE, NOT_OPTED_IN, OPTED_IN, SENDERS, Stage},
 };
-use crate::{
+use sixgate_tests::{
     daemon,
     transcript::{Line, Side},
 };

@@ -15,8 +15,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-
-use crate::{
+use sixgate_tests::{
     client::Client,
     daemon::{self, Daemon},
     dns::{DnsServer, Zone},

@@ -12,7 +12,7 @@ use super::{
     load::{Refusal, Script},
     usage::{BpfTime, Processes},
 };
-use crate::{
+use sixgate_tests::{
     daemon::Daemon,
     postfix::{self, Postfix},
     site::{GATE, INTERFACE, OTHER, PEER, SENDER, Site},

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddrV6;
 
-use crate::packet::{self, tcp};
+use sixgate_tests::packet::{self, tcp};
 
 /// The two ends, seen from the client.
 #[derive(Clone, Copy, Debug)]

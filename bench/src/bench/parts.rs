@@ -11,7 +11,7 @@ use super::{
     report::{Report, Row, Section, median},
     rig::{XDP_PASS, loaded, time},
 };
-use crate::{
+use sixgate_tests::{
     packet::Packet,
     xdp_helper::{self, PASS},
 };

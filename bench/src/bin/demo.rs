@@ -14,7 +14,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match sixgate_tests::demo::run(Options::parse().once) {
+    match sixgate_bench::demo::run(Options::parse().once) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("demo: {error:#}");

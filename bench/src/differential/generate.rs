@@ -19,8 +19,7 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use serde::Serialize;
-
-use crate::dns::Zone;
+use sixgate_tests::dns::Zone;
 
 /// A sender, as both evaluators are told about it.
 #[derive(Clone, Debug, Serialize)]

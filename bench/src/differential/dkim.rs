@@ -29,7 +29,7 @@ use sixgate_auth::{
 use tokio::{runtime::Runtime, time::Instant};
 
 use self::generate::{Algorithm, Length, Plan, Signer};
-use crate::{
+use sixgate_tests::{
     dns::Zone,
     sign::{self, ByHand},
 };

@@ -10,7 +10,7 @@ use super::{
     rig::{Outcome, Rig, Scene, XDP_TX},
     segment::{Ends, Segment},
 };
-use crate::packet::tcp;
+use sixgate_tests::packet::tcp;
 
 /// A packet of the session, and what there was when it came.
 #[derive(Clone, Debug)]

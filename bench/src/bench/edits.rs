@@ -21,7 +21,7 @@ use super::{
     Scale,
     report::{Report, Row, Section, Verdict, median},
 };
-use crate::{
+use sixgate_tests::{
     client::Client,
     site::{GATE, INTERFACE, SENDER, Site},
 };

@@ -16,13 +16,12 @@ use sixgate_common::{
     map,
 };
 use sixgate_dataplane::{Maps, Pins, Station, StationUse, embedded_object};
-
-use crate::{
+use sixgate_tests::{
     packet,
     xdp_helper::{self, PASS},
 };
 
-#[path = "../../ebpf/src/template.rs"]
+#[path = "../../../tests/ebpf/src/template.rs"]
 mod template;
 
 use template::{DESTINATIONS, FLOW_PUT, FLOW_REMOVE, TEMPLATE_MAX, Template};

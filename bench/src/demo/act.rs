@@ -8,7 +8,7 @@ use super::{
     mail::{self, Key},
     stage::{self, DOMAIN, NOT_OPTED_IN, OPTED_IN, SENDERS},
 };
-use crate::{client::Client, transcript::Transcript};
+use sixgate_tests::{client::Client, transcript::Transcript};
 
 /// One session.
 pub(super) struct Act {

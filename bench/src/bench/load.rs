@@ -11,8 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-
-use crate::{
+use sixgate_tests::{
     client::{Client, REPLY_TIMEOUT},
     netns::Netns,
 };
