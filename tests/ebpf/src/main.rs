@@ -1,7 +1,7 @@
 //! Programs that stand around the one under test: a peer that passes everything on, a link that loses packets, a driver
 //! with little head room, and one that restores a packet between two runs of a bench.
 //!
-//! None of them judges mail. They are loaded by `tests/src/xdp_helper.rs` and `tests/src/bench/`.
+//! None of them judges mail. They are loaded by `tests/src/xdp_helper.rs` and `bench/src/bench/`.
 //!
 //! Building: `tests/build.rs` compiles this crate for `bpfel-unknown-none` and embeds the object; the workspace's
 //! default members leave it out. For the host's target it is an empty program, so that
