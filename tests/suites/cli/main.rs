@@ -5,6 +5,7 @@
 mod answers;
 mod changes;
 mod concurrent;
+mod doubts;
 mod errors;
 mod help;
 mod kernel;

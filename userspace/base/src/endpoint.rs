@@ -23,6 +23,13 @@ pub struct Endpoint {
     zone: Option<Zone>,
 }
 
+/// Whether the last label of a name is a number: no domain's is, but that of an IPv4 address (RFC 3696 2).
+#[must_use]
+pub fn ends_in_number(name: &str) -> bool {
+    let last = name.strip_suffix('.').unwrap_or(name).rsplit('.').next().unwrap_or_default();
+    !last.is_empty() && last.bytes().all(|octet| octet.is_ascii_digit())
+}
+
 /// The zone of a link-local address.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 enum Zone {

@@ -1,23 +1,22 @@
 //! The binary: wiring only. It prints an error once, and turns it into an exit code.
 
 use std::{
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter},
     process::ExitCode,
 };
 
-use clap::Parser;
-use sixgate::cli::{self, Cli, Output};
+use sixgate::cli::{self, Output};
 
 fn main() -> ExitCode {
     cli::hold_signals();
-    let cli = Cli::parse();
+    let cli = cli::parse_arguments();
     let mut data = BufWriter::new(io::stdout().lock());
     let mut messages = io::stderr();
-    match cli::run(cli, &mut Output::new(&mut data, &mut messages)) {
+    let mut output = Output::new(&mut data, &mut messages);
+    match cli::run(cli, &mut output) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            // nobody is left to be told if this fails
-            let _ = writeln!(messages, "sixgate: {:#}", anyhow::Error::new(error));
+            output.note(format_args!("{:#}", anyhow::Error::new(error)));
             ExitCode::from(EXIT_ERROR)
         }
     }

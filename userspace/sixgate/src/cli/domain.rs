@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::{Config, Domains},
     control::Control,
-    store::{Consent, Domain, Entry, Key, Marks, parse_domains},
+    store::{Consent, Domain, Entry, Key, Marks, parse_domains, parse_listed_domain},
 };
 
 #[derive(Debug, Subcommand)]
@@ -32,7 +32,7 @@ pub(super) enum Command {
     #[command(after_help = REMOVE_HELP)]
     Remove {
         /// Domain names
-        #[arg(required = true, value_name = "DOMAIN")]
+        #[arg(required = true, value_name = "DOMAIN", value_parser = parse_listed_domain)]
         domains: Vec<Domain>,
         /// Only let refusals that name them be permanent again
         #[arg(long, conflicts_with = "allow_empty")]
@@ -50,6 +50,7 @@ pub(super) enum Command {
     #[command(after_help = CHECK_HELP)]
     Check {
         /// The domain
+        #[arg(value_parser = parse_listed_domain)]
         domain: Domain,
         #[command(flatten)]
         format: Format,

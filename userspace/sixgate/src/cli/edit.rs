@@ -12,7 +12,7 @@ use sixgate_base::bounded;
 
 use crate::{
     control::Control,
-    store::{Consent, Edit, Entry, Key, ListError, Outcome, Replaced, StoreError, parse_prefix},
+    store::{Consent, DOUBTS_MAX, Edit, Entry, Key, ListError, Outcome, Replaced, StoreError, parse_prefix},
 };
 
 /// For commands that change a set of prefixes.
@@ -85,7 +85,7 @@ pub(super) fn remove(
 /// One line for each outcome; no, if something was not there.
 pub(super) fn report(outcomes: Vec<Outcome>, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let mut exit = Exit::Done;
-    for outcome in outcomes {
+    for outcome in &outcomes {
         match outcome {
             Outcome::Missing(_) => {
                 exit = Exit::No;
@@ -94,7 +94,19 @@ pub(super) fn report(outcomes: Vec<Outcome>, out: &mut Output<'_>) -> Result<Exi
             _ => out.line(outcome)?,
         }
     }
+    warn(&outcomes, out);
     Ok(exit)
+}
+
+/// Says what is likely not meant of what is in the store now.
+fn warn(outcomes: &[Outcome], out: &mut Output<'_>) {
+    let entries = outcomes.iter().filter_map(|outcome| match outcome {
+        Outcome::Added(entry) | Outcome::Changed(entry) | Outcome::Unchanged(entry) => Some(entry),
+        Outcome::Removed(_) | Outcome::Missing(_) => None,
+    });
+    for doubt in entries.filter_map(Entry::doubt).take(DOUBTS_MAX) {
+        out.note(format_args!("warning: {doubt}"));
+    }
 }
 
 /// Replaces a set by a list: reads it by `parse`, puts it in by `replace`.
@@ -129,6 +141,7 @@ impl Replacing {
         if self.quiet {
             return Ok(Exit::Done);
         }
+        warn(&replaced.outcomes, out);
         let Replaced { outcomes, unchanged, total } = replaced;
         outcomes.iter().try_for_each(|outcome| out.line(outcome))?;
         let count = |which: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| which(outcome)).count();

@@ -3,6 +3,7 @@
 //! It owns the commands' forms, their output and their exit codes. What they do is `control`'s, `store`'s
 //! and `server`'s business.
 
+mod arguments;
 mod attach;
 mod config;
 mod domain;
@@ -34,6 +35,7 @@ use crate::{
     server,
 };
 
+pub use arguments::parse_arguments;
 pub use error::CliError;
 pub use output::Output;
 

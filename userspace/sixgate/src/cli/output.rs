@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Display, io::Write};
 
 use serde::Serialize;
 
-use super::{CliError, Exit, Format};
+use super::{CliError, Exit, Format, arguments::escaped};
 
 /// The places of the output.
 pub struct Output<'a> {
@@ -60,9 +60,9 @@ impl<'a> Output<'a> {
         if format.json { self.json(document) } else { self.line(line) }
     }
 
-    /// A message. That nobody can read it is no reason to fail.
-    pub(super) fn note(&mut self, message: impl Display) {
-        let _ = writeln!(self.messages, "sixgate: {message}");
+    /// A message, on one line. That it cannot be written is no reason to fail.
+    pub fn note(&mut self, message: impl Display) {
+        let _ = writeln!(self.messages, "sixgate: {}", escaped(&message.to_string()));
     }
 
     pub(super) fn flush(&mut self) -> Result<(), CliError> {

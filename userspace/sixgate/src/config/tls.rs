@@ -2,7 +2,7 @@
 //!
 //! It owns the keys' form. The files are read by whoever uses them.
 
-use std::{fmt, marker::PhantomData, net::Ipv4Addr, path::PathBuf};
+use std::{fmt, marker::PhantomData, path::PathBuf};
 
 use serde::{
     Deserialize, Deserializer,
@@ -11,6 +11,7 @@ use serde::{
         value::{MapAccessDeserializer, SeqAccessDeserializer},
     },
 };
+use sixgate_base::endpoint::ends_in_number;
 use sixgate_common::line::is_domain_name;
 
 use super::values::{self, Text, ValueError};
@@ -59,9 +60,8 @@ impl std::str::FromStr for CertificateName {
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let is_name = is_domain_name(text.as_bytes()) && text.contains('.');
-        // it would be looked for among the addresses of a certificate
-        let is_address = text.parse::<Ipv4Addr>().is_ok();
-        if is_name && !is_address {
+        // an address would be looked for among the addresses of a certificate
+        if is_name && !ends_in_number(text) {
             Ok(Self(text.to_owned()))
         } else {
             Err(ValueError::Name { text: text.to_owned() })

@@ -2,19 +2,13 @@
 //!
 //! A value is judged by itself here; what depends on another key is judged in `document`.
 
-use std::{
-    fmt,
-    marker::PhantomData,
-    net::{IpAddr, Ipv4Addr},
-    path::PathBuf,
-    str::FromStr,
-};
+use std::{fmt, marker::PhantomData, net::IpAddr, path::PathBuf, str::FromStr};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{Error, Visitor},
 };
-use sixgate_base::endpoint::{Endpoint, EndpointError};
+use sixgate_base::endpoint::{Endpoint, EndpointError, ends_in_number};
 use sixgate_common::{line::is_domain_name, refuse::ReplyId, reply::REPLY_MAX, settings};
 use sixgate_smtp::{
     policy::{Mode, PermanentRefusals, TemporaryRefusals},
@@ -102,7 +96,7 @@ impl FromStr for Hostname {
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let is_name = is_domain_name(text.as_bytes()) && text.contains('.');
-        if !is_name || text.parse::<Ipv4Addr>().is_ok() {
+        if !is_name || ends_in_number(text) {
             return Err(ValueError::Hostname { text: text.to_owned() });
         }
         // the size limit is announced after EHLO: the longest one is taken

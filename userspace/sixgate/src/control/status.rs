@@ -180,8 +180,9 @@ impl Control {
                 status.warnings.extend(self.guard_warnings(&database)?);
             }
             status.domains = counts.domains;
-            let doubts =
+            let mut doubts =
                 self.policy_warnings(status.mode == ENFORCE, !counts.opts_anything_in, counts.domains == 0);
+            doubts.extend(database.doubts()?);
             status.warnings.splice(0..0, doubts);
         }
         Ok(status)

@@ -147,6 +147,7 @@ pub(crate) fn of(config: &Config, contents: &Contents) -> Vec<String> {
     let passes_all_on = is_shadow && policy.next_hop_judges;
     let refuses = |passes_on: bool| if passes_on { "enforce would refuse" } else { "sixgate refuses" };
     let mut warnings = of_settings(config);
+    warnings.extend(contents.doubts());
     let marks_temporary = contents.domains.values().any(|marks| marks.temporary);
     if marks_temporary && !config.temporary_refusals.not_opted_in && config.refuse_at != RefuseAt::Rcpt {
         warnings.push(format!(

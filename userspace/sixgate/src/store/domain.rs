@@ -2,9 +2,10 @@
 //!
 //! It owns the name's form and marks; that such a domain exists in DNS is not looked up.
 
-use std::{borrow::Borrow, collections::BTreeSet, fmt, str::FromStr};
+use std::{borrow::Borrow, collections::BTreeSet, fmt, net::IpAddr, str::FromStr};
 
 use serde::Serialize;
+use sixgate_base::endpoint::ends_in_number;
 use sixgate_common::line::{domain_key, is_domain_name};
 
 /// A domain name in lower case (RFC 5321 4.1.2), without a final dot.
@@ -65,6 +66,16 @@ pub enum DomainError {
         /// As it was written.
         text: String,
     },
+    /// An address, or a name whose last label is a number, as an IPv4 address has it.
+    #[error(
+        "`{}` is not a domain name but an address, or ends like one: name the domain behind the `@` of the recipients, \
+         such as example.com",
+        text.escape_debug()
+    )]
+    Address {
+        /// As it was written.
+        text: String,
+    },
     /// Anything else.
     #[error("`{}` is not a domain name", text.escape_debug())]
     NotAName {
@@ -97,20 +108,33 @@ impl Domain {
     }
 }
 
+/// As [`Domain::from_str`], for the name of an entry that is there: earlier versions took addresses, too.
+///
+/// # Errors
+///
+/// [`DomainError`].
+pub fn parse_listed_domain(text: &str) -> Result<Domain, DomainError> {
+    // as DNS writes a complete name
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let text = text.to_owned();
+    if !text.is_ascii() {
+        Err(DomainError::NotAscii { text })
+    } else if is_domain_name(name.as_bytes()) {
+        Ok(Domain(name.to_ascii_lowercase()))
+    } else {
+        Err(DomainError::NotAName { text })
+    }
+}
+
 impl FromStr for Domain {
     type Err = DomainError;
 
     fn from_str(text: &str) -> Result<Self, DomainError> {
-        // as DNS writes a complete name
-        let name = text.strip_suffix('.').unwrap_or(text);
-        let text = text.to_owned();
-        if !text.is_ascii() {
-            Err(DomainError::NotAscii { text })
-        } else if is_domain_name(name.as_bytes()) {
-            Ok(Self(name.to_ascii_lowercase()))
-        } else {
-            Err(DomainError::NotAName { text })
+        let literal = text.trim_start_matches('[').trim_end_matches(']').trim_start_matches("IPv6:");
+        if ends_in_number(text) || literal.parse::<IpAddr>().is_ok() {
+            return Err(DomainError::Address { text: text.to_owned() });
         }
+        parse_listed_domain(text)
     }
 }
 
@@ -173,10 +197,23 @@ mod tests {
             ("a b", Err("`a b` is not a domain name")),
             ("a\x1b", Err("`a\\u{1b}` is not a domain name")),
             ("", Err("`` is not a domain name")),
+            ("1.example", Ok("1.example")),
+            ("1.2.3.4.example", Ok("1.2.3.4.example")),
         ] {
             let found = text.parse::<Domain>().map_err(|error| error.to_string());
             let found = found.as_ref().map(Domain::as_str).map_err(String::as_str);
             assert_eq!(found, wanted, "{text}");
         }
+    }
+
+    #[test]
+    fn an_address_is_not_a_domain() {
+        for text in ["1.2.3.4", "192.0.2.1.", "[192.0.2.1]", "2001:db8::1", "[IPv6:2001:db8::1]", "a.1", "25"]
+        {
+            let found = text.parse::<Domain>();
+            assert_eq!(found, Err(DomainError::Address { text: text.to_owned() }));
+        }
+        // so that what an earlier version took can be removed
+        assert_eq!(parse_listed_domain("1.2.3.4").map(|domain| domain.to_string()), Ok("1.2.3.4".to_owned()));
     }
 }

@@ -7,6 +7,7 @@ mod author;
 mod database;
 mod document;
 mod domain;
+mod doubts;
 mod edit;
 mod error;
 mod list;
@@ -25,7 +26,8 @@ pub use database::{
     TakenOver, WRITE_WAIT,
 };
 pub use document::{Problem, parse as parse_document, write as write_document};
-pub use domain::{Domain, DomainError, Marks};
+pub use domain::{Domain, DomainError, Marks, parse_listed_domain};
+pub use doubts::DOUBTS_MAX;
 pub use edit::{Change, Entry, Key, Outcome};
 pub use error::StoreError;
 pub use list::{ListError, ListReason, parse_domains, parse_guard, parse_list, parse_members};

@@ -12,7 +12,7 @@ use super::{
     history::latest,
     row::{self, Kind},
 };
-use crate::store::{Contents, Domain, Marks, OptIn, PrefixMap, PrefixSet, Revision, StoreError};
+use crate::store::{Contents, Domain, Entry, Key, Marks, OptIn, PrefixMap, PrefixSet, Revision, StoreError};
 
 /// How many entries there are, and whether the two sets that mail needs have any that opted in.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -123,6 +123,21 @@ impl Database {
                 select.query_row((Kind::Domain.number(), name.as_bytes()), |row| row.get(0)).optional()
             });
         Ok(found.map_err(self.error("read"))?.map(row::marks).unwrap_or_default())
+    }
+
+    /// The entry that `key` names, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::contents`].
+    pub fn entry(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
+        let (kind, key) = row::key_row(key);
+        let found: rusqlite::Result<Option<i64>> = self
+            .connection
+            .prepare_cached("SELECT state FROM entries WHERE kind = ? AND key = ?")
+            .and_then(|mut select| select.query_row((kind.number(), &key), |row| row.get(0)).optional());
+        let state = found.map_err(self.error("read"))?;
+        Ok(state.and_then(|state| row::entry(kind.number(), &key, state)))
     }
 
     /// How many entries there are.

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::Ipv6Addr};
 
 use ipnet::Ipv6Net;
 
-use crate::store::{Contents, Domain, Entry, Key, Marks, OptIn, PrefixMap, PrefixSet};
+use crate::store::{Contents, Domain, Entry, Key, Marks, OptIn, PrefixMap, PrefixSet, parse_listed_domain};
 
 /// Which set an entry is in. The numbers are those of the tables.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -117,7 +117,7 @@ pub(super) fn key(kind: i64, key: &[u8]) -> Option<Key> {
 }
 
 pub(super) fn domain(key: &[u8]) -> Option<Domain> {
-    str::from_utf8(key).ok()?.parse().ok()
+    parse_listed_domain(str::from_utf8(key).ok()?).ok()
 }
 
 /// Octets of a prefix's key.

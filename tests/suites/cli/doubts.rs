@@ -1,0 +1,82 @@
+//! What is likely not meant is warned of by name, and what cannot be meant is refused; the terminal is left alone.
+
+use std::fs;
+
+use crate::place::{Place, ran};
+
+#[test]
+fn an_entry_that_concerns_everybody_or_nobody_is_warned_of_by_name() {
+    let place = Place::new();
+    place.done("optin add 2001:db8::25");
+    place.done("domain add contoso.com");
+    for (words, wanted) in [
+        ("trust add ::/0", "trust has ::/0: every sender is exempt from opt-in, PTR, SPF and DKIM"),
+        ("optin add ::/0", "optin has ::/0: every destination takes mail over IPv6"),
+        ("guard add ff02::1", "guard has ff02::1/128, which is multicast"),
+        ("guard add ::", "guard has ::/128, which is the unspecified address"),
+        ("guard add ::1", "guard has ::1/128, which is the loopback address"),
+    ] {
+        let told = |words: &str| {
+            let ran = place.run(words);
+            ran.messages.contains(&format!("warning: {wanted}"))
+        };
+        assert!(!told("status") && !told("config check"), "{words}: warned of before");
+        let added = place.run(words);
+        assert_eq!(added.code, Some(0), "{added:?}");
+        assert!(added.messages.contains(&format!("sixgate: warning: {wanted}")), "{added:?}");
+        assert!(told("status") && told("config check"), "{words}");
+        for json in [place.json("status"), place.json("config check")] {
+            let warnings = json["warnings"].as_array().unwrap();
+            assert!(warnings.iter().any(|warning| warning.as_str().unwrap().starts_with(wanted)), "{json}");
+        }
+        // the command that the warning names undoes it
+        let (_, undo) = added.messages.trim_end().rsplit_once("sixgate ").unwrap();
+        place.done(undo);
+        assert!(!told("status"), "{words}");
+    }
+    fs::write(place.path("list"), "::/0\n2001:db8::/32\n").unwrap();
+    let loaded = place.run(&format!("trust load {}", place.path("list").display()));
+    assert!(loaded.messages.contains("warning: trust has ::/0: "), "{loaded:?}");
+}
+
+#[test]
+fn an_address_is_no_domain_wherever_one_is_given() {
+    let place = Place::new();
+    place.done("domain add contoso.com");
+    let before = place.contents();
+    let reason = "is not a domain name but an address, or ends like one";
+    for address in ["1.2.3.4", "[1.2.3.4]", "2001:db8::1"] {
+        place.fails(&format!("domain add {address}"), 2, &format!("`{address}` {reason}"));
+    }
+    let list = place.path("list");
+    fs::write(&list, "contoso.com\n1.2.3.4\n").unwrap();
+    place.fails(&format!("domain load {}", list.display()), 2, &format!("list:2: `1.2.3.4` {reason}"));
+    fs::write(&list, before.replace("contoso.com", "1.2.3.4")).unwrap();
+    place.fails(&format!("store import {}", list.display()), 2, &format!("`1.2.3.4` {reason}"));
+    assert_eq!(place.contents(), before);
+    place.configure("", &place.path("pins"), "");
+    let good = fs::read_to_string(place.config()).unwrap();
+    for name in ["1.2.3.4", "gate.25"] {
+        fs::write(place.config(), good.replace("gate.example", name)).unwrap();
+        place.fails("config check", 1, &format!("`{name}` is not a fully qualified domain name"));
+    }
+}
+
+#[test]
+fn control_characters_of_a_bad_argument_are_escaped() {
+    let place = Place::new();
+    for words in ["domain add", "optin add", "optin", "ptr get", "domain load", "optin list --config"] {
+        let mut command = place.command(words);
+        if words.ends_with("--config") {
+            // given twice, it would be another error
+            command = crate::place::command();
+            command.args(words.split_whitespace());
+        }
+        command.arg("a\x1b[31m\x07\u{9b}b");
+        let ran = ran(command.output().unwrap());
+        assert_eq!(ran.code, Some(2), "{words}: {ran:?}");
+        let mut letters = ran.messages.chars().filter(|letter| *letter != '\n');
+        assert!(!letters.any(char::is_control), "{words}: {ran:?}");
+        assert!(ran.messages.contains("\\u{1b}"), "{words}: {ran:?}");
+    }
+}
