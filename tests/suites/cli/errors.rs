@@ -45,9 +45,20 @@ fn a_file_of_an_earlier_version_is_taken_over_or_named_with_its_bad_line() {
         let _ = fs::remove_file(place.store());
         fs::write(&json, &bad).unwrap();
         for words in COMMANDS.into_iter().chain(["serve --no-xdp"]) {
-            place.fails(words, 2, wanted);
-            place.fails(words, 2, json.to_str().unwrap());
+            let code = if words == "status" { 1 } else { 2 };
+            place.fails(words, code, wanted);
+            place.fails(words, code, &format!("{}:", json.display()));
+            place.fails(
+                words,
+                code,
+                "this is the opt-in store of an earlier version, which is to be taken over: ",
+            );
         }
+        place.fails("config check", 0, &format!("warning: {}:", json.display()));
+        // the rest of it is told
+        let status = place.run("status");
+        assert!(status.data.starts_with("mode       enforce\n"), "{status:?}");
+        assert!(status.messages.contains(&place.daemon_is_down()), "{status:?}");
         assert_eq!(fs::read_to_string(&json).unwrap(), bad);
         assert_eq!(place.state(), ["store.json"]);
         // what is imported by hand is named as well

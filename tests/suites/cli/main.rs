@@ -12,3 +12,4 @@ mod kernel;
 mod maps;
 mod namespaces;
 mod place;
+mod ways_out;

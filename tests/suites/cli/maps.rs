@@ -9,6 +9,10 @@ use std::{
     thread,
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::{Value, json};
 use sixgate_common::{
     map::LAYOUT,
@@ -22,7 +26,7 @@ use sixgate_tests::{
     netns::Netns,
 };
 
-use crate::place::Place;
+use crate::place::{Place, ran};
 
 const NEEDS: [Need; 4] = [Need::Root, Need::Bpffs, Need::Xdp, Need::Program("ip")];
 
@@ -232,6 +236,48 @@ fn two_processes_that_add_at_once_leave_store_and_maps_alike() {
         }
     });
     assert_eq!(host.optin().len(), 2 * EACH);
+    host.place.agrees();
+}
+
+/// The writer is stopped when the store has its change and the maps have not.
+#[test]
+fn status_does_not_take_a_command_that_is_at_work_for_a_difference() {
+    const ENTRIES: usize = 20_000;
+    if !gate::require(&NEEDS) {
+        return;
+    }
+    let host = Host::attached("");
+    let list: String = (1..=ENTRIES).map(|at| format!("2001:db8:1::{at:x}\n")).collect();
+    fs::write(host.place.path("list"), list).unwrap();
+    let revision = || host.place.json("store log --last 1")["revisions"][0]["revision"].as_u64();
+    let before = revision();
+    let words = format!("optin load --quiet {}", host.place.path("list").display());
+    let mut writer = host.place.spawn(&words);
+    let pid = Pid::from_raw(i32::try_from(writer.id()).unwrap());
+    while revision() == before {
+        assert!(writer.try_wait().unwrap().is_none(), "the writer was too fast: give it more entries");
+    }
+    kill(pid, Signal::SIGSTOP).unwrap();
+    assert_ne!(
+        host.maps().settings().unwrap().shown.number(),
+        revision().unwrap(),
+        "the writer was too fast"
+    );
+    let mut status = host.place.spawn("status");
+    // either it waits for the lock that the writer has, or it has ended
+    let fds = format!("/proc/{}/fd", status.id());
+    let waits = || {
+        let entries = fs::read_dir(&fds).into_iter().flatten().flatten();
+        entries.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|file| file.ends_with("changing"))
+    };
+    while !waits() && status.try_wait().unwrap().is_none() {
+        thread::yield_now();
+    }
+    kill(pid, Signal::SIGCONT).unwrap();
+    let status = ran(status.wait_with_output().unwrap());
+    assert!(writer.wait().unwrap().success());
+    assert!(!status.messages.contains("the BPF maps differ"), "{status:?}");
+    assert!(status.data.contains(&format!("optin      {ENTRIES}\n")), "{status:?}");
     host.place.agrees();
 }
 

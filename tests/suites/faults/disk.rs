@@ -260,6 +260,30 @@ fn what_a_killed_daemon_left_in_the_log_of_the_store_is_read_on_a_read_only_file
         site.sixgate("domain add first.example");
         daemon.kill().unwrap();
         assert!(fs::metadata(folder.join("store.db-wal")).unwrap().len() > 0);
+        // without the memory that is shared, nothing tells what of the log counts
+        let shared = fs::read(folder.join("store.db-shm")).unwrap();
+        fs::remove_file(folder.join("store.db-shm")).unwrap();
+        set_read_only(&folder, true).unwrap();
+        for (command, code) in [("status", 1), ("optin list", 2), ("serve --no-xdp", 2)] {
+            let failed = site.run(command);
+            let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+            assert_eq!(failed.status.code(), Some(code), "{command}: {said}");
+            for words in
+                [&format!("its last changes are in {}-wal", store.display()), "remount,rw", "is read-only"]
+            {
+                assert!(said.contains(words), "{command}: {said}");
+            }
+        }
+        // the other way out that it names
+        let copied = site.folder().join("copied.db");
+        for end in ["", "-wal"] {
+            fs::copy(folder.join(format!("store.db{end}")), format!("{}{end}", copied.display())).unwrap();
+        }
+        site.write(&format!("store = {copied:?}"));
+        assert!(site.sixgate("domain list").contains("first.example"));
+        site.write("");
+        set_read_only(&folder, false).unwrap();
+        fs::write(folder.join("store.db-shm"), shared).unwrap();
         set_read_only(&folder, true).unwrap();
         let daemon = site.serve(&["--no-xdp"]);
         let mut client = greeted(&site, SENDER);

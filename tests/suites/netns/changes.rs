@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use nix::sys::signal::Signal;
 use sixgate_tests::{
     client::Client,
     daemon,
@@ -263,16 +264,36 @@ fn changed_without_maps(site: &Site, command: &str) {
 }
 
 #[test]
+fn changes_that_come_at_once_are_logged_or_counted() {
+    const CHANGES: usize = 50;
+    if !can_run() {
+        return;
+    }
+    let (site, daemon) = site("");
+    daemon.signal(Signal::SIGSTOP).unwrap();
+    for at in 1..=CHANGES {
+        changed_without_maps(&site, &format!("optin add 2001:db8:7::{at:x}"));
+    }
+    daemon.signal(Signal::SIGCONT).unwrap();
+    let line = daemon.wait_for_log("log rate limit: ").unwrap();
+    let told = daemon.log().matches("command=\"optin add 2001:db8:7::").count();
+    let wanted = format!("log rate limit: {} lines suppressed", CHANGES - told);
+    assert!(told > 0 && line.contains(&wanted), "{told} told: {line}");
+    daemon.stop().unwrap();
+}
+
+#[test]
 fn a_second_daemon_that_finds_the_port_in_use_changes_nothing() {
     if !can_run() {
         return;
     }
-    let (site, _daemon) = site("");
+    let (site, daemon) = site("");
     let usual = fs::read(site.config()).unwrap();
     let site = site.configured("mode = \"shadow\"");
     let second = site.run("serve");
     assert_eq!(second.status.code(), Some(2), "{second:?}");
-    assert!(String::from_utf8_lossy(&second.stderr).contains("cannot listen on [::]:25"), "{second:?}");
+    let said = format!("cannot listen on [::]:25: a sixgate runs already, pid {}", daemon.pid());
+    assert!(String::from_utf8_lossy(&second.stderr).contains(&said), "{second:?}");
     fs::write(site.config(), usual).unwrap();
     let status = site.sixgate("status");
     assert!(status.starts_with("mode       enforce\n"), "{status}");

@@ -257,7 +257,8 @@ fn a_second_daemon_on_the_same_pins_is_refused_before_it_changes_anything() {
     let other = "mode = \"shadow\"\nlisten.addresses = [\"[::1]:2525\"]";
     let site = site.configured(other);
     let text = site.try_serve(&[]).expect_err("the second is refused").to_string();
-    let wanted = format!("another sixgate daemon uses the pins in {}", site.pins().display());
+    let wanted =
+        format!("another sixgate daemon, pid {}, uses the pins in {}", first.pid(), site.pins().display());
     assert!(text.contains("exit status: 2") && text.contains(&wanted) && text.contains("--no-xdp"), "{text}");
     let beside = site.serve(&["--no-xdp"]);
     fs::write(site.config(), &usual).unwrap();

@@ -5,6 +5,7 @@
 
 mod behind;
 mod changes;
+mod commands;
 mod crowd;
 mod dns;
 mod faults;

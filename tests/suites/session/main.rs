@@ -2,6 +2,7 @@
 //! what arrives behind the gate of what was said to it.
 
 mod administration;
+mod health;
 mod log;
 mod log_limits;
 mod next_hops;

@@ -209,6 +209,26 @@ impl Dns {
         ]
     }
 
+    /// How many questions failed since the last one that a server answered.
+    #[must_use]
+    pub fn failed_in_a_row(&self) -> u32 {
+        self.shared.upstream.failed_in_a_row()
+    }
+
+    /// Asks who serves the root and, where that fails, for the address of `hostname`, whatever is known already.
+    ///
+    /// # Errors
+    /// [`DnsFailure`] of the first question when neither is answered.
+    pub async fn probe(&self, hostname: &str) -> Result<(), DnsFailure> {
+        let Err(failure) = self.ask_anew(Name::root(), RecordType::NS).await else {
+            return Ok(());
+        };
+        match Name::from_labels(hostname.split('.').map(str::as_bytes)) {
+            Ok(name) => self.ask_anew(name, RecordType::AAAA).await.map(drop).map_err(|_| failure),
+            Err(_) => Err(failure),
+        }
+    }
+
     /// The names that `address` points to, absolute without the final dot, odd octets escaped (RFC 4343 2.1).
     /// A CNAME below arpa is followed (RFC 2317).
     ///

@@ -141,13 +141,15 @@ pub enum DataplaneError {
     },
     /// Another daemon works on the same pins.
     #[error(
-        "another sixgate daemon uses the pins in {path}: stop it, give this one another `xdp.bpffs`, or start this one \
+        "another sixgate daemon{} uses the pins in {}: stop it, give this one another `xdp.bpffs`, or start this one \
          with --no-xdp",
-        path = path.display()
+        pid.map(|pid| format!(", pid {pid},")).unwrap_or_default(), path.display()
     )]
     PinsInUse {
         /// The directory of the pins.
         path: PathBuf,
+        /// Its process, if that is known.
+        pid: Option<u32>,
     },
     /// Another process changes the maps for too long.
     #[error(

@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::stat::{major, minor};
+
 use super::{error::DataplaneError, pins::Pins};
 
 /// A lock on the pins (flock(2)), gone with the process. A bpffs has no plain files, so that it is one on a directory beside
@@ -80,9 +82,26 @@ impl Pins {
         let (path, directory) = self.lock_directory("lock")?;
         match directory.try_lock() {
             Ok(()) => Ok(PinLock { directory, path }),
-            Err(TryLockError::WouldBlock) => Err(DataplaneError::PinsInUse { path: self.base().to_owned() }),
+            Err(TryLockError::WouldBlock) => {
+                Err(DataplaneError::PinsInUse { path: self.base().to_owned(), pid: self.holder() })
+            }
             Err(TryLockError::Error(error)) => Err(DataplaneError::file("lock", &path, error)),
         }
+    }
+
+    /// The process that has locked the pins, by /proc/locks (proc_locks(5)). Nothing is made.
+    #[must_use]
+    pub fn holder(&self) -> Option<u32> {
+        let place = fs::metadata(self.base().join("lock")).ok()?;
+        let file = format!("{:02x}:{:02x}:{}", major(place.dev()), minor(place.dev()), place.ino());
+        let locks = fs::read_to_string(LOCKS).ok()?;
+        locks.lines().find_map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words[..] {
+                [_, "FLOCK", _, "WRITE", pid, of, ..] if of == file => pid.parse().ok(),
+                _ => None,
+            }
+        })
     }
 
     /// Whether a daemon has locked the pins. Nothing is made.
@@ -105,6 +124,8 @@ impl PinLock {
     }
 }
 
+/// The kernel's list of the locks on files.
+const LOCKS: &str = "/proc/locks";
 /// For the owner only.
 const MODE: u32 = 0o700;
 /// How often a lock is tried that another process holds.

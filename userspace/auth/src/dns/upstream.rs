@@ -5,7 +5,10 @@
 use std::{
     num::NonZeroU8,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -32,6 +35,8 @@ pub(super) struct Upstream {
     /// How long one attempt may take.
     timeout: Duration,
     attempts: NonZeroU8,
+    /// Questions that failed since the last one that was answered.
+    failed: AtomicU32,
 }
 
 struct Servers {
@@ -46,7 +51,12 @@ impl Upstream {
         let file = servers.is_empty().then(|| ResolvConf::open(Path::new(RESOLV_CONF)));
         let listed = file.as_ref().map_or(&servers[..], ResolvConf::servers);
         let all = listed.iter().cloned().map(Server::new).map(Arc::new).collect();
-        Self { servers: Mutex::new(Servers { all, file }), timeout, attempts }
+        Self { servers: Mutex::new(Servers { all, file }), timeout, attempts, failed: AtomicU32::new(0) }
+    }
+
+    /// How many questions failed since the last one that was answered, by whichever server.
+    pub(super) fn failed_in_a_row(&self) -> u32 {
+        self.failed.load(Ordering::Relaxed)
     }
 
     /// Asks for the records of type `kind` at `name`. Names that are not in DNS (RFC 6761 6.3, 6.4, RFC 7686 2) are not
@@ -58,10 +68,14 @@ impl Upstream {
         let mut last = Failure::TimedOut;
         for _ in 0..self.attempts.get() {
             match self.attempt(name, kind).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.failed.store(0, Ordering::Relaxed);
+                    return Ok(answer);
+                }
                 Err(failure) => last = last.or(failure),
             }
         }
+        self.failed.fetch_add(1, Ordering::Relaxed);
         let question = question(name, kind);
         Err(match last {
             Failure::Code(code) => DnsFailure::Code { question, code: code.to_string() },

@@ -24,7 +24,7 @@ pub fn parse_arguments() -> Cli {
             // again in plain letters: the only control characters are the user's then
             let error = Cli::command().styles(Styles::plain()).try_get_matches_from(arguments).err();
             let text = error.map(|error| error.render().ansi().to_string()).unwrap_or_default();
-            // there is no other place to say it
+            // an error here cannot be printed either
             let _ = writeln!(io::stderr(), "{}", escaped_lines(text.trim_end()));
             std::process::exit(WRONG)
         }

@@ -84,6 +84,9 @@ fn bring_daemon_along(config: &Config, control: &Control, out: &mut Output<'_>) 
         _ if control.would_differ_from_daemon()? => return Err(CliError::UnaskedDaemon { socket }),
         _ => return Ok(()),
     };
+    if daemon.changes.needs_restart_for("store") {
+        return Err(CliError::OtherStore { store: control.store().path().to_owned() });
+    }
     if daemon.changes.reload.is_empty() {
         return Ok(());
     }
@@ -94,7 +97,7 @@ fn bring_daemon_along(config: &Config, control: &Control, out: &mut Output<'_>) 
             Ok(())
         }
         Response::Refused { reason } => Err(CliError::ReloadRefused { reason }),
-        Response::Status(_) => Err(CliError::OddAnswer),
+        Response::Status(_) | Response::Identity(_) => Err(CliError::OddAnswer),
     }
 }
 

@@ -98,7 +98,7 @@ pub(super) fn report(outcomes: Vec<Outcome>, out: &mut Output<'_>) -> Result<Exi
     Ok(exit)
 }
 
-/// Says what is likely not meant of what is in the store now.
+/// Warns of entries in the store that are likely not meant.
 fn warn(outcomes: &[Outcome], out: &mut Output<'_>) {
     let entries = outcomes.iter().filter_map(|outcome| match outcome {
         Outcome::Added(entry) | Outcome::Changed(entry) | Outcome::Unchanged(entry) => Some(entry),

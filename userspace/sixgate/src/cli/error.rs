@@ -58,6 +58,16 @@ pub enum CliError {
         /// Where it does not answer.
         socket: PathBuf,
     },
+    /// The maps show the store of a daemon that uses another one.
+    #[error(
+        "nothing was changed: the daemon uses another opt-in store than {}, which the configuration names now: restart it \
+         (`systemctl restart sixgate`)",
+        store.display()
+    )]
+    OtherStore {
+        /// The store of the configuration.
+        store: PathBuf,
+    },
     /// A list that is to be loaded could not be read.
     #[error("cannot read {}", file.display())]
     ReadList {

@@ -25,7 +25,11 @@ mod status;
 mod store;
 mod trust;
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -185,16 +189,23 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
         (config, command) => (config?, command),
     };
     let (config, command) = config;
-    let control = Control::new(&config);
-    if command.uses_store()
-        && let Some(taken) = control.store().take_over()?
-    {
+    let mut control = Control::new(&config);
+    let taken = if command.uses_store() { control.store().take_over() } else { Ok(None) };
+    let taken = match taken {
+        // it tells what is wrong, with all the rest
+        Err(_) if matches!(command, Command::Status(_)) => None,
+        taken => taken?,
+    };
+    if let Some(taken) = taken {
         out.note(format_args!(
             "the opt-in store {} was made from {} ({} entries), which is not used any more",
             taken.path.display(),
             taken.json.display(),
             taken.entries
         ));
+    }
+    if command.uses_store() && !matches!(command, Command::Attach(_) | Command::Status(_)) {
+        look_for_other_store(&config, &mut control, out);
     }
     match command {
         Command::Optin(command) => optin::run(command, &control, out),
@@ -214,6 +225,30 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
         Command::Config(command) => config::run(&command, &cli.config, out),
         Command::Serve(command) => serve::run(&command, config),
     }
+}
+
+/// Where the daemon uses another store than the configuration names now: warns, and leaves the maps to that store.
+fn look_for_other_store(config: &Config, control: &mut Control, out: &mut Output<'_>) {
+    let answer = server::ask(&config.control_socket(), server::Request::Identity);
+    let Ok(server::Response::Identity(daemon)) = answer else {
+        return;
+    };
+    let ours = control.store().path().to_owned();
+    if daemon.store == ours || is_same_file(&daemon.store, &ours) {
+        return;
+    }
+    control.leave_maps();
+    out.note(format_args!(
+        "warning: the daemon (pid {}) and the BPF maps use the opt-in store {} as before: this command is about {}, which \
+         takes its place at `systemctl restart sixgate`",
+        daemon.pid,
+        daemon.store.display(),
+        ours.display()
+    ));
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 const EXIT_CODES: &str = "\

@@ -27,7 +27,7 @@ pub(super) fn run(command: &Reload, file: &Path, out: &mut Output<'_>) -> Result
             out.note(format_args!("the daemon goes on with the configuration of before: {reason}"));
             return Ok(Exit::No);
         }
-        Response::Status(_) => return Err(CliError::OddAnswer),
+        Response::Status(_) | Response::Identity(_) => return Err(CliError::OddAnswer),
     };
     if command.format.json {
         out.json(&reloaded)?;

@@ -68,7 +68,14 @@ pub(super) fn run(
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     // the daemon first: it answers once it has attached the program
-    let answer = server::ask(&config.control_socket(), Request::Status);
+    let answer = match server::ask(&config.control_socket(), Request::Status) {
+        // perhaps the file names another socket than the one that the daemon has
+        Err(AskError::NoDaemon { path, source }) => {
+            let usual = server::ask(&config.usual_control_socket(), Request::Status);
+            usual.map_err(|_| AskError::NoDaemon { path, source })
+        }
+        answer => answer,
+    };
     let mut status = control.status(command.verify)?;
     let no_daemon_line = match &answer {
         Err(AskError::NoRights { .. }) => "unknown: the control socket is for root and the daemon's user",
@@ -76,21 +83,30 @@ pub(super) fn run(
     };
     let daemon = match answer {
         Ok(Response::Status(daemon)) => Some(*daemon),
-        Ok(Response::Reloaded(_)) => return Err(CliError::OddAnswer),
+        Ok(Response::Reloaded(_) | Response::Identity(_)) => return Err(CliError::OddAnswer),
         Ok(Response::Refused { reason }) => {
             status.problems.push(format!("the daemon does not tell how it is: {reason}"));
             None
         }
         Err(error) => {
-            status.problems.push(no_daemon(error));
+            status.problems.push(no_daemon(error, control.pins_holder()));
             None
         }
     };
+    if daemon.as_ref().is_some_and(|daemon| daemon.changes.needs_restart_for("store")) {
+        // the maps show the daemon's store, not the one that they were compared with
+        status.forget_comparison();
+    }
     let settings = compared(&config.refusal_settings(), &status.kernel, daemon.as_ref());
     let differing = disagreements(&settings, &status, daemon.as_ref());
     status.problems.extend(differing);
     if let Some(daemon) = &daemon {
-        status.problems.extend(daemon.problems.iter().cloned());
+        for problem in &daemon.problems {
+            // found by both, printed once
+            if !status.problems.iter().any(|known| problem.starts_with(known.as_str())) {
+                status.problems.push(problem.clone());
+            }
+        }
         status.warnings.extend(daemon.warnings.iter().cloned());
     }
     let document = Document { status, settings, daemon, no_daemon: no_daemon_line };
@@ -132,11 +148,11 @@ pub(super) fn run_without_configuration(
             document.warnings.extend(daemon.warnings.iter().cloned());
             document.daemon = Some(*daemon);
         }
-        Ok(Response::Reloaded(_)) => return Err(CliError::OddAnswer),
+        Ok(Response::Reloaded(_) | Response::Identity(_)) => return Err(CliError::OddAnswer),
         Ok(Response::Refused { reason }) => {
             document.problems.push(format!("the daemon does not tell how it is: {reason}"));
         }
-        Err(error) => document.problems.push(no_daemon(error)),
+        Err(error) => document.problems.push(no_daemon(error, None)),
     }
     if command.format.json {
         out.json(&document)?;
@@ -154,14 +170,20 @@ pub(super) fn run_without_configuration(
     Ok(Exit::No)
 }
 
-fn no_daemon(error: AskError) -> String {
-    match error {
-        AskError::NoDaemon { path, source } => format!(
+/// Why there is no answer; `holder` has the lock on the pins.
+fn no_daemon(error: AskError, holder: Option<u32>) -> String {
+    match (error, holder) {
+        (AskError::NoDaemon { path, source }, Some(pid)) => format!(
+            "the daemon (pid {pid}) does not answer at {} ({source}): it was started with another control_socket, or the \
+             socket was removed a moment ago; `systemctl restart sixgate`",
+            path.display()
+        ),
+        (AskError::NoDaemon { path, source }, None) => format!(
             "the daemon is not running: nothing answers at {} ({source}); `systemctl start sixgate`, or restart one that was \
              started with another control_socket",
             path.display()
         ),
-        error => format!("{:#}", anyhow::Error::new(error)),
+        (error, _) => format!("{:#}", anyhow::Error::new(error)),
     }
 }
 
@@ -321,7 +343,7 @@ const HELP: &str = "\
 Exit code 0 if all is as it should be; 1 if the daemon is not running, if file, kernel and daemon
 are not set alike, if the maps differ from the store or are not ready, if an interface of the
 configuration or one that was attached does not have the program, if the pins are another version's,
-or if the daemon reports a problem, such as a next hop that cannot be reached. A user who is not
+or if the daemon reports a problem, such as a next hop or DNS that does not answer. A user who is not
 root learns what that user may look at, with 1. While the configuration has an error, which ends
 with 1 too, JSON has problems, warnings, kernel and daemon.
 JSON:   {\"attached\", \"pins_readable\": true|false, \"mode\", \"answer\",

@@ -21,6 +21,12 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         self.reload.is_empty() && self.restart.is_empty()
     }
+
+    /// Whether `key` has changed, and the daemon keeps its value until it is started again.
+    #[must_use]
+    pub fn needs_restart_for(&self, key: &str) -> bool {
+        self.restart.iter().any(|changed| changed == key)
+    }
 }
 
 /// Notes the fields that differ, under a prefix. All fields of the type have to be named.

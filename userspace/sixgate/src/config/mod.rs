@@ -266,6 +266,12 @@ impl Config {
         self.control_socket.clone().unwrap_or_else(|| socket::default_path(&self.file))
     }
 
+    /// The same where the file does not name another one.
+    #[must_use]
+    pub fn usual_control_socket(&self) -> PathBuf {
+        socket::default_path(&self.file)
+    }
+
     /// The same for a file that may have errors in it: as far as it can be read.
     #[must_use]
     pub fn control_socket_of(path: &Path) -> PathBuf {

@@ -20,7 +20,7 @@ impl Control {
     ///
     /// [`ControlError::NotProjected`]: `ready` is cleared. [`ControlError::Store`] leaves the maps as they are.
     pub fn reconcile(&self, addresses: bool) -> Result<(), ControlError> {
-        let Some(mut maps) = self.maps()? else {
+        let Some(mut maps) = self.maps_of_store()? else {
             return Ok(());
         };
         let mut database = self.store.open()?;

@@ -51,6 +51,8 @@ pub struct Looked {
     pub reconcile: bool,
     /// Who answers now, if that is new; one of the notices says the same.
     pub answering: Option<String>,
+    /// What concerns attaching as a whole and fails still; what concerns one interface is seen from outside.
+    pub problems: Vec<String>,
 }
 
 /// Keeps the program on the interfaces of the configuration. Mail does not depend on it: what fails is told and tried again.
@@ -115,6 +117,8 @@ impl Keeper {
         let done = self.look_through(has_changed, now, last, &mut looked);
         self.settle(ALL, done, now, &mut looked);
         self.introduce(&mut looked);
+        let failing = [ALL, ATTACH].into_iter().filter_map(|what| self.failures.get(what));
+        looked.problems = failing.map(|failure| failure.told.clone()).collect();
         looked
     }
 
@@ -187,11 +191,20 @@ impl Keeper {
     fn compare(&mut self, links: &[AttachedLink], looked: &mut Looked) -> Result<(), ControlError> {
         for (id, known) in std::mem::take(&mut self.known) {
             let link = links.iter().find(|link| link.link == id);
-            let Some(text) = self.fate(&known, link)? else {
+            let again = links.iter().find(|other| {
+                link.is_none() && other.running.is_some_and(|running| known.index == Some(running.index))
+            });
+            let told = match again {
+                Some(again) => {
+                    Some(format!("a command attached the XDP program to {} anew", again.interface))
+                }
+                None => self.fate(&known, link)?,
+            };
+            let Some(text) = told else {
                 continue;
             };
             looked.reconcile = true;
-            let is_renamed = link.is_some_and(|link| link.running.is_some());
+            let is_renamed = again.or(link).is_some_and(|link| link.running.is_some());
             looked.note(if is_renamed { Urgency::Info } else { Urgency::Warning }, text);
             if let Some(link) = link.filter(|link| link.lost == Some(Lost::Elsewhere)) {
                 dataplane::forget_link(&self.control.pins, link.link)?;

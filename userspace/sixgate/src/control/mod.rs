@@ -55,6 +55,8 @@ pub struct Control {
     listening: Vec<Ipv6Addr>,
     /// What was found out about loading this binary's program.
     loader: Loader,
+    /// Whether the maps are the daemon's, which uses another store.
+    leaves_maps: bool,
 }
 
 /// What can go wrong with store and maps.
@@ -106,7 +108,18 @@ impl Control {
             mode: config.xdp.mode,
             listening: config.listen.addresses.iter().filter_map(ipv6).collect(),
             loader: Loader::default(),
+            leaves_maps: false,
         }
+    }
+
+    /// Changes the store alone from now on: the maps show that of a daemon which uses another one.
+    pub fn leave_maps(&mut self) {
+        self.leaves_maps = true;
+    }
+
+    /// The maps, if the program is attached and they are to show this store.
+    fn maps_of_store(&self) -> Result<Option<Maps>, ControlError> {
+        if self.leaves_maps { Ok(None) } else { self.maps() }
     }
 
     /// The store, to be read.
@@ -164,6 +177,12 @@ impl Control {
         Some(settings.shown.number()).filter(|number| *number > 0)
     }
 
+    /// The process that has the lock on the pins, a daemon; none where that cannot be found out.
+    #[must_use]
+    pub fn pins_holder(&self) -> Option<u32> {
+        self.pins.holder()
+    }
+
     /// Whether the XDP program is to answer, as far as the configuration says.
     fn expects_kernel(&self) -> bool {
         self.configured().settings.answer == settings::ANSWER_KERNEL
@@ -191,7 +210,7 @@ impl Control {
     ) -> Result<T, ControlError> {
         let mut database = self.store.open()?;
         // before the store is changed: a user who may not open the maps changes nothing
-        let lock = match self.maps()? {
+        let lock = match self.maps_of_store()? {
             Some(_) => Some(self.pins.lock_maps(MAPS_WAIT)?),
             None => None,
         };
@@ -207,7 +226,7 @@ impl Control {
             Ok::<_, StoreError>(value)
         })?;
         // what was attached meanwhile may show the revision before this one
-        if let Some(mut maps) = self.maps()? {
+        if let Some(mut maps) = self.maps_of_store()? {
             let _lock = match lock {
                 Some(lock) => lock,
                 None => self.pins.lock_maps(MAPS_WAIT)?,

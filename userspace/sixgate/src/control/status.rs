@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -108,6 +109,16 @@ impl Status {
         self.agrees() && self.problems.is_empty()
     }
 
+    /// Forgets how the maps differ from the store: they are to show another one.
+    pub fn forget_comparison(&mut self) {
+        self.is_behind = false;
+        (self.missing, self.surplus) = (0, 0);
+        self.differences.clear();
+        for counts in [&mut self.optin, &mut self.guard, &mut self.trust] {
+            counts.found = None;
+        }
+    }
+
     /// Whether the maps hold what the store says and the program may act on it, as far as there are maps.
     #[must_use]
     pub fn agrees(&self) -> bool {
@@ -159,6 +170,16 @@ impl Control {
             Some(maps) => self.attached_status(maps, stored.as_mut(), verify)?,
             None => self.unattached_status(stored.as_ref()),
         };
+        if !status.agrees()
+            && maps.is_some()
+            && let Some(stored) = &mut stored
+            && let Ok(_lock) = self.pins.lock_maps(LOOK_WAIT)
+            && let Some(maps) = self.maps()?
+        {
+            // a command may have been between the store and the maps
+            stored.look_again()?;
+            status = self.attached_status(&maps, Some(stored), verify)?;
+        }
         let links = match attached(&self.pins) {
             // told above
             Err(DataplaneError::OtherLayout { .. } | DataplaneError::NoRights { .. }) => Vec::new(),
@@ -434,6 +455,15 @@ struct Stored {
     guard: usize,
 }
 
+impl Stored {
+    /// Takes over what has changed in the store.
+    fn look_again(&mut self) -> Result<(), ControlError> {
+        self.counts = self.database.counts()?;
+        self.revision = self.database.revision()?;
+        Ok(())
+    }
+}
+
 fn is_behind(store: Option<Revision>, settings: &Settings) -> bool {
     store.is_some_and(|revision| revision != settings.shown)
 }
@@ -481,5 +511,7 @@ fn refuse_at(settings: &Settings) -> &'static str {
 }
 
 const ENFORCE: &str = "enforce";
+/// How long a command is waited for that changes the maps, before a difference is reported.
+const LOOK_WAIT: Duration = Duration::from_secs(10);
 /// How many differences are named; all are counted.
 const DIFFERENCES_SHOWN: usize = 10;

@@ -35,6 +35,8 @@ pub(crate) struct Mirror {
     is_behind: AtomicBool,
     /// Whether the interfaces have been looked at, and the XDP program attached where that can be.
     is_settled: watch::Sender<bool>,
+    /// What keeps the XDP program from being attached as a whole.
+    problems: Mutex<Vec<String>>,
 }
 
 impl Mirror {
@@ -54,6 +56,7 @@ impl Mirror {
             pin_lock: Mutex::new(pin_lock),
             is_behind: AtomicBool::new(false),
             is_settled: watch::Sender::new(false),
+            problems: Mutex::default(),
         };
         mirror.clear_absent();
         Ok(mirror)
@@ -78,8 +81,15 @@ impl Mirror {
     }
 
     /// What is not as it should be, for an administrator.
-    pub(crate) fn problem(&self) -> Option<String> {
-        self.is_behind().then(|| BEHIND.to_owned())
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let behind = self.is_behind().then(|| BEHIND.to_owned());
+        let attaching = self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        behind.into_iter().chain(attaching).collect()
+    }
+
+    /// Sets what keeps the XDP program from being attached as a whole.
+    pub(super) fn set_problems(&self, problems: Vec<String>) {
+        *self.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
     }
 
     /// Waits until the interfaces have been looked at, [`SETTLING_MAX`] at most; whether they have. The daemon serves

@@ -42,7 +42,8 @@ pub(crate) async fn keep_interfaces(mirror: Arc<Mirror>, store: Arc<StoreView>) 
                 return;
             }
         };
-        let Looked { notices, reconcile, answering } = looked;
+        let Looked { notices, reconcile, answering, problems } = looked;
+        mirror.set_problems(problems);
         notices.into_iter().for_each(log);
         if mirror.refresh_maps() || reconcile {
             mirror.follow(true).await;

@@ -17,9 +17,11 @@ use crate::{
     mirror::follow::Mirror,
     server::{
         budget::Budgets,
-        control_socket::{DaemonStatus, LastReload, Reloaded},
+        control_socket::{DaemonStatus, Identity, LastReload, Reloaded},
         descriptors,
+        dns_watch::DnsWatch,
         listening::Listening,
+        metrics_file::MetricsFile,
         next_hop_watch::NextHopWatch,
         services::{InForce, Services, connection_bounds},
         store_view::StoreView,
@@ -30,13 +32,20 @@ use crate::{
 /// Sets how much is logged; an error in words if that cannot be set.
 pub type SetLogLevel = Box<dyn Fn(LogLevel) -> Result<(), String> + Send + Sync>;
 
+/// What is looked after beside mail, with what is wrong about it.
+pub(crate) struct Watches {
+    pub(crate) next_hop: Arc<NextHopWatch>,
+    pub(crate) dns: Arc<DnsWatch>,
+    pub(crate) files: Arc<MetricsFile>,
+}
+
 /// A running daemon, as its administrator sees it.
 pub(crate) struct Administration {
     in_force: InForce,
     mirror: Arc<Mirror>,
     budgets: Arc<Budgets>,
     store: Arc<StoreView>,
-    next_hop_watch: Arc<NextHopWatch>,
+    watches: Watches,
     set_log_level: SetLogLevel,
     since: Timestamp,
     listening: Arc<Listening>,
@@ -51,7 +60,7 @@ impl Administration {
         mirror: Arc<Mirror>,
         budgets: Arc<Budgets>,
         store: Arc<StoreView>,
-        next_hop_watch: Arc<NextHopWatch>,
+        watches: Watches,
         listening: Arc<Listening>,
         set_log_level: SetLogLevel,
     ) -> Self {
@@ -60,7 +69,7 @@ impl Administration {
             mirror,
             budgets,
             store,
-            next_hop_watch,
+            watches,
             set_log_level,
             since: Timestamp::now(),
             listening,
@@ -69,9 +78,16 @@ impl Administration {
         }
     }
 
+    /// Which daemon it is.
+    pub(crate) fn identity(&self) -> Identity {
+        Identity { pid: std::process::id(), store: self.store.path().to_owned() }
+    }
+
     /// How the daemon is.
     pub(crate) async fn status(&self) -> DaemonStatus {
         let is_settled = self.mirror.settled().await;
+        // as it is now, not as it was some seconds ago
+        self.watches.files.write_aside().await;
         let services = self.in_force.get();
         let mut problems = self.problems(&services);
         if !is_settled {
@@ -144,7 +160,7 @@ impl Administration {
         let mut warnings = Vec::new();
         if is_new_hop {
             // before the first session asks what it may offer
-            let failure = self.next_hop_watch.probe(&next.next_hop, true).await;
+            let failure = self.watches.next_hop.probe(&next.next_hop, true).await;
             // quoted: what the mail server sent may be in it
             warnings.extend(failure.map(|failure| format!("the next hop is not usable yet: {failure:?}")));
         }
@@ -182,8 +198,9 @@ impl Administration {
     /// What is not as it should be.
     fn problems(&self, services: &Services) -> Vec<String> {
         let tls = services.tls.as_ref().and_then(|tls| tls.problem());
-        let found = [self.next_hop_watch.problem(), self.mirror.problem(), tls];
-        found.into_iter().flatten().chain(self.listening.problems()).collect()
+        let found = [self.watches.next_hop.problem(), self.watches.dns.problem(), tls];
+        let more = self.mirror.problems().into_iter().chain(self.watches.files.problems());
+        found.into_iter().flatten().chain(more).chain(self.listening.problems()).collect()
     }
 }
 

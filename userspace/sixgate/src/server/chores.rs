@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use sixgate_auth::dns::Dns;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::info;
@@ -12,8 +13,8 @@ use crate::{
     log_limit::LogLimiter,
     mirror::follow::Mirror,
     server::{
-        accept::Acceptor, listening::Listening, next_hop_watch::NextHopWatch, services::InForce,
-        store_view::StoreView,
+        accept::Acceptor, dns_watch::DnsWatch, listening::Listening, next_hop_watch::NextHopWatch,
+        services::InForce, store_view::StoreView,
     },
 };
 
@@ -31,6 +32,8 @@ const BACKUP_LOOK: Duration = Duration::from_secs(5);
 const LISTEN_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause between two looks at the files for STARTTLS.
 const TLS_INTERVAL: Duration = Duration::from_secs(5);
+/// Pause between two looks at what became of questions to DNS.
+const DNS_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between two looks for lines that were not logged.
 const LINES_INTERVAL: Duration = Duration::from_secs(1);
 /// Listens on addresses whose interface was not there at the start. Those that were opened accept until the daemon stops.
@@ -93,6 +96,14 @@ pub(super) async fn keep_store(store: Arc<StoreView>, mirror: Arc<Mirror>) {
         let _ = tokio::task::spawn_blocking(move || store.refresh()).await;
         mirror.follow(false).await;
         sleep(STORE_INTERVAL).await;
+    }
+}
+
+/// Notices when DNS does not answer, and when it does again.
+pub(super) async fn keep_dns(watch: Arc<DnsWatch>, dns: Dns, in_force: InForce) {
+    loop {
+        sleep(DNS_INTERVAL).await;
+        watch.look(&dns, in_force.get().config.hostname.as_str()).await;
     }
 }
 

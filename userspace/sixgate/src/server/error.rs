@@ -6,16 +6,24 @@ use std::{io, path::PathBuf};
 
 use sixgate_base::endpoint::Endpoint;
 
-use crate::{control::ControlError, nexthop::Address, server::tls::TlsError, store::StoreError};
+use crate::{
+    config::Config,
+    control::ControlError,
+    nexthop::Address,
+    server::{control_socket::listening_pid, tls::TlsError},
+    store::StoreError,
+};
 
 /// Why the daemon could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// A listening socket.
-    #[error("cannot listen on {address}{}", in_use(source))]
+    #[error("cannot listen on {address}{}", in_use(source, *running))]
     Listen {
         /// Where.
         address: Endpoint,
+        /// The process of a sixgate that runs with the same configuration.
+        running: Option<u32>,
         /// Why.
         #[source]
         source: io::Error,
@@ -63,12 +71,26 @@ pub enum ServeError {
     Tls(#[source] TlsError),
 }
 
-/// What to look for when an address is taken.
-fn in_use(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            ": a mail server still has this port over IPv6, or a sixgate runs already"
+impl ServeError {
+    /// Names the process of a sixgate that runs with `config` already.
+    pub(super) fn naming_other(self, config: &Config) -> Self {
+        match self {
+            Self::Listen { address, source, .. } => {
+                let running = listening_pid(&config.control_socket());
+                Self::Listen { address, running, source }
+            }
+            error => error,
         }
-        _ => "",
+    }
+}
+
+/// What to look for when an address is taken.
+fn in_use(error: &io::Error, running: Option<u32>) -> String {
+    match (error.kind(), running) {
+        (io::ErrorKind::AddrInUse, Some(pid)) => format!(": a sixgate runs already, pid {pid}"),
+        (io::ErrorKind::AddrInUse, None) => {
+            ": a mail server still has this port over IPv6, or a sixgate runs already".to_owned()
+        }
+        _ => String::new(),
     }
 }

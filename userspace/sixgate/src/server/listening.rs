@@ -78,7 +78,9 @@ impl Listening {
                     listeners.push(listener);
                 }
                 Err(error) if is_missing_interface(&error) => self.state().missing.push(address.clone()),
-                Err(source) => return Err(ServeError::Listen { address: address.clone(), source }),
+                Err(source) => {
+                    return Err(ServeError::Listen { address: address.clone(), running: None, source });
+                }
             }
         }
         Ok(listeners)

@@ -6,11 +6,14 @@ use std::{sync::Arc, time::Duration};
 
 use sixgate_auth::dns::Dns;
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::error;
 
 use crate::{
     mirror::{kernel_maps::KernelMaps, reverse_dns::ReverseDns},
-    server::{budget::Budgets, services::InForce},
+    server::{
+        budget::Budgets,
+        files_watch::{FilesWatch, METRICS, TEMPORARY, check_space},
+        services::InForce,
+    },
 };
 
 /// Pause between two writes.
@@ -23,33 +26,43 @@ pub(super) struct MetricsFile {
     pub(super) dns: Dns,
     pub(super) reverse_dns: Arc<ReverseDns>,
     pub(super) budgets: Arc<Budgets>,
+    pub(super) files: FilesWatch,
 }
 
 impl MetricsFile {
     /// Writes it again and again.
-    pub(super) async fn keep(&self) {
+    pub(super) async fn keep(self: Arc<Self>) {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             ticks.tick().await;
-            self.write();
+            self.write_aside().await;
         }
     }
 
-    /// Writes it once.
-    pub(super) fn write(&self) {
+    /// Writes it once, and looks whether large messages fit into the temporary directory. It may wait for a disk.
+    pub(super) async fn write_aside(self: &Arc<Self>) {
+        let file = Arc::clone(self);
+        let _ = tokio::task::spawn_blocking(move || file.write()).await;
+    }
+
+    fn write(&self) {
         let services = self.in_force.get();
-        let Some(path) = &services.config.metrics.file else {
-            return;
-        };
-        let metrics = &services.metrics;
-        metrics.xdp(&self.maps.stats());
-        metrics.limits(&self.dns.reached());
-        metrics.limits(&self.budgets.reached());
-        metrics.limits(&[("ptr_cache", self.reverse_dns.evicted())]);
-        metrics.limits(&services.next_hop.reached());
-        if let Err(error) = metrics.write(path) {
-            error!("cannot write {}: {error}", path.display());
-        }
+        let written = services.config.metrics.file.as_ref().map(|path| {
+            let metrics = &services.metrics;
+            metrics.xdp(&self.maps.stats());
+            metrics.limits(&self.dns.reached());
+            metrics.limits(&self.budgets.reached());
+            metrics.limits(&[("ptr_cache", self.reverse_dns.evicted())]);
+            metrics.limits(&services.next_hop.reached());
+            metrics.write(path).map_err(|error| format!("cannot write {}: {error}", path.display()))
+        });
+        self.files.note(METRICS, written);
+        self.files.note(TEMPORARY, Some(check_space(&services.spill_directory, &services.config)));
+    }
+
+    /// What cannot be written, as sentences.
+    pub(super) fn problems(&self) -> Vec<String> {
+        self.files.problems()
     }
 }

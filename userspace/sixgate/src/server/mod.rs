@@ -8,7 +8,9 @@ mod chores;
 mod connections;
 mod control_socket;
 mod descriptors;
+mod dns_watch;
 mod error;
+mod files_watch;
 mod listening;
 mod metrics_file;
 mod next_hop_watch;
@@ -23,7 +25,7 @@ pub(crate) mod store_view;
 pub(crate) mod tls;
 
 pub use administration::SetLogLevel;
-pub use control_socket::{AskError, DaemonStatus, LastReload, Reloaded, Request, Response, ask};
+pub use control_socket::{AskError, DaemonStatus, Identity, LastReload, Reloaded, Request, Response, ask};
 pub use error::ServeError;
 pub use run::{ServeOptions, run};
 pub use services::{check_next_hop, check_temporary_directory};

@@ -16,6 +16,10 @@ pub(crate) struct NextHopWatch(Mutex<State>);
 struct State {
     /// Whether it answered at all since the daemon's start, or since another next hop was set.
     was_reached: bool,
+    /// Whether a reload named it.
+    is_reloaded: bool,
+    /// Whether any was probed.
+    is_probed: bool,
     /// Why it cannot be used now.
     failure: Option<String>,
 }
@@ -26,7 +30,8 @@ impl NextHopWatch {
         let failure = next_hop.probe().await.err().map(|error| format!("{:#}", anyhow::Error::new(error)));
         let mut state = self.state();
         if is_new {
-            *state = State::default();
+            let is_reloaded = state.is_probed;
+            *state = State { is_reloaded, is_probed: true, ..State::default() };
         }
         match (&failure, &state.failure) {
             (None, Some(_)) => info!("the next hop is usable again"),
@@ -50,7 +55,11 @@ impl NextHopWatch {
     pub(crate) fn problem(&self) -> Option<String> {
         let state = self.state();
         let failure = state.failure.as_ref()?;
-        let since = if state.was_reached { "" } else { ", and was not since the start" };
+        let since = match (state.was_reached, state.is_reloaded) {
+            (true, _) => "",
+            (false, false) => ", and was not since the start",
+            (false, true) => ", and was not since the reload that named it",
+        };
         Some(format!("the next hop is not usable{since}: {failure}"))
     }
 

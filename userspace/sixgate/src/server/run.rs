@@ -16,12 +16,14 @@ use crate::{
     mirror::{follow::Mirror, keep_interfaces, kernel_events, reverse_dns::ReverseDns},
     server::{
         accept::Acceptor,
-        administration::{Administration, SetLogLevel},
+        administration::{Administration, SetLogLevel, Watches},
         budget::Budgets,
         chores,
         control_socket::ControlSocket,
         descriptors,
+        dns_watch::DnsWatch,
         error::ServeError,
+        files_watch::FilesWatch,
         listening::Listening,
         metrics_file::MetricsFile,
         next_hop_watch::NextHopWatch,
@@ -63,7 +65,8 @@ pub async fn run(
     let store = Arc::new(store);
     descriptors::raise_limit(&config.limits);
     // before the maps: a start that finds the port in use must not change them under the daemon that has it
-    let (listening, listeners) = Listening::open(&config.listen.addresses)?;
+    let (listening, listeners) =
+        Listening::open(&config.listen.addresses).map_err(|error| error.naming_other(&config))?;
     let listening = Arc::new(listening);
     let in_force = InForce::new(Services::new(&config)?);
     let mirror = Mirror::open(&config, options.no_xdp, in_force.clone()).map_err(ServeError::Control)?;
@@ -92,27 +95,34 @@ pub async fn run(
         stop: stop.clone(),
         cut_off: CancellationToken::new(),
     });
-    let administration = Arc::new(Administration::new(
-        in_force.clone(),
-        Arc::clone(&mirror),
-        Arc::clone(&budgets),
-        Arc::clone(&store),
-        Arc::clone(&next_hop_watch),
-        Arc::clone(&listening),
-        set_log_level,
-    ));
     let metrics_file = Arc::new(MetricsFile {
         in_force: in_force.clone(),
         maps: Arc::clone(mirror.maps()),
         dns: dns.clone(),
         reverse_dns,
+        files: FilesWatch::default(),
         budgets: Arc::clone(&budgets),
     });
+    let dns_watch = Arc::new(DnsWatch::default());
+    let administration = Arc::new(Administration::new(
+        in_force.clone(),
+        Arc::clone(&mirror),
+        Arc::clone(&budgets),
+        Arc::clone(&store),
+        Watches {
+            next_hop: Arc::clone(&next_hop_watch),
+            dns: Arc::clone(&dns_watch),
+            files: Arc::clone(&metrics_file),
+        },
+        Arc::clone(&listening),
+        set_log_level,
+    ));
     for (listener, address) in listeners {
         info!(%address, "listening");
         chores.tasks.spawn(Arc::clone(&acceptor).accept(listener));
     }
     chores.tasks.spawn(chores::keep_listening(Arc::clone(&acceptor), listening));
+    chores.spawn(chores::keep_dns(dns_watch, dns.clone(), in_force.clone()));
     chores.spawn(warn_of_ipv4(dns, config.clone(), Arc::clone(&store)));
     chores.spawn(ControlSocket::open(config.control_socket()).serve(Arc::clone(&administration)));
     chores.spawn(chores::keep_probing(next_hop_watch, in_force.clone()));
@@ -123,7 +133,7 @@ pub async fn run(
     chores.spawn(kernel_events::follow(Arc::clone(mirror.maps()), in_force));
     chores.spawn(chores::keep_log(Arc::clone(&budgets.log)));
     let writing = Arc::clone(&metrics_file);
-    chores.spawn(async move { writing.keep().await });
+    chores.spawn(writing.keep());
     let _ = sd_notify::notify(&[NotifyState::Ready]);
 
     let signal = obey(&mut signals, &administration).await;
@@ -135,7 +145,7 @@ pub async fn run(
     chores.tasks.wait().await;
     chores::log_suppressed(&budgets.log, true);
     // once more: sessions that the stop waited for have counted meanwhile
-    metrics_file.write();
+    metrics_file.write_aside().await;
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 use std::{
     io,
     net::Ipv6Addr,
+    path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, Ordering},
@@ -195,6 +196,11 @@ impl StoreView {
             let reason = reader.unwritable.as_ref()?;
             Some(format!("the opt-in store {} cannot be changed: {reason}", self.0.store.path().display()))
         })
+    }
+
+    /// The store's file.
+    pub(crate) fn path(&self) -> &Path {
+        self.0.store.path()
     }
 
     /// Whether the store's backup was made longer ago than `interval`.

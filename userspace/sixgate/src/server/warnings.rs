@@ -2,13 +2,19 @@
 //!
 //! It changes nothing, and nothing waits for it. What keeps the daemon from starting is an error elsewhere.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use sixgate_auth::dns::Dns;
+use sixgate_dataplane::Pins;
 use sixgate_smtp::policy::{Mode, evidence::Standing};
 
 use crate::{
-    config::{Config, Domains, Limits, RefuseAt},
+    config::{Config, Domains, Limits, NextHop, RefuseAt},
+    nexthop::Address,
     server::{control_socket, metrics, store_view::StoreView},
     store::{Contents, Domain, Store},
 };
@@ -28,6 +34,8 @@ const DATA_RATE_MOST: u32 = 10_000;
 const COMMAND_TIMEOUT_LEAST: Duration = Duration::from_secs(10);
 const DATA_TIMEOUT_LEAST: Duration = Duration::from_secs(10);
 const SESSION_TIMEOUT_LEAST: Duration = Duration::from_secs(60);
+/// A session that lasts longer is hardly one of a mail server.
+const SESSION_TIMEOUT_MOST: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// What shadow mode refuses all the same, in one line.
 pub(crate) const NOT_SHADOWED: &str = "mode is shadow: messages are passed on, and what enforce would have refused is \
@@ -35,13 +43,13 @@ pub(crate) const NOT_SHADOWED: &str = "mode is shadow: messages are passed on, a
      addresses outside ASCII without SMTPUTF8, parameters that are not offered (RET, ENVID, NOTIFY, ORCPT), MAIL \
      without EHLO or HELO, sizes and resources over their bounds";
 
-/// What `config` and the store that it names would hurt with. A store that cannot be read is not looked at: the
-/// commands that need it say so.
+/// What `config`, what stands around it and the store that it names would hurt with.
 #[must_use]
 pub fn warnings(config: &Config) -> Vec<String> {
     let store = Store::new(&config.store);
     let mut warnings = of_files(config);
     if store.will_take_over() {
+        warnings.extend(store.check_earlier().err().map(|error| format!("{:#}", anyhow::Error::new(error))));
         warnings.extend(of_settings(config));
         return warnings;
     }
@@ -57,7 +65,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
             warnings.extend(of(config, &contents));
         }
         Err(error) => {
-            warnings.extend(error.is_missing().then(|| error.to_string()));
+            warnings.push(format!("{:#}", anyhow::Error::new(error)));
             warnings.extend(of_settings(config));
         }
     }
@@ -67,16 +75,43 @@ pub fn warnings(config: &Config) -> Vec<String> {
 /// Files that sixgate would have to replace, and does not. The daemon tells of them when it writes.
 pub(crate) fn of_files(config: &Config) -> Vec<String> {
     let metrics = config.metrics.file.as_ref().and_then(|path| {
-        let error = metrics::check_file(path).err()?;
+        let folder = path.parent().filter(|folder| !folder.is_dir());
+        let missing = folder.map(|folder| format!("{} is not a directory that is there", folder.display()));
+        let error = missing.or_else(|| metrics::check_file(path).err().map(|error| error.to_string()))?;
         Some(format!("metrics.file: cannot write {}: {error}", path.display()))
     });
-    control_socket::problem(&config.control_socket()).into_iter().chain(metrics).collect()
+    let pins = Pins::new(&config.xdp.bpffs).check_place().err().filter(|_| !config.xdp.interfaces.is_empty());
+    let next_hop = match &config.next_hop {
+        NextHop::Server { address: Address::Unix(path), .. } if !path.as_path().exists() => Some(format!(
+            "next_hop: there is no socket {}: is the mail server running?",
+            path.as_path().display()
+        )),
+        NextHop::Server { .. } | NextHop::Maildir(_) => None,
+    };
+    let pins = pins.map(|error| format!("xdp.bpffs: {error}"));
+    let found = control_socket::problem(&config.control_socket());
+    found.into_iter().chain(metrics).chain(pins).chain(next_hop).collect()
+}
+
+/// Addresses to which no connection can be made.
+fn of_addresses(config: &Config) -> Vec<String> {
+    let next_hop = match &config.next_hop {
+        NextHop::Server { address: Address::Tcp(endpoint), .. } => Some(("next_hop", endpoint)),
+        NextHop::Server { .. } | NextHop::Maildir(_) => None,
+    };
+    let servers = config.dns.servers.iter().map(|endpoint| ("dns.servers", endpoint));
+    let is_of_no_host = |ip: IpAddr| ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST);
+    let odd = next_hop.into_iter().chain(servers).filter(|(_, endpoint)| is_of_no_host(endpoint.ip()));
+    odd.map(|(key, endpoint)| {
+        format!("{key}: {endpoint} is a multicast or broadcast address: no server answers there")
+    })
+    .collect()
 }
 
 /// What the settings alone would hurt with.
 fn of_settings(config: &Config) -> Vec<String> {
     let Limits { message_size, recipients, data_rate, .. } = config.limits;
-    let mut warnings = Vec::new();
+    let mut warnings = of_addresses(config);
     if config.temporary_refusals.not_opted_in && config.refuse_at != RefuseAt::Rcpt {
         warnings.push(format!(
             "temporary_refusals = [\"not_opted_in\"] is about the reply to RCPT TO: with refuse_at = \"{}\" {}; set \
@@ -116,6 +151,24 @@ fn of_settings(config: &Config) -> Vec<String> {
                 humantime(least)
             ));
         }
+    }
+    let Limits { command_timeout, data_timeout, session_timeout, .. } = config.limits;
+    for (key, wait) in [("command_timeout", command_timeout), ("data_timeout", data_timeout)] {
+        if session_timeout < wait {
+            warnings.push(format!(
+                "limits.session_timeout is {}, less than limits.{key}, {}: a session ends before its wait; set \
+                 session_timeout to more",
+                humantime(session_timeout),
+                humantime(wait)
+            ));
+        }
+    }
+    if session_timeout > SESSION_TIMEOUT_MOST {
+        warnings.push(format!(
+            "limits.session_timeout is {}: a client that does nothing useful keeps its connection so long; the default is \
+             3600s",
+            humantime(session_timeout)
+        ));
     }
     warnings
 }

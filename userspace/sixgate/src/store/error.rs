@@ -45,9 +45,9 @@ pub enum StoreError {
     },
     /// It is a symbolic link to what is not there.
     #[error(
-        "the opt-in store {} is a symbolic link to {}, which is not there: is the volume mounted? To make a new store, \
-         remove the link first",
-        path.display(), target.display()
+        "the opt-in store {} is a symbolic link to {}, which is not there: is the volume mounted? To make a new store: \
+         `rm {}`, then `sixgate init`",
+        path.display(), target.display(), path.display()
     )]
     Dangling {
         /// Where the link is.
@@ -116,8 +116,12 @@ pub enum StoreError {
         /// What the system said.
         source: io::Error,
     },
-    /// What stands in a JSON file is wrong.
-    #[error("{}:{line}: {reason}", path.display())]
+    /// The JSON file of an earlier version, of which the store is to be made, is wrong.
+    #[error(
+        "{}:{line}: {reason}; this is the opt-in store of an earlier version, which is to be taken over: mend that line, or \
+         make an empty store (`mv {} {}.bad`, then `sixgate init`)",
+        path.display(), path.display(), path.display()
+    )]
     Wrong {
         /// The file.
         path: PathBuf,
@@ -151,6 +155,19 @@ pub enum StoreError {
         reason: String,
         /// Whether there is a backup.
         has_backup: bool,
+    },
+    /// It has a log that cannot be read where it is.
+    #[error(
+        "the opt-in store {path} cannot be read: its last changes are in {path}-wal, which SQLite carries over only where it \
+         can write, and {reason}; mount the file system for writing (`mount -o remount,rw`) and run `sixgate status`, or \
+         copy both files to another directory and name that store in the configuration",
+        path = path.display()
+    )]
+    LogUnread {
+        /// Which store.
+        path: PathBuf,
+        /// Why nothing can be written.
+        reason: String,
     },
     /// It was made by a later version.
     #[error("the opt-in store {} has form {found}: this sixgate reads form {wanted}", path.display())]

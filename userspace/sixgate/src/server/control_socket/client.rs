@@ -7,7 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{LINE_TIMEOUT, RESPONSE_MAX, RESPONSE_TIMEOUT, Request, Response, STATUS_TIMEOUT};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+
+use super::{
+    IDENTITY_TIMEOUT, LINE_TIMEOUT, RESPONSE_MAX, RESPONSE_TIMEOUT, Request, Response, STATUS_TIMEOUT,
+};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +73,7 @@ pub fn ask(path: &Path, request: Request) -> Result<Response, AskError> {
     let patience = match request {
         Request::Status => STATUS_TIMEOUT,
         Request::Reload => RESPONSE_TIMEOUT,
+        Request::Identity => IDENTITY_TIMEOUT,
     };
     let line = exchange(stream, request, patience).map_err(|source| {
         let path = path.to_owned();
@@ -80,6 +85,13 @@ pub fn ask(path: &Path, request: Request) -> Result<Response, AskError> {
         }
     })?;
     serde_json::from_slice(&line).map_err(|source| AskError::OtherVersion { path: path.to_owned(), source })
+}
+
+/// The process that listens at `path`, if one does; it need not answer.
+pub(crate) fn listening_pid(path: &Path) -> Option<u32> {
+    let stream = UnixStream::connect(path).ok()?;
+    let peer = getsockopt(&stream, PeerCredentials).ok()?;
+    u32::try_from(peer.pid()).ok().filter(|pid| *pid > 0)
 }
 
 fn exchange(mut stream: UnixStream, request: Request, patience: Duration) -> io::Result<Vec<u8>> {

@@ -181,6 +181,7 @@ async fn converse(stream: UnixStream, administration: &Administration) -> io::Re
 async fn respond(line: &[u8], administration: &Administration) -> Response {
     match serde_json::from_slice::<Request>(line) {
         Ok(Request::Status) => Response::Status(Box::new(administration.status().await)),
+        Ok(Request::Identity) => Response::Identity(administration.identity()),
         Ok(Request::Reload) => match administration.reload().await {
             Ok(reloaded) => Response::Reloaded(reloaded),
             Err(reason) => Response::Refused { reason },

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Changes;
 
+pub(crate) use client::listening_pid;
 pub use client::{AskError, ask};
 pub(crate) use listener::{ControlSocket, problem};
 
@@ -22,6 +23,8 @@ pub enum Request {
     Status,
     /// To read its configuration again.
     Reload,
+    /// Which daemon it is; it answers at once.
+    Identity,
 }
 
 /// What the daemon answers.
@@ -30,6 +33,8 @@ pub enum Request {
 pub enum Response {
     /// To [`Request::Status`].
     Status(Box<DaemonStatus>),
+    /// To [`Request::Identity`].
+    Identity(Identity),
     /// To [`Request::Reload`]: it was done.
     Reloaded(Reloaded),
     /// Nothing was changed.
@@ -67,6 +72,16 @@ pub struct DaemonStatus {
     pub warnings: Vec<String>,
 }
 
+/// Which daemon it is.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Identity {
+    /// Its process.
+    pub pid: u32,
+    /// The opt-in store that it uses.
+    pub store: PathBuf,
+}
+
 /// What a reload did.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
@@ -96,3 +111,5 @@ const LINE_TIMEOUT: Duration = Duration::from_secs(5);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long `sixgate status` waits for the next octet: a daemon that lives sends one each second.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a command that changes the store waits to learn which one the daemon uses.
+const IDENTITY_TIMEOUT: Duration = Duration::from_millis(250);

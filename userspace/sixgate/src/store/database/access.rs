@@ -54,8 +54,11 @@ impl Database {
         };
         // SQLite needs its files beside a store that has a write-ahead log, but does not have to write to them
         let followed = Self::open_as(path, "readonly_shm=1", Access::Reading { reason: reason.clone() });
+        let has_log = !is_log_empty(path);
+        let unread = || StoreError::LogUnread { path: path.to_owned(), reason: reason.clone() };
+        let failure = if has_log { unread() } else { failure };
         let opened = match followed {
-            Err(_) if is_log_empty(path) => Self::open_as(path, "immutable=1", Access::Frozen { reason }),
+            Err(_) if !has_log => Self::open_as(path, "immutable=1", Access::Frozen { reason }),
             followed => followed,
         };
         match opened {

@@ -79,6 +79,15 @@ impl Store {
         Ok(Some(TakenOver { json: self.json.clone(), path: self.path.clone(), entries }))
     }
 
+    /// Whether the JSON file of an earlier version can be taken over, if that is to be done.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::take_over`].
+    pub fn check_earlier(&self) -> Result<(), StoreError> {
+        if self.will_take_over() { read_document(&self.json).map(drop) } else { Ok(()) }
+    }
+
     /// Whether the next command or start makes it of the JSON file of an earlier version.
     #[must_use]
     pub fn will_take_over(&self) -> bool {
