@@ -11,7 +11,6 @@ use std::{
 use sixgate_auth::dns::Dns;
 use tracing::{info, warn};
 
-
 /// What is known.
 #[derive(Debug, Default)]
 pub(crate) struct DnsWatch(Mutex<State>);
