@@ -23,8 +23,8 @@ use proptest::{
 use serde_json::{Value, json};
 use sixgate::content::Content;
 use sixgate_auth::{
-    dkim::{DkimEvidence, DkimResult, DkimSettings, DkimVerifier},
-    dns::{Dns, DnsBounds},
+    dkim::{DkimResult, DkimSettings, DkimSignature, DkimVerifier},
+    dns::{DnsBounds, Resolver},
 };
 use tokio::{runtime::Runtime, time::Instant};
 
@@ -48,7 +48,7 @@ pub fn dkim(python: &Path, seed: u64, count: u32) -> Result<bool> {
     let runtime = Runtime::new().context("cannot start a runtime")?;
     let _inside = runtime.enter();
     let server = zone(&plans)?.serve().context("cannot start a DNS server")?;
-    let dns = Dns::within(DnsBounds::default(), &[server.address()], TIMEOUT, NonZeroU8::MIN);
+    let dns = Resolver::within(DnsBounds::default(), &[server.address()], TIMEOUT, NonZeroU8::MIN);
     let verifier = DkimVerifier::new(DkimSettings::DEFAULT);
     let mut dkimpy = Dkimpy::start(python, server.address().port())?;
     let mut counts = BTreeMap::<String, usize>::new();
@@ -221,7 +221,7 @@ fn canonical_body(body: &str, relaxed: bool) -> String {
     if lines.is_empty() && relaxed { String::new() } else { lines.join("\r\n") + "\r\n" }
 }
 
-fn shown(number: usize, plan: &Plan, message: &str, ours: &DkimEvidence, theirs: &Theirs) -> String {
+fn shown(number: usize, plan: &Plan, message: &str, ours: &DkimSignature, theirs: &Theirs) -> String {
     let signer = plan.signer;
     format!(
         "message {number}, signed by {signer:?}, edits {:?}, record {:?} beside {:?}, changes {:?}\n  ours:   {:?} {:?}\n  \

@@ -20,7 +20,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use sixgate_auth::{
-    dns::Dns,
+    dns::Resolver,
     spf::{self, SpfCheck, SpfQuery, SpfResult},
 };
 
@@ -58,7 +58,7 @@ pub fn spf(python: &Path, seed: u64, count: u32) -> Result<bool> {
         let _inside = runtime.enter();
         let server = zone.serve().context("cannot start a DNS server")?;
         let theirs = ask_pyspf(python, server.address().port(), &cases)?;
-        let dns = Dns::new(&[server.address()], TIMEOUT, NonZeroU8::MIN);
+        let dns = Resolver::new(&[server.address()], TIMEOUT, NonZeroU8::MIN);
         for (case, theirs) in cases.iter().zip(&theirs) {
             tally.add(case, &runtime.block_on(evaluate(&dns, case)), theirs);
         }
@@ -111,7 +111,7 @@ impl Theirs {
 }
 
 /// What we say. The seconds of `%{t}`, which are others for each evaluator, are [`TIME`] in the explanation.
-async fn evaluate(dns: &Dns, case: &Case) -> SpfCheck {
+async fn evaluate(dns: &Resolver, case: &Case) -> SpfCheck {
     let query = SpfQuery {
         client: case.client,
         helo: &case.helo,

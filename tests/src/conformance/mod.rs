@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fs, net::IpAddr, num::NonZeroU8, path::Path, sy
 
 use anyhow::{Context as _, Result};
 use sixgate_auth::{
-    dns::Dns,
+    dns::Resolver,
     spf::{self, SpfCheck, SpfQuery},
 };
 use tokio::task::JoinSet;
@@ -60,7 +60,7 @@ pub fn spf(file: &Path) -> Result<Summary> {
 
 async fn run(scenario: &Scenario, summary: &mut Summary) -> Result<()> {
     let server = scenario.zone()?.serve().context("cannot start a DNS server")?;
-    let dns = Dns::new(&[server.address()], TIMEOUT, NonZeroU8::MIN);
+    let dns = Resolver::new(&[server.address()], TIMEOUT, NonZeroU8::MIN);
     let mut found = BTreeMap::new();
     let mut running = JoinSet::new();
     for (name, case) in &scenario.tests {
@@ -78,7 +78,7 @@ async fn run(scenario: &Scenario, summary: &mut Summary) -> Result<()> {
     Ok(())
 }
 
-async fn evaluate(dns: Dns, name: String, case: Arc<Case>) -> (String, Result<SpfCheck>) {
+async fn evaluate(dns: Resolver, name: String, case: Arc<Case>) -> (String, Result<SpfCheck>) {
     let checked = async {
         let client: IpAddr = case.host.parse().with_context(|| format!("no address: {}", case.host))?;
         let mail_from = Some(case.mailfrom.as_str()).filter(|path| !path.is_empty());

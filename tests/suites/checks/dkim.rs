@@ -12,8 +12,8 @@ use std::time::Duration;
 use mail_auth::dkim::Canonicalization;
 use sixgate::content::{Content, HEAD_MAX};
 use sixgate_auth::{
-    dkim::{DkimEvidence, DkimFindings, DkimResult, DkimSettings, DkimVerifier, MAX_NAMES},
-    dns::Dns,
+    dkim::{DkimFindings, DkimResult, DkimSettings, DkimSignature, DkimVerifier, MAX_NAMES},
+    dns::Resolver,
 };
 use sixgate_tests::sign::{self, ED25519_RECORD, HEADERS, RSA2048_RECORD};
 use tokio::time::Instant;
@@ -24,12 +24,12 @@ const DOMAIN: &str = "a.example";
 const MESSAGE: &str = "From: Joe <joe@a.example>\r\nTo: jane@b.example\r\nSubject: tests\r\n\
     Date: Sat, 21 Nov 2026 09:00:00 +0000\r\nMessage-ID: <2@a.example>\r\n\r\nGood morning,\r\n\r\nyours.\r\n";
 
-async fn verify(zone: &str, message: impl Into<Vec<u8>>) -> Vec<DkimEvidence> {
+async fn verify(zone: &str, message: impl Into<Vec<u8>>) -> Vec<DkimSignature> {
     let (_server, dns) = dns(zone);
     findings(&dns, message).await.signatures
 }
 
-async fn findings(dns: &Dns, message: impl Into<Vec<u8>>) -> DkimFindings {
+async fn findings(dns: &Resolver, message: impl Into<Vec<u8>>) -> DkimFindings {
     let deadline = Instant::now() + Duration::from_secs(60);
     DkimVerifier::new(DkimSettings::DEFAULT).verify(dns, Content::from(message.into()), deadline).await
 }
@@ -212,7 +212,7 @@ async fn the_evidence_says_whose_signature_it_was() {
     let message = text(sign::signed(&signer, MESSAGE.as_bytes()));
     let (_, start) = message.split_once(" b=").expect("a signature");
     let found = verify(&key(RSA2048_RECORD), message.clone()).await;
-    let wanted = DkimEvidence {
+    let wanted = DkimSignature {
         result: DkimResult::Pass,
         reason: None,
         domain: DOMAIN.to_owned(),

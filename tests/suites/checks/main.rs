@@ -10,15 +10,15 @@ mod time;
 
 use std::{num::NonZeroU8, time::Duration};
 
-use sixgate_auth::dns::Dns;
+use sixgate_auth::dns::Resolver;
 use sixgate_tests::dns::{DnsServer, Zone};
 
 /// Short, so that a test of silence is short; long enough for a busy machine to answer.
 const TIMEOUT: Duration = Duration::from_millis(400);
 
 /// A server for `zone`, and a resolver that asks it once for each question.
-fn dns(zone: &str) -> (DnsServer, Dns) {
+fn dns(zone: &str) -> (DnsServer, Resolver) {
     let server = Zone::parse(zone).expect("a test's own zone").serve().expect("sockets on loopback");
-    let dns = Dns::new(&[server.address()], TIMEOUT, NonZeroU8::MIN);
+    let dns = Resolver::new(&[server.address()], TIMEOUT, NonZeroU8::MIN);
     (server, dns)
 }

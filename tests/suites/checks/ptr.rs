@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use sixgate_auth::ptr::{self, PtrCache, PtrEvidence, PtrFinding, Unanswered};
+use sixgate_auth::ptr::{self, PtrCache, PtrFinding, PtrResult, Unanswered};
 use sixgate_tests::dns::Zone;
 
 use crate::dns;
@@ -18,28 +18,28 @@ async fn find(zone: &str) -> PtrFinding {
     ptr::check(&dns, SOURCE).await
 }
 
-fn pass(name: &str) -> PtrEvidence {
-    PtrEvidence::Pass { name: name.to_owned() }
+fn pass(name: &str) -> PtrResult {
+    PtrResult::Pass { name: name.to_owned() }
 }
 
 fn owned(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-fn fail(names: &[&str]) -> PtrEvidence {
-    PtrEvidence::Fail { names: owned(names) }
+fn fail(names: &[&str]) -> PtrResult {
+    PtrResult::Fail { names: owned(names) }
 }
 
-fn half(names: &[&str]) -> PtrEvidence {
-    PtrEvidence::TempError(Unanswered::Names { names: owned(names) })
+fn half(names: &[&str]) -> PtrResult {
+    PtrResult::TempError(Unanswered::Names { names: owned(names) })
 }
 
-const SILENCE: PtrEvidence = PtrEvidence::TempError(Unanswered::Record);
+const SILENCE: PtrResult = PtrResult::TempError(Unanswered::Record);
 
 #[tokio::test]
 async fn a_record_its_absence_and_a_failure_are_told_apart() {
     let mail = || pass("mail.example");
-    let absent = || PtrEvidence::PermError;
+    let absent = || PtrResult::NoRecord;
     let rows = [
         ("a record", "2001:db8::25 600 PTR Mail.Example", mail(), Some(600)),
         ("its lower bound", "2001:db8::25 0 PTR mail.example", mail(), Some(60)),
@@ -82,9 +82,9 @@ async fn a_record_its_absence_and_a_failure_are_told_apart() {
             None,
         ),
     ];
-    for (row, zone, evidence, lifetime) in rows {
+    for (row, zone, result, lifetime) in rows {
         let finding = find(&format!("mail.example 86400 AAAA 2001:db8::25\n{zone}")).await;
-        assert_eq!(finding, PtrFinding { evidence, lifetime: lifetime.map(Duration::from_secs) }, "{row}");
+        assert_eq!(finding, PtrFinding { result, lifetime: lifetime.map(Duration::from_secs) }, "{row}");
     }
 }
 
@@ -113,7 +113,7 @@ async fn names_that_are_no_host_names_are_neither_followed_nor_shown() {
         let (server, dns) = dns(&format!("2001:db8::25 600 PTR {name}"));
         let finding = ptr::check(&dns, SOURCE).await;
         let names: Vec<&str> = shown.into_iter().collect();
-        assert_eq!(finding.evidence, fail(&names), "{name}");
+        assert_eq!(finding.result, fail(&names), "{name}");
         let followed = usize::from(shown.is_some_and(|name| name != "localhost"));
         assert_eq!(server.queries(), 1 + followed, "{name}");
     }
@@ -124,14 +124,14 @@ async fn this_host_itself_has_no_name_that_dns_vouches_for() {
     let (server, dns) = dns("::1 PTR localhost\nlocalhost AAAA ::1");
     let finding = ptr::check(&dns, Ipv6Addr::LOCALHOST).await;
     let lifetime = Some(Duration::from_secs(60));
-    assert_eq!(finding, PtrFinding { evidence: PtrEvidence::PermError, lifetime });
+    assert_eq!(finding, PtrFinding { result: PtrResult::NoRecord, lifetime });
     assert_eq!(server.queries(), 0);
 }
 
 #[tokio::test]
 async fn a_cname_loop_is_never_a_name() {
     let zone = "2001:db8::25 CNAME a.example\na.example CNAME b.example\nb.example CNAME a.example";
-    assert_eq!(find(zone).await.evidence, SILENCE);
+    assert_eq!(find(zone).await.result, SILENCE);
 }
 
 #[tokio::test]
@@ -178,16 +178,16 @@ async fn where_the_names_lead_never_makes_a_record_absent() {
             None,
         ),
     ];
-    for (row, forward_zone, evidence, lifetime) in rows {
+    for (row, forward_zone, result, lifetime) in rows {
         // the PTR records of one name share a TTL
         let zone = format!("{forward_zone}\n2001:db8::25 3600 PTR mail.example");
         let mut finding = find(&zone).await;
-        if let PtrEvidence::Fail { names } | PtrEvidence::TempError(Unanswered::Names { names }) =
-            &mut finding.evidence
+        if let PtrResult::Fail { names } | PtrResult::TempError(Unanswered::Names { names }) =
+            &mut finding.result
         {
             names.sort();
         }
-        assert_eq!(finding, PtrFinding { evidence, lifetime: lifetime.map(Duration::from_secs) }, "{row}");
+        assert_eq!(finding, PtrFinding { result, lifetime: lifetime.map(Duration::from_secs) }, "{row}");
     }
 }
 
@@ -196,7 +196,7 @@ async fn a_silent_name_does_not_hold_up_one_that_leads_back() {
     let zone = "2001:db8::25 PTR silent.example\n2001:db8::25 PTR mail.example\n\
                 silent.example FAULT timeout\nmail.example AAAA 2001:db8::25";
     let begun = std::time::Instant::now();
-    assert_eq!(find(zone).await.evidence, pass("mail.example"));
+    assert_eq!(find(zone).await.result, pass("mail.example"));
     assert!(begun.elapsed() < crate::TIMEOUT, "{:?}", begun.elapsed());
 }
 
@@ -205,7 +205,7 @@ async fn at_most_ten_names_are_kept_and_followed() {
     let zone: String = (0..40).map(|n| format!("2001:db8::25 PTR host{n}.example\n")).collect();
     let (server, dns) = dns(&zone);
     let finding = ptr::check(&dns, SOURCE).await;
-    let PtrEvidence::Fail { names } = finding.evidence else { panic!("{finding:?}") };
+    let PtrResult::Fail { names } = finding.result else { panic!("{finding:?}") };
     assert_eq!(names.len(), ptr::MAX_NAMES);
     let followed: usize = (0..40).map(|n| server.queries_for(&format!("host{n}.example"), "AAAA")).sum();
     assert_eq!(followed, ptr::MAX_NAMES);
@@ -219,13 +219,13 @@ async fn the_cache_asks_once_for_all_who_wait_and_keeps_no_failure() {
     assert_eq!(cache.known(SOURCE).await, None);
 
     let all = all_at_once(&cache, 20).await;
-    assert!(all.iter().all(|finding| finding.evidence == fail(&["mail.example"])));
+    assert!(all.iter().all(|finding| finding.result == fail(&["mail.example"])));
     assert_eq!(server.queries_for("2001:db8::25", "PTR"), 1);
     let known = cache.known(SOURCE).await.and_then(|finding| finding.lifetime).expect("it is held");
     assert!(known <= Duration::from_secs(300) && known > Duration::from_secs(290), "{known:?}");
 
     for asked in 1..=2 {
-        assert_eq!(cache.get(broken, |_| ()).await.evidence, SILENCE);
+        assert_eq!(cache.get(broken, |_| ()).await.result, SILENCE);
         assert_eq!(server.queries_for("2001:db8::26", "PTR"), asked);
     }
     assert_eq!(cache.known(broken).await, None);
@@ -239,11 +239,11 @@ async fn a_change_in_dns_is_seen_as_soon_as_an_entry_is_forgotten_and_told_once(
     let tell = |_: &PtrFinding| {
         told.fetch_add(1, Ordering::Relaxed);
     };
-    assert_eq!(cache.get(SOURCE, tell).await.evidence, PtrEvidence::PermError);
+    assert_eq!(cache.get(SOURCE, tell).await.result, PtrResult::NoRecord);
     server.replace(Zone::parse("2001:db8::25 PTR mail.example").expect("a test's own zone"));
-    assert_eq!(cache.get(SOURCE, tell).await.evidence, PtrEvidence::PermError, "it still holds");
+    assert_eq!(cache.get(SOURCE, tell).await.result, PtrResult::NoRecord, "it still holds");
     cache.forget(SOURCE).await;
-    assert_eq!(cache.get(SOURCE, tell).await.evidence, fail(&["mail.example"]));
+    assert_eq!(cache.get(SOURCE, tell).await.result, fail(&["mail.example"]));
     assert_eq!(told.into_inner(), 2);
 }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use sixgate::{content::Content, nexthop::HEADER_ROOM};
 use sixgate_auth::{
     auth_results::{self, Results},
-    dkim::{DkimEvidence, DkimSettings, DkimVerifier, MAX_SIGNATURES},
+    dkim::{DkimSettings, DkimSignature, DkimVerifier, MAX_SIGNATURES},
     dns::LONGEST_NAME,
-    ptr::{PtrEvidence, Unanswered},
-    spf::{LONGEST_TRAIL, SpfCheck, SpfEvidence, SpfReason, SpfResult},
+    ptr::{PtrResult, Unanswered},
+    spf::{LONGEST_TRAIL, SpfCheck, SpfReason, SpfResult, SpfResults},
 };
 use sixgate_smtp::{
     command::Command,
@@ -37,8 +37,8 @@ async fn the_longest_fields_have_the_room_that_is_left_for_them() {
     let source_name = name(LONGEST_NAME);
     let results = Results {
         client: endpoints.source.into(),
-        ptr: Some(&PtrEvidence::TempError(Unanswered::Record)),
-        spf: Some(&SpfEvidence { helo: spf(), mail_from: spf() }),
+        ptr: Some(&PtrResult::TempError(Unanswered::Record)),
+        spf: Some(&SpfResults { helo: spf(), mail_from: spf() }),
         dkim: Some(&signatures().await),
     };
     let results = auth_results::header(&hostname, &results);
@@ -61,7 +61,7 @@ async fn the_longest_fields_have_the_room_that_is_left_for_them() {
 }
 
 /// As many as are looked at, each as long as it may be: they need not verify to be reported.
-async fn signatures() -> Vec<DkimEvidence> {
+async fn signatures() -> Vec<DkimSignature> {
     let (domain, local_part) = (WORST.repeat(LONGEST_NAME), WORST.repeat(64));
     let signature = format!(
         "DKIM-Signature: v=1; a=ed25519-sha256; b=AAAAAAAA; bh=AAAA; d={domain};\r\n s={domain};\r\n \

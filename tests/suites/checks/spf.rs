@@ -12,8 +12,8 @@ use std::{
 };
 
 use sixgate_auth::{
-    dns::Dns,
-    spf::{self, SpfCheck, SpfEvidence, SpfQuery, SpfReason, SpfResult},
+    dns::Resolver,
+    spf::{self, SpfCheck, SpfQuery, SpfReason, SpfResult, SpfResults},
 };
 
 use crate::{TIMEOUT, dns};
@@ -32,7 +32,7 @@ const JOE: SpfQuery<'_> = SpfQuery {
     voids: spf::VoidTerms::DEFAULT,
 };
 
-async fn check(zone: &str, helo: &str, mail_from: Option<&str>) -> SpfEvidence {
+async fn check(zone: &str, helo: &str, mail_from: Option<&str>) -> SpfResults {
     let (_server, dns) = dns(zone);
     spf::check(&dns, &SpfQuery { helo, mail_from, ..JOE }).await
 }
@@ -166,7 +166,7 @@ async fn what_is_no_name_of_several_labels_is_not_asked_about() {
             dns(". TXT \"v=spf1 +all\"\nlocalhost TXT \"v=spf1 +all\"\nmail TXT \"v=spf1 +all\"");
         let evidence = spf::check(&dns, &SpfQuery { helo, mail_from, ..JOE }).await;
         let none = SpfCheck::new(domain.to_owned(), SpfResult::None, SpfReason::NoDomain);
-        assert_eq!(evidence, SpfEvidence { helo: none.clone(), mail_from: none }, "{helo}");
+        assert_eq!(evidence, SpfResults { helo: none.clone(), mail_from: none }, "{helo}");
         assert_eq!(server.queries(), 0, "{helo}");
     }
 }
@@ -213,7 +213,7 @@ async fn a_text_record_without_any_string_is_no_answer() {
             socket.send_to(&answer, peer).await.expect("an answer");
         }
     };
-    let dns = Dns::new(&[address], TIMEOUT, NonZeroU8::MIN);
+    let dns = Resolver::new(&[address], TIMEOUT, NonZeroU8::MIN);
     tokio::select! {
         () = serve => unreachable!("it serves for ever"),
         evidence = spf::check(&dns, &JOE) => {

@@ -9,8 +9,8 @@ use std::{
 use sixgate::content::Content;
 use sixgate_auth::{
     dkim::{DkimLimit, DkimResult, DkimSettings, DkimVerifier},
-    dns::Dns,
-    ptr::{self, PtrEvidence, Unanswered},
+    dns::Resolver,
+    ptr::{self, PtrResult, Unanswered},
     spf::{self, SpfQuery, SpfReason, SpfResult},
 };
 use sixgate_tests::sign;
@@ -19,10 +19,10 @@ use tokio::time::Instant;
 const CLIENT: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x25);
 
 /// A resolver that would wait for an hour, for a server that says nothing.
-fn silence() -> (UdpSocket, Dns) {
+fn silence() -> (UdpSocket, Resolver) {
     let server = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).expect("a socket on loopback");
     let address = server.local_addr().expect("it is bound");
-    let dns = Dns::new(&[address], Duration::from_hours(1), NonZeroU8::MIN);
+    let dns = Resolver::new(&[address], Duration::from_hours(1), NonZeroU8::MIN);
     (server, dns)
 }
 
@@ -31,7 +31,7 @@ async fn reverse_dns_ends_in_time() {
     let (_server, dns) = silence();
     let begun = Instant::now();
     let finding = ptr::check(&dns, CLIENT).await;
-    assert_eq!((finding.evidence, finding.lifetime), (PtrEvidence::TempError(Unanswered::Record), None));
+    assert_eq!((finding.result, finding.lifetime), (PtrResult::TempError(Unanswered::Record), None));
     assert!(begun.elapsed() <= ptr::TIME_LIMIT + Duration::from_secs(1));
 }
 

@@ -7,10 +7,10 @@ mod forged;
 use std::{borrow::Cow, net::IpAddr};
 
 use crate::{
-    dkim::{DkimEvidence, DkimResult},
+    dkim::DkimSignature,
     dns::ascii_name,
-    ptr::PtrEvidence,
-    spf::{SpfCheck, SpfEvidence},
+    ptr::PtrResult,
+    spf::{SpfCheck, SpfResults},
 };
 
 pub use forged::forged;
@@ -27,11 +27,11 @@ pub struct Results<'a> {
     /// The address that the message came from.
     pub client: IpAddr,
     /// Its reverse DNS (RFC 8601 2.7.3).
-    pub ptr: Option<&'a PtrEvidence>,
+    pub ptr: Option<&'a PtrResult>,
     /// SPF of both identities (RFC 8601 2.7.2).
-    pub spf: Option<&'a SpfEvidence>,
+    pub spf: Option<&'a SpfResults>,
     /// DKIM, one element for each signature (RFC 8601 2.7.1); empty for a message without signatures.
-    pub dkim: Option<&'a [DkimEvidence]>,
+    pub dkim: Option<&'a [DkimSignature]>,
 }
 
 /// The header field, the last CRLF included. `authserv_id` is the name of the host that made the checks (RFC 8601 2.5). What is not printable ASCII never gets in: a name is given with A-labels, and any other
@@ -64,8 +64,8 @@ pub fn header(authserv_id: &str, results: &Results<'_>) -> String {
     lines.finish()
 }
 
-fn iprev(client: IpAddr, ptr: &PtrEvidence) -> Vec<String> {
-    let mut words = vec![format!("iprev={}", ptr.result())];
+fn iprev(client: IpAddr, ptr: &PtrResult) -> Vec<String> {
+    let mut words = vec![format!("iprev={}", ptr.text())];
     words.extend(ptr.reason().and_then(|reason| property_of("reason", reason)));
     words.push(format!("policy.iprev=\"{client}\""));
     words
@@ -78,16 +78,8 @@ fn spf_result(property: &str, check: &SpfCheck) -> Vec<String> {
     words
 }
 
-fn dkim_result(signature: &DkimEvidence) -> Vec<String> {
-    let result = match signature.result {
-        DkimResult::Pass => "pass",
-        DkimResult::Fail => "fail",
-        DkimResult::Neutral => "neutral",
-        DkimResult::Policy => "policy",
-        DkimResult::TempError => "temperror",
-        DkimResult::PermError => "permerror",
-    };
-    let mut words = vec![format!("dkim={result}")];
+fn dkim_result(signature: &DkimSignature) -> Vec<String> {
+    let mut words = vec![format!("dkim={}", signature.result.text())];
     words.extend(signature.reason.and_then(|reason| property_of("reason", reason)));
     words.extend(property_of("header.d", &in_ascii(&signature.domain)));
     words.extend(property_of("header.i", &in_ascii(&signature.identity)));

@@ -1,4 +1,4 @@
-//! One resolver for everything: the only module that names hickory_proto.
+//! The resolver: DNS (RFC 1035) as the checks need it, with answers kept for their TTL and a bound on everything.
 //!
 //! It asks, and says what came back and for how long that holds. "There is no such record" is an answer;
 //! "nobody could say" is a failure; the two are never mixed. What an answer means is decided elsewhere.
@@ -56,7 +56,7 @@ const LONGEST_LABEL: usize = 63;
 
 /// The resolver. A clone is cheap and shares what is kept and the bounds.
 #[derive(Clone)]
-pub struct Dns {
+pub struct Resolver {
     shared: Arc<Shared>,
     /// Whose budget the questions are paid from; none: nobody's.
     payer: Option<Payer>,
@@ -151,12 +151,19 @@ impl DnsFailure {
     }
 }
 
-impl Dns {
+impl Resolver {
     /// Asks `servers` (if empty, those of /etc/resolv.conf as it is at the time), `attempts` times in all, each time for
     /// `timeout`, within the default bounds. All names are absolute; neither search domains nor /etc/hosts take part.
     #[must_use]
     pub fn new(servers: &[impl Clone + Into<Endpoint>], timeout: Duration, attempts: NonZeroU8) -> Self {
         Self::within(DnsBounds::default(), servers, timeout, attempts)
+    }
+
+    /// Asks the servers of /etc/resolv.conf as it is at the time, twice at most, each time for 5 seconds, as resolv.conf(5)
+    /// has it by default.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::new(&[] as &[Endpoint], Duration::from_secs(5), const { NonZeroU8::new(2).unwrap() })
     }
 
     /// As [`Self::new`], within `bounds`.
@@ -243,8 +250,8 @@ impl Dns {
     ///
     /// # Errors
     /// [`DnsFailure`] when nothing is known.
-    pub async fn ptr_anew(&self, address: Ipv6Addr) -> Result<Answer<String>, DnsFailure> {
-        Ok(self.ask_anew(Name::from(address), RecordType::PTR).await?.pick(pointer))
+    pub async fn ptr_anew(&self, address: impl Into<IpAddr>) -> Result<Answer<String>, DnsFailure> {
+        Ok(self.ask_anew(Name::from(address.into()), RecordType::PTR).await?.pick(pointer))
     }
 
     /// The IPv4 addresses of `name`. A text that DNS cannot hold as a name has none.
@@ -370,6 +377,13 @@ impl Dns {
 impl<T> Answer<T> {
     fn none() -> Self {
         Self { records: Vec::new(), ttl: Duration::ZERO }
+    }
+}
+
+impl<T: Into<IpAddr>> Answer<T> {
+    /// The same addresses, whatever their family.
+    pub(crate) fn into_addresses(self) -> Answer<IpAddr> {
+        Answer { records: self.records.into_iter().map(Into::into).collect(), ttl: self.ttl }
     }
 }
 

@@ -6,7 +6,7 @@ mod result;
 
 use std::{
     collections::BTreeSet,
-    net::Ipv6Addr,
+    net::{IpAddr, Ipv6Addr},
     ops::RangeInclusive,
     sync::{
         Arc,
@@ -20,9 +20,9 @@ use moka::{future::Cache, notification::RemovalCause};
 use tokio::time::timeout_at;
 use tracing::{debug, info};
 
-use crate::dns::{Answer, Dns, Kept, Lifetime, ascii_name};
+use crate::dns::{Answer, DnsFailure, Kept, Lifetime, Resolver, ascii_name};
 
-pub use result::{PtrEvidence, Unanswered};
+pub use result::{PtrResult, Unanswered};
 
 /// Names of one address that are kept and followed (RFC 8601 3 asks for a limit).
 pub const MAX_NAMES: usize = 10;
@@ -41,8 +41,8 @@ const ENTRY_OCTETS: usize = 200;
 /// What reverse DNS says, and for how long.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PtrFinding {
-    /// For the policy.
-    pub evidence: PtrEvidence,
+    /// What reverse DNS says.
+    pub result: PtrResult,
     /// How long it may be kept from now on; none when DNS could not say everything that was asked.
     pub lifetime: Option<Duration>,
 }
@@ -50,11 +50,12 @@ pub struct PtrFinding {
 /// Looks up the PTR records of `address`, and the addresses of the first [`MAX_NAMES`] names. Ends within
 /// [`TIME_LIMIT`].
 ///
-/// `::1` has no PTR record: no DNS server vouches for a name of every host (RFC 6303 4.4), and what a library or a hosts
-/// file would say is not DNS. Local senders belong to the trusted ones.
-pub async fn check(dns: &Dns, address: Ipv6Addr) -> PtrFinding {
+/// A loopback address has no PTR record: no DNS server vouches for a name of every host (RFC 6303 4.4), and what a library
+/// or a hosts file would say is not DNS.
+pub async fn check(dns: &Resolver, address: impl Into<IpAddr>) -> PtrFinding {
+    let address = address.into();
     if address.is_loopback() {
-        return PtrFinding::known(PtrEvidence::PermError, Duration::ZERO, NEGATIVE_LIFETIME);
+        return PtrFinding::known(PtrResult::NoRecord, Duration::ZERO, NEGATIVE_LIFETIME);
     }
     let deadline = tokio::time::Instant::now() + TIME_LIMIT;
     let answer = match timeout_at(deadline, dns.ptr_anew(address)).await {
@@ -69,15 +70,15 @@ pub async fn check(dns: &Dns, address: Ipv6Addr) -> PtrFinding {
         }
     };
     if answer.records.is_empty() {
-        return PtrFinding::known(PtrEvidence::PermError, answer.ttl, NEGATIVE_LIFETIME);
+        return PtrFinding::known(PtrResult::NoRecord, answer.ttl, NEGATIVE_LIFETIME);
     }
     let names = usable(&answer.records);
     match timeout_at(deadline, follow(dns, address, &names)).await {
         Ok(Forward::Here { name, ttl }) => {
-            PtrFinding::known(PtrEvidence::Pass { name }, ttl.min(answer.ttl), POSITIVE_LIFETIME)
+            PtrFinding::known(PtrResult::Pass { name }, ttl.min(answer.ttl), POSITIVE_LIFETIME)
         }
         Ok(Forward::Elsewhere { ttl }) => {
-            PtrFinding::known(PtrEvidence::Fail { names }, ttl.min(answer.ttl), NEGATIVE_LIFETIME)
+            PtrFinding::known(PtrResult::Fail { names }, ttl.min(answer.ttl), NEGATIVE_LIFETIME)
         }
         Ok(Forward::Unknown) | Err(_) => PtrFinding::unknown(Unanswered::Names { names }),
     }
@@ -94,21 +95,21 @@ enum Forward {
 }
 
 impl PtrFinding {
-    fn known(evidence: PtrEvidence, ttl: Duration, bounds: RangeInclusive<Duration>) -> Self {
-        Self { evidence, lifetime: Some(ttl.clamp(*bounds.start(), *bounds.end())) }
+    fn known(result: PtrResult, ttl: Duration, bounds: RangeInclusive<Duration>) -> Self {
+        Self { result, lifetime: Some(ttl.clamp(*bounds.start(), *bounds.end())) }
     }
 
     fn unknown(unanswered: Unanswered) -> Self {
-        Self { evidence: PtrEvidence::TempError(unanswered), lifetime: None }
+        Self { result: PtrResult::TempError(unanswered), lifetime: None }
     }
 
-    fn recalled(held: &Kept<Arc<PtrEvidence>>) -> Self {
-        Self { evidence: (*held.value).clone(), lifetime: Some(held.remaining()) }
+    fn recalled(held: &Kept<Arc<PtrResult>>) -> Self {
+        Self { result: (*held.value).clone(), lifetime: Some(held.remaining()) }
     }
 
     /// As the cache keeps it; none if it may not be kept.
-    fn kept(&self) -> Option<Kept<Arc<PtrEvidence>>> {
-        Some(Kept::new(Arc::new(self.evidence.clone()), self.lifetime?))
+    fn kept(&self) -> Option<Kept<Arc<PtrResult>>> {
+        Some(Kept::new(Arc::new(self.result.clone()), self.lifetime?))
     }
 }
 
@@ -116,20 +117,20 @@ impl PtrFinding {
 /// Bounded by [`CACHE_OCTETS`]; failures are not kept.
 #[derive(Clone)]
 pub struct PtrCache {
-    dns: Dns,
-    held: Cache<Ipv6Addr, Kept<Arc<PtrEvidence>>>,
+    dns: Resolver,
+    held: Cache<Ipv6Addr, Kept<Arc<PtrResult>>>,
     evicted: Arc<AtomicU64>,
 }
 
 impl PtrCache {
     /// An empty cache in front of [`check`].
     #[must_use]
-    pub fn new(dns: Dns) -> Self {
+    pub fn new(dns: Resolver) -> Self {
         let evicted = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&evicted);
         let held = Cache::builder()
             .max_capacity(CACHE_OCTETS)
-            .weigher(|_, held: &Kept<Arc<PtrEvidence>>| octets(&held.value))
+            .weigher(|_, held: &Kept<Arc<PtrResult>>| octets(&held.value))
             .expire_after(Lifetime)
             .eviction_listener(move |_, _, cause| {
                 if cause == RemovalCause::Size {
@@ -172,11 +173,11 @@ impl PtrCache {
 }
 
 /// What an entry takes.
-fn octets(evidence: &PtrEvidence) -> u32 {
-    let names = match evidence {
-        PtrEvidence::Pass { name } => name.len(),
-        PtrEvidence::Fail { names } => names.iter().map(String::len).sum(),
-        PtrEvidence::PermError | PtrEvidence::TempError(_) => 0,
+fn octets(result: &PtrResult) -> u32 {
+    let names = match result {
+        PtrResult::Pass { name } => name.len(),
+        PtrResult::Fail { names } => names.iter().map(String::len).sum(),
+        PtrResult::NoRecord | PtrResult::TempError(_) => 0,
     };
     u32::try_from(ENTRY_OCTETS + names).unwrap_or(u32::MAX)
 }
@@ -190,11 +191,19 @@ fn usable(records: &[String]) -> Vec<String> {
     names
 }
 
+/// The addresses of `name`, of the family of `address`.
+async fn addresses(dns: &Resolver, address: IpAddr, name: &str) -> Result<Answer<IpAddr>, DnsFailure> {
+    Ok(match address {
+        IpAddr::V4(_) => dns.a(name).await?.into_addresses(),
+        IpAddr::V6(_) => dns.aaaa(name).await?.into_addresses(),
+    })
+}
+
 /// Whether one of `names` leads back to `address`. The first that does decides, so that a name whose servers are silent
 /// does not hold up the others.
-async fn follow(dns: &Dns, address: Ipv6Addr, names: &[String]) -> Forward {
+async fn follow(dns: &Resolver, address: IpAddr, names: &[String]) -> Forward {
     let mut lookups: FuturesUnordered<_> =
-        names.iter().map(|name| async move { (name, dns.aaaa(name).await) }).collect();
+        names.iter().map(|name| async move { (name, addresses(dns, address, name).await) }).collect();
     let mut is_unknown = false;
     let mut shortest = Duration::MAX;
     while let Some((name, looked_up)) = lookups.next().await {
@@ -221,11 +230,11 @@ mod tests {
     #[tokio::test]
     async fn a_full_cache_makes_room_and_counts_it() {
         let nobody: std::net::SocketAddr = "[::1]:1".parse().expect("an address");
-        let dns = Dns::new(&[nobody], Duration::from_secs(1), NonZeroU8::MIN);
+        let dns = Resolver::new(&[nobody], Duration::from_secs(1), NonZeroU8::MIN);
         let cache = PtrCache::new(dns);
         let names = vec!["n".repeat(253); MAX_NAMES];
         let finding =
-            PtrFinding { evidence: PtrEvidence::Fail { names }, lifetime: Some(Duration::from_secs(60)) };
+            PtrFinding { result: PtrResult::Fail { names }, lifetime: Some(Duration::from_secs(60)) };
         let held = finding.kept().expect("it has a lifetime");
         for number in 0..20_000_u128 {
             cache.held.insert(Ipv6Addr::from(number), held.clone()).await;

@@ -14,7 +14,7 @@ use ring::{
     signature::Ed25519KeyPair,
 };
 use sixgate::content::{Draft, SpillDirectory};
-use sixgate_auth::{dkim::{DkimEvidence, DkimResult, DkimSettings, DkimVerifier}, dns::Dns};
+use sixgate_auth::{dkim::{DkimSignature, DkimResult, DkimSettings, DkimVerifier}, dns::Resolver};
 use sixgate_fuzz::{
     canonical::{self, Form, Parts, divide},
     names,
@@ -145,13 +145,13 @@ fn alter(message: &[u8], script: &mut Script<'_>) -> Vec<u8> {
     with_crlf(altered.strip_suffix(b"\r\n").unwrap_or(&altered))
 }
 
-fn can_be_shown(found: &DkimEvidence) {
+fn can_be_shown(found: &DkimSignature) {
     for text in [&found.domain, &found.selector, &found.identity, &found.signature_start] {
         assert!(text.len() <= 320 && !text.contains(char::is_control), "{text:?}");
     }
 }
 
-fn verify(message: &[u8]) -> Vec<DkimEvidence> {
+fn verify(message: &[u8]) -> Vec<DkimSignature> {
     RUNTIME.block_on(async {
         let mut draft = Draft::new(SpillDirectory::new(std::env::temp_dir()));
         draft.append(message.to_vec()).await.expect("a message in memory");
@@ -164,9 +164,9 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
 });
 static VERIFIER: LazyLock<DkimVerifier> = LazyLock::new(|| DkimVerifier::new(DkimSettings::DEFAULT));
-static DNS: LazyLock<Dns> = LazyLock::new(|| {
+static DNS: LazyLock<Resolver> = LazyLock::new(|| {
     let server = names::serve(KEY_NAME, KEY_RECORD).expect("a socket on loopback");
-    Dns::new(&[server], Duration::from_secs(2), NonZeroU8::MIN)
+    Resolver::new(&[server], Duration::from_secs(2), NonZeroU8::MIN)
 });
 /// The key of RFC 8463 A.2.
 static KEY: LazyLock<Ed25519KeyPair> =

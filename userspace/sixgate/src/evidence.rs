@@ -3,25 +3,25 @@
 //! It translates; what it means for a message is decided in `sixgate_smtp::policy`.
 
 use sixgate_auth::{
-    dkim::{DkimEvidence, DkimResult, TESTING_KEY},
-    ptr::{PtrEvidence, Unanswered},
-    spf::{SpfEvidence, SpfResult},
+    dkim::{DkimResult, DkimSignature, TESTING_KEY},
+    ptr::{PtrResult, Unanswered},
+    spf::{SpfResult, SpfResults},
 };
 use sixgate_smtp::policy::evidence::{CheckOutcome, PtrOutcome};
 
 /// Reverse DNS of the client.
-pub(crate) fn of_ptr(ptr: &PtrEvidence) -> PtrOutcome {
+pub(crate) fn of_ptr(ptr: &PtrResult) -> PtrOutcome {
     match ptr {
-        PtrEvidence::Pass { .. } => PtrOutcome::Confirmed,
-        PtrEvidence::Fail { .. } => PtrOutcome::NotConfirmed,
-        PtrEvidence::TempError(Unanswered::Names { .. }) => PtrOutcome::ConfirmationUnknown,
-        PtrEvidence::TempError(Unanswered::Record) => PtrOutcome::Unknown,
-        PtrEvidence::PermError => PtrOutcome::NoRecord,
+        PtrResult::Pass { .. } => PtrOutcome::Confirmed,
+        PtrResult::Fail { .. } => PtrOutcome::NotConfirmed,
+        PtrResult::TempError(Unanswered::Names { .. }) => PtrOutcome::ConfirmationUnknown,
+        PtrResult::TempError(Unanswered::Record) => PtrOutcome::Unknown,
+        PtrResult::NoRecord => PtrOutcome::NoRecord,
     }
 }
 
 /// SPF of the MAIL FROM identity. That of HELO decides nothing.
-pub(crate) fn of_spf(spf: &SpfEvidence) -> CheckOutcome {
+pub(crate) fn of_spf(spf: &SpfResults) -> CheckOutcome {
     match spf.mail_from.result {
         SpfResult::Pass => CheckOutcome::Pass,
         SpfResult::TempError => CheckOutcome::TempError,
@@ -34,7 +34,7 @@ pub(crate) fn of_spf(spf: &SpfEvidence) -> CheckOutcome {
 }
 
 /// One signature.
-pub(crate) fn of_dkim(signature: &DkimEvidence) -> CheckOutcome {
+pub(crate) fn of_dkim(signature: &DkimSignature) -> CheckOutcome {
     match signature.result {
         DkimResult::Pass => CheckOutcome::Pass,
         DkimResult::TempError => CheckOutcome::TempError,
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn the_helo_identity_never_decides() {
         let check = |result| SpfCheck::new("a.example".to_owned(), result, SpfReason::NoMatch);
-        let spf = |helo, mail_from| of_spf(&SpfEvidence { helo: check(helo), mail_from: check(mail_from) });
+        let spf = |helo, mail_from| of_spf(&SpfResults { helo: check(helo), mail_from: check(mail_from) });
         assert_eq!(spf(SpfResult::Pass, SpfResult::None), CheckOutcome::NoPass);
         assert_eq!(spf(SpfResult::TempError, SpfResult::Fail), CheckOutcome::NoPass);
         assert_eq!(spf(SpfResult::Fail, SpfResult::Pass), CheckOutcome::Pass);

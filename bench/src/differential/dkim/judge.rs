@@ -1,6 +1,6 @@
 //! The kinds of difference between us and dkimpy that somebody has looked at. docs/policy.md lists them.
 
-use sixgate_auth::dkim::{DkimEvidence, DkimResult};
+use sixgate_auth::dkim::{DkimResult, DkimSignature};
 
 use super::{Theirs, generate::Plan};
 
@@ -9,7 +9,7 @@ use super::{Theirs, generate::Plan};
 pub(super) fn judge(
     plan: &Plan,
     message: &str,
-    ours: &DkimEvidence,
+    ours: &DkimSignature,
     theirs: &Theirs,
     mended: &Theirs,
 ) -> Option<&'static str> {
@@ -89,7 +89,7 @@ fn too_strict(plan: &Plan, theirs: &Theirs) -> Option<&'static str> {
 }
 
 /// What passes there.
-fn too_lax(ours: &DkimEvidence) -> Option<&'static str> {
+fn too_lax(ours: &DkimSignature) -> Option<&'static str> {
     Some(match ours.reason? {
         "From is not signed" | "a required tag is missing" => "dkimpy does not demand From in h=",
         "no From field" => "dkimpy does not demand a From field",

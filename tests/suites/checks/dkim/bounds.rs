@@ -8,7 +8,7 @@ use sixgate_auth::{
         DkimFindings, DkimLimit, DkimResult, DkimSettings, DkimVerifier, MAX_FIELDS, MAX_NAMES,
         MAX_SIGNATURES, PartialBody,
     },
-    dns::Dns,
+    dns::Resolver,
 };
 use sixgate_smtp::HEADER_MAX;
 use sixgate_tests::sign::{self, ED25519_RECORD, HEADERS, RSA2048_RECORD};
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::{DOMAIN, MESSAGE, PASS, findings, forged, key, odd, rsa};
 use crate::dns;
 
-async fn with(settings: DkimSettings, dns: &Dns, message: impl Into<Content>) -> DkimFindings {
+async fn with(settings: DkimSettings, dns: &Resolver, message: impl Into<Content>) -> DkimFindings {
     let deadline = Instant::now() + Duration::from_secs(60);
     DkimVerifier::new(settings).verify(dns, message.into(), deadline).await
 }

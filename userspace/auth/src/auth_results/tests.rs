@@ -6,8 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    dkim::DkimResult,
     ptr::Unanswered,
-    spf::{SpfEvidence, SpfReason, SpfResult},
+    spf::{SpfReason, SpfResult, SpfResults},
 };
 
 const CLIENT: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x25));
@@ -15,18 +16,18 @@ const CLIENT: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x
 /// A message without signatures of which nothing else is known.
 const UNSIGNED: Results<'_> = Results { client: CLIENT, ptr: None, spf: None, dkim: Some(&[]) };
 
-fn spf(mail_from: (&str, SpfResult), helo: (&str, SpfResult)) -> SpfEvidence {
+fn spf(mail_from: (&str, SpfResult), helo: (&str, SpfResult)) -> SpfResults {
     let check = |(domain, result): (&str, SpfResult)| {
         let term =
             if result == SpfResult::None { String::new() } else { "include:b.example > -all".to_owned() };
         let reason = if result == SpfResult::None { SpfReason::NoRecord } else { SpfReason::Matched };
         SpfCheck { term, ..SpfCheck::new(domain.to_owned(), result, reason) }
     };
-    SpfEvidence { helo: check(helo), mail_from: check(mail_from) }
+    SpfResults { helo: check(helo), mail_from: check(mail_from) }
 }
 
-fn signature(result: DkimResult, reason: Option<&'static str>) -> DkimEvidence {
-    DkimEvidence {
+fn signature(result: DkimResult, reason: Option<&'static str>) -> DkimSignature {
+    DkimSignature {
         result,
         reason,
         domain: "a.example".to_owned(),
@@ -42,7 +43,7 @@ fn a_message_that_was_checked_in_full() {
     let spf = spf(("a.example", SpfResult::Pass), ("mail.a.example", SpfResult::None));
     let signatures = [
         signature(DkimResult::Pass, None),
-        DkimEvidence {
+        DkimSignature {
             identity: String::new(),
             signature_start: "ab/d+==f".to_owned(),
             ..signature(DkimResult::Policy, Some("rsa-sha1 is not accepted"))
@@ -50,7 +51,7 @@ fn a_message_that_was_checked_in_full() {
     ];
     let full = Results {
         client: CLIENT,
-        ptr: Some(&PtrEvidence::Pass { name: "mail.a.example".to_owned() }),
+        ptr: Some(&PtrResult::Pass { name: "mail.a.example".to_owned() }),
         spf: Some(&spf),
         dkim: Some(&signatures),
     };
@@ -74,15 +75,15 @@ fn a_message_that_was_not_checked_has_no_results() {
 #[test]
 fn reverse_dns_is_reported_as_rfc_8601_says() {
     let rows = [
-        (PtrEvidence::PermError, "permerror reason=\"no PTR record\""),
-        (PtrEvidence::TempError(Unanswered::Record), "temperror reason=\"no answer from DNS\""),
+        (PtrResult::NoRecord, "permerror reason=\"no PTR record\""),
+        (PtrResult::TempError(Unanswered::Record), "temperror reason=\"no answer from DNS\""),
         (
-            PtrEvidence::TempError(Unanswered::Names { names: vec!["a.example".to_owned()] }),
+            PtrResult::TempError(Unanswered::Names { names: vec!["a.example".to_owned()] }),
             "temperror reason=\"no answer from DNS\"",
         ),
-        (PtrEvidence::Pass { name: "a.example".to_owned() }, "pass"),
-        (PtrEvidence::Fail { names: vec!["a.example".to_owned()] }, "fail reason=\"no name leads back\""),
-        (PtrEvidence::Fail { names: Vec::new() }, "fail reason=\"no name leads back\""),
+        (PtrResult::Pass { name: "a.example".to_owned() }, "pass"),
+        (PtrResult::Fail { names: vec!["a.example".to_owned()] }, "fail reason=\"no name leads back\""),
+        (PtrResult::Fail { names: Vec::new() }, "fail reason=\"no name leads back\""),
     ];
     for (ptr, result) in rows {
         let iprev = format!("\r\n\tiprev={result} policy.iprev=\"2001:db8::25\";");
@@ -117,7 +118,7 @@ fn a_value_is_quoted_where_it_has_to_be_and_left_out_where_it_cannot_be_written(
 #[test]
 fn names_are_given_with_a_labels() {
     let spf = spf(("b\u{fc}cher.example", SpfResult::None), ("b\u{fc}cher", SpfResult::None));
-    let signed = DkimEvidence {
+    let signed = DkimSignature {
         domain: "B\u{dc}CHER.example".to_owned(),
         identity: "joe@neu.b\u{fc}cher.example".to_owned(),
         selector: "schl\u{fc}ssel".to_owned(),
@@ -135,7 +136,7 @@ fn names_are_given_with_a_labels() {
         assert!(field.replace("\r\n\t", " ").contains(part), "{part} in {field}");
     }
     let unwritable =
-        DkimEvidence { identity: "jos\u{e9}@a.example".to_owned(), ..signature(DkimResult::Pass, None) };
+        DkimSignature { identity: "jos\u{e9}@a.example".to_owned(), ..signature(DkimResult::Pass, None) };
     let field = header("gate.example", &Results { dkim: Some(&[unwritable]), ..UNSIGNED });
     assert!(field.contains("header.d=a.example") && !field.contains("header.i"), "{field}");
 }
@@ -154,7 +155,7 @@ proptest! {
         domain in strange(), identity in strange(), selector in strange(), start in strange(),
     ) {
         let spf = spf((&mail_from, SpfResult::Fail), (&helo, SpfResult::Fail));
-        let signed = DkimEvidence {
+        let signed = DkimSignature {
             domain, selector, identity, signature_start: start, ..signature(DkimResult::Fail, None)
         };
         let field = header(&id, &Results { spf: Some(&spf), dkim: Some(&[signed]), ..UNSIGNED });

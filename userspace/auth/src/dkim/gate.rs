@@ -3,7 +3,7 @@
 
 use crate::{
     dkim::{
-        DkimEvidence, DkimLimit, DkimResult, MAX_FIELDS, MAX_HEADER, MAX_SIGNATURES, Settled,
+        DkimLimit, DkimResult, DkimSignature, MAX_FIELDS, MAX_HEADER, MAX_SIGNATURES, Settled,
         signature::{MALFORMED, Signature},
         tags::{Tags, compact},
     },
@@ -30,7 +30,7 @@ pub(super) struct Examined {
 pub(super) struct ExaminedSignature {
     /// Which of the header fields it is, counted from the top.
     pub(super) index: usize,
-    pub(super) evidence: DkimEvidence,
+    pub(super) evidence: DkimSignature,
     /// What it says, or why it cannot count.
     pub(super) candidate: Result<Signature, Settled>,
 }
@@ -77,12 +77,12 @@ fn flaw(fields: &[Field<'_>]) -> Option<Settled> {
 }
 
 /// What is reported about a signature, without its result. Strings are bounded and hold no control characters.
-fn evidence(tags: Option<&Tags<'_>>) -> DkimEvidence {
+fn evidence(tags: Option<&Tags<'_>>) -> DkimSignature {
     let text = |name: &str| compact(tags.and_then(|tags| tags.get(name)).unwrap_or_default());
     let bounded = |text: String, longest: usize| if text.len() <= longest { text } else { String::new() };
     let algorithm = text("a");
     let start: String = text("b").chars().filter(is_base64).take(SIGNATURE_START).collect();
-    DkimEvidence {
+    DkimSignature {
         result: DkimResult::TempError,
         reason: Some("not verified in time"),
         domain: bounded(text("d"), LONGEST_NAME),

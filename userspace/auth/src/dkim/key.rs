@@ -9,7 +9,7 @@ use crate::{
         signature::{Identity, Signature},
         tags::{Tags, resembles_key},
     },
-    dns::Dns,
+    dns::Resolver,
 };
 
 /// The one key record at `name`.
@@ -17,7 +17,7 @@ use crate::{
 /// # Errors
 /// There is none, of any kind or with a key, or more than one: RFC 6376 3.6.2.2 leaves open what several mean, so that others might take
 /// another one than we would. TXT records of other kinds do not matter.
-pub(super) async fn fetch(dns: &Dns, name: &str) -> Result<Vec<u8>, Settled> {
+pub(super) async fn fetch(dns: &Resolver, name: &str) -> Result<Vec<u8>, Settled> {
     let answer = dns.txt(name).await.map_err(|failure| {
         debug!(name, failure = failure.to_string(), "key record not to be had");
         Settled::new(DkimResult::TempError, failure.reason())

@@ -36,12 +36,12 @@ use crate::{
         signature::Signature,
         verification::{Slot, Verification},
     },
-    dns::Dns,
+    dns::Resolver,
     fields::fields,
 };
 
 pub use message::{MAX_HEADER, Message};
-pub use result::{DkimEvidence, DkimResult, TESTING_KEY};
+pub use result::{DkimResult, DkimSignature, TESTING_KEY};
 
 /// Signatures of a message that are looked at, from the top (RFC 6376 6.1 allows a limit). Each costs at most one DNS
 /// question, and signatures with the same key cost one.
@@ -87,7 +87,7 @@ pub enum PartialBody {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct DkimFindings {
     /// One element for each signature looked at, from the top.
-    pub signatures: Vec<DkimEvidence>,
+    pub signatures: Vec<DkimSignature>,
     /// The bounds that were reached, each once.
     pub limits: Vec<DkimLimit>,
 }
@@ -161,7 +161,7 @@ impl DkimVerifier {
     /// Verifies the first [`MAX_SIGNATURES`] signatures of `message`, with keys from `dns`. The message is the one that is
     /// passed on, to the octet, and its lines end with CRLF: bare CR and LF are refused before. What is not verified
     /// at `deadline` is a temporary error. A message without signatures costs neither DNS nor a turn.
-    pub async fn verify<M: Message>(&self, dns: &Dns, message: M, deadline: Instant) -> DkimFindings {
+    pub async fn verify<M: Message>(&self, dns: &Resolver, message: M, deadline: Instant) -> DkimFindings {
         // A clock before 1970 makes no signature expire.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let examined = gate::examine(message.head(), message.size(), now);
@@ -182,7 +182,7 @@ impl DkimVerifier {
     async fn settle<M: Message>(
         &self,
         verification: &mut Verification<M>,
-        dns: &Dns,
+        dns: &Resolver,
     ) -> Result<(), Unfinished> {
         if verification.hashing() > self.settings.hashing {
             verification.settle_pending(|_| Some(TOO_MUCH_HASHING));
@@ -219,7 +219,7 @@ impl DkimVerifier {
     /// Settles the signatures whose key is at `name`.
     async fn settle_by_key<M: Message>(
         &self,
-        dns: &Dns,
+        dns: &Resolver,
         message: M,
         name: String,
         slots: Vec<&mut Slot>,

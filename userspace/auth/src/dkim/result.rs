@@ -19,9 +19,24 @@ pub enum DkimResult {
     PermError,
 }
 
+impl DkimResult {
+    /// The word of RFC 8601 2.7.1.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Neutral => "neutral",
+            Self::Policy => "policy",
+            Self::TempError => "temperror",
+            Self::PermError => "permerror",
+        }
+    }
+}
+
 /// One DKIM signature, in the order in which they stand in the message.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct DkimEvidence {
+pub struct DkimSignature {
     /// What came out.
     pub result: DkimResult,
     /// Why, in fixed words of ours; never a stranger's text.

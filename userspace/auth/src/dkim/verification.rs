@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::dkim::{
-    DkimEvidence, DkimFindings, DkimLimit, DkimResult, Message, Settled,
+    DkimFindings, DkimLimit, DkimResult, DkimSignature, Message, Settled,
     body::Wanted,
     gate::{Examined, ExaminedSignature},
     signature::Signature,
@@ -13,7 +13,7 @@ use crate::dkim::{
 
 /// One signature on its way to a result.
 pub(super) struct Slot {
-    pub(super) evidence: DkimEvidence,
+    pub(super) evidence: DkimSignature,
     /// Which of the header fields it is.
     pub(super) index: usize,
     /// None once it is settled.

@@ -46,7 +46,7 @@ struct Servers {
 }
 
 impl Upstream {
-    /// As [`super::Dns::new`].
+    /// As [`super::Resolver::new`].
     pub(super) fn new(servers: Vec<Endpoint>, timeout: Duration, attempts: NonZeroU8) -> Self {
         let file = servers.is_empty().then(|| ResolvConf::open(Path::new(RESOLV_CONF)));
         let listed = file.as_ref().map_or(&servers[..], ResolvConf::servers);

@@ -5,7 +5,7 @@
 /// Reverse DNS of an address: the four results of RFC 8601 2.7.3 ("iprev"), which are never mixed. Names are bounded in
 /// number and length and fit to be shown, without the final dot.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum PtrEvidence {
+pub enum PtrResult {
     /// There is a PTR record, and this name of it leads back to the address.
     Pass {
         /// The name.
@@ -17,7 +17,7 @@ pub enum PtrEvidence {
         names: Vec<String>,
     },
     /// There is no PTR record (NXDOMAIN or NODATA).
-    PermError,
+    NoRecord,
     /// DNS could not say (SERVFAIL, REFUSED, time-out).
     TempError(Unanswered),
 }
@@ -34,14 +34,14 @@ pub enum Unanswered {
     },
 }
 
-impl PtrEvidence {
+impl PtrResult {
     /// The result as RFC 8601 2.7.3 spells it.
     #[must_use]
-    pub fn result(&self) -> &'static str {
+    pub fn text(&self) -> &'static str {
         match self {
             Self::Pass { .. } => "pass",
             Self::Fail { .. } => "fail",
-            Self::PermError => "permerror",
+            Self::NoRecord => "permerror",
             Self::TempError(_) => "temperror",
         }
     }
@@ -52,7 +52,7 @@ impl PtrEvidence {
         match self {
             Self::Pass { .. } => None,
             Self::Fail { .. } => Some("no name leads back"),
-            Self::PermError => Some("no PTR record"),
+            Self::NoRecord => Some("no PTR record"),
             Self::TempError(_) => Some("no answer from DNS"),
         }
     }
@@ -62,7 +62,7 @@ impl PtrEvidence {
     pub fn confirmed_name(&self) -> Option<&str> {
         match self {
             Self::Pass { name } => Some(name),
-            Self::Fail { .. } | Self::PermError | Self::TempError(_) => None,
+            Self::Fail { .. } | Self::NoRecord | Self::TempError(_) => None,
         }
     }
 
@@ -74,7 +74,7 @@ impl PtrEvidence {
             Self::Fail { names } | Self::TempError(Unanswered::Names { names }) => {
                 names.first().map(String::as_str)
             }
-            Self::PermError | Self::TempError(Unanswered::Record) => None,
+            Self::NoRecord | Self::TempError(Unanswered::Record) => None,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{net::IpAddr, pin::Pin};
 use tracing::debug;
 
 use crate::{
-    dns::{Dns, DnsFailure},
+    dns::{DnsFailure, Resolver},
     spf::{
         SpfReason, SpfResult, VoidTerms,
         evaluate::lookups::Lookups,
@@ -81,7 +81,7 @@ enum Match {
 }
 
 impl<'a> Evaluation<'a> {
-    pub(super) fn new(dns: &'a Dns, subject: Subject<'a>) -> Self {
+    pub(super) fn new(dns: &'a Resolver, subject: Subject<'a>) -> Self {
         Self {
             lookups: Lookups::new(dns, subject.client),
             subject,

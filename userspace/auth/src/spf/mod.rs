@@ -1,13 +1,12 @@
 //! SPF (RFC 7208) of both identities: an evaluator of our own, in parts.
 //!
-//! `record` reads records, `macros` expands what stands in them into a `name`, `evaluate` asks DNS. What a result means for the
-//! message is decided in `policy`.
+//! `record` reads records, `macros` expands what stands in them into a `name`, `evaluate` asks DNS. What a result means for
+//! the message is not its business.
 
 mod evaluate;
 pub mod macros;
 pub mod name;
 pub mod record;
-
 mod result;
 
 use std::{
@@ -18,17 +17,17 @@ use std::{
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-pub use crate::spf::evaluate::{MAX_DNS_TERMS, MAX_NAMES, MAX_OTHER_FAMILY, MAX_QUERIES, MAX_SERVERS};
+pub use evaluate::{MAX_DNS_TERMS, MAX_NAMES, MAX_OTHER_FAMILY, MAX_QUERIES, MAX_SERVERS};
 
 use crate::{
-    dns::{Dns, LONGEST_NAME, ascii_name},
+    dns::{LONGEST_NAME, Resolver, ascii_name},
     spf::{
         evaluate::{Evaluation, Outcome, Subject},
         name::DomainName,
     },
 };
 
-pub use result::{SpfCheck, SpfEvidence, SpfReason, SpfResult};
+pub use result::{SpfCheck, SpfReason, SpfResult, SpfResults};
 
 /// How long a check may take in all; then the result is `temperror` (RFC 7208 4.6.4 asks for at least 20 s).
 pub const TIME_LIMIT: Duration = Duration::from_secs(20);
@@ -50,6 +49,15 @@ pub struct SpfQuery<'a> {
     pub voids: VoidTerms,
 }
 
+impl<'a> SpfQuery<'a> {
+    /// A session of `client`, which said `helo` and `mail_from`. The host has no name for `%{r}`, and RFC 7208's limit of
+    /// void lookups holds.
+    #[must_use]
+    pub const fn new(client: IpAddr, helo: &'a str, mail_from: Option<&'a str>) -> Self {
+        Self { client, helo, mail_from, host_name: "unknown", voids: VoidTerms::DEFAULT }
+    }
+}
+
 /// Terms of records for which DNS has nothing (RFC 7208 4.6.4).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct VoidTerms {
@@ -66,22 +74,22 @@ impl VoidTerms {
 
 /// Checks the HELO identity (RFC 7208 2.3) and the MAIL FROM identity (2.4), both at a time.
 /// Ends within [`TIME_LIMIT`], and asks DNS at most [`MAX_QUERIES`] questions for each.
-pub async fn check(dns: &Dns, query: &SpfQuery<'_>) -> SpfEvidence {
+pub async fn check(dns: &Resolver, query: &SpfQuery<'_>) -> SpfResults {
     check_until(dns, query, &CancellationToken::new()).await
 }
 
 /// As [`check`], and ends as soon as `late` is cancelled, with what each identity has come to until then.
-pub async fn check_until(dns: &Dns, query: &SpfQuery<'_>, late: &CancellationToken) -> SpfEvidence {
+pub async fn check_until(dns: &Resolver, query: &SpfQuery<'_>, late: &CancellationToken) -> SpfResults {
     let time = Time { limit: Instant::now() + TIME_LIMIT, late };
     let helo = Identity::helo(query.helo);
     let Some(mail_from) = query.mail_from else {
         // postmaster@HELO is what the HELO check assumes as well
         let helo = helo.check(dns, query, time).await;
-        return SpfEvidence { mail_from: helo.clone(), helo };
+        return SpfResults { mail_from: helo.clone(), helo };
     };
     let mail_from = Identity::mail_from(mail_from);
     let (helo, mail_from) = tokio::join!(helo.check(dns, query, time), mail_from.check(dns, query, time));
-    SpfEvidence { helo, mail_from }
+    SpfResults { helo, mail_from }
 }
 
 /// When a check is over at the latest.
@@ -127,7 +135,7 @@ impl Identity {
         }
     }
 
-    async fn check(self, dns: &Dns, query: &SpfQuery<'_>, time: Time<'_>) -> SpfCheck {
+    async fn check(self, dns: &Resolver, query: &SpfQuery<'_>, time: Time<'_>) -> SpfCheck {
         match self {
             Self::Unusable { claimed } => SpfCheck::new(claimed, SpfResult::None, SpfReason::NoDomain),
             Self::Usable { local_part, domain } => {

@@ -163,7 +163,7 @@ impl SpfCheck {
 
 /// SPF of both identities of RFC 7208 2.3 and 2.4.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct SpfEvidence {
+pub struct SpfResults {
     /// The HELO identity: recorded, never decisive.
     pub helo: SpfCheck,
     /// The MAIL FROM identity; `postmaster@HELO` when the reverse-path is null.

@@ -5,8 +5,8 @@
 use std::{net::Ipv6Addr, sync::Arc};
 
 use sixgate_auth::{
-    dns::Dns,
-    ptr::{PtrCache, PtrEvidence, PtrFinding, Unanswered},
+    dns::Resolver,
+    ptr::{PtrCache, PtrFinding, PtrResult, Unanswered},
 };
 use sixgate_dataplane::{PtrOrigin, PtrRecord, PtrState};
 
@@ -20,7 +20,7 @@ pub(crate) struct ReverseDns {
 }
 
 impl ReverseDns {
-    pub(crate) fn new(maps: Arc<KernelMaps>, dns: Dns, in_force: InForce) -> Self {
+    pub(crate) fn new(maps: Arc<KernelMaps>, dns: Resolver, in_force: InForce) -> Self {
         Self { maps, cache: PtrCache::new(dns), in_force }
     }
 
@@ -35,10 +35,10 @@ impl ReverseDns {
 
     /// Reverse DNS of a source. The PTR map is looked at first, so that what a command says there holds at once; what
     /// DNS says goes there before it is used here. A failure is never kept.
-    pub(crate) async fn look_up(&self, source: Ipv6Addr) -> PtrEvidence {
+    pub(crate) async fn look_up(&self, source: Ipv6Addr) -> PtrResult {
         let known = self.maps.ptr(source);
         match known {
-            Some(PtrRecord { state: PtrState::Absent, .. }) => return PtrEvidence::PermError,
+            Some(PtrRecord { state: PtrState::Absent, .. }) => return PtrResult::NoRecord,
             // the entry has expired or was removed, by a command or for want of room: ask again
             None if self.maps.is_attached() => self.forget(source).await,
             Some(_) | None => {}
@@ -49,11 +49,11 @@ impl ReverseDns {
                 self.tell_kernel(source, finding);
             }
         };
-        let evidence = self.cache.get(source, tell_kernel).await.evidence;
+        let evidence = self.cache.get(source, tell_kernel).await.result;
         match (known, evidence) {
             // a command said that there is one, or DNS did lately
-            (Some(_), PtrEvidence::PermError) if is_commanded => ONLY_EXISTENCE,
-            (Some(_), PtrEvidence::TempError(Unanswered::Record)) => ONLY_EXISTENCE,
+            (Some(_), PtrResult::NoRecord) if is_commanded => ONLY_EXISTENCE,
+            (Some(_), PtrResult::TempError(Unanswered::Record)) => ONLY_EXISTENCE,
             (_, evidence) => evidence,
         }
     }
@@ -72,7 +72,7 @@ impl ReverseDns {
 
     async fn is_cached_absent(&self, source: Ipv6Addr) -> bool {
         let known = self.cache.known(source).await;
-        known.is_some_and(|finding| finding.evidence == PtrEvidence::PermError)
+        known.is_some_and(|finding| finding.result == PtrResult::NoRecord)
     }
 
     /// Takes a new finding over into the PTR map; but not that there is no record, for which the program would refuse a
@@ -81,11 +81,9 @@ impl ReverseDns {
         let Some(lifetime) = finding.lifetime else {
             return;
         };
-        let state = match finding.evidence {
-            PtrEvidence::PermError => PtrState::Absent,
-            PtrEvidence::Pass { .. } | PtrEvidence::Fail { .. } | PtrEvidence::TempError(_) => {
-                PtrState::Exists
-            }
+        let state = match finding.result {
+            PtrResult::NoRecord => PtrState::Absent,
+            PtrResult::Pass { .. } | PtrResult::Fail { .. } | PtrResult::TempError(_) => PtrState::Exists,
         };
         if state == PtrState::Exists || !self.in_force.get().policy.client_trust {
             self.maps.remember_ptr(source, state, lifetime);
@@ -94,4 +92,4 @@ impl ReverseDns {
 }
 
 /// There is a PTR record, and nothing else is known.
-const ONLY_EXISTENCE: PtrEvidence = PtrEvidence::TempError(Unanswered::Names { names: Vec::new() });
+const ONLY_EXISTENCE: PtrResult = PtrResult::TempError(Unanswered::Names { names: Vec::new() });

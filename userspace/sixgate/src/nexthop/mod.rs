@@ -11,7 +11,7 @@ mod smtp;
 
 use std::{convert::Infallible, net::Ipv6Addr, path::PathBuf, sync::Arc};
 
-use sixgate_auth::ptr::PtrEvidence;
+use sixgate_auth::ptr::PtrResult;
 use sixgate_base::shares::Network;
 use sixgate_smtp::{
     command::{HelloName, MailFrom, RcptTo},
@@ -179,12 +179,12 @@ impl ClientName {
     /// The name that the evidence allows; none stands for reverse DNS that was not looked up, about which nothing is
     /// known.
     #[must_use]
-    pub fn from_evidence(ptr: Option<&PtrEvidence>) -> Self {
+    pub fn from_evidence(ptr: Option<&PtrResult>) -> Self {
         match ptr {
-            Some(PtrEvidence::PermError) => Self::Absent,
-            None | Some(PtrEvidence::TempError(_)) => Self::Failure,
-            Some(PtrEvidence::Pass { name }) => Self::Confirmed(name.clone()),
-            Some(PtrEvidence::Fail { names }) => names.first().cloned().map_or(Self::Absent, Self::Claimed),
+            Some(PtrResult::NoRecord) => Self::Absent,
+            None | Some(PtrResult::TempError(_)) => Self::Failure,
+            Some(PtrResult::Pass { name }) => Self::Confirmed(name.clone()),
+            Some(PtrResult::Fail { names }) => names.first().cloned().map_or(Self::Absent, Self::Claimed),
         }
     }
 }

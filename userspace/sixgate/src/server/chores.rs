@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sixgate_auth::dns::Dns;
+use sixgate_auth::dns::Resolver;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::info;
@@ -100,7 +100,7 @@ pub(super) async fn keep_store(store: Arc<StoreView>, mirror: Arc<Mirror>) {
 }
 
 /// Notices when DNS does not answer, and when it does again.
-pub(super) async fn keep_dns(watch: Arc<DnsWatch>, dns: Dns, in_force: InForce) {
+pub(super) async fn keep_dns(watch: Arc<DnsWatch>, dns: Resolver, in_force: InForce) {
     loop {
         sleep(DNS_INTERVAL).await;
         watch.look(&dns, in_force.get().config.hostname.as_str()).await;

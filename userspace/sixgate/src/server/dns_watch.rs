@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sixgate_auth::dns::Dns;
+use sixgate_auth::dns::Resolver;
 use tracing::{info, warn};
 
 /// What is known.
@@ -26,7 +26,7 @@ struct State {
 impl DnsWatch {
     /// Looks what became of the last questions; if they failed, asks one of its own, for which `hostname` is used where
     /// the servers do not answer about the root. Begin and end of a failure are logged.
-    pub(crate) async fn look(&self, dns: &Dns, hostname: &str) {
+    pub(crate) async fn look(&self, dns: &Resolver, hostname: &str) {
         if dns.failed_in_a_row() == 0 {
             return self.answers();
         }

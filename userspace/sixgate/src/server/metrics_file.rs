@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sixgate_auth::dns::Dns;
+use sixgate_auth::dns::Resolver;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
@@ -23,7 +23,7 @@ const INTERVAL: Duration = Duration::from_secs(15);
 pub(super) struct MetricsFile {
     pub(super) in_force: InForce,
     pub(super) maps: Arc<KernelMaps>,
-    pub(super) dns: Dns,
+    pub(super) dns: Resolver,
     pub(super) reverse_dns: Arc<ReverseDns>,
     pub(super) budgets: Arc<Budgets>,
     pub(super) files: FilesWatch,

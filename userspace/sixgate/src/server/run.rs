@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sd_notify::NotifyState;
-use sixgate_auth::dns::Dns;
+use sixgate_auth::dns::Resolver;
 use sixgate_smtp::policy::Mode;
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -191,9 +191,9 @@ impl Chores {
     }
 }
 
-fn resolver(config: &Config) -> Dns {
+fn resolver(config: &Config) -> Resolver {
     let config::Dns { servers, timeout, attempts } = &config.dns;
-    Dns::within(config.dns_bounds(), servers, *timeout, *attempts)
+    Resolver::within(config.dns_bounds(), servers, *timeout, *attempts)
 }
 
 /// Says what would hurt, as far as settings and store tell.
@@ -207,7 +207,7 @@ fn warn_of_settings(store: &StoreView, config: &Config) {
 }
 
 /// Says what would hurt as far as DNS tells, beside everything else.
-async fn warn_of_ipv4(dns: Dns, config: Config, store: Arc<StoreView>) {
+async fn warn_of_ipv4(dns: Resolver, config: Config, store: Arc<StoreView>) {
     for warning in warnings::of_ipv4(&dns, &config, &store).await {
         warn!("{warning}");
     }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use sixgate_auth::dns::Dns;
+use sixgate_auth::dns::Resolver;
 use sixgate_dataplane::Pins;
 use sixgate_smtp::policy::{Mode, evidence::Standing};
 
@@ -236,7 +236,7 @@ pub(crate) fn of(config: &Config, contents: &Contents) -> Vec<String> {
 }
 
 /// A host of the gate that has an IPv4 address although a refusal at RCPT TO makes senders bounce.
-pub(crate) async fn of_ipv4(dns: &Dns, config: &Config, store: &StoreView) -> Vec<String> {
+pub(crate) async fn of_ipv4(dns: &Resolver, config: &Config, store: &StoreView) -> Vec<String> {
     if config.refuse_at != RefuseAt::Rcpt || config.temporary_refusals.not_opted_in {
         return Vec::new();
     }
@@ -254,7 +254,7 @@ pub(crate) async fn of_ipv4(dns: &Dns, config: &Config, store: &StoreView) -> Ve
 }
 
 /// Our name, and the mail servers of listed domains that are at an address which the store knows as ours.
-async fn hosts(dns: &Dns, config: &Config, store: &StoreView) -> BTreeSet<String> {
+async fn hosts(dns: &Resolver, config: &Config, store: &StoreView) -> BTreeSet<String> {
     let mut hosts = BTreeSet::from([config.hostname.as_str().to_ascii_lowercase()]);
     let listed = |contents: &Contents| -> Vec<Domain> {
         let domains = contents.domains.iter().filter(|(_, marks)| marks.opted_in);

@@ -4,7 +4,7 @@
 
 use std::fmt::Debug;
 
-use sixgate_auth::{dkim::DkimEvidence, ptr::PtrEvidence, spf::SpfCheck};
+use sixgate_auth::{dkim::DkimSignature, ptr::PtrResult, spf::SpfCheck};
 use sixgate_smtp::{
     command::{Mailbox, RcptTo},
     reply::Reply,
@@ -36,7 +36,7 @@ pub(super) fn log(
         .dkim()
         .iter()
         .map(|signature| {
-            let DkimEvidence { result, domain, selector, algorithm, .. } = signature;
+            let DkimSignature { result, domain, selector, algorithm, .. } = signature;
             let tag = |name: &str, value: &str| {
                 if value.is_empty() { String::new() } else { format!(" {name}={}", value.escape_default()) }
             };
@@ -49,8 +49,8 @@ pub(super) fn log(
     info!(
         outcome,
         helo = hello.name.to_string(),
-        iprev = checks.ptr().map(PtrEvidence::result),
-        ptr = checks.ptr().and_then(PtrEvidence::name),
+        iprev = checks.ptr().map(PtrResult::text),
+        ptr = checks.ptr().and_then(PtrResult::name),
         mail_from = sender(transaction),
         recipients = transaction.recipients.len(),
         spf = checks.spf().map(|spf| of_spf(&spf.mail_from)),

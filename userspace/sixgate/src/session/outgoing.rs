@@ -6,7 +6,7 @@
 use jiff::{Zoned, fmt::rfc2822};
 use sixgate_auth::{
     auth_results::{self, Results},
-    ptr::PtrEvidence,
+    ptr::PtrResult,
 };
 use sixgate_smtp::{
     received::Received,
@@ -45,7 +45,7 @@ pub(super) fn outgoing(checks: &SenderChecks, envelope: &Envelope<'_>, content: 
         endpoints: checks.endpoints(),
         hello: envelope.hello,
         tls: envelope.tls,
-        source_name: checks.ptr().and_then(PtrEvidence::confirmed_name),
+        source_name: checks.ptr().and_then(PtrResult::confirmed_name),
         transaction: envelope.transaction,
         id: &envelope.id.to_string(),
         date: &date(),

@@ -8,10 +8,10 @@ use std::{
 };
 
 use sixgate_auth::{
-    dkim::DkimEvidence,
-    dns::Dns,
-    ptr::{PtrEvidence, Unanswered},
-    spf::{self, SpfCheck, SpfEvidence, SpfQuery, SpfReason, SpfResult},
+    dkim::DkimSignature,
+    dns::Resolver,
+    ptr::{PtrResult, Unanswered},
+    spf::{self, SpfCheck, SpfQuery, SpfReason, SpfResult, SpfResults},
 };
 use sixgate_smtp::{
     command::{Mailbox, RcptTo},
@@ -41,7 +41,7 @@ const FAILURE_LIFETIME: Duration = Duration::from_secs(30);
 /// Where facts about clients come from.
 pub(crate) struct FactSources {
     pub(crate) store: Arc<StoreView>,
-    pub(crate) dns: Dns,
+    pub(crate) dns: Resolver,
     pub(crate) reverse_dns: Arc<ReverseDns>,
 }
 
@@ -52,12 +52,12 @@ pub(super) struct SenderChecks {
     endpoints: Endpoints,
     /// What the store said at the last command.
     facts: StoreFacts,
-    ptr: Option<PtrEvidence>,
+    ptr: Option<PtrResult>,
     ptr_learned: Instant,
-    ptr_lookup: Option<AbortOnDropHandle<PtrEvidence>>,
-    spf: Option<SpfEvidence>,
+    ptr_lookup: Option<AbortOnDropHandle<PtrResult>>,
+    spf: Option<SpfResults>,
     spf_lookup: Option<SpfLookup>,
-    dkim: Vec<DkimEvidence>,
+    dkim: Vec<DkimSignature>,
     /// Whether the present message has no sender.
     null_sender: bool,
     /// The certificate by which the sender has proved itself, as the log names it.
@@ -68,14 +68,14 @@ pub(super) struct SenderChecks {
 
 /// A check of SPF that goes on beside the session.
 struct SpfLookup {
-    check: AbortOnDropHandle<SpfEvidence>,
+    check: AbortOnDropHandle<SpfResults>,
     /// Cancelled when nobody can wait any longer.
     late: CancellationToken,
 }
 
 impl SpfLookup {
     /// What both identities have come to at `deadline`.
-    async fn evidence(mut self, deadline: tokio::time::Instant) -> Result<SpfEvidence, JoinError> {
+    async fn evidence(mut self, deadline: tokio::time::Instant) -> Result<SpfResults, JoinError> {
         if let Ok(evidence) = timeout_at(deadline, &mut self.check).await {
             return evidence;
         }
@@ -129,17 +129,17 @@ impl SenderChecks {
     }
 
     /// Reverse DNS, as far as it is known.
-    pub(super) fn ptr(&self) -> Option<&PtrEvidence> {
+    pub(super) fn ptr(&self) -> Option<&PtrResult> {
         self.ptr.as_ref()
     }
 
     /// SPF of the present message, as far as it is known.
-    pub(super) fn spf(&self) -> Option<&SpfEvidence> {
+    pub(super) fn spf(&self) -> Option<&SpfResults> {
         self.spf.as_ref()
     }
 
     /// DKIM of the present message, as far as it is known.
-    pub(super) fn dkim(&self) -> &[DkimEvidence] {
+    pub(super) fn dkim(&self) -> &[DkimSignature] {
         &self.dkim
     }
 
@@ -151,7 +151,7 @@ impl SenderChecks {
     /// Recalls what is known about the source's reverse DNS without asking.
     pub(super) async fn recall_ptr(&mut self) {
         if self.sources.reverse_dns.is_known_absent(self.endpoints.source).await {
-            self.learned_ptr(PtrEvidence::PermError);
+            self.learned_ptr(PtrResult::NoRecord);
         }
     }
 
@@ -207,22 +207,22 @@ impl SenderChecks {
     pub(super) async fn learn_ptr(&mut self) {
         let known = match self.ptr {
             None => false,
-            Some(PtrEvidence::TempError(_)) => self.ptr_learned.elapsed() < FAILURE_LIFETIME,
+            Some(PtrResult::TempError(_)) => self.ptr_learned.elapsed() < FAILURE_LIFETIME,
             Some(_) => true,
         };
         if known || !self.needs_ptr() {
             return;
         }
         let evidence = match &mut self.ptr_lookup {
-            Some(lookup) => lookup.await.unwrap_or(PtrEvidence::TempError(Unanswered::Record)),
+            Some(lookup) => lookup.await.unwrap_or(PtrResult::TempError(Unanswered::Record)),
             None => self.sources.reverse_dns.look_up(self.endpoints.source).await,
         };
         self.ptr_lookup = None;
         self.learned_ptr(evidence);
     }
 
-    fn learned_ptr(&mut self, evidence: PtrEvidence) {
-        self.services.metrics.ptr(evidence.result());
+    fn learned_ptr(&mut self, evidence: PtrResult) {
+        self.services.metrics.ptr(evidence.text());
         self.ptr = Some(evidence);
         self.ptr_learned = Instant::now();
     }
@@ -318,8 +318,8 @@ impl SenderChecks {
 }
 
 /// What is known of SPF when the check came to no end at all, which is our own defect.
-fn broken_off(failure: &JoinError, hello: &Hello) -> SpfEvidence {
+fn broken_off(failure: &JoinError, hello: &Hello) -> SpfResults {
     error!(%failure, "an SPF check broke off");
     let unfinished = |domain: String| SpfCheck::new(domain, SpfResult::TempError, SpfReason::BrokenOff);
-    SpfEvidence { helo: unfinished(hello.name.to_string()), mail_from: unfinished(String::new()) }
+    SpfResults { helo: unfinished(hello.name.to_string()), mail_from: unfinished(String::new()) }
 }

@@ -7,13 +7,13 @@ use std::net::IpAddr;
 use tracing::debug;
 
 use crate::{
-    dns::{Dns, DnsFailure},
+    dns::{DnsFailure, Resolver},
     spf::{evaluate::MAX_NAMES, macros::UNKNOWN, name::DomainName},
 };
 
 /// The resolver, the client, and what was found out about its names.
 pub(super) struct Lookups<'a> {
-    dns: &'a Dns,
+    dns: &'a Resolver,
     client: IpAddr,
     /// What the client's PTR records say, once they were asked for.
     reverse: Option<Reverse>,
@@ -33,7 +33,7 @@ struct ClientName {
 }
 
 impl<'a> Lookups<'a> {
-    pub(super) fn new(dns: &'a Dns, client: IpAddr) -> Self {
+    pub(super) fn new(dns: &'a Resolver, client: IpAddr) -> Self {
         Self { dns, client, reverse: None }
     }
 
@@ -106,7 +106,7 @@ impl<'a> Lookups<'a> {
 }
 
 /// Asked for once.
-async fn reverse<'n>(known: &'n mut Option<Reverse>, dns: &Dns, client: IpAddr) -> &'n mut Reverse {
+async fn reverse<'n>(known: &'n mut Option<Reverse>, dns: &Resolver, client: IpAddr) -> &'n mut Reverse {
     let found = match known.take() {
         Some(reverse) => reverse,
         None => match dns.ptr(client).await {
@@ -125,11 +125,11 @@ async fn reverse<'n>(known: &'n mut Option<Reverse>, dns: &Dns, client: IpAddr) 
 }
 
 /// A name about which DNS says nothing does not (RFC 7208 5.5).
-async fn leads_back(dns: &Dns, client: IpAddr, name: &DomainName) -> bool {
+async fn leads_back(dns: &Resolver, client: IpAddr, name: &DomainName) -> bool {
     addresses(dns, client, name).await.is_ok_and(|found| found.contains(&client))
 }
 
-async fn addresses(dns: &Dns, client: IpAddr, name: &DomainName) -> Result<Vec<IpAddr>, DnsFailure> {
+async fn addresses(dns: &Resolver, client: IpAddr, name: &DomainName) -> Result<Vec<IpAddr>, DnsFailure> {
     Ok(match client {
         IpAddr::V4(_) => dns.a(name.as_str()).await?.records.into_iter().map(IpAddr::V4).collect(),
         IpAddr::V6(_) => dns.aaaa(name.as_str()).await?.records.into_iter().map(IpAddr::V6).collect(),
