@@ -127,7 +127,7 @@ fn each_set_is_loaded_from_what_its_list_prints() {
 }
 
 #[test]
-fn a_list_that_is_empty_or_takes_more_than_half_is_refused_without_consent() {
+fn a_list_that_is_empty_or_removes_more_than_half_needs_consent() {
     let place = Place::new();
     let three = |set: &str| match set {
         "domain" => "a.example\nb.example\nc.example\n",

@@ -203,7 +203,7 @@ fn what_keeps_the_daemon_from_starting_is_no_good_configuration() {
 }
 
 #[test]
-fn a_certificate_that_ends_soon_is_warned_of_and_the_configuration_is_good() {
+fn a_certificate_that_ends_soon_is_warned_of_in_a_good_configuration() {
     let place = Place::new();
     let authority = Authority::new("of the gate");
     let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| place.path(name));

@@ -101,7 +101,7 @@ fn on_a_veth_whose_peer_has_no_program_the_kernel_answers_in_generic_mode() {
 }
 
 #[test]
-fn where_native_mode_would_lose_answers_the_daemon_answers_and_attach_and_status_say_why() {
+fn where_native_mode_would_lose_replies_the_daemon_replies_and_says_why() {
     if !gate::require(&NEEDS) {
         return;
     }
@@ -118,7 +118,7 @@ fn where_native_mode_would_lose_answers_the_daemon_answers_and_attach_and_status
 }
 
 #[test]
-fn with_a_program_at_the_peer_native_mode_answers_and_status_warns_when_that_goes() {
+fn status_warns_when_the_program_at_the_peer_of_native_mode_goes() {
     if !gate::require(&NEEDS) {
         return;
     }
@@ -149,7 +149,7 @@ fn with_a_program_at_the_peer_native_mode_answers_and_status_warns_when_that_goe
 }
 
 #[test]
-fn where_the_kernel_answers_natively_vlan_tags_are_stripped_no_longer_and_it_is_said_once() {
+fn where_native_mode_replies_vlan_tags_stay_and_one_line_tells_so() {
     if !gate::require(&NEEDS) {
         return;
     }
@@ -216,7 +216,7 @@ fn without_raw_cookies(path: &Path) -> PathBuf {
 }
 
 #[test]
-fn flows_are_listed_the_oldest_first_and_only_live_ones_unless_all_are_wanted() {
+fn flows_are_listed_oldest_first_and_dead_ones_only_with_all() {
     if !gate::require(&NEEDS) {
         return;
     }

@@ -194,7 +194,7 @@ fn a_set_that_fits_replaces_one_that_filled_the_map() {
 }
 
 #[test]
-fn after_a_crash_between_store_and_map_status_tells_and_any_command_reconciles() {
+fn after_a_crash_between_store_and_map_any_command_reconciles() {
     if !gate::require(&NEEDS) {
         return;
     }
@@ -303,7 +303,7 @@ fn a_changed_setting_is_in_force_after_attach() {
 }
 
 #[test]
-fn attach_warns_of_what_refuses_everything_and_status_of_sizes_that_are_not_those_configured() {
+fn attach_warns_of_refusing_everything_and_status_of_other_map_sizes() {
     if !gate::require(&NEEDS) {
         return;
     }

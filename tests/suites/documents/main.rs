@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[test]
-fn the_commands_of_the_documents_lead_from_postfix_alone_to_enforcement_and_back() {
+fn the_documents_lead_from_postfix_alone_to_enforcement_and_back() {
     if !gate::require(&[
         Need::Root,
         Need::Bpffs,

@@ -96,7 +96,7 @@ const SMALL: usize = 1000;
 const LARGE: usize = 300 * 1024;
 
 #[test]
-fn without_a_descriptor_for_a_mail_server_behind_it_is_not_available_for_the_moment() {
+fn without_a_descriptor_the_next_hop_is_temporarily_unavailable() {
     if !gate::require(&[NEEDS, &[Need::Postfix]].concat()) {
         return;
     }
@@ -118,7 +118,7 @@ fn without_a_descriptor_for_a_mail_server_behind_it_is_not_available_for_the_mom
 }
 
 #[test]
-fn without_a_descriptor_for_a_temporary_file_large_messages_are_refused_for_the_moment() {
+fn without_a_descriptor_large_messages_are_temporarily_refused() {
     if !gate::require(&[NEEDS, &[Need::Postfix]].concat()) {
         return;
     }
@@ -141,7 +141,7 @@ fn without_a_descriptor_for_a_temporary_file_large_messages_are_refused_for_the_
 
 /// From none to enough: DNS, the temporary file, the Maildir's file and its directory each go without once.
 #[test]
-fn with_any_number_of_descriptors_what_was_taken_is_there_and_nothing_else() {
+fn with_any_number_of_descriptors_accepted_mail_is_there_and_no_other() {
     if !gate::require(NEEDS) {
         return;
     }

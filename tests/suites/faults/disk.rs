@@ -18,7 +18,7 @@ use sixgate_tests::{
 use crate::{greeted, honest_site};
 
 #[test]
-fn a_full_disk_for_temporary_files_refuses_large_messages_for_now_and_nothing_else() {
+fn a_full_temporary_disk_refuses_large_messages_only_and_temporarily() {
     if !gate::require(NEEDS) {
         return;
     }
@@ -44,7 +44,7 @@ fn a_full_disk_for_temporary_files_refuses_large_messages_for_now_and_nothing_el
 }
 
 #[test]
-fn a_folder_for_temporary_files_that_is_gone_refuses_large_messages_for_now_and_nothing_else() {
+fn a_temporary_folder_that_is_gone_refuses_large_messages_only() {
     if !gate::require(NEEDS) {
         return;
     }
@@ -154,7 +154,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
 }
 
 #[test]
-fn a_full_disk_for_store_and_counters_fails_the_command_by_name_and_leaves_what_was() {
+fn a_full_disk_fails_the_command_by_name_and_leaves_store_and_counters() {
     if !gate::require(NEEDS) {
         return;
     }
@@ -194,7 +194,7 @@ fn a_full_disk_for_store_and_counters_fails_the_command_by_name_and_leaves_what_
 }
 
 #[test]
-fn a_store_on_a_file_system_that_is_read_only_or_full_is_served_and_can_be_read() {
+fn a_store_on_a_read_only_or_full_file_system_is_served_and_read() {
     if !gate::require(NEEDS) {
         return;
     }
@@ -245,7 +245,7 @@ fn a_store_on_a_file_system_that_is_read_only_or_full_is_served_and_can_be_read(
 }
 
 #[test]
-fn what_a_killed_daemon_left_in_the_log_of_the_store_is_read_on_a_read_only_file_system() {
+fn the_log_of_a_killed_daemons_store_is_read_on_a_read_only_file_system() {
     if !gate::require(NEEDS) {
         return;
     }

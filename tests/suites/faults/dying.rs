@@ -291,7 +291,7 @@ fn site_behind(way: Way, authority: &Authority) -> (Site, PathBuf) {
 }
 
 #[test]
-fn a_mail_server_that_dies_at_any_octet_of_a_reply_loses_no_message_and_takes_none_twice_unheard() {
+fn a_next_hop_that_dies_at_any_octet_of_a_reply_loses_no_message() {
     if !gate::require(&[Need::Root]) {
         return;
     }
@@ -322,7 +322,7 @@ fn a_mail_server_that_dies_at_any_octet_of_a_reply_loses_no_message_and_takes_no
 
 /// In true time: with a clock that is held, and more cases, it is in the suite `nexthop`.
 #[test]
-fn a_mail_server_that_falls_silent_is_given_up_in_time_and_the_sender_hears_so() {
+fn a_silent_next_hop_times_out_and_the_sender_gets_a_reply() {
     if !gate::require(&[Need::Root]) || !gate::long() {
         return;
     }

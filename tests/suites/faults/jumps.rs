@@ -59,7 +59,7 @@ const MOMENTS: [Moment; 9] = [
 ];
 
 #[test]
-fn a_session_goes_on_and_its_message_is_delivered_once_whenever_the_clock_jumps_and_back() {
+fn a_message_is_delivered_once_whenever_the_clock_jumps_and_back() {
     if !gate::require(NEEDS) {
         return;
     }
@@ -195,7 +195,7 @@ fn who_says_nothing_is_told_in_time_wherever_the_clock_jumps() {
 
 /// As when a host sleeps or a virtual machine is paused: nothing runs, and the time of day is another one afterwards.
 #[test]
-fn a_host_that_stood_still_ends_who_waited_too_long_and_serves_everybody_else() {
+fn a_host_that_was_stopped_ends_overdue_sessions_and_serves_others() {
     if !gate::require(NEEDS) {
         return;
     }
@@ -228,7 +228,7 @@ fn a_host_that_stood_still_ends_who_waited_too_long_and_serves_everybody_else() 
 }
 
 #[test]
-fn names_of_files_and_sessions_stay_unique_and_the_date_is_right_when_the_clock_stands_still_or_goes_back() {
+fn names_stay_unique_and_the_date_right_when_the_clock_stops_or_goes_back() {
     if !gate::require(NEEDS) {
         return;
     }
@@ -260,7 +260,7 @@ fn names_of_files_and_sessions_stay_unique_and_the_date_is_right_when_the_clock_
 }
 
 #[test]
-fn the_daemon_starts_at_any_time_and_takes_a_clock_for_no_reason_to_lose_mail() {
+fn the_daemon_starts_at_any_time_and_loses_no_mail_by_its_clock() {
     if !gate::require(NEEDS) {
         return;
     }

@@ -186,7 +186,7 @@ fn quit(client: &mut Client) {
 }
 
 #[test]
-fn what_a_dead_daemon_left_in_tmp_is_removed_by_the_time_of_day_and_nothing_else_is() {
+fn only_what_a_dead_daemon_left_in_tmp_is_removed_by_the_time_of_day() {
     if !gate::require(NEEDS) {
         return;
     }

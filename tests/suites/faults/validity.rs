@@ -22,7 +22,7 @@ const HOUR: i64 = 60 * 60;
 const NEITHER: &str = "450 4.7.26 Service unavailable, message sent over IPv6 [2001:db8:51::4] must pass either SPF or DKIM validation.";
 
 #[test]
-fn a_signature_counts_from_when_to_when_it_says_whatever_the_clock_was_before() {
+fn a_signature_counts_in_its_period_after_any_jump_of_the_clock() {
     if !gate::require(NEEDS) {
         return;
     }
@@ -93,7 +93,7 @@ fn send(client: &mut Client, message: &str, within: impl FnOnce()) -> String {
 }
 
 #[test]
-fn a_certificate_is_worth_something_while_it_is_valid_and_is_renewed_at_any_time() {
+fn a_certificate_counts_while_it_is_valid_and_is_renewed_at_any_time() {
     if !gate::require(NEEDS) {
         return;
     }

@@ -156,7 +156,7 @@ fn the_store_is_backed_up_again_while_the_daemon_runs() {
 }
 
 #[test]
-fn a_store_that_vanished_is_told_by_reload_and_one_that_came_back_once_with_its_revision() {
+fn reload_names_a_missing_store_and_logs_its_return_with_its_revision() {
     if !can_run() {
         return;
     }

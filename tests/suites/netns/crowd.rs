@@ -115,7 +115,7 @@ fn whoever_comes_while_descriptors_are_used_up_waits_and_is_served() {
 }
 
 #[test]
-fn too_few_descriptors_are_named_at_the_start_and_too_low_a_limit_is_raised() {
+fn too_few_descriptors_are_logged_at_the_start_and_a_low_limit_is_raised() {
     if !gate::require(&[Need::Root]) {
         return;
     }
@@ -145,7 +145,7 @@ fn at_rest(site: &Site, daemon: &Daemon) -> BTreeSet<u32> {
 }
 
 #[test]
-fn idle_connections_of_one_network_leave_room_for_others_and_have_to_hurry() {
+fn idle_connections_of_one_network_leave_others_theirs_and_must_hurry() {
     if !gate::require(&[Need::Root]) {
         return;
     }

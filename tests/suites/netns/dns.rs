@@ -96,7 +96,7 @@ fn equal_questions_are_paid_for_once_however_many_ask_at_a_time() {
 /// Two who send through one provider: one with a record that costs a hundred questions each time, under one name and then
 /// under many, and one with a usual record.
 #[test]
-fn a_domain_that_costs_many_questions_holds_up_no_other_mail_of_its_provider() {
+fn a_domain_of_many_questions_does_not_delay_its_providers_other_mail() {
     if !gate::require(&[Need::Root]) {
         return;
     }

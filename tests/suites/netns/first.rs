@@ -59,7 +59,7 @@ fn error_line(daemon: &Daemon, text: &str) {
 }
 
 #[test]
-fn an_interface_that_is_missing_keeps_neither_mail_nor_another_interface_waiting() {
+fn a_missing_interface_delays_neither_mail_nor_another_interface() {
     if !can_run() {
         return;
     }
@@ -99,7 +99,7 @@ fn mail_is_served_before_the_program_is_attached() {
 }
 
 #[test]
-fn what_the_kernel_refused_is_not_loaded_again_and_what_it_took_is_not_verified_again() {
+fn a_rejected_program_is_not_loaded_again_nor_a_loaded_one_verified() {
     if !can_run() {
         return;
     }
@@ -151,7 +151,7 @@ fn without_helpers(site: &Site) -> PathBuf {
 }
 
 #[test]
-fn an_occupied_interface_is_told_with_the_command_that_frees_it_and_taken_when_it_is_free() {
+fn an_occupied_interface_is_logged_with_a_command_and_used_once_free() {
     if !can_run() {
         return;
     }

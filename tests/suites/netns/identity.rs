@@ -242,7 +242,7 @@ fn an_interface_that_moves_to_another_network_namespace_is_let_go() {
 }
 
 #[test]
-fn what_a_command_detached_stays_detached_until_a_command_or_the_next_start() {
+fn what_a_command_detached_stays_so_until_a_command_or_the_next_start() {
     if !can_run() {
         return;
     }

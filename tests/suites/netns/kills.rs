@@ -56,7 +56,7 @@ fn a_daemon_that_is_asked_to_stop_leaves_the_gate_closed() {
 }
 
 #[test]
-fn what_the_sender_was_told_is_true_wherever_in_a_delivery_the_daemon_dies() {
+fn the_reply_is_true_wherever_in_a_delivery_the_daemon_dies() {
     if !can_run() {
         return;
     }

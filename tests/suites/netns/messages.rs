@@ -34,7 +34,7 @@ fn delivered(site: &Site, message: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_message_larger_than_its_memory_is_verified_and_arrives_octet_for_octet() {
+fn a_message_larger_than_its_memory_is_verified_and_arrives_unchanged() {
     if !can_run() {
         return;
     }
@@ -122,7 +122,7 @@ fn a_message_that_breaks_a_rule_is_refused_by_it_and_the_session_goes_on() {
 }
 
 #[test]
-fn a_message_that_finds_no_temporary_file_is_refused_for_now_and_smaller_ones_pass() {
+fn a_message_without_a_temporary_file_is_refused_and_smaller_ones_pass() {
     if !can_run() {
         return;
     }

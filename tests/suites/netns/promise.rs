@@ -11,7 +11,7 @@ use crate::{ORDINARY, can_run, site};
 const NAMELESS: &str = "2001:db8:51::240";
 
 #[test]
-fn a_destination_that_has_not_opted_in_is_refused_at_rcpt_and_tagged_by_the_kernel() {
+fn a_destination_without_opt_in_is_refused_at_rcpt_and_tagged() {
     if !can_run() {
         return;
     }
@@ -25,7 +25,7 @@ fn a_destination_that_has_not_opted_in_is_refused_at_rcpt_and_tagged_by_the_kern
 }
 
 #[test]
-fn a_source_without_ptr_is_refused_by_the_daemon_first_and_known_to_the_kernel_then() {
+fn a_source_without_ptr_is_refused_by_the_daemon_then_by_the_kernel() {
     if !can_run() {
         return;
     }

@@ -37,7 +37,7 @@ fn what_a_command_says_holds_from_the_next_syn_on_whatever_dns_says() {
 }
 
 #[test]
-fn what_dns_says_is_asked_anew_once_it_is_forgotten_and_reaches_the_kernel_with_the_answer() {
+fn an_expired_answer_of_dns_is_asked_again_and_reaches_the_kernel() {
     if !can_run() {
         return;
     }
@@ -78,7 +78,7 @@ fn an_entry_that_expires_is_looked_up_again() {
 }
 
 #[test]
-fn each_of_the_four_results_is_counted_logged_and_written_into_the_message() {
+fn each_of_the_four_results_is_counted_logged_and_in_the_message() {
     if !can_run() {
         return;
     }

@@ -92,7 +92,7 @@ fn each_session_that_the_kernel_refuses_is_logged_and_counted_once() {
 }
 
 #[test]
-fn one_grep_for_sender_recipient_or_code_finds_each_refusal_whoever_refuses() {
+fn one_grep_for_sender_recipient_or_code_finds_each_refusal() {
     if !can_run() {
         return;
     }
@@ -164,7 +164,7 @@ fn one_grep_for_sender_recipient_or_code_finds_each_refusal_whoever_refuses() {
 }
 
 #[test]
-fn a_mark_of_a_domain_holds_from_the_next_session_on_with_the_daemon_or_without() {
+fn a_mark_of_a_domain_holds_from_the_next_session_even_without_daemon() {
     if !can_run() {
         return;
     }
@@ -202,7 +202,7 @@ fn a_mark_of_a_domain_holds_from_the_next_session_on_with_the_daemon_or_without(
 }
 
 #[test]
-fn sessions_that_ended_while_the_daemon_was_away_are_logged_when_it_is_back_up_to_a_bound() {
+fn sessions_that_ended_without_the_daemon_are_logged_up_to_a_bound() {
     const SESSIONS: u64 = 130;
     // those about one network in a second
     const LINES: usize = 25;

@@ -24,7 +24,7 @@ fn send(site: &Site, from: &str, message: &str) -> String {
 }
 
 #[test]
-fn bounces_and_keys_that_are_tested_are_counted_apart_and_only_the_first_refused_for_good() {
+fn bounces_and_test_keys_are_counted_apart_and_bounces_get_a_5xx() {
     const PLAIN: &str = "From: a@signer.example\r\n\r\nHello.\r\n";
     if !gate::require(&[Need::Root]) {
         return;

@@ -172,7 +172,7 @@ async fn a_client_waits_for_the_connection_that_another_gives_back() {
 }
 
 #[tokio::test]
-async fn a_connection_between_two_messages_is_given_back_at_once_to_a_client_that_waits() {
+async fn a_connection_between_two_messages_is_released_to_a_waiting_client() {
     let hour = Duration::from_secs(60 * 60);
     for way in WAYS {
         let peer = Peer::play("kept open", way, &[WHOLE, WHOLE]).await;
@@ -192,7 +192,7 @@ async fn a_connection_between_two_messages_is_given_back_at_once_to_a_client_tha
 }
 
 #[tokio::test]
-async fn a_silent_client_gives_its_connection_to_one_that_waits_within_a_transaction_too() {
+async fn a_silent_client_within_a_transaction_yields_its_connection() {
     let hour = Duration::from_secs(60 * 60);
     for way in WAYS {
         let peer = Peer::play("silent", way, &[BEGUN, WHOLE, WHOLE]).await;
@@ -214,7 +214,7 @@ async fn a_silent_client_gives_its_connection_to_one_that_waits_within_a_transac
 }
 
 #[tokio::test]
-async fn a_transaction_that_was_repeated_several_times_keeps_its_connection_while_others_wait() {
+async fn a_transaction_repeated_several_times_keeps_its_connection() {
     let other = "RCPT TO:<c@d.example>";
     let refused = format!("OPEN\nMAIL\nRCPT\nC: {other}\nS: 550 5.1.1 who\nQUIT");
     let last = format!("OPEN\nMAIL\nRCPT\nC: {other}\nS: 550 5.1.1 who\nDATA\nQUIT");
@@ -244,7 +244,7 @@ async fn a_transaction_that_was_repeated_several_times_keeps_its_connection_whil
 }
 
 #[tokio::test]
-async fn a_connection_that_was_given_back_before_the_first_recipient_is_no_repetition() {
+async fn a_connection_released_before_the_first_recipient_is_not_a_repetition() {
     // once given back, the next hop hangs up twice: the second time is one too many
     let refused = format!("OPEN\nMAIL\nC: {RCPT}\nS: 550 5.1.1 who\nQUIT");
     let hung_up = "OPEN\nMAIL\nRCPT\nC: DATA";

@@ -265,7 +265,7 @@ fn who_looks_in_and_leaves_is_told_to_nobody_who_does_not_ask() {
 }
 
 #[test]
-fn refusals_without_end_leave_a_bounded_number_of_lines_and_one_that_counts_the_rest() {
+fn endless_refusals_leave_a_bounded_number_of_lines_and_one_with_a_count() {
     if !can_run(&[Need::Root]) {
         return;
     }

@@ -89,7 +89,7 @@ fn a_reload_that_would_write_over_the_store_is_refused() {
 }
 
 #[test]
-fn an_address_whose_interface_comes_later_keeps_no_other_from_being_served() {
+fn an_address_whose_interface_comes_later_does_not_delay_another() {
     if !can_run(&[]) {
         return;
     }

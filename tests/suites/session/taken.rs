@@ -201,7 +201,7 @@ fn the_next_hop_reads_addresses_as_the_gate_does() {
 
 /// `%` and `!` are letters like others to a next hop that judges every domain itself.
 #[test]
-fn a_local_part_with_a_route_is_left_to_a_next_hop_that_judges_every_domain() {
+fn a_local_part_with_a_route_goes_to_a_next_hop_that_checks_domains() {
     let Some((site, _postfix, _daemon)) = in_front_of_postfix("domains = \"all\"") else { return };
     for recipient in
         ["user%other.example@contoso.com", "other.example!user@contoso.com", "user@other.example"]

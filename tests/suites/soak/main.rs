@@ -53,7 +53,7 @@ fn nothing_is_lost_doubled_or_let_in_before_a_maildir_and_nothing_grows() {
 }
 
 #[test]
-fn nothing_is_lost_doubled_or_let_in_before_a_moody_smtp_server_and_nothing_grows() {
+fn mail_before_a_moody_smtp_server_is_neither_lost_doubled_nor_let_in() {
     if !gate::require(NEEDS) {
         return;
     }
@@ -67,7 +67,7 @@ fn nothing_is_lost_doubled_or_let_in_before_a_moody_smtp_server_and_nothing_grow
 }
 
 #[test]
-fn nothing_is_lost_doubled_or_let_in_before_a_moody_lmtp_server_and_nothing_grows() {
+fn mail_before_a_moody_lmtp_server_is_neither_lost_doubled_nor_let_in() {
     if !gate::require(NEEDS) {
         return;
     }

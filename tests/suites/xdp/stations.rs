@@ -87,7 +87,7 @@ fn where_the_program_may_not_answer_it_tags() {
 }
 
 #[test]
-fn in_generic_mode_unfinished_checksums_are_answered_at_the_other_end_of_the_link_only() {
+fn generic_mode_answers_unfinished_checksums_only_at_the_far_end() {
     if !gate::require(NEEDS) {
         return;
     }
@@ -116,7 +116,7 @@ fn in_generic_mode_unfinished_checksums_are_answered_at_the_other_end_of_the_lin
 }
 
 #[test]
-fn the_map_holds_what_is_wanted_and_a_set_that_does_not_fit_changes_nothing() {
+fn the_map_holds_what_is_set_and_a_set_that_does_not_fit_changes_nothing() {
     if !gate::require(NEEDS) {
         return;
     }

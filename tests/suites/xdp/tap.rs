@@ -115,7 +115,7 @@ impl Tap {
 }
 
 #[test]
-fn a_guest_that_leaves_its_checksums_to_the_host_is_answered_rightly_or_by_the_host() {
+fn a_guest_with_checksum_offload_is_answered_rightly_or_by_the_host() {
     if !gate::require(NEEDS) {
         return;
     }

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interface_is_held_off_by_its_name_or_its_index_until_either_is_released() {
+    fn an_interface_is_held_off_by_name_or_index_until_either_is_released() {
         let directory = tempfile::tempdir().unwrap();
         let pins = Pins::new(directory.path());
         assert!(!pins.is_held_off("eth0", Some(7)).unwrap());

@@ -91,7 +91,7 @@ mod tests {
     };
 
     #[test]
-    fn each_interface_is_reached_by_its_masters_too_and_answers_unless_something_keeps_it() {
+    fn an_interface_is_reached_by_its_masters_too_and_replies_unless_blocked() {
         let mac = |last| [2, 0, 0, 0, 0, last];
         let link =
             |index, master| LinkFacts { index, master, mac: Some(mac(index as u8)), ..LinkFacts::default() };

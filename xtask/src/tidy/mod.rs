@@ -72,6 +72,7 @@ const RULES: &[Rule] = &[
     shape::nothing_is_too_long,
     testing::tests_do_not_sleep,
     testing::tests_are_never_switched_off,
+    testing::names_of_tests_are_short,
     documents::named_paths_exist,
     documents::linked_headings_exist,
     documents::pictures_match_their_texts,

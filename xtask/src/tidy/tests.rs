@@ -112,6 +112,16 @@ fn what_tests_may_not_do() {
             ("tests/src/a.rs", "#[test]\nfn a() {\n", false),
         ],
     );
+    let name = "a".repeat(71);
+    judges(
+        testing::names_of_tests_are_short,
+        &[
+            ("tests/src/a.rs", &format!("#[test]\nfn {name}() {{\n"), true),
+            ("common/src/a.rs", &format!("#[tokio::test]\nasync fn {name}() {{\n"), true),
+            ("tests/src/a.rs", &format!("#[test]\nfn {}() {{\n", &name[1..]), false),
+            ("tests/src/a.rs", &format!("fn {name}() {{\n"), false),
+        ],
+    );
 }
 
 #[test]

@@ -54,7 +54,7 @@ async fn a_server_that_takes_edns_is_asked_once_for_what_fails() {
 }
 
 #[tokio::test]
-async fn a_server_that_never_sent_an_opt_record_is_asked_once_without_it_after_an_error() {
+async fn a_server_that_never_sent_opt_is_asked_without_it_after_an_error() {
     for lie in [Lie::EdnsServFail, Lie::EdnsRefused] {
         let liar = Liar::serve(Lie::Truth).expect("sockets on loopback");
         let dns = Resolver::new(&[liar.address()], PATIENCE, NonZeroU8::MIN);
@@ -140,7 +140,7 @@ async fn a_server_whose_errors_are_its_own_is_no_failure_beside_another() {
 }
 
 #[tokio::test]
-async fn a_server_that_cuts_off_everything_and_takes_no_tcp_is_no_failure_beside_another() {
+async fn a_server_that_truncates_without_tcp_does_not_fail_beside_another() {
     let udp = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).expect("a socket on loopback");
     let tcp = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).expect("a socket on loopback");
     let cut = Liar::serve_on(Lie::Truncated, udp, tcp).expect("sockets on loopback");

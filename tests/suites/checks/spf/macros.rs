@@ -27,7 +27,7 @@ async fn macros_become_names() {
 }
 
 #[tokio::test]
-async fn a_validated_name_is_the_domain_rather_than_one_below_rather_than_another() {
+async fn a_validated_name_is_the_domain_before_one_below_before_another() {
     let all = ["z.example", "mail.a.example", "a.example"];
     let rows: [(&[&str], &str); 4] =
         [(&all, "a.example"), (&all[..2], "mail.a.example"), (&all[..1], "z.example"), (&[], "unknown")];

@@ -89,7 +89,7 @@ fn a_domain_that_is_marked_is_refused_temporarily_in_each_form() {
 }
 
 #[test]
-fn a_mark_of_a_domain_holds_from_the_next_recipient_on_and_not_for_one_that_comes_again() {
+fn a_mark_of_a_domain_holds_from_the_next_recipient_but_not_a_repetition() {
     if !gate::require(NEEDS) {
         return;
     }

@@ -18,7 +18,7 @@ use super::{
 use crate::program::NEEDS;
 
 #[test]
-fn segments_that_bring_nothing_new_are_acknowledged_ten_times_and_time_or_a_command_begins_anew() {
+fn stale_segments_get_ten_acknowledgements_until_time_or_a_command() {
     if !gate::require(NEEDS) {
         return;
     }
@@ -66,7 +66,7 @@ fn shifted<'a>(said: Said<'a>, polite: &Polite) -> Said<'a> {
 }
 
 #[test]
-fn a_line_without_an_end_is_a_command_every_64_kib_and_the_last_one_ends_the_session() {
+fn an_endless_line_is_a_command_every_64_kib_until_the_session_ends() {
     if !gate::require(NEEDS) {
         return;
     }

@@ -94,7 +94,7 @@ fn reverse_dns_is_reported_as_rfc_8601_says() {
 }
 
 #[test]
-fn a_value_is_quoted_where_it_has_to_be_and_left_out_where_it_cannot_be_written() {
+fn a_value_is_quoted_where_needed_and_omitted_where_it_cannot_be_written() {
     let long = "a".repeat(LONGEST_VALUE + 1);
     let rows = [
         ("a.example", Some("a.example")),

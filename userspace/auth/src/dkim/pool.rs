@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_nobody_waits_for_is_told_so_and_keeps_its_place_until_it_ends() {
+    async fn abandoned_work_is_told_so_and_occupies_the_pool_until_it_ends() {
         let pool = Arc::new(pool());
         let (begun, has_begun) = tokio::sync::oneshot::channel();
         let (ended, has_ended) = tokio::sync::oneshot::channel();

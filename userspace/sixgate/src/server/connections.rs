@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_given_back_when_its_permit_is_dropped_and_nothing_is_left_behind() {
+    fn a_dropped_permit_frees_its_slot_and_leaves_no_entry_behind() {
         let limits = limits(3, [2; 4]);
         let first = admit(&limits, "2001:db8::1").unwrap();
         let second = admit(&limits, "2001:db8::2").unwrap();

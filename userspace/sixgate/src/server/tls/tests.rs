@@ -159,7 +159,7 @@ impl Files {
 }
 
 #[tokio::test]
-async fn a_client_is_trusted_for_a_proof_a_chain_and_a_name_or_it_is_known_why_not_and_it_is_never_refused() {
+async fn a_client_is_trusted_for_proof_chain_and_name_and_never_refused() {
     let files = Files::new();
     let (partners, strangers) = (Ca::new("partners"), Ca::new("strangers"));
     let partner = partners.issue("mail.partner.example", |_| {});

@@ -36,7 +36,7 @@ fn line_ends_other_than_crlf_end_the_session() {
 }
 
 #[test]
-fn a_bare_line_end_in_a_command_ends_the_session_wherever_it_stands_and_however_it_is_cut() {
+fn a_bare_line_end_in_a_command_ends_the_session_anywhere_however_split() {
     let begun = "EHLO a\r\n";
     let mail = "EHLO a\r\nMAIL FROM:<>\r\n";
     let recipient = "EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\n";
