@@ -1,6 +1,6 @@
 //! What our own header fields may take, whatever strangers say.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sixgate::{content::Content, nexthop::HEADER_ROOM};
 use sixgate_auth::{
@@ -45,7 +45,6 @@ async fn the_longest_fields_have_the_room_that_is_left_for_them() {
     let received = Received {
         hostname: &hostname,
         endpoints,
-        hello: &hello(),
         tls: Some(&Tls {
             version: "unknown",
             cipher: "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256".to_owned(),
@@ -97,7 +96,9 @@ fn transaction() -> Transaction {
     // a path of 256 octets (RFC 5321 4.5.3.1.3)
     let recipient = format!("RCPT TO:<{}@{}>", "a".repeat(64), name(256 - 2 - 64 - 1));
     match Command::parse(recipient.as_bytes()) {
-        Ok(Command::Rcpt(recipient)) => Transaction { mail, recipients: vec![recipient] },
+        Ok(Command::Rcpt(recipient)) => {
+            Transaction { hello: Arc::new(hello()), mail: Arc::new(mail), recipients: vec![recipient] }
+        }
         other => panic!("{other:?}"),
     }
 }

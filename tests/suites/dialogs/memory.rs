@@ -12,8 +12,8 @@ use sixgate_smtp::{
         Stage, Verdict, decide,
         evidence::{Endpoints, Evidence, RecipientEvidence, Standing},
     },
-    reply::{ReplyTable, Say},
-    session::{Admission, Answer, Offer, Session, SessionParameters, Task},
+    reply::{Reply, ReplyTable, Say},
+    session::{Admission, Offer, Session, SessionParameters, Task},
 };
 use sixgate_tests::dialog::{
     Script, Step,
@@ -113,42 +113,43 @@ impl Desk {
         while let Some(task) = client.session.poll_task() {
             match task {
                 // what is not offered is not asked for
-                Task::Begin | Task::Abandon | Task::StartTls => {}
-                Task::Recipient(recipient) => {
-                    let answer = self.judge_recipient(&client.endpoints, &recipient);
-                    client.session.answer_recipient(self.now, answer);
+                Task::Begin { .. } | Task::Abandon | Task::StartTls => {}
+                Task::Recipient { recipient, .. } => {
+                    let reply = self.judge_recipient(&client.endpoints, &recipient);
+                    client.session.answer_recipient(self.now, &reply);
                 }
                 Task::Content(_) => client.session.answer_content(self.now, Ok(())),
-                Task::Message => {
-                    let answer = self.judge_message(&client.endpoints);
-                    client.session.answer_message(self.now, answer);
+                Task::Message { .. } => {
+                    let reply = self.judge_message(&client.endpoints);
+                    client.session.answer_message(self.now, &reply);
                 }
             }
         }
         client.listen()
     }
 
-    fn judge_recipient(&self, endpoints: &Endpoints, recipient: &RcptTo) -> Answer {
+    fn judge_recipient(&self, endpoints: &Endpoints, recipient: &RcptTo) -> Reply {
         let listed = recipient.mailbox().is_none_or(|mailbox| {
             mailbox.domain_name().is_some_and(|domain| self.facts.store.takes_domain(domain))
         });
+        let domain = recipient.mailbox().and_then(Mailbox::domain_name);
         let recipient = RecipientEvidence {
             domain: if listed { Standing::OptedIn } else { Standing::NotOptedIn },
             asks_for_routing: recipient.mailbox().is_some_and(Mailbox::asks_for_routing),
         };
         let evidence = Evidence { recipient: Some(recipient), ..self.facts.evidence(endpoints) };
         match decide(&self.facts.policy, Stage::Recipient, &evidence) {
-            Verdict::Refuse(refusal) => Answer::Refused(refusal),
-            Verdict::Accept | Verdict::AcceptInShadow(_) => Answer::Reply(self.table.say(Say::Recipient)),
+            Verdict::Refuse(refusal) => self.table.refusal(refusal, false, *endpoints, domain),
+            Verdict::Accept | Verdict::AcceptInShadow(_) => self.table.say(Say::Recipient),
         }
     }
 
-    fn judge_message(&mut self, endpoints: &Endpoints) -> Answer {
+    fn judge_message(&mut self, endpoints: &Endpoints) -> Reply {
         match decide(&self.facts.policy, Stage::Message, &self.facts.evidence(endpoints)) {
-            Verdict::Refuse(refusal) => Answer::Refused(refusal),
+            Verdict::Refuse(refusal) => self.table.refusal(refusal, false, *endpoints, None),
             Verdict::Accept | Verdict::AcceptInShadow(_) => {
                 self.delivered += 1;
-                Answer::Reply(self.table.say_about(Say::Delivered, "memory"))
+                self.table.say_about(Say::Delivered, "memory")
             }
         }
     }

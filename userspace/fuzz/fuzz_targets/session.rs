@@ -12,7 +12,7 @@ use std::{
 };
 
 use libfuzzer_sys::fuzz_target;
-use sixgate_smtp::{policy::{Mode, Refusal, evidence::Endpoints}, reply::{Reply, ReplyTable, Say}, session::{Admission, Answer, Event, Offer, Session, SessionLimits, SessionParameters, Task, Tls, TlsProgress, Unkept}};
+use sixgate_smtp::{policy::{Mode, Refusal, evidence::Endpoints}, reply::{Reply, ReplyTable, Say}, session::{Admission, Event, Offer, Session, SessionLimits, SessionParameters, Task, Tls, TlsProgress, Unkept}};
 use sixgate_common::{
     refuse::Reason,
     settings::{REFUSE_AT_GREETING, REFUSE_AT_RCPT},
@@ -150,16 +150,16 @@ impl<'a> Client<'a> {
 
     fn perform(&mut self, task: Task) {
         match task {
-            Task::Begin | Task::Abandon => {
+            Task::Begin { .. } | Task::Abandon => {
                 self.accepted = 0;
                 self.kept.clear();
             }
-            Task::Recipient(_) => {
+            Task::Recipient { .. } => {
                 assert!(self.accepted < RECIPIENTS_MAX);
                 self.lists_who_was_accepted();
-                let answer = recipient_answer(self.answers.choose());
-                self.accepted += usize::from(is_positive(&answer));
-                self.session.answer_recipient(self.now, answer);
+                let reply = recipient_reply(self.answers.choose());
+                self.accepted += usize::from(reply.is_positive());
+                self.session.answer_recipient(self.now, &reply);
             }
             Task::Content(octets) => {
                 assert!(self.accepted > 0, "content for nobody");
@@ -172,13 +172,13 @@ impl<'a> Client<'a> {
                 self.cut_short = true;
                 self.start_tls();
             }
-            Task::Message => {
-                self.lists_who_was_accepted();
+            Task::Message { transaction, .. } => {
+                assert_eq!(transaction.recipients.len(), self.accepted);
                 assert!(self.accepted > 0, "a message for nobody");
                 assert_eq!(kept(&self.kept), Ok(()), "a message that was not kept");
-                let answer = message_answer(self.answers.choose());
-                self.messages.push((std::mem::take(&mut self.kept), is_positive(&answer)));
-                self.session.answer_message(self.now, answer);
+                let reply = message_reply(self.answers.choose());
+                self.messages.push((std::mem::take(&mut self.kept), reply.is_positive()));
+                self.session.answer_message(self.now, &reply);
                 self.accepted = 0;
             }
         }
@@ -412,33 +412,34 @@ fn replies(heard: &[u8]) -> Vec<u16> {
     codes
 }
 
-fn recipient_answer(choice: u8) -> Answer {
+fn recipient_reply(choice: u8) -> Reply {
     match choice {
-        b'd' => Answer::Refused(Refusal::DomainNotOptedIn),
-        b'f' => Answer::Refused(Refusal::DnsFailure),
-        b'n' => Answer::Refused(Refusal::NoPtr),
+        b'd' => refused(Refusal::DomainNotOptedIn),
+        b'f' => refused(Refusal::DnsFailure),
+        b'n' => refused(Refusal::NoPtr),
         b'r' => next_hop(550, b"5.1.1 no such user"),
         b't' => next_hop(421, b"\xff\r\n250 ok"),
         _ => next_hop(250, b"2.1.5 ok"),
     }
 }
 
-fn message_answer(choice: u8) -> Answer {
+fn message_reply(choice: u8) -> Reply {
     match choice {
-        b'f' => Answer::Refused(Refusal::DnsFailure),
-        b'n' | b'd' => Answer::Refused(Refusal::NotAuthenticated),
+        b'f' => refused(Refusal::DnsFailure),
+        b'n' | b'd' => refused(Refusal::NotAuthenticated),
         b'r' => next_hop(554, b"no"),
-        b't' => Answer::Reply(ReplyTable::new("gate.example", MESSAGE_MAX).say(Say::NextHopLost)),
+        b't' => ReplyTable::new("gate.example", MESSAGE_MAX).say(Say::NextHopLost),
         _ => next_hop(250, b"2.0.0 queued"),
     }
 }
 
-fn next_hop(code: u16, text: &[u8]) -> Answer {
-    Answer::Reply(Reply::from_next_hop(code, [text]).expect("a final code"))
+fn next_hop(code: u16, text: &[u8]) -> Reply {
+    Reply::from_next_hop(code, [text]).expect("a final code")
 }
 
-fn is_positive(answer: &Answer) -> bool {
-    matches!(answer, Answer::Reply(reply) if reply.is_positive())
+fn refused(refusal: Refusal) -> Reply {
+    let SessionParameters { table, endpoints, .. } = parameters(Admission::Serve);
+    table.refusal(refusal, false, endpoints, None)
 }
 
 const SOURCE: [u16; 8] = [0x2001, 0xdb8, 1, 0, 0, 0, 0, 1];

@@ -7,7 +7,7 @@ use std::fmt;
 use crate::{
     command::{Mailbox, RcptTo},
     policy::evidence::Endpoints,
-    session::{Hello, Tls, Transaction},
+    session::{Tls, Transaction},
 };
 
 /// What the field says.
@@ -17,8 +17,6 @@ pub struct Received<'a> {
     pub hostname: &'a str,
     /// Both ends of the connection.
     pub endpoints: Endpoints,
-    /// EHLO or HELO.
-    pub hello: &'a Hello,
     /// How the connection is encrypted, if it is.
     pub tls: Option<&'a Tls>,
     /// The name of the source that leads back to it, if there is one: readers take what stands here for verified.
@@ -35,16 +33,17 @@ pub struct Received<'a> {
 impl fmt::Display for Received<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source_name = self.source_name.filter(|name| is_plain(name)).unwrap_or("unknown");
-        write!(f, "Received: from {}", Plain(self.hello.name.as_str()))?;
+        write!(f, "Received: from {}", Plain(self.transaction.hello.name.as_str()))?;
         write!(f, "\r\n\t({source_name} [IPv6:{}])", self.endpoints.source)?;
         // the registry of mail transmission types of IANA (RFC 3848, RFC 6531 4.3) has none for HELO after STARTTLS
-        let protocol = match (self.transaction.mail.smtp_utf8, self.hello.extended, self.tls.is_some()) {
-            (true, _, true) => "UTF8SMTPS",
-            (true, _, false) => "UTF8SMTP",
-            (false, true, true) => "ESMTPS",
-            (false, true, false) => "ESMTP",
-            (false, false, _) => "SMTP",
-        };
+        let protocol =
+            match (self.transaction.mail.smtp_utf8, self.transaction.hello.extended, self.tls.is_some()) {
+                (true, _, true) => "UTF8SMTPS",
+                (true, _, false) => "UTF8SMTP",
+                (false, true, true) => "ESMTPS",
+                (false, true, false) => "ESMTP",
+                (false, false, _) => "SMTP",
+            };
         if let Some(Tls { version, cipher }) = self.tls {
             write!(f, "\r\n\t(version={version} cipher={cipher})")?;
         }
@@ -81,8 +80,11 @@ fn is_plain_char(char: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::command::Command;
+    use crate::session::Hello;
 
     fn received(helo: &str, recipients: &[&str], source_name: Option<&str>) -> String {
         field(&format!("EHLO {helo}"), "MAIL FROM:<a@b.example>", recipients, source_name, None)
@@ -116,10 +118,10 @@ mod tests {
             destination: "2001:db8::25".parse().unwrap(),
             destination_port: 25,
         };
-        let transaction = Transaction { mail, recipients };
+        let transaction = Transaction { hello: Arc::new(hello), mail: Arc::new(mail), recipients };
         let (hostname, id, date) = ("gate.example", "s1", "Sat, 21 Nov 2026 04:08:04 +0000");
-        let (hello, transaction) = (&hello, &transaction);
-        Received { hostname, endpoints, hello, tls, source_name, transaction, id, date }.to_string()
+        let transaction = &transaction;
+        Received { hostname, endpoints, tls, source_name, transaction, id, date }.to_string()
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod form;
 
 use std::borrow::Cow;
 
-use sixgate_common::refuse::ReplyId;
+use sixgate_common::{line::is_domain_name, refuse::ReplyId};
 
 use crate::policy::{PermanentRefusals, Refusal, TemporaryRefusals, evidence::Endpoints};
 
@@ -308,8 +308,8 @@ impl ReplyTable {
         }
     }
 
-    /// The reply to what the policy refuses. `domain` is the recipient's, if it has a usable one; `is_temporary`: the
-    /// refusal of that domain is.
+    /// The reply to what the policy refuses. `domain` is the recipient's, if it has one; `is_temporary`: the refusal
+    /// of that domain is.
     #[must_use]
     pub fn refusal(
         &self,
@@ -321,6 +321,8 @@ impl ReplyTable {
         let (say, subject) = match refusal {
             Refusal::AddressNotOptedIn | Refusal::DomainNotOptedIn => {
                 let say = if is_temporary { Say::NotOptedInTemporary } else { Say::NotOptedIn };
+                // what is not a domain name (RFC 5321 4.1.2) is never echoed
+                let domain = domain.filter(|domain| is_domain_name(domain.as_bytes()));
                 (say, domain.map_or_else(|| destination.to_string(), str::to_owned))
             }
             Refusal::DnsFailure => (Say::DnsFailure, String::new()),

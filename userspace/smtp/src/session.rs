@@ -28,7 +28,7 @@ use crate::{
 
 pub use incident::{Argument, Event, Incident, Progress, Stage};
 pub use interface::{
-    Admission, Answer, Hello, Offer, Refused, RefusedRecipient, SessionLimits, SessionParameters, Task, Tls,
+    Admission, Hello, Offer, Refused, RefusedRecipient, SessionLimits, SessionParameters, Task, Tls,
     TlsProgress, Transaction, Unkept,
 };
 
@@ -42,9 +42,9 @@ const WAITING_INPUT_MAX: usize = 64 * 1024;
 /// the task that the session waits for; `poll_*` gives what is to be done.
 ///
 /// The caller repeats: perform [`Self::poll_task`] until it gives none; send [`Self::poll_output`]; if
-/// [`Self::is_closing`], end the connection; read if [`Self::wants_input`]; let
-/// [`Self::poll_timeout`] pass at the latest. Input that arrives while the session waits for an answer is
-/// kept and not interpreted, as long as it [`Self::has_room`]. `now` must never go back.
+/// [`Self::is_closing`], end the connection; read if it [`Self::has_room`]; let [`Self::poll_timeout`]
+/// pass at the latest. While a task is performed, input may be read by the same rule: it is kept, and
+/// interpreted once the session has its answer. `now` must never go back.
 #[derive(Debug)]
 pub struct Session {
     parameters: SessionParameters,
@@ -52,7 +52,7 @@ pub struct Session {
     input: LineBuffer,
     output: Vec<u8>,
     task: Option<Task>,
-    hello: Option<Hello>,
+    hello: Option<Arc<Hello>>,
     transaction: Option<Transaction>,
     /// A message of which chunks have come and the last one has not; within a transaction only.
     chunks: Option<Arriving>,
@@ -183,7 +183,7 @@ impl Session {
     /// The client closed its side: nothing more will come, and an unfinished transaction is void.
     pub fn handle_end_of_input(&mut self) {
         if !self.is_closing() {
-            self.note(Event::Left);
+            self.note(Event::Left, None);
         }
         self.abandon();
         self.state = State::Closing;
@@ -274,14 +274,13 @@ impl Session {
         Some(self.times.active + wait)
     }
 
-    /// Whether input is read now, and not only kept.
-    #[must_use]
-    pub fn wants_input(&self) -> bool {
-        let reads = matches!(
+    /// Whether input is interpreted now, and not only kept.
+    fn reads(&self) -> bool {
+        let may_read = matches!(
             self.state,
             State::Command | State::Refusing { .. } | State::Data(_) | State::Skipping(..)
         );
-        reads && self.task.is_none()
+        may_read && self.task.is_none()
     }
 
     /// Whether there is room for input, now or for later.
@@ -309,7 +308,7 @@ impl Session {
     /// EHLO or HELO, as last given.
     #[must_use]
     pub fn hello(&self) -> Option<&Hello> {
-        self.hello.as_ref()
+        self.hello.as_deref()
     }
 
     /// The open transaction.
@@ -333,7 +332,7 @@ impl Session {
     /// Reads input for as long as nobody has to be asked. Here alone it is decided when a session has to end because the
     /// daemon stops.
     fn advance(&mut self) {
-        while self.wants_input() {
+        while self.reads() {
             if self.stopping && self.rests() {
                 return self.hang_up(Say::ShuttingDown);
             }
@@ -425,7 +424,7 @@ impl Session {
     fn waives(&mut self, waived: Say) -> bool {
         let waives = self.parameters.mode == Mode::Shadow;
         if waives {
-            self.note(Event::Waived(waived));
+            self.note_waived(waived);
         }
         waives
     }
@@ -442,16 +441,16 @@ impl Session {
 
     /// Refuses a command.
     fn decline(&mut self, say: Say) {
-        self.note(Event::Command(say));
-        self.say(say);
+        self.say_noted(Event::Command(say), say);
     }
 
     /// Says the last reply.
     fn hang_up(&mut self, say: Say) {
-        if say != Say::Quit {
-            self.note(Event::Session(say));
+        if say == Say::Quit {
+            self.say(say);
+        } else {
+            self.say_noted(Event::Session(say), say);
         }
-        self.say(say);
         self.abandon();
         self.input.clear();
         self.state = State::Closing;

@@ -141,11 +141,11 @@ impl Connection {
 
     async fn perform(&mut self, session: &mut Session, task: Task) -> Result<(), Broken> {
         match task {
-            Task::Begin => {
+            Task::Begin { hello, mail } => {
                 self.handed_over.store(false, Ordering::Relaxed);
                 self.adopt(session).await;
                 self.checks.ask_store(None);
-                self.checks.begin_message(session.hello(), session.transaction());
+                self.checks.begin_message(&hello, &mail);
             }
             Task::Abandon => {
                 self.checks.forget_message();
@@ -157,24 +157,24 @@ impl Connection {
                 self.checks.ask_store(None);
                 self.start_tls(session).await?;
             }
-            Task::Recipient(recipient) => {
+            Task::Recipient { recipient, mail, hello } => {
                 self.checks.ask_store(Some(&recipient));
-                let answer = self.judge_recipient(session, &recipient).await?;
+                let reply = self.judge_recipient(session, &recipient, &mail, &hello).await?;
                 self.heed_stop(session);
-                session.answer_recipient(Instant::now(), answer);
+                session.answer_recipient(Instant::now(), &reply);
             }
             Task::Content(octets) => {
                 let kept = self.message.keep(octets, &self.services.spill_directory).await;
                 self.heed_stop(session);
                 session.answer_content(Instant::now(), kept);
             }
-            Task::Message => {
+            Task::Message { transaction, tls } => {
                 let content = self.message.complete();
                 self.checks.ask_store(None);
-                let answer = self.judge_message(session, content).await?;
+                let reply = self.judge_message(session, &transaction, tls.as_ref(), content).await?;
                 self.message.forget();
                 self.heed_stop(session);
-                session.answer_message(Instant::now(), answer);
+                session.answer_message(Instant::now(), &reply);
             }
         }
         Ok(())

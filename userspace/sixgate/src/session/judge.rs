@@ -5,11 +5,11 @@
 use std::{sync::atomic::Ordering, time::Instant};
 
 use sixgate_smtp::{
-    command::{Mailbox, RcptTo},
+    command::{MailFrom, Mailbox, RcptTo},
     message_id,
     policy::{Refusal, Stage, Verdict},
     reply::{Origin, Reply},
-    session::{Answer, Session, Transaction},
+    session::{Hello, Session, Tls, Transaction},
 };
 use tokio::io::AsyncReadExt;
 use tracing::info;
@@ -27,140 +27,131 @@ use crate::{
 };
 
 impl Connection {
+    /// The reply to a recipient: ours if it is refused, else the next hop's.
     pub(super) async fn judge_recipient(
         &mut self,
         session: &mut Session,
         recipient: &RcptTo,
-    ) -> Result<Answer, Broken> {
+        mail: &MailFrom,
+        hello: &Hello,
+    ) -> Result<Reply, Broken> {
         let Self { stream, buffer, checks, transport, services, endpoints, refusals, .. } = self;
-        let (Some(hello), Some(transaction)) = (session.hello().cloned(), session.transaction().cloned())
-        else {
-            // the session asks about recipients within transactions only
-            return Err(Broken::Gone);
-        };
         let work = async {
             tokio::select! {
                 () = checks.learn_ptr() => {}
                 never = transport.rest() => match never {},
             }
             let verdict = checks.decide(Stage::Recipient, Some(recipient));
-            let is_temporary = checks.facts().recipient.temporary;
             let reply_to = |refusal| {
                 let domain = recipient.mailbox().and_then(Mailbox::domain_name);
-                reply_text(&services.replies.refusal(refusal, is_temporary, *endpoints, domain))
+                services.replies.refusal(refusal, checks.facts().recipient.temporary, *endpoints, domain)
             };
-            if let Verdict::AcceptInShadow(refusal) = verdict
-                && refusals.admit()
-            {
-                info!(
-                    reason = refusal.name(),
-                    recipient = recipient.to_string(),
-                    list = list_of(refusal),
-                    mail_from = message_line::sender(&transaction),
-                    reply = reply_to(refusal),
-                    "enforce would have refused"
-                );
-            }
-            if let Verdict::Refuse(refusal) = verdict {
-                let not_shadowed = checks.is_shadow().then_some(true);
-                if refusals.admit() {
+            match verdict {
+                Verdict::AcceptInShadow(refusal) if refusals.admit() => {
                     info!(
-                        recipient = recipient.to_string(),
                         reason = refusal.name(),
-                        not_shadowed,
+                        recipient = recipient.to_string(),
                         list = list_of(refusal),
-                        mail_from = message_line::sender(&transaction),
-                        reply = reply_to(refusal),
-                        trusted_by = checks.trusted_by(),
-                        "recipient refused"
+                        mail_from = message_line::sender(mail),
+                        reply = reply_text(&reply_to(refusal)),
+                        "enforce would have refused"
                     );
                 }
-                services.metrics.recipient(refusal.name());
-                if not_shadowed.is_some() {
-                    services.metrics.not_shadowed(refusal.name());
+                Verdict::Refuse(refusal) => {
+                    let reply = reply_to(refusal);
+                    let not_shadowed = checks.is_shadow().then_some(true);
+                    if refusals.admit() {
+                        info!(
+                            recipient = recipient.to_string(),
+                            reason = refusal.name(),
+                            not_shadowed,
+                            list = list_of(refusal),
+                            mail_from = message_line::sender(mail),
+                            reply = reply_text(&reply),
+                            trusted_by = checks.trusted_by(),
+                            "recipient refused"
+                        );
+                    }
+                    services.metrics.recipient(refusal.name());
+                    if not_shadowed.is_some() {
+                        services.metrics.not_shadowed(refusal.name());
+                    }
+                    return reply;
                 }
-                return if is_temporary {
-                    Answer::RefusedTemporarily(refusal)
-                } else {
-                    Answer::Refused(refusal)
-                };
+                Verdict::Accept | Verdict::AcceptInShadow(_) => {}
             }
             let client = ClientInfo {
                 endpoints: *endpoints,
                 name: ClientName::from_evidence(checks.ptr()),
-                helo: hello.name,
+                helo: hello.name.clone(),
                 esmtp: hello.extended,
             };
-            let reply = transport.recipient(&client, &transaction.mail, HEADER_ROOM, recipient).await;
+            let reply = transport.recipient(&client, mail, HEADER_ROOM, recipient).await;
             services.metrics.recipient(if reply.is_positive() { "accepted" } else { "next_hop" });
             if !reply.is_positive() && refusals.admit() {
-                log_refused(recipient, &transaction, &reply);
+                log_refused(recipient, mail, &reply);
             }
-            Answer::Reply(reply)
+            reply
         };
         tokio::select! {
-            answer = work => Ok(answer),
+            reply = work => Ok(reply),
             broken = client_gone(stream, buffer, session) => Err(broken),
         }
     }
 
+    /// The reply to a message: ours if it is refused, else the next hop's.
     pub(super) async fn judge_message(
         &mut self,
         session: &mut Session,
+        transaction: &Transaction,
+        tls: Option<&Tls>,
         content: Content,
-    ) -> Result<Answer, Broken> {
+    ) -> Result<Reply, Broken> {
         let Self { stream, buffer, checks, transport, services, id, .. } = self;
-        let (Some(hello), Some(transaction)) = (session.hello().cloned(), session.transaction().cloned())
-        else {
-            // the session gives messages within transactions only
-            return Err(Broken::Gone);
-        };
-        let tls = session.tls().cloned();
         let gone = client_gone(stream, buffer, session);
         tokio::pin!(gone);
         let message_id = message_id(content.head());
-        let learn = checks.learn_message(&hello, &transaction, content.clone());
+        let learn = checks.learn_message(transaction, content.clone());
         tokio::select! {
             () = learn => {}
             broken = &mut gone => return Err(broken),
             never = transport.rest() => match never {},
         }
         let verdict = checks.decide(Stage::Message, None);
-        if let Verdict::AcceptInShadow(refusal) = verdict {
-            let reply = services.replies.refusal(refusal, false, checks.endpoints(), None);
-            info!(
+        let reply_to = |refusal| services.replies.refusal(refusal, false, checks.endpoints(), None);
+        match verdict {
+            Verdict::Accept => {}
+            Verdict::AcceptInShadow(refusal) => info!(
                 reason = refusal.name(),
-                mail_from = message_line::sender(&transaction),
+                mail_from = message_line::sender(&transaction.mail),
                 recipients = transaction.recipients.len(),
                 to = message_line::recipients(&transaction.recipients),
                 message_id,
-                reply = reply_text(&reply),
+                reply = reply_text(&reply_to(refusal)),
                 "enforce would have refused"
-            );
+            ),
+            Verdict::Refuse(refusal) => {
+                let reply = reply_to(refusal);
+                message_line::log(checks, transaction, &message_id, refusal.name(), Some(&reply));
+                services.metrics.message(refusal.name());
+                transport.reset().await;
+                return Ok(reply);
+            }
         }
-        if let Verdict::Refuse(refusal) = verdict {
-            let reply = services.replies.refusal(refusal, false, checks.endpoints(), None);
-            message_line::log(checks, &hello, &transaction, &message_id, refusal.name(), Some(&reply));
-            services.metrics.message(refusal.name());
-            transport.reset().await;
-            return Ok(Answer::Refused(refusal));
-        }
-        let envelope = outgoing::Envelope { hello: &hello, transaction: &transaction, tls: tls.as_ref(), id };
-        let outgoing = outgoing::outgoing(checks, &envelope, content);
+        let outgoing = outgoing::outgoing(checks, &outgoing::Envelope { transaction, tls, id }, content);
         self.handed_over.store(true, Ordering::Relaxed);
         // the next hop's connection decides when the sender's disconnection comes too late
         let reply = transport.deliver(&outgoing, async { drop(gone.await) }).await;
         let outcome = if reply.is_positive() { DELIVERED } else { "next_hop" };
-        message_line::log(checks, &hello, &transaction, &message_id, outcome, Some(&reply));
+        message_line::log(checks, transaction, &message_id, outcome, Some(&reply));
         services.metrics.message(outcome);
-        Ok(Answer::Reply(reply))
+        Ok(reply)
     }
 }
 
 /// Whose refusal it is tells where to look for the reason.
-fn log_refused(recipient: &RcptTo, transaction: &Transaction, reply: &Reply) {
-    let (recipient, text, mail_from) =
-        (recipient.to_string(), reply_text(reply), message_line::sender(transaction));
+fn log_refused(recipient: &RcptTo, mail: &MailFrom, reply: &Reply) {
+    let (recipient, text, mail_from) = (recipient.to_string(), reply_text(reply), message_line::sender(mail));
     match reply.origin() {
         Origin::NextHop => info!(recipient, reply = text, mail_from, "recipient refused by the next hop"),
         Origin::Table => info!(recipient, reply = text, mail_from, "recipient not handed on"),

@@ -6,9 +6,9 @@ use std::fmt::Debug;
 
 use sixgate_auth::{dkim::DkimSignature, ptr::PtrResult, spf::SpfCheck};
 use sixgate_smtp::{
-    command::{Mailbox, RcptTo},
+    command::{MailFrom, Mailbox, RcptTo},
     reply::Reply,
-    session::{Hello, Transaction},
+    session::Transaction,
 };
 use tracing::info;
 
@@ -19,7 +19,6 @@ use crate::shown::reply_text;
 /// so that it cannot pass for other fields.
 pub(super) fn log(
     checks: &SenderChecks,
-    hello: &Hello,
     transaction: &Transaction,
     message_id: &str,
     outcome: &str,
@@ -48,10 +47,10 @@ pub(super) fn log(
         .collect();
     info!(
         outcome,
-        helo = hello.name.to_string(),
+        helo = transaction.hello.name.to_string(),
         iprev = checks.ptr().map(PtrResult::text),
         ptr = checks.ptr().and_then(PtrResult::name),
-        mail_from = sender(transaction),
+        mail_from = sender(&transaction.mail),
         recipients = transaction.recipients.len(),
         spf = checks.spf().map(|spf| of_spf(&spf.mail_from)),
         spf_helo = checks.spf().map(|spf| of_spf(&spf.helo)),
@@ -68,8 +67,8 @@ pub(super) fn log(
 }
 
 /// The sender; empty for the null path.
-pub(super) fn sender(transaction: &Transaction) -> String {
-    transaction.mail.reverse_path.as_ref().map(Mailbox::to_string).unwrap_or_default()
+pub(super) fn sender(mail: &MailFrom) -> String {
+    mail.reverse_path.as_ref().map(Mailbox::to_string).unwrap_or_default()
 }
 
 /// The recipients, as many as fit into [`RECIPIENTS_SHOWN`] octets.

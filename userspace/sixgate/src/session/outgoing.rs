@@ -10,7 +10,7 @@ use sixgate_auth::{
 };
 use sixgate_smtp::{
     received::Received,
-    session::{Hello, Tls, Transaction},
+    session::{Tls, Transaction},
 };
 
 use super::sender_checks::SenderChecks;
@@ -21,7 +21,6 @@ use crate::{
 
 /// Who sends what to whom, and under which name in the log.
 pub(super) struct Envelope<'a> {
-    pub(super) hello: &'a Hello,
     pub(super) transaction: &'a Transaction,
     pub(super) tls: Option<&'a Tls>,
     pub(super) id: &'a SessionId,
@@ -43,7 +42,6 @@ pub(super) fn outgoing(checks: &SenderChecks, envelope: &Envelope<'_>, content: 
     let received = Received {
         hostname,
         endpoints: checks.endpoints(),
-        hello: envelope.hello,
         tls: envelope.tls,
         source_name: checks.ptr().and_then(PtrResult::confirmed_name),
         transaction: envelope.transaction,

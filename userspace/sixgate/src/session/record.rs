@@ -13,7 +13,7 @@ use super::{
     connection::{Broken, Connection},
     message_line,
 };
-use crate::shown::path;
+use crate::shown::{path, reply_text};
 
 impl Connection {
     /// What is said is counted before it is sent: whoever means harm does not wait for it.
@@ -28,7 +28,8 @@ impl Connection {
 
     /// Counts and logs what has happened since the last call; `left` is why the client is gone, if it is.
     pub(super) fn record(&mut self, session: &mut Session, left: &Broken) {
-        for Incident { event, progress } in session.poll_incidents() {
+        for incident in session.poll_incidents() {
+            let event = incident.event;
             if let Some(bound) = event.bound() {
                 self.services.metrics.limit(bound);
             }
@@ -39,23 +40,24 @@ impl Connection {
                 self.services.metrics.shadow(say.reason());
             }
             // a session that is refused from its first packet on has one line, whatever it says
-            if progress.stage != Stage::Refused {
-                self.log(event, &progress, left);
+            if incident.progress.stage != Stage::Refused {
+                self.log(&incident, left);
             }
         }
     }
 
-    fn log(&mut self, event: Event, progress: &Progress, left: &Broken) {
-        match event {
-            Event::Command(say) if self.refusals.admit() => self.log_command(say, progress),
+    fn log(&mut self, incident: &Incident, left: &Broken) {
+        let progress = &incident.progress;
+        match incident.event {
+            Event::Command(say) if self.refusals.admit() => self.log_command(say, incident),
             Event::Left if left.is_of_interest(progress) => {
                 self.log_left(left, progress);
             }
-            Event::Message(say) => self.log_message(say, progress),
-            Event::Session(say) => self.log_end(say, progress),
+            Event::Message(say) => self.log_message(say, incident),
+            Event::Session(say) => self.log_end(say, incident),
             // of commands there may be many
             Event::Waived(say) if progress.argument.is_none() || self.refusals.admit() => {
-                self.log_waived(say, progress);
+                self.log_waived(say, incident);
             }
             // whoever looks in and leaves has lost nothing
             Event::Left => {
@@ -71,7 +73,7 @@ impl Connection {
         (self.checks.is_shadow() && Event::Session(say).refused().is_some()).then_some(true)
     }
 
-    fn log_waived(&self, say: Say, progress: &Progress) {
+    fn log_waived(&self, say: Say, incident @ Incident { progress, .. }: &Incident) {
         info!(
             reason = say.reason(),
             mail_from = mail_from(progress),
@@ -80,24 +82,24 @@ impl Connection {
             octets = progress.octets,
             to = to(progress),
             message_id = message_id(progress),
-            reply = self.text(say),
+            reply = reply(incident),
             "enforce would have refused"
         );
     }
 
-    fn log_command(&self, say: Say, progress: &Progress) {
+    fn log_command(&self, say: Say, incident @ Incident { progress, .. }: &Incident) {
         info!(
             reason = say.reason(),
             after = progress.stage.name(),
             mail_from = mail_from(progress),
             recipient = recipient(progress),
             not_shadowed = self.not_shadowed(say),
-            reply = self.text(say),
+            reply = reply(incident),
             "command refused"
         );
     }
 
-    fn log_message(&self, say: Say, progress: &Progress) {
+    fn log_message(&self, say: Say, incident @ Incident { progress, .. }: &Incident) {
         info!(
             outcome = say.reason(),
             mail_from = progress.mail_from,
@@ -106,12 +108,12 @@ impl Connection {
             to = to(progress),
             message_id = message_id(progress),
             not_shadowed = self.not_shadowed(say),
-            reply = self.text(say),
+            reply = reply(incident),
             "message"
         );
     }
 
-    fn log_end(&self, say: Say, progress: &Progress) {
+    fn log_end(&self, say: Say, incident @ Incident { progress, .. }: &Incident) {
         info!(
             reason = say.reason(),
             after = progress.stage.name(),
@@ -124,7 +126,7 @@ impl Connection {
             messages = progress.messages,
             duration_ms = self.elapsed_ms(),
             not_shadowed = self.not_shadowed(say),
-            reply = self.text(say),
+            reply = reply(incident),
             "session ended"
         );
     }
@@ -142,11 +144,6 @@ impl Connection {
             error = left.cause(),
             "disconnected: {left}"
         );
-    }
-
-    /// What was said.
-    fn text(&self, say: Say) -> String {
-        self.services.replies.say(say).to_string().trim_end().to_owned()
     }
 }
 
@@ -167,6 +164,11 @@ impl Broken {
             Self::Handshake(_) | Self::HandshakeTime | Self::Stuck => true,
         }
     }
+}
+
+/// What was said or, of what was waived, would have been.
+fn reply(incident: &Incident) -> Option<String> {
+    incident.reply.as_ref().map(reply_text)
 }
 
 /// The sender of the transaction, or the one that the refused command named.

@@ -14,7 +14,7 @@ use sixgate_auth::{
     spf::{self, SpfCheck, SpfQuery, SpfReason, SpfResult, SpfResults},
 };
 use sixgate_smtp::{
-    command::{Mailbox, RcptTo},
+    command::{MailFrom, Mailbox, RcptTo},
     policy::{
         Mode, Refusal, Stage, TemporaryDomains, Verdict, decide,
         evidence::{Endpoints, Evidence},
@@ -228,23 +228,24 @@ impl SenderChecks {
     }
 
     /// Starts what will be needed of a message's sender, while the message arrives.
-    pub(super) fn begin_message(&mut self, hello: Option<&Hello>, transaction: Option<&Transaction>) {
+    pub(super) fn begin_message(&mut self, hello: &Hello, mail: &MailFrom) {
         self.forget_message();
-        if let (Some(hello), Some(transaction), false) = (hello, transaction, self.is_trusted()) {
-            self.spf_lookup = Some(self.begin_spf(hello, transaction));
+        if !self.is_trusted() {
+            self.spf_lookup = Some(self.begin_spf(hello, mail));
         }
     }
 
     /// Waits for everything that the verdict about a message rests on.
-    pub(super) async fn learn_message(&mut self, hello: &Hello, transaction: &Transaction, content: Content) {
-        self.null_sender = transaction.mail.reverse_path.is_none();
+    pub(super) async fn learn_message(&mut self, transaction: &Transaction, content: Content) {
+        let Transaction { hello, mail, .. } = transaction;
+        self.null_sender = mail.reverse_path.is_none();
         if self.is_trusted() {
             return;
         }
         let spf = match self.spf_lookup.take() {
             Some(lookup) => lookup,
             // trust was withdrawn since MAIL
-            None => self.begin_spf(hello, transaction),
+            None => self.begin_spf(hello, mail),
         };
         let deadline = tokio::time::Instant::now() + self.services.limits().verification_timeout;
         let dns = self.sources.dns.on_behalf_of(self.endpoints.source);
@@ -282,12 +283,12 @@ impl SenderChecks {
         self.facts.trusted.map(|prefix| prefix.to_string()).or_else(|| self.certified.clone())
     }
 
-    fn begin_spf(&self, hello: &Hello, transaction: &Transaction) -> SpfLookup {
+    fn begin_spf(&self, hello: &Hello, mail: &MailFrom) -> SpfLookup {
         let services = Arc::clone(&self.services);
         let dns = self.sources.dns.on_behalf_of(self.endpoints.source);
         let client = self.endpoints.source;
         let helo = hello.name.to_string();
-        let mail_from = transaction.mail.reverse_path.as_ref().map(Mailbox::with_a_labels);
+        let mail_from = mail.reverse_path.as_ref().map(Mailbox::with_a_labels);
         let late = CancellationToken::new();
         let has_to_end = late.clone();
         let check = async move {

@@ -1,37 +1,28 @@
 //! A session that hears the answer it waited for, and goes on.
 //!
-//! It owns what an answer changes, and the words for refusals of the policy. Pieces of a message are in `content`.
+//! It owns what an answer changes. Pieces of a message are in `content`.
 
 use std::time::Instant;
 
-use sixgate_common::line::is_domain_name;
-
-use super::{Answer, Event, Session, State, TlsProgress};
-use crate::{
-    command::Mailbox,
-    reply::{Reply, Say},
-};
+use super::{Event, Session, State, TlsProgress};
+use crate::reply::{Reply, Say};
 
 /// Refused recipients that a session may name, for each one that a message may have.
 pub(super) const REFUSED_RECIPIENTS_FACTOR: usize = 10;
 
 impl Session {
     /// Answers a [`Task::Recipient`](super::Task::Recipient); without effect if the session has ended meanwhile.
-    pub fn answer_recipient(&mut self, now: Instant, answer: Answer) {
+    pub fn answer_recipient(&mut self, now: Instant, reply: &Reply) {
         let State::Recipient(recipient) = &self.state else {
             return;
         };
         let recipient = recipient.clone();
-        // as in a refused session: what is not a domain name (RFC 5321 4.1.2) is never echoed
-        let domain = recipient.mailbox().and_then(Mailbox::domain_name);
-        let domain = domain.filter(|domain| is_domain_name(domain.as_bytes()));
-        let reply = self.reply_to(answer, domain);
         reply.write_to(&mut self.output);
         match &mut self.transaction {
             Some(transaction) if reply.is_positive() => transaction.recipients.push(recipient),
             // the next hop takes so many at a time: no fault of the sender, who comes back with this one
             _ if reply.is_too_many_recipients() => {
-                self.note(Event::Deferred);
+                self.note(Event::Deferred, None);
                 self.counts.deferred_recipients += 1;
             }
             _ => self.counts.refused_recipients += 1,
@@ -41,11 +32,11 @@ impl Session {
 
     /// Answers a [`Task::Message`](super::Task::Message), and so ends the transaction; without effect if the session has ended
     /// meanwhile.
-    pub fn answer_message(&mut self, now: Instant, answer: Answer) {
+    pub fn answer_message(&mut self, now: Instant, reply: &Reply) {
         if !matches!(self.state, State::Message) {
             return;
         }
-        self.reply_to(answer, None).write_to(&mut self.output);
+        reply.write_to(&mut self.output);
         self.end_transaction();
         self.count_message();
         self.resume(now);
@@ -82,16 +73,5 @@ impl Session {
     pub(super) fn has_too_many_recipients(&self) -> bool {
         let most = self.parameters.limits.recipients.saturating_mul(REFUSED_RECIPIENTS_FACTOR);
         self.counts.refused_recipients > most || self.counts.deferred_recipients > most
-    }
-
-    fn reply_to(&self, answer: Answer, domain: Option<&str>) -> Reply {
-        let endpoints = self.parameters.endpoints;
-        match answer {
-            Answer::Reply(reply) => reply,
-            Answer::Refused(refusal) => self.parameters.table.refusal(refusal, false, endpoints, domain),
-            Answer::RefusedTemporarily(refusal) => {
-                self.parameters.table.refusal(refusal, true, endpoints, domain)
-            }
-        }
     }
 }

@@ -133,23 +133,23 @@ impl Session {
 
     /// Of a message that is lost, chunks may still come: there is no transaction for them any more.
     fn end_of_message(&mut self, lost: Option<Say>, waived: &[Say]) {
-        match lost {
-            Some(why) => {
-                self.note(Event::Message(why));
-                self.say(why);
-                self.abandon();
-                self.count_message();
-                self.state = State::Command;
-            }
-            None => {
-                for why in waived {
-                    self.note(Event::Waived(*why));
-                }
-                (self.times.too_slow, self.times.transaction_end) = (None, None);
-                self.task = Some(Task::Message);
-                self.state = State::Message;
-            }
+        let transaction = match (lost, self.transaction.clone()) {
+            (None, Some(transaction)) => transaction,
+            (lost, _) => return self.refuse_message(lost.unwrap_or(Say::BadSequence)),
+        };
+        for why in waived {
+            self.note_waived(*why);
         }
+        (self.times.too_slow, self.times.transaction_end) = (None, None);
+        self.task = Some(Task::Message { transaction, tls: self.tls.clone() });
+        self.state = State::Message;
+    }
+
+    fn refuse_message(&mut self, why: Say) {
+        self.say_noted(Event::Message(why), why);
+        self.abandon();
+        self.count_message();
+        self.state = State::Command;
     }
 
     /// A message came to its end, whatever became of it: that is what a session is for.

@@ -8,7 +8,7 @@ use super::{Session, State};
 use crate::{
     command::{Mailbox, RcptTo},
     content::Arriving,
-    reply::Say,
+    reply::{Reply, Say},
 };
 
 /// What happened in a session, and how far it had come.
@@ -18,6 +18,9 @@ pub struct Incident {
     pub event: Event,
     /// How far the session had come.
     pub progress: Progress,
+    /// Our reply; of what was waived, the one that enforce would have given. None: the client is gone, or the words were the
+    /// next hop's.
+    pub reply: Option<Reply>,
 }
 
 /// What happened.
@@ -146,9 +149,22 @@ impl Stage {
 
 impl Session {
     /// Keeps in mind what happens now. To be called before what happens changes anything.
-    pub(super) fn note(&mut self, event: Event) {
-        let incident = Incident { event, progress: self.progress(event) };
+    pub(super) fn note(&mut self, event: Event, reply: Option<Reply>) {
+        let incident = Incident { event, progress: self.progress(event), reply };
         self.incidents.push(incident);
+    }
+
+    /// The same of a rule that is waived in shadow mode.
+    pub(super) fn note_waived(&mut self, say: Say) {
+        let reply = self.parameters.table.say(say);
+        self.note(Event::Waived(say), Some(reply));
+    }
+
+    /// Says what happens now, which is kept in mind with it.
+    pub(super) fn say_noted(&mut self, event: Event, say: Say) {
+        let reply = self.parameters.table.say(say);
+        reply.write_to(&mut self.output);
+        self.note(event, Some(reply));
     }
 
     fn progress(&self, event: Event) -> Progress {

@@ -10,7 +10,7 @@ use sixgate_common::refuse::Reason;
 
 use crate::{
     command::{HelloName, MailFrom, RcptTo},
-    policy::{Mode, Refusal, TemporaryDomains, evidence::Endpoints},
+    policy::{Mode, TemporaryDomains, evidence::Endpoints},
     reply::{Reply, ReplyTable},
 };
 
@@ -111,13 +111,25 @@ pub struct SessionLimits {
     pub session_timeout: Duration,
 }
 
-/// What the caller is to do.
+/// What the caller is to do, with all that it is about.
 #[derive(Debug)]
 pub enum Task {
     /// A transaction began. Needs no answer.
-    Begin,
+    Begin {
+        /// The client's name for itself.
+        hello: Arc<Hello>,
+        /// The sender.
+        mail: Arc<MailFrom>,
+    },
     /// Judge this recipient, then [`Session::answer_recipient`](super::Session::answer_recipient).
-    Recipient(RcptTo),
+    Recipient {
+        /// Whom RCPT named.
+        recipient: RcptTo,
+        /// The sender.
+        mail: Arc<MailFrom>,
+        /// The client's name for itself.
+        hello: Arc<Hello>,
+    },
     /// Keep the next octets of the message, then [`Session::answer_content`](super::Session::answer_content). They are as they were
     /// received, dot-stuffing removed; in all, each line ends with CRLF.
     Content(Vec<u8>),
@@ -125,7 +137,12 @@ pub enum Task {
     /// not read yet is to be dropped.
     StartTls,
     /// Judge and hand on the message, then [`Session::answer_message`](super::Session::answer_message).
-    Message,
+    Message {
+        /// From whom to whom.
+        transaction: Transaction,
+        /// How it came; none: in the clear.
+        tls: Option<Tls>,
+    },
     /// The transaction was dropped. Needs no answer.
     Abandon,
 }
@@ -141,17 +158,6 @@ pub enum Unkept {
     Failure,
 }
 
-/// The answer to a [`Task::Recipient`] or [`Task::Message`].
-#[derive(Clone, Debug)]
-pub enum Answer {
-    /// The policy refuses.
-    Refused(Refusal),
-    /// The policy refuses a recipient whose domain's refusal is temporary.
-    RefusedTemporarily(Refusal),
-    /// The next hop's words, or ours about it.
-    Reply(Reply),
-}
-
 /// EHLO or HELO, as last given.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Hello {
@@ -164,8 +170,10 @@ pub struct Hello {
 /// A mail transaction (RFC 5321 3.3).
 #[derive(Clone, Debug)]
 pub struct Transaction {
+    /// EHLO or HELO before it.
+    pub hello: Arc<Hello>,
     /// MAIL.
-    pub mail: MailFrom,
+    pub mail: Arc<MailFrom>,
     /// Accepted recipients.
     pub recipients: Vec<RcptTo>,
 }

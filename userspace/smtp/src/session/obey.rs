@@ -3,6 +3,8 @@
 //! It owns what each command may do when. How one is spelled is in `smtp::command`, what follows DATA and BDAT in
 //! `content`.
 
+use std::sync::Arc;
+
 use super::{Hello, Offer, Session, State, Task, Transaction};
 use crate::{
     command::{Body, Chunk, Command, MailFrom, Mailbox, RcptTo},
@@ -61,7 +63,7 @@ impl Session {
             self.parameters.table.say(Say::Helo)
         };
         reply.write_to(&mut self.output);
-        self.hello = Some(hello);
+        self.hello = Some(Arc::new(hello));
     }
 
     /// What is offered now.
@@ -95,9 +97,11 @@ impl Session {
 
     fn mail(&mut self, mail: MailFrom) {
         let offer = self.parameters.offer;
-        if self.hello.is_none() || self.transaction.is_some() {
-            self.object(Say::BadSequence);
-        } else if self.counts.messages >= self.parameters.limits.messages {
+        let hello = match &self.hello {
+            Some(hello) if self.transaction.is_none() => Arc::clone(hello),
+            _ => return self.object(Say::BadSequence),
+        };
+        if self.counts.messages >= self.parameters.limits.messages {
             self.hang_up(Say::TooManyMessages);
         } else if (mail.body == Some(Body::EightBitMime) && !offer.eight_bit_mime)
             || (mail.size.is_some() && !offer.size)
@@ -118,9 +122,10 @@ impl Session {
             }
         } else {
             (self.counts.small_chunks, self.counts.deferred_recipients) = (0, 0);
-            self.transaction = Some(Transaction { mail, recipients: Vec::new() });
+            let mail = Arc::new(mail);
+            self.task = Some(Task::Begin { hello: Arc::clone(&hello), mail: Arc::clone(&mail) });
+            self.transaction = Some(Transaction { hello, mail, recipients: Vec::new() });
             self.times.transaction_end = Some(self.times.now + self.parameters.limits.transaction_timeout);
-            self.task = Some(Task::Begin);
             self.say(Say::Mail);
         }
     }
@@ -130,8 +135,9 @@ impl Session {
             Some(transaction) if self.chunks.is_none() => transaction,
             _ => return self.object(Say::BadSequence),
         };
-        let recipients = transaction.recipients.len();
-        let is_known = transaction.mail.smtp_utf8 || recipient.mailbox().is_none_or(Mailbox::is_ascii);
+        let Transaction { hello, mail, recipients } = transaction;
+        let (hello, mail, recipients) = (Arc::clone(hello), Arc::clone(mail), recipients.len());
+        let is_known = mail.smtp_utf8 || recipient.mailbox().is_none_or(Mailbox::is_ascii);
         if !is_known && !self.waives(Say::NotAscii) {
             self.object(Say::NotAscii);
         } else if recipients >= self.parameters.limits.recipients {
@@ -141,7 +147,7 @@ impl Session {
                 self.hang_up(Say::TooManyErrors);
             }
         } else {
-            self.task = Some(Task::Recipient(recipient.clone()));
+            self.task = Some(Task::Recipient { recipient: recipient.clone(), mail, hello });
             self.state = State::Recipient(recipient);
         }
     }

@@ -15,6 +15,7 @@ use sixgate_common::settings::{REFUSE_AT_GREETING, REFUSE_AT_RCPT};
 
 use super::*;
 use crate::{
+    command::Mailbox,
     policy::{Refusal, evidence::Endpoints},
     reply::Reply,
 };
@@ -136,7 +137,7 @@ impl Pair {
 
     fn perform(&mut self, task: Task) {
         match task {
-            Task::Begin => {}
+            Task::Begin { .. } => {}
             Task::Abandon => {
                 self.abandoned += 1;
                 self.arriving.clear();
@@ -150,29 +151,36 @@ impl Pair {
                 let tls = Tls { version: "TLS1.3", cipher: "TLS_AES_128_GCM_SHA256".to_owned() };
                 self.session.answer_start_tls(self.now, TlsProgress::Done(tls));
             }
-            Task::Recipient(recipient) => {
-                let answer = match recipient.to_string() {
+            Task::Recipient { recipient, .. } => {
+                let reply = match recipient.to_string() {
                     name if name.starts_with("bad") => next_hop(550, "5.1.1 unknown"),
                     name if name.starts_with("another") => next_hop(452, "4.5.3 one at a time"),
-                    name if name.starts_with("policy") => Answer::Refused(Refusal::DomainNotOptedIn),
+                    name if name.starts_with("policy") => {
+                        refused(Refusal::DomainNotOptedIn, recipient.mailbox().and_then(Mailbox::domain_name))
+                    }
                     _ => next_hop(250, "2.1.5 ok"),
                 };
-                self.session.answer_recipient(self.now, answer);
+                self.session.answer_recipient(self.now, &reply);
             }
-            Task::Message => {
+            Task::Message { .. } => {
                 let octets = mem::take(&mut self.arriving);
                 let spam = octets.windows(4).any(|window| window == b"spam");
                 self.messages.push(octets);
-                let refused = Answer::Refused(Refusal::NotAuthenticated);
-                self.session
-                    .answer_message(self.now, if spam { refused } else { next_hop(250, "2.0.0 queued") });
+                let refused = refused(Refusal::NotAuthenticated, None);
+                let reply = if spam { refused } else { next_hop(250, "2.0.0 queued") };
+                self.session.answer_message(self.now, &reply);
             }
         }
     }
 }
 
-fn next_hop(code: u16, text: &str) -> Answer {
-    Answer::Reply(Reply::from_next_hop(code, [text.as_bytes()]).unwrap())
+fn refused(refusal: Refusal, domain: Option<&str>) -> Reply {
+    let SessionParameters { table, endpoints, .. } = parameters(Admission::Serve);
+    table.refusal(refusal, false, endpoints, domain)
+}
+
+fn next_hop(code: u16, text: &str) -> Reply {
+    Reply::from_next_hop(code, [text.as_bytes()]).unwrap()
 }
 
 /// Runs lines of `C: ` (sent with CRLF) and `S: ` (expected).
@@ -194,6 +202,32 @@ fn check(admission: Admission, script: &str) -> Pair {
     }
     assert_eq!(heard, "");
     pair
+}
+
+#[test]
+fn a_task_carries_what_it_is_about() {
+    let mut pair = Pair::new(Admission::Serve);
+    pair.hear();
+    pair.session
+        .handle_input(pair.now, b"EHLO a.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<u@contoso.com>\r\n");
+    let Some(Task::Begin { hello, mail }) = pair.session.poll_task() else { panic!("MAIL") };
+    assert_eq!((hello.name.as_str(), hello.extended), ("a.example", true));
+    let Some(Task::Recipient { recipient, mail: same, hello }) = pair.session.poll_task() else {
+        panic!("RCPT")
+    };
+    assert!(Arc::ptr_eq(&mail, &same), "the sender is not copied for each recipient");
+    assert_eq!((hello.name.as_str(), recipient.to_string()), ("a.example", "u@contoso.com".to_owned()));
+    pair.session.answer_recipient(pair.now, &next_hop(250, "2.1.5 ok"));
+    pair.session.handle_input(pair.now, b"BDAT 0 LAST\r\n");
+    let Some(Task::Message { transaction, tls }) = pair.session.poll_task() else { panic!("BDAT") };
+    assert_eq!(
+        transaction.mail.reverse_path.as_ref().map(Mailbox::to_string).as_deref(),
+        Some("a@b.example")
+    );
+    assert_eq!(
+        (transaction.recipients, transaction.hello.name.as_str(), tls),
+        (vec![recipient], "a.example", None)
+    );
 }
 
 #[test]

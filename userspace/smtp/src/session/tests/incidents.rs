@@ -2,7 +2,7 @@
 
 use super::{NOT_OPTED_IN, Pair};
 use crate::{
-    reply::Say,
+    reply::{ReplyTable, Say},
     session::{Admission, Event, Incident, Progress, Stage, Unkept},
 };
 
@@ -83,12 +83,17 @@ fn what_is_refused_given_up_or_ended_is_told_with_what_led_to_it() {
     ];
     for (claim, said, event, stage, octets) in rows {
         let mut pair = Pair::new(Admission::Serve);
-        pair.say(said.as_bytes());
+        let heard = pair.say(said.as_bytes());
         if event == Event::Left {
             pair.session.handle_end_of_input();
         }
         let told = pair.session.poll_incidents();
-        let [Incident { event: found, progress }] = told.as_slice() else { panic!("{claim}: {told:?}") };
+        let [Incident { event: found, progress, reply }] = told.as_slice() else {
+            panic!("{claim}: {told:?}")
+        };
+        let is_heard = reply.as_ref().map(|reply| heard.ends_with(&reply.to_string()));
+        let is_ours = !matches!(event, Event::Left | Event::Deferred);
+        assert_eq!(is_heard, is_ours.then_some(true), "{claim}: {reply:?} in {heard}");
         assert_eq!((*found, progress.stage, progress.octets), (event, stage, octets), "{claim}");
         let in_transaction = !matches!(stage, Stage::Connect | Stage::Hello | Stage::StartTls);
         assert_eq!(progress.mail_from.as_deref(), in_transaction.then_some("a@b.example"), "{claim}");
@@ -119,7 +124,8 @@ fn what_ends_by_errors_is_told_once_with_the_transaction_that_it_ends() {
         argument: None,
         messages: 0,
     };
-    assert_eq!(told[3], Incident { event: Event::Session(Say::TooManyErrors), progress });
+    let reply = Some(ReplyTable::new("gate.example", 1000).say(Say::TooManyErrors));
+    assert_eq!(told[3], Incident { event: Event::Session(Say::TooManyErrors), progress, reply });
 }
 
 #[test]
