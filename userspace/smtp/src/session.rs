@@ -461,4 +461,5 @@ impl Session {
 const HURRIED_COMMAND: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test begins at any instant")]
 mod tests;

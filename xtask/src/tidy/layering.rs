@@ -1,36 +1,38 @@
 //! Rules about which module may do what: the directions and invariants of docs/architecture.md.
 //!
-//! It looks at user space's library only; the kernel's and the tests' code has rules of its own.
+//! Which crate may name which library is read off the manifests; what a crate itself may call is in
+//! its clippy.toml.
 
-use super::{File, Problems, Tree, has_word};
+use super::{File, Problems, Tree};
 
-/// `smtp` and `policy` do no IO, read no clock and spawn nothing.
-pub(super) fn pure_modules_stay_pure(tree: &Tree, problems: &mut Problems) {
-    for file in PURE.iter().flat_map(|folder| tree.below(folder)) {
-        for (line, text) in file.shipped() {
-            for word in IMPURE.iter().filter(|word| has_word(text, word)) {
-                let advice = format!("`{word}` in a pure module: make time, input and answers arguments");
+/// Each library that needs rights, a network or a runtime is a dependency of the packages that may
+/// have it, and of no other.
+pub(super) fn libraries_have_their_crates(tree: &Tree, problems: &mut Problems) {
+    for file in tree.files.iter().filter(|file| file.path.ends_with("/Cargo.toml")) {
+        let package = file.path.trim_end_matches("/Cargo.toml");
+        for (line, name) in dependencies(&file.text) {
+            let Some((_, packages)) = OWNERS.iter().find(|(libraries, _)| libraries.contains(&name)) else {
+                continue;
+            };
+            if !packages.contains(&package) {
+                let advice = format!("`{name}` is a dependency of {} only", packages.join(", "));
                 problems.add(&file.path, line, advice);
             }
         }
     }
 }
 
-/// Each library that needs rights, a network or a runtime is behind one door.
-pub(super) fn one_door_for_each_library(tree: &Tree, problems: &mut Problems) {
-    for file in tree.below(LIBRARY) {
-        for (words, doors) in DOORS {
-            if doors.iter().any(|door| file.path.starts_with(door)) {
-                continue;
-            }
-            for (line, text) in file.shipped() {
-                for word in words.iter().filter(|word| has_word(text, word)) {
-                    let advice = format!("`{word}` is used in {} only: call those", doors.join(", "));
-                    problems.add(&file.path, line, advice);
-                }
-            }
+/// The dependencies that a manifest names, with their lines.
+fn dependencies(manifest: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut inside = false;
+    manifest.lines().enumerate().filter_map(move |(at, line)| {
+        if line.starts_with('[') {
+            inside = line.trim_end().ends_with("dependencies]");
+            return None;
         }
-    }
+        let name = line.split([' ', '.', '=']).next()?;
+        (inside && !name.is_empty() && !name.starts_with('#')).then_some((at + 1, name))
+    })
 }
 
 /// Outside `policy`, verdicts are matched and never made.
@@ -132,49 +134,20 @@ const POLICY: &str = "userspace/smtp/src/policy/";
 /// A file, and a folder of the same name.
 const SESSION: &str = "userspace/smtp/src/session";
 const REPLY_TABLE: &str = "userspace/smtp/src/reply.rs";
-const PURE: &[&str] = &["userspace/smtp/src/", POLICY];
 const KINDS: &[&str] = &["handle_", "answer_", "poll_"];
 
-const IMPURE: &[&str] = &[
-    "tokio",
-    "async",
-    ".await",
-    "Instant::now",
-    "SystemTime",
-    "Timestamp::now",
-    "std::fs",
-    "std::process",
-    "std::thread",
-    "std::env",
-    "TcpStream",
-    "TcpListener",
-    "UdpSocket",
-    "rand",
-    "tracing",
-];
-
-const DOORS: &[(&[&str], &[&str])] = &[
-    (&["aya"], &["userspace/dataplane/src/"]),
-    (&["hickory_proto"], &["userspace/auth/src/dns.rs", "userspace/auth/src/dns/"]),
+/// Libraries, and the folders of the packages that may depend on them.
+const OWNERS: &[(&[&str], &[&str])] = &[
+    // common: only `Pod`, which has to stand beside the types
+    (&["aya", "aya-obj"], &["common", "userspace/dataplane", "tests", "bench"]),
     (
-        &[
-            "TcpStream",
-            "TcpListener",
-            "TcpSocket",
-            "UdpSocket",
-            "UnixStream",
-            "UnixDatagram",
-            "socket2",
-            "rtnetlink",
-        ],
-        &[
-            "userspace/sixgate/src/server/",
-            "userspace/sixgate/src/session/",
-            "userspace/sixgate/src/mirror/",
-            "userspace/sixgate/src/nexthop/",
-            "userspace/auth/src/dns.rs",
-            "userspace/auth/src/dns/",
-            "userspace/dataplane/src/",
-        ],
+        &["hickory-net", "hickory-proto", "hickory-resolver", "hickory-server", "mail-auth"],
+        &["userspace/auth", "tests", "bench"],
     ),
+    (&["rusqlite"], &["userspace/sixgate", "tests", "bench"]),
+    (
+        &["tokio", "tokio-util"],
+        &["userspace/auth", "userspace/base", "userspace/sixgate", "userspace/fuzz", "tests", "bench"],
+    ),
+    (&["tracing"], &["userspace/auth", "userspace/dataplane", "userspace/sixgate", "tests", "bench"]),
 ];

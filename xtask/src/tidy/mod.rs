@@ -63,8 +63,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 type Rule = fn(&Tree, &mut Problems);
 
 const RULES: &[Rule] = &[
-    layering::pure_modules_stay_pure,
-    layering::one_door_for_each_library,
+    layering::libraries_have_their_crates,
     layering::verdicts_are_made_in_one_place,
     layering::session_methods_say_their_kind,
     layering::reply_codes_stand_in_one_table,

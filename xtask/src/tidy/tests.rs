@@ -19,25 +19,17 @@ fn judges(rule: Rule, rows: &[(&str, &str, bool)]) {
 }
 
 #[test]
-fn what_is_pure_and_who_has_a_door_to_a_library() {
+fn which_package_may_depend_on_a_library() {
+    let aya = "[dependencies]\naya.workspace = true\n";
+    let tokio = "[dev-dependencies]\ntokio = { workspace = true }\n";
     judges(
-        layering::pure_modules_stay_pure,
+        layering::libraries_have_their_crates,
         &[
-            ("userspace/smtp/src/a.rs", "use tokio::io;\n", true),
-            ("userspace/smtp/src/policy/a.rs", "let a = Instant::now();\n", true),
-            ("userspace/smtp/src/a.rs", "// tokio\nlet a = \"tokio\";\n", false),
-            ("userspace/auth/src/a.rs", "use tokio::io;\n", false),
-        ],
-    );
-    judges(
-        layering::one_door_for_each_library,
-        &[
-            ("userspace/sixgate/src/store/a.rs", "use aya::maps::Map;\n", true),
-            ("userspace/dataplane/src/a.rs", "use aya::maps::Map;\n", false),
-            ("userspace/auth/src/a.rs", "use hickory_proto::A;\n", true),
-            ("userspace/auth/src/dns.rs", "use hickory_proto::A;\n", false),
-            ("userspace/sixgate/src/cli/a.rs", "TcpStream::connect(a);\n", true),
-            ("userspace/sixgate/src/nexthop/a.rs", "TcpStream::connect(a);\n", false),
+            ("userspace/sixgate/Cargo.toml", aya, true),
+            ("userspace/dataplane/Cargo.toml", aya, false),
+            ("userspace/smtp/Cargo.toml", tokio, true),
+            ("userspace/sixgate/Cargo.toml", tokio, false),
+            ("userspace/smtp/Cargo.toml", "[package]\ntokio = 1\n[dependencies]\n# tokio\n", false),
         ],
     );
 }

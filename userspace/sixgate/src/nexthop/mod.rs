@@ -6,6 +6,7 @@
 mod address;
 mod error;
 mod maildir;
+#[expect(clippy::disallowed_methods, reason = "a socket that sends nothing tells the source address")]
 mod ourselves;
 mod smtp;
 

@@ -12,6 +12,7 @@ mod opening;
 mod places;
 mod proxy;
 mod reader;
+#[expect(clippy::disallowed_methods, reason = "connections to the next hop are opened here")]
 mod stream;
 mod transport;
 mod xclient;

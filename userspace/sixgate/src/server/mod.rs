@@ -6,11 +6,13 @@ mod accept;
 mod administration;
 mod chores;
 mod connections;
+#[expect(clippy::disallowed_methods, reason = "the control socket is opened here")]
 mod control_socket;
 mod descriptors;
 mod dns_watch;
 mod error;
 mod files_watch;
+#[expect(clippy::disallowed_methods, reason = "the server listens here")]
 mod listening;
 mod metrics_file;
 mod next_hop_watch;

@@ -203,4 +203,5 @@ fn facts(connection: &ServerConnection) -> Tls {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a client and a server of the tests")]
 mod tests;
