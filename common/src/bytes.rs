@@ -10,10 +10,10 @@ pub trait Bytes {
     /// `N` octets from `offset` on, or nothing when there are not as many.
     fn view<const N: usize>(&self, offset: usize) -> Option<&[u8; N]>;
 
-    /// `value`, in a way that hides from the kernel's verifier how it came about: it would follow each value that a
-    /// search can find apart, through all that comes after the search.
+    /// `value`; makes the kernel's verifier forget the range, so that it can prune states: it would
+    /// follow each value that a search can find on its own, through all that comes after the search.
     #[inline(always)]
-    fn opaque(&self, value: usize) -> usize {
+    fn forget_range(&self, value: usize) -> usize {
         value
     }
 

@@ -52,7 +52,7 @@ pub enum Cut {
 /// `skipping`: the octets continue a line of which [`Cut::Skipped`] was told.
 #[inline(always)]
 pub fn cut<B: Bytes + ?Sized>(bytes: &B, start: usize, available: usize, skipping: bool) -> Cut {
-    let scanned = bytes.opaque(if available > SCAN_MAX { SCAN_MAX } else { available });
+    let scanned = bytes.forget_range(if available > SCAN_MAX { SCAN_MAX } else { available });
     let is_over = |length: usize| skipping || length + 2 > MAIL_LINE_MAX;
     let Some(end) = terminator(bytes, start, scanned) else {
         return if is_over(scanned) && scanned > 0 { Cut::Skipped(scanned) } else { Cut::Incomplete };
@@ -81,20 +81,20 @@ fn terminator<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Opti
         }
         at += BLOCK;
     }
-    at = bytes.opaque(at);
+    at = bytes.forget_range(at);
     for _ in 0..BLOCK / 8 {
         if at + 8 > length || has_terminator(bytes.view::<8>(start + at)?) {
             break;
         }
         at += 8;
     }
-    at = bytes.opaque(at);
+    at = bytes.forget_range(at);
     for _ in 0..8 {
         if at >= length {
             break;
         }
         if matches!(bytes.octet(start + at)?, b'\r' | b'\n' | 0) {
-            return Some(bytes.opaque(at));
+            return Some(bytes.forget_range(at));
         }
         at += 1;
     }
@@ -192,7 +192,7 @@ fn named<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize, verb: Verb) 
         }
         at += 8;
     }
-    at = bytes.opaque(at);
+    at = bytes.forget_range(at);
     for _ in 0..8 {
         if at >= length {
             break;

@@ -13,6 +13,7 @@ mod answer;
 mod classify;
 mod frame;
 mod parse;
+mod verifier;
 
 use aya_ebpf::{
     Global,

@@ -56,7 +56,7 @@ pub fn path_domain<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) ->
 /// to another one.
 #[inline(always)]
 pub fn domain_key<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Option<u64> {
-    let mut length = bytes.opaque(length);
+    let mut length = bytes.forget_range(length);
     if length == 0 || length > PATH_DOMAIN_MAX {
         return None;
     }
@@ -69,7 +69,7 @@ pub fn domain_key<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> 
             break;
         }
         hash = mix(hash, u64::from_le_bytes(*bytes.view::<8>(start + at)?));
-        at = bytes.opaque(at + 8);
+        at = bytes.forget_range(at + 8);
     }
     let (mut word, mut shift) = (0, 0);
     for _ in 0..7 {
@@ -77,7 +77,7 @@ pub fn domain_key<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> 
             break;
         }
         word |= u64::from(bytes.octet(start + at)?) << shift;
-        (at, shift) = (bytes.opaque(at + 1), shift + 8);
+        (at, shift) = (bytes.forget_range(at + 1), shift + 8);
     }
     if length == 0 { None } else { Some(mix(hash, word)) }
 }
@@ -115,13 +115,13 @@ fn plain_path_end<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> 
         }
         at += 8;
     }
-    at = bytes.opaque(at);
+    at = bytes.forget_range(at);
     for _ in 0..8 {
         if at >= length {
             break;
         }
         match bytes.octet(start + at)? {
-            b'>' => return Some(bytes.opaque(at)),
+            b'>' => return Some(bytes.forget_range(at)),
             b'"' | b'\\' => return None,
             _ => at += 1,
         }
@@ -145,7 +145,7 @@ fn domain_before<B: Bytes + ?Sized>(bytes: &B, start: usize, end: usize) -> Opti
         }
         // nothing leads from what is not a name back to a name, but an `@`
         path.step(octet, length);
-        path = Path::unpacked(bytes.opaque(path.packed()));
+        path = Path::unpacked(bytes.forget_range(path.packed()));
     }
     None
 }
@@ -167,7 +167,7 @@ fn domain_after_quotes<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize
             let is_name = state == NAME_ENDS && length <= DOMAIN_MAX;
             return Some(PathDomain { span: Span { start: path.domain, length }, is_name });
         }
-        path = Path::unpacked(bytes.opaque(path.packed()));
+        path = Path::unpacked(bytes.forget_range(path.packed()));
     }
     None
 }

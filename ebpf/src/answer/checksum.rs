@@ -126,7 +126,7 @@ extern "C" fn sixgate_sum(context: *mut xdp_md, at: u32, length: u32) -> u32 {
     let Some(scratch) = Scratch::of_this_cpu().filter(|_| answers()) else {
         return NO_SUM;
     };
-    let frame = Linear::of(&XdpContext::new(context)).behind(scratch.veil());
+    let frame = Linear::of(&XdpContext::new(context)).with_slot(scratch.slot());
     octets(&frame, at as usize, length as usize).map_or(NO_SUM, |sum| sum.fold().into())
 }
 
@@ -147,7 +147,7 @@ fn octets(frame: &Linear, at: usize, mut length: usize) -> Option<Sum> {
         done += BLOCK;
     }
     // one way from here on, wherever the last block ended
-    (done, length) = (frame.opaque(done), frame.opaque(length));
+    (done, length) = (frame.forget_range(done), frame.forget_range(length));
     for _ in 0..BLOCK / 8 - 1 {
         if done + 8 > length {
             break;

@@ -18,10 +18,7 @@ use super::{
     scratch::{SUBJECT_MAX, Scratch},
     transmit::{CHECKSUM_AT, IPV6_LENGTH, LENGTH_MAX, TCP_LENGTH},
 };
-use crate::{
-    frame::{Linear, as_it_is},
-    parse::Segment,
-};
+use crate::{frame::Linear, parse::Segment, verifier::barrier};
 
 /// Where the new segment stands in the old frame.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -109,8 +106,8 @@ pub(super) fn trailer(context: &XdpContext, end: usize, octets: usize) -> Option
 /// Writes the two octets behind the packet, which ends at `end`.
 #[inline(always)]
 pub(super) fn write_trailer(context: &XdpContext, end: usize, octets: u16) -> Option<()> {
-    let trailer = context.data() + (as_it_is(end) & TRAILER_AT_MASK);
-    if as_it_is(trailer + TRAILER) > context.data_end() {
+    let trailer = context.data() + (barrier(end) & TRAILER_AT_MASK);
+    if barrier(trailer + TRAILER) > context.data_end() {
         return None;
     }
     // SAFETY: the trailer's 2 octets lie before the end, checked above.

@@ -19,8 +19,8 @@ use sixgate_common::{
 use super::{Answer, transmit::Outgoing, turnstile::Turnstile};
 use crate::{
     LINES,
-    frame::{Veil, as_it_is, nonzero_length},
     parse::{Segment, TcpFlags},
+    verifier::{MapSlot, barrier, nonzero_length},
 };
 
 /// Longest subject of a reply: a domain name or an address, rounded up.
@@ -32,7 +32,7 @@ static SCRATCH: PerCpuArray<Memory, 1> = PerCpuArray::new();
 /// A CPU's memory.
 #[repr(C)]
 pub(crate) struct Memory {
-    veil: usize,
+    slot: usize,
     /// Octets of [`Self::text`] that are a line's.
     in_use: usize,
     /// 1 while a program uses this memory (see [`Scratch::enter`]).
@@ -125,9 +125,9 @@ impl Scratch {
     }
 
     #[inline(always)]
-    pub(crate) const fn veil(self) -> Veil {
-        // SAFETY: the word belongs to this CPU's own value.
-        unsafe { Veil::of(&raw mut (*self.0).veil) }
+    pub(crate) const fn slot(self) -> MapSlot {
+        // SAFETY: the slot belongs to this CPU's own value.
+        unsafe { MapSlot::of(&raw mut (*self.0).slot) }
     }
 
     /// Room for a new entry.
@@ -157,7 +157,7 @@ impl Scratch {
                 unsafe { text.cast::<u64>().add(index).write_unaligned(words.add(index).read_unaligned()) };
             }
         }
-        let kept = as_it_is(kept as usize);
+        let kept = barrier(kept as usize);
         if kept > KEPT_MAX {
             return None;
         }
@@ -191,7 +191,7 @@ impl Scratch {
     pub(crate) fn take_address(self, octets: [u64; 2]) -> Span {
         // SAFETY: behind ADDRESS_AT there is room for an address.
         let room = unsafe { self.text().add(ADDRESS_AT) };
-        let length = address::write(octets, self.veil().over(0), |at, word| {
+        let length = address::write(octets, self.slot().forget_range(0), |at, word| {
             // SAFETY: a word at `at` ends within `address::ROOM`.
             unsafe { room.add(at).cast::<u32>().write_unaligned(word) }
         });
@@ -202,7 +202,7 @@ impl Scratch {
     #[inline(always)]
     pub(crate) fn subject(self, at: usize) -> Option<*const u8> {
         // SAFETY: checked to lie in the text.
-        let at = as_it_is(at);
+        let at = barrier(at);
         (at <= TEXT_MAX - SUBJECT_MAX).then(|| unsafe { self.text().add(at).cast_const() })
     }
 
@@ -249,7 +249,7 @@ impl Bytes for Line {
 
     #[inline(always)]
     fn view<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
-        let offset = as_it_is(offset);
+        let offset = barrier(offset);
         if offset > TEXT_MAX - N {
             return None;
         }
@@ -258,8 +258,8 @@ impl Bytes for Line {
     }
 
     #[inline(always)]
-    fn opaque(&self, value: usize) -> usize {
-        self.scratch.veil().over(value)
+    fn forget_range(&self, value: usize) -> usize {
+        self.scratch.slot().forget_range(value)
     }
 }
 

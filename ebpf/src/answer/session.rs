@@ -81,7 +81,7 @@ impl Session<'_> {
     #[inline(always)]
     fn converse(&mut self) -> Result<Answer, Stat> {
         let Self { segment, flow, .. } = self;
-        let Found { kind, number } = tcp::react(flow, segment).behind(self.scratch.veil());
+        let Found { kind, number } = tcp::react(flow, segment).forget_ranges(self.scratch.slot());
         match kind {
             Kind::NotOurs => return Err(Stat::PassCookie),
             Kind::Handshake => return Err(Stat::DropSilent),
@@ -129,12 +129,12 @@ impl Session<'_> {
             return None;
         }
         let ends = self.segment.flags.has(TcpFlags::FIN) && end <= readable;
-        let veil = self.scratch.veil();
+        let slot = self.scratch.slot();
         Some(Input {
-            at: veil.over(at),
-            available: veil.over(available),
-            ends: veil.over(ends.into()) != 0,
-            again: veil.over(again.into()) != 0,
+            at: slot.forget_range(at),
+            available: slot.forget_range(available),
+            ends: slot.forget_range(ends.into()) != 0,
+            again: slot.forget_range(again.into()) != 0,
         })
     }
 
@@ -146,7 +146,7 @@ impl Session<'_> {
         };
         let Input { at, available, ends, again } = input;
         let kept = if again { self.flow.kept_last } else { self.flow.kept };
-        match smtp::read(self.context, self.scratch.veil(), self.flow, at, available, kept, again) {
+        match smtp::read(self.context, self.scratch.slot(), self.flow, at, available, kept, again) {
             Turn::Command(command) if again => self.repeat(&command),
             Turn::Command(command) => {
                 // what was kept is acknowledged already

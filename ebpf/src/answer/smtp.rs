@@ -13,7 +13,7 @@ use sixgate_common::{
 };
 
 use super::{event, scratch::Scratch};
-use crate::{DOMAINS, LINES, REPLIES, answers, count, frame::Veil, now, parse::Tuple};
+use crate::{DOMAINS, LINES, REPLIES, answers, count, now, parse::Tuple, verifier::MapSlot};
 
 /// What octets of a session are.
 pub(crate) enum Turn {
@@ -47,15 +47,18 @@ pub(crate) struct Command {
 }
 
 impl Command {
-    /// The same command; the verifier forgets how it was found.
+    /// The same command; the verifier forgets the ranges of its numbers.
     #[inline(always)]
-    fn behind(self, veil: Veil) -> Self {
+    fn forget_ranges(self, slot: MapSlot) -> Self {
         Self {
-            octets: veil.over(self.octets),
-            number: veil.over(self.number.into()) as u8,
-            next: veil.over(self.next.into()) as u8,
-            domain: Span { start: veil.over(self.domain.start), length: veil.over(self.domain.length) },
-            goes_on: veil.over(self.goes_on as usize) as u32,
+            octets: slot.forget_range(self.octets),
+            number: slot.forget_range(self.number.into()) as u8,
+            next: slot.forget_range(self.next.into()) as u8,
+            domain: Span {
+                start: slot.forget_range(self.domain.start),
+                length: slot.forget_range(self.domain.length),
+            },
+            goes_on: slot.forget_range(self.goes_on as usize) as u32,
             skipped: self.skipped,
         }
     }
@@ -66,7 +69,7 @@ impl Command {
 #[inline(always)]
 pub(crate) fn read(
     context: &XdpContext,
-    veil: Veil,
+    slot: MapSlot,
     flow: &Flow,
     at: usize,
     available: usize,
@@ -103,7 +106,7 @@ pub(crate) fn read(
     };
     let (number, next) = (step.reply as u8, step.next as u8);
     let command = Command { octets, number, next, domain: NO_DOMAIN, goes_on, skipped };
-    let command = command.behind(veil);
+    let command = command.forget_ranges(slot);
     if !matches!(command.number, NOT_OPTED_IN | NOT_OPTED_IN_TEMPORARY | NO_PTR) {
         return Turn::Command(command);
     }

@@ -9,8 +9,8 @@ use sixgate_common::{
 };
 
 use crate::{
-    frame::Veil,
     parse::{Segment, TcpFlags},
+    verifier::MapSlot,
 };
 
 /// What is to be done about a segment.
@@ -77,9 +77,9 @@ impl Kind {
 }
 
 impl Reaction {
-    /// The same reaction; the verifier forgets how it was found.
+    /// The same reaction; the verifier forgets the ranges of its numbers.
     #[inline(always)]
-    pub(crate) fn behind(self, veil: Veil) -> Found {
+    pub(crate) fn forget_ranges(self, slot: MapSlot) -> Found {
         let (kind, number) = match self {
             Self::Handshake => (Kind::Handshake, 0),
             Self::NotOurs => (Kind::NotOurs, 0),
@@ -91,8 +91,8 @@ impl Reaction {
             Self::Command(behind) => (Kind::Command, behind),
             Self::Again(behind) => (Kind::Again, behind),
         };
-        let number = veil.over(number as usize) as u32;
-        Found { kind: Kind::from_number(veil.over(kind as usize)), number }
+        let number = slot.forget_range(number as usize) as u32;
+        Found { kind: Kind::from_number(slot.forget_range(kind as usize)), number }
     }
 }
 

@@ -22,8 +22,9 @@ use super::{
 };
 use crate::{
     REPLIES, answers,
-    frame::{Linear, as_it_is, nonzero_length},
+    frame::Linear,
     parse::{Segment, Tuple},
+    verifier::{barrier, nonzero_length},
 };
 
 /// A segment to be sent.
@@ -120,7 +121,7 @@ fn rewrite(context: &XdpContext, scratch: Scratch) -> Result<(), Failure> {
     let length = link.bounded_length();
     let tcp = data + length + IPV6_LENGTH;
     let header_end = if offers_mss { tcp + TCP_LENGTH + MSS_OPTION.len() } else { tcp + TCP_LENGTH };
-    if as_it_is(header_end) > end || as_it_is(data + LENGTH_MAX) > end {
+    if barrier(header_end) > end || barrier(data + LENGTH_MAX) > end {
         return Err(Failure::Lost);
     }
     link.write(data);
@@ -146,7 +147,7 @@ fn rewrite(context: &XdpContext, scratch: Scratch) -> Result<(), Failure> {
         }
     }
     let field = context.data() + link.bounded_length() + IPV6_LENGTH + CHECKSUM_AT;
-    if as_it_is(field + CHECKSUM_LENGTH + URGENT_LENGTH) > context.data_end() {
+    if barrier(field + CHECKSUM_LENGTH + URGENT_LENGTH) > context.data_end() {
         return Err(Failure::Lost);
     }
     let (checksum, urgent) = match place {
@@ -198,7 +199,7 @@ impl Link {
     /// what was learned of a number by a comparison after it was put on the stack, and keeps what a mask left of it.
     #[inline(always)]
     fn bounded_length(&self) -> usize {
-        as_it_is(self.length) & LENGTH_MASK
+        barrier(self.length) & LENGTH_MASK
     }
 
     /// Writes the header with the addresses exchanged; what lies behind it is written afterwards.
