@@ -94,12 +94,12 @@ fn sixgate(context: XdpContext) -> u32 {
         Ok(headers) => headers,
         Err(stat) => return passed(stat),
     };
-    let _right = match is_preemptible().then(answer::enter) {
+    let _lock = match is_preemptible().then(answer::lock) {
         Some(None) => {
             count(Stat::DropBusy);
             return XDP_DROP;
         }
-        Some(right) => right,
+        Some(lock) => lock,
         None => None,
     };
     let answer = match judge(&context, headers) {

@@ -13,7 +13,7 @@ mod session;
 mod smtp;
 mod tcp;
 mod transmit;
-mod turnstile;
+mod try_lock;
 
 use aya_ebpf::{
     bindings::{
@@ -30,7 +30,7 @@ use sixgate_common::{
 
 #[cfg(doc)]
 use self::transmit::Outgoing;
-use self::{scratch::Scratch, transmit::Rewritten, turnstile::Turnstile};
+use self::{scratch::Scratch, transmit::Rewritten, try_lock::TryLock};
 use crate::{FLOWS, answers, count, count_number, parse::Segment, settings};
 
 /// What is to become of a frame.
@@ -59,8 +59,8 @@ impl Answer {
 
 /// The right to use this CPU's memory; none while a program that was interrupted has it.
 #[inline(always)]
-pub(crate) fn enter() -> Option<Turnstile> {
-    Scratch::of_this_cpu()?.enter()
+pub(crate) fn lock() -> Option<TryLock> {
+    Scratch::of_this_cpu()?.lock()
 }
 
 /// Room for the segment at hand.

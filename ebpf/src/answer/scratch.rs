@@ -16,7 +16,7 @@ use sixgate_common::{
     stat::Stat,
 };
 
-use super::{Answer, transmit::Outgoing, turnstile::Turnstile};
+use super::{Answer, transmit::Outgoing, try_lock::TryLock};
 use crate::{
     LINES,
     parse::{Segment, TcpFlags},
@@ -35,7 +35,7 @@ pub(crate) struct Memory {
     slot: usize,
     /// Octets of [`Self::text`] that are a line's.
     in_use: usize,
-    /// 1 while a program uses this memory (see [`Scratch::enter`]).
+    /// 1 while a program uses this memory (see [`Scratch::lock`]).
     busy: u64,
     /// Not 0 if the segment's checksum is left for a device to complete.
     unfinished: usize,
@@ -62,9 +62,9 @@ impl Scratch {
     /// The right to use this memory until the frame is judged and answered. Only where a program can be interrupted by
     /// another one on its CPU (PREEMPT_RT since Linux 6.18) it is ever refused.
     #[inline(always)]
-    pub(crate) fn enter(self) -> Option<Turnstile> {
+    pub(crate) fn lock(self) -> Option<TryLock> {
         // SAFETY: the word is a field of a map's value, aligned to its size.
-        unsafe { Turnstile::enter(&raw mut (*self.0).busy) }
+        unsafe { TryLock::lock(&raw mut (*self.0).busy) }
     }
 
     /// Keeps whether the segment's checksum is left for a device to complete.

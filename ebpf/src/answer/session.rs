@@ -22,7 +22,7 @@ use super::{
     smtp::{self, Command, NO_DOMAIN, Turn},
     tcp::{self, Found, Kind},
     transmit::Outgoing,
-    turnstile::Turnstile,
+    try_lock::TryLock,
 };
 use crate::{
     count,
@@ -46,8 +46,8 @@ pub(super) fn resume(
 ) -> Result<Answer, Stat> {
     // SAFETY: the entry stays readable while the program runs. If it gives way to another one meanwhile, which the
     // map does with the least recently used only, that one's sender has to send again.
-    let (turnstile, flow) = unsafe { (Turnstile::enter(&raw mut (*flow).busy), &mut *flow) };
-    let Some(_turnstile) = turnstile else {
+    let (lock, flow) = unsafe { (TryLock::lock(&raw mut (*flow).busy), &mut *flow) };
+    let Some(_lock) = lock else {
         return Ok(Answer::Drop(Stat::DropBusy));
     };
     if flow.phase == PHASE_TAG {
