@@ -23,21 +23,21 @@ pub trait Bytes {
         self.view::<1>(offset).map(|[octet]| *octet)
     }
 
-    /// Two octets as a word of the machine.
+    /// Two octets as an integer in the order of this machine.
     #[inline(always)]
-    fn half(&self, offset: usize) -> Option<u16> {
+    fn u16_ne(&self, offset: usize) -> Option<u16> {
         self.view(offset).map(|octets| u16::from_ne_bytes(*octets))
     }
 
-    /// Four octets as a word of the machine.
+    /// Four octets as an integer in the order of this machine.
     #[inline(always)]
-    fn word(&self, offset: usize) -> Option<u32> {
+    fn u32_ne(&self, offset: usize) -> Option<u32> {
         self.view(offset).map(|octets| u32::from_ne_bytes(*octets))
     }
 
-    /// Eight octets as a word of the machine.
+    /// Eight octets as an integer in the order of this machine.
     #[inline(always)]
-    fn double(&self, offset: usize) -> Option<u64> {
+    fn u64_ne(&self, offset: usize) -> Option<u64> {
         self.view(offset).map(|octets| u64::from_ne_bytes(*octets))
     }
 }

@@ -127,7 +127,7 @@ const BLOCK: usize = 32;
 /// (RFC 5321 2.4). Arguments matter only where their absence does.
 #[inline(always)]
 pub fn verb<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Verb {
-    let word = match bytes.word(start) {
+    let word = match bytes.u32_ne(start) {
         Some(word) if length >= 4 && ends(bytes, start, length, 4) => word & UPPER_CASE,
         _ => return longer_verb(bytes, start, length),
     };
@@ -138,11 +138,11 @@ pub fn verb<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Verb {
     match word {
         EHLO => named(bytes, start, length, Verb::Ehlo),
         HELO => named(bytes, start, length, Verb::Helo),
-        MAIL => match (bytes.word(start + 5), bytes.octet(start + 9)) {
+        MAIL => match (bytes.u32_ne(start + 5), bytes.octet(start + 9)) {
             (Some(word), Some(b':')) if length >= 10 && word & UPPER_CASE == FROM => Verb::Mail,
             _ => Verb::Syntax,
         },
-        RCPT => match (bytes.half(start + 5), bytes.octet(start + 7)) {
+        RCPT => match (bytes.u16_ne(start + 5), bytes.octet(start + 7)) {
             (Some(word), Some(b':')) if length >= 8 && word & UPPER_CASE as u16 == TO => Verb::Rcpt,
             _ => Verb::Syntax,
         },
@@ -163,7 +163,7 @@ fn longer_verb<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Ver
     if length + 2 > LINE_MAX {
         return Verb::TooLong;
     }
-    match (bytes.word(start), bytes.word(start + 4)) {
+    match (bytes.u32_ne(start), bytes.u32_ne(start + 4)) {
         (Some(first), Some(second))
             if length >= 8
                 && first & UPPER_CASE == STAR
@@ -187,7 +187,7 @@ fn ends<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize, at: usize) ->
 fn named<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize, verb: Verb) -> Verb {
     let mut at = 4;
     for _ in 0..LINE_MAX / 8 {
-        if at + 8 > length || bytes.double(start + at) != Some(BLANKS) {
+        if at + 8 > length || bytes.u64_ne(start + at) != Some(BLANKS) {
             break;
         }
         at += 8;

@@ -111,7 +111,7 @@ pub(crate) fn headers<B: Bytes>(frame: &B) -> Result<Headers, Stat> {
 #[inline(always)]
 pub(crate) fn segment<B: Bytes>(frame: &B, headers: Headers, segment: &mut Segment) -> Result<(), Stat> {
     let Headers { ipv6_at, tcp_at, end } = headers;
-    let address = |at| Some([frame.double(ipv6_at + at)?, frame.double(ipv6_at + at + 8)?]);
+    let address = |at| Some([frame.u64_ne(ipv6_at + at)?, frame.u64_ne(ipv6_at + at + 8)?]);
     let tuple = &mut segment.tuple;
     tuple.source = address(8).ok_or(Stat::PassMultiBuffer)?;
     tuple.destination = address(24).ok_or(Stat::PassMultiBuffer)?;

@@ -104,7 +104,7 @@ const fn lower_case(octets: u64) -> u64 {
 fn plain_path_end<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Option<usize> {
     let mut at = 0;
     for _ in 0..LINE_MAX / 8 {
-        let Some(word) = bytes.double(start + at).filter(|_| at + 8 <= length) else {
+        let Some(word) = bytes.u64_ne(start + at).filter(|_| at + 8 <= length) else {
             break;
         };
         if has_octet(word, b'"') | has_octet(word, b'\\') != 0 {

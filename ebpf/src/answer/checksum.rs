@@ -107,7 +107,7 @@ fn field(context: &XdpContext, segment: &Segment) -> Field {
     let frame = Linear::of(context);
     let length = segment.payload_at + segment.payload - segment.tcp_at;
     let mut sum = Sum::of_pseudo_header(&segment.tuple, length as u32);
-    let Some(field) = frame.half(segment.tcp_at + CHECKSUM_AT) else {
+    let Some(field) = frame.u16_ne(segment.tcp_at + CHECKSUM_AT) else {
         return Field::Wrong;
     };
     if sum.fold() == field || segment.tcp_at + length > frame.readable() {
@@ -152,15 +152,15 @@ fn octets(frame: &Linear, at: usize, mut length: usize) -> Option<Sum> {
         if done + 8 > length {
             break;
         }
-        sum.add_four(frame.double(at + done)?);
+        sum.add_four(frame.u64_ne(at + done)?);
         done += 8;
     }
     if done + 4 <= length {
-        sum.add(frame.word(at + done)?);
+        sum.add(frame.u32_ne(at + done)?);
         done += 4;
     }
     if done + 2 <= length {
-        sum.add(frame.half(at + done)?.into());
+        sum.add(frame.u16_ne(at + done)?.into());
         done += 2;
     }
     if done < length {

@@ -99,7 +99,7 @@ pub(super) fn trailer(context: &XdpContext, end: usize, octets: usize) -> Option
     let mut sum = Sum::new();
     sum.add_octets(context, start, octets - TRAILER)?;
     let frame = Linear::of(context);
-    sum.add(frame.half(start + CHECKSUM_AT)?.into());
+    sum.add(frame.u16_ne(start + CHECKSUM_AT)?.into());
     Some(!sum.fold())
 }
 

@@ -189,9 +189,9 @@ impl Link {
         }
         Some(Self {
             length: segment.ipv6_at,
-            destination: (frame.word(0)?, frame.half(4)?),
-            source: (frame.word(6)?, frame.half(10)?),
-            rest: (frame.double(12)?, frame.half(20)?),
+            destination: (frame.u32_ne(0)?, frame.u16_ne(4)?),
+            source: (frame.u32_ne(6)?, frame.u16_ne(10)?),
+            rest: (frame.u64_ne(12)?, frame.u16_ne(20)?),
         })
     }
 
