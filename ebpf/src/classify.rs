@@ -11,7 +11,10 @@ use sixgate_common::{
     stat::Stat,
 };
 
-use crate::{Address, GUARD, OPTIN, PTR, TRUST, clock, parse::Tuple};
+use crate::{
+    maps::{Address, GUARD, OPTIN, PTR, TRUST, clock},
+    parse::Tuple,
+};
 
 /// What is to become of a new connection.
 pub(crate) enum Decision {

@@ -1,4 +1,4 @@
-//! The XDP program: its maps, its entry, and what is done with a decision.
+//! The XDP program: its entry, and what is done with a decision.
 //!
 //! It fails open: whatever it does not understand in full goes to the host's TCP. It owns no policy (that is
 //! `classify`) and no format (that is `parse`), and it logs nothing: each way out raises one counter.
@@ -12,75 +12,29 @@
 mod answer;
 mod classify;
 mod frame;
+mod maps;
 mod parse;
 mod verifier;
 
 use aya_ebpf::{
-    Global,
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
-    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
-    helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns},
-    macros::{btf_map, xdp},
+    macros::xdp,
     programs::XdpContext,
 };
 use sixgate_common::{
     bytes::Bytes as _,
-    dest::{DestEntry, MemberEntry},
-    flow::{Flow, FlowKey, KeptLine},
-    map,
-    ptr::PtrEntry,
     refuse::Reason,
-    reply::{self, Reply},
-    settings::{ANSWER_KERNEL, MODE_ENFORCE, Settings},
-    stat::{self, Stat},
+    settings::{ANSWER_KERNEL, MODE_ENFORCE},
+    stat::Stat,
     station::{STATION_ANSWERS, STATION_KEEPS_MARKS, StationEntry, StationKey},
 };
 
 use crate::{
     classify::{Decision, classify},
     frame::Linear,
+    maps::{FLOWS, STATIONS, answers, count, is_preemptible, now, settings},
     parse::{Headers, Tuple},
 };
-
-/// An IPv6 address, as the maps have it.
-type Address = [u8; 16];
-
-#[btf_map]
-static SETTINGS: Array<Settings, { map::SETTINGS_ENTRIES as usize }> = Array::new();
-#[btf_map]
-static IN_FORCE: Array<u32, 1> = Array::new();
-#[btf_map]
-static STATIONS: HashMap<StationKey, StationEntry, { map::STATIONS_ENTRIES as usize }> = HashMap::new();
-#[btf_map]
-static OPTIN: LpmTrie<Address, DestEntry, { map::OPTIN_ENTRIES as usize }> = LpmTrie::new();
-#[btf_map]
-static GUARD: LpmTrie<Address, MemberEntry, { map::GUARD_ENTRIES as usize }> = LpmTrie::new();
-#[btf_map]
-static TRUST: LpmTrie<Address, MemberEntry, { map::TRUST_ENTRIES as usize }> = LpmTrie::new();
-#[btf_map]
-static DOMAINS: HashMap<u64, MemberEntry, { map::DOMAINS_ENTRIES as usize }> = HashMap::new();
-#[btf_map]
-static PTR: LruHashMap<Address, PtrEntry, { map::PTR_ENTRIES as usize }> = LruHashMap::new();
-#[btf_map]
-static FLOWS: LruHashMap<FlowKey, Flow, { map::FLOWS_ENTRIES as usize }> = LruHashMap::new();
-#[btf_map]
-static LINES: LruHashMap<FlowKey, KeptLine, { map::LINES_ENTRIES as usize }> = LruHashMap::new();
-#[btf_map]
-static REPLIES: Array<Reply, { reply::ENTRIES as usize }> = Array::new();
-#[btf_map]
-static STATS: PerCpuArray<u64, { stat::COUNT as usize }> = PerCpuArray::new();
-#[btf_map]
-static EVENTS: RingBuf<u64, { map::EVENTS_BYTES as usize }> = RingBuf::new();
-
-/// 0 where the kernel lacks what answering needs: written before loading, so that the verifier does not follow what depends
-/// on it. Before Linux 6.8 it verifies each global function even if nothing calls it, so each of them asks first.
-#[unsafe(no_mangle)]
-static ANSWERS: Global<u32> = Global::new(1);
-
-/// 1 on a kernel that lets one program interrupt another on the same CPU (PREEMPT_RT): written before loading, so that
-/// other kernels do not pay for the guard.
-#[unsafe(no_mangle)]
-static PREEMPTIBLE: Global<u32> = Global::new(0);
 
 /// Some helpers are for GPL-compatible programs only; the kernel reads this section.
 #[unsafe(link_section = "license")]
@@ -174,13 +128,6 @@ fn may_be_unfinished(context: &XdpContext, station: &StationEntry) -> bool {
     Linear::of(context).view::<6>(MAC_LENGTH).is_some_and(|source| *source == [a, b, c, d, e, f])
 }
 
-/// The settings in force.
-#[inline(always)]
-fn settings() -> Option<&'static Settings> {
-    let index = IN_FORCE.get(0)?;
-    SETTINGS.get(index & (map::SETTINGS_ENTRIES - 1))
-}
-
 /// Leaves the refusal to the daemon, which finds the tag at accept.
 fn tag(tuple: &Tuple, reason: Reason) -> Judgement {
     if answer::tag(reason, now()).is_none_or(|flow| FLOWS.insert(tuple.key(), flow, 0).is_err()) {
@@ -199,48 +146,9 @@ fn forget(tuple: &Tuple, stat: Stat) -> Judgement {
     Judgement::Host(stat)
 }
 
-/// Nanoseconds of CLOCK_MONOTONIC.
-#[inline(always)]
-fn clock() -> u64 {
-    // SAFETY: the helper takes no argument and has no precondition.
-    unsafe { bpf_ktime_get_ns() }
-}
-
-/// Nanoseconds of CLOCK_MONOTONIC at the last tick of the kernel's timer: reading the clock itself takes longer than most
-/// else that a SYN takes here. For what needs no milliseconds: ages.
-#[inline(always)]
-fn now() -> u64 {
-    // SAFETY: the helper takes no argument and has no precondition.
-    unsafe { bpf_ktime_get_coarse_ns() }
-}
-
-/// Whether this program can answer.
-#[inline(always)]
-fn answers() -> bool {
-    ANSWERS.load() != 0
-}
-
-/// Whether another program can interrupt this one on its CPU.
-#[inline(always)]
-fn is_preemptible() -> bool {
-    PREEMPTIBLE.load() != 0
-}
-
 fn passed(stat: Stat) -> u32 {
     count(stat);
     XDP_PASS
-}
-
-fn count(stat: Stat) {
-    count_number(stat as u32);
-}
-
-/// Raises the counter of that number.
-fn count_number(number: u32) {
-    if let Some(counter) = STATS.get_ptr_mut(number) {
-        // SAFETY: the pointer is to this CPU's own value, and an XDP program is not preempted by another.
-        unsafe { *counter += 1 };
-    }
 }
 
 /// Octets of an Ethernet address.

@@ -7,8 +7,8 @@ use sixgate_common::bytes::Bytes;
 
 use super::scratch::Scratch;
 use crate::{
-    answers,
     frame::Linear,
+    maps::answers,
     parse::{Segment, Tuple},
 };
 

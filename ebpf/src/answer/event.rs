@@ -10,7 +10,10 @@ use sixgate_common::{
     stat::Stat,
 };
 
-use crate::{EVENTS, count, parse::Tuple};
+use crate::{
+    maps::{EVENTS, count},
+    parse::Tuple,
+};
 
 /// A session has been greeted.
 #[inline(always)]

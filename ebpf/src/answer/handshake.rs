@@ -17,11 +17,9 @@ use super::{
     transmit::Outgoing,
 };
 use crate::{
-    FLOWS,
     classify::{Decision, classify},
-    count,
     frame::Linear,
-    now,
+    maps::{FLOWS, count, now},
     parse::{Segment, TcpFlags},
 };
 

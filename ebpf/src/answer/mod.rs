@@ -31,7 +31,10 @@ use sixgate_common::{
 #[cfg(doc)]
 use self::transmit::Outgoing;
 use self::{scratch::Scratch, transmit::Rewritten, try_lock::TryLock};
-use crate::{FLOWS, answers, count, count_number, parse::Segment, settings};
+use crate::{
+    maps::{FLOWS, answers, count, count_number, settings},
+    parse::Segment,
+};
 
 /// What is to become of a frame.
 pub(crate) enum Answer {

@@ -18,7 +18,7 @@ use sixgate_common::{
 
 use super::{Answer, transmit::Outgoing, try_lock::TryLock};
 use crate::{
-    LINES,
+    maps::LINES,
     parse::{Segment, TcpFlags},
     verifier::{MapSlot, barrier, nonzero_length},
 };

@@ -25,9 +25,8 @@ use super::{
     try_lock::TryLock,
 };
 use crate::{
-    count,
     frame::Linear,
-    now,
+    maps::{count, now},
     parse::{Segment, TcpFlags},
 };
 

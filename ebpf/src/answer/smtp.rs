@@ -13,7 +13,11 @@ use sixgate_common::{
 };
 
 use super::{event, scratch::Scratch};
-use crate::{DOMAINS, LINES, REPLIES, answers, count, now, parse::Tuple, verifier::MapSlot};
+use crate::{
+    maps::{DOMAINS, LINES, REPLIES, answers, count, now},
+    parse::Tuple,
+    verifier::MapSlot,
+};
 
 /// What octets of a session are.
 pub(crate) enum Turn {

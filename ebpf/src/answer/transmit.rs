@@ -21,8 +21,8 @@ use super::{
     smtp::NO_DOMAIN,
 };
 use crate::{
-    REPLIES, answers,
     frame::Linear,
+    maps::{REPLIES, answers},
     parse::{Segment, Tuple},
     verifier::{barrier, nonzero_length},
 };
