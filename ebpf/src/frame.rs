@@ -1,4 +1,4 @@
-//! The frame in the driver's buffer, as bytes that `parse` and `answer` can read.
+//! The frame in the driver's buffer, as bytes that `parse` and `dialogue` can read.
 //!
 //! It owns the bounds check that the verifier wants to see; it knows no header.
 

@@ -9,8 +9,8 @@
 
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
-mod answer;
 mod classify;
+mod dialogue;
 mod frame;
 mod maps;
 mod parse;
@@ -48,7 +48,7 @@ fn sixgate(context: XdpContext) -> u32 {
         Ok(headers) => headers,
         Err(stat) => return passed(stat),
     };
-    let _lock = match is_preemptible().then(answer::lock) {
+    let _lock = match is_preemptible().then(dialogue::lock) {
         Some(None) => {
             count(Stat::DropBusy);
             return XDP_DROP;
@@ -58,10 +58,10 @@ fn sixgate(context: XdpContext) -> u32 {
     };
     let answer = match judge(&context, headers) {
         Ok(Judgement::Host(stat)) | Err(stat) => return passed(stat),
-        Ok(Judgement::Open(reason, finished)) => answer::open(&context, reason, finished),
-        Ok(Judgement::Continue) => answer::proceed(&context),
+        Ok(Judgement::Open(reason, finished)) => dialogue::open(&context, reason, finished),
+        Ok(Judgement::Continue) => dialogue::proceed(&context),
     };
-    answer::carry_out(&context, answer)
+    dialogue::carry_out(&context, answer)
 }
 
 /// Whose a segment to port 25 is.
@@ -79,7 +79,7 @@ enum Judgement {
 #[inline(never)]
 fn judge(context: &XdpContext, headers: Headers) -> Result<Judgement, Stat> {
     let station = station(context)?;
-    let segment = answer::room().ok_or(Stat::PassNotReady)?;
+    let segment = dialogue::room().ok_or(Stat::PassNotReady)?;
     parse::segment(&Linear::of(context), headers, segment)?;
     if !segment.flags.is_opening() {
         return if answers() { Ok(Judgement::Continue) } else { Err(Stat::PassSegment) };
@@ -130,7 +130,7 @@ fn may_be_unfinished(context: &XdpContext, station: &StationEntry) -> bool {
 
 /// Leaves the refusal to the daemon, which finds the tag at accept.
 fn tag(tuple: &Tuple, reason: Reason) -> Judgement {
-    if answer::tag(reason, now()).is_none_or(|flow| FLOWS.insert(tuple.key(), flow, 0).is_err()) {
+    if dialogue::tag(reason, now()).is_none_or(|flow| FLOWS.insert(tuple.key(), flow, 0).is_err()) {
         count(Stat::AlsoTagFailed);
     }
     Judgement::Host(match reason {

@@ -11,14 +11,16 @@ const VLAN_TAGS_MAX: usize = 2;
 /// Extension headers that are followed.
 const EXTENSIONS_MAX: usize = 6;
 /// Farthest offset at which a header can start: behind all tags and the longest extension headers.
-pub(crate) const OFFSET_MAX: usize =
-    ETHERNET_LENGTH + VLAN_TAGS_MAX * VLAN_LENGTH + IPV6_LENGTH + EXTENSIONS_MAX * EXTENSION_LENGTH_MAX;
+pub(crate) const OFFSET_MAX: usize = LINK_LENGTH_MAX + IPV6_LENGTH + EXTENSIONS_MAX * EXTENSION_LENGTH_MAX;
 
 const ETHERNET_LENGTH: usize = 14;
 const VLAN_LENGTH: usize = 4;
-const IPV6_LENGTH: usize = 40;
+/// Longest link-layer header: two VLAN tags.
+pub(crate) const LINK_LENGTH_MAX: usize = ETHERNET_LENGTH + VLAN_TAGS_MAX * VLAN_LENGTH;
+pub(crate) const IPV6_LENGTH: usize = 40;
 const EXTENSION_LENGTH_MAX: usize = 256 * 8;
-const TCP_LENGTH_MIN: usize = 20;
+/// A TCP header without options.
+pub(crate) const TCP_LENGTH: usize = 20;
 
 /// Both ends of a connection, as the sender's packets carry them: a [`FlowKey`] whose place on the stack is aligned, and
 /// whose addresses can be read as words. All fields are in network order.
@@ -91,12 +93,12 @@ pub(crate) fn headers<B: Bytes>(frame: &B) -> Result<Headers, Stat> {
         return Err(Stat::PassNotTcp);
     }
     let tcp_at = cursor.offset;
-    let [.., offset, _, _, _, _, _, _, _] = cursor.peek::<TCP_LENGTH_MIN>()?;
+    let [.., offset, _, _, _, _, _, _, _] = cursor.peek::<TCP_LENGTH>()?;
     let length = header_length(*offset);
-    if length < TCP_LENGTH_MIN || tcp_at + length > cursor.end {
+    if length < TCP_LENGTH || tcp_at + length > cursor.end {
         return Err(Stat::PassTruncated);
     }
-    let [_, _, high, low, ..] = cursor.peek::<TCP_LENGTH_MIN>()?;
+    let [_, _, high, low, ..] = cursor.peek::<TCP_LENGTH>()?;
     if u16::from_ne_bytes([*high, *low]) != SMTP {
         return Err(Stat::PassOtherPort);
     }
@@ -120,7 +122,7 @@ pub(crate) fn segment<B: Bytes>(frame: &B, headers: Headers, segment: &mut Segme
     }
     // RFC 9293 3.1
     let [p0, p1, p2, p3, s0, s1, s2, s3, a0, a1, a2, a3, offset, flags, ..] =
-        frame.view::<TCP_LENGTH_MIN>(tcp_at).ok_or(Stat::PassMultiBuffer)?;
+        frame.view::<TCP_LENGTH>(tcp_at).ok_or(Stat::PassMultiBuffer)?;
     tuple.source_port = u16::from_ne_bytes([*p0, *p1]);
     tuple.destination_port = u16::from_ne_bytes([*p2, *p3]);
     segment.sequence = u32::from_be_bytes([*s0, *s1, *s2, *s3]);

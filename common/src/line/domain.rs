@@ -20,6 +20,11 @@ pub struct Span {
     pub length: usize,
 }
 
+impl Span {
+    /// No octets at all.
+    pub const EMPTY: Self = Self { start: 0, length: 0 };
+}
+
 /// What stands for a domain in a recipient's path.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PathDomain {

@@ -15,7 +15,7 @@ use sixgate_common::{bytes::Bytes as _, flow::FlowKey};
 use super::checksum::two;
 use crate::{
     frame::Linear,
-    parse::{Segment, TcpFlags, Tuple},
+    parse::{IPV6_LENGTH, Segment, TCP_LENGTH, TcpFlags, Tuple},
 };
 
 /// The initial sequence number for the answer to a SYN.
@@ -113,8 +113,6 @@ const fn four(first: u32, second: u32) -> u64 {
     ((u32::from_be(first) as u64) << 32 | u32::from_be(second) as u64).to_be()
 }
 
-const IPV6_LENGTH: usize = 40;
-const TCP_LENGTH: usize = 20;
 // include/net/tcp_states.h
 const TCP_TIME_WAIT: u32 = 6;
 const TCP_LISTEN: u32 = 10;

@@ -109,7 +109,7 @@ pub(crate) fn read(
         _ => refuse::step(reason, phase, verb, flow.commands),
     };
     let (number, next) = (step.reply as u8, step.next as u8);
-    let command = Command { octets, number, next, domain: NO_DOMAIN, goes_on, skipped };
+    let command = Command { octets, number, next, domain: Span::EMPTY, goes_on, skipped };
     let command = command.forget_ranges(slot);
     if !matches!(command.number, NOT_OPTED_IN | NOT_OPTED_IN_TEMPORARY | NO_PTR) {
         return Turn::Command(command);
@@ -127,7 +127,7 @@ pub(crate) fn read(
         command.number
     };
     let is_said = is_name && (kept == 0 || span.length <= reply::KEPT_DOMAIN_MAX);
-    Turn::Command(Command { number, domain: if is_said { span } else { NO_DOMAIN }, ..command })
+    Turn::Command(Command { number, domain: if is_said { span } else { Span::EMPTY }, ..command })
 }
 
 /// What the octets begin with: a cut, and the verb of what is a line.
@@ -223,12 +223,12 @@ pub(crate) fn text(generation: u8, in_force: u32, number: u8) -> Option<&'static
     if !reply::holds(generation, in_force) || number as usize >= ReplyId::ALL.len() {
         return None;
     }
-    REPLIES.get(position(generation, number)).filter(|reply| reply.length > 0)
+    REPLIES.get(reply_index(generation, number)).filter(|reply| reply.length > 0)
 }
 
 /// Where in REPLIES a session's reply lies.
 #[inline(always)]
-pub(crate) fn position(generation: u8, number: u8) -> u32 {
+pub(crate) fn reply_index(generation: u8, number: u8) -> u32 {
     reply::index(generation.into(), ReplyId::Greeting) + u32::from(number)
 }
 
@@ -240,7 +240,7 @@ pub(crate) fn subject(scratch: Scratch, tuple: &Tuple, number: u8, domain: Span)
         NOT_OPTED_IN | NOT_OPTED_IN_TEMPORARY if domain.length > 0 => return domain,
         NOT_OPTED_IN | NOT_OPTED_IN_TEMPORARY | GREETING_REFUSED => tuple.destination,
         NO_PTR => tuple.source,
-        _ => return NO_DOMAIN,
+        _ => return Span::EMPTY,
     };
     scratch.take_address(address)
 }
@@ -283,8 +283,6 @@ pub(crate) fn keep_line(scratch: Scratch, tuple: &Tuple) -> bool {
     LINES.insert(tuple.key(), scratch.line_start(), 0).is_ok()
 }
 
-/// No domain at all.
-pub(crate) const NO_DOMAIN: Span = Span { start: 0, length: 0 };
 /// Beside the kinds of cuts.
 const LOST: u64 = 5;
 const CRLF: usize = 2;

@@ -182,5 +182,6 @@ const OCTETS_MAX: usize = 4096;
 const NO_SUM: u32 = u32::MAX;
 /// Octets that are added at once.
 const BLOCK: usize = 32;
-const CHECKSUM_AT: usize = 16;
+/// Where the checksum field stands in a TCP header (RFC 9293 3.1).
+pub(super) const CHECKSUM_AT: usize = 16;
 const TCP: u8 = 6;

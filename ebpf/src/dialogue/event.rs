@@ -10,6 +10,7 @@ use sixgate_common::{
     stat::Stat,
 };
 
+use super::scratch::Scratch;
 use crate::{
     maps::{EVENTS, count},
     parse::Tuple,
@@ -81,7 +82,7 @@ fn tell(tuple: &Tuple, flow: &Flow, ending: u8, now: u64) {
 /// A SYN was answered with a reset.
 #[inline(always)]
 pub(crate) fn refused(tuple: &Tuple, reason: Reason, now: u64) {
-    if let Some(flow) = super::tag(reason, now) {
+    if let Some(flow) = Scratch::of_this_cpu().map(|scratch| scratch.tag(reason, now)) {
         ended(tuple, flow, Ending::Refused, now);
     }
 }

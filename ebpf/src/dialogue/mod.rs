@@ -7,7 +7,8 @@ mod checksum;
 mod cookie;
 mod event;
 mod handshake;
-mod place;
+mod outgoing;
+mod position;
 mod scratch;
 mod session;
 mod smtp;
@@ -22,43 +23,18 @@ use aya_ebpf::{
     },
     programs::XdpContext,
 };
-use sixgate_common::{
-    flow::Flow,
-    refuse::Reason,
-    stat::{self, Stat},
-};
+use sixgate_common::{flow::Flow, refuse::Reason, stat::Stat};
 
-#[cfg(doc)]
-use self::transmit::Outgoing;
-use self::{scratch::Scratch, transmit::Rewritten, try_lock::TryLock};
+use self::{
+    outgoing::{Answer, FORGET, PASS, SEND, STAT_MASK},
+    scratch::Scratch,
+    transmit::Rewritten,
+    try_lock::TryLock,
+};
 use crate::{
     maps::{FLOWS, answers, count, count_number, settings},
     parse::Segment,
 };
-
-/// What is to become of a frame.
-pub(crate) enum Answer {
-    /// The scratch's [`Outgoing`] is sent, and the counter says what it is.
-    Send(Stat),
-    /// It is dropped: its sender's TCP knows what to do.
-    Drop(Stat),
-    /// The sender reset the session, which is over.
-    Forget,
-    /// It is the host's.
-    Pass(Stat),
-}
-
-impl Answer {
-    /// The answer as a number, in which form functions that are verified for themselves can return it.
-    const fn encode(self) -> u32 {
-        match self {
-            Self::Send(stat) => SEND | stat as u32,
-            Self::Drop(stat) => DROP | stat as u32,
-            Self::Forget => FORGET | Stat::DropReset as u32,
-            Self::Pass(stat) => PASS | stat as u32,
-        }
-    }
-}
 
 /// The right to use this CPU's memory; none while a program that was interrupted has it.
 #[inline(always)]
@@ -75,9 +51,7 @@ pub(crate) fn room<'a>() -> Option<&'a mut Segment> {
 /// A tag for the daemon.
 #[inline(always)]
 pub(crate) fn tag<'a>(reason: Reason, now: u64) -> Option<&'a Flow> {
-    let flow = Scratch::of_this_cpu()?.flow();
-    flow.make_tag(reason as u8, now);
-    Some(flow)
+    Scratch::of_this_cpu().map(|scratch| scratch.tag(reason, now))
 }
 
 /// Answers a SYN to a refused destination, whose checksum has to be `finished` or need not be; the answer's number.
@@ -188,10 +162,3 @@ fn forget() {
         let _ = FLOWS.remove(scratch.segment().tuple.key());
     }
 }
-
-const STAT_MASK: u32 = 0xff;
-const PASS: u32 = 0x100;
-const DROP: u32 = 0x200;
-const FORGET: u32 = 0x300;
-const SEND: u32 = 0x400;
-const _: () = assert!(stat::COUNT <= STAT_MASK);

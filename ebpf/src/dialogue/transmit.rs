@@ -1,6 +1,6 @@
 //! Turns the frame that was received into the one that answers it: same link-layer path backwards, all headers anew.
 //!
-//! Where the answer stands in the frame is `place`'s business; it decides nothing about what is sent.
+//! Where the answer stands in the frame is `position`'s business; it decides nothing about what is sent.
 
 use core::ptr;
 
@@ -10,50 +10,21 @@ use aya_ebpf::{
 use sixgate_common::{
     bytes::Bytes,
     flow::{MSS, WINDOW},
-    line::Span,
     reply::{REPLY_MAX, Reply},
 };
 
 use super::{
-    checksum::{Sum, two},
-    place::{Place, place, trailer, write_trailer},
+    checksum::{CHECKSUM_AT, Sum, two},
+    outgoing::{NO_REPLY, Outgoing},
+    position::{Position, fit, trailer, write_trailer},
     scratch::{SUBJECT_MAX, Scratch},
-    smtp::NO_DOMAIN,
 };
 use crate::{
     frame::Linear,
     maps::{REPLIES, answers},
-    parse::{Segment, Tuple},
+    parse::{IPV6_LENGTH, LINK_LENGTH_MAX, Segment, TCP_LENGTH, Tuple},
     verifier::{barrier, nonzero_length},
 };
-
-/// A segment to be sent.
-pub(crate) struct Outgoing {
-    pub(crate) sequence: u32,
-    pub(crate) acknowledgment: u32,
-    pub(crate) flags: u32,
-    /// 1 with the MSS option and nothing else: it is a SYN-ACK.
-    pub(crate) offers_mss: u32,
-    /// What it carries, an index of REPLIES, or [`NO_REPLY`].
-    pub(crate) reply: u32,
-    /// The part of the scratch's text that is inserted into the reply.
-    pub(crate) subject: Span,
-}
-
-impl Outgoing {
-    /// Without options and data.
-    #[inline(always)]
-    pub(crate) const fn bare(sequence: u32, acknowledgment: u32, flags: u8) -> Self {
-        Self {
-            sequence,
-            acknowledgment,
-            flags: flags as u32,
-            offers_mss: 0,
-            reply: NO_REPLY,
-            subject: NO_DOMAIN,
-        }
-    }
-}
 
 /// Why a frame could not be rewritten.
 enum Failure {
@@ -114,14 +85,14 @@ fn rewrite(context: &XdpContext, scratch: Scratch) -> Result<(), Failure> {
     let frame = Linear::of(context);
     let link = Link::of(&frame, segment).ok_or(Failure::Lost)?;
     let text_at = link.length + IPV6_LENGTH + header;
-    let place =
-        place(context, &frame, scratch, segment, link.length, text_at + text).ok_or(Failure::NoRoom)?;
+    let position =
+        fit(context, &frame, scratch, segment, link.length, text_at + text).ok_or(Failure::NoRoom)?;
 
     let (data, end) = (context.data(), context.data_end());
     let length = link.bounded_length();
     let tcp = data + length + IPV6_LENGTH;
     let header_end = if offers_mss { tcp + TCP_LENGTH + MSS_OPTION.len() } else { tcp + TCP_LENGTH };
-    if barrier(header_end) > end || barrier(data + LENGTH_MAX) > end {
+    if barrier(header_end) > end || barrier(data + LINK_LENGTH_MAX) > end {
         return Err(Failure::Lost);
     }
     link.write(data);
@@ -150,11 +121,11 @@ fn rewrite(context: &XdpContext, scratch: Scratch) -> Result<(), Failure> {
     if barrier(field + CHECKSUM_LENGTH + URGENT_LENGTH) > context.data_end() {
         return Err(Failure::Lost);
     }
-    let (checksum, urgent) = match place {
-        Place::Anywhere | Place::Aside(_) => (!sum.fold(), 0),
+    let (checksum, urgent) = match position {
+        Position::Anywhere | Position::Aside(_) => (!sum.fold(), 0),
         // The sum of the pseudo-header is what the device wants to find; the urgent pointer, which counts in segments with
         // URG only (RFC 9293 3.1), makes it the right checksum as well, and what the device computes the same once more.
-        Place::OnTheMark => {
+        Position::OnTheMark => {
             sum.add(pseudo_header.into());
             (pseudo_header, !sum.fold())
         }
@@ -164,10 +135,10 @@ fn rewrite(context: &XdpContext, scratch: Scratch) -> Result<(), Failure> {
         ptr::write_unaligned(field as *mut u16, checksum);
         ptr::write_unaligned((field + CHECKSUM_LENGTH) as *mut u16, urgent);
     }
-    let trailer = match place {
-        Place::Anywhere => return Ok(()),
-        Place::OnTheMark => 0,
-        Place::Aside(octets) => trailer(context, text_at + text, octets).ok_or(Failure::Lost)?,
+    let trailer = match position {
+        Position::Anywhere => return Ok(()),
+        Position::OnTheMark => 0,
+        Position::Aside(octets) => trailer(context, text_at + text, octets).ok_or(Failure::Lost)?,
     };
     write_trailer(context, text_at + text, trailer).ok_or(Failure::Lost)
 }
@@ -184,7 +155,7 @@ struct Link {
 impl Link {
     #[inline(always)]
     fn of(frame: &Linear, segment: &Segment) -> Option<Self> {
-        if segment.ipv6_at > LENGTH_MAX {
+        if segment.ipv6_at > LINK_LENGTH_MAX {
             return None;
         }
         Some(Self {
@@ -289,16 +260,9 @@ fn store_piece<const BOUND: usize>(
 const LOST: u32 = 0;
 const DONE: u32 = 1;
 const NO_ROOM: u32 = 2;
-/// The segment carries no reply.
-const NO_REPLY: u32 = u32::MAX;
-/// Longest link-layer header: two VLAN tags.
-pub(super) const LENGTH_MAX: usize = 22;
-/// Covers each such length.
+/// Covers the length of each link-layer header.
 const LENGTH_MASK: usize = 31;
-const _: () = assert!(LENGTH_MAX <= LENGTH_MASK);
-pub(super) const IPV6_LENGTH: usize = 40;
-pub(super) const TCP_LENGTH: usize = 20;
-pub(super) const CHECKSUM_AT: usize = 16;
+const _: () = assert!(LINK_LENGTH_MAX <= LENGTH_MASK);
 const CHECKSUM_LENGTH: usize = 2;
 const URGENT_LENGTH: usize = 2;
 const TCP: u8 = 6;

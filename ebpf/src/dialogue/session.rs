@@ -17,11 +17,11 @@ use sixgate_common::{
 };
 
 use super::{
-    Answer, checksum, event,
+    checksum, event,
+    outgoing::{Answer, Outgoing},
     scratch::Scratch,
-    smtp::{self, Command, NO_DOMAIN, Turn},
+    smtp::{self, Command, Turn},
     tcp::{self, Found, Kind},
-    transmit::Outgoing,
     try_lock::TryLock,
 };
 use crate::{
@@ -295,7 +295,7 @@ impl Session<'_> {
             && flow.flags & FLAG_HEARD == 0
             && let Some(reply) = smtp::text(flow.generation, settings.generation, flow.last_reply)
         {
-            let subject = smtp::subject(*scratch, &segment.tuple, flow.last_reply, NO_DOMAIN);
+            let subject = smtp::subject(*scratch, &segment.tuple, flow.last_reply, Span::EMPTY);
             if flow.send_last.wrapping_add(reply.length as u32 + subject.length as u32) == fin {
                 return self.say(subject, Stat::AnswerFin);
             }
@@ -322,7 +322,7 @@ impl Session<'_> {
         let fin = if flow.flags & FLAG_FIN_SENT != 0 { TcpFlags::FIN } else { 0 };
         let flags = TcpFlags::ACK | TcpFlags::PSH | fin;
         let outgoing = Outgoing {
-            reply: smtp::position(flow.generation, flow.last_reply),
+            reply: smtp::reply_index(flow.generation, flow.last_reply),
             subject,
             ..Outgoing::bare(flow.send_last, flow.receive_next, flags)
         };

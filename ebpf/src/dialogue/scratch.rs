@@ -13,10 +13,14 @@ use sixgate_common::{
     bytes::Bytes,
     flow::{Flow, KEPT_MAX, KeptLine},
     line::{DOMAIN_MAX, SCAN_MAX, Span},
+    refuse::Reason,
     stat::Stat,
 };
 
-use super::{Answer, transmit::Outgoing, try_lock::TryLock};
+use super::{
+    outgoing::{Answer, Outgoing},
+    try_lock::TryLock,
+};
 use crate::{
     maps::LINES,
     parse::{Segment, TcpFlags},
@@ -135,6 +139,14 @@ impl Scratch {
     pub(crate) const fn flow<'a>(self) -> &'a mut Flow {
         // SAFETY: the pointer is to this CPU's own value.
         unsafe { &mut (*self.0).flow }
+    }
+
+    /// A tag for the daemon, in that room.
+    #[inline(always)]
+    pub(crate) const fn tag<'a>(self, reason: Reason, now: u64) -> &'a Flow {
+        let flow = self.flow();
+        flow.make_tag(reason as u8, now);
+        flow
     }
 
     /// Puts a line into the text: its first `kept` octets from LINES, then `available` octets of the frame from `at` on,

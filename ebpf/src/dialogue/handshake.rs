@@ -5,16 +5,17 @@
 use aya_ebpf::{bindings::BPF_NOEXIST, programs::XdpContext};
 use sixgate_common::{
     flow::Flow,
+    line::Span,
     refuse::{self, Reason},
     settings::{ANSWER_KERNEL, MODE_ENFORCE, REFUSE_AT_RESET, Settings},
     stat::Stat,
 };
 
 use super::{
-    Answer, checksum, cookie, event,
+    checksum, cookie, event,
+    outgoing::{Answer, Outgoing},
     scratch::Scratch,
-    smtp::{self, NO_DOMAIN},
-    transmit::Outgoing,
+    smtp,
 };
 use crate::{
     classify::{Decision, classify},
@@ -107,7 +108,7 @@ fn greet(
     let Some(reply) = smtp::text(generation, settings.generation, number) else {
         return Answer::Pass(Stat::PassSegment);
     };
-    let subject = smtp::subject(*scratch, &segment.tuple, number, NO_DOMAIN);
+    let subject = smtp::subject(*scratch, &segment.tuple, number, Span::EMPTY);
     let now = now();
     let flow = scratch.flow();
     flow.make_tag(reason as u8, now);
@@ -132,7 +133,7 @@ fn greet(
     });
     event::begun(&segment.tuple, reason as u8, now);
     let outgoing = Outgoing {
-        reply: smtp::position(generation, number),
+        reply: smtp::reply_index(generation, number),
         subject,
         ..Outgoing::bare(segment.acknowledgment, segment.sequence, TcpFlags::ACK | TcpFlags::PSH)
     };

@@ -14,15 +14,18 @@ use aya_ebpf::{
 use sixgate_common::{bytes::Bytes as _, reply::REPLY_MAX};
 
 use super::{
-    checksum::Sum,
+    checksum::{CHECKSUM_AT, Sum},
     scratch::{SUBJECT_MAX, Scratch},
-    transmit::{CHECKSUM_AT, IPV6_LENGTH, LENGTH_MAX, TCP_LENGTH},
 };
-use crate::{frame::Linear, parse::Segment, verifier::barrier};
+use crate::{
+    frame::Linear,
+    parse::{IPV6_LENGTH, LINK_LENGTH_MAX, Segment, TCP_LENGTH},
+    verifier::barrier,
+};
 
 /// Where the new segment stands in the old frame.
 #[derive(Clone, Copy, Eq, PartialEq)]
-pub(super) enum Place {
+pub(super) enum Position {
     /// Anywhere: its checksum is complete, and no device will touch it.
     Anywhere,
     /// Its TCP header is where the old one was, so that a device completes the right field; a trailer of zeros follows it,
@@ -44,25 +47,25 @@ pub(super) enum Place {
 /// was moved (net/core/dev.c, `bpf_prog_run_generic_xdp`, which forgets the Ethernet header), and a receiver on this host
 /// that appends the next segment leaves a gap there. Cutting a trailer off puts the end right.
 #[inline(always)]
-pub(super) fn place(
+pub(super) fn fit(
     context: &XdpContext,
     frame: &Linear,
     scratch: Scratch,
     segment: &Segment,
     link: usize,
     length: usize,
-) -> Option<Place> {
+) -> Option<Position> {
     let present = frame.length();
     let more = length as i32 - present as i32;
     if !scratch.is_unfinished() {
         return if grow_head(context, more) || grow_end(context, more) {
-            Some(Place::Anywhere)
+            Some(Position::Anywhere)
         } else {
             None
         };
     }
     if link + IPV6_LENGTH == segment.tcp_at && grow_end(context, more + TRAILER as i32) {
-        return Some(Place::OnTheMark);
+        return Some(Position::OnTheMark);
     }
     // of several buffers only the first one's headers; of a frame that is long enough, too: else the field would lie
     // before the new TCP header
@@ -72,7 +75,7 @@ pub(super) fn place(
     if grow_end(context, end as i32 - present as i32)
         && grow_head(context, (length + TRAILER) as i32 - end as i32)
     {
-        return Some(Place::Aside(kept));
+        return Some(Position::Aside(kept));
     }
     None
 }
@@ -119,4 +122,5 @@ pub(super) fn write_trailer(context: &XdpContext, end: usize, octets: u16) -> Op
 const TRAILER: usize = 2;
 /// Covers the end of each packet that is sent: headers, the longest reply and the longest subject.
 const TRAILER_AT_MASK: usize = 0x3ff;
-const _: () = assert!(LENGTH_MAX + IPV6_LENGTH + TCP_LENGTH + REPLY_MAX + SUBJECT_MAX <= TRAILER_AT_MASK);
+const _: () =
+    assert!(LINK_LENGTH_MAX + IPV6_LENGTH + TCP_LENGTH + REPLY_MAX + SUBJECT_MAX <= TRAILER_AT_MASK);

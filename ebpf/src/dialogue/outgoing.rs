@@ -1,0 +1,70 @@
+//! A segment that is to be sent, and what is to become of the frame at hand.
+//!
+//! It knows neither the frame nor the session.
+
+use sixgate_common::{
+    line::Span,
+    stat::{self, Stat},
+};
+
+/// A segment to be sent.
+pub(crate) struct Outgoing {
+    pub(crate) sequence: u32,
+    pub(crate) acknowledgment: u32,
+    pub(crate) flags: u32,
+    /// 1 with the MSS option and nothing else: it is a SYN-ACK.
+    pub(crate) offers_mss: u32,
+    /// The reply that it carries, an index of REPLIES, or [`NO_REPLY`].
+    pub(crate) reply: u32,
+    /// The part of the scratch's text that is inserted into the reply.
+    pub(crate) subject: Span,
+}
+
+impl Outgoing {
+    /// Without options and data.
+    #[inline(always)]
+    pub(crate) const fn bare(sequence: u32, acknowledgment: u32, flags: u8) -> Self {
+        Self {
+            sequence,
+            acknowledgment,
+            flags: flags as u32,
+            offers_mss: 0,
+            reply: NO_REPLY,
+            subject: Span::EMPTY,
+        }
+    }
+}
+
+/// [`Outgoing::reply`] of a segment without a reply.
+pub(crate) const NO_REPLY: u32 = u32::MAX;
+
+/// What is to become of a frame.
+pub(crate) enum Answer {
+    /// The scratch's [`Outgoing`] is sent, and the counter says what it is.
+    Send(Stat),
+    /// It is dropped: its sender's TCP knows what to do.
+    Drop(Stat),
+    /// The sender reset the session, which is over.
+    Forget,
+    /// It is the host's.
+    Pass(Stat),
+}
+
+impl Answer {
+    /// The answer as a number, in which form functions that are verified for themselves can return it.
+    pub(crate) const fn encode(self) -> u32 {
+        match self {
+            Self::Send(stat) => SEND | stat as u32,
+            Self::Drop(stat) => DROP | stat as u32,
+            Self::Forget => FORGET | Stat::DropReset as u32,
+            Self::Pass(stat) => PASS | stat as u32,
+        }
+    }
+}
+
+pub(crate) const STAT_MASK: u32 = 0xff;
+pub(crate) const PASS: u32 = 0x100;
+pub(crate) const DROP: u32 = 0x200;
+pub(crate) const FORGET: u32 = 0x300;
+pub(crate) const SEND: u32 = 0x400;
+const _: () = assert!(stat::COUNT <= STAT_MASK);
