@@ -51,3 +51,13 @@ impl Bytes for [u8] {
         self.get(offset..)?.first_chunk()
     }
 }
+
+/// Not 0 if `octet` is among the eight of `word`.
+#[inline(always)]
+pub(crate) const fn has_octet(word: u64, octet: u8) -> u64 {
+    let word = word ^ (ONES * octet as u64);
+    word.wrapping_sub(ONES) & !word & (ONES << 7)
+}
+
+/// 1 in each of eight octets.
+pub(crate) const ONES: u64 = 0x0101_0101_0101_0101;

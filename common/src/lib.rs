@@ -7,16 +7,9 @@
 #![no_std]
 #![forbid(unsafe_op_in_unsafe_fn)]
 
-pub mod address;
 pub mod bytes;
-pub mod dest;
-pub mod event;
-pub mod flow;
-pub mod line;
-pub mod map;
-pub mod ptr;
-pub mod refuse;
-pub mod reply;
-pub mod settings;
-pub mod stat;
-pub mod station;
+pub mod dialogue;
+pub mod maps;
+
+pub use dialogue::{address, domain, line, refuse, reply};
+pub use maps::{dest, event, flow, names, ptr, settings, stat, station};

@@ -11,7 +11,7 @@ use aya_ebpf::{
 use sixgate_common::{
     dest::{DestEntry, MemberEntry},
     flow::{Flow, FlowKey, KeptLine},
-    map,
+    names,
     ptr::PtrEntry,
     reply::{self, Reply},
     settings::Settings,
@@ -23,32 +23,32 @@ use sixgate_common::{
 pub(crate) type Address = [u8; 16];
 
 #[btf_map]
-static SETTINGS: Array<Settings, { map::SETTINGS_ENTRIES as usize }> = Array::new();
+static SETTINGS: Array<Settings, { names::SETTINGS_ENTRIES as usize }> = Array::new();
 #[btf_map]
 static IN_FORCE: Array<u32, 1> = Array::new();
 #[btf_map]
-pub(crate) static STATIONS: HashMap<StationKey, StationEntry, { map::STATIONS_ENTRIES as usize }> =
+pub(crate) static STATIONS: HashMap<StationKey, StationEntry, { names::STATIONS_ENTRIES as usize }> =
     HashMap::new();
 #[btf_map]
-pub(crate) static OPTIN: LpmTrie<Address, DestEntry, { map::OPTIN_ENTRIES as usize }> = LpmTrie::new();
+pub(crate) static OPTIN: LpmTrie<Address, DestEntry, { names::OPTIN_ENTRIES as usize }> = LpmTrie::new();
 #[btf_map]
-pub(crate) static GUARD: LpmTrie<Address, MemberEntry, { map::GUARD_ENTRIES as usize }> = LpmTrie::new();
+pub(crate) static GUARD: LpmTrie<Address, MemberEntry, { names::GUARD_ENTRIES as usize }> = LpmTrie::new();
 #[btf_map]
-pub(crate) static TRUST: LpmTrie<Address, MemberEntry, { map::TRUST_ENTRIES as usize }> = LpmTrie::new();
+pub(crate) static TRUST: LpmTrie<Address, MemberEntry, { names::TRUST_ENTRIES as usize }> = LpmTrie::new();
 #[btf_map]
-pub(crate) static DOMAINS: HashMap<u64, MemberEntry, { map::DOMAINS_ENTRIES as usize }> = HashMap::new();
+pub(crate) static DOMAINS: HashMap<u64, MemberEntry, { names::DOMAINS_ENTRIES as usize }> = HashMap::new();
 #[btf_map]
-pub(crate) static PTR: LruHashMap<Address, PtrEntry, { map::PTR_ENTRIES as usize }> = LruHashMap::new();
+pub(crate) static PTR: LruHashMap<Address, PtrEntry, { names::PTR_ENTRIES as usize }> = LruHashMap::new();
 #[btf_map]
-pub(crate) static FLOWS: LruHashMap<FlowKey, Flow, { map::FLOWS_ENTRIES as usize }> = LruHashMap::new();
+pub(crate) static FLOWS: LruHashMap<FlowKey, Flow, { names::FLOWS_ENTRIES as usize }> = LruHashMap::new();
 #[btf_map]
-pub(crate) static LINES: LruHashMap<FlowKey, KeptLine, { map::LINES_ENTRIES as usize }> = LruHashMap::new();
+pub(crate) static LINES: LruHashMap<FlowKey, KeptLine, { names::LINES_ENTRIES as usize }> = LruHashMap::new();
 #[btf_map]
 pub(crate) static REPLIES: Array<Reply, { reply::ENTRIES as usize }> = Array::new();
 #[btf_map]
 static STATS: PerCpuArray<u64, { stat::COUNT as usize }> = PerCpuArray::new();
 #[btf_map]
-pub(crate) static EVENTS: RingBuf<u64, { map::EVENTS_BYTES as usize }> = RingBuf::new();
+pub(crate) static EVENTS: RingBuf<u64, { names::EVENTS_BYTES as usize }> = RingBuf::new();
 
 /// 0 where the kernel lacks what answering needs: written before loading, so that the verifier does not follow what depends
 /// on it. Before Linux 6.8 it verifies each global function even if nothing calls it, so each of them asks first.
@@ -64,7 +64,7 @@ static PREEMPTIBLE: Global<u32> = Global::new(0);
 #[inline(always)]
 pub(crate) fn settings() -> Option<&'static Settings> {
     let index = IN_FORCE.get(0)?;
-    SETTINGS.get(index & (map::SETTINGS_ENTRIES - 1))
+    SETTINGS.get(index & (names::SETTINGS_ENTRIES - 1))
 }
 
 /// Nanoseconds of CLOCK_MONOTONIC.

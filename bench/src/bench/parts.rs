@@ -4,7 +4,7 @@
 
 use anyhow::{Result, ensure};
 
-use sixgate_common::map;
+use sixgate_common::names;
 
 use super::{
     Scale,
@@ -22,7 +22,7 @@ use sixgate_tests::{
 /// If something cannot be loaded.
 pub(super) fn measure(scale: Scale, report: &mut Report) -> Result<()> {
     let mut object =
-        xdp_helper::loader().map_max_entries(MANY, map::FLOWS_ENTRIES).load(xdp_helper::OBJECT)?;
+        xdp_helper::loader().map_max_entries(MANY, names::FLOWS_ENTRIES).load(xdp_helper::OBJECT)?;
     for (program, _) in PARTS.iter().chain(&[(PASS, "")]) {
         xdp_helper::program(&mut object, program)?;
     }

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use aya::maps::MapInfo;
 use ipnet::Ipv6Net;
-use sixgate_common::map;
+use sixgate_common::names;
 use sixgate_dataplane::Pins;
 
 use super::{
@@ -161,7 +161,7 @@ fn seconds<T>(task: impl FnOnce() -> T) -> f64 {
 
 /// Octets that the kernel holds for OPTIN, as it says itself (`memlock` in proc_pid_fdinfo(5)).
 fn memory(pins: &Pins) -> Result<f64> {
-    let info = MapInfo::from_pin(pins.directory().join(map::OPTIN))?;
+    let info = MapInfo::from_pin(pins.directory().join(names::OPTIN))?;
     let descriptor = info.fd()?;
     let file = format!("/proc/self/fdinfo/{}", descriptor.as_fd().as_raw_fd());
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;

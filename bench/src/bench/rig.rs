@@ -13,7 +13,7 @@ use aya::{
 use nix::time::{ClockId, clock_gettime};
 use sixgate_common::{
     flow::{Flow, FlowKey},
-    map,
+    names,
 };
 use sixgate_dataplane::{Maps, Pins, Station, StationUse, embedded_object};
 use sixgate_tests::{
@@ -76,18 +76,18 @@ impl Rig {
     pub(super) fn open(pins: &Pins) -> Result<Self> {
         let directory = pins.directory();
         let mut loader = EbpfLoader::new();
-        for name in map::ALL {
+        for name in names::ALL {
             loader.map_pin_path(name, directory.join(name));
         }
         let mut tested = loader.load(embedded_object()).context("cannot load the XDP program")?;
-        let program = xdp_helper::program(&mut tested, map::PROGRAM)?;
+        let program = xdp_helper::program(&mut tested, names::PROGRAM)?;
         let attached = ProgramInfo::from_pin(directory.join("program")).context("nothing is attached")?;
         ensure!(program.info()?.tag() == attached.tag(), "another program than ours is attached");
         // BPF_PROG_TEST_RUN has frames arrive at the loopback interface, not at the one that is attached
         let stations = BTreeMap::from([(STATION, NATIVE)]);
         Maps::open(pins)?.context("nothing is attached")?.set_stations(&stations)?;
         let mut helpers = xdp_helper::loader()
-            .map_pin_path(map::FLOWS, directory.join(map::FLOWS))
+            .map_pin_path(names::FLOWS, directory.join(names::FLOWS))
             .load(xdp_helper::OBJECT)
             .context("cannot load the helper programs")?;
         for name in [PASS, RESTORE, SCATTER] {
@@ -100,7 +100,7 @@ impl Rig {
             flow: take("RESTORE_FLOW")?.try_into()?,
             addresses: take("ADDRESSES")?.try_into()?,
             next: take("NEXT")?.try_into()?,
-            flows: take(map::FLOWS)?.try_into()?,
+            flows: take(names::FLOWS)?.try_into()?,
             tested,
             helpers,
         })
@@ -108,12 +108,12 @@ impl Rig {
 
     /// Octets of machine code that the kernel made of the program under test.
     pub(super) fn machine_code(&mut self) -> Result<u32> {
-        Ok(loaded(&mut self.tested, map::PROGRAM)?.info()?.size_jitted())
+        Ok(loaded(&mut self.tested, names::PROGRAM)?.info()?.size_jitted())
     }
 
     /// Hands `frame` to the program under test.
     pub(super) fn once(&mut self, frame: &[u8]) -> Result<Outcome> {
-        run(loaded(&mut self.tested, map::PROGRAM)?, frame, 1).map(|(_, outcome)| outcome)
+        run(loaded(&mut self.tested, names::PROGRAM)?, frame, 1).map(|(_, outcome)| outcome)
     }
 
     /// The entry of FLOWS under `key`.
@@ -126,7 +126,7 @@ impl Rig {
     pub(super) fn repeat(&mut self, subject: Subject, frame: &[u8], repeat: u32) -> Result<f64> {
         let program = match subject {
             Subject::Empty => loaded(&mut self.helpers, PASS)?,
-            Subject::Tested => loaded(&mut self.tested, map::PROGRAM)?,
+            Subject::Tested => loaded(&mut self.tested, names::PROGRAM)?,
         };
         let (time, outcome) = time(program, frame, repeat)?;
         ensure!(outcome == Outcome { action: XDP_PASS, frame: frame.to_vec() }, "not passed on: {outcome:?}");
@@ -165,7 +165,7 @@ impl Rig {
     ) -> Result<(f64, Outcome)> {
         let program = match subject {
             Subject::Empty => loaded(&mut self.helpers, PASS)?,
-            Subject::Tested => loaded(&mut self.tested, map::PROGRAM)?,
+            Subject::Tested => loaded(&mut self.tested, names::PROGRAM)?,
         };
         let before = program.info()?.run_time();
         let mut last = None;
@@ -202,7 +202,7 @@ impl Rig {
     fn set_next(&mut self, subject: Subject) -> Result<()> {
         let program = match subject {
             Subject::Empty => loaded(&mut self.helpers, PASS)?,
-            Subject::Tested => loaded(&mut self.tested, map::PROGRAM)?,
+            Subject::Tested => loaded(&mut self.tested, names::PROGRAM)?,
         };
         Ok(self.next.set(0, program.fd()?, 0)?)
     }

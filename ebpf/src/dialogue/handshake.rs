@@ -4,8 +4,8 @@
 
 use aya_ebpf::{bindings::BPF_NOEXIST, programs::XdpContext};
 use sixgate_common::{
+    domain::Span,
     flow::Flow,
-    line::Span,
     refuse::{self, Reason},
     settings::{ANSWER_KERNEL, MODE_ENFORCE, REFUSE_AT_RESET, Settings},
     stat::Stat,

@@ -3,7 +3,7 @@
 //! It knows neither the frame nor the session.
 
 use sixgate_common::{
-    line::Span,
+    domain::Span,
     stat::{self, Stat},
 };
 

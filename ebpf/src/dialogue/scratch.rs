@@ -11,8 +11,9 @@ use aya_ebpf::{
 use sixgate_common::{
     address,
     bytes::Bytes,
+    domain::{DOMAIN_MAX, Span},
     flow::{Flow, KEPT_MAX, KeptLine},
-    line::{DOMAIN_MAX, SCAN_MAX, Span},
+    line::SCAN_MAX,
     refuse::Reason,
     stat::Stat,
 };

@@ -5,12 +5,13 @@
 
 use aya_ebpf::programs::XdpContext;
 use sixgate_common::{
+    domain::Span,
     event::Ending,
     flow::{
         ACKNOWLEDGMENT_SHIFT, ACKNOWLEDGMENTS_MAX, FLAG_FIN_RECEIVED, FLAG_FIN_SENT, FLAG_HEARD,
         FLAG_HELD_BACK, FLAG_SKIPPING, Flow, PHASE_TAG,
     },
-    line::{self, Span},
+    line,
     refuse::{Phase, ReplyId},
     settings::Settings,
     stat::Stat,

@@ -5,8 +5,9 @@
 
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use sixgate_common::{
+    domain::{self, PathDomain, Span},
     flow::{ARGUMENT_KEPT, FLAG_SKIPPING, Flow},
-    line::{self, Cut, PathDomain, Span, skip},
+    line::{self, Cut, skip},
     refuse::{self, Phase, Reason, ReplyId, Step, Verb},
     reply::{self, Reply},
     stat::Stat,
@@ -174,7 +175,7 @@ extern "C" fn sixgate_look(context: *mut xdp_md, at: u32, available: u32, kept: 
     kind << 32 | (verb as u64) << 16 | octets as u64 & 0xffff
 }
 
-/// [`line::path_domain`] of the line in the scratch, in a function that the verifier follows once: where the domain
+/// [`domain::path_domain`] of the line in the scratch, in a function that the verifier follows once: where the domain
 /// starts in the high half, then whether it is a name, and in the lowest 16 bits its length, 0 if there is none.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -182,7 +183,7 @@ extern "C" fn sixgate_domain(length: u32) -> u64 {
     let Some(scratch) = Scratch::of_this_cpu().filter(|_| answers()) else {
         return 0;
     };
-    match line::path_domain(&scratch.line(), 0, length as usize) {
+    match domain::path_domain(&scratch.line(), 0, length as usize) {
         Some(PathDomain { span, is_name }) => {
             (span.start as u64) << 32 | u64::from(is_name) << 16 | span.length as u64 & 0xffff
         }
@@ -205,7 +206,7 @@ extern "C" fn sixgate_is_temporary(start: u32, length: u32) -> u32 {
     let Some(scratch) = Scratch::of_this_cpu().filter(|_| answers()) else {
         return 0;
     };
-    let Some(key) = line::domain_key(&scratch.line(), start as usize, length as usize) else {
+    let Some(key) = domain::domain_key(&scratch.line(), start as usize, length as usize) else {
         return 0;
     };
     // SAFETY: only that there is an entry matters.

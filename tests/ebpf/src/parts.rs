@@ -15,7 +15,7 @@ use aya_ebpf::{
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
-use sixgate_common::{flow::FlowKey, map};
+use sixgate_common::{flow::FlowKey, names};
 
 #[btf_map]
 static PARTS_COUNTER: PerCpuArray<u64, 1> = PerCpuArray::new();
@@ -27,7 +27,7 @@ static PARTS_FLOWS: LruHashMap<FlowKey, [u8; VALUE], 1024> = LruHashMap::new();
 static PARTS_PLAIN: HashMap<FlowKey, [u8; VALUE], 1024> = HashMap::new();
 /// As many as FLOWS keeps, unless the loader wants fewer.
 #[btf_map]
-static PARTS_MANY: LruHashMap<FlowKey, [u8; VALUE], { map::FLOWS_ENTRIES as usize }> = LruHashMap::new();
+static PARTS_MANY: LruHashMap<FlowKey, [u8; VALUE], { names::FLOWS_ENTRIES as usize }> = LruHashMap::new();
 #[btf_map]
 static PARTS_TEXT: Array<[u8; TEXT], 1> = Array::new();
 

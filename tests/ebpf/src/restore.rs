@@ -15,7 +15,7 @@ use aya_ebpf::{
 };
 use sixgate_common::{
     flow::{Flow, FlowKey},
-    map,
+    names,
 };
 
 use crate::template::{FLOW_PUT, FLOW_REMOVE, TEMPLATE_MAX, Template};
@@ -31,7 +31,7 @@ static RESTORE_FLOW: Array<Flow, 1> = Array::new();
 pub(crate) static NEXT: ProgramArray<1> = ProgramArray::new();
 /// The map of the program under test: the loader takes the pinned one.
 #[btf_map]
-static FLOWS: LruHashMap<FlowKey, Flow, { map::FLOWS_ENTRIES as usize }> = LruHashMap::new();
+static FLOWS: LruHashMap<FlowKey, Flow, { names::FLOWS_ENTRIES as usize }> = LruHashMap::new();
 
 /// The entry. XDP_ABORTED says that something could not be put back, or that NEXT is empty.
 #[xdp(frags)]

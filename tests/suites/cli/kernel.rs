@@ -20,9 +20,9 @@ use nix::{
 };
 use serde_json::{Value, json};
 use sixgate_common::{
-    flow::{FLAG_FIN_SENT, Flow, FlowKey, REASON_NO_PTR, REASON_NOT_OPTED_IN},
-    map,
-    refuse::Phase,
+    flow::{FLAG_FIN_SENT, Flow, FlowKey},
+    names,
+    refuse::{Phase, REASON_NO_PTR, REASON_NOT_OPTED_IN},
     settings::{ANSWER_HINDERED, ANSWER_KERNEL},
 };
 use sixgate_dataplane::{Maps, Pins, embedded_object, monotonic_nanoseconds};
@@ -70,7 +70,7 @@ impl Host {
 
     /// Puts an entry into FLOWS that began at `opened`, in nanoseconds of CLOCK_MONOTONIC.
     fn put_flow(&self, sender: u16, opened: u64, flow: Flow) {
-        let data = MapData::from_pin(Pins::new(&self.bpffs.pins()).directory().join(map::FLOWS)).unwrap();
+        let data = MapData::from_pin(Pins::new(&self.bpffs.pins()).directory().join(names::FLOWS)).unwrap();
         let mut flows: HashMap<MapData, FlowKey, Flow> =
             HashMap::try_from(Map::from_map_data(data).unwrap()).unwrap();
         let key = FlowKey {

@@ -15,7 +15,7 @@ use nix::{
 };
 use serde_json::{Value, json};
 use sixgate_common::{
-    map::LAYOUT,
+    names::LAYOUT,
     settings::{MODE_ENFORCE, MODE_SHADOW, READY},
     stat::Stat,
 };

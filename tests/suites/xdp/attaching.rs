@@ -8,7 +8,7 @@ use std::{
 };
 
 use sixgate_common::{
-    map::LAYOUT,
+    names::LAYOUT,
     refuse::ReplyId,
     reply,
     settings::{MODE_ENFORCE, READY},

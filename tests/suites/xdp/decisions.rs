@@ -3,8 +3,8 @@
 use std::net::Ipv6Addr;
 
 use sixgate_common::{
-    flow::{Flow, FlowKey, PHASE_TAG, REASON_NO_PTR, REASON_NOT_OPTED_IN},
-    refuse::Phase,
+    flow::{Flow, FlowKey, PHASE_TAG},
+    refuse::{Phase, REASON_NO_PTR, REASON_NOT_OPTED_IN},
     settings::{MODE_SHADOW, Revision, Settings},
     stat::Stat,
 };

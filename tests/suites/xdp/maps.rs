@@ -4,7 +4,7 @@ use std::{net::Ipv6Addr, time::Duration};
 
 use ipnet::Ipv6Net;
 use sixgate_common::{
-    map,
+    names,
     settings::{REFUSE_AT_GREETING, Settings},
     stat::Stat,
 };
@@ -26,7 +26,7 @@ fn the_object_holds_every_map_by_its_name_and_no_other() {
     let mut names = program.map_names();
     names.sort();
     // the program's constants, and its memory for the frame at hand: nobody else's business
-    let mut wanted = [&map::ALL[..], &[".rodata", "SCRATCH"]].concat();
+    let mut wanted = [&names::ALL[..], &[".rodata", "SCRATCH"]].concat();
     wanted.sort_unstable();
     assert_eq!(names, wanted);
 }

@@ -12,7 +12,7 @@ use aya::{
         xdp::XdpLink,
     },
 };
-use sixgate_common::map;
+use sixgate_common::names;
 use sixgate_dataplane::{Pins, embedded_object, embedded_tag};
 
 /// Makes the pinned link of `interface` run another program, pinned in place of the attached one.
@@ -21,13 +21,13 @@ pub(crate) fn run_another_program(pins: &Pins, interface: &str) {
     let ours = embedded_tag().unwrap().to_string();
     for object in variants() {
         let mut loader = EbpfLoader::new();
-        for name in map::ALL {
+        for name in names::ALL {
             loader.map_pin_path(name, directory.join(name));
         }
         let Ok(mut object) = loader.load(&object) else {
             continue;
         };
-        let program: &mut Xdp = object.program_mut(map::PROGRAM).unwrap().try_into().unwrap();
+        let program: &mut Xdp = object.program_mut(names::PROGRAM).unwrap().try_into().unwrap();
         if program.load().is_err() || format!("{:016x}", program.info().unwrap().tag()) == ours {
             continue;
         }

@@ -16,9 +16,9 @@ use aya::{
 };
 use ipnet::Ipv6Net;
 use sixgate_common::{
+    domain::domain_key,
     flow::{Flow, FlowKey},
-    line::domain_key,
-    map,
+    names,
     reply::GROWTH_MAX,
     settings::{ANSWER_DAEMON, MODE_ENFORCE, READY, REFUSE_AT_RCPT, Revision, Settings},
     stat::Stat,
@@ -108,10 +108,10 @@ impl Program {
         let pins = Pins::new(&bpffs.pins());
         fs::create_dir_all(pins.directory()).unwrap();
         let mut loader = EbpfLoader::new();
-        for name in [map::OPTIN, map::GUARD, map::TRUST, map::PTR, map::FLOWS] {
+        for name in [names::OPTIN, names::GUARD, names::TRUST, names::PTR, names::FLOWS] {
             loader.map_max_entries(name, ENTRIES);
         }
-        for name in map::ALL {
+        for name in names::ALL {
             loader.map_pin_path(name, pins.directory().join(name));
         }
         let mut object = loader.load(embedded_object()).unwrap();
@@ -197,7 +197,7 @@ impl Program {
 
     /// The records that were made since the last call.
     pub(crate) fn events(&mut self) -> Vec<Vec<u8>> {
-        let mut ring = RingBuf::try_from(self.object.map_mut(map::EVENTS).unwrap()).unwrap();
+        let mut ring = RingBuf::try_from(self.object.map_mut(names::EVENTS).unwrap()).unwrap();
         std::iter::from_fn(|| ring.next().map(|record| record.to_vec())).collect()
     }
 
@@ -208,8 +208,9 @@ impl Program {
 
     /// Both records of SETTINGS, as the program reads them.
     pub(crate) fn settings_records(&self) -> Records {
-        let index: Array<&MapData, u32> = self.object.map(map::IN_FORCE).unwrap().try_into().unwrap();
-        let records: Array<&MapData, Settings> = self.object.map(map::SETTINGS).unwrap().try_into().unwrap();
+        let index: Array<&MapData, u32> = self.object.map(names::IN_FORCE).unwrap().try_into().unwrap();
+        let records: Array<&MapData, Settings> =
+            self.object.map(names::SETTINGS).unwrap().try_into().unwrap();
         Records {
             in_force: index.get(&0, 0).unwrap(),
             records: [0, 1].map(|index| records.get(&index, 0).unwrap()),
@@ -233,7 +234,7 @@ impl Program {
     }
 
     fn flows(&mut self) -> HashMap<&mut MapData, FlowKey, Flow> {
-        self.object.map_mut(map::FLOWS).unwrap().try_into().unwrap()
+        self.object.map_mut(names::FLOWS).unwrap().try_into().unwrap()
     }
 
     fn counters(&self) -> Vec<(Stat, u64)> {
@@ -256,7 +257,7 @@ fn is_beside(stat: Stat) -> bool {
 }
 
 fn program(object: &mut Ebpf) -> &mut Xdp {
-    object.program_mut(map::PROGRAM).unwrap().try_into().unwrap()
+    object.program_mut(names::PROGRAM).unwrap().try_into().unwrap()
 }
 
 /// What the maps hold unless a test says otherwise.

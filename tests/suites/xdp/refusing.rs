@@ -5,7 +5,7 @@ use std::fs;
 use aya::maps::HashMap;
 use ipnet::Ipv6Net;
 use sixgate_common::{
-    map,
+    names,
     settings::{READY, Revision},
 };
 use sixgate_dataplane::{
@@ -109,7 +109,7 @@ fn a_map_of_another_shape_is_refused_by_name() {
     }
     let host = Host::new();
     attempt(&host, &["gate0"], AttachMode::Auto).unwrap();
-    let file = host.pins().directory().join(map::TRUST);
+    let file = host.pins().directory().join(names::TRUST);
     fs::remove_file(&file).unwrap();
     let refused = |beginning: &str, difference: &str| {
         for error in [
@@ -189,7 +189,7 @@ fn a_full_map_is_named_with_the_prefix_and_clears_ready() {
     assert_ne!(maps.settings().unwrap().ready, READY);
     maps.set_shown(Revision::new(1, 1)).unwrap();
     let error = host.ours.run(|| attach(&plan)).unwrap_err();
-    assert!(matches!(error, DataplaneError::MapFull { map: map::OPTIN, .. }), "{error}");
+    assert!(matches!(error, DataplaneError::MapFull { map: names::OPTIN, .. }), "{error}");
     assert_ne!(maps.settings().unwrap().ready, READY);
 
     // what fits repairs it, although it does not fit beside what is there

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use sixgate_common::{
-    flow::{Flow, REASON_NOT_OPTED_IN},
-    map::STATIONS_ENTRIES,
+    flow::Flow,
+    names::STATIONS_ENTRIES,
+    refuse::REASON_NOT_OPTED_IN,
     settings::{ANSWER_KERNEL, Settings},
     stat::Stat,
 };

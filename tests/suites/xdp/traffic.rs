@@ -6,7 +6,7 @@ use std::{
 };
 
 use ipnet::Ipv6Net;
-use sixgate_common::{flow::REASON_NOT_OPTED_IN, stat::Stat};
+use sixgate_common::{refuse::REASON_NOT_OPTED_IN, stat::Stat};
 use sixgate_dataplane::{
     AttachMode, RunMode, attach, flow_key, interface_addresses, interface_called, watch_network,
 };

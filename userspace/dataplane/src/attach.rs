@@ -10,7 +10,7 @@ mod program;
 use std::collections::BTreeSet;
 
 use sixgate_common::{
-    map,
+    names,
     settings::{ANSWER_HINDERED, ANSWER_KERNEL, READY, Settings},
 };
 
@@ -199,7 +199,7 @@ impl Task<'_> {
         links: &[Pinned],
         report: &mut Report,
     ) -> Result<(), DataplaneError> {
-        for name in map::ALL {
+        for name in names::ALL {
             layout::examine(live, name)?;
         }
         let pinned = object::pinned_program(&live.program())?;

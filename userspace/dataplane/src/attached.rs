@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fmt, thread, time::Duration};
 
-use sixgate_common::map;
+use sixgate_common::names;
 
 use super::{
     error::DataplaneError,
@@ -238,7 +238,7 @@ pub fn missing_map(pins: &Pins) -> Result<Option<&'static str>, DataplaneError> 
         live => live?,
     };
     let Some(live) = live else { return Ok(None) };
-    for name in map::ALL {
+    for name in names::ALL {
         // another shape is told by what opens the map
         if let Err(DataplaneError::PinMissing { .. }) = layout::examine(&live, name) {
             return Ok(Some(name));

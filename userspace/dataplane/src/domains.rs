@@ -8,7 +8,7 @@ use aya::maps::{HashMap, MapData};
 use nix::libc;
 use sixgate_common::{
     dest::{MEMBER, MemberEntry},
-    map,
+    names,
 };
 
 use super::{
@@ -31,9 +31,9 @@ pub(super) fn steps(domains: &DomainMap, wanted: &BTreeSet<u64>) -> Result<Domai
     // the bound ends a walk that another process keeps confusing
     let found: BTreeSet<u64> = domains
         .keys()
-        .take(map::DOMAINS_ENTRIES as usize)
+        .take(names::DOMAINS_ENTRIES as usize)
         .collect::<Result<_, _>>()
-        .map_err(|error| DataplaneError::map("read", map::DOMAINS, error))?;
+        .map_err(|error| DataplaneError::map("read", names::DOMAINS, error))?;
     Ok(DomainSteps {
         missing: wanted.difference(&found).copied().collect(),
         surplus: found.difference(wanted).copied().collect(),
@@ -60,7 +60,7 @@ pub(super) fn put(domains: &mut DomainMap, key: u64) -> Result<(), DataplaneErro
         let error = system_error(error);
         match error.raw_os_error() {
             Some(libc::E2BIG) => DataplaneError::DomainsFull,
-            _ => DataplaneError::map("write", map::DOMAINS, error.into()),
+            _ => DataplaneError::map("write", names::DOMAINS, error.into()),
         }
     })
 }
@@ -72,7 +72,7 @@ pub(super) fn put(domains: &mut DomainMap, key: u64) -> Result<(), DataplaneErro
 /// [`DataplaneError::Map`].
 pub(super) fn take_out(domains: &mut DomainMap, key: u64) -> Result<(), DataplaneError> {
     match domains.remove(&key) {
-        Err(error) if !is_absent(&error) => Err(DataplaneError::map("delete from", map::DOMAINS, error)),
+        Err(error) if !is_absent(&error) => Err(DataplaneError::map("delete from", names::DOMAINS, error)),
         _ => Ok(()),
     }
 }

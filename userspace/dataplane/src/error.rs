@@ -174,14 +174,14 @@ pub enum DataplaneError {
     #[error(
         "the map DOMAINS is full ({} entries): mark fewer domains as temporary, or all of them with \
          temporary_refusals = [\"not_opted_in\"]",
-        sixgate_common::map::DOMAINS_ENTRIES
+        sixgate_common::names::DOMAINS_ENTRIES
     )]
     DomainsFull,
     /// More Ethernet addresses than the map holds.
     #[error(
         "the attached interfaces and the bridges and bonds above them have {wanted} Ethernet addresses, and the map \
          STATIONS holds {}: attach to fewer interfaces",
-        sixgate_common::map::STATIONS_ENTRIES
+        sixgate_common::names::STATIONS_ENTRIES
     )]
     StationsFull {
         /// How many there are.

@@ -11,7 +11,7 @@ use aya::maps::{MapData, RingBuf};
 use sixgate_common::{
     event::{Begun, Ended, Ending, KIND_BEGUN, KIND_ENDED, KIND_RECIPIENT},
     flow::{ARGUMENT_KEPT, FlowKey},
-    map,
+    names,
     refuse::{Reason, ReplyId},
 };
 
@@ -87,7 +87,7 @@ impl Events {
     ///
     /// [`DataplaneError::Map`], [`DataplaneError::NoRights`].
     pub fn open(pins: &Pins) -> Result<Option<Self>, DataplaneError> {
-        let ring = pins.live()?.map(|set| open(&set, map::EVENTS)).transpose()?;
+        let ring = pins.live()?.map(|set| open(&set, names::EVENTS)).transpose()?;
         Ok(ring.map(|ring| Self { ring }))
     }
 

@@ -6,7 +6,7 @@ use std::{net::SocketAddrV6, time::Duration};
 
 use sixgate_common::{
     flow::{Flow, FlowKey, PHASE_TAG},
-    map,
+    names,
     refuse::{Phase, Reason},
 };
 
@@ -56,7 +56,7 @@ impl Maps {
         let mut found = std::collections::HashMap::new();
         // The map changes meanwhile, and a walk that loses its place starts anew: no more steps than entries.
         for entry in self.flows.iter().take(self.sizes().flows as usize) {
-            let (key, flow) = entry.map_err(|error| DataplaneError::map("read", map::FLOWS, error))?;
+            let (key, flow) = entry.map_err(|error| DataplaneError::map("read", names::FLOWS, error))?;
             found.insert(key, flow);
         }
         let mut records: Vec<FlowRecord> =
@@ -74,7 +74,7 @@ impl Maps {
         match self.flows.get(key, 0) {
             Ok(flow) => Ok(Some(flow)),
             Err(error) if is_absent(&error) => Ok(None),
-            Err(error) => Err(DataplaneError::map("read", map::FLOWS, error)),
+            Err(error) => Err(DataplaneError::map("read", names::FLOWS, error)),
         }
     }
 }
@@ -99,7 +99,10 @@ fn record(key: &FlowKey, flow: &Flow, now: u64) -> Option<FlowRecord> {
 
 #[cfg(test)]
 mod tests {
-    use sixgate_common::flow::{FLAG_FIN_RECEIVED, FLAG_FIN_SENT, FLAG_HEARD, REASON_NO_PTR};
+    use sixgate_common::{
+        flow::{FLAG_FIN_RECEIVED, FLAG_FIN_SENT, FLAG_HEARD},
+        refuse::REASON_NO_PTR,
+    };
 
     use super::*;
 

@@ -160,8 +160,8 @@ fn raw_socket(from: SocketAddrV6) -> io::Result<Socket> {
 mod tests {
     use etherparse::TcpSlice;
     use sixgate_common::{
-        flow::{FLAG_FIN_RECEIVED, REASON_NOT_OPTED_IN},
-        refuse::Phase,
+        flow::FLAG_FIN_RECEIVED,
+        refuse::{Phase, REASON_NOT_OPTED_IN},
         reply::REPLY_MAX,
     };
 

@@ -6,7 +6,7 @@ use aya::maps::{MapInfo, MapType};
 use sixgate_common::{
     dest::{DestEntry, MemberEntry},
     flow::{Flow, FlowKey, KeptLine},
-    map,
+    names,
     ptr::PtrEntry,
     reply::Reply,
     settings::Settings,
@@ -64,18 +64,18 @@ fn difference(found: &MapInfo, wanted: Shape) -> Option<String> {
 
 fn shape(name: &str) -> Shape {
     let (kind, key, value, flags) = match name {
-        map::SETTINGS => (MapType::Array, INDEX, size_of::<Settings>(), 0),
-        map::IN_FORCE => (MapType::Array, INDEX, INDEX, 0),
-        map::STATIONS => (MapType::Hash, size_of::<StationKey>(), size_of::<StationEntry>(), 0),
-        map::OPTIN => (MapType::LpmTrie, PREFIX, size_of::<DestEntry>(), NO_PREALLOC),
-        map::GUARD | map::TRUST => (MapType::LpmTrie, PREFIX, size_of::<MemberEntry>(), NO_PREALLOC),
-        map::DOMAINS => (MapType::Hash, size_of::<u64>(), size_of::<MemberEntry>(), 0),
-        map::PTR => (MapType::LruHash, ADDRESS, size_of::<PtrEntry>(), 0),
-        map::FLOWS => (MapType::LruHash, size_of::<FlowKey>(), size_of::<Flow>(), 0),
-        map::LINES => (MapType::LruHash, size_of::<FlowKey>(), size_of::<KeptLine>(), 0),
-        map::REPLIES => (MapType::Array, INDEX, size_of::<Reply>(), 0),
-        map::STATS => (MapType::PerCpuArray, INDEX, size_of::<u64>(), 0),
-        // EVENTS, the last of `map::ALL`
+        names::SETTINGS => (MapType::Array, INDEX, size_of::<Settings>(), 0),
+        names::IN_FORCE => (MapType::Array, INDEX, INDEX, 0),
+        names::STATIONS => (MapType::Hash, size_of::<StationKey>(), size_of::<StationEntry>(), 0),
+        names::OPTIN => (MapType::LpmTrie, PREFIX, size_of::<DestEntry>(), NO_PREALLOC),
+        names::GUARD | names::TRUST => (MapType::LpmTrie, PREFIX, size_of::<MemberEntry>(), NO_PREALLOC),
+        names::DOMAINS => (MapType::Hash, size_of::<u64>(), size_of::<MemberEntry>(), 0),
+        names::PTR => (MapType::LruHash, ADDRESS, size_of::<PtrEntry>(), 0),
+        names::FLOWS => (MapType::LruHash, size_of::<FlowKey>(), size_of::<Flow>(), 0),
+        names::LINES => (MapType::LruHash, size_of::<FlowKey>(), size_of::<KeptLine>(), 0),
+        names::REPLIES => (MapType::Array, INDEX, size_of::<Reply>(), 0),
+        names::STATS => (MapType::PerCpuArray, INDEX, size_of::<u64>(), 0),
+        // EVENTS, the last of `names::ALL`
         _ => (MapType::RingBuf, 0, 0, 0),
     };
     Shape { kind, key, value, flags }

@@ -9,7 +9,7 @@ use nix::libc;
 use sixgate_common::{
     dest::{DestEntry, MemberEntry},
     flow::{Flow, FlowKey, PHASE_TAG},
-    map::{self, SETTINGS_ENTRIES},
+    names::{self, SETTINGS_ENTRIES},
     ptr::PtrEntry,
     refuse::ReplyId,
     reply::{self, REPLY_MAX, Reply},
@@ -53,27 +53,27 @@ impl Maps {
     }
 
     pub(super) fn open_set(set: &PinSet) -> Result<Self, DataplaneError> {
-        for name in map::ALL {
+        for name in names::ALL {
             layout::examine(set, name)?;
         }
         Ok(Self {
-            settings: open(set, map::SETTINGS)?,
-            in_force: open(set, map::IN_FORCE)?,
-            stations: open(set, map::STATIONS)?,
-            replies: open(set, map::REPLIES)?,
-            flows: open(set, map::FLOWS)?,
-            optin: open(set, map::OPTIN)?,
-            guard: open(set, map::GUARD)?,
-            trust: open(set, map::TRUST)?,
-            domains: open(set, map::DOMAINS)?,
-            ptr: open(set, map::PTR)?,
-            stats: open(set, map::STATS)?,
+            settings: open(set, names::SETTINGS)?,
+            in_force: open(set, names::IN_FORCE)?,
+            stations: open(set, names::STATIONS)?,
+            replies: open(set, names::REPLIES)?,
+            flows: open(set, names::FLOWS)?,
+            optin: open(set, names::OPTIN)?,
+            guard: open(set, names::GUARD)?,
+            trust: open(set, names::TRUST)?,
+            domains: open(set, names::DOMAINS)?,
+            ptr: open(set, names::PTR)?,
+            stats: open(set, names::STATS)?,
             sizes: Sizes {
-                optin: layout::examine(set, map::OPTIN)?,
-                guard: layout::examine(set, map::GUARD)?,
-                trust: layout::examine(set, map::TRUST)?,
-                ptr: layout::examine(set, map::PTR)?,
-                flows: layout::examine(set, map::FLOWS)?,
+                optin: layout::examine(set, names::OPTIN)?,
+                guard: layout::examine(set, names::GUARD)?,
+                trust: layout::examine(set, names::TRUST)?,
+                ptr: layout::examine(set, names::PTR)?,
+                flows: layout::examine(set, names::FLOWS)?,
             },
         })
     }
@@ -91,7 +91,7 @@ impl Maps {
     /// [`DataplaneError::Map`].
     pub fn settings(&self) -> Result<Settings, DataplaneError> {
         let index = self.in_force()?;
-        self.settings.get(&index, 0).map_err(|error| DataplaneError::map("read", map::SETTINGS, error))
+        self.settings.get(&index, 0).map_err(|error| DataplaneError::map("read", names::SETTINGS, error))
     }
 
     /// Tells the program what to do, from the next SYN on: all of it or, if a write fails, nothing of it.
@@ -103,13 +103,13 @@ impl Maps {
         let next = (self.in_force()? + 1) % SETTINGS_ENTRIES;
         self.settings
             .set(next, settings, 0)
-            .map_err(|error| DataplaneError::map("write", map::SETTINGS, error))?;
-        self.in_force.set(0, next, 0).map_err(|error| DataplaneError::map("write", map::IN_FORCE, error))
+            .map_err(|error| DataplaneError::map("write", names::SETTINGS, error))?;
+        self.in_force.set(0, next, 0).map_err(|error| DataplaneError::map("write", names::IN_FORCE, error))
     }
 
     fn in_force(&self) -> Result<u32, DataplaneError> {
         let index =
-            self.in_force.get(&0, 0).map_err(|error| DataplaneError::map("read", map::IN_FORCE, error))?;
+            self.in_force.get(&0, 0).map_err(|error| DataplaneError::map("read", names::IN_FORCE, error))?;
         Ok(index % SETTINGS_ENTRIES)
     }
 
@@ -185,7 +185,7 @@ impl Maps {
         for id in ReplyId::ALL {
             self.replies
                 .set(reply::index(generation, id), wanted(id), 0)
-                .map_err(|error| DataplaneError::map("write", map::REPLIES, error))?;
+                .map_err(|error| DataplaneError::map("write", names::REPLIES, error))?;
         }
         Ok(generation)
     }
@@ -198,7 +198,7 @@ impl Maps {
     pub fn reply(&self, generation: u32, id: ReplyId) -> Result<Reply, DataplaneError> {
         self.replies
             .get(&reply::index(generation, id), 0)
-            .map_err(|error| DataplaneError::map("read", map::REPLIES, error))
+            .map_err(|error| DataplaneError::map("read", names::REPLIES, error))
     }
 
     /// The tag that the program left for a connection, which is deleted. An entry of a connection that the
@@ -210,13 +210,13 @@ impl Maps {
     pub fn take_tag(&mut self, key: &FlowKey) -> Result<Option<Flow>, DataplaneError> {
         let found = match self.flows.get(key, 0) {
             Err(error) if is_absent(&error) => return Ok(None),
-            found => found.map_err(|error| DataplaneError::map("read", map::FLOWS, error))?,
+            found => found.map_err(|error| DataplaneError::map("read", names::FLOWS, error))?,
         };
         if found.phase != PHASE_TAG {
             return Ok(None);
         }
         match self.flows.remove(key) {
-            Err(error) if !is_absent(&error) => Err(DataplaneError::map("delete from", map::FLOWS, error)),
+            Err(error) if !is_absent(&error) => Err(DataplaneError::map("delete from", names::FLOWS, error)),
             _ => Ok(Some(found)),
         }
     }

@@ -13,7 +13,7 @@ use aya::{
     programs::{ProgramError, ProgramInfo, Xdp},
 };
 use nix::sys::utsname::uname;
-use sixgate_common::map;
+use sixgate_common::names;
 use tracing::{debug, trace};
 
 use super::{error::DataplaneError, obstacle::Obstacle};
@@ -37,11 +37,11 @@ pub struct Sizes {
 impl Default for Sizes {
     fn default() -> Self {
         Self {
-            optin: map::OPTIN_ENTRIES,
-            guard: map::GUARD_ENTRIES,
-            trust: map::TRUST_ENTRIES,
-            ptr: map::PTR_ENTRIES,
-            flows: map::FLOWS_ENTRIES,
+            optin: names::OPTIN_ENTRIES,
+            guard: names::GUARD_ENTRIES,
+            trust: names::TRUST_ENTRIES,
+            ptr: names::PTR_ENTRIES,
+            flows: names::FLOWS_ENTRIES,
         }
     }
 }
@@ -138,15 +138,15 @@ fn load(
     }
     let mut loader = EbpfLoader::new();
     for (name, entries) in [
-        (map::OPTIN, sizes.optin),
-        (map::GUARD, sizes.guard),
-        (map::TRUST, sizes.trust),
-        (map::PTR, sizes.ptr),
-        (map::FLOWS, sizes.flows),
+        (names::OPTIN, sizes.optin),
+        (names::GUARD, sizes.guard),
+        (names::TRUST, sizes.trust),
+        (names::PTR, sizes.ptr),
+        (names::FLOWS, sizes.flows),
     ] {
         loader.map_max_entries(name, entries);
     }
-    for name in map::ALL {
+    for name in names::ALL {
         if let Some(file) = pin(name) {
             loader.map_pin_path(name, file);
         }
@@ -189,7 +189,7 @@ fn verify(program: &mut Xdp) -> Result<(), DataplaneError> {
 fn program(object: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
     let damaged = |reason: &str| DataplaneError::Damaged { reason: reason.to_owned() };
     object
-        .program_mut(map::PROGRAM)
+        .program_mut(names::PROGRAM)
         .ok_or_else(|| damaged("it holds no program of the right name"))?
         .try_into()
         .map_err(|_| damaged("its program is no XDP program"))

@@ -12,7 +12,7 @@ use std::{
 
 use aya::programs::links::PinnedLink;
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
-use sixgate_common::map::LAYOUT;
+use sixgate_common::names::LAYOUT;
 
 use super::error::DataplaneError;
 

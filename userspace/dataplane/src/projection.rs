@@ -10,7 +10,7 @@ use std::{
 use ipnet::Ipv6Net;
 use sixgate_common::{
     dest::{DestEntry, MEMBER, MemberEntry, OPTED_IN, OPTED_OUT},
-    map,
+    names,
     settings::Settings,
 };
 
@@ -40,7 +40,7 @@ pub struct Projection {
     /// Sources that are exempt.
     pub trust: BTreeSet<Ipv6Net>,
     /// Recipients' domains whose refusal is temporary, each spelling by its
-    /// [`domain_key`](sixgate_common::line::domain_key).
+    /// [`domain_key`](sixgate_common::domain::domain_key).
     pub temporary: BTreeSet<u64>,
 }
 
@@ -131,9 +131,9 @@ impl Maps {
         let member = MemberEntry { flags: MEMBER };
         let done = changes.iter().try_for_each(|change| match *change {
             MapChange::OptIn(prefix, Some(decided)) => {
-                put(&mut self.optin, prefix, destination(decided), sizes.optin, map::OPTIN)
+                put(&mut self.optin, prefix, destination(decided), sizes.optin, names::OPTIN)
             }
-            MapChange::Trust(prefix, true) => put(&mut self.trust, prefix, member, sizes.trust, map::TRUST),
+            MapChange::Trust(prefix, true) => put(&mut self.trust, prefix, member, sizes.trust, names::TRUST),
             MapChange::Temporary(key, true) => domains::put(&mut self.domains, key),
             MapChange::OptIn(_, None) | MapChange::Trust(_, false) | MapChange::Temporary(_, false) => Ok(()),
         });
@@ -147,8 +147,8 @@ impl Maps {
     /// [`DataplaneError::Map`], as [`Self::put_changes`].
     pub fn take_out_changes(&mut self, changes: &[MapChange]) -> Result<(), DataplaneError> {
         let done = changes.iter().try_for_each(|change| match *change {
-            MapChange::OptIn(prefix, None) => take_out(&mut self.optin, prefix, map::OPTIN),
-            MapChange::Trust(prefix, false) => take_out(&mut self.trust, prefix, map::TRUST),
+            MapChange::OptIn(prefix, None) => take_out(&mut self.optin, prefix, names::OPTIN),
+            MapChange::Trust(prefix, false) => take_out(&mut self.trust, prefix, names::TRUST),
             MapChange::Temporary(key, false) => domains::take_out(&mut self.domains, key),
             MapChange::OptIn(_, Some(_)) | MapChange::Trust(_, true) | MapChange::Temporary(_, true) => {
                 Ok(())
@@ -163,7 +163,7 @@ impl Maps {
     ///
     /// [`DataplaneError::Map`].
     pub fn holds_optin(&self) -> Result<bool, DataplaneError> {
-        Ok(!entries(&self.optin, 1, map::OPTIN)?.is_empty())
+        Ok(!entries(&self.optin, 1, names::OPTIN)?.is_empty())
     }
 
     /// Makes GUARD alone hold exactly what is wanted.
@@ -173,9 +173,9 @@ impl Maps {
     /// As [`Self::project`].
     pub fn project_guard(&mut self, wanted: &BTreeSet<Ipv6Net>) -> Result<(), DataplaneError> {
         let bound = self.sizes().guard;
-        let steps = compare(entries(&self.guard, bound, map::GUARD)?, members(wanted), bound);
-        let taken = write(&mut self.guard, &steps, map::GUARD)
-            .and_then(|()| remove(&mut self.guard, &steps.surplus, map::GUARD));
+        let steps = compare(entries(&self.guard, bound, names::GUARD)?, members(wanted), bound);
+        let taken = write(&mut self.guard, &steps, names::GUARD)
+            .and_then(|()| remove(&mut self.guard, &steps.surplus, names::GUARD));
         self.not_ready_after_failure(taken)
     }
 
@@ -192,14 +192,14 @@ impl Maps {
         let sizes = self.sizes();
         let optin = wanted.optin.iter().map(|(prefix, decided)| (*prefix, destination(*decided)));
         Ok(Steps {
-            optin: compare(entries(&self.optin, sizes.optin, map::OPTIN)?, optin, sizes.optin),
+            optin: compare(entries(&self.optin, sizes.optin, names::OPTIN)?, optin, sizes.optin),
             trust: compare(
-                entries(&self.trust, sizes.trust, map::TRUST)?,
+                entries(&self.trust, sizes.trust, names::TRUST)?,
                 members(&wanted.trust),
                 sizes.trust,
             ),
             guard: compare(
-                entries(&self.guard, sizes.guard, map::GUARD)?,
+                entries(&self.guard, sizes.guard, names::GUARD)?,
                 members(&wanted.guard),
                 sizes.guard,
             ),
@@ -209,9 +209,9 @@ impl Maps {
 
     fn take(&mut self, steps: &Steps) -> Result<(), DataplaneError> {
         self.write_all(steps)?;
-        remove(&mut self.guard, &steps.guard.surplus, map::GUARD)?;
-        remove(&mut self.trust, &steps.trust.surplus, map::TRUST)?;
-        remove(&mut self.optin, &steps.optin.surplus, map::OPTIN)
+        remove(&mut self.guard, &steps.guard.surplus, names::GUARD)?;
+        remove(&mut self.trust, &steps.trust.surplus, names::TRUST)?;
+        remove(&mut self.optin, &steps.optin.surplus, names::OPTIN)
     }
 
     /// Makes room first. What is written over is removed, too: before Linux 6.13 a full trie takes no new value
@@ -220,13 +220,13 @@ impl Maps {
         let settings = self.settings()?;
         self.write_settings(&Settings { ready: 0, ..settings })?;
         for old in [&steps.guard.surplus, &steps.guard.replaced] {
-            remove(&mut self.guard, old, map::GUARD)?;
+            remove(&mut self.guard, old, names::GUARD)?;
         }
         for old in [&steps.trust.surplus, &steps.trust.replaced] {
-            remove(&mut self.trust, old, map::TRUST)?;
+            remove(&mut self.trust, old, names::TRUST)?;
         }
         for old in [&steps.optin.surplus, &steps.optin.replaced] {
-            remove(&mut self.optin, old, map::OPTIN)?;
+            remove(&mut self.optin, old, names::OPTIN)?;
         }
         self.write_all(steps)?;
         self.write_settings(&settings)
@@ -244,9 +244,9 @@ impl Maps {
     /// Entries that spare senders come before those that refuse them.
     fn write_all(&mut self, steps: &Steps) -> Result<(), DataplaneError> {
         domains::take(&mut self.domains, &steps.domains)?;
-        write(&mut self.optin, &steps.optin, map::OPTIN)?;
-        write(&mut self.trust, &steps.trust, map::TRUST)?;
-        write(&mut self.guard, &steps.guard, map::GUARD)
+        write(&mut self.optin, &steps.optin, names::OPTIN)?;
+        write(&mut self.trust, &steps.trust, names::TRUST)?;
+        write(&mut self.guard, &steps.guard, names::GUARD)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 
 use aya::maps::MapError;
 use sixgate_common::{
-    map,
+    names,
     ptr::{ORIGIN_COMMAND, ORIGIN_DNS, PTR_ABSENT, PTR_EXISTS, PtrEntry},
 };
 
@@ -151,7 +151,7 @@ fn record(address: Ipv6Addr, entry: &PtrEntry, now: u64) -> Option<PtrRecord> {
 }
 
 fn failed(operation: &'static str) -> impl Fn(MapError) -> DataplaneError {
-    move |error| DataplaneError::map(operation, map::PTR, error)
+    move |error| DataplaneError::map(operation, names::PTR, error)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use sixgate_common::{
-    map::{self, STATIONS_ENTRIES},
+    names::{self, STATIONS_ENTRIES},
     station::{STATION_ANSWERS, STATION_KEEPS_MARKS, StationEntry, StationKey},
 };
 
@@ -75,7 +75,7 @@ impl Maps {
             if found.get(station) != Some(wanted) {
                 self.stations
                     .insert(key(station), StationEntry::from(*wanted), 0)
-                    .map_err(|error| DataplaneError::map("write", map::STATIONS, error))?;
+                    .map_err(|error| DataplaneError::map("write", names::STATIONS, error))?;
             }
         }
         if is_cramped { Ok(()) } else { self.remove_stations(&surplus) }
@@ -91,7 +91,7 @@ impl Maps {
             .iter()
             .map(|entry| {
                 let (key, entry) =
-                    entry.map_err(|error| DataplaneError::map("read", map::STATIONS, error))?;
+                    entry.map_err(|error| DataplaneError::map("read", names::STATIONS, error))?;
                 let station = Station { ifindex: key.ifindex, mac: key.mac };
                 Ok((station, entry.into()))
             })
@@ -102,7 +102,7 @@ impl Maps {
         for station in stations {
             match self.stations.remove(&key(station)) {
                 Err(error) if !is_absent(&error) => {
-                    return Err(DataplaneError::map("delete from", map::STATIONS, error));
+                    return Err(DataplaneError::map("delete from", names::STATIONS, error));
                 }
                 _ => {}
             }

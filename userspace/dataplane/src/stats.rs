@@ -2,7 +2,7 @@
 //!
 //! What each counter means is said by `sixgate_common::stat`.
 
-use sixgate_common::{map, stat::Stat};
+use sixgate_common::{names, stat::Stat};
 
 use super::{error::DataplaneError, maps::Maps};
 
@@ -19,7 +19,7 @@ impl Maps {
                 let values = self
                     .stats
                     .get(&(stat as u32), 0)
-                    .map_err(|error| DataplaneError::map("read", map::STATS, error))?;
+                    .map_err(|error| DataplaneError::map("read", names::STATS, error))?;
                 Ok((stat, values.iter().sum()))
             })
             .collect()

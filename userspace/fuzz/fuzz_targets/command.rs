@@ -7,10 +7,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sixgate_smtp::command::{Body, Command, MailFrom, Mailbox, RcptTo};
-use sixgate_common::{
-    line::{recipient_domain, verb},
-    refuse::Verb,
-};
+use sixgate_common::{domain::recipient_domain, line::verb, refuse::Verb};
 
 fuzz_target!(|line: &[u8]| {
     // lines have none of these: see `line`

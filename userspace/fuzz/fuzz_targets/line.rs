@@ -7,10 +7,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sixgate_smtp::line::{Line, LineBuffer};
-use sixgate_common::{
-    line::{is_domain_name, recipient_domain, verb},
-    refuse::{LINE_MAX, MAIL_LINE_MAX, Verb},
-};
+use sixgate_common::{domain::{is_domain_name, recipient_domain}, line::verb, refuse::{LINE_MAX, MAIL_LINE_MAX, Verb}};
 use sixgate_fuzz::{
     script::{self, Script},
     strict::{self, Front},

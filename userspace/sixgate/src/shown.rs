@@ -3,8 +3,8 @@
 //! Values are text values: tracing shows them in quotation marks and escapes what could pass for other fields.
 
 use sixgate_common::{
+    domain::{Span, recipient_domain},
     flow::ARGUMENT_KEPT,
-    line::{Span, recipient_domain},
     refuse::Reason,
 };
 use sixgate_smtp::reply::Reply;

@@ -6,7 +6,7 @@ mod form;
 
 use std::borrow::Cow;
 
-use sixgate_common::{line::is_domain_name, refuse::ReplyId};
+use sixgate_common::{domain::is_domain_name, refuse::ReplyId};
 
 use crate::policy::{PermanentRefusals, Refusal, TemporaryRefusals, evidence::Endpoints};
 

@@ -75,7 +75,7 @@ pub(super) fn pictures_match_their_texts(tree: &Tree, problems: &mut Problems) {
 
 /// Every counter of the XDP program is in docs/operating.md.
 pub(super) fn every_counter_is_explained(tree: &Tree, problems: &mut Problems) {
-    let Some(file) = tree.file("common/src/stat.rs") else {
+    let Some(file) = tree.file("common/src/maps/stat.rs") else {
         return;
     };
     for (line, text) in file.text.lines().enumerate() {

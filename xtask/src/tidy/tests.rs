@@ -121,7 +121,7 @@ fn what_documents_say_and_name() {
     judges(
         documents::named_paths_exist,
         &[
-            ("docs/a.md", "See `common/src/stat.rs`.\n", true),
+            ("docs/a.md", "See `common/src/maps/stat.rs`.\n", true),
             ("docs/a.md", "See [this](b.md).\n", true),
             ("docs/a.md", "See `docs/a.md`, [a](a.md) and <https://a.example/b.md>.\n", false),
         ],
@@ -173,7 +173,7 @@ fn what_documents_say_and_name() {
 
 #[test]
 fn what_documents_have_to_explain() {
-    let stat = ("common/src/stat.rs", "    PassTruncated = \"pass_truncated\",\n");
+    let stat = ("common/src/maps/stat.rs", "    PassTruncated = \"pass_truncated\",\n");
     let config = (
         "userspace/sixgate/src/config/mod.rs",
         "#[derive(Deserialize)]\npub struct Limits {\n    pub errors: u32,\n}\npub struct Other {\n    pub inner: u32,\n}\n",

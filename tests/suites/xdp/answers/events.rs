@@ -3,9 +3,9 @@
 
 use sixgate_common::{
     event::{Ending, KIND_BEGUN, KIND_ENDED, KIND_RECIPIENT},
-    flow::{ARGUMENT_KEPT, REASON_NO_PTR, REASON_NOT_OPTED_IN},
-    map::EVENTS_BYTES,
-    refuse::ReplyId,
+    flow::ARGUMENT_KEPT,
+    names::EVENTS_BYTES,
+    refuse::{REASON_NO_PTR, REASON_NOT_OPTED_IN, ReplyId},
     settings::{REFUSE_AT_GREETING, REFUSE_AT_RESET, Settings},
     stat::Stat,
 };

@@ -3,8 +3,8 @@
 use std::net::Ipv6Addr;
 
 use sixgate_common::{
-    flow::{Flow, REASON_NO_PTR, REASON_NOT_OPTED_IN},
-    refuse::{Phase, ReplyId},
+    flow::Flow,
+    refuse::{Phase, REASON_NO_PTR, REASON_NOT_OPTED_IN, ReplyId},
     settings::{ANSWER_DAEMON, MODE_SHADOW, REFUSE_AT_GREETING, REFUSE_AT_RESET, Settings},
     stat::Stat,
 };

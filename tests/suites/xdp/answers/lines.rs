@@ -3,8 +3,8 @@
 //! What is said in them is the business of `commands`.
 
 use sixgate_common::{
-    line::DOMAIN_MAX,
-    map::LINES_ENTRIES,
+    domain::DOMAIN_MAX,
+    names::LINES_ENTRIES,
     refuse::{LINE_MAX, MAIL_LINE_MAX, ReplyId},
     reply::KEPT_DOMAIN_MAX,
     stat::Stat,

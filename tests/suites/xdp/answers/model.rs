@@ -6,7 +6,8 @@
 use std::net::Ipv6Addr;
 
 use sixgate_common::{
-    line::{self, Cut, Span},
+    domain::{self, Span},
+    line::{self, Cut},
     refuse::{self, Phase, Reason, ReplyId, Verb},
 };
 
@@ -73,10 +74,10 @@ impl Dialogue {
     fn say(&mut self, refusal: Refusal, reply: ReplyId, line: &[u8]) {
         let (source, destination) = (refusal.source.to_string(), refusal.destination.to_string());
         let octets = |span: Span| &line[span.start..span.start + span.length];
-        let is_temporary = line::path_domain(line, 0, line.len())
+        let is_temporary = domain::path_domain(line, 0, line.len())
             .is_some_and(|domain| temporary().contains(octets(domain.span)));
         let reply = reply.about_domain(is_temporary);
-        let domain = line::recipient_domain(line, 0, line.len()).map(octets);
+        let domain = domain::recipient_domain(line, 0, line.len()).map(octets);
         let domain = domain.and_then(|octets| str::from_utf8(octets).ok());
         let subject = match reply {
             ReplyId::NotOptedIn | ReplyId::NotOptedInTemporary => domain.unwrap_or(&destination),

@@ -3,8 +3,8 @@
 
 use sixgate::control::compile_replies;
 use sixgate_common::{
-    flow::{PHASE_TAG, REASON_NOT_OPTED_IN},
-    refuse::ReplyId,
+    flow::PHASE_TAG,
+    refuse::{REASON_NOT_OPTED_IN, ReplyId},
     settings::{ANSWER_DAEMON, MODE_SHADOW, REFUSE_AT_GREETING, REFUSE_AT_RESET, Settings},
     stat::Stat,
 };

@@ -29,7 +29,7 @@ use sixgate_auth::{
     spf::VoidTerms,
 };
 use sixgate_base::{bounded, endpoint::Endpoint};
-use sixgate_common::map;
+use sixgate_common::names;
 use sixgate_smtp::{
     policy::{Mode, PermanentRefusals, Policy, TemporaryRefusals},
     reply::ReplyTable,
@@ -171,7 +171,7 @@ pub struct Xdp {
     /// How the program is attached.
     pub mode: XdpMode,
     /// The directory of the pins, an absolute path on a bpf file system; they lie in its part of the
-    /// layout's name ([`map::LAYOUT`]).
+    /// layout's name ([`names::LAYOUT`]).
     #[serde(deserialize_with = "values::absolute_path")]
     pub bpffs: PathBuf,
     /// Which addresses are ours.
@@ -384,9 +384,9 @@ impl Default for Xdp {
             mode: XdpMode::default(),
             bpffs: PathBuf::from("/sys/fs/bpf/sixgate"),
             guard: GuardSource::default(),
-            optin_entries: const { NonZeroU32::new(map::OPTIN_ENTRIES).unwrap() },
-            ptr_entries: const { NonZeroU32::new(map::PTR_ENTRIES).unwrap() },
-            flow_entries: const { NonZeroU32::new(map::FLOWS_ENTRIES).unwrap() },
+            optin_entries: const { NonZeroU32::new(names::OPTIN_ENTRIES).unwrap() },
+            ptr_entries: const { NonZeroU32::new(names::PTR_ENTRIES).unwrap() },
+            flow_entries: const { NonZeroU32::new(names::FLOWS_ENTRIES).unwrap() },
         }
     }
 }

@@ -12,7 +12,7 @@ use serde::{
     },
 };
 use sixgate_base::endpoint::ends_in_number;
-use sixgate_common::line::is_domain_name;
+use sixgate_common::domain::is_domain_name;
 
 use super::values::{self, Text, ValueError};
 

@@ -9,7 +9,7 @@ use serde::{
     de::{Error, Visitor},
 };
 use sixgate_base::endpoint::{Endpoint, EndpointError, ends_in_number};
-use sixgate_common::{line::is_domain_name, refuse::ReplyId, reply::REPLY_MAX, settings};
+use sixgate_common::{domain::is_domain_name, refuse::ReplyId, reply::REPLY_MAX, settings};
 use sixgate_smtp::{
     policy::{Mode, PermanentRefusals, TemporaryRefusals},
     reply::ReplyTable,

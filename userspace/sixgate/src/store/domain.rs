@@ -6,7 +6,7 @@ use std::{borrow::Borrow, collections::BTreeSet, fmt, net::IpAddr, str::FromStr}
 
 use serde::Serialize;
 use sixgate_base::endpoint::ends_in_number;
-use sixgate_common::line::{domain_key, is_domain_name};
+use sixgate_common::domain::{domain_key, is_domain_name};
 
 /// A domain name in lower case (RFC 5321 4.1.2), without a final dot.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]

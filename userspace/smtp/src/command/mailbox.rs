@@ -8,7 +8,7 @@ use std::{
     str,
 };
 
-use sixgate_common::line::is_domain_name;
+use sixgate_common::domain::is_domain_name;
 
 /// Longest domain (RFC 5321 4.5.3.1.2), octets.
 pub(super) const DOMAIN_MAX: usize = 255;

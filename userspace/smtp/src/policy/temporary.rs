@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use sixgate_common::line::domain_key;
+use sixgate_common::domain::domain_key;
 
 /// The domains, each spelling by its number ([`domain_key`]), as the map DOMAINS has them. Another domain may have the
 /// number of one of them: its refusal is temporary, too, which does no harm.

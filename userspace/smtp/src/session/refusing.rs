@@ -3,8 +3,9 @@
 //! It owns no reply and no order of them; both are the tables that the XDP program speaks from, too.
 
 use sixgate_common::{
+    domain::{self, Span},
     flow::ARGUMENT_KEPT,
-    line::{self, Span},
+    line,
     refuse::{self, Phase, Reason, ReplyId, Verb},
 };
 
@@ -25,7 +26,7 @@ impl Session {
     pub(super) fn refuse(&mut self, reason: Reason, step: refuse::Step, commands: u16, line: &[u8]) {
         let Endpoints { source, destination, .. } = self.parameters.endpoints;
         let domain = match step.reply {
-            ReplyId::NotOptedIn | ReplyId::NoPtr => line::path_domain(line, 0, line.len()),
+            ReplyId::NotOptedIn | ReplyId::NoPtr => domain::path_domain(line, 0, line.len()),
             _ => None,
         };
         let octets = |span: Span| line.get(span.start..span.start + span.length).unwrap_or_default();

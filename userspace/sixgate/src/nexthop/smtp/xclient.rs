@@ -3,7 +3,7 @@
 //! It owns which attributes are sent and how they are written; it does no IO. A name that is merely claimed never
 //! goes into NAME, because a mail server takes that for verified and grants rights by it.
 
-use sixgate_common::line::is_domain_name;
+use sixgate_common::domain::is_domain_name;
 
 use super::Protocol;
 use crate::nexthop::{ClientInfo, ClientName};

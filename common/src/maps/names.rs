@@ -21,7 +21,7 @@ pub const OPTIN: &str = "OPTIN";
 pub const GUARD: &str = "GUARD";
 /// LPM trie: source prefix to [`crate::dest::MemberEntry`].
 pub const TRUST: &str = "TRUST";
-/// hash: [`crate::line::domain_key`] of a recipients' domain whose refusal is temporary to [`crate::dest::MemberEntry`].
+/// hash: [`crate::domain::domain_key`] of a recipients' domain whose refusal is temporary to [`crate::dest::MemberEntry`].
 pub const DOMAINS: &str = "DOMAINS";
 /// LRU hash: source address to [`crate::ptr::PtrEntry`].
 pub const PTR: &str = "PTR";

@@ -37,7 +37,7 @@ pub struct Flow {
     pub send_last: u32,
     /// Commands answered so far.
     pub commands: u16,
-    /// Why the connection is refused: [`REASON_NOT_OPTED_IN`] or [`REASON_NO_PTR`].
+    /// Why the connection is refused: a [`crate::refuse::Reason`] as its number.
     pub reason: u8,
     /// A [`crate::refuse::Phase`] as its number, or [`PHASE_TAG`].
     pub phase: u8,
@@ -88,11 +88,6 @@ pub const ACKNOWLEDGMENT_SHIFT: u32 = 32;
 
 /// Octets that are kept for the log of what follows `MAIL FROM:` and `RCPT TO:`; the rest is left out.
 pub const ARGUMENT_KEPT: usize = 96;
-
-/// The destination address has not opted in.
-pub const REASON_NOT_OPTED_IN: u8 = 1;
-/// The source is known to have no PTR record.
-pub const REASON_NO_PTR: u8 = 2;
 
 /// The entry is a tag for the daemon; the host's TCP owns the connection.
 pub const PHASE_TAG: u8 = 0;

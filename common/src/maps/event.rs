@@ -11,7 +11,7 @@ use crate::flow::{ARGUMENT_KEPT, FlowKey};
 pub struct Begun {
     /// [`KIND_BEGUN`], [`KIND_RECIPIENT`] or [`KIND_ENDED`].
     pub kind: u8,
-    /// [`crate::flow::REASON_NOT_OPTED_IN`] or [`crate::flow::REASON_NO_PTR`].
+    /// A [`crate::refuse::Reason`] as its number.
     pub reason: u8,
     /// How it ended: an [`Ending`] as its number; 0 in a session that goes on.
     pub ending: u8,

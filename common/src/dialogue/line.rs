@@ -3,16 +3,10 @@
 //!
 //! It keeps nothing between two calls, and it knows no reply.
 
-mod domain;
-
 use crate::{
-    bytes::Bytes,
+    bytes::{Bytes, ONES, has_octet},
     flow::WINDOW,
     refuse::{LINE_MAX, MAIL_LINE_MAX, Verb},
-};
-
-pub use domain::{
-    DOMAIN_MAX, PATH_DOMAIN_MAX, PathDomain, Span, domain_key, is_domain_name, path_domain, recipient_domain,
 };
 
 /// Octets that [`cut`] looks at in one call: more than the window of a refused session.
@@ -112,14 +106,6 @@ fn has_terminator<const N: usize>(octets: &[u8; N]) -> bool {
     found != 0
 }
 
-/// Not 0 if `octet` is among the eight of `word`.
-#[inline(always)]
-const fn has_octet(word: u64, octet: u8) -> u64 {
-    let word = word ^ (ONES * octet as u64);
-    word.wrapping_sub(ONES) & !word & (ONES << 7)
-}
-
-const ONES: u64 = 0x0101_0101_0101_0101;
 /// Octets of a long line that are looked at together.
 const BLOCK: usize = 32;
 

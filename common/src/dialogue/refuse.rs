@@ -4,7 +4,6 @@
 //! It owns no text: replies are numbers here, and become octets in user space's reply table. It keeps
 //! no input either: lines are read by [`crate::line`].
 
-use crate::flow::{REASON_NO_PTR, REASON_NOT_OPTED_IN};
 use crate::settings::REFUSE_AT_GREETING;
 
 /// Commands that one refused session may send; the next one hears [`ReplyId::TooManyCommands`].
@@ -24,6 +23,11 @@ pub enum Reason {
     /// The sending address has no PTR record.
     NoPtr = REASON_NO_PTR,
 }
+
+/// The destination address has not opted in.
+pub const REASON_NOT_OPTED_IN: u8 = 1;
+/// The source is known to have no PTR record.
+pub const REASON_NO_PTR: u8 = 2;
 
 /// How far a refused session is. Numbers are stored in [`crate::flow::Flow::phase`]; 0 is a tag.
 #[repr(u8)]

@@ -2,12 +2,14 @@
 //!
 //! It says where a name stands, and by which number a map has it; who echoes it is elsewhere.
 
-use super::{ONES, has_octet};
-use crate::{bytes::Bytes, refuse::LINE_MAX};
+use super::path::{AFTER_HYPHEN, IN_LABEL, LABEL_MAX, LABEL_STARTS, NAME_ENDS, NO_NAME, NO_NAME_ENDS, Path};
+use crate::{
+    bytes::{Bytes, ONES, has_octet},
+    refuse::LINE_MAX,
+};
 
 /// Longest domain name, in octets (RFC 1035 2.3.4, without the root's length octet).
 pub const DOMAIN_MAX: usize = 253;
-const LABEL_MAX: usize = 63;
 /// Longest domain of a path, whether a name or not: a name and its final dot.
 pub const PATH_DOMAIN_MAX: usize = DOMAIN_MAX + 1;
 
@@ -191,104 +193,6 @@ pub fn is_domain_name(text: &[u8]) -> bool {
     }
     path.step(b'>', text.len()) == NAME_ENDS && text.len() <= DOMAIN_MAX
 }
-
-/// How far the reading of a path is: an automaton over a table, since a program that branches at each octet has more
-/// ways than the kernel's verifier follows.
-struct Path {
-    state: u8,
-    /// Where the name after the last `@` starts.
-    domain: usize,
-    /// Where its last label starts.
-    label: usize,
-}
-
-impl Path {
-    /// All of it in one word; places are less than 2^16.
-    #[inline(always)]
-    const fn packed(&self) -> usize {
-        self.state as usize | self.label << 16 | self.domain << 32
-    }
-
-    #[inline(always)]
-    const fn unpacked(word: usize) -> Self {
-        Self { state: word as u8, label: word >> 16 & 0xffff, domain: word >> 32 & 0xffff }
-    }
-
-    /// Reads the octet at `at`; the new state.
-    #[inline(always)]
-    fn step(&mut self, octet: u8, at: usize) -> u8 {
-        let class = CLASSES[octet as usize];
-        let mut state = NEXT[(self.state << 3 | class) as usize % NEXT.len()];
-        let ends_label = state == LABEL_STARTS && class == DOT || state == NAME_ENDS;
-        if ends_label && at.wrapping_sub(self.label) > LABEL_MAX {
-            state = if class == DOT { NO_NAME } else { NO_NAME_ENDS };
-        }
-        if state == LABEL_STARTS {
-            self.label = at + 1;
-            if class == AT {
-                self.domain = at + 1;
-            }
-        }
-        self.state = state;
-        state
-    }
-}
-
-/// Outside quotes, where no name can be.
-const NO_NAME: u8 = 0;
-const LABEL_STARTS: u8 = 1;
-const IN_LABEL: u8 = 2;
-const AFTER_HYPHEN: u8 = 3;
-const QUOTED: u8 = 4;
-const ESCAPED: u8 = 5;
-/// The path ended with a name.
-const NAME_ENDS: u8 = 6;
-/// The path ended without one.
-const NO_NAME_ENDS: u8 = 7;
-
-const OTHER: u8 = 0;
-const ALPHANUMERIC: u8 = 1;
-const HYPHEN: u8 = 2;
-const DOT: u8 = 3;
-const AT: u8 = 4;
-const QUOTE: u8 = 5;
-const BACKSLASH: u8 = 6;
-const END: u8 = 7;
-
-static CLASSES: [u8; 256] = classes();
-
-const fn classes() -> [u8; 256] {
-    let mut classes = [OTHER; 256];
-    let mut octet = 0;
-    while octet < 256 {
-        classes[octet] = match octet as u8 {
-            b'-' => HYPHEN,
-            b'.' => DOT,
-            b'@' => AT,
-            b'"' => QUOTE,
-            b'\\' => BACKSLASH,
-            b'>' => END,
-            other if other.is_ascii_alphanumeric() => ALPHANUMERIC,
-            _ => OTHER,
-        };
-        octet += 1;
-    }
-    classes
-}
-
-/// A row for each state, a column for each class.
-#[rustfmt::skip]
-static NEXT: [u8; 64] = [
-    // other    alphanumeric hyphen        dot           at            quote    backslash  end
-    NO_NAME,    NO_NAME,     NO_NAME,      NO_NAME,      LABEL_STARTS, QUOTED,  NO_NAME,   NO_NAME_ENDS,
-    NO_NAME,    IN_LABEL,    NO_NAME,      NO_NAME,      LABEL_STARTS, QUOTED,  NO_NAME,   NO_NAME_ENDS,
-    NO_NAME,    IN_LABEL,    AFTER_HYPHEN, LABEL_STARTS, LABEL_STARTS, QUOTED,  NO_NAME,   NAME_ENDS,
-    NO_NAME,    IN_LABEL,    AFTER_HYPHEN, NO_NAME,      LABEL_STARTS, QUOTED,  NO_NAME,   NO_NAME_ENDS,
-    QUOTED,     QUOTED,      QUOTED,       QUOTED,       QUOTED,       NO_NAME, ESCAPED,   QUOTED,
-    QUOTED,     QUOTED,      QUOTED,       QUOTED,       QUOTED,       QUOTED,  QUOTED,    QUOTED,
-    NO_NAME_ENDS, NO_NAME_ENDS, NO_NAME_ENDS, NO_NAME_ENDS, NO_NAME_ENDS, NO_NAME_ENDS, NO_NAME_ENDS, NO_NAME_ENDS,
-    NO_NAME_ENDS, NO_NAME_ENDS, NO_NAME_ENDS, NO_NAME_ENDS, NO_NAME_ENDS, NO_NAME_ENDS, NO_NAME_ENDS, NO_NAME_ENDS,
-];
 
 #[cfg(test)]
 mod tests {
