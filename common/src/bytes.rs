@@ -1,6 +1,7 @@
-//! What octets are read from: a frame in the driver's buffer, or a slice in user space.
+//! The source of octets: a frame in the driver's buffer, or a slice in user space.
 //!
-//! It knows no format; it exists so that the kernel and user space read lines and headers with the same code.
+//! It knows no format; the kernel and user space read lines and headers with the same code through
+//! it.
 
 /// Octets that can be read a few at a time.
 pub trait Bytes {
@@ -11,13 +12,14 @@ pub trait Bytes {
     fn view<const N: usize>(&self, offset: usize) -> Option<&[u8; N]>;
 
     /// `value`; makes the kernel's verifier forget the range, so that it can prune states: it would
-    /// follow each value that a search can find on its own, through all that comes after the search.
+    /// follow each value that a search can find on its own, through all that comes after the
+    /// search.
     #[inline(always)]
     fn forget_range(&self, value: usize) -> usize {
         value
     }
 
-    /// One octet.
+    /// The octet at `offset`, if there is one.
     #[inline(always)]
     fn octet(&self, offset: usize) -> Option<u8> {
         self.view::<1>(offset).map(|[octet]| *octet)

@@ -1,11 +1,11 @@
 //! The decision on an opening SYN: which rule of the maps matches first.
 //!
-//! It owns the order of the rules; what becomes of a refusal (a tag, an answer, a count) is not its business.
+//! It owns the order of the rules; it does not carry out a refusal (a tag, an answer, a count).
 
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use sixgate_common::{
     dest::OPTED_IN,
-    ptr::says_absent,
+    ptr::is_absent,
     refuse::Reason,
     settings::{READY, Settings},
     stat::Stat,
@@ -16,7 +16,7 @@ use crate::{
     parse::Tuple,
 };
 
-/// What is to become of a new connection.
+/// The decision on a new connection.
 pub(crate) enum Decision {
     /// The host's TCP takes it; the counter names the rule.
     Pass(Stat),
@@ -50,12 +50,14 @@ pub(crate) fn classify(settings: &Settings, tuple: &Tuple) -> Decision {
 /// Whether the source is known to have no PTR record.
 #[inline(always)]
 fn lacks_ptr(source: &Address) -> bool {
-    // SAFETY: an entry that gives way while it is read may be seen half old, half new; at worst one connection
-    // is judged by the neighbouring answer, and the daemon decides again on what it sees.
-    unsafe { PTR.get(source) }.is_some_and(|entry| says_absent(entry, clock()))
+    // SAFETY: an entry that gives way while it is read may be seen half old, half new; at worst one
+    // connection is judged by the neighbouring answer, and the daemon decides again on what it
+    // sees.
+    unsafe { PTR.get(source) }.is_some_and(|entry| is_absent(entry, clock()))
 }
 
-/// The key that finds the longest prefix of one address, laid out so that the address is aligned on the stack.
+/// The key that finds the longest prefix of one address, laid out so that the address is aligned on
+/// the stack.
 #[repr(C, align(8))]
 struct Host {
     padding: u32,

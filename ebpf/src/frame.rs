@@ -1,6 +1,6 @@
 //! The frame in the driver's buffer, as bytes that `parse` and `dialogue` can read.
 //!
-//! It owns the bounds check that the verifier wants to see; it knows no header.
+//! It owns the bounds check that the verifier requires; it knows no header.
 
 use aya_ebpf::{bindings::xdp_md, helpers::bpf_xdp_get_buff_len, programs::XdpContext};
 use sixgate_common::bytes::Bytes;
@@ -10,7 +10,7 @@ use crate::{
     verifier::{MapSlot, barrier},
 };
 
-/// A frame, of which only what lies in the first buffer can be read.
+/// A frame, of which only the first buffer can be read.
 pub(crate) struct Linear {
     context: *mut xdp_md,
     data: usize,
@@ -34,8 +34,8 @@ impl Linear {
     /// Octets in the first buffer.
     #[inline(always)]
     pub(crate) fn readable(&self) -> usize {
-        // Not `end - data` as it is: the compiler would check later bounds on that number, which tells the verifier
-        // nothing.
+        // Not `end - data` as it is: the compiler would check later bounds on that number, which
+        // tells the verifier nothing.
         barrier(self.end) - barrier(self.data)
     }
 
@@ -63,7 +63,8 @@ impl Bytes for Linear {
         if barrier(start + N) > self.end {
             return None;
         }
-        // SAFETY: `start..start + N` lies between `data` and `data_end`, checked above; bytes need no alignment.
+        // SAFETY: `start..start + N` lies between `data` and `data_end`, checked above; bytes need
+        // no alignment.
         Some(unsafe { &*(start as *const [u8; N]) })
     }
 

@@ -1,11 +1,12 @@
-//! The XDP program: its entry, and what is done with a decision.
+//! The XDP program: its entry, and the handling of a decision.
 //!
-//! It fails open: whatever it does not understand in full goes to the host's TCP. It owns no policy (that is
-//! `classify`) and no format (that is `parse`), and it logs nothing: each way out raises one counter.
+//! It fails open: a frame that it does not understand in full goes to the host's TCP. It owns no
+//! policy (that is `classify`) and no format (that is `parse`), and it logs nothing: each way out
+//! raises one counter.
 //!
-//! Building: `userspace/dataplane/build.rs` compiles this crate for `bpfel-unknown-none` and embeds the object; the
-//! workspace's default members leave it out. For the host's target it is an empty program, so that
-//! `cargo clippy --package sixgate-ebpf` lints everything here.
+//! Building: `userspace/dataplane/build.rs` compiles this crate for `bpfel-unknown-none` and embeds
+//! the object; the workspace's default members leave it out. For the host's target it is an empty
+//! program, so that `cargo clippy --package sixgate-ebpf` lints everything here.
 
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
@@ -41,7 +42,7 @@ use crate::{
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
-/// The entry. Whatever cannot be judged is passed on.
+/// The entry. A frame that cannot be judged is passed on.
 #[xdp(frags)]
 fn sixgate(context: XdpContext) -> u32 {
     let headers = match parse::headers(&Linear::of(&context)) {
@@ -64,9 +65,9 @@ fn sixgate(context: XdpContext) -> u32 {
     dialogue::carry_out(&context, answer)
 }
 
-/// Whose a segment to port 25 is.
+/// The owner of a segment to port 25.
 enum Judgement {
-    /// The host's.
+    /// The host's TCP, which gets the frame.
     Host(Stat),
     /// An opening SYN that is refused here; whether its checksum has to be finished.
     Open(Reason, bool),
@@ -74,8 +75,8 @@ enum Judgement {
     Continue,
 }
 
-/// Judges one segment, and keeps it in the scratch; `Err` names why it cannot be judged. A function of its own, so that
-/// its stack is free again when the frame is answered.
+/// Judges one segment, and keeps it in the scratch; `Err` names why it cannot be judged. A function
+/// of its own, so that its stack is free again when the frame is answered.
 #[inline(never)]
 fn judge(context: &XdpContext, headers: Headers) -> Result<Judgement, Stat> {
     let station = station(context)?;
@@ -112,13 +113,13 @@ fn station(context: &XdpContext) -> Result<&'static StationEntry, Stat> {
     // SAFETY: `ctx` is the context that the kernel handed to this program.
     let ifindex = unsafe { (*context.ctx).ingress_ifindex };
     let key = StationKey { ifindex, mac: [a, b, c, d, e, f], reserved: [0; 2] };
-    // SAFETY: an entry that is replaced while it is read may be seen half old, half new: one SYN is answered by the program
-    // instead of the daemon, or the other way round.
+    // SAFETY: an entry that is replaced while it is read may be seen half old, half new: one SYN is
+    // answered by the program instead of the daemon, or the other way round.
     unsafe { STATIONS.get(key) }.ok_or(Stat::PassOtherMac)
 }
 
-/// Whether the program may answer a frame whose checksum is left for a device: in native mode the kernel's mark of that is
-/// lost with the answer, and the link's other end does not act on it.
+/// Whether the program may answer a frame whose checksum is left for a device: in native mode the
+/// kernel's mark of that is lost with the answer, and the link's other end does not act on it.
 #[inline(always)]
 fn may_be_unfinished(context: &XdpContext, station: &StationEntry) -> bool {
     if station.flags & STATION_KEEPS_MARKS == 0 {
@@ -139,7 +140,7 @@ fn tag(tuple: &Tuple, reason: Reason) -> Judgement {
     })
 }
 
-/// Passes an opening SYN on; what an earlier connection of the same 4-tuple left behind is void.
+/// Passes an opening SYN on; an entry of an earlier connection of the same 4-tuple is void.
 fn forget(tuple: &Tuple, stat: Stat) -> Judgement {
     // The only failure is that there was no entry.
     let _ = FLOWS.remove(tuple.key());

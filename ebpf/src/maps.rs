@@ -50,13 +50,14 @@ static STATS: PerCpuArray<u64, { stat::COUNT as usize }> = PerCpuArray::new();
 #[btf_map]
 pub(crate) static EVENTS: RingBuf<u64, { names::EVENTS_BYTES as usize }> = RingBuf::new();
 
-/// 0 where the kernel lacks what answering needs: written before loading, so that the verifier does not follow what depends
-/// on it. Before Linux 6.8 it verifies each global function even if nothing calls it, so each of them asks first.
+/// 0 where the kernel lacks what answering needs: written before loading, so that the verifier does
+/// not follow the code that depends on it. Before Linux 6.8 it verifies each global function even
+/// if nothing calls it, so each of them asks first.
 #[unsafe(no_mangle)]
 static ANSWERS: Global<u32> = Global::new(1);
 
-/// 1 on a kernel that lets one program interrupt another on the same CPU (PREEMPT_RT): written before loading, so that
-/// other kernels do not pay for the guard.
+/// 1 on a kernel that lets one program interrupt another on the same CPU (PREEMPT_RT): written
+/// before loading, so that other kernels do not pay for the guard.
 #[unsafe(no_mangle)]
 static PREEMPTIBLE: Global<u32> = Global::new(0);
 
@@ -74,8 +75,8 @@ pub(crate) fn clock() -> u64 {
     unsafe { bpf_ktime_get_ns() }
 }
 
-/// Nanoseconds of CLOCK_MONOTONIC at the last tick of the kernel's timer: reading the clock itself takes longer than most
-/// else that a SYN takes here. For what needs no milliseconds: ages.
+/// Nanoseconds of CLOCK_MONOTONIC at the last tick of the kernel's timer: reading the clock itself
+/// takes longer than most other work on a SYN. For ages, which need no milliseconds.
 #[inline(always)]
 pub(crate) fn now() -> u64 {
     // SAFETY: the helper takes no argument and has no precondition.
@@ -102,7 +103,8 @@ pub(crate) fn count(stat: Stat) {
 /// Raises the counter of that number.
 pub(crate) fn count_number(number: u32) {
     if let Some(counter) = STATS.get_ptr_mut(number) {
-        // SAFETY: the pointer is to this CPU's own value, and an XDP program is not preempted by another.
+        // SAFETY: the pointer is to this CPU's own value, and an XDP program is not preempted by
+        // another.
         unsafe { *counter += 1 };
     }
 }

@@ -1,8 +1,8 @@
 //! From a frame to a TCP segment: Ethernet, VLAN tags, IPv6, extension headers, TCP.
 //!
-//! A cursor with one function for each header; each function checks its own bounds and leaves the cursor behind
-//! its header. It decides nothing and reads no map. It is pure and knows no BPF, so that it can be compiled and
-//! fuzzed in user space over any other [`Bytes`].
+//! A cursor with one function for each header; each function checks its own bounds and leaves the
+//! cursor behind its header. It decides nothing and reads no map. It is pure and knows no BPF, so
+//! that it can be compiled and fuzzed in user space over any other [`Bytes`].
 
 use sixgate_common::{bytes::Bytes, flow::FlowKey, stat::Stat};
 
@@ -22,8 +22,8 @@ const EXTENSION_LENGTH_MAX: usize = 256 * 8;
 /// A TCP header without options.
 pub(crate) const TCP_LENGTH: usize = 20;
 
-/// Both ends of a connection, as the sender's packets carry them: a [`FlowKey`] whose place on the stack is aligned, and
-/// whose addresses can be read as words. All fields are in network order.
+/// Both ends of a connection, as the sender's packets carry them: a [`FlowKey`] that is aligned on
+/// the stack, and whose addresses can be read as integers. All fields are in network order.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
 pub(crate) struct Tuple {
@@ -37,7 +37,8 @@ impl Tuple {
     /// The same octets as the maps have them.
     #[inline(always)]
     pub(crate) const fn key(&self) -> &FlowKey {
-        // SAFETY: both are `repr(C)` with the same fields at the same offsets, and octets need no alignment.
+        // SAFETY: both are `repr(C)` with the same fields at the same offsets, and octets need no
+        // alignment.
         unsafe { &*(&raw const *self).cast() }
     }
 }
@@ -76,11 +77,11 @@ pub(crate) struct Headers {
     end: usize,
 }
 
-/// Looks for a TCP segment to port 25 in `frame`, and at no more than that takes.
+/// Looks for a TCP segment to port 25 in `frame`, and reads no more than that takes.
 ///
 /// # Errors
 ///
-/// The counter that says why there is none, or why it is not understood.
+/// The counter of the reason why there is none, or why it is not understood.
 #[inline(always)]
 pub(crate) fn headers<B: Bytes>(frame: &B) -> Result<Headers, Stat> {
     let mut cursor = Cursor { frame, offset: 0, end: usize::MAX };
@@ -109,7 +110,7 @@ pub(crate) fn headers<B: Bytes>(frame: &B) -> Result<Headers, Stat> {
 ///
 /// # Errors
 ///
-/// The counter that says why it is not understood.
+/// The counter of the reason why it is not understood.
 #[inline(always)]
 pub(crate) fn segment<B: Bytes>(frame: &B, headers: Headers, segment: &mut Segment) -> Result<(), Stat> {
     let Headers { ipv6_at, tcp_at, end } = headers;
@@ -141,8 +142,9 @@ const fn header_length(offset: u8) -> usize {
     (offset >> 4) as usize * 4
 }
 
-/// Whether anybody can send from `source`: not the unspecified address, not a multicast one, not an IPv4-mapped one,
-/// and the loopback address only to itself. The host drops the others (net/ipv6/ip6_input.c, `ip6_rcv_core`).
+/// Whether a host can send from `source`: not the unspecified address, not a multicast one, not an
+/// IPv4-mapped one, and the loopback address only to itself. The host drops the others
+/// (net/ipv6/ip6_input.c, `ip6_rcv_core`).
 #[inline(always)]
 fn is_sender(source: [u64; 2], destination: [u64; 2]) -> bool {
     let [high, low] = source;
@@ -217,8 +219,9 @@ fn vlan_tag<B: Bytes>(cursor: &mut Cursor<'_, B>) -> Result<EtherType, Stat> {
     Ok(EtherType(u16::from_ne_bytes([*high, *low])))
 }
 
-/// The IPv6 header (RFC 8200 3); the kind of the header behind it. From here on the packet's end bounds the cursor:
-/// Ethernet may pad a frame, and a frame that is shorter than its packet is dropped by the host anyway.
+/// The IPv6 header (RFC 8200 3); the kind of the header behind it. From here on the packet's end
+/// bounds the cursor: Ethernet may pad a frame, and a frame that is shorter than its packet is
+/// dropped by the host anyway.
 #[inline(always)]
 fn ipv6<B: Bytes>(cursor: &mut Cursor<'_, B>) -> Result<NextHeader, Stat> {
     // where even the first half is missing, the version does not matter
@@ -238,8 +241,8 @@ fn ipv6<B: Bytes>(cursor: &mut Cursor<'_, B>) -> Result<NextHeader, Stat> {
     Ok(NextHeader(*next))
 }
 
-/// The extension headers (RFC 8200 4); the kind of the first header that is none of them. Their order is not
-/// checked: a packet whose order the host refuses is refused there.
+/// The extension headers (RFC 8200 4); the kind of the first header that is none of them. Their
+/// order is not checked: a packet whose order the host refuses is refused there.
 #[inline(always)]
 fn extensions<B: Bytes>(cursor: &mut Cursor<'_, B>, mut next: NextHeader) -> Result<NextHeader, Stat> {
     for _ in 0..EXTENSIONS_MAX {
@@ -257,7 +260,7 @@ fn extensions<B: Bytes>(cursor: &mut Cursor<'_, B>, mut next: NextHeader) -> Res
     }
 }
 
-/// Sorts out the headers behind which nothing can be read.
+/// Refuses the headers behind which nothing can be read.
 #[inline(always)]
 fn not_followed(next: NextHeader) -> Result<NextHeader, Stat> {
     match next {
@@ -267,7 +270,8 @@ fn not_followed(next: NextHeader) -> Result<NextHeader, Stat> {
     }
 }
 
-/// A Hop-by-Hop or Destination Options header (RFC 8200 4.3, 4.6); the kind of the header behind it.
+/// A Hop-by-Hop or Destination Options header (RFC 8200 4.3, 4.6); the kind of the header behind
+/// it.
 #[inline(always)]
 fn options<B: Bytes>(cursor: &mut Cursor<'_, B>) -> Result<NextHeader, Stat> {
     let [next, length] = *cursor.peek()?;
@@ -275,8 +279,8 @@ fn options<B: Bytes>(cursor: &mut Cursor<'_, B>) -> Result<NextHeader, Stat> {
     Ok(NextHeader(next))
 }
 
-/// A Routing header (RFC 8200 4.4); the kind of the header behind it. With segments left the destination address
-/// is not the packet's last one.
+/// A Routing header (RFC 8200 4.4); the kind of the header behind it. With segments left the
+/// destination address is not the packet's last one.
 #[inline(always)]
 fn routing<B: Bytes>(cursor: &mut Cursor<'_, B>) -> Result<NextHeader, Stat> {
     let [next, length, _, segments_left] = *cursor.peek()?;
@@ -287,7 +291,8 @@ fn routing<B: Bytes>(cursor: &mut Cursor<'_, B>) -> Result<NextHeader, Stat> {
     Ok(NextHeader(next))
 }
 
-/// Moves behind an extension header: its length counts units of 8 octets beyond the first 8 (RFC 8200 4.3).
+/// Moves behind an extension header: its length counts units of 8 octets beyond the first 8 (RFC
+/// 8200 4.3).
 #[inline(always)]
 fn skip_extension<B: Bytes>(cursor: &mut Cursor<'_, B>, length: u8) -> Result<(), Stat> {
     let offset = cursor.offset + (length as usize + 1) * 8;
@@ -345,7 +350,7 @@ impl TcpFlags {
     pub(crate) const PSH: u8 = 0x08;
     pub(crate) const ACK: u8 = 0x10;
 
-    /// SYN without ACK, RST or FIN; what else is set does not matter.
+    /// SYN without ACK, RST or FIN; other flags do not matter.
     #[inline(always)]
     pub(crate) const fn is_opening(self) -> bool {
         self.0 & (Self::SYN | Self::ACK | Self::RST | Self::FIN) == Self::SYN

@@ -1,12 +1,12 @@
-//! What the kernel's verifier learns of a number, and what it is made to forget.
+//! The forms in which the verifier learns the range of a number, or forgets it.
 //!
 //! It owns the forms in which numbers are handed on; it knows neither frames nor sessions.
 
 use core::ptr;
 
 /// `value`, about which the compiler knows nothing (`barrier_var` in libbpf's bpf_helpers.h): it
-/// must leave a comparison as it is written, since the verifier learns from no other form that looks
-/// the same to the compiler.
+/// must leave a comparison as it is written, since the verifier learns from no other form that
+/// looks the same to the compiler.
 #[cfg(target_arch = "bpf")]
 #[inline(always)]
 pub(crate) fn barrier(mut value: usize) -> usize {
@@ -55,8 +55,8 @@ impl MapSlot {
         Self(slot)
     }
 
-    /// `value`; makes the verifier forget the range, so that it can prune states: the paths on which
-    /// the value was computed are one path from there on.
+    /// `value`; makes the verifier forget the range, so that it can prune states: the paths on
+    /// which the value was computed are one path from there on.
     #[inline(always)]
     pub(crate) fn forget_range(self, value: usize) -> usize {
         if self.0.is_null() {

@@ -1,16 +1,20 @@
-//! IPv6 addresses as text (RFC 5952), without a branch that the verifier would have to follow twice.
+//! IPv6 addresses as text (RFC 5952), without a branch that the verifier would follow twice.
 //!
-//! The kernel has no other formatter that a program may call. User space has its own; a test compares both.
+//! The kernel has no other formatter that a program may call. User space has its own; a test
+//! compares both.
 
 /// Longest text: eight groups of four digits, seven colons.
 pub const TEXT_MAX: usize = 39;
-/// Octets that [`write()`] may touch: whole words.
+/// Octets that [`write()`] may touch: it stores four at a time.
 pub const ROOM: usize = MASK + 4;
 
-/// Writes `address`, its two halves in network order, in the form of RFC 5952 through `store`, which puts four octets
-/// (a word of the machine) at an offset of at most [`ROOM`] - 4; the length of the text. IPv4-mapped addresses have another form there (5) and never reach this function.
+/// Writes `address`, its two halves in network order, in the form of RFC 5952 through `store`,
+/// which puts four octets in the order of this machine at an offset of at most [`ROOM`] - 4.
+/// Returns the length of the text. IPv4-mapped addresses have another form in that RFC (section 5)
+/// and never reach this function.
 ///
-/// `unknown_zero` is 0, but the verifier must not know: an offset that it can follow it follows on every way apart.
+/// `unknown_zero` is 0, and the verifier must not learn so: it follows a known offset on each path
+/// separately.
 #[inline(always)]
 pub fn write(address: [u64; 2], unknown_zero: usize, mut store: impl FnMut(usize, u32)) -> usize {
     let address = address.map(u64::from_be);
@@ -73,17 +77,20 @@ fn zeros(address: [u64; 2]) -> u8 {
     zeros
 }
 
-/// Where the longest run of zero groups starts, and its length; of several the first (RFC 5952 4.2.3).
+/// Where the longest run of zero groups starts, and its length; of several the first (RFC 5952
+/// 4.2.3).
 ///
-/// Verifiers before Linux 6.10 know nothing of a number made by OR, even of one whose parts have known bits. Adding the
-/// `unknown_zero` keeps the compiler from dropping the mask, which is what tells them the bound.
+/// Verifiers before Linux 6.10 know nothing of a number made by OR, even of one whose parts have
+/// known bits. Adding the `unknown_zero` keeps the compiler from dropping the mask, which is what
+/// tells them the bound.
 #[inline(always)]
 fn longest_zeros(zeros: u8, unknown_zero: usize) -> (usize, usize) {
     let found = RUNS[(zeros as usize + unknown_zero) % RUNS.len()];
     ((found >> 4) as usize, (found & 0xf) as usize)
 }
 
-/// For each set of zero groups: start of the longest run in the high nibble, its length in the low one.
+/// For each set of zero groups: start of the longest run in the high nibble, its length in the low
+/// one.
 static RUNS: [u8; 256] = runs();
 
 const fn runs() -> [u8; 256] {

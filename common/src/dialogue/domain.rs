@@ -1,6 +1,7 @@
-//! Domain names in command lines: which one a recipient names, and what is a name at all (RFC 5321 4.1.2).
+//! Domain names in command lines: which one a recipient names, and whether it is a name (RFC 5321
+//! 4.1.2).
 //!
-//! It says where a name stands, and by which number a map has it; who echoes it is elsewhere.
+//! It finds the name and the number that a map has for it; it echoes nothing.
 
 use super::path::{AFTER_HYPHEN, IN_LABEL, LABEL_MAX, LABEL_STARTS, NAME_ENDS, NO_NAME, NO_NAME_ENDS, Path};
 use crate::{
@@ -27,17 +28,17 @@ impl Span {
     pub const EMPTY: Self = Self { start: 0, length: 0 };
 }
 
-/// What stands for a domain in a recipient's path.
+/// The domain part of a recipient's path, a name or not.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PathDomain {
-    /// Where it stands.
+    /// The part of the line.
     pub span: Span,
-    /// Whether it is a domain name. What is not a domain name is never echoed.
+    /// Whether it is a domain name. Other text is never echoed.
     pub is_name: bool,
 }
 
-/// The recipient's domain in the `RCPT TO:` line of `length` octets at `start`, if it is a domain name
-/// ([`path_domain`]).
+/// The recipient's domain in the `RCPT TO:` line of `length` octets at `start`, if it is a domain
+/// name ([`path_domain`]).
 #[inline(always)]
 pub fn recipient_domain<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Option<Span> {
     match path_domain(bytes, start, length) {
@@ -46,8 +47,8 @@ pub fn recipient_domain<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usiz
     }
 }
 
-/// What stands between the last `@` outside quotes and the `>` that ends the path, in the `RCPT TO:` line of `length`
-/// octets at `start`.
+/// The text between the last `@` outside quotes and the `>` that ends the path, in the `RCPT TO:`
+/// line of `length` octets at `start`.
 #[inline(always)]
 pub fn path_domain<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Option<PathDomain> {
     match plain_path_end(bytes, start, length) {
@@ -56,11 +57,11 @@ pub fn path_domain<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) ->
     }
 }
 
-/// The number by which the map DOMAINS has the domain of `length` octets at `start`: a hash of its octets, ASCII letters
-/// in lower case, without a final dot. None for an empty one.
+/// The number by which the map DOMAINS has the domain of `length` octets at `start`: a hash of its
+/// octets, ASCII letters in lower case, without a final dot. None for an empty one.
 ///
-/// Two domains can have the same number. What the map says about a domain (whether its refusal is temporary) does no harm
-/// to another one.
+/// Two domains can have the same number. The map has one fact about a domain (that its refusal is
+/// temporary), which does no harm to another one.
 #[inline(always)]
 pub fn domain_key<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Option<u64> {
     let mut length = bytes.forget_range(length);
@@ -106,7 +107,8 @@ const fn lower_case(octets: u64) -> u64 {
     octets | capitals >> 2
 }
 
-/// Where the first `>` stands, if nothing before it is quoted, as almost always; none as well if there is no `>`.
+/// Where the first `>` stands, if nothing before it is quoted, as almost always; none as well if
+/// there is no `>`.
 #[inline(always)]
 fn plain_path_end<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Option<usize> {
     let mut at = 0;
@@ -136,7 +138,8 @@ fn plain_path_end<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> 
     None
 }
 
-/// The domain that ends before `end`, behind an `@`: read backwards, since a name reads the same in both directions.
+/// The domain that ends before `end`, behind an `@`: read backwards, since a name reads the same in
+/// both directions.
 #[inline(always)]
 fn domain_before<B: Bytes + ?Sized>(bytes: &B, start: usize, end: usize) -> Option<PathDomain> {
     let mut path = Path { state: LABEL_STARTS, domain: 0, label: 0 };
@@ -179,8 +182,8 @@ fn domain_after_quotes<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize
     None
 }
 
-/// Whether `text` is a domain name as RFC 5321 4.1.2 writes them: labels of letters, digits and inner
-/// hyphens, separated by single dots.
+/// Whether `text` is a domain name as RFC 5321 4.1.2 writes them: labels of letters, digits and
+/// inner hyphens, separated by single dots.
 #[must_use]
 pub fn is_domain_name(text: &[u8]) -> bool {
     let mut path = Path { state: LABEL_STARTS, domain: 0, label: 0 };

@@ -1,5 +1,6 @@
-//! Command lines of the refusing dialogue (RFC 5321 4.1): where one ends, what its verb is, which domain a recipient
-//! names (`domain`). The kernel reads them in the driver's buffer, the daemon in its own, with this code.
+//! Command lines of the refusing dialogue (RFC 5321 4.1): where one ends, what its verb is, which
+//! domain a recipient names (`domain`). The kernel reads them in the driver's buffer, the daemon in
+//! its own, with this code.
 //!
 //! It keeps nothing between two calls, and it knows no reply.
 
@@ -13,13 +14,14 @@ use crate::{
 pub const SCAN_MAX: usize = 2560;
 const _: () = assert!(SCAN_MAX > WINDOW as usize);
 
-/// Octets of a line that is too long after which it counts as a command and is replied to, although its end is not
-/// there: a line without an end is bounded by [`crate::refuse::COMMANDS_MAX`] like everything else that a client sends.
+/// Octets of a line that is too long after which it counts as a command and is replied to, although
+/// its end is not there: a line without an end is bounded by [`crate::refuse::COMMANDS_MAX`] like
+/// everything else that a client sends.
 pub const ENDLESS_MAX: u32 = 1 << 16;
 const _: () = assert!(ENDLESS_MAX as usize > SCAN_MAX, "one look crosses the bound once at most");
 
-/// Counts `octets` more of a line that is too long to the `skipped` ones before them: whether the bound is crossed,
-/// and what counts from here on.
+/// Counts `octets` more of a line that is too long to the `skipped` ones before them: whether the
+/// bound is crossed, and what counts from here on.
 #[must_use]
 #[inline(always)]
 pub const fn skip(skipped: u16, octets: usize) -> (bool, u16) {
@@ -27,7 +29,7 @@ pub const fn skip(skipped: u16, octets: usize) -> (bool, u16) {
     (total >= ENDLESS_MAX, (total % ENDLESS_MAX) as u16)
 }
 
-/// What stands at the front of the input.
+/// The beginning of the input.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Cut {
     /// No whole line yet.
@@ -38,12 +40,12 @@ pub enum Cut {
     TooLong(usize),
     /// So many octets of such a line, whose end is not there yet.
     Skipped(usize),
-    /// A bare CR, a bare LF or a NUL: where the line ends is a matter of opinion.
+    /// A bare CR, a bare LF or a NUL: implementations differ in where such a line ends.
     BareLineEnd,
 }
 
-/// Cuts the first line from the `available` octets at `start`: CRLF ends it and nothing else does (RFC 5321 2.3.8).
-/// `skipping`: the octets continue a line of which [`Cut::Skipped`] was told.
+/// Cuts the first line from the `available` octets at `start`: CRLF ends it and nothing else does
+/// (RFC 5321 2.3.8). `skipping`: the octets continue a line of which a part was [`Cut::Skipped`].
 #[inline(always)]
 pub fn cut<B: Bytes + ?Sized>(bytes: &B, start: usize, available: usize, skipping: bool) -> Cut {
     let scanned = bytes.forget_range(if available > SCAN_MAX { SCAN_MAX } else { available });
@@ -109,8 +111,8 @@ fn has_terminator<const N: usize>(octets: &[u8; N]) -> bool {
 /// Octets of a long line that are looked at together.
 const BLOCK: usize = 32;
 
-/// The verb of the line of `length` octets at `start`, its CRLF not counted. Verbs are compared without regard to case
-/// (RFC 5321 2.4). Arguments matter only where their absence does.
+/// The verb of the line of `length` octets at `start`, its CRLF not counted. Verbs are compared
+/// without regard to case (RFC 5321 2.4). Arguments matter only where their absence does.
 #[inline(always)]
 pub fn verb<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Verb {
     let word = match bytes.u32_ne(start) {
@@ -143,7 +145,7 @@ pub fn verb<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Verb {
     }
 }
 
-/// The verb of a line whose first word has not four letters.
+/// The verb of a line that does not begin with four letters and a blank.
 #[inline(always)]
 fn longer_verb<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Verb {
     if length + 2 > LINE_MAX {
@@ -162,7 +164,7 @@ fn longer_verb<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> Ver
     }
 }
 
-/// Whether the first word of the line ends at `at`.
+/// Whether a blank or the end of the line is at `at`.
 #[inline(always)]
 fn ends<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize, at: usize) -> bool {
     length == at || length > at && bytes.octet(start + at) == Some(b' ')
@@ -193,7 +195,7 @@ fn named<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize, verb: Verb) 
 
 const BLANKS: u64 = ONES * b' ' as u64;
 
-/// Turns letters into upper case; no octet that is no letter becomes one.
+/// Maps letters to upper case; other octets do not become letters.
 const UPPER_CASE: u32 = 0xdfdf_dfdf;
 
 const AUTH: u32 = u32::from_ne_bytes(*b"AUTH");

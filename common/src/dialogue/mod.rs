@@ -1,7 +1,7 @@
 //! The refusing dialogue as pure tables, for the kernel and for the daemon alike.
 //!
-//! It owns what is said and when: lines and the domains in them, the reply to each command, the
-//! shape of a reply. It reads and writes no memory but its caller's.
+//! It owns lines and the domains in them, the reply to each command, and the
+//! layout of a reply. It allocates nothing and keeps nothing.
 
 pub mod address;
 pub mod domain;

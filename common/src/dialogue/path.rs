@@ -1,12 +1,13 @@
-//! Where the domain stands in a recipient's path, and whether it is a name: an automaton over tables.
+//! Where the domain stands in a recipient's path, and whether it is a name: an automaton over
+//! tables.
 //!
 //! It reads one octet after the other; which ones is its caller's choice.
 
 /// Longest label of a domain name, in octets (RFC 1035 2.3.4).
 pub(super) const LABEL_MAX: usize = 63;
 
-/// How far the reading of a path is: an automaton over a table, since a program that branches at each octet has more
-/// ways than the kernel's verifier follows.
+/// How far the reading of a path is: an automaton over a table, since a program that branches at
+/// each octet has more paths than the kernel's verifier follows.
 pub(super) struct Path {
     pub(super) state: u8,
     /// Where the name after the last `@` starts.
@@ -16,7 +17,7 @@ pub(super) struct Path {
 }
 
 impl Path {
-    /// All of it in one word; places are less than 2^16.
+    /// All of it in one integer; offsets are less than 2^16.
     #[inline(always)]
     pub(super) const fn packed(&self) -> usize {
         self.state as usize | self.label << 16 | self.domain << 32

@@ -1,12 +1,13 @@
-//! The refusing dialogue (RFC 5321) as one pure table: verb by phase to reply and next phase, for the
-//! kernel and for the daemon alike.
+//! The refusing dialogue (RFC 5321) as one pure table: verb by phase to reply and next phase, for
+//! the kernel and for the daemon alike.
 //!
-//! It owns no text: replies are numbers here, and become octets in user space's reply table. It keeps
-//! no input either: lines are read by [`crate::line`].
+//! It owns no text: replies are numbers here, and become octets in user space's reply table. It
+//! keeps no input either: lines are read by [`crate::line`].
 
 use crate::settings::REFUSE_AT_GREETING;
 
-/// Commands that one refused session may send; the next one hears [`ReplyId::TooManyCommands`].
+/// Commands that one refused session may send; the reply to the next one is
+/// [`ReplyId::TooManyCommands`].
 pub const COMMANDS_MAX: u16 = 60;
 /// Longest command line, CRLF included (RFC 5321 4.5.3.1.4).
 pub const LINE_MAX: usize = 512;
@@ -72,7 +73,7 @@ impl Reason {
     }
 }
 
-/// What a command line asks for.
+/// The request of a command line.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verb {
@@ -80,25 +81,25 @@ pub enum Verb {
     Auth,
     /// A line with a bare CR, a bare LF or a NUL in it.
     BareLineEnd,
-    /// DATA.
+    /// DATA, with or without an argument.
     Data,
     /// EHLO with a name.
     Ehlo,
     /// HELO with a name.
     Helo,
-    /// HELP.
+    /// HELP, with or without an argument.
     Help,
-    /// MAIL FROM:.
+    /// MAIL with its `FROM:`.
     Mail,
     /// EHLO or HELO without a name.
     NoName,
-    /// NOOP.
+    /// NOOP, with or without an argument.
     Noop,
-    /// QUIT.
+    /// QUIT, with or without an argument.
     Quit,
-    /// RCPT TO:.
+    /// RCPT with its `TO:`.
     Rcpt,
-    /// RSET.
+    /// RSET, with or without an argument.
     Rset,
     /// STARTTLS (RFC 3207): not offered to a refused session.
     StartTls,
@@ -148,31 +149,31 @@ pub enum ReplyId {
     GreetingRefused,
     /// 250: EHLO with the extensions.
     Ehlo,
-    /// 250: HELO.
+    /// 250: HELO, with our name.
     Helo,
     /// 501: EHLO or HELO without a name.
     NoName,
-    /// 250: MAIL.
+    /// 250: the sender of MAIL is taken.
     Mail,
     /// 550 5.2.1: RCPT; the recipient's domain or the destination address is inserted.
     NotOptedIn,
     /// 450 4.2.1: RCPT, for a domain whose refusal is temporary; the same is inserted.
     NotOptedInTemporary,
-    /// 450 4.7.25, or 550 5.7.25 if a setting says so: RCPT; the source address is inserted.
+    /// 450 4.7.25, or 550 5.7.25 by a setting: RCPT; the source address is inserted.
     NoPtr,
     /// 554: DATA without an accepted recipient.
     NoRecipients,
     /// 503: a command out of order.
     BadSequence,
-    /// 250: RSET.
+    /// 250: RSET in any phase.
     Rset,
-    /// 250: NOOP.
+    /// 250: NOOP in any phase.
     Noop,
-    /// 252: VRFY.
+    /// 252: VRFY or EXPN.
     Vrfy,
-    /// 214: HELP.
+    /// 214: the reply to HELP.
     Help,
-    /// 221: QUIT.
+    /// 221: the reply to QUIT.
     Quit,
     /// 502: a command that exists and is not offered.
     NotOffered,
@@ -240,14 +241,14 @@ impl ReplyId {
 /// A reply and the phase that follows it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Step {
-    /// What is said.
+    /// The reply to send.
     pub reply: ReplyId,
-    /// Where the session is afterwards; [`Phase::Closing`]: nothing more is said.
+    /// Where the session is afterwards; [`Phase::Closing`]: it was the last reply.
     pub next: Phase,
 }
 
-/// The first words of a refused session. `refuse_at` is a number of [`crate::settings`]; it matters for
-/// [`Reason::NotOptedIn`] only (no PTR is always said at RCPT).
+/// The greeting of a refused session. `refuse_at` is a number of [`crate::settings`]; it matters
+/// for [`Reason::NotOptedIn`] only (a missing PTR is always replied to at RCPT).
 #[must_use]
 pub const fn open(reason: Reason, refuse_at: u32) -> Step {
     match reason {

@@ -1,10 +1,12 @@
 //! REPLIES: the refusing dialogue's replies as the kernel sends them.
 //!
-//! The texts are made by user space's one reply table; here is only their shape, and where each one lies.
+//! The texts are made by user space's one reply table; here is only their shape, and where each one
+//! lies.
 //!
-//! REPLIES holds [`GENERATIONS`] sets. A session hears the set that was in force when it began, so that a
-//! retransmission has the very same octets even if the texts changed meanwhile. New texts are written to the set that
-//! follows the one in force, then [`crate::settings::Settings::generation`] names it.
+//! REPLIES holds [`GENERATIONS`] sets. A session gets the set that was in force when it began, so
+//! that a retransmission has the very same octets even if the texts changed meanwhile. New texts
+//! are written to the set that follows the one in force, then
+//! [`crate::settings::Settings::generation`] names it.
 
 use crate::refuse::ReplyId;
 
@@ -17,8 +19,8 @@ pub struct Reply {
     /// Where the variable part (a domain or an address) is inserted, an offset into [`Self::text`];
     /// equal to [`Self::length`] when the reply has none.
     pub insert_at: u16,
-    /// Ones' complement sum (RFC 1071) of [`Self::text`] as 16-bit words in the machine's order, a last odd octet
-    /// followed by a zero; not folded, not inverted.
+    /// Ones' complement sum (RFC 1071) of [`Self::text`] as 16-bit words in the machine's order, a
+    /// last odd octet followed by a zero; not folded, not inverted.
     pub sum: u32,
     /// The reply, CRLF included.
     pub text: [u8; REPLY_MAX],
@@ -27,15 +29,17 @@ pub struct Reply {
 /// Longest reply of the refusing dialogue without its variable part, in octets.
 pub const REPLY_MAX: usize = 248;
 
-/// Octets by which a frame can grow at its head everywhere: native XDP leaves 256 of head room less the kernel's
-/// `struct xdp_frame` (40 octets, include/net/xdp.h). A reply is longer than the segment that it answers by this at most.
+/// Octets by which a frame can grow at its head everywhere: native XDP leaves 256 before the frame
+/// (XDP_PACKET_HEADROOM), less the kernel's `struct xdp_frame` (40 octets, include/net/xdp.h). A
+/// reply is longer than the segment that it answers by this at most.
 pub const GROWTH_MAX: usize = 216;
 
-/// Longest domain that is said in the reply to a line that came in parts: its last segment may have one octet, and no more
-/// room. Instead of a longer one the destination address is said.
+/// Longest domain that is echoed in the reply to a line that came in parts: its last segment may
+/// have one octet, and no space for more. Instead of a longer one the destination address is named.
 pub const KEPT_DOMAIN_MAX: usize = 144;
 
-/// Sets of replies: one in force, two that older sessions may still hear, one to be written. A power of two.
+/// Sets of replies: one in force, two that older sessions may still get, one to be written. A power
+/// of two.
 pub const GENERATIONS: u32 = 4;
 
 /// Entries of REPLIES.
@@ -47,8 +51,8 @@ pub const fn index(generation: u32, id: ReplyId) -> u32 {
     generation % GENERATIONS * ReplyId::ALL.len() as u32 + id as u32
 }
 
-/// Whether a session that began with `generation` can still be answered while `in_force` is: the set that is written
-/// next, or was overwritten since, is nobody's.
+/// Whether a session that began with `generation` can still be answered while `in_force` is: the
+/// set that is written next, or was overwritten since, belongs to no session.
 #[must_use]
 pub const fn holds(generation: u8, in_force: u32) -> bool {
     (in_force as u8).wrapping_sub(generation) < GENERATIONS as u8 - 1

@@ -1,5 +1,5 @@
-//! Values of the three prefix tries: OPTIN (destinations that opted in), GUARD (destinations that are
-//! ours) and TRUST (sources that are exempt).
+//! Values of the three prefix tries: OPTIN (destinations that opted in), GUARD (destinations that
+//! are ours) and TRUST (sources that are exempt).
 //!
 //! The keys are prefixes: a length in bits and 16 octets in network order; they are not owned here.
 

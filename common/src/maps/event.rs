@@ -1,7 +1,8 @@
-//! EVENTS: what the XDP program tells about the sessions that it refuses.
+//! EVENTS: the XDP program's reports about the sessions that it refuses.
 //!
-//! Records are dropped and counted when the ring buffer is full: nothing here is needed for refusing, and no record
-//! wakes its reader. A reader knows a record by its length and its first octet.
+//! Records are dropped and counted when the ring buffer is full: nothing here is needed for
+//! refusing, and no record wakes its reader. A reader knows a record by its length and its first
+//! octet.
 
 use crate::flow::{ARGUMENT_KEPT, FlowKey};
 
@@ -17,7 +18,7 @@ pub struct Begun {
     pub ending: u8,
     /// [`crate::flow::Flow::refused`]; 0 in a session that began.
     pub refused: u8,
-    /// Commands answered.
+    /// The number of commands that were replied to.
     pub commands: u16,
     /// Octets of [`Ended::sender`] in use; 0 in a session that began.
     pub sender_length: u8,
@@ -27,7 +28,7 @@ pub struct Begun {
     pub opened: u64,
     /// When the record was made, likewise.
     pub now: u64,
-    /// The connection.
+    /// The 4-tuple of the connection.
     pub flow: FlowKey,
     /// Keeps the size a multiple of eight without padding; always 0.
     pub padding: [u8; 4],
@@ -37,11 +38,11 @@ pub struct Begun {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Ended {
-    /// What both kinds have.
+    /// The fields that all records have.
     pub session: Begun,
-    /// What followed `MAIL FROM:` last.
+    /// The text after the last `MAIL FROM:`.
     pub sender: [u8; ARGUMENT_KEPT],
-    /// What followed `RCPT TO:` of the last recipient that was refused.
+    /// The text after the `RCPT TO:` of the last recipient that was refused.
     pub recipient: [u8; ARGUMENT_KEPT],
 }
 
@@ -56,13 +57,13 @@ pub const KIND_RECIPIENT: u8 = 3;
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Ending {
-    /// The sender said QUIT.
+    /// The sender sent QUIT.
     Quit = 1,
     /// The sender closed the connection.
     Closed = 2,
     /// The sender reset the connection.
     Reset = 3,
-    /// We ended it: too many commands, or a line end that is none.
+    /// We ended it: too many commands, or a bare CR, a bare LF or a NUL.
     Dismissed = 4,
     /// The SYN was answered with a reset (`refuse_at = "reset"`): there was no session.
     Refused = 5,

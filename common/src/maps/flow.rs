@@ -1,4 +1,4 @@
-//! FLOWS: what the XDP program remembers of one refused TCP connection.
+//! FLOWS: the XDP program's state of one refused TCP connection.
 //!
 //! With `answer = "daemon"` an entry is a tag that the daemon deletes at accept; with
 //! `answer = "kernel"` it is the state of a dialogue. It never decides anything by itself.
@@ -43,11 +43,12 @@ pub struct Flow {
     pub phase: u8,
     /// The last reply sent, a [`crate::refuse::ReplyId`] as its number.
     pub last_reply: u8,
-    /// Which generation of REPLIES the session hears.
+    /// The generation of REPLIES that the session gets.
     pub generation: u8,
     /// A combination of the `FLAG_` constants.
     pub flags: u8,
-    /// The reply with which the last recipient, or the session, was refused: a [`ReplyId`] as its number; 0: none yet.
+    /// The reply with which the last recipient, or the session, was refused: a [`ReplyId`] as its
+    /// number; 0: none yet.
     ///
     /// [`ReplyId`]: crate::refuse::ReplyId
     pub refused: u8,
@@ -55,7 +56,8 @@ pub struct Flow {
     pub kept: u16,
     /// The same of the line that was answered last.
     pub kept_last: u16,
-    /// Octets of a line that is too long, since the last [`ReplyId::TooLong`] or the line's beginning.
+    /// Octets of a line that is too long, since the last [`ReplyId::TooLong`] or the line's
+    /// beginning.
     ///
     /// [`ReplyId::TooLong`]: crate::refuse::ReplyId::TooLong
     pub skipped: u16,
@@ -63,30 +65,34 @@ pub struct Flow {
     pub sender_length: u8,
     /// Octets of [`Self::recipient`] in use.
     pub recipient_length: u8,
-    /// When [`Self::acknowledgments`] were counted, in units of 2^[`ACKNOWLEDGMENT_SHIFT`] nanoseconds of
-    /// CLOCK_MONOTONIC.
+    /// When [`Self::acknowledgments`] were counted, in units of 2^[`ACKNOWLEDGMENT_SHIFT`]
+    /// nanoseconds of CLOCK_MONOTONIC.
     pub acknowledged_at: u32,
-    /// Acknowledgements sent in that unit of time, since the last new command, for segments that brought nothing new.
+    /// Acknowledgements sent in that unit of time, since the last new command, for segments that
+    /// brought nothing new.
     pub acknowledgments: u32,
-    /// What followed `MAIL FROM:` last, for the log.
+    /// The text after the last `MAIL FROM:`, for the log.
     pub sender: [u8; ARGUMENT_KEPT],
-    /// What followed `RCPT TO:` of the last recipient that was refused, for the log.
+    /// The text after the `RCPT TO:` of the last recipient that was refused, for the log.
     pub recipient: [u8; ARGUMENT_KEPT],
 }
 
-/// The largest segment that we offer to take (RFC 9293 3.7.1): what every IPv6 path carries in one piece (RFC 8200 5).
+/// The largest segment that we offer to take (RFC 9293 3.7.1): the segment that every IPv6 path
+/// carries in one piece (RFC 8200 5).
 pub const MSS: u16 = 1220;
-/// The window that we offer: two segments. What is sent within it lies in one buffer and is read in one go, and no
-/// sender has more to say to a refused session.
+/// The window that we offer: two segments. Data within it lies in one buffer and is read at once,
+/// and a refused session needs no more.
 pub const WINDOW: u16 = 2 * MSS;
 
-/// Acknowledgements that one session is sent in one unit of time for segments that bring nothing new: duplicates,
-/// segments outside the window, challenges (RFC 5961 7 gives 10 in 5 seconds as an example).
+/// Acknowledgements that one session is sent in one unit of time for segments that bring nothing
+/// new: duplicates, segments outside the window, challenges (RFC 5961 7 gives 10 in 5 seconds as an
+/// example).
 pub const ACKNOWLEDGMENTS_MAX: u32 = 10;
 /// The unit of time: 2^32 nanoseconds, 4.3 seconds.
 pub const ACKNOWLEDGMENT_SHIFT: u32 = 32;
 
-/// Octets that are kept for the log of what follows `MAIL FROM:` and `RCPT TO:`; the rest is left out.
+/// Octets of the text after `MAIL FROM:` and `RCPT TO:` that are kept for the log; the rest is left
+/// out.
 pub const ARGUMENT_KEPT: usize = 96;
 
 /// The entry is a tag for the daemon; the host's TCP owns the connection.
@@ -104,15 +110,15 @@ pub const FLAG_FIN_SENT: u8 = 8;
 /// An unfinished line came, and was neither kept nor acknowledged.
 pub const FLAG_HELD_BACK: u8 = 16;
 
-/// Value of LINES: the beginning of a line that its sender cannot finish before it is acknowledged. How much of it there
-/// is, the entry in FLOWS says.
+/// Value of LINES: the beginning of a line that its sender cannot finish before it is acknowledged.
+/// Its length is in the entry of FLOWS.
 pub type KeptLine = [u8; KEPT_MAX];
 
 /// Longest unfinished line, rounded up to a multiple of eight.
 pub const KEPT_MAX: usize = MAIL_LINE_MAX.next_multiple_of(8);
 
 impl Flow {
-    /// A tag: the daemon will speak the refusal.
+    /// A tag: the daemon will refuse the session.
     #[must_use]
     pub const fn tag(reason: u8, opened: u64) -> Self {
         Self {
@@ -141,8 +147,8 @@ impl Flow {
         }
     }
 
-    /// Makes the entry a tag, as [`Self::tag`] does; what is kept for the log has no length then, and stays as it is: a
-    /// program has neither the stack nor the time for as many zeros.
+    /// Makes the entry a tag, as [`Self::tag`] does; the octets kept for the log have no length
+    /// then, and stay as they are: a program has neither the stack nor the time for as many zeros.
     #[inline(always)]
     pub const fn make_tag(&mut self, reason: u8, opened: u64) {
         self.opened = opened;
@@ -181,7 +187,8 @@ const _: () = assert!(size_of::<Flow>() == 248 && align_of::<Flow>() == 8);
 // SAFETY: `repr(C)`, byte arrays only, no padding: every bit pattern is valid.
 unsafe impl aya::Pod for FlowKey {}
 #[cfg(feature = "user")]
-// SAFETY: `repr(C)`, integers and byte arrays, no padding (size asserted): every bit pattern is valid.
+// SAFETY: `repr(C)`, integers and byte arrays, no padding (size asserted): every bit pattern is
+// valid.
 unsafe impl aya::Pod for Flow {}
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //!
 //! In `ebpf/` the identifier of each static is the name; user space uses only these constants.
 
-/// Version of the layout of all maps: the name of the pin directory's innermost part (`v4`). It changes
-/// with any change of a key, a value, a kind or a meaning in this crate.
+/// Version of the layout of all maps: the name of the pin directory's innermost part (`v4`). It
+/// changes with any change of a key, a value, a kind or a meaning in this crate.
 pub const LAYOUT: &str = "v4";
 
 /// The XDP program's name.
@@ -21,7 +21,8 @@ pub const OPTIN: &str = "OPTIN";
 pub const GUARD: &str = "GUARD";
 /// LPM trie: source prefix to [`crate::dest::MemberEntry`].
 pub const TRUST: &str = "TRUST";
-/// hash: [`crate::domain::domain_key`] of a recipients' domain whose refusal is temporary to [`crate::dest::MemberEntry`].
+/// hash: [`crate::domain::domain_key`] of a recipients' domain whose refusal is temporary to
+/// [`crate::dest::MemberEntry`].
 pub const DOMAINS: &str = "DOMAINS";
 /// LRU hash: source address to [`crate::ptr::PtrEntry`].
 pub const PTR: &str = "PTR";
@@ -42,7 +43,8 @@ pub const ALL: [&str; 13] =
 
 /// Records of SETTINGS.
 pub const SETTINGS_ENTRIES: u32 = 2;
-/// Bound of STATIONS, in Ethernet addresses: those of each attached interface and of the bridges and bonds above it.
+/// Bound of STATIONS, in Ethernet addresses: those of each attached interface and of the bridges
+/// and bonds above it.
 pub const STATIONS_ENTRIES: u32 = 1 << 10;
 /// Default bound of OPTIN, in prefixes (`xdp.optin_entries` changes it).
 pub const OPTIN_ENTRIES: u32 = 1 << 21;
@@ -50,11 +52,14 @@ pub const OPTIN_ENTRIES: u32 = 1 << 21;
 pub const GUARD_ENTRIES: u32 = 1 << 14;
 /// Bound of TRUST, in prefixes.
 pub const TRUST_ENTRIES: u32 = 1 << 16;
-/// Bound of DOMAINS, in spellings of domains: one for each domain, and two more for one with an A-label.
+/// Bound of DOMAINS, in spellings of domains: one for each domain, and two more for one with an
+/// A-label.
 pub const DOMAINS_ENTRIES: u32 = 1 << 16;
-/// Default bound of PTR, in addresses; least recently used entries give way (`xdp.ptr_entries` changes it).
+/// Default bound of PTR, in addresses; least recently used entries give way (`xdp.ptr_entries`
+/// changes it).
 pub const PTR_ENTRIES: u32 = 1 << 17;
-/// Default bound of FLOWS, in connections; least recently used entries give way (`xdp.flow_entries` changes it).
+/// Default bound of FLOWS, in connections; least recently used entries give way (`xdp.flow_entries`
+/// changes it).
 pub const FLOWS_ENTRIES: u32 = 1 << 16;
 /// Bound of LINES, in unfinished lines; least recently used entries give way.
 pub const LINES_ENTRIES: u32 = 1 << 10;

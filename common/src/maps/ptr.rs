@@ -1,7 +1,7 @@
-//! PTR: what DNS said about a source address, kept for as long as DNS allows.
+//! PTR: whether DNS has a PTR record for a source address, kept for as long as DNS allows.
 //!
-//! Only answers are stored here: a DNS failure (SERVFAIL, time-out, REFUSED) has no representation on
-//! purpose, because it must never be taken for "no PTR".
+//! Only answers are stored here: a DNS failure (SERVFAIL, time-out, REFUSED) has no representation
+//! on purpose, because it must never be taken for "no PTR".
 
 /// Value of the PTR map; the key is the source address, 16 octets in network order.
 #[repr(C)]
@@ -20,14 +20,14 @@ pub const PTR_EXISTS: u32 = 1;
 /// The address has no PTR record (NXDOMAIN or NODATA).
 pub const PTR_ABSENT: u32 = 2;
 
-/// DNS said so: another answer takes its place.
+/// The entry is from DNS: a later answer replaces it.
 pub const ORIGIN_DNS: u32 = 0;
-/// A command said so: it holds until it expires, whatever DNS says.
+/// The entry is from a command: it holds until it expires, and answers of DNS do not change it.
 pub const ORIGIN_COMMAND: u32 = 1;
 
-/// Whether `entry` says "no PTR" at `now` (nanoseconds of CLOCK_MONOTONIC).
+/// Whether `entry` stands for "no PTR" at `now` (nanoseconds of CLOCK_MONOTONIC).
 #[must_use]
-pub const fn says_absent(entry: &PtrEntry, now: u64) -> bool {
+pub const fn is_absent(entry: &PtrEntry, now: u64) -> bool {
     entry.state == PTR_ABSENT && now < entry.expires
 }
 

@@ -1,8 +1,8 @@
-//! SETTINGS: the record that tells the XDP program what to do.
+//! SETTINGS: the settings of the XDP program.
 //!
-//! There are two records, and IN_FORCE says which one counts. A change is written to the other one as a whole, then
-//! IN_FORCE names it: no packet is judged by settings of two moments. Written by the process that attaches, and by
-//! commands that change the mode or clear `ready`.
+//! There are two records, and IN_FORCE names the one that counts. A change is written to the other
+//! one as a whole, then IN_FORCE names it: no packet is judged by settings of two moments. Written
+//! by the process that attaches, and by commands that change the mode or clear `ready`.
 
 /// Value of SETTINGS.
 #[repr(C)]
@@ -10,31 +10,34 @@
 pub struct Settings {
     /// [`MODE_ENFORCE`] or [`MODE_SHADOW`]; any other value counts as shadow.
     pub mode: u32,
-    /// [`ANSWER_DAEMON`], [`ANSWER_KERNEL`] or [`ANSWER_HINDERED`]; any other value counts as daemon.
+    /// [`ANSWER_DAEMON`], [`ANSWER_KERNEL`] or [`ANSWER_HINDERED`]; any other value counts as
+    /// daemon.
     pub answer: u32,
     /// [`REFUSE_AT_RCPT`], [`REFUSE_AT_GREETING`] or [`REFUSE_AT_RESET`].
     pub refuse_at: u32,
     /// 1 once the maps are filled and agree with the store; the program refuses only while it is 1.
     pub ready: u32,
-    /// Which generation of REPLIES new sessions hear (see [`crate::reply`]).
+    /// The generation of REPLIES that new sessions get (see [`crate::reply`]).
     pub generation: u32,
-    /// The revision of the opt-in store that OPTIN, TRUST and GUARD show. The program does not read it.
+    /// The revision of the opt-in store that OPTIN, TRUST and GUARD show. The program does not read
+    /// it.
     pub shown: Revision,
 }
 
 /// A revision of the opt-in store. Numbers alone do not name one: a store that was put back from a
-/// backup counts on from there, with other contents. The stamp is drawn at random for each revision.
+/// backup counts on from there, with other contents. The stamp is drawn at random for each
+/// revision.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Revision {
     /// A u64 in the machine's order, as octets, so that a record of settings needs no padding.
     number: [u8; 8],
-    /// Likewise.
+    /// A u64, likewise.
     stamp: [u8; 8],
 }
 
 impl Revision {
-    /// What no store has: maps with it have to be compared as a whole.
+    /// The revision of no store: maps with it have to be compared as a whole.
     pub const NONE: Self = Self::new(0, 0);
 
     /// A revision of its number and stamp.
@@ -49,23 +52,23 @@ impl Revision {
         u64::from_ne_bytes(self.number)
     }
 
-    /// Random.
+    /// The random number of this revision.
     #[must_use]
     pub const fn stamp(self) -> u64 {
         u64::from_ne_bytes(self.stamp)
     }
 }
 
-/// Refuse.
+/// Refuse what the rules refuse.
 pub const MODE_ENFORCE: u32 = 1;
 /// Pass everything on and count what enforce would have refused.
 pub const MODE_SHADOW: u32 = 2;
 
-/// The program tags, the daemon speaks.
+/// The program tags, the daemon refuses.
 pub const ANSWER_DAEMON: u32 = 1;
-/// The program speaks.
+/// The program refuses sessions by itself.
 pub const ANSWER_KERNEL: u32 = 2;
-/// The program should speak, but kernel or driver cannot: the daemon does, until the obstacle is gone.
+/// The program should refuse, and kernel or driver cannot: the daemon does, until they can.
 pub const ANSWER_HINDERED: u32 = 3;
 
 /// 550 at each RCPT TO.

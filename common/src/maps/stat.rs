@@ -1,7 +1,7 @@
 //! STATS: one counter for each way in which the XDP program can end.
 //!
-//! Exactly one counter whose name does not start with `also_` is raised for each packet, so their sum is
-//! the number of packets seen.
+//! Exactly one counter whose name does not start with `also_` is raised for each packet, so their
+//! sum is the number of packets seen.
 
 macro_rules! stats {
     ($($(#[doc = $doc:expr])+ $variant:ident = $name:literal,)+) => {
@@ -24,7 +24,7 @@ macro_rules! stats {
                 }
             }
 
-            /// What the counter counts, for people.
+            /// The meaning of the counter as a sentence.
             #[must_use]
             pub const fn help(self) -> &'static str {
                 match self {
@@ -61,22 +61,27 @@ stats! {
     PassNotTcp = "pass_not_tcp",
     /// TCP, not to port 25: passed on.
     PassOtherPort = "pass_other_port",
-    /// TCP to port 25, neither an opening SYN nor of a session that the kernel refuses: the host's TCP owns it.
+    /// TCP to port 25, neither an opening SYN nor of a session that the kernel refuses: the host's
+    /// TCP owns it.
     PassSegment = "pass_segment",
-    /// From an address that nobody sends from (unspecified, multicast, IPv4-mapped, loopback): passed on.
+    /// From an address that no host sends from (unspecified, multicast, IPv4-mapped, loopback):
+    /// passed on.
     PassSource = "pass_source",
     /// A wrong checksum in a segment that would be answered: passed on, the host drops it.
     PassChecksum = "pass_checksum",
-    /// The end of a handshake whose SYN cookie is not ours, to a destination that is refused: passed on.
+    /// The end of a handshake whose SYN cookie is not ours, to a destination that is refused:
+    /// passed on.
     PassCookie = "pass_cookie",
     /// The end of a handshake for a connection that the host's TCP has already: passed on.
     PassOwned = "pass_owned",
-    /// To a group's Ethernet address (multicast or broadcast), which no TCP segment for one host has: passed on.
+    /// To a group's Ethernet address (multicast or broadcast), which no TCP segment for one host
+    /// has: passed on.
     PassGroupMac = "pass_group_mac",
-    /// A SYN with an unfinished checksum in generic mode, not from the link's other end: passed on, since a device on the way
-    /// back would finish the checksum in the wrong place.
+    /// A SYN with an unfinished checksum in generic mode, not from the link's other end: passed on,
+    /// since a device on the way back would write the checksum to the wrong field.
     PassUnfinished = "pass_unfinished",
-    /// To the Ethernet address of another host (promiscuous card, flooded frame, standby router): passed on.
+    /// To the Ethernet address of another host (promiscuous card, flooded frame, standby router):
+    /// passed on.
     PassOtherMac = "pass_other_mac",
     /// A SYN while the maps are not ready: passed on.
     PassNotReady = "pass_not_ready",
@@ -106,31 +111,37 @@ stats! {
     AnswerReply = "answer_reply",
     /// A command line that came again: its reply was sent again.
     AnswerAgain = "answer_again",
-    /// A segment acknowledged without a word: keep-alives, parts of over-long lines, what is out of place.
+    /// A segment acknowledged without a reply: keep-alives, parts of over-long lines, segments out
+    /// of sequence.
     AnswerAck = "answer_ack",
     /// The sender's FIN answered with ours.
     AnswerFin = "answer_fin",
     /// A session whose unfinished line was kept and gave way to others: reset.
     AnswerLineLost = "answer_line_lost",
-    /// A reply for which the frame could grow neither at its head nor at its end: the session is reset.
+    /// A reply for which the frame could grow neither at its head nor at its end: the session is
+    /// reset.
     AnswerNoRoom = "answer_no_room",
-    /// A line that is not complete: dropped, the sender's TCP sends it again with the rest; if it comes again without,
-    /// it is kept and acknowledged.
+    /// A line that is not complete: dropped, the sender's TCP sends it again with the rest; if it
+    /// comes again without, it is kept and acknowledged.
     DropIncomplete = "drop_incomplete",
     /// A command before our last reply was acknowledged: dropped, the sender's TCP sends it again.
     DropEarly = "drop_early",
-    /// A segment of a refused session that brings nothing new, beyond the rate limit for such: dropped.
+    /// A segment of a refused session that brings nothing new, beyond the rate limit for such:
+    /// dropped.
     DropAckLimit = "drop_ack_limit",
     /// A segment of a refused session that asks for no answer: acknowledgements, duplicates.
     DropSilent = "drop_silent",
-    /// A segment of a refused session while another CPU answers one, or any segment to port 25 that interrupts the
-    /// program on its own CPU (PREEMPT_RT): dropped, the sender's TCP sends it again.
+    /// A segment of a refused session while another CPU answers one, or any segment to port 25 that
+    /// interrupts the program on its own CPU (PREEMPT_RT): dropped, the sender's TCP sends it
+    /// again.
     DropBusy = "drop_busy",
     /// The sender's reset of a refused session.
     DropReset = "drop_reset",
-    /// A frame that grew neither at its head nor at its end and could not be made a reset either: dropped.
+    /// A frame that grew neither at its head nor at its end and could not be made a reset either:
+    /// dropped.
     DropNoRoom = "drop_no_room",
-    /// A segment of a session whose replies are no longer there (attached several times meanwhile): dropped.
+    /// A segment of a session whose replies are no longer there (attached several times meanwhile):
+    /// dropped.
     DropOutdated = "drop_outdated",
     /// Beside an answer: a refused session began, destination not opted in.
     AlsoBegunNotOptedIn = "also_begun_not_opted_in",

@@ -1,10 +1,11 @@
-//! Builds a BPF program of this workspace for `bpfel-unknown-none` from a build script, and leaves the object in
-//! `OUT_DIR`.
+//! Builds a BPF program of this workspace for `bpfel-unknown-none` from a build script, and leaves
+//! the object in `OUT_DIR`.
 //!
-//! It owns the inner cargo call: which compiler, which target directory, and an environment of its own. It
-//! installs nothing: `cargo xtask setup` does.
+//! It owns the inner cargo call: which compiler, which target directory, and an environment of its
+//! own. It installs nothing: `cargo xtask setup` does.
 //!
-//! With `AYA_BUILD_SKIP=1` the object is empty, and whoever embeds it says so when it is asked to load it.
+//! With `AYA_BUILD_SKIP=1` the object is empty; loading it fails with an error that names the
+//! variable.
 
 use std::{
     env,
@@ -14,7 +15,8 @@ use std::{
     process::{Command, ExitCode},
 };
 
-/// A package of this workspace whose one program is for BPF. Package and program have the same name.
+/// A package of this workspace whose one program is for BPF. Package and program have the same
+/// name.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {
     /// The package's name.
@@ -26,8 +28,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Builds the program for the build script that calls this, whose package lies anywhere below the workspace's
-    /// root. What goes wrong is said on standard error, for cargo to show.
+    /// Builds the program for the build script that calls this, whose package lies anywhere below
+    /// the workspace's root. What fails is reported on standard error, for cargo to show.
     #[must_use]
     pub fn build(&self) -> ExitCode {
         match self.try_build() {
@@ -60,8 +62,8 @@ impl Program {
         Ok(())
     }
 
-    /// Runs the inner cargo. Its target directory is its own, so that it never waits for the outer build's lock, and
-    /// the same for all profiles and programs.
+    /// Runs the inner cargo. Its target directory is its own, so that it never waits for the outer
+    /// build's lock, and the same for all profiles and programs.
     fn compile(&self, workspace: &Path, target: &Path, linker: &Path) -> Result<(), String> {
         let mut command = compiler()?;
         command
@@ -86,8 +88,8 @@ impl Program {
     }
 }
 
-/// A cargo that can build for BPF: the distribution's with its ready-made `core`, else rustup's nightly, which
-/// builds `core` from rust-src.
+/// A cargo that can build for BPF: the distribution's with its ready-made `core`, else rustup's
+/// nightly, which builds `core` from rust-src.
 fn compiler() -> Result<Command, String> {
     if Path::new(SYSTEM_CARGO).exists() && has_core(SYSTEM_RUSTC) {
         let mut command = clean(SYSTEM_CARGO);
@@ -145,8 +147,8 @@ fn workspace(package: &Path) -> Result<PathBuf, String> {
     root.map(Path::to_owned).ok_or_else(|| format!("no Cargo.lock above {}", package.display()))
 }
 
-/// The workspace's target directory, wherever configuration put it. Cargo marks the one that it made itself;
-/// else it is where cargo's layout has it, four above `OUT_DIR`.
+/// The workspace's target directory, wherever configuration put it. Cargo marks the one that it
+/// made itself; else it is where cargo's layout has it, four above `OUT_DIR`.
 fn target_directory(out: &Path) -> PathBuf {
     out.ancestors()
         .find(|directory| directory.join("CACHEDIR.TAG").is_file())
@@ -155,7 +157,8 @@ fn target_directory(out: &Path) -> PathBuf {
         .to_owned()
 }
 
-/// A command without what the outer cargo set for this build: its compiler, wrapper, flags and target.
+/// A command without what the outer cargo set for this build: its compiler, wrapper, flags and
+/// target.
 fn clean(program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in env::vars_os() {
@@ -191,7 +194,8 @@ const SYSTEM_CARGO: &str = "/usr/bin/cargo";
 /// Full debug information becomes the program's BTF.
 const RUSTFLAGS: &str =
     "-C debuginfo=2 -C link-arg=--btf -C link-arg=--cpu-features=+allows-misaligned-mem-access";
-/// What of the outer cargo's environment the inner one may keep: where things lie and how to download.
+/// The variables of the outer cargo that the inner one may keep: where things lie and how to
+/// download.
 const KEPT: [&str; 7] = [
     "CARGO_HOME",
     "CARGO_HTTP_",
@@ -201,7 +205,8 @@ const KEPT: [&str; 7] = [
     "RUSTUP_HOME",
     "RUSTUP_DIST_SERVER",
 ];
-/// What else of it belongs to the outer build only; everything that starts with CARGO or RUST does, too.
+/// Further variables that belong to the outer build only; everything that starts with CARGO or RUST
+/// does, too.
 const OUTER: [&str; 9] = [
     "DEBUG",
     "HOST",

@@ -1,6 +1,7 @@
 //! The Internet checksum (RFC 1071) of TCP segments over IPv6 (RFC 8200 8.1).
 //!
-//! Words are added in the machine's order, which the sum does not mind (RFC 1071 2, (B)); nothing is written here.
+//! 16-bit words are added in the machine's order, which the sum does not mind (RFC 1071 2, (B));
+//! nothing is written here.
 
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use sixgate_common::bytes::Bytes;
@@ -16,8 +17,8 @@ use crate::{
 pub(crate) struct Sum(u64);
 
 impl Sum {
-    /// The sum over the pseudo-header of a TCP segment of `length` octets between the two ends of `tuple`, in either
-    /// direction.
+    /// The sum over the pseudo-header of a TCP segment of `length` octets between the two ends of
+    /// `tuple`, in either direction.
     #[inline(always)]
     pub(crate) fn of_pseudo_header(tuple: &Tuple, length: u32) -> Self {
         let mut sum = Self(0);
@@ -46,8 +47,8 @@ impl Sum {
         self.0 += (words & 0xffff_ffff) + (words >> 32);
     }
 
-    /// Adds `length` octets of the frame from `at` on; a last odd one counts as followed by a zero. Nothing if they are
-    /// not all in the first buffer.
+    /// Adds `length` octets of the frame from `at` on; a last odd one counts as followed by a zero.
+    /// None if they are not all in the first buffer.
     #[inline(always)]
     pub(crate) fn add_octets(&mut self, context: &XdpContext, at: usize, length: usize) -> Option<()> {
         match sixgate_sum(context.ctx, at as u32, length as u32) {
@@ -71,26 +72,28 @@ impl Sum {
     }
 }
 
-/// What stands in the checksum field of a segment.
+/// The content of the checksum field of a segment.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Field {
     /// Neither of the others.
     Wrong,
-    /// The checksum.
+    /// The checksum of the whole segment.
     Complete,
-    /// The sum of the pseudo-header, for a device to complete (CHECKSUM_PARTIAL, include/linux/skbuff.h): its sender is on
-    /// this machine, or in a guest of it. A segment in several buffers counts as such, too, and is not checked: no other
-    /// sender sends more than we offered to take.
+    /// The sum of the pseudo-header, for a device to complete (CHECKSUM_PARTIAL,
+    /// include/linux/skbuff.h): its sender is on this machine, or in a guest of it. A segment in
+    /// several buffers counts as such, too, and is not checked: no other sender sends more than we
+    /// offered to take.
     Unfinished,
 }
 
-/// Whether the segment's checksum is right, or left for a device to complete; the scratch keeps which.
+/// Whether the segment's checksum is right, or left for a device to complete; the scratch keeps
+/// which.
 #[inline(always)]
 pub(crate) fn holds(context: &XdpContext) -> bool {
     sixgate_checksum(context.ctx) != 0
 }
 
-/// In a function that the verifier follows once, whoever calls it.
+/// A function that the verifier follows once, for all its callers.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sixgate_checksum(context: *mut xdp_md) -> u32 {
@@ -119,7 +122,8 @@ fn field(context: &XdpContext, segment: &Segment) -> Field {
     }
 }
 
-/// The folded sum of octets of the frame, or [`NO_SUM`], in a function that the verifier follows once.
+/// The folded sum of octets of the frame, or [`NO_SUM`], in a function that the verifier follows
+/// once.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sixgate_sum(context: *mut xdp_md, at: u32, length: u32) -> u32 {
@@ -146,7 +150,7 @@ fn octets(frame: &Linear, at: usize, mut length: usize) -> Option<Sum> {
         [a, b, c, d].into_iter().for_each(|octets| sum.add_four(u64::from_ne_bytes(*octets)));
         done += BLOCK;
     }
-    // one way from here on, wherever the last block ended
+    // one path from here on, wherever the last block ended
     (done, length) = (frame.forget_range(done), frame.forget_range(length));
     for _ in 0..BLOCK / 8 - 1 {
         if done + 8 > length {
@@ -176,7 +180,8 @@ pub(crate) const fn two(first: u16, second: u16) -> u32 {
     ((u16::from_be(first) as u32) << 16 | u16::from_be(second) as u32).to_be()
 }
 
-/// Longest segment that is checked; nobody sends longer ones whom we offered a window of two MSS.
+/// Longest segment that is checked; a client that was offered a window of two MSS sends no longer
+/// one.
 const OCTETS_MAX: usize = 4096;
 /// No folded sum.
 const NO_SUM: u32 = u32::MAX;

@@ -1,5 +1,5 @@
-//! SYN cookies with the host's own secret (net/ipv6/syncookies.c), and the question whether the host's TCP knows a
-//! connection.
+//! SYN cookies with the host's own secret (net/ipv6/syncookies.c), and the question whether the
+//! host's TCP knows a connection.
 //!
 //! It keeps no state: a cookie is checked by computing it again.
 
@@ -28,19 +28,20 @@ pub(crate) fn make(frame: &Linear, segment: &Segment) -> Option<u32> {
 fn make_for(frame: &Linear, segment: &Segment, sequence: u32) -> Option<u32> {
     let ipv6 = ipv6(frame, segment)?;
     let mut tcp = header(segment, sequence, 0, TcpFlags::SYN);
-    // SAFETY: both headers are whole; the TCP header's length is the one that it says itself.
+    // SAFETY: both headers are whole; the TCP header's length is the one in its data offset.
     let cookie =
         unsafe { bpf_tcp_raw_gen_syncookie_ipv6(ipv6, tcp.as_mut_ptr().cast::<tcphdr>(), TCP_LENGTH as u32) };
     // an error, or the cookie with the sender's MSS above it
     (cookie >= 0).then_some(cookie as u32)
 }
 
-/// Whether the segment acknowledges such a number, within the one or two minutes that it holds (MAX_SYNCOOKIE_AGE,
-/// include/net/tcp.h).
+/// Whether the segment acknowledges such a number, within the one or two minutes that it holds
+/// (MAX_SYNCOOKIE_AGE, include/net/tcp.h).
 ///
-/// The kernel's check forgives up to three, for the index of an MSS that a cookie can hold; ours always holds the first
-/// one. So the number is made again, and what it was a minute ago is checked exactly: a number too large by one, two or
-/// three is right for the check after one subtraction still.
+/// The kernel's check forgives up to three, for the index of an MSS that a cookie can hold; ours
+/// always holds the first one. So the number is made again, and what it was a minute ago is checked
+/// exactly: a number too large by one, two or three is right for the check after one subtraction
+/// still.
 #[inline(always)]
 pub(crate) fn is_ours(frame: &Linear, segment: &Segment) -> bool {
     let cookie = segment.acknowledgment.wrapping_sub(1);
@@ -64,7 +65,7 @@ fn holds(frame: &Linear, segment: &Segment, acknowledgment: u32) -> bool {
 #[inline(always)]
 pub(crate) fn is_hosts(context: &XdpContext, tuple: &Tuple) -> bool {
     let netns = BPF_F_CURRENT_NETNS as i64 as u64;
-    // SAFETY: the tuple is whole, and its size says that it is the IPv6 part.
+    // SAFETY: the tuple is whole, and its size selects the IPv6 part.
     let socket = unsafe {
         bpf_skc_lookup_tcp(
             context.ctx.cast(),
@@ -95,8 +96,8 @@ fn ipv6(frame: &Linear, segment: &Segment) -> Option<*mut ipv6hdr> {
     Some((&raw const *header).cast_mut().cast())
 }
 
-/// The TCP header as the helpers read it: they take the ports and numbers from it, and no options. In words of eight
-/// octets, because the stack takes aligned ones only.
+/// The TCP header as the helpers read it: they take the ports and numbers from it, and no options.
+/// In integers of eight octets, because the stack takes aligned ones only.
 #[inline(always)]
 const fn header(segment: &Segment, sequence: u32, acknowledgment: u32, flags: u8) -> [u64; 3] {
     let offset_and_flags = u32::from_be_bytes([(TCP_LENGTH as u8 / 4) << 4, flags, 0, 0]).to_be();
@@ -107,7 +108,7 @@ const fn header(segment: &Segment, sequence: u32, acknowledgment: u32, flags: u8
     ]
 }
 
-/// Two words as they lie in memory one behind the other.
+/// Two integers as they lie in memory one behind the other.
 #[inline(always)]
 const fn four(first: u32, second: u32) -> u64 {
     ((u32::from_be(first) as u64) << 32 | u32::from_be(second) as u64).to_be()

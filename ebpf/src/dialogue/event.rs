@@ -1,6 +1,6 @@
-//! Tells user space about refused sessions, as long as it listens fast enough.
+//! Reports refused sessions to user space, as long as the reader keeps up.
 //!
-//! No record wakes anybody: the reader looks by itself, so that a flood costs it no more than a trickle.
+//! No record wakes the reader, which polls: so a flood costs it no more than a few sessions.
 
 use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
 use sixgate_common::{
@@ -50,7 +50,8 @@ pub(crate) fn recipient(tuple: &Tuple, flow: &Flow, now: u64) {
     tell(tuple, flow, GOES_ON, now);
 }
 
-/// Not inlined: it is long, and called from many places. `ending` is an [`Ending`] as its number, or [`GOES_ON`].
+/// Not inlined: it is long, and called from many functions. `ending` is an [`Ending`] as its
+/// number, or [`GOES_ON`].
 #[inline(never)]
 fn tell(tuple: &Tuple, flow: &Flow, ending: u8, now: u64) {
     if ending != GOES_ON {

@@ -1,4 +1,5 @@
-//! How a session begins: a SYN answered with a SYN cookie, and the acknowledgement of it answered with the greeting.
+//! How a session begins: a SYN answered with a SYN cookie, and the acknowledgement of it answered
+//! with the greeting.
 //!
 //! A SYN leaves nothing behind; what follows the greeting is `session`'s.
 
@@ -43,7 +44,8 @@ pub(super) fn open(
         return Answer::Pass(Stat::PassUnfinished);
     }
     let resets = is_reset(reason, refuse_at);
-    // data in a SYN is not taken (RFC 9293 3.10.7.2 allows it); a reset acknowledges it all the same (3.10.7.1)
+    // data in a SYN is not taken (RFC 9293 3.10.7.2 allows it); a reset acknowledges it all the
+    // same (3.10.7.1)
     let taken = if resets { 1 + segment.payload as u32 } else { 1 };
     let acknowledgment = segment.sequence.wrapping_add(taken);
     if resets {
@@ -58,8 +60,8 @@ pub(super) fn open(
     scratch.send(Outgoing { offers_mss: 1, ..outgoing }, Stat::AnswerSyn)
 }
 
-/// Completes a handshake: only a segment whose tuple is refused now and whose acknowledgement is a cookie of ours can;
-/// `otherwise` is the counter of one whose acknowledgement is none.
+/// Completes a handshake: only a segment whose tuple is refused now and whose acknowledgement is a
+/// cookie of ours can; `otherwise` is the counter of one whose acknowledgement is not.
 #[inline(always)]
 pub(super) fn complete(
     context: &XdpContext,
@@ -151,7 +153,7 @@ const fn is_reset(reason: Reason, refuse_at: u32) -> bool {
     matches!(reason, Reason::NotOptedIn) && refuse_at == REFUSE_AT_RESET
 }
 
-/// Payload with which a handshake can end. Whoever speaks before the greeting says a command or two; segments of a
-/// message that the host receives are longer.
+/// Payload with which a handshake can end. A client that sends before the greeting sends a command
+/// or two; segments of a message that the host receives are longer.
 const HANDSHAKE_PAYLOAD_MAX: usize = 600;
 const EEXIST: i32 = -17;

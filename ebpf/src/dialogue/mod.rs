@@ -1,7 +1,9 @@
-//! Refuses by itself: completes the handshake with a SYN cookie and speaks the refusing dialogue, frame by frame.
+//! Refuses by itself: completes the handshake with a SYN cookie and carries the refusing dialogue,
+//! frame by frame.
 //!
-//! Here is what is done with a frame in the end. How a session begins is `handshake`'s, how it goes on `session`'s; what a
-//! segment asks for is `tcp`'s, what a line asks for `smtp`'s. Whatever is not a session of its own it leaves to the host.
+//! It carries out the answer to a frame. `handshake` begins sessions, `session` goes on with them;
+//! `tcp` reads the numbers of a segment, `smtp` its lines. A frame of no session of its own it
+//! leaves to the host.
 
 mod checksum;
 mod cookie;
@@ -42,7 +44,7 @@ pub(crate) fn lock() -> Option<TryLock> {
     Scratch::of_this_cpu()?.lock()
 }
 
-/// Room for the segment at hand.
+/// Memory for the segment at hand.
 #[inline(always)]
 pub(crate) fn room<'a>() -> Option<&'a mut Segment> {
     Scratch::of_this_cpu().map(Scratch::segment_mut)
@@ -54,13 +56,14 @@ pub(crate) fn tag<'a>(reason: Reason, now: u64) -> Option<&'a Flow> {
     Scratch::of_this_cpu().map(|scratch| scratch.tag(reason, now))
 }
 
-/// Answers a SYN to a refused destination, whose checksum has to be `finished` or need not be; the answer's number.
+/// Answers a SYN to a refused destination, whose checksum has to be `finished` or need not be; the
+/// answer's number.
 #[inline(always)]
 pub(crate) fn open(context: &XdpContext, reason: Reason, finished: bool) -> u32 {
     sixgate_open(context.ctx, reason as u32, finished.into())
 }
 
-/// In a function that the verifier follows once.
+/// A function that the verifier follows once.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sixgate_open(context: *mut xdp_md, reason: u32, finished: u32) -> u32 {
@@ -74,13 +77,14 @@ extern "C" fn sixgate_open(context: *mut xdp_md, reason: u32, finished: u32) -> 
     handshake::open(&XdpContext::new(context), scratch, reason, settings.refuse_at, finished != 0).encode()
 }
 
-/// Answers any other segment, if it belongs to a session of ours or completes the handshake of one; the answer's number.
+/// Answers any other segment, if it belongs to a session of ours or completes the handshake of one;
+/// the answer's number.
 #[inline(always)]
 pub(crate) fn proceed(context: &XdpContext) -> u32 {
     sixgate_proceed(context.ctx)
 }
 
-/// In a function that the verifier follows once.
+/// A function that the verifier follows once.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sixgate_proceed(context: *mut xdp_md) -> u32 {
@@ -106,7 +110,7 @@ extern "C" fn sixgate_proceed(context: *mut xdp_md) -> u32 {
     answer.encode()
 }
 
-/// Does what an answer's number says; the action.
+/// Carries out the answer of that number; the action.
 #[inline(always)]
 pub(crate) fn carry_out(context: &XdpContext, answer: u32) -> u32 {
     let stat = answer & STAT_MASK;
@@ -128,7 +132,7 @@ pub(crate) fn carry_out(context: &XdpContext, answer: u32) -> u32 {
     }
 }
 
-/// Sends the scratch's segment; where the frame has no room for it, what needs none.
+/// Sends the scratch's segment; where the frame has no space for it, a shorter one.
 #[inline(always)]
 fn send(context: &XdpContext, stat: u32) -> u32 {
     let mut stat = stat;

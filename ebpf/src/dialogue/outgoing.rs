@@ -1,4 +1,4 @@
-//! A segment that is to be sent, and what is to become of the frame at hand.
+//! A segment that is to be sent, and the answer to the frame at hand.
 //!
 //! It knows neither the frame nor the session.
 
@@ -38,11 +38,11 @@ impl Outgoing {
 /// [`Outgoing::reply`] of a segment without a reply.
 pub(crate) const NO_REPLY: u32 = u32::MAX;
 
-/// What is to become of a frame.
+/// The answer to a frame.
 pub(crate) enum Answer {
-    /// The scratch's [`Outgoing`] is sent, and the counter says what it is.
+    /// The scratch's [`Outgoing`] is sent, and the counter is its kind's.
     Send(Stat),
-    /// It is dropped: its sender's TCP knows what to do.
+    /// It is dropped: its sender's TCP sends it again if need be.
     Drop(Stat),
     /// The sender reset the session, which is over.
     Forget,
@@ -51,7 +51,7 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    /// The answer as a number, in which form functions that are verified for themselves can return it.
+    /// The answer as a number, which functions that are verified on their own can return.
     pub(crate) const fn encode(self) -> u32 {
         match self {
             Self::Send(stat) => SEND | stat as u32,

@@ -1,9 +1,10 @@
-//! Where an answer stands in the frame that it answers: how the frame grows, and what becomes of the kernel's mark of an
-//! unfinished checksum.
+//! The position of an answer in the frame that it answers: how the frame grows, and how the
+//! kernel's mark of an unfinished checksum is respected.
 //!
-//! It writes no header. A frame grows at its head; where the driver leaves too little room there (Intel's 152 octets,
-//! Solarflare's 88, others none) it grows at its end. A frame whose checksum is left for a device keeps the kernel's mark of
-//! that in generic mode, with the place where the device is to write (net/core/dev.c, `skb_checksum_help`).
+//! It writes no header. A frame grows at its head; where the driver leaves too little memory there
+//! (Intel's 152 octets, Solarflare's 88, others none) it grows at its end. A frame whose checksum
+//! is left for a device keeps the kernel's mark of that in generic mode, with the offset that the
+//! device is to write to (net/core/dev.c, `skb_checksum_help`).
 
 use core::ptr;
 
@@ -23,29 +24,32 @@ use crate::{
     verifier::barrier,
 };
 
-/// Where the new segment stands in the old frame.
+/// The position of the new segment in the old frame.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(super) enum Position {
     /// Anywhere: its checksum is complete, and no device will touch it.
     Anywhere,
-    /// Its TCP header is where the old one was, so that a device completes the right field; a trailer of zeros follows it,
-    /// which changes no sum.
+    /// Its TCP header is where the old one was, so that a device completes the right field; a
+    /// trailer of zeros follows it, which changes no sum.
     OnTheMark,
-    /// A device will take the last so many octets of the frame, of which the last two are a trailer behind the packet, for
-    /// a TCP segment.
+    /// A device will take the last so many octets of the frame, of which the last two are a trailer
+    /// behind the packet, for a TCP segment.
     Aside(usize),
 }
 
-/// Makes the frame `length` octets long, and finds a place for the new segment in it; nothing if there is no room.
+/// Makes the frame `length` octets long, and finds a position for the new segment in it; none if it
+/// cannot grow so far.
 ///
-/// With a checksum that was left for a device, the device will sum up all that follows the old TCP header's start, and
-/// write the sum into the old header's checksum field. Best the new TCP header has that very place, and the frame grows at
-/// its end. Where the end has no room, a trailer behind the packet, which receivers cut off (RFC 2464 6), has the two
-/// octets that make the sum what stands in the field anyway.
+/// With a checksum that was left for a device, the device will sum up all that follows the old TCP
+/// header's start, and write the sum into the old header's checksum field. Best the new TCP header
+/// has that very position, and the frame grows at its end. Where the end cannot grow, a trailer
+/// behind the packet, which receivers cut off (RFC 2464 6), has the two octets that make the sum
+/// equal to the octets that are in the field anyway.
 ///
-/// Both have a trailer. In generic mode the kernel leaves the end of a frame's data 14 octets too far once the frame's end
-/// was moved (net/core/dev.c, `bpf_prog_run_generic_xdp`, which forgets the Ethernet header), and a receiver on this host
-/// that appends the next segment leaves a gap there. Cutting a trailer off puts the end right.
+/// Both have a trailer. In generic mode the kernel leaves the end of a frame's data 14 octets too
+/// far once the frame's end was moved (net/core/dev.c, `bpf_prog_run_generic_xdp`, which forgets
+/// the Ethernet header), and a receiver on this host that appends the next segment leaves a gap
+/// there. Cutting a trailer off puts the end right.
 #[inline(always)]
 pub(super) fn fit(
     context: &XdpContext,
@@ -67,8 +71,8 @@ pub(super) fn fit(
     if link + IPV6_LENGTH == segment.tcp_at && grow_end(context, more + TRAILER as i32) {
         return Some(Position::OnTheMark);
     }
-    // of several buffers only the first one's headers; of a frame that is long enough, too: else the field would lie
-    // before the new TCP header
+    // of several buffers only the first one's headers; of a frame that is long enough, too: else
+    // the field would lie before the new TCP header
     let is_long = present > frame.readable() || present > length;
     let kept = if is_long { TCP_LENGTH } else { (present - segment.tcp_at) & !1 };
     let end = segment.tcp_at + kept;
@@ -83,7 +87,8 @@ pub(super) fn fit(
 /// Makes the frame longer by `octets` at its head, or shorter; whether that could be done.
 #[inline(always)]
 fn grow_head(context: &XdpContext, octets: i32) -> bool {
-    // SAFETY: `ctx` is the context that the kernel handed to this program; no pointer into the packet is used after.
+    // SAFETY: `ctx` is the context that the kernel handed to this program; no pointer into the
+    // packet is used after.
     unsafe { bpf_xdp_adjust_head(context.ctx, -octets) == 0 }
 }
 
@@ -94,8 +99,8 @@ fn grow_end(context: &XdpContext, octets: i32) -> bool {
     unsafe { bpf_xdp_adjust_tail(context.ctx, octets) == 0 }
 }
 
-/// The two octets at `end`, the packet's end, with which the sum over the last `octets` octets of the frame is what stands
-/// where a TCP header that begins with them has its checksum.
+/// The two octets at `end`, the packet's end, with which the sum over the last `octets` octets of
+/// the frame equals the octets where a TCP header that begins with them has its checksum.
 #[inline(always)]
 pub(super) fn trailer(context: &XdpContext, end: usize, octets: usize) -> Option<u16> {
     let start = end + TRAILER - octets;

@@ -1,4 +1,4 @@
-//! Memory that one CPU uses for the frame at hand: more than the stack of a BPF program has room for.
+//! Memory that one CPU uses for the frame at hand: more than the stack of a BPF program can hold.
 //!
 //! Nothing in it is kept from one frame to the next.
 
@@ -44,8 +44,8 @@ pub(crate) struct Memory {
     busy: u64,
     /// Not 0 if the segment's checksum is left for a device to complete.
     unfinished: usize,
-    /// The segment at hand. Read back from here its numbers are unknown to the verifier, which would otherwise follow
-    /// each place where a header can end apart.
+    /// The segment at hand. Read back from here its numbers are unknown to the verifier, which
+    /// would otherwise follow each offset at which a header can end separately.
     segment: Segment,
     outgoing: Outgoing,
     /// A new session's entry, on its way into FLOWS.
@@ -64,11 +64,12 @@ impl Scratch {
         SCRATCH.get_ptr_mut(0).map(Self)
     }
 
-    /// The right to use this memory until the frame is judged and answered. Only where a program can be interrupted by
-    /// another one on its CPU (PREEMPT_RT since Linux 6.18) it is ever refused.
+    /// The right to use this memory until the frame is judged and answered. Only where a program
+    /// can be interrupted by another one on its CPU (PREEMPT_RT since Linux 6.18) it is ever
+    /// refused.
     #[inline(always)]
     pub(crate) fn lock(self) -> Option<TryLock> {
-        // SAFETY: the word is a field of a map's value, aligned to its size.
+        // SAFETY: the lock is a field of a map's value, aligned to its size.
         unsafe { TryLock::lock(&raw mut (*self.0).busy) }
     }
 
@@ -86,8 +87,9 @@ impl Scratch {
         unsafe { ptr::read_volatile(&raw const (*self.0).unfinished) != 0 }
     }
 
-    /// Makes of the segment to be sent one that needs no more room than the frame at hand has: a SYN-ACK without its
-    /// option, which offers what holds without it (RFC 9293 3.7.1), or the session's reset; whether it is the latter.
+    /// Makes of the segment to be sent one that needs no more octets than the frame at hand has: a
+    /// SYN-ACK without its option, which offers the MSS that holds without it (RFC 9293 3.7.1), or
+    /// the session's reset; whether it is the latter.
     #[inline(always)]
     pub(crate) const fn fall_back(self) -> bool {
         // SAFETY: the pointer is to this CPU's own value.
@@ -100,10 +102,11 @@ impl Scratch {
         true
     }
 
-    /// Room for the segment at hand.
+    /// Memory for the segment at hand.
     #[inline(always)]
     pub(crate) const fn segment_mut<'a>(self) -> &'a mut Segment {
-        // SAFETY: the pointer is to this CPU's own value; the program borrows it only before anything is read from it.
+        // SAFETY: the pointer is to this CPU's own value; the program borrows it only before
+        // anything is read from it.
         unsafe { &mut (*self.0).segment }
     }
 
@@ -135,14 +138,14 @@ impl Scratch {
         unsafe { MapSlot::of(&raw mut (*self.0).slot) }
     }
 
-    /// Room for a new entry.
+    /// Memory for a new entry.
     #[inline(always)]
     pub(crate) const fn flow<'a>(self) -> &'a mut Flow {
         // SAFETY: the pointer is to this CPU's own value.
         unsafe { &mut (*self.0).flow }
     }
 
-    /// A tag for the daemon, in that room.
+    /// A tag for the daemon, in that memory.
     #[inline(always)]
     pub(crate) const fn tag<'a>(self, reason: Reason, now: u64) -> &'a Flow {
         let flow = self.flow();
@@ -150,8 +153,8 @@ impl Scratch {
         flow
     }
 
-    /// Puts a line into the text: its first `kept` octets from LINES, then `available` octets of the frame from `at` on,
-    /// as many of them as are looked at. Nothing if what was kept is lost.
+    /// Puts a line into the text: its first `kept` octets from LINES, then `available` octets of
+    /// the frame from `at` on, as many of them as are looked at. None if the kept ones are lost.
     #[inline(always)]
     pub(crate) fn take_line(
         self,
@@ -162,7 +165,8 @@ impl Scratch {
     ) -> Option<Line> {
         let text = self.text();
         if kept > 0 {
-            // SAFETY: an entry that gives way while it is read belongs to another session, and ends this one at worst.
+            // SAFETY: an entry that gives way while it is read belongs to another session, and ends
+            // this one at worst.
             let line = unsafe { LINES.get(self.segment().tuple.key())? };
             let words: *const u64 = (&raw const *line).cast();
             for index in 0..KEPT_MAX / 8 {
@@ -176,7 +180,8 @@ impl Scratch {
         }
         let length = if available as usize > SCAN_MAX { SCAN_MAX } else { available as usize };
         let length = nonzero_length::<SCAN_MAX>(length)?;
-        // SAFETY: the text has room for KEPT_MAX and SCAN_MAX octets; the kernel checks that the frame has them.
+        // SAFETY: the text holds KEPT_MAX and SCAN_MAX octets; the kernel checks that the frame has
+        // them.
         let loaded = unsafe {
             let room = text.add(kept).cast::<c_void>();
             bpf_xdp_load_bytes(context.ctx, at as u32, room, length as u32)
@@ -202,10 +207,10 @@ impl Scratch {
     /// Writes an address into the text.
     #[inline(always)]
     pub(crate) fn take_address(self, octets: [u64; 2]) -> Span {
-        // SAFETY: behind ADDRESS_AT there is room for an address.
+        // SAFETY: an address fits behind ADDRESS_AT.
         let room = unsafe { self.text().add(ADDRESS_AT) };
         let length = address::write(octets, self.slot().forget_range(0), |at, word| {
-            // SAFETY: a word at `at` ends within `address::ROOM`.
+            // SAFETY: four octets at `at` end within `address::ROOM`.
             unsafe { room.add(at).cast::<u32>().write_unaligned(word) }
         });
         Span { start: ADDRESS_AT, length }

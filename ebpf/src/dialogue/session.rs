@@ -1,7 +1,7 @@
 //! How a session goes on: one segment moves its state from one reply to the next.
 //!
-//! It owns the order in which sequence numbers and phases change. What is answered is decided in `smtp`, whether
-//! anything is in `tcp`.
+//! It owns the order in which sequence numbers and phases change. `tcp` decides whether a
+//! segment is answered, `smtp` with which reply.
 
 use aya_ebpf::programs::XdpContext;
 use sixgate_common::{
@@ -35,7 +35,8 @@ use crate::{
 ///
 /// # Errors
 ///
-/// The segment is not the session's, but may complete a handshake; the counter for it if it does not.
+/// The segment is not the session's, but may complete a handshake; the counter for it if it does
+/// not.
 #[inline(always)]
 pub(super) fn resume(
     context: &XdpContext,
@@ -44,8 +45,9 @@ pub(super) fn resume(
     settings: &Settings,
     flow: *mut Flow,
 ) -> Result<Answer, Stat> {
-    // SAFETY: the entry stays readable while the program runs. If it gives way to another one meanwhile, which the
-    // map does with the least recently used only, that one's sender has to send again.
+    // SAFETY: the entry stays readable while the program runs. If it gives way to another one
+    // meanwhile, which the map does with the least recently used only, that one's sender has to
+    // send again.
     let (lock, flow) = unsafe { (TryLock::lock(&raw mut (*flow).busy), &mut *flow) };
     let Some(_lock) = lock else {
         return Ok(Answer::Drop(Stat::DropBusy));
@@ -173,8 +175,9 @@ impl Session<'_> {
         }
     }
 
-    /// An unfinished line. Whoever sends the rest at once has it merged when it sends again; whoever waits for the
-    /// acknowledgement of the first part before it sends the rest (RFC 9293 3.7.4, Nagle) does not come farther.
+    /// An unfinished line. A client that sends the rest at once has it merged when it sends again;
+    /// one that waits for the acknowledgement of the first part before it sends the rest (RFC 9293
+    /// 3.7.4, Nagle) would wait for ever.
     #[inline(always)]
     fn hold(&mut self, length: usize, available: usize) -> Answer {
         let flow = &mut *self.flow;
@@ -271,7 +274,7 @@ impl Session<'_> {
         let length = reply.length as u32 + subject.length as u32;
         let fin = u32::from(flow.flags & FLAG_FIN_SENT != 0);
         if flow.send_last.wrapping_add(length + fin) != flow.send_next {
-            // other octets stand there than those that were answered
+            // these are not the octets that were answered
             return Answer::Drop(Stat::DropSilent);
         }
         let end = segment.sequence.wrapping_add(segment.payload as u32);
@@ -281,8 +284,8 @@ impl Session<'_> {
         self.say(subject, Stat::AnswerAgain)
     }
 
-    /// Takes the sender's FIN behind `dropped` octets of an unfinished line, and sends ours: with the greeting, if that
-    /// may be lost. For a FIN that comes again, so does ours.
+    /// Takes the sender's FIN behind `dropped` octets of an unfinished line, and sends ours: with
+    /// the greeting, if that may be lost. For a FIN that comes again, so does ours.
     #[inline(always)]
     fn finish(&mut self, dropped: u32) -> Answer {
         if self.flow.flags & FLAG_FIN_RECEIVED == 0 {
@@ -305,7 +308,7 @@ impl Session<'_> {
         scratch.send(outgoing, Stat::AnswerFin)
     }
 
-    /// Both sides have said what they will.
+    /// Both sides have sent all that they will.
     #[inline(always)]
     fn end_both(&mut self) {
         let flow = &mut *self.flow;
@@ -316,7 +319,7 @@ impl Session<'_> {
         event::ended(&self.segment.tuple, flow, Ending::Closed, now());
     }
 
-    /// The last reply, at its place.
+    /// Sends the last reply, at its sequence number.
     #[inline(always)]
     fn say(&self, subject: Span, stat: Stat) -> Answer {
         let flow = &*self.flow;
@@ -330,9 +333,10 @@ impl Session<'_> {
         self.scratch.send(outgoing, stat)
     }
 
-    /// An acknowledgement for a segment that brings nothing new, unless there were too many: two sides that correct each
-    /// other's numbers must not go on for ever, and forged segments cost one packet each until the limit is reached. What
-    /// brings the session on, and time, begin the count anew.
+    /// An acknowledgement for a segment that brings nothing new, unless there were too many: two
+    /// sides that correct each other's numbers must not go on for ever, and forged segments cost
+    /// one packet each until the limit is reached. What brings the session on, and time, begin the
+    /// count anew.
     #[inline(always)]
     fn acknowledge_again(&mut self, number: u32) -> Answer {
         let flow = &mut *self.flow;
@@ -355,5 +359,5 @@ impl Session<'_> {
     }
 }
 
-/// More than any place in a frame that is read; a mask that the verifier understands.
+/// More than any offset in a frame that is read; a mask that the verifier understands.
 const OFFSET_MASK: usize = 0x3fff;

@@ -1,4 +1,4 @@
-//! One turn of the refusing dialogue: from a command line in the frame to the reply, by the tables of
+//! One command of the refusing dialogue: from its line in the frame to the reply, by the tables of
 //! `sixgate_common`.
 //!
 //! It moves no sequence number and sends nothing.
@@ -20,7 +20,7 @@ use crate::{
     verifier::MapSlot,
 };
 
-/// What octets of a session are.
+/// The reading of a session's octets.
 pub(crate) enum Turn {
     /// No whole line.
     Incomplete,
@@ -44,8 +44,8 @@ pub(crate) struct Command {
     pub(crate) next: u8,
     /// The domain of a recipient that is refused; of length 0 if there is none.
     pub(crate) domain: Span,
-    /// [`FLAG_SKIPPING`] if the line goes on, without an end so far; else 0. As wide as to leave no padding, which the
-    /// verifiers of Linux before 6.3 let no program read from its stack.
+    /// [`FLAG_SKIPPING`] if the line goes on, without an end so far; else 0. As wide as to leave no
+    /// padding, which the verifiers of Linux before 6.3 let no program read from its stack.
     pub(crate) goes_on: u32,
     /// Octets of it that count towards the next such reply.
     pub(crate) skipped: u16,
@@ -69,8 +69,8 @@ impl Command {
     }
 }
 
-/// Reads the `available` octets at `at` of the frame, behind the `kept` ones of the same line; if they were answered
-/// before (`again`), the step is the one that was taken.
+/// Reads the `available` octets at `at` of the frame, behind the `kept` ones of the same line; if
+/// they were answered before (`again`), the step is the one that was taken.
 #[inline(always)]
 pub(crate) fn read(
     context: &XdpContext,
@@ -120,7 +120,7 @@ pub(crate) fn read(
         return Turn::Incomplete;
     }
     let PathDomain { span, is_name } = domain(length);
-    // what is said again was looked up before
+    // for a retransmission the domain was looked up before
     let number = if command.number == NOT_OPTED_IN && !again && is_temporary(span) {
         count(Stat::AlsoTemporary);
         NOT_OPTED_IN_TEMPORARY
@@ -131,7 +131,7 @@ pub(crate) fn read(
     Turn::Command(Command { number, domain: if is_said { span } else { Span::EMPTY }, ..command })
 }
 
-/// What the octets begin with: a cut, and the verb of what is a line.
+/// The beginning of the octets: a cut, and the verb if it is a line.
 struct Found {
     cut: Cut,
     verb: Verb,
@@ -153,8 +153,9 @@ fn look(context: &XdpContext, at: usize, available: usize, kept: u16, skipping: 
     Some(Found { cut, verb: Verb::from_number((found >> 16) as u8) })
 }
 
-/// [`line::cut`] and [`line::verb`] in a function that the verifier follows once, whoever calls it: the kind of the cut
-/// in the high half, then the verb, and in the lowest 16 bits the octets.
+/// [`line::cut`] and [`line::verb`] in a function that the verifier follows once, for all its
+/// callers: the kind of the cut in the high half, then the verb, and in the lowest 16 bits the
+/// octets.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sixgate_look(context: *mut xdp_md, at: u32, available: u32, kept: u32, skipping: u32) -> u64 {
@@ -175,8 +176,9 @@ extern "C" fn sixgate_look(context: *mut xdp_md, at: u32, available: u32, kept: 
     kind << 32 | (verb as u64) << 16 | octets as u64 & 0xffff
 }
 
-/// [`domain::path_domain`] of the line in the scratch, in a function that the verifier follows once: where the domain
-/// starts in the high half, then whether it is a name, and in the lowest 16 bits its length, 0 if there is none.
+/// [`domain::path_domain`] of the line in the scratch, in a function that the verifier follows
+/// once: where the domain starts in the high half, then whether it is a name, and in the lowest 16
+/// bits its length, 0 if there is none.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sixgate_domain(length: u32) -> u64 {
@@ -198,8 +200,8 @@ fn domain(length: usize) -> PathDomain {
     PathDomain { span, is_name: found & 1 << 16 != 0 }
 }
 
-/// Whether the map DOMAINS has the domain of `length` octets at `start` of the scratch's text, in a function that the
-/// verifier follows once.
+/// Whether the map DOMAINS has the domain of `length` octets at `start` of the scratch's text, in a
+/// function that the verifier follows once.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sixgate_is_temporary(start: u32, length: u32) -> u32 {
@@ -233,8 +235,8 @@ pub(crate) fn reply_index(generation: u8, number: u8) -> u32 {
     reply::index(generation.into(), ReplyId::Greeting) + u32::from(number)
 }
 
-/// What the reply is about, as a part of the scratch's text; of length 0 if it is about nothing. `domain` is a part of
-/// the line there.
+/// The subject of the reply, as a part of the scratch's text; of length 0 if it has none. `domain`
+/// is a part of the line there.
 #[inline(always)]
 pub(crate) fn subject(scratch: Scratch, tuple: &Tuple, number: u8, domain: Span) -> Span {
     let address = match number {
@@ -246,9 +248,8 @@ pub(crate) fn subject(scratch: Scratch, tuple: &Tuple, number: u8, domain: Span)
     scratch.take_address(address)
 }
 
-/// Keeps for the log what a sender's or a refused recipient's line says, of `octets` octets in the scratch; `number` is
-/// the reply to it. A recipient that was
-/// refused before is told of first.
+/// Keeps the argument of MAIL, or of a refused RCPT, for the log: the line has `octets` octets in
+/// the scratch; `number` is the reply to it. A recipient that was refused before is reported first.
 #[inline(always)]
 pub(crate) fn keep_argument(scratch: Scratch, tuple: &Tuple, flow: &mut Flow, number: u8, octets: usize) {
     let is_recipient = match number {

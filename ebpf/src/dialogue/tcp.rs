@@ -1,7 +1,8 @@
-//! What a segment of a refused session asks for (RFC 9293 3.10.7), by its numbers and flags alone.
+//! The reaction to a segment of a refused session (RFC 9293 3.10.7), by its numbers and flags
+//! alone.
 //!
-//! Pure: it reads no octet, changes nothing and sends nothing. The sender's TCP is trusted to send again what is not
-//! acknowledged; nothing is sent again from here.
+//! Pure: it reads no octet, changes nothing and sends nothing. The sender's TCP is trusted to send
+//! again what is not acknowledged; nothing is sent again from here.
 
 use sixgate_common::{
     flow::{FLAG_FIN_RECEIVED, FLAG_FIN_SENT, Flow, WINDOW},
@@ -13,13 +14,15 @@ use crate::{
     verifier::MapSlot,
 };
 
-/// What is to be done about a segment.
+/// The reaction to a segment.
 pub(crate) enum Reaction {
-    /// It may complete a new handshake, whose numbers are a little above those of this session, which is over.
+    /// It may complete a new handshake, whose numbers are a little above those of this session,
+    /// which is over.
     Handshake,
-    /// Its numbers are far from the session's: it belongs to another connection of the same 4-tuple.
+    /// Its numbers are far from the session's: it belongs to another connection of the same
+    /// 4-tuple.
     NotOurs,
-    /// Nothing is said.
+    /// Nothing is sent.
     Silent(Stat),
     /// An acknowledgement of everything before this number.
     Acknowledge(u32),
@@ -27,17 +30,18 @@ pub(crate) enum Reaction {
     Forget,
     /// The sender's FIN and nothing else new, or once more.
     Finish,
-    /// Data or FIN after our FIN: acknowledged up to this number and dropped, since a reset could destroy a reply
-    /// that is not read yet.
+    /// Data or FIN after our FIN: acknowledged up to this number and dropped, since a reset could
+    /// destroy a reply that is not read yet.
     Drain(u32),
     /// New data, behind so many octets that are known.
     Command(u32),
-    /// What was answered last, behind so many octets: the reply was lost.
+    /// The command that was answered last, behind so many octets: the reply was lost.
     Again(u32),
 }
 
-/// A [`Reaction`] whose number is there in each case: the verifiers of Linux before 6.3 let no program read what was not
-/// written, and the compiler leaves out what a reaction without a number does not have.
+/// A [`Reaction`] whose number is there in each case: the verifiers of Linux before 6.3 let no
+/// program read memory that was not written, and the compiler does not write the number of a
+/// reaction without one.
 pub(crate) struct Found {
     pub(crate) kind: Kind,
     /// The reaction's number; for [`Kind::Silent`] the counter's.
@@ -96,7 +100,7 @@ impl Reaction {
     }
 }
 
-/// What `segment` of the session `flow` asks for.
+/// The reaction to `segment` of the session `flow`.
 #[inline(always)]
 pub(crate) fn react(flow: &Flow, segment: &Segment) -> Reaction {
     let flags = segment.flags;
@@ -119,11 +123,13 @@ pub(crate) fn react(flow: &Flow, segment: &Segment) -> Reaction {
     if is_far(unacknowledged) {
         return Reaction::NotOurs;
     }
-    // As long as a reply may be lost, nothing but the reply acknowledges its command: only that brings the reply again.
+    // As long as a reply may be lost, nothing but the reply acknowledges its command: only that
+    // brings the reply again.
     let is_pending = unacknowledged > 0 && !(flow.flags & FLAG_FIN_SENT != 0 && unacknowledged == 1);
     let number = if is_pending { flow.receive_last } else { flow.receive_next };
     if offset > 0 && unacknowledged < 0 && flow.is_over() && !flags.has(TcpFlags::SYN) {
-        // the port is used again within milliseconds: the numbers of both sides are a little above the last ones
+        // the port is used again within milliseconds: the numbers of both sides are a little above
+        // the last ones
         return Reaction::Handshake;
     }
     if flags.has(TcpFlags::SYN) || unacknowledged < 0 || offset > i32::from(WINDOW) {
@@ -152,7 +158,8 @@ pub(crate) fn react(flow: &Flow, segment: &Segment) -> Reaction {
     at_hand(flow, segment, offset, unacknowledged)
 }
 
-/// Data or FIN that begins at the expected number or before it, while no reply to a command is on its way.
+/// Data or FIN that begins at the expected number or before it, while no reply to a command is on
+/// its way.
 #[inline(always)]
 fn at_hand(flow: &Flow, segment: &Segment, offset: i32, unacknowledged: i32) -> Reaction {
     let fin = i32::from(segment.flags.has(TcpFlags::FIN));
@@ -184,7 +191,8 @@ const fn distance(from: u32, to: u32) -> i32 {
     to.wrapping_sub(from) as i32
 }
 
-/// Farther than any segment of the same connection can be: its initial sequence number is another one.
+/// Farther than any segment of the same connection can be: its initial sequence number is another
+/// one.
 #[inline(always)]
 const fn is_far(distance: i32) -> bool {
     distance > NEAR || distance < -NEAR

@@ -1,6 +1,8 @@
-//! Turns the frame that was received into the one that answers it: same link-layer path backwards, all headers anew.
+//! Rewrites the frame that was received into the one that answers it: same link-layer path
+//! backwards, all headers anew.
 //!
-//! Where the answer stands in the frame is `position`'s business; it decides nothing about what is sent.
+//! The position of the answer in the frame is `position`'s business; it does not decide what is
+//! sent.
 
 use core::ptr;
 
@@ -34,12 +36,12 @@ enum Failure {
     Lost,
 }
 
-/// What became of the frame at hand.
+/// The outcome for the frame at hand.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(crate) enum Rewritten {
     /// It is ready for XDP_TX.
     Done,
-    /// It has no room for what was to be sent, and can be used for something shorter.
+    /// It cannot hold the segment that was to be sent, and can be used for a shorter one.
     NoRoom,
     /// It is lost.
     Lost,
@@ -55,7 +57,7 @@ pub(crate) fn transmit(context: &XdpContext) -> Rewritten {
     }
 }
 
-/// In a function that the verifier follows once.
+/// A function that the verifier follows once.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sixgate_transmit(context: *mut xdp_md) -> u32 {
@@ -123,8 +125,9 @@ fn rewrite(context: &XdpContext, scratch: Scratch) -> Result<(), Failure> {
     }
     let (checksum, urgent) = match position {
         Position::Anywhere | Position::Aside(_) => (!sum.fold(), 0),
-        // The sum of the pseudo-header is what the device wants to find; the urgent pointer, which counts in segments with
-        // URG only (RFC 9293 3.1), makes it the right checksum as well, and what the device computes the same once more.
+        // The sum of the pseudo-header is the value that the device expects; the urgent pointer,
+        // which counts in segments with URG only (RFC 9293 3.1), makes it the right checksum as
+        // well, and the device computes the same once more.
         Position::OnTheMark => {
             sum.add(pseudo_header.into());
             (pseudo_header, !sum.fold())
@@ -148,7 +151,7 @@ struct Link {
     length: usize,
     destination: (u32, u16),
     source: (u32, u16),
-    /// Tags and EtherType, and whatever follows where there are fewer tags.
+    /// Tags and EtherType, and the octets that follow where there are fewer tags.
     rest: (u64, u16),
 }
 
@@ -166,8 +169,9 @@ impl Link {
         })
     }
 
-    /// The header's length in a form that can be added to a pointer into the packet: the verifier of Linux 6.1 forgets
-    /// what was learned of a number by a comparison after it was put on the stack, and keeps what a mask left of it.
+    /// The header's length in a form that can be added to a pointer into the packet: the verifier
+    /// of Linux 6.1 forgets the range that a comparison gave a number after it was put on the
+    /// stack, and keeps the range that a mask gave it.
     #[inline(always)]
     fn bounded_length(&self) -> usize {
         barrier(self.length) & LENGTH_MASK
@@ -200,12 +204,14 @@ fn write_ipv6(at: usize, tuple: &Tuple, payload: u16) {
         tuple.source[1],
     ];
     for (index, word) in words.into_iter().enumerate() {
-        // SAFETY: the caller checked that the 40 octets at `at` and a TCP header behind them lie in the frame.
+        // SAFETY: the caller checked that the 40 octets at `at` and a TCP header behind them lie in
+        // the frame.
         unsafe { ptr::write_unaligned((at + index * 8) as *mut u64, word) };
     }
 }
 
-/// The TCP header without options (RFC 9293 3.1), its checksum 0, as words of the machine.
+/// The TCP header without options (RFC 9293 3.1), its checksum 0, as integers in the order of this
+/// machine.
 #[inline(always)]
 fn tcp_header(tuple: &Tuple, outgoing: &Outgoing, length: usize) -> [u32; 5] {
     let [high, low] = WINDOW.to_be_bytes();
@@ -218,9 +224,9 @@ fn tcp_header(tuple: &Tuple, outgoing: &Outgoing, length: usize) -> [u32; 5] {
     ]
 }
 
-/// Stores the reply with its subject behind the headers: the whole text first, as far back as its end belongs, then
-/// what comes before the subject, then the subject. So no piece's place depends on another one's length, which the
-/// verifier could not bound.
+/// Stores the reply with its subject behind the headers: the whole text first, as far back as its
+/// end belongs, then the part before the subject, then the subject. So no piece's offset depends on
+/// another one's length, which the verifier could not bound.
 #[inline(always)]
 fn store(
     context: *mut xdp_md,
@@ -249,14 +255,15 @@ fn store_piece<const BOUND: usize>(
     length: usize,
 ) -> Result<(), Failure> {
     let length = nonzero_length::<BOUND>(length).ok_or(Failure::Lost)?;
-    // SAFETY: `octets` has `BOUND` octets, and `length` is no more; the kernel checks that the frame has room.
+    // SAFETY: `octets` has `BOUND` octets, and `length` is at most that; the kernel checks that
+    // they lie in the frame.
     match unsafe { bpf_xdp_store_bytes(context, at as u32, octets as *mut c_void, length as u32) } {
         0 => Ok(()),
         _ => Err(Failure::Lost),
     }
 }
 
-// What `sixgate_transmit` returns.
+// The numbers that `sixgate_transmit` returns.
 const LOST: u32 = 0;
 const DONE: u32 = 1;
 const NO_ROOM: u32 = 2;
