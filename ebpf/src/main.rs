@@ -80,7 +80,7 @@ enum Judgement {
 #[inline(never)]
 fn judge(context: &XdpContext, headers: Headers) -> Result<Judgement, Stat> {
     let station = station(context)?;
-    let segment = dialogue::room().ok_or(Stat::PassNotReady)?;
+    let segment = dialogue::segment_mut().ok_or(Stat::PassNotReady)?;
     parse::segment(&Linear::of(context), headers, segment)?;
     if !segment.flags.is_opening() {
         return if answers() { Ok(Judgement::Continue) } else { Err(Stat::PassSegment) };

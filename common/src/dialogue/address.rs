@@ -6,10 +6,10 @@
 /// Longest text: eight groups of four digits, seven colons.
 pub const TEXT_MAX: usize = 39;
 /// Octets that [`write()`] may touch: it stores four at a time.
-pub const ROOM: usize = MASK + 4;
+pub const BUFFER_LENGTH: usize = MASK + 4;
 
 /// Writes `address`, its two halves in network order, in the form of RFC 5952 through `store`,
-/// which puts four octets in the order of this machine at an offset of at most [`ROOM`] - 4.
+/// which puts four octets in the order of this machine at an offset of at most [`BUFFER_LENGTH`] - 4.
 /// Returns the length of the text. IPv4-mapped addresses have another form in that RFC (section 5)
 /// and never reach this function.
 ///
@@ -126,11 +126,11 @@ mod tests {
     use super::*;
 
     fn text(address: Ipv6Addr) -> std::string::String {
-        let mut room = [0; ROOM];
+        let mut buffer = [0; BUFFER_LENGTH];
         let bits = u128::from(address);
         let halves = [((bits >> 64) as u64).to_be(), (bits as u64).to_be()];
-        let length = write(halves, 0, |at, word| room[at..at + 4].copy_from_slice(&word.to_ne_bytes()));
-        core::str::from_utf8(&room[..length]).unwrap().to_string()
+        let length = write(halves, 0, |at, word| buffer[at..at + 4].copy_from_slice(&word.to_ne_bytes()));
+        core::str::from_utf8(&buffer[..length]).unwrap().to_string()
     }
 
     #[test]

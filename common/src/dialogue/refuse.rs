@@ -165,9 +165,9 @@ pub enum ReplyId {
     NoRecipients,
     /// 503: a command out of order.
     BadSequence,
-    /// 250: RSET in any phase.
+    /// 250: the reply to RSET.
     Rset,
-    /// 250: NOOP in any phase.
+    /// 250: the reply to NOOP.
     Noop,
     /// 252: VRFY or EXPN.
     Vrfy,

@@ -101,7 +101,7 @@ pub const PHASE_TAG: u8 = 0;
 /// The rest of a line that is too long is on its way.
 pub const FLAG_SKIPPING: u8 = 1;
 /// The sender has acknowledged the greeting.
-pub const FLAG_HEARD: u8 = 2;
+pub const FLAG_ACKNOWLEDGED: u8 = 2;
 /// [`Flow::receive_next`] counts the sender's FIN.
 pub const FLAG_FIN_RECEIVED: u8 = 4;
 /// [`Flow::send_next`] counts our FIN.

@@ -46,7 +46,7 @@ pub(crate) fn lock() -> Option<TryLock> {
 
 /// Memory for the segment at hand.
 #[inline(always)]
-pub(crate) fn room<'a>() -> Option<&'a mut Segment> {
+pub(crate) fn segment_mut<'a>() -> Option<&'a mut Segment> {
     Scratch::of_this_cpu().map(Scratch::segment_mut)
 }
 

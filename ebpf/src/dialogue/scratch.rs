@@ -183,8 +183,8 @@ impl Scratch {
         // SAFETY: the text holds KEPT_MAX and SCAN_MAX octets; the kernel checks that the frame has
         // them.
         let loaded = unsafe {
-            let room = text.add(kept).cast::<c_void>();
-            bpf_xdp_load_bytes(context.ctx, at as u32, room, length as u32)
+            let buffer = text.add(kept).cast::<c_void>();
+            bpf_xdp_load_bytes(context.ctx, at as u32, buffer, length as u32)
         };
         // SAFETY: the pointer is to this CPU's own value.
         unsafe { (*self.0).in_use = kept + length };
@@ -208,10 +208,10 @@ impl Scratch {
     #[inline(always)]
     pub(crate) fn take_address(self, octets: [u64; 2]) -> Span {
         // SAFETY: an address fits behind ADDRESS_AT.
-        let room = unsafe { self.text().add(ADDRESS_AT) };
+        let buffer = unsafe { self.text().add(ADDRESS_AT) };
         let length = address::write(octets, self.slot().forget_range(0), |at, word| {
-            // SAFETY: four octets at `at` end within `address::ROOM`.
-            unsafe { room.add(at).cast::<u32>().write_unaligned(word) }
+            // SAFETY: four octets at `at` end within `address::BUFFER_LENGTH`.
+            unsafe { buffer.add(at).cast::<u32>().write_unaligned(word) }
         });
         Span { start: ADDRESS_AT, length }
     }
@@ -226,14 +226,14 @@ impl Scratch {
 
     /// Copies the text from `AT` on.
     #[inline(always)]
-    pub(crate) fn copy<const AT: usize, const N: usize>(self, room: &mut [u8; N]) {
+    pub(crate) fn copy<const AT: usize, const N: usize>(self, buffer: &mut [u8; N]) {
         const { assert!(AT + N <= TEXT_MAX && N.is_multiple_of(8)) };
-        let room = room.as_mut_ptr();
+        let buffer = buffer.as_mut_ptr();
         for index in 0..N / 8 {
             // SAFETY: both have N octets.
             unsafe {
                 let word = self.text().add(AT + index * 8).cast::<u64>().read_unaligned();
-                room.cast::<u64>().add(index).write_unaligned(word);
+                buffer.cast::<u64>().add(index).write_unaligned(word);
             }
         }
     }
@@ -286,4 +286,4 @@ const TEXT_MAX: usize = 4096;
 const ADDRESS_AT: usize = TEXT_MAX - SUBJECT_MAX;
 
 const _: () = assert!(KEPT_MAX + SCAN_MAX <= ADDRESS_AT);
-const _: () = assert!(address::ROOM <= SUBJECT_MAX && DOMAIN_MAX <= SUBJECT_MAX);
+const _: () = assert!(address::BUFFER_LENGTH <= SUBJECT_MAX && DOMAIN_MAX <= SUBJECT_MAX);

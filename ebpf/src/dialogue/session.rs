@@ -8,7 +8,7 @@ use sixgate_common::{
     domain::Span,
     event::Ending,
     flow::{
-        ACKNOWLEDGMENT_SHIFT, ACKNOWLEDGMENTS_MAX, FLAG_FIN_RECEIVED, FLAG_FIN_SENT, FLAG_HEARD,
+        ACKNOWLEDGMENT_SHIFT, ACKNOWLEDGMENTS_MAX, FLAG_ACKNOWLEDGED, FLAG_FIN_RECEIVED, FLAG_FIN_SENT,
         FLAG_HELD_BACK, FLAG_SKIPPING, Flow, PHASE_TAG,
     },
     line,
@@ -21,7 +21,7 @@ use super::{
     checksum, event,
     outgoing::{Answer, Outgoing},
     scratch::Scratch,
-    smtp::{self, Command, Turn},
+    smtp::{self, Command, Reading},
     tcp::{self, Found, Kind},
     try_lock::TryLock,
 };
@@ -93,7 +93,7 @@ impl Session<'_> {
             return Ok(Answer::Pass(Stat::PassChecksum));
         }
         if segment.flags.has(TcpFlags::ACK) && segment.acknowledgment == flow.send_next {
-            flow.flags |= FLAG_HEARD;
+            flow.flags |= FLAG_ACKNOWLEDGED;
         }
         let again = match kind {
             Kind::NotOurs | Kind::Handshake => return Err(Stat::PassCookie),
@@ -117,7 +117,7 @@ impl Session<'_> {
             Kind::Command => false,
             Kind::Again => true,
         };
-        Ok(self.turn(number as usize, again))
+        Ok(self.command_line(number as usize, again))
     }
 
     /// The octets behind the first `skip` ones of the payload.
@@ -142,23 +142,23 @@ impl Session<'_> {
 
     /// One command line and its reply.
     #[inline(always)]
-    fn turn(&mut self, skip: usize, again: bool) -> Answer {
+    fn command_line(&mut self, skip: usize, again: bool) -> Answer {
         let Some(input) = self.input(skip, again) else {
             return Answer::Drop(Stat::DropIncomplete);
         };
         let Input { at, available, ends, again } = input;
         let kept = if again { self.flow.kept_last } else { self.flow.kept };
         match smtp::read(self.context, self.scratch.slot(), self.flow, at, available, kept, again) {
-            Turn::Command(command) if again => self.repeat(&command),
-            Turn::Command(command) => {
+            Reading::Command(command) if again => self.repeat(&command),
+            Reading::Command(command) => {
                 // what was kept is acknowledged already
                 let octets = command.octets.wrapping_sub(kept as usize);
                 self.reply(&command, octets, ends && octets == available)
             }
-            Turn::Damaged => Answer::Drop(Stat::DropOutdated),
+            Reading::Damaged => Answer::Drop(Stat::DropOutdated),
             _ if again => Answer::Drop(Stat::DropIncomplete),
-            Turn::LineLost => self.lose(),
-            Turn::Skipped(octets) => {
+            Reading::LineLost => self.lose(),
+            Reading::Skipped(octets) => {
                 self.flow.skipped = line::skip(self.flow.skipped, octets).1;
                 let octets = octets.wrapping_sub(kept as usize);
                 self.flow.flags |= FLAG_SKIPPING;
@@ -170,8 +170,8 @@ impl Session<'_> {
                 }
             }
             // the daemon drops an unfinished line at the end of input, too
-            Turn::Incomplete if ends => self.finish(available as u32),
-            Turn::Incomplete => self.hold(kept as usize + available, available),
+            Reading::Incomplete if ends => self.finish(available as u32),
+            Reading::Incomplete => self.hold(kept as usize + available, available),
         }
     }
 
@@ -260,7 +260,7 @@ impl Session<'_> {
             };
             event::ended(&segment.tuple, flow, ending, now());
         }
-        self.say(subject, Stat::AnswerReply)
+        self.send_reply(subject, Stat::AnswerReply)
     }
 
     /// Sends the last reply again, with a FIN if the sender's came meanwhile.
@@ -281,7 +281,7 @@ impl Session<'_> {
         if segment.flags.has(TcpFlags::FIN) && fin == 0 && end == flow.receive_next {
             self.end_both();
         }
-        self.say(subject, Stat::AnswerAgain)
+        self.send_reply(subject, Stat::AnswerAgain)
     }
 
     /// Takes the sender's FIN behind `dropped` octets of an unfinished line, and sends ours: with
@@ -296,12 +296,12 @@ impl Session<'_> {
         let Self { segment, scratch, settings, flow, .. } = self;
         let fin = flow.send_next.wrapping_sub(1);
         if flow.commands == 0
-            && flow.flags & FLAG_HEARD == 0
+            && flow.flags & FLAG_ACKNOWLEDGED == 0
             && let Some(reply) = smtp::text(flow.generation, settings.generation, flow.last_reply)
         {
             let subject = smtp::subject(*scratch, &segment.tuple, flow.last_reply, Span::EMPTY);
             if flow.send_last.wrapping_add(reply.length as u32 + subject.length as u32) == fin {
-                return self.say(subject, Stat::AnswerFin);
+                return self.send_reply(subject, Stat::AnswerFin);
             }
         }
         let outgoing = Outgoing::bare(fin, flow.receive_next, TcpFlags::ACK | TcpFlags::FIN);
@@ -321,7 +321,7 @@ impl Session<'_> {
 
     /// Sends the last reply, at its sequence number.
     #[inline(always)]
-    fn say(&self, subject: Span, stat: Stat) -> Answer {
+    fn send_reply(&self, subject: Span, stat: Stat) -> Answer {
         let flow = &*self.flow;
         let fin = if flow.flags & FLAG_FIN_SENT != 0 { TcpFlags::FIN } else { 0 };
         let flags = TcpFlags::ACK | TcpFlags::PSH | fin;

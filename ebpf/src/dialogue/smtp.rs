@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The reading of a session's octets.
-pub(crate) enum Turn {
+pub(crate) enum Reading {
     /// No whole line.
     Incomplete,
     /// So many octets of a line that is too long.
@@ -80,22 +80,22 @@ pub(crate) fn read(
     available: usize,
     kept: u16,
     again: bool,
-) -> Turn {
+) -> Reading {
     let (Some(phase), Some(reason)) = (Phase::from_number(flow.phase), Reason::from_number(flow.reason))
     else {
-        return Turn::Damaged;
+        return Reading::Damaged;
     };
     let skipping = !again && flow.flags & FLAG_SKIPPING != 0;
     let Some(Found { cut, verb }) = look(context, at, available, kept, skipping) else {
-        return Turn::LineLost;
+        return Reading::LineLost;
     };
     let (mut goes_on, mut skipped) = (0, 0);
     let (octets, length) = match cut {
-        Cut::Incomplete if !again => return Turn::Incomplete,
+        Cut::Incomplete if !again => return Reading::Incomplete,
         Cut::Skipped(octets) if !again => {
             let (is_endless, rest) = skip(flow.skipped, octets);
             if !is_endless {
-                return Turn::Skipped(octets);
+                return Reading::Skipped(octets);
             }
             (goes_on, skipped) = (FLAG_SKIPPING.into(), rest);
             (octets, 0)
@@ -113,11 +113,11 @@ pub(crate) fn read(
     let command = Command { octets, number, next, domain: Span::EMPTY, goes_on, skipped };
     let command = command.forget_ranges(slot);
     if !matches!(command.number, NOT_OPTED_IN | NOT_OPTED_IN_TEMPORARY | NO_PTR) {
-        return Turn::Command(command);
+        return Reading::Command(command);
     }
     if !matches!(cut, Cut::Line(_)) {
         // only the whole line tells what was answered
-        return Turn::Incomplete;
+        return Reading::Incomplete;
     }
     let PathDomain { span, is_name } = domain(length);
     // for a retransmission the domain was looked up before
@@ -127,8 +127,8 @@ pub(crate) fn read(
     } else {
         command.number
     };
-    let is_said = is_name && (kept == 0 || span.length <= reply::KEPT_DOMAIN_MAX);
-    Turn::Command(Command { number, domain: if is_said { span } else { Span::EMPTY }, ..command })
+    let is_echoed = is_name && (kept == 0 || span.length <= reply::KEPT_DOMAIN_MAX);
+    Reading::Command(Command { number, domain: if is_echoed { span } else { Span::EMPTY }, ..command })
 }
 
 /// The beginning of the octets: a cut, and the verb if it is a line.

@@ -100,7 +100,7 @@ fn record(key: &FlowKey, flow: &Flow, now: u64) -> Option<FlowRecord> {
 #[cfg(test)]
 mod tests {
     use sixgate_common::{
-        flow::{FLAG_FIN_RECEIVED, FLAG_FIN_SENT, FLAG_HEARD},
+        flow::{FLAG_ACKNOWLEDGED, FLAG_FIN_RECEIVED, FLAG_FIN_SENT},
         refuse::REASON_NO_PTR,
     };
 
@@ -116,7 +116,7 @@ mod tests {
             (tag, Some(FlowState::Tag)),
             (Flow { phase: Phase::Mail as u8, ..tag }, Some(FlowState::Live(Phase::Mail))),
             (
-                Flow { phase: Phase::Connected as u8, flags: FLAG_HEARD, ..tag },
+                Flow { phase: Phase::Connected as u8, flags: FLAG_ACKNOWLEDGED, ..tag },
                 Some(FlowState::Live(Phase::Connected)),
             ),
             (Flow { phase: Phase::Closing as u8, flags: FLAG_FIN_SENT, ..tag }, Some(FlowState::Over)),

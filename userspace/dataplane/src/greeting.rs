@@ -7,7 +7,7 @@ use std::{io, net::Ipv6Addr, net::SocketAddrV6};
 
 use etherparse::TcpHeader;
 use sixgate_common::{
-    flow::{FLAG_HEARD, Flow, FlowKey, PHASE_TAG, WINDOW},
+    flow::{FLAG_ACKNOWLEDGED, Flow, FlowKey, PHASE_TAG, WINDOW},
     refuse::ReplyId,
     reply,
 };
@@ -55,7 +55,7 @@ const fn is_unheard(flow: &Flow, opened: u64) -> bool {
     flow.opened == opened
         && flow.phase != PHASE_TAG
         && flow.commands == 0
-        && flow.flags & FLAG_HEARD == 0
+        && flow.flags & FLAG_ACKNOWLEDGED == 0
         && !flow.is_over()
 }
 
@@ -233,7 +233,7 @@ mod tests {
         let fresh = flow(32);
         assert!(is_unheard(&fresh, 1_000));
         for (why, settled) in [
-            ("heard", Flow { flags: FLAG_HEARD, ..fresh }),
+            ("heard", Flow { flags: FLAG_ACKNOWLEDGED, ..fresh }),
             ("answered", Flow { commands: 1, ..fresh }),
             ("over", Flow { flags: FLAG_FIN_RECEIVED, ..fresh }),
             ("a tag", Flow { phase: PHASE_TAG, ..fresh }),
