@@ -31,7 +31,7 @@ fn rcpt(site: &Site, destination: &str) -> u16 {
 }
 
 #[test]
-fn a_command_on_another_store_than_the_daemons_says_so_and_leaves_the_maps() {
+fn a_command_on_another_store_says_so_and_leaves_the_maps() {
     if !can_run() {
         return;
     }
@@ -65,7 +65,7 @@ fn a_command_on_another_store_than_the_daemons_says_so_and_leaves_the_maps() {
 }
 
 #[test]
-fn a_control_socket_that_the_daemon_does_not_have_is_told_with_its_process() {
+fn a_control_socket_that_the_daemon_lacks_is_told_with_its_process() {
     if !can_run() {
         return;
     }
@@ -111,7 +111,7 @@ fn what_a_command_did_is_not_told_as_a_removed_pin() {
 }
 
 #[test]
-fn a_place_of_the_pins_that_cannot_hold_them_is_told_once_and_mail_is_served() {
+fn a_place_that_cannot_hold_the_pins_is_told_and_mail_is_served() {
     if !can_run() {
         return;
     }

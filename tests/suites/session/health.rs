@@ -65,7 +65,7 @@ fn dns_that_does_not_answer_is_told_when_it_begins_and_when_it_ends() {
 }
 
 #[test]
-fn a_metrics_file_that_cannot_be_written_is_told_when_it_begins_and_when_it_ends() {
+fn an_unwritable_metrics_file_is_told_when_it_begins_and_ends() {
     if !can_run(&[]) {
         return;
     }
@@ -88,7 +88,7 @@ fn a_metrics_file_that_cannot_be_written_is_told_when_it_begins_and_when_it_ends
 }
 
 #[test]
-fn a_temporary_directory_that_is_gone_or_full_is_told_when_it_begins_and_when_it_ends() {
+fn a_temporary_directory_gone_or_full_is_told_when_it_begins_and_ends() {
     if !can_run(&[]) {
         return;
     }
