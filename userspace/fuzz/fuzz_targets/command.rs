@@ -6,8 +6,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sixgate_smtp::command::{Body, Command, MailFrom, Mailbox, RcptTo};
 use sixgate_common::{domain::recipient_domain, line::verb, refuse::Verb};
+use sixgate_smtp::command::{Body, Command, MailFrom, Mailbox, RcptTo};
 
 fuzz_target!(|line: &[u8]| {
     // lines have none of these: see `line`

@@ -6,11 +6,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sixgate_smtp::data::{DataReceiver, Progress};
 use sixgate_fuzz::{
     script::{self, Script},
     strict::{self, Content},
 };
+use sixgate_smtp::data::{DataReceiver, Progress};
 
 fuzz_target!(|input: &[u8]| {
     let (script, stream) = script::split(input);

@@ -14,7 +14,10 @@ use ring::{
     signature::Ed25519KeyPair,
 };
 use sixgate::content::{Draft, SpillDirectory};
-use sixgate_auth::{dkim::{DkimSignature, DkimResult, DkimSettings, DkimVerifier}, dns::Resolver};
+use sixgate_auth::{
+    dkim::{DkimResult, DkimSettings, DkimSignature, DkimVerifier},
+    dns::Resolver,
+};
 use sixgate_fuzz::{
     canonical::{self, Form, Parts, divide},
     names,

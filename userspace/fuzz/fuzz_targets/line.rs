@@ -6,12 +6,16 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sixgate_smtp::line::{Line, LineBuffer};
-use sixgate_common::{domain::{is_domain_name, recipient_domain}, line::verb, refuse::{LINE_MAX, MAIL_LINE_MAX, Verb}};
+use sixgate_common::{
+    domain::{is_domain_name, recipient_domain},
+    line::verb,
+    refuse::{LINE_MAX, MAIL_LINE_MAX, Verb},
+};
 use sixgate_fuzz::{
     script::{self, Script},
     strict::{self, Front},
 };
+use sixgate_smtp::line::{Line, LineBuffer};
 
 fuzz_target!(|input: &[u8]| {
     let (script, stream) = script::split(input);

@@ -12,7 +12,6 @@ use std::{
 };
 
 use libfuzzer_sys::fuzz_target;
-use sixgate_smtp::{policy::{Mode, Refusal, evidence::Endpoints}, reply::{Reply, ReplyTable, Say}, session::{Admission, Event, Offer, Session, SessionLimits, SessionParameters, Task, Tls, TlsProgress, Unkept}};
 use sixgate_common::{
     refuse::Reason,
     settings::{REFUSE_AT_GREETING, REFUSE_AT_RCPT},
@@ -20,6 +19,13 @@ use sixgate_common::{
 use sixgate_fuzz::{
     script::{self, Script},
     strict::{self, Content, Front},
+};
+use sixgate_smtp::{
+    policy::{Mode, Refusal, evidence::Endpoints},
+    reply::{Reply, ReplyTable, Say},
+    session::{
+        Admission, Event, Offer, Session, SessionLimits, SessionParameters, Task, Tls, TlsProgress, Unkept,
+    },
 };
 
 fuzz_target!(|input: &[u8]| {

@@ -8,7 +8,10 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use libfuzzer_sys::fuzz_target;
-use sixgate_auth::spf::{macros::{DomainSpec, LONGEST_EXPLANATION, MacroString, Place, Values}, name::DomainName};
+use sixgate_auth::spf::{
+    macros::{DomainSpec, LONGEST_EXPLANATION, MacroString, Place, Values},
+    name::DomainName,
+};
 
 fuzz_target!(|input: &str| {
     let mut lines = input.splitn(4, '\n');
