@@ -15,6 +15,7 @@ mod identity;
 mod interfaces;
 mod kills;
 mod messages;
+mod other_pins;
 mod promise;
 mod ptr;
 mod relay;

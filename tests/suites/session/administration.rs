@@ -217,7 +217,10 @@ fn what_needs_a_restart_is_named_and_the_rest_is_in_force() {
     let site = site("");
     let daemon = site.serve(&["--no-xdp"]);
     let site = site.configured("limits.connections = 1\nlisten.addresses = [\"[::]:26\"]");
-    let words = ["changed: limits.connections\n", "listen.addresses as before until the daemon is restarted"];
+    let words = [
+        "changed: limits.connections\n",
+        "listen.addresses as before until you run `systemctl restart sixgate`",
+    ];
     expect(&site, "reload", 0, &words);
     let restart =
         "the configuration has changed since the daemon started (listen.addresses): `systemctl restart";

@@ -39,6 +39,7 @@ fn a_veth_is_attached_natively_and_detached_without_a_trace() {
             fallback: None,
             change: Change::New,
             tags: VlanTags::Untouched,
+            taken_from: None,
         };
         assert_eq!(attach(&plan).unwrap(), [wanted]);
         let links = attached(&plan.pins).unwrap();

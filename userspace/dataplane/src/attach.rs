@@ -17,12 +17,13 @@ use sixgate_common::{
 use super::{
     attached::{self, Lost, Network, Pinned},
     error::DataplaneError,
-    interface::{self},
+    interface::{self, Running},
     layout,
     loader::Loader,
     maps::Maps,
     object::{self},
     obstacle::Obstacle,
+    other_pins::{self, Abandoned, Owner},
     pins::{PinSet, release},
     topology::{LinkFacts, Topology},
 };
@@ -77,6 +78,33 @@ pub fn occupant(interface: &str) -> Result<Option<DataplaneError>, DataplaneErro
     }
 }
 
+/// Interfaces to attach to, and the pins to be removed before, whose program is on some of them.
+type Interfaces<'a> = (&'a [LinkFacts], &'a [Taken]);
+
+/// Pins of sixgate in another directory, and the interfaces of the plan that have their program.
+struct Taken {
+    pins: Abandoned,
+    /// By index.
+    interfaces: Vec<u32>,
+}
+
+/// Takes hold of the pins whose program runs on `interface`; an error if that is not sixgate's, or a daemon uses them.
+fn take(interface: &LinkFacts, running: Running, taken: &mut Vec<Taken>) -> Result<(), DataplaneError> {
+    let pins = match other_pins::owner(running.program) {
+        Owner::Pinned(pins) => pins,
+        Owner::Hidden => return Err(other_pins::hidden(interface, running)),
+        Owner::Other => return Err(occupied(interface, running)),
+    };
+    match taken.iter_mut().find(|known| known.pins.is(&pins)) {
+        Some(known) => known.interfaces.push(interface.index),
+        None => {
+            let pins = other_pins::hold(pins, interface, running)?;
+            taken.push(Taken { pins, interfaces: vec![interface.index] });
+        }
+    }
+    Ok(())
+}
+
 /// How the program is put on an interface.
 #[derive(Clone, Copy, Debug)]
 struct Manner {
@@ -99,11 +127,18 @@ impl Task<'_> {
         self.plan.pins.prepare()?;
         let live = if self.together { self.plan.pins.live()? } else { self.plan.pins.own()? };
         let links = live.as_ref().map(attached::pinned).transpose()?.unwrap_or_default();
-        let interfaces = self.free(found, &links, &mut report)?;
+        let (interfaces, abandoned) = self.free(found, &links, &mut report)?;
         match live {
-            Some(live) => self.attach_to_live(&interfaces, &live, &links, &mut report)?,
+            Some(live) => self.attach_to_live((&interfaces, &abandoned), &live, &links, &mut report)?,
             None if interfaces.is_empty() && !self.together => {}
-            None => self.attach_first(&interfaces, &mut report)?,
+            None => self.attach_first((&interfaces, &abandoned), &mut report)?,
+        }
+        for attached in &mut report.attached {
+            let index =
+                interfaces.iter().find(|known| known.name == attached.interface).map(|known| known.index);
+            let taken =
+                abandoned.iter().find(|taken| index.is_some_and(|index| taken.interfaces.contains(&index)));
+            attached.taken_from = taken.map(|taken| taken.pins.path().to_owned());
         }
         Ok(report)
     }
@@ -122,15 +157,16 @@ impl Task<'_> {
         Ok(found)
     }
 
-    /// Those that no other program holds: that is seen without loading ours.
+    /// Those that no other program holds, and pins that no daemon uses whose program holds them: that is seen without
+    /// loading ours.
     fn free(
         &self,
         found: Vec<LinkFacts>,
         links: &[Pinned],
         report: &mut Report,
-    ) -> Result<Vec<LinkFacts>, DataplaneError> {
+    ) -> Result<(Vec<LinkFacts>, Vec<Taken>), DataplaneError> {
         let others = attached::programs_of_others(&self.plan.pins)?;
-        let mut free = Vec::new();
+        let (mut free, mut abandoned) = (Vec::new(), Vec::new());
         for interface in found {
             let is_ours =
                 |program| others.contains(&program) || links.iter().any(|link| link.state.program == program);
@@ -140,7 +176,7 @@ impl Task<'_> {
             // what a killed process left has gone meanwhile
             let running = interface::indexed(interface.index)?.and_then(|facts| facts.running);
             let checked = match running.filter(|running| !is_ours(running.program)) {
-                Some(other) => Err(occupied(&interface, other)),
+                Some(other) => take(&interface, other, &mut abandoned),
                 None if is_elsewhere => {
                     Err(DataplaneError::OtherNamespace { interface: interface.name.clone() })
                 }
@@ -150,11 +186,11 @@ impl Task<'_> {
                 free.push(interface);
             }
         }
-        Ok(free)
+        Ok((free, abandoned))
     }
 
     /// Makes everything aside; it comes into sight at once, and only then may the program refuse.
-    fn attach_first(&self, interfaces: &[LinkFacts], report: &mut Report) -> Result<(), DataplaneError> {
+    fn attach_first(&self, interfaces: Interfaces<'_>, report: &mut Report) -> Result<(), DataplaneError> {
         let staged = self.plan.pins.stage()?;
         let filled = self.fill_staged(interfaces, &staged, report);
         if filled.is_err() || report.attached.is_empty() {
@@ -169,7 +205,7 @@ impl Task<'_> {
 
     fn fill_staged(
         &self,
-        interfaces: &[LinkFacts],
+        (interfaces, abandoned): Interfaces<'_>,
         staged: &PinSet,
         report: &mut Report,
     ) -> Result<Speech, DataplaneError> {
@@ -182,6 +218,7 @@ impl Task<'_> {
         fill(&mut maps, self.plan)?;
         let network = expect(&mut maps, interfaces)?;
         attached::remove_others(&self.plan.pins)?;
+        abandoned.iter().try_for_each(|taken| taken.pins.detach())?;
         for interface in interfaces {
             let manner = Manner { mode: self.plan.mode, speech };
             let attached = attach_new(program, interface, manner, &network, staged);
@@ -194,7 +231,7 @@ impl Task<'_> {
     /// Brings the maps in line, hands every pinned link this build's program, then adds the interfaces that are new.
     fn attach_to_live(
         &self,
-        interfaces: &[LinkFacts],
+        (interfaces, abandoned): Interfaces<'_>,
         live: &PinSet,
         links: &[Pinned],
         report: &mut Report,
@@ -216,6 +253,7 @@ impl Task<'_> {
             let _ = maps.clear_ready();
         })?;
         attached::remove_others(&self.plan.pins)?;
+        abandoned.iter().try_for_each(|taken| taken.pins.detach())?;
         let network = expect(&mut maps, interfaces)?;
         let manner = Manner { mode: self.plan.mode, speech };
         let handed =

@@ -281,7 +281,7 @@ pub fn forget_link(pins: &Pins, id: u32) -> Result<(), DataplaneError> {
 
 /// Waits until the program no longer runs on the interface, so that another one can be attached: the kernel may
 /// finish after the pin is gone.
-fn await_end(link: &Pinned) -> Result<(), DataplaneError> {
+pub(super) fn await_end(link: &Pinned) -> Result<(), DataplaneError> {
     let Some(at) = link.link.running else {
         return Ok(());
     };

@@ -51,6 +51,37 @@ pub enum DataplaneError {
         /// The command that detaches it.
         remedy: String,
     },
+    /// An interface holds sixgate's program, which is pinned in another directory.
+    #[error(
+        "{interface} has sixgate's XDP program (id {program}) that is pinned in {}, another directory than xdp.bpffs names: \
+         {}",
+        path.display(), held_by(*in_use)
+    )]
+    PinnedElsewhere {
+        /// The interface's name.
+        interface: String,
+        /// The program's id.
+        program: u32,
+        /// The directory of its pins, as `xdp.bpffs` would name it.
+        path: PathBuf,
+        /// Whether a daemon uses those.
+        in_use: bool,
+    },
+    /// An interface holds sixgate's program, and its pins are not to be found.
+    #[error(
+        "{interface} has sixgate's XDP program (id {program}) of another pin directory, which is not found here; its maps \
+         are not kept up to date: `bpftool link detach id {}`{}",
+        link.map_or_else(|| "N".to_owned(), |link| link.to_string()),
+        if link.is_none() { ", where `bpftool link show` has the N" } else { "" }
+    )]
+    PinsHidden {
+        /// The interface's name.
+        interface: String,
+        /// The program's id.
+        program: u32,
+        /// The id of its link, if that is known.
+        link: Option<u32>,
+    },
     /// The interface's driver or the kernel does not take the program.
     #[error("{interface} does not take the XDP program: {reason}")]
     NotTaken {
@@ -216,6 +247,18 @@ pub enum DataplaneError {
 }
 
 impl DataplaneError {
+    /// Whether sixgate's program of other pins runs on an interface, and goes on refusing there.
+    #[must_use]
+    pub const fn is_of_other_pins(&self) -> bool {
+        matches!(self, Self::PinnedElsewhere { .. } | Self::PinsHidden { .. })
+    }
+
+    /// Whether that program is one that attaching takes off: no daemon uses its pins.
+    #[must_use]
+    pub const fn is_abandoned(&self) -> bool {
+        matches!(self, Self::PinnedElsewhere { in_use: false, .. })
+    }
+
     /// A failed system call: [`Self::NoRights`] where that is the reason.
     pub(super) fn system(operation: impl Into<String>, source: io::Error) -> Self {
         let operation = operation.into();
@@ -286,6 +329,15 @@ impl DataplaneError {
             Some(libc::ENOMEM) => Self::system(operation, source),
             _ => Self::KernelLacks { what, source },
         }
+    }
+}
+
+/// What to do about pins in another directory.
+fn held_by(in_use: bool) -> &'static str {
+    if in_use {
+        "a daemon uses it; stop that one, or take the interface out of one of the two configurations"
+    } else {
+        "no daemon keeps its maps up to date; the daemon takes it off and attaches its own, or `sixgate attach`"
     }
 }
 

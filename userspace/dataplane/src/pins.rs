@@ -148,6 +148,12 @@ impl Pins {
 pub(super) struct PinSet(PathBuf);
 
 impl PinSet {
+    /// The set whose directory is `path`, if it is called like one of a layout.
+    pub(super) fn at(path: &Path) -> Option<Self> {
+        let is_set = path.file_name().and_then(|name| name.to_str()).is_some_and(is_layout);
+        is_set.then(|| Self(path.to_owned()))
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.0
     }

@@ -56,6 +56,7 @@ pub(super) fn attach_new(
                     fallback: reasons.pop(),
                     change: Change::New,
                     tags: keep_tags(interface, *mode, manner.speech),
+                    taken_from: None,
                 });
             }
             Err(error) => reasons.push(not_taken(interface, *mode, error)?),
@@ -133,6 +134,7 @@ pub(super) fn report_replaced(
             fallback: None,
             change,
             tags: keep_tags(interface, running, manner.speech),
+            taken_from: None,
         }),
     }
 }

@@ -2,18 +2,23 @@
 //!
 //! It takes nothing off.
 
-use aya::programs::{links::LinkType, loaded_links};
 use nix::libc;
 
 use crate::{
     error::DataplaneError,
     interface::{self, RunMode, Running},
+    other_pins::{self, Owner},
     topology::LinkFacts,
 };
 
 /// The error, with the command: `ip link` for a program that was attached by netlink, `bpftool link` for one that a link
 /// holds, which `ip link` cannot take off.
 pub(super) fn occupied(link: &LinkFacts, other: Running) -> DataplaneError {
+    match other_pins::owner(other.program) {
+        Owner::Pinned(pins) => return other_pins::elsewhere(&pins, link, other),
+        Owner::Hidden => return other_pins::hidden(link, other),
+        Owner::Other => {}
+    }
     let word = match other.mode {
         RunMode::Native => "xdpdrv",
         RunMode::Generic => "xdpgeneric",
@@ -30,11 +35,8 @@ pub(super) fn occupied(link: &LinkFacts, other: Running) -> DataplaneError {
 
 /// The id is known if one link alone holds the program; to list links takes CAP_SYS_ADMIN.
 fn by_link(program: u32) -> String {
-    let is_its = |kind| kind == LinkType::Xdp;
-    let links = loaded_links().filter_map(Result::ok);
-    let mut links = links.filter(|link| link.program_id() == program && link.link_type().is_ok_and(is_its));
-    match (links.next(), links.next()) {
-        (Some(link), None) => format!("`bpftool link detach id {}`", link.id()),
+    match other_pins::links_of(program)[..] {
+        [link] => format!("`bpftool link detach id {link}`"),
         _ => "`bpftool link detach id N`, where `bpftool link show` has the N".to_owned(),
     }
 }

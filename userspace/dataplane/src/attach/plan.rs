@@ -2,6 +2,8 @@
 //!
 //! Plain data: what is done with it is `attach`'s.
 
+use std::path::PathBuf;
+
 use sixgate_common::{refuse::ReplyId, reply::Reply, settings::Settings};
 
 use crate::{error::DataplaneError, interface::RunMode, object::Sizes, pins::Pins, projection::Projection};
@@ -51,6 +53,8 @@ pub struct Attached {
     pub change: Change,
     /// What became of VLAN tags.
     pub tags: VlanTags,
+    /// The directory of the pins of sixgate's program that ran there before, if it was another one.
+    pub taken_from: Option<PathBuf>,
 }
 
 /// What was done about an interface that strips VLAN tags, so that the program's answers go the way back.

@@ -2,15 +2,16 @@
 //!
 //! It owns the forms of input and output only.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use clap::{ArgAction, Args};
+use sixgate_dataplane::DataplaneError;
 use tracing_subscriber::EnvFilter;
 
 use super::{CliError, Exit, Output, namespaces::Namespaces};
 use crate::{
     config::{Config, InterfaceName, XdpMode},
-    control::{Answering, Control},
+    control::{Answering, Control, ControlError},
     server::{self, Request, Response},
 };
 
@@ -118,13 +119,31 @@ pub(super) fn detach(command: &Detach, control: &Control, out: &mut Output<'_>) 
     if command.other_layouts {
         return detach_others(control, out);
     }
-    let detached = control.detach(&command.interfaces)?;
-    if detached.is_empty() {
+    let detached = match control.detach(&command.interfaces) {
+        // perhaps those of other pins
+        Err(ControlError::Dataplane(error @ DataplaneError::NotAttached { .. })) => {
+            let elsewhere = control.detach_elsewhere(&command.interfaces)?;
+            if elsewhere.is_empty() {
+                return Err(ControlError::from(error).into());
+            }
+            return print_elsewhere(elsewhere, out);
+        }
+        detached => detached?,
+    };
+    let elsewhere = control.detach_elsewhere(&command.interfaces)?;
+    if detached.is_empty() && elsewhere.is_empty() {
         out.note("nothing is attached");
         return Ok(Exit::No);
     }
     for interface in detached {
         out.line(format_args!("{interface}: detached"))?;
+    }
+    print_elsewhere(elsewhere, out)
+}
+
+fn print_elsewhere(detached: Vec<(String, PathBuf)>, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    for (interface, pins) in detached {
+        out.line(format_args!("{interface}: detached, the program that was pinned in {}", pins.display()))?;
     }
     Ok(Exit::Done)
 }

@@ -68,6 +68,7 @@ pub(super) fn add(
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     let outcomes = control.change(consent, |edit| entries.map(|entry| edit.add(entry)).collect())?;
+    warn_of_maps(control, out);
     report(outcomes, out)
 }
 
@@ -79,7 +80,16 @@ pub(super) fn remove(
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     let outcomes = control.change(consent, |edit| keys.map(|key| edit.remove(key)).collect())?;
+    warn_of_maps(control, out);
     report(outcomes, out)
+}
+
+/// Says that the store alone has a change, where the maps are to have it and something keeps them from it.
+fn warn_of_maps(control: &Control, out: &mut Output<'_>) {
+    // the change is made: what cannot be found out is told by `sixgate status`
+    if let Ok(Some(reason)) = control.unreached() {
+        out.note(format_args!("warning: the BPF maps did not take it, the opt-in store has it: {reason}"));
+    }
 }
 
 /// One line for each outcome; no, if something was not there.
@@ -128,6 +138,7 @@ pub(super) fn load<T>(
         })?;
         Ok::<_, CliError>(replaced)
     })?;
+    warn_of_maps(control, out);
     how.report(&replaced, out)
 }
 

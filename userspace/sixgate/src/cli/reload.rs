@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::{CliError, Exit, Format, Output};
 use crate::{
-    config::Config,
+    config::{Config, Pending},
     server::{self, Reloaded, Request, Response},
 };
 
@@ -37,12 +37,9 @@ pub(super) fn run(command: &Reload, file: &Path, out: &mut Output<'_>) -> Result
     for warning in &reloaded.warnings {
         out.note(format_args!("warning: {warning}"));
     }
-    let restart = &reloaded.changes.restart;
-    if !restart.is_empty() {
-        out.note(format_args!(
-            "warning: {} as before until the daemon is restarted: `systemctl restart sixgate`",
-            restart.join(", ")
-        ));
+    for Pending { keys, command, effect } in reloaded.changes.pending() {
+        let effect = effect.map(|effect| format!("; {effect}")).unwrap_or_default();
+        out.note(format_args!("warning: {} as before until you run `{command}`{effect}", keys.join(", ")));
     }
     Ok(Exit::Done)
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{CliError, Exit, Format, Output};
 use crate::{
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, Pending},
     control::{self, Control, Counts, InterfaceStatus},
     server::{self, AskError, DaemonStatus, Request, Response},
 };
@@ -230,12 +230,13 @@ fn disagreements(
             others.join(", ")
         ));
     }
-    if !daemon.changes.restart.is_empty() {
-        problems.push(format!(
-            "the configuration has changed since the daemon started ({}): `systemctl restart sixgate`",
-            daemon.changes.restart.join(", ")
-        ));
-    }
+    problems.extend(daemon.changes.pending().into_iter().map(|Pending { keys, command, effect }| {
+        let effect = effect.map(|effect| format!("; {effect}")).unwrap_or_default();
+        format!(
+            "the configuration has changed since the daemon started ({}): `{command}`{effect}",
+            keys.join(", ")
+        )
+    }));
     problems
 }
 

@@ -29,6 +29,35 @@ impl Changes {
     }
 }
 
+/// What a change needs that takes more than a reload.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pending {
+    /// The keys.
+    pub keys: Vec<String>,
+    /// The command that puts them in force.
+    pub command: &'static str,
+    /// What happens then, where that is not obvious.
+    pub effect: Option<String>,
+}
+
+impl Changes {
+    /// What is pending, by the command that it needs.
+    #[must_use]
+    pub fn pending(&self) -> Vec<Pending> {
+        let (remade, restarted): (Vec<String>, Vec<String>) =
+            self.restart.iter().cloned().partition(|key| REMADE.contains(&key.as_str()));
+        let effect = (!remade.is_empty()).then(|| "maps keep their size until they are made anew".to_owned());
+        let remade = Pending { keys: remade, command: "sixgate detach && systemctl restart sixgate", effect };
+        let effect = restarted.iter().any(|key| key == "xdp.bpffs").then(|| {
+            "the daemon then takes the XDP program over from the directory of before, and what DNS said about senders is \
+             asked again"
+                .to_owned()
+        });
+        let restarted = Pending { keys: restarted, command: "systemctl restart sixgate", effect };
+        [restarted, remade].into_iter().filter(|pending| !pending.keys.is_empty()).collect()
+    }
+}
+
 /// Notes the fields that differ, under a prefix. All fields of the type have to be named.
 macro_rules! note {
     ($list:expr, $prefix:literal, $kind:ident, $one:expr, $other:expr, [$($field:ident),* $(,)?]) => {{
@@ -177,6 +206,8 @@ const RESTART: [&str; 6] = [
     "limits.dns_concurrency",
     "log.format",
 ];
+/// Those of them that are sizes of maps.
+const REMADE: [&str; 3] = ["xdp.optin_entries", "xdp.ptr_entries", "xdp.flow_entries"];
 const RESTART_TABLES: [&str; 3] = ["listen.", "dns.", "xdp."];
 
 #[cfg(test)]

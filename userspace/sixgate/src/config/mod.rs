@@ -37,7 +37,7 @@ use sixgate_smtp::{
 
 use crate::nexthop::{Address, ClientIdentity, Protocol};
 
-pub use changes::Changes;
+pub use changes::{Changes, Pending};
 pub use limits::Limits;
 pub use tls::{CertificateName, ClientTrust, Tls};
 pub use values::{

@@ -2,7 +2,7 @@
 //!
 //! The order in which maps, links and `ready` come is the dataplane's.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, path::PathBuf};
 
 use sixgate_common::settings::Settings;
 
@@ -25,7 +25,7 @@ pub struct Attachment(pub Attached);
 
 impl fmt::Display for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Attached { interface, mode, fallback, change, tags } = &self.0;
+        let Attached { interface, mode, fallback, change, tags, taken_from } = &self.0;
         let change = match change {
             Change::New => "attached",
             Change::Replaced => "program replaced",
@@ -36,8 +36,16 @@ impl fmt::Display for Attachment {
             write!(f, " (not native: {reason})")?;
         }
         match tags {
-            VlanTags::Kept => f.write_str(", VLAN tags no longer stripped"),
-            VlanTags::Untouched => Ok(()),
+            VlanTags::Kept => f.write_str(", VLAN tags no longer stripped")?,
+            VlanTags::Untouched => {}
+        }
+        match taken_from {
+            Some(pins) => write!(
+                f,
+                "; sixgate's XDP program that was pinned in {}, which no daemon used, was detached for it",
+                pins.display()
+            ),
+            None => Ok(()),
         }
     }
 }
@@ -124,7 +132,10 @@ impl Control {
         }
         for interface in interfaces {
             let found = dataplane::interface_called(interface.as_str())?;
-            if found.is_some_and(|interface| interface.program.is_none()) {
+            let Some(found) = found else { continue };
+            if found.program.is_none()
+                || dataplane::occupant(interface.as_str())?.is_some_and(|error| error.is_abandoned())
+            {
                 return Ok(true);
             }
         }
@@ -216,6 +227,47 @@ impl Control {
             self.project_guard(&mut maps, &database)?;
         }
         Ok(detached)
+    }
+
+    /// Takes sixgate's program off the interfaces that are named, or off those of the configuration, where it is pinned in
+    /// another directory that no daemon uses; which directory, for each.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`]; [`DataplaneError::PinnedElsewhere`] while a daemon uses it.
+    pub fn detach_elsewhere(
+        &self,
+        interfaces: &[InterfaceName],
+    ) -> Result<Vec<(String, PathBuf)>, ControlError> {
+        let named = if interfaces.is_empty() { &self.interfaces } else { interfaces };
+        let mut detached = Vec::new();
+        for interface in named {
+            let taken = dataplane::detach_elsewhere(&self.pins, interface.as_str())?;
+            detached.extend(taken.map(|path| (interface.as_str().to_owned(), path)));
+        }
+        Ok(detached)
+    }
+
+    /// What keeps the maps of this configuration from taking a change, although its interfaces are to have the program:
+    /// there is no place for pins, or an interface has sixgate's program of other pins.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub fn unreached(&self) -> Result<Option<String>, ControlError> {
+        if self.interfaces.is_empty() || self.maps()?.is_some() {
+            return Ok(None);
+        }
+        if let Err(error) = self.pins.check_place() {
+            return Ok(Some(error.to_string()));
+        }
+        for interface in &self.interfaces {
+            let occupant = dataplane::occupant(interface.as_str())?;
+            if let Some(error) = occupant.filter(DataplaneError::is_of_other_pins) {
+                return Ok(Some(error.to_string()));
+            }
+        }
+        Ok(None)
     }
 
     /// Where the pin of a map is missing, removes what is left of the pins: which map it was, and the interfaces on which the

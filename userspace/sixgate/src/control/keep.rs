@@ -321,7 +321,9 @@ impl Keeper {
         self.is_stale = false;
         looked.reconcile |= !attached.is_empty();
         for attachment in attached {
-            looked.note(Urgency::Info, attachment.to_string());
+            // until now it refused from maps that were not kept up to date
+            let is_taken = attachment.0.taken_from.is_some();
+            looked.note(if is_taken { Urgency::Warning } else { Urgency::Info }, attachment.to_string());
         }
         for Failed { interface, error } in failed {
             self.settle(&interface, Err(error.into()), now, looked);
@@ -339,7 +341,9 @@ impl Keeper {
                 self.failures.remove(name);
             }
             Err(error) => {
-                let then = if self.control.loader.is_refused() {
+                let then = if matches!(&error, ControlError::Dataplane(error) if error.is_of_other_pins()) {
+                    "it goes on refusing there, and this daemon tries again"
+                } else if self.control.loader.is_refused() {
                     "the daemon decides alone and does not try again before its next start"
                 } else {
                     "the daemon decides alone there and tries again"
@@ -389,6 +393,13 @@ impl Keeper {
         self.is_introduced = true;
         match self.control.answering() {
             Ok(Some(answering)) => looked.answer(urgency(&answering), answering.sentence()),
+            Ok(None) | Err(_) if self.failures.values().any(|failure| failure.is_told(OTHER_PINS)) => looked
+                .answer(
+                    Urgency::Warning,
+                    "this daemon's XDP program is not attached: refusals are answered by sixgate's program of another \
+                     pin directory, whose maps this daemon does not keep"
+                        .to_owned(),
+                ),
             Ok(None) | Err(_) if self.control.expects_kernel() => looked.answer(
                 Urgency::Warning,
                 "refusals are answered by the daemon instead of the kernel: no XDP program is attached"
@@ -424,6 +435,8 @@ fn urgency(answering: &Answering) -> Urgency {
     }
 }
 
+/// How an error about sixgate's program of other pins is told.
+const OTHER_PINS: &str = "has sixgate's XDP program (id ";
 /// What concerns all interfaces.
 const ALL: &str = "";
 /// What concerns attaching as such.
