@@ -3,7 +3,7 @@
 use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
-    path::Path,
+    path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -182,15 +182,11 @@ fn what_keeps_the_daemon_from_starting_is_no_good_configuration() {
     pair.install(&place.path("")).unwrap();
     fs::write(place.path("leaf.pem"), format!("{}{}", authority.pem(), pair.certificate)).unwrap();
     fs::write(place.path("file"), "").unwrap();
-    let temporary = |path: &Path| format!("temporary_directory = {path:?}");
     let tls = |certificate, ca| {
         let [certificate, key, ca] = [certificate, "key.pem", ca].map(|name| place.path(name));
         format!("tls = {{ certificate = {certificate:?}, key = {key:?}, client_trust.ca = {ca:?} }}")
     };
     for (settings, key, wanted) in [
-        (temporary(&place.path("none")), "temporary_directory", "/none: No such file or directory"),
-        (temporary(&place.path("file")), "temporary_directory", "/file: Not a directory"),
-        (temporary(Path::new("/proc")), "temporary_directory", "cannot make a temporary file in /proc: "),
         (tls("certificate.pem", "leaf.pem"), "tls", "certificate 2 in "),
         (tls("leaf.pem", "leaf.pem"), "tls", "leaf.pem: our own has to stand first"),
     ] {
@@ -199,6 +195,25 @@ fn what_keeps_the_daemon_from_starting_is_no_good_configuration() {
         place.fails("config check", 1, wanted);
         place.fails("config check", 1, &format!("{}: {key}: ", place.config().display()));
         place.fails("serve --no-xdp", 2, wanted);
+    }
+}
+
+#[test]
+fn a_temporary_directory_that_cannot_be_used_is_only_warned_of() {
+    let place = Place::new();
+    fs::write(place.path("file"), "").unwrap();
+    for (path, wanted) in [
+        (place.path("none"), "/none: No such file or directory"),
+        (place.path("file"), "/file: Not a directory"),
+        (PathBuf::from("/proc"), "cannot make a temporary file in /proc: "),
+    ] {
+        place.configure(&format!("temporary_directory = {path:?}"), &place.path("pins"), "");
+        let ran = place.run("config check");
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert!(
+            ran.messages.contains("warning: temporary_directory: ") && ran.messages.contains(wanted),
+            "{ran:?}"
+        );
     }
 }
 

@@ -130,13 +130,20 @@ fn a_message_without_a_temporary_file_is_refused_and_smaller_ones_pass() {
     first.stop().unwrap();
     let directory = site.folder().join("large");
     let site = site.configured(&format!("temporary_directory = {directory:?}"));
-    let Err(error) = site.try_serve(&[]) else { panic!("it started without the directory") };
+    // ExecStartPre
     let wanted = format!("cannot make a temporary file in {}", directory.display());
-    assert!(format!("{error:#}").contains(&wanted), "{error:#}");
-
-    fs::create_dir(&directory).unwrap();
+    let checked = site.run("config check");
+    let told = String::from_utf8_lossy(&checked.stderr);
+    assert!(
+        checked.status.success() && told.contains(&format!("warning: temporary_directory: {wanted}")),
+        "{told}"
+    );
     let daemon = site.serve(&[]);
-    fs::remove_dir(&directory).unwrap();
+    let line = daemon.wait_for_log(&wanted).unwrap();
+    assert!(line.contains("WARN"), "{line}");
+    let status = site.run("status");
+    assert_eq!(status.status.code(), Some(1), "{status:?}");
+    assert!(String::from_utf8_lossy(&status.stderr).contains(&wanted), "{status:?}");
     let large = "0123456789abcdef\r\n".repeat(20_000);
     let mut client = at_data(&site);
     client.write(format!("\r\n{large}").as_bytes()).unwrap();

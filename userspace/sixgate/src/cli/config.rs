@@ -60,10 +60,12 @@ pub(super) fn run(command: &Command, file: &Path, out: &mut Output<'_>) -> Resul
     Ok(good.into())
 }
 
-/// Looks at the files that the configuration names, as `serve` does before it starts. Warnings, or what is wrong.
+/// Looks at the files that the configuration names, as `serve` does when it starts. Warnings, or what is wrong.
 fn check_surroundings(config: &Config) -> Result<Vec<String>, String> {
-    server::check_temporary_directory(config)
-        .map_err(|error| format!("temporary_directory: {:#}", anyhow::Error::new(error)))?;
+    let directory = server::check_temporary_directory(config).err().map(|error| {
+        let reason = anyhow::Error::new(error);
+        format!("temporary_directory: {reason:#}; messages above 256 KiB are deferred until one can be made")
+    });
     server::check_next_hop(config).map_err(|error| error.to_string())?;
     let warning = match &config.tls {
         Some(settings) => {
@@ -71,7 +73,7 @@ fn check_surroundings(config: &Config) -> Result<Vec<String>, String> {
         }
         None => None,
     };
-    Ok(warning.into_iter().chain(server::warnings(config)).collect())
+    Ok(directory.into_iter().chain(warning).chain(server::warnings(config)).collect())
 }
 
 const CHECK_HELP: &str = "\

@@ -57,9 +57,15 @@ impl Services {
         let same_dkim = before
             .filter(|old| old.config.dkim_settings() == config.dkim_settings())
             .map(|old| old.dkim.clone());
-        let same_directory = before
-            .filter(|old| old.config.temporary_directory == config.temporary_directory)
-            .map(|old| old.spill_directory.clone());
+        let spill_directory = match before {
+            // without a place for large messages the others are served all the same
+            None => SpillDirectory::new(config.temporary_directory.clone()),
+            Some(old) if old.config.temporary_directory == config.temporary_directory => {
+                old.spill_directory.clone()
+            }
+            // one that is named anew is to be good
+            Some(_) => examined_directory(config)?,
+        };
         let tls = match before.filter(|old| old.config.tls == config.tls) {
             Some(old) => old.tls.clone(),
             None => config.tls.as_ref().map(open_tls).transpose()?,
@@ -69,7 +75,7 @@ impl Services {
             dkim: same_dkim.unwrap_or_else(|| DkimVerifier::new(config.dkim_settings())),
             next_hop: same_next_hop.map_or_else(|| next_hop(config, replies.clone()), Ok)?,
             tls,
-            spill_directory: same_directory.map_or_else(|| spill_directory(config), Ok)?,
+            spill_directory,
             metrics: before.map_or_else(|| Arc::new(Metrics::new()), |old| Arc::clone(&old.metrics)),
             replies: Arc::new(replies),
             config: config.clone(),
@@ -123,16 +129,16 @@ fn open_tls(settings: &config::Tls) -> Result<Arc<TlsView>, ServeError> {
     TlsView::open(settings).map(Arc::new).map_err(ServeError::Tls)
 }
 
-/// Looks whether large messages have a place where they may lie, as the daemon does when it starts.
+/// Looks whether large messages have a directory where they may lie.
 ///
 /// # Errors
-/// What keeps the daemon from starting.
+/// What a reload is refused for, and a start warns of: large messages are answered 452 or 451.
 pub fn check_temporary_directory(config: &Config) -> Result<(), ServeError> {
-    spill_directory(config).map(drop)
+    examined_directory(config).map(drop)
 }
 
-/// Where large messages go while they arrive. Better not to start than to refuse each of them.
-fn spill_directory(config: &Config) -> Result<SpillDirectory, ServeError> {
+/// Where large messages go while they arrive, after a look at it.
+fn examined_directory(config: &Config) -> Result<SpillDirectory, ServeError> {
     let path = config.temporary_directory.clone();
     let directory = SpillDirectory::new(path.clone());
     directory.probe().map_err(|source| ServeError::TemporaryDirectory { path, source })?;
