@@ -63,3 +63,86 @@ fn a_store_that_is_a_link_to_nothing_is_named_with_both_places() {
     place.done("init");
     assert_eq!(place.done("optin list"), "");
 }
+
+#[test]
+fn a_store_that_is_damaged_empty_or_good_is_told_apart() {
+    let place = Place::new();
+    place.done("optin add 2001:db8::/32");
+    let store = place.store().display().to_string();
+    let good = format!(
+        "is good; nothing was changed. To go back to its backup {store}.old: `mv {store} {store}.aside`, then"
+    );
+    place.fails("store restore", 2, &good);
+    fs::write(place.store(), "no database").unwrap();
+    place.fails("init --force", 2, "is damaged: ");
+    fs::write(place.store(), "").unwrap();
+    place.fails("optin list", 2, "is damaged: it is empty;");
+}
+
+#[test]
+fn what_is_no_object_is_told_in_words_of_json() {
+    let place = Place::new();
+    for text in ["null", "[]", "\"\""] {
+        fs::write(place.path("wrong"), text).unwrap();
+        let failed = place.run(&format!("store import {}", place.path("wrong").display()));
+        assert_eq!(failed.code, Some(2), "{failed:?}");
+        assert!(
+            failed.messages.contains("expected an object as `sixgate store export` prints it"),
+            "{failed:?}"
+        );
+        assert!(!failed.messages.contains("struct"), "{failed:?}");
+    }
+}
+
+#[test]
+fn a_start_that_fails_is_told_with_time_and_level() {
+    let place = Place::new();
+    fs::remove_file(place.store()).unwrap();
+    let failed = place.run("serve --no-xdp");
+    assert_eq!(failed.code, Some(2), "{failed:?}");
+    let line =
+        failed.messages.lines().find(|line| line.contains("cannot start without the opt-in store")).unwrap();
+    assert!(line.starts_with("20") && line.contains(" ERROR "), "{line}");
+}
+
+#[test]
+fn settings_that_defer_or_refuse_all_mail_are_warned_of() {
+    let place = Place::new();
+    for (settings, wanted) in [
+        ("", "warning: hostname is gate.example, a name for examples (RFC 2606)"),
+        ("dns.timeout = \"1h\"", "warning: dns.timeout is 3600s"),
+        ("limits.dns_questions_per_minute = 1", "warning: limits.dns_questions_per_minute is 1"),
+        ("limits.received = 1", "warning: limits.received is 1"),
+    ] {
+        place.configure(settings, &place.path("pins"), "");
+        place.fails("config check", 0, wanted);
+    }
+}
+
+/// A daemon that shows each second that it lives, as one does that copies a large store into the maps.
+#[test]
+fn status_says_what_it_waits_for() {
+    use std::{
+        io::{Read as _, Write as _},
+        os::unix::net::UnixListener,
+        thread,
+    };
+    let place = Place::new();
+    let path = place.path("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    place.configure(&format!("control_socket = {path:?}"), &place.path("pins"), "");
+    let daemon = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read(&mut [0; 4096]).unwrap();
+        stream.write_all(b" ").unwrap();
+        stream.write_all(b" {\"answer\": \"refused\", \"reason\": \"it is busy\"}\n").unwrap();
+    });
+    let ran = place.run("status");
+    daemon.join().unwrap();
+    assert_eq!(
+        ran.messages.matches("waiting for the daemon: it attaches the XDP program").count(),
+        1,
+        "{ran:?}"
+    );
+    assert!(ran.messages.contains("it is busy"), "{ran:?}");
+}

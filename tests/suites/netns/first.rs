@@ -163,6 +163,9 @@ fn an_occupied_interface_is_logged_with_a_command_and_used_once_free() {
     status(&site, 1, "another XDP program (id ");
     drop(other);
     daemon.wait_for_log("gate0: attached").unwrap();
+    // what the first line said is taken back
+    assert!(daemon.log().contains("refusals are answered by the daemon"), "{}", daemon.log());
+    daemon.wait_for_log("refusals are now answered by the ").unwrap();
     is_good(&site);
 }
 

@@ -101,7 +101,7 @@ fn pins_that_a_daemon_uses_are_left_alone_until_it_ends() {
 }
 
 #[test]
-fn a_program_whose_pins_are_not_found_is_named_with_the_command_that_detaches_it() {
+fn a_program_whose_pins_are_not_found_is_named_with_its_remedy() {
     if !can_run() {
         return;
     }

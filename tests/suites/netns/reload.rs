@@ -100,3 +100,74 @@ fn the_replies_of_the_kernel_follow_a_reload() {
     assert!(greeting(&site).starts_with("554 other.example "));
     assert_eq!(site.counter("also_begun_not_opted_in"), 2, "the kernel answered both");
 }
+
+#[test]
+fn sizes_of_maps_need_a_detach_and_a_restart() {
+    if !can_run() {
+        return;
+    }
+    let (site, daemon) = site("");
+    let site = site.configured("xdp.optin_entries = 5000\ndns.timeout = \"4s\"");
+    let remade = "xdp.optin_entries as before until you run `sixgate detach && systemctl restart sixgate`";
+    expect(&site, "reload", 0, &[remade, "dns.timeout as before until you run `systemctl restart sixgate`"]);
+    expect(&site, "status", 1, &["(xdp.optin_entries): `sixgate detach && systemctl restart sixgate`"]);
+    expect(&site, "detach", 0, &[]);
+    daemon.stop().unwrap();
+    let daemon = site.serve(&[]);
+    let text = run(&site, "status");
+    assert!(text.0 == Some(0) && !text.1.contains("optin_entries"), "{text:?}");
+    drop(daemon);
+}
+
+#[test]
+fn an_empty_guard_is_a_fault_once_it_is_in_force() {
+    if !can_run() {
+        return;
+    }
+    let (site, daemon) = site("");
+    let site = site.configured("xdp.guard = \"store\"");
+    let (code, text) = run(&site, "status");
+    assert!(code == Some(1) && text.contains("(xdp.guard): `systemctl restart sixgate`"), "{text}");
+    assert!(!text.contains("nothing is guarded"), "{text}");
+    daemon.stop().unwrap();
+    let daemon = site.serve(&[]);
+    expect(&site, "status", 1, &["nothing is guarded: the XDP program refuses no destination"]);
+    site.sixgate(&format!("guard add {OTHER}"));
+    expect(&site, "status", 0, &[]);
+    assert_eq!(rcpt(&site), 550);
+    drop(daemon);
+}
+
+#[test]
+fn after_a_reload_that_was_refused_status_does_not_advise_the_same_one() {
+    if !can_run() {
+        return;
+    }
+    let (site, daemon) = site("");
+    let site = site.configured("hostname = \"mx.contoso.com\"\ntemporary_directory = \"/nowhere\"");
+    expect(&site, "reload", 1, &["cannot make a temporary file in /nowhere"]);
+    expect(
+        &site,
+        "status",
+        1,
+        &["the last reload was refused: mend what it names, then run `sixgate reload`"],
+    );
+    let site = site.configured("temporary_directory = \"/tmp\"");
+    expect(&site, "reload", 0, &[]);
+    expect(&site, "status", 0, &[]);
+    drop(daemon);
+}
+
+#[test]
+fn a_reload_beside_a_damaged_store_warns_of_it() {
+    if !can_run() {
+        return;
+    }
+    let (site, daemon) = site("");
+    let store = site.folder().join("store.db");
+    let file = fs::File::options().write(true).open(&store).unwrap();
+    // in place, as a bad disk does it: the daemon's reader keeps the file
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0xff; 3 * 4096], 4096).unwrap();
+    expect(&site, "reload", 0, &["warning: ", " is damaged: "]);
+    drop(daemon);
+}

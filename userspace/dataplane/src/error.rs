@@ -13,7 +13,7 @@ use ipnet::Ipv6Net;
 use nix::libc;
 use thiserror::Error;
 
-use super::kernel;
+use super::{kernel, other_pins, pins::USUAL_MOUNT};
 
 /// An operation on the XDP program, its pins or its maps failed.
 #[derive(Debug, Error)]
@@ -34,6 +34,14 @@ pub enum DataplaneError {
     NoRights {
         /// What was tried.
         operation: String,
+    },
+    /// The bpffs cannot be written, and so no map in it opened.
+    #[error("cannot {operation}: the bpffs is mounted read-only: `mount -o remount,rw {mount}`", mount = mount.display())]
+    ReadOnly {
+        /// What was tried.
+        operation: String,
+        /// Where it is mounted.
+        mount: PathBuf,
     },
     /// There is no such network interface.
     #[error("no network interface named {interface:?}")]
@@ -264,8 +272,14 @@ impl DataplaneError {
         let operation = operation.into();
         match source.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) => Self::NoRights { operation },
+            Some(libc::EROFS) => Self::read_only(operation),
             _ => Self::System { operation, source },
         }
+    }
+
+    fn read_only(operation: String) -> Self {
+        let mount = other_pins::read_only_mount().unwrap_or_else(|| PathBuf::from(USUAL_MOUNT));
+        Self::ReadOnly { operation, mount }
     }
 
     /// A failed operation on the file at `path`.
@@ -285,6 +299,7 @@ impl DataplaneError {
             Some(libc::EPERM | libc::EACCES) => {
                 Self::NoRights { operation: format!("{operation} the map {map}") }
             }
+            Some(libc::EROFS) => Self::read_only(format!("{operation} the map {map}")),
             _ => Self::Map { operation, map, source },
         }
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use aya::programs::{ProgramInfo, links::LinkType, loaded_links, loaded_programs};
-use sixgate_common::map;
+use sixgate_common::names;
 
 use super::{
     attached::{self, Lost, Pinned},
@@ -55,7 +55,7 @@ pub(super) fn links_of(program: u32) -> Vec<u32> {
 fn is_sixgate(program: u32) -> bool {
     let is_it = |info: &ProgramInfo| info.id() == program;
     let info = loaded_programs().filter_map(Result::ok).find(is_it);
-    info.is_some_and(|info| info.name_as_str() == Some(map::PROGRAM))
+    info.is_some_and(|info| info.name_as_str() == Some(names::PROGRAM))
 }
 
 /// Pins that no daemon uses, held until they are taken off.
@@ -194,6 +194,20 @@ fn bpf_mounts() -> Vec<PathBuf> {
     let mut mounts: Vec<PathBuf> = text.lines().filter_map(bpf_mount).take(MOUNTS_MAX).collect();
     mounts.dedup();
     mounts
+}
+
+/// The first bpffs that is mounted read-only.
+pub(super) fn read_only_mount() -> Option<PathBuf> {
+    let text = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    text.lines().filter(|line| is_read_only(line)).find_map(bpf_mount)
+}
+
+/// Whether a line of mountinfo is of a mount, or of a file system, that cannot be written.
+fn is_read_only(line: &str) -> bool {
+    let has_ro = |options: Option<&str>| {
+        options.is_some_and(|options| options.split(',').any(|option| option == "ro"))
+    };
+    has_ro(line.split(' ').nth(5)) || has_ro(line.rsplit(' ').next())
 }
 
 /// The mount point in a line of mountinfo (proc_pid_mountinfo(5)), if a bpffs is mounted there.

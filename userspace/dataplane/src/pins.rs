@@ -301,7 +301,7 @@ fn hexadecimal(high: u8, low: u8) -> Option<u8> {
 /// Pins tell who mails whom: for the owner and the group only.
 const DIRECTORY_MODE: u32 = 0o750;
 /// Where distributions mount the bpffs.
-const USUAL_MOUNT: &str = "/sys/fs/bpf";
+pub(super) const USUAL_MOUNT: &str = "/sys/fs/bpf";
 
 #[cfg(test)]
 mod tests {

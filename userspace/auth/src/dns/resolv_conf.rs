@@ -72,12 +72,13 @@ impl ResolvConf {
         match self.read() {
             Ok(servers) if servers == self.servers => false,
             Ok(servers) => {
-                info!("{} has changed: asking {}", self.path.display(), listed(&servers));
+                // not a session's business, although one may be the first to look
+                info!(parent: None, "{} has changed: asking {}", self.path.display(), listed(&servers));
                 self.servers = servers;
                 true
             }
             Err(error) => {
-                warn!("{} has changed: {error}; still asking {}", self.path.display(), listed(&self.servers));
+                warn!(parent: None, "{} has changed: {error}; still asking {}", self.path.display(), listed(&self.servers));
                 false
             }
         }

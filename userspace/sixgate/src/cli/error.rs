@@ -127,6 +127,7 @@ fn no_daemon(error: &AskError) -> &'static str {
             "the daemon is not running: `systemctl start sixgate`; or it was started with another control_socket: \
              `systemctl restart sixgate`"
         }
+        AskError::Silent { .. } => "no answer to the request",
         _ => "cannot ask the daemon",
     }
 }

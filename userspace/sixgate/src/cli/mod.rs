@@ -128,6 +128,8 @@ pub enum Exit {
     Done,
     /// It refused or found nothing, or the answer is no.
     No,
+    /// It failed, which is in the log.
+    Failed,
 }
 
 impl From<bool> for Exit {
@@ -141,6 +143,7 @@ impl From<Exit> for ExitCode {
         match exit {
             Exit::Done => Self::SUCCESS,
             Exit::No => Self::from(1),
+            Exit::Failed => Self::from(2),
         }
     }
 }

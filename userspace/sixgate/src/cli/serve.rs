@@ -6,7 +6,7 @@ use std::{env, fs::File, io, os::fd::AsFd, sync::Arc, time::Duration};
 
 use clap::Args;
 use tokio::runtime::Runtime;
-use tracing::warn;
+use tracing::{Level, enabled, error, warn};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::{
@@ -37,9 +37,20 @@ pub(super) fn run(command: &Serve, config: Config) -> Result<Exit, CliError> {
     let ended = runtime.block_on(server::run(config, options, set_level, limiter));
     // the kernel may still be verifying the XDP program: the end does not wait for that
     runtime.shutdown_background();
+    let exit = match ended {
+        Ok(()) => Exit::Done,
+        // as all other lines, with time and level
+        Err(error) if enabled!(Level::ERROR) => {
+            error!("{:#}", anyhow::Error::new(error));
+            Exit::Failed
+        }
+        Err(error) => {
+            log.flush(LOG_END);
+            return Err(error.into());
+        }
+    };
     log.flush(LOG_END);
-    ended?;
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// RUST_LOG, where it is set, takes the place of the level in the configuration, now and at each reload.

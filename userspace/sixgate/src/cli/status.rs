@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{CliError, Exit, Format, Output};
 use crate::{
-    config::{Config, ConfigError, Pending},
+    config::{Config, ConfigError, GuardSource, Pending},
     control::{self, Control, Counts, InterfaceStatus},
     server::{self, AskError, DaemonStatus, Request, Response},
 };
@@ -35,7 +35,7 @@ struct Document {
     daemon: Option<DaemonStatus>,
     /// Why nothing is known of the daemon, in a few words.
     #[serde(skip)]
-    no_daemon: &'static str,
+    no_daemon: String,
 }
 
 /// What each is set to; none: it does not run, or has no such setting.
@@ -68,7 +68,10 @@ pub(super) fn run(
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     // the daemon first: it answers once it has attached the program
-    let answer = match server::ask(&config.control_socket(), Request::Status) {
+    let mut waiting = || {
+        out.note("waiting for the daemon: it attaches the XDP program, or copies the opt-in store into the BPF maps");
+    };
+    let answer = match server::ask_patiently(&config.control_socket(), Request::Status, &mut waiting) {
         // perhaps the file names another socket than the one that the daemon has
         Err(AskError::NoDaemon { path, source }) => {
             let usual = server::ask(&config.usual_control_socket(), Request::Status);
@@ -78,8 +81,15 @@ pub(super) fn run(
     };
     let mut status = control.status(command.verify)?;
     let no_daemon_line = match &answer {
-        Err(AskError::NoRights { .. }) => "unknown: the control socket is for root and the daemon's user",
-        _ => "not running",
+        Err(AskError::NoRights { .. }) => {
+            "unknown: the control socket is for root and the daemon's user".to_owned()
+        }
+        Err(AskError::Silent { pid: Some(pid), .. }) => format!("not answering (pid {pid})"),
+        Err(AskError::NoDaemon { .. }) => match control.pins_holder() {
+            Some(pid) => format!("not answering (pid {pid})"),
+            None => "not running".to_owned(),
+        },
+        _ => "not answering".to_owned(),
     };
     let daemon = match answer {
         Ok(Response::Status(daemon)) => Some(*daemon),
@@ -96,6 +106,16 @@ pub(super) fn run(
     if daemon.as_ref().is_some_and(|daemon| daemon.changes.needs_restart_for("store")) {
         // the maps show the daemon's store, not the one that they were compared with
         status.forget_comparison();
+    }
+    let is_pending = daemon.as_ref().is_some_and(|daemon| daemon.changes.needs_restart_for("xdp.guard"));
+    if status.is_guard_empty && !is_pending {
+        match config.xdp.guard {
+            GuardSource::Store => status.problems.push(format!(
+                "{UNGUARDED}: name its prefixes with `sixgate guard add`, or set xdp.guard = \"auto\""
+            )),
+            // addresses may come
+            GuardSource::Auto => status.warnings.push(UNGUARDED.to_owned()),
+        }
     }
     let settings = compared(&config.refusal_settings(), &status.kernel, daemon.as_ref());
     let differing = disagreements(&settings, &status, daemon.as_ref());
@@ -208,6 +228,9 @@ fn disagreements(
     daemon: Option<&DaemonStatus>,
 ) -> Vec<String> {
     let remedy = match daemon {
+        Some(daemon) if daemon.last_reload.as_ref().is_some_and(|last| last.refused.is_some()) => {
+            "the last reload was refused: mend what it names, then run `sixgate reload`"
+        }
         Some(_) => "run `sixgate reload`",
         None => "start the daemon, or run `sixgate attach`",
     };
@@ -293,9 +316,10 @@ fn print_daemon(
     let Some(daemon) = daemon else {
         return out.line(format_args!("daemon     {otherwise}"));
     };
-    let DaemonStatus { version, pid, since, connections, .. } = daemon;
+    let DaemonStatus { version, pid, since, connections, is_stopping, .. } = daemon;
+    let state = if *is_stopping { "stopping, running" } else { "running" };
     out.line(format_args!(
-        "daemon     running since {since}, pid {pid}, version {version}, {connections} connections"
+        "daemon     {state} since {since}, pid {pid}, version {version}, {connections} connections"
     ))?;
     if let Some(mode) = daemon.settings.get("mode") {
         out.line(format_args!("           mode {mode}"))?;
@@ -338,6 +362,7 @@ fn counts_text(counts: Counts) -> String {
     }
 }
 
+const UNGUARDED: &str = "nothing is guarded: the XDP program refuses no destination";
 const UNKNOWN: &str = "unknown: the store cannot be read";
 
 const HELP: &str = "\
@@ -359,5 +384,5 @@ JSON:   {\"attached\", \"pins_readable\": true|false, \"mode\", \"answer\",
          \"settings\": {KEY: {\"file\", \"kernel\": ...|null, \"daemon\": ...|null}},
          \"daemon\": {\"version\", \"pid\", \"since\", \"config\", \"listening\": [...], \"settings\",
                     \"last_reload\": {\"at\", \"refused\": ...|null}|null,
-                    \"changes\": {\"reload\": [KEY...], \"restart\": [KEY...]}, \"connections\",
+                    \"changes\": {\"reload\": [KEY...], \"restart\": [KEY...]}, \"connections\", \"is_stopping\",
                     \"problems\": [...], \"warnings\": [...]}|null}";

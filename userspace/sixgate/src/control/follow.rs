@@ -14,26 +14,29 @@ use crate::store::{Change, Contents, Database, Domain, Entry as Stored, Key, Opt
 
 impl Control {
     /// Brings the maps in line with the store, if the program is attached. `addresses`: those of the interfaces may have
-    /// changed.
+    /// changed. Whether the maps were behind: a command ended between the store and the maps.
     ///
     /// # Errors
     ///
     /// [`ControlError::NotProjected`]: `ready` is cleared. [`ControlError::Store`] leaves the maps as they are.
-    pub fn reconcile(&self, addresses: bool) -> Result<(), ControlError> {
+    pub fn reconcile(&self, addresses: bool) -> Result<bool, ControlError> {
         let Some(mut maps) = self.maps_of_store()? else {
-            return Ok(());
+            return Ok(false);
         };
         let mut database = self.store.open()?;
         let settings = maps.settings()?;
         if !addresses && settings.ready == settings::READY && settings.shown == database.revision()? {
-            return Ok(());
+            return Ok(false);
         }
         let _lock = self.pins.lock_maps(MAPS_WAIT)?;
+        // the command that changes the store may have brought the maps along meanwhile
+        let settings = maps.settings()?;
+        let was_behind = settings.ready != settings::READY || settings.shown != database.revision()?;
         self.follow(&mut maps, &mut database)?;
         if addresses {
             self.project_guard(&mut maps, &database)?;
         }
-        Ok(())
+        Ok(was_behind)
     }
 
     /// Brings the maps in line with the store.

@@ -68,6 +68,10 @@ pub struct Keeper {
     is_stale: bool,
     /// Whether somebody was told who answers.
     is_introduced: bool,
+    /// Whether the last that was told is that the program is attached nowhere.
+    is_unattached_told: bool,
+    /// Whether the directory of the pins went since the last look.
+    has_lost_place: bool,
     /// Whose addresses are in GUARD.
     guarded: Option<(BTreeSet<u32>, BTreeSet<Ipv6Net>)>,
     /// Where the program ran until pins were removed that were incomplete, and is to run again.
@@ -101,6 +105,8 @@ impl Keeper {
             failures: BTreeMap::new(),
             is_stale: true,
             is_introduced: false,
+            is_unattached_told: false,
+            has_lost_place: false,
             guarded: None,
             interrupted: Vec::new(),
             warned: BTreeSet::new(),
@@ -158,6 +164,7 @@ impl Keeper {
             links => links?,
         };
         self.compare(&links, looked)?;
+        self.has_lost_place = false;
         if has_changed || self.is_due(ATTACH, now) {
             let mut due = self.due(&links, has_changed, now, looked)?;
             let interrupted = std::mem::take(&mut self.interrupted);
@@ -171,7 +178,12 @@ impl Keeper {
         let links = dataplane::attached(&control.pins)?;
         if let Some(answering) = control.review(&mut self.network)? {
             looked.answer(urgency(&answering), answering.sentence().replacen("are", "are now", 1));
+        } else if self.is_unattached_told
+            && let Some(answering) = control.answering()?
+        {
+            looked.answer(urgency(&answering), answering.sentence().replacen("are", "are now", 1));
         }
+        self.is_unattached_told &= looked.answering.is_none();
         if has_changed || self.guarded.is_none() || looked.reconcile {
             self.look_at_addresses(&links, last, looked)?;
         }
@@ -181,7 +193,7 @@ impl Keeper {
     /// Locks the pins, again if somebody removed their directory.
     fn hold_lock(&mut self) -> Result<(), ControlError> {
         if !self.lock.as_ref().is_some_and(PinLock::holds) {
-            self.lock = None;
+            self.has_lost_place |= self.lock.take().is_some();
             self.lock = Some(self.control.lock_pins()?);
         }
         Ok(())
@@ -243,6 +255,11 @@ impl Keeper {
             None if self.control.pins.is_held_off(name, Some(index))? => Some(format!(
                 "{name} was detached by a command: the daemon does not attach it again until `sixgate attach` or its \
                  next start"
+            )),
+            None if self.has_lost_place && is_there()? => Some(format!(
+                "the directory of the pins was removed, or its bpffs unmounted, and the XDP program of {name} went with \
+                 it{}",
+                self.plans_for(name)
             )),
             None if is_there()? => {
                 Some(format!("the pin of the XDP link of {name} was removed{}", self.plans_for(name)))
@@ -391,6 +408,7 @@ impl Keeper {
             return;
         }
         self.is_introduced = true;
+        self.is_unattached_told = matches!(self.control.answering(), Ok(None) | Err(_));
         match self.control.answering() {
             Ok(Some(answering)) => looked.answer(urgency(&answering), answering.sentence()),
             Ok(None) | Err(_) if self.failures.values().any(|failure| failure.is_told(OTHER_PINS)) => looked

@@ -76,6 +76,9 @@ pub struct Status {
     pub problems: Vec<String>,
     /// What is likely not meant.
     pub warnings: Vec<String>,
+    /// Whether the program runs and, by store and configuration, guards no destination.
+    #[serde(skip)]
+    pub is_guard_empty: bool,
 }
 
 /// One interface.
@@ -150,12 +153,13 @@ impl Control {
                 problems.push(error.to_string());
                 None
             }
-            Err(ControlError::Dataplane(error @ DataplaneError::NoRights { .. })) => {
+            Err(ControlError::Dataplane(error)) => {
                 pins_readable = false;
                 problems.push(error.to_string());
                 None
             }
-            found => found?,
+            Err(error) => return Err(error),
+            Ok(found) => found,
         };
         let interfaces = if maps.is_some() { self.attached_interfaces()? } else { BTreeSet::new() };
         let mut stored = match self.stored(&interfaces) {
@@ -182,7 +186,8 @@ impl Control {
         }
         let links = match attached(&self.pins) {
             // told above
-            Err(DataplaneError::OtherLayout { .. } | DataplaneError::NoRights { .. }) => Vec::new(),
+            Err(DataplaneError::OtherLayout { .. }) => Vec::new(),
+            Err(_) if !pins_readable => Vec::new(),
             links => links?,
         };
         if pins_readable {
@@ -283,9 +288,8 @@ impl Control {
                 .loss()
                 .map(|loss| format!("{loss}: the daemon notices within seconds; without it, attach again")),
         );
-        if guard.wanted == 0 && revision.is_some() {
-            warnings.push("nothing is guarded: the XDP program refuses no destination".to_owned());
-        }
+        let runs = attached(&self.pins)?.iter().any(|link| link.running.is_some());
+        let is_guard_empty = guard.wanted == 0 && revision.is_some() && runs;
         Ok(Status {
             attached: true,
             ready: settings.ready == settings::READY,
@@ -301,6 +305,7 @@ impl Control {
             surplus: changes.removed.len(),
             differences: differences(&changes),
             warnings,
+            is_guard_empty,
             kernel: in_words(&settings),
             replies_current: self.has_current_replies(maps, &settings)?,
             answer: answering.word(),
@@ -393,6 +398,7 @@ impl Control {
             differences: Vec::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
+            is_guard_empty: false,
         }
     }
 

@@ -117,6 +117,7 @@ impl Mirror {
         let was_behind = self.is_behind.swap(done.is_err(), Ordering::Relaxed);
         match done {
             Ok(_) if was_behind => info!("the BPF maps follow the opt-in store again"),
+            Ok(true) => info!("the BPF maps were behind the opt-in store: they are in line with it again"),
             Err(error) if !was_behind => {
                 error!("cannot copy the opt-in store into the BPF maps, retrying: {error:#}")
             }

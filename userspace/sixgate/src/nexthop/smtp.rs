@@ -189,8 +189,13 @@ impl Smtp {
             return self.capabilities();
         }
         let capabilities = connection.offer.capabilities();
-        if self.capabilities.send_replace(Some(capabilities)) != Some(capabilities) {
-            tracing::info!(capabilities = connection.offer.to_string(), "the next hop's offer changed");
+        let before = self.capabilities.send_replace(Some(capabilities));
+        if before != Some(capabilities) {
+            let offered = connection.offer.to_string();
+            match before {
+                Some(_) => tracing::info!(capabilities = offered, "the next hop's offer changed"),
+                None => tracing::info!(capabilities = offered, "the next hop's offer is known"),
+            }
         }
         Some(capabilities)
     }

@@ -4,7 +4,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use jiff::Timestamp;
@@ -52,6 +55,7 @@ pub(crate) struct Administration {
     last_reload: Mutex<Option<LastReload>>,
     /// One reload at a time.
     turn: TurnMutex<()>,
+    is_stopping: AtomicBool,
 }
 
 impl Administration {
@@ -75,6 +79,7 @@ impl Administration {
             listening,
             last_reload: Mutex::default(),
             turn: TurnMutex::default(),
+            is_stopping: AtomicBool::new(false),
         }
     }
 
@@ -83,13 +88,30 @@ impl Administration {
         Identity { pid: std::process::id(), store: self.store.path().to_owned() }
     }
 
+    /// Says that the daemon stops, and waits for its sessions.
+    pub(crate) fn begin_stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// That the daemon is stopping, as a sentence, if it is.
+    fn stopping(&self) -> Option<String> {
+        let sessions = self.budgets.connections.open();
+        let pid = std::process::id();
+        let is_stopping = self.is_stopping.load(Ordering::Relaxed);
+        is_stopping.then(|| format!("the daemon (pid {pid}) is stopping, {sessions} sessions open"))
+    }
+
     /// How the daemon is.
     pub(crate) async fn status(&self) -> DaemonStatus {
-        let is_settled = self.mirror.settled().await;
+        let stopping = self.stopping();
+        // one that stops attaches nothing any more
+        let is_settled = stopping.is_some() || self.mirror.settled().await;
         // as it is now, not as it was some seconds ago
         self.watches.files.write_aside().await;
         let services = self.in_force.get();
         let mut problems = self.problems(&services);
+        let is_stopping = stopping.is_some();
+        problems.extend(stopping);
         if !is_settled {
             problems.push("the daemon is still attaching the XDP program".to_owned());
         }
@@ -118,6 +140,7 @@ impl Administration {
             last_reload: self.last_reload.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             changes,
             connections: self.budgets.connections.open(),
+            is_stopping,
             problems,
             warnings: Vec::new(),
         }
@@ -126,6 +149,9 @@ impl Administration {
     /// Takes over the configuration from its file: all that can be changed while the daemon runs, or nothing, with the
     /// reason. Either is logged.
     pub(crate) async fn reload(&self) -> Result<Reloaded, String> {
+        if let Some(stopping) = self.stopping() {
+            return Err(format!("{stopping}: the configuration is read at the next start"));
+        }
         let _turn = self.turn.lock().await;
         let outcome = self.try_reload().await;
         match &outcome {
@@ -164,7 +190,9 @@ impl Administration {
             // quoted: what the mail server sent may be in it
             warnings.extend(failure.map(|failure| format!("the next hop is not usable yet: {failure:?}")));
         }
-        warnings.extend(self.store.trouble());
+        let store = Arc::clone(&self.store);
+        let damage = blocking(move || Ok(store.damage())).await?;
+        warnings.extend(self.store.trouble().or(damage));
         warnings.extend(self.store.look(|contents| doubts::of(&next.config, contents)));
         warnings.extend(doubts::of_files(&next.config));
         let is_now_shadow =

@@ -27,7 +27,9 @@ pub(crate) mod store_view;
 pub(crate) mod tls;
 
 pub use administration::SetLogLevel;
-pub use control_socket::{AskError, DaemonStatus, Identity, LastReload, Reloaded, Request, Response, ask};
+pub use control_socket::{
+    AskError, DaemonStatus, Identity, LastReload, Reloaded, Request, Response, ask, ask_patiently,
+};
 pub use error::ServeError;
 pub use run::{ServeOptions, run};
 pub use services::{check_next_hop, check_temporary_directory};

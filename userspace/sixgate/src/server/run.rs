@@ -124,7 +124,7 @@ pub async fn run(
     chores.tasks.spawn(chores::keep_listening(Arc::clone(&acceptor), listening));
     chores.spawn(chores::keep_dns(dns_watch, dns.clone(), in_force.clone()));
     chores.spawn(warn_of_ipv4(dns, config.clone(), Arc::clone(&store)));
-    chores.spawn(ControlSocket::open(config.control_socket()).serve(Arc::clone(&administration)));
+    let end = chores.serve_control(&config, &administration);
     chores.spawn(chores::keep_probing(next_hop_watch, in_force.clone()));
     chores.spawn(chores::keep_backup(Arc::clone(&store)));
     chores.spawn(chores::keep_store(Arc::clone(&store), Arc::clone(&mirror)));
@@ -139,8 +139,10 @@ pub async fn run(
     let signal = obey(&mut signals, &administration).await;
     info!("{signal}: stopping");
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    administration.begin_stop();
     stop.cancel();
     end_sessions(&acceptor).await;
+    end.cancel();
     chores.tasks.close();
     chores.tasks.wait().await;
     chores::log_suppressed(&budgets.log, true);
@@ -185,6 +187,15 @@ struct Chores {
 }
 
 impl Chores {
+    /// Answers commands until the token that it returns is cancelled: after the last session.
+    fn serve_control(&self, config: &Config, administration: &Arc<Administration>) -> CancellationToken {
+        let end = CancellationToken::new();
+        let socket = ControlSocket::open(config.control_socket()).serve(Arc::clone(administration));
+        let ended = end.clone();
+        self.tasks.spawn(async move { ended.run_until_cancelled(socket).await });
+        end
+    }
+
     fn spawn(&self, chore: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
         self.tasks.spawn(async move { stop.run_until_cancelled(chore).await });
@@ -201,7 +212,8 @@ fn warn_of_settings(store: &StoreView, config: &Config) {
     if config.mode == Mode::Shadow {
         info!("{}", warnings::NOT_SHADOWED);
     }
-    for warning in store.look(|contents| warnings::of(config, contents)) {
+    let hostname = warnings::of_hostname(config);
+    for warning in hostname.into_iter().chain(store.look(|contents| warnings::of(config, contents))) {
         warn!("{warning}");
     }
 }

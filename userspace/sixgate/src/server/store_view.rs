@@ -203,6 +203,12 @@ impl StoreView {
         self.0.store.path()
     }
 
+    /// What a whole look at the store finds damaged, which the reader need not have met. Blocks.
+    pub(crate) fn damage(&self) -> Option<String> {
+        let error = self.0.store.open().and_then(|database| database.check()).err()?;
+        matches!(error, StoreError::Damaged { .. }).then(|| error.to_string())
+    }
+
     /// Whether the store's backup was made longer ago than `interval`.
     pub(crate) fn is_backup_older_than(&self, interval: Duration) -> bool {
         self.0.store.is_backup_older_than(interval)

@@ -37,6 +37,15 @@ const SESSION_TIMEOUT_LEAST: Duration = Duration::from_secs(60);
 /// A session that lasts longer is hardly one of a mail server.
 const SESSION_TIMEOUT_MOST: Duration = Duration::from_secs(6 * 60 * 60);
 
+/// SPF limits a check to ten terms that ask (RFC 7208 4.6.4), and each may need several questions.
+const DNS_QUESTIONS_LEAST: u32 = 100;
+/// Senders wait some minutes for a reply (RFC 5321 4.5.3.2).
+const DNS_TIMEOUT_MOST: Duration = Duration::from_secs(60);
+/// Mail passes half a dozen servers on its way; RFC 5321 6.3 would have 100.
+const RECEIVED_LEAST: u32 = 20;
+/// Top-level domains of examples and tests (RFC 2606).
+const RESERVED: [&str; 4] = ["example", "invalid", "test", "localhost"];
+
 /// What shadow mode refuses all the same, in one line.
 pub(crate) const NOT_SHADOWED: &str = "mode is shadow: messages are passed on, and what enforce would have refused is \
      logged; still refused, and counted as not_shadowed: bare line ends and NUL, addresses that cannot be read, \
@@ -48,6 +57,7 @@ pub(crate) const NOT_SHADOWED: &str = "mode is shadow: messages are passed on, a
 pub fn warnings(config: &Config) -> Vec<String> {
     let store = Store::new(&config.store);
     let mut warnings = of_files(config);
+    warnings.extend(of_hostname(config));
     if store.will_take_over() {
         warnings.extend(store.check_earlier().err().map(|error| format!("{:#}", anyhow::Error::new(error))));
         warnings.extend(of_settings(config));
@@ -152,6 +162,7 @@ fn of_settings(config: &Config) -> Vec<String> {
             ));
         }
     }
+    warnings.extend(of_checks(config));
     let Limits { command_timeout, data_timeout, session_timeout, .. } = config.limits;
     for (key, wait) in [("command_timeout", command_timeout), ("data_timeout", data_timeout)] {
         if session_timeout < wait {
@@ -171,6 +182,45 @@ fn of_settings(config: &Config) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// What settings of checks would hurt with.
+fn of_checks(config: &Config) -> Vec<String> {
+    let Limits { dns_questions_per_minute, received, .. } = config.limits;
+    let mut warnings = Vec::new();
+    if config.dns.timeout > DNS_TIMEOUT_MOST {
+        warnings.push(format!(
+            "dns.timeout is {}: while a DNS server does not answer, senders give up before sixgate does; set it to {} at most",
+            humantime(config.dns.timeout),
+            humantime(DNS_TIMEOUT_MOST)
+        ));
+    }
+    if dns_questions_per_minute.get() < DNS_QUESTIONS_LEAST {
+        warnings.push(format!(
+            "limits.dns_questions_per_minute is {dns_questions_per_minute}: SPF of one message may ask that often and more, so \
+             that sixgate defers it with 451 4.4.3; set it to {DNS_QUESTIONS_LEAST} at least"
+        ));
+    }
+    if received.get() < RECEIVED_LEAST {
+        warnings.push(format!(
+            "limits.received is {received}: sixgate refuses each message that has passed more mail servers as a mail loop; set \
+             it to {RECEIVED_LEAST} at least"
+        ));
+    }
+    warnings
+}
+
+/// A name that stands in examples only.
+pub(crate) fn of_hostname(config: &Config) -> Option<String> {
+    let hostname = config.hostname.as_str();
+    let last = hostname.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+    let is_example = RESERVED.contains(&last.as_str()) || hostname.eq_ignore_ascii_case("example.com");
+    is_example.then(|| {
+        format!(
+            "hostname is {hostname}, a name for examples (RFC 2606): sixgate greets by it, and writes it into Received and \
+             Authentication-Results; set it to this host's name in DNS"
+        )
+    })
 }
 
 /// A duration as the file has it, in whole seconds where it is that long.

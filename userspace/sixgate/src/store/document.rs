@@ -36,6 +36,11 @@ pub fn parse(octets: &[u8]) -> Result<Contents, Problem> {
         let text = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());
         let reason = text.strip_suffix(&place).unwrap_or(&text);
+        // in words of JSON, not of this program
+        let reason = match reason.split_once("expected struct Document") {
+            Some((found, _)) => format!("{found}expected an object as `sixgate store export` prints it"),
+            None => reason.to_owned(),
+        };
         Problem {
             line: error.line().max(1),
             reason: reason.replace("unknown field", "unknown key").replace("missing field", "missing key"),

@@ -96,6 +96,18 @@ pub enum StoreError {
         /// Which.
         path: PathBuf,
     },
+    /// There is a good one, which the backup is not to replace.
+    #[error(
+        "the opt-in store {} is good; nothing was changed. To go back to its backup {}: `mv {} {}.aside`, then \
+         `sixgate store restore`",
+        path.display(), backup.display(), path.display(), path.display()
+    )]
+    Good {
+        /// Which.
+        path: PathBuf,
+        /// Its backup.
+        backup: PathBuf,
+    },
     /// There is the JSON file of an earlier version.
     #[error(
         "there is an opt-in store of an earlier version, {}, which every other command and the daemon take over, such as \

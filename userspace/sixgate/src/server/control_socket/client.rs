@@ -10,7 +10,7 @@ use std::{
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use super::{
-    IDENTITY_TIMEOUT, LINE_TIMEOUT, RESPONSE_MAX, RESPONSE_TIMEOUT, Request, Response, STATUS_TIMEOUT,
+    IDENTITY_TIMEOUT, LINE_TIMEOUT, RESPONSE_MAX, RESPONSE_TIMEOUT, Request, Response, SILENCE_TIMEOUT,
 };
 
 /// Why there is no answer.
@@ -41,12 +41,18 @@ pub enum AskError {
         source: io::Error,
     },
     /// It did not answer in time.
-    #[error("the daemon did not answer within {} s at {}", waited.as_secs(), path.display())]
+    #[error(
+        "the daemon{} did not answer within {} s at {}: it is suspended or overloaded, and may still do what it was asked; \
+         `systemctl restart sixgate` if it stays so",
+        pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), waited.as_secs(), path.display()
+    )]
     Silent {
         /// The socket.
         path: PathBuf,
         /// For so long.
         waited: Duration,
+        /// Its process, if that is known.
+        pid: Option<u32>,
     },
     /// Its answer is of a kind that this version does not know.
     #[error("the daemon at {} is of another version: restart it", path.display())]
@@ -63,6 +69,14 @@ pub enum AskError {
 /// # Errors
 /// [`AskError`].
 pub fn ask(path: &Path, request: Request) -> Result<Response, AskError> {
+    ask_patiently(path, request, &mut || {})
+}
+
+/// The same; `waiting` is called once if the daemon shows that it lives and needs more than a second.
+///
+/// # Errors
+/// [`AskError`].
+pub fn ask_patiently(path: &Path, request: Request, waiting: &mut dyn FnMut()) -> Result<Response, AskError> {
     let stream = UnixStream::connect(path).map_err(|source| {
         let path = path.to_owned();
         match source.kind() {
@@ -71,15 +85,15 @@ pub fn ask(path: &Path, request: Request) -> Result<Response, AskError> {
         }
     })?;
     let patience = match request {
-        Request::Status => STATUS_TIMEOUT,
-        Request::Reload => RESPONSE_TIMEOUT,
+        Request::Status | Request::Reload => SILENCE_TIMEOUT,
         Request::Identity => IDENTITY_TIMEOUT,
     };
-    let line = exchange(stream, request, patience).map_err(|source| {
+    let pid = peer(&stream);
+    let line = exchange(stream, request, patience, waiting).map_err(|source| {
         let path = path.to_owned();
         match source.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                AskError::Silent { path, waited: patience }
+                AskError::Silent { path, waited: patience, pid }
             }
             _ => AskError::NoAnswer { path, source },
         }
@@ -89,12 +103,21 @@ pub fn ask(path: &Path, request: Request) -> Result<Response, AskError> {
 
 /// The process that listens at `path`, if one does; it need not answer.
 pub(crate) fn listening_pid(path: &Path) -> Option<u32> {
-    let stream = UnixStream::connect(path).ok()?;
-    let peer = getsockopt(&stream, PeerCredentials).ok()?;
+    peer(&UnixStream::connect(path).ok()?)
+}
+
+/// The process that listens at the other end.
+fn peer(stream: &UnixStream) -> Option<u32> {
+    let peer = getsockopt(stream, PeerCredentials).ok()?;
     u32::try_from(peer.pid()).ok().filter(|pid| *pid > 0)
 }
 
-fn exchange(mut stream: UnixStream, request: Request, patience: Duration) -> io::Result<Vec<u8>> {
+fn exchange(
+    mut stream: UnixStream,
+    request: Request,
+    patience: Duration,
+    waiting: &mut dyn FnMut(),
+) -> io::Result<Vec<u8>> {
     stream.set_write_timeout(Some(LINE_TIMEOUT))?;
     stream.set_read_timeout(Some(patience))?;
     let mut line = serde_json::to_vec(&request)?;
@@ -107,6 +130,9 @@ fn exchange(mut stream: UnixStream, request: Request, patience: Duration) -> io:
         let part = octets.split_inclusive(|octet| *octet == b'\n').next().unwrap_or_default();
         if part.is_empty() {
             break;
+        }
+        if answer.is_empty() && part.first() == Some(&b' ') {
+            waiting();
         }
         answer.extend_from_slice(part);
         let length = part.len();

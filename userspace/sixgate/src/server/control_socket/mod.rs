@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Changes;
 
 pub(crate) use client::listening_pid;
-pub use client::{AskError, ask};
+pub use client::{AskError, ask, ask_patiently};
 pub(crate) use listener::{ControlSocket, problem};
 
 /// What a command asks the daemon.
@@ -66,6 +66,8 @@ pub struct DaemonStatus {
     pub changes: Changes,
     /// Connections that are open.
     pub connections: u32,
+    /// Whether it is stopping, and waits for its sessions.
+    pub is_stopping: bool,
     /// What is not as it should be.
     pub problems: Vec<String>,
     /// What is likely not meant.
@@ -109,7 +111,7 @@ const RESPONSE_MAX: u64 = 1 << 20;
 /// How long a side waits for the other to send or take its line. A reload tries the next hop, and waits for the store.
 const LINE_TIMEOUT: Duration = Duration::from_secs(5);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long `sixgate status` waits for the next octet: a daemon that lives sends one each second.
-const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a command waits for the next octet: a daemon that lives sends one each second.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a command that changes the store waits to learn which one the daemon uses.
 const IDENTITY_TIMEOUT: Duration = Duration::from_millis(250);

@@ -38,7 +38,10 @@ impl Store {
             return Err(error);
         }
         if fs::symlink_metadata(&self.path).is_ok() {
-            return Err(StoreError::Exists { path: self.path.clone() });
+            return Err(match self.open() {
+                Err(error @ StoreError::Damaged { .. }) => error,
+                _ => StoreError::Exists { path: self.path.clone() },
+            });
         }
         let directory = directory_of(&self.path);
         match DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {

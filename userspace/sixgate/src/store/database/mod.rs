@@ -163,8 +163,9 @@ impl Database {
             value.map_err(|source| open_error(&self.path, source))
         };
         if read("application_id")? != create::APPLICATION {
-            let reason = "it is another file than a store of sixgate".to_owned();
-            return Err(StoreError::damaged(&self.path, reason));
+            let is_empty = fs::metadata(&self.path).is_ok_and(|file| file.len() == 0);
+            let reason = if is_empty { "it is empty" } else { "it is another file than a store of sixgate" };
+            return Err(StoreError::damaged(&self.path, reason.to_owned()));
         }
         let found = read("user_version")?;
         if found != create::FORM {

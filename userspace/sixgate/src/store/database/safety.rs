@@ -92,7 +92,9 @@ impl Store {
     /// [`StoreError::Exists`] if there is a good one; [`StoreError::NoBackup`], [`StoreError::BadBackup`].
     pub fn restore(&self) -> Result<Backup, StoreError> {
         match self.open().and_then(|database| database.check()) {
-            Ok(()) => return Err(StoreError::Exists { path: self.path.clone() }),
+            Ok(()) => {
+                return Err(StoreError::Good { path: self.path.clone(), backup: self.backup_path() });
+            }
             Err(error) if error.is_missing() || matches!(error, StoreError::Damaged { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -207,7 +209,12 @@ impl Store {
 }
 
 impl Database {
-    fn check(&self) -> Result<(), StoreError> {
+    /// Looks through all of it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`]; [`StoreError::Database`] if it cannot be read.
+    pub fn check(&self) -> Result<(), StoreError> {
         let said: String = self
             .connection
             .query_row("PRAGMA quick_check(1)", (), |row| row.get(0))
