@@ -1,5 +1,7 @@
-//! RSA public keys in DER (X.690), as strictly as a check of their size needs it. What a key is good for is not
-//! its business.
+//! RSA public keys in DER (X.690): their octets and their size. What a key is good for is not its business.
+
+use pkcs1::{ALGORITHM_OID, RsaPublicKeyRef, der::Decode};
+use spki::SubjectPublicKeyInfoRef;
 
 /// An RSA public key.
 #[derive(Debug, Eq, PartialEq)]
@@ -11,66 +13,31 @@ pub(super) struct RsaPublicKey<'a> {
 }
 
 /// Reads a SubjectPublicKeyInfo (RFC 5280 4.1) of RSA (RFC 3279 2.3.1), or an RSAPublicKey without it. None if it is
-/// neither, or if anything follows.
+/// neither in DER, or if anything follows.
 pub(super) fn rsa_public_key(octets: &[u8]) -> Option<RsaPublicKey<'_>> {
-    let bare = match only(octets, SEQUENCE)?.first()? {
-        &SEQUENCE => unwrapped(octets)?,
-        _ => octets,
+    let octets = match SubjectPublicKeyInfoRef::from_der(octets) {
+        Ok(info) if info.algorithm.oid == ALGORITHM_OID => info.subject_public_key.as_bytes()?,
+        Ok(_) => return None,
+        Err(_) => octets,
     };
-    let (modulus, rest) = take(only(bare, SEQUENCE)?, INTEGER)?;
-    let exponent = only(rest, INTEGER)?;
-    let is_positive = |integer: &[u8]| integer.first().is_some_and(|first| first & 0x80 == 0);
-    if !is_positive(modulus) || !is_positive(exponent) {
-        return None;
-    }
-    let zeros = modulus.iter().take_while(|octet| **octet == 0).count();
-    let magnitude = modulus.get(zeros..)?;
-    let unused = magnitude.first()?.leading_zeros();
-    Some(RsaPublicKey { octets: bare, bits: magnitude.len() * 8 - usize::try_from(unused).ok()? })
+    let modulus = RsaPublicKeyRef::from_der(octets).ok()?.modulus.as_bytes();
+    let unused = usize::try_from(modulus.first()?.leading_zeros()).ok()?;
+    let bits = (modulus.len() * 8).checked_sub(unused).filter(|bits| *bits > 0)?;
+    Some(RsaPublicKey { octets, bits })
 }
-
-/// The key inside a SubjectPublicKeyInfo.
-fn unwrapped(octets: &[u8]) -> Option<&[u8]> {
-    let (algorithm, rest) = take(only(octets, SEQUENCE)?, SEQUENCE)?;
-    let (identifier, _parameters) = take(algorithm, OBJECT_IDENTIFIER)?;
-    let bits = only(rest, BIT_STRING)?;
-    match bits {
-        [0, key @ ..] if identifier == RSA_ENCRYPTION => Some(key),
-        _ => None,
-    }
-}
-
-/// The content of the element of type `tag` that `octets` are, to their end.
-fn only(octets: &[u8], tag: u8) -> Option<&[u8]> {
-    let (content, rest) = take(octets, tag)?;
-    rest.is_empty().then_some(content)
-}
-
-/// The content of the element of type `tag` that `octets` begin with, and what follows it.
-fn take(octets: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = match octets {
-        [first, length @ 0..=0x7f, rest @ ..] if *first == tag => (usize::from(*length), rest),
-        [first, 0x81, length, rest @ ..] if *first == tag => (usize::from(*length), rest),
-        [first, 0x82, high, low, rest @ ..] if *first == tag => {
-            (usize::from(u16::from_be_bytes([*high, *low])), rest)
-        }
-        _ => return None,
-    };
-    rest.split_at_checked(length)
-}
-
-const BIT_STRING: u8 = 0x03;
-const INTEGER: u8 = 0x02;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-/// 1.2.840.113549.1.1.1
-const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
-const SEQUENCE: u8 = 0x30;
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const BIT_STRING: u8 = 0x03;
+    const INTEGER: u8 = 0x02;
+    const OBJECT_IDENTIFIER: u8 = 0x06;
+    /// 1.2.840.113549.1.1.1
+    const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+    const SEQUENCE: u8 = 0x30;
 
     fn element(tag: u8, content: &[u8]) -> Vec<u8> {
         let length = u16::try_from(content.len()).expect("a short element").to_be_bytes();
@@ -88,8 +55,13 @@ mod tests {
     }
 
     fn wrapped(key: &[u8]) -> Vec<u8> {
+        wrapped_with(0, key)
+    }
+
+    /// `unused`: how many bits of the last octet do not belong to the key.
+    fn wrapped_with(unused: u8, key: &[u8]) -> Vec<u8> {
         let algorithm = [element(OBJECT_IDENTIFIER, RSA_ENCRYPTION), vec![5, 0]].concat();
-        let bits = [&[0], key].concat();
+        let bits = [&[unused], key].concat();
         element(SEQUENCE, &[element(SEQUENCE, &algorithm), element(BIT_STRING, &bits)].concat())
     }
 
@@ -102,7 +74,7 @@ mod tests {
             (modulus(&[0x01], 127), 1017),
             (modulus(&[0, 0xff], 63), 512),
             (modulus(&[0, 0x80], 255), 2048),
-            (modulus(&[0, 0, 0, 1], 0), 1),
+            (modulus(&[1], 0), 1),
         ];
         for (modulus, bits) in rows {
             let key = bare(&modulus);
@@ -118,6 +90,8 @@ mod tests {
         let other = [element(OBJECT_IDENTIFIER, &[0x2b, 0x65, 0x70]), vec![5, 0]].concat();
         let other =
             [element(SEQUENCE, &other), element(BIT_STRING, &[&[0], good.as_slice()].concat())].concat();
+        let content = &good[3..];
+        let long_form = [&[SEQUENCE, 0x83, 0, 0, u8::try_from(content.len()).unwrap()], content].concat();
         let rows = [
             ("nothing", Vec::new()),
             ("cut off", good[..good.len() - 1].to_vec()),
@@ -125,6 +99,9 @@ mod tests {
             ("something behind, wrapped", [wrapped(&good).as_slice(), &[0]].concat()),
             ("zero", bare(&[0])),
             ("negative", bare(&[0x80; 128])),
+            ("zeros before the modulus (X.690 8.3.2)", bare(&[[0].as_slice(), &[0x7f; 128]].concat())),
+            ("a length in more octets than it needs (X.690 10.1)", long_form),
+            ("bits of an octet left over", wrapped_with(3, &good)),
             ("no integers", element(SEQUENCE, &[])),
             ("another algorithm", element(SEQUENCE, &other)),
             ("a long length", vec![SEQUENCE, 0x84, 0xff, 0xff, 0xff, 0xff]),
