@@ -5,10 +5,8 @@
 use std::{net::IpAddr, num::NonZeroU64, path::PathBuf};
 
 use serde::Deserialize;
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
+use serde_path_to_error::Segment;
+use toml::de::DeTable;
 
 use super::{
     Answer, Config, Dkim, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt, Spf,
@@ -33,7 +31,9 @@ pub(super) struct Problem {
 
 /// Checks a whole configuration.
 pub(super) fn parse(text: &str, file: PathBuf) -> Result<Config, Problem> {
-    let document: Document = toml::from_str(text).map_err(|error| explain(text, &error))?;
+    let toml = toml::Deserializer::parse(text).map_err(|error| explain(text, "", &error))?;
+    let document: Document = serde_path_to_error::deserialize(toml)
+        .map_err(|error| explain(text, &key_of(error.path()), error.inner()))?;
     document
         .check(file)
         .map_err(|conflict| Problem { offset: offset_of(text, conflict.key), reason: conflict.reason })
@@ -290,7 +290,7 @@ fn offset_of(text: &str, key: &[&str]) -> usize {
 
 /// One line with the key that it is about. serde speaks of fields and integer types, people of keys and
 /// numbers.
-fn explain(text: &str, error: &toml::de::Error) -> Problem {
+fn explain(text: &str, key: &str, error: &toml::de::Error) -> Problem {
     let span = error.span().unwrap_or_default();
     let mut reason = error.message().replace('\n', ", ");
     for (from, to) in WORDS {
@@ -300,33 +300,19 @@ fn explain(text: &str, error: &toml::de::Error) -> Problem {
         let name = text.get(span.clone()).unwrap_or_default().escape_debug();
         reason = format!("`{name}` stands twice");
     }
-    let reason = match key_at(text, span.start) {
-        Some(key) => format!("{key}: {reason}"),
-        None => reason,
-    };
+    if !key.is_empty() && !reason.starts_with(UNKNOWN_KEY) {
+        reason = format!("{key}: {reason}");
+    }
     Problem { offset: span.start, reason }
 }
 
-/// The key whose value is at `offset`, if the text is TOML at all.
-fn key_at(text: &str, offset: usize) -> Option<String> {
-    let root = DeTable::parse(text).ok()?;
-    let (mut table, mut path) = (root.get_ref(), Vec::new());
-    loop {
-        let (name, value) = table.iter().find(|(_, value)| covers(value, offset))?;
-        path.push(name.get_ref().as_ref());
-        match value.get_ref().as_table() {
-            Some(inner) => table = inner,
-            None => return Some(path.join(".")),
-        }
-    }
-}
-
-/// Whether `offset` lies in `value`. The span of a table is its header's only.
-fn covers(value: &Spanned<DeValue<'_>>, offset: usize) -> bool {
-    match value.get_ref().as_table() {
-        Some(table) => table.values().any(|value| covers(value, offset)),
-        None => value.span().contains(&offset),
-    }
+/// The key at the end of a path, from the root of the document: of an array its own key.
+fn key_of(path: &serde_path_to_error::Path) -> String {
+    let parts = path.iter().filter_map(|segment| match segment {
+        Segment::Map { key } => Some(key.as_str()),
+        _ => None,
+    });
+    parts.collect::<Vec<_>>().join(".")
 }
 
 fn enforce() -> Mode {
@@ -344,10 +330,11 @@ fn default_temporary_directory() -> PathBuf {
 /// Most octets of all messages together.
 const MESSAGE_ROOM_MAX: u64 = 1 << 40;
 
+const UNKNOWN_KEY: &str = "unknown key";
 /// What is said otherwise than serde says it.
 const WORDS: [(&str, &str); 7] = [
     ("expected a duration", "expected a duration such as \"30s\""),
-    ("unknown field", "unknown key"),
+    ("unknown field", UNKNOWN_KEY),
     ("missing field", "missing key"),
     ("unknown variant", "unknown value"),
     ("a nonzero u8", "a number from 1 to 255"),

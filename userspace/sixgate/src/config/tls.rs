@@ -2,7 +2,7 @@
 //!
 //! It owns the keys' form. The files are read by whoever uses them.
 
-use std::{fmt, marker::PhantomData, path::PathBuf};
+use std::{fmt, path::PathBuf};
 
 use serde::{
     Deserialize, Deserializer,
@@ -11,10 +11,11 @@ use serde::{
         value::{MapAccessDeserializer, SeqAccessDeserializer},
     },
 };
+use serde_with::DeserializeFromStr;
 use sixgate_base::endpoint::ends_in_number;
 use sixgate_common::domain::is_domain_name;
 
-use super::values::{self, Text, ValueError};
+use super::values::{self, ValueError};
 
 /// `[tls]`
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
@@ -44,7 +45,7 @@ pub struct ClientTrust {
 }
 
 /// A DNS name in a certificate, without a wildcard.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, DeserializeFromStr, Eq, PartialEq)]
 pub struct CertificateName(String);
 
 impl CertificateName {
@@ -66,12 +67,6 @@ impl std::str::FromStr for CertificateName {
         } else {
             Err(ValueError::Name { text: text.to_owned() })
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for CertificateName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Text(PhantomData))
     }
 }
 

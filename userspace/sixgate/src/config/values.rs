@@ -2,12 +2,10 @@
 //!
 //! A value is judged by itself here; what depends on another key is judged in `document`.
 
-use std::{fmt, marker::PhantomData, net::IpAddr, path::PathBuf, str::FromStr};
+use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{Error, Visitor},
-};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde_with::DeserializeFromStr;
 use sixgate_base::endpoint::{Endpoint, EndpointError, ends_in_number};
 use sixgate_common::{domain::is_domain_name, refuse::ReplyId, reply::REPLY_MAX, settings};
 use sixgate_smtp::{
@@ -15,10 +13,8 @@ use sixgate_smtp::{
     reply::ReplyTable,
 };
 
-use crate::nexthop::Address;
-
 /// Our own name: a domain name of at least two labels, short enough for every refusing reply.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, DeserializeFromStr, Eq, PartialEq, Serialize)]
 pub struct Hostname(String);
 
 impl Hostname {
@@ -109,14 +105,8 @@ impl FromStr for Hostname {
     }
 }
 
-impl<'de> Deserialize<'de> for Hostname {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Text(PhantomData))
-    }
-}
-
 /// A network interface's name, or an alternative name, which may be longer (`dev_valid_name` in net/core/dev.c).
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, DeserializeFromStr, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct InterfaceName(String);
 
 impl InterfaceName {
@@ -144,12 +134,6 @@ impl FromStr for InterfaceName {
         } else {
             Err(ValueError::Interface { text: text.to_owned() })
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for InterfaceName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Text(PhantomData))
     }
 }
 
@@ -382,12 +366,7 @@ pub(super) fn server_addresses<'de, D: Deserializer<'de>>(
     Ok(addresses.into_iter().map(|address| address.0).collect())
 }
 
-impl<'de> Deserialize<'de> for Address {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Text(PhantomData))
-    }
-}
-
+#[derive(DeserializeFromStr)]
 struct ListenAddress(Endpoint);
 
 impl FromStr for ListenAddress {
@@ -406,13 +385,8 @@ impl FromStr for ListenAddress {
     }
 }
 
-impl<'de> Deserialize<'de> for ListenAddress {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Text(PhantomData))
-    }
-}
-
 /// The address and port of a server.
+#[derive(DeserializeFromStr)]
 struct ServerAddress(Endpoint);
 
 impl FromStr for ServerAddress {
@@ -424,27 +398,6 @@ impl FromStr for ServerAddress {
             return Err(ValueError::NoPort { text: text.to_owned() });
         }
         Ok(Self(address))
-    }
-}
-
-impl<'de> Deserialize<'de> for ServerAddress {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Text(PhantomData))
-    }
-}
-
-/// Parses while it reads, so that an error has the line of the very value.
-pub(super) struct Text<T>(pub(super) PhantomData<T>);
-
-impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Text<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        text.parse().map_err(E::custom)
     }
 }
 

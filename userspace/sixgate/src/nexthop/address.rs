@@ -11,6 +11,7 @@ use std::{
     sync::Arc,
 };
 
+use serde_with::DeserializeFromStr;
 use sixgate_base::endpoint::{Endpoint, EndpointError};
 
 /// Longest path of a Unix socket, in octets: `sun_path` less the zero at its end (unix(7)).
@@ -19,7 +20,7 @@ const PATH_MAX: usize = 107;
 const UNIX: &str = "unix:";
 
 /// Where a mail server listens; cheap to clone. Written `[::1]:25`, `192.0.2.1:25` or `unix:/run/lmtp.sock`.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, DeserializeFromStr, Eq, PartialEq)]
 pub enum Address {
     /// An IPv4 or IPv6 address with a port.
     Tcp(Endpoint),
