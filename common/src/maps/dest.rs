@@ -11,6 +11,48 @@ pub struct DestEntry {
     pub flags: u32,
 }
 
+/// What the owner of a destination prefix decided.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
+pub enum OptIn {
+    /// It takes mail over IPv6.
+    In,
+    /// It does not, although a shorter prefix does.
+    Out,
+}
+
+impl OptIn {
+    /// The word for it in files and output.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::In => "in",
+            Self::Out => "out",
+        }
+    }
+
+    /// The value of OPTIN that stands for it.
+    #[must_use]
+    pub const fn entry(self) -> DestEntry {
+        match self {
+            Self::In => DestEntry { flags: OPTED_IN },
+            Self::Out => DestEntry { flags: OPTED_OUT },
+        }
+    }
+}
+
+impl DestEntry {
+    /// How the program takes it: what is not opted in is out.
+    #[must_use]
+    pub const fn decision(self) -> OptIn {
+        match self.flags {
+            OPTED_IN => OptIn::In,
+            _ => OptIn::Out,
+        }
+    }
+}
+
 /// The destination takes mail over IPv6.
 pub const OPTED_IN: u32 = 1;
 /// The destination is explicitly excluded from a shorter prefix that opted in.

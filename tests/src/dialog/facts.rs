@@ -12,9 +12,9 @@ use std::{
 use anyhow::{Result, bail};
 use sixgate::{
     config::Config,
-    store::{Change, Contents, Domain, Entry, Marks, OptIn},
+    store::{Change, Contents, Domain, Entry, Marks},
 };
-use sixgate_common::refuse::Reason;
+use sixgate_common::{dest::OptIn, refuse::Reason};
 use sixgate_smtp::policy::{
     Policy, Refusal, Stage, Verdict, decide,
     evidence::{CheckOutcome, Endpoints, Evidence, PtrOutcome},

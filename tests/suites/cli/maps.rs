@@ -15,11 +15,12 @@ use nix::{
 };
 use serde_json::{Value, json};
 use sixgate_common::{
+    dest::OptIn,
     names::LAYOUT,
     settings::{MODE_ENFORCE, MODE_SHADOW, READY},
     stat::Stat,
 };
-use sixgate_dataplane::{Entry, Maps, OptIn, Pins, Projection};
+use sixgate_dataplane::{MapEntry, Maps, Pins, Projection};
 use sixgate_tests::{
     bpffs::Bpffs,
     gate::{self, Need},
@@ -60,10 +61,10 @@ impl Host {
     /// OPTIN as it is, apart from what the store says.
     fn optin(&self) -> BTreeSet<String> {
         let found = self.maps().difference(&Projection::default()).unwrap().removed;
-        let text = |entry: &Entry| match entry {
-            Entry::OptIn(prefix, OptIn::In) => Some(format!("{prefix} in")),
-            Entry::OptIn(prefix, OptIn::Out) => Some(format!("{prefix} out")),
-            Entry::Guard(_) | Entry::Temporary(_) | Entry::Trust(_) => None,
+        let text = |entry: &MapEntry| match entry {
+            MapEntry::OptIn(prefix, OptIn::In) => Some(format!("{prefix} in")),
+            MapEntry::OptIn(prefix, OptIn::Out) => Some(format!("{prefix} out")),
+            MapEntry::Guard(_) | MapEntry::Temporary(_) | MapEntry::Trust(_) => None,
         };
         found.iter().filter_map(text).collect()
     }

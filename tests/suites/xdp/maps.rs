@@ -4,11 +4,12 @@ use std::{net::Ipv6Addr, time::Duration};
 
 use ipnet::Ipv6Net;
 use sixgate_common::{
+    dest::OptIn,
     names,
     settings::{REFUSE_AT_GREETING, Settings},
     stat::Stat,
 };
-use sixgate_dataplane::{Changes, Entry, OptIn, Projection, PtrOrigin, PtrState};
+use sixgate_dataplane::{Changes, MapEntry, Projection, PtrOrigin, PtrState};
 use sixgate_tests::gate;
 
 use crate::program::{ENFORCE, EXPIRED, HAS_PTR, NEEDS, NO_PTR, Program, projection};
@@ -63,13 +64,13 @@ fn a_projection_changes_what_differs_and_tells_it() {
     wanted.trust.clear();
     let expected = Changes {
         added: vec![
-            Entry::OptIn(prefix("2001:db8:1:dead::/64"), OptIn::In),
-            Entry::OptIn(prefix("2001:db8:3::/48"), OptIn::Out),
-            Entry::Guard(prefix("2001:db8::25/128")),
+            MapEntry::OptIn(prefix("2001:db8:1:dead::/64"), OptIn::In),
+            MapEntry::OptIn(prefix("2001:db8:3::/48"), OptIn::Out),
+            MapEntry::Guard(prefix("2001:db8::25/128")),
         ],
         removed: vec![
-            Entry::OptIn(prefix("2001:db8:1:dead::/64"), OptIn::Out),
-            Entry::Trust(prefix("2001:db8:7::/48")),
+            MapEntry::OptIn(prefix("2001:db8:1:dead::/64"), OptIn::Out),
+            MapEntry::Trust(prefix("2001:db8:7::/48")),
         ],
     };
     assert_eq!(maps.difference(&wanted).unwrap(), expected);

@@ -16,6 +16,7 @@ use aya::{
 };
 use ipnet::Ipv6Net;
 use sixgate_common::{
+    dest::OptIn,
     domain::domain_key,
     flow::{Flow, FlowKey},
     names,
@@ -23,9 +24,7 @@ use sixgate_common::{
     settings::{ANSWER_DAEMON, MODE_ENFORCE, READY, REFUSE_AT_RCPT, Revision, Settings},
     stat::Stat,
 };
-use sixgate_dataplane::{
-    Maps, OptIn, Pins, Projection, PtrOrigin, PtrState, Station, StationUse, embedded_object,
-};
+use sixgate_dataplane::{Maps, Pins, Projection, PtrOrigin, PtrState, Station, StationUse, embedded_object};
 use sixgate_smtp::policy::TemporaryDomains;
 use sixgate_tests::{
     bpffs::Bpffs,

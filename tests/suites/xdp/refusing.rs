@@ -5,11 +5,12 @@ use std::fs;
 use aya::maps::HashMap;
 use ipnet::Ipv6Net;
 use sixgate_common::{
+    dest::OptIn,
     names,
     settings::{READY, Revision},
 };
 use sixgate_dataplane::{
-    AttachMode, Attached, DataplaneError, Maps, OptIn, Pins, RunMode, attach, attached, detach,
+    AttachMode, Attached, DataplaneError, Maps, Pins, RunMode, attach, attached, detach,
 };
 use sixgate_tests::gate;
 

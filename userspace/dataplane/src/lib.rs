@@ -56,7 +56,7 @@ pub use object::{Embedded, ProgramTag, Sizes, embedded, embedded_object, embedde
 pub use obstacle::{Obstacle, Outlook, PeerLacks, TagsLack};
 pub use other_pins::detach_elsewhere;
 pub use pins::Pins;
-pub use projection::{Changes, Entry, MapChange, OptIn, Projection};
+pub use projection::{Changes, MapChange, MapEntry, Projection};
 pub use ptr::{PtrOrigin, PtrRecord, PtrState};
 pub use stations::{Station, StationUse};
 pub use watch::{NetworkWatch, watch_network};

@@ -9,7 +9,7 @@ use std::{
 
 use ipnet::Ipv6Net;
 use sixgate_common::{
-    dest::{DestEntry, MEMBER, MemberEntry, OPTED_IN, OPTED_OUT},
+    dest::{DestEntry, MEMBER, MemberEntry, OptIn},
     names,
     settings::Settings,
 };
@@ -20,15 +20,6 @@ use super::{
     maps::Maps,
     trie::{Difference, compare, entries, put, remove, take_out, write},
 };
-
-/// What the owner of a destination prefix decided.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum OptIn {
-    /// It takes mail over IPv6.
-    In,
-    /// It does not, although a shorter prefix does.
-    Out,
-}
 
 /// What the four maps are to hold. Prefixes are truncated to their network.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -46,7 +37,7 @@ pub struct Projection {
 
 /// One entry of one of the four maps.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Entry {
+pub enum MapEntry {
     /// In OPTIN.
     OptIn(Ipv6Net, OptIn),
     /// In GUARD.
@@ -57,7 +48,7 @@ pub enum Entry {
     Temporary(u64),
 }
 
-impl fmt::Display for Entry {
+impl fmt::Display for MapEntry {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OptIn(prefix, OptIn::In) => write!(formatter, "optin {prefix}"),
@@ -84,9 +75,9 @@ pub enum MapChange {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Changes {
     /// Entries that were missing.
-    pub added: Vec<Entry>,
+    pub added: Vec<MapEntry>,
     /// Entries that were too many.
-    pub removed: Vec<Entry>,
+    pub removed: Vec<MapEntry>,
 }
 
 impl Changes {
@@ -131,7 +122,7 @@ impl Maps {
         let member = MemberEntry { flags: MEMBER };
         let done = changes.iter().try_for_each(|change| match *change {
             MapChange::OptIn(prefix, Some(decided)) => {
-                put(&mut self.optin, prefix, destination(decided), sizes.optin, names::OPTIN)
+                put(&mut self.optin, prefix, decided.entry(), sizes.optin, names::OPTIN)
             }
             MapChange::Trust(prefix, true) => put(&mut self.trust, prefix, member, sizes.trust, names::TRUST),
             MapChange::Temporary(key, true) => domains::put(&mut self.domains, key),
@@ -190,7 +181,7 @@ impl Maps {
 
     fn steps(&self, wanted: &Projection) -> Result<Steps, DataplaneError> {
         let sizes = self.sizes();
-        let optin = wanted.optin.iter().map(|(prefix, decided)| (*prefix, destination(*decided)));
+        let optin = wanted.optin.iter().map(|(prefix, decided)| (*prefix, decided.entry()));
         Ok(Steps {
             optin: compare(entries(&self.optin, sizes.optin, names::OPTIN)?, optin, sizes.optin),
             trust: compare(
@@ -265,19 +256,19 @@ impl Steps {
     }
 
     fn changes(&self) -> Changes {
-        let optin = |(prefix, entry): &(Ipv6Net, DestEntry)| Entry::OptIn(*prefix, decision(*entry));
-        let trust = |(prefix, _): &(Ipv6Net, MemberEntry)| Entry::Trust(*prefix);
-        let guard = |(prefix, _): &(Ipv6Net, MemberEntry)| Entry::Guard(*prefix);
+        let optin = |(prefix, entry): &(Ipv6Net, DestEntry)| MapEntry::OptIn(*prefix, entry.decision());
+        let trust = |(prefix, _): &(Ipv6Net, MemberEntry)| MapEntry::Trust(*prefix);
+        let guard = |(prefix, _): &(Ipv6Net, MemberEntry)| MapEntry::Guard(*prefix);
         Changes {
             added: (self.optin.missing.iter().map(optin))
                 .chain(self.trust.missing.iter().map(trust))
                 .chain(self.guard.missing.iter().map(guard))
-                .chain(self.domains.missing.iter().copied().map(Entry::Temporary))
+                .chain(self.domains.missing.iter().copied().map(MapEntry::Temporary))
                 .collect(),
             removed: (self.optin.replaced.iter().chain(&self.optin.surplus).map(optin))
                 .chain(self.trust.replaced.iter().chain(&self.trust.surplus).map(trust))
                 .chain(self.guard.replaced.iter().chain(&self.guard.surplus).map(guard))
-                .chain(self.domains.surplus.iter().copied().map(Entry::Temporary))
+                .chain(self.domains.surplus.iter().copied().map(MapEntry::Temporary))
                 .collect(),
         }
     }
@@ -285,21 +276,4 @@ impl Steps {
 
 fn members(prefixes: &BTreeSet<Ipv6Net>) -> impl Iterator<Item = (Ipv6Net, MemberEntry)> {
     prefixes.iter().map(|prefix| (*prefix, MemberEntry { flags: MEMBER }))
-}
-
-const fn destination(decided: OptIn) -> DestEntry {
-    DestEntry {
-        flags: match decided {
-            OptIn::In => OPTED_IN,
-            OptIn::Out => OPTED_OUT,
-        },
-    }
-}
-
-/// How the program takes an entry: what is not opted in is out.
-const fn decision(entry: DestEntry) -> OptIn {
-    match entry.flags {
-        OPTED_IN => OptIn::In,
-        _ => OptIn::Out,
-    }
 }

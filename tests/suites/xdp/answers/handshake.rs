@@ -282,7 +282,7 @@ fn a_cookie_is_worth_nothing_where_nothing_is_refused_now() {
     let mut trusting = projection();
     trusting.trust.insert(STRANGER.into());
     let mut opted_in = projection();
-    opted_in.optin.insert(OURS.into(), sixgate_dataplane::OptIn::In);
+    opted_in.optin.insert(OURS.into(), sixgate_common::dest::OptIn::In);
     let mut unguarded = projection();
     unguarded.guard.clear();
     let rows = [

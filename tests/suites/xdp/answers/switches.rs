@@ -3,12 +3,13 @@
 
 use sixgate::control::compile_replies;
 use sixgate_common::{
+    dest::OptIn,
     flow::PHASE_TAG,
     refuse::{REASON_NOT_OPTED_IN, ReplyId},
     settings::{ANSWER_DAEMON, MODE_SHADOW, REFUSE_AT_GREETING, REFUSE_AT_RESET, Settings},
     stat::Stat,
 };
-use sixgate_dataplane::{Maps, OptIn, PtrOrigin, PtrState};
+use sixgate_dataplane::{Maps, PtrOrigin, PtrState};
 use sixgate_smtp::reply::ReplyTable;
 use sixgate_tests::{
     gate,

@@ -4,20 +4,37 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
 use sixgate_common::{refuse::ReplyId, reply::Reply, settings::Settings};
 
 use crate::{error::DataplaneError, interface::RunMode, object::Sizes, pins::Pins, projection::Projection};
 
 /// In which mode the program may run.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum AttachMode {
-    /// Native if the driver takes it, else generic.
+    /// In the driver (native) if it can, else in the generic path.
     #[default]
     Auto,
-    /// Native or not at all.
+    /// In the driver only.
     Native,
-    /// Generic, also where the driver could do better.
+    /// In the generic path only, also where the driver could do better.
     Generic,
+}
+
+impl AttachMode {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Native, Self::Generic];
+
+    /// As it is written in files and on command lines.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
 }
 
 /// Everything that attaching needs to know.

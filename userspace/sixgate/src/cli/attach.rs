@@ -4,13 +4,16 @@
 
 use std::{io, path::PathBuf};
 
-use clap::{ArgAction, Args};
-use sixgate_dataplane::DataplaneError;
+use clap::{
+    ArgAction, Args,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
+use sixgate_dataplane::{AttachMode, DataplaneError};
 use tracing_subscriber::EnvFilter;
 
 use super::{CliError, Exit, Output, namespaces::Namespaces};
 use crate::{
-    config::{Config, InterfaceName, XdpMode},
+    config::{Config, InterfaceName},
     control::{Answering, Control, ControlError},
     server::{self, Request, Response},
 };
@@ -23,8 +26,8 @@ pub(super) struct Attach {
     #[arg(long = "iface", value_name = "IFACE")]
     interfaces: Vec<InterfaceName>,
     /// In the driver (native), in the generic path, or native if possible (auto); else as the configuration says
-    #[arg(long)]
-    mode: Option<XdpMode>,
+    #[arg(long, value_parser = attach_mode())]
+    mode: Option<AttachMode>,
     /// Print what the kernel's verifier made of the program: instructions processed (at most 1,000,000) and
     /// time; twice, the end of its log where it refused
     #[arg(short, long, action = ArgAction::Count)]
@@ -41,6 +44,20 @@ pub(super) struct Detach {
     /// Remove what other versions of sixgate have pinned, whose maps this one cannot use
     #[arg(long, conflicts_with = "interfaces")]
     other_layouts: bool,
+}
+
+/// Takes each mode by its name, and explains it.
+fn attach_mode() -> impl TypedValueParser<Value = AttachMode> {
+    let named = AttachMode::ALL.map(|mode| {
+        let help = match mode {
+            AttachMode::Auto => "In the driver if it can, else in the generic path",
+            AttachMode::Native => "In the driver only",
+            AttachMode::Generic => "In the generic path only",
+        };
+        PossibleValue::new(mode.name()).help(help)
+    });
+    let mode = |name: String| AttachMode::ALL.into_iter().find(|mode| mode.name() == name);
+    PossibleValuesParser::new(named).try_map(move |name| mode(name).ok_or("not a mode"))
 }
 
 pub(super) fn attach(

@@ -7,6 +7,7 @@ use std::net::Ipv6Addr;
 use clap::Subcommand;
 use ipnet::Ipv6Net;
 use serde::Serialize;
+use sixgate_common::dest::OptIn;
 
 use super::{
     CliError, Exit, Format, Output,
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     control::Control,
-    store::{Entry, Key, OptIn, parse_address, parse_list},
+    store::{Entry, Key, parse_address, parse_list},
 };
 
 #[derive(Debug, Subcommand)]

@@ -30,6 +30,7 @@ use sixgate_auth::{
 };
 use sixgate_base::{bounded, endpoint::Endpoint};
 use sixgate_common::names;
+use sixgate_dataplane::AttachMode;
 use sixgate_smtp::{
     policy::{Mode, PermanentRefusals, Policy, TemporaryRefusals},
     reply::ReplyTable,
@@ -41,7 +42,7 @@ pub use changes::{Changes, Pending};
 pub use limits::Limits;
 pub use tls::{CertificateName, ClientTrust, Tls};
 pub use values::{
-    Answer, Domains, GuardSource, Hostname, InterfaceName, LogFormat, LogLevel, RefuseAt, ValueError, XdpMode,
+    Answer, Domains, GuardSource, Hostname, InterfaceName, LogFormat, LogLevel, RefuseAt, ValueError,
 };
 
 /// Where the configuration lies if nobody says otherwise.
@@ -169,7 +170,7 @@ pub struct Xdp {
     /// Interfaces that the daemon attaches itself to if nothing is attached there yet; empty: none.
     pub interfaces: Vec<InterfaceName>,
     /// How the program is attached.
-    pub mode: XdpMode,
+    pub mode: AttachMode,
     /// The directory of the pins, an absolute path on a bpf file system; they lie in its part of the
     /// layout's name ([`names::LAYOUT`]).
     #[serde(deserialize_with = "values::absolute_path")]
@@ -381,7 +382,7 @@ impl Default for Xdp {
     fn default() -> Self {
         Self {
             interfaces: Vec::new(),
-            mode: XdpMode::default(),
+            mode: AttachMode::default(),
             bpffs: PathBuf::from("/sys/fs/bpf/sixgate"),
             guard: GuardSource::default(),
             optin_entries: const { NonZeroU32::new(names::OPTIN_ENTRIES).unwrap() },

@@ -256,19 +256,6 @@ pub enum Domains {
     Listed,
 }
 
-/// How the XDP program is attached.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum XdpMode {
-    /// In the driver if it can, else in the generic path.
-    #[default]
-    Auto,
-    /// In the driver only.
-    Native,
-    /// In the generic path only.
-    Generic,
-}
-
 /// Which destination addresses are ours.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]

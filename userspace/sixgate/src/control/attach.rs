@@ -14,10 +14,7 @@ use sixgate_dataplane::{
     self as dataplane, AttachMode, AttachPlan, Attached, Change, DataplaneError, Failed, VlanTags,
 };
 
-use crate::{
-    config::{InterfaceName, XdpMode},
-    store::Database,
-};
+use crate::{config::InterfaceName, store::Database};
 
 /// What was done on one interface, to be shown.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -79,7 +76,7 @@ impl Control {
     pub fn attach(
         &self,
         interfaces: &[InterfaceName],
-        mode: XdpMode,
+        mode: AttachMode,
     ) -> Result<Vec<Attachment>, ControlError> {
         for interface in interfaces {
             self.pins.release_hold(interface.as_str(), index_of(interface.as_str())?)?;
@@ -100,7 +97,11 @@ impl Control {
     /// # Errors
     ///
     /// [`ControlError`] for what does not concern one interface alone.
-    pub fn attach_each(&self, interfaces: &[InterfaceName], mode: XdpMode) -> Result<Attempts, ControlError> {
+    pub fn attach_each(
+        &self,
+        interfaces: &[InterfaceName],
+        mode: AttachMode,
+    ) -> Result<Attempts, ControlError> {
         if self.will_load(interfaces)? {
             // without the lock: a verifier may work for minutes, and commands wait for seconds
             self.loader.embedded()?;
@@ -147,7 +148,7 @@ impl Control {
         &self,
         database: &mut Database,
         interfaces: &[InterfaceName],
-        mode: XdpMode,
+        mode: AttachMode,
     ) -> Result<Option<AttachPlan>, ControlError> {
         let is_other = self.pins.has_other_layouts()?;
         let running = if is_other { Vec::new() } else { dataplane::attached(&self.pins)? };
@@ -161,7 +162,7 @@ impl Control {
             }
             let here = running.iter().filter(|link| link.running.is_some());
             wanted.extend(here.map(|link| link.interface.clone()));
-            mode = XdpMode::Auto;
+            mode = AttachMode::Auto;
         }
         // what another version runs on stays attached
         wanted.extend(dataplane::attached_by_others(&self.pins)?);
@@ -174,7 +175,7 @@ impl Control {
         let (contents, shown) = database.contents()?;
         Ok(Some(AttachPlan {
             interfaces: wanted.into_iter().collect(),
-            mode: attach_mode(mode),
+            mode,
             sizes: self.sizes,
             settings: Settings { shown, ..configured.settings },
             projection: self.projection(&contents, &indices)?,
@@ -327,12 +328,4 @@ impl Control {
 /// The index of the interface of that name, if there is one.
 fn index_of(name: &str) -> Result<Option<u32>, DataplaneError> {
     Ok(dataplane::interface_called(name)?.map(|interface| interface.index))
-}
-
-fn attach_mode(mode: XdpMode) -> AttachMode {
-    match mode {
-        XdpMode::Auto => AttachMode::Auto,
-        XdpMode::Native => AttachMode::Native,
-        XdpMode::Generic => AttachMode::Generic,
-    }
 }

@@ -8,9 +8,9 @@ use ipnet::Ipv6Net;
 use sixgate_common::settings;
 
 use super::{Control, ControlError, MAPS_WAIT};
-use sixgate_dataplane::{self as dataplane, DataplaneError, Entry, MapChange, Maps, Projection, Sizes};
+use sixgate_dataplane::{DataplaneError, MapChange, MapEntry, Maps, Projection, Sizes};
 
-use crate::store::{Change, Contents, Database, Domain, Entry as Stored, Key, OptIn, Since};
+use crate::store::{Change, Contents, Database, Domain, Entry, Key, Since};
 
 impl Control {
     /// Brings the maps in line with the store, if the program is attached. `addresses`: those of the interfaces may have
@@ -87,7 +87,7 @@ impl Control {
         contents: &Contents,
         interfaces: &BTreeSet<u32>,
     ) -> Result<Projection, DataplaneError> {
-        let optin = contents.optin.entries().iter().map(|(prefix, optin)| (*prefix, decision(*optin)));
+        let optin = contents.optin.entries().iter().map(|(prefix, optin)| (*prefix, *optin));
         Ok(Projection {
             optin: optin.collect(),
             guard: self.guarded(&contents.guard, interfaces)?.into_keys().collect(),
@@ -133,17 +133,17 @@ fn for_maps(changes: Vec<Change>) -> (Vec<MapChange>, bool) {
     let mut is_guard_changed = false;
     for change in changes {
         let (key, change) = match change {
-            Change::Put(Stored::OptIn(prefix, optin)) => {
-                ((false, prefix), MapChange::OptIn(prefix, Some(decision(optin))))
+            Change::Put(Entry::OptIn(prefix, optin)) => {
+                ((false, prefix), MapChange::OptIn(prefix, Some(optin)))
             }
             Change::Gone(Key::OptIn(prefix)) => ((false, prefix), MapChange::OptIn(prefix, None)),
-            Change::Put(Stored::Trust(prefix)) => ((true, prefix), MapChange::Trust(prefix, true)),
+            Change::Put(Entry::Trust(prefix)) => ((true, prefix), MapChange::Trust(prefix, true)),
             Change::Gone(Key::Trust(prefix)) => ((true, prefix), MapChange::Trust(prefix, false)),
-            Change::Put(Stored::Guard(_)) | Change::Gone(Key::Guard(_)) => {
+            Change::Put(Entry::Guard(_)) | Change::Gone(Key::Guard(_)) => {
                 is_guard_changed = true;
                 continue;
             }
-            Change::Put(Stored::Domain(domain, marks)) => {
+            Change::Put(Entry::Domain(domain, marks)) => {
                 mark(&domain, marks.temporary);
                 continue;
             }
@@ -155,13 +155,6 @@ fn for_maps(changes: Vec<Change>) -> (Vec<MapChange>, bool) {
         last.insert(key, change);
     }
     (last.into_values().chain(domains.into_values()).collect(), is_guard_changed)
-}
-
-const fn decision(optin: OptIn) -> dataplane::OptIn {
-    match optin {
-        OptIn::In => dataplane::OptIn::In,
-        OptIn::Out => dataplane::OptIn::Out,
-    }
 }
 
 /// Whether the maps can hold `wanted`, once what is not wanted is gone.
@@ -179,17 +172,17 @@ pub(super) fn make_room(maps: &mut Maps, wanted: &Projection) -> Result<(), Data
     let mut kept = wanted.clone();
     for entry in maps.difference(wanted)?.added {
         match entry {
-            Entry::OptIn(prefix, _) => {
+            MapEntry::OptIn(prefix, _) => {
                 kept.optin.remove(&prefix);
             }
-            Entry::Guard(prefix) => {
+            MapEntry::Guard(prefix) => {
                 kept.guard.remove(&prefix);
             }
-            Entry::Trust(prefix) => {
+            MapEntry::Trust(prefix) => {
                 kept.trust.remove(&prefix);
             }
             // DOMAINS makes its own room
-            Entry::Temporary(_) => {}
+            MapEntry::Temporary(_) => {}
         }
     }
     maps.project(&kept)?;
@@ -201,6 +194,8 @@ const CHANGES_MOST: usize = 100_000;
 
 #[cfg(test)]
 mod tests {
+    use sixgate_common::dest::OptIn;
+
     use super::*;
     use crate::store::Marks;
 
@@ -209,16 +204,16 @@ mod tests {
         let prefix: Ipv6Net = "2001:db8::/32".parse().unwrap();
         let domain: Domain = "contoso.com".parse().unwrap();
         let changes = vec![
-            Change::Put(Stored::OptIn(prefix, OptIn::In)),
+            Change::Put(Entry::OptIn(prefix, OptIn::In)),
             Change::Gone(Key::OptIn(prefix)),
-            Change::Put(Stored::Trust(prefix)),
-            Change::Put(Stored::OptIn(prefix, OptIn::Out)),
-            Change::Put(Stored::Domain(domain.clone(), Marks::TEMPORARY)),
-            Change::Put(Stored::Domain(domain.clone(), Marks::OPTED_IN)),
+            Change::Put(Entry::Trust(prefix)),
+            Change::Put(Entry::OptIn(prefix, OptIn::Out)),
+            Change::Put(Entry::Domain(domain.clone(), Marks::TEMPORARY)),
+            Change::Put(Entry::Domain(domain.clone(), Marks::OPTED_IN)),
         ];
         let key = domain.keys().into_iter().next().unwrap();
         let wanted = vec![
-            MapChange::OptIn(prefix, Some(dataplane::OptIn::Out)),
+            MapChange::OptIn(prefix, Some(OptIn::Out)),
             MapChange::Trust(prefix, true),
             MapChange::Temporary(key, false),
         ];

@@ -8,6 +8,7 @@ use std::{
 };
 
 use ipnet::Ipv6Net;
+use sixgate_common::dest::OptIn;
 
 use super::{Control, ControlError};
 use sixgate_dataplane::{self as dataplane, DataplaneError, attached, interface_addresses};
@@ -15,7 +16,7 @@ use sixgate_smtp::policy::evidence::Standing;
 
 use crate::{
     config::GuardSource,
-    store::{Contents, Database, OptIn, PrefixSet},
+    store::{Contents, Database, PrefixSet},
 };
 
 /// What the store says about destinations, as its reader knows it.

@@ -22,11 +22,11 @@ use std::{
 
 use sixgate_base::endpoint::Endpoint;
 use sixgate_common::settings::{self, Revision, Settings};
-use sixgate_dataplane::{DataplaneError, Loader, Maps, PinLock, Pins, Sizes};
+use sixgate_dataplane::{AttachMode, DataplaneError, Loader, Maps, PinLock, Pins, Sizes};
 use sixgate_smtp::policy::Mode;
 
 use crate::{
-    config::{Answer, Config, Domains, GuardSource, InterfaceName, XdpMode},
+    config::{Answer, Config, Domains, GuardSource, InterfaceName},
     store::{Author, Backup, Consent, Edit, Store, StoreError},
 };
 
@@ -50,7 +50,7 @@ pub struct Control {
     sizes: Sizes,
     /// The interfaces that the program is to run on, and in which mode.
     interfaces: Vec<InterfaceName>,
-    mode: XdpMode,
+    mode: AttachMode,
     /// Where the daemon listens.
     listening: Vec<Ipv6Addr>,
     /// What was found out about loading this binary's program.

@@ -13,8 +13,8 @@ use sixgate_common::settings::{self, Settings};
 
 use super::{Control, ControlError, wanted::Wanted};
 use sixgate_dataplane::{
-    self as dataplane, AttachedLink, Changes, DataplaneError, Entry, Maps, Network, Obstacle, Outlook, Pins,
-    attached,
+    self as dataplane, AttachedLink, Changes, DataplaneError, MapEntry, Maps, Network, Obstacle, Outlook,
+    Pins, attached,
 };
 
 use crate::{
@@ -275,9 +275,9 @@ impl Control {
             let wanted = self.projection(&contents, &self.attached_interfaces()?)?;
             changes = maps.difference(&wanted)?;
             revision = Some(now.number());
-            optin = compared(wanted.optin.len(), &changes, |entry| matches!(entry, Entry::OptIn(..)));
-            guard = compared(wanted.guard.len(), &changes, |entry| matches!(entry, Entry::Guard(_)));
-            trust = compared(wanted.trust.len(), &changes, |entry| matches!(entry, Entry::Trust(_)));
+            optin = compared(wanted.optin.len(), &changes, |entry| matches!(entry, MapEntry::OptIn(..)));
+            guard = compared(wanted.guard.len(), &changes, |entry| matches!(entry, MapEntry::Guard(_)));
+            trust = compared(wanted.trust.len(), &changes, |entry| matches!(entry, MapEntry::Trust(_)));
         }
         let embedded_tag = self.own_tag()?;
         let obstacles = dataplane::obstacles(&self.pins, &mut Network::default())?;
@@ -475,8 +475,8 @@ fn is_behind(store: Option<Revision>, settings: &Settings) -> bool {
 }
 
 /// An entry with another value is in both lists, and counts once in the map.
-fn compared(wanted: usize, changes: &Changes, of_this_map: fn(&Entry) -> bool) -> Counts {
-    let count = |entries: &[Entry]| entries.iter().filter(|entry| of_this_map(entry)).count();
+fn compared(wanted: usize, changes: &Changes, of_this_map: fn(&MapEntry) -> bool) -> Counts {
+    let count = |entries: &[MapEntry]| entries.iter().filter(|entry| of_this_map(entry)).count();
     Counts { wanted, found: Some(wanted + count(&changes.removed) - count(&changes.added)) }
 }
 

@@ -17,12 +17,12 @@ use std::{
 
 use ipnet::Ipv6Net;
 use sixgate_base::file_version::{FileIdentity, file_identity};
+use sixgate_common::dest::OptIn;
 use sixgate_smtp::policy::{TemporaryDomains, evidence::Standing};
 use tracing::{error, info, warn};
 
 use crate::store::{
-    Change, Contents, Database, Entry, Key, Logged, Marks, OptIn, Revision, Since, StartNote, Store,
-    StoreError,
+    Change, Contents, Database, Entry, Key, Logged, Marks, Revision, Since, StartNote, Store, StoreError,
 };
 
 /// The store's content, kept up to date.

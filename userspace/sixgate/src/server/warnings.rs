@@ -337,7 +337,9 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::store::{Marks, OptIn};
+    use sixgate_common::dest::OptIn;
+
+    use crate::store::Marks;
 
     fn config(settings: &str) -> Config {
         let text = format!("hostname = \"gate.example\"\n{settings}");

@@ -13,8 +13,9 @@ use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
 };
+use sixgate_common::dest::OptIn;
 
-use crate::store::{Contents, Domain, Marks, OptIn, PrefixMap, PrefixSet, parse_prefix};
+use crate::store::{Contents, Domain, Marks, PrefixMap, PrefixSet, parse_prefix};
 
 /// What is wrong, and where.
 #[derive(Debug, thiserror::Error)]

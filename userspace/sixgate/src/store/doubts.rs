@@ -5,8 +5,9 @@
 use std::net::Ipv6Addr;
 
 use ipnet::Ipv6Net;
+use sixgate_common::dest::OptIn;
 
-use crate::store::{Contents, Database, Entry, Key, OptIn, StoreError};
+use crate::store::{Contents, Database, Entry, Key, StoreError};
 
 impl Entry {
     /// Why it is likely not meant, as a sentence; none if it is an entry as others.

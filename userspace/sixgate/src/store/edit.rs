@@ -5,8 +5,9 @@
 use std::fmt;
 
 use ipnet::Ipv6Net;
+use sixgate_common::dest::OptIn;
 
-use crate::store::{Contents, Domain, Marks, OptIn, PrefixSet};
+use crate::store::{Contents, Domain, Marks, PrefixSet};
 
 /// One entry of the store.
 #[derive(Clone, Debug, Eq, PartialEq)]

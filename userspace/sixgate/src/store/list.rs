@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 
 use ipnet::Ipv6Net;
+use sixgate_common::dest::OptIn;
 
-use crate::store::{Domain, DomainError, Marks, OptIn, PrefixError, PrefixMap, PrefixSet, parse_prefix};
+use crate::store::{Domain, DomainError, Marks, PrefixError, PrefixMap, PrefixSet, parse_prefix};
 
 /// What is wrong with a line.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

@@ -17,7 +17,7 @@ mod progress;
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
 use ipnet::Ipv6Net;
-use serde::{Deserialize, Serialize};
+use sixgate_common::dest::OptIn;
 use sixgate_smtp::policy::{TemporaryDomains, evidence::Standing};
 
 pub use author::Author;
@@ -46,27 +46,6 @@ pub struct Contents {
     pub trust: PrefixSet,
     /// Recipients' domains and their marks.
     pub domains: BTreeMap<Domain, Marks>,
-}
-
-/// What the owner of a destination prefix decided.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OptIn {
-    /// It takes mail over IPv6.
-    In,
-    /// It does not, although a shorter prefix does.
-    Out,
-}
-
-impl OptIn {
-    /// The word for it in files and output.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::In => "in",
-            Self::Out => "out",
-        }
-    }
 }
 
 impl Contents {

@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior};
+use sixgate_common::dest::OptIn;
 
 use super::{
     Database, WRITE_WAIT,
@@ -12,7 +13,7 @@ use super::{
     row::{self, Kind},
 };
 use crate::store::{
-    Author, Contents, Domain, Entry, Key, Marks, OptIn, Outcome, PrefixMap, PrefixSet, Progress, Revision,
+    Author, Contents, Domain, Entry, Key, Marks, Outcome, PrefixMap, PrefixSet, Progress, Revision,
     StoreError,
 };
 

@@ -6,13 +6,14 @@ use std::{collections::BTreeMap, net::Ipv6Addr};
 
 use ipnet::Ipv6Net;
 use rusqlite::{Connection, OptionalExtension as _};
+use sixgate_common::dest::OptIn;
 
 use super::{
     Database,
     history::latest,
     row::{self, Kind},
 };
-use crate::store::{Contents, Domain, Entry, Key, Marks, OptIn, PrefixMap, PrefixSet, Revision, StoreError};
+use crate::store::{Contents, Domain, Entry, Key, Marks, PrefixMap, PrefixSet, Revision, StoreError};
 
 /// How many entries there are, and whether the two sets that mail needs have any that opted in.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

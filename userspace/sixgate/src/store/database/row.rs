@@ -5,8 +5,9 @@
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
 use ipnet::Ipv6Net;
+use sixgate_common::dest::OptIn;
 
-use crate::store::{Contents, Domain, Entry, Key, Marks, OptIn, PrefixMap, PrefixSet, parse_listed_domain};
+use crate::store::{Contents, Domain, Entry, Key, Marks, PrefixMap, PrefixSet, parse_listed_domain};
 
 /// Which set an entry is in. The numbers are those of the tables.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -4,12 +4,13 @@ use std::{fs, net::Ipv6Addr, os::unix::fs::PermissionsExt as _, path::Path};
 
 use ipnet::Ipv6Net;
 use proptest::prelude::*;
+use sixgate_common::dest::OptIn;
 use tempfile::TempDir;
 
 use super::history::{CHANGES_KEPT, CHANGES_KEPT_OF_ONE};
 use crate::store::{
-    Author, Change, Consent, Contents, Database, Domain, Entry, Key, Logged, Marks, OptIn, Outcome,
-    PrefixMap, Revision, Since, StartNote, Store, StoreError, write_document,
+    Author, Change, Consent, Contents, Database, Domain, Entry, Key, Logged, Marks, Outcome, PrefixMap,
+    Revision, Since, StartNote, Store, StoreError, write_document,
 };
 
 fn new() -> (TempDir, Store) {
