@@ -19,7 +19,10 @@ use std::{
 use tokio::{io::AsyncWriteExt, task};
 use tracing::{error, info, warn};
 
-use super::{Capabilities, NextHopError, error::as_value};
+use super::{
+    capabilities::Capabilities,
+    error::{NextHopError, as_value},
+};
 use sixgate_smtp::{
     command::{MailFrom, RcptTo},
     reply::{Reply, ReplyTable, Say},
@@ -43,12 +46,12 @@ pub(super) struct Maildir {
     path: PathBuf,
     /// Our host name, fit for a file name.
     host: String,
-    replies: ReplyTable,
+    replies: Arc<ReplyTable>,
     delivered: AtomicU64,
 }
 
 impl Maildir {
-    pub(super) fn new(path: PathBuf, hostname: &str, replies: ReplyTable) -> Self {
+    pub(super) fn new(path: PathBuf, hostname: &str, replies: Arc<ReplyTable>) -> Self {
         Self {
             path,
             host: hostname.replace('/', "\\057").replace(':', "\\072"),

@@ -4,6 +4,8 @@
 //! no header but those that a Maildir needs to keep the envelope.
 
 mod address;
+mod capabilities;
+mod client;
 mod error;
 mod maildir;
 #[expect(clippy::disallowed_methods, reason = "a socket that sends nothing tells the source address")]
@@ -12,17 +14,17 @@ mod smtp;
 
 use std::{convert::Infallible, net::Ipv6Addr, path::PathBuf, sync::Arc};
 
-use sixgate_auth::ptr::PtrResult;
 use sixgate_base::shares::Network;
 use sixgate_smtp::{
-    command::{HelloName, MailFrom, RcptTo},
-    policy::evidence::Endpoints,
+    command::{MailFrom, RcptTo},
     reply::{Reply, ReplyTable},
 };
 
 use crate::content::Outgoing;
 
 pub use address::{Address, AddressError, SocketPath};
+pub use capabilities::{Capabilities, HEADER_ROOM};
+pub use client::{ClientInfo, ClientName};
 pub use error::{NextHopError, Step};
 pub use ourselves::leads_back;
 pub use smtp::{
@@ -32,15 +34,6 @@ pub use smtp::{
 
 use maildir::{Maildir, MaildirTransport};
 use smtp::{Smtp, SmtpTransport};
-
-/// Room for the headers that are put in front of a message, in octets: what may be announced as the largest size
-/// is smaller than the next hop's by this.
-pub const HEADER_ROOM: u64 = 24_576;
-
-/// [`HEADER_ROOM`], but no more than a quarter of what a next hop takes: messages that small have few results.
-fn header_room(limit: u64) -> u64 {
-    HEADER_ROOM.min(limit / 4)
-}
 
 /// Where accepted mail goes; cheap to clone, shared by all sessions.
 #[derive(Clone, Debug)]
@@ -56,14 +49,14 @@ impl NextHop {
     /// A Maildir at `path`. `hostname` is our name, for the names of the files; `replies` is the table that
     /// answers are taken from.
     #[must_use]
-    pub fn maildir(path: impl Into<PathBuf>, hostname: &str, replies: ReplyTable) -> Self {
-        Self(Kind::Maildir(Arc::new(Maildir::new(path.into(), hostname, replies))))
+    pub fn maildir(path: impl Into<PathBuf>, hostname: &str, replies: impl Into<Arc<ReplyTable>>) -> Self {
+        Self(Kind::Maildir(Arc::new(Maildir::new(path.into(), hostname, replies.into()))))
     }
 
     /// A mail server that is spoken to by SMTP or LMTP.
     #[must_use]
-    pub fn smtp(settings: SmtpSettings, replies: ReplyTable) -> Self {
-        Self(Kind::Smtp(Arc::new(Smtp::new(settings, replies))))
+    pub fn smtp(settings: SmtpSettings, replies: impl Into<Arc<ReplyTable>>) -> Self {
+        Self(Kind::Smtp(Arc::new(Smtp::new(settings, replies.into()))))
     }
 
     /// Asks the next hop what it can do, in at most [`PROBE_MAX`], and remembers it. A Maildir is created
@@ -134,59 +127,6 @@ impl NextHop {
             Kind::Maildir(maildir) => Way::Maildir(MaildirTransport::new(Arc::clone(maildir))),
             Kind::Smtp(smtp) => Way::Smtp(SmtpTransport::new(Arc::clone(smtp), source.map(Network::from))),
         })
-    }
-}
-
-/// What may be offered to a sender because the next hop can take it.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Capabilities {
-    /// RFC 6152.
-    pub eight_bit_mime: bool,
-    /// The largest message that may be announced (RFC 1870), in octets, [`HEADER_ROOM`] less than the
-    /// next hop takes; `u64::MAX` when the next hop has no limit, none when it does not speak of sizes at all.
-    pub size: Option<u64>,
-    /// RFC 6531.
-    pub smtp_utf8: bool,
-}
-
-/// Who the client is, for a next hop that wants to know.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ClientInfo {
-    /// Both ends of its connection.
-    pub endpoints: Endpoints,
-    /// Its name by reverse DNS.
-    pub name: ClientName,
-    /// The name it gave itself in EHLO or HELO.
-    pub helo: HelloName,
-    /// Whether it said EHLO.
-    pub esmtp: bool,
-}
-
-/// A client's name by reverse DNS. What is confirmed and what is merely claimed stay apart, because mail servers
-/// grant rights by name.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum ClientName {
-    /// This PTR name leads back to the address.
-    Confirmed(String),
-    /// A PTR record says so, and nothing confirms it.
-    Claimed(String),
-    /// There is no PTR name.
-    Absent,
-    /// DNS could not say, or was not asked.
-    Failure,
-}
-
-impl ClientName {
-    /// The name that the evidence allows; none stands for reverse DNS that was not looked up, about which nothing is
-    /// known.
-    #[must_use]
-    pub fn from_evidence(ptr: Option<&PtrResult>) -> Self {
-        match ptr {
-            Some(PtrResult::NoRecord) => Self::Absent,
-            None | Some(PtrResult::TempError(_)) => Self::Failure,
-            Some(PtrResult::Pass { name }) => Self::Confirmed(name.clone()),
-            Some(PtrResult::Fail { names }) => names.first().cloned().map_or(Self::Absent, Self::Claimed),
-        }
     }
 }
 

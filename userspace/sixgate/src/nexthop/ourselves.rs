@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use super::Address;
+use super::address::Address;
 use sixgate_base::endpoint::Endpoint;
 
 /// Which of the sockets at `listening`, which take IPv6 only, a connection to `server` would come

@@ -51,8 +51,12 @@ impl Services {
 
     fn after(before: Option<&Self>, config: &Config) -> Result<Self, ServeError> {
         let replies = config.reply_table();
+        let replies = match before.filter(|old| *old.replies == replies) {
+            Some(old) => Arc::clone(&old.replies),
+            None => Arc::new(replies),
+        };
         let same_next_hop = before
-            .filter(|old| *old.replies == replies && old.config.next_hop == config.next_hop)
+            .filter(|old| Arc::ptr_eq(&old.replies, &replies) && old.config.next_hop == config.next_hop)
             .map(|old| old.next_hop.clone());
         let same_dkim = before
             .filter(|old| old.config.dkim_settings() == config.dkim_settings())
@@ -73,11 +77,11 @@ impl Services {
         Ok(Self {
             policy: config.policy(),
             dkim: same_dkim.unwrap_or_else(|| DkimVerifier::new(config.dkim_settings())),
-            next_hop: same_next_hop.map_or_else(|| next_hop(config, replies.clone()), Ok)?,
+            next_hop: same_next_hop.map_or_else(|| next_hop(config, Arc::clone(&replies)), Ok)?,
             tls,
             spill_directory,
             metrics: before.map_or_else(|| Arc::new(Metrics::new()), |old| Arc::clone(&old.metrics)),
-            replies: Arc::new(replies),
+            replies,
             config: config.clone(),
         })
     }
@@ -163,7 +167,7 @@ pub(crate) fn connection_bounds(limits: &Limits) -> ConnectionBounds {
     ConnectionBounds { connections: limits.next_hop_connections, idle: limits.next_hop_idle_timeout }
 }
 
-fn next_hop(config: &Config, replies: ReplyTable) -> Result<NextHop, ServeError> {
+fn next_hop(config: &Config, replies: Arc<ReplyTable>) -> Result<NextHop, ServeError> {
     check_next_hop(config)?;
     Ok(match &config.next_hop {
         config::NextHop::Maildir(path) => NextHop::maildir(path, config.hostname.as_str(), replies),

@@ -23,8 +23,9 @@ use sixgate_smtp::{command::RcptTo, reply::Reply};
 use crate::{
     content::Outgoing,
     nexthop::{
-        Address, ClientInfo, NextHopError,
-        error::{Step, as_value},
+        address::Address,
+        client::ClientInfo,
+        error::{NextHopError, Step, as_value},
     },
 };
 

@@ -5,7 +5,7 @@
 use std::{fmt, str};
 
 use super::reader::ServerReply;
-use crate::nexthop::{Capabilities, header_room};
+use crate::nexthop::capabilities::{Capabilities, header_room};
 
 /// The extensions of a mail server that matter here.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -15,10 +15,13 @@ use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 use tracing::warn;
 
-use super::{ClientIdentity, Protocol, SmtpSettings};
+use super::settings::{ClientIdentity, Protocol, SmtpSettings};
 use sixgate_base::bounded;
 
-use crate::nexthop::{Capabilities, NextHopError, error::as_value};
+use crate::nexthop::{
+    capabilities::Capabilities,
+    error::{NextHopError, as_value},
+};
 
 /// Longest file, in octets.
 const FILE_MAX: u64 = 4096;

@@ -3,50 +3,22 @@
 //! It owns the rule that mail goes out only over a connection that knows the client, where one was asked for. It
 //! starts no transaction.
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{
-    ClientIdentity, Protocol, Smtp, SmtpSettings,
     connection::{Connection, Progress},
     ehlo::Offer,
     proxy,
     reader::ServerReply,
+    settings::{ClientIdentity, Protocol, SmtpSettings},
     xclient,
 };
-use sixgate_base::shares::Network;
-
-use crate::nexthop::{Address, ClientInfo, NextHopError, error::Step, ourselves};
-
-/// Opens a connection for a client in `network`, a trusted one if there is none. The next hop knows the client afterwards,
-/// if it is to know it.
-pub(super) async fn open(
-    smtp: &Smtp,
-    network: Option<Network>,
-    client: &ClientInfo,
-    deadline: Instant,
-) -> Result<Progress, NextHopError> {
-    let settings = &smtp.settings;
-    let busy = || NextHopError::Busy { address: settings.address.clone() };
-    let permit = timeout_at(deadline, smtp.places.acquire(network)).await.ok().flatten();
-    let permit = permit.ok_or_else(busy)?;
-    let ourselves = async {
-        let connection = greet(settings, deadline).await?;
-        smtp.learn(&connection);
-        Ok(connection)
-    };
-    let opened = match settings.client {
-        ClientIdentity::None => ourselves.await.map(Progress::Ready),
-        ClientIdentity::Xclient => introduce(ourselves.await?, settings, client, deadline).await,
-        ClientIdentity::Proxy => represent(settings, client, deadline).await,
-    };
-    opened.map(|progress| match progress {
-        Progress::Ready(mut connection) => {
-            connection.permit = Some(permit);
-            Progress::Ready(connection)
-        }
-        Progress::Refused(reply) => Progress::Refused(reply),
-    })
-}
+use crate::nexthop::{
+    address::Address,
+    client::ClientInfo,
+    error::{NextHopError, Step},
+    ourselves,
+};
 
 /// Begins a transaction and gives it up, as no next hop refuses it unless it would refuse all of our mail: for want of
 /// TLS or authentication, say. What is not about us may be about our address, which no mail comes from.
@@ -90,7 +62,7 @@ pub(super) async fn greet(
 
 /// Connects in the client's place, by a PROXY header, and says EHLO or LHLO with the client's name: the next hop holds
 /// that name against the client's address.
-async fn represent(
+pub(super) async fn represent(
     settings: &SmtpSettings,
     client: &ClientInfo,
     deadline: Instant,
@@ -104,7 +76,7 @@ async fn represent(
 }
 
 /// Tells a next hop that greeted us who the client is, by XCLIENT.
-async fn introduce(
+pub(super) async fn introduce(
     mut connection: Box<Connection>,
     settings: &SmtpSettings,
     client: &ClientInfo,

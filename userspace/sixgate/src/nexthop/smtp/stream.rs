@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::either::Either;
 
-use crate::nexthop::Address;
+use crate::nexthop::address::Address;
 
 /// Pause before a Unix socket is tried again whose queue of connections is full.
 const FULL_PAUSE: Duration = Duration::from_millis(50);

@@ -10,10 +10,11 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::{
-    OPEN_MAX, PROMPT_RESUMPTIONS_MAX, Protocol, QUIT_MAX, RESUMPTIONS_MAX, SILENCE, Smtp,
     connection::{Connection, Progress},
-    opening,
+    places::{PROMPT_RESUMPTIONS_MAX, RESUMPTIONS_MAX, SILENCE},
     reader::ServerReply,
+    server::{OPEN_MAX, QUIT_MAX, Smtp},
+    settings::Protocol,
 };
 use sixgate_base::shares::Network;
 use sixgate_smtp::{
@@ -24,9 +25,9 @@ use sixgate_smtp::{
 use crate::{
     content::Outgoing,
     nexthop::{
-        ClientInfo, NextHopError,
-        error::{Step, as_value},
-        header_room,
+        capabilities::header_room,
+        client::ClientInfo,
+        error::{NextHopError, Step, as_value},
     },
 };
 
@@ -242,7 +243,7 @@ impl SmtpTransport {
 
     /// Opens a new connection and starts the transaction there.
     async fn open(&mut self, transaction: &Transaction, deadline: Instant) -> Result<Progress, NextHopError> {
-        match opening::open(&self.smtp, self.network, &transaction.client, deadline).await? {
+        match self.smtp.open(self.network, &transaction.client, deadline).await? {
             Progress::Ready(connection) => self.mail(connection, transaction, deadline).await,
             refused @ Progress::Refused(_) => Ok(refused),
         }

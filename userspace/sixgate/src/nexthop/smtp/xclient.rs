@@ -5,8 +5,8 @@
 
 use sixgate_common::domain::is_domain_name;
 
-use super::Protocol;
-use crate::nexthop::{ClientInfo, ClientName};
+use super::settings::Protocol;
+use crate::nexthop::client::{ClientInfo, ClientName};
 
 /// Longest XCLIENT command, CRLF included (RFC 5321 4.5.3.1.4).
 const LINE_MAX: usize = 512;
