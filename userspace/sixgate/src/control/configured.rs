@@ -1,19 +1,18 @@
-//! What the configuration says about refusals, and how a running daemon takes over another one.
+//! What the configuration says about refusals, as the XDP program takes it.
 //!
-//! It holds values and writes them to the maps; it reads no file.
+//! It holds values; it opens no map and reads no file.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use sixgate_common::{
     refuse::ReplyId,
     reply::Reply,
-    settings::{ANSWER_HINDERED, ANSWER_KERNEL, Settings},
+    settings::{self, Revision, Settings},
 };
+use sixgate_smtp::policy::Mode;
 
-use super::{Control, ControlError, MAPS_WAIT, compile_replies, settings, status::in_words};
-use sixgate_dataplane::{DataplaneError, Maps};
-
-use crate::config::{Config, Domains};
+use super::replies::compile_replies;
+use crate::config::{Answer, Config, Domains};
 
 /// What the configuration says that may change while the daemon runs. It changes under the lock on the maps, so that the
 /// maps never get a part of one configuration and a part of another.
@@ -35,65 +34,23 @@ impl From<&Config> for Configured {
     }
 }
 
-/// The present one, the same for all clones of a [`Control`].
+/// The present one, the same for all clones of a [`Control`](super::Control).
 pub(super) type Present = Arc<RwLock<Arc<Configured>>>;
 
-impl Control {
-    /// What the configuration says now.
-    pub(super) fn configured(&self) -> Arc<Configured> {
-        Arc::clone(&self.present.read().unwrap_or_else(PoisonError::into_inner))
+/// The configuration as the XDP program takes it, not ready yet.
+fn settings(config: &Config) -> Settings {
+    Settings {
+        mode: match config.mode {
+            Mode::Enforce => settings::MODE_ENFORCE,
+            Mode::Shadow => settings::MODE_SHADOW,
+        },
+        answer: match config.answer {
+            Answer::Kernel => settings::ANSWER_KERNEL,
+            Answer::Daemon => settings::ANSWER_DAEMON,
+        },
+        refuse_at: config.refuse_at.number(),
+        ready: 0,
+        generation: 0,
+        shown: Revision::NONE,
     }
-
-    /// Whether a daemon uses the pins, and the maps would get other settings or replies by this configuration than they have
-    /// by its own; what maps do not tell that are not there is taken to be another.
-    ///
-    /// # Errors
-    ///
-    /// [`ControlError`].
-    pub fn would_differ_from_daemon(&self) -> Result<bool, ControlError> {
-        if !self.pins.are_in_use() {
-            return Ok(false);
-        }
-        let Some(maps) = self.maps()? else {
-            return Ok(true);
-        };
-        let in_force = maps.settings()?;
-        let same = in_words(&in_force) == in_words(&self.configured().settings);
-        Ok(!(same && self.has_current_replies(&maps, &in_force)?))
-    }
-
-    /// Takes over what `config` says about refusals, maps first: whole, or not at all. Interfaces, pins, sizes and store
-    /// stay as they were.
-    ///
-    /// # Errors
-    ///
-    /// [`ControlError`]; nothing has changed then, as far as the maps can be written.
-    pub fn reconfigure(&self, config: &Config) -> Result<(), ControlError> {
-        let next = Configured::from(config);
-        let _lock = self.pins.lock_maps_if_any(MAPS_WAIT)?;
-        if let Some(mut maps) = self.maps()? {
-            put_in_force(&mut maps, &next)?;
-        }
-        *self.present.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
-        Ok(())
-    }
-}
-
-/// One write puts settings and replies in force together.
-fn put_in_force(maps: &mut Maps, next: &Configured) -> Result<(), DataplaneError> {
-    let generation = maps.stage_replies(&next.replies)?;
-    let in_force = maps.settings()?;
-    let answer = match (next.settings.answer, in_force.answer) {
-        (ANSWER_KERNEL, ANSWER_KERNEL) => ANSWER_KERNEL,
-        // the daemon answers until its next look finds that the program can
-        (ANSWER_KERNEL, _) => ANSWER_HINDERED,
-        (wanted, _) => wanted,
-    };
-    maps.write_settings(&Settings {
-        answer,
-        ready: in_force.ready,
-        generation,
-        shown: in_force.shown,
-        ..next.settings
-    })
 }

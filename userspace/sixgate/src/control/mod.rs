@@ -9,7 +9,9 @@ mod configured;
 mod follow;
 mod guard;
 mod keep;
+mod reconfigure;
 mod replies;
+mod setting_names;
 mod status;
 mod wanted;
 
@@ -21,12 +23,11 @@ use std::{
 };
 
 use sixgate_base::endpoint::Endpoint;
-use sixgate_common::settings::{self, Revision, Settings};
+use sixgate_common::settings;
 use sixgate_dataplane::{AttachMode, DataplaneError, Loader, Maps, PinLock, Pins, Sizes};
-use sixgate_smtp::policy::Mode;
 
 use crate::{
-    config::{Answer, Config, Domains, GuardSource, InterfaceName},
+    config::{Config, Domains, GuardSource, InterfaceName},
     store::{Author, Backup, Consent, Edit, Store, StoreError},
 };
 
@@ -258,24 +259,6 @@ fn ipv6(address: &Endpoint) -> Option<Ipv6Addr> {
     match address.ip() {
         IpAddr::V6(ip) => Some(ip),
         IpAddr::V4(_) => None,
-    }
-}
-
-/// The configuration as the XDP program takes it, not ready yet.
-fn settings(config: &Config) -> Settings {
-    Settings {
-        mode: match config.mode {
-            Mode::Enforce => settings::MODE_ENFORCE,
-            Mode::Shadow => settings::MODE_SHADOW,
-        },
-        answer: match config.answer {
-            Answer::Kernel => settings::ANSWER_KERNEL,
-            Answer::Daemon => settings::ANSWER_DAEMON,
-        },
-        refuse_at: config.refuse_at.number(),
-        ready: 0,
-        generation: 0,
-        shown: Revision::NONE,
     }
 }
 

@@ -11,7 +11,11 @@ use std::{
 use serde::Serialize;
 use sixgate_common::settings::{self, Settings};
 
-use super::{Control, ControlError, wanted::Wanted};
+use super::{
+    Control, ControlError,
+    setting_names::{ENFORCE, answer, in_words, mode, refuse_at},
+    wanted::Wanted,
+};
 use sixgate_dataplane::{
     self as dataplane, AttachedLink, Changes, DataplaneError, MapEntry, Maps, Network, Obstacle, Outlook,
     Pins, attached,
@@ -486,37 +490,6 @@ fn differences(changes: &Changes) -> Vec<String> {
     missing.chain(surplus).take(DIFFERENCES_SHOWN).collect()
 }
 
-/// Those that decide about refusals, by key.
-pub(super) fn in_words(settings: &Settings) -> BTreeMap<String, String> {
-    [("mode", mode(settings)), ("answer", answer(settings)), ("refuse_at", refuse_at(settings))]
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .into()
-}
-
-fn mode(settings: &Settings) -> &'static str {
-    match settings.mode {
-        settings::MODE_ENFORCE => ENFORCE,
-        _ => "shadow",
-    }
-}
-
-/// Who should answer.
-fn answer(settings: &Settings) -> &'static str {
-    match settings.answer {
-        settings::ANSWER_KERNEL | settings::ANSWER_HINDERED => "kernel",
-        _ => "daemon",
-    }
-}
-
-fn refuse_at(settings: &Settings) -> &'static str {
-    match settings.refuse_at {
-        settings::REFUSE_AT_GREETING => "greeting",
-        settings::REFUSE_AT_RESET => "reset",
-        _ => "rcpt",
-    }
-}
-
-const ENFORCE: &str = "enforce";
 /// How long a command is waited for that changes the maps, before a difference is reported.
 const LOOK_WAIT: Duration = Duration::from_secs(10);
 /// How many differences are named; all are counted.

@@ -1,13 +1,13 @@
-//! How a store is opened that cannot be written: its file system is read-only, or full.
+//! What a connection to a store can do, and why it can do no more.
 //!
-//! It reads what is there and makes no file. What such a store cannot do is said by `edit`.
+//! It opens nothing.
 
-use std::{os::unix::ffi::OsStrExt as _, path::Path, time::Duration};
+use std::path::Path;
 
 use nix::sys::statvfs::{FsFlags, statvfs};
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::ErrorCode;
 
-use super::{Database, beside, create::directory_of, open_error};
+use super::files::directory_of;
 use crate::store::StoreError;
 
 /// What a connection can do.
@@ -27,71 +27,6 @@ pub(super) enum Access {
     },
 }
 
-impl Database {
-    /// Why the store cannot be changed; none if it can.
-    #[must_use]
-    pub fn unwritable(&self) -> Option<&str> {
-        match &self.access {
-            Access::Full => None,
-            Access::Reading { reason } | Access::Frozen { reason } => Some(reason),
-        }
-    }
-
-    /// Whether this connection must not be kept: what changes the file is not noticed by it.
-    #[must_use]
-    pub fn is_frozen(&self) -> bool {
-        matches!(self.access, Access::Frozen { .. })
-    }
-
-    /// Opens the store for reading, after `failure` to open it for changes; `failure` if that has another cause.
-    pub(super) fn connect_reading(
-        path: &Path,
-        wait: Duration,
-        failure: StoreError,
-    ) -> Result<Self, StoreError> {
-        let Some(reason) = hindrance(path).or_else(|| unexplained(&failure)) else {
-            return Err(failure);
-        };
-        // SQLite needs its files beside a store that has a write-ahead log, but does not have to write to them
-        let followed = Self::open_as(path, "readonly_shm=1", Access::Reading { reason: reason.clone() });
-        let has_log = !is_log_empty(path);
-        let unread = || StoreError::LogUnread { path: path.to_owned(), reason: reason.clone() };
-        let failure = if has_log { unread() } else { failure };
-        let opened = match followed {
-            Err(_) if !has_log => Self::open_as(path, "immutable=1", Access::Frozen { reason }),
-            followed => followed,
-        };
-        match opened {
-            Ok(database) => {
-                database.set_wait(wait)?;
-                Ok(database)
-            }
-            Err(error @ (StoreError::Damaged { .. } | StoreError::OtherForm { .. })) => Err(error),
-            Err(_) => Err(failure),
-        }
-    }
-
-    fn open_as(path: &Path, how: &str, access: Access) -> Result<Self, StoreError> {
-        let flags =
-            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-        let connection =
-            Connection::open_with_flags(uri(path, how), flags).map_err(|source| open_error(path, source))?;
-        let database = Self { connection, path: path.to_owned(), access };
-        database.check_form()?;
-        database.set_caches().map_err(|source| open_error(path, source))?;
-        Ok(database)
-    }
-
-    /// What `self` can do although it was opened for changes: SQLite falls back to reading by itself.
-    pub(super) fn limited(mut self) -> Result<Self, StoreError> {
-        if self.connection.is_readonly("main").map_err(self.error("open"))? {
-            let reason = hindrance(&self.path).unwrap_or_else(|| "it can only be read".to_owned());
-            self.access = Access::Reading { reason };
-        }
-        Ok(self)
-    }
-}
-
 /// What the file system of `path` does not let SQLite do.
 pub(super) fn hindrance(path: &Path) -> Option<String> {
     let directory = directory_of(path);
@@ -106,32 +41,11 @@ pub(super) fn hindrance(path: &Path) -> Option<String> {
 }
 
 /// An error of writing for which the file system gives no reason, such as a quota or a failing disk.
-fn unexplained(failure: &StoreError) -> Option<String> {
+pub(super) fn unexplained(failure: &StoreError) -> Option<String> {
     let StoreError::Database { source, .. } = failure else { return None };
     let is_of_writing =
         matches!(source.sqlite_error_code(), Some(ErrorCode::SystemIoFailure | ErrorCode::DiskFull));
     is_of_writing.then(|| format!("SQLite cannot write beside it: {source}"))
-}
-
-/// Whether the write-ahead log of the store `path` has nothing that the store lacks.
-fn is_log_empty(path: &Path) -> bool {
-    match std::fs::metadata(beside(path, "-wal")) {
-        Ok(log) => log.len() == 0,
-        Err(error) => super::is_missing(&error),
-    }
-}
-
-fn uri(path: &Path, how: &str) -> String {
-    let mut uri = "file:".to_owned();
-    for octet in path.as_os_str().as_bytes() {
-        match octet {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
-                uri.push(char::from(*octet))
-            }
-            _ => uri.push_str(&format!("%{octet:02x}")),
-        }
-    }
-    uri + "?" + how
 }
 
 /// Octets that SQLite needs beside a store to open it: its shared memory.

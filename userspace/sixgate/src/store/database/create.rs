@@ -3,15 +3,20 @@
 //! It is made aside and linked into place, so that a half-made one is never found and none is ever written over.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File},
     io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
 use rusqlite::Connection;
 
-use super::{Database, LOGS, Store, access::Access, beside, is_missing, remove, row};
+use super::{
+    APPLICATION, Database, FORM, Store,
+    access::Access,
+    files::{LOGS, adopt, beside, directory_of, failed, is_missing, private, remove, sync},
+    row,
+};
 use sixgate_base::bounded;
 
 use crate::store::{Author, Contents, StoreError, document};
@@ -226,44 +231,6 @@ impl Database {
     }
 }
 
-/// A file for its owner alone: a process that may open the database may also lock it.
-pub(super) fn private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(path)
-}
-
-/// Gives `file` the owner of its directory: a command that root runs must not lock the daemon out.
-pub(super) fn adopt(file: &File, path: &Path) -> io::Result<()> {
-    let model = fs::metadata(directory_of(path))?;
-    match fchown(file, Some(model.uid()), Some(model.gid())) {
-        // without root the file stays the writer's own
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        other => other,
-    }
-}
-
-pub(super) fn sync(directory: &Path) -> Result<(), StoreError> {
-    let synced = File::open(directory).and_then(|opened| opened.sync_all());
-    synced.map_err(failed("sync the directory", directory))
-}
-
-/// The directory of the file `path`.
-pub(super) fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-pub(super) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
-    let path = path.to_owned();
-    move |source| StoreError::File { operation, path, source }
-}
-
-/// `6gat`: what `file` and `PRAGMA application_id` show.
-pub(super) const APPLICATION: i64 = 0x3667_6174;
-/// Version of the tables.
-pub(super) const FORM: i64 = 1;
-
 const SCHEMA: &str = "
 CREATE TABLE entries (
     kind INTEGER NOT NULL,  -- 1 opt-in, 2 guard, 3 trust, 4 domain
@@ -297,6 +264,4 @@ CREATE TABLE meta (
 
 /// Largest JSON file, in octets: about two million prefixes have 100 million.
 const DOCUMENT_MAX: u64 = 512 << 20;
-/// For the owner alone.
-const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o750;

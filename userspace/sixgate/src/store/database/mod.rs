@@ -1,13 +1,15 @@
 //! The store as an SQLite database: where it is, how it is made and opened.
 //!
 //! Reading is `read`'s, changing `edit`'s, what was changed `history`'s; checking and the backup are `safety`'s, a store that
-//! cannot be written is `access`'s.
+//! cannot be written is `reading`'s.
 
 mod access;
 mod create;
 mod edit;
+mod files;
 mod history;
 mod read;
+mod reading;
 mod row;
 mod safety;
 
@@ -24,6 +26,7 @@ use crate::store::StoreError;
 use access::Access;
 pub use create::TakenOver;
 pub use edit::{Consent, Edit, Edited, Replaced};
+use files::is_missing;
 pub use history::{Logged, Since};
 pub use read::StoreCounts;
 pub use safety::{Backup, StartNote};
@@ -162,14 +165,14 @@ impl Database {
             let value = self.connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
             value.map_err(|source| open_error(&self.path, source))
         };
-        if read("application_id")? != create::APPLICATION {
+        if read("application_id")? != APPLICATION {
             let is_empty = fs::metadata(&self.path).is_ok_and(|file| file.len() == 0);
             let reason = if is_empty { "it is empty" } else { "it is another file than a store of sixgate" };
             return Err(StoreError::damaged(&self.path, reason.to_owned()));
         }
         let found = read("user_version")?;
-        if found != create::FORM {
-            return Err(StoreError::OtherForm { path: self.path.clone(), found, wanted: create::FORM });
+        if found != FORM {
+            return Err(StoreError::OtherForm { path: self.path.clone(), found, wanted: FORM });
         }
         Ok(())
     }
@@ -194,27 +197,10 @@ fn open_error(path: &Path, source: rusqlite::Error) -> StoreError {
     StoreError::sqlite("open", path, source)
 }
 
-fn is_missing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
-/// `path` with `suffix` behind its name.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-/// Removes a file that may be there.
-fn remove(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(create::failed("remove", path)(error)),
-        _ => Ok(()),
-    }
-}
-
-/// SQLite's files beside a database.
-const LOGS: [&str; 2] = ["-wal", "-shm"];
+/// `6gat`: what `file` and `PRAGMA application_id` show.
+const APPLICATION: i64 = 0x3667_6174;
+/// Version of the tables.
+const FORM: i64 = 1;
 /// How long a command waits for another one that changes the store.
 pub const WRITE_WAIT: Duration = Duration::from_secs(60);
 /// Size to which the write-ahead log is cut back when it has been carried over into the database, in octets.

@@ -11,9 +11,8 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Database, LOGS, Store, beside,
-    create::{adopt, directory_of, failed, private, sync},
-    is_missing, remove,
+    Database, Store,
+    files::{LOGS, adopt, beside, directory_of, failed, is_missing, private, remove, sync},
 };
 use crate::store::StoreError;
 

@@ -1,0 +1,69 @@
+//! The files of a store and beside it: their names, owners and rights.
+//!
+//! It knows no SQL.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown},
+    path::{Path, PathBuf},
+};
+
+use crate::store::StoreError;
+
+/// SQLite's files beside a database.
+pub(super) const LOGS: [&str; 2] = ["-wal", "-shm"];
+/// For the owner alone.
+const FILE_MODE: u32 = 0o600;
+
+pub(super) fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// `path` with `suffix` behind its name.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Removes a file that may be there.
+pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// A file for its owner alone: a process that may open the database may also lock it.
+pub(super) fn private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(path)
+}
+
+/// Gives `file` the owner of its directory: a command that root runs must not lock the daemon out.
+pub(super) fn adopt(file: &File, path: &Path) -> io::Result<()> {
+    let model = fs::metadata(directory_of(path))?;
+    match fchown(file, Some(model.uid()), Some(model.gid())) {
+        // without root the file stays the writer's own
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other,
+    }
+}
+
+pub(super) fn sync(directory: &Path) -> Result<(), StoreError> {
+    let synced = File::open(directory).and_then(|opened| opened.sync_all());
+    synced.map_err(failed("sync the directory", directory))
+}
+
+/// The directory of the file `path`.
+pub(super) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+pub(super) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::File { operation, path, source }
+}
