@@ -9,6 +9,7 @@ mod config;
 mod domain;
 mod edit;
 mod error;
+mod escape;
 mod flows;
 mod guard;
 mod log;
@@ -28,10 +29,9 @@ mod trust;
 use std::{
     io,
     path::{Path, PathBuf},
-    process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::{
     config::{Config, DEFAULT_PATH},
@@ -41,7 +41,9 @@ use crate::{
 
 pub use arguments::parse_arguments;
 pub use error::CliError;
-pub use output::Output;
+pub use output::{Exit, Output};
+
+pub(crate) use output::Format;
 
 /// sixgate: a gate for mail that arrives over IPv6
 ///
@@ -119,41 +121,6 @@ impl Command {
                 | Self::Status(_)
         )
     }
-}
-
-/// How a command ended that did not fail.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Exit {
-    /// It did what it was asked, or the answer is yes.
-    Done,
-    /// It refused or found nothing, or the answer is no.
-    No,
-    /// It failed, which is in the log.
-    Failed,
-}
-
-impl From<bool> for Exit {
-    fn from(is_yes: bool) -> Self {
-        if is_yes { Self::Done } else { Self::No }
-    }
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        match exit {
-            Exit::Done => Self::SUCCESS,
-            Exit::No => Self::from(1),
-            Exit::Failed => Self::from(2),
-        }
-    }
-}
-
-/// For reading commands.
-#[derive(Clone, Copy, Debug, Args)]
-struct Format {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 /// Lets signals wait that must not end the daemon; first of all, before it is known which command it is.

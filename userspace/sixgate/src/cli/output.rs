@@ -2,11 +2,47 @@
 //!
 //! It owns no texts.
 
-use std::{collections::BTreeMap, fmt::Display, io::Write};
+use std::{collections::BTreeMap, fmt::Display, io::Write, process::ExitCode};
 
+use clap::Args;
 use serde::Serialize;
 
-use super::{CliError, Exit, Format, arguments::escaped};
+use super::{error::CliError, escape::escaped};
+
+/// How a command ended that did not fail.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Exit {
+    /// It did what it was asked, or the answer is yes.
+    Done,
+    /// It refused or found nothing, or the answer is no.
+    No,
+    /// It failed, which is in the log.
+    Failed,
+}
+
+impl From<bool> for Exit {
+    fn from(is_yes: bool) -> Self {
+        if is_yes { Self::Done } else { Self::No }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => Self::SUCCESS,
+            Exit::No => Self::from(1),
+            Exit::Failed => Self::from(2),
+        }
+    }
+}
+
+/// For reading commands.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Format {
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
 
 /// The places of the output.
 pub struct Output<'a> {
