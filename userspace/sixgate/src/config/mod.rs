@@ -9,200 +9,29 @@ mod limits;
 mod paths;
 mod quantities;
 mod room;
+mod settings;
 mod socket;
 mod tls;
 mod values;
 
 use std::{
-    collections::BTreeMap,
     io,
-    net::{Ipv6Addr, SocketAddr},
-    num::{NonZeroU8, NonZeroU32},
     path::{self, Path, PathBuf},
-    time::Duration,
 };
 
-use serde::Deserialize;
-use sixgate_auth::{
-    dkim::{DkimSettings, PartialBody},
-    dns::DnsBounds,
-    spf::VoidTerms,
-};
-use sixgate_base::{bounded, endpoint::Endpoint};
-use sixgate_common::names;
-use sixgate_dataplane::AttachMode;
-use sixgate_smtp::{
-    policy::{Mode, PermanentRefusals, Policy, TemporaryRefusals},
-    reply::ReplyTable,
-};
+use sixgate_base::bounded;
 
-use crate::nexthop::{Address, ClientIdentity, Protocol};
+use settings::FILE_MAX;
 
 pub use changes::{Changes, Pending};
 pub use limits::Limits;
+pub use settings::{Config, DEFAULT_PATH, Dkim, Dns, Listen, Log, Metrics, NextHop, Ptr, Spf, Xdp};
 pub use tls::{CertificateName, ClientTrust, Tls};
 pub use values::{
     Answer, Domains, GuardSource, Hostname, InterfaceName, LogFormat, LogLevel, RefuseAt, ValueError,
 };
 
-/// Where the configuration lies if nobody says otherwise.
-pub const DEFAULT_PATH: &str = "/etc/sixgate/sixgate.toml";
-
-/// The file beside the store that keeps what the next hop offered last.
-pub(crate) const OFFER_FILE: &str = "next-hop.json";
-
-/// The whole configuration, checked.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The file that it was read from, an absolute path.
-    pub file: PathBuf,
-    /// Our name in greetings, Received, and authserv-id.
-    pub hostname: Hostname,
-    /// Refuse, or only say what would have been refused.
-    pub mode: Mode,
-    /// Who speaks to refused connections.
-    pub answer: Answer,
-    /// At which point a destination that has not opted in is refused.
-    pub refuse_at: RefuseAt,
-    /// Which refusals are permanent although they are temporary by default.
-    pub permanent_refusals: PermanentRefusals,
-    /// Which refusals are temporary although they are permanent by default.
-    pub temporary_refusals: TemporaryRefusals,
-    /// Which recipients' domains take mail here.
-    pub domains: Domains,
-    /// The opt-in store's file, an absolute path.
-    pub store: PathBuf,
-    /// Where large messages lie while they are examined, an absolute path.
-    pub temporary_directory: PathBuf,
-    /// The socket at which the daemon answers commands, an absolute path; none: the one of the file's name.
-    pub control_socket: Option<PathBuf>,
-    /// Where the daemon listens.
-    pub listen: Listen,
-    /// How DNS is asked.
-    pub dns: Dns,
-    /// What is demanded of reverse DNS.
-    pub ptr: Ptr,
-    /// How SPF records are read.
-    pub spf: Spf,
-    /// What is demanded of DKIM signatures.
-    pub dkim: Dkim,
-    /// Where accepted mail goes.
-    pub next_hop: NextHop,
-    /// The XDP program and its maps.
-    pub xdp: Xdp,
-    /// STARTTLS; none: it is not offered.
-    pub tls: Option<Tls>,
-    /// Bounds of the daemon.
-    pub limits: Limits,
-    /// The daemon's log.
-    pub log: Log,
-    /// The daemon's counters.
-    pub metrics: Metrics,
-}
-
-/// `[listen]`
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct Listen {
-    /// IPv6 addresses with ports, at least one.
-    #[serde(deserialize_with = "values::listen_addresses")]
-    pub addresses: Vec<Endpoint>,
-}
-
-/// `[dns]`
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct Dns {
-    /// Servers to ask; empty: those of /etc/resolv.conf.
-    #[serde(deserialize_with = "values::server_addresses")]
-    pub servers: Vec<Endpoint>,
-    /// How long one attempt may take.
-    #[serde(deserialize_with = "quantities::wait")]
-    pub timeout: Duration,
-    /// Tries in all per name.
-    pub attempts: NonZeroU8,
-}
-
-/// `[ptr]`
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct Ptr {
-    /// Whether a PTR record must lead back to the address.
-    pub demand_forward_confirmation: bool,
-}
-
-/// `[spf]`
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct Spf {
-    /// Whether a term is void whose hosts have addresses of the other family than the client's only.
-    pub count_missing_family_as_void: bool,
-}
-
-/// `[dkim]`
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct Dkim {
-    /// Whether a signature that leaves the end of the body unsigned (`l=`) may pass.
-    pub accept_partial_body: bool,
-}
-
-/// `[next_hop]`
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum NextHop {
-    /// A Maildir, an absolute path.
-    Maildir(PathBuf),
-    /// A mail server.
-    Server {
-        /// What it speaks.
-        protocol: Protocol,
-        /// Where it listens.
-        address: Address,
-        /// How it learns the real client.
-        client: ClientIdentity,
-    },
-}
-
-/// `[xdp]`
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct Xdp {
-    /// Interfaces that the daemon attaches itself to if nothing is attached there yet; empty: none.
-    pub interfaces: Vec<InterfaceName>,
-    /// How the program is attached.
-    pub mode: AttachMode,
-    /// The directory of the pins, an absolute path on a bpf file system; they lie in its part of the
-    /// layout's name ([`names::LAYOUT`]).
-    #[serde(deserialize_with = "values::absolute_path")]
-    pub bpffs: PathBuf,
-    /// Which addresses are ours.
-    pub guard: GuardSource,
-    /// Bound of the map OPTIN, in prefixes.
-    pub optin_entries: NonZeroU32,
-    /// Bound of the map PTR, in addresses.
-    pub ptr_entries: NonZeroU32,
-    /// Bound of the map FLOWS, in connections.
-    pub flow_entries: NonZeroU32,
-}
-
-/// `[log]`
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct Log {
-    /// What is logged.
-    pub level: LogLevel,
-    /// In which form.
-    pub format: LogFormat,
-}
-
-/// `[metrics]`
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct Metrics {
-    /// The file of Prometheus text, an absolute path; none: no file.
-    #[serde(deserialize_with = "values::optional_path")]
-    pub file: Option<PathBuf>,
-}
+pub(crate) use settings::OFFER_FILE;
 
 /// Why a configuration is no good.
 #[derive(Debug, thiserror::Error)]
@@ -251,15 +80,6 @@ impl Config {
         })
     }
 
-    /// Which terms of SPF records are void, and how many may be.
-    #[must_use]
-    pub fn void_terms(&self) -> VoidTerms {
-        VoidTerms {
-            limit: self.limits.spf_void_terms,
-            count_missing_family: self.spf.count_missing_family_as_void,
-        }
-    }
-
     /// Where the daemon of this file answers commands. Each file has a socket of its own, so that commands with the same
     /// `--config` find their daemon.
     #[must_use]
@@ -285,111 +105,6 @@ impl Config {
     pub fn pins_of(path: &Path) -> PathBuf {
         socket::pins_named_in(path).unwrap_or_else(|| Xdp::default().bpffs)
     }
-
-    /// What decides about refusals, by key, in the words of the file: for comparing file, kernel and daemon.
-    #[must_use]
-    pub fn refusal_settings(&self) -> BTreeMap<String, String> {
-        let PermanentRefusals { no_ptr, not_authenticated } = self.permanent_refusals;
-        let permanent = [no_ptr.then_some("no_ptr"), not_authenticated.then_some("not_authenticated")];
-        let temporary = self.temporary_refusals.not_opted_in.then_some("not_opted_in");
-        [
-            ("mode", self.mode.name().to_owned()),
-            ("answer", self.answer.name().to_owned()),
-            ("refuse_at", self.refuse_at.name().to_owned()),
-            ("permanent_refusals", permanent.into_iter().flatten().collect::<Vec<_>>().join(", ")),
-            ("temporary_refusals", temporary.unwrap_or_default().to_owned()),
-            ("domains", self.domains.name().to_owned()),
-        ]
-        .map(|(key, value)| (key.to_owned(), value))
-        .into()
-    }
-
-    /// How DKIM signatures are verified.
-    #[must_use]
-    pub fn dkim_settings(&self) -> DkimSettings {
-        let Limits { dkim_small, dkim_large, dkim_large_from, dkim_wait, dkim_hashing, .. } = self.limits;
-        let partial_body =
-            if self.dkim.accept_partial_body { PartialBody::Accepted } else { PartialBody::Refused };
-        DkimSettings {
-            partial_body,
-            small: dkim_small,
-            large: dkim_large,
-            large_from: dkim_large_from.get(),
-            wait: dkim_wait,
-            hashing: dkim_hashing.get(),
-        }
-    }
-
-    /// What verdicts depend on.
-    #[must_use]
-    pub fn policy(&self) -> Policy {
-        Policy {
-            mode: self.mode,
-            demand_forward_confirmation: self.ptr.demand_forward_confirmation,
-            client_trust: self.tls.as_ref().is_some_and(|tls| !tls.client_trust.is_empty()),
-            next_hop_judges: match &self.next_hop {
-                NextHop::Maildir(_) => true,
-                NextHop::Server { client, .. } => client.is_told(),
-            },
-        }
-    }
-
-    /// Everything that is said by ourselves, to the octet: in the daemon as in the XDP program.
-    #[must_use]
-    pub fn reply_table(&self) -> ReplyTable {
-        ReplyTable::new(self.hostname.as_str(), self.limits.message_size.get().into())
-            .with_permanent(self.permanent_refusals)
-            .with_temporary(self.temporary_refusals)
-    }
-
-    /// How much DNS may be asked.
-    #[must_use]
-    pub fn dns_bounds(&self) -> DnsBounds {
-        let Limits { dns_questions_per_minute, dns_questions_per_domain, dns_concurrency, .. } = self.limits;
-        DnsBounds {
-            questions_per_minute: dns_questions_per_minute,
-            questions_per_domain: dns_questions_per_domain,
-            concurrency: dns_concurrency,
-        }
-    }
-}
-
-// The numbers of the defaults are checked by the compiler: `const` blocks.
-
-impl Default for Listen {
-    fn default() -> Self {
-        Self { addresses: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 25)).into()] }
-    }
-}
-
-impl Default for Dns {
-    fn default() -> Self {
-        Self {
-            servers: Vec::new(),
-            timeout: Duration::from_secs(3),
-            attempts: const { NonZeroU8::new(2).unwrap() },
-        }
-    }
-}
-
-impl Default for NextHop {
-    fn default() -> Self {
-        Self::Maildir(PathBuf::from("/var/mail/sixgate"))
-    }
-}
-
-impl Default for Xdp {
-    fn default() -> Self {
-        Self {
-            interfaces: Vec::new(),
-            mode: AttachMode::default(),
-            bpffs: PathBuf::from("/sys/fs/bpf/sixgate"),
-            guard: GuardSource::default(),
-            optin_entries: const { NonZeroU32::new(names::OPTIN_ENTRIES).unwrap() },
-            ptr_entries: const { NonZeroU32::new(names::PTR_ENTRIES).unwrap() },
-            flow_entries: const { NonZeroU32::new(names::FLOWS_ENTRIES).unwrap() },
-        }
-    }
 }
 
 /// The line of the octet at `offset`, counted from 1.
@@ -397,9 +112,6 @@ fn line_at(text: &[u8], offset: usize) -> usize {
     let newlines = text.iter().take(offset).filter(|octet| **octet == b'\n').count();
     newlines + 1
 }
-
-/// Longest configuration file, in octets.
-const FILE_MAX: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests;

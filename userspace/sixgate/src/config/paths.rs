@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Config, NextHop, OFFER_FILE};
+use super::settings::{Config, NextHop, OFFER_FILE};
 use crate::nexthop::Address;
 
 /// Files beside the store that belong to it, by what is put after its name.

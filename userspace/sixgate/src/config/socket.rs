@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{DEFAULT_PATH, FILE_MAX};
+use super::settings::{DEFAULT_PATH, FILE_MAX};
 use sixgate_base::bounded;
 
 /// The socket of the daemon that reads `file`: a fixed name for the usual file, else one with a number that stands for the
