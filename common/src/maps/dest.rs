@@ -11,7 +11,7 @@ pub struct DestEntry {
     pub flags: u32,
 }
 
-/// What the owner of a destination prefix decided.
+/// The decision of a destination prefix's owner.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
@@ -23,9 +23,9 @@ pub enum OptIn {
 }
 
 impl OptIn {
-    /// The word for it in files and output.
+    /// Its name in files and output.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::In => "in",
             Self::Out => "out",

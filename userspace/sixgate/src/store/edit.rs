@@ -75,7 +75,7 @@ impl Entry {
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OptIn(prefix, optin) => write!(f, "{prefix} {}", optin.word()),
+            Self::OptIn(prefix, optin) => write!(f, "{prefix} {}", optin.name()),
             Self::Guard(prefix) | Self::Trust(prefix) => prefix.fmt(f),
             Self::Domain(domain, marks) => write!(f, "{domain}{}", marks.words()),
         }

@@ -176,7 +176,7 @@ mod tests {
         let text = b"# all\n2001:db8::/32\r\n\n  2001:db8:1::/48\tout # but these\n2001:db8::/32 in\n::1";
         let list = parse_list(text).unwrap();
         let found: Vec<String> =
-            list.entries().iter().map(|(prefix, optin)| format!("{prefix} {}", optin.word())).collect();
+            list.entries().iter().map(|(prefix, optin)| format!("{prefix} {}", optin.name())).collect();
         assert_eq!(found, ["::1/128 in", "2001:db8::/32 in", "2001:db8:1::/48 out"]);
     }
 
