@@ -9,9 +9,9 @@ pub const TEXT_MAX: usize = 39;
 pub const BUFFER_LENGTH: usize = MASK + 4;
 
 /// Writes `address`, its two halves in network order, in the form of RFC 5952 through `store`,
-/// which puts four octets in the order of this machine at an offset of at most [`BUFFER_LENGTH`] - 4.
-/// Returns the length of the text. IPv4-mapped addresses have another form in that RFC (section 5)
-/// and never reach this function.
+/// which puts four octets in the order of this machine at an offset of at most [`BUFFER_LENGTH`] -
+/// 4. Returns the length of the text. IPv4-mapped addresses have another form in that RFC (section
+/// 5) and never reach this function.
 ///
 /// `unknown_zero` is 0, and the verifier must not learn so: it follows a known offset on each path
 /// separately.

@@ -1,7 +1,8 @@
-//! An address with a port, as it is written in the configuration, with the zone of a link-local address (RFC 4007 11).
+//! An address with a port, as it is written in the configuration, with the zone of a link-local
+//! address (RFC 4007 11).
 //!
-//! The name of an interface is looked up anew for each use: the interface may come later, or again with another index. It
-//! opens nothing.
+//! The name of an interface is looked up anew for each use: the interface may come later, or again
+//! with another index. It opens nothing.
 
 use std::{
     fmt, io,
@@ -15,7 +16,8 @@ use thiserror::Error;
 /// Longest name of an interface in a zone, octets: IFNAMSIZ less the zero at its end.
 const ZONE_MAX: usize = 15;
 
-/// An IPv4 or IPv6 address with a port. Written `192.0.2.1:53`, `[2001:db8::1]:53`, `[fe80::1%eth0]:53` or `[fe80::1%2]:53`.
+/// An IPv4 or IPv6 address with a port. Written `192.0.2.1:53`, `[2001:db8::1]:53`,
+/// `[fe80::1%eth0]:53` or `[fe80::1%2]:53`.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Endpoint {
     /// Without a scope.
@@ -23,7 +25,8 @@ pub struct Endpoint {
     zone: Option<Zone>,
 }
 
-/// Whether the last label of a name is a number: no domain's is, but that of an IPv4 address (RFC 3696 2).
+/// Whether the last label of a name is a number: no domain's is, but that of an IPv4 address (RFC
+/// 3696 2).
 #[must_use]
 pub fn ends_in_number(name: &str) -> bool {
     let last = name.strip_suffix('.').unwrap_or(name).rsplit('.').next().unwrap_or_default();
@@ -51,9 +54,9 @@ pub enum EndpointError {
     NoZone {
         /// As it was written.
         text: String,
-        /// Its address.
+        /// The IPv6 address, a mapped one for IPv4.
         ip: Ipv6Addr,
-        /// Its port.
+        /// The TCP port, 1 to 65535.
         port: u16,
     },
     /// A zone of an address that is the same everywhere.
@@ -65,8 +68,8 @@ pub enum EndpointError {
 }
 
 impl Endpoint {
-    /// `ip` in `zone`, the name or number of an interface, if it is link-local; otherwise the zone does not matter.
-    /// None: a link-local address without a zone, or what cannot be one.
+    /// `ip` in `zone`, the name or number of an interface, if it is link-local; otherwise the zone
+    /// does not matter. None: a link-local address without a zone, or what cannot be one.
     #[must_use]
     pub fn new(ip: IpAddr, zone: Option<&str>, port: u16) -> Option<Self> {
         let address = SocketAddr::new(ip, port);
@@ -87,13 +90,13 @@ impl Endpoint {
         }
     }
 
-    /// The address.
+    /// The address without zone and port.
     #[must_use]
     pub fn ip(&self) -> IpAddr {
         self.address.ip()
     }
 
-    /// The port.
+    /// The TCP port of the endpoint.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.address.port()
@@ -118,7 +121,7 @@ impl Endpoint {
     }
 }
 
-/// As it is; a scope of 0 is no zone.
+/// The address with its scope as zone; scope 0 means without a zone.
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
         let zone = match address {

@@ -36,7 +36,7 @@ struct State {
     shares: Shares,
     /// Permits that only sources without a network may have.
     reserve: Shares,
-    /// Who waits, by number; only networks of which a task waits. None of them could have a permit
+    /// The waiting tasks by number, of the networks that have any. No waiter could have a permit
     /// now.
     waiters: HashMap<Option<Network>, BTreeMap<u64, oneshot::Sender<Permit>>>,
     next_number: u64,
@@ -105,7 +105,8 @@ impl FairSemaphore {
         permit
     }
 
-    /// Makes them more or fewer. Those that are held stay so, even if that is more than there are now.
+    /// Makes them more or fewer. Those that are held stay so, even if that is more than there are
+    /// now.
     pub fn resize(self: &Arc<Self>, permits: NonZeroU32, reserve: u32) {
         let [shared, reserve] = split(permits, reserve);
         self.change(|state| {
@@ -124,8 +125,8 @@ impl FairSemaphore {
             woken
         };
         for (network, from, waker) in woken {
-            // a task that has gone meanwhile leaves the permit to the next, by dropping it: the state must
-            // not be locked
+            // a task that has gone meanwhile leaves the permit to the next, by dropping it: the
+            // state must not be locked
             drop(waker.send(Permit { semaphore: Arc::clone(self), network, from }));
         }
     }
@@ -136,7 +137,7 @@ impl FairSemaphore {
         [&self.missed, &self.missed_share].map(|counter| counter.load(Ordering::Relaxed))
     }
 
-    /// A permit, or a place among those that wait.
+    /// A permit, or a position among the waiters.
     fn enter(self: &Arc<Self>, network: Option<Network>) -> Result<Permit, Waiter> {
         let mut state = self.lock();
         if let Some(from) = state.take(network) {

@@ -4,7 +4,8 @@
 
 use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
-/// A version of a file. Each change by renaming makes a new file, so that the inode alone nearly always tells.
+/// A version of a file. Each change by renaming makes a new file, so that the inode alone nearly
+/// always tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FileVersion {
     device: u64,
@@ -13,7 +14,7 @@ pub struct FileVersion {
     changed: (i64, i64),
 }
 
-/// The version of the file that `path` leads to now, through whatever links; none if there is none.
+/// The version of the file that `path` leads to now, through any links; `None` if there is no file.
 ///
 /// # Errors
 /// As stat(2), a missing file apart.
@@ -30,7 +31,7 @@ pub fn file_version(path: &Path) -> io::Result<Option<FileVersion>> {
     }
 }
 
-/// Which file it is, whatever is in it.
+/// The file's identity, independent of its contents.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FileIdentity {
     device: u64,

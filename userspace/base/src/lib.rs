@@ -1,5 +1,5 @@
-//! What several of sixgate's crates need: addresses of servers, files that are read within a bound and told apart, and
-//! supplies that the networks of all clients share.
+//! What several of sixgate's crates need: addresses of servers, files that are read within a bound
+//! and told apart, and supplies that the networks of all clients share.
 //!
 //! It knows neither SMTP nor DNS, and it opens no socket.
 

@@ -1,11 +1,13 @@
-//! What all senders have in common, such as turns for questions or room for messages: how much of it the sources of one
-//! network may hold at a time.
+//! Supplies that all senders have in common, such as slots for DNS queries or memory for messages,
+//! and how much of one the sources of a single network may hold at a time.
 //!
-//! It counts and admits. What is shared, and what a sender hears who gets no more, is decided elsewhere.
+//! It counts and admits. The user of the supply decides what is counted, and which reply a sender
+//! gets when there is a shortage.
 
 use std::{collections::HashMap, net::Ipv6Addr};
 
-/// A /64: the first 64 bits of an address (RFC 4291 2.5.4), which is what one customer of a network has at least.
+/// A /64: the first 64 bits of an address (RFC 4291 2.5.4), which is what one customer of a network
+/// has at least.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Network(u64);
 
@@ -22,12 +24,14 @@ impl Network {
     }
 }
 
-/// A supply, and who holds how much of it.
+/// The amount of a supply, and how much of it each network holds.
 ///
-/// A /48 may hold as much as it leaves free, a /64 half of that (a dynamic threshold: Choudhury and Hahne, IEEE/ACM
-/// Transactions on Networking 6(2), 1998). So the more there is, the more anybody may have, but one /64 never holds more
-/// than a third, one /48 never more than a half, and however many hold all they can, whoever comes anew finds something
-/// left. The rule is about several things of one network: the only one may take whatever is free.
+/// A /48 may hold as much as it leaves free, a /64 half of that (a dynamic threshold: Choudhury and
+/// Hahne, IEEE/ACM Transactions on Networking 6(2), 1998). So a larger free amount lets each
+/// network have more, but one /64 never holds more than a third, one /48 never more than a half,
+/// and a network that comes anew finds something left even when many others hold all they can. The
+/// rule is about several things of one network: a network that holds nothing may take all that is
+/// free.
 #[derive(Debug)]
 pub struct Shares {
     supply: u64,
@@ -52,7 +56,8 @@ impl Shares {
         Self { supply, held: 0, of_64: HashMap::new(), of_48: HashMap::new() }
     }
 
-    /// Makes the supply larger or smaller. What is held stays held, even if that is more than there is now.
+    /// Makes the supply larger or smaller. Amounts that are held stay held, even if they exceed the
+    /// new supply.
     pub fn resize(&mut self, supply: u64) {
         self.supply = supply;
     }
@@ -61,11 +66,11 @@ impl Shares {
         self.supply.saturating_sub(self.held)
     }
 
-    /// Lets something of `network` that holds `own` already have `more`. None: of nobody's network, hence bound by what
-    /// is free alone. Nothing is taken when there is a shortage.
+    /// Gives `more` to something of `network` that holds `own` already. A `network` of `None` is
+    /// bound only by the amount that is free. On a shortage nothing is taken.
     ///
     /// # Errors
-    /// [`Shortage`]: what keeps it from more.
+    /// [`Shortage`]: the limit that is reached.
     pub fn take(&mut self, network: Option<Network>, own: u64, more: u64) -> Result<(), Shortage> {
         self.check(network, own, more)?;
         self.record(network, more);
@@ -109,7 +114,7 @@ impl Shares {
         if may(of_48, left) && may(of_64, left / 2) { Ok(()) } else { Err(Shortage::Network) }
     }
 
-    /// What the /48 and the /64 hold.
+    /// The amounts that the /48 and the /64 hold.
     fn held(&self, network: Network) -> [u64; 2] {
         let held = |all: &HashMap<u64, u64>, key| all.get(&key).copied().unwrap_or(0);
         [held(&self.of_48, network.site()), held(&self.of_64, network.0)]

@@ -15,8 +15,8 @@ use netlink_packet_route::{
 
 use super::{error::DataplaneError, interface};
 
-/// The global unicast addresses of this network namespace, unique local ones included (RFC 4193), each with the index
-/// of its interface; no link-local, no `::1`, no multicast.
+/// The global unicast addresses of this network namespace, unique local ones included (RFC 4193),
+/// each with the index of its interface; no link-local, no `::1`, no multicast.
 ///
 /// # Errors
 ///
@@ -44,7 +44,8 @@ pub fn interface_addresses(indices: &BTreeSet<u32>) -> Result<BTreeSet<Ipv6Net>,
     Ok(ours.map(|(address, _)| Ipv6Net::from(address)).collect())
 }
 
-/// Our end; where there is a peer, the attribute for addresses holds that (include/uapi/linux/if_addr.h).
+/// Our end; where there is a peer, the attribute for addresses holds that
+/// (include/uapi/linux/if_addr.h).
 fn own(message: &AddressMessage) -> Option<Ipv6Addr> {
     let find = |wanted: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(wanted);
     let local = find(|attribute| match attribute {

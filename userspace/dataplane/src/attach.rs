@@ -1,6 +1,7 @@
 //! Puts the program on interfaces: maps first, then links, then `ready`.
 //!
-//! What is pinned comes into sight as a whole, or not at all. It computes no projection: the plan holds it.
+//! Pins become visible as a whole, or not at all. The plan holds the projection; it is not computed
+//! here.
 
 mod link;
 mod occupied;
@@ -32,15 +33,17 @@ use occupied::occupied;
 pub use plan::{AttachMode, AttachPlan, Attached, Change, Failed, Report, VlanTags};
 use program::Program;
 
-/// Fills the maps, puts the program on the plan's interfaces, and lets it refuse. Where sixgate runs already,
-/// the maps are kept and brought in line, and every interface gets this build's program without a gap. If it
-/// fails, no interface is new; if it fails before the maps agree with the projection, the program refuses nothing.
+/// Fills the maps, puts the program on the plan's interfaces, and lets it refuse. Where sixgate
+/// runs already, the maps are kept and brought in line, and every interface gets this build's
+/// program without a gap. If it fails, no interface is new; if it fails before the maps agree with
+/// the projection, the program refuses nothing.
 ///
 /// # Errors
 ///
 /// Each kind of [`DataplaneError`]; nothing is touched on [`DataplaneError::NoBpffs`],
 /// [`DataplaneError::NoInterface`], [`DataplaneError::Occupied`], [`DataplaneError::NoProgram`],
-/// [`DataplaneError::KernelLacks`], [`DataplaneError::LayoutDiffers`] and [`DataplaneError::OtherLayout`].
+/// [`DataplaneError::KernelLacks`], [`DataplaneError::LayoutDiffers`] and
+/// [`DataplaneError::OtherLayout`].
 pub fn attach(plan: &AttachPlan) -> Result<Vec<Attached>, DataplaneError> {
     attach_with(plan, &Loader::default())
 }
@@ -54,9 +57,9 @@ pub fn attach_with(plan: &AttachPlan, loader: &Loader) -> Result<Vec<Attached>, 
     Task { plan, loader, together: true }.run().map(|report| report.attached)
 }
 
-/// The same, each interface by itself: one that fails keeps no other from being attached. Nothing is loaded where there is
-/// nothing to attach or to bring up to date. What another layout has pinned goes once the program is loaded: it would
-/// refuse from maps that nothing keeps up to date.
+/// The same, each interface by itself: one that fails keeps no other from being attached. Nothing
+/// is loaded where there is nothing to attach or to bring up to date. What another layout has
+/// pinned goes once the program is loaded: it would refuse from maps that nothing keeps up to date.
 ///
 /// # Errors
 ///
@@ -65,7 +68,8 @@ pub fn attach_each(plan: &AttachPlan, loader: &Loader) -> Result<Report, Datapla
     Task { plan, loader, together: false }.run()
 }
 
-/// The error that attaching to an interface would meet: another program runs there. Nothing if none does.
+/// The error that attaching to an interface would meet: another program runs there. Nothing if none
+/// does.
 ///
 /// # Errors
 ///
@@ -84,11 +88,12 @@ type Interfaces<'a> = (&'a [LinkFacts], &'a [Taken]);
 /// Pins of sixgate in another directory, and the interfaces of the plan that have their program.
 struct Taken {
     pins: Abandoned,
-    /// By index.
+    /// The interfaces by their index.
     interfaces: Vec<u32>,
 }
 
-/// Takes hold of the pins whose program runs on `interface`; an error if that is not sixgate's, or a daemon uses them.
+/// Takes hold of the pins whose program runs on `interface`; an error if that is not sixgate's, or
+/// a daemon uses them.
 fn take(interface: &LinkFacts, running: Running, taken: &mut Vec<Taken>) -> Result<(), DataplaneError> {
     let pins = match other_pins::owner(running.program) {
         Owner::Pinned(pins) => pins,
@@ -157,8 +162,8 @@ impl Task<'_> {
         Ok(found)
     }
 
-    /// Those that no other program holds, and pins that no daemon uses whose program holds them: that is seen without
-    /// loading ours.
+    /// Those that no other program holds, and pins that no daemon uses whose program holds them:
+    /// that is seen without loading ours.
     fn free(
         &self,
         found: Vec<LinkFacts>,
@@ -228,7 +233,8 @@ impl Task<'_> {
         Ok(speech)
     }
 
-    /// Brings the maps in line, hands every pinned link this build's program, then adds the interfaces that are new.
+    /// Brings the maps in line, hands every pinned link this build's program, then adds the
+    /// interfaces that are new.
     fn attach_to_live(
         &self,
         (interfaces, abandoned): Interfaces<'_>,
@@ -331,7 +337,8 @@ fn expect(maps: &mut Maps, interfaces: &[LinkFacts]) -> Result<Topology, Datapla
     Ok(network)
 }
 
-/// The plan's SETTINGS, with `ready`: the maps were read back. STATIONS says on which interfaces the program may answer.
+/// Writes the plan's SETTINGS, with `ready`: the maps were read back. STATIONS holds the interfaces
+/// on which the program may answer.
 fn put_in_force(
     maps: &mut Maps,
     plan: &AttachPlan,

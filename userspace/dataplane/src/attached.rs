@@ -1,4 +1,4 @@
-//! What is attached now, what keeps it from answering, and its removal.
+//! The program's current attachments, the reasons that keep it from answering, and its removal.
 //!
 //! It works from the pins alone, with or without the daemon that made them.
 
@@ -24,16 +24,16 @@ pub struct AttachedLink {
     pub interface: String,
     /// Where the program runs; nothing if it does not run in this network namespace.
     pub running: Option<AttachedAt>,
-    /// Why not.
+    /// Why it does not run there.
     pub lost: Option<Lost>,
-    /// What the interface was called when it was attached.
+    /// The name of the interface when the program was attached.
     pub recorded: String,
     /// The kernel's id of the link.
     pub link: u32,
     /// The kernel's id of the program.
     pub program: u32,
-    /// The program's tag; nothing when the link holds another program than the pinned one (an attach was
-    /// interrupted; the next one repairs).
+    /// The program's tag; nothing when the link holds another program than the pinned one (an
+    /// attach was interrupted; the next one repairs).
     pub tag: Option<ProgramTag>,
 }
 
@@ -142,7 +142,8 @@ pub(super) fn of_links(
     Ok(found)
 }
 
-/// Whether the program can answer on one interface at least; where it runs on none, nothing keeps it from that.
+/// Whether the program can answer on one interface at least; where it runs on none, nothing keeps
+/// it from that.
 #[must_use]
 pub fn can_answer(obstacles: &BTreeMap<u32, Outlook>) -> bool {
     obstacles.is_empty() || obstacles.values().any(|outlook| outlook.obstacle.is_none())
@@ -194,9 +195,9 @@ pub(super) fn pinned(set: &PinSet) -> Result<Vec<Pinned>, DataplaneError> {
     Ok(found)
 }
 
-/// Takes the program off the interfaces, or off all when none is named; with the last link all maps go, too. An interface
-/// is named by any name that it has now, or, where it is not here, by the one that it had. The names of those it was taken
-/// off, sorted.
+/// Takes the program off the interfaces, or off all when none is named; with the last link all maps
+/// go, too. An interface is named by any name that it has now, or, where it is not here, by the one
+/// that it had. The names of those it was taken off, sorted.
 ///
 /// # Errors
 ///
@@ -247,12 +248,13 @@ pub fn missing_map(pins: &Pins) -> Result<Option<&'static str>, DataplaneError> 
     Ok(None)
 }
 
-/// Removes the pins of other layouts and so detaches their programs; from which interfaces. Nothing if there are no such
-/// pins.
+/// Removes the pins of other layouts and so detaches their programs; from which interfaces. Nothing
+/// if there are no such pins.
 ///
 /// # Errors
 ///
-/// [`DataplaneError::NoRights`], [`DataplaneError::System`]; [`DataplaneError::StillRunning`] as for [`detach`].
+/// [`DataplaneError::NoRights`], [`DataplaneError::System`]; [`DataplaneError::StillRunning`] as
+/// for [`detach`].
 pub fn detach_others(pins: &Pins) -> Result<Option<Vec<String>>, DataplaneError> {
     if pins.other_layouts()?.is_empty() { Ok(None) } else { remove_others(pins).map(Some) }
 }
@@ -279,8 +281,8 @@ pub fn forget_link(pins: &Pins, id: u32) -> Result<(), DataplaneError> {
     gone.into_iter().try_for_each(|link| release(&link.file.path))
 }
 
-/// Waits until the program no longer runs on the interface, so that another one can be attached: the kernel may
-/// finish after the pin is gone.
+/// Waits until the program no longer runs on the interface, so that another one can be attached:
+/// the kernel may finish after the pin is gone.
 pub(super) fn await_end(link: &Pinned) -> Result<(), DataplaneError> {
     let Some(at) = link.link.running else {
         return Ok(());

@@ -16,10 +16,10 @@ use super::{
     maps::is_absent,
 };
 
-/// The map.
+/// The open map DOMAINS, by hash.
 pub(super) type DomainMap = HashMap<MapData, u64, MemberEntry>;
 
-/// What is to be done to the map.
+/// The changes that the map needs.
 #[derive(Debug, Default)]
 pub(super) struct DomainSteps {
     pub(super) missing: Vec<u64>,
@@ -40,7 +40,7 @@ pub(super) fn steps(domains: &DomainMap, wanted: &BTreeSet<u64>) -> Result<Domai
     })
 }
 
-/// Makes room, then writes: no entry that stays is missing meanwhile.
+/// Frees space, then writes: an entry that stays is never missing meanwhile.
 ///
 /// # Errors
 ///
@@ -65,7 +65,7 @@ pub(super) fn put(domains: &mut DomainMap, key: u64) -> Result<(), DataplaneErro
     })
 }
 
-/// Deletes an entry; one that is gone already is no error.
+/// Deletes an entry; an entry that is gone already is not an error.
 ///
 /// # Errors
 ///

@@ -1,6 +1,7 @@
 //! What can go wrong with the XDP program and its maps, told so that a person can put it right.
 //!
-//! It owns the translation of aya's and the system's errors; where they are met is not its business.
+//! It owns the translation of aya's and the system's errors; where they are met is not its
+//! business.
 
 use std::{
     error::Error,
@@ -32,13 +33,13 @@ pub enum DataplaneError {
          CAP_PERFMON and the ownership of the pins"
     )]
     NoRights {
-        /// What was tried.
+        /// The operation that failed.
         operation: String,
     },
     /// The bpffs cannot be written, and so no map in it opened.
     #[error("cannot {operation}: the bpffs is mounted read-only: `mount -o remount,rw {mount}`", mount = mount.display())]
     ReadOnly {
-        /// What was tried.
+        /// The operation that failed.
         operation: String,
         /// Where it is mounted.
         mount: PathBuf,
@@ -46,7 +47,7 @@ pub enum DataplaneError {
     /// There is no such network interface.
     #[error("no network interface named {interface:?}")]
     NoInterface {
-        /// The name.
+        /// The name of the interface.
         interface: String,
     },
     /// An interface holds another XDP program.
@@ -132,7 +133,8 @@ pub enum DataplaneError {
     /// The kernel refused the program, is too old, or was built without something.
     #[error("{what}; {}", kernel::advice())]
     KernelLacks {
-        /// What the kernel refused or lacks, as far as it says: a clause that names the kernel.
+        /// The refused or missing feature, as far as the kernel tells: a clause that names the
+        /// kernel.
         what: String,
         /// The kernel's error.
         source: io::Error,
@@ -143,7 +145,7 @@ pub enum DataplaneError {
     /// The embedded object cannot be read: a defect of the build.
     #[error("the embedded XDP program is damaged: {reason}")]
     Damaged {
-        /// What was wrong with it.
+        /// The reason why it was rejected.
         reason: String,
     },
     /// A pinned map is not of this build's shape.
@@ -153,7 +155,7 @@ pub enum DataplaneError {
         map: &'static str,
         /// The directory of the pins.
         path: PathBuf,
-        /// What differs.
+        /// The difference from the expected map.
         difference: String,
     },
     /// The pin of a map is gone.
@@ -175,7 +177,7 @@ pub enum DataplaneError {
         path = path.display()
     )]
     OtherLayout {
-        /// Their directory.
+        /// The directory of the pins.
         path: PathBuf,
     },
     /// Another daemon works on the same pins.
@@ -199,17 +201,17 @@ pub enum DataplaneError {
         /// The directory of the pins.
         path: PathBuf,
     },
-    /// A map has no room for another prefix.
+    /// A map has no space for another prefix.
     #[error("the map {map} is full ({entries} entries): {prefix} does not fit")]
     MapFull {
         /// The map's name.
         map: &'static str,
-        /// Its bound.
+        /// The number of entries that the map can hold.
         entries: u32,
         /// The first prefix that did not fit.
         prefix: Ipv6Net,
     },
-    /// The map DOMAINS has no room for another domain.
+    /// The map DOMAINS has no space for another domain.
     #[error(
         "the map DOMAINS is full ({} entries): mark fewer domains as temporary, or all of them with \
          temporary_refusals = [\"not_opted_in\"]",
@@ -237,7 +239,7 @@ pub enum DataplaneError {
     /// A map operation failed otherwise.
     #[error("cannot {operation} the map {map}")]
     Map {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
         /// The map's name.
         map: &'static str,
@@ -247,7 +249,7 @@ pub enum DataplaneError {
     /// An operation on a link, a program, a pin or a socket failed otherwise.
     #[error("cannot {operation}")]
     System {
-        /// What was tried, and on what.
+        /// The operation that failed, and its object.
         operation: String,
         /// The system's error.
         source: io::Error,
@@ -304,8 +306,8 @@ impl DataplaneError {
         }
     }
 
-    /// A failed load of the whole object; a map that cannot be made and a program that the verifier refuses are
-    /// features that the kernel lacks.
+    /// A failed load of the whole object; a map that cannot be made and a program that the verifier
+    /// refuses are features that the kernel lacks.
     pub(super) fn load(error: EbpfError) -> Self {
         match error {
             EbpfError::MapError(MapError::CreateError { name, io_error }) => Self::lacks(
@@ -356,7 +358,7 @@ fn held_by(in_use: bool) -> &'static str {
     }
 }
 
-/// What the verifier refused or missed: its last line that is no statistics.
+/// The verifier's reason: the last line of its log that is not a statistic.
 fn refused_by_verifier(log: &str) -> String {
     let complaint = log
         .lines()
@@ -389,11 +391,13 @@ pub(super) fn system_error(error: impl Error + Send + Sync + 'static) -> io::Err
     io::Error::other(error)
 }
 
-/// How the verifier says that CAP_PERFMON is missing (kernel/bpf/verifier.c, `sanitize_err`).
+/// How the verifier reports that CAP_PERFMON is missing (kernel/bpf/verifier.c, `sanitize_err`).
 const NOT_ROOT: &str = "prohibited for !root";
-/// How verifiers say that the kernel has no such helper, or none for XDP (kernel/bpf/verifier.c, `check_helper_call`).
+/// How verifiers report that the kernel does not have a helper, or not for XDP
+/// (kernel/bpf/verifier.c, `check_helper_call`).
 const UNKNOWN_HELPER: [&str; 3] = ["unknown func", "invalid func", "program of this type cannot use helper"];
-/// First words of the verifier's closing statistics (kernel/bpf/verifier.c, `print_verification_stats`).
+/// Beginnings of the verifier's closing statistics (kernel/bpf/verifier.c,
+/// `print_verification_stats`).
 const STATISTICS: [&str; 4] = ["processed ", "verification time", "stack depth", "mark_precise"];
 /// Characters of the verifier's complaint that are shown.
 const COMPLAINT_MAX: usize = 200;

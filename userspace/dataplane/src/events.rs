@@ -1,6 +1,8 @@
-//! EVENTS: word of the sessions that the program refuses, taken from the ring buffer record by record.
+//! EVENTS: reports of the sessions that the program refuses, taken from the ring buffer record by
+//! record.
 //!
-//! No record wakes its reader, who has to look by itself. What is done about a session is not its business.
+//! A record does not wake its reader, which has to poll. The use of the reports is decided
+//! elsewhere.
 
 use std::{
     mem::offset_of,
@@ -29,13 +31,13 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// The sender.
+    /// The client's address and port.
     #[must_use]
     pub fn source(&self) -> SocketAddrV6 {
         source(&self.flow)
     }
 
-    /// Our end.
+    /// The server's address and port.
     #[must_use]
     pub fn destination(&self) -> SocketAddrV6 {
         destination(&self.flow)
@@ -51,21 +53,21 @@ pub enum Event {
     Ended {
         /// How it ended.
         ending: Ending,
-        /// What is known of it.
+        /// How far the session got.
         progress: Progress,
     },
     /// It goes on after a recipient was refused, and names another one.
     Recipient(Progress),
 }
 
-/// What is known of a session when a record is made.
+/// The state of a session when a record is made.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Progress {
-    /// The session.
+    /// The refused session itself.
     pub session: Refused,
     /// When the record was made, nanoseconds of CLOCK_MONOTONIC.
     pub at: u64,
-    /// Commands answered.
+    /// The number of commands answered.
     pub commands: u16,
     /// With which reply the last recipient, or the session, was refused; none: neither was.
     pub refused: Option<ReplyId>,
@@ -137,7 +139,7 @@ fn read(record: &[u8]) -> Option<Event> {
     }
 }
 
-/// The octets at `at` that are in use, as many as the octet at `length_at` says.
+/// The octets at `at` that are in use; the octet at `length_at` gives their number.
 fn kept(record: &[u8], at: usize, length_at: usize) -> Option<Vec<u8>> {
     let octets: [u8; ARGUMENT_KEPT] = part(record, at)?;
     let length = usize::from(*record.get(length_at)?);

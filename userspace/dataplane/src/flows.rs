@@ -17,18 +17,18 @@ use super::{
     monotonic_nanoseconds,
 };
 
-/// One entry.
+/// One entry of FLOWS.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FlowRecord {
-    /// The sender.
+    /// The client's address and port.
     pub source: SocketAddrV6,
-    /// Our end.
+    /// The server's address and port.
     pub destination: SocketAddrV6,
     /// Why it is refused.
     pub reason: Reason,
     /// How far it is.
     pub state: FlowState,
-    /// Commands answered.
+    /// The number of commands answered.
     pub commands: u16,
     /// How long it has been there.
     pub age: Duration,
@@ -54,7 +54,8 @@ impl Maps {
     pub fn flows(&self) -> Result<Vec<FlowRecord>, DataplaneError> {
         let now = monotonic_nanoseconds();
         let mut found = std::collections::HashMap::new();
-        // The map changes meanwhile, and a walk that loses its place starts anew: no more steps than entries.
+        // The map changes meanwhile, and a walk that loses its position starts anew: no more steps
+        // than entries.
         for entry in self.flows.iter().take(self.sizes().flows as usize) {
             let (key, flow) = entry.map_err(|error| DataplaneError::map("read", names::FLOWS, error))?;
             found.insert(key, flow);
@@ -79,7 +80,7 @@ impl Maps {
     }
 }
 
-/// What an entry says; nothing if it is damaged.
+/// The record of an entry; `None` if the entry is damaged.
 fn record(key: &FlowKey, flow: &Flow, now: u64) -> Option<FlowRecord> {
     let state = match Phase::from_number(flow.phase) {
         None if flow.phase == PHASE_TAG => FlowState::Tag,

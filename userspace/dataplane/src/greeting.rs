@@ -1,5 +1,5 @@
-//! A greeting that got lost, sent again: the very octets and sequence numbers of the first one, through a raw socket. The
-//! program only answers, so it cannot.
+//! A greeting that got lost, sent again: the very octets and sequence numbers of the first one,
+//! through a raw socket. The program only answers, so it cannot.
 //!
 //! When that is due is not its business, and it receives nothing.
 
@@ -30,7 +30,7 @@ pub struct Greeting {
 }
 
 impl Maps {
-    /// The session's greeting, if nobody knows that it arrived and the session goes on.
+    /// The session's greeting, if its arrival was not acknowledged and the session goes on.
     ///
     /// # Errors
     ///
@@ -50,7 +50,8 @@ impl Maps {
     }
 }
 
-/// Whether the entry is the session's that began at `opened`, and the greeting is all that was said in it.
+/// Whether the entry belongs to the session that began at `opened`, and the greeting is the only
+/// reply that was sent in it.
 const fn is_unheard(flow: &Flow, opened: u64) -> bool {
     flow.opened == opened
         && flow.phase != PHASE_TAG
@@ -59,7 +60,7 @@ const fn is_unheard(flow: &Flow, opened: u64) -> bool {
         && !flow.is_over()
 }
 
-/// A greeting as the program says it.
+/// A greeting in the program's wording.
 fn text(reply: &reply::Reply, id: ReplyId, flow: &FlowKey) -> Option<Vec<u8>> {
     let text = reply.text.get(..usize::from(reply.length)).filter(|text| !text.is_empty())?;
     let subject = match id {
@@ -71,8 +72,8 @@ fn text(reply: &reply::Reply, id: ReplyId, flow: &FlowKey) -> Option<Vec<u8>> {
     Some([before, subject.as_bytes(), after].concat())
 }
 
-/// The segment, with its checksum (RFC 9293 3.1, RFC 8200 8.1); none if the entry does not fit the text, which it does
-/// when nothing else was sent.
+/// The segment, with its checksum (RFC 9293 3.1, RFC 8200 8.1); none if the entry does not fit the
+/// text, which it does when nothing else was sent.
 fn greeting(key: &FlowKey, flow: &Flow, text: &[u8]) -> Option<Greeting> {
     let length = u32::try_from(text.len()).ok()?;
     if flow.send_next.wrapping_sub(flow.send_last) != length {
@@ -88,8 +89,8 @@ fn greeting(key: &FlowKey, flow: &Flow, text: &[u8]) -> Option<Greeting> {
     Some(Greeting { from: *local.ip(), to: *sender.ip(), segment })
 }
 
-/// The way out for greetings. It holds a raw socket from the first one on and should not be kept: such a socket collects
-/// what arrives.
+/// The way out for greetings. It holds a raw socket from the first one on and should not be kept:
+/// such a socket collects what arrives.
 pub struct Greeter<'a> {
     pins: &'a Pins,
     /// With the address that it is bound to.
@@ -129,7 +130,8 @@ impl<'a> Greeter<'a> {
         Ok(())
     }
 
-    /// The interface that a link-local sender is on: the only one that the program runs on, else nobody knows.
+    /// The interface that a link-local sender is on: the only one that the program runs on,
+    /// otherwise unknown.
     fn scope(&self, sender: &Ipv6Addr) -> Result<u32, DataplaneError> {
         if !sender.is_unicast_link_local() {
             return Ok(0);
@@ -146,8 +148,8 @@ impl<'a> Greeter<'a> {
     }
 }
 
-/// A raw socket for TCP over IPv6 (ipv6(7), raw(7)); the kernel adds the IPv6 header. The address may be one that the host
-/// does not have: the program answers for all that are ours.
+/// A raw socket for TCP over IPv6 (ipv6(7), raw(7)); the kernel adds the IPv6 header. The address
+/// may be one that the host does not have: the program answers for all that are ours.
 fn raw_socket(from: SocketAddrV6) -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
@@ -207,7 +209,8 @@ mod tests {
             (true, true, false, false, false)
         );
         assert_eq!((tcp.window_size(), tcp.payload()), (WINDOW, &text[..]));
-        // the sum over pseudo-header and segment is that of a segment that arrived well (RFC 1071 1)
+        // the sum over pseudo-header and segment is that of a segment that arrived well (RFC 1071
+        // 1)
         let mut octets = [key().destination, key().source].concat();
         octets.extend((again.segment.len() as u32).to_be_bytes());
         octets.extend([0, 0, 0, 6]);

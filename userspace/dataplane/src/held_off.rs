@@ -1,6 +1,8 @@
-//! Interfaces that were detached by hand: the daemon leaves them alone until somebody attaches, or until it starts again.
+//! Interfaces that were detached by hand: the daemon leaves them alone until somebody attaches, or
+//! until it starts again.
 //!
-//! A bpffs has no plain files, so that a directory beside the pins marks an interface, by its index and by its name.
+//! A bpffs has no plain files, so that a directory beside the pins marks an interface, by its index
+//! and by its name.
 
 use std::{fs, io, path::PathBuf};
 

@@ -1,5 +1,5 @@
-//! Network interfaces as the kernel's routing netlink (rtnetlink(7)) shows them: one by its name or its index, all of a
-//! network namespace, and what lies at the other end of a veth pair.
+//! Network interfaces as the kernel's routing netlink (rtnetlink(7)) shows them: one by its name or
+//! its index, all of a network namespace, and what lies at the other end of a veth pair.
 //!
 //! What follows from it is `topology`'s; it attaches nothing and reads no address.
 
@@ -41,7 +41,7 @@ impl fmt::Display for RunMode {
 /// An interface as it is now.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct InterfaceNow {
-    /// Its index.
+    /// Its index in the kernel.
     pub index: u32,
     /// Its name, also where it was asked for by another one.
     pub name: String,
@@ -90,7 +90,7 @@ pub(super) struct Running {
 pub(super) enum Peer {
     /// An XDP program runs there, in native mode.
     Native,
-    /// None does.
+    /// No XDP program runs there.
     Plain,
     /// It may not be looked at.
     Unseen,
@@ -144,7 +144,8 @@ pub(super) fn all() -> Result<Topology, DataplaneError> {
         .collect())
 }
 
-/// The other end, if the interface is one of a veth pair, and its MAC address, if that may be looked at.
+/// The other end, if the interface is one of a veth pair, and its MAC address, if that may be
+/// looked at.
 pub(super) fn peer(link: &LinkFacts) -> Option<(Peer, Option<Mac>)> {
     if link.kind != Kind::Veth {
         return None;
@@ -157,7 +158,8 @@ pub(super) fn peer(link: &LinkFacts) -> Option<(Peer, Option<Mac>)> {
     })
 }
 
-/// Asks the kernel for an interface (RTM_GETLINK), of this network namespace or of the one that has the id `netns` here.
+/// Asks the kernel for an interface (RTM_GETLINK), of this network namespace or of the one that has
+/// the id `netns` here.
 fn look_up(index: u32, netns: Option<i32>) -> io::Result<LinkFacts> {
     let mut wanted = LinkMessage::default();
     wanted.header.index = index;
@@ -175,7 +177,8 @@ fn one(wanted: LinkMessage) -> io::Result<LinkFacts> {
     }
 }
 
-/// Asks the kernel to take the XDP program off where none is: an error wherever one is, and nothing is changed in any case.
+/// Asks the kernel to take the XDP program off where none is: an error wherever one is, and nothing
+/// is changed in any case.
 pub(super) fn replace_nothing(index: u32, mode: RunMode) -> io::Result<()> {
     let mode = match mode {
         RunMode::Native => XDP_FLAGS_DRV_MODE,
@@ -197,8 +200,8 @@ pub(super) fn replace_nothing(index: u32, mode: RunMode) -> io::Result<()> {
     }
 }
 
-/// All that the kernel answers to a request for a list. What cannot be read of it is left out: kernels to come may show
-/// kinds of interfaces that are not known here.
+/// All that the kernel answers to a request for a list. What cannot be read of it is left out:
+/// kernels to come may show kinds of interfaces that are not known here.
 pub(super) fn dump(wanted: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
     let socket = ask(wanted, NLM_F_REQUEST | NLM_F_DUMP)?;
     let mut messages = Vec::new();

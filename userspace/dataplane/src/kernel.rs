@@ -12,7 +12,8 @@ pub(super) fn this_kernel() -> String {
     }
 }
 
-/// What to do where this kernel refused the program: another kernel helps if it is older than those that were tried.
+/// What to do where this kernel refused the program: another kernel helps if it is older than those
+/// that were tried.
 pub(super) fn advice() -> &'static str {
     match release() {
         Some(release) if is_older_than_tried(&release) => "the XDP program needs Linux 6.1 or later",
@@ -24,7 +25,8 @@ fn release() -> Option<String> {
     uname().ok().map(|names| names.release().to_string_lossy().into_owned())
 }
 
-/// Whether a release is older than the oldest series on which the program was run (docs/operating.md).
+/// Whether a release is older than the oldest series on which the program was run
+/// (docs/operating.md).
 fn is_older_than_tried(release: &str) -> bool {
     let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map(str::parse::<u32>);
     match (numbers.next(), numbers.next()) {

@@ -1,6 +1,8 @@
-//! The shape of each map of layout v4, to compare pinned maps with: aya opens any map that lies under a name.
+//! The shape of each map of layout v4, to compare pinned maps with: aya opens any map that lies
+//! under a name.
 //!
-//! Names and value types are `sixgate_common`'s; the object in `ebpf/` says the same, and a test compares both.
+//! Names and value types are `sixgate_common`'s; the object in `ebpf/` has the same, and a test
+//! compares both.
 
 use aya::maps::{MapInfo, MapType};
 use sixgate_common::{
@@ -15,7 +17,8 @@ use sixgate_common::{
 
 use super::{error::DataplaneError, pins::PinSet};
 
-/// What makes two maps interchangeable. The number of entries does not: an existing map keeps its own.
+/// What makes two maps interchangeable. The number of entries does not: an existing map keeps its
+/// own.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     kind: MapType,
@@ -28,7 +31,8 @@ struct Shape {
 ///
 /// # Errors
 ///
-/// [`DataplaneError::PinMissing`] when it is missing, [`DataplaneError::LayoutDiffers`] when it differs.
+/// [`DataplaneError::PinMissing`] when it is missing, [`DataplaneError::LayoutDiffers`] when it
+/// differs.
 pub(super) fn examine(set: &PinSet, name: &'static str) -> Result<u32, DataplaneError> {
     let differs =
         |difference| DataplaneError::LayoutDiffers { map: name, path: set.path().to_owned(), difference };

@@ -1,8 +1,9 @@
 //! The XDP program and its maps: the only importer of aya.
 //!
-//! [`attach()`] fills the maps and puts the program on interfaces; [`Maps`] is the handle on what is pinned;
-//! [`Projection`] is what the opt-in store wants the maps to hold. It knows neither the store nor the policy,
-//! and it takes no lock by itself: a process that changes prefixes or settings holds a [`MapsLock`].
+//! [`attach()`] fills the maps and puts the program on interfaces; [`Maps`] is the handle on what
+//! is pinned; [`Projection`] is what the opt-in store wants the maps to hold. It knows neither the
+//! store nor the policy, and it takes no lock by itself: a process that changes prefixes or
+//! settings holds a [`MapsLock`].
 
 mod addresses;
 mod attach;
@@ -61,7 +62,8 @@ pub use ptr::{PtrOrigin, PtrRecord, PtrState};
 pub use stations::{Station, StationUse};
 pub use watch::{NetworkWatch, watch_network};
 
-/// CLOCK_MONOTONIC in nanoseconds: the clock of `bpf_ktime_get_ns`, in which tags and PTR entries count.
+/// CLOCK_MONOTONIC in nanoseconds: the clock of `bpf_ktime_get_ns`, in which tags and PTR entries
+/// count.
 #[must_use]
 pub fn monotonic_nanoseconds() -> u64 {
     // Linux always has CLOCK_MONOTONIC, and it starts at zero with the machine (clock_gettime(2)).

@@ -1,7 +1,7 @@
-//! What this process has found out about loading the program, so that it does not try again what the kernel refused: a
-//! verifier may work for minutes before it does.
+//! The results of this process's attempts to load the program, so that it does not repeat a load
+//! that the kernel refused: a verifier may work for minutes before it refuses.
 //!
-//! What is loaded, and how, is `object`'s.
+//! Loading itself is `object`'s.
 
 use std::{
     io,
@@ -37,11 +37,13 @@ impl Loader {
         matches!(self.found(), Found::Refused { .. })
     }
 
-    /// What this kernel makes of the embedded program, found out once: it is loaded with the smallest maps and dropped.
+    /// What this kernel makes of the embedded program, found out once: it is loaded with the
+    /// smallest maps and dropped.
     ///
     /// # Errors
     ///
-    /// [`DataplaneError::NoProgram`], [`DataplaneError::NoRights`], [`DataplaneError::KernelLacks`].
+    /// [`DataplaneError::NoProgram`], [`DataplaneError::NoRights`],
+    /// [`DataplaneError::KernelLacks`].
     pub fn embedded(&self) -> Result<Embedded, DataplaneError> {
         if let Found::Loads(embedded) = self.found() {
             return Ok(embedded);
@@ -66,7 +68,8 @@ impl Loader {
         }
     }
 
-    /// Loads the program with its maps as [`Object::load`] does, without what is known to be refused.
+    /// Loads the program with its maps as [`Object::load`] does, without what is known to be
+    /// refused.
     pub(super) fn load(
         &self,
         sizes: &Sizes,

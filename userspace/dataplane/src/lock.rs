@@ -1,5 +1,5 @@
-//! The locks on a pin directory: one by which one daemon at most works on it, and one by which one process at a time
-//! changes the maps.
+//! The locks on a pin directory: one by which one daemon at most works on it, and one by which one
+//! process at a time changes the maps.
 //!
 //! The first is the daemon's for its life; the second is held by command or daemon, for one change.
 
@@ -15,8 +15,9 @@ use nix::sys::stat::{major, minor};
 
 use super::{error::DataplaneError, pins::Pins};
 
-/// A lock on the pins (flock(2)), gone with the process. A bpffs has no plain files, so that it is one on a directory beside
-/// them, which only their owner may open: who may look at the pins cannot lock them.
+/// A lock on the pins (flock(2)), gone with the process. A bpffs has no plain files, so that it is
+/// one on a directory beside them, which only their owner may open: who may look at the pins cannot
+/// lock them.
 #[derive(Debug)]
 pub struct PinLock {
     directory: File,
@@ -75,8 +76,8 @@ impl Pins {
     ///
     /// # Errors
     ///
-    /// [`DataplaneError::PinsInUse`] while another process holds the lock; [`DataplaneError::NoBpffs`],
-    /// [`DataplaneError::NoRights`], [`DataplaneError::System`].
+    /// [`DataplaneError::PinsInUse`] while another process holds the lock;
+    /// [`DataplaneError::NoBpffs`], [`DataplaneError::NoRights`], [`DataplaneError::System`].
     pub fn lock(&self) -> Result<PinLock, DataplaneError> {
         self.make_base()?;
         let (path, directory) = self.lock_directory("lock")?;
@@ -113,7 +114,7 @@ impl Pins {
 }
 
 impl PinLock {
-    /// Whether the directory that it locks is still the one at that place.
+    /// Whether the locked directory is still the one at that path.
     #[must_use]
     pub fn holds(&self) -> bool {
         let place = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());

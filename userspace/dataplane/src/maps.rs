@@ -1,6 +1,7 @@
 //! Handles on the pinned maps: settings, replies, tags.
 //!
-//! Prefixes are `projection`'s, stations `stations`', PTR entries `ptr`'s, counters `stats`', connections `flows`'.
+//! Prefixes are `projection`'s, stations `stations`', PTR entries `ptr`'s, counters `stats`',
+//! connections `flows`'.
 
 use std::net::SocketAddrV6;
 
@@ -25,7 +26,8 @@ use super::{
     pins::{PinSet, Pins},
 };
 
-/// The maps of the pinned set. A process that changes prefixes or settings holds the lock on the maps ([`super::MapsLock`]).
+/// The maps of the pinned set. A process that changes prefixes or settings holds the lock on the
+/// maps ([`super::MapsLock`]).
 pub struct Maps {
     settings: Array<MapData, Settings>,
     in_force: Array<MapData, u32>,
@@ -78,13 +80,13 @@ impl Maps {
         })
     }
 
-    /// The bounds with which the maps were made; they may differ from what the configuration says now.
+    /// The sizes with which the maps were made; the configuration may have changed since.
     #[must_use]
     pub const fn sizes(&self) -> Sizes {
         self.sizes
     }
 
-    /// What the program is told to do.
+    /// The program's settings.
     ///
     /// # Errors
     ///
@@ -94,7 +96,8 @@ impl Maps {
         self.settings.get(&index, 0).map_err(|error| DataplaneError::map("read", names::SETTINGS, error))
     }
 
-    /// Tells the program what to do, from the next SYN on: all of it or, if a write fails, nothing of it.
+    /// Tells the program what to do, from the next SYN on: all of it or, if a write fails, nothing
+    /// of it.
     ///
     /// # Errors
     ///
@@ -126,7 +129,8 @@ impl Maps {
         self.write_settings(&Settings { ready: READY, shown, ..settings })
     }
 
-    /// Stops the program from refusing: everything passes to the daemon, which decides from the store.
+    /// Stops the program from refusing: everything passes to the daemon, which decides from the
+    /// store.
     ///
     /// # Errors
     ///
@@ -136,7 +140,8 @@ impl Maps {
         self.write_settings(&Settings { ready: 0, ..settings })
     }
 
-    /// Lets the program answer by itself or not, while it should: nothing is changed when it should not.
+    /// Lets the program answer by itself or not, while it should: nothing is changed when it should
+    /// not.
     ///
     /// # Errors
     ///
@@ -150,12 +155,12 @@ impl Maps {
         }
     }
 
-    /// Makes `replies` those that new sessions hear; sessions that are under way keep theirs. Without effect if they
-    /// are in force already.
+    /// Makes `replies` those of new sessions; sessions that are under way keep theirs. Does nothing
+    /// if they are in force already.
     ///
     /// # Errors
     ///
-    /// [`DataplaneError::Map`]; what is in force stays so.
+    /// [`DataplaneError::Map`]; the replies in force then stay.
     pub fn write_replies(&mut self, replies: &[(ReplyId, Reply)]) -> Result<(), DataplaneError> {
         let settings = self.settings()?;
         match self.stage_replies(replies)? {
@@ -164,8 +169,8 @@ impl Maps {
         }
     }
 
-    /// Writes `replies` where the program does not look yet; the generation that SETTINGS have to name, which is the one
-    /// in force if those replies are.
+    /// Writes `replies` where the program does not look yet; the generation that SETTINGS have to
+    /// name, which is the one in force if those replies are.
     ///
     /// # Errors
     ///
@@ -201,8 +206,8 @@ impl Maps {
             .map_err(|error| DataplaneError::map("read", names::REPLIES, error))
     }
 
-    /// The tag that the program left for a connection, which is deleted. An entry of a connection that the
-    /// program answers by itself is none, and stays.
+    /// The tag that the program left for a connection, which is deleted. An entry of a connection
+    /// that the program answers by itself is none, and stays.
     ///
     /// # Errors
     ///
@@ -233,8 +238,8 @@ pub fn flow_key(sender: &SocketAddrV6, local: &SocketAddrV6) -> FlowKey {
     }
 }
 
-/// Whether a map operation failed because there is no such key: aya tells it in one way for reading, in another
-/// for deleting.
+/// Whether a map operation failed because there is no such key: aya tells it in one way for
+/// reading, in another for deleting.
 pub(super) fn is_absent(error: &MapError) -> bool {
     match error {
         MapError::KeyNotFound => true,

@@ -1,4 +1,5 @@
-//! The embedded object of the XDP program: sizes, loading, and the tag by which programs are compared.
+//! The embedded object of the XDP program: sizes, loading, and the tag by which programs are
+//! compared.
 //!
 //! It pins and attaches nothing by itself.
 
@@ -18,8 +19,8 @@ use tracing::{debug, trace};
 
 use super::{error::DataplaneError, obstacle::Obstacle};
 
-/// Bounds of the maps whose size is a setting, in entries. They matter when the maps are made; existing maps
-/// keep theirs.
+/// Bounds of the maps whose size is a setting, in entries. They matter when the maps are made;
+/// existing maps keep theirs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Sizes {
     /// Prefixes in OPTIN.
@@ -71,8 +72,8 @@ pub struct Embedded {
     pub obstacle: Option<Obstacle>,
 }
 
-/// What this kernel makes of the embedded program. Only the kernel knows, so the program is loaded once, with the
-/// smallest maps, and dropped.
+/// What this kernel makes of the embedded program. Only the kernel knows, so the program is loaded
+/// once, with the smallest maps, and dropped.
 ///
 /// # Errors
 ///
@@ -83,7 +84,7 @@ pub fn embedded() -> Result<Embedded, DataplaneError> {
     Ok(Embedded { tag, obstacle: object.obstacle })
 }
 
-/// The tag of the embedded program, as [`embedded`] says it.
+/// The tag of the embedded program, from [`embedded`].
 ///
 /// # Errors
 ///
@@ -100,8 +101,8 @@ pub(super) struct Object {
 }
 
 impl Object {
-    /// Makes the maps and loads the program: whole, or without what answers if the kernel lacks what that needs. A map
-    /// for which `pin` gives a file is taken from there, or pinned there.
+    /// Makes the maps and loads the program: whole, or without what answers if the kernel lacks
+    /// what that needs. A map for which `pin` gives a file is taken from there, or pinned there.
     pub(super) fn load(sizes: &Sizes, pin: impl Fn(&str) -> Option<PathBuf>) -> Result<Self, DataplaneError> {
         match load(sizes, &pin, &ANSWERING) {
             Ok(object) => Ok(Self { object, obstacle: None }),
@@ -122,7 +123,7 @@ impl Object {
         Ok(Self { object: load(sizes, &pin, &TAGGING)?, obstacle: Some(obstacle) })
     }
 
-    /// The program.
+    /// The XDP program in the object.
     pub(super) fn program(&mut self) -> Result<&mut Xdp, DataplaneError> {
         program(&mut self.object)
     }
@@ -192,11 +193,12 @@ fn program(object: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
         .program_mut(names::PROGRAM)
         .ok_or_else(|| damaged("it holds no program of the right name"))?
         .try_into()
-        .map_err(|_| damaged("its program is no XDP program"))
+        .map_err(|_| damaged("its program is not an XDP program"))
 }
 
-/// Whether the kernel is built with PREEMPT_RT: its version says so (init/Makefile, UTS_VERSION), or sysfs does, where
-/// distributions changed the version's text. One that does not tell counts as one that is.
+/// Whether the kernel is built with PREEMPT_RT: its version tells (init/Makefile, UTS_VERSION), or
+/// sysfs, where distributions changed the version's text. A kernel that does not tell counts as one
+/// that is.
 fn is_preemptible() -> bool {
     uname().map_or(true, |names| names.version().to_string_lossy().contains("PREEMPT_RT"))
         || fs::read_to_string(REALTIME).is_ok_and(|text| text.trim() == "1")
@@ -221,9 +223,10 @@ pub(super) fn pinned_program(file: &Path) -> Result<Option<(u32, ProgramTag)>, D
 const LOG_TAIL: usize = 60;
 /// For a look at the program alone.
 pub(super) const SMALLEST: Sizes = Sizes { optin: 1, guard: 1, trust: 1, ptr: 1, flows: 1 };
-/// The program's constant that says whether it can answer; the verifier leaves out what it rules out.
+/// The program's constant for whether it can answer; the verifier leaves out the code that it
+/// excludes.
 const ANSWERS: &str = "ANSWERS";
-/// The program's constant that says whether another program can interrupt it on its CPU.
+/// The program's constant for whether another program can interrupt it on its CPU.
 const PREEMPTIBLE: &str = "PREEMPTIBLE";
 /// Holds 1 on a kernel with PREEMPT_RT, on those that have the file.
 const REALTIME: &str = "/sys/kernel/realtime";

@@ -16,19 +16,19 @@ use super::{
 pub enum Obstacle {
     /// The kernel refused what answers, or lacks what that needs.
     Kernel {
-        /// What is missing, as far as the kernel says.
+        /// The missing feature, as far as the kernel tells.
         refusal: String,
     },
-    /// The program runs natively on one end of a veth pair, and none does on the other: the kernel takes what is sent
-    /// by XDP_TX and never delivers it (drivers/net/veth.c, `veth_xdp_flush`).
+    /// The program runs natively on one end of a veth pair, and none does on the other: the kernel
+    /// takes what is sent by XDP_TX and never delivers it (drivers/net/veth.c, `veth_xdp_flush`).
     Peer {
         /// Our end's name.
         interface: String,
-        /// What is seen of the other end.
+        /// The property that the other end lacks.
         why: PeerLacks,
     },
-    /// The program runs natively on an interface, does not see its VLAN tags, and there are VLANs above it: answers would
-    /// leave without a tag, into another network.
+    /// The program runs natively on an interface, does not see its VLAN tags, and there are VLANs
+    /// above it: answers would leave without a tag, into another network.
     Tags {
         /// The interface's name.
         interface: String,
@@ -39,12 +39,12 @@ pub enum Obstacle {
     NoEthernet {
         /// The interface's name.
         interface: String,
-        /// Its link type, in a word of include/uapi/linux/if_arp.h.
+        /// Its link type, as include/uapi/linux/if_arp.h names it.
         link_type: String,
     },
 }
 
-/// What is wrong with the other end of a veth pair.
+/// The fault of the other end of a veth pair.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PeerLacks {
     /// No native XDP program runs there.
@@ -58,7 +58,8 @@ pub enum PeerLacks {
 pub enum TagsLack {
     /// The driver strips them.
     Stripped,
-    /// The other end of a veth pair decides whether they are in the frame (drivers/net/veth.c, `veth_xdp_rcv_skb`).
+    /// The other end of a veth pair decides whether they are in the frame (drivers/net/veth.c,
+    /// `veth_xdp_rcv_skb`).
     Veth,
 }
 
@@ -107,7 +108,8 @@ pub(super) struct Facts<'a> {
     pub(super) has_vlans: bool,
 }
 
-/// What keeps the program from answering where it runs: one obstacle at most, the most stubborn first.
+/// What keeps the program from answering where it runs: one obstacle at most, the most stubborn
+/// first.
 pub(super) fn decide(facts: &Facts<'_>) -> Option<Obstacle> {
     let interface = || facts.link.name.clone();
     if let Some(link_type) = facts.link.without_ethernet() {
@@ -122,7 +124,7 @@ pub(super) fn decide(facts: &Facts<'_>) -> Option<Obstacle> {
     tags_lack(facts).map(|why| Obstacle::Tags { interface: interface(), why })
 }
 
-/// What makes generic mode the better choice, in a word; nothing where native mode is as good.
+/// Why generic mode is the better choice, as a short term; `None` where native mode is as good.
 pub(super) fn against_native(link: &LinkFacts, network: &Topology) -> Option<String> {
     let peer = interface::peer(link).map(|(peer, _)| peer);
     if let Some(why) = peer.and_then(peer_lacks) {
@@ -134,7 +136,7 @@ pub(super) fn against_native(link: &LinkFacts, network: &Topology) -> Option<Str
     tags_lack(&facts).map(|why| why.to_string())
 }
 
-/// What is seen of an interface on which the program runs.
+/// The properties of an interface on which the program runs.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Outlook {
     /// What keeps it from answering there.
@@ -145,7 +147,8 @@ pub struct Outlook {
     pub peer: Option<Mac>,
 }
 
-/// Looks at an interface on which the program runs in that mode. All interfaces are asked for only if they matter.
+/// Looks at an interface on which the program runs in that mode. All interfaces are asked for only
+/// if they matter.
 pub(super) fn look<'a>(
     link: &LinkFacts,
     mode: RunMode,
@@ -162,7 +165,8 @@ pub(super) fn look<'a>(
     Ok(Outlook { obstacle, generic: !native, peer: other_end.and_then(|(_, mac)| mac) })
 }
 
-/// What keeps the program from answering at the ports of a bond: the bond hands it on to their drivers, and they send.
+/// What keeps the program from answering at the ports of a bond: the bond hands it on to their
+/// drivers, and they send.
 fn of_ports(bond: &LinkFacts, network: &Topology) -> Option<Obstacle> {
     network.receivers(bond.index).into_iter().skip(1).find_map(|link| {
         decide(&Facts {

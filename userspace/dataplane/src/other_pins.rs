@@ -1,8 +1,8 @@
-//! Programs of sixgate that are pinned in another directory than the configuration's: finding their pins, and taking them
-//! off.
+//! Programs of sixgate that are pinned in another directory than the configuration's: finding their
+//! pins, and taking them off.
 //!
-//! A program stays attached while its link is pinned, and so goes on refusing from maps that are not kept up to date after
-//! `xdp.bpffs` was changed. What is attached instead is `attach`'s business.
+//! A program stays attached while its link is pinned, and so goes on refusing from maps that are
+//! not kept up to date after `xdp.bpffs` was changed. Attaching is `attach`'s business.
 
 use std::{
     fs,
@@ -21,19 +21,20 @@ use super::{
     topology::LinkFacts,
 };
 
-/// Whose the XDP program is that runs on an interface and is not pinned in the configuration's directory.
+/// Whose the XDP program is that runs on an interface and is not pinned in the configuration's
+/// directory.
 #[derive(Debug)]
 pub(super) enum Owner {
     /// Sixgate's, pinned in this directory.
     Pinned(Pins),
     /// Sixgate's; its pins were not found.
     Hidden,
-    /// Another's.
+    /// The pins of another directory.
     Other,
 }
 
-/// Finds out whose `program` is. Where no pin leads to it, its name tells, which takes CAP_SYS_ADMIN to see: without, it is
-/// another's.
+/// Finds out whose `program` is. Where no pin leads to it, its name tells, which takes
+/// CAP_SYS_ADMIN to see: without, it is another's.
 pub(super) fn owner(program: u32) -> Owner {
     match bpf_mounts().into_iter().find_map(|mount| search(&mount, program)) {
         Some(base) => Owner::Pinned(Pins::new(&base)),
@@ -42,7 +43,8 @@ pub(super) fn owner(program: u32) -> Owner {
     }
 }
 
-/// The links that hold `program` on interfaces; to list links takes CAP_SYS_ADMIN, and none are found without.
+/// The links that hold `program` on interfaces; to list links takes CAP_SYS_ADMIN, and none are
+/// found without.
 pub(super) fn links_of(program: u32) -> Vec<u32> {
     let is_its = |kind| kind == LinkType::Xdp;
     let links = loaded_links().filter_map(Result::ok);
@@ -87,7 +89,8 @@ impl Abandoned {
         self.pins.base()
     }
 
-    /// Takes the program off all interfaces of this network namespace; where none is left, the maps go, too.
+    /// Takes the program off all interfaces of this network namespace; where none is left, the maps
+    /// go, too.
     pub(super) fn detach(&self) -> Result<(), DataplaneError> {
         let own = self.pins.own()?;
         for set in own.into_iter().chain(self.pins.other_layouts()?) {
@@ -105,13 +108,13 @@ impl Abandoned {
     }
 }
 
-/// Takes a program of sixgate off the interface of that name that is pinned in another directory which no daemon uses; which
-/// directory. Nothing where no such program runs.
+/// Takes a program of sixgate off the interface of that name that is pinned in another directory
+/// which no daemon uses; which directory. Nothing where no such program runs.
 ///
 /// # Errors
 ///
-/// [`DataplaneError::PinnedElsewhere`] while a daemon uses it, [`DataplaneError::PinsHidden`] where its pins are not found;
-/// [`DataplaneError::NoRights`], [`DataplaneError::System`].
+/// [`DataplaneError::PinnedElsewhere`] while a daemon uses it, [`DataplaneError::PinsHidden`] where
+/// its pins are not found; [`DataplaneError::NoRights`], [`DataplaneError::System`].
 pub fn detach_elsewhere(own: &Pins, interface: &str) -> Result<Option<PathBuf>, DataplaneError> {
     let facts = match interface::named(interface) {
         Err(DataplaneError::NoInterface { .. }) => return Ok(None),
@@ -225,7 +228,8 @@ fn unescaped(path: &str) -> String {
         .fold(path.to_owned(), |path, (written, meant)| path.replace(written, meant))
 }
 
-/// How deep pins are looked for below a mount, how many directories of it are looked at, and how many mounts.
+/// How deep pins are looked for below a mount, how many directories of it are looked at, and how
+/// many mounts.
 const DEPTH_MAX: usize = 4;
 const FOLDERS_MAX: usize = 4096;
 const MOUNTS_MAX: usize = 64;

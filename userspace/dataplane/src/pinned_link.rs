@@ -8,7 +8,7 @@ use aya::programs::links::{FdLink, Link as _, PinnedLink};
 
 use super::error::DataplaneError;
 
-/// What the kernel says of a link.
+/// The kernel's description of a link.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct LinkState {
     /// The kernel's number for it, as `bpftool link` shows it.
@@ -32,7 +32,7 @@ pub(super) fn read(file: &Path) -> Result<Option<LinkState>, DataplaneError> {
     }
 }
 
-/// What the kernel says of an open link.
+/// Asks the kernel for the state of an open link.
 ///
 /// # Errors
 ///
@@ -43,8 +43,9 @@ pub(super) fn state(link: &FdLink) -> Result<LinkState, DataplaneError> {
     Ok(LinkState { id: info.id(), program: info.program_id(), index })
 }
 
-/// The index by way of /proc (net/core/dev.c, `bpf_xdp_link_show_fdinfo`): aya does not hand it out. Nor does it hand out
-/// the descriptor's number but in the text of its id; the link's own id, which the kernel shows beside, proves it right.
+/// The index by way of /proc (net/core/dev.c, `bpf_xdp_link_show_fdinfo`): aya does not hand it
+/// out. Nor does it hand out the descriptor's number but in the text of its id; the link's own id,
+/// which the kernel shows beside, proves it right.
 fn index(link: &FdLink, id: u32) -> io::Result<Option<u32>> {
     let shown = format!("{:?}", link.id());
     let number: String = shown.chars().filter(char::is_ascii_digit).collect();

@@ -1,7 +1,7 @@
 //! Where maps, program and links are pinned, and how a set of them comes and goes as a whole.
 //!
-//! A set is made aside in the same bpffs and renamed, so that a half-made one is never found. What lies in a set
-//! is not its business.
+//! A set is made aside in the same bpffs and renamed, so that a half-made one is never found. What
+//! lies in a set is not its business.
 
 use std::{
     fs::{self, DirBuilder},
@@ -16,14 +16,16 @@ use sixgate_common::names::LAYOUT;
 
 use super::error::DataplaneError;
 
-/// The place of the pins: a directory in a bpffs, with one directory for each layout version inside.
+/// The location of the pins: a directory in a bpffs, with one directory for each layout version
+/// inside.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Pins {
     base: PathBuf,
 }
 
 impl Pins {
-    /// Pins below `bpffs` (the setting `xdp.bpffs`); they lie in `<bpffs>/v4`. Nothing is touched yet.
+    /// Pins below `bpffs` (the setting `xdp.bpffs`); they lie in `<bpffs>/v4`. Nothing is touched
+    /// yet.
     #[must_use]
     pub fn new(bpffs: &Path) -> Self {
         Self { base: bpffs.to_owned() }
@@ -39,7 +41,8 @@ impl Pins {
     ///
     /// # Errors
     ///
-    /// [`DataplaneError::OtherLayout`] beside one of another layout: what that one's program does, this build cannot say.
+    /// [`DataplaneError::OtherLayout`] beside a set of another layout: this build does not know
+    /// what that program does.
     pub(super) fn live(&self) -> Result<Option<PinSet>, DataplaneError> {
         match self.other_layouts()?.into_iter().next() {
             Some(other) => Err(DataplaneError::OtherLayout { path: other.0 }),
@@ -78,7 +81,7 @@ impl Pins {
         Ok(!self.other_layouts()?.is_empty())
     }
 
-    /// The place of the pins as the setting says it.
+    /// The location of the pins, as the setting gives it.
     pub(super) fn base(&self) -> &Path {
         &self.base
     }
@@ -89,8 +92,8 @@ impl Pins {
         make_directory(&self.base)
     }
 
-    /// Makes the base directory where it is missing, sees that it is in a bpffs, and removes what a killed process left
-    /// behind.
+    /// Makes the base directory where it is missing, sees that it is in a bpffs, and removes what a
+    /// killed process left behind.
     pub(super) fn prepare(&self) -> Result<(), DataplaneError> {
         self.make_base()?;
         self.staged().remove()?;
@@ -143,7 +146,8 @@ impl Pins {
     }
 }
 
-/// One set of pins: a directory with a file for each map, one for the program, and `links/` with a file for each link.
+/// One set of pins: a directory with a file for each map, one for the program, and `links/` with a
+/// file for each link.
 #[derive(Debug)]
 pub(super) struct PinSet(PathBuf);
 
@@ -166,12 +170,13 @@ impl PinSet {
         self.0.join("program")
     }
 
-    /// Where a program is pinned before it takes the place of [`Self::program`].
+    /// Where a program is pinned before it replaces [`Self::program`].
     pub(super) fn next_program(&self) -> PathBuf {
         self.0.join("program_next")
     }
 
-    /// Where the link with that id is pinned. The name is for people: it is the interface's when it was attached.
+    /// Where the link with that id is pinned. The name is for people: it is the interface's when it
+    /// was attached.
     pub(super) fn link(&self, id: u32, interface: &str) -> PathBuf {
         self.links().join(format!("{id}-{}", escape(interface)))
     }
@@ -186,7 +191,7 @@ impl PinSet {
         Ok(names(&self.links())?.into_iter().map(file).collect())
     }
 
-    /// Removes all pins, links first. What is not there is no error.
+    /// Removes all pins, links first. A missing pin is not an error.
     pub(super) fn remove(&self) -> Result<(), DataplaneError> {
         for file in self.link_files()? {
             release(&file.path)?;
@@ -211,12 +216,13 @@ impl PinSet {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct LinkFile {
     pub(super) path: PathBuf,
-    /// What the interface was called when it was attached.
+    /// The name of the interface when the program was attached.
     pub(super) interface: String,
 }
 
-/// Removes the pin of a link. The kernel detaches with the last reference to a link: at once when that is a descriptor,
-/// but some time later when it is a file (kernel/bpf/syscall.c, `bpf_link_put`).
+/// Removes the pin of a link. The kernel detaches with the last reference to a link: at once when
+/// that is a descriptor, but some time later when it is a file (kernel/bpf/syscall.c,
+/// `bpf_link_put`).
 pub(super) fn release(file: &Path) -> Result<(), DataplaneError> {
     // What cannot be opened can be removed all the same.
     let link = PinnedLink::from_pin(file);
@@ -225,7 +231,7 @@ pub(super) fn release(file: &Path) -> Result<(), DataplaneError> {
     Ok(())
 }
 
-/// Removes one pin. What is not there is no error.
+/// Removes one pin. A missing pin is not an error.
 pub(super) fn remove_pin(file: &Path) -> Result<(), DataplaneError> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -263,8 +269,9 @@ fn is_layout(name: &str) -> bool {
     name.strip_prefix('v').is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
-/// An interface's name as a file name of bpffs, which reserves the dot (kernel/bpf/inode.c, `bpf_lookup`): what is
-/// no letter, digit, `-` or `_` becomes `%` and two hexadecimal digits.
+/// An interface's name as a file name of bpffs, which reserves the dot (kernel/bpf/inode.c,
+/// `bpf_lookup`): any other character than a letter, digit, `-` or `_` becomes `%` and two
+/// hexadecimal digits.
 pub(super) fn escape(interface: &str) -> String {
     let mut name = String::with_capacity(interface.len());
     for octet in interface.bytes() {

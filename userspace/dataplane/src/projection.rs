@@ -1,4 +1,5 @@
-//! OPTIN, GUARD, TRUST and DOMAINS as one set of entries: what the store wants them to hold, and how they get there.
+//! OPTIN, GUARD, TRUST and DOMAINS as one set of entries: what the store wants them to hold, and
+//! how they get there.
 //!
 //! It decides no entry: the wanted set is the caller's.
 
@@ -21,7 +22,7 @@ use super::{
     trie::{Difference, compare, entries, put, remove, take_out, write},
 };
 
-/// What the four maps are to hold. Prefixes are truncated to their network.
+/// The contents that the four maps are to have. Prefixes are truncated to their network.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Projection {
     /// Destinations and what was decided about them.
@@ -38,13 +39,13 @@ pub struct Projection {
 /// One entry of one of the four maps.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum MapEntry {
-    /// In OPTIN.
+    /// An entry of OPTIN.
     OptIn(Ipv6Net, OptIn),
-    /// In GUARD.
+    /// An entry of GUARD.
     Guard(Ipv6Net),
-    /// In TRUST.
+    /// An entry of TRUST.
     Trust(Ipv6Net),
-    /// In DOMAINS.
+    /// An entry of DOMAINS, by hash.
     Temporary(u64),
 }
 
@@ -63,7 +64,7 @@ impl fmt::Display for MapEntry {
 /// A change of one entry of OPTIN, TRUST or DOMAINS.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MapChange {
-    /// OPTIN is to say this of the prefix; nothing if it is to be gone.
+    /// The value that OPTIN is to have for the prefix; `None` deletes the entry.
     OptIn(Ipv6Net, Option<OptIn>),
     /// Whether the prefix is to be in TRUST.
     Trust(Ipv6Net, bool),
@@ -95,15 +96,15 @@ impl Changes {
 }
 
 impl Maps {
-    /// Makes the four maps hold exactly what is wanted: adds and changes before it removes, so that no entry is
-    /// missing meanwhile that is there before and after. Where a map has no room for both, the program refuses
-    /// nothing meanwhile (`ready` is cleared and set again). If a write fails, `ready` stays cleared; another call
-    /// with a projection that fits repairs the maps.
+    /// Makes the four maps hold exactly what is wanted: adds and changes before it removes, so that
+    /// no entry is missing meanwhile that is there before and after. Where a map has no space for
+    /// both, the program refuses nothing meanwhile (`ready` is cleared and set again). If a write
+    /// fails, `ready` stays cleared; another call with a projection that fits repairs the maps.
     ///
     /// # Errors
     ///
-    /// [`DataplaneError::MapFull`] with the prefix that did not fit; [`DataplaneError::DomainsFull`];
-    /// [`DataplaneError::Map`].
+    /// [`DataplaneError::MapFull`] with the prefix that did not fit;
+    /// [`DataplaneError::DomainsFull`]; [`DataplaneError::Map`].
     pub fn project(&mut self, wanted: &Projection) -> Result<Changes, DataplaneError> {
         let steps = self.steps(wanted)?;
         let taken = if steps.is_cramped() { self.take_cramped(&steps) } else { self.take(&steps) };
@@ -111,8 +112,8 @@ impl Maps {
         Ok(steps.changes())
     }
 
-    /// Writes those of these changes that put something in. Costs in proportion to their number. If a write fails, `ready`
-    /// is cleared.
+    /// Writes those of these changes that put something in. Costs in proportion to their number. If
+    /// a write fails, `ready` is cleared.
     ///
     /// # Errors
     ///
@@ -205,8 +206,8 @@ impl Maps {
         remove(&mut self.optin, &steps.optin.surplus, names::OPTIN)
     }
 
-    /// Makes room first. What is written over is removed, too: before Linux 6.13 a full trie takes no new value
-    /// for an entry that it holds.
+    /// Deletes before it writes. An entry whose value changes is deleted, too: before Linux 6.13 a
+    /// full trie takes no new value for an entry that it holds.
     fn take_cramped(&mut self, steps: &Steps) -> Result<(), DataplaneError> {
         let settings = self.settings()?;
         self.write_settings(&Settings { ready: 0, ..settings })?;
@@ -223,7 +224,7 @@ impl Maps {
         self.write_settings(&settings)
     }
 
-    /// Maps that are half as they should be must refuse nobody.
+    /// Keeps the program from refusing while the maps are only half written.
     fn not_ready_after_failure(&mut self, taken: Result<(), DataplaneError>) -> Result<(), DataplaneError> {
         if taken.is_err() {
             // The first error is the one to tell.
@@ -241,7 +242,7 @@ impl Maps {
     }
 }
 
-/// What is to be done to the four maps.
+/// The changes that the four maps need.
 struct Steps {
     optin: Difference<DestEntry>,
     trust: Difference<MemberEntry>,
@@ -250,7 +251,8 @@ struct Steps {
 }
 
 impl Steps {
-    /// Whether a map has room for what is wanted, but not for that and what goes at the same time.
+    /// Whether a map has space for the wanted entries, but not for them and the entries to be
+    /// deleted at the same time.
     const fn is_cramped(&self) -> bool {
         self.optin.is_cramped() || self.trust.is_cramped() || self.guard.is_cramped()
     }

@@ -1,6 +1,6 @@
-//! The PTR map: what DNS said about sending addresses, for the program to use.
+//! The PTR map: results of reverse DNS for sending addresses, for the program to use.
 //!
-//! Only answers get here; how long one holds is decided by whoever asked DNS.
+//! Only results get here; the asker of DNS decides how long one holds.
 
 use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
 
@@ -16,7 +16,7 @@ use super::{
     monotonic_nanoseconds,
 };
 
-/// What DNS said about an address.
+/// The result of reverse DNS for an address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PtrState {
     /// It has at least one PTR record.
@@ -25,7 +25,7 @@ pub enum PtrState {
     Absent,
 }
 
-/// Who says so.
+/// The source of a result.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PtrOrigin {
     /// DNS: another answer takes its place.
@@ -39,9 +39,9 @@ pub enum PtrOrigin {
 pub struct PtrRecord {
     /// The sending address.
     pub address: Ipv6Addr,
-    /// What DNS said.
+    /// The result of reverse DNS.
     pub state: PtrState,
-    /// Who says so.
+    /// The source of the result.
     pub origin: PtrOrigin,
     /// For how long it still holds.
     pub remaining: Duration,
@@ -56,7 +56,8 @@ impl Maps {
     pub fn ptr_list(&self) -> Result<Vec<PtrRecord>, DataplaneError> {
         let now = monotonic_nanoseconds();
         let mut found = BTreeMap::new();
-        // The map changes meanwhile, and a walk that loses its place starts anew: no more steps than entries.
+        // The map changes meanwhile, and a walk that loses its position starts anew: no more steps
+        // than entries.
         for entry in self.ptr.iter().take(self.sizes().ptr as usize) {
             let (address, entry) = entry.map_err(failed("read"))?;
             found.insert(address, entry);

@@ -1,5 +1,5 @@
-//! At which MAC addresses the host is reached by each interface that the program runs on, and where the program may
-//! answer: what STATIONS holds.
+//! At which MAC addresses the host is reached by each interface that the program runs on, and where
+//! the program may answer: what STATIONS holds.
 //!
 //! Obstacles are `obstacle`'s, MAC addresses `topology`'s.
 
@@ -27,7 +27,7 @@ pub(super) fn wanted(
     stations.collect()
 }
 
-/// What is to be taken for this host while the program runs on one interface.
+/// The MAC addresses to be taken for this host's while the program runs on one interface.
 fn stations(ifindex: u32, network: &Topology) -> Vec<Station> {
     let macs = network.macs(ifindex);
     let receivers = network.receivers(ifindex).into_iter();
@@ -35,8 +35,8 @@ fn stations(ifindex: u32, network: &Topology) -> Vec<Station> {
 }
 
 impl Maps {
-    /// Lets the program take frames for these interfaces, which it does not run on yet, and not answer there yet: what
-    /// keeps it from that is seen once it runs.
+    /// Lets the program take frames for these interfaces, which it does not run on yet, and not
+    /// answer there yet: what keeps it from that is seen once it runs.
     pub(super) fn expect(
         &mut self,
         indices: &BTreeSet<u32>,
@@ -64,7 +64,8 @@ impl Maps {
         Ok(self.stations()? == wanted(obstacles, network.all()?))
     }
 
-    /// Lets the program take frames for the interfaces that it runs on, and answer where nothing keeps it from that.
+    /// Lets the program take frames for the interfaces that it runs on, and answer where nothing
+    /// keeps it from that.
     ///
     /// # Errors
     ///
@@ -79,7 +80,7 @@ impl Maps {
     }
 }
 
-/// What the program may do on an interface that it does not run on yet.
+/// The rights of the program on an interface that it does not run on yet.
 const NOTHING_YET: StationUse = StationUse { answers: false, generic: false, peer: None };
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ use super::{
     maps::{Maps, is_absent},
 };
 
-/// An Ethernet address of this host, as it is seen on one interface. Frames to others are passed on untouched.
+/// An Ethernet address of this host, as it is seen on one interface. Frames to others are passed on
+/// untouched.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Station {
     /// The index of the interface where frames arrive.
@@ -23,15 +24,16 @@ pub struct Station {
     pub mac: [u8; 6],
 }
 
-/// What the program may do with frames to a station.
+/// The rights of the program on frames to a station.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct StationUse {
     /// It may answer by itself.
     pub answers: bool,
-    /// It runs in generic mode there. Then frames with an unfinished checksum are answered only if they come from the
-    /// link's other end.
+    /// It runs in generic mode there. Then frames with an unfinished checksum are answered only if
+    /// they come from the link's other end.
     pub generic: bool,
-    /// The Ethernet address of the link's other end, if it is known: a veth pair's, or that of the loopback interface.
+    /// The Ethernet address of the link's other end, if it is known: a veth pair's, or that of the
+    /// loopback interface.
     pub peer: Option<[u8; 6]>,
 }
 
@@ -66,7 +68,8 @@ impl Maps {
         let found = self.stations()?;
         let surplus: Vec<Station> =
             found.keys().filter(|station| !wanted.contains_key(station)).copied().collect();
-        // entries to be removed may be in the way of those to be added: a station that is missing meanwhile is passed on
+        // entries to be removed may be in the way of those to be added: a station that is missing
+        // meanwhile is passed on
         let is_cramped = surplus.len() + wanted.len() > STATIONS_ENTRIES as usize;
         if is_cramped {
             self.remove_stations(&surplus)?;

@@ -1,6 +1,6 @@
 //! The program's counters, summed over all CPUs.
 //!
-//! What each counter means is said by `sixgate_common::stat`.
+//! `sixgate_common::stat` defines the meaning of each counter.
 
 use sixgate_common::{names, stat::Stat};
 

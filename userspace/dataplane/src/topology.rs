@@ -1,5 +1,5 @@
-//! Network interfaces as plain facts, and what follows from how they lie upon each other: masters, VLANs above,
-//! the MAC addresses at which an interface is reached.
+//! Network interfaces as plain facts, and what follows from how they lie upon each other: masters,
+//! VLANs above, the MAC addresses at which an interface is reached.
 //!
 //! It asks the kernel nothing: `interface` does, and hands in what it was told.
 
@@ -15,7 +15,7 @@ use super::interface::{RunMode, Running};
 /// A MAC address; loopback has none but zeros.
 pub(super) type Mac = [u8; 6];
 
-/// One interface.
+/// One interface of the network namespace.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct LinkFacts {
     pub(super) index: u32,
@@ -93,7 +93,8 @@ impl LinkFacts {
         self.name == name || self.altnames.iter().any(|altname| altname == name)
     }
 
-    /// Why frames there have no Ethernet header, in a word of if_arp.h; nothing if they have one.
+    /// Why frames there have no Ethernet header, as if_arp.h names the link type; `None` if they
+    /// have one.
     pub(super) fn without_ethernet(&self) -> Option<String> {
         let known = match LinkLayerType::from(self.hardware) {
             LinkLayerType::Ether | LinkLayerType::Loopback => return None,
@@ -137,8 +138,8 @@ impl Topology {
         found
     }
 
-    /// Whether frames of VLANs come by it: a VLAN interface lies above it or above one of its masters, or one of its
-    /// masters is a bridge that filters VLANs.
+    /// Whether frames of VLANs come by it: a VLAN interface lies above it or above one of its
+    /// masters, or one of its masters is a bridge that filters VLANs.
     pub(super) fn has_vlans_above(&self, index: u32) -> bool {
         let chain = self.with_masters(index);
         let is_in_chain =
@@ -147,8 +148,9 @@ impl Topology {
             || self.0.values().any(|link| link.kind == Kind::Vlan && link.lower.is_some_and(is_in_chain))
     }
 
-    /// The interfaces on which frames arrive for a program that runs on this one: itself, and the ports of a bond, to whose
-    /// drivers the bond hands the program on (drivers/net/bonding/bond_main.c, `bond_xdp_set`).
+    /// The interfaces on which frames arrive for a program that runs on this one: itself, and the
+    /// ports of a bond, to whose drivers the bond hands the program on
+    /// (drivers/net/bonding/bond_main.c, `bond_xdp_set`).
     pub(super) fn receivers(&self, index: u32) -> Vec<&LinkFacts> {
         let Some(link) = self.get(index) else {
             return Vec::new();
@@ -157,7 +159,8 @@ impl Topology {
         std::iter::once(link).chain(ports).collect()
     }
 
-    /// The MAC addresses at which the host is reached by an interface: its own and those of its masters.
+    /// The MAC addresses at which the host is reached by an interface: its own and those of its
+    /// masters.
     pub(super) fn macs(&self, index: u32) -> BTreeSet<Mac> {
         self.with_masters(index).into_iter().filter_map(|link| link.mac).collect()
     }

@@ -34,7 +34,8 @@ pub(super) struct Difference<V> {
 }
 
 impl<V> Difference<V> {
-    /// Whether everything that is wanted fits, but not beside what is to be deleted or written over.
+    /// Whether everything that is wanted fits, but not beside what is to be deleted or written
+    /// over.
     pub(super) const fn is_cramped(&self) -> bool {
         let wanted = self.kept + self.missing.len();
         let meanwhile = wanted + self.surplus.len() + self.replaced.len();
@@ -118,7 +119,7 @@ pub(super) fn put<V: Pod>(
     })
 }
 
-/// Deletes entries; those that are gone already are no error.
+/// Deletes entries; entries that are gone already are not an error.
 pub(super) fn remove<V: Pod>(
     trie: &mut Trie<V>,
     entries: &[(Ipv6Net, V)],
@@ -127,7 +128,7 @@ pub(super) fn remove<V: Pod>(
     entries.iter().try_for_each(|(prefix, _)| take_out(trie, *prefix, name))
 }
 
-/// Deletes one entry; one that is gone already is no error.
+/// Deletes one entry; an entry that is gone already is not an error.
 pub(super) fn take_out<V: Pod>(
     trie: &mut Trie<V>,
     prefix: Ipv6Net,

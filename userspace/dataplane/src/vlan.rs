@@ -1,9 +1,9 @@
-//! Whether a network interface strips VLAN tags before the program sees a frame, and how to keep it from that: the
-//! features `rx-vlan-hw-parse` and `rx-vlan-stag-hw-parse` by ethtool's netlink (Documentation/networking/
-//! ethtool-netlink.rst).
+//! Whether a network interface strips VLAN tags before the program sees a frame, and how to keep it
+//! from that: the features `rx-vlan-hw-parse` and `rx-vlan-stag-hw-parse` by ethtool's netlink
+//! (Documentation/networking/ ethtool-netlink.rst).
 //!
-//! An answer to a frame whose tag is gone would leave without it, into another network. What follows from that is not
-//! decided here.
+//! An answer to a frame whose tag is gone would leave without it, into another network. What
+//! follows from that is not decided here.
 
 use std::io;
 
@@ -118,7 +118,7 @@ impl Emitable for Features {
     }
 
     fn emit(&self, buffer: &mut [u8]) {
-        // the caller made the buffer as long as `buffer_len` says
+        // the caller made the buffer as long as `buffer_len` requires
         buffer.copy_from_slice(&self.attributes);
     }
 }

@@ -14,8 +14,8 @@ pub struct NetworkWatch {
     socket: TokioSocket,
 }
 
-/// Subscribes to changes of interfaces and of their IPv6 addresses. It must be called within a tokio runtime, and before
-/// the first look, so that no change falls between.
+/// Subscribes to changes of interfaces and of their IPv6 addresses. It must be called within a
+/// tokio runtime, and before the first look, so that no change falls between.
 ///
 /// # Errors
 ///
@@ -32,8 +32,8 @@ pub fn watch_network() -> Result<NetworkWatch, DataplaneError> {
 }
 
 impl NetworkWatch {
-    /// Waits until something changed. Changes since the last call are told at the next one, all at once; it may tell of
-    /// one that was seen already. Dropping the future loses nothing.
+    /// Waits until something changed. Changes since the last call are told at the next one, all at
+    /// once; it may tell of one that was seen already. Dropping the future loses nothing.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl NetworkWatch {
 /// RTMGRP_LINK and RTMGRP_IPV6_IFADDR, include/uapi/linux/rtnetlink.h.
 const LINKS: u32 = 0x1;
 const IPV6_ADDRESSES: u32 = 0x100;
-/// What is read of one message; its contents do not matter.
+/// The number of octets that are read of one message; its contents do not matter.
 const MESSAGE_MAX: usize = 512;
 /// Messages that are taken together; what is beyond is told by the next call.
 const MESSAGES_MAX: usize = 1024;

@@ -66,7 +66,8 @@ pub(super) fn attach_new(
 }
 
 fn pin_link(link: XdpLink, interface: &str, set: &PinSet) -> Result<(), DataplaneError> {
-    // aya falls back to netlink, without a link to pin, on kernels before 5.9 only; those refuse the program.
+    // aya falls back to netlink, without a link to pin, on kernels before 5.9 only; those refuse
+    // the program.
     let link = FdLink::try_from(link).map_err(|error| DataplaneError::KernelLacks {
         what: format!("{} lacks XDP links (BPF_LINK_TYPE_XDP)", kernel::this_kernel()),
         source: system_error(error),
@@ -76,7 +77,7 @@ fn pin_link(link: XdpLink, interface: &str, set: &PinSet) -> Result<(), Dataplan
     Ok(())
 }
 
-/// Why a mode was not taken, in a word; an error when no other mode would help.
+/// Why a mode was not taken, as a short term; an error when another mode would not help.
 fn not_taken(interface: &LinkFacts, mode: RunMode, error: ProgramError) -> Result<String, DataplaneError> {
     let error = system_error(error);
     match error.raw_os_error() {
@@ -97,8 +98,8 @@ fn not_taken(interface: &LinkFacts, mode: RunMode, error: ProgramError) -> Resul
     })
 }
 
-/// Hands a pinned link the program, without a gap (`bpf_link_update`). False when the link's interface is gone;
-/// its pin then goes, too.
+/// Hands a pinned link the program, without a gap (`bpf_link_update`). False when the link's
+/// interface is gone; its pin then goes, too.
 pub(super) fn replace(program: &mut Xdp, pinned: &Pinned) -> Result<bool, DataplaneError> {
     let file = &pinned.file.path;
     if pinned.state.index.is_none() {
@@ -116,7 +117,7 @@ pub(super) fn replace(program: &mut Xdp, pinned: &Pinned) -> Result<bool, Datapl
     }
 }
 
-/// What is said of an interface whose link has got the program.
+/// The report on an interface whose link has got the program.
 pub(super) fn report_replaced(
     interface: &LinkFacts,
     running: RunMode,
@@ -139,8 +140,8 @@ pub(super) fn report_replaced(
     }
 }
 
-/// Keeps the driver from stripping VLAN tags where the program answers natively. A driver that cannot is an obstacle, if
-/// there are VLANs.
+/// Keeps the driver from stripping VLAN tags where the program answers natively. A driver that
+/// cannot is an obstacle, if there are VLANs.
 fn keep_tags(interface: &LinkFacts, mode: RunMode, speech: Speech) -> VlanTags {
     let strips_tags = || vlan::strips_tags(interface.index).is_ok_and(|strips_tags| strips_tags);
     let matters = mode == RunMode::Native && speech == Speech::Program;

@@ -1,4 +1,5 @@
-//! An interface on which another XDP program runs: what holds it there, and so the command that takes it off.
+//! An interface on which another XDP program runs: what holds it there, and so the command that
+//! takes it off.
 //!
 //! It takes nothing off.
 
@@ -11,8 +12,8 @@ use crate::{
     topology::LinkFacts,
 };
 
-/// The error, with the command: `ip link` for a program that was attached by netlink, `bpftool link` for one that a link
-/// holds, which `ip link` cannot take off.
+/// The error, with the command: `ip link` for a program that was attached by netlink, `bpftool
+/// link` for one that a link holds, which `ip link` cannot take off.
 pub(super) fn occupied(link: &LinkFacts, other: Running) -> DataplaneError {
     match other_pins::owner(other.program) {
         Owner::Pinned(pins) => return other_pins::elsewhere(&pins, link, other),
@@ -41,8 +42,9 @@ fn by_link(program: u32) -> String {
     }
 }
 
-/// Whether a link holds the program. The kernel tells it by how it refuses to replace the program as if there were none
-/// (net/core/dev.c, `dev_xdp_attach`): it does not look at programs where a link is.
+/// Whether a link holds the program. The kernel tells it by how it refuses to replace the program
+/// as if there were none (net/core/dev.c, `dev_xdp_attach`): it does not look at programs where a
+/// link is.
 fn is_held_by_link(index: u32, mode: RunMode) -> Option<bool> {
     let error = interface::replace_nothing(index, mode).err()?;
     match error.raw_os_error() {

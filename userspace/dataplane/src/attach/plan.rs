@@ -46,10 +46,10 @@ pub struct AttachPlan {
     pub mode: AttachMode,
     /// Bounds of the maps, if they have to be made.
     pub sizes: Sizes,
-    /// What the program is told to do; `ready` and `generation` in it do not matter. Where it is to answer by itself
-    /// and cannot (see [`super::Obstacle`]), the daemon does.
+    /// The program's settings; `ready` and `generation` in them are ignored. Where the program is
+    /// to answer by itself and cannot (see [`super::Obstacle`]), the daemon answers.
     pub settings: Settings,
-    /// What the maps are to hold.
+    /// The contents that the maps are to have.
     pub projection: Projection,
     /// The replies with which the program refuses.
     pub replies: Vec<(ReplyId, Reply)>,
@@ -57,14 +57,14 @@ pub struct AttachPlan {
     pub pins: Pins,
 }
 
-/// What was done on one interface.
+/// The result of attaching to one interface.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Attached {
     /// The interface's name.
     pub interface: String,
     /// In which mode the program runs.
     pub mode: RunMode,
-    /// Why not natively, in a word, when [`AttachMode::Auto`] had to fall back.
+    /// Why [`AttachMode::Auto`] fell back from native mode, as a short term.
     pub fallback: Option<String>,
     /// Whether a program ran there before.
     pub change: Change,
@@ -74,10 +74,10 @@ pub struct Attached {
     pub taken_from: Option<PathBuf>,
 }
 
-/// What was done about an interface that strips VLAN tags, so that the program's answers go the way back.
+/// The change to an interface that strips VLAN tags, so that the program's answers go the way back.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum VlanTags {
-    /// Nothing.
+    /// The interface was left as it is.
     Untouched,
     /// They were stripped, and no longer are.
     Kept,
@@ -88,7 +88,7 @@ pub enum VlanTags {
 pub enum Change {
     /// The program is new there.
     New,
-    /// It took the place of a differing sixgate program, without a gap.
+    /// It replaced a differing sixgate program, without a gap.
     Replaced,
     /// The very same program ran there already.
     Unchanged,
@@ -99,15 +99,15 @@ pub enum Change {
 pub struct Report {
     /// Those on which the program runs.
     pub attached: Vec<Attached>,
-    /// The others.
+    /// The interfaces on which the program could not be attached.
     pub failed: Vec<Failed>,
 }
 
 /// An interface on which the program could not be put.
 #[derive(Debug)]
 pub struct Failed {
-    /// Its name as the plan says it.
+    /// Its name as the plan has it.
     pub interface: String,
-    /// Why.
+    /// Why attaching to it failed.
     pub error: DataplaneError,
 }

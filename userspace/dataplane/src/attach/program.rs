@@ -16,7 +16,8 @@ use crate::{
     pins::{PinSet, remove_pin},
 };
 
-/// The program that links are given: loaded just now, or, if it is known to be this build's, the pinned one.
+/// The program that links are given: loaded just now, or, if it is known to be this build's, the
+/// pinned one.
 pub(super) struct Program {
     object: Option<Object>,
     pinned: Option<Xdp>,
