@@ -15,7 +15,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName}
 
 use crate::{
     netns::{self, Netns},
-    timeouts::scaled,
+    timeouts::patience,
     transcript::{Side, Transcript},
 };
 
@@ -98,7 +98,7 @@ impl Client {
             Some(netns) => netns.connect(source, destination)?,
             None => netns::connect(source, destination)?,
         };
-        stream.set_read_timeout(Some(scaled(REPLY_TIMEOUT)))?;
+        stream.set_read_timeout(Some(patience()))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream: BufReader::new(Connection::Plain(stream)), transcript: Transcript::default() })
     }
@@ -120,7 +120,7 @@ impl Client {
         Ok(())
     }
 
-    /// Makes replies due within `time` from now on, instead of [`REPLY_TIMEOUT`].
+    /// Makes replies due within `time` from now on, instead of [`patience`].
     ///
     /// # Errors
     /// If the system refuses.
@@ -131,7 +131,7 @@ impl Client {
     /// Reads one reply.
     ///
     /// # Errors
-    /// If the connection ends, nothing comes for [`REPLY_TIMEOUT`], or what comes is no reply.
+    /// If the connection ends, nothing comes for [`patience`], or what comes is no reply.
     pub fn reply(&mut self) -> Result<Reply> {
         let mut lines = Vec::new();
         loop {
@@ -194,7 +194,7 @@ impl Client {
     /// Waits for the server to end the connection.
     ///
     /// # Errors
-    /// If it says something instead, or nothing for [`REPLY_TIMEOUT`].
+    /// If it says something instead, or nothing for [`patience`].
     pub fn closed(&mut self) -> Result<()> {
         match self.line() {
             Ok(None) => Ok(()),
@@ -211,7 +211,7 @@ impl Client {
     /// Reads one line, without its CRLF; none when the connection has ended.
     ///
     /// # Errors
-    /// If nothing comes for [`REPLY_TIMEOUT`], or what comes is no line.
+    /// If nothing comes for [`patience`], or what comes is no line.
     pub fn line(&mut self) -> Result<Option<String>> {
         let mut line = Vec::new();
         let mut bounded = self.stream.by_ref().take(REPLY_LINE_MAX);
@@ -271,7 +271,7 @@ pub fn swaks(netns: &Netns, destination: SocketAddrV6, arguments: &[&str]) -> Re
     command
         .args(["-6", "--server", &destination.ip().to_string()])
         .args(["--port", &destination.port().to_string()])
-        .args(["--timeout", SWAKS_TIMEOUT])
+        .args(["--timeout", &format!("{}s", patience().as_secs())])
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -283,8 +283,5 @@ pub fn swaks(netns: &Netns, destination: SocketAddrV6, arguments: &[&str]) -> Re
     Ok(Swaks { code: code.unwrap_or(-1), output: String::from_utf8_lossy(&text).into_owned() })
 }
 
-/// How long a reply may take: DNS time-outs lie within.
-pub const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest line that is read, in octets.
 const REPLY_LINE_MAX: u64 = 4096;
-const SWAKS_TIMEOUT: &str = "30s";

@@ -19,7 +19,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{clock::WallClock, netns::Netns, timeouts::scaled};
+use crate::{clock::WallClock, netns::Netns, timeouts::patience};
 
 /// A running `sixgate serve`. Dropping it kills it.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Daemon {
     /// `config` lies in a folder of this daemon alone, where its readiness socket is put too.
     ///
     /// # Errors
-    /// If it ends instead, with its log, or is not ready within [`READY_TIMEOUT`].
+    /// If it ends instead, with its log, or is not ready within [`patience`].
     pub fn start(netns: Option<&Netns>, config: &Path, arguments: &[&str]) -> Result<Self> {
         let mut command = sixgate(config);
         command.arg("serve").args(arguments).stderr(Stdio::piped());
@@ -134,7 +134,7 @@ impl Daemon {
     /// Waits until a line of its log contains `text`, and returns that line.
     ///
     /// # Errors
-    /// If none does within [`LOG_TIMEOUT`].
+    /// If none does within [`patience`].
     pub fn wait_for_log(&self, text: &str) -> Result<String> {
         self.log.wait_for(text)
     }
@@ -142,7 +142,7 @@ impl Daemon {
     /// Waits until so many lines of its log contain `text`.
     ///
     /// # Errors
-    /// If they do not within [`LOG_TIMEOUT`].
+    /// If they do not within [`patience`].
     pub fn wait_for_lines(&self, text: &str, count: usize) -> Result<()> {
         self.log.wait_for_lines(text, count)
     }
@@ -159,7 +159,7 @@ impl Daemon {
     /// Asks it to end (SIGTERM) and waits until it has.
     ///
     /// # Errors
-    /// If it does not end within [`STOP_TIMEOUT`].
+    /// If it does not end within [`patience`].
     pub fn stop(self) -> Result<(ExitStatus, String)> {
         self.signal(Signal::SIGTERM)?;
         self.stop_after_signal()
@@ -171,7 +171,7 @@ impl Daemon {
     /// As [`Daemon::stop`].
     pub fn stop_after_signal(mut self) -> Result<(ExitStatus, String)> {
         // its log ends when it does
-        if !self.log.wait_until_closed(scaled(STOP_TIMEOUT)) {
+        if !self.log.wait_until_closed(patience()) {
             bail!("the daemon did not end after SIGTERM; its log:\n{}", self.log());
         }
         let status = self.child.wait().context("cannot wait for the daemon")?;
@@ -209,7 +209,7 @@ impl Daemon {
 
     /// Waits for a line that begins so.
     fn wait_for_notice(&mut self, wanted: &str) -> Result<()> {
-        let until = Instant::now() + scaled(READY_TIMEOUT);
+        let until = Instant::now() + patience();
         let mut datagram = [0; 4096];
         while Instant::now() < until {
             if let Ok(length) = self.notify.recv(&mut datagram) {
@@ -220,7 +220,7 @@ impl Daemon {
                 }
             }
             if let Some(status) = self.child.try_wait()? {
-                self.log.wait_until_closed(scaled(STOP_TIMEOUT));
+                self.log.wait_until_closed(patience());
                 bail!("sixgate ended ({status}); its log:\n{}", self.log());
             }
         }
@@ -333,7 +333,7 @@ impl Log {
 
     fn wait_for_lines(&self, text: &str, count: usize) -> Result<()> {
         let lines = |state: &State| state.text.lines().filter(|line| line.contains(text)).count();
-        let state = self.wait_while(scaled(LOG_TIMEOUT), |state| lines(state) < count && !state.closed);
+        let state = self.wait_while(patience(), |state| lines(state) < count && !state.closed);
         ensure!(lines(&state) >= count, "not {count} lines with {text:?} in the log:\n{}", state.text);
         Ok(())
     }
@@ -341,7 +341,7 @@ impl Log {
     /// Waits for a line in which `find` finds something: `wanted`, in words.
     pub(crate) fn wait_for_match<T>(&self, wanted: &str, find: impl Fn(&str) -> Option<T>) -> Result<T> {
         let found = |state: &State| state.text.lines().find_map(&find);
-        let state = self.wait_while(scaled(LOG_TIMEOUT), |state| found(state).is_none() && !state.closed);
+        let state = self.wait_while(patience(), |state| found(state).is_none() && !state.closed);
         found(&state).with_context(|| format!("no {wanted} in the log:\n{}", state.text))
     }
 
@@ -355,11 +355,5 @@ impl Log {
     }
 }
 
-/// How long the daemon may take to be ready: attaching and verifying the program lies within.
-pub const READY_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long it may take to end after SIGTERM.
-pub const STOP_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a log line may take to appear.
-pub const LOG_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a daemon that is not ready yet is checked for having ended.
 const READY_POLL: Duration = Duration::from_millis(50);

@@ -28,7 +28,7 @@ use std::{
     io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Arc, PoisonError, RwLock},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -42,13 +42,13 @@ use hickory_server::{
     server::{Request, RequestHandler, ResponseHandler, ResponseInfo},
     zone_handler::MessageResponseBuilder,
 };
-use tokio::{sync::watch, time::timeout};
+use tokio::{runtime::Handle, sync::watch, time::timeout};
 
-use crate::dns::zone::Fault;
 pub use crate::dns::{
     liar::{Liar, Lie},
     zone::{Zone, ZoneError},
 };
+use crate::{dns::zone::Fault, timeouts::patience};
 
 /// What fits into a UDP answer at most (the value of DNS flag day 2020).
 const UDP_PAYLOAD: u16 = 1232;
@@ -56,8 +56,6 @@ const UDP_PAYLOAD: u16 = 1232;
 const PORT_TRIES: usize = 16;
 const TCP_IDLE: Duration = Duration::from_secs(5);
 const TCP_BUFFER: usize = 4096;
-/// How long [`Held::wait_for_question`] waits.
-pub const QUESTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a slow answer takes: less than the time-outs in tests.
 const SLOW: Duration = Duration::from_millis(150);
 
@@ -65,6 +63,7 @@ const SLOW: Duration = Duration::from_millis(150);
 pub struct DnsServer {
     address: SocketAddr,
     shared: Arc<Shared>,
+    runtime: Handle,
     _server: Server<Handler>,
 }
 
@@ -82,17 +81,17 @@ pub struct Held<'a> {
 }
 
 impl Held<'_> {
-    /// Waits until somebody has asked for this name.
+    /// Waits until a question for this name has come. Not for use within the server's runtime.
     ///
     /// # Panics
-    /// If `name` is none, or nobody asks for it within [`QUESTION_TIMEOUT`].
+    /// If `name` is none, or no question comes within [`patience`].
     pub fn wait_for_question(&self, name: &str) {
         let key = (question_name(name), self.kind);
-        let until = Instant::now() + QUESTION_TIMEOUT;
-        while !self.server.shared.asked.borrow().contains_key(&key) {
-            assert!(Instant::now() < until, "nobody asks for {key:?}");
-            std::thread::yield_now();
-        }
+        let mut asked = self.server.shared.asked.subscribe();
+        let come = self.server.runtime.block_on(async {
+            timeout(patience(), asked.wait_for(|asked| asked.contains_key(&key))).await.is_ok()
+        });
+        assert!(come, "no question for {key:?}");
     }
 }
 
@@ -140,7 +139,7 @@ impl Zone {
         let mut server = Server::new(Handler(Arc::clone(&shared)));
         server.register_socket(tokio::net::UdpSocket::from_std(udp)?);
         server.register_listener(tokio::net::TcpListener::from_std(tcp)?, TCP_IDLE, TCP_BUFFER);
-        Ok(DnsServer { address, shared, _server: server })
+        Ok(DnsServer { address, shared, runtime: Handle::current(), _server: server })
     }
 }
 
@@ -155,6 +154,16 @@ impl DnsServer {
     #[must_use]
     pub fn queries(&self) -> usize {
         self.shared.asked.borrow().values().sum()
+    }
+
+    /// Waits until so many questions have come.
+    ///
+    /// # Panics
+    /// If they do not within [`patience`].
+    pub async fn wait_for_queries(&self, count: usize) {
+        let mut asked = self.shared.asked.subscribe();
+        let come = asked.wait_for(|asked| asked.values().sum::<usize>() >= count);
+        assert!(timeout(patience(), come).await.is_ok(), "{} questions, not {count}", self.queries());
     }
 
     /// Questions for this name and type so far; an IPv6 address as name stands for its name in ip6.arpa.

@@ -2,13 +2,13 @@
 //!
 //! It runs with mounts of its own, where its users, its socket and its queue are in their compiled-in places.
 
-use std::{fs, net::SocketAddrV6, path::PathBuf, process::Command, thread, time::Instant};
+use std::{fs, path::PathBuf, process::Command};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use crate::{
     mounts::Mounts,
-    netns::{CONNECT_TIMEOUT, Netns},
+    netns::Netns,
     sender::{Attempt, HOSTNAME, Outcome, SUBMISSION, Sender, count_files},
     unpacked::{self, Running},
 };
@@ -41,10 +41,11 @@ impl OpenSmtpd {
             .lay(&here.join("spool"), "/var/spool")
             .lay(&here.join("lib"), "/var/lib");
         let mut command = Command::new(root.join(PROGRAM));
-        command.args(["-d", "-f"]).arg(config);
+        // verbose: else it does not log that it listens
+        command.args(["-d", "-v", "-f"]).arg(config);
         let running = Running::start("OpenSMTPD", netns, folder, &mounts, &mut command, None)?;
         let version = running.log().wait_for(" starting")?;
-        wait_until_it_listens(netns).with_context(|| running.log().text())?;
+        running.log().wait_for(LISTENS)?;
         Ok(Self { running, version })
     }
 }
@@ -84,17 +85,6 @@ pub fn folder() -> Option<PathBuf> {
     unpacked::root("opensmtpd", PROGRAM)
 }
 
-/// It says nothing when it listens, so it is asked until it answers.
-fn wait_until_it_listens(netns: &Netns) -> Result<()> {
-    let any = SocketAddrV6::new(*SUBMISSION.ip(), 0, 0, 0);
-    let until = Instant::now() + CONNECT_TIMEOUT;
-    while netns.connect(any, SUBMISSION).is_err() {
-        ensure!(Instant::now() < until, "OpenSMTPD does not listen on {SUBMISSION}");
-        thread::yield_now();
-    }
-    Ok(())
-}
-
 fn configuration() -> String {
     let (address, port) = (SUBMISSION.ip(), SUBMISSION.port());
     format!(
@@ -105,6 +95,8 @@ fn configuration() -> String {
 }
 
 const PROGRAM: &str = "usr/sbin/smtpd";
+/// What it logs behind listen(2).
+const LISTENS: &str = "debug: smtp: will accept at most ";
 /// Numbers that no user or group of Debian has by default.
 const USER: u32 = 64_028;
 const QUEUE: u32 = 64_029;

@@ -26,6 +26,7 @@ use crate::{
     mounts::Mounts,
     netns::Netns,
     sender::{Attempt, HOSTNAME, Outcome, SUBMISSION, Sender, count_files},
+    timeouts::scaled,
     unpacked,
 };
 
@@ -187,7 +188,7 @@ impl Drop for Postfix {
         if let Ok(group) = i32::try_from(self.child.id()) {
             // fails only if it has ended already
             let _ = killpg(Pid::from_raw(group), Signal::SIGTERM);
-            if !self.log.wait_until_closed(STOP_TIMEOUT) {
+            if !self.log.wait_until_closed(scaled(STOP_TIMEOUT)) {
                 let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
             }
         }
@@ -242,7 +243,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// How long Postfix may take to end.
+/// How long Postfix may take to end before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Numbers that no user or group of Debian has by default.
 const USER: u32 = 64_025;

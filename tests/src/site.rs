@@ -53,7 +53,7 @@ pub struct Site {
 
 impl Site {
     /// A site whose DNS answers from `zone` (see [`crate::dns`]) and whose configuration is the usual one
-    /// with `settings`, TOML, laid over it.
+    /// with `settings`, TOML, laid over it. Where the zone is silent, DNS time-outs are short.
     #[must_use]
     pub fn new(zone: &str, settings: &str) -> Self {
         Self::joined_by(zone, settings, |gate, outside| gate.join(INTERFACE, outside, PEER))
@@ -77,16 +77,21 @@ impl Site {
         let folder = tempfile::Builder::new().prefix("sixgate-").tempdir().unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let zone = Zone::parse(zone).unwrap();
+        let is_silent = zone.has_silence();
         let dns = {
             let _inside = runtime.enter();
             let address: SocketAddr = DNS.parse().unwrap();
             let (udp, tcp) = (gate.udp(address).unwrap(), gate.listen(address).unwrap());
-            Zone::parse(zone).unwrap().serve_on(udp, tcp).unwrap()
+            zone.serve_on(udp, tcp).unwrap()
         };
         let bpffs = Bpffs::new().unwrap();
         let mut usual = settings::usual(folder.path(), DNS);
         let pins = format!("xdp.bpffs = {:?}", bpffs.pins());
         settings::lay_over(&mut usual, pins.parse().unwrap());
+        if is_silent {
+            settings::lay_over(&mut usual, settings::silent_dns().parse().unwrap());
+        }
         let site = Self {
             gate,
             outside,

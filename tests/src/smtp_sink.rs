@@ -7,7 +7,6 @@ use std::{
     net::TcpStream,
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
     process::{Child, Stdio},
-    thread,
     time::Instant,
 };
 
@@ -19,6 +18,7 @@ use crate::{
     daemon::Log,
     netns::{CONNECT_TIMEOUT, Netns},
     postfix,
+    timeouts::{PAUSE, patience, scaled},
 };
 
 /// A running smtp-sink. Dropping it kills it.
@@ -69,23 +69,22 @@ impl SmtpSink {
         files.map(|file| fs::read_to_string(file?.path()).context("a message is not text")).collect()
     }
 
-    /// It says nothing when it listens, so it is asked until it answers.
+    /// It does not log that it listens: it is asked until it answers, or its log ends with it.
     fn wait_until_it_listens(&mut self, netns: &Netns, address: &Address) -> Result<()> {
         let listens = || match address {
             Address::Tcp(address) => address
                 .resolve()
-                .is_ok_and(|address| TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok()),
+                .is_ok_and(|address| TcpStream::connect_timeout(&address, scaled(CONNECT_TIMEOUT)).is_ok()),
             Address::Unix(path) => UnixStream::connect(path.as_path()).is_ok(),
         };
-        let until = Instant::now() + CONNECT_TIMEOUT;
+        let until = Instant::now() + patience();
         while Instant::now() < until {
             if netns.run(listens) {
                 return Ok(());
             }
-            if let Some(status) = self.child.try_wait()? {
-                bail!("smtp-sink ended ({status}): {}", self.log.text());
+            if self.log.wait_until_closed(PAUSE) {
+                bail!("smtp-sink ended ({}): {}", self.child.wait()?, self.log.text());
             }
-            thread::yield_now();
         }
         bail!("smtp-sink does not listen on {address}: {}", self.log.text())
     }

@@ -11,10 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use sixgate_tests::{
-    client::{Client, REPLY_TIMEOUT},
-    netns::Netns,
-};
+use sixgate_tests::{client::Client, netns::Netns, timeouts::patience};
 
 /// How a server refuses: what its replies to [`LINES`] begin with, the greeting first.
 pub(super) type Refusal = [&'static str; LINES.len() + 1];
@@ -53,7 +50,7 @@ impl Script {
     /// One session.
     fn play(&self, destination: SocketAddrV6) -> Result<()> {
         let mut stream = TcpStream::connect(destination).context("cannot connect")?;
-        stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
+        stream.set_read_timeout(Some(patience()))?;
         let mut heard = [0; HEARD_MAX];
         for (said, wanted) in &self.0 {
             stream.write_all(said).context("cannot send")?;

@@ -81,6 +81,13 @@ impl Zone {
         self.nodes.entry(LowerName::from(owner)).or_default().faults.push((None, fault));
     }
 
+    /// Whether a question is left without an answer, so that it costs a whole time-out.
+    #[must_use]
+    pub fn has_silence(&self) -> bool {
+        let mut faults = self.nodes.values().flat_map(|node| &node.faults);
+        faults.any(|(_, fault)| *fault == Fault::Timeout)
+    }
+
     fn add(&mut self, line: &str) -> Result<(), String> {
         let (owner, rest) = line.split_once(char::is_whitespace).ok_or("it ends after the name")?;
         let owner = match owner.parse::<Ipv6Addr>() {

@@ -5,14 +5,17 @@ mod odd;
 use std::{
     net::{Ipv6Addr, SocketAddr, UdpSocket},
     num::{NonZeroU8, NonZeroU32},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use sixgate_auth::dns::{DnsBounds, DnsFailure, Resolver};
-use sixgate_tests::dns::{DnsServer, Liar, Lie, QUESTION_TIMEOUT};
+use sixgate_tests::{
+    dns::{DnsServer, Liar, Lie},
+    timeouts::patience,
+};
 use tokio::task::JoinSet;
 
-use crate::{TIMEOUT, dns};
+use crate::{dns, short_timeout};
 
 /// What is counted, `over_budget` so often and the others never.
 const fn reached(over_budget: u64) -> [(&'static str, u64); 5] {
@@ -32,7 +35,7 @@ async fn a_silent_server_beside_another_is_no_failure() {
     let silent = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).expect("a socket on loopback");
     let (server, _) = dns("a.example AAAA 2001:db8::1");
     let servers = [silent.local_addr().expect("it is bound"), server.address()];
-    let dns = Resolver::new(&servers, TIMEOUT, TWICE);
+    let dns = Resolver::new(&servers, short_timeout(), TWICE);
     for _ in 0..3 {
         assert_eq!(dns.aaaa("a.example").await.expect("an answer").records.len(), 1);
     }
@@ -44,7 +47,7 @@ async fn a_broken_server_beside_another_is_no_failure() {
         let (broken, _) = dns(&format!("a.example FAULT {fault}"));
         let (server, _) = dns("a.example 0 AAAA 2001:db8::1");
         for servers in [[broken.address(), server.address()], [server.address(), broken.address()]] {
-            let dns = Resolver::new(&servers, TIMEOUT, TWICE);
+            let dns = Resolver::new(&servers, patience(), TWICE);
             for _ in 0..5 {
                 assert_eq!(dns.aaaa("a.example").await.expect("an answer").records.len(), 1, "{fault}");
             }
@@ -63,14 +66,14 @@ async fn the_failure_says_what_it_was() {
     );
     let silence = dns.aaaa("b.example").await.expect_err("no answer");
     assert_eq!(silence, DnsFailure::TimedOut { question: question("b.example") });
-    let closed = Resolver::new(&[closed_port()], TIMEOUT, NonZeroU8::MIN);
+    let closed = Resolver::new(&[closed_port()], short_timeout(), NonZeroU8::MIN);
     closed.aaaa("a.example").await.expect_err("nobody is there");
 }
 
 #[tokio::test]
 async fn a_name_is_asked_as_often_as_it_is_said_and_cached_by_its_ttl() {
     let (server, _) = dns("a.example FAULT servfail\nb.example AAAA 2001:db8::1");
-    let dns = Resolver::new(&[server.address()], TIMEOUT, TWICE);
+    let dns = Resolver::new(&[server.address()], patience(), TWICE);
     for _ in 0..2 {
         assert!(dns.aaaa("a.example").await.is_err());
         assert!(dns.aaaa("b.example").await.is_ok());
@@ -94,7 +97,7 @@ async fn each_64_has_a_budget_and_what_is_known_costs_nothing() {
     let (server, _) = dns("a.example AAAA 2001:db8::1\nb.example 0 AAAA 2001:db8::1");
     let bounds =
         DnsBounds { questions_per_minute: const { NonZeroU32::new(3).unwrap() }, ..DnsBounds::default() };
-    let dns = Resolver::within(bounds, &[server.address()], TIMEOUT, NonZeroU8::MIN);
+    let dns = Resolver::within(bounds, &[server.address()], patience(), NonZeroU8::MIN);
     let source = |text: &str| dns.on_behalf_of(text.parse().expect("an address"));
     let (one, neighbour, other) =
         (source("2001:db8::1"), source("2001:db8::ffff:2"), source("2001:db8:0:1::1"));
@@ -117,7 +120,7 @@ async fn each_64_has_a_budget_and_what_is_known_costs_nothing() {
 async fn a_lie_is_never_an_answer_and_never_an_absence() {
     for lie in Lie::FATAL {
         let liar = Liar::serve(lie).expect("sockets on loopback");
-        let dns = Resolver::new(&[liar.address()], TIMEOUT, NonZeroU8::MIN);
+        let dns = Resolver::new(&[liar.address()], short_timeout(), NonZeroU8::MIN);
         let failure = dns.aaaa("mail.example").await.expect_err(&format!("{lie:?}"));
         assert!(
             matches!(
@@ -134,7 +137,7 @@ async fn a_lie_is_never_an_answer_and_never_an_absence() {
 #[tokio::test]
 async fn a_forged_answer_does_not_keep_the_right_one_away() {
     let liar = Liar::serve(Lie::ForgedBefore).expect("sockets on loopback");
-    let dns = Resolver::new(&[liar.address()], TIMEOUT, NonZeroU8::MIN);
+    let dns = Resolver::new(&[liar.address()], patience(), NonZeroU8::MIN);
     assert_eq!(dns.aaaa("mail.example").await.expect("an answer").records.len(), 1);
 }
 
@@ -152,7 +155,7 @@ async fn names_that_are_not_in_dns_are_not_asked_for() {
 async fn questions_wait_for_their_turn() {
     let (server, _) = dns("a.example AAAA 2001:db8::1\nslow.example FAULT timeout");
     let bounds = DnsBounds { concurrency: NonZeroU32::MIN, ..DnsBounds::default() };
-    let dns = Resolver::within(bounds, &[server.address()], TIMEOUT, NonZeroU8::MIN);
+    let dns = Resolver::within(bounds, &[server.address()], short_timeout(), NonZeroU8::MIN);
     let dns = dns.on_behalf_of(Ipv6Addr::LOCALHOST);
     let (slow, other) = tokio::join!(dns.aaaa("slow.example"), dns.aaaa("a.example"));
     assert!(slow.is_err() && other.is_ok());
@@ -179,7 +182,7 @@ async fn networks_that_hold_all_the_turns_they_can_hold_up_nobody_else() {
                 questions.spawn(async move { dns.txt(&name).await.map(drop) });
             }
             open += turns;
-            wait_for_questions(&server, open).await;
+            server.wait_for_queries(open).await;
         }
         let newcomer = dns.on_behalf_of("2001:db8:ffff::1".parse().expect("an address"));
         assert!(newcomer.aaaa("a.example").await.is_ok(), "{sources:?}");
@@ -212,15 +215,6 @@ fn with_turns(concurrency: u32, server: &DnsServer) -> Resolver {
     let concurrency = NonZeroU32::new(concurrency).expect("it is not zero");
     let bounds = DnsBounds { concurrency, ..DnsBounds::default() };
     Resolver::within(bounds, &[server.address()], Duration::from_secs(60), NonZeroU8::MIN)
-}
-
-/// Waits until `server` has been asked so often.
-async fn wait_for_questions(server: &DnsServer, count: usize) {
-    let until = Instant::now() + QUESTION_TIMEOUT;
-    while server.queries() < count {
-        assert!(Instant::now() < until, "{} questions, not {count}", server.queries());
-        tokio::task::yield_now().await;
-    }
 }
 
 fn closed_port() -> SocketAddr {

@@ -16,7 +16,7 @@ use sixgate_auth::{
     spf::{self, SpfCheck, SpfQuery, SpfReason, SpfResult, SpfResults},
 };
 
-use crate::{TIMEOUT, dns};
+use crate::{dns, short_timeout};
 
 const CLIENT: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x25));
 const CLIENT_4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 25));
@@ -213,7 +213,7 @@ async fn a_text_record_without_any_string_is_no_answer() {
             socket.send_to(&answer, peer).await.expect("an answer");
         }
     };
-    let dns = Resolver::new(&[address], TIMEOUT, NonZeroU8::MIN);
+    let dns = Resolver::new(&[address], short_timeout(), NonZeroU8::MIN);
     tokio::select! {
         () = serve => unreachable!("it serves for ever"),
         evidence = spf::check(&dns, &JOE) => {

@@ -1,6 +1,18 @@
 //! Several commands at once, and commands that are killed: no change is lost, and the store is always whole.
 
-use std::{collections::BTreeSet, fs, os::unix::process::ExitStatusExt, thread};
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::{fd::AsFd as _, unix::process::ExitStatusExt},
+    process::{ChildStdout, ExitStatus},
+    thread,
+};
+
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::inotify::{AddWatchFlags, InitFlags, Inotify},
+};
+use sixgate_tests::timeouts::patience;
 
 use crate::place::Place;
 
@@ -45,17 +57,8 @@ fn a_writer_that_is_killed_leaves_the_old_store_or_the_new_one() {
     for run in 0..RUNS {
         let next = 3 - network;
         let words = format!("optin load --allow-shrink {}", place.path(&format!("list{next}")).display());
-        let mut child = place.command(&words).stdout(std::process::Stdio::null()).spawn().unwrap();
-        let ended = loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                break status;
-            }
-            if sizes(&place).is_some_and(|size| size >= run * STEP) {
-                child.kill().unwrap();
-                break child.wait().unwrap();
-            }
-            thread::yield_now();
-        };
+        let grown = || sizes(&place).is_some_and(|size| size >= run * STEP);
+        let ended = killed_when(&place, &words, grown);
         killed += u32::from(ended.signal().is_some());
         let found = place.done("optin list");
         network = if found == list(next) { next } else { network };
@@ -64,4 +67,31 @@ fn a_writer_that_is_killed_leaves_the_old_store_or_the_new_one() {
         assert_eq!(place.state(), ["store.db"], "run {run}");
     }
     assert!(killed > 0, "no writer was killed: the test shows nothing");
+}
+
+/// Runs a command, and kills it once a change of the store's files makes it `due`.
+fn killed_when(place: &Place, words: &str, due: impl Fn() -> bool) -> ExitStatus {
+    let changes = Inotify::init(InitFlags::IN_CLOEXEC).unwrap();
+    changes.add_watch(&place.path("state"), AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MODIFY).unwrap();
+    let mut child = place.command(words).spawn().unwrap();
+    let output = child.stdout.take().unwrap();
+    while file_changes_before_end(&changes, &output) {
+        if due() {
+            child.kill().unwrap();
+            break;
+        }
+    }
+    child.wait().unwrap()
+}
+
+/// Waits until a file changes; false if the command prints its result or ends.
+fn file_changes_before_end(changes: &Inotify, output: &ChildStdout) -> bool {
+    let mut ready = [changes.as_fd(), output.as_fd()].map(|file| PollFd::new(file, PollFlags::POLLIN));
+    poll(&mut ready, PollTimeout::try_from(patience()).unwrap()).unwrap();
+    if ready[0].any() == Some(true) {
+        changes.read_events().unwrap();
+        return true;
+    }
+    assert_eq!(ready[1].any(), Some(true), "the command neither changes a file nor ends");
+    false
 }

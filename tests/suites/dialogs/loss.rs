@@ -9,6 +9,7 @@ use sixgate_tests::{
     gate,
     scene::{Link, Scene},
     site::{OTHER, PEER, SENDER, Site},
+    timeouts::patience,
     xdp_helper::Lossy,
 };
 
@@ -47,7 +48,7 @@ fn a_lossy_link_loses_no_refusal() {
 fn lossy_session(site: &Site) -> Result<End> {
     let address = |address: &str, port| SocketAddrV6::new(address.parse().unwrap(), port, 0, 0);
     let stream = site.outside.connect(address(SENDER, 0), address(OTHER, 25)).context("connect")?;
-    session::play(stream, GREETING_WITHIN, REPLY_WITHIN)
+    session::play(stream, GREETING_WITHIN, patience())
 }
 
 /// Sessions at the same time.
@@ -56,5 +57,3 @@ const SESSIONS: usize = 60;
 const LOSS: u32 = 100;
 /// A greeting that is lost is sent again after 1, 2, 4 and 8 seconds.
 const GREETING_WITHIN: Duration = Duration::from_secs(20);
-/// A reply comes when its command comes again: after 0.2 s, 0.4 s, 0.8 s and so on.
-const REPLY_WITHIN: Duration = Duration::from_secs(60);

@@ -5,7 +5,6 @@ use std::{
     net::{SocketAddrV6, TcpStream},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -13,6 +12,7 @@ use sixgate_tests::{
     gate,
     scene::{Link, Scene},
     site::{OTHER, SENDER, Site},
+    timeouts::patience,
 };
 
 use crate::{
@@ -53,7 +53,7 @@ fn play(site: &Site, sessions: usize) -> Result<()> {
     let work = || -> Result<()> {
         while started.fetch_add(1, Ordering::Relaxed) < sessions {
             let stream = TcpStream::connect(destination).context("connect")?;
-            let end = session::play(stream, PATIENCE, PATIENCE)?;
+            let end = session::play(stream, patience(), patience())?;
             ensure!(end == End::Complete, "no greeting");
         }
         Ok(())
@@ -79,4 +79,3 @@ const AT_A_TIME: usize = 16;
 const GROWTH_MAX: u64 = 8 * 1024;
 /// Far fewer than there are sessions.
 const FLOW_ENTRIES: usize = 8192;
-const PATIENCE: Duration = Duration::from_secs(30);

@@ -7,7 +7,7 @@ use std::{
     fs::{self, Permissions},
     net::{Ipv6Addr, SocketAddr, SocketAddrV6},
     os::unix::fs::PermissionsExt as _,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use sixgate::nexthop::{Address, Protocol};
@@ -19,6 +19,7 @@ use sixgate_tests::{
     gate::{self, Need},
     site::{GATE, INTERFACE, OTHER, SENDER, Site},
     smtp_sink::SmtpSink,
+    timeouts::wait_until,
 };
 use tempfile::TempDir;
 
@@ -158,10 +159,7 @@ fn with_any_number_of_descriptors_accepted_mail_is_there_and_no_other() {
         }
         taken += usize::from(said.starts_with("250 2.0.0 Delivered as "));
         quit(client);
-        let until = Instant::now() + Duration::from_secs(30);
-        while descriptors(&daemon).len() > usual {
-            assert!(Instant::now() < until, "a descriptor is leaked: {said}");
-        }
+        wait_until("the descriptors are closed", || descriptors(&daemon).len() <= usual);
         let files = |folder: &str| fs::read_dir(site.folder().join("Maildir").join(folder)).unwrap().count();
         assert_eq!((files("tmp"), files("new")), (0, taken), "{free} descriptors: {said}");
         heard.push(said);
@@ -242,17 +240,13 @@ fn what_changed_while_no_file_could_be_read_is_read_afterwards() {
 
     leave_free(&daemon, PLENTY);
     // at most once a second somebody's RCPT has the store read again
-    let until = Instant::now() + Duration::from_secs(30);
-    loop {
+    wait_until("the store is read again", || {
         let mut client = greeted(&site, TRUSTED);
         assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
         let is_read = client.say("RCPT TO:<user@later.example>").unwrap().code == 250;
         quit(client);
-        if is_read {
-            break;
-        }
-        assert!(Instant::now() < until, "the store is not read again");
-    }
+        is_read
+    });
     assert_eq!(second.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
     assert_eq!(second.say("RCPT TO:<user@later.example>").unwrap().last(), "250 2.1.5 Recipient ok");
     assert_eq!(second.say("RSET").unwrap().code, 250);

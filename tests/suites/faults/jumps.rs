@@ -4,10 +4,12 @@ use std::{collections::BTreeSet, time::Duration};
 
 use nix::sys::signal::Signal;
 use sixgate_tests::{
-    client::{Client, REPLY_TIMEOUT},
+    client::Client,
     clock::{WallClock, seconds_since_1970},
     gate::{self, Need},
+    settings,
     site::{GATE, Site},
+    timeouts::patience,
 };
 
 use crate::{greeted, site};
@@ -160,7 +162,7 @@ fn who_says_nothing_is_told_in_time_wherever_the_clock_jumps() {
     }
     let clock = WallClock::new().unwrap();
     let limits = "limits = { command_timeout = \"2s\", data_timeout = \"2s\", session_timeout = \"1m\" }";
-    let site = site(&Sender(0).zone(), &format!("{limits}\ndns = {{ timeout = \"300ms\", attempts = 2 }}"));
+    let site = site(&Sender(0).zone(), &format!("{limits}\n{}", settings::silent_dns()));
     let daemon = site.serve_by(&clock, &["--no-xdp"]);
     for (number, (jump, offset, _)) in jumps().into_iter().enumerate() {
         // each begins when it is its turn: its time is short
@@ -215,7 +217,7 @@ fn a_host_that_was_stopped_ends_overdue_sessions_and_serves_others() {
     assert!(idle.reply().is_err(), "it stands still");
     let mut queued = site.connect(&Sender(0).address(), GATE);
     daemon.signal(Signal::SIGCONT).unwrap();
-    idle.wait_at_most(REPLY_TIMEOUT).unwrap();
+    idle.wait_at_most(patience()).unwrap();
     assert_eq!(idle.reply().unwrap().last(), "421 4.4.2 gate.example Time-out waiting for input");
     // input and the end of its time are there at once: either is right, and what was said is true
     let heard = sending.reply().unwrap();

@@ -11,6 +11,7 @@ use sixgate_tests::{
     clock::WallClock,
     gate::{self, Need},
     site::{GATE, INTERFACE, OTHER, SENDER, Site},
+    timeouts::{patience, wait_until},
 };
 
 use crate::{
@@ -18,9 +19,6 @@ use crate::{
     jumps::{NEEDS, YEAR, jumps},
     site,
 };
-
-/// How long something may take to be over that is over after seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn what_dns_said_is_neither_asked_again_sooner_nor_kept_longer() {
@@ -52,16 +50,16 @@ fn what_dns_said_is_neither_asked_again_sooner_nor_kept_longer() {
     let _daemon = site.serve_by(&clock, &["--no-xdp"]);
     deliver(&site);
     clock.jump(-10 * YEAR).unwrap();
-    let asked_again = |name: &str, kind: &str, patience: Duration| {
-        let until = Instant::now() + patience;
+    let asked_again = |name: &str, kind: &str, time: Duration| {
+        let until = Instant::now() + time;
         while site.dns.queries_for(name, kind) < 2 {
             assert!(Instant::now() < until, "{name} {kind} is kept for ever");
             deliver(&site);
         }
     };
-    asked_again("sender.example", "TXT", PATIENCE);
+    asked_again("sender.example", "TXT", patience());
     if gate::long() {
-        asked_again(SENDER, "PTR", 3 * PATIENCE);
+        asked_again(SENDER, "PTR", 3 * patience());
     }
 }
 
@@ -91,7 +89,7 @@ fn a_budget_of_questions_is_neither_refilled_nor_blocked() {
     };
     let failure = "451 4.4.3 Temporary DNS failure, please try again later.";
     let mut rcpt_until = |over: bool, claim: &str| {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + patience();
         while (rcpt() == failure) != over {
             assert!(Instant::now() < until, "{claim}");
         }
@@ -143,7 +141,7 @@ fn the_kernels_sessions_and_entries_go_on() {
         let flows: serde_json::Value =
             serde_json::from_str(&site.sixgate_by(&clock, "flows --json")).unwrap();
         let age = flows["flows"][0]["age_seconds"].as_u64().unwrap();
-        assert!(age < PATIENCE.as_secs(), "{jump}: {flows}");
+        assert!(age < patience().as_secs(), "{jump}: {flows}");
         quit(&mut refused);
         // the daemon told the kernel, and for the right time
         let begun = site.counter("also_begun_no_ptr");
@@ -162,10 +160,7 @@ fn the_kernels_sessions_and_entries_go_on() {
     clock.jump(10 * YEAR).unwrap();
     site.sixgate_by(&clock, "ptr set 2001:db8:51::f exists --for 1s");
     clock.jump(-10 * YEAR).unwrap();
-    let until = Instant::now() + PATIENCE;
-    while site.run("ptr get 2001:db8:51::f").status.success() {
-        assert!(Instant::now() < until, "the entry does not expire");
-    }
+    wait_until("the entry expires", || !site.run("ptr get 2001:db8:51::f").status.success());
     assert!(daemon.stop().unwrap().0.success());
 }
 

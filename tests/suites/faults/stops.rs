@@ -1,11 +1,10 @@
 //! A daemon that is told to stop: who waits hears so, a message under way is taken, and nobody holds it up for long.
 
-use std::time::{Duration, Instant};
-
 use nix::sys::signal::Signal;
 use sixgate_tests::{
     gate::{self, Need},
     site::{GATE, SENDER},
+    timeouts::wait_until,
 };
 
 use crate::{begin_message, greeted, honest_site};
@@ -29,10 +28,7 @@ fn who_waits_hears_421_and_a_message_under_way_is_taken() {
         assert_eq!(client.reply().unwrap().last(), STOPPING);
         client.closed().unwrap();
     }
-    let until = Instant::now() + Duration::from_secs(30);
-    while site.try_connect(SENDER, GATE).is_ok() {
-        assert!(Instant::now() < until, "somebody is let in still");
-    }
+    wait_until("no client is let in any more", || site.try_connect(SENDER, GATE).is_err());
     sending.write(b" message\r\n\r\n").unwrap();
     assert!(sending.say(".").unwrap().last().starts_with("250 2.0.0 Delivered as "));
     assert_eq!(sending.reply().unwrap().last(), STOPPING);
@@ -56,10 +52,7 @@ fn what_waits_behind_a_message_under_way_is_not_begun() {
     let another = "MAIL FROM:<a@sender.example>\r\nRCPT TO:<user@contoso.com>\r\nDATA\r\n";
     client.write(format!("Subject: one\r\n\r\n.\r\n{another}").as_bytes()).unwrap();
     daemon.signal(Signal::SIGTERM).unwrap();
-    let until = Instant::now() + Duration::from_secs(30);
-    while site.try_connect(SENDER, GATE).is_ok() {
-        assert!(Instant::now() < until, "somebody is let in still");
-    }
+    wait_until("no client is let in any more", || site.try_connect(SENDER, GATE).is_err());
     drop(held);
     assert!(client.reply().unwrap().last().starts_with("250 2.0.0 Delivered as "));
     assert_eq!(client.reply().unwrap().last(), STOPPING);

@@ -3,7 +3,7 @@
 
 use std::{
     fs, thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use nix::sys::signal::Signal;
@@ -11,6 +11,7 @@ use sixgate_tests::{
     client::Client,
     daemon,
     site::{GATE, OTHER, SENDER, Site},
+    timeouts::wait_until,
 };
 
 use crate::{ORDINARY, can_run, site};
@@ -124,10 +125,7 @@ fn a_damaged_store_is_put_back_from_its_backup_at_the_start() {
         assert!(line.contains(&format!("{kept},")) && line.contains("store.db.old"), "{line}");
         assert!(line.contains("backup of 20") && line.contains(lost), "{line}");
         assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 250);
-        let until = Instant::now() + Duration::from_secs(30);
-        while site.run("status").status.code() != Some(0) {
-            assert!(Instant::now() < until, "the maps do not follow; {}", daemon.log());
-        }
+        wait_until("the maps follow the store", || site.run("status").status.success());
         daemon.stop().unwrap();
     }
     // neither takes the place of the other
@@ -188,7 +186,7 @@ fn what_could_not_be_carried_over_into_the_maps_is_tried_again() {
     if !can_run() {
         return;
     }
-    let (site, daemon) = site("");
+    let (site, _daemon) = site("");
     assert_eq!(rcpt(&mut site.connect(SENDER, OTHER)), 550);
     // another process changes the maps
     let lock = fs::File::open(site.pins().join("changing")).unwrap();
@@ -201,10 +199,7 @@ fn what_could_not_be_carried_over_into_the_maps_is_tried_again() {
     // the daemon knows all the same
     assert_eq!(rcpt(&mut site.connect(SENDER, OTHER)), 250);
     lock.unlock().unwrap();
-    let until = Instant::now() + Duration::from_secs(30);
-    while site.run("status").status.code() != Some(0) {
-        assert!(Instant::now() < until, "the maps do not follow; {}", daemon.log());
-    }
+    wait_until("the maps follow the store", || site.run("status").status.success());
     assert_eq!(rcpt(&mut site.connect(SENDER, OTHER)), 250);
     assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 550);
     assert_eq!(site.run("status --verify").status.code(), Some(0));

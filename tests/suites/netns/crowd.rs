@@ -3,11 +3,7 @@
 //!
 //! What a session says that lacks a descriptor itself is in the suite `faults`.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, fs};
 
 use sixgate_tests::{
     client::Client,
@@ -15,6 +11,7 @@ use sixgate_tests::{
     descriptors::{descriptors, leave_free},
     gate::{self, Need},
     site::{GATE, SENDER, Site},
+    timeouts::{patience, wait_until},
 };
 
 use crate::ZONE;
@@ -108,10 +105,7 @@ fn whoever_comes_while_descriptors_are_used_up_waits_and_is_served() {
         client.closed().unwrap();
     }
     daemon.wait_for_log("connections are accepted again").unwrap();
-    let until = Instant::now() + Duration::from_secs(30);
-    while descriptors(&daemon).len() > usual {
-        assert!(Instant::now() < until, "{usual} descriptors before, {:?} now", descriptors(&daemon));
-    }
+    wait_until("the descriptors are closed", || descriptors(&daemon).len() <= usual);
 }
 
 #[test]
@@ -170,7 +164,7 @@ fn idle_connections_of_one_network_leave_others_theirs_and_must_hurry() {
     // the time for a command is five minutes otherwise
     let mut left = 0;
     for client in &mut idle {
-        client.wait_at_most(Duration::from_secs(60)).unwrap();
+        client.wait_at_most(2 * patience()).unwrap();
         if left < 5 {
             assert!(client.reply().unwrap().last().starts_with("421 4.4.2 "));
             left += 1;

@@ -6,6 +6,7 @@ use sixgate_tests::{
     client::Client,
     dns::{Liar, Lie},
     gate::{self, Need},
+    settings,
     site::{GATE, SENDER, Site},
 };
 use tokio::runtime::Builder;
@@ -52,7 +53,8 @@ fn a_dns_server_that_is_dead_is_a_failure_for_the_moment() {
 
 /// A site that asks the DNS server at `server`.
 fn site(server: &str) -> Site {
-    let site = Site::new("", &format!("dns.servers = [{server:?}]"));
+    let settings = format!("dns.servers = [{server:?}]\n{}", settings::silent_dns());
+    let site = Site::new("", &settings);
     site.route("2001:db8:51::/48");
     site.sixgate(&format!("optin add {GATE}"));
     site.sixgate("domain add contoso.com");

@@ -3,12 +3,13 @@
 use std::{
     collections::HashSet,
     fs,
-    future::{pending, ready},
+    future::{pending, poll_fn, ready},
     io::{BufRead as _, BufReader},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     pin::pin,
     process::{Command, Stdio},
+    task::Poll,
     thread,
     time::{Duration, SystemTime},
 };
@@ -186,14 +187,13 @@ async fn a_probe_does_not_remove_what_is_being_written() {
     let large = vec![b'x'; 8 << 20];
     let message = outgoing(&[&large]);
     let mut delivery = pin!(session.transport.deliver(&message, pending()));
-    while names(&path.join("tmp")).is_empty() {
-        tokio::select! {
-            biased;
-            reply = &mut delivery => panic!("{reply} before anything was written"),
-            () = tokio::task::yield_now() => {}
-        }
-    }
-    // it is not polled meanwhile
+    // until its file is there, and not polled from then on
+    poll_fn(|context| match delivery.as_mut().poll(context) {
+        Poll::Ready(reply) => panic!("{reply} before anything was written"),
+        Poll::Pending if names(&path.join("tmp")).is_empty() => Poll::Pending,
+        Poll::Pending => Poll::Ready(()),
+    })
+    .await;
     let written = names(&path.join("tmp"));
     let abandoned = fs::File::create(path.join("tmp/abandoned")).expect("a file");
     let ancient = SystemTime::now() - Duration::from_secs(10 * 365 * 24 * 60 * 60);

@@ -10,6 +10,7 @@ use std::{
 };
 
 use sixgate::nexthop::{Address, ClientIdentity, Protocol};
+use sixgate_tests::timeouts::patience;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -22,8 +23,6 @@ use tokio_util::either::Either;
 
 use crate::{Socket, Way};
 
-/// Longest real time for a dialogue to end, so that a test that hangs fails.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest paused time until a client gives up.
 const EVER: u32 = 60 * 60;
 
@@ -116,7 +115,7 @@ impl Peer {
 
     /// Waits until all scripts were played; panics where one was not followed.
     pub(crate) async fn finish(self) -> Vec<Vec<u8>> {
-        match timeout(PATIENCE, self.task).await {
+        match timeout(patience(), self.task).await {
             Ok(Ok(messages)) => messages,
             Ok(Err(error)) => std::panic::resume_unwind(error.into_panic()),
             Err(_) => panic!("{}: a connection or a command is missing", self.claim),

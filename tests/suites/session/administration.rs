@@ -5,7 +5,6 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Duration,
 };
 
 use nix::{
@@ -20,6 +19,7 @@ use sixgate_tests::{
     gate::Need,
     site::{GATE, SENDER, Site},
     smtp_sink::SmtpSink,
+    timeouts::{patience, wait_until},
 };
 
 use crate::{can_run, site};
@@ -115,28 +115,22 @@ fn a_terminal_that_closes_does_not_end_the_daemon() {
     client.say("DATA").unwrap();
     terminal.kill().unwrap();
     terminal.wait().unwrap();
-    wait_for(|| status(&site)["daemon"]["last_reload"]["at"].is_string(), "SIGHUP was to be a reload");
+    wait_until("SIGHUP is a reload", || status(&site)["daemon"]["last_reload"]["at"].is_string());
     assert_eq!(client.message("Subject: after the terminal\r\n\r\n").unwrap().code, 250);
     assert_eq!(pid_by_status(&site), pid);
     kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
     client.closed().unwrap_or_default();
-    wait_for(|| status(&site)["daemon"].is_null(), "it was to stop");
+    wait_until("the daemon stops", || status(&site)["daemon"].is_null());
 }
 
 /// Waits for the daemon of the site, and returns its process id.
 fn pid_by_status(site: &Site) -> i32 {
-    wait_for(|| status(site)["daemon"]["pid"].is_number(), "the daemon was to answer");
+    wait_until("the daemon has a control socket", || status(site)["daemon"]["pid"].is_number());
     i32::try_from(status(site)["daemon"]["pid"].as_i64().unwrap()).unwrap()
 }
 
 fn status(site: &Site) -> Value {
     serde_json::from_slice(&site.run("status --json").stdout).unwrap()
-}
-
-/// Asks again until it is so; each question is a command of its own, which takes its time.
-#[track_caller]
-fn wait_for(is_so: impl Fn() -> bool, claim: &str) {
-    assert!((0..1000).any(|_| is_so()), "{claim}");
 }
 
 #[test]
@@ -306,10 +300,10 @@ fn a_stop_waits_for_the_reply_to_a_message_that_the_next_hop_has() {
     assert!(begin(&mut unfinished, "user@contoso.com").starts_with("250 "));
     unfinished.say("DATA").unwrap();
     daemon.signal(Signal::SIGTERM).unwrap();
-    unfinished.wait_at_most(Duration::from_secs(60)).unwrap();
+    unfinished.wait_at_most(2 * patience()).unwrap();
     assert!(unfinished.reply().is_err(), "it is cut off without a reply");
     daemon.wait_for_log("cut off: the daemon stops").unwrap();
-    waiting.wait_at_most(Duration::from_secs(60)).unwrap();
+    waiting.wait_at_most(2 * patience()).unwrap();
     assert_eq!(waiting.reply().unwrap().code, 250);
     let (status, _) = daemon.stop_after_signal().unwrap();
     assert!(status.success(), "{status}");

@@ -89,9 +89,8 @@ fn postfix_that_insists_on_tls_delivers_and_is_trusted_by_its_certificate() {
     let partners = Authority::new("partners");
     let ca = site.folder().join("partners.pem");
     fs::write(&ca, partners.pem()).unwrap();
-    let site = site.configured(&format!(
-        "tls.client_trust = {{ ca = {ca:?}, names = [\"mail.partner.example\"] }}\ndns.timeout = \"300ms\""
-    ));
+    let site =
+        site.configured(&format!("tls.client_trust = {{ ca = {ca:?}, names = [\"mail.partner.example\"] }}"));
     let daemon = site.serve(&["--no-xdp"]);
     add_sender(&site);
     let _dns = serve_dns(&site);

@@ -1,10 +1,11 @@
 //! STARTTLS (RFC 3207) with a client of rustls.
 
-use std::{fs, os::unix::fs::symlink, time::Duration};
+use std::{fs, os::unix::fs::symlink};
 
 use sixgate_tests::{
     client::Client,
     site::{GATE, OTHER, SENDER, Site},
+    timeouts::patience,
 };
 
 use crate::{NAME, can_run, site, site_with_tls, start_tls};
@@ -137,7 +138,7 @@ fn a_handshake_has_its_time() {
     client.reply().unwrap();
     client.say("EHLO mail.sender.example").unwrap();
     client.say("STARTTLS").unwrap();
-    client.wait_at_most(Duration::from_secs(20)).unwrap();
+    client.wait_at_most(patience()).unwrap();
     client.closed().unwrap();
     daemon.wait_for_log("the TLS handshake took too long").unwrap();
     daemon.stop().unwrap();

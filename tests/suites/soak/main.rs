@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use sixgate_tests::{
@@ -27,6 +27,7 @@ use sixgate_tests::{
     gate::{self, Need},
     sign,
     site::{GATE, Site},
+    timeouts::wait_until,
 };
 
 use crate::{
@@ -127,14 +128,12 @@ impl Holdings {
 
 /// What the daemon holds once the last session has ended: a client may be gone while its message is looked at.
 fn idle_again(daemon: &Daemon, descriptors: usize) -> Holdings {
-    let until = Instant::now() + CALM;
-    loop {
-        let now = Holdings::of(daemon);
-        if now.descriptors <= descriptors || Instant::now() > until {
-            return now;
-        }
-        thread::park_timeout(Duration::from_millis(100));
-    }
+    let mut now = Holdings::of(daemon);
+    wait_until("the descriptors of the last sessions are closed", || {
+        now = Holdings::of(daemon);
+        now.descriptors <= descriptors
+    });
+    now
 }
 
 fn site(certificates: &Certificates, settings: &str) -> Site {
@@ -195,5 +194,3 @@ const WARM_UP_PART: u32 = 5;
 const GROWTH_MAX: u64 = 16 * 1024;
 /// Descriptors that the daemon opens with its first sessions and keeps, for DNS.
 const LASTING: usize = 4;
-/// How long the last session may take to end after its client.
-const CALM: Duration = Duration::from_secs(90);

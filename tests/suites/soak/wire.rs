@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
-use sixgate_tests::netns;
+use sixgate_tests::{netns, timeouts::patience};
 
 /// A connection to the gate.
 pub(crate) struct Wire(BufReader<Stream>);
@@ -61,8 +61,8 @@ impl Wire {
         let (source, destination) =
             (SocketAddrV6::new(source, 0, 0, 0), SocketAddrV6::new(destination, 25, 0, 0));
         let stream = netns::connect(source, destination).context("cannot connect")?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience()))?;
+        stream.set_write_timeout(Some(patience()))?;
         stream.set_nodelay(true)?;
         let mut wire = Self(BufReader::new(Stream::Plain(stream)));
         wire.expect("220")?;
@@ -128,7 +128,7 @@ impl Wire {
     pub(crate) fn listen(&mut self, time: Duration) -> Result<bool> {
         self.0.get_ref().socket().set_read_timeout(Some(time))?;
         let heard = self.0.read(&mut [0; 4096]);
-        self.0.get_ref().socket().set_read_timeout(Some(PATIENCE))?;
+        self.0.get_ref().socket().set_read_timeout(Some(patience()))?;
         match heard {
             Ok(0) => Ok(false),
             Ok(_) => Ok(true),
@@ -146,7 +146,5 @@ impl Wire {
     }
 }
 
-/// How long a reply may take on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
 const LINE_MAX: u64 = 2048;
 const REST_MAX: u64 = 1 << 20;

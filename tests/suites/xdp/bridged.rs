@@ -4,7 +4,6 @@
 use std::{
     io::{BufRead as _, BufReader},
     net::{Ipv6Addr, SocketAddrV6},
-    time::Duration,
 };
 
 use sixgate::control::compile_replies;
@@ -17,6 +16,7 @@ use sixgate_smtp::reply::ReplyTable;
 use sixgate_tests::{
     gate::{self, Need},
     netns::Netns,
+    timeouts::patience,
 };
 
 use crate::{
@@ -72,7 +72,7 @@ fn a_sender_behind_a_port_that_finishes_checksums_is_greeted() {
         assert_eq!((count(Stat::PassUnfinished), count(Stat::AnswerSyn)), (1, 0), "{finishes}");
         let (mut accepted, _) = daemon.accept().unwrap();
         std::io::Write::write_all(&mut accepted, b"220 the daemon\r\n").unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(patience())).unwrap();
         let mut heard = String::new();
         BufReader::new(&stream).read_line(&mut heard).unwrap();
         assert_eq!(heard, "220 the daemon\r\n");

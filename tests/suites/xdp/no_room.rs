@@ -4,7 +4,6 @@
 use std::{
     io::{BufRead as _, BufReader, ErrorKind, Write as _},
     net::{Ipv6Addr, SocketAddrV6, TcpStream},
-    time::Duration,
 };
 
 use aya::programs::{ProgramInfo, XdpMode};
@@ -18,6 +17,7 @@ use sixgate_dataplane::{AttachMode, Station, attach};
 use sixgate_smtp::reply::ReplyTable;
 use sixgate_tests::{
     gate,
+    timeouts::patience,
     xdp_helper::{Narrow, Pass},
 };
 
@@ -41,7 +41,7 @@ fn host_name() -> String {
 }
 
 fn speak(stream: TcpStream) -> End {
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(patience())).unwrap();
     let mut stream = BufReader::new(stream);
     let lines = ["", "EHLO a.example", "MAIL FROM:<a@a.example>", "RCPT TO:<u@contoso.com>", "QUIT"];
     for said in lines {

@@ -19,7 +19,7 @@ use sixgate_common::{
 };
 use sixgate_dataplane::{AttachMode, Maps, PtrOrigin, PtrState, attach};
 use sixgate_smtp::reply::ReplyTable;
-use sixgate_tests::{gate, timeouts::scaled, xdp_helper::Pass};
+use sixgate_tests::{gate, timeouts::patience, xdp_helper::Pass};
 use socket2::SockRef;
 
 use crate::{
@@ -104,7 +104,7 @@ struct Sender(BufReader<TcpStream>, String);
 
 impl Sender {
     fn new(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(scaled(Duration::from_secs(10)))).unwrap();
+        stream.set_read_timeout(Some(patience())).unwrap();
         Self(BufReader::new(stream), String::new())
     }
 
@@ -201,7 +201,7 @@ fn replies_that_wait_to_be_read_are_joined_without_a_gap() {
         // how much room the kernel leaves behind a frame differs from one to the next
         for _ in 0..30 {
             let mut stream = scene.connect(OURS).unwrap();
-            stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            stream.set_read_timeout(Some(patience())).unwrap();
             let mut wanted = table().refusing(ReplyId::Greeting, "").to_string();
             wait_for(&stream, wanted.len());
             for (line, id) in [

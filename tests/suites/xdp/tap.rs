@@ -5,7 +5,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{Read as _, Write as _},
     os::fd::AsRawFd as _,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use nix::{
@@ -26,6 +26,7 @@ use sixgate_tests::{
         answer::Answer,
         tcp::{ACK, PSH, RST, SYN},
     },
+    timeouts::patience,
 };
 
 use crate::{
@@ -86,7 +87,7 @@ impl Tap {
 
     /// The next frame with a TCP segment; its checksum is finished where the header says so.
     fn receive_frame(&mut self) -> Vec<u8> {
-        let until = Instant::now() + Duration::from_secs(10);
+        let until = Instant::now() + patience();
         loop {
             let left = until.checked_duration_since(Instant::now()).expect("no answer in time");
             let mut ready = [PollFd::new(std::os::fd::AsFd::as_fd(&self.0), PollFlags::POLLIN)];

@@ -4,24 +4,23 @@ use std::{
     collections::BTreeSet,
     net::{Ipv6Addr, TcpListener, UdpSocket},
     num::NonZeroU8,
-    time::Duration,
 };
 
 use sixgate_auth::dns::Resolver;
-use sixgate_tests::dns::{Liar, Lie, Zone};
+use sixgate_tests::{
+    dns::{Liar, Lie, Zone},
+    timeouts::patience,
+};
 use tokio::task::JoinSet;
 
-use super::{TWICE, wait_for_questions};
-use crate::{TIMEOUT, dns};
-
-/// Long enough that no second question goes out.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::TWICE;
+use crate::{dns, short_timeout};
 
 #[tokio::test]
 async fn a_server_without_edns_is_asked_without_it_and_that_is_remembered() {
     for lie in Lie::WITHOUT_EDNS {
         let liar = Liar::serve(lie).expect("sockets on loopback");
-        let dns = Resolver::new(&[liar.address()], TIMEOUT, NonZeroU8::MIN);
+        let dns = Resolver::new(&[liar.address()], short_timeout(), NonZeroU8::MIN);
         for (number, asked) in [(0, 2), (1, 3), (2, 4)] {
             let answer = dns.aaaa(&format!("{number}.example")).await;
             assert_eq!(
@@ -38,7 +37,7 @@ async fn a_server_without_edns_is_asked_without_it_and_that_is_remembered() {
 async fn a_response_that_is_cut_within_the_question_is_asked_for_by_tcp() {
     for lie in [Lie::TruncatedHeader, Lie::TruncatedQuestion] {
         let liar = Liar::serve(lie).expect("sockets on loopback");
-        let dns = Resolver::new(&[liar.address()], PATIENCE, NonZeroU8::MIN);
+        let dns = Resolver::new(&[liar.address()], patience(), NonZeroU8::MIN);
         let answer = dns.aaaa("a.example").await;
         assert_eq!(answer.unwrap_or_else(|failure| panic!("{lie:?}: {failure}")).records.len(), 1);
     }
@@ -57,7 +56,7 @@ async fn a_server_that_takes_edns_is_asked_once_for_what_fails() {
 async fn a_server_that_never_sent_opt_is_asked_without_it_after_an_error() {
     for lie in [Lie::EdnsServFail, Lie::EdnsRefused] {
         let liar = Liar::serve(Lie::Truth).expect("sockets on loopback");
-        let dns = Resolver::new(&[liar.address()], PATIENCE, NonZeroU8::MIN);
+        let dns = Resolver::new(&[liar.address()], patience(), NonZeroU8::MIN);
         assert!(dns.aaaa("before.example").await.is_ok());
         assert_eq!(liar.queries(), 1);
         liar.tell(lie);
@@ -84,7 +83,7 @@ async fn an_error_that_is_not_about_edns_is_a_failure() {
 async fn a_server_that_does_not_keep_the_case_of_names_is_asked_by_tcp_once() {
     for (lie, asked) in [(Lie::LowerCase, [1, 2, 3]), (Lie::LowerCaseHangupByTcp, [2, 3, 4])] {
         let liar = Liar::serve(lie).expect("sockets on loopback");
-        let dns = Resolver::new(&[liar.address()], PATIENCE, NonZeroU8::MIN);
+        let dns = Resolver::new(&[liar.address()], patience(), NonZeroU8::MIN);
         for (number, asked) in asked.into_iter().enumerate() {
             let name = format!("a-name-of-many-letters-{number}.example");
             assert_eq!(dns.aaaa(&name).await.expect("an answer").records.len(), 1, "{lie:?}");
@@ -96,7 +95,7 @@ async fn a_server_that_does_not_keep_the_case_of_names_is_asked_by_tcp_once() {
 #[tokio::test]
 async fn each_repetition_has_an_id_and_a_case_of_its_own() {
     let silent = Liar::serve(Lie::Silence).expect("sockets on loopback");
-    let dns = Resolver::new(&[silent.address()], TIMEOUT, TWICE);
+    let dns = Resolver::new(&[silent.address()], short_timeout(), TWICE);
     let name = "a-name-with-so-many-letters-that-none-of-its-forms-comes-twice.example";
     dns.aaaa(name).await.expect_err("nothing was said");
     let questions = silent.questions();
@@ -115,7 +114,7 @@ async fn whatever_is_wrong_with_one_server_the_next_one_is_asked() {
         let liar = Liar::serve(lie).expect("sockets on loopback");
         let (server, _) = dns("a.example 0 AAAA 2001:db8::1");
         for servers in [[liar.address(), server.address()], [server.address(), liar.address()]] {
-            let dns = Resolver::new(&servers, TIMEOUT, NonZeroU8::MIN);
+            let dns = Resolver::new(&servers, short_timeout(), NonZeroU8::MIN);
             for _ in 0..3 {
                 let answer =
                     dns.aaaa("a.example").await.unwrap_or_else(|failure| panic!("{lie:?}: {failure}"));
@@ -131,7 +130,7 @@ async fn a_server_whose_errors_are_its_own_is_no_failure_beside_another() {
         let (broken, _) = dns(&format!("a.example FAULT {fault}"));
         let (server, _) = dns("a.example 0 AAAA 2001:db8::1");
         for servers in [[broken.address(), server.address()], [server.address(), broken.address()]] {
-            let dns = Resolver::new(&servers, TIMEOUT, NonZeroU8::MIN);
+            let dns = Resolver::new(&servers, patience(), NonZeroU8::MIN);
             for _ in 0..3 {
                 assert_eq!(dns.aaaa("a.example").await.expect(fault).records.len(), 1, "{fault}");
             }
@@ -145,9 +144,9 @@ async fn a_server_that_truncates_without_tcp_does_not_fail_beside_another() {
     let tcp = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).expect("a socket on loopback");
     let cut = Liar::serve_on(Lie::Truncated, udp, tcp).expect("sockets on loopback");
     let (server, _) = dns("a.example 0 AAAA 2001:db8::1");
-    let alone = Resolver::new(&[cut.address()], TIMEOUT, TWICE);
+    let alone = Resolver::new(&[cut.address()], short_timeout(), TWICE);
     alone.aaaa("a.example").await.expect_err("half an answer is none");
-    let dns = Resolver::new(&[cut.address(), server.address()], TIMEOUT, NonZeroU8::MIN);
+    let dns = Resolver::new(&[cut.address(), server.address()], short_timeout(), NonZeroU8::MIN);
     assert_eq!(dns.aaaa("a.example").await.expect("an answer").records.len(), 1);
 }
 
@@ -158,14 +157,14 @@ async fn many_questions_are_answered_by_tcp_at_a_time() {
         .map(|number| format!("{number}.example AAAA 2001:db8::1\n{number}.example FAULT truncate"))
         .collect();
     let server = Zone::parse(&zone.join("\n")).expect("a zone").serve().expect("sockets on loopback");
-    let dns = Resolver::new(&[server.address()], PATIENCE, NonZeroU8::MIN);
+    let dns = Resolver::new(&[server.address()], patience(), NonZeroU8::MIN);
     let held = server.hold("AAAA");
     let mut questions = JoinSet::new();
     for number in 0..MANY {
         let dns = dns.clone();
         questions.spawn(async move { dns.aaaa(&format!("{number}.example")).await });
     }
-    wait_for_questions(&server, MANY).await;
+    server.wait_for_queries(MANY).await;
     drop(held);
     let answers = questions.join_all().await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");

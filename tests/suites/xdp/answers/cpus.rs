@@ -1,7 +1,10 @@
 //! One flow on two CPUs at once: whoever comes second waits for nobody, and nothing is said twice or wrongly.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Barrier,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
 };
 
@@ -40,12 +43,15 @@ enum Seen {
 
 /// Sends one list of packets on each CPU, as much at the same time as can be.
 fn race(xdp: &Xdp, lists: [Vec<Packet>; 2]) -> Vec<(Packet, Seen)> {
-    let (cpus, ready) = (two_cpus(), AtomicUsize::new(0));
+    let (cpus, awake, ready) = (two_cpus(), Barrier::new(2), AtomicUsize::new(0));
     thread::scope(|scope| {
-        let ready = &ready;
+        let (awake, ready) = (&awake, &ready);
         let running = lists.into_iter().zip(cpus).map(|(list, cpu)| {
             scope.spawn(move || {
                 sched_setaffinity(Pid::from_raw(0), &cpu).unwrap();
+                awake.wait();
+                // a thread that a barrier wakes is later than the other by as much as a list takes:
+                // only two that run meet
                 ready.fetch_add(1, Ordering::SeqCst);
                 while ready.load(Ordering::SeqCst) < 2 {
                     std::hint::spin_loop();

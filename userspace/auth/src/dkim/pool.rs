@@ -134,24 +134,26 @@ mod tests {
     async fn abandoned_work_is_told_so_and_occupies_the_pool_until_it_ends() {
         let pool = Arc::new(pool());
         let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (go_on, goes_on) = mpsc::channel::<()>();
         let (ended, has_ended) = tokio::sync::oneshot::channel();
         let abandoned = tokio::spawn({
             let pool = Arc::clone(&pool);
             async move {
                 let work = move |over: &Over| {
-                    begun.send(()).expect("somebody waits");
-                    while !over.is_over() {
-                        std::thread::yield_now();
-                    }
-                    ended.send(()).expect("somebody waits");
+                    begun.send(over.is_over()).expect("the test waits");
+                    goes_on.recv().expect("the test sends");
+                    ended.send(over.is_over()).expect("the test waits");
                 };
                 pool.run(LARGE, work).await
             }
         });
-        has_begun.await.expect("it has its turn");
+        assert!(!has_begun.await.expect("the work begins"));
         assert_eq!(pool.large.available_permits(), 0);
         abandoned.abort();
-        has_ended.await.expect("it ends by itself");
+        assert!(abandoned.await.expect_err("it was aborted").is_cancelled());
+        assert_eq!(pool.large.available_permits(), 0);
+        go_on.send(()).expect("the work waits");
+        assert!(has_ended.await.expect("the work ends"));
         pool.run(LARGE, |_| ()).await.expect("the place is free again");
     }
 
