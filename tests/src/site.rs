@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     bpffs::Bpffs,
-    client::{Client, Swaks, swaks},
+    client::{Client, Reply, Swaks, swaks},
     clock::WallClock,
     daemon::{self, Daemon},
     dns::{DnsServer, Zone},
@@ -196,6 +196,24 @@ impl Site {
         succeeded(command, &self.run(command))
     }
 
+    /// Exit code of a command, and all that it printed.
+    #[must_use]
+    pub fn ran(&self, command: &str) -> (Option<i32>, String) {
+        let output = self.run(command);
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Runs a command that has to end with `code` and to print all `parts`; returns all that it
+    /// printed.
+    #[track_caller]
+    pub fn expect(&self, command: &str, code: i32, parts: &[&str]) -> String {
+        let (ended, text) = self.ran(command);
+        assert_eq!(ended, Some(code), "{command}: {text}");
+        assert!(parts.iter().all(|part| text.contains(part)), "{command}: {parts:?} in\n{text}");
+        text
+    }
+
     /// The same, with another time of day.
     pub fn sixgate_by(&self, clock: &WallClock, command: &str) -> String {
         let words: Vec<&str> = command.split_whitespace().collect();
@@ -235,6 +253,22 @@ impl Site {
     pub fn try_connect(&self, source: &str, destination: &str) -> std::io::Result<Client> {
         let source = self.source(source);
         Client::connect(Some(&self.outside), SocketAddrV6::new(source, 0, 0, 0), smtp(destination))
+    }
+
+    /// The reply to RCPT for user@contoso.com, from a@sender.example, in a session of its own.
+    ///
+    /// # Panics
+    /// If a command before that is refused.
+    #[must_use]
+    pub fn rcpt(&self, source: &str, destination: &str) -> Reply {
+        let mut client = self.connect(source, destination);
+        assert_eq!(client.reply().unwrap().code, 220);
+        assert_eq!(client.say("HELO mail.sender.example").unwrap().code, 250);
+        assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
+        let reply = client.say("RCPT TO:<user@contoso.com>").unwrap();
+        assert_eq!(client.say("QUIT").unwrap().code, 221);
+        client.closed().unwrap();
+        reply
     }
 
     /// Sends a message with swaks from `source`.

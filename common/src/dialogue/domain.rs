@@ -306,10 +306,11 @@ mod tests {
 
     #[test]
     fn a_domain_reads_the_same_in_both_directions() {
+        const ROUNDS: usize = if cfg!(debug_assertions) { 20_000 } else { 200_000 };
         let alphabet = b"ab0-..@@>\"\\< xy";
         let mut seed = 1_u64;
         let mut names = 0;
-        for _ in 0..200_000 {
+        for _ in 0..ROUNDS {
             let mut line = [0; 24];
             for octet in &mut line {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -319,6 +320,6 @@ mod tests {
             assert_eq!(found, domain_after_quotes(&line[..], 0, line.len()), "{}", line.escape_ascii());
             names += usize::from(found.is_some_and(|domain| domain.is_name));
         }
-        assert!(names > 1000, "{names}");
+        assert!(names > ROUNDS / 200, "{names}");
     }
 }

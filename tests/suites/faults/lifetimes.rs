@@ -166,13 +166,7 @@ fn the_kernels_sessions_and_entries_go_on() {
 
 /// What is heard to RCPT.
 fn heard(site: &Site, source: &str) -> String {
-    let mut client = site.connect(source, GATE);
-    assert_eq!(client.reply().unwrap().code, 220);
-    assert_eq!(client.say("HELO mail.sender.example").unwrap().code, 250);
-    assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
-    let said = client.say("RCPT TO:<user@contoso.com>").unwrap().last().to_owned();
-    quit(&mut client);
-    said
+    site.rcpt(source, GATE).last().to_owned()
 }
 
 fn quit(client: &mut Client) {

@@ -8,7 +8,6 @@ use std::{
 
 use nix::sys::signal::Signal;
 use sixgate_tests::{
-    client::Client,
     daemon,
     site::{GATE, OTHER, SENDER, Site},
     timeouts::wait_until,
@@ -24,9 +23,9 @@ fn an_opt_in_holds_from_the_next_syn_on() {
     let (site, _daemon) = site("");
     // one after the other, and nothing in between that could give the daemon time
     for round in 1..=5 {
-        assert_eq!(rcpt(&mut site.connect(SENDER, OTHER)), 550, "round {round}, before");
+        assert_eq!(site.rcpt(SENDER, OTHER).code, 550, "round {round}, before");
         site.sixgate(&format!("optin add {OTHER}"));
-        assert_eq!(rcpt(&mut site.connect(SENDER, OTHER)), 250, "round {round}, added");
+        assert_eq!(site.rcpt(SENDER, OTHER).code, 250, "round {round}, added");
         site.sixgate(&format!("optin remove {OTHER}"));
     }
     assert_eq!(site.counter("tag_not_opted_in"), 5);
@@ -49,7 +48,7 @@ fn a_session_that_was_accepted_survives_the_removal_of_its_destination() {
     assert!(matches!(answer, 250 | 550), "{answer}");
     assert_eq!(client.say("QUIT").unwrap().code, 221);
     client.closed().unwrap();
-    assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 550);
+    assert_eq!(site.rcpt(SENDER, GATE).code, 550);
 }
 
 #[test]
@@ -80,7 +79,7 @@ fn a_store_that_is_lost_refuses_nobody_who_had_opted_in() {
     let aside = site.folder().join("aside.db");
     fs::rename(&store, &aside).unwrap();
     daemon.wait_for_log("cannot be read, its last content stays in force: no opt-in store at ").unwrap();
-    assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 250);
+    assert_eq!(site.rcpt(SENDER, GATE).code, 250);
     assert_eq!((site.counter("pass_opted_in"), site.counter("tag_not_opted_in")), (1, 0));
     let status = site.run("status");
     assert_eq!(status.status.code(), Some(1), "{status:?}");
@@ -93,11 +92,11 @@ fn a_store_that_is_lost_refuses_nobody_who_had_opted_in() {
     let refused = site.run("init");
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("`sixgate init --force`"), "{refused:?}");
-    assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 250);
+    assert_eq!(site.rcpt(SENDER, GATE).code, 250);
     fs::rename(&aside, &store).unwrap();
     daemon.wait_for_log("the opt-in store can be read again").unwrap();
     site.sixgate(&format!("optin remove --allow-empty {GATE}"));
-    assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 550);
+    assert_eq!(site.rcpt(SENDER, GATE).code, 550);
     let line = daemon.wait_for_log("command=\"optin remove").unwrap();
     assert!(line.contains("the opt-in store has changed"), "{line}");
     assert!(line.contains("by=\"root") && line.contains("removed=1"), "{line}");
@@ -124,7 +123,7 @@ fn a_damaged_store_is_put_back_from_its_backup_at_the_start() {
         let line = daemon.wait_for_log("the opt-in store was damaged").unwrap();
         assert!(line.contains(&format!("{kept},")) && line.contains("store.db.old"), "{line}");
         assert!(line.contains("backup of 20") && line.contains(lost), "{line}");
-        assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 250);
+        assert_eq!(site.rcpt(SENDER, GATE).code, 250);
         wait_until("the maps follow the store", || site.run("status").status.success());
         daemon.stop().unwrap();
     }
@@ -187,7 +186,7 @@ fn what_could_not_be_carried_over_into_the_maps_is_tried_again() {
         return;
     }
     let (site, _daemon) = site("");
-    assert_eq!(rcpt(&mut site.connect(SENDER, OTHER)), 550);
+    assert_eq!(site.rcpt(SENDER, OTHER).code, 550);
     // another process changes the maps
     let lock = fs::File::open(site.pins().join("changing")).unwrap();
     lock.lock().unwrap();
@@ -197,11 +196,11 @@ fn what_could_not_be_carried_over_into_the_maps_is_tried_again() {
     }
     assert_eq!(site.run("status").status.code(), Some(1));
     // the daemon knows all the same
-    assert_eq!(rcpt(&mut site.connect(SENDER, OTHER)), 250);
+    assert_eq!(site.rcpt(SENDER, OTHER).code, 250);
     lock.unlock().unwrap();
     wait_until("the maps follow the store", || site.run("status").status.success());
-    assert_eq!(rcpt(&mut site.connect(SENDER, OTHER)), 250);
-    assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 550);
+    assert_eq!(site.rcpt(SENDER, OTHER).code, 250);
+    assert_eq!(site.rcpt(SENDER, GATE).code, 550);
     assert_eq!(site.run("status --verify").status.code(), Some(0));
 }
 
@@ -229,14 +228,14 @@ fn a_load_of_many_holds_up_neither_sessions_nor_commands() {
                 // two in a row
                 site.sixgate(&format!("domain add {name}{at}.example"));
                 site.sixgate(&format!("domain remove {name}{at}.example"));
-                assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 250);
+                assert_eq!(site.rcpt(SENDER, GATE).code, 250);
                 at += 1;
             }
             load.join().unwrap();
         });
         // in force when the command has returned
-        assert_eq!(rcpt(&mut site.connect(SENDER, OTHER)), if is_more { 250 } else { 550 }, "{name}");
-        assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), 250);
+        assert_eq!(site.rcpt(SENDER, OTHER).code, if is_more { 250 } else { 550 }, "{name}");
+        assert_eq!(site.rcpt(SENDER, GATE).code, 250);
         let log = fs::metadata(site.folder().join("store.db-wal")).unwrap().len();
         assert!(log < 6 << 20, "the write-ahead log has {log} octets");
     }
@@ -292,7 +291,7 @@ fn a_second_daemon_that_finds_the_port_in_use_changes_nothing() {
     fs::write(site.config(), usual).unwrap();
     let status = site.sixgate("status");
     assert!(status.starts_with("mode       enforce\n"), "{status}");
-    assert_eq!(rcpt(&mut site.connect(SENDER, OTHER)), 550);
+    assert_eq!(site.rcpt(SENDER, OTHER).code, 550);
     assert_eq!(site.counter("shadow_not_opted_in"), 0);
 }
 
@@ -309,14 +308,4 @@ fn a_domain_that_is_added_takes_mail_without_a_restart() {
     site.sixgate("domain add fabrikam.example");
     let sent = site.swaks(SENDER, GATE, &fabrikam);
     assert_eq!(sent.code, 0, "{}", sent.output);
-}
-
-/// The code that a sender hears to its RCPT for contoso.com; a temporary refusal for a permanent one is told apart.
-fn rcpt(client: &mut Client) -> u16 {
-    assert_eq!(client.reply().unwrap().code, 220);
-    assert_eq!(client.say("HELO mail.sender.example").unwrap().code, 250);
-    assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
-    let code = client.say("RCPT TO:<user@contoso.com>").unwrap().code;
-    assert_eq!(client.say("QUIT").unwrap().code, 221);
-    code
 }

@@ -14,20 +14,13 @@ fn text(output: &Output) -> String {
 
 #[track_caller]
 fn expect(site: &Site, command: &str, code: i32, words: &[&str], untrue: &[&str]) {
-    let output = site.run(command);
-    let text = text(&output);
-    assert_eq!(output.status.code(), Some(code), "{command}: {text}");
-    assert!(words.iter().all(|words| text.contains(words)), "{command}: {words:?} in\n{text}");
+    let text = site.expect(command, code, words);
     assert!(!untrue.iter().any(|words| text.contains(words)), "{command}: none of {untrue:?} in\n{text}");
 }
 
-/// What RCPT for contoso.com is answered at `destination`.
+/// The code of the reply to RCPT at `destination`.
 fn rcpt(site: &Site, destination: &str) -> u16 {
-    let mut client = site.connect(SENDER, destination);
-    assert_eq!(client.reply().unwrap().code, 220);
-    assert_eq!(client.say("HELO mail.sender.example").unwrap().code, 250);
-    assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
-    client.say("RCPT TO:<user@contoso.com>").unwrap().code
+    site.rcpt(SENDER, destination).code
 }
 
 #[test]

@@ -13,7 +13,6 @@ use std::{
 
 use nix::net::if_::if_nametoindex;
 use sixgate_tests::{
-    client::Client,
     dns::{DnsServer, Zone},
     gate::{self, Need},
     mounts::with_folder,
@@ -56,11 +55,7 @@ fn send(site: &Site, from: &str) -> String {
 
 /// What RCPT is answered to a new address, in a network that was not asked about before.
 fn rcpt(site: &Site, number: usize) -> String {
-    let mut client: Client = site.connect(&format!("2001:db8:51:{number:x}::1"), GATE);
-    client.reply().unwrap();
-    client.say("EHLO mail.sender.example").unwrap();
-    client.say("MAIL FROM:<a@sender.example>").unwrap();
-    client.say("RCPT TO:<user@contoso.com>").unwrap().last().to_owned()
+    site.rcpt(&format!("2001:db8:51:{number:x}::1"), GATE).last().to_owned()
 }
 
 #[test]

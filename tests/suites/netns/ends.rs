@@ -7,23 +7,9 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use sixgate_tests::site::{GATE, INTERFACE, SENDER, Site};
+use sixgate_tests::site::{GATE, INTERFACE, SENDER};
 
 use crate::{can_run, site};
-
-/// Exit code, and all that a command printed.
-fn run(site: &Site, command: &str) -> (Option<i32>, String) {
-    let output = site.run(command);
-    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
-}
-
-#[track_caller]
-fn expect(site: &Site, command: &str, code: i32, words: &[&str]) -> String {
-    let (ended, text) = run(site, command);
-    assert_eq!(ended, Some(code), "{command}: {text}");
-    assert!(words.iter().all(|words| text.contains(words)), "{command}: {words:?} in\n{text}");
-    text
-}
 
 #[test]
 fn a_daemon_that_waits_for_its_sessions_says_so() {
@@ -40,13 +26,13 @@ fn a_daemon_that_waits_for_its_sessions_says_so() {
     daemon.signal(Signal::SIGTERM).unwrap();
     daemon.wait_for_log("SIGTERM: stopping").unwrap();
     let told = format!("the daemon (pid {}) is stopping, 1 sessions open", daemon.pid());
-    let text = expect(&site, "status", 1, &[&told, "daemon     stopping, running since "]);
+    let text = site.expect("status", 1, &[&told, "daemon     stopping, running since "]);
     assert!(!text.contains("not running"), "{text}");
-    expect(&site, "reload", 1, &[&told, "the configuration is read at the next start"]);
+    site.expect("reload", 1, &[&told, "the configuration is read at the next start"]);
     client.write(b"Subject: x\r\n\r\nx\r\n").unwrap();
     assert_eq!(client.say(".").unwrap().code, 250);
     daemon.stop_after_signal().unwrap();
-    expect(&site, "status", 1, &["daemon     not running"]);
+    site.expect("status", 1, &["daemon     not running"]);
 }
 
 #[test]
@@ -58,11 +44,11 @@ fn a_daemon_that_is_suspended_does_not_answer_but_runs() {
     let pid = daemon.pid();
     kill(Pid::from_raw(pid.cast_signed()), Signal::SIGSTOP).unwrap();
     let silent = format!("the daemon (pid {pid}) did not answer within 5 s");
-    let text = expect(&site, "status", 1, &[&silent, &format!("daemon     not answering (pid {pid})")]);
+    let text = site.expect("status", 1, &[&silent, &format!("daemon     not answering (pid {pid})")]);
     assert!(!text.contains("not running"), "{text}");
-    expect(&site, "reload", 2, &[&silent, "`systemctl restart sixgate`"]);
+    site.expect("reload", 2, &[&silent, "`systemctl restart sixgate`"]);
     kill(Pid::from_raw(pid.cast_signed()), Signal::SIGCONT).unwrap();
-    expect(&site, "status", 0, &["daemon     running since "]);
+    site.expect("status", 0, &["daemon     running since "]);
 }
 
 #[test]
@@ -75,12 +61,12 @@ fn a_bpffs_that_cannot_be_written_is_named_with_the_command_that_helps() {
     let bpffs = pins.parent().unwrap();
     remount(bpffs, MsFlags::MS_RDONLY);
     let remedy = format!("`mount -o remount,rw {}`", bpffs.display());
-    expect(&site, "status", 1, &[&remedy, "daemon     running since ", "optin      1\n", "domains    1\n"]);
+    site.expect("status", 1, &[&remedy, "daemon     running since ", "optin      1\n", "domains    1\n"]);
     let site = site.configured("refuse_at = \"greeting\"");
-    expect(&site, "reload", 1, &[&remedy]);
+    site.expect("reload", 1, &[&remedy]);
     remount(bpffs, MsFlags::empty());
-    expect(&site, "reload", 0, &["changed: refuse_at"]);
-    expect(&site, "status", 0, &[]);
+    site.expect("reload", 0, &["changed: refuse_at"]);
+    site.expect("status", 0, &[]);
     drop(daemon);
 }
 
@@ -97,7 +83,7 @@ fn a_bpffs_that_is_mounted_anew_is_no_pin_that_was_removed() {
     let pins = site.pins();
     let bpffs = pins.parent().unwrap();
     umount2(bpffs, MntFlags::MNT_DETACH).unwrap();
-    expect(&site, "optin add 2001:db8:25::77", 0, &["warning: the BPF maps did not take it", "no bpffs at "]);
+    site.expect("optin add 2001:db8:25::77", 0, &["warning: the BPF maps did not take it", "no bpffs at "]);
     mount(Some("bpf"), bpffs, Some("bpf"), MsFlags::empty(), None::<&str>).unwrap();
     daemon.wait_for_log(&format!("the XDP program of {INTERFACE} went with it")).unwrap();
     daemon.wait_for_lines(&format!("{INTERFACE}: attached"), 2).unwrap();

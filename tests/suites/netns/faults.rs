@@ -3,7 +3,6 @@
 //! Servers that say honestly that they cannot answer are in the suite `dialogs`.
 
 use sixgate_tests::{
-    client::Client,
     dns::{Liar, Lie},
     gate::{self, Need},
     settings,
@@ -33,11 +32,11 @@ fn whatever_dns_lies_about_the_sender_may_come_back() {
     for (number, lie) in Lie::FATAL.into_iter().enumerate() {
         liar.tell(lie);
         // an address that nobody asked about before, in a network of its own
-        let heard = rcpt(&mut site.connect(&format!("2001:db8:51:{number}::1"), GATE));
-        assert_eq!(heard, FAILURE, "{lie:?}");
+        let heard = site.rcpt(&format!("2001:db8:51:{number}::1"), GATE);
+        assert_eq!(heard.last(), FAILURE, "{lie:?}");
     }
     liar.tell(Lie::ForgedBefore);
-    assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), "250 2.1.5 Recipient ok");
+    assert_eq!(site.rcpt(SENDER, GATE).last(), "250 2.1.5 Recipient ok");
     daemon.stop().unwrap();
 }
 
@@ -48,7 +47,7 @@ fn a_dns_server_that_is_dead_is_a_failure_for_the_moment() {
     }
     let site = site(NOBODY);
     let _daemon = site.serve(&["--no-xdp"]);
-    assert_eq!(rcpt(&mut site.connect(SENDER, GATE)), FAILURE);
+    assert_eq!(site.rcpt(SENDER, GATE).last(), FAILURE);
 }
 
 /// A site that asks the DNS server at `server`.
@@ -59,14 +58,6 @@ fn site(server: &str) -> Site {
     site.sixgate(&format!("optin add {GATE}"));
     site.sixgate("domain add contoso.com");
     site
-}
-
-/// What is heard to RCPT.
-fn rcpt(client: &mut Client) -> String {
-    assert_eq!(client.reply().unwrap().code, 220);
-    assert_eq!(client.say("HELO mail.sender.example").unwrap().code, 250);
-    assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
-    client.say("RCPT TO:<user@contoso.com>").unwrap().last().to_owned()
 }
 
 const FAILURE: &str = "451 4.4.3 Temporary DNS failure, please try again later.";

@@ -1,10 +1,7 @@
 //! What becomes of an attached interface while the daemon runs: renamed, deleted, detached by others, moved. The daemon
 //! says so, does about it what can be done, and `status` tells how it is.
 
-use std::{
-    fs,
-    process::{Command, Output},
-};
+use std::{fs, process::Command};
 
 use sixgate_dataplane::Pins;
 use sixgate_tests::{
@@ -17,12 +14,7 @@ use crate::{can_run, site};
 
 /// Exit code and all that `status` printed.
 fn status(site: &Site) -> (Option<i32>, String) {
-    told(&site.run("status"))
-}
-
-fn told(output: &Output) -> (Option<i32>, String) {
-    let text = [&output.stdout[..], &output.stderr[..]].concat();
-    (output.status.code(), String::from_utf8(text).unwrap())
+    site.ran("status")
 }
 
 /// Waits for the line; then the daemon has done what it says, and `status` has this exit code and these words.

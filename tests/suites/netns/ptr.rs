@@ -118,13 +118,7 @@ fn each_of_the_four_results_is_counted_logged_and_in_the_message() {
 
 /// What a new session from `source` hears to its RCPT.
 fn rcpt(site: &Site, source: &str) -> String {
-    let mut client = site.connect(source, GATE);
-    assert_eq!(client.reply().unwrap().code, 220);
-    assert_eq!(client.say("HELO mail.sender.example").unwrap().code, 250);
-    assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
-    let answer = client.say("RCPT TO:<user@contoso.com>").unwrap();
-    assert_eq!(client.say("QUIT").unwrap().code, 221);
-    answer.last().to_owned()
+    site.rcpt(source, GATE).last().to_owned()
 }
 
 fn no_ptr(source: &str) -> String {

@@ -6,26 +6,9 @@ use sixgate_tests::site::{GATE, INTERFACE, OTHER, SENDER, Site};
 
 use crate::{can_run, site};
 
-/// Exit code, and all that a command printed.
-fn run(site: &Site, command: &str) -> (Option<i32>, String) {
-    let output = site.run(command);
-    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
-}
-
-#[track_caller]
-fn expect(site: &Site, command: &str, code: i32, words: &[&str]) {
-    let (ended, text) = run(site, command);
-    assert_eq!(ended, Some(code), "{command}: {text}");
-    assert!(words.iter().all(|words| text.contains(words)), "{command}: {words:?} in\n{text}");
-}
-
 /// The code of the reply to RCPT at a destination that has not opted in.
 fn rcpt(site: &Site) -> u16 {
-    let mut client = site.connect(SENDER, OTHER);
-    client.reply().unwrap();
-    client.say("EHLO mail.sender.example").unwrap();
-    client.say("MAIL FROM:<a@sender.example>").unwrap();
-    client.say("RCPT TO:<user@contoso.com>").unwrap().code
+    site.rcpt(SENDER, OTHER).code
 }
 
 #[test]
@@ -35,15 +18,15 @@ fn mode_changes_in_kernel_and_daemon_by_one_command() {
     }
     for command in ["reload", "attach"] {
         let (site, daemon) = site("mode = \"enforce\"");
-        expect(&site, "status", 0, &["mode       enforce\n"]);
+        site.expect("status", 0, &["mode       enforce\n"]);
         assert_eq!(rcpt(&site), 550);
         let site = site.configured("mode = \"shadow\"");
         let told = "mode is \"shadow\" in the configuration, \"enforce\" in the kernel, \"enforce\" in the daemon: run \
                     `sixgate reload`\n";
-        expect(&site, "status", 1, &["mode       enforce\n", told]);
+        site.expect("status", 1, &["mode       enforce\n", told]);
         assert_eq!(rcpt(&site), 550);
-        expect(&site, command, 0, &["changed: mode\n"]);
-        expect(&site, "status", 0, &["mode       shadow\n"]);
+        site.expect(command, 0, &["changed: mode\n"]);
+        site.expect("status", 0, &["mode       shadow\n"]);
         assert_eq!(rcpt(&site), 250);
         assert!(site.counter("shadow_not_opted_in") > 0);
         drop(daemon);
@@ -68,11 +51,11 @@ fn attach_does_not_take_the_kernel_where_the_daemon_does_not_go() {
         text.contains("nothing was changed: a daemon uses these pins") && text.contains("restart"),
         "{text}"
     );
-    expect(&site, "status", 0, &["mode       enforce\n"]);
+    site.expect("status", 0, &["mode       enforce\n"]);
     // what the daemon refuses to take over, the kernel does not get
     let site = site.configured("mode = \"shadow\"\ntemporary_directory = \"/nowhere\"");
-    expect(&site, "attach", 2, &["nothing was changed: the daemon does not take over the configuration: "]);
-    expect(&site, "status", 1, &["mode       enforce\n"]);
+    site.expect("attach", 2, &["nothing was changed: the daemon does not take over the configuration: "]);
+    site.expect("status", 1, &["mode       enforce\n"]);
     assert_eq!(rcpt(&site), 550);
     drop(daemon);
 }
@@ -90,13 +73,8 @@ fn the_replies_of_the_kernel_follow_a_reload() {
     assert!(greeting(&site).starts_with("220 gate.example "));
     let site = site.configured("hostname = \"other.example\"\nrefuse_at = \"greeting\"");
     let kernel = "\"greeting\" in the configuration, \"rcpt\" in the kernel, \"rcpt\" in the daemon";
-    expect(
-        &site,
-        "status",
-        1,
-        &[kernel, "the configuration has changed since the daemon read it (hostname)"],
-    );
-    expect(&site, "reload", 0, &["changed: hostname, refuse_at\n"]);
+    site.expect("status", 1, &[kernel, "the configuration has changed since the daemon read it (hostname)"]);
+    site.expect("reload", 0, &["changed: hostname, refuse_at\n"]);
     assert!(greeting(&site).starts_with("554 other.example "));
     assert_eq!(site.counter("also_begun_not_opted_in"), 2, "the kernel answered both");
 }
@@ -109,12 +87,12 @@ fn sizes_of_maps_need_a_detach_and_a_restart() {
     let (site, daemon) = site("");
     let site = site.configured("xdp.optin_entries = 5000\ndns.timeout = \"4s\"");
     let remade = "xdp.optin_entries as before until you run `sixgate detach && systemctl restart sixgate`";
-    expect(&site, "reload", 0, &[remade, "dns.timeout as before until you run `systemctl restart sixgate`"]);
-    expect(&site, "status", 1, &["(xdp.optin_entries): `sixgate detach && systemctl restart sixgate`"]);
-    expect(&site, "detach", 0, &[]);
+    site.expect("reload", 0, &[remade, "dns.timeout as before until you run `systemctl restart sixgate`"]);
+    site.expect("status", 1, &["(xdp.optin_entries): `sixgate detach && systemctl restart sixgate`"]);
+    site.expect("detach", 0, &[]);
     daemon.stop().unwrap();
     let daemon = site.serve(&[]);
-    let text = run(&site, "status");
+    let text = site.ran("status");
     assert!(text.0 == Some(0) && !text.1.contains("optin_entries"), "{text:?}");
     drop(daemon);
 }
@@ -126,14 +104,14 @@ fn an_empty_guard_is_a_fault_once_it_is_in_force() {
     }
     let (site, daemon) = site("");
     let site = site.configured("xdp.guard = \"store\"");
-    let (code, text) = run(&site, "status");
+    let (code, text) = site.ran("status");
     assert!(code == Some(1) && text.contains("(xdp.guard): `systemctl restart sixgate`"), "{text}");
     assert!(!text.contains("nothing is guarded"), "{text}");
     daemon.stop().unwrap();
     let daemon = site.serve(&[]);
-    expect(&site, "status", 1, &["nothing is guarded: the XDP program refuses no destination"]);
+    site.expect("status", 1, &["nothing is guarded: the XDP program refuses no destination"]);
     site.sixgate(&format!("guard add {OTHER}"));
-    expect(&site, "status", 0, &[]);
+    site.expect("status", 0, &[]);
     assert_eq!(rcpt(&site), 550);
     drop(daemon);
 }
@@ -145,16 +123,11 @@ fn after_a_reload_that_was_refused_status_does_not_advise_the_same_one() {
     }
     let (site, daemon) = site("");
     let site = site.configured("hostname = \"mx.contoso.com\"\ntemporary_directory = \"/nowhere\"");
-    expect(&site, "reload", 1, &["cannot make a temporary file in /nowhere"]);
-    expect(
-        &site,
-        "status",
-        1,
-        &["the last reload was refused: mend what it names, then run `sixgate reload`"],
-    );
+    site.expect("reload", 1, &["cannot make a temporary file in /nowhere"]);
+    site.expect("status", 1, &["the last reload was refused: mend what it names, then run `sixgate reload`"]);
     let site = site.configured("temporary_directory = \"/tmp\"");
-    expect(&site, "reload", 0, &[]);
-    expect(&site, "status", 0, &[]);
+    site.expect("reload", 0, &[]);
+    site.expect("status", 0, &[]);
     drop(daemon);
 }
 
@@ -168,6 +141,6 @@ fn a_reload_beside_a_damaged_store_warns_of_it() {
     let file = fs::File::options().write(true).open(&store).unwrap();
     // in place, as a bad disk does it: the daemon's reader keeps the file
     std::os::unix::fs::FileExt::write_all_at(&file, &[0xff; 3 * 4096], 4096).unwrap();
-    expect(&site, "reload", 0, &["warning: ", " is damaged: "]);
+    site.expect("reload", 0, &["warning: ", " is damaged: "]);
     drop(daemon);
 }

@@ -36,19 +36,6 @@ fn transaction(client: &mut Client, to: &str) -> String {
     client.say(&format!("RCPT TO:<{to}>")).unwrap().last().to_owned()
 }
 
-/// Exit code, and all that a command printed.
-fn run(site: &Site, command: &str) -> (Option<i32>, String) {
-    let output = site.run(command);
-    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
-}
-
-#[track_caller]
-fn expect(site: &Site, command: &str, code: i32, words: &[&str]) {
-    let (ended, text) = run(site, command);
-    assert_eq!(ended, Some(code), "{command}: {text}");
-    assert!(words.iter().all(|words| text.contains(words)), "{command}: {words:?} in\n{text}");
-}
-
 /// Each signal whose default action ends a process, but for those that end sixgate in order or stand for a fault.
 fn harmless_signals() -> impl Iterator<Item = i32> {
     let named = [
@@ -142,8 +129,7 @@ fn a_reload_holds_from_the_next_transaction_on_and_never_within_one() {
     let daemon = site.serve(&["--no-xdp"]);
     let mut client = site.connect(SENDER, GATE);
     assert!(begin(&mut client, "user@contoso.com").starts_with("250 "));
-    expect(
-        &site,
+    site.expect(
         "status",
         0,
         &["mode       enforce\n", "daemon     running since ", "\nlistening  [::]:25\n"],
@@ -151,10 +137,10 @@ fn a_reload_holds_from_the_next_transaction_on_and_never_within_one() {
     let site = site.configured("domains = \"all\"\nlimits.recipients = 1");
     let differing =
         ["domains is \"all\" in the configuration, \"listed\" in the daemon: run `sixgate reload`\n"];
-    expect(&site, "status", 1, &differing);
-    expect(&site, "reload", 0, &["reloaded, changed: domains, limits.recipients\n"]);
+    site.expect("status", 1, &differing);
+    site.expect("reload", 0, &["reloaded, changed: domains, limits.recipients\n"]);
     daemon.wait_for_log("changed=\"domains, limits.recipients\" needs_restart=\"\"").unwrap();
-    expect(&site, "status", 0, &["\nreload     20"]);
+    site.expect("status", 0, &["\nreload     20"]);
     // this transaction keeps what it began with
     let unlisted = client.say("RCPT TO:<user@fabrikam.com>").unwrap();
     assert!(unlisted.last().starts_with("550 5.2.1 "), "{unlisted:?}");
@@ -187,7 +173,7 @@ fn a_configuration_with_an_error_changes_nothing_and_is_named() {
             fs::write(site.config(), format!("{good}\n{bad}\n")).unwrap();
         }
         let wanted = ["the daemon goes on with the configuration of before: ", reason];
-        expect(&site, "reload", 1, &wanted);
+        site.expect("reload", 1, &wanted);
         daemon.wait_for_lines("ERROR", 3 * count + 1).unwrap();
         daemon.signal(Signal::SIGHUP).unwrap();
         daemon.wait_for_lines("ERROR", 3 * count + 2).unwrap();
@@ -195,9 +181,9 @@ fn a_configuration_with_an_error_changes_nothing_and_is_named() {
         assert!(begin(&mut client, "user@contoso.com").starts_with("250 "));
         assert!(client.say("RCPT TO:<user@fabrikam.com>").unwrap().last().starts_with("550 "));
         // the reload by signal has been answered, too
-        expect(&site, "reload", 1, &wanted);
+        site.expect("reload", 1, &wanted);
         fs::write(site.config(), &good).unwrap();
-        expect(&site, "reload", 0, &["reloaded, no setting that is in force has changed\n"]);
+        site.expect("reload", 0, &["reloaded, no setting that is in force has changed\n"]);
     }
     assert!(daemon.log().contains("the configuration was not reloaded, the one of before stays in force: "));
     daemon.stop().unwrap();
@@ -215,15 +201,15 @@ fn what_needs_a_restart_is_named_and_the_rest_is_in_force() {
         "changed: limits.connections\n",
         "listen.addresses as before until you run `systemctl restart sixgate`",
     ];
-    expect(&site, "reload", 0, &words);
+    site.expect("reload", 0, &words);
     let restart =
         "the configuration has changed since the daemon started (listen.addresses): `systemctl restart";
-    expect(&site, "status", 1, &[restart]);
+    site.expect("status", 1, &[restart]);
     let mut first = site.connect(SENDER, GATE);
     assert_eq!(first.reply().unwrap().code, 220);
     assert_eq!(site.connect(SENDER, GATE).reply().unwrap().code, 421);
     let site = site.configured("limits.connections = 2");
-    expect(&site, "reload", 0, &["changed: limits.connections\n"]);
+    site.expect("reload", 0, &["changed: limits.connections\n"]);
     assert_eq!(site.connect(SENDER, GATE).reply().unwrap().code, 220);
     daemon.stop().unwrap();
 }
@@ -239,7 +225,7 @@ fn another_next_hop_takes_the_next_transaction() {
     assert!(begin(&mut client, "user@contoso.com").starts_with("250 "));
     let other = site.folder().join("Other");
     let site = site.configured(&format!("next_hop = {{ maildir = {other:?} }}"));
-    expect(&site, "reload", 0, &["changed: next_hop\n"]);
+    site.expect("reload", 0, &["changed: next_hop\n"]);
     client.say("DATA").unwrap();
     assert_eq!(client.message("Subject: begun before\r\n\r\n").unwrap().code, 250);
     assert_eq!((site.delivered().len(), messages_in(&other)), (1, 0));
@@ -261,21 +247,21 @@ fn a_daemon_that_is_gone_is_named_and_its_socket_is_replaced() {
     }
     let site = site("");
     let down = ["daemon     not running\n", "the daemon is not running: nothing answers at "];
-    expect(&site, "status", 1, &down);
-    expect(&site, "reload", 2, &["the daemon is not running: `systemctl start sixgate`"]);
+    site.expect("status", 1, &down);
+    site.expect("reload", 2, &["the daemon is not running: `systemctl start sixgate`"]);
     let socket: PathBuf = site.folder().join("control");
     site.serve(&["--no-xdp"]).kill().unwrap();
     assert!(socket.exists());
-    expect(&site, "status", 1, &down);
+    site.expect("status", 1, &down);
     let daemon = site.serve(&["--no-xdp"]);
-    expect(&site, "status", 0, &[&format!("pid {}, version ", daemon.pid())]);
+    site.expect("status", 0, &[&format!("pid {}, version ", daemon.pid())]);
     // another daemon does not take it away
     let second = site.folder().join("second.toml");
     let text = fs::read_to_string(site.config()).unwrap();
     fs::write(&second, format!("{text}\n[listen]\naddresses = [\"[::]:26\"]\n")).unwrap();
     let other = Daemon::start(Some(&site.gate), &second, &["--no-xdp"]).unwrap();
     other.wait_for_log("cannot make the control socket").unwrap();
-    expect(&site, "status", 0, &[&format!("pid {}, version ", daemon.pid())]);
+    site.expect("status", 0, &[&format!("pid {}, version ", daemon.pid())]);
     other.stop().unwrap();
     assert!(socket.exists());
     daemon.stop().unwrap();

@@ -1,8 +1,11 @@
 //! How much a flood of clients leaves in the log.
 
-use sixgate_tests::site::{GATE, SENDER, Site};
+use sixgate_tests::{
+    gate::Need,
+    site::{GATE, SENDER, Site},
+};
 
-use crate::{can_run, site, site_with_tls};
+use crate::{can_run, log, site, site_with_tls};
 
 /// A source of another /64 and /48.
 const OTHER: &str = "2001:db8:77::7";
@@ -100,4 +103,19 @@ fn a_network_that_begins_too_many_handshakes_goes_on_in_the_clear() {
     assert_eq!(reply.code, 220, "{reply:?}");
     client.encrypt(&authority.client(None).unwrap(), crate::NAME).unwrap();
     daemon.wait_for_log("no TLS: the client's network began too many handshakes").unwrap();
+}
+
+#[test]
+fn endless_refusals_leave_a_bounded_number_of_lines_and_one_with_a_count() {
+    if !can_run(&[Need::Root]) {
+        return;
+    }
+    let (site, daemon) = log::serve(site("limits.recipients = 50"));
+    let mut client = log::begin(&site, "flood");
+    client.write("RCPT TO:<user@elsewhere.example>\r\n".repeat(600).as_bytes()).unwrap();
+    while client.line().is_ok_and(|line| line.is_some()) {}
+    let rest = daemon.wait_for_log("lines suppressed").unwrap();
+    assert!(rest.contains("log rate limit: 481 lines suppressed"), "{rest}");
+    let (_, log) = daemon.stop().unwrap();
+    assert_eq!(log.matches("recipient refused").count(), 20, "{log}");
 }

@@ -15,19 +15,6 @@ use sixgate_tests::{
 
 use crate::{can_run, site};
 
-/// Exit code, and all that a command printed.
-fn run(site: &Site, command: &str) -> (Option<i32>, String) {
-    let output = site.run(command);
-    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
-}
-
-#[track_caller]
-fn expect(site: &Site, command: &str, code: i32, words: &[&str]) {
-    let (ended, text) = run(site, command);
-    assert_eq!(ended, Some(code), "{command}: {text}");
-    assert!(words.iter().all(|words| text.contains(words)), "{command}: {words:?} in\n{text}");
-}
-
 fn precious(site: &Site, name: &str) -> PathBuf {
     let path = site.folder().join(name);
     fs::write(&path, format!("the only copy of {name}\n")).unwrap();
@@ -50,7 +37,7 @@ fn another_file_where_socket_and_metrics_are_to_be_stays_as_it_is() {
     let site = site.configured(&format!("control_socket = {one:?}\nmetrics.file = {other:?}"));
     let not_socket = "a file that is not a socket is there already";
     let not_metrics = "a file that does not hold sixgate's metrics is there already";
-    expect(&site, "config check", 0, &[not_socket, not_metrics]);
+    site.expect("config check", 0, &[not_socket, not_metrics]);
     let daemon = site.serve(&["--no-xdp"]);
     daemon.wait_for_log(not_socket).unwrap();
     daemon.wait_for_log(not_metrics).unwrap();
@@ -64,9 +51,9 @@ fn another_file_where_socket_and_metrics_are_to_be_stays_as_it_is() {
     for _ in 0..2 {
         site.serve(&["--no-xdp"]).stop().unwrap();
         assert!(fs::read_to_string(&metrics).unwrap().starts_with("# HELP sixgate_"));
-        expect(&site, "config check", 0, &["good"]);
+        site.expect("config check", 0, &["good"]);
     }
-    let (_, text) = run(&site, "config check");
+    let (_, text) = site.ran("config check");
     assert!(!text.contains(not_metrics), "{text}");
 }
 
@@ -81,8 +68,8 @@ fn a_reload_that_would_write_over_the_store_is_refused() {
     for (at, name) in [(&store, "store"), (&site.config(), "the configuration")] {
         site.write(&format!("metrics.file = {at:?}"));
         let words = format!("metrics.file and {name} are the same file, {}: ", at.display());
-        expect(&site, "reload", 1, &[&words]);
-        expect(&site, "config check", 1, &[&words]);
+        site.expect("reload", 1, &[&words]);
+        site.expect("config check", 1, &[&words]);
     }
     daemon.stop().unwrap();
     assert!(fs::read(&store).unwrap().starts_with(b"SQLite format 3"));
@@ -102,7 +89,7 @@ fn an_address_whose_interface_comes_later_does_not_delay_another() {
         "does not listen on [fe80::25%later0]:26: its interface is not there",
         "no interface has the address of [2001:db8:dead::1]:27",
     ];
-    expect(&site, "status", 1, &words);
+    site.expect("status", 1, &words);
     site.gate.ip("link add later0 type veth peer name later1").unwrap();
     for name in ["later0", "later1"] {
         site.gate.ip(&format!("link set {name} up")).unwrap();
@@ -110,7 +97,7 @@ fn an_address_whose_interface_comes_later_does_not_delay_another() {
     site.gate.ip("addr add fe80::25/64 dev later0 nodad").unwrap();
     site.gate.ip("addr add 2001:db8:dead::1/128 dev later0 nodad").unwrap();
     daemon.wait_for_log("listening address=[fe80::25%").unwrap();
-    expect(&site, "status", 0, &["listening  [::]:25, [2001:db8:dead::1]:27, [fe80::25%"]);
+    site.expect("status", 0, &["listening  [::]:25, [2001:db8:dead::1]:27, [fe80::25%"]);
     daemon.stop().unwrap();
 }
 
@@ -135,18 +122,18 @@ fn settings_that_do_not_what_they_seem_to_are_warned_of() {
     ];
     let site = site("");
     let daemon = site.serve(&["--no-xdp"]);
-    let (_, text) = run(&site, "config check");
+    let (_, text) = site.ran("config check");
     assert!(!text.contains("limits.") && !text.contains("RCPT TO:"), "{text}");
     for (settings, warning) in rows {
         site.write(settings);
         let warned = format!("warning: {warning}");
-        expect(&site, "config check", 0, &[&warned]);
-        expect(&site, "reload", 0, &[&warned]);
+        site.expect("config check", 0, &[&warned]);
+        site.expect("reload", 0, &[&warned]);
         daemon.wait_for_log(warning).unwrap();
     }
     site.write("refuse_at = \"greeting\"");
     site.sixgate("domain add --temporary contoso.com");
-    expect(&site, "config check", 0, &["warning: domains are marked temporary, "]);
+    site.expect("config check", 0, &["warning: domains are marked temporary, "]);
     daemon.stop().unwrap();
     let daemon = site.serve(&["--no-xdp"]);
     daemon.wait_for_log("domains are marked temporary, ").unwrap();
@@ -164,7 +151,7 @@ fn status_tells_what_it_can_while_the_configuration_has_an_error() {
     fs::write(site.config(), format!("mode = shadow\n{good}")).unwrap();
     let running = format!("pid {}, version ", daemon.pid());
     let words = ["daemon     running since ", &running, "mode enforce", "the configuration has an error: "];
-    expect(&site, "status", 1, &words);
+    site.expect("status", 1, &words);
     let output = site.run("status --json");
     assert_eq!(output.status.code(), Some(1));
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -172,8 +159,7 @@ fn status_tells_what_it_can_while_the_configuration_has_an_error() {
     let problem = document["problems"][0].as_str().unwrap();
     assert!(problem.starts_with("the configuration has an error: "), "{problem}");
     daemon.stop().unwrap();
-    expect(
-        &site,
+    site.expect(
         "status",
         1,
         &["daemon     not running, or does not answer\n", "the configuration has an error: "],
@@ -188,9 +174,9 @@ fn a_daemon_that_does_not_answer_is_named_by_status() {
     let site = site("");
     let daemon = site.serve(&["--no-xdp"]);
     daemon.signal(Signal::SIGSTOP).unwrap();
-    expect(&site, "status", 1, &["the daemon did not answer within 5 s at "]);
+    site.expect("status", 1, &["the daemon did not answer within 5 s at "]);
     daemon.signal(Signal::SIGCONT).unwrap();
-    expect(&site, "status", 0, &["daemon     running since "]);
+    site.expect("status", 0, &["daemon     running since "]);
     daemon.stop().unwrap();
 }
 
@@ -225,8 +211,8 @@ fn a_pipe_as_configuration_is_refused_by_name() {
         "it is not a regular file".to_owned(),
     ];
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    expect(&site, "config check", 2, &words);
-    expect(&site, "optin list", 2, &words);
-    expect(&site, "status", 1, &words);
+    site.expect("config check", 2, &words);
+    site.expect("optin list", 2, &words);
+    site.expect("status", 1, &words);
     daemon.stop().unwrap();
 }
