@@ -3,8 +3,9 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::{self, PipeReader},
     os::{fd::AsFd as _, unix::process::ExitStatusExt},
-    process::{ChildStdout, ExitStatus},
+    process::{ExitStatus, Stdio},
     thread,
 };
 
@@ -73,9 +74,10 @@ fn a_writer_that_is_killed_leaves_the_old_store_or_the_new_one() {
 fn killed_when(place: &Place, words: &str, due: impl Fn() -> bool) -> ExitStatus {
     let changes = Inotify::init(InitFlags::IN_CLOEXEC).unwrap();
     changes.add_watch(&place.path("state"), AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MODIFY).unwrap();
-    let mut child = place.command(words).spawn().unwrap();
-    let output = child.stdout.take().unwrap();
-    while file_changes_before_end(&changes, &output) {
+    // it has the other end of this pipe as long as it runs
+    let (end, held) = io::pipe().unwrap();
+    let mut child = place.command(words).stdin(held).stdout(Stdio::null()).spawn().unwrap();
+    while file_changes_before_end(&changes, &end) {
         if due() {
             child.kill().unwrap();
             break;
@@ -84,9 +86,9 @@ fn killed_when(place: &Place, words: &str, due: impl Fn() -> bool) -> ExitStatus
     child.wait().unwrap()
 }
 
-/// Waits until a file changes; false if the command prints its result or ends.
-fn file_changes_before_end(changes: &Inotify, output: &ChildStdout) -> bool {
-    let mut ready = [changes.as_fd(), output.as_fd()].map(|file| PollFd::new(file, PollFlags::POLLIN));
+/// Waits until a file changes; false if the command ends.
+fn file_changes_before_end(changes: &Inotify, end: &PipeReader) -> bool {
+    let mut ready = [changes.as_fd(), end.as_fd()].map(|file| PollFd::new(file, PollFlags::POLLIN));
     poll(&mut ready, PollTimeout::try_from(patience()).unwrap()).unwrap();
     if ready[0].any() == Some(true) {
         changes.read_events().unwrap();

@@ -208,7 +208,11 @@ mod tests {
         assert!(BodyHashes::of(io::repeat(b'a'), wanted(&[], &[]), || true).is_err());
     }
 
+    /// A build without optimization hashes slowly.
+    const CASES: u32 = if cfg!(debug_assertions) { 32 } else { 256 };
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(CASES))]
         #[test]
         fn every_hash_is_the_one_of_its_octets(
             lines in proptest::collection::vec("[ -~\t]{0,200}", 0..60),

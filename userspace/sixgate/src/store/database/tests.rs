@@ -291,8 +291,11 @@ fn a_store_of_a_later_version_is_named() {
     assert!(matches!(store.open(), Err(StoreError::OtherForm { found: 9, .. })));
 }
 
+/// Each case makes a database.
+const CASES: u32 = if cfg!(debug_assertions) { 16 } else { 64 };
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
     #[test]
     fn the_database_and_the_memory_find_the_same_prefix(
         prefixes in prop::collection::vec((any::<u16>(), 0_u8..=128, any::<bool>()), 0..20),
