@@ -1,7 +1,7 @@
 //! The content after BDAT (RFC 3030 2): octets as they are, in lines that end with CRLF.
 //!
-//! It owns the state between two pieces of a message, wherever chunks begin and end; it keeps no content and knows no
-//! limit on its size.
+//! It owns the state between two pieces of a message, wherever chunks begin and end; it keeps no
+//! content and knows no limit on its size.
 
 /// Reads content as it arrives.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,8 +51,8 @@ impl ChunkReceiver {
         Ok(())
     }
 
-    /// Ends the content. A last line without CRLF gets one: without it the message could not leave as DATA, and a DKIM
-    /// signature holds either way (RFC 6376 3.4.3, 3.4.4).
+    /// Ends the content. A last line without CRLF gets one: without it the message could not leave
+    /// as DATA, and a DKIM signature holds either way (RFC 6376 3.4.3, 3.4.4).
     pub(crate) fn finish(&mut self, content: &mut impl FnMut(&[u8])) -> Result<(), BareLineEnd> {
         match self.place {
             Place::LineStart => {}

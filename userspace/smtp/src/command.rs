@@ -17,27 +17,28 @@ use mailbox::{DOMAIN_MAX, Path, is_blank};
 pub enum Command {
     /// BDAT (RFC 3030 2): so many octets of a message follow the line.
     Bdat(Chunk),
-    /// DATA.
+    /// DATA (RFC 5321 4.1.1.4).
     Data,
-    /// EHLO.
+    /// EHLO (RFC 5321 4.1.1.1).
     Ehlo(HelloName),
-    /// HELO.
+    /// HELO (RFC 5321 4.1.1.1).
     Helo(HelloName),
-    /// HELP.
+    /// HELP (RFC 5321 4.1.1.8).
     Help,
-    /// MAIL FROM.
+    /// MAIL FROM (RFC 5321 4.1.1.2).
     Mail(MailFrom),
-    /// NOOP.
+    /// NOOP (RFC 5321 4.1.1.9).
     Noop,
     /// A command of an extension that is not offered.
     NotOffered,
-    /// The opening of another protocol, HTTP or PROXY, whose words must not be taken for ours.
+    /// The opening of another protocol, HTTP or PROXY, whose lines must not be taken for SMTP
+    /// commands.
     OtherProtocol,
-    /// QUIT.
+    /// QUIT (RFC 5321 4.1.1.10).
     Quit,
-    /// RCPT TO.
+    /// RCPT TO (RFC 5321 4.1.1.3).
     Rcpt(RcptTo),
-    /// RSET.
+    /// RSET (RFC 5321 4.1.1.5).
     Rset,
     /// STARTTLS (RFC 3207).
     StartTls,
@@ -60,7 +61,7 @@ pub enum CommandError {
     /// EHLO or HELO without a usable name.
     #[error("no host name")]
     NoName,
-    /// Wrong arguments.
+    /// The command's arguments are wrong.
     #[error("syntax error in arguments")]
     Syntax,
     /// The line is longer than RFC 5321 4.5.3.1.4 allows.
@@ -80,8 +81,8 @@ pub enum CommandError {
 pub struct HelloName(String);
 
 impl HelloName {
-    /// What is not visible ASCII becomes a question mark, as in Postfix, and what is too long is cut: neither can then be the
-    /// name of a host for which SPF passes.
+    /// Any other character than visible ASCII becomes a question mark, as in Postfix, and a name
+    /// that is too long is cut: neither can then be the name of a host for which SPF passes.
     fn parse(text: &[u8]) -> Option<Self> {
         let shown = |octet: &u8| if octet.is_ascii_graphic() { char::from(*octet) } else { '?' };
         (!text.is_empty()).then(|| Self(text.iter().take(DOMAIN_MAX).map(shown).collect()))
@@ -125,9 +126,9 @@ pub struct MailFrom {
 /// BODY= (RFC 6152).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Body {
-    /// 7BIT.
+    /// BODY=7BIT (RFC 6152).
     SevenBit,
-    /// 8BITMIME.
+    /// BODY=8BITMIME (RFC 6152).
     EightBitMime,
 }
 
@@ -164,16 +165,17 @@ impl Command {
     /// Parses a command line, given without its CRLF.
     ///
     /// # Errors
-    /// What the client did wrong.
+    /// [`CommandError`]: the client's mistake.
     pub fn parse(line: &[u8]) -> Result<Self, CommandError> {
         Self::parse_with(line, DsnParameters::Unknown)
     }
 
-    /// Parses a command line as [`Self::parse`] does, without the parameters of an extension that is not offered and that
-    /// changes nothing about a message: delivery status notifications (RFC 3461 4).
+    /// Parses a command line as [`Self::parse`] does, without the parameters of an extension that
+    /// is not offered and that changes nothing about a message: delivery status notifications (RFC
+    /// 3461 4).
     ///
     /// # Errors
-    /// What the client did wrong.
+    /// [`CommandError`]: the client's mistake.
     pub fn parse_without_dsn(line: &[u8]) -> Result<Self, CommandError> {
         Self::parse_with(line, DsnParameters::Dropped)
     }
@@ -250,7 +252,7 @@ fn parse_mail(rest: &[u8], dsn: DsnParameters) -> Result<MailFrom, CommandError>
             (b"BODY", value) => mail.body = Some(value.and_then(parse_body).ok_or(CommandError::Syntax)?),
             (b"SMTPUTF8", None) => mail.smtp_utf8 = true,
             (b"SMTPUTF8", Some(_)) => return Err(CommandError::Syntax),
-            // what a client that may not vouch for others says there counts as `<>` (RFC 4954 5)
+            // a client that may not vouch for others: its value counts as `<>` (RFC 4954 5)
             (b"AUTH", Some(_)) => {}
             (b"RET" | b"ENVID", Some(_)) if dsn == DsnParameters::Dropped => {}
             _ => return Err(CommandError::UnknownParameter),
@@ -277,8 +279,8 @@ fn parse_rcpt(rest: &[u8], dsn: DsnParameters) -> Result<RcptTo, CommandError> {
     Mailbox::parse(path.inner).map(RcptTo::Mailbox).ok_or(CommandError::BadRecipient)
 }
 
-/// Splits ` KEYWORD:<path> parameters`. A blank after the colon is no part of the grammar, but too common to be
-/// refused.
+/// Splits ` KEYWORD:<path> parameters`. A blank after the colon is not part of the grammar, but too
+/// common to be refused.
 fn split_path<'a>(rest: &'a [u8], keyword: &[u8], bad: CommandError) -> Result<Path<'a>, CommandError> {
     let rest = rest.trim_ascii_start();
     let Some((found, rest)) = rest.split_at_checked(keyword.len()) else {

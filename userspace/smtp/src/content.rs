@@ -1,7 +1,9 @@
-//! A message while it arrives, after DATA or in chunks: dot-stuffing removed, and the rules that its octets have to keep.
+//! A message while it arrives, after DATA or in chunks: dot-stuffing removed, and the rules that
+//! its octets have to keep.
 //!
-//! It owns the rules on size, header, lines and hops, and which of them shadow mode waives; it keeps no octet for longer
-//! than until the next piece is taken, and judges nothing that depends on the sender.
+//! It owns the rules on size, header, lines and hops, and which of them shadow mode waives; it
+//! keeps no octet for longer than until the next piece is taken, and judges nothing that depends on
+//! the sender.
 
 use std::mem;
 
@@ -14,8 +16,8 @@ use super::{
 };
 use crate::policy::Mode;
 
-/// Octets of a header, the empty line that ends it included. It is the one bound of headers: so many octets of a message
-/// stay in memory, and whoever reads headers finds them whole there.
+/// Octets of a header, with the empty line that ends it. It is the only bound of headers: so many
+/// octets of a message stay in memory, and the readers of headers find them whole there.
 pub const HEADER_MAX: u64 = 256 << 10;
 
 /// Bounds of one message.
@@ -27,7 +29,8 @@ pub struct ContentLimits {
     pub line: u64,
     /// Received fields (RFC 5321 6.3: at least 100).
     pub received: u32,
-    /// In shadow mode a message may break the rules on header, lines and hops: see `Say::is_waived_in_shadow`.
+    /// In shadow mode a message may break the rules on header, lines and hops: see
+    /// `Say::is_waived_in_shadow`.
     pub mode: Mode,
 }
 
@@ -49,7 +52,8 @@ pub(crate) struct Arriving {
 enum Form {
     /// After DATA (RFC 5321 4.5.2), to its end or not yet.
     Dots { receiver: DataReceiver, ended: bool },
-    /// In chunks (RFC 3030 2), to the end of the present one, of which so many octets are to come, or not yet.
+    /// In chunks (RFC 3030 2), to the end of the present one, of which so many octets are to come,
+    /// or not yet.
     Chunks { receiver: ChunkReceiver, chunk: Chunk, left: u64, ended: bool },
 }
 
@@ -86,7 +90,8 @@ impl Arriving {
         }
     }
 
-    /// A chunk begins; the one before has ended. A message that it would make too big is lost at once.
+    /// A chunk begins; the one before has ended. A message that it would make too big is lost at
+    /// once.
     pub(crate) fn expect(&mut self, next: Chunk) {
         if let Form::Chunks { chunk, left, ended, .. } = &mut self.form {
             (*chunk, *left, *ended) = (next, next.size, false);
@@ -140,7 +145,8 @@ impl Arriving {
         }
     }
 
-    /// What has arrived since the last call and is to be kept; none if there is nothing.
+    /// The octets that have arrived since the last call and are to be kept; `None` if there are
+    /// none.
     pub(crate) fn take_piece(&mut self) -> Option<Vec<u8>> {
         let piece = mem::take(&mut self.piece);
         (self.lost.is_none() && !piece.is_empty()).then_some(piece)
@@ -214,7 +220,8 @@ struct Rules {
     waived: Vec<Say>,
 }
 
-/// As many octets of a line as are needed to tell a Received field with some blanks before its colon.
+/// As many octets of a line as are needed to tell a Received field with some blanks before its
+/// colon.
 const START: usize = 32;
 
 impl Rules {
@@ -259,7 +266,8 @@ impl Rules {
         Ok(())
     }
 
-    /// Of several bounds the one that is reached first counts, so that it does not matter in which pieces a message comes.
+    /// Of several bounds the one that is reached first counts, so that it does not matter in which
+    /// pieces a message comes.
     fn check_lengths(&self, more: u64, ends: bool) -> Result<(), Say> {
         let size = (self.limits.size.saturating_sub(self.octets), more, Say::TooBig);
         let header =
@@ -284,7 +292,8 @@ impl Rules {
                 self.in_results = is_results(&self.start);
             }
             self.start.clear();
-            // forged results are found in the first HEADER_MAX octets only: never pass on what lies beyond
+            // forged results are found in the first HEADER_MAX octets only: never pass on what lies
+            // beyond
             if self.in_results && self.waived.contains(&Say::HeaderTooBig) {
                 return Err(Say::HeaderTooBig);
             }
@@ -319,7 +328,8 @@ mod tests {
     const LIMITS: ContentLimits =
         ContentLimits { size: 1 << 20, line: 998, received: 3, mode: Mode::Enforce };
 
-    /// What becomes of a message that comes in pieces of `chunk` octets: kept octets, or the reason.
+    /// What becomes of a message that comes in pieces of `chunk` octets: kept octets, or the
+    /// reason.
     fn outcome(message: &[u8], chunk: usize) -> Result<Vec<u8>, Say> {
         shadowed(message, chunk, LIMITS).0
     }

@@ -1,6 +1,8 @@
-//! The content after DATA (RFC 5321 4.1.1.4, 4.5.2): dot-stuffing removed, and one end only, CRLF.CRLF.
+//! The content after DATA (RFC 5321 4.1.1.4, 4.5.2): dot-stuffing removed, and one end only,
+//! CRLF.CRLF.
 //!
-//! It owns the state between two pieces of input; it keeps no content and knows no limit on its size.
+//! It owns the state between two pieces of input; it keeps no content and knows no limit on its
+//! size.
 
 /// Reads content as it arrives.
 #[derive(Clone, Copy, Debug, Default)]

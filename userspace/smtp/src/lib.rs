@@ -1,8 +1,8 @@
-//! SMTP without IO (command lines, replies, the end of data, and the session that joins them), and the policy, which
-//! decides from evidence.
+//! SMTP without IO (command lines, replies, the end of data, and the session that joins them), and
+//! the policy, which decides from evidence.
 //!
-//! It owns no socket, no clock and no lookup; time and answers are arguments. Neither a runtime nor a logger is among
-//! its dependencies.
+//! It owns no socket, no clock and no lookup; time and answers are arguments. Neither a runtime nor
+//! a logger is among its dependencies.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,5 @@
-//! Command lines cut from a stream of octets: CRLF ends a line and nothing else does (RFC 5321 2.3.8).
+//! Command lines cut from a stream of octets: CRLF ends a line and nothing else does (RFC 5321
+//! 2.3.8).
 //!
 //! It owns the unread input of a session, bounded; it knows no command.
 
@@ -7,18 +8,20 @@ use sixgate_common::line::{Cut, cut, skip};
 /// What stands at the front of the input.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Line {
-    /// A line without its CRLF, at most [`sixgate_common::refuse::MAIL_LINE_MAX`] octets long with it.
+    /// A line without its CRLF, at most [`sixgate_common::refuse::MAIL_LINE_MAX`] octets long with
+    /// it.
     Complete(Vec<u8>),
     /// A longer line, which was dropped up to its CRLF.
     TooLong,
-    /// So much of a longer line, whose end is not there yet, that it counts as one in a refused session
-    /// ([`sixgate_common::line::ENDLESS_MAX`]). It was dropped.
+    /// So much of a longer line, whose end is not there yet, that it counts as one in a refused
+    /// session ([`sixgate_common::line::ENDLESS_MAX`]). It was dropped.
     Endless,
-    /// A bare CR, a bare LF or a NUL: where the line ends is a matter of opinion, so nothing after it is read.
+    /// A bare CR, a bare LF or a NUL: where the line ends is a matter of opinion, so nothing after
+    /// it is read.
     BareLineEnd,
 }
 
-/// Unread input.
+/// The input that is not read yet.
 #[derive(Debug, Default)]
 pub struct LineBuffer {
     octets: Vec<u8>,
@@ -31,7 +34,7 @@ pub struct LineBuffer {
 }
 
 impl LineBuffer {
-    /// Appends input.
+    /// Appends input to the buffer.
     pub fn push(&mut self, octets: &[u8]) {
         if self.read > 0 {
             self.octets.drain(..self.read);
@@ -40,7 +43,7 @@ impl LineBuffer {
         self.octets.extend_from_slice(octets);
     }
 
-    /// The unread input, for content that is no command line.
+    /// The unread input, for content that is not a command line.
     #[must_use]
     pub fn unread(&self) -> &[u8] {
         self.octets.get(self.read..).unwrap_or_default()

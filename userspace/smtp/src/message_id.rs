@@ -16,7 +16,8 @@ pub fn message_id(header: &[u8]) -> String {
     found.text()
 }
 
-/// Looks for the first Message-ID field (RFC 5322 3.6.4) in a header that comes in pieces, folded lines included.
+/// Looks for the first Message-ID field (RFC 5322 3.6.4) in a header that comes in pieces, folded
+/// lines included.
 #[derive(Debug, Default)]
 pub(super) struct MessageId {
     /// The beginning of the present line.
@@ -60,7 +61,7 @@ impl MessageId {
         self.value.extend_from_slice(value.get(..room).unwrap_or(value));
     }
 
-    /// What was found so far; empty if nothing was.
+    /// The Message-ID found so far; empty if there is none.
     pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.value).into_owned()
     }

@@ -1,6 +1,7 @@
 //! The Received header field that sixgate adds (RFC 5321 4.4).
 //!
-//! It owns the field's form; every value of a stranger that gets into it is bounded and harmless by type.
+//! It owns the field's form; every value of a client that gets into it is bounded and harmless by
+//! type.
 
 use std::fmt;
 
@@ -10,16 +11,17 @@ use crate::{
     session::{Tls, Transaction},
 };
 
-/// What the field says.
+/// The contents of the field.
 #[derive(Clone, Copy, Debug)]
 pub struct Received<'a> {
-    /// Our name.
+    /// The host name of this server.
     pub hostname: &'a str,
     /// Both ends of the connection.
     pub endpoints: Endpoints,
     /// How the connection is encrypted, if it is.
     pub tls: Option<&'a Tls>,
-    /// The name of the source that leads back to it, if there is one: readers take what stands here for verified.
+    /// The name of the source that leads back to it, if there is one: readers take what stands here
+    /// for verified.
     pub source_name: Option<&'a str>,
     /// The transaction; its recipient is named if it is the only one (RFC 5321 7.2).
     pub transaction: &'a Transaction,
@@ -35,7 +37,8 @@ impl fmt::Display for Received<'_> {
         let source_name = self.source_name.filter(|name| is_plain(name)).unwrap_or("unknown");
         write!(f, "Received: from {}", Plain(self.transaction.hello.name.as_str()))?;
         write!(f, "\r\n\t({source_name} [IPv6:{}])", self.endpoints.source)?;
-        // the registry of mail transmission types of IANA (RFC 3848, RFC 6531 4.3) has none for HELO after STARTTLS
+        // the registry of mail transmission types of IANA (RFC 3848, RFC 6531 4.3) has none for
+        // HELO after STARTTLS
         let protocol =
             match (self.transaction.mail.smtp_utf8, self.transaction.hello.extended, self.tls.is_some()) {
                 (true, _, true) => "UTF8SMTPS",
@@ -61,7 +64,8 @@ impl fmt::Display for Received<'_> {
     }
 }
 
-/// A stranger's name for itself; what could be taken for the field's own punctuation becomes a question mark.
+/// A client's name for itself; characters that could be taken for the field's own punctuation
+/// become question marks.
 struct Plain<'a>(&'a str);
 
 impl fmt::Display for Plain<'_> {

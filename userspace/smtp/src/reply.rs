@@ -1,6 +1,6 @@
-//! The one reply table: every code and text that sixgate says by itself.
+//! The one reply table: every code and text of a reply that sixgate makes itself.
 //!
-//! It owns no decision about when something is said. No text here takes a library's error message.
+//! It does not decide when a reply is sent. No text here takes a library's error message.
 
 mod form;
 
@@ -16,7 +16,7 @@ pub use form::{Enhanced, Origin, Reply};
 
 macro_rules! replies {
     ($($(#[$doc:meta])+ $say:ident = $code:literal $enhanced:literal $text:literal,)+) => {
-        /// Everything that sixgate says by itself, but the replies to EHLO.
+        /// Every reply that sixgate makes itself, but the replies to EHLO.
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
         pub enum Say {
             $($(#[$doc])+ $say,)+
@@ -36,33 +36,33 @@ macro_rules! replies {
     };
 }
 
-// `{host}` is our host name; `{}` is what the row says it is about.
+// `{host}` is this server's name; `{}` is the subject that the row names.
 replies! {
-    /// The greeting.
+    /// The greeting of a session.
     Greeting = 220 "" "{host} ESMTP sixgate",
     /// The greeting that refuses (RFC 5321 3.1); about the destination address.
     GreetingRefused = 554 "" "{host} Service unavailable, [{}] does not accept email over IPv6.",
-    /// HELO accepted.
+    /// HELO is accepted.
     Helo = 250 "" "{host}",
     /// EHLO or HELO without a name.
     NoName = 501 "" "EHLO and HELO need a host name",
-    /// MAIL accepted.
+    /// MAIL is accepted.
     Mail = 250 "2.1.0" "Sender ok",
-    /// RSET.
+    /// RSET is done.
     Rset = 250 "2.0.0" "Reset",
-    /// NOOP.
+    /// NOOP is done.
     Noop = 250 "2.0.0" "Ok",
     /// VRFY and EXPN (RFC 5321 3.5.3).
     Vrfy = 252 "2.5.0" "Cannot verify; send mail and see",
-    /// HELP.
+    /// The reply to HELP.
     Help = 214 "2.0.0" "See RFC 5321",
-    /// QUIT.
+    /// The reply to QUIT.
     Quit = 221 "2.0.0" "{host} closing connection",
     /// A chunk taken that is not the last one (RFC 3030 2); about its octets.
     Chunk = 250 "2.0.0" "{} octets received",
     /// STARTTLS accepted (RFC 3207 4).
     StartTls = 220 "2.0.0" "Ready to start TLS",
-    /// DATA accepted.
+    /// DATA is accepted.
     StartData = 354 "" "End data with <CRLF>.<CRLF>",
     /// Delivered; about the name under which the message lies.
     Delivered = 250 "2.0.0" "Delivered as {}",
@@ -71,7 +71,7 @@ replies! {
 
     /// Not opted in; about the recipient's domain or the destination address.
     NotOptedIn = 550 "5.2.1" "Service unavailable, [{}] does not accept email over IPv6.",
-    /// The same for a domain whose refusal is temporary, so that senders turn to IPv4.
+    /// The same for a domain whose refusal is temporary, so that senders fall back to IPv4.
     NotOptedInTemporary = 450 "4.2.1" "Service unavailable, [{}] does not accept email over IPv6.",
     /// No PTR; about the source address.
     NoPtr = 450 "4.7.25" "Service unavailable, sending IPv6 address [{}] must have reverse DNS record.",
@@ -79,7 +79,8 @@ replies! {
     PtrNotConfirmed = 450 "4.7.25" "Service unavailable, sending IPv6 address [{}] must have reverse DNS record that leads back to it.",
     /// Neither SPF nor DKIM; about the source address.
     NotAuthenticated = 450 "4.7.26" "Service unavailable, message sent over IPv6 [{}] must pass either SPF or DKIM validation.",
-    /// The same where a key is being tested, which is never a reason to refuse for good; about the source address.
+    /// The same where a key is being tested, which is never a reason to refuse for good; about the
+    /// source address.
     TestingKey = 450 "4.7.26" "Service unavailable, message sent over IPv6 [{}] must pass either SPF or DKIM validation.",
     /// DNS could not answer.
     DnsFailure = 451 "4.4.3" "Temporary DNS failure, please try again later.",
@@ -92,7 +93,8 @@ replies! {
     NextHopBusy = 451 "4.3.2" "Too many connections to the mail server, please try again later.",
     /// The next hop was lost in the middle of a transaction.
     NextHopLost = 451 "4.4.2" "Connection to the mail server was lost, please try again later.",
-    /// The next hop did not reply in time within a transaction, or did not take the message in time.
+    /// The next hop did not reply in time within a transaction, or did not take the message in
+    /// time.
     NextHopTimeout = 451 "4.4.2" "Mail server did not respond in time, please try again later.",
     /// The next hop sent what has no meaning there, or another reply than before.
     NextHopUnexpected = 451 "4.3.0" "Unexpected reply of the mail server, please try again later.",
@@ -101,18 +103,19 @@ replies! {
     /// The message memory is used up.
     NoMemory = 452 "4.3.1" "Insufficient system storage, please try again later.",
 
-    /// There is no room for the message on the disk.
+    /// The disk has no space for the message.
     NoDisk = 452 "4.3.1" "Insufficient system storage, please try again later.",
     /// TLS cannot be had for the moment (RFC 3207 4).
     TlsNotAvailable = 454 "4.7.0" "TLS is not available for the moment",
 
-    /// Unknown command.
+    /// The command is unknown.
     Unknown = 500 "5.5.2" "Command not recognized",
     /// Command line too long.
     TooLong = 500 "5.5.2" "Line too long",
     /// HTTP or PROXY; the session ends.
     OtherProtocol = 500 "5.5.1" "This is SMTP",
-    /// BDAT whose size cannot be read; the session ends, because nobody knows where the next command begins.
+    /// BDAT whose size cannot be read; the session ends, because the beginning of the next command
+    /// is unknown.
     BadChunk = 501 "5.5.4" "Syntax: BDAT size [LAST]",
     /// A bare CR, a bare LF or a NUL in a command.
     BareCommand = 500 "5.5.2" "Lines end with <CRLF>; bare <CR>, bare <LF> and NUL are not accepted",
@@ -160,7 +163,7 @@ replies! {
     TooManyConnections = 421 "4.7.0" "{host} Too many connections, please try again later.",
     /// Connections of one address or network over the limit.
     TooManyFromNetwork = 421 "4.7.0" "{host} Too many connections from your network, please try again later.",
-    /// The sender said nothing for too long.
+    /// The client sent nothing for too long.
     IdleTimeout = 421 "4.4.2" "{host} Time-out waiting for input",
     /// The message came too slowly for too long.
     TooSlow = 421 "4.4.2" "{host} The message arrives too slowly",
@@ -175,7 +178,7 @@ replies! {
 }
 
 impl Say {
-    /// The bound that this reply says to be reached, as counters name it.
+    /// The bound whose excess this reply reports, as counters name it.
     #[must_use]
     pub fn bound(self) -> Option<&'static str> {
         Some(match self {
@@ -199,13 +202,14 @@ impl Say {
         })
     }
 
-    /// Whether it is about a message that another server would take, and that shadow mode passes on therefore.
+    /// Whether it is about a message that another server would take, and that shadow mode passes on
+    /// therefore.
     #[must_use]
     pub(crate) fn is_waived_in_shadow(self) -> bool {
         matches!(self, Self::HeaderTooBig | Self::LineTooLong | Self::TooManyHops)
     }
 
-    /// Why this is said, in one word: the bound, or the rule that the client broke.
+    /// The reason of this reply as a short name: the bound, or the rule that the client broke.
     #[must_use]
     pub fn reason(self) -> &'static str {
         self.bound().unwrap_or(match self {
@@ -246,13 +250,15 @@ impl ReplyTable {
         Self { hostname: hostname.into(), message_size_max, permanent, temporary }
     }
 
-    /// The same table, `permanent` refusals said with 550 and 5.x.x in place of 450 and 4.x.x; their texts stay.
+    /// The same table, with `permanent` refusals as 550 and 5.x.x in place of 450 and 4.x.x; their
+    /// texts stay.
     #[must_use]
     pub fn with_permanent(self, permanent: PermanentRefusals) -> Self {
         Self { permanent, ..self }
     }
 
-    /// The same table, `temporary` refusals said with 450 and 4.x.x in place of 550 and 5.x.x; their texts stay.
+    /// The same table, with `temporary` refusals as 450 and 4.x.x in place of 550 and 5.x.x; their
+    /// texts stay.
     #[must_use]
     pub fn with_temporary(self, temporary: TemporaryRefusals) -> Self {
         Self { temporary, ..self }
@@ -264,7 +270,7 @@ impl ReplyTable {
         self.say_about(say, "")
     }
 
-    /// A reply about `subject`: an address, a domain or a name of ours, already fit for a stranger.
+    /// A reply about `subject`: an address, a domain or a name of this server that clients may see.
     #[must_use]
     pub fn say_about(&self, say: Say, subject: &str) -> Reply {
         let say = match say {
@@ -308,8 +314,8 @@ impl ReplyTable {
         }
     }
 
-    /// The reply to what the policy refuses. `domain` is the recipient's, if it has one; `is_temporary`: the refusal
-    /// of that domain is.
+    /// The reply to what the policy refuses. `domain` is the recipient's, if it has one;
+    /// `is_temporary`: the refusal of that domain is.
     #[must_use]
     pub fn refusal(
         &self,
@@ -378,17 +384,17 @@ impl ReplyTable {
 pub enum Extension {
     /// RFC 3030, without BINARYMIME.
     Chunking,
-    /// RFC 6152.
+    /// 8BITMIME of RFC 6152.
     EightBitMime,
-    /// RFC 2034.
+    /// ENHANCEDSTATUSCODES of RFC 2034.
     EnhancedStatusCodes,
-    /// RFC 2920.
+    /// PIPELINING of RFC 2920.
     Pipelining,
     /// RFC 1870, the limit in octets.
     Size(u64),
-    /// RFC 6531.
+    /// SMTPUTF8 of RFC 6531.
     SmtpUtf8,
-    /// RFC 3207.
+    /// STARTTLS of RFC 3207.
     StartTls,
 }
 

@@ -1,7 +1,7 @@
 //! One SMTP session (RFC 5321) without IO: octets and answers in, replies and tasks out.
 //!
-//! It owns the order of commands and the limits of one session. It decides nothing about senders and
-//! recipients, opens nothing and reads no clock.
+//! It owns the order of commands and the limits of one session. It decides nothing about senders
+//! and recipients, opens nothing and reads no clock.
 
 mod answers;
 mod content;
@@ -32,19 +32,20 @@ pub use interface::{
     TlsProgress, Transaction, Unkept,
 };
 
-/// Input that is kept while the session waits for an answer, octets. A pipelined group of commands fits
-/// in many times over.
+/// Input that is kept while the session waits for an answer, octets. A pipelined group of commands
+/// fits in many times over.
 const WAITING_INPUT_MAX: usize = 64 * 1024;
 
 /// An SMTP session, from the greeting to the last reply.
 ///
-/// Its methods are of four kinds: getters; `handle_*` takes what happened; `answer_*` takes the answer to
-/// the task that the session waits for; `poll_*` gives what is to be done.
+/// Its methods are of four kinds: getters; `handle_*` takes what happened; `answer_*` takes the
+/// answer to the task that the session waits for; `poll_*` gives what is to be done.
 ///
-/// The caller repeats: perform [`Self::poll_task`] until it gives none; send [`Self::poll_output`]; if
-/// [`Self::is_closing`], end the connection; read if it [`Self::has_room`]; let [`Self::poll_timeout`]
-/// pass at the latest. While a task is performed, input may be read by the same rule: it is kept, and
-/// interpreted once the session has its answer. `now` must never go back.
+/// The caller repeats: perform [`Self::poll_task`] until it gives none; send [`Self::poll_output`];
+/// if [`Self::is_closing`], end the connection; read if it [`Self::has_room`]; let
+/// [`Self::poll_timeout`] pass at the latest. While a task is performed, input may be read by the
+/// same rule: it is kept, and interpreted once the session has its answer. `now` must never go
+/// back.
 #[derive(Debug)]
 pub struct Session {
     parameters: SessionParameters,
@@ -60,13 +61,13 @@ pub struct Session {
     tls: Option<Tls>,
     counts: Counts,
     times: Times,
-    /// That of the command that is being obeyed, for the log.
+    /// The argument of the command that is being handled, for the log.
     argument: Option<Argument>,
-    /// What happened and is not told yet.
+    /// The incidents that are not reported yet.
     incidents: Vec<Incident>,
-    /// What the refusing dialogue was told and refused.
+    /// The commands that the refusing dialogue got, and those that it refused.
     refused: Refused,
-    /// Say 421 as soon as no transaction is in the way.
+    /// Reply 421 as soon as no transaction is in the way.
     stopping: bool,
     /// Whether commands have to come soon.
     in_a_hurry: bool,
@@ -82,7 +83,7 @@ enum State {
     Data(Arriving),
     /// Waiting until a piece of a message is kept.
     Keeping(Arriving),
-    /// Reading the rest of a chunk that nobody wants, so many octets, then saying this.
+    /// Reading the rest of an unwanted chunk, so many octets, then sending this reply.
     Skipping(u64, Say),
     /// Waiting until the connection is encrypted, or will not be.
     StartingTls,
@@ -90,7 +91,7 @@ enum State {
     Recipient(RcptTo),
     /// Waiting for an answer about a message.
     Message,
-    /// The last reply is said; input is dropped.
+    /// The last reply is sent; input is dropped.
     Closing,
 }
 
@@ -102,7 +103,8 @@ struct Counts {
     small_chunks: u32,
     messages: u32,
     refused_recipients: usize,
-    /// Of the present message: those that were too many, no fault of the sender, who may come back with them.
+    /// Of the present message: those that were too many, no fault of the sender, who may come back
+    /// with them.
     deferred_recipients: usize,
 }
 
@@ -112,8 +114,8 @@ struct Times {
     now: Instant,
     /// The last command line, the last octets of a message, or the last answer of ours.
     active: Instant,
-    /// When the message that is arriving is too slow. Each octet puts it off, but never further than `data_timeout`
-    /// from now, so that nobody saves time up.
+    /// When the message that is arriving is too slow. Each octet puts it off, but never further
+    /// than `data_timeout` from now, so that a fast client cannot save time up.
     too_slow: Option<Instant>,
     /// When the transaction takes too long.
     transaction_end: Option<Instant>,
@@ -169,8 +171,8 @@ impl Session {
         output
     }
 
-    /// Takes input. What comes in the clear once STARTTLS was read is dropped: the client has to wait (RFC 3207 4.2),
-    /// and somebody else could have said it.
+    /// Takes input. What comes in the clear once STARTTLS was read is dropped: the client has to
+    /// wait (RFC 3207 4.2), and another could have sent it.
     pub fn handle_input(&mut self, now: Instant, octets: &[u8]) {
         if matches!(self.state, State::Closing | State::StartingTls) {
             return;
@@ -189,8 +191,8 @@ impl Session {
         self.state = State::Closing;
     }
 
-    /// The daemon stops: ends the session as soon as no message is under way. One in chunks is under way from its first
-    /// to its last.
+    /// The daemon stops: ends the session as soon as no message is under way. One in chunks is
+    /// under way from its first to its last.
     pub fn handle_shutdown(&mut self) {
         self.stopping = true;
         self.advance();
@@ -202,7 +204,7 @@ impl Session {
             return;
         }
         let passed = |instant: Option<Instant>| instant.is_some_and(|instant| instant <= now);
-        // silence is no slowness, though both may be due at the same instant
+        // silence is different from slowness, though both may be due at the same instant
         self.hang_up(if passed(self.silence_end()) {
             Say::IdleTimeout
         } else if passed(self.times.too_slow) {
@@ -214,8 +216,8 @@ impl Session {
         });
     }
 
-    /// Goes on with other reply texts and bounds and in another mode, between two transactions or as one begins. What was offered to the
-    /// client stays so.
+    /// Goes on with other reply texts and bounds and in another mode, between two transactions or
+    /// as one begins. Extensions that were offered to the client stay offered.
     pub fn handle_settings(&mut self, table: Arc<ReplyTable>, limits: SessionLimits, mode: Mode) {
         self.parameters.table = table;
         self.parameters.limits = limits;
@@ -233,7 +235,7 @@ impl Session {
         self.in_a_hurry = is_stressed;
     }
 
-    /// What is to be done next, once.
+    /// The next task, given once.
     pub fn poll_task(&mut self) -> Option<Task> {
         let task = self.task.take();
         if task.is_some() {
@@ -242,12 +244,12 @@ impl Session {
         task
     }
 
-    /// What is to be sent; empty if nothing.
+    /// The octets to be sent; empty if there are none.
     pub fn poll_output(&mut self) -> Vec<u8> {
         mem::take(&mut self.output)
     }
 
-    /// What was refused, given up or ended since the last call, to be counted and logged.
+    /// The refusals, aborts and ends since the last call, to be counted and logged.
     pub fn poll_incidents(&mut self) -> Vec<Incident> {
         mem::take(&mut self.incidents)
     }
@@ -283,7 +285,7 @@ impl Session {
         may_read && self.task.is_none()
     }
 
-    /// Whether there is room for input, now or for later.
+    /// Whether there is space for input, now or for later.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.input.unread().len() < WAITING_INPUT_MAX
@@ -299,7 +301,7 @@ impl Session {
             && last.is_some_and(|line| matches!(Command::parse(line), Ok(Command::Quit)))
     }
 
-    /// Whether the last reply has been said.
+    /// Whether the last reply has been sent.
     #[must_use]
     pub fn is_closing(&self) -> bool {
         matches!(self.state, State::Closing)
@@ -323,14 +325,14 @@ impl Session {
         self.tls.as_ref()
     }
 
-    /// What the refusing dialogue was told and refused.
+    /// The commands that the refusing dialogue got, and those that it refused.
     #[must_use]
     pub fn refused(&self) -> &Refused {
         &self.refused
     }
 
-    /// Reads input for as long as nobody has to be asked. Here alone it is decided when a session has to end because the
-    /// daemon stops.
+    /// Reads input until a task needs an answer. Only here is it decided when a session has to end
+    /// because the daemon stops.
     fn advance(&mut self) {
         while self.reads() {
             if self.stopping && self.rests() {
@@ -365,7 +367,8 @@ impl Session {
             State::Refusing { reason, phase, commands } => Some((reason, phase, commands)),
             _ => None,
         };
-        // octets of an unfinished line put nothing off: a command has to come within the time for a command
+        // octets of an unfinished line put nothing off: a command has to come within the time for a
+        // command
         if line == Line::Endless && refusing.is_none() {
             return;
         }
@@ -420,7 +423,8 @@ impl Session {
         self.parameters.table.say(say).write_to(&mut self.output);
     }
 
-    /// Whether the mode is shadow, in which `waived` is no reason to refuse a command; it is noted then.
+    /// Whether the mode is shadow, in which `waived` is not a reason to refuse a command; it is
+    /// noted then.
     fn waives(&mut self, waived: Say) -> bool {
         let waives = self.parameters.mode == Mode::Shadow;
         if waives {
@@ -429,7 +433,7 @@ impl Session {
         waives
     }
 
-    /// Says what the client did wrong, and hangs up if that was too often.
+    /// Reports the client's mistake, and hangs up after too many of them.
     fn object(&mut self, say: Say) {
         self.counts.errors += 1;
         if self.counts.errors > self.parameters.limits.errors {
@@ -444,7 +448,7 @@ impl Session {
         self.say_noted(Event::Command(say), say);
     }
 
-    /// Says the last reply.
+    /// Sends the last reply.
     fn hang_up(&mut self, say: Say) {
         if say == Say::Quit {
             self.say(say);

@@ -1,6 +1,8 @@
-//! Paths and mailboxes (RFC 5321 4.1.2, with UTF-8 as RFC 6531 3.3 adds it): a value that exists is well formed.
+//! Paths and mailboxes (RFC 5321 4.1.2, with UTF-8 as RFC 6531 3.3 adds it): a value that exists is
+//! well formed.
 //!
-//! It owns the grammar of addresses; whether an address outside ASCII is welcome is the session's decision.
+//! It owns the grammar of addresses; whether an address outside ASCII is welcome is the session's
+//! decision.
 
 use std::{
     fmt,
@@ -12,14 +14,16 @@ use sixgate_common::domain::is_domain_name;
 
 /// Longest domain (RFC 5321 4.5.3.1.2), octets.
 pub(super) const DOMAIN_MAX: usize = 255;
-/// Longest path, angle brackets included (RFC 5321 4.5.3.1.3), characters. Nothing else bounds a local part: the 64 octets of
-/// 4.5.3.1.1 are what everybody has to take, and SRS and VERP need more. In UTF-8 the command line bounds the octets.
+/// Longest path, angle brackets included (RFC 5321 4.5.3.1.3), characters. Nothing else bounds a
+/// local part: the 64 octets of 4.5.3.1.1 are what everybody has to take, and SRS and VERP need
+/// more. In UTF-8 the command line bounds the octets.
 const PATH_MAX: usize = 256;
-/// What a mail server may take for a route within a local part, and what looks like it in full width.
+/// Characters that a mail server may take for a route within a local part, and their full-width
+/// forms.
 const ROUTE_MARKS: [char; 7] = ['%', '!', '@', '％', '！', '＠', '﹫'];
 
-/// A mailbox without control characters that mail servers read in one way only. It may have no domain
-/// (`<MAILER-DAEMON>`), and empty atoms in its local part (`a..b`, `a.`).
+/// A mailbox without control characters that mail servers read in one way only. It may have no
+/// domain (`<MAILER-DAEMON>`), and empty atoms in its local part (`a..b`, `a.`).
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Mailbox {
     local_part: String,
@@ -30,8 +34,8 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// Reads the path between the angle brackets, after an optional source route that is dropped (RFC 5321 4.1.1.3,
-    /// appendix C).
+    /// Reads the path between the angle brackets, after an optional source route that is dropped
+    /// (RFC 5321 4.1.1.3, appendix C).
     pub(super) fn parse(path: &str) -> Option<Self> {
         let address = without_route(path)?;
         let (local_part, rest) = address.split_at_checked(local_length(address)?)?;
@@ -54,35 +58,37 @@ impl Mailbox {
         &self.local_part
     }
 
-    /// The domain as it was written, without a final dot: a domain name, an address literal in brackets, or nothing.
+    /// The domain as it was written, without a final dot: a domain name, an address literal in
+    /// brackets, or nothing.
     #[must_use]
     pub fn domain(&self) -> &str {
         &self.domain
     }
 
-    /// The domain in A-labels (RFC 5890 2.3.2.1), if it is a name and not an address literal. The name may have
-    /// underscores.
+    /// The domain in A-labels (RFC 5890 2.3.2.1), if it is a name and not an address literal. The
+    /// name may have underscores.
     #[must_use]
     pub fn domain_name(&self) -> Option<&str> {
         let is_name = !self.domain.is_empty() && !self.domain.starts_with('[');
         is_name.then(|| self.ascii_domain.as_deref().unwrap_or(&self.domain))
     }
 
-    /// The mailbox with its domain in A-labels, as RFC 7208 4.3 looks at it. Without a domain it ends with the `@`, so that
-    /// no part of a quoted local part is taken for one.
+    /// The mailbox with its domain in A-labels, as RFC 7208 4.3 looks at it. Without a domain it
+    /// ends with the `@`, so that no part of a quoted local part is taken for one.
     #[must_use]
     pub fn with_a_labels(&self) -> String {
         format!("{}@{}", self.local_part, self.ascii_domain.as_deref().unwrap_or(&self.domain))
     }
 
-    /// Whether it can be said without SMTPUTF8 (RFC 6531).
+    /// Whether it can be written without SMTPUTF8 (RFC 6531).
     #[must_use]
     pub fn is_ascii(&self) -> bool {
         self.local_part.is_ascii() && self.domain.is_ascii()
     }
 
-    /// Whether the local part could make a mail server route the message further (`user%other@here`,
-    /// `other!user@here`, `"user@other"@here`): mail servers do so for clients they trust, as they trust us.
+    /// Whether the local part could make a mail server route the message further
+    /// (`user%other@here`, `other!user@here`, `"user@other"@here`): mail servers do so for clients
+    /// they trust, as they trust us.
     #[must_use]
     pub fn asks_for_routing(&self) -> bool {
         self.local_part.contains(ROUTE_MARKS)
@@ -104,9 +110,10 @@ pub(super) struct Path<'a> {
 }
 
 impl<'a> Path<'a> {
-    /// Splits `<path> parameters`, or `path parameters` as some clients write it. Blanks at the ends of the path are
-    /// dropped, and what clients write around it although it can mean nothing: brackets twice, a closing bracket
-    /// alone, a semicolon behind. The next hop gets the path as it should be written.
+    /// Splits `<path> parameters`, or `path parameters` as some clients write it. Blanks at the
+    /// ends of the path are dropped, and what clients write around it although it can mean nothing:
+    /// brackets twice, a closing bracket alone, a semicolon behind. The next hop gets the path as
+    /// it should be written.
     pub(super) fn split(text: &'a [u8]) -> Option<Self> {
         let is_bare = !text.starts_with(b"<");
         let (inner, rest) = if is_bare {
@@ -133,7 +140,8 @@ impl<'a> Path<'a> {
 
 const ANGLE_BRACKETS: usize = 2;
 
-/// What separates the words of a command: a space (RFC 5321 4.1.1), or a tab, which mail servers take for one.
+/// Whether an octet separates the arguments of a command: a space (RFC 5321 4.1.1), or a tab, which
+/// mail servers take for one.
 pub(super) fn is_blank(octet: u8) -> bool {
     matches!(octet, b' ' | b'\t')
 }
@@ -190,7 +198,8 @@ fn quoted_length(text: &str) -> Option<usize> {
     None
 }
 
-/// Whether it is atoms and dots. Dots may stand anywhere: no mail server reads `a..b` otherwise than we do.
+/// Whether it is atoms and dots. Dots may stand anywhere: no mail server reads `a..b` otherwise
+/// than we do.
 fn is_dot_string(text: &str) -> bool {
     text.chars().all(|char| char == '.' || is_atext(char))
 }
@@ -200,8 +209,9 @@ fn is_atext(char: char) -> bool {
     char.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(char) || is_beyond_ascii(char)
 }
 
-/// `UTF8-non-ascii` of RFC 6531 3.3, without what no name has and what a log or a mail server behind could stumble
-/// over: control characters, white space of other alphabets, marks that turn the direction of writing.
+/// `UTF8-non-ascii` of RFC 6531 3.3, without characters that no name has and that could damage a
+/// log or mislead a mail server behind: control characters, white space of other alphabets, marks
+/// that change the direction of writing.
 fn is_beyond_ascii(char: char) -> bool {
     let turns = matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     !char.is_ascii() && !char.is_control() && !char.is_whitespace() && !turns && char != '\u{feff}'
@@ -227,8 +237,9 @@ fn is_address_literal(text: &str) -> bool {
     }
 }
 
-/// A domain of U-labels (RFC 5890 2.3.2.1) in A-labels. What would first have to be mapped, such as letters in full
-/// width, is no U-label: a mail server behind might map it otherwise.
+/// A domain of U-labels (RFC 5890 2.3.2.1) in A-labels. A label that would first have to be mapped,
+/// such as one of full-width letters, is not a U-label: a mail server behind might map it
+/// otherwise.
 fn to_a_labels(text: &str) -> Option<String> {
     if text.is_ascii() || text.len() > DOMAIN_MAX {
         return None;

@@ -4,30 +4,32 @@
 
 use crate::policy::evidence::{CheckOutcome, Evidence, PtrOutcome, Standing};
 
-/// What the operator decided.
+/// The operator's decisions, from the configuration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Policy {
-    /// Refuse, or only say what would have been refused.
+    /// Refuse, or only report what would have been refused.
     pub mode: Mode,
     /// Whether a PTR record must lead back to the address.
     pub demand_forward_confirmation: bool,
     /// Whether a sender may prove itself by a certificate, for which it must be served first.
     pub client_trust: bool,
-    /// Whether shadow mode may leave every recipient to the next hop: it learns who the client is, or is a Maildir, which
-    /// sends nothing on.
+    /// Whether shadow mode may leave every recipient to the next hop: it learns who the client is,
+    /// or is a Maildir, which sends nothing on.
     pub next_hop_judges: bool,
 }
 
-/// Refusals that are temporary unless the operator wants them to be permanent (RFC 7372 3.3 and 3.4 have 550 for both).
+/// Refusals that are temporary unless the operator wants them to be permanent (RFC 7372 3.3 and 3.4
+/// have 550 for both).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct PermanentRefusals {
     /// Reverse DNS: [`Refusal::NoPtr`] and [`Refusal::PtrNotConfirmed`].
     pub no_ptr: bool,
-    /// [`Refusal::NotAuthenticated`].
+    /// SPF and DKIM: [`Refusal::NotAuthenticated`].
     pub not_authenticated: bool,
 }
 
-/// Refusals that are permanent unless the operator wants them to be temporary, so that senders turn to IPv4.
+/// Refusals that are permanent unless the operator wants them to be temporary, so that senders fall
+/// back to IPv4.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct TemporaryRefusals {
     /// [`Refusal::AddressNotOptedIn`] and [`Refusal::DomainNotOptedIn`], at RCPT.
@@ -68,11 +70,11 @@ pub enum Stage {
 /// The outcome of a decision. Only [`decide`] makes one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verdict {
-    /// Go on.
+    /// The session goes on.
     Accept,
     /// Go on, and record what enforce would have refused.
     AcceptInShadow(Refusal),
-    /// Refuse.
+    /// The command is refused, for this reason.
     Refuse(Refusal),
 }
 
@@ -95,13 +97,13 @@ pub enum Refusal {
     NullSender,
     /// The recipient's local part asks for routing to elsewhere.
     Routed,
-    /// The message passes neither SPF nor DKIM, and one of its keys is being tested: its signature counts for nothing, and
-    /// nothing is refused for good because of it.
+    /// The message passes neither SPF nor DKIM, and one of its keys is being tested: its signature
+    /// counts for nothing, and nothing is refused for good because of it.
     TestingKey,
 }
 
 impl Refusal {
-    /// A word for logs and counters.
+    /// The name for logs and counters.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -136,8 +138,8 @@ pub fn decide(policy: &Policy, stage: Stage, evidence: &Evidence) -> Verdict {
     }
 }
 
-/// What speaks against the recipient. The next hop trusts our address: no client, trusted or in shadow, may send through us
-/// to anywhere else.
+/// The reason to refuse the recipient. The next hop trusts this host's address: no client, trusted
+/// or in shadow, may send through it to anywhere else.
 fn relay_refusal(evidence: &Evidence) -> Option<Refusal> {
     let recipient = evidence.recipient?;
     if recipient.domain == Standing::NotOptedIn {
@@ -147,7 +149,7 @@ fn relay_refusal(evidence: &Evidence) -> Option<Refusal> {
     }
 }
 
-/// What speaks against the connection itself: destination address, then PTR.
+/// The reason to refuse the connection itself: destination address, then PTR.
 fn source_refusal(policy: &Policy, stage: Stage, evidence: &Evidence) -> Option<Refusal> {
     if evidence.trusted {
         return None;

@@ -1,4 +1,4 @@
-//! What is known about a session and a message when a decision is due.
+//! Facts about a session and a message, gathered for a decision.
 //!
 //! Mechanism fills it in; nothing here looks anything up, and nothing here decides.
 
@@ -11,7 +11,7 @@ pub struct Evidence {
     pub trusted: bool,
     /// The sender has proved itself by a client certificate that is trusted.
     pub certified: bool,
-    /// What the owner of the destination address decided.
+    /// The decision of the destination address's owner.
     pub destination: Standing,
     /// Reverse DNS of the source; none while it is not known yet, or not needed.
     pub ptr: Option<PtrOutcome>,
@@ -26,7 +26,7 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// What is known as soon as a connection is accepted.
+    /// The facts that are known as soon as a connection is accepted.
     #[must_use]
     pub fn at_connect(trusted: bool, destination: Standing) -> Self {
         Self {
@@ -41,14 +41,14 @@ impl Evidence {
         }
     }
 
-    /// Whether nothing that DNS could say about the sender matters.
+    /// Whether no DNS result about the sender could matter.
     #[must_use]
     pub fn sender_is_known(&self) -> bool {
         self.trusted || self.certified
     }
 }
 
-/// What is known about a recipient.
+/// The facts about a recipient.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RecipientEvidence {
     /// Whether its domain takes mail here.
@@ -81,14 +81,15 @@ pub enum PtrOutcome {
     Unknown,
 }
 
-/// What a check of SPF, or of one DKIM signature, came to.
+/// The result of a check of SPF, or of one DKIM signature.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CheckOutcome {
     /// It vouches for the message.
     Pass,
     /// DNS could not answer.
     TempError,
-    /// It would have to count for nothing: the key of the signature is for testing only (RFC 6376 3.6.1).
+    /// It would have to count for nothing: the key of the signature is for testing only (RFC 6376
+    /// 3.6.1).
     TestingKey,
     /// It does not vouch for the message.
     NoPass,
@@ -97,12 +98,12 @@ pub enum CheckOutcome {
 /// The two ends of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Endpoints {
-    /// The sender.
+    /// The client's address.
     pub source: Ipv6Addr,
     /// The sender's port.
     pub source_port: u16,
-    /// Ours.
+    /// The server's address.
     pub destination: Ipv6Addr,
-    /// Our port.
+    /// The server's TCP port.
     pub destination_port: u16,
 }

@@ -1,4 +1,5 @@
-//! The recipients' domains whose refusal is temporary, as the refusing dialogue of kernel and daemon looks them up.
+//! The recipients' domains whose refusal is temporary, as the refusing dialogue of kernel and
+//! daemon looks them up.
 //!
 //! It knows no name: which numbers a domain has is the store's business.
 
@@ -6,8 +7,8 @@ use std::collections::BTreeSet;
 
 use sixgate_common::domain::domain_key;
 
-/// The domains, each spelling by its number ([`domain_key`]), as the map DOMAINS has them. Another domain may have the
-/// number of one of them: its refusal is temporary, too, which does no harm.
+/// The domains, each spelling by its number ([`domain_key`]), as the map DOMAINS has them. Another
+/// domain may have the number of one of them: its refusal is temporary, too, which does no harm.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct TemporaryDomains(BTreeSet<u64>);
 
@@ -18,7 +19,7 @@ impl TemporaryDomains {
         !self.0.is_empty() && domain_key(domain, 0, domain.len()).is_some_and(|key| self.0.contains(&key))
     }
 
-    /// The numbers.
+    /// The keys of the domains, from [`domain_key`].
     #[must_use]
     pub const fn keys(&self) -> &BTreeSet<u64> {
         &self.0

@@ -35,20 +35,21 @@ pub struct Reply {
     pub(super) origin: Origin,
 }
 
-/// Whose words a reply is.
+/// The author of a reply.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Origin {
     /// The next hop's, passed on.
     NextHop,
-    /// Ours.
+    /// sixgate, from its table.
     Table,
 }
 
 impl Reply {
-    /// The reply of a next hop, fit to be passed on: printable ASCII only, bounded, with an enhanced code
-    /// (RFC 2034), and 451 instead of 421, because it is the next hop's connection that ends and not ours.
-    /// A code that RFC 5321 4.2.1 does not know counts by its first digit (RFC 5321 4.3.2), and becomes
-    /// the plain one of its class: 571 becomes 554. None if `code` is no final reply to a command.
+    /// The reply of a next hop, fit to be passed on: printable ASCII only, bounded, with an
+    /// enhanced code (RFC 2034), and 451 instead of 421, because it is the next hop's connection
+    /// that ends and not the client's. A code that RFC 5321 4.2.1 does not define counts by its
+    /// first digit (RFC 5321 4.3.2), and becomes the plain one of its class: 571 becomes 554.
+    /// `None` if `code` is not a final reply to a command.
     #[must_use]
     pub fn from_next_hop<'a>(code: u16, lines: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
         let (class, code) = match code {
@@ -67,8 +68,8 @@ impl Reply {
             let text = printable(line);
             let (found, rest) = split_enhanced(&text);
             let found = found.filter(|found| found.class == class);
-            // all lines have the same one (RFC 2034 4); servers that put a line of their own before the reply of
-            // a filter or of another server have it in the last one
+            // all lines have the same one (RFC 2034 4); servers that put a line of their own before
+            // the reply of a filter or of another server have it in the last one
             if at == 0 {
                 first = found;
             }
@@ -96,19 +97,19 @@ impl Reply {
         self.enhanced
     }
 
-    /// Whose words it is.
+    /// The author of this reply.
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.origin
     }
 
-    /// 2xx.
+    /// Whether the code is 2xx.
     #[must_use]
     pub fn is_positive(&self) -> bool {
         self.code < 300
     }
 
-    /// 4xx.
+    /// Whether the code is 4xx.
     fn is_temporary(&self) -> bool {
         (400..500).contains(&self.code)
     }
@@ -119,7 +120,8 @@ impl Reply {
         Self { code: self.code % 100 + 500, enhanced, ..self }
     }
 
-    /// Too many recipients for one transaction (RFC 3463 3.6): the sender is to come back with this one.
+    /// Too many recipients for one transaction (RFC 3463 3.6): the sender is to come back with this
+    /// one.
     #[must_use]
     pub fn is_too_many_recipients(&self) -> bool {
         self.is_temporary()
@@ -146,7 +148,7 @@ impl fmt::Display for Reply {
     }
 }
 
-/// What is printable ASCII of `line`, within the bound; anything else becomes a question mark.
+/// `line` within the bound; a question mark replaces each character that is not printable ASCII.
 fn printable(line: &[u8]) -> String {
     line.iter()
         .take(LINE_TEXT_MAX)

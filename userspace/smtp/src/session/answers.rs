@@ -1,4 +1,4 @@
-//! A session that hears the answer it waited for, and goes on.
+//! Answers to the tasks of a session, which then goes on.
 //!
 //! It owns what an answer changes. Pieces of a message are in `content`.
 
@@ -11,7 +11,8 @@ use crate::reply::{Reply, Say};
 pub(super) const REFUSED_RECIPIENTS_FACTOR: usize = 10;
 
 impl Session {
-    /// Answers a [`Task::Recipient`](super::Task::Recipient); without effect if the session has ended meanwhile.
+    /// Answers a [`Task::Recipient`](super::Task::Recipient); without effect if the session has
+    /// ended meanwhile.
     pub fn answer_recipient(&mut self, now: Instant, reply: &Reply) {
         let State::Recipient(recipient) = &self.state else {
             return;
@@ -20,7 +21,8 @@ impl Session {
         reply.write_to(&mut self.output);
         match &mut self.transaction {
             Some(transaction) if reply.is_positive() => transaction.recipients.push(recipient),
-            // the next hop takes so many at a time: no fault of the sender, who comes back with this one
+            // the next hop takes so many at a time: no fault of the sender, who comes back with
+            // this one
             _ if reply.is_too_many_recipients() => {
                 self.note(Event::Deferred, None);
                 self.counts.deferred_recipients += 1;
@@ -30,8 +32,8 @@ impl Session {
         self.resume(now);
     }
 
-    /// Answers a [`Task::Message`](super::Task::Message), and so ends the transaction; without effect if the session has ended
-    /// meanwhile.
+    /// Answers a [`Task::Message`](super::Task::Message), and so ends the transaction; without
+    /// effect if the session has ended meanwhile.
     pub fn answer_message(&mut self, now: Instant, reply: &Reply) {
         if !matches!(self.state, State::Message) {
             return;
@@ -42,8 +44,9 @@ impl Session {
         self.resume(now);
     }
 
-    /// Answers a [`Task::StartTls`](super::Task::StartTls): that it cannot be done, or first that it can and then that it was. Nothing that the
-    /// client said before counts any more (RFC 3207 4.2). Without effect if the session has ended meanwhile.
+    /// Answers a [`Task::StartTls`](super::Task::StartTls): it cannot be done, or it can be done,
+    /// and later it was done. Commands from before are forgotten (RFC 3207 4.2). Without effect if
+    /// the session has ended meanwhile.
     pub fn answer_start_tls(&mut self, now: Instant, progress: TlsProgress) {
         if !matches!(self.state, State::StartingTls) {
             return;

@@ -1,6 +1,7 @@
 //! A session while a message arrives: pieces out, and the time that the sender has for them.
 //!
-//! It owns the states between 354 or BDAT and the end of data. What the octets have to keep to is in `smtp::content`.
+//! It owns the states between 354 or BDAT and the end of data. The rules for the octets are in
+//! `smtp::content`.
 
 use std::{
     mem,
@@ -15,8 +16,8 @@ use crate::{
 };
 
 impl Session {
-    /// Answers a [`Task::Content`]; without effect if the session has ended meanwhile. A message that cannot be kept
-    /// is read to its end and refused.
+    /// Answers a [`Task::Content`]; without effect if the session has ended meanwhile. A message
+    /// that cannot be kept is read to its end and refused.
     pub fn answer_content(&mut self, now: Instant, kept: Result<(), Unkept>) {
         self.state = match mem::replace(&mut self.state, State::Closing) {
             State::Keeping(mut arriving) => {
@@ -44,7 +45,8 @@ impl Session {
         self.state = State::Data(Arriving::after_data(self.content_limits()));
     }
 
-    /// A chunk of a message follows BDAT. The pace is that of the whole message: a new chunk begins no time of its own.
+    /// A chunk of a message follows BDAT. The pace is that of the whole message: a new chunk begins
+    /// no time of its own.
     pub(super) fn begin_chunk(&mut self, chunk: Chunk) {
         let mut arriving = self.chunks.take().unwrap_or_else(|| {
             self.begin_time();
@@ -54,7 +56,7 @@ impl Session {
         self.state = State::Data(arriving);
     }
 
-    /// Octets follow BDAT that nobody wants; then `say` is the reply.
+    /// Drops the octets that follow an unwanted BDAT; then `say` is the reply.
     pub(super) fn begin_skipping(&mut self, octets: u64, say: Say) {
         self.begin_time();
         self.state = State::Skipping(octets, say);
@@ -152,7 +154,7 @@ impl Session {
         self.state = State::Command;
     }
 
-    /// A message came to its end, whatever became of it: that is what a session is for.
+    /// A message came to its end, with any result: a session exists for that.
     pub(super) fn count_message(&mut self) {
         self.counts.messages += 1;
         self.counts.idle_commands = 0;

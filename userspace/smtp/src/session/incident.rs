@@ -1,6 +1,6 @@
-//! What a session refuses, gives up or ends, told to whoever counts and logs it.
+//! Refusals, aborts and ends of a session, reported to the code that counts and logs them.
 //!
-//! It owns how far a session had come when that happened; it writes no line.
+//! It owns how far a session had come when that happened; it writes no log line.
 
 use sixgate_common::flow::ARGUMENT_KEPT;
 
@@ -14,21 +14,21 @@ use crate::{
 /// What happened in a session, and how far it had come.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Incident {
-    /// What happened.
+    /// The kind of incident.
     pub event: Event,
     /// How far the session had come.
     pub progress: Progress,
-    /// Our reply; of what was waived, the one that enforce would have given. None: the client is gone, or the words were the
-    /// next hop's.
+    /// The reply of sixgate; for a waived refusal, the one that enforce would have given. `None`:
+    /// the client is gone, or the reply was the next hop's.
     pub reply: Option<Reply>,
 }
 
-/// What happened.
+/// The kinds of incidents.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Event {
     /// A command was refused; the session goes on.
     Command(Say),
-    /// The next hop takes no further recipient in this transaction; its own words were passed on.
+    /// The next hop takes no further recipient in this transaction; its own reply was passed on.
     Deferred,
     /// The client has gone without QUIT.
     Left,
@@ -51,8 +51,8 @@ impl Event {
         }
     }
 
-    /// Why enforce and shadow alike refuse what the client wanted, if they do: neither a stop of ours nor a silence of the
-    /// client is a refusal.
+    /// Why enforce and shadow alike refuse what the client wanted, if they do: neither a stop of
+    /// ours nor a silence of the client is a refusal.
     #[must_use]
     pub fn refused(self) -> Option<Say> {
         match self {
@@ -76,21 +76,21 @@ pub struct Progress {
     pub recipients: usize,
     /// Which they are; empty where a single command was refused.
     pub to: Vec<RcptTo>,
-    /// Message-ID of the message that is arriving, its first [`MESSAGE_ID_KEPT`](crate::MESSAGE_ID_KEPT) octets; empty
-    /// if none is known.
+    /// Message-ID of the message that is arriving, its first
+    /// [`MESSAGE_ID_KEPT`](crate::MESSAGE_ID_KEPT) octets; empty if none is known.
     pub message_id: String,
     /// The argument of MAIL or RCPT, if that is the command that is being obeyed.
     pub argument: Option<Argument>,
-    /// Messages that came to their end before, whatever became of them.
+    /// Messages that came to their end before, with any result.
     pub messages: u32,
 }
 
 /// What followed MAIL FROM or RCPT TO, cut at [`ARGUMENT_KEPT`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Argument {
-    /// `MAIL FROM:`
+    /// The argument of `MAIL FROM:`.
     Sender(Vec<u8>),
-    /// `RCPT TO:`
+    /// The argument of `RCPT TO:`.
     Recipient(Vec<u8>),
 }
 
@@ -109,13 +109,13 @@ impl Argument {
 /// The last step of a session that counts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Stage {
-    /// Nothing was said yet, or nothing that counts.
+    /// No command yet, or none that counts.
     Connect,
     /// EHLO or HELO, or a transaction that is over.
     Hello,
     /// STARTTLS, or what follows it up to the next EHLO.
     StartTls,
-    /// MAIL.
+    /// MAIL was accepted.
     Mail,
     /// A recipient was accepted, or is being judged.
     Rcpt,
@@ -130,7 +130,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// The word for the log.
+    /// The name for the log.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -160,7 +160,7 @@ impl Session {
         self.note(Event::Waived(say), Some(reply));
     }
 
-    /// Says what happens now, which is kept in mind with it.
+    /// Sends the reply to something that happens now, and notes both.
     pub(super) fn say_noted(&mut self, event: Event, say: Say) {
         let reply = self.parameters.table.say(say);
         reply.write_to(&mut self.output);

@@ -14,7 +14,7 @@ use crate::{
     reply::{Reply, ReplyTable},
 };
 
-/// What a session needs to know from the start.
+/// The facts that a session needs from the start.
 #[derive(Clone, Debug)]
 pub struct SessionParameters {
     /// The reply texts.
@@ -25,9 +25,9 @@ pub struct SessionParameters {
     pub admission: Admission,
     /// What becomes of a message that breaks a rule of taste.
     pub mode: Mode,
-    /// What the next hop takes.
+    /// The extensions that the next hop supports.
     pub offer: Offer,
-    /// The bounds.
+    /// The limits of the session.
     pub limits: SessionLimits,
     /// The recipients' domains whose refusal is temporary.
     pub temporary: Arc<TemporaryDomains>,
@@ -42,19 +42,20 @@ pub enum Admission {
     Unavailable,
     /// Every recipient is refused: the dialogue of [`sixgate_common::refuse`].
     Refuse {
-        /// Why.
+        /// The reason for it.
         reason: Reason,
         /// Where, a number of [`sixgate_common::settings`].
         refuse_at: u32,
     },
 }
 
-/// What a session whose every recipient is refused was told: what the log is to say of it.
+/// The commands that a session whose every recipient is refused got, for the log.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Refused {
     /// What followed `MAIL FROM:` last, cut at [`ARGUMENT_KEPT`].
     pub sender: Vec<u8>,
-    /// The refused recipients, each with its sender. [`sixgate_common::refuse::COMMANDS_MAX`] bounds them.
+    /// The refused recipients, each with its sender. [`sixgate_common::refuse::COMMANDS_MAX`]
+    /// bounds them.
     pub recipients: Vec<RefusedRecipient>,
     /// The greeting, if it refused the session.
     pub greeting: Option<Reply>,
@@ -103,7 +104,8 @@ pub struct SessionLimits {
     pub command_timeout: Duration,
     /// Wait for a piece of a message (RFC 5321 4.5.3.2.5).
     pub data_timeout: Duration,
-    /// The slowest pace of a message, octets in a second; it may fall `data_timeout` behind. None: any.
+    /// The slowest pace of a message, octets in a second; it may fall `data_timeout` behind. None:
+    /// any.
     pub data_rate: Option<NonZeroU32>,
     /// From MAIL to the end of DATA.
     pub transaction_timeout: Duration,
@@ -111,32 +113,35 @@ pub struct SessionLimits {
     pub session_timeout: Duration,
 }
 
-/// What the caller is to do, with all that it is about.
+/// A task for the caller, with all that it is about.
 #[derive(Debug)]
 pub enum Task {
     /// A transaction began. Needs no answer.
     Begin {
         /// The client's name for itself.
         hello: Arc<Hello>,
-        /// The sender.
+        /// The accepted MAIL.
         mail: Arc<MailFrom>,
     },
     /// Judge this recipient, then [`Session::answer_recipient`](super::Session::answer_recipient).
     Recipient {
         /// Whom RCPT named.
         recipient: RcptTo,
-        /// The sender.
+        /// The accepted MAIL.
         mail: Arc<MailFrom>,
         /// The client's name for itself.
         hello: Arc<Hello>,
     },
-    /// Keep the next octets of the message, then [`Session::answer_content`](super::Session::answer_content). They are as they were
-    /// received, dot-stuffing removed; in all, each line ends with CRLF.
+    /// Keep the next octets of the message, then
+    /// [`Session::answer_content`](super::Session::answer_content). They are as they were received,
+    /// dot-stuffing removed; in all, each line ends with CRLF.
     Content(Vec<u8>),
-    /// Encrypt the connection, then [`Session::answer_start_tls`](super::Session::answer_start_tls). What has come in the clear and was
-    /// not read yet is to be dropped.
+    /// Encrypt the connection, then
+    /// [`Session::answer_start_tls`](super::Session::answer_start_tls). Unread octets that came in
+    /// the clear are to be dropped.
     StartTls,
-    /// Judge and hand on the message, then [`Session::answer_message`](super::Session::answer_message).
+    /// Judge and hand on the message, then
+    /// [`Session::answer_message`](super::Session::answer_message).
     Message {
         /// From whom to whom.
         transaction: Transaction,
@@ -152,7 +157,7 @@ pub enum Task {
 pub enum Unkept {
     /// No memory is left for messages.
     Memory,
-    /// No room is left on the disk.
+    /// The disk has no space left.
     Disk,
     /// The disk failed otherwise.
     Failure,
@@ -163,7 +168,7 @@ pub enum Unkept {
 pub struct Hello {
     /// The client's name for itself.
     pub name: HelloName,
-    /// EHLO.
+    /// Whether EHLO was used.
     pub extended: bool,
 }
 
@@ -172,9 +177,9 @@ pub struct Hello {
 pub struct Transaction {
     /// EHLO or HELO before it.
     pub hello: Arc<Hello>,
-    /// MAIL.
+    /// The accepted MAIL.
     pub mail: Arc<MailFrom>,
-    /// Accepted recipients.
+    /// The recipients that were accepted.
     pub recipients: Vec<RcptTo>,
 }
 

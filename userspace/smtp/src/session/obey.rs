@@ -1,7 +1,7 @@
 //! A session that is served, command by command (RFC 5321 4.1).
 //!
-//! It owns what each command may do when. How one is spelled is in `smtp::command`, what follows DATA and BDAT in
-//! `content`.
+//! It owns what each command may do when. How one is spelled is in `smtp::command`, what follows
+//! DATA and BDAT in `content`.
 
 use std::sync::Arc;
 
@@ -11,8 +11,9 @@ use crate::{
     reply::{Extension, Say},
 };
 
-/// Commands that carry no mail (NOOP, RSET, VRFY, HELP, EHLO, …) which a session may send between the ends of two
-/// messages. RSET and EHLO are among them, so that transactions that come to nothing are bounded, too.
+/// Commands that carry no mail (NOOP, RSET, VRFY, HELP, EHLO, …) which a session may send between
+/// the ends of two messages. RSET and EHLO are among them, so that transactions that come to
+/// nothing are bounded, too.
 pub(super) const IDLE_COMMANDS_MAX: u32 = 100;
 /// A chunk below this many octets is a small one.
 const SMALL_CHUNK: u64 = 1024;
@@ -66,7 +67,7 @@ impl Session {
         self.hello = Some(Arc::new(hello));
     }
 
-    /// What is offered now.
+    /// The extensions that are offered now.
     fn extensions(&self) -> Vec<Extension> {
         let Offer { eight_bit_mime, size, smtp_utf8, start_tls, message_size } = self.parameters.offer;
         let start_tls = start_tls && self.tls.is_none();
@@ -164,7 +165,7 @@ impl Session {
         }
     }
 
-    /// The octets of a chunk are read in any case: they are no commands.
+    /// The octets of a chunk are read in any case: they are not commands.
     fn bdat(&mut self, chunk: Chunk) {
         let is_due = self.transaction.as_ref().is_some_and(|transaction| !transaction.recipients.is_empty());
         self.counts.small_chunks += u32::from(chunk.size < SMALL_CHUNK);

@@ -1,6 +1,7 @@
-//! The session that refuses everything: the dialogue of [`sixgate_common::refuse`], spoken by the daemon.
+//! The session that refuses everything: the dialogue of [`sixgate_common::refuse`], held by the
+//! daemon.
 //!
-//! It owns no reply and no order of them; both are the tables that the XDP program speaks from, too.
+//! It owns no reply and no order of them; the tables of the XDP program define both.
 
 use sixgate_common::{
     domain::{self, Span},
@@ -50,7 +51,7 @@ impl Session {
         };
     }
 
-    /// Keeps for the log what the client said, as the XDP program does.
+    /// Keeps for the log what the client sent, as the XDP program does.
     fn keep_refused(&mut self, id: ReplyId, reply: Reply, line: &[u8]) {
         let argument = |command: &str| {
             let argument = line.get(command.len()..).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Dialogues in memory: what a client says in, what it hears out. Recipients and messages are answered by
-//! a fixed rule; nothing here judges them.
+//! Dialogues in memory: the client's lines in, the replies out. Recipients and messages are
+//! answered by a fixed rule; no policy is applied here.
 
 mod bounds;
 mod chunks;
@@ -22,7 +22,7 @@ use crate::{
 
 const NOT_OPTED_IN: Admission = Admission::Refuse { reason: Reason::NotOptedIn, refuse_at: REFUSE_AT_RCPT };
 
-/// What the random clients are made of.
+/// The pieces of which random clients are made.
 const PIECES: [&[u8]; 19] = [
     b"EHLO a\r\n",
     b"MAIL FROM:<a@b.example>\r\n",
@@ -79,8 +79,8 @@ fn parameters(admission: Admission) -> SessionParameters {
     }
 }
 
-/// A session with somebody who answers its tasks: `bad…` recipients are refused by the next hop, `policy…`
-/// ones by the policy; messages are delivered unless they say `spam`.
+/// A session with a caller that answers its tasks: `bad…` recipients are refused by the next hop,
+/// `policy…` ones by the policy; messages are delivered unless they contain `spam`.
 struct Pair {
     session: Session,
     now: Instant,
@@ -122,7 +122,7 @@ impl Pair {
         String::from_utf8(self.session.poll_output()).unwrap()
     }
 
-    /// What was told since the last call.
+    /// The incidents since the last call.
     fn events(&mut self) -> Vec<Event> {
         self.session.poll_incidents().iter().map(|incident| incident.event).collect()
     }

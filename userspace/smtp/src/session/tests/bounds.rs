@@ -1,4 +1,4 @@
-//! What a session takes no more of, and the reply that says so.
+//! The bounds of a session, and the replies that report them.
 
 use super::{Pair, check};
 use crate::{

@@ -1,4 +1,4 @@
-//! What is told to the log: what happened, and how far the session had come.
+//! Reports to the log: the incident, and how far the session had come.
 
 use super::{NOT_OPTED_IN, Pair};
 use crate::{

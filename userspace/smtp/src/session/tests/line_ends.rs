@@ -1,4 +1,4 @@
-//! Lines that end with anything but CRLF, and the words of other protocols: each ends the session.
+//! Lines that end with anything but CRLF, and the lines of other protocols: each ends the session.
 
 use super::Pair;
 use crate::session::Admission;

@@ -139,7 +139,7 @@ fn a_message_in_chunks_has_to_keep_the_pace_however_small_they_are() {
 fn a_stopping_daemon_finishes_the_message_under_way_and_begins_no_other() {
     let begun = "EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\n";
     let over = "421 4.3.2 gate.example Service is shutting down\r\n";
-    // said before the stop; after it; the codes that are heard before 421
+    // sent before the stop; after it; the codes of the replies before 421
     let rows: [(&str, &str, &str); 12] = [
         ("", "", ""),
         ("EHLO a\r\n", "", ""),
