@@ -191,7 +191,7 @@ async fn a_signature_that_cannot_be_used_is_reported_all_the_same() {
         (&[("s", "")], PermError, "a required tag is missing"),
         (&[("b", "!!!!")], PermError, "bad base64"),
         (&[("B", "aGVsbG8=")], DkimResult::Fail, "body hash mismatch"),
-        (&[("d", "a b.example/")], PermError, "d= or s= is no name"),
+        (&[("d", "a b.example/")], PermError, "d= or s= is not a name"),
         (&[("s", "s;no tag")], PermError, "malformed signature"),
         (&[("v", "2")], Neutral, "unknown version"),
         (&[("a", "rsa-md5")], Neutral, "unknown algorithm"),

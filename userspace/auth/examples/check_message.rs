@@ -1,10 +1,12 @@
 //! Checks SPF, DKIM and reverse DNS of a message in a file, and prints what was found.
 //!
 //! ```console
-//! $ cargo run -p sixgate-auth --example check_message -- message.eml --ip 2001:db8::25 --from joe@example.org
+//! $ cargo run -p sixgate-auth --example check_message -- message.eml --ip 2001:db8::25 \
+//!       --from joe@example.org
 //! ```
 //!
-//! Without `--from` the reverse-path is null, as in a bounce. DNS servers are those of /etc/resolv.conf, or `--dns`.
+//! Without `--from` the reverse-path is null, as in a bounce. DNS servers are those of
+//! /etc/resolv.conf, or `--dns`.
 
 use std::{
     env, fs,
@@ -34,21 +36,23 @@ struct Options {
 }
 
 impl Options {
-    fn read(mut words: impl Iterator<Item = String>) -> Result<Self> {
+    fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
         let (mut file, mut ip, mut from, mut helo, mut dns) = (None, None, None, None, Vec::new());
-        while let Some(word) = words.next() {
-            let mut value = || words.next().with_context(|| format!("{word} needs a value\n{USAGE}"));
-            match word.as_str() {
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().with_context(|| format!("{argument} needs a value\n{USAGE}"));
+            match argument.as_str() {
                 "--ip" => ip = Some(value()?.parse().context("--ip: not an IP address")?),
                 "--from" => from = Some(value()?),
                 "--helo" => helo = Some(value()?),
                 "--dns" => dns.push(value()?.parse().context("--dns: not an address with a port")?),
-                _ if word.starts_with('-') || file.is_some() => bail!("what is `{word}`?\n{USAGE}"),
-                _ => file = Some(word),
+                _ if argument.starts_with('-') || file.is_some() => {
+                    bail!("unexpected argument `{argument}`\n{USAGE}")
+                }
+                _ => file = Some(argument),
             }
         }
         let (Some(file), Some(ip)) = (file, ip) else { bail!("{USAGE}") };
-        // a client that says nothing better says its address (RFC 5321 4.1.4)
+        // a client without a better name gives its address (RFC 5321 4.1.4)
         let helo = helo.unwrap_or_else(|| match ip {
             IpAddr::V4(ip) => format!("[{ip}]"),
             IpAddr::V6(ip) => format!("[IPv6:{ip}]"),

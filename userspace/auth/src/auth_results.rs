@@ -1,6 +1,7 @@
-//! The header field Authentication-Results (RFC 8601): ours, and those of others that use our name.
+//! The header field Authentication-Results (RFC 8601): that of this host, and those of others that
+//! use this host's name.
 //!
-//! It reports what was found. What a receiver makes of it is not its business.
+//! It reports results. Their use by a receiver is not its business.
 
 mod forged;
 
@@ -20,8 +21,8 @@ pub const LONGEST_VALUE: usize = 320;
 /// Where a line is folded if it can be (RFC 5322 2.1.1).
 const FOLD_AT: usize = 78;
 
-/// What the checks of a message have found. A check that was not made is none; a message of which no check was made has
-/// the result "none" (RFC 8601 2.2).
+/// The results of a message's checks. A check that was not made is none; a message of which no
+/// check was made has the result "none" (RFC 8601 2.2).
 #[derive(Clone, Copy, Debug)]
 pub struct Results<'a> {
     /// The address that the message came from.
@@ -30,12 +31,14 @@ pub struct Results<'a> {
     pub ptr: Option<&'a PtrResult>,
     /// SPF of both identities (RFC 8601 2.7.2).
     pub spf: Option<&'a SpfResults>,
-    /// DKIM, one element for each signature (RFC 8601 2.7.1); empty for a message without signatures.
+    /// DKIM, one element for each signature (RFC 8601 2.7.1); empty for a message without
+    /// signatures.
     pub dkim: Option<&'a [DkimSignature]>,
 }
 
-/// The header field, the last CRLF included. `authserv_id` is the name of the host that made the checks (RFC 8601 2.5). What is not printable ASCII never gets in: a name is given with A-labels, and any other
-/// such value is left out.
+/// The header field, the last CRLF included. `authserv_id` is the name of the host that made the
+/// checks (RFC 8601 2.5). Only printable ASCII gets in: a name is given with A-labels, and any
+/// other such value is left out.
 #[must_use]
 pub fn header(authserv_id: &str, results: &Results<'_>) -> String {
     let mut parts = Vec::new();
@@ -89,8 +92,8 @@ fn dkim_result(signature: &DkimSignature) -> Vec<String> {
     words
 }
 
-/// A domain name, or an address with one, without U-labels where that is possible: 8-bit octets may stand only in a
-/// message that came with SMTPUTF8 (RFC 8601 2.2, RFC 6532).
+/// A domain name, or an address with one, without U-labels where that is possible: 8-bit octets may
+/// stand only in a message that came with SMTPUTF8 (RFC 8601 2.2, RFC 6532).
 fn in_ascii(text: &str) -> Cow<'_, str> {
     let (local_part, domain) = match text.rsplit_once('@') {
         Some((local_part, domain)) => (Some(local_part), domain),
@@ -109,7 +112,8 @@ fn property_of(name: &str, text: &str) -> Option<String> {
     (!text.is_empty()).then(|| value(text)).flatten().map(|value| format!("{name}={value}"))
 }
 
-/// `text` as a value (RFC 8601 2.2: a token, a quoted string or an address); none if it cannot be one.
+/// `text` as a value (RFC 8601 2.2: a token, a quoted string or an address); none if it cannot be
+/// one.
 fn value(text: &str) -> Option<String> {
     if text.len() > LONGEST_VALUE || !text.bytes().all(|octet| matches!(octet, b' '..=b'~')) {
         return None;
@@ -159,7 +163,7 @@ impl Lines {
 
     /// Adds `word` behind a space, or on a line of its own if this one would become too long.
     fn push(&mut self, word: &str) {
-        // The words between two folds are separated, and so is what follows `;`.
+        // The terms between two folds are separated, and so is the term after `;`.
         let fits = self.length + 1 + word.len() + RESERVE <= FOLD_AT;
         if !self.text.ends_with('\t') {
             if fits {
@@ -189,7 +193,7 @@ impl Lines {
 
 /// The name of the field.
 const NAME: &str = "Authentication-Results";
-/// Room for the `;` that may follow a word.
+/// Octets for the `;` that may follow a term.
 const RESERVE: usize = 1;
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
-//! The resolver: DNS (RFC 1035) as the checks need it, with answers kept for their TTL and a bound on everything.
+//! The resolver: DNS (RFC 1035) as the checks need it, with answers kept for their TTL and a bound
+//! on everything.
 //!
-//! It asks, and says what came back and for how long that holds. "There is no such record" is an answer;
-//! "nobody could say" is a failure; the two are never mixed. What an answer means is decided elsewhere.
+//! It asks, and returns the answer and for how long it holds. "There is no such record" is an
+//! answer; "no server could answer" is a failure; the two are never mixed. The meaning of an answer
+//! is decided elsewhere.
 
 mod answers;
 mod bounds;
@@ -38,17 +40,17 @@ pub use payer::{PART, USUAL_QUESTIONS};
 pub use resolv_conf::MAX_SYSTEM_SERVERS;
 pub use server::{HABITS_LIFETIME, SETBACK};
 
-/// How long a question waits for its turn.
+/// How long a question waits for a free slot.
 pub const TURN_LIMIT: Duration = Duration::from_secs(5);
 /// Servers that one question is asked of, at most; the next one whenever one fails or lets wait.
 pub const MAX_APART: usize = 3;
-/// CNAMEs that are followed within one response, and how often the name at their end is asked for anew, if the servers do
-/// not follow them themselves.
+/// CNAMEs that are followed within one response, and how often the name at their end is asked for
+/// anew, if the servers do not follow them themselves.
 pub const MAX_ALIASES: usize = 8;
-/// The longest time that an answer is kept, whatever its TTL says.
+/// The longest time that an answer is kept, even if its TTL is longer.
 pub const LONGEST_POSITIVE: Duration = Duration::from_hours(24);
-/// The longest time that "there is none" is kept (RFC 2308 5 advises hours; a sender who has just been
-/// told to publish a record should not have to wait so long).
+/// The longest time that "there is none" is kept (RFC 2308 5 advises hours; a sender who has just
+/// been told to publish a record should not have to wait so long).
 pub const LONGEST_NEGATIVE: Duration = Duration::from_mins(15);
 /// The longest domain name in text, without the final dot (RFC 1035 2.3.4).
 pub const LONGEST_NAME: usize = 253;
@@ -58,7 +60,7 @@ const LONGEST_LABEL: usize = 63;
 #[derive(Clone)]
 pub struct Resolver {
     shared: Arc<Shared>,
-    /// Whose budget the questions are paid from; none: nobody's.
+    /// The network whose budget the questions are paid from; `None`: they are free.
     payer: Option<Payer>,
 }
 
@@ -70,17 +72,17 @@ struct Shared {
     flights: Arc<Flights>,
 }
 
-/// What DNS says, the empty set included.
+/// DNS's answer, the empty set included.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Answer<T> {
     /// The records; empty for NXDOMAIN and NODATA.
     pub records: Vec<T>,
-    /// How long that holds: the shortest TTL on the way, CNAMEs included; for the empty set the negative TTL of
-    /// RFC 2308 5, and zero when the server gave none.
+    /// How long that holds: the shortest TTL on the way, CNAMEs included; for the empty set the
+    /// negative TTL of RFC 2308 5, and zero when the server gave none.
     pub ttl: Duration,
 }
 
-/// DNS could not answer: nothing is known about the record. For logs only, never for a stranger.
+/// DNS could not answer: nothing is known about the record. For logs only, never for a client.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum DnsFailure {
     /// A server answered with an error such as SERVFAIL, REFUSED or FORMERR.
@@ -88,7 +90,7 @@ pub enum DnsFailure {
     Code {
         /// Name and type.
         question: String,
-        /// The response code, in words.
+        /// The response code's name.
         code: String,
     },
     /// A server answered with something that is neither records nor their absence.
@@ -96,7 +98,7 @@ pub enum DnsFailure {
     Unusable {
         /// Name and type.
         question: String,
-        /// What the library says.
+        /// The library's error message.
         reason: String,
     },
     /// No server answered in time.
@@ -105,19 +107,21 @@ pub enum DnsFailure {
         /// Name and type.
         question: String,
     },
-    /// Nobody was asked: the source's network has caused too many questions lately.
+    /// No server was asked: the source's network has caused too many questions lately.
     #[error("the budget of the source's network is used up, {question} was not asked")]
     OverBudget {
         /// Name and type.
         question: String,
     },
-    /// No server was asked: checks about the sender's domain have caused too many questions of the network lately.
+    /// No server was asked: checks about the sender's domain have caused too many questions of the
+    /// network lately.
     #[error("the budget of the sender's domain is used up, {question} was not asked")]
     OverDomainBudget {
         /// Name and type.
         question: String,
     },
-    /// No server was asked: checks that ask much have caused too many questions of the source's network lately.
+    /// No server was asked: checks that ask much have caused too many questions of the source's
+    /// network lately.
     #[error(
         "the budget of the source's network for checks with many questions is used up, {question} was not asked"
     )]
@@ -125,7 +129,7 @@ pub enum DnsFailure {
         /// Name and type.
         question: String,
     },
-    /// Nobody was asked: too many questions are open, in all or of the source's network.
+    /// No server was asked: too many questions are open, in all or of the source's network.
     #[error("too many questions are open, {question} was not asked")]
     Busy {
         /// Name and type.
@@ -134,7 +138,7 @@ pub enum DnsFailure {
 }
 
 impl DnsFailure {
-    /// What happened, in words of ours, without the name.
+    /// The failure, in a fixed text without the name.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
@@ -152,15 +156,16 @@ impl DnsFailure {
 }
 
 impl Resolver {
-    /// Asks `servers` (if empty, those of /etc/resolv.conf as it is at the time), `attempts` times in all, each time for
-    /// `timeout`, within the default bounds. All names are absolute; neither search domains nor /etc/hosts take part.
+    /// Asks `servers` (if empty, those of /etc/resolv.conf as it is at the time), `attempts` times
+    /// in all, each time for `timeout`, within the default bounds. All names are absolute; neither
+    /// search domains nor /etc/hosts take part.
     #[must_use]
     pub fn new(servers: &[impl Clone + Into<Endpoint>], timeout: Duration, attempts: NonZeroU8) -> Self {
         Self::within(DnsBounds::default(), servers, timeout, attempts)
     }
 
-    /// Asks the servers of /etc/resolv.conf as it is at the time, twice at most, each time for 5 seconds, as resolv.conf(5)
-    /// has it by default.
+    /// Asks the servers of /etc/resolv.conf as it is at the time, twice at most, each time for 5
+    /// seconds, as resolv.conf(5) has it by default.
     #[must_use]
     pub fn system() -> Self {
         Self::new(&[] as &[Endpoint], Duration::from_secs(5), const { NonZeroU8::new(2).unwrap() })
@@ -185,16 +190,16 @@ impl Resolver {
         Self { shared: Arc::new(shared), payer: None }
     }
 
-    /// The same resolver, each question paid from the budget of `source`'s /64, and bound to the share of the turns that its
-    /// networks have. What is answered from what is kept costs nothing; a question costs one, however often and however
-    /// many servers are asked.
+    /// The same resolver, each question paid from the budget of `source`'s /64, and bound to the
+    /// slots that its networks may hold. An answer from the cache costs nothing; a question costs
+    /// one, however often and however many servers are asked.
     #[must_use]
     pub fn on_behalf_of(&self, source: Ipv6Addr) -> Self {
         Self { shared: Arc::clone(&self.shared), payer: Some(Payer::new(source.into())) }
     }
 
-    /// The same resolver for one check about `domain`, the name that the sender uses: its questions are paid from the part of
-    /// the network's budget that such a domain may use.
+    /// The same resolver for one check about `domain`, the name that the sender uses: its questions
+    /// are paid from the part of the network's budget that such a domain may use.
     #[must_use]
     pub fn about(&self, domain: &str) -> Self {
         let payer = self.payer.as_ref().map(|payer| self.shared.budget.of_check(payer, domain));
@@ -222,7 +227,8 @@ impl Resolver {
         self.shared.upstream.failed_in_a_row()
     }
 
-    /// Asks who serves the root and, where that fails, for the address of `hostname`, whatever is known already.
+    /// Asks who serves the root and, where that fails, for the address of `hostname`, past the
+    /// cache.
     ///
     /// # Errors
     /// [`DnsFailure`] of the first question when neither is answered.
@@ -236,8 +242,8 @@ impl Resolver {
         }
     }
 
-    /// The names that `address` points to, absolute without the final dot, odd octets escaped (RFC 4343 2.1).
-    /// A CNAME below arpa is followed (RFC 2317).
+    /// The names that `address` points to, absolute without the final dot, odd octets escaped (RFC
+    /// 4343 2.1). A CNAME below arpa is followed (RFC 2317).
     ///
     /// # Errors
     /// [`DnsFailure`] when nothing is known.
@@ -245,8 +251,8 @@ impl Resolver {
         self.ask(Name::from(address.into()), RecordType::PTR, pointer).await
     }
 
-    /// As [`Self::ptr`], asked whatever is known already: for whoever keeps the results, so that a change is seen as
-    /// soon as they are forgotten there.
+    /// As [`Self::ptr`], but past the cache: for callers that keep the results, so that a change is
+    /// seen as soon as they forget them.
     ///
     /// # Errors
     /// [`DnsFailure`] when nothing is known.
@@ -266,9 +272,9 @@ impl Resolver {
         .await
     }
 
-    /// The mail servers of `name`, in no particular order: names that can be asked about, absolute without the final
-    /// dot. The root, which says that there is none (RFC 7505), is the empty text. A text that DNS cannot hold as
-    /// a name has none.
+    /// The mail servers of `name`, in no particular order: names that can be asked about, absolute
+    /// without the final dot. The root, which means that there is none (RFC 7505), is the empty
+    /// text. A text that DNS cannot hold as a name has none.
     ///
     /// # Errors
     /// [`DnsFailure`] when nothing is known.
@@ -292,8 +298,8 @@ impl Resolver {
         .await
     }
 
-    /// The TXT records of `name`, the strings of each joined without a space (RFC 6376 3.6.2.2, RFC 7208 3.3).
-    /// A text that DNS cannot hold as a name has none.
+    /// The TXT records of `name`, the strings of each joined without a space (RFC 6376 3.6.2.2, RFC
+    /// 7208 3.3). A text that DNS cannot hold as a name has none.
     ///
     /// # Errors
     /// [`DnsFailure`] when nothing is known.
@@ -339,13 +345,14 @@ impl Resolver {
         Ok(answer.pick(pick))
     }
 
-    /// Asks, whatever is known, and keeps the answer.
+    /// Asks, past the cache, and keeps the answer.
     async fn ask_anew(&self, name: Name, kind: RecordType) -> Result<Answer<RData>, DnsFailure> {
         let seat = self.shared.flights.join(name.clone(), kind);
         self.ask_from(seat, &name, kind).await
     }
 
-    /// Asks, unless an equal question is open: that one's answer counts for both. So one question has one payer.
+    /// Asks, unless an equal question is open: that one's answer counts for both. So one question
+    /// has one payer.
     async fn ask_from(&self, seat: Seat, name: &Name, kind: RecordType) -> Result<Answer<RData>, DnsFailure> {
         let Shared { budget, turns, .. } = &*self.shared;
         let lacks = |lack| match lack {
@@ -381,7 +388,7 @@ impl<T> Answer<T> {
 }
 
 impl<T: Into<IpAddr>> Answer<T> {
-    /// The same addresses, whatever their family.
+    /// The same addresses, of either family.
     pub(crate) fn into_addresses(self) -> Answer<IpAddr> {
         Answer { records: self.records.into_iter().map(Into::into).collect(), ttl: self.ttl }
     }
@@ -393,9 +400,9 @@ impl Answer<RData> {
     }
 }
 
-/// `name` in the form that DNS asks for and records show: A-labels (RFC 5890 2.3.2.1), lower case, no final dot.
-/// None for what is no host-like name: other characters than letters, digits, `-` and `_`, or lengths beyond
-/// RFC 1035 2.3.4.
+/// `name` in the form that DNS asks for and records show: A-labels (RFC 5890 2.3.2.1), lower case,
+/// no final dot. `None` if it is not like a host name: other characters than letters, digits, `-`
+/// and `_`, or lengths beyond RFC 1035 2.3.4.
 #[must_use]
 pub fn ascii_name(name: &str) -> Option<String> {
     // No name of so many octets becomes shorter as A-labels than DNS allows.
@@ -425,8 +432,8 @@ fn text(name: &Name) -> String {
     text
 }
 
-/// The labels as they are, so that the name can be asked about again. An octet that is not visible ASCII, and a dot
-/// inside a label, becomes `\DDD`, which is another name, and none that exists.
+/// The labels as they are, so that the name can be asked about again. An octet that is not visible
+/// ASCII, and a dot inside a label, becomes `\DDD`, which is another name, and none that exists.
 fn plain_text(name: &Name) -> String {
     let octet = |octet: &u8| match octet {
         b'.' | ..=b' ' | 0x7f.. => format!("\\{octet:03}"),

@@ -1,6 +1,7 @@
 //! The header fields of a message (RFC 5322 2.2), found once and in one way for all checks.
 //!
-//! It reads strictly: lines end with CRLF, the header ends before the first empty line. It changes nothing.
+//! It reads strictly: lines end with CRLF, the header ends before the first empty line. It changes
+//! nothing.
 
 use std::ops::Range;
 
@@ -9,7 +10,8 @@ use std::ops::Range;
 pub(super) struct Field<'a> {
     /// Where it lies in the message, its last CRLF included.
     pub(super) range: Range<usize>,
-    /// What stands before the colon, blanks at its end included; empty if the line is no header field at all.
+    /// The text before the colon, blanks at its end included; empty if the line is not a header
+    /// field at all.
     pub(super) name: &'a [u8],
     /// What stands after the colon, folding and last CRLF included.
     pub(super) value: &'a [u8],
@@ -26,8 +28,9 @@ impl Field<'_> {
         without_blank_end(self.name).to_ascii_lowercase()
     }
 
-    /// Whether it is a field at all: a colon after at least one printable octet, and nothing else in the name but
-    /// blanks at its end (RFC 5322 3.6.8, 4.5). Servers differ in what they take for the end of the header when one is not.
+    /// Whether it is a field at all: a colon after at least one printable octet, and nothing else
+    /// in the name but blanks at its end (RFC 5322 3.6.8, 4.5). Servers differ in what they take
+    /// for the end of the header when one is not.
     pub(super) fn is_well_formed(&self) -> bool {
         let name = without_blank_end(self.name);
         !name.is_empty() && name.iter().all(|octet| matches!(octet, b'!'..=b'~'))
@@ -39,7 +42,7 @@ pub(super) fn fields(message: &[u8]) -> Fields<'_> {
     Fields { message, at: 0 }
 }
 
-/// See [`fields`].
+/// The iterator that [`fields`] returns.
 pub(super) struct Fields<'a> {
     message: &'a [u8],
     at: usize,
@@ -51,7 +54,8 @@ impl Fields<'_> {
         self.at
     }
 
-    /// Where the body starts, once the last field has been taken: behind the empty line, if there is one.
+    /// Where the body starts, once the last field has been taken: behind the empty line, if there
+    /// is one.
     pub(super) fn body(&self) -> usize {
         self.at + if self.rest().starts_with(CRLF) { CRLF.len() } else { 0 }
     }

@@ -1,17 +1,21 @@
-//! Who sent a message, as DNS and signatures tell: reverse DNS ([`ptr`], RFC 8601 3), SPF ([`spf`], RFC 7208) and DKIM
-//! ([`dkim`], RFC 6376), all of one bounded [`Resolver`], and the header field that reports it ([`auth_results`],
-//! RFC 8601).
+//! Who sent a message, as DNS and signatures tell: reverse DNS ([`ptr`], RFC 8601 3), SPF ([`spf`],
+//! RFC 7208) and DKIM ([`dkim`], RFC 6376), all of one bounded [`Resolver`], and the header field
+//! that reports it ([`auth_results`], RFC 8601).
 //!
-//! Mechanism only: it finds out, and decides nothing. It opens no socket but those to DNS servers. A DNS server that does
-//! not answer is never taken for the absence of a record: each check has a result of its own for it, `temperror`.
+//! Mechanism only: it finds out, and decides nothing. It opens no socket but those to DNS servers.
+//! A DNS server that does not answer is never taken for the absence of a record: each check has a
+//! result of its own for it, `temperror`.
 //!
-//! All checks are async functions for a Tokio runtime. They do not return `Result`: the results of the RFCs, errors
-//! included, are what they are for. Only the [`Resolver`]'s own questions fail, with a [`DnsFailure`].
+//! All checks are async functions for a Tokio runtime. They do not return `Result`: the results of
+//! the RFCs, errors included, are what they are for. Only the [`Resolver`]'s own questions fail,
+//! with a [`DnsFailure`].
 //!
 //! ```no_run
 //! use std::{sync::Arc, time::Duration};
 //!
-//! use sixgate_auth::{DkimSettings, DkimVerifier, Resolver, Results, SpfQuery, auth_results, ptr, spf};
+//! use sixgate_auth::{
+//!     DkimSettings, DkimVerifier, Resolver, Results, SpfQuery, auth_results, ptr, spf,
+//! };
 //! use tokio::time::Instant;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -21,7 +25,8 @@
 //! let resolver = Resolver::system();
 //!
 //! let ptr = ptr::check(&resolver, client).await.result;
-//! let spf = spf::check(&resolver, &SpfQuery::new(client, "mail.example.org", Some("joe@example.org"))).await;
+//! let query = SpfQuery::new(client, "mail.example.org", Some("joe@example.org"));
+//! let spf = spf::check(&resolver, &query).await;
 //! let deadline = Instant::now() + Duration::from_secs(30);
 //! let dkim = DkimVerifier::new(DkimSettings::DEFAULT).verify(&resolver, message, deadline).await;
 //!

@@ -1,6 +1,6 @@
 //! Reverse DNS of a source (RFC 8601 3, "iprev"), and the cache of its results.
 //!
-//! It does not say what becomes of a source without a PTR record.
+//! The treatment of a source without a PTR record is not its business.
 
 mod result;
 
@@ -26,32 +26,34 @@ pub use result::{PtrResult, Unanswered};
 
 /// Names of one address that are kept and followed (RFC 8601 3 asks for a limit).
 pub const MAX_NAMES: usize = 10;
-/// How long a check may take in all. A source waits for it at its first RCPT, five minutes if it follows
-/// RFC 5321 4.5.3.2.3.
+/// How long a check may take in all. A source waits for it at its first RCPT, five minutes if it
+/// follows RFC 5321 4.5.3.2.3.
 pub const TIME_LIMIT: Duration = Duration::from_secs(20);
-/// How long "there is a PTR record" is believed, whatever its TTL says.
+/// How long "there is a PTR record" is kept: the TTL within these limits.
 pub const POSITIVE_LIFETIME: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(24);
-/// How long "there is none" and "none leads back" are believed: short, so that a mended zone is noticed.
+/// How long "there is none" and "none leads back" are believed: short, so that a mended zone is
+/// noticed.
 pub const NEGATIVE_LIFETIME: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_mins(15);
-/// Octets that a [`PtrCache`] may hold: some hundred thousand addresses with a name of usual length.
+/// Octets that a [`PtrCache`] may hold: some hundred thousand addresses with a name of usual
+/// length.
 pub const CACHE_OCTETS: u64 = 32 << 20;
 /// Octets that an entry takes before its names are counted.
 const ENTRY_OCTETS: usize = 200;
 
-/// What reverse DNS says, and for how long.
+/// The result of reverse DNS, and its lifetime.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PtrFinding {
-    /// What reverse DNS says.
+    /// The result of reverse DNS.
     pub result: PtrResult,
-    /// How long it may be kept from now on; none when DNS could not say everything that was asked.
+    /// How long it may be kept from now on; `None` when a question had no answer.
     pub lifetime: Option<Duration>,
 }
 
-/// Looks up the PTR records of `address`, and the addresses of the first [`MAX_NAMES`] names. Ends within
-/// [`TIME_LIMIT`].
+/// Looks up the PTR records of `address`, and the addresses of the first [`MAX_NAMES`] names. Ends
+/// within [`TIME_LIMIT`].
 ///
-/// A loopback address has no PTR record: no DNS server vouches for a name of every host (RFC 6303 4.4), and what a library
-/// or a hosts file would say is not DNS.
+/// A loopback address has no PTR record: no DNS server vouches for a name of every host (RFC 6303
+/// 4.4), and the answer of a library or a hosts file is not DNS.
 pub async fn check(dns: &Resolver, address: impl Into<IpAddr>) -> PtrFinding {
     let address = address.into();
     if address.is_loopback() {
@@ -90,7 +92,7 @@ enum Forward {
     Here { name: String, ttl: Duration },
     /// All of them elsewhere, or nowhere.
     Elsewhere { ttl: Duration },
-    /// DNS could not say of all of them, and none of the others leads to the address.
+    /// DNS had no answer for some of them, and none of the others leads to the address.
     Unknown,
 }
 
@@ -113,8 +115,8 @@ impl PtrFinding {
     }
 }
 
-/// Results by address, each for its lifetime. Looks up what it does not hold, once for all who ask at a time.
-/// Bounded by [`CACHE_OCTETS`]; failures are not kept.
+/// Results by address, each for its lifetime. Looks up what it does not hold, once for all who ask
+/// at a time. Bounded by [`CACHE_OCTETS`]; failures are not kept.
 #[derive(Clone)]
 pub struct PtrCache {
     dns: Resolver,
@@ -141,8 +143,8 @@ impl PtrCache {
         Self { dns, held, evicted }
     }
 
-    /// What is known about `address`, looked up if need be, on behalf of its network. `learned` hears of a new finding
-    /// before anybody else does.
+    /// The result for `address`, looked up if need be, on behalf of its network. `learned` gets a
+    /// new finding before any other caller.
     pub async fn get(&self, address: Ipv6Addr, learned: impl FnOnce(&PtrFinding) + Send) -> PtrFinding {
         let look_up = async {
             let finding = check(&self.dns.on_behalf_of(address), address).await;
@@ -155,7 +157,7 @@ impl PtrCache {
         }
     }
 
-    /// What is known about `address` without asking DNS.
+    /// The result for `address`, without asking DNS.
     pub async fn known(&self, address: Ipv6Addr) -> Option<PtrFinding> {
         self.held.get(&address).await.map(|held| PtrFinding::recalled(&held))
     }
@@ -165,7 +167,7 @@ impl PtrCache {
         self.held.invalidate(&address).await;
     }
 
-    /// Entries that made room for others since the start.
+    /// Entries that were evicted since the start.
     #[must_use]
     pub fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
@@ -199,8 +201,8 @@ async fn addresses(dns: &Resolver, address: IpAddr, name: &str) -> Result<Answer
     })
 }
 
-/// Whether one of `names` leads back to `address`. The first that does decides, so that a name whose servers are silent
-/// does not hold up the others.
+/// Whether one of `names` leads back to `address`. The first that does decides, so that a name
+/// whose servers are silent does not hold up the others.
 async fn follow(dns: &Resolver, address: IpAddr, names: &[String]) -> Forward {
     let mut lookups: FuturesUnordered<_> =
         names.iter().map(|name| async move { (name, addresses(dns, address, name).await) }).collect();

@@ -1,15 +1,18 @@
-//! Fields Authentication-Results that came with a message and that somebody could take for ours (RFC 8601 5).
+//! Fields Authentication-Results that came with a message and that somebody could take for ours
+//! (RFC 8601 5).
 //!
-//! It reads more than the grammar allows, because those who read the message later may do so too. It removes nothing.
+//! It reads more than the grammar allows, because those who read the message later may do so too.
+//! It removes nothing.
 
 use std::ops::Range;
 
 use super::{NAME, is_token_octet};
 use crate::{dns::ascii_name, fields::fields};
 
-/// The fields Authentication-Results of `message` that claim `authserv_id`, ours, or that have a version that nobody
-/// knows: where they lie, so that they can be left out. Only after verification, as a signature may cover them. One whose
-/// identifier cannot be read counts as ours if our name stands anywhere in it.
+/// The fields Authentication-Results of `message` that claim `authserv_id`, the name of this host,
+/// or that have an unknown version: where they lie, so that they can be left out. Only after
+/// verification, as a signature may cover them. One whose identifier cannot be read counts as this
+/// host's if the name stands anywhere in it.
 #[must_use]
 pub fn forged(message: &[u8], authserv_id: &str) -> Vec<Range<usize>> {
     let unwanted = |value: &[u8]| match Claim::read(value) {
@@ -24,15 +27,16 @@ pub fn forged(message: &[u8], authserv_id: &str) -> Vec<Range<usize>> {
 struct Claim {
     /// The authserv-id to the letter: a token or a quoted string.
     exact: String,
-    /// The host name that is left without quotes, comments and blanks, up to the first semicolon, a version included.
+    /// The host name that is left without quotes, comments and blanks, up to the first semicolon, a
+    /// version included.
     loose: String,
     /// There is no version, or it is 1.
     version_is_known: bool,
 }
 
 impl Claim {
-    /// Reads a field's value; none without an end to a comment or a quoted string before the first semicolon, or if
-    /// that is no text.
+    /// Reads a field's value; none without an end to a comment or a quoted string before the first
+    /// semicolon, or if the identifier is not text.
     fn read(value: &[u8]) -> Option<Self> {
         let pieces = pieces(value)?;
         let mut words = pieces.split(|piece| *piece == Piece::Gap).filter(|word| !word.is_empty());
@@ -77,8 +81,8 @@ impl Piece {
     }
 }
 
-/// Reads up to the first semicolon. Comments may be nested (RFC 5322 3.2.2), and folding in a quoted string stands for
-/// nothing (3.2.4).
+/// Reads up to the first semicolon. Comments may be nested (RFC 5322 3.2.2), and folding in a
+/// quoted string stands for nothing (3.2.4).
 fn pieces(value: &[u8]) -> Option<Vec<Piece>> {
     let (mut pieces, mut depth, mut quoted) = (Vec::new(), 0_usize, false);
     let mut octets = value.iter().copied();
@@ -100,7 +104,7 @@ fn pieces(value: &[u8]) -> Option<Vec<Piece>> {
     (depth == 0 && !quoted).then_some(pieces)
 }
 
-/// The token that a word begins with; all of a quoted string.
+/// The token at the beginning of a term; all of a quoted string.
 fn token(word: &[Piece]) -> Vec<u8> {
     let is_token = |piece: &&Piece| match piece {
         Piece::Plain(octet) => is_token_octet(*octet) || !octet.is_ascii(),
@@ -115,7 +119,8 @@ fn is_name_octet(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_') || !octet.is_ascii()
 }
 
-/// Whether two names mean the same host: A-labels and U-labels, upper and lower case, the final dot.
+/// Whether two names mean the same host: A-labels and U-labels, upper and lower case, the final
+/// dot.
 fn is_same(claimed: &str, ours: &str) -> bool {
     match (ascii_name(claimed), ascii_name(ours)) {
         (Some(claimed), Some(ours)) => claimed == ours,

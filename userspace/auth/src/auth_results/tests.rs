@@ -1,4 +1,4 @@
-//! Golden strings, and what no stranger can do.
+//! Golden strings, and the forgeries that a client cannot make.
 
 use std::net::Ipv6Addr;
 

@@ -1,5 +1,5 @@
-//! The hashes of a body (RFC 6376 3.7), as many as its signatures need, in one walk through it. What they are
-//! compared with is not its business.
+//! The hashes of a body (RFC 6376 3.7), as many as its signatures need, in one walk through it.
+//! What they are compared with is not its business.
 
 use std::{
     collections::BTreeMap,
@@ -12,14 +12,14 @@ use crate::dkim::{
     signature::Signature,
 };
 
-/// What is to be found out about a body.
+/// The questions about a body.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
     relaxed: Option<Vec<u64>>,
     simple: Option<Vec<u64>>,
 }
 
-/// What was found out.
+/// The answers about a body.
 #[derive(Debug, Default)]
 pub(super) struct BodyHashes {
     relaxed: Option<Hashes>,
@@ -29,7 +29,7 @@ pub(super) struct BodyHashes {
 /// One canonical form of a body.
 #[derive(Debug)]
 pub(super) struct Hashes {
-    /// Its octets.
+    /// The octets of the canonical body.
     pub(super) length: u64,
     /// The hash of all of it.
     pub(super) whole: [u8; DIGEST],
@@ -58,7 +58,8 @@ impl Wanted {
 }
 
 impl BodyHashes {
-    /// Reads `body` to its end, unless `is_over` says between two reads that nobody waits any more.
+    /// Reads `body` to its end, unless `is_over` reports between two reads that the result is not
+    /// awaited any more.
     ///
     /// # Errors
     /// It cannot be read, or it was over.
@@ -96,7 +97,8 @@ impl BodyHashes {
 struct Hasher {
     body: Body,
     digests: Digests,
-    /// Canonical octets that have not been hashed yet: there may be few in each of very many pieces.
+    /// Canonical octets that have not been hashed yet: there may be few in each of very many
+    /// pieces.
     pending: Vec<u8>,
 }
 

@@ -1,5 +1,5 @@
-//! Canonicalization (RFC 6376 3.4), of headers at once and of bodies octet by octet as they are read. Pure: what
-//! becomes of the canonical octets is the caller's business.
+//! Canonicalization (RFC 6376 3.4), of headers at once and of bodies octet by octet as they are
+//! read. Pure: what becomes of the canonical octets is the caller's business.
 
 use std::collections::HashMap;
 
@@ -31,9 +31,10 @@ impl<'a> Header<'a> {
         Self { fields, by_name }
     }
 
-    /// What a signature over the fields `names` signs (3.7): each name takes the lowest field of that name that none
-    /// before it took, and nothing once there is none left; then `own`, the index of the signature's own field,
-    /// without the signature. Its own field did not exist when the names were looked up, and so none takes it.
+    /// The octets that a signature over the fields `names` signs (3.7): each name takes the lowest
+    /// field of that name that none before it took, and nothing once there is none left; then
+    /// `own`, the index of the signature's own field, without the signature. Its own field did not
+    /// exist when the names were looked up, and so none takes it.
     pub(super) fn signed(&self, names: &[String], own: usize, form: Form) -> Vec<u8> {
         let mut octets = Vec::new();
         let mut left: HashMap<&str, &[usize]> = HashMap::new();
@@ -102,7 +103,7 @@ fn write_relaxed(value: &[u8], octets: &mut Vec<u8>) {
     }
 }
 
-/// A body on its way to its canonical form, in whatever pieces it comes.
+/// A body on its way to its canonical form, in pieces of any size.
 #[derive(Debug)]
 pub(super) struct Body {
     form: Form,
@@ -117,7 +118,7 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// Nothing yet.
+    /// A body of which no octet has been read.
     pub(super) fn new(form: Form) -> Self {
         Self { form, lines: 0, blank: false, cr: false, begun: false }
     }

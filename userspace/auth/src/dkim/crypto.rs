@@ -1,5 +1,5 @@
-//! The cryptography, by mail-auth: SHA-256 and the two kinds of signatures. None of its types leaves this module,
-//! and it parses nothing that a stranger wrote but the octets of a key.
+//! The cryptography, by mail-auth: SHA-256 and the two kinds of signatures. Its types do not leave
+//! this module, and it parses nothing that a sender wrote but the octets of a key.
 
 use data_encoding::BASE64;
 use mail_auth::common::{
@@ -54,8 +54,8 @@ pub(super) struct PublicKey {
 }
 
 impl PublicKey {
-    /// The key in `octets`: DER for RSA (RFC 6376 3.6.1), as SubjectPublicKeyInfo or bare; the 32 octets themselves for
-    /// Ed25519 (RFC 8463 4). None if they hold no such key.
+    /// The key in `octets`: DER for RSA (RFC 6376 3.6.1), as SubjectPublicKeyInfo or bare; the 32
+    /// octets themselves for Ed25519 (RFC 8463 4). None if they hold no such key.
     pub(super) fn read(algorithm: Algorithm, octets: &[u8]) -> Option<Self> {
         let (kind, octets, rsa_bits, algorithm) = match algorithm {
             Algorithm::RsaSha256 => {

@@ -1,4 +1,5 @@
-//! RSA public keys in DER (X.690): their octets and their size. What a key is good for is not its business.
+//! RSA public keys in DER (X.690): their octets and their size. The use of a key is not its
+//! business.
 
 use pkcs1::{ALGORITHM_OID, RsaPublicKeyRef, der::Decode};
 use spki::SubjectPublicKeyInfoRef;
@@ -12,8 +13,8 @@ pub(super) struct RsaPublicKey<'a> {
     pub(super) bits: usize,
 }
 
-/// Reads a SubjectPublicKeyInfo (RFC 5280 4.1) of RSA (RFC 3279 2.3.1), or an RSAPublicKey without it. None if it is
-/// neither in DER, or if anything follows.
+/// Reads a SubjectPublicKeyInfo (RFC 5280 4.1) of RSA (RFC 3279 2.3.1), or an RSAPublicKey without
+/// it. None if it is neither in DER, or if anything follows.
 pub(super) fn rsa_public_key(octets: &[u8]) -> Option<RsaPublicKey<'_>> {
     let octets = match SubjectPublicKeyInfoRef::from_der(octets) {
         Ok(info) if info.algorithm.oid == ALGORITHM_OID => info.subject_public_key.as_bytes()?,
@@ -35,7 +36,7 @@ mod tests {
     const BIT_STRING: u8 = 0x03;
     const INTEGER: u8 = 0x02;
     const OBJECT_IDENTIFIER: u8 = 0x06;
-    /// 1.2.840.113549.1.1.1
+    /// The object identifier rsaEncryption, 1.2.840.113549.1.1.1 (RFC 8017 A.1).
     const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
     const SEQUENCE: u8 = 0x30;
 

@@ -1,5 +1,5 @@
-//! What is looked at before anything is computed: the header as a whole, and each signature in it (RFC 6376 6.1.1,
-//! RFC 8301). No DNS, no hashing.
+//! The examination before anything is computed: of the header as a whole, and of each signature in
+//! it (RFC 6376 6.1.1, RFC 8301). No DNS, no hashing.
 
 use crate::{
     dkim::{
@@ -31,12 +31,12 @@ pub(super) struct ExaminedSignature {
     /// Which of the header fields it is, counted from the top.
     pub(super) index: usize,
     pub(super) evidence: DkimSignature,
-    /// What it says, or why it cannot count.
+    /// The signature as read, or why it cannot count.
     pub(super) candidate: Result<Signature, Settled>,
 }
 
-/// Looks at the header of a message of `octets` that begins with `head`, at `now`, in seconds since 1970. A header that
-/// `head` does not hold as a whole is too large.
+/// Looks at the header of a message of `octets` that begins with `head`, at `now`, in seconds since
+/// 1970. A header that `head` does not hold as a whole is too large.
 pub(super) fn examine(head: &[u8], octets: u64, now: u64) -> Examined {
     let bounded = head.get(..MAX_HEADER).unwrap_or(head);
     let mut rest = fields(bounded);
@@ -76,7 +76,8 @@ fn flaw(fields: &[Field<'_>]) -> Option<Settled> {
     }
 }
 
-/// What is reported about a signature, without its result. Strings are bounded and hold no control characters.
+/// The reported facts about a signature, without its result. Strings are bounded and hold no
+/// control characters.
 fn evidence(tags: Option<&Tags<'_>>) -> DkimSignature {
     let text = |name: &str| compact(tags.and_then(|tags| tags.get(name)).unwrap_or_default());
     let bounded = |text: String, longest: usize| if text.len() <= longest { text } else { String::new() };

@@ -1,4 +1,5 @@
-//! Key records (RFC 6376 3.6.1): asked for, picked, and judged. What they are used for is not its business.
+//! Key records (RFC 6376 3.6.1): asked for, picked, and judged. What they are used for is not its
+//! business.
 
 use tracing::debug;
 
@@ -15,8 +16,9 @@ use crate::{
 /// The one key record at `name`.
 ///
 /// # Errors
-/// There is none, of any kind or with a key, or more than one: RFC 6376 3.6.2.2 leaves open what several mean, so that others might take
-/// another one than we would. TXT records of other kinds do not matter.
+/// There is none, of any kind or with a key, or more than one: RFC 6376 3.6.2.2 leaves open what
+/// several mean, so that others might take another one than we would. TXT records of other kinds do
+/// not matter.
 pub(super) async fn fetch(dns: &Resolver, name: &str) -> Result<Vec<u8>, Settled> {
     let answer = dns.txt(name).await.map_err(|failure| {
         debug!(name, failure = failure.to_string(), "key record not to be had");

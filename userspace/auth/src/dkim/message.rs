@@ -7,11 +7,12 @@ use std::{
     sync::Arc,
 };
 
-/// Octets within which a header has to end, the empty line after it included. Signatures in a longer one do not count.
+/// Octets within which a header has to end, the empty line after it included. Signatures in a
+/// longer one do not count.
 pub const MAX_HEADER: usize = 256 << 10;
 
-/// A complete message (RFC 5322) whose octets do not change: what SMTP's DATA transferred, without dot-stuffing. All its
-/// lines end with CRLF.
+/// A complete message (RFC 5322) whose octets do not change: what SMTP's DATA transferred, without
+/// dot-stuffing. All its lines end with CRLF.
 pub trait Message: Clone + Send + Sync + 'static {
     /// Octets in all.
     fn size(&self) -> u64;

@@ -1,6 +1,7 @@
-//! DKIM (RFC 6376, 8301, 8463, 8616): our own reading, rules and canonicalization, mail-auth's cryptography.
+//! DKIM (RFC 6376, 8301, 8463, 8616): our own reading, rules and canonicalization, mail-auth's
+//! cryptography.
 //!
-//! What a result means for the message is not its business.
+//! The meaning of a result for the message is not its business.
 
 mod body;
 mod canonical;
@@ -43,8 +44,8 @@ use crate::{
 pub use message::{MAX_HEADER, Message};
 pub use result::{DkimResult, DkimSignature, TESTING_KEY};
 
-/// Signatures of a message that are looked at, from the top (RFC 6376 6.1 allows a limit). Each costs at most one DNS
-/// question, and signatures with the same key cost one.
+/// Signatures of a message that are looked at, from the top (RFC 6376 6.1 allows a limit). Each
+/// costs at most one DNS question, and signatures with the same key cost one.
 pub const MAX_SIGNATURES: usize = 10;
 /// Fields of a header within which signatures count.
 pub const MAX_FIELDS: usize = 1000;
@@ -57,20 +58,21 @@ pub const MAX_RSA_BITS: usize = 8192;
 /// How far a signer's clock may be ahead of ours (`t=`).
 pub const CLOCK_SKEW: Duration = Duration::from_mins(5);
 
-/// What the operator decided.
+/// The operator's settings for DKIM.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct DkimSettings {
     /// What becomes of a signature whose `l=` leaves octets at the end of the body unsigned.
     pub partial_body: PartialBody,
     /// Small messages whose signatures are computed at a time.
     pub small: NonZeroU8,
-    /// Large ones.
+    /// Large messages whose signatures are computed at a time.
     pub large: NonZeroU8,
     /// A message of so many octets is a large one.
     pub large_from: u64,
-    /// How long a message may have to wait for its turn.
+    /// How long a message may wait in the queue for a computation.
     pub wait: Duration,
-    /// Octets that may be hashed for one message: its body once or twice, its header once for each signature.
+    /// Octets that may be hashed for one message: its body once or twice, its header once for each
+    /// signature.
     pub hashing: u64,
 }
 
@@ -83,7 +85,7 @@ pub enum PartialBody {
     Refused,
 }
 
-/// What was found out about a message.
+/// The results of a message's signatures.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct DkimFindings {
     /// One element for each signature looked at, from the top.
@@ -95,17 +97,17 @@ pub struct DkimFindings {
 /// A bound of this check.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum DkimLimit {
-    /// [`MAX_FIELDS`]
+    /// [`MAX_FIELDS`], the header fields of a message.
     Fields,
-    /// [`DkimSettings::hashing`]
+    /// [`DkimSettings::hashing`], the octets hashed for a message.
     Hashing,
-    /// [`MAX_NAMES`]
+    /// [`MAX_NAMES`], the names in a signature's `h=`.
     Names,
-    /// [`MAX_SIGNATURES`]
+    /// [`MAX_SIGNATURES`], the signatures of a message.
     Signatures,
-    /// The deadline.
+    /// The deadline of the verification.
     Time,
-    /// [`DkimSettings::wait`]
+    /// [`DkimSettings::wait`], the time in the queue.
     Wait,
 }
 
@@ -116,7 +118,7 @@ pub struct DkimVerifier {
     pool: Arc<Pool>,
 }
 
-/// A result, and why in fixed words; no word for a pass.
+/// A result and its reason, as a fixed text; the reason of a pass is empty.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Settled {
     result: DkimResult,
@@ -125,7 +127,7 @@ struct Settled {
 }
 
 impl DkimSettings {
-    /// What holds if the operator says nothing.
+    /// The settings if the operator sets none.
     pub const DEFAULT: Self = Self {
         partial_body: PartialBody::Refused,
         small: const { NonZeroU8::new(8).unwrap() },
@@ -137,7 +139,7 @@ impl DkimSettings {
 }
 
 impl DkimLimit {
-    /// A word for counters.
+    /// The name for counters.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -158,19 +160,21 @@ impl DkimVerifier {
         Self { settings, pool: Arc::new(Pool::new(&settings)) }
     }
 
-    /// Verifies the first [`MAX_SIGNATURES`] signatures of `message`, with keys from `dns`. The message is the one that is
-    /// passed on, to the octet, and its lines end with CRLF: bare CR and LF are refused before. What is not verified
-    /// at `deadline` is a temporary error. A message without signatures costs neither DNS nor a turn.
+    /// Verifies the first [`MAX_SIGNATURES`] signatures of `message`, with keys from `dns`. The
+    /// message is the one that is passed on, to the octet, and its lines end with CRLF: bare CR and
+    /// LF are refused before. A signature that is not verified at `deadline` is a temporary error.
+    /// A message without signatures costs neither DNS nor a slot of the pool.
     pub async fn verify<M: Message>(&self, dns: &Resolver, message: M, deadline: Instant) -> DkimFindings {
         // A clock before 1970 makes no signature expire.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let examined = gate::examine(message.head(), message.size(), now);
         let mut verification = Verification::new(message, examined);
         if verification.pending().next().is_some() {
-            // What was settled before the deadline stays; the rest is a temporary error as it stands.
+            // Signatures that were settled before the deadline stay so; the rest are temporary
+            // errors.
             match timeout_at(deadline, self.settle(&mut verification, dns)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(Unfinished::NoTurn)) => verification.reached(Some(DkimLimit::Wait)),
+                Ok(Err(Unfinished::QueueTimeout)) => verification.reached(Some(DkimLimit::Wait)),
                 Ok(Err(failure)) => error!("{:#}", anyhow::Error::new(failure)),
                 Err(_) => verification.reached(Some(DkimLimit::Time)),
             }
@@ -274,9 +278,10 @@ impl Settled {
     }
 }
 
-/// What the body says against a signature.
+/// The fault of a signature that the body shows.
 fn body_flaw(signature: &Signature, hashes: &BodyHashes, partial_body: PartialBody) -> Option<Settled> {
-    // each form and each length that a signature names was wanted; what is not there agrees with nothing
+    // each form and each length that a signature names was wanted; what is not there agrees with
+    // nothing
     let Some(hashes) = hashes.form(signature.body_form) else {
         return Some(BODY_MISMATCH);
     };
@@ -286,7 +291,7 @@ fn body_flaw(signature: &Signature, hashes: &BodyHashes, partial_body: PartialBo
             PartialBody::Refused => return Some(PARTIAL_BODY),
             PartialBody::Accepted => hashes.beginnings.get(&length),
         },
-        // all of it is signed, whether that is said or not
+        // all of it is signed, with or without an explicit length
         Some(_) | None => Some(&hashes.whole),
     };
     match hash {

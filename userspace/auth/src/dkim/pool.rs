@@ -1,5 +1,6 @@
-//! Work for a processor, away from the threads that serve connections, in two lanes: large messages wait for each
-//! other, and small ones never wait for a large one. What is computed is not its business.
+//! Work for a processor, away from the threads that serve connections, in two lanes: large messages
+//! wait for each other, and small ones never wait for a large one. It does not know which work it
+//! runs.
 
 use std::{num::NonZeroU8, sync::Arc, time::Duration};
 
@@ -28,15 +29,15 @@ pub(super) struct Over(CancellationToken);
 /// Work that did not come to its end.
 #[derive(Debug, Error)]
 pub(super) enum Unfinished {
-    /// It panicked.
+    /// The computation itself panicked.
     #[error("a DKIM computation broke off")]
     BrokenOff {
-        /// How.
+        /// The panic, from tokio.
         source: JoinError,
     },
     /// It never began.
-    #[error("a DKIM computation had to wait too long for its turn")]
-    NoTurn,
+    #[error("a DKIM computation waited too long in the queue")]
+    QueueTimeout,
 }
 
 impl Pool {
@@ -50,8 +51,8 @@ impl Pool {
         }
     }
 
-    /// Runs `work` on a message of `octets` when it is its turn. Its place is taken until it ends, even if nobody waits
-    /// for it any more, which it can tell.
+    /// Runs `work` on a message of `octets` as soon as its lane has a free slot. It holds the slot
+    /// until it ends, even if the result is not awaited any more, which it can tell.
     ///
     /// # Errors
     /// [`Unfinished`].
@@ -63,7 +64,7 @@ impl Pool {
         let lane = if octets < self.large_from { &self.small } else { &self.large };
         // a lane is never closed
         let Ok(Ok(place)) = timeout(self.wait, Arc::clone(lane).acquire_owned()).await else {
-            return Err(Unfinished::NoTurn);
+            return Err(Unfinished::QueueTimeout);
         };
         let token = CancellationToken::new();
         let over = Over(token.clone());
@@ -125,7 +126,7 @@ mod tests {
     async fn who_waits_too_long_has_no_turn() {
         let pool = pool();
         let all = Arc::clone(&pool.large).acquire_owned().await.expect("it is open");
-        assert!(matches!(pool.run(LARGE, |_| ()).await, Err(Unfinished::NoTurn)));
+        assert!(matches!(pool.run(LARGE, |_| ()).await, Err(Unfinished::QueueTimeout)));
         drop(all);
         pool.run(LARGE, |_| ()).await.expect("a turn");
     }

@@ -20,7 +20,7 @@ pub enum DkimResult {
 }
 
 impl DkimResult {
-    /// The word of RFC 8601 2.7.1.
+    /// The result's name in RFC 8601 2.7.1.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
@@ -39,11 +39,11 @@ impl DkimResult {
 pub struct DkimSignature {
     /// What came out.
     pub result: DkimResult,
-    /// Why, in fixed words of ours; never a stranger's text.
+    /// The reason, one of sixgate's fixed texts; never a text of the sender.
     pub reason: Option<&'static str>,
     /// `d=`, as it stood in the signature.
     pub domain: String,
-    /// `s=`.
+    /// The selector, tag `s=`.
     pub selector: String,
     /// `i=`, empty when it was not given.
     pub identity: String,

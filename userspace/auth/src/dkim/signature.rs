@@ -1,5 +1,5 @@
-//! One signature, read: what its tags say (RFC 6376 3.5), or why it cannot count whatever the message and the key
-//! are. No DNS, no hashing.
+//! One signature, read: the values of its tags (RFC 6376 3.5), or why it cannot count with any
+//! message and key. No DNS, no hashing.
 
 use data_encoding::HEXUPPER_PERMISSIVE;
 
@@ -13,7 +13,7 @@ use crate::{
 /// A signature that may be good: what is needed to verify it.
 #[derive(Clone, Debug)]
 pub(super) struct Signature {
-    /// `a=`
+    /// The algorithm, tag `a=`.
     pub(super) algorithm: Algorithm,
     /// `c=`, for the header.
     pub(super) header_form: Form,
@@ -21,11 +21,11 @@ pub(super) struct Signature {
     pub(super) body_form: Form,
     /// `h=`, in lower case.
     pub(super) names: Vec<String>,
-    /// `bh=`
+    /// The hash of the body, tag `bh=`.
     pub(super) body_hash: Vec<u8>,
     /// `l=`; more than any body has for a number beyond 64 bits.
     pub(super) body_length: Option<u64>,
-    /// `b=`
+    /// The signature itself, tag `b=`.
     pub(super) octets: Vec<u8>,
     /// Where its key is.
     pub(super) key_name: String,
@@ -36,7 +36,7 @@ pub(super) struct Signature {
 /// Where `i=` lies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Identity {
-    /// In the very domain of `d=`, or not said.
+    /// In the very domain of `d=`, or not given.
     Domain,
     /// In a subdomain.
     Subdomain,
@@ -95,7 +95,7 @@ fn algorithm(name: &str) -> Result<Algorithm, Settled> {
     }
 }
 
-/// Of header and body; one word is the header's (RFC 6376 3.5).
+/// Of header and body; a single name is the header's (RFC 6376 3.5).
 fn forms(text: Option<&str>) -> Result<(Form, Form), Settled> {
     let form = |word| match word {
         "simple" => Ok(Form::Simple),
@@ -154,7 +154,8 @@ fn is_number(text: &str) -> bool {
     (1..=LONGEST_NUMBER).contains(&text.len()) && text.bytes().all(|octet| octet.is_ascii_digit())
 }
 
-/// `text` as DNS is asked for it, U-labels as A-labels (RFC 8616 4). There is no final dot (RFC 6376 3.5).
+/// `text` as DNS is asked for it, U-labels as A-labels (RFC 8616 4). There is no final dot (RFC
+/// 6376 3.5).
 fn domain_name(text: &str) -> Option<String> {
     ascii_name(text).filter(|_| !text.ends_with('.'))
 }
@@ -164,8 +165,8 @@ fn key_name(selector: &str, domain: &str) -> Option<String> {
     (name.len() <= LONGEST_NAME).then_some(name)
 }
 
-/// Where an identity lies: `[local-part]@domain`, the domain being `domain` or one below. It is quoted-printable (RFC 6376
-/// 3.5), the `@` perhaps, too; then there is but one.
+/// Where an identity lies: `[local-part]@domain`, the domain being `domain` or one below. It is
+/// quoted-printable (RFC 6376 3.5), the `@` perhaps, too; then there is but one.
 fn identity(text: Option<&str>, domain: &str) -> Result<Identity, Settled> {
     let Some(text) = text else {
         return Ok(Identity::Domain);
@@ -179,7 +180,7 @@ fn identity(text: Option<&str>, domain: &str) -> Result<Identity, Settled> {
             None => return Err(FOREIGN_IDENTITY),
         },
     };
-    // one that holds another `@` is no name
+    // one that holds another `@` is not a name
     let within = domain_name(&within).ok_or(FOREIGN_IDENTITY)?;
     match within.strip_suffix(domain) {
         Some("") => Ok(Identity::Domain),
@@ -188,8 +189,8 @@ fn identity(text: Option<&str>, domain: &str) -> Result<Identity, Settled> {
     }
 }
 
-/// `text` without dkim-quoted-printable (RFC 6376 2.11). An `=` that begins no octet stands for itself, as other verifiers
-/// take it; what is not UTF-8 then is no name.
+/// `text` without dkim-quoted-printable (RFC 6376 2.11). An `=` that begins no octet stands for
+/// itself, as other verifiers take it; a result that is not UTF-8 is not a name.
 fn decoded(text: &str) -> String {
     let mut octets = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -202,8 +203,8 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&octets).into_owned()
 }
 
-/// RFC 5321 4.1.2 and RFC 6531 3.3, with dots anywhere, as in addresses that are in use; or nothing. So no reader can
-/// find another `@` or a comment in it.
+/// RFC 5321 4.1.2 and RFC 6531 3.3, with dots anywhere, as in addresses that are in use; or
+/// nothing. So no reader can find another `@` or a comment in it.
 fn is_local_part(text: &str) -> bool {
     let is_atext =
         |char: char| !char.is_ascii() || char.is_ascii_alphanumeric() || ATEXT_AND_DOT.contains(char);
@@ -227,8 +228,8 @@ const ATEXT_AND_DOT: &str = "!#$%&'*+-/=?^_`{|}~.";
 const LONGEST_NUMBER: usize = 76;
 
 const BAD_BASE64: Settled = Settled::new(DkimResult::PermError, "bad base64");
-const BAD_IDENTITY: Settled = Settled::new(DkimResult::PermError, "i= is no address");
-const BAD_NAME: Settled = Settled::new(DkimResult::PermError, "d= or s= is no name");
+const BAD_IDENTITY: Settled = Settled::new(DkimResult::PermError, "i= is not an address");
+const BAD_NAME: Settled = Settled::new(DkimResult::PermError, "d= or s= is not a name");
 const EXPIRED: Settled = Settled::new(DkimResult::PermError, "signature expired");
 const EXPIRES_TOO_SOON: Settled = Settled::new(DkimResult::PermError, "x= is not after t=");
 const FOREIGN_IDENTITY: Settled = Settled::new(DkimResult::PermError, "i= is not within d=");

@@ -12,13 +12,13 @@ pub(super) struct Tags<'a>(Vec<Tag<'a>>);
 #[derive(Debug)]
 struct Tag<'a> {
     name: &'a str,
-    /// Without the blanks around it; empty if it is no text, which only a note may be.
+    /// Without the blanks around it; empty if it is not text, which only a note may be.
     value: &'a str,
 }
 
 impl<'a> Tags<'a> {
-    /// Reads the value of a signature field to the letter: nothing is empty but what follows the last semicolon.
-    /// UTF-8 is taken (RFC 8616 4), control characters are not.
+    /// Reads the value of a signature field to the letter: nothing is empty but what follows the
+    /// last semicolon. UTF-8 is taken (RFC 8616 4), control characters are not.
     pub(super) fn of_signature(text: &'a [u8]) -> Option<Self> {
         let mut elements: Vec<&[u8]> = elements(text).collect();
         if elements.last().is_some_and(|last| last.is_empty()) {
@@ -27,7 +27,8 @@ impl<'a> Tags<'a> {
         Self::collect(elements.into_iter())
     }
 
-    /// Reads a key record with more patience: empty elements, which operators leave behind, say nothing.
+    /// Reads a key record with more patience: empty elements, which operators leave behind, are
+    /// skipped.
     pub(super) fn of_key(text: &'a [u8]) -> Option<Self> {
         Self::collect(elements(text).filter(|element| !element.is_empty()))
     }
@@ -49,8 +50,8 @@ impl<'a> Tags<'a> {
         self.0.iter().find(|tag| tag.name == name).map(|tag| tag.value)
     }
 
-    /// The octets of a base64 value (RFC 6376 2.10), blanks anywhere, its padding whole or not there; empty if there is no
-    /// such tag.
+    /// The octets of a base64 value (RFC 6376 2.10), blanks anywhere, its padding whole or not
+    /// there; empty if there is no such tag.
     pub(super) fn base64(&self, name: &str) -> Option<Vec<u8>> {
         let text = compact(self.get(name).unwrap_or_default());
         let encoding = if text.ends_with('=') { BASE64 } else { BASE64_NOPAD };
@@ -82,7 +83,8 @@ impl<'a> Tag<'a> {
     }
 }
 
-/// Whether `record` holds a tag that makes it a key to somebody: `p=`, or the version of key records.
+/// Whether `record` holds a tag that makes it a key to somebody: `p=`, or the version of key
+/// records.
 pub(super) fn resembles_key(record: &[u8]) -> bool {
     elements(record).any(|element| {
         let mut parts = element.splitn(2, |octet| *octet == b'=').map(trim);
@@ -94,7 +96,8 @@ pub(super) fn resembles_key(record: &[u8]) -> bool {
     })
 }
 
-/// `value`, the value of a signature field, without the value of `b=` and the blanks around it (RFC 6376 3.5).
+/// `value`, the value of a signature field, without the value of `b=` and the blanks around it (RFC
+/// 6376 3.5).
 pub(super) fn without_signature(value: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(value.len());
     for (number, element) in value.split(|octet| *octet == b';').enumerate() {

@@ -1,6 +1,6 @@
 //! The signatures of one message on their way to their results.
 //!
-//! It computes nothing: why a signature is settled is said by the others.
+//! It computes nothing: other modules give the reason why a signature is settled.
 
 use std::collections::BTreeMap;
 

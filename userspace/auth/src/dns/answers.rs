@@ -1,6 +1,6 @@
 //! Answers that are kept for as long as DNS allows.
 //!
-//! Failures are not kept, nor what may not be kept (a TTL of zero). It asks nobody.
+//! Failures are not kept, nor answers with a TTL of zero. It asks no server.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ impl Answers {
         Self(answers)
     }
 
-    /// What is known, and for how long that still holds.
+    /// The kept answer, and for how long it still holds.
     pub(super) fn get(&self, name: &Name, kind: RecordType) -> Option<Answer<RData>> {
         let kept = self.0.get(&(name.clone(), kind))?;
         Some(Answer { records: kept.value.records.to_vec(), ttl: kept.remaining() })

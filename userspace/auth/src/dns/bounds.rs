@@ -1,6 +1,7 @@
 //! How much may be asked: by each source's network in a minute.
 //!
-//! It asks nothing itself, and says nothing to a sender. How much may be asked at one time is in `fair_semaphore`.
+//! It sends nothing, neither to servers nor to clients. How much may be asked at one time is in
+//! `fair_semaphore`.
 
 use std::{
     hash::Hash,
@@ -14,8 +15,8 @@ use std::{
 
 use moka::sync::Cache;
 
-/// Networks, and domains of networks, whose spending is remembered. One that was pushed out begins anew, as whoever holds more networks than that
-/// could anyway.
+/// Networks, and domains of networks, whose spending is remembered. One that was pushed out begins
+/// anew, which a holder of more networks than that can have anyway.
 pub const NETWORKS: u64 = 65_536;
 /// The time for which a budget is given.
 const PERIOD: Duration = Duration::from_mins(1);
@@ -27,8 +28,8 @@ pub struct DnsBounds {
     pub questions_per_minute: NonZeroU32,
     /// Questions of these that the SPF checks of one domain may cause in a minute.
     pub questions_per_domain: NonZeroU32,
-    /// Questions that are open at one time. The sources of one /64 have at most a third of them, those of one /48 at most
-    /// a half, and less while others ask much, too.
+    /// Questions that are open at one time. The sources of one /64 have at most a third of them,
+    /// those of one /48 at most a half, and less while others ask much, too.
     pub concurrency: NonZeroU32,
 }
 
@@ -42,7 +43,8 @@ impl Default for DnsBounds {
     }
 }
 
-/// What each network, or each of something else, has spent lately. A token bucket that holds a minute's questions and fills evenly.
+/// What each network, or each of something else, has spent lately. A token bucket that holds a
+/// minute's questions and fills evenly.
 pub(super) struct Budgets<K> {
     /// The time that one question costs.
     price: Duration,

@@ -1,7 +1,7 @@
 //! One question to one server and its response, by UDP or by TCP.
 //!
-//! Each question has an id of its own and, by UDP, a port of its own, which the kernel chooses at random. It asks once
-//! and keeps nothing. What a response says is read elsewhere.
+//! Each question has an id of its own and, by UDP, a port of its own, which the kernel chooses at
+//! random. It asks once and keeps nothing. Responses are interpreted elsewhere.
 
 use std::{
     io,
@@ -18,9 +18,9 @@ use tokio::{
     net::{TcpStream, UdpSocket},
 };
 
-/// What may come by UDP, as the question says (the value of DNS flag day 2020).
+/// The UDP payload size that the question announces (the value of DNS flag day 2020).
 const UDP_PAYLOAD: u16 = 1232;
-/// What is taken by UDP, for servers that send more than they were told.
+/// Octets that are accepted by UDP, for servers that send more than was announced.
 const UDP_BUFFER: usize = 4096;
 /// Octets of a header.
 const HEADER: usize = 12;
@@ -34,7 +34,8 @@ const TC: u8 = 0x02;
 pub(super) struct Manner {
     /// With an OPT record (RFC 6891).
     pub(super) edns: bool,
-    /// With the letters of its name in random case, which the response has to repeat: bits that a forger has to guess.
+    /// With the letters of its name in random case, which the response has to repeat: bits that a
+    /// forger has to guess.
     pub(super) random_case: bool,
 }
 
@@ -49,7 +50,7 @@ pub(super) struct Response {
 /// Why there is no response.
 #[derive(Debug, Error)]
 pub(super) enum Fault {
-    /// A socket.
+    /// An operation on a socket failed.
     #[error("{0}")]
     Io(#[from] io::Error),
     /// What came is not a response to the question.
@@ -65,7 +66,7 @@ pub(super) async fn by_udp(server: SocketAddr, query: &Query, manner: Manner) ->
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let socket = UdpSocket::bind(any).await?;
-    // the kernel passes on datagrams of this address and port only, and what ICMP says about them
+    // the kernel passes on datagrams of this address and port only, and ICMP errors about them
     socket.connect(server).await?;
     socket.send(&encode(&request)?).await?;
     let mut buffer = vec![0; UDP_BUFFER];
@@ -100,7 +101,8 @@ pub(super) async fn by_tcp(server: SocketAddr, query: &Query, manner: Manner) ->
 }
 
 impl Response {
-    /// Nothing but that the whole response is too long: it may end anywhere, within the question, too.
+    /// Nothing but that the whole response is too long: it may end anywhere, within the question,
+    /// too.
     fn truncated(request: &Message) -> Self {
         let mut message = Message::response(request.metadata.id, OpCode::Query);
         message.metadata.truncation = true;
@@ -128,7 +130,7 @@ fn encode(request: &Message) -> Result<Vec<u8>, Fault> {
     request.to_bytes().map_err(|_| Fault::Unusable("the question cannot be written"))
 }
 
-/// Whether the header (RFC 1035 4.1.1) says that this is a response of which the end is missing.
+/// Whether the header (RFC 1035 4.1.1) marks this as a response of which the end is missing.
 fn says_truncated(received: &[u8]) -> bool {
     received.len() >= HEADER && received.get(2).is_some_and(|flags| flags & (QR | TC) == QR | TC)
 }

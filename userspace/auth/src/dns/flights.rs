@@ -1,6 +1,7 @@
-//! Equal questions that are open at one time: one of them is asked and paid for, the others wait for its answer.
+//! Equal questions that are open at one time: one of them is asked and paid for, the others wait
+//! for its answer.
 //!
-//! Each asker may pay; the first whose turn comes does. It asks nothing itself and keeps no answer.
+//! Each asker may pay; the first that gets a slot does. It asks nothing itself and keeps no answer.
 
 use std::{
     collections::HashMap,
@@ -35,7 +36,7 @@ struct Open {
 /// An open question.
 struct Flight {
     number: u64,
-    /// None as long as it waits for somebody's turn.
+    /// `None` while no asker has a slot.
     asked: watch::Sender<Option<Asked>>,
     askers: usize,
 }
@@ -73,17 +74,20 @@ impl Flights {
         Seat { flights: Arc::clone(self), question, number, asked }
     }
 
-    /// Counts and entries stay whole at every instant, so that a panic elsewhere does not matter to them.
+    /// Counts and entries stay whole at every instant, so that a panic elsewhere does not matter to
+    /// them.
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Seat {
-    /// The answer. Unless another asker is first, `turn` is waited for, `pay` pays for the question, and `ask` asks.
+    /// The answer. Unless another asker is first, `turn` is waited for, `pay` pays for the
+    /// question, and `ask` asks.
     ///
     /// # Errors
-    /// What `turn` or `pay` refuse to this asker; what the question fails with, to all who wait for it.
+    /// What `turn` or `pay` refuse to this asker; what the question fails with, to all who wait for
+    /// it.
     pub(super) async fn answer<T: Send + 'static, F>(
         self,
         turn: impl Future<Output = Result<T, DnsFailure>>,
@@ -121,7 +125,8 @@ impl Seat {
         let flight = open.flights.get(&self.question).filter(|flight| flight.number == self.number);
         let begun = self.asked.borrow().clone();
         if let Some(asked) = begun {
-            // a turn gives itself to the next one when it is dropped, which needs no lock of this kind
+            // a slot passes itself on to the next one when it is dropped, which needs no lock of
+            // this kind
             drop(open);
             drop(turn);
             return Ok(asked);

@@ -29,7 +29,8 @@ impl<T> Kept<T> {
     }
 }
 
-/// Makes a cache drop each value when it holds no longer; a value in the place of another has a time of its own.
+/// Makes a cache drop each value when it holds no longer; a value that replaces another has a time
+/// of its own.
 pub(crate) struct Lifetime;
 
 impl<K, T> Expiry<K, Kept<T>> for Lifetime {

@@ -17,9 +17,9 @@ use sixgate_base::shares::Network;
 
 /// Questions that one check may cause as usual ones. What most domains need is less.
 pub const USUAL_QUESTIONS: u32 = 20;
-/// The part of a network's budget that the questions of checks beyond [`USUAL_QUESTIONS`] may use, and likewise the checks of
-/// all subdomains of one registered domain, such as `example.org` or `example.co.uk`: one in so many. Subdomains cost
-/// nothing to make.
+/// The part of a network's budget that the questions of checks beyond [`USUAL_QUESTIONS`] may use,
+/// and likewise the checks of all subdomains of one registered domain, such as `example.org` or
+/// `example.co.uk`: one in so many. Subdomains cost nothing to make.
 pub const PART: u32 = 2;
 
 /// Whose budgets questions are paid from.
@@ -38,7 +38,7 @@ struct Check {
     paid: AtomicU32,
 }
 
-/// What is used up.
+/// The budget that is used up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Lack {
     /// The network's budget.
@@ -49,8 +49,9 @@ pub(super) enum Lack {
     Costly,
 }
 
-/// All budgets. One domain, however its records are written, uses up a part of a network's budget only: a provider's other
-/// mail is checked all the same. Many domains whose checks each ask much use up a part together.
+/// All budgets. One domain, however its records are written, uses up a part of a network's budget
+/// only: a provider's other mail is checked all the same. Many domains whose checks each ask much
+/// use up a part together.
 pub(super) struct Budget {
     networks: Budgets<Network>,
     domains: Budgets<(Network, u64)>,
@@ -113,15 +114,17 @@ impl Budget {
         if self.networks.spend(payer.network, now) { Ok(()) } else { Err(Lack::Network) }
     }
 
-    /// How often a network's budget, a domain's, and the part for checks that ask much were used up.
+    /// How often a network's budget, a domain's, and the part for checks that ask much were used
+    /// up.
     pub(super) fn exceeded(&self) -> [u64; 3] {
         let domains = self.domains.exceeded() + self.above.exceeded();
         [self.networks.exceeded(), domains, self.costly.exceeded()]
     }
 }
 
-/// The registered domain that `domain` is in, by the public suffix list: one label more than the suffix. The suffix itself,
-/// if the list calls it private: below it names cost nothing, as below a provider of dynamic DNS.
+/// The registered domain that `domain` is in, by the public suffix list: one label more than the
+/// suffix. The suffix itself, if the list calls it private: below it names cost nothing, as below a
+/// provider of dynamic DNS.
 fn registered(domain: &str) -> &str {
     let suffix = psl::suffix(domain.as_bytes());
     let name = match suffix {

@@ -1,4 +1,4 @@
-//! What a response says: records, their absence, or where to ask on.
+//! The contents of a response: records, their absence, or where to ask on.
 //!
 //! It sends nothing and receives nothing.
 
@@ -11,7 +11,7 @@ use hickory_proto::{
 
 use super::{Answer, LONGEST_NEGATIVE, LONGEST_POSITIVE, MAX_ALIASES};
 
-/// What one response says.
+/// The contents of one response.
 #[derive(Debug)]
 pub(super) enum Reading {
     /// The records, or that there are none.
@@ -20,11 +20,11 @@ pub(super) enum Reading {
     Alias { target: Name, ttl: Duration },
 }
 
-/// What `response` says about the records of type `kind` at `name`. Records of other names are not taken: they were not
-/// asked for.
+/// The records of type `kind` at `name` in `response`. Records of other names are not taken: they
+/// were not asked for.
 ///
 /// # Errors
-/// Why it is of no use, in words.
+/// Why it cannot be used, as a text.
 pub(super) fn read(response: &Message, name: &Name, kind: RecordType) -> Result<Reading, &'static str> {
     if !matches!(response.response_code, ResponseCode::NoError | ResponseCode::NXDomain) {
         return Err("an unknown response code");
@@ -57,7 +57,8 @@ pub(super) fn read(response: &Message, name: &Name, kind: RecordType) -> Result<
     Err(TOO_MANY_ALIASES)
 }
 
-/// What a response says whose CNAMEs lead from `name` to `end`, for which it has nothing more; they hold for `ttl`.
+/// The result of a response whose CNAMEs lead from `name` to `end`, for which it has nothing more;
+/// they hold for `ttl`.
 fn at_the_end(
     response: &Message,
     name: &Name,
@@ -66,8 +67,8 @@ fn at_the_end(
     ttl: Duration,
 ) -> Result<Reading, &'static str> {
     let metadata = &response.metadata;
-    // what neither owns the zone nor asks for others knows of no absence: a server for its own zones
-    // only, or a device that sends a question back as a response
+    // what neither owns the zone nor asks for others knows of no absence: a server for its own
+    // zones only, or a device that sends a question back as a response
     let knows = metadata.authoritative || metadata.recursion_available;
     let has_soa = soa_ttl(response).is_some();
     let is_last_word = has_soa || knows && metadata.response_code == ResponseCode::NXDomain;
@@ -92,7 +93,8 @@ fn at_the_end(
     }
 }
 
-/// NXDOMAIN or NODATA (RFC 2308 2), which hold for `longest` at most, and not at all without a SOA (RFC 2308 5).
+/// NXDOMAIN or NODATA (RFC 2308 2), which hold for `longest` at most, and not at all without a SOA
+/// (RFC 2308 5).
 fn absent(response: &Message, longest: Duration) -> Answer<RData> {
     let ttl = soa_ttl(response).unwrap_or_default().min(longest).min(LONGEST_NEGATIVE);
     Answer { records: Vec::new(), ttl }

@@ -1,7 +1,7 @@
 //! The servers of resolv.conf(5), and when they change.
 //!
-//! Only `nameserver` lines are read: names are absolute here, so that nothing that stands in `search` or `options` matters.
-//! It asks nothing.
+//! Only `nameserver` lines are read: names are absolute here, so that nothing that stands in
+//! `search` or `options` matters. It asks nothing.
 
 use std::{
     io,
@@ -37,7 +37,8 @@ pub(super) struct ResolvConf {
 }
 
 impl ResolvConf {
-    /// Reads the file. If it is missing or names no server, the host itself is asked, as by the C library.
+    /// Reads the file. If it is missing or names no server, the host itself is asked, as by the C
+    /// library.
     pub(super) fn open(path: &Path) -> Self {
         let mut file =
             Self { path: path.to_owned(), version: version(path), looked: Instant::now(), servers: local() };
@@ -56,8 +57,8 @@ impl ResolvConf {
         &self.servers
     }
 
-    /// Looks whether the file has changed, once a second at most; whether there are other servers now. One stat(2), and
-    /// mostly nothing else.
+    /// Looks whether the file has changed, once a second at most; whether there are other servers
+    /// now. One stat(2), and mostly nothing else.
     pub(super) fn has_changed(&mut self) -> bool {
         let now = Instant::now();
         if now.duration_since(self.looked) < LOOK_INTERVAL {

@@ -23,19 +23,20 @@ use super::{
 };
 use sixgate_base::endpoint::Endpoint;
 
-/// How long it is remembered that a server cannot take EDNS or does not keep the case of names, and that it can.
+/// How long it is remembered that a server cannot take EDNS or does not keep the case of names, and
+/// that it can.
 pub const HABITS_LIFETIME: Duration = Duration::from_mins(10);
 /// How long a server that failed is asked after the others.
 pub const SETBACK: Duration = Duration::from_secs(30);
 
-/// A server.
+/// A DNS server and its habits.
 #[derive(Debug)]
 pub(super) struct Server {
     endpoint: Endpoint,
     habits: Mutex<Habits>,
 }
 
-/// What was learned about a server, each until when.
+/// The observed habits of a server, each with the end of its validity.
 #[derive(Debug, Default)]
 struct Habits {
     takes_edns: Option<Instant>,
@@ -44,7 +45,7 @@ struct Habits {
     refuses_edns: Option<Instant>,
     loses_case: Option<Instant>,
     fails: Option<Instant>,
-    /// What the log has been told of this server.
+    /// The habits of this server that were logged.
     told_edns: bool,
     told_case: bool,
 }
@@ -74,8 +75,8 @@ impl Server {
         is_ahead(self.habits().fails)
     }
 
-    /// The records of type `kind` at `name`, within `time`. CNAMEs that the server does not follow itself are followed,
-    /// [`MAX_ALIASES`] times.
+    /// The records of type `kind` at `name`, within `time`. CNAMEs that the server does not follow
+    /// itself are followed, [`MAX_ALIASES`] times.
     pub(super) async fn ask(
         &self,
         name: &Name,
@@ -136,8 +137,8 @@ impl Server {
         Ok(response)
     }
 
-    /// By UDP; once more when half of `time` is over. A server that is not known to take EDNS is then asked without it:
-    /// there are some that drop what they do not know.
+    /// By UDP; once more when half of `time` is over. A server that is not known to take EDNS is
+    /// then asked without it: there are some that drop what they do not know.
     async fn datagram(
         &self,
         query: &Query,
@@ -188,8 +189,9 @@ impl Server {
         Ok((response, plain))
     }
 
-    /// Asks again after a response that repeats the name in another case: it may be forged, or the server's habit. By TCP
-    /// it cannot be forged from outside; a server without TCP is asked by UDP in plain case.
+    /// Asks again after a response that repeats the name in another case: it may be forged, or the
+    /// server's habit. By TCP it cannot be forged from outside; a server without TCP is asked by
+    /// UDP in plain case.
     async fn with_lost_case(&self, query: &Query, manner: Manner) -> Result<Response, Failure> {
         let (response, is_habit) = match self.stream(query, manner).await {
             Ok(response) => {
@@ -225,7 +227,8 @@ impl Server {
         Manner { edns: !is_ahead(habits.refuses_edns), random_case: !is_ahead(habits.loses_case) }
     }
 
-    /// A response came to a question that was put in the manner `used`, after one that was put in the manner `first`.
+    /// A response came to a question that was put in the manner `used`, after one that was put in
+    /// the manner `first`.
     fn learn_edns(&self, first: Manner, used: Manner, response: &Response) {
         let until = Some(Instant::now() + HABITS_LIFETIME);
         let mut habits = self.habits();
@@ -261,8 +264,8 @@ impl Server {
         }
     }
 
-    /// Whether `response` may be about EDNS: what complains of it, and SERVFAIL and REFUSED without an OPT record from a
-    /// server that has sent no OPT record lately.
+    /// Whether `response` may be about EDNS: what complains of it, and SERVFAIL and REFUSED without
+    /// an OPT record from a server that has sent no OPT record lately.
     fn may_complain_of_edns(&self, response: &Response) -> bool {
         let may_be = matches!(code(response), ResponseCode::ServFail | ResponseCode::Refused)
             && response.message.edns.is_none();

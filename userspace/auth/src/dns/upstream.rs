@@ -1,6 +1,6 @@
 //! The servers that are asked: which of them, in which order, how often.
 //!
-//! It keeps no answers: every question goes out. Who may ask how much is said elsewhere.
+//! It keeps no answers: every question goes out. Other modules limit how much is asked.
 
 use std::{
     num::NonZeroU8,
@@ -29,7 +29,7 @@ use sixgate_base::endpoint::Endpoint;
 /// The longest time after which the next server is asked, too.
 const HEDGE: Duration = Duration::from_millis(500);
 
-/// The servers.
+/// The servers that are asked.
 pub(super) struct Upstream {
     servers: Mutex<Servers>,
     /// How long one attempt may take.
@@ -46,7 +46,7 @@ struct Servers {
 }
 
 impl Upstream {
-    /// As [`super::Resolver::new`].
+    /// Limits and order as in [`super::Resolver::new`].
     pub(super) fn new(servers: Vec<Endpoint>, timeout: Duration, attempts: NonZeroU8) -> Self {
         let file = servers.is_empty().then(|| ResolvConf::open(Path::new(RESOLV_CONF)));
         let listed = file.as_ref().map_or(&servers[..], ResolvConf::servers);
@@ -54,13 +54,13 @@ impl Upstream {
         Self { servers: Mutex::new(Servers { all, file }), timeout, attempts, failed: AtomicU32::new(0) }
     }
 
-    /// How many questions failed since the last one that was answered, by whichever server.
+    /// How many questions failed since the last one that any server answered.
     pub(super) fn failed_in_a_row(&self) -> u32 {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// Asks for the records of type `kind` at `name`. Names that are not in DNS (RFC 6761 6.3, 6.4, RFC 7686 2) are not
-    /// asked for.
+    /// Asks for the records of type `kind` at `name`. Names that are not in DNS (RFC 6761 6.3, 6.4,
+    /// RFC 7686 2) are not asked for.
     pub(super) async fn ask(&self, name: &Name, kind: RecordType) -> Result<Answer<RData>, DnsFailure> {
         if [&*LOCALHOST, &*INVALID, &*ONION].iter().any(|zone| zone.zone_of(name)) {
             return Ok(Answer::none());
@@ -81,15 +81,15 @@ impl Upstream {
             Failure::Code(code) => DnsFailure::Code { question, code: code.to_string() },
             Failure::TimedOut => DnsFailure::TimedOut { question },
             Failure::Unusable(reason) => {
-                // the system's words, or ours
+                // the system's text, or sixgate's
                 let reason = reason.escape_debug().take(LONGEST_REASON).collect();
                 DnsFailure::Unusable { question, reason }
             }
         })
     }
 
-    /// Asks one server after the other: the next one as soon as one has failed, or has not answered for a while. The first
-    /// answer counts.
+    /// Asks one server after the other: the next one as soon as one has failed, or has not answered
+    /// for a while. The first answer counts.
     async fn attempt(&self, name: &Name, kind: RecordType) -> Result<Answer<RData>, Failure> {
         let hedge = HEDGE.min(self.timeout / 4);
         let mut waiting = self.in_turn().into_iter();
@@ -132,7 +132,8 @@ impl Upstream {
 }
 
 impl Servers {
-    /// Takes over the servers of the file if it has changed; what is known of those that stay is kept.
+    /// Takes over the servers of the file if it has changed; what is known of those that stay is
+    /// kept.
     fn refresh(&mut self) {
         let Some(file) = &mut self.file else {
             return;
@@ -149,8 +150,8 @@ impl Servers {
 }
 
 impl Failure {
-    /// The one of two that tells more: an error of a server tells more than what cannot be read, and that more than
-    /// silence.
+    /// The one of two that tells more: an error of a server tells more than what cannot be read,
+    /// and that more than silence.
     fn or(self, other: Self) -> Self {
         let weight = |failure: &Self| match failure {
             Self::Code(_) => 2,

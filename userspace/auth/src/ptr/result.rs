@@ -1,14 +1,14 @@
-//! What reverse DNS says of an address.
+//! The result of reverse DNS for an address.
 //!
 //! It looks nothing up.
 
-/// Reverse DNS of an address: the four results of RFC 8601 2.7.3 ("iprev"), which are never mixed. Names are bounded in
-/// number and length and fit to be shown, without the final dot.
+/// Reverse DNS of an address: the four results of RFC 8601 2.7.3 ("iprev"), which are never mixed.
+/// Names are bounded in number and length and fit to be shown, without the final dot.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum PtrResult {
     /// There is a PTR record, and this name of it leads back to the address.
     Pass {
-        /// The name.
+        /// The name of the host.
         name: String,
     },
     /// There are PTR records, and none of their names leads back to the address.
@@ -18,11 +18,11 @@ pub enum PtrResult {
     },
     /// There is no PTR record (NXDOMAIN or NODATA).
     NoRecord,
-    /// DNS could not say (SERVFAIL, REFUSED, time-out).
+    /// DNS had no answer (SERVFAIL, REFUSED, time-out).
     TempError(Unanswered),
 }
 
-/// What DNS could not say about an address.
+/// The question about an address that DNS did not answer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Unanswered {
     /// Whether there is a PTR record.
@@ -46,7 +46,7 @@ impl PtrResult {
         }
     }
 
-    /// Why it is no pass, in words of ours.
+    /// Why it is not a pass, as a fixed text.
     #[must_use]
     pub fn reason(&self) -> Option<&'static str> {
         match self {

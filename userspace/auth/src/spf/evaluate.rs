@@ -1,6 +1,8 @@
-//! check_host() (RFC 7208 4): evaluates records for one sender, asking DNS no more than the limits allow.
+//! check_host() (RFC 7208 4): evaluates records for one sender, asking DNS no more than the limits
+//! allow.
 //!
-//! It does not say what a result means for the message, and keeps no time: whoever calls it cuts it off.
+//! The meaning of a result for the message is decided elsewhere. It keeps no time: the caller cuts
+//! it off.
 
 mod lookups;
 
@@ -19,17 +21,19 @@ use crate::{
     },
 };
 
-/// Terms that ask DNS: `include`, `a`, `mx`, `ptr`, `exists`, `redirect`, and once more each that holds `%{p}`
-/// (RFC 7208 4.6.4). This bounds the recursion, too.
+/// Terms that ask DNS: `include`, `a`, `mx`, `ptr`, `exists`, `redirect`, and once more each that
+/// holds `%{p}` (RFC 7208 4.6.4). This bounds the recursion, too.
 pub const MAX_DNS_TERMS: usize = 10;
 /// Mail servers of one `mx` (RFC 7208 4.6.4).
 pub const MAX_SERVERS: usize = 10;
 /// PTR names of the client that are looked at (RFC 7208 4.6.4).
 pub const MAX_NAMES: usize = 10;
-/// Questions whether a host without an address of the client's family has one of the other. Beyond them it is believed.
+/// Questions whether a host without an address of the client's family has one of the other. Beyond
+/// them it is believed.
 pub const MAX_OTHER_FAMILY: usize = 10;
-/// Questions that one evaluation asks DNS at most, which is what the limits above come to: the record, ten times `mx`
-/// with ten servers, the other family, an explanation, and the client's names for a `%{p}` in it.
+/// Questions that one evaluation asks DNS at most, which is what the limits above come to: the
+/// record, ten times `mx` with ten servers, the other family, an explanation, and the client's
+/// names for a `%{p}` in it.
 pub const MAX_QUERIES: usize = 1 + MAX_DNS_TERMS * (1 + MAX_SERVERS) + MAX_OTHER_FAMILY + 1 + (1 + MAX_NAMES);
 
 /// Whom an evaluation is about. The same for all the records that it comes across.
@@ -74,7 +78,7 @@ struct Stop {
     trail: String,
 }
 
-/// What a mechanism comes to; a match says which term of an included record it was.
+/// The result of a mechanism; a match names the term of an included record that matched.
 enum Match {
     No,
     Yes { trail: String },
@@ -101,7 +105,8 @@ impl<'a> Evaluation<'a> {
         })
     }
 
-    /// The explanation that `exp=` leads to (RFC 7208 6.2); none when there is anything wrong with it.
+    /// The explanation that `exp=` leads to (RFC 7208 6.2); none when there is anything wrong with
+    /// it.
     pub(super) async fn explain(&mut self, target: &DomainSpec, domain: &DomainName) -> Option<String> {
         let name = self.expand(target, domain).await.ok()?;
         let texts = self.lookups.texts(&name).await.ok()?;
@@ -116,7 +121,8 @@ impl<'a> Evaluation<'a> {
         Some(explanation).filter(|explanation| !explanation.is_empty())
     }
 
-    /// Boxed, as an included record is evaluated by another of these; [`MAX_DNS_TERMS`] bounds how many.
+    /// Boxed, as an included record is evaluated by another of these; [`MAX_DNS_TERMS`] bounds how
+    /// many.
     fn evaluate(
         &mut self,
         domain: DomainName,
@@ -154,7 +160,8 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// The record to which `redirect=` leads, and its domain; none if the term leads nowhere for this sender.
+    /// The record to which `redirect=` leads, and its domain; none if the term leads nowhere for
+    /// this sender.
     async fn redirect(
         &mut self,
         target: &DomainSpec,
@@ -229,7 +236,7 @@ impl<'a> Evaluation<'a> {
         if servers.len() > MAX_SERVERS {
             return Err(Stop::permanent(SpfReason::TooManyServers));
         }
-        // the root, which says that there is no server, is no name
+        // the root, which means that there is no server, is not a name
         let names: Vec<DomainName> = servers.iter().filter_map(|server| DomainName::new(server)).collect();
         let mut has_any = names.is_empty() && !servers.is_empty();
         for name in &names {
@@ -245,8 +252,9 @@ impl<'a> Evaluation<'a> {
         Ok(false)
     }
 
-    /// Whether one of `names`, none of which has an address of the client's family, has one of the other, if that
-    /// matters. Such a term is not void: DNS has what its record means, only nothing for this client.
+    /// Whether one of `names`, none of which has an address of the client's family, has one of the
+    /// other, if that matters. Such a term is not void: DNS has what its record means, only nothing
+    /// for this client.
     async fn has_other_family(&mut self, names: &[DomainName]) -> bool {
         if self.subject.voids.count_missing_family {
             return false;
@@ -256,7 +264,7 @@ impl<'a> Evaluation<'a> {
                 return true;
             }
             self.other_family += 1;
-            // a failure does not say that there is nothing
+            // a failure does not prove that there is nothing
             if self.lookups.has_other_family(name).await.unwrap_or(true) {
                 return true;
             }
@@ -277,7 +285,7 @@ impl<'a> Evaluation<'a> {
         let Some(name) = self.target(Some(target), domain).await? else {
             return Ok(false);
         };
-        // an IPv4 address, whatever the client's family (RFC 7208 5.7)
+        // an IPv4 address, with clients of either family (RFC 7208 5.7)
         let found = self.lookups.exists(&name).await.map_err(Stop::temporary)?;
         self.count_void(!found)?;
         Ok(found)
@@ -297,7 +305,8 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// Counts a term that asks DNS, and says about which name; none if DNS cannot be asked, so that nothing matches.
+    /// Counts a term that asks DNS, and returns the name to ask about; `None` if DNS cannot be
+    /// asked, so that nothing matches.
     async fn target(
         &mut self,
         target: Option<&DomainSpec>,
@@ -375,7 +384,7 @@ impl Stop {
     }
 
     fn temporary(failure: DnsFailure) -> Self {
-        debug!(failure = failure.to_string(), "SPF needs what DNS does not say");
+        debug!(failure = failure.to_string(), "SPF needs an answer that DNS does not give");
         let reason = SpfReason::DnsFailure(failure.reason());
         Self { result: SpfResult::TempError, reason, trail: String::new() }
     }

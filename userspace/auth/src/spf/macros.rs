@@ -14,7 +14,8 @@ use crate::{
     },
 };
 
-/// Octets of an explanation that are kept; it ends there (RFC 7208 6.2 leaves the length to the receiver).
+/// Octets of an explanation that are kept; it ends there (RFC 7208 6.2 leaves the length to the
+/// receiver).
 pub const LONGEST_EXPLANATION: usize = 512;
 /// What `%{p}` stands for when no name of the client is validated (RFC 7208 7.3).
 pub const UNKNOWN: &str = "unknown";
@@ -25,7 +26,8 @@ pub struct MacroString {
     parts: Box<[Part]>,
 }
 
-/// A macro string that ends as a `domain-spec` has to: with a macro or with a top label that is none of digits only.
+/// A macro string that ends as a `domain-spec` has to: with a macro or with a top label that is
+/// none of digits only.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DomainSpec(MacroString);
 
@@ -38,7 +40,7 @@ pub enum Place {
     Explanation,
 }
 
-/// Text that is no macro string, or that cannot stand where it stands.
+/// Text that is not a macro string, or that cannot stand where it stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum BadMacro {
     /// An octet that is neither visible ASCII nor, in an explanation, a space.
@@ -51,18 +53,18 @@ pub enum BadMacro {
     DomainEnd,
 }
 
-/// What the letters stand for.
+/// The values of the macro letters.
 #[derive(Clone, Copy, Debug)]
 pub struct Values<'a> {
-    /// `%{l}`.
+    /// `%{l}`: the local part of the sender.
     pub local_part: &'a str,
-    /// `%{o}`.
+    /// `%{o}`: the domain of the sender.
     pub sender_domain: &'a str,
     /// `%{d}`: the domain whose record is evaluated.
     pub domain: &'a DomainName,
     /// `%{i}`, `%{c}`, `%{v}`.
     pub client: IpAddr,
-    /// `%{h}`.
+    /// `%{h}`: the HELO or EHLO name.
     pub helo: &'a str,
     /// `%{p}`; see [`UNKNOWN`].
     pub validated: &'a str,
@@ -72,12 +74,13 @@ pub struct Values<'a> {
     pub timestamp: u64,
 }
 
-/// An expansion that is no name.
+/// An expansion that is not a name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum NoName {
     /// DNS cannot hold it: an empty label, or one that is too long.
     Unfit,
-    /// A character outside ASCII, which only a local part has: the term matches nothing (RFC 8616 4).
+    /// A character outside ASCII, which only a local part has: the term matches nothing (RFC 8616
+    /// 4).
     NotAscii,
 }
 
@@ -85,11 +88,11 @@ pub enum NoName {
 enum Part {
     Literal(Box<str>),
     Macro(Macro),
-    /// `%%`
+    /// `%%`, a percent sign.
     Percent,
-    /// `%_`
+    /// `%_`, a space.
     Space,
-    /// `%-`
+    /// `%-`, a URL-encoded space.
     UrlSpace,
 }
 
@@ -161,8 +164,8 @@ impl DomainSpec {
         self.0.needs_validated_name()
     }
 
-    /// The name that it stands for, whole labels cut from its left until it fits (RFC 7208 7.3). Work and memory
-    /// are bounded: what would be cut anyway is not expanded.
+    /// The name that it stands for, whole labels cut from its left until it fits (RFC 7208 7.3).
+    /// Work and memory are bounded: what would be cut anyway is not expanded.
     ///
     /// # Errors
     /// [`NoName`] when DNS cannot be asked about the result.

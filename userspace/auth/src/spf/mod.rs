@@ -1,7 +1,7 @@
 //! SPF (RFC 7208) of both identities: an evaluator of our own, in parts.
 //!
-//! `record` reads records, `macros` expands what stands in them into a `name`, `evaluate` asks DNS. What a result means for
-//! the message is not its business.
+//! `record` reads records, `macros` expands what stands in them into a `name`, `evaluate` asks DNS.
+//! The meaning of a result for the message is not its business.
 
 mod evaluate;
 pub mod macros;
@@ -29,15 +29,17 @@ use crate::{
 
 pub use result::{SpfCheck, SpfReason, SpfResult, SpfResults};
 
-/// How long a check may take in all; then the result is `temperror` (RFC 7208 4.6.4 asks for at least 20 s).
+/// How long a check may take in all; then the result is `temperror` (RFC 7208 4.6.4 asks for at
+/// least 20 s).
 pub const TIME_LIMIT: Duration = Duration::from_secs(20);
-/// Octets that say which term decided.
+/// The most octets of the text that names the deciding term.
 pub const LONGEST_TRAIL: usize = 256;
 
-/// What a session says about its sender.
+/// The facts that a session gives about its sender.
 #[derive(Clone, Copy, Debug)]
 pub struct SpfQuery<'a> {
-    /// Where the connection comes from. An IPv4-mapped address is taken for the IPv4 address (RFC 7208 5).
+    /// Where the connection comes from. An IPv4-mapped address is taken for the IPv4 address (RFC
+    /// 7208 5).
     pub client: IpAddr,
     /// The argument of EHLO or HELO.
     pub helo: &'a str,
@@ -50,8 +52,8 @@ pub struct SpfQuery<'a> {
 }
 
 impl<'a> SpfQuery<'a> {
-    /// A session of `client`, which said `helo` and `mail_from`. The host has no name for `%{r}`, and RFC 7208's limit of
-    /// void lookups holds.
+    /// A session of `client`, which sent `helo` and `mail_from`. The host has no name for `%{r}`,
+    /// and RFC 7208's limit of void lookups holds.
     #[must_use]
     pub const fn new(client: IpAddr, helo: &'a str, mail_from: Option<&'a str>) -> Self {
         Self { client, helo, mail_from, host_name: "unknown", voids: VoidTerms::DEFAULT }
@@ -63,7 +65,8 @@ impl<'a> SpfQuery<'a> {
 pub struct VoidTerms {
     /// How many there may be: the limit that RFC 7208 lets be configured.
     pub limit: u8,
-    /// Whether a term counts whose hosts have addresses, but of the other family than the client's only.
+    /// Whether a term counts whose hosts have addresses, but of the other family than the client's
+    /// only.
     pub count_missing_family: bool,
 }
 
@@ -78,7 +81,8 @@ pub async fn check(dns: &Resolver, query: &SpfQuery<'_>) -> SpfResults {
     check_until(dns, query, &CancellationToken::new()).await
 }
 
-/// As [`check`], and ends as soon as `late` is cancelled, with what each identity has come to until then.
+/// As [`check`], and ends as soon as `late` is cancelled, with what each identity has come to until
+/// then.
 pub async fn check_until(dns: &Resolver, query: &SpfQuery<'_>, late: &CancellationToken) -> SpfResults {
     let time = Time { limit: Instant::now() + TIME_LIMIT, late };
     let helo = Identity::helo(query.helo);
@@ -148,7 +152,8 @@ impl Identity {
                     timestamp: now(),
                     voids: query.voids,
                 };
-                // each domain has a part of the network's budget: a provider's other mail is not held up by one record
+                // each domain has a part of the network's budget: a provider's other mail is not
+                // held up by one record
                 let dns = dns.about(domain.as_str());
                 evaluated(Evaluation::new(&dns, subject), &domain, time).await
             }
@@ -176,7 +181,8 @@ fn checkable(text: &str) -> Option<DomainName> {
     DomainName::new(&ascii_name(text)?).filter(DomainName::can_be_checked)
 }
 
-/// A local part without the quotes that it needs in SMTP: `"joe"` and `joe` are the same (RFC 5321 4.1.2).
+/// A local part without the quotes that it needs in SMTP: `"joe"` and `joe` are the same (RFC 5321
+/// 4.1.2).
 fn unquoted(local_part: &str) -> String {
     let Some(quoted) = local_part.strip_prefix('"').and_then(|quoted| quoted.strip_suffix('"')) else {
         return local_part.to_owned();
@@ -189,7 +195,7 @@ fn unquoted(local_part: &str) -> String {
     plain
 }
 
-/// What a stranger claims, as it may be kept for logs: bounded, and without control characters.
+/// A client's claim, as it may be kept for logs: bounded, and without control characters.
 fn shown(claimed: &str) -> String {
     claimed.chars().filter(|character| !character.is_control()).take(LONGEST_NAME).collect()
 }

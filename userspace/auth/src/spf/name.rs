@@ -1,6 +1,7 @@
 //! Names that DNS can be asked about, as SPF makes them from records and macros.
 //!
-//! It does not say whether there is such a name. Host names, with fewer characters, are `dns::ascii_name`.
+//! Whether such a name exists is not its business. Host names, with fewer characters, are
+//! `dns::ascii_name`.
 
 use std::fmt;
 
@@ -8,8 +9,9 @@ use crate::dns::LONGEST_NAME;
 
 const LONGEST_LABEL: usize = 63;
 
-/// A name of visible ASCII and spaces, in lower case, without the final dot: each label has 1 to 63 octets, all
-/// together at most 253 (RFC 1035 2.3.4). SPF allows far more characters than host names have (RFC 7208 12).
+/// A name of visible ASCII and spaces, in lower case, without the final dot: each label has 1 to 63
+/// octets, all together at most 253 (RFC 1035 2.3.4). SPF allows far more characters than host
+/// names have (RFC 7208 12).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DomainName(String);
 
@@ -31,8 +33,8 @@ impl DomainName {
         &self.0
     }
 
-    /// Whether check_host() takes it (RFC 7208 4.3): more than one label, and no IPv4 address, which is what a
-    /// last label of digits only would be.
+    /// Whether check_host() takes it (RFC 7208 4.3): more than one label, and no IPv4 address,
+    /// which is what a last label of digits only would be.
     #[must_use]
     pub fn can_be_checked(&self) -> bool {
         let last = self.0.rsplit_once('.').map(|(_, last)| last);

@@ -1,4 +1,4 @@
-//! SPF records: which of the TXT records it is, and what it says (RFC 7208 4.5, 4.6.1, 12).
+//! SPF records: selection among the TXT records, and parsing (RFC 7208 4.5, 4.6.1, 12).
 //!
 //! Pure. It does not evaluate: macros stay as they were written.
 
@@ -14,7 +14,8 @@ use crate::spf::{
     macros::{BadMacro, DomainSpec, MacroString, Place},
 };
 
-/// Octets of a record. RFC 7208 3.4 wants them to fit into 512 octets; the longest in use have some thousands.
+/// Octets of a record. RFC 7208 3.4 wants them to fit into 512 octets; the longest in use have some
+/// thousands.
 pub const LONGEST_RECORD: usize = 8192;
 /// Terms of a record.
 pub const MAX_TERMS: usize = 1024;
@@ -37,9 +38,9 @@ pub enum Selection<'a> {
 pub struct Record {
     /// In the order in which they are evaluated.
     pub directives: Vec<Directive>,
-    /// `redirect=`.
+    /// The modifier `redirect=`, not expanded.
     pub redirect: Option<DomainSpec>,
-    /// `exp=`.
+    /// The modifier `exp=`, not expanded.
     pub explanation: Option<DomainSpec>,
     /// Modifiers that RFC 7208 does not know; they mean nothing, but have to be well formed.
     pub others: Vec<OtherModifier>,
@@ -48,9 +49,9 @@ pub struct Record {
 /// A mechanism, and the result when it matches.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Directive {
-    /// The result.
+    /// The result of a match.
     pub qualifier: Qualifier,
-    /// What has to match.
+    /// The condition of a match.
     pub mechanism: Mechanism,
 }
 
@@ -59,18 +60,18 @@ pub struct Directive {
 pub enum Qualifier {
     /// `+`, or nothing.
     Pass,
-    /// `-`
+    /// `-`, a match fails.
     Fail,
-    /// `~`
+    /// `~`, a match fails softly.
     SoftFail,
-    /// `?`
+    /// `?`, a match is neutral.
     Neutral,
 }
 
 /// RFC 7208 5. Where no domain is given, it is the domain that is evaluated.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Mechanism {
-    /// Every client.
+    /// `all`, which matches every client.
     All,
     /// The clients that pass for another domain.
     Include(DomainSpec),
@@ -80,9 +81,9 @@ pub enum Mechanism {
     Mx(Option<DomainSpec>, PrefixLengths),
     /// Clients whose reverse DNS leads into a domain.
     Ptr(Option<DomainSpec>),
-    /// IPv4 addresses.
+    /// `ip4`, with an IPv4 network.
     Ip4(Ipv4Net),
-    /// IPv6 addresses.
+    /// `ip6`, with an IPv6 network.
     Ip6(Ipv6Net),
     /// Every client, if a name has an IPv4 address.
     Exists(DomainSpec),
@@ -95,7 +96,7 @@ pub struct PrefixLengths {
     ip6: u8,
 }
 
-/// `name=macro-string`.
+/// An unknown modifier, `name=macro-string`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct OtherModifier {
     name: String,
@@ -107,11 +108,13 @@ pub struct OtherModifier {
 pub struct RecordError {
     /// One of those of syntax.
     pub reason: SpfReason,
-    /// The first term that is wrong, escaped and cut to [`LONGEST_TERM`]; empty if it is the record.
+    /// The first term that is wrong, escaped and cut to [`LONGEST_TERM`]; empty if it is the
+    /// record.
     pub term: String,
 }
 
-/// The record among `texts` (RFC 7208 4.5): those that begin with `v=spf1` and then end or go on with a space.
+/// The record among `texts` (RFC 7208 4.5): those that begin with `v=spf1` and then end or go on
+/// with a space.
 #[must_use]
 pub fn select(texts: &[Vec<u8>]) -> Selection<'_> {
     let mut records = texts.iter().filter(|text| without_version(text).is_some());
@@ -123,10 +126,12 @@ pub fn select(texts: &[Vec<u8>]) -> Selection<'_> {
 }
 
 impl Record {
-    /// Reads the whole record, so that an error anywhere is found before anything is evaluated (RFC 7208 4.6).
+    /// Reads the whole record, so that an error anywhere is found before anything is evaluated (RFC
+    /// 7208 4.6).
     ///
     /// # Errors
-    /// [`RecordError`] for the first term that the grammar does not allow, and for what is too long.
+    /// [`RecordError`] for the first term that the grammar does not allow, and for what is too
+    /// long.
     pub fn parse(text: &[u8]) -> Result<Self, RecordError> {
         let whole = |reason| RecordError { reason, term: String::new() };
         let terms = without_version(text).ok_or_else(|| whole(SpfReason::NoRecord))?;
@@ -244,8 +249,8 @@ fn domain(argument: &[u8]) -> Result<Option<DomainSpec>, SpfReason> {
     }
 }
 
-/// `[ ":" domain-spec ] [ dual-cidr-length ]`. A domain-spec never ends with a slash and digits, so that the lengths
-/// can be taken from the end.
+/// `[ ":" domain-spec ] [ dual-cidr-length ]`. A domain-spec never ends with a slash and digits, so
+/// that the lengths can be taken from the end.
 fn with_prefixes(argument: &[u8]) -> Result<(Option<DomainSpec>, PrefixLengths), SpfReason> {
     let (rest, ip6) = match digits_at_end(argument) {
         Some((rest, digits)) if rest.ends_with(b"//") => {
@@ -262,7 +267,8 @@ fn with_prefixes(argument: &[u8]) -> Result<(Option<DomainSpec>, PrefixLengths),
     Ok((domain(rest)?, PrefixLengths { ip4, ip6 }))
 }
 
-/// `":" ip4-network [ ip4-cidr-length ]`; [`Ipv4Addr`] reads exactly what RFC 7208 12 calls ip4-network.
+/// `":" ip4-network [ ip4-cidr-length ]`; [`Ipv4Addr`] reads exactly what RFC 7208 12 calls
+/// ip4-network.
 fn ip4_network(argument: &[u8]) -> Result<Ipv4Net, SpfReason> {
     let (address, length) = network(argument, Ipv4Addr::BITS)?;
     let address = address.parse().map_err(|_| SpfReason::BadAddress)?;
@@ -304,7 +310,8 @@ fn prefix_length(digits: &[u8], bits: u32) -> Result<u8, SpfReason> {
 }
 
 impl PrefixLengths {
-    /// Whether `client` and `address` agree in the bits that count. Addresses of different families never do.
+    /// Whether `client` and `address` agree in the bits that count. Addresses of different families
+    /// never do.
     #[must_use]
     pub fn agree(self, client: IpAddr, address: IpAddr) -> bool {
         match (client, address) {

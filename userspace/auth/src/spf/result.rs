@@ -1,4 +1,4 @@
-//! What a check of SPF came to, and why.
+//! The result of an SPF check, and its reason.
 //!
 //! It evaluates nothing.
 
@@ -7,7 +7,7 @@
 pub enum SpfResult {
     /// No record, or no domain to check.
     None,
-    /// The domain's owner says nothing either way.
+    /// The domain's owner asserts nothing either way.
     Neutral,
     /// The address is authorized.
     Pass,
@@ -22,7 +22,7 @@ pub enum SpfResult {
 }
 
 impl SpfResult {
-    /// The word of RFC 7208 2.6, which is that of RFC 8601 2.7.2, too.
+    /// The result's name in RFC 7208 2.6 and RFC 8601 2.7.2.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
@@ -44,16 +44,17 @@ pub struct SpfCheck {
     pub domain: String,
     /// What came out.
     pub result: SpfResult,
-    /// Why.
+    /// Why the check had this result.
     pub reason: SpfReason,
-    /// The term that decided, escaped and bounded, after those that led to its record (`include:b.example > a`);
-    /// empty if none did.
+    /// The term that decided, escaped and bounded, after those that led to its record
+    /// (`include:b.example > a`); empty if none did.
     pub term: String,
-    /// The explanation of the domain's owner (RFC 7208 6.2), bounded but not escaped: a stranger's text.
+    /// The explanation of the domain's owner (RFC 7208 6.2), bounded but not escaped: the owner's
+    /// text.
     pub explanation: Option<String>,
 }
 
-/// Why an SPF check came out as it did, in words of ours.
+/// The reason of an SPF result, as one of sixgate's fixed texts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SpfReason {
     /// A directive matched: pass, fail, softfail, neutral.
@@ -103,7 +104,7 @@ pub enum SpfReason {
 }
 
 impl SpfReason {
-    /// In words, for logs and header fields.
+    /// The reason as a text, for logs and header fields.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {

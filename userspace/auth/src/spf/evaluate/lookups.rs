@@ -15,14 +15,14 @@ use crate::{
 pub(super) struct Lookups<'a> {
     dns: &'a Resolver,
     client: IpAddr,
-    /// What the client's PTR records say, once they were asked for.
+    /// The client's PTR records, once they were asked for.
     reverse: Option<Reverse>,
 }
 
 struct Reverse {
     /// None when DNS fails (RFC 7208 5.5), too.
     names: Vec<ClientName>,
-    /// Whether DNS says that there is no PTR record. A failure is not void (RFC 7208 4.6.4).
+    /// Whether there is no PTR record. A failure is not void (RFC 7208 4.6.4).
     void: bool,
 }
 
@@ -41,7 +41,7 @@ impl<'a> Lookups<'a> {
         Ok(self.dns.txt(name.as_str()).await?.records)
     }
 
-    /// The mail servers of a name; the root, which says that there is none, is the empty text.
+    /// The mail servers of a name; the root, which means that there is none, is the empty text.
     pub(super) async fn servers(&self, name: &DomainName) -> Result<Vec<String>, DnsFailure> {
         Ok(self.dns.mx(name.as_str()).await?.records)
     }
@@ -64,13 +64,13 @@ impl<'a> Lookups<'a> {
         })
     }
 
-    /// Whether DNS says that the client has no name.
+    /// Whether DNS has no name for the client.
     pub(super) async fn client_is_nameless(&mut self) -> bool {
         reverse(&mut self.reverse, self.dns, self.client).await.void
     }
 
-    /// The value of `%{p}` (RFC 7208 7.3): a validated name of the client, the domain itself or one below it rather
-    /// than another.
+    /// The value of `%{p}` (RFC 7208 7.3): a validated name of the client, the domain itself or one
+    /// below it rather than another.
     pub(super) async fn validated_name(&mut self, domain: &DomainName) -> String {
         let name = match self.first_validated(|name| name == domain).await {
             Some(name) => Some(name),
@@ -124,7 +124,7 @@ async fn reverse<'n>(known: &'n mut Option<Reverse>, dns: &Resolver, client: IpA
     known.insert(found)
 }
 
-/// A name about which DNS says nothing does not (RFC 7208 5.5).
+/// Whether a name has the client's address; one without an answer does not count (RFC 7208 5.5).
 async fn leads_back(dns: &Resolver, client: IpAddr, name: &DomainName) -> bool {
     addresses(dns, client, name).await.is_ok_and(|found| found.contains(&client))
 }

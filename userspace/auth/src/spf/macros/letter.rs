@@ -1,4 +1,5 @@
-//! One macro, `%{…}`: a letter, what is made of its value, and where that is split (RFC 7208 7.1, 7.3).
+//! One macro, `%{…}`: a letter, what is made of its value, and where that is split (RFC 7208 7.1,
+//! 7.3).
 //!
 //! Pure. What stands around macros is not its business.
 
@@ -125,7 +126,8 @@ impl Letter {
     }
 }
 
-/// `%{i}`: an IPv4 address in its usual form, the nibbles of an IPv6 address with dots between (RFC 7208 7.3).
+/// `%{i}`: an IPv4 address in its usual form, the nibbles of an IPv6 address with dots between (RFC
+/// 7208 7.3).
 fn dotted(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => address.to_string(),

@@ -1,4 +1,4 @@
-//! What is a record and what is not, term by term, and what no record can do.
+//! Texts that are records and texts that are not, term by term, and limits of every record.
 
 use proptest::prelude::*;
 
