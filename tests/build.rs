@@ -4,8 +4,13 @@
 
 use std::process::ExitCode;
 
-use sixgate_ebpf_builder::Program;
+use sixgate_ebpf_builder::{Program, build};
 
 fn main() -> ExitCode {
-    Program { package: "sixgate-tests-ebpf", folder: "tests/ebpf", object: "helpers.bpf.o" }.build()
+    build(&[Program {
+        package: "sixgate-tests-ebpf",
+        folder: "tests/ebpf",
+        object: "helpers.bpf.o",
+        features: &[],
+    }])
 }

@@ -10,6 +10,7 @@
 pub mod bytes;
 pub mod dialogue;
 pub mod maps;
+pub mod trace;
 
 pub use dialogue::{address, domain, line, refuse, reply};
 pub use maps::{dest, event, flow, names, ptr, settings, stat, station};

@@ -1,8 +1,8 @@
 //! The XDP program: its entry, and the handling of a decision.
 //!
 //! It fails open: a frame that it does not understand in full goes to the host's TCP. It owns no
-//! policy (that is `classify`) and no format (that is `parse`), and it logs nothing: each way out
-//! raises one counter.
+//! policy (that is `classify`) and no format (that is `parse`), and each way out raises one counter.
+//! It logs nothing unless it is built to be traced (`trace`).
 //!
 //! Building: `userspace/dataplane/build.rs` compiles this crate for `bpfel-unknown-none` and embeds
 //! the object; the workspace's default members leave it out. For the host's target it is an empty
@@ -15,6 +15,7 @@ mod dialogue;
 mod frame;
 mod maps;
 mod parse;
+mod trace;
 mod verifier;
 
 use aya_ebpf::{
@@ -33,7 +34,7 @@ use sixgate_common::{
 use crate::{
     classify::{Decision, classify},
     frame::Linear,
-    maps::{FLOWS, STATIONS, answers, count, is_preemptible, now, settings},
+    maps::{FLOWS, STATIONS, answers, count, count_number, is_preemptible, now, settings},
     parse::{Headers, Tuple},
 };
 
@@ -57,12 +58,25 @@ fn sixgate(context: XdpContext) -> u32 {
         Some(lock) => lock,
         None => None,
     };
-    let answer = match judge(&context, headers) {
-        Ok(Judgement::Host(stat)) | Err(stat) => return passed(stat),
-        Ok(Judgement::Open(reason, finished)) => dialogue::open(&context, reason, finished),
-        Ok(Judgement::Continue) => dialogue::proceed(&context),
+    trace::begin(&context, headers);
+    let (stat, action) = act(&context, headers);
+    count_number(stat);
+    trace::end(stat, action);
+    action
+}
+
+/// Judges one segment and carries out what follows; the counter's number and the action.
+#[inline(always)]
+fn act(context: &XdpContext, headers: Headers) -> (u32, u32) {
+    let answer = match judge(context, headers) {
+        Ok(Judgement::Host(stat)) | Err(stat) => return (stat as u32, XDP_PASS),
+        Ok(Judgement::Open(reason, finished)) => {
+            trace::refused(reason);
+            dialogue::open(context, reason, finished)
+        }
+        Ok(Judgement::Continue) => dialogue::proceed(context),
     };
-    dialogue::carry_out(&context, answer)
+    dialogue::carry_out(context, answer)
 }
 
 /// The owner of a segment to port 25.

@@ -71,10 +71,10 @@ pub(crate) struct Segment {
 /// Where the headers of a TCP segment to port 25 lie.
 #[derive(Clone, Copy)]
 pub(crate) struct Headers {
-    ipv6_at: usize,
-    tcp_at: usize,
+    pub(crate) ipv6_at: usize,
+    pub(crate) tcp_at: usize,
     /// Where the IPv6 packet ends.
-    end: usize,
+    pub(crate) end: usize,
 }
 
 /// Looks for a TCP segment to port 25 in `frame`, and reads no more than that takes.

@@ -25,23 +25,25 @@ pub struct Program {
     pub folder: &'static str,
     /// The name of the object's file in `OUT_DIR`.
     pub object: &'static str,
+    /// The package's features that are on.
+    pub features: &'static [&'static str],
+}
+
+/// Builds programs for the build script that calls this, whose package lies anywhere below the workspace's root. What
+/// goes wrong is printed on standard error, for cargo to show.
+#[must_use]
+pub fn build(programs: &[Program]) -> ExitCode {
+    match programs.iter().try_for_each(Program::build) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 impl Program {
-    /// Builds the program for the build script that calls this, whose package lies anywhere below
-    /// the workspace's root. What fails is reported on standard error, for cargo to show.
-    #[must_use]
-    pub fn build(&self) -> ExitCode {
-        match self.try_build() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(message) => {
-                eprintln!("error: {message}");
-                ExitCode::FAILURE
-            }
-        }
-    }
-
-    fn try_build(&self) -> Result<(), String> {
+    fn build(&self) -> Result<(), String> {
         let workspace = workspace(&variable("CARGO_MANIFEST_DIR")?)?;
         let out = variable("OUT_DIR")?;
         let object = out.join(self.object);
@@ -68,6 +70,7 @@ impl Program {
         let mut command = compiler()?;
         command
             .args(["build", "--locked", "--release", "--package", self.package, "--bin", self.package])
+            .args(["--features", &self.features.join(",")])
             .args(["--target", TARGET, "--target-dir"])
             .arg(target)
             .env("RUSTFLAGS", RUSTFLAGS)

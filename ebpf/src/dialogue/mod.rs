@@ -34,7 +34,7 @@ use self::{
     try_lock::TryLock,
 };
 use crate::{
-    maps::{FLOWS, answers, count, count_number, settings},
+    maps::{FLOWS, answers, settings},
     parse::Segment,
 };
 
@@ -54,6 +54,13 @@ pub(crate) fn segment_mut<'a>() -> Option<&'a mut Segment> {
 #[inline(always)]
 pub(crate) fn tag<'a>(reason: Reason, now: u64) -> Option<&'a Flow> {
     Scratch::of_this_cpu().map(|scratch| scratch.tag(reason, now))
+}
+
+/// The segment that was sent last.
+#[cfg(feature = "trace")]
+#[inline(always)]
+pub(crate) fn outgoing<'a>() -> Option<&'a outgoing::Outgoing> {
+    Scratch::of_this_cpu().map(Scratch::outgoing)
 }
 
 /// Answers a SYN to a refused destination, whose checksum has to be `finished` or need not be; the
@@ -110,31 +117,24 @@ extern "C" fn sixgate_proceed(context: *mut xdp_md) -> u32 {
     answer.encode()
 }
 
-/// Carries out the answer of that number; the action.
+/// Carries out the answer of that number; the counter's number and the action.
 #[inline(always)]
-pub(crate) fn carry_out(context: &XdpContext, answer: u32) -> u32 {
+pub(crate) fn carry_out(context: &XdpContext, answer: u32) -> (u32, u32) {
     let stat = answer & STAT_MASK;
     match answer & !STAT_MASK {
-        PASS => {
-            count_number(stat);
-            XDP_PASS
-        }
+        PASS => (stat, XDP_PASS),
         SEND => send(context, stat),
         FORGET => {
             forget();
-            count_number(stat);
-            XDP_DROP
+            (stat, XDP_DROP)
         }
-        _ => {
-            count_number(stat);
-            XDP_DROP
-        }
+        _ => (stat, XDP_DROP),
     }
 }
 
 /// Sends the scratch's segment; where the frame has no space for it, a shorter one.
 #[inline(always)]
-fn send(context: &XdpContext, stat: u32) -> u32 {
+fn send(context: &XdpContext, stat: u32) -> (u32, u32) {
     let mut stat = stat;
     let mut rewritten = transmit::transmit(context);
     if rewritten == Rewritten::NoRoom
@@ -147,14 +147,8 @@ fn send(context: &XdpContext, stat: u32) -> u32 {
         rewritten = transmit::transmit(context);
     }
     match rewritten {
-        Rewritten::Done => {
-            count_number(stat);
-            XDP_TX
-        }
-        Rewritten::NoRoom | Rewritten::Lost => {
-            count(Stat::DropNoRoom);
-            XDP_DROP
-        }
+        Rewritten::Done => (stat, XDP_TX),
+        Rewritten::NoRoom | Rewritten::Lost => (Stat::DropNoRoom as u32, XDP_DROP),
     }
 }
 

@@ -28,7 +28,8 @@ use super::{
     pins::{PinSet, release},
     topology::{LinkFacts, Topology},
 };
-use link::{attach_new, replace, report_replaced};
+pub(super) use link::replace;
+use link::{attach_new, report_replaced};
 use occupied::occupied;
 pub use plan::{AttachMode, AttachPlan, Attached, Change, Failed, Report, VlanTags};
 use program::Program;

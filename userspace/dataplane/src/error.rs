@@ -113,6 +113,12 @@ pub enum DataplaneError {
         /// The interface's name.
         interface: String,
     },
+    /// There is no program to trace.
+    #[error("the XDP program is attached to no interface here: `sixgate attach --iface IFACE` attaches it")]
+    NothingAttached,
+    /// The program was attached anew while another one was being loaded to take its place.
+    #[error("the XDP program was attached anew meanwhile; nothing was changed, try again")]
+    AttachedAnew,
     /// The pin of a link is gone, but the program goes on running.
     #[error("the XDP program still runs on {interface}: another process or pin holds its link")]
     StillRunning {

@@ -31,6 +31,7 @@ mod reach;
 mod stations;
 mod stats;
 mod topology;
+mod trace;
 mod trie;
 mod vlan;
 mod watch;
@@ -53,13 +54,16 @@ pub use loader::Loader;
 pub use lock::{MapsLock, PinLock};
 pub use maps::{Maps, flow_key};
 use nix::time::{ClockId, clock_gettime};
-pub use object::{Embedded, ProgramTag, Sizes, embedded, embedded_object, embedded_tag};
+pub use object::{
+    Embedded, ProgramTag, Sizes, embedded, embedded_object, embedded_tag, embedded_traced_object,
+};
 pub use obstacle::{Obstacle, Outlook, PeerLacks, TagsLack};
 pub use other_pins::detach_elsewhere;
 pub use pins::Pins;
 pub use projection::{Changes, MapChange, MapEntry, Projection};
 pub use ptr::{PtrOrigin, PtrRecord, PtrState};
 pub use stations::{Station, StationUse};
+pub use trace::{Outcome, Trace, TracedSegment};
 pub use watch::{NetworkWatch, watch_network};
 
 /// CLOCK_MONOTONIC in nanoseconds: the clock of `bpf_ktime_get_ns`, in which tags and PTR entries

@@ -201,9 +201,16 @@ impl Maps {
     ///
     /// [`DataplaneError::Map`].
     pub fn reply(&self, generation: u32, id: ReplyId) -> Result<Reply, DataplaneError> {
-        self.replies
-            .get(&reply::index(generation, id), 0)
-            .map_err(|error| DataplaneError::map("read", names::REPLIES, error))
+        self.reply_at(reply::index(generation, id))
+    }
+
+    /// The reply at an index of REPLIES.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`].
+    pub(super) fn reply_at(&self, index: u32) -> Result<Reply, DataplaneError> {
+        self.replies.get(&index, 0).map_err(|error| DataplaneError::map("read", names::REPLIES, error))
     }
 
     /// The tag that the program left for a connection, which is deleted. An entry of a connection

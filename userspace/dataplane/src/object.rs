@@ -1,4 +1,4 @@
-//! The embedded object of the XDP program: sizes, loading, and the tag by which programs are
+//! The embedded objects of the XDP program: sizes, loading, and the tag by which programs are
 //! compared.
 //!
 //! It pins and attaches nothing by itself.
@@ -14,8 +14,11 @@ use aya::{
     programs::{ProgramError, ProgramInfo, Xdp},
 };
 use nix::sys::utsname::uname;
-use sixgate_common::names;
-use tracing::{debug, trace};
+use sixgate_common::{
+    names,
+    trace::{self, TraceFilter},
+};
+use tracing::debug;
 
 use super::{error::DataplaneError, obstacle::Obstacle};
 
@@ -70,6 +73,12 @@ pub struct Embedded {
     pub tag: ProgramTag,
     /// Why it cannot answer refused senders by itself, if so.
     pub obstacle: Option<Obstacle>,
+}
+
+/// The traced program's object, likewise.
+#[must_use]
+pub const fn embedded_traced_object() -> &'static [u8] {
+    TRACED_OBJECT
 }
 
 /// What this kernel makes of the embedded program. Only the kernel knows, so the program is loaded
@@ -129,14 +138,24 @@ impl Object {
     }
 }
 
+/// Loads the traced program with the pinned maps of `pin`; what it logs goes to a ring buffer of its own. `answers`:
+/// whether the ordinary program can answer refused senders by itself.
+pub(super) fn load_traced(
+    pin: impl Fn(&str) -> Option<PathBuf>,
+    answers: bool,
+    filter: &TraceFilter,
+) -> Result<Ebpf, DataplaneError> {
+    let mut loader = EbpfLoader::new();
+    loader.override_global(trace::FILTER, filter, true);
+    loader.map_max_entries(LOG_MAP, LOG_OCTETS);
+    load_object(loader, TRACED_OBJECT, &pin, if answers { &ANSWERING } else { &TAGGING })
+}
+
 fn load(
     sizes: &Sizes,
     pin: &impl Fn(&str) -> Option<PathBuf>,
     answers: &'static u32,
 ) -> Result<Ebpf, DataplaneError> {
-    if OBJECT.is_empty() {
-        return Err(DataplaneError::NoProgram);
-    }
     let mut loader = EbpfLoader::new();
     for (name, entries) in [
         (names::OPTIN, sizes.optin),
@@ -147,6 +166,18 @@ fn load(
     ] {
         loader.map_max_entries(name, entries);
     }
+    load_object(loader, OBJECT, pin, answers)
+}
+
+fn load_object(
+    mut loader: EbpfLoader<'_>,
+    object: &[u8],
+    pin: &impl Fn(&str) -> Option<PathBuf>,
+    answers: &'static u32,
+) -> Result<Ebpf, DataplaneError> {
+    if object.is_empty() {
+        return Err(DataplaneError::NoProgram);
+    }
     for name in names::ALL {
         if let Some(file) = pin(name) {
             loader.map_pin_path(name, file);
@@ -154,7 +185,7 @@ fn load(
     }
     loader.override_global(ANSWERS, answers, true);
     loader.override_global(PREEMPTIBLE, if is_preemptible() { &1_u32 } else { &0_u32 }, true);
-    let mut object = loader.load(OBJECT).map_err(DataplaneError::load)?;
+    let mut object = loader.load(object).map_err(DataplaneError::load)?;
     verify(program(&mut object)?)?;
     Ok(object)
 }
@@ -180,14 +211,14 @@ fn verify(program: &mut Xdp) -> Result<(), DataplaneError> {
                 debug!("the verifier refused the XDP program after {seconds:.2} s");
                 let log = verifier_log.to_string();
                 let skipped = log.lines().count().saturating_sub(LOG_TAIL);
-                log.lines().skip(skipped).for_each(|line| trace!("verifier: {line}"));
+                log.lines().skip(skipped).for_each(|line| tracing::trace!("verifier: {line}"));
             }
             Err(DataplaneError::program(error))
         }
     }
 }
 
-fn program(object: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
+pub(super) fn program(object: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
     let damaged = |reason: &str| DataplaneError::Damaged { reason: reason.to_owned() };
     object
         .program_mut(names::PROGRAM)
@@ -219,6 +250,10 @@ pub(super) fn pinned_program(file: &Path) -> Result<Option<(u32, ProgramTag)>, D
     Ok(Some((info.id(), ProgramTag(info.tag()))))
 }
 
+/// The traced program's ring buffer, which aya-log reads, and its size: a second's records of one CPU, each of which takes
+/// 256 octets, and of another one's.
+const LOG_MAP: &str = "AYA_LOGS";
+const LOG_OCTETS: u32 = 1 << 19;
 /// Lines of the verifier's log that are shown: the last ones, which have the refusal.
 const LOG_TAIL: usize = 60;
 /// For a look at the program alone.
@@ -234,3 +269,4 @@ static ANSWERING: u32 = 1;
 static TAGGING: u32 = 0;
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sixgate.bpf.o"));
+static TRACED_OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sixgate_trace.bpf.o"));

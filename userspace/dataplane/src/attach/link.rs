@@ -100,7 +100,7 @@ fn not_taken(interface: &LinkFacts, mode: RunMode, error: ProgramError) -> Resul
 
 /// Hands a pinned link the program, without a gap (`bpf_link_update`). False when the link's
 /// interface is gone; its pin then goes, too.
-pub(super) fn replace(program: &mut Xdp, pinned: &Pinned) -> Result<bool, DataplaneError> {
+pub(crate) fn replace(program: &mut Xdp, pinned: &Pinned) -> Result<bool, DataplaneError> {
     let file = &pinned.file.path;
     if pinned.state.index.is_none() {
         return remove_pin(file).map(|()| false);
