@@ -28,6 +28,7 @@ pub mod sign;
 pub mod site;
 pub mod smtp_sink;
 pub mod timeouts;
+pub mod trace;
 pub mod transcript;
 mod unpacked;
 pub mod vm;

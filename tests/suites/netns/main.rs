@@ -24,6 +24,7 @@ mod reload;
 mod seen;
 mod shadow;
 mod styles;
+mod trace;
 mod trust;
 mod unproven;
 mod verified;

@@ -2,12 +2,11 @@
 //! read through aya-log.
 //!
 //! It takes no lock by itself and waits for no record: the caller holds the lock on the maps while programs change places,
-//! and looks at the descriptor. What is printed of a segment is not its business.
+//! and looks for records again and again. What is printed of a segment is not its business.
 
 use std::{
     collections::BTreeMap,
     net::{Ipv6Addr, SocketAddrV6},
-    os::fd::{AsFd, BorrowedFd},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -245,13 +244,6 @@ impl Trace {
         let look = || interface::indexed(index).ok().flatten().map(|facts| facts.name);
         let name = self.names.entry(index).or_insert_with(|| look().unwrap_or_else(|| index.to_string()));
         name.clone()
-    }
-}
-
-impl AsFd for Trace {
-    /// Readable when there are records.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.logger.as_fd()
     }
 }
 

@@ -24,6 +24,7 @@ mod serve;
 mod stats;
 mod status;
 mod store;
+mod trace;
 mod trust;
 
 use std::{
@@ -98,6 +99,8 @@ enum Command {
     Stats(stats::Stats),
     /// The sessions that the XDP program refuses by itself, as they are now
     Flows(flows::Flows),
+    /// What the XDP program does with the segments of some senders, live
+    Trace(trace::Trace),
     /// The configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -190,6 +193,7 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
         Command::Status(command) => status::run(command, &config, &control, out),
         Command::Stats(command) => stats::run(command, &config, &control, out),
         Command::Flows(command) => flows::run(&command, &control, out),
+        Command::Trace(command) => trace::run(&command, &config, out),
         // the configuration was not needed for these
         Command::Reload(command) => reload::run(&command, &cli.config, out),
         Command::Config(command) => config::run(&command, &cli.config, out),

@@ -68,6 +68,13 @@ impl<'a> Output<'a> {
         self.line("")
     }
 
+    /// A line of data that is a JSON document by itself.
+    pub(super) fn json_line(&mut self, document: &impl Serialize) -> Result<(), CliError> {
+        serde_json::to_writer(&mut *self.data, document)
+            .map_err(|error| CliError::Output { source: error.into() })?;
+        self.line("")
+    }
+
     /// The entries of a set: `line` of each, or one document with an array of that name.
     pub(super) fn list<T: Serialize>(
         &mut self,

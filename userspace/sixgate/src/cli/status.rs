@@ -276,7 +276,8 @@ fn print(document: &Document, out: &mut Output<'_>) -> Result<(), CliError> {
         (true, false) => "ready      no: the XDP program refuses nothing",
     })?;
     for interface in &status.interfaces {
-        out.line(interface_line(interface, status.embedded_tag.as_deref()))?;
+        let is_traced = daemon.as_ref().is_some_and(|daemon| daemon.trace.is_some());
+        out.line(interface_line(interface, status.embedded_tag.as_deref(), is_traced))?;
     }
     for (name, counts) in [("optin", status.optin), ("guard", status.guard), ("trust", status.trust)] {
         let text = if status.revision.is_some() { counts_text(counts) } else { UNKNOWN.to_owned() };
@@ -325,6 +326,9 @@ fn print_daemon(
         out.line(format_args!("           mode {mode}"))?;
     }
     out.line(format_args!("listening  {}", daemon.listening.join(", ")))?;
+    if let Some(trace) = &daemon.trace {
+        out.line(format_args!("trace      {trace}"))?;
+    }
     match &daemon.last_reload {
         None => Ok(()),
         Some(reload) => match &reload.refused {
@@ -343,11 +347,13 @@ fn answer_line(status: &control::Status) -> String {
     }
 }
 
-fn interface_line(interface: &InterfaceStatus, embedded: Option<&str>) -> String {
+fn interface_line(interface: &InterfaceStatus, embedded: Option<&str>, is_traced: bool) -> String {
     let mode = interface.mode.as_deref().unwrap_or("not running");
     let tag = interface.tag.as_deref().unwrap_or("unknown");
     let difference = match embedded {
         _ if interface.current => String::new(),
+        // the links hold another program than the pinned one
+        _ if is_traced && interface.tag.is_none() => " (that of the trace)".to_owned(),
         Some(embedded) => format!(" (this binary's is {embedded}: attach again to replace it)"),
         None => " (this binary has none)".to_owned(),
     };
@@ -385,4 +391,5 @@ JSON:   {\"attached\", \"pins_readable\": true|false, \"mode\", \"answer\",
          \"daemon\": {\"version\", \"pid\", \"since\", \"config\", \"listening\": [...], \"settings\",
                     \"last_reload\": {\"at\", \"refused\": ...|null}|null,
                     \"changes\": {\"reload\": [KEY...], \"restart\": [KEY...]}, \"connections\", \"is_stopping\",
+                    \"trace\": {\"source\", \"destination\": ...|null, \"since\", \"until\"}|null,
                     \"problems\": [...], \"warnings\": [...]}|null}";

@@ -13,6 +13,7 @@ mod reconfigure;
 mod replies;
 mod setting_names;
 mod status;
+mod trace;
 mod wanted;
 
 use std::{
@@ -39,6 +40,7 @@ pub use guard::{Destinations, GuardOrigin};
 pub use keep::{Keeper, Looked, Notice, Urgency};
 pub use replies::compile_replies;
 pub use status::{Counts, InterfaceStatus, Status, kernel_settings};
+pub use trace::Tracing;
 
 /// Store and maps of one configuration. Its functions block, at most as long as another process is waited for that
 /// changes either; nothing is opened in between.

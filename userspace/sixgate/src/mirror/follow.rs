@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use ipnet::Ipv6Net;
 use sixgate_dataplane::{DataplaneError, PinLock, Pins};
 use sixgate_smtp::policy::evidence::Standing;
 use tokio::{sync::watch, time::timeout};
@@ -18,7 +19,7 @@ use tracing::{error, info};
 
 use crate::{
     config::Config,
-    control::{Control, ControlError, Destinations, Keeper},
+    control::{Control, ControlError, Destinations, Keeper, Tracing},
     mirror::kernel_maps::KernelMaps,
     server::{services::InForce, store_view::StoreView},
     store::PrefixSet,
@@ -78,6 +79,19 @@ impl Mirror {
             self.control.reconfigure(config)?;
         }
         Ok(())
+    }
+
+    /// Puts the traced XDP program in the place of the ordinary one. Blocks while the kernel verifies it.
+    ///
+    /// # Errors
+    ///
+    /// Why that cannot be done, in words.
+    pub(crate) fn trace(&self, source: Ipv6Net, destination: Option<Ipv6Net>) -> Result<Tracing, String> {
+        if !self.maps.has_pins() {
+            return Err(NO_XDP.to_owned());
+        }
+        let traced = self.control.trace(source, destination);
+        traced.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
     }
 
     /// What is not as it should be, for an administrator.
@@ -177,4 +191,6 @@ fn lock_pins(control: &Control) -> Result<Option<PinLock>, ControlError> {
 /// How long `sixgate status` waits for a daemon that has just started: old kernels verify the program for seconds.
 const SETTLING_MAX: Duration = Duration::from_secs(20);
 
+const NO_XDP: &str =
+    "the daemon was started with --no-xdp and leaves the XDP program alone: start it without that";
 const BEHIND: &str = "the opt-in store cannot be copied into the BPF maps: see the daemon's log";

@@ -135,7 +135,7 @@ fn said(services: &Services, progress: &Progress) -> Said {
 }
 
 /// The time of the log's clock at an instant of CLOCK_MONOTONIC.
-fn timestamp(at: u64) -> String {
+pub(crate) fn timestamp(at: u64) -> String {
     let ago = Duration::from_nanos(monotonic_nanoseconds().saturating_sub(at));
     let then = Timestamp::now().checked_sub(ago).unwrap_or(Timestamp::UNIX_EPOCH);
     format!("{then:.6}")

@@ -141,6 +141,7 @@ impl Administration {
             changes,
             connections: self.budgets.connections.open(),
             is_stopping,
+            trace: None,
             problems,
             warnings: Vec::new(),
         }

@@ -18,6 +18,7 @@ mod metrics_file;
 mod next_hop_watch;
 mod run;
 mod signals;
+mod traces;
 mod warnings;
 
 pub(crate) mod budget;
@@ -28,7 +29,9 @@ pub(crate) mod tls;
 
 pub use administration::SetLogLevel;
 pub use control_socket::{
-    AskError, DaemonStatus, Identity, LastReload, Reloaded, Request, Response, ask, ask_patiently,
+    AskError, DaemonStatus, Identity, LastReload, Reloaded, Request, Response, TRACE_DURATION,
+    TRACE_DURATION_MAX, TraceAnswers, TraceRequest, TraceResponse, TraceStatus, TracedLine, ask,
+    ask_patiently, trace,
 };
 pub use error::ServeError;
 pub use run::{ServeOptions, run};

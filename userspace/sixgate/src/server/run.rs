@@ -19,7 +19,7 @@ use crate::{
         administration::{Administration, SetLogLevel, Watches},
         budget::Budgets,
         chores,
-        control_socket::ControlSocket,
+        control_socket::{ControlSocket, Handlers},
         descriptors,
         dns_watch::DnsWatch,
         error::ServeError,
@@ -30,6 +30,7 @@ use crate::{
         services::{InForce, Services},
         signals::{Request as SignalRequest, Signals},
         store_view::StoreView,
+        traces::Traces,
         warnings,
     },
     session::FactSources,
@@ -117,6 +118,8 @@ pub async fn run(
         Arc::clone(&listening),
         set_log_level,
     ));
+    let traces = Arc::new(Traces::new(Arc::clone(&mirror), stop.clone()));
+    let handlers = Handlers { administration: Arc::clone(&administration), traces: Arc::clone(&traces) };
     for (listener, address) in listeners {
         info!(%address, "listening");
         chores.tasks.spawn(Arc::clone(&acceptor).accept(listener));
@@ -124,7 +127,7 @@ pub async fn run(
     chores.tasks.spawn(chores::keep_listening(Arc::clone(&acceptor), listening));
     chores.spawn(chores::keep_dns(dns_watch, dns.clone(), in_force.clone()));
     chores.spawn(warn_of_ipv4(dns, config.clone(), Arc::clone(&store)));
-    let end = chores.serve_control(&config, &administration);
+    let end = chores.serve_control(&config, handlers);
     chores.spawn(chores::keep_probing(next_hop_watch, in_force.clone()));
     chores.spawn(chores::keep_backup(Arc::clone(&store)));
     chores.spawn(chores::keep_store(Arc::clone(&store), Arc::clone(&mirror)));
@@ -141,6 +144,8 @@ pub async fn run(
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     administration.begin_stop();
     stop.cancel();
+    // the ordinary XDP program is back before anything else ends
+    traces.end().await;
     end_sessions(&acceptor).await;
     end.cancel();
     chores.tasks.close();
@@ -188,9 +193,9 @@ struct Chores {
 
 impl Chores {
     /// Answers commands until the token that it returns is cancelled: after the last session.
-    fn serve_control(&self, config: &Config, administration: &Arc<Administration>) -> CancellationToken {
+    fn serve_control(&self, config: &Config, handlers: Handlers) -> CancellationToken {
         let end = CancellationToken::new();
-        let socket = ControlSocket::open(config.control_socket()).serve(Arc::clone(administration));
+        let socket = ControlSocket::open(config.control_socket()).serve(handlers);
         let ended = end.clone();
         self.tasks.spawn(async move { ended.run_until_cancelled(socket).await });
         end

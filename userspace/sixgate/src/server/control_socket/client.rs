@@ -77,16 +77,12 @@ pub fn ask(path: &Path, request: Request) -> Result<Response, AskError> {
 /// # Errors
 /// [`AskError`].
 pub fn ask_patiently(path: &Path, request: Request, waiting: &mut dyn FnMut()) -> Result<Response, AskError> {
-    let stream = UnixStream::connect(path).map_err(|source| {
-        let path = path.to_owned();
-        match source.kind() {
-            io::ErrorKind::PermissionDenied => AskError::NoRights { path, source },
-            _ => AskError::NoDaemon { path, source },
-        }
-    })?;
+    let stream = connect(path)?;
     let patience = match request {
         Request::Status | Request::Reload => SILENCE_TIMEOUT,
         Request::Identity => IDENTITY_TIMEOUT,
+        // it has answers of another kind: `trace_client`
+        Request::Trace(_) => LINE_TIMEOUT,
     };
     let pid = peer(&stream);
     let line = exchange(stream, request, patience, waiting).map_err(|source| {
@@ -99,6 +95,28 @@ pub fn ask_patiently(path: &Path, request: Request, waiting: &mut dyn FnMut()) -
         }
     })?;
     serde_json::from_slice(&line).map_err(|source| AskError::OtherVersion { path: path.to_owned(), source })
+}
+
+/// Connects to the daemon whose control socket is `path`.
+pub(super) fn connect(path: &Path) -> Result<UnixStream, AskError> {
+    UnixStream::connect(path).map_err(|source| {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => AskError::NoRights { path, source },
+            _ => AskError::NoDaemon { path, source },
+        }
+    })
+}
+
+/// Why there is no answer from `stream`, which was waited for so long.
+pub(super) fn unanswered(path: &Path, waited: Duration, stream: &UnixStream, source: io::Error) -> AskError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            AskError::Silent { path, waited, pid: peer(stream) }
+        }
+        _ => AskError::NoAnswer { path, source },
+    }
 }
 
 /// The process that listens at `path`, if one does; it need not answer.

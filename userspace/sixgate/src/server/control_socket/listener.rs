@@ -20,8 +20,15 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{LINE_TIMEOUT, REQUEST_MAX, Request, Response};
-use crate::server::administration::Administration;
+use super::{DaemonStatus, LINE_TIMEOUT, REQUEST_MAX, Request, Response};
+use crate::server::{administration::Administration, traces::Traces};
+
+/// What answers requests.
+#[derive(Clone)]
+pub(crate) struct Handlers {
+    pub(crate) administration: Arc<Administration>,
+    pub(crate) traces: Arc<Traces>,
+}
 
 /// The control socket, for as long as the daemon runs. Mail does not depend on it.
 pub(crate) struct ControlSocket {
@@ -80,10 +87,10 @@ impl ControlSocket {
     }
 
     /// Answers commands for ever. While there is no socket, it is tried again; one that was removed is made again.
-    pub(crate) async fn serve(mut self, administration: Arc<Administration>) {
+    pub(crate) async fn serve(mut self, handlers: Handlers) {
         loop {
             if let Some(listener) = self.listener.take() {
-                listener.answer(&administration).await;
+                listener.answer(&handlers).await;
                 warn!("the control socket {} was removed: it is made again", self.path.display());
             } else {
                 sleep(RETRY).await;
@@ -115,7 +122,7 @@ impl ControlListener {
     }
 
     /// Answers until the socket's file is not there any more.
-    async fn answer(self, administration: &Arc<Administration>) {
+    async fn answer(self, handlers: &Handlers) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             // the others wait in the kernel's queue
@@ -124,10 +131,10 @@ impl ControlListener {
             };
             match self.wait().await {
                 Waited::Connected(stream) if is_allowed(&stream) => {
-                    let administration = Arc::clone(administration);
+                    let handlers = handlers.clone();
                     tokio::spawn(async move {
                         // a command that left has no use for its answer
-                        let _ = converse(stream, &administration).await;
+                        let _ = converse(stream, &handlers).await;
                         drop(place);
                     });
                 }
@@ -159,12 +166,19 @@ impl Drop for ControlListener {
     }
 }
 
-async fn converse(stream: UnixStream, administration: &Administration) -> io::Result<()> {
+async fn converse(stream: UnixStream, handlers: &Handlers) -> io::Result<()> {
     let (input, mut output) = stream.into_split();
     let mut line = Vec::new();
     let mut input = BufReader::new(input.take(REQUEST_MAX));
     timeout(LINE_TIMEOUT, input.read_until(b'\n', &mut line)).await??;
-    let response = respond(&line, administration);
+    let request = match serde_json::from_slice(&line) {
+        Ok(Request::Trace(request)) => {
+            handlers.traces.serve(request, input.into_inner().into_inner(), output).await;
+            return Ok(());
+        }
+        request => request,
+    };
+    let response = respond(request, handlers);
     tokio::pin!(response);
     let response = loop {
         tokio::select! {
@@ -178,14 +192,21 @@ async fn converse(stream: UnixStream, administration: &Administration) -> io::Re
     timeout(LINE_TIMEOUT, output.write_all(&answer)).await?
 }
 
-async fn respond(line: &[u8], administration: &Administration) -> Response {
-    match serde_json::from_slice::<Request>(line) {
-        Ok(Request::Status) => Response::Status(Box::new(administration.status().await)),
+async fn respond(request: serde_json::Result<Request>, handlers: &Handlers) -> Response {
+    let Handlers { administration, traces } = handlers;
+    match request {
+        Ok(Request::Status) => {
+            let status = administration.status().await;
+            Response::Status(Box::new(DaemonStatus { trace: traces.status(), ..status }))
+        }
         Ok(Request::Identity) => Response::Identity(administration.identity()),
         Ok(Request::Reload) => match administration.reload().await {
             Ok(reloaded) => Response::Reloaded(reloaded),
             Err(reason) => Response::Refused { reason },
         },
+        Ok(Request::Trace(_)) => {
+            Response::Refused { reason: "a trace has a connection of its own".to_owned() }
+        }
         Err(error) => Response::Refused { reason: format!("this daemon does not know the request: {error}") },
     }
 }

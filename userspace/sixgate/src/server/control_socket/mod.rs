@@ -1,9 +1,11 @@
-//! The daemon's control socket: one request and one answer a connection, each a line of JSON.
+//! The daemon's control socket: one request and one answer a connection, each a line of JSON; a trace has many answers.
 //!
 //! It owns the form of both, the daemon's side and the commands'. What is answered is in `administration`.
 
 mod client;
 mod listener;
+mod trace;
+mod trace_client;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -13,7 +15,9 @@ use crate::config::Changes;
 
 pub(crate) use client::listening_pid;
 pub use client::{AskError, ask, ask_patiently};
-pub(crate) use listener::{ControlSocket, problem};
+pub(crate) use listener::{ControlSocket, Handlers, problem};
+pub use trace::{TRACE_DURATION, TRACE_DURATION_MAX, TraceRequest, TraceResponse, TraceStatus, TracedLine};
+pub use trace_client::{TraceAnswers, trace};
 
 /// What a command asks the daemon.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -25,6 +29,8 @@ pub enum Request {
     Reload,
     /// Which daemon it is; it answers at once.
     Identity,
+    /// To show what the XDP program does with segments: answered by [`TraceResponse`], line after line.
+    Trace(TraceRequest),
 }
 
 /// What the daemon answers.
@@ -68,6 +74,8 @@ pub struct DaemonStatus {
     pub connections: u32,
     /// Whether it is stopping, and waits for its sessions.
     pub is_stopping: bool,
+    /// The trace of the XDP program, while there is one.
+    pub trace: Option<TraceStatus>,
     /// What is not as it should be.
     pub problems: Vec<String>,
     /// What is likely not meant.
@@ -109,7 +117,7 @@ const REQUEST_MAX: u64 = 4096;
 /// Longest answer, octets.
 const RESPONSE_MAX: u64 = 1 << 20;
 /// How long a side waits for the other to send or take its line. A reload tries the next hop, and waits for the store.
-const LINE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const LINE_TIMEOUT: Duration = Duration::from_secs(5);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a command waits for the next octet: a daemon that lives sends one each second.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(5);
