@@ -1,8 +1,8 @@
-//! The record that the traced XDP program logs of each matching segment (`sixgate trace`), and the reason for each
-//! outcome in plain words.
+//! The record that the traced XDP program logs of each matching segment (`sixgate trace`), and the
+//! reason for each outcome in plain English.
 //!
-//! The record travels through aya-log as octets in hexadecimal. It owns its layout only: which segments match, and how
-//! many are logged, is decided in the program.
+//! The record travels through aya-log as octets in hexadecimal. It owns its layout only: which
+//! segments match, and how many are logged, is decided in the program.
 
 use crate::stat::Stat;
 
@@ -12,9 +12,9 @@ use crate::stat::Stat;
 pub struct TraceRecord {
     /// When the program was done with it, nanoseconds of CLOCK_MONOTONIC.
     pub now: u64,
-    /// The sender's address.
+    /// The source address of the IPv6 header.
     pub source: [u8; 16],
-    /// The address that it sends to.
+    /// The destination address of the IPv6 header.
     pub destination: [u8; 16],
     /// Sequence number (SEG.SEQ, RFC 9293).
     pub sequence: u32,
@@ -24,11 +24,11 @@ pub struct TraceRecord {
     pub payload: u32,
     /// The index of the interface that it came in by.
     pub interface: u32,
-    /// What the answer carries, an index of REPLIES; [`Self::NO_REPLY`] without.
+    /// The reply that the answer carries, an index of REPLIES; [`Self::NO_REPLY`] without.
     pub reply: u32,
-    /// Network order.
+    /// The source port in network order.
     pub source_port: [u8; 2],
-    /// Network order.
+    /// The destination port in network order.
     pub destination_port: [u8; 2],
     /// The control bits of its TCP header.
     pub flags: u8,
@@ -38,25 +38,26 @@ pub struct TraceRecord {
     pub stat: u8,
     /// The XDP action: [`Self::DROP`], [`Self::PASS`] or [`Self::TX`].
     pub action: u8,
-    /// Why its session is refused ([`crate::refuse::Reason`]); 0 if it is not, or if that is unknown.
+    /// Why its session is refused ([`crate::refuse::Reason`]); 0 if it is not, or if that is
+    /// unknown.
     pub reason: u8,
-    /// 0.
+    /// Zeros, which fill the record up to a multiple of 8 octets.
     pub reserved: [u8; 11],
 }
 
 impl TraceRecord {
     /// [`Self::reply`] of an answer without one.
     pub const NO_REPLY: u32 = u32::MAX;
-    /// `XDP_DROP` (include/uapi/linux/bpf.h).
+    /// The action `XDP_DROP` (include/uapi/linux/bpf.h).
     pub const DROP: u8 = 1;
-    /// `XDP_PASS`.
+    /// `XDP_PASS` of the same header file.
     pub const PASS: u8 = 2;
-    /// `XDP_TX`.
+    /// `XDP_TX` of the same header file.
     pub const TX: u8 = 3;
-    /// Octets of a record.
+    /// The length of a record in octets.
     pub const LENGTH: usize = size_of::<Self>();
 
-    /// Without a segment.
+    /// The record before a segment is noted.
     pub const EMPTY: Self = Self {
         now: 0,
         source: [0; 16],
@@ -80,32 +81,35 @@ impl TraceRecord {
     #[must_use]
     #[inline(always)]
     pub const fn octets(&self) -> &[u8; Self::LENGTH] {
-        // SAFETY: `repr(C)`, integers and octets, no padding (size asserted): every octet has a value.
+        // SAFETY: `repr(C)`, integers and octets, no padding (size asserted): every octet has a
+        // value.
         unsafe { &*(&raw const *self).cast() }
     }
 
     /// The record of these octets.
     #[must_use]
     pub const fn from_octets(octets: [u8; Self::LENGTH]) -> Self {
-        // SAFETY: `repr(C)`, integers and octets, no padding (size asserted): every value of every octet is valid.
+        // SAFETY: `repr(C)`, integers and octets, no padding (size asserted): every value of every
+        // octet is valid.
         unsafe { core::mem::transmute(octets) }
     }
 }
 
 const _: () = assert!(TraceRecord::LENGTH == 80 && align_of::<TraceRecord>() == 8);
 
-/// Which segments are traced: those whose source and destination lie in a prefix each. Written into the traced program
-/// before it is loaded. Addresses and masks are in network order, as words of the machine.
+/// Which segments are traced: those whose source and destination lie in a prefix each. Written into
+/// the traced program before it is loaded. Addresses and masks are in network order, as two u64
+/// each.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TraceFilter {
     /// The prefix that the source has to lie in.
     pub source: [u64; 2],
-    /// Its mask.
+    /// The mask of the source prefix.
     pub source_mask: [u64; 2],
     /// The prefix that the destination has to lie in.
     pub destination: [u64; 2],
-    /// Its mask.
+    /// The mask of the destination prefix.
     pub destination_mask: [u64; 2],
 }
 
@@ -114,7 +118,7 @@ impl TraceFilter {
     pub const NOTHING: Self =
         Self { source: [0; 2], source_mask: [!0; 2], destination: [0; 2], destination_mask: [!0; 2] };
 
-    /// Whether a segment with these addresses, as words, is traced.
+    /// Whether a segment with these addresses is traced.
     #[must_use]
     #[inline(always)]
     pub const fn matches(&self, source: [u64; 2], destination: [u64; 2]) -> bool {
@@ -137,8 +141,8 @@ pub const FILTER: &str = "TRACE_FILTER";
 /// Segments that are logged in a second on one CPU; the others are counted in [`MATCHED`] alone.
 pub const LINES_PER_SECOND: u64 = 1000;
 
-/// Why the program did what it did, in plain words that go on with "because", for each counter that stands for an outcome.
-/// Counters beside another one have none.
+/// Why the program did what it did, as a clause that could follow "because", for each counter that
+/// stands for an outcome. Counters beside another one have none.
 #[must_use]
 pub const fn why(stat: Stat) -> Option<&'static str> {
     Some(match stat {
@@ -160,7 +164,7 @@ pub const fn why(stat: Stat) -> Option<&'static str> {
         Stat::PassOwned => "the host's TCP has this connection already",
         Stat::PassGroupMac => "the Ethernet destination is a group address",
         Stat::PassUnfinished => {
-            "the TCP checksum is left to a device that would write it to the wrong place of an answer"
+            "the TCP checksum is left to a device that would write it to the wrong field of an answer"
         }
         Stat::PassOtherMac => "the Ethernet destination is another host's",
         Stat::PassNotReady => "the maps are not ready, and the daemon decides",
@@ -180,14 +184,14 @@ pub const fn why(stat: Stat) -> Option<&'static str> {
         Stat::AnswerAck => "a segment of a refused session needs an acknowledgment and no reply",
         Stat::AnswerFin => "the client closed a refused session",
         Stat::AnswerLineLost => "the kept part of an unfinished line gave way to other sessions",
-        Stat::AnswerNoRoom => "the frame has no room for the reply, and the session is reset",
+        Stat::AnswerNoRoom => "the frame has no space for the reply, and the session is reset",
         Stat::DropIncomplete => "the command line is incomplete, and the client retransmits it with the rest",
         Stat::DropEarly => "the client has not acknowledged the last reply, and retransmits the command",
         Stat::DropAckLimit => "the rate limit for acknowledgments of this session is reached",
         Stat::DropSilent => "a segment of a refused session needs no answer",
         Stat::DropBusy => "another CPU is answering this session, and the client retransmits",
         Stat::DropReset => "the client reset a refused session",
-        Stat::DropNoRoom => "the frame has room neither for the reply nor for a reset",
+        Stat::DropNoRoom => "the frame has space neither for the reply nor for a reset",
         Stat::DropOutdated => "the replies of this session are no longer in the map REPLIES",
         Stat::AlsoBegunNotOptedIn
         | Stat::AlsoBegunNoPtr

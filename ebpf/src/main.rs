@@ -1,8 +1,8 @@
 //! The XDP program: its entry, and the handling of a decision.
 //!
 //! It fails open: a frame that it does not understand in full goes to the host's TCP. It owns no
-//! policy (that is `classify`) and no format (that is `parse`), and each way out raises one counter.
-//! It logs nothing unless it is built to be traced (`trace`).
+//! policy (that is `classify`) and no format (that is `parse`), and each way out raises one
+//! counter. It logs nothing unless it is built to be traced (`trace`).
 //!
 //! Building: `userspace/dataplane/build.rs` compiles this crate for `bpfel-unknown-none` and embeds
 //! the object; the workspace's default members leave it out. For the host's target it is an empty

@@ -1,7 +1,8 @@
-//! What became of the segment at hand, for `sixgate trace`: logged with aya-log where its addresses match.
+//! The outcome of the segment at hand, for `sixgate trace`: logged with aya-log where its addresses
+//! match.
 //!
-//! Only the object that is built with the feature `trace` has any of it; in the other one the functions here are empty. It
-//! decides nothing about a segment and changes no frame.
+//! Only the object that is built with the feature `trace` has any of it; in the other one the
+//! functions here are empty. It decides nothing about a segment and changes no frame.
 
 #[cfg(feature = "trace")]
 mod record;
@@ -11,7 +12,7 @@ use sixgate_common::refuse::Reason;
 
 use crate::parse::Headers;
 
-/// Notes the segment whose headers were found, before it is judged: an answer takes the place of its frame.
+/// Notes the segment whose headers were found, before it is judged: an answer overwrites its frame.
 #[inline(always)]
 pub(crate) fn begin(context: &XdpContext, headers: Headers) {
     #[cfg(feature = "trace")]
@@ -29,7 +30,7 @@ pub(crate) fn refused(reason: Reason) {
     let _ = reason;
 }
 
-/// Logs what became of it: the counter's number and the XDP action.
+/// Logs the outcome: the counter's number and the XDP action.
 #[inline(always)]
 pub(crate) fn end(stat: u32, action: u32) {
     #[cfg(feature = "trace")]

@@ -1,4 +1,5 @@
-//! Builds the XDP program twice, once to be traced, and leaves the objects in `OUT_DIR` for `object`.
+//! Builds the XDP program twice, once to be traced, and leaves the objects in `OUT_DIR` for
+//! `object`.
 //!
 //! It owns the choice of the programs only; how one is built is `ebpf/builder`'s business.
 

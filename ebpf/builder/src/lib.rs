@@ -29,8 +29,8 @@ pub struct Program {
     pub features: &'static [&'static str],
 }
 
-/// Builds programs for the build script that calls this, whose package lies anywhere below the workspace's root. What
-/// goes wrong is printed on standard error, for cargo to show.
+/// Builds programs for the build script that calls this, whose package lies anywhere below the
+/// workspace's root. What goes wrong is printed on standard error, for cargo to show.
 #[must_use]
 pub fn build(programs: &[Program]) -> ExitCode {
     match programs.iter().try_for_each(Program::build) {

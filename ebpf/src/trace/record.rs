@@ -1,6 +1,7 @@
 //! The record of the segment at hand, and the limit on how many are logged.
 //!
-//! Each step is a function that the verifier follows once, so that tracing adds little to what it follows otherwise.
+//! Each step is a function that the verifier follows once, so that tracing adds little to what it
+//! follows otherwise.
 
 use aya_ebpf::{Global, bindings::xdp_md, btf_maps::PerCpuArray, macros::btf_map, programs::XdpContext};
 use aya_log_ebpf::info;
@@ -114,7 +115,7 @@ extern "C" fn sixgate_trace_end(stat: u32, action: u32) -> u32 {
     0
 }
 
-/// Whether the limit leaves room for another record in this second.
+/// Whether the limit allows another record in this second.
 #[inline(always)]
 fn may_log(memory: &mut Memory, second: u64) -> bool {
     if memory.second != second {
@@ -133,7 +134,8 @@ fn may_log(memory: &mut Memory, second: u64) -> bool {
 fn complete(memory: &mut Memory, stat: u32, action: u32) {
     let Memory { record, segment, .. } = memory;
     let key = segment.tuple.key();
-    // SAFETY: an entry that gives way while it is read may be seen half old, half new: the line names another reason.
+    // SAFETY: an entry that gives way while it is read may be seen half old, half new: the line
+    // names another reason.
     if record.reason == 0
         && let Some(flow) = unsafe { FLOWS.get(key) }
     {

@@ -15,6 +15,7 @@ use crate::{
     daemon::Daemon,
     scene::{Link, Responder, Scene},
     site::{GATE, OTHER, SENDER},
+    trace::Trace,
 };
 
 /// Tries each link.
@@ -38,6 +39,10 @@ pub(super) fn run(report: &Report) -> Result<()> {
         }
         if let Ok(started) = started {
             if *link == Link::Card {
+                let wanted = Case { suite: "smoke", path: &path, script: "traced", wanted: "traced" };
+                report.case(wanted, || {
+                    explained(started.trace(), || format!("--- log\n{}", started.daemon.log()))
+                })?;
                 facts(report, &started)?;
             }
             started.daemon.stop()?;
@@ -76,6 +81,17 @@ impl Started {
     fn refuse(&self) -> Result<String> {
         session::refuse(self.scene.connect(SENDER, OTHER)?)?;
         Ok(self.scene.responder().to_string())
+    }
+
+    /// A session to an address that has not opted in, while the program is traced.
+    fn trace(&self) -> Result<String> {
+        let trace = Trace::start(&self.scene.site, &format!("--source {SENDER}"))?;
+        session::refuse(self.scene.connect(SENDER, OTHER)?)?;
+        trace.wait_for(" SYN seq ")?;
+        trace.kill()?;
+        self.daemon.wait_for_log("the XDP program is no longer traced")?;
+        session::refuse(self.scene.connect(SENDER, OTHER)?)?;
+        Ok("traced".to_owned())
     }
 
     /// A session to an address that has opted in; who answered it.

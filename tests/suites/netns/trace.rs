@@ -146,7 +146,7 @@ fn a_command_that_is_killed_leaves_the_ordinary_program_and_its_sessions() {
 }
 
 #[test]
-fn a_daemon_that_ends_puts_the_ordinary_program_back_and_so_does_the_next_one() {
+fn a_daemon_that_ends_or_starts_puts_the_ordinary_program_back() {
     if !can_run() {
         return;
     }

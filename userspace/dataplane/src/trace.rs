@@ -1,8 +1,9 @@
-//! The traced program in the place of the ordinary one: loaded with the same pinned maps, given to each link at once, and
-//! read through aya-log.
+//! The traced program in the place of the ordinary one: loaded with the same pinned maps, given to
+//! each link at once, and read through aya-log.
 //!
-//! It takes no lock by itself and waits for no record: the caller holds the lock on the maps while programs change places,
-//! and looks for records again and again. What is printed of a segment is not its business.
+//! It takes no lock by itself and waits for no record: the caller holds the lock on the maps while
+//! programs change places, and looks for records again and again. What is printed of a segment is
+//! not its business.
 
 use std::{
     collections::BTreeMap,
@@ -79,7 +80,8 @@ pub enum Outcome {
     },
 }
 
-/// The traced program. Dropped while it is in the ordinary one's place, it stays there: [`Self::stop`] puts that back.
+/// The traced program. Dropped while it is in the ordinary one's place, it stays there:
+/// [`Self::stop`] puts that back.
 pub struct Trace {
     object: Ebpf,
     /// Its id, and that of the program in whose place it is put.
@@ -94,13 +96,13 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Loads the traced program for segments whose source and destination lie in these prefixes. Nothing is changed yet. A
-    /// verifier may work for seconds.
+    /// Loads the traced program for segments whose source and destination lie in these prefixes.
+    /// Nothing is changed yet. A verifier may work for seconds.
     ///
     /// # Errors
     ///
-    /// [`DataplaneError::NothingAttached`], [`DataplaneError::NoProgram`], [`DataplaneError::KernelLacks`],
-    /// [`DataplaneError::NoRights`], [`DataplaneError::System`].
+    /// [`DataplaneError::NothingAttached`], [`DataplaneError::NoProgram`],
+    /// [`DataplaneError::KernelLacks`], [`DataplaneError::NoRights`], [`DataplaneError::System`].
     pub fn load(
         pins: &Pins,
         loader: &Loader,
@@ -129,13 +131,14 @@ impl Trace {
         Ok(Self { object, program, ordinary, logger, records, matched, maps, names, pins: pins.clone() })
     }
 
-    /// Gives the traced program to each link that runs the ordinary one, without a gap; the names of the interfaces. The
-    /// caller holds the lock on the maps.
+    /// Gives the traced program to each link that runs the ordinary one, without a gap; the names
+    /// of the interfaces. The caller holds the lock on the maps.
     ///
     /// # Errors
     ///
-    /// [`DataplaneError::NothingAttached`], [`DataplaneError::AttachedAnew`], [`DataplaneError::System`]; the ordinary
-    /// program runs everywhere then, as far as that can be put back.
+    /// [`DataplaneError::NothingAttached`], [`DataplaneError::AttachedAnew`],
+    /// [`DataplaneError::System`]; the ordinary program runs everywhere then, as far as that can be
+    /// put back.
     pub fn start(&mut self) -> Result<Vec<String>, DataplaneError> {
         let live = self.pins.live()?.ok_or(DataplaneError::NothingAttached)?;
         let pinned = object::pinned_program(&live.program())?;
@@ -168,7 +171,8 @@ impl Trace {
         }
     }
 
-    /// Gives each link that runs the traced program the pinned one, without a gap. The caller holds the lock on the maps.
+    /// Gives each link that runs the traced program the pinned one, without a gap. The caller holds
+    /// the lock on the maps.
     ///
     /// # Errors
     ///
@@ -205,7 +209,8 @@ impl Trace {
         Ok(values.iter().sum())
     }
 
-    /// None where the program logged what this build does not know, which does not happen: both are of one build.
+    /// None where the program logged what this build does not know, which does not happen: both are
+    /// of one build.
     fn segment(&mut self, record: &TraceRecord) -> Option<TracedSegment> {
         let stat = *Stat::ALL.get(usize::from(record.stat))?;
         let outcome = match record.action {

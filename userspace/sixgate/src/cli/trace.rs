@@ -1,6 +1,7 @@
 //! `sixgate trace`: what the XDP program does with each segment, live.
 //!
-//! It owns the forms of input and output; the daemon puts the traced program in place and takes it away.
+//! It owns the forms of input and output; the daemon puts the traced program in place and takes it
+//! away.
 
 use std::{num::NonZeroU64, time::Duration};
 

@@ -1,6 +1,6 @@
-//! The traced XDP program in the place of the ordinary one, for as long as somebody looks.
+//! The traced XDP program in the place of the ordinary one, for a time.
 //!
-//! It owns that the ordinary one comes back. Who looks, and how long, is not its business.
+//! It owns that the ordinary one comes back. Who asks, and how long, is not its business.
 
 use std::net::Ipv6Addr;
 
@@ -9,7 +9,8 @@ use sixgate_dataplane::{Pins, Trace, TracedSegment};
 
 use super::{Control, ControlError, MAPS_WAIT};
 
-/// The traced program at work. Dropped, it gives its place back as well as it can; [`Self::stop`] tells what came of it.
+/// The traced program at work. Dropped, it gives its place back as well as it can; [`Self::stop`]
+/// tells what came of it.
 pub struct Tracing {
     pins: Pins,
     trace: Trace,
@@ -18,8 +19,8 @@ pub struct Tracing {
 }
 
 impl Control {
-    /// Puts the traced program in the place of the ordinary one on each interface, for segments to port 25 whose source and
-    /// destination lie in these prefixes.
+    /// Puts the traced program in the place of the ordinary one on each interface, for segments to
+    /// port 25 whose source and destination lie in these prefixes.
     ///
     /// # Errors
     ///
@@ -84,7 +85,7 @@ impl Tracing {
 impl Drop for Tracing {
     fn drop(&mut self) {
         if !self.is_stopped {
-            // nobody is left to be told
+            // no caller is left to be told
             let _ = self.put_back();
         }
     }

@@ -1,8 +1,8 @@
-//! `sixgate trace` on the daemon's side: one at a time, from the request until the command goes, the time is over, the
-//! segments are enough, or the daemon stops.
+//! `sixgate trace` on the daemon's side: one at a time, from the request until the command goes,
+//! the time is over, the segments are enough, or the daemon stops.
 //!
-//! It owns the end of a trace: the ordinary XDP program is back before the daemon is gone. What a segment's line says is
-//! in `control_socket`'s form of it.
+//! It owns the end of a trace: the ordinary XDP program is back before the daemon is gone. What a
+//! segment's line says is in `control_socket`'s form of it.
 
 use std::{
     io,
@@ -83,7 +83,8 @@ impl Traces {
         self.tasks.wait().await;
     }
 
-    /// Traces for the command at the other end. In a task of its own, which nothing cuts off before its end.
+    /// Traces for the command at the other end. In a task of its own, which nothing cuts off before
+    /// its end.
     pub(crate) async fn serve(
         self: &Arc<Self>,
         request: TraceRequest,
@@ -200,7 +201,8 @@ impl Traces {
                 () = self.stop.cancelled() => return End::Stopping,
             }
             let is_due = alive.elapsed() >= ALIVE;
-            // before the records: those of all segments counted here are in the ring buffer, or were not logged
+            // before the records: those of all segments counted here are in the ring buffer, or
+            // were not logged
             let matched = if is_due { tracing.matched().ok() } else { None };
             for segment in tracing.take() {
                 let segment = Box::new(TracedLine::of(&segment));

@@ -1,6 +1,8 @@
-//! The form of `sixgate trace` at the control socket: what is asked for, and a line for each segment.
+//! The form of `sixgate trace` at the control socket: what is asked for, and a line for each
+//! segment.
 //!
-//! It owns the words for flags and outcomes. Why the program did something is said in `sixgate_common::trace`.
+//! It owns the words for flags and outcomes. Why the program did something is said in
+//! `sixgate_common::trace`.
 
 use std::{fmt, num::NonZeroU64, time::Duration};
 
@@ -92,7 +94,8 @@ impl fmt::Display for TraceStatus {
     }
 }
 
-/// What the XDP program did with one segment. The names of the fields are those of `sixgate trace --json`.
+/// What the XDP program did with one segment. The names of the fields are those of `sixgate trace
+/// --json`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct TracedLine {
     /// When, RFC 3339.
