@@ -215,10 +215,10 @@ impl Traces {
             }
             if is_due {
                 alive = Instant::now();
-                if let Some(lines) = matched.and_then(|matched| tally.suppressed(matched)) {
-                    if !client.queue(&TraceResponse::Suppressed { lines }) {
-                        tally.told -= lines;
-                    }
+                if let Some(lines) = matched.and_then(|matched| tally.suppressed(matched))
+                    && !client.queue(&TraceResponse::Suppressed { lines })
+                {
+                    tally.told -= lines;
                 }
                 if client.pending.is_empty() {
                     client.pending.push(b' ');

@@ -150,7 +150,7 @@ impl TracedLine {
             answer,
             reply,
             counter: segment.stat.name().to_owned(),
-            why: trace::why(segment.stat).unwrap_or(segment.stat.help()).to_owned(),
+            why: trace::why(segment.stat).unwrap_or_else(|| segment.stat.help()).to_owned(),
             reason: segment.reason.map(|reason| reason_name(reason).to_owned()),
         }
     }
