@@ -7,10 +7,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    daemon::{Log, STOP_TIMEOUT, binary},
+    daemon::{Log, binary},
     netns::Netns,
     site::Site,
-    timeouts::scaled,
+    timeouts::patience,
 };
 
 /// The command. Dropping it kills it.
@@ -74,8 +74,7 @@ impl Trace {
     /// # Errors
     /// If it does not in time.
     pub fn end(mut self) -> Result<(ExitStatus, String, String)> {
-        let is_closed = self.shown.wait_until_closed(scaled(STOP_TIMEOUT))
-            && self.notes.wait_until_closed(scaled(STOP_TIMEOUT));
+        let is_closed = self.shown.wait_until_closed(patience()) && self.notes.wait_until_closed(patience());
         ensure!(is_closed, "the trace did not end:\n{}{}", self.shown.text(), self.notes.text());
         Ok((self.child.wait()?, self.shown.text(), self.notes.text()))
     }
