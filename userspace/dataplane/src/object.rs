@@ -138,8 +138,8 @@ impl Object {
     }
 }
 
-/// Loads the traced program with the pinned maps of `pin`; what it logs goes to a ring buffer of its own. `answers`:
-/// whether the ordinary program can answer refused senders by itself.
+/// Loads the traced program with the pinned maps of `pin`; what it logs goes to a ring buffer of
+/// its own. `answers`: whether the ordinary program can answer refused senders by itself.
 pub(super) fn load_traced(
     pin: impl Fn(&str) -> Option<PathBuf>,
     answers: bool,
@@ -250,8 +250,8 @@ pub(super) fn pinned_program(file: &Path) -> Result<Option<(u32, ProgramTag)>, D
     Ok(Some((info.id(), ProgramTag(info.tag()))))
 }
 
-/// The traced program's ring buffer, which aya-log reads, and its size: a second's records of one CPU, each of which takes
-/// 256 octets, and of another one's.
+/// The traced program's ring buffer, which aya-log reads, and its size: a second's records of one
+/// CPU, each of which takes 256 octets, and of another one's.
 const LOG_MAP: &str = "AYA_LOGS";
 const LOG_OCTETS: u32 = 1 << 19;
 /// Lines of the verifier's log that are shown: the last ones, which have the refusal.

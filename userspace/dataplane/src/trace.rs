@@ -1,9 +1,8 @@
-//! The traced program in the place of the ordinary one: loaded with the same pinned maps, given to
-//! each link at once, and read through aya-log.
+//! The traced program instead of the ordinary one: loaded with the same pinned maps, given to each
+//! link at once, and read through aya-log.
 //!
 //! It takes no lock by itself and waits for no record: the caller holds the lock on the maps while
-//! programs change places, and looks for records again and again. What is printed of a segment is
-//! not its business.
+//! one program replaces the other, and asks for records again and again. It forms no text.
 
 use std::{
     collections::BTreeMap,
@@ -44,9 +43,9 @@ pub struct TracedSegment {
     pub at: u64,
     /// The name of the interface that it came in by; its number if that is gone.
     pub interface: String,
-    /// The sender.
+    /// Address and port of the sender.
     pub source: SocketAddrV6,
-    /// Our end.
+    /// Address and port that it sent to.
     pub destination: SocketAddrV6,
     /// The control bits of its TCP header (RFC 9293 3.1).
     pub flags: u8,
@@ -56,7 +55,7 @@ pub struct TracedSegment {
     pub acknowledgment: u32,
     /// Octets of payload.
     pub length: u32,
-    /// What the program did with it.
+    /// The program's action on the segment.
     pub outcome: Outcome,
     /// The counter that was raised for it.
     pub stat: Stat,
@@ -64,7 +63,7 @@ pub struct TracedSegment {
     pub reason: Option<Reason>,
 }
 
-/// What the program did with a segment.
+/// The program's action on a segment.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
     /// It went on to the host's TCP.
@@ -75,16 +74,16 @@ pub enum Outcome {
     Answered {
         /// The control bits of the answer.
         flags: u8,
-        /// The first word of the reply that it carries, its code; none without a reply.
+        /// The code of the reply that it carries; none without a reply.
         reply: Option<String>,
     },
 }
 
-/// The traced program. Dropped while it is in the ordinary one's place, it stays there:
-/// [`Self::stop`] puts that back.
+/// The traced program. Dropped while links run it, they go on doing so: [`Self::stop`] gives them
+/// the ordinary one.
 pub struct Trace {
     object: Ebpf,
-    /// Its id, and that of the program in whose place it is put.
+    /// Its id, and that of the program that it replaces.
     program: u32,
     ordinary: u32,
     logger: EbpfLogger<Records>,
@@ -267,7 +266,7 @@ fn filter(source: Ipv6Net, destination: Ipv6Net) -> TraceFilter {
     }
 }
 
-/// An address as two words, in network order.
+/// An address as two u64 in network order.
 fn words(address: Ipv6Addr) -> [u64; 2] {
     let bits = address.to_bits();
     [((bits >> 64) as u64).to_be(), (bits as u64).to_be()]

@@ -144,7 +144,6 @@ pub async fn run(
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     administration.begin_stop();
     stop.cancel();
-    // the ordinary XDP program is back before anything else ends
     traces.end().await;
     end_sessions(&acceptor).await;
     end.cancel();
