@@ -32,7 +32,7 @@ pub struct Authority {
 /// A certificate and its key, PEM.
 #[derive(Clone, Debug)]
 pub struct Pair {
-    /// The certificate.
+    /// The certificate, in PEM.
     pub certificate: String,
     /// Its private key.
     pub key: String,
@@ -90,8 +90,8 @@ impl Authority {
         Pair { certificate, key: key.serialize_pem() }
     }
 
-    /// What a client needs that takes servers of this authority only, and shows `shown` to who asks, be it a certificate
-    /// or not, and the key its key or not.
+    /// The TLS configuration of a client that accepts servers of this authority only, and presents
+    /// `shown` on request, with or without a valid certificate and key.
     ///
     /// # Errors
     /// If `shown` is not PEM.
@@ -116,7 +116,7 @@ impl Authority {
     }
 }
 
-/// What a client shows, whatever the server asks for.
+/// The certificate that a client presents, for any request of the server.
 #[derive(Debug)]
 struct Shown(Option<Arc<CertifiedKey>>);
 
@@ -131,7 +131,8 @@ impl ResolvesClientCert for Shown {
 }
 
 impl Pair {
-    /// Leaves both as `certificate.pem` and `key.pem` in `folder`, one renamed after the other, as clients of ACME do.
+    /// Leaves both as `certificate.pem` and `key.pem` in `folder`, one renamed after the other, as
+    /// clients of ACME do.
     ///
     /// # Errors
     /// If they cannot be written.

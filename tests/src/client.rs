@@ -1,4 +1,4 @@
-//! Senders: a scripted SMTP client that says exactly what it is told, and swaks.
+//! SMTP clients: a scripted one that sends exactly its script, and swaks.
 //!
 //! It knows no right answer: what comes back is kept, suites judge it.
 
@@ -88,7 +88,7 @@ impl Client {
     /// Connects from inside `netns`, or from where we are; port 0 in `source` is any.
     ///
     /// # Errors
-    /// As connect(2) says.
+    /// The error of connect(2).
     pub fn connect(
         netns: Option<&Netns>,
         source: SocketAddrV6,
@@ -103,7 +103,7 @@ impl Client {
         Ok(Self { stream: BufReader::new(Connection::Plain(stream)), transcript: Transcript::default() })
     }
 
-    /// Begins TLS now, with a server called `name`; what STARTTLS needs was said before.
+    /// Begins TLS now, with a server called `name`; STARTTLS was accepted before.
     ///
     /// # Errors
     /// If something is unread, or the handshake fails.
@@ -131,7 +131,7 @@ impl Client {
     /// Reads one reply.
     ///
     /// # Errors
-    /// If the connection ends, nothing comes for [`patience`], or what comes is no reply.
+    /// If the connection ends, nothing comes for [`patience`], or the data is not a reply.
     pub fn reply(&mut self) -> Result<Reply> {
         let mut lines = Vec::new();
         loop {
@@ -148,7 +148,7 @@ impl Client {
         Ok(Reply { code, lines })
     }
 
-    /// Says `line` and reads the reply.
+    /// Sends `line` and reads the reply.
     ///
     /// # Errors
     /// As [`Client::reply`].
@@ -178,8 +178,8 @@ impl Client {
             .with_context(|| format!("cannot send; so far:\n{}", self.transcript))
     }
 
-    /// Sends a message and the final dot, dots at the start of lines doubled (RFC 5321 4.5.2), and reads
-    /// the reply. `message` has LF or CRLF at its lines' ends.
+    /// Sends a message and the final dot, dots at the start of lines doubled (RFC 5321 4.5.2), and
+    /// reads the reply. `message` has LF or CRLF at its lines' ends.
     ///
     /// # Errors
     /// As [`Client::reply`].
@@ -194,7 +194,7 @@ impl Client {
     /// Waits for the server to end the connection.
     ///
     /// # Errors
-    /// If it says something instead, or nothing for [`patience`].
+    /// If it sends something instead, or nothing for [`patience`].
     pub fn closed(&mut self) -> Result<()> {
         match self.line() {
             Ok(None) => Ok(()),
@@ -211,7 +211,7 @@ impl Client {
     /// Reads one line, without its CRLF; none when the connection has ended.
     ///
     /// # Errors
-    /// If nothing comes for [`patience`], or what comes is no line.
+    /// If nothing comes for [`patience`], or the data is not a line.
     pub fn line(&mut self) -> Result<Option<String>> {
         let mut line = Vec::new();
         let mut bounded = self.stream.by_ref().take(REPLY_LINE_MAX);
@@ -246,7 +246,7 @@ impl Client {
         }
     }
 
-    /// What was said so far.
+    /// The transcript so far.
     #[must_use]
     pub fn transcript(&self) -> &Transcript {
         &self.transcript
@@ -256,13 +256,15 @@ impl Client {
 /// What swaks did.
 #[derive(Clone, Debug)]
 pub struct Swaks {
-    /// Its exit code: 0 delivered, 23 MAIL refused, 24 every RCPT refused, 26 message refused; see swaks(1).
+    /// Its exit code: 0 delivered, 23 MAIL refused, 24 every RCPT refused, 26 message refused; see
+    /// swaks(1).
     pub code: i32,
     /// What it printed: the dialogue.
     pub output: String,
 }
 
-/// Sends a message with swaks from inside `netns`; `arguments` as in swaks(1), beside `--server` and `--port`.
+/// Sends a message with swaks from inside `netns`; `arguments` as in swaks(1), beside `--server`
+/// and `--port`.
 ///
 /// # Errors
 /// If swaks is not there.

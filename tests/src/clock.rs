@@ -1,7 +1,8 @@
-//! The time of day as a daemon of a test sees it: Debian's libfaketime, preloaded into it, unpacked by `cargo xtask setup`.
+//! The time of day as a daemon of a test sees it: Debian's libfaketime, preloaded into it, unpacked
+//! by `cargo xtask setup`.
 //!
-//! Only CLOCK_REALTIME differs, as when somebody sets the clock; what Linux never lets jump (CLOCK_MONOTONIC and its kin)
-//! stays what it is. Everybody but the daemon keeps the right time.
+//! Only CLOCK_REALTIME differs, as when somebody sets the clock; what Linux never lets jump
+//! (CLOCK_MONOTONIC and its kin) stays what it is. Everybody but the daemon keeps the right time.
 
 use std::{
     env::consts::ARCH,
@@ -38,7 +39,7 @@ impl WallClock {
     /// Sets it so many seconds ahead of the right time, or back.
     ///
     /// # Errors
-    /// If the file that says so cannot be written.
+    /// If the file that holds the offset cannot be written.
     pub fn jump(&self, seconds: i64) -> Result<()> {
         self.set(&format!("{seconds:+}"))
     }
@@ -51,7 +52,7 @@ impl WallClock {
         self.set(time)
     }
 
-    /// What a process needs in its environment to go by this clock.
+    /// The environment of a process that uses this clock.
     pub(crate) fn environment(&self) -> [(&'static str, OsString); 6] {
         [
             ("LD_PRELOAD", self.library.clone().into()),

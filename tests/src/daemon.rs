@@ -26,14 +26,15 @@ use crate::{clock::WallClock, netns::Netns, timeouts::patience};
 pub struct Daemon {
     child: Child,
     log: Log,
-    // The socket has to outlive the daemon, which says STOPPING=1 to it.
+    // The socket has to outlive the daemon, which sends STOPPING=1 to it.
     notify: UnixDatagram,
     is_settled: bool,
 }
 
 impl Daemon {
-    /// Starts `sixgate --config CONFIG serve ARGUMENTS` and waits until it says that it is ready (sdnotify).
-    /// `config` lies in a folder of this daemon alone, where its readiness socket is put too.
+    /// Starts `sixgate --config CONFIG serve ARGUMENTS` and waits until it reports that it is ready
+    /// (sdnotify). `config` lies in a folder of this daemon alone, where its readiness socket is
+    /// put too.
     ///
     /// # Errors
     /// If it ends instead, with its log, or is not ready within [`patience`].
@@ -58,7 +59,7 @@ impl Daemon {
         Self::start_command(netns, config, command)
     }
 
-    /// As [`Daemon::start`], but its log goes to `log`: nobody reads it here.
+    /// As [`Daemon::start`], but its log goes to `log` and is not read here.
     ///
     /// # Errors
     /// As [`Daemon::start`].
@@ -73,7 +74,8 @@ impl Daemon {
         Self::start_command(netns, config, command)
     }
 
-    /// As [`Daemon::start_logging_to`], and the daemon takes `log` for the stream that systemd made for the journal.
+    /// As [`Daemon::start_logging_to`], and the daemon takes `log` for the stream that systemd made
+    /// for the journal.
     ///
     /// # Errors
     /// As [`Daemon::start`].
@@ -191,8 +193,8 @@ impl Daemon {
         Ok(self.log())
     }
 
-    /// Waits until it says who answers refused senders: then it has looked at its interfaces for the first time. It serves
-    /// before.
+    /// Waits until it reports which side answers refused senders: then it has looked at its
+    /// interfaces for the first time. It serves before.
     ///
     /// # Errors
     /// As [`Daemon::start`].
@@ -286,7 +288,7 @@ fn sixgate(config: &Path) -> Command {
     command
 }
 
-/// What a process writes, as it comes.
+/// The output of a process, as it comes.
 #[derive(Clone, Debug)]
 pub(crate) struct Log(Arc<(Mutex<State>, Condvar)>);
 
@@ -338,7 +340,7 @@ impl Log {
         Ok(())
     }
 
-    /// Waits for a line in which `find` finds something: `wanted`, in words.
+    /// Waits for a line in which `find` finds something; `wanted` describes it.
     pub(crate) fn wait_for_match<T>(&self, wanted: &str, find: impl Fn(&str) -> Option<T>) -> Result<T> {
         let found = |state: &State| state.text.lines().find_map(&find);
         let state = self.wait_while(patience(), |state| found(state).is_none() && !state.closed);

@@ -22,8 +22,8 @@ pub fn descriptors(daemon: &Daemon) -> BTreeSet<u32> {
 /// How often the daemon's descriptors are looked at.
 const LOOKS: usize = 100;
 
-/// Lets the daemon open `free` more descriptors, and no more: each gets the lowest number that is free, and the limit is
-/// one of numbers (getrlimit(2)).
+/// Lets the daemon open `free` more descriptors, and no more: each gets the lowest number that is
+/// free, and the limit is one of numbers (getrlimit(2)).
 ///
 /// # Panics
 /// If prlimit fails.

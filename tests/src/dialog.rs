@@ -1,7 +1,8 @@
-//! Dialogues as text: what a sender says, what it has to hear, and what has to be delivered.
+//! Dialogues as text: the lines of a client, the replies that it has to receive, and the mail that
+//! has to be delivered.
 //!
-//! It reads scripts and runs none. One directive a line; `#` begins a comment line; the lines of a block are
-//! indented.
+//! It reads scripts and runs none. One directive a line; `#` begins a comment line; the lines of a
+//! block are indented.
 //!
 //! ```text
 //! INCLUDE: open.inc            the lines of another file, relative to this one, stand here
@@ -9,18 +10,19 @@
 //!     mode = "shadow"
 //! ZONE:                        block: what DNS answers, in the notation of `sixgate_tests::dns`
 //!     2001:db8:51::4 PTR mail.sender.example
-//! SETUP: optin add 2001:db8::25    a command of sixgate, before the daemon starts; it has to succeed
+//! SETUP: optin add 2001:db8::25
+//!                              a command of sixgate before the daemon starts, which has to succeed
 //! CONNECT: 2001:db8:51::4 2001:db8:25::25
-//!                              a session begins, from this address to port 25 of that one; the one before
-//!                              ends, and nothing may be left that it has not heard
-//! C: EHLO mail.example         the sender says this and CRLF; `C:` alone is an empty line
-//! C< NOOP\n                    the sender says this as it is; \r \n \0 \t \\ and \xHH are octets
-//! C* 4096 x                    the sender says so many of this letter, without CRLF
-//! S: 250 2.0.0 Ok              it hears exactly this line
-//! S~ 250 2.0.0 Deliv           it hears a line that begins so
+//!                              a session begins, from this address to port 25 of that one; the
+//!                              one before ends, and may leave nothing that it has not read
+//! C: EHLO mail.example         the client sends this and CRLF; `C:` alone is an empty line
+//! C< NOOP\n                    the client sends this as it is; \r \n \0 \t \\ and \xHH are octets
+//! C* 4096 x                    the client sends so many of this letter, without CRLF
+//! S: 250 2.0.0 Ok              it receives exactly this line
+//! S~ 250 2.0.0 Deliv           it receives a line that begins so
 //! CLOSED                       the daemon ends the connection
-//! EXPECT-DELIVERED:            block: at the end a message is in the Maildir; one block for each, in their
-//!     Return-Path: <a@b>       order; it has lines that begin so, in this order,
+//! EXPECT-DELIVERED:            block: at the end a message is in the Maildir; one block for each,
+//!     Return-Path: <a@b>       in their order; it has lines that begin so, in this order,
 //!     ! bank.example           and nowhere this text
 //! ```
 
@@ -34,7 +36,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// A script.
+/// A script of one dialogue.
 #[derive(Clone, Debug, Default)]
 pub struct Script {
     /// TOML laid over the usual configuration.
@@ -52,7 +54,7 @@ pub struct Script {
 /// Where a step is written.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// The file.
+    /// The file of the script.
     pub path: PathBuf,
     /// Counted from 1.
     pub line: usize,
@@ -74,13 +76,13 @@ pub enum Step {
         /// The gate's address.
         destination: String,
     },
-    /// The sender says this and CRLF.
+    /// The sender sends this and CRLF.
     Say(String),
-    /// The sender says this as it is.
+    /// The sender sends this as it is.
     SayOctets(Vec<u8>),
-    /// The sender hears exactly this line.
+    /// The sender receives exactly this line.
     Hear(String),
-    /// The sender hears a line that begins so.
+    /// The sender receives a line that begins so.
     HearStart(String),
     /// The daemon ends the connection.
     Closed,

@@ -1,23 +1,27 @@
-//! A real DNS server for tests and for the demo: hickory-server over UDP and TCP, filled from a few lines of text.
+//! A real DNS server for tests and for the demo: hickory-server over UDP and TCP, filled from a few
+//! lines of text.
 //!
-//! It knows nothing of the world: a name that no line speaks of is NXDOMAIN, and nothing is ever forwarded.
+//! It knows nothing of the world: a name without a line is NXDOMAIN, and nothing is ever forwarded.
 //!
 //! # Notation
-//! One record or fault a line; blank lines and lines that start with `;` are skipped. Names are absolute, with
-//! or without the final dot. The TTL is in seconds, 300 if it is left out.
+//! One record or fault a line; blank lines and lines that start with `;` are skipped. Names are
+//! absolute, with or without the final dot. The TTL is in seconds, 300 if it is left out.
 //! ```text
 //! mail.example      300 AAAA 2001:db8::25
 //! mail.example          TXT  "v=spf1 ip6:2001:db8::/32 -all"
-//! 2001:db8::25       60 PTR  mail.example   ; an IPv6 address as owner stands for its name in ip6.arpa
+//! 2001:db8::25       60 PTR  mail.example   ; the address stands for its name in ip6.arpa
 //! slow.example      FAULT timeout
 //! broken.example    FAULT servfail AAAA
 //! example            60 SOA ns.example hostmaster.example 1 3600 600 86400 120
 //! ```
-//! The data are those of zone files (RFC 1035 5); the name that a PTR record holds may have any octet as `\DDD`. A fault concerns all types, or the one that is named. Faults: `servfail`, `refused`, `formerr`, `notimp`, `timeout`
-//! (no answer at all), `slow` (the right answer after 150 ms), `truncate` (TC over UDP, the whole answer over TCP). A name with records of other types or
-//! with names below it is NODATA for what it lacks. A negative answer carries the closest SOA above the name, so
-//! that its TTL and MINIMUM set the negative TTL (RFC 2308 5); without a SOA line that TTL is 300 s. CNAMEs are
-//! followed inside the zone, as a resolver does. Everything in one text is one server's view of the whole DNS.
+//! The data are those of zone files (RFC 1035 5); the name that a PTR record holds may have any
+//! octet as `\DDD`. A fault concerns all types, or the one that is named. Faults: `servfail`,
+//! `refused`, `formerr`, `notimp`, `timeout` (no answer at all), `slow` (the right answer after 150
+//! ms), `truncate` (TC over UDP, the whole answer over TCP). A name with records of other types or
+//! with names below it is NODATA for what it lacks. A negative answer carries the closest SOA above
+//! the name, so that its TTL and MINIMUM set the negative TTL (RFC 2308 5); without a SOA line that
+//! TTL is 300 s. CNAMEs are followed inside the zone, as a resolver does. Everything in one text is
+//! one server's view of the whole DNS.
 
 mod liar;
 mod zone;
@@ -123,7 +127,8 @@ impl Zone {
         self.serve_on(udp, tcp)
     }
 
-    /// Serves on sockets that are bound already, in another network namespace perhaps. Needs a tokio runtime.
+    /// Serves on sockets that are bound already, in another network namespace perhaps. Needs a
+    /// tokio runtime.
     ///
     /// # Errors
     /// When the sockets cannot be handed to the runtime.
@@ -166,7 +171,8 @@ impl DnsServer {
         assert!(timeout(patience(), come).await.is_ok(), "{} questions, not {count}", self.queries());
     }
 
-    /// Questions for this name and type so far; an IPv6 address as name stands for its name in ip6.arpa.
+    /// Questions for this name and type so far; an IPv6 address as name stands for its name in
+    /// ip6.arpa.
     ///
     /// # Panics
     /// If `name` or `kind` is none.

@@ -1,6 +1,8 @@
-//! A real Dovecot that delivers by LMTP: Debian's packages, unpacked by `cargo xtask setup`, never installed.
+//! A real Dovecot that delivers by LMTP: Debian's packages, unpacked by `cargo xtask setup`, never
+//! installed.
 //!
-//! It runs with mounts of its own, where its programs are in their compiled-in places. Every user exists.
+//! It runs with mounts of its own, where its programs are in their compiled-in locations. Every
+//! user exists.
 
 use std::{
     fs,
@@ -24,8 +26,8 @@ pub struct Dovecot {
 }
 
 impl Dovecot {
-    /// Starts Dovecot in `netns`. It takes LMTP at [`Dovecot::socket`] and at `plain`, with XCLIENT, and at `proxied` behind
-    /// the PROXY protocol.
+    /// Starts Dovecot in `netns`. It takes LMTP at [`Dovecot::socket`] and at `plain`, with
+    /// XCLIENT, and at `proxied` behind the PROXY protocol.
     ///
     /// # Errors
     /// If Dovecot is not unpacked, without root's rights, or if it does not start; with its log.
@@ -42,7 +44,7 @@ impl Dovecot {
         let mut command = Command::new(PROGRAM);
         command.arg("-F").arg("-c").arg(config);
         let running = Running::start("Dovecot", netns, folder, &mounts, &mut command, None)?;
-        // it says so once it listens
+        // this line comes once it listens
         running.log().wait_for("starting up for lmtp")?;
         Ok(Self { running })
     }

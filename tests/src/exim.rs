@@ -1,6 +1,7 @@
 //! A real Exim as a sender: Debian's package, unpacked by `cargo xtask setup`, never installed.
 //!
-//! It runs with mounts of its own, where its user, its configuration and its queue are in their compiled-in places.
+//! It runs with mounts of its own, where its user, its configuration and its queue are in their
+//! compiled-in locations.
 
 use std::{
     fs::{self, File},
@@ -28,7 +29,8 @@ pub struct Exim {
 }
 
 impl Exim {
-    /// Starts Exim in `netns`. It takes messages as [`Sender`] says, and looks every domain up in the DNS.
+    /// Starts Exim in `netns`. It takes messages as [`Sender`] describes, and looks every domain up
+    /// in the DNS.
     ///
     /// # Errors
     /// If Exim is not unpacked, without root's rights, or if it does not start; with its log.
@@ -115,8 +117,8 @@ const PROGRAM: &str = "usr/sbin/exim4";
 /// A number that no user or group of Debian has by default.
 const USER: u32 = 64_027;
 
-/// Delivery needs no rights, so Exim's own user does it. The retry rule is the one of Exim's own default
-/// configuration: without one, every failure would be final.
+/// Delivery needs no rights, so Exim's own user does it. The retry rule is the one of Exim's own
+/// default configuration: without one, every failure would be final.
 const MAIN: &str = "\
     deliver_drop_privilege = true\n\
     host_lookup =\nrfc1413_query_timeout = 0s\ntls_advertise_hosts =\n\

@@ -1,5 +1,5 @@
-//! What a privileged test needs: it runs where that is there, says what is missing where it is not, and never passes
-//! by skipping under CI=true.
+//! The needs of a privileged test: it runs where they are met, names the missing ones where they
+//! are not, and never passes by skipping under CI=true.
 //!
 //! It installs nothing; `cargo xtask setup` does.
 
@@ -69,7 +69,7 @@ impl fmt::Display for Need {
     }
 }
 
-/// Whether all `needs` are met. If not, the test says so and returns:
+/// Whether all `needs` are met. If not, the missing ones are printed, and the test returns:
 ///
 /// ```
 /// # use sixgate_tests::gate::{self, Need};

@@ -1,7 +1,8 @@
-//! A strict reader of the Prometheus text format 0.0.4, as node_exporter's textfile collector reads it.
+//! A strict reader of the Prometheus text format 0.0.4, as node_exporter's textfile collector reads
+//! it.
 //!
-//! It takes what a counter or a gauge without a time stamp may look like, and nothing else: no comments, no
-//! OpenMetrics. What a metric is to have is its caller's business.
+//! It takes what a counter or a gauge without a time stamp may look like, and nothing else: no
+//! comments, no OpenMetrics. The caller judges the values.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 /// One metric with all its samples.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Metric {
-    /// What it says of itself.
+    /// The metric's HELP text.
     pub help: String,
     /// `counter` or `gauge`.
     pub kind: String,

@@ -1,5 +1,5 @@
-//! Files and folders of a test's own that lie over the machine's, for the programs that it starts: users, the
-//! resolver's servers, places that are compiled in.
+//! Files and folders of a test's own that lie over the machine's, for the programs that it starts:
+//! users, the resolver's servers, locations that are compiled in.
 //!
 //! It starts nothing: what a task starts inside inherits the view.
 
@@ -30,8 +30,8 @@ impl Mounts {
         Self { folder: folder.to_owned(), binds: Vec::new(), merged: Vec::new() }
     }
 
-    /// Lets `users`, each with a group of its name and number, exist beside the machine's. They win over others of
-    /// the same name.
+    /// Lets `users`, each with a group of its name and number, exist beside the machine's. They win
+    /// over others of the same name.
     pub(crate) fn users(self, users: &[(&str, u32)]) -> Result<Self> {
         let passwd: Vec<String> =
             users.iter().map(|(name, id)| format!("{name}:x:{id}:{id}::/:/bin/false\n")).collect();
@@ -39,7 +39,7 @@ impl Mounts {
         self.in_front("/etc/passwd", &passwd.concat())?.in_front("/etc/group", &group.concat())
     }
 
-    /// Lets the C library's resolver ask nobody but `server`.
+    /// Lets the C library's resolver ask only `server`.
     pub(crate) fn resolver(self, server: &str) -> Result<Self> {
         self.file("/etc/resolv.conf", &format!("nameserver {server}\n"))
     }
@@ -57,7 +57,8 @@ impl Mounts {
         self
     }
 
-    /// Lets what is below `source` be seen below `place`, too, and win there. Nothing can be written below it then.
+    /// Lets what is below `source` be seen below `place`, too, and win there. Nothing can be
+    /// written below it then.
     pub(crate) fn merge(mut self, source: &Path, place: &'static str) -> Self {
         self.merged.push((source.to_owned(), place));
         self
@@ -68,8 +69,8 @@ impl Mounts {
         self.enter(CloneFlags::CLONE_NEWNS, task)
     }
 
-    /// The same; and the first process that `task` starts takes all its descendants with it when it ends, those
-    /// that left its group and session too.
+    /// The same; and the first process that `task` starts takes all its descendants with it when it
+    /// ends, those that left its group and session too.
     pub(crate) fn run_init<T: Send>(&self, task: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         self.enter(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID, task)
     }
@@ -102,8 +103,8 @@ impl Mounts {
     }
 }
 
-/// Runs `task` on a thread that sees an empty disk of `octets` at `place`, a folder that exists; what it starts sees it
-/// too. The disk is gone with the last of them.
+/// Runs `task` on a thread that sees an empty disk of `octets` at `place`, a folder that exists;
+/// what it starts sees it too. The disk is gone with the last of them.
 ///
 /// # Errors
 /// Without the right to mount.
@@ -116,7 +117,8 @@ pub fn with_small_disk<T: Send>(place: &Path, octets: usize, task: impl FnOnce()
     })
 }
 
-/// Makes the small disk at `place` one that can only be read, or be written again. It keeps what it holds.
+/// Makes the small disk at `place` one that can only be read, or be written again. It keeps what it
+/// holds.
 ///
 /// # Errors
 /// Outside of the task of [`with_small_disk`], and while a file on it is open for writing.

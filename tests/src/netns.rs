@@ -1,7 +1,8 @@
 //! Network namespaces joined by veth pairs: real hosts, as far as IPv6 can tell, on one machine.
 //!
-//! A namespace without a name lives as long as a descriptor of it is open, so that neither a panic nor a
-//! kill leaves one behind. It changes nothing but the network: mounts and processes stay shared.
+//! A namespace without a name lives as long as a descriptor of it is open, so that neither a panic
+//! nor a kill leaves one behind. It changes nothing but the network: mounts and processes stay
+//! shared.
 
 use std::{
     fs::File,
@@ -54,8 +55,8 @@ impl Netns {
         Ok(Self { handle, name: None })
     }
 
-    /// A namespace that `ip netns` shows as `name`, its loopback interface up; one of that name that is
-    /// there already is removed.
+    /// A namespace that `ip netns` shows as `name`, its loopback interface up; one of that name
+    /// that is there already is removed.
     ///
     /// # Errors
     /// Without CAP_SYS_ADMIN, or if `ip` fails.
@@ -80,7 +81,8 @@ impl Netns {
         Ok(())
     }
 
-    /// Runs `task` on a thread that is inside; sockets that it opens stay inside wherever they are used.
+    /// Runs `task` on a thread that is inside; sockets that it opens stay inside wherever they are
+    /// used.
     pub fn run<T: Send>(&self, task: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
             let inside = scope.spawn(|| {
@@ -102,18 +104,18 @@ impl Netns {
             .with_context(|| format!("cannot start {}", command.get_program().display()))
     }
 
-    /// Runs `ip` inside with the words of `arguments`.
+    /// Runs `ip` inside with `arguments`, split at blanks.
     ///
     /// # Errors
-    /// If it fails, with what it said.
+    /// If it fails, with its messages.
     pub fn ip(&self, arguments: &str) -> Result<String> {
         self.tool("ip", arguments)
     }
 
-    /// Runs another tool inside with the words of `arguments`.
+    /// Runs another tool inside with `arguments`, split at blanks.
     ///
     /// # Errors
-    /// If it fails, with what it said.
+    /// If it fails, with its messages.
     pub fn tool(&self, program: &str, arguments: &str) -> Result<String> {
         self.run(|| output(Command::new(program).args(arguments.split_whitespace())))
     }
@@ -141,8 +143,8 @@ impl Netns {
     /// If `ip` fails.
     pub fn join(&self, interface: &str, peer: &Self, peer_interface: &str) -> Result<()> {
         let peer_path = peer.path();
-        // Two ends with the same index look like no veth pair to the kernel's link watch, which then may
-        // take a second to let the first packet through.
+        // Two ends with the same index look like no veth pair to the kernel's link watch, which
+        // then may take a second to let the first packet through.
         let index = NEXT_INDEX.fetch_add(2, Ordering::Relaxed);
         self.ip(&format!(
             "link add {interface} index {index} type veth peer name {peer_interface} index {} netns {peer_path}",
@@ -178,7 +180,7 @@ impl Netns {
     /// A TCP connection from inside; port 0 in `source` is any.
     ///
     /// # Errors
-    /// As connect(2) says.
+    /// The error of connect(2).
     pub fn connect(&self, source: SocketAddrV6, destination: SocketAddrV6) -> std::io::Result<TcpStream> {
         self.run(|| connect(source, destination))
     }
@@ -192,10 +194,11 @@ impl Drop for Netns {
     }
 }
 
-/// A TCP connection from `source` in this thread's namespace, made within [`CONNECT_TIMEOUT`], scaled.
+/// A TCP connection from `source` in this thread's namespace, made within [`CONNECT_TIMEOUT`],
+/// scaled.
 ///
 /// # Errors
-/// As bind(2) and connect(2) say.
+/// The error of bind(2) or connect(2).
 pub fn connect(source: SocketAddrV6, destination: SocketAddrV6) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
     socket.bind(&source.into())?;
@@ -203,7 +206,7 @@ pub fn connect(source: SocketAddrV6, destination: SocketAddrV6) -> std::io::Resu
     Ok(socket.into())
 }
 
-/// What `command` prints; an error with what it said if it does not end with 0.
+/// The output of `command`; an error with its messages if it does not end with 0.
 fn output(command: &mut Command) -> Result<String> {
     let output =
         command.output().with_context(|| format!("cannot start {}", command.get_program().display()))?;
@@ -221,5 +224,6 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const NAMED: &str = "/run/netns";
 
-/// Interface indices need to differ within a pair only; a high start keeps clear of those that the kernel gives.
+/// Interface indices need to differ within a pair only; a high start keeps clear of those that the
+/// kernel gives.
 static NEXT_INDEX: AtomicU32 = AtomicU32::new(1000);

@@ -1,6 +1,8 @@
-//! A real OpenSMTPD as a sender: Debian's package, unpacked by `cargo xtask setup`, never installed.
+//! A real OpenSMTPD as a sender: Debian's package, unpacked by `cargo xtask setup`, never
+//! installed.
 //!
-//! It runs with mounts of its own, where its users, its socket and its queue are in their compiled-in places.
+//! It runs with mounts of its own, where its users, its socket and its queue are in their
+//! compiled-in locations.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -21,7 +23,8 @@ pub struct OpenSmtpd {
 }
 
 impl OpenSmtpd {
-    /// Starts OpenSMTPD in `netns`. It takes messages as [`Sender`] says, and looks every domain up in the DNS.
+    /// Starts OpenSMTPD in `netns`. It takes messages as [`Sender`] describes, and looks every
+    /// domain up in the DNS.
     ///
     /// # Errors
     /// If OpenSMTPD is not unpacked, without root's rights, or if it does not start; with its log.
@@ -70,7 +73,8 @@ impl Sender for OpenSmtpd {
     }
 
     fn queued(&self) -> Result<usize> {
-        // a message's folder has the message and an envelope for each recipient, whose name is longer
+        // a message's folder has the message and an envelope for each recipient, whose name is
+        // longer
         count_files(&self.running.folder().join("spool/smtpd/queue"), |name| name.len() == ENVELOPE_NAME)
     }
 

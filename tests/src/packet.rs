@@ -1,7 +1,7 @@
 //! Frames as senders make them: Ethernet, VLAN tags, IPv6, extension headers, TCP or UDP.
 //!
-//! Lengths and checksums are right unless a test spoils them; nothing is sent from here. What comes back is
-//! [`answer`]'s.
+//! Lengths and checksums are right unless a test spoils them; nothing is sent from here. What comes
+//! back is [`answer`]'s.
 
 use std::net::{Ipv6Addr, SocketAddrV6};
 
@@ -17,7 +17,7 @@ pub mod tcp {
     pub const SYN: u8 = 0x02;
     /// Reset the connection.
     pub const RST: u8 = 0x04;
-    /// Push.
+    /// The control bit PSH.
     pub const PSH: u8 = 0x08;
     /// The acknowledgement field is significant.
     pub const ACK: u8 = 0x10;
@@ -47,27 +47,27 @@ pub enum Extension {
     Routing(u8),
     /// Fragment: offset in units of 8 octets, and whether more follow.
     Fragment(u16, bool),
-    /// Authentication Header.
+    /// Authentication Header (RFC 4302).
     Authentication,
     /// Encapsulating Security Payload.
     Esp,
-    /// Mobility (RFC 6275): one that nobody follows.
+    /// Mobility (RFC 6275): a header that no receiver follows.
     Mobility,
 }
 
 /// What stands in the checksum field.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Checksum {
-    /// What the receiver wants to see.
+    /// The sum that the receiver expects.
     Full,
-    /// The sum of the pseudo-header alone, for a device to complete: what a sender on the same machine leaves there
-    /// (CHECKSUM_PARTIAL, include/linux/skbuff.h).
+    /// The sum of the pseudo-header alone, for a device to complete: what a sender on the same
+    /// machine leaves there (CHECKSUM_PARTIAL, include/linux/skbuff.h).
     Partial,
     /// Neither of both.
     Wrong,
 }
 
-/// What the IPv6 packet carries.
+/// The payload of the IPv6 packet.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Transport {
     Tcp { sequence: u32, acknowledgment: u32, flags: u8, window: u16, options: Vec<u8> },
@@ -102,7 +102,7 @@ pub const GATE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 pub const SENDER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 /// From which port a packet comes unless told otherwise.
 pub const SENDER_PORT: u16 = 40_000;
-/// SMTP.
+/// The port of SMTP.
 pub const SMTP: u16 = 25;
 /// The sequence number of a segment unless told otherwise.
 pub const SEQUENCE: u32 = 1000;
@@ -219,7 +219,7 @@ impl Packet {
         self
     }
 
-    /// With these options instead, if it is TCP: whole words of 4 octets, at most ten.
+    /// With these options instead, if it is TCP: whole 32-bit words, at most ten.
     #[must_use]
     pub fn options(mut self, octets: &[u8]) -> Self {
         if let Transport::Tcp { options, .. } = &mut self.transport {

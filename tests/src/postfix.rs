@@ -1,7 +1,8 @@
 //! A real Postfix: Debian's package, unpacked by `cargo xtask setup`, never installed.
 //!
-//! It runs with mounts of its own, where users `postfix` and `postdrop` exist. As a server behind, it keeps messages in
-//! its hold queue, as they were when it said that it has them; as a sender, it delivers to whom the DNS names.
+//! It runs with mounts of its own, where users `postfix` and `postdrop` exist. As a server behind,
+//! it keeps messages in its hold queue, as they were when it accepted them; as a sender, it
+//! delivers to whom the DNS names.
 
 use std::{
     ffi::OsStr,
@@ -41,8 +42,9 @@ pub struct Postfix {
 }
 
 impl Postfix {
-    /// Starts Postfix in `netns`. It listens on `address` and answers as `mx.example`; it is responsible for
-    /// `d.example`, trusts nobody, and takes XCLIENT from nobody, unless `settings` (lines of main.cf) say otherwise.
+    /// Starts Postfix in `netns`. It listens on `address` and answers as `mx.example`; it is
+    /// responsible for `d.example`, trusts no client, and takes XCLIENT from none, unless
+    /// `settings` (lines of main.cf) change that.
     ///
     /// # Errors
     /// If Postfix is not unpacked, without root's rights, or if it does not start; with its log.
@@ -80,8 +82,8 @@ impl Postfix {
         Self::start_with(netns, folder, mounts)
     }
 
-    /// Starts Postfix in `netns` as a sender: it takes messages as [`Sender`] says, and looks every domain up in the
-    /// DNS. `settings` are lines of main.cf.
+    /// Starts Postfix in `netns` as a sender: it takes messages as [`Sender`] describes, and looks
+    /// every domain up in the DNS. `settings` are lines of main.cf.
     ///
     /// # Errors
     /// As [`Postfix::start`].
@@ -213,7 +215,7 @@ pub(crate) fn program(path: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// The service that speaks SMTP at `address`, a line of master.cf.
+/// The SMTP service at `address`, a line of master.cf.
 fn smtpd(address: SocketAddr) -> String {
     format!("{address} inet n - n - - smtpd\n")
 }
@@ -258,12 +260,12 @@ const MAIN: &str = "maillog_file = /dev/stdout\n\
     local_transport = error:none\nvirtual_alias_maps =\n\
     smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination\n";
 
-/// What is different for a server behind.
+/// Settings that differ for a server behind.
 const BEHIND: &str = "myhostname = mx.example\nmyorigin = mx.example\nmynetworks =\n\
     virtual_mailbox_domains = d.example\nvirtual_mailbox_maps = static:any\nheader_checks = static:HOLD\n";
 
-/// What is different for a sender. No address is its own, so that it sends to a gate on the same host too; and it
-/// begins with IPv6, not, as by default, with IPv4 or IPv6 by chance.
+/// Settings that differ for a sender. No address is its own, so that it sends to a gate on the same
+/// host too; and it begins with IPv6, not, as by default, with IPv4 or IPv6 by chance.
 const SENDING: &str = "mynetworks = [::1]/128\ninet_interfaces = ::1\nsmtp_address_preference = ipv6\n";
 
 const MASTER: &str = "cleanup unix n - n - 0 cleanup\n\

@@ -71,7 +71,7 @@ pub enum Responder {
     Daemon,
     /// Some the one, some the other.
     Both,
-    /// Neither.
+    /// Neither of the two.
     None,
 }
 
@@ -98,7 +98,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// A site as [`Site::new`] makes it, whose daemon will attach the program where `link` says.
+    /// A site as [`Site::new`] makes it, whose daemon will attach the program where `link` puts it.
     ///
     /// # Errors
     /// If the peer's program cannot be attached, or there are no cards.
@@ -125,10 +125,10 @@ impl Scene {
     /// Connects from `source` to port 25 of `destination`.
     ///
     /// # Errors
-    /// As connect(2) says.
+    /// The error of connect(2).
     ///
     /// # Panics
-    /// If one of the two is no address, or the host does not take the sender's.
+    /// If one of the two is not an address, or the host does not take the sender's.
     pub fn connect(&self, source: &str, destination: &str) -> std::io::Result<Client> {
         if self.link != Link::Loopback {
             return self.site.try_connect(source, destination);

@@ -18,15 +18,16 @@ pub const SUBMISSION: SocketAddrV6 = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 2525
 /// The name of a sender.
 pub const HOSTNAME: &str = "mail.sender.example";
 
-/// A mail server that sends what [`submit`] gives to it, to wherever the DNS at `::1` of its namespace says.
+/// A mail server that sends the mail that [`submit`] gives to it, to the hosts that the DNS at
+/// `::1` of its namespace names.
 pub trait Sender: Debug {
-    /// What it says of its own version when it starts.
+    /// The version that it reports when it starts.
     fn version(&self) -> &str;
 
-    /// Waits until it says what the first attempt to deliver to `recipient` came to.
+    /// Waits until it reports the result of the first attempt to deliver to `recipient`.
     ///
     /// # Errors
-    /// If it says nothing in time; with its log.
+    /// If it reports nothing in time; with its log.
     fn attempt(&self, recipient: &str) -> Result<Attempt>;
 
     /// The messages that it has to deliver still.
@@ -42,13 +43,13 @@ pub trait Sender: Debug {
 /// What an attempt to deliver a message came to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Attempt {
-    /// The result.
+    /// The result of the attempt.
     pub outcome: Outcome,
-    /// The line of the log that says so.
+    /// The line of the log that reports it.
     pub line: String,
 }
 
-/// Where a message is after the first attempt to deliver it, as the sender says.
+/// Where a message is after the first attempt to deliver it, by the sender's report.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Outcome {
     /// Somebody has taken it.
@@ -67,7 +68,8 @@ pub fn submit(netns: &Netns, from: &str, to: &str) -> Result<()> {
     submit_body(netns, from, to, "by whatever way\n")
 }
 
-/// Gives a message with this body, lines that end with LF, from `from` to `to` to the sender in `netns`.
+/// Gives a message with this body, lines that end with LF, from `from` to `to` to the sender in
+/// `netns`.
 ///
 /// # Errors
 /// If it does not take it.

@@ -8,9 +8,9 @@ use toml::{Table, Value};
 
 use crate::timeouts::scaled;
 
-/// A gate called gate.example that asks the DNS server `dns`, delivers into `folder`/Maildir, and keeps its
-/// store and pins in `folder`. It waits long for DNS: a busy machine does not make a failure of an
-/// answer; see [`silent_dns`].
+/// A gate called gate.example that asks the DNS server `dns`, delivers into `folder`/Maildir, and
+/// keeps its store and pins in `folder`. It waits long for DNS: a busy machine does not make a
+/// failure of an answer; see [`silent_dns`].
 #[must_use]
 pub fn usual(folder: &Path, dns: &str) -> Table {
     let folder = folder.display();
@@ -35,7 +35,8 @@ pub fn silent_dns() -> String {
     format!("dns.timeout = \"{timeout}ms\"")
 }
 
-/// Lays `changes` over `table`: tables are merged, other values replaced. A next hop replaces the whole one.
+/// Lays `changes` over `table`: tables are merged, other values replaced. A next hop replaces the
+/// whole one.
 pub fn lay_over(table: &mut Table, changes: Table) {
     for (key, change) in changes {
         match (table.get_mut(&key), change) {

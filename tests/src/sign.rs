@@ -59,7 +59,7 @@ pub fn signed<K: SigningKey>(signer: &DkimSigner<K, Done>, message: &[u8]) -> Ve
     [signature.as_bytes(), message].concat()
 }
 
-/// A signature of which every signed octet is said: it may be as odd as it likes, and verifies.
+/// A signature of which every signed octet is given: it may be as odd as it likes, and verifies.
 #[derive(Clone, Copy, Debug)]
 pub struct ByHand<'a> {
     /// Its header field, last CRLF included, with `{bh}` and `{b}` for what is computed.
@@ -68,7 +68,7 @@ pub struct ByHand<'a> {
     pub header: &'a str,
     /// What it signs of the body, canonical.
     pub body: &'a str,
-    /// What is done to the field itself.
+    /// The canonicalization of the field itself.
     pub canonicalization: Canonicalization,
 }
 

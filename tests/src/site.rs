@@ -1,6 +1,7 @@
-//! A gate and the world outside it: two namespaces, a DNS server, a store, a Maildir and the real daemon.
+//! A gate and the world outside it: two namespaces, a DNS server, a store, a Maildir and the real
+//! daemon.
 //!
-//! It makes no claim; whatever it cannot set up is a panic that says what.
+//! It makes no claim; a failed step of the setup is a panic that names it.
 
 use std::{
     collections::BTreeSet,
@@ -35,7 +36,8 @@ pub const INTERFACE: &str = "gate0";
 /// The interface outside, at the other end.
 pub const PEER: &str = "outside0";
 
-/// Two hosts on one link. The daemon runs on the gate; whatever the test starts is outside.
+/// Two hosts on one link. The daemon runs on the gate; all programs that the test starts are
+/// outside.
 pub struct Site {
     /// Where the daemon runs.
     pub gate: Netns,
@@ -52,8 +54,9 @@ pub struct Site {
 }
 
 impl Site {
-    /// A site whose DNS answers from `zone` (see [`crate::dns`]) and whose configuration is the usual one
-    /// with `settings`, TOML, laid over it. Where the zone is silent, DNS time-outs are short.
+    /// A site whose DNS answers from `zone` (see [`crate::dns`]) and whose configuration is the
+    /// usual one with `settings`, TOML, laid over it. Where the zone is silent, DNS time-outs are
+    /// short.
     #[must_use]
     pub fn new(zone: &str, settings: &str) -> Self {
         Self::joined_by(zone, settings, |gate, outside| gate.join(INTERFACE, outside, PEER))
@@ -103,7 +106,7 @@ impl Site {
             _runtime: runtime,
         };
         let site = site.configured(settings);
-        // a configuration that is wrong makes none: its test looks at what it says
+        // a configuration that is wrong makes none: its test looks at the error
         let _ = site.run("init");
         site
     }
@@ -163,7 +166,8 @@ impl Site {
         self.outside.ip(&format!("route replace 2001:db8:25::/64 dev {PEER}")).unwrap();
     }
 
-    /// Starts the daemon on the gate, and waits until it has looked at its interfaces: it serves before.
+    /// Starts the daemon on the gate, and waits until it has looked at its interfaces: it serves
+    /// before.
     #[must_use]
     pub fn serve(&self, arguments: &[&str]) -> Daemon {
         self.try_serve(arguments).unwrap()
@@ -221,7 +225,7 @@ impl Site {
         succeeded(command, &output)
     }
 
-    /// A counter of the XDP program, as `sixgate stats` says it.
+    /// A counter of the XDP program, as `sixgate stats` reports it.
     #[must_use]
     pub fn counter(&self, name: &str) -> u64 {
         let stats: serde_json::Value = serde_json::from_str(&self.sixgate("stats --json")).unwrap();
@@ -249,7 +253,7 @@ impl Site {
     /// Connects from `source` to port 25 of `destination`.
     ///
     /// # Errors
-    /// As connect(2) says.
+    /// The error of connect(2).
     pub fn try_connect(&self, source: &str, destination: &str) -> std::io::Result<Client> {
         let source = self.source(source);
         Client::connect(Some(&self.outside), SocketAddrV6::new(source, 0, 0, 0), smtp(destination))
@@ -309,7 +313,7 @@ impl Site {
     }
 }
 
-/// The daemon, once it has said who answers, if it works with the XDP program.
+/// The daemon, once it has reported which side answers, if it works with the XDP program.
 fn settled(mut daemon: Daemon, arguments: &[&str]) -> anyhow::Result<Daemon> {
     if !arguments.contains(&"--no-xdp") {
         daemon.wait_until_settled()?;
@@ -317,7 +321,7 @@ fn settled(mut daemon: Daemon, arguments: &[&str]) -> anyhow::Result<Daemon> {
     Ok(daemon)
 }
 
-/// What a command printed that had to succeed.
+/// The output of a command that had to succeed.
 fn succeeded(command: &str, output: &Output) -> String {
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "sixgate {command}: {}\n{stdout}{stderr}", output.status);
@@ -328,8 +332,8 @@ fn smtp(address: &str) -> SocketAddrV6 {
     SocketAddrV6::new(address.parse().unwrap(), 25, 0, 0)
 }
 
-/// Through one router, however many senders there are: the host has one table of neighbours for all namespaces, and it
-/// is small.
+/// Through one router, however many senders there are: the host has one table of neighbours for all
+/// namespaces, and it is small.
 fn way_out(net: &str) -> String {
     format!("route replace {net} via {ROUTER} dev {INTERFACE}")
 }

@@ -1,4 +1,4 @@
-//! Postfix's smtp-sink: a mail server that takes everything, or misbehaves as its options say.
+//! Postfix's smtp-sink: a mail server that takes everything, or misbehaves as its options specify.
 //!
 //! It owns no option: those are the caller's (smtp-sink(1)).
 
@@ -33,7 +33,7 @@ impl SmtpSink {
     /// Starts it in `netns`, listening on `address`, and waits until it does.
     ///
     /// # Errors
-    /// If Postfix is not unpacked, or if it does not start; with what it said.
+    /// If Postfix is not unpacked, or if it does not start; with its output.
     pub fn start(netns: &Netns, address: impl Into<Address>, options: &[&str]) -> Result<Self> {
         let address = address.into();
         let place = match &address {

@@ -16,7 +16,7 @@ pub fn patience() -> Duration {
     scaled(PATIENCE)
 }
 
-/// `time`, as many times as [`SCALE`] in the environment says.
+/// `time`, multiplied by [`SCALE`] of the environment.
 #[must_use]
 pub fn scaled(time: Duration) -> Duration {
     time * *FACTOR
@@ -41,7 +41,7 @@ pub fn wait_until(claim: &str, mut is_so: impl FnMut() -> bool) {
 /// set.
 pub const SCALE: &str = "SIXGATE_TEST_TIME_SCALE";
 
-/// Before [`SCALE`].
+/// The time before scaling by [`SCALE`].
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at what has no event.
 pub(crate) const PAUSE: Duration = Duration::from_millis(10);

@@ -1,4 +1,4 @@
-//! What was said in an SMTP session, by whom.
+//! The lines of an SMTP session, with their senders.
 //!
 //! It owns no connection.
 
@@ -7,25 +7,25 @@ use std::fmt;
 /// The lines of a session in their order, without CRLF.
 #[derive(Clone, Debug, Default)]
 pub struct Transcript {
-    /// The lines.
+    /// The lines in order.
     pub lines: Vec<Line>,
 }
 
 /// One line of a session.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Line {
-    /// Who said it.
+    /// The side that sent it.
     pub by: Side,
-    /// What was said, without CRLF.
+    /// The line, without CRLF.
     pub text: String,
 }
 
 /// An end of a session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Side {
-    /// The sender.
+    /// The SMTP client.
     Client,
-    /// sixgate.
+    /// The server, sixgate.
     Server,
 }
 
@@ -35,7 +35,7 @@ impl Transcript {
         self.lines.push(Line { by, text: text.into() });
     }
 
-    /// What the server said, line by line.
+    /// The lines that the server sent, in order.
     pub fn replies(&self) -> impl Iterator<Item = &str> {
         let said = self.lines.iter().filter(|line| line.by == Side::Server);
         said.map(|line| line.text.as_str())

@@ -1,7 +1,7 @@
-//! What Debian has for tests, below target/tools: unpacked by `cargo xtask setup`, never installed. Mail servers run
-//! with mounts of their own.
+//! What Debian has for tests, below target/tools: unpacked by `cargo xtask setup`, never installed.
+//! Mail servers run with mounts of their own.
 //!
-//! It knows no server: users, places and configuration are their modules' business.
+//! It knows no server: users, locations and configuration are their modules' business.
 
 use std::{
     fs::{self, File, Permissions},
@@ -53,8 +53,8 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts `command` in `netns` with `mounts`, and reads its log from `log`, or, without one, from what it
-    /// prints.
+    /// Starts `command` in `netns` with `mounts`, and reads its log from `log`, or, without one,
+    /// from what it prints.
     pub(crate) fn start(
         name: &'static str,
         netns: &Netns,

@@ -1,8 +1,8 @@
-//! The helper programs of `tests/ebpf`, as handles: a peer that passes everything on, a link that loses packets, a driver
-//! with little head room.
+//! The helper programs of `tests/ebpf`, as handles: a peer that passes everything on, a link that
+//! loses packets, a driver with little headroom.
 //!
-//! It attaches them and counts what they dropped; dropping a handle detaches. What they are good for is the suites'
-//! business.
+//! It attaches them and counts what they dropped; dropping a handle detaches. Their use is the
+//! suites' business.
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{
@@ -18,8 +18,8 @@ mod rate;
 
 /// The program that passes everything on, attached. Dropping it detaches.
 ///
-/// The peer of a veth whose program answers by XDP_TX in native mode needs it in native mode: without a program
-/// there, the kernel never delivers the answers.
+/// The peer of a veth whose program answers by XDP_TX in native mode needs it in native mode:
+/// without a program there, the kernel never delivers the answers.
 #[derive(Debug)]
 pub struct Pass {
     object: Ebpf,
@@ -36,10 +36,10 @@ impl Pass {
         Ok(Self { object })
     }
 
-    /// What the kernel knows of the program: its run time, for one thing.
+    /// The kernel's facts about the program: its run time, for one thing.
     ///
     /// # Errors
-    /// If the kernel does not say.
+    /// If the kernel does not tell.
     pub fn info(&self) -> Result<ProgramInfo> {
         let program = self.object.program(PASS).with_context(|| format!("no program {PASS}"))?;
         let program: &Xdp = program.try_into()?;
@@ -47,8 +47,9 @@ impl Pass {
     }
 }
 
-/// A link that loses packets from and to TCP port 25 over IPv6 by chance, in both directions. Dropping it repairs
-/// the link. It passes on the rest, so that a native one is as good as [`Pass`].
+/// A link that loses packets from and to TCP port 25 over IPv6 by chance, in both directions.
+/// Dropping it repairs the link. It passes on the rest, so that a native one is as good as
+/// [`Pass`].
 #[derive(Debug)]
 pub struct Lossy {
     object: Ebpf,
@@ -107,14 +108,15 @@ impl Lossy {
     }
 }
 
-/// A driver that leaves frames little head room: the program that stands before the one under test.
+/// A driver that leaves frames little headroom: the program that runs before the one under test.
 pub struct Narrow {
     object: Ebpf,
     _next: ProgramArray<MapData>,
 }
 
 impl Narrow {
-    /// Moves each frame `octets` towards the front of its buffer, a multiple of four, and hands it to `next`.
+    /// Moves each frame `octets` towards the front of its buffer, a multiple of four, and hands it
+    /// to `next`.
     ///
     /// # Errors
     /// Without CAP_BPF, or if the kernel refuses.

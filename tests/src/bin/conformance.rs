@@ -11,7 +11,7 @@ use sixgate_tests::conformance;
 enum Options {
     /// A file of the openspf format, such as rfc7208-tests.yml
     Spf {
-        /// The file
+        /// The YAML file of the suite
         file: PathBuf,
     },
 }

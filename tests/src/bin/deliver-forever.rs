@@ -1,4 +1,5 @@
-//! Delivers numbered messages to a Maildir until it is killed, and prints each answer: the victim of crash tests.
+//! Delivers numbered messages to a Maildir until it is killed, and prints each answer: the victim
+//! of crash tests.
 //!
 //! It checks nothing.
 

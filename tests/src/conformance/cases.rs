@@ -1,6 +1,6 @@
 //! The YAML of the openspf test suites: scenarios, each with cases and the zone that they need.
 //!
-//! It only reads. What a record means and who asks for it is not its business.
+//! It only reads. Evaluation of the records is not its business.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub(super) struct Scenario {
     /// What it is about.
     #[serde(default)]
     pub(super) description: String,
-    /// By name.
+    /// The cases by name.
     pub(super) tests: BTreeMap<String, Case>,
     #[serde(default)]
     zonedata: BTreeMap<String, Vec<Entry>>,
@@ -83,14 +83,15 @@ impl Case {
         }
     }
 
-    /// The explanation that is right: none if it does not matter, none inside if there has to be none.
+    /// The explanation that is right: none if it does not matter, none inside if there has to be
+    /// none.
     pub(super) fn explanation(&self) -> Option<Option<&str>> {
         self.explanation.as_deref().map(|text| (text != DEFAULT).then_some(text))
     }
 }
 
 impl Scenario {
-    /// What the DNS server of this scenario knows.
+    /// The zone of this scenario's DNS server.
     pub(super) fn zone(&self) -> Result<Zone> {
         let mut zone = Zone::default();
         for (owner, entries) in &self.zonedata {
@@ -135,8 +136,8 @@ fn add(zone: &mut Zone, owner: &str, entries: &[Entry]) -> Result<()> {
     Ok(())
 }
 
-/// A fault that a name has as a whole, as the Go package spf writes it; true if it is silence, which concerns only the
-/// types that have no record.
+/// A fault that a name has as a whole, as the Go package spf writes it; true if it is silence,
+/// which concerns only the types that have no record.
 fn add_fault(zone: &mut Zone, owner: &Name, fault: &str) -> Result<bool> {
     match fault {
         SILENT => return Ok(true),
@@ -147,7 +148,7 @@ fn add_fault(zone: &mut Zone, owner: &Name, fault: &str) -> Result<bool> {
     Ok(false)
 }
 
-/// Puts in what there is, and says of which type it was; none for what is not there.
+/// Adds the record, and returns its type; `None` for a record that does not exist.
 fn add_record(zone: &mut Zone, owner: &Name, kind: &str, data: &Data) -> Result<Option<RecordType>> {
     let kind: RecordType = if kind == "SPF" { OLD_SPF } else { kind.parse()? };
     let data = match (kind, data) {
@@ -163,7 +164,7 @@ fn add_record(zone: &mut Zone, owner: &Name, kind: &str, data: &Data) -> Result<
         (RecordType::PTR, Data::Text(name)) => RData::PTR(PTR(absolute(name)?)),
         (RecordType::CNAME, Data::Text(name)) => RData::CNAME(CNAME(absolute(name)?)),
         (RecordType::MX, Data::Server(preference, name)) => RData::MX(MX::new(*preference, absolute(name)?)),
-        // nobody asks for it any more (RFC 7208 3.1)
+        // clients do not ask for it any more (RFC 7208 3.1)
         (OLD_SPF, _) => return Ok(None),
         (kind, data) => bail!("no {kind} record: {data:?}"),
     };
@@ -171,8 +172,8 @@ fn add_record(zone: &mut Zone, owner: &Name, kind: &str, data: &Data) -> Result<
     Ok(Some(kind))
 }
 
-/// A TXT record. What the suites write as no string at all goes over the wire as one empty string, since a TXT
-/// record has one string or more (RFC 1035 3.3.14).
+/// A TXT record. An empty list of strings in a suite goes over the wire as one empty string, since
+/// a TXT record has one string or more (RFC 1035 3.3.14).
 fn text_of(strings: &[&String]) -> RData {
     let octets: Vec<Vec<u8>> = strings.iter().map(|text| octets(text)).collect();
     let mut pieces: Vec<&[u8]> = octets.iter().flat_map(|octets| octets.chunks(LONGEST_STRING)).collect();

@@ -23,11 +23,11 @@ const AT_A_TIME: usize = 8;
 /// How a suite came out.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Summary {
-    /// Cases.
+    /// The number of cases.
     pub cases: usize,
     /// Those with a right result.
     pub right: usize,
-    /// Cases for which the suite says which explanation there has to be.
+    /// Cases for which the suite requires an explanation.
     pub explained: usize,
     /// Those that have it.
     pub rightly_explained: usize,
@@ -41,7 +41,8 @@ impl Summary {
     }
 }
 
-/// Runs every case of `file`, which is in the format of the openspf suites, and prints those that differ.
+/// Runs every case of `file`, which is in the format of the openspf suites, and prints those that
+/// differ.
 ///
 /// # Errors
 /// When the file cannot be read, or a server does not start.

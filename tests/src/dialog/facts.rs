@@ -1,5 +1,5 @@
-//! What a script says about the world, without a daemon or DNS: its configuration, who has opted
-//! in, who has reverse DNS; and which of its sessions are refused from their first packet.
+//! The facts that a script contains, without a daemon or DNS: its configuration, who has opted in,
+//! who has reverse DNS; and which of its sessions are refused from their first packet.
 //!
 //! What would be looked up is read off the script: the store from its SETUP lines, reverse DNS from
 //! its zone. Every message passes SPF here.
@@ -23,7 +23,7 @@ use sixgate_smtp::policy::{
 use super::{Script, Step};
 use crate::settings;
 
-/// What the daemon would know.
+/// The facts that the daemon would have.
 #[derive(Debug)]
 pub struct Facts {
     /// The usual configuration, and the script's settings over it.
@@ -81,7 +81,7 @@ impl Facts {
             .collect()
     }
 
-    /// Why a session is refused before anything is said.
+    /// Why a session is refused before its first command.
     #[must_use]
     pub fn refusal(&self, endpoints: &Endpoints) -> Option<Reason> {
         match decide(&self.policy, Stage::Connection, &self.evidence(endpoints)) {
@@ -91,7 +91,7 @@ impl Facts {
         }
     }
 
-    /// What is known when a session begins, and what its message would show.
+    /// The facts when a session begins, and those that its message would show.
     #[must_use]
     pub fn evidence(&self, endpoints: &Endpoints) -> Evidence {
         let said = |word: &str| {

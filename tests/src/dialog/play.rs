@@ -62,7 +62,7 @@ pub type Connect<'a> = dyn Fn(&str, &str) -> std::io::Result<Client> + 'a;
 /// Goes through all steps of a script.
 ///
 /// # Errors
-/// With the step that did not go as it is written, and what was said until then.
+/// The step that went otherwise than written, and the transcript until then.
 pub fn play(script: &Script, connect: &Connect<'_>) -> Result<()> {
     let mut session = Session::None;
     for (place, step) in &script.steps {

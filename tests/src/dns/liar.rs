@@ -1,6 +1,6 @@
 //! DNS servers that lie: each question is answered, and never as it should be.
 //!
-//! What an honest server can say, faults included, is the business of [`super`].
+//! Honest answers, faults included, are the business of [`super`].
 
 mod answers;
 
@@ -19,7 +19,7 @@ use tokio::{
 
 use answers::answer;
 
-/// What is wrong with the answers.
+/// The fault of the answers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Lie {
     /// They have another id.
@@ -36,31 +36,32 @@ pub enum Lie {
     OtherClass,
     /// Their records stand in the additional section only.
     OtherSection,
-    /// They say truncated, by TCP, too.
+    /// They are marked truncated, by TCP, too.
     Truncated,
-    /// They say truncated, and what comes by TCP repeats another question.
+    /// They are marked truncated, and those by TCP repeat another question.
     OtherQuestionByTcp,
     /// They are cut off.
     CutOff,
-    /// They are no DNS at all.
+    /// They are not DNS at all.
     Garbage,
     /// They name other servers.
     Referral,
     /// A CNAME that leads to itself.
     CircularAlias,
-    /// CNAMEs that lead from one to the next and back, and a SOA, as if there were nothing at their end.
+    /// CNAMEs that lead from one to the next and back, and a SOA, as if there were nothing at their
+    /// end.
     CircularAliases,
     /// More CNAMEs than anybody has, and the right record at their end.
     ManyAliases,
-    /// A CNAME to a name that nobody asked for before, each time.
+    /// A CNAME to a name that was not asked for before, each time.
     EndlessAlias,
     /// Their record's name is a pointer to itself.
     CircularName,
     /// They are larger than any UDP answer that was asked for, the right record first.
     Oversized,
-    /// They say truncated, and by TCP the connection ends without one.
+    /// They are marked truncated, and by TCP the connection ends without one.
     HangupByTcp,
-    /// They say truncated, and by TCP there are none.
+    /// They are marked truncated, and by TCP there are none.
     SilenceByTcp,
     /// There are none.
     Silence,
@@ -70,29 +71,29 @@ pub enum Lie {
     EchoAsResponse,
     /// They are empty, of a server that is neither authoritative nor recursive.
     Empty,
-    /// They say NXDOMAIN, of a server that is neither authoritative nor recursive.
+    /// They are NXDOMAIN, of a server that is neither authoritative nor recursive.
     EmptyNxDomain,
     /// They come from another port.
     OtherPort,
     /// They are right.
     Truth,
-    /// They say FORMERR to questions with EDNS, and are right otherwise.
+    /// They are FORMERR to questions with EDNS, and right otherwise.
     EdnsFormErr,
     /// As [`Self::EdnsFormErr`], and do not repeat the question then.
     EdnsFormErrBare,
-    /// They say NOTIMP to questions with EDNS, and are right otherwise.
+    /// They are NOTIMP to questions with EDNS, and right otherwise.
     EdnsNotImp,
-    /// They say BADVERS to questions with EDNS, and are right otherwise.
+    /// They are BADVERS to questions with EDNS, and right otherwise.
     EdnsBadVers,
-    /// They say SERVFAIL to questions with EDNS, and are right otherwise.
+    /// They are SERVFAIL to questions with EDNS, and right otherwise.
     EdnsServFail,
-    /// They say REFUSED to questions with EDNS, and are right otherwise.
+    /// They are REFUSED to questions with EDNS, and right otherwise.
     EdnsRefused,
     /// There are none to questions with EDNS, and they are right otherwise.
     EdnsSilence,
-    /// They are right by TCP, and are headers that say truncated by UDP.
+    /// They are right by TCP, and headers marked truncated by UDP.
     TruncatedHeader,
-    /// They are right by TCP, and say truncated and end within the question by UDP.
+    /// They are right by TCP, and by UDP are marked truncated and end within the question.
     TruncatedQuestion,
     /// They are right, and have all names in lower case.
     LowerCase,

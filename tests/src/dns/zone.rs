@@ -1,4 +1,4 @@
-//! What the server of [`super`] answers from: its notation, read, and the answer to a question.
+//! The data of the server of [`super`]: its notation, read, and the answer to a question.
 //!
 //! It opens no socket.
 
@@ -44,7 +44,7 @@ pub(super) enum Fault {
 pub struct ZoneError {
     /// Counted from 1.
     pub line: usize,
-    /// What is wrong.
+    /// The fault of the line.
     pub reason: String,
 }
 
@@ -64,7 +64,7 @@ impl Zone {
         Ok(zone)
     }
 
-    /// Puts a record in, whatever octets its name has.
+    /// Adds a record; its name may have any octets.
     pub fn insert(&mut self, owner: Name, data: RData) {
         let record = Record::from_rdata(owner, DEFAULT_TTL, data);
         self.nodes.entry(LowerName::from(&record.name)).or_default().records.push(record);
@@ -126,7 +126,7 @@ impl Zone {
         Ok(())
     }
 
-    /// What a resolver would answer.
+    /// The answer of a resolver.
     pub(super) fn answer(&self, name: &LowerName, kind: RecordType) -> Reply {
         let mut reply = Reply::default();
         let mut name = name.clone();
@@ -156,7 +156,8 @@ impl Zone {
         reply
     }
 
-    /// NXDOMAIN, or NODATA if there is something at or below the name (RFC 8020), with the closest SOA.
+    /// NXDOMAIN, or NODATA if there is something at or below the name (RFC 8020), with the closest
+    /// SOA.
     fn negative(&self, mut reply: Reply, name: &LowerName) -> Reply {
         if !self.nodes.keys().any(|other| name.zone_of(other)) {
             reply.code = ResponseCode::NXDomain;

@@ -1,7 +1,8 @@
-//! Frames that answer a packet, made from scratch and read back: the whole of what may come back by XDP_TX.
+//! Frames that answer a packet, made from scratch and read back: the whole of what may come back by
+//! XDP_TX.
 //!
-//! Only the four things that [`Answer`] tells are free; every other octet of an answer follows from the packet that
-//! it answers, and is compared. It says nothing about which answer is right.
+//! Only the four things that [`Answer`] holds are free; every other octet of an answer follows from
+//! the packet that it answers, and is compared. The right answer is not its business.
 
 use super::{
     Checksum, Packet, Transport,
@@ -9,16 +10,16 @@ use super::{
     tcp::SYN,
 };
 
-/// What an answering segment says.
+/// The variable fields of an answering segment.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Answer {
-    /// Control bits.
+    /// The TCP control bits.
     pub flags: u8,
-    /// Sequence number.
+    /// The TCP sequence number.
     pub sequence: u32,
-    /// Acknowledgement number.
+    /// The TCP acknowledgement number.
     pub acknowledgment: u32,
-    /// Payload.
+    /// The payload of the segment.
     pub data: Vec<u8>,
 }
 
@@ -26,12 +27,14 @@ impl Answer {
     /// The answer that `frame` is to `packet`.
     ///
     /// # Panics
-    /// If any octet of `frame` is not what an answer to `packet` has there: link-layer addresses exchanged, the same
-    /// VLAN tags, a plain IPv6 header without extensions, addresses and ports exchanged, a TCP header with the MSS
-    /// option in a SYN and without options else, the right checksum, and no octet behind the payload.
+    /// If any octet of `frame` is not what an answer to `packet` has there: link-layer addresses
+    /// exchanged, the same VLAN tags, a plain IPv6 header without extensions, addresses and ports
+    /// exchanged, a TCP header with the MSS option in a SYN and without options else, the right
+    /// checksum, and no octet behind the payload.
     ///
-    /// To a packet whose checksum is left for a device, or happens to look like it, a frame may keep the kernel's mark of
-    /// that. So a device that writes where the mark says must write what stands there.
+    /// To a packet whose checksum is left for a device, or happens to look like it, a frame may
+    /// keep the kernel's mark of that. So a device that writes at the marked position must write
+    /// the octets that are there already.
     #[must_use]
     pub fn read(frame: &[u8], packet: &Packet) -> Self {
         let tcp = packet.ipv6_offset() + IPV6_HEADER;
@@ -56,11 +59,12 @@ impl Answer {
         answer
     }
 
-    /// `frame` without what is there for a device's sake, if the packet's checksum was left for one.
+    /// `frame` without what is there for a device's sake, if the packet's checksum was left for
+    /// one.
     ///
     /// # Panics
-    /// If a device that sums up what follows the old TCP header's place, and writes the sum into the old checksum field,
-    /// would change `frame`.
+    /// If a device that sums up what follows the old TCP header's position, and writes the sum into
+    /// the old checksum field, would change `frame`.
     fn told(&self, frame: &[u8], wanted: &[u8], packet: &Packet) -> Vec<u8> {
         if !packet.looks_unfinished() {
             return frame.to_vec();
@@ -94,7 +98,7 @@ impl Answer {
         told
     }
 
-    /// The frame that says this in answer to `packet`.
+    /// The frame that gives this answer to `packet`.
     #[must_use]
     pub fn frame(&self, packet: &Packet) -> Vec<u8> {
         let [destination, source] = packet.link;
@@ -123,7 +127,7 @@ impl Answer {
     }
 }
 
-/// What a device may write into, behind the packet.
+/// Octets behind the packet that a device may write into.
 const TRAILER: usize = 2;
 const TCP: u8 = 6;
 const IPV6_HEADER: usize = 40;

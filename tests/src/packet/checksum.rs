@@ -10,7 +10,8 @@ pub(super) fn pseudo_header(source: Ipv6Addr, destination: Ipv6Addr, length: usi
     [&source.octets()[..], &destination.octets(), &length.to_be_bytes(), &[0, 0, 0, protocol]].concat()
 }
 
-/// The ones' complement sum of all 16-bit words of `parts`; all but the last have an even number of octets.
+/// The ones' complement sum of all 16-bit words of `parts`; all but the last have an even number of
+/// octets.
 pub(super) fn sum(parts: &[&[u8]]) -> u16 {
     let mut sum: u32 = parts
         .iter()
@@ -23,7 +24,7 @@ pub(super) fn sum(parts: &[&[u8]]) -> u16 {
     sum as u16
 }
 
-/// What the field holds for a sum.
+/// The value of the field for a sum.
 pub(super) const fn complement(sum: u16) -> u16 {
     !sum
 }

@@ -23,7 +23,7 @@ impl Packet {
     /// The frame, without padding and without check sequence.
     ///
     /// # Panics
-    /// If the packet is longer than IPv6 can say.
+    /// If the packet is longer than IPv6 allows.
     #[must_use]
     pub fn build(&self) -> Vec<u8> {
         let mut frame = self.ethernet();
@@ -42,7 +42,8 @@ impl Packet {
         frame
     }
 
-    /// Whether the sum of the pseudo-header stands in the checksum field: in one of 65,536 packets that is the checksum.
+    /// Whether the sum of the pseudo-header stands in the checksum field: in one of 65,536 packets
+    /// that is the checksum.
     #[must_use]
     pub fn looks_unfinished(&self) -> bool {
         let octets = self.transport();
@@ -90,7 +91,8 @@ impl Packet {
             match *extension {
                 Extension::HopByHop(units) | Extension::Destination(units) => {
                     octets.extend([next, units]);
-                    // one PadN option (RFC 8200 4.2) for each unit, the first shortened by the header's own octets
+                    // one PadN option (RFC 8200 4.2) for each unit, the first shortened by the
+                    // header's own octets
                     octets.extend([1, 4, 0, 0, 0, 0]);
                     octets.extend([1, 6, 0, 0, 0, 0, 0, 0].repeat(usize::from(units)));
                 }

@@ -16,7 +16,8 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use report::Report;
 
-/// Runs the suites that the environment variable `SIXGATE_VM_SUITES` names, separated by commas, and reports to the second serial port.
+/// Runs the suites that the environment variable `SIXGATE_VM_SUITES` names, separated by commas,
+/// and reports to the second serial port.
 ///
 /// # Errors
 /// If the report cannot be written, or there is no suite of a name; a case that fails is reported.
@@ -36,13 +37,13 @@ pub fn run() -> Result<()> {
     report.end()
 }
 
-/// The kernel's release, as `uname -r` says it.
+/// The kernel's release, as `uname -r` reports it.
 fn running_release() -> Result<String> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease");
     Ok(release.context("cannot read the kernel's release")?.trim().to_owned())
 }
 
-/// An error's own words first, then what `explain` tells: counters and logs.
+/// An error's own text first, then the result of `explain`: counters and logs.
 fn explained<T>(result: Result<T>, explain: impl FnOnce() -> String) -> Result<T> {
     result.map_err(|error| anyhow!("{error:#}\n{}", explain()))
 }

@@ -23,7 +23,7 @@ struct State {
     cases: usize,
 }
 
-/// What is tried, and who has to answer.
+/// A trial, and the side that has to answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Case<'a> {
     pub(super) suite: &'a str,
@@ -104,7 +104,7 @@ fn escaped(field: &str) -> String {
     plain.replace('\\', "\\\\").replace('\n', "\\n").replace('\t', "\\t")
 }
 
-/// Octets of a field: the end of a log says most.
+/// Octets of a field: the end of a log tells most.
 const FIELD_MAX: usize = 16 * 1024;
 
 #[cfg(test)]

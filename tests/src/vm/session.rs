@@ -44,8 +44,8 @@ pub(super) fn deliver(mut client: Client, site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// Who answers refused sessions, as `status` says: the daemon only for a reason, of the whole or of
-/// an interface.
+/// The side that answers refused sessions, from `status`: the daemon only for a reason, of the
+/// whole or of an interface.
 pub(super) fn announced(site: &Site) -> Result<Responder> {
     let status: serde_json::Value =
         serde_json::from_slice(&site.run("status --json").stdout).context("status is no JSON")?;

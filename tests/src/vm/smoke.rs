@@ -104,7 +104,7 @@ impl Started {
     }
 }
 
-/// What the kernel knows of the program, and what the product says about it.
+/// The kernel's facts about the program, and the product's report on it.
 fn facts(report: &Report, started: &Started) -> Result<()> {
     let ours = loaded_programs()
         .filter_map(Result::ok)

@@ -109,7 +109,7 @@ pub(super) fn answer(lie: Lie, by: By, request: &Message) -> io::Result<Vec<u8>>
     spoil(lie, by, &question, message.to_vec().map_err(io::Error::other)?)
 }
 
-/// What is wrong with the octets of a message.
+/// Applies the lie to the octets of a message.
 fn spoil(lie: Lie, by: By, question: &Query, mut octets: Vec<u8>) -> io::Result<Vec<u8>> {
     match lie {
         // behind header and question, where the answer's name begins
@@ -130,7 +130,7 @@ fn spoil(lie: Lie, by: By, question: &Query, mut octets: Vec<u8>) -> io::Result<
     Ok(octets)
 }
 
-/// What would please whoever asks.
+/// Data that would please any asker.
 fn data(kind: RecordType) -> RData {
     match kind {
         RecordType::PTR => RData::PTR(PTR(other_name())),
@@ -163,7 +163,7 @@ const TTL: u32 = 300;
 const HEADER_OCTETS: usize = 12;
 /// Where the numbers of a header begin that count its questions and records.
 const COUNTS_AT: usize = 4;
-/// CNAMEs of one answer, which still has the room of a UDP datagram.
+/// CNAMEs of one answer, which still fits a UDP datagram.
 const MANY: u32 = 20;
 /// Nearly all that a UDP datagram can hold.
 const OVERSIZE: usize = 60_000;

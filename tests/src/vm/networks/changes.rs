@@ -112,7 +112,7 @@ fn readdress(place: &Place, interface: &str) -> Result<()> {
     place.site.gate.ip(&format!("route replace 2001:db8:51::/64 via fe80::51 dev {interface}")).map(drop)
 }
 
-/// Sessions until the program answers one; each has the right replies, from whomever.
+/// Sessions until the program answers one; each has the right replies, from either side.
 fn wait_for_kernel(place: &Place) -> Result<()> {
     let until = Instant::now() + scaled(NOTICED_WITHIN);
     let mut sessions = 0;

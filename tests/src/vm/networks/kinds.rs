@@ -1,5 +1,5 @@
-//! Kinds of interfaces: those without an Ethernet header are named as such, others are attached, by
-//! whichever name.
+//! Kinds of interfaces: those without an Ethernet header are named as such, others are attached,
+//! with any name.
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -22,7 +22,7 @@ pub(super) fn run(report: &Report) -> Result<()> {
             site.gate.ip(&format!("link set dev {interface} up"))?;
             let (_, text) = attach(&site, interface);
             ensure!(text.contains("Ethernet"), "attach names no reason: {text}");
-            // mail first: the daemon serves, and says the same
+            // mail first: the daemon serves, and reports the same
             let site = site.configured(&format!("xdp = {{ interfaces = [{interface:?}] }}"));
             let daemon = site.try_serve(&[])?;
             let status = String::from_utf8_lossy(&site.run("status").stdout).into_owned();

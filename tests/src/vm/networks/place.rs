@@ -58,8 +58,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Joins the hosts and starts the daemon. What is below 2001:db8:25:: is the untagged network,
-    /// what is below 2001:db8:26:: is VLAN 100; in each of them ::25 has opted in and ::99 has not.
+    /// Joins the hosts and starts the daemon. 2001:db8:25::/64 is the untagged network,
+    /// 2001:db8:26::/64 is VLAN 100; in each of them ::25 has opted in and ::99 has not.
     pub(super) fn new(topology: &Topology) -> Result<Self> {
         let mut lent = None;
         let site = Site::joined_by(ZONE, "", |gate, outside| {
@@ -154,7 +154,7 @@ pub(super) struct Network {
 
 /// The untagged one.
 pub(super) const PLAIN: Network = Network { source: SENDER, opted_in: GATE, refused: OTHER };
-/// VLAN 100.
+/// The network in VLAN 100.
 pub(super) const VLAN: Network =
     Network { source: "2001:db8:26::4", opted_in: "2001:db8:26::25", refused: "2001:db8:26::99" };
 

@@ -1,4 +1,4 @@
-//! Several queues: whichever brings a segment, the answers of a session are one dialogue.
+//! Several queues: with any of them, the answers of a session are one dialogue.
 
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::XdpMode;

@@ -1,5 +1,5 @@
-//! VLANs: what was asked with a tag is answered with it, by the program and by the daemon; what was asked without is
-//! answered without.
+//! VLANs: what was asked with a tag is answered with it, by the program and by the daemon; what was
+//! asked without is answered without.
 
 use anyhow::{Result, ensure};
 
