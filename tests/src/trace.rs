@@ -25,7 +25,7 @@ impl Trace {
     /// Starts `sixgate trace ARGUMENTS` on the gate, and waits until it traces.
     ///
     /// # Errors
-    /// If it does not, with what it said.
+    /// If it does not, with its messages.
     pub fn start(site: &Site, arguments: &str) -> Result<Self> {
         let mut command = Command::new(binary());
         command.arg("--config").arg(site.config()).arg("trace").args(arguments.split_whitespace());
@@ -45,7 +45,7 @@ impl Trace {
         self.shown.wait_for(text)
     }
 
-    /// Waits until it says `text` beside the lines.
+    /// Waits until it prints `text` beside the lines.
     ///
     /// # Errors
     /// If it does not in time.
@@ -69,7 +69,7 @@ impl Trace {
         Ok(())
     }
 
-    /// Waits until it ends by itself; its lines and what it said beside.
+    /// Waits until it ends by itself; its lines and its messages.
     ///
     /// # Errors
     /// If it does not in time.

@@ -74,8 +74,7 @@ pub async fn run(
     let mirror = Arc::new(mirror);
     let budgets = Arc::new(Budgets::new(&config.limits, log_limiter).map_err(ServeError::Threads)?);
     let dns = resolver(&config);
-    let reverse_dns = ReverseDns::new(Arc::clone(mirror.maps()), dns.clone(), in_force.clone());
-    let reverse_dns = Arc::new(reverse_dns);
+    let reverse_dns = Arc::new(ReverseDns::new(Arc::clone(mirror.maps()), dns.clone(), in_force.clone()));
     let next_hop_watch = Arc::new(NextHopWatch::default());
     next_hop_watch.probe(&in_force.get().next_hop, true).await;
 
