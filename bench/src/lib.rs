@@ -1,4 +1,5 @@
-//! What is shown and measured, and not tested: the demo, the bench, and our checks beside those of others.
+//! Programs that show and measure, and do not test: the demo, the bench, and sixgate's checks
+//! beside those of others.
 //!
 //! It makes no claim about sixgate: those are in the suites of `tests/`.
 

@@ -1,7 +1,8 @@
-//! The same packets with cold caches: one run at a time, the caches filled with something else before each.
+//! The same packets with cold caches: one run at a time, the caches filled with something else
+//! before each.
 //!
-//! That is how a packet finds the machine that has other things to do. Time is the kernel's own count of the program's
-//! runs, so counting is in every figure.
+//! That is how a packet finds the machine that has other things to do. Time is the kernel's own
+//! count of the program's runs, so counting is in every figure.
 
 use anyhow::{Result, ensure};
 use aya::sys::{Stats, enable_stats};
@@ -42,7 +43,7 @@ pub(super) fn measure(rig: &mut Rig, ends: Ends, packets: &[Scored], samples: &m
     Ok(())
 }
 
-/// The table.
+/// The table of this part.
 pub(super) fn section(samples: &Samples) -> Section {
     Section {
         title: "The same with cold caches (one run at a time, bpf_stats_enabled)",

@@ -1,4 +1,5 @@
-//! A refused session, packet by packet, without a network: the client's side of TCP and SMTP over BPF_PROG_TEST_RUN.
+//! A refused session, packet by packet, without a network: the client's side of TCP and SMTP over
+//! BPF_PROG_TEST_RUN.
 //!
 //! It is a client that nothing gets lost for; it measures nothing.
 
@@ -15,7 +16,7 @@ use sixgate_tests::packet::tcp;
 /// A packet of the session, and what there was when it came.
 #[derive(Clone, Debug)]
 pub(super) struct Scored {
-    /// What the packet is.
+    /// The kind of packet.
     pub(super) name: &'static str,
     pub(super) frame: Vec<u8>,
     pub(super) key: FlowKey,
@@ -25,14 +26,14 @@ pub(super) struct Scored {
 }
 
 impl Scored {
-    /// What has to be put back to see the packet again.
+    /// The state to restore, so that the program handles the packet again.
     pub(super) fn scene(&self) -> Scene<'_> {
         Scene { frame: &self.frame, key: self.key, flow: self.before }
     }
 }
 
-/// Plays a whole session that is refused at RCPT, as a Linux host and a patient SMTP client would, and returns its
-/// packets to the server.
+/// Plays a whole session that is refused at RCPT, as a Linux host and a patient SMTP client would,
+/// and returns its packets to the server.
 ///
 /// # Errors
 /// If the program does not answer as promised.
@@ -57,7 +58,7 @@ struct Client<'a> {
     packets: Vec<Scored>,
     sequence: u32,
     acknowledged: u32,
-    /// The server's FIN was heard.
+    /// The server's FIN was received.
     over: bool,
 }
 

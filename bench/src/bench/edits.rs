@@ -1,7 +1,7 @@
-//! What a change of one prefix costs among many, and what sessions notice of it.
+//! The cost of changing one prefix among many, and its effect on sessions.
 //!
-//! A daemon runs and the program is attached. The command's CPU time is the kernel's account of a process that has ended;
-//! that of the daemon, which follows, is not in it.
+//! A daemon runs and the program is attached. The command's CPU time is the kernel's account of a
+//! process that has ended; that of the daemon, which follows, is not in it.
 
 use std::{
     fmt::Write as _,
@@ -70,7 +70,7 @@ pub(super) fn measure(scale: Scale, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// What was measured among so many prefixes: times in milliseconds, sizes in MiB.
+/// The measurements among so many prefixes: times in milliseconds, sizes in MiB.
 #[derive(Default)]
 struct Found {
     add: Vec<f64>,
@@ -106,7 +106,7 @@ fn measure_among(size: usize, rounds: usize) -> Result<Found> {
     let site = Site::new(ZONE, &format!("xdp.interfaces = [\"{INTERFACE}\"]"));
     site.sixgate("domain add contoso.com");
     site.sixgate(&format!("optin add {GATE}"));
-    // reverse DNS and SPF are no part of it
+    // reverse DNS and SPF are not part of it
     site.sixgate(&format!("trust add {SENDER}"));
     let daemon = site.serve(&[]);
     let mut list = format!("{GATE}\n");
@@ -173,8 +173,8 @@ fn longest_wait(site: &Site, work: impl FnOnce() -> Result<()>) -> Result<f64> {
     })
 }
 
-/// A sender that begins a transaction after the other, and a session after the other: one session may not have many without a
-/// message.
+/// A sender that begins a transaction after the other, and a session after the other: one session
+/// may not have many without a message.
 struct Sessions<'a> {
     site: &'a Site,
     client: Client,
@@ -188,7 +188,8 @@ impl<'a> Sessions<'a> {
         Ok(sessions)
     }
 
-    /// A transaction that comes to nothing; the longest time that a reply took, the next session's greeting included.
+    /// A transaction that comes to nothing; the longest time that a reply took, the next session's
+    /// greeting included.
     fn transaction(&mut self) -> Result<Duration> {
         let mut longest = Duration::ZERO;
         if self.transactions == TRANSACTIONS {

@@ -1,4 +1,5 @@
-//! The client side of the load: many whole sessions, several at a time, every reply compared octet by octet.
+//! The client side of the load: many whole sessions, several at a time, every reply compared octet
+//! by octet.
 //!
 //! It knows how a refused session goes, and nothing of who refuses.
 
@@ -16,19 +17,20 @@ use sixgate_tests::{client::Client, netns::Netns, timeouts::patience};
 /// How a server refuses: what its replies to [`LINES`] begin with, the greeting first.
 pub(super) type Refusal = [&'static str; LINES.len() + 1];
 
-/// What a client says after the greeting.
+/// The lines that a client sends after the greeting.
 pub(super) const LINES: [&str; 4] =
     ["EHLO mail.sender.example", "MAIL FROM:<a@sender.example>", "RCPT TO:<user@contoso.com>", "QUIT"];
 
-/// A session octet by octet: what is said, and what has to be heard then.
+/// A session octet by octet: the client's lines, and the reply expected to each.
 #[derive(Clone, Debug)]
 pub(super) struct Script(Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Script {
-    /// The script of a first session with the server at `destination`, which has to refuse as `refusal` says.
+    /// The script of a first session with the server at `destination`, which has to refuse as
+    /// `refusal` specifies.
     ///
     /// # Errors
-    /// If it does not, with what it said.
+    /// If it does not, with its reply.
     pub(super) fn of_server(netns: &Netns, destination: SocketAddrV6, refusal: &Refusal) -> Result<Self> {
         let any = SocketAddrV6::new([0; 8].into(), 0, 0, 0);
         let mut client = Client::connect(Some(netns), any, destination).context("cannot connect")?;
@@ -47,7 +49,7 @@ impl Script {
         Ok(Self(turns))
     }
 
-    /// One session.
+    /// Plays one session.
     fn play(&self, destination: SocketAddrV6) -> Result<()> {
         let mut stream = TcpStream::connect(destination).context("cannot connect")?;
         stream.set_read_timeout(Some(patience()))?;
@@ -67,7 +69,8 @@ impl Script {
     }
 }
 
-/// Plays `sessions` sessions from inside `netns`, [`AT_A_TIME`] at a time, and says how long they took together.
+/// Plays `sessions` sessions from inside `netns`, [`AT_A_TIME`] at a time, and returns how long
+/// they took together.
 ///
 /// # Errors
 /// If a single octet of a single session is not as it should be.

@@ -1,6 +1,7 @@
 //! The bench: what refusing costs, beside its peers, in one run on one machine.
 //!
-//! It measures and compares; it asserts nothing about time, and changes nothing that is not its own.
+//! It measures and compares; it asserts nothing about time, and changes nothing that is not its
+//! own.
 
 mod cold;
 mod dialogue;
@@ -40,7 +41,7 @@ impl Scale {
     /// A first impression, in less than a minute.
     pub const QUICK: Self =
         Self { rounds: 3, sessions: 500, repeat: 100_000, prefixes: &[1, 1_000, 100_000] };
-    /// What is published.
+    /// The scale of published results.
     pub const FULL: Self =
         Self { rounds: 9, sessions: 5_000, repeat: 200_000, prefixes: &[1, 1_000, 100_000, 1_000_000] };
 }
@@ -72,12 +73,13 @@ impl Part {
     }
 }
 
-/// Measures `parts`, or everything if there are none; prints the tables, and writes them to `json` too, if there is one. A
-/// part that fails ends the run, and the tables of those before it are printed.
+/// Measures `parts`, or everything if there are none; prints the tables, and writes them to `json`
+/// too, if there is one. A part that fails ends the run, and the tables of those before it are
+/// printed.
 ///
 /// # Errors
-/// Without root's rights, or if something cannot be set up or does not answer as promised. A target that is missed is shown,
-/// and is no error.
+/// Without root's rights, or if something cannot be set up or does not answer as promised. A target
+/// that is missed is shown, and is not an error.
 pub fn run(scale: Scale, parts: &[Part], json: Option<&Path>) -> Result<()> {
     ensure!(
         nix::unistd::geteuid().is_root(),

@@ -1,4 +1,4 @@
-//! What the building blocks of an answer cost: where the time of a packet goes.
+//! The costs of an answer's building blocks: where the time of a packet goes.
 //!
 //! Each is a program of `tests/ebpf` that does nothing else; the empty program is subtracted.
 

@@ -1,7 +1,7 @@
-//! What a packet costs, by the path that it takes through the XDP program.
+//! The cost of a packet, by the path that it takes through the XDP program.
 //!
-//! Frames are warm in the caches: this is the program's own work, not a network card's. Every number is compared
-//! with the empty program of the same round.
+//! Frames are warm in the caches: this is the program's own work, not a network card's. Every
+//! number is compared with the empty program of the same round.
 
 use std::{collections::BTreeMap, net::SocketAddrV6};
 
@@ -47,7 +47,8 @@ pub(super) fn measure(scale: Scale, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Nanoseconds by path, one for each round, and the same as ratios to the empty program of the round.
+/// Nanoseconds by path, one for each round, and the same as ratios to the empty program of the
+/// round.
 #[derive(Debug, Default)]
 pub(super) struct Samples {
     order: Vec<&'static str>,
@@ -96,7 +97,7 @@ fn answered(rig: &mut Rig, packets: &[Scored], repeat: u32, samples: &mut Sample
     Ok(())
 }
 
-/// What a packet costs more than the empty program, both behind the program that puts the scene back.
+/// The cost of a packet above the empty program's, both behind the program that restores the scene.
 fn restored(rig: &mut Rig, packet: &Scored, repeat: u32) -> Result<f64> {
     let (empty, _) = rig.restored(Subject::Empty, &packet.scene(), repeat)?;
     let (tested, outcome) = rig.restored(Subject::Tested, &packet.scene(), repeat)?;
@@ -172,7 +173,7 @@ const NOT_TCP: &str = "not TCP (UDP)";
 const OTHER_PORT: &str = "TCP, another port";
 pub(super) const MEAN: &str = "mean of the refused session";
 const FIRST_PORT: u16 = 40_000;
-/// Targets.
+/// Targets of this part.
 const NONE_OF_OURS_MAX: f64 = 2.0;
 const MEAN_MAX: f64 = 12.0;
 

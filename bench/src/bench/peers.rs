@@ -19,16 +19,16 @@ use sixgate_tests::{
     xdp_helper::Pass,
 };
 
-/// Who refuses.
+/// The server that refuses.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Peer {
     /// sixgate's XDP program.
     Kernel,
-    /// sixgate's daemon.
+    /// The daemon of sixgate.
     Daemon,
-    /// Postfix's postscreen.
+    /// The postscreen of Postfix.
     Postscreen,
-    /// Postfix's smtpd.
+    /// The smtpd of Postfix.
     Smtpd,
 }
 
@@ -94,18 +94,18 @@ impl Peer {
 }
 
 impl Server {
-    /// What the XDP program took so far.
+    /// The time that the XDP program has taken so far.
     ///
     /// # Errors
-    /// If the kernel does not say.
+    /// If the kernel does not tell.
     pub(super) fn bpf(&self) -> Result<BpfTime> {
         self.program.as_deref().map_or_else(|| Ok(BpfTime::default()), BpfTime::of_pinned)
     }
 
-    /// What the program at the other end of the link took so far.
+    /// The time that the program at the other end of the link has taken so far.
     ///
     /// # Errors
-    /// If the kernel does not say.
+    /// If the kernel does not tell.
     pub(super) fn pass(&self) -> Result<BpfTime> {
         self.pass.as_ref().map_or_else(|| Ok(BpfTime::default()), |pass| Ok(BpfTime::of(&pass.info()?)))
     }
@@ -138,7 +138,7 @@ fn sixgate(answer: &str) -> Result<Server> {
     })
 }
 
-/// Postfix in the place of sixgate.
+/// Postfix instead of sixgate.
 fn postfix(start: impl FnOnce(&Site, SocketAddrV6) -> Result<Postfix>, refusal: &Refusal) -> Result<Server> {
     ensure!(postfix::folder().is_some(), "Postfix is not below target/tools (cargo xtask setup)");
     let (site, destination) = (site("")?, destination()?);

@@ -1,7 +1,7 @@
-//! What the number of opted-in prefixes costs: looking one up, loading them, keeping them.
+//! The cost of the number of opted-in prefixes: looking one up, loading them, keeping them.
 //!
-//! The program is in shadow mode, so that a refused destination costs its lookups and no answer. How prefixes are
-//! spread is an assumption: a quarter /48, half /64, a quarter /128, at random.
+//! The program is in shadow mode, so that a refused destination costs its lookups and no answer.
+//! How prefixes are spread is an assumption: a quarter /48, half /64, a quarter /128, at random.
 
 use std::{
     fmt::Write as _,
@@ -58,7 +58,8 @@ struct Gate {
     attach: f64,
     /// Octets of OPTIN in the kernel.
     memory: f64,
-    /// Nanoseconds by round: always the same opted-in destination, many of them, many that have not opted in.
+    /// Nanoseconds by round: always the same opted-in destination, many of them, many that have not
+    /// opted in.
     in_one: Vec<f64>,
     in_many: Vec<f64>,
     out_many: Vec<f64>,
@@ -131,7 +132,7 @@ impl Gate {
     }
 }
 
-/// What a packet costs more than the empty program, both with another destination in each run.
+/// The cost of a packet above the empty program's, both with another destination in each run.
 fn scattered(rig: &mut Rig, frame: &[u8], repeat: u32) -> Result<f64> {
     let empty = rig.scattered(Subject::Empty, frame, repeat)?;
     Ok(rig.scattered(Subject::Tested, frame, repeat)? - empty)
@@ -159,7 +160,7 @@ fn seconds<T>(task: impl FnOnce() -> T) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-/// Octets that the kernel holds for OPTIN, as it says itself (`memlock` in proc_pid_fdinfo(5)).
+/// Octets that the kernel holds for OPTIN, by its own account (`memlock` in proc_pid_fdinfo(5)).
 fn memory(pins: &Pins) -> Result<f64> {
     let info = MapInfo::from_pin(pins.directory().join(names::OPTIN))?;
     let descriptor = info.fd()?;

@@ -1,4 +1,4 @@
-//! What was measured: tables, notes and verdicts, as text and as JSON.
+//! The results of a run: tables, notes and verdicts, as text and as JSON.
 //!
 //! It measures nothing, and claims nothing beyond the one run that it shows.
 
@@ -13,14 +13,14 @@ pub(super) struct Report {
     pub(super) verdicts: Vec<Verdict>,
 }
 
-/// One table.
+/// A table with its notes.
 #[derive(Clone, Debug)]
 pub(super) struct Section {
     pub(super) title: &'static str,
     /// Headings; the first column names the row.
     pub(super) columns: Vec<&'static str>,
     pub(super) rows: Vec<Row>,
-    /// What has to be known to read the numbers.
+    /// The facts that are needed to read the numbers.
     pub(super) notes: Vec<String>,
 }
 
@@ -43,7 +43,7 @@ pub(super) enum Cells {
 /// A target of the project, and how far this run is from it.
 #[derive(Clone, Debug)]
 pub(super) struct Verdict {
-    /// What is compared with what.
+    /// The compared values.
     pub(super) what: &'static str,
     /// The ratio that was measured, if it could be.
     pub(super) ratio: Option<f64>,
@@ -152,7 +152,7 @@ fn write_row<'a>(
     writeln!(f)
 }
 
-/// Words up to [`WIDTH`], then the next line.
+/// Text up to [`WIDTH`], then the next line.
 fn write_note(f: &mut fmt::Formatter<'_>, note: &str) -> fmt::Result {
     let mut line = "  *".to_owned();
     for word in note.split_whitespace() {

@@ -1,6 +1,8 @@
-//! The XDP program under test on the rig: BPF_PROG_TEST_RUN, once or many times, its frame put back between runs.
+//! The XDP program under test on the rig: BPF_PROG_TEST_RUN, once or many times, its frame put back
+//! between runs.
 //!
-//! The program shares the maps that `sixgate attach` filled and pinned. What the frames mean is the caller's business.
+//! The program shares the maps that `sixgate attach` filled and pinned. The meaning of the frames
+//! is the caller's business.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -26,7 +28,8 @@ mod template;
 
 use template::{DESTINATIONS, FLOW_PUT, FLOW_REMOVE, TEMPLATE_MAX, Template};
 
-// SAFETY: `repr(C)`, integers and a byte array, no padding (size asserted): every bit pattern is valid.
+// SAFETY: `repr(C)`, integers and a byte array, no padding (size asserted): every bit pattern is
+// valid.
 unsafe impl aya::Pod for Template {}
 
 /// The action that lets a frame go on to the host (linux/bpf.h).
@@ -34,7 +37,7 @@ pub(super) const XDP_PASS: u32 = 2;
 /// The action that sends a frame back to where it came from (linux/bpf.h).
 pub(super) const XDP_TX: u32 = 3;
 
-/// What is run.
+/// The program that is run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Subject {
     /// The program that passes everything on.
@@ -50,7 +53,7 @@ pub(super) struct Outcome {
     pub(super) frame: Vec<u8>,
 }
 
-/// What is put back before each run.
+/// The state that is restored before each run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scene<'a> {
     pub(super) frame: &'a [u8],
@@ -83,7 +86,8 @@ impl Rig {
         let program = xdp_helper::program(&mut tested, names::PROGRAM)?;
         let attached = ProgramInfo::from_pin(directory.join("program")).context("nothing is attached")?;
         ensure!(program.info()?.tag() == attached.tag(), "another program than ours is attached");
-        // BPF_PROG_TEST_RUN has frames arrive at the loopback interface, not at the one that is attached
+        // BPF_PROG_TEST_RUN has frames arrive at the loopback interface, not at the one that is
+        // attached
         let stations = BTreeMap::from([(STATION, NATIVE)]);
         Maps::open(pins)?.context("nothing is attached")?.set_stations(&stations)?;
         let mut helpers = xdp_helper::loader()
@@ -121,8 +125,8 @@ impl Rig {
         self.flows.get(key, 0).ok()
     }
 
-    /// Nanoseconds for one run of `subject` with a frame that it leaves as it is. The program under test has to pass
-    /// it on.
+    /// Nanoseconds for one run of `subject` with a frame that it leaves as it is. The program under
+    /// test has to pass it on.
     pub(super) fn repeat(&mut self, subject: Subject, frame: &[u8], repeat: u32) -> Result<f64> {
         let program = match subject {
             Subject::Empty => loaded(&mut self.helpers, PASS)?,
@@ -133,7 +137,8 @@ impl Rig {
         Ok(time)
     }
 
-    /// Nanoseconds for putting `scene` back and one run of `subject`, and what became of the last frame.
+    /// Nanoseconds for putting `scene` back and one run of `subject`, and what became of the last
+    /// frame.
     pub(super) fn restored(
         &mut self,
         subject: Subject,
@@ -154,8 +159,9 @@ impl Rig {
         })
     }
 
-    /// Nanoseconds for a run of `subject` in this scene with cold caches, by the kernel's count, which has to be on; and
-    /// what became of the last frame. `caches` is as large as what is to be driven out of them.
+    /// Nanoseconds for a run of `subject` in this scene with cold caches, by the kernel's count,
+    /// which has to be on; and what became of the last frame. `caches` is as large as what is to be
+    /// driven out of them.
     pub(super) fn cold(
         &mut self,
         subject: Subject,
@@ -183,7 +189,8 @@ impl Rig {
         Ok((time.as_nanos() as f64 / f64::from(runs), outcome))
     }
 
-    /// Nanoseconds for giving `frame` the next destination and one run of `subject`, which has to pass it on.
+    /// Nanoseconds for giving `frame` the next destination and one run of `subject`, which has to
+    /// pass it on.
     pub(super) fn scattered(&mut self, subject: Subject, frame: &[u8], repeat: u32) -> Result<f64> {
         self.set_next(subject)?;
         let (time, outcome) = time(loaded(&mut self.helpers, SCATTER)?, frame, repeat)?;
@@ -219,9 +226,9 @@ fn template(scene: &Scene<'_>) -> Result<Template> {
 
 /// The mean time of a run in nanoseconds, and what became of the frame in the last one.
 ///
-/// The kernel's own figure is whole nanoseconds, too coarse beside an empty program. So it is this thread's CPU time
-/// for `repeat` runs, less that for a few: what a call takes however many runs it makes is no part of it. Of several
-/// tries the fastest counts, since whatever disturbs only adds.
+/// The kernel's own figure is whole nanoseconds, too coarse beside an empty program. So it is this
+/// thread's CPU time for `repeat` runs, less that for a few: what a call takes however many runs it
+/// makes is not part of it. Of several tries the fastest counts, since a disturbance only adds.
 pub(super) fn time(program: &mut Xdp, frame: &[u8], repeat: u32) -> Result<(f64, Outcome)> {
     measure(repeat, |runs| run(program, frame, runs))
 }
@@ -240,7 +247,8 @@ fn least(one: (Duration, Outcome), other: (Duration, Outcome)) -> (Duration, Out
     if other.0 < one.0 { other } else { one }
 }
 
-/// This thread's CPU time for a call with `repeat` runs, and what became of the frame in the last one.
+/// This thread's CPU time for a call with `repeat` runs, and what became of the frame in the last
+/// one.
 fn run(program: &mut Xdp, frame: &[u8], repeat: u32) -> Result<(Duration, Outcome)> {
     let mut out = vec![0; frame.len() + GROWTH_MAX];
     let options =

@@ -1,4 +1,4 @@
-//! TCP segments over IPv6 in Ethernet, written and read: what the bench's client says and hears.
+//! TCP segments over IPv6 in Ethernet, written and read, for the bench's client.
 //!
 //! It keeps no connection: sequence numbers are the caller's.
 
@@ -13,7 +13,7 @@ pub(super) struct Ends {
     pub(super) destination: SocketAddrV6,
 }
 
-/// A segment to be sent, or one that was heard.
+/// A segment to be sent, or one that was received.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Segment {
     pub(super) sequence: u32,

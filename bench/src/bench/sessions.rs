@@ -1,6 +1,6 @@
 //! Whole sessions over a real link: how many a second, and what each costs the server.
 //!
-//! Servers take turns, so that what disturbs the machine disturbs all of them.
+//! The servers run in rotation, so that a disturbance of the machine affects all of them.
 
 use std::time::Duration;
 
@@ -35,10 +35,10 @@ pub(super) fn measure(scale: Scale, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// A server, and what was read before each of its turns and after the last.
+/// A server, and the readings before each of its rounds and after the last.
 ///
-/// A turn's cost is the difference of two readings, so that what a server still does when its clients have gone is
-/// its own.
+/// A round's cost is the difference of two readings, so that what a server still does when its
+/// clients have gone is its own.
 struct Runner {
     peer: Peer,
     server: Result<Server>,
@@ -93,7 +93,7 @@ impl Runner {
         Ok(())
     }
 
-    /// By turn.
+    /// The cost of each round.
     fn costs(&self) -> impl Iterator<Item = Cost> {
         self.readings.windows(2).zip(&self.turns).map(|(pair, turn)| Cost {
             bpf: micros(pair[1].bpf.since(pair[0].bpf).time) / turn.sessions,
@@ -101,14 +101,14 @@ impl Runner {
         })
     }
 
-    /// The middle of what `figure` says of each turn.
+    /// The median of `figure` over the rounds.
     fn middle(&self, figure: impl Fn(&Turn) -> f64) -> Option<f64> {
         median(self.turns.iter().map(figure))
     }
 
-    /// The middle of the turns' ratios of our cost to another server's.
+    /// The median of the rounds' ratios of this server's cost to another server's.
     fn ratio_to(&self, other: &Self, ours: impl Fn(Cost) -> f64) -> Option<f64> {
-        // a turn of few sessions may take no tick of the clock that processes are counted in
+        // a round of few sessions may take no tick of the clock that processes are counted in
         let turns = self.costs().zip(other.costs()).filter(|(_, peer)| peer.sum() > 0.0);
         median(turns.map(|(cost, peer)| ours(cost) / peer.sum()))
     }
@@ -173,7 +173,7 @@ fn servers(runners: &[Runner], postscreen: &Runner, scale: Scale) -> Section {
     }
 }
 
-/// What a packet takes under real load.
+/// The cost of a packet under real load.
 fn packets(runners: &[Runner]) -> Section {
     let rows = runners.iter().filter(|runner| matches!(runner.peer, Peer::Kernel | Peer::Daemon));
     let row = |runner: &Runner| {
@@ -211,7 +211,7 @@ fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-/// Targets.
+/// Targets of this part.
 const SESSION_MAX: f64 = 1.0 / 50.0;
 const SESSION_STRETCH: f64 = 1.0 / 100.0;
 

@@ -1,6 +1,6 @@
 //! CPU time: of a server's processes, of a BPF program, of the whole machine.
 //!
-//! It reads the kernel's accounts; what they leave out is said where they are shown.
+//! It reads the kernel's accounts; the tables name the costs that these leave out.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -10,13 +10,13 @@ use aya::programs::ProgramInfo;
 /// Whose processes a server is.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Processes {
-    /// One process.
+    /// One process, by its id.
     One(u32),
     /// A process group and its leader's children that have ended.
     Group(u32),
 }
 
-/// What a BPF program took since it was loaded, while the kernel counts.
+/// The run time of a BPF program since it was loaded, while the kernel counts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct BpfTime {
     pub(super) time: Duration,
@@ -32,7 +32,8 @@ impl Processes {
         match self {
             Self::One(pid) => Ok(Stat::of(&pid.to_string())?.own()),
             Self::Group(leader) => {
-                // those that ended first: one that ends meanwhile is missed rather than counted twice
+                // those that ended first: one that ends meanwhile is missed rather than counted
+                // twice
                 let ended = Stat::of(&leader.to_string())?.children();
                 let running = fs::read_dir("/proc")?.filter_map(|entry| {
                     let name = entry.ok()?.file_name().into_string().ok()?;
@@ -96,7 +97,7 @@ impl BpfTime {
         Self { time: info.run_time(), runs: info.run_count() }
     }
 
-    /// What was added since `before`.
+    /// The increase since `before`.
     pub(super) fn since(self, before: Self) -> Self {
         Self { time: self.time.saturating_sub(before.time), runs: self.runs - before.runs }
     }

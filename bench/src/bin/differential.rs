@@ -20,7 +20,7 @@ struct Options {
     /// A Python that has the other program and dnspython
     #[arg(long)]
     python: PathBuf,
-    /// Cases
+    /// Number of cases
     #[arg(long)]
     cases: u32,
     /// Where the random cases begin

@@ -10,7 +10,7 @@ use super::{
 };
 use sixgate_tests::{client::Client, transcript::Transcript};
 
-/// One session.
+/// One session of the demo.
 pub(super) struct Act {
     pub(super) title: &'static str,
     pub(super) source: &'static str,
@@ -21,7 +21,7 @@ pub(super) struct Act {
     pub(super) promise: Promise,
 }
 
-/// What the sender has to hear.
+/// The reply that the sender has to receive.
 pub(super) struct Promise {
     pub(super) moment: Moment,
     /// The reply, or its beginning.

@@ -1,4 +1,4 @@
-//! The demo's senders: what DNS says about them, and their messages.
+//! The demo's senders: their DNS records, and their messages.
 //!
 //! It owns no connection.
 
@@ -37,7 +37,7 @@ impl Key {
     }
 }
 
-/// What DNS says: the second sender has no reverse DNS, and a name that no line speaks of does not exist.
+/// The DNS records: the second sender has no reverse DNS, and a name without a line does not exist.
 pub(super) fn zone(key: &Key) -> Result<String> {
     let [first, _, third, fourth, fifth] = SENDERS;
     Ok(format!(

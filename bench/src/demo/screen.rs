@@ -1,4 +1,4 @@
-//! What the demo prints.
+//! The output of the demo.
 //!
 //! It owns no judgement: marks show what `act` found.
 
@@ -15,7 +15,7 @@ use sixgate_tests::{
     transcript::{Line, Side},
 };
 
-/// What is set up, and what will happen.
+/// The setup, and the plan.
 pub(super) fn opening(stage: &Stage) -> Result<()> {
     println!("{}", bold("sixgate, a gate for mail that arrives over IPv6: five sessions"));
     println!();

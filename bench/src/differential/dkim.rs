@@ -38,8 +38,9 @@ use sixgate_tests::{
 const TIMEOUT: Duration = Duration::from_secs(10);
 const DKIMPY: &str = include_str!("dkim/dkimpy.py");
 
-/// Verifies `count` messages made from `seed` here and by the dkimpy of `python`, and prints how often they differ and
-/// why, and each difference that nobody has judged yet. Says whether there was none of these.
+/// Verifies `count` messages made from `seed` here and by the dkimpy of `python`, and prints how
+/// often they differ and why, and each difference that is not judged yet. True if there was none of
+/// these.
 ///
 /// # Errors
 /// When a server or the other verifier does not run.
@@ -94,7 +95,7 @@ pub fn dkim(python: &Path, seed: u64, count: u32) -> Result<bool> {
     Ok(unjudged == 0)
 }
 
-/// What dkimpy says.
+/// The result of dkimpy.
 #[derive(Clone, Debug)]
 struct Theirs {
     passes: bool,
@@ -297,7 +298,7 @@ impl Dkimpy {
 
 impl Drop for Dkimpy {
     fn drop(&mut self) {
-        // its input ends with us; nothing is left to be said if it does not
+        // its input ends with this process; an error has no further consequence
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,6 +1,6 @@
 //! Cases for a comparison of SPF evaluators: a sender each, and a small world of names of its own.
 //!
-//! Most are such as people publish, some are broken. It does not say what is right.
+//! Most are such as people publish, some are broken. The right result is not its business.
 
 use std::{
     fmt,
@@ -43,7 +43,7 @@ struct World {
     pointers: Vec<String>,
 }
 
-/// What a name has.
+/// The records of a name.
 #[derive(Clone, Debug)]
 struct Host {
     texts: Vec<String>,

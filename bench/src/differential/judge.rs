@@ -1,6 +1,6 @@
-//! The kinds of difference between us and pyspf that somebody has looked at; docs/policy.md says why we differ.
+//! The judged kinds of difference between sixgate and pyspf; docs/policy.md gives the reasons.
 //!
-//! The mended pyspf has to agree with us: what a message says excuses nothing.
+//! The mended pyspf has to agree with sixgate: the text of an error excuses no difference.
 
 use sixgate_auth::spf::{SpfCheck, SpfReason};
 

@@ -1,6 +1,7 @@
 //! Compares our checks with those of others over generated cases.
 //!
-//! Which of the two is right in a kind of difference is judged once, in words; the documents list them.
+//! The right result in a kind of difference is decided once, by a person; the documents list the
+//! kinds.
 
 mod dkim;
 mod generate;
@@ -36,7 +37,7 @@ const AT_A_TIME: usize = 200;
 const TIME: &str = "TIME";
 const PYSPF: &str = include_str!("pyspf.py");
 
-/// What the other evaluator says.
+/// The result of the other evaluator.
 #[derive(Clone, Debug, Deserialize)]
 struct Theirs {
     result: String,
@@ -44,8 +45,9 @@ struct Theirs {
     explanation: Option<String>,
 }
 
-/// Judges `count` cases made from `seed` here and by the pyspf of `python`, and prints how often they differ and why,
-/// and each difference that nobody has judged yet. Says whether there was none of these.
+/// Judges `count` cases made from `seed` here and by the pyspf of `python`, and prints how often
+/// they differ and why, and each difference that is not judged yet. True if there was none of
+/// these.
 ///
 /// # Errors
 /// When a server or the other evaluator does not run.
@@ -110,7 +112,8 @@ impl Theirs {
     }
 }
 
-/// What we say. The seconds of `%{t}`, which are others for each evaluator, are [`TIME`] in the explanation.
+/// The result of sixgate. The seconds of `%{t}`, which are others for each evaluator, are [`TIME`]
+/// in the explanation.
 async fn evaluate(dns: &Resolver, case: &Case) -> SpfCheck {
     let query = SpfQuery {
         client: case.client,

@@ -1,6 +1,7 @@
-//! Messages, signatures, key records, and what is done to a signed message on its way.
+//! Messages, signatures, key records, and changes to a signed message on its way.
 //!
-//! Most are such as people send, some are odd, some are broken. It does not say what is right.
+//! Most are such as people send, some are odd, some are broken. The right result is not its
+//! business.
 
 use proptest::{prelude::*, sample::Index};
 
@@ -14,10 +15,10 @@ pub(super) struct Plan {
     pub(super) algorithm: Algorithm,
     /// Of header and body.
     pub(super) relaxed: (bool, bool),
-    /// `h=`
+    /// The field names of `h=`.
     pub(super) names: Vec<String>,
     pub(super) length: Length,
-    /// What is replaced in a signature that is made by hand, before it is made.
+    /// The replacements in a signature that is made by hand, before it is made.
     pub(super) edits: Vec<(&'static str, &'static str)>,
     /// The tags of the key record in front of `p=`, and those behind it.
     pub(super) record: (&'static str, &'static str),
@@ -38,7 +39,7 @@ pub(super) enum Algorithm {
     Rsa,
 }
 
-/// `l=`
+/// The length in `l=`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Length {
     All,
@@ -109,7 +110,7 @@ impl Change {
     }
 }
 
-/// Something else for one octet that is no line end.
+/// Another character for one octet that is not a line end.
 fn at(message: &str, index: &Index, with: impl Fn(char) -> String) -> String {
     let places: Vec<usize> =
         message.char_indices().filter(|(_, octet)| octet.is_ascii_graphic()).map(|(at, _)| at).collect();
@@ -119,7 +120,7 @@ fn at(message: &str, index: &Index, with: impl Fn(char) -> String) -> String {
 }
 
 prop_compose! {
-    /// Any plan.
+    /// Any plan of a message.
     pub(super) fn plan()(
         fields in fields(), body in body(),
         signer in prop_oneof![Just(Signer::ByHand), Just(Signer::ByHand), Just(Signer::Dkimpy)],

@@ -1,11 +1,12 @@
-//! The kinds of difference between us and dkimpy that somebody has looked at. docs/policy.md lists them.
+//! The kinds of difference between us and dkimpy that somebody has looked at. docs/policy.md lists
+//! them.
 
 use sixgate_auth::dkim::{DkimResult, DkimSignature};
 
 use super::{Theirs, generate::Plan};
 
-/// Why the two differ, if it is a kind of difference that has been judged. `mended` is what they say about the message
-/// as [`readable`] has it.
+/// Why the two differ, if it is a kind of difference that has been judged. `mended` is their result
+/// for the message as [`readable`] has it.
 pub(super) fn judge(
     plan: &Plan,
     message: &str,
@@ -20,7 +21,8 @@ pub(super) fn judge(
     }
 }
 
-/// The same message for a verifier that knows no blank before a colon, and no body without a last line end.
+/// The same message for a verifier that knows no blank before a colon, and no body without a last
+/// line end.
 pub(super) fn readable(message: &str) -> String {
     let (header, body) = message.split_once("\r\n\r\n").unwrap_or((message, ""));
     let lines: Vec<String> = header.split("\r\n").map(without_blank).collect();
@@ -35,8 +37,9 @@ fn without_blank(line: &str) -> String {
     }
 }
 
-/// What passes here, and there once they can read it. What is signed to the octet cannot be mended: there, all that
-/// is left to see is that the one field that has to be there once is.
+/// A message that passes here, and there once they can read it. A part that is signed to the octet
+/// cannot be mended: there, all that is left to see is that the one field that has to be there once
+/// is.
 fn unread(plan: &Plan, message: &str, mended: &Theirs) -> Option<&'static str> {
     let header = message.split_once("\r\n\r\n").map_or(message, |(header, _)| header);
     let lines: Vec<String> = header.split("\r\n").map(without_blank).collect();
