@@ -41,7 +41,7 @@ pub struct Shares {
     of_48: HashMap<u64, u64>,
 }
 
-/// What keeps somebody from having more.
+/// The limit that keeps a network from more.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Shortage {
     /// There is no more.
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_anew_finds_something_left() {
+    fn a_network_that_comes_anew_finds_something_left() {
         let mut shares = Shares::new(256);
         let rows = [
             ("2001:db8:0:1::1", 85, "a third"),
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_only_one_of_a_network_may_take_what_is_free_and_nobody_more() {
+    fn the_only_one_of_a_network_may_take_all_that_is_free_and_no_more() {
         let mut shares = Shares::new(100);
         let (one, other) = (network("2001:db8::1"), network("2001:db8:1::1"));
         assert_eq!(shares.take(one, 0, 60), Ok(()));
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(shares.take(one, 0, 1), Err(Shortage::Network), "another one of its network");
         assert_eq!(shares.take(other, 0, 11), Err(Shortage::All));
         assert_eq!(shares.take(other, 0, 5), Ok(()));
-        assert_eq!(shares.take(None, 0, 5), Ok(()), "of nobody's network");
+        assert_eq!(shares.take(None, 0, 5), Ok(()), "of no network");
         assert_eq!(shares.take(None, 0, 1), Err(Shortage::All));
     }
 

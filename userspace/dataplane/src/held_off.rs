@@ -1,5 +1,5 @@
-//! Interfaces that were detached by hand: the daemon leaves them alone until somebody attaches, or
-//! until it starts again.
+//! Interfaces that were detached by hand: the daemon leaves them alone until an operator attaches,
+//! or until it starts again.
 //!
 //! A bpffs has no plain files, so that a directory beside the pins marks an interface, by its index
 //! and by its name.

@@ -1,4 +1,4 @@
-//! Fields Authentication-Results that came with a message and that somebody could take for ours
+//! Fields Authentication-Results that came with a message and that could be taken for ours
 //! (RFC 8601 5).
 //!
 //! It reads more than the grammar allows, because those who read the message later may do so too.
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_that_nobody_knows_does_not_get_through_under_any_name() {
+    fn an_unknown_version_does_not_get_through_under_any_name() {
         for (head, wanted) in [
             ("other.example", 0),
             ("other.example 1", 0),

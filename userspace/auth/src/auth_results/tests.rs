@@ -150,7 +150,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn no_string_of_a_stranger_gets_out_of_the_field(
+    fn no_string_of_a_sender_gets_out_of_the_field(
         id in strange(), helo in strange(), mail_from in strange(),
         domain in strange(), identity in strange(), selector in strange(), start in strange(),
     ) {

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn hashing_stops_when_nobody_waits_any_more() {
+    fn hashing_stops_when_the_result_is_not_awaited() {
         assert!(BodyHashes::of(io::repeat(b'a'), wanted(&[], &[]), || true).is_err());
     }
 

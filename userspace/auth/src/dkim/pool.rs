@@ -108,7 +108,7 @@ mod tests {
             let pool = Arc::clone(&pool);
             async move {
                 let work = move |_: &Over| {
-                    begun.send(()).expect("somebody waits");
+                    begun.send(()).expect("the test waits");
                     released.recv().expect("it is released");
                 };
                 pool.run(LARGE, work).await

@@ -83,8 +83,8 @@ impl<'a> Tag<'a> {
     }
 }
 
-/// Whether `record` holds a tag that makes it a key to somebody: `p=`, or the version of key
-/// records.
+/// Whether `record` holds a tag that makes a verifier take it for a key: `p=`, or the version of
+/// key records.
 pub(super) fn resembles_key(record: &[u8]) -> bool {
     elements(record).any(|element| {
         let mut parts = element.splitn(2, |octet| *octet == b'=').map(trim);
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_could_take_for_a_key_resembles_one() {
+    fn text_that_could_be_taken_for_a_key_resembles_one() {
         let rows: [(&[u8], bool); 7] = [
             (b"v=DKIM1", true),
             (b" p =", true),

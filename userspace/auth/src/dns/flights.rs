@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_may_not_pay_holds_up_nobody_else() {
+    async fn an_asker_that_may_not_pay_holds_up_no_other() {
         let flights = Arc::new(Flights::default());
         let seat = || flights.join(name("a.example."), RecordType::TXT);
         let never = std::future::pending::<Result<(), DnsFailure>>();
