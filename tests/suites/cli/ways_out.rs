@@ -123,17 +123,15 @@ fn settings_that_defer_or_refuse_all_mail_are_warned_of() {
 #[test]
 fn status_says_what_it_waits_for() {
     use std::{
-        io::{Read as _, Write as _},
+        io::{BufRead as _, BufReader, Write as _},
         os::unix::net::UnixListener,
         thread,
     };
     let place = Place::new();
-    let path = place.path("socket");
-    let listener = UnixListener::bind(&path).unwrap();
-    place.configure(&format!("control_socket = {path:?}"), &place.path("pins"), "");
+    let listener = UnixListener::bind(place.path("control")).unwrap();
     let daemon = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        stream.read(&mut [0; 4096]).unwrap();
+        BufReader::new(&stream).read_line(&mut String::new()).unwrap();
         stream.write_all(b" ").unwrap();
         stream.write_all(b" {\"answer\": \"refused\", \"reason\": \"it is busy\"}\n").unwrap();
     });
