@@ -12,7 +12,7 @@ use sixgate_smtp::{
         Stage, Verdict, decide,
         evidence::{Endpoints, Evidence, RecipientEvidence, Standing},
     },
-    reply::{Reply, ReplyTable, Say},
+    reply::{Reply, ReplyKind, ReplyTable},
     session::{Admission, Offer, Session, SessionParameters, Task},
 };
 use sixgate_tests::dialog::{
@@ -140,7 +140,7 @@ impl Desk {
         let evidence = Evidence { recipient: Some(recipient), ..self.facts.evidence(endpoints) };
         match decide(&self.facts.policy, Stage::Recipient, &evidence) {
             Verdict::Refuse(refusal) => self.table.refusal(refusal, false, *endpoints, domain),
-            Verdict::Accept | Verdict::AcceptInShadow(_) => self.table.say(Say::Recipient),
+            Verdict::Accept | Verdict::AcceptInShadow(_) => self.table.reply(ReplyKind::Recipient),
         }
     }
 
@@ -149,7 +149,7 @@ impl Desk {
             Verdict::Refuse(refusal) => self.table.refusal(refusal, false, *endpoints, None),
             Verdict::Accept | Verdict::AcceptInShadow(_) => {
                 self.delivered += 1;
-                self.table.say_about(Say::Delivered, "memory")
+                self.table.reply_about(ReplyKind::Delivered, "memory")
             }
         }
     }

@@ -22,7 +22,7 @@ use sixgate_fuzz::{
 };
 use sixgate_smtp::{
     policy::{Mode, Refusal, evidence::Endpoints},
-    reply::{Reply, ReplyTable, Say},
+    reply::{Reply, ReplyKind, ReplyTable},
     session::{
         Admission, Event, Offer, Session, SessionLimits, SessionParameters, Task, Tls, TlsProgress, Unkept,
     },
@@ -434,7 +434,7 @@ fn message_reply(choice: u8) -> Reply {
         b'f' => refused(Refusal::DnsFailure),
         b'n' | b'd' => refused(Refusal::NotAuthenticated),
         b'r' => next_hop(554, b"no"),
-        b't' => ReplyTable::new("gate.example", MESSAGE_MAX).say(Say::NextHopLost),
+        b't' => ReplyTable::new("gate.example", MESSAGE_MAX).reply(ReplyKind::NextHopLost),
         _ => next_hop(250, b"2.0.0 queued"),
     }
 }

@@ -12,7 +12,7 @@ use super::{
     command::Chunk,
     data::{DataReceiver, Progress},
     message_id::MessageId,
-    reply::Say,
+    reply::ReplyKind,
 };
 use crate::policy::Mode;
 
@@ -30,7 +30,7 @@ pub struct ContentLimits {
     /// Received fields (RFC 5321 6.3: at least 100).
     pub received: u32,
     /// In shadow mode a message may break the rules on header, lines and hops: see
-    /// `Say::is_waived_in_shadow`.
+    /// `ReplyKind::is_waived_in_shadow`.
     pub mode: Mode,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct Arriving {
     octets: u64,
     message_id: MessageId,
     /// Set once the message is lost; the rest is read and dropped.
-    lost: Option<Say>,
+    lost: Option<ReplyKind>,
 }
 
 /// The form in which it arrives.
@@ -97,7 +97,7 @@ impl Arriving {
             (*chunk, *left, *ended) = (next, next.size, false);
         }
         if self.rules.octets.saturating_add(next.size) > self.rules.limits.size {
-            self.lose(Say::TooBig);
+            self.lose(ReplyKind::TooBig);
         }
     }
 
@@ -153,7 +153,7 @@ impl Arriving {
     }
 
     /// Gives the message up, for the first reason that is given.
-    pub(crate) fn lose(&mut self, why: Say) {
+    pub(crate) fn lose(&mut self, why: ReplyKind) {
         self.lost.get_or_insert(why);
     }
 
@@ -193,12 +193,12 @@ impl Arriving {
     }
 
     /// Why it is lost.
-    pub(crate) fn lost(&self) -> Option<Say> {
+    pub(crate) fn lost(&self) -> Option<ReplyKind> {
         self.lost
     }
 
     /// Why enforce would have lost it, once for each rule.
-    pub(crate) fn waived(&self) -> &[Say] {
+    pub(crate) fn waived(&self) -> &[ReplyKind] {
         &self.rules.waived
     }
 }
@@ -217,7 +217,7 @@ struct Rules {
     in_results: bool,
     received: u32,
     /// The rules that are broken already and hold no more.
-    waived: Vec<Say>,
+    waived: Vec<ReplyKind>,
 }
 
 /// As many octets of a line as are needed to tell a Received field with some blanks before its
@@ -239,7 +239,7 @@ impl Rules {
     }
 
     /// Looks at the next octets, which consist of whole and partial lines that end with CRLF.
-    fn check(&mut self, octets: &[u8]) -> Result<(), Say> {
+    fn check(&mut self, octets: &[u8]) -> Result<(), ReplyKind> {
         for part in octets.split_inclusive(|octet| *octet == b'\n') {
             let ends = part.ends_with(b"\n");
             while let Err(broken) = self.check_lengths(part.len() as u64, ends) {
@@ -258,7 +258,7 @@ impl Rules {
     }
 
     /// Takes a broken rule out of force, if shadow mode does that.
-    fn waive(&mut self, broken: Say) -> Result<(), Say> {
+    fn waive(&mut self, broken: ReplyKind) -> Result<(), ReplyKind> {
         if self.limits.mode == Mode::Enforce || !broken.is_waived_in_shadow() {
             return Err(broken);
         }
@@ -268,21 +268,21 @@ impl Rules {
 
     /// Of several bounds the one that is reached first counts, so that it does not matter in which
     /// pieces a message comes.
-    fn check_lengths(&self, more: u64, ends: bool) -> Result<(), Say> {
-        let size = (self.limits.size.saturating_sub(self.octets), more, Say::TooBig);
+    fn check_lengths(&self, more: u64, ends: bool) -> Result<(), ReplyKind> {
+        let size = (self.limits.size.saturating_sub(self.octets), more, ReplyKind::TooBig);
         let header =
-            self.in_header.then(|| (HEADER_MAX.saturating_sub(self.octets), more, Say::HeaderTooBig));
+            self.in_header.then(|| (HEADER_MAX.saturating_sub(self.octets), more, ReplyKind::HeaderTooBig));
         // the CR may still be to come, or be the last octet here
         let room = (self.limits.line + 1).saturating_sub(self.line);
-        let line = (room, more.saturating_sub(u64::from(ends)), Say::LineTooLong);
+        let line = (room, more.saturating_sub(u64::from(ends)), ReplyKind::LineTooLong);
         let broken = [Some(size), header, Some(line)].into_iter().flatten();
-        let holds = |broken: &Say| !self.waived.contains(broken);
+        let holds = |broken: &ReplyKind| !self.waived.contains(broken);
         let first =
             broken.filter(|(room, more, broken)| more > room && holds(broken)).min_by_key(|(room, ..)| *room);
         first.map_or(Ok(()), |(.., broken)| Err(broken))
     }
 
-    fn check_header(&mut self, part: &[u8], ends: bool) -> Result<(), Say> {
+    fn check_header(&mut self, part: &[u8], ends: bool) -> Result<(), ReplyKind> {
         let room = START - self.start.len();
         self.start.extend_from_slice(part.get(..room).unwrap_or(part));
         if ends {
@@ -294,12 +294,12 @@ impl Rules {
             self.start.clear();
             // forged results are found in the first HEADER_MAX octets only: never pass on what lies
             // beyond
-            if self.in_results && self.waived.contains(&Say::HeaderTooBig) {
-                return Err(Say::HeaderTooBig);
+            if self.in_results && self.waived.contains(&ReplyKind::HeaderTooBig) {
+                return Err(ReplyKind::HeaderTooBig);
             }
         }
-        if self.received > self.limits.received && !self.waived.contains(&Say::TooManyHops) {
-            self.waive(Say::TooManyHops)?;
+        if self.received > self.limits.received && !self.waived.contains(&ReplyKind::TooManyHops) {
+            self.waive(ReplyKind::TooManyHops)?;
         }
         Ok(())
     }
@@ -330,12 +330,16 @@ mod tests {
 
     /// What becomes of a message that comes in pieces of `chunk` octets: kept octets, or the
     /// reason.
-    fn outcome(message: &[u8], chunk: usize) -> Result<Vec<u8>, Say> {
+    fn outcome(message: &[u8], chunk: usize) -> Result<Vec<u8>, ReplyKind> {
         shadowed(message, chunk, LIMITS).0
     }
 
     /// The same within `limits`, and the rules that were waived.
-    fn shadowed(message: &[u8], chunk: usize, limits: ContentLimits) -> (Result<Vec<u8>, Say>, Vec<Say>) {
+    fn shadowed(
+        message: &[u8],
+        chunk: usize,
+        limits: ContentLimits,
+    ) -> (Result<Vec<u8>, ReplyKind>, Vec<ReplyKind>) {
         let mut arriving = Arriving::after_data(limits);
         let mut kept = Vec::new();
         let wire = [message, b".\r\n"].concat();
@@ -360,38 +364,50 @@ mod tests {
     fn a_message_passes_or_breaks_a_rule_however_it_is_cut() {
         let max = usize::try_from(HEADER_MAX).unwrap();
         let received = "Received: from a by b; c\r\n";
-        let rows: Vec<(&str, Vec<u8>, Option<Say>)> = vec![
+        let rows: Vec<(&str, Vec<u8>, Option<ReplyKind>)> = vec![
             ("nothing", Vec::new(), None),
             ("998 octets", [&[b'a'; 998][..], b"\r\n"].concat(), None),
-            ("999 octets", [&[b'a'; 999][..], b"\r\n"].concat(), Some(Say::LineTooLong)),
+            ("999 octets", [&[b'a'; 999][..], b"\r\n"].concat(), Some(ReplyKind::LineTooLong)),
             ("998 octets in the body", [b"\r\n\r\n", &[b'a'; 998][..], b"\r\n"].concat(), None),
             (
                 "999 octets there",
                 [b"A: b\r\n\r\n", &[b'a'; 999][..], b"\r\n"].concat(),
-                Some(Say::LineTooLong),
+                Some(ReplyKind::LineTooLong),
             ),
             ("three hops", received.repeat(3).into_bytes(), None),
-            ("four", received.repeat(4).into_bytes(), Some(Say::TooManyHops)),
-            ("odd spelling", b"RECEIVED \t: x\r\n".repeat(4), Some(Say::TooManyHops)),
+            ("four", received.repeat(4).into_bytes(), Some(ReplyKind::TooManyHops)),
+            ("odd spelling", b"RECEIVED \t: x\r\n".repeat(4), Some(ReplyKind::TooManyHops)),
             ("another name", b"Received-SPF: x\r\n".repeat(4), None),
             ("folded lines", b"A:\r\n Received: x\r\n".repeat(4), None),
             ("hops in the body", format!("\r\n{}", received.repeat(4)).into_bytes(), None),
             ("a full header", header(max), None),
-            ("a header too long", header(max + 10), Some(Say::HeaderTooBig)),
+            ("a header too long", header(max + 10), Some(ReplyKind::HeaderTooBig)),
             ("a full header and a body", [&header(max - 2)[..], b"\r\nbody\r\n"].concat(), None),
-            ("an empty line too much", [&header(max - 1)[..], b"\r\n"].concat(), Some(Say::HeaderTooBig)),
+            (
+                "an empty line too much",
+                [&header(max - 1)[..], b"\r\n"].concat(),
+                Some(ReplyKind::HeaderTooBig),
+            ),
             ("a full message", [b"\r\n", &b"0123456789abcd\r\n".repeat((1 << 16) - 1)[..]].concat(), None),
-            ("one octet too much", b"0123456789abcd\r\n".repeat((1 << 16) + 1), Some(Say::HeaderTooBig)),
-            ("too big", [b"\r\n", &b"0123456789abcd\r\n".repeat(1 << 16)[..]].concat(), Some(Say::TooBig)),
+            (
+                "one octet too much",
+                b"0123456789abcd\r\n".repeat((1 << 16) + 1),
+                Some(ReplyKind::HeaderTooBig),
+            ),
+            (
+                "too big",
+                [b"\r\n", &b"0123456789abcd\r\n".repeat(1 << 16)[..]].concat(),
+                Some(ReplyKind::TooBig),
+            ),
             (
                 "a line too long before it is too big",
                 [b"\r\n", &[b'a'; 2 << 20][..], b"\r\n"].concat(),
-                Some(Say::LineTooLong),
+                Some(ReplyKind::LineTooLong),
             ),
             (
                 "too long in a header that is too long",
                 [&header(max - 4)[..], &[b'a'; 2000], b"\r\n"].concat(),
-                Some(Say::HeaderTooBig),
+                Some(ReplyKind::HeaderTooBig),
             ),
         ];
         for (claim, message, broken) in rows {
@@ -405,12 +421,12 @@ mod tests {
 
     #[test]
     fn shadow_waives_what_is_a_matter_of_taste_and_says_each_once() {
-        use Say::{HeaderTooBig, LineTooLong, TooBig, TooManyHops};
+        use ReplyKind::{HeaderTooBig, LineTooLong, TooBig, TooManyHops};
         let limits = ContentLimits { mode: Mode::Shadow, ..LIMITS };
         let max = usize::try_from(HEADER_MAX).unwrap();
         let long_line = [&[b'a'; 5000][..], b"\r\n"].concat();
         let results = b"Authentication-Results : gate.example; spf=pass\r\n";
-        type Row<'a> = (&'a str, Vec<u8>, Option<Say>, &'a [Say]);
+        type Row<'a> = (&'a str, Vec<u8>, Option<ReplyKind>, &'a [ReplyKind]);
         let rows: Vec<Row<'_>> = vec![
             ("nothing to waive", b"A: b\r\n\r\nc\r\n".to_vec(), None, &[]),
             ("long lines", [b"A: b\r\n\r\n", &long_line[..], &long_line].concat(), None, &[LineTooLong]),

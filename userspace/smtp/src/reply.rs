@@ -15,21 +15,21 @@ use form::split_enhanced;
 pub use form::{Enhanced, Origin, Reply};
 
 macro_rules! replies {
-    ($($(#[$doc:meta])+ $say:ident = $code:literal $enhanced:literal $text:literal,)+) => {
+    ($($(#[$doc:meta])+ $kind:ident = $code:literal $enhanced:literal $text:literal,)+) => {
         /// Every reply that sixgate makes itself, but the replies to EHLO.
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-        pub enum Say {
-            $($(#[$doc])+ $say,)+
+        pub enum ReplyKind {
+            $($(#[$doc])+ $kind,)+
         }
 
-        impl Say {
+        impl ReplyKind {
             /// Every row of the table.
             #[cfg(test)]
-            const ALL: &'static [Self] = &[$(Self::$say),+];
+            const ALL: &'static [Self] = &[$(Self::$kind),+];
 
             const fn row(self) -> (u16, &'static str, &'static str) {
                 match self {
-                    $(Self::$say => ($code, $enhanced, $text),)+
+                    $(Self::$kind => ($code, $enhanced, $text),)+
                 }
             }
         }
@@ -177,7 +177,7 @@ replies! {
     InternalError = 451 "4.3.0" "Local error in processing, please try again later.",
 }
 
-impl Say {
+impl ReplyKind {
     /// The bound whose excess this reply reports, as counters name it.
     #[must_use]
     pub fn bound(self) -> Option<&'static str> {
@@ -266,29 +266,29 @@ impl ReplyTable {
 
     /// A reply that is about nothing in particular.
     #[must_use]
-    pub fn say(&self, say: Say) -> Reply {
-        self.say_about(say, "")
+    pub fn reply(&self, kind: ReplyKind) -> Reply {
+        self.reply_about(kind, "")
     }
 
     /// A reply about `subject`: an address, a domain or a name of this server that clients may see.
     #[must_use]
-    pub fn say_about(&self, say: Say, subject: &str) -> Reply {
-        let say = match say {
-            Say::NotOptedIn if self.temporary.not_opted_in => Say::NotOptedInTemporary,
+    pub fn reply_about(&self, kind: ReplyKind, subject: &str) -> Reply {
+        let kind = match kind {
+            ReplyKind::NotOptedIn if self.temporary.not_opted_in => ReplyKind::NotOptedInTemporary,
             other => other,
         };
-        let (code, enhanced, text) = say.row();
+        let (code, enhanced, text) = kind.row();
         let text = text.replace("{host}", &self.hostname).replace("{}", subject);
         let enhanced = split_enhanced(enhanced).0;
         let reply = Reply { code, enhanced, lines: vec![Cow::Owned(text)], origin: Origin::Table };
-        if self.is_permanent(say) { reply.into_permanent() } else { reply }
+        if self.is_permanent(kind) { reply.into_permanent() } else { reply }
     }
 
     /// Whether the operator wants `say` to be permanent although its row is temporary.
-    fn is_permanent(&self, say: Say) -> bool {
-        match say {
-            Say::NoPtr | Say::PtrNotConfirmed => self.permanent.no_ptr,
-            Say::NotAuthenticated => self.permanent.not_authenticated,
+    fn is_permanent(&self, kind: ReplyKind) -> bool {
+        match kind {
+            ReplyKind::NoPtr | ReplyKind::PtrNotConfirmed => self.permanent.no_ptr,
+            ReplyKind::NotAuthenticated => self.permanent.not_authenticated,
             _ => false,
         }
     }
@@ -324,27 +324,29 @@ impl ReplyTable {
         Endpoints { source, destination, .. }: Endpoints,
         domain: Option<&str>,
     ) -> Reply {
-        let (say, subject) = match refusal {
+        let (kind, subject) = match refusal {
             Refusal::AddressNotOptedIn | Refusal::DomainNotOptedIn => {
-                let say = if is_temporary { Say::NotOptedInTemporary } else { Say::NotOptedIn };
+                let kind = if is_temporary { ReplyKind::NotOptedInTemporary } else { ReplyKind::NotOptedIn };
                 // what is not a domain name (RFC 5321 4.1.2) is never echoed
                 let domain = domain.filter(|domain| is_domain_name(domain.as_bytes()));
-                (say, domain.map_or_else(|| destination.to_string(), str::to_owned))
+                (kind, domain.map_or_else(|| destination.to_string(), str::to_owned))
             }
-            Refusal::DnsFailure => (Say::DnsFailure, String::new()),
-            Refusal::NoPtr => (Say::NoPtr, source.to_string()),
-            Refusal::PtrNotConfirmed => (Say::PtrNotConfirmed, source.to_string()),
-            Refusal::Routed => (Say::Routed, String::new()),
-            Refusal::NotAuthenticated | Refusal::NullSender => (Say::NotAuthenticated, source.to_string()),
-            Refusal::TestingKey => (Say::TestingKey, source.to_string()),
+            Refusal::DnsFailure => (ReplyKind::DnsFailure, String::new()),
+            Refusal::NoPtr => (ReplyKind::NoPtr, source.to_string()),
+            Refusal::PtrNotConfirmed => (ReplyKind::PtrNotConfirmed, source.to_string()),
+            Refusal::Routed => (ReplyKind::Routed, String::new()),
+            Refusal::NotAuthenticated | Refusal::NullSender => {
+                (ReplyKind::NotAuthenticated, source.to_string())
+            }
+            Refusal::TestingKey => (ReplyKind::TestingKey, source.to_string()),
         };
-        self.say_about(say, &subject)
+        self.reply_about(kind, &subject)
     }
 
     /// A reply of the refusing dialogue, about `subject` where it is about something.
     #[must_use]
     pub fn refusing(&self, id: ReplyId, subject: &str) -> Reply {
-        let say = match id {
+        let kind = match id {
             ReplyId::Ehlo => {
                 return self.ehlo(&[
                     Extension::Size(self.message_size_max),
@@ -353,29 +355,29 @@ impl ReplyTable {
                     Extension::EnhancedStatusCodes,
                 ]);
             }
-            ReplyId::Greeting => Say::Greeting,
-            ReplyId::GreetingRefused => Say::GreetingRefused,
-            ReplyId::Helo => Say::Helo,
-            ReplyId::NoName => Say::NoName,
-            ReplyId::Mail => Say::Mail,
-            ReplyId::NotOptedIn => Say::NotOptedIn,
-            ReplyId::NotOptedInTemporary => Say::NotOptedInTemporary,
-            ReplyId::NoPtr => Say::NoPtr,
-            ReplyId::NoRecipients => Say::NoRecipients,
-            ReplyId::BadSequence => Say::BadSequence,
-            ReplyId::Rset => Say::Rset,
-            ReplyId::Noop => Say::Noop,
-            ReplyId::Vrfy => Say::Vrfy,
-            ReplyId::Help => Say::Help,
-            ReplyId::Quit => Say::Quit,
-            ReplyId::NotOffered => Say::NotOffered,
-            ReplyId::Syntax => Say::Syntax,
-            ReplyId::TooLong => Say::TooLong,
-            ReplyId::Unknown => Say::Unknown,
-            ReplyId::TooManyCommands => Say::TooManyCommands,
-            ReplyId::BareLineEnd => Say::BareCommand,
+            ReplyId::Greeting => ReplyKind::Greeting,
+            ReplyId::GreetingRefused => ReplyKind::GreetingRefused,
+            ReplyId::Helo => ReplyKind::Helo,
+            ReplyId::NoName => ReplyKind::NoName,
+            ReplyId::Mail => ReplyKind::Mail,
+            ReplyId::NotOptedIn => ReplyKind::NotOptedIn,
+            ReplyId::NotOptedInTemporary => ReplyKind::NotOptedInTemporary,
+            ReplyId::NoPtr => ReplyKind::NoPtr,
+            ReplyId::NoRecipients => ReplyKind::NoRecipients,
+            ReplyId::BadSequence => ReplyKind::BadSequence,
+            ReplyId::Rset => ReplyKind::Rset,
+            ReplyId::Noop => ReplyKind::Noop,
+            ReplyId::Vrfy => ReplyKind::Vrfy,
+            ReplyId::Help => ReplyKind::Help,
+            ReplyId::Quit => ReplyKind::Quit,
+            ReplyId::NotOffered => ReplyKind::NotOffered,
+            ReplyId::Syntax => ReplyKind::Syntax,
+            ReplyId::TooLong => ReplyKind::TooLong,
+            ReplyId::Unknown => ReplyKind::Unknown,
+            ReplyId::TooManyCommands => ReplyKind::TooManyCommands,
+            ReplyId::BareLineEnd => ReplyKind::BareCommand,
         };
-        self.say_about(say, subject)
+        self.reply_about(kind, subject)
     }
 }
 
@@ -408,53 +410,59 @@ mod tests {
 
     #[test]
     fn each_enhanced_code_has_the_class_of_its_code() {
-        for say in Say::ALL {
-            let reply = table().say(*say);
+        for kind in ReplyKind::ALL {
+            let reply = table().reply(*kind);
             if let Some(enhanced) = reply.enhanced {
-                assert_eq!(u16::from(enhanced.class), reply.code() / 100, "{say:?}");
+                assert_eq!(u16::from(enhanced.class), reply.code() / 100, "{kind:?}");
             } else {
-                let bare = [Say::Greeting, Say::GreetingRefused, Say::Helo, Say::NoName, Say::StartData];
-                assert!(bare.contains(say), "{say:?} needs an enhanced code (RFC 2034 4)");
+                let bare = [
+                    ReplyKind::Greeting,
+                    ReplyKind::GreetingRefused,
+                    ReplyKind::Helo,
+                    ReplyKind::NoName,
+                    ReplyKind::StartData,
+                ];
+                assert!(bare.contains(kind), "{kind:?} needs an enhanced code (RFC 2034 4)");
             }
         }
     }
 
     #[test]
     fn the_promised_texts_are_literal() {
-        for (say, subject, wanted) in [
+        for (kind, subject, wanted) in [
             (
-                Say::NotOptedIn,
+                ReplyKind::NotOptedIn,
                 "contoso.com",
                 "550 5.2.1 Service unavailable, [contoso.com] does not accept email over IPv6.\r\n",
             ),
             (
-                Say::NotOptedInTemporary,
+                ReplyKind::NotOptedInTemporary,
                 "contoso.com",
                 "450 4.2.1 Service unavailable, [contoso.com] does not accept email over IPv6.\r\n",
             ),
             (
-                Say::NoPtr,
+                ReplyKind::NoPtr,
                 "2a01:111:f200:2004::240",
                 "450 4.7.25 Service unavailable, sending IPv6 address [2a01:111:f200:2004::240] must have reverse DNS record.\r\n",
             ),
             (
-                Say::PtrNotConfirmed,
+                ReplyKind::PtrNotConfirmed,
                 "2a01:111:f200:2004::240",
                 "450 4.7.25 Service unavailable, sending IPv6 address [2a01:111:f200:2004::240] must have reverse DNS record that leads back to it.\r\n",
             ),
             (
-                Say::NotAuthenticated,
+                ReplyKind::NotAuthenticated,
                 "2a01:111:f200:2004::240",
                 "450 4.7.26 Service unavailable, message sent over IPv6 [2a01:111:f200:2004::240] must pass either SPF or DKIM validation.\r\n",
             ),
-            (Say::DnsFailure, "", "451 4.4.3 Temporary DNS failure, please try again later.\r\n"),
+            (ReplyKind::DnsFailure, "", "451 4.4.3 Temporary DNS failure, please try again later.\r\n"),
             (
-                Say::GreetingRefused,
+                ReplyKind::GreetingRefused,
                 "2001:db8::25",
                 "554 gate.example Service unavailable, [2001:db8::25] does not accept email over IPv6.\r\n",
             ),
         ] {
-            assert_eq!(table().say_about(say, subject).to_string(), wanted);
+            assert_eq!(table().reply_about(kind, subject).to_string(), wanted);
         }
     }
 
@@ -463,31 +471,31 @@ mod tests {
         let no_ptr = PermanentRefusals { no_ptr: true, ..PermanentRefusals::default() };
         let not_authenticated = PermanentRefusals { not_authenticated: true, ..PermanentRefusals::default() };
         let rows = [
-            (Say::NoPtr, no_ptr, "550 5.7.25"),
-            (Say::NoPtr, not_authenticated, "450 4.7.25"),
-            (Say::PtrNotConfirmed, no_ptr, "550 5.7.25"),
-            (Say::NotAuthenticated, no_ptr, "450 4.7.26"),
-            (Say::NotAuthenticated, not_authenticated, "550 5.7.26"),
+            (ReplyKind::NoPtr, no_ptr, "550 5.7.25"),
+            (ReplyKind::NoPtr, not_authenticated, "450 4.7.25"),
+            (ReplyKind::PtrNotConfirmed, no_ptr, "550 5.7.25"),
+            (ReplyKind::NotAuthenticated, no_ptr, "450 4.7.26"),
+            (ReplyKind::NotAuthenticated, not_authenticated, "550 5.7.26"),
         ];
-        for (say, permanent, codes) in rows {
-            let usual = table().say_about(say, "2001:db8::1").to_string();
-            let said = table().with_permanent(permanent).say_about(say, "2001:db8::1").to_string();
-            assert_eq!(said, format!("{codes}{}", &usual[codes.len()..]), "{say:?}");
+        for (kind, permanent, codes) in rows {
+            let usual = table().reply_about(kind, "2001:db8::1").to_string();
+            let said = table().with_permanent(permanent).reply_about(kind, "2001:db8::1").to_string();
+            assert_eq!(said, format!("{codes}{}", &usual[codes.len()..]), "{kind:?}");
         }
         let all = PermanentRefusals { no_ptr: true, not_authenticated: true };
-        let changed = |say: &&Say| table().say(**say) != table().with_permanent(all).say(**say);
-        let changed: Vec<&Say> = Say::ALL.iter().filter(changed).collect();
-        assert_eq!(changed, [&Say::NoPtr, &Say::PtrNotConfirmed, &Say::NotAuthenticated]);
+        let changed = |kind: &&ReplyKind| table().reply(**kind) != table().with_permanent(all).reply(**kind);
+        let changed: Vec<&ReplyKind> = ReplyKind::ALL.iter().filter(changed).collect();
+        assert_eq!(changed, [&ReplyKind::NoPtr, &ReplyKind::PtrNotConfirmed, &ReplyKind::NotAuthenticated]);
     }
 
     #[test]
     fn a_temporary_refusal_differs_from_a_permanent_one_in_its_codes_only() {
         let temporary = table().with_temporary(TemporaryRefusals { not_opted_in: true });
-        let said = temporary.say_about(Say::NotOptedIn, "contoso.com");
-        assert_eq!(said, table().say_about(Say::NotOptedInTemporary, "contoso.com"));
-        let changed: Vec<&Say> =
-            Say::ALL.iter().filter(|say| table().say(**say) != temporary.say(**say)).collect();
-        assert_eq!(changed, [&Say::NotOptedIn]);
+        let said = temporary.reply_about(ReplyKind::NotOptedIn, "contoso.com");
+        assert_eq!(said, table().reply_about(ReplyKind::NotOptedInTemporary, "contoso.com"));
+        let changed: Vec<&ReplyKind> =
+            ReplyKind::ALL.iter().filter(|kind| table().reply(**kind) != temporary.reply(**kind)).collect();
+        assert_eq!(changed, [&ReplyKind::NotOptedIn]);
     }
 
     #[test]

@@ -4,10 +4,10 @@
 //! and recipients, opens nothing and reads no clock.
 
 mod answers;
+mod commands;
 mod content;
 mod incident;
 mod interface;
-mod obey;
 mod refusing;
 
 use std::{
@@ -23,7 +23,7 @@ use crate::{
     content::Arriving,
     line::{Line, LineBuffer},
     policy::Mode,
-    reply::{ReplyTable, Say},
+    reply::{ReplyKind, ReplyTable},
 };
 
 pub use incident::{Argument, Event, Incident, Progress, Stage};
@@ -84,7 +84,7 @@ enum State {
     /// Waiting until a piece of a message is kept.
     Keeping(Arriving),
     /// Reading the rest of an unwanted chunk, so many octets, then sending this reply.
-    Skipping(u64, Say),
+    Skipping(u64, ReplyKind),
     /// Waiting until the connection is encrypted, or will not be.
     StartingTls,
     /// Waiting for an answer about a recipient.
@@ -153,8 +153,8 @@ impl Session {
             in_a_hurry: false,
         };
         match session.parameters.admission {
-            Admission::Serve => session.say(Say::Greeting),
-            Admission::Unavailable => session.hang_up(Say::NextHopUnknown),
+            Admission::Serve => session.reply(ReplyKind::Greeting),
+            Admission::Unavailable => session.hang_up(ReplyKind::NextHopUnknown),
             Admission::Refuse { reason, refuse_at } => {
                 let step = refuse::open(reason, refuse_at);
                 session.refuse(reason, step, 0, b"");
@@ -165,9 +165,9 @@ impl Session {
 
     /// The octets of a session that is turned away before it begins, and why.
     #[must_use]
-    pub fn turned_away(table: &ReplyTable, why: Say) -> Vec<u8> {
+    pub fn turned_away(table: &ReplyTable, why: ReplyKind) -> Vec<u8> {
         let mut output = Vec::new();
-        table.say(why).write_to(&mut output);
+        table.reply(why).write_to(&mut output);
         output
     }
 
@@ -206,13 +206,13 @@ impl Session {
         let passed = |instant: Option<Instant>| instant.is_some_and(|instant| instant <= now);
         // silence is different from slowness, though both may be due at the same instant
         self.hang_up(if passed(self.silence_end()) {
-            Say::IdleTimeout
+            ReplyKind::IdleTimeout
         } else if passed(self.times.too_slow) {
-            Say::TooSlow
+            ReplyKind::TooSlow
         } else if passed(self.times.transaction_end) {
-            Say::TransactionTooLong
+            ReplyKind::TransactionTooLong
         } else {
-            Say::SessionTooLong
+            ReplyKind::SessionTooLong
         });
     }
 
@@ -336,7 +336,7 @@ impl Session {
     fn advance(&mut self) {
         while self.reads() {
             if self.stopping && self.rests() {
-                return self.hang_up(Say::ShuttingDown);
+                return self.hang_up(ReplyKind::ShuttingDown);
             }
             match &mut self.state {
                 State::Data(_) => {
@@ -378,28 +378,28 @@ impl Session {
         }
         let line = match line {
             Line::Complete(line) => line,
-            Line::TooLong | Line::Endless => return self.object(Say::TooLong),
-            Line::BareLineEnd => return self.hang_up(Say::BareCommand),
+            Line::TooLong | Line::Endless => return self.reject_error(ReplyKind::TooLong),
+            Line::BareLineEnd => return self.hang_up(ReplyKind::BareCommand),
         };
         self.argument = Argument::of(&line);
         let mut parsed = Command::parse(&line);
         if parsed == Err(CommandError::UnknownParameter)
             && let Ok(command) = Command::parse_without_dsn(&line)
-            && self.waives(Say::UnknownParameter)
+            && self.waives(ReplyKind::UnknownParameter)
         {
             parsed = Ok(command);
         }
         match parsed {
-            Ok(command) => self.obey(command),
-            Err(error) => self.object(match error {
-                CommandError::BadChunk => return self.hang_up(Say::BadChunk),
-                CommandError::BadRecipient => Say::BadAddress,
-                CommandError::BadSender => Say::BadSender,
-                CommandError::NoName => Say::NoName,
-                CommandError::Syntax => Say::Syntax,
-                CommandError::TooLong => Say::TooLong,
-                CommandError::Unknown => Say::Unknown,
-                CommandError::UnknownParameter => Say::UnknownParameter,
+            Ok(command) => self.handle_command(command),
+            Err(error) => self.reject_error(match error {
+                CommandError::BadChunk => return self.hang_up(ReplyKind::BadChunk),
+                CommandError::BadRecipient => ReplyKind::BadAddress,
+                CommandError::BadSender => ReplyKind::BadSender,
+                CommandError::NoName => ReplyKind::NoName,
+                CommandError::Syntax => ReplyKind::Syntax,
+                CommandError::TooLong => ReplyKind::TooLong,
+                CommandError::Unknown => ReplyKind::Unknown,
+                CommandError::UnknownParameter => ReplyKind::UnknownParameter,
             }),
         }
         self.argument = None;
@@ -419,13 +419,13 @@ impl Session {
         self.transaction.take().is_some()
     }
 
-    fn say(&mut self, say: Say) {
-        self.parameters.table.say(say).write_to(&mut self.output);
+    fn reply(&mut self, kind: ReplyKind) {
+        self.parameters.table.reply(kind).write_to(&mut self.output);
     }
 
     /// Whether the mode is shadow, in which `waived` is not a reason to refuse a command; it is
     /// noted then.
-    fn waives(&mut self, waived: Say) -> bool {
+    fn waives(&mut self, waived: ReplyKind) -> bool {
         let waives = self.parameters.mode == Mode::Shadow;
         if waives {
             self.note_waived(waived);
@@ -434,26 +434,26 @@ impl Session {
     }
 
     /// Reports the client's mistake, and hangs up after too many of them.
-    fn object(&mut self, say: Say) {
+    fn reject_error(&mut self, kind: ReplyKind) {
         self.counts.errors += 1;
         if self.counts.errors > self.parameters.limits.errors {
-            self.hang_up(Say::TooManyErrors);
+            self.hang_up(ReplyKind::TooManyErrors);
         } else {
-            self.decline(say);
+            self.reject(kind);
         }
     }
 
     /// Refuses a command.
-    fn decline(&mut self, say: Say) {
-        self.say_noted(Event::Command(say), say);
+    fn reject(&mut self, kind: ReplyKind) {
+        self.reply_noted(Event::Command(kind), kind);
     }
 
     /// Sends the last reply.
-    fn hang_up(&mut self, say: Say) {
-        if say == Say::Quit {
-            self.say(say);
+    fn hang_up(&mut self, kind: ReplyKind) {
+        if kind == ReplyKind::Quit {
+            self.reply(kind);
         } else {
-            self.say_noted(Event::Session(say), say);
+            self.reply_noted(Event::Session(kind), kind);
         }
         self.abandon();
         self.input.clear();

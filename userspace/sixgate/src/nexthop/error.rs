@@ -8,7 +8,7 @@ use super::{
     address::Address,
     smtp::{BadReply, Unframed},
 };
-use sixgate_smtp::reply::Say;
+use sixgate_smtp::reply::ReplyKind;
 
 /// Why the next hop did not take a message, or could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -157,11 +157,13 @@ pub enum NextHopError {
 
 impl NextHopError {
     /// The reply to the sender.
-    pub(super) fn say(&self) -> Say {
+    pub(super) fn reply_kind(&self) -> ReplyKind {
         match self {
-            Self::Maildir { .. } | Self::OfferFile { .. } | Self::Unreadable { .. } => Say::StorageFailed,
+            Self::Maildir { .. } | Self::OfferFile { .. } | Self::Unreadable { .. } => {
+                ReplyKind::StorageFailed
+            }
             Self::Ourselves { .. } | Self::Refused { .. } | Self::NotOffered { .. } => {
-                Say::NextHopUnavailable
+                ReplyKind::NextHopUnavailable
             }
             Self::Connection { step, .. }
             | Self::Closed { step, .. }
@@ -171,16 +173,18 @@ impl NextHopError {
             | Self::Meaningless { step, .. }
                 if step.is_opening() =>
             {
-                Say::NextHopUnavailable
+                ReplyKind::NextHopUnavailable
             }
-            Self::Timeout { .. } => Say::NextHopTimeout,
+            Self::Timeout { .. } => ReplyKind::NextHopTimeout,
             Self::Connection { .. } | Self::Closed { .. } | Self::Unasked { .. } | Self::LostAgain { .. } => {
-                Say::NextHopLost
+                ReplyKind::NextHopLost
             }
-            Self::BadReply { .. } | Self::Meaningless { .. } | Self::Differs { .. } => Say::NextHopUnexpected,
-            Self::Busy { .. } => Say::NextHopBusy,
-            Self::Replay { source } => source.say(),
-            Self::Unframed { .. } => Say::InternalError,
+            Self::BadReply { .. } | Self::Meaningless { .. } | Self::Differs { .. } => {
+                ReplyKind::NextHopUnexpected
+            }
+            Self::Busy { .. } => ReplyKind::NextHopBusy,
+            Self::Replay { source } => source.reply_kind(),
+            Self::Unframed { .. } => ReplyKind::InternalError,
         }
     }
 

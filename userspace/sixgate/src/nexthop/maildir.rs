@@ -25,7 +25,7 @@ use super::{
 };
 use sixgate_smtp::{
     command::{MailFrom, RcptTo},
-    reply::{Reply, ReplyTable, Say},
+    reply::{Reply, ReplyKind, ReplyTable},
 };
 
 use crate::{content::Outgoing, log_limit::DETAIL};
@@ -142,7 +142,7 @@ impl MaildirTransport {
         let envelope =
             self.envelope.get_or_insert_with(|| Envelope { mail: mail.clone(), recipients: Vec::new() });
         envelope.recipients.push(rcpt.clone());
-        self.maildir.replies.say(Say::Recipient)
+        self.maildir.replies.reply(ReplyKind::Recipient)
     }
 
     pub(super) fn reset(&mut self) {
@@ -152,13 +152,13 @@ impl MaildirTransport {
     pub(super) async fn deliver(&mut self, message: &Outgoing, gone: impl Future<Output = ()>) -> Reply {
         let replies = &self.maildir.replies;
         let Some(envelope) = self.envelope.take() else {
-            return replies.say(Say::NoRecipients);
+            return replies.reply(ReplyKind::NoRecipients);
         };
         let written = tokio::select! {
             biased;
             () = gone => {
                 info!("the sender left before its message was stored");
-                return replies.say(Say::StorageFailed);
+                return replies.reply(ReplyKind::StorageFailed);
             }
             written = write(&self.maildir, &envelope, message) => written,
         };
@@ -169,11 +169,11 @@ impl MaildirTransport {
         match stored {
             Ok(name) => {
                 info!(name: DETAIL, name, "delivered to the Maildir");
-                replies.say_about(Say::Delivered, &name)
+                replies.reply_about(ReplyKind::Delivered, &name)
             }
             Err(error) => {
                 error!(error = as_value(&error), "cannot deliver to the Maildir");
-                replies.say(error.say())
+                replies.reply(error.reply_kind())
             }
         }
     }

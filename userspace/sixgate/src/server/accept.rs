@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use sixgate_smtp::{policy::evidence::Endpoints, reply::Say, session::Session};
+use sixgate_smtp::{policy::evidence::Endpoints, reply::ReplyKind, session::Session};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::sleep,
@@ -129,12 +129,12 @@ impl Acceptor {
         let services = self.in_force.get();
         services.metrics.limit(excess.name());
         info!(%source, limit = excess.name(), "turned away");
-        let say = match excess {
-            Excess::Total => Say::TooManyConnections,
-            Excess::Share | Excess::OfSource(_) => Say::TooManyFromNetwork,
+        let kind = match excess {
+            Excess::Total => ReplyKind::TooManyConnections,
+            Excess::Share | Excess::OfSource(_) => ReplyKind::TooManyFromNetwork,
         };
         // A fresh socket's buffer takes the few octets; if it does not, the close says enough.
-        let _ = stream.try_write(&Session::turned_away(&services.replies, say));
+        let _ = stream.try_write(&Session::turned_away(&services.replies, kind));
     }
 
     fn show_open(&self) {

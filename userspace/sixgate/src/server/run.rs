@@ -138,7 +138,7 @@ pub async fn run(
     chores.spawn(writing.keep());
     let _ = sd_notify::notify(&[NotifyState::Ready]);
 
-    let signal = obey(&mut signals, &administration).await;
+    let signal = handle_signals(&mut signals, &administration).await;
     info!("{signal}: stopping");
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     administration.begin_stop();
@@ -170,7 +170,7 @@ async fn end_sessions(Acceptor { sessions, cut_off, .. }: &Acceptor) {
 }
 
 /// Does what signals ask for until one asks to stop; its name.
-async fn obey(signals: &mut Signals, administration: &Administration) -> &'static str {
+async fn handle_signals(signals: &mut Signals, administration: &Administration) -> &'static str {
     loop {
         match signals.next().await {
             SignalRequest::Stop(name) => return name,

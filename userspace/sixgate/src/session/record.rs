@@ -4,7 +4,7 @@
 //! that was refused as a whole are in `refused`.
 
 use sixgate_smtp::{
-    reply::Say,
+    reply::ReplyKind,
     session::{Argument, Event, Incident, Progress, Session, Stage},
 };
 use tracing::{debug, info};
@@ -33,11 +33,11 @@ impl Connection {
             if let Some(bound) = event.bound() {
                 self.services.metrics.limit(bound);
             }
-            if let (Some(say), true) = (event.refused(), self.checks.is_shadow()) {
-                self.services.metrics.not_shadowed(say.reason());
+            if let (Some(kind), true) = (event.refused(), self.checks.is_shadow()) {
+                self.services.metrics.not_shadowed(kind.reason());
             }
-            if let Event::Waived(say) = event {
-                self.services.metrics.shadow(say.reason());
+            if let Event::Waived(kind) = event {
+                self.services.metrics.shadow(kind.reason());
             }
             // a session that is refused from its first packet on has one line, whatever it says
             if incident.progress.stage != Stage::Refused {
@@ -49,15 +49,15 @@ impl Connection {
     fn log(&mut self, incident: &Incident, left: &Broken) {
         let progress = &incident.progress;
         match incident.event {
-            Event::Command(say) if self.refusals.admit() => self.log_command(say, incident),
+            Event::Command(kind) if self.refusals.admit() => self.log_command(kind, incident),
             Event::Left if left.is_of_interest(progress) => {
                 self.log_left(left, progress);
             }
-            Event::Message(say) => self.log_message(say, incident),
-            Event::Session(say) => self.log_end(say, incident),
+            Event::Message(kind) => self.log_message(kind, incident),
+            Event::Session(kind) => self.log_end(kind, incident),
             // of commands there may be many
-            Event::Waived(say) if progress.argument.is_none() || self.refusals.admit() => {
-                self.log_waived(say, incident);
+            Event::Waived(kind) if progress.argument.is_none() || self.refusals.admit() => {
+                self.log_waived(kind, incident);
             }
             // whoever looks in and leaves has lost nothing
             Event::Left => {
@@ -69,13 +69,13 @@ impl Connection {
     }
 
     /// For a line about something that shadow mode refuses, too.
-    fn not_shadowed(&self, say: Say) -> Option<bool> {
-        (self.checks.is_shadow() && Event::Session(say).refused().is_some()).then_some(true)
+    fn not_shadowed(&self, kind: ReplyKind) -> Option<bool> {
+        (self.checks.is_shadow() && Event::Session(kind).refused().is_some()).then_some(true)
     }
 
-    fn log_waived(&self, say: Say, incident @ Incident { progress, .. }: &Incident) {
+    fn log_waived(&self, kind: ReplyKind, incident @ Incident { progress, .. }: &Incident) {
         info!(
-            reason = say.reason(),
+            reason = kind.reason(),
             mail_from = mail_from(progress),
             recipient = recipient(progress),
             recipients = progress.recipients,
@@ -87,35 +87,35 @@ impl Connection {
         );
     }
 
-    fn log_command(&self, say: Say, incident @ Incident { progress, .. }: &Incident) {
+    fn log_command(&self, kind: ReplyKind, incident @ Incident { progress, .. }: &Incident) {
         info!(
-            reason = say.reason(),
+            reason = kind.reason(),
             after = progress.stage.name(),
             mail_from = mail_from(progress),
             recipient = recipient(progress),
-            not_shadowed = self.not_shadowed(say),
+            not_shadowed = self.not_shadowed(kind),
             reply = reply(incident),
             "command refused"
         );
     }
 
-    fn log_message(&self, say: Say, incident @ Incident { progress, .. }: &Incident) {
+    fn log_message(&self, kind: ReplyKind, incident @ Incident { progress, .. }: &Incident) {
         info!(
-            outcome = say.reason(),
+            outcome = kind.reason(),
             mail_from = progress.mail_from,
             recipients = progress.recipients,
             octets = progress.octets,
             to = to(progress),
             message_id = message_id(progress),
-            not_shadowed = self.not_shadowed(say),
+            not_shadowed = self.not_shadowed(kind),
             reply = reply(incident),
             "message"
         );
     }
 
-    fn log_end(&self, say: Say, incident @ Incident { progress, .. }: &Incident) {
+    fn log_end(&self, kind: ReplyKind, incident @ Incident { progress, .. }: &Incident) {
         info!(
-            reason = say.reason(),
+            reason = kind.reason(),
             after = progress.stage.name(),
             octets = octets(progress),
             mail_from = mail_from(progress),
@@ -125,7 +125,7 @@ impl Connection {
             message_id = message_id(progress),
             messages = progress.messages,
             duration_ms = self.elapsed_ms(),
-            not_shadowed = self.not_shadowed(say),
+            not_shadowed = self.not_shadowed(kind),
             reply = reply(incident),
             "session ended"
         );

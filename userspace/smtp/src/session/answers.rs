@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use super::{Event, Session, State, TlsProgress};
-use crate::reply::{Reply, Say};
+use crate::reply::{Reply, ReplyKind};
 
 /// Refused recipients that a session may name, for each one that a message may have.
 pub(super) const REFUSED_RECIPIENTS_FACTOR: usize = 10;
@@ -52,8 +52,8 @@ impl Session {
             return;
         }
         match progress {
-            TlsProgress::Ready => return self.say(Say::StartTls),
-            TlsProgress::Unavailable => self.say(Say::TlsNotAvailable),
+            TlsProgress::Ready => return self.reply(ReplyKind::StartTls),
+            TlsProgress::Unavailable => self.reply(ReplyKind::TlsNotAvailable),
             TlsProgress::Done(tls) => {
                 self.tls = Some(tls);
                 self.hello = None;
@@ -67,7 +67,7 @@ impl Session {
         self.state = State::Command;
         (self.times.now, self.times.active) = (now, now);
         if self.has_too_many_recipients() {
-            self.hang_up(Say::TooManyErrors);
+            self.hang_up(ReplyKind::TooManyErrors);
         }
         self.advance();
     }

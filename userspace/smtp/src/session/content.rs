@@ -12,7 +12,7 @@ use super::{Event, Session, SessionLimits, State, Task, Times, Unkept};
 use crate::{
     command::Chunk,
     content::{Arriving, ContentLimits, Taken},
-    reply::Say,
+    reply::ReplyKind,
 };
 
 impl Session {
@@ -23,9 +23,9 @@ impl Session {
             State::Keeping(mut arriving) => {
                 if let Err(why) = kept {
                     arriving.lose(match why {
-                        Unkept::Memory => Say::NoMemory,
-                        Unkept::Disk => Say::NoDisk,
-                        Unkept::Failure => Say::StorageFailed,
+                        Unkept::Memory => ReplyKind::NoMemory,
+                        Unkept::Disk => ReplyKind::NoDisk,
+                        Unkept::Failure => ReplyKind::StorageFailed,
                     });
                 }
                 // our own slowness is not the sender's
@@ -57,9 +57,9 @@ impl Session {
     }
 
     /// Drops the octets that follow an unwanted BDAT; then `say` is the reply.
-    pub(super) fn begin_skipping(&mut self, octets: u64, say: Say) {
+    pub(super) fn begin_skipping(&mut self, octets: u64, kind: ReplyKind) {
         self.begin_time();
-        self.state = State::Skipping(octets, say);
+        self.state = State::Skipping(octets, kind);
     }
 
     fn begin_time(&mut self) {
@@ -78,18 +78,18 @@ impl Session {
 
     /// Drops a piece of a chunk; whether there may be more to read at once.
     pub(super) fn skip_content(&mut self) -> bool {
-        let State::Skipping(left, say) = &mut self.state else {
+        let State::Skipping(left, kind) = &mut self.state else {
             return false;
         };
         let count = usize::try_from(*left).unwrap_or(usize::MAX).min(self.input.unread().len());
         *left -= count as u64;
-        let over = (*left == 0).then_some(*say);
+        let over = (*left == 0).then_some(*kind);
         self.input.consume(count);
         self.times.received(count, &self.parameters.limits);
-        if let Some(say) = over {
+        if let Some(kind) = over {
             self.times.too_slow = None;
             self.state = State::Command;
-            self.object(say);
+            self.reject_error(kind);
         }
         over.is_some()
     }
@@ -101,7 +101,7 @@ impl Session {
         };
         if !arriving.has_ended() {
             let Taken::Octets(count) = arriving.receive(self.input.unread()) else {
-                self.hang_up(Say::BareData);
+                self.hang_up(ReplyKind::BareData);
                 return true;
             };
             self.input.consume(count);
@@ -129,15 +129,15 @@ impl Session {
             return;
         };
         let size = arriving.chunk_size().to_string();
-        self.parameters.table.say_about(Say::Chunk, &size).write_to(&mut self.output);
+        self.parameters.table.reply_about(ReplyKind::Chunk, &size).write_to(&mut self.output);
         self.chunks = Some(arriving);
     }
 
     /// Of a message that is lost, chunks may still come: there is no transaction for them any more.
-    fn end_of_message(&mut self, lost: Option<Say>, waived: &[Say]) {
+    fn end_of_message(&mut self, lost: Option<ReplyKind>, waived: &[ReplyKind]) {
         let transaction = match (lost, self.transaction.clone()) {
             (None, Some(transaction)) => transaction,
-            (lost, _) => return self.refuse_message(lost.unwrap_or(Say::BadSequence)),
+            (lost, _) => return self.refuse_message(lost.unwrap_or(ReplyKind::BadSequence)),
         };
         for why in waived {
             self.note_waived(*why);
@@ -147,8 +147,8 @@ impl Session {
         self.state = State::Message;
     }
 
-    fn refuse_message(&mut self, why: Say) {
-        self.say_noted(Event::Message(why), why);
+    fn refuse_message(&mut self, why: ReplyKind) {
+        self.reply_noted(Event::Message(why), why);
         self.abandon();
         self.count_message();
         self.state = State::Command;

@@ -8,7 +8,7 @@ use super::{Session, State};
 use crate::{
     command::{Mailbox, RcptTo},
     content::Arriving,
-    reply::{Reply, Say},
+    reply::{Reply, ReplyKind},
 };
 
 /// What happened in a session, and how far it had come.
@@ -27,17 +27,17 @@ pub struct Incident {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Event {
     /// A command was refused; the session goes on.
-    Command(Say),
+    Command(ReplyKind),
     /// The next hop takes no further recipient in this transaction; its own reply was passed on.
     Deferred,
     /// The client has gone without QUIT.
     Left,
     /// A message was given up while it arrived, and its transaction with it; the session goes on.
-    Message(Say),
+    Message(ReplyKind),
     /// We ended the session.
-    Session(Say),
+    Session(ReplyKind),
     /// In shadow mode a command or a message broke a rule for which enforce would have refused it.
-    Waived(Say),
+    Waived(ReplyKind),
 }
 
 impl Event {
@@ -45,8 +45,8 @@ impl Event {
     #[must_use]
     pub fn bound(self) -> Option<&'static str> {
         match self {
-            Self::Command(say) | Self::Message(say) | Self::Session(say) => say.bound(),
-            Self::Deferred => Say::TooManyRecipients.bound(),
+            Self::Command(kind) | Self::Message(kind) | Self::Session(kind) => kind.bound(),
+            Self::Deferred => ReplyKind::TooManyRecipients.bound(),
             Self::Left | Self::Waived(_) => None,
         }
     }
@@ -54,10 +54,10 @@ impl Event {
     /// Why enforce and shadow alike refuse what the client wanted, if they do: neither a stop of
     /// ours nor a silence of the client is a refusal.
     #[must_use]
-    pub fn refused(self) -> Option<Say> {
+    pub fn refused(self) -> Option<ReplyKind> {
         match self {
-            Self::Session(Say::IdleTimeout | Say::ShuttingDown) => None,
-            Self::Command(say) | Self::Message(say) | Self::Session(say) => Some(say),
+            Self::Session(ReplyKind::IdleTimeout | ReplyKind::ShuttingDown) => None,
+            Self::Command(kind) | Self::Message(kind) | Self::Session(kind) => Some(kind),
             Self::Deferred | Self::Left | Self::Waived(_) => None,
         }
     }
@@ -155,14 +155,14 @@ impl Session {
     }
 
     /// The same of a rule that is waived in shadow mode.
-    pub(super) fn note_waived(&mut self, say: Say) {
-        let reply = self.parameters.table.say(say);
-        self.note(Event::Waived(say), Some(reply));
+    pub(super) fn note_waived(&mut self, kind: ReplyKind) {
+        let reply = self.parameters.table.reply(kind);
+        self.note(Event::Waived(kind), Some(reply));
     }
 
     /// Sends the reply to something that happens now, and notes both.
-    pub(super) fn say_noted(&mut self, event: Event, say: Say) {
-        let reply = self.parameters.table.say(say);
+    pub(super) fn reply_noted(&mut self, event: Event, kind: ReplyKind) {
+        let reply = self.parameters.table.reply(kind);
         reply.write_to(&mut self.output);
         self.note(event, Some(reply));
     }

@@ -19,7 +19,7 @@ use super::{
 use sixgate_base::shares::Network;
 use sixgate_smtp::{
     command::{Body, MailFrom, RcptTo},
-    reply::{Reply, Say},
+    reply::{Reply, ReplyKind},
 };
 
 use crate::{
@@ -91,7 +91,7 @@ impl SmtpTransport {
         });
         let reply = match transaction.verdict.clone() {
             Some(verdict) => verdict,
-            None if self.is_full(&transaction) => self.smtp.replies.say(Say::OneRecipient),
+            None if self.is_full(&transaction) => self.smtp.replies.reply(ReplyKind::OneRecipient),
             None => self.pass_on(&mut transaction, rcpt, deadline).await,
         };
         self.transaction = Some(transaction);
@@ -106,7 +106,7 @@ impl SmtpTransport {
         let accepted = |transaction: &Transaction| !transaction.accepted.is_empty();
         let Some(mut transaction) = self.transaction.take().filter(accepted) else {
             self.reset().await;
-            return self.smtp.replies.say(Say::NoRecipients);
+            return self.smtp.replies.reply(ReplyKind::NoRecipients);
         };
         if let Some(verdict) = transaction.verdict.take() {
             return verdict;
@@ -116,7 +116,7 @@ impl SmtpTransport {
             () = gone => {
                 info!("the sender left before its message was handed over");
                 self.connection = None;
-                return self.smtp.replies.say(Say::NextHopLost);
+                return self.smtp.replies.reply(ReplyKind::NextHopLost);
             }
             sent = self.send(&mut transaction, message) => sent,
         };
@@ -359,7 +359,7 @@ impl SmtpTransport {
 
     fn failed(&self, error: &NextHopError) -> Reply {
         warn!(error = as_value(error), "mail cannot be handed on");
-        self.smtp.replies.say(error.say())
+        self.smtp.replies.reply(error.reply_kind())
     }
 }
 

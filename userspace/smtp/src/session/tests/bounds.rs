@@ -2,8 +2,8 @@
 
 use super::{Pair, check};
 use crate::{
-    reply::Say,
-    session::{Admission, Event, Unkept, answers::REFUSED_RECIPIENTS_FACTOR, obey::IDLE_COMMANDS_MAX},
+    reply::ReplyKind,
+    session::{Admission, Event, Unkept, answers::REFUSED_RECIPIENTS_FACTOR, commands::IDLE_COMMANDS_MAX},
 };
 
 #[test]
@@ -68,7 +68,7 @@ fn a_message_over_the_limit_is_read_to_its_end() {
     let heard = pair.say(b"\r\nQUIT\r\n.\r\nNOOP\r\n");
     assert_eq!(heard, "552 5.3.4 Message size exceeds fixed limit\r\n250 2.0.0 Ok\r\n");
     assert_eq!((pair.messages.len(), pair.abandoned), (0, 1));
-    assert_eq!(pair.events(), [Event::Message(Say::TooBig)]);
+    assert_eq!(pair.events(), [Event::Message(ReplyKind::TooBig)]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{NOT_OPTED_IN, Pair};
 use crate::{
-    reply::{ReplyTable, Say},
+    reply::{ReplyKind, ReplyTable},
     session::{Admission, Event, Incident, Progress, Stage, Unkept},
 };
 
@@ -13,70 +13,88 @@ fn what_is_refused_given_up_or_ended_is_told_with_what_led_to_it() {
     let data = format!("{rcpt}DATA\r\n");
     let long = "x".repeat(600);
     let rows: [(&str, String, Event, Stage, u64); 19] = [
-        ("a bare line end at once", "\n".to_owned(), Event::Session(Say::BareCommand), Stage::Connect, 0),
         (
-            "another protocol",
-            "GET / HTTP/1.1\r\n".to_owned(),
-            Event::Session(Say::OtherProtocol),
+            "a bare line end at once",
+            "\n".to_owned(),
+            Event::Session(ReplyKind::BareCommand),
             Stage::Connect,
             0,
         ),
-        ("no command", "EHLO a\r\nx\r\n".to_owned(), Event::Command(Say::Unknown), Stage::Hello, 0),
-        ("a long line", format!("EHLO a\r\n{long}\r\n"), Event::Command(Say::TooLong), Stage::Hello, 0),
+        (
+            "another protocol",
+            "GET / HTTP/1.1\r\n".to_owned(),
+            Event::Session(ReplyKind::OtherProtocol),
+            Stage::Connect,
+            0,
+        ),
+        ("no command", "EHLO a\r\nx\r\n".to_owned(), Event::Command(ReplyKind::Unknown), Stage::Hello, 0),
+        ("a long line", format!("EHLO a\r\n{long}\r\n"), Event::Command(ReplyKind::TooLong), Stage::Hello, 0),
         (
             "too large",
             "EHLO a\r\nMAIL FROM:<> SIZE=1001\r\n".to_owned(),
-            Event::Command(Say::TooBig),
+            Event::Command(ReplyKind::TooBig),
             Stage::Hello,
             0,
         ),
-        ("out of order", format!("{mail}DATA\r\n"), Event::Command(Say::NoRecipients), Stage::Mail, 0),
+        ("out of order", format!("{mail}DATA\r\n"), Event::Command(ReplyKind::NoRecipients), Stage::Mail, 0),
         ("in vain", format!("{mail}RCPT TO:<another@a.example>\r\n"), Event::Deferred, Stage::Rcpt, 0),
         (
             "recipients",
             format!("{rcpt}{}", "RCPT TO:<u@contoso.com>\r\n".repeat(3)),
-            Event::Command(Say::TooManyRecipients),
+            Event::Command(ReplyKind::TooManyRecipients),
             Stage::Rcpt,
             0,
         ),
-        ("no size of a chunk", format!("{rcpt}BDAT x\r\n"), Event::Session(Say::BadChunk), Stage::Rcpt, 0),
+        (
+            "no size of a chunk",
+            format!("{rcpt}BDAT x\r\n"),
+            Event::Session(ReplyKind::BadChunk),
+            Stage::Rcpt,
+            0,
+        ),
         (
             "a bare line end",
             format!("{data}Subject: x\r\n\n"),
-            Event::Session(Say::BareData),
+            Event::Session(ReplyKind::BareData),
             Stage::Data,
             13,
         ),
         (
             "a line too long",
             format!("{data}{long}{long}\r\n.\r\n"),
-            Event::Message(Say::LineTooLong),
+            Event::Message(ReplyKind::LineTooLong),
             Stage::Data,
             1205,
         ),
         (
             "a chunk too long",
             format!("{rcpt}BDAT 1001 LAST\r\n{}", "x".repeat(1001)),
-            Event::Message(Say::TooBig),
+            Event::Message(ReplyKind::TooBig),
             Stage::Bdat,
             1001,
         ),
         (
             "between chunks",
             format!("{rcpt}BDAT 3\r\nx\r\nNOOP\n"),
-            Event::Session(Say::BareCommand),
+            Event::Session(ReplyKind::BareCommand),
             Stage::Bdat,
             3,
         ),
         (
             "a chunk for nobody",
             "EHLO a\r\nBDAT 3\r\nx\r\n".to_owned(),
-            Event::Command(Say::BadSequence),
+            Event::Command(ReplyKind::BadSequence),
             Stage::Hello,
             0,
         ),
-        ("after a message", format!("{data}x\r\n.\r\nx\r\n"), Event::Command(Say::Unknown), Stage::Hello, 0),
-        ("after RSET", format!("{rcpt}RSET\r\nx\r\n"), Event::Command(Say::Unknown), Stage::Hello, 0),
+        (
+            "after a message",
+            format!("{data}x\r\n.\r\nx\r\n"),
+            Event::Command(ReplyKind::Unknown),
+            Stage::Hello,
+            0,
+        ),
+        ("after RSET", format!("{rcpt}RSET\r\nx\r\n"), Event::Command(ReplyKind::Unknown), Stage::Hello, 0),
         ("after STARTTLS", "EHLO a\r\nSTARTTLS\r\n".to_owned(), Event::Left, Stage::StartTls, 0),
         ("gone in the middle", format!("{data}Subject: x\r\n"), Event::Left, Stage::Data, 12),
         ("gone at once", String::new(), Event::Left, Stage::Connect, 0),
@@ -124,8 +142,8 @@ fn what_ends_by_errors_is_told_once_with_the_transaction_that_it_ends() {
         argument: None,
         messages: 0,
     };
-    let reply = Some(ReplyTable::new("gate.example", 1000).say(Say::TooManyErrors));
-    assert_eq!(told[3], Incident { event: Event::Session(Say::TooManyErrors), progress, reply });
+    let reply = Some(ReplyTable::new("gate.example", 1000).reply(ReplyKind::TooManyErrors));
+    assert_eq!(told[3], Incident { event: Event::Session(ReplyKind::TooManyErrors), progress, reply });
 }
 
 #[test]
@@ -135,7 +153,7 @@ fn a_message_that_could_not_be_kept_is_told_at_its_end() {
     pair.say(b"Subject: x\r\n");
     assert_eq!(pair.events(), []);
     pair.say(b".\r\n");
-    assert_eq!(pair.events(), [Event::Message(Say::NoMemory)]);
+    assert_eq!(pair.events(), [Event::Message(ReplyKind::NoMemory)]);
 }
 
 #[test]

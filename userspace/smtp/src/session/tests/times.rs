@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::Pair;
 use crate::{
-    reply::Say,
-    session::{Admission, Event, Task, obey::IDLE_COMMANDS_MAX},
+    reply::ReplyKind,
+    session::{Admission, Event, Task, commands::IDLE_COMMANDS_MAX},
 };
 
 #[test]
@@ -44,7 +44,7 @@ fn a_message_has_to_keep_a_pace() {
     pair.now += Duration::from_secs(1);
     pair.session.handle_timeout(pair.now);
     assert_eq!(pair.hear(), "421 4.4.2 gate.example The message arrives too slowly\r\n");
-    assert_eq!(pair.events(), [Event::Session(Say::TooSlow)]);
+    assert_eq!(pair.events(), [Event::Session(ReplyKind::TooSlow)]);
     assert!(pair.session.is_closing());
 }
 

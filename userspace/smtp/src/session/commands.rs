@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{Hello, Offer, Session, State, Task, Transaction};
 use crate::{
     command::{Body, Chunk, Command, MailFrom, Mailbox, RcptTo},
-    reply::{Extension, Say},
+    reply::{Extension, ReplyKind},
 };
 
 /// Commands that carry no mail (NOOP, RSET, VRFY, HELP, EHLO, …) which a session may send between
@@ -21,32 +21,32 @@ const SMALL_CHUNK: u64 = 1024;
 const SMALL_CHUNKS_MAX: u32 = 1000;
 
 impl Session {
-    pub(super) fn obey(&mut self, command: Command) {
+    pub(super) fn handle_command(&mut self, command: Command) {
         let is_mail = matches!(
             command,
             Command::Bdat(_) | Command::Data | Command::Mail(_) | Command::Quit | Command::Rcpt(_)
         );
         if !is_mail && !self.may_idle() {
-            return self.hang_up(Say::TooManyCommands);
+            return self.hang_up(ReplyKind::TooManyCommands);
         }
         match command {
             Command::Bdat(chunk) => self.bdat(chunk),
             Command::Data => self.data(),
             Command::Ehlo(name) => self.hello_as(Hello { name, extended: true }),
             Command::Helo(name) => self.hello_as(Hello { name, extended: false }),
-            Command::Help => self.say(Say::Help),
+            Command::Help => self.reply(ReplyKind::Help),
             Command::Mail(mail) => self.mail(mail),
-            Command::Noop => self.say(Say::Noop),
-            Command::NotOffered => self.object(Say::NotOffered),
-            Command::OtherProtocol => self.hang_up(Say::OtherProtocol),
-            Command::Quit => self.hang_up(Say::Quit),
+            Command::Noop => self.reply(ReplyKind::Noop),
+            Command::NotOffered => self.reject_error(ReplyKind::NotOffered),
+            Command::OtherProtocol => self.hang_up(ReplyKind::OtherProtocol),
+            Command::Quit => self.hang_up(ReplyKind::Quit),
             Command::Rcpt(recipient) => self.rcpt(recipient),
             Command::Rset => {
                 self.abandon();
-                self.say(Say::Rset);
+                self.reply(ReplyKind::Rset);
             }
             Command::StartTls => self.start_tls(),
-            Command::Vrfy => self.say(Say::Vrfy),
+            Command::Vrfy => self.reply(ReplyKind::Vrfy),
         }
     }
 
@@ -61,7 +61,7 @@ impl Session {
         let reply = if hello.extended {
             self.parameters.table.ehlo(&self.extensions())
         } else {
-            self.parameters.table.say(Say::Helo)
+            self.parameters.table.reply(ReplyKind::Helo)
         };
         reply.write_to(&mut self.output);
         self.hello = Some(Arc::new(hello));
@@ -86,9 +86,9 @@ impl Session {
     /// What follows the command in the clear is dropped at once (RFC 3207 4.2).
     fn start_tls(&mut self) {
         if !self.parameters.offer.start_tls {
-            self.object(Say::NotOffered);
+            self.reject_error(ReplyKind::NotOffered);
         } else if self.tls.is_some() || self.hello.is_none() || self.transaction.is_some() {
-            self.object(Say::BadSequence);
+            self.reject_error(ReplyKind::BadSequence);
         } else {
             self.input.clear();
             self.task = Some(Task::StartTls);
@@ -100,26 +100,26 @@ impl Session {
         let offer = self.parameters.offer;
         let hello = match &self.hello {
             Some(hello) if self.transaction.is_none() => Arc::clone(hello),
-            _ => return self.object(Say::BadSequence),
+            _ => return self.reject_error(ReplyKind::BadSequence),
         };
         if self.counts.messages >= self.parameters.limits.messages {
-            self.hang_up(Say::TooManyMessages);
+            self.hang_up(ReplyKind::TooManyMessages);
         } else if (mail.body == Some(Body::EightBitMime) && !offer.eight_bit_mime)
             || (mail.size.is_some() && !offer.size)
             || (mail.smtp_utf8 && !offer.smtp_utf8)
         {
-            self.object(Say::UnknownParameter);
+            self.reject_error(ReplyKind::UnknownParameter);
         } else if !mail.smtp_utf8
             && !mail.reverse_path.as_ref().is_none_or(Mailbox::is_ascii)
-            && !self.waives(Say::NotAsciiSender)
+            && !self.waives(ReplyKind::NotAsciiSender)
         {
-            self.object(Say::NotAsciiSender);
+            self.reject_error(ReplyKind::NotAsciiSender);
         } else if mail.size.is_some_and(|size| size > offer.message_size) {
             // no mail comes of it
             if self.may_idle() {
-                self.decline(Say::TooBig);
+                self.reject(ReplyKind::TooBig);
             } else {
-                self.hang_up(Say::TooManyCommands);
+                self.hang_up(ReplyKind::TooManyCommands);
             }
         } else {
             (self.counts.small_chunks, self.counts.deferred_recipients) = (0, 0);
@@ -127,25 +127,25 @@ impl Session {
             self.task = Some(Task::Begin { hello: Arc::clone(&hello), mail: Arc::clone(&mail) });
             self.transaction = Some(Transaction { hello, mail, recipients: Vec::new() });
             self.times.transaction_end = Some(self.times.now + self.parameters.limits.transaction_timeout);
-            self.say(Say::Mail);
+            self.reply(ReplyKind::Mail);
         }
     }
 
     fn rcpt(&mut self, recipient: RcptTo) {
         let transaction = match &self.transaction {
             Some(transaction) if self.chunks.is_none() => transaction,
-            _ => return self.object(Say::BadSequence),
+            _ => return self.reject_error(ReplyKind::BadSequence),
         };
         let Transaction { hello, mail, recipients } = transaction;
         let (hello, mail, recipients) = (Arc::clone(hello), Arc::clone(mail), recipients.len());
         let is_known = mail.smtp_utf8 || recipient.mailbox().is_none_or(Mailbox::is_ascii);
-        if !is_known && !self.waives(Say::NotAscii) {
-            self.object(Say::NotAscii);
+        if !is_known && !self.waives(ReplyKind::NotAscii) {
+            self.reject_error(ReplyKind::NotAscii);
         } else if recipients >= self.parameters.limits.recipients {
-            self.decline(Say::TooManyRecipients);
+            self.reject(ReplyKind::TooManyRecipients);
             self.counts.deferred_recipients += 1;
             if self.has_too_many_recipients() {
-                self.hang_up(Say::TooManyErrors);
+                self.hang_up(ReplyKind::TooManyErrors);
             }
         } else {
             self.task = Some(Task::Recipient { recipient: recipient.clone(), mail, hello });
@@ -155,11 +155,13 @@ impl Session {
 
     fn data(&mut self) {
         match &self.transaction {
-            None => self.object(Say::BadSequence),
-            Some(_) if self.chunks.is_some() => self.object(Say::BadSequence),
-            Some(transaction) if transaction.recipients.is_empty() => self.object(Say::NoRecipients),
+            None => self.reject_error(ReplyKind::BadSequence),
+            Some(_) if self.chunks.is_some() => self.reject_error(ReplyKind::BadSequence),
+            Some(transaction) if transaction.recipients.is_empty() => {
+                self.reject_error(ReplyKind::NoRecipients)
+            }
             Some(_) => {
-                self.say(Say::StartData);
+                self.reply(ReplyKind::StartData);
                 self.begin_content();
             }
         }
@@ -170,11 +172,11 @@ impl Session {
         let is_due = self.transaction.as_ref().is_some_and(|transaction| !transaction.recipients.is_empty());
         self.counts.small_chunks += u32::from(chunk.size < SMALL_CHUNK);
         if self.counts.small_chunks > SMALL_CHUNKS_MAX {
-            self.hang_up(Say::TooManyCommands);
+            self.hang_up(ReplyKind::TooManyCommands);
         } else if is_due {
             self.begin_chunk(chunk);
         } else {
-            self.begin_skipping(chunk.size, Say::BadSequence);
+            self.begin_skipping(chunk.size, ReplyKind::BadSequence);
         }
     }
 }
