@@ -10,7 +10,7 @@ use sixgate_smtp::{
     command::{Mailbox, RcptTo},
     policy::{
         Stage, Verdict, decide,
-        evidence::{Endpoints, Evidence, RecipientEvidence, Standing},
+        evidence::{Endpoints, Evidence, OptInStatus, RecipientEvidence},
     },
     reply::{Reply, ReplyKind, ReplyTable},
     session::{Admission, Offer, Session, SessionParameters, Task},
@@ -134,7 +134,7 @@ impl Desk {
         });
         let domain = recipient.mailbox().and_then(Mailbox::domain_name);
         let recipient = RecipientEvidence {
-            domain: if listed { Standing::OptedIn } else { Standing::NotOptedIn },
+            domain: if listed { OptInStatus::OptedIn } else { OptInStatus::NotOptedIn },
             asks_for_routing: recipient.mailbox().is_some_and(Mailbox::asks_for_routing),
         };
         let evidence = Evidence { recipient: Some(recipient), ..self.facts.evidence(endpoints) };

@@ -12,7 +12,7 @@ use sixgate_common::dest::OptIn;
 
 use super::{Control, ControlError};
 use sixgate_dataplane::{self as dataplane, DataplaneError, attached, interface_addresses};
-use sixgate_smtp::policy::evidence::Standing;
+use sixgate_smtp::policy::evidence::OptInStatus;
 
 use crate::{
     config::GuardSource,
@@ -24,7 +24,7 @@ pub trait Destinations {
     /// Those that it says are ours.
     fn guard(&self) -> PrefixSet;
     /// Whether one has opted in.
-    fn standing(&self, address: Ipv6Addr) -> Standing;
+    fn opt_in_status(&self, address: Ipv6Addr) -> OptInStatus;
 }
 
 /// What cannot be read is not warned of.
@@ -33,10 +33,10 @@ impl Destinations for Database {
         self.guard().unwrap_or_default()
     }
 
-    fn standing(&self, address: Ipv6Addr) -> Standing {
+    fn opt_in_status(&self, address: Ipv6Addr) -> OptInStatus {
         match self.optin_rule(address) {
-            Ok(Some((_, OptIn::In))) | Err(_) => Standing::OptedIn,
-            Ok(Some((_, OptIn::Out)) | None) => Standing::NotOptedIn,
+            Ok(Some((_, OptIn::In))) | Err(_) => OptInStatus::OptedIn,
+            Ok(Some((_, OptIn::Out)) | None) => OptInStatus::NotOptedIn,
         }
     }
 }
@@ -46,7 +46,7 @@ impl Destinations for Contents {
         self.guard.clone()
     }
 
-    fn standing(&self, address: Ipv6Addr) -> Standing {
+    fn opt_in_status(&self, address: Ipv6Addr) -> OptInStatus {
         self.destination(address)
     }
 }
@@ -121,7 +121,7 @@ impl Control {
         for (address, index) in dataplane::global_addresses()? {
             if self.listens_at(address)
                 && !is_guarded(&address)
-                && store.standing(address) != Standing::OptedIn
+                && store.opt_in_status(address) != OptInStatus::OptedIn
             {
                 let interface = dataplane::interface_now(index)?.map(|interface| interface.name);
                 found.push((address, interface.unwrap_or_else(|| index.to_string())));

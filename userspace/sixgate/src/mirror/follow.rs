@@ -13,7 +13,7 @@ use std::{
 
 use ipnet::Ipv6Net;
 use sixgate_dataplane::{DataplaneError, PinLock, Pins};
-use sixgate_smtp::policy::evidence::Standing;
+use sixgate_smtp::policy::evidence::OptInStatus;
 use tokio::{sync::watch, time::timeout};
 use tracing::{error, info};
 
@@ -172,7 +172,7 @@ impl Destinations for StoreView {
         self.look(|contents| contents.guard.clone())
     }
 
-    fn standing(&self, address: Ipv6Addr) -> Standing {
+    fn opt_in_status(&self, address: Ipv6Addr) -> OptInStatus {
         self.destination(address)
     }
 }

@@ -9,7 +9,7 @@ use sixgate_smtp::{
     command::{Mailbox, RcptTo},
     policy::{
         Policy,
-        evidence::{RecipientEvidence, Standing},
+        evidence::{OptInStatus, RecipientEvidence},
     },
     reply::ReplyTable,
 };
@@ -103,7 +103,7 @@ impl Services {
             (Domains::Listed, RcptTo::Mailbox(_)) => marks.opted_in,
         };
         RecipientEvidence {
-            domain: if listed { Standing::OptedIn } else { Standing::NotOptedIn },
+            domain: if listed { OptInStatus::OptedIn } else { OptInStatus::NotOptedIn },
             asks_for_routing: self.config.domains == Domains::Listed
                 && recipient.mailbox().is_some_and(Mailbox::asks_for_routing),
         }

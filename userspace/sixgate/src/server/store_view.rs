@@ -18,7 +18,7 @@ use std::{
 use ipnet::Ipv6Net;
 use sixgate_base::file_version::{FileIdentity, file_identity};
 use sixgate_common::dest::OptIn;
-use sixgate_smtp::policy::{TemporaryDomains, evidence::Standing};
+use sixgate_smtp::policy::{TemporaryDomains, evidence::OptInStatus};
 use tracing::{error, info, warn};
 
 use crate::store::{
@@ -44,7 +44,7 @@ pub(crate) struct StoreFacts {
     /// The trusted prefix that the source is in.
     pub(crate) trusted: Option<Ipv6Net>,
     /// Whether the destination address has opted in.
-    pub(crate) destination: Standing,
+    pub(crate) destination: OptInStatus,
     /// The marks of the recipient's domain; none without one.
     pub(crate) recipient: Marks,
 }
@@ -158,7 +158,7 @@ impl StoreView {
             |database| {
                 Ok(StoreFacts {
                     trusted: database.trust_rule(source)?,
-                    destination: standing(database, destination)?,
+                    destination: opt_in_status(database, destination)?,
                     recipient: domain.map(|domain| database.marks(domain)).transpose()?.unwrap_or_default(),
                 })
             },
@@ -166,8 +166,8 @@ impl StoreView {
     }
 
     /// Whether the destination `address` has opted in.
-    pub(crate) fn destination(&self, address: Ipv6Addr) -> Standing {
-        self.ask(|contents| contents.destination(address), |database| standing(database, address))
+    pub(crate) fn destination(&self, address: Ipv6Addr) -> OptInStatus {
+        self.ask(|contents| contents.destination(address), |database| opt_in_status(database, address))
     }
 
     /// What `look` finds in what was taken over last.
@@ -393,10 +393,10 @@ fn tell(revisions: &[Logged], now: Revision) {
     }
 }
 
-fn standing(database: &Database, address: Ipv6Addr) -> Result<Standing, StoreError> {
+fn opt_in_status(database: &Database, address: Ipv6Addr) -> Result<OptInStatus, StoreError> {
     Ok(match database.optin_rule(address)? {
-        Some((_, OptIn::In)) => Standing::OptedIn,
-        Some((_, OptIn::Out)) | None => Standing::NotOptedIn,
+        Some((_, OptIn::In)) => OptInStatus::OptedIn,
+        Some((_, OptIn::Out)) | None => OptInStatus::NotOptedIn,
     })
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use sixgate_auth::dns::Resolver;
 use sixgate_dataplane::Pins;
-use sixgate_smtp::policy::{Mode, evidence::Standing};
+use sixgate_smtp::policy::{Mode, evidence::OptInStatus};
 
 use crate::{
     config::{Config, Domains, Limits, NextHop, RefuseAt},
@@ -320,7 +320,7 @@ async fn hosts(dns: &Resolver, config: &Config, store: &StoreView) -> BTreeSet<S
             let Ok(addresses) = dns.aaaa(&server).await else { continue };
             let is_ours = |contents: &Contents| {
                 addresses.records.into_iter().any(|address| {
-                    contents.destination(address) == Standing::OptedIn
+                    contents.destination(address) == OptInStatus::OptedIn
                         || contents.guard.longest_match(address).is_some()
                 })
             };

@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, net::Ipv6Addr};
 
 use ipnet::Ipv6Net;
 use sixgate_common::dest::OptIn;
-use sixgate_smtp::policy::{TemporaryDomains, evidence::Standing};
+use sixgate_smtp::policy::{TemporaryDomains, evidence::OptInStatus};
 
 pub use author::Author;
 pub use database::{
@@ -51,10 +51,10 @@ pub struct Contents {
 impl Contents {
     /// Whether the destination `address` has opted in: the longest prefix decides.
     #[must_use]
-    pub fn destination(&self, address: Ipv6Addr) -> Standing {
+    pub fn destination(&self, address: Ipv6Addr) -> OptInStatus {
         match self.optin_rule(address) {
-            Some((_, OptIn::In)) => Standing::OptedIn,
-            Some((_, OptIn::Out)) | None => Standing::NotOptedIn,
+            Some((_, OptIn::In)) => OptInStatus::OptedIn,
+            Some((_, OptIn::Out)) | None => OptInStatus::NotOptedIn,
         }
     }
 
@@ -131,12 +131,12 @@ mod tests {
     #[test]
     fn the_longest_prefix_decides_about_a_destination() {
         for (address, wanted) in [
-            ("2001:db8::1", Standing::OptedIn),
-            ("2001:db8:1::1", Standing::NotOptedIn),
-            ("2001:db8:1:2::1", Standing::OptedIn),
-            ("2001:db8:1:2::25", Standing::NotOptedIn),
-            ("2001:db9::1", Standing::NotOptedIn),
-            ("::", Standing::NotOptedIn),
+            ("2001:db8::1", OptInStatus::OptedIn),
+            ("2001:db8:1::1", OptInStatus::NotOptedIn),
+            ("2001:db8:1:2::1", OptInStatus::OptedIn),
+            ("2001:db8:1:2::25", OptInStatus::NotOptedIn),
+            ("2001:db9::1", OptInStatus::NotOptedIn),
+            ("::", OptInStatus::NotOptedIn),
         ] {
             assert_eq!(contents().destination(address.parse().unwrap()), wanted, "{address}");
         }
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn an_empty_store_opts_nothing_in() {
         let empty = Contents::default();
-        assert_eq!(empty.destination("2001:db8::1".parse().unwrap()), Standing::NotOptedIn);
+        assert_eq!(empty.destination("2001:db8::1".parse().unwrap()), OptInStatus::NotOptedIn);
         assert!(!empty.trusts("2001:db8::1".parse().unwrap()));
         assert!(!empty.takes_domain("contoso.com"));
     }
@@ -154,7 +154,7 @@ mod tests {
     fn a_removed_prefix_gives_way_to_the_shorter_one() {
         let mut contents = contents();
         assert_eq!(contents.optin.remove(&"2001:db8:1::/48".parse().unwrap()), Some(OptIn::Out));
-        assert_eq!(contents.destination("2001:db8:1::1".parse().unwrap()), Standing::OptedIn);
+        assert_eq!(contents.destination("2001:db8:1::1".parse().unwrap()), OptInStatus::OptedIn);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! It looks nothing up, formats nothing and knows no socket: evidence in, verdict out.
 
-use crate::policy::evidence::{CheckOutcome, Evidence, PtrOutcome, Standing};
+use crate::policy::evidence::{CheckOutcome, Evidence, OptInStatus, PtrOutcome};
 
 /// The operator's decisions, from the configuration.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -142,7 +142,7 @@ pub fn decide(policy: &Policy, stage: Stage, evidence: &Evidence) -> Verdict {
 /// or in shadow, may send through it to anywhere else.
 fn relay_refusal(evidence: &Evidence) -> Option<Refusal> {
     let recipient = evidence.recipient?;
-    if recipient.domain == Standing::NotOptedIn {
+    if recipient.domain == OptInStatus::NotOptedIn {
         Some(Refusal::DomainNotOptedIn)
     } else {
         recipient.asks_for_routing.then_some(Refusal::Routed)
@@ -154,7 +154,7 @@ fn source_refusal(policy: &Policy, stage: Stage, evidence: &Evidence) -> Option<
     if evidence.trusted {
         return None;
     }
-    if evidence.destination == Standing::NotOptedIn {
+    if evidence.destination == OptInStatus::NotOptedIn {
         return Some(Refusal::AddressNotOptedIn);
     }
     if evidence.certified || (stage == Stage::Connection && policy.client_trust) {
@@ -207,14 +207,14 @@ mod tests {
     const CONFIRM: Policy = Policy { demand_forward_confirmation: true, ..ENFORCE };
     const CERTIFY: Policy = Policy { client_trust: true, ..ENFORCE };
 
-    fn session(trusted: bool, destination: Standing, ptr: Option<PtrOutcome>) -> Evidence {
+    fn session(trusted: bool, destination: OptInStatus, ptr: Option<PtrOutcome>) -> Evidence {
         Evidence { ptr, ..Evidence::at_connect(trusted, destination) }
     }
 
     #[test]
     fn a_recipient_is_decided_in_the_order_destination_ptr_domain() {
+        use OptInStatus::{NotOptedIn as Out, OptedIn as In};
         use Refusal::*;
-        use Standing::{NotOptedIn as Out, OptedIn as In};
         use Verdict::*;
         let pass = Some(PtrOutcome::Confirmed);
         let fail = Some(PtrOutcome::NotConfirmed);
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_whole_session_is_refused_only_for_what_is_known_for_certain() {
-        let at = |ptr| decide(&ENFORCE, Stage::Connection, &session(false, Standing::OptedIn, ptr));
+        let at = |ptr| decide(&ENFORCE, Stage::Connection, &session(false, OptInStatus::OptedIn, ptr));
         assert_eq!(at(None), Verdict::Accept);
         assert_eq!(at(Some(PtrOutcome::Unknown)), Verdict::Accept);
         assert_eq!(at(Some(PtrOutcome::NoRecord)), Verdict::Refuse(Refusal::NoPtr));
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_certificate_spares_what_dns_would_say_and_nothing_else() {
-        use Standing::{NotOptedIn as Out, OptedIn as In};
+        use OptInStatus::{NotOptedIn as Out, OptedIn as In};
         let rows = [
             (In, In, Verdict::Accept),
             (Out, In, Verdict::Refuse(Refusal::AddressNotOptedIn)),
@@ -285,9 +285,14 @@ mod tests {
     #[test]
     fn who_may_prove_itself_by_a_certificate_is_served_until_rcpt() {
         let rows = [
-            (CERTIFY, Stage::Connection, Standing::OptedIn, Verdict::Accept),
-            (CERTIFY, Stage::Recipient, Standing::OptedIn, Verdict::Refuse(Refusal::NoPtr)),
-            (CERTIFY, Stage::Connection, Standing::NotOptedIn, Verdict::Refuse(Refusal::AddressNotOptedIn)),
+            (CERTIFY, Stage::Connection, OptInStatus::OptedIn, Verdict::Accept),
+            (CERTIFY, Stage::Recipient, OptInStatus::OptedIn, Verdict::Refuse(Refusal::NoPtr)),
+            (
+                CERTIFY,
+                Stage::Connection,
+                OptInStatus::NotOptedIn,
+                Verdict::Refuse(Refusal::AddressNotOptedIn),
+            ),
         ];
         for (policy, stage, destination, wanted) in rows {
             let evidence = session(false, destination, Some(PtrOutcome::NoRecord));
@@ -327,7 +332,7 @@ mod tests {
         Evidence {
             spf: Some(mail_from),
             dkim: dkim.to_vec(),
-            ..Evidence::at_connect(false, Standing::OptedIn)
+            ..Evidence::at_connect(false, OptInStatus::OptedIn)
         }
     }
 }

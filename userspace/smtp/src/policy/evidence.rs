@@ -12,7 +12,7 @@ pub struct Evidence {
     /// The sender has proved itself by a client certificate that is trusted.
     pub certified: bool,
     /// The decision of the destination address's owner.
-    pub destination: Standing,
+    pub destination: OptInStatus,
     /// Reverse DNS of the source; none while it is not known yet, or not needed.
     pub ptr: Option<PtrOutcome>,
     /// The recipient of the RCPT TO that is being decided.
@@ -28,7 +28,7 @@ pub struct Evidence {
 impl Evidence {
     /// The facts that are known as soon as a connection is accepted.
     #[must_use]
-    pub fn at_connect(trusted: bool, destination: Standing) -> Self {
+    pub fn at_connect(trusted: bool, destination: OptInStatus) -> Self {
         Self {
             trusted,
             certified: false,
@@ -52,14 +52,14 @@ impl Evidence {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RecipientEvidence {
     /// Whether its domain takes mail here.
-    pub domain: Standing,
+    pub domain: OptInStatus,
     /// Whether its local part could make a mail server that trusts us route the message elsewhere.
     pub asks_for_routing: bool,
 }
 
 /// Whether an address or a domain takes mail over IPv6.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Standing {
+pub enum OptInStatus {
     /// It has opted in.
     OptedIn,
     /// It has not.
