@@ -1,7 +1,7 @@
 //! Permits for what may be done at one time, such as open questions or connections, shared among
 //! the networks that cause it.
 //!
-//! It does none of it. How many permits are whose is the rule of [`Shares`].
+//! It does none of it. How many permits are whose is the rule of [`FairShare`].
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,7 +18,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::shares::{Network, Shares, Shortage};
+use crate::shares::{FairShare, Network, Shortage};
 
 /// Permits, and who waits for one.
 #[derive(Debug)]
@@ -33,9 +33,9 @@ pub struct FairSemaphore {
 
 #[derive(Debug)]
 struct State {
-    shares: Shares,
+    shares: FairShare,
     /// Permits that only sources without a network may have.
-    reserve: Shares,
+    reserve: FairShare,
     /// The waiting tasks by number, of the networks that have any. No waiter could have a permit
     /// now.
     waiters: HashMap<Option<Network>, BTreeMap<u64, oneshot::Sender<Permit>>>,
@@ -76,8 +76,8 @@ impl FairSemaphore {
     pub fn with_reserve(permits: NonZeroU32, reserve: u32, wait_max: Duration) -> Arc<Self> {
         let [shared, reserve] = split(permits, reserve);
         let state = State {
-            shares: Shares::new(shared),
-            reserve: Shares::new(reserve),
+            shares: FairShare::new(shared),
+            reserve: FairShare::new(reserve),
             waiters: HashMap::new(),
             next_number: 0,
         };

@@ -33,7 +33,7 @@ impl Network {
 /// rule is about several things of one network: a network that holds nothing may take all that is
 /// free.
 #[derive(Debug)]
-pub struct Shares {
+pub struct FairShare {
     supply: u64,
     held: u64,
     /// By /64, and by /48; only what holds something.
@@ -50,7 +50,7 @@ pub enum Shortage {
     Network,
 }
 
-impl Shares {
+impl FairShare {
     /// All of `supply` is free.
     pub fn new(supply: u64) -> Self {
         Self { supply, held: 0, of_64: HashMap::new(), of_48: HashMap::new() }
@@ -144,13 +144,13 @@ mod tests {
     }
 
     /// How many of `amount` each a network gets, at most.
-    fn all_it_can(shares: &mut Shares, text: &str, amount: u64) -> usize {
+    fn all_it_can(shares: &mut FairShare, text: &str, amount: u64) -> usize {
         (0..10_000).take_while(|_| shares.take(network(text), 0, amount).is_ok()).count()
     }
 
     #[test]
     fn a_network_that_comes_anew_finds_something_left() {
-        let mut shares = Shares::new(256);
+        let mut shares = FairShare::new(256);
         let rows = [
             ("2001:db8:0:1::1", 85, "a third"),
             ("2001:db8:0:1:ffff::1", 0, "the same /64"),
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn those_who_hold_all_they_can_settle_at_equal_parts() {
-        let mut shares = Shares::new(256);
+        let mut shares = FairShare::new(256);
         let sources = ["2001:db8:0::1", "2001:db8:1::1", "2001:db8:2::1"];
         for _ in 0..1000 {
             for source in sources {
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn the_only_one_of_a_network_may_take_all_that_is_free_and_no_more() {
-        let mut shares = Shares::new(100);
+        let mut shares = FairShare::new(100);
         let (one, other) = (network("2001:db8::1"), network("2001:db8:1::1"));
         assert_eq!(shares.take(one, 0, 60), Ok(()));
         assert_eq!(shares.take(one, 60, 30), Ok(()), "the same one grows");
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_supply_that_shrinks_takes_nothing_away() {
-        let mut shares = Shares::new(100);
+        let mut shares = FairShare::new(100);
         assert_eq!(shares.take(None, 0, 60), Ok(()));
         shares.resize(50);
         assert_eq!(shares.take(None, 0, 1), Err(Shortage::All));
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn what_is_given_back_leaves_nothing_behind() {
-        let mut shares = Shares::new(100);
+        let mut shares = FairShare::new(100);
         let sources = (0..50_u128).map(|number| Some(Network::from(Ipv6Addr::from(number << 72))));
         for source in sources.clone() {
             assert_eq!(

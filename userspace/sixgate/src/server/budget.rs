@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use sixgate_base::shares::{Network, Shares, Shortage};
+use sixgate_base::shares::{FairShare, Network, Shortage};
 
 use crate::{
     config::Limits,
@@ -59,10 +59,10 @@ impl Budgets {
     }
 }
 
-/// Room for all messages together, in memory or on the disk, octets; how much of it is whose is the rule of [`Shares`].
+/// Room for all messages together, in memory or on the disk, octets; how much of it is whose is the rule of [`FairShare`].
 #[derive(Debug)]
 pub(crate) struct OctetBudget {
-    shares: Mutex<Shares>,
+    shares: Mutex<FairShare>,
     missed_share: AtomicU64,
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct OctetShare {
 
 impl OctetBudget {
     pub(crate) fn new(max: u64) -> Arc<Self> {
-        Arc::new(Self { shares: Mutex::new(Shares::new(max)), missed_share: AtomicU64::new(0) })
+        Arc::new(Self { shares: Mutex::new(FairShare::new(max)), missed_share: AtomicU64::new(0) })
     }
 
     /// Makes the room larger or smaller; what is held stays held.
@@ -95,7 +95,7 @@ impl OctetBudget {
     }
 
     /// Numbers stay whole at every instant, so that a panic elsewhere does not matter to them.
-    fn lock(&self) -> MutexGuard<'_, Shares> {
+    fn lock(&self) -> MutexGuard<'_, FairShare> {
         self.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

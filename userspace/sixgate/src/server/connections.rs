@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use sixgate_base::shares::{Network, Shares, Shortage};
+use sixgate_base::shares::{FairShare, Network, Shortage};
 use tokio::sync::watch;
 
 use crate::config::Limits;
@@ -117,7 +117,7 @@ pub(crate) struct ConnectionLimits {
 struct OpenConnections {
     bounds: ConnectionBounds,
     /// What sources share that are not trusted: all but the reserve.
-    shares: Shares,
+    shares: FairShare,
     total: u32,
     /// In the order of [`Scope::ALL`]; only what has an open connection: never more than `total` entries each.
     of_source: [HashMap<u128, u32>; Scope::ALL.len()],
@@ -134,7 +134,7 @@ pub(crate) struct ConnectionPermit {
 impl ConnectionLimits {
     pub(crate) fn new(bounds: ConnectionBounds) -> Arc<Self> {
         let open = OpenConnections {
-            shares: Shares::new(bounds.shared()),
+            shares: FairShare::new(bounds.shared()),
             bounds,
             total: 0,
             of_source: [(); Scope::ALL.len()].map(|()| HashMap::new()),
