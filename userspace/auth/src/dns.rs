@@ -35,7 +35,7 @@ use upstream::{Upstream, question};
 
 pub use answers::KEPT_OCTETS;
 pub use bounds::{DnsBounds, NETWORKS};
-pub(crate) use kept::{Kept, Lifetime};
+pub(crate) use kept::{Expiring, Lifetime};
 pub use payer::{PART, USUAL_QUESTIONS};
 pub use resolv_conf::MAX_SYSTEM_SERVERS;
 pub use server::{HABITS_LIFETIME, SETBACK};

@@ -20,7 +20,7 @@ use moka::{future::Cache, notification::RemovalCause};
 use tokio::time::timeout_at;
 use tracing::{debug, info};
 
-use crate::dns::{Answer, DnsFailure, Kept, Lifetime, Resolver, ascii_name};
+use crate::dns::{Answer, DnsFailure, Expiring, Lifetime, Resolver, ascii_name};
 
 pub use result::{PtrResult, Unanswered};
 
@@ -105,13 +105,13 @@ impl PtrFinding {
         Self { result: PtrResult::TempError(unanswered), lifetime: None }
     }
 
-    fn recalled(held: &Kept<Arc<PtrResult>>) -> Self {
+    fn recalled(held: &Expiring<Arc<PtrResult>>) -> Self {
         Self { result: (*held.value).clone(), lifetime: Some(held.remaining()) }
     }
 
     /// As the cache keeps it; none if it may not be kept.
-    fn kept(&self) -> Option<Kept<Arc<PtrResult>>> {
-        Some(Kept::new(Arc::new(self.result.clone()), self.lifetime?))
+    fn kept(&self) -> Option<Expiring<Arc<PtrResult>>> {
+        Some(Expiring::new(Arc::new(self.result.clone()), self.lifetime?))
     }
 }
 
@@ -120,7 +120,7 @@ impl PtrFinding {
 #[derive(Clone)]
 pub struct PtrCache {
     dns: Resolver,
-    held: Cache<Ipv6Addr, Kept<Arc<PtrResult>>>,
+    held: Cache<Ipv6Addr, Expiring<Arc<PtrResult>>>,
     evicted: Arc<AtomicU64>,
 }
 
@@ -132,7 +132,7 @@ impl PtrCache {
         let count = Arc::clone(&evicted);
         let held = Cache::builder()
             .max_capacity(CACHE_OCTETS)
-            .weigher(|_, held: &Kept<Arc<PtrResult>>| octets(&held.value))
+            .weigher(|_, held: &Expiring<Arc<PtrResult>>| octets(&held.value))
             .expire_after(Lifetime)
             .eviction_listener(move |_, _, cause| {
                 if cause == RemovalCause::Size {

@@ -12,7 +12,7 @@ use moka::sync::Cache;
 
 use super::{
     Answer,
-    kept::{Kept, Lifetime},
+    kept::{Expiring, Lifetime},
 };
 
 /// Octets that the kept answers may take.
@@ -23,7 +23,7 @@ const ENTRY_OCTETS: usize = 250;
 const RECORD_OCTETS: usize = 100;
 
 /// Answers by question, each for its TTL; the least used give way beyond [`KEPT_OCTETS`].
-pub(super) struct Answers(Cache<(Name, RecordType), Kept<Records>>);
+pub(super) struct Answers(Cache<(Name, RecordType), Expiring<Records>>);
 
 #[derive(Clone)]
 struct Records {
@@ -35,7 +35,7 @@ impl Answers {
     pub(super) fn new() -> Self {
         let answers = Cache::builder()
             .max_capacity(KEPT_OCTETS)
-            .weigher(|_, kept: &Kept<Records>| kept.value.octets)
+            .weigher(|_, kept: &Expiring<Records>| kept.value.octets)
             .expire_after(Lifetime)
             .build();
         Self(answers)
@@ -56,7 +56,7 @@ impl Answers {
         let octets = ENTRY_OCTETS + name.len() + answer.records.iter().map(size).sum::<usize>();
         let octets = u32::try_from(octets).unwrap_or(u32::MAX);
         let records = Records { records: answer.records.clone().into(), octets };
-        self.0.insert((name, kind), Kept::new(records, answer.ttl));
+        self.0.insert((name, kind), Expiring::new(records, answer.ttl));
     }
 }
 

@@ -8,12 +8,12 @@ use moka::Expiry;
 
 /// A value, and until when it holds.
 #[derive(Clone)]
-pub(crate) struct Kept<T> {
+pub(crate) struct Expiring<T> {
     pub(crate) value: T,
     until: Instant,
 }
 
-impl<T> Kept<T> {
+impl<T> Expiring<T> {
     /// It holds for `lifetime` from now on.
     pub(crate) fn new(value: T, lifetime: Duration) -> Self {
         Self { value, until: Instant::now() + lifetime }
@@ -33,15 +33,15 @@ impl<T> Kept<T> {
 /// of its own.
 pub(crate) struct Lifetime;
 
-impl<K, T> Expiry<K, Kept<T>> for Lifetime {
-    fn expire_after_create(&self, _: &K, kept: &Kept<T>, now: Instant) -> Option<Duration> {
+impl<K, T> Expiry<K, Expiring<T>> for Lifetime {
+    fn expire_after_create(&self, _: &K, kept: &Expiring<T>, now: Instant) -> Option<Duration> {
         Some(kept.remaining_at(now))
     }
 
     fn expire_after_update(
         &self,
         _: &K,
-        kept: &Kept<T>,
+        kept: &Expiring<T>,
         now: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
