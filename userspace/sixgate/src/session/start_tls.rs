@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     log_limit::DETAIL,
-    server::tls::{Credential, Secured},
+    server::tls::{ClientCertificate, Secured},
 };
 
 /// Longest time for a handshake.
@@ -72,9 +72,9 @@ impl Connection {
     fn go_on_encrypted(&mut self, session: &mut Session, secured: Secured) {
         let Secured { stream, tls, credential } = secured;
         let (trusted_by, flaw) = match credential {
-            Credential::Absent => (None, None),
-            Credential::Flawed(flaw) => (None, Some(flaw.name())),
-            Credential::Trusted(by) => (Some(by), None),
+            ClientCertificate::Absent => (None, None),
+            ClientCertificate::Flawed(flaw) => (None, Some(flaw.name())),
+            ClientCertificate::Trusted(by) => (Some(by), None),
         };
         self.services.metrics.handshake(if trusted_by.is_some() { "trusted" } else { "done" });
         if let Some(trusted_by) = &trusted_by {

@@ -22,7 +22,7 @@ use rustls::{
 };
 
 use super::certificate::{Expiry, subject_of_no_authority};
-use super::trust::{Authority, Credential, Flaw, Witness};
+use super::trust::{Authority, CertificateProblem, ClientCertificate, ProofRecorder};
 use sixgate_base::bounded;
 
 use crate::config;
@@ -164,15 +164,18 @@ impl Material {
         self.expiry.as_ref().and_then(|expiry| expiry.warning(now))
     }
 
-    /// The settings of one handshake. Where clients may prove themselves, `witness` hears of it.
+    /// The settings of one handshake. Where clients may prove themselves, `proofs` records it.
     /// Sessions are never resumed: each one proves itself anew, and none of their secrets is kept.
-    pub(super) fn server_config(&self, witness: &Arc<Witness>) -> Result<Arc<ServerConfig>, rustls::Error> {
+    pub(super) fn server_config(
+        &self,
+        proofs: &Arc<ProofRecorder>,
+    ) -> Result<Arc<ServerConfig>, rustls::Error> {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&TLS13, &TLS12])?;
         let builder = if self.authorities.is_empty() {
             builder.with_no_client_auth()
         } else {
-            builder.with_client_cert_verifier(Arc::clone(witness) as _)
+            builder.with_client_cert_verifier(Arc::clone(proofs) as _)
         };
         let mut config = builder.with_cert_resolver(Arc::clone(&self.shown) as _);
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -181,23 +184,32 @@ impl Material {
     }
 
     /// What a client is worth that has shown `chain`; `proof`: whether it holds the key of the first certificate.
-    pub(super) fn certify(&self, chain: &[CertificateDer<'_>], proof: bool, now: UnixTime) -> Credential {
+    pub(super) fn certify(
+        &self,
+        chain: &[CertificateDer<'_>],
+        proof: bool,
+        now: UnixTime,
+    ) -> ClientCertificate {
         let Some((own, others)) = chain.split_first() else {
-            return Credential::Absent;
+            return ClientCertificate::Absent;
         };
         if !proof {
             // nobody can hold the key of what is no certificate
             let is_readable = ParsedCertificate::try_from(own).is_ok();
-            return Credential::Flawed(if is_readable { Flaw::KeyNotHeld } else { Flaw::Unreadable });
+            return ClientCertificate::Flawed(if is_readable {
+                CertificateProblem::KeyNotHeld
+            } else {
+                CertificateProblem::Unreadable
+            });
         }
-        let mut nearest = Flaw::Unreadable;
+        let mut nearest = CertificateProblem::Unreadable;
         for authority in &self.authorities {
             match authority.certify(own, others, now) {
-                Ok(trusted_by) => return Credential::Trusted(trusted_by),
+                Ok(trusted_by) => return ClientCertificate::Trusted(trusted_by),
                 Err(flaw) => nearest = nearest.max(flaw),
             }
         }
-        Credential::Flawed(nearest)
+        ClientCertificate::Flawed(nearest)
     }
 }
 

@@ -29,10 +29,10 @@ use crate::config;
 pub use material::TlsError;
 
 pub(crate) use load::HandshakeLoad;
-pub(crate) use trust::Credential;
+pub(crate) use trust::ClientCertificate;
 
 use material::Material;
-use trust::Witness;
+use trust::ProofRecorder;
 
 /// Checks the files that `settings` name, as the daemon does when it starts. What is to be said although they can be used.
 ///
@@ -77,7 +77,7 @@ impl Loaded {
 /// What one handshake needs.
 pub(crate) struct Handshake {
     material: Arc<Material>,
-    witness: Arc<Witness>,
+    proofs: Arc<ProofRecorder>,
     config: Arc<ServerConfig>,
 }
 
@@ -87,11 +87,11 @@ impl Handshake {
     /// # Errors
     /// The handshake failed, or the client is gone.
     pub(crate) async fn accept(self, stream: TcpStream) -> io::Result<Secured> {
-        let Self { material, witness, config } = self;
+        let Self { material, proofs, config } = self;
         let stream = TlsAcceptor::from(config).accept(stream).await?;
         let (_, connection) = stream.get_ref();
         let chain = connection.peer_certificates().unwrap_or_default();
-        let credential = material.certify(chain, witness.has_seen_a_proof(), UnixTime::now());
+        let credential = material.certify(chain, proofs.has_seen_a_proof(), UnixTime::now());
         Ok(Secured { tls: facts(connection), credential, stream })
     }
 }
@@ -102,7 +102,7 @@ pub(crate) struct Secured {
     /// What Received says about it.
     pub(crate) tls: Tls,
     /// What the client has shown of itself.
-    pub(crate) credential: Credential,
+    pub(crate) credential: ClientCertificate,
 }
 
 impl TlsView {
@@ -136,9 +136,9 @@ impl TlsView {
     /// The certificate cannot be used with any protocol, which loading it would have shown.
     pub(crate) fn handshake(&self) -> Result<Handshake, rustls::Error> {
         let material = self.current();
-        let witness = Arc::new(Witness::new(&material.provider));
-        let config = material.server_config(&witness)?;
-        Ok(Handshake { material, witness, config })
+        let proofs = Arc::new(ProofRecorder::new(&material.provider));
+        let config = material.server_config(&proofs)?;
+        Ok(Handshake { material, proofs, config })
     }
 
     fn current(&self) -> Arc<Material> {

@@ -218,9 +218,9 @@ async fn a_client_is_trusted_for_proof_chain_and_name_and_never_refused() {
             let secured = files.shake(&view, version, "gate.example", shown.clone()).await;
             let secured = secured.unwrap_or_else(|error| panic!("{claim}: {error}"));
             let found = match &secured.credential {
-                Credential::Absent => "absent",
-                Credential::Flawed(flaw) => flaw.name(),
-                Credential::Trusted(_) => "trusted",
+                ClientCertificate::Absent => "absent",
+                ClientCertificate::Flawed(flaw) => flaw.name(),
+                ClientCertificate::Trusted(_) => "trusted",
             };
             assert_eq!(found, wanted, "{claim} {version:?}");
         }
@@ -239,7 +239,7 @@ async fn of_several_authorities_the_one_that_came_nearest_says_what_is_wrong() {
     for _ in 0..2 {
         let view = TlsView::open(&files.settings(trust.clone())).unwrap();
         let secured = files.shake(&view, &TLS13, "gate.example", Some(Arc::clone(&shown))).await.unwrap();
-        assert_eq!(secured.credential, Credential::Flawed(trust::Flaw::NameNotListed));
+        assert_eq!(secured.credential, ClientCertificate::Flawed(trust::CertificateProblem::NameNotListed));
         trust.reverse();
     }
 }

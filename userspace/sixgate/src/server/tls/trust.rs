@@ -24,11 +24,11 @@ use crate::config;
 
 /// What a client has shown of itself.
 #[derive(Debug, Eq, PartialEq)]
-pub(crate) enum Credential {
+pub(crate) enum ClientCertificate {
     /// No certificate: it has none, or was not asked for one.
     Absent,
     /// A certificate that is not trusted.
-    Flawed(Flaw),
+    Flawed(CertificateProblem),
     /// A certificate that is trusted: by this authority's file, or as this name.
     Trusted(String),
 }
@@ -36,7 +36,7 @@ pub(crate) enum Credential {
 /// Why a certificate is not trusted. Where several authorities differ about it, the greatest counts: the one that came
 /// nearest to trust.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) enum Flaw {
+pub(crate) enum CertificateProblem {
     /// It is no certificate.
     Unreadable,
     /// The client does not hold its key.
@@ -55,7 +55,7 @@ pub(crate) enum Flaw {
     NameNotListed,
 }
 
-impl Flaw {
+impl CertificateProblem {
     /// For the log.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -136,14 +136,14 @@ impl Authority {
         own: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<String, Flaw> {
-        let parsed = ParsedCertificate::try_from(own).map_err(|_| Flaw::Unreadable)?;
+    ) -> Result<String, CertificateProblem> {
+        let parsed = ParsedCertificate::try_from(own).map_err(|_| CertificateProblem::Unreadable)?;
         match (self.usage(&parsed, own, others, now)?, &self.names) {
             (Usage::Client, None) => Ok(self.title.clone()),
-            (Usage::Server, None) => Err(Flaw::WrongUsage),
+            (Usage::Server, None) => Err(CertificateProblem::WrongUsage),
             (_, Some(names)) => {
                 let name = names.iter().find(|name| verify_server_name(&parsed, name).is_ok());
-                name.map(|name| name.to_str().into_owned()).ok_or(Flaw::NameNotListed)
+                name.map(|name| name.to_str().into_owned()).ok_or(CertificateProblem::NameNotListed)
             }
         }
     }
@@ -156,14 +156,18 @@ impl Authority {
         own: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<Usage, Flaw> {
-        match self.as_client.verify_client_cert(own, others, now).map_err(|error| Flaw::of(&error)) {
+    ) -> Result<Usage, CertificateProblem> {
+        match self
+            .as_client
+            .verify_client_cert(own, others, now)
+            .map_err(|error| CertificateProblem::of(&error))
+        {
             Ok(_) => Ok(Usage::Client),
-            Err(Flaw::WrongUsage) => {
+            Err(CertificateProblem::WrongUsage) => {
                 let algorithms = self.algorithms.all;
                 verify_server_cert_signed_by_trust_anchor(parsed, &self.roots, others, now, algorithms)
                     .map(|()| Usage::Server)
-                    .map_err(|error| Flaw::of(&error))
+                    .map_err(|error| CertificateProblem::of(&error))
             }
             Err(flaw) => Err(flaw),
         }
@@ -178,12 +182,12 @@ fn server_name(name: &config::CertificateName) -> Option<ServerName<'static>> {
 /// Watches one handshake for the proof that the client holds the key of the certificate that it shows. Chains are looked
 /// at afterwards.
 #[derive(Debug)]
-pub(super) struct Witness {
+pub(super) struct ProofRecorder {
     algorithms: WebPkiSupportedAlgorithms,
     proof: AtomicBool,
 }
 
-impl Witness {
+impl ProofRecorder {
     pub(super) fn new(provider: &CryptoProvider) -> Self {
         Self { algorithms: provider.signature_verification_algorithms, proof: AtomicBool::new(false) }
     }
@@ -203,7 +207,7 @@ impl Witness {
     }
 }
 
-impl ClientCertVerifier for Witness {
+impl ClientCertVerifier for ProofRecorder {
     fn client_auth_mandatory(&self) -> bool {
         false
     }

@@ -103,7 +103,7 @@ async fn who_vouches_for_clients_is_an_authority_or_vouches_for_itself() {
     let alone = Pair { certificate: partners.pem.clone(), key: key.serialize_pem() };
     let view = TlsView::open(&files.settings(files.trust(&partners, &[]))).unwrap();
     let secured = files.shake(&view, &TLS13, "gate.example", Some(alone.shown())).await.unwrap();
-    assert!(matches!(secured.credential, Credential::Trusted(_)), "{:?}", secured.credential);
+    assert!(matches!(secured.credential, ClientCertificate::Trusted(_)), "{:?}", secured.credential);
 }
 
 #[tokio::test(start_paused = true)]
