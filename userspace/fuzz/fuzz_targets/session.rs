@@ -24,7 +24,7 @@ use sixgate_smtp::{
     policy::{Mode, Refusal, evidence::Endpoints},
     reply::{Reply, ReplyKind, ReplyTable},
     session::{
-        Admission, Event, Offer, Session, SessionLimits, SessionParameters, Task, Tls, TlsProgress, Unkept,
+        Admission, Event, Offer, Session, SessionLimits, SessionParameters, Task, Tls, TlsProgress, StoreFailure,
     },
 };
 
@@ -382,14 +382,14 @@ fn breaks_a_rule(octets: &[u8]) -> bool {
 }
 
 /// Whether there is room for a message that begins so. What it says decides, so that it does not matter how it comes.
-fn kept(octets: &[u8]) -> Result<(), Unkept> {
+fn kept(octets: &[u8]) -> Result<(), StoreFailure> {
     let says = |word: &[u8]| octets.windows(word.len()).any(|window| window == word);
     if says(b"!disk") {
-        Err(Unkept::Disk)
+        Err(StoreFailure::Disk)
     } else if says(b"!memory") {
-        Err(Unkept::Memory)
+        Err(StoreFailure::Memory)
     } else if says(b"!failure") {
-        Err(Unkept::Failure)
+        Err(StoreFailure::Failure)
     } else {
         Ok(())
     }

@@ -28,8 +28,8 @@ use crate::{
 
 pub use incident::{Argument, Event, Incident, Progress, Stage};
 pub use interface::{
-    Admission, Hello, Offer, Refused, RefusedRecipient, SessionLimits, SessionParameters, Task, Tls,
-    TlsProgress, Transaction, Unkept,
+    Admission, Hello, Offer, Refused, RefusedRecipient, SessionLimits, SessionParameters, StoreFailure, Task,
+    Tls, TlsProgress, Transaction,
 };
 
 /// Input that is kept while the session waits for an answer, octets. A pipelined group of commands

@@ -5,7 +5,7 @@
 use std::io::ErrorKind;
 
 use sixgate_base::shares::Network;
-use sixgate_smtp::session::Unkept;
+use sixgate_smtp::session::StoreFailure;
 use tracing::warn;
 
 use crate::{
@@ -32,7 +32,11 @@ impl ArrivingMessage {
     /// # Errors
     ///
     /// Why they cannot be kept.
-    pub(super) async fn keep(&mut self, octets: Vec<u8>, directory: &SpillDirectory) -> Result<(), Unkept> {
+    pub(super) async fn keep(
+        &mut self,
+        octets: Vec<u8>,
+        directory: &SpillDirectory,
+    ) -> Result<(), StoreFailure> {
         let kept = self.try_keep(octets, directory).await;
         if kept.is_err() {
             self.forget();
@@ -40,19 +44,19 @@ impl ArrivingMessage {
         kept
     }
 
-    async fn try_keep(&mut self, octets: Vec<u8>, directory: &SpillDirectory) -> Result<(), Unkept> {
+    async fn try_keep(&mut self, octets: Vec<u8>, directory: &SpillDirectory) -> Result<(), StoreFailure> {
         let draft = self.draft.get_or_insert_with(|| Draft::new(directory.clone()));
         if !self.memory.cover(draft.memory_with(octets.len())) {
-            return Err(Unkept::Memory);
+            return Err(StoreFailure::Memory);
         }
         if !self.disk.cover(draft.disk_with(octets.len())) {
-            return Err(Unkept::Disk);
+            return Err(StoreFailure::Disk);
         }
         draft.append(octets).await.map_err(|error| {
             warn!("cannot write a temporary file in {}: {error}", directory.path().display());
             match error.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Unkept::Disk,
-                _ => Unkept::Failure,
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreFailure::Disk,
+                _ => StoreFailure::Failure,
             }
         })
     }

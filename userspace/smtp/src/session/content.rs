@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Event, Session, SessionLimits, State, Task, Times, Unkept};
+use super::{Event, Session, SessionLimits, State, StoreFailure, Task, Times};
 use crate::{
     command::Chunk,
     content::{Arriving, ContentLimits, Taken},
@@ -18,14 +18,14 @@ use crate::{
 impl Session {
     /// Answers a [`Task::Content`]; without effect if the session has ended meanwhile. A message
     /// that cannot be kept is read to its end and refused.
-    pub fn answer_content(&mut self, now: Instant, kept: Result<(), Unkept>) {
+    pub fn answer_content(&mut self, now: Instant, kept: Result<(), StoreFailure>) {
         self.state = match mem::replace(&mut self.state, State::Closing) {
             State::Keeping(mut arriving) => {
                 if let Err(why) = kept {
                     arriving.lose(match why {
-                        Unkept::Memory => ReplyKind::NoMemory,
-                        Unkept::Disk => ReplyKind::NoDisk,
-                        Unkept::Failure => ReplyKind::StorageFailed,
+                        StoreFailure::Memory => ReplyKind::NoMemory,
+                        StoreFailure::Disk => ReplyKind::NoDisk,
+                        StoreFailure::Failure => ReplyKind::StorageFailed,
                     });
                 }
                 // our own slowness is not the sender's

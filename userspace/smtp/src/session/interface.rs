@@ -154,7 +154,7 @@ pub enum Task {
 
 /// Why octets of a message were not kept.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Unkept {
+pub enum StoreFailure {
     /// No memory is left for messages.
     Memory,
     /// The disk has no space left.

@@ -85,7 +85,7 @@ struct Pair {
     session: Session,
     now: Instant,
     /// Why octets are not kept, if they are not.
-    unkept: Option<Unkept>,
+    unkept: Option<StoreFailure>,
     arriving: Vec<u8>,
     messages: Vec<Vec<u8>>,
     abandoned: usize,

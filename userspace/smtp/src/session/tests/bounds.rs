@@ -3,7 +3,9 @@
 use super::{Pair, check};
 use crate::{
     reply::ReplyKind,
-    session::{Admission, Event, Unkept, answers::REFUSED_RECIPIENTS_FACTOR, commands::IDLE_COMMANDS_MAX},
+    session::{
+        Admission, Event, StoreFailure, answers::REFUSED_RECIPIENTS_FACTOR, commands::IDLE_COMMANDS_MAX,
+    },
 };
 
 #[test]
@@ -74,9 +76,9 @@ fn a_message_over_the_limit_is_read_to_its_end() {
 #[test]
 fn a_message_that_cannot_be_kept_is_read_to_its_end_and_refused_for_now() {
     let rows = [
-        (Unkept::Memory, "452 4.3.1 Insufficient system storage, please try again later.\r\n"),
-        (Unkept::Disk, "452 4.3.1 Insufficient system storage, please try again later.\r\n"),
-        (Unkept::Failure, "451 4.3.0 The message could not be stored, please try again later.\r\n"),
+        (StoreFailure::Memory, "452 4.3.1 Insufficient system storage, please try again later.\r\n"),
+        (StoreFailure::Disk, "452 4.3.1 Insufficient system storage, please try again later.\r\n"),
+        (StoreFailure::Failure, "451 4.3.0 The message could not be stored, please try again later.\r\n"),
     ];
     for (unkept, wanted) in rows {
         let mut pair = Pair::in_data();

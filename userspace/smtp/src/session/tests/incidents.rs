@@ -3,7 +3,7 @@
 use super::{NOT_OPTED_IN, Pair};
 use crate::{
     reply::{ReplyKind, ReplyTable},
-    session::{Admission, Event, Incident, Progress, Stage, Unkept},
+    session::{Admission, Event, Incident, Progress, Stage, StoreFailure},
 };
 
 #[test]
@@ -149,7 +149,7 @@ fn what_ends_by_errors_is_told_once_with_the_transaction_that_it_ends() {
 #[test]
 fn a_message_that_could_not_be_kept_is_told_at_its_end() {
     let mut pair = Pair::in_data();
-    pair.unkept = Some(Unkept::Memory);
+    pair.unkept = Some(StoreFailure::Memory);
     pair.say(b"Subject: x\r\n");
     assert_eq!(pair.events(), []);
     pair.say(b".\r\n");
