@@ -36,7 +36,7 @@ pub struct ContentLimits {
 
 /// A message while it arrives.
 #[derive(Debug)]
-pub(crate) struct Arriving {
+pub(crate) struct IncomingMessage {
     form: Form,
     rules: Rules,
     piece: Vec<u8>,
@@ -66,7 +66,7 @@ pub(crate) enum Taken {
     BareLineEnd,
 }
 
-impl Arriving {
+impl IncomingMessage {
     /// A message after DATA.
     pub(crate) fn after_data(limits: ContentLimits) -> Self {
         Self::new(limits, Form::Dots { receiver: DataReceiver::default(), ended: false })
@@ -340,7 +340,7 @@ mod tests {
         chunk: usize,
         limits: ContentLimits,
     ) -> (Result<Vec<u8>, ReplyKind>, Vec<ReplyKind>) {
-        let mut arriving = Arriving::after_data(limits);
+        let mut arriving = IncomingMessage::after_data(limits);
         let mut kept = Vec::new();
         let wire = [message, b".\r\n"].concat();
         for input in wire.chunks(chunk) {

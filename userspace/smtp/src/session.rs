@@ -20,7 +20,7 @@ use sixgate_common::refuse::{self, Phase, Reason};
 
 use crate::{
     command::{Command, CommandError, RcptTo},
-    content::Arriving,
+    content::IncomingMessage,
     line::{Line, LineBuffer},
     policy::Mode,
     reply::{ReplyKind, ReplyTable},
@@ -56,7 +56,7 @@ pub struct Session {
     hello: Option<Arc<Hello>>,
     transaction: Option<Transaction>,
     /// A message of which chunks have come and the last one has not; within a transaction only.
-    chunks: Option<Arriving>,
+    chunks: Option<IncomingMessage>,
     /// How the connection is encrypted; none: it is not.
     tls: Option<Tls>,
     counts: Counts,
@@ -80,9 +80,9 @@ enum State {
     /// Within the dialogue that refuses everything.
     Refusing { reason: Reason, phase: Phase, commands: u16 },
     /// Reading a message.
-    Data(Arriving),
+    Data(IncomingMessage),
     /// Waiting until a piece of a message is kept.
-    Keeping(Arriving),
+    Keeping(IncomingMessage),
     /// Reading the rest of an unwanted chunk, so many octets, then sending this reply.
     Skipping(u64, ReplyKind),
     /// Waiting until the connection is encrypted, or will not be.

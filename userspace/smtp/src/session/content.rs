@@ -11,7 +11,7 @@ use std::{
 use super::{Event, Session, SessionLimits, State, StoreFailure, Task, Times};
 use crate::{
     command::Chunk,
-    content::{Arriving, ContentLimits, Taken},
+    content::{ContentLimits, IncomingMessage, Taken},
     reply::ReplyKind,
 };
 
@@ -42,7 +42,7 @@ impl Session {
     /// A message follows DATA.
     pub(super) fn begin_content(&mut self) {
         self.begin_time();
-        self.state = State::Data(Arriving::after_data(self.content_limits()));
+        self.state = State::Data(IncomingMessage::after_data(self.content_limits()));
     }
 
     /// A chunk of a message follows BDAT. The pace is that of the whole message: a new chunk begins
@@ -50,7 +50,7 @@ impl Session {
     pub(super) fn begin_chunk(&mut self, chunk: Chunk) {
         let mut arriving = self.chunks.take().unwrap_or_else(|| {
             self.begin_time();
-            Arriving::in_chunks(self.content_limits())
+            IncomingMessage::in_chunks(self.content_limits())
         });
         arriving.expect(chunk);
         self.state = State::Data(arriving);

@@ -7,7 +7,7 @@ use sixgate_common::flow::ARGUMENT_KEPT;
 use super::{Session, State};
 use crate::{
     command::{Mailbox, RcptTo},
-    content::Arriving,
+    content::IncomingMessage,
     reply::{Reply, ReplyKind},
 };
 
@@ -172,7 +172,7 @@ impl Session {
         let path = transaction.map(|transaction| transaction.mail.reverse_path.as_ref());
         Progress {
             stage: self.stage(),
-            octets: self.arriving().map_or(0, Arriving::octets),
+            octets: self.incoming_message().map_or(0, IncomingMessage::octets),
             mail_from: path.map(|path| path.map(Mailbox::to_string).unwrap_or_default()),
             recipients: transaction.map_or(0, |transaction| transaction.recipients.len()),
             to: match (event, transaction) {
@@ -180,7 +180,7 @@ impl Session {
                 (Event::Command(_) | Event::Deferred, _) | (_, None) => Vec::new(),
                 (_, Some(transaction)) => transaction.recipients.clone(),
             },
-            message_id: self.arriving().map(Arriving::message_id).unwrap_or_default(),
+            message_id: self.incoming_message().map(IncomingMessage::message_id).unwrap_or_default(),
             argument: self.argument.clone(),
             messages: self.counts.messages,
         }
@@ -193,7 +193,7 @@ impl Session {
             (State::Skipping(..), _) => Stage::Bdat,
             (State::Message, _) => Stage::EndOfData,
             (State::Recipient(_), _) => Stage::Rcpt,
-            _ if let Some(arriving) = self.arriving() => {
+            _ if let Some(arriving) = self.incoming_message() => {
                 if arriving.is_in_chunks() {
                     Stage::Bdat
                 } else {
@@ -209,7 +209,7 @@ impl Session {
     }
 
     /// The message that is arriving, between two chunks, too.
-    fn arriving(&self) -> Option<&Arriving> {
+    fn incoming_message(&self) -> Option<&IncomingMessage> {
         match &self.state {
             State::Data(arriving) | State::Keeping(arriving) => Some(arriving),
             _ => self.chunks.as_ref(),
