@@ -175,13 +175,13 @@ async fn a_socket_whose_queue_is_full_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_takes_ten_seconds_at_most() {
+async fn a_probe_waits_as_long_as_a_session() {
     let _clock = Clock::held();
     for script in ["PASS-ON", "S: 220 a\nC: EHLO gate.example\nPASS-ON"] {
         let peer = Peer::play("a probe", SMTP, &[script]).await;
         let start = Instant::now();
         behind(&peer, SMTP).probe().await.expect_err("it is too slow");
-        assert!(start.elapsed().as_secs() <= 11, "{script}");
+        assert!((118..=121).contains(&start.elapsed().as_secs()), "{script}");
         peer.finish().await;
     }
 }

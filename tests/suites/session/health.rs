@@ -1,6 +1,8 @@
 //! What a person would call broken while mail is served: `status` reports it with exit code 1, and the log when it begins and
 //! when it ends.
 
+mod next_hop;
+
 use std::{fs, net::SocketAddr};
 
 use serde_json::Value;

@@ -6,7 +6,7 @@ use std::{error::Error, fmt, io, path::PathBuf};
 
 use super::{
     address::Address,
-    smtp::{BadReply, Unframed},
+    smtp::{BadReply, ClientIdentity, Unframed},
 };
 use sixgate_smtp::reply::ReplyKind;
 
@@ -185,6 +185,23 @@ impl NextHopError {
             Self::Busy { .. } => ReplyKind::NextHopBusy,
             Self::Replay { source } => source.reply_kind(),
             Self::Unframed { .. } => ReplyKind::InternalError,
+        }
+    }
+
+    /// Whether no client can cause it: the next hop knew nothing of one yet, where it is told of clients by `identity`.
+    pub(super) fn is_about_no_client(&self, identity: ClientIdentity) -> bool {
+        match self {
+            Self::Ourselves { .. } | Self::NotOffered { .. } => true,
+            Self::Connection { step, .. }
+            | Self::Closed { step, .. }
+            | Self::Timeout { step, .. }
+            | Self::BadReply { step, .. }
+            | Self::Refused { step, .. } => match step {
+                Step::Connect => true,
+                Step::Greeting | Step::Hello | Step::Helo => identity != ClientIdentity::Proxy,
+                _ => false,
+            },
+            _ => false,
         }
     }
 

@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 use super::{
     capabilities::Capabilities,
     error::{NextHopError, as_value},
+    health::Health,
 };
 use sixgate_smtp::{
     command::{MailFrom, RcptTo},
@@ -48,6 +49,7 @@ pub(super) struct Maildir {
     host: String,
     replies: Arc<ReplyTable>,
     delivered: AtomicU64,
+    health: Health,
 }
 
 impl Maildir {
@@ -57,7 +59,12 @@ impl Maildir {
             host: hostname.replace('/', "\\057").replace(':', "\\072"),
             replies,
             delivered: AtomicU64::new(0),
+            health: Health::default(),
         }
+    }
+
+    pub(super) fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Creates what is missing, tries to write, and removes what a crash left in `tmp`.
@@ -168,6 +175,7 @@ impl MaildirTransport {
         };
         match stored {
             Ok(name) => {
+                self.maildir.health.delivered();
                 info!(name: DETAIL, name, "delivered to the Maildir");
                 replies.reply_about(ReplyKind::Delivered, &name)
             }

@@ -7,6 +7,7 @@ mod address;
 mod capabilities;
 mod client;
 mod error;
+mod health;
 mod maildir;
 #[expect(clippy::disallowed_methods, reason = "a socket that sends nothing tells the source address")]
 mod ourselves;
@@ -26,18 +27,25 @@ pub use address::{Address, AddressError, SocketPath};
 pub use capabilities::{Capabilities, HEADER_ROOM};
 pub use client::{ClientInfo, ClientName};
 pub use error::{NextHopError, Step};
+pub use health::{REJECTIONS_OF_US, SLOW};
 pub use ourselves::leads_back;
 pub use smtp::{
     BadReply, ClientIdentity, ConnectionBounds, EHLO_REJECTIONS, OPEN_MAX, PLACE_WAIT, PROBE_MAX,
     PROMPT_RESUMPTIONS_MAX, Protocol, QUIT_MAX, RESUMPTIONS_MAX, SILENCE, SmtpSettings, Unframed,
 };
 
+use error::as_value;
+use health::Health;
 use maildir::{Maildir, MaildirTransport};
 use smtp::{Smtp, SmtpTransport};
 
 /// Where accepted mail goes; cheap to clone, shared by all sessions.
 #[derive(Clone, Debug)]
-pub struct NextHop(Kind);
+pub struct NextHop {
+    kind: Kind,
+    /// Held by the probe that is under way.
+    probing: Arc<tokio::sync::Mutex<()>>,
+}
 
 #[derive(Clone, Debug)]
 enum Kind {
@@ -50,13 +58,17 @@ impl NextHop {
     /// answers are taken from.
     #[must_use]
     pub fn maildir(path: impl Into<PathBuf>, hostname: &str, replies: impl Into<Arc<ReplyTable>>) -> Self {
-        Self(Kind::Maildir(Arc::new(Maildir::new(path.into(), hostname, replies.into()))))
+        Self::new(Kind::Maildir(Arc::new(Maildir::new(path.into(), hostname, replies.into()))))
     }
 
     /// A mail server that is spoken to by SMTP or LMTP.
     #[must_use]
     pub fn smtp(settings: SmtpSettings, replies: impl Into<Arc<ReplyTable>>) -> Self {
-        Self(Kind::Smtp(Arc::new(Smtp::new(settings, replies.into()))))
+        Self::new(Kind::Smtp(Arc::new(Smtp::new(settings, replies.into()))))
+    }
+
+    fn new(kind: Kind) -> Self {
+        Self { kind, probing: Arc::default() }
     }
 
     /// Asks the next hop what it can do, in at most [`PROBE_MAX`], and remembers it. A Maildir is created
@@ -65,9 +77,26 @@ impl NextHop {
     /// # Errors
     /// What makes the next hop unusable at the moment. [`Self::capabilities`] stays as it was.
     pub async fn probe(&self) -> Result<Capabilities, NextHopError> {
-        match &self.0 {
+        match &self.kind {
             Kind::Maildir(maildir) => maildir.probe().await,
             Kind::Smtp(smtp) => smtp.probe().await,
+        }
+    }
+
+    /// Probes the next hop, and notes and logs what comes of it; one probe at a time. Why it cannot be used, if so.
+    pub(crate) async fn examine(&self) -> Option<String> {
+        let _turn = self.probing.lock().await;
+        self.health().begin_probe();
+        let failure = self.probe().await.err().map(|error| as_value(&error));
+        self.health().end_probe(failure.as_deref(), self.capabilities().is_some());
+        failure
+    }
+
+    /// Whether it can be used, as was found last.
+    pub(crate) fn health(&self) -> &Health {
+        match &self.kind {
+            Kind::Maildir(maildir) => maildir.health(),
+            Kind::Smtp(smtp) => smtp.health(),
         }
     }
 
@@ -77,7 +106,7 @@ impl NextHop {
     /// the moment.
     #[must_use]
     pub fn capabilities(&self) -> Option<Capabilities> {
-        match &self.0 {
+        match &self.kind {
             Kind::Maildir(_) => Some(maildir::CAPABILITIES),
             Kind::Smtp(smtp) => smtp.capabilities(),
         }
@@ -86,7 +115,7 @@ impl NextHop {
     /// Whether the next hop hears a client's name by reverse DNS.
     #[must_use]
     pub fn is_told_names(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Maildir(_) => false,
             Kind::Smtp(smtp) => smtp.is_told_names(),
         }
@@ -95,7 +124,7 @@ impl NextHop {
     /// Whether both are one next hop, with all that is known about it.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
+        match (&self.kind, &other.kind) {
             (Kind::Maildir(one), Kind::Maildir(other)) => Arc::ptr_eq(one, other),
             (Kind::Smtp(one), Kind::Smtp(other)) => Arc::ptr_eq(one, other),
             (Kind::Maildir(_) | Kind::Smtp(_), _) => false,
@@ -104,7 +133,7 @@ impl NextHop {
 
     /// Sets other bounds for connections to a mail server. Those that are open stay so.
     pub fn set_bounds(&self, bounds: ConnectionBounds) {
-        match &self.0 {
+        match &self.kind {
             Kind::Maildir(_) => {}
             Kind::Smtp(smtp) => smtp.set_bounds(bounds),
         }
@@ -113,7 +142,7 @@ impl NextHop {
     /// How often bounds of connections to a mail server were reached, by the names of the counters.
     #[must_use]
     pub fn reached(&self) -> Vec<(&'static str, u64)> {
-        match &self.0 {
+        match &self.kind {
             Kind::Maildir(_) => Vec::new(),
             Kind::Smtp(smtp) => smtp.reached().into(),
         }
@@ -123,7 +152,7 @@ impl NextHop {
     /// network's share. Nothing is opened yet.
     #[must_use]
     pub fn transport(&self, source: Option<Ipv6Addr>) -> Transport {
-        Transport(match &self.0 {
+        Transport(match &self.kind {
             Kind::Maildir(maildir) => Way::Maildir(MaildirTransport::new(Arc::clone(maildir))),
             Kind::Smtp(smtp) => Way::Smtp(SmtpTransport::new(Arc::clone(smtp), source.map(Network::from))),
         })

@@ -8,6 +8,7 @@ mod ehlo;
 mod fault;
 mod offer_file;
 mod opening;
+mod own_address;
 mod places;
 mod proxy;
 mod reader;

@@ -187,7 +187,7 @@ impl Administration {
         let mut warnings = Vec::new();
         if is_new_hop {
             // before the first session asks what it may offer
-            let failure = self.watches.next_hop.probe(&next.next_hop, true).await;
+            let failure = self.watches.next_hop.begin(&next.next_hop).await;
             // quoted: what the mail server sent may be in it
             warnings.extend(failure.map(|failure| format!("the next hop is not usable yet: {failure:?}")));
         }
@@ -227,7 +227,7 @@ impl Administration {
     /// What is not as it should be.
     fn problems(&self, services: &Services) -> Vec<String> {
         let tls = services.tls.as_ref().and_then(|tls| tls.problem());
-        let found = [self.watches.next_hop.problem(), self.watches.dns.problem(), tls];
+        let found = [self.watches.next_hop.problem(&services.next_hop), self.watches.dns.problem(), tls];
         let more = self.mirror.problems().into_iter().chain(self.watches.files.problems());
         found.into_iter().flatten().chain(more).chain(self.listening.problems()).collect()
     }

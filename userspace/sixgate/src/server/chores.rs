@@ -12,9 +12,9 @@ use tracing::info;
 use crate::{
     log_limit::LogLimiter,
     mirror::follow::Mirror,
+    nexthop::NextHop,
     server::{
-        accept::Acceptor, dns_watch::DnsWatch, listening::Listening, next_hop_watch::NextHopWatch,
-        services::InForce, store_view::StoreView,
+        accept::Acceptor, dns_watch::DnsWatch, listening::Listening, services::InForce, store_view::StoreView,
     },
 };
 
@@ -54,17 +54,27 @@ pub(super) async fn keep_listening(acceptor: Arc<Acceptor>, listening: Arc<Liste
 }
 
 /// Asks the next hop what it takes.
-pub(super) async fn keep_probing(watch: Arc<NextHopWatch>, in_force: InForce) {
+pub(super) async fn keep_probing(in_force: InForce) {
     let mut waited = Duration::ZERO;
     loop {
         sleep(FIRST_PROBE_INTERVAL).await;
         waited += FIRST_PROBE_INTERVAL;
         // a reload may have put another next hop in force
-        let next_hop = &in_force.get().next_hop;
+        let next_hop = in_force.get().next_hop.clone();
         if waited >= PROBE_INTERVAL || next_hop.capabilities().is_none() {
             waited = Duration::ZERO;
-            watch.probe(next_hop, false).await;
+            tokio::select! {
+                _ = next_hop.examine() => {}
+                () = replaced(&in_force, &next_hop) => {}
+            }
         }
+    }
+}
+
+/// Resolves once another next hop is in force.
+async fn replaced(in_force: &InForce, next_hop: &NextHop) {
+    while in_force.get().next_hop.is_same(next_hop) {
+        sleep(FIRST_PROBE_INTERVAL).await;
     }
 }
 

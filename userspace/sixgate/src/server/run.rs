@@ -76,7 +76,7 @@ pub async fn run(
     let dns = resolver(&config);
     let reverse_dns = Arc::new(ReverseDns::new(Arc::clone(mirror.maps()), dns.clone(), in_force.clone()));
     let next_hop_watch = Arc::new(NextHopWatch::default());
-    next_hop_watch.probe(&in_force.get().next_hop, true).await;
+    next_hop_watch.begin(&in_force.get().next_hop).await;
 
     warn_of_settings(&store, &config);
 
@@ -127,7 +127,7 @@ pub async fn run(
     chores.spawn(chores::keep_dns(dns_watch, dns.clone(), in_force.clone()));
     chores.spawn(warn_of_ipv4(dns, config.clone(), Arc::clone(&store)));
     let end = chores.serve_control(&config, handlers);
-    chores.spawn(chores::keep_probing(next_hop_watch, in_force.clone()));
+    chores.spawn(chores::keep_probing(in_force.clone()));
     chores.spawn(chores::keep_backup(Arc::clone(&store)));
     chores.spawn(chores::keep_store(Arc::clone(&store), Arc::clone(&mirror)));
     chores.spawn(keep_interfaces(Arc::clone(&mirror), store));

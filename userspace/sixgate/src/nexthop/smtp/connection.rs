@@ -2,7 +2,7 @@
 //!
 //! It owns the buffers and the waits; it does not know in which order commands make sense.
 
-use std::{io, time::Duration};
+use std::{io, net::IpAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -93,6 +93,11 @@ impl Connection {
 
     pub(super) fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// The address that the server has for us; none where it has none.
+    pub(super) fn own_address(&self) -> Option<IpAddr> {
+        stream::own_address(&self.stream)
     }
 
     /// Whether the server is on this host, at the address that it was connected to.

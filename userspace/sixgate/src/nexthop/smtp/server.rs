@@ -28,12 +28,13 @@ use crate::nexthop::{
     capabilities::Capabilities,
     client::ClientInfo,
     error::{NextHopError, as_value},
+    health::Health,
 };
 
 /// Longest time for opening a connection and passing on a recipient, together.
 pub const OPEN_MAX: Duration = Duration::from_secs(2 * 60);
-/// Longest time for a probe.
-pub const PROBE_MAX: Duration = Duration::from_secs(10);
+/// Longest time for a probe: what is fast enough for a session is fast enough for it.
+pub const PROBE_MAX: Duration = OPEN_MAX;
 /// Longest time for taking leave.
 pub const QUIT_MAX: Duration = Duration::from_secs(5);
 
@@ -54,6 +55,7 @@ pub(in crate::nexthop) struct Smtp {
     /// Whether that file could not be written the last time.
     offer_file_fails: AtomicBool,
     pub(super) places: Places,
+    health: Health,
 }
 
 impl Smtp {
@@ -68,6 +70,7 @@ impl Smtp {
             ehlo_rejections: AtomicU32::new(0),
             offer_file,
             offer_file_fails: AtomicBool::new(false),
+            health: Health::default(),
         }
     }
 
@@ -77,6 +80,10 @@ impl Smtp {
 
     pub(in crate::nexthop) fn reached(&self) -> [(&'static str, u64); 3] {
         self.places.reached()
+    }
+
+    pub(in crate::nexthop) fn health(&self) -> &Health {
+        &self.health
     }
 
     pub(in crate::nexthop) fn is_told_names(&self) -> bool {
@@ -106,9 +113,17 @@ impl Smtp {
         };
         let opened = match settings.client {
             ClientIdentity::None => ourselves.await.map(Progress::Ready),
-            ClientIdentity::Xclient => opening::introduce(ourselves.await?, settings, client, deadline).await,
+            ClientIdentity::Xclient => match ourselves.await {
+                Ok(connection) => opening::introduce(connection, settings, client, deadline).await,
+                Err(error) => Err(error),
+            },
             ClientIdentity::Proxy => opening::represent(settings, client, deadline).await,
         };
+        if let Err(error) = &opened
+            && error.is_about_no_client(settings.client)
+        {
+            self.health.opening_failed(&as_value(error));
+        }
         opened.map(|progress| match progress {
             Progress::Ready(mut connection) => {
                 connection.permit = Some(permit);

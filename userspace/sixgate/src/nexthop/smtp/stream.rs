@@ -2,7 +2,7 @@
 //!
 //! It owns what differs between the two; what goes over them is not its business.
 
-use std::{io, mem::MaybeUninit, time::Duration};
+use std::{io, mem::MaybeUninit, net::IpAddr, time::Duration};
 
 use socket2::SockRef;
 use tokio::{
@@ -51,6 +51,14 @@ pub(super) fn split(stream: &mut Stream) -> (impl AsyncRead + Unpin, impl AsyncW
             let (from, to) = stream.split();
             (Either::Right(from), Either::Right(to))
         }
+    }
+}
+
+/// Our end's address; none of a Unix socket.
+pub(super) fn own_address(stream: &Stream) -> Option<IpAddr> {
+    match stream {
+        Either::Left(stream) => stream.local_addr().ok().map(|address| address.ip().to_canonical()),
+        Either::Right(_) => None,
     }
 }
 

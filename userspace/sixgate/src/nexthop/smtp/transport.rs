@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use super::{
     connection::{Connection, Progress},
+    own_address,
     places::{PROMPT_RESUMPTIONS_MAX, RESUMPTIONS_MAX, SILENCE},
     reader::ServerReply,
     server::{OPEN_MAX, QUIT_MAX, Smtp},
@@ -197,6 +198,7 @@ impl SmtpTransport {
         let answer = connection.recipient(rcpt, deadline).await;
         match answer {
             Ok(reply) => {
+                self.note(&connection, transaction, Some(rcpt), &reply);
                 if reply.is_positive() {
                     transaction.accepted.push(rcpt.clone());
                 }
@@ -263,8 +265,26 @@ impl SmtpTransport {
         if connection.in_transaction {
             return Ok(Progress::Ready(connection));
         }
+        self.note(&connection, transaction, None, &answer);
         self.keep(connection);
         Ok(Progress::Refused(answer))
+    }
+
+    /// Notes whether the next hop rejects us instead of the sender, which it may where it is told of no client.
+    fn note(&self, connection: &Connection, transaction: &Transaction, rcpt: Option<&RcptTo>, reply: &Reply) {
+        if self.smtp.settings.client.is_told() {
+            return;
+        }
+        let sender = transaction.mail.reverse_path.as_ref().map(ToString::to_string).unwrap_or_default();
+        let recipient = rcpt.map(ToString::to_string).unwrap_or_default();
+        let health = self.smtp.health();
+        if reply.is_positive() {
+            health.accepted();
+        } else if let Some(own) = connection.own_address()
+            && own_address::is_rejected(reply, own, &[&sender, &recipient])
+        {
+            health.rejected_us(reply);
+        }
     }
 
     /// Starts the transaction on a new connection and has the accepted recipients accepted again.
@@ -347,6 +367,9 @@ impl SmtpTransport {
         let reply = connection.finish_message().await?;
         let answer = connection.answer(Step::FinalDot, &reply)?;
         connection.in_transaction = false;
+        if answer.is_positive() {
+            self.smtp.health().delivered();
+        }
         self.keep(connection);
         Ok(answer)
     }
