@@ -15,6 +15,7 @@ fn an_entry_that_concerns_everybody_or_nobody_is_warned_of_by_name() {
         ("guard add ff02::1", "guard has ff02::1/128, which is multicast"),
         ("guard add ::", "guard has ::/128, which is the unspecified address"),
         ("guard add ::1", "guard has ::1/128, which is the loopback address"),
+        ("guard add fe80::1", "guard has fe80::1/128, which is link-local"),
     ] {
         let told = |words: &str| {
             let ran = place.run(words);
@@ -33,6 +34,12 @@ fn an_entry_that_concerns_everybody_or_nobody_is_warned_of_by_name() {
         let (_, undo) = added.messages.trim_end().rsplit_once("sixgate ").unwrap();
         place.done(undo);
         assert!(!told("status"), "{words}");
+    }
+    for list in ["optin", "trust"] {
+        let added = place.run(&format!("{list} add fe80::1"));
+        let wanted = format!("warning: {list} has fe80::1/128, which is link-local: ");
+        assert!(added.code == Some(0) && added.messages.contains(&wanted), "{added:?}");
+        place.done(&format!("{list} remove fe80::1"));
     }
     fs::write(place.path("list"), "::/0\n2001:db8::/32\n").unwrap();
     let loaded = place.run(&format!("trust load {}", place.path("list").display()));

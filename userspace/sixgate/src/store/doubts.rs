@@ -18,6 +18,17 @@ impl Entry {
                 "trust has {prefix}: every sender is exempt from opt-in, PTR, SPF and DKIM; to undo that: \
                  sixgate trust remove {prefix}"
             )),
+            Self::Trust(prefix) | Self::OptIn(prefix, _) | Self::Guard(prefix) if is_link_local(prefix) => {
+                let list = match self {
+                    Self::Trust(_) => "trust",
+                    Self::OptIn(..) => "optin",
+                    Self::Guard(_) | Self::Domain(..) => "guard",
+                };
+                Some(format!(
+                    "{list} has {prefix}, which is link-local: mail from other networks has no such address; to undo \
+                     that: sixgate {list} remove {prefix}"
+                ))
+            }
             Self::Trust(prefix) => no_host(prefix).map(|what| {
                 format!(
                     "trust has {prefix}, which is {what}: no sender has such an address; to undo that: \
@@ -83,6 +94,11 @@ fn holds_all(prefix: &Ipv6Net) -> bool {
     prefix.prefix_len() <= GLOBAL_LENGTH && prefix.contains(&GLOBAL)
 }
 
+/// Whether it holds addresses of a link only (RFC 4291 2.5.6).
+fn is_link_local(prefix: &Ipv6Net) -> bool {
+    prefix.prefix_len() >= LINK_LOCAL_LENGTH && prefix.network().is_unicast_link_local()
+}
+
 /// What holds no address of a host.
 fn no_host(prefix: &Ipv6Net) -> Option<&'static str> {
     let address = prefix.network();
@@ -103,6 +119,8 @@ fn own_host(prefix: &Ipv6Net) -> Option<&'static str> {
 /// 2000::/3, the addresses that are given out for the Internet (RFC 4291 2.4).
 const GLOBAL: Ipv6Addr = Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0);
 const GLOBAL_LENGTH: u8 = 3;
+/// Length of fe80::/10.
+const LINK_LOCAL_LENGTH: u8 = 10;
 /// Length of the prefix of one address.
 const ADDRESS: u8 = 128;
 /// Sentences at most.
@@ -125,6 +143,9 @@ mod tests {
             (trust, "2000::/4", None),
             (trust, "::1/128", None),
             (trust, "ff02::1/128", Some("multicast")),
+            (trust, "fe80::1/128", Some("link-local")),
+            (optin, "fe80::1/128", Some("link-local")),
+            (guard, "fe80::/64", Some("link-local")),
             (optin, "::/0", Some("every destination takes mail")),
             (optin, "::/128", Some("the unspecified address")),
             (optin, "4000::/3", None),
