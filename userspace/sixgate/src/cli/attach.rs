@@ -190,4 +190,7 @@ Examples:
 
 const DETACH_HELP: &str = "\
 With the last interface the maps are removed, too; the store stays. A running daemon does not attach
-again what was detached by this command, until `sixgate attach` or its next start.";
+again what was detached by this command, until `sixgate attach` or its next start.
+
+Example:
+  sixgate detach";

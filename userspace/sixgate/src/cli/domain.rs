@@ -144,11 +144,17 @@ Examples:
 
 const REMOVE_HELP: &str = "\
 The whole entry goes, with both marks. The last domain that takes mail is removed with --allow-empty
-only, in enforce mode.";
+only, in enforce mode.
+
+Example:
+  sixgate domain remove contoso.com";
 
 const LOAD_HELP: &str = "\
 Lines are DOMAIN [in] [temporary], as `sixgate domain list` prints them; `#` begins a comment. A bad
-line is named and nothing is changed.";
+line is named and nothing is changed.
+
+Example:
+  sixgate domain load domains.txt";
 
 fn load_help() -> String {
     format!("{LOAD_HELP}\n\n{}", edit::LOAD_RULES)

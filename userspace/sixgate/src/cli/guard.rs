@@ -120,7 +120,10 @@ fn load_help() -> String {
 
 const LOAD_HELP: &str = "\
 Lines are PREFIX, as `sixgate guard list` prints them; addresses of interfaces among them are left
-out. `#` begins a comment. A bad line is named and nothing is changed.";
+out. `#` begins a comment. A bad line is named and nothing is changed.
+
+Example:
+  sixgate guard load guarded.txt";
 
 /// Length of the prefix of one address.
 const ADDRESS: u8 = 128;

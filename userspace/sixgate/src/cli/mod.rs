@@ -69,7 +69,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Destinations that take mail over IPv6
+    /// Destinations that take mail over IPv6: this host's own addresses, or those that it forwards to
     #[command(subcommand)]
     Optin(optin::Command),
     /// Destinations that are ours, and refused unless they opted in

@@ -32,6 +32,7 @@ pub(super) enum Command {
         allow: AllowEmpty,
     },
     /// Remove prefixes, opted in or excluded, exactly as they are listed
+    #[command(after_help = REMOVE_HELP)]
     Remove {
         #[command(flatten)]
         prefixes: Prefixes,
@@ -127,6 +128,10 @@ Examples:
   sixgate optin add 2001:db8::/32
   sixgate optin add --out 2001:db8:bad::/48    all of 2001:db8::/32, but not these
   sixgate optin add 2001:db8::25 2001:db8::26";
+
+const REMOVE_HELP: &str = "\
+Example:
+  sixgate optin remove 2001:db8::/32";
 
 const LIST_HELP: &str = "\
 Lines:  PREFIX in|out

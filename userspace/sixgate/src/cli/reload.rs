@@ -58,4 +58,7 @@ is wrong, nothing; SIGHUP does the same, and the daemon's log says what came of 
 the next transaction on. What needs a restart is named.
 
 Exit code 0 if it was taken over, 1 if not, 2 if no daemon answers.
-JSON:   {\"changes\": {\"reload\": [KEY...], \"restart\": [KEY...]}, \"warnings\": [...]}";
+JSON:   {\"changes\": {\"reload\": [KEY...], \"restart\": [KEY...]}, \"warnings\": [...]}
+
+Example:
+  sixgate config check && sixgate reload";

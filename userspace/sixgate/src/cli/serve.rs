@@ -130,4 +130,7 @@ const LOG_END: Duration = Duration::from_secs(2);
 const HELP: &str = "\
 The daemon listens, checks and hands mail on, in the foreground, until SIGTERM or SIGINT; its log
 goes to standard error. It attaches the XDP program to the interfaces of the configuration, again
-where that was undone, and serves without it meanwhile.";
+where that was undone, and serves without it meanwhile.
+
+Example:
+  sixgate --config /etc/sixgate/sixgate.toml serve";

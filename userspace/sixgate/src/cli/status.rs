@@ -392,4 +392,7 @@ JSON:   {\"attached\", \"pins_readable\": true|false, \"mode\", \"answer\",
                     \"last_reload\": {\"at\", \"refused\": ...|null}|null,
                     \"changes\": {\"reload\": [KEY...], \"restart\": [KEY...]}, \"connections\", \"is_stopping\",
                     \"trace\": {\"source\", \"destination\": ...|null, \"since\", \"until\"}|null,
-                    \"problems\": [...], \"warnings\": [...]}|null}";
+                    \"problems\": [...], \"warnings\": [...]}|null}
+
+Example:
+  sixgate status --json";

@@ -31,6 +31,7 @@ pub(super) struct Init {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Print the whole store as JSON
+    #[command(after_help = EXPORT_HELP)]
     Export,
     /// Replace the whole store by what `export` printed, and print what was added, changed and removed
     #[command(after_help = import_help())]
@@ -41,6 +42,7 @@ pub(super) enum Command {
         how: Replacing,
     },
     /// Put the daemon's last backup, made at its start and hourly, in the place of a store that is missing or damaged
+    #[command(after_help = RESTORE_HELP)]
     Restore,
     /// List the last changes, the newest first: revision, time, who, what
     #[command(after_help = LOG_HELP)]
@@ -126,16 +128,30 @@ impl Listed {
 
 fn import_help() -> String {
     format!(
-        "A bad line is named and nothing is changed. A set that is empty here and there needs no option.\n\n{}",
+        "A bad line is named and nothing is changed. A set that is empty here and there needs no option.\n\n{}\n\nExample:\n  sixgate store import store.json",
         edit::LOAD_RULES
     )
 }
 
+const EXPORT_HELP: &str = "\
+Example:
+  sixgate store export > store.json";
+
+const RESTORE_HELP: &str = "\
+Example:
+  mv /var/lib/sixgate/store.db /var/lib/sixgate/store.db.damaged && sixgate store restore";
+
 const INIT_HELP: &str = "\
 A store that is there is left alone. Where the XDP program has maps with entries, their store is
 missing for another reason, such as a volume that is not mounted: only --force makes a new one then.
-A store.json of an earlier version is taken over by the first command or start, without `init`.";
+A store.json of an earlier version is taken over by the first command or start, without `init`.
+
+Example:
+  sixgate init";
 
 const LOG_HELP: &str = "\
 Lines:  REVISION TIME WHO: COMMAND (NUMBER added, NUMBER changed, NUMBER removed)
-JSON:   {\"revisions\": [{\"revision\", \"time\", \"who\", \"what\", \"added\", \"changed\", \"removed\"}]}";
+JSON:   {\"revisions\": [{\"revision\", \"time\", \"who\", \"what\", \"added\", \"changed\", \"removed\"}]}
+
+Example:
+  sixgate store log --last 100";

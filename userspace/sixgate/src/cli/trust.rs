@@ -100,7 +100,10 @@ fn load_help() -> String {
 }
 
 const LOAD_HELP: &str = "\
-Lines are PREFIX; `#` begins a comment. A bad line is named and nothing is changed.";
+Lines are PREFIX; `#` begins a comment. A bad line is named and nothing is changed.
+
+Example:
+  sixgate trust load trusted.txt";
 
 const ADD_HELP: &str = "\
 Trusted sources skip the destination's opt-in, PTR, SPF and DKIM; never the list of domains.
