@@ -117,6 +117,7 @@ fn settings_that_do_not_what_they_seem_to_are_warned_of() {
         ),
         ("limits.message_size = 50", "limits.message_size is 50 octets: "),
         ("limits.recipients = 99", "limits.recipients is 99: "),
+        ("next_hop = { lmtp = \"[::1]:24\" }", "next_hop.lmtp takes one recipient of a message at a time"),
         ("limits.session_timeout = \"1s\"", "limits.session_timeout is 1s: "),
         ("limits.data_rate = 1000000000", "limits.data_rate is 1000000000 octets in a second: "),
     ];

@@ -14,7 +14,7 @@ use sixgate_smtp::policy::{Mode, evidence::OptInStatus};
 
 use crate::{
     config::{Config, Domains, Limits, NextHop, RefuseAt},
-    nexthop::Address,
+    nexthop::{Address, Protocol},
     server::{control_socket, metrics, store_view::StoreView},
     store::{Contents, Domain, Store},
 };
@@ -50,7 +50,7 @@ const RESERVED: [&str; 4] = ["example", "invalid", "test", "localhost"];
 pub(crate) const NOT_SHADOWED: &str = "mode is shadow: messages are passed on, and what enforce would have refused is \
      logged; still refused, and counted as not_shadowed: bare line ends and NUL, addresses that cannot be read, \
      addresses outside ASCII without SMTPUTF8, parameters that are not offered (RET, ENVID, NOTIFY, ORCPT), MAIL \
-     without EHLO or HELO, sizes and resources over their bounds";
+     without EHLO or HELO, EHLO and HELO without a name, sizes and resources over their bounds";
 
 /// What `config`, what stands around it and the store that it names would hurt with.
 #[must_use]
@@ -122,6 +122,13 @@ fn of_addresses(config: &Config) -> Vec<String> {
 fn of_settings(config: &Config) -> Vec<String> {
     let Limits { message_size, recipients, data_rate, .. } = config.limits;
     let mut warnings = of_addresses(config);
+    if let NextHop::Server { protocol: Protocol::Lmtp, .. } = &config.next_hop {
+        warnings.push(
+            "next_hop.lmtp takes one recipient of a message at a time: a sender retries with the others, so that of 20 \
+             recipients the last one may wait for 18 hours; set next_hop.smtp to a mail server before it, if there is one"
+                .to_owned(),
+        );
+    }
     if config.temporary_refusals.not_opted_in && config.refuse_at != RefuseAt::Rcpt {
         warnings.push(format!(
             "temporary_refusals = [\"not_opted_in\"] is about the reply to RCPT TO: with refuse_at = \"{}\" {}; set \
@@ -237,7 +244,7 @@ const fn refused_without_rcpt(refuse_at: RefuseAt) -> &'static str {
     match refuse_at {
         RefuseAt::Rcpt => "it is refused there",
         RefuseAt::Greeting => {
-            "a destination that has not opted in is refused by the greeting 554, and senders bounce"
+            "a destination that has not opted in is refused by the greeting 554: some senders defer then, some bounce"
         }
         RefuseAt::Reset => "a connection to a destination that has not opted in is reset without a reply",
     }
