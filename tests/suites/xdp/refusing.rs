@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use aya::maps::HashMap;
+use aya::{maps::HashMap, programs::XdpMode};
 use ipnet::Ipv6Net;
 use sixgate_common::{
     dest::OptIn,
@@ -12,7 +12,7 @@ use sixgate_common::{
 use sixgate_dataplane::{
     AttachMode, Attached, DataplaneError, Maps, Pins, RunMode, attach, attached, detach,
 };
-use sixgate_tests::gate;
+use sixgate_tests::{gate, xdp_helper::Pass};
 
 use crate::{
     host::{Host, NEEDS, SIZES},
@@ -59,10 +59,8 @@ fn another_program_stays_and_is_named() {
         return;
     }
     let host = Host::new();
-    let mut plan = host.plan(&["gate0"]);
-    plan.pins = Pins::new(&host.bpffs.path().join("other"));
-    host.ours.run(|| attach(&plan)).unwrap();
-    let id = host.ours.run(|| attached(&plan.pins)).unwrap()[0].program;
+    let other = Pass::attach(&host.ours, "gate0", XdpMode::Driver).unwrap();
+    let id = other.info().unwrap().id();
     for mode in [AttachMode::Auto, AttachMode::Native, AttachMode::Generic] {
         let error = attempt(&host, &["gate0"], mode).unwrap_err();
         assert!(

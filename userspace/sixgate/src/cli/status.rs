@@ -375,9 +375,9 @@ const HELP: &str = "\
 Exit code 0 if all is as it should be; 1 if the daemon is not running, if file, kernel and daemon
 are not set alike, if the maps differ from the store or are not ready, if an interface of the
 configuration or one that was attached does not have the program, if the pins are another version's,
-or if the daemon reports a problem, such as a next hop or DNS that does not answer. A user who is not
-root learns what that user may look at, with 1. While the configuration has an error, which ends
-with 1 too, JSON has problems, warnings, kernel and daemon.
+or if the daemon reports a problem, such as a next hop or DNS that does not answer. A user other than
+root is shown as much as that user may read, with 1. While the configuration has an error, which
+ends with 1 too, JSON has problems, warnings, kernel and daemon.
 JSON:   {\"attached\", \"pins_readable\": true|false, \"mode\", \"answer\",
          \"answer_configured\", \"answer_hindrance\": ...|null,
          \"refuse_at\", \"kernel\": {KEY: ...}, \"replies_current\", \"ready\",
