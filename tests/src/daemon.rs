@@ -268,6 +268,14 @@ fn run_command(netns: Option<&Netns>, arguments: &[&str], mut command: Command) 
     child.wait_with_output().context("cannot wait for sixgate")
 }
 
+/// The lines of level WARN of a log, but for the one about the hostname: the daemons of the suites
+/// have one of RFC 2606.
+#[must_use]
+pub fn warnings(log: &str) -> Vec<&str> {
+    let is_warning = |line: &&str| line.contains(" WARN ") && !line.contains("(RFC 2606)");
+    log.lines().filter(is_warning).collect()
+}
+
 /// The binary that was built beside this one.
 ///
 /// # Panics

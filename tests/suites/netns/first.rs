@@ -14,6 +14,7 @@ use sixgate_tests::{
     daemon::{Daemon, binary},
     netns::Netns,
     site::{GATE, INTERFACE, OTHER, PEER, SENDER, Site},
+    timeouts::wait_until,
     xdp_helper::Pass,
 };
 
@@ -46,10 +47,10 @@ fn status(site: &Site, code: i32, words: &str) {
     assert_eq!(json["problems"].as_array().unwrap().is_empty(), code == 0, "{json}");
 }
 
-/// `status` ends with 0, once the maps follow the addresses.
+/// `status` ends with 0, once the maps follow the addresses and the daemon has looked again.
 #[track_caller]
 fn is_good(site: &Site) {
-    assert!((0..50).any(|_| site.run("status").status.success()), "{:?}", site.run("status"));
+    wait_until("status reports no problem", || site.run("status").status.success());
 }
 
 #[track_caller]

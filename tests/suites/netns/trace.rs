@@ -89,7 +89,7 @@ fn a_session_that_is_accepted_is_shown_as_passed_with_the_reason() {
     }
     let scene = scene();
     let _daemon = scene.site.serve(&[]);
-    let trace = Trace::start(&scene.site, &format!("--source 2001:db8:51::/64 --json --count 2")).unwrap();
+    let trace = Trace::start(&scene.site, "--source 2001:db8:51::/64 --json --count 2").unwrap();
     let mut client = scene.connect(SENDER, GATE).unwrap();
     client.reply().unwrap();
     let (status, shown, notes) = trace.end().unwrap();

@@ -175,7 +175,7 @@ fn a_daemon_that_does_not_answer_is_named_by_status() {
     let site = site("");
     let daemon = site.serve(&["--no-xdp"]);
     daemon.signal(Signal::SIGSTOP).unwrap();
-    site.expect("status", 1, &["the daemon did not answer within 5 s at "]);
+    site.expect("status", 1, &["daemon     not answering (pid ", ") did not answer within 5 s at "]);
     daemon.signal(Signal::SIGCONT).unwrap();
     site.expect("status", 0, &["daemon     running since "]);
     daemon.stop().unwrap();

@@ -24,7 +24,8 @@ use sixgate_smtp::{
     policy::{Mode, Refusal, evidence::Endpoints},
     reply::{Reply, ReplyKind, ReplyTable},
     session::{
-        Admission, Event, Offer, Session, SessionLimits, SessionParameters, Task, Tls, TlsProgress, StoreFailure,
+        Admission, Event, Offer, Session, SessionLimits, SessionParameters, StoreFailure, Task, Tls,
+        TlsProgress,
     },
 };
 

@@ -219,6 +219,6 @@ fn what_the_next_hop_offers_is_logged_in_its_own_keywords() {
     }
     let (site, _hop) = NextHop::start(Kind::SmtpTcp, site(""));
     let (_site, daemon) = serve(site);
-    let line = daemon.wait_for_log("the next hop's offer changed").unwrap();
+    let line = daemon.wait_for_log("the next hop's offer is known").unwrap();
     assert!(line.contains("capabilities=\"8BITMIME SMTPUTF8\""), "{line}");
 }
