@@ -142,14 +142,15 @@ fn a_next_hop_that_rejects_our_own_address_at_each_recipient_is_reported() {
     let replies = Arc::clone(&rcpt);
     thread::spawn(move || serve(&listener, usize::MAX, &replies));
     let daemon = site.serve(&["--no-xdp"]);
-    let recipients = |wanted: &'static str| {
-        *rcpt.lock().unwrap() = wanted;
+    let replies = |answer: &'static str, wanted: &str| {
+        *rcpt.lock().unwrap() = answer;
         for _ in 0..3 {
             let (mut client, reply) = recipient(&site);
             assert_eq!(reply, wanted);
             client.say("QUIT").unwrap();
         }
     };
+    let recipients = |wanted: &'static str| replies(wanted, wanted);
     recipients("450 4.7.1 <user@contoso.com>: Recipient address rejected: Greylisted");
     is_good(&site);
     recipients(REJECTED);
@@ -157,6 +158,10 @@ fn a_next_hop_that_rejects_our_own_address_at_each_recipient_is_reported() {
     is_broken(&site, &format!("{problem}: {REJECTED}"));
     let line = daemon.wait_for_log(problem).unwrap();
     assert!(line.contains(" WARN ") && line.contains(&format!("reply=\"{REJECTED}\"")), "{line}");
+    // no sender returns its message for what is about the gate
+    for rejected in ["550 5.7.1 Client host [::1] blocked", "554 ::1 is listed at rbl.example"] {
+        replies(rejected, "451 4.4.1 Mail server is not available, please try again later.");
+    }
     recipients(TAKEN);
     is_good(&site);
     daemon.wait_for_log("the next hop accepts recipients from sixgate again").unwrap();

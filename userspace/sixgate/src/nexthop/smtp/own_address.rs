@@ -1,6 +1,7 @@
 //! Rejections that name sixgate's own address: what a mail server that is not told of clients has against all mail.
 //!
-//! It owns how such a rejection is known. What follows is in `health`; the reply to the sender stays as it is.
+//! It owns how such a rejection is known. What follows is in `health`, and in `transport` for the
+//! sender.
 
 use std::net::IpAddr;
 

@@ -198,7 +198,7 @@ impl SmtpTransport {
         let answer = connection.recipient(rcpt, deadline).await;
         match answer {
             Ok(reply) => {
-                self.note(&connection, transaction, Some(rcpt), &reply);
+                let reply = self.judge(&connection, transaction, Some(rcpt), reply);
                 if reply.is_positive() {
                     transaction.accepted.push(rcpt.clone());
                 }
@@ -265,26 +265,37 @@ impl SmtpTransport {
         if connection.in_transaction {
             return Ok(Progress::Ready(connection));
         }
-        self.note(&connection, transaction, None, &answer);
+        let answer = self.judge(&connection, transaction, None, answer);
         self.keep(connection);
         Ok(Progress::Refused(answer))
     }
 
-    /// Notes whether the next hop rejects us instead of the sender, which it may where it is told of no client.
-    fn note(&self, connection: &Connection, transaction: &Transaction, rcpt: Option<&RcptTo>, reply: &Reply) {
+    /// The reply to the sender, where the next hop may have rejected us instead, which it may where it is told of no
+    /// client. No sender learns of that for good: it would return the message, and the next one, until the mail server
+    /// is set up otherwise.
+    fn judge(
+        &self,
+        connection: &Connection,
+        transaction: &Transaction,
+        rcpt: Option<&RcptTo>,
+        reply: Reply,
+    ) -> Reply {
         if self.smtp.settings.client.is_told() {
-            return;
+            return reply;
         }
-        let sender = transaction.mail.reverse_path.as_ref().map(ToString::to_string).unwrap_or_default();
-        let recipient = rcpt.map(ToString::to_string).unwrap_or_default();
         let health = self.smtp.health();
         if reply.is_positive() {
             health.accepted();
-        } else if let Some(own) = connection.own_address()
-            && own_address::is_rejected(reply, own, &[&sender, &recipient])
-        {
-            health.rejected_us(reply);
+            return reply;
         }
+        let sender = transaction.mail.reverse_path.as_ref().map(ToString::to_string).unwrap_or_default();
+        let recipient = rcpt.map(ToString::to_string).unwrap_or_default();
+        let is_about = |own| own_address::is_rejected(&reply, own, &[&sender, &recipient]);
+        if !connection.own_address().is_some_and(is_about) {
+            return reply;
+        }
+        health.rejected_us(&reply);
+        if reply.code() >= 500 { self.smtp.replies.reply(ReplyKind::NextHopUnavailable) } else { reply }
     }
 
     /// Starts the transaction on a new connection and has the accepted recipients accepted again.
