@@ -1,6 +1,6 @@
-//! The command line, read; what is wrong with it is printed so that no terminal takes it for a command.
+//! Reads the command line, and prints errors in it so that no terminal takes them for a command.
 //!
-//! What a command means is not its business.
+//! The meaning of a command is defined elsewhere.
 
 use std::{
     env,

@@ -18,23 +18,25 @@ use crate::{
     server::{self, Request, Response},
 };
 
-/// `sixgate attach`
+/// The arguments of `sixgate attach`.
 #[derive(Debug, Args)]
 #[command(after_help = ATTACH_HELP)]
 pub(super) struct Attach {
-    /// An interface, several times if needed; else those of the configuration, else those that have it
+    /// An interface, several times if needed; else those of the configuration, else those that have
+    /// it
     #[arg(long = "iface", value_name = "IFACE")]
     interfaces: Vec<InterfaceName>,
-    /// In the driver (native), in the generic path, or native if possible (auto); else as the configuration says
+    /// In the driver (native), in the generic path, or native if possible (auto); else as the
+    /// configuration says
     #[arg(long, value_parser = attach_mode())]
     mode: Option<AttachMode>,
-    /// Print what the kernel's verifier made of the program: instructions processed (at most 1,000,000) and
-    /// time; twice, the end of its log where it refused
+    /// Print what the kernel's verifier made of the program: instructions processed (at most
+    /// 1,000,000) and time; twice, the end of its log where it refused
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
 }
 
-/// `sixgate detach`
+/// The arguments of `sixgate detach`.
 #[derive(Debug, Args)]
 #[command(after_help = DETACH_HELP)]
 pub(super) struct Detach {
@@ -93,8 +95,8 @@ pub(super) fn attach(
     Ok(Exit::Done)
 }
 
-/// Has a running daemon take over the configuration first, so that kernel and daemon never refuse by two of them. One that
-/// cannot be asked leaves the kernel as it is.
+/// Has a running daemon take over the configuration first, so that kernel and daemon never refuse
+/// by two of them. One that cannot be asked leaves the kernel as it is.
 fn bring_daemon_along(config: &Config, control: &Control, out: &mut Output<'_>) -> Result<(), CliError> {
     let socket = config.control_socket();
     let daemon = match server::ask(&socket, Request::Status) {

@@ -60,7 +60,8 @@ pub(super) fn run(command: &Command, file: &Path, out: &mut Output<'_>) -> Resul
     Ok(good.into())
 }
 
-/// Looks at the files that the configuration names, as `serve` does when it starts. Warnings, or what is wrong.
+/// Looks at the files that the configuration names, as `serve` does when it starts. Warnings, or
+/// what is wrong.
 fn check_surroundings(config: &Config) -> Result<Vec<String>, String> {
     let directory = server::check_temporary_directory(config).err().map(|error| {
         let reason = anyhow::Error::new(error);

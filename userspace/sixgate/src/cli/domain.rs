@@ -23,8 +23,8 @@ pub(super) enum Command {
         /// Domain names; subdomains are not included
         #[arg(required = true, value_name = "DOMAIN")]
         domains: Vec<Domain>,
-        /// Only let refusals that name them be temporary (450 instead of 550), so that senders turn to IPv4; whether they
-        /// take mail here stays as it is
+        /// Only let refusals that name them be temporary (450 instead of 550), so that senders turn
+        /// to IPv4; whether they take mail here stays as it is
         #[arg(long)]
         temporary: bool,
     },

@@ -1,6 +1,7 @@
-//! What the verbs of all sets have in common: change, and say what became of each entry.
+//! The common part of the commands that change a set: they change the store and report the outcome
+//! for each entry.
 //!
-//! Which entries there are is the nouns' business.
+//! The kinds of entries are defined by the modules of the sets.
 
 use std::{fs::File, io, path::PathBuf};
 
@@ -84,7 +85,8 @@ pub(super) fn remove(
     report(outcomes, out)
 }
 
-/// Says that the store alone has a change, where the maps are to have it and something keeps them from it.
+/// Warns that the store alone has the change, where the maps are to have it and something prevents
+/// that.
 fn warn_of_maps(control: &Control, out: &mut Output<'_>) {
     // the change is made: what cannot be found out is told by `sixgate status`
     if let Ok(Some(reason)) = control.unreached() {

@@ -16,25 +16,25 @@ use crate::{
 /// A command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// The configuration.
+    /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Store and maps.
+    /// Store and maps could not be read or changed together.
     #[error(transparent)]
     Control(#[from] ControlError),
-    /// The store.
+    /// The opt-in store could not be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The maps.
+    /// The BPF maps or the XDP program could not be used.
     #[error(transparent)]
     Dataplane(#[from] DataplaneError),
-    /// The daemon.
+    /// The daemon could not start, or failed.
     #[error(transparent)]
     Serve(#[from] ServeError),
     /// The running daemon.
     #[error("{}", no_daemon(source))]
     Ask {
-        /// Why.
+        /// The failure on the control socket.
         #[from]
         #[source]
         source: AskError,
@@ -45,7 +45,7 @@ pub enum CliError {
     /// The running daemon keeps another configuration.
     #[error("nothing was changed: the daemon does not take over the configuration: {reason}")]
     ReloadRefused {
-        /// Why.
+        /// The reason, as text for the message.
         reason: String,
     },
     /// A daemon uses the maps, and would refuse by another configuration.
@@ -71,15 +71,15 @@ pub enum CliError {
     /// A list that is to be loaded could not be read.
     #[error("cannot read {}", file.display())]
     ReadList {
-        /// The file.
+        /// The path of the file.
         file: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A list that is to be loaded has a bad line.
     #[error("{}:{problem}; nothing was changed", file.display())]
     List {
-        /// The file.
+        /// The path of the list.
         file: PathBuf,
         /// Line and reason.
         problem: ListError,
@@ -87,7 +87,7 @@ pub enum CliError {
     /// A store that is to be imported is wrong.
     #[error("{}:{problem}; nothing was changed", file.display())]
     Document {
-        /// The file.
+        /// The path of the file.
         file: PathBuf,
         /// Line and reason.
         problem: Problem,
@@ -100,22 +100,22 @@ pub enum CliError {
     /// Attaching needs an interface.
     #[error("no interface: name one with --iface, or set `interfaces` in [xdp]")]
     NoInterface,
-    /// The output.
+    /// The output could not be written.
     #[error("cannot write the output")]
     Output {
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The log.
+    /// The log could not be written.
     #[error("cannot write a log")]
     Log {
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The asynchronous runtime.
     #[error("cannot start the runtime")]
     Runtime {
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }

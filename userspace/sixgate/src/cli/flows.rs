@@ -14,7 +14,7 @@ use sixgate_dataplane::{FlowRecord, FlowState};
 
 use crate::control::Control;
 
-/// `sixgate flows`
+/// The arguments of `sixgate flows`.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Flows {

@@ -1,7 +1,7 @@
-//! The daemon's log on its way out: lines wait in a queue, so that a reader that stands still, or a disk that hangs, holds
-//! up nobody.
+//! Writes the daemon's log: lines wait in a queue, so that a reader that stops reading, or a disk
+//! that hangs, does not delay the daemon.
 //!
-//! It owns the priority in front of a line for the journal; the rest of a line's form is tracing's business.
+//! It owns the priority in front of a line for the journal; tracing forms the rest of a line.
 
 use std::{
     env, fmt,
@@ -23,7 +23,8 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// Whether `out` goes to the journal: systemd names the device and the inode of the stream that it made for the log.
+/// Whether `out` goes to the journal: systemd names the device and the inode of the stream that it
+/// made for the log.
 pub(super) fn is_journal(out: &File) -> bool {
     let stream = env::var("JOURNAL_STREAM").ok();
     let numbers = stream.as_deref().and_then(|stream| stream.split_once(':'));
@@ -59,7 +60,7 @@ where
     }
 }
 
-/// Lines that wait to be written. What is beyond its room is lost, and counted.
+/// Lines that wait to be written. Lines beyond its capacity are lost, and counted.
 #[derive(Debug)]
 pub(super) struct Queue {
     entries: SyncSender<Entry>,
@@ -74,8 +75,8 @@ enum Entry {
 }
 
 impl Queue {
-    /// Begins to write to `out`, on a thread of its own that ends with the process. `tell_lost` hears how many lines were
-    /// lost once there is room again.
+    /// Begins to write to `out`, on a thread of its own that ends with the process. `tell_lost`
+    /// receives the number of lines that were lost once the queue has capacity again.
     ///
     /// # Errors
     /// If the system has no thread for it.
@@ -92,7 +93,7 @@ impl Queue {
         Ok(Self { entries, lost })
     }
 
-    /// Waits until what was said so far is written, at most for `time`.
+    /// Waits until the lines that were logged so far are written, at most for `time`.
     pub(super) fn flush(&self, time: Duration) {
         let until = Instant::now() + time;
         let (written, wait) = sync_channel(1);
@@ -157,8 +158,8 @@ fn write(mut out: impl Write, waiting: &Receiver<Entry>, lost: &AtomicU64, tell_
     }
 }
 
-/// Writes a line whole. If only its beginning could be written, which `torn` keeps, the next one begins on a line of its
-/// own.
+/// Writes a line whole. If only its beginning could be written, which `torn` keeps, the next one
+/// begins on a line of its own.
 fn put(out: &mut impl Write, line: &[u8], torn: &mut bool) -> io::Result<()> {
     if *torn {
         put_all(out, b"\n").map_err(|(_, error)| error)?;
@@ -170,7 +171,8 @@ fn put(out: &mut impl Write, line: &[u8], torn: &mut bool) -> io::Result<()> {
     })
 }
 
-/// Writes everything, waiting where the other side does not block; or how much was written, and what then failed.
+/// Writes everything, waiting where the other side does not block; or how much was written, and
+/// what then failed.
 fn put_all(out: &mut impl Write, octets: &[u8]) -> Result<(), (usize, io::Error)> {
     let mut written = 0;
     while let Some(rest) = octets.get(written..).filter(|rest| !rest.is_empty()) {
@@ -206,7 +208,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// A place that takes a line each time that somebody asks for one.
+    /// An output that takes a line each time that the test asks for one.
     struct Slow {
         asked: Receiver<()>,
         out: io::PipeWriter,
@@ -254,7 +256,7 @@ mod tests {
         queue.flush(Duration::from_millis(50));
     }
 
-    /// A disk that is full behind so many octets, until somebody makes room.
+    /// A disk that is full after so many octets, until the test frees space.
     struct Disk {
         room: Arc<AtomicU64>,
         out: io::PipeWriter,

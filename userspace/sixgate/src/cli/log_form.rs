@@ -135,8 +135,8 @@ impl Notation {
     }
 }
 
-/// Neither a control character nor one of those that change how others are shown, such as U+202E, or
-/// that end a line, such as U+2028.
+/// Neither a control character nor one of those that change how others are shown, such as U+202E,
+/// or that end a line, such as U+2028.
 fn is_printable(character: char) -> bool {
     match character {
         ' '..='~' => true,

@@ -1,7 +1,7 @@
 //! The command line: nouns and verbs, one file for each noun.
 //!
-//! It owns the commands' forms, their output and their exit codes. What they do is `control`'s, `store`'s
-//! and `server`'s business.
+//! It owns the commands' forms, their output and their exit codes. What they do is `control`'s,
+//! `store`'s and `server`'s business.
 
 mod arguments;
 mod attach;
@@ -48,8 +48,8 @@ pub(crate) use output::Format;
 
 /// sixgate: a gate for mail that arrives over IPv6
 ///
-/// Destinations take mail over IPv6 only when they have opted in; senders need reverse DNS, and each message has to
-/// pass SPF or DKIM.
+/// Destinations take mail over IPv6 only when they have opted in; senders need reverse DNS, and
+/// each message has to pass SPF or DKIM.
 #[derive(Debug, Parser)]
 #[command(name = "sixgate", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -69,7 +69,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Destinations that take mail over IPv6: this host's own addresses, or those that it forwards to
+    /// Destinations that take mail over IPv6: this host's own addresses, or those that it forwards
+    /// to
     #[command(subcommand)]
     Optin(optin::Command),
     /// Destinations that are ours, and refused unless they opted in
@@ -126,16 +127,17 @@ impl Command {
     }
 }
 
-/// Lets signals wait that must not end the daemon; first of all, before it is known which command it is.
+/// Lets signals wait that must not end the daemon; first of all, before it is known which command
+/// it is.
 pub fn hold_signals() {
     server::hold_hang_up();
 }
 
-/// Runs one command. A reader of the output that went away is no error.
+/// Runs one command. That the reader of the output went away is not an error.
 ///
 /// # Errors
 ///
-/// What `main` prints once.
+/// [`CliError`], which `main` prints once.
 pub fn run(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let done = dispatch(cli, out).and_then(|exit| out.flush().map(|()| exit));
     match done {
@@ -152,7 +154,7 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
         return config::run(command, &cli.config, out);
     }
     if let Command::Reload(command) = &cli.command {
-        // the daemon says what is wrong with it
+        // the daemon reports the errors in it
         return reload::run(command, &cli.config, out);
     }
     let config = match (Config::load(&cli.config), cli.command) {
@@ -201,7 +203,8 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
     }
 }
 
-/// Where the daemon uses another store than the configuration names now: warns, and leaves the maps to that store.
+/// Where the daemon uses another store than the configuration names now: warns, and leaves the maps
+/// to that store.
 fn look_for_other_store(config: &Config, control: &mut Control, out: &mut Output<'_>) {
     let answer = server::ask(&config.control_socket(), server::Request::Identity);
     let Ok(server::Response::Identity(daemon)) = answer else {

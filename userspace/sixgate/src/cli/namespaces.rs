@@ -1,5 +1,5 @@
-//! Whether pins that a command makes outlive it: `ip netns exec` gives each command a mount namespace of its own, and a
-//! bpffs that is mounted there is gone with it.
+//! Whether pins that a command makes outlive it: `ip netns exec` gives each command a mount
+//! namespace of its own, and a bpffs that is mounted there is gone with it.
 //!
 //! It owns the question and the advice; nothing is mounted here.
 
@@ -12,7 +12,8 @@ use std::{
 /// Where this process is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Namespaces {
-    /// Whether it has another mount namespace than process 1, in which the place of the pins is another one.
+    /// Whether it has another mount namespace than process 1, in which the path of the pins names
+    /// another directory.
     other_pins: bool,
     /// Whether it has another network namespace than process 1.
     other_network: bool,
@@ -21,8 +22,8 @@ pub(super) struct Namespaces {
 }
 
 impl Namespaces {
-    /// With the place of the pins, compared with the oldest process that may be looked at: process 1, or an ancestor of
-    /// this one. Nothing where there is none.
+    /// Compares this process, and the file system at the path of the pins, with the oldest process
+    /// that may be looked at: process 1, or an ancestor of this one. Nothing where there is none.
     pub(super) fn look(pins: &Path) -> Option<Self> {
         let oldest = oldest()?;
         let differs = |kind: &str| Some(namespace(std::process::id(), kind)? != namespace(oldest, kind)?);

@@ -1,4 +1,4 @@
-//! Where a command's output goes: data to one place, messages to another.
+//! Where a command's output goes: data to one writer, messages to another.
 //!
 //! It owns no texts.
 
@@ -14,7 +14,7 @@ use super::{error::CliError, escape::escaped};
 pub enum Exit {
     /// It did what it was asked, or the answer is yes.
     Done,
-    /// It refused or found nothing, or the answer is no.
+    /// It refused or found nothing, or the answer is negative.
     No,
     /// It failed, which is in the log.
     Failed,
@@ -44,14 +44,14 @@ pub(crate) struct Format {
     pub(super) json: bool,
 }
 
-/// The places of the output.
+/// The writers of the output.
 pub struct Output<'a> {
     data: &'a mut dyn Write,
     messages: &'a mut dyn Write,
 }
 
 impl<'a> Output<'a> {
-    /// `data` is what was asked for, `messages` what is said beside it.
+    /// `data` gets the result that was asked for, `messages` the warnings and errors.
     pub fn new(data: &'a mut dyn Write, messages: &'a mut dyn Write) -> Self {
         Self { data, messages }
     }
@@ -103,7 +103,7 @@ impl<'a> Output<'a> {
         if format.json { self.json(document) } else { self.line(line) }
     }
 
-    /// A message, on one line. That it cannot be written is no reason to fail.
+    /// A message, on one line. That it cannot be written does not make the command fail.
     pub fn note(&mut self, message: impl Display) {
         let _ = writeln!(self.messages, "sixgate: {}", escaped(&message.to_string()));
     }

@@ -35,7 +35,7 @@ fn show(progress: &Progress, ended: mpsc::Receiver<()>) {
             (done, all) if done < all => format!("{done} of {all} entries written to the store"),
             (_, all) => format!("{all} entries written to the store; the maps follow"),
         };
-        // a terminal that takes nothing is no reason to fail
+        // that a terminal takes nothing does not make the command fail
         let _ = write!(io::stderr(), "\r\x1b[K{text}");
         is_written = true;
     }

@@ -1,4 +1,4 @@
-//! `sixgate ptr`: what DNS said about senders, as the XDP program knows it.
+//! `sixgate ptr`: DNS results about senders, as the XDP program knows them.
 //!
 //! It owns the forms of input and output only. DNS is never asked here.
 

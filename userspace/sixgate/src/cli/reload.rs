@@ -12,7 +12,7 @@ use crate::{
     server::{self, Reloaded, Request, Response},
 };
 
-/// `sixgate reload`
+/// The arguments of `sixgate reload`.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Reload {

@@ -20,7 +20,7 @@ use crate::{
     server::{self, ServeOptions, SetLogLevel},
 };
 
-/// `sixgate serve`
+/// The arguments of `sixgate serve`.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Serve {
@@ -53,7 +53,7 @@ pub(super) fn run(command: &Serve, config: Config) -> Result<Exit, CliError> {
     Ok(exit)
 }
 
-/// RUST_LOG, where it is set, takes the place of the level in the configuration, now and at each reload.
+/// RUST_LOG, where it is set, replaces the level in the configuration, now and at each reload.
 fn start_log(log: &Log, limiter: &Arc<LogLimiter>) -> io::Result<(Arc<Queue>, SetLogLevel)> {
     let directives = env::var(EnvFilter::DEFAULT_ENV).ok();
     let is_fixed = directives.is_some();
@@ -83,7 +83,7 @@ fn start_log(log: &Log, limiter: &Arc<LogLimiter>) -> io::Result<(Arc<Queue>, Se
             Box::new(move |level| handle.reload(filter_of(level)).map_err(|error| error.to_string()))
         }};
     }
-    // one span, the session's, is in force at a time: the list of them would say it again
+    // only one span, the session's, is in force at a time: the list of spans would repeat it
     let set_level: SetLogLevel = match (log.format, is_journal) {
         (LogFormat::Text, false) => {
             install!(builder.fmt_fields(TextFields).map_event_format(Printable::text))
@@ -115,8 +115,9 @@ fn start_log(log: &Log, limiter: &Arc<LogLimiter>) -> io::Result<(Arc<Queue>, Se
     Ok((queue, set_level))
 }
 
-/// What is logged at a level of the configuration: nothing of libraries, which complain of what clients and DNS servers send
-/// in their words and without a bound. What comes of it is in lines of ours.
+/// The filter for a level of the configuration: sixgate's own lines only. Libraries report what
+/// clients and DNS servers send, unfiltered and without a bound; what follows from it is in lines
+/// of ours.
 fn filter_of(level: LogLevel) -> EnvFilter {
     let level = LevelFilter::from_level(level.into());
     EnvFilter::builder().with_default_directive(level.into()).parse_lossy(format!("off,sixgate={level}"))

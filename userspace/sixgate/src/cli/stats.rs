@@ -21,7 +21,7 @@ use tokio::{
 use super::{CliError, Exit, Format, Output};
 use crate::{config::Config, control::Control};
 
-/// `sixgate stats`
+/// The arguments of `sixgate stats`.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Stats {

@@ -1,7 +1,7 @@
 //! `sixgate status`.
 //!
-//! It compares what file, kernel and daemon are set to; what else is compared with what is `control`'s business, and what
-//! the daemon says of itself is its own.
+//! It compares the settings of file, kernel and daemon; all other comparisons are made by
+//! `control`, and the daemon's own report is printed as it comes.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -15,13 +15,14 @@ use crate::{
     server::{self, AskError, DaemonStatus, Request, Response},
 };
 
-/// `sixgate status`
+/// The arguments of `sixgate status`.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Status {
     #[command(flatten)]
     format: Format,
-    /// Compare the maps with the store entry by entry; without it, the revision that they show is compared
+    /// Compare the maps with the store entry by entry; without it, the revision that they show is
+    /// compared
     #[arg(long)]
     verify: bool,
 }
@@ -33,7 +34,7 @@ struct Document {
     status: control::Status,
     settings: BTreeMap<String, Setting>,
     daemon: Option<DaemonStatus>,
-    /// Why nothing is known of the daemon, in a few words.
+    /// Why nothing is known of the daemon, as a short phrase.
     #[serde(skip)]
     no_daemon: String,
 }
@@ -138,8 +139,8 @@ pub(super) fn run(
     Ok(document.status.is_good().into())
 }
 
-/// What is known where the configuration has an error: what the daemon tells of itself and, where the pins are at their
-/// usual place, what the kernel is set to.
+/// The report where the configuration has an error: the daemon's report of itself and, where the
+/// pins are at their usual path, the settings of the kernel.
 #[derive(Serialize)]
 struct WithoutConfiguration {
     problems: Vec<String>,
@@ -221,7 +222,7 @@ fn compared(
     file.iter().map(setting).collect()
 }
 
-/// What is not set alike, with the command that helps.
+/// Settings that differ, with the command that helps.
 fn disagreements(
     settings: &BTreeMap<String, Setting>,
     status: &control::Status,

@@ -18,12 +18,12 @@ use crate::{
     store::{Logged, parse_document, write_document},
 };
 
-/// `sixgate init`
+/// The arguments of `sixgate init`.
 #[derive(Clone, Copy, Debug, Args)]
 #[command(after_help = INIT_HELP)]
 pub(super) struct Init {
-    /// Also beside a store.json of an earlier version, and while the XDP program has maps with entries, which then become
-    /// as empty as the store
+    /// Also beside a store.json of an earlier version, and while the XDP program has maps with
+    /// entries, which then become as empty as the store
     #[arg(long)]
     force: bool,
 }
@@ -33,7 +33,8 @@ pub(super) enum Command {
     /// Print the whole store as JSON
     #[command(after_help = EXPORT_HELP)]
     Export,
-    /// Replace the whole store by what `export` printed, and print what was added, changed and removed
+    /// Replace the whole store by what `export` printed, and print what was added, changed and
+    /// removed
     #[command(after_help = import_help())]
     Import {
         /// A file, such as the store.json of an earlier version; `-` for standard input
@@ -41,7 +42,8 @@ pub(super) enum Command {
         #[command(flatten)]
         how: Replacing,
     },
-    /// Put the daemon's last backup, made at its start and hourly, in the place of a store that is missing or damaged
+    /// Put the daemon's last backup, made at its start and hourly, in the place of a store that is
+    /// missing or damaged
     #[command(after_help = RESTORE_HELP)]
     Restore,
     /// List the last changes, the newest first: revision, time, who, what

@@ -16,7 +16,7 @@ use crate::{
     store::parse_prefix,
 };
 
-/// `sixgate trace`
+/// The arguments of `sixgate trace`.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Trace {
