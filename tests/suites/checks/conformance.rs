@@ -4,7 +4,8 @@ use std::io::Write as _;
 
 use sixgate_tests::conformance::{self, Summary};
 
-/// As the openspf suites, and as the Go package spf has them: faults as settings, no `helo` where it does not matter.
+/// As the openspf suites, and as the Go package spf has them: faults as settings, no `helo` where
+/// it does not matter.
 const SUITE: &str = r"
 ---
 description: openspf

@@ -1,5 +1,6 @@
-//! DKIM: what passes, and all that must not. Signatures of the fixtures were made by dkimpy, which takes them for
-//! good, those with weak algorithms included; the others are made here, by mail-auth's signer.
+//! DKIM: what passes, and all that must not. Signatures of the fixtures were made by dkimpy, which
+//! takes them for good, those with weak algorithms included; the others are made here, by
+//! mail-auth's signer.
 
 mod bounds;
 mod keys;

@@ -95,7 +95,8 @@ async fn a_record_its_absence_and_a_failure_are_told_apart() {
 #[tokio::test]
 async fn names_that_are_no_host_names_are_neither_followed_nor_shown() {
     let labels = |count: usize| vec!["a".repeat(63); count].join(".");
-    // 3 times 64 octets, one label of 61 with its length, and the root: 255 octets, the longest name there is
+    // 3 times 64 octets, one label of 61 with its length, and the root: 255 octets, the longest
+    // name there is
     let longest = format!("{}.{}", labels(3), "b".repeat(61));
     let rows = [
         (r"evil\013\010host.example", None),

@@ -1,4 +1,4 @@
-//! What our own header fields may take, whatever strangers say.
+//! The space that the header fields of sixgate may take, for any content that clients send.
 
 use std::{sync::Arc, time::Duration};
 

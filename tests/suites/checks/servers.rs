@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::{dns, short_timeout};
 
-/// What is counted, `over_budget` so often and the others never.
+/// The counters: `over_budget` has this value, the others are 0.
 const fn reached(over_budget: u64) -> [(&'static str, u64); 5] {
     [
         ("dns_budget", over_budget),
@@ -171,7 +171,7 @@ async fn networks_that_hold_all_the_turns_they_can_hold_up_nobody_else() {
     ];
     for (sources, turns) in rows {
         let (server, _) = dns("a.example AAAA 2001:db8::1");
-        // no answer, and no end, until the newcomer has heard his
+        // no answer, and no end, until the second client has received its answer
         let _held = server.hold("TXT");
         let dns = with_turns(64, &server);
         let (mut questions, mut open) = (JoinSet::new(), 0);
@@ -210,7 +210,7 @@ async fn a_long_answer_comes_by_tcp() {
     assert_eq!(dns.txt("a.example").await.expect("an answer").records, [vec![b'x'; 3000]]);
 }
 
-/// A resolver with so many turns, which waits longer for an answer than a test lasts.
+/// A resolver with so many slots, which waits longer for an answer than a test lasts.
 fn with_turns(concurrency: u32, server: &DnsServer) -> Resolver {
     let concurrency = NonZeroU32::new(concurrency).expect("it is not zero");
     let bounds = DnsBounds { concurrency, ..DnsBounds::default() };

@@ -37,7 +37,7 @@ async fn check(zone: &str, helo: &str, mail_from: Option<&str>) -> SpfResults {
     spf::check(&dns, &SpfQuery { helo, mail_from, ..JOE }).await
 }
 
-/// What `joe@a.example` comes to when `client` sends it and says that it is `mail.c.example`.
+/// The result for `joe@a.example` when `client` sends from it with the HELO name `mail.c.example`.
 async fn of_joe(zone: &str, client: IpAddr) -> SpfCheck {
     let (_server, dns) = dns(zone);
     spf::check(&dns, &SpfQuery { client, helo: "mail.c.example", ..JOE }).await.mail_from
@@ -48,7 +48,8 @@ fn said(check: &SpfCheck) -> String {
     format!("{} ({})", check.result.text(), check.why())
 }
 
-/// Checks `joe@a.example` against each zone with `record` before it, and what is said about it.
+/// Checks `joe@a.example` against each zone with `record` before it, with the result and its
+/// explanation.
 async fn all_come_out(client: IpAddr, record: &str, rows: &[(&str, &str, &str)]) {
     for (row, zone, wanted) in rows {
         assert_eq!(said(&of_joe(&format!("{record}\n{zone}"), client).await), *wanted, "{row}");
@@ -207,7 +208,8 @@ async fn a_text_record_without_any_string_is_no_answer() {
             let (length, peer) = socket.recv_from(&mut octets).await.expect("a question");
             let question_end = length - OPT_OCTETS;
             let mut answer = octets[..question_end].to_vec();
-            // a response with one answer and nothing else: TXT of the name asked about, for 60 s, of no octets
+            // a response with one answer and nothing else: TXT of the name asked about, for 60 s,
+            // of no octets
             answer[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
             answer.extend([0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 60, 0, 0]);
             socket.send_to(&answer, peer).await.expect("an answer");

@@ -1,4 +1,5 @@
-//! Every check ends in time, however long the resolver would wait. The clock is paused: no test waits.
+//! Every check ends in time, however long the resolver would wait. The clock is paused: no test
+//! waits.
 
 use std::{
     net::{Ipv6Addr, UdpSocket},
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 
 const CLIENT: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x25);
 
-/// A resolver that would wait for an hour, for a server that says nothing.
+/// A resolver that would wait for an hour, for a server that sends no answer.
 fn silence() -> (UdpSocket, Resolver) {
     let server = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).expect("a socket on loopback");
     let address = server.local_addr().expect("it is bound");

@@ -1,4 +1,4 @@
-//! What a stranger's message may cost at most.
+//! The bounds on the cost of a message from an unverified client.
 
 use std::{num::NonZeroU8, time::Duration};
 
@@ -51,7 +51,7 @@ async fn a_forged_body_costs_no_lookup() {
     assert_eq!(server.queries(), 0);
 }
 
-/// The runtime has one thread here: work on it would let nobody else run.
+/// The runtime has one thread here: work on it would let no other task run.
 #[tokio::test]
 async fn a_large_message_holds_up_nobody() {
     let body = "0123456789abcdef 0123456789abcdef\r\n".repeat(200_000);

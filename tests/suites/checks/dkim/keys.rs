@@ -135,7 +135,7 @@ async fn the_key_record_has_its_say() {
     assert_eq!(found, (Fail, Some("body hash mismatch")), "what fails for sure is no temporary error");
 }
 
-/// The record of a key of `bits` that nobody has signed with.
+/// The record of a key of `bits` bits with which no message is signed.
 fn rsa_record(bits: usize) -> String {
     let mut modulus = vec![0xff; bits.div_ceil(8)];
     modulus[0] = 0xff >> (8 * modulus.len() - bits);

@@ -5,7 +5,7 @@ use sixgate_tests::sign::RSA2048_RECORD;
 
 use super::{PASS, key, odd, result};
 
-/// What is replaced in a signature that would pass, by what, and what comes out.
+/// The text that is replaced in a signature that would pass, its replacement, and the result.
 type Row<'a> = (&'a str, &'a str, DkimResult, &'a str);
 
 async fn check(rows: &[Row<'_>]) {

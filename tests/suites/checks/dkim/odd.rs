@@ -1,4 +1,5 @@
-//! Signatures made by hand: each verifies, so that only what is odd about it can keep it from passing.
+//! Signatures made by hand: each verifies, so that only what is odd about it can keep it from
+//! passing.
 
 use mail_auth::dkim::Canonicalization;
 use sixgate_tests::sign::{self, ByHand};
@@ -11,7 +12,8 @@ const FIELD: &str =
 pub(super) const FROM: &str = "from:Joe <joe@a.example>\r\n";
 pub(super) const BODY: &str = "Good morning,\r\n\r\nyours.\r\n";
 
-/// [`MESSAGE`] with the plain signature, in which `what` has been replaced by `with` before it was made.
+/// [`MESSAGE`] with the plain signature, in which `what` has been replaced by `with` before it was
+/// made.
 pub(super) fn edited(what: &str, with: &str) -> String {
     over(what, with, BODY)
 }
@@ -24,17 +26,17 @@ pub(super) fn over(what: &str, with: &str, body: &str) -> String {
     by_hand.sign(&sign::rsa2048_key()) + MESSAGE
 }
 
-/// A message whose header and body are said, in both forms.
+/// A message whose header and body are given, in both canonical forms.
 pub(super) struct Said<'a> {
     /// `c=`, without which it is simple.
     pub(super) c: &'a str,
-    /// `h=`
+    /// The signed fields: `h=` of the signature.
     pub(super) h: &'a str,
     /// As it is sent, empty line and body included.
     pub(super) message: &'a str,
     /// What of it is signed, canonical.
     pub(super) header: &'a str,
-    /// Likewise.
+    /// The body, in the same two forms.
     pub(super) body: &'a str,
 }
 

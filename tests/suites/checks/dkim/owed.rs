@@ -1,4 +1,5 @@
-//! A pass that is owed: odd, but as RFC 6376 has it. What is signed stands in each row as the RFC would write it.
+//! Signatures that must pass: odd, but valid by RFC 6376. The signed text stands in each row as the
+//! RFC would write it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! What the owner of a domain has to say about a fail (RFC 7208 6.2).
+//! The explanation that a domain's owner gives for a fail (RFC 7208 6.2).
 
 use sixgate_auth::spf::{SpfResult, macros::LONGEST_EXPLANATION};
 

@@ -1,4 +1,5 @@
-//! What a hostile record can make us do: no more than the limits of RFC 7208 4.6.4, whatever it says.
+//! The work that a hostile record can cause: no more than the limits of RFC 7208 4.6.4, regardless
+//! of its content.
 
 use std::fmt::Write as _;
 
@@ -106,7 +107,8 @@ async fn a_failure_about_the_clients_own_names_is_no_match_and_not_void() {
     }
 }
 
-/// Hosts that have addresses, but none of the client's family: a domain that was written for IPv4 means what it says.
+/// Hosts that have addresses, but none of the client's family: a record that was written for IPv4
+/// is evaluated as written.
 #[tokio::test]
 async fn a_host_of_the_other_family_is_no_void_term() {
     let v4 =
@@ -152,7 +154,7 @@ async fn a_host_of_the_other_family_is_no_void_term() {
             "fail (matched: -all)",
             "fail (matched: -all)",
         ),
-        // DNS does not say that there is nothing
+        // DNS does not report that there is no record
         (
             CLIENT,
             "b.example MX 1 b.example\nb.example FAULT servfail A",

@@ -1,9 +1,10 @@
-//! Records as real senders publish them, for a client over IPv6 that they mean: of large providers, of domains that send
-//! through several, with macros, with as many terms as are allowed, and of domains whose own hosts have IPv4 only.
+//! Records as real senders publish them, for a client over IPv6 that they mean: of large providers,
+//! of domains that send through several, with macros, with as many terms as are allowed, and of
+//! domains whose own hosts have IPv4 only.
 
 use super::{CLIENT, of_joe, said};
 
-/// What the domains below include.
+/// The records that the domains below include.
 const PROVIDERS: &str = r#"
     _spf.large.example TXT "v=spf1 include:_netblocks.large.example include:_netblocks2.large.example include:_netblocks3.large.example ~all"
     _netblocks.large.example TXT "v=spf1 ip4:192.0.2.0/24 ip4:198.51.100.0/24 ~all"
