@@ -1,4 +1,4 @@
-//! Reading commands: text, JSON, exit codes. None of them writes.
+//! Reading commands: text, JSON, exit codes. No such command writes.
 
 use std::{io::Write, process::Stdio};
 

@@ -1,4 +1,5 @@
-//! Several commands at once, and commands that are killed: no change is lost, and the store is always whole.
+//! Several commands at once, and commands that are killed: no change is lost, and the store is
+//! always whole.
 
 use std::{
     collections::BTreeSet,
@@ -38,7 +39,8 @@ fn two_processes_that_add_at_once_lose_nothing() {
     assert_eq!(listed.lines().map(str::to_owned).collect::<BTreeSet<_>>(), wanted);
 }
 
-/// The writer is killed when its log has grown by one more step, so that each run is cut off at another place.
+/// The writer is killed when its log has grown by one more step, so that each run is cut off at
+/// another point.
 #[test]
 fn a_writer_that_is_killed_leaves_the_old_store_or_the_new_one() {
     const ENTRIES: usize = 8_000;

@@ -1,4 +1,5 @@
-//! What is likely not meant is warned of by name, and what cannot be meant is refused; the terminal is left alone.
+//! Settings that are likely a mistake cause a warning that names them, impossible ones are refused;
+//! the terminal is left alone.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What is broken around a command is named, and nothing is changed by it.
+//! A command names the part of its surroundings that is broken, and changes nothing.
 
 use std::{
     fs::{self, Permissions},

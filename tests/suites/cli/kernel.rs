@@ -38,7 +38,8 @@ use crate::place::Place;
 
 const NEEDS: [Need; 4] = [Need::Root, Need::Bpffs, Need::Xdp, Need::Program("ip")];
 
-/// A place with the interface `v0`, whose other end is `v1` of `peer`; the kernel is to answer.
+/// A test folder with the interface `v0`, whose other end is `v1` of `peer`; the kernel is to
+/// answer.
 struct Host {
     place: Place,
     bpffs: Bpffs,
@@ -61,7 +62,7 @@ impl Host {
         Maps::open(&Pins::new(&self.bpffs.pins())).unwrap().unwrap().settings().unwrap().answer
     }
 
-    /// What `status` says about who answers: word, reason, warnings.
+    /// The answer of `status` about the responder: its name, the reason, the warnings.
     fn answering(&self) -> (Value, Value, Value) {
         let status = self.place.json("status");
         assert_eq!(status["answer_configured"], "kernel");
@@ -137,7 +138,7 @@ fn status_warns_when_the_program_at_the_peer_of_native_mode_goes() {
             host.place.done("detach");
         }
     }
-    // the peer's program is gone, and nobody noticed yet
+    // the peer's program is gone, and no process noticed yet
     let warning = format!("{PLAIN}: the daemon notices within seconds; without it, attach again");
     assert_eq!(host.answering(), (json!("kernel"), Value::Null, json!([warning])));
     let wanted = format!("v0: attached already, native mode\nanswer: daemon, not kernel: {PLAIN}\n");
@@ -196,7 +197,8 @@ fn on_a_kernel_without_what_answering_needs_the_daemon_answers() {
     assert_eq!(host.answer_in_force(), ANSWER_KERNEL);
 }
 
-/// The binary with a program that calls, instead of the helpers for SYN cookies, ones that no kernel has.
+/// The binary with a program that calls, instead of the helpers for SYN cookies, ones that no
+/// kernel has.
 fn without_raw_cookies(path: &Path) -> PathBuf {
     let mut octets = fs::read(binary()).unwrap();
     let object = embedded_object();
@@ -262,7 +264,7 @@ fn without_ages(list: &str) -> Vec<String> {
     list.lines().inspect(|line| assert!(line.split(' ').count() > AGE_AT, "{line}")).map(before_age).collect()
 }
 
-/// The number of words before the age.
+/// The number of columns before the age.
 const AGE_AT: usize = 5;
 
 #[test]
@@ -277,11 +279,12 @@ fn watching_prints_what_is_counted_in_a_second_until_it_is_interrupted() {
     host.place.done("attach --iface v0 --mode generic");
     let mut watching = host.place.spawn("stats --watch");
     let mut output = watching.stdout.take().unwrap();
-    // multicast of the peer's own (router solicitations, group reports) is counted as it comes; ask for more
+    // multicast of the peer's own (router solicitations, group reports) is counted as it comes; ask
+    // for more
     let mut text = Vec::new();
     let mut octets = [0; 4096];
     while !text.ends_with(b"\n") {
-        // nobody answers, and nobody needs to
+        // there is no responder, and none is needed
         let _ = host.peer.ip("link set v1 down");
         let _ = host.peer.ip("link set v1 up");
         match output.read(&mut octets).unwrap() {

@@ -1,6 +1,6 @@
 //! The command line as its users see it: the real binary, run as a process.
 //!
-//! What the daemon does with the store is tested elsewhere.
+//! Other suites test the daemon's use of the store.
 
 mod answers;
 mod changes;

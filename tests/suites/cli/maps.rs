@@ -1,4 +1,5 @@
-//! Commands on an attached XDP program: store and maps agree, or it is said that they do not.
+//! Commands on an attached XDP program: store and maps agree, or the command reports that they
+//! differ.
 //!
 //! Each test has a veth pair, a namespace and a bpffs of its own.
 
@@ -31,7 +32,7 @@ use crate::place::{Place, ran};
 
 const NEEDS: [Need; 4] = [Need::Root, Need::Bpffs, Need::Xdp, Need::Program("ip")];
 
-/// A place with the interface `v0`, address 2001:db8::25.
+/// A test folder with the interface `v0`, address 2001:db8::25.
 struct Host {
     place: Place,
     bpffs: Bpffs,
@@ -58,7 +59,7 @@ impl Host {
         Maps::open(&Pins::new(&self.bpffs.pins())).unwrap().unwrap()
     }
 
-    /// OPTIN as it is, apart from what the store says.
+    /// The content of OPTIN, independent of the store.
     fn optin(&self) -> BTreeSet<String> {
         let found = self.maps().difference(&Projection::default()).unwrap().removed;
         let text = |entry: &MapEntry| match entry {

@@ -1,4 +1,5 @@
-//! Attaching inside a network namespace that has a name: what `ip netns exec` takes away again, and what stays.
+//! Attaching inside a network namespace that has a name: what `ip netns exec` takes away again, and
+//! what stays.
 
 use std::{fs, process::Command};
 
@@ -50,7 +51,7 @@ fn attaching_by_ip_netns_exec_is_warned_of_where_the_pins_vanish_with_it() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(!ended.messages.contains("nsenter") && has_xdp(), "{ended:?}");
 
-    // as the warning says
+    // as the warning advises
     let net = format!("--net=/run/netns/{NAME}");
     let words: Vec<&str> = attach.split(' ').collect();
     let ended = ran(Command::new("nsenter").arg(net).args(words).output().unwrap());

@@ -26,14 +26,14 @@ pub(crate) struct Ran {
 }
 
 impl Place {
-    /// A place whose pins nobody has made.
+    /// A test folder whose pins do not exist.
     pub(crate) fn new() -> Self {
         let directory = TempDir::new().unwrap();
         let pins = directory.path().join("pins");
         Self::with(directory, None, &pins, "")
     }
 
-    /// A place whose commands run in `netns`, with pins in `pins` and more lines in `[xdp]`.
+    /// A test folder whose commands run in `netns`, with pins in `pins` and more lines in `[xdp]`.
     pub(crate) fn inside(netns: Netns, pins: &Path, xdp: &str) -> Self {
         Self::with(TempDir::new().unwrap(), Some(netns), pins, xdp)
     }
@@ -46,8 +46,8 @@ impl Place {
         place
     }
 
-    /// Writes the configuration anew, with more lines before the first table and in `[xdp]`. The daemon answers, unless
-    /// the lines say otherwise.
+    /// Writes the configuration anew, with more lines before the first table and in `[xdp]`. The
+    /// daemon answers, unless the lines set another mode.
     pub(crate) fn configure(&self, more: &str, pins: &Path, xdp: &str) {
         let answer = if more.contains("answer") { "" } else { "answer = \"daemon\"" };
         let text = format!(
@@ -76,8 +76,8 @@ impl Place {
         self.done("store export")
     }
 
-    /// Runs `sixgate` with these words on the same store, but where nothing is attached: what a command leaves that dies
-    /// right after it changed the store.
+    /// Runs `sixgate` with these arguments on the same store, but where nothing is attached: the
+    /// state that a command leaves if it dies right after it changed the store.
     pub(crate) fn done_without_maps(&self, words: &str) {
         let config = self.path("aside.toml");
         let text = format!(
@@ -101,14 +101,14 @@ impl Place {
         names
     }
 
-    /// The command of these words, ready to be started.
+    /// The command with these arguments, ready to be started.
     pub(crate) fn command(&self, words: &str) -> Command {
         let mut command = command();
         command.arg("--config").arg(self.config()).args(words.split_whitespace());
         command
     }
 
-    /// Starts `sixgate` with these words.
+    /// Starts `sixgate` with these arguments.
     pub(crate) fn spawn(&self, words: &str) -> Child {
         self.start(&mut self.command(words))
     }
@@ -120,12 +120,12 @@ impl Place {
         }
     }
 
-    /// Runs `sixgate` with these words.
+    /// Runs `sixgate` with these arguments.
     pub(crate) fn run(&self, words: &str) -> Ran {
         ran(self.spawn(words).wait_with_output().unwrap())
     }
 
-    /// Runs another binary with these words.
+    /// Runs another binary with these arguments.
     pub(crate) fn run_binary(&self, binary: &Path, words: &str) -> Ran {
         let mut command = Command::new(binary);
         command.arg("--config").arg(self.config()).args(words.split_whitespace());
@@ -133,8 +133,8 @@ impl Place {
         ran(self.start(&mut command).wait_with_output().unwrap())
     }
 
-    /// Runs `sixgate` with these words as a user without any right. The binary is named by a handle: nobody
-    /// may look into the folder where it was built.
+    /// Runs `sixgate` with these arguments as a user without any right. The binary is named by a
+    /// handle: that user may not look into the folder where it was built.
     pub(crate) fn run_as_nobody(&self, words: &str) -> Ran {
         let binary = File::open(binary()).unwrap();
         let mut command = Command::new(format!("/proc/self/fd/{}", binary.as_raw_fd()));
@@ -144,20 +144,20 @@ impl Place {
         ran(self.start(&mut command).wait_with_output().unwrap())
     }
 
-    /// Runs `sixgate` with these words, which must be done; returns what it printed.
+    /// Runs `sixgate` with these arguments, which must succeed; returns its output.
     pub(crate) fn done(&self, words: &str) -> String {
         let ran = self.run(words);
         assert_eq!(ran.code, Some(0), "sixgate {words}: {ran:?}");
         ran.data
     }
 
-    /// Runs `sixgate` with these words and `--json`.
+    /// Runs `sixgate` with these arguments and `--json`.
     pub(crate) fn json(&self, words: &str) -> Value {
         let ran = self.run(&format!("{words} --json"));
         serde_json::from_str(&ran.data).unwrap_or_else(|error| panic!("sixgate {words}: {error}: {ran:?}"))
     }
 
-    /// What `status` says of a daemon that is not running.
+    /// The output of `status` about a daemon that is not running.
     pub(crate) fn daemon_is_down(&self) -> String {
         format!(
             "the daemon is not running: nothing answers at {} (No such file or directory (os error 2)); `systemctl start \
@@ -166,7 +166,7 @@ impl Place {
         )
     }
 
-    /// `status` says nothing worse than that there is no daemon.
+    /// `status` reports no problem but that there is no daemon.
     #[track_caller]
     pub(crate) fn agrees(&self) {
         let status = self.json("status");
@@ -175,7 +175,8 @@ impl Place {
         assert_eq!(self.run("status").code, Some(1));
     }
 
-    /// Runs `sixgate` with these words, which must fail with `code` and a message that contains `wanted`.
+    /// Runs `sixgate` with these arguments, which must fail with `code` and a message that contains
+    /// `wanted`.
     pub(crate) fn fails(&self, words: &str, code: i32, wanted: &str) {
         let ran = self.run(words);
         assert_eq!(ran.code, Some(code), "sixgate {words}: {ran:?}");
@@ -183,7 +184,7 @@ impl Place {
     }
 }
 
-/// The binary in an environment that says nothing to it.
+/// The binary in an environment without variables for it.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(binary());
     for variable in ["COLUMNS", "RUST_LOG", "SIXGATE_CONFIG"] {

@@ -119,7 +119,8 @@ fn settings_that_defer_or_refuse_all_mail_are_warned_of() {
     }
 }
 
-/// A daemon that shows each second that it lives, as one does that copies a large store into the maps.
+/// A daemon that shows each second that it lives, as one does that copies a large store into the
+/// maps.
 #[test]
 fn status_says_what_it_waits_for() {
     use std::{
