@@ -1,7 +1,7 @@
-//! Real clients that the gate refuses: what each hears, and what a mail server then does with the message. The table in
-//! docs/policy.md is this one.
+//! Real clients that the gate refuses: the reply that each gets, and what a mail server then does
+//! with the message. The table in docs/policy.md is this one.
 //!
-//! What the gate says, byte by byte, is the business of the suite `dialogs`.
+//! The suite `dialogs` tests the gate's replies byte by byte.
 
 mod rows;
 mod stage;
@@ -19,8 +19,8 @@ use crate::{
     way::{Answer, Link, Way},
 };
 
-/// What becomes of a message at the first attempt if the gate is the only MX, if there is a second one, and if the
-/// gate's host has an IPv4 address too.
+/// What becomes of a message at the first attempt if the gate is the only MX, if there is a second
+/// one, and if the gate's host has an IPv4 address too.
 const TABLE: &[(Client, Style, Reason, [Fate; 3])] = &[
     (Client::Postfix, Style::Rcpt, Reason::Closed, [Bounced, Bounced, Bounced]),
     (Client::Postfix, Style::Rcpt, Reason::Nameless, [Queued, NextMx, Ipv4]),
@@ -43,8 +43,9 @@ const TABLE: &[(Client, Style, Reason, [Fate; 3])] = &[
 const USUAL: Way = Way { answer: Answer::Kernel, link: Link::Native };
 const ANSWERS: &[Answer] = &[Answer::Kernel, Answer::Daemon];
 
-/// swaks(1) speaks to the gate alone: its exit code, and the refusal as it prints it. The daemon's reset may come
-/// before or after connect(2) returns, and the code says which; the kernel's comes before.
+/// swaks(1) talks SMTP to the gate alone: its exit code, and the refusal as it prints it. The
+/// daemon's reset may come before or after connect(2) returns, and the code shows which; the
+/// kernel's comes before.
 const SWAKS: &[(Style, Reason, &[i32], Option<&str>)] = &[
     (
         Style::Rcpt,
@@ -147,7 +148,7 @@ fn check(way: Way, client: Client, styles: &[Style]) {
     }
 }
 
-/// What swaks hears in every style.
+/// The replies that swaks gets in every style.
 fn check_swaks(way: Way) {
     if !gate::require(&[Need::Root, Need::Bpffs, Need::Xdp, Need::Postfix, Need::Program("swaks")]) {
         return;

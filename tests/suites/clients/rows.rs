@@ -1,5 +1,5 @@
-//! What varies: who sends, who answers, how and why the gate refuses, where else the sender could go, and what became
-//! of the message.
+//! What varies: who sends, who answers, how and why the gate refuses, where else the sender could
+//! go, and what became of the message.
 //!
 //! It knows no result.
 
@@ -46,7 +46,7 @@ pub(crate) enum Style {
 impl Style {
     pub(crate) const ALL: [Self; 4] = [Self::Rcpt, Self::Temporary, Self::Greeting, Self::Reset];
 
-    /// The settings.
+    /// The row's settings of the daemon.
     pub(crate) fn settings(self) -> &'static str {
         match self {
             Self::Rcpt => "refuse_at = \"rcpt\"",
@@ -69,7 +69,7 @@ pub(crate) enum Reason {
 /// Where a domain takes mail beside the gate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Topology {
-    /// Nowhere.
+    /// There is no other destination.
     Only,
     /// At a second MX.
     Second,

@@ -1,4 +1,5 @@
-//! Where the senders are seen: a gate that refuses them, the rest of the world with real servers, and DNS for both.
+//! Where the senders are seen: a gate that refuses them, the rest of the world with real servers,
+//! and DNS for both.
 //!
 //! It makes no claim; the tables do.
 
@@ -94,7 +95,7 @@ impl Stage {
         }
     }
 
-    /// Where [`Self::swaks`] speaks from.
+    /// The address from which [`Self::swaks`] connects.
     pub(crate) fn source(&self, reason: Reason) -> &'static str {
         self.way.source(gate_address(reason, Topology::Only))
     }
@@ -107,7 +108,7 @@ impl Stage {
         client::swaks(self.senders(), SocketAddrV6::new(address, 25, 0, 0), &arguments).unwrap()
     }
 
-    /// Asserts that whoever was to answer has answered all.
+    /// Asserts that the responder of this way has answered everything.
     pub(crate) fn check_who_answered(&self) {
         for name in self.way.never_raised() {
             assert_eq!(self.site.counter(name), 0, "{name}");
@@ -144,7 +145,7 @@ impl World {
     }
 }
 
-/// Whether `sink` has taken a message to `recipient`, from whatever sender.
+/// Whether `sink` has taken a message to `recipient`, from any sender.
 fn has(sink: &SmtpSink, recipient: &str) -> bool {
     // smtp-sink writes the envelope in front
     let wanted = format!("X-Rcpt-Args: <{recipient}>");
@@ -199,8 +200,8 @@ const NEXT_MX: &str = "2001:db8:77::25";
 const AUTHORS: &str = "2001:db8:77::26";
 const IPV4: &str = "192.0.2.25";
 
-/// Addresses of the gate that have not opted in, and some that have. Each domain has one of its own: senders remember
-/// what became of an address.
+/// Addresses of the gate that have not opted in, and some that have. Each domain has one of its
+/// own: senders remember what became of an address.
 const REFUSING: &[(Topology, &str)] = &[
     (Topology::Only, "2001:db8:25::a1"),
     (Topology::Second, "2001:db8:25::a2"),

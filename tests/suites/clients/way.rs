@@ -18,14 +18,14 @@ pub(crate) struct Way {
     pub(crate) link: Link,
 }
 
-/// Who speaks to a sender that is refused.
+/// The responder to a sender that is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Answer {
     Daemon,
     Kernel,
 }
 
-/// What is between the sender and the gate.
+/// The network between the sender and the gate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Link {
     /// A veth, the program in native mode.
@@ -66,16 +66,16 @@ impl Way {
         }
     }
 
-    /// The address from which they speak to `destination`.
+    /// The address from which they connect to `destination`.
     pub(crate) fn source(self, destination: &'static str) -> &'static str {
         match self.link {
             Link::Native | Link::Generic => SENDER,
-            // of its own addresses, a host takes the one that it speaks to
+            // of its own addresses, a host takes the one that it connects to
             Link::Loopback => destination,
         }
     }
 
-    /// What the link needs at the senders' end, as long as it is used.
+    /// The state that the link needs at the senders' end, as long as it is used.
     pub(crate) fn prepare(self, site: &Site) -> Option<Pass> {
         let attach = || Pass::attach(&site.outside, "outside0", XdpMode::Driver).unwrap();
         (self.link == Link::Native).then(attach)
@@ -92,11 +92,12 @@ impl Way {
         counters.iter().map(|name| site.counter(name)).sum()
     }
 
-    /// Counters of the program that say that a packet went to somebody who was not to answer.
+    /// Counters of the program which show that a packet went to a responder that was not to answer.
     pub(crate) fn never_raised(self) -> &'static [&'static str] {
         match self.answer {
             Answer::Daemon => &["pass_opted_in", "pass_not_ready"],
-            // nothing else is sent to port 25 on this link, so the daemon's listener has seen nothing
+            // nothing else is sent to port 25 on this link, so the daemon's listener has seen
+            // nothing
             Answer::Kernel => PASSED,
         }
     }
