@@ -1,7 +1,7 @@
-//! Configurations: every one in `bad/` is refused for the reason in its file `expected`, with its line; every
-//! one in `good/` and the shipped one are taken.
+//! Configurations: every one in `bad/` is refused for the reason in its file `expected`, with its
+//! line; every one in `good/` and the shipped one are taken.
 //!
-//! UPDATE_GOLDEN=1 writes the files `expected` anew. What the settings do is tested elsewhere.
+//! UPDATE_GOLDEN=1 writes the files `expected` anew. Other suites test the effect of the settings.
 
 use std::{
     env, fs,
