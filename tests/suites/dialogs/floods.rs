@@ -1,5 +1,5 @@
-//! Floods of SYNs and of acknowledgements that belong to no handshake, from senders that are not there, while mail to an
-//! address that has opted in goes on.
+//! Floods of SYNs and of acknowledgements that belong to no handshake, from senders that are not
+//! there, while mail to an address that has opted in goes on.
 
 use std::{
     net::{Ipv6Addr, SocketAddrV6},
@@ -32,7 +32,8 @@ fn mail_goes_on_during_a_flood_of_spoofed_acknowledgements() {
     });
 }
 
-/// Mail goes on while packets that `packet` makes flood an address that has not opted in; `counter` counts them.
+/// Mail goes on while packets that `packet` makes flood an address that has not opted in; `counter`
+/// counts them.
 fn flood(counter: &str, packet: fn(u32) -> Packet) {
     if !gate::require(NEEDS) {
         return;
@@ -64,7 +65,7 @@ fn flood(counter: &str, packet: fn(u32) -> Packet) {
     let sent = sent.load(Ordering::Relaxed);
     let counted = site.counter(counter);
     assert!(counted <= sent && counted * 2 >= sent, "{counted} of {sent} packets were counted");
-    // nobody who is not there is remembered
+    // the program keeps no state for an address that is not there
     assert_eq!(site.counter("answer_greeting"), 0);
     assert_eq!(site.counter("pass_opted_in"), messages + 1);
     assert_eq!(site.delivered().len() as u64, messages + 1);
@@ -92,6 +93,6 @@ fn send(site: &Site, first: u64, packet: fn(u32) -> Packet) {
 
 /// Packets for which one socket is used.
 const BURST: u64 = 5000;
-/// A network of the outside in which nobody is.
+/// A network of the outside without hosts.
 const NOWHERE: &str = "2001:db8:77::";
 const IPPROTO_RAW: i32 = 255;

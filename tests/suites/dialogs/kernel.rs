@@ -1,7 +1,8 @@
-//! The same scripts against the XDP program, with the senders' real TCP: those whose sessions are all refused from their
-//! first packet, on every kind of link. The daemon runs, and hears of no connection.
+//! The same scripts against the XDP program, with the senders' real TCP: those whose sessions are
+//! all refused from their first packet, on every kind of link. The daemon runs, and gets no
+//! connection.
 //!
-//! What each segment is answered with is the business of the suite `xdp`.
+//! The suite `xdp` tests the answer to each segment.
 
 use anyhow::Context as _;
 use sixgate_tests::{
@@ -28,7 +29,8 @@ fn what_is_refused_on_one_host() {
     run_all(Link::Loopback);
 }
 
-/// Runs every script whose sessions are all refused from the first packet, and names those that did not go as written.
+/// Runs every script whose sessions are all refused from the first packet, and names those that did
+/// not go as written.
 fn run_all(link: Link) {
     if !gate::require(NEEDS) {
         return;

@@ -1,5 +1,5 @@
-//! Refused sessions over a link that loses a tenth of all packets, each way: never a wrong reply, and every session that
-//! was greeted ends with the right one.
+//! Refused sessions over a link that loses a tenth of all packets, each way: never a wrong reply,
+//! and every session that was greeted ends with the right one.
 
 use std::{net::SocketAddrV6, thread, time::Duration};
 
@@ -37,7 +37,8 @@ fn a_lossy_link_loses_no_refusal() {
     let drops = lossy.drops().unwrap();
     assert!(drops.incoming > 0 && drops.outgoing > 0, "{drops:?}");
     let complete = ends.iter().filter(|end| **end == End::Complete).count();
-    // a handshake's last acknowledgement may be lost, and with it the session; whoever is greeted hears everything
+    // a handshake's last acknowledgement may be lost, and with it the session; a client that is
+    // greeted gets every reply
     assert!(complete * 4 >= SESSIONS * 3, "{complete} of {SESSIONS} sessions were greeted");
     assert_eq!(site.counter("answer_greeting"), complete as u64 + 1);
     assert_eq!(site.counter("tag_not_opted_in"), 0);

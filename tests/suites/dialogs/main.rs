@@ -1,8 +1,9 @@
-//! Dialogues letter by letter, as each row and rule of the promise says: over a socket, against the real daemon without
-//! its XDP program; those that are refused from the first packet against the program, too.
+//! Dialogues letter by letter, as each row and rule of the promise requires: over a socket, against
+//! the real daemon without its XDP program; those that are refused from the first packet against
+//! the program, too.
 //!
 //! The scripts lie in this folder, one subfolder for each area; their notation is that of
-//! `sixgate_tests::dialog`. What else the XDP program changes is the business of the suite `netns`.
+//! `sixgate_tests::dialog`. The suite `netns` tests what else the XDP program changes.
 
 mod floods;
 mod kernel;
@@ -51,7 +52,7 @@ fn what_is_refused() {
 
 #[test]
 fn in_memory_as_over_a_socket() {
-    // a reset is nothing that a session says
+    // the kernel sends a reset, not the session
     let tells = |path: &PathBuf| !path.ends_with("reset.dialog");
     let folders = ["styles", "protocol", "messages", "refused"].map(folder);
     let scripts: Vec<PathBuf> = folders.iter().flat_map(|folder| scripts(folder)).filter(tells).collect();

@@ -1,7 +1,8 @@
-//! The same scripts against the session alone, in memory: no socket, no daemon, no DNS server, no root.
+//! The same scripts against the session alone, in memory: no socket, no daemon, no DNS server, no
+//! root.
 //!
-//! What would be looked up is read off the script, see `sixgate_tests::dialog::facts`. Every message passes SPF here;
-//! scripts whose point is another result run over a socket only.
+//! What would be looked up is read off the script, see `sixgate_tests::dialog::facts`. Every
+//! message passes SPF here; scripts whose point is another result run over a socket only.
 
 use std::{net::Ipv6Addr, path::Path, sync::Arc, time::Instant};
 
@@ -34,7 +35,7 @@ pub(crate) fn run(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What the daemon would know and decide.
+/// The facts and decisions that the daemon would supply.
 struct Desk {
     facts: Facts,
     table: Arc<ReplyTable>,
@@ -46,7 +47,7 @@ struct Desk {
 struct Client {
     session: Session,
     endpoints: Endpoints,
-    /// Said by the session, not heard yet.
+    /// Output of the session that the client has not read yet.
     unheard: String,
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-/// What is said, and what has to be heard.
+/// The lines to send, and the reply that each must get.
 const DIALOGUE: &[(&str, &str)] = &[
     (
         "EHLO mail.sender.example\r\n",
@@ -32,13 +32,14 @@ const DIALOGUE: &[(&str, &str)] = &[
 /// How a session ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum End {
-    /// It heard everything.
+    /// It received every reply.
     Complete,
     /// It was never greeted.
     Silence,
 }
 
-/// Goes through a session on a new connection; the greeting may take `greeting_within`, each reply `reply_within`.
+/// Goes through a session on a new connection; the greeting may take `greeting_within`, each reply
+/// `reply_within`.
 pub(crate) fn play(stream: TcpStream, greeting_within: Duration, reply_within: Duration) -> Result<End> {
     stream.set_read_timeout(Some(greeting_within))?;
     stream.set_nodelay(true)?;

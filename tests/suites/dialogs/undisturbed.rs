@@ -1,5 +1,5 @@
-//! A session that the daemon has accepted is never taken over by the program: it ends as it began, whatever the maps say
-//! meanwhile.
+//! A session that the daemon has accepted is never taken over by the program: it ends as it began,
+//! regardless of changes to the maps meanwhile.
 
 use sixgate_tests::{
     client::Client,
@@ -43,7 +43,7 @@ fn finish(client: &mut Client, number: u64) {
     client.closed().unwrap();
 }
 
-/// What a new session of the same sender hears at its recipient.
+/// The reply that a new session of the same sender gets to RCPT.
 fn refused(site: &Site) -> String {
     let mut client = site.connect(SENDER, GATE);
     assert_eq!(client.reply().unwrap().code, 220);
