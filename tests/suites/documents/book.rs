@@ -11,7 +11,7 @@ pub(crate) struct Block {
     pub(crate) heading: String,
     /// The document, and the line of its first command.
     pub(crate) place: String,
-    /// What a shell is to run: the commands without their prompts.
+    /// The script for a shell: the commands without their prompts.
     pub(crate) script: String,
 }
 

@@ -1,5 +1,5 @@
-//! A machine for the documents' commands: a network namespace, mounts and processes of its own, Debian's Postfix at its
-//! places, DNS, and a sender on the other side of `eth0`.
+//! A machine for the documents' commands: a network namespace, mounts and processes of its own,
+//! Debian's Postfix at its usual paths, DNS, and a sender on the other side of `eth0`.
 //!
 //! Nothing of it is left on the test's machine when it is dropped.
 
@@ -29,7 +29,7 @@ pub(crate) const OTHER: &str = "2001:db8:25::26";
 /// The sender, whose reverse DNS and SPF are in order.
 pub(crate) const SENDER: &str = "2001:db8:51::5";
 
-/// The machine.
+/// The machine, as the documents describe it.
 pub(crate) struct Host {
     inside: Netns,
     outside: Netns,

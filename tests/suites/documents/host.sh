@@ -1,5 +1,6 @@
-# Makes this process and its children see a machine of their own with Debian's Postfix installed on it, then waits until
-# its standard input ends: with it everything ends that was started inside. $1: a folder; $2: where Postfix is unpacked.
+# Makes this process and its children see a machine of their own with Debian's Postfix installed on
+# it, then waits until its standard input ends: with it everything ends that was started inside.
+# $1: a folder; $2: where Postfix is unpacked.
 set -eu
 folder=$1 postfix=$2
 mount --make-rprivate /

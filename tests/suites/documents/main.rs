@@ -1,7 +1,8 @@
-//! The documents to the letter: every command of README.md and docs/operating.md, in their order, on a machine with a
-//! Postfix that has mail to lose.
+//! The documents to the letter: every command of README.md and docs/operating.md, in their order,
+//! on a machine with a Postfix that has mail to lose.
 //!
-//! Only the compiler and systemd have stand-ins: systemctl(1) does what the installed unit says.
+//! Only the compiler and systemd have stand-ins: systemctl(1) does what the installed unit
+//! specifies.
 
 mod book;
 mod host;
