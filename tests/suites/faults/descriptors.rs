@@ -1,5 +1,6 @@
-//! A daemon that may open no more files: what the sender hears depends on what its message needed, and nothing has to be
-//! done for the next one to be taken once there are descriptors again.
+//! A daemon that may open no more files: the reply to the sender depends on what its message
+//! needed, and nothing has to be done for the next one to be taken once there are descriptors
+//! again.
 //!
 //! Connections that wait are in the suite `netns`, too.
 
@@ -77,14 +78,14 @@ fn quit(mut client: Client) {
     client.closed().unwrap();
 }
 
-/// What is heard to RCPT in a new transaction.
+/// The reply to RCPT in a new transaction.
 fn rcpt(client: &mut Client) -> String {
     client.say("RSET").unwrap();
     assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
     client.say("RCPT TO:<user@contoso.com>").unwrap().last().to_owned()
 }
 
-/// Sends a message of about so many octets, from DATA on; what is said about it.
+/// Sends a message of about so many octets, from DATA on; the reply to it.
 fn data(client: &mut Client, octets: usize) -> String {
     assert_eq!(client.say("DATA").unwrap().code, 354);
     client.write(b"Subject: descriptors\r\n\r\n").unwrap();
@@ -140,7 +141,8 @@ fn without_a_descriptor_large_messages_are_temporarily_refused() {
     }
 }
 
-/// From none to enough: DNS, the temporary file, the Maildir's file and its directory each go without once.
+/// From none to enough: DNS, the temporary file, the Maildir's file and its directory each go
+/// without once.
 #[test]
 fn with_any_number_of_descriptors_accepted_mail_is_there_and_no_other() {
     if !gate::require(NEEDS) {
@@ -191,7 +193,7 @@ fn accepting_is_tried_ten_times_a_second_and_not_more() {
     daemon.wait_for_log("cannot accept connections, they wait").unwrap();
     // a daemon that spins would do so thousands of times meanwhile
     for client in &mut there {
-        // each session has room for so many commands without a message
+        // each session allows so many commands without a message
         for _ in 0..20 {
             assert_eq!(client.say("VRFY user").unwrap().code, 252);
             assert_eq!(rcpt(client), "250 2.1.5 Recipient ok", "who needs none goes on");

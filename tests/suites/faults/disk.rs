@@ -109,14 +109,14 @@ fn a_full_disk_for_the_log_costs_lines_of_the_log_and_nothing_else() {
         let (path, filler) = (folder.join("log"), folder.join("filler"));
         fill(&filler);
         let log = OpenOptions::new().create(true).append(true).open(&path).unwrap();
-        // the disk is full from its first word on
+        // the disk is full from its first line on
         let daemon = Daemon::start_logging_to(log, Some(&site.gate), &site.config(), &["--no-xdp"]).unwrap();
         let mut client = greeted(&site, SENDER);
         assert!(send(&mut client, 1000).starts_with("250 2.0.0 "));
         let refused = site.connect(SENDER, OTHER).reply().unwrap();
         assert_eq!(refused.code, 220);
         assert_eq!(fs::metadata(&path).unwrap().len(), 0);
-        // there is room again, and the log goes on
+        // there is space again, and the log goes on
         fs::remove_file(&filler).unwrap();
         assert!(send(&mut client, 1000).starts_with("250 2.0.0 "));
         drop(client);
@@ -294,20 +294,20 @@ fn the_log_of_a_killed_daemons_store_is_read_on_a_read_only_file_system() {
     .unwrap();
 }
 
-/// Takes all room of the disk that `path` is on.
+/// Fills the disk that `path` is on.
 fn fill(path: &Path) {
     let full = fs::write(path, vec![0; 2 * MIB]).unwrap_err();
     assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
 }
 
-/// What is heard to another recipient in a new transaction.
+/// The reply to another recipient in a new transaction.
 fn rcpt(client: &mut Client, recipient: &str) -> String {
     client.say("RSET").unwrap();
     assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
     client.say(&format!("RCPT TO:<{recipient}>")).unwrap().last().to_owned()
 }
 
-/// Sends a message of so many octets; what is said about it.
+/// Sends a message of so many octets; the reply to it.
 fn send(client: &mut Client, octets: usize) -> String {
     crate::begin_message(client);
     let line = format!("{}\r\n", "x".repeat(62));

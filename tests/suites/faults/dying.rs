@@ -1,6 +1,7 @@
-//! A mail server behind that dies: at each octet of each of its replies, by every way to it, and what the sender hears.
+//! A next hop that dies: at each octet of each of its replies, by each kind of next hop, and the
+//! reply that the sender gets.
 //!
-//! It says nothing but what is right as long as it lives; lies are in the suite `nexthop`.
+//! It sends correct replies only as long as it lives; the suite `nexthop` has wrong ones.
 
 use std::{
     fmt,
@@ -48,7 +49,7 @@ const WAYS: [Way; 7] = [
     Way { protocol: "lmtp", is_unix: true, client: "proxy" },
 ];
 
-/// What a reply is about.
+/// The subject of a reply.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Step {
     /// Greeting, EHLO or LHLO, XCLIENT.
@@ -87,7 +88,7 @@ struct State {
     dies_after: Option<usize>,
     /// How many connections die; then it lives.
     deaths: usize,
-    /// Whether connections stay open in place of ending, without a further word.
+    /// Whether connections stay open in place of ending, without a further octet.
     is_silent: bool,
     /// Messages that came up to their final dot.
     taken: usize,
@@ -108,7 +109,7 @@ impl Mortal {
                     thread::spawn(move || {
                         let ended = converse(way, &mut reader, &mut writer, &state);
                         if ended.is_err() && lock(&state).is_silent {
-                            // until whoever waits for an answer leaves
+                            // until the client that waits for an answer leaves
                             let _ = io::copy(&mut reader, &mut io::sink());
                         }
                     });
@@ -229,7 +230,7 @@ impl Sender {
         client
     }
 
-    /// A session with one message: what is heard to RCPT, and to the message if it gets that far.
+    /// A session with one message: the reply to RCPT, and to the message if it gets that far.
     fn send(&self, site: &Site) -> Vec<String> {
         let mut client = self.connect(site);
         assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
@@ -243,7 +244,7 @@ impl Sender {
     }
 }
 
-/// Lets it die at each octet, and looks at what is heard and what was taken.
+/// Lets it die at each octet, and looks at the replies and at the messages that were taken.
 fn dies_at_each_octet(way: Way, sender: &Sender, site: &Site, server: &Mortal) {
     let mut before = 0;
     for (step, reply) in replies(way) {
@@ -274,7 +275,8 @@ fn dies_at_each_octet(way: Way, sender: &Sender, site: &Site, server: &Mortal) {
     }
 }
 
-/// A gate with a certificate before a mail server that is not there yet, and the socket at which it may be.
+/// A gate with a certificate before a mail server that is not there yet, and the socket at which it
+/// may be.
 fn site_behind(way: Way, authority: &Authority) -> (Site, PathBuf) {
     let site = honest_site("");
     site.sixgate(&format!("trust add {TRUSTED}"));

@@ -17,7 +17,8 @@ use crate::{greeted, site};
 pub(crate) const NEEDS: &[Need] = &[Need::Root, Need::Faketime];
 pub(crate) const YEAR: i64 = 365 * 24 * 60 * 60;
 
-/// Where the clock jumps to, in seconds from the right time, and about which year the log shows then.
+/// Where the clock jumps to, in seconds from the right time, and about which year the log shows
+/// then.
 pub(crate) fn jumps() -> [(&'static str, i64, i64); 5] {
     let now = seconds_since_1970();
     let year = |offset: i64| 1970 + (now + offset) * 4 / (4 * YEAR + YEAR / 365);
@@ -37,7 +38,7 @@ enum Moment {
     Greeted,
     Hello,
     Mail,
-    /// RCPT was said, and DNS has not answered about the sender.
+    /// RCPT was sent, and DNS has not answered about the sender.
     WaitingForPtr,
     Rcpt,
     Data,
@@ -93,7 +94,7 @@ fn a_message_is_delivered_once_whenever_the_clock_jumps_and_back() {
     assert!(!log.contains("panicked"), "{log}");
     for (jump, _, year) in jumps() {
         let shown = |line: &str| line.split('-').next().and_then(|text| text.parse::<i64>().ok());
-        // at the turn of a year it may be the next one
+        // at the end of a year it may be the next one
         assert!(
             log.lines().filter_map(shown).any(|shown| shown.abs_diff(year) <= 1),
             "{jump}: the log of the daemon never shows the year {year}\n{log}"
@@ -122,7 +123,7 @@ impl Sender {
     }
 }
 
-/// A whole session that delivers a message; `reached` hears of each moment in it.
+/// A whole session that delivers a message; `reached` is called at each moment in it.
 fn converse(site: &Site, sender: Sender, mut reached: impl FnMut(Moment)) {
     let pointers = site.dns.hold("PTR");
     let mut client = site.connect(&sender.address(), GATE);
@@ -165,7 +166,7 @@ fn who_says_nothing_is_told_in_time_wherever_the_clock_jumps() {
     let site = site(&Sender(0).zone(), &format!("{limits}\n{}", settings::silent_dns()));
     let daemon = site.serve_by(&clock, &["--no-xdp"]);
     for (number, (jump, offset, _)) in jumps().into_iter().enumerate() {
-        // each begins when it is its turn: its time is short
+        // each begins only when the one before it has ended: its time is short
         let begin = |lines: &[&str]| {
             let mut client = greeted(&site, &Sender(0).address());
             for line in lines {
@@ -195,7 +196,8 @@ fn who_says_nothing_is_told_in_time_wherever_the_clock_jumps() {
     daemon.stop().unwrap();
 }
 
-/// As when a host sleeps or a virtual machine is paused: nothing runs, and the time of day is another one afterwards.
+/// As when a host sleeps or a virtual machine is paused: nothing runs, and the time of day is
+/// another one afterwards.
 #[test]
 fn a_host_that_was_stopped_ends_overdue_sessions_and_serves_others() {
     if !gate::require(NEEDS) {
@@ -219,7 +221,7 @@ fn a_host_that_was_stopped_ends_overdue_sessions_and_serves_others() {
     daemon.signal(Signal::SIGCONT).unwrap();
     idle.wait_at_most(patience()).unwrap();
     assert_eq!(idle.reply().unwrap().last(), "421 4.4.2 gate.example Time-out waiting for input");
-    // input and the end of its time are there at once: either is right, and what was said is true
+    // input and the end of its time are there at once: either is right, and the reply is true
     let heard = sending.reply().unwrap();
     assert!([250, 421].contains(&heard.code), "{heard:?}");
     assert_eq!(site.delivered().len(), usize::from(heard.code == 250));

@@ -1,5 +1,5 @@
-//! DNS servers that lie about what a message rests on: whatever they say, the sender hears that DNS failed, and is neither
-//! accepted for a lie nor refused for one.
+//! DNS servers that lie about the records that a message depends on: for any lie, the reply to the
+//! sender is that DNS failed, and the sender is neither accepted for a lie nor refused for one.
 //!
 //! Lies about reverse DNS are in the suite `netns`; honest failures are in `dialogs`.
 
@@ -37,7 +37,7 @@ fn whatever_dns_lies_about_spf_the_message_may_come_again() {
     for (number, lie) in Lie::FATAL.into_iter().enumerate() {
         liar.tell(lie);
         let mut client = greeted(&site, SENDER);
-        // a domain that nobody asked about before
+        // a domain without an earlier query
         let from = format!("MAIL FROM:<a@d{number}.example>");
         for (line, code) in [(from.as_str(), 250), ("RCPT TO:<user@contoso.com>", 250), ("DATA", 354)] {
             assert_eq!(client.say(line).unwrap().code, code, "{lie:?}: {}", client.transcript());

@@ -1,5 +1,5 @@
-//! What holds for some time, answers of DNS, budgets, entries in the kernel: it holds as long as it would have, wherever
-//! the time of day jumps meanwhile.
+//! What holds for some time, answers of DNS, budgets, entries in the kernel: it holds as long as it
+//! would have, wherever the time of day jumps meanwhile.
 
 use std::{
     fs::{self, File},
@@ -40,7 +40,8 @@ fn what_dns_said_is_neither_asked_again_sooner_nor_kept_longer() {
     }
     drop(daemon);
 
-    // learnt in the future for a second, and for a minute, which is the least that is kept of reverse DNS
+    // learnt in the future for a second, and for a minute, which is the least that is kept of
+    // reverse DNS
     let zone = format!(
         "{SENDER} 1 PTR mail.sender.example\nmail.sender.example 1 AAAA {SENDER}\n\
          sender.example 1 TXT \"v=spf1 ip6:{SENDER} -all\""
@@ -153,7 +154,7 @@ fn the_kernels_sessions_and_entries_go_on() {
             assert!(heard(&site, source).starts_with("450 4.7.25 "), "{jump}");
         }
         assert_eq!(site.counter("also_begun_no_ptr"), begun + 2, "{jump}: the kernel refuses them by itself");
-        // and whoever may send does
+        // and each client that may send does
         assert_eq!(heard(&site, SENDER), "250 2.1.5 Recipient ok", "{jump}");
     }
     // set by a command in the future, for a moment: over in a moment
@@ -164,7 +165,7 @@ fn the_kernels_sessions_and_entries_go_on() {
     assert!(daemon.stop().unwrap().0.success());
 }
 
-/// What is heard to RCPT.
+/// The reply to RCPT.
 fn heard(site: &Site, source: &str) -> String {
     site.rcpt(source, GATE).last().to_owned()
 }

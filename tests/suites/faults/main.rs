@@ -1,8 +1,8 @@
-//! Claims about a host that lacks something, or whose surroundings fail: the sender hears to come back later, whoever needs
-//! less goes on, and all is well again when the lack is over.
+//! Claims about a host that lacks something, or whose surroundings fail: the reply tells the sender
+//! to come back later, clients that need less go on, and all is well again when the lack is over.
 //!
-//! The same by parts, with more cases than the real daemon could be put through: DNS in `checks`, next hops in `nexthop`.
-//! docs/operating.md has the table of all faults.
+//! The same by parts, with more cases than the real daemon could be put through: DNS in `checks`,
+//! next hops in `nexthop`. docs/operating.md has the table of all faults.
 
 mod descriptors;
 mod disk;
@@ -35,7 +35,7 @@ fn honest_site(settings: &str) -> Site {
     site(&zone, settings)
 }
 
-/// A client that has said EHLO.
+/// A client that has sent EHLO.
 fn greeted(site: &Site, source: &str) -> Client {
     let mut client = site.connect(source, GATE);
     assert_eq!(client.reply().unwrap().code, 220);
@@ -43,7 +43,7 @@ fn greeted(site: &Site, source: &str) -> Client {
     client
 }
 
-/// Says everything up to DATA, which has to be accepted.
+/// Sends everything up to DATA, which has to be accepted.
 fn begin_message(client: &mut Client) {
     for (command, code) in
         [("MAIL FROM:<a@sender.example>", 250), ("RCPT TO:<user@contoso.com>", 250), ("DATA", 354)]

@@ -1,4 +1,5 @@
-//! A daemon that is told to stop: who waits hears so, a message under way is taken, and nobody holds it up for long.
+//! A daemon that is told to stop: clients that wait get a reply about it, a message under way is
+//! taken, and no client delays the stop for long.
 
 use nix::sys::signal::Signal;
 use sixgate_tests::{

@@ -1,5 +1,5 @@
-//! What holds from one date to another, signatures and certificates: it is judged by the time of day as it is then, and
-//! by nothing that was seen before.
+//! What holds from one date to another, signatures and certificates: it is judged by the time of
+//! day as it is then, and by nothing that was seen before.
 
 use mail_auth::dkim::Canonicalization;
 use sixgate_tests::{
