@@ -1,6 +1,6 @@
-//! Where a mail server listens: a TCP address or a Unix socket.
+//! The address of a mail server's listener: a TCP address or a Unix socket.
 //!
-//! It owns how such a place is written; it opens nothing.
+//! It owns how such an address is written; it opens nothing.
 
 use std::{
     fmt,
@@ -16,10 +16,11 @@ use sixgate_base::endpoint::{Endpoint, EndpointError};
 
 /// Longest path of a Unix socket, in octets: `sun_path` less the zero at its end (unix(7)).
 const PATH_MAX: usize = 107;
-/// What a Unix socket begins with when it is written.
+/// The prefix of a Unix socket's address in writing.
 const UNIX: &str = "unix:";
 
-/// Where a mail server listens; cheap to clone. Written `[::1]:25`, `192.0.2.1:25` or `unix:/run/lmtp.sock`.
+/// Where a mail server listens; cheap to clone. Written `[::1]:25`, `192.0.2.1:25` or
+/// `unix:/run/lmtp.sock`.
 #[derive(Clone, Debug, DeserializeFromStr, Eq, PartialEq)]
 pub enum Address {
     /// An IPv4 or IPv6 address with a port.
@@ -32,7 +33,7 @@ pub enum Address {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SocketPath(Arc<Path>);
 
-/// Why a text or path is no [`Address`].
+/// Why a text or path cannot be read as an [`Address`].
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum AddressError {
     /// Neither an IP address with a port nor a socket.
@@ -47,7 +48,7 @@ pub enum AddressError {
     /// An address whose zone is missing or needless.
     #[error(transparent)]
     Zone(#[from] EndpointError),
-    /// A port at which nobody can be reached.
+    /// Port 0, at which no server can be reached.
     #[error("`{text}`: nobody can be reached at port 0")]
     NoPort {
         /// As it was written.
@@ -64,13 +65,13 @@ pub enum AddressError {
     Long {
         /// As it was written.
         path: PathBuf,
-        /// Octets.
+        /// The path's length in octets.
         length: usize,
     },
 }
 
 impl SocketPath {
-    /// The path.
+    /// The socket's path in the file system.
     #[must_use]
     pub fn as_path(&self) -> &Path {
         &self.0

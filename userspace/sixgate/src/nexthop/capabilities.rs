@@ -1,12 +1,13 @@
-//! What a next hop can take, and how much of that is offered to senders.
+//! The extensions and sizes that a next hop accepts, and how much of that is offered to senders.
 //!
 //! Plain values; how they are learned is the next hop's.
 
-/// Room for the headers that are put in front of a message, in octets: what may be announced as the largest size
-/// is smaller than the next hop's by this.
+/// Space for the headers that are put in front of a message, in octets: the largest size that may
+/// be announced is smaller than the next hop's by this.
 pub const HEADER_ROOM: u64 = 24_576;
 
-/// [`HEADER_ROOM`], but no more than a quarter of what a next hop takes: messages that small have few results.
+/// [`HEADER_ROOM`], but no more than a quarter of what a next hop takes: messages that small have
+/// few results.
 pub(super) fn header_room(limit: u64) -> u64 {
     HEADER_ROOM.min(limit / 4)
 }
@@ -14,11 +15,12 @@ pub(super) fn header_room(limit: u64) -> u64 {
 /// What may be offered to a sender because the next hop can take it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Capabilities {
-    /// RFC 6152.
+    /// It accepts 8BITMIME (RFC 6152).
     pub eight_bit_mime: bool,
-    /// The largest message that may be announced (RFC 1870), in octets, [`HEADER_ROOM`] less than the
-    /// next hop takes; `u64::MAX` when the next hop has no limit, none when it does not speak of sizes at all.
+    /// The largest message that may be announced (RFC 1870), in octets: [`HEADER_ROOM`] less than
+    /// the next hop takes. `u64::MAX` when the next hop has no limit, none when it does not offer
+    /// SIZE at all.
     pub size: Option<u64>,
-    /// RFC 6531.
+    /// It accepts SMTPUTF8 (RFC 6531).
     pub smtp_utf8: bool,
 }

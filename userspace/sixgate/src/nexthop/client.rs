@@ -14,27 +14,27 @@ pub struct ClientInfo {
     pub name: ClientName,
     /// The name it gave itself in EHLO or HELO.
     pub helo: HelloName,
-    /// Whether it said EHLO.
+    /// Whether it sent EHLO.
     pub esmtp: bool,
 }
 
-/// A client's name by reverse DNS. What is confirmed and what is merely claimed stay apart, because mail servers
-/// grant rights by name.
+/// A client's name by reverse DNS. A confirmed name and a merely claimed one stay apart, because
+/// mail servers grant rights by name.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ClientName {
     /// This PTR name leads back to the address.
     Confirmed(String),
-    /// A PTR record says so, and nothing confirms it.
+    /// A PTR record has this name, and no address record confirms it.
     Claimed(String),
     /// There is no PTR name.
     Absent,
-    /// DNS could not say, or was not asked.
+    /// DNS could not answer, or was not asked.
     Failure,
 }
 
 impl ClientName {
-    /// The name that the evidence allows; none stands for reverse DNS that was not looked up, about which nothing is
-    /// known.
+    /// The name that the evidence allows; none stands for reverse DNS that was not looked up, about
+    /// which nothing is known.
     #[must_use]
     pub fn from_evidence(ptr: Option<&PtrResult>) -> Self {
         match ptr {

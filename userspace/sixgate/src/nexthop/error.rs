@@ -16,9 +16,9 @@ pub enum NextHopError {
     /// A file operation of the Maildir failed.
     #[error("cannot {action} {}", path.display())]
     Maildir {
-        /// What was tried.
+        /// The operation that failed.
         action: &'static str,
-        /// On what.
+        /// The file or directory.
         path: PathBuf,
         /// Why it failed.
         source: io::Error,
@@ -26,9 +26,9 @@ pub enum NextHopError {
     /// The file with the next hop's last offer.
     #[error("cannot {action} {}", path.display())]
     OfferFile {
-        /// What was tried.
+        /// The operation that failed.
         action: &'static str,
-        /// On what.
+        /// The file or directory.
         path: PathBuf,
         /// Why it failed.
         source: io::Error,
@@ -44,9 +44,9 @@ pub enum NextHopError {
     Connection {
         /// The next hop.
         address: Address,
-        /// When.
+        /// The step that failed.
         step: Step,
-        /// Why.
+        /// The error of the socket.
         source: io::Error,
     },
     /// The next hop closed the connection.
@@ -54,7 +54,7 @@ pub enum NextHopError {
     Closed {
         /// The next hop.
         address: Address,
-        /// When.
+        /// The step that timed out.
         step: Step,
     },
     /// The next hop took too long.
@@ -62,17 +62,17 @@ pub enum NextHopError {
     Timeout {
         /// The next hop.
         address: Address,
-        /// When.
+        /// The step during which it closed.
         step: Step,
     },
-    /// What the next hop sent is not an SMTP reply.
+    /// The next hop sent octets that are not an SMTP reply.
     #[error("{address} sent a reply that cannot be read {step}{}", step.doubt())]
     BadReply {
         /// The next hop.
         address: Address,
-        /// When.
+        /// The step that was to be answered.
         step: Step,
-        /// What is wrong with it.
+        /// The fault of the reply.
         source: BadReply,
     },
     /// The next hop sent a reply that has no meaning where it was sent.
@@ -80,7 +80,7 @@ pub enum NextHopError {
     Meaningless {
         /// The next hop.
         address: Address,
-        /// When.
+        /// The step that was answered.
         step: Step,
         /// The reply, escaped and bounded.
         reply: String,
@@ -90,7 +90,7 @@ pub enum NextHopError {
     Unasked {
         /// The next hop.
         address: Address,
-        /// When.
+        /// The step before which it came.
         step: Step,
     },
     /// The next hop does not take mail from us as things are set up.
@@ -98,7 +98,7 @@ pub enum NextHopError {
     Refused {
         /// The next hop.
         address: Address,
-        /// When.
+        /// The step that was refused.
         step: Step,
         /// The reply, escaped and bounded.
         reply: String,
@@ -111,10 +111,11 @@ pub enum NextHopError {
         /// The extension, with its parameters.
         extension: &'static str,
     },
-    /// The connection was lost within a transaction, and the transaction could not be repeated on a new one.
+    /// The connection was lost within a transaction, and the transaction could not be repeated on a
+    /// new one.
     #[error("the transaction could not be repeated on a new connection")]
     Replay {
-        /// Why.
+        /// The error on the new connection.
         source: Box<Self>,
     },
     /// All connections that the client's network may have are in use.
@@ -136,21 +137,22 @@ pub enum NextHopError {
     Differs {
         /// The next hop.
         address: Address,
-        /// What.
+        /// The step that was refused.
         step: Step,
         /// The reply, escaped and bounded.
         reply: String,
     },
-    /// The message could not be read from its temporary file; the next hop has but a part, and no end of it.
+    /// The message could not be read from its temporary file; the next hop has but a part, and no
+    /// end of it.
     #[error("cannot read the message from its temporary file")]
     Unreadable {
-        /// Why.
+        /// The error of the read.
         source: io::Error,
     },
     /// We were given a message that must not be sent.
     #[error("the message was not sent")]
     Unframed {
-        /// What is wrong with it.
+        /// The fault of its lines.
         source: Unframed,
     },
 }
@@ -188,7 +190,8 @@ impl NextHopError {
         }
     }
 
-    /// Whether no client can cause it: the next hop knew nothing of one yet, where it is told of clients by `identity`.
+    /// Whether no client can cause it: the next hop knew nothing of one yet, where it is told of
+    /// clients by `identity`.
     pub(super) fn is_about_no_client(&self, identity: ClientIdentity) -> bool {
         match self {
             Self::Ourselves { .. } | Self::NotOffered { .. } => true,
@@ -205,8 +208,8 @@ impl NextHopError {
         }
     }
 
-    /// Whether the next hop went away, as it may do between two commands, rather than misbehaved. Farewells that
-    /// came before our command count.
+    /// Whether the next hop went away, as it may do between two commands, rather than misbehaved.
+    /// Farewells that came before our command count.
     pub(super) fn is_hangup(&self) -> bool {
         matches!(self, Self::Connection { .. } | Self::Closed { .. } | Self::Unasked { .. })
     }
@@ -227,7 +230,7 @@ pub(super) fn as_value(error: &NextHopError) -> String {
 /// Where in a dialogue with the next hop something happened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Step {
-    /// The socket.
+    /// Opening the socket.
     Connect,
     /// The PROXY header.
     Proxy,
@@ -237,25 +240,25 @@ pub enum Step {
     Hello,
     /// EHLO or LHLO with the client's name, after XCLIENT or a PROXY header.
     ClientHello,
-    /// HELO.
+    /// The command HELO.
     Helo,
-    /// XCLIENT.
+    /// The command XCLIENT.
     Xclient,
-    /// MAIL.
+    /// The command MAIL.
     Mail,
-    /// RCPT.
+    /// The command RCPT.
     Rcpt,
-    /// DATA.
+    /// The command DATA.
     Data,
-    /// The message.
+    /// The message's octets, before the final dot.
     Message,
     /// The final dot: from here on the next hop may have the message.
     FinalDot,
     /// Between two commands.
     Idle,
-    /// RSET.
+    /// The command RSET.
     Rset,
-    /// QUIT.
+    /// The command QUIT.
     Quit,
 }
 

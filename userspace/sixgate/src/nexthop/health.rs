@@ -9,14 +9,15 @@ use tracing::{info, warn};
 
 use sixgate_smtp::reply::Reply;
 
-/// How long a probe may wait for a reply before that is worth a line: no mail server should need it.
+/// How long a probe may wait for a reply before that is worth a line: no mail server should need
+/// it.
 pub const SLOW: Duration = Duration::from_secs(10);
 /// The same before `status` calls it a problem where mail can be handed on meanwhile.
 const SILENT: Duration = Duration::from_secs(30);
 /// Rejections in a row that name sixgate's own address, after which they are a problem.
 pub const REJECTIONS_OF_US: u32 = 3;
 
-/// What is known about one next hop; shared by its probes and its sessions.
+/// The last known state of one next hop; shared by its probes and its sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Health(Mutex<State>);
 
@@ -42,7 +43,8 @@ impl Health {
         self.state().probed_since = Some(Instant::now());
     }
 
-    /// A probe ended; `failure`: why the next hop cannot be used. `is_known`: whether its extensions are.
+    /// A probe ended; `failure`: why the next hop cannot be used. `is_known`: whether its
+    /// extensions are.
     pub(crate) fn end_probe(&self, failure: Option<&str>, is_known: bool) {
         let mut state = self.state();
         let waited = state.probed_since.take().map(|since| since.elapsed()).unwrap_or_default();
@@ -97,7 +99,8 @@ impl Health {
         state.rejection = Some(text);
     }
 
-    /// What is wrong, as a sentence; `since`: what follows where it never could be used.
+    /// The present problem as a sentence; `since`: the end of the sentence where the next hop never
+    /// could be used.
     pub(crate) fn problem(&self, since: &str, is_known: bool) -> Option<String> {
         let state = self.state();
         if let Some(failure) = &state.failure {

@@ -1,8 +1,8 @@
 //! The Maildir: one file for each transaction, in place only once it is on the disk.
 //!
-//! It owns the directories `tmp`, `new` and `cur` and the names of the files; it knows no users and no
-//! quotas. Line ends stay CRLF, unlike in most Maildirs, so that what lies there is exactly what was verified
-//! and a DKIM signature can be checked again.
+//! It owns the directories `tmp`, `new` and `cur` and the names of the files; it knows no users and
+//! no quotas. Line ends stay CRLF, unlike in most Maildirs, so that what lies there is exactly what
+//! was verified and a DKIM signature can be checked again.
 
 use std::{
     fs, io,
@@ -100,7 +100,8 @@ impl Maildir {
             let Ok(metadata) = entry.metadata() else { continue };
             let age = metadata.modified().ok().and_then(|time| time.elapsed().ok());
             let path = entry.path();
-            // the clock may just have leapt: what is being written is not stale, whatever its age is then
+            // the clock may just have leapt: a file that is being written is not stale, regardless
+            // of its age
             if metadata.is_file() && age.is_some_and(|age| age > STALE) && !is_held(&path) {
                 match fs::remove_file(&path) {
                     Ok(()) => info!(path = %path.display(), "removed an unfinished delivery of long ago"),
@@ -113,7 +114,7 @@ impl Maildir {
         Ok(())
     }
 
-    /// A name that nobody else uses: time, process, count and host (maildir(5)).
+    /// A name that no other delivery uses: time, process, count and host (maildir(5)).
     fn unique_name(&self) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let count = self.delivered.fetch_add(1, Ordering::Relaxed);
@@ -122,7 +123,7 @@ impl Maildir {
     }
 }
 
-/// Whether somebody holds a lock on the file, as each [`Draft`] does, or nobody can tell.
+/// Whether a process holds a lock on the file, as each [`Draft`] does, or that cannot be found out.
 fn is_held(path: &Path) -> bool {
     fs::File::open(path).and_then(|file| Ok(file.try_lock()?)).is_err()
 }
@@ -194,7 +195,8 @@ async fn write(
 ) -> Result<Draft, NextHopError> {
     let owner = Arc::clone(maildir);
     let draft = blocking(&maildir.path, "write below", move || Draft::create(&owner)).await?;
-    // The handle of the asynchronous file is a second one, so that the draft keeps its own for the end.
+    // The handle of the asynchronous file is a second one, so that the draft keeps its own for the
+    // end.
     let file = draft.file.try_clone().map_err(failed("open", &draft.path))?;
     let mut file = tokio::fs::File::from_std(file);
     let written = failed("write", &draft.path);
@@ -208,7 +210,8 @@ async fn write(
 }
 
 impl Envelope {
-    /// The envelope as header fields: `Return-Path` (RFC 5321 4.4), and one `Delivered-To` for each recipient.
+    /// The envelope as header fields: `Return-Path` (RFC 5321 4.4), and one `Delivered-To` for each
+    /// recipient.
     fn headers(&self) -> String {
         let sender = self.mail.reverse_path.as_ref();
         let sender = sender.map(ToString::to_string).unwrap_or_default();
@@ -218,7 +221,8 @@ impl Envelope {
     }
 }
 
-/// A file in `tmp` that goes away again unless it is published. It is locked (flock(2)) as long as it is being written.
+/// A file in `tmp` that goes away again unless it is published. It is locked (flock(2)) as long as
+/// it is being written.
 #[derive(Debug)]
 struct Draft {
     path: PathBuf,
@@ -238,13 +242,13 @@ impl Draft {
             .open(&path)
             .map_err(failed("create", &path))?;
         let draft = Self { path, file, destination: maildir.path.join("new"), name };
-        // nobody else knows the file: it is free
+        // no other process knows the file: it is free
         draft.file.try_lock().map_err(|error| failed("lock", &draft.path)(error.into()))?;
         Ok(draft)
     }
 
-    /// Puts the message in place once it is safe on the disk. It is done off the asynchronous threads, and to
-    /// its end even when nobody waits any more.
+    /// Puts the message in place once it is safe on the disk. It is done off the asynchronous
+    /// threads, and to its end even when no session waits any more.
     async fn publish(self) -> Result<String, NextHopError> {
         let path = self.path.clone();
         blocking(&path, "publish", move || {
@@ -252,7 +256,7 @@ impl Draft {
             let published = self.destination.join(&self.name);
             fs::hard_link(&self.path, &published).map_err(failed("link into place", &published))?;
             if let Err(error) = sync_directory(&self.destination) {
-                // The sender hears that it was not stored and will send it again.
+                // The sender gets the reply that it was not stored and will send it again.
                 let _ = fs::remove_file(&published);
                 return Err(error);
             }
@@ -275,8 +279,8 @@ fn sync_directory(path: &Path) -> Result<(), NextHopError> {
     directory.sync_all().map_err(failed("sync", path))
 }
 
-/// Runs file work off the asynchronous threads. The work never panics and is never cancelled, so that a join error
-/// can only mean that the runtime is going away.
+/// Runs file work off the asynchronous threads. The work never panics and is never cancelled, so
+/// that a join error can only mean that the runtime is going away.
 async fn blocking<T: Send + 'static>(
     path: &Path,
     action: &'static str,

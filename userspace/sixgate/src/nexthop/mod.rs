@@ -1,7 +1,7 @@
 //! Where accepted mail goes: a Maildir, or a mail server behind that is spoken to live.
 //!
-//! It owns the way to the next hop and what is known about it. It decides nothing about a message, and adds
-//! no header but those that a Maildir needs to keep the envelope.
+//! It owns the way to the next hop and what is known about it. It decides nothing about a message,
+//! and adds no header but those that a Maildir needs to keep the envelope.
 
 mod address;
 mod capabilities;
@@ -54,8 +54,8 @@ enum Kind {
 }
 
 impl NextHop {
-    /// A Maildir at `path`. `hostname` is our name, for the names of the files; `replies` is the table that
-    /// answers are taken from.
+    /// A Maildir at `path`. `hostname` is our name, for the names of the files; `replies` is the
+    /// table that answers are taken from.
     #[must_use]
     pub fn maildir(path: impl Into<PathBuf>, hostname: &str, replies: impl Into<Arc<ReplyTable>>) -> Self {
         Self::new(Kind::Maildir(Arc::new(Maildir::new(path.into(), hostname, replies.into()))))
@@ -71,8 +71,8 @@ impl NextHop {
         Self { kind, probing: Arc::default() }
     }
 
-    /// Asks the next hop what it can do, in at most [`PROBE_MAX`], and remembers it. A Maildir is created
-    /// where it is missing, tried out, and cleared of what a crash left in `tmp`.
+    /// Asks the next hop what it can do, in at most [`PROBE_MAX`], and remembers it. A Maildir is
+    /// created where it is missing, tried out, and cleared of what a crash left in `tmp`.
     ///
     /// # Errors
     /// What makes the next hop unusable at the moment. [`Self::capabilities`] stays as it was.
@@ -83,7 +83,8 @@ impl NextHop {
         }
     }
 
-    /// Probes the next hop, and notes and logs what comes of it; one probe at a time. Why it cannot be used, if so.
+    /// Probes the next hop, and notes and logs what comes of it; one probe at a time. Why it cannot
+    /// be used, if so.
     pub(crate) async fn examine(&self) -> Option<String> {
         let _turn = self.probing.lock().await;
         self.health().begin_probe();
@@ -100,10 +101,11 @@ impl NextHop {
         }
     }
 
-    /// What the next hop could do when it last answered: to [`Self::probe`], or to any session since, or to a daemon
-    /// before this one. None if it never did: a sender that misses 8BITMIME gives its message up for good, so that
-    /// nothing may be said to it then. What was known is kept while the next hop is away: that is only told at RCPT, for
-    /// the moment.
+    /// The capabilities that the next hop showed when it last answered: to [`Self::probe`], or to
+    /// any session since, or to a daemon before this one. None if it never did: a sender that
+    /// misses 8BITMIME gives its message up for good, so that no capabilities may be announced to
+    /// it then. The last known capabilities are kept while the next hop is away: a sender is told
+    /// of that only at RCPT, by a temporary reply.
     #[must_use]
     pub fn capabilities(&self) -> Option<Capabilities> {
         match &self.kind {
@@ -112,7 +114,7 @@ impl NextHop {
         }
     }
 
-    /// Whether the next hop hears a client's name by reverse DNS.
+    /// Whether the next hop is told a client's name by reverse DNS.
     #[must_use]
     pub fn is_told_names(&self) -> bool {
         match &self.kind {
@@ -148,8 +150,8 @@ impl NextHop {
         }
     }
 
-    /// The way of one session of the client at `source` to the next hop; none: a trusted one, which takes part in no
-    /// network's share. Nothing is opened yet.
+    /// The way of one session of the client at `source` to the next hop; none: a trusted one, which
+    /// takes part in no network's share. Nothing is opened yet.
     #[must_use]
     pub fn transport(&self, source: Option<Ipv6Addr>) -> Transport {
         Transport(match &self.kind {
@@ -161,9 +163,10 @@ impl NextHop {
 
 /// One client session's way to the next hop, reused by its transactions.
 ///
-/// A transaction begins with the first [`Self::recipient`] and ends with [`Self::deliver`] or [`Self::reset`].
-/// Each future may be dropped at any time: what was in flight is then abandoned, never half done. Only
-/// [`Self::deliver`] should be awaited to its end, since its reply is the truth about the message.
+/// A transaction begins with the first [`Self::recipient`] and ends with [`Self::deliver`] or
+/// [`Self::reset`]. Each future may be dropped at any time: what was in flight is then abandoned,
+/// never half done. Only [`Self::deliver`] should be awaited to its end, since its reply is the
+/// truth about the message.
 #[derive(Debug)]
 pub struct Transport(Way);
 
@@ -174,9 +177,9 @@ enum Way {
 }
 
 impl Transport {
-    /// Passes a recipient on; the answer is the sender's answer. The first one of a transaction opens the
-    /// connection if needed and starts the transaction, with the declared size enlarged by `header_size`
-    /// octets. Takes at most [`OPEN_MAX`].
+    /// Passes a recipient on; the answer is the sender's answer. The first one of a transaction
+    /// opens the connection if needed and starts the transaction, with the declared size enlarged
+    /// by `header_size` octets. Takes at most [`OPEN_MAX`].
     pub async fn recipient(
         &mut self,
         client: &ClientInfo,
@@ -190,11 +193,11 @@ impl Transport {
         }
     }
 
-    /// Hands the message over to the recipients that were accepted. It consists of complete lines that end with
-    /// CRLF. A positive answer means that the next hop has the message.
+    /// Hands the message over to the recipients that were accepted. It consists of complete lines
+    /// that end with CRLF. A positive answer means that the next hop has the message.
     ///
-    /// When `gone` resolves before the point of no return (the final dot, the link into `new`), nothing is
-    /// delivered; afterwards it is ignored. It stands for the sender's disconnection.
+    /// When `gone` resolves before the point of no return (the final dot, the link into `new`),
+    /// nothing is delivered; afterwards it is ignored. It stands for the sender's disconnection.
     pub async fn deliver(&mut self, message: &Outgoing, gone: impl Future<Output = ()>) -> Reply {
         match &mut self.0 {
             Way::Maildir(maildir) => maildir.deliver(message, gone).await,
@@ -210,11 +213,12 @@ impl Transport {
         }
     }
 
-    /// Gives the connection to a mail server back once it has been idle for [`ConnectionBounds::idle`], and as soon as
-    /// another client waits for one: between two transactions at once, within one after [`SILENCE`], if it was repeated
-    /// fewer than [`PROMPT_RESUMPTIONS_MAX`] times; never resolves.
-    /// A transaction goes on all the same: it is repeated on another connection, [`RESUMPTIONS_MAX`] times at most, and
-    /// fails for the moment if any answer is another one then.
+    /// Gives the connection to a mail server back once it has been idle for
+    /// [`ConnectionBounds::idle`], and as soon as another client waits for one: between two
+    /// transactions at once, within one after [`SILENCE`], if it was repeated fewer than
+    /// [`PROMPT_RESUMPTIONS_MAX`] times; never resolves. A transaction goes on all the same: it is
+    /// repeated on another connection, [`RESUMPTIONS_MAX`] times at most, and fails for the moment
+    /// if any answer is another one then.
     pub async fn rest(&mut self) -> Infallible {
         match &mut self.0 {
             Way::Maildir(_) => std::future::pending().await,

@@ -33,8 +33,8 @@ use crate::{
 const BLOCK: usize = 64 * 1024;
 /// Longest time for one block (RFC 5321 4.5.3.2.5).
 const BLOCK_MAX: Duration = Duration::from_secs(3 * 60);
-/// Longest time for the message up to the final dot, as long as a sender waits for the reply to its own
-/// (RFC 5321 4.5.3.2.6).
+/// Longest time for the message up to the final dot, as long as a sender waits for the reply to its
+/// own (RFC 5321 4.5.3.2.6).
 const MESSAGE_MAX: Duration = Duration::from_secs(10 * 60);
 /// Longest time from the final dot to its reply (RFC 5321 4.5.3.2.6).
 const FINAL_MAX: Duration = Duration::from_secs(10 * 60);
@@ -55,11 +55,11 @@ pub(super) enum Progress {
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: Stream,
-    /// Its place; given back once the stream is closed. None: a probe's.
+    /// Its permit; given back once the stream is closed. None: a probe's.
     pub(super) permit: Option<Permit>,
     address: Address,
     reader: ReplyReader,
-    /// The server said 421: it closes the connection.
+    /// The server replied 421: it closes the connection.
     closing: bool,
     /// It rejected EHLO, and accepted HELO.
     pub(super) rejected_ehlo: bool,
@@ -152,8 +152,8 @@ impl Connection {
     /// A reply as the sender's answer.
     ///
     /// # Errors
-    /// It is neither a success nor a refusal, or a refusal that is our fault: it is for the log, and the connection is
-    /// to be given up.
+    /// It is neither a success nor a refusal, or a refusal that is our fault: it is for the log,
+    /// and the connection is to be given up.
     pub(super) fn answer(&self, step: Step, reply: &ServerReply) -> Result<Reply, NextHopError> {
         let answer = Reply::from_next_hop(reply.code(), reply.lines());
         let answer = answer.ok_or_else(|| self.meaningless(step, reply))?;
@@ -174,8 +174,8 @@ impl Connection {
         }
     }
 
-    /// Whether the connection can take a command: the server neither went away nor said something by itself, which
-    /// would be 421.
+    /// Whether the connection can take a command: the server neither closed it nor sent an unasked
+    /// reply, which would be 421.
     pub(super) fn is_usable(&self) -> bool {
         let quiet = self.check_quiet(Step::Idle);
         if let Err(error) = &quiet {
@@ -189,8 +189,8 @@ impl Connection {
         self.client.as_ref().is_none_or(|told| told == client)
     }
 
-    /// Sends the message, all but the final dot, which must not follow when this gives a reply: a server that
-    /// answers before the end does not want the rest.
+    /// Sends the message, all but the final dot, which must not follow when this gives a reply: a
+    /// server that answers before the end does not want the rest.
     pub(super) async fn send_message(
         &mut self,
         message: &Outgoing,
@@ -230,7 +230,7 @@ impl Connection {
         self.reply(step, deadline).await
     }
 
-    /// Takes leave.
+    /// Sends QUIT and closes the stream.
     pub(super) async fn quit(mut self: Box<Self>, deadline: Instant) {
         if let Err(error) = self.command(Step::Quit, "QUIT\r\n", deadline).await {
             debug!(error = as_value(&error), "the next hop did not say goodbye");
@@ -324,7 +324,7 @@ impl Connection {
 
 /// What came of sending a block while listening.
 enum Sent {
-    /// The server said something, or hung up, before the block was gone.
+    /// The server sent something, or closed the connection, before the block was gone.
     Interrupted(io::Result<usize>),
     Written(Result<io::Result<()>, Elapsed>),
 }

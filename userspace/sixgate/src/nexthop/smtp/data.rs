@@ -1,17 +1,18 @@
 //! The form of a message between DATA and the final dot (RFC 5321 4.5.2).
 //!
-//! It owns dot-stuffing, and the check that makes smuggling impossible: octets that are not complete lines ending in
-//! CRLF are never followed by our final dot. It does no IO.
+//! It owns dot-stuffing, and the check that makes smuggling impossible: octets that are not
+//! complete lines ending in CRLF are never followed by our final dot. It does no IO.
 
 /// The line that ends a message. It follows a complete line, so it needs no CRLF before it.
 pub(super) const FINAL_DOT: &[u8] = b".\r\n";
 
-/// The message is not made of complete lines. It was promised to be, so this is a defect on our side.
+/// The message is not made of complete lines. It was promised to be, so this is a defect on our
+/// side.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the message has a bare CR or LF, or its last line is not complete")]
 pub struct Unframed;
 
-/// Doubles the dots at the starts of lines, in whatever pieces a message comes.
+/// Doubles the dots at the starts of lines; a message may come in any pieces.
 #[derive(Debug, Default)]
 pub(super) struct DotStuffer {
     place: Place,
@@ -55,7 +56,7 @@ impl DotStuffer {
         Ok(())
     }
 
-    /// Says whether the final dot may follow.
+    /// Checks that the final dot may follow.
     ///
     /// # Errors
     /// The last line is not complete.

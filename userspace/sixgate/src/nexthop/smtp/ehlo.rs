@@ -1,6 +1,7 @@
-//! What a mail server offers in its reply to EHLO (RFC 5321 4.1.1.1).
+//! A mail server's offer in its reply to EHLO (RFC 5321 4.1.1.1).
 //!
-//! It owns the reading of keywords and their parameters; what is made of an offer is decided elsewhere.
+//! It owns the reading of keywords and their parameters; what is made of an offer is decided
+//! elsewhere.
 
 use std::{fmt, str};
 
@@ -10,11 +11,11 @@ use crate::nexthop::capabilities::{Capabilities, header_room};
 /// The extensions of a mail server that matter here.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Offer {
-    /// RFC 6152.
+    /// It offers 8BITMIME (RFC 6152).
     pub(super) eight_bit_mime: bool,
     /// RFC 1870: the limit in octets, `u64::MAX` for no limit.
     pub(super) size: Option<u64>,
-    /// RFC 6531.
+    /// It offers SMTPUTF8 (RFC 6531).
     pub(super) smtp_utf8: bool,
     /// The attributes that XCLIENT takes, in upper case; none if there is no XCLIENT.
     pub(super) xclient: Option<Vec<String>>,
@@ -70,8 +71,8 @@ impl fmt::Display for Offer {
     }
 }
 
-/// The parameter of SIZE: none and zero mean that there is no fixed limit (RFC 1870 4). What is no number is taken
-/// as if SIZE had not been offered.
+/// The parameter of SIZE: none and zero mean that there is no fixed limit (RFC 1870 4). A parameter
+/// that is not a number is taken as if SIZE had not been offered.
 fn size_limit(parameter: Option<&str>) -> Option<u64> {
     match parameter.map(str::parse) {
         None | Some(Ok(0)) => Some(u64::MAX),

@@ -1,8 +1,8 @@
 //! Whose fault a refusal of the mail server behind is: the sender's, who gets it as it is, or our
 //! own, of which no sender may learn for good.
 //!
-//! It owns that decision for all commands, by SMTP and LMTP. It does no IO, and does not say what
-//! follows.
+//! It owns that decision for all commands, by SMTP and LMTP. It does no IO, and does not decide
+//! what follows.
 
 use sixgate_smtp::reply::Reply;
 
@@ -28,9 +28,9 @@ const SYNTAX: (u16, u16) = (5, 2);
 impl Fault {
     /// Whose fault `reply` is, the refusal that came at `step`.
     ///
-    /// A 550 with a policy's code (5.7.1) is the sender's: it is what mail servers say about
-    /// senders and recipients. 555 is ours although it is about parameters of MAIL and RCPT: those
-    /// that are sent are the next hop's own offer.
+    /// A 550 with a policy's code (5.7.1) is the sender's: mail servers give it for senders and
+    /// recipients. 555 is ours although it is about parameters of MAIL and RCPT: those that are
+    /// sent are the next hop's own offer.
     pub(super) fn of(step: Step, reply: &Reply) -> Self {
         match step {
             // the next hop knows nothing but sixgate so far

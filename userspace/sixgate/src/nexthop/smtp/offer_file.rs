@@ -1,8 +1,8 @@
-//! What the mail server behind offered last, in a file: for a start of the daemon while that server
+//! The last offer of the mail server behind, in a file: for a start of the daemon while that server
 //! is away.
 //!
 //! It owns the file and its form: it is whole or absent. An offer of another server, or to another
-//! set-up, is none.
+//! set-up, counts as absent.
 
 use std::{
     fs, io,

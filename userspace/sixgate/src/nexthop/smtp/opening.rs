@@ -1,7 +1,7 @@
 //! The start of a session with a mail server: PROXY header, greeting, EHLO or LHLO, and XCLIENT.
 //!
-//! It owns the rule that mail goes out only over a connection that knows the client, where one was asked for. It
-//! starts no transaction.
+//! It owns the rule that mail goes out only over a connection that knows the client, where one was
+//! asked for. It starts no transaction.
 
 use tokio::time::Instant;
 
@@ -20,9 +20,10 @@ use crate::nexthop::{
     ourselves,
 };
 
-/// Begins a transaction and gives it up, as no next hop refuses it unless it would refuse all of our mail: for want of
-/// TLS or authentication, say. What is not about us may be about our address, which no mail comes from.
-/// Before that, the next hop has to be ready to learn who clients are, where it is to know them.
+/// Begins a transaction and gives it up, as no next hop refuses it unless it would refuse all of
+/// our mail: for want of TLS or authentication, for example. A refusal that is not about us may be
+/// about our address, which no mail comes from. Before that, the next hop has to be ready to learn
+/// who clients are, where it is to know them.
 pub(super) async fn try_mail(
     connection: &mut Connection,
     settings: &SmtpSettings,
@@ -38,7 +39,7 @@ pub(super) async fn try_mail(
     Ok(())
 }
 
-/// Connects as ourselves and says EHLO or LHLO, or HELO where no extension is needed.
+/// Connects as ourselves and sends EHLO or LHLO, or HELO where no extension is needed.
 pub(super) async fn greet(
     settings: &SmtpSettings,
     deadline: Instant,
@@ -60,8 +61,8 @@ pub(super) async fn greet(
     if reply.is_positive() { Ok(connection) } else { Err(connection.refused(Step::Helo, &reply)) }
 }
 
-/// Connects in the client's place, by a PROXY header, and says EHLO or LHLO with the client's name: the next hop holds
-/// that name against the client's address.
+/// Connects on the client's behalf, by a PROXY header, and sends EHLO or LHLO with the client's
+/// name: the next hop holds that name against the client's address.
 pub(super) async fn represent(
     settings: &SmtpSettings,
     client: &ClientInfo,
@@ -69,8 +70,8 @@ pub(super) async fn represent(
 ) -> Result<Progress, NextHopError> {
     let mut connection = connect(settings, &proxy::of_client(&client.endpoints), deadline).await?;
     let line = hello(settings.protocol, client.helo.as_str());
-    // A next hop that does not expect the header takes it for commands, and this may be the answer to one of them: such
-    // an answer is about us.
+    // A next hop that does not expect the header takes it for commands, and this may be the answer
+    // to one of them: such an answer is about us.
     let reply = connection.command(Step::ClientHello, &line, deadline).await?;
     met(connection, client, &reply)
 }
@@ -88,13 +89,15 @@ pub(super) async fn introduce(
             return Err(connection.refused(Step::Xclient, &reply));
         }
     }
-    // The session starts over, and the name in this EHLO is what the next hop takes for the client's.
+    // The session starts over, and the name in this EHLO is what the next hop takes for the
+    // client's.
     let line = hello(settings.protocol, client.helo.as_str());
     let reply = connection.command(Step::ClientHello, &line, deadline).await?;
     met(connection, client, &reply)
 }
 
-/// What the next hop says to EHLO or LHLO with the client's name. A refusal that is about the client is an answer for it.
+/// The next hop's reply to EHLO or LHLO with the client's name. A refusal that is about the client
+/// is an answer for it.
 fn met(
     mut connection: Box<Connection>,
     client: &ClientInfo,
@@ -108,8 +111,9 @@ fn met(
     Ok(Progress::Ready(connection))
 }
 
-/// Connects, says `proxy_header` if the next hop is to be told so, and is greeted. A refusing greeting is never the
-/// client's fault: that is how mail servers answer a PROXY header that they do not expect.
+/// Connects, sends `proxy_header` if the next hop is to be told so, and waits for the greeting. A
+/// refusing greeting is never the client's fault: that is how mail servers answer a PROXY header
+/// that they do not expect.
 async fn connect(
     settings: &SmtpSettings,
     proxy_header: &[u8],

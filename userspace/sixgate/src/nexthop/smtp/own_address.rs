@@ -1,4 +1,5 @@
-//! Rejections that name sixgate's own address: what a mail server that is not told of clients has against all mail.
+//! Rejections that name sixgate's own address: what a mail server that is not told of clients has
+//! against all mail.
 //!
 //! It owns how such a rejection is known. What follows is in `health`, and in `transport` for the
 //! sender.
@@ -11,8 +12,9 @@ use sixgate_smtp::reply::Reply;
 const POLICY: u16 = 7;
 const NOT_GIVEN: u16 = 0;
 
-/// Whether `reply` is a rejection for `own`, the address that the mail server has for sixgate. It is not where the
-/// envelope names that address, which may be repeated then, nor where the code is about something else than policy.
+/// Whether `reply` is a rejection for `own`, the address that the mail server has for sixgate. It
+/// is not where the envelope names that address, which may be repeated then, nor where the code is
+/// about something else than policy.
 pub(super) fn is_rejected(reply: &Reply, own: IpAddr, envelope: &[&str]) -> bool {
     !reply.is_positive()
         && reply.enhanced().is_none_or(|enhanced| matches!(enhanced.subject, POLICY | NOT_GIVEN))

@@ -29,8 +29,8 @@ pub const RESUMPTIONS_MAX: u32 = 10;
 /// How often of these because another client waited for the connection, at most: after that its
 /// client has the idle time-out.
 pub const PROMPT_RESUMPTIONS_MAX: u32 = 3;
-/// How long the client of a transaction may send nothing that the mail server has to know before its
-/// connection is given back to a client that waits: longer than the way of a reply and the next
+/// How long the client of a transaction may send nothing that the mail server has to know before
+/// its connection is given back to a client that waits: longer than the way of a reply and the next
 /// command, as a rule.
 pub const SILENCE: Duration = Duration::from_millis(500);
 
@@ -43,7 +43,7 @@ pub struct ConnectionBounds {
     pub idle: Duration,
 }
 
-/// Places for connections.
+/// The permits for connections to one next hop.
 #[derive(Debug)]
 pub(super) struct Places {
     bounds: Mutex<ConnectionBounds>,
@@ -72,13 +72,13 @@ impl Places {
         self.bounds.lock().unwrap_or_else(PoisonError::into_inner).idle
     }
 
-    /// A place for a connection that a client in `network` needs, a trusted one if there is none; none after
-    /// [`PLACE_WAIT`].
+    /// A permit for a connection that a client in `network` needs, a trusted one if there is none;
+    /// none after [`PLACE_WAIT`].
     pub(super) async fn acquire(&self, network: Option<Network>) -> Option<Permit> {
         self.semaphore.acquire(network).await
     }
 
-    /// Resolves once a client waits for a place.
+    /// Resolves once a client waits for a permit.
     pub(super) async fn is_waited_for(&self) {
         self.semaphore.is_waited_for().await;
     }

@@ -1,5 +1,5 @@
-//! The PROXY protocol, version 2 (HAProxy's proxy-protocol.txt, 2.2): tells the next hop who the client is, before
-//! anything else is said.
+//! The PROXY protocol, version 2 (HAProxy's proxy-protocol.txt, 2.2): tells the next hop who the
+//! client is, before anything else is sent.
 //!
 //! It owns the octets of the header; it does no IO. No additional fields are sent.
 

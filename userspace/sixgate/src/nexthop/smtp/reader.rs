@@ -1,9 +1,10 @@
 //! Reads a mail server's replies (RFC 5321 4.2) out of octets that arrive in any pieces.
 //!
-//! It owns their form and their bounds; it does no IO and gives no code a meaning. It is strict: lines end with
-//! CRLF only, because a reader that also takes a bare LF can be led to see replies that were never given. It is lenient
-//! about lengths: what a server decided stands in the first octets of a line, however much it goes on, and a message
-//! that it took must not be sent again. The text of a line is kept as it came; whoever shows it makes it printable.
+//! It owns their form and their bounds; it does no IO and gives no code a meaning. It is strict:
+//! lines end with CRLF only, because a reader that also takes a bare LF can be led to see replies
+//! that were never given. It is lenient about lengths: what a server decided stands in the first
+//! octets of a line, however much it goes on, and a message that it took must not be sent again.
+//! The text of a line is kept as it came; the code that shows it makes it printable.
 
 use std::{fmt, mem};
 
@@ -15,7 +16,7 @@ const LINES_KEPT: usize = 100;
 const REPLY_MAX: usize = 1024 * 1024;
 /// Digits of a code.
 const CODE: usize = 3;
-/// What a log shows of a reply, in octets of its text.
+/// The part of a reply that a log shows, in octets of its text.
 const SHOWN_MAX: usize = 200;
 
 /// A reply of a mail server.
@@ -36,12 +37,12 @@ impl ServerReply {
         self.lines.iter().map(Vec::as_slice)
     }
 
-    /// 2yz.
+    /// A reply 2yz (RFC 5321 4.2.1).
     pub(super) fn is_positive(&self) -> bool {
         self.code / 100 == 2
     }
 
-    /// 5yz.
+    /// A reply 5yz (RFC 5321 4.2.1).
     pub(super) fn is_permanent(&self) -> bool {
         self.code / 100 == 5
     }
@@ -56,7 +57,7 @@ impl fmt::Display for ServerReply {
     }
 }
 
-/// Why octets are no reply.
+/// Why octets cannot be read as a reply.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BadReply {
     /// LF without CR before it.
@@ -84,7 +85,7 @@ pub(super) struct ReplyReader {
     begun: Option<ServerReply>,
     /// Octets of that reply so far.
     size: usize,
-    /// A reply had no end within the bound, so that nobody knows where the next one begins.
+    /// A reply had no end within the bound, so that the start of the next one is unknown.
     lost: bool,
 }
 
@@ -113,7 +114,7 @@ impl ReplyReader {
     /// The next reply; none while more octets are needed.
     ///
     /// # Errors
-    /// What arrived is no reply. Nothing after it can be understood either.
+    /// The octets that arrived are not a reply. Nothing after them can be understood either.
     pub(super) fn poll_reply(&mut self) -> Result<Option<ServerReply>, BadReply> {
         if self.lost {
             return Err(BadReply::AfterTooLong);
@@ -127,7 +128,8 @@ impl ReplyReader {
         if self.size > REPLY_MAX { self.cut() } else { Ok(None) }
     }
 
-    /// The next line without its CRLF, as far as it is kept; none within [`REPLY_MAX`] octets, or as far as they came.
+    /// The next line without its CRLF, as far as it is kept; none within [`REPLY_MAX`] octets, or
+    /// as far as they came.
     fn take_line(&mut self) -> Result<Option<Vec<u8>>, BadReply> {
         if self.size > REPLY_MAX {
             return Ok(None);

@@ -38,8 +38,8 @@ pub const PROBE_MAX: Duration = OPEN_MAX;
 /// Longest time for taking leave.
 pub const QUIT_MAX: Duration = Duration::from_secs(5);
 
-/// Connections in a row on which the mail server rejects EHLO and accepts HELO, after which it counts
-/// as one without extensions. Senders that miss 8BITMIME return messages for good.
+/// Connections in a row on which the mail server rejects EHLO and accepts HELO, after which it
+/// counts as one without extensions. Senders that miss 8BITMIME return messages for good.
 pub const EHLO_REJECTIONS: u32 = 3;
 
 /// What all sessions know of the mail server behind.
@@ -94,8 +94,8 @@ impl Smtp {
         *self.capabilities.borrow()
     }
 
-    /// Opens a connection for a client in `network`, a trusted one if there is none. The next hop knows the client afterwards,
-    /// if it is to know it.
+    /// Opens a connection for a client in `network`, a trusted one if there is none. The next hop
+    /// knows the client afterwards, if it is to know it.
     pub(super) async fn open(
         &self,
         network: Option<Network>,
@@ -149,9 +149,9 @@ impl Smtp {
         Ok(capabilities)
     }
 
-    /// Remembers what the next hop offers to us. What it offers to a certain client, after XCLIENT or PROXY, binds that
-    /// client's transactions only. What was known stays until EHLO was rejected [`EHLO_REJECTIONS`] times in a row. What
-    /// is known now.
+    /// Remembers the next hop's offer to us. Its offer to a certain client, after XCLIENT or PROXY,
+    /// binds that client's transactions only. The former offer stays until EHLO was rejected
+    /// [`EHLO_REJECTIONS`] times in a row. Returns the capabilities that are known now.
     fn learn(&self, connection: &Connection) -> Option<Capabilities> {
         if !connection.rejected_ehlo {
             self.ehlo_rejections.store(0, Ordering::Relaxed);

@@ -10,13 +10,13 @@ use sixgate_base::endpoint::Endpoint;
 use super::places::ConnectionBounds;
 use crate::nexthop::address::Address;
 
-/// What a mail server behind speaks.
+/// The protocol of a mail server behind.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Protocol {
-    /// RFC 5321.
+    /// SMTP as in RFC 5321.
     Smtp,
-    /// RFC 2033: a message that some recipients get and others do not has several answers, and a sender can hear one
-    /// only. So each transaction has one recipient.
+    /// RFC 2033: a message that some recipients get and others do not has several answers, and a
+    /// sender can receive one only. So each transaction has one recipient.
     Lmtp,
 }
 
@@ -59,7 +59,7 @@ impl ClientIdentity {
 pub struct SmtpSettings {
     /// Where it listens.
     pub address: Address,
-    /// What it speaks.
+    /// The protocol that it uses.
     pub protocol: Protocol,
     /// How it learns who the client is.
     pub client: ClientIdentity,

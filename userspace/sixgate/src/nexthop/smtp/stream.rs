@@ -20,8 +20,8 @@ const FULL_PAUSE: Duration = Duration::from_millis(50);
 /// A connected stream socket.
 pub(super) type Stream = Either<TcpStream, UnixStream>;
 
-/// Connects. A Unix socket whose queue is full is tried again for ever: TCP waits by itself, and the caller has a
-/// deadline for both.
+/// Connects. A Unix socket whose queue is full is tried again for ever: TCP waits by itself, and
+/// the caller has a deadline for both.
 pub(super) async fn connect(address: &Address) -> io::Result<Stream> {
     match address {
         Address::Tcp(address) => {
@@ -73,8 +73,8 @@ pub(super) fn is_to_this_host(stream: &Stream) -> bool {
     }
 }
 
-/// What waits to be read: none while nothing does, zero octets at the end of the stream. The kernel is asked, not
-/// tokio, which may not have heard of the octets yet.
+/// The number of octets that wait to be read: none while nothing does, zero at the end of the
+/// stream. The kernel is asked, not tokio, which may not have been notified of the octets yet.
 pub(super) fn waiting(stream: &Stream) -> io::Result<Option<usize>> {
     let socket = match stream {
         Either::Left(stream) => SockRef::from(stream),

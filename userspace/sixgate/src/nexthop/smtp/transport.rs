@@ -1,8 +1,9 @@
 //! One client session's dialogue with the mail server behind (RFC 5321 3.3).
 //!
-//! It owns the order of commands, and the one repetition of a transaction on a new connection; it keeps the envelope
-//! for that, and never the message. Every operation takes the connection out and puts it back only when the dialogue
-//! is at a known place, so that one that was dropped or failed cannot leave half a dialogue behind.
+//! It owns the order of commands, and the one repetition of a transaction on a new connection; it
+//! keeps the envelope for that, and never the message. Every operation takes the connection out and
+//! puts it back only when the dialogue is at a known point, so that one that was dropped or failed
+//! cannot leave half a dialogue behind.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -59,7 +60,8 @@ struct Transaction {
     accepted: Vec<RcptTo>,
     /// The answer to all that follows, once it cannot come to a good end any more.
     verdict: Option<Reply>,
-    /// Whether it was repeated on a new connection because the next hop hung up, which is done once.
+    /// Whether it was repeated on a new connection because the next hop hung up, which is done
+    /// once.
     repeated: bool,
     /// Whether its connection was given back since its last command.
     given_back: bool,
@@ -145,10 +147,11 @@ impl SmtpTransport {
         self.keep(connection);
     }
 
-    /// Gives the connection back once it has been idle for long enough, and as soon as another client waits for one:
-    /// between two transactions at once, within one after [`SILENCE`]; never resolves. A transaction that was repeated
-    /// [`PROMPT_RESUMPTIONS_MAX`] times gives it back when it is idle only, and one that was repeated as often as it may
-    /// be keeps it: its client is slow, and its message would never arrive.
+    /// Gives the connection back once it has been idle for long enough, and as soon as another
+    /// client waits for one: between two transactions at once, within one after [`SILENCE`]; never
+    /// resolves. A transaction that was repeated [`PROMPT_RESUMPTIONS_MAX`] times gives it back
+    /// when it is idle only, and one that was repeated as often as it may be keeps it: its client
+    /// is slow, and its message would never arrive.
     pub(in crate::nexthop) async fn rest(&mut self) -> Infallible {
         let resumptions = self.transaction.as_ref().map(|transaction| transaction.resumptions);
         if self.connection.is_some() && resumptions.is_none_or(|number| number < RESUMPTIONS_MAX) {
@@ -168,7 +171,8 @@ impl SmtpTransport {
         std::future::pending().await
     }
 
-    /// Gives the connection back: other clients may need it. A transaction is repeated on another one if it goes on.
+    /// Gives the connection back: other clients may need it. A transaction is repeated on another
+    /// one if it goes on.
     pub(in crate::nexthop) async fn give_back(&mut self) {
         if let Some(connection) = self.connection.take() {
             if let Some(transaction) = &mut self.transaction {
@@ -182,8 +186,8 @@ impl SmtpTransport {
         self.give_back().await;
     }
 
-    /// Whether the transaction has all the recipients that it may have. By LMTP that is one: the reply to its message
-    /// is then the only one.
+    /// Whether the transaction has all the recipients that it may have. By LMTP that is one: the
+    /// reply to its message is then the only one.
     fn is_full(&self, transaction: &Transaction) -> bool {
         self.smtp.settings.protocol == Protocol::Lmtp && !transaction.accepted.is_empty()
     }
@@ -205,7 +209,7 @@ impl SmtpTransport {
                 self.keep(connection);
                 reply
             }
-            // it would say so to those that follow, too, each time on a new connection
+            // it would reply the same to those that follow, too, each time on a new connection
             Err(error @ NextHopError::Refused { .. }) if transaction.accepted.is_empty() => {
                 transaction.ends_with(self.failed(&error))
             }
@@ -251,7 +255,7 @@ impl SmtpTransport {
         }
     }
 
-    /// MAIL.
+    /// Sends MAIL and reads its reply.
     async fn mail(
         &mut self,
         mut connection: Box<Connection>,
@@ -270,9 +274,9 @@ impl SmtpTransport {
         Ok(Progress::Refused(answer))
     }
 
-    /// The reply to the sender, where the next hop may have rejected us instead, which it may where it is told of no
-    /// client. No sender learns of that for good: it would return the message, and the next one, until the mail server
-    /// is set up otherwise.
+    /// The reply to the sender, where the next hop may have rejected us instead, which it may where
+    /// it is told of no client. No sender learns of that for good: it would return the message, and
+    /// the next one, until the mail server is set up otherwise.
     fn judge(
         &self,
         connection: &Connection,
@@ -402,8 +406,8 @@ impl Transaction {
         self.verdict.insert(verdict).clone()
     }
 
-    /// MAIL with the parameters that the sender gave, as far as the next hop offers them. 8BITMIME and SMTPUTF8 cannot be
-    /// left out: the sender was promised them.
+    /// MAIL with the parameters that the sender gave, as far as the next hop offers them. 8BITMIME
+    /// and SMTPUTF8 cannot be left out: the sender was promised them.
     fn mail_line(&self, connection: &Connection) -> Result<String, NextHopError> {
         let offer = &connection.offer;
         let not_offered =

@@ -1,7 +1,8 @@
 //! XCLIENT: tells the next hop who the client is (Postfix's XCLIENT_README).
 //!
-//! It owns which attributes are sent and how they are written; it does no IO. A name that is merely claimed never
-//! goes into NAME, because a mail server takes that for verified and grants rights by it.
+//! It owns which attributes are sent and how they are written; it does no IO. A name that is merely
+//! claimed never goes into NAME, because a mail server takes that for verified and grants rights by
+//! it.
 
 use sixgate_common::domain::is_domain_name;
 
@@ -14,9 +15,10 @@ const LINE_MAX: usize = 512;
 const VALUE_MAX: usize = 255;
 /// The name or value is not known, and will not be.
 const UNAVAILABLE: &str = "[UNAVAILABLE]";
-/// DNS could not say at the moment.
+/// DNS could not answer at the moment.
 const TEMPORARILY_UNAVAILABLE: &str = "[TEMPUNAVAIL]";
-/// Without these two the client's identity is not passed on: a mail server would keep the name that it found for us.
+/// Without these two the client's identity is not passed on: a mail server would keep the name that
+/// it found for us.
 const REQUIRED_BY_SMTP: &str = "XCLIENT NAME ADDR";
 /// Dovecot's LMTP server has no notion of a client's name.
 const REQUIRED_BY_LMTP: &str = "XCLIENT ADDR";
@@ -34,7 +36,8 @@ pub(super) fn is_sufficient(offered: &[String], required: &str) -> bool {
     required.split(' ').skip(1).all(|name| is_offered(name, offered))
 }
 
-/// The commands that tell who `client` is, CRLF included, using none but the attributes in `offered`.
+/// The commands that tell who `client` is, CRLF included, using none but the attributes in
+/// `offered`.
 pub(super) fn commands(client: &ClientInfo, offered: &[String]) -> Vec<String> {
     let mut commands = vec![String::from("XCLIENT")];
     for (name, value) in attributes(client) {
@@ -60,8 +63,9 @@ fn is_offered(name: &str, offered: &[String]) -> bool {
     offered.iter().any(|offered| offered == name)
 }
 
-/// ADDR comes last: once it is said, the next hop judges us by that address, and usually takes no further XCLIENT.
-/// A HELO name that is too long when encoded is left to the EHLO that follows, which says it as well.
+/// ADDR comes last: once it is sent, the next hop judges us by that address, and usually takes no
+/// further XCLIENT. A HELO name that is too long when encoded is left to the EHLO that follows,
+/// which has it as well.
 fn attributes(client: &ClientInfo) -> [(&'static str, String); 8] {
     let ends = &client.endpoints;
     let (name, reverse_name) = names(&client.name);
@@ -78,8 +82,8 @@ fn attributes(client: &ClientInfo) -> [(&'static str, String); 8] {
     ]
 }
 
-/// The values of NAME (verified) and REVERSE_NAME (what the PTR record says). Names that no mail server would take
-/// for host names count as absent.
+/// The values of NAME (verified) and REVERSE_NAME (the PTR record's name). Names that no mail
+/// server would take for host names count as absent.
 fn names(name: &ClientName) -> (String, String) {
     let usable = |name: &&String| {
         let labels = name.replace('_', "x");
@@ -97,7 +101,8 @@ fn names(name: &ClientName) -> (String, String) {
     }
 }
 
-/// xtext of RFC 3461 4: what is not visible ASCII, and `+` and `=`, becomes `+` and two hexadecimal digits.
+/// xtext of RFC 3461 4: what is not visible ASCII, and `+` and `=`, becomes `+` and two hexadecimal
+/// digits.
 fn xtext(value: &str) -> String {
     let mut encoded = String::with_capacity(value.len());
     for octet in value.bytes() {
