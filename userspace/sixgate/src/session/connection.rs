@@ -1,6 +1,6 @@
 //! A connection and everything that belongs to it.
 //!
-//! It owns the parts. What is done with them is in the files beside it.
+//! It owns the parts. The files beside it use them.
 
 use std::{
     io,
@@ -49,7 +49,7 @@ pub(crate) struct Client {
 /// A connection and everything that belongs to it.
 pub(crate) struct Connection {
     pub(super) in_force: InForce,
-    /// What the present transaction is judged by.
+    /// The services by which the present transaction is judged.
     pub(super) services: Arc<Services>,
     pub(super) budgets: Arc<Budgets>,
     pub(super) endpoints: Endpoints,
@@ -117,7 +117,7 @@ impl Connection {
         Arc::clone(&self.handed_over)
     }
 
-    /// Writes replies.
+    /// Writes replies to the client.
     pub(super) async fn write(&mut self, output: &[u8]) -> Result<(), Broken> {
         let Self { stream, transport, .. } = self;
         let write = async {

@@ -1,7 +1,8 @@
-//! The life of a connection: moves octets between the socket and the sans-IO session, and performs the session's tasks.
+//! The life of a connection: moves octets between the socket and the sans-IO session, and performs
+//! the session's tasks.
 //!
-//! It owns the order in which things are waited for. What is found out about the client is in `sender_checks`, what is
-//! decided about it in `policy`.
+//! It owns the order in which things are waited for. The facts about the client are found out in
+//! `sender_checks`, the decisions about it are made in `policy`.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -22,8 +23,8 @@ use tracing::{debug, info};
 use super::connection::{Broken, Connection, reached};
 use crate::shown::{list_name, reason_name};
 
-/// After the last reply: how long, and for how many octets, input is still taken, so that the reply is not
-/// destroyed by a reset (RFC 9293 3.6.1 leaves unread data to a reset).
+/// After the last reply: how long, and for how many octets, input is still taken, so that the reply
+/// is not destroyed by a reset (RFC 9293 3.6.1 leaves unread data to a reset).
 const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
 const LINGER_SIZE: usize = 4 * 1024 * 1024;
 
@@ -92,7 +93,7 @@ impl Connection {
         }
     }
 
-    /// Ends the connection with a reset, so that the client turns to IPv4 at once.
+    /// Ends the connection with a reset, so that the client falls back to IPv4 at once.
     fn reset(self) {
         let reason = Reason::NotOptedIn;
         info!(reason = reason_name(reason), list = list_name(reason), "refused by reset");
@@ -115,7 +116,7 @@ impl Connection {
                 self.transport.give_back().await;
                 return self.linger().await;
             }
-            // trusted sources have a reserve: nobody waits for their connections
+            // trusted sources have a reserve: no other client waits for their connections
             session.handle_stress(*stress.borrow_and_update() && !self.checks.is_trusted());
             let due = session.poll_timeout();
             tokio::select! {
@@ -180,7 +181,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes over the settings in force for the transaction that begins, or for what comes before one.
+    /// Takes over the settings in force for the transaction that begins, or for what comes before
+    /// one.
     async fn adopt(&mut self, session: &mut Session) {
         let services = self.in_force.get();
         if Arc::ptr_eq(&services, &self.services) {
@@ -195,7 +197,8 @@ impl Connection {
         self.services = services;
     }
 
-    /// Tells the session of a stop before it hears an answer: it would take the next command otherwise.
+    /// Tells the session of a stop before it gets an answer: it would take the next command
+    /// otherwise.
     fn heed_stop(&self, session: &mut Session) {
         if self.stop.is_cancelled() {
             session.handle_shutdown();
@@ -205,7 +208,7 @@ impl Connection {
     /// Ends the connection so that the client can still read the last reply.
     async fn linger(&mut self) -> Result<(), Broken> {
         let Self { stream, buffer, .. } = self;
-        // TLS says goodbye, which a client that reads no more would hold up
+        // TLS sends close_notify, which a client that reads no more would hold up
         let drain = async {
             stream.shutdown().await?;
             let mut read = 0;

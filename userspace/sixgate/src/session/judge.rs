@@ -1,6 +1,8 @@
-//! Recipients and messages of a served session: what has to be known first, the verdict, and the way to the next hop.
+//! Recipients and messages of a served session: what has to be known first, the verdict, and the
+//! way to the next hop.
 //!
-//! It decides nothing itself: `policy` and the next hop do. While they are asked, the client may leave.
+//! It decides nothing itself: `policy` and the next hop do. While they are asked, the client may
+//! leave.
 
 use std::{sync::atomic::Ordering, time::Instant};
 
@@ -167,12 +169,13 @@ const fn list_of(refusal: Refusal) -> Option<&'static str> {
     }
 }
 
-/// Resolves when the client is gone. What it sends meanwhile is kept for later, within the session's bound. One that has
-/// ended its side after QUIT is not gone: Exim leaves so, behind its last chunk, and still waits for our replies.
+/// Resolves when the client is gone. What it sends meanwhile is kept for later, within the
+/// session's bound. One that has ended its side after QUIT is not gone: Exim leaves so, behind its
+/// last chunk, and still waits for our replies.
 async fn client_gone(stream: &mut Stream, buffer: &mut [u8], session: &mut Session) -> Broken {
     loop {
         if !session.has_room() {
-            // a client that talks on without waiting is looked after when it is its turn again
+            // a client that sends on without waiting is read from again after the next reply
             return std::future::pending().await;
         }
         match stream.read(buffer).await {

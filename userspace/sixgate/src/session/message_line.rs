@@ -1,6 +1,6 @@
 //! The line of the log about a message that was judged.
 //!
-//! It owns the form. What a message that was given up before leaves in the log is `record`'s.
+//! It owns the form. The line about a message that was given up before is `record`'s.
 
 use std::fmt::Debug;
 
@@ -15,8 +15,8 @@ use tracing::info;
 use super::sender_checks::SenderChecks;
 use crate::shown::reply_text;
 
-/// One line about a message that came to its end. What a stranger said is a text value: it is shown in quotation marks,
-/// so that it cannot pass for other fields.
+/// One line about a message that came to its end. A client's text is a text value: it is shown in
+/// quotation marks, so that it cannot pass for other fields.
 pub(super) fn log(
     checks: &SenderChecks,
     transaction: &Transaction,
@@ -54,7 +54,7 @@ pub(super) fn log(
         recipients = transaction.recipients.len(),
         spf = checks.spf().map(|spf| of_spf(&spf.mail_from)),
         spf_helo = checks.spf().map(|spf| of_spf(&spf.helo)),
-        // a stranger's text: the log quotes it
+        // a client's text: the log quotes it
         spf_explanation = checks.spf().and_then(|spf| spf.mail_from.explanation.as_deref()),
         dkim = dkim.join(", "),
         reply = reply.map(reply_text),

@@ -1,6 +1,8 @@
-//! One connection: from its first octet to its last, with the sans-IO session of `smtp` in the middle.
+//! One connection: from its first octet to its last, with the sans-IO session of `smtp` in the
+//! middle.
 //!
-//! It owns the socket and what has been found out about the client. What is decided about it is in `policy`.
+//! It owns the socket and the facts that were found out about the client. The decisions about it
+//! are made in `policy`.
 
 mod arriving;
 mod connection;

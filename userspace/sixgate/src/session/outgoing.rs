@@ -1,7 +1,7 @@
 //! A message on its way out: the header fields in front, and what is left out of it.
 //!
-//! It owns the form in which a message leaves; it changes no octet of what was verified but for forged
-//! results in our name, which are removed after verification (RFC 8601 5).
+//! It owns the form in which a message leaves; it changes no octet of what was verified but for
+//! forged results in our name, which are removed after verification (RFC 8601 5).
 
 use jiff::{Zoned, fmt::rfc2822};
 use sixgate_auth::{
@@ -26,9 +26,9 @@ pub(super) struct Envelope<'a> {
     pub(super) id: &'a SessionId,
 }
 
-/// The message as it leaves: results on top of the trace (RFC 8601 4.1), then what was verified, without the
-/// Authentication-Results fields that claim to be ours. A first line that would continue our last field is no part
-/// of a header: an empty line goes before it.
+/// The message as it leaves: results on top of the trace (RFC 8601 4.1), then what was verified,
+/// without the Authentication-Results fields that claim to be ours. A first line that would
+/// continue our last field is not part of a header: an empty line goes before it.
 pub(super) fn outgoing(checks: &SenderChecks, envelope: &Envelope<'_>, content: Content) -> Outgoing {
     let hostname = checks.services().hostname();
     let is_exempt = checks.is_trusted();
@@ -52,7 +52,8 @@ pub(super) fn outgoing(checks: &SenderChecks, envelope: &Envelope<'_>, content: 
 }
 
 fn in_front(mut headers: String, content: Content, hostname: &str) -> Outgoing {
-    // the head holds a whole header ([`HEAD_MAX`](crate::content::HEAD_MAX)): none of its fields is overlooked
+    // the head holds a whole header ([`HEAD_MAX`](crate::content::HEAD_MAX)): none of its fields is
+    // overlooked
     if content.head().starts_with(b" ") || content.head().starts_with(b"\t") {
         headers.push_str("\r\n");
         return Outgoing::new(headers, content, &[]);

@@ -1,7 +1,7 @@
-//! What a served session refuses, gives up or ends, counted and told to the log: one line for each.
+//! The refusals and ends of a served session, counted and written to the log: one line for each.
 //!
-//! It owns the form of these lines. What became of a message that was judged is in `message_line`, the lines of a session
-//! that was refused as a whole are in `refused`.
+//! It owns the form of these lines. The line about a message that was judged is in `message_line`,
+//! the lines of a session that was refused as a whole are in `refused`.
 
 use sixgate_smtp::{
     reply::ReplyKind,
@@ -16,7 +16,7 @@ use super::{
 use crate::shown::{path, reply_text};
 
 impl Connection {
-    /// What is said is counted before it is sent: whoever means harm does not wait for it.
+    /// A reply is counted before it is sent: a client that means harm does not wait for it.
     pub(super) async fn send(&mut self, session: &mut Session) -> Result<(), Broken> {
         self.record(session, &Broken::Gone);
         let output = session.poll_output();
@@ -26,7 +26,8 @@ impl Connection {
         self.write(&output).await
     }
 
-    /// Counts and logs what has happened since the last call; `left` is why the client is gone, if it is.
+    /// Counts and logs what has happened since the last call; `left` is why the client is gone, if
+    /// it is.
     pub(super) fn record(&mut self, session: &mut Session, left: &Broken) {
         for incident in session.poll_incidents() {
             let event = incident.event;
@@ -39,7 +40,8 @@ impl Connection {
             if let Event::Waived(kind) = event {
                 self.services.metrics.shadow(kind.reason());
             }
-            // a session that is refused from its first packet on has one line, whatever it says
+            // a session that is refused from its first packet on has one line, regardless of its
+            // commands
             if incident.progress.stage != Stage::Refused {
                 self.log(&incident, left);
             }
@@ -59,11 +61,11 @@ impl Connection {
             Event::Waived(kind) if progress.argument.is_none() || self.refusals.admit() => {
                 self.log_waived(kind, incident);
             }
-            // whoever looks in and leaves has lost nothing
+            // a client that connects and leaves has lost nothing
             Event::Left => {
                 debug!(after = progress.stage.name(), error = left.cause(), "disconnected: {left}");
             }
-            // the next hop's words have a line already
+            // the next hop's reply has a line already
             Event::Command(_) | Event::Deferred | Event::Waived(_) => {}
         }
     }
@@ -166,7 +168,7 @@ impl Broken {
     }
 }
 
-/// What was said or, of what was waived, would have been.
+/// The reply that was sent or, for a waived refusal, would have been.
 fn reply(incident: &Incident) -> Option<String> {
     incident.reply.as_ref().map(reply_text)
 }

@@ -1,10 +1,12 @@
 //! How many lines about refused commands and recipients one session may leave in the log.
 //!
-//! What they say is `record`'s and `judge`'s; how many lines all sessions may leave is `log_limit`'s business.
+//! The text of the lines is `record`'s and `judge`'s; how many lines all sessions may leave is
+//! `log_limit`'s business.
 
 use tracing::info;
 
-/// Lines about refused commands and recipients that one session may leave in the log; the rest is counted in one more.
+/// Lines about refused commands and recipients that one session may leave in the log; the rest is
+/// counted in one more.
 const REFUSALS_MAX: u32 = 20;
 
 /// The lines about refused commands and recipients of one session.

@@ -1,5 +1,5 @@
-//! The lines of a session whose every recipient is refused, by the daemon: as those of the sessions that the XDP program
-//! refuses.
+//! The lines of a session whose every recipient is refused, by the daemon: as those of the sessions
+//! that the XDP program refuses.
 //!
 //! It owns their form; how many there may be is `refusal_lines`' and `log_limit`'s.
 

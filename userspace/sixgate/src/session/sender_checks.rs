@@ -1,6 +1,7 @@
 //! What one session has found out about its sender, and the verdicts drawn from it.
 //!
-//! It starts checks and keeps their evidence; the checks are in `sixgate_auth`, the rules in `sixgate_smtp::policy`.
+//! It starts checks and keeps their evidence; the checks are in `sixgate_auth`, the rules in
+//! `sixgate_smtp::policy`.
 
 use std::{
     sync::Arc,
@@ -50,7 +51,7 @@ pub(super) struct SenderChecks {
     sources: Arc<FactSources>,
     services: Arc<Services>,
     endpoints: Endpoints,
-    /// What the store said at the last command.
+    /// The store's facts at the last command.
     facts: StoreFacts,
     ptr: Option<PtrResult>,
     ptr_learned: Instant,
@@ -69,7 +70,7 @@ pub(super) struct SenderChecks {
 /// A check of SPF that goes on beside the session.
 struct SpfLookup {
     check: AbortOnDropHandle<SpfResults>,
-    /// Cancelled when nobody can wait any longer.
+    /// Cancelled when the client can wait no longer.
     late: CancellationToken,
 }
 
@@ -113,7 +114,7 @@ impl SenderChecks {
         self.services.policy.mode == Mode::Shadow
     }
 
-    /// What is judged by.
+    /// The services by which the sender is judged.
     pub(super) fn services(&self) -> &Services {
         &self.services
     }
@@ -155,15 +156,16 @@ impl SenderChecks {
         }
     }
 
-    /// Asks the store what it says now, once for each command: everything that is decided about the command rests on one state
-    /// of the store, and a session in progress follows the store's changes.
+    /// Asks the store for its present facts, once for each command: everything that is decided
+    /// about the command rests on one state of the store, and a session in progress follows the
+    /// store's changes.
     pub(super) fn ask_store(&mut self, recipient: Option<&RcptTo>) {
         let Endpoints { source, destination, .. } = self.endpoints;
         let domain = recipient.and_then(RcptTo::mailbox).and_then(Mailbox::domain_name);
         self.facts = self.sources.store.facts(source, destination, domain);
     }
 
-    /// What the store said at this command.
+    /// The store's facts at this command.
     pub(super) fn facts(&self) -> &StoreFacts {
         &self.facts
     }
@@ -193,7 +195,7 @@ impl SenderChecks {
         }
     }
 
-    /// Starts what will be needed of the sender, while the client says hello.
+    /// Starts the checks that will be needed of the sender, while the client sends its EHLO.
     pub(super) fn begin_session(&mut self) {
         if self.ptr.is_none() && self.needs_ptr() {
             let reverse_dns = Arc::clone(&self.sources.reverse_dns);
@@ -203,7 +205,8 @@ impl SenderChecks {
         }
     }
 
-    /// Waits for reverse DNS. An answer is kept for the session; a failure is asked about again after a while.
+    /// Waits for reverse DNS. An answer is kept for the session; a failure is asked about again
+    /// after a while.
     pub(super) async fn learn_ptr(&mut self) {
         let known = match self.ptr {
             None => false,
@@ -268,7 +271,8 @@ impl SenderChecks {
         self.shadowed.clear();
     }
 
-    /// Reverse DNS decides nothing about who is trusted, but a next hop may have rules of its own about names.
+    /// Reverse DNS decides nothing about who is trusted, but a next hop may have rules of its own
+    /// about names.
     fn needs_ptr(&self) -> bool {
         !self.is_trusted() || self.services.next_hop.is_told_names()
     }
@@ -304,7 +308,8 @@ impl SenderChecks {
         SpfLookup { check: AbortOnDropHandle::new(tokio::spawn(check.in_current_span())), late }
     }
 
-    /// The domains whose refusal is temporary, for a session that is refused from its first packet on.
+    /// The domains whose refusal is temporary, for a session that is refused from its first packet
+    /// on.
     pub(super) fn temporary_domains(&self) -> Arc<TemporaryDomains> {
         self.sources.store.temporary_domains()
     }
@@ -318,7 +323,7 @@ impl SenderChecks {
     }
 }
 
-/// What is known of SPF when the check came to no end at all, which is our own defect.
+/// The SPF results when the check came to no end at all, which is our own defect.
 fn broken_off(failure: &JoinError, hello: &Hello) -> SpfResults {
     error!(%failure, "an SPF check broke off");
     let unfinished = |domain: String| SpfCheck::new(domain, SpfResult::TempError, SpfReason::BrokenOff);

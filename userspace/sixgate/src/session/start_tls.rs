@@ -1,6 +1,7 @@
 //! STARTTLS on a connection (RFC 3207): from its plain stream to an encrypted one.
 //!
-//! It owns the time that a handshake has. What TLS is, and who the client is by its certificate, is in `server::tls`.
+//! It owns the time that a handshake has. What TLS is, and who the client is by its certificate, is
+//! in `server::tls`.
 
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,8 @@ use crate::{
 
 /// Longest time for a handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
-/// Octets that came in the clear before our reply and are dropped at most; more than that is left to the handshake,
-/// which they break.
+/// Octets that came in the clear before our reply and are dropped at most; more than that is left
+/// to the handshake, which they break.
 const DROPPED_MAX: usize = 1 << 20;
 
 impl Connection {
@@ -86,8 +87,8 @@ impl Connection {
         session.answer_start_tls(Instant::now(), TlsProgress::Done(tls));
     }
 
-    /// Drops what the client said in the clear after STARTTLS and before our reply (CVE-2011-0411): it has to wait, and
-    /// anybody on the way could have said it.
+    /// Drops the octets that the client sent in the clear after STARTTLS and before our reply
+    /// (CVE-2011-0411): it has to wait, and anybody on the way could have sent them.
     fn drop_waiting(&mut self) {
         let Stream::Plain(stream) = &self.stream else {
             return;

@@ -46,8 +46,8 @@ impl Stream {
 }
 
 impl AsyncRead for Stream {
-    /// An end of the connection without TLS's close_notify is an end: many clients leave so, and a message is complete by
-    /// its own end only (RFC 5321 4.1.1.4, RFC 3030 2).
+    /// An end of the connection without TLS's close_notify is an end: many clients leave so, and a
+    /// message is complete by its own end only (RFC 5321 4.1.1.4, RFC 3030 2).
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
