@@ -9,9 +9,9 @@ use super::{Config, Dkim, Dns, Limits, Listen, Log, Metrics, Ptr, Spf, Xdp};
 /// The keys that differ, in the order of the file.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Changes {
-    /// What a reload puts in force.
+    /// Keys that a reload puts in force.
     pub(crate) reload: Vec<String>,
-    /// What stays as it was until the daemon is started again.
+    /// Keys that keep their value until the daemon is started again.
     pub(crate) restart: Vec<String>,
 }
 
@@ -29,10 +29,10 @@ impl Changes {
     }
 }
 
-/// What a change needs that takes more than a reload.
+/// Changed keys that need more than a reload, and the command for them.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Pending {
-    /// The keys.
+    /// The keys, such as `xdp.bpffs`.
     pub keys: Vec<String>,
     /// The command that puts them in force.
     pub command: &'static str,
@@ -41,7 +41,7 @@ pub struct Pending {
 }
 
 impl Changes {
-    /// What is pending, by the command that it needs.
+    /// The changed keys that need more than a reload, by the command that they need.
     #[must_use]
     pub fn pending(&self) -> Vec<Pending> {
         let (remade, restarted): (Vec<String>, Vec<String>) =
@@ -71,8 +71,8 @@ macro_rules! note {
 }
 
 impl Config {
-    /// What a daemon that runs with `self` takes over from `next`, and which keys differ. What needs a new start is as in
-    /// `self`.
+    /// The configuration that a daemon running with `self` takes over from `next`, and the keys
+    /// that differ. Values that need a new start are as in `self`.
     #[must_use]
     pub fn reloaded(&self, next: &Self) -> (Self, Changes) {
         let changes = self.changes(next);
@@ -93,7 +93,7 @@ impl Config {
     fn changes(&self, next: &Self) -> Changes {
         let mut keys = Vec::new();
         let Self {
-            // whatever its name, it is the same file
+            // it is the same file, regardless of its name
             file: _,
             hostname,
             mode,

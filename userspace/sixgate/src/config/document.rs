@@ -20,12 +20,12 @@ use crate::{
     nexthop::{Address, ClientIdentity, Protocol},
 };
 
-/// What is wrong, and where.
+/// An error in the file, and its position.
 #[derive(Debug)]
 pub(super) struct Problem {
     /// Octets before it.
     pub(super) offset: usize,
-    /// For people.
+    /// The reason, as text for the message.
     pub(super) reason: String,
 }
 
@@ -172,8 +172,8 @@ impl NextHopTable {
     }
 }
 
-/// Mail for any domain may go only to a next hop that judges the real client, never to one that takes
-/// everything from us: sixgate would be an open relay.
+/// Mail for any domain may go only to a next hop that judges the real client, never to one that
+/// takes everything from us: sixgate would be an open relay.
 fn check_domains(domains: Domains, next_hop: &NextHop) -> Result<(), Conflict> {
     match (domains, next_hop) {
         (Domains::All, NextHop::Server { client, .. }) if !client.is_told() => Err(conflict(
@@ -210,7 +210,8 @@ fn check_loop(listen: &Listen, next_hop: &NextHop) -> Result<(), Conflict> {
     let NextHop::Server { protocol, address: Address::Tcp(server), .. } = next_hop else {
         return Ok(());
     };
-    // connect(2) takes the unspecified address for loopback; other addresses of this host are known at the start only
+    // connect(2) takes the unspecified address for loopback; other addresses of this host are known
+    // at the start only
     let IpAddr::V6(address) = server.ip() else {
         return Ok(());
     };
@@ -230,7 +231,8 @@ fn check_loop(listen: &Listen, next_hop: &NextHop) -> Result<(), Conflict> {
     Err(conflict(key, &reason))
 }
 
-/// The kernel has less room for replies than the daemon.
+/// The kernel has less space for a reply than the daemon: rejects a host name that is too long for
+/// it.
 fn check_hostname(hostname: &Hostname, answer: Answer) -> Result<(), Conflict> {
     match (answer, room::longest_name(hostname.as_str())) {
         (Answer::Kernel, Some(longest)) => {
@@ -288,8 +290,8 @@ fn offset_of(text: &str, key: &[&str]) -> usize {
     offset
 }
 
-/// One line with the key that it is about. serde speaks of fields and integer types, people of keys and
-/// numbers.
+/// One line with the key that it is about. serde's messages name fields and integer types,
+/// sixgate's name keys and numbers.
 fn explain(text: &str, key: &str, error: &toml::de::Error) -> Problem {
     let span = error.span().unwrap_or_default();
     let mut reason = error.message().replace('\n', ", ");
@@ -331,7 +333,7 @@ fn default_temporary_directory() -> PathBuf {
 const MESSAGE_ROOM_MAX: u64 = 1 << 40;
 
 const UNKNOWN_KEY: &str = "unknown key";
-/// What is said otherwise than serde says it.
+/// Phrases of serde's messages, each with the phrase that replaces it.
 const WORDS: [(&str, &str); 7] = [
     ("expected a duration", "expected a duration such as \"30s\""),
     ("unknown field", UNKNOWN_KEY),

@@ -1,6 +1,6 @@
 //! `[limits]`: the daemon's bounds and their defaults.
 //!
-//! Whoever keeps a bound counts how often it is reached.
+//! The module that enforces a bound counts how often it is reached.
 
 use std::{
     num::{NonZeroU8, NonZeroU32, NonZeroU64},
@@ -13,7 +13,7 @@ use super::quantities;
 use sixgate_auth::{dkim::DkimSettings, dns::DnsBounds, spf::VoidTerms};
 use sixgate_smtp::session::SessionLimits;
 
-/// `[limits]`
+/// The table `[limits]`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
@@ -37,7 +37,8 @@ pub struct Limits {
     pub message_memory: NonZeroU64,
     /// Octets of all messages in temporary files at one time; at least one message's.
     pub message_disk: NonZeroU64,
-    /// Octets of a message's line without its CRLF, at least 998 (RFC 5322 2.1.1, which asks receivers to take more).
+    /// Octets of a message's line without its CRLF, at least 998 (RFC 5322 2.1.1, which asks
+    /// receivers to take more).
     #[serde(deserialize_with = "quantities::line_length")]
     pub line_length: NonZeroU32,
     /// Received fields of one message (RFC 5321 6.3).
@@ -76,7 +77,7 @@ pub struct Limits {
     pub verification_timeout: Duration,
     /// Small messages whose DKIM signatures are computed at one time.
     pub dkim_small: NonZeroU8,
-    /// Large ones.
+    /// Large messages whose DKIM signatures are computed at one time.
     pub dkim_large: NonZeroU8,
     /// A message of so many octets is a large one.
     pub dkim_large_from: NonZeroU64,

@@ -1,7 +1,7 @@
 //! The configuration: one TOML file, read whole and checked whole before anything is applied.
 //!
-//! It owns the schema, its defaults and its errors, each with file and line. It does not own the state
-//! that commands change: that is the opt-in store.
+//! It owns the schema, its defaults and its errors, each with file and line. It does not own the
+//! state that commands change: that is the opt-in store.
 
 mod changes;
 mod document;
@@ -33,31 +33,36 @@ pub use values::{
 
 pub(crate) use settings::OFFER_FILE;
 
-/// Why a configuration is no good.
+/// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file could not be read.
     #[error("cannot read the configuration {}", path.display())]
     Read {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// What stands in the file is wrong.
+    /// The file has an error.
     #[error("{}:{line}: {reason}", path.display())]
     Wrong {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// What is wrong there.
+        /// The error there, as text for the message.
         reason: String,
     },
 }
 
 impl Config {
     /// Reads and checks the file `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Read`] if the file cannot be read or is too large; [`ConfigError::Wrong`] if
+    /// it is not UTF-8 or has an error.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let read = |source| ConfigError::Read { path: path.to_owned(), source };
         let octets =
@@ -71,6 +76,10 @@ impl Config {
     }
 
     /// Checks `text`, which is named `path` in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Wrong`] with the line of the first error.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let file = path::absolute(path).unwrap_or_else(|_| path.to_owned());
         document::parse(text, file).map_err(|problem| ConfigError::Wrong {
@@ -80,8 +89,8 @@ impl Config {
         })
     }
 
-    /// Where the daemon of this file answers commands. Each file has a socket of its own, so that commands with the same
-    /// `--config` find their daemon.
+    /// Where the daemon of this file answers commands. Each file has a socket of its own, so that
+    /// commands with the same `--config` find their daemon.
     #[must_use]
     pub fn control_socket(&self) -> PathBuf {
         self.control_socket.clone().unwrap_or_else(|| socket::default_path(&self.file))
@@ -100,7 +109,8 @@ impl Config {
         socket::named_in(&file).unwrap_or_else(|| socket::default_path(&file))
     }
 
-    /// The directory of the pins that a file names which may have errors in it: as far as it can be read.
+    /// The directory of the pins that a file names which may have errors in it: as far as it can be
+    /// read.
     #[must_use]
     pub fn pins_of(path: &Path) -> PathBuf {
         socket::pins_named_in(path).unwrap_or_else(|| Xdp::default().bpffs)

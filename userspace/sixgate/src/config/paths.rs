@@ -1,6 +1,8 @@
-//! The files that the configuration names: none of those that the daemon writes may be another one of them.
+//! The files that the configuration names: none of those that the daemon writes may be another one
+//! of them.
 //!
-//! It looks at names, and at the links that lead to them; what lies in a file is looked at by its user.
+//! It looks at names, and at the links that lead to them; what lies in a file is looked at by its
+//! user.
 
 use std::{
     fs,
@@ -16,14 +18,15 @@ const BESIDE_STORE: [&str; 7] = ["-wal", "-shm", "-journal", ".old", ".old.new",
 /// A file, and the name by which the configuration knows it.
 struct Named {
     key: &'static str,
-    /// Where the key stands; empty for what is no key of its own.
+    /// Where the key stands; empty for a file that has no key of its own.
     at: &'static [&'static str],
     path: PathBuf,
     /// Whether the daemon makes, replaces or removes it.
     is_written: bool,
 }
 
-/// Two names of one file of which one is written to: where the first of them stands, and why that is wrong.
+/// Two names of one file of which one is written to: where the first of them stands, and why that
+/// is wrong.
 pub(super) fn conflict(config: &Config) -> Option<(&'static [&'static str], String)> {
     let named = named(config);
     for (count, other) in named.iter().enumerate() {

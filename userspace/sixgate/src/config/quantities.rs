@@ -17,8 +17,8 @@ pub(super) fn wait<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
     Ok(wait)
 }
 
-/// How long the end of a message's data may have to wait for its answer: the sender gives up after 10 minutes
-/// (RFC 5321 4.5.3.2.6), and the next hop needs its share of them.
+/// How long the end of a message's data may have to wait for its answer: the sender gives up after
+/// 10 minutes (RFC 5321 4.5.3.2.6), and the next hop needs its share of them.
 pub(super) fn verification_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let time = wait(deserializer)?;
     if time > VERIFICATION_MAX {
@@ -29,8 +29,8 @@ pub(super) fn verification_time<'de, D: Deserializer<'de>>(deserializer: D) -> R
     Ok(time)
 }
 
-/// Octets of a message's line. What everybody has to take (RFC 5321 4.5.3.1.6: 1000 with CRLF) and may send (RFC 5322
-/// 2.1.1; its 78 is advice for writers) is the least.
+/// Octets of a message's line. What everybody has to take (RFC 5321 4.5.3.1.6: 1000 with CRLF) and
+/// may send (RFC 5322 2.1.1; its 78 is advice for writers) is the least.
 pub(super) fn line_length<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroU32, D::Error> {
     let length = NonZeroU32::deserialize(deserializer)?;
     if length < LINE_LENGTH_MIN {

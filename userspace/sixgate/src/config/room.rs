@@ -1,5 +1,5 @@
-//! Whether the XDP program can say every refusing reply with our host name in it: it writes a reply into the very frame
-//! that it answers, which can grow by [`GROWTH_MAX`] octets only.
+//! Whether the XDP program can send every refusing reply with our host name in it: it writes a
+//! reply into the very frame that it answers, which can grow by [`GROWTH_MAX`] octets only.
 //!
 //! It owns the least that a reply answers; the texts are the reply table's.
 
@@ -17,13 +17,14 @@ pub(super) fn longest_name(hostname: &str) -> Option<usize> {
     let growth =
         |id| table.refusing(id, &longest_subject(id)).to_string().len().saturating_sub(shortest_payload(id));
     let most = ReplyId::ALL.into_iter().map(growth).max().unwrap_or_default();
-    // a name is said once in a reply, and a reply without it is short
+    // a reply has the name once, and a reply without it is short
     most.checked_sub(GROWTH_MAX)
         .filter(|excess| *excess > 0)
         .map(|excess| hostname.len().saturating_sub(excess))
 }
 
-/// What is inserted at most, whatever the segment has: a longer domain is said only where the whole line is in it.
+/// The longest text that is inserted, for any segment: a longer domain is named only where the
+/// whole line is in the segment.
 fn longest_subject(id: ReplyId) -> String {
     match id {
         ReplyId::NotOptedIn | ReplyId::NotOptedInTemporary => "x".repeat(KEPT_DOMAIN_MAX),

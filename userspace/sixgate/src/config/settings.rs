@@ -1,4 +1,4 @@
-//! What a configuration says, and what follows from it.
+//! The settings of a configuration, and what follows from them.
 //!
 //! It reads no file; the form of the file is in `document`.
 
@@ -32,7 +32,7 @@ use super::{
 };
 use crate::nexthop::{Address, ClientIdentity, Protocol};
 
-/// Where the configuration lies if nobody says otherwise.
+/// The path of the configuration without `--config`.
 pub const DEFAULT_PATH: &str = "/etc/sixgate/sixgate.toml";
 
 /// The file beside the store that keeps what the next hop offered last.
@@ -48,9 +48,9 @@ pub struct Config {
     pub file: PathBuf,
     /// Our name in greetings, Received, and authserv-id.
     pub hostname: Hostname,
-    /// Refuse, or only say what would have been refused.
+    /// Refuse, or only report what would have been refused.
     pub mode: Mode,
-    /// Who speaks to refused connections.
+    /// Whether the XDP program or the daemon replies to refused connections.
     pub answer: Answer,
     /// At which point a destination that has not opted in is refused.
     pub refuse_at: RefuseAt,
@@ -64,17 +64,18 @@ pub struct Config {
     pub store: PathBuf,
     /// Where large messages lie while they are examined, an absolute path.
     pub temporary_directory: PathBuf,
-    /// The socket at which the daemon answers commands, an absolute path; none: the one of the file's name.
+    /// The socket at which the daemon answers commands, an absolute path; none: the one of the
+    /// file's name.
     pub control_socket: Option<PathBuf>,
     /// Where the daemon listens.
     pub listen: Listen,
     /// How DNS is asked.
     pub dns: Dns,
-    /// What is demanded of reverse DNS.
+    /// The requirements on reverse DNS.
     pub ptr: Ptr,
     /// How SPF records are read.
     pub spf: Spf,
-    /// What is demanded of DKIM signatures.
+    /// The requirements on DKIM signatures.
     pub dkim: Dkim,
     /// Where accepted mail goes.
     pub next_hop: NextHop,
@@ -90,7 +91,7 @@ pub struct Config {
     pub metrics: Metrics,
 }
 
-/// `[listen]`
+/// The table `[listen]`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Listen {
@@ -99,7 +100,7 @@ pub struct Listen {
     pub addresses: Vec<Endpoint>,
 }
 
-/// `[dns]`
+/// The table `[dns]`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Dns {
@@ -113,7 +114,7 @@ pub struct Dns {
     pub attempts: NonZeroU8,
 }
 
-/// `[ptr]`
+/// The table `[ptr]`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ptr {
@@ -121,15 +122,16 @@ pub struct Ptr {
     pub demand_forward_confirmation: bool,
 }
 
-/// `[spf]`
+/// The table `[spf]`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Spf {
-    /// Whether a term is void whose hosts have addresses of the other family than the client's only.
+    /// Whether a term is void whose hosts have addresses of the other family than the client's
+    /// only.
     pub count_missing_family_as_void: bool,
 }
 
-/// `[dkim]`
+/// The table `[dkim]`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Dkim {
@@ -137,14 +139,14 @@ pub struct Dkim {
     pub accept_partial_body: bool,
 }
 
-/// `[next_hop]`
+/// The table `[next_hop]`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum NextHop {
     /// A Maildir, an absolute path.
     Maildir(PathBuf),
     /// A mail server.
     Server {
-        /// What it speaks.
+        /// The protocol of the server: LMTP or SMTP.
         protocol: Protocol,
         /// Where it listens.
         address: Address,
@@ -153,7 +155,7 @@ pub enum NextHop {
     },
 }
 
-/// `[xdp]`
+/// The table `[xdp]`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Xdp {
@@ -161,8 +163,8 @@ pub struct Xdp {
     pub interfaces: Vec<InterfaceName>,
     /// How the program is attached.
     pub mode: AttachMode,
-    /// The directory of the pins, an absolute path on a bpf file system; they lie in its part of the
-    /// layout's name ([`names::LAYOUT`]).
+    /// The directory of the pins, an absolute path on a bpf file system; they lie in its part of
+    /// the layout's name ([`names::LAYOUT`]).
     #[serde(deserialize_with = "values::absolute_path")]
     pub bpffs: PathBuf,
     /// Which addresses are ours.
@@ -175,17 +177,17 @@ pub struct Xdp {
     pub flow_entries: NonZeroU32,
 }
 
-/// `[log]`
+/// The table `[log]`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// What is logged.
+    /// The least severe level that is logged.
     pub level: LogLevel,
     /// In which form.
     pub format: LogFormat,
 }
 
-/// `[metrics]`
+/// The table `[metrics]`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Metrics {
@@ -204,7 +206,8 @@ impl Config {
         }
     }
 
-    /// What decides about refusals, by key, in the words of the file: for comparing file, kernel and daemon.
+    /// The settings that decide about refusals, by key, with the values as in the file: for
+    /// comparing file, kernel and daemon.
     #[must_use]
     pub fn refusal_settings(&self) -> BTreeMap<String, String> {
         let PermanentRefusals { no_ptr, not_authenticated } = self.permanent_refusals;
@@ -252,7 +255,7 @@ impl Config {
         }
     }
 
-    /// Everything that is said by ourselves, to the octet: in the daemon as in the XDP program.
+    /// All replies that sixgate itself makes, to the octet: in the daemon as in the XDP program.
     #[must_use]
     pub fn reply_table(&self) -> ReplyTable {
         ReplyTable::new(self.hostname.as_str(), self.limits.message_size.get().into())

@@ -12,8 +12,9 @@ use std::{
 use super::settings::{DEFAULT_PATH, FILE_MAX};
 use sixgate_base::bounded;
 
-/// The socket of the daemon that reads `file`: a fixed name for the usual file, else one with a number that stands for the
-/// file's path. The folder is taken as it is, whatever links lead there; the file itself may be a link that is replaced.
+/// The socket of the daemon that reads `file`: a fixed name for the usual file, else one with a
+/// number that stands for the file's path. Links in the folder's path are resolved; the file itself
+/// may be a link that is replaced.
 pub(super) fn default_path(file: &Path) -> PathBuf {
     let folder = file.parent().and_then(|folder| fs::canonicalize(folder).ok());
     let file = match (folder, file.file_name()) {
@@ -27,7 +28,7 @@ pub(super) fn default_path(file: &Path) -> PathBuf {
     folder.join(format!("control-{:016x}", fingerprint(file.as_os_str())))
 }
 
-/// The socket that `file` names, whatever else is wrong with it.
+/// The socket that `file` names, even where the rest of the file has errors.
 pub(super) fn named_in(file: &Path) -> Option<PathBuf> {
     let octets = bounded::open(file).and_then(|file| bounded::read_to_end(file, FILE_MAX)).ok()?;
     let text = String::from_utf8_lossy(&octets);

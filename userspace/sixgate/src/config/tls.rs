@@ -1,6 +1,6 @@
 //! `[tls]`: what STARTTLS needs, and which clients may prove themselves by a certificate.
 //!
-//! It owns the keys' form. The files are read by whoever uses them.
+//! It owns the keys' form. The files are read by the modules that use them.
 
 use std::{fmt, path::PathBuf};
 
@@ -17,11 +17,12 @@ use sixgate_common::domain::is_domain_name;
 
 use super::values::{self, ValueError};
 
-/// `[tls]`
+/// The table `[tls]`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
-    /// A PEM file with our certificate and those between it and its authority, in this order; an absolute path.
+    /// A PEM file with our certificate and those between it and its authority, in this order; an
+    /// absolute path.
     #[serde(deserialize_with = "values::absolute_path")]
     pub certificate: PathBuf,
     /// A PEM file with its private key, an absolute path.
@@ -36,10 +37,12 @@ pub struct Tls {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct ClientTrust {
-    /// A PEM file with the authorities that a client's certificate has to come from, an absolute path.
+    /// A PEM file with the authorities that a client's certificate has to come from, an absolute
+    /// path.
     #[serde(deserialize_with = "values::absolute_path")]
     pub ca: PathBuf,
-    /// The names of which the certificate has to be for one; none: every certificate of the authority is trusted.
+    /// The names of which the certificate has to be for one; none: every certificate of the
+    /// authority is trusted.
     #[serde(default, deserialize_with = "names")]
     pub names: Option<Vec<CertificateName>>,
 }
@@ -70,7 +73,7 @@ impl std::str::FromStr for CertificateName {
     }
 }
 
-/// An empty list would trust nobody, and looks as if it trusted everybody.
+/// Rejects an empty list: it would trust no client, and looks as if it trusted all.
 fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<CertificateName>>, D::Error> {
     let names = Vec::deserialize(deserializer)?;
     if names.is_empty() {

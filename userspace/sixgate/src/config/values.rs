@@ -31,7 +31,7 @@ impl fmt::Display for Hostname {
     }
 }
 
-/// Why a text is no value of its key.
+/// Why a text is not a value of its key.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ValueError {
     /// Not a host name.
@@ -40,16 +40,16 @@ pub enum ValueError {
         /// As it was written.
         text: String,
     },
-    /// A host name that leaves no room in a reply.
+    /// A host name that is too long for a reply.
     #[error("the name has {length} octets: a refusing reply with it would be longer than {REPLY_MAX}")]
     HostnameLong {
-        /// Octets.
+        /// Its length in octets.
         length: usize,
     },
     /// Not an address with a port.
     #[error(transparent)]
     Address(#[from] EndpointError),
-    /// A server at port 0, where nobody can be reached.
+    /// A server address with port 0, which cannot be reached.
     #[error("`{text}`: nobody can be reached at port 0")]
     NoPort {
         /// As it was written.
@@ -105,12 +105,13 @@ impl FromStr for Hostname {
     }
 }
 
-/// A network interface's name, or an alternative name, which may be longer (`dev_valid_name` in net/core/dev.c).
+/// A network interface's name, or an alternative name, which may be longer (`dev_valid_name` in
+/// net/core/dev.c).
 #[derive(Clone, Debug, DeserializeFromStr, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct InterfaceName(String);
 
 impl InterfaceName {
-    /// The name.
+    /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -145,14 +146,14 @@ pub(super) enum ModeName {
     Shadow,
 }
 
-/// Who speaks to refused connections.
+/// Whether the XDP program or the daemon replies to refused connections.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Answer {
     /// The XDP program.
     #[default]
     Kernel,
-    /// The XDP program tags, the daemon speaks.
+    /// The XDP program tags, the daemon replies.
     Daemon,
 }
 
@@ -267,7 +268,7 @@ pub enum GuardSource {
     Store,
 }
 
-/// What is logged.
+/// The least severe level that is logged.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
@@ -280,7 +281,7 @@ pub enum LogLevel {
     Info,
     /// And what led to it.
     Debug,
-    /// And everything.
+    /// Everything, in addition.
     Trace,
 }
 
@@ -300,7 +301,7 @@ impl From<LogLevel> for tracing::Level {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
     /// One JSON object a line.
@@ -388,7 +389,8 @@ impl FromStr for ServerAddress {
     }
 }
 
-/// The room in sockaddr_un (unix(7)), less the octet at its end.
+/// The size of sun_path in sockaddr_un (unix(7)), less the octet at its end.
 const SOCKET_PATH_MAX: usize = 107;
-/// ALTIFNAMSIZ, include/uapi/linux/if.h: room for an interface's alternative name, with the octet at its end.
+/// ALTIFNAMSIZ, include/uapi/linux/if.h: the size of an interface's alternative name, with the
+/// octet at its end.
 const ALTERNATIVE_NAME: usize = 128;
