@@ -9,7 +9,7 @@ use sixgate_common::settings::{ANSWER_HINDERED, ANSWER_KERNEL, Settings};
 use super::{Control, ControlError, MAPS_WAIT};
 use sixgate_dataplane::{self as dataplane, DataplaneError, Maps, Network, Obstacle, Outlook};
 
-/// Who answers, as the maps say and as it should be.
+/// Whether the XDP program or the daemon answers, by the maps, and whether that is as configured.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Answering {
     /// The daemon, as it should.
@@ -18,10 +18,12 @@ pub enum Answering {
     Kernel {
         /// What keeps it from that on some interfaces: the daemon answers there.
         fallbacks: Vec<Obstacle>,
-        /// Obstacles that are new: its answers are lost until the daemon notices, or until a command attaches again.
+        /// Obstacles that are new: its answers are lost until the daemon notices, or until a
+        /// command attaches again.
         losses: Vec<Obstacle>,
     },
-    /// The daemon, because of these obstacles; none if they are gone and neither daemon nor command has noticed yet.
+    /// The daemon, because of these obstacles; none if they are gone and neither daemon nor command
+    /// has noticed yet.
     Hindered(Vec<Obstacle>),
 }
 
@@ -113,8 +115,8 @@ impl Control {
         }
     }
 
-    /// Looks for what came or went: obstacles, MAC addresses, masters. Lets the program answer or not; who answers now,
-    /// if that changed.
+    /// Looks for what came or went: obstacles, MAC addresses, masters. Lets the program answer or
+    /// not; who answers now, if that changed.
     ///
     /// # Errors
     ///
@@ -140,7 +142,8 @@ impl Control {
         Ok((before != after).then_some(after))
     }
 
-    /// What SETTINGS are to say while the program is to answer: whether it can on one interface at least.
+    /// The value of SETTINGS while the program is to answer: whether it can on one interface at
+    /// least.
     fn answer_wanted(&self, obstacles: &Obstacles) -> Result<u32, DataplaneError> {
         let can = dataplane::can_answer(obstacles) && self.own_obstacle()?.is_none();
         Ok(if can { ANSWER_KERNEL } else { ANSWER_HINDERED })

@@ -16,7 +16,7 @@ use sixgate_dataplane::{
 
 use crate::{config::InterfaceName, store::Database};
 
-/// What was done on one interface, to be shown.
+/// The result on one interface, to be shown.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Attachment(pub Attached);
 
@@ -52,7 +52,7 @@ impl fmt::Display for Attachment {
 pub struct Attempts {
     /// Those on which the program runs now.
     pub attached: Vec<Attachment>,
-    /// The others.
+    /// Those on which it could not be attached.
     pub failed: Vec<Failed>,
 }
 
@@ -66,9 +66,10 @@ pub(super) struct Incomplete {
 }
 
 impl Control {
-    /// Attaches the program to `interfaces` with what store and configuration say, and brings up to date
-    /// what is attached already: program, settings, replies and maps. Without an interface it does only
-    /// the latter, in whatever mode it runs; nothing if nothing is attached.
+    /// Attaches the program to `interfaces` with the contents of store and configuration, and
+    /// brings up to date what is attached already: program, settings, replies and maps. Without an
+    /// interface it does only the latter, in the mode in which the program runs; nothing if nothing
+    /// is attached.
     ///
     /// # Errors
     ///
@@ -91,8 +92,8 @@ impl Control {
         Ok(attached.into_iter().map(Attachment).collect())
     }
 
-    /// The same, each interface by itself, in place of what another version has pinned; those on which that runs are
-    /// taken over.
+    /// The same, each interface by itself, in place of what another version has pinned; those on
+    /// which that runs are taken over.
     ///
     /// # Errors
     ///
@@ -117,8 +118,8 @@ impl Control {
         Ok(Attempts { attached, failed: report.failed })
     }
 
-    /// Takes over what changed between the plan and the moment at which the maps came into sight: a command that found none
-    /// has not written to them.
+    /// Takes over what changed between the plan and the moment at which the maps came into sight: a
+    /// command that found none has not written to them.
     fn catch_up(&self, database: &mut Database) -> Result<(), ControlError> {
         match self.maps()? {
             Some(mut maps) => self.follow(&mut maps, database),
@@ -184,7 +185,8 @@ impl Control {
         }))
     }
 
-    /// Where old and new entries together are too many, makes room first.
+    /// Attaches; where old and new entries together are too many for a map, removes the old ones
+    /// first.
     fn making_room<T>(
         &self,
         plan: &AttachPlan,
@@ -206,9 +208,10 @@ impl Control {
         }
     }
 
-    /// Takes the program off `interfaces`, or off all if none is named; says off which. With the last one
-    /// the maps go, and what DNS said about senders with them. The daemon leaves those alone that were named, or all of
-    /// the configuration, until a command attaches them.
+    /// Takes the program off `interfaces`, or off all if none is named; returns the names of those
+    /// that it was on. With the last one the maps go, and the DNS results about senders with them.
+    /// The daemon does not attach to the named interfaces, or to those of the configuration if none
+    /// is named, until a command attaches them.
     ///
     /// # Errors
     ///
@@ -230,8 +233,9 @@ impl Control {
         Ok(detached)
     }
 
-    /// Takes sixgate's program off the interfaces that are named, or off those of the configuration, where it is pinned in
-    /// another directory that no daemon uses; which directory, for each.
+    /// Takes sixgate's program off the interfaces that are named, or off those of the
+    /// configuration, where it is pinned in another directory that no daemon uses; which directory,
+    /// for each.
     ///
     /// # Errors
     ///
@@ -249,8 +253,9 @@ impl Control {
         Ok(detached)
     }
 
-    /// What keeps the maps of this configuration from taking a change, although its interfaces are to have the program:
-    /// there is no place for pins, or an interface has sixgate's program of other pins.
+    /// The reason why the maps of this configuration cannot take a change, although its interfaces
+    /// are to have the program: the directory for pins is not on a bpf file system, or an interface
+    /// has sixgate's program of other pins.
     ///
     /// # Errors
     ///
@@ -271,8 +276,8 @@ impl Control {
         Ok(None)
     }
 
-    /// Where the pin of a map is missing, removes what is left of the pins: which map it was, and the interfaces on which the
-    /// program ran until now. Nothing if all are there.
+    /// Where the pin of a map is missing, removes what is left of the pins: which map it was, and
+    /// the interfaces on which the program ran until now. Nothing if all are there.
     ///
     /// # Errors
     ///
@@ -291,7 +296,8 @@ impl Control {
         Ok(Some(Incomplete { map, interfaces }))
     }
 
-    /// Removes what other versions have pinned; off which interfaces it took their program. Nothing if there is nothing.
+    /// Removes what other versions have pinned; off which interfaces it took their program. Nothing
+    /// if there is nothing.
     ///
     /// # Errors
     ///
@@ -301,7 +307,8 @@ impl Control {
         Ok(dataplane::detach_others(&self.pins)?)
     }
 
-    /// The names and indices to mark while something is attached; those that were marked before are left out.
+    /// The names and indices to mark while something is attached; those that were marked before are
+    /// left out.
     fn holds(&self, names: &[String]) -> Result<Vec<(String, Option<u32>)>, ControlError> {
         let links = dataplane::attached(&self.pins)?;
         let mut holds = Vec::new();

@@ -1,4 +1,4 @@
-//! What the configuration says about refusals, as the XDP program takes it.
+//! The configuration of refusals, in the form that the XDP program takes.
 //!
 //! It holds values; it opens no map and reads no file.
 
@@ -14,8 +14,8 @@ use sixgate_smtp::policy::Mode;
 use super::replies::compile_replies;
 use crate::config::{Answer, Config, Domains};
 
-/// What the configuration says that may change while the daemon runs. It changes under the lock on the maps, so that the
-/// maps never get a part of one configuration and a part of another.
+/// The part of the configuration that may change while the daemon runs. It changes under the lock
+/// on the maps, so that the maps never get a part of one configuration and a part of another.
 #[derive(Clone, Debug)]
 pub(super) struct Configured {
     pub(super) domains: Domains,

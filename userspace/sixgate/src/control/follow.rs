@@ -1,6 +1,7 @@
 //! How the maps follow the store: by the changes since the revision that they show, or as a whole.
 //!
-//! The caller holds the lock on the maps. What the store says of `guard` is joined with the interfaces' addresses in `guard`.
+//! The caller holds the lock on the maps. The store's guarded prefixes are joined with the
+//! interfaces' addresses in `guard`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,12 +14,14 @@ use sixgate_dataplane::{DataplaneError, MapChange, MapEntry, Maps, Projection, S
 use crate::store::{Change, Contents, Database, Domain, Entry, Key, Since};
 
 impl Control {
-    /// Brings the maps in line with the store, if the program is attached. `addresses`: those of the interfaces may have
-    /// changed. Whether the maps were behind: a command ended between the store and the maps.
+    /// Brings the maps in line with the store, if the program is attached. `addresses`: those of
+    /// the interfaces may have changed. Whether the maps were behind: a command ended between the
+    /// store and the maps.
     ///
     /// # Errors
     ///
-    /// [`ControlError::NotProjected`]: `ready` is cleared. [`ControlError::Store`] leaves the maps as they are.
+    /// [`ControlError::NotProjected`]: `ready` is cleared. [`ControlError::Store`] leaves the maps
+    /// as they are.
     pub fn reconcile(&self, addresses: bool) -> Result<bool, ControlError> {
         let Some(mut maps) = self.maps_of_store()? else {
             return Ok(false);
@@ -47,7 +50,8 @@ impl Control {
         {
             match self.apply(maps, changes, database) {
                 Ok(()) => return Ok(maps.set_shown(now)?),
-                // old and new entries together are too many: room is made by comparing all
+                // old and new entries together are too many: comparing all removes the old ones
+                // first
                 Err(ControlError::NotProjected { source: DataplaneError::MapFull { .. } }) => {}
                 Err(error) => return Err(error),
             }
@@ -71,7 +75,7 @@ impl Control {
         maps.take_out_changes(&changes).map_err(|source| not_projected(maps, source))
     }
 
-    /// Makes GUARD what the store and the interfaces' addresses say.
+    /// Makes GUARD equal to the store's guarded prefixes and the interfaces' addresses together.
     pub(super) fn project_guard(&self, maps: &mut Maps, database: &Database) -> Result<(), ControlError> {
         let stored = database.guard()?;
         let done = self.attached_interfaces().and_then(|interfaces| {
@@ -81,7 +85,7 @@ impl Control {
         done.map_err(|source| not_projected(maps, source))
     }
 
-    /// What the maps have to hold.
+    /// The entries that the maps have to hold.
     pub(super) fn projection(
         &self,
         contents: &Contents,
@@ -117,13 +121,14 @@ impl Control {
 }
 
 fn not_projected(maps: &mut Maps, source: DataplaneError) -> ControlError {
-    // best effort, since something is wrong with the maps already: the first error is the one to tell
+    // best effort, since something is wrong with the maps already: the first error is the one to
+    // tell
     let _ = maps.clear_ready();
     ControlError::NotProjected { source }
 }
 
-/// The last change of each entry of OPTIN, TRUST and DOMAINS, and whether GUARD changes. Of domains only those are in a
-/// map whose refusal is temporary.
+/// The last change of each entry of OPTIN, TRUST and DOMAINS, and whether GUARD changes. Of domains
+/// only those are in a map whose refusal is temporary.
 fn for_maps(changes: Vec<Change>) -> (Vec<MapChange>, bool) {
     let mut last: BTreeMap<(bool, Ipv6Net), MapChange> = BTreeMap::new();
     let mut domains: BTreeMap<u64, MapChange> = BTreeMap::new();
@@ -165,8 +170,8 @@ pub(super) fn fits(wanted: &Projection, sizes: Sizes) -> bool {
         && fits(wanted.trust.len(), sizes.trust)
 }
 
-/// Removes what is not wanted first, where old and new entries together are too many. Entries are missing
-/// meanwhile, so that the program may refuse nothing until all are there.
+/// Removes what is not wanted first, where old and new entries together are too many. Entries are
+/// missing meanwhile, so that the program may refuse nothing until all are there.
 pub(super) fn make_room(maps: &mut Maps, wanted: &Projection) -> Result<(), DataplaneError> {
     maps.clear_ready()?;
     let mut kept = wanted.clone();
@@ -181,7 +186,7 @@ pub(super) fn make_room(maps: &mut Maps, wanted: &Projection) -> Result<(), Data
             MapEntry::Trust(prefix) => {
                 kept.trust.remove(&prefix);
             }
-            // DOMAINS makes its own room
+            // DOMAINS frees slots by itself
             MapEntry::Temporary(_) => {}
         }
     }

@@ -19,9 +19,9 @@ use crate::{
     store::{Contents, Database, PrefixSet},
 };
 
-/// What the store says about destinations, as its reader knows it.
+/// The store's contents about destinations, as its reader knows them.
 pub trait Destinations {
-    /// Those that it says are ours.
+    /// The guarded prefixes: destinations that are ours.
     fn guard(&self) -> PrefixSet;
     /// Whether one has opted in.
     fn opt_in_status(&self, address: Ipv6Addr) -> OptInStatus;
@@ -61,7 +61,7 @@ pub enum GuardOrigin {
 }
 
 impl GuardOrigin {
-    /// The word for it in output.
+    /// The name of the origin in output.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -72,13 +72,19 @@ impl GuardOrigin {
 }
 
 impl Control {
-    /// What is ours now, and why.
+    /// The prefixes that are ours now, each with its origin.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`] if the store cannot be read, or the interfaces and their addresses cannot
+    /// be listed.
     pub fn guard(&self) -> Result<BTreeMap<Ipv6Net, GuardOrigin>, ControlError> {
         let stored = self.store.open()?.guard()?;
         Ok(self.guarded(&stored, &self.attached_interfaces()?)?)
     }
 
-    /// What is ours while the program is attached to `interfaces`.
+    /// The prefixes that are ours while the program is attached to `interfaces`, each with its
+    /// origin.
     pub(super) fn guarded(
         &self,
         stored: &PrefixSet,
@@ -94,15 +100,17 @@ impl Control {
         Ok(guarded)
     }
 
-    /// The indices of the interfaces that the program runs on; those that are gone have no addresses.
+    /// The indices of the interfaces that the program runs on; those that are gone have no
+    /// addresses.
     pub(super) fn attached_interfaces(&self) -> Result<BTreeSet<u32>, DataplaneError> {
         let links = attached(&self.pins)?;
         Ok(links.into_iter().filter_map(|link| link.running).map(|running| running.index).collect())
     }
 
-    /// The global addresses of this host at which the daemon listens and refuses, while the program does not: no attached
-    /// interface has them, GUARD does not cover them, and they have not opted in. Each with its interface's name. None
-    /// where the store alone is to say what is ours, and while nothing is attached.
+    /// The global addresses of this host at which the daemon listens and refuses, while the program
+    /// does not: no attached interface has them, GUARD does not cover them, and they have not opted
+    /// in. Each with its interface's name. None where the store alone determines what is ours, and
+    /// while nothing is attached.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! The daemon's look at its interfaces: what became of them since the last one, and attaching again where the
-//! configuration names one and it can be.
+//! The daemon's look at its interfaces: what became of them since the last one, and attaching again
+//! where the configuration names one and it can be.
 //!
 //! It logs nothing and waits for nothing: the caller does both.
 
@@ -38,7 +38,7 @@ pub enum Urgency {
 pub struct Notice {
     /// How urgent it is.
     pub urgency: Urgency,
-    /// A sentence.
+    /// A sentence for the log.
     pub text: String,
 }
 
@@ -49,13 +49,15 @@ pub struct Looked {
     pub notices: Vec<Notice>,
     /// Whether the maps have to follow other interfaces or addresses.
     pub reconcile: bool,
-    /// Who answers now, if that is new; one of the notices says the same.
+    /// Whether daemon or kernel answers now, if that is new; one of the notices reports the same.
     pub answering: Option<String>,
-    /// What concerns attaching as a whole and fails still; what concerns one interface is seen from outside.
+    /// What concerns attaching as a whole and fails still; what concerns one interface is seen from
+    /// outside.
     pub problems: Vec<String>,
 }
 
-/// Keeps the program on the interfaces of the configuration. Mail does not depend on it: what fails is told and tried again.
+/// Keeps the program on the interfaces of the configuration. Mail does not depend on it: what fails
+/// is told and tried again.
 pub struct Keeper {
     control: Arc<Control>,
     lock: Option<PinLock>,
@@ -113,8 +115,9 @@ impl Keeper {
         }
     }
 
-    /// Looks, and does what there is to do. `has_changed`: something about interfaces or addresses is known to have
-    /// changed, so that all of them are looked at and nothing waits for its next attempt.
+    /// Looks, and does what there is to do. `has_changed`: something about interfaces or addresses
+    /// is known to have changed, so that all of them are looked at and nothing waits for its next
+    /// attempt.
     pub fn look(&mut self, has_changed: bool, now: Instant, last: &dyn Destinations) -> Looked {
         let mut looked = Looked::default();
         if has_changed {
@@ -138,7 +141,7 @@ impl Keeper {
         let is_wanted = !self.control.interfaces.is_empty();
         match self.hold_lock() {
             Ok(()) => {}
-            // without a place for pins nothing is attached
+            // without a bpf file system for the pins nothing is attached
             Err(ControlError::Dataplane(DataplaneError::NoBpffs { .. })) if !is_wanted => return Ok(()),
             Err(error) => return Err(error),
         }
@@ -271,7 +274,7 @@ impl Keeper {
         })
     }
 
-    /// What the daemon does about an interface that is there, as the end of a sentence.
+    /// The daemon's next action on an interface that is there, as the end of a sentence.
     fn plans_for(&self, name: &str) -> &'static str {
         if self.is_configured(name) {
             ": the daemon attaches it again"
@@ -284,7 +287,8 @@ impl Keeper {
         self.control.interfaces.iter().any(|interface| interface.as_str() == name)
     }
 
-    /// The interfaces of the configuration that are to be attached now. Those that are missing are told.
+    /// The interfaces of the configuration that are to be attached now. Those that are missing are
+    /// told.
     fn due(
         &mut self,
         links: &[AttachedLink],

@@ -1,7 +1,7 @@
-//! The one place where the opt-in store and the maps change together, under the lock on the maps.
+//! The only module that changes the opt-in store and the maps together, under the lock on the maps.
 //!
-//! The store is the truth and the maps are its projection. What a prefix means, and how a map is written,
-//! is not its business.
+//! The store is the truth and the maps are its projection. The meaning of a prefix, and how a map
+//! is written, are defined elsewhere.
 
 mod answer;
 mod attach;
@@ -42,8 +42,8 @@ pub use replies::compile_replies;
 pub use status::{Counts, InterfaceStatus, Status, kernel_settings};
 pub use trace::Tracing;
 
-/// Store and maps of one configuration. Its functions block, at most as long as another process is waited for that
-/// changes either; nothing is opened in between.
+/// Store and maps of one configuration. Its functions block, at most as long as another process is
+/// waited for that changes either; nothing is opened in between.
 #[derive(Clone, Debug)]
 pub struct Control {
     store: Store,
@@ -56,7 +56,7 @@ pub struct Control {
     mode: AttachMode,
     /// Where the daemon listens.
     listening: Vec<Ipv6Addr>,
-    /// What was found out about loading this binary's program.
+    /// Facts that were found out about loading this binary's program.
     loader: Loader,
     /// Whether the maps are the daemon's, which uses another store.
     leaves_maps: bool,
@@ -87,13 +87,13 @@ pub enum ControlError {
          a command or the daemon succeeds"
     )]
     NotProjected {
-        /// What failed.
+        /// The error of the maps.
         source: DataplaneError,
     },
 }
 
 impl Control {
-    /// Store and maps as `config` says. Nothing is opened yet.
+    /// Store and maps that `config` names. Nothing is opened yet.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         Self {
@@ -132,6 +132,10 @@ impl Control {
     }
 
     /// The maps, if the program is attached.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Dataplane`] if the pins cannot be opened, or are those of another version.
     pub fn maps(&self) -> Result<Option<Maps>, ControlError> {
         Ok(Maps::open(&self.pins)?)
     }
@@ -140,7 +144,8 @@ impl Control {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Exists`]; [`StoreError::Earlier`] and [`ControlError::MapsHoldEntries`] without `force`.
+    /// [`StoreError::Exists`]; [`StoreError::Earlier`] and [`ControlError::MapsHoldEntries`]
+    /// without `force`.
     pub fn init(&self, force: bool) -> Result<(), ControlError> {
         if !force && self.store.will_take_over() {
             return Err(self.store.earlier().into());
@@ -160,8 +165,8 @@ impl Control {
         Ok(self.store.create()?)
     }
 
-    /// Puts the backup in the place of a store that is missing or damaged, and brings the maps in line; which backup, and
-    /// the revision that the maps showed before.
+    /// Replaces a store that is missing or damaged by the backup, and brings the maps in line;
+    /// returns which backup, and the revision that the maps showed before.
     ///
     /// # Errors
     ///
@@ -186,7 +191,7 @@ impl Control {
         self.pins.holder()
     }
 
-    /// Whether the XDP program is to answer, as far as the configuration says.
+    /// Whether the XDP program is to answer, by the configuration alone.
     fn expects_kernel(&self) -> bool {
         self.configured().settings.answer == settings::ANSWER_KERNEL
     }
@@ -204,8 +209,8 @@ impl Control {
     ///
     /// # Errors
     ///
-    /// [`ControlError::NotProjected`]: the store has the change, and `ready` is cleared. Every other error
-    /// leaves store and maps as they were; [`StoreError::Empties`] without consent.
+    /// [`ControlError::NotProjected`]: the store has the change, and `ready` is cleared. Every
+    /// other error leaves store and maps as they were; [`StoreError::Empties`] without consent.
     pub fn change<T>(
         &self,
         consent: Consent,
@@ -264,5 +269,6 @@ fn ipv6(address: &Endpoint) -> Option<Ipv6Addr> {
     }
 }
 
-/// How long another process is waited for that changes the maps: it may fill them with millions of prefixes.
+/// How long another process is waited for that changes the maps: it may fill them with millions of
+/// prefixes.
 const MAPS_WAIT: Duration = Duration::from_secs(60);

@@ -11,13 +11,14 @@ use super::{Control, ControlError, MAPS_WAIT, configured::Configured, setting_na
 use crate::config::Config;
 
 impl Control {
-    /// What the configuration says now.
+    /// The configuration that is in force now.
     pub(super) fn configured(&self) -> Arc<Configured> {
         Arc::clone(&self.present.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether a daemon uses the pins, and the maps would get other settings or replies by this configuration than they have
-    /// by its own; what maps do not tell that are not there is taken to be another.
+    /// Whether a daemon uses the pins, and the maps would get other settings or replies by this
+    /// configuration than they have by its own; what maps do not tell that are not there is taken
+    /// to be another.
     ///
     /// # Errors
     ///
@@ -34,8 +35,8 @@ impl Control {
         Ok(!(same && self.has_current_replies(&maps, &in_force)?))
     }
 
-    /// Takes over what `config` says about refusals, maps first: whole, or not at all. Interfaces, pins, sizes and store
-    /// stay as they were.
+    /// Takes over the settings of `config` about refusals, maps first: whole, or not at all.
+    /// Interfaces, pins, sizes and store stay as they were.
     ///
     /// # Errors
     ///

@@ -9,10 +9,11 @@ use sixgate_common::{
 use sixgate_smtp::reply::ReplyTable;
 
 /// Every reply of the refusing dialogue without its variable part, where that is inserted, and its
-/// checksum's part. The sum takes the text as 16-bit words in the machine's order (RFC 1071 2, (B)).
+/// checksum's part. The sum takes the text as 16-bit words in the machine's order (RFC 1071 2,
+/// (B)).
 ///
-/// A reply that does not fit is left out, and the program passes on what would need it; the configuration
-/// takes no host name that long.
+/// A reply that does not fit is left out, and the program passes on what would need it; the
+/// configuration takes no host name that long.
 #[must_use]
 pub fn compile_replies(table: &ReplyTable) -> Vec<(ReplyId, Reply)> {
     ReplyId::ALL.into_iter().filter_map(|id| Some((id, compile(table, id)?))).collect()

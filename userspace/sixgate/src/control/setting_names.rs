@@ -1,6 +1,6 @@
-//! The settings of the maps in the words of the configuration.
+//! The settings of the maps with the names and values of the configuration.
 //!
-//! It owns the words alone.
+//! It owns these names alone.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What is attached, and whether the maps agree with the store.
+//! The interfaces with the program, and whether the maps agree with the store.
 //!
 //! It changes nothing and forms no text for people but the warnings.
 
@@ -44,7 +44,7 @@ pub struct Status {
     pub answer_hindrance: Option<String>,
     /// `rcpt`, `greeting` or `reset`, likewise.
     pub refuse_at: &'static str,
-    /// What the maps say of the settings that decide about refusals, by key; empty without maps.
+    /// The settings in the maps that decide about refusals, by key; empty without maps.
     pub kernel: BTreeMap<String, String>,
     /// Whether the program's replies are those of the configuration.
     pub replies_current: bool,
@@ -76,16 +76,16 @@ pub struct Status {
     pub surplus: usize,
     /// The first ten differences.
     pub differences: Vec<String>,
-    /// What is not as it should be.
+    /// Problems: parts that are not as they should be.
     pub problems: Vec<String>,
-    /// What is likely not meant.
+    /// Warnings: settings and entries that are likely not meant.
     pub warnings: Vec<String>,
     /// Whether the program runs and, by store and configuration, guards no destination.
     #[serde(skip)]
     pub is_guard_empty: bool,
 }
 
-/// One interface.
+/// The program on one interface.
 #[derive(Clone, Debug, Serialize)]
 pub struct InterfaceStatus {
     /// Its name now; when the program was attached, if it is not here.
@@ -126,15 +126,16 @@ impl Status {
         }
     }
 
-    /// Whether the maps hold what the store says and the program may act on it, as far as there are maps.
+    /// Whether the maps hold the store's contents and the program may act on them, as far as there
+    /// are maps.
     #[must_use]
     pub fn agrees(&self) -> bool {
         !self.attached || self.ready && !self.is_behind && self.missing == 0 && self.surplus == 0
     }
 }
 
-/// What the maps that are pinned in `bpffs` say of the settings that decide about refusals, by key; empty where there are
-/// none that this build knows.
+/// The settings that decide about refusals, by key, from the maps that are pinned in `bpffs`; empty
+/// where there are no maps that this build knows.
 #[must_use]
 pub fn kernel_settings(bpffs: &Path) -> BTreeMap<String, String> {
     let maps = Maps::open(&Pins::new(bpffs)).ok().flatten();
@@ -226,7 +227,8 @@ impl Control {
         Ok(Stored { database, counts, revision, guard })
     }
 
-    /// Links that do nothing here, and interfaces of the configuration on which the program does not run.
+    /// Links that do nothing here, and interfaces of the configuration on which the program does
+    /// not run.
     fn interface_problems(
         &self,
         links: &[AttachedLink],
@@ -334,7 +336,8 @@ impl Control {
         }
     }
 
-    /// What is likely not meant, without looking at the maps: for commands that attach.
+    /// Settings and entries that are likely not meant, without looking at the maps: for commands
+    /// that attach.
     ///
     /// # Errors
     ///
@@ -365,7 +368,8 @@ impl Control {
         Ok(attached(&self.pins)?.into_iter().map(describe).collect())
     }
 
-    /// The tag of this binary's program; none in a build without it, or on a kernel that does not take it.
+    /// The tag of this binary's program; none in a build without it, or on a kernel that does not
+    /// take it.
     fn own_tag(&self) -> Result<Option<String>, DataplaneError> {
         match self.loader.embedded() {
             Ok(embedded) => Ok(Some(embedded.tag.to_string())),
@@ -456,7 +460,7 @@ impl Control {
     }
 }
 
-/// What is known of the store.
+/// The store with its counts, as read for one status.
 struct Stored {
     database: Database,
     counts: StoreCounts,

@@ -1,6 +1,6 @@
-//! The traced XDP program in the place of the ordinary one, for a time.
+//! Replaces the ordinary XDP program by the traced one, for a time.
 //!
-//! It owns that the ordinary one comes back. Who asks, and how long, is not its business.
+//! It owns that the ordinary one comes back. The caller decides for whom, and how long.
 
 use std::net::Ipv6Addr;
 
@@ -9,8 +9,8 @@ use sixgate_dataplane::{Pins, Trace, TracedSegment};
 
 use super::{Control, ControlError, MAPS_WAIT};
 
-/// The traced program at work. Dropped, it gives its place back as well as it can; [`Self::stop`]
-/// tells what came of it.
+/// The traced program at work. Dropped, it puts the ordinary program back as well as it can;
+/// [`Self::stop`] reports whether that succeeded.
 pub struct Tracing {
     pins: Pins,
     trace: Trace,
@@ -19,8 +19,8 @@ pub struct Tracing {
 }
 
 impl Control {
-    /// Puts the traced program in the place of the ordinary one on each interface, for segments to
-    /// port 25 whose source and destination lie in these prefixes.
+    /// Replaces the ordinary program by the traced one on each interface, for segments to port 25
+    /// whose source and destination lie in these prefixes.
     ///
     /// # Errors
     ///

@@ -14,7 +14,8 @@ pub(super) enum Wanted {
     Attached,
     /// A command detached it.
     HeldOff,
-    /// No interface has that name any more; the one that had it has this one now, and the program runs there.
+    /// No interface has that name any more; the one that had it has this one now, and the program
+    /// runs there.
     Renamed(String),
     /// No interface has that name.
     Missing,
