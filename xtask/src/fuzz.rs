@@ -82,6 +82,8 @@ fn cargo_fuzz(task: &str) -> Command {
     command.args(["run", "nightly"]).arg(exec::target().join("tools/bin/cargo-fuzz")).arg(task);
     // several units: one would be faster to run, and take twice as long to build
     command.args(["--no-cfg-fuzzing", "--codegen-units=16", "--target-dir"]).arg(products());
+    // by itself it looks for a package in the folders above
+    command.arg("--fuzz-dir").arg(folder());
     // the outer cargo is another toolchain's
     command.current_dir(folder()).env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN");
     command
