@@ -11,7 +11,7 @@ use nix::unistd::{Uid, User};
 pub struct Author {
     /// The user, and who became that user by sudo.
     pub who: String,
-    /// The command.
+    /// The command line of the process.
     pub what: String,
 }
 
@@ -31,7 +31,7 @@ impl Author {
     }
 }
 
-/// The words without the option that names the configuration.
+/// The arguments without the option that names the configuration.
 fn without_config(words: impl Iterator<Item = String>) -> Vec<String> {
     let mut is_value = false;
     let mut kept = Vec::new();

@@ -17,13 +17,13 @@ use sixgate_common::dest::OptIn;
 
 use crate::store::{Contents, Domain, Marks, PrefixMap, PrefixSet, parse_prefix};
 
-/// What is wrong, and where.
+/// An error in the file, and its line.
 #[derive(Debug, thiserror::Error)]
 #[error("{line}: {reason}")]
 pub struct Problem {
     /// Counted from 1.
     pub line: usize,
-    /// For people.
+    /// The reason, as text for the message.
     pub reason: String,
 }
 
@@ -31,13 +31,13 @@ pub struct Problem {
 ///
 /// # Errors
 ///
-/// What is wrong in it.
+/// [`Problem`]: the first error in it.
 pub fn parse(octets: &[u8]) -> Result<Contents, Problem> {
     let document: Document = serde_json::from_slice(octets).map_err(|error| {
         let text = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());
         let reason = text.strip_suffix(&place).unwrap_or(&text);
-        // in words of JSON, not of this program
+        // in terms of JSON, not of this program
         let reason = match reason.split_once("expected struct Document") {
             Some((found, _)) => format!("{found}expected an object as `sixgate store export` prints it"),
             None => reason.to_owned(),
@@ -99,7 +99,8 @@ struct View<'a> {
     guard: Keys<'a>,
     trust: Keys<'a>,
     domains: Vec<&'a Domain>,
-    /// Those whose refusals are temporary, opted in or not: left out where there is none, as before there were any.
+    /// Those whose refusals are temporary, opted in or not: left out where there is none, as before
+    /// there were any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     temporary: Vec<&'a Domain>,
 }
@@ -213,8 +214,9 @@ impl<'de, T: Ord + fmt::Display, E: fmt::Display> Visitor<'de> for ListVisitor<T
     }
 }
 
-/// Reads one text that has not been there before: of a prefix that stands twice nobody could say which
-/// decision holds. It is checked while the text is read, so that the error has its line.
+/// Reads one text that has not been there before: for a prefix that stands twice, it would be
+/// undefined which decision holds. It is checked while the text is read, so that the error has its
+/// line.
 struct Fresh<T, E, F: Fn(&T) -> bool> {
     parse: fn(&str) -> Result<T, E>,
     taken: F,

@@ -12,7 +12,7 @@ use sixgate_common::domain::{domain_key, is_domain_name};
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Domain(String);
 
-/// What is marked of a domain: one of the two at least.
+/// The marks of a domain: one of the two at least.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Marks {
     /// It takes mail here.
@@ -33,8 +33,8 @@ impl Marks {
         Self { opted_in: self.opted_in || more.opted_in, temporary: self.temporary || more.temporary }
     }
 
-    /// How they stand after the domain in lists, with a blank before; nothing for a domain that takes mail
-    /// here and is refused as usual.
+    /// How they stand after the domain in lists, with a blank before; nothing for a domain that
+    /// takes mail here and is refused as usual.
     #[must_use]
     pub const fn words(self) -> &'static str {
         match (self.opted_in, self.temporary) {
@@ -57,7 +57,7 @@ fn capital(letter: char) -> char {
 /// Begins an A-label (RFC 5890 2.3.2.1).
 const ACE_PREFIX: &str = "xn--";
 
-/// Why a text is no domain.
+/// Why a text is not a domain.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum DomainError {
     /// Letters beyond ASCII.
@@ -76,7 +76,7 @@ pub enum DomainError {
         /// As it was written.
         text: String,
     },
-    /// Anything else.
+    /// The text has any other fault.
     #[error("`{}` is not a domain name", text.escape_debug())]
     NotAName {
         /// As it was written.
@@ -85,14 +85,15 @@ pub enum DomainError {
 }
 
 impl Domain {
-    /// The name.
+    /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The numbers of the spellings under which a client may name it, in any case of ASCII letters: as A-label and, if it
-    /// has a U-label (RFC 5890 2.3.2.1), with its letters beyond ASCII as small ones or as capitals.
+    /// The numbers of the spellings under which a client may name it, in any case of ASCII letters:
+    /// as A-label and, if it has a U-label (RFC 5890 2.3.2.1), with its letters beyond ASCII as
+    /// small ones or as capitals.
     #[must_use]
     pub fn keys(&self) -> BTreeSet<u64> {
         let mut spellings = vec![self.0.clone()];
@@ -108,7 +109,8 @@ impl Domain {
     }
 }
 
-/// As [`Domain::from_str`], for the name of an entry that is there: earlier versions took addresses, too.
+/// As [`Domain::from_str`], for the name of an entry that is there: earlier versions took
+/// addresses, too.
 ///
 /// # Errors
 ///

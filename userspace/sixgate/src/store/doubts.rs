@@ -1,6 +1,8 @@
-//! Entries that are likely not meant: they exempt or concern everybody, or what no mail comes from or goes to.
+//! Entries that are likely not meant: they exempt or concern everybody, or what no mail comes from
+//! or goes to.
 //!
-//! It refuses nothing: commands, `sixgate status`, `sixgate config check` and the daemon's start warn of them.
+//! It refuses nothing: commands, `sixgate status`, `sixgate config check` and the daemon's start
+//! warn of them.
 
 use std::net::Ipv6Addr;
 
@@ -61,7 +63,7 @@ impl Entry {
 }
 
 impl Contents {
-    /// What is likely not meant, at most [`DOUBTS_MAX`] sentences.
+    /// Entries that are likely not meant, at most [`DOUBTS_MAX`] sentences.
     #[must_use]
     pub fn doubts(&self) -> Vec<String> {
         let optin = self.optin.entries().iter().map(|(prefix, optin)| Entry::OptIn(*prefix, *optin));
@@ -72,7 +74,8 @@ impl Contents {
 }
 
 impl Database {
-    /// The same, without reading what may be millions: of opted-in and trusted prefixes, those that hold every address.
+    /// The same, without reading what may be millions: of opted-in and trusted prefixes, those that
+    /// hold every address.
     ///
     /// # Errors
     ///

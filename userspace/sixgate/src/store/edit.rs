@@ -25,7 +25,7 @@ pub enum Entry {
 /// What names an entry.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Key {
-    /// A destination.
+    /// A destination of the opt-in set.
     OptIn(Ipv6Net),
     /// A destination that is ours.
     Guard(Ipv6Net),

@@ -40,7 +40,7 @@ pub enum StoreError {
     OnlyBackup {
         /// Where it should be.
         path: PathBuf,
-        /// Its backup.
+        /// The path of its backup.
         backup: PathBuf,
     },
     /// It is a symbolic link to what is not there.
@@ -63,37 +63,37 @@ pub enum StoreError {
     NoBackup {
         /// Where it should be.
         backup: PathBuf,
-        /// Whether there is a file at the store's place.
+        /// Whether there is a file at the store's path.
         is_store_there: bool,
     },
     /// Its backup is damaged, too.
     #[error("the backup {} of the opt-in store cannot be put back", backup.display())]
     BadBackup {
-        /// Which.
+        /// The path of the backup.
         backup: PathBuf,
-        /// Why.
+        /// The error in the backup.
         source: Box<Self>,
     },
     /// No further damaged store is kept.
     #[error("{kept} damaged opt-in stores are kept beside {} already: move them away", path.display())]
     TooManyDamaged {
-        /// Which store.
+        /// The path of the store.
         path: PathBuf,
-        /// How many.
+        /// How many are kept.
         kept: u32,
     },
     /// It can be read, but not changed.
     #[error("the opt-in store {} cannot be changed: {reason}; nothing was changed", path.display())]
     Unwritable {
-        /// Which store.
+        /// The path of the store.
         path: PathBuf,
-        /// Why.
+        /// Why it cannot be changed.
         reason: String,
     },
     /// There is one already.
     #[error("there is an opt-in store at {} already; nothing was changed", path.display())]
     Exists {
-        /// Which.
+        /// The path of the store.
         path: PathBuf,
     },
     /// There is a good one, which the backup is not to replace.
@@ -103,9 +103,9 @@ pub enum StoreError {
         path.display(), backup.display(), path.display(), path.display()
     )]
     Good {
-        /// Which.
+        /// The path of the store.
         path: PathBuf,
-        /// Its backup.
+        /// The path of its backup.
         backup: PathBuf,
     },
     /// There is the JSON file of an earlier version.
@@ -115,17 +115,17 @@ pub enum StoreError {
         json.display()
     )]
     Earlier {
-        /// Which.
+        /// The path of that file.
         json: PathBuf,
     },
     /// A file could not be used.
     #[error("cannot {operation} {}", path.display())]
     File {
-        /// What failed.
+        /// The operation that failed, as in "cannot make the directory".
         operation: &'static str,
-        /// With what.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The JSON file of an earlier version, of which the store is to be made, is wrong.
@@ -135,35 +135,35 @@ pub enum StoreError {
         path.display(), path.display(), path.display()
     )]
     Wrong {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// What is wrong there.
+        /// The error there, as text for the message.
         reason: String,
     },
     /// The database failed; nothing was changed.
     #[error("cannot {operation} the opt-in store {}", path.display())]
     Database {
-        /// What failed.
+        /// The operation that failed, as in "cannot read".
         operation: &'static str,
-        /// Which store.
+        /// The path of the store.
         path: PathBuf,
-        /// What SQLite said.
+        /// The error of SQLite.
         source: rusqlite::Error,
     },
     /// Another process has written for too long.
     #[error("another process is writing to the opt-in store {}; nothing was changed, try again", path.display())]
     Busy {
-        /// Which store.
+        /// The path of the store.
         path: PathBuf,
     },
     /// It is damaged.
     #[error("the opt-in store {} is damaged: {reason}; {}", path.display(), way_out(path, *has_backup))]
     Damaged {
-        /// Which store.
+        /// The path of the store.
         path: PathBuf,
-        /// How.
+        /// How it is damaged.
         reason: String,
         /// Whether there is a backup.
         has_backup: bool,
@@ -176,7 +176,7 @@ pub enum StoreError {
         path = path.display()
     )]
     LogUnread {
-        /// Which store.
+        /// The path of the store.
         path: PathBuf,
         /// Why nothing can be written.
         reason: String,
@@ -184,17 +184,17 @@ pub enum StoreError {
     /// It was made by a later version.
     #[error("the opt-in store {} has form {found}: this sixgate reads form {wanted}", path.display())]
     OtherForm {
-        /// Which store.
+        /// The path of the store.
         path: PathBuf,
-        /// Its form.
+        /// The form of the store, a number.
         found: i64,
-        /// This build's.
+        /// The form that this build uses.
         wanted: i64,
     },
     /// A list is empty.
     #[error("the list of {what} is empty; nothing was changed: `--allow-empty` if that is meant")]
     EmptyList {
-        /// Of what.
+        /// The kind of entries, in the plural.
         what: &'static str,
     },
     /// A change would leave nothing.
@@ -202,9 +202,9 @@ pub enum StoreError {
         "this would leave no {what}, so that {then}; nothing was changed: `--allow-empty` if that is meant"
     )]
     Empties {
-        /// Of what.
+        /// The kind of entries, in the plural.
         what: &'static str,
-        /// What follows.
+        /// The consequence, for the message.
         then: &'static str,
     },
     /// A list lacks more than half of what is there.
@@ -212,7 +212,7 @@ pub enum StoreError {
         "the list would remove {removed} of {before} {what}; nothing was changed: `--allow-shrink` if that is meant"
     )]
     Shrinks {
-        /// Of what.
+        /// The kind of entries, in the plural.
         what: &'static str,
         /// How many would go.
         removed: usize,
@@ -244,7 +244,7 @@ impl StoreError {
         Self::Damaged { path: path.to_owned(), reason, has_backup: Path::new(&backup).exists() }
     }
 
-    /// What SQLite said about the store `path`.
+    /// The error of SQLite about the store `path`.
     pub(super) fn sqlite(operation: &'static str, path: &Path, source: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode;
         let path = path.to_owned();

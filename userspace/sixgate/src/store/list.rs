@@ -9,17 +9,17 @@ use sixgate_common::dest::OptIn;
 
 use crate::store::{Domain, DomainError, Marks, PrefixError, PrefixMap, PrefixSet, parse_prefix};
 
-/// What is wrong with a line.
+/// A line with an error.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{line}: {reason}")]
 pub struct ListError {
     /// Counted from 1.
     pub line: usize,
-    /// Why.
+    /// Why the line is wrong.
     pub reason: ListReason,
 }
 
-/// Why a line is no good.
+/// Why a line cannot be used.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ListReason {
     /// It is not UTF-8.
@@ -49,7 +49,7 @@ pub enum ListReason {
     /// Another line has other marks.
     #[error("{domain} stands twice, with other marks")]
     OtherMarks {
-        /// The domain.
+        /// The domain that stands twice.
         domain: Domain,
     },
     /// Something else than a decision follows the prefix.
@@ -58,16 +58,16 @@ pub enum ListReason {
         /// What stands there.
         found: String,
     },
-    /// Another line says otherwise.
+    /// Another line has the other decision.
     #[error("{prefix} stands twice, once in and once out")]
     Contradiction {
-        /// The prefix.
+        /// The prefix that stands twice.
         prefix: Ipv6Net,
     },
 }
 
-/// Reads lines of `PREFIX [in|out]`, as `sixgate optin list` prints them. Empty lines and what follows a
-/// `#` are left out.
+/// Reads lines of `PREFIX [in|out]`, as `sixgate optin list` prints them. Empty lines and what
+/// follows a `#` are left out.
 ///
 /// # Errors
 ///
@@ -106,7 +106,8 @@ pub fn parse_members(octets: &[u8]) -> Result<PrefixSet, ListError> {
     Ok(list)
 }
 
-/// Reads lines of `PREFIX`, as `sixgate guard list` prints them: of those of interfaces the store knows nothing.
+/// Reads lines of `PREFIX`, as `sixgate guard list` prints them: of those of interfaces the store
+/// knows nothing.
 ///
 /// # Errors
 ///
@@ -150,7 +151,7 @@ pub fn parse_domains(octets: &[u8]) -> Result<BTreeMap<Domain, Marks>, ListError
     Ok(list)
 }
 
-/// Calls `each` with the first word of each line that has one, and with the rest.
+/// Calls `each` with the first term of each line that has one, and with the rest.
 fn for_each_line(
     octets: &[u8],
     mut each: impl FnMut(&str, &str) -> Result<(), ListReason>,

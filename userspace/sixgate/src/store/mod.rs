@@ -1,7 +1,8 @@
-//! The opt-in store: which destinations and domains take mail over IPv6, what is ours, and who is exempt.
+//! The opt-in store: which destinations and domains take mail over IPv6, what is ours, and who is
+//! exempt.
 //!
-//! Its contents are pure values here; `database` keeps them. It does not own the maps that are projected
-//! from it: `control` changes both together.
+//! Its contents are pure values here; `database` keeps them. It does not own the maps that are
+//! projected from it: `control` changes both together.
 
 mod author;
 mod database;
@@ -38,7 +39,7 @@ pub use sixgate_common::settings::Revision;
 /// Everything that the store holds.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Contents {
-    /// What the owners of destination prefixes decided.
+    /// The decisions of the owners of destination prefixes.
     pub optin: PrefixMap<OptIn>,
     /// Destination prefixes that are ours.
     pub guard: PrefixSet,
@@ -82,7 +83,8 @@ impl Contents {
         self.trust.longest_match(address).map(|(prefix, _)| prefix)
     }
 
-    /// Whether recipients of the domain `name` take mail here: exactly this name, in any case of letters.
+    /// Whether recipients of the domain `name` take mail here: exactly this name, in any case of
+    /// letters.
     #[must_use]
     pub fn takes_domain(&self, name: &str) -> bool {
         self.marks(name).opted_in

@@ -1,6 +1,6 @@
 //! Prefixes: how they are read from people and files, and the longest match among many.
 //!
-//! It owns no meaning: what a prefix stands for is said by the map that it is in.
+//! It owns no meaning: the map that a prefix is in determines what it stands for.
 
 use std::{
     collections::BTreeMap,
@@ -80,7 +80,7 @@ impl<V> FromIterator<(Ipv6Net, V)> for PrefixMap<V> {
     }
 }
 
-/// Why a text is no prefix or no address.
+/// Why a text is not a prefix, or not an address.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PrefixError {
     /// Neither a prefix nor an address.
@@ -95,7 +95,7 @@ pub enum PrefixError {
         /// As it was written.
         text: String,
     },
-    /// IPv4.
+    /// An IPv4 address or prefix.
     #[error("`{text}` is IPv4: sixgate is about IPv6 only")]
     Ipv4 {
         /// As it was written.
@@ -126,6 +126,11 @@ pub enum PrefixError {
 }
 
 /// Reads `2001:db8::/32`, or an address, which is a prefix of 128 bits.
+///
+/// # Errors
+///
+/// [`PrefixError`] if it is neither, if it is IPv4 or IPv4-mapped, has a zone, or has bits beyond
+/// its length.
 pub fn parse_prefix(text: &str) -> Result<Ipv6Net, PrefixError> {
     let owned = || text.to_owned();
     if !text.contains('/') {
@@ -154,6 +159,10 @@ pub fn parse_prefix(text: &str) -> Result<Ipv6Net, PrefixError> {
 }
 
 /// Reads one IPv6 address.
+///
+/// # Errors
+///
+/// [`PrefixError`] if it is not an address, if it is IPv4 or IPv4-mapped, or has a zone.
 pub fn parse_address(text: &str) -> Result<Ipv6Addr, PrefixError> {
     let owned = || text.to_owned();
     if text.contains('%') {

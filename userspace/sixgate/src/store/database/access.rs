@@ -1,4 +1,4 @@
-//! What a connection to a store can do, and why it can do no more.
+//! Whether a connection to a store can write and read, and why it cannot do more.
 //!
 //! It opens nothing.
 
@@ -10,7 +10,7 @@ use rusqlite::ErrorCode;
 use super::files::directory_of;
 use crate::store::StoreError;
 
-/// What a connection can do.
+/// The operations that a connection can do.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Access {
     /// Read and change.
@@ -22,12 +22,12 @@ pub(super) enum Access {
     },
     /// Read what the file holds, as if nothing ever changed it.
     Frozen {
-        /// Why.
+        /// Why the file cannot be used otherwise.
         reason: String,
     },
 }
 
-/// What the file system of `path` does not let SQLite do.
+/// The reason why SQLite cannot write to the file system of `path`; none if it can.
 pub(super) fn hindrance(path: &Path) -> Option<String> {
     let directory = directory_of(path);
     let found = statvfs(directory).ok()?;
@@ -40,7 +40,8 @@ pub(super) fn hindrance(path: &Path) -> Option<String> {
         .then(|| format!("no space is left on the file system of {}", directory.display()))
 }
 
-/// An error of writing for which the file system gives no reason, such as a quota or a failing disk.
+/// An error of writing for which the file system gives no reason, such as a quota or a failing
+/// disk.
 pub(super) fn unexplained(failure: &StoreError) -> Option<String> {
     let StoreError::Database { source, .. } = failure else { return None };
     let is_of_writing =

@@ -1,6 +1,7 @@
-//! A new store: empty, or with what a JSON file of an earlier version says.
+//! A new store: empty, or with the contents of a JSON file of an earlier version.
 //!
-//! It is made aside and linked into place, so that a half-made one is never found and none is ever written over.
+//! It is made aside and linked to its path, so that a half-made one is never found and none is ever
+//! written over.
 
 use std::{
     fs::{self, DirBuilder, File},
@@ -21,7 +22,7 @@ use sixgate_base::bounded;
 
 use crate::store::{Author, Contents, StoreError, document};
 
-/// What a new store was made from.
+/// The file of an earlier version from which a new store was made.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TakenOver {
     /// The file, which stays as it is.
@@ -56,15 +57,16 @@ impl Store {
             _ => {}
         }
         if self.make(&Contents::default(), &Author::of_this_process())? {
-            // what is there from an earlier version does not come back by itself when this store is lost
+            // what is there from an earlier version does not come back by itself when this store is
+            // lost
             if self.json.is_file() { self.mark_taken_over() } else { Ok(()) }
         } else {
             Err(StoreError::Exists { path: self.path.clone() })
         }
     }
 
-    /// Makes the store of the JSON file of an earlier version, if there is no store and this was not done before. The
-    /// file stays as it is.
+    /// Makes the store of the JSON file of an earlier version, if there is no store and this was
+    /// not done before. The file stays as it is.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
-//! A change of the store: one transaction, with the revision that tells of it.
+//! A change of the store: one transaction, with the revision that records it.
 //!
-//! What is meant by a change is the caller's; nothing is kept of one that fails.
+//! The caller decides what to change; nothing is kept of a change that fails.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -26,10 +26,10 @@ pub struct Edit<'a> {
     progress: Option<Progress>,
 }
 
-/// What a change came to.
+/// The result of a change.
 #[derive(Debug)]
 pub struct Edited<T> {
-    /// What the caller's function returned.
+    /// The value that the caller's function returned.
     pub value: T,
     /// The revision that it found.
     pub before: Revision,
@@ -37,19 +37,19 @@ pub struct Edited<T> {
     pub after: Revision,
 }
 
-/// What a command may do that is seldom meant.
+/// Changes that are seldom meant, and that a command may make all the same.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Consent {
-    /// Leave nothing.
+    /// Leave a set without entries.
     pub empty: bool,
-    /// Remove more than half.
+    /// Remove more than half of a set.
     pub shrink: bool,
 }
 
-/// What became of a set that was replaced as a whole.
+/// The result for a set that was replaced as a whole.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Replaced {
-    /// What was not so before: additions and changes first.
+    /// The entries that were not so before: additions and changes first.
     pub outcomes: Vec<Outcome>,
     /// How many entries stayed as they were.
     pub unchanged: usize,
@@ -58,11 +58,13 @@ pub struct Replaced {
 }
 
 impl Database {
-    /// Changes the store by `edit`, which must have no other effect: an error leaves the store as it was.
+    /// Changes the store by `edit`, which must have no other effect: an error leaves the store as
+    /// it was.
     ///
     /// # Errors
     ///
-    /// What `edit` returned; [`StoreError::Unwritable`], [`StoreError::Busy`], [`StoreError::Database`].
+    /// What `edit` returned; [`StoreError::Unwritable`], [`StoreError::Busy`],
+    /// [`StoreError::Database`].
     pub fn edit<T, E: From<StoreError>>(
         &mut self,
         author: &Author,
@@ -297,7 +299,7 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Makes the set of `kind` what `wanted` says, which is in the order of the keys.
+    /// Makes the set of `kind` equal to `wanted`, which is in the order of the keys.
     fn replace(
         &mut self,
         kind: Kind,
@@ -374,7 +376,8 @@ impl Row {
     }
 }
 
-/// Changes of one revision from which on the write-ahead log is carried over into the database at once, and cut back.
+/// Changes of one revision from which on the write-ahead log is carried over into the database at
+/// once, and cut back.
 const CHECKPOINTED: usize = 10_000;
 /// How long readers are waited for then; other commands wait, too.
 const CHECKPOINT_WAIT: Duration = Duration::from_secs(1);

@@ -29,7 +29,7 @@ pub(super) struct Latest {
 /// A revision, as it is shown.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Logged {
-    /// Its number.
+    /// The revision's number.
     pub number: u64,
     /// Seconds since 1970.
     pub time: i64,
@@ -45,7 +45,7 @@ pub struct Logged {
     pub removed: u64,
 }
 
-/// What is to be done by a follower that has seen the store at some revision.
+/// The work of a follower that has seen the store at some revision.
 #[derive(Debug)]
 pub enum Since {
     /// Make these changes, in this order.
@@ -125,7 +125,8 @@ impl Database {
         Ok(latest(&self.connection).map_err(self.error("read"))?.revision)
     }
 
-    /// A number that is another one whenever another connection has changed the store. It costs little.
+    /// A number that is another one whenever another connection has changed the store. It costs
+    /// little.
     ///
     /// # Errors
     ///
@@ -137,7 +138,8 @@ impl Database {
             .map_err(self.error("read"))
     }
 
-    /// What a follower has to do that has seen the store at `seen`: changes, if they are known and at most `most`.
+    /// The work of a follower that has seen the store at `seen`: changes, if they are known and at
+    /// most `most`.
     ///
     /// # Errors
     ///

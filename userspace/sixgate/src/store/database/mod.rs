@@ -1,7 +1,7 @@
 //! The store as an SQLite database: where it is, how it is made and opened.
 //!
-//! Reading is `read`'s, changing `edit`'s, what was changed `history`'s; checking and the backup are `safety`'s, a store that
-//! cannot be written is `reading`'s.
+//! Reading is `read`'s, changing `edit`'s, what was changed `history`'s; checking and the backup
+//! are `safety`'s, a store that cannot be written is `reading`'s.
 
 mod access;
 mod create;
@@ -48,8 +48,8 @@ pub struct Database {
 }
 
 impl Store {
-    /// The store that the configuration names. Where it names the JSON file of an earlier version, the database is
-    /// beside that.
+    /// The store that the configuration names. Where it names the JSON file of an earlier version,
+    /// the database is beside that.
     #[must_use]
     pub fn new(configured: impl Into<PathBuf>) -> Self {
         let configured = configured.into();
@@ -57,7 +57,7 @@ impl Store {
             .unless_named(configured)
     }
 
-    /// A file whose name ends otherwise is what the configuration says.
+    /// A file whose name ends otherwise is used as the configuration names it.
     fn unless_named(self, configured: PathBuf) -> Self {
         let is_json = configured.extension().is_some_and(|extension| extension == "json");
         if is_json { self } else { Self { path: configured, ..self } }
@@ -69,8 +69,9 @@ impl Store {
         &self.path
     }
 
-    /// Opens it, for reading and changing; a JSON file of an earlier version becomes one first. Where the file system is
-    /// read-only or full, it is opened for reading: [`Database::unwritable`].
+    /// Opens it, for reading and changing; a JSON file of an earlier version becomes one first.
+    /// Where the file system is read-only or full, it is opened for reading:
+    /// [`Database::unwritable`].
     ///
     /// # Errors
     ///
@@ -183,7 +184,8 @@ impl Database {
     }
 }
 
-/// SQLite does not say why it could not open a file: mostly for want of rights, on it or on its directory.
+/// SQLite does not report why it could not open a file: mostly for want of rights, on it or on its
+/// directory.
 fn open_error(path: &Path, source: rusqlite::Error) -> StoreError {
     let is_denied = matches!(
         source.sqlite_error_code(),
@@ -203,7 +205,8 @@ const APPLICATION: i64 = 0x3667_6174;
 const FORM: i64 = 1;
 /// How long a command waits for another one that changes the store.
 pub const WRITE_WAIT: Duration = Duration::from_secs(60);
-/// Size to which the write-ahead log is cut back when it has been carried over into the database, in octets.
+/// Size to which the write-ahead log is cut back when it has been carried over into the database,
+/// in octets.
 const WAL_KEPT: i64 = 4 << 20;
 /// Memory for pages of one connection. A negative number counts KiB.
 const CACHE_KIBIBYTES: i64 = -8192;

@@ -1,4 +1,4 @@
-//! What is read from the store: the whole, one set, or the entry that decides.
+//! Reads the store: the whole, one set, or the entry that decides.
 //!
 //! It changes nothing.
 
@@ -20,9 +20,9 @@ use crate::store::{Contents, Domain, Entry, Key, Marks, PrefixMap, PrefixSet, Re
 pub struct StoreCounts {
     /// Destinations, in or out.
     pub optin: usize,
-    /// Guarded prefixes.
+    /// How many prefixes are guarded.
     pub guard: usize,
-    /// Trusted prefixes.
+    /// How many prefixes are trusted.
     pub trust: usize,
     /// Domains that take mail here.
     pub domains: usize,
@@ -63,7 +63,7 @@ impl Database {
         optin(&self.connection).map_err(self.error("read"))
     }
 
-    /// What is guarded.
+    /// The guarded prefixes.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl Database {
         members(&self.connection, Kind::Guard).map_err(self.error("read"))
     }
 
-    /// What is exempt.
+    /// The exempt prefixes.
     ///
     /// # Errors
     ///
@@ -210,9 +210,10 @@ fn for_each(connection: &Connection, kind: Kind, mut each: impl FnMut(&[u8], i64
     Ok(())
 }
 
-/// The longest prefix that holds `address`, in a few steps. The greatest key that is not above the address is it, if it
-/// holds the address. Else both have so many leading bits in common, and no prefix that holds the address is longer than
-/// that: one that were would have a key between the two.
+/// The longest prefix that holds `address`, in a few steps. The greatest key that is not above the
+/// address is it, if it holds the address. Else both have so many leading bits in common, and no
+/// prefix that holds the address is longer than that: one that were would have a key between the
+/// two.
 fn longest_match(
     connection: &Connection,
     kind: Kind,

@@ -1,6 +1,6 @@
 //! How a store is opened that cannot be written: its file system is read-only, or full.
 //!
-//! It reads what is there and makes no file. What such a store cannot do is said by `edit`.
+//! It reads what is there and makes no file. `edit` reports what such a store cannot do.
 
 use std::{os::unix::ffi::OsStrExt as _, path::Path, time::Duration};
 
@@ -30,7 +30,8 @@ impl Database {
         matches!(self.access, Access::Frozen { .. })
     }
 
-    /// Opens the store for reading, after `failure` to open it for changes; `failure` if that has another cause.
+    /// Opens the store for reading, after `failure` to open it for changes; `failure` if that has
+    /// another cause.
     pub(super) fn connect_reading(
         path: &Path,
         wait: Duration,
@@ -39,7 +40,8 @@ impl Database {
         let Some(reason) = hindrance(path).or_else(|| unexplained(&failure)) else {
             return Err(failure);
         };
-        // SQLite needs its files beside a store that has a write-ahead log, but does not have to write to them
+        // SQLite needs its files beside a store that has a write-ahead log, but does not have to
+        // write to them
         let followed = Self::open_as(path, "readonly_shm=1", Access::Reading { reason: reason.clone() });
         let has_log = !is_log_empty(path);
         let unread = || StoreError::LogUnread { path: path.to_owned(), reason: reason.clone() };
@@ -69,7 +71,8 @@ impl Database {
         Ok(database)
     }
 
-    /// What `self` can do although it was opened for changes: SQLite falls back to reading by itself.
+    /// What `self` can do although it was opened for changes: SQLite falls back to reading by
+    /// itself.
     pub(super) fn limited(mut self) -> Result<Self, StoreError> {
         if self.connection.is_readonly("main").map_err(self.error("open"))? {
             let reason = hindrance(&self.path).unwrap_or_else(|| "it can only be read".to_owned());

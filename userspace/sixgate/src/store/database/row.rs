@@ -1,6 +1,7 @@
 //! How entries lie in the tables: a kind, a key and a state.
 //!
-//! A prefix's key is its address and its length, 17 octets, so that keys have the order of prefixes; a domain's is its name.
+//! A prefix's key is its address and its length, 17 octets, so that keys have the order of
+//! prefixes; a domain's is its name.
 
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
@@ -86,7 +87,7 @@ pub(super) fn marks_state(marks: Marks) -> i64 {
     i64::from(marks.opted_in) * OPTED_IN + i64::from(marks.temporary) * TEMPORARY
 }
 
-/// What is not opted in is out.
+/// A state other than "in" is out.
 pub(super) const fn optin(state: i64) -> OptIn {
     match state {
         IN => OptIn::In,

@@ -1,4 +1,5 @@
-//! The store when the daemon starts: checked, put back from its backup if it is damaged, backed up if it has changed.
+//! The store when the daemon starts: checked, put back from its backup if it is damaged, backed up
+//! if it has changed.
 //!
 //! It decides nothing about contents.
 
@@ -16,12 +17,12 @@ use super::{
 };
 use crate::store::StoreError;
 
-/// What a start found out about the store, to be logged.
+/// A finding about the store at the daemon's start, to be logged.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum StartNote {
     /// It was damaged.
     PutBack {
-        /// How.
+        /// How it was damaged.
         reason: String,
         /// Where the damaged one lies now.
         aside: PathBuf,
@@ -53,14 +54,15 @@ impl Backup {
 pub struct Backup {
     /// Where it is.
     pub path: PathBuf,
-    /// Its revision.
+    /// The revision of its contents.
     pub revision: u64,
     /// When it was made.
     pub made: SystemTime,
 }
 
 impl Store {
-    /// Opens the store and checks it as a whole. A damaged one is kept aside, and its backup takes its place.
+    /// Opens the store and checks it as a whole. A damaged one is kept aside, and its backup takes
+    /// its place.
     ///
     /// # Errors
     ///
@@ -83,12 +85,13 @@ impl Store {
         }
     }
 
-    /// Puts the backup in the place of a store that is missing or damaged; which backup that is. A damaged one is kept
-    /// aside.
+    /// Replaces a store that is missing or damaged by the backup; returns which backup that is. A
+    /// damaged one is kept aside.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Exists`] if there is a good one; [`StoreError::NoBackup`], [`StoreError::BadBackup`].
+    /// [`StoreError::Exists`] if there is a good one; [`StoreError::NoBackup`],
+    /// [`StoreError::BadBackup`].
     pub fn restore(&self) -> Result<Backup, StoreError> {
         match self.open().and_then(|database| database.check()) {
             Ok(()) => {
@@ -130,8 +133,8 @@ impl Store {
         made.map_or(true, |made| made.elapsed().map_or(true, |age| age >= interval))
     }
 
-    /// Makes the backup that of the store's present revision; which that is, if there was anything to do. A store that
-    /// cannot be written has none made.
+    /// Makes the backup that of the store's present revision; which that is, if there was anything
+    /// to do. A store that cannot be written has none made.
     ///
     /// # Errors
     ///
@@ -182,7 +185,8 @@ impl Store {
             .ok_or_else(|| StoreError::TooManyDamaged { path: self.path.clone(), kept: DAMAGED_MAX })
     }
 
-    /// Sets the damaged store aside, with its logs, and puts a copy of the backup in its place; where the damaged one is.
+    /// Sets the damaged store aside, with its logs, and replaces it by a copy of the backup;
+    /// returns where the damaged one is.
     fn put_back(&self, backup: &Path) -> Result<PathBuf, StoreError> {
         let aside = self.free_place()?;
         let new = beside(&self.path, ".restored");

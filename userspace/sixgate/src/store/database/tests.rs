@@ -92,7 +92,7 @@ fn the_json_file_of_an_earlier_version_is_taken_over_once_and_stays() {
     assert_eq!(Store::new(directory.path().join("store.db")).take_over().unwrap(), None);
     assert_eq!(store.open().unwrap().contents().unwrap().0, contents);
     assert_eq!(fs::read(&json).unwrap(), text);
-    // what it said once is not what holds now
+    // the contents of the JSON file are out of date by now
     fs::remove_file(store.path()).unwrap();
     let error = store.open().unwrap_err();
     assert!(matches!(error, StoreError::Lost { .. }), "{error}");
