@@ -1,5 +1,5 @@
-//! A mail server behind the gate: Debian's Postfix sees the real client, and wherever in a delivery the daemon is
-//! killed, what the sender was told is true.
+//! A mail server behind the gate: Debian's Postfix sees the real client, and wherever in a delivery
+//! the daemon is killed, what the sender was told is true.
 
 use std::{
     fs::{self, Permissions},
@@ -202,7 +202,7 @@ impl Hop {
         let (tell_gone, gone) = mpsc::channel();
         let taken = Arc::new(Mutex::new(0));
         let count = Arc::clone(&taken);
-        // ends with the process: it waits for connections that nobody makes any more
+        // ends with the process: it waits for connections that no client makes any more
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let stop = |at: &str| {
@@ -235,7 +235,7 @@ fn converse(mut stream: TcpStream, stop: impl Fn(&str), taken: &Mutex<usize>) ->
             mail |= verb == "MAIL";
             stop(verb);
         }
-        // whoever is gone does not hear the reply; what counts is what was taken
+        // a client that is gone does not get the reply; only the messages that were taken count
         let _ = match verb {
             "EHLO" => stream.write_all(b"250-behind.example\r\n250 8BITMIME\r\n"),
             "DATA" => {

@@ -1,5 +1,5 @@
-//! The store and the maps change under live traffic: a change holds from the next SYN on, and an established
-//! connection is never taken over.
+//! The store and the maps change under live traffic: a change holds from the next SYN on, and an
+//! established connection is never taken over.
 
 use std::{
     fs, thread,
@@ -42,7 +42,7 @@ fn a_session_that_was_accepted_survives_the_removal_of_its_destination() {
     assert_eq!(client.reply().unwrap().code, 220);
     assert_eq!(client.say("HELO mail.sender.example").unwrap().code, 250);
     site.sixgate(&format!("optin remove --allow-empty {GATE}"));
-    // the connection stands: each command has its answer, whatever it is
+    // the connection stands: each command gets a reply, of any code
     assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
     let answer = client.say("RCPT TO:<user@contoso.com>").unwrap().code;
     assert!(matches!(answer, 250 | 550), "{answer}");
@@ -88,7 +88,7 @@ fn a_store_that_is_lost_refuses_nobody_who_had_opted_in() {
         let failed = site.run(command);
         assert_eq!(failed.status.code(), Some(2), "{command}: {failed:?}");
     }
-    // the maps hold what the lost store said
+    // the maps hold the content of the lost store
     let refused = site.run("init");
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("`sixgate init --force`"), "{refused:?}");
@@ -127,7 +127,7 @@ fn a_damaged_store_is_put_back_from_its_backup_at_the_start() {
         wait_until("the maps follow the store", || site.run("status").status.success());
         daemon.stop().unwrap();
     }
-    // neither takes the place of the other
+    // neither replaces the other
     let kept = |name: &str| fs::read_to_string(site.folder().join(name)).unwrap();
     assert_eq!(kept("store.db.damaged"), "no database");
     assert_eq!(kept("store.db.damaged.2"), "none again");

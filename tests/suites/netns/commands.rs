@@ -1,5 +1,5 @@
-//! Commands beside a daemon that was started with other settings than the file has now: they warn, and leave what is the
-//! daemon's alone.
+//! Commands beside a daemon that was started with other settings than the file has now: they warn,
+//! and leave what is the daemon's alone.
 
 use std::process::Output;
 

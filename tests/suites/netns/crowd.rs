@@ -1,7 +1,7 @@
-//! More connections than are allowed, and fewer descriptors than are needed: each sender hears why or waits, and nobody
-//! is lost.
+//! More connections than are allowed, and fewer descriptors than are needed: each sender gets the
+//! reason or waits, and no connection is lost.
 //!
-//! What a session says that lacks a descriptor itself is in the suite `faults`.
+//! The suite `faults` has the replies of a session that itself lacks a descriptor.
 
 use std::{collections::BTreeSet, fs};
 
@@ -17,13 +17,14 @@ use sixgate_tests::{
 use crate::ZONE;
 
 const TRUSTED: &str = "2001:db8:ffff::1";
-/// The 421 that names no bound to strangers; the log does.
+/// The 421 that does not tell clients which limit was reached; the log does.
 const IN_ALL: &str = "421 4.7.0 gate.example Too many connections, please try again later.";
 const OF_NETWORK: &str =
     "421 4.7.0 gate.example Too many connections from your network, please try again later.";
 const GREETING: &str = "220 gate.example ESMTP sixgate";
 
-/// A daemon without XDP program, for which GATE and contoso.com have opted in, and TRUSTED is trusted.
+/// A daemon without XDP program, for which GATE and contoso.com have opted in, and TRUSTED is
+/// trusted.
 fn site(settings: &str) -> (Site, Daemon) {
     let site = Site::new(ZONE, settings);
     site.sixgate(&format!("optin add {GATE}"));
@@ -70,7 +71,7 @@ fn connections_are_bounded_in_all_and_by_address_and_network() {
         client.closed().unwrap();
         daemon.wait_for_log(&format!("turned away source={source} limit=\"{limit}\"")).unwrap();
     }
-    // each place is given back
+    // each connection's slot is released
     for mut client in open {
         assert_eq!(client.say("QUIT").unwrap().code, 221);
         client.closed().unwrap();
@@ -93,7 +94,7 @@ fn whoever_comes_while_descriptors_are_used_up_waits_and_is_served() {
     leave_free(&daemon, 0);
     let waiting: Vec<Client> = (0..5).map(|_| connect(&site, SENDER)).collect();
     daemon.wait_for_log("cannot accept connections, they wait").unwrap();
-    // those who are there go on, one leaves, and the next has its place
+    // those who are there go on, one leaves, and the next one gets its slot
     assert_eq!(served[0].say("HELO mail.sender.example").unwrap().code, 250);
     for mut client in served {
         assert_eq!(client.say("QUIT").unwrap().code, 221);
@@ -131,7 +132,7 @@ fn connect(site: &Site, source: &str) -> Client {
 
 /// Waits until the daemon has begun everything that it does by itself; its open descriptors then.
 ///
-/// Nobody connects for it: the descriptor of a session that has just ended would be counted.
+/// It makes no connection: the descriptor of a session that has just ended would be counted.
 fn at_rest(site: &Site, daemon: &Daemon) -> BTreeSet<u32> {
     site.sixgate("domain add another.example");
     daemon.wait_for_log("the opt-in store has changed").unwrap();

@@ -1,5 +1,5 @@
-//! DNS as on the hosts that there are: a budget that many equal questions do not use up, a resolv.conf that changes, servers
-//! on link-local addresses.
+//! DNS as on the hosts that there are: a budget that many equal questions do not use up, a
+//! resolv.conf that changes, servers on link-local addresses.
 //!
 //! What single servers do wrong is in the suite `checks`.
 
@@ -86,8 +86,8 @@ fn equal_questions_are_paid_for_once_however_many_ask_at_a_time() {
     }
 }
 
-/// Two who send through one provider: one with a record that costs a hundred questions each time, under one name and then
-/// under many, and one with a usual record.
+/// Two who send through one provider: one with a record that costs a hundred questions each time,
+/// under one name and then under many, and one with a usual record.
 #[test]
 fn a_domain_of_many_questions_does_not_delay_its_providers_other_mail() {
     if !gate::require(&[Need::Root]) {
@@ -260,7 +260,7 @@ fn serve(runtime: &Runtime, netns: &Netns, zone: &str) -> DnsServer {
     Zone::parse(zone).unwrap().serve_on(udp, tcp).unwrap()
 }
 
-/// Puts a new file in the place of the one that is there.
+/// Replaces the file by a new one.
 fn replace(file: &Path, text: &str) {
     let new = file.with_extension("new");
     fs::write(&new, text).unwrap();

@@ -1,4 +1,5 @@
-//! What the commands say while the daemon stops, stands still, or has a bpffs that it cannot write.
+//! The output of the commands while the daemon stops, stands still, or has a bpffs that it cannot
+//! write.
 
 use std::path::Path;
 

@@ -1,6 +1,7 @@
-//! DNS servers that lie, are dead or say nothing, and what the sender hears of it: never that it has no PTR record.
+//! DNS servers that lie, are dead or do not answer, and the reply that the sender gets then: never
+//! that it has no PTR record.
 //!
-//! Servers that say honestly that they cannot answer are in the suite `dialogs`.
+//! The suite `dialogs` has servers that answer with an error.
 
 use sixgate_tests::{
     dns::{Liar, Lie},
@@ -12,7 +13,7 @@ use tokio::runtime::Builder;
 
 /// Where the liar listens, on the gate.
 const LIAR: &str = "[::1]:5353";
-/// Where nobody listens.
+/// An address without a listener.
 const NOBODY: &str = "[::1]:5354";
 
 #[test]
@@ -31,7 +32,7 @@ fn whatever_dns_lies_about_the_sender_may_come_back() {
     let daemon = site.serve(&["--no-xdp"]);
     for (number, lie) in Lie::FATAL.into_iter().enumerate() {
         liar.tell(lie);
-        // an address that nobody asked about before, in a network of its own
+        // an address without an earlier query, in a network of its own
         let heard = site.rcpt(&format!("2001:db8:51:{number}::1"), GATE);
         assert_eq!(heard.last(), FAILURE, "{lie:?}");
     }

@@ -1,5 +1,5 @@
-//! Mail comes first: where the XDP program cannot be attached, the daemon serves and decides alone, says why, tries
-//! again, and `status` ends with 1 meanwhile.
+//! Mail comes first: where the XDP program cannot be attached, the daemon serves and decides alone,
+//! logs why, tries again, and `status` ends with 1 meanwhile.
 
 use std::{
     fs,
@@ -164,7 +164,7 @@ fn an_occupied_interface_is_logged_with_a_command_and_used_once_free() {
     status(&site, 1, "another XDP program (id ");
     drop(other);
     daemon.wait_for_log("gate0: attached").unwrap();
-    // what the first line said is taken back
+    // a later line revokes the first one
     assert!(daemon.log().contains("refusals are answered by the daemon"), "{}", daemon.log());
     daemon.wait_for_log("refusals are now answered by the ").unwrap();
     is_good(&site);
@@ -282,7 +282,8 @@ fn pins_of_another_layout_are_named_by_each_command_and_mail_is_served() {
     }
     let site = site("xdp.interfaces = []");
     site.sixgate(&format!("attach --iface {INTERFACE}"));
-    // as another version would have left them: this version's program runs from maps that are not this version's
+    // as another version would have left them: this version's program runs from maps that are not
+    // this version's
     let other = site.pins().join("v1");
     fs::rename(live(&site), &other).unwrap();
     let wanted = format!("has pinned its XDP program in {}", other.display());

@@ -1,5 +1,5 @@
-//! What the mail server behind the gate does to us rather than to senders: it does not take our
-//! mail, it was never reached, it is ourselves, it has few connections.
+//! The effects of the next hop on sixgate itself rather than on senders: it does not take sixgate's
+//! own mail, it was never reached, it is sixgate itself, it has few connections.
 
 use std::fs;
 
@@ -61,7 +61,7 @@ fn site(settings: &str) -> Option<Site> {
     Some(site)
 }
 
-/// What a client gets at RCPT, or before.
+/// The reply that a client gets to RCPT, or before.
 fn rcpt(client: &mut Client) -> String {
     for command in ["EHLO mail.sender.example", "MAIL FROM:<a@sender.example>"] {
         client.say(command).unwrap();

@@ -1,5 +1,5 @@
-//! What becomes of an attached interface while the daemon runs: renamed, deleted, detached by others, moved. The daemon
-//! says so, does about it what can be done, and `status` tells how it is.
+//! An attached interface that is renamed, deleted, detached by others or moved while the daemon
+//! runs. The daemon logs it, does about it what can be done, and `status` reports the state.
 
 use std::{fs, process::Command};
 
@@ -18,7 +18,8 @@ fn status(site: &Site) -> (Option<i32>, String) {
     site.ran("status")
 }
 
-/// Waits for the line; then the daemon has done what it says, and `status` has this exit code and these words.
+/// Waits for the line; then the daemon has done what the line reports, and `status` has this exit
+/// code and this text.
 #[track_caller]
 fn expect(site: &Site, daemon: &Daemon, line: &str, code: i32, words: &[&str]) {
     daemon.wait_for_log(line).unwrap();
@@ -167,7 +168,7 @@ fn a_link_that_another_program_detached_is_attached_again() {
         is_good(&site);
         refuses(&site);
     }
-    // without the daemon, status says what is wrong
+    // without the daemon, status reports the problem
     drop(daemon);
     detach_link(&link_of(&site, INTERFACE));
     let (code, text) = status(&site);

@@ -1,4 +1,4 @@
-//! Two interfaces: one set of maps, one verdict, whichever the sender comes in by.
+//! Two interfaces: one set of maps, one verdict, on either of them.
 
 use std::net::SocketAddrV6;
 

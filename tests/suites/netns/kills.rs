@@ -1,4 +1,5 @@
-//! The daemon is killed: the kernel goes on, nobody is accepted unverified, and a new daemon takes over.
+//! The daemon is killed: the kernel goes on, no sender is accepted unverified, and a new daemon
+//! takes over.
 
 use std::io::ErrorKind;
 

@@ -1,5 +1,5 @@
-//! Real senders in one namespace, the gate with its XDP program in another: every row of the promise, and what
-//! happens to it while things change.
+//! Real senders in one namespace, the gate with its XDP program in another: every row of the
+//! promise, and what happens to it while things change.
 //!
 //! Letters and rows that need no XDP program are the business of the suite `dialogs`.
 
@@ -47,8 +47,8 @@ fn can_run() -> bool {
     gate::require(&[Need::Root, Need::Bpffs, Need::Xdp, Need::Program("swaks")])
 }
 
-/// A site whose gate has the program on its interface; GATE and contoso.com have opted in. The daemon answers, unless
-/// `settings` say otherwise.
+/// A site whose gate has the program on its interface; GATE and contoso.com have opted in. The
+/// daemon answers, unless `settings` name another responder.
 fn site(settings: &str) -> (Site, Daemon) {
     let site = Site::new(ZONE, "answer = \"daemon\"")
         .configured(settings)

@@ -1,5 +1,5 @@
-//! Messages of all sizes and shapes, from the sender's socket to the Maildir: what passes is there octet for octet,
-//! what breaks a rule is refused by that rule, and the session goes on.
+//! Messages of all sizes and shapes, from the sender's socket to the Maildir: what passes is there
+//! octet for octet, what breaks a rule is refused by that rule, and the session goes on.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use sixgate_tests::{
 
 use crate::{ZONE, can_run, site};
 
-/// A client that has said all that comes before DATA.
+/// A client that has sent all commands before DATA.
 fn at_data(site: &Site) -> Client {
     let mut client = site.connect(SENDER, GATE);
     client.reply().unwrap();

@@ -1,4 +1,5 @@
-//! `xdp.bpffs` names another directory than the one in which the program that runs was pinned: it is taken over, or named.
+//! `xdp.bpffs` names another directory than the one in which the program that runs was pinned: it
+//! is taken over, or named.
 
 use std::{fs, path::PathBuf};
 

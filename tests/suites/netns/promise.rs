@@ -92,7 +92,7 @@ fn a_dns_failure_is_a_temporary_refusal_and_leaves_nothing_in_the_kernel() {
     let sent = site.swaks(NAMELESS, GATE, ORDINARY);
     assert_eq!(sent.code, RCPT_REFUSED, "{}", sent.output);
     assert!(sent.output.contains(wanted), "{}", sent.output);
-    // DNS is well again, and so is the sender, at once; its domain is one that nobody asked for before
+    // DNS is well again, and so is the sender, at once; its domain is one without an earlier query
     let names = format!("{NAMELESS} PTR mail.late.example\nlate.example TXT \"v=spf1 ip6:{NAMELESS} -all\"");
     site.dns.replace(Zone::parse(&names).unwrap());
     let late = ["--helo", "mail.late.example", "--from", "a@late.example", "--to", "user@contoso.com"];

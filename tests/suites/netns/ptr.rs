@@ -1,5 +1,5 @@
-//! What is known about reverse DNS changes under live traffic: kernel, daemon and command never disagree for longer than
-//! a connection takes.
+//! Knowledge about reverse DNS changes under live traffic: kernel, daemon and command never
+//! disagree for longer than a connection takes.
 
 use sixgate_tests::{
     dns::Zone,
@@ -116,7 +116,7 @@ fn each_of_the_four_results_is_counted_logged_and_in_the_message() {
     }
 }
 
-/// What a new session from `source` hears to its RCPT.
+/// The reply that a new session from `source` gets to its RCPT.
 fn rcpt(site: &Site, source: &str) -> String {
     site.rcpt(source, GATE).last().to_owned()
 }

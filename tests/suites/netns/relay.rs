@@ -1,5 +1,5 @@
-//! Attempts to send through sixgate to somewhere else: none reaches the next hop, from no client. Shadow mode is the
-//! business of the suite `session`.
+//! Attempts to send through sixgate to somewhere else: none reaches the next hop, from no client.
+//! Shadow mode is the business of the suite `session`.
 
 use sixgate_tests::site::{GATE, SENDER, Site};
 

@@ -1,4 +1,5 @@
-//! A changed configuration reaches kernel and daemon together, by `sixgate reload` as by `sixgate attach`.
+//! A changed configuration reaches kernel and daemon together, by `sixgate reload` as by
+//! `sixgate attach`.
 
 use std::fs;
 

@@ -1,7 +1,7 @@
-//! What the daemon sees of the sessions that the kernel refuses by itself: its log, its counters, greetings that got
-//! lost, and what it does while the kernel cannot answer.
+//! The daemon's view of the sessions that the kernel refuses by itself: its log, its counters,
+//! greetings that got lost, and its work while the kernel cannot answer.
 //!
-//! What such a session hears is tested elsewhere.
+//! Other suites test the replies to such a session.
 
 use std::{collections::BTreeSet, fs, thread, time::Duration};
 
@@ -17,8 +17,8 @@ use sixgate_tests::{
 
 use crate::{can_run, site};
 
-/// A site whose gate answers from the kernel, in native mode, and writes its counters to a file; the sender's end of the
-/// link has the program that `peer` attaches.
+/// A site whose gate answers from the kernel, in native mode, and writes its counters to a file;
+/// the sender's end of the link has the program that `peer` attaches.
 fn answering<T>(peer: impl FnOnce(&Netns) -> T) -> (Site, Daemon, T) {
     let (site, daemon) = site("answer = \"daemon\"");
     drop(daemon);
@@ -264,7 +264,7 @@ fn a_greeting_that_got_lost_is_heard_after_all() {
         let heard: Vec<_> = listening.into_iter().filter_map(|client| client.join().unwrap()).collect();
         (heard, begun)
     });
-    // whose handshake arrived is greeted, and nobody hears anything else
+    // a client whose handshake arrived is greeted, and no client gets anything else
     assert!(greetings.iter().all(|lines| *lines == ["220 gate.example ESMTP sixgate"]), "{greetings:?}");
     assert_eq!(greetings.len() as u64, begun);
     let (_, log) = daemon.stop().unwrap();
@@ -276,7 +276,7 @@ fn a_greeting_that_got_lost_is_heard_after_all() {
 /// The program reads the clock of the last tick, and the log tells microseconds.
 const TICK: SignedDuration = SignedDuration::from_millis(20);
 
-/// What a client hears first; nothing if its handshake got lost.
+/// The first reply that a client gets; nothing if its handshake got lost.
 fn greeting(mut client: Client) -> Option<Vec<String>> {
     client.wait_at_most(PATIENCE).unwrap();
     client.reply().ok().map(|reply| reply.lines)

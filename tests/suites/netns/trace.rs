@@ -1,4 +1,5 @@
-//! `sixgate trace` shows what the XDP program does with each segment, and leaves no trace of itself.
+//! `sixgate trace` shows what the XDP program does with each segment, and leaves no trace of
+//! itself.
 
 use std::net::SocketAddrV6;
 

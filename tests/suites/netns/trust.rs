@@ -1,4 +1,5 @@
-//! Trusted sources: exempt from opt-in, reverse DNS, SPF and DKIM, never from the recipients' domains.
+//! Trusted sources: exempt from opt-in, reverse DNS, SPF and DKIM, never from the recipients'
+//! domains.
 
 use sixgate_tests::site::OTHER;
 

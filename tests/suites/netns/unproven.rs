@@ -1,4 +1,5 @@
-//! Messages that prove nothing, and why their senders are told apart: bounces, and keys that are being tested.
+//! Messages that prove nothing, and why their senders are told apart: bounces, and keys that are
+//! being tested.
 
 use std::fs;
 

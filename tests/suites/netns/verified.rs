@@ -1,5 +1,5 @@
-//! What is verified is what is passed on, and what verification may cost at most, from the sender's socket to the
-//! Maildir, the reply and the counters.
+//! The message that is verified is the one that is passed on, and the bounds on the cost of
+//! verification, from the sender's socket to the Maildir, the reply and the counters.
 
 use std::fs;
 
@@ -12,8 +12,8 @@ use sixgate_tests::{
 
 use crate::{ZONE, can_run};
 
-/// A gate for contoso.com without XDP. SPF of signer.example fails, its key at `s` is ED25519's, the one at `silent` is
-/// not to be had.
+/// A gate for contoso.com without XDP. SPF of signer.example fails, its key at `s` is ED25519's,
+/// the one at `silent` is not to be had.
 fn site(settings: &str) -> (Site, Daemon) {
     let zone = format!(
         "{ZONE}\nsigner.example TXT \"v=spf1 -all\"\ns._domainkey.signer.example TXT {ED25519_RECORD}\n\
