@@ -67,8 +67,8 @@ fn opening(way: Way) -> (&'static str, &'static str) {
     }
 }
 
-/// The steps at which a refusal can be about a client: what the next hop expects, and what it says
-/// if it goes on.
+/// The steps at which a refusal can be about a client: the command that the next hop expects, and
+/// its reply if it goes on.
 fn steps(way: Way) -> Vec<(&'static str, &'static str)> {
     let (_, hello) = opening(way);
     let hello = (!hello.is_empty()).then_some((hello, "S: 250 mx.example\n"));

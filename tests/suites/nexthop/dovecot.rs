@@ -15,7 +15,7 @@ use crate::{LMTP, MESSAGE, SMTP, Session, UNAVAILABLE, Way, next_hop, peer::unix
 const PLAIN: SocketAddr = SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::LOCALHOST, 24, 0, 0));
 const PROXIED: SocketAddr = SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::LOCALHOST, 2424, 0, 0));
 
-/// What a sender hears to each command, and what the probe says.
+/// The reply that a sender gets to each command, and the result of the probe.
 fn visit(netns: &Netns, way: Way, place: Address, commands: &[&str]) -> (Vec<String>, Option<Capabilities>) {
     netns.run(|| {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

@@ -1,7 +1,7 @@
-//! Claims about a mail server behind that is dead, dies or lies: what the sender hears then, at each step, and that nothing
-//! is ever taken for an answer that is none.
+//! A next hop that is dead, dies or lies: the reply that the sender gets then, at each step; and no
+//! output that is not a reply is ever taken for one.
 //!
-//! Slowness is in `times`.
+//! Slow next hops are in `times`.
 
 use std::{fs, net::SocketAddr, os::unix::net::UnixListener};
 
@@ -21,7 +21,7 @@ const QUEUED: (&str, &str) = ("DATA", "250 2.0.0 queued\r\n");
 /// A whole connection without a fault.
 const WHOLE: &str = "OPEN\nMAIL\nRCPT\nDATA\nQUIT";
 
-/// One exchange of a connection: what the next hop expects, and what it says to that.
+/// One exchange of a connection: the command that the next hop expects, and its reply to it.
 struct Exchange {
     step: Step,
     expects: &'static str,
@@ -79,7 +79,7 @@ fn said(octets: &str) -> String {
 /// Makes another reply of a good one.
 type Spoil = fn(&str) -> String;
 
-/// What the sender hears of a fault.
+/// The reply that the sender gets after a fault.
 #[derive(Clone, Copy, Debug)]
 enum Heard {
     /// This is the answer at the step of the fault.
@@ -88,8 +88,8 @@ enum Heard {
     Nothing,
 }
 
-/// Lets the reply of each exchange be another one, which `fault` makes of it: what the script goes on with there, and
-/// what the sender hears.
+/// Lets the reply of each exchange be another one, which `fault` makes of it: the rest of the
+/// script from there, and the reply that the sender gets.
 async fn spoil(claim: &str, ways: &[Way], fault: impl Fn(Way, &Exchange) -> Option<(String, Heard)>) {
     for way in ways {
         let exchanges = exchanges(*way);
@@ -131,7 +131,7 @@ fn lost(step: Step) -> Heard {
     }
 }
 
-/// The answer where a next hop says what cannot be understood.
+/// The answer where a next hop sends a reply that cannot be understood.
 fn not_understood(step: Step) -> Heard {
     if step == Step::Opening { Heard::Answer(UNAVAILABLE) } else { Heard::Answer(UNEXPECTED) }
 }
@@ -221,7 +221,7 @@ async fn a_reply_without_end_counts_by_its_code_and_ends_the_connection() {
         spoil("it never ends", &all_ways(), |way, exchange| {
             let introduces = way.client == ClientIdentity::Xclient;
             let heard = match exchange.step {
-                // it was heard, and what was to follow could not be
+                // the reply was received, and the rest could not be
                 Step::Opening if exchange.expects.contains("EHLO") => Heard::Answer(LOST),
                 Step::Opening if exchange.expects == "HELLO" && !introduces => Heard::Answer(LOST),
                 Step::Opening => Heard::Answer(UNAVAILABLE),
@@ -245,7 +245,7 @@ async fn a_reply_without_end_counts_by_its_code_and_ends_the_connection() {
 
 #[tokio::test]
 async fn a_reply_that_comes_before_its_command_is_no_answer_to_it() {
-    // Everything that is still to be said, said at once: nothing of it was an answer.
+    // All replies that are still due are sent at once: none of them was an answer.
     for way in all_ways() {
         let exchanges = exchanges(way);
         for (at, pair) in exchanges.windows(2).enumerate() {

@@ -1,4 +1,5 @@
-//! Claims about LMTP (RFC 2033) where it differs from SMTP: its opening, and its one recipient for each transaction.
+//! Claims about LMTP (RFC 2033) where it differs from SMTP: its opening, and its one recipient for
+//! each transaction.
 
 use sixgate::nexthop::ClientIdentity;
 

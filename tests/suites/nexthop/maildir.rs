@@ -237,7 +237,8 @@ async fn what_fails_leaves_nothing_and_is_a_failure_for_the_moment() {
     }
 }
 
-/// Runs `task` on a thread whose file rights or mounts may differ; all threads that it starts inherit them.
+/// Runs `task` on a thread whose file rights or mounts may differ; all threads that it starts
+/// inherit them.
 fn apart<T: Send>(prepare: impl FnOnce() + Send, task: impl AsyncFnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let thread = scope.spawn(|| {
@@ -306,7 +307,8 @@ fn on_a_full_disk_nothing_is_delivered_and_nothing_is_left() {
     });
 }
 
-/// What `deliver-forever` said it delivered, and what lies there, after it was killed at its `deaths`-th answer.
+/// The deliveries that `deliver-forever` reported, and the files that are there, after it was
+/// killed at its `deaths`-th answer.
 fn killed(path: &Path, octets: usize, deaths: usize) -> (HashSet<u64>, Vec<String>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_deliver-forever"))
         .arg(path)

@@ -1,6 +1,7 @@
 //! Claims about where accepted mail goes: the Maildir, and the mail server behind.
 //!
-//! The other end is always a real one: a file system, a peer on a socket that plays a script, Postfix.
+//! The other end is always a real one: a file system, a peer on a socket that plays a script,
+//! Postfix.
 
 mod blame;
 mod dialogue;
@@ -33,13 +34,13 @@ use sixgate_smtp::{
 
 use peer::Peer;
 
-/// What a sender hears while the next hop cannot be used.
+/// The reply to a sender while the next hop cannot be used.
 const UNAVAILABLE: &str = "451 4.4.1 Mail server is not available, please try again later.\r\n";
-/// What a sender hears when the next hop went away.
+/// The reply to a sender when the connection to the next hop was lost.
 const LOST: &str = "451 4.4.2 Connection to the mail server was lost, please try again later.\r\n";
-/// What a sender hears when the next hop is too slow within a transaction.
+/// The reply to a sender when the next hop is too slow within a transaction.
 const TOO_SLOW: &str = "451 4.4.2 Mail server did not respond in time, please try again later.\r\n";
-/// What a sender hears of a reply that makes no sense, or is another one than before.
+/// The reply to a sender if the next hop's reply makes no sense, or is another one than before.
 const UNEXPECTED: &str = "451 4.3.0 Unexpected reply of the mail server, please try again later.\r\n";
 /// The octets that are put in front of each message, and how many are announced for them.
 const HEADERS: &[u8] = b"Received: from a\r\n";
@@ -147,8 +148,8 @@ fn outgoing(message: &[&[u8]]) -> Outgoing {
     Outgoing::new(HEADERS, message.concat().into(), &[])
 }
 
-/// A client session, driven by the commands that its client would give: EHLO, MAIL, RSET and REST change it, RCPT and DATA
-/// give the next hop's answer.
+/// A client session, driven by the commands that its client would give: EHLO, MAIL, RSET and REST
+/// change it, RCPT and DATA give the next hop's answer.
 struct Session {
     transport: Transport,
     client: ClientInfo,
@@ -186,12 +187,12 @@ impl Session {
     }
 }
 
-/// One session against one peer: each of our commands, and the answer that it must get (a prefix; empty for commands
-/// that get none).
+/// One session against one peer: each of our commands, and the answer that it must get (a prefix;
+/// empty for commands that get none).
 struct Case<'a> {
     claim: &'a str,
     way: Way,
-    /// What the peer says and expects, one text for each connection.
+    /// The peer's replies and the commands that it expects, one script for each connection.
     scripts: &'a [&'a str],
     session: &'a [(&'a str, &'a str)],
 }

@@ -1,4 +1,5 @@
-//! Claims about the opening of a session with the mail server behind: greeting, EHLO, XCLIENT, MAIL.
+//! Claims about the opening of a session with the mail server behind: greeting, EHLO, XCLIENT,
+//! MAIL.
 
 use sixgate::nexthop::{Capabilities, ClientIdentity, EHLO_REJECTIONS, HEADER_ROOM, Protocol};
 
@@ -181,10 +182,10 @@ async fn a_next_hop_that_does_not_take_a_proxy_header_gets_no_mail() {
     let rows = [
         ("it hangs up", unprepared(""), UNAVAILABLE),
         ("it resets", unprepared("RESET"), UNAVAILABLE),
-        // Exim, postscreen, Haraka: somebody speaks before the greeting
+        // Exim, postscreen, Haraka: a client sends data before the greeting
         ("it refuses for good", unprepared("S: 554 SMTP synchronization error\nEOF"), UNAVAILABLE),
         ("it refuses for now", unprepared("S: 421 no"), UNAVAILABLE),
-        // Postfix: an empty line is no command, and QUIT is one
+        // Postfix: an empty line is not a command, and QUIT is one
         (
             "it answers lines",
             unprepared("S! 220 a\\r\\n500 b\\r\\n500 b\\r\\n221 c\\r\\n\nEOF-ANY"),

@@ -1,4 +1,5 @@
-//! A mail server that plays a script over a real socket: what it says and what it expects to hear.
+//! A mail server that plays a script over a real socket: the replies that it sends and the commands
+//! that it expects.
 //!
 //! It knows no SMTP but the end of a message.
 
@@ -26,7 +27,7 @@ use crate::{Socket, Way};
 /// Longest paused time until a client gives up.
 const EVER: u32 = 60 * 60;
 
-/// How deep words contain words.
+/// How deep placeholders contain placeholders.
 const WORDS_DEEP: usize = 4;
 /// Octets that no reply has.
 const FLOOD: usize = 4 * 1024 * 1024;
@@ -68,13 +69,19 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Plays one script for each connection, one after the other. The lines of a script:
-    /// `S: text` says a line, `S! text` says octets (with `\r`, `\n`, `\x..` escaped) and no line end;
-    /// `C: text` expects a line, `C! text` octets; `MESSAGE` expects a message up to the final dot; `EOF` expects that the client closes;
-    /// `PART` expects the beginning of a message; `UNENDED` takes in a message that must not end; `PASS n` lets n seconds pass;
-    /// `PASS-ON` lets time pass until the client closes; `FLOOD text` says octets and goes on for long, `ENDLESS` talks,
-    /// `EOF-ANY` takes in anything, all three until the client closes; `RESET` resets the connection. The connection is
-    /// closed where the script ends.
+    /// Plays one script for each connection, one after the other. The connection is closed where
+    /// the script ends. The lines of a script:
+    ///
+    /// - `S: text` sends a line, `S! text` sends octets (with `\r`, `\n`, `\x..` escaped) and no
+    ///   line end.
+    /// - `C: text` expects a line, `C! text` octets.
+    /// - `MESSAGE` expects a message up to the final dot, `PART` the beginning of a message.
+    /// - `EOF` expects that the client closes.
+    /// - `UNENDED` takes in a message that must not end.
+    /// - `PASS n` lets n seconds pass, `PASS-ON` lets time pass until the client closes.
+    /// - `FLOOD text` sends octets and goes on for long, `ENDLESS` sends without end, `EOF-ANY`
+    ///   takes in anything, all three until the client closes.
+    /// - `RESET` resets the connection.
     pub(crate) async fn play(claim: &str, way: Way, scripts: &[&str]) -> Self {
         let (listener, address, folder) = listen(way.socket).await;
         let scripts: Vec<String> = scripts.iter().map(|script| spelled_out(script, way)).collect();
@@ -123,12 +130,13 @@ impl Peer {
     }
 }
 
-/// Time that passes only where a script says so. Without it, paused time leaps whenever the kernel takes a moment to
-/// carry octets over loopback.
+/// Time that passes only where a script requires it. Without it, paused time leaps whenever the
+/// kernel takes a moment to carry octets over loopback.
 pub(crate) struct Clock(#[expect(dead_code, reason = "dropping it ends the wait")] mpsc::Sender<()>);
 
 impl Clock {
-    /// Holds time back until it is dropped: tokio does not let it leap while blocking work is under way.
+    /// Holds time back until it is dropped: tokio does not let it leap while blocking work is under
+    /// way.
     pub(crate) fn held() -> Self {
         let (held, released) = mpsc::channel();
         tokio::task::spawn_blocking(move || released.recv());
@@ -168,14 +176,14 @@ async fn accept(listener: &Either<TcpListener, UnixListener>) -> io::Result<Stre
     })
 }
 
-/// A script with its words replaced; HEADER and HELLO are what `way` begins with.
+/// A script with its placeholders replaced; HEADER and HELLO are what `way` begins with.
 fn spelled_out(script: &str, way: Way) -> String {
     let (header, hello) = match way.client {
         ClientIdentity::Proxy => ("PROXY", "C: EHLO helo.sender.example"),
         ClientIdentity::None | ClientIdentity::Xclient => ("", "C: EHLO gate.example"),
     };
     let mut script = script.to_owned();
-    // words contain words
+    // placeholders contain placeholders
     for _ in 0..WORDS_DEEP {
         let word = |line: &str| match WORDS.iter().find(|(word, _)| *word == line.trim()) {
             Some((_, lines)) => (*lines).to_owned(),
@@ -226,7 +234,7 @@ impl Connection {
                 "PASS-ON" => self.pass_on(claim).await,
                 "FLOOD" => {
                     let octets = [unescaped(text), vec![b'x'; FLOOD]].concat();
-                    // whoever has heard enough hangs up
+                    // a client that has received enough hangs up
                     let _ = self.stream.write_all(&octets).await;
                 }
                 "ENDLESS" => while self.stream.write_all(&[b'2'; 4096]).await.is_ok() {},
@@ -234,7 +242,8 @@ impl Connection {
                 "EOF-ANY" => while self.stream.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {},
                 "EOF" => {
                     let mut rest = Vec::new();
-                    // A client that gives up on unread replies resets the connection: that is an end too.
+                    // A client that gives up on unread replies resets the connection: that is an
+                    // end too.
                     let _ = self.stream.read_to_end(&mut rest).await;
                     assert_eq!(rest.escape_ascii().to_string(), "", "{claim}");
                 }

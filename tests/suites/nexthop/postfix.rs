@@ -1,4 +1,5 @@
-//! Claims about real mail servers behind: Debian's Postfix with XCLIENT, and smtp-sink with its ways to misbehave.
+//! Claims about real mail servers behind: Debian's Postfix with XCLIENT, and smtp-sink with its
+//! ways to misbehave.
 
 use std::{
     fs::{self, Permissions},

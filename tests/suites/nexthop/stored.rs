@@ -36,7 +36,8 @@ fn nameless_files(folder: &Path) -> Vec<RawFd> {
 #[tokio::test]
 async fn lines_and_dots_at_every_border_arrive_as_they_are() {
     let folder = TempDir::new().expect("a folder");
-    // 64 octets: borders of memory, of reads and of writes fall between two lines, and within one when shifted
+    // 64 octets: borders of memory, of reads and of writes fall between two lines, and within one
+    // when shifted
     let line = [b".".as_slice(), &[b'x'; 61], b"\r\n"].concat();
     let body = line.repeat(HEAD_MAX / 16);
     for shift in 0..4 {

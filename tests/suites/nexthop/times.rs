@@ -1,4 +1,5 @@
-//! Claims about time: nothing that the mail server behind does, or does not do, holds a session for ever.
+//! Claims about time: nothing that the mail server behind does, or does not do, holds a session for
+//! ever.
 
 use std::{
     os::unix::net::{UnixListener, UnixStream},
@@ -15,7 +16,8 @@ use crate::{
     peer::{Clock, Peer, unix},
 };
 
-/// Plays `script` in each way until it stops answering; the last of `session` is what has to end, after `seconds`.
+/// Plays `script` in each way until it stops answering; the last of `session` is what has to end,
+/// after `seconds`.
 async fn ends_after(claim: &str, script: &str, session: &[&str], wanted: &str, seconds: u64) {
     for way in WAYS {
         ends_by(way, claim, script, session, wanted, seconds).await;
@@ -138,7 +140,7 @@ async fn a_failed_opening_is_not_tried_again_for_each_recipient() {
     peer.finish().await;
 }
 
-/// A socket with a connection in its queue that nobody has accepted, and no room for another.
+/// A socket with a connection in its queue that no server has accepted, and no slot for another.
 fn crowded(folder: &Path) -> (UnixListener, UnixStream, Address) {
     let path = folder.join("socket");
     let listener = UnixListener::bind(&path).expect("a socket");

@@ -1,5 +1,5 @@
-//! One claim, for mail servers that misbehave in any order: what the sender was told of a message is true, and no message
-//! is ever handed over twice.
+//! One claim, for mail servers that misbehave in any order: what the sender was told of a message
+//! is true, and no message is ever handed over twice.
 //!
 //! The tables of single faults are in `faults`; slowness is in `times`.
 
@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{LMTP, SMTP, Session, Way, next_hop};
 
-/// What the server does instead of answering well.
+/// The server's behaviour instead of a correct reply.
 #[derive(Clone, Copy, Debug)]
 enum Whim {
     Good,
@@ -28,15 +28,15 @@ enum Whim {
     Defer,
     /// 421, and it closes.
     Down,
-    /// It says what it is to say, and closes.
+    /// It sends the reply that is due, and closes.
     Last,
-    /// It says so many octets of it, and closes.
+    /// It sends so many octets of it, and closes.
     Cut(usize),
     Close,
     Garbage,
-    /// It says it twice.
+    /// It sends the reply twice.
     Twice,
-    /// It refuses, and says then what it was to say.
+    /// It refuses, and then sends the reply that was due.
     RefuseAndTake,
 }
 
@@ -57,7 +57,7 @@ fn whims() -> impl Strategy<Value = Vec<Whim>> {
     proptest::collection::vec(whim, 0..60)
 }
 
-/// What a client does.
+/// The commands of a client.
 fn commands() -> impl Strategy<Value = Vec<&'static str>> {
     let command = prop_oneof![
         4 => Just("RCPT TO:<b@d.example>"),
@@ -71,17 +71,17 @@ fn commands() -> impl Strategy<Value = Vec<&'static str>> {
 /// What became of a message whose end the server saw.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Fate {
-    /// It said so, in full.
+    /// The server sent that reply in full.
     Taken,
     Refused,
-    /// It said nothing that counts.
+    /// It sent no reply that counts.
     Unclear,
 }
 
 #[derive(Clone, Debug)]
 struct Record {
     text: String,
-    /// Those that it accepted, and said so.
+    /// The recipients that it accepted with a reply.
     recipients: Vec<String>,
     fate: Fate,
 }
@@ -154,7 +154,7 @@ impl Wild {
             records.len() - 1
         };
         let fate = match self.whims.lock().expect("no panic").front() {
-            // said, and over
+            // sent, and the connection is closed
             Some(Whim::Last) => Some(Fate::Taken),
             Some(Whim::Down) => Some(Fate::Refused),
             _ => None,
@@ -165,7 +165,7 @@ impl Wild {
         said.map(drop)
     }
 
-    /// Says `good`, as its whim is, and what that amounts to.
+    /// Sends `good`, changed by the next whim; returns the fate that this means for the message.
     async fn say(&self, stream: &mut BufReader<TcpStream>, good: &str) -> Result<Fate, Over> {
         let whim = self.whims.lock().expect("no panic").pop_front().unwrap_or(Whim::Good);
         let whole = format!("{good}\r\n");
@@ -203,7 +203,7 @@ async fn message(stream: &mut BufReader<TcpStream>) -> Result<String, Over> {
     }
 }
 
-/// What the sender was told of one message, and to whom it was to go.
+/// The reply to the sender about one message, and the message's recipients.
 struct Told {
     text: String,
     recipients: Vec<String>,
