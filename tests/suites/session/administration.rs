@@ -1,4 +1,5 @@
-//! What an administrator does to a running daemon: signals, and another configuration, while mail comes in.
+//! What an administrator does to a running daemon: signals, and another configuration, while mail
+//! comes in.
 
 use std::{
     fs,
@@ -36,7 +37,8 @@ fn transaction(client: &mut Client, to: &str) -> String {
     client.say(&format!("RCPT TO:<{to}>")).unwrap().last().to_owned()
 }
 
-/// Each signal whose default action ends a process, but for those that end sixgate in order or stand for a fault.
+/// Each signal whose default action ends a process, but for those that end sixgate in order or
+/// stand for a fault.
 fn harmless_signals() -> impl Iterator<Item = i32> {
     let named = [
         libc::SIGHUP,

@@ -1,5 +1,5 @@
-//! What a person would call broken while mail is served: `status` reports it with exit code 1, and the log when it begins and
-//! when it ends.
+//! Faults that an administrator has to mend while mail is served: `status` reports them with exit
+//! code 1, and the log when they begin and when they end.
 
 mod next_hop;
 

@@ -1,4 +1,4 @@
-//! What the log says of what a session refused, gave up or ended.
+//! The lines of the log about a session that was refused, given up or ended.
 //!
 //! How many lines there are is the business of [`crate::log_limits`].
 
@@ -28,7 +28,8 @@ messages_per_connection = 2
 command_timeout = "1500ms"
 "#;
 
-/// What is said after EHLO and MAIL FROM:<NAME@sender.example>, and what its line says beside `reply` and mail_from.
+/// The lines sent after EHLO and MAIL FROM:<NAME@sender.example>, and the fields of the log's line
+/// beside `reply` and mail_from.
 struct Row {
     name: &'static str,
     said: String,
@@ -247,7 +248,7 @@ pub(super) fn serve(site: Site) -> (Site, Daemon) {
     (site, daemon)
 }
 
-/// A session that has said EHLO.
+/// A session that has sent EHLO.
 pub(super) fn connect(site: &Site) -> Client {
     let mut client = site.connect(SENDER, GATE);
     client.reply().unwrap();
@@ -262,7 +263,8 @@ pub(super) fn begin(site: &Site, name: &str) -> Client {
     client
 }
 
-/// A line names the session, its sender `name`, and what is `wanted`, of which the first is in no other line.
+/// A line names the session, its sender `name`, and what is `wanted`, of which the first is in no
+/// other line.
 fn check(daemon: &Daemon, name: &str, wanted: &[&str]) {
     let line = daemon.wait_for_log(wanted[0]).unwrap();
     let ends = format!("source={SENDER} destination={GATE}");

@@ -1,5 +1,5 @@
-//! Sessions of the real daemon over sockets, where the dialogs' notation does not reach: TLS, trust by certificate, and
-//! what arrives behind the gate of what was said to it.
+//! Sessions of the real daemon over sockets, where the dialogs' notation does not reach: TLS, trust
+//! by certificate, and the part of a session's input that arrives at the next hop.
 
 mod administration;
 mod health;
@@ -57,7 +57,7 @@ fn can_run(more: &[Need]) -> bool {
     gate::require(&[&[Need::Root], more].concat())
 }
 
-/// Greets and goes on encrypted; the second EHLO is not said yet.
+/// Greets and goes on encrypted; the second EHLO is not sent yet.
 fn start_tls(client: &mut Client, config: &Arc<ClientConfig>) {
     client.reply().unwrap();
     let offer = client.say("EHLO mail.sender.example").unwrap();

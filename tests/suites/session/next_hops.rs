@@ -55,8 +55,8 @@ impl NextHop {
         (site.configured(&format!("next_hop = {{ {protocol} = \"{setting}\" }}")), Self { kind, taken })
     }
 
-    /// The messages that it took, without what the gate put in front, dots as they came over the wire; from a Maildir as
-    /// they lie there.
+    /// The messages that it took, without what the gate put in front, dots as they came over the
+    /// wire; from a Maildir as they lie there.
     pub(crate) fn messages(&self, site: &Site) -> Vec<Vec<u8>> {
         let whole = match self.kind {
             Kind::Maildir => site.delivered().into_iter().map(String::into_bytes).collect(),

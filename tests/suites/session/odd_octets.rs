@@ -1,5 +1,5 @@
-//! What others send is in the log as values: no octet of it ends a line, steers a terminal or passes
-//! for another field, in text and in JSON.
+//! What others send is in the log as values: no octet of it ends a line, steers a terminal or
+//! passes for another field, in text and in JSON.
 
 use std::{
     fs::{self, File},
@@ -50,7 +50,8 @@ const COMMANDS: [&[u8]; 18] = [
       RCPT TO:<odd\xc2\x9b@elsewhere.example>\r\nRCPT TO:<user@contoso.com>\r\nDATA\r\n",
     b"MAIL FROM:<a@failing.example>\r\nRCPT TO:<user@contoso.com>\r\nDATA\r\n",
 ];
-/// Recipients that the mail server behind refuses, each in its way, and one whose message it refuses.
+/// Recipients that the mail server behind refuses, each in its way, and one whose message it
+/// refuses.
 const REFUSED: [&str; 4] = ["refused", "ours", "unreadable", "message"];
 /// Lines that were written, or the test proves nothing: each begins so, and has the field with odd
 /// octets in it.
@@ -100,8 +101,8 @@ fn what_others_send_is_never_more_than_a_value_in_the_log() {
     }
 }
 
-/// What is sent, and where to. A daemon gets so many of a group as leave no more lines than it logs
-/// in a second.
+/// The input, and the address to which it is sent. A daemon gets so many of a group as leave no
+/// more lines than it logs in a second.
 fn groups() -> Vec<Vec<(&'static str, Vec<u8>)>> {
     let mut all = Vec::new();
     for (command, odd) in COMMANDS.iter().flat_map(|command| ODD.map(|odd| (command, odd))) {
@@ -144,7 +145,8 @@ fn site(sources: &[String], format: &str) -> Site {
     site
 }
 
-/// Sends `octets` after the greeting, each time that TLS begins after its reply, and waits for the end.
+/// Sends `octets` after the greeting, each time that TLS begins after its reply, and waits for the
+/// end.
 fn send(site: &Site, source: &str, destination: &str, octets: &[u8]) {
     let mut client = site.connect(source, destination);
     client.reply().unwrap();

@@ -1,4 +1,5 @@
-//! Real senders: OpenSSL, Python, and Debian's mail servers, with TLS, in chunks, and with a certificate of their own.
+//! Real senders: OpenSSL, Python, and Debian's mail servers, with TLS, in chunks, and with a
+//! certificate of their own.
 
 use std::{
     fs,
@@ -109,7 +110,7 @@ fn postfix_that_insists_on_tls_delivers_and_is_trusted_by_its_certificate() {
         ),
     )
     .unwrap();
-    // no SPF record and no signature: nothing but the certificate speaks for it
+    // no SPF record and no signature: only the certificate proves its identity
     submit(&site.outside, "a@unproven.example", "user@contoso.com").unwrap();
     let attempt = postfix.attempt("user@contoso.com").unwrap();
     assert_eq!(attempt.outcome, Outcome::Sent, "{}\n{}", attempt.line, postfix.log());
@@ -123,8 +124,8 @@ fn postfix_that_insists_on_tls_delivers_and_is_trusted_by_its_certificate() {
     }
 }
 
-/// Debian's mail servers encrypt where they can, without being told to. Exim sends chunks, and behind the last one QUIT
-/// and the end of its side.
+/// Debian's mail servers encrypt where they can, without being told to. Exim sends chunks, and
+/// behind the last one QUIT and the end of its side.
 #[test]
 fn mail_servers_deliver_in_the_clear_and_through_tls_in_chunks_or_not() {
     if !can_run(&[Need::Postfix, Need::Exim, Need::OpenSmtpd]) {

@@ -1,5 +1,5 @@
-//! Shadow mode is safe: what enforce would refuse is passed on to a next hop that judges the client itself; what is refused
-//! all the same is counted, and said at the start.
+//! Shadow mode is safe: what enforce would refuse is passed on to a next hop that judges the client
+//! itself; mail that is refused all the same is counted, and the log has it at the start.
 
 use std::fs;
 
@@ -78,7 +78,8 @@ fn a_maildir_takes_every_recipient_in_shadow() {
     assert!(!counted.contains("sixgate_not_shadowed_total{"), "{counted}");
 }
 
-/// Neither opted in nor listed, without reverse DNS, SPF and DKIM: the mail server behind says what it says to others.
+/// Neither opted in nor listed, without reverse DNS, SPF and DKIM: the next hop replies as it does
+/// to other clients.
 #[test]
 fn a_server_behind_that_learns_the_client_judges_alone_in_shadow() {
     if !can_run(&[Need::Postfix]) {

@@ -1,5 +1,6 @@
-//! Smuggling (CVE-2023-51764 to -51766): whatever some server takes for the end of a message, after DATA and in chunks, in
-//! the clear and through TLS, before next hops of every kind. What arrives is one message, or none.
+//! Smuggling (CVE-2023-51764 to -51766): any octets that some server takes for the end of a
+//! message, after DATA and in chunks, in the clear and through TLS, before next hops of every kind.
+//! One message arrives, or none.
 
 use std::sync::Arc;
 
@@ -15,7 +16,8 @@ use crate::{
     site_with_tls, start_tls,
 };
 
-/// What some server or other takes for the end of a message, or for the end of a line before it, and RFC 5321 does not.
+/// What some server or other takes for the end of a message, or for the end of a line before it,
+/// and RFC 5321 does not.
 const ENDS: [&str; 16] = [
     "\n.\n",
     "\n.\r\n",
@@ -102,7 +104,8 @@ fn refused_in_chunks(site: &Site, config: Option<&Arc<ClientConfig>>, content: &
     }
 }
 
-/// What is content in chunks and would be an end after DATA is content behind, too.
+/// Octets that are content in chunks and would be an end after DATA are content at the next hop,
+/// too.
 fn one_message(site: &Site, next_hop: &NextHop) {
     let mut client = begin(site, None);
     let content = format!("Subject: a\r\n\r\n.\r\n..\r\nhello\r\n.\r\n{SMUGGLED}end");

@@ -1,5 +1,6 @@
-//! What a Postfix behind takes is not refused for good: the same commands are said to the gate and to the Postfix behind
-//! it, and what the gate passes on is read there as it was read here.
+//! Mail that a Postfix behind the gate takes is not refused for good: the same commands are sent to
+//! the gate and to the Postfix behind it, and what the gate passes on is read there as it was read
+//! here.
 
 use std::net::{Ipv6Addr, SocketAddrV6};
 
@@ -21,7 +22,7 @@ const BEHIND: SocketAddrV6 = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 10025, 0, 0)
 const FROM: &str = "MAIL FROM:<a@sender.example>";
 const TO: &str = "RCPT TO:<user@contoso.com>";
 
-/// What the gate replies as Postfix does: both take it, or both refuse it.
+/// Commands to which the gate replies as Postfix does: both take them, or both refuse them.
 const ALIKE: &[&[&str]] = &[
     &["MAIL FROM:a@sender.example", TO],
     &["MAIL FROM: a@sender.example SIZE=10", TO],
@@ -128,7 +129,7 @@ const ALIKE: &[&[&str]] = &[
     &[FROM, TO, "EHLO x.example", TO],
 ];
 
-/// What the gate refuses although Postfix takes it; docs/policy.md says why.
+/// Commands that the gate refuses although Postfix takes them; docs/policy.md has the reasons.
 const REFUSED: &[&[&str]] = &[
     // another server could read it otherwise
     &["MAIL FROM:<a:b@sender.example>"],

@@ -12,7 +12,7 @@ use crate::{NAME, can_run, site, site_with_tls, start_tls};
 
 const MESSAGE: &str = "Subject: through TLS\r\n\r\n.dot\r\n";
 
-/// Says everything up to the end of a message, and asserts that it was taken.
+/// Sends everything up to the end of a message, and asserts that it was taken.
 fn deliver(client: &mut Client, message: &str) {
     client.say("EHLO mail.sender.example").unwrap();
     for line in ["MAIL FROM:<a@sender.example>", "RCPT TO:<user@contoso.com>", "DATA"] {
@@ -65,7 +65,7 @@ fn without_a_certificate_and_in_a_refused_session_nothing_is_offered() {
     }
 }
 
-/// CVE-2011-0411: whoever is on the way says something behind the client's STARTTLS.
+/// CVE-2011-0411: an attacker on the path sends data behind the client's STARTTLS.
 #[test]
 fn what_is_injected_in_the_clear_is_never_obeyed() {
     if !can_run(&[]) {
@@ -80,7 +80,8 @@ fn what_is_injected_in_the_clear_is_never_obeyed() {
         client.say("EHLO mail.sender.example").unwrap();
         client.write(format!("STARTTLS\r\n{injected}").as_bytes()).unwrap();
         assert_eq!(client.reply().unwrap().last(), "220 2.0.0 Ready to start TLS");
-        // what came with STARTTLS is dropped, and does not hinder; what comes later breaks the handshake
+        // what came with STARTTLS is dropped, and does not hinder; what comes later breaks the
+        // handshake
         if client.encrypt(&authority.client(None).unwrap(), NAME).is_ok() {
             assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 503, "{injected:?}");
             deliver(&mut client, MESSAGE);
@@ -112,7 +113,7 @@ fn what_is_no_handshake_ends_the_connection_without_a_word() {
         client.write(octets).unwrap();
         client.hang_up().unwrap();
         let mut heard = Vec::new();
-        // at most an alert of TLS, which is no line
+        // at most an alert of TLS, which is not a line
         while let Ok(Some(line)) = client.line() {
             heard.push(line);
         }
@@ -264,7 +265,7 @@ fn a_renewed_certificate_is_shown_without_a_restart() {
     generation(2, "renewed.example");
     assert!(shows("renewed.example") && !shows(NAME));
     daemon.wait_for_log("the certificate for TLS has changed").unwrap();
-    // nobody connects: the daemon says so by itself
+    // there is no connection: the daemon logs it by itself
     fs::remove_file(site.folder().join("key.pem")).unwrap();
     fs::write(site.folder().join("key.pem"), "no key").unwrap();
     daemon.wait_for_log("the new certificate for TLS cannot be used").unwrap();
@@ -283,7 +284,7 @@ fn a_renewed_certificate_is_shown_without_a_restart() {
     assert!(error.contains("cannot offer STARTTLS: cannot read "), "{error}");
 }
 
-/// Whether a client gets on that wants to speak to `name`.
+/// Whether the handshake of a client that asks for `name` succeeds.
 fn handshake(site: &Site, config: &std::sync::Arc<rustls::ClientConfig>, name: &str) -> bool {
     let mut client = site.connect(SENDER, GATE);
     client.reply().unwrap();

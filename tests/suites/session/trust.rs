@@ -1,4 +1,5 @@
-//! Trust by certificate: a sender without reverse DNS and without SPF, whatever the XDP program knows of it.
+//! Trust by certificate: a sender without reverse DNS and without SPF, regardless of the XDP
+//! program's knowledge of it.
 
 use std::{fs, sync::Arc};
 
@@ -47,8 +48,8 @@ impl Parties {
         self
     }
 
-    /// What NAMELESS hears to RCPT, after a handshake with this certificate or in the clear, and to the message if it
-    /// gets that far.
+    /// The reply that NAMELESS gets to RCPT, after a handshake with this certificate or in the
+    /// clear, and to the message if it gets that far.
     fn send(&self, config: Option<&Arc<ClientConfig>>, to: &str) -> String {
         let mut client = self.site.connect(NAMELESS, GATE);
         match config {
@@ -74,7 +75,8 @@ fn a_certificate_spares_what_dns_would_say_and_nothing_else() {
     for answer in ["kernel", "daemon"] {
         let parties = parties(&format!("answer = {answer:?}")).trusting("");
         let daemon = parties.site.serve(&[]);
-        // after the first one, DNS has said that there is no record: every further one is served nevertheless
+        // after the first one, DNS has answered that there is no record: every further one is
+        // served nevertheless
         for (who, config) in [
             ("in the clear", None),
             ("without a certificate", Some(&parties.nobody)),

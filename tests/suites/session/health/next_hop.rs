@@ -1,4 +1,5 @@
-//! A next hop that is slow, goes away, comes back, or rejects sixgate instead of senders, as `status` and the log report it.
+//! A next hop that is slow, goes away, comes back, or rejects sixgate instead of senders, as
+//! `status` and the log report it.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},

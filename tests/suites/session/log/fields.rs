@@ -1,5 +1,5 @@
-//! What a line of the log tells beside its event: sender, recipients, Message-ID, reply, signature,
-//! trusted prefix, the next hop's offer.
+//! The fields of a line of the log beside its event: sender, recipients, Message-ID, reply,
+//! signature, trusted prefix, the next hop's offer.
 //!
 //! Which events have a line is the business of [`super`].
 
@@ -40,8 +40,8 @@ fn whose_refusal_a_recipient_heard_is_told() {
     }
 }
 
-/// In text and in JSON, of what is refused at each step, and of what shadow mode passes on: MAIL's address, the recipients,
-/// Message-ID and the reply.
+/// In text and in JSON, of what is refused at each step, and of what shadow mode passes on: MAIL's
+/// address, the recipients, Message-ID and the reply.
 #[test]
 fn sender_recipient_message_id_and_reply_find_each_refusal() {
     if !can_run(&[]) {
@@ -52,7 +52,8 @@ fn sender_recipient_message_id_and_reply_find_each_refusal() {
     let rcpt = "RCPT TO:<user@contoso.com>\r\nRCPT TO:<other@contoso.com>\r\n";
     let long = format!("{rcpt}DATA\r\n{header}\r\n{}\r\n.\r\n", "x".repeat(999));
     let both = "user@contoso.com, other@contoso.com";
-    // what is said after MAIL, the line, its `recipient`, its `to`, whether it has a Message-ID, and the reply
+    // the commands after MAIL, the line, its `recipient`, its `to`, whether it has a Message-ID,
+    // and the reply
     type Case<'a> = (&'a str, String, &'a str, &'a str, &'a str, bool, &'a str);
     let enforced: Vec<Case<'_>> = vec![
         ("line", long.clone(), "message", "", both, true, "550 5.6.0 A line of the message is too long"),

@@ -1,7 +1,7 @@
 //! The forms in which other programs read what happened: the journal, and node_exporter's textfile
 //! collector.
 //!
-//! What is told is the business of [`super`].
+//! [`super`] tests the content.
 
 use std::{
     fs::{self, File},
@@ -17,7 +17,8 @@ use sixgate_tests::{
 use super::{connect, serve};
 use crate::{can_run, site};
 
-/// node_exporter's textfile collector: another user, who reads the Prometheus text format 0.0.4 and no newer one.
+/// node_exporter's textfile collector: another user, who reads the Prometheus text format 0.0.4 and
+/// no newer one.
 #[test]
 fn the_metrics_file_is_one_for_the_textfile_collector() {
     if !can_run(&[]) {
