@@ -1,7 +1,7 @@
-//! What stands behind the gate and enters what arrives into the ledger: a mail server of its own moods, or somebody who
-//! empties the Maildir.
+//! The next hop, which enters the messages that arrive into the ledger: a mail server that behaves
+//! at random, or a reader that empties the Maildir.
 //!
-//! It is no test of SMTP: what the gate says wrong is a complaint.
+//! It does not test SMTP: a wrong command of the gate is a complaint.
 
 use std::{
     fs,
@@ -16,8 +16,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{dice::Dice, ledger::Ledger, letter::Letter, world::NextHop};
 
-/// Starts a mail server that enters each message for which it says 250, and takes its connections from `accept`. In one
-/// message of fifty it changes its mind, in one it goes away without a reply. It ends with this process.
+/// Starts a mail server that enters each message to which it replies 250, and takes its connections
+/// from `accept`. In one message of fifty it changes its mind, in one it goes away without a reply.
+/// It ends with this process.
 pub(crate) fn mail_server<S>(
     mut accept: impl FnMut() -> io::Result<S> + Send + 'static,
     kind: NextHop,
@@ -91,8 +92,8 @@ fn serve<S: Read + Write>(stream: S, kind: NextHop, ledger: &Ledger, seed: u64) 
     Ok(())
 }
 
-/// A message up to its end, dots removed; none if the connection ends before. Any line end counts, so that what is
-/// smuggled is found.
+/// A message up to its end, dots removed; none if the connection ends before. Any line end counts,
+/// so that what is smuggled is found.
 fn content(stream: &mut impl BufRead) -> Option<Vec<u8>> {
     let mut octets = Vec::new();
     loop {

@@ -1,6 +1,6 @@
 //! Choices that look random and are the same in every run with the same seed.
 //!
-//! It is no source of secrets.
+//! It is not a source of secrets.
 
 /// A generator of numbers (Knuth's MMIX constants).
 #[derive(Clone, Debug)]

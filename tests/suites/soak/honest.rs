@@ -1,5 +1,5 @@
-//! Clients that keep to the rules: those whose mail is owed acceptance, and those whose mail must be refused, each
-//! with the words that are promised for it.
+//! Clients that keep to the rules: those whose mail is owed acceptance, and those whose mail must
+//! be refused, each with the reply that is promised for it.
 //!
 //! Any other reply than the one that is due is an error.
 
@@ -86,7 +86,7 @@ fn good(world: &World, dice: &mut Dice, way: Way) -> Result<()> {
     if dice.one_in(2) { wire.say("QUIT", "221 ") } else { Ok(()) }
 }
 
-/// Everything that may be said at once, at once.
+/// Everything that may be sent at once, at once.
 fn pipelined(world: &World, dice: &mut Dice) -> Result<()> {
     let mut wire = Wire::open(world.source(dice), world.gate)?;
     wire.say("EHLO mail.soak.example", "250 ")?;
@@ -108,7 +108,8 @@ fn pipelined(world: &World, dice: &mut Dice) -> Result<()> {
     wire.expect("221 ")
 }
 
-/// A message in chunks (RFC 3030) whose borders are anywhere, and commands right behind the last one.
+/// A message in chunks (RFC 3030) whose borders are anywhere, and commands right behind the last
+/// one.
 fn in_chunks(world: &World, dice: &mut Dice) -> Result<()> {
     let mut wire = Wire::open(world.source(dice), world.gate)?;
     wire.say("EHLO mail.soak.example", "250 ")?;
@@ -139,8 +140,8 @@ fn without_ptr(world: &World) -> Result<()> {
     wire.say("QUIT", "221 ")
 }
 
-/// Neither reverse DNS nor SPF: a certificate whose authority is trusted takes the place of both, any other one of
-/// nothing.
+/// Neither reverse DNS nor SPF: a certificate whose authority is trusted replaces both, any other
+/// one replaces nothing.
 fn by_certificate(world: &World, dice: &mut Dice) -> Result<()> {
     let is_trusted = dice.one_in(2);
     let shown = if is_trusted { &world.partner } else { &world.stranger };
@@ -187,7 +188,8 @@ fn not_opted_in(world: &World) -> Result<()> {
     wire.say("QUIT", "221 ")
 }
 
-/// Neither SPF nor DKIM: no record and no signature, a record that fails, a signature that does not hold.
+/// Neither SPF nor DKIM: no record and no signature, a record that fails, a signature that does not
+/// hold.
 fn unauthenticated(world: &World, dice: &mut Dice) -> Result<()> {
     let source = world.source(dice);
     let mut wire = Wire::open(source, world.gate)?;
@@ -207,7 +209,7 @@ fn unauthenticated(world: &World, dice: &mut Dice) -> Result<()> {
     wire.say("QUIT", "221 ")
 }
 
-/// Enters what the gate said about a message: taken, or the next hop would not have it for now.
+/// Enters the gate's reply to a message: taken, or the next hop would not have it for now.
 fn settle(world: &World, letter: &Letter, reply: &str) -> Result<()> {
     let accepted = reply.starts_with("250 ");
     world.ledger.told(letter.number, if accepted { Said::Accepted } else { Said::Refused });

@@ -1,6 +1,7 @@
-//! Clients that keep to no rule: none of them may get anything accepted that is not owed, or hurt the others.
+//! Clients that keep to no rule: none of them may get anything accepted that is not owed, or hurt
+//! the others.
 //!
-//! What they hear is their own business, as long as it is not 250 to a message.
+//! Their replies do not matter, as long as none is 250 to a message.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::{
     world::World,
 };
 
-/// One session of a client that keeps to no rule. That the gate hangs up is no error here.
+/// One session of a client that keeps to no rule. That the gate hangs up is not an error here.
 pub(crate) fn session(world: &World, dice: &mut Dice) -> Result<()> {
     match dice.below(10) {
         0 => smuggler(world, dice),
@@ -30,7 +31,8 @@ pub(crate) fn session(world: &World, dice: &mut Dice) -> Result<()> {
     }
 }
 
-/// A session as slow as it may be, or slower: one octet at a time. Each is a test of patience of its own.
+/// A session as slow as it may be, or slower: one octet at a time. Each is a test of patience of
+/// its own.
 pub(crate) fn slow_session(world: &World, dice: &mut Dice) -> Result<()> {
     let mut wire = in_transaction(world, dice)?;
     let in_data = dice.one_in(2);

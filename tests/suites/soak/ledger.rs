@@ -1,4 +1,5 @@
-//! Who was told what about each message, and what arrived behind: the two sides have to agree, by content.
+//! Who was told what about each message, and what arrived behind: the two sides have to agree, by
+//! content.
 //!
 //! It sends and receives nothing.
 
@@ -8,7 +9,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// What a sender heard about a message.
+/// The reply that a sender got to a message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Said {
     /// 2xx: it has to arrive, once.
@@ -63,7 +64,7 @@ impl Ledger {
         self.books().open.insert(number, entry);
     }
 
-    /// Its sender heard this.
+    /// Its sender got this reply.
     pub(crate) fn told(&self, number: u64, said: Said) {
         let mut books = self.books();
         match said {
@@ -123,7 +124,8 @@ impl Ledger {
 }
 
 impl Books {
-    /// Forgets message `number` if both sides agree, so that whatever else arrives under it is wrong.
+    /// Forgets message `number` if both sides agree, so that any other message that arrives under
+    /// it is wrong.
     fn settle(&mut self, number: u64) {
         let Some(Entry { said: Some(said), arrived, .. }) = self.open.get(&number).copied() else {
             return;

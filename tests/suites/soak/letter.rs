@@ -1,6 +1,7 @@
-//! Messages of all sizes, with the oddities that a message may have, and their way back from a next hop.
+//! Messages of all sizes, with the oddities that a message may have, and their way back from a next
+//! hop.
 //!
-//! It says nothing about who may send them.
+//! It does not decide who may send them.
 
 use sixgate_tests::sign;
 
@@ -14,7 +15,8 @@ pub(crate) struct Letter {
 }
 
 impl Letter {
-    /// A message of about `size` octets: dots at the starts of lines, octets above 127, the longest lines, empty ones.
+    /// A message of about `size` octets: dots at the starts of lines, octets above 127, the longest
+    /// lines, empty ones.
     pub(crate) fn new(number: u64, size: usize, dice: &mut Dice) -> Self {
         let mut octets = format!(
             "From: Soak <soak@{DOMAIN}>\r\nTo: user@gate.example\r\nSubject: message {number}\r\n\
@@ -87,7 +89,7 @@ fn behind_field(octets: &[u8]) -> Option<&[u8]> {
 
 /// What SPF passes for.
 pub(crate) const DOMAIN: &str = "soak.example";
-/// What has a key, and no SPF record.
+/// The domain that has a key, and no SPF record.
 pub(crate) const SIGNED: &str = "signed.example";
 /// What SPF fails for.
 pub(crate) const DENIED: &str = "denied.example";

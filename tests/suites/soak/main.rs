@@ -1,8 +1,9 @@
-//! Claims about a gate that works for a long time at full speed: nothing is accepted that must not be, what was accepted
-//! is behind exactly once, and nothing grows.
+//! Claims about a gate that works for a long time at full speed: nothing is accepted that must not
+//! be, what was accepted is behind exactly once, and nothing grows.
 //!
-//! Honest, bad and hostile clients talk to the real daemon, which asks a real DNS server. In the ordinary tests it is
-//! over in half a minute; `cargo xtask test --long` takes an hour, or [`SECONDS`] seconds.
+//! Honest, bad and hostile clients talk to the real daemon, which asks a real DNS server. In the
+//! ordinary tests it is over in half a minute; `cargo xtask test --long` takes an hour, or
+//! [`SECONDS`] seconds.
 
 mod behind;
 mod dice;
@@ -83,8 +84,8 @@ fn mail_before_a_moody_lmtp_server_is_neither_lost_doubled_nor_let_in() {
     world.settle();
 }
 
-/// Works for as long as the run shall take, and compares what the daemon holds after a part of it with what it holds
-/// at the end.
+/// Works for as long as the run shall take, and compares what the daemon holds after a part of it
+/// with what it holds at the end.
 fn soak(site: &Site, world: &World) {
     let daemon = site.serve(&["--no-xdp"]);
     let descriptors = Holdings::of(&daemon).descriptors + LASTING;
@@ -106,7 +107,7 @@ fn soak(site: &Site, world: &World) {
     }
 }
 
-/// What the daemon holds.
+/// The daemon's resources in use.
 #[derive(Clone, Copy, Debug)]
 struct Holdings {
     descriptors: usize,
@@ -126,7 +127,8 @@ impl Holdings {
     }
 }
 
-/// What the daemon holds once the last session has ended: a client may be gone while its message is looked at.
+/// The daemon's resources in use once the last session has ended: a client may be gone while its
+/// message is looked at.
 fn idle_again(daemon: &Daemon, descriptors: usize) -> Holdings {
     let mut now = Holdings::of(daemon);
     wait_until("the descriptors of the last sessions are closed", || {
@@ -180,7 +182,7 @@ fn duration() -> Duration {
     Duration::from_secs(set.unwrap_or(usual))
 }
 
-/// The environment variable that says how long each run takes, in seconds.
+/// The environment variable with the duration of each run, in seconds.
 const SECONDS: &str = "SIXGATE_SOAK_SECONDS";
 const NEEDS: &[Need] = &[Need::Root, Need::Program("ip"), Need::Bpffs];
 const BEHIND: &str = "[::1]:2525";

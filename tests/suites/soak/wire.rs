@@ -1,6 +1,6 @@
-//! A connection on which anything can be said, and replies can be read one at a time.
+//! A connection on which any octets can be sent, and replies can be read one at a time.
 //!
-//! It keeps no transcript: a soak says gigabytes.
+//! It keeps no transcript: a soak sends gigabytes.
 
 use std::{
     io::{self, BufRead as _, BufReader, ErrorKind, Read, Write},
@@ -107,7 +107,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Says a line, and reads a reply that has to begin with `wanted`.
+    /// Sends a line, and reads a reply that has to begin with `wanted`.
     pub(crate) fn say(&mut self, line: &str, wanted: &str) -> Result<()> {
         self.write(format!("{line}\r\n").as_bytes())?;
         self.expect(wanted).with_context(|| format!("after {line:?}"))

@@ -1,6 +1,7 @@
-//! What a soak happens in: the gate, its next hop, those who talk to it, and who heard what.
+//! The surroundings of a soak: the gate, its next hop, its clients, and the replies that each of
+//! them got.
 //!
-//! What each of them says is not here.
+//! The input of each of them is not here.
 
 use std::{
     net::Ipv6Addr,
@@ -69,7 +70,7 @@ impl Certificates {
 /// The gate, and all who talk to it.
 pub(crate) struct World {
     pub(crate) ledger: Arc<Ledger>,
-    /// Opted in.
+    /// The gate's address that has opted in.
     pub(crate) gate: Ipv6Addr,
     /// Not opted in.
     pub(crate) other: Ipv6Addr,
