@@ -1,7 +1,7 @@
-//! What the program answers by itself, frame by frame: every rule of TCP and SMTP that it keeps, as rows.
+//! The program's own answers, frame by frame: every rule of TCP and SMTP that it keeps, as rows.
 //!
-//! The frames that have to come back are made from scratch by `sixgate_tests::packet::answer`, their texts by the one
-//! reply table. Whether a client gets along with them is the business of the suite `dialogs`.
+//! The frames that have to come back are made from scratch by `sixgate_tests::packet::answer`,
+//! their texts by the one reply table. The suite `dialogs` tests whether clients accept them.
 
 mod commands;
 mod cpus;

@@ -1,4 +1,5 @@
-//! Attaching, replacing and detaching on real interfaces: what runs where afterwards, and what is kept.
+//! Attaching, replacing and detaching on real interfaces: what runs where afterwards, and what is
+//! kept.
 
 use std::{
     net::Ipv6Addr,

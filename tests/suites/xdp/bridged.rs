@@ -1,5 +1,5 @@
-//! A sender behind a bridge whose port finishes checksums in software: answers to its frames have to be right on the way
-//! back, too, or be the host's.
+//! A sender behind a bridge whose port finishes checksums in software: answers to its frames have
+//! to be right on the way back, too, or be the host's.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -68,7 +68,8 @@ fn a_sender_behind_a_port_that_finishes_checksums_is_greeted() {
         let stream = sender.connect(SocketAddrV6::new(SENDER, 0, 0, 0), destination).unwrap();
         let count =
             |stat| host.maps().stats().unwrap().into_iter().find(|(known, _)| *known == stat).unwrap().1;
-        // the sender's system leaves checksums to its device, and the bridge is not the link's other end
+        // the sender's system leaves checksums to its device, and the bridge is not the link's
+        // other end
         assert_eq!((count(Stat::PassUnfinished), count(Stat::AnswerSyn)), (1, 0), "{finishes}");
         let (mut accepted, _) = daemon.accept().unwrap();
         std::io::Write::write_all(&mut accepted, b"220 the daemon\r\n").unwrap();

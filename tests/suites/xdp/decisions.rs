@@ -1,4 +1,5 @@
-//! What becomes of an opening SYN: each rule of the maps, in each mode, with the tag that it leaves or deletes.
+//! What becomes of an opening SYN: each rule of the maps, in each mode, with the tag that it leaves
+//! or deletes.
 
 use std::net::Ipv6Addr;
 

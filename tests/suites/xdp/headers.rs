@@ -1,4 +1,5 @@
-//! From a frame to an opening SYN to port 25: what is understood, and which counter tells what is not.
+//! From a frame to an opening SYN to port 25: what is understood, and which counter tells what is
+//! not.
 
 use std::net::Ipv6Addr;
 

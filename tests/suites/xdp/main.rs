@@ -1,4 +1,5 @@
-//! The XDP program and its maps: packets through BPF_PROG_TEST_RUN, and attaching to real interfaces.
+//! The XDP program and its maps: packets through BPF_PROG_TEST_RUN, and attaching to real
+//! interfaces.
 
 mod answers;
 mod attaching;

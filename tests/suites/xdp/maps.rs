@@ -26,7 +26,7 @@ fn the_object_holds_every_map_by_its_name_and_no_other() {
     let program = Program::load();
     let mut names = program.map_names();
     names.sort();
-    // the program's constants, and its memory for the frame at hand: nobody else's business
+    // the program's constants, and its memory for the frame at hand: no other program uses them
     let mut wanted = [&names::ALL[..], &[".rodata", "SCRATCH"]].concat();
     wanted.sort_unstable();
     assert_eq!(names, wanted);

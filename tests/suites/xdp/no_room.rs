@@ -1,5 +1,5 @@
-//! A driver that leaves frames room neither at their head nor at their end: who talks to the program is reset at worst, and
-//! never left to wait.
+//! A driver that leaves frames space neither at their head nor at their end: a client that talks to
+//! the program is reset at worst, and never left to wait.
 
 use std::{
     io::{BufRead as _, BufReader, ErrorKind, Write as _},
@@ -28,14 +28,15 @@ use crate::{
 
 const SENDER: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, 0x99);
 
-/// What a sender with a whole dialogue to speak comes to.
+/// The end of a sender's session with a whole dialogue.
 #[derive(Debug, Eq, PartialEq)]
 enum End {
     Whole,
     Reset,
 }
 
-/// A name that makes the reply to EHLO 200 octets longer than the command: more than there is at either end.
+/// A name that makes the reply to EHLO 200 octets longer than the command: more than there is at
+/// either end.
 fn host_name() -> String {
     format!("{}.example", "g".repeat(56)).repeat(2).replace("exampleg", "example.g")
 }
@@ -103,7 +104,7 @@ fn where_a_reply_has_no_room_the_session_is_reset() {
 
     let count = |stat| maps.stats().unwrap().into_iter().find(|(known, _)| *known == stat).unwrap().1;
     let mut ends = Vec::new();
-    // how much room the kernel leaves at the end differs from frame to frame
+    // how much space the kernel leaves at the end differs from frame to frame
     for _ in 0..40 {
         let from = SocketAddrV6::new(SENDER, 0, 0, 0);
         let stream = host.theirs.connect(from, SocketAddrV6::new(OURS, 25, 0, 0)).unwrap();

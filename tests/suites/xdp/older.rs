@@ -42,8 +42,8 @@ pub(crate) fn run_another_program(pins: &Pins, interface: &str) {
     panic!("no variant of the program loads");
 }
 
-/// The object with one immediate value changed, at each place that looks like `r0 = n` to `r9 = n` (BPF_ALU64 | BPF_MOV |
-/// BPF_K); some of these places are no instructions.
+/// The object with one immediate value changed, at each position that looks like `r0 = n` to
+/// `r9 = n` (BPF_ALU64 | BPF_MOV | BPF_K); some of these positions are not instructions.
 fn variants() -> impl Iterator<Item = Vec<u8>> {
     let object = embedded_object();
     (0..object.len() / INSTRUCTION).map(|index| index * INSTRUCTION).filter_map(move |at| {

@@ -1,6 +1,7 @@
 //! The program in the kernel, without an interface: frames go in by BPF_PROG_TEST_RUN.
 //!
-//! Its maps are pinned in a bpffs of its own, so that the dataplane's own handles fill and read them.
+//! Its maps are pinned in a bpffs of its own, so that the dataplane's own handles fill and read
+//! them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -53,7 +54,7 @@ pub(crate) const EXPIRED: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 8, 0, 0, 0, 0,
 /// A sender that has a PTR record.
 pub(crate) const HAS_PTR: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 8, 0, 0, 0, 0, 3);
 
-/// What the program is told unless a test says otherwise.
+/// The program's settings unless a test replaces them.
 pub(crate) const ENFORCE: Settings = Settings {
     mode: MODE_ENFORCE,
     answer: ANSWER_DAEMON,
@@ -69,7 +70,7 @@ pub(crate) struct Program {
     pub(crate) maps: Maps,
     /// How many connections were asked for.
     connections: u32,
-    /// Stands before the program, if frames are to have less head room.
+    /// Stands before the program, if frames are to have less headroom.
     narrow: Option<Narrow>,
     _bpffs: Bpffs,
 }
@@ -120,7 +121,7 @@ impl Program {
         Self { object, maps, connections: 0, narrow: None, _bpffs: bpffs }
     }
 
-    /// Leaves each frame from here on `octets` of head room that the program can use.
+    /// Leaves each frame from here on `octets` of headroom that the program can use.
     pub(crate) fn leave_head_room(&mut self, octets: u32) {
         let next = program(&mut self.object).fd().unwrap();
         self.narrow = Some(Narrow::before(next, GROWTH_MAX as u32 - octets).unwrap());
@@ -139,7 +140,8 @@ impl Program {
     /// Hands one packet to the program.
     ///
     /// # Panics
-    /// As [`Self::run`]; if a packet that is passed on is changed; if an answer is not in the form that answers have.
+    /// As [`Self::run`]; if a packet that is passed on is changed; if an answer is not in the form
+    /// that answers have.
     pub(crate) fn send(&mut self, packet: &Packet) -> Fate {
         let frame = packet.build();
         let (Outcome { action, stat }, after) = self.put(&frame);
@@ -184,12 +186,12 @@ impl Program {
         }
     }
 
-    /// A counter.
+    /// The value of one counter, summed over all CPUs.
     pub(crate) fn counter(&self, wanted: Stat) -> u64 {
         self.counters().into_iter().find(|(stat, _)| *stat == wanted).unwrap().1
     }
 
-    /// The loaded program, for whoever runs it without looking at the counters.
+    /// The loaded program, for tests that run it without looking at the counters.
     pub(crate) fn xdp(&mut self) -> &Xdp {
         program(&mut self.object)
     }
@@ -259,7 +261,7 @@ fn program(object: &mut Ebpf) -> &mut Xdp {
     object.program_mut(names::PROGRAM).unwrap().try_into().unwrap()
 }
 
-/// What the maps hold unless a test says otherwise.
+/// The content of the maps unless a test replaces it.
 pub(crate) fn projection() -> Projection {
     let prefix = |text: &str| text.parse::<Ipv6Net>().unwrap();
     Projection {

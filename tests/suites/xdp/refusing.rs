@@ -1,4 +1,5 @@
-//! What attaching and the maps refuse: each names the thing that is wrong, and leaves the rest as it was.
+//! What attaching and the maps refuse: each names the thing that is wrong, and leaves the rest as
+//! it was.
 
 use std::fs;
 

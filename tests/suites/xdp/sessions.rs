@@ -1,4 +1,5 @@
-//! Whole sessions that the program refuses, with the sender's real TCP: over veth, natively and generically, and on lo.
+//! Whole sessions that the program refuses, with the sender's real TCP: over veth, natively and
+//! generically, and on lo.
 //!
 //! Single segments are `answers`' business.
 
@@ -99,7 +100,7 @@ fn table() -> ReplyTable {
     ReplyTable::new("gate.example", 1000)
 }
 
-/// A sender that says a line when it has heard a whole reply.
+/// A sender that sends a line when it has received a whole reply.
 struct Sender(BufReader<TcpStream>, String);
 
 impl Sender {
@@ -132,7 +133,7 @@ impl Sender {
         assert_eq!(self.hear(), table().refusing(id, subject).to_string(), "{}", self.1);
     }
 
-    /// Lines, and what is heard after each.
+    /// Lines, and the reply to each.
     fn talks(&mut self, dialogue: &[(&str, ReplyId, &str)]) {
         for (line, id, subject) in dialogue {
             self.say(line);
@@ -198,7 +199,7 @@ fn replies_that_wait_to_be_read_are_joined_without_a_gap() {
     }
     for path in PATHS {
         let scene = Scene::new(path, ENFORCE.refuse_at);
-        // how much room the kernel leaves behind a frame differs from one to the next
+        // how much space the kernel leaves behind a frame differs from one to the next
         for _ in 0..30 {
             let mut stream = scene.connect(OURS).unwrap();
             stream.set_read_timeout(Some(patience())).unwrap();
@@ -222,7 +223,8 @@ fn replies_that_wait_to_be_read_are_joined_without_a_gap() {
     }
 }
 
-/// Waits until so many octets can be read, and leaves them in the socket, where the kernel joins what comes.
+/// Waits until so many octets can be read, and leaves them in the socket, where the kernel joins
+/// what comes.
 fn wait_for(stream: &TcpStream, octets: usize) {
     let mut waiting = vec![MaybeUninit::new(0); octets];
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_WAITALL;
@@ -255,7 +257,8 @@ fn a_port_that_is_used_again_within_milliseconds_begins_a_new_session() {
     }
     for path in PATHS {
         let scene = Scene::new(path, ENFORCE.refuse_at);
-        // sequence numbers and cookies of the next connection are a little above those of the last one
+        // sequence numbers and cookies of the next connection are a little above those of the last
+        // one
         for _ in 0..SESSIONS {
             let mut sender = Sender::new(scene.connect_from(40_000, OURS));
             sender.1 = format!("{path:?}");
@@ -307,7 +310,8 @@ fn a_line_that_comes_in_two_writes_is_answered() {
         let mut sender = Sender::new(scene.connect(OURS).unwrap());
         sender.wants(ReplyId::Greeting, "");
         sender.talks(&[("EHLO a", ReplyId::Ehlo, ""), ("MAIL FROM:<a@b.example>", ReplyId::Mail, "")]);
-        // Nagle's algorithm holds the second write back until the first is acknowledged (RFC 9293 3.7.4)
+        // Nagle's algorithm holds the second write back until the first is acknowledged (RFC 9293
+        // 3.7.4)
         sender.0.get_mut().write_all(b"RCPT TO:<u@conto").unwrap();
         sender.0.get_mut().write_all(b"so.com>\r\n").unwrap();
         sender.wants(ReplyId::NotOptedIn, "contoso.com");

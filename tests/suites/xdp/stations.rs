@@ -1,5 +1,5 @@
-//! For whom a frame is: those of other hosts and of groups are passed on with all they carry; and what the program may do
-//! with those for this host.
+//! For whom a frame is: those of other hosts and of groups are passed on with all they carry; and
+//! what the program may do with those for this host.
 
 use std::collections::BTreeMap;
 

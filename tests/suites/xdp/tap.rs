@@ -1,5 +1,5 @@
-//! A guest behind a tap device, which leaves its checksums to the host and says so in each frame's header
-//! (include/uapi/linux/virtio_net.h), as KVM's guests do.
+//! A guest behind a tap device, which leaves its checksums to the host and marks this in each
+//! frame's header (include/uapi/linux/virtio_net.h), as KVM's guests do.
 
 use std::{
     fs::{File, OpenOptions},
@@ -49,7 +49,8 @@ impl Tap {
             let mut request = [0_u8; 40];
             request[..4].copy_from_slice(b"tap0");
             request[16..18].copy_from_slice(&(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR).to_ne_bytes());
-            // SAFETY: the request is as long as `struct ifreq`, and the kernel keeps no pointer to it.
+            // SAFETY: the request is as long as `struct ifreq`, and the kernel keeps no pointer to
+            // it.
             let made = unsafe { libc::ioctl(file.as_raw_fd(), TUNSETIFF, request.as_mut_ptr()) };
             assert_eq!(made, 0, "{}", std::io::Error::last_os_error());
             // SAFETY: this request takes a number.
@@ -85,7 +86,7 @@ impl Tap {
         Answer::read(&self.receive_frame(), packet)
     }
 
-    /// The next frame with a TCP segment; its checksum is finished where the header says so.
+    /// The next frame with a TCP segment; its checksum is finished where the header requires it.
     fn receive_frame(&mut self) -> Vec<u8> {
         let until = Instant::now() + patience();
         loop {
@@ -95,7 +96,7 @@ impl Tap {
             let mut octets = vec![0; 2048];
             let length = self.0.read(&mut octets).unwrap();
             let (header, frame) = octets[..length].split_at_mut(HEADER);
-            // the host has its own to say, such as router solicitations
+            // the host sends packets of its own, such as router solicitations
             if frame.len() < 74 || frame[20] != 6 {
                 continue;
             }
@@ -173,7 +174,7 @@ fn a_guest_with_checksum_offload_is_answered_rightly_or_by_the_host() {
 const HEADER: usize = 10;
 /// Where the control bits are in a frame without VLAN tags and extension headers.
 const TCP_FLAGS: usize = 14 + 40 + 13;
-/// VIRTIO_NET_HDR_F_NEEDS_CSUM.
+/// Flag `VIRTIO_NET_HDR_F_NEEDS_CSUM`: the receiver has to finish the checksum.
 const NEEDS_CSUM: u8 = 1;
 // include/uapi/linux/if_tun.h
 const IFF_TAP: u16 = 0x0002;

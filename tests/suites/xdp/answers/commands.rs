@@ -1,4 +1,5 @@
-//! Whole dialogues, octet by octet against the reply table: each verb, each order, each length, each reason.
+//! Whole dialogues, octet by octet against the reply table: each verb, each order, each length,
+//! each reason.
 //!
 //! Every command is sent twice: the second time its reply has to be the same, numbers included.
 
@@ -259,7 +260,7 @@ fn a_recipients_domain_is_told_only_if_it_is_one() {
         let rcpt = format!("RCPT TO:{path}\r\n");
         polite.hear(&mut program, rcpt.as_bytes(), &about(ReplyId::NotOptedIn, domain));
     }
-    // a recipient at each place of the line that its end can have
+    // a recipient at each position of the line that its end can have
     for length in 30..80 {
         let mut polite = Polite::usual(&mut program);
         polite.hear(&mut program, EHLO, &text(ReplyId::Ehlo));

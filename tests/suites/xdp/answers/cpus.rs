@@ -1,4 +1,5 @@
-//! One flow on two CPUs at once: whoever comes second waits for nobody, and nothing is said twice or wrongly.
+//! One flow on two CPUs at once: the second CPU does not wait, and no answer is sent twice or
+//! wrongly.
 
 use std::{
     sync::{
@@ -86,7 +87,7 @@ fn two_cpus() -> [CpuSet; 2] {
     })
 }
 
-/// Every answer is what the model says, wherever it stands.
+/// Every answer is the model's, at any point of the stream.
 fn judge(sender: &Sender, dialogue: &Dialogue, seen: &[(Packet, Seen)]) {
     for (packet, seen) in seen {
         let answer = match seen {

@@ -205,7 +205,7 @@ fn only_a_reset_at_its_place_ends_a_session() {
             assert_eq!(sender.entry(&mut program).is_some(), lives, "{name}");
             let next = sender.say(&mut program, line(6, g() + n(), b"RSET\r\n"));
             let answer = replied(Stat::AnswerReply, g() + n(), 12, &RSET);
-            // nobody's: the host resets it
+            // of no connection: the host resets it
             assert_eq!(next, if lives { answer } else { Told::Passed(Stat::PassCookie) }, "{name}");
         }
     }

@@ -1,5 +1,5 @@
-//! What user space is told of refused sessions: one record when one begins, one when it ends, and a count of those
-//! that found no room.
+//! The events that user space gets about refused sessions: one record when one begins, one when it
+//! ends, and a count of those that found no space.
 
 use sixgate_common::{
     event::{Ending, KIND_BEGUN, KIND_ENDED, KIND_RECIPIENT},
@@ -80,11 +80,11 @@ fn flow(sender: &Sender) -> Vec<u8> {
     [&key.source[..], &key.destination, &key.source_port, &key.destination_port].concat()
 }
 
-/// Says complete lines, one after the other, and gets a reply to each.
+/// Sends complete lines, one after the other, and gets a reply to each.
 fn converse(program: &mut Program, sender: &Sender, lines: &[&[u8]]) -> (i32, i32) {
     let (mut at, mut next) = (0, i32::try_from(greeting().len()).unwrap());
     for octets in lines {
-        // twice: what is said again makes no second record
+        // twice: input that is sent again makes no second record
         for _ in 0..2 {
             let Told::Answered { flags, data, heard, .. } = sender.say(program, line(at, next, octets))
             else {
@@ -104,7 +104,8 @@ fn converse(program: &mut Program, sender: &Sender, lines: &[&[u8]]) -> (i32, i3
     (at, next)
 }
 
-/// A session: its name, its commands, how the sender ends it, how it ended, and the sender and recipient that are told.
+/// A session: its name, its commands, how the sender ends it, how it ended, and the sender and
+/// recipient that are told.
 type Row<'a> = (&'a str, &'a [&'a [u8]], Option<u8>, Ending, (&'a str, &'a str));
 
 const EHLO: &[u8] = b"EHLO mail.example\r\n";
@@ -284,11 +285,11 @@ fn records_that_nobody_reads_are_counted_and_refusing_goes_on() {
     tell(&mut program, &ANSWERING);
     let sender = Sender::usual(&mut program);
     converse(&mut program, &sender, &[EHLO, b"QUIT\r\n"]);
-    // at the buffer's end there may be room for the shorter record of a beginning
+    // at the buffer's end there may be space for the shorter record of a beginning
     let fits = lost + 2 - program.counter(Stat::AlsoEventLost);
     assert!(fits <= 1, "{fits}");
     assert_eq!(records(&mut program).len() as u64, room + 10 - lost + fits);
-    // read: there is room again
+    // read: there is space again
     let sender = Sender::usual(&mut program);
     converse(&mut program, &sender, &[EHLO, b"QUIT\r\n"]);
     assert_eq!(records(&mut program).len(), 2);

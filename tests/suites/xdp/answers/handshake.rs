@@ -1,4 +1,5 @@
-//! The beginning: which SYN is answered and with what, and which acknowledgement completes a handshake.
+//! The beginning: which SYN is answered and with what, and which acknowledgement completes a
+//! handshake.
 
 use std::net::Ipv6Addr;
 
@@ -82,7 +83,7 @@ fn each_syn_is_answered_with_a_cookie_and_leaves_no_trace() {
     }
     let mut program = load();
     for (name, packet) in syns() {
-        // the answer's form is checked by whoever reads it
+        // the answer's form is checked by the function that reads it
         let sender = Sender::knock_with(&mut program, &packet);
         assert_eq!(sender.entry(&mut program), None, "{name}");
         program.write_flow(*sender.key(), OLD);
@@ -157,7 +158,7 @@ fn a_destination_can_be_refused_with_a_reset() {
         };
         assert_eq!(program.send(&packet), Fate::Answered(Stat::AnswerReset, reset), "{name}");
     }
-    // who lacks a PTR record hears 450 in every style
+    // a client without a PTR record gets 450 in every style
     let sender = Sender::open(&mut program, NO_PTR, OPTED_IN, &greeting());
     assert_eq!(sender.entry(&mut program).unwrap().reason, REASON_NO_PTR);
     // the style changed between SYN and acknowledgement
@@ -240,7 +241,8 @@ fn only_the_right_cookie_completes_a_handshake() {
     let right = sender.packet(bare(ACK, 0, 0));
     let other: Ipv6Addr = "2001:db8:f::9a".parse().unwrap();
     let next_door: Ipv6Addr = "2001:db8:2::26".parse().unwrap();
-    // the kernel's own check forgives up to three octets between the two numbers (net/ipv6/syncookies.c)
+    // the kernel's own check forgives up to three octets between the two numbers
+    // (net/ipv6/syncookies.c)
     let rows = [
         ("one octet less", sender.packet(bare(ACK, 0, -1))),
         ("one octet more", sender.packet(bare(ACK, 0, 1))),
@@ -359,7 +361,7 @@ fn a_new_connection_from_the_same_port_replaces_the_session() {
         assert_eq!(greeted, replied(Stat::AnswerGreeting, 0, 0, &greeting()), "{sequence}");
         let entry = new.entry(&mut program).unwrap();
         assert_eq!((entry.commands, entry.phase), (0, Phase::Connected as u8));
-        // the old one's segments are nobody's
+        // the old one's segments belong to no session
         let told = old.say(&mut program, line(8, g, b"NOOP\r\n"));
         assert_eq!(told, Told::Passed(Stat::PassCookie));
         program.forget_flow(new.key());

@@ -1,4 +1,5 @@
-//! What is the host's stays the host's: its connections are never answered, whatever the maps say meanwhile.
+//! The host's own connections stay the host's: they are never answered, regardless of changes to
+//! the maps meanwhile.
 
 use std::{
     io::{Read as _, Write as _},
@@ -71,7 +72,7 @@ impl Host {
     }
 }
 
-/// What a right acknowledgement comes to, sent within the host's namespace.
+/// The answer to a right acknowledgement, sent within the host's namespace.
 fn complete(program: &mut Program, host: &Host, port: u16) -> (Sender, Told) {
     host.netns.run(|| {
         let syn = Packet::syn().source(STRANGER).destination(OURS).source_port(port);
@@ -90,7 +91,7 @@ fn a_connection_of_the_hosts_is_never_taken_over() {
     let host = Host::new();
     let greeted = replied(Stat::AnswerGreeting, 0, 0, &greeting());
 
-    // a listening socket is no connection
+    // a listening socket is not a connection
     assert_eq!(complete(&mut program, &host, 2000).1, greeted);
 
     // established, by packets that the program never saw
@@ -109,6 +110,6 @@ fn a_connection_of_the_hosts_is_never_taken_over() {
     assert_eq!(accepted.read(&mut [0; 1]).unwrap(), 0);
     assert_eq!(complete(&mut program, &host, 2001).1, Told::Passed(Stat::PassOwned));
 
-    // in another namespace nobody knows the connection
+    // in another namespace no process has the connection
     assert_eq!(sender.say(&mut program, bare(ACK, 0, 0)), greeted);
 }

@@ -1,5 +1,5 @@
-//! Segments that lie in several buffers: what a sender on the same machine, or one behind a driver that joins segments,
-//! hands over in one piece.
+//! Segments that lie in several buffers: what a sender on the same machine, or one behind a driver
+//! that joins segments, hands over in one piece.
 
 use sixgate_common::{refuse::ReplyId, stat::Stat};
 use sixgate_tests::{
@@ -13,7 +13,8 @@ use sixgate_tests::{
 use super::session::{STRANGER, Said, Sender, Told, bare, greeting, line, load, replied, text};
 use crate::program::{NEEDS, OURS, Program};
 
-/// The SYN of a sender that leaves checksums to the device, as all its packets: no other's are that long.
+/// The SYN of a sender that leaves checksums to the device, as all its packets: no other's are that
+/// long.
 fn local(program: &mut Program) -> Packet {
     program.next_connection().source(STRANGER).destination(OURS).checksum(Checksum::Partial)
 }

@@ -1,6 +1,6 @@
 //! Lines: where one ends, how long it may be, in how many pieces it comes.
 //!
-//! What is said in them is the business of `commands`.
+//! `commands` tests their content.
 
 use sixgate_common::{
     domain::DOMAIN_MAX,
@@ -217,7 +217,8 @@ fn a_line_that_gave_way_to_others_ends_its_session_with_a_reset() {
         let other = begin(&mut program);
         program.forget_flow(other.key());
         if count % 400 == 0 {
-            // its entry in FLOWS stays in use, and is not used more often than acknowledgements are limited to
+            // its entry in FLOWS stays in use, and is not used more often than acknowledgements are
+            // limited to
             let told = oldest.say(&mut program, bare(ACK, 1, g));
             assert_eq!(told, signalled(Stat::AnswerAck, ACK, g, 2));
         }

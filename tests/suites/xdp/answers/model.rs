@@ -1,5 +1,5 @@
-//! What a refused session says to a stream of octets, however the stream is cut: the dialogue that the daemon would
-//! speak, computed in one go from the tables that both share.
+//! The replies of a refused session to a stream of octets, however the stream is cut: the dialogue
+//! that the daemon would hold, computed in one go from the tables that both share.
 //!
 //! It knows no TCP: `stream` lays it under one.
 
@@ -23,10 +23,10 @@ pub(crate) struct Refusal {
     pub(crate) destination: Ipv6Addr,
 }
 
-/// What the program says to one stream of octets.
+/// The program's replies to one stream of octets.
 #[derive(Debug)]
 pub(crate) struct Dialogue {
-    /// Everything that it says, the greeting first.
+    /// All replies that it sends, the greeting first.
     pub(crate) said: Vec<u8>,
     /// After each command: where it ends in the stream, and where its reply ends in [`Self::said`].
     pub(crate) turns: Vec<(usize, usize)>,

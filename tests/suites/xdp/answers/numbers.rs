@@ -1,7 +1,9 @@
-//! TCP (RFC 9293 3.10.7, RFC 5961): what each segment of a session is answered with, by its numbers and flags.
+//! TCP (RFC 9293 3.10.7, RFC 5961): what each segment of a session is answered with, by its numbers
+//! and flags.
 //!
-//! Each row is a session of its own. While the last reply is not acknowledged, nothing but that reply acknowledges the
-//! command that it answers: else a sender would not send it again, and a lost reply would be lost for good.
+//! Each row is a session of its own. While the last reply is not acknowledged, nothing but that
+//! reply acknowledges the command that it answers: else a sender would not send it again, and a
+//! lost reply would be lost for good.
 
 use std::sync::LazyLock;
 
@@ -14,7 +16,7 @@ use sixgate_tests::{
 use super::session::{Said, Sender, Told, bare, greeting, line, load, replied, signalled, text};
 use crate::program::NEEDS;
 
-/// A session: its name, and what is said and told after the greeting was sent.
+/// A session: its name, and the segments and their answers after the greeting was sent.
 pub(super) type Row = (&'static str, Vec<(Said<'static>, Told)>);
 
 pub(super) static GREETING: LazyLock<String> = LazyLock::new(greeting);

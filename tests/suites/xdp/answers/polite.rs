@@ -1,6 +1,6 @@
-//! A sender that waits for each reply, and says everything several times.
+//! A sender that waits for each reply, and sends everything several times.
 //!
-//! It knows where it is in both directions; the words are the tests'.
+//! It knows where it is in both directions; the commands are the tests'.
 
 use std::net::Ipv6Addr;
 
@@ -32,7 +32,8 @@ impl Polite {
         Self::open(program, STRANGER, OURS, &greeting())
     }
 
-    /// Says `octets`, which are one command, and hears `wanted`, twice; the program goes on listening.
+    /// Sends `octets`, which are one command, and gets the reply `wanted`, twice; the program keeps
+    /// the connection open.
     pub(super) fn hear(&mut self, program: &mut Program, octets: &[u8], wanted: &str) {
         self.exchange(program, octets, wanted, 0);
     }

@@ -76,7 +76,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What a sender says: commands in any order, and perhaps the beginning of one more.
+/// The input of a sender: commands in any order, and perhaps the beginning of one more.
 fn input() -> impl Strategy<Value = Vec<u8>> {
     let usual = select(
         ["EHLO mail.example", "HELO x", "MAIL FROM:<a@b.example> SIZE=77", "RCPT TO:<user@contoso.com>"]
@@ -150,7 +150,8 @@ fn run(program: &mut Program, case: &Case) {
             Event::Hear(which, again) => stream.hear(|count| which.index(count), *again),
         }
     }
-    // whatever happened: from now on everything arrives, and a lost greeting is sent again
+    // regardless of earlier losses: from now on everything arrives, and a lost greeting is sent
+    // again
     stream.lose_all();
     stream.hear_greeting();
     let rounds = 3 * dialogue.turns.len() + 2 * case.input.len() / 565 + 10;

@@ -1,4 +1,5 @@
-//! Frames with little head room: drivers of Intel's cards leave the program 152 octets, Solarflare's 88, some none.
+//! Frames with little headroom: drivers of Intel's cards leave the program 152 octets, Solarflare's
+//! 88, some none.
 //!
 //! Whether real drivers leave as much is not claimed here.
 
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::program::{Fate, NEEDS, NO_PTR, OPTED_IN, OURS, Program};
 
-/// Octets of head room that the program can use; the first is what veth leaves.
+/// Octets of headroom that the program can use; the first is what veth leaves.
 const ROOMS: [u32; 5] = [216, 152, 88, 16, 0];
 
 fn narrow(octets: u32) -> Program {

@@ -1,6 +1,7 @@
-//! A sender's side of one connection, said segment by segment.
+//! A sender's side of one connection, sent segment by segment.
 //!
-//! It is no TCP: it sends what a row tells it to, and claims nothing but that a session begins as all do.
+//! It is not a TCP: it sends what a row tells it to, and claims nothing but that a session begins
+//! as all do.
 
 use std::net::Ipv6Addr;
 
@@ -151,12 +152,12 @@ impl Sender {
         sender
     }
 
-    /// A stranger's connection to a destination that has not opted in, greeted.
+    /// The connection of an unknown sender to a destination that has not opted in, greeted.
     pub(crate) fn usual(program: &mut Program) -> Self {
         Self::open(program, STRANGER, OURS, &greeting())
     }
 
-    /// The packet that says this.
+    /// The packet with these flags, numbers and data.
     pub(crate) fn packet(&self, said: Said<'_>) -> Packet {
         let at = self.first.wrapping_add_signed(said.at);
         let heard = if said.flags & ACK == 0 { 0 } else { self.cookie.wrapping_add_signed(said.heard) };
@@ -188,7 +189,7 @@ impl Sender {
         (at, answer.acknowledgment.wrapping_sub(self.first).cast_signed())
     }
 
-    /// Sends one segment after the other; each has to be answered as its row says.
+    /// Sends one segment after the other; each has to be answered as in its row.
     pub(crate) fn go_through(&self, program: &mut Program, name: &str, rows: &[(Said<'_>, Told)]) {
         for (index, (said, wanted)) in rows.iter().enumerate() {
             let told = self.say(program, *said);

@@ -1,6 +1,7 @@
-//! A bad network between an honest sender and the program: segments of any size, in any order, several times or never.
+//! A bad network between an honest sender and the program: segments of any size, in any order,
+//! several times or never.
 //!
-//! Whatever comes back is held against the model at once; what the sender's TCP would do about it is done.
+//! Each answer is compared with the model at once; the sender then does what its TCP would do.
 
 use sixgate_common::stat::Stat;
 use sixgate_tests::packet::tcp::{ACK, FIN, PSH, RST, SYN};
@@ -11,10 +12,10 @@ use super::{
 };
 use crate::program::Program;
 
-/// When the sender says its next command.
+/// When the sender sends its next command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Manners {
-    /// As soon as it can, whatever was offered.
+    /// As soon as it can, regardless of the capabilities that were offered.
     Hasty,
     /// After the reply to the one before.
     Patient,
@@ -28,7 +29,7 @@ pub(crate) struct Stream<'a> {
     manners: Manners,
     /// All before it was acknowledged (SND.UNA).
     acknowledged: usize,
-    /// What is sent next (SND.NXT); behind the input when the FIN was sent.
+    /// The offset to send next (SND.NXT); behind the input when the FIN was sent.
     next: usize,
     /// Which octets have come, the program's FIN last.
     heard: Vec<bool>,
@@ -51,7 +52,7 @@ struct Going {
 }
 
 impl<'a> Stream<'a> {
-    /// A session whose greeting has been sent, and lost if nobody says otherwise.
+    /// A session whose greeting has been sent, and lost unless [`Self::hear_greeting`] is called.
     pub(crate) fn new(sender: &'a Sender, input: &'a [u8], dialogue: &'a Dialogue, manners: Manners) -> Self {
         Self {
             sender,
@@ -72,12 +73,13 @@ impl<'a> Stream<'a> {
         self.heard[..self.dialogue.greeting()].fill(true);
     }
 
-    /// All that the sender has to say has been said and answered, both ends.
+    /// All input of the sender has been sent and answered, with the ends of both directions.
     pub(crate) fn is_complete(&self) -> bool {
         self.acknowledged > self.input.len() && self.heard_to() > self.dialogue.said.len()
     }
 
-    /// Sends the octets from `back` before the next one on, at most `length` of them; with the FIN if nothing follows.
+    /// Sends the octets from `back` before the next one on, at most `length` of them; with the FIN
+    /// if nothing follows.
     pub(crate) fn send(&mut self, back: usize, length: usize) {
         let start = (self.next - back.min(self.next - self.acknowledged)).min(self.written());
         let end = (start + length).min(self.written()).min(self.acknowledged + WINDOW).max(start);
@@ -137,7 +139,7 @@ impl<'a> Stream<'a> {
         self.coming.clear();
     }
 
-    /// What the sender does when its timer expires: it sends again from what is not acknowledged on, and everything
+    /// The sender's timer expires: it sends again from what is not acknowledged on, and everything
     /// arrives.
     pub(crate) fn retransmit(&mut self, program: &mut Program) {
         // timers run for longer than the rate limit counts

@@ -1,5 +1,5 @@
-//! Switches thrown while a session lives: it goes on as it began, or it is the host's from its next SYN on; never does
-//! it hear a wrong octet.
+//! Switches thrown while a session lives: it goes on as it began, or it is the host's from its next
+//! SYN on; it never gets a wrong octet.
 
 use sixgate::control::compile_replies;
 use sixgate_common::{
@@ -66,7 +66,7 @@ fn a_session_goes_on_whatever_is_switched() {
                 (line(8, next, MAIL), replied(Stat::AnswerAgain, next, 22, &text(ReplyId::Mail))),
             ],
         );
-        // a SYN that is passed on makes the old entry void, whoever sent it
+        // a SYN that is passed on makes the old entry void, from any sender
         assert_eq!(program.send(&sender.packet(bare(SYN, -1, 0))), Fate::Passed(*stat), "{name}");
         assert_eq!(sender.entry(&mut program), None, "{name}");
         for said in [line(8, next, MAIL), bare(ACK, 0, 0)] {
@@ -162,12 +162,12 @@ fn a_session_hears_the_texts_with_which_it_began() {
     }
     let told = sender.say(&mut program, line(8, next, b"HELO x\r\n"));
     assert_eq!(told, replied(Stat::AnswerReply, next, 16, &text(ReplyId::Helo)));
-    // the third change takes the place of its texts
+    // the third change replaces its texts
     rename(&mut program, "third.example");
     for said in [line(8, next, b"HELO x\r\n"), line(16, next + 18, b"NOOP\r\n")] {
         assert_eq!(sender.say(&mut program, said), Told::Dropped(Stat::DropOutdated));
     }
-    // the same names again are no change
+    // the same names again do not change anything
     let third = named("third.example").refusing(ReplyId::Greeting, "").to_string();
     sender = Sender::open(&mut program, STRANGER, OURS, &third);
     for _ in 0..5 {
