@@ -29,7 +29,7 @@ struct Check<'a> {
     good: bool,
     line: Option<usize>,
     reason: Option<String>,
-    /// What should be changed although it is good.
+    /// Warnings: what should be changed although the configuration is good.
     warnings: Vec<String>,
 }
 

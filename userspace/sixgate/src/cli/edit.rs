@@ -88,7 +88,7 @@ pub(super) fn remove(
 /// Warns that the store alone has the change, where the maps are to have it and something prevents
 /// that.
 fn warn_of_maps(control: &Control, out: &mut Output<'_>) {
-    // the change is made: what cannot be found out is told by `sixgate status`
+    // the change is made: `sixgate status` reports what cannot be found out here
     if let Ok(Some(reason)) = control.unreached() {
         out.note(format_args!("warning: the BPF maps did not take it, the opt-in store has it: {reason}"));
     }

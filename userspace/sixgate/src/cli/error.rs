@@ -1,4 +1,4 @@
-//! What ends a command with exit code 2.
+//! The errors that end a command with exit code 2.
 //!
 //! The texts of what failed below are those modules' own.
 

@@ -112,7 +112,8 @@ enum Command {
 }
 
 impl Command {
-    /// Whether it reads or changes the store; the daemon does, and tells its log.
+    /// Whether it reads or changes the store; the daemon does, and writes to its log what it takes
+    /// over.
     const fn uses_store(&self) -> bool {
         matches!(
             self,
@@ -167,7 +168,7 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let mut control = Control::new(&config);
     let taken = if command.uses_store() { control.store().take_over() } else { Ok(None) };
     let taken = match taken {
-        // it tells what is wrong, with all the rest
+        // it reports the error, with all the rest
         Err(_) if matches!(command, Command::Status(_)) => None,
         taken => taken?,
     };

@@ -39,7 +39,8 @@ struct Document {
     no_daemon: String,
 }
 
-/// What each is set to; none: it does not run, or has no such setting.
+/// The values of one setting in file, kernel and daemon; none: it does not run, or has no such
+/// setting.
 #[derive(Debug, Serialize)]
 struct Setting {
     file: String,

@@ -1,4 +1,4 @@
-//! What differs between two configurations, and which of it a running daemon can take over.
+//! The differences between two configurations, and which of them a running daemon can take over.
 //!
 //! It applies nothing.
 

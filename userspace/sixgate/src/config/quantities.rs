@@ -29,8 +29,8 @@ pub(super) fn verification_time<'de, D: Deserializer<'de>>(deserializer: D) -> R
     Ok(time)
 }
 
-/// Octets of a message's line. What everybody has to take (RFC 5321 4.5.3.1.6: 1000 with CRLF) and
-/// may send (RFC 5322 2.1.1; its 78 is advice for writers) is the least.
+/// Octets of a message's line. The least is what every server has to take (RFC 5321 4.5.3.1.6: 1000
+/// with CRLF) and every client may send (RFC 5322 2.1.1; its 78 is advice for writers).
 pub(super) fn line_length<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroU32, D::Error> {
     let length = NonZeroU32::deserialize(deserializer)?;
     if length < LINE_LENGTH_MIN {

@@ -241,7 +241,7 @@ impl Config {
         }
     }
 
-    /// What verdicts depend on.
+    /// The settings that verdicts depend on.
     #[must_use]
     pub fn policy(&self) -> Policy {
         Policy {

@@ -272,14 +272,14 @@ pub enum GuardSource {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// What went wrong.
+    /// Failures of the daemon's operations.
     Error,
-    /// And what is likely to.
+    /// Likely failures, in addition.
     Warn,
-    /// And one line for each session and message.
+    /// One line for each session and message, in addition.
     #[default]
     Info,
-    /// And what led to it.
+    /// The steps that led to them, in addition.
     Debug,
     /// Everything, in addition.
     Trace,

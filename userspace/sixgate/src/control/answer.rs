@@ -1,6 +1,6 @@
-//! Who answers refused clients, the XDP program or the daemon, and why not who should.
+//! Whether the XDP program or the daemon answers refused clients, and why it is not as configured.
 //!
-//! What an obstacle is, and how it is found, is the dataplane's.
+//! The dataplane defines the obstacles and finds them.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -16,7 +16,7 @@ pub enum Answering {
     Daemon,
     /// The XDP program, as it should.
     Kernel {
-        /// What keeps it from that on some interfaces: the daemon answers there.
+        /// The obstacles to that on some interfaces: the daemon answers there.
         fallbacks: Vec<Obstacle>,
         /// Obstacles that are new: its answers are lost until the daemon notices, or until a
         /// command attaches again.
@@ -56,7 +56,7 @@ impl Answering {
         }
     }
 
-    /// What makes the program's answers get lost.
+    /// The obstacles by which the program's answers get lost.
     pub(super) fn loss(&self) -> Option<String> {
         match self {
             Self::Kernel { losses, .. } if !losses.is_empty() => Some(listed(losses)),
@@ -96,11 +96,11 @@ impl fmt::Display for Answering {
     }
 }
 
-/// What keeps the program from answering, by the indices of the interfaces that it runs on.
+/// The obstacles to the program's answers, by the indices of the interfaces that it runs on.
 type Obstacles = BTreeMap<u32, Outlook>;
 
 impl Control {
-    /// Who answers; nothing if the program is not attached.
+    /// Whether daemon or program answers; nothing if the program is not attached.
     ///
     /// # Errors
     ///

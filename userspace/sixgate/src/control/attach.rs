@@ -47,7 +47,7 @@ impl fmt::Display for Attachment {
     }
 }
 
-/// What became of the interfaces, each by itself.
+/// The results of attaching, for each interface by itself.
 #[derive(Debug, Default)]
 pub struct Attempts {
     /// Those on which the program runs now.
@@ -144,7 +144,7 @@ impl Control {
         Ok(false)
     }
 
-    /// What there is to do; nothing if no interface is named and nothing is attached.
+    /// The plan of the work; nothing if no interface is named and nothing is attached.
     fn plan(
         &self,
         database: &mut Database,
@@ -223,7 +223,7 @@ impl Control {
         // before the pins go: the daemon looks for the mark when it sees that a pin went
         holds.iter().try_for_each(|(name, index)| self.pins.hold_off(name, *index))?;
         let detached = dataplane::detach(&self.pins, &names).inspect_err(|_| {
-            // The first error is the one to tell.
+            // The first error is the one to report.
             let _ = holds.iter().try_for_each(|(name, index)| self.pins.release_hold(name, *index));
         })?;
         // the addresses of what was detached are ours no longer; without a store they stay guarded

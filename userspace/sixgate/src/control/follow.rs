@@ -122,7 +122,7 @@ impl Control {
 
 fn not_projected(maps: &mut Maps, source: DataplaneError) -> ControlError {
     // best effort, since something is wrong with the maps already: the first error is the one to
-    // tell
+    // report
     let _ = maps.clear_ready();
     ControlError::NotProjected { source }
 }

@@ -27,7 +27,7 @@ pub trait Destinations {
     fn opt_in_status(&self, address: Ipv6Addr) -> OptInStatus;
 }
 
-/// What cannot be read is not warned of.
+/// Entries that cannot be read lead to no warning.
 impl Destinations for Database {
     fn guard(&self) -> PrefixSet {
         self.guard().unwrap_or_default()

@@ -42,7 +42,7 @@ pub struct Notice {
     pub text: String,
 }
 
-/// What came of a look.
+/// The result of a look at the interfaces.
 #[derive(Debug, Default)]
 pub struct Looked {
     /// In the order in which it happened.
@@ -51,30 +51,30 @@ pub struct Looked {
     pub reconcile: bool,
     /// Whether daemon or kernel answers now, if that is new; one of the notices reports the same.
     pub answering: Option<String>,
-    /// What concerns attaching as a whole and fails still; what concerns one interface is seen from
+    /// Failures that last and concern attaching as a whole; those of one interface are seen from
     /// outside.
     pub problems: Vec<String>,
 }
 
-/// Keeps the program on the interfaces of the configuration. Mail does not depend on it: what fails
-/// is told and tried again.
+/// Keeps the program on the interfaces of the configuration. Mail does not depend on it: a failure
+/// is reported and the attempt repeated.
 pub struct Keeper {
     control: Arc<Control>,
     lock: Option<PinLock>,
     network: Network,
     /// The links that were there at the last look, by the kernel's id.
     known: BTreeMap<u32, Known>,
-    /// What failed, by the name in the configuration, or by [`ALL`] or [`ATTACH`].
+    /// Failed attempts, by the name in the configuration, or by [`ALL`] or [`ATTACH`].
     failures: BTreeMap<String, Failure>,
     /// Whether what is attached is to be brought up to date.
     is_stale: bool,
-    /// Whether somebody was told who answers.
+    /// Whether a notice has reported who answers.
     is_introduced: bool,
-    /// Whether the last that was told is that the program is attached nowhere.
+    /// Whether the last report is that the program is attached nowhere.
     is_unattached_told: bool,
     /// Whether the directory of the pins went since the last look.
     has_lost_place: bool,
-    /// Whose addresses are in GUARD.
+    /// The interfaces whose addresses are in GUARD, and these addresses.
     guarded: Option<(BTreeSet<u32>, BTreeSet<Ipv6Net>)>,
     /// Where the program ran until pins were removed that were incomplete, and is to run again.
     interrupted: Vec<InterfaceName>,
@@ -193,7 +193,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Locks the pins, again if somebody removed their directory.
+    /// Locks the pins, again if their directory was removed.
     fn hold_lock(&mut self) -> Result<(), ControlError> {
         if !self.lock.as_ref().is_some_and(PinLock::holds) {
             self.has_lost_place |= self.lock.take().is_some();
@@ -202,7 +202,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// What became of the links that were there.
+    /// Compares the links with those of the last look, and reports the differences.
     fn compare(&mut self, links: &[AttachedLink], looked: &mut Looked) -> Result<(), ControlError> {
         for (id, known) in std::mem::take(&mut self.known) {
             let link = links.iter().find(|link| link.link == id);
@@ -237,7 +237,7 @@ impl Keeper {
         self.known = links.iter().map(|link| (link.link, known(link))).collect();
     }
 
-    /// What became of a link; nothing if it is as it was.
+    /// The change of a link since the last look, as a sentence; nothing if it is as it was.
     fn fate(&self, known: &Known, link: Option<&AttachedLink>) -> Result<Option<String>, ControlError> {
         let Some(index) = known.index else {
             return Ok(None);
@@ -287,8 +287,7 @@ impl Keeper {
         self.control.interfaces.iter().any(|interface| interface.as_str() == name)
     }
 
-    /// The interfaces of the configuration that are to be attached now. Those that are missing are
-    /// told.
+    /// The interfaces of the configuration that are to be attached now. Missing ones are reported.
     fn due(
         &mut self,
         links: &[AttachedLink],
@@ -355,7 +354,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Notes an attempt's outcome: a failure is told once, and puts the next attempt off.
+    /// Notes an attempt's outcome: a failure is reported once, and puts the next attempt off.
     fn settle(&mut self, name: &str, outcome: Result<(), ControlError>, now: Instant, looked: &mut Looked) {
         match outcome {
             Ok(()) => {
@@ -457,11 +456,11 @@ fn urgency(answering: &Answering) -> Urgency {
     }
 }
 
-/// How an error about sixgate's program of other pins is told.
+/// A part of the text of each error about sixgate's program of other pins.
 const OTHER_PINS: &str = "has sixgate's XDP program (id ";
-/// What concerns all interfaces.
+/// The key of failures that concern all interfaces.
 const ALL: &str = "";
-/// What concerns attaching as such.
+/// The key of failures that concern attaching as such.
 const ATTACH: &str = "attach all";
 /// Pauses between attempts: doubled from the first to the last.
 const RETRY_FIRST: Duration = Duration::from_secs(1);

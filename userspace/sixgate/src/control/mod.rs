@@ -62,7 +62,7 @@ pub struct Control {
     leaves_maps: bool,
 }
 
-/// What can go wrong with store and maps.
+/// An operation on store and maps failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// The store; nothing was changed.

@@ -17,8 +17,8 @@ impl Control {
     }
 
     /// Whether a daemon uses the pins, and the maps would get other settings or replies by this
-    /// configuration than they have by its own; what maps do not tell that are not there is taken
-    /// to be another.
+    /// configuration than they have by its own; where there are no maps, their values are taken
+    /// to differ.
     ///
     /// # Errors
     ///

@@ -36,9 +36,9 @@ pub struct Status {
     pub pins_readable: bool,
     /// `enforce` or `shadow`: the maps' if attached, else the configuration's.
     pub mode: &'static str,
-    /// Who answers refused senders, `kernel` or `daemon`, likewise.
+    /// The responder to refused senders, `kernel` or `daemon`, likewise.
     pub answer: &'static str,
-    /// Who should, by the configuration.
+    /// The responder by the configuration.
     pub answer_configured: &'static str,
     /// Why the daemon does although the kernel should.
     pub answer_hindrance: Option<String>,
@@ -190,7 +190,7 @@ impl Control {
             status = self.attached_status(&maps, Some(stored), verify)?;
         }
         let links = match attached(&self.pins) {
-            // told above
+            // reported above
             Err(DataplaneError::OtherLayout { .. }) => Vec::new(),
             Err(_) if !pins_readable => Vec::new(),
             links => links?,

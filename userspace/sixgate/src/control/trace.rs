@@ -85,7 +85,7 @@ impl Tracing {
 impl Drop for Tracing {
     fn drop(&mut self) {
         if !self.is_stopped {
-            // no caller is left to be told
+            // no caller is left to get the error
             let _ = self.put_back();
         }
     }

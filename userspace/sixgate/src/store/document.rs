@@ -70,7 +70,7 @@ fn marked(opted_in: BTreeSet<Domain>, temporary: BTreeSet<Domain>) -> BTreeMap<D
 ///
 /// # Errors
 ///
-/// What `out` fails with.
+/// An error of writing to `out`.
 pub fn write(contents: &Contents, mut out: impl Write) -> io::Result<()> {
     let view = View {
         version: VERSION,

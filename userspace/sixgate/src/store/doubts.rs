@@ -1,5 +1,5 @@
-//! Entries that are likely not meant: they exempt or concern everybody, or what no mail comes from
-//! or goes to.
+//! Entries that are likely not meant: they exempt or concern all addresses, or some from which no
+//! mail comes or to which none goes.
 //!
 //! It refuses nothing: commands, `sixgate status`, `sixgate config check` and the daemon's start
 //! warn of them.
@@ -102,7 +102,7 @@ fn is_link_local(prefix: &Ipv6Net) -> bool {
     prefix.prefix_len() >= LINK_LOCAL_LENGTH && prefix.network().is_unicast_link_local()
 }
 
-/// What holds no address of a host.
+/// The kind of prefix, where it holds no address of a host.
 fn no_host(prefix: &Ipv6Net) -> Option<&'static str> {
     let address = prefix.network();
     if address.is_multicast() {
@@ -114,7 +114,7 @@ fn no_host(prefix: &Ipv6Net) -> Option<&'static str> {
     }
 }
 
-/// What holds addresses that each host has for itself.
+/// The kind of address, where each host has it for itself.
 fn own_host(prefix: &Ipv6Net) -> Option<&'static str> {
     (prefix.prefix_len() == ADDRESS && prefix.network().is_loopback()).then_some("the loopback address")
 }

@@ -22,7 +22,7 @@ pub enum Entry {
     Domain(Domain, Marks),
 }
 
-/// What names an entry.
+/// The key of an entry: an entry without its decision or marks.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Key {
     /// A destination of the opt-in set.
@@ -35,7 +35,7 @@ pub enum Key {
     Domain(Domain),
 }
 
-/// What became of an entry.
+/// The outcome for one entry.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
     /// It is new.
@@ -60,7 +60,7 @@ pub enum Change {
 }
 
 impl Entry {
-    /// What names it.
+    /// The key of this entry.
     #[must_use]
     pub fn key(&self) -> Key {
         match self {

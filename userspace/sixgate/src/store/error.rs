@@ -1,4 +1,4 @@
-//! What can go wrong with the opt-in store.
+//! The errors of the opt-in store.
 //!
 //! Each text names the file and, where there is one, the command that is meant.
 
@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What can go wrong with the store.
+/// An operation on the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// There is none.
@@ -28,7 +28,7 @@ pub enum StoreError {
     Lost {
         /// Where it should be.
         path: PathBuf,
-        /// What it was made from.
+        /// The JSON file that it was made from.
         json: PathBuf,
     },
     /// There is none, but its backup is there.
@@ -202,7 +202,7 @@ pub enum StoreError {
         "this would leave no {what}, so that {then}; nothing was changed: `--allow-empty` if that is meant"
     )]
     Empties {
-        /// The kind of entries, in the plural.
+        /// The kind of entry, in the singular.
         what: &'static str,
         /// The consequence, for the message.
         then: &'static str,

@@ -34,7 +34,7 @@ pub enum ListReason {
     /// Something follows the prefix.
     #[error("after the prefix stands `{}`: write the prefix alone", found.escape_debug())]
     Surplus {
-        /// What stands there.
+        /// The text that stands there.
         found: String,
     },
     /// Something else than marks follows the domain.
@@ -43,7 +43,7 @@ pub enum ListReason {
         found.escape_debug()
     )]
     Marks {
-        /// What stands there.
+        /// The text that stands there.
         found: String,
     },
     /// Another line has other marks.
@@ -55,7 +55,7 @@ pub enum ListReason {
     /// Something else than a decision follows the prefix.
     #[error("after the prefix stands `{}`: write `in`, `out`, or nothing, which means `in`", found.escape_debug())]
     Decision {
-        /// What stands there.
+        /// The text that stands there.
         found: String,
     },
     /// Another line has the other decision.

@@ -205,7 +205,7 @@ pub(super) fn read_document(path: &Path) -> Result<Contents, StoreError> {
 }
 
 impl Database {
-    /// The first revision: all that there is, which nothing has to be told of.
+    /// Records the first revision: it has all entries, and no follower has to be informed of them.
     fn begin_history(&mut self, contents: &Contents, author: &Author) -> Result<(), StoreError> {
         let fail = self.error("fill");
         let transaction = self.connection.transaction().map_err(&fail)?;

@@ -63,7 +63,7 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// What `edit` returned; [`StoreError::Unwritable`], [`StoreError::Busy`],
+    /// The error that `edit` returned; [`StoreError::Unwritable`], [`StoreError::Busy`],
     /// [`StoreError::Database`].
     pub fn edit<T, E: From<StoreError>>(
         &mut self,
@@ -365,7 +365,7 @@ struct Plan {
 }
 
 impl Row {
-    /// What becomes of its entry; nothing for a row that this version does not write.
+    /// The outcome for its entry; nothing for a row that this version does not write.
     fn outcome(&self) -> Option<Outcome> {
         let kind = self.kind.number();
         Some(match (self.before, self.after) {

@@ -228,5 +228,5 @@ pub(super) const REVISIONS_KEPT: i64 = 10_000;
 pub(super) const CHANGES_KEPT: i64 = 200_000;
 /// Those of one revision; of a larger one none is kept.
 pub(super) const CHANGES_KEPT_OF_ONE: i64 = 100_000;
-/// Revisions that a follower is told of at once.
+/// Revisions that are described to a follower at once, at most.
 const TOLD_AT_ONCE: i64 = 10;

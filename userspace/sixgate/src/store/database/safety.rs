@@ -26,13 +26,14 @@ pub enum StartNote {
         reason: String,
         /// Where the damaged one lies now.
         aside: PathBuf,
-        /// What took its place.
+        /// The backup that replaced it.
         backup: Backup,
     },
 }
 
 impl Backup {
-    /// What it is and what it lacks, where `shown` is the revision that the BPF maps show.
+    /// Describes it, and the revisions that it lacks, where `shown` is the revision that the BPF
+    /// maps show.
     #[must_use]
     pub fn describe(&self, shown: Option<u64>) -> String {
         let made = Timestamp::try_from(self.made).map(|made| format!("{made:.0}"));
@@ -129,7 +130,7 @@ impl Store {
     #[must_use]
     pub fn is_backup_older_than(&self, interval: Duration) -> bool {
         let made = fs::metadata(self.backup_path()).and_then(|metadata| metadata.modified());
-        // one from the future tells nothing
+        // the age of one from the future is unknown
         made.map_or(true, |made| made.elapsed().map_or(true, |age| age >= interval))
     }
 
