@@ -1,6 +1,6 @@
-//! Connections as they come in: accepted, counted, served or turned away.
+//! Connections as they come in: accepted, counted, served or rejected.
 //!
-//! It does not talk to a client beyond the one line that turns it away.
+//! It does not talk to a client beyond the one line that rejects it.
 
 use std::{
     io,
@@ -45,8 +45,9 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Accepts connections until the daemon stops. A client that cannot be accepted for want of a resource is not lost: it
-    /// waits in the kernel's queue, and is accepted once there is room.
+    /// Accepts connections until the daemon stops. A client that cannot be accepted for want of a
+    /// resource is not lost: it waits in the kernel's queue, and is accepted once the resource is
+    /// free.
     pub(super) async fn accept(self: Arc<Self>, listener: TcpListener) {
         let mut failing = false;
         loop {
@@ -85,7 +86,7 @@ impl Acceptor {
             Err(excess) => return self.turn_away(&stream, source, excess),
         };
         let id = SessionId::new();
-        // at every level of the log: a warning, too, says whose session it is about
+        // at every level of the log: a warning, too, names the session that it is about
         let span = error_span!(SESSION, %id, %source, %destination);
         let connection = Connection::new(
             self.in_force.clone(),
@@ -115,8 +116,8 @@ impl Acceptor {
         }
     }
 
-    /// Resolves when the daemon stops and waits no longer, but never once the session's message is with the next hop: its
-    /// reply is the sender's, who would send the message again without it.
+    /// Resolves when the daemon stops and waits no longer, but never once the session's message is
+    /// with the next hop: its reply is the sender's, who would send the message again without it.
     async fn cut_off(&self, handed_over: &AtomicBool) {
         self.cut_off.cancelled().await;
         if handed_over.load(Ordering::Relaxed) {
@@ -124,7 +125,7 @@ impl Acceptor {
         }
     }
 
-    /// Turns a connection away that exceeds a bound, without waiting for anything.
+    /// Rejects a connection that exceeds a bound, without waiting for anything.
     fn turn_away(&self, stream: &TcpStream, source: Ipv6Addr, excess: Excess) {
         let services = self.in_force.get();
         services.metrics.limit(excess.name());
@@ -133,7 +134,7 @@ impl Acceptor {
             Excess::Total => ReplyKind::TooManyConnections,
             Excess::Share | Excess::OfSource(_) => ReplyKind::TooManyFromNetwork,
         };
-        // A fresh socket's buffer takes the few octets; if it does not, the close says enough.
+        // A fresh socket's buffer takes the few octets; if it does not, the close tells enough.
         let _ = stream.try_write(&Session::turned_away(&services.replies, kind));
     }
 
@@ -147,7 +148,8 @@ impl Acceptor {
     }
 }
 
-/// Whether the client's connection failed while it waited, which accept(2) reports as its own failure.
+/// Whether the client's connection failed while it waited, which accept(2) reports as its own
+/// failure.
 fn is_the_clients(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }

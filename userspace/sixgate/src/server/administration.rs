@@ -1,6 +1,8 @@
-//! What an administrator asks of the running daemon: how it is, and to take over a changed configuration.
+//! What an administrator asks of the running daemon: how it is, and to take over a changed
+//! configuration.
 //!
-//! It owns the order of a reload. By which way the request comes, signal or control socket, is not its business.
+//! It owns the order of a reload. By which way the request comes, signal or control socket, is not
+//! its business.
 
 use std::{
     net::SocketAddr,
@@ -32,10 +34,10 @@ use crate::{
     },
 };
 
-/// Sets how much is logged; an error in words if that cannot be set.
+/// Sets how much is logged; an error as text if that cannot be set.
 pub type SetLogLevel = Box<dyn Fn(LogLevel) -> Result<(), String> + Send + Sync>;
 
-/// What is looked after beside mail, with what is wrong about it.
+/// The parts that are looked after beside mail, each with its present problems.
 pub(crate) struct Watches {
     pub(crate) next_hop: Arc<NextHopWatch>,
     pub(crate) dns: Arc<DnsWatch>,
@@ -88,7 +90,7 @@ impl Administration {
         Identity { pid: std::process::id(), store: self.store.path().to_owned() }
     }
 
-    /// Says that the daemon stops, and waits for its sessions.
+    /// Reports that the daemon stops, and waits for its sessions.
     pub(crate) fn begin_stop(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
     }
@@ -147,8 +149,8 @@ impl Administration {
         }
     }
 
-    /// Takes over the configuration from its file: all that can be changed while the daemon runs, or nothing, with the
-    /// reason. Either is logged.
+    /// Takes over the configuration from its file: all that can be changed while the daemon runs,
+    /// or nothing, with the reason. Either is logged.
     pub(crate) async fn reload(&self) -> Result<Reloaded, String> {
         if let Some(stopping) = self.stopping() {
             return Err(format!("{stopping}: the configuration is read at the next start"));
@@ -224,7 +226,7 @@ impl Administration {
         blocking(replace).await
     }
 
-    /// What is not as it should be.
+    /// The problems of the daemon now, as sentences.
     fn problems(&self, services: &Services) -> Vec<String> {
         let tls = services.tls.as_ref().and_then(|tls| tls.problem());
         let found = [self.watches.next_hop.problem(&services.next_hop), self.watches.dns.problem(), tls];

@@ -1,4 +1,5 @@
-//! What all sessions share and may use up: connections, memory and disk for messages, handshakes, lines of the log.
+//! What all sessions share and may use up: connections, memory and disk for messages, handshakes,
+//! lines of the log.
 //!
 //! It counts octets and admits; the reply to a client when a bound is reached is chosen elsewhere.
 
@@ -59,7 +60,8 @@ impl Budgets {
     }
 }
 
-/// Room for all messages together, in memory or on the disk, octets; how much of it is whose is the rule of [`FairShare`].
+/// The space for all messages together, in memory or on the disk, octets; how much of it is whose
+/// is the rule of [`FairShare`].
 #[derive(Debug)]
 pub(crate) struct OctetBudget {
     shares: Mutex<FairShare>,
@@ -80,7 +82,7 @@ impl OctetBudget {
         Arc::new(Self { shares: Mutex::new(FairShare::new(max)), missed_share: AtomicU64::new(0) })
     }
 
-    /// Makes the room larger or smaller; what is held stays held.
+    /// Makes the space larger or smaller; what is held stays held.
     pub(crate) fn resize(&self, max: u64) {
         self.lock().resize(max);
     }
@@ -89,7 +91,7 @@ impl OctetBudget {
         OctetShare { budget: Arc::clone(self), network, held: 0 }
     }
 
-    /// How often there was no more room for one network, since the start.
+    /// How often there was no more space for one network, since the start.
     fn missed_share(&self) -> u64 {
         self.missed_share.load(Ordering::Relaxed)
     }

@@ -1,6 +1,6 @@
-//! What the daemon does again and again beside its sessions, each until the daemon stops.
+//! The tasks that the daemon does again and again beside its sessions, each until the daemon stops.
 //!
-//! It owns the pauses. What is done is in the modules that are called.
+//! It owns the pauses. The work is done in the modules that are called.
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,7 +36,8 @@ const TLS_INTERVAL: Duration = Duration::from_secs(5);
 const DNS_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between two looks for lines that were not logged.
 const LINES_INTERVAL: Duration = Duration::from_secs(1);
-/// Listens on addresses whose interface was not there at the start. Those that were opened accept until the daemon stops.
+/// Listens on addresses whose interface was not there at the start. Those that were opened accept
+/// until the daemon stops.
 pub(super) async fn keep_listening(acceptor: Arc<Acceptor>, listening: Arc<Listening>) {
     let accepting = TaskTracker::new();
     let follow = async {
@@ -78,8 +79,8 @@ async fn replaced(in_force: &InForce, next_hop: &NextHop) {
     }
 }
 
-/// Makes the store's backup that of its present revision: at the start, and where the one that is there is older than
-/// [`BACKUP_INTERVAL`]. What fails is tried again after that time.
+/// Makes the store's backup that of its present revision: at the start, and where the one that is
+/// there is older than [`BACKUP_INTERVAL`]. What fails is tried again after that time.
 pub(super) async fn keep_backup(store: Arc<StoreView>) {
     let mut last = Instant::now();
     let mut is_due = true;
@@ -98,8 +99,8 @@ pub(super) async fn keep_backup(store: Arc<StoreView>) {
     }
 }
 
-/// Follows the store, and copies its changes into the maps. Each connection looks for itself; this is for the maps and
-/// the log.
+/// Follows the store, and copies its changes into the maps. Each connection looks for itself; this
+/// is for the maps and the log.
 pub(super) async fn keep_store(store: Arc<StoreView>, mirror: Arc<Mirror>) {
     loop {
         let store = Arc::clone(&store);

@@ -1,7 +1,7 @@
 //! Connections that are open: in all, and of each source's address and networks.
 //!
-//! It counts and admits; what a sender hears when a bound is reached is said elsewhere. How fast connections come is
-//! not its business.
+//! It counts and admits; the reply to a sender when a bound is reached is made elsewhere. How fast
+//! connections come is not its business.
 
 use std::{
     collections::HashMap,
@@ -24,7 +24,8 @@ pub(crate) struct ConnectionBounds {
 }
 
 impl ConnectionBounds {
-    /// How many of them are for sources that are not trusted; the rest is a reserve for those that are.
+    /// How many of them are for sources that are not trusted; the rest is a reserve for those that
+    /// are.
     fn shared(&self) -> u64 {
         let total = self.total.get();
         u64::from(total - total / RESERVE)
@@ -48,7 +49,8 @@ impl From<&Limits> for ConnectionBounds {
     }
 }
 
-/// What connections are counted by: the address, and the sizes in which networks are given to customers (RFC 6177 2).
+/// What connections are counted by: the address, and the sizes in which networks are given to
+/// customers (RFC 6177 2).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Scope {
     Address,
@@ -76,7 +78,7 @@ impl Scope {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Excess {
     Total,
-    /// What is left is for other networks.
+    /// The connections that are left are for other networks.
     Share,
     OfSource(Scope),
 }
@@ -95,17 +97,17 @@ impl Excess {
     }
 }
 
-/// Who connects.
+/// The kind of client that connects.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Origin {
-    /// Anybody.
+    /// A source that is not trusted.
     Anonymous,
     /// A source in a `trust` prefix: counted in all only, as mail servers exempt their own networks
     /// (Postfix: `smtpd_client_event_limit_exceptions`).
     Trusted,
 }
 
-/// Counts connections.
+/// Counts open connections and admits new ones within the bounds.
 #[derive(Debug)]
 pub(crate) struct ConnectionLimits {
     /// Whether so many are open that clients have to hurry.
@@ -119,11 +121,12 @@ struct OpenConnections {
     /// What sources share that are not trusted: all but the reserve.
     shares: FairShare,
     total: u32,
-    /// In the order of [`Scope::ALL`]; only what has an open connection: never more than `total` entries each.
+    /// In the order of [`Scope::ALL`]; only what has an open connection: never more than `total`
+    /// entries each.
     of_source: [HashMap<u128, u32>; Scope::ALL.len()],
 }
 
-/// A connection's place; dropping it gives the place back.
+/// A counted connection; dropping this ends its count.
 #[derive(Debug)]
 pub(crate) struct ConnectionPermit {
     limits: Arc<ConnectionLimits>,
@@ -155,7 +158,8 @@ impl ConnectionLimits {
         self.stress.subscribe()
     }
 
-    /// Stress begins when three quarters of the connections are open, and ends when less than half of them are.
+    /// Stress begins when three quarters of the connections are open, and ends when less than half
+    /// of them are.
     fn judge_stress(&self, open: &OpenConnections) {
         let (count, total) = (u64::from(open.total), u64::from(open.bounds.total.get()));
         self.stress.send_if_modified(|stress| {
@@ -164,8 +168,8 @@ impl ConnectionLimits {
         });
     }
 
-    /// A place for a connection from `source`, or the first bound that is reached: in all, then from the address
-    /// to ever larger networks.
+    /// Admits a connection from `source`, or gives the first bound that is reached: in all, then
+    /// from the address to ever larger networks.
     pub(crate) fn admit(
         self: &Arc<Self>,
         source: Ipv6Addr,
@@ -211,7 +215,8 @@ impl OpenConnections {
         Ok(())
     }
 
-    /// While there are many left, a network has as many as its own bounds allow; the last quarter is shared out.
+    /// While there are many left, a network has as many as its own bounds allow; the last quarter
+    /// is limited per network.
     fn take_share(&mut self, network: Network) -> Result<(), Excess> {
         let taken = match self.shares.is_scarce() {
             true => self.shares.take(Some(network), 0, 1),

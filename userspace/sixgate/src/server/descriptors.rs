@@ -8,8 +8,8 @@ use tracing::{info, warn};
 
 use crate::config::Limits;
 
-/// Raises RLIMIT_NOFILE to what `limits` may need, as far as the hard limit allows; says so if that is too little. The hard
-/// limit is the operator's and stays.
+/// Raises RLIMIT_NOFILE to what `limits` may need, as far as the hard limit allows; logs a warning
+/// if that is too little. The hard limit is the operator's and stays.
 pub(super) fn raise_limit(limits: &Limits) {
     let needed = needed(limits);
     let (soft, hard) = match getrlimit(Resource::RLIMIT_NOFILE) {
@@ -39,10 +39,10 @@ fn needed(limits: &Limits) -> u64 {
         .saturating_add(OTHERS)
 }
 
-/// Of one connection: the client's socket, the message's temporary file, and the next hop's socket, or the file in the
-/// Maildir and a second handle of it or of its directory.
+/// Of one connection: the client's socket, the message's temporary file, and the next hop's socket,
+/// or the file in the Maildir and a second handle of it or of its directory.
 const PER_CONNECTION: u64 = 4;
 /// Of one question: each server that is asked at a time is sent two datagrams at most.
 const PER_QUESTION: u64 = 2 * MAX_APART as u64;
-/// What is open whatever is going on: listening sockets, maps, store, log, runtime.
+/// Descriptors that are open regardless of the load: listening sockets, maps, store, log, runtime.
 const OTHERS: u64 = 64;

@@ -1,7 +1,8 @@
 //! Whether DNS answers at all, for log and status.
 //!
-//! While questions of sessions are answered it asks nothing. That one sender's own servers fail is not a fault of DNS
-//! here: before DNS counts as failed, questions of the watch's own have to fail, too.
+//! While questions of sessions are answered it asks nothing. That one sender's own servers fail is
+//! not a fault of DNS here: before DNS counts as failed, questions of the watch's own have to fail,
+//! too.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -11,7 +12,7 @@ use std::{
 use sixgate_auth::dns::Resolver;
 use tracing::{info, warn};
 
-/// What is known.
+/// The last known state of DNS.
 #[derive(Debug, Default)]
 pub(crate) struct DnsWatch(Mutex<State>);
 
@@ -24,8 +25,9 @@ struct State {
 }
 
 impl DnsWatch {
-    /// Looks what became of the last questions; if they failed, asks one of its own, for which `hostname` is used where
-    /// the servers do not answer about the root. Begin and end of a failure are logged.
+    /// Looks what became of the last questions; if they failed, asks one of its own, for which
+    /// `hostname` is used where the servers do not answer about the root. Begin and end of a
+    /// failure are logged.
     pub(crate) async fn look(&self, dns: &Resolver, hostname: &str) {
         if dns.failed_in_a_row() == 0 {
             return self.answers();
@@ -54,7 +56,7 @@ impl DnsWatch {
         }
     }
 
-    /// What is wrong, as a sentence.
+    /// The present problem as a sentence.
     pub(crate) fn problem(&self) -> Option<String> {
         self.state().failure.as_deref().map(sentence)
     }

@@ -20,11 +20,11 @@ pub enum ServeError {
     /// A listening socket.
     #[error("cannot listen on {address}{}", in_use(source, *running))]
     Listen {
-        /// Where.
+        /// The address of the socket.
         address: Endpoint,
         /// The process of a sixgate that runs with the same configuration.
         running: Option<u32>,
-        /// Why.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
@@ -44,11 +44,11 @@ pub enum ServeError {
     Signal {
         /// Which, by signal(7).
         number: i32,
-        /// Why.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// The store.
+    /// The opt-in store cannot be read.
     #[error("cannot start without the opt-in store")]
     Store(#[source] StoreError),
     /// The XDP program or its maps.
@@ -57,9 +57,9 @@ pub enum ServeError {
     /// The directory for temporary files.
     #[error("cannot make a temporary file in {}", path.display())]
     TemporaryDirectory {
-        /// Which.
+        /// The path of the directory.
         path: PathBuf,
-        /// Why.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },

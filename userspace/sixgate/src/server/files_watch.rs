@@ -1,4 +1,5 @@
-//! Whether the files that the daemon writes beside mail can be written: counters, and messages while they are examined.
+//! Whether the files that the daemon writes beside mail can be written: counters, and messages
+//! while they are examined.
 //!
 //! It keeps what is wrong for log and status; the caller writes the files.
 
@@ -19,7 +20,8 @@ use crate::{config::Config, content::SpillDirectory};
 pub(crate) struct FilesWatch(Mutex<BTreeMap<&'static str, String>>);
 
 impl FilesWatch {
-    /// What came of writing what `setting` names; nothing: it was not to be written. Begin and end of a failure are logged.
+    /// What came of writing what `setting` names; nothing: it was not to be written. Begin and end
+    /// of a failure are logged.
     pub(crate) fn note(&self, setting: &'static str, outcome: Option<Result<(), String>>) {
         match outcome {
             Some(Err(problem)) => {
@@ -36,7 +38,7 @@ impl FilesWatch {
         }
     }
 
-    /// What is wrong, as sentences.
+    /// The present problems as sentences.
     pub(crate) fn problems(&self) -> Vec<String> {
         self.problems_now().values().cloned().collect()
     }
@@ -47,10 +49,10 @@ impl FilesWatch {
     }
 }
 
-/// Looks whether a large message fits into the temporary directory.
+/// Checks that a large message fits into the temporary directory.
 ///
 /// # Errors
-/// Why not, in words.
+/// The reason why it does not, as text.
 pub(crate) fn check_space(directory: &SpillDirectory, config: &Config) -> Result<(), String> {
     let path = directory.path();
     directory.probe().map_err(|error| {
@@ -74,6 +76,6 @@ fn free_octets(path: &Path) -> io::Result<u64> {
 }
 
 const DEFERRED: &str = "senders of large messages are asked to try again later";
-/// The settings.
+/// The settings that name the files, as problems begin with them.
 pub(crate) const METRICS: &str = "metrics.file";
 pub(crate) const TEMPORARY: &str = "temporary_directory";

@@ -35,8 +35,9 @@ struct State {
 }
 
 impl Listening {
-    /// Opens a socket at each address. They take IPv6 only, so that a mail server may keep 0.0.0.0:25. An address on an
-    /// interface that is not there yet is left to [`Self::open_missing`].
+    /// Opens a socket at each address. They take IPv6 only, so that a mail server may keep
+    /// 0.0.0.0:25. An address on an interface that is not there yet is left to
+    /// [`Self::open_missing`].
     ///
     /// # Errors
     /// The first address that cannot be listened at for another reason.
@@ -143,7 +144,8 @@ fn is_missing_interface(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
 }
 
-/// Whether an interface has the address: else a socket without IPV6_FREEBIND is not bound to it. Port 0 is free always.
+/// Whether an interface has the address: else a socket without IPV6_FREEBIND is not bound to it.
+/// Port 0 is free always.
 fn is_here(address: SocketAddr) -> bool {
     let mut address = address;
     address.set_port(0);

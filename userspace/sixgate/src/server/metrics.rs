@@ -1,7 +1,8 @@
-//! The daemon's counters, in the Prometheus text format 0.0.4, which node_exporter's textfile collector reads.
+//! The daemon's counters, in the Prometheus text format 0.0.4, which node_exporter's textfile
+//! collector reads.
 //!
-//! It owns what is counted in user space; the kernel's counters are copied from STATS. Labels are words of ours from
-//! short fixed lists, never anything that a stranger said.
+//! It owns what is counted in user space; the kernel's counters are copied from STATS. Labels are
+//! terms of ours from short fixed lists, never a text that a client sent.
 
 use std::{
     collections::BTreeSet,
@@ -180,7 +181,8 @@ impl Metrics {
         self.greetings.get_or_create(&Outcome { outcome }).inc();
     }
 
-    /// What the XDP program has counted. It begins anew when its maps are made anew, as a counter may.
+    /// The XDP program's counters. They begin anew when the program's maps are made anew, as
+    /// counters may.
     pub(crate) fn xdp(&self, counters: &[(Stat, u64)]) {
         for (stat, value) in counters {
             let counter = self.xdp.get_or_create(&Name { counter: stat.name() });
@@ -193,8 +195,8 @@ impl Metrics {
         self.open.set(sessions.into());
     }
 
-    /// Writes everything to `path`, whole or not at all; every user may read the file, whatever the umask is. Another file
-    /// than one that was written so stays as it is.
+    /// Writes everything to `path`, whole or not at all; every user may read the file, regardless
+    /// of the umask. Another file than one that was written so stays as it is.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         check_file(path)?;
         let mut text = String::new();
@@ -229,8 +231,9 @@ pub(crate) fn check_file(path: &Path) -> io::Result<()> {
     ))
 }
 
-/// OpenMetrics text in the Prometheus text format 0.0.4. In OpenMetrics the HELP and TYPE lines of a counter have its
-/// name without `_total`, so that a reader of the older format finds no line for `name_total`: its type is lost.
+/// OpenMetrics text in the Prometheus text format 0.0.4. In OpenMetrics the HELP and TYPE lines of
+/// a counter have its name without `_total`, so that a reader of the older format finds no line for
+/// `name_total`: its type is lost.
 fn prometheus_text(open_metrics: &str) -> String {
     let types = open_metrics.lines().filter_map(|line| line.strip_prefix(TYPE));
     let counters: BTreeSet<&str> = types.filter_map(|line| line.strip_suffix(COUNTER)).collect();

@@ -40,7 +40,8 @@ impl MetricsFile {
         }
     }
 
-    /// Writes it once, and looks whether large messages fit into the temporary directory. It may wait for a disk.
+    /// Writes it once, and looks whether large messages fit into the temporary directory. It may
+    /// wait for a disk.
     pub(super) async fn write_aside(self: &Arc<Self>) {
         let file = Arc::clone(self);
         let _ = tokio::task::spawn_blocking(move || file.write()).await;

@@ -1,6 +1,7 @@
-//! The first probe of a next hop, and what is wrong with it for status.
+//! The first probe of a next hop, and its present problem for status.
 //!
-//! It probes when it is told to. What a next hop can do, and what is logged of it, is `nexthop`'s.
+//! It probes when it is told to. The capabilities of a next hop, and the log's lines about it, are
+//! `nexthop`'s.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::nexthop::{NextHop, SLOW};
 
-/// What is known of the next hop beside what it knows of itself.
+/// The facts about the next hop beside those that it keeps itself.
 #[derive(Debug, Default)]
 pub(crate) struct NextHopWatch {
     /// Whether any was probed.
@@ -18,7 +19,7 @@ pub(crate) struct NextHopWatch {
 }
 
 impl NextHopWatch {
-    /// Probes `next_hop`, which takes the place of another one, and waits [`SLOW`] at most: the probe goes on
+    /// Probes `next_hop`, which replaces another one, and waits [`SLOW`] at most: the probe goes on
     /// meanwhile. Why it cannot be used, if so.
     pub(crate) async fn begin(&self, next_hop: &NextHop) -> Option<String> {
         self.is_reloaded.store(self.is_probed.swap(true, Ordering::Relaxed), Ordering::Relaxed);
@@ -31,7 +32,7 @@ impl NextHopWatch {
         Some(format!("it has not replied to a probe for {} s", SLOW.as_secs()))
     }
 
-    /// What is wrong with `next_hop`, the one in force, as a sentence.
+    /// The present problem of `next_hop`, the one in force, as a sentence.
     pub(crate) fn problem(&self, next_hop: &NextHop) -> Option<String> {
         let since = match self.is_reloaded.load(Ordering::Relaxed) {
             false => ", and was not since the start",

@@ -39,7 +39,8 @@ use crate::{
 
 /// How long sessions may finish their message after the daemon was told to stop.
 const STOP_GRACE: Duration = Duration::from_secs(30);
-/// How long those wait after that whose message is with the next hop: as long as a sender does (RFC 5321 4.5.3.2.6).
+/// How long those wait after that whose message is with the next hop: as long as a sender does (RFC
+/// 5321 4.5.3.2.6).
 const HANDED_OVER_GRACE: Duration = Duration::from_secs(10 * 60);
 
 /// How the daemon is started.
@@ -49,11 +50,11 @@ pub struct ServeOptions {
     pub no_xdp: bool,
 }
 
-/// Runs the daemon until SIGTERM, SIGINT or SIGQUIT. SIGHUP makes it read its configuration again; no other signal ends it
-/// that a process can handle.
+/// Runs the daemon until SIGTERM, SIGINT or SIGQUIT. SIGHUP makes it read its configuration again;
+/// no other signal ends it that a process can handle.
 ///
 /// # Errors
-/// What keeps it from starting. Afterwards it goes on whatever happens.
+/// The reason why it cannot start. Afterwards no error ends it.
 pub async fn run(
     config: Config,
     options: ServeOptions,
@@ -65,7 +66,8 @@ pub async fn run(
     let store = StoreView::open(Store::new(&config.store), shown).map_err(ServeError::Store)?;
     let store = Arc::new(store);
     descriptors::raise_limit(&config.limits);
-    // before the maps: a start that finds the port in use must not change them under the daemon that has it
+    // before the maps: a start that finds the port in use must not change them under the daemon
+    // that has it
     let (listening, listeners) =
         Listening::open(&config.listen.addresses).map_err(|error| error.naming_other(&config))?;
     let listening = Arc::new(listening);
@@ -210,7 +212,7 @@ fn resolver(config: &Config) -> Resolver {
     Resolver::within(config.dns_bounds(), servers, *timeout, *attempts)
 }
 
-/// Says what would hurt, as far as settings and store tell.
+/// Warns of what would hurt, as far as settings and store tell.
 fn warn_of_settings(store: &StoreView, config: &Config) {
     if config.mode == Mode::Shadow {
         info!("{}", warnings::NOT_SHADOWED);
@@ -221,7 +223,7 @@ fn warn_of_settings(store: &StoreView, config: &Config) {
     }
 }
 
-/// Says what would hurt as far as DNS tells, beside everything else.
+/// Warns of what would hurt as far as DNS tells, beside everything else.
 async fn warn_of_ipv4(dns: Resolver, config: Config, store: Arc<StoreView>) {
     for warning in warnings::of_ipv4(&dns, &config, &store).await {
         warn!("{warning}");

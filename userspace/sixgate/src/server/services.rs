@@ -1,6 +1,8 @@
-//! What the configuration in force says: one value that is never changed, only replaced as a whole.
+//! The services that the configuration in force defines: one value that is never changed, only
+//! replaced as a whole.
 //!
-//! It owns what a reload may replace. What outlives each configuration, such as caches and budgets, is elsewhere.
+//! It owns what a reload may replace. The state that outlives each configuration, such as caches
+//! and budgets, is elsewhere.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -22,7 +24,8 @@ use crate::{
     store::Marks,
 };
 
-/// What sessions judge by, are answered from and are counted in. A transaction keeps the one that it began with.
+/// What sessions judge by, are answered from and are counted in. A transaction keeps the one that
+/// it began with.
 pub(crate) struct Services {
     /// All of it, as it is in force.
     pub(crate) config: Config,
@@ -38,13 +41,14 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    /// Everything that `config` says, for a daemon that starts.
+    /// Everything that `config` defines, for a daemon that starts.
     pub(crate) fn new(config: &Config) -> Result<Self, ServeError> {
         Self::after(None, config)
     }
 
-    /// The same for a daemon that runs with `self`. What is as it was is taken over with all that is known about it, such
-    /// as what the next hop offers, and is not examined anew.
+    /// The same for a daemon that runs with `self`. A part whose settings are unchanged is taken
+    /// over with all that is known about it, such as the next hop's offer, and is not examined
+    /// anew.
     pub(crate) fn replaced(&self, config: &Config) -> Result<Self, ServeError> {
         Self::after(Some(self), config)
     }
@@ -62,7 +66,7 @@ impl Services {
             .filter(|old| old.config.dkim_settings() == config.dkim_settings())
             .map(|old| old.dkim.clone());
         let spill_directory = match before {
-            // without a place for large messages the others are served all the same
+            // without a directory for large messages the others are served all the same
             None => SpillDirectory::new(config.temporary_directory.clone()),
             Some(old) if old.config.temporary_directory == config.temporary_directory => {
                 old.spill_directory.clone()
@@ -86,7 +90,7 @@ impl Services {
         })
     }
 
-    /// Our name.
+    /// Our own host name.
     pub(crate) fn hostname(&self) -> &str {
         self.config.hostname.as_str()
     }
@@ -95,8 +99,9 @@ impl Services {
         &self.config.limits
     }
 
-    /// Whether a recipient takes mail here, by the `marks` of its domain, and whether it asks for more than that. Where
-    /// every domain is left to the next hop, a route is no more than another domain.
+    /// Whether a recipient takes mail here, by the `marks` of its domain, and whether it asks for
+    /// more than that. Where every domain is left to the next hop, a route is no more than another
+    /// domain.
     pub(crate) fn recipient(&self, marks: Marks, recipient: &RcptTo) -> RecipientEvidence {
         let listed = match (self.config.domains, recipient) {
             (Domains::All, _) | (Domains::Listed, RcptTo::Postmaster(_)) => true,
@@ -110,7 +115,7 @@ impl Services {
     }
 }
 
-/// The services that are in force, for whoever needs those of this moment.
+/// The services that are in force, for code that needs those of this moment.
 #[derive(Clone)]
 pub(crate) struct InForce(Arc<RwLock<Arc<Services>>>);
 
@@ -133,10 +138,11 @@ fn open_tls(settings: &config::Tls) -> Result<Arc<TlsView>, ServeError> {
     TlsView::open(settings).map(Arc::new).map_err(ServeError::Tls)
 }
 
-/// Looks whether large messages have a directory where they may lie.
+/// Checks that large messages have a directory where they may lie.
 ///
 /// # Errors
-/// What a reload is refused for, and a start warns of: large messages are answered 452 or 451.
+/// The problem that a reload is refused for, and a start warns of: large messages are answered 452
+/// or 451.
 pub fn check_temporary_directory(config: &Config) -> Result<(), ServeError> {
     examined_directory(config).map(drop)
 }

@@ -22,7 +22,7 @@ pub(crate) struct Signals {
     _harmless: Vec<Signal>,
 }
 
-/// What a signal asks for.
+/// The request that a signal stands for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Request {
     /// To stop; the signal's name.
@@ -32,7 +32,7 @@ pub(crate) enum Request {
 }
 
 impl Signals {
-    /// Takes the place of each default action that would end the process but those of faults.
+    /// Replaces each default action that would end the process but those of faults.
     pub(crate) fn take() -> Result<Self, ServeError> {
         let signals = Self::handle_all()?;
         // one that came before this is acted on now
@@ -63,8 +63,8 @@ impl Signals {
     }
 }
 
-/// Lets a SIGHUP wait that comes while the process starts: its default action would end the daemon. Threads that are started
-/// afterwards leave the signal to the first one.
+/// Lets a SIGHUP wait that comes while the process starts: its default action would end the daemon.
+/// Threads that are started afterwards leave the signal to the first one.
 pub fn hold_hang_up() {
     // a valid set is never refused
     let _ = hang_up().thread_block();
@@ -88,8 +88,8 @@ fn real_time() -> RangeInclusive<i32> {
     libc::SIGRTMIN()..=libc::SIGRTMAX()
 }
 
-/// Their default action ends the process (signal(7)); nothing in sixgate uses them. A write beyond RLIMIT_FSIZE fails
-/// where SIGXFSZ is handled. SIGPIPE is ignored by the standard library.
+/// Their default action ends the process (signal(7)); nothing in sixgate uses them. A write beyond
+/// RLIMIT_FSIZE fails where SIGXFSZ is handled. SIGPIPE is ignored by the standard library.
 const HARMLESS: [i32; 10] = [
     libc::SIGUSR1,
     libc::SIGUSR2,

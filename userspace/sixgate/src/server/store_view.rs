@@ -1,7 +1,8 @@
-//! The opt-in store as the daemon sees it: in memory, brought up to date by the changes of each revision.
+//! The opt-in store as the daemon sees it: in memory, brought up to date by the changes of each
+//! revision.
 //!
-//! It never writes. A store that cannot be read, or is gone, leaves the last good content in force: an empty
-//! store would refuse everything for good.
+//! It never writes. A store that cannot be read, or is gone, leaves the last good content in force:
+//! an empty store would refuse everything for good.
 
 use std::{
     io,
@@ -34,11 +35,12 @@ struct Inner {
     store: Store,
     seen: RwLock<Seen>,
     reader: Mutex<Reader>,
-    /// Whether a thread reads the store as a whole. What it says now is asked of the database meanwhile.
+    /// Whether a thread reads the store as a whole. The database is asked for its present facts
+    /// meanwhile.
     is_reading: AtomicBool,
 }
 
-/// What the store says, at one moment, of a connection and of the recipient that is named.
+/// The store's facts, at one moment, about a connection and about the recipient that is named.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StoreFacts {
     /// The trusted prefix that the source is in.
@@ -49,7 +51,7 @@ pub(crate) struct StoreFacts {
     pub(crate) recipient: Marks,
 }
 
-/// What is in force.
+/// The contents in force.
 #[derive(Debug)]
 struct Seen {
     contents: Contents,
@@ -87,15 +89,15 @@ struct Reader {
     version: Option<i64>,
     /// Until when a store that cannot be read is left alone.
     retry: Option<Instant>,
-    /// What is wrong, as it was logged.
+    /// The problem of the store, as it was logged.
     told: Option<String>,
     /// Why the store cannot be changed, as it was logged.
     unwritable: Option<String>,
 }
 
 impl StoreView {
-    /// Reads the store for the first time; a damaged one is put back from its backup. `shown` finds the revision that the
-    /// BPF maps show.
+    /// Reads the store for the first time; a damaged one is put back from its backup. `shown` finds
+    /// the revision that the BPF maps show.
     ///
     /// # Errors
     ///
@@ -147,7 +149,8 @@ impl StoreView {
         })))
     }
 
-    /// What decides about a connection between these addresses and, at RCPT, about a recipient of `domain`.
+    /// What decides about a connection between these addresses and, at RCPT, about a recipient of
+    /// `domain`.
     pub(crate) fn facts(&self, source: Ipv6Addr, destination: Ipv6Addr, domain: Option<&str>) -> StoreFacts {
         self.ask(
             |contents| StoreFacts {
@@ -175,14 +178,14 @@ impl StoreView {
         look(&read(&self.0.seen).contents)
     }
 
-    /// The domains whose refusal is temporary, for a session that is refused from its first packet on, as they were
-    /// taken over last.
+    /// The domains whose refusal is temporary, for a session that is refused from its first packet
+    /// on, as they were taken over last.
     pub(crate) fn temporary_domains(&self) -> Arc<TemporaryDomains> {
         Arc::clone(&read(&self.0.seen).temporary)
     }
 
-    /// Takes over what has changed since the last look. Costs a stat(2) and a look at the database's shared memory if
-    /// nothing has.
+    /// Takes over what has changed since the last look. Costs a stat(2) and a look at the
+    /// database's shared memory if nothing has.
     pub(crate) fn refresh(&self) {
         self.0.refresh(&mut lock(&self.0.reader));
     }
@@ -203,7 +206,7 @@ impl StoreView {
         self.0.store.path()
     }
 
-    /// What a whole look at the store finds damaged, which the reader need not have met. Blocks.
+    /// The damage that a whole look at the store finds, which the reader need not have met. Blocks.
     pub(crate) fn damage(&self) -> Option<String> {
         let error = self.0.store.open().and_then(|database| database.check()).err()?;
         matches!(error, StoreError::Damaged { .. }).then(|| error.to_string())
@@ -412,11 +415,13 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Changes that a session makes in memory when it asks: some hundred microseconds. For more, a thread reads the whole.
+/// Changes that a session makes in memory when it asks: some hundred microseconds. For more, a
+/// thread reads the whole.
 const CHANGES_AT_ONCE: usize = 1000;
-/// How a line begins that says that there is nothing to read.
+/// The beginning of a line that reports that the store cannot be read.
 const UNREADABLE: &str = "the opt-in store cannot be read, its last content stays in force";
 /// How long a store that cannot be read is left alone: sessions wait while it is tried.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long a session waits for a lock of the database; a reader needs none but while another process opens or closes it.
+/// How long a session waits for a lock of the database; a reader needs none but while another
+/// process opens or closes it.
 const READ_WAIT: Duration = Duration::from_millis(5);

@@ -1,8 +1,8 @@
 //! `sixgate trace` on the daemon's side: one at a time, from the request until the command goes,
 //! the time is over, the segments are enough, or the daemon stops.
 //!
-//! It owns the end of a trace: the ordinary XDP program is back before the daemon is gone. What a
-//! segment's line says is in `control_socket`'s form of it.
+//! It owns the end of a trace: the ordinary XDP program is back before the daemon is gone. The text
+//! of a segment's line is `control_socket`'s form of it.
 
 use std::{
     io,
@@ -44,7 +44,7 @@ enum End {
     Count,
     /// The daemon stops.
     Stopping,
-    /// Something else took the traced program's place.
+    /// Another program has replaced the traced one.
     Replaced,
     Failed(String),
 }
@@ -195,7 +195,7 @@ impl Traces {
                         continue;
                     }
                 },
-                // a command says nothing after its request
+                // a command sends nothing after its request
                 _ = input.read(&mut octet) => return End::Gone,
                 () = &mut end => return End::Duration,
                 () = self.stop.cancelled() => return End::Stopping,
@@ -233,7 +233,7 @@ impl Traces {
     }
 }
 
-/// Makes room for the next trace when dropped.
+/// Allows the next trace when dropped.
 struct Reserved<'a>(&'a Traces);
 
 impl Drop for Reserved<'_> {
@@ -259,7 +259,7 @@ impl Tally {
     }
 }
 
-/// The command. What it does not take waits, as far as there is room.
+/// The command. Lines that it does not take wait, as far as there is space.
 struct Client {
     input: OwnedReadHalf,
     output: OwnedWriteHalf,
@@ -267,7 +267,7 @@ struct Client {
 }
 
 impl Client {
-    /// Whether there was room for the line.
+    /// Whether there was space for the line.
     fn queue(&mut self, response: &TraceResponse) -> bool {
         if self.pending.len() > PENDING_MAX {
             return false;

@@ -1,6 +1,8 @@
-//! What is said at the start because it would hurt: settings and a store that refuse more mail than they are meant to.
+//! Warnings at the start about what would hurt: settings and a store that refuse more mail than
+//! they are meant to.
 //!
-//! It changes nothing, and nothing waits for it. What keeps the daemon from starting is an error elsewhere.
+//! It changes nothing, and nothing waits for it. A problem that keeps the daemon from starting is
+//! an error elsewhere.
 
 use std::{
     collections::BTreeSet,
@@ -30,7 +32,8 @@ const MESSAGE_SIZE_LEAST: u32 = 64 << 10;
 const RECIPIENTS_LEAST: u32 = 100;
 /// A pace that slow lines do not keep, octets in a second.
 const DATA_RATE_MOST: u32 = 10_000;
-/// Waits below which senders are cut off that do nothing wrong (RFC 5321 4.5.3.2 has minutes for each step).
+/// Waits below which senders are cut off that do nothing wrong (RFC 5321 4.5.3.2 has minutes for
+/// each step).
 const COMMAND_TIMEOUT_LEAST: Duration = Duration::from_secs(10);
 const DATA_TIMEOUT_LEAST: Duration = Duration::from_secs(10);
 const SESSION_TIMEOUT_LEAST: Duration = Duration::from_secs(60);
@@ -118,7 +121,7 @@ fn of_addresses(config: &Config) -> Vec<String> {
     .collect()
 }
 
-/// What the settings alone would hurt with.
+/// Warnings about the settings alone.
 fn of_settings(config: &Config) -> Vec<String> {
     let Limits { message_size, recipients, data_rate, .. } = config.limits;
     let mut warnings = of_addresses(config);
@@ -239,7 +242,8 @@ fn humantime(wait: Duration) -> String {
     }
 }
 
-/// How a destination that has not opted in is refused before RCPT TO, and what that makes senders do.
+/// How a destination that has not opted in is refused before RCPT TO, and what that makes senders
+/// do.
 const fn refused_without_rcpt(refuse_at: RefuseAt) -> &'static str {
     match refuse_at {
         RefuseAt::Rcpt => "it is refused there",
@@ -310,7 +314,8 @@ pub(crate) async fn of_ipv4(dns: &Resolver, config: &Config, store: &StoreView) 
     warnings
 }
 
-/// Our name, and the mail servers of listed domains that are at an address which the store knows as ours.
+/// Our name, and the mail servers of listed domains that are at an address which the store knows as
+/// ours.
 async fn hosts(dns: &Resolver, config: &Config, store: &StoreView) -> BTreeSet<String> {
     let mut hosts = BTreeSet::from([config.hostname.as_str().to_ascii_lowercase()]);
     let listed = |contents: &Contents| -> Vec<Domain> {
@@ -353,7 +358,7 @@ mod tests {
         Config::parse(&text, Path::new("sixgate.toml")).unwrap()
     }
 
-    /// The first words of each warning.
+    /// The start of each warning, up to the semicolon.
     fn warned(settings: &str, contents: &Contents) -> Vec<String> {
         let warnings = of(&config(settings), contents);
         warnings.iter().map(|warning| warning.split_once(';').unwrap().0.to_owned()).collect()

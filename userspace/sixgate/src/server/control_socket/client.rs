@@ -19,25 +19,25 @@ pub enum AskError {
     /// Nothing listens there.
     #[error("no daemon answers at {}", path.display())]
     NoDaemon {
-        /// The socket.
+        /// The path of the socket.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// This user may not ask.
     #[error("cannot use the daemon's control socket {}: run the command as root", path.display())]
     NoRights {
-        /// The socket.
+        /// The path of the socket.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// It did not answer, or not in full.
     #[error("the daemon did not answer at {}", path.display())]
     NoAnswer {
-        /// The socket.
+        /// The path of the socket.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// It did not answer in time.
@@ -47,7 +47,7 @@ pub enum AskError {
         pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), waited.as_secs(), path.display()
     )]
     Silent {
-        /// The socket.
+        /// The path of the socket.
         path: PathBuf,
         /// For so long.
         waited: Duration,
@@ -57,9 +57,9 @@ pub enum AskError {
     /// Its answer is of a kind that this version does not know.
     #[error("the daemon at {} is of another version: restart it", path.display())]
     OtherVersion {
-        /// The socket.
+        /// The path of the socket.
         path: PathBuf,
-        /// What is wrong with the answer.
+        /// The fault of the answer.
         source: serde_json::Error,
     },
 }
@@ -72,7 +72,8 @@ pub fn ask(path: &Path, request: Request) -> Result<Response, AskError> {
     ask_patiently(path, request, &mut || {})
 }
 
-/// The same; `waiting` is called once if the daemon shows that it lives and needs more than a second.
+/// The same; `waiting` is called once if the daemon shows that it lives and needs more than a
+/// second.
 ///
 /// # Errors
 /// [`AskError`].

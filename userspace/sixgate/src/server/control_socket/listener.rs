@@ -86,7 +86,8 @@ impl ControlSocket {
         Ok(())
     }
 
-    /// Answers commands for ever. While there is no socket, it is tried again; one that was removed is made again.
+    /// Answers commands for ever. While there is no socket, it is tried again; one that was removed
+    /// is made again.
     pub(crate) async fn serve(mut self, handlers: Handlers) {
         loop {
             if let Some(listener) = self.listener.take() {
@@ -115,7 +116,7 @@ impl ControlListener {
             Err(_) => {}
         }
         let listener = UnixListener::bind(path)?;
-        // nobody else got in before: each peer is looked at
+        // no other process got in before: each peer is looked at
         fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
         let file = identity(path)?;
         Ok(Self { path: path.to_owned(), listener, file })

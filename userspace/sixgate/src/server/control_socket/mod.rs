@@ -1,6 +1,8 @@
-//! The daemon's control socket: one request and one answer a connection, each a line of JSON; a trace has many answers.
+//! The daemon's control socket: one request and one answer a connection, each a line of JSON; a
+//! trace has many answers.
 //!
-//! It owns the form of both, the daemon's side and the commands'. What is answered is in `administration`.
+//! It owns the form of both, the daemon's side and the commands'. The content of the answers is
+//! made in `administration`.
 
 mod client;
 mod listener;
@@ -19,7 +21,7 @@ pub(crate) use listener::{ControlSocket, Handlers, problem};
 pub use trace::{TRACE_DURATION, TRACE_DURATION_MAX, TraceRequest, TraceResponse, TraceStatus, TracedLine};
 pub use trace_client::{TraceAnswers, trace};
 
-/// What a command asks the daemon.
+/// A command's request to the daemon.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Request {
@@ -29,34 +31,36 @@ pub enum Request {
     Reload,
     /// Which daemon it is; it answers at once.
     Identity,
-    /// To show what the XDP program does with segments: answered by [`TraceResponse`], line after line.
+    /// To show what the XDP program does with segments: answered by [`TraceResponse`], line after
+    /// line.
     Trace(TraceRequest),
 }
 
-/// What the daemon answers.
+/// The daemon's answer to a [`Request`].
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Response {
-    /// To [`Request::Status`].
+    /// The answer to [`Request::Status`].
     Status(Box<DaemonStatus>),
-    /// To [`Request::Identity`].
+    /// The answer to [`Request::Identity`].
     Identity(Identity),
     /// To [`Request::Reload`]: it was done.
     Reloaded(Reloaded),
     /// Nothing was changed.
     Refused {
-        /// Why.
+        /// Why the daemon refused the request.
         reason: String,
     },
 }
 
-/// How a running daemon is. Daemon and command may be of different versions: what one of them does not know is left out.
+/// How a running daemon is. Daemon and command may be of different versions: what one of them does
+/// not know is left out.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct DaemonStatus {
-    /// Of sixgate.
+    /// The version of sixgate.
     pub version: String,
-    /// Its process.
+    /// The daemon's process ID.
     pub pid: u32,
     /// When it started, RFC 3339.
     pub since: String,
@@ -64,7 +68,8 @@ pub struct DaemonStatus {
     pub config: PathBuf,
     /// The addresses at which it listens.
     pub listening: Vec<String>,
-    /// What decides about refusals, by key ([`Config::refusal_settings`](crate::config::Config::refusal_settings)).
+    /// What decides about refusals, by key
+    /// ([`Config::refusal_settings`](crate::config::Config::refusal_settings)).
     pub settings: BTreeMap<String, String>,
     /// The last attempt to reload, if there was one.
     pub last_reload: Option<LastReload>,
@@ -76,9 +81,9 @@ pub struct DaemonStatus {
     pub is_stopping: bool,
     /// The trace of the XDP program, while there is one.
     pub trace: Option<TraceStatus>,
-    /// What is not as it should be.
+    /// Problems that an administrator has to solve, as sentences.
     pub problems: Vec<String>,
-    /// What is likely not meant.
+    /// Settings that are likely not meant, as sentences.
     pub warnings: Vec<String>,
 }
 
@@ -86,19 +91,19 @@ pub struct DaemonStatus {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Identity {
-    /// Its process.
+    /// The daemon's process ID.
     pub pid: u32,
     /// The opt-in store that it uses.
     pub store: PathBuf,
 }
 
-/// What a reload did.
+/// The effects of a reload.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Reloaded {
     /// The keys that are in force now, and those that need a restart.
     pub changes: Changes,
-    /// What is likely not meant.
+    /// Settings that are likely not meant, as sentences.
     pub warnings: Vec<String>,
 }
 
@@ -116,7 +121,8 @@ pub struct LastReload {
 const REQUEST_MAX: u64 = 4096;
 /// Longest answer, octets.
 const RESPONSE_MAX: u64 = 1 << 20;
-/// How long a side waits for the other to send or take its line. A reload tries the next hop, and waits for the store.
+/// How long a side waits for the other to send or take its line. A reload tries the next hop, and
+/// waits for the store.
 pub(crate) const LINE_TIMEOUT: Duration = Duration::from_secs(5);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a command waits for the next octet: a daemon that lives sends one each second.

@@ -1,7 +1,6 @@
-//! The form of `sixgate trace` at the control socket: what is asked for, and a line for each
-//! segment.
+//! The form of `sixgate trace` at the control socket: the request, and a line for each segment.
 //!
-//! It owns the words for flags and outcomes. Why the program did something is said in
+//! It owns the names of flags and outcomes. Why the program did something is explained in
 //! `sixgate_common::trace`.
 
 use std::{fmt, num::NonZeroU64, time::Duration};
@@ -27,20 +26,20 @@ pub struct TraceRequest {
 }
 
 impl TraceRequest {
-    /// How long.
+    /// How long the trace lasts at most.
     #[must_use]
     pub fn duration(&self) -> Duration {
         Duration::from_secs(self.seconds).min(TRACE_DURATION_MAX)
     }
 }
 
-/// What the daemon answers to a [`TraceRequest`], line after line.
+/// The daemon's answers to a [`TraceRequest`], line after line.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum TraceResponse {
     /// The program of these interfaces is traced now.
     Tracing {
-        /// Their names.
+        /// The names of the interfaces.
         interfaces: Vec<String>,
     },
     /// What it did with a segment.
@@ -64,7 +63,7 @@ pub enum TraceResponse {
     },
     /// The last answer: nothing is traced.
     Refused {
-        /// Why.
+        /// Why no trace began.
         reason: String,
     },
 }
@@ -94,8 +93,8 @@ impl fmt::Display for TraceStatus {
     }
 }
 
-/// What the XDP program did with one segment. The names of the fields are those of `sixgate trace
-/// --json`.
+/// The action of the XDP program on one segment. The names of the fields are those of
+/// `sixgate trace --json`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct TracedLine {
     /// When, RFC 3339.
@@ -122,14 +121,14 @@ pub struct TracedLine {
     pub reply: Option<String>,
     /// The counter that was raised.
     pub counter: String,
-    /// Why.
+    /// Why the program did so.
     pub why: String,
     /// Why the session is refused, if it is: `not_opted_in` or `no_ptr`.
     pub reason: Option<String>,
 }
 
 impl TracedLine {
-    /// What is told of a segment.
+    /// The line about a segment.
     #[must_use]
     pub fn of(segment: &TracedSegment) -> Self {
         let (action, answer, reply) = match &segment.outcome {
@@ -155,7 +154,7 @@ impl TracedLine {
         }
     }
 
-    /// What the program did, in words.
+    /// The action of the program as text.
     fn deed(&self) -> String {
         let answer = self.answer.as_deref().unwrap_or_default();
         match (self.action.as_str(), &self.reply) {
@@ -218,9 +217,9 @@ const DROPPED: &str = "dropped";
 const ANSWERED: &str = "answered";
 const NOT_OPTED_IN: &str = "not_opted_in";
 const NO_PTR: &str = "no_ptr";
-/// How long a trace lasts unless the command says otherwise, and at most.
+/// How long a trace lasts unless the command sets another duration.
 pub const TRACE_DURATION: Duration = Duration::from_secs(10 * 60);
-/// See [`TRACE_DURATION`].
+/// The longest duration of a trace; see also [`TRACE_DURATION`].
 pub const TRACE_DURATION_MAX: Duration = Duration::from_secs(60 * 60);
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The command's side of a trace: one request, and answers until the last. It blocks.
 //!
-//! What the answers say is in `trace`.
+//! The content of the answers is defined in `trace`.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
@@ -14,14 +14,15 @@ use super::{
     client::{connect, unanswered},
 };
 
-/// What the daemon answers to a request for a trace.
+/// The daemon's answers to a request for a trace.
 #[derive(Debug)]
 pub struct TraceAnswers {
     path: PathBuf,
     input: BufReader<UnixStream>,
 }
 
-/// Asks the daemon whose control socket is `path` for a trace. It ends when the answers are dropped.
+/// Asks the daemon whose control socket is `path` for a trace. It ends when the answers are
+/// dropped.
 ///
 /// # Errors
 /// [`AskError`].
@@ -59,6 +60,6 @@ fn send(mut stream: &UnixStream, request: TraceRequest) -> io::Result<()> {
     stream.write_all(&line)
 }
 
-/// How long `sixgate trace` waits for the next octet: a running daemon sends one each second, but may be busy while it puts
-/// programs in place.
+/// How long `sixgate trace` waits for the next octet: a running daemon sends one each second, but
+/// may be busy while it puts programs in place.
 const TRACE_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,6 +1,7 @@
-//! What stands in a certificate that rustls does not tell: until when it is valid, and whether it is an authority's.
+//! Facts in a certificate that rustls does not tell: until when it is valid, and whether it is an
+//! authority's.
 //!
-//! It verifies no signature, and trusts nobody.
+//! It verifies no signature, and does not decide about trust.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +24,7 @@ impl Expiry {
         Some(Self { path: path.to_owned(), until })
     }
 
-    /// What is to be said about it at the time `now`: that it is over, or near.
+    /// The warning about it at the time `now`: that it has expired, or expires soon.
     pub(super) fn warning(&self, now: Timestamp) -> Option<String> {
         let left = self.until.duration_since(now);
         let says = match left {
@@ -35,10 +36,10 @@ impl Expiry {
     }
 }
 
-/// Why `certificate` cannot be an authority: who it is for, as it says; none if it can.
+/// Why `certificate` cannot be an authority's: its subject, as written in it; none if it can.
 ///
-/// It has to say that it may issue others (RFC 5280 4.2.1.9). Old roots of version 1 cannot say so, and one that issued
-/// itself vouches for its own holder only.
+/// It has to state that it may issue others (RFC 5280 4.2.1.9). Old roots of version 1 cannot state
+/// that, and one that issued itself vouches for its own holder only.
 pub(super) fn subject_of_no_authority(certificate: &CertificateDer<'_>) -> Option<String> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let constraints = parsed.basic_constraints().ok().flatten();
@@ -48,5 +49,5 @@ pub(super) fn subject_of_no_authority(certificate: &CertificateDer<'_>) -> Optio
     (!may_issue && !cannot_say && !issued_itself).then(|| parsed.subject().to_string())
 }
 
-/// How long before its end a certificate is warned of: whoever renews by himself has done it long before.
+/// How long before its end a certificate is warned of: automatic renewal has happened long before.
 const SOON: SignedDuration = SignedDuration::from_hours(7 * 24);

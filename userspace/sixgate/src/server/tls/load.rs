@@ -1,4 +1,5 @@
-//! What handshakes may cost: how many of them one network may begin, and threads of their own for the work.
+//! What handshakes may cost: how many of them one network may begin, and threads of their own for
+//! the work.
 //!
 //! It knows no certificate and no SMTP.
 
@@ -44,7 +45,8 @@ impl HandshakeLoad {
         begun.admits(source, Instant::now())
     }
 
-    /// Performs a handshake on a thread that serves no session: signing with RSA-4096 takes milliseconds.
+    /// Performs a handshake on a thread that serves no session: signing with RSA-4096 takes
+    /// milliseconds.
     ///
     /// # Errors
     /// The handshake failed, or the client is gone.
@@ -96,8 +98,8 @@ impl Begun {
 }
 
 const INTERVAL: Duration = Duration::from_secs(10);
-/// Handshakes that the sources of one network may begin within it, by the length of its prefix: 20 a second
-/// of a /64 take a tenth of a core where one takes 5 ms (RSA-4096).
+/// Handshakes that the sources of one network may begin within it, by the length of its prefix: 20
+/// a second of a /64 take a tenth of a core where one takes 5 ms (RSA-4096).
 const BOUNDS: [(u32, u32); 2] = [(64, 200), (48, 400)];
 /// Networks that are counted. Those beyond are bound by their connections only.
 const NETWORKS_MAX: usize = 16_384;

@@ -27,37 +27,37 @@ use sixgate_base::bounded;
 
 use crate::config;
 
-/// What is wrong with a file of `[tls]`.
+/// Why a file of `[tls]` cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// It cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error of the read.
         #[source]
         source: io::Error,
     },
     /// It is not PEM.
     #[error("{} is not a PEM file of the kind that is wanted", path.display())]
     Pem {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error of the PEM parser.
         #[source]
         source: pem::Error,
     },
     /// It is PEM, and has no certificate in it.
     #[error("{} has no certificate in it", path.display())]
     Empty {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
     /// It is a private key that only a passphrase opens.
     #[error("the key {} is encrypted, and nobody is there to be asked for its passphrase: store it without one", path.display())]
     Encrypted {
-        /// The file.
+        /// The path of the key's file.
         path: PathBuf,
     },
     /// It is a private key that cannot sign here.
@@ -66,7 +66,7 @@ pub enum TlsError {
         path.display()
     )]
     Key {
-        /// The file.
+        /// The path of the key's file.
         path: PathBuf,
     },
     /// The certificates are not in the order of RFC 8446 4.4.2.
@@ -88,39 +88,39 @@ pub enum TlsError {
         path.display(), subject.escape_debug()
     )]
     NoAuthority {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// Where it stands, counted from 1.
         place: usize,
-        /// Whom it is for, as it says.
+        /// The subject, as written in the certificate.
         subject: String,
     },
     /// A certificate in it cannot be an authority.
     #[error("{} has a certificate in it that cannot be used", path.display())]
     Authority {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error of rustls.
         #[source]
         source: rustls::Error,
     },
     /// The authorities in it cannot be used.
     #[error("{} has no authority in it that can be used", path.display())]
     Authorities {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error of rustls.
         #[source]
         source: VerifierBuilderError,
     },
-    /// The certificate is not the key's, or one of them is of a kind that nobody can use.
+    /// The certificate is not the key's, or one of them is of a kind that no client can use.
     #[error("the certificate {} and the key {} do not go together", certificate.display(), key.display())]
     Pair {
         /// The certificate's file.
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// Why.
+        /// The error of rustls.
         #[source]
         source: rustls::Error,
     },
@@ -159,7 +159,7 @@ impl Material {
         Ok(Self { shown: Arc::new(SingleCertAndKey::from(pair)), authorities, expiry, provider })
     }
 
-    /// What is to be said about our own certificate at the time `now`, although it can be used.
+    /// The warning about our own certificate at the time `now`, although it can be used.
     pub(super) fn warning(&self, now: Timestamp) -> Option<String> {
         self.expiry.as_ref().and_then(|expiry| expiry.warning(now))
     }
@@ -183,7 +183,8 @@ impl Material {
         Ok(Arc::new(config))
     }
 
-    /// What a client is worth that has shown `chain`; `proof`: whether it holds the key of the first certificate.
+    /// The verdict on a client that has shown `chain`; `proof`: whether it holds the key of the
+    /// first certificate.
     pub(super) fn certify(
         &self,
         chain: &[CertificateDer<'_>],
@@ -194,7 +195,7 @@ impl Material {
             return ClientCertificate::Absent;
         };
         if !proof {
-            // nobody can hold the key of what is no certificate
+            // no client can hold the key of octets that are not a certificate
             let is_readable = ParsedCertificate::try_from(own).is_ok();
             return ClientCertificate::Flawed(if is_readable {
                 CertificateProblem::KeyNotHeld
@@ -219,11 +220,12 @@ fn signing_key(path: &Path, provider: &CryptoProvider) -> Result<Arc<dyn Signing
         true => TlsError::Encrypted { path: path.to_owned() },
         false => TlsError::Pem { path: path.to_owned(), source },
     })?;
-    // what the library says speaks of all its formats at once
+    // the library's error is about all its formats at once
     provider.key_provider.load_private_key(key).map_err(|_| TlsError::Key { path: path.to_owned() })
 }
 
-/// Whether a key that cannot be read is so since it is encrypted: PKCS #8 (RFC 7468 11), or the older form of RFC 1421 4.6.1.1.
+/// Whether a key that cannot be read is so since it is encrypted: PKCS #8 (RFC 7468 11), or the
+/// older form of RFC 1421 4.6.1.1.
 fn is_encrypted(pem: &[u8]) -> bool {
     let marks = [&b"-----BEGIN ENCRYPTED PRIVATE KEY-----"[..], b"Proc-Type: 4,ENCRYPTED"];
     pem.split(|octet| *octet == b'\n').any(|line| marks.contains(&line.trim_ascii()))

@@ -1,8 +1,8 @@
-//! TLS of the sessions that asked for it (RFC 3207): the certificate that is shown, always the one that lies in its
-//! file, and the handshake.
+//! TLS of the sessions that asked for it (RFC 3207): the certificate that is shown, always the one
+//! that lies in its file, and the handshake.
 //!
-//! It owns no setting and no SMTP. Who a client certificate stands for is in `trust`; what that is worth is decided in
-//! `policy`.
+//! It owns no setting and no SMTP. Who a client certificate stands for is in `trust`; what that is
+//! worth is decided in `sixgate_smtp::policy`.
 
 mod certificate;
 mod load;
@@ -34,10 +34,11 @@ pub(crate) use trust::ClientCertificate;
 use material::Material;
 use trust::ProofRecorder;
 
-/// Checks the files that `settings` name, as the daemon does when it starts. What is to be said although they can be used.
+/// Checks the files that `settings` name, as the daemon does when it starts. Returns the warning
+/// about them, if there is one although they can be used.
 ///
 /// # Errors
-/// What is wrong with one of them, or with two together.
+/// The problem of one of them, or of two together.
 pub fn check_tls(settings: &config::Tls) -> Result<Option<String>, TlsError> {
     Material::load(settings).map(|material| material.warning(Timestamp::now()))
 }
@@ -53,8 +54,8 @@ pub(crate) struct TlsView {
 struct Loaded {
     versions: Vec<Option<FileVersion>>,
     material: Arc<Material>,
-    /// Whether files of these versions could not be read, perhaps for want of a descriptor: they are tried again at the
-    /// next look.
+    /// Whether files of these versions could not be read, perhaps for want of a descriptor: they
+    /// are tried again at the next look.
     unread: bool,
     /// Why the files of these versions cannot be used.
     problem: Option<String>,
@@ -63,7 +64,8 @@ struct Loaded {
 }
 
 impl Loaded {
-    /// What is to be said about our certificate now: once when it is read or its end comes near, then once a day.
+    /// The warning about our certificate that is due now: once when it is read or its end comes
+    /// near, then once a day.
     fn due_warning(&mut self) -> Option<String> {
         if self.warned.is_some_and(|warned| warned.elapsed() < WARN_AGAIN) {
             return None;
@@ -99,9 +101,9 @@ impl Handshake {
 /// A connection that is encrypted now.
 pub(crate) struct Secured {
     pub(crate) stream: TlsStream<TcpStream>,
-    /// What Received says about it.
+    /// The facts about it for the Received field.
     pub(crate) tls: Tls,
-    /// What the client has shown of itself.
+    /// The client's certificate, as far as one was shown.
     pub(crate) credential: ClientCertificate,
 }
 
@@ -117,13 +119,13 @@ impl TlsView {
         })
     }
 
-    /// Reads the files again if one of them is another than before: by its name, whether it was replaced, or a
-    /// symbolic link on the way to it. What cannot be used leaves in force what was.
+    /// Reads the files again if one of them is another than before: by its name, whether it was
+    /// replaced, or a symbolic link on the way to it. What cannot be used leaves in force what was.
     pub(crate) fn refresh(&self) {
         drop(self.current());
     }
 
-    /// What is wrong with the files as they are now, or with our certificate.
+    /// The problem of the files as they are now, or of our certificate.
     pub(crate) fn problem(&self) -> Option<String> {
         let material = self.current();
         let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
@@ -174,7 +176,7 @@ impl TlsView {
     }
 }
 
-/// How long nothing is said about a certificate that was warned of.
+/// The pause between two warnings about one certificate.
 const WARN_AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The files' versions now; none for what cannot be looked at.
@@ -187,7 +189,7 @@ fn files(settings: &config::Tls) -> impl Iterator<Item = &Path> {
     [&settings.certificate, &settings.key].into_iter().chain(authorities).map(PathBuf::as_path)
 }
 
-/// Version and cipher suite, in the words of others.
+/// Version and cipher suite, in the terms of other mail servers.
 fn facts(connection: &ServerConnection) -> Tls {
     let version = match connection.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => "TLS1.3",

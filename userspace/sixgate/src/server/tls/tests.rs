@@ -69,7 +69,7 @@ impl Pair {
     }
 }
 
-/// Shows what it is told to, whatever the server asks for.
+/// Shows what it is told to, regardless of the server's request.
 #[derive(Debug)]
 struct Shown(Option<Arc<CertifiedKey>>);
 
@@ -100,7 +100,8 @@ impl Files {
         self.folder.path().join(name)
     }
 
-    /// A new certificate under another name, as a client of ACME leaves it: one file renamed, then the other.
+    /// A new certificate under another name, as a client of ACME leaves it: one file renamed, then
+    /// the other.
     fn renew(&self, name: &str) {
         let pair = self.ours.issue(name, |_| {});
         for (file, text) in [("chain.pem", pair.certificate), ("key.pem", pair.key)] {

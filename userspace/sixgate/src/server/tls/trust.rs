@@ -1,7 +1,7 @@
 //! Who a client is, by its certificate.
 //!
-//! It checks proofs and chains; it never ends a handshake: whoever shows a certificate that is good for nothing, or that
-//! nobody can read, is a sender like any other.
+//! It checks proofs and chains; it never ends a handshake: a client that shows a certificate that
+//! is good for nothing, or that cannot be read, is a sender like any other.
 
 use std::sync::{
     Arc,
@@ -22,7 +22,7 @@ use rustls::{
 
 use crate::config;
 
-/// What a client has shown of itself.
+/// The certificate that a client has shown, judged.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum ClientCertificate {
     /// No certificate: it has none, or was not asked for one.
@@ -33,15 +33,16 @@ pub(crate) enum ClientCertificate {
     Trusted(String),
 }
 
-/// Why a certificate is not trusted. Where several authorities differ about it, the greatest counts: the one that came
-/// nearest to trust.
+/// Why a certificate is not trusted. Where several authorities differ about it, the greatest
+/// counts: the one that came nearest to trust.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum CertificateProblem {
-    /// It is no certificate.
+    /// It is not a certificate.
     Unreadable,
     /// The client does not hold its key.
     KeyNotHeld,
-    /// No authority vouches for it: another one has issued it, or a certificate in between is missing.
+    /// No authority vouches for it: another one has issued it, or a certificate in between is
+    /// missing.
     UnknownAuthority,
     /// Something else that the authority or we do not allow, such as a key that is too weak.
     Unusable,
@@ -88,7 +89,7 @@ impl CertificateProblem {
     }
 }
 
-/// What a certificate is meant for.
+/// The usage that a certificate is meant for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Usage {
     Client,
@@ -98,9 +99,9 @@ enum Usage {
 /// An authority, and whom of those that it vouches for we trust.
 #[derive(Debug)]
 pub(super) struct Authority {
-    /// What the log calls it.
+    /// Its name in the log.
     title: String,
-    /// None: everybody.
+    /// None: every holder of a certificate that it vouches for is trusted.
     names: Option<Vec<ServerName<'static>>>,
     roots: Arc<RootCertStore>,
     algorithms: WebPkiSupportedAlgorithms,
@@ -125,12 +126,12 @@ impl Authority {
         })
     }
 
-    /// By what the holder of the certificate `own` is trusted. Without a list of names the certificate must be meant for
-    /// clients. With one it may also be a server's: the name says exactly who it is, and public authorities issue no
-    /// others any more.
+    /// By what the holder of the certificate `own` is trusted. Without a list of names the
+    /// certificate must be meant for clients. With one it may also be a server's: the name tells
+    /// exactly who it is, and public authorities issue no others any more.
     ///
     /// # Errors
-    /// Why it is not.
+    /// The reason why it is not.
     pub(super) fn certify(
         &self,
         own: &CertificateDer<'_>,
@@ -148,8 +149,8 @@ impl Authority {
         }
     }
 
-    /// What the authority vouches for. Usage is looked at before the chain, so that a server's certificate says only as
-    /// a server's who has issued it.
+    /// The usage that the authority vouches for. rustls looks at the usage before the chain, so
+    /// that the issuer of a server's certificate is found only by verifying it as a server's.
     fn usage(
         &self,
         parsed: &ParsedCertificate<'_>,
@@ -179,8 +180,8 @@ fn server_name(name: &config::CertificateName) -> Option<ServerName<'static>> {
     ServerName::try_from(name.as_str().to_owned()).ok()
 }
 
-/// Watches one handshake for the proof that the client holds the key of the certificate that it shows. Chains are looked
-/// at afterwards.
+/// Watches one handshake for the proof that the client holds the key of the certificate that it
+/// shows. Chains are looked at afterwards.
 #[derive(Debug)]
 pub(super) struct ProofRecorder {
     algorithms: WebPkiSupportedAlgorithms,
@@ -197,7 +198,8 @@ impl ProofRecorder {
         self.proof.load(Ordering::Acquire)
     }
 
-    /// A signature that is no proof is as good as no certificate: nothing else in the handshake rests on it.
+    /// A signature that does not prove the key is as good as no certificate: nothing else in the
+    /// handshake rests on it.
     fn note(
         &self,
         checked: Result<HandshakeSignatureValid, Error>,
@@ -212,7 +214,7 @@ impl ClientCertVerifier for ProofRecorder {
         false
     }
 
-    /// No hints: a client shows what it has, and a stranger does not learn whom we trust.
+    /// No hints: a client shows what it has, and an untrusted one does not learn whom we trust.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }

@@ -1,6 +1,7 @@
 //! The files of `[tls]`: which cannot be used, and why; and which should be renewed.
 //!
-//! The keys beside it were made by openssl for these tests alone and guard nothing; two have the passphrase `secret`.
+//! The keys beside it were made by openssl for these tests alone and guard nothing; two have the
+//! passphrase `secret`.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use rcgen::date_time_ymd;
 
 use super::*;
 
-/// What is wrong with the files of `settings`.
+/// The problem of the files of `settings`.
 fn wrong(settings: &config::Tls) -> String {
     format!("{:#}", anyhow::Error::new(check_tls(settings).unwrap_err()))
 }
