@@ -1,4 +1,5 @@
-//! What kernel and daemon share, as a whole: the maps follow the opt-in store and the configuration.
+//! What kernel and daemon share, as a whole: the maps follow the opt-in store and the
+//! configuration.
 //!
 //! It owns when the store is copied into the maps. How that is done is `control`'s business.
 
@@ -68,8 +69,8 @@ impl Mirror {
         &self.maps
     }
 
-    /// Puts another configuration in force in the maps: all of it or, on an error, nothing. Blocks while the maps are
-    /// written.
+    /// Puts another configuration in force in the maps: all of it or, on an error, nothing. Blocks
+    /// while the maps are written.
     ///
     /// # Errors
     ///
@@ -81,11 +82,11 @@ impl Mirror {
         Ok(())
     }
 
-    /// Puts the traced XDP program in the place of the ordinary one. Blocks while the kernel verifies it.
+    /// Replaces the ordinary XDP program by the traced one. Blocks while the kernel verifies it.
     ///
     /// # Errors
     ///
-    /// Why that cannot be done, in words.
+    /// Why that cannot be done, as text.
     pub(crate) fn trace(&self, source: Ipv6Net, destination: Option<Ipv6Net>) -> Result<Tracing, String> {
         if !self.maps.has_pins() {
             return Err(NO_XDP.to_owned());
@@ -94,7 +95,7 @@ impl Mirror {
         traced.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
     }
 
-    /// What is not as it should be, for an administrator.
+    /// The problems of the maps and interfaces, for an administrator.
     pub(crate) fn problems(&self) -> Vec<String> {
         let behind = self.is_behind().then(|| BEHIND.to_owned());
         let attaching = self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -106,20 +107,22 @@ impl Mirror {
         *self.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
     }
 
-    /// Waits until the interfaces have been looked at, [`SETTLING_MAX`] at most; whether they have. The daemon serves
-    /// before, so that a question right after its start would find the program attached nowhere.
+    /// Waits until the interfaces have been looked at, [`SETTLING_MAX`] at most; whether they have.
+    /// The daemon serves before, so that a question right after its start would find the program
+    /// attached nowhere.
     pub(crate) async fn settled(&self) -> bool {
         let mut is_settled = self.is_settled.subscribe();
         timeout(SETTLING_MAX, is_settled.wait_for(|is_settled| *is_settled)).await.is_ok()
     }
 
-    /// Says that the interfaces have been looked at.
+    /// Notes that the interfaces have been looked at.
     pub(super) fn settle(&self) {
         self.is_settled.send_if_modified(|is_settled| !std::mem::replace(is_settled, true));
     }
 
-    /// Copies the store into the maps, as far as they show another revision; and `addresses`, if those of the
-    /// interfaces may have changed. What fails is tried again when the interfaces are looked at.
+    /// Copies the store into the maps, as far as they show another revision; and `addresses`, if
+    /// those of the interfaces may have changed. What fails is tried again when the interfaces are
+    /// looked at.
     pub(crate) async fn follow(&self, addresses: bool) {
         if !self.maps.is_attached() {
             return;
@@ -177,18 +180,19 @@ impl Destinations for StoreView {
     }
 }
 
-/// Locks the pins: two daemons on the same ones would each undo what the other does. Without a place for pins there is
-/// nothing to lock yet.
+/// Locks the pins: two daemons on the same ones would each undo what the other does. Without a
+/// directory for pins there is nothing to lock yet.
 fn lock_pins(control: &Control) -> Result<Option<PinLock>, ControlError> {
     match control.lock_pins() {
         Ok(lock) => Ok(Some(lock)),
         Err(error @ ControlError::Dataplane(DataplaneError::PinsInUse { .. })) => Err(error),
-        // the keeper says so, and tries again
+        // the keeper logs the error, and tries again
         Err(_) => Ok(None),
     }
 }
 
-/// How long `sixgate status` waits for a daemon that has just started: old kernels verify the program for seconds.
+/// How long `sixgate status` waits for a daemon that has just started: old kernels verify the
+/// program for seconds.
 const SETTLING_MAX: Duration = Duration::from_secs(20);
 
 const NO_XDP: &str =

@@ -1,7 +1,8 @@
-//! Which greetings are to be looked at again, and when: the kernel has no timer, so a greeting that got lost would leave
-//! both sides waiting.
+//! Which greetings are to be looked at again, and when: the kernel has no timer, so a greeting that
+//! got lost would leave both sides waiting.
 //!
-//! It does no IO and reads no clock: times are nanoseconds of CLOCK_MONOTONIC, as the kernel counts them.
+//! It does no IO and reads no clock: times are nanoseconds of CLOCK_MONOTONIC, as the kernel counts
+//! them.
 
 use std::collections::{BTreeMap, HashMap, btree_map::Entry};
 
@@ -13,13 +14,13 @@ use sixgate_dataplane::Refused;
 pub(crate) struct Greetings {
     /// By time; the number tells those of the same instant apart.
     order: BTreeMap<(u64, u64), Waiting>,
-    /// The place in `order` of each session.
+    /// The key in `order` of each session.
     places: HashMap<FlowKey, (u64, u64)>,
     /// The next number.
     next: u64,
 }
 
-/// One session.
+/// One session that waits for a look at its greeting.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Waiting {
     pub(crate) session: Refused,
@@ -28,7 +29,7 @@ pub(crate) struct Waiting {
 }
 
 impl Greetings {
-    /// A session was greeted. False if the list is full: nobody looks at this one then.
+    /// A session was greeted. False if the list is full: its greeting is not looked at then.
     pub(crate) fn begun(&mut self, session: Refused) -> bool {
         // the port was used again: the session before is over
         self.ended(&session.flow);
@@ -54,7 +55,8 @@ impl Greetings {
         Some(waiting)
     }
 
-    /// The greeting of a session that was due was sent again at `now`: it comes back, unless that was the last time.
+    /// The greeting of a session that was due was sent again at `now`: it comes back, unless that
+    /// was the last time.
     pub(crate) fn sent(&mut self, waiting: Waiting, now: u64) {
         self.wait(now, Waiting { sent: waiting.sent + 1, ..waiting });
     }
@@ -81,7 +83,7 @@ impl Greetings {
 const GREETINGS_MAX: usize = 16 * 1024;
 /// Seconds before each look at a greeting: doubled, as retransmission time-outs are (RFC 6298 5.5).
 const INTERVALS: [u64; 5] = [1, 2, 4, 8, 16];
-/// In nanoseconds.
+/// One second in nanoseconds.
 const SECOND: u64 = 1_000_000_000;
 
 #[cfg(test)]

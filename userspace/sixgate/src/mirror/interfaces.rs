@@ -1,6 +1,6 @@
 //! The daemon's chore about its interfaces: when to look, and what of it is logged.
 //!
-//! What is looked at, and what is done about it, is `control`'s.
+//! `control` looks through the interfaces and changes them.
 
 use std::{
     sync::Arc,
@@ -18,8 +18,8 @@ use crate::{
     server::store_view::StoreView,
 };
 
-/// Looks for ever after the interfaces: at once when the network changes, and once a second for what the kernel does not
-/// tell, such as a link that was detached or pins that were removed.
+/// Looks for ever after the interfaces: at once when the network changes, and once a second for
+/// what the kernel does not tell, such as a link that was detached or pins that were removed.
 pub(crate) async fn keep_interfaces(mirror: Arc<Mirror>, store: Arc<StoreView>) {
     let Some(mut keeper) = mirror.keeper() else {
         mirror.settle();
@@ -56,8 +56,8 @@ pub(crate) async fn keep_interfaces(mirror: Arc<Mirror>, store: Arc<StoreView>) 
     }
 }
 
-/// Waits for a change of the network, or for the time of the next look; whether it was a change, or may have been one.
-/// Changes that come together are one.
+/// Waits for a change of the network, or for the time of the next look; whether it was a change, or
+/// may have been one. Changes that come together are one.
 async fn changed(watch: &mut Option<NetworkWatch>) -> bool {
     let Some(network) = watch else {
         sleep(POLL_UNWATCHED).await;
@@ -91,5 +91,6 @@ const UNWATCHED: &str = "cannot watch the network interfaces, they are looked at
 const POLL: Duration = Duration::from_secs(1);
 /// The same where changes are not told.
 const POLL_UNWATCHED: Duration = Duration::from_secs(2);
-/// How long changes are waited for that come together with one: so often, at most, all interfaces are listed.
+/// How long changes are waited for that come together with one: so often, at most, all interfaces
+/// are listed.
 const SETTLE: Duration = Duration::from_millis(200);

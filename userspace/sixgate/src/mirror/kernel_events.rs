@@ -1,7 +1,7 @@
-//! The sessions that the XDP program refuses by itself, as the daemon sees them: logged, counted, and greeted again
-//! where the greeting got lost.
+//! The sessions that the XDP program refuses by itself, as the daemon sees them: logged, counted,
+//! and greeted again where the greeting got lost.
 //!
-//! It refuses nothing: without the daemon the same senders hear the same replies.
+//! It refuses nothing: without the daemon the same senders get the same replies.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::{
     shown::{self, Said, list_name, reason_name},
 };
 
-/// Follows EVENTS for ever. The program wakes nobody, so this looks by itself.
+/// Follows EVENTS for ever. The program wakes no reader, so this looks by itself.
 pub(crate) async fn follow(maps: Arc<KernelMaps>, in_force: InForce) {
     let mut greetings = Greetings::default();
     let mut unable = Unable(false);
@@ -36,7 +36,8 @@ pub(crate) async fn follow(maps: Arc<KernelMaps>, in_force: InForce) {
     }
 }
 
-/// Sends greetings again that nobody has acknowledged in time. A raw socket is open meanwhile, at most.
+/// Sends greetings again that the client has not acknowledged in time. A raw socket is open
+/// meanwhile, at most.
 fn greet_again(maps: &KernelMaps, metrics: &Metrics, greetings: &mut Greetings, unable: &mut Unable) {
     let now = monotonic_nanoseconds();
     let Some(mut greeter) = maps.greeter() else {
@@ -151,7 +152,7 @@ const fn ending_name(ending: Ending) -> &'static str {
     }
 }
 
-/// Whether it was said that greetings cannot be sent again: once is enough, the rest is counted.
+/// Whether it was logged that greetings cannot be sent again: once is enough, the rest is counted.
 struct Unable(bool);
 
 impl Unable {
@@ -164,10 +165,12 @@ impl Unable {
 
 /// Who answered, in the log.
 const ANSWER: &str = "kernel";
-/// Pause between two looks at EVENTS while sessions may wait for their greeting, and while none does. The ring buffer holds what 5000 sessions leave.
+/// Pause between two looks at EVENTS while sessions may wait for their greeting, and while none
+/// does. The ring buffer holds what 5000 sessions leave.
 const PAUSE_BUSY: Duration = Duration::from_millis(100);
 const PAUSE_IDLE: Duration = Duration::from_millis(500);
-/// Records that are taken at one look: as many as the ring buffer holds, so that a flood does not keep the daemon.
+/// Records that are taken at one look: as many as the ring buffer holds, so that a flood does not
+/// keep the daemon.
 const EVENTS_MAX: usize = 16 * 1024;
 /// Greetings that are looked at together.
 const GREETINGS_MAX: usize = 1024;

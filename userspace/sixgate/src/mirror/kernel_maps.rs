@@ -1,7 +1,7 @@
 //! The daemon's side of the BPF maps: takes tags and events, shares PTR results.
 //!
-//! The maps may come and go while the daemon runs. Without them, or with maps that fail, every answer is
-//! "nothing known", and the daemon decides alone.
+//! The maps may come and go while the daemon runs. Without them, or with maps that fail, every
+//! answer is "nothing known", and the daemon decides alone.
 
 use std::{
     net::{Ipv6Addr, SocketAddrV6},
@@ -71,7 +71,8 @@ impl KernelMaps {
     }
 
     fn refresh_events(&self, pins: &Pins) -> Result<(), DataplaneError> {
-        // nobody may take records between the look at where to go on and the first record from there
+        // no other task may take records between the look at where to go on and the first record
+        // from there
         let mut events = lock(&self.events);
         *events = Events::open(pins)?;
         Ok(())
@@ -85,17 +86,17 @@ impl KernelMaps {
         self.with(|maps| maps.take_tag(&key)).flatten().is_some()
     }
 
-    /// What the PTR map says about an address.
+    /// The PTR map's record of an address.
     pub(crate) fn ptr(&self, source: Ipv6Addr) -> Option<PtrRecord> {
         self.with(|maps| maps.ptr_get(source)).flatten()
     }
 
-    /// Tells the kernel what DNS said.
+    /// Tells the kernel the answer of DNS.
     pub(crate) fn remember_ptr(&self, source: Ipv6Addr, state: PtrState, lifetime: Duration) {
         self.with(|maps| maps.ptr_set(source, state, PtrOrigin::Dns, lifetime));
     }
 
-    /// Makes the program forget which sources have no PTR record, but for what commands said.
+    /// Makes the program forget which sources have no PTR record, except those that commands set.
     pub(crate) fn forget_absent(&self) {
         self.with(|maps| {
             let is_finding =
@@ -117,7 +118,7 @@ impl KernelMaps {
         self.with(|maps| maps.stats()).unwrap_or_default()
     }
 
-    /// The greeting of a session, if nobody knows that it arrived.
+    /// The greeting of a session, unless it is known to have arrived.
     pub(crate) fn unheard_greeting(&self, session: &Refused) -> Option<Greeting> {
         self.with(|maps| maps.unheard_greeting(session)).flatten()
     }

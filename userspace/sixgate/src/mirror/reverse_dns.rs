@@ -1,6 +1,7 @@
-//! Reverse DNS of clients: what the PTR map says comes before what is cached, and that before a question to DNS.
+//! Reverse DNS of clients: the PTR map's record comes before the cached one, and that before a
+//! question to DNS.
 //!
-//! It owns how map and cache agree. How DNS is asked is `check::ptr`'s business.
+//! It owns how map and cache agree. How DNS is asked is `sixgate_auth::ptr`'s business.
 
 use std::{net::Ipv6Addr, sync::Arc};
 
@@ -33,13 +34,13 @@ impl ReverseDns {
         }
     }
 
-    /// Reverse DNS of a source. The PTR map is looked at first, so that what a command says there holds at once; what
-    /// DNS says goes there before it is used here. A failure is never kept.
+    /// Reverse DNS of a source. The PTR map is looked at first, so that a command's change of it
+    /// holds at once; an answer of DNS goes there before it is used here. A failure is never kept.
     pub(crate) async fn look_up(&self, source: Ipv6Addr) -> PtrResult {
         let known = self.maps.ptr(source);
         match known {
             Some(PtrRecord { state: PtrState::Absent, .. }) => return PtrResult::NoRecord,
-            // the entry has expired or was removed, by a command or for want of room: ask again
+            // the entry has expired or was removed, by a command or for want of space: ask again
             None if self.maps.is_attached() => self.forget(source).await,
             Some(_) | None => {}
         }
@@ -51,19 +52,20 @@ impl ReverseDns {
         };
         let evidence = self.cache.get(source, tell_kernel).await.result;
         match (known, evidence) {
-            // a command said that there is one, or DNS did lately
+            // a command set that there is one, or DNS answered so lately
             (Some(_), PtrResult::NoRecord) if is_commanded => ONLY_EXISTENCE,
             (Some(_), PtrResult::TempError(Unanswered::Record)) => ONLY_EXISTENCE,
             (_, evidence) => evidence,
         }
     }
 
-    /// Findings about addresses that made room for others.
+    /// Findings about addresses that were removed in favour of others.
     pub(crate) fn evicted(&self) -> u64 {
         self.cache.evicted()
     }
 
-    /// Forgets what is not in the PTR map any more; what never gets there stays, for as long as it holds.
+    /// Forgets what is not in the PTR map any more; what never gets there stays, for as long as it
+    /// holds.
     async fn forget(&self, source: Ipv6Addr) {
         if !(self.is_cached_absent(source).await && self.in_force.get().policy.client_trust) {
             self.cache.forget(source).await;
@@ -75,8 +77,8 @@ impl ReverseDns {
         known.is_some_and(|finding| finding.result == PtrResult::NoRecord)
     }
 
-    /// Takes a new finding over into the PTR map; but not that there is no record, for which the program would refuse a
-    /// sender that may prove itself by a certificate.
+    /// Takes a new finding over into the PTR map; but not that there is no record, for which the
+    /// program would refuse a sender that may prove itself by a certificate.
     fn tell_kernel(&self, source: Ipv6Addr, finding: &PtrFinding) {
         let Some(lifetime) = finding.lifetime else {
             return;
