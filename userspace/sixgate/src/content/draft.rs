@@ -1,6 +1,6 @@
 //! A message while it arrives.
 //!
-//! It owns the one place where octets go to a disk. How many may arrive is the caller's business.
+//! It alone writes octets to a disk. How many may arrive is the caller's business.
 
 use std::{
     fs::File,
@@ -12,8 +12,8 @@ use std::{
 
 use super::{Content, HEAD_MAX, Rest, Stored};
 
-/// Where temporary files are made. They never have a name there (`O_TMPFILE`, or removed at once), so that
-/// nothing is left behind by a crash.
+/// Where temporary files are made. They never have a name there (`O_TMPFILE`, or removed at once),
+/// so that nothing is left behind by a crash.
 #[derive(Clone, Debug)]
 pub struct SpillDirectory(Arc<Path>);
 
@@ -24,7 +24,7 @@ impl SpillDirectory {
         Self(path.into())
     }
 
-    /// The directory.
+    /// The path of the directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
@@ -43,8 +43,8 @@ impl SpillDirectory {
     }
 }
 
-/// A message while it arrives. What was appended before an error, or before an [`Self::append`] that was not
-/// awaited to its end, is of no use any more.
+/// A message while it arrives. Octets that were appended before an error, or before an
+/// [`Self::append`] that was not awaited to its end, are of no use any more.
 #[derive(Debug)]
 pub struct Draft {
     directory: SpillDirectory,

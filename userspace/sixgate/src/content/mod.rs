@@ -1,8 +1,8 @@
-//! A message's octets from their arrival to the next hop: the beginning in memory, the rest in a temporary
-//! file that has no name.
+//! A message's octets from their arrival to the next hop: the beginning in memory, the rest in a
+//! temporary file that has no name.
 //!
-//! It owns where octets lie and how they are read again. It knows of SMTP only how long a header may be, and interprets
-//! nothing.
+//! It owns where octets lie and how they are read again. It knows of SMTP only how long a header
+//! may be, and interprets nothing.
 
 mod draft;
 mod outgoing;
@@ -22,13 +22,13 @@ use sixgate_smtp::HEADER_MAX;
 pub use draft::{Draft, SpillDirectory};
 pub use outgoing::{Chunks, Outgoing};
 
-/// Octets of a message that stay in memory, from its beginning: as many as a header may have, so that it is there as a
-/// whole.
+/// Octets of a message that stay in memory, from its beginning: as many as a header may have, so
+/// that it is there as a whole.
 pub const HEAD_MAX: usize = HEADER_MAX as usize;
 /// Octets that are read from a file at once.
 const CHUNK: usize = 64 << 10;
 
-/// A message that has arrived. A clone is cheap; nobody can change it.
+/// A message that has arrived. A clone is cheap; it cannot be changed.
 #[derive(Clone, Debug)]
 pub struct Content(Arc<Stored>);
 
@@ -70,7 +70,8 @@ impl Content {
         Reader { content: self.clone(), at: 0 }
     }
 
-    /// The first octets of `range`, some at least unless it is empty; without waiting if they are in memory.
+    /// The first octets of `range`, some at least unless it is empty; without waiting if they are
+    /// in memory.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -111,7 +112,7 @@ impl Message for Content {
 // a header that may arrive is one that can be signed
 const _: () = assert!(HEAD_MAX >= sixgate_auth::dkim::MAX_HEADER);
 
-/// All octets in memory, whatever their number.
+/// All octets in memory, regardless of their number.
 impl From<Vec<u8>> for Content {
     fn from(head: Vec<u8>) -> Self {
         Self(Arc::new(Stored { head, rest: None }))

@@ -15,7 +15,8 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// `headers`, then `content` without the ranges `left_out`, which are in order and do not overlap.
+    /// `headers`, then `content` without the ranges `left_out`, which are in order and do not
+    /// overlap.
     #[must_use]
     pub fn new(headers: impl Into<Vec<u8>>, content: Content, left_out: &[Range<usize>]) -> Self {
         let mut kept = Vec::new();
