@@ -2,7 +2,7 @@
 //! the session's tasks.
 //!
 //! It owns the order in which things are waited for. The facts about the client are found out in
-//! `sender_checks`, the decisions about it are made in `policy`.
+//! `sender_checks`, the decisions about it are made in `sixgate_smtp::policy`.
 
 use std::{
     sync::{Arc, atomic::Ordering},

@@ -1,8 +1,8 @@
 //! Recipients and messages of a served session: what has to be known first, the verdict, and the
 //! way to the next hop.
 //!
-//! It decides nothing itself: `policy` and the next hop do. While they are asked, the client may
-//! leave.
+//! It decides nothing itself: `sixgate_smtp::policy` and the next hop do. While they are asked, the
+//! client may leave.
 
 use std::{sync::atomic::Ordering, time::Instant};
 

@@ -1,8 +1,8 @@
-//! One connection: from its first octet to its last, with the sans-IO session of `smtp` in the
-//! middle.
+//! One connection: from its first octet to its last, with the sans-IO session of `sixgate_smtp` in
+//! the middle.
 //!
 //! It owns the socket and the facts that were found out about the client. The decisions about it
-//! are made in `policy`.
+//! are made in `sixgate_smtp::policy`.
 
 mod arriving;
 mod connection;
