@@ -1,4 +1,4 @@
-//! What the checks found about a sender, as the policy takes it.
+//! The checks' findings about a sender, as the policy takes them.
 //!
 //! It translates; what it means for a message is decided in `sixgate_smtp::policy`.
 
@@ -33,7 +33,7 @@ pub(crate) fn of_spf(spf: &SpfResults) -> CheckOutcome {
     }
 }
 
-/// One signature.
+/// The outcome of one signature's check.
 pub(crate) fn of_dkim(signature: &DkimSignature) -> CheckOutcome {
     match signature.result {
         DkimResult::Pass => CheckOutcome::Pass,

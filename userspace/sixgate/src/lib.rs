@@ -1,8 +1,9 @@
 //! sixgate: a gate for mail that arrives over IPv6.
 //!
-//! The library behind the binary `sixgate`. The way of a message through its modules: `server` accepts,
-//! `session` serves, `check` finds out, `nexthop` hands on; `store` holds what opted in, `mirror` shows it
-//! to the kernel, `dataplane` holds the XDP program and its maps. It is no public API.
+//! The library behind the binary `sixgate`. The way of a message through its modules: `server`
+//! accepts, `session` serves, `nexthop` hands on; `store` holds what opted in, `mirror` shows it to
+//! the kernel. Beside it, the crate `sixgate_auth` finds out about senders, and `sixgate_dataplane`
+//! holds the XDP program and its maps. It is not a public API.
 
 pub mod cli;
 pub mod config;

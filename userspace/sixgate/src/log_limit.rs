@@ -1,7 +1,8 @@
-//! How many lines clients may leave in the log: a limit for every line of INFO and above, whichever code
-//! logs it.
+//! How many lines clients may leave in the log: a limit for every line of INFO and above,
+//! regardless of the code that logs it.
 //!
-//! It sits between tracing and the log's form, so that no line goes around it. It writes none itself.
+//! It sits between tracing and the log's form, so that no line goes around it. It writes none
+//! itself.
 
 use std::{
     borrow::Cow,
@@ -30,19 +31,19 @@ pub(crate) const DETAIL: &str = "detail";
 /// The crate that looks things up: all its events are such details.
 const LOOKUPS: &str = "sixgate_auth";
 
-/// Counts lines, and says which may be logged.
+/// Counts lines, and decides which may be logged.
 #[derive(Debug, Default)]
 pub struct LogLimiter(Mutex<Lines>);
 
 #[derive(Debug, Default)]
 struct Lines {
-    /// No more than there are places in the program that log.
+    /// No more than there are call sites in the program that log.
     kinds: HashMap<Kind, KindLines>,
     suppressed_of_sessions: u64,
     suppressed_of_others: u64,
 }
 
-/// What has a limit of its own.
+/// The lines that have a limit of their own.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 enum Kind {
     /// What became of commands, messages and sessions.
@@ -51,7 +52,7 @@ enum Kind {
     SessionDetail,
     /// What went wrong in them.
     SessionWarning,
-    /// A line outside of sessions, by the place in the program.
+    /// A line outside of sessions, by its call site in the program.
     Place(Identifier),
 }
 
@@ -113,7 +114,8 @@ impl LogLimiter {
         LimitLayer(Arc::clone(self))
     }
 
-    /// How many lines of each kind were suppressed, told once, after the second is over or `at_once`.
+    /// How many lines of each kind were suppressed, told once, after the second is over or
+    /// `at_once`.
     pub(crate) fn take_suppressed(&self, at_once: bool) -> Vec<(Cow<'static, str>, u64)> {
         let now = Instant::now();
         let mut lines = self.lock();
@@ -129,7 +131,8 @@ impl LogLimiter {
         [("session_lines", lines.suppressed_of_sessions), ("log_lines", lines.suppressed_of_others)]
     }
 
-    /// Whether one more line may be logged now; if not, the `weight` lines that it stands for are counted.
+    /// Whether one more line may be logged now; if not, the `weight` lines that it stands for are
+    /// counted.
     fn admits(
         &self,
         kind: Kind,
@@ -205,7 +208,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LimitLayer {
     }
 }
 
-/// What the limits depend on in the fields of a span or an event.
+/// The facts in the fields of a span or an event that the limits depend on.
 #[derive(Default)]
 struct Facts {
     /// That of the field `source`.
@@ -235,7 +238,7 @@ impl Visit for Facts {
 
 /// The field that tells what became of a message.
 const OUTCOME: &str = "outcome";
-/// What it says when the next hop has taken it.
+/// Its value when the next hop has taken it.
 pub(crate) const DELIVERED: &str = "delivered";
 
 /// The text of a line, which names its kind.

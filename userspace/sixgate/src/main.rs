@@ -1,4 +1,4 @@
-//! The binary: wiring only. It prints an error once, and turns it into an exit code.
+//! The binary: wiring only. It prints an error once, and converts it into an exit code.
 
 use std::{
     io::{self, BufWriter},

@@ -8,12 +8,13 @@ use std::{
 
 use sixgate_dataplane::Refused;
 
-/// A session's name: unique as long as the daemon runs, by its count, and on this host, unless the clock went back since
-/// an earlier start.
+/// A session's name: unique as long as the daemon runs, by its count, and on this host, unless the
+/// clock went back since an earlier start.
 ///
-/// One that the XDP program refuses has a `k` in front: its name is made of when it began, in nanoseconds since the host's
-/// start, and the client's port, so that each record of it leads to the same name. Two sessions share one only if a client
-/// uses a port again within a tick of the kernel's clock.
+/// One that the XDP program refuses has a `k` in front: its name is made of when it began, in
+/// nanoseconds since the host's start, and the client's port, so that each record of it leads to
+/// the same name. Two sessions share one only if a client uses a port again within a tick of the
+/// kernel's clock.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct SessionId {
     /// Microseconds since 1970; of a kernel's session nanoseconds of CLOCK_MONOTONIC.

@@ -1,6 +1,7 @@
-//! What clients said, as the log shows it: bounded, and without what is not text.
+//! The text that clients sent, as the log shows it: bounded, and without what is not text.
 //!
-//! Values are text values: tracing shows them in quotation marks and escapes what could pass for other fields.
+//! Values are text values: tracing shows them in quotation marks and escapes what could pass for
+//! other fields.
 
 use sixgate_common::{
     domain::{Span, recipient_domain},
@@ -9,8 +10,8 @@ use sixgate_common::{
 };
 use sixgate_smtp::reply::Reply;
 
-/// What both sides of a refused session said, as far as it was kept: the arguments of MAIL FROM and RCPT TO are cut at
-/// [`ARGUMENT_KEPT`].
+/// The commands and replies of both sides of a refused session, as far as they were kept: the
+/// arguments of MAIL FROM and RCPT TO are cut at [`ARGUMENT_KEPT`].
 pub(crate) struct Said {
     pub(crate) mail_from: Option<String>,
     pub(crate) recipient: Option<String>,
@@ -35,7 +36,8 @@ pub(crate) fn reply_text(reply: &Reply) -> String {
     reply.to_string().trim_end().to_owned()
 }
 
-/// The path in the argument of MAIL FROM or RCPT TO, without its angle brackets; the end is marked if octets are missing.
+/// The path in the argument of MAIL FROM or RCPT TO, without its angle brackets; the end is marked
+/// if octets are missing.
 pub(crate) fn path(argument: &[u8]) -> String {
     let is_cut = argument.len() >= ARGUMENT_KEPT;
     let argument = argument.trim_ascii_start();
@@ -66,7 +68,8 @@ fn text(octets: &[u8], end: Option<usize>, is_cut: bool) -> String {
     text
 }
 
-/// The domain of a recipient in the argument of RCPT TO, if it is a domain name and all of it is there.
+/// The domain of a recipient in the argument of RCPT TO, if it is a domain name and all of it is
+/// there.
 pub(crate) fn domain(argument: &[u8]) -> Option<&str> {
     let Span { start, length } = recipient_domain(argument, 0, argument.len())?;
     str::from_utf8(argument.get(start..start + length)?).ok()
@@ -80,7 +83,7 @@ pub(crate) const fn list_name(reason: Reason) -> Option<&'static str> {
     }
 }
 
-/// Why a whole session is refused, in one word.
+/// The short name of the reason why a whole session is refused.
 pub(crate) const fn reason_name(reason: Reason) -> &'static str {
     match reason {
         Reason::NoPtr => "no_ptr",
