@@ -74,10 +74,16 @@ impl Wire {
         stream.write_all(octets).and_then(|()| stream.flush()).context("cannot write")
     }
 
-    /// Asks for TLS and begins it, with a server called `name`.
+    /// Asks for TLS and begins it, with a server called `name`. If the server has no TLS for the
+    /// moment, because this network began many handshakes, the session goes on in the clear.
     pub(crate) fn encrypt(self, config: &Arc<ClientConfig>, name: &str) -> Result<Self> {
         let mut wire = self;
-        wire.say("STARTTLS", "220 ")?;
+        wire.write(b"STARTTLS\r\n")?;
+        let reply = wire.reply()?;
+        if reply.starts_with("454 4.7.0 ") {
+            return Ok(wire);
+        }
+        ensure!(reply.starts_with("220 "), "after \"STARTTLS\": {reply:?}");
         let Stream::Plain(socket) = wire.0.into_inner() else {
             bail!("it is encrypted already");
         };
