@@ -148,6 +148,9 @@ fn by_certificate(world: &World, dice: &mut Dice) -> Result<()> {
     let mut wire = Wire::open(world.nameless, world.gate)?;
     wire.say("EHLO mail.partner.example", "250 ")?;
     let mut wire = wire.encrypt(shown, "gate.example")?;
+    if !wire.is_encrypted() {
+        return wire.say("QUIT", "221 ");
+    }
     wire.say("EHLO mail.partner.example", "250 ")?;
     wire.say(&format!("MAIL FROM:<a@{DENIED}>"), "250 2.1.0")?;
     if !is_trusted {

@@ -91,6 +91,11 @@ impl Wire {
         Ok(Self(BufReader::new(Stream::Tls(Box::new(StreamOwned::new(connection, socket))))))
     }
 
+    /// Whether TLS has begun.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        matches!(self.0.get_ref(), Stream::Tls(_))
+    }
+
     /// The last line of the next reply.
     pub(crate) fn reply(&mut self) -> Result<String> {
         loop {
