@@ -40,7 +40,7 @@ fn a_check_says_which_prefix_decides_and_answers_by_its_exit_code() {
 fn every_domain_takes_mail_where_the_configuration_says_so() {
     let place = filled();
     place.configure("domains = \"all\"", &place.path("pins"), "");
-    let wanted = "mail.contoso.com takes mail here: the configuration says `domains = \"all\"`\n";
+    let wanted = "mail.contoso.com takes mail here: the configuration has `domains = \"all\"`\n";
     assert_eq!(place.done("domain check mail.contoso.com"), wanted);
     let wanted =
         json!({"domain": "mail.contoso.com", "takes_mail": true, "listed": false, "temporary": false});

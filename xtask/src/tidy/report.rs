@@ -46,9 +46,11 @@ const CLEAN: &[&str] = &[
     "ebpf/",
     "packaging/",
     "tests/src/",
+    "tests/suites/",
     "userspace/auth/",
     "userspace/base/",
     "userspace/dataplane/",
+    "userspace/sixgate/",
     "userspace/smtp/",
     "xtask/",
 ];

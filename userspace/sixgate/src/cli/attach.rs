@@ -26,8 +26,8 @@ pub(super) struct Attach {
     /// it
     #[arg(long = "iface", value_name = "IFACE")]
     interfaces: Vec<InterfaceName>,
-    /// In the driver (native), in the generic path, or native if possible (auto); else as the
-    /// configuration says
+    /// In the driver (native), in the generic path, or native if possible (auto); else that of
+    /// the configuration
     #[arg(long, value_parser = attach_mode())]
     mode: Option<AttachMode>,
     /// Print what the kernel's verifier made of the program: instructions processed (at most
@@ -183,8 +183,8 @@ const ATTACH_HELP: &str = "\
 Fills the maps from the store, attaches the program, and lets it refuse. Where it is attached
 already, the program, the settings and the maps are brought up to date without a gap; a running
 daemon takes over the configuration first. Where the program is to answer refused senders and
-cannot, the daemon does, and a line says why. Start with `mode = \"shadow\"`: it refuses nothing and
-counts what would be refused. An interface may be named by an alternative name, too.
+cannot, the daemon does, and a line gives the reason. Start with `mode = \"shadow\"`: it refuses
+nothing and counts what would be refused. An interface may be named by an alternative name, too.
 
 Examples:
   sixgate attach --iface eth0

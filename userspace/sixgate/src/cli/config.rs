@@ -15,7 +15,7 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Say whether the configuration is good
+    /// Check the configuration: errors and warnings
     #[command(after_help = CHECK_HELP)]
     Check {
         #[command(flatten)]

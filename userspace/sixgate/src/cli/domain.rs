@@ -23,15 +23,15 @@ pub(super) enum Command {
         /// Domain names; subdomains are not included
         #[arg(required = true, value_name = "DOMAIN")]
         domains: Vec<Domain>,
-        /// Only let refusals that name them be temporary (450 instead of 550), so that senders turn
-        /// to IPv4; whether they take mail here stays as it is
+        /// Only let refusals that name them be temporary (450 instead of 550), so that senders use
+        /// IPv4; whether they take mail here stays as it is
         #[arg(long)]
         temporary: bool,
     },
     /// Take no more mail for domains
     #[command(after_help = REMOVE_HELP)]
     Remove {
-        /// Domain names
+        /// Names of recipients' domains
         #[arg(required = true, value_name = "DOMAIN", value_parser = parse_listed_domain)]
         domains: Vec<Domain>,
         /// Only let refusals that name them be permanent again
@@ -46,10 +46,10 @@ pub(super) enum Command {
     /// Replace all domains by a list, and print what was added, changed and removed
     #[command(after_help = load_help())]
     Load(Load),
-    /// Say whether a domain takes mail here
+    /// Show whether a domain takes mail here
     #[command(after_help = CHECK_HELP)]
     Check {
-        /// The domain
+        /// The recipient's domain
         #[arg(value_parser = parse_listed_domain)]
         domain: Domain,
         #[command(flatten)]
@@ -126,7 +126,7 @@ fn check(
     let takes_mail = listed || config.domains == Domains::All;
     let line = match (listed, takes_mail) {
         (true, _) => format!("{domain} takes mail here: it is listed"),
-        (false, true) => format!("{domain} takes mail here: the configuration says `domains = \"all\"`"),
+        (false, true) => format!("{domain} takes mail here: the configuration has `domains = \"all\"`"),
         (false, false) => format!("{domain} takes no mail here: it is not listed"),
     };
     let line = if temporary { format!("{line}; refusals that name it are temporary") } else { line };
@@ -135,12 +135,12 @@ fn check(
 }
 
 const ADD_HELP: &str = "\
-Recipients of other domains are refused, whoever sends. `domains = \"all\"` in the configuration
-leaves that to the next hop instead.
+Recipients of other domains are refused, from trusted sources too. `domains = \"all\"` in the
+configuration leaves that to the next hop instead.
 
 Examples:
   sixgate domain add contoso.com mail.contoso.com
-  sixgate domain add --temporary fabrikam.example    its refusals are 450: senders turn to IPv4";
+  sixgate domain add --temporary fabrikam.example    its refusals are 450: senders use IPv4";
 
 const REMOVE_HELP: &str = "\
 The whole entry goes, with both marks. The last domain that takes mail is removed with --allow-empty
@@ -161,8 +161,8 @@ fn load_help() -> String {
 }
 
 const LIST_HELP: &str = "\
-Lines:  DOMAIN [temporary], or DOMAIN in temporary. Without a word, and with `in`, the domain takes
-        mail here; with `temporary`, refusals that name it are temporary.
+Lines:  DOMAIN [temporary], or DOMAIN in temporary. Alone, and with `in`, the domain takes mail
+        here; with `temporary`, refusals that name it are temporary.
 JSON:   {\"domains\": [{\"domain\", \"opted_in\": true|false, \"temporary\": true|false}]}";
 
 const CHECK_HELP: &str = "\

@@ -77,7 +77,8 @@ const fn word(state: FlowState) -> &'static str {
 }
 
 const HELP: &str = "\
-The oldest come first. A session that its sender left without a word stays until the map FLOWS is full.
+The oldest come first. A session that its sender left without closing the connection stays until the
+map FLOWS is full.
 States: connected, greeted, mail, rejected (greeted with a refusal), closing; with --all also tag
         (the daemon refuses it) and over (what comes late is still answered).
 Lines:  [SOURCE]:PORT DESTINATION not_opted_in|no_ptr STATE COMMANDS AGE

@@ -19,7 +19,7 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Guard destinations
+    /// Add prefixes of destinations that are ours
     #[command(after_help = ADD_HELP)]
     Add(Prefixes),
     /// Remove prefixes from the store, exactly as they are listed
@@ -30,10 +30,10 @@ pub(super) enum Command {
     /// Replace the whole set by a list, and print what was added and removed
     #[command(after_help = load_help())]
     Load(Load),
-    /// Say whether a destination is guarded, and by which prefix
+    /// Show whether a destination is guarded, and by which prefix
     #[command(after_help = CHECK_HELP)]
     Check {
-        /// The destination
+        /// The destination's IPv6 address
         #[arg(value_parser = parse_address)]
         address: Ipv6Addr,
         #[command(flatten)]

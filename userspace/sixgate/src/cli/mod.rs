@@ -53,7 +53,7 @@ pub(crate) use output::Format;
 #[derive(Debug, Parser)]
 #[command(name = "sixgate", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// The configuration
+    /// The configuration file
     #[arg(
         long,
         global = true,
@@ -87,7 +87,7 @@ enum Command {
     /// The opt-in store as a whole
     #[command(subcommand)]
     Store(store::Command),
-    /// What DNS said about senders, as the XDP program knows it
+    /// The PTR results of senders that the XDP program uses
     #[command(subcommand)]
     Ptr(ptr::Command),
     /// Attach the XDP program to network interfaces, or bring it up to date
@@ -100,9 +100,9 @@ enum Command {
     Stats(stats::Stats),
     /// The sessions that the XDP program refuses by itself, as they are now
     Flows(flows::Flows),
-    /// What the XDP program does with the segments of some senders, live
+    /// Show live how the XDP program handles the segments of some senders
     Trace(trace::Trace),
-    /// The configuration
+    /// The configuration file
     #[command(subcommand)]
     Config(config::Command),
     /// Have the running daemon take over the configuration

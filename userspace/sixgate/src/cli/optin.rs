@@ -45,10 +45,10 @@ pub(super) enum Command {
     /// Replace the whole set by a list, and print what was added, changed and removed
     #[command(after_help = load_help())]
     Load(Load),
-    /// Say whether a destination has opted in, and which prefix decides
+    /// Show whether a destination has opted in, and which prefix decides
     #[command(after_help = CHECK_HELP)]
     Check {
-        /// The destination
+        /// The destination's IPv6 address
         #[arg(value_parser = parse_address)]
         address: Ipv6Addr,
         #[command(flatten)]

@@ -39,7 +39,7 @@ impl From<Exit> for ExitCode {
 /// For reading commands.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Format {
-    /// Print JSON
+    /// Print JSON instead of text
     #[arg(long)]
     pub(super) json: bool,
 }

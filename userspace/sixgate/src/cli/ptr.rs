@@ -18,10 +18,10 @@ pub(super) enum Command {
     /// List all entries that still hold, sorted by address
     #[command(after_help = LIST_HELP)]
     List(Format),
-    /// Say what is known about a sender
+    /// Show the PTR result of a sender
     #[command(after_help = GET_HELP)]
     Get {
-        /// The sender
+        /// The sender's IPv6 address
         #[arg(value_parser = parse_address)]
         address: Ipv6Addr,
         #[command(flatten)]
@@ -30,7 +30,7 @@ pub(super) enum Command {
     /// Set what is known about a sender, without asking DNS
     #[command(after_help = SET_HELP)]
     Set {
-        /// The sender
+        /// The sender's IPv6 address
         #[arg(value_parser = parse_address)]
         address: Ipv6Addr,
         /// Whether it has a PTR record
@@ -41,11 +41,11 @@ pub(super) enum Command {
     },
     /// Forget what is known about senders: DNS is asked anew
     Remove {
-        /// The senders
+        /// The senders' IPv6 addresses
         #[arg(required = true, value_name = "ADDRESS", value_parser = parse_address)]
         addresses: Vec<Ipv6Addr>,
     },
-    /// Forget everything
+    /// Remove all results
     Flush,
 }
 
@@ -162,7 +162,7 @@ const LIST_HELP: &str = "\
 Lines:  ADDRESS exists|absent dns|command REMAINING
 JSON:   {\"ptr\": [{\"address\", \"state\": \"exists\"|\"absent\", \"origin\": \"dns\"|\"command\",
           \"remaining_seconds\"}]}
-What DNS said gives way to what it says later; what a command said holds until it expires.";
+A result of DNS is replaced by a later one; a result set by a command stays until it expires.";
 
 const GET_HELP: &str = "\
 Exit code 0 if something is known, 1 if not.

@@ -54,7 +54,7 @@ fn print(reloaded: &Reloaded, out: &mut Output<'_>) -> Result<(), CliError> {
 
 const HELP: &str = "\
 The daemon reads the file that it was started with, and takes over all of it or, if something in it
-is wrong, nothing; SIGHUP does the same, and the daemon's log says what came of it. It holds from
+is wrong, nothing; SIGHUP does the same, and the daemon's log has the result. It holds from
 the next transaction on. What needs a restart is named.
 
 Exit code 0 if it was taken over, 1 if not, 2 if no daemon answers.

@@ -24,7 +24,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Serve {
-    /// Leave the XDP program and its maps alone, whatever the configuration says
+    /// Do not use the XDP program and its maps, regardless of the configuration
     #[arg(long)]
     no_xdp: bool,
 }

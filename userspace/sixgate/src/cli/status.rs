@@ -58,7 +58,7 @@ impl Setting {
         let places = [("configuration", Some(&self.file)), ("kernel", self.kernel.as_ref())];
         let daemon = ("daemon", self.daemon.as_ref());
         let told = places.into_iter().chain([daemon]);
-        let told = told.filter_map(|(place, value)| Some(format!("\"{}\" in the {place}", value?)));
+        let told = told.filter_map(|(source, value)| Some(format!("\"{}\" in the {source}", value?)));
         told.collect::<Vec<_>>().join(", ")
     }
 }
@@ -182,7 +182,7 @@ pub(super) fn run_without_configuration(
     }
     print_daemon(document.daemon.as_ref(), "not running, or does not answer", out)?;
     if document.kernel.is_empty() {
-        out.line("kernel     unknown: no maps are pinned at the usual place")?;
+        out.line("kernel     unknown: no maps are pinned in the default directory")?;
     }
     for (key, value) in &document.kernel {
         out.line(format_args!("kernel     {key} {value}"))?;
@@ -377,9 +377,9 @@ const HELP: &str = "\
 Exit code 0 if all is as it should be; 1 if the daemon is not running, if file, kernel and daemon
 are not set alike, if the maps differ from the store or are not ready, if an interface of the
 configuration or one that was attached does not have the program, if the pins are another version's,
-or if the daemon reports a problem, such as a next hop or DNS that does not answer. A user other than
-root is shown as much as that user may read, with 1. While the configuration has an error, which
-ends with 1 too, JSON has problems, warnings, kernel and daemon.
+or if the daemon reports a problem, such as a next hop or DNS that does not answer. A user other
+than root is shown as much as that user may read, with 1. While the configuration has an error,
+which ends with 1 too, JSON has problems, warnings, kernel and daemon.
 JSON:   {\"attached\", \"pins_readable\": true|false, \"mode\", \"answer\",
          \"answer_configured\", \"answer_hindrance\": ...|null,
          \"refuse_at\", \"kernel\": {KEY: ...}, \"replies_current\", \"ready\",
@@ -392,7 +392,8 @@ JSON:   {\"attached\", \"pins_readable\": true|false, \"mode\", \"answer\",
          \"settings\": {KEY: {\"file\", \"kernel\": ...|null, \"daemon\": ...|null}},
          \"daemon\": {\"version\", \"pid\", \"since\", \"config\", \"listening\": [...], \"settings\",
                     \"last_reload\": {\"at\", \"refused\": ...|null}|null,
-                    \"changes\": {\"reload\": [KEY...], \"restart\": [KEY...]}, \"connections\", \"is_stopping\",
+                    \"changes\": {\"reload\": [KEY...], \"restart\": [KEY...]}, \"connections\",
+                    \"is_stopping\",
                     \"trace\": {\"source\", \"destination\": ...|null, \"since\", \"until\"}|null,
                     \"problems\": [...], \"warnings\": [...]}|null}
 

@@ -42,8 +42,8 @@ pub(super) enum Command {
         #[command(flatten)]
         how: Replacing,
     },
-    /// Put the daemon's last backup, made at its start and hourly, in the place of a store that is
-    /// missing or damaged
+    /// Put the daemon's last backup, made at its start and hourly, where a store is missing
+    /// or damaged
     #[command(after_help = RESTORE_HELP)]
     Restore,
     /// List the last changes, the newest first: revision, time, who, what

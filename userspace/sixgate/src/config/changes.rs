@@ -49,7 +49,7 @@ impl Changes {
         let effect = (!remade.is_empty()).then(|| "maps keep their size until they are made anew".to_owned());
         let remade = Pending { keys: remade, command: "sixgate detach && systemctl restart sixgate", effect };
         let effect = restarted.iter().any(|key| key == "xdp.bpffs").then(|| {
-            "the daemon then takes the XDP program over from the directory of before, and what DNS said about senders is \
+            "the daemon then takes the XDP program over from the earlier directory, and the PTR results of senders are \
              asked again"
                 .to_owned()
         });

@@ -238,7 +238,7 @@ fn check_hostname(hostname: &Hostname, answer: Answer) -> Result<(), Conflict> {
         (Answer::Kernel, Some(longest)) => {
             let length = hostname.as_str().len();
             let reason = format!(
-                "the host name has {length} octets: the XDP program has room for replies with {longest} at most; \
+                "the host name has {length} octets: the XDP program can send replies with {longest} at most; \
                  shorten it, or set `answer = \"daemon\"`"
             );
             Err(conflict(&["hostname"], &reason))
@@ -255,14 +255,14 @@ fn check_limits(limits: &Limits) -> Result<(), Conflict> {
         (&["limits", "message_memory"], limits.message_memory, in_memory),
         (&["limits", "message_disk"], limits.message_disk, message.saturating_sub(in_memory)),
     ];
-    for (key, room, needed) in rows {
+    for (key, bound, needed) in rows {
         let name = key[1];
-        if room.get() > MESSAGE_ROOM_MAX {
-            return Err(conflict(key, &format!("{name} can be {MESSAGE_ROOM_MAX} at most, not {room}")));
+        if bound.get() > MESSAGE_ROOM_MAX {
+            return Err(conflict(key, &format!("{name} can be {MESSAGE_ROOM_MAX} at most, not {bound}")));
         }
-        if room.get() < needed {
+        if bound.get() < needed {
             let reason =
-                format!("{name}, {room}, has no room for one message of message_size: {needed} are needed");
+                format!("{name}, {bound}, is too small for one message of message_size: {needed} are needed");
             return Err(conflict(key, &reason));
         }
     }

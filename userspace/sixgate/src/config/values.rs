@@ -50,7 +50,7 @@ pub enum ValueError {
     #[error(transparent)]
     Address(#[from] EndpointError),
     /// A server address with port 0, which cannot be reached.
-    #[error("`{text}`: nobody can be reached at port 0")]
+    #[error("`{text}`: port 0 cannot be used")]
     NoPort {
         /// As it was written.
         text: String,

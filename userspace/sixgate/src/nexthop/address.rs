@@ -49,7 +49,7 @@ pub enum AddressError {
     #[error(transparent)]
     Zone(#[from] EndpointError),
     /// Port 0, at which no server can be reached.
-    #[error("`{text}`: nobody can be reached at port 0")]
+    #[error("`{text}`: port 0 cannot be used")]
     NoPort {
         /// As it was written.
         text: String,

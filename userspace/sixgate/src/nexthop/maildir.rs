@@ -254,7 +254,7 @@ impl Draft {
         blocking(&path, "publish", move || {
             self.file.sync_all().map_err(failed("sync", &self.path))?;
             let published = self.destination.join(&self.name);
-            fs::hard_link(&self.path, &published).map_err(failed("link into place", &published))?;
+            fs::hard_link(&self.path, &published).map_err(failed("link", &published))?;
             if let Err(error) = sync_directory(&self.destination) {
                 // The sender gets the reply that it was not stored and will send it again.
                 let _ = fs::remove_file(&published);

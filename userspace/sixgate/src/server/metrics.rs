@@ -97,7 +97,7 @@ impl Metrics {
         registry.register("shadow", "What enforce would have refused, by reason", metrics.shadow.clone());
         registry.register(
             "not_shadowed",
-            "What was refused in shadow mode, too, by reason",
+            "Refusals that shadow mode makes, too, by reason",
             metrics.not_shadowed.clone(),
         );
         registry.register("ptr", "Reverse DNS of sessions, by result", metrics.ptr.clone());

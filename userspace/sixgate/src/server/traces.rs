@@ -160,7 +160,7 @@ impl Traces {
         let reason = end.sentence();
         if let Err(error) = stopped {
             error!(
-                "cannot put the ordinary XDP program back in the place of the traced one, `sixgate attach` does: \
+                "cannot replace the traced XDP program by the ordinary one; `sixgate attach` does: \
                  {error:#}"
             );
             let reason =

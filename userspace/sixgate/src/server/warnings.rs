@@ -307,7 +307,7 @@ pub(crate) async fn of_ipv4(dns: &Resolver, config: &Config, store: &StoreView) 
         if let Some(address) = answer.records.first() {
             warnings.push(format!(
                 "{host} has the IPv4 address {address}, too, and the 550 at RCPT TO makes senders bounce mail that IPv4 would \
-                 deliver; set temporary_refusals = [\"not_opted_in\"], so that senders turn to IPv4, then: sixgate reload"
+                 deliver; set temporary_refusals = [\"not_opted_in\"], so that senders use IPv4, then: sixgate reload"
             ));
         }
     }

@@ -233,7 +233,7 @@ impl Connection {
     /// Sends QUIT and closes the stream.
     pub(super) async fn quit(mut self: Box<Self>, deadline: Instant) {
         if let Err(error) = self.command(Step::Quit, "QUIT\r\n", deadline).await {
-            debug!(error = as_value(&error), "the next hop did not say goodbye");
+            debug!(error = as_value(&error), "the next hop did not reply to QUIT");
         }
     }
 

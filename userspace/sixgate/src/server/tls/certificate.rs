@@ -27,12 +27,12 @@ impl Expiry {
     /// The warning about it at the time `now`: that it has expired, or expires soon.
     pub(super) fn warning(&self, now: Timestamp) -> Option<String> {
         let left = self.until.duration_since(now);
-        let says = match left {
+        let event = match left {
             _ if left.is_negative() => "expired at",
             _ if left <= SOON => "expires at",
             _ => return None,
         };
-        Some(format!("our certificate {} {says} {}: renew it", self.path.display(), self.until))
+        Some(format!("our certificate {} {event} {}: renew it", self.path.display(), self.until))
     }
 }
 

@@ -55,7 +55,7 @@ pub enum TlsError {
         path: PathBuf,
     },
     /// It is a private key that only a passphrase opens.
-    #[error("the key {} is encrypted, and nobody is there to be asked for its passphrase: store it without one", path.display())]
+    #[error("the key {} is encrypted, and sixgate cannot ask for a passphrase: use a key without one", path.display())]
     Encrypted {
         /// The path of the key's file.
         path: PathBuf,
@@ -71,7 +71,7 @@ pub enum TlsError {
     },
     /// The certificates are not in the order of RFC 8446 4.4.2.
     #[error(
-        "the certificate of the key {} is number {place} in {}: our own has to stand first, then those between it and its authority",
+        "the certificate of the key {} is number {position} in {}: our own has to stand first, then those between it and its authority",
         key.display(), certificate.display()
     )]
     Order {
@@ -80,18 +80,18 @@ pub enum TlsError {
         /// The key's file.
         key: PathBuf,
         /// Where ours stands, counted from 1.
-        place: usize,
+        position: usize,
     },
     /// A certificate in it is not an authority's.
     #[error(
-        "certificate {place} in {}, of \"{}\", is no authority's: name the one that issued it",
+        "certificate {position} in {}, of \"{}\", is not that of an authority: name the one that issued it",
         path.display(), subject.escape_debug()
     )]
     NoAuthority {
         /// The path of the file.
         path: PathBuf,
         /// Where it stands, counted from 1.
-        place: usize,
+        position: usize,
         /// The subject, as written in the certificate.
         subject: String,
     },
@@ -148,8 +148,8 @@ impl Material {
             Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
             Err(source) => {
                 let (certificate, key) = (certificate.clone(), key.clone());
-                return Err(match place_of_own(&pair) {
-                    Some(place) => TlsError::Order { certificate, key, place },
+                return Err(match position_of_own(&pair) {
+                    Some(position) => TlsError::Order { certificate, key, position },
                     None => TlsError::Pair { certificate, key, source },
                 });
             }
@@ -232,7 +232,7 @@ fn is_encrypted(pem: &[u8]) -> bool {
 }
 
 /// Where in the chain the certificate of its key stands, counted from 1.
-fn place_of_own(pair: &CertifiedKey) -> Option<usize> {
+fn position_of_own(pair: &CertifiedKey) -> Option<usize> {
     let public = pair.key.public_key()?;
     let is_own = |certificate: &CertificateDer<'_>| {
         ParsedCertificate::try_from(certificate)
@@ -245,7 +245,7 @@ fn authority(trust: &config::ClientTrust, provider: &Arc<CryptoProvider>) -> Res
     let mut roots = RootCertStore::empty();
     for (before, certificate) in certificates(&trust.ca)?.into_iter().enumerate() {
         if let Some(subject) = subject_of_no_authority(&certificate) {
-            return Err(TlsError::NoAuthority { path: trust.ca.clone(), place: before + 1, subject });
+            return Err(TlsError::NoAuthority { path: trust.ca.clone(), position: before + 1, subject });
         }
         roots.add(certificate).map_err(|source| TlsError::Authority { path: trust.ca.clone(), source })?;
     }

@@ -96,7 +96,7 @@ impl Store {
             return Err(self.file_error(io::ErrorKind::IsADirectory.into()));
         }
         if !kind.is_file() {
-            return Err(self.file_error(io::Error::other("it is no regular file")));
+            return Err(self.file_error(io::Error::other("it is not a regular file")));
         }
         Database::connect(&self.path, wait)
     }
