@@ -3,6 +3,7 @@
 //! Which crate may name which library is read off the manifests; what a crate itself may call is in
 //! its clippy.toml.
 
+use super::log::is_apart;
 use super::{File, Problems, Tree};
 
 /// Each library that needs rights, a network or a runtime is a dependency of the packages that may
@@ -37,7 +38,7 @@ fn dependencies(manifest: &str) -> impl Iterator<Item = (usize, &str)> {
 
 /// Outside `policy`, verdicts are matched and never made.
 pub(super) fn verdicts_are_made_in_one_place(tree: &Tree, problems: &mut Problems) {
-    let others = tree.below(LIBRARY).filter(|file| !file.path.starts_with(POLICY));
+    let others = tree.below(LIBRARY).filter(|file| !file.path.starts_with(POLICY) && !is_apart(&file.path));
     for file in others {
         let end: usize = file.code.blanked.split_inclusive('\n').take(file.code.tests_at).map(str::len).sum();
         let shipped = &file.code.blanked[..end];
@@ -107,7 +108,7 @@ pub(super) fn session_methods_say_their_kind(tree: &Tree, problems: &mut Problem
 
 /// Replies to senders stand in the reply table and nowhere else.
 pub(super) fn reply_codes_stand_in_one_table(tree: &Tree, problems: &mut Problems) {
-    for file in tree.below(LIBRARY).filter(|file| file.path != REPLY_TABLE) {
+    for file in tree.below(LIBRARY).filter(|file| file.path != REPLY_TABLE && !is_apart(&file.path)) {
         for (line, text) in shipped_strings(file) {
             if is_reply(text) {
                 problems.add(&file.path, line, format!("a reply outside {REPLY_TABLE}: make it a row there"));
@@ -129,7 +130,7 @@ fn is_reply(text: &str) -> bool {
     ) || matches!(text.as_bytes(), [b'2' | b'4' | b'5', b'0'..=b'5', b'0'..=b'9', b'-', ..])
 }
 
-const LIBRARY: &str = "userspace/sixgate/src/";
+const LIBRARY: &str = "userspace/";
 const POLICY: &str = "userspace/smtp/src/policy/";
 /// A file, and a folder of the same name.
 const SESSION: &str = "userspace/smtp/src/session";

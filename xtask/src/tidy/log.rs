@@ -34,7 +34,7 @@ pub(super) fn logged_lines_are_explained(tree: &Tree, problems: &mut Problems) {
     }
 }
 
-fn is_apart(path: &str) -> bool {
+pub(super) fn is_apart(path: &str) -> bool {
     ["/fuzz/", "/tests/", "/tests.rs", "/benches/", "/examples/"].iter().any(|part| path.contains(part))
 }
 

@@ -183,8 +183,9 @@ const ATTACH_HELP: &str = "\
 Fills the maps from the store, attaches the program, and lets it refuse. Where it is attached
 already, the program, the settings and the maps are brought up to date without a gap; a running
 daemon takes over the configuration first. Where the program is to answer refused senders and
-cannot, the daemon does, and a line gives the reason. Start with `mode = \"shadow\"`: it refuses
-nothing and counts what would be refused. An interface may be named by an alternative name, too.
+cannot, the daemon does, and a line gives the reason. In shadow mode
+the program passes everything on, and counts what it would have refused. An interface may be named
+by an alternative name, too.
 
 Examples:
   sixgate attach --iface eth0

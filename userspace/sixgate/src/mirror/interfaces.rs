@@ -86,7 +86,7 @@ fn log(notice: Notice) {
     }
 }
 
-const UNWATCHED: &str = "cannot watch the network interfaces, they are looked at every 2 s";
+const UNWATCHED: &str = "cannot watch the network interfaces: checking them every 2 s instead";
 /// Pause between two looks while the network does not change.
 const POLL: Duration = Duration::from_secs(1);
 /// The same where changes are not told.

@@ -51,9 +51,9 @@ const RESERVED: [&str; 4] = ["example", "invalid", "test", "localhost"];
 
 /// What shadow mode refuses all the same, in one line.
 pub(crate) const NOT_SHADOWED: &str = "mode is shadow: messages are passed on, and what enforce would have refused is \
-     logged; still refused, and counted as not_shadowed: bare line ends and NUL, addresses that cannot be read, \
-     addresses outside ASCII without SMTPUTF8, parameters that are not offered (RET, ENVID, NOTIFY, ORCPT), MAIL \
-     without EHLO or HELO, EHLO and HELO without a name, sizes and resources over their bounds";
+     logged; still refused, and counted as not_shadowed: bare line ends and NUL, commands and addresses that cannot \
+     be read, parameters of extensions that are not offered (except those of DSN), MAIL without EHLO or HELO, EHLO \
+     and HELO without a name, sizes and resources over their bounds";
 
 /// What `config`, what stands around it and the store that it names would hurt with.
 #[must_use]
