@@ -28,7 +28,7 @@ fn a_host_name_leaves_room_for_every_refusing_reply() {
     let error = parse(&format!("mode = \"shadow\"\nhostname = \"{}\"", name(3))).unwrap_err();
     assert_eq!(
         error,
-        "f:2: the host name has 165 octets: the XDP program has room for replies with 114 at most; shorten it, or \
+        "f:2: the host name has 165 octets: the XDP program can send replies with 114 at most; shorten it, or \
          set `answer = \"daemon\"`"
     );
     let error = parse(&format!("hostname = \"{}\"", name(4))).unwrap_err();

@@ -55,7 +55,7 @@ pub enum TlsError {
         path: PathBuf,
     },
     /// It is a private key that only a passphrase opens.
-    #[error("the key {} is encrypted, and sixgate cannot ask for a passphrase: use a key without one", path.display())]
+    #[error("the key {} is encrypted; sixgate cannot ask for a passphrase: use an unencrypted key", path.display())]
     Encrypted {
         /// The path of the key's file.
         path: PathBuf,
@@ -71,7 +71,7 @@ pub enum TlsError {
     },
     /// The certificates are not in the order of RFC 8446 4.4.2.
     #[error(
-        "the certificate of the key {} is number {position} in {}: our own has to stand first, then those between it and its authority",
+        "the certificate of the key {} is number {position} in {}: put it first, then the intermediate certificates",
         key.display(), certificate.display()
     )]
     Order {
@@ -84,7 +84,7 @@ pub enum TlsError {
     },
     /// A certificate in it is not an authority's.
     #[error(
-        "certificate {position} in {}, of \"{}\", is not that of an authority: name the one that issued it",
+        "certificate {position} in {} (\"{}\") is not a CA certificate: use that of the CA that issued it",
         path.display(), subject.escape_debug()
     )]
     NoAuthority {

@@ -48,7 +48,7 @@ fn what_cannot_be_used_is_named() {
 fn a_key_that_is_encrypted_or_of_another_kind_is_called_that() {
     let files = Files::new();
     let settings = config::Tls { key: files.path("odd.pem"), ..files.settings(Vec::new()) };
-    let encrypted = "odd.pem is encrypted, and nobody is there to be asked for its passphrase";
+    let encrypted = "odd.pem is encrypted; sixgate cannot ask for a passphrase: use an unencrypted key";
     let unsupported = "odd.pem is broken or of a kind that is not supported: RSA of 2048 to 4096 bits, ";
     for (pem, wanted) in [
         (include_str!("encrypted.pem"), encrypted),
@@ -80,8 +80,7 @@ fn our_own_certificate_has_to_stand_first() {
             continue;
         };
         let said = wrong(&settings);
-        let wanted =
-            format!("is number {place} in {}: our own has to stand first", settings.certificate.display());
+        let wanted = format!("is number {place} in {}: put it first", settings.certificate.display());
         assert!(said.contains(&wanted), "{said}");
     }
 }
@@ -94,9 +93,10 @@ async fn who_vouches_for_clients_is_an_authority_or_vouches_for_itself() {
     let said = wrong(&files.settings(files.trust(&partners, &[])));
     assert!(
         said.starts_with("certificate 2 in ")
-            && said.ends_with("is no authority's: name the one that issued it")
+            && said.ends_with("is not a CA certificate: use that of the CA that issued it"),
+        "{said}"
     );
-    assert!(said.contains("ca.pem, of \"CN=rcgen self signed cert\","), "{said}");
+    assert!(said.contains("ca.pem (\"CN=rcgen self signed cert\") "), "{said}");
 
     let key = KeyPair::generate().unwrap();
     let alone = CertificateParams::new(vec!["mail.partner.example".to_owned()]).unwrap();
