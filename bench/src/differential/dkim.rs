@@ -21,7 +21,7 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use serde_json::{Value, json};
-use sixgate::content::Content;
+use sixgate::message_store::StoredMessage;
 use sixgate_auth::{
     dkim::{DkimResult, DkimSettings, DkimSignature, DkimVerifier},
     dns::{DnsBounds, Resolver},
@@ -59,7 +59,7 @@ pub fn dkim(python: &Path, seed: u64, count: u32) -> Result<bool> {
         let theirs = dkimpy.verify(&message)?;
         let found = runtime.block_on(verifier.verify(
             &dns,
-            Content::from(message.clone().into_bytes()),
+            StoredMessage::from(message.clone().into_bytes()),
             Instant::now() + TIMEOUT,
         ));
         let Some(ours) = found.signatures.first() else {

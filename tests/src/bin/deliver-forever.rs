@@ -7,7 +7,7 @@ use std::{env, future::pending, io::Write as _};
 
 use anyhow::{Context as _, Result, bail};
 use sixgate::{
-    content::Outgoing,
+    message_store::Outgoing,
     nexthop::{ClientInfo, ClientName, NextHop},
 };
 use sixgate_smtp::{

@@ -11,7 +11,7 @@ mod owed;
 use std::time::Duration;
 
 use mail_auth::dkim::Canonicalization;
-use sixgate::content::{Content, HEAD_MAX};
+use sixgate::message_store::{HEAD_MAX, StoredMessage};
 use sixgate_auth::{
     dkim::{DkimFindings, DkimResult, DkimSettings, DkimSignature, DkimVerifier, MAX_NAMES},
     dns::Resolver,
@@ -32,7 +32,7 @@ async fn verify(zone: &str, message: impl Into<Vec<u8>>) -> Vec<DkimSignature> {
 
 async fn findings(dns: &Resolver, message: impl Into<Vec<u8>>) -> DkimFindings {
     let deadline = Instant::now() + Duration::from_secs(60);
-    DkimVerifier::new(DkimSettings::DEFAULT).verify(dns, Content::from(message.into()), deadline).await
+    DkimVerifier::new(DkimSettings::DEFAULT).verify(dns, StoredMessage::from(message.into()), deadline).await
 }
 
 /// What came out of the only signature.

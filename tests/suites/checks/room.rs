@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sixgate::{content::Content, nexthop::HEADER_ROOM};
+use sixgate::{message_store::StoredMessage, nexthop::HEADER_ROOM};
 use sixgate_auth::{
     auth_results::{self, Results},
     dkim::{DkimSettings, DkimSignature, DkimVerifier, MAX_SIGNATURES},
@@ -71,7 +71,7 @@ async fn signatures() -> Vec<DkimSignature> {
     let (_server, dns) = dns("");
     let deadline = Instant::now() + Duration::from_secs(60);
     let verifier = DkimVerifier::new(DkimSettings::DEFAULT);
-    let found = verifier.verify(&dns, Content::from(message.into_bytes()), deadline).await.signatures;
+    let found = verifier.verify(&dns, StoredMessage::from(message.into_bytes()), deadline).await.signatures;
     assert!(found.len() == MAX_SIGNATURES && found.iter().all(|signature| signature.domain == domain));
     found
 }

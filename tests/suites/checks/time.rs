@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use sixgate::content::Content;
+use sixgate::message_store::StoredMessage;
 use sixgate_auth::{
     dkim::{DkimLimit, DkimResult, DkimSettings, DkimVerifier},
     dns::Resolver,
@@ -63,7 +63,7 @@ async fn dkim_ends_in_time() {
     message.splice(..0, *b"DKIM-Signature: v=1\r\n");
     let limit = Duration::from_secs(60);
     let verifier = DkimVerifier::new(DkimSettings::DEFAULT);
-    let found = verifier.verify(&dns, Content::from(message), begun + limit).await;
+    let found = verifier.verify(&dns, StoredMessage::from(message), begun + limit).await;
     let results: Vec<_> = found.signatures.iter().map(|found| (found.result, found.reason)).collect();
     let late = (DkimResult::TempError, Some("not verified in time"));
     assert_eq!(results, [(DkimResult::PermError, Some("a required tag is missing")), late]);

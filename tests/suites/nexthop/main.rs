@@ -20,7 +20,7 @@ mod wild;
 use std::{net::Ipv6Addr, num::NonZeroU32, time::Duration};
 
 use sixgate::{
-    content::Outgoing,
+    message_store::Outgoing,
     nexthop::{
         Address, ClientIdentity, ClientInfo, ClientName, ConnectionBounds, NextHop, Protocol, SmtpSettings,
         Transport,

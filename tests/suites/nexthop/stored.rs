@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use sixgate::content::{Content, Draft, HEAD_MAX, Outgoing, SpillDirectory};
+use sixgate::message_store::{HEAD_MAX, MessageBuffer, Outgoing, SpillDirectory, StoredMessage};
 use tempfile::TempDir;
 
 use crate::{HEADERS, SMTP, Session, WAYS, behind, peer::Peer};
@@ -15,10 +15,10 @@ use crate::{HEADERS, SMTP, Session, WAYS, behind, peer::Peer};
 const RCPT: &str = "RCPT TO:<b@d.example>";
 
 /// A message with its temporary file below `folder`.
-async fn stored(folder: &Path, octets: &[u8]) -> Content {
-    let mut draft = Draft::new(SpillDirectory::new(folder.to_owned()));
-    draft.append(octets.to_vec()).await.expect("room on the disk");
-    draft.freeze()
+async fn stored(folder: &Path, octets: &[u8]) -> StoredMessage {
+    let mut buffer = MessageBuffer::new(SpillDirectory::new(folder.to_owned()));
+    buffer.append(octets.to_vec()).await.expect("room on the disk");
+    buffer.freeze()
 }
 
 /// The descriptors of this process that lead to files without a name below `folder`.

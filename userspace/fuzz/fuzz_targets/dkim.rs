@@ -13,7 +13,7 @@ use ring::{
     digest::{SHA256, digest},
     signature::Ed25519KeyPair,
 };
-use sixgate::content::{Draft, SpillDirectory};
+use sixgate::message_store::{MessageBuffer, SpillDirectory};
 use sixgate_auth::{
     dkim::{DkimResult, DkimSettings, DkimSignature, DkimVerifier},
     dns::Resolver,
@@ -156,10 +156,10 @@ fn can_be_shown(found: &DkimSignature) {
 
 fn verify(message: &[u8]) -> Vec<DkimSignature> {
     RUNTIME.block_on(async {
-        let mut draft = Draft::new(SpillDirectory::new(std::env::temp_dir()));
-        draft.append(message.to_vec()).await.expect("a message in memory");
+        let mut buffer = MessageBuffer::new(SpillDirectory::new(std::env::temp_dir()));
+        buffer.append(message.to_vec()).await.expect("a message in memory");
         let deadline = Instant::now() + Duration::from_secs(5);
-        VERIFIER.verify(&DNS, draft.freeze(), deadline).await.signatures
+        VERIFIER.verify(&DNS, buffer.freeze(), deadline).await.signatures
     })
 }
 

@@ -7,10 +7,10 @@
 
 pub mod cli;
 pub mod config;
-pub mod content;
 pub mod control;
 mod evidence;
 pub mod log_limit;
+pub mod message_store;
 mod mirror;
 pub mod nexthop;
 pub mod server;

@@ -8,8 +8,8 @@
 
 mod chunk;
 pub mod command;
-mod content;
 pub mod data;
+mod incoming_message;
 pub mod line;
 mod message_id;
 pub mod policy;
@@ -17,5 +17,5 @@ pub mod received;
 pub mod reply;
 pub mod session;
 
-pub use content::{ContentLimits, HEADER_MAX};
+pub use incoming_message::{ContentLimits, HEADER_MAX};
 pub use message_id::{MESSAGE_ID_KEPT, message_id};

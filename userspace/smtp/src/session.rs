@@ -20,7 +20,7 @@ use sixgate_common::refuse::{self, Phase, Reason};
 
 use crate::{
     command::{Command, CommandError, RcptTo},
-    content::IncomingMessage,
+    incoming_message::IncomingMessage,
     line::{Line, LineBuffer},
     policy::Mode,
     reply::{ReplyKind, ReplyTable},

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU8, time::Duration};
 
-use sixgate::content::{Content, Draft, SpillDirectory};
+use sixgate::message_store::{MessageBuffer, SpillDirectory, StoredMessage};
 use sixgate_auth::{
     dkim::{
         DkimFindings, DkimLimit, DkimResult, DkimSettings, DkimVerifier, MAX_FIELDS, MAX_NAMES,
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::{DOMAIN, MESSAGE, PASS, findings, forged, key, odd, rsa};
 use crate::dns;
 
-async fn with(settings: DkimSettings, dns: &Resolver, message: impl Into<Content>) -> DkimFindings {
+async fn with(settings: DkimSettings, dns: &Resolver, message: impl Into<StoredMessage>) -> DkimFindings {
     let deadline = Instant::now() + Duration::from_secs(60);
     DkimVerifier::new(settings).verify(dns, message.into(), deadline).await
 }
@@ -60,7 +60,8 @@ async fn a_large_message_holds_up_nobody() {
     let (_server, dns) = dns(&key(ED25519_RECORD));
     let deadline = Instant::now() + Duration::from_secs(600);
     let verifier = DkimVerifier::new(DkimSettings::DEFAULT);
-    let verified = tokio::spawn(async move { verifier.verify(&dns, Content::from(message), deadline).await });
+    let verified =
+        tokio::spawn(async move { verifier.verify(&dns, StoredMessage::from(message), deadline).await });
     let mut turns = 0_usize;
     while !verified.is_finished() {
         tokio::task::yield_now().await;
@@ -99,10 +100,10 @@ async fn what_exceeds_a_bound_never_passes_and_is_counted() {
     ];
     let (_server, dns) = dns(&key(RSA2048_RECORD));
     for (limit, within, good, beyond, bad, reason) in rows {
-        let found = with(within, &dns, Content::from(good.into_bytes())).await;
+        let found = with(within, &dns, StoredMessage::from(good.into_bytes())).await;
         assert_eq!((found.signatures[0].result, found.signatures[0].reason), PASS, "{limit:?}");
         assert_eq!(found.limits, [], "{limit:?}");
-        let found = with(beyond, &dns, Content::from(bad.into_bytes())).await;
+        let found = with(beyond, &dns, StoredMessage::from(bad.into_bytes())).await;
         assert_eq!(found.signatures[0].result, DkimResult::Policy, "{limit:?}");
         assert_eq!((found.signatures[0].reason, found.limits), (Some(reason), vec![limit]));
     }
@@ -137,7 +138,7 @@ async fn a_part_of_the_body_passes_where_the_operator_says_so() {
     ];
     let (_server, dns) = dns(&key(RSA2048_RECORD));
     for (row, (message, wanted)) in rows.into_iter().enumerate() {
-        let found = with(settings, &dns, Content::from(message.into_bytes())).await.signatures;
+        let found = with(settings, &dns, StoredMessage::from(message.into_bytes())).await.signatures;
         assert_eq!((found[0].result, found[0].reason), wanted, "row {row}");
     }
 }
@@ -164,11 +165,11 @@ async fn who_has_no_turn_hears_of_a_temporary_error() {
     let verifier = DkimVerifier::new(settings);
     let body = "0123456789abcdef 0123456789abcdef\r\n".repeat(200_000);
     let large = MESSAGE.replace(odd::BODY, &body);
-    let large = Content::from(sign::signed(&sign::ed25519(DOMAIN, "s", &HEADERS), large.as_bytes()));
+    let large = StoredMessage::from(sign::signed(&sign::ed25519(DOMAIN, "s", &HEADERS), large.as_bytes()));
     let deadline = Instant::now() + Duration::from_secs(60);
     let both = tokio::join!(
         verifier.verify(&dns, large, deadline),
-        verifier.verify(&dns, Content::from(rsa().into_bytes()), deadline),
+        verifier.verify(&dns, StoredMessage::from(rsa().into_bytes()), deadline),
     );
     assert_eq!(both.1.signatures[0].result, DkimResult::TempError);
     assert_eq!(both.1.limits, [DkimLimit::Wait]);
@@ -185,11 +186,11 @@ async fn a_message_in_a_file_is_verified_to_its_last_octet() {
     let last = altered.len() - 3;
     altered[last] = b'F';
     for (message, wanted) in [(message, DkimResult::Pass), (altered, DkimResult::Fail)] {
-        let mut draft = Draft::new(SpillDirectory::new(directory.path().to_owned()));
+        let mut buffer = MessageBuffer::new(SpillDirectory::new(directory.path().to_owned()));
         for piece in message.chunks(100_000) {
-            draft.append(piece.to_vec()).await.expect("room");
+            buffer.append(piece.to_vec()).await.expect("room");
         }
-        let content = draft.freeze();
+        let content = buffer.freeze();
         assert!(content.len() > content.head().len() as u64, "a part of it lies in a file");
         let found = with(DkimSettings::DEFAULT, &dns, content).await;
         assert_eq!(found.signatures[0].result, wanted);

@@ -16,7 +16,7 @@ use sixgate_base::endpoint::Endpoint;
 use sixgate_smtp::policy::{Mode, PermanentRefusals, TemporaryRefusals};
 
 use crate::{
-    content::HEAD_MAX,
+    message_store::HEAD_MAX,
     nexthop::{Address, ClientIdentity, Protocol},
 };
 
@@ -249,7 +249,7 @@ fn check_hostname(hostname: &Hostname, answer: Answer) -> Result<(), Conflict> {
 
 fn check_limits(limits: &Limits) -> Result<(), Conflict> {
     let message = u64::from(limits.message_size.get());
-    // what a draft reserves
+    // what a message buffer reserves
     let in_memory = message.next_power_of_two().min(HEAD_MAX as u64);
     let rows: [(&[&str], NonZeroU64, u64); 2] = [
         (&["limits", "message_memory"], limits.message_memory, in_memory),

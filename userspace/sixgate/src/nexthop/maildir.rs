@@ -29,7 +29,7 @@ use sixgate_smtp::{
     reply::{Reply, ReplyKind, ReplyTable},
 };
 
-use crate::{content::Outgoing, log_limit::DETAIL};
+use crate::{log_limit::DETAIL, message_store::Outgoing};
 
 /// A Maildir takes everything.
 pub(super) const CAPABILITIES: Capabilities =
@@ -73,7 +73,7 @@ impl Maildir {
         blocking(&self.path, "examine", move || {
             maildir.create()?;
             maildir.remove_stale()?;
-            drop(Draft::create(&maildir)?);
+            drop(TemporaryFile::create(&maildir)?);
             Ok(CAPABILITIES)
         })
         .await
@@ -123,7 +123,8 @@ impl Maildir {
     }
 }
 
-/// Whether a process holds a lock on the file, as each [`Draft`] does, or that cannot be found out.
+/// Whether a process holds a lock on the file, as each [`TemporaryFile`] does, or that cannot be
+/// found out.
 fn is_held(path: &Path) -> bool {
     fs::File::open(path).and_then(|file| Ok(file.try_lock()?)).is_err()
 }
@@ -171,7 +172,7 @@ impl MaildirTransport {
             written = write(&self.maildir, &envelope, message) => written,
         };
         let stored = match written {
-            Ok(draft) => draft.publish().await,
+            Ok(temporary) => temporary.publish().await,
             Err(error) => Err(error),
         };
         match stored {
@@ -192,21 +193,21 @@ async fn write(
     maildir: &Arc<Maildir>,
     envelope: &Envelope,
     message: &Outgoing,
-) -> Result<Draft, NextHopError> {
+) -> Result<TemporaryFile, NextHopError> {
     let owner = Arc::clone(maildir);
-    let draft = blocking(&maildir.path, "write below", move || Draft::create(&owner)).await?;
-    // The handle of the asynchronous file is a second one, so that the draft keeps its own for the
+    let temporary = blocking(&maildir.path, "write below", move || TemporaryFile::create(&owner)).await?;
+    // The asynchronous file has a second handle, so that `temporary` keeps its own for the
     // end.
-    let file = draft.file.try_clone().map_err(failed("open", &draft.path))?;
+    let file = temporary.file.try_clone().map_err(failed("open", &temporary.path))?;
     let mut file = tokio::fs::File::from_std(file);
-    let written = failed("write", &draft.path);
+    let written = failed("write", &temporary.path);
     let mut chunks = message.chunks();
     file.write_all(envelope.headers().as_bytes()).await.map_err(written)?;
     while let Some(chunk) = chunks.next().await.map_err(|source| NextHopError::Unreadable { source })? {
         file.write_all(&chunk).await.map_err(written)?;
     }
     file.flush().await.map_err(written)?;
-    Ok(draft)
+    Ok(temporary)
 }
 
 impl Envelope {
@@ -224,14 +225,14 @@ impl Envelope {
 /// A file in `tmp` that goes away again unless it is published. It is locked (flock(2)) as long as
 /// it is being written.
 #[derive(Debug)]
-struct Draft {
+struct TemporaryFile {
     path: PathBuf,
     file: fs::File,
     destination: PathBuf,
     name: String,
 }
 
-impl Draft {
+impl TemporaryFile {
     fn create(maildir: &Maildir) -> Result<Self, NextHopError> {
         let name = maildir.unique_name();
         let path = maildir.path.join("tmp").join(&name);
@@ -241,10 +242,10 @@ impl Draft {
             .mode(FILE_MODE)
             .open(&path)
             .map_err(failed("create", &path))?;
-        let draft = Self { path, file, destination: maildir.path.join("new"), name };
+        let temporary = Self { path, file, destination: maildir.path.join("new"), name };
         // no other process knows the file: it is free
-        draft.file.try_lock().map_err(|error| failed("lock", &draft.path)(error.into()))?;
-        Ok(draft)
+        temporary.file.try_lock().map_err(|error| failed("lock", &temporary.path)(error.into()))?;
+        Ok(temporary)
     }
 
     /// Puts the message in place once it is safe on the disk. It is done off the asynchronous
@@ -266,7 +267,7 @@ impl Draft {
     }
 }
 
-impl Drop for Draft {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_file(&self.path) {
             warn!(path = %self.path.display(), %error, "cannot remove a file from tmp");

@@ -21,7 +21,7 @@ use sixgate_smtp::{
     reply::{Reply, ReplyTable},
 };
 
-use crate::content::Outgoing;
+use crate::message_store::Outgoing;
 
 pub use address::{Address, AddressError, SocketPath};
 pub use capabilities::{Capabilities, HEADER_ROOM};

@@ -13,7 +13,7 @@ use std::{
 use nix::sys::statvfs::statvfs;
 use tracing::{info, warn};
 
-use crate::{config::Config, content::SpillDirectory};
+use crate::{config::Config, message_store::SpillDirectory};
 
 /// What cannot be written, by the setting that names it.
 #[derive(Debug, Default)]

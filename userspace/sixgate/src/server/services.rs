@@ -18,7 +18,7 @@ use sixgate_smtp::{
 
 use crate::{
     config::{self, Config, Domains, Limits},
-    content::SpillDirectory,
+    message_store::SpillDirectory,
     nexthop::{ConnectionBounds, NextHop, SmtpSettings, leads_back},
     server::{error::ServeError, metrics::Metrics, tls::TlsView},
     store::Marks,

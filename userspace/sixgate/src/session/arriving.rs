@@ -9,14 +9,14 @@ use sixgate_smtp::session::StoreFailure;
 use tracing::warn;
 
 use crate::{
-    content::{Content, Draft, SpillDirectory},
+    message_store::{MessageBuffer, SpillDirectory, StoredMessage},
     server::budget::{Budgets, OctetShare},
 };
 
 /// The message that is arriving, and its parts of the budgets.
 #[derive(Debug)]
 pub(super) struct ArrivingMessage {
-    draft: Option<Draft>,
+    buffer: Option<MessageBuffer>,
     memory: OctetShare,
     disk: OctetShare,
 }
@@ -24,7 +24,7 @@ pub(super) struct ArrivingMessage {
 impl ArrivingMessage {
     /// None yet, of a client in `network`; none: of one that is trusted.
     pub(super) fn new(budgets: &Budgets, network: Option<Network>) -> Self {
-        Self { draft: None, memory: budgets.memory.share(network), disk: budgets.disk.share(network) }
+        Self { buffer: None, memory: budgets.memory.share(network), disk: budgets.disk.share(network) }
     }
 
     /// Keeps the next octets. A message of which octets cannot be kept is forgotten.
@@ -45,14 +45,14 @@ impl ArrivingMessage {
     }
 
     async fn try_keep(&mut self, octets: Vec<u8>, directory: &SpillDirectory) -> Result<(), StoreFailure> {
-        let draft = self.draft.get_or_insert_with(|| Draft::new(directory.clone()));
-        if !self.memory.cover(draft.memory_with(octets.len())) {
+        let buffer = self.buffer.get_or_insert_with(|| MessageBuffer::new(directory.clone()));
+        if !self.memory.cover(buffer.memory_with(octets.len())) {
             return Err(StoreFailure::Memory);
         }
-        if !self.disk.cover(draft.disk_with(octets.len())) {
+        if !self.disk.cover(buffer.disk_with(octets.len())) {
             return Err(StoreFailure::Disk);
         }
-        draft.append(octets).await.map_err(|error| {
+        buffer.append(octets).await.map_err(|error| {
             warn!("cannot write a temporary file in {}: {error}", directory.path().display());
             match error.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreFailure::Disk,
@@ -62,13 +62,13 @@ impl ArrivingMessage {
     }
 
     /// The whole message, which holds its parts of the budgets until it is forgotten.
-    pub(super) fn complete(&mut self) -> Content {
-        self.draft.take().map_or_else(|| Vec::new().into(), Draft::freeze)
+    pub(super) fn complete(&mut self) -> StoredMessage {
+        self.buffer.take().map_or_else(|| Vec::new().into(), MessageBuffer::freeze)
     }
 
     /// Lets go of the message, wherever its octets lie.
     pub(super) fn forget(&mut self) {
-        self.draft = None;
+        self.buffer = None;
         self.memory.release();
         self.disk.release();
     }

@@ -22,8 +22,8 @@ use super::{
     stream::Stream,
 };
 use crate::{
-    content::Content,
     log_limit::DELIVERED,
+    message_store::StoredMessage,
     nexthop::{ClientInfo, ClientName, HEADER_ROOM},
     shown::reply_text,
 };
@@ -107,7 +107,7 @@ impl Connection {
         session: &mut Session,
         transaction: &Transaction,
         tls: Option<&Tls>,
-        content: Content,
+        content: StoredMessage,
     ) -> Result<Reply, Broken> {
         let Self { stream, buffer, checks, transport, services, id, .. } = self;
         let gone = client_gone(stream, buffer, session);

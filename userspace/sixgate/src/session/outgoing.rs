@@ -15,7 +15,7 @@ use sixgate_smtp::{
 
 use super::sender_checks::SenderChecks;
 use crate::{
-    content::{Content, Outgoing},
+    message_store::{Outgoing, StoredMessage},
     session_id::SessionId,
 };
 
@@ -29,7 +29,7 @@ pub(super) struct Envelope<'a> {
 /// The message as it leaves: results on top of the trace (RFC 8601 4.1), then what was verified,
 /// without the Authentication-Results fields that claim to be ours. A first line that would
 /// continue our last field is not part of a header: an empty line goes before it.
-pub(super) fn outgoing(checks: &SenderChecks, envelope: &Envelope<'_>, content: Content) -> Outgoing {
+pub(super) fn outgoing(checks: &SenderChecks, envelope: &Envelope<'_>, content: StoredMessage) -> Outgoing {
     let hostname = checks.services().hostname();
     let is_exempt = checks.is_trusted();
     let results = Results {
@@ -51,9 +51,9 @@ pub(super) fn outgoing(checks: &SenderChecks, envelope: &Envelope<'_>, content: 
     in_front(format!("{results}{received}"), content, hostname)
 }
 
-fn in_front(mut headers: String, content: Content, hostname: &str) -> Outgoing {
-    // the head holds a whole header ([`HEAD_MAX`](crate::content::HEAD_MAX)): none of its fields is
-    // overlooked
+fn in_front(mut headers: String, content: StoredMessage, hostname: &str) -> Outgoing {
+    // the head holds a whole header ([`HEAD_MAX`](crate::message_store::HEAD_MAX)): none of its
+    // fields is overlooked
     if content.head().starts_with(b" ") || content.head().starts_with(b"\t") {
         headers.push_str("\r\n");
         return Outgoing::new(headers, content, &[]);
@@ -82,7 +82,7 @@ mod tests {
             ("", ""),
         ];
         for (message, wanted) in rows {
-            let content = Content::from(message.as_bytes().to_vec());
+            let content = StoredMessage::from(message.as_bytes().to_vec());
             let outgoing = in_front("H: h\r\n".to_owned(), content, "gate.example");
             let (mut chunks, mut left) = (outgoing.chunks(), Vec::new());
             while let Some(chunk) = chunks.next().await.expect("it is in memory") {

@@ -27,8 +27,8 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{Instrument, error};
 
 use crate::{
-    content::Content,
     evidence,
+    message_store::StoredMessage,
     mirror::reverse_dns::ReverseDns,
     server::{
         services::Services,
@@ -239,7 +239,7 @@ impl SenderChecks {
     }
 
     /// Waits for everything that the verdict about a message rests on.
-    pub(super) async fn learn_message(&mut self, transaction: &Transaction, content: Content) {
+    pub(super) async fn learn_message(&mut self, transaction: &Transaction, content: StoredMessage) {
         let Transaction { hello, mail, .. } = transaction;
         self.null_sender = mail.reverse_path.is_none();
         if self.is_trusted() {

@@ -11,7 +11,7 @@ use std::{
 use super::{Event, Session, SessionLimits, State, StoreFailure, Task, Times};
 use crate::{
     command::Chunk,
-    content::{ContentLimits, IncomingMessage, Taken},
+    incoming_message::{ContentLimits, IncomingMessage, Taken},
     reply::ReplyKind,
 };
 

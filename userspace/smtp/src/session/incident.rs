@@ -7,7 +7,7 @@ use sixgate_common::flow::ARGUMENT_KEPT;
 use super::{Session, State};
 use crate::{
     command::{Mailbox, RcptTo},
-    content::IncomingMessage,
+    incoming_message::IncomingMessage,
     reply::{Reply, ReplyKind},
 };
 

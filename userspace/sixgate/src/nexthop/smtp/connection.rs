@@ -21,7 +21,7 @@ use sixgate_base::fair_semaphore::Permit;
 use sixgate_smtp::{command::RcptTo, reply::Reply};
 
 use crate::{
-    content::Outgoing,
+    message_store::Outgoing,
     nexthop::{
         address::Address,
         client::ClientInfo,

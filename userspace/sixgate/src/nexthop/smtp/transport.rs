@@ -25,7 +25,7 @@ use sixgate_smtp::{
 };
 
 use crate::{
-    content::Outgoing,
+    message_store::Outgoing,
     nexthop::{
         capabilities::header_room,
         client::ClientInfo,

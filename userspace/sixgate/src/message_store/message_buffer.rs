@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Content, HEAD_MAX, Rest, Stored};
+use super::{HEAD_MAX, Parts, Rest, StoredMessage};
 
 /// Where temporary files are made. They never have a name there (`O_TMPFILE`, or removed at once),
 /// so that nothing is left behind by a crash.
@@ -46,13 +46,13 @@ impl SpillDirectory {
 /// A message while it arrives. Octets that were appended before an error, or before an
 /// [`Self::append`] that was not awaited to its end, are of no use any more.
 #[derive(Debug)]
-pub struct Draft {
+pub struct MessageBuffer {
     directory: SpillDirectory,
     head: Vec<u8>,
     rest: Option<Rest>,
 }
 
-impl Draft {
+impl MessageBuffer {
     /// Nothing yet. A file is made in `directory` when one is needed.
     #[must_use]
     pub fn new(directory: SpillDirectory) -> Self {
@@ -92,8 +92,8 @@ impl Draft {
 
     /// The message, complete.
     #[must_use]
-    pub fn freeze(self) -> Content {
-        Content(Arc::new(Stored { head: self.head, rest: self.rest }))
+    pub fn freeze(self) -> StoredMessage {
+        StoredMessage(Arc::new(Parts { head: self.head, rest: self.rest }))
     }
 
     async fn spill(&mut self, octets: Vec<u8>) -> io::Result<()> {
@@ -122,10 +122,10 @@ mod tests {
 
     use super::*;
 
-    fn draft() -> (TempDir, Draft) {
+    fn buffer() -> (TempDir, MessageBuffer) {
         let directory = TempDir::new().expect("a directory");
-        let draft = Draft::new(SpillDirectory::new(directory.path().to_owned()));
-        (directory, draft)
+        let buffer = MessageBuffer::new(SpillDirectory::new(directory.path().to_owned()));
+        (directory, buffer)
     }
 
     /// Octets that tell where they stood.
@@ -137,18 +137,18 @@ mod tests {
     async fn only_what_is_beyond_the_head_goes_to_a_file_without_a_name() {
         let rows = [(0, false), (1, false), (HEAD_MAX, false), (HEAD_MAX + 1, true), (3 * HEAD_MAX, true)];
         for (length, spills) in rows {
-            let (directory, mut draft) = draft();
+            let (directory, mut buffer) = buffer();
             let octets = pattern(length);
             for piece in octets.chunks(100_000) {
-                let (memory, disk) = (draft.memory_with(piece.len()), draft.disk_with(piece.len()));
-                draft.append(piece.to_vec()).await.expect("room");
-                assert!(draft.head.capacity() as u64 <= memory, "{length}");
-                assert_eq!(draft.rest.as_ref().map_or(0, |rest| rest.length), disk, "{length}");
+                let (memory, disk) = (buffer.memory_with(piece.len()), buffer.disk_with(piece.len()));
+                buffer.append(piece.to_vec()).await.expect("room");
+                assert!(buffer.head.capacity() as u64 <= memory, "{length}");
+                assert_eq!(buffer.rest.as_ref().map_or(0, |rest| rest.length), disk, "{length}");
             }
-            assert_eq!(draft.rest.is_some(), spills, "{length}");
+            assert_eq!(buffer.rest.is_some(), spills, "{length}");
             let names = fs::read_dir(directory.path()).expect("the directory").count();
             assert_eq!(names, 0, "{length}");
-            let content = draft.freeze();
+            let content = buffer.freeze();
             assert_eq!(content.len(), length as u64);
             assert_eq!(content.head(), &octets[..length.min(HEAD_MAX)], "{length}");
             let mut read = Vec::new();
@@ -159,10 +159,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_directory_that_is_not_there_is_an_error_only_for_large_messages() {
-        let mut draft = Draft::new(SpillDirectory::new("/nonexistent/sixgate".into()));
-        draft.append(pattern(HEAD_MAX)).await.expect("memory");
-        draft.append(vec![0]).await.expect_err("no directory");
-        assert!(draft.directory.probe().is_err());
+        let mut buffer = MessageBuffer::new(SpillDirectory::new("/nonexistent/sixgate".into()));
+        buffer.append(pattern(HEAD_MAX)).await.expect("memory");
+        buffer.append(vec![0]).await.expect_err("no directory");
+        assert!(buffer.directory.probe().is_err());
     }
 
     proptest! {
@@ -173,15 +173,15 @@ mod tests {
         ) {
             let octets = pattern(pieces.iter().sum());
             let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-            let (_directory, mut draft) = draft();
+            let (_directory, mut buffer) = buffer();
             let mut rest = octets.as_slice();
             for length in pieces {
                 let (piece, later) = rest.split_at(length);
                 rest = later;
-                runtime.block_on(draft.append(piece.to_vec())).expect("room");
+                runtime.block_on(buffer.append(piece.to_vec())).expect("room");
             }
             let mut read = Vec::new();
-            draft.freeze().reader().read_to_end(&mut read).expect("a readable file");
+            buffer.freeze().reader().read_to_end(&mut read).expect("a readable file");
             prop_assert!(read == octets);
         }
     }

@@ -4,7 +4,7 @@
 //! It owns where octets lie and how they are read again. It knows of SMTP only how long a header
 //! may be, and interprets nothing.
 
-mod draft;
+mod message_buffer;
 mod outgoing;
 
 use std::{
@@ -19,7 +19,7 @@ use std::{
 use sixgate_auth::dkim::Message;
 use sixgate_smtp::HEADER_MAX;
 
-pub use draft::{Draft, SpillDirectory};
+pub use message_buffer::{MessageBuffer, SpillDirectory};
 pub use outgoing::{Chunks, Outgoing};
 
 /// Octets of a message that stay in memory, from its beginning: as many as a header may have, so
@@ -30,10 +30,10 @@ const CHUNK: usize = 64 << 10;
 
 /// A message that has arrived. A clone is cheap; it cannot be changed.
 #[derive(Clone, Debug)]
-pub struct Content(Arc<Stored>);
+pub struct StoredMessage(Arc<Parts>);
 
 #[derive(Debug)]
-struct Stored {
+struct Parts {
     head: Vec<u8>,
     rest: Option<Rest>,
 }
@@ -45,7 +45,7 @@ struct Rest {
     length: u64,
 }
 
-impl Content {
+impl StoredMessage {
     /// Octets in all.
     #[must_use]
     pub fn len(&self) -> u64 {
@@ -95,7 +95,7 @@ impl Content {
     }
 }
 
-impl Message for Content {
+impl Message for StoredMessage {
     fn size(&self) -> u64 {
         self.len()
     }
@@ -113,16 +113,16 @@ impl Message for Content {
 const _: () = assert!(HEAD_MAX >= sixgate_auth::dkim::MAX_HEADER);
 
 /// All octets in memory, regardless of their number.
-impl From<Vec<u8>> for Content {
+impl From<Vec<u8>> for StoredMessage {
     fn from(head: Vec<u8>) -> Self {
-        Self(Arc::new(Stored { head, rest: None }))
+        Self(Arc::new(Parts { head, rest: None }))
     }
 }
 
-/// Reads a [`Content`] from its beginning to its end.
+/// Reads a [`StoredMessage`] from its beginning to its end.
 #[derive(Debug)]
 pub struct Reader {
-    content: Content,
+    content: StoredMessage,
     at: u64,
 }
 

@@ -4,13 +4,13 @@
 
 use std::{borrow::Cow, io, ops::Range};
 
-use super::Content;
+use super::StoredMessage;
 
 /// A message as it leaves.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
     headers: Vec<u8>,
-    content: Content,
+    content: StoredMessage,
     kept: Vec<Range<u64>>,
 }
 
@@ -18,7 +18,7 @@ impl Outgoing {
     /// `headers`, then `content` without the ranges `left_out`, which are in order and do not
     /// overlap.
     #[must_use]
-    pub fn new(headers: impl Into<Vec<u8>>, content: Content, left_out: &[Range<usize>]) -> Self {
+    pub fn new(headers: impl Into<Vec<u8>>, content: StoredMessage, left_out: &[Range<usize>]) -> Self {
         let mut kept = Vec::new();
         let mut from = 0;
         for range in left_out {
@@ -80,7 +80,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::content::{Draft, HEAD_MAX, SpillDirectory};
+    use crate::message_store::{HEAD_MAX, MessageBuffer, SpillDirectory};
 
     async fn read(message: &Outgoing) -> Vec<u8> {
         let (mut chunks, mut octets) = (message.chunks(), Vec::new());
@@ -102,7 +102,7 @@ mod tests {
             ("H", "abcdef", &[0..3, 3..6], "H"),
         ];
         for (headers, content, left_out, wanted) in rows {
-            let content = Content::from(content.as_bytes().to_vec());
+            let content = StoredMessage::from(content.as_bytes().to_vec());
             let message = Outgoing::new(headers, content, left_out);
             for _ in 0..2 {
                 assert_eq!(String::from_utf8_lossy(&read(&message).await), wanted, "{left_out:?}");
@@ -113,10 +113,10 @@ mod tests {
     #[tokio::test]
     async fn a_message_is_read_across_the_border_between_memory_and_file() {
         let directory = TempDir::new().expect("a directory");
-        let mut draft = Draft::new(SpillDirectory::new(directory.path().to_owned()));
+        let mut buffer = MessageBuffer::new(SpillDirectory::new(directory.path().to_owned()));
         let octets: Vec<u8> = (0..2 * HEAD_MAX + 5).map(|at| (at ^ (at >> 8)) as u8).collect();
-        draft.append(octets.clone()).await.expect("room");
-        let message = Outgoing::new("H", draft.freeze(), &[1..3, HEAD_MAX - 1..HEAD_MAX + 7]);
+        buffer.append(octets.clone()).await.expect("room");
+        let message = Outgoing::new("H", buffer.freeze(), &[1..3, HEAD_MAX - 1..HEAD_MAX + 7]);
         let mut wanted = b"H".to_vec();
         wanted.extend_from_slice(&octets[..1]);
         wanted.extend_from_slice(&octets[3..HEAD_MAX - 1]);
