@@ -9,6 +9,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use sixgate_common::{
+    cookie::{self, CookieKey},
     dest::{DestEntry, MemberEntry},
     flow::{Flow, FlowKey, KeptLine},
     names,
@@ -42,7 +43,10 @@ pub(crate) static PTR: LruHashMap<Address, PtrEntry, { names::PTR_ENTRIES as usi
 #[btf_map]
 pub(crate) static FLOWS: LruHashMap<FlowKey, Flow, { names::FLOWS_ENTRIES as usize }> = LruHashMap::new();
 #[btf_map]
-pub(crate) static LINES: LruHashMap<FlowKey, KeptLine, { names::LINES_ENTRIES as usize }> = LruHashMap::new();
+pub(crate) static PARTIAL_LINES: LruHashMap<FlowKey, KeptLine, { names::PARTIAL_LINES_ENTRIES as usize }> =
+    LruHashMap::new();
+#[btf_map]
+pub(crate) static COOKIES: Array<CookieKey, { cookie::KEYS as usize }> = Array::new();
 #[btf_map]
 pub(crate) static REPLIES: Array<Reply, { reply::ENTRIES as usize }> = Array::new();
 #[btf_map]

@@ -52,7 +52,7 @@ pub struct Flow {
     ///
     /// [`ReplyId`]: crate::refuse::ReplyId
     pub refused: u8,
-    /// Octets of the unfinished line that LINES keeps and that are acknowledged.
+    /// Octets of the unfinished line that PARTIAL_LINES keeps and that are acknowledged.
     pub kept: u16,
     /// The same of the line that was answered last.
     pub kept_last: u16,
@@ -110,7 +110,7 @@ pub const FLAG_FIN_SENT: u8 = 8;
 /// An unfinished line came, and was neither kept nor acknowledged.
 pub const FLAG_HELD_BACK: u8 = 16;
 
-/// Value of LINES: the beginning of a line that its sender cannot finish before it is acknowledged.
+/// Value of PARTIAL_LINES: the beginning of a line that its sender cannot finish before it is acknowledged.
 /// Its length is in the entry of FLOWS.
 pub type KeptLine = [u8; KEPT_MAX];
 

@@ -2,6 +2,7 @@
 //!
 //! It owns the layout that the XDP program and user space have in common.
 
+pub mod cookie;
 pub mod dest;
 pub mod event;
 pub mod flow;

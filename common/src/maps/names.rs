@@ -2,9 +2,9 @@
 //!
 //! In `ebpf/` the identifier of each static is the name; user space uses only these constants.
 
-/// Version of the layout of all maps: the name of the pin directory's innermost part (`v4`). It
+/// Version of the layout of all maps: the name of the pin directory's innermost part (`v5`). It
 /// changes with any change of a key, a value, a kind or a meaning in this crate.
-pub const LAYOUT: &str = "v4";
+pub const LAYOUT: &str = "v5";
 
 /// The XDP program's name.
 pub const PROGRAM: &str = "sixgate";
@@ -29,7 +29,9 @@ pub const PTR: &str = "PTR";
 /// LRU hash: [`crate::flow::FlowKey`] to [`crate::flow::Flow`].
 pub const FLOWS: &str = "FLOWS";
 /// LRU hash: [`crate::flow::FlowKey`] to [`crate::flow::KeptLine`].
-pub const LINES: &str = "LINES";
+pub const PARTIAL_LINES: &str = "PARTIAL_LINES";
+/// array(4): [`crate::cookie::CookieKey`].
+pub const COOKIES: &str = "COOKIES";
 /// array: [`crate::reply::index`] to [`crate::reply::Reply`].
 pub const REPLIES: &str = "REPLIES";
 /// per-CPU array: [`crate::stat::Stat`] to a u64.
@@ -38,8 +40,22 @@ pub const STATS: &str = "STATS";
 pub const EVENTS: &str = "EVENTS";
 
 /// Every map, in the order in which they are made.
-pub const ALL: [&str; 13] =
-    [SETTINGS, IN_FORCE, STATIONS, OPTIN, GUARD, TRUST, DOMAINS, PTR, FLOWS, LINES, REPLIES, STATS, EVENTS];
+pub const ALL: [&str; 14] = [
+    SETTINGS,
+    IN_FORCE,
+    COOKIES,
+    STATIONS,
+    OPTIN,
+    GUARD,
+    TRUST,
+    DOMAINS,
+    PTR,
+    FLOWS,
+    PARTIAL_LINES,
+    REPLIES,
+    STATS,
+    EVENTS,
+];
 
 /// Records of SETTINGS.
 pub const SETTINGS_ENTRIES: u32 = 2;
@@ -61,7 +77,7 @@ pub const PTR_ENTRIES: u32 = 1 << 17;
 /// Default bound of FLOWS, in connections; least recently used entries give way (`xdp.flow_entries`
 /// changes it).
 pub const FLOWS_ENTRIES: u32 = 1 << 16;
-/// Bound of LINES, in unfinished lines; least recently used entries give way.
-pub const LINES_ENTRIES: u32 = 1 << 10;
+/// Bound of PARTIAL_LINES, in unfinished lines; least recently used entries give way.
+pub const PARTIAL_LINES_ENTRIES: u32 = 1 << 10;
 /// Bytes of the EVENTS ring buffer; a power of two and a multiple of the page size.
 pub const EVENTS_BYTES: u32 = 1 << 21;

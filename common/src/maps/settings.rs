@@ -19,6 +19,9 @@ pub struct Settings {
     pub ready: u32,
     /// The generation of REPLIES that new sessions get (see [`crate::reply`]).
     pub generation: u32,
+    /// The number of the key with which cookies are made: its index in COOKIES is the number modulo
+    /// [`crate::cookie::KEYS`]. Cookies of the two numbers before it hold, too.
+    pub cookie: u32,
     /// The revision of the opt-in store that OPTIN, TRUST and GUARD show. The program does not read
     /// it.
     pub shown: Revision,
@@ -81,7 +84,7 @@ pub const REFUSE_AT_RESET: u32 = 3;
 /// The maps are filled and checked.
 pub const READY: u32 = 1;
 
-const _: () = assert!(size_of::<Settings>() == 36 && align_of::<Settings>() == 4);
+const _: () = assert!(size_of::<Settings>() == 40 && align_of::<Settings>() == 4);
 
 #[cfg(feature = "user")]
 // SAFETY: `repr(C)`, integers and octets, no padding: every bit pattern is valid.

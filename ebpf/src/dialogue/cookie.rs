@@ -1,119 +1,59 @@
-//! SYN cookies with the host's own secret (net/ipv6/syncookies.c), and the question whether the
-//! host's TCP knows a connection.
+//! The cookies in our initial sequence numbers: made for a SYN, known again in the segments that
+//! follow. What they are is in `sixgate_common::cookie`.
 //!
 //! It keeps no state: a cookie is checked by computing it again.
 
-use aya_ebpf::{
-    bindings::{BPF_F_CURRENT_NETNS, bpf_sock_tuple, ipv6hdr, tcphdr},
-    helpers::generated::{
-        bpf_sk_release, bpf_skc_lookup_tcp, bpf_tcp_raw_check_syncookie_ipv6, bpf_tcp_raw_gen_syncookie_ipv6,
-    },
-    programs::XdpContext,
+use sixgate_common::{
+    cookie::{CookieKey, Distance, KEYS, Style},
+    settings::Settings,
 };
-use sixgate_common::{bytes::Bytes as _, flow::FlowKey};
 
-use super::checksum::two;
 use crate::{
-    frame::Linear,
-    parse::{IPV6_LENGTH, Segment, TCP_LENGTH, TcpFlags, Tuple},
+    maps::{COOKIES, now},
+    parse::{Segment, Tuple},
 };
 
-/// The initial sequence number for the answer to a SYN.
+/// Our initial sequence number for the answer to a SYN; none without a key.
 #[inline(always)]
-pub(crate) fn make(frame: &Linear, segment: &Segment) -> Option<u32> {
-    make_for(frame, segment, segment.sequence)
+pub(crate) fn make(settings: &Settings, segment: &Segment, style: Style) -> Option<u32> {
+    let key = key(settings.cookie)?;
+    let tuple = &segment.tuple;
+    let cookie = key.addresses(tuple.source, tuple.destination).cookie(ports(tuple), key.epoch(now()));
+    Some(segment.sequence.wrapping_add(style.with(cookie)))
 }
 
-#[inline(always)]
-fn make_for(frame: &Linear, segment: &Segment, sequence: u32) -> Option<u32> {
-    let ipv6 = ipv6(frame, segment)?;
-    let mut tcp = header(segment, sequence, 0, TcpFlags::SYN);
-    // SAFETY: both headers are whole; the TCP header's length is the one in its data offset.
-    let cookie =
-        unsafe { bpf_tcp_raw_gen_syncookie_ipv6(ipv6, tcp.as_mut_ptr().cast::<tcphdr>(), TCP_LENGTH as u32) };
-    // an error, or the cookie with the sender's MSS above it
-    (cookie >= 0).then_some(cookie as u32)
-}
-
-/// Whether the segment acknowledges such a number, within the one or two minutes that it holds
-/// (MAX_SYNCOOKIE_AGE, include/net/tcp.h).
+/// The decision in the cookie that the segment acknowledges, if it ends a handshake and the cookie
+/// is at most one or two epochs old: at least a minute. A cookie of the next epoch comes from a
+/// gate with the same key whose clock is ahead.
 ///
-/// The kernel's check forgives up to three, for the index of an MSS that a cookie can hold; ours
-/// always holds the first one. So the number is made again, and what it was a minute ago is checked
-/// exactly: a number too large by one, two or three is right for the check after one subtraction
-/// still.
-#[inline(always)]
-pub(crate) fn is_ours(frame: &Linear, segment: &Segment) -> bool {
-    let cookie = segment.acknowledgment.wrapping_sub(1);
-    if make_for(frame, segment, segment.sequence.wrapping_sub(1)) == Some(cookie) {
-        return true;
+/// A number that is none of ours is taken for one with a chance of 27 in 2^32.
+#[inline(never)]
+pub(crate) fn completed(settings: &Settings, segment: &Segment) -> Option<Style> {
+    let difference = segment.acknowledgment.wrapping_sub(segment.sequence);
+    let tuple = &segment.tuple;
+    for age in 0..KEYS - 1 {
+        let Some(key) = key(settings.cookie.wrapping_sub(age)) else {
+            continue;
+        };
+        let addresses = key.addresses(tuple.source, tuple.destination);
+        let last = key.epoch(now()).wrapping_add(1);
+        for ago in 0..3 {
+            let cookie = addresses.cookie(ports(tuple), last.wrapping_sub(ago));
+            if let Some(Distance { style, octets: 0 }) = Distance::between(difference, cookie) {
+                return Some(style);
+            }
+        }
     }
-    holds(frame, segment, segment.acknowledgment) && !holds(frame, segment, cookie)
+    None
 }
 
 #[inline(always)]
-fn holds(frame: &Linear, segment: &Segment, acknowledgment: u32) -> bool {
-    let Some(ipv6) = ipv6(frame, segment) else {
-        return false;
-    };
-    let mut tcp = header(segment, segment.sequence, acknowledgment, TcpFlags::ACK);
-    // SAFETY: both headers are whole.
-    unsafe { bpf_tcp_raw_check_syncookie_ipv6(ipv6, tcp.as_mut_ptr().cast::<tcphdr>()) == 0 }
+fn key(number: u32) -> Option<&'static CookieKey> {
+    COOKIES.get(number & (KEYS - 1)).filter(|key| key.valid != 0)
 }
 
-/// Whether the host's TCP has a connection of this 4-tuple that lives.
+/// Both ports as they lie in memory one behind the other.
 #[inline(always)]
-pub(crate) fn is_hosts(context: &XdpContext, tuple: &Tuple) -> bool {
-    let netns = BPF_F_CURRENT_NETNS as i64 as u64;
-    // SAFETY: the tuple is whole, and its size selects the IPv6 part.
-    let socket = unsafe {
-        bpf_skc_lookup_tcp(
-            context.ctx.cast(),
-            // the key has the layout of the tuple's IPv6 part
-            (&raw const *tuple).cast_mut().cast::<bpf_sock_tuple>(),
-            size_of::<FlowKey>() as u32,
-            netns,
-            0,
-        )
-    };
-    if socket.is_null() {
-        return false;
-    }
-    // SAFETY: a socket that was found stays valid until it is released, here.
-    let state = unsafe {
-        let state = (*socket).state;
-        bpf_sk_release(socket.cast());
-        state
-    };
-    !matches!(state, TCP_LISTEN | TCP_TIME_WAIT)
+const fn ports(tuple: &Tuple) -> u32 {
+    super::checksum::two(tuple.source_port, tuple.destination_port)
 }
-
-/// The IPv6 header in the packet.
-#[inline(always)]
-fn ipv6(frame: &Linear, segment: &Segment) -> Option<*mut ipv6hdr> {
-    let header = frame.view::<IPV6_LENGTH>(segment.ipv6_at)?;
-    // the helpers read it only
-    Some((&raw const *header).cast_mut().cast())
-}
-
-/// The TCP header as the helpers read it: they take the ports and numbers from it, and no options.
-/// In integers of eight octets, because the stack takes aligned ones only.
-#[inline(always)]
-const fn header(segment: &Segment, sequence: u32, acknowledgment: u32, flags: u8) -> [u64; 3] {
-    let offset_and_flags = u32::from_be_bytes([(TCP_LENGTH as u8 / 4) << 4, flags, 0, 0]).to_be();
-    [
-        four(two(segment.tuple.source_port, segment.tuple.destination_port), sequence.to_be()),
-        four(acknowledgment.to_be(), offset_and_flags),
-        0,
-    ]
-}
-
-/// Two integers as they lie in memory one behind the other.
-#[inline(always)]
-const fn four(first: u32, second: u32) -> u64 {
-    ((u32::from_be(first) as u64) << 32 | u32::from_be(second) as u64).to_be()
-}
-
-// include/net/tcp_states.h
-const TCP_TIME_WAIT: u32 = 6;
-const TCP_LISTEN: u32 = 10;

@@ -5,10 +5,11 @@
 
 use aya_ebpf::{bindings::BPF_NOEXIST, programs::XdpContext};
 use sixgate_common::{
+    cookie::Style,
     domain::Span,
     flow::Flow,
     refuse::{self, Reason},
-    settings::{ANSWER_KERNEL, MODE_ENFORCE, REFUSE_AT_RESET, Settings},
+    settings::{ANSWER_KERNEL, MODE_ENFORCE, READY, REFUSE_AT_RESET, Settings},
     stat::Stat,
 };
 
@@ -19,8 +20,6 @@ use super::{
     smtp,
 };
 use crate::{
-    classify::{Decision, classify},
-    frame::Linear,
     maps::{FLOWS, count, now},
     parse::{Segment, TcpFlags},
 };
@@ -30,8 +29,8 @@ use crate::{
 pub(super) fn open(
     context: &XdpContext,
     scratch: Scratch,
+    settings: &Settings,
     reason: Reason,
-    refuse_at: u32,
     finished: bool,
 ) -> Answer {
     let segment = scratch.segment();
@@ -43,7 +42,7 @@ pub(super) fn open(
         let _ = FLOWS.remove(segment.tuple.key());
         return Answer::Pass(Stat::PassUnfinished);
     }
-    let resets = is_reset(reason, refuse_at);
+    let resets = matches!(reason, Reason::NotOptedIn) && settings.refuse_at == REFUSE_AT_RESET;
     // data in a SYN is not taken (RFC 9293 3.10.7.2 allows it); a reset acknowledges it all the
     // same (3.10.7.1)
     let taken = if resets { 1 + segment.payload as u32 } else { 1 };
@@ -53,15 +52,16 @@ pub(super) fn open(
         let flags = TcpFlags::RST | TcpFlags::ACK;
         return scratch.send(Outgoing::bare(0, acknowledgment, flags), Stat::AnswerReset);
     }
-    let Some(cookie) = cookie::make(&Linear::of(context), segment) else {
-        return Answer::Pass(Stat::PassCookie);
+    let style = Style::of(reason, settings.refuse_at);
+    let Some(sequence) = cookie::make(settings, segment, style) else {
+        return Answer::Pass(Stat::PassNotReady);
     };
-    let outgoing = Outgoing::bare(cookie, acknowledgment, TcpFlags::SYN | TcpFlags::ACK);
+    let outgoing = Outgoing::bare(sequence, acknowledgment, TcpFlags::SYN | TcpFlags::ACK);
     scratch.send(Outgoing { offers_mss: 1, ..outgoing }, Stat::AnswerSyn)
 }
 
-/// Completes a handshake: only a segment whose tuple is refused now and whose acknowledgement is a
-/// cookie of ours can; `otherwise` is the counter of one whose acknowledgement is not.
+/// Completes a handshake: only a segment whose acknowledgement is a cookie of ours can, and the
+/// cookie has the decision; `otherwise` is the counter of one whose acknowledgement is not.
 #[inline(always)]
 pub(super) fn complete(
     context: &XdpContext,
@@ -71,30 +71,20 @@ pub(super) fn complete(
     replaces: bool,
     otherwise: Stat,
 ) -> Answer {
-    let may = settings.answer == ANSWER_KERNEL && settings.mode == MODE_ENFORCE;
+    let may = settings.answer == ANSWER_KERNEL && settings.mode == MODE_ENFORCE && settings.ready == READY;
     if !may || !segment.flags.is_acknowledging() || segment.payload > HANDSHAKE_PAYLOAD_MAX {
         return Answer::Pass(Stat::PassSegment);
     }
-    let Decision::Refuse(reason) = classify(settings, &segment.tuple) else {
-        return Answer::Pass(Stat::PassSegment);
-    };
-    if !cookie::is_ours(&Linear::of(context), segment) {
+    let Some(style) = cookie::completed(settings, segment) else {
         return match otherwise {
             Stat::DropSilent => Answer::Drop(otherwise),
             _ => Answer::Pass(otherwise),
         };
-    }
+    };
     if !checksum::holds(context) {
         return Answer::Pass(Stat::PassChecksum);
     }
-    // a cookie can be hit by chance, and the host's connections are not to be touched
-    if cookie::is_hosts(context, &segment.tuple) {
-        return Answer::Pass(Stat::PassOwned);
-    }
-    if is_reset(reason, settings.refuse_at) {
-        return reset(scratch, segment, Stat::AnswerReset);
-    }
-    greet(segment, scratch, settings, reason, replaces)
+    greet(segment, scratch, settings, style, replaces)
 }
 
 #[inline(always)]
@@ -102,10 +92,11 @@ fn greet(
     segment: &Segment,
     scratch: &mut Scratch,
     settings: &Settings,
-    reason: Reason,
+    style: Style,
     replaces: bool,
 ) -> Answer {
-    let step = refuse::open(reason, settings.refuse_at);
+    let reason = style.reason();
+    let step = refuse::open(reason, style.refuse_at());
     let (number, generation) = (step.reply as u8, settings.generation as u8);
     let Some(reply) = smtp::text(generation, settings.generation, number) else {
         return Answer::Pass(Stat::PassSegment);
@@ -146,11 +137,6 @@ fn greet(
 #[inline(always)]
 fn reset(scratch: &Scratch, segment: &Segment, stat: Stat) -> Answer {
     scratch.send(Outgoing::bare(segment.acknowledgment, 0, TcpFlags::RST), stat)
-}
-
-#[inline(always)]
-const fn is_reset(reason: Reason, refuse_at: u32) -> bool {
-    matches!(reason, Reason::NotOptedIn) && refuse_at == REFUSE_AT_RESET
 }
 
 /// Payload with which a handshake can end. A client that sends before the greeting sends a command

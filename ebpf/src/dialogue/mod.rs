@@ -81,7 +81,7 @@ extern "C" fn sixgate_open(context: *mut xdp_md, reason: u32, finished: u32) -> 
     let (Some(scratch), Some(settings)) = (Scratch::of_this_cpu(), settings()) else {
         return Answer::Pass(Stat::PassNotReady).encode();
     };
-    handshake::open(&XdpContext::new(context), scratch, reason, settings.refuse_at, finished != 0).encode()
+    handshake::open(&XdpContext::new(context), scratch, settings, reason, finished != 0).encode()
 }
 
 /// Answers any other segment, if it belongs to a session of ours or completes the handshake of one;

@@ -23,7 +23,7 @@ use super::{
     try_lock::TryLock,
 };
 use crate::{
-    maps::LINES,
+    maps::PARTIAL_LINES,
     parse::{Segment, TcpFlags},
     verifier::{MapSlot, barrier, nonzero_length},
 };
@@ -153,7 +153,7 @@ impl Scratch {
         flow
     }
 
-    /// Puts a line into the text: its first `kept` octets from LINES, then `available` octets of
+    /// Puts a line into the text: its first `kept` octets from PARTIAL_LINES, then `available` octets of
     /// the frame from `at` on, as many of them as are looked at. None if the kept ones are lost.
     #[inline(always)]
     pub(crate) fn take_line(
@@ -167,7 +167,7 @@ impl Scratch {
         if kept > 0 {
             // SAFETY: an entry that gives way while it is read belongs to another session, and ends
             // this one at worst.
-            let line = unsafe { LINES.get(self.segment().tuple.key())? };
+            let line = unsafe { PARTIAL_LINES.get(self.segment().tuple.key())? };
             let words: *const u64 = (&raw const *line).cast();
             for index in 0..KEPT_MAX / 8 {
                 // SAFETY: both have KEPT_MAX octets at least.
@@ -197,7 +197,7 @@ impl Scratch {
         Line { scratch: self }
     }
 
-    /// As much of the line as an entry of LINES has.
+    /// As much of the line as an entry of PARTIAL_LINES has.
     #[inline(always)]
     pub(crate) const fn line_start<'a>(self) -> &'a KeptLine {
         // SAFETY: the text is longer, and stays while the program runs.

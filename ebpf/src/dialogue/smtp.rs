@@ -15,7 +15,7 @@ use sixgate_common::{
 
 use super::{event, scratch::Scratch};
 use crate::{
-    maps::{DOMAINS, LINES, REPLIES, answers, count, now},
+    maps::{DOMAINS, PARTIAL_LINES, REPLIES, answers, count, now},
     parse::Tuple,
     verifier::MapSlot,
 };
@@ -282,7 +282,7 @@ fn argument_length(octets: usize, at: usize) -> u8 {
 /// Keeps the unfinished line in the scratch until the rest comes.
 #[inline(always)]
 pub(crate) fn keep_line(scratch: Scratch, tuple: &Tuple) -> bool {
-    LINES.insert(tuple.key(), scratch.line_start(), 0).is_ok()
+    PARTIAL_LINES.insert(tuple.key(), scratch.line_start(), 0).is_ok()
 }
 
 /// Beside the kinds of cuts.

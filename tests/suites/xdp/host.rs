@@ -40,6 +40,7 @@ impl Host {
             settings: ENFORCE,
             projection: projection(),
             replies: Vec::new(),
+            cookie_key: None,
             pins: self.pins(),
         }
     }

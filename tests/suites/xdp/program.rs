@@ -61,6 +61,7 @@ pub(crate) const ENFORCE: Settings = Settings {
     refuse_at: REFUSE_AT_RCPT,
     ready: READY,
     generation: 0,
+    cookie: 1,
     shown: Revision::NONE,
 };
 
@@ -287,6 +288,7 @@ fn fill(maps: &mut Maps) {
     maps.ptr_set(NO_PTR, PtrState::Absent, PtrOrigin::Dns, HOUR).unwrap();
     maps.ptr_set(EXPIRED, PtrState::Absent, PtrOrigin::Dns, Duration::ZERO).unwrap();
     maps.ptr_set(HAS_PTR, PtrState::Exists, PtrOrigin::Dns, HOUR).unwrap();
+    maps.set_cookie_key(Some(&COOKIE_KEY.into())).unwrap();
     maps.write_settings(&ENFORCE).unwrap();
 }
 
@@ -296,6 +298,8 @@ pub(crate) const LOOPBACK: u32 = 1;
 pub(crate) const STATION: Station = Station { ifindex: LOOPBACK, mac: packet::GATE_MAC };
 /// The program answers, and no mark of the kernel stays with its answers.
 pub(crate) const NATIVE: StationUse = StationUse { answers: true, generic: false, peer: None };
+/// The key of cookies.
+const COOKIE_KEY: [u8; 16] = *b"sixteen octets..";
 /// Small maps are made fast.
 const ENTRIES: u32 = 512;
 /// Below the first port of a connection.

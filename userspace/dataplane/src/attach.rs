@@ -320,9 +320,10 @@ impl Task<'_> {
     }
 }
 
-/// REPLIES, then the prefixes, which are read back and compared.
+/// REPLIES and the key of cookies, then the prefixes, which are read back and compared.
 fn fill(maps: &mut Maps, plan: &AttachPlan) -> Result<(), DataplaneError> {
     maps.write_replies(&plan.replies)?;
+    maps.set_cookie_key(plan.cookie_key.as_ref())?;
     maps.project(&plan.projection)?;
     match maps.difference(&plan.projection)?.len() {
         0 => Ok(()),
@@ -346,7 +347,7 @@ fn put_in_force(
     speech: Speech,
     live: &PinSet,
 ) -> Result<(), DataplaneError> {
-    let generation = maps.settings()?.generation;
+    let Settings { generation, cookie, .. } = maps.settings()?;
     let mut network = Network::default();
     let obstacles = attached::of_links(live, &mut network)?;
     maps.review_stations(&obstacles, &mut network)?;
@@ -355,7 +356,7 @@ fn put_in_force(
         Speech::Program if attached::can_answer(&obstacles) => ANSWER_KERNEL,
         Speech::Program | Speech::Hindered => ANSWER_HINDERED,
     };
-    maps.write_settings(&Settings { answer, ready: READY, generation, ..plan.settings })
+    maps.write_settings(&Settings { answer, ready: READY, generation, cookie, ..plan.settings })
 }
 
 /// Who is to answer refused senders, as far as it is known before the program runs anywhere.

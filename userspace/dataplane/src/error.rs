@@ -252,6 +252,14 @@ pub enum DataplaneError {
         /// The system's error.
         source: io::Error,
     },
+    /// The file of the cookies' key cannot be used.
+    #[error("cannot read the cookie key {path} (xdp.cookie_key): {reason}", path = path.display())]
+    CookieKey {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// An operation on a link, a program, a pin or a socket failed otherwise.
     #[error("cannot {operation}")]
     System {

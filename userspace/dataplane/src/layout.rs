@@ -1,4 +1,4 @@
-//! The shape of each map of layout v4, to compare pinned maps with: aya opens any map that lies
+//! The shape of each map of layout v5, to compare pinned maps with: aya opens any map that lies
 //! under a name.
 //!
 //! Names and value types are `sixgate_common`'s; the object in `ebpf/` has the same, and a test
@@ -6,6 +6,7 @@
 
 use aya::maps::{MapInfo, MapType};
 use sixgate_common::{
+    cookie::CookieKey,
     dest::{DestEntry, MemberEntry},
     flow::{Flow, FlowKey, KeptLine},
     names,
@@ -76,7 +77,8 @@ fn shape(name: &str) -> Shape {
         names::DOMAINS => (MapType::Hash, size_of::<u64>(), size_of::<MemberEntry>(), 0),
         names::PTR => (MapType::LruHash, ADDRESS, size_of::<PtrEntry>(), 0),
         names::FLOWS => (MapType::LruHash, size_of::<FlowKey>(), size_of::<Flow>(), 0),
-        names::LINES => (MapType::LruHash, size_of::<FlowKey>(), size_of::<KeptLine>(), 0),
+        names::PARTIAL_LINES => (MapType::LruHash, size_of::<FlowKey>(), size_of::<KeptLine>(), 0),
+        names::COOKIES => (MapType::Array, INDEX, size_of::<CookieKey>(), 0),
         names::REPLIES => (MapType::Array, INDEX, size_of::<Reply>(), 0),
         names::STATS => (MapType::PerCpuArray, INDEX, size_of::<u64>(), 0),
         // EVENTS, the last of `names::ALL`

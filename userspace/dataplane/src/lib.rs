@@ -8,6 +8,7 @@
 mod addresses;
 mod attach;
 mod attached;
+mod cookies;
 mod domains;
 mod error;
 mod events;
@@ -45,6 +46,7 @@ pub use attached::{
     AttachedAt, AttachedLink, Lost, Network, attached, attached_by_others, can_answer, detach, detach_others,
     forget_link, missing_map, obstacles,
 };
+pub use cookies::CookieSecret;
 pub use error::DataplaneError;
 pub use events::{Event, Events, Progress, Refused};
 pub use flows::{FlowRecord, FlowState};

@@ -1,5 +1,6 @@
 //! Handles on the pinned maps: settings, replies, tags.
 //!
+//! Keys of cookies are `cookies`'.
 //! Prefixes are `projection`'s, stations `stations`', PTR entries `ptr`'s, counters `stats`',
 //! connections `flows`'.
 
@@ -8,6 +9,7 @@ use std::net::SocketAddrV6;
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray};
 use nix::libc;
 use sixgate_common::{
+    cookie::CookieKey,
     dest::{DestEntry, MemberEntry},
     flow::{Flow, FlowKey, PHASE_TAG},
     names::{self, SETTINGS_ENTRIES},
@@ -31,6 +33,7 @@ use super::{
 pub struct Maps {
     settings: Array<MapData, Settings>,
     in_force: Array<MapData, u32>,
+    pub(super) cookies: Array<MapData, CookieKey>,
     pub(super) stations: HashMap<MapData, StationKey, StationEntry>,
     replies: Array<MapData, Reply>,
     pub(super) flows: HashMap<MapData, FlowKey, Flow>,
@@ -61,6 +64,7 @@ impl Maps {
         Ok(Self {
             settings: open(set, names::SETTINGS)?,
             in_force: open(set, names::IN_FORCE)?,
+            cookies: open(set, names::COOKIES)?,
             stations: open(set, names::STATIONS)?,
             replies: open(set, names::REPLIES)?,
             flows: open(set, names::FLOWS)?,

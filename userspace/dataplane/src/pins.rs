@@ -24,7 +24,7 @@ pub struct Pins {
 }
 
 impl Pins {
-    /// Pins below `bpffs` (the setting `xdp.bpffs`); they lie in `<bpffs>/v4`. Nothing is touched
+    /// Pins below `bpffs` (the setting `xdp.bpffs`); they lie in `<bpffs>/v5`. Nothing is touched
     /// yet.
     #[must_use]
     pub fn new(bpffs: &Path) -> Self {

@@ -4,7 +4,7 @@
 
 use sixgate_common::{
     domain::DOMAIN_MAX,
-    names::LINES_ENTRIES,
+    names::PARTIAL_LINES_ENTRIES,
     refuse::{LINE_MAX, MAIL_LINE_MAX, ReplyId},
     reply::KEPT_DOMAIN_MAX,
     stat::Stat,
@@ -213,7 +213,7 @@ fn a_line_that_gave_way_to_others_ends_its_session_with_a_reset() {
         sender
     };
     let oldest = begin(&mut program);
-    for count in 0..2 * LINES_ENTRIES {
+    for count in 0..2 * PARTIAL_LINES_ENTRIES {
         let other = begin(&mut program);
         program.forget_flow(other.key());
         if count % 400 == 0 {

@@ -36,8 +36,8 @@ pub(crate) fn load() -> Program {
 
 /// Changes what the program is told, and writes the usual replies.
 pub(crate) fn tell(program: &mut Program, settings: &Settings) {
-    let generation = program.maps.settings().unwrap().generation;
-    program.maps.write_settings(&Settings { generation, ..*settings }).unwrap();
+    let Settings { generation, cookie, .. } = program.maps.settings().unwrap();
+    program.maps.write_settings(&Settings { generation, cookie, ..*settings }).unwrap();
     program.maps.write_replies(&compile_replies(&table())).unwrap();
 }
 

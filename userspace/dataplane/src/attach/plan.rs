@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use sixgate_common::{refuse::ReplyId, reply::Reply, settings::Settings};
 
-use crate::{error::DataplaneError, interface::RunMode, object::Sizes, pins::Pins, projection::Projection};
+use crate::{cookies::CookieSecret, error::DataplaneError, interface::RunMode, object::Sizes, pins::Pins, projection::Projection};
 
 /// In which mode the program may run.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -46,13 +46,16 @@ pub struct AttachPlan {
     pub mode: AttachMode,
     /// Bounds of the maps, if they have to be made.
     pub sizes: Sizes,
-    /// The program's settings; `ready` and `generation` in them are ignored. Where the program is
+    /// The program's settings; `ready`, `generation` and `cookie` in them are
+    /// ignored. Where the program is
     /// to answer by itself and cannot (see [`super::Obstacle`]), the daemon answers.
     pub settings: Settings,
     /// The contents that the maps are to have.
     pub projection: Projection,
     /// The replies with which the program refuses.
     pub replies: Vec<(ReplyId, Reply)>,
+    /// The key of cookies; none: the one that is there, or one that is drawn.
+    pub cookie_key: Option<CookieSecret>,
     /// Where everything is pinned.
     pub pins: Pins,
 }

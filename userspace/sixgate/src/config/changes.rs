@@ -144,7 +144,7 @@ impl Config {
             Xdp,
             xdp,
             next.xdp,
-            [interfaces, mode, bpffs, guard, optin_entries, ptr_entries, flow_entries]
+            [interfaces, mode, bpffs, guard, optin_entries, ptr_entries, flow_entries, cookie_key]
         );
         note!(
             keys,

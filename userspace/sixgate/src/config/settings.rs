@@ -175,6 +175,9 @@ pub struct Xdp {
     pub ptr_entries: NonZeroU32,
     /// Bound of the map FLOWS, in connections.
     pub flow_entries: NonZeroU32,
+    /// The file of the key of the program's cookies, an absolute path; none: one is drawn.
+    #[serde(deserialize_with = "values::optional_path")]
+    pub cookie_key: Option<PathBuf>,
 }
 
 /// The table `[log]`.
@@ -309,6 +312,7 @@ impl Default for Xdp {
             optin_entries: const { NonZeroU32::new(names::OPTIN_ENTRIES).unwrap() },
             ptr_entries: const { NonZeroU32::new(names::PTR_ENTRIES).unwrap() },
             flow_entries: const { NonZeroU32::new(names::FLOWS_ENTRIES).unwrap() },
+            cookie_key: None,
         }
     }
 }

@@ -181,6 +181,7 @@ impl Control {
             settings: Settings { shown, ..configured.settings },
             projection: self.projection(&contents, &indices)?,
             replies: configured.replies.clone(),
+            cookie_key: self.cookie_key()?,
             pins: self.pins.clone(),
         }))
     }

@@ -51,6 +51,7 @@ fn settings(config: &Config) -> Settings {
         refuse_at: config.refuse_at.number(),
         ready: 0,
         generation: 0,
+        cookie: 0,
         shown: Revision::NONE,
     }
 }

@@ -25,7 +25,7 @@ use std::{
 
 use sixgate_base::endpoint::Endpoint;
 use sixgate_common::settings;
-use sixgate_dataplane::{AttachMode, DataplaneError, Loader, Maps, PinLock, Pins, Sizes};
+use sixgate_dataplane::{AttachMode, CookieSecret, DataplaneError, Loader, Maps, PinLock, Pins, Sizes};
 
 use crate::{
     config::{Config, Domains, GuardSource, InterfaceName},
@@ -54,6 +54,8 @@ pub struct Control {
     /// The interfaces that the program is to run on, and in which mode.
     interfaces: Vec<InterfaceName>,
     mode: AttachMode,
+    /// The file of the key of cookies.
+    cookie_key: Option<PathBuf>,
     /// Where the daemon listens.
     listening: Vec<Ipv6Addr>,
     /// Facts that were found out about loading this binary's program.
@@ -109,6 +111,7 @@ impl Control {
             },
             interfaces: config.xdp.interfaces.clone(),
             mode: config.xdp.mode,
+            cookie_key: config.xdp.cookie_key.clone(),
             listening: config.listen.addresses.iter().filter_map(ipv6).collect(),
             loader: Loader::default(),
             leaves_maps: false,
@@ -118,6 +121,11 @@ impl Control {
     /// Changes the store alone from now on: the maps show that of a daemon which uses another one.
     pub fn leave_maps(&mut self) {
         self.leaves_maps = true;
+    }
+
+    /// The key of cookies in the file that the configuration names, as it is now.
+    fn cookie_key(&self) -> Result<Option<CookieSecret>, DataplaneError> {
+        self.cookie_key.as_deref().map(CookieSecret::read).transpose()
     }
 
     /// The maps, if the program is attached and they are to show this store.

@@ -5,7 +5,7 @@
 use std::sync::{Arc, PoisonError};
 
 use sixgate_common::settings::{ANSWER_HINDERED, ANSWER_KERNEL, Settings};
-use sixgate_dataplane::{DataplaneError, Maps};
+use sixgate_dataplane::{CookieSecret, DataplaneError, Maps};
 
 use super::{Control, ControlError, MAPS_WAIT, configured::Configured, setting_names::in_words};
 use crate::config::Config;
@@ -43,9 +43,10 @@ impl Control {
     /// [`ControlError`]; nothing has changed then, as far as the maps can be written.
     pub fn reconfigure(&self, config: &Config) -> Result<(), ControlError> {
         let next = Configured::from(config);
+        let cookie_key = self.cookie_key()?;
         let _lock = self.pins.lock_maps_if_any(MAPS_WAIT)?;
         if let Some(mut maps) = self.maps()? {
-            put_in_force(&mut maps, &next)?;
+            put_in_force(&mut maps, &next, cookie_key.as_ref())?;
         }
         *self.present.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
         Ok(())
@@ -53,8 +54,13 @@ impl Control {
 }
 
 /// One write puts settings and replies in force together.
-fn put_in_force(maps: &mut Maps, next: &Configured) -> Result<(), DataplaneError> {
+fn put_in_force(
+    maps: &mut Maps,
+    next: &Configured,
+    cookie_key: Option<&CookieSecret>,
+) -> Result<(), DataplaneError> {
     let generation = maps.stage_replies(&next.replies)?;
+    let cookie = maps.stage_cookie_key(cookie_key)?;
     let in_force = maps.settings()?;
     let answer = match (next.settings.answer, in_force.answer) {
         (ANSWER_KERNEL, ANSWER_KERNEL) => ANSWER_KERNEL,
@@ -66,6 +72,7 @@ fn put_in_force(maps: &mut Maps, next: &Configured) -> Result<(), DataplaneError
         answer,
         ready: in_force.ready,
         generation,
+        cookie,
         shown: in_force.shown,
         ..next.settings
     })
