@@ -13,4 +13,4 @@ pub mod maps;
 pub mod trace;
 
 pub use dialogue::{address, domain, line, refuse, reply};
-pub use maps::{cookie, dest, event, flow, names, ptr, settings, stat, station};
+pub use maps::{cookie, dest, event, flow, names, ptr, settings, slot, stat, station};

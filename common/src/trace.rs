@@ -160,7 +160,6 @@ pub const fn why(stat: Stat) -> Option<&'static str> {
         Stat::PassSegment => "the segment is not of a session that the kernel refuses",
         Stat::PassSource => "a host cannot send from this source address",
         Stat::PassChecksum => "the TCP checksum is wrong, and the host drops the segment",
-        Stat::PassCookie => "the acknowledgment number is not one of the program's SYN cookies",
         Stat::PassOwned => "the host's TCP has this connection already",
         Stat::PassGroupMac => "the Ethernet destination is a group address",
         Stat::PassUnfinished => {
@@ -178,7 +177,6 @@ pub const fn why(stat: Stat) -> Option<&'static str> {
         Stat::AnswerSyn => "the session is refused",
         Stat::AnswerReset => "the session is refused, and refuse_at is reset",
         Stat::AnswerGreeting => "the handshake of a refused session is complete",
-        Stat::AnswerNoEntry => "the map FLOWS cannot take another session",
         Stat::AnswerReply => "a command of a refused session is complete",
         Stat::AnswerAgain => "the client retransmitted a command",
         Stat::AnswerAck => "a segment of a refused session needs an acknowledgment and no reply",
@@ -198,6 +196,8 @@ pub const fn why(stat: Stat) -> Option<&'static str> {
         | Stat::AlsoEnded
         | Stat::AlsoTooManyCommands
         | Stat::AlsoTemporary
+        | Stat::AlsoResumed
+        | Stat::AlsoSlotTaken
         | Stat::AlsoEventLost
         | Stat::AlsoTagFailed => return None,
     })

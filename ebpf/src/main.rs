@@ -145,7 +145,8 @@ fn may_be_unfinished(context: &XdpContext, station: &StationEntry) -> bool {
 
 /// Leaves the refusal to the daemon, which finds the tag at accept.
 fn tag(tuple: &Tuple, reason: Reason) -> Judgement {
-    if dialogue::tag(reason, now()).is_none_or(|flow| FLOWS.insert(tuple.key(), flow, 0).is_err()) {
+    dialogue::forget();
+    if dialogue::tag(reason, now()).is_none_or(|tag| FLOWS.insert(tuple.key(), tag, 0).is_err()) {
         count(Stat::AlsoTagFailed);
     }
     Judgement::Host(match reason {
@@ -154,10 +155,11 @@ fn tag(tuple: &Tuple, reason: Reason) -> Judgement {
     })
 }
 
-/// Passes an opening SYN on; an entry of an earlier connection of the same 4-tuple is void.
+/// Passes an opening SYN on; the state of an earlier connection of the same 4-tuple is void.
 fn forget(tuple: &Tuple, stat: Stat) -> Judgement {
-    // The only failure is that there was no entry.
+    // The only failure is that there was no tag.
     let _ = FLOWS.remove(tuple.key());
+    dialogue::forget();
     Judgement::Host(stat)
 }
 

@@ -11,14 +11,18 @@ use aya_ebpf::{
 use sixgate_common::{
     cookie::{self, CookieKey},
     dest::{DestEntry, MemberEntry},
-    flow::{Flow, FlowKey, KeptLine},
+    flow::{FlowKey, PartialLine, Tag},
     names,
     ptr::PtrEntry,
     reply::{self, Reply},
     settings::Settings,
+    slot::{self, Note, Slot, SlotKey},
     stat::{self, Stat},
     station::{StationEntry, StationKey},
 };
+
+/// BPF_F_MMAPABLE (linux/bpf.h): values begin at a page, so that each slot is one line of a cache.
+const MMAPABLE: usize = names::MMAPABLE as usize;
 
 /// An IPv6 address, as the maps have it.
 pub(crate) type Address = [u8; 16];
@@ -41,9 +45,15 @@ pub(crate) static DOMAINS: HashMap<u64, MemberEntry, { names::DOMAINS_ENTRIES as
 #[btf_map]
 pub(crate) static PTR: LruHashMap<Address, PtrEntry, { names::PTR_ENTRIES as usize }> = LruHashMap::new();
 #[btf_map]
-pub(crate) static FLOWS: LruHashMap<FlowKey, Flow, { names::FLOWS_ENTRIES as usize }> = LruHashMap::new();
+pub(crate) static FLOWS: LruHashMap<FlowKey, Tag, { names::FLOWS_ENTRIES as usize }> = LruHashMap::new();
 #[btf_map]
-pub(crate) static PARTIAL_LINES: LruHashMap<FlowKey, KeptLine, { names::PARTIAL_LINES_ENTRIES as usize }> =
+pub(crate) static SLOTS: Array<Slot, { slot::SLOTS_ENTRIES as usize }, MMAPABLE> = Array::new();
+#[btf_map]
+pub(crate) static NOTES: Array<Note, { slot::SLOTS_ENTRIES as usize }> = Array::new();
+#[btf_map]
+pub(crate) static SLOT_KEY: Array<SlotKey, 1> = Array::new();
+#[btf_map]
+pub(crate) static PARTIAL_LINES: LruHashMap<FlowKey, PartialLine, { names::PARTIAL_LINES_ENTRIES as usize }> =
     LruHashMap::new();
 #[btf_map]
 pub(crate) static COOKIES: Array<CookieKey, { cookie::KEYS as usize }> = Array::new();

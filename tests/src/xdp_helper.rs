@@ -162,7 +162,7 @@ const NARROW: &str = "narrow";
 const LOSSY: &str = "lossy";
 const LOSSY_OUT: &str = "lossy_out";
 /// Maps that only a bench needs in their full size.
-const LARGE: [&str; 2] = ["FLOWS", "PARTS_MANY"];
+const LARGE: [&str; 2] = ["SLOTS", "PARTS_MANY"];
 
 fn load() -> Result<Ebpf> {
     loader().load(OBJECT).context("cannot load the helper programs")

@@ -6,6 +6,7 @@
 
 use anyhow::{Result, ensure};
 use aya::sys::{Stats, enable_stats};
+use sixgate_common::slot::Slot;
 use sixgate_dataplane::flow_key;
 
 use super::{
@@ -26,7 +27,7 @@ pub(super) fn measure(rig: &mut Rig, ends: Ends, packets: &[Scored], samples: &m
     let mut caches = vec![0; CACHES];
     let key = flow_key(&ends.source, &ends.destination);
     for (at, (name, frame)) in passing().iter().enumerate() {
-        let scene = Scene { frame, key, flow: None };
+        let scene = Scene { frame, key, slot: Slot::FREE };
         if at == 0 {
             samples.empty.push(rig.cold(Subject::Empty, &scene, RUNS, &mut caches)?.0);
         }

@@ -4,7 +4,7 @@
 //! It is a client that nothing gets lost for; it measures nothing.
 
 use anyhow::{Context as _, Result, ensure};
-use sixgate_common::flow::{Flow, FlowKey};
+use sixgate_common::{flow::FlowKey, slot::Slot};
 use sixgate_dataplane::flow_key;
 
 use super::{
@@ -20,7 +20,7 @@ pub(super) struct Scored {
     pub(super) name: &'static str,
     pub(super) frame: Vec<u8>,
     pub(super) key: FlowKey,
-    pub(super) before: Option<Flow>,
+    pub(super) before: Slot,
     /// What became of it.
     pub(super) outcome: Outcome,
 }
@@ -28,7 +28,7 @@ pub(super) struct Scored {
 impl Scored {
     /// The state to restore, so that the program handles the packet again.
     pub(super) fn scene(&self) -> Scene<'_> {
-        Scene { frame: &self.frame, key: self.key, flow: self.before }
+        Scene { frame: &self.frame, key: self.key, slot: self.before }
     }
 }
 
@@ -82,7 +82,7 @@ impl Client<'_> {
         };
         let frame = segment.frame(self.ends);
         let key = flow_key(&self.ends.source, &self.ends.destination);
-        let before = self.rig.flow(&key);
+        let before = self.rig.slot(&key);
         let outcome = self.rig.once(&frame)?;
         self.sequence = segment.end();
         let answer = (outcome.action == XDP_TX).then(|| Segment::read(&outcome.frame)).flatten();

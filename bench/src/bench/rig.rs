@@ -9,13 +9,14 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use aya::{
     Ebpf, EbpfLoader, TestRunOptions,
-    maps::{Array, HashMap, MapData, ProgramArray},
+    maps::{Array, MapData, ProgramArray},
     programs::{ProgramInfo, TestRun as _, Xdp},
 };
 use nix::time::{ClockId, clock_gettime};
 use sixgate_common::{
-    flow::{Flow, FlowKey},
+    flow::FlowKey,
     names,
+    slot::{Slot, SlotKey},
 };
 use sixgate_dataplane::{Maps, Pins, Station, StationUse, embedded_object};
 use sixgate_tests::{
@@ -26,7 +27,7 @@ use sixgate_tests::{
 #[path = "../../../tests/ebpf/src/template.rs"]
 mod template;
 
-use template::{DESTINATIONS, FLOW_PUT, FLOW_REMOVE, TEMPLATE_MAX, Template};
+use template::{DESTINATIONS, TEMPLATE_MAX, Template};
 
 // SAFETY: `repr(C)`, integers and a byte array, no padding (size asserted): every bit pattern is
 // valid.
@@ -58,8 +59,8 @@ pub(super) struct Outcome {
 pub(super) struct Scene<'a> {
     pub(super) frame: &'a [u8],
     pub(super) key: FlowKey,
-    /// The entry of FLOWS under that key; none: there is none.
-    pub(super) flow: Option<Flow>,
+    /// The first slot that the connection may have.
+    pub(super) slot: Slot,
 }
 
 /// Programs and maps, ready to run.
@@ -67,11 +68,11 @@ pub(super) struct Rig {
     tested: Ebpf,
     helpers: Ebpf,
     template: Array<MapData, Template>,
-    key: Array<MapData, FlowKey>,
-    flow: Array<MapData, Flow>,
+    slot: Array<MapData, Slot>,
+    slot_key: SlotKey,
     addresses: Array<MapData, [u8; 16]>,
     next: ProgramArray<MapData>,
-    flows: HashMap<MapData, FlowKey, Flow>,
+    slots: Array<MapData, Slot>,
 }
 
 impl Rig {
@@ -91,20 +92,23 @@ impl Rig {
         let stations = BTreeMap::from([(STATION, NATIVE)]);
         Maps::open(pins)?.context("nothing is attached")?.set_stations(&stations)?;
         let mut helpers = xdp_helper::loader()
-            .map_pin_path(names::FLOWS, directory.join(names::FLOWS))
+            .map_pin_path(names::SLOTS, directory.join(names::SLOTS))
             .load(xdp_helper::OBJECT)
             .context("cannot load the helper programs")?;
         for name in [PASS, RESTORE, SCATTER] {
             xdp_helper::program(&mut helpers, name)?;
         }
+        let slot_keys: Array<&MapData, SlotKey> =
+            tested.map(names::SLOT_KEY).context("no map SLOT_KEY")?.try_into()?;
+        let slot_key = slot_keys.get(&0, 0)?;
         let mut take = |name| helpers.take_map(name).with_context(|| format!("no map {name}"));
         Ok(Self {
             template: take("TEMPLATE")?.try_into()?,
-            key: take("RESTORE_KEY")?.try_into()?,
-            flow: take("RESTORE_FLOW")?.try_into()?,
+            slot: take("RESTORE_SLOT")?.try_into()?,
+            slot_key,
             addresses: take("ADDRESSES")?.try_into()?,
             next: take("NEXT")?.try_into()?,
-            flows: take(names::FLOWS)?.try_into()?,
+            slots: take(names::SLOTS)?.try_into()?,
             tested,
             helpers,
         })
@@ -120,9 +124,14 @@ impl Rig {
         run(loaded(&mut self.tested, names::PROGRAM)?, frame, 1).map(|(_, outcome)| outcome)
     }
 
-    /// The entry of FLOWS under `key`.
-    pub(super) fn flow(&self, key: &FlowKey) -> Option<Flow> {
-        self.flows.get(key, 0).ok()
+    /// The first slot that a connection may have; alone, it has that one.
+    pub(super) fn slot(&self, key: &FlowKey) -> Slot {
+        self.slots.get(&self.place(key), 0).unwrap_or(Slot::FREE)
+    }
+
+    fn place(&self, key: &FlowKey) -> u32 {
+        let [first, _] = self.slot_key.places_of(key);
+        first
     }
 
     /// Nanoseconds for one run of `subject` with a frame that it leaves as it is. The program under
@@ -145,12 +154,9 @@ impl Rig {
         scene: &Scene<'_>,
         repeat: u32,
     ) -> Result<(f64, Outcome)> {
-        self.key.set(0, scene.key, 0)?;
-        if let Some(flow) = scene.flow {
-            self.flow.set(0, flow, 0)?;
-        }
+        self.slot.set(0, scene.slot, 0)?;
         self.set_next(subject)?;
-        let template = template(scene)?;
+        let template = template(scene, self.place(&scene.key))?;
         let program = loaded(&mut self.helpers, RESTORE)?;
         measure(repeat, |runs| {
             // each call has its frame somewhere else
@@ -169,6 +175,7 @@ impl Rig {
         runs: u32,
         caches: &mut [u8],
     ) -> Result<(f64, Outcome)> {
+        let place = self.place(&scene.key);
         let program = match subject {
             Subject::Empty => loaded(&mut self.helpers, PASS)?,
             Subject::Tested => loaded(&mut self.tested, names::PROGRAM)?,
@@ -176,11 +183,7 @@ impl Rig {
         let before = program.info()?.run_time();
         let mut last = None;
         for _ in 0..runs {
-            match scene.flow {
-                Some(flow) => self.flows.insert(scene.key, flow, 0)?,
-                // the only failure is that there was none
-                None => drop(self.flows.remove(&scene.key)),
-            }
+            self.slots.set(place, scene.slot, 0)?;
             caches.iter_mut().step_by(CACHE_LINE).for_each(|octet| *octet = octet.wrapping_add(1));
             last = Some(run(program, scene.frame, 1)?.1);
         }
@@ -215,13 +218,12 @@ impl Rig {
     }
 }
 
-fn template(scene: &Scene<'_>) -> Result<Template> {
+fn template(scene: &Scene<'_>, slot: u32) -> Result<Template> {
     let length = scene.frame.len();
     ensure!(length <= TEMPLATE_MAX, "a frame of {length} octets does not fit");
     let mut frame = [0; TEMPLATE_MAX];
     frame[..length].copy_from_slice(scene.frame);
-    let flow = if scene.flow.is_some() { FLOW_PUT } else { FLOW_REMOVE };
-    Ok(Template { start: 0, scratch: 0, length: length as u32, flow, frame })
+    Ok(Template { start: 0, scratch: 0, length: length as u32, slot, frame })
 }
 
 /// The mean time of a run in nanoseconds, and what became of the frame in the last one.

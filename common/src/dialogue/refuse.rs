@@ -30,7 +30,7 @@ pub const REASON_NOT_OPTED_IN: u8 = 1;
 /// The source is known to have no PTR record.
 pub const REASON_NO_PTR: u8 = 2;
 
-/// How far a refused session is. Numbers are stored in [`crate::flow::Flow::phase`]; 0 is a tag.
+/// How far a refused session is. Numbers are stored in [`crate::slot::Slot::state`].
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Phase {
@@ -44,10 +44,13 @@ pub enum Phase {
     Rejected = 4,
     /// The last reply was sent; the connection is closing.
     Closing = 5,
+    /// EHLO or MAIL may have been accepted: the kernel's state of the session was lost. The client
+    /// knows what comes next, and is believed.
+    Resumed = 6,
 }
 
 impl Phase {
-    /// The phase of that number; none for a tag.
+    /// The phase of that number.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
         Some(match number {
@@ -56,6 +59,7 @@ impl Phase {
             3 => Self::Mail,
             4 => Self::Rejected,
             5 => Self::Closing,
+            6 => Self::Resumed,
             _ => return None,
         })
     }
@@ -280,18 +284,21 @@ pub fn step(reason: Reason, phase: Phase, verb: Verb, commands: u16) -> Step {
         Verb::Helo => Step { reply: ReplyId::Helo, next: Phase::Greeted },
         Verb::NoName => stay(ReplyId::NoName),
         Verb::Mail => match phase {
-            Phase::Greeted => Step { reply: ReplyId::Mail, next: Phase::Mail },
+            Phase::Greeted | Phase::Resumed => Step { reply: ReplyId::Mail, next: Phase::Mail },
             _ => stay(ReplyId::BadSequence),
         },
         Verb::Rcpt => match phase {
-            Phase::Mail => stay(match reason {
-                Reason::NotOptedIn => ReplyId::NotOptedIn,
-                Reason::NoPtr => ReplyId::NoPtr,
-            }),
+            Phase::Mail | Phase::Resumed => Step {
+                reply: match reason {
+                    Reason::NotOptedIn => ReplyId::NotOptedIn,
+                    Reason::NoPtr => ReplyId::NoPtr,
+                },
+                next: Phase::Mail,
+            },
             _ => stay(ReplyId::BadSequence),
         },
         Verb::Data => match phase {
-            Phase::Mail => stay(ReplyId::NoRecipients),
+            Phase::Mail | Phase::Resumed => stay(ReplyId::NoRecipients),
             _ => stay(ReplyId::BadSequence),
         },
         Verb::Rset => match phase {
@@ -327,7 +334,7 @@ mod tests {
         for number in 0..=16 {
             assert_eq!(Verb::from_number(number) as u8, number);
         }
-        for number in 1..=5 {
+        for number in 1..=6 {
             assert_eq!(Phase::from_number(number).map(|phase| phase as u8), Some(number));
         }
     }

@@ -38,8 +38,7 @@ impl CookieKey {
     #[must_use]
     pub const fn new(key: [u8; 16], clock: u64) -> Self {
         let [a, b, c, d, e, f, g, h, low @ ..] = key;
-        let (first, second) =
-            (u64::from_le_bytes([a, b, c, d, e, f, g, h]), u64::from_le_bytes(low));
+        let (first, second) = (u64::from_le_bytes([a, b, c, d, e, f, g, h]), u64::from_le_bytes(low));
         let state = [
             first ^ 0x736f_6d65_7073_6575,
             second ^ 0x646f_7261_6e64_6f6d,
@@ -275,8 +274,7 @@ mod tests {
         let octets: [u8; 39] = core::array::from_fn(|index| index as u8);
         let word = |at: usize| u64::from_ne_bytes(octets[at..at + 8].try_into().unwrap());
         let ports = u32::from_ne_bytes(octets[32..36].try_into().unwrap());
-        let addresses =
-            CookieKey::new(KEY, 0).addresses([word(0), word(8)], [word(16), word(24)]);
+        let addresses = CookieKey::new(KEY, 0).addresses([word(0), word(8)], [word(16), word(24)]);
         let hash = siphash(KEY, &octets);
         assert_eq!(u64::from(addresses.cookie(ports, 0xaa26_2524)), hash >> 34);
         assert_ne!(addresses.cookie(ports, 0x26_2525), addresses.cookie(ports, 0x26_2524));

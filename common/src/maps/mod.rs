@@ -9,5 +9,6 @@ pub mod flow;
 pub mod names;
 pub mod ptr;
 pub mod settings;
+pub mod slot;
 pub mod stat;
 pub mod station;

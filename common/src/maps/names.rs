@@ -26,9 +26,15 @@ pub const TRUST: &str = "TRUST";
 pub const DOMAINS: &str = "DOMAINS";
 /// LRU hash: source address to [`crate::ptr::PtrEntry`].
 pub const PTR: &str = "PTR";
-/// LRU hash: [`crate::flow::FlowKey`] to [`crate::flow::Flow`].
+/// LRU hash: [`crate::flow::FlowKey`] to [`crate::flow::Tag`].
 pub const FLOWS: &str = "FLOWS";
-/// LRU hash: [`crate::flow::FlowKey`] to [`crate::flow::KeptLine`].
+/// array: [`crate::slot::Slot`].
+pub const SLOTS: &str = "SLOTS";
+/// array: the slot's index to [`crate::slot::Note`].
+pub const NOTES: &str = "NOTES";
+/// array(1): [`crate::slot::SlotKey`].
+pub const SLOT_KEY: &str = "SLOT_KEY";
+/// LRU hash: [`crate::flow::FlowKey`] to [`crate::flow::PartialLine`].
 pub const PARTIAL_LINES: &str = "PARTIAL_LINES";
 /// array(4): [`crate::cookie::CookieKey`].
 pub const COOKIES: &str = "COOKIES";
@@ -40,7 +46,7 @@ pub const STATS: &str = "STATS";
 pub const EVENTS: &str = "EVENTS";
 
 /// Every map, in the order in which they are made.
-pub const ALL: [&str; 14] = [
+pub const ALL: [&str; 17] = [
     SETTINGS,
     IN_FORCE,
     COOKIES,
@@ -51,11 +57,17 @@ pub const ALL: [&str; 14] = [
     DOMAINS,
     PTR,
     FLOWS,
+    SLOTS,
+    NOTES,
+    SLOT_KEY,
     PARTIAL_LINES,
     REPLIES,
     STATS,
     EVENTS,
 ];
+
+/// BPF_F_MMAPABLE (linux/bpf.h), the flag of SLOTS.
+pub const MMAPABLE: u32 = 1 << 10;
 
 /// Records of SETTINGS.
 pub const SETTINGS_ENTRIES: u32 = 2;
@@ -74,7 +86,7 @@ pub const DOMAINS_ENTRIES: u32 = 1 << 16;
 /// Default bound of PTR, in addresses; least recently used entries give way (`xdp.ptr_entries`
 /// changes it).
 pub const PTR_ENTRIES: u32 = 1 << 17;
-/// Default bound of FLOWS, in connections; least recently used entries give way (`xdp.flow_entries`
+/// Default bound of FLOWS, in tags; least recently used entries give way (`xdp.flow_entries`
 /// changes it).
 pub const FLOWS_ENTRIES: u32 = 1 << 16;
 /// Bound of PARTIAL_LINES, in unfinished lines; least recently used entries give way.

@@ -69,10 +69,8 @@ stats! {
     PassSource = "pass_source",
     /// A wrong checksum in a segment that would be answered: passed on, the host drops it.
     PassChecksum = "pass_checksum",
-    /// The end of a handshake whose SYN cookie is not ours, to a destination that is refused:
-    /// passed on.
-    PassCookie = "pass_cookie",
-    /// The end of a handshake for a connection that the host's TCP has already: passed on.
+    /// A segment whose numbers could be those of a session that the kernel refuses, of a connection
+    /// that the host's TCP has: passed on.
     PassOwned = "pass_owned",
     /// To a group's Ethernet address (multicast or broadcast), which no TCP segment for one host
     /// has: passed on.
@@ -105,8 +103,6 @@ stats! {
     AnswerReset = "answer_reset",
     /// A handshake completed and greeted.
     AnswerGreeting = "answer_greeting",
-    /// A handshake completed that could not be kept (FLOWS took no entry): answered with a reset.
-    AnswerNoEntry = "answer_no_entry",
     /// A command line answered.
     AnswerReply = "answer_reply",
     /// A command line that came again: its reply was sent again.
@@ -153,6 +149,11 @@ stats! {
     AlsoTooManyCommands = "also_too_many_commands",
     /// Beside an answer: the refusal of a recipient is temporary, since its domain is marked so.
     AlsoTemporary = "also_temporary",
+    /// Beside an answer: the session's state had given way to others', and was made anew from the
+    /// numbers of the segment.
+    AlsoResumed = "also_resumed",
+    /// Beside another counter: the state of a session that goes on gave way to that of a new one.
+    AlsoSlotTaken = "also_slot_taken",
     /// Beside an answer: EVENTS was full, and the log does not know of this beginning or end.
     AlsoEventLost = "also_event_lost",
     /// Beside a tag counter: the tag could not be stored; the daemon decides without it.

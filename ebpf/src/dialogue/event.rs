@@ -5,12 +5,11 @@
 use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
 use sixgate_common::{
     event::{Begun, Ended, Ending, KIND_BEGUN, KIND_ENDED, KIND_RECIPIENT},
-    flow::Flow,
     refuse::Reason,
+    slot::{Note, Slot},
     stat::Stat,
 };
 
-use super::scratch::Scratch;
 use crate::{
     maps::{EVENTS, count},
     parse::Tuple,
@@ -40,20 +39,20 @@ pub(crate) fn begun(tuple: &Tuple, reason: u8, now: u64) {
 
 /// A session is over.
 #[inline(always)]
-pub(crate) fn ended(tuple: &Tuple, flow: &Flow, ending: Ending, now: u64) {
-    tell(tuple, flow, ending as u8, now);
+pub(crate) fn ended(tuple: &Tuple, slot: &Slot, note: &Note, ending: Ending, now: u64) {
+    tell(tuple, slot, note, ending as u8, now);
 }
 
 /// A session goes on after a recipient was refused, and names another one.
 #[inline(always)]
-pub(crate) fn recipient(tuple: &Tuple, flow: &Flow, now: u64) {
-    tell(tuple, flow, GOES_ON, now);
+pub(crate) fn recipient(tuple: &Tuple, slot: &Slot, note: &Note, now: u64) {
+    tell(tuple, slot, note, GOES_ON, now);
 }
 
 /// Not inlined: it is long, and called from many functions. `ending` is an [`Ending`] as its
 /// number, or [`GOES_ON`].
 #[inline(never)]
-fn tell(tuple: &Tuple, flow: &Flow, ending: u8, now: u64) {
+fn tell(tuple: &Tuple, slot: &Slot, note: &Note, ending: u8, now: u64) {
     if ending != GOES_ON {
         count(Stat::AlsoEnded);
     }
@@ -63,19 +62,19 @@ fn tell(tuple: &Tuple, flow: &Flow, ending: u8, now: u64) {
     entry.write(Ended {
         session: Begun {
             kind: if ending == GOES_ON { KIND_RECIPIENT } else { KIND_ENDED },
-            reason: flow.reason,
+            reason: slot.state >> 4,
             ending,
-            refused: flow.refused,
-            commands: flow.commands,
-            sender_length: flow.sender_length,
-            recipient_length: flow.recipient_length,
-            opened: flow.opened,
+            refused: note.refused,
+            commands: slot.commands.into(),
+            sender_length: note.sender_length,
+            recipient_length: note.recipient_length,
+            opened: slot.opened_at(now),
             now,
             flow: *tuple.key(),
             padding: [0; 4],
         },
-        sender: flow.sender,
-        recipient: flow.recipient,
+        sender: note.sender,
+        recipient: note.recipient,
     });
     entry.submit(BPF_RB_NO_WAKEUP.into());
 }
@@ -83,9 +82,27 @@ fn tell(tuple: &Tuple, flow: &Flow, ending: u8, now: u64) {
 /// A SYN was answered with a reset.
 #[inline(always)]
 pub(crate) fn refused(tuple: &Tuple, reason: Reason, now: u64) {
-    if let Some(flow) = Scratch::of_this_cpu().map(|scratch| scratch.tag(reason, now)) {
-        ended(tuple, flow, Ending::Refused, now);
-    }
+    count(Stat::AlsoEnded);
+    let Some(mut entry) = EVENTS.reserve_untyped::<Ended>(0) else {
+        return count(Stat::AlsoEventLost);
+    };
+    let session = Begun {
+        kind: KIND_ENDED,
+        reason: reason as u8,
+        ending: Ending::Refused as u8,
+        refused: 0,
+        commands: 0,
+        sender_length: 0,
+        recipient_length: 0,
+        opened: now,
+        now,
+        flow: *tuple.key(),
+        padding: [0; 4],
+    };
+    // SAFETY: the record begins with it; the octets behind have no length, and are what a record
+    // before left there.
+    unsafe { (*entry.as_mut_ptr()).session = session };
+    entry.submit(BPF_RB_NO_WAKEUP.into());
 }
 
 /// Beside the numbers of [`Ending`].

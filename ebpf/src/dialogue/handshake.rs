@@ -3,24 +3,28 @@
 //!
 //! A SYN leaves nothing behind; what follows the greeting is `session`'s.
 
-use aya_ebpf::{bindings::BPF_NOEXIST, programs::XdpContext};
+use aya_ebpf::programs::XdpContext;
 use sixgate_common::{
     cookie::Style,
     domain::Span,
-    flow::Flow,
-    refuse::{self, Reason},
+    refuse::{self, Phase, Reason, ReplyId},
     settings::{ANSWER_KERNEL, MODE_ENFORCE, READY, REFUSE_AT_RESET, Settings},
+    slot::{FLAG_ACKNOWLEDGED, FLAG_KEPT, FLAG_RESUMED, Note, OPENED_SHIFT, Slot},
     stat::Stat,
 };
 
 use super::{
-    checksum, cookie, event,
+    checksum,
+    cookie::{self, Numbers},
+    event,
     outgoing::{Answer, Outgoing},
     scratch::Scratch,
+    slots::{self, Locked},
     smtp,
 };
 use crate::{
-    maps::{FLOWS, count, now},
+    classify::{Decision, classify},
+    maps::{count, now},
     parse::{Segment, TcpFlags},
 };
 
@@ -38,8 +42,7 @@ pub(super) fn open(
         return Answer::Pass(Stat::PassChecksum);
     }
     if finished && scratch.is_unfinished() {
-        // The only failure is that there was no entry of an earlier connection.
-        let _ = FLOWS.remove(segment.tuple.key());
+        super::forget();
         return Answer::Pass(Stat::PassUnfinished);
     }
     let resets = matches!(reason, Reason::NotOptedIn) && settings.refuse_at == REFUSE_AT_RESET;
@@ -60,41 +63,55 @@ pub(super) fn open(
     scratch.send(Outgoing { offers_mss: 1, ..outgoing }, Stat::AnswerSyn)
 }
 
-/// Completes a handshake: only a segment whose acknowledgement is a cookie of ours can, and the
-/// cookie has the decision; `otherwise` is the counter of one whose acknowledgement is not.
+/// What a segment without a session comes to.
+pub(super) enum Outcome {
+    /// This.
+    Answer(Answer),
+    /// Its session has lost its state, and has it again, in the slot of that index.
+    Resumed(Locked),
+}
+
+/// Looks at a segment that belongs to no session: it may complete a handshake, whose decision is in
+/// the cookie, or go on with a session whose state was lost. `old` is the slot of its 4-tuple, if
+/// there is one; `otherwise` is the counter of a segment that is dropped as one of such a session,
+/// or is passed on.
 #[inline(always)]
 pub(super) fn complete(
     context: &XdpContext,
-    segment: &Segment,
     scratch: &mut Scratch,
     settings: &Settings,
-    replaces: bool,
+    old: Option<Locked>,
     otherwise: Stat,
-) -> Answer {
-    let may = settings.answer == ANSWER_KERNEL && settings.mode == MODE_ENFORCE && settings.ready == READY;
-    if !may || !segment.flags.is_acknowledging() || segment.payload > HANDSHAKE_PAYLOAD_MAX {
-        return Answer::Pass(Stat::PassSegment);
-    }
-    let Some(style) = cookie::completed(settings, segment) else {
-        return match otherwise {
-            Stat::DropSilent => Answer::Drop(otherwise),
-            _ => Answer::Pass(otherwise),
-        };
+) -> Outcome {
+    let segment = scratch.segment();
+    let otherwise = match otherwise {
+        Stat::DropSilent => Answer::Drop(otherwise),
+        _ => Answer::Pass(otherwise),
     };
-    if !checksum::holds(context) {
-        return Answer::Pass(Stat::PassChecksum);
+    let may = settings.answer == ANSWER_KERNEL && settings.mode == MODE_ENFORCE && settings.ready == READY;
+    if !may || segment.payload > HANDSHAKE_PAYLOAD_MAX || !segment.flags.has(TcpFlags::ACK) {
+        return Outcome::Answer(otherwise);
     }
-    greet(segment, scratch, settings, style, replaces)
+    match cookie::numbers() {
+        Numbers::Handshake(style) if segment.flags.is_acknowledging() => {
+            if !checksum::holds(context) {
+                return Outcome::Answer(Answer::Pass(Stat::PassChecksum));
+            }
+            Outcome::Answer(greet(scratch, settings, style, old))
+        }
+        Numbers::Handshake(style) | Numbers::Dialogue(style) => match old {
+            // of a connection before, which used the same port
+            Some(_) if segment.flags.has(TcpFlags::SYN | TcpFlags::RST) => Outcome::Answer(otherwise),
+            Some(_) => Outcome::Answer(Answer::Drop(Stat::DropSilent)),
+            None => resume(context, scratch, settings, style),
+        },
+        Numbers::Others => Outcome::Answer(otherwise),
+    }
 }
 
 #[inline(always)]
-fn greet(
-    segment: &Segment,
-    scratch: &mut Scratch,
-    settings: &Settings,
-    style: Style,
-    replaces: bool,
-) -> Answer {
+fn greet(scratch: &mut Scratch, settings: &Settings, style: Style, old: Option<Locked>) -> Answer {
+    let segment = scratch.segment();
     let reason = style.reason();
     let step = refuse::open(reason, style.refuse_at());
     let (number, generation) = (step.reply as u8, settings.generation as u8);
@@ -103,28 +120,25 @@ fn greet(
     };
     let subject = smtp::subject(*scratch, &segment.tuple, number, Span::EMPTY);
     let now = now();
-    let flow = scratch.flow();
-    flow.make_tag(reason as u8, now);
-    flow.receive_next = segment.sequence;
-    flow.receive_last = segment.sequence;
-    flow.send_next = segment.acknowledgment.wrapping_add(reply.length as u32 + subject.length as u32);
-    flow.send_last = segment.acknowledgment;
-    flow.phase = step.next as u8;
-    flow.last_reply = number;
-    flow.generation = generation;
-    flow.refused = if step.reply.refuses() { number } else { 0 };
-    let mode = if replaces { 0 } else { BPF_NOEXIST.into() };
-    let entry: &Flow = flow;
-    match FLOWS.insert(segment.tuple.key(), entry, mode) {
-        Ok(()) => {}
-        Err(EEXIST) => return Answer::Drop(Stat::DropBusy),
-        Err(_) => return reset(scratch, segment, Stat::AnswerNoEntry),
-    }
+    let Some(locked) = place(segment, old, Slot::state_of(reason as u8, step.next as u8), now) else {
+        return Answer::Drop(Stat::DropBusy);
+    };
+    let length = reply.length as u32 + subject.length as u32;
+    let Some((slot, note)) = slots::of_caller(locked.index) else {
+        return Answer::Drop(Stat::DropBusy);
+    };
+    slot.receive_next = segment.sequence;
+    slot.send_next = segment.acknowledgment.wrapping_add(length);
+    slot.reply = length as u16;
+    slot.last_reply = number;
+    slot.generation = generation;
+    clear(note);
+    note.refused = if step.reply.refuses() { number } else { 0 };
     count(match reason {
         Reason::NotOptedIn => Stat::AlsoBegunNotOptedIn,
         Reason::NoPtr => Stat::AlsoBegunNoPtr,
     });
-    event::begun(&segment.tuple, reason as u8, now);
+    event::begun(&segment.tuple, reason as u8, slot.opened_at(now));
     let outgoing = Outgoing {
         reply: smtp::reply_index(generation, number),
         subject,
@@ -133,13 +147,80 @@ fn greet(
     scratch.send(outgoing, Stat::AnswerGreeting)
 }
 
-/// Ends a handshake that was completed with a reset.
+/// Makes the state of a session anew from a segment's numbers, if the tuple is refused now and the
+/// connection is not the host's: numbers can be near a cookie by chance.
 #[inline(always)]
-fn reset(scratch: &Scratch, segment: &Segment, stat: Stat) -> Answer {
-    scratch.send(Outgoing::bare(segment.acknowledgment, 0, TcpFlags::RST), stat)
+fn resume(context: &XdpContext, scratch: &Scratch, settings: &Settings, style: Style) -> Outcome {
+    let segment = scratch.segment();
+    if segment.flags.has(TcpFlags::SYN | TcpFlags::RST) {
+        return Outcome::Answer(Answer::Pass(Stat::PassSegment));
+    }
+    if matches!(classify(settings, &segment.tuple), Decision::Pass(_)) {
+        return Outcome::Answer(Answer::Pass(Stat::PassSegment));
+    }
+    if cookie::is_hosts(context, &segment.tuple) {
+        return Outcome::Answer(Answer::Pass(Stat::PassOwned));
+    }
+    if !checksum::holds(context) {
+        return Outcome::Answer(Answer::Pass(Stat::PassChecksum));
+    }
+    if segment.payload == 0 && !segment.flags.has(TcpFlags::FIN) {
+        // an answer is needed only by what follows
+        return Outcome::Answer(Answer::Drop(Stat::DropSilent));
+    }
+    let phase = if matches!(style, Style::Greeting) { Phase::Rejected } else { Phase::Resumed };
+    let state = Slot::state_of(style.reason() as u8, phase as u8);
+    let Some(locked) = place(segment, None, state, now()) else {
+        return Outcome::Answer(Answer::Drop(Stat::DropBusy));
+    };
+    if let Some((slot, note)) = slots::of_caller(locked.index) {
+        slot.receive_next = segment.sequence;
+        slot.send_next = segment.acknowledgment;
+        slot.reply = 0;
+        slot.last_reply = ReplyId::Greeting as u8;
+        slot.generation = settings.generation as u8;
+        slot.flags = FLAG_ACKNOWLEDGED | FLAG_RESUMED;
+        clear(note);
+        note.kept = smtp::kept_before(&segment.tuple, segment.sequence);
+        if note.kept != 0 {
+            slot.flags |= FLAG_KEPT;
+        }
+    }
+    count(Stat::AlsoResumed);
+    Outcome::Resumed(locked)
 }
 
-/// Payload with which a handshake can end. A client that sends before the greeting sends a command
-/// or two; segments of a message that the host receives are longer.
+/// The connection's slot, with the numbers of a session that begins: the one that it had, or
+/// another one.
+#[inline(always)]
+fn place(segment: &Segment, old: Option<Locked>, state: u8, now: u64) -> Option<Locked> {
+    let opened = (now >> OPENED_SHIFT) as u32;
+    let locked = match old {
+        Some(locked) => locked,
+        None => slots::take(&segment.tuple, state, opened)?,
+    };
+    let slot = locked.slot();
+    slot.state = state;
+    slot.opened = opened;
+    slot.line = 0;
+    slot.commands = 0;
+    slot.flags = 0;
+    slot.acknowledgments = 0;
+    Some(locked)
+}
+
+/// The text has no length then, and stays as it is.
+#[inline(always)]
+const fn clear(note: &mut Note) {
+    note.kept = 0;
+    note.kept_last = 0;
+    note.skipped = 0;
+    note.refused = 0;
+    note.sender_length = 0;
+    note.recipient_length = 0;
+}
+
+/// Payload with which a handshake can end, and with which a session goes on that lost its state. A
+/// client that sends before the greeting sends a command or two; segments of a message that the
+/// host receives are longer.
 const HANDSHAKE_PAYLOAD_MAX: usize = 600;
-const EEXIST: i32 = -17;

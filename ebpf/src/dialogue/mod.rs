@@ -13,6 +13,7 @@ mod outgoing;
 mod position;
 mod scratch;
 mod session;
+mod slots;
 mod smtp;
 mod tcp;
 mod transmit;
@@ -25,16 +26,18 @@ use aya_ebpf::{
     },
     programs::XdpContext,
 };
-use sixgate_common::{flow::Flow, refuse::Reason, stat::Stat};
+use sixgate_common::{flow::Tag, refuse::Reason, stat::Stat};
 
 use self::{
-    outgoing::{Answer, FORGET, PASS, SEND, STAT_MASK},
+    handshake::Outcome,
+    outgoing::{Answer, PASS, SEND, STAT_MASK},
     scratch::Scratch,
+    slots::Search,
     transmit::Rewritten,
     try_lock::TryLock,
 };
 use crate::{
-    maps::{FLOWS, answers, settings},
+    maps::{answers, settings},
     parse::Segment,
 };
 
@@ -52,7 +55,7 @@ pub(crate) fn segment_mut<'a>() -> Option<&'a mut Segment> {
 
 /// A tag for the daemon.
 #[inline(always)]
-pub(crate) fn tag<'a>(reason: Reason, now: u64) -> Option<&'a Flow> {
+pub(crate) fn tag<'a>(reason: Reason, now: u64) -> Option<&'a Tag> {
     Scratch::of_this_cpu().map(|scratch| scratch.tag(reason, now))
 }
 
@@ -61,6 +64,16 @@ pub(crate) fn tag<'a>(reason: Reason, now: u64) -> Option<&'a Flow> {
 #[inline(always)]
 pub(crate) fn outgoing<'a>() -> Option<&'a outgoing::Outgoing> {
     Scratch::of_this_cpu().map(Scratch::outgoing)
+}
+
+/// Why the connection is refused, as the number of a [`Reason`]; 0 if it has no session.
+#[cfg(feature = "trace")]
+#[inline(always)]
+pub(crate) fn reason(tuple: &crate::parse::Tuple) -> u8 {
+    match slots::find(tuple) {
+        Search::Found(locked) => locked.slot().reason().map_or(0, |reason| reason as u8),
+        _ => 0,
+    }
 }
 
 /// Answers a SYN to a refused destination, whose checksum has to be `finished` or need not be; the
@@ -101,20 +114,42 @@ extern "C" fn sixgate_proceed(context: *mut xdp_md) -> u32 {
     let (Some(mut scratch), Some(settings)) = (Scratch::of_this_cpu(), settings()) else {
         return Answer::Pass(Stat::PassNotReady).encode();
     };
-    let context = XdpContext::new(context);
-    let segment = scratch.segment();
-    let known = FLOWS.get_ptr_mut(segment.tuple.key());
-    let resumed = match known {
-        Some(flow) => session::resume(&context, segment, scratch, settings, flow),
-        None => Err(Stat::PassCookie),
+    let (old, otherwise) = match slots::find(&scratch.segment().tuple) {
+        Search::Busy => return Answer::Drop(Stat::DropBusy).encode(),
+        Search::Missing => (None, Stat::PassSegment),
+        Search::Found(locked) => match sixgate_converse(context, locked.index) {
+            NOT_OURS => (Some(locked), Stat::PassSegment),
+            HANDSHAKE => (Some(locked), Stat::DropSilent),
+            answer => return answer,
+        },
     };
-    let answer = match resumed {
-        Ok(answer) => answer,
-        Err(otherwise) => {
-            handshake::complete(&context, segment, &mut scratch, settings, known.is_some(), otherwise)
-        }
+    match handshake::complete(&XdpContext::new(context), &mut scratch, settings, old, otherwise) {
+        Outcome::Answer(answer) => answer.encode(),
+        Outcome::Resumed(locked) => match sixgate_converse(context, locked.index) {
+            NOT_OURS | HANDSHAKE => Answer::Drop(Stat::DropSilent).encode(),
+            answer => answer,
+        },
+    }
+}
+
+/// Goes on with the session in the slot of that index, which the caller has locked; the answer's
+/// number, or that the segment is not the session's. A function that the verifier follows once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sixgate_converse(context: *mut xdp_md, index: u32) -> u32 {
+    if !answers() {
+        return NOT_OURS;
+    }
+    let (Some(scratch), Some(settings), Some((slot, note))) =
+        (Scratch::of_this_cpu(), settings(), slots::of_caller(index))
+    else {
+        return NOT_OURS;
     };
-    answer.encode()
+    match session::resume(&XdpContext::new(context), scratch, settings, slot, note) {
+        Ok(answer) => answer.encode(),
+        Err(Stat::DropSilent) => HANDSHAKE,
+        Err(_) => NOT_OURS,
+    }
 }
 
 /// Carries out the answer of that number; the counter's number and the action.
@@ -124,10 +159,6 @@ pub(crate) fn carry_out(context: &XdpContext, answer: u32) -> (u32, u32) {
     match answer & !STAT_MASK {
         PASS => (stat, XDP_PASS),
         SEND => send(context, stat),
-        FORGET => {
-            forget();
-            (stat, XDP_DROP)
-        }
         _ => (stat, XDP_DROP),
     }
 }
@@ -152,11 +183,24 @@ fn send(context: &XdpContext, stat: u32) -> (u32, u32) {
     }
 }
 
-/// Removes the entry of the session at hand.
+/// Frees the slot of the connection at hand, if it has one.
 #[inline(always)]
-fn forget() {
-    if let Some(scratch) = Scratch::of_this_cpu() {
-        // The only failure is that it is gone already.
-        let _ = FLOWS.remove(scratch.segment().tuple.key());
-    }
+pub(crate) fn forget() {
+    sixgate_forget();
 }
+
+/// A function that the verifier follows once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sixgate_forget() -> u32 {
+    if let Some(scratch) = Scratch::of_this_cpu().filter(|_| answers())
+        && let Search::Found(locked) = slots::find(&scratch.segment().tuple)
+    {
+        locked.slot().state = 0;
+    }
+    0
+}
+
+// What `sixgate_converse` returns beside answers.
+const NOT_OURS: u32 = 0;
+const HANDSHAKE: u32 = 1;

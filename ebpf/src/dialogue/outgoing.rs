@@ -44,8 +44,6 @@ pub(crate) enum Answer {
     Send(Stat),
     /// It is dropped: its sender's TCP sends it again if need be.
     Drop(Stat),
-    /// The sender reset the session, which is over.
-    Forget,
     /// It is the host's.
     Pass(Stat),
 }
@@ -56,7 +54,6 @@ impl Answer {
         match self {
             Self::Send(stat) => SEND | stat as u32,
             Self::Drop(stat) => DROP | stat as u32,
-            Self::Forget => FORGET | Stat::DropReset as u32,
             Self::Pass(stat) => PASS | stat as u32,
         }
     }
@@ -65,6 +62,5 @@ impl Answer {
 pub(crate) const STAT_MASK: u32 = 0xff;
 pub(crate) const PASS: u32 = 0x100;
 pub(crate) const DROP: u32 = 0x200;
-pub(crate) const FORGET: u32 = 0x300;
 pub(crate) const SEND: u32 = 0x400;
 const _: () = assert!(stat::COUNT <= STAT_MASK);

@@ -12,7 +12,7 @@ use sixgate_common::{
     address,
     bytes::Bytes,
     domain::{DOMAIN_MAX, Span},
-    flow::{Flow, KEPT_MAX, KeptLine},
+    flow::{KEPT_MAX, PartialLine, Tag},
     line::SCAN_MAX,
     refuse::Reason,
     stat::Stat,
@@ -48,8 +48,10 @@ pub(crate) struct Memory {
     /// would otherwise follow each offset at which a header can end separately.
     segment: Segment,
     outgoing: Outgoing,
-    /// A new session's entry, on its way into FLOWS.
-    flow: Flow,
+    /// A tag, on its way into FLOWS.
+    tag: Tag,
+    /// What goes before the text into PARTIAL_LINES.
+    partial: [u32; 2],
     /// A line from the front on, an address from [`ADDRESS_AT`] on.
     text: [u8; TEXT_MAX],
 }
@@ -138,19 +140,13 @@ impl Scratch {
         unsafe { MapSlot::of(&raw mut (*self.0).slot) }
     }
 
-    /// Memory for a new entry.
+    /// A tag for the daemon.
     #[inline(always)]
-    pub(crate) const fn flow<'a>(self) -> &'a mut Flow {
+    pub(crate) const fn tag<'a>(self, reason: Reason, now: u64) -> &'a Tag {
         // SAFETY: the pointer is to this CPU's own value.
-        unsafe { &mut (*self.0).flow }
-    }
-
-    /// A tag for the daemon, in that memory.
-    #[inline(always)]
-    pub(crate) const fn tag<'a>(self, reason: Reason, now: u64) -> &'a Flow {
-        let flow = self.flow();
-        flow.make_tag(reason as u8, now);
-        flow
+        let tag = unsafe { &mut (*self.0).tag };
+        *tag = Tag::new(reason as u8, now);
+        tag
     }
 
     /// Puts a line into the text: its first `kept` octets from PARTIAL_LINES, then `available` octets of
@@ -168,7 +164,7 @@ impl Scratch {
             // SAFETY: an entry that gives way while it is read belongs to another session, and ends
             // this one at worst.
             let line = unsafe { PARTIAL_LINES.get(self.segment().tuple.key())? };
-            let words: *const u64 = (&raw const *line).cast();
+            let words: *const u64 = line.octets.as_ptr().cast();
             for index in 0..KEPT_MAX / 8 {
                 // SAFETY: both have KEPT_MAX octets at least.
                 unsafe { text.cast::<u64>().add(index).write_unaligned(words.add(index).read_unaligned()) };
@@ -197,11 +193,16 @@ impl Scratch {
         Line { scratch: self }
     }
 
-    /// As much of the line as an entry of PARTIAL_LINES has.
+    /// As much of the line as an entry of PARTIAL_LINES has; `length` octets of it are acknowledged,
+    /// which end at the sequence number `end`.
     #[inline(always)]
-    pub(crate) const fn line_start<'a>(self) -> &'a KeptLine {
-        // SAFETY: the text is longer, and stays while the program runs.
-        unsafe { &*self.text().cast() }
+    pub(crate) const fn partial_line<'a>(self, end: u32, length: u32) -> &'a PartialLine {
+        // SAFETY: the pointer is to this CPU's own value, in which the text follows both numbers and
+        // is longer than the entry's; it stays while the program runs.
+        unsafe {
+            (*self.0).partial = [end, length];
+            &*(&raw const (*self.0).partial).cast()
+        }
     }
 
     /// Writes an address into the text.
@@ -281,6 +282,10 @@ impl Bytes for Line {
     }
 }
 
+const _: () = assert!(
+    core::mem::offset_of!(Memory, text) == core::mem::offset_of!(Memory, partial) + 8
+        && core::mem::offset_of!(PartialLine, octets) == 8
+);
 const TEXT_MAX: usize = 4096;
 /// Behind any line.
 const ADDRESS_AT: usize = TEXT_MAX - SUBJECT_MAX;

@@ -7,13 +7,13 @@ use aya_ebpf::programs::XdpContext;
 use sixgate_common::{
     domain::Span,
     event::Ending,
-    flow::{
-        ACKNOWLEDGMENT_SHIFT, ACKNOWLEDGMENTS_MAX, FLAG_ACKNOWLEDGED, FLAG_FIN_RECEIVED, FLAG_FIN_SENT,
-        FLAG_HELD_BACK, FLAG_SKIPPING, Flow, PHASE_TAG,
-    },
     line,
     refuse::{Phase, ReplyId},
     settings::Settings,
+    slot::{
+        ACKNOWLEDGMENT_SHIFT, ACKNOWLEDGMENTS_MAX, FLAG_ACKNOWLEDGED, FLAG_FIN_RECEIVED, FLAG_FIN_SENT,
+        FLAG_HELD_BACK, FLAG_KEPT, FLAG_SKIPPING, Note, Slot,
+    },
     stat::Stat,
 };
 
@@ -23,7 +23,6 @@ use super::{
     scratch::Scratch,
     smtp::{self, Command, Reading},
     tcp::{self, Found, Kind},
-    try_lock::TryLock,
 };
 use crate::{
     frame::Linear,
@@ -31,7 +30,7 @@ use crate::{
     parse::{Segment, TcpFlags},
 };
 
-/// Goes on with a session, one CPU at a time.
+/// Goes on with a session, whose slot the caller has locked.
 ///
 /// # Errors
 ///
@@ -40,22 +39,12 @@ use crate::{
 #[inline(always)]
 pub(super) fn resume(
     context: &XdpContext,
-    segment: &Segment,
     scratch: Scratch,
     settings: &Settings,
-    flow: *mut Flow,
+    slot: &mut Slot,
+    note: &mut Note,
 ) -> Result<Answer, Stat> {
-    // SAFETY: the entry stays readable while the program runs. If it gives way to another one
-    // meanwhile, which the map does with the least recently used only, that one's sender has to
-    // send again.
-    let (lock, flow) = unsafe { (TryLock::lock(&raw mut (*flow).busy), &mut *flow) };
-    let Some(_lock) = lock else {
-        return Ok(Answer::Drop(Stat::DropBusy));
-    };
-    if flow.phase == PHASE_TAG {
-        return Err(Stat::PassCookie);
-    }
-    Session { context, segment, scratch, settings, flow }.converse()
+    Session { context, segment: scratch.segment(), scratch, settings, slot, note }.converse()
 }
 
 /// A session, and the segment at hand.
@@ -64,7 +53,8 @@ struct Session<'a> {
     segment: &'a Segment,
     scratch: Scratch,
     settings: &'a Settings,
-    flow: &'a mut Flow,
+    slot: &'a mut Slot,
+    note: &'a mut Note,
 }
 
 /// The octets that a session reads next.
@@ -82,35 +72,38 @@ struct Input {
 impl Session<'_> {
     #[inline(always)]
     fn converse(&mut self) -> Result<Answer, Stat> {
-        let Self { segment, flow, .. } = self;
-        let Found { kind, number } = tcp::react(flow, segment).forget_ranges(self.scratch.slot());
+        let Self { segment, slot, note, .. } = self;
+        let Found { kind, number } = tcp::react(slot, segment).forget_ranges(self.scratch.slot());
         match kind {
-            Kind::NotOurs => return Err(Stat::PassCookie),
+            Kind::NotOurs => return Err(Stat::PassSegment),
             Kind::Handshake => return Err(Stat::DropSilent),
             _ => {}
         }
         if !checksum::holds(self.context) {
             return Ok(Answer::Pass(Stat::PassChecksum));
         }
-        if segment.flags.has(TcpFlags::ACK) && segment.acknowledgment == flow.send_next {
-            flow.flags |= FLAG_ACKNOWLEDGED;
+        if segment.flags.has(TcpFlags::ACK) && segment.acknowledgment == slot.send_next {
+            slot.flags |= FLAG_ACKNOWLEDGED;
         }
         let again = match kind {
-            Kind::NotOurs | Kind::Handshake => return Err(Stat::PassCookie),
+            Kind::NotOurs | Kind::Handshake => return Err(Stat::PassSegment),
             Kind::Silent if number == Stat::DropEarly as u32 => return Ok(Answer::Drop(Stat::DropEarly)),
             Kind::Silent => return Ok(Answer::Drop(Stat::DropSilent)),
             Kind::Acknowledge => return Ok(self.acknowledge_again(number)),
             Kind::Forget => {
-                if !flow.is_over() {
-                    event::ended(&segment.tuple, flow, Ending::Reset, now());
+                if !slot.is_over() {
+                    event::ended(&segment.tuple, slot, note, Ending::Reset, now());
                 }
-                return Ok(Answer::Forget);
+                slot.state = 0;
+                return Ok(Answer::Drop(Stat::DropReset));
             }
             Kind::Finish => return Ok(self.finish(0)),
             Kind::Drain => {
-                flow.receive_next = number;
+                let more = number.wrapping_sub(slot.receive_next);
+                slot.line = slot.line.checked_add(more as u16).unwrap_or(0);
+                slot.receive_next = number;
                 if segment.flags.has(TcpFlags::FIN) {
-                    flow.flags |= FLAG_FIN_RECEIVED;
+                    slot.flags |= FLAG_FIN_RECEIVED;
                 }
                 return Ok(self.acknowledge(number));
             }
@@ -131,12 +124,12 @@ impl Session<'_> {
             return None;
         }
         let ends = self.segment.flags.has(TcpFlags::FIN) && end <= readable;
-        let slot = self.scratch.slot();
+        let memory = self.scratch.slot();
         Some(Input {
-            at: slot.forget_range(at),
-            available: slot.forget_range(available),
-            ends: slot.forget_range(ends.into()) != 0,
-            again: slot.forget_range(again.into()) != 0,
+            at: memory.forget_range(at),
+            available: memory.forget_range(available),
+            ends: memory.forget_range(ends.into()) != 0,
+            again: memory.forget_range(again.into()) != 0,
         })
     }
 
@@ -147,8 +140,13 @@ impl Session<'_> {
             return Answer::Drop(Stat::DropIncomplete);
         };
         let Input { at, available, ends, again } = input;
-        let kept = if again { self.flow.kept_last } else { self.flow.kept };
-        match smtp::read(self.context, self.scratch.slot(), self.flow, at, available, kept, again) {
+        let kept = match self.slot.flags & FLAG_KEPT {
+            0 => 0,
+            _ if again => self.note.kept_last,
+            _ => self.note.kept,
+        };
+        let Self { context, scratch, slot, note, .. } = self;
+        match smtp::read(context, scratch.slot(), slot, note.skipped, at, available, kept, again) {
             Reading::Command(command) if again => self.repeat(&command),
             Reading::Command(command) => {
                 // what was kept is acknowledged already
@@ -159,14 +157,15 @@ impl Session<'_> {
             _ if again => Answer::Drop(Stat::DropIncomplete),
             Reading::LineLost => self.lose(),
             Reading::Skipped(octets) => {
-                self.flow.skipped = line::skip(self.flow.skipped, octets).1;
+                let skipped = if self.slot.flags & FLAG_SKIPPING == 0 { 0 } else { self.note.skipped };
+                self.note.skipped = line::skip(skipped, octets).1;
                 let octets = octets.wrapping_sub(kept as usize);
-                self.flow.flags |= FLAG_SKIPPING;
+                self.slot.flags |= FLAG_SKIPPING;
                 self.take(octets);
                 if ends && octets == available {
                     self.finish(0)
                 } else {
-                    self.acknowledge(self.flow.receive_next)
+                    self.acknowledge(self.slot.receive_next)
                 }
             }
             // the daemon drops an unfinished line at the end of input, too
@@ -180,40 +179,43 @@ impl Session<'_> {
     /// 3.7.4, Nagle) would wait for ever.
     #[inline(always)]
     fn hold(&mut self, length: usize, available: usize) -> Answer {
-        let flow = &mut *self.flow;
-        if flow.kept == 0 && flow.flags & FLAG_HELD_BACK == 0 {
-            flow.flags |= FLAG_HELD_BACK;
+        let slot = &mut *self.slot;
+        if slot.flags & (FLAG_HELD_BACK | FLAG_KEPT) == 0
+            || slot.flags & FLAG_HELD_BACK == 0 && self.note.kept == 0
+        {
+            slot.flags |= FLAG_HELD_BACK;
             return Answer::Drop(Stat::DropIncomplete);
         }
-        if !smtp::keep_line(self.scratch, &self.segment.tuple) {
+        let end = slot.receive_next.wrapping_add(available as u32);
+        if !smtp::keep_line(self.scratch, &self.segment.tuple, end, length as u32) {
             return Answer::Drop(Stat::DropIncomplete);
         }
         self.take(available);
-        self.flow.kept = length as u16;
-        self.acknowledge(self.flow.receive_next)
+        self.note.kept = length as u16;
+        self.note.kept_last = 0;
+        self.slot.flags |= FLAG_KEPT;
+        self.acknowledge(self.slot.receive_next)
     }
 
     /// Takes octets that are acknowledged without a reply.
     #[inline(always)]
     fn take(&mut self, octets: usize) {
-        let flow = &mut *self.flow;
-        flow.receive_next = flow.receive_next.wrapping_add(octets as u32);
-        flow.receive_last = flow.receive_next;
-        flow.send_last = flow.send_next;
-        flow.acknowledgments = 0;
-        flow.kept = 0;
-        flow.kept_last = 0;
-        flow.flags &= !FLAG_HELD_BACK;
+        let slot = &mut *self.slot;
+        slot.receive_next = slot.receive_next.wrapping_add(octets as u32);
+        slot.line = 0;
+        slot.reply = 0;
+        slot.acknowledgments = 0;
+        slot.flags &= !(FLAG_HELD_BACK | FLAG_KEPT);
     }
 
     /// The part of a line that was acknowledged is no longer there.
     #[inline(always)]
     fn lose(&mut self) -> Answer {
-        let Self { segment, scratch, flow, .. } = self;
-        event::ended(&segment.tuple, flow, Ending::Dismissed, now());
-        flow.flags |= FLAG_FIN_SENT;
-        flow.phase = Phase::Closing as u8;
-        let outgoing = Outgoing::bare(flow.send_next, flow.receive_next, TcpFlags::RST | TcpFlags::ACK);
+        let Self { segment, scratch, slot, note, .. } = self;
+        event::ended(&segment.tuple, slot, note, Ending::Dismissed, now());
+        slot.flags |= FLAG_FIN_SENT;
+        slot.set_phase(Phase::Closing as u8);
+        let outgoing = Outgoing::bare(slot.send_next, slot.receive_next, TcpFlags::RST | TcpFlags::ACK);
         scratch.send(outgoing, Stat::AnswerLineLost)
     }
 
@@ -221,32 +223,40 @@ impl Session<'_> {
     #[inline(always)]
     fn reply(&mut self, command: &Command, octets: usize, finishes: bool) -> Answer {
         let Command { number, next, domain, goes_on, skipped, .. } = *command;
-        let Self { segment, scratch, settings, flow, .. } = self;
-        let Some(reply) = smtp::text(flow.generation, settings.generation, number) else {
+        let Self { segment, scratch, settings, slot, note, .. } = self;
+        let Some(reply) = smtp::text(slot.generation, settings.generation, number) else {
             return Answer::Drop(Stat::DropOutdated);
         };
         let subject = smtp::subject(*scratch, &segment.tuple, number, domain);
         let length = reply.length as u32 + subject.length as u32;
         let closes = finishes || next == Phase::Closing as u8;
-        flow.receive_last = flow.receive_next;
-        flow.receive_next = flow.receive_next.wrapping_add(octets as u32 + u32::from(finishes));
-        flow.send_last = flow.send_next;
-        flow.send_next = flow.send_next.wrapping_add(length + u32::from(closes));
-        flow.commands = flow.commands.saturating_add(1);
-        flow.acknowledgments = 0;
-        flow.phase = if closes { Phase::Closing as u8 } else { next };
-        flow.last_reply = number;
-        flow.kept_last = flow.kept;
-        flow.kept = 0;
-        flow.flags = flow.flags & !(FLAG_SKIPPING | FLAG_HELD_BACK) | goes_on as u8;
-        flow.skipped = skipped;
+        let (line, said) = (octets as u32 + u32::from(finishes), length + u32::from(closes));
+        slot.line = line as u16;
+        slot.receive_next = slot.receive_next.wrapping_add(line);
+        slot.reply = said as u16;
+        slot.send_next = slot.send_next.wrapping_add(said);
+        slot.commands = slot.commands.saturating_add(1);
+        slot.acknowledgments = 0;
+        slot.set_phase(if closes { Phase::Closing as u8 } else { next });
+        slot.last_reply = number;
+        if slot.flags & FLAG_KEPT != 0 {
+            note.kept_last = note.kept;
+            note.kept = 0;
+            if note.kept_last == 0 {
+                slot.flags &= !FLAG_KEPT;
+            }
+        }
+        if goes_on != 0 {
+            note.skipped = skipped;
+        }
+        slot.flags = slot.flags & !(FLAG_SKIPPING | FLAG_HELD_BACK) | goes_on as u8;
         if closes {
-            flow.flags |= FLAG_FIN_SENT;
+            slot.flags |= FLAG_FIN_SENT;
         }
         if finishes {
-            flow.flags |= FLAG_FIN_RECEIVED;
+            slot.flags |= FLAG_FIN_RECEIVED;
         }
-        smtp::keep_argument(*scratch, &segment.tuple, flow, number, command.octets);
+        smtp::keep_argument(*scratch, &segment.tuple, slot, note, number, command.octets);
         if number == ReplyId::TooManyCommands as u8 {
             count(Stat::AlsoTooManyCommands);
         }
@@ -258,7 +268,7 @@ impl Session<'_> {
             } else {
                 Ending::Closed
             };
-            event::ended(&segment.tuple, flow, ending, now());
+            event::ended(&segment.tuple, slot, note, ending, now());
         }
         self.send_reply(subject, Stat::AnswerReply)
     }
@@ -266,19 +276,19 @@ impl Session<'_> {
     /// Sends the last reply again, with a FIN if the sender's came meanwhile.
     #[inline(always)]
     fn repeat(&mut self, command: &Command) -> Answer {
-        let Self { segment, scratch, settings, flow, .. } = self;
-        let Some(reply) = smtp::text(flow.generation, settings.generation, command.number) else {
+        let Self { segment, scratch, settings, slot, .. } = self;
+        let Some(reply) = smtp::text(slot.generation, settings.generation, command.number) else {
             return Answer::Drop(Stat::DropOutdated);
         };
         let subject = smtp::subject(*scratch, &segment.tuple, command.number, command.domain);
         let length = reply.length as u32 + subject.length as u32;
-        let fin = u32::from(flow.flags & FLAG_FIN_SENT != 0);
-        if flow.send_last.wrapping_add(length + fin) != flow.send_next {
+        let fin = u32::from(slot.flags & FLAG_FIN_SENT != 0);
+        if length + fin != u32::from(slot.reply) {
             // these are not the octets that were answered
             return Answer::Drop(Stat::DropSilent);
         }
         let end = segment.sequence.wrapping_add(segment.payload as u32);
-        if segment.flags.has(TcpFlags::FIN) && fin == 0 && end == flow.receive_next {
+        if segment.flags.has(TcpFlags::FIN) && fin == 0 && end == slot.receive_next {
             self.end_both();
         }
         self.send_reply(subject, Stat::AnswerAgain)
@@ -288,47 +298,49 @@ impl Session<'_> {
     /// the greeting, if that may be lost. For a FIN that comes again, so does ours.
     #[inline(always)]
     fn finish(&mut self, dropped: u32) -> Answer {
-        if self.flow.flags & FLAG_FIN_RECEIVED == 0 {
-            self.flow.receive_next = self.flow.receive_next.wrapping_add(dropped);
+        if self.slot.flags & FLAG_FIN_RECEIVED == 0 {
+            self.slot.receive_next = self.slot.receive_next.wrapping_add(dropped);
             self.end_both();
-            self.flow.receive_last = self.flow.receive_next;
+            self.slot.line = 0;
         }
-        let Self { segment, scratch, settings, flow, .. } = self;
-        let fin = flow.send_next.wrapping_sub(1);
-        if flow.commands == 0
-            && flow.flags & FLAG_ACKNOWLEDGED == 0
-            && let Some(reply) = smtp::text(flow.generation, settings.generation, flow.last_reply)
+        let Self { segment, scratch, settings, slot, .. } = self;
+        let fin = slot.send_next.wrapping_sub(1);
+        if slot.commands == 0
+            && slot.flags & FLAG_ACKNOWLEDGED == 0
+            && let Some(reply) = smtp::text(slot.generation, settings.generation, slot.last_reply)
         {
-            let subject = smtp::subject(*scratch, &segment.tuple, flow.last_reply, Span::EMPTY);
-            if flow.send_last.wrapping_add(reply.length as u32 + subject.length as u32) == fin {
+            let subject = smtp::subject(*scratch, &segment.tuple, slot.last_reply, Span::EMPTY);
+            if reply.length as u32 + subject.length as u32 + 1 == u32::from(slot.reply) {
                 return self.send_reply(subject, Stat::AnswerFin);
             }
         }
-        let outgoing = Outgoing::bare(fin, flow.receive_next, TcpFlags::ACK | TcpFlags::FIN);
+        let outgoing = Outgoing::bare(fin, slot.receive_next, TcpFlags::ACK | TcpFlags::FIN);
         scratch.send(outgoing, Stat::AnswerFin)
     }
 
     /// Both sides have sent all that they will.
     #[inline(always)]
     fn end_both(&mut self) {
-        let flow = &mut *self.flow;
-        flow.receive_next = flow.receive_next.wrapping_add(1);
-        flow.send_next = flow.send_next.wrapping_add(1);
-        flow.flags |= FLAG_FIN_RECEIVED | FLAG_FIN_SENT;
-        flow.phase = Phase::Closing as u8;
-        event::ended(&self.segment.tuple, flow, Ending::Closed, now());
+        let Self { segment, slot, note, .. } = self;
+        slot.receive_next = slot.receive_next.wrapping_add(1);
+        slot.line = slot.line.wrapping_add(1);
+        slot.send_next = slot.send_next.wrapping_add(1);
+        slot.reply = slot.reply.wrapping_add(1);
+        slot.flags |= FLAG_FIN_RECEIVED | FLAG_FIN_SENT;
+        slot.set_phase(Phase::Closing as u8);
+        event::ended(&segment.tuple, slot, note, Ending::Closed, now());
     }
 
     /// Sends the last reply, at its sequence number.
     #[inline(always)]
     fn send_reply(&self, subject: Span, stat: Stat) -> Answer {
-        let flow = &*self.flow;
-        let fin = if flow.flags & FLAG_FIN_SENT != 0 { TcpFlags::FIN } else { 0 };
+        let slot = &*self.slot;
+        let fin = if slot.flags & FLAG_FIN_SENT != 0 { TcpFlags::FIN } else { 0 };
         let flags = TcpFlags::ACK | TcpFlags::PSH | fin;
         let outgoing = Outgoing {
-            reply: smtp::reply_index(flow.generation, flow.last_reply),
+            reply: smtp::reply_index(slot.generation, slot.last_reply),
             subject,
-            ..Outgoing::bare(flow.send_last, flow.receive_next, flags)
+            ..Outgoing::bare(slot.send_last(), slot.receive_next, flags)
         };
         self.scratch.send(outgoing, stat)
     }
@@ -339,23 +351,20 @@ impl Session<'_> {
     /// count anew.
     #[inline(always)]
     fn acknowledge_again(&mut self, number: u32) -> Answer {
-        let flow = &mut *self.flow;
-        let at = (now() >> ACKNOWLEDGMENT_SHIFT) as u32;
-        if flow.acknowledged_at != at {
-            flow.acknowledged_at = at;
-            flow.acknowledgments = 0;
-        }
-        if flow.acknowledgments >= ACKNOWLEDGMENTS_MAX {
+        let slot = &mut *self.slot;
+        let at = ((now() >> ACKNOWLEDGMENT_SHIFT) as u8) << 4;
+        let count = if slot.acknowledgments & 0xf0 == at { slot.acknowledgments & 0xf } else { 0 };
+        if count >= ACKNOWLEDGMENTS_MAX {
             return Answer::Drop(Stat::DropAckLimit);
         }
-        flow.acknowledgments += 1;
+        slot.acknowledgments = at | count + 1;
         self.acknowledge(number)
     }
 
     /// An acknowledgement without data.
     #[inline(always)]
     fn acknowledge(&self, number: u32) -> Answer {
-        self.scratch.send(Outgoing::bare(self.flow.send_next, number, TcpFlags::ACK), Stat::AnswerAck)
+        self.scratch.send(Outgoing::bare(self.slot.send_next, number, TcpFlags::ACK), Stat::AnswerAck)
     }
 }
 

@@ -6,10 +6,11 @@
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use sixgate_common::{
     domain::{self, PathDomain, Span},
-    flow::{ARGUMENT_KEPT, FLAG_SKIPPING, Flow},
+    flow::ARGUMENT_KEPT,
     line::{self, Cut, skip},
-    refuse::{self, Phase, Reason, ReplyId, Step, Verb},
+    refuse::{self, ReplyId, Step, Verb},
     reply::{self, Reply},
+    slot::{FLAG_SKIPPING, Note, Slot},
     stat::Stat,
 };
 
@@ -71,21 +72,23 @@ impl Command {
 
 /// Reads the `available` octets at `at` of the frame, behind the `kept` ones of the same line; if
 /// they were answered before (`again`), the step is the one that was taken.
+#[expect(clippy::too_many_arguments, reason = "numbers of one segment and of its session")]
 #[inline(always)]
 pub(crate) fn read(
     context: &XdpContext,
-    slot: MapSlot,
-    flow: &Flow,
+    memory: MapSlot,
+    slot: &Slot,
+    skipped: u16,
     at: usize,
     available: usize,
     kept: u16,
     again: bool,
 ) -> Reading {
-    let (Some(phase), Some(reason)) = (Phase::from_number(flow.phase), Reason::from_number(flow.reason))
-    else {
+    let (Some(phase), Some(reason)) = (slot.phase(), slot.reason()) else {
         return Reading::Damaged;
     };
-    let skipping = !again && flow.flags & FLAG_SKIPPING != 0;
+    let skipping = !again && slot.flags & FLAG_SKIPPING != 0;
+    let before = if skipping { skipped } else { 0 };
     let Some(Found { cut, verb }) = look(context, at, available, kept, skipping) else {
         return Reading::LineLost;
     };
@@ -93,7 +96,7 @@ pub(crate) fn read(
     let (octets, length) = match cut {
         Cut::Incomplete if !again => return Reading::Incomplete,
         Cut::Skipped(octets) if !again => {
-            let (is_endless, rest) = skip(flow.skipped, octets);
+            let (is_endless, rest) = skip(before, octets);
             if !is_endless {
                 return Reading::Skipped(octets);
             }
@@ -105,13 +108,13 @@ pub(crate) fn read(
         Cut::BareLineEnd => (available + kept as usize, 0),
         Cut::Line(length) => (length + CRLF, length),
     };
-    let step = match ReplyId::from_number(flow.last_reply) {
+    let step = match ReplyId::from_number(slot.last_reply) {
         Some(reply) if again => Step { reply, next: phase },
-        _ => refuse::step(reason, phase, verb, flow.commands),
+        _ => refuse::step(reason, phase, verb, slot.commands.into()),
     };
     let (number, next) = (step.reply as u8, step.next as u8);
     let command = Command { octets, number, next, domain: Span::EMPTY, goes_on, skipped };
-    let command = command.forget_ranges(slot);
+    let command = command.forget_ranges(memory);
     if !matches!(command.number, NOT_OPTED_IN | NOT_OPTED_IN_TEMPORARY | NO_PTR) {
         return Reading::Command(command);
     }
@@ -251,24 +254,31 @@ pub(crate) fn subject(scratch: Scratch, tuple: &Tuple, number: u8, domain: Span)
 /// Keeps the argument of MAIL, or of a refused RCPT, for the log: the line has `octets` octets in
 /// the scratch; `number` is the reply to it. A recipient that was refused before is reported first.
 #[inline(always)]
-pub(crate) fn keep_argument(scratch: Scratch, tuple: &Tuple, flow: &mut Flow, number: u8, octets: usize) {
+pub(crate) fn keep_argument(
+    scratch: Scratch,
+    tuple: &Tuple,
+    slot: &Slot,
+    note: &mut Note,
+    number: u8,
+    octets: usize,
+) {
     let is_recipient = match number {
         NOT_OPTED_IN | NOT_OPTED_IN_TEMPORARY | NO_PTR => true,
         MAIL => false,
         _ => return,
     };
-    if flow.refused != 0 {
-        event::recipient(tuple, flow, now());
+    if note.refused != 0 {
+        event::recipient(tuple, slot, note, now());
     }
     if is_recipient {
-        flow.refused = number;
-        flow.recipient_length = argument_length(octets, RCPT_TO);
-        scratch.copy::<RCPT_TO, ARGUMENT_KEPT>(&mut flow.recipient);
+        note.refused = number;
+        note.recipient_length = argument_length(octets, RCPT_TO);
+        scratch.copy::<RCPT_TO, ARGUMENT_KEPT>(&mut note.recipient);
     } else {
-        flow.refused = 0;
-        flow.recipient_length = 0;
-        flow.sender_length = argument_length(octets, MAIL_FROM);
-        scratch.copy::<MAIL_FROM, ARGUMENT_KEPT>(&mut flow.sender);
+        note.refused = 0;
+        note.recipient_length = 0;
+        note.sender_length = argument_length(octets, MAIL_FROM);
+        scratch.copy::<MAIL_FROM, ARGUMENT_KEPT>(&mut note.sender);
     }
 }
 
@@ -279,10 +289,22 @@ fn argument_length(octets: usize, at: usize) -> u8 {
     if length < ARGUMENT_KEPT { length as u8 } else { ARGUMENT_KEPT as u8 }
 }
 
-/// Keeps the unfinished line in the scratch until the rest comes.
+/// Keeps the unfinished line in the scratch until the rest comes: `length` octets before the
+/// sequence number `end`.
 #[inline(always)]
-pub(crate) fn keep_line(scratch: Scratch, tuple: &Tuple) -> bool {
-    PARTIAL_LINES.insert(tuple.key(), scratch.line_start(), 0).is_ok()
+pub(crate) fn keep_line(scratch: Scratch, tuple: &Tuple, end: u32, length: u32) -> bool {
+    PARTIAL_LINES.insert(tuple.key(), scratch.partial_line(end, length), 0).is_ok()
+}
+
+/// Octets of an unfinished line that were kept, if the sequence number `end` is behind them.
+#[inline(always)]
+pub(crate) fn kept_before(tuple: &Tuple, end: u32) -> u16 {
+    // SAFETY: an entry that gives way while it is read belongs to another session, and ends this
+    // one at worst.
+    match unsafe { PARTIAL_LINES.get(tuple.key()) } {
+        Some(line) if line.end == end => line.length as u16,
+        _ => 0,
+    }
 }
 
 /// Beside the kinds of cuts.

@@ -5,7 +5,8 @@
 //! again what is not acknowledged; nothing is sent again from here.
 
 use sixgate_common::{
-    flow::{FLAG_FIN_RECEIVED, FLAG_FIN_SENT, Flow, WINDOW},
+    flow::WINDOW,
+    slot::{FLAG_FIN_RECEIVED, FLAG_FIN_SENT, Slot},
     stat::Stat,
 };
 
@@ -100,12 +101,12 @@ impl Reaction {
     }
 }
 
-/// The reaction to `segment` of the session `flow`.
+/// The reaction to `segment` of the session in `slot`.
 #[inline(always)]
-pub(crate) fn react(flow: &Flow, segment: &Segment) -> Reaction {
+pub(crate) fn react(slot: &Slot, segment: &Segment) -> Reaction {
     let flags = segment.flags;
-    let offset = distance(flow.receive_next, segment.sequence);
-    let unacknowledged = distance(segment.acknowledgment, flow.send_next);
+    let offset = distance(slot.receive_next, segment.sequence);
+    let unacknowledged = distance(segment.acknowledgment, slot.send_next);
     if is_far(offset) {
         return Reaction::NotOurs;
     }
@@ -113,7 +114,7 @@ pub(crate) fn react(flow: &Flow, segment: &Segment) -> Reaction {
         return match offset {
             // RFC 5961 3: only a reset at exactly the expected number is believed
             0 => Reaction::Forget,
-            1.. if offset <= i32::from(WINDOW) => Reaction::Acknowledge(flow.receive_next),
+            1.. if offset <= i32::from(WINDOW) => Reaction::Acknowledge(slot.receive_next),
             _ => Reaction::Silent(Stat::DropSilent),
         };
     }
@@ -125,9 +126,9 @@ pub(crate) fn react(flow: &Flow, segment: &Segment) -> Reaction {
     }
     // As long as a reply may be lost, nothing but the reply acknowledges its command: only that
     // brings the reply again.
-    let is_pending = unacknowledged > 0 && !(flow.flags & FLAG_FIN_SENT != 0 && unacknowledged == 1);
-    let number = if is_pending { flow.receive_last } else { flow.receive_next };
-    if offset > 0 && unacknowledged < 0 && flow.is_over() && !flags.has(TcpFlags::SYN) {
+    let is_pending = unacknowledged > 0 && !(slot.flags & FLAG_FIN_SENT != 0 && unacknowledged == 1);
+    let number = if is_pending { slot.receive_last() } else { slot.receive_next };
+    if offset > 0 && unacknowledged < 0 && slot.is_over() && !flags.has(TcpFlags::SYN) {
         // the port is used again within milliseconds: the numbers of both sides are a little above
         // the last ones
         return Reaction::Handshake;
@@ -147,33 +148,33 @@ pub(crate) fn react(flow: &Flow, segment: &Segment) -> Reaction {
     if offset > 0 || offset == KEEP_ALIVE && length == 1 && payload == 1 && !is_pending {
         return Reaction::Acknowledge(number);
     }
-    let behind = distance(segment.sequence, flow.receive_last);
-    if is_pending && flow.receive_last != flow.receive_next {
+    let behind = distance(segment.sequence, slot.receive_last());
+    if is_pending && slot.receive_last() != slot.receive_next {
         return match behind {
             0.. if behind < payload => Reaction::Again(behind as u32),
             _ if offset + length <= 0 => Reaction::Acknowledge(number),
             _ => Reaction::Silent(Stat::DropEarly),
         };
     }
-    at_hand(flow, segment, offset, unacknowledged)
+    at_hand(slot, segment, offset, unacknowledged)
 }
 
 /// Data or FIN that begins at the expected number or before it, while no reply to a command is on
 /// its way.
 #[inline(always)]
-fn at_hand(flow: &Flow, segment: &Segment, offset: i32, unacknowledged: i32) -> Reaction {
+fn at_hand(slot: &Slot, segment: &Segment, offset: i32, unacknowledged: i32) -> Reaction {
     let fin = i32::from(segment.flags.has(TcpFlags::FIN));
     let payload = segment.payload as i32;
     if offset + payload + fin <= 0 {
-        let is_fin = fin == 1 && offset + payload + fin == 0 && flow.flags & FLAG_FIN_RECEIVED != 0;
+        let is_fin = fin == 1 && offset + payload + fin == 0 && slot.flags & FLAG_FIN_RECEIVED != 0;
         // the sender has not seen our FIN
         return if is_fin && unacknowledged > 0 {
             Reaction::Finish
         } else {
-            Reaction::Acknowledge(flow.receive_next)
+            Reaction::Acknowledge(slot.receive_next)
         };
     }
-    if flow.flags & FLAG_FIN_SENT != 0 {
+    if slot.flags & FLAG_FIN_SENT != 0 {
         return Reaction::Drain(segment.sequence.wrapping_add((payload + fin) as u32));
     }
     if offset + payload <= 0 {

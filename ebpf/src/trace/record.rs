@@ -137,9 +137,12 @@ fn complete(memory: &mut Memory, stat: u32, action: u32) {
     // SAFETY: an entry that gives way while it is read may be seen half old, half new: the line
     // names another reason.
     if record.reason == 0
-        && let Some(flow) = unsafe { FLOWS.get(key) }
+        && let Some(tag) = unsafe { FLOWS.get(key) }
     {
-        record.reason = flow.reason;
+        record.reason = tag.reason as u8;
+    }
+    if record.reason == 0 {
+        record.reason = dialogue::reason(&segment.tuple);
     }
     record.source = key.source;
     record.destination = key.destination;

@@ -1,11 +1,11 @@
-//! Puts a frame, and if wanted one entry of FLOWS, back as they were, and goes on to the program in NEXT.
+//! Puts a frame and one slot back as they were, and goes on to the program in NEXT.
 //!
 //! BPF_PROG_TEST_RUN with `repeat` leaves the frame as the run before left it, so a program that rewrites frames can
 //! only be repeated behind this one. It measures nothing: its own cost is what it takes with an empty program in NEXT.
 
 use aya_ebpf::{
     bindings::xdp_action::XDP_ABORTED,
-    btf_maps::{Array, LruHashMap, ProgramArray},
+    btf_maps::{Array, ProgramArray},
     helpers::{
         bpf_xdp_get_buff_len,
         generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_store_bytes},
@@ -14,31 +14,29 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use sixgate_common::{
-    flow::{Flow, FlowKey},
     names,
+    slot::{SLOTS_ENTRIES, Slot},
 };
 
-use crate::template::{FLOW_PUT, FLOW_REMOVE, TEMPLATE_MAX, Template};
+use crate::template::{TEMPLATE_MAX, Template};
 
 #[btf_map]
 static TEMPLATE: Array<Template, 1> = Array::new();
 #[btf_map]
-static RESTORE_KEY: Array<FlowKey, 1> = Array::new();
-#[btf_map]
-static RESTORE_FLOW: Array<Flow, 1> = Array::new();
+static RESTORE_SLOT: Array<Slot, 1> = Array::new();
 /// The program under test, or the empty one.
 #[btf_map]
 pub(crate) static NEXT: ProgramArray<1> = ProgramArray::new();
 /// The map of the program under test: the loader takes the pinned one.
 #[btf_map]
-static FLOWS: LruHashMap<FlowKey, Flow, { names::FLOWS_ENTRIES as usize }> = LruHashMap::new();
+static SLOTS: Array<Slot, { SLOTS_ENTRIES as usize }, { names::MMAPABLE as usize }> = Array::new();
 
 /// The entry. XDP_ABORTED says that something could not be put back, or that NEXT is empty.
 #[xdp(frags)]
 fn restore(context: XdpContext) -> u32 {
     if let Some(template) = TEMPLATE.get_ptr_mut(0)
         && put_frame_back(&context, template).is_some()
-        && put_flow_back(template).is_some()
+        && put_slot_back(template).is_some()
     {
         // SAFETY: nothing here waits to be dropped.
         unsafe { NEXT.tail_call(&context, 0) };
@@ -90,27 +88,13 @@ fn address(context: &XdpContext, template: *mut Template) -> u64 {
     }
 }
 
-/// FLOWS has the entry that the template asks for. An entry that is there is written in place, which costs less than
-/// making a new one.
+/// The connection's slot has what RESTORE_SLOT has.
 #[inline(always)]
-fn put_flow_back(template: *const Template) -> Option<()> {
+fn put_slot_back(template: *const Template) -> Option<()> {
     // SAFETY: the pointer is to a map's value, of this type.
-    let wanted = unsafe { (*template).flow };
-    let key = RESTORE_KEY.get(0)?;
-    match wanted {
-        FLOW_PUT => {
-            let flow = RESTORE_FLOW.get(0)?;
-            match FLOWS.get_ptr_mut(key) {
-                // SAFETY: the pointer is to a map's value, of this type; one CPU at a time runs a bench.
-                Some(entry) => unsafe { *entry = *flow },
-                None => FLOWS.insert(key, flow, 0).ok()?,
-            }
-        }
-        FLOW_REMOVE => {
-            // the only failure is that there was no entry
-            let _ = FLOWS.remove(key);
-        }
-        _ => return None,
-    }
+    let index = unsafe { (*template).slot };
+    let slot = RESTORE_SLOT.get(0)?;
+    // SAFETY: the pointer is to a map's value, of this type; one CPU at a time runs a bench.
+    unsafe { *SLOTS.get_ptr_mut(index)? = *slot };
     Some(())
 }

@@ -16,16 +16,11 @@ pub(crate) struct Template {
     pub(crate) scratch: u64,
     /// Octets of [`Self::frame`] in use.
     pub(crate) length: u32,
-    /// [`FLOW_PUT`] or [`FLOW_REMOVE`].
-    pub(crate) flow: u32,
+    /// Where in SLOTS the connection's state is.
+    pub(crate) slot: u32,
     /// The frame.
     pub(crate) frame: [u8; TEMPLATE_MAX],
 }
-
-/// The entry of RESTORE_KEY becomes what RESTORE_FLOW holds.
-pub(crate) const FLOW_PUT: u32 = 1;
-/// The entry of RESTORE_KEY is removed.
-pub(crate) const FLOW_REMOVE: u32 = 2;
 
 /// Number of destinations between which `scatter` changes; a power of two.
 pub(crate) const DESTINATIONS: usize = 1 << 16;

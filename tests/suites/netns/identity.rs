@@ -208,7 +208,9 @@ fn where_the_pin_of_one_map_is_removed_all_of_it_is_made_again() {
     }
     let (site, daemon) = site("");
     fs::remove_file(Pins::new(&site.pins()).directory().join("PARTIAL_LINES")).unwrap();
-    daemon.wait_for_log("the pin of the map PARTIAL_LINES was removed: the daemon makes the maps anew").unwrap();
+    daemon
+        .wait_for_log("the pin of the map PARTIAL_LINES was removed: the daemon makes the maps anew")
+        .unwrap();
     wait_for_lines(&daemon, "gate0: attached", 2);
     is_good(&site);
     refuses(&site);

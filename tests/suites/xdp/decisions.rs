@@ -4,9 +4,10 @@
 use std::net::Ipv6Addr;
 
 use sixgate_common::{
-    flow::{Flow, FlowKey, PHASE_TAG},
+    flow::{FlowKey, Tag},
     refuse::{Phase, REASON_NO_PTR, REASON_NOT_OPTED_IN},
     settings::{MODE_SHADOW, Revision, Settings},
+    slot::Slot,
     stat::Stat,
 };
 use sixgate_dataplane::{Maps, flow_key, monotonic_nanoseconds};
@@ -50,9 +51,15 @@ fn syn(source: Ipv6Addr, destination: Ipv6Addr) -> Vec<u8> {
     Packet::syn().source(source).destination(destination).build()
 }
 
-/// An entry that an earlier connection of the same 4-tuple may have left.
-const OLD: Flow =
-    Flow { phase: Phase::Mail as u8, commands: 3, receive_next: 1 << 31, ..Flow::tag(REASON_NO_PTR, 1) };
+/// The tag that an earlier connection of the same 4-tuple may have left.
+const OLD: Tag = Tag::new(REASON_NO_PTR, 1);
+/// The state that one may have left.
+const OLD_SLOT: Slot = Slot {
+    state: Slot::state_of(REASON_NO_PTR, Phase::Mail as u8),
+    commands: 3,
+    receive_next: 1 << 31,
+    ..Slot::FREE
+};
 
 #[test]
 fn each_rule_passes_or_tags() {
@@ -62,20 +69,22 @@ fn each_rule_passes_or_tags() {
     let mut program = Program::load();
     for (name, source, destination, stat, reason) in ROWS {
         let key = key(source, destination);
-        program.write_flow(key, OLD);
+        program.write_tag(key, OLD);
+        program.write_slot(&key, OLD_SLOT);
         let before = monotonic_nanoseconds();
         let outcome = program.run(&syn(source, destination));
         let after = monotonic_nanoseconds();
         assert_eq!(outcome, Outcome { action: XDP_PASS, stat }, "{name}");
-        match (program.flow(&key), reason) {
+        match (program.tag(&key), reason) {
             (None, None) => {}
             (Some(tag), Some(reason)) => {
-                assert_eq!(tag, Flow::tag(reason, tag.opened), "{name}");
+                assert_eq!(tag, Tag::new(reason, tag.opened), "{name}");
                 let tick = 10_000_000;
                 assert!((before - tick..=after).contains(&tag.opened), "{name}: {tag:?}");
             }
             (found, wanted) => panic!("{name}: {found:?} instead of reason {wanted:?}"),
         }
+        assert_eq!(program.slot(&key), None, "{name}");
     }
     assert_eq!(program.packets_counted(), ROWS.len() as u64);
 }
@@ -96,10 +105,11 @@ fn shadow_counts_what_enforce_would_refuse_and_tags_nothing() {
                 None => stat,
             };
             let key = key(source, destination);
-            program.write_flow(key, OLD);
+            program.write_tag(key, OLD);
+            program.write_slot(&key, OLD_SLOT);
             let outcome = program.run(&syn(source, destination));
             assert_eq!(outcome, Outcome { action: XDP_PASS, stat }, "{name}");
-            assert_eq!(program.flow(&key), None, "{name}");
+            assert_eq!((program.tag(&key), program.slot(&key)), (None, None), "{name}");
         }
     }
 }
@@ -114,10 +124,11 @@ fn nothing_is_refused_while_the_maps_are_not_ready() {
         program.maps.write_settings(&Settings { ready, ..ENFORCE }).unwrap();
         for (name, source, destination, ..) in ROWS {
             let key = key(source, destination);
-            program.write_flow(key, OLD);
+            program.write_tag(key, OLD);
+            program.write_slot(&key, OLD_SLOT);
             let outcome = program.run(&syn(source, destination));
             assert_eq!(outcome, Outcome { action: XDP_PASS, stat: Stat::PassNotReady }, "{name}");
-            assert_eq!(program.flow(&key), None, "{name}");
+            assert_eq!((program.tag(&key), program.slot(&key)), (None, None), "{name}");
         }
     }
     program.maps.set_shown(Revision::new(1, 1)).unwrap();
@@ -136,11 +147,13 @@ fn a_segment_of_a_connection_changes_no_entry() {
     for flags in [tcp::ACK, tcp::SYN | tcp::ACK, tcp::FIN | tcp::ACK, tcp::RST, tcp::SYN | tcp::FIN] {
         let frame = Packet::syn().destination(OURS).flags(flags).build();
         assert_eq!(program.run(&frame).stat, Stat::PassSegment);
-        assert_eq!(program.flow(&key), None);
-        program.write_flow(key, OLD);
+        assert_eq!(program.tag(&key), None);
+        program.write_tag(key, OLD);
+        program.write_slot(&key, OLD_SLOT);
         assert_eq!(program.run(&frame).stat, Stat::PassSegment);
-        assert_eq!(program.flow(&key), Some(OLD));
-        program.forget_flow(&key);
+        assert_eq!(program.tag(&key), Some(OLD));
+        assert!(program.take_slot(&key));
+        program.forget_tag(&key);
     }
 }
 
@@ -173,9 +186,8 @@ fn a_tag_is_taken_once_and_found_by_the_sockets_addresses() {
     let key = flow_key(&socket(SENDER, SENDER_PORT), &socket(OURS, SMTP));
     let take = |maps: &mut Maps| maps.take_tag(&key).unwrap();
     let tag = take(&mut program.maps).unwrap();
-    assert_eq!((tag.reason, tag.phase), (REASON_NOT_OPTED_IN, PHASE_TAG));
+    assert_eq!(tag, Tag::new(REASON_NOT_OPTED_IN, tag.opened));
     assert_eq!(take(&mut program.maps), None);
-    program.write_flow(key, OLD);
-    assert_eq!(take(&mut program.maps), None, "an entry that the kernel answers is no tag");
-    assert_eq!(program.flow(&key), Some(OLD));
+    program.write_slot(&key, OLD_SLOT);
+    assert_eq!(take(&mut program.maps), None, "a session that the kernel answers has no tag");
 }

@@ -19,10 +19,11 @@ use ipnet::Ipv6Net;
 use sixgate_common::{
     dest::OptIn,
     domain::domain_key,
-    flow::{Flow, FlowKey},
+    flow::{FlowKey, Tag},
     names,
     reply::GROWTH_MAX,
     settings::{ANSWER_DAEMON, MODE_ENFORCE, READY, REFUSE_AT_RCPT, Revision, Settings},
+    slot::{Slot, SlotKey},
     stat::Stat,
 };
 use sixgate_dataplane::{Maps, Pins, Projection, PtrOrigin, PtrState, Station, StationUse, embedded_object};
@@ -223,25 +224,76 @@ impl Program {
         self.object.maps().map(|(name, _)| name).collect()
     }
 
-    pub(crate) fn write_flow(&mut self, key: FlowKey, flow: Flow) {
-        self.flows().insert(key, flow, 0).unwrap();
+    pub(crate) fn write_tag(&mut self, key: FlowKey, tag: Tag) {
+        self.flows().insert(key, tag, 0).unwrap();
     }
 
-    pub(crate) fn flow(&mut self, key: &FlowKey) -> Option<Flow> {
+    pub(crate) fn tag(&mut self, key: &FlowKey) -> Option<Tag> {
         self.flows().get(key, 0).ok()
     }
 
-    pub(crate) fn forget_flow(&mut self, key: &FlowKey) {
+    pub(crate) fn forget_tag(&mut self, key: &FlowKey) {
         self.flows().remove(key).unwrap();
     }
 
-    fn flows(&mut self) -> HashMap<&mut MapData, FlowKey, Flow> {
+    fn flows(&mut self) -> HashMap<&mut MapData, FlowKey, Tag> {
         self.object.map_mut(names::FLOWS).unwrap().try_into().unwrap()
+    }
+
+    /// Puts a session's state into the slot that the connection has, or else may have.
+    pub(crate) fn write_slot(&mut self, key: &FlowKey, slot: Slot) {
+        let [first, _] = self.places(key);
+        let index = self.place(key).unwrap_or(first);
+        let (source, destination, source_port) = key_words(key);
+        self.slots().set(index, Slot { source, destination, source_port, ..slot }, 0).unwrap();
+    }
+
+    /// The state of the connection's session.
+    pub(crate) fn slot(&mut self, key: &FlowKey) -> Option<Slot> {
+        let index = self.place(key)?;
+        self.slots().get(&index, 0).ok()
+    }
+
+    /// Takes the state of the connection's session away; whether there was any.
+    pub(crate) fn take_slot(&mut self, key: &FlowKey) -> bool {
+        let Some(index) = self.place(key) else {
+            return false;
+        };
+        self.slots().set(index, Slot::FREE, 0).unwrap();
+        true
+    }
+
+    /// Where the connection's state is.
+    fn place(&mut self, key: &FlowKey) -> Option<u32> {
+        let places = self.places(key);
+        let slots = self.slots();
+        places.into_iter().find(|index| {
+            let slot = slots.get(index, 0).unwrap();
+            slot.state != 0 && slot.key() == *key
+        })
+    }
+
+    fn places(&self, key: &FlowKey) -> [u32; 2] {
+        let keys: Array<&MapData, SlotKey> = self.object.map(names::SLOT_KEY).unwrap().try_into().unwrap();
+        keys.get(&0, 0).unwrap().places_of(key)
+    }
+
+    fn slots(&mut self) -> Array<&mut MapData, Slot> {
+        self.object.map_mut(names::SLOTS).unwrap().try_into().unwrap()
     }
 
     fn counters(&self) -> Vec<(Stat, u64)> {
         self.maps.stats().unwrap()
     }
+}
+
+/// Both addresses and the sender's port, as a slot has them.
+fn key_words(key: &FlowKey) -> ([u64; 2], [u64; 2], u16) {
+    let words = |octets: &[u8; 16]| {
+        let (halves, _) = octets.as_chunks::<8>();
+        [u64::from_ne_bytes(halves[0]), u64::from_ne_bytes(halves[1])]
+    };
+    (words(&key.source), words(&key.destination), u16::from_ne_bytes(key.source_port))
 }
 
 /// Runs the program once on `frame`: its action, and the frame as it left it.
@@ -288,6 +340,7 @@ fn fill(maps: &mut Maps) {
     maps.ptr_set(NO_PTR, PtrState::Absent, PtrOrigin::Dns, HOUR).unwrap();
     maps.ptr_set(EXPIRED, PtrState::Absent, PtrOrigin::Dns, Duration::ZERO).unwrap();
     maps.ptr_set(HAS_PTR, PtrState::Exists, PtrOrigin::Dns, HOUR).unwrap();
+    maps.draw_slot_key().unwrap();
     maps.set_cookie_key(Some(&COOKIE_KEY.into())).unwrap();
     maps.write_settings(&ENFORCE).unwrap();
 }

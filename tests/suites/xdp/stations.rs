@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use sixgate_common::{
-    flow::Flow,
     names::STATIONS_ENTRIES,
-    refuse::REASON_NOT_OPTED_IN,
+    refuse::{Phase, REASON_NOT_OPTED_IN},
     settings::{ANSWER_KERNEL, Settings},
+    slot::Slot,
     stat::Stat,
 };
 use sixgate_dataplane::{Station, StationUse, flow_key};
@@ -105,9 +105,10 @@ fn generic_mode_answers_unfinished_checksums_only_at_the_far_end() {
         set(&mut program, &[(STATION, what)]);
         let syn = program.next_connection().destination(OURS).checksum(checksum);
         let key = flow_key(&syn.sender(), &syn.receiver());
-        program.write_flow(key, Flow::tag(REASON_NOT_OPTED_IN, 0));
+        let state = Slot::state_of(REASON_NOT_OPTED_IN, Phase::Mail as u8);
+        program.write_slot(&key, Slot { state, ..Slot::FREE });
         let fate = program.send(&syn);
-        assert_eq!(program.flow(&key).is_some(), is_answered, "what is passed on leaves no entry behind");
+        assert_eq!(program.slot(&key).is_some(), is_answered, "what is passed on leaves no entry behind");
         match fate {
             Fate::Answered(Stat::AnswerSyn, _) if is_answered => {}
             Fate::Passed(Stat::PassUnfinished) if !is_answered => {}

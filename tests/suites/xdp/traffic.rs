@@ -59,7 +59,7 @@ fn a_tag_is_there_when_the_connection_is_accepted() {
 
         let (peer, local) = accept(&host, &listener, OURS);
         let tag = host.maps().take_tag(&flow_key(&peer, &local)).unwrap().unwrap();
-        assert_eq!(tag.reason, REASON_NOT_OPTED_IN);
+        assert_eq!(tag.reason, u32::from(REASON_NOT_OPTED_IN));
         assert_eq!(count(&host, Stat::TagNotOptedIn), 1);
         assert!(count(&host, Stat::PassSegment) >= 1);
 

@@ -320,9 +320,10 @@ impl Task<'_> {
     }
 }
 
-/// REPLIES and the key of cookies, then the prefixes, which are read back and compared.
+/// REPLIES and the keys, then the prefixes, which are read back and compared.
 fn fill(maps: &mut Maps, plan: &AttachPlan) -> Result<(), DataplaneError> {
     maps.write_replies(&plan.replies)?;
+    maps.draw_slot_key()?;
     maps.set_cookie_key(plan.cookie_key.as_ref())?;
     maps.project(&plan.projection)?;
     match maps.difference(&plan.projection)?.len() {

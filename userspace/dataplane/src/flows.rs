@@ -1,23 +1,26 @@
-//! FLOWS: the connections that the program refuses or has tagged, as they are now.
+//! SLOTS and FLOWS: the connections that the program answers by itself or has tagged, as they are
+//! now.
 //!
 //! It changes none; tags are taken by `maps`.
 
 use std::{net::SocketAddrV6, time::Duration};
 
 use sixgate_common::{
-    flow::{Flow, FlowKey, PHASE_TAG},
+    flow::{FlowKey, Tag},
     names,
     refuse::{Phase, Reason},
+    slot::{SLOTS_ENTRIES, Slot, SlotKey},
 };
 
 use super::{
+    cookies::random,
     error::DataplaneError,
     events::{destination, source},
-    maps::{Maps, is_absent},
+    maps::Maps,
     monotonic_nanoseconds,
 };
 
-/// One entry of FLOWS.
+/// A connection that is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FlowRecord {
     /// The client's address and port.
@@ -46,63 +49,105 @@ pub enum FlowState {
 }
 
 impl Maps {
-    /// Every entry, the oldest first.
+    /// The connections, the oldest first.
     ///
     /// # Errors
     ///
     /// [`DataplaneError::Map`].
     pub fn flows(&self) -> Result<Vec<FlowRecord>, DataplaneError> {
         let now = monotonic_nanoseconds();
-        let mut found = std::collections::HashMap::new();
+        let mut tags = std::collections::HashMap::new();
         // The map changes meanwhile, and a walk that loses its position starts anew: no more steps
         // than entries.
         for entry in self.flows.iter().take(self.sizes().flows as usize) {
-            let (key, flow) = entry.map_err(|error| DataplaneError::map("read", names::FLOWS, error))?;
-            found.insert(key, flow);
+            let (key, tag) = entry.map_err(|error| DataplaneError::map("read", names::FLOWS, error))?;
+            tags.insert(key, tag);
         }
         let mut records: Vec<FlowRecord> =
-            found.iter().filter_map(|(key, flow)| record(key, flow, now)).collect();
+            tags.iter().filter_map(|(key, tag)| tagged(key, tag, now)).collect();
+        for index in 0..SLOTS_ENTRIES {
+            records.extend(answered(&self.slot_at(index)?, now));
+        }
         records.sort_by_key(|record| (std::cmp::Reverse(record.age), record.source));
         Ok(records)
     }
 
-    /// One entry.
+    /// The slot of a connection that the program answers by itself.
     ///
     /// # Errors
     ///
     /// [`DataplaneError::Map`].
-    pub fn flow(&self, key: &FlowKey) -> Result<Option<Flow>, DataplaneError> {
-        match self.flows.get(key, 0) {
-            Ok(flow) => Ok(Some(flow)),
-            Err(error) if is_absent(&error) => Ok(None),
-            Err(error) => Err(DataplaneError::map("read", names::FLOWS, error)),
+    pub fn slot(&self, key: &FlowKey) -> Result<Option<Slot>, DataplaneError> {
+        let slot_key = self.slot_key()?;
+        for index in slot_key.places_of(key) {
+            let slot = self.slot_at(index)?;
+            if slot.state != 0 && slot.key() == *key {
+                return Ok(Some(slot));
+            }
         }
+        Ok(None)
+    }
+
+    /// Draws the key of the hash that tells where a connection's slot is, unless there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`], [`DataplaneError::System`].
+    pub fn draw_slot_key(&mut self) -> Result<(), DataplaneError> {
+        if self.slot_key()? != SlotKey::NONE {
+            return Ok(());
+        }
+        let octets: [u8; 56] = random()?;
+        let mut words = [0; 7];
+        for (word, octets) in words.iter_mut().zip(octets.as_chunks().0) {
+            *word = u64::from_ne_bytes(*octets);
+        }
+        let key = SlotKey::new(words);
+        self.slot_key.set(0, key, 0).map_err(|error| DataplaneError::map("write", names::SLOT_KEY, error))
+    }
+
+    fn slot_key(&self) -> Result<SlotKey, DataplaneError> {
+        self.slot_key.get(&0, 0).map_err(|error| DataplaneError::map("read", names::SLOT_KEY, error))
+    }
+
+    fn slot_at(&self, index: u32) -> Result<Slot, DataplaneError> {
+        self.slots.get(&index, 0).map_err(|error| DataplaneError::map("read", names::SLOTS, error))
     }
 }
 
-/// The record of an entry; `None` if the entry is damaged.
-fn record(key: &FlowKey, flow: &Flow, now: u64) -> Option<FlowRecord> {
-    let state = match Phase::from_number(flow.phase) {
-        None if flow.phase == PHASE_TAG => FlowState::Tag,
-        Some(_) if flow.is_over() => FlowState::Over,
-        Some(phase) => FlowState::Live(phase),
-        None => return None,
-    };
+/// The record of a tag; `None` if the tag is damaged.
+fn tagged(key: &FlowKey, tag: &Tag, now: u64) -> Option<FlowRecord> {
     Some(FlowRecord {
         source: source(key),
         destination: destination(key),
-        reason: Reason::from_number(flow.reason)?,
-        state,
-        commands: flow.commands,
-        age: Duration::from_nanos(now.saturating_sub(flow.opened)),
+        reason: Reason::from_number(u8::try_from(tag.reason).ok()?)?,
+        state: FlowState::Tag,
+        commands: 0,
+        age: Duration::from_nanos(now.saturating_sub(tag.opened)),
+    })
+}
+
+/// The record of a slot; `None` if the slot is free or damaged.
+fn answered(slot: &Slot, now: u64) -> Option<FlowRecord> {
+    let key = slot.key();
+    Some(FlowRecord {
+        source: source(&key),
+        destination: destination(&key),
+        reason: slot.reason()?,
+        state: match slot.phase()? {
+            _ if slot.is_over() => FlowState::Over,
+            phase => FlowState::Live(phase),
+        },
+        commands: slot.commands.into(),
+        age: Duration::from_nanos(now.saturating_sub(slot.opened_at(now))),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use sixgate_common::{
-        flow::{FLAG_ACKNOWLEDGED, FLAG_FIN_RECEIVED, FLAG_FIN_SENT},
         refuse::REASON_NO_PTR,
+        slot::{FLAG_ACKNOWLEDGED, FLAG_FIN_RECEIVED, FLAG_FIN_SENT, OPENED_SHIFT},
     };
 
     use super::*;
@@ -111,23 +156,38 @@ mod tests {
         FlowKey { source: [1; 16], destination: [2; 16], source_port: [0, 9], destination_port: [0, 25] };
 
     #[test]
-    fn an_entry_is_a_tag_or_live_or_over() {
-        let tag = Flow::tag(REASON_NO_PTR, 40);
-        for (flow, wanted) in [
-            (tag, Some(FlowState::Tag)),
-            (Flow { phase: Phase::Mail as u8, ..tag }, Some(FlowState::Live(Phase::Mail))),
+    fn a_tag_is_a_record() {
+        let record = tagged(&KEY, &Tag::new(REASON_NO_PTR, 40), 100).unwrap();
+        assert_eq!((record.state, record.age), (FlowState::Tag, Duration::from_nanos(60)));
+        assert_eq!((record.source, record.destination), (source(&KEY), destination(&KEY)));
+        assert_eq!(tagged(&KEY, &Tag::new(0, 40), 100), None);
+    }
+
+    #[test]
+    fn a_slot_is_live_or_over_or_free() {
+        let slot = Slot {
+            source: [u64::from_ne_bytes([1; 8]); 2],
+            destination: [u64::from_ne_bytes([2; 8]); 2],
+            source_port: u16::from_ne_bytes([0, 9]),
+            opened: 40,
+            ..Slot::FREE
+        };
+        let state = |phase| Slot { state: Slot::state_of(REASON_NO_PTR, phase), ..slot };
+        for (slot, wanted) in [
+            (state(Phase::Mail as u8), Some(FlowState::Live(Phase::Mail))),
             (
-                Flow { phase: Phase::Connected as u8, flags: FLAG_ACKNOWLEDGED, ..tag },
+                Slot { flags: FLAG_ACKNOWLEDGED, ..state(Phase::Connected as u8) },
                 Some(FlowState::Live(Phase::Connected)),
             ),
-            (Flow { phase: Phase::Closing as u8, flags: FLAG_FIN_SENT, ..tag }, Some(FlowState::Over)),
-            (Flow { phase: Phase::Mail as u8, flags: FLAG_FIN_RECEIVED, ..tag }, Some(FlowState::Over)),
-            (Flow { phase: 9, ..tag }, None),
-            (Flow { reason: 0, ..tag }, None),
+            (Slot { flags: FLAG_FIN_SENT, ..state(Phase::Closing as u8) }, Some(FlowState::Over)),
+            (Slot { flags: FLAG_FIN_RECEIVED, ..state(Phase::Mail as u8) }, Some(FlowState::Over)),
+            (slot, None),
+            (Slot { state: Slot::state_of(0, 2), ..slot }, None),
         ] {
-            let record = record(&KEY, &flow, 100);
-            assert_eq!(record.map(|record| record.state), wanted, "{flow:?}");
-            assert!(record.is_none_or(|record| record.age == Duration::from_nanos(60)));
+            let record = answered(&slot, 100 << OPENED_SHIFT);
+            assert_eq!(record.map(|record| record.state), wanted, "{slot:?}");
+            assert!(record.is_none_or(|record| record.age == Duration::from_nanos(60 << OPENED_SHIFT)));
+            assert!(record.is_none_or(|record| record.source == source(&KEY)));
         }
     }
 }

@@ -7,9 +7,10 @@ use std::{io, net::Ipv6Addr, net::SocketAddrV6};
 
 use etherparse::TcpHeader;
 use sixgate_common::{
-    flow::{FLAG_ACKNOWLEDGED, Flow, FlowKey, PHASE_TAG, WINDOW},
+    flow::{FlowKey, WINDOW},
     refuse::ReplyId,
     reply,
+    slot::{FLAG_ACKNOWLEDGED, OPENED_SHIFT, Slot},
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -36,28 +37,27 @@ impl Maps {
     ///
     /// [`DataplaneError::Map`].
     pub fn unheard_greeting(&self, session: &Refused) -> Result<Option<Greeting>, DataplaneError> {
-        let Some(flow) = self.flow(&session.flow)?.filter(|flow| is_unheard(flow, session.opened)) else {
+        let Some(slot) = self.slot(&session.flow)?.filter(|slot| is_unheard(slot, session.opened)) else {
             return Ok(None);
         };
-        if !reply::holds(flow.generation, self.settings()?.generation) {
+        if !reply::holds(slot.generation, self.settings()?.generation) {
             return Ok(None);
         }
-        let Some(id) = ReplyId::from_number(flow.last_reply) else {
+        let Some(id) = ReplyId::from_number(slot.last_reply) else {
             return Ok(None);
         };
-        let reply = self.reply(flow.generation.into(), id)?;
-        Ok(text(&reply, id, &session.flow).and_then(|text| greeting(&session.flow, &flow, &text)))
+        let reply = self.reply(slot.generation.into(), id)?;
+        Ok(text(&reply, id, &session.flow).and_then(|text| greeting(&session.flow, &slot, &text)))
     }
 }
 
-/// Whether the entry belongs to the session that began at `opened`, and the greeting is the only
+/// Whether the slot belongs to the session that began at `opened`, and the greeting is the only
 /// reply that was sent in it.
-const fn is_unheard(flow: &Flow, opened: u64) -> bool {
-    flow.opened == opened
-        && flow.phase != PHASE_TAG
-        && flow.commands == 0
-        && flow.flags & FLAG_ACKNOWLEDGED == 0
-        && !flow.is_over()
+const fn is_unheard(slot: &Slot, opened: u64) -> bool {
+    slot.opened == (opened >> OPENED_SHIFT) as u32
+        && slot.commands == 0
+        && slot.flags & FLAG_ACKNOWLEDGED == 0
+        && !slot.is_over()
 }
 
 /// A greeting in the program's wording.
@@ -72,16 +72,15 @@ fn text(reply: &reply::Reply, id: ReplyId, flow: &FlowKey) -> Option<Vec<u8>> {
     Some([before, subject.as_bytes(), after].concat())
 }
 
-/// The segment, with its checksum (RFC 9293 3.1, RFC 8200 8.1); none if the entry does not fit the
+/// The segment, with its checksum (RFC 9293 3.1, RFC 8200 8.1); none if the slot does not fit the
 /// text, which it does when nothing else was sent.
-fn greeting(key: &FlowKey, flow: &Flow, text: &[u8]) -> Option<Greeting> {
-    let length = u32::try_from(text.len()).ok()?;
-    if flow.send_next.wrapping_sub(flow.send_last) != length {
+fn greeting(key: &FlowKey, slot: &Slot, text: &[u8]) -> Option<Greeting> {
+    if usize::from(slot.reply) != text.len() {
         return None;
     }
     let (local, sender) = (destination(key), source(key));
-    let mut header = TcpHeader::new(local.port(), sender.port(), flow.send_last, WINDOW);
-    header.acknowledgment_number = flow.receive_next;
+    let mut header = TcpHeader::new(local.port(), sender.port(), slot.send_last(), WINDOW);
+    header.acknowledgment_number = slot.receive_next;
     header.ack = true;
     header.psh = true;
     header.checksum = header.calc_checksum_ipv6_raw(key.destination, key.source, text).ok()?;
@@ -162,9 +161,9 @@ fn raw_socket(from: SocketAddrV6) -> io::Result<Socket> {
 mod tests {
     use etherparse::TcpSlice;
     use sixgate_common::{
-        flow::FLAG_FIN_RECEIVED,
         refuse::{Phase, REASON_NOT_OPTED_IN},
         reply::REPLY_MAX,
+        slot::FLAG_FIN_RECEIVED,
     };
 
     use super::*;
@@ -178,15 +177,15 @@ mod tests {
         }
     }
 
-    fn flow(length: u32) -> Flow {
+    fn slot(length: u16) -> Slot {
         let first = u32::MAX - 9;
-        Flow {
-            phase: Phase::Connected as u8,
+        Slot {
+            state: Slot::state_of(REASON_NOT_OPTED_IN, Phase::Connected as u8),
             receive_next: 77,
-            receive_last: 77,
-            send_last: first,
-            send_next: first.wrapping_add(length),
-            ..Flow::tag(REASON_NOT_OPTED_IN, 1_000)
+            reply: length,
+            send_next: first.wrapping_add(length.into()),
+            opened: 1,
+            ..Slot::FREE
         }
     }
 
@@ -199,7 +198,7 @@ mod tests {
     #[test]
     fn the_segment_is_the_one_that_got_lost() {
         let text = b"220 gate.example ESMTP sixgate\r\n";
-        let again = greeting(&key(), &flow(text.len() as u32), text).unwrap();
+        let again = greeting(&key(), &slot(text.len() as u16), text).unwrap();
         assert_eq!((again.from, again.to), (*destination(&key()).ip(), *source(&key()).ip()));
         let tcp = TcpSlice::from_slice(&again.segment).unwrap();
         assert_eq!((tcp.source_port(), tcp.destination_port()), (25, 40_000));
@@ -233,17 +232,17 @@ mod tests {
 
     #[test]
     fn only_a_greeting_that_is_the_last_word_is_sent_again() {
-        let fresh = flow(32);
-        assert!(is_unheard(&fresh, 1_000));
+        let fresh = slot(32);
+        let opened = (1 << OPENED_SHIFT) + 77;
+        assert!(is_unheard(&fresh, opened));
         for (why, settled) in [
-            ("heard", Flow { flags: FLAG_ACKNOWLEDGED, ..fresh }),
-            ("answered", Flow { commands: 1, ..fresh }),
-            ("over", Flow { flags: FLAG_FIN_RECEIVED, ..fresh }),
-            ("a tag", Flow { phase: PHASE_TAG, ..fresh }),
-            ("another session", Flow { opened: 2_000, ..fresh }),
+            ("heard", Slot { flags: FLAG_ACKNOWLEDGED, ..fresh }),
+            ("answered", Slot { commands: 1, ..fresh }),
+            ("over", Slot { flags: FLAG_FIN_RECEIVED, ..fresh }),
+            ("another session", Slot { opened: 2, ..fresh }),
         ] {
-            assert!(!is_unheard(&settled, 1_000), "{why}");
+            assert!(!is_unheard(&settled, opened), "{why}");
         }
-        assert_eq!(greeting(&key(), &flow(31), &[b'x'; 32]), None, "other octets were sent");
+        assert_eq!(greeting(&key(), &slot(31), &[b'x'; 32]), None, "other octets were sent");
     }
 }

@@ -8,11 +8,12 @@ use aya::maps::{MapInfo, MapType};
 use sixgate_common::{
     cookie::CookieKey,
     dest::{DestEntry, MemberEntry},
-    flow::{Flow, FlowKey, KeptLine},
+    flow::{FlowKey, PartialLine, Tag},
     names,
     ptr::PtrEntry,
     reply::Reply,
     settings::Settings,
+    slot::{Note, Slot, SlotKey},
     station::{StationEntry, StationKey},
 };
 
@@ -76,8 +77,11 @@ fn shape(name: &str) -> Shape {
         names::GUARD | names::TRUST => (MapType::LpmTrie, PREFIX, size_of::<MemberEntry>(), NO_PREALLOC),
         names::DOMAINS => (MapType::Hash, size_of::<u64>(), size_of::<MemberEntry>(), 0),
         names::PTR => (MapType::LruHash, ADDRESS, size_of::<PtrEntry>(), 0),
-        names::FLOWS => (MapType::LruHash, size_of::<FlowKey>(), size_of::<Flow>(), 0),
-        names::PARTIAL_LINES => (MapType::LruHash, size_of::<FlowKey>(), size_of::<KeptLine>(), 0),
+        names::FLOWS => (MapType::LruHash, size_of::<FlowKey>(), size_of::<Tag>(), 0),
+        names::PARTIAL_LINES => (MapType::LruHash, size_of::<FlowKey>(), size_of::<PartialLine>(), 0),
+        names::SLOTS => (MapType::Array, INDEX, size_of::<Slot>(), names::MMAPABLE),
+        names::NOTES => (MapType::Array, INDEX, size_of::<Note>(), 0),
+        names::SLOT_KEY => (MapType::Array, INDEX, size_of::<SlotKey>(), 0),
         names::COOKIES => (MapType::Array, INDEX, size_of::<CookieKey>(), 0),
         names::REPLIES => (MapType::Array, INDEX, size_of::<Reply>(), 0),
         names::STATS => (MapType::PerCpuArray, INDEX, size_of::<u64>(), 0),

@@ -11,12 +11,13 @@ use nix::libc;
 use sixgate_common::{
     cookie::CookieKey,
     dest::{DestEntry, MemberEntry},
-    flow::{Flow, FlowKey, PHASE_TAG},
+    flow::{FlowKey, Tag},
     names::{self, SETTINGS_ENTRIES},
     ptr::PtrEntry,
     refuse::ReplyId,
     reply::{self, REPLY_MAX, Reply},
     settings::{ANSWER_HINDERED, ANSWER_KERNEL, READY, Revision, Settings},
+    slot::{Slot, SlotKey},
     station::{StationEntry, StationKey},
 };
 
@@ -36,7 +37,9 @@ pub struct Maps {
     pub(super) cookies: Array<MapData, CookieKey>,
     pub(super) stations: HashMap<MapData, StationKey, StationEntry>,
     replies: Array<MapData, Reply>,
-    pub(super) flows: HashMap<MapData, FlowKey, Flow>,
+    pub(super) flows: HashMap<MapData, FlowKey, Tag>,
+    pub(super) slots: Array<MapData, Slot>,
+    pub(super) slot_key: Array<MapData, SlotKey>,
     pub(super) optin: LpmTrie<MapData, [u8; 16], DestEntry>,
     pub(super) guard: LpmTrie<MapData, [u8; 16], MemberEntry>,
     pub(super) trust: LpmTrie<MapData, [u8; 16], MemberEntry>,
@@ -68,6 +71,8 @@ impl Maps {
             stations: open(set, names::STATIONS)?,
             replies: open(set, names::REPLIES)?,
             flows: open(set, names::FLOWS)?,
+            slots: open(set, names::SLOTS)?,
+            slot_key: open(set, names::SLOT_KEY)?,
             optin: open(set, names::OPTIN)?,
             guard: open(set, names::GUARD)?,
             trust: open(set, names::TRUST)?,
@@ -217,20 +222,16 @@ impl Maps {
         self.replies.get(&index, 0).map_err(|error| DataplaneError::map("read", names::REPLIES, error))
     }
 
-    /// The tag that the program left for a connection, which is deleted. An entry of a connection
-    /// that the program answers by itself is none, and stays.
+    /// The tag that the program left for a connection, which is deleted.
     ///
     /// # Errors
     ///
     /// [`DataplaneError::Map`].
-    pub fn take_tag(&mut self, key: &FlowKey) -> Result<Option<Flow>, DataplaneError> {
+    pub fn take_tag(&mut self, key: &FlowKey) -> Result<Option<Tag>, DataplaneError> {
         let found = match self.flows.get(key, 0) {
             Err(error) if is_absent(&error) => return Ok(None),
             found => found.map_err(|error| DataplaneError::map("read", names::FLOWS, error))?,
         };
-        if found.phase != PHASE_TAG {
-            return Ok(None);
-        }
         match self.flows.remove(key) {
             Err(error) if !is_absent(&error) => Err(DataplaneError::map("delete from", names::FLOWS, error)),
             _ => Ok(Some(found)),

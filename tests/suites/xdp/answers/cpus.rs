@@ -153,7 +153,7 @@ fn fight(program: &mut Program) {
         assert_eq!(usize::from(sender.entry(program).unwrap().commands), index + 1);
         (at, heard) = (*end, *said);
     }
-    program.forget_flow(sender.key());
+    sender.forget(program);
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn a_reset_and_a_command_at_once_leave_a_session_or_none() {
         race(program.xdp(), lists);
         // a new handshake always works
         if sender.entry(&mut program).is_some() {
-            program.forget_flow(sender.key());
+            sender.forget(&mut program);
         }
         let told = sender.say(&mut program, bare(ACK, 0, 0));
         assert_eq!(told, replied(Stat::AnswerGreeting, 0, 0, &greeting()));

@@ -1,9 +1,9 @@
 //! What one session can make the program send and read without getting anywhere.
 
 use sixgate_common::{
-    flow::ACKNOWLEDGMENTS_MAX,
     line::ENDLESS_MAX,
     refuse::{COMMANDS_MAX, ReplyId},
+    slot::ACKNOWLEDGMENTS_MAX,
     stat::Stat,
 };
 use sixgate_tests::{

@@ -215,7 +215,7 @@ fn a_line_that_gave_way_to_others_ends_its_session_with_a_reset() {
     let oldest = begin(&mut program);
     for count in 0..2 * PARTIAL_LINES_ENTRIES {
         let other = begin(&mut program);
-        program.forget_flow(other.key());
+        other.forget(&mut program);
         if count % 400 == 0 {
             // its entry in FLOWS stays in use, and is not used more often than acknowledgements are
             // limited to

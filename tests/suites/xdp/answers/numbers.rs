@@ -273,10 +273,10 @@ fn what_is_out_of_place_is_answered_with_the_right_place() {
         (
             "far away",
             vec![
-                (line(100_000, g(), b"NOOP\r\n"), Told::Passed(Stat::PassCookie)),
-                (line(-100_000, g(), b"NOOP\r\n"), Told::Passed(Stat::PassCookie)),
-                (bare(ACK, 0, 1_000_000), Told::Passed(Stat::PassCookie)),
-                (bare(ACK, 0, -1_000_000), Told::Passed(Stat::PassCookie)),
+                (line(100_000, g(), b"NOOP\r\n"), Told::Passed(Stat::PassSegment)),
+                (line(-100_000, g(), b"NOOP\r\n"), Told::Passed(Stat::PassSegment)),
+                (bare(ACK, 0, 1_000_000), Told::Passed(Stat::PassSegment)),
+                (bare(ACK, 0, -1_000_000), Told::Passed(Stat::PassSegment)),
                 (bare(FIN | ACK, 2_000_000_000, g()), Told::Passed(Stat::PassSegment)),
                 noop(),
             ],

@@ -4,7 +4,7 @@
 
 use std::net::Ipv6Addr;
 
-use sixgate_common::{flow::FLAG_FIN_SENT, stat::Stat};
+use sixgate_common::{slot::FLAG_FIN_SENT, stat::Stat};
 use sixgate_tests::packet::tcp::{ACK, FIN, PSH};
 
 use super::session::{STRANGER, Sender, Told, bare, greeting, line};

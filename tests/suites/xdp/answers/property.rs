@@ -164,7 +164,7 @@ fn run(program: &mut Program, case: &Case) {
     assert!(stream.is_complete(), "the dialogue does not end");
     let entry = sender.entry(program).unwrap();
     assert_eq!(usize::from(entry.commands), dialogue.turns.len());
-    program.forget_flow(sender.key());
+    sender.forget(program);
 }
 
 #[test]

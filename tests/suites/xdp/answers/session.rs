@@ -7,9 +7,10 @@ use std::net::Ipv6Addr;
 
 use sixgate::control::compile_replies;
 use sixgate_common::{
-    flow::{Flow, FlowKey},
+    flow::FlowKey,
     refuse::ReplyId,
     settings::{ANSWER_KERNEL, Settings},
+    slot::Slot,
     stat::Stat,
 };
 use sixgate_dataplane::flow_key;
@@ -203,14 +204,19 @@ impl Sender {
 
     /// Makes it seem long ago that the program acknowledged what brought nothing new.
     pub(crate) fn let_time_pass(&self, program: &mut Program) {
-        if let Some(flow) = self.entry(program) {
-            program.write_flow(self.key, Flow { acknowledgments: 0, ..flow });
+        if let Some(slot) = self.entry(program) {
+            program.write_slot(&self.key, Slot { acknowledgments: 0, ..slot });
         }
     }
 
-    /// The program's entry about this connection.
-    pub(crate) fn entry(&self, program: &mut Program) -> Option<Flow> {
-        program.flow(&self.key)
+    /// The program's state of this connection.
+    pub(crate) fn entry(&self, program: &mut Program) -> Option<Slot> {
+        program.slot(&self.key)
+    }
+
+    /// The state of this connection gives way.
+    pub(crate) fn forget(&self, program: &mut Program) {
+        assert!(program.take_slot(&self.key), "there is no state");
     }
 }
 

@@ -4,7 +4,7 @@
 use sixgate::control::compile_replies;
 use sixgate_common::{
     dest::OptIn,
-    flow::PHASE_TAG,
+    flow::Tag,
     refuse::{REASON_NOT_OPTED_IN, ReplyId},
     settings::{ANSWER_DAEMON, MODE_SHADOW, REFUSE_AT_GREETING, REFUSE_AT_RESET, Settings},
     stat::Stat,
@@ -69,9 +69,8 @@ fn a_session_goes_on_whatever_is_switched() {
         // a SYN that is passed on makes the old entry void, from any sender
         assert_eq!(program.send(&sender.packet(bare(SYN, -1, 0))), Fate::Passed(*stat), "{name}");
         assert_eq!(sender.entry(&mut program), None, "{name}");
-        for said in [line(8, next, MAIL), bare(ACK, 0, 0)] {
-            assert_eq!(sender.say(&mut program, said), Told::Passed(Stat::PassSegment), "{name}");
-        }
+        let told = sender.say(&mut program, line(8, next, MAIL));
+        assert_eq!(told, Told::Passed(Stat::PassSegment), "{name}");
         program.maps.project(&projection()).unwrap();
         tell(&mut program, &ANSWERING);
     }
@@ -116,12 +115,12 @@ fn a_session_goes_on_while_the_next_ones_are_refused_otherwise() {
     // the next SYN leaves a tag, and the connection is the host's
     let fate = program.send(&sender.packet(bare(SYN, -1, 0)));
     assert_eq!(fate, Fate::Passed(Stat::TagNotOptedIn));
-    let tag = sender.entry(&mut program).unwrap();
-    assert_eq!((tag.phase, tag.reason), (PHASE_TAG, REASON_NOT_OPTED_IN));
+    let tag = program.tag(sender.key()).unwrap();
+    assert_eq!(tag, Tag::new(REASON_NOT_OPTED_IN, tag.opened));
     for said in [bare(ACK, 0, 0), line(8, next, MAIL)] {
         assert_eq!(sender.say(&mut program, said), Told::Passed(Stat::PassSegment));
     }
-    assert_eq!(sender.entry(&mut program), Some(tag));
+    assert_eq!((program.tag(sender.key()), sender.entry(&mut program)), (Some(tag), None));
 }
 
 #[test]

@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use sixgate_common::{refuse::ReplyId, reply::Reply, settings::Settings};
 
-use crate::{cookies::CookieSecret, error::DataplaneError, interface::RunMode, object::Sizes, pins::Pins, projection::Projection};
+use crate::{
+    cookies::CookieSecret, error::DataplaneError, interface::RunMode, object::Sizes, pins::Pins,
+    projection::Projection,
+};
 
 /// In which mode the program may run.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

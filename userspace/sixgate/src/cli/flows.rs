@@ -73,13 +73,15 @@ const fn word(state: FlowState) -> &'static str {
         FlowState::Live(Phase::Mail) => "mail",
         FlowState::Live(Phase::Rejected) => "rejected",
         FlowState::Live(Phase::Closing) => "closing",
+        FlowState::Live(Phase::Resumed) => "resumed",
     }
 }
 
 const HELP: &str = "\
-The oldest come first. A session that its sender left without closing the connection stays until the
-map FLOWS is full.
-States: connected, greeted, mail, rejected (greeted with a refusal), closing; with --all also tag
+The oldest come first. A session that its client left without closing the connection stays until
+another one needs its slot.
+States: connected, greeted, mail, rejected (greeted with a refusal), closing, resumed (its slot had
+        been taken, and the client went on); with --all also tag
         (the daemon refuses it) and over (what comes late is still answered).
 Lines:  [SOURCE]:PORT DESTINATION not_opted_in|no_ptr STATE COMMANDS AGE
 JSON:   {\"flows\": [{\"source\", \"source_port\", \"destination\", \"reason\", \"state\", \"commands\",
