@@ -193,6 +193,34 @@ fn named<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize, verb: Verb) 
     Verb::NoName
 }
 
+/// Whether `length` octets can be the beginning of a line with a command that is known; `word` has
+/// the first four of them, in the machine's order, and anything behind fewer.
+#[must_use]
+#[inline(always)]
+pub const fn may_begin(word: u32, length: usize) -> bool {
+    let known = match length {
+        0 => return false,
+        1 => 0xff,
+        2 => 0xffff,
+        3 => 0xff_ffff,
+        _ => u32::MAX,
+    };
+    // the first octets are the lowest ones where the machine is little-endian
+    let known = u32::from_le(known);
+    let word = word & UPPER_CASE & known;
+    let mut index = 0;
+    while index < VERBS.len() {
+        if word == VERBS[index] & known {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
+
+/// The first four letters of each command.
+const VERBS: [u32; 13] = [EHLO, MAIL, RCPT, QUIT, HELO, DATA, RSET, NOOP, VRFY, EXPN, HELP, AUTH, STAR];
+
 const BLANKS: u64 = ONES * b' ' as u64;
 
 /// Maps letters to upper case; other octets do not become letters.
@@ -218,6 +246,24 @@ const VRFY: u32 = u32::from_ne_bytes(*b"VRFY");
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_beginning_of_a_command_is_known() {
+        let known = |octets: &[u8]| {
+            let mut word = *b"....";
+            for (to, octet) in word.iter_mut().zip(octets) {
+                *to = *octet;
+            }
+            may_begin(u32::from_ne_bytes(word), octets.len())
+        };
+        for octets in [&b"EHLO x\r\n"[..], b"e", b"rc", b"Rcp", b"QUIT", b"starttls\r\n", b"A", b"MAIL FROM"]
+        {
+            assert!(known(octets), "{octets:?}");
+        }
+        for octets in [&b""[..], b"\r", b"O\r\n", b"OOP\r\n", b"T TO:<x>", b"QUI\r\n", b"XYZZ", b"\0"] {
+            assert!(!known(octets), "{octets:?}");
+        }
+    }
 
     #[test]
     fn verbs_are_read_without_regard_to_case() {

@@ -73,14 +73,15 @@ extern "C" fn sixgate_numbers() -> u32 {
     let difference = segment.acknowledgment.wrapping_sub(segment.sequence);
     let (now, tuple) = (now(), &segment.tuple);
     let mut found = OTHERS;
-    for age in 0..KEYS - 1 {
-        let Some(key) = key(settings.cookie.wrapping_sub(age)) else {
+    // counters as wide as a register: verifiers lose track of others that are put on the stack
+    for age in 0..KEYS as usize - 1 {
+        let Some(key) = key(settings.cookie.wrapping_sub(age as u32)) else {
             continue;
         };
         let addresses = key.addresses(tuple.source, tuple.destination);
         let last = key.epoch(now).wrapping_add(1);
-        for ago in 0..=EPOCHS {
-            let cookie = addresses.cookie(ports(tuple), last.wrapping_sub(ago));
+        for ago in 0..EPOCHS as usize + 1 {
+            let cookie = addresses.cookie(ports(tuple), last.wrapping_sub(ago as u32));
             match Distance::between(difference, cookie) {
                 Some(Distance { style, octets: 0 }) if ago <= 2 => return HANDSHAKE | style as u32,
                 Some(distance) if distance.is_near() => found = DIALOGUE | distance.style as u32,

@@ -5,8 +5,10 @@
 
 use aya_ebpf::programs::XdpContext;
 use sixgate_common::{
+    bytes::Bytes as _,
     cookie::Style,
     domain::Span,
+    line,
     refuse::{self, Phase, Reason, ReplyId},
     settings::{ANSWER_KERNEL, MODE_ENFORCE, READY, REFUSE_AT_RESET, Settings},
     slot::{FLAG_ACKNOWLEDGED, FLAG_KEPT, FLAG_RESUMED, Note, OPENED_SHIFT, Slot},
@@ -19,11 +21,12 @@ use super::{
     event,
     outgoing::{Answer, Outgoing},
     scratch::Scratch,
-    slots::{self, Locked},
+    slots::{self, Held},
     smtp,
 };
 use crate::{
     classify::{Decision, classify},
+    frame::Linear,
     maps::{count, now},
     parse::{Segment, TcpFlags},
 };
@@ -63,54 +66,44 @@ pub(super) fn open(
     scratch.send(Outgoing { offers_mss: 1, ..outgoing }, Stat::AnswerSyn)
 }
 
-/// What a segment without a session comes to.
-pub(super) enum Outcome {
-    /// This.
-    Answer(Answer),
-    /// Its session has lost its state, and has it again, in the slot of that index.
-    Resumed(Locked),
-}
-
 /// Looks at a segment that belongs to no session: it may complete a handshake, whose decision is in
-/// the cookie, or go on with a session whose state was lost. `old` is the slot of its 4-tuple, if
-/// there is one; `otherwise` is the counter of a segment that is dropped as one of such a session,
-/// or is passed on.
+/// the cookie, or go on with a session whose state was lost, in which case there is no answer yet
+/// and `held` is the session's slot. Before, `held` is the slot of its 4-tuple, if there is one;
+/// `is_ahead`: the segment's numbers are a little above those in the slot.
 #[inline(always)]
 pub(super) fn complete(
     context: &XdpContext,
     scratch: &mut Scratch,
     settings: &Settings,
-    old: Option<Locked>,
-    otherwise: Stat,
-) -> Outcome {
+    held: &mut Held,
+    is_ahead: bool,
+) -> Option<Answer> {
     let segment = scratch.segment();
-    let otherwise = match otherwise {
-        Stat::DropSilent => Answer::Drop(otherwise),
-        _ => Answer::Pass(otherwise),
-    };
+    let otherwise = if is_ahead { Answer::Drop(Stat::DropSilent) } else { Answer::Pass(Stat::PassSegment) };
     let may = settings.answer == ANSWER_KERNEL && settings.mode == MODE_ENFORCE && settings.ready == READY;
     if !may || segment.payload > HANDSHAKE_PAYLOAD_MAX || !segment.flags.has(TcpFlags::ACK) {
-        return Outcome::Answer(otherwise);
+        return Some(otherwise);
     }
     match cookie::numbers() {
         Numbers::Handshake(style) if segment.flags.is_acknowledging() => {
             if !checksum::holds(context) {
-                return Outcome::Answer(Answer::Pass(Stat::PassChecksum));
+                return Some(Answer::Pass(Stat::PassChecksum));
             }
-            Outcome::Answer(greet(scratch, settings, style, old))
+            Some(greet(scratch, settings, style, held))
         }
-        Numbers::Handshake(style) | Numbers::Dialogue(style) => match old {
-            // of a connection before, which used the same port
-            Some(_) if segment.flags.has(TcpFlags::SYN | TcpFlags::RST) => Outcome::Answer(otherwise),
-            Some(_) => Outcome::Answer(Answer::Drop(Stat::DropSilent)),
-            None => resume(context, scratch, settings, style),
-        },
-        Numbers::Others => Outcome::Answer(otherwise),
+        // of a connection before, which used the same port
+        Numbers::Handshake(_) | Numbers::Dialogue(_) if held.is_some() && !is_ahead => {
+            Some(Answer::Drop(Stat::DropSilent))
+        }
+        Numbers::Handshake(style) | Numbers::Dialogue(style) => {
+            resume(context, scratch, settings, style, held)
+        }
+        Numbers::Others => Some(otherwise),
     }
 }
 
 #[inline(always)]
-fn greet(scratch: &mut Scratch, settings: &Settings, style: Style, old: Option<Locked>) -> Answer {
+fn greet(scratch: &mut Scratch, settings: &Settings, style: Style, held: &mut Held) -> Answer {
     let segment = scratch.segment();
     let reason = style.reason();
     let step = refuse::open(reason, style.refuse_at());
@@ -120,11 +113,11 @@ fn greet(scratch: &mut Scratch, settings: &Settings, style: Style, old: Option<L
     };
     let subject = smtp::subject(*scratch, &segment.tuple, number, Span::EMPTY);
     let now = now();
-    let Some(locked) = place(segment, old, Slot::state_of(reason as u8, step.next as u8), now) else {
+    if !place(segment, held, Slot::state_of(reason as u8, step.next as u8), now) {
         return Answer::Drop(Stat::DropBusy);
-    };
+    }
     let length = reply.length as u32 + subject.length as u32;
-    let Some((slot, note)) = slots::of_caller(locked.index) else {
+    let Some((slot, note)) = slots::of_caller(held.index) else {
         return Answer::Drop(Stat::DropBusy);
     };
     slot.receive_next = segment.sequence;
@@ -150,30 +143,41 @@ fn greet(scratch: &mut Scratch, settings: &Settings, style: Style, old: Option<L
 /// Makes the state of a session anew from a segment's numbers, if the tuple is refused now and the
 /// connection is not the host's: numbers can be near a cookie by chance.
 #[inline(always)]
-fn resume(context: &XdpContext, scratch: &Scratch, settings: &Settings, style: Style) -> Outcome {
+fn resume(
+    context: &XdpContext,
+    scratch: &Scratch,
+    settings: &Settings,
+    style: Style,
+    held: &mut Held,
+) -> Option<Answer> {
     let segment = scratch.segment();
     if segment.flags.has(TcpFlags::SYN | TcpFlags::RST) {
-        return Outcome::Answer(Answer::Pass(Stat::PassSegment));
+        return Some(Answer::Pass(Stat::PassSegment));
     }
     if matches!(classify(settings, &segment.tuple), Decision::Pass(_)) {
-        return Outcome::Answer(Answer::Pass(Stat::PassSegment));
+        return Some(Answer::Pass(Stat::PassSegment));
     }
     if cookie::is_hosts(context, &segment.tuple) {
-        return Outcome::Answer(Answer::Pass(Stat::PassOwned));
+        return Some(Answer::Pass(Stat::PassOwned));
     }
     if !checksum::holds(context) {
-        return Outcome::Answer(Answer::Pass(Stat::PassChecksum));
+        return Some(Answer::Pass(Stat::PassChecksum));
     }
     if segment.payload == 0 && !segment.flags.has(TcpFlags::FIN) {
         // an answer is needed only by what follows
-        return Outcome::Answer(Answer::Drop(Stat::DropSilent));
+        return Some(Answer::Drop(Stat::DropSilent));
+    }
+    let kept = smtp::kept_before(&segment.tuple, segment.sequence);
+    if segment.payload > 0 && kept == 0 && !begins_a_line(context, segment) {
+        // The sender's TCP sends what is before it, too.
+        return Some(Answer::Drop(Stat::DropIncomplete));
     }
     let phase = if matches!(style, Style::Greeting) { Phase::Rejected } else { Phase::Resumed };
     let state = Slot::state_of(style.reason() as u8, phase as u8);
-    let Some(locked) = place(segment, None, state, now()) else {
-        return Outcome::Answer(Answer::Drop(Stat::DropBusy));
-    };
-    if let Some((slot, note)) = slots::of_caller(locked.index) {
+    if !place(segment, held, state, now()) {
+        return Some(Answer::Drop(Stat::DropBusy));
+    }
+    if let Some((slot, note)) = slots::of_caller(held.index) {
         slot.receive_next = segment.sequence;
         slot.send_next = segment.acknowledgment;
         slot.reply = 0;
@@ -181,32 +185,50 @@ fn resume(context: &XdpContext, scratch: &Scratch, settings: &Settings, style: S
         slot.generation = settings.generation as u8;
         slot.flags = FLAG_ACKNOWLEDGED | FLAG_RESUMED;
         clear(note);
-        note.kept = smtp::kept_before(&segment.tuple, segment.sequence);
-        if note.kept != 0 {
+        note.kept = kept;
+        if kept != 0 {
             slot.flags |= FLAG_KEPT;
         }
     }
     count(Stat::AlsoResumed);
-    Outcome::Resumed(locked)
+    None
 }
 
-/// The connection's slot, with the numbers of a session that begins: the one that it had, or
-/// another one.
+/// Whether the segment's first octets can be those of a command.
 #[inline(always)]
-fn place(segment: &Segment, old: Option<Locked>, state: u8, now: u64) -> Option<Locked> {
+fn begins_a_line(context: &XdpContext, segment: &Segment) -> bool {
+    let frame = Linear::of(context);
+    let (at, mut word) = (segment.payload_at, 0);
+    if segment.payload >= 4 {
+        word = frame.u32_ne(at).unwrap_or(0);
+    } else {
+        for index in 0..3 {
+            let octet = if index < segment.payload { frame.octet(at + index) } else { None };
+            word |= u32::from(octet.unwrap_or(0)) << (8 * index);
+        }
+        word = u32::from_le(word);
+    }
+    line::may_begin(word, segment.payload)
+}
+
+/// Has the connection's slot begin a session: the one that it had, or another one; whether there is
+/// one.
+#[inline(always)]
+fn place(segment: &Segment, held: &mut Held, state: u8, now: u64) -> bool {
     let opened = (now >> OPENED_SHIFT) as u32;
-    let locked = match old {
-        Some(locked) => locked,
-        None => slots::take(&segment.tuple, state, opened)?,
+    if !held.is_some() && !slots::take(&segment.tuple, state, opened, held) {
+        return false;
+    }
+    let Some(slot) = held.slot() else {
+        return false;
     };
-    let slot = locked.slot();
     slot.state = state;
     slot.opened = opened;
     slot.line = 0;
     slot.commands = 0;
     slot.flags = 0;
     slot.acknowledgments = 0;
-    Some(locked)
+    true
 }
 
 /// The text has no length then, and stays as it is.

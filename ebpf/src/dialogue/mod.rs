@@ -29,10 +29,9 @@ use aya_ebpf::{
 use sixgate_common::{flow::Tag, refuse::Reason, stat::Stat};
 
 use self::{
-    handshake::Outcome,
     outgoing::{Answer, PASS, SEND, STAT_MASK},
     scratch::Scratch,
-    slots::Search,
+    slots::{Held, Search},
     transmit::Rewritten,
     try_lock::TryLock,
 };
@@ -70,8 +69,9 @@ pub(crate) fn outgoing<'a>() -> Option<&'a outgoing::Outgoing> {
 #[cfg(feature = "trace")]
 #[inline(always)]
 pub(crate) fn reason(tuple: &crate::parse::Tuple) -> u8 {
-    match slots::find(tuple) {
-        Search::Found(locked) => locked.slot().reason().map_or(0, |reason| reason as u8),
+    let mut held = Held::NONE;
+    match slots::find(tuple, &mut held) {
+        Search::Found => held.slot().and_then(|slot| slot.reason()).map_or(0, |reason| reason as u8),
         _ => 0,
     }
 }
@@ -114,26 +114,27 @@ extern "C" fn sixgate_proceed(context: *mut xdp_md) -> u32 {
     let (Some(mut scratch), Some(settings)) = (Scratch::of_this_cpu(), settings()) else {
         return Answer::Pass(Stat::PassNotReady).encode();
     };
-    let (old, otherwise) = match slots::find(&scratch.segment().tuple) {
+    let mut held = Held::NONE;
+    let is_ahead = match slots::find(&scratch.segment().tuple, &mut held) {
         Search::Busy => return Answer::Drop(Stat::DropBusy).encode(),
-        Search::Missing => (None, Stat::PassSegment),
-        Search::Found(locked) => match sixgate_converse(context, locked.index) {
-            NOT_OURS => (Some(locked), Stat::PassSegment),
-            HANDSHAKE => (Some(locked), Stat::DropSilent),
+        Search::Missing => false,
+        Search::Found => match sixgate_converse(context, held.index) {
+            NOT_OURS => false,
+            AHEAD => true,
             answer => return answer,
         },
     };
-    match handshake::complete(&XdpContext::new(context), &mut scratch, settings, old, otherwise) {
-        Outcome::Answer(answer) => answer.encode(),
-        Outcome::Resumed(locked) => match sixgate_converse(context, locked.index) {
-            NOT_OURS | HANDSHAKE => Answer::Drop(Stat::DropSilent).encode(),
+    match handshake::complete(&XdpContext::new(context), &mut scratch, settings, &mut held, is_ahead) {
+        Some(answer) => answer.encode(),
+        None => match sixgate_converse(context, held.index) {
+            NOT_OURS | AHEAD => Answer::Drop(Stat::DropSilent).encode(),
             answer => answer,
         },
     }
 }
 
 /// Goes on with the session in the slot of that index, which the caller has locked; the answer's
-/// number, or that the segment is not the session's. A function that the verifier follows once.
+/// number, or that the segment is not the session's, or knows better how far it is. A function that the verifier follows once.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sixgate_converse(context: *mut xdp_md, index: u32) -> u32 {
@@ -147,7 +148,7 @@ extern "C" fn sixgate_converse(context: *mut xdp_md, index: u32) -> u32 {
     };
     match session::resume(&XdpContext::new(context), scratch, settings, slot, note) {
         Ok(answer) => answer.encode(),
-        Err(Stat::DropSilent) => HANDSHAKE,
+        Err(Stat::DropSilent) => AHEAD,
         Err(_) => NOT_OURS,
     }
 }
@@ -193,14 +194,16 @@ pub(crate) fn forget() {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sixgate_forget() -> u32 {
+    let mut held = Held::NONE;
     if let Some(scratch) = Scratch::of_this_cpu().filter(|_| answers())
-        && let Search::Found(locked) = slots::find(&scratch.segment().tuple)
+        && let Search::Found = slots::find(&scratch.segment().tuple, &mut held)
+        && let Some(slot) = held.slot()
     {
-        locked.slot().state = 0;
+        slot.state = 0;
     }
     0
 }
 
 // What `sixgate_converse` returns beside answers.
 const NOT_OURS: u32 = 0;
-const HANDSHAKE: u32 = 1;
+const AHEAD: u32 = 1;

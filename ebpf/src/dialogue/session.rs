@@ -12,7 +12,7 @@ use sixgate_common::{
     settings::Settings,
     slot::{
         ACKNOWLEDGMENT_SHIFT, ACKNOWLEDGMENTS_MAX, FLAG_ACKNOWLEDGED, FLAG_FIN_RECEIVED, FLAG_FIN_SENT,
-        FLAG_HELD_BACK, FLAG_KEPT, FLAG_SKIPPING, Note, Slot,
+        FLAG_HELD_BACK, FLAG_KEPT, FLAG_RESUMED, FLAG_SKIPPING, Note, Slot,
     },
     stat::Stat,
 };
@@ -328,7 +328,10 @@ impl Session<'_> {
         slot.reply = slot.reply.wrapping_add(1);
         slot.flags |= FLAG_FIN_RECEIVED | FLAG_FIN_SENT;
         slot.set_phase(Phase::Closing as u8);
-        event::ended(&segment.tuple, slot, note, Ending::Closed, now());
+        // a session that was over may have lost its state before the client's end came
+        if slot.commands > 0 || slot.flags & FLAG_RESUMED == 0 {
+            event::ended(&segment.tuple, slot, note, Ending::Closed, now());
+        }
     }
 
     /// Sends the last reply, at its sequence number.

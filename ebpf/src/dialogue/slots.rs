@@ -3,37 +3,60 @@
 //! It knows nothing of what a session's state means. Slots never go away, so a pointer to one stays
 //! good; what is in it is another connection's as soon as its lock is another CPU's.
 
+use core::{mem, ptr};
+
 use sixgate_common::{
     slot::{Note, SLOTS_ENTRIES, Slot, WAYS},
     stat::Stat,
 };
 
-use super::try_lock::TryLock;
+use super::try_lock;
 use crate::{
     maps::{NOTES, SLOT_KEY, SLOTS, count},
     parse::Tuple,
 };
 
-/// A slot, locked.
-pub(crate) struct Locked {
-    pub(crate) index: u32,
+/// The lock of a slot, or of none: unlocks it when dropped.
+///
+/// Not an `Option`: the compiler hands a register on that was never written in place of what an
+/// empty one has not, and verifiers refuse to read it.
+pub(crate) struct Held {
     slot: *mut Slot,
-    _lock: TryLock,
+    pub(crate) index: u32,
 }
 
-impl Locked {
+impl Held {
+    /// No lock.
+    pub(crate) const NONE: Self = Self { slot: ptr::null_mut(), index: 0 };
+
+    /// Whether it is a slot's lock.
+    #[inline(always)]
+    pub(crate) const fn is_some(&self) -> bool {
+        !self.slot.is_null()
+    }
+
     /// The slot.
     #[inline(always)]
-    pub(crate) const fn slot<'a>(&self) -> &'a mut Slot {
+    pub(crate) const fn slot<'a>(&self) -> Option<&'a mut Slot> {
         // SAFETY: the lock is this CPU's, and slots never go away.
-        unsafe { &mut *self.slot }
+        unsafe { self.slot.as_mut() }
+    }
+}
+
+impl Drop for Held {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.is_some() {
+            // SAFETY: the lock is this CPU's.
+            unsafe { try_lock::unlock(&raw mut (*self.slot).busy) };
+        }
     }
 }
 
 /// What a search for a connection's slot comes to.
 pub(crate) enum Search {
-    /// It has this one.
-    Found(Locked),
+    /// It has one, which is locked now.
+    Found,
     /// Another CPU works on it.
     Busy,
     /// It has none.
@@ -48,57 +71,66 @@ pub(crate) fn of_caller<'a>(index: u32) -> Option<(&'a mut Slot, &'a mut Note)> 
     unsafe { Some((&mut *SLOTS.get_ptr_mut(index)?, &mut *NOTES.get_ptr_mut(index)?)) }
 }
 
-/// Looks for the connection's slot.
+/// Looks for the connection's slot, and locks it.
 #[inline(always)]
-pub(crate) fn find(tuple: &Tuple) -> Search {
+pub(crate) fn find(tuple: &Tuple, held: &mut Held) -> Search {
     let Some(places) = places(tuple) else {
         return Search::Missing;
     };
-    for way in 0..WAYS {
-        let index = places[way];
+    for index in places {
         let Some(slot) = SLOTS.get_ptr_mut(index) else {
             continue;
         };
         if !is_of(slot, tuple) {
             continue;
         }
-        let Some(lock) = lock(slot) else {
+        if !lock(slot) {
             return Search::Busy;
-        };
+        }
         // it may have become another connection's meanwhile
         if is_of(slot, tuple) {
-            return Search::Found(Locked { index, slot, _lock: lock });
+            held.slot = slot;
+            held.index = index;
+            return Search::Found;
         }
+        // SAFETY: the lock is this CPU's.
+        unsafe { try_lock::unlock(&raw mut (*slot).busy) };
     }
     Search::Missing
 }
 
 /// Takes a slot for a connection that has none: a free one, else that of a session that is over,
-/// else that of the older session. It is the connection's from then on; none while another CPU has
-/// it, or looks for one for the same connection.
+/// else that of the older session. It is the connection's from then on, and locked. False while
+/// another CPU has it, or looks for one for the same connection.
 #[inline(always)]
-pub(crate) fn take(tuple: &Tuple, state: u8, opened: u32) -> Option<Locked> {
-    let [first, second] = places(tuple)?;
-    let (home, other) = (SLOTS.get_ptr_mut(first)?, SLOTS.get_ptr_mut(second)?);
+pub(crate) fn take(tuple: &Tuple, state: u8, opened: u32, held: &mut Held) -> bool {
+    let Some([first, second]) = places(tuple) else {
+        return false;
+    };
+    let (Some(home), Some(other)) = (SLOTS.get_ptr_mut(first), SLOTS.get_ptr_mut(second)) else {
+        return false;
+    };
     // the first place's lock is the right to give the connection a slot, so that it gets one only
-    let lock_of_home = lock(home)?;
-    if is_of(home, tuple) || is_of(other, tuple) {
-        return None;
+    if !lock(home) {
+        return false;
     }
-    let now = opened;
-    let mut taken = Locked { index: first, slot: home, _lock: lock_of_home };
+    let home = Held { slot: home, index: first };
+    if is_of(home.slot, tuple) || is_of(other, tuple) {
+        return false;
+    }
     // SAFETY: slots never go away; what another CPU writes meanwhile makes a worse choice at worst.
-    let (rank_of_home, rank_of_other) = unsafe { (rank(&*home, now), rank(&*other, now)) };
-    if rank_of_other > rank_of_home
-        && first != second
-        && let Some(lock) = lock(other)
-    {
+    let is_other_better = unsafe { rank(&*other, opened) > rank(&*home.slot, opened) };
+    if is_other_better && first != second && lock(other) {
         give(other, tuple, state, opened);
-        return Some(Locked { index: second, slot: other, _lock: lock });
+        held.slot = other;
+        held.index = second;
+        return true;
     }
-    give(home, tuple, state, opened);
-    taken.index = first;
-    Some(taken)
+    give(home.slot, tuple, state, opened);
+    held.slot = home.slot;
+    held.index = first;
+    mem::forget(home);
+    true
 }
 
 /// How well a slot can be spared.
@@ -119,8 +151,11 @@ fn give(slot: *mut Slot, tuple: &Tuple, state: u8, opened: u32) {
     if slot.state != 0 && !slot.is_over() {
         count(Stat::AlsoSlotTaken);
     }
-    slot.source = tuple.source;
-    slot.destination = tuple.destination;
+    // word by word: the compiler would copy an array octet by octet
+    slot.source[0] = tuple.source[0];
+    slot.source[1] = tuple.source[1];
+    slot.destination[0] = tuple.destination[0];
+    slot.destination[1] = tuple.destination[1];
     slot.source_port = tuple.source_port;
     slot.state = state;
     slot.opened = opened;
@@ -140,9 +175,9 @@ fn is_of(slot: *const Slot, tuple: &Tuple) -> bool {
 }
 
 #[inline(always)]
-fn lock(slot: *mut Slot) -> Option<TryLock> {
+fn lock(slot: *mut Slot) -> bool {
     // SAFETY: the lock is a field of a map's value, aligned to its size.
-    unsafe { TryLock::lock(&raw mut (*slot).busy) }
+    unsafe { try_lock::lock(&raw mut (*slot).busy) }
 }
 
 #[inline(always)]

@@ -17,8 +17,8 @@ use crate::{
 
 /// The reaction to a segment.
 pub(crate) enum Reaction {
-    /// It may complete a new handshake, whose numbers are a little above those of this session,
-    /// which is over.
+    /// Both of its numbers are a little above those of the session: it may complete a new handshake,
+    /// or it knows better how far the session is.
     Handshake,
     /// Its numbers are far from the session's: it belongs to another connection of the same
     /// 4-tuple.
@@ -128,9 +128,9 @@ pub(crate) fn react(slot: &Slot, segment: &Segment) -> Reaction {
     // brings the reply again.
     let is_pending = unacknowledged > 0 && !(slot.flags & FLAG_FIN_SENT != 0 && unacknowledged == 1);
     let number = if is_pending { slot.receive_last() } else { slot.receive_next };
-    if offset > 0 && unacknowledged < 0 && slot.is_over() && !flags.has(TcpFlags::SYN) {
-        // the port is used again within milliseconds: the numbers of both sides are a little above
-        // the last ones
+    if offset > 0 && unacknowledged < 0 && !flags.has(TcpFlags::SYN) {
+        // The port is used again within milliseconds: the numbers of both sides are a little above
+        // the last ones. Or the state was made anew from a segment that was late.
         return Reaction::Handshake;
     }
     if flags.has(TcpFlags::SYN) || unacknowledged < 0 || offset > i32::from(WINDOW) {

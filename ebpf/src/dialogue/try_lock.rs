@@ -1,9 +1,31 @@
-//! One CPU at a time changes an entry of FLOWS. A lock that is taken is not waited for: the segment
+//! One CPU at a time changes a slot. A lock that is taken is not waited for: the segment
 //! is left to a retransmission.
 //!
 //! It knows nothing of what it protects.
 
-/// The right to change an entry; unlocks it when dropped.
+/// Locks `busy`, unless another CPU has it: whether it did.
+///
+/// # Safety
+///
+/// `busy` points to a field of a map's value, aligned to its size.
+#[inline(always)]
+pub(crate) unsafe fn lock(busy: *mut u64) -> bool {
+    // SAFETY: the caller's.
+    unsafe { exchange(busy, 1) == 0 }
+}
+
+/// Unlocks `busy`.
+///
+/// # Safety
+///
+/// As [`lock`]; the caller has the lock.
+#[inline(always)]
+pub(crate) unsafe fn unlock(busy: *mut u64) {
+    // SAFETY: the caller's.
+    unsafe { exchange(busy, 0) };
+}
+
+/// The right to use a CPU's memory; unlocks it when dropped.
 pub(crate) struct TryLock(*mut u64);
 
 impl TryLock {
@@ -14,10 +36,9 @@ impl TryLock {
     /// `busy` points to a field of a map's value, aligned to its size.
     #[inline(always)]
     pub(crate) unsafe fn lock(busy: *mut u64) -> Option<Self> {
-        // SAFETY: the caller's.
-        let before = unsafe { exchange(busy, 1) };
-        // not `then_some`: dropping what was not locked would unlock it for the CPU that has it
-        if before == 0 { Some(Self(busy)) } else { None }
+        // SAFETY: the caller's. Not `then_some`: dropping what was not locked would unlock it for
+        // the one that has it.
+        unsafe { if lock(busy) { Some(Self(busy)) } else { None } }
     }
 }
 
@@ -25,7 +46,7 @@ impl Drop for TryLock {
     #[inline(always)]
     fn drop(&mut self) {
         // SAFETY: the pointer is the one of `lock`.
-        unsafe { exchange(self.0, 0) };
+        unsafe { unlock(self.0) };
     }
 }
 

@@ -11,6 +11,7 @@ use proptest::{
 use sixgate_common::{
     refuse::Reason,
     settings::{REFUSE_AT_GREETING, REFUSE_AT_RCPT, Settings},
+    stat::Stat,
 };
 use sixgate_tests::gate;
 
@@ -32,6 +33,8 @@ enum Event {
     Deliver(Index, bool),
     /// An answer arrives at the sender, and perhaps once more later.
     Hear(Index, bool),
+    /// The program's state of the session gives way to others'.
+    Vanish,
 }
 
 /// What becomes of a session.
@@ -142,12 +145,14 @@ fn run(program: &mut Program, case: &Case) {
     if case.greeting_arrives {
         stream.hear_greeting();
     }
+    let mut vanished = false;
     for event in &case.events {
         match event {
             Event::Send(back, length) => stream.send(*back, *length),
             Event::Acknowledge(is_keep_alive) => stream.acknowledge(*is_keep_alive),
             Event::Deliver(which, again) => stream.deliver(program, |count| which.index(count), *again),
             Event::Hear(which, again) => stream.hear(|count| which.index(count), *again),
+            Event::Vanish => vanished |= program.take_slot(sender.key()),
         }
     }
     // regardless of earlier losses: from now on everything arrives, and a lost greeting is sent
@@ -162,9 +167,85 @@ fn run(program: &mut Program, case: &Case) {
         stream.retransmit(program);
     }
     assert!(stream.is_complete(), "the dialogue does not end");
-    let entry = sender.entry(program).unwrap();
-    assert_eq!(usize::from(entry.commands), dialogue.turns.len());
-    sender.forget(program);
+    if !vanished {
+        let entry = sender.entry(program).unwrap();
+        assert_eq!(usize::from(entry.commands), dialogue.turns.len());
+    }
+    program.take_slot(sender.key());
+}
+
+/// A dialogue as a client holds it that keeps to RFC 5321: each command in its order, and after the
+/// reply to the one before.
+fn conforming_cases() -> impl Strategy<Value = Case> {
+    let recipient = select(
+        [
+            "RCPT TO:<user@contoso.com>",
+            "rcpt to:<\"a>b\"@Fabrikam.example> NOTIFY=NEVER",
+            "RCPT TO:<u@later.example>",
+        ]
+        .map(|line| line.as_bytes().to_vec())
+        .to_vec(),
+    );
+    let sender = select(
+        [
+            "MAIL FROM:<a@b.example> SIZE=77",
+            "MAIL FROM:<>",
+            "mail from:<a-long-name.of-somebody@a-long-name.example>",
+        ]
+        .map(|line| line.as_bytes().to_vec())
+        .to_vec(),
+    );
+    let between = select(vec![Vec::new(), b"NOOP".to_vec(), b"VRFY x".to_vec(), b"HELP".to_vec()]);
+    let transaction = (sender, vec((recipient, between.clone()), 1..4), any::<bool>(), between).prop_map(
+        |(sender, recipients, data, between)| {
+            let mut lines = vec![between, sender];
+            lines.extend(recipients.into_iter().flat_map(|(recipient, between)| [between, recipient]));
+            lines.extend(data.then(|| b"DATA".to_vec()));
+            lines.push(b"RSET".to_vec());
+            lines
+        },
+    );
+    let hello = select(vec![b"EHLO mail.example".to_vec(), b"HELO x".to_vec()]);
+    let input = (hello, vec(transaction, 0..3), any::<bool>()).prop_map(|(hello, transactions, quits)| {
+        let lines =
+            [vec![hello], transactions.concat(), quits.then(|| b"QUIT".to_vec()).into_iter().collect()];
+        let lines = lines.concat().into_iter().filter(|line| !line.is_empty());
+        lines.flat_map(|line| [line, b"\r\n".to_vec()].concat()).collect::<Vec<u8>>()
+    });
+    let event = prop_oneof![8 => event(), 2 => Just(Event::Vanish)];
+    let styles = select(vec![
+        (Reason::NotOptedIn, REFUSE_AT_RCPT),
+        (Reason::NotOptedIn, REFUSE_AT_GREETING),
+        (Reason::NoPtr, REFUSE_AT_RCPT),
+    ]);
+    (input, vec(event, 0..160), styles).prop_map(|(input, events, (reason, refuse_at))| Case {
+        input,
+        events,
+        manners: Manners::Conforming,
+        reason,
+        refuse_at,
+        greeting_arrives: true,
+    })
+}
+
+#[test]
+fn state_may_vanish_at_any_moment_and_a_conforming_client_notices_nothing() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let cases_run = if gate::long() { 20_000 } else { 400 };
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let config = Config { failure_persistence: None, ..Config::with_cases(cases_run) };
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    let program = RefCell::new(load());
+    runner
+        .run(&conforming_cases(), |case| {
+            run(&mut program.borrow_mut(), &case);
+            Ok(())
+        })
+        .unwrap();
+    let program = program.into_inner();
+    assert!(program.counter(Stat::AlsoResumed) > cases_run.into());
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub(crate) enum Manners {
     Hasty,
     /// After the reply to the one before.
     Patient,
+    /// So, and its end after the last reply.
+    Conforming,
 }
 
 /// A sender's TCP, and what is on its way.
@@ -83,7 +85,8 @@ impl<'a> Stream<'a> {
     pub(crate) fn send(&mut self, back: usize, length: usize) {
         let start = (self.next - back.min(self.next - self.acknowledged)).min(self.written());
         let end = (start + length).min(self.written()).min(self.acknowledged + WINDOW).max(start);
-        let fin = end == self.input.len();
+        let fin = end == self.input.len()
+            && (self.manners != Manners::Conforming || self.heard_to() >= self.dialogue.said.len());
         let flags = ACK | if fin { FIN } else { 0 } | if end > start { PSH } else { 0 };
         self.next = self.next.max(end + usize::from(fin));
         self.put(flags, place(start), start, end);
