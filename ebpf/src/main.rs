@@ -13,6 +13,8 @@
 mod classify;
 mod dialogue;
 mod frame;
+#[cfg(not(feature = "trace"))]
+mod hot;
 mod maps;
 mod parse;
 mod trace;
@@ -46,6 +48,14 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 /// The entry. A frame that cannot be judged is passed on.
 #[xdp(frags)]
 fn sixgate(context: XdpContext) -> u32 {
+    // what is traced takes the long way
+    #[cfg(not(feature = "trace"))]
+    if answers() {
+        match hot::sixgate_hot(context.ctx) {
+            hot::NONE => {}
+            action => return action,
+        }
+    }
     let headers = match parse::headers(&Linear::of(&context)) {
         Ok(headers) => headers,
         Err(stat) => return passed(stat),

@@ -34,6 +34,13 @@ pub(crate) struct Tuple {
 }
 
 impl Tuple {
+    /// Both ports as they lie in memory one behind the other.
+    #[inline(always)]
+    pub(crate) const fn ports(&self) -> u32 {
+        let ([a, b], [c, d]) = (self.source_port.to_ne_bytes(), self.destination_port.to_ne_bytes());
+        u32::from_ne_bytes([a, b, c, d])
+    }
+
     /// The same octets as the maps have them.
     #[inline(always)]
     pub(crate) const fn key(&self) -> &FlowKey {

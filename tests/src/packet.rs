@@ -285,6 +285,15 @@ impl Packet {
         }
     }
 
+    /// The length of its TCP header in words of 32 bits; 0 of what has none.
+    #[must_use]
+    pub(crate) fn tcp_words(&self) -> u32 {
+        match &self.transport {
+            Transport::Tcp { options, .. } => (5 + options.len() / 4) as u32,
+            Transport::Udp => 0,
+        }
+    }
+
     /// Octets of payload.
     #[must_use]
     pub const fn payload_length(&self) -> usize {

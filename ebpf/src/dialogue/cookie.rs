@@ -15,7 +15,7 @@ use sixgate_common::{
     settings::Settings,
 };
 
-use super::{checksum::two, scratch::Scratch};
+use super::scratch::Scratch;
 use crate::{
     maps::{COOKIES, answers, now, settings},
     parse::{Segment, Tuple},
@@ -26,7 +26,7 @@ use crate::{
 pub(crate) fn make(settings: &Settings, segment: &Segment, style: Style) -> Option<u32> {
     let key = key(settings.cookie)?;
     let tuple = &segment.tuple;
-    let cookie = key.addresses(tuple.source, tuple.destination).cookie(ports(tuple), key.epoch(now()));
+    let cookie = key.addresses(tuple.source, tuple.destination).cookie(tuple.ports(), key.epoch(now()));
     Some(segment.sequence.wrapping_add(style.with(cookie)))
 }
 
@@ -81,7 +81,7 @@ extern "C" fn sixgate_numbers() -> u32 {
         let addresses = key.addresses(tuple.source, tuple.destination);
         let last = key.epoch(now).wrapping_add(1);
         for ago in 0..EPOCHS as usize + 1 {
-            let cookie = addresses.cookie(ports(tuple), last.wrapping_sub(ago as u32));
+            let cookie = addresses.cookie(tuple.ports(), last.wrapping_sub(ago as u32));
             match Distance::between(difference, cookie) {
                 Some(Distance { style, octets: 0 }) if ago <= 2 => return HANDSHAKE | style as u32,
                 Some(distance) if distance.is_near() => found = DIALOGUE | distance.style as u32,
@@ -95,12 +95,6 @@ extern "C" fn sixgate_numbers() -> u32 {
 #[inline(always)]
 fn key(number: u32) -> Option<&'static CookieKey> {
     COOKIES.get(number & (KEYS - 1)).filter(|key| key.valid != 0)
-}
-
-/// Both ports as they lie in memory one behind the other.
-#[inline(always)]
-const fn ports(tuple: &Tuple) -> u32 {
-    two(tuple.source_port, tuple.destination_port)
 }
 
 /// Whether the host's TCP has a connection of this 4-tuple that lives.

@@ -7,13 +7,13 @@
 
 mod checksum;
 mod cookie;
-mod event;
+pub(crate) mod event;
 mod handshake;
 mod outgoing;
 mod position;
 mod scratch;
 mod session;
-mod slots;
+pub(crate) mod slots;
 mod smtp;
 mod tcp;
 mod transmit;

@@ -46,14 +46,19 @@ impl Answer {
         let [_, flags, ..] = number(tcp + 12).to_be_bytes();
         // what lies behind the packet is compared below
         let end = tcp + usize::from(u16::from_be_bytes([frame[tcp - 36], frame[tcp - 35]]));
-        let header = if flags & SYN == 0 { TCP_HEADER } else { TCP_HEADER + MSS_OPTION.len() };
+        // the header of a SYN-ACK may be as long as that of the SYN
+        let header = match flags & SYN {
+            0 => TCP_HEADER,
+            _ if number(tcp + 12) >> 28 == packet.tcp_words() => packet.tcp_words() as usize * 4,
+            _ => TCP_HEADER + MSS_OPTION.len(),
+        };
         let answer = Self {
             flags,
             sequence: number(tcp + 4),
             acknowledgment: number(tcp + 8),
             data: frame.get(tcp + header..end).unwrap_or_default().to_vec(),
         };
-        let wanted = answer.frame(packet);
+        let wanted = answer.frame_with(packet, header);
         let told = answer.told(frame, &wanted, packet);
         assert_eq!(told, wanted, "an answer that says {answer:?} looks otherwise");
         answer
@@ -101,8 +106,16 @@ impl Answer {
     /// The frame that gives this answer to `packet`.
     #[must_use]
     pub fn frame(&self, packet: &Packet) -> Vec<u8> {
+        let options = if self.flags & SYN == 0 { 0 } else { MSS_OPTION.len() };
+        self.frame_with(packet, TCP_HEADER + options)
+    }
+
+    /// The same with a TCP header of so many octets: what is behind the MSS option is the end of
+    /// options.
+    fn frame_with(&self, packet: &Packet, header: usize) -> Vec<u8> {
         let [destination, source] = packet.link;
-        let options = if self.flags & SYN == 0 { Vec::new() } else { MSS_OPTION.to_vec() };
+        let mut options = if self.flags & SYN == 0 { Vec::new() } else { MSS_OPTION.to_vec() };
+        options.resize(header - TCP_HEADER, 0);
         let answer = Packet {
             link: [source, destination],
             vlans: packet.vlans.clone(),
