@@ -90,9 +90,12 @@ pub fn domain_key<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> 
     if length == 0 { None } else { Some(mix(hash, word)) }
 }
 
-/// Adds eight octets to a hash, ASCII letters in lower case.
+/// Adds eight octets to the hash that [`domain_key`] computes, ASCII letters in lower case: the
+/// first hash is the domain's length; all whole words follow, and the octets that are left, which may
+/// be none.
+#[must_use]
 #[inline(always)]
-const fn mix(hash: u64, octets: u64) -> u64 {
+pub const fn mix(hash: u64, octets: u64) -> u64 {
     let mixed = (hash ^ lower_case(octets)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed ^ mixed >> 32
 }

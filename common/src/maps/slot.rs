@@ -168,10 +168,11 @@ pub struct Note {
     pub recipient_length: u8,
     /// Keeps the size a multiple of eight without padding; always 0.
     pub reserved: [u8; 7],
-    /// The text after the last `MAIL FROM:`, for the log.
-    pub sender: [u8; ARGUMENT_KEPT],
     /// The text after the `RCPT TO:` of the last recipient that was refused, for the log.
     pub recipient: [u8; ARGUMENT_KEPT],
+    /// The text after the last `MAIL FROM:`, for the log. Behind the other one, so that a part of
+    /// that can be read without a look at where it ends.
+    pub sender: [u8; ARGUMENT_KEPT],
 }
 
 /// Value of SLOT_KEY: the key of the hash that tells which slots a connection may have. Only this

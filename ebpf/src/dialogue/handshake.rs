@@ -167,7 +167,7 @@ fn resume(
         // an answer is needed only by what follows
         return Some(Answer::Drop(Stat::DropSilent));
     }
-    let kept = smtp::kept_before(&segment.tuple, segment.sequence);
+    let (kept, behind) = smtp::kept_before(segment);
     if segment.payload > 0 && kept == 0 && !begins_a_line(context, segment) {
         // The sender's TCP sends what is before it, too.
         return Some(Answer::Drop(Stat::DropIncomplete));
@@ -178,7 +178,7 @@ fn resume(
         return Some(Answer::Drop(Stat::DropBusy));
     }
     if let Some((slot, note)) = slots::of_caller(held.index) {
-        slot.receive_next = segment.sequence;
+        slot.receive_next = segment.sequence.wrapping_add(behind);
         slot.send_next = segment.acknowledgment;
         slot.reply = 0;
         slot.last_reply = ReplyId::Greeting as u8;

@@ -6,7 +6,7 @@
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use sixgate_common::{
     domain::{self, PathDomain, Span},
-    flow::ARGUMENT_KEPT,
+    flow::{ARGUMENT_KEPT, KEPT_MAX},
     line::{self, Cut, skip},
     refuse::{self, ReplyId, Step, Verb},
     reply::{self, Reply},
@@ -17,7 +17,7 @@ use sixgate_common::{
 use super::{event, scratch::Scratch};
 use crate::{
     maps::{DOMAINS, PARTIAL_LINES, REPLIES, answers, count, now},
-    parse::Tuple,
+    parse::{Segment, Tuple},
     verifier::MapSlot,
 };
 
@@ -296,14 +296,19 @@ pub(crate) fn keep_line(scratch: Scratch, tuple: &Tuple, end: u32, length: u32) 
     PARTIAL_LINES.insert(tuple.key(), scratch.partial_line(end, length), 0).is_ok()
 }
 
-/// Octets of an unfinished line that were kept, if the sequence number `end` is behind them.
+/// Octets of an unfinished line that were kept, if the segment follows them or is a part of them;
+/// and how far behind the segment's first octet they end.
 #[inline(always)]
-pub(crate) fn kept_before(tuple: &Tuple, end: u32) -> u16 {
+pub(crate) fn kept_before(segment: &Segment) -> (u16, u32) {
     // SAFETY: an entry that gives way while it is read belongs to another session, and ends this
     // one at worst.
-    match unsafe { PARTIAL_LINES.get(tuple.key()) } {
-        Some(line) if line.end == end => line.length as u16,
-        _ => 0,
+    match unsafe { PARTIAL_LINES.get(segment.tuple.key()) } {
+        Some(line) => {
+            let behind = line.end.wrapping_sub(segment.sequence);
+            let is_part = behind as usize <= KEPT_MAX && segment.payload <= behind as usize;
+            if behind == 0 || is_part { (line.length as u16, behind) } else { (0, 0) }
+        }
+        None => (0, 0),
     }
 }
 

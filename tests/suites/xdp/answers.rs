@@ -4,6 +4,7 @@
 //! their texts by the one reply table. The suite `dialogs` tests whether clients accept them.
 
 mod commands;
+mod cookies;
 mod cpus;
 mod endings;
 mod events;

@@ -27,9 +27,19 @@ fn compile(table: &ReplyTable, id: ReplyId) -> Option<Reply> {
     Some(Reply {
         length: u16::try_from(plain.len()).ok()?,
         insert_at: u16::try_from(insert_at).ok()?,
-        sum: sum(plain.as_bytes()),
+        sum: sums(plain.as_bytes().split_at_checked(insert_at)?),
         text,
     })
+}
+
+/// The sums of the text before and behind the variable part.
+fn sums((before, behind): (&[u8], &[u8])) -> u32 {
+    let folded = |octets| {
+        let sum = sum(octets);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        (sum & 0xffff) + (sum >> 16)
+    };
+    folded(before) | folded(behind) << 16
 }
 
 fn sum(octets: &[u8]) -> u32 {
