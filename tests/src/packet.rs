@@ -285,7 +285,7 @@ impl Packet {
         }
     }
 
-    /// The length of its TCP header in words of 32 bits; 0 of what has none.
+    /// The length of its TCP header in units of 4 octets; 0 if it has none.
     #[must_use]
     pub(crate) fn tcp_words(&self) -> u32 {
         match &self.transport {

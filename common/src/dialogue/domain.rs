@@ -91,8 +91,8 @@ pub fn domain_key<B: Bytes + ?Sized>(bytes: &B, start: usize, length: usize) -> 
 }
 
 /// Adds eight octets to the hash that [`domain_key`] computes, ASCII letters in lower case: the
-/// first hash is the domain's length; all whole words follow, and the octets that are left, which may
-/// be none.
+/// first hash is the domain's length; eight octets at a time follow, then those that are left,
+/// which may be none.
 #[must_use]
 #[inline(always)]
 pub const fn mix(hash: u64, octets: u64) -> u64 {

@@ -19,10 +19,10 @@ pub struct Reply {
     /// Where the variable part (a domain or an address) is inserted, an offset into [`Self::text`];
     /// equal to [`Self::length`] when the reply has none.
     pub insert_at: u16,
-    /// Ones' complement sums (RFC 1071), in 16 bits each and not inverted: in the lower half that of
-    /// [`Self::text`] before the variable part, in the upper half that of the text behind it, as if
-    /// it began at an even octet. The words are in the machine's order, a last odd octet is followed
-    /// by a zero. So without a variable part it is the sum of the text, in 32 bits.
+    /// Ones' complement sums (RFC 1071), in 16 bits each and not inverted: in the lower half that
+    /// of [`Self::text`] before the variable part, in the upper half that of the text behind it, as
+    /// if it began at an even octet. Pairs of octets are in the machine's order, a last odd octet
+    /// is followed by a zero. So without a variable part it is the sum of the text, in 32 bits.
     pub sum: u32,
     /// The reply, CRLF included.
     pub text: [u8; REPLY_MAX],

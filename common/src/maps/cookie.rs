@@ -61,8 +61,7 @@ impl CookieKey {
         (now.wrapping_add(self.clock) >> EPOCH_SHIFT) as u32
     }
 
-    /// The part of the hash that both addresses make, as words in network order as they lie in
-    /// memory.
+    /// The part of the hash that both addresses make, in network order as they lie in memory.
     #[must_use]
     #[inline(always)]
     pub const fn addresses(&self, source: [u64; 2], destination: [u64; 2]) -> Addresses {
@@ -93,7 +92,7 @@ impl Addresses {
     }
 }
 
-/// SipHash's state after one word more.
+/// SipHash's state after eight octets more.
 #[inline(always)]
 const fn absorbed(mut state: [u64; 4], word: u64) -> [u64; 4] {
     state[3] ^= word;
@@ -102,7 +101,7 @@ const fn absorbed(mut state: [u64; 4], word: u64) -> [u64; 4] {
     state
 }
 
-/// SipRound.
+/// SipRound, as the authors of SipHash call it.
 #[inline(always)]
 const fn round([mut a, mut b, mut c, mut d]: [u64; 4]) -> [u64; 4] {
     a = a.wrapping_add(b);
@@ -192,7 +191,7 @@ pub struct Distance {
 
 impl Distance {
     /// How far `difference`, which is `ack - seq` of a segment, is from V with this cookie; none if
-    /// that is no cookie for any decision.
+    /// no decision has such a cookie.
     #[must_use]
     #[inline(always)]
     pub const fn between(difference: u32, cookie: u32) -> Option<Self> {

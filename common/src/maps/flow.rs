@@ -32,7 +32,7 @@ pub struct Tag {
 }
 
 impl Tag {
-    /// A tag.
+    /// The tag of a connection that was opened then.
     #[must_use]
     #[inline(always)]
     pub const fn new(reason: u8, opened: u64) -> Self {

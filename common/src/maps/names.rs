@@ -28,15 +28,15 @@ pub const DOMAINS: &str = "DOMAINS";
 pub const PTR: &str = "PTR";
 /// LRU hash: [`crate::flow::FlowKey`] to [`crate::flow::Tag`].
 pub const FLOWS: &str = "FLOWS";
-/// array: [`crate::slot::Slot`].
+/// array: an index of [`crate::slot::SlotKey::places`] to [`crate::slot::Slot`].
 pub const SLOTS: &str = "SLOTS";
 /// array: the slot's index to [`crate::slot::Note`].
 pub const NOTES: &str = "NOTES";
-/// array(1): [`crate::slot::SlotKey`].
+/// array(1): the key of the slots' hash, [`crate::slot::SlotKey`].
 pub const SLOT_KEY: &str = "SLOT_KEY";
 /// LRU hash: [`crate::flow::FlowKey`] to [`crate::flow::PartialLine`].
 pub const PARTIAL_LINES: &str = "PARTIAL_LINES";
-/// array(4): [`crate::cookie::CookieKey`].
+/// array(4): the number of a key modulo 4 to [`crate::cookie::CookieKey`].
 pub const COOKIES: &str = "COOKIES";
 /// array: [`crate::reply::index`] to [`crate::reply::Reply`].
 pub const REPLIES: &str = "REPLIES";

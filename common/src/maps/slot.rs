@@ -180,17 +180,17 @@ pub struct Note {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SlotKey {
-    /// Added to the words of the two ends before they are multiplied (NH, RFC 4418 5.2).
+    /// Added to the numbers of the two ends before they are multiplied (NH, RFC 4418 5.2).
     ends: [u64; 5],
     /// Factors, odd ones, that make an index each of the sum.
     factors: [u64; WAYS],
 }
 
 impl SlotKey {
-    /// Words that are not there yet.
+    /// A key that is not drawn yet.
     pub const NONE: Self = Self { ends: [0; 5], factors: [0; WAYS] };
 
-    /// A key of random words.
+    /// A key of random numbers.
     #[must_use]
     pub const fn new([a, b, c, d, e, f, g]: [u64; 7]) -> Self {
         Self { ends: [a, b, c, d, e], factors: [f | 1, g | 1] }
@@ -226,7 +226,7 @@ impl SlotKey {
     }
 }
 
-/// The product of both halves of a word, each with a half of the key added.
+/// The product of both halves of a number, each with a half of the key added.
 #[inline(always)]
 const fn product(word: u64, key: u64) -> u64 {
     let low = (word as u32).wrapping_add(key as u32);

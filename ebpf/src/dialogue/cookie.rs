@@ -1,5 +1,5 @@
 //! The cookies in our initial sequence numbers: made for a SYN, known again in the segments that
-//! follow; and the question whether the host's TCP knows a connection. What a cookie is stands in
+//! follow; and the question whether the host's TCP knows a connection. Cookies are defined in
 //! `sixgate_common::cookie`.
 //!
 //! It keeps no state: a cookie is checked by computing it again.
@@ -30,7 +30,7 @@ pub(crate) fn make(settings: &Settings, segment: &Segment, style: Style) -> Opti
     Some(segment.sequence.wrapping_add(style.with(cookie)))
 }
 
-/// What the numbers of a segment without a session come to.
+/// The meaning of the numbers of a segment without a session.
 pub(crate) enum Numbers {
     /// They are not those of a session of ours.
     Others,

@@ -134,7 +134,8 @@ extern "C" fn sixgate_proceed(context: *mut xdp_md) -> u32 {
 }
 
 /// Goes on with the session in the slot of that index, which the caller has locked; the answer's
-/// number, or that the segment is not the session's, or knows better how far it is. A function that the verifier follows once.
+/// number, or that the segment is not the session's, or knows better how far it is. A function that
+/// the verifier follows once.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sixgate_converse(context: *mut xdp_md, index: u32) -> u32 {

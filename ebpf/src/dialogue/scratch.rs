@@ -149,8 +149,9 @@ impl Scratch {
         tag
     }
 
-    /// Puts a line into the text: its first `kept` octets from PARTIAL_LINES, then `available` octets of
-    /// the frame from `at` on, as many of them as are looked at. None if the kept ones are lost.
+    /// Puts a line into the text: its first `kept` octets from PARTIAL_LINES, then `available`
+    /// octets of the frame from `at` on, as many of them as are looked at. None if the kept ones
+    /// are lost.
     #[inline(always)]
     pub(crate) fn take_line(
         self,
@@ -193,12 +194,12 @@ impl Scratch {
         Line { scratch: self }
     }
 
-    /// As much of the line as an entry of PARTIAL_LINES has; `length` octets of it are acknowledged,
-    /// which end at the sequence number `end`.
+    /// As much of the line as an entry of PARTIAL_LINES has; `length` octets of it are
+    /// acknowledged, which end at the sequence number `end`.
     #[inline(always)]
     pub(crate) const fn partial_line<'a>(self, end: u32, length: u32) -> &'a PartialLine {
-        // SAFETY: the pointer is to this CPU's own value, in which the text follows both numbers and
-        // is longer than the entry's; it stays while the program runs.
+        // SAFETY: the pointer is to this CPU's own value, in which the text follows both numbers
+        // and is longer than the entry's; it stays while the program runs.
         unsafe {
             (*self.0).partial = [end, length];
             &*(&raw const (*self.0).partial).cast()

@@ -360,7 +360,7 @@ impl Session<'_> {
         if count >= ACKNOWLEDGMENTS_MAX {
             return Answer::Drop(Stat::DropAckLimit);
         }
-        slot.acknowledgments = at | count + 1;
+        slot.acknowledgments = at | (count + 1);
         self.acknowledge(number)
     }
 

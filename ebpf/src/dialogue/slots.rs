@@ -26,7 +26,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// No lock.
+    /// The lock of no slot.
     pub(crate) const NONE: Self = Self { slot: ptr::null_mut(), index: 0 };
 
     /// Whether it is a slot's lock.
@@ -35,7 +35,7 @@ impl Held {
         !self.slot.is_null()
     }
 
-    /// The slot.
+    /// The slot that is locked, if there is one.
     #[inline(always)]
     pub(crate) const fn slot<'a>(&self) -> Option<&'a mut Slot> {
         // SAFETY: the lock is this CPU's, and slots never go away.
@@ -53,7 +53,7 @@ impl Drop for Held {
     }
 }
 
-/// What a search for a connection's slot comes to.
+/// The result of a search for a connection's slot.
 pub(crate) enum Search {
     /// It has one, which is locked now.
     Found,
@@ -110,7 +110,7 @@ pub(crate) fn take(tuple: &Tuple, state: u8, opened: u32, held: &mut Held) -> bo
     let (Some(home), Some(other)) = (SLOTS.get_ptr_mut(first), SLOTS.get_ptr_mut(second)) else {
         return false;
     };
-    // the first place's lock is the right to give the connection a slot, so that it gets one only
+    // the first slot's lock is the right to give the connection a slot, so that it gets one only
     if !lock(home) {
         return false;
     }
@@ -151,7 +151,7 @@ fn give(slot: *mut Slot, tuple: &Tuple, state: u8, opened: u32) {
     if slot.state != 0 && !slot.is_over() {
         count(Stat::AlsoSlotTaken);
     }
-    // word by word: the compiler would copy an array octet by octet
+    // one by one: the compiler would copy an array octet by octet
     slot.source[0] = tuple.source[0];
     slot.source[1] = tuple.source[1];
     slot.destination[0] = tuple.destination[0];

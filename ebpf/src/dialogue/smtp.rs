@@ -296,7 +296,7 @@ pub(crate) fn keep_line(scratch: Scratch, tuple: &Tuple, end: u32, length: u32) 
     PARTIAL_LINES.insert(tuple.key(), scratch.partial_line(end, length), 0).is_ok()
 }
 
-/// Octets of an unfinished line that were kept, if the segment follows them or is a part of them;
+/// Octets of an unfinished line that were kept, if the segment begins among them or behind them;
 /// and how far behind the segment's first octet they end.
 #[inline(always)]
 pub(crate) fn kept_before(segment: &Segment) -> (u16, u32) {
@@ -305,8 +305,11 @@ pub(crate) fn kept_before(segment: &Segment) -> (u16, u32) {
     match unsafe { PARTIAL_LINES.get(segment.tuple.key()) } {
         Some(line) => {
             let behind = line.end.wrapping_sub(segment.sequence);
-            let is_part = behind as usize <= KEPT_MAX && segment.payload <= behind as usize;
-            if behind == 0 || is_part { (line.length as u16, behind) } else { (0, 0) }
+            if behind <= line.length && line.length <= KEPT_MAX as u32 {
+                (line.length as u16, behind)
+            } else {
+                (0, 0)
+            }
         }
         None => (0, 0),
     }

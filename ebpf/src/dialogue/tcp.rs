@@ -17,8 +17,8 @@ use crate::{
 
 /// The reaction to a segment.
 pub(crate) enum Reaction {
-    /// Both of its numbers are a little above those of the session: it may complete a new handshake,
-    /// or it knows better how far the session is.
+    /// Both of its numbers are a little above those of the session: it may complete a new
+    /// handshake, or it knows better how far the session is.
     Handshake,
     /// Its numbers are far from the session's: it belongs to another connection of the same
     /// 4-tuple.

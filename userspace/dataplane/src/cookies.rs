@@ -1,7 +1,7 @@
 //! COOKIES: the key of the cookies in the program's initial sequence numbers. It is read from a
 //! file, which several gates can have, or drawn when the maps are made.
 //!
-//! What a cookie is belongs to `sixgate_common`.
+//! Cookies are defined in `sixgate_common`.
 
 use std::{
     fs::File,

@@ -255,9 +255,9 @@ pub enum DataplaneError {
     /// The file of the cookies' key cannot be used.
     #[error("cannot read the cookie key {path} (xdp.cookie_key): {reason}", path = path.display())]
     CookieKey {
-        /// The file.
+        /// The file that the configuration names.
         path: PathBuf,
-        /// Why.
+        /// Why the file cannot be used.
         reason: String,
     },
     /// An operation on a link, a program, a pin or a socket failed otherwise.

@@ -52,7 +52,7 @@ fn a_key_that_is_replaced_twice_loses_no_handshake() {
             Told::Passed(Stat::PassSegment)
         };
         assert_eq!(told, wanted, "{replaced}");
-        // a session goes on, whatever its key
+        // a session goes on
         let mut old = old;
         old.hear(&mut program, b"NOOP\r\n", &text(ReplyId::Noop));
         program.maps.set_cookie_key(Some(&[0xaa; 16].into())).unwrap();
