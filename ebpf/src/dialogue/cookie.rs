@@ -27,7 +27,7 @@ pub(crate) fn make(settings: &Settings, segment: &Segment, style: Style) -> Opti
     let key = key(settings.cookie)?;
     let tuple = &segment.tuple;
     let cookie = key.addresses(tuple.source, tuple.destination).cookie(tuple.ports(), key.epoch(now()));
-    Some(segment.sequence.wrapping_add(style.with(cookie)))
+    Some(segment.sequence.wrapping_add(cookie.value(segment.sequence, style)))
 }
 
 /// The meaning of the numbers of a segment without a session.
@@ -70,7 +70,6 @@ extern "C" fn sixgate_numbers() -> u32 {
         return OTHERS;
     };
     let segment = scratch.segment();
-    let difference = segment.acknowledgment.wrapping_sub(segment.sequence);
     let (now, tuple) = (now(), &segment.tuple);
     let mut found = OTHERS;
     // counters as wide as a register: verifiers lose track of others that are put on the stack
@@ -82,8 +81,10 @@ extern "C" fn sixgate_numbers() -> u32 {
         let last = key.epoch(now).wrapping_add(1);
         for ago in 0..EPOCHS as usize + 1 {
             let cookie = addresses.cookie(tuple.ports(), last.wrapping_sub(ago as u32));
-            match Distance::between(difference, cookie) {
-                Some(Distance { style, octets: 0 }) if ago <= 2 => return HANDSHAKE | style as u32,
+            match Distance::between(segment.sequence, segment.acknowledgment, &cookie) {
+                Some(distance) if distance.is_exact() && ago <= 2 => {
+                    return HANDSHAKE | distance.style as u32;
+                }
                 Some(distance) if distance.is_near() => found = DIALOGUE | distance.style as u32,
                 _ => {}
             }

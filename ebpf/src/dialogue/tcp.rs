@@ -128,7 +128,8 @@ pub(crate) fn react(slot: &Slot, segment: &Segment) -> Reaction {
     // brings the reply again.
     let is_pending = unacknowledged > 0 && !(slot.flags & FLAG_FIN_SENT != 0 && unacknowledged == 1);
     let number = if is_pending { slot.receive_last() } else { slot.receive_next };
-    if offset > 0 && unacknowledged < 0 && !flags.has(TcpFlags::SYN) {
+    let is_bare = segment.payload == 0 && !flags.has(TcpFlags::FIN);
+    if offset > 0 && (unacknowledged < 0 || slot.is_over() && is_bare) && !flags.has(TcpFlags::SYN) {
         // The port is used again within milliseconds: the numbers of both sides are a little above
         // the last ones. Or the state was made anew from a segment that was late.
         return Reaction::Handshake;

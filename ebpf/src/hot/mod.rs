@@ -22,7 +22,7 @@ use sixgate_common::{
     flow::MSS,
     refuse::{Phase, Reason, ReplyId},
     reply,
-    settings::{ANSWER_KERNEL, MODE_ENFORCE, READY, REFUSE_AT_RESET},
+    settings::{ANSWER_KERNEL, MODE_ENFORCE, READY, REFUSE_AT_RCPT, REFUSE_AT_RESET},
     slot::{FLAG_ACKNOWLEDGED, FLAG_FIN_RECEIVED, FLAG_FIN_SENT, OPENED_SHIFT, Slot},
     stat::Stat,
     station::{STATION_ANSWERS, STATION_KEEPS_MARKS, StationKey},
@@ -138,7 +138,8 @@ fn open(context: &XdpContext, frame: &Frame, header: usize) -> Option<u32> {
     let key = COOKIES.get(settings.cookie & (KEYS - 1)).filter(|key| key.valid != 0)?;
     let tuple = &frame.tuple;
     let cookie = key.addresses(tuple.source, tuple.destination).cookie(tuple.ports(), key.epoch(now()));
-    let sequence = frame.sequence.wrapping_add(Style::of(reason, settings.refuse_at).with(cookie));
+    let sequence =
+        frame.sequence.wrapping_add(cookie.value(frame.sequence, Style::of(reason, settings.refuse_at)));
     for index in 0..OPTIONS_MAX / 4 {
         let at = TCP_AT + TCP_LENGTH + index * 4;
         if barrier(frame.data + at + 4) > frame.end {
@@ -175,12 +176,12 @@ fn greet(context: &XdpContext, frame: &Frame) -> Option<u32> {
     let key = COOKIES.get(settings.cookie & (KEYS - 1)).filter(|key| key.valid != 0)?;
     let (now, tuple) = (now(), &frame.tuple);
     let addresses = key.addresses(tuple.source, tuple.destination);
-    let difference = frame.acknowledgment.wrapping_sub(frame.sequence);
     // one of the epoch before is rare
     let cookie = addresses.cookie(tuple.ports(), key.epoch(now));
-    let reason = match Distance::between(difference, cookie) {
-        Some(Distance { style: Style::NotOptedIn, octets: 0 }) => Reason::NotOptedIn,
-        Some(Distance { style: Style::NoPtr, octets: 0 }) => Reason::NoPtr,
+    let reason = match Distance::between(frame.sequence, frame.acknowledgment, &cookie) {
+        Some(distance) if distance.is_exact() && distance.style.refuse_at() == REFUSE_AT_RCPT => {
+            distance.style.reason()
+        }
         _ => return None,
     };
     let generation = settings.generation as u8;
