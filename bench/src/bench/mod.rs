@@ -7,6 +7,7 @@ mod cold;
 mod dialogue;
 mod edits;
 mod load;
+mod machine;
 mod numbers;
 mod parts;
 mod paths;
@@ -87,6 +88,7 @@ pub fn run(scale: Scale, parts: &[Part], json: Option<&Path>) -> Result<()> {
     );
     let parts = if parts.is_empty() { Part::value_variants() } else { parts };
     let mut report = Report::default();
+    machine::tell(&mut report);
     let measured = parts
         .iter()
         .try_for_each(|part| part.measure(scale, &mut report).with_context(|| format!("part {part:?}")));
