@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use super::report::{Report, Row, Section};
+use super::report::{Report, Section};
 
 /// Puts the machine's facts at the head of the report: its processor and kernel, the mitigations
 /// that are on, and whether the kernel hardens the machine code that it makes of programs.
@@ -16,27 +16,23 @@ pub(super) fn tell(report: &mut Report) {
             line.strip_prefix("model name").map(|rest| rest.trim_matches([' ', '\t', ':']).to_owned())
         })
         .unwrap_or_else(|| "unknown".to_owned());
-    let mut rows = vec![
-        Row::missing("processor", processor),
-        Row::missing("kernel", read("/proc/sys/kernel/osrelease")),
-        Row::missing("bpf_jit_harden", read("/proc/sys/net/core/bpf_jit_harden")),
+    let mut notes = vec![
+        format!("processor: {processor}"),
+        format!("kernel: {}", read("/proc/sys/kernel/osrelease")),
+        format!("bpf_jit_harden: {}", read("/proc/sys/net/core/bpf_jit_harden")),
     ];
-    let mut mitigations: Vec<(String, String)> = fs::read_dir(VULNERABILITIES)
+    let mut mitigations: Vec<String> = fs::read_dir(VULNERABILITIES)
         .into_iter()
         .flatten()
         .flatten()
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .map(|name| (name.clone(), read(&format!("{VULNERABILITIES}/{name}"))))
-        .filter(|(_, state)| state != "Not affected")
+        .map(|name| (read(&format!("{VULNERABILITIES}/{name}")), name))
+        .filter(|(state, _)| state != "Not affected")
+        .map(|(state, name)| format!("{name}: {state}"))
         .collect();
     mitigations.sort();
-    rows.extend(mitigations.into_iter().map(|(name, state)| Row::missing(name, state)));
-    report.sections.push(Section {
-        title: "The machine",
-        columns: vec!["", "is"],
-        rows,
-        notes: vec!["Mitigations that do not concern this processor are left out.".to_owned()],
-    });
+    notes.extend(mitigations);
+    report.sections.push(Section { title: "The machine", columns: vec![""], rows: Vec::new(), notes });
 }
 
 const VULNERABILITIES: &str = "/sys/devices/system/cpu/vulnerabilities";
