@@ -194,21 +194,15 @@ fn resume(
     None
 }
 
-/// Whether the segment's first octets can be those of a command.
+/// Whether the segment's first octets are those of a command.
 #[inline(always)]
 fn begins_a_line(context: &XdpContext, segment: &Segment) -> bool {
     let frame = Linear::of(context);
-    let (at, mut word) = (segment.payload_at, 0);
-    if segment.payload >= 4 {
-        word = frame.u32_ne(at).unwrap_or(0);
-    } else {
-        for index in 0..3 {
-            let octet = if index < segment.payload { frame.octet(at + index) } else { None };
-            word |= u32::from(octet.unwrap_or(0)) << (8 * index);
-        }
-        word = u32::from_le(word);
+    let at = segment.payload_at;
+    match (frame.u32_ne(at), frame.octet(at + 4)) {
+        (Some(word), Some(next)) => segment.payload > 5 && line::begins_a_line(word, next),
+        _ => false,
     }
-    line::may_begin(word, segment.payload)
 }
 
 /// Has the connection's slot begin a session: the one that it had, or another one; whether there is
