@@ -194,8 +194,10 @@ impl Style {
         }
     }
 
+    /// The decision of that number.
+    #[must_use]
     #[inline(always)]
-    const fn from_number(number: u32) -> Option<Self> {
+    pub const fn from_number(number: u32) -> Option<Self> {
         match number {
             0 => Some(Self::NotOptedIn),
             1 => Some(Self::Greeting),

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     classify::{Decision, classify},
     frame::Linear,
-    maps::{count, now},
+    maps::{answers, count, now, settings},
     parse::{Segment, TcpFlags},
 };
 
@@ -73,37 +73,49 @@ pub(super) fn open(
 #[inline(always)]
 pub(super) fn complete(
     context: &XdpContext,
-    scratch: &mut Scratch,
+    scratch: Scratch,
     settings: &Settings,
     held: &mut Held,
     is_ahead: bool,
-) -> Option<Answer> {
+) -> Option<u32> {
     let segment = scratch.segment();
     let otherwise = if is_ahead { Answer::Drop(Stat::DropSilent) } else { Answer::Pass(Stat::PassSegment) };
     let may = settings.answer == ANSWER_KERNEL && settings.mode == MODE_ENFORCE && settings.ready == READY;
     if !may || segment.payload > HANDSHAKE_PAYLOAD_MAX || !segment.flags.has(TcpFlags::ACK) {
-        return Some(otherwise);
+        return Some(otherwise.encode());
     }
     match cookie::numbers() {
         Numbers::Handshake(style) if segment.flags.is_acknowledging() => {
             if !checksum::holds(context) {
-                return Some(Answer::Pass(Stat::PassChecksum));
+                return Some(Answer::Pass(Stat::PassChecksum).encode());
             }
-            Some(greet(scratch, settings, style, held))
+            Some(sixgate_greet(style as u32, held.index, held.is_some().into()))
         }
         // of a connection before, which used the same port
         Numbers::Handshake(_) | Numbers::Dialogue(_) if held.is_some() && !is_ahead => {
-            Some(Answer::Drop(Stat::DropSilent))
+            Some(Answer::Drop(Stat::DropSilent).encode())
         }
         Numbers::Handshake(style) | Numbers::Dialogue(style) => {
-            resume(context, scratch, settings, style, held)
+            resume(context, scratch, settings, style, held).map(Answer::encode)
         }
-        Numbers::Others => Some(otherwise),
+        Numbers::Others => Some(otherwise.encode()),
     }
 }
 
+/// Greets, in the slot of that index if the caller has one; the answer's number. A function that the
+/// verifier follows once, whose stack is free again for what follows.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sixgate_greet(style: u32, index: u32, has_slot: u32) -> u32 {
+    let (Some(scratch), Some(settings)) = (Scratch::of_this_cpu().filter(|_| answers()), settings()) else {
+        return Answer::Drop(Stat::DropBusy).encode();
+    };
+    let style = Style::from_number(style).unwrap_or(Style::NotOptedIn);
+    greet(scratch, settings, style, (has_slot != 0).then_some(index)).encode()
+}
+
 #[inline(always)]
-fn greet(scratch: &mut Scratch, settings: &Settings, style: Style, held: &mut Held) -> Answer {
+fn greet(scratch: Scratch, settings: &Settings, style: Style, old: Option<u32>) -> Answer {
     let segment = scratch.segment();
     let reason = style.reason();
     let step = refuse::open(reason, style.refuse_at());
@@ -111,15 +123,20 @@ fn greet(scratch: &mut Scratch, settings: &Settings, style: Style, held: &mut He
     let Some(reply) = smtp::text(generation, settings.generation, number) else {
         return Answer::Pass(Stat::PassSegment);
     };
-    let subject = smtp::subject(*scratch, &segment.tuple, number, Span::EMPTY);
+    let subject = smtp::subject(scratch, &segment.tuple, number, Span::EMPTY);
     let now = now();
-    if !place(segment, held, Slot::state_of(reason as u8, step.next as u8), now) {
-        return Answer::Drop(Stat::DropBusy);
-    }
+    let (state, opened) = (Slot::state_of(reason as u8, step.next as u8), (now >> OPENED_SHIFT) as u32);
+    let mut taken = Held::NONE;
+    let index = match old {
+        Some(index) => index,
+        None if slots::take(&segment.tuple, state, opened, &mut taken) => taken.index,
+        None => return Answer::Drop(Stat::DropBusy),
+    };
     let length = reply.length as u32 + subject.length as u32;
-    let Some((slot, note)) = slots::of_caller(held.index) else {
+    let Some((slot, note)) = slots::of_caller(index) else {
         return Answer::Drop(Stat::DropBusy);
     };
+    begin(slot, state, opened);
     slot.receive_next = segment.sequence;
     slot.send_next = segment.acknowledgment.wrapping_add(length);
     slot.reply = length as u16;
@@ -145,7 +162,7 @@ fn greet(scratch: &mut Scratch, settings: &Settings, style: Style, held: &mut He
 #[inline(always)]
 fn resume(
     context: &XdpContext,
-    scratch: &Scratch,
+    scratch: Scratch,
     settings: &Settings,
     style: Style,
     held: &mut Held,
@@ -216,13 +233,19 @@ fn place(segment: &Segment, held: &mut Held, state: u8, now: u64) -> bool {
     let Some(slot) = held.slot() else {
         return false;
     };
+    begin(slot, state, opened);
+    true
+}
+
+/// What no session has at its beginning.
+#[inline(always)]
+const fn begin(slot: &mut Slot, state: u8, opened: u32) {
     slot.state = state;
     slot.opened = opened;
     slot.line = 0;
     slot.commands = 0;
     slot.flags = 0;
     slot.acknowledgments = 0;
-    true
 }
 
 /// The text has no length then, and stays as it is.

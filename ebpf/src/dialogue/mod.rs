@@ -111,7 +111,7 @@ extern "C" fn sixgate_proceed(context: *mut xdp_md) -> u32 {
     if !answers() {
         return Answer::Pass(Stat::PassNotReady).encode();
     }
-    let (Some(mut scratch), Some(settings)) = (Scratch::of_this_cpu(), settings()) else {
+    let (Some(scratch), Some(settings)) = (Scratch::of_this_cpu(), settings()) else {
         return Answer::Pass(Stat::PassNotReady).encode();
     };
     let mut held = Held::NONE;
@@ -124,8 +124,8 @@ extern "C" fn sixgate_proceed(context: *mut xdp_md) -> u32 {
             answer => return answer,
         },
     };
-    match handshake::complete(&XdpContext::new(context), &mut scratch, settings, &mut held, is_ahead) {
-        Some(answer) => answer.encode(),
+    match handshake::complete(&XdpContext::new(context), scratch, settings, &mut held, is_ahead) {
+        Some(answer) => answer,
         None => match sixgate_converse(context, held.index) {
             NOT_OURS | AHEAD => Answer::Drop(Stat::DropSilent).encode(),
             answer => answer,

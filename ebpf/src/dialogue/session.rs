@@ -7,6 +7,7 @@ use aya_ebpf::programs::XdpContext;
 use sixgate_common::{
     domain::Span,
     event::Ending,
+    flow::KEPT_MAX,
     line,
     refuse::{Phase, ReplyId},
     settings::Settings,
@@ -72,6 +73,9 @@ struct Input {
 impl Session<'_> {
     #[inline(always)]
     fn converse(&mut self) -> Result<Answer, Stat> {
+        if self.slot.flags & FLAG_RESUMED != 0 {
+            self.find_kept();
+        }
         let Self { segment, slot, note, .. } = self;
         let Found { kind, number } = tcp::react(slot, segment).forget_ranges(self.scratch.slot());
         match kind {
@@ -111,6 +115,27 @@ impl Session<'_> {
             Kind::Again => true,
         };
         Ok(self.command_line(number as usize, again))
+    }
+
+    /// The state that was made anew may be from before an unfinished line was kept and acknowledged:
+    /// the client goes on behind it.
+    #[inline(always)]
+    fn find_kept(&mut self) {
+        let Self { context, segment, slot, note, .. } = self;
+        let ahead = segment.sequence.wrapping_sub(slot.receive_next);
+        if ahead == 0 || ahead > KEPT_MAX as u32 || segment.acknowledgment != slot.send_next {
+            return;
+        }
+        let (kept, behind) = smtp::kept_before(segment);
+        if kept == 0 || segment.payload == 0 || !checksum::holds(context) {
+            return;
+        }
+        slot.receive_next = segment.sequence.wrapping_add(behind);
+        slot.line = 0;
+        slot.reply = 0;
+        slot.flags = slot.flags & !FLAG_HELD_BACK | FLAG_KEPT;
+        note.kept = kept;
+        note.kept_last = 0;
     }
 
     /// The octets behind the first `skip` ones of the payload.
