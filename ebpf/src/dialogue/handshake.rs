@@ -102,8 +102,8 @@ pub(super) fn complete(
     }
 }
 
-/// Greets, in the slot of that index if the caller has one; the answer's number. A function that the
-/// verifier follows once, whose stack is free again for what follows.
+/// Greets, in the slot of that index if the caller has one; the answer's number. A function that
+/// the verifier follows once, whose stack is free again for what follows.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sixgate_greet(style: u32, index: u32, has_slot: u32) -> u32 {

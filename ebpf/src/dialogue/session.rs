@@ -117,8 +117,8 @@ impl Session<'_> {
         Ok(self.command_line(number as usize, again))
     }
 
-    /// The state that was made anew may be from before an unfinished line was kept and acknowledged:
-    /// the client goes on behind it.
+    /// The state that was made anew may be from before an unfinished line was kept and
+    /// acknowledged: the client goes on behind it.
     #[inline(always)]
     fn find_kept(&mut self) {
         let Self { context, segment, slot, note, .. } = self;
