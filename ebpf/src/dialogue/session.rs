@@ -123,11 +123,11 @@ impl Session<'_> {
     fn find_kept(&mut self) {
         let Self { context, segment, slot, note, .. } = self;
         let ahead = segment.sequence.wrapping_sub(slot.receive_next);
-        if ahead == 0 || ahead > KEPT_MAX as u32 || segment.acknowledgment != slot.send_next {
+        if ahead > KEPT_MAX as u32 || segment.acknowledgment != slot.send_next {
             return;
         }
         let (kept, behind) = smtp::kept_before(segment);
-        if kept == 0 || segment.payload == 0 || !checksum::holds(context) {
+        if kept == 0 || ahead + behind == 0 || segment.payload == 0 || !checksum::holds(context) {
             return;
         }
         slot.receive_next = segment.sequence.wrapping_add(behind);
