@@ -107,7 +107,7 @@ fn json_has_the_documented_fields() {
             "status",
             json!({
                     "attached": false, "pins_readable": true, "mode": "enforce", "answer": "daemon", "answer_configured": "daemon",
-            "answer_hindrance": null, "refuse_at": "rcpt", "ready": false,
+            "answer_fallback": null, "refuse_at": "rcpt", "ready": false,
                     "interfaces": [], "embedded_tag": null,
                     "optin": {"wanted": 3, "found": null},
                     "guard": {"wanted": 1, "found": null},

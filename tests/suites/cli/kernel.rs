@@ -23,7 +23,7 @@ use sixgate_common::{
     flow::{FLAG_FIN_SENT, Flow, FlowKey},
     names,
     refuse::{Phase, REASON_NO_PTR, REASON_NOT_OPTED_IN},
-    settings::{ANSWER_HINDERED, ANSWER_KERNEL},
+    settings::{ANSWER_FALLBACK, ANSWER_KERNEL},
 };
 use sixgate_dataplane::{Maps, Pins, embedded_object, monotonic_nanoseconds};
 use sixgate_tests::{
@@ -66,7 +66,7 @@ impl Host {
     fn answering(&self) -> (Value, Value, Value) {
         let status = self.place.json("status");
         assert_eq!(status["answer_configured"], "kernel");
-        (status["answer"].clone(), status["answer_hindrance"].clone(), status["warnings"].clone())
+        (status["answer"].clone(), status["answer_fallback"].clone(), status["warnings"].clone())
     }
 
     /// Puts an entry into FLOWS that began at `opened`, in nanoseconds of CLOCK_MONOTONIC.
@@ -113,7 +113,7 @@ fn where_native_mode_would_lose_replies_the_daemon_replies_and_says_why() {
             "v0: attached, native mode, VLAN tags no longer stripped\nanswer: daemon, not kernel: {PLAIN}\n"
         )
     );
-    assert_eq!(host.answer_in_force(), ANSWER_HINDERED);
+    assert_eq!(host.answer_in_force(), ANSWER_FALLBACK);
     assert_eq!(host.answering(), (json!("daemon"), json!(PLAIN), json!([])));
     assert!(host.place.run("status").data.contains(&format!("\nanswer     daemon, not kernel: {PLAIN}\n")));
 }
@@ -186,7 +186,7 @@ fn on_a_kernel_without_what_answering_needs_the_daemon_answers() {
             && second.contains(") lacks a helper that the XDP program calls ("),
         "{second}"
     );
-    assert_eq!(host.answer_in_force(), ANSWER_HINDERED);
+    assert_eq!(host.answer_in_force(), ANSWER_FALLBACK);
     let status = host.place.run_binary(&stranger, "status").data;
     assert!(status.contains("\nanswer     daemon, not kernel: this kernel (Linux "), "{status}");
     // a binary for which the kernel is good enough takes over

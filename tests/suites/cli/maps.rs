@@ -102,7 +102,7 @@ fn attach_fills_the_maps_from_the_store_and_detach_leaves_the_store() {
     assert!(tag.is_string());
     let wanted = json!({
         "attached": true, "pins_readable": true, "mode": "enforce", "answer": "daemon", "answer_configured": "daemon",
-        "answer_hindrance": null, "refuse_at": "rcpt", "ready": true,
+        "answer_fallback": null, "refuse_at": "rcpt", "ready": true,
         "interfaces": [{"name": "v0", "mode": "native", "fallback": null, "tag": tag, "current": true}],
         "embedded_tag": tag,
         "optin": {"wanted": 2, "found": 2},

@@ -12,18 +12,18 @@ use std::collections::BTreeSet;
 
 use sixgate_common::{
     names,
-    settings::{ANSWER_HINDERED, ANSWER_KERNEL, READY, Settings},
+    settings::{ANSWER_FALLBACK, ANSWER_KERNEL, READY, Settings},
 };
 
 use super::{
     attached::{self, Lost, Network, Pinned},
     error::DataplaneError,
+    fallback_reason::FallbackReason,
     interface::{self, Running},
     layout,
     loader::Loader,
     maps::Maps,
     object::{self},
-    obstacle::Obstacle,
     other_pins::{self, Abandoned, Owner},
     pins::{PinSet, release},
     topology::{LinkFacts, Topology},
@@ -115,7 +115,7 @@ fn take(interface: &LinkFacts, running: Running, taken: &mut Vec<Taken>) -> Resu
 #[derive(Clone, Copy, Debug)]
 struct Manner {
     mode: AttachMode,
-    speech: Speech,
+    responder: PlannedResponder,
 }
 
 /// One run of a plan.
@@ -204,9 +204,9 @@ impl Task<'_> {
             let _ = staged.remove();
             return filled.map(drop);
         }
-        let speech = filled?;
+        let responder = filled?;
         let live = self.plan.pins.publish(staged)?;
-        put_in_force(&mut Maps::open_set(&live)?, self.plan, speech, &live)
+        put_in_force(&mut Maps::open_set(&live)?, self.plan, responder, &live)
     }
 
     fn fill_staged(
@@ -214,9 +214,9 @@ impl Task<'_> {
         (interfaces, abandoned): Interfaces<'_>,
         staged: &PinSet,
         report: &mut Report,
-    ) -> Result<Speech, DataplaneError> {
+    ) -> Result<PlannedResponder, DataplaneError> {
         let mut object = self.loader.load(&self.plan.sizes, |name| Some(staged.map(name)))?;
-        let speech = Speech::of(self.plan, object.obstacle.as_ref());
+        let responder = PlannedResponder::of(self.plan, object.fallback_reason.as_ref());
         let program = object.program()?;
         let file = staged.program();
         program.pin(&file).map_err(|error| DataplaneError::aya(format!("pin {}", file.display()), error))?;
@@ -226,12 +226,12 @@ impl Task<'_> {
         attached::remove_others(&self.plan.pins)?;
         abandoned.iter().try_for_each(|taken| taken.pins.detach())?;
         for interface in interfaces {
-            let manner = Manner { mode: self.plan.mode, speech };
+            let manner = Manner { mode: self.plan.mode, responder };
             let attached = attach_new(program, interface, manner, &network, staged);
             let attached = self.or_failed(&interface.name, attached, report)?;
             report.attached.extend(attached);
         }
-        Ok(speech)
+        Ok(responder)
     }
 
     /// Brings the maps in line, hands every pinned link this build's program, then adds the
@@ -248,7 +248,7 @@ impl Task<'_> {
         }
         let pinned = object::pinned_program(&live.program())?;
         let mut program = Program::of(self.plan, self.loader, live, pinned)?;
-        let speech = Speech::of(self.plan, program.obstacle.as_ref());
+        let responder = PlannedResponder::of(self.plan, program.fallback_reason.as_ref());
         let change = match pinned {
             Some((_, tag)) if tag == program.tag()? => Change::Unchanged,
             _ => Change::Replaced,
@@ -262,11 +262,11 @@ impl Task<'_> {
         attached::remove_others(&self.plan.pins)?;
         abandoned.iter().try_for_each(|taken| taken.pins.detach())?;
         let network = expect(&mut maps, interfaces)?;
-        let manner = Manner { mode: self.plan.mode, speech };
+        let manner = Manner { mode: self.plan.mode, responder };
         let handed =
             self.hand_over(&mut program, interfaces, (manner, change), (live, links, &network), report);
         // The maps agree with the projection, even where an interface failed.
-        put_in_force(&mut maps, self.plan, speech, live)?;
+        put_in_force(&mut maps, self.plan, responder, live)?;
         handed
     }
 
@@ -343,37 +343,37 @@ fn expect(maps: &mut Maps, interfaces: &[LinkFacts]) -> Result<Topology, Datapla
 fn put_in_force(
     maps: &mut Maps,
     plan: &AttachPlan,
-    speech: Speech,
+    responder: PlannedResponder,
     live: &PinSet,
 ) -> Result<(), DataplaneError> {
     let generation = maps.settings()?.generation;
     let mut network = Network::default();
-    let obstacles = attached::of_links(live, &mut network)?;
-    maps.review_stations(&obstacles, &mut network)?;
-    let answer = match speech {
-        Speech::Daemon => plan.settings.answer,
-        Speech::Program if attached::can_answer(&obstacles) => ANSWER_KERNEL,
-        Speech::Program | Speech::Hindered => ANSWER_HINDERED,
+    let outlooks = attached::of_links(live, &mut network)?;
+    maps.review_stations(&outlooks, &mut network)?;
+    let answer = match responder {
+        PlannedResponder::Daemon => plan.settings.answer,
+        PlannedResponder::Kernel if attached::can_answer(&outlooks) => ANSWER_KERNEL,
+        PlannedResponder::Kernel | PlannedResponder::Fallback => ANSWER_FALLBACK,
     };
     maps.write_settings(&Settings { answer, ready: READY, generation, ..plan.settings })
 }
 
 /// Who is to answer refused senders, as far as it is known before the program runs anywhere.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Speech {
+enum PlannedResponder {
     /// The daemon, as it should.
     Daemon,
     /// The program, as it should.
-    Program,
+    Kernel,
     /// The daemon, since the program cannot.
-    Hindered,
+    Fallback,
 }
 
-impl Speech {
-    fn of(plan: &AttachPlan, obstacle: Option<&Obstacle>) -> Self {
-        match (plan.settings.answer, obstacle) {
-            (ANSWER_KERNEL, None) => Self::Program,
-            (ANSWER_KERNEL, Some(_)) => Self::Hindered,
+impl PlannedResponder {
+    fn of(plan: &AttachPlan, fallback_reason: Option<&FallbackReason>) -> Self {
+        match (plan.settings.answer, fallback_reason) {
+            (ANSWER_KERNEL, None) => Self::Kernel,
+            (ANSWER_KERNEL, Some(_)) => Self::Fallback,
             _ => Self::Daemon,
         }
     }

@@ -8,10 +8,10 @@ use sixgate_common::names;
 
 use super::{
     error::DataplaneError,
+    fallback_reason::{self, Outlook},
     interface::{self, RunMode},
     layout,
     object::{self, ProgramTag},
-    obstacle::{self, Outlook},
     pinned_link::{self, LinkState},
     pins::{LinkFile, PinSet, Pins, release},
     topology::{LinkFacts, Topology},
@@ -117,12 +117,12 @@ pub(super) fn programs_of_others(pins: &Pins) -> Result<Vec<u32>, DataplaneError
     Ok(programs)
 }
 
-/// What keeps the program from answering, by the indices of the interfaces.
+/// What is known of the interfaces that the program runs on, by their indices.
 ///
 /// # Errors
 ///
 /// As [`attached`].
-pub fn obstacles(pins: &Pins, network: &mut Network) -> Result<BTreeMap<u32, Outlook>, DataplaneError> {
+pub fn outlooks(pins: &Pins, network: &mut Network) -> Result<BTreeMap<u32, Outlook>, DataplaneError> {
     match pins.live()? {
         Some(live) => of_links(&live, network),
         None => Ok(BTreeMap::new()),
@@ -136,7 +136,7 @@ pub(super) fn of_links(
     let mut found = BTreeMap::new();
     for Pinned { link, facts, .. } in pinned(live)? {
         if let (Some(running), Some(facts)) = (link.running, facts) {
-            found.insert(running.index, obstacle::look(&facts, running.mode, || network.all())?);
+            found.insert(running.index, fallback_reason::look(&facts, running.mode, || network.all())?);
         }
     }
     Ok(found)
@@ -145,8 +145,8 @@ pub(super) fn of_links(
 /// Whether the program can answer on one interface at least; where it runs on none, nothing keeps
 /// it from that.
 #[must_use]
-pub fn can_answer(obstacles: &BTreeMap<u32, Outlook>) -> bool {
-    obstacles.is_empty() || obstacles.values().any(|outlook| outlook.obstacle.is_none())
+pub fn can_answer(outlooks: &BTreeMap<u32, Outlook>) -> bool {
+    outlooks.is_empty() || outlooks.values().any(|outlook| outlook.fallback_reason.is_none())
 }
 
 /// A pin and what it leads to.

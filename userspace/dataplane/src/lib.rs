@@ -11,6 +11,7 @@ mod attached;
 mod domains;
 mod error;
 mod events;
+mod fallback_reason;
 mod flows;
 mod greeting;
 mod held_off;
@@ -21,7 +22,6 @@ mod loader;
 mod lock;
 mod maps;
 mod object;
-mod obstacle;
 mod other_pins;
 mod pinned_link;
 mod pins;
@@ -43,10 +43,11 @@ pub use attach::{
 };
 pub use attached::{
     AttachedAt, AttachedLink, Lost, Network, attached, attached_by_others, can_answer, detach, detach_others,
-    forget_link, missing_map, obstacles,
+    forget_link, missing_map, outlooks,
 };
 pub use error::DataplaneError;
 pub use events::{Event, Events, Progress, Refused};
+pub use fallback_reason::{FallbackReason, Outlook, PeerLacks, TagsLack};
 pub use flows::{FlowRecord, FlowState};
 pub use greeting::{Greeter, Greeting};
 pub use interface::{InterfaceNow, RunMode, interface_called, interface_now};
@@ -57,7 +58,6 @@ use nix::time::{ClockId, clock_gettime};
 pub use object::{
     Embedded, ProgramTag, Sizes, embedded, embedded_object, embedded_tag, embedded_traced_object,
 };
-pub use obstacle::{Obstacle, Outlook, PeerLacks, TagsLack};
 pub use other_pins::detach_elsewhere;
 pub use pins::Pins;
 pub use projection::{Changes, MapChange, MapEntry, Projection};

@@ -11,8 +11,8 @@ use std::{
 
 use super::{
     error::DataplaneError,
+    fallback_reason::FallbackReason,
     object::{self, Embedded, Object, ProgramTag, Sizes},
-    obstacle::Obstacle,
 };
 
 /// The memory of loads; clones share it.
@@ -49,7 +49,7 @@ impl Loader {
             return Ok(embedded);
         }
         let mut object = self.load(&object::SMALLEST, |_| None)?;
-        Ok(Embedded { tag: object::tag(object.program()?)?, obstacle: object.obstacle })
+        Ok(Embedded { tag: object::tag(object.program()?)?, fallback_reason: object.fallback_reason })
     }
 
     /// The tag of the embedded program, if it was loaded before.
@@ -61,9 +61,9 @@ impl Loader {
     }
 
     /// Why the embedded program cannot answer, if it was loaded before.
-    pub(super) fn obstacle(&self) -> Option<Obstacle> {
+    pub(super) fn fallback_reason(&self) -> Option<FallbackReason> {
         match self.found() {
-            Found::Loads(embedded) => embedded.obstacle,
+            Found::Loads(embedded) => embedded.fallback_reason,
             Found::Nothing | Found::Refused { .. } => None,
         }
     }
@@ -81,8 +81,8 @@ impl Loader {
                     code.map_or_else(|| io::Error::other("refused before"), io::Error::from_raw_os_error);
                 return Err(DataplaneError::KernelLacks { what, source });
             }
-            Found::Loads(Embedded { obstacle: Some(obstacle), .. }) => {
-                Object::load_without_answers(sizes, &pin, obstacle)
+            Found::Loads(Embedded { fallback_reason: Some(fallback_reason), .. }) => {
+                Object::load_without_answers(sizes, &pin, fallback_reason)
             }
             Found::Loads(_) | Found::Nothing => Object::load(sizes, &pin),
         };
@@ -92,7 +92,7 @@ impl Loader {
             }
         })?;
         let tag = object::tag(object.program()?)?;
-        self.remember(Found::Loads(Embedded { tag, obstacle: object.obstacle.clone() }));
+        self.remember(Found::Loads(Embedded { tag, fallback_reason: object.fallback_reason.clone() }));
         Ok(object)
     }
 

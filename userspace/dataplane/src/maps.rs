@@ -14,7 +14,7 @@ use sixgate_common::{
     ptr::PtrEntry,
     refuse::ReplyId,
     reply::{self, REPLY_MAX, Reply},
-    settings::{ANSWER_HINDERED, ANSWER_KERNEL, READY, Revision, Settings},
+    settings::{ANSWER_FALLBACK, ANSWER_KERNEL, READY, Revision, Settings},
     station::{StationEntry, StationKey},
 };
 
@@ -146,11 +146,11 @@ impl Maps {
     /// # Errors
     ///
     /// [`DataplaneError::Map`].
-    pub fn hinder(&mut self, is_hindered: bool) -> Result<(), DataplaneError> {
+    pub fn set_fallback(&mut self, has_fallback: bool) -> Result<(), DataplaneError> {
         let settings = self.settings()?;
-        let answer = if is_hindered { ANSWER_HINDERED } else { ANSWER_KERNEL };
+        let answer = if has_fallback { ANSWER_FALLBACK } else { ANSWER_KERNEL };
         match settings.answer {
-            ANSWER_KERNEL | ANSWER_HINDERED => self.write_settings(&Settings { answer, ..settings }),
+            ANSWER_KERNEL | ANSWER_FALLBACK => self.write_settings(&Settings { answer, ..settings }),
             _ => Ok(()),
         }
     }

@@ -112,7 +112,7 @@ impl Trace {
         let (ordinary, _) =
             object::pinned_program(&live.program())?.ok_or(DataplaneError::NothingAttached)?;
         let maps = Maps::open_set(&live)?;
-        let answers = loader.embedded()?.obstacle.is_none();
+        let answers = loader.embedded()?.fallback_reason.is_none();
         let filter = filter(source, destination);
         let mut object = object::load_traced(|name| Some(live.map(name)), answers, &filter)?;
         let program = object::program(&mut object)?.info();

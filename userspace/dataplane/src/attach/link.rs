@@ -9,12 +9,13 @@ use aya::programs::{
 };
 use nix::libc;
 
-use super::{AttachMode, Attached, Change, Manner, Speech, VlanTags, occupied::occupied};
+use super::{AttachMode, Attached, Change, Manner, PlannedResponder, VlanTags, occupied::occupied};
 use crate::{
     attached::Pinned,
     error::{DataplaneError, system_error},
+    fallback_reason,
     interface::{self, RunMode},
-    kernel, obstacle, pinned_link,
+    kernel, pinned_link,
     pins::{PinSet, remove_pin},
     topology::{LinkFacts, Topology},
     vlan,
@@ -30,8 +31,8 @@ pub(super) fn attach_new(
 ) -> Result<Attached, DataplaneError> {
     let mut reasons = Vec::new();
     let candidates: &[RunMode] = match manner.mode {
-        AttachMode::Auto => match (manner.speech, obstacle::against_native(interface, network)) {
-            (Speech::Program, Some(why)) => {
+        AttachMode::Auto => match (manner.responder, fallback_reason::against_native(interface, network)) {
+            (PlannedResponder::Kernel, Some(why)) => {
                 reasons.push(why);
                 &[RunMode::Generic]
             }
@@ -55,7 +56,7 @@ pub(super) fn attach_new(
                     mode: *mode,
                     fallback: reasons.pop(),
                     change: Change::New,
-                    tags: keep_tags(interface, *mode, manner.speech),
+                    tags: keep_tags(interface, *mode, manner.responder),
                     taken_from: None,
                 });
             }
@@ -134,17 +135,17 @@ pub(super) fn report_replaced(
             mode: running,
             fallback: None,
             change,
-            tags: keep_tags(interface, running, manner.speech),
+            tags: keep_tags(interface, running, manner.responder),
             taken_from: None,
         }),
     }
 }
 
 /// Keeps the driver from stripping VLAN tags where the program answers natively. A driver that
-/// cannot is an obstacle, if there are VLANs.
-fn keep_tags(interface: &LinkFacts, mode: RunMode, speech: Speech) -> VlanTags {
+/// cannot is an fallback_reason, if there are VLANs.
+fn keep_tags(interface: &LinkFacts, mode: RunMode, responder: PlannedResponder) -> VlanTags {
     let strips_tags = || vlan::strips_tags(interface.index).is_ok_and(|strips_tags| strips_tags);
-    let matters = mode == RunMode::Native && speech == Speech::Program;
+    let matters = mode == RunMode::Native && responder == PlannedResponder::Kernel;
     if !matters || !strips_tags() {
         return VlanTags::Untouched;
     }

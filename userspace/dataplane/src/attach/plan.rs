@@ -47,7 +47,7 @@ pub struct AttachPlan {
     /// Bounds of the maps, if they have to be made.
     pub sizes: Sizes,
     /// The program's settings; `ready` and `generation` in them are ignored. Where the program is
-    /// to answer by itself and cannot (see [`super::Obstacle`]), the daemon answers.
+    /// to answer by itself and cannot (see [`super::FallbackReason`]), the daemon answers.
     pub settings: Settings,
     /// The contents that the maps are to have.
     pub projection: Projection,

@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 use super::{CliError, Exit, Output, namespaces::Namespaces};
 use crate::{
     config::{Config, InterfaceName},
-    control::{Answering, Control, ControlError},
+    control::{Control, ControlError, Responder},
     server::{self, Request, Response},
 };
 
@@ -84,10 +84,11 @@ pub(super) fn attach(
     for attachment in attached {
         out.line(attachment)?;
     }
-    let is_told =
-        |answering: &Answering| answering.hindrance().is_some() || !answering.fallbacks().is_empty();
-    if let Some(answering) = control.answering()?.filter(is_told) {
-        out.line(format_args!("answer: {answering}"))?;
+    let is_told = |responder: &Responder| {
+        responder.fallback_reason().is_some() || !responder.partial_fallbacks().is_empty()
+    };
+    if let Some(responder) = control.responder()?.filter(is_told) {
+        out.line(format_args!("answer: {responder}"))?;
     }
     for doubt in control.doubts()? {
         out.note(format_args!("warning: {doubt}"));

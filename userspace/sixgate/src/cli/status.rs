@@ -341,8 +341,8 @@ fn print_daemon(
 }
 
 fn answer_line(status: &control::Status) -> String {
-    let control::Status { answer, answer_configured, answer_hindrance, .. } = status;
-    match answer_hindrance {
+    let control::Status { answer, answer_configured, answer_fallback, .. } = status;
+    match answer_fallback {
         Some(reason) => format!("answer     {answer}, not kernel: {reason}"),
         None if answer != answer_configured => format!("answer     {answer}, configured {answer_configured}"),
         None => format!("answer     {answer}"),
@@ -381,7 +381,7 @@ or if the daemon reports a problem, such as a next hop or DNS that does not answ
 than root is shown as much as that user may read, with 1. While the configuration has an error,
 which ends with 1 too, JSON has problems, warnings, kernel and daemon.
 JSON:   {\"attached\", \"pins_readable\": true|false, \"mode\", \"answer\",
-         \"answer_configured\", \"answer_hindrance\": ...|null,
+         \"answer_configured\", \"answer_fallback\": ...|null,
          \"refuse_at\", \"kernel\": {KEY: ...}, \"replies_current\", \"ready\",
          \"interfaces\": [{\"name\", \"mode\", \"fallback\": ...|null, \"tag\", \"current\"}],
          \"embedded_tag\",

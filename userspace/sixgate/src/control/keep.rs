@@ -12,7 +12,7 @@ use std::{
 use ipnet::Ipv6Net;
 
 use super::{
-    Answering, Attempts, Control, ControlError, Destinations,
+    Attempts, Control, ControlError, Destinations, Responder,
     attach::Incomplete,
     wanted::{OCCUPIED, Wanted},
 };
@@ -50,7 +50,7 @@ pub struct Looked {
     /// Whether the maps have to follow other interfaces or addresses.
     pub reconcile: bool,
     /// Whether daemon or kernel answers now, if that is new; one of the notices reports the same.
-    pub answering: Option<String>,
+    pub responder: Option<String>,
     /// Failures that last and concern attaching as a whole; those of one interface are seen from
     /// outside.
     pub problems: Vec<String>,
@@ -179,14 +179,14 @@ impl Keeper {
             }
         }
         let links = dataplane::attached(&control.pins)?;
-        if let Some(answering) = control.review(&mut self.network)? {
-            looked.answer(urgency(&answering), answering.sentence().replacen("are", "are now", 1));
+        if let Some(responder) = control.review(&mut self.network)? {
+            looked.answer(urgency(&responder), responder.sentence().replacen("are", "are now", 1));
         } else if self.is_unattached_told
-            && let Some(answering) = control.answering()?
+            && let Some(responder) = control.responder()?
         {
-            looked.answer(urgency(&answering), answering.sentence().replacen("are", "are now", 1));
+            looked.answer(urgency(&responder), responder.sentence().replacen("are", "are now", 1));
         }
-        self.is_unattached_told &= looked.answering.is_none();
+        self.is_unattached_told &= looked.responder.is_none();
         if has_changed || self.guarded.is_none() || looked.reconcile {
             self.look_at_addresses(&links, last, looked)?;
         }
@@ -411,9 +411,9 @@ impl Keeper {
             return;
         }
         self.is_introduced = true;
-        self.is_unattached_told = matches!(self.control.answering(), Ok(None) | Err(_));
-        match self.control.answering() {
-            Ok(Some(answering)) => looked.answer(urgency(&answering), answering.sentence()),
+        self.is_unattached_told = matches!(self.control.responder(), Ok(None) | Err(_));
+        match self.control.responder() {
+            Ok(Some(responder)) => looked.answer(urgency(&responder), responder.sentence()),
             Ok(None) | Err(_) if self.failures.values().any(|failure| failure.is_told(OTHER_PINS)) => looked
                 .answer(
                     Urgency::Warning,
@@ -426,7 +426,7 @@ impl Keeper {
                 "refusals are answered by the daemon instead of the kernel: no XDP program is attached"
                     .to_owned(),
             ),
-            Ok(None) | Err(_) => looked.answer(Urgency::Info, Answering::Daemon.sentence()),
+            Ok(None) | Err(_) => looked.answer(Urgency::Info, Responder::Daemon.sentence()),
         }
     }
 }
@@ -439,7 +439,7 @@ impl Failure {
 
 impl Looked {
     fn answer(&mut self, urgency: Urgency, text: String) {
-        self.answering = Some(text.clone());
+        self.responder = Some(text.clone());
         self.note(urgency, text);
     }
 
@@ -448,11 +448,11 @@ impl Looked {
     }
 }
 
-fn urgency(answering: &Answering) -> Urgency {
-    match answering {
-        Answering::Hindered(_) => Urgency::Warning,
-        Answering::Kernel { fallbacks, .. } if !fallbacks.is_empty() => Urgency::Warning,
-        Answering::Kernel { .. } | Answering::Daemon => Urgency::Info,
+fn urgency(responder: &Responder) -> Urgency {
+    match responder {
+        Responder::Fallback(_) => Urgency::Warning,
+        Responder::Kernel { partial_fallbacks, .. } if !partial_fallbacks.is_empty() => Urgency::Warning,
+        Responder::Kernel { .. } | Responder::Daemon => Urgency::Info,
     }
 }
 

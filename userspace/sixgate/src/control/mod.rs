@@ -3,7 +3,6 @@
 //! The store is the truth and the maps are its projection. The meaning of a prefix, and how a map
 //! is written, are defined elsewhere.
 
-mod answer;
 mod attach;
 mod configured;
 mod follow;
@@ -11,6 +10,7 @@ mod guard;
 mod keep;
 mod reconfigure;
 mod replies;
+mod responder;
 mod setting_names;
 mod status;
 mod trace;
@@ -34,11 +34,11 @@ use crate::{
 
 use configured::{Configured, Present};
 
-pub use answer::Answering;
 pub use attach::{Attachment, Attempts};
 pub use guard::{Destinations, GuardOrigin};
 pub use keep::{Keeper, Looked, Notice, Urgency};
 pub use replies::compile_replies;
+pub use responder::Responder;
 pub use status::{Counts, InterfaceStatus, Status, kernel_settings};
 pub use trace::Tracing;
 

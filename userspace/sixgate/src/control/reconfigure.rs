@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use sixgate_common::settings::{ANSWER_HINDERED, ANSWER_KERNEL, Settings};
+use sixgate_common::settings::{ANSWER_FALLBACK, ANSWER_KERNEL, Settings};
 use sixgate_dataplane::{DataplaneError, Maps};
 
 use super::{Control, ControlError, MAPS_WAIT, configured::Configured, setting_names::in_words};
@@ -59,7 +59,7 @@ fn put_in_force(maps: &mut Maps, next: &Configured) -> Result<(), DataplaneError
     let answer = match (next.settings.answer, in_force.answer) {
         (ANSWER_KERNEL, ANSWER_KERNEL) => ANSWER_KERNEL,
         // the daemon answers until its next look finds that the program can
-        (ANSWER_KERNEL, _) => ANSWER_HINDERED,
+        (ANSWER_KERNEL, _) => ANSWER_FALLBACK,
         (wanted, _) => wanted,
     };
     maps.write_settings(&Settings {

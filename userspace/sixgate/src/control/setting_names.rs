@@ -25,7 +25,7 @@ pub(super) fn mode(settings: &Settings) -> &'static str {
 /// Who should answer.
 pub(super) fn answer(settings: &Settings) -> &'static str {
     match settings.answer {
-        settings::ANSWER_KERNEL | settings::ANSWER_HINDERED => "kernel",
+        settings::ANSWER_KERNEL | settings::ANSWER_FALLBACK => "kernel",
         _ => "daemon",
     }
 }

@@ -17,8 +17,8 @@ use super::{
     wanted::Wanted,
 };
 use sixgate_dataplane::{
-    self as dataplane, AttachedLink, Changes, DataplaneError, MapEntry, Maps, Network, Obstacle, Outlook,
-    Pins, attached,
+    self as dataplane, AttachedLink, Changes, DataplaneError, FallbackReason, MapEntry, Maps, Network,
+    Outlook, Pins, attached,
 };
 
 use crate::{
@@ -41,7 +41,7 @@ pub struct Status {
     /// The responder by the configuration.
     pub answer_configured: &'static str,
     /// Why the daemon does although the kernel should.
-    pub answer_hindrance: Option<String>,
+    pub answer_fallback: Option<String>,
     /// `rcpt`, `greeting` or `reset`, likewise.
     pub refuse_at: &'static str,
     /// The settings in the maps that decide about refusals, by key; empty without maps.
@@ -286,11 +286,11 @@ impl Control {
             trust = compared(wanted.trust.len(), &changes, |entry| matches!(entry, MapEntry::Trust(_)));
         }
         let embedded_tag = self.own_tag()?;
-        let obstacles = dataplane::obstacles(&self.pins, &mut Network::default())?;
-        let answering = self.answering_by(maps, &settings, &obstacles)?;
+        let outlooks = dataplane::outlooks(&self.pins, &mut Network::default())?;
+        let responder = self.responder_by(maps, &settings, &outlooks)?;
         let mut warnings = self.size_warnings(maps);
         warnings.extend(
-            answering
+            responder
                 .loss()
                 .map(|loss| format!("{loss}: the daemon notices within seconds; without it, attach again")),
         );
@@ -299,7 +299,7 @@ impl Control {
         Ok(Status {
             attached: true,
             ready: settings.ready == settings::READY,
-            interfaces: self.interface_states(embedded_tag.as_deref(), &obstacles)?,
+            interfaces: self.interface_states(embedded_tag.as_deref(), &outlooks)?,
             embedded_tag,
             optin,
             guard,
@@ -314,8 +314,8 @@ impl Control {
             is_guard_empty,
             kernel: in_words(&settings),
             replies_current: self.has_current_replies(maps, &settings)?,
-            answer: answering.word(),
-            answer_hindrance: answering.hindrance(),
+            answer: responder.name(),
+            answer_fallback: responder.fallback_reason(),
             ..self.blank(&settings)
         })
     }
@@ -351,16 +351,17 @@ impl Control {
     fn interface_states(
         &self,
         embedded: Option<&str>,
-        obstacles: &BTreeMap<u32, Outlook>,
+        outlooks: &BTreeMap<u32, Outlook>,
     ) -> Result<Vec<InterfaceStatus>, DataplaneError> {
         let is_kernels = answer(&self.configured().settings) == "kernel";
         let describe = |link: AttachedLink| {
             let tag = link.tag.map(|tag| tag.to_string());
-            let obstacle = link.running.and_then(|running| obstacles.get(&running.index)?.obstacle.as_ref());
+            let fallback_reason =
+                link.running.and_then(|running| outlooks.get(&running.index)?.fallback_reason.as_ref());
             InterfaceStatus {
                 name: link.interface,
                 mode: link.running.map(|running| running.mode.to_string()),
-                fallback: obstacle.filter(|_| is_kernels).map(Obstacle::to_string),
+                fallback: fallback_reason.filter(|_| is_kernels).map(FallbackReason::to_string),
                 current: tag.is_some() && tag.as_deref() == embedded,
                 tag,
             }
@@ -386,7 +387,7 @@ impl Control {
             mode: mode(settings),
             answer: answer(settings),
             answer_configured: answer(&self.configured().settings),
-            answer_hindrance: None,
+            answer_fallback: None,
             refuse_at: refuse_at(settings),
             kernel: BTreeMap::new(),
             replies_current: true,

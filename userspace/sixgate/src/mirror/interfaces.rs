@@ -42,14 +42,14 @@ pub(crate) async fn keep_interfaces(mirror: Arc<Mirror>, store: Arc<StoreView>) 
                 return;
             }
         };
-        let Looked { notices, reconcile, answering, problems } = looked;
+        let Looked { notices, reconcile, responder, problems } = looked;
         mirror.set_problems(problems);
         notices.into_iter().for_each(log);
         if mirror.refresh_maps() || reconcile {
             mirror.follow(true).await;
         }
-        if let Some(answering) = answering {
-            let _ = sd_notify::notify(&[NotifyState::Status(&answering)]);
+        if let Some(responder) = responder {
+            let _ = sd_notify::notify(&[NotifyState::Status(&responder)]);
         }
         mirror.settle();
         has_changed = changed(&mut watch).await;

@@ -1,4 +1,4 @@
-//! What keeps the program from answering refused senders by itself, so that the daemon has to.
+//! Why the daemon answers refused senders instead of the program.
 //!
 //! It decides nothing about what is done then.
 
@@ -13,7 +13,7 @@ use super::{
 
 /// Why the program cannot answer by itself.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Obstacle {
+pub enum FallbackReason {
     /// The kernel refused what answers, or lacks what that needs.
     Kernel {
         /// The missing feature, as far as the kernel tells.
@@ -63,7 +63,7 @@ pub enum TagsLack {
     Veth,
 }
 
-impl fmt::Display for Obstacle {
+impl fmt::Display for FallbackReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kernel { refusal } => f.write_str(refusal),
@@ -108,20 +108,20 @@ pub(super) struct Facts<'a> {
     pub(super) has_vlans: bool,
 }
 
-/// What keeps the program from answering where it runs: one obstacle at most, the most stubborn
+/// What keeps the program from answering where it runs: one reason at most, the most stubborn
 /// first.
-pub(super) fn decide(facts: &Facts<'_>) -> Option<Obstacle> {
+pub(super) fn decide(facts: &Facts<'_>) -> Option<FallbackReason> {
     let interface = || facts.link.name.clone();
     if let Some(link_type) = facts.link.without_ethernet() {
-        return Some(Obstacle::NoEthernet { interface: interface(), link_type });
+        return Some(FallbackReason::NoEthernet { interface: interface(), link_type });
     }
     if facts.mode == RunMode::Generic {
         return None;
     }
     if let Some(why) = facts.peer.and_then(peer_lacks) {
-        return Some(Obstacle::Peer { interface: interface(), why });
+        return Some(FallbackReason::Peer { interface: interface(), why });
     }
-    tags_lack(facts).map(|why| Obstacle::Tags { interface: interface(), why })
+    tags_lack(facts).map(|why| FallbackReason::Tags { interface: interface(), why })
 }
 
 /// Why generic mode is the better choice, as a short term; `None` where native mode is as good.
@@ -140,7 +140,7 @@ pub(super) fn against_native(link: &LinkFacts, network: &Topology) -> Option<Str
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Outlook {
     /// What keeps it from answering there.
-    pub obstacle: Option<Obstacle>,
+    pub fallback_reason: Option<FallbackReason>,
     /// Whether it runs in generic mode.
     pub generic: bool,
     /// The MAC address of the other end, if it is one of a veth pair and that may be looked at.
@@ -161,13 +161,13 @@ pub(super) fn look<'a>(
     let has_vlans = network.is_some_and(|network| network.has_vlans_above(link.index));
     let other_end = interface::peer(link);
     let facts = Facts { link, mode, peer: other_end.map(|(peer, _)| peer), strips_tags, has_vlans };
-    let obstacle = decide(&facts).or_else(|| network.and_then(|network| of_ports(link, network)));
-    Ok(Outlook { obstacle, generic: !native, peer: other_end.and_then(|(_, mac)| mac) })
+    let fallback_reason = decide(&facts).or_else(|| network.and_then(|network| of_ports(link, network)));
+    Ok(Outlook { fallback_reason, generic: !native, peer: other_end.and_then(|(_, mac)| mac) })
 }
 
 /// What keeps the program from answering at the ports of a bond: the bond hands it on to their
 /// drivers, and they send.
-fn of_ports(bond: &LinkFacts, network: &Topology) -> Option<Obstacle> {
+fn of_ports(bond: &LinkFacts, network: &Topology) -> Option<FallbackReason> {
     network.receivers(bond.index).into_iter().skip(1).find_map(|link| {
         decide(&Facts {
             link,
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_obstacle_at_most_is_found_and_none_in_generic_mode_on_ethernet() {
+    fn at_most_one_reason_is_found_none_in_generic_mode_on_ethernet() {
         let eth0 = LinkFacts { name: "eth0".to_owned(), hardware: 1, ..LinkFacts::default() };
         let veth = LinkFacts { kind: Kind::Veth, ..eth0.clone() };
         let tun = LinkFacts { hardware: 65534, ..eth0.clone() };
@@ -230,7 +230,7 @@ mod tests {
             (&tun, native, None, true, true, Some(no_header)),
         ] {
             let facts = Facts { link, mode, peer, strips_tags, has_vlans };
-            let found = decide(&facts).map(|obstacle| obstacle.to_string());
+            let found = decide(&facts).map(|fallback_reason| fallback_reason.to_string());
             assert_eq!(found.as_deref(), wanted, "{facts:?}");
         }
     }
