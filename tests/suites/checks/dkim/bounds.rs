@@ -78,7 +78,7 @@ async fn what_exceeds_a_bound_never_passes_and_is_counted() {
     let roomy = DkimSettings::DEFAULT;
     let message = odd::edited("", "");
     let hashing = message.len() as u64;
-    let tight = |hashing| DkimSettings { hashing, ..roomy };
+    let tight = |max_hashed| DkimSettings { max_hashed, ..roomy };
     let rows = [
         (DkimLimit::Names, roomy, names(MAX_NAMES), roomy, names(MAX_NAMES + 1), "too many names in h="),
         (
@@ -159,8 +159,12 @@ async fn signatures_with_one_key_ask_for_it_once() {
 
 #[tokio::test]
 async fn who_has_no_turn_hears_of_a_temporary_error() {
-    let settings =
-        DkimSettings { large: NonZeroU8::MIN, large_from: 0, wait: Duration::ZERO, ..DkimSettings::DEFAULT };
+    let settings = DkimSettings {
+        concurrency_large: NonZeroU8::MIN,
+        large_message: 0,
+        queue_timeout: Duration::ZERO,
+        ..DkimSettings::DEFAULT
+    };
     let (_server, dns) = dns(&key(RSA2048_RECORD));
     let verifier = DkimVerifier::new(settings);
     let body = "0123456789abcdef 0123456789abcdef\r\n".repeat(200_000);

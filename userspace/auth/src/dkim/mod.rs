@@ -64,16 +64,16 @@ pub struct DkimSettings {
     /// What becomes of a signature whose `l=` leaves octets at the end of the body unsigned.
     pub partial_body: PartialBody,
     /// Small messages whose signatures are computed at a time.
-    pub small: NonZeroU8,
+    pub concurrency_small: NonZeroU8,
     /// Large messages whose signatures are computed at a time.
-    pub large: NonZeroU8,
+    pub concurrency_large: NonZeroU8,
     /// A message of so many octets is a large one.
-    pub large_from: u64,
+    pub large_message: u64,
     /// How long a message may wait in the queue for a computation.
-    pub wait: Duration,
+    pub queue_timeout: Duration,
     /// Octets that may be hashed for one message: its body once or twice, its header once for each
     /// signature.
-    pub hashing: u64,
+    pub max_hashed: u64,
 }
 
 /// What becomes of a signature over the beginning of a body (RFC 6376 8.2).
@@ -99,7 +99,7 @@ pub struct DkimFindings {
 pub enum DkimLimit {
     /// [`MAX_FIELDS`], the header fields of a message.
     Fields,
-    /// [`DkimSettings::hashing`], the octets hashed for a message.
+    /// [`DkimSettings::max_hashed`], the octets hashed for a message.
     Hashing,
     /// [`MAX_NAMES`], the names in a signature's `h=`.
     Names,
@@ -107,7 +107,7 @@ pub enum DkimLimit {
     Signatures,
     /// The deadline of the verification.
     Time,
-    /// [`DkimSettings::wait`], the time in the queue.
+    /// [`DkimSettings::queue_timeout`], the time in the queue.
     Wait,
 }
 
@@ -130,11 +130,11 @@ impl DkimSettings {
     /// The settings if the operator sets none.
     pub const DEFAULT: Self = Self {
         partial_body: PartialBody::Refused,
-        small: const { NonZeroU8::new(8).unwrap() },
-        large: const { NonZeroU8::new(2).unwrap() },
-        large_from: 1 << 20,
-        wait: Duration::from_secs(30),
-        hashing: 256 << 20,
+        concurrency_small: const { NonZeroU8::new(8).unwrap() },
+        concurrency_large: const { NonZeroU8::new(2).unwrap() },
+        large_message: 1 << 20,
+        queue_timeout: Duration::from_secs(30),
+        max_hashed: 256 << 20,
     };
 }
 
@@ -188,7 +188,7 @@ impl DkimVerifier {
         verification: &mut Verification<M>,
         dns: &Resolver,
     ) -> Result<(), Unfinished> {
-        if verification.hashing() > self.settings.hashing {
+        if verification.hashing() > self.settings.max_hashed {
             verification.settle_pending(|_| Some(TOO_MUCH_HASHING));
             return Ok(());
         }

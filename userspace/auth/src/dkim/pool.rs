@@ -19,7 +19,7 @@ use crate::dkim::DkimSettings;
 pub(super) struct Pool {
     small: Arc<Semaphore>,
     large: Arc<Semaphore>,
-    large_from: u64,
+    large_message: u64,
     wait: Duration,
 }
 
@@ -44,10 +44,10 @@ impl Pool {
     pub(super) fn new(settings: &DkimSettings) -> Self {
         let lane = |places: NonZeroU8| Arc::new(Semaphore::new(usize::from(places.get())));
         Self {
-            small: lane(settings.small),
-            large: lane(settings.large),
-            large_from: settings.large_from,
-            wait: settings.wait,
+            small: lane(settings.concurrency_small),
+            large: lane(settings.concurrency_large),
+            large_message: settings.large_message,
+            wait: settings.queue_timeout,
         }
     }
 
@@ -61,7 +61,7 @@ impl Pool {
         octets: u64,
         work: impl FnOnce(&Over) -> T + Send + 'static,
     ) -> Result<T, Unfinished> {
-        let lane = if octets < self.large_from { &self.small } else { &self.large };
+        let lane = if octets < self.large_message { &self.small } else { &self.large };
         // a lane is never closed
         let Ok(Ok(place)) = timeout(self.wait, Arc::clone(lane).acquire_owned()).await else {
             return Err(Unfinished::QueueTimeout);
@@ -96,7 +96,13 @@ mod tests {
     fn pool() -> Pool {
         let one = NonZeroU8::MIN;
         let wait = Duration::from_secs(30);
-        Pool::new(&DkimSettings { small: one, large: one, large_from: LARGE, wait, ..DkimSettings::DEFAULT })
+        Pool::new(&DkimSettings {
+            concurrency_small: one,
+            concurrency_large: one,
+            large_message: LARGE,
+            queue_timeout: wait,
+            ..DkimSettings::DEFAULT
+        })
     }
 
     #[tokio::test]

@@ -95,6 +95,8 @@ impl Config {
         let Self {
             // it is the same file, regardless of its name
             file: _,
+            // the names of keys change nothing
+            renamed_keys: _,
             hostname,
             mode,
             answer,
@@ -178,11 +180,11 @@ impl Config {
                 transaction_timeout,
                 session_timeout,
                 verification_timeout,
-                dkim_small,
-                dkim_large,
-                dkim_large_from,
-                dkim_wait,
-                dkim_hashing,
+                dkim_concurrency_small,
+                dkim_concurrency_large,
+                dkim_large_message,
+                dkim_queue_timeout,
+                dkim_max_hashed,
             ]
         );
         note!(keys, "log.", Log, log, next.log, [level, format]);

@@ -10,7 +10,9 @@ use toml::de::DeTable;
 
 use super::{
     Answer, Config, Dkim, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt, Spf,
-    Tls, Xdp, paths, room, values,
+    Tls, Xdp, paths,
+    renamed_keys::{self, RenamedKey},
+    room, values,
 };
 use sixgate_base::endpoint::Endpoint;
 use sixgate_smtp::policy::{Mode, PermanentRefusals, TemporaryRefusals};
@@ -32,10 +34,11 @@ pub(super) struct Problem {
 /// Checks a whole configuration.
 pub(super) fn parse(text: &str, file: PathBuf) -> Result<Config, Problem> {
     let toml = toml::Deserializer::parse(text).map_err(|error| explain(text, "", &error))?;
+    let renamed_keys = renamed_keys::find(text)?;
     let document: Document = serde_path_to_error::deserialize(toml)
         .map_err(|error| explain(text, &key_of(error.path()), error.inner()))?;
     document
-        .check(file)
+        .check(file, renamed_keys)
         .map_err(|conflict| Problem { offset: offset_of(text, conflict.key), reason: conflict.reason })
 }
 
@@ -106,7 +109,7 @@ struct NextHopTable {
 struct MaildirPath(#[serde(deserialize_with = "values::absolute_path")] PathBuf);
 
 impl Document {
-    fn check(self, file: PathBuf) -> Result<Config, Conflict> {
+    fn check(self, file: PathBuf, renamed_keys: Vec<RenamedKey>) -> Result<Config, Conflict> {
         let next_hop = self.next_hop.check()?;
         check_domains(self.domains, &next_hop)?;
         check_listen(&self.listen)?;
@@ -136,6 +139,7 @@ impl Document {
             limits: self.limits,
             log: self.log,
             metrics: self.metrics,
+            renamed_keys,
         };
         match paths::conflict(&config) {
             Some((key, reason)) => Err(Conflict { key, reason }),

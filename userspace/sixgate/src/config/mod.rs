@@ -8,6 +8,7 @@ mod document;
 mod limits;
 mod paths;
 mod quantities;
+mod renamed_keys;
 mod room;
 mod settings;
 mod socket;
@@ -25,6 +26,7 @@ use settings::FILE_MAX;
 
 pub use changes::{Changes, Pending};
 pub use limits::Limits;
+pub use renamed_keys::RenamedKey;
 pub use settings::{Config, DEFAULT_PATH, Dkim, Dns, Listen, Log, Metrics, NextHop, Ptr, Spf, Xdp};
 pub use tls::{CertificateName, ClientTrust, Tls};
 pub use values::{

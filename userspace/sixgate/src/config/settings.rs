@@ -27,6 +27,7 @@ use sixgate_smtp::{
 use super::{
     limits::Limits,
     quantities,
+    renamed_keys::RenamedKey,
     tls::Tls,
     values::{self, Answer, Domains, GuardSource, Hostname, InterfaceName, LogFormat, LogLevel, RefuseAt},
 };
@@ -89,6 +90,8 @@ pub struct Config {
     pub log: Log,
     /// The daemon's counters.
     pub metrics: Metrics,
+    /// The keys of the file that have a new name.
+    pub renamed_keys: Vec<RenamedKey>,
 }
 
 /// The table `[listen]`.
@@ -228,16 +231,23 @@ impl Config {
     /// How DKIM signatures are verified.
     #[must_use]
     pub fn dkim_settings(&self) -> DkimSettings {
-        let Limits { dkim_small, dkim_large, dkim_large_from, dkim_wait, dkim_hashing, .. } = self.limits;
+        let Limits {
+            dkim_concurrency_small,
+            dkim_concurrency_large,
+            dkim_large_message,
+            dkim_queue_timeout,
+            dkim_max_hashed,
+            ..
+        } = self.limits;
         let partial_body =
             if self.dkim.accept_partial_body { PartialBody::Accepted } else { PartialBody::Refused };
         DkimSettings {
             partial_body,
-            small: dkim_small,
-            large: dkim_large,
-            large_from: dkim_large_from.get(),
-            wait: dkim_wait,
-            hashing: dkim_hashing.get(),
+            concurrency_small: dkim_concurrency_small,
+            concurrency_large: dkim_concurrency_large,
+            large_message: dkim_large_message.get(),
+            queue_timeout: dkim_queue_timeout,
+            max_hashed: dkim_max_hashed.get(),
         }
     }
 

@@ -69,8 +69,31 @@ fn a_conflict_names_the_line_of_its_key() {
         ("[limits]\n\nmessage_memory = 5", 4),
         ("[limits]\nmessage_size = 4000000000\nmessage_disk = 2000000000", 4),
         ("limits.message_memory = 5", 2),
+        ("[limits]\ndkim_large = 2\ndkim_concurrency_large = 2", 3),
     ] {
         let error = parse(&format!("hostname = \"a.b\"\n{text}")).unwrap_err();
         assert!(error.starts_with(&format!("f:{wanted}: ")), "{text}: {error}");
     }
+}
+
+#[test]
+fn keys_with_a_new_name_have_their_effect_and_are_listed() {
+    let limits = |names: [&str; 5]| {
+        let [small, large, message, wait, hashed] = names;
+        let text = format!("{small} = 3\n{large} = 4\n{message} = 5\n{wait} = \"6s\"\n{hashed} = 7");
+        parse(&format!("hostname = \"a.b\"\n[limits]\n{text}")).unwrap()
+    };
+    let old = ["dkim_small", "dkim_large", "dkim_large_from", "dkim_wait", "dkim_hashing"];
+    let new = [
+        "dkim_concurrency_small",
+        "dkim_concurrency_large",
+        "dkim_large_message",
+        "dkim_queue_timeout",
+        "dkim_max_hashed",
+    ];
+    let (former, current) = (limits(old), limits(new));
+    assert_eq!(former.limits, current.limits);
+    assert!(current.renamed_keys.is_empty());
+    let listed: Vec<_> = former.renamed_keys.iter().map(|key| (key.old, key.new)).collect();
+    assert_eq!(listed, old.into_iter().zip(new).collect::<Vec<_>>());
 }

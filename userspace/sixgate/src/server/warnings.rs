@@ -124,7 +124,8 @@ fn of_addresses(config: &Config) -> Vec<String> {
 /// Warnings about the settings alone.
 fn of_settings(config: &Config) -> Vec<String> {
     let Limits { message_size, recipients, data_rate, .. } = config.limits;
-    let mut warnings = of_addresses(config);
+    let mut warnings: Vec<String> = config.renamed_keys.iter().map(ToString::to_string).collect();
+    warnings.extend(of_addresses(config));
     if let NextHop::Server { protocol: Protocol::Lmtp, .. } = &config.next_hop {
         warnings.push(
             "next_hop.lmtp takes one recipient of a message at a time: a sender retries with the others, so that of 20 \
