@@ -8,7 +8,7 @@ mod ehlo;
 mod fault;
 mod offer_file;
 mod opening;
-mod own_address;
+mod own_identity;
 mod places;
 mod proxy;
 mod reader;

@@ -5,14 +5,14 @@
 //! puts it back only when the dialogue is at a known point, so that one that was dropped or failed
 //! cannot leave half a dialogue behind.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, slice, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::{
     connection::{Connection, Progress},
-    own_address,
+    own_identity::OwnIdentity,
     places::{PROMPT_RESUMPTIONS_MAX, RESUMPTIONS_MAX, SILENCE},
     reader::ServerReply,
     server::{OPEN_MAX, QUIT_MAX, Smtp},
@@ -202,7 +202,7 @@ impl SmtpTransport {
         let answer = connection.recipient(rcpt, deadline).await;
         match answer {
             Ok(reply) => {
-                let reply = self.judge(&connection, transaction, Some(rcpt), reply);
+                let reply = self.judge(&connection, transaction, slice::from_ref(rcpt), reply);
                 if reply.is_positive() {
                     transaction.accepted.push(rcpt.clone());
                 }
@@ -212,6 +212,11 @@ impl SmtpTransport {
             // it would reply the same to those that follow, too, each time on a new connection
             Err(error @ NextHopError::Refused { .. }) if transaction.accepted.is_empty() => {
                 transaction.ends_with(self.failed(&error))
+            }
+            // it was read as a whole: the message still goes to the others, on this connection
+            Err(error @ NextHopError::Refused { .. }) => {
+                self.keep(connection);
+                self.failed(&error)
             }
             Err(error) => self.failed(&error),
         }
@@ -269,7 +274,7 @@ impl SmtpTransport {
         if connection.in_transaction {
             return Ok(Progress::Ready(connection));
         }
-        let answer = self.judge(&connection, transaction, None, answer);
+        let answer = self.judge(&connection, transaction, &[], answer);
         self.keep(connection);
         Ok(Progress::Refused(answer))
     }
@@ -281,7 +286,7 @@ impl SmtpTransport {
         &self,
         connection: &Connection,
         transaction: &Transaction,
-        rcpt: Option<&RcptTo>,
+        recipients: &[RcptTo],
         reply: Reply,
     ) -> Reply {
         if self.smtp.settings.client.is_told() {
@@ -293,9 +298,11 @@ impl SmtpTransport {
             return reply;
         }
         let sender = transaction.mail.reverse_path.as_ref().map(ToString::to_string).unwrap_or_default();
-        let recipient = rcpt.map(ToString::to_string).unwrap_or_default();
-        let is_about = |own| own_address::is_rejected(&reply, own, &[&sender, &recipient]);
-        if !connection.own_address().is_some_and(is_about) {
+        let recipients = recipients.iter().map(ToString::to_string);
+        let envelope: Vec<String> = recipients.chain([sender]).collect();
+        let hostname = &self.smtp.settings.hostname;
+        let own = OwnIdentity { address: connection.own_address(), hostname };
+        if !own.is_rejected(&reply, &envelope) {
             return reply;
         }
         health.rejected_us(&reply);
@@ -347,6 +354,7 @@ impl SmtpTransport {
         let (mut connection, reply) = self.data(transaction).await?;
         if reply.code() != 354 {
             let answer = connection.refusal(Step::Data, &reply)?;
+            let answer = self.judge(&connection, transaction, &transaction.accepted, answer);
             self.keep(connection);
             self.reset().await;
             return Ok(Progress::Refused(answer));
