@@ -238,6 +238,31 @@ fn another_next_hop_takes_the_next_transaction() {
     daemon.stop().unwrap();
 }
 
+#[test]
+fn a_reload_whose_command_is_interrupted_is_completed() {
+    if !can_run(&[]) {
+        return;
+    }
+    let site = site("");
+    let daemon = site.serve(&["--no-xdp"]);
+    let silent = site.gate.listen("[::1]:10025".parse().unwrap()).unwrap();
+    let site = site.configured("next_hop = { smtp = \"[::1]:10025\" }");
+    let mut command = Command::new(binary())
+        .arg("--config")
+        .arg(site.config())
+        .arg("reload")
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // it is probed, and does not reply
+    let _probed = silent.accept().unwrap();
+    command.kill().unwrap();
+    command.wait().unwrap();
+    let line = daemon.wait_for_log("the configuration was reloaded").unwrap();
+    assert!(line.contains("changed=\"next_hop\""), "{line}");
+    daemon.stop().unwrap();
+}
+
 fn messages_in(maildir: &Path) -> usize {
     fs::read_dir(maildir.join("new")).unwrap().count()
 }

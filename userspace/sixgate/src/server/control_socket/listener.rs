@@ -201,10 +201,15 @@ async fn respond(request: serde_json::Result<Request>, handlers: &Handlers) -> R
             Response::Status(Box::new(DaemonStatus { trace: traces.status(), ..status }))
         }
         Ok(Request::Identity) => Response::Identity(administration.identity()),
-        Ok(Request::Reload) => match administration.reload().await {
-            Ok(reloaded) => Response::Reloaded(reloaded),
-            Err(reason) => Response::Refused { reason },
-        },
+        Ok(Request::Reload) => {
+            // a task of its own: a command that leaves must not end it half way
+            let administration = Arc::clone(administration);
+            match tokio::spawn(async move { administration.reload().await }).await {
+                Ok(Ok(reloaded)) => Response::Reloaded(reloaded),
+                Ok(Err(reason)) => Response::Refused { reason },
+                Err(error) => Response::Refused { reason: format!("the reload failed: {error}") },
+            }
+        }
         Ok(Request::Trace(_)) => {
             Response::Refused { reason: "a trace has a connection of its own".to_owned() }
         }
