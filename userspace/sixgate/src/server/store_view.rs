@@ -1,8 +1,9 @@
 //! The opt-in store as the daemon sees it: in memory, brought up to date by the changes of each
 //! revision.
 //!
-//! It never writes. A store that cannot be read, or is gone, leaves the last good content in force:
-//! an empty store would refuse everything for good.
+//! It changes no entry; at a start it may put a damaged store back from its backup, and it makes the
+//! backups. A store that cannot be read, or is gone, leaves the last good content in force: an empty
+//! store would refuse everything for good.
 
 use std::{
     io,
@@ -93,6 +94,24 @@ struct Reader {
     told: Option<String>,
     /// Why the store cannot be changed, as it was logged.
     unwritable: Option<String>,
+}
+
+impl Reader {
+    /// Notes why the store cannot be read, and logs a change of that.
+    fn note_unreadable(&mut self, error: StoreError) {
+        self.retry = Some(Instant::now() + RETRY);
+        let text = format!("{:#}", anyhow::Error::new(error));
+        if self.told.as_ref() != Some(&text) {
+            error!("{UNREADABLE}: {text}");
+            self.told = Some(text);
+        }
+    }
+
+    fn note_readable(&mut self) {
+        if self.told.take().is_some() {
+            info!("the opt-in store can be read again");
+        }
+    }
 }
 
 impl StoreView {
@@ -264,20 +283,14 @@ impl Inner {
             Ok(()) => {
                 // a store that cannot be followed is opened anew, but not for each session
                 reader.retry = reader.database.is_none().then(|| Instant::now() + RETRY);
-                if reader.told.take().is_some() {
-                    info!("the opt-in store can be read again");
+                // a whole read that is under way may fail
+                if !self.is_reading.load(Ordering::Acquire) {
+                    reader.note_readable();
                 }
             }
             // another process opens or closes it at this moment: the next question looks again
             Err(StoreError::Busy { .. }) => {}
-            Err(error) => {
-                reader.retry = Some(Instant::now() + RETRY);
-                let text = format!("{:#}", anyhow::Error::new(error));
-                if reader.told.as_ref() != Some(&text) {
-                    error!("{UNREADABLE}: {text}");
-                    reader.told = Some(text);
-                }
-            }
+            Err(error) => reader.note_unreadable(error),
         }
     }
 
@@ -324,8 +337,7 @@ impl Inner {
                         // another store than before: its last change is what is known
                         revisions = database.log(1)?;
                     }
-                    tell(&revisions, database.revision()?);
-                    self.read_whole();
+                    self.read_whole(revisions)?;
                 }
             }
         }
@@ -336,36 +348,39 @@ impl Inner {
         Ok(())
     }
 
-    /// Lets a thread read the whole.
-    fn read_whole(self: &Arc<Self>) {
+    /// Lets a thread read the whole, and log `revisions` once that is done.
+    fn read_whole(self: &Arc<Self>, revisions: Vec<Logged>) -> Result<(), StoreError> {
         let inner = Arc::clone(self);
         self.is_reading.store(true, Ordering::Release);
-        let started = thread::Builder::new().name("store".to_owned()).spawn(move || inner.take_whole());
-        if let Err(error) = started {
+        let thread = thread::Builder::new().name("store".to_owned());
+        thread.spawn(move || inner.take_whole(&revisions)).map(drop).map_err(|source| {
             self.is_reading.store(false, Ordering::Release);
-            error!("cannot start a thread that reads the opt-in store: {error}");
-        }
+            let path = self.store.path().to_owned();
+            StoreError::File { operation: "start a thread that reads the opt-in store", path, source }
+        })
     }
 
-    fn take_whole(&self) {
+    fn take_whole(&self, revisions: &[Logged]) {
         let contents = self.store.open().and_then(|mut database| database.contents());
-        let old = match contents {
-            Ok((contents, revision)) => {
-                let old = std::mem::replace(&mut *write(&self.seen), Seen::new(contents, revision));
-                info!(revision = revision.number(), "the opt-in store was read as a whole");
-                Some(old)
-            }
-            Err(error) => {
-                error!("{UNREADABLE}: {:#}", anyhow::Error::new(error));
-                None
-            }
-        };
+        let read = contents.map(|(contents, revision)| {
+            let old = std::mem::replace(&mut *write(&self.seen), Seen::new(contents, revision));
+            tell(revisions, revision);
+            info!(revision = revision.number(), "the opt-in store was read as a whole");
+            old
+        });
         let mut reader = lock(&self.reader);
         // what came meanwhile is looked for at the next question
         reader.version = None;
-        if old.is_none() {
-            reader.retry = Some(Instant::now() + RETRY);
-        }
+        let old = match read {
+            Ok(old) => {
+                reader.note_readable();
+                Some(old)
+            }
+            Err(error) => {
+                reader.note_unreadable(error);
+                None
+            }
+        };
         self.is_reading.store(false, Ordering::Release);
         drop(reader);
         // to free a million entries takes a while
@@ -425,3 +440,6 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long a session waits for a lock of the database; a reader needs none but while another
 /// process opens or closes it.
 const READ_WAIT: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests;
