@@ -166,6 +166,7 @@ fn reload_names_a_missing_store_and_logs_its_return_with_its_revision() {
     let reloaded = site.run("reload");
     let said = String::from_utf8_lossy(&reloaded.stderr).into_owned();
     assert!(reloaded.status.success() && said.contains("the opt-in store cannot be read"), "{said}");
+    site.expect("status", 1, &["the opt-in store cannot be read, its last content stays in force"]);
     site.sixgate("store restore");
     daemon.wait_for_log("the opt-in store was read as a whole").unwrap();
     site.sixgate("domain add after.example");

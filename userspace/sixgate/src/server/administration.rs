@@ -229,7 +229,8 @@ impl Administration {
     /// The problems of the daemon now, as sentences.
     fn problems(&self, services: &Services) -> Vec<String> {
         let tls = services.tls.as_ref().and_then(|tls| tls.problem());
-        let found = [self.watches.next_hop.problem(&services.next_hop), self.watches.dns.problem(), tls];
+        let next_hop = self.watches.next_hop.problem(&services.next_hop);
+        let found = [next_hop, self.watches.dns.problem(), tls, self.store.trouble()];
         let more = self.mirror.problems().into_iter().chain(self.watches.files.problems());
         found.into_iter().flatten().chain(more).chain(self.listening.problems()).collect()
     }
