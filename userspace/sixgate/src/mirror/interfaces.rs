@@ -37,8 +37,9 @@ pub(crate) async fn keep_interfaces(mirror: Arc<Mirror>, store: Arc<StoreView>) 
         (keeper, looked) = match tokio::task::spawn_blocking(look).await {
             Ok(done) => done,
             Err(error) => {
+                mirror.set_problems(vec![format!("{ABANDONED}: restart the daemon")]);
                 mirror.settle();
-                error!("the network interfaces are no longer watched, restart the daemon: {error}");
+                error!("{ABANDONED}, restart the daemon: {error}");
                 return;
             }
         };
@@ -86,6 +87,7 @@ fn log(notice: Notice) {
     }
 }
 
+const ABANDONED: &str = "the network interfaces are no longer watched";
 const UNWATCHED: &str = "cannot watch the network interfaces: checking them every 2 s instead";
 /// Pause between two looks while the network does not change.
 const POLL: Duration = Duration::from_secs(1);
