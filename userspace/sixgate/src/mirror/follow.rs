@@ -142,8 +142,14 @@ impl Mirror {
         }
     }
 
-    /// Takes over the maps if they have just come; whether the store has to be copied into them.
-    pub(super) fn refresh_maps(&self) -> bool {
+    /// Takes over the maps if they have just come; whether the store has to be copied into them. A
+    /// thread does that: it waits for those that use the maps.
+    pub(super) async fn refresh_maps(self: &Arc<Self>) -> bool {
+        let mirror = Arc::clone(self);
+        tokio::task::spawn_blocking(move || mirror.look_for_maps()).await.unwrap_or_default()
+    }
+
+    fn look_for_maps(&self) -> bool {
         let have_come = self.maps.refresh();
         if have_come {
             self.clear_absent();

@@ -46,7 +46,7 @@ pub(crate) async fn keep_interfaces(mirror: Arc<Mirror>, store: Arc<StoreView>) 
         let Looked { notices, reconcile, responder, problems } = looked;
         mirror.set_problems(problems);
         notices.into_iter().for_each(log);
-        if mirror.refresh_maps() || reconcile {
+        if mirror.refresh_maps().await || reconcile {
             mirror.follow(true).await;
         }
         if let Some(responder) = responder {
