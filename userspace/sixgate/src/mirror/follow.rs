@@ -163,8 +163,9 @@ impl Mirror {
         self.maps.has_pins().then(|| Keeper::new(Arc::clone(&self.control), lock))
     }
 
-    /// Takes out of the maps what senders are not to be refused for any more.
-    fn clear_absent(&self) {
+    /// Takes out of the maps what senders are not to be refused for any more: where the
+    /// configuration in force trusts certificates, that they have no PTR record.
+    pub(crate) fn clear_absent(&self) {
         if self.in_force.get().policy.client_trust {
             self.maps.forget_absent();
         }

@@ -221,6 +221,8 @@ impl Administration {
             budgets.resize(next.limits());
             next.next_hop.set_bounds(connection_bounds(next.limits()));
             in_force.replace(next);
+            // after that, so that no session adds any
+            mirror.clear_absent();
             Ok(())
         };
         blocking(replace).await
