@@ -93,6 +93,15 @@ impl NextHop {
         failure
     }
 
+    /// Keeps what a mail server offers for the next start of the daemon, if it is known. Only the
+    /// next hop in force does: there is one file.
+    pub(crate) async fn keep_offer(&self) {
+        match &self.kind {
+            Kind::Maildir(_) => {}
+            Kind::Smtp(smtp) => smtp.keep_offer().await,
+        }
+    }
+
     /// Whether it can be used, as was found last.
     pub(crate) fn health(&self) -> &Health {
         match &self.kind {

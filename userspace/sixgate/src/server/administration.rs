@@ -220,12 +220,15 @@ impl Administration {
             mirror.reconfigure(&next.config).map_err(in_words)?;
             budgets.resize(next.limits());
             next.next_hop.set_bounds(connection_bounds(next.limits()));
+            let next_hop = next.next_hop.clone();
             in_force.replace(next);
             // after that, so that no session adds any
             mirror.clear_absent();
-            Ok(())
+            Ok(next_hop)
         };
-        blocking(replace).await
+        // only now is it the one whose offer the next start needs
+        blocking(replace).await?.keep_offer().await;
+        Ok(())
     }
 
     /// The problems of the daemon now, as sentences.

@@ -66,8 +66,9 @@ pub(super) async fn keep_probing(in_force: InForce) {
             waited = Duration::ZERO;
             tokio::select! {
                 _ = next_hop.examine() => {}
-                () = replaced(&in_force, &next_hop) => {}
+                () = replaced(&in_force, &next_hop) => continue,
             }
+            next_hop.keep_offer().await;
         }
     }
 }

@@ -78,7 +78,9 @@ pub async fn run(
     let dns = resolver(&config);
     let reverse_dns = Arc::new(ReverseDns::new(Arc::clone(mirror.maps()), dns.clone(), in_force.clone()));
     let next_hop_watch = Arc::new(NextHopWatch::default());
-    next_hop_watch.begin(&in_force.get().next_hop).await;
+    let next_hop = in_force.get().next_hop.clone();
+    next_hop_watch.begin(&next_hop).await;
+    next_hop.keep_offer().await;
 
     warn_of_settings(&store, &config);
 

@@ -143,7 +143,6 @@ impl Smtp {
                 None => connection.quit(deadline).await,
             }
         };
-        self.keep(capabilities).await;
         opening::try_mail(&mut connection, &self.settings, deadline).await?;
         connection.quit(deadline).await;
         Ok(capabilities)
@@ -172,8 +171,8 @@ impl Smtp {
     }
 
     /// Keeps what the next hop offers for the next start of the daemon.
-    async fn keep(&self, capabilities: Capabilities) {
-        let Some(file) = self.offer_file.clone() else {
+    pub(in crate::nexthop) async fn keep_offer(&self) {
+        let Some((file, capabilities)) = self.offer_file.clone().zip(self.capabilities()) else {
             return;
         };
         let written = tokio::task::spawn_blocking(move || file.write(capabilities)).await;
