@@ -167,6 +167,11 @@ fn a_next_hop_that_rejects_our_own_address_at_each_recipient_is_reported() {
     ] {
         replies(rejected, "451 4.4.1 Mail server is not available, please try again later.");
     }
+    // a reload of other settings keeps all that is known about the next hop
+    let hop = format!("next_hop = {{ smtp = \"{HOP}\" }}");
+    site.write(&format!("{hop}\nlimits.message_size = 9000000\npermanent_refusals = [\"no_ptr\"]"));
+    site.expect("reload", 0, &["changed: "]);
+    is_broken(&site, problem);
     recipients(TAKEN);
     is_good(&site);
     daemon.wait_for_log("the next hop accepts recipients from sixgate again").unwrap();

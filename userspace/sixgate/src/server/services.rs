@@ -60,7 +60,8 @@ impl Services {
             None => Arc::new(replies),
         };
         let same_next_hop = before
-            .filter(|old| Arc::ptr_eq(&old.replies, &replies) && old.config.next_hop == config.next_hop)
+            // of all replies it uses those only in which nothing but the host name may change
+            .filter(|old| old.config.next_hop == config.next_hop && old.config.hostname == config.hostname)
             .map(|old| old.next_hop.clone());
         let same_dkim = before
             .filter(|old| old.config.dkim_settings() == config.dkim_settings())
