@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sixgate_common::{refuse::Reason, trace};
 use sixgate_dataplane::{Outcome, TracedSegment};
 
-use crate::mirror::kernel_events::timestamp;
+use crate::{mirror::kernel_events::timestamp, shown::reason_name};
 
 /// Which segments to port 25 are to be shown, and for how long.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -181,8 +181,8 @@ impl fmt::Display for TracedLine {
             self.deed()
         )?;
         let reason = match self.reason.as_deref() {
-            Some(NOT_OPTED_IN) => "the destination has not opted in",
-            Some(NO_PTR) => "the source has no PTR record",
+            Some(name) if name == reason_name(Reason::NotOptedIn) => "the destination has not opted in",
+            Some(name) if name == reason_name(Reason::NoPtr) => "the source has no PTR record",
             _ => return Ok(()),
         };
         if why.contains(reason) { Ok(()) } else { write!(f, " ({reason})") }
@@ -193,13 +193,6 @@ impl fmt::Display for TracedLine {
 fn flag_names(flags: u8) -> String {
     let names: Vec<&str> = FLAGS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name).collect();
     if names.is_empty() { "no flags".to_owned() } else { names.join(" ") }
-}
-
-const fn reason_name(reason: Reason) -> &'static str {
-    match reason {
-        Reason::NotOptedIn => NOT_OPTED_IN,
-        Reason::NoPtr => NO_PTR,
-    }
 }
 
 const FLAGS: [(u8, &str); 8] = [
@@ -215,8 +208,6 @@ const FLAGS: [(u8, &str); 8] = [
 const PASSED: &str = "passed";
 const DROPPED: &str = "dropped";
 const ANSWERED: &str = "answered";
-const NOT_OPTED_IN: &str = "not_opted_in";
-const NO_PTR: &str = "no_ptr";
 /// How long a trace lasts unless the command sets another duration.
 pub const TRACE_DURATION: Duration = Duration::from_secs(10 * 60);
 /// The longest duration of a trace; see also [`TRACE_DURATION`].
