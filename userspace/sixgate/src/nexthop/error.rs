@@ -54,7 +54,7 @@ pub enum NextHopError {
     Closed {
         /// The next hop.
         address: Address,
-        /// The step that timed out.
+        /// The step during which it closed.
         step: Step,
     },
     /// The next hop took too long.
@@ -62,7 +62,7 @@ pub enum NextHopError {
     Timeout {
         /// The next hop.
         address: Address,
-        /// The step during which it closed.
+        /// The step that timed out.
         step: Step,
     },
     /// The next hop sent octets that are not an SMTP reply.

@@ -134,12 +134,12 @@ impl Metrics {
         self.messages.get_or_create(&Outcome { outcome }).inc();
     }
 
-    /// Shadow mode passed something on.
+    /// Something was passed on that `enforce` refuses.
     pub(crate) fn shadow(&self, reason: &'static str) {
         self.shadow.get_or_create(&Reason { reason }).inc();
     }
 
-    /// Shadow mode refused something.
+    /// Something was refused although the mode is shadow.
     pub(crate) fn not_shadowed(&self, reason: &'static str) {
         self.not_shadowed.get_or_create(&Reason { reason }).inc();
     }
