@@ -188,7 +188,7 @@ fn what_keeps_the_daemon_from_starting_is_no_good_configuration() {
     };
     for (settings, key, wanted) in [
         (tls("certificate.pem", "leaf.pem"), "tls", "certificate 2 in "),
-        (tls("leaf.pem", "leaf.pem"), "tls", "leaf.pem: our own has to stand first"),
+        (tls("leaf.pem", "leaf.pem"), "tls", "leaf.pem: put it first"),
     ] {
         let settings = format!("listen.addresses = [\"[::1]:2599\"]\n{settings}");
         place.configure(&settings, &place.path("pins"), "");

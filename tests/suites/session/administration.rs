@@ -315,7 +315,7 @@ fn a_stop_waits_for_the_reply_to_a_message_that_the_next_hop_has() {
     daemon.signal(Signal::SIGTERM).unwrap();
     unfinished.wait_at_most(2 * patience()).unwrap();
     assert!(unfinished.reply().is_err(), "it is cut off without a reply");
-    daemon.wait_for_log("cut off: the daemon stops").unwrap();
+    daemon.wait_for_log("connection closed: the daemon is stopping").unwrap();
     waiting.wait_at_most(2 * patience()).unwrap();
     assert_eq!(waiting.reply().unwrap().code, 250);
     let (status, _) = daemon.stop_after_signal().unwrap();

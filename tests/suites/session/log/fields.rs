@@ -22,7 +22,7 @@ fn whose_refusal_a_recipient_heard_is_told() {
     if !can_run(&[]) {
         return;
     }
-    let (refused, taken) = ("recipient refused by the next hop", "recipient not handed on");
+    let (refused, taken) = ("recipient refused by the next hop", "recipient deferred");
     let (lmtp, _hop) = NextHop::start(Kind::LmtpTcp, site(""));
     let nobody = site("").configured("next_hop = { smtp = \"[::1]:9\" }");
     // it answered before

@@ -53,7 +53,7 @@ impl KernelMaps {
             }
             // what is open stays in use: perhaps there is no descriptor to open it again
             Err(error) if !self.failing.swap(true, Ordering::Relaxed) => {
-                warn!("cannot open the maps: {:#}", anyhow::Error::new(error));
+                warn!("cannot open the BPF maps: {:#}", anyhow::Error::new(error));
             }
             Err(_) => {}
         }

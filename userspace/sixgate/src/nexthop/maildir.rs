@@ -166,7 +166,7 @@ impl MaildirTransport {
         let written = tokio::select! {
             biased;
             () = gone => {
-                info!("the sender left before its message was stored");
+                info!("client disconnected before its message was stored");
                 return replies.reply(ReplyKind::StorageFailed);
             }
             written = write(&self.maildir, &envelope, message) => written,

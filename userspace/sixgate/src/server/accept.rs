@@ -66,7 +66,7 @@ impl Acceptor {
                 Err(error) => {
                     self.in_force.get().metrics.limit("accept");
                     if !std::mem::replace(&mut failing, true) {
-                        warn!("cannot accept connections, they wait: {error}");
+                        warn!("cannot accept connections, clients wait in the listen queue: {error}");
                     }
                     sleep(PAUSE).await;
                 }
@@ -112,7 +112,7 @@ impl Acceptor {
         let handed_over = connection.handed_over();
         tokio::select! {
             () = connection.serve() => {}
-            () = self.cut_off(&handed_over) => info!("cut off: the daemon stops"),
+            () = self.cut_off(&handed_over) => info!("connection closed: the daemon is stopping"),
         }
     }
 
@@ -129,7 +129,7 @@ impl Acceptor {
     fn turn_away(&self, stream: &TcpStream, source: Ipv6Addr, excess: Excess) {
         let services = self.in_force.get();
         services.metrics.limit(excess.name());
-        info!(%source, limit = excess.name(), "turned away");
+        info!(%source, limit = excess.name(), "connection rejected: limit reached");
         let kind = match excess {
             Excess::Total => ReplyKind::TooManyConnections,
             Excess::Share | Excess::OfSource(_) => ReplyKind::TooManyFromNetwork,

@@ -169,7 +169,7 @@ async fn end_sessions(Acceptor { sessions, cut_off, .. }: &Acceptor) {
         cut_off.cancel();
     }
     if timeout(HANDED_OVER_GRACE, sessions.wait()).await.is_err() {
-        warn!(sessions = sessions.len(), "sessions are cut off: the next hop did not reply in time");
+        warn!(sessions = sessions.len(), "sessions closed: the next hop did not reply in time");
     }
 }
 

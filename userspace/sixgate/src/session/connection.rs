@@ -79,7 +79,7 @@ pub(super) enum Broken {
     HandshakeTime,
     #[error("the connection failed")]
     Io(#[from] io::Error),
-    #[error("the client does not take our replies")]
+    #[error("timeout while sending a reply")]
     Stuck,
 }
 

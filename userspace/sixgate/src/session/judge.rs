@@ -156,7 +156,7 @@ fn log_refused(recipient: &RcptTo, mail: &MailFrom, reply: &Reply) {
     let (recipient, text, mail_from) = (recipient.to_string(), reply_text(reply), message_line::sender(mail));
     match reply.origin() {
         Origin::NextHop => info!(recipient, reply = text, mail_from, "recipient refused by the next hop"),
-        Origin::Table => info!(recipient, reply = text, mail_from, "recipient not handed on"),
+        Origin::Table => info!(recipient, reply = text, mail_from, "recipient deferred"),
     }
 }
 

@@ -29,7 +29,7 @@ impl Connection {
         let source = self.endpoints.source;
         if !self.checks.is_trusted() && !self.budgets.handshakes.admits(source) {
             self.services.metrics.limit("tls_rate");
-            info!(name: DETAIL, "no TLS: the client's network began too many handshakes");
+            info!(name: DETAIL, "STARTTLS rejected: rate limit of TLS handshakes for this network");
             session.answer_start_tls(Instant::now(), TlsProgress::Unavailable);
             return Ok(());
         }

@@ -155,7 +155,7 @@ impl Smtp {
         if !connection.rejected_ehlo {
             self.ehlo_rejections.store(0, Ordering::Relaxed);
         } else if self.ehlo_rejections.fetch_add(1, Ordering::Relaxed) + 1 < EHLO_REJECTIONS {
-            tracing::info!("the next hop rejected EHLO: what it offered before still counts");
+            tracing::info!("the next hop rejected EHLO; the extensions of its last EHLO reply stay in use");
             return self.capabilities();
         }
         let capabilities = connection.offer.capabilities();
@@ -179,7 +179,10 @@ impl Smtp {
         let error = written.ok().and_then(Result::err);
         let failed_before = self.offer_file_fails.swap(error.is_some(), Ordering::Relaxed);
         if let Some(error) = error.filter(|_| !failed_before) {
-            tracing::warn!(error = as_value(&error), "the next hop's offer is not kept for the next start");
+            tracing::warn!(
+                error = as_value(&error),
+                "cannot save the next hop's extensions for the next start"
+            );
         }
     }
 }

@@ -117,7 +117,7 @@ impl SmtpTransport {
         let sent = tokio::select! {
             biased;
             () = gone => {
-                info!("the sender left before its message was handed over");
+                info!("client disconnected before its message was delivered");
                 self.connection = None;
                 return self.smtp.replies.reply(ReplyKind::NextHopLost);
             }
@@ -404,7 +404,7 @@ impl SmtpTransport {
     }
 
     fn failed(&self, error: &NextHopError) -> Reply {
-        warn!(error = as_value(error), "mail cannot be handed on");
+        warn!(error = as_value(error), "delivery to the next hop failed");
         self.smtp.replies.reply(error.reply_kind())
     }
 }
