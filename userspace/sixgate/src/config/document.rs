@@ -12,7 +12,7 @@ use super::{
     Answer, Config, Dkim, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt, Spf,
     Tls, Xdp, paths,
     renamed_keys::{self, RenamedKey},
-    room, values,
+    reply_size, values,
 };
 use sixgate_base::endpoint::Endpoint;
 use sixgate_smtp::policy::{Mode, PermanentRefusals, TemporaryRefusals};
@@ -238,7 +238,7 @@ fn check_loop(listen: &Listen, next_hop: &NextHop) -> Result<(), Conflict> {
 /// The kernel has less space for a reply than the daemon: rejects a host name that is too long for
 /// it.
 fn check_hostname(hostname: &Hostname, answer: Answer) -> Result<(), Conflict> {
-    match (answer, room::longest_name(hostname.as_str())) {
+    match (answer, reply_size::longest_name(hostname.as_str())) {
         (Answer::Kernel, Some(longest)) => {
             let length = hostname.as_str().len();
             let reason = format!(

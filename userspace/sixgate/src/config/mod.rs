@@ -9,7 +9,7 @@ mod limits;
 mod paths;
 mod quantities;
 mod renamed_keys;
-mod room;
+mod reply_size;
 mod settings;
 mod socket;
 mod tls;

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::{
-    mirror::{greeting_retransmit::Greetings, kernel_maps::KernelMaps},
+    mirror::{greeting_retransmit::GreetingRetransmits, kernel_maps::KernelMaps},
     server::{
         metrics::Metrics,
         services::{InForce, Services},
@@ -23,7 +23,7 @@ use crate::{
 
 /// Follows EVENTS for ever. The program wakes no reader, so this looks by itself.
 pub(crate) async fn follow(maps: Arc<KernelMaps>, in_force: InForce) {
-    let mut greetings = Greetings::default();
+    let mut greetings = GreetingRetransmits::default();
     let mut unable = Unable(false);
     loop {
         let services = in_force.get();
@@ -38,7 +38,12 @@ pub(crate) async fn follow(maps: Arc<KernelMaps>, in_force: InForce) {
 
 /// Sends greetings again that the client has not acknowledged in time. A raw socket is open
 /// meanwhile, at most.
-fn greet_again(maps: &KernelMaps, metrics: &Metrics, greetings: &mut Greetings, unable: &mut Unable) {
+fn greet_again(
+    maps: &KernelMaps,
+    metrics: &Metrics,
+    greetings: &mut GreetingRetransmits,
+    unable: &mut Unable,
+) {
     let now = monotonic_nanoseconds();
     let Some(mut greeter) = maps.greeter() else {
         return;
@@ -61,7 +66,7 @@ fn greet_again(maps: &KernelMaps, metrics: &Metrics, greetings: &mut Greetings, 
     }
 }
 
-fn note(services: &Services, greetings: &mut Greetings, event: Event) {
+fn note(services: &Services, greetings: &mut GreetingRetransmits, event: Event) {
     match event {
         Event::Begun(session) => {
             if !greetings.begun(session) {

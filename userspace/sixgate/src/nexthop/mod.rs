@@ -30,8 +30,8 @@ pub use error::{NextHopError, Step};
 pub use health::{REJECTIONS_OF_US, SLOW};
 pub use ourselves::leads_back;
 pub use smtp::{
-    BadReply, ClientIdentity, ConnectionBounds, EHLO_REJECTIONS, OPEN_MAX, PLACE_WAIT, PROBE_MAX,
-    PROMPT_RESUMPTIONS_MAX, Protocol, QUIT_MAX, RESUMPTIONS_MAX, SILENCE, SmtpSettings, Unframed,
+    BadReply, ClientIdentity, ConnectionBounds, EHLO_REJECTIONS, OPEN_MAX, PROBE_MAX, PROMPT_RESUMPTIONS_MAX,
+    Protocol, QUIT_MAX, RESUMPTIONS_MAX, SILENCE, SLOT_WAIT, SmtpSettings, Unframed,
 };
 
 use error::as_value;

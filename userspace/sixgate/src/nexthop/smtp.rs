@@ -3,13 +3,13 @@
 //! It owns the dialogue with that server and what is known about it.
 
 mod connection;
+mod connection_slots;
 mod data;
 mod ehlo;
 mod fault;
 mod offer_file;
 mod opening;
 mod own_identity;
-mod places;
 mod proxy;
 mod reader;
 mod server;
@@ -19,8 +19,8 @@ mod stream;
 mod transport;
 mod xclient;
 
+pub use connection_slots::{ConnectionBounds, PROMPT_RESUMPTIONS_MAX, RESUMPTIONS_MAX, SILENCE, SLOT_WAIT};
 pub use data::Unframed;
-pub use places::{ConnectionBounds, PLACE_WAIT, PROMPT_RESUMPTIONS_MAX, RESUMPTIONS_MAX, SILENCE};
 pub use reader::BadReply;
 pub use server::{EHLO_REJECTIONS, OPEN_MAX, PROBE_MAX, QUIT_MAX};
 pub use settings::{ClientIdentity, Protocol, SmtpSettings};

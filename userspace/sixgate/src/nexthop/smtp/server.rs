@@ -19,9 +19,9 @@ use tokio::{
 
 use super::{
     connection::{Connection, Progress},
+    connection_slots::{ConnectionBounds, ConnectionSlots},
     offer_file::OfferFile,
     opening,
-    places::{ConnectionBounds, Places},
     settings::{ClientIdentity, SmtpSettings},
 };
 use crate::nexthop::{
@@ -54,7 +54,7 @@ pub(in crate::nexthop) struct Smtp {
     offer_file: Option<Arc<OfferFile>>,
     /// Whether that file could not be written the last time.
     offer_file_fails: AtomicBool,
-    pub(super) places: Places,
+    pub(super) connection_slots: ConnectionSlots,
     health: Health,
 }
 
@@ -63,7 +63,7 @@ impl Smtp {
         let offer_file = settings.offer_file.clone().map(|path| Arc::new(OfferFile::new(path, &settings)));
         let known = offer_file.as_ref().and_then(|file| file.read());
         Self {
-            places: Places::new(settings.bounds),
+            connection_slots: ConnectionSlots::new(settings.bounds),
             settings,
             replies,
             capabilities: watch::Sender::new(known),
@@ -75,11 +75,11 @@ impl Smtp {
     }
 
     pub(in crate::nexthop) fn set_bounds(&self, bounds: ConnectionBounds) {
-        self.places.set_bounds(bounds);
+        self.connection_slots.set_bounds(bounds);
     }
 
     pub(in crate::nexthop) fn reached(&self) -> [(&'static str, u64); 3] {
-        self.places.reached()
+        self.connection_slots.reached()
     }
 
     pub(in crate::nexthop) fn health(&self) -> &Health {
@@ -104,7 +104,7 @@ impl Smtp {
     ) -> Result<Progress, NextHopError> {
         let settings = &self.settings;
         let busy = || NextHopError::Busy { address: settings.address.clone() };
-        let permit = timeout_at(deadline, self.places.acquire(network)).await.ok().flatten();
+        let permit = timeout_at(deadline, self.connection_slots.acquire(network)).await.ok().flatten();
         let permit = permit.ok_or_else(busy)?;
         let ourselves = async {
             let connection = opening::greet(settings, deadline).await?;

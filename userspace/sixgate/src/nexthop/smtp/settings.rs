@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use sixgate_base::endpoint::Endpoint;
 
-use super::places::ConnectionBounds;
+use super::connection_slots::ConnectionBounds;
 use crate::nexthop::address::Address;
 
 /// The protocol of a mail server behind.

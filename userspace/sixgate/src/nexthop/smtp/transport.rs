@@ -12,8 +12,8 @@ use tracing::{info, warn};
 
 use super::{
     connection::{Connection, Progress},
+    connection_slots::{PROMPT_RESUMPTIONS_MAX, RESUMPTIONS_MAX, SILENCE},
     own_identity::OwnIdentity,
-    places::{PROMPT_RESUMPTIONS_MAX, RESUMPTIONS_MAX, SILENCE},
     reader::ServerReply,
     server::{OPEN_MAX, QUIT_MAX, Smtp},
     settings::Protocol,
@@ -155,15 +155,15 @@ impl SmtpTransport {
     pub(in crate::nexthop) async fn rest(&mut self) -> Infallible {
         let resumptions = self.transaction.as_ref().map(|transaction| transaction.resumptions);
         if self.connection.is_some() && resumptions.is_none_or(|number| number < RESUMPTIONS_MAX) {
-            let places = &self.smtp.places;
+            let connection_slots = &self.smtp.connection_slots;
             let is_prompt = resumptions.is_none_or(|number| number < PROMPT_RESUMPTIONS_MAX);
             let silence = resumptions.map_or(Duration::ZERO, |_| SILENCE);
             let wanted = async {
                 sleep_until(self.used + silence).await;
-                places.is_waited_for().await;
+                connection_slots.is_waited_for().await;
             };
             tokio::select! {
-                () = sleep_until(self.used + places.idle()) => {}
+                () = sleep_until(self.used + connection_slots.idle()) => {}
                 () = wanted, if is_prompt => {}
             }
             self.give_back().await;
@@ -324,7 +324,7 @@ impl SmtpTransport {
         if std::mem::take(&mut transaction.given_back) {
             transaction.resumptions += 1;
             if transaction.resumptions == RESUMPTIONS_MAX {
-                self.smtp.places.count_too_many_resumptions();
+                self.smtp.connection_slots.count_too_many_resumptions();
             }
         } else if transaction.repeated {
             return Err(NextHopError::LostAgain { address });

@@ -19,7 +19,7 @@ use sixgate_base::{
 
 /// How long a recipient waits for a connection to the mail server behind. Connections that are idle
 /// become free meanwhile.
-pub const PLACE_WAIT: Duration = Duration::from_secs(30);
+pub const SLOT_WAIT: Duration = Duration::from_secs(30);
 /// One of so many connections is for trusted sources only.
 const RESERVE: u32 = 10;
 /// How often a transaction is repeated on another connection because its own was given back while
@@ -45,18 +45,18 @@ pub struct ConnectionBounds {
 
 /// The permits for connections to one next hop.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct ConnectionSlots {
     bounds: Mutex<ConnectionBounds>,
     semaphore: Arc<FairSemaphore>,
     too_many_resumptions: AtomicU64,
 }
 
-impl Places {
+impl ConnectionSlots {
     pub(super) fn new(bounds: ConnectionBounds) -> Self {
         let ConnectionBounds { connections, .. } = bounds;
         Self {
             bounds: Mutex::new(bounds),
-            semaphore: FairSemaphore::with_reserve(connections, reserve(connections), PLACE_WAIT),
+            semaphore: FairSemaphore::with_reserve(connections, reserve(connections), SLOT_WAIT),
             too_many_resumptions: AtomicU64::new(0),
         }
     }
@@ -73,7 +73,7 @@ impl Places {
     }
 
     /// A permit for a connection that a client in `network` needs, a trusted one if there is none;
-    /// none after [`PLACE_WAIT`].
+    /// none after [`SLOT_WAIT`].
     pub(super) async fn acquire(&self, network: Option<Network>) -> Option<Permit> {
         self.semaphore.acquire(network).await
     }
