@@ -4,10 +4,10 @@ use std::{io::Write, process::Stdio};
 
 use serde_json::json;
 
-use crate::place::{Place, Ran, ran};
+use crate::installation::{Installation, Ran, ran};
 
-fn filled() -> Place {
-    let place = Place::new();
+fn filled() -> Installation {
+    let place = Installation::new();
     place.done("optin add 2001:db8::/32 2001:db8:5::25");
     place.done("optin add --out 2001:db8:5::/48");
     place.done("guard add 2001:db8::/32");
@@ -57,7 +57,7 @@ fn lists_are_sorted_one_entry_a_line() {
         ("domain list", "contoso.com\nexample.org\n"),
     ] {
         assert_eq!(place.done(words), wanted, "{words}");
-        assert_eq!(Place::new().done(words), "", "{words} of an empty store");
+        assert_eq!(Installation::new().done(words), "", "{words} of an empty store");
     }
 }
 
@@ -134,7 +134,7 @@ fn json_has_the_documented_fields() {
 
 #[test]
 fn status_warns_of_what_refuses_everything() {
-    let place = Place::new();
+    let place = Installation::new();
     place.done("optin add --out 2001:db8::/32");
     let warnings = place.json("status")["warnings"].clone();
     let wanted = json!([
@@ -148,7 +148,7 @@ fn status_warns_of_what_refuses_everything() {
 
 #[test]
 fn reading_makes_no_file() {
-    let place = Place::new();
+    let place = Installation::new();
     for words in ["optin list", "guard list", "trust list", "domain list", "optin check ::1", "status"] {
         place.run(words);
         assert_eq!(place.state(), ["store.db"], "{words}");
@@ -157,7 +157,7 @@ fn reading_makes_no_file() {
 
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
-    let place = Place::new();
+    let place = Installation::new();
     let mut load = place.command("optin load -");
     let mut child = load.stdin(Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();

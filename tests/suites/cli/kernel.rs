@@ -34,14 +34,14 @@ use sixgate_tests::{
     xdp_helper::Pass,
 };
 
-use crate::place::Place;
+use crate::installation::Installation;
 
 const NEEDS: [Need; 4] = [Need::Root, Need::Bpffs, Need::Xdp, Need::Program("ip")];
 
 /// A test folder with the interface `v0`, whose other end is `v1` of `peer`; the kernel is to
 /// answer.
 struct Host {
-    place: Place,
+    place: Installation,
     bpffs: Bpffs,
     peer: Netns,
 }
@@ -51,7 +51,7 @@ impl Host {
         let (ours, peer) = (Netns::new().unwrap(), Netns::new().unwrap());
         ours.join("v0", &peer, "v1").unwrap();
         let bpffs = Bpffs::new().unwrap();
-        let place = Place::inside(ours, &bpffs.pins(), "");
+        let place = Installation::inside(ours, &bpffs.pins(), "");
         place.configure("answer = \"kernel\"\ndomains = \"all\"", &bpffs.pins(), "");
         place.done("optin add 2001:db8::25");
         place.done("guard add 2001:db8::/64");

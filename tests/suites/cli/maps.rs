@@ -28,13 +28,13 @@ use sixgate_tests::{
     netns::Netns,
 };
 
-use crate::place::{Place, ran};
+use crate::installation::{Installation, ran};
 
 const NEEDS: [Need; 4] = [Need::Root, Need::Bpffs, Need::Xdp, Need::Program("ip")];
 
 /// A test folder with the interface `v0`, address 2001:db8::25.
 struct Host {
-    place: Place,
+    place: Installation,
     bpffs: Bpffs,
     _peer: Netns,
 }
@@ -45,7 +45,7 @@ impl Host {
         ours.join("v0", &peer, "v1").unwrap();
         ours.add_address("v0", "2001:db8::25/64".parse().unwrap()).unwrap();
         let bpffs = Bpffs::new().unwrap();
-        let place = Place::inside(ours, &bpffs.pins(), xdp);
+        let place = Installation::inside(ours, &bpffs.pins(), xdp);
         Self { place, bpffs, _peer: peer }
     }
 

@@ -2,11 +2,11 @@
 
 use std::{fs, os::unix::fs::symlink};
 
-use crate::place::Place;
+use crate::installation::Installation;
 
 #[test]
 fn a_damaged_store_without_a_backup_is_led_out_of_by_what_is_said() {
-    let place = Place::new();
+    let place = Installation::new();
     place.done("optin add 2001:db8::/32");
     fs::write(place.path("exported"), place.contents()).unwrap();
     fs::write(place.store(), "no database").unwrap();
@@ -30,7 +30,7 @@ fn a_damaged_store_without_a_backup_is_led_out_of_by_what_is_said() {
 
 #[test]
 fn a_store_that_is_gone_with_its_backup_is_named_and_made_anew() {
-    let place = Place::new();
+    let place = Installation::new();
     fs::remove_file(place.store()).unwrap();
     let wanted =
         format!("there is no backup {}.old to put back: `sixgate init` makes", place.store().display());
@@ -42,7 +42,7 @@ fn a_store_that_is_gone_with_its_backup_is_named_and_made_anew() {
 
 #[test]
 fn a_store_that_is_a_link_to_nothing_is_named_with_both_places() {
-    let place = Place::new();
+    let place = Installation::new();
     let (store, target) = (place.store(), place.path("volume/store.db"));
     fs::remove_file(&store).unwrap();
     symlink(&target, &store).unwrap();
@@ -66,7 +66,7 @@ fn a_store_that_is_a_link_to_nothing_is_named_with_both_places() {
 
 #[test]
 fn a_store_that_is_damaged_empty_or_good_is_told_apart() {
-    let place = Place::new();
+    let place = Installation::new();
     place.done("optin add 2001:db8::/32");
     let store = place.store().display().to_string();
     let good = format!(
@@ -81,7 +81,7 @@ fn a_store_that_is_damaged_empty_or_good_is_told_apart() {
 
 #[test]
 fn what_is_no_object_is_told_in_words_of_json() {
-    let place = Place::new();
+    let place = Installation::new();
     for text in ["null", "[]", "\"\""] {
         fs::write(place.path("wrong"), text).unwrap();
         let failed = place.run(&format!("store import {}", place.path("wrong").display()));
@@ -96,7 +96,7 @@ fn what_is_no_object_is_told_in_words_of_json() {
 
 #[test]
 fn a_start_that_fails_is_told_with_time_and_level() {
-    let place = Place::new();
+    let place = Installation::new();
     fs::remove_file(place.store()).unwrap();
     let failed = place.run("serve --no-xdp");
     assert_eq!(failed.code, Some(2), "{failed:?}");
@@ -107,7 +107,7 @@ fn a_start_that_fails_is_told_with_time_and_level() {
 
 #[test]
 fn settings_that_defer_or_refuse_all_mail_are_warned_of() {
-    let place = Place::new();
+    let place = Installation::new();
     for (settings, wanted) in [
         ("", "warning: hostname is gate.example, a name for examples (RFC 2606)"),
         ("dns.timeout = \"1h\"", "warning: dns.timeout is 3600s"),
@@ -128,7 +128,7 @@ fn status_says_what_it_waits_for() {
         os::unix::net::UnixListener,
         thread,
     };
-    let place = Place::new();
+    let place = Installation::new();
     let listener = UnixListener::bind(place.path("control")).unwrap();
     let daemon = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();

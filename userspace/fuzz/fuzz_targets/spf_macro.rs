@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use libfuzzer_sys::fuzz_target;
 use sixgate_auth::spf::{
-    macros::{DomainSpec, LONGEST_EXPLANATION, MacroString, Place, Values},
+    macros::{DomainSpec, LONGEST_EXPLANATION, MacroString, MacroContext, Values},
     name::DomainName,
 };
 
@@ -37,11 +37,11 @@ fuzz_target!(|input: &str| {
 });
 
 fn explanation(text: &str, values: &Values<'_>) {
-    let Ok(string) = MacroString::parse(text.as_bytes(), Place::Explanation) else {
+    let Ok(string) = MacroString::parse(text.as_bytes(), MacroContext::Explanation) else {
         assert_eq!(plainly_expanded(text, values), None, "{text:?}");
         return;
     };
-    assert_eq!(MacroString::parse(string.to_string().as_bytes(), Place::Explanation).as_ref(), Ok(&string));
+    assert_eq!(MacroString::parse(string.to_string().as_bytes(), MacroContext::Explanation).as_ref(), Ok(&string));
     let expanded = string.expand(values);
     assert!(expanded.len() <= LONGEST_EXPLANATION && !expanded.contains(char::is_control));
     let wanted = plainly_expanded(text, values).expect("both read it");
@@ -52,7 +52,7 @@ fn name(text: &str, values: &Values<'_>) {
     let Ok(spec) = DomainSpec::parse(text.as_bytes()) else {
         return;
     };
-    assert!(MacroString::parse(text.as_bytes(), Place::Record).is_ok() && !text.contains(' '));
+    assert!(MacroString::parse(text.as_bytes(), MacroContext::Record).is_ok() && !text.contains(' '));
     assert_eq!(DomainSpec::parse(spec.to_string().as_bytes()).as_ref(), Ok(&spec));
     let whole = plainly_expanded(text, values).expect("both read it");
     let mut wanted = whole.strip_suffix('.').unwrap_or(&whole);

@@ -53,7 +53,7 @@ enum Kind {
     /// What went wrong in them.
     SessionWarning,
     /// A line outside of sessions, by its call site in the program.
-    Place(Identifier),
+    CallSite(Identifier),
 }
 
 impl Kind {
@@ -142,7 +142,7 @@ impl LogLimiter {
     ) -> bool {
         let now = Instant::now();
         let mut lines = self.lock();
-        let is_session = !matches!(kind, Kind::Place(_));
+        let is_session = !matches!(kind, Kind::CallSite(_));
         let kind = lines.kinds.entry(kind).or_insert_with(|| KindLines::new(name(), now));
         if kind.admits(network, now) {
             return true;
@@ -196,13 +196,13 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LimitLayer {
                 let name = match kind {
                     Kind::SessionDetail => "session detail",
                     Kind::SessionWarning => "session warning",
-                    Kind::Session | Kind::Place(_) => SESSION,
+                    Kind::Session | Kind::CallSite(_) => SESSION,
                 };
                 self.0.admits(kind, || name.into(), network, weight)
             }
             None => {
-                let place = Kind::Place(event.metadata().callsite());
-                self.0.admits(place, || message(event).into(), facts.network, weight)
+                let call_site = Kind::CallSite(event.metadata().callsite());
+                self.0.admits(call_site, || message(event).into(), facts.network, weight)
             }
         }
     }

@@ -6,18 +6,18 @@
 /// Reads content as it arrives.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ChunkReceiver {
-    place: Place,
+    position: ChunkPosition,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Place {
+enum ChunkPosition {
     /// At the start of a line.
     #[default]
     LineStart,
     /// Within a line.
-    Line,
+    InLine,
     /// After a CR, which was not given on yet.
-    Cr,
+    AfterCr,
 }
 
 /// A bare CR, a bare LF or a NUL: what a mail server behind would make of it is unknown.
@@ -32,21 +32,21 @@ impl ChunkReceiver {
         content: &mut impl FnMut(&[u8]),
     ) -> Result<(), BareLineEnd> {
         let mut rest = input;
-        if let (Place::Cr, Some((first, after))) = (self.place, rest.split_first()) {
+        if let (ChunkPosition::AfterCr, Some((first, after))) = (self.position, rest.split_first()) {
             if *first != b'\n' {
                 return Err(BareLineEnd);
             }
             content(CRLF);
-            self.place = Place::LineStart;
+            self.position = ChunkPosition::LineStart;
             rest = after;
         }
         let whole = complete(rest)?;
         if let Some(last) = whole.last() {
             content(whole);
-            self.place = if *last == b'\n' { Place::LineStart } else { Place::Line };
+            self.position = if *last == b'\n' { ChunkPosition::LineStart } else { ChunkPosition::InLine };
         }
         if whole.len() < rest.len() {
-            self.place = Place::Cr;
+            self.position = ChunkPosition::AfterCr;
         }
         Ok(())
     }
@@ -54,12 +54,12 @@ impl ChunkReceiver {
     /// Ends the content. A last line without CRLF gets one: without it the message could not leave
     /// as DATA, and a DKIM signature holds either way (RFC 6376 3.4.3, 3.4.4).
     pub(crate) fn finish(&mut self, content: &mut impl FnMut(&[u8])) -> Result<(), BareLineEnd> {
-        match self.place {
-            Place::LineStart => {}
-            Place::Line => content(CRLF),
-            Place::Cr => return Err(BareLineEnd),
+        match self.position {
+            ChunkPosition::LineStart => {}
+            ChunkPosition::InLine => content(CRLF),
+            ChunkPosition::AfterCr => return Err(BareLineEnd),
         }
-        self.place = Place::LineStart;
+        self.position = ChunkPosition::LineStart;
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     spf::{
         SpfReason, SpfResult, VoidTerms,
         evaluate::lookups::Lookups,
-        macros::{DomainSpec, MacroString, NoName, Place, Values},
+        macros::{DomainSpec, MacroContext, MacroString, NoName, Values},
         name::DomainName,
         record::{Directive, LONGEST_RECORD, Mechanism, PrefixLengths, Qualifier, Record, Selection, select},
     },
@@ -114,7 +114,7 @@ impl<'a> Evaluation<'a> {
             return None;
         };
         let text = Some(text).filter(|text| text.len() <= LONGEST_RECORD)?;
-        let text = MacroString::parse(text, Place::Explanation).ok()?;
+        let text = MacroString::parse(text, MacroContext::Explanation).ok()?;
         let needed = text.needs_validated_name();
         let validated = self.validated_name(domain, needed).await;
         let explanation = text.expand(&self.subject.values(domain, &validated));

@@ -33,7 +33,7 @@ pub struct DomainSpec(MacroString);
 
 /// Where a macro string stands: some letters are for explanations only.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Place {
+pub enum MacroContext {
     /// In a term of a record.
     Record,
     /// In the text that `exp=` leads to, where there may also be spaces.
@@ -100,19 +100,19 @@ impl MacroString {
     /// Reads `text`.
     ///
     /// # Errors
-    /// [`BadMacro`] for what RFC 7208 7.1 does not allow in `place`.
-    pub fn parse(text: &[u8], place: Place) -> Result<Self, BadMacro> {
+    /// [`BadMacro`] for what RFC 7208 7.1 does not allow in `context`.
+    pub fn parse(text: &[u8], context: MacroContext) -> Result<Self, BadMacro> {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((&first, after)) = rest.split_first() {
             if first == b'%' {
-                let (part, after) = macro_expand(after, place)?;
+                let (part, after) = macro_expand(after, context)?;
                 parts.push(part);
                 rest = after;
             } else {
                 let end = rest.iter().position(|octet| *octet == b'%').unwrap_or(rest.len());
                 let (literal, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
-                parts.push(Part::Literal(read_literal(literal, place)?));
+                parts.push(Part::Literal(read_literal(literal, context)?));
                 rest = after;
             }
         }
@@ -146,7 +146,7 @@ impl DomainSpec {
     /// # Errors
     /// [`BadMacro`] for what RFC 7208 7.1 does not allow.
     pub fn parse(text: &[u8]) -> Result<Self, BadMacro> {
-        let string = MacroString::parse(text, Place::Record)?;
+        let string = MacroString::parse(text, MacroContext::Record)?;
         let good = match string.parts.last() {
             None => false,
             Some(Part::Literal(end)) => {
@@ -200,8 +200,9 @@ fn shortened(name: &str) -> Option<&str> {
     Some(name)
 }
 
-fn read_literal(text: &[u8], place: Place) -> Result<Box<str>, BadMacro> {
-    let allowed = |octet: &u8| octet.is_ascii_graphic() || (*octet == b' ' && place == Place::Explanation);
+fn read_literal(text: &[u8], context: MacroContext) -> Result<Box<str>, BadMacro> {
+    let allowed =
+        |octet: &u8| octet.is_ascii_graphic() || (*octet == b' ' && context == MacroContext::Explanation);
     if !text.iter().all(allowed) {
         return Err(BadMacro::Octet);
     }
@@ -209,7 +210,7 @@ fn read_literal(text: &[u8], place: Place) -> Result<Box<str>, BadMacro> {
 }
 
 /// What follows a `%`, and the rest.
-fn macro_expand(text: &[u8], place: Place) -> Result<(Part, &[u8]), BadMacro> {
+fn macro_expand(text: &[u8], context: MacroContext) -> Result<(Part, &[u8]), BadMacro> {
     match text {
         [b'%', rest @ ..] => Ok((Part::Percent, rest)),
         [b'_', rest @ ..] => Ok((Part::Space, rest)),
@@ -218,7 +219,7 @@ fn macro_expand(text: &[u8], place: Place) -> Result<(Part, &[u8]), BadMacro> {
             let end = rest.iter().position(|octet| *octet == b'}').ok_or(BadMacro::Syntax)?;
             let (inside, rest) = rest.split_at_checked(end).ok_or(BadMacro::Syntax)?;
             let (_, rest) = rest.split_first().ok_or(BadMacro::Syntax)?;
-            Ok((Part::Macro(Macro::parse(inside, place)?), rest))
+            Ok((Part::Macro(Macro::parse(inside, context)?), rest))
         }
         _ => Err(BadMacro::Syntax),
     }

@@ -15,11 +15,11 @@ pub struct Unframed;
 /// Doubles the dots at the starts of lines; a message may come in any pieces.
 #[derive(Debug, Default)]
 pub(super) struct DotStuffer {
-    place: Place,
+    position: LinePosition,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Place {
+enum LinePosition {
     #[default]
     LineStart,
     InLine,
@@ -33,24 +33,24 @@ impl DotStuffer {
     /// A bare CR or LF. The message must be abandoned then.
     pub(super) fn stuff(&mut self, mut octets: &[u8], out: &mut Vec<u8>) -> Result<(), Unframed> {
         while let [first, ..] = octets {
-            if self.place == Place::AfterCr {
+            if self.position == LinePosition::AfterCr {
                 octets = octets.strip_prefix(b"\n").ok_or(Unframed)?;
                 out.push(b'\n');
-                self.place = Place::LineStart;
+                self.position = LinePosition::LineStart;
                 continue;
             }
-            if self.place == Place::LineStart && *first == b'.' {
+            if self.position == LinePosition::LineStart && *first == b'.' {
                 out.push(b'.');
             }
             let end = octets.iter().position(|octet| matches!(octet, b'\r' | b'\n'));
             let (text, rest) = octets.split_at(end.unwrap_or(octets.len()));
             out.extend_from_slice(text);
-            self.place = Place::InLine;
+            self.position = LinePosition::InLine;
             octets = rest;
             if !rest.is_empty() {
                 octets = rest.strip_prefix(b"\r").ok_or(Unframed)?;
                 out.push(b'\r');
-                self.place = Place::AfterCr;
+                self.position = LinePosition::AfterCr;
             }
         }
         Ok(())
@@ -61,7 +61,7 @@ impl DotStuffer {
     /// # Errors
     /// The last line is not complete.
     pub(super) fn finish(self) -> Result<(), Unframed> {
-        if self.place == Place::LineStart { Ok(()) } else { Err(Unframed) }
+        if self.position == LinePosition::LineStart { Ok(()) } else { Err(Unframed) }
     }
 }
 

@@ -12,7 +12,7 @@ use sixgate_tests::{daemon::binary, netns::Netns};
 use tempfile::TempDir;
 
 /// A temporary directory with `sixgate.toml` and the directory `state` for the store.
-pub(crate) struct Place {
+pub(crate) struct Installation {
     directory: TempDir,
     netns: Option<Netns>,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Ran {
     pub(crate) messages: String,
 }
 
-impl Place {
+impl Installation {
     /// A test folder whose pins do not exist.
     pub(crate) fn new() -> Self {
         let directory = TempDir::new().unwrap();

@@ -49,7 +49,7 @@ pub(super) struct Topology {
 }
 
 /// The two hosts, a daemon on the gate.
-pub(super) struct Place {
+pub(super) struct HostPair {
     pub(super) daemon: Daemon,
     pub(super) site: Site,
     lent: Option<Lent>,
@@ -57,7 +57,7 @@ pub(super) struct Place {
     interface: &'static str,
 }
 
-impl Place {
+impl HostPair {
     /// Joins the hosts and starts the daemon. 2001:db8:25::/64 is the untagged network,
     /// 2001:db8:26::/64 is VLAN 100; in each of them ::25 has opted in and ::99 has not.
     pub(super) fn new(topology: &Topology) -> Result<Self> {
@@ -134,7 +134,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for HostPair {
     fn drop(&mut self) {
         if self.lent.is_some() {
             // a card outlives the site: the program must not stay on it until the kernel has
@@ -181,8 +181,8 @@ fn join(topology: &Topology, gate: &Netns, outside: &Netns) -> Result<Option<Len
             gate.ip("link add gate0 type bridge vlan_filtering 1")?;
             gate.ip("link set gate1 master gate0")?;
             gate.ip("link set gate0 up")?;
-            for place in ["dev gate1", "dev gate0 self"] {
-                gate.tool("bridge", &format!("vlan add vid 100 {place}"))?;
+            for hosts in ["dev gate1", "dev gate0 self"] {
+                gate.tool("bridge", &format!("vlan add vid 100 {hosts}"))?;
             }
         }
     }
