@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum ConfigCommand {
     /// Check the configuration: errors and warnings
     #[command(after_help = CHECK_HELP)]
     Check {
@@ -33,8 +33,8 @@ struct Check<'a> {
     warnings: Vec<String>,
 }
 
-pub(super) fn run(command: &Command, file: &Path, out: &mut Output<'_>) -> Result<Exit, CliError> {
-    let Command::Check { format } = command;
+pub(super) fn run(command: &ConfigCommand, file: &Path, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    let ConfigCommand::Check { format } = command;
     let (line, checked) = match Config::load(file) {
         Ok(config) => (None, check_surroundings(&config)),
         Err(ConfigError::Wrong { line, reason, .. }) => (Some(line), Err(reason)),

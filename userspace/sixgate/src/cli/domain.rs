@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum DomainCommand {
     /// Take mail for domains
     #[command(after_help = ADD_HELP)]
     Add {
@@ -73,35 +73,35 @@ struct Check {
 }
 
 pub(super) fn run(
-    command: Command,
+    command: DomainCommand,
     config: &Config,
     control: &Control,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     match command {
-        Command::Add { domains, temporary } => {
+        DomainCommand::Add { domains, temporary } => {
             let marks = if temporary { Marks::TEMPORARY } else { Marks::OPTED_IN };
             let entries = domains.into_iter().map(|domain| Entry::Domain(domain, marks));
             edit::add(control, Consent::default(), entries, out)
         }
-        Command::Remove { domains, temporary: false, allow } => {
+        DomainCommand::Remove { domains, temporary: false, allow } => {
             edit::remove(control, allow.consent(), domains.into_iter().map(Key::Domain), out)
         }
-        Command::Remove { domains, temporary: true, .. } => {
+        DomainCommand::Remove { domains, temporary: true, .. } => {
             let outcomes = control.change(Consent::default(), |edit| {
                 domains.into_iter().map(|domain| edit.unmark_temporary(domain)).collect()
             })?;
             edit::report(outcomes, out)
         }
-        Command::Load(load) => edit::load(
+        DomainCommand::Load(load) => edit::load(
             control,
             load,
             parse_domains,
             |edit, list, consent| edit.replace_domains(&list, consent),
             out,
         ),
-        Command::List(format) => list(control, format, out),
-        Command::Check { domain, format } => check(config, control, domain, format, out),
+        DomainCommand::List(format) => list(control, format, out),
+        DomainCommand::Check { domain, format } => check(config, control, domain, format, out),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
 };
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum GuardCommand {
     /// Add prefixes of destinations that are ours
     #[command(after_help = ADD_HELP)]
     Add(Prefixes),
@@ -55,21 +55,21 @@ struct Check {
     origin: Option<&'static str>,
 }
 
-pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+pub(super) fn run(command: GuardCommand, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     match command {
-        Command::Add(Prefixes { prefixes }) => {
+        GuardCommand::Add(Prefixes { prefixes }) => {
             edit::add(control, Consent::default(), prefixes.into_iter().map(Entry::Guard), out)
         }
-        Command::Remove(Prefixes { prefixes }) => remove(control, prefixes, out),
-        Command::List(format) => list(control, format, out),
-        Command::Load(load) => edit::load(
+        GuardCommand::Remove(Prefixes { prefixes }) => remove(control, prefixes, out),
+        GuardCommand::List(format) => list(control, format, out),
+        GuardCommand::Load(load) => edit::load(
             control,
             load,
             parse_guard,
             |edit, list, consent| edit.replace_guard(&list, consent),
             out,
         ),
-        Command::Check { address, format } => check(control, address, format, out),
+        GuardCommand::Check { address, format } => check(control, address, format, out),
     }
 }
 

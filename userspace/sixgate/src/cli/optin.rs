@@ -19,7 +19,7 @@ use crate::{
 };
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum OptinCommand {
     /// Opt destinations in
     #[command(after_help = ADD_HELP)]
     Add {
@@ -70,25 +70,25 @@ struct Check {
     decision: Option<OptIn>,
 }
 
-pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+pub(super) fn run(command: OptinCommand, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     match command {
-        Command::Add { out: exclude, prefixes: Prefixes { prefixes }, allow } => {
+        OptinCommand::Add { out: exclude, prefixes: Prefixes { prefixes }, allow } => {
             let decision = if exclude { OptIn::Out } else { OptIn::In };
             let entries = prefixes.into_iter().map(|prefix| Entry::OptIn(prefix, decision));
             edit::add(control, allow.consent(), entries, out)
         }
-        Command::Remove { prefixes: Prefixes { prefixes }, allow } => {
+        OptinCommand::Remove { prefixes: Prefixes { prefixes }, allow } => {
             edit::remove(control, allow.consent(), prefixes.into_iter().map(Key::OptIn), out)
         }
-        Command::List(format) => list(control, format, out),
-        Command::Load(load) => edit::load(
+        OptinCommand::List(format) => list(control, format, out),
+        OptinCommand::Load(load) => edit::load(
             control,
             load,
             parse_list,
             |edit, list, consent| edit.replace_optin(&list, consent),
             out,
         ),
-        Command::Check { address, format } => check(control, address, format, out),
+        OptinCommand::Check { address, format } => check(control, address, format, out),
     }
 }
 

@@ -14,7 +14,7 @@ use sixgate_dataplane::{Maps, PtrOrigin, PtrRecord, PtrState};
 use crate::{control::Control, store::parse_address};
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum PtrCommand {
     /// List all entries that still hold, sorted by address
     #[command(after_help = LIST_HELP)]
     List(Format),
@@ -66,12 +66,12 @@ struct Listed {
     remaining_seconds: u64,
 }
 
-pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+pub(super) fn run(command: PtrCommand, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let mut maps = control.maps()?.ok_or(CliError::NotAttached)?;
     match command {
-        Command::List(format) => list(&maps, format, out),
-        Command::Get { address, format } => get(&maps, address, format, out),
-        Command::Set { address, state, lifetime } => {
+        PtrCommand::List(format) => list(&maps, format, out),
+        PtrCommand::Get { address, format } => get(&maps, address, format, out),
+        PtrCommand::Set { address, state, lifetime } => {
             let state = match state {
                 State::Exists => PtrState::Exists,
                 State::Absent => PtrState::Absent,
@@ -80,8 +80,8 @@ pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> 
             out.line(format_args!("set {address} {} for {}", word(state), format_duration(lifetime)))?;
             Ok(Exit::Done)
         }
-        Command::Remove { addresses } => remove(&mut maps, &addresses, out),
-        Command::Flush => {
+        PtrCommand::Remove { addresses } => remove(&mut maps, &addresses, out),
+        PtrCommand::Flush => {
             let count = maps.ptr_flush()?;
             out.line(format_args!("removed {count}"))?;
             Ok(Exit::Done)

@@ -29,7 +29,7 @@ pub(super) struct Init {
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum StoreCommand {
     /// Print the whole store as JSON
     #[command(after_help = EXPORT_HELP)]
     Export,
@@ -74,16 +74,16 @@ pub(super) fn init(command: Init, control: &Control, out: &mut Output<'_>) -> Re
     Ok(Exit::Done)
 }
 
-pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+pub(super) fn run(command: StoreCommand, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     match command {
-        Command::Export => {
+        StoreCommand::Export => {
             let (contents, _) = control.store().open()?.contents()?;
             let mut text = Vec::new();
             write_document(&contents, &mut text).map_err(|source| CliError::Output { source })?;
             out.line(String::from_utf8_lossy(&text).trim_end())?;
             Ok(Exit::Done)
         }
-        Command::Import { file, how } => {
+        StoreCommand::Import { file, how } => {
             let consent = how.consent();
             let replaced = progress::shown(how.quiet, |progress| {
                 let octets = edit::read(&file)?;
@@ -98,7 +98,7 @@ pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> 
             })?;
             how.report(&replaced, out)
         }
-        Command::Restore => {
+        StoreCommand::Restore => {
             let (backup, shown) = control.restore()?;
             out.line(format_args!(
                 "{}: put back, {}",
@@ -107,7 +107,7 @@ pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> 
             ))?;
             Ok(Exit::Done)
         }
-        Command::Log { last, format } => {
+        StoreCommand::Log { last, format } => {
             let log = control.store().open()?.log(last)?;
             out.list(format, "revisions", log.into_iter().map(Listed::from), Listed::line)
         }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum TrustCommand {
     /// Add prefixes of sources that are exempt
     #[command(after_help = ADD_HELP)]
     Add(Prefixes),
@@ -53,23 +53,23 @@ struct Check {
     prefix: Option<Ipv6Net>,
 }
 
-pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+pub(super) fn run(command: TrustCommand, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     match command {
-        Command::Add(Prefixes { prefixes }) => {
+        TrustCommand::Add(Prefixes { prefixes }) => {
             edit::add(control, Consent::default(), prefixes.into_iter().map(Entry::Trust), out)
         }
-        Command::Remove(Prefixes { prefixes }) => {
+        TrustCommand::Remove(Prefixes { prefixes }) => {
             edit::remove(control, Consent::default(), prefixes.into_iter().map(Key::Trust), out)
         }
-        Command::List(format) => list(control, format, out),
-        Command::Load(load) => edit::load(
+        TrustCommand::List(format) => list(control, format, out),
+        TrustCommand::Load(load) => edit::load(
             control,
             load,
             parse_members,
             |edit, list, consent| edit.replace_trust(&list, consent),
             out,
         ),
-        Command::Check { address, format } => check(control, address, format, out),
+        TrustCommand::Check { address, format } => check(control, address, format, out),
     }
 }
 
