@@ -58,7 +58,7 @@ pub(super) enum DomainCommand {
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct DomainRow {
     domain: Domain,
     opted_in: bool,
     temporary: bool,
@@ -108,8 +108,8 @@ pub(super) fn run(
 fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let domains = control.store().open()?.domains()?.into_iter();
     let listed =
-        domains.map(|(domain, Marks { opted_in, temporary })| Listed { domain, opted_in, temporary });
-    out.list(format, "domains", listed, |Listed { domain, opted_in, temporary }| {
+        domains.map(|(domain, Marks { opted_in, temporary })| DomainRow { domain, opted_in, temporary });
+    out.list(format, "domains", listed, |DomainRow { domain, opted_in, temporary }| {
         let marks = Marks { opted_in: *opted_in, temporary: *temporary };
         format!("{domain}{}", marks.words())
     })

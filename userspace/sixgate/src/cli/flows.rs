@@ -26,7 +26,7 @@ pub(super) struct Flows {
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct FlowRow {
     source: std::net::Ipv6Addr,
     source_port: u16,
     destination: std::net::Ipv6Addr,
@@ -43,8 +43,8 @@ pub(super) fn run(command: &Flows, control: &Control, out: &mut Output<'_>) -> R
     out.list(command.format, "flows", records.iter().map(listed), text)
 }
 
-fn listed(record: &FlowRecord) -> Listed {
-    Listed {
+fn listed(record: &FlowRecord) -> FlowRow {
+    FlowRow {
         source: *record.source.ip(),
         source_port: record.source.port(),
         destination: *record.destination.ip(),
@@ -58,8 +58,8 @@ fn listed(record: &FlowRecord) -> Listed {
     }
 }
 
-fn text(listed: &Listed) -> String {
-    let Listed { source, source_port, destination, reason, state, commands, age_seconds } = listed;
+fn text(listed: &FlowRow) -> String {
+    let FlowRow { source, source_port, destination, reason, state, commands, age_seconds } = listed;
     let age = format_duration(Duration::from_secs(*age_seconds));
     format!("[{source}]:{source_port} {destination} {reason} {state} {commands} {age}")
 }

@@ -42,7 +42,7 @@ pub(super) enum GuardCommand {
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct GuardRow {
     prefix: Ipv6Net,
     origin: &'static str,
 }
@@ -93,8 +93,8 @@ fn remove(control: &Control, prefixes: Vec<Ipv6Net>, out: &mut Output<'_>) -> Re
 
 fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let guarded = control.guard()?.into_iter();
-    let listed = guarded.map(|(prefix, origin)| Listed { prefix, origin: origin.word() });
-    out.list(format, "guard", listed, |Listed { prefix, origin }| format!("{prefix} {origin}"))
+    let listed = guarded.map(|(prefix, origin)| GuardRow { prefix, origin: origin.word() });
+    out.list(format, "guard", listed, |GuardRow { prefix, origin }| format!("{prefix} {origin}"))
 }
 
 fn check(

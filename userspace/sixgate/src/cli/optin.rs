@@ -57,7 +57,7 @@ pub(super) enum OptinCommand {
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct OptinRow {
     prefix: Ipv6Net,
     decision: OptIn,
 }
@@ -95,7 +95,7 @@ pub(super) fn run(command: OptinCommand, control: &Control, out: &mut Output<'_>
 fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let optin = control.store().open()?.optin()?;
     let entries = optin.entries().iter();
-    let listed = entries.map(|(prefix, decision)| Listed { prefix: *prefix, decision: *decision });
+    let listed = entries.map(|(prefix, decision)| OptinRow { prefix: *prefix, decision: *decision });
     out.list(format, "optin", listed, |listed| Entry::OptIn(listed.prefix, listed.decision).to_string())
 }
 

@@ -59,7 +59,7 @@ pub(super) enum State {
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct PtrRow {
     address: Ipv6Addr,
     state: &'static str,
     origin: &'static str,
@@ -97,7 +97,7 @@ fn get(maps: &Maps, address: Ipv6Addr, format: Format, out: &mut Output<'_>) -> 
     let Some(record) = maps.ptr_get(address)? else {
         out.note(format_args!("nothing is known about {address}"));
         if format.json {
-            out.json(&None::<Listed>)?;
+            out.json(&None::<PtrRow>)?;
         }
         return Ok(Exit::No);
     };
@@ -119,8 +119,8 @@ fn remove(maps: &mut Maps, addresses: &[Ipv6Addr], out: &mut Output<'_>) -> Resu
     Ok(exit)
 }
 
-fn listed(record: &PtrRecord) -> Listed {
-    Listed {
+fn listed(record: &PtrRecord) -> PtrRow {
+    PtrRow {
         address: record.address,
         state: word(record.state),
         origin: origin(record.origin),
@@ -128,8 +128,8 @@ fn listed(record: &PtrRecord) -> Listed {
     }
 }
 
-fn text(listed: &Listed) -> String {
-    let Listed { address, state, origin, remaining_seconds } = listed;
+fn text(listed: &PtrRow) -> String {
+    let PtrRow { address, state, origin, remaining_seconds } = listed;
     format!("{address} {state} {origin} {}", format_duration(Duration::from_secs(*remaining_seconds)))
 }
 

@@ -58,7 +58,7 @@ pub(super) enum StoreCommand {
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct RevisionRow {
     revision: u64,
     time: String,
     who: String,
@@ -109,19 +109,19 @@ pub(super) fn run(command: StoreCommand, control: &Control, out: &mut Output<'_>
         }
         StoreCommand::Log { last, format } => {
             let log = control.store().open()?.log(last)?;
-            out.list(format, "revisions", log.into_iter().map(Listed::from), Listed::line)
+            out.list(format, "revisions", log.into_iter().map(RevisionRow::from), RevisionRow::line)
         }
     }
 }
 
-impl From<Logged> for Listed {
+impl From<Logged> for RevisionRow {
     fn from(Logged { number, time, who, what, added, changed, removed }: Logged) -> Self {
         let time = Timestamp::from_second(time).map_or_else(|_| time.to_string(), |time| time.to_string());
         Self { revision: number, time, who, what, added, changed, removed }
     }
 }
 
-impl Listed {
+impl RevisionRow {
     fn line(&self) -> String {
         let Self { revision, time, who, what, added, changed, removed } = self;
         format!("{revision} {time} {who}: {what} ({added} added, {changed} changed, {removed} removed)")

@@ -42,7 +42,7 @@ pub(super) enum TrustCommand {
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct TrustRow {
     prefix: Ipv6Net,
 }
 
@@ -75,7 +75,7 @@ pub(super) fn run(command: TrustCommand, control: &Control, out: &mut Output<'_>
 
 fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let trust = control.store().open()?.trust()?;
-    let listed = trust.entries().keys().map(|prefix| Listed { prefix: *prefix });
+    let listed = trust.entries().keys().map(|prefix| TrustRow { prefix: *prefix });
     out.list(format, "trust", listed, |listed| listed.prefix.to_string())
 }
 
