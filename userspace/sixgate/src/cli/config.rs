@@ -24,7 +24,7 @@ pub(super) enum ConfigCommand {
 }
 
 #[derive(Serialize)]
-struct Check<'a> {
+struct ConfigCheck<'a> {
     file: &'a Path,
     good: bool,
     line: Option<usize>,
@@ -55,7 +55,7 @@ pub(super) fn run(command: &ConfigCommand, file: &Path, out: &mut Output<'_>) ->
         out.line(format_args!("{}: good", file.display()))?;
     }
     if format.json {
-        out.json(&Check { file, good, line, reason, warnings })?;
+        out.json(&ConfigCheck { file, good, line, reason, warnings })?;
     }
     Ok(good.into())
 }

@@ -65,7 +65,7 @@ struct DomainRow {
 }
 
 #[derive(Serialize)]
-struct Check {
+struct DomainCheck {
     domain: Domain,
     takes_mail: bool,
     listed: bool,
@@ -130,7 +130,7 @@ fn check(
         (false, false) => format!("{domain} takes no mail here: it is not listed"),
     };
     let line = if temporary { format!("{line}; refusals that name it are temporary") } else { line };
-    out.answer(format, &Check { domain, takes_mail, listed, temporary }, line)?;
+    out.answer(format, &DomainCheck { domain, takes_mail, listed, temporary }, line)?;
     Ok(takes_mail.into())
 }
 

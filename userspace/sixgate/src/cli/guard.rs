@@ -48,7 +48,7 @@ struct GuardRow {
 }
 
 #[derive(Serialize)]
-struct Check {
+struct GuardCheck {
     address: Ipv6Addr,
     guarded: bool,
     prefix: Option<Ipv6Net>,
@@ -110,7 +110,7 @@ fn check(
         None => format!("{address} is not guarded: no prefix holds it"),
     };
     let (guarded, (prefix, origin)) = (found.is_some(), found.unzip());
-    out.answer(format, &Check { address, guarded, prefix, origin }, line)?;
+    out.answer(format, &GuardCheck { address, guarded, prefix, origin }, line)?;
     Ok(guarded.into())
 }
 

@@ -63,7 +63,7 @@ struct OptinRow {
 }
 
 #[derive(Serialize)]
-struct Check {
+struct OptinCheck {
     address: Ipv6Addr,
     opted_in: bool,
     prefix: Option<Ipv6Net>,
@@ -113,7 +113,7 @@ fn check(
     };
     let (prefix, decision) = rule.unzip();
     let opted_in = decision == Some(OptIn::In);
-    out.answer(format, &Check { address, opted_in, prefix, decision }, line)?;
+    out.answer(format, &OptinCheck { address, opted_in, prefix, decision }, line)?;
     Ok(opted_in.into())
 }
 

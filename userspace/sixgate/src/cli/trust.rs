@@ -47,7 +47,7 @@ struct TrustRow {
 }
 
 #[derive(Serialize)]
-struct Check {
+struct TrustCheck {
     address: Ipv6Addr,
     trusted: bool,
     prefix: Option<Ipv6Net>,
@@ -91,7 +91,7 @@ fn check(
         None => format!("{address} is not trusted: no prefix holds it"),
     };
     let trusted = prefix.is_some();
-    out.answer(format, &Check { address, trusted, prefix }, line)?;
+    out.answer(format, &TrustCheck { address, trusted, prefix }, line)?;
     Ok(trusted.into())
 }
 
