@@ -138,10 +138,18 @@ fn status_warns_of_what_refuses_everything() {
     place.done("optin add --out 2001:db8::/32");
     let warnings = place.json("status")["warnings"].clone();
     let wanted = json!([
-        "mode is \"enforce\" and nothing has opted in: every sender to this host is refused",
-        "no domain is listed: every recipient is refused (`sixgate domain add`, or `domains = \"all\"`)",
+        "no domain is listed: sixgate refuses every recipient; list each domain that takes mail over IPv6: \
+         sixgate domain add example.com",
+        "no destination has opted in: sixgate refuses all mail but that of trusted sources; opt the addresses in \
+         that take mail over IPv6: sixgate optin add 2001:db8::25",
     ]);
     assert_eq!(warnings, wanted);
+    // nothing is refused, and what would be is told in the same words as at the daemon's start
+    place.configure("mode = \"shadow\"", &place.path("pins"), "");
+    let warnings = place.json("status")["warnings"].to_string();
+    assert!(warnings.contains("no domain is listed: enforce would refuse every recipient"), "{warnings}");
+    assert!(warnings.contains("no destination has opted in: enforce would refuse all mail"), "{warnings}");
+    place.done("optin add 2001:db8::/32");
     place.configure("mode = \"shadow\"\ndomains = \"all\"", &place.path("pins"), "");
     assert_eq!(place.json("status")["warnings"], json!([]));
 }

@@ -289,6 +289,7 @@ fn a_changed_setting_is_in_force_after_attach() {
         return;
     }
     let host = Host::attached("");
+    host.place.done("optin add 2001:db8::/32");
     host.place.configure(
         "mode = \"shadow\"\nrefuse_at = \"reset\"\ndomains = \"all\"",
         &host.bpffs.pins(),
@@ -311,8 +312,8 @@ fn attach_warns_of_refusing_everything_and_status_of_other_map_sizes() {
     }
     let host = Host::new("optin_entries = 2");
     let attached = host.place.run("attach --iface v0");
-    assert!(attached.messages.contains("nothing has opted in: every sender to this host is refused"));
-    assert!(attached.messages.contains("no domain is listed: every recipient is refused"));
+    assert!(attached.messages.contains("no destination has opted in: sixgate refuses all mail"));
+    assert!(attached.messages.contains("no domain is listed: sixgate refuses every recipient"));
     host.place.configure("", &host.bpffs.pins(), "optin_entries = 3");
     let warnings = host.status()["warnings"].to_string();
     assert!(warnings.contains("optin_entries is 3 in the configuration, but the map has 2"), "{warnings}");

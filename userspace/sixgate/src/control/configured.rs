@@ -19,6 +19,8 @@ use crate::config::{Answer, Config, Domains};
 #[derive(Clone, Debug)]
 pub(super) struct Configured {
     pub(super) domains: Domains,
+    /// Whether the next hop decides about recipients in shadow mode.
+    pub(super) next_hop_judges: bool,
     /// `ready`, `generation` and `shown` in it do not matter.
     pub(super) settings: Settings,
     pub(super) replies: Vec<(ReplyId, Reply)>,
@@ -28,6 +30,7 @@ impl From<&Config> for Configured {
     fn from(config: &Config) -> Self {
         Self {
             domains: config.domains,
+            next_hop_judges: config.policy().next_hop_judges,
             settings: settings(config),
             replies: compile_replies(&config.reply_table()),
         }

@@ -5,6 +5,7 @@
 
 mod attach;
 mod configured;
+mod empty;
 mod follow;
 mod guard;
 mod keep;
@@ -35,6 +36,7 @@ use crate::{
 use configured::{Configured, Present};
 
 pub use attach::{Attachment, Attempts};
+pub(crate) use empty::{no_destination, no_domain};
 pub use guard::{Destinations, GuardOrigin};
 pub use keep::{Keeper, Looked, Notice, Urgency};
 pub use replies::compile_replies;

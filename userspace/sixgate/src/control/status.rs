@@ -12,7 +12,7 @@ use serde::Serialize;
 use sixgate_common::settings::{self, Settings};
 
 use super::{
-    Control, ControlError,
+    Control, ControlError, no_destination, no_domain,
     setting_names::{ENFORCE, answer, in_words, mode, refuse_at},
     wanted::Wanted,
 };
@@ -211,8 +211,7 @@ impl Control {
                 status.warnings.extend(self.guard_warnings(&database)?);
             }
             status.domains = counts.domains;
-            let mut doubts =
-                self.policy_warnings(status.mode == ENFORCE, !counts.opts_anything_in, counts.domains == 0);
+            let mut doubts = self.policy_warnings(status.mode != ENFORCE, &counts);
             doubts.extend(database.doubts()?);
             status.warnings.splice(0..0, doubts);
         }
@@ -344,8 +343,8 @@ impl Control {
     /// [`ControlError::Store`].
     pub fn doubts(&self) -> Result<Vec<String>, ControlError> {
         let counts = self.store.open()?.counts()?;
-        let enforce = self.configured().settings.mode == settings::MODE_ENFORCE;
-        Ok(self.policy_warnings(enforce, !counts.opts_anything_in, counts.domains == 0))
+        let is_shadow = self.configured().settings.mode != settings::MODE_ENFORCE;
+        Ok(self.policy_warnings(is_shadow, &counts))
     }
 
     fn interface_states(
@@ -411,21 +410,13 @@ impl Control {
         }
     }
 
-    fn policy_warnings(&self, enforce: bool, no_optin: bool, no_domains: bool) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if no_optin && enforce {
-            warnings.push(
-                "mode is \"enforce\" and nothing has opted in: every sender to this host is refused"
-                    .to_owned(),
-            );
-        }
-        if no_domains && self.configured().domains == Domains::Listed {
-            warnings.push(
-                "no domain is listed: every recipient is refused (`sixgate domain add`, or `domains = \"all\"`)"
-                    .to_owned(),
-            );
-        }
-        warnings
+    /// What the store lacks that mail needs.
+    fn policy_warnings(&self, is_shadow: bool, counts: &StoreCounts) -> Vec<String> {
+        let configured = self.configured();
+        let lacks_domain = counts.domains == 0 && configured.domains == Domains::Listed;
+        let domain = lacks_domain.then(|| no_domain(is_shadow && configured.next_hop_judges));
+        let destination = (!counts.opts_anything_in).then(|| no_destination(is_shadow));
+        domain.into_iter().chain(destination).collect()
     }
 
     /// Whether new sessions get the replies that the configuration makes.

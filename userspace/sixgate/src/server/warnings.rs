@@ -16,6 +16,7 @@ use sixgate_smtp::policy::{Mode, evidence::OptInStatus};
 
 use crate::{
     config::{Config, Domains, Limits, NextHop, RefuseAt},
+    control::{no_destination, no_domain},
     nexthop::{Address, Protocol},
     server::{control_socket, metrics, store_view::StoreView},
     store::{Contents, Domain, Store},
@@ -260,7 +261,6 @@ pub(crate) fn of(config: &Config, contents: &Contents) -> Vec<String> {
     let policy = config.policy();
     let is_shadow = policy.mode == Mode::Shadow;
     let passes_all_on = is_shadow && policy.next_hop_judges;
-    let refuses = |passes_on: bool| if passes_on { "enforce would refuse" } else { "sixgate refuses" };
     let mut warnings = of_settings(config);
     warnings.extend(contents.doubts());
     let marks_temporary = contents.domains.values().any(|marks| marks.temporary);
@@ -273,18 +273,10 @@ pub(crate) fn of(config: &Config, contents: &Contents) -> Vec<String> {
         ));
     }
     if config.domains == Domains::Listed && !contents.opts_any_domain_in() {
-        warnings.push(format!(
-            "no domain is listed: {} every recipient; list each domain that takes mail over IPv6: \
-             sixgate domain add example.com",
-            refuses(passes_all_on)
-        ));
+        warnings.push(no_domain(passes_all_on));
     }
     if !contents.opts_anything_in() {
-        warnings.push(format!(
-            "no destination has opted in: {} all mail but that of trusted sources; opt the addresses in that take mail \
-             over IPv6: sixgate optin add 2001:db8::25",
-            refuses(is_shadow)
-        ));
+        warnings.push(no_destination(is_shadow));
     }
     if is_shadow && !passes_all_on {
         warnings.push(
