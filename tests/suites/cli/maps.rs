@@ -212,6 +212,8 @@ fn after_a_crash_between_store_and_map_any_command_reconciles() {
         let status = host.place.json("status --verify");
         let wanted = json!([format!("missing: optin {to}"), format!("surplus: optin {from}")]);
         assert_eq!(status["differences"], wanted, "{words}");
+        let problems = status["problems"].to_string();
+        assert!(problems.contains("the BPF maps differ from the store; run `sixgate attach`"), "{problems}");
         assert_eq!(host.place.run("status").code, Some(1));
 
         host.place.run(words);

@@ -129,7 +129,9 @@ pub(super) fn run(
                 status.problems.push(problem.clone());
             }
         }
-        status.warnings.extend(daemon.warnings.iter().cloned());
+    }
+    if !status.agrees() {
+        status.problems.insert(0, DIFFERENT.to_owned());
     }
     let document = Document { status, settings, daemon, no_daemon: no_daemon_line };
     if command.format.json {
@@ -145,7 +147,6 @@ pub(super) fn run(
 #[derive(Serialize)]
 struct WithoutConfiguration {
     problems: Vec<String>,
-    warnings: Vec<String>,
     kernel: BTreeMap<String, String>,
     daemon: Option<DaemonStatus>,
 }
@@ -167,7 +168,6 @@ pub(super) fn run_without_configuration(
     match server::ask(&Config::control_socket_of(file), Request::Status) {
         Ok(Response::Status(daemon)) => {
             document.problems.extend(daemon.problems.iter().cloned());
-            document.warnings.extend(daemon.warnings.iter().cloned());
             document.daemon = Some(*daemon);
         }
         Ok(Response::Reloaded(_) | Response::Identity(_)) => return Err(CliError::OddAnswer),
@@ -188,7 +188,6 @@ pub(super) fn run_without_configuration(
         out.line(format_args!("kernel     {key} {value}"))?;
     }
     document.problems.iter().for_each(|problem| out.note(problem));
-    document.warnings.iter().for_each(|warning| out.note(format_args!("warning: {warning}")));
     Ok(Exit::No)
 }
 
@@ -299,9 +298,6 @@ fn print(document: &Document, out: &mut Output<'_>) -> Result<(), CliError> {
     if differing > status.differences.len() {
         out.line(format_args!("differs    {differing} entries in all"))?;
     }
-    if !status.agrees() {
-        out.note("the BPF maps differ from the store; run `sixgate attach` to resynchronize");
-    }
     for problem in &status.problems {
         out.note(problem);
     }
@@ -370,6 +366,7 @@ fn counts_text(counts: Counts) -> String {
     }
 }
 
+const DIFFERENT: &str = "the BPF maps differ from the store; run `sixgate attach` to resynchronize";
 const UNGUARDED: &str = "nothing is guarded: the XDP program refuses no destination";
 const UNKNOWN: &str = "unknown: the store cannot be read";
 

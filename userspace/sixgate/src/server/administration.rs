@@ -145,7 +145,6 @@ impl Administration {
             is_stopping,
             trace: None,
             problems,
-            warnings: Vec::new(),
         }
     }
 

@@ -83,8 +83,6 @@ pub struct DaemonStatus {
     pub trace: Option<TraceStatus>,
     /// Problems that an administrator has to solve, as sentences.
     pub problems: Vec<String>,
-    /// Settings that are likely not meant, as sentences.
-    pub warnings: Vec<String>,
 }
 
 /// Which daemon it is.
