@@ -60,8 +60,12 @@ fn an_address_is_no_domain_wherever_one_is_given() {
     fs::write(&list, "contoso.com\n1.2.3.4\n").unwrap();
     place.fails(&format!("domain load {}", list.display()), 2, &format!("list:2: `1.2.3.4` {reason}"));
     fs::write(&list, before.replace("contoso.com", "1.2.3.4")).unwrap();
-    place.fails(&format!("store import {}", list.display()), 2, &format!("`1.2.3.4` {reason}"));
     assert_eq!(place.contents(), before);
+    // what is exported may be from a time when it was taken
+    let imported = place.run(&format!("store import --allow-shrink {}", list.display()));
+    assert_eq!(imported.code, Some(0), "{imported:?}");
+    let warning = "warning: domain has 1.2.3.4, which is an address or ends like one";
+    assert!(imported.messages.contains(warning), "{imported:?}");
     place.configure("", &place.path("pins"), "");
     let good = fs::read_to_string(place.config()).unwrap();
     for name in ["1.2.3.4", "gate.25"] {

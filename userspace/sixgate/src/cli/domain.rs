@@ -93,13 +93,16 @@ pub(super) fn run(
             })?;
             edit::report(outcomes, out)
         }
-        DomainCommand::Load(load) => edit::load(
-            control,
-            load,
-            parse_domains,
-            |edit, list, consent| edit.replace_domains(&list, consent),
-            out,
-        ),
+        DomainCommand::Load(load) => {
+            let listed = control.store().open()?.domains()?;
+            edit::load(
+                control,
+                load,
+                |octets| parse_domains(octets, &listed),
+                |edit, list, consent| edit.replace_domains(&list, consent),
+                out,
+            )
+        }
         DomainCommand::List(format) => list(control, format, out),
         DomainCommand::Check { domain, format } => check(config, control, domain, format, out),
     }

@@ -15,7 +15,7 @@ use serde::{
 };
 use sixgate_common::dest::OptIn;
 
-use crate::store::{Contents, Domain, Marks, PrefixMap, PrefixSet, parse_prefix};
+use crate::store::{Contents, Domain, Marks, PrefixMap, PrefixSet, parse_listed_domain, parse_prefix};
 
 /// An error in the file, and its line.
 #[derive(Debug, thiserror::Error)]
@@ -188,7 +188,7 @@ struct Domains(BTreeSet<Domain>);
 
 impl<'de> Deserialize<'de> for Domains {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let set = deserializer.deserialize_seq(ListVisitor(str::parse::<Domain>))?;
+        let set = deserializer.deserialize_seq(ListVisitor(parse_listed_domain))?;
         Ok(Self(set))
     }
 }

@@ -9,7 +9,7 @@ use std::net::Ipv6Addr;
 use ipnet::Ipv6Net;
 use sixgate_common::dest::OptIn;
 
-use crate::store::{Contents, Database, Entry, Key, StoreError};
+use crate::store::{Contents, Database, Domain, Entry, Key, StoreError};
 
 impl Entry {
     /// Why it is likely not meant, as a sentence; none if it is an entry as others.
@@ -57,7 +57,12 @@ impl Entry {
                      sixgate guard remove {prefix}"
                 )
             }),
-            Self::Domain(..) => None,
+            Self::Domain(domain, _) => domain.as_str().parse::<Domain>().err().map(|_| {
+                format!(
+                    "domain has {domain}, which is an address or ends like one: no recipient has such a domain; to \
+                     undo that: sixgate domain remove {domain}"
+                )
+            }),
         }
     }
 }
@@ -69,7 +74,9 @@ impl Contents {
         let optin = self.optin.entries().iter().map(|(prefix, optin)| Entry::OptIn(*prefix, *optin));
         let guard = self.guard.entries().keys().copied().map(Entry::Guard);
         let trust = self.trust.entries().keys().copied().map(Entry::Trust);
-        trust.chain(optin).chain(guard).filter_map(|entry| entry.doubt()).take(DOUBTS_MAX).collect()
+        let domains = self.domains.iter().map(|(domain, marks)| Entry::Domain(domain.clone(), *marks));
+        let all = trust.chain(optin).chain(guard).chain(domains);
+        all.filter_map(|entry| entry.doubt()).take(DOUBTS_MAX).collect()
     }
 }
 
