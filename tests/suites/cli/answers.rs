@@ -159,7 +159,7 @@ fn reading_makes_no_file() {
     let place = Installation::new();
     for words in ["optin list", "guard list", "trust list", "domain list", "optin check ::1", "status"] {
         place.run(words);
-        assert_eq!(place.state(), ["store.db"], "{words}");
+        assert_eq!(place.state(), ["store.db", "store.json.taken-over"], "{words}");
     }
 }
 

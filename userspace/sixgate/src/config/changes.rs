@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Config, Dkim, Dns, Limits, Listen, Log, Metrics, Ptr, Spf, Xdp};
+use crate::store::Store;
 
 /// The keys that differ, in the order of the file.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -127,7 +128,7 @@ impl Config {
             ("permanent_refusals", *permanent_refusals != next.permanent_refusals),
             ("temporary_refusals", *temporary_refusals != next.temporary_refusals),
             ("domains", *domains != next.domains),
-            ("store", *store != next.store),
+            ("store", Store::new(store).path() != Store::new(&next.store).path()),
             ("temporary_directory", *temporary_directory != next.temporary_directory),
             ("control_socket", *control_socket != next.control_socket),
             ("next_hop", *next_hop != next.next_hop),

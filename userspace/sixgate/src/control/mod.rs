@@ -146,11 +146,16 @@ impl Control {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Exists`]; [`StoreError::Earlier`] and [`ControlError::MapsHoldEntries`]
-    /// without `force`.
+    /// [`StoreError::Exists`]; [`StoreError::Earlier`], [`StoreError::OnlyBackup`] and
+    /// [`ControlError::MapsHoldEntries`] without `force`.
     pub fn init(&self, force: bool) -> Result<(), ControlError> {
-        if !force && self.store.will_take_over() {
-            return Err(self.store.earlier().into());
+        if !force {
+            if self.store.will_take_over() {
+                return Err(self.store.earlier().into());
+            }
+            if let Some(error) = self.store.only_backup() {
+                return Err(error.into());
+            }
         }
         let maps = match self.maps() {
             // such maps show no store of this version
@@ -167,17 +172,18 @@ impl Control {
         Ok(self.store.create()?)
     }
 
-    /// Replaces a store that is missing or damaged by the backup, and brings the maps in line;
-    /// returns which backup, and the revision that the maps showed before.
+    /// Replaces a store that is missing or damaged by the backup, with `force` a good one, too, and
+    /// brings the maps in line.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Exists`] if there is a good store; [`ControlError::NotProjected`].
-    pub fn restore(&self) -> Result<(Backup, Option<u64>), ControlError> {
+    /// [`StoreError::Good`] without `force`; [`ControlError::NotProjected`] and
+    /// [`ControlError::Behind`]: the backup is in its place.
+    pub fn restore(&self, force: bool) -> Result<Restored, ControlError> {
         let shown = self.shown();
-        let backup = self.store.restore()?;
-        self.reconcile(false)?;
-        Ok((backup, shown))
+        let (backup, aside) = self.store.restore(force)?;
+        self.reconcile(false).map_err(ControlError::after_store)?;
+        Ok(Restored { backup, aside, shown })
     }
 
     /// The revision that the maps show, as far as there are maps that can be read.

@@ -59,7 +59,7 @@ fn a_new_store_is_empty_and_its_owners_alone() {
         assert_eq!(mode & 0o7777, 0o600, "{name}");
     }
     drop(database);
-    assert_eq!(names(directory.path()), ["store.db"]);
+    assert_eq!(names(directory.path()), ["store.db", "store.json.taken-over"]);
     assert!(matches!(store.create(), Err(StoreError::Exists { .. })));
 }
 
