@@ -73,7 +73,7 @@ fn a_list_replaces_the_whole_set_and_says_what_differed() {
     let list = "# new\n2001:db8:2::/48\n2001:db8:3::/48 out\n2001:db8:4::/48 # the fourth\n";
     fs::write(place.path("list"), list).unwrap();
     let file = place.path("list");
-    let printed = place.done(&format!("optin load {}", file.display()));
+    let printed = place.done(&format!("optin load --allow-shrink {}", file.display()));
     let wanted = "changed 2001:db8:3::/48 out\nadded 2001:db8:4::/48 in\nremoved 2001:db8:1::/48 in\n\
                   1 added, 1 changed, 1 removed, 1 unchanged, 3 in all\n";
     assert_eq!(printed, wanted);
@@ -152,6 +152,21 @@ fn a_list_that_is_empty_or_removes_more_than_half_needs_consent() {
         assert_eq!(load("--allow-shrink", one).code, Some(0));
         assert_eq!(load("--allow-empty", "").code, Some(0));
         assert_eq!(place.done(&format!("{set} list")), "");
+    }
+    // what stays and takes no more mail counts as removed
+    for (set, stays) in [("optin", "out"), ("domain", "temporary")] {
+        let load =
+            |options: &str, list: &str| fed(&mut place.command(&format!("{set} load {options} -")), list);
+        assert_eq!(load("", three(set)).code, Some(0));
+        let list: Vec<String> = three(set).lines().map(|entry| format!("{entry} {stays}\n")).collect();
+        let before = place.contents();
+        let ended = load("", &format!("{}{}{}", list[0], list[1], three(set).lines().last().unwrap()));
+        assert_eq!(ended.code, Some(2));
+        assert!(ended.messages.contains("would remove 2 of 3 "), "{ended:?}");
+        assert!(ended.messages.contains(", or no longer opt them in; nothing was changed"), "{ended:?}");
+        assert_eq!(place.contents(), before);
+        assert_eq!(load("--allow-shrink --allow-empty", &list.concat()).code, Some(0));
+        assert_eq!(load("--allow-empty", "").code, Some(0));
     }
     // the same for a whole store
     fs::write(place.path("empty"), place.contents()).unwrap();

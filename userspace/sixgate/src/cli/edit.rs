@@ -183,5 +183,5 @@ const LIST_MAX: u64 = 512 << 20;
 
 /// Help of all lists.
 pub(super) const LOAD_RULES: &str = "\
-An empty list is refused without --allow-empty, and one that removes more than half of the entries
-without --allow-shrink: a pipe that failed looks the same.";
+An empty list is refused without --allow-empty, and one that removes more than half of the entries,
+or no longer opts them in, without --allow-shrink: a pipe that failed looks the same.";

@@ -208,15 +208,18 @@ pub enum StoreError {
     },
     /// A list lacks more than half of what is there.
     #[error(
-        "the list would remove {removed} of {before} {what}; nothing was changed: `--allow-shrink` if that is meant"
+        "the list would remove {removed} of {before} {what}{}; nothing was changed: `--allow-shrink` if that is meant",
+        if *counts_out { ", or no longer opt them in" } else { "" }
     )]
     Shrinks {
         /// The kind of entries, in the plural.
         what: &'static str,
-        /// How many would go.
+        /// How many would go, or would no longer be opted in.
         removed: usize,
         /// How many there are.
         before: usize,
+        /// Whether some would stay, not opted in.
+        counts_out: bool,
     },
 }
 

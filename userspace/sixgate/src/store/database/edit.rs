@@ -312,9 +312,11 @@ impl Edit<'_> {
         if total == 0 && !consent.empty {
             return Err(StoreError::EmptyList { what: kind.what() });
         }
-        let is_half = gone.len() * 2 > before;
-        if is_half && !(consent.shrink || total == 0) {
-            return Err(StoreError::Shrinks { what: kind.what(), removed: gone.len(), before });
+        // an entry that stays and no longer takes mail is as much of a loss
+        let out = put.iter().filter(|row| row.loses_opt_in()).count();
+        let removed = gone.len() + out;
+        if removed * 2 > before && !(consent.shrink || total == 0) {
+            return Err(StoreError::Shrinks { what: kind.what(), removed, before, counts_out: out > 0 });
         }
         if let Some(progress) = &self.progress {
             progress.expect(put.len() + gone.len());
@@ -365,6 +367,12 @@ struct Plan {
 }
 
 impl Row {
+    /// Whether its entry is opted in before, and not after.
+    fn loses_opt_in(&self) -> bool {
+        let is_in = |state: Option<i64>| state.is_some_and(|state| state & row::OPTED_IN != 0);
+        is_in(self.before) && !is_in(self.after)
+    }
+
     /// The outcome for its entry; nothing for a row that this version does not write.
     fn outcome(&self) -> Option<Outcome> {
         let kind = self.kind.number();
