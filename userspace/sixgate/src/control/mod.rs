@@ -26,11 +26,11 @@ use std::{
 
 use sixgate_base::endpoint::Endpoint;
 use sixgate_common::settings;
-use sixgate_dataplane::{AttachMode, DataplaneError, Loader, Maps, PinLock, Pins, Sizes};
+use sixgate_dataplane::{AttachMode, DataplaneError, Loader, Maps, MapsLock, PinLock, Pins, Sizes};
 
 use crate::{
     config::{Config, Domains, GuardSource, InterfaceName},
-    store::{Author, Backup, Consent, Edit, Store, StoreError},
+    store::{Author, Backup, Consent, Database, Edit, Store, StoreError},
 };
 
 use configured::{Configured, Present};
@@ -92,6 +92,35 @@ pub enum ControlError {
         /// The error of the maps.
         source: DataplaneError,
     },
+    /// The store has the change, and the maps were not touched.
+    #[error(
+        "the opt-in store has the change, the BPF maps may not have it yet: the daemon copies it, or `sixgate attach`"
+    )]
+    Behind {
+        /// Why the maps were not touched.
+        source: Box<Self>,
+    },
+}
+
+impl ControlError {
+    /// The error of the maps, where the store has the change already.
+    fn after_store(self) -> Self {
+        match self {
+            Self::NotProjected { .. } | Self::Behind { .. } => self,
+            source => Self::Behind { source: Box::new(source) },
+        }
+    }
+}
+
+/// A store that its backup replaced.
+#[derive(Debug)]
+pub struct Restored {
+    /// Which backup.
+    pub backup: Backup,
+    /// Where the store of before is kept, if there was one.
+    pub aside: Option<PathBuf>,
+    /// The revision that the maps showed before.
+    pub shown: Option<u64>,
 }
 
 impl Control {
@@ -217,7 +246,8 @@ impl Control {
     ///
     /// # Errors
     ///
-    /// [`ControlError::NotProjected`]: the store has the change, and `ready` is cleared. Every
+    /// [`ControlError::NotProjected`]: the store has the change, and `ready` is cleared.
+    /// [`ControlError::Behind`]: the store has the change, and the maps are as they were. Every
     /// other error leaves store and maps as they were; [`StoreError::Empties`] without consent.
     pub fn change<T>(
         &self,
@@ -241,15 +271,21 @@ impl Control {
             }
             Ok::<_, StoreError>(value)
         })?;
-        // what was attached meanwhile may show the revision before this one
-        if let Some(mut maps) = self.maps_of_store()? {
-            let _lock = match lock {
-                Some(lock) => lock,
-                None => self.pins.lock_maps(MAPS_WAIT)?,
-            };
-            self.follow(&mut maps, &mut database)?;
-        }
+        self.bring_maps_along(lock, &mut database).map_err(ControlError::after_store)?;
         Ok(edited.value)
+    }
+
+    /// Brings the maps in line with a store that has just changed. Without `lock` there were none
+    /// before, and there may be now, which show the revision before this one.
+    fn bring_maps_along(&self, lock: Option<MapsLock>, database: &mut Database) -> Result<(), ControlError> {
+        let Some(mut maps) = self.maps_of_store()? else {
+            return Ok(());
+        };
+        let _lock = match lock {
+            Some(lock) => lock,
+            None => self.pins.lock_maps(MAPS_WAIT)?,
+        };
+        self.follow(&mut maps, database)
     }
 
     /// Whether a change leaves what mail needs, if that was there before.
@@ -280,3 +316,23 @@ fn ipv6(address: &Endpoint) -> Option<Ipv6Addr> {
 /// How long another process is waited for that changes the maps: it may fill them with millions of
 /// prefixes.
 const MAPS_WAIT: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_after_the_store_has_a_change_does_not_deny_the_change() {
+        let missing = || StoreError::Missing { path: "/store.db".into() };
+        for error in [ControlError::from(missing()), DataplaneError::NotProjected { differences: 1 }.into()] {
+            let reason = error.to_string();
+            let error = error.after_store().after_store();
+            assert!(error.to_string().starts_with("the opt-in store has the change, "), "{error}");
+            let ControlError::Behind { source } = error else { panic!("{error}") };
+            assert_eq!(source.to_string(), reason);
+        }
+        let source = DataplaneError::NotProjected { differences: 1 };
+        let error = ControlError::NotProjected { source }.after_store();
+        assert!(matches!(error, ControlError::NotProjected { .. }), "{error}");
+    }
+}

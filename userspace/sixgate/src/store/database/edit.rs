@@ -90,9 +90,9 @@ impl Database {
         transaction.commit().map_err(&fail)?;
         if is_large {
             // what cannot be carried over now, since a reader is at work, is at the next change
-            self.set_wait(CHECKPOINT_WAIT)?;
+            let _ = self.set_wait(CHECKPOINT_WAIT);
             let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
-            self.set_wait(WRITE_WAIT)?;
+            let _ = self.set_wait(WRITE_WAIT);
         }
         Ok(Edited { value, before: before.revision, after })
     }
