@@ -91,7 +91,7 @@ pub(super) fn run(
             let outcomes = control.change(Consent::default(), |edit| {
                 domains.into_iter().map(|domain| edit.unmark_temporary(domain)).collect()
             })?;
-            edit::report(outcomes, out)
+            edit::report(control, outcomes, out)
         }
         DomainCommand::Load(load) => {
             let listed = control.store().open()?.domains()?;

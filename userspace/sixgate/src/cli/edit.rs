@@ -69,8 +69,7 @@ pub(super) fn add(
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     let outcomes = control.change(consent, |edit| entries.map(|entry| edit.add(entry)).collect())?;
-    warn_of_maps(control, out);
-    report(outcomes, out)
+    report(control, outcomes, out)
 }
 
 /// Removes entries; those that are not there are named.
@@ -81,13 +80,12 @@ pub(super) fn remove(
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     let outcomes = control.change(consent, |edit| keys.map(|key| edit.remove(key)).collect())?;
-    warn_of_maps(control, out);
-    report(outcomes, out)
+    report(control, outcomes, out)
 }
 
 /// Warns that the store alone has the change, where the maps are to have it and something prevents
 /// that.
-fn warn_of_maps(control: &Control, out: &mut Output<'_>) {
+pub(super) fn warn_of_maps(control: &Control, out: &mut Output<'_>) {
     // the change is made: `sixgate status` reports what cannot be found out here
     if let Ok(Some(reason)) = control.unreached() {
         out.note(format_args!("warning: the BPF maps did not take it, the opt-in store has it: {reason}"));
@@ -95,7 +93,12 @@ fn warn_of_maps(control: &Control, out: &mut Output<'_>) {
 }
 
 /// One line for each outcome; no, if something was not there.
-pub(super) fn report(outcomes: Vec<Outcome>, out: &mut Output<'_>) -> Result<Exit, CliError> {
+pub(super) fn report(
+    control: &Control,
+    outcomes: Vec<Outcome>,
+    out: &mut Output<'_>,
+) -> Result<Exit, CliError> {
+    warn_of_maps(control, out);
     let mut exit = Exit::Done;
     for outcome in &outcomes {
         match outcome {
@@ -140,8 +143,7 @@ pub(super) fn load<T>(
         })?;
         Ok::<_, CliError>(replaced)
     })?;
-    warn_of_maps(control, out);
-    how.report(&replaced, out)
+    how.report(control, &replaced, out)
 }
 
 impl Replacing {
@@ -150,7 +152,13 @@ impl Replacing {
     }
 
     /// A line for each entry that differs, and a summary.
-    pub(super) fn report(self, replaced: &Replaced, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    pub(super) fn report(
+        self,
+        control: &Control,
+        replaced: &Replaced,
+        out: &mut Output<'_>,
+    ) -> Result<Exit, CliError> {
+        warn_of_maps(control, out);
         if self.quiet {
             return Ok(Exit::Done);
         }
