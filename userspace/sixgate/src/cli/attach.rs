@@ -150,13 +150,14 @@ pub(super) fn detach(command: &Detach, control: &Control, out: &mut Output<'_>) 
         }
         detached => detached?,
     };
+    // before the search for others, which may fail
+    for interface in &detached {
+        out.line(format_args!("{interface}: detached"))?;
+    }
     let elsewhere = control.detach_elsewhere(&command.interfaces)?;
     if detached.is_empty() && elsewhere.is_empty() {
         out.note("nothing is attached");
         return Ok(Exit::No);
-    }
-    for interface in detached {
-        out.line(format_args!("{interface}: detached"))?;
     }
     print_elsewhere(elsewhere, out)
 }
