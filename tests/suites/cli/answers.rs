@@ -144,7 +144,7 @@ fn status_warns_of_what_refuses_everything() {
          that take mail over IPv6: sixgate optin add 2001:db8::25",
     ]);
     assert_eq!(warnings, wanted);
-    // nothing is refused, and what would be is told in the same words as at the daemon's start
+    // nothing is refused: the text is that of the daemon's start
     place.configure("mode = \"shadow\"", &place.path("pins"), "");
     let warnings = place.json("status")["warnings"].to_string();
     assert!(warnings.contains("no domain is listed: enforce would refuse every recipient"), "{warnings}");

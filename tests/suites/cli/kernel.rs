@@ -144,7 +144,10 @@ fn status_warns_when_the_program_at_the_peer_of_native_mode_goes() {
     let wanted = format!("v0: attached already, native mode\nanswer: daemon, not kernel: {PLAIN}\n");
     assert_eq!(host.place.done("attach"), wanted);
     let _peer = Pass::attach(&host.peer, "v1", XdpMode::Driver).unwrap();
-    assert_eq!(host.answering().1, json!("for a reason that is gone"));
+    assert_eq!(
+        host.answering().1,
+        json!("the reason is gone: the daemon notices within seconds, or `sixgate attach`")
+    );
     assert_eq!(host.place.done("attach"), "v0: attached already, native mode\n");
     assert_eq!(host.answer_in_force(), ANSWER_KERNEL);
 }

@@ -174,7 +174,7 @@ fn a_configuration_with_an_error_changes_nothing_and_is_named() {
         if bad.starts_with("[tls]") {
             fs::write(site.config(), format!("{good}\n{bad}\n")).unwrap();
         }
-        let wanted = ["the daemon goes on with the configuration of before: ", reason];
+        let wanted = ["reload rejected, the daemon keeps its configuration: ", reason];
         site.expect("reload", 1, &wanted);
         daemon.wait_for_lines("ERROR", 3 * count + 1).unwrap();
         daemon.signal(Signal::SIGHUP).unwrap();
@@ -201,7 +201,7 @@ fn what_needs_a_restart_is_named_and_the_rest_is_in_force() {
     let site = site.configured("limits.connections = 1\nlisten.addresses = [\"[::]:26\"]");
     let words = [
         "changed: limits.connections\n",
-        "listen.addresses as before until you run `systemctl restart sixgate`",
+        "listen.addresses keep their old values until you run `systemctl restart sixgate`",
     ];
     site.expect("reload", 0, &words);
     let restart =

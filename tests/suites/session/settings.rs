@@ -165,7 +165,11 @@ fn status_tells_what_it_can_while_the_configuration_has_an_error() {
     site.expect(
         "status",
         1,
-        &["daemon     not running, or does not answer\n", "the configuration has an error: "],
+        &[
+            "daemon     not running, or does not answer\n",
+            "kernel     unknown: no maps are pinned in /",
+            "the configuration has an error: ",
+        ],
     );
 }
 

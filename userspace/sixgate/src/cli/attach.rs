@@ -22,8 +22,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = ATTACH_HELP)]
 pub(super) struct Attach {
-    /// An interface, several times if needed; else those of the configuration, else those that have
-    /// it
+    /// Network interface; may be repeated; default: `xdp.interfaces`, else those it is attached to
     #[arg(long = "iface", value_name = "IFACE")]
     interfaces: Vec<InterfaceName>,
     /// In the driver (native), in the generic path, or native if possible (auto); else that of
@@ -40,7 +39,7 @@ pub(super) struct Attach {
 #[derive(Debug, Args)]
 #[command(after_help = DETACH_HELP)]
 pub(super) struct Detach {
-    /// An interface, several times if needed; else all
+    /// Network interface; may be repeated; default: all
     #[arg(long = "iface", value_name = "IFACE")]
     interfaces: Vec<InterfaceName>,
     /// Remove what other versions of sixgate have pinned, whose maps this one cannot use

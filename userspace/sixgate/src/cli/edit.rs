@@ -27,7 +27,7 @@ pub(super) struct Prefixes {
 /// For commands that may leave an empty set.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct AllowEmpty {
-    /// Also if nothing is left that takes mail, so that every sender is refused
+    /// Allow a change after which nothing takes mail
     #[arg(long)]
     allow_empty: bool,
 }
@@ -50,10 +50,10 @@ pub(super) struct Load {
 /// How a set is replaced.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct Replacing {
-    /// Also if the list is empty
+    /// Accept an empty list
     #[arg(long)]
     allow_empty: bool,
-    /// Also if more than half of the entries go
+    /// Accept a list that removes more than half of the entries
     #[arg(long)]
     allow_shrink: bool,
     /// Print nothing but errors

@@ -97,7 +97,7 @@ pub(super) fn run(
         Ok(Response::Status(daemon)) => Some(*daemon),
         Ok(Response::Reloaded(_) | Response::Identity(_)) => return Err(CliError::OddAnswer),
         Ok(Response::Refused { reason }) => {
-            status.problems.push(format!("the daemon does not tell how it is: {reason}"));
+            status.problems.push(format!("the daemon refused to report its status: {reason}"));
             None
         }
         Err(error) => {
@@ -159,10 +159,10 @@ pub(super) fn run_without_configuration(
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     let reason = anyhow::Error::new(error);
+    let pins = Config::pins_of(file);
     let mut document = WithoutConfiguration {
         problems: vec![format!("the configuration has an error: {reason:#}; see `sixgate config check`")],
-        warnings: Vec::new(),
-        kernel: control::kernel_settings(&Config::pins_of(file)),
+        kernel: control::kernel_settings(&pins),
         daemon: None,
     };
     match server::ask(&Config::control_socket_of(file), Request::Status) {
@@ -172,7 +172,7 @@ pub(super) fn run_without_configuration(
         }
         Ok(Response::Reloaded(_) | Response::Identity(_)) => return Err(CliError::OddAnswer),
         Ok(Response::Refused { reason }) => {
-            document.problems.push(format!("the daemon does not tell how it is: {reason}"));
+            document.problems.push(format!("the daemon refused to report its status: {reason}"));
         }
         Err(error) => document.problems.push(no_daemon(error, None)),
     }
@@ -182,7 +182,7 @@ pub(super) fn run_without_configuration(
     }
     print_daemon(document.daemon.as_ref(), "not running, or does not answer", out)?;
     if document.kernel.is_empty() {
-        out.line("kernel     unknown: no maps are pinned in the default directory")?;
+        out.line(format_args!("kernel     unknown: no maps are pinned in {}", pins.display()))?;
     }
     for (key, value) in &document.kernel {
         out.line(format_args!("kernel     {key} {value}"))?;
@@ -376,7 +376,7 @@ are not set alike, if the maps differ from the store or are not ready, if an int
 configuration or one that was attached does not have the program, if the pins are another version's,
 or if the daemon reports a problem, such as a next hop or DNS that does not answer. A user other
 than root is shown as much as that user may read, with 1. While the configuration has an error,
-which ends with 1 too, JSON has problems, warnings, kernel and daemon.
+which ends with 1 too, JSON has problems, kernel and daemon.
 JSON:   {\"attached\", \"pins_readable\": true|false, \"mode\", \"answer\",
          \"answer_configured\", \"answer_fallback\": ...|null,
          \"refuse_at\", \"kernel\": {KEY: ...}, \"replies_current\", \"ready\",
@@ -392,7 +392,7 @@ JSON:   {\"attached\", \"pins_readable\": true|false, \"mode\", \"answer\",
                     \"changes\": {\"reload\": [KEY...], \"restart\": [KEY...]}, \"connections\",
                     \"is_stopping\",
                     \"trace\": {\"source\", \"destination\": ...|null, \"since\", \"until\"}|null,
-                    \"problems\": [...], \"warnings\": [...]}|null}
+                    \"problems\": [...]}|null}
 
 Example:
   sixgate status --json";

@@ -1,4 +1,4 @@
-//! Warnings of a store without what mail needs, in the same words in `sixgate status`, at attaching
+//! Warnings of a store without what mail needs, with the same text in `sixgate status`, at attaching
 //! and at the daemon's start.
 //!
 //! It looks at nothing: the callers know what the store has.

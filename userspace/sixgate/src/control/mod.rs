@@ -115,7 +115,7 @@ impl ControlError {
 /// A store that its backup replaced.
 #[derive(Debug)]
 pub struct Restored {
-    /// Which backup.
+    /// The backup that replaced it.
     pub backup: Backup,
     /// Where the store of before is kept, if there was one.
     pub aside: Option<PathBuf>,
@@ -207,7 +207,7 @@ impl Control {
     /// # Errors
     ///
     /// [`StoreError::Good`] without `force`; [`ControlError::NotProjected`] and
-    /// [`ControlError::Behind`]: the backup is in its place.
+    /// [`ControlError::Behind`]: the store is replaced even so.
     pub fn restore(&self, force: bool) -> Result<Restored, ControlError> {
         let shown = self.shown();
         let (backup, aside) = self.store.restore(force)?;

@@ -41,7 +41,7 @@ impl Responder {
     #[must_use]
     pub fn fallback_reason(&self) -> Option<String> {
         match self {
-            Self::Fallback(reasons) if reasons.is_empty() => Some("for a reason that is gone".to_owned()),
+            Self::Fallback(reasons) if reasons.is_empty() => Some(GONE.to_owned()),
             Self::Fallback(reasons) => Some(listed(reasons)),
             Self::Daemon | Self::Kernel { .. } => None,
         }
@@ -196,6 +196,9 @@ impl Control {
     }
 }
 
+/// In place of reasons that are gone, until the next look.
+const GONE: &str = "the reason is gone: the daemon notices within seconds, or `sixgate attach`";
+
 fn listed(reasons: &[FallbackReason]) -> String {
     let texts: Vec<String> = reasons.iter().map(FallbackReason::to_string).collect();
     texts.join("; ")
@@ -224,8 +227,9 @@ mod tests {
             ),
             (
                 Responder::Fallback(none()),
-                "daemon, not kernel: for a reason that is gone",
-                "refusals are answered by the daemon instead of the kernel: for a reason that is gone",
+                "daemon, not kernel: the reason is gone: the daemon notices within seconds, or `sixgate attach`",
+                "refusals are answered by the daemon instead of the kernel: the reason is gone: the daemon notices \
+                 within seconds, or `sixgate attach`",
             ),
             (
                 Responder::Fallback(vec![kernel, plain]),

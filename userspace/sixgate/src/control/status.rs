@@ -410,7 +410,7 @@ impl Control {
         }
     }
 
-    /// What the store lacks that mail needs.
+    /// One warning for each list without which mail is refused.
     fn policy_warnings(&self, is_shadow: bool, counts: &StoreCounts) -> Vec<String> {
         let configured = self.configured();
         let lacks_domain = counts.domains == 0 && configured.domains == Domains::Listed;
@@ -445,7 +445,8 @@ impl Control {
         .filter(|(_, made, configured)| made != configured)
         .map(|(key, made, configured)| {
             format!(
-                "{key} is {configured} in the configuration, but the map has {made}: detach, then attach, to change it"
+                "{key} is {configured} in the configuration, but the map has {made}: \
+                 `sixgate detach && systemctl restart sixgate`"
             )
         })
         .collect()

@@ -181,7 +181,10 @@ pub enum StoreError {
         reason: String,
     },
     /// It was made by a later version.
-    #[error("the opt-in store {} has form {found}: this sixgate reads form {wanted}", path.display())]
+    #[error(
+        "the opt-in store {} was written by another version of sixgate (schema {found}, this one reads {wanted})",
+        path.display()
+    )]
     OtherForm {
         /// The path of the store.
         path: PathBuf,

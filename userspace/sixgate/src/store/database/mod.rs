@@ -177,7 +177,7 @@ impl Database {
         };
         if read("application_id")? != APPLICATION {
             let is_empty = fs::metadata(&self.path).is_ok_and(|file| file.len() == 0);
-            let reason = if is_empty { "it is empty" } else { "it is another file than a store of sixgate" };
+            let reason = if is_empty { "it is empty" } else { "it is not a sixgate store" };
             return Err(StoreError::damaged(&self.path, reason.to_owned()));
         }
         let found = read("user_version")?;

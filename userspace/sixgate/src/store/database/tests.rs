@@ -288,7 +288,10 @@ fn scratched(good: &[u8]) -> Vec<u8> {
 fn a_store_of_a_later_version_is_named() {
     let (_directory, store) = new();
     store.open().unwrap().connection.pragma_update(None, "user_version", 9).unwrap();
-    assert!(matches!(store.open(), Err(StoreError::OtherForm { found: 9, .. })));
+    let error = store.open().unwrap_err();
+    assert!(matches!(error, StoreError::OtherForm { found: 9, .. }));
+    let wanted = "was written by another version of sixgate (schema 9, this one reads ";
+    assert!(error.to_string().contains(wanted), "{error}");
 }
 
 /// Each case makes a database.
