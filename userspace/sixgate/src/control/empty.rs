@@ -1,5 +1,5 @@
-//! Warnings of a store without what mail needs, with the same text in `sixgate status`, at attaching
-//! and at the daemon's start.
+//! Warnings of a store without what mail needs, with the same text in `sixgate status`, in
+//! `sixgate attach` and at the start of the daemon.
 //!
 //! It looks at nothing: the callers know what the store has.
 
