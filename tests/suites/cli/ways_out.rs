@@ -81,7 +81,7 @@ fn a_store_that_is_damaged_empty_or_good_is_told_apart() {
 }
 
 /// The backup, as the daemon makes it at its start.
-fn back_up(place: &Place) -> PathBuf {
+fn back_up(place: &Installation) -> PathBuf {
     let backup = place.path("state/store.db.old");
     fs::copy(place.store(), &backup).unwrap();
     backup
@@ -89,7 +89,7 @@ fn back_up(place: &Place) -> PathBuf {
 
 #[test]
 fn a_lost_store_comes_from_its_backup_not_from_an_export_beside_it() {
-    let place = Place::new();
+    let place = Installation::new();
     place.done("optin add 2001:db8:1::/48");
     fs::write(place.path("state/store.json"), place.contents()).unwrap();
     place.done("optin add 2001:db8:2::/48");
@@ -113,7 +113,7 @@ fn a_lost_store_comes_from_its_backup_not_from_an_export_beside_it() {
 
 #[test]
 fn init_by_force_keeps_the_backup_of_the_lost_store() {
-    let place = Place::new();
+    let place = Installation::new();
     place.done("optin add 2001:db8::/32");
     let backup = back_up(&place);
     let saved = fs::read(&backup).unwrap();
@@ -130,7 +130,7 @@ fn init_by_force_keeps_the_backup_of_the_lost_store() {
 
 #[test]
 fn a_good_store_gives_way_to_its_backup_by_force_and_is_kept() {
-    let place = Place::new();
+    let place = Installation::new();
     place.done("optin add 2001:db8:1::/48");
     back_up(&place);
     place.done("optin remove --allow-empty 2001:db8:1::/48");
@@ -149,7 +149,7 @@ fn a_good_store_gives_way_to_its_backup_by_force_and_is_kept() {
 
 #[test]
 fn domains_that_were_taken_once_are_read_again() {
-    let place = Place::new();
+    let place = Installation::new();
     fs::remove_file(place.store()).unwrap();
     fs::remove_file(place.path("state/store.json.taken-over")).unwrap();
     let earlier =
@@ -167,7 +167,7 @@ fn domains_that_were_taken_once_are_read_again() {
 
 #[test]
 fn no_other_file_may_be_one_of_the_store() {
-    let place = Place::new();
+    let place = Installation::new();
     // named by an earlier version's file, the store is beside that
     for name in ["store.db", "store.db-wal", "store.db.old", "store.db.replaced", "store.json"] {
         let text = format!(
