@@ -5,12 +5,14 @@
 //! the kernel. Beside it, the crate `sixgate_auth` finds out about senders, and `sixgate_dataplane`
 //! holds the XDP program and its maps. It is not a public API.
 
+mod budget;
 pub mod cli;
 pub mod config;
 pub mod control;
 mod evidence;
 pub mod log_limit;
 pub mod message_store;
+mod metrics;
 mod mirror;
 pub mod nexthop;
 pub mod server;
@@ -18,3 +20,4 @@ mod session;
 mod session_id;
 mod shown;
 pub mod store;
+pub mod tls;

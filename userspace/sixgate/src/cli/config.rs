@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{CliError, Exit, Format, Output};
 use crate::{
     config::{Config, ConfigError},
-    server,
+    server, tls,
 };
 
 #[derive(Debug, Subcommand)]
@@ -70,7 +70,7 @@ fn check_surroundings(config: &Config) -> Result<Vec<String>, String> {
     server::check_next_hop(config).map_err(|error| error.to_string())?;
     let warning = match &config.tls {
         Some(settings) => {
-            server::check_tls(settings).map_err(|error| format!("tls: {:#}", anyhow::Error::new(error)))?
+            tls::check_tls(settings).map_err(|error| format!("tls: {:#}", anyhow::Error::new(error)))?
         }
         None => None,
     };

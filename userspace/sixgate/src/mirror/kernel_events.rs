@@ -12,11 +12,9 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::{
+    metrics::Metrics,
     mirror::{greeting_retransmit::GreetingRetransmits, kernel_maps::KernelMaps},
-    server::{
-        metrics::Metrics,
-        services::{InForce, Services},
-    },
+    server::services::{InForce, Services},
     session_id::SessionId,
     shown::{self, Said, list_name, reason_name},
 };

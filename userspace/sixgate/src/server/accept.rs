@@ -21,13 +21,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument, error_span, info, warn};
 
 use crate::{
+    budget::{
+        Budgets,
+        connections::{Excess, Origin},
+    },
     log_limit::SESSION,
     mirror::kernel_maps::KernelMaps,
-    server::{
-        budget::Budgets,
-        connections::{Excess, Origin},
-        services::InForce,
-    },
+    server::services::InForce,
     session::{Client, Connection, FactSources},
     session_id::SessionId,
 };

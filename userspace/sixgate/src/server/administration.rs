@@ -18,10 +18,10 @@ use tokio::sync::Mutex as TurnMutex;
 use tracing::{error, info, warn};
 
 use crate::{
+    budget::Budgets,
     config::{Changes, Config, LogLevel},
     mirror::follow::Mirror,
     server::{
-        budget::Budgets,
         control_socket::{DaemonStatus, Identity, LastReload, Reloaded},
         descriptors,
         dns_watch::DnsWatch,

@@ -7,11 +7,8 @@ use std::{io, path::PathBuf};
 use sixgate_base::endpoint::Endpoint;
 
 use crate::{
-    config::Config,
-    control::ControlError,
-    nexthop::Address,
-    server::{control_socket::listening_pid, tls::TlsError},
-    store::StoreError,
+    config::Config, control::ControlError, nexthop::Address, server::control_socket::listening_pid,
+    store::StoreError, tls::TlsError,
 };
 
 /// Why the daemon could not start.

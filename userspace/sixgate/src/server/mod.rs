@@ -5,7 +5,6 @@
 mod accept;
 mod administration;
 mod chores;
-mod connections;
 #[expect(clippy::disallowed_methods, reason = "the control socket is opened here")]
 mod control_socket;
 mod descriptors;
@@ -21,11 +20,8 @@ mod signals;
 mod traces;
 mod warnings;
 
-pub(crate) mod budget;
-pub(crate) mod metrics;
 pub(crate) mod services;
 pub(crate) mod store_view;
-pub(crate) mod tls;
 
 pub use administration::SetLogLevel;
 pub use control_socket::{
@@ -37,5 +33,4 @@ pub use error::ServeError;
 pub use run::{ServeOptions, run};
 pub use services::{check_next_hop, check_temporary_directory};
 pub use signals::{hold_hang_up, release_hang_up};
-pub use tls::{TlsError, check_tls};
 pub use warnings::warnings;

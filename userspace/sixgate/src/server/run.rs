@@ -10,6 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
+    budget::Budgets,
     config::{self, Config},
     control::Control,
     log_limit::LogLimiter,
@@ -17,7 +18,6 @@ use crate::{
     server::{
         accept::Acceptor,
         administration::{Administration, SetLogLevel, Watches},
-        budget::Budgets,
         chores,
         control_socket::{ControlSocket, Handlers},
         descriptors,

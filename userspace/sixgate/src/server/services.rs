@@ -19,9 +19,11 @@ use sixgate_smtp::{
 use crate::{
     config::{self, Config, Domains, Limits},
     message_store::SpillDirectory,
+    metrics::Metrics,
     nexthop::{ConnectionBounds, NextHop, SmtpSettings, leads_back},
-    server::{error::ServeError, metrics::Metrics, tls::TlsView},
+    server::error::ServeError,
     store::Marks,
+    tls::TlsView,
 };
 
 /// What sessions judge by, are answered from and are counted in. A transaction keeps the one that

@@ -17,8 +17,9 @@ use sixgate_smtp::policy::{Mode, evidence::OptInStatus};
 use crate::{
     config::{Config, Domains, Limits, NextHop, RefuseAt},
     control::{no_destination, no_domain},
+    metrics,
     nexthop::{Address, Protocol},
-    server::{control_socket, metrics, store_view::StoreView},
+    server::{control_socket, store_view::StoreView},
     store::{Contents, Domain, Store},
 };
 

@@ -9,8 +9,8 @@ use sixgate_smtp::session::StoreFailure;
 use tracing::warn;
 
 use crate::{
+    budget::{Budgets, OctetShare},
     message_store::{MessageBuffer, SpillDirectory, StoredMessage},
-    server::budget::{Budgets, OctetShare},
 };
 
 /// The message that is arriving, and its parts of the budgets.

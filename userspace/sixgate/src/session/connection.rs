@@ -24,9 +24,9 @@ use super::{
     stream::Stream,
 };
 use crate::{
+    budget::Budgets,
     nexthop::Transport,
     server::{
-        budget::Budgets,
         services::{InForce, Services},
         store_view::StoreFacts,
     },

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     log_limit::DETAIL,
-    server::tls::{ClientCertificate, Secured},
+    tls::{ClientCertificate, Secured},
 };
 
 /// Longest time for a handshake.

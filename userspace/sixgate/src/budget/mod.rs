@@ -3,6 +3,8 @@
 //!
 //! It counts octets and admits; the reply to a client when a bound is reached is chosen elsewhere.
 
+pub(crate) mod connections;
+
 use std::{
     io,
     sync::{
@@ -14,12 +16,10 @@ use std::{
 use sixgate_base::shares::{FairShare, Network, Shortage};
 
 use crate::{
+    budget::connections::{ConnectionBounds, ConnectionLimits},
     config::Limits,
     log_limit::LogLimiter,
-    server::{
-        connections::{ConnectionBounds, ConnectionLimits},
-        tls::HandshakeLoad,
-    },
+    tls::HandshakeLoad,
 };
 
 /// The budgets of the process.
