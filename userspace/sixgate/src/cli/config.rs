@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{CliError, Exit, Format, Output};
 use crate::{
     config::{Config, ConfigError},
-    server, tls,
+    server, services, tls,
 };
 
 #[derive(Debug, Subcommand)]
@@ -63,11 +63,11 @@ pub(super) fn run(command: &ConfigCommand, file: &Path, out: &mut Output<'_>) ->
 /// Looks at the files that the configuration names, as `serve` does when it starts. Warnings, or
 /// what is wrong.
 fn check_surroundings(config: &Config) -> Result<Vec<String>, String> {
-    let directory = server::check_temporary_directory(config).err().map(|error| {
+    let directory = services::check_temporary_directory(config).err().map(|error| {
         let reason = anyhow::Error::new(error);
         format!("temporary_directory: {reason:#}; messages above 256 KiB are deferred until one can be made")
     });
-    server::check_next_hop(config).map_err(|error| error.to_string())?;
+    services::check_next_hop(config).map_err(|error| error.to_string())?;
     let warning = match &config.tls {
         Some(settings) => {
             tls::check_tls(settings).map_err(|error| format!("tls: {:#}", anyhow::Error::new(error)))?

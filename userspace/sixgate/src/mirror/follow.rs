@@ -22,8 +22,9 @@ use crate::{
     config::Config,
     control::{Control, ControlError, Destinations, Keeper, Tracing},
     mirror::kernel_maps::KernelMaps,
-    server::{services::InForce, store_view::StoreView},
+    services::InForce,
     store::PrefixSet,
+    store_view::StoreView,
 };
 
 /// The store and the maps that show it to the kernel.

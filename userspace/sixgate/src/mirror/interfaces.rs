@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use crate::{
     control::{Looked, Notice, Urgency},
     mirror::follow::Mirror,
-    server::store_view::StoreView,
+    store_view::StoreView,
 };
 
 /// Looks for ever after the interfaces: at once when the network changes, and once a second for

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use crate::{
     metrics::Metrics,
     mirror::{greeting_retransmit::GreetingRetransmits, kernel_maps::KernelMaps},
-    server::services::{InForce, Services},
+    services::{InForce, Services},
     session_id::SessionId,
     shown::{self, Said, list_name, reason_name},
 };

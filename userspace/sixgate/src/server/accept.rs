@@ -27,7 +27,7 @@ use crate::{
     },
     log_limit::SESSION,
     mirror::kernel_maps::KernelMaps,
-    server::services::InForce,
+    services::InForce,
     session::{Client, Connection, FactSources},
     session_id::SessionId,
 };

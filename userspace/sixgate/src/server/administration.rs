@@ -28,10 +28,10 @@ use crate::{
         listening::Listening,
         metrics_file::MetricsFile,
         next_hop_watch::NextHopWatch,
-        services::{InForce, Services, connection_bounds},
-        store_view::StoreView,
         warnings as doubts,
     },
+    services::{InForce, Services, connection_bounds},
+    store_view::StoreView,
 };
 
 /// Sets how much is logged; an error as text if that cannot be set.

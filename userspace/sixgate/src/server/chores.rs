@@ -13,9 +13,9 @@ use crate::{
     log_limit::LogLimiter,
     mirror::follow::Mirror,
     nexthop::NextHop,
-    server::{
-        accept::Acceptor, dns_watch::DnsWatch, listening::Listening, services::InForce, store_view::StoreView,
-    },
+    server::{accept::Acceptor, dns_watch::DnsWatch, listening::Listening},
+    services::InForce,
+    store_view::StoreView,
 };
 
 /// Pause between two probes of the next hop.

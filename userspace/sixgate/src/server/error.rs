@@ -2,13 +2,13 @@
 //!
 //! It owns the texts. What happens to a daemon that runs is logged where it happens.
 
-use std::{io, path::PathBuf};
+use std::io;
 
 use sixgate_base::endpoint::Endpoint;
 
 use crate::{
-    config::Config, control::ControlError, nexthop::Address, server::control_socket::listening_pid,
-    store::StoreError, tls::TlsError,
+    config::Config, control::ControlError, server::control_socket::listening_pid, services::ServicesError,
+    store::StoreError,
 };
 
 /// Why the daemon could not start.
@@ -25,17 +25,6 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
-    /// The next hop is sixgate.
-    #[error(
-        "next_hop: {address} is sixgate itself, which listens at {listening}: give the mail server a listener of its own, \
-         such as `smtp = \"[::1]:10025\"`"
-    )]
-    NextHopIsOurselves {
-        /// The next hop.
-        address: Address,
-        /// Which of our addresses takes its connections.
-        listening: Endpoint,
-    },
     /// A signal handler.
     #[error("cannot handle signal {number}")]
     Signal {
@@ -51,21 +40,12 @@ pub enum ServeError {
     /// The XDP program or its maps.
     #[error("cannot use the XDP program")]
     Control(#[source] ControlError),
-    /// The directory for temporary files.
-    #[error("cannot make a temporary file in {}", path.display())]
-    TemporaryDirectory {
-        /// The path of the directory.
-        path: PathBuf,
-        /// The error of the system.
-        #[source]
-        source: io::Error,
-    },
     /// The threads for TLS handshakes.
     #[error("cannot start the threads for TLS handshakes")]
     Threads(#[source] io::Error),
-    /// The files for STARTTLS.
-    #[error("cannot offer STARTTLS")]
-    Tls(#[source] TlsError),
+    /// What the configuration defines, such as the next hop.
+    #[error(transparent)]
+    Services(#[from] ServicesError),
 }
 
 impl ServeError {

@@ -10,10 +10,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::{
     budget::Budgets,
     mirror::{kernel_maps::KernelMaps, reverse_dns::ReverseDns},
-    server::{
-        files_watch::{FilesWatch, METRICS, TEMPORARY, check_space},
-        services::InForce,
-    },
+    server::files_watch::{FilesWatch, METRICS, TEMPORARY, check_space},
+    services::InForce,
 };
 
 /// Pause between two writes.

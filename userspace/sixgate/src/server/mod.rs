@@ -1,4 +1,4 @@
-//! The daemon as a process: start and stop, listening sockets, budgets, counters, administration.
+//! The daemon as a process: start and stop, listening sockets, administration.
 //!
 //! It owns the life of the process. That of a connection is `session`'s.
 
@@ -20,9 +20,6 @@ mod signals;
 mod traces;
 mod warnings;
 
-pub(crate) mod services;
-pub(crate) mod store_view;
-
 pub use administration::SetLogLevel;
 pub use control_socket::{
     AskError, DaemonStatus, Identity, LastReload, Reloaded, Request, Response, TRACE_DURATION,
@@ -31,6 +28,5 @@ pub use control_socket::{
 };
 pub use error::ServeError;
 pub use run::{ServeOptions, run};
-pub use services::{check_next_hop, check_temporary_directory};
 pub use signals::{hold_hang_up, release_hang_up};
 pub use warnings::warnings;

@@ -27,14 +27,14 @@ use crate::{
         listening::Listening,
         metrics_file::MetricsFile,
         next_hop_watch::NextHopWatch,
-        services::{InForce, Services},
         signals::{Request as SignalRequest, Signals},
-        store_view::StoreView,
         traces::Traces,
         warnings,
     },
+    services::{InForce, Services},
     session::FactSources,
     store::Store,
+    store_view::StoreView,
 };
 
 /// How long sessions may finish their message after the daemon was told to stop.

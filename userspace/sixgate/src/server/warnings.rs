@@ -19,8 +19,9 @@ use crate::{
     control::{no_destination, no_domain},
     metrics,
     nexthop::{Address, Protocol},
-    server::{control_socket, store_view::StoreView},
+    server::control_socket,
     store::{Contents, Domain, Store},
+    store_view::StoreView,
 };
 
 /// Listed domains whose mail servers are looked up at the start.

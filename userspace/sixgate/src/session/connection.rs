@@ -26,11 +26,9 @@ use super::{
 use crate::{
     budget::Budgets,
     nexthop::Transport,
-    server::{
-        services::{InForce, Services},
-        store_view::StoreFacts,
-    },
+    services::{InForce, Services},
     session_id::SessionId,
+    store_view::StoreFacts,
 };
 
 /// Octets read at once.

@@ -30,10 +30,8 @@ use crate::{
     evidence,
     message_store::StoredMessage,
     mirror::reverse_dns::ReverseDns,
-    server::{
-        services::Services,
-        store_view::{StoreFacts, StoreView},
-    },
+    services::Services,
+    store_view::{StoreFacts, StoreView},
 };
 
 /// How long a DNS failure answers for further recipients of the same session.

@@ -4,9 +4,14 @@
 //! It owns what a reload may replace. The state that outlives each configuration, such as caches
 //! and budgets, is elsewhere.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use sixgate_auth::dkim::DkimVerifier;
+use sixgate_base::endpoint::Endpoint;
 use sixgate_smtp::{
     command::{Mailbox, RcptTo},
     policy::{
@@ -20,11 +25,38 @@ use crate::{
     config::{self, Config, Domains, Limits},
     message_store::SpillDirectory,
     metrics::Metrics,
-    nexthop::{ConnectionBounds, NextHop, SmtpSettings, leads_back},
-    server::error::ServeError,
+    nexthop::{Address, ConnectionBounds, NextHop, SmtpSettings, leads_back},
     store::Marks,
-    tls::TlsView,
+    tls::{TlsError, TlsView},
 };
+
+/// Why a configuration's services cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ServicesError {
+    /// The next hop is sixgate.
+    #[error(
+        "next_hop: {address} is sixgate itself, which listens at {listening}: give the mail server a listener of its own, \
+         such as `smtp = \"[::1]:10025\"`"
+    )]
+    NextHopIsOurselves {
+        /// The next hop.
+        address: Address,
+        /// Which of our addresses takes its connections.
+        listening: Endpoint,
+    },
+    /// The directory for temporary files.
+    #[error("cannot make a temporary file in {}", path.display())]
+    TemporaryDirectory {
+        /// The path of the directory.
+        path: PathBuf,
+        /// The error of the system.
+        #[source]
+        source: io::Error,
+    },
+    /// The files for STARTTLS.
+    #[error("cannot offer STARTTLS")]
+    Tls(#[source] TlsError),
+}
 
 /// What sessions judge by, are answered from and are counted in. A transaction keeps the one that
 /// it began with.
@@ -44,18 +76,18 @@ pub(crate) struct Services {
 
 impl Services {
     /// Everything that `config` defines, for a daemon that starts.
-    pub(crate) fn new(config: &Config) -> Result<Self, ServeError> {
+    pub(crate) fn new(config: &Config) -> Result<Self, ServicesError> {
         Self::after(None, config)
     }
 
     /// The same for a daemon that runs with `self`. A part whose settings are unchanged is taken
     /// over with all that is known about it, such as the next hop's offer, and is not examined
     /// anew.
-    pub(crate) fn replaced(&self, config: &Config) -> Result<Self, ServeError> {
+    pub(crate) fn replaced(&self, config: &Config) -> Result<Self, ServicesError> {
         Self::after(Some(self), config)
     }
 
-    fn after(before: Option<&Self>, config: &Config) -> Result<Self, ServeError> {
+    fn after(before: Option<&Self>, config: &Config) -> Result<Self, ServicesError> {
         let replies = config.reply_table();
         let replies = match before.filter(|old| *old.replies == replies) {
             Some(old) => Arc::clone(&old.replies),
@@ -137,8 +169,8 @@ impl InForce {
     }
 }
 
-fn open_tls(settings: &config::Tls) -> Result<Arc<TlsView>, ServeError> {
-    TlsView::open(settings).map(Arc::new).map_err(ServeError::Tls)
+fn open_tls(settings: &config::Tls) -> Result<Arc<TlsView>, ServicesError> {
+    TlsView::open(settings).map(Arc::new).map_err(ServicesError::Tls)
 }
 
 /// Checks that large messages have a directory where they may lie.
@@ -146,15 +178,15 @@ fn open_tls(settings: &config::Tls) -> Result<Arc<TlsView>, ServeError> {
 /// # Errors
 /// The problem that a reload is refused for, and a start warns of: large messages are answered 452
 /// or 451.
-pub fn check_temporary_directory(config: &Config) -> Result<(), ServeError> {
+pub fn check_temporary_directory(config: &Config) -> Result<(), ServicesError> {
     examined_directory(config).map(drop)
 }
 
 /// Where large messages go while they arrive, after a look at it.
-fn examined_directory(config: &Config) -> Result<SpillDirectory, ServeError> {
+fn examined_directory(config: &Config) -> Result<SpillDirectory, ServicesError> {
     let path = config.temporary_directory.clone();
     let directory = SpillDirectory::new(path.clone());
-    directory.probe().map_err(|source| ServeError::TemporaryDirectory { path, source })?;
+    directory.probe().map_err(|source| ServicesError::TemporaryDirectory { path, source })?;
     Ok(directory)
 }
 
@@ -162,11 +194,11 @@ fn examined_directory(config: &Config) -> Result<SpillDirectory, ServeError> {
 ///
 /// # Errors
 /// What keeps the daemon from starting.
-pub fn check_next_hop(config: &Config) -> Result<(), ServeError> {
+pub fn check_next_hop(config: &Config) -> Result<(), ServicesError> {
     match &config.next_hop {
         config::NextHop::Maildir(_) => Ok(()),
         config::NextHop::Server { address, .. } => match leads_back(address, &config.listen.addresses) {
-            Some(listening) => Err(ServeError::NextHopIsOurselves { address: address.clone(), listening }),
+            Some(listening) => Err(ServicesError::NextHopIsOurselves { address: address.clone(), listening }),
             None => Ok(()),
         },
     }
@@ -176,7 +208,7 @@ pub(crate) fn connection_bounds(limits: &Limits) -> ConnectionBounds {
     ConnectionBounds { connections: limits.next_hop_connections, idle: limits.next_hop_idle_timeout }
 }
 
-fn next_hop(config: &Config, replies: Arc<ReplyTable>) -> Result<NextHop, ServeError> {
+fn next_hop(config: &Config, replies: Arc<ReplyTable>) -> Result<NextHop, ServicesError> {
     check_next_hop(config)?;
     Ok(match &config.next_hop {
         config::NextHop::Maildir(path) => NextHop::maildir(path, config.hostname.as_str(), replies),
