@@ -1,9 +1,9 @@
 //! The opt-in store as the daemon sees it: in memory, brought up to date by the changes of each
 //! revision.
 //!
-//! It changes no entry; at a start it may put a damaged store back from its backup, and it makes the
-//! backups. A store that cannot be read, or is gone, leaves the last good content in force: an empty
-//! store would refuse everything for good.
+//! It changes no entry; at a start it may put a damaged store back from its backup, and it makes
+//! the backups. A store that cannot be read, or is gone, leaves the last good content in force: an
+//! empty store would refuse everything for good.
 
 use std::{
     io,

@@ -14,7 +14,8 @@ use sixgate_smtp::reply::Reply;
 pub const SLOW: Duration = Duration::from_secs(10);
 /// The same before `status` calls it a problem where mail can be handed on meanwhile.
 const SILENT: Duration = Duration::from_secs(30);
-/// Rejections in a row that name sixgate's own address or host name, after which they are a problem.
+/// Rejections in a row that name sixgate's own address or host name, after which `status` reports
+/// them.
 pub const REJECTIONS_OF_US: u32 = 3;
 
 /// The last known state of one next hop; shared by its probes and its sessions.

@@ -43,7 +43,7 @@ pub enum ServeError {
     /// The threads for TLS handshakes.
     #[error("cannot start the threads for TLS handshakes")]
     Threads(#[source] io::Error),
-    /// What the configuration defines, such as the next hop.
+    /// The services that the configuration defines, such as the next hop.
     #[error(transparent)]
     Services(#[from] ServicesError),
 }

@@ -77,10 +77,7 @@ pub async fn run(
     let budgets = Arc::new(Budgets::new(&config.limits, log_limiter).map_err(ServeError::Threads)?);
     let dns = resolver(&config);
     let reverse_dns = Arc::new(ReverseDns::new(Arc::clone(mirror.maps()), dns.clone(), in_force.clone()));
-    let next_hop_watch = Arc::new(NextHopWatch::default());
-    let next_hop = in_force.get().next_hop.clone();
-    next_hop_watch.begin(&next_hop).await;
-    next_hop.keep_offer().await;
+    let next_hop_watch = watch_next_hop(&in_force).await;
 
     warn_of_settings(&store, &config);
 
@@ -156,6 +153,14 @@ pub async fn run(
     // once more: sessions that the stop waited for have counted meanwhile
     metrics_file.write_aside().await;
     Ok(())
+}
+
+/// Waits for the first probe of the next hop, for a while.
+async fn watch_next_hop(in_force: &InForce) -> Arc<NextHopWatch> {
+    let (watch, next_hop) = (NextHopWatch::default(), in_force.get().next_hop.clone());
+    watch.begin(&next_hop).await;
+    next_hop.keep_offer().await;
+    Arc::new(watch)
 }
 
 /// Waits for the sessions, and cuts those off that take too long.

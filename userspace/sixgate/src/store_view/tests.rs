@@ -25,7 +25,7 @@ fn wait_for(view: &StoreView, has_trouble: bool) -> Option<String> {
     }
 }
 
-/// Puts another, new store in the place of `store`; `is_whole`: whether all of it can be read.
+/// Replaces `store` by another, new one; `is_whole`: whether all of it can be read.
 fn replace(store: &Path, is_whole: bool) {
     let other = store.with_file_name("other.db");
     Store::new(&other).create().unwrap();
@@ -50,7 +50,7 @@ fn a_whole_read_that_fails_is_a_problem_until_one_succeeds() {
     replace(&path, false);
     let trouble = wait_for(&view, true).unwrap();
     assert!(trouble.starts_with(UNREADABLE), "{trouble}");
-    // it is told once: an attempt that is under way leaves the problem as it is
+    // it is logged once: an attempt that is under way leaves the problem as it is
     lock(&view.0.reader).retry = None;
     assert_eq!(view.trouble().as_ref(), Some(&trouble));
     assert_eq!(wait_for(&view, true), Some(trouble));

@@ -15,7 +15,7 @@ const POLICY: u16 = 7;
 /// The tag of an IPv6 address literal (RFC 5321 4.1.3), in lower case.
 const IPV6_TAG: &str = "ipv6:";
 
-/// What the mail server knows of sixgate.
+/// Address and name by which the mail server knows sixgate.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OwnIdentity<'a> {
     /// The address that it has for us; none where it has none.
@@ -52,20 +52,20 @@ impl OwnIdentity<'_> {
         self.address.is_some_and(|own| {
             text.replace(IPV6_TAG, " ")
                 .split(|character| !is_part(character))
-                .map(|word| word.trim_end_matches(['.', ':']))
-                .any(|word| word.parse::<IpAddr>().is_ok_and(|found| found.to_canonical() == own))
+                .map(|part| part.trim_end_matches(['.', ':']))
+                .any(|part| part.parse::<IpAddr>().is_ok_and(|found| found.to_canonical() == own))
         })
     }
 
-    /// Whether `text`, in lower case, has our host name in it. One without a dot may be a word of
-    /// the language: it counts in angle brackets only.
+    /// Whether `text`, in lower case, has our host name in it. One without a dot may be a common
+    /// term: it counts in angle brackets only.
     fn has_hostname(self, text: &str) -> bool {
         let own = self.hostname.to_ascii_lowercase();
         if !own.contains('.') {
             return text.contains(&format!("<{own}>"));
         }
         let is_part = |character: char| character.is_alphanumeric() || matches!(character, '-' | '_' | '.');
-        text.split(|character| !is_part(character)).any(|word| word.trim_end_matches('.') == own)
+        text.split(|character| !is_part(character)).any(|part| part.trim_end_matches('.') == own)
     }
 }
 
