@@ -7,11 +7,11 @@
 /// Reads content as it arrives.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DataReceiver {
-    state: State,
+    state: DataPosition,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum State {
+enum DataPosition {
     /// At the start of a line.
     #[default]
     LineStart,
@@ -42,21 +42,21 @@ impl DataReceiver {
         let mut at = 0;
         while let Some(octet) = input.get(at) {
             let next = match (self.state, octet) {
-                (State::Cr, b'\n') => {
+                (DataPosition::Cr, b'\n') => {
                     content(b"\r\n");
-                    State::LineStart
+                    DataPosition::LineStart
                 }
-                (State::DotCr, b'\n') => return Progress::End(at + 1),
-                (State::LineStart, b'.') => State::Dot,
-                (State::LineStart | State::Line, b'\r') => State::Cr,
-                (State::Dot, b'\r') => State::DotCr,
-                (State::Cr | State::DotCr, _) | (_, b'\n' | 0) => return Progress::BareLineEnd,
-                (State::LineStart | State::Line | State::Dot, _) => {
+                (DataPosition::DotCr, b'\n') => return Progress::End(at + 1),
+                (DataPosition::LineStart, b'.') => DataPosition::Dot,
+                (DataPosition::LineStart | DataPosition::Line, b'\r') => DataPosition::Cr,
+                (DataPosition::Dot, b'\r') => DataPosition::DotCr,
+                (DataPosition::Cr | DataPosition::DotCr, _) | (_, b'\n' | 0) => return Progress::BareLineEnd,
+                (DataPosition::LineStart | DataPosition::Line | DataPosition::Dot, _) => {
                     let text = input.get(at..).unwrap_or_default();
                     let length = text.iter().position(|octet| matches!(octet, b'\r' | b'\n' | 0));
                     let text = text.get(..length.unwrap_or(text.len())).unwrap_or_default();
                     content(text);
-                    self.state = State::Line;
+                    self.state = DataPosition::Line;
                     at += text.len();
                     continue;
                 }

@@ -49,7 +49,7 @@ const WAITING_INPUT_MAX: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Session {
     parameters: SessionParameters,
-    state: State,
+    state: SessionState,
     input: LineBuffer,
     output: Vec<u8>,
     task: Option<Task>,
@@ -74,7 +74,7 @@ pub struct Session {
 }
 
 #[derive(Debug)]
-enum State {
+enum SessionState {
     /// Waiting for a command.
     Command,
     /// Within the dialogue that refuses everything.
@@ -136,7 +136,7 @@ impl Session {
         };
         let mut session = Self {
             parameters,
-            state: State::Command,
+            state: SessionState::Command,
             input: LineBuffer::default(),
             output: Vec::new(),
             task: None,
@@ -174,7 +174,7 @@ impl Session {
     /// Takes input. What comes in the clear once STARTTLS was read is dropped: the client has to
     /// wait (RFC 3207 4.2), and another could have sent it.
     pub fn handle_input(&mut self, now: Instant, octets: &[u8]) {
-        if matches!(self.state, State::Closing | State::StartingTls) {
+        if matches!(self.state, SessionState::Closing | SessionState::StartingTls) {
             return;
         }
         self.times.now = now;
@@ -188,7 +188,7 @@ impl Session {
             self.note(Event::Left, None);
         }
         self.abandon();
-        self.state = State::Closing;
+        self.state = SessionState::Closing;
     }
 
     /// The daemon stops: ends the session as soon as no message is under way. One in chunks is
@@ -227,7 +227,7 @@ impl Session {
     /// Whether the session is served and no transaction is open.
     #[must_use]
     pub fn is_between_transactions(&self) -> bool {
-        matches!(self.state, State::Command) && self.transaction.is_none()
+        matches!(self.state, SessionState::Command) && self.transaction.is_none()
     }
 
     /// Commands have to come soon, or may take their time again: others wait for the connection.
@@ -266,12 +266,15 @@ impl Session {
     fn silence_end(&self) -> Option<Instant> {
         let limits = &self.parameters.limits;
         let wait = match self.state {
-            State::Command | State::Refusing { .. } | State::StartingTls => {
+            SessionState::Command | SessionState::Refusing { .. } | SessionState::StartingTls => {
                 let hurried = if self.in_a_hurry { HURRIED_COMMAND } else { Duration::MAX };
                 limits.command_timeout.min(hurried)
             }
-            State::Data(_) | State::Skipping(..) => limits.data_timeout,
-            State::Keeping(_) | State::Recipient(_) | State::Message | State::Closing => return None,
+            SessionState::Data(_) | SessionState::Skipping(..) => limits.data_timeout,
+            SessionState::Keeping(_)
+            | SessionState::Recipient(_)
+            | SessionState::Message
+            | SessionState::Closing => return None,
         };
         Some(self.times.active + wait)
     }
@@ -280,7 +283,10 @@ impl Session {
     fn reads(&self) -> bool {
         let may_read = matches!(
             self.state,
-            State::Command | State::Refusing { .. } | State::Data(_) | State::Skipping(..)
+            SessionState::Command
+                | SessionState::Refusing { .. }
+                | SessionState::Data(_)
+                | SessionState::Skipping(..)
         );
         may_read && self.task.is_none()
     }
@@ -304,7 +310,7 @@ impl Session {
     /// Whether the last reply has been sent.
     #[must_use]
     pub fn is_closing(&self) -> bool {
-        matches!(self.state, State::Closing)
+        matches!(self.state, SessionState::Closing)
     }
 
     /// EHLO or HELO, as last given.
@@ -339,12 +345,12 @@ impl Session {
                 return self.hang_up(ReplyKind::ShuttingDown);
             }
             match &mut self.state {
-                State::Data(_) => {
+                SessionState::Data(_) => {
                     if !self.read_content() {
                         return;
                     }
                 }
-                State::Skipping(..) => {
+                SessionState::Skipping(..) => {
                     if !self.skip_content() {
                         return;
                     }
@@ -359,12 +365,12 @@ impl Session {
 
     /// Whether no message is under way.
     fn rests(&self) -> bool {
-        self.chunks.is_none() && matches!(self.state, State::Command | State::Refusing { .. })
+        self.chunks.is_none() && matches!(self.state, SessionState::Command | SessionState::Refusing { .. })
     }
 
     fn read_line(&mut self, line: Line) {
         let refusing = match self.state {
-            State::Refusing { reason, phase, commands } => Some((reason, phase, commands)),
+            SessionState::Refusing { reason, phase, commands } => Some((reason, phase, commands)),
             _ => None,
         };
         // octets of an unfinished line put nothing off: a command has to come within the time for a
@@ -457,7 +463,7 @@ impl Session {
         }
         self.abandon();
         self.input.clear();
-        self.state = State::Closing;
+        self.state = SessionState::Closing;
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) enum PtrCommand {
         #[arg(value_parser = parse_address)]
         address: Ipv6Addr,
         /// Whether it has a PTR record
-        state: State,
+        state: PtrStateArgument,
         /// For how long, at most a day
         #[arg(long = "for", value_name = "DURATION", default_value = "15m", value_parser = parse_lifetime)]
         lifetime: Duration,
@@ -51,7 +51,7 @@ pub(super) enum PtrCommand {
 
 /// Whether there is a PTR record.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum State {
+pub(super) enum PtrStateArgument {
     /// It has one
     Exists,
     /// It has none: the sender is refused
@@ -73,8 +73,8 @@ pub(super) fn run(command: PtrCommand, control: &Control, out: &mut Output<'_>) 
         PtrCommand::Get { address, format } => get(&maps, address, format, out),
         PtrCommand::Set { address, state, lifetime } => {
             let state = match state {
-                State::Exists => PtrState::Exists,
-                State::Absent => PtrState::Absent,
+                PtrStateArgument::Exists => PtrState::Exists,
+                PtrStateArgument::Absent => PtrState::Absent,
             };
             maps.ptr_set(address, state, PtrOrigin::Command, lifetime)?;
             out.line(format_args!("set {address} {} for {}", word(state), format_duration(lifetime)))?;

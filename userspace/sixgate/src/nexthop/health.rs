@@ -20,10 +20,10 @@ pub const REJECTIONS_OF_US: u32 = 3;
 
 /// The last known state of one next hop; shared by its probes and its sessions.
 #[derive(Debug, Default)]
-pub(crate) struct Health(Mutex<State>);
+pub(crate) struct Health(Mutex<HealthState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct HealthState {
     /// Whether it could be used at all since it was set.
     was_usable: bool,
     /// Why it cannot be used now.
@@ -121,12 +121,12 @@ impl Health {
     }
 
     /// Nothing here is left half done, so that a panic elsewhere does not matter to it.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, HealthState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl HealthState {
     fn found(&mut self, failure: Option<&str>, is_known: bool) {
         match (failure, self.failure.as_deref()) {
             (None, Some(_)) => info!("the next hop is usable again"),

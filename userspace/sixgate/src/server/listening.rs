@@ -24,11 +24,11 @@ pub(crate) type Listener = (TcpListener, SocketAddr);
 /// The addresses of the configuration, for as long as the daemon runs.
 #[derive(Debug, Default)]
 pub(crate) struct Listening {
-    state: Mutex<State>,
+    state: Mutex<ListeningState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ListeningState {
     open: Vec<SocketAddr>,
     /// Those whose interface is not there.
     missing: Vec<Endpoint>,
@@ -110,7 +110,7 @@ impl Listening {
         without_interface.chain(without_address).collect()
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> std::sync::MutexGuard<'_, ListeningState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

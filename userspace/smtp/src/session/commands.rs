@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Hello, Offer, Session, State, Task, Transaction};
+use super::{Hello, Offer, Session, SessionState, Task, Transaction};
 use crate::{
     command::{Body, Chunk, Command, MailFrom, Mailbox, RcptTo},
     reply::{Extension, ReplyKind},
@@ -92,7 +92,7 @@ impl Session {
         } else {
             self.input.clear();
             self.task = Some(Task::StartTls);
-            self.state = State::StartingTls;
+            self.state = SessionState::StartingTls;
         }
     }
 
@@ -149,7 +149,7 @@ impl Session {
             }
         } else {
             self.task = Some(Task::Recipient { recipient: recipient.clone(), mail, hello });
-            self.state = State::Recipient(recipient);
+            self.state = SessionState::Recipient(recipient);
         }
     }
 

@@ -4,7 +4,7 @@
 
 use sixgate_common::flow::ARGUMENT_KEPT;
 
-use super::{Session, State};
+use super::{Session, SessionState};
 use crate::{
     command::{Mailbox, RcptTo},
     incoming_message::IncomingMessage,
@@ -188,11 +188,11 @@ impl Session {
 
     fn stage(&self) -> Stage {
         match (&self.state, &self.transaction) {
-            (State::Refusing { .. }, _) => Stage::Refused,
-            (State::StartingTls, _) => Stage::StartTls,
-            (State::Skipping(..), _) => Stage::Bdat,
-            (State::Message, _) => Stage::EndOfData,
-            (State::Recipient(_), _) => Stage::Rcpt,
+            (SessionState::Refusing { .. }, _) => Stage::Refused,
+            (SessionState::StartingTls, _) => Stage::StartTls,
+            (SessionState::Skipping(..), _) => Stage::Bdat,
+            (SessionState::Message, _) => Stage::EndOfData,
+            (SessionState::Recipient(_), _) => Stage::Rcpt,
             _ if let Some(arriving) = self.incoming_message() => {
                 if arriving.is_in_chunks() {
                     Stage::Bdat
@@ -211,7 +211,7 @@ impl Session {
     /// The message that is arriving, between two chunks, too.
     fn incoming_message(&self) -> Option<&IncomingMessage> {
         match &self.state {
-            State::Data(arriving) | State::Keeping(arriving) => Some(arriving),
+            SessionState::Data(arriving) | SessionState::Keeping(arriving) => Some(arriving),
             _ => self.chunks.as_ref(),
         }
     }

@@ -10,7 +10,7 @@ use sixgate_common::{
     refuse::{self, Phase, Reason, ReplyId, Verb},
 };
 
-use super::{RefusedRecipient, Session, State};
+use super::{RefusedRecipient, Session, SessionState};
 use crate::{line::Line, policy::evidence::Endpoints, reply::Reply};
 
 impl Session {
@@ -46,8 +46,8 @@ impl Session {
         reply.write_to(&mut self.output);
         self.keep_refused(id, reply, line);
         self.state = match step.next {
-            Phase::Closing => State::Closing,
-            phase => State::Refusing { reason, phase, commands },
+            Phase::Closing => SessionState::Closing,
+            phase => SessionState::Refusing { reason, phase, commands },
         };
     }
 
