@@ -63,7 +63,7 @@ pub use pins::Pins;
 pub use projection::{Changes, MapChange, MapEntry, Projection};
 pub use ptr::{PtrOrigin, PtrRecord, PtrState};
 pub use stations::{Station, StationUse};
-pub use trace::{Outcome, Trace, TracedSegment};
+pub use trace::{SegmentOutcome, Trace, TracedSegment};
 pub use watch::{NetworkWatch, watch_network};
 
 /// CLOCK_MONOTONIC in nanoseconds: the clock of `bpf_ktime_get_ns`, in which tags and PTR entries

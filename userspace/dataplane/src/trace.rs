@@ -56,7 +56,7 @@ pub struct TracedSegment {
     /// Octets of payload.
     pub length: u32,
     /// The program's action on the segment.
-    pub outcome: Outcome,
+    pub outcome: SegmentOutcome,
     /// The counter that was raised for it.
     pub stat: Stat,
     /// Why its session is refused, if it is.
@@ -65,7 +65,7 @@ pub struct TracedSegment {
 
 /// The program's action on a segment.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Outcome {
+pub enum SegmentOutcome {
     /// It went on to the host's TCP.
     Passed,
     /// It was dropped.
@@ -213,10 +213,10 @@ impl Trace {
     fn segment(&mut self, record: &TraceRecord) -> Option<TracedSegment> {
         let stat = *Stat::ALL.get(usize::from(record.stat))?;
         let outcome = match record.action {
-            TraceRecord::PASS => Outcome::Passed,
-            TraceRecord::DROP => Outcome::Dropped,
+            TraceRecord::PASS => SegmentOutcome::Passed,
+            TraceRecord::DROP => SegmentOutcome::Dropped,
             TraceRecord::TX => {
-                Outcome::Answered { flags: record.answer_flags, reply: self.reply(record.reply) }
+                SegmentOutcome::Answered { flags: record.answer_flags, reply: self.reply(record.reply) }
             }
             _ => return None,
         };

@@ -26,49 +26,49 @@ use tempfile::NamedTempFile;
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
-    sessions: Family<Outcome, Counter>,
-    recipients: Family<Outcome, Counter>,
-    messages: Family<Outcome, Counter>,
-    shadow: Family<Reason, Counter>,
-    not_shadowed: Family<Reason, Counter>,
-    ptr: Family<Finding, Counter>,
-    limits: Family<Limit, Counter>,
-    handshakes: Family<Outcome, Counter>,
+    sessions: Family<OutcomeLabel, Counter>,
+    recipients: Family<OutcomeLabel, Counter>,
+    messages: Family<OutcomeLabel, Counter>,
+    shadow: Family<ReasonLabel, Counter>,
+    not_shadowed: Family<ReasonLabel, Counter>,
+    ptr: Family<ResultLabel, Counter>,
+    limits: Family<LimitLabel, Counter>,
+    handshakes: Family<OutcomeLabel, Counter>,
     tags: Counter,
-    kernel_sessions: Family<End, Counter>,
-    greetings: Family<Outcome, Counter>,
-    xdp: Family<Name, Counter>,
+    kernel_sessions: Family<EndLabel, Counter>,
+    greetings: Family<OutcomeLabel, Counter>,
+    xdp: Family<CounterLabel, Counter>,
     open: Gauge<u64, AtomicU64>,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Outcome {
+struct OutcomeLabel {
     outcome: &'static str,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Reason {
+struct ReasonLabel {
     reason: &'static str,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Finding {
+struct ResultLabel {
     result: &'static str,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct End {
+struct EndLabel {
     reason: &'static str,
     ending: &'static str,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Name {
+struct CounterLabel {
     counter: &'static str,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Limit {
+struct LimitLabel {
     limit: &'static str,
 }
 
@@ -121,49 +121,49 @@ impl Metrics {
 
     /// A session was admitted, refused or turned away.
     pub(crate) fn session(&self, outcome: &'static str) {
-        self.sessions.get_or_create(&Outcome { outcome }).inc();
+        self.sessions.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// A recipient was judged.
     pub(crate) fn recipient(&self, outcome: &'static str) {
-        self.recipients.get_or_create(&Outcome { outcome }).inc();
+        self.recipients.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// A message came to its end.
     pub(crate) fn message(&self, outcome: &'static str) {
-        self.messages.get_or_create(&Outcome { outcome }).inc();
+        self.messages.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// Something was passed on that `enforce` refuses.
     pub(crate) fn shadow(&self, reason: &'static str) {
-        self.shadow.get_or_create(&Reason { reason }).inc();
+        self.shadow.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     /// Something was refused although the mode is shadow.
     pub(crate) fn not_shadowed(&self, reason: &'static str) {
-        self.not_shadowed.get_or_create(&Reason { reason }).inc();
+        self.not_shadowed.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     /// A session learned about its source's reverse DNS.
     pub(crate) fn ptr(&self, result: &'static str) {
-        self.ptr.get_or_create(&Finding { result }).inc();
+        self.ptr.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// A bound was reached.
     pub(crate) fn limit(&self, limit: &'static str) {
-        self.limits.get_or_create(&Limit { limit }).inc();
+        self.limits.get_or_create(&LimitLabel { limit }).inc();
     }
 
     /// How often bounds were reached that count for themselves.
     pub(crate) fn limits(&self, reached: &[(&'static str, u64)]) {
         for (limit, times) in reached {
-            self.limits.get_or_create(&Limit { limit }).inner().store(*times, Ordering::Relaxed);
+            self.limits.get_or_create(&LimitLabel { limit }).inner().store(*times, Ordering::Relaxed);
         }
     }
 
     /// A TLS handshake came to its end.
     pub(crate) fn handshake(&self, outcome: &'static str) {
-        self.handshakes.get_or_create(&Outcome { outcome }).inc();
+        self.handshakes.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// The XDP program had tagged a session.
@@ -173,19 +173,19 @@ impl Metrics {
 
     /// The XDP program refused a session by itself.
     pub(crate) fn kernel_session(&self, reason: &'static str, ending: &'static str) {
-        self.kernel_sessions.get_or_create(&End { reason, ending }).inc();
+        self.kernel_sessions.get_or_create(&EndLabel { reason, ending }).inc();
     }
 
     /// A greeting was to be sent again.
     pub(crate) fn greeting(&self, outcome: &'static str) {
-        self.greetings.get_or_create(&Outcome { outcome }).inc();
+        self.greetings.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// The XDP program's counters. They begin anew when the program's maps are made anew, as
     /// counters may.
     pub(crate) fn xdp(&self, counters: &[(Stat, u64)]) {
         for (stat, value) in counters {
-            let counter = self.xdp.get_or_create(&Name { counter: stat.name() });
+            let counter = self.xdp.get_or_create(&CounterLabel { counter: stat.name() });
             counter.inner().store(*value, Ordering::Relaxed);
         }
     }

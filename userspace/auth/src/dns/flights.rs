@@ -15,9 +15,9 @@ use tokio::sync::watch;
 
 use super::{Answer, DnsFailure};
 
-type Outcome = Result<Answer<RData>, DnsFailure>;
+type FlightResult = Result<Answer<RData>, DnsFailure>;
 /// A question that is being asked. Those who wait for it drive it; when all are gone it ends.
-type Asked = Shared<Pin<Box<dyn Future<Output = Outcome> + Send>>>;
+type Asked = Shared<Pin<Box<dyn Future<Output = FlightResult> + Send>>>;
 /// Name and type.
 type Question = (Name, RecordType);
 
@@ -93,9 +93,9 @@ impl Seat {
         turn: impl Future<Output = Result<T, DnsFailure>>,
         pay: impl FnOnce() -> Result<(), DnsFailure>,
         ask: impl FnOnce(Name, RecordType) -> F,
-    ) -> Outcome
+    ) -> FlightResult
     where
-        F: Future<Output = Outcome> + Send + 'static,
+        F: Future<Output = FlightResult> + Send + 'static,
     {
         let mut turn = pin!(turn);
         let mut begun = self.asked.clone();
@@ -118,7 +118,7 @@ impl Seat {
         ask: impl FnOnce(Name, RecordType) -> F,
     ) -> Result<Asked, DnsFailure>
     where
-        F: Future<Output = Outcome> + Send + 'static,
+        F: Future<Output = FlightResult> + Send + 'static,
     {
         // one after the other: two who come at the same time must not both ask
         let open = self.flights.lock();
@@ -145,7 +145,7 @@ impl Seat {
             drop(landing);
             outcome
         };
-        let asked: Asked = (Box::pin(asked) as Pin<Box<dyn Future<Output = Outcome> + Send>>).shared();
+        let asked: Asked = (Box::pin(asked) as Pin<Box<dyn Future<Output = FlightResult> + Send>>).shared();
         if let Some(flight) = flight {
             flight.asked.send_replace(Some(asked.clone()));
         }

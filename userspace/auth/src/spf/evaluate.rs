@@ -53,7 +53,7 @@ pub(super) struct Subject<'a> {
 
 /// What check_host() comes to.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(super) struct EvaluationOutcome {
     pub(super) result: SpfResult,
     pub(super) reason: SpfReason,
     /// The term that decided, after those that led to its record.
@@ -96,8 +96,8 @@ impl<'a> Evaluation<'a> {
     }
 
     /// check_host() for `domain`.
-    pub(super) async fn check_host(&mut self, domain: DomainName) -> Outcome {
-        self.evaluate(domain).await.unwrap_or_else(|Stop { result, reason, trail }| Outcome {
+    pub(super) async fn check_host(&mut self, domain: DomainName) -> EvaluationOutcome {
+        self.evaluate(domain).await.unwrap_or_else(|Stop { result, reason, trail }| EvaluationOutcome {
             result,
             reason,
             trail,
@@ -126,17 +126,21 @@ impl<'a> Evaluation<'a> {
     fn evaluate(
         &mut self,
         domain: DomainName,
-    ) -> Pin<Box<dyn Future<Output = Result<Outcome, Stop>> + Send + '_>> {
+    ) -> Pin<Box<dyn Future<Output = Result<EvaluationOutcome, Stop>> + Send + '_>> {
         Box::pin(async move {
             let Some(record) = self.record(&domain).await? else {
-                return Ok(Outcome::undecided(SpfResult::None, SpfReason::NoRecord));
+                return Ok(EvaluationOutcome::undecided(SpfResult::None, SpfReason::NoRecord));
             };
             self.follow(record, domain).await
         })
     }
 
     /// Evaluates `record`, and the one to which it redirects, and so on.
-    async fn follow(&mut self, mut record: Record, mut domain: DomainName) -> Result<Outcome, Stop> {
+    async fn follow(
+        &mut self,
+        mut record: Record,
+        mut domain: DomainName,
+    ) -> Result<EvaluationOutcome, Stop> {
         let mut trail = String::new();
         loop {
             for directive in &record.directives {
@@ -144,10 +148,10 @@ impl<'a> Evaluation<'a> {
                 let matched = self.matches(&directive.mechanism, &domain).await;
                 if let Match::Yes { trail: inner } = matched.map_err(|stop| stop.after(&term()))? {
                     let explanation = record.explanation.map(|target| (target, domain));
-                    return Ok(Outcome::matched(directive, along(&term(), &inner), explanation));
+                    return Ok(EvaluationOutcome::matched(directive, along(&term(), &inner), explanation));
                 }
             }
-            let no_match = Outcome::undecided(SpfResult::Neutral, SpfReason::NoMatch);
+            let no_match = EvaluationOutcome::undecided(SpfResult::Neutral, SpfReason::NoMatch);
             let Some(target) = record.redirect else {
                 return Ok(no_match);
             };
@@ -200,7 +204,7 @@ impl<'a> Evaluation<'a> {
             Err(NoName::NotAscii) => return Ok(Match::No),
             Ok(_) | Err(NoName::Unfit) => return Err(Stop::permanent(SpfReason::IncludeWithoutRecord)),
         };
-        let Outcome { result, trail, .. } = self.evaluate(target).await?;
+        let EvaluationOutcome { result, trail, .. } = self.evaluate(target).await?;
         match result {
             SpfResult::Pass => Ok(Match::Yes { trail }),
             SpfResult::None => Err(Stop::permanent(SpfReason::IncludeWithoutRecord)),
@@ -362,7 +366,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-impl Outcome {
+impl EvaluationOutcome {
     fn matched(directive: &Directive, trail: String, explanation: Option<(DomainSpec, DomainName)>) -> Self {
         let result = match directive.qualifier {
             Qualifier::Pass => SpfResult::Pass,

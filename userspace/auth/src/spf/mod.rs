@@ -22,7 +22,7 @@ pub use evaluate::{MAX_DNS_TERMS, MAX_NAMES, MAX_OTHER_FAMILY, MAX_QUERIES, MAX_
 use crate::{
     dns::{LONGEST_NAME, Resolver, ascii_name},
     spf::{
-        evaluate::{Evaluation, Outcome, Subject},
+        evaluate::{Evaluation, EvaluationOutcome, Subject},
         name::DomainName,
     },
 };
@@ -166,7 +166,7 @@ async fn evaluated(mut evaluation: Evaluation<'_>, domain: &DomainName, time: Ti
     let Some(outcome) = time.allows(evaluation.check_host(domain.clone())).await else {
         return SpfCheck::new(checked, SpfResult::TempError, SpfReason::TimeLimit);
     };
-    let Outcome { result, reason, trail, explanation } = outcome;
+    let EvaluationOutcome { result, reason, trail, explanation } = outcome;
     let explanation = match (result, explanation) {
         (SpfResult::Fail, Some((target, domain))) => {
             time.allows(evaluation.explain(&target, &domain)).await.flatten()

@@ -13,7 +13,9 @@ use sixgate_base::bounded;
 
 use crate::{
     control::Control,
-    store::{Consent, DOUBTS_MAX, Edit, Entry, Key, ListError, Outcome, Replaced, StoreError, parse_prefix},
+    store::{
+        Consent, DOUBTS_MAX, Edit, EditOutcome, Entry, Key, ListError, Replaced, StoreError, parse_prefix,
+    },
 };
 
 /// For commands that change a set of prefixes.
@@ -95,14 +97,14 @@ pub(super) fn warn_of_maps(control: &Control, out: &mut Output<'_>) {
 /// One line for each outcome; no, if something was not there.
 pub(super) fn report(
     control: &Control,
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<EditOutcome>,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     warn_of_maps(control, out);
     let mut exit = Exit::Done;
     for outcome in &outcomes {
         match outcome {
-            Outcome::Missing(_) => {
+            EditOutcome::Missing(_) => {
                 exit = Exit::No;
                 out.note(outcome);
             }
@@ -114,10 +116,12 @@ pub(super) fn report(
 }
 
 /// Warns of entries in the store that are likely not meant.
-fn warn(outcomes: &[Outcome], out: &mut Output<'_>) {
+fn warn(outcomes: &[EditOutcome], out: &mut Output<'_>) {
     let entries = outcomes.iter().filter_map(|outcome| match outcome {
-        Outcome::Added(entry) | Outcome::Changed(entry) | Outcome::Unchanged(entry) => Some(entry),
-        Outcome::Removed(_) | Outcome::Missing(_) => None,
+        EditOutcome::Added(entry) | EditOutcome::Changed(entry) | EditOutcome::Unchanged(entry) => {
+            Some(entry)
+        }
+        EditOutcome::Removed(_) | EditOutcome::Missing(_) => None,
     });
     for doubt in entries.filter_map(Entry::doubt).take(DOUBTS_MAX) {
         out.note(format_args!("warning: {doubt}"));
@@ -165,10 +169,11 @@ impl Replacing {
         warn(&replaced.outcomes, out);
         let Replaced { outcomes, unchanged, total } = replaced;
         outcomes.iter().try_for_each(|outcome| out.line(outcome))?;
-        let count = |which: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| which(outcome)).count();
-        let added = count(|outcome| matches!(outcome, Outcome::Added(_)));
-        let changed = count(|outcome| matches!(outcome, Outcome::Changed(_)));
-        let removed = count(|outcome| matches!(outcome, Outcome::Removed(_)));
+        let count =
+            |which: fn(&EditOutcome) -> bool| outcomes.iter().filter(|outcome| which(outcome)).count();
+        let added = count(|outcome| matches!(outcome, EditOutcome::Added(_)));
+        let changed = count(|outcome| matches!(outcome, EditOutcome::Changed(_)));
+        let removed = count(|outcome| matches!(outcome, EditOutcome::Removed(_)));
         out.line(format_args!(
             "{added} added, {changed} changed, {removed} removed, {unchanged} unchanged, {total} in all"
         ))?;

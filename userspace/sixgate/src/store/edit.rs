@@ -37,7 +37,7 @@ pub enum Key {
 
 /// The outcome for one entry.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Outcome {
+pub enum EditOutcome {
     /// It is new.
     Added(Entry),
     /// It had another decision.
@@ -91,7 +91,7 @@ impl fmt::Display for Key {
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for EditOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Added(entry) => write!(f, "added {entry}"),

@@ -8,7 +8,7 @@ use std::{fmt, num::NonZeroU64, time::Duration};
 use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 use sixgate_common::{refuse::Reason, trace};
-use sixgate_dataplane::{Outcome, TracedSegment};
+use sixgate_dataplane::{SegmentOutcome, TracedSegment};
 
 use crate::{mirror::kernel_events::timestamp, shown::reason_name};
 
@@ -132,9 +132,9 @@ impl TracedLine {
     #[must_use]
     pub fn of(segment: &TracedSegment) -> Self {
         let (action, answer, reply) = match &segment.outcome {
-            Outcome::Passed => (PASSED, None, None),
-            Outcome::Dropped => (DROPPED, None, None),
-            Outcome::Answered { flags, reply } => (ANSWERED, Some(flag_names(*flags)), reply.clone()),
+            SegmentOutcome::Passed => (PASSED, None, None),
+            SegmentOutcome::Dropped => (DROPPED, None, None),
+            SegmentOutcome::Answered { flags, reply } => (ANSWERED, Some(flag_names(*flags)), reply.clone()),
         };
         Self {
             at: timestamp(segment.at),
@@ -219,7 +219,7 @@ mod tests {
 
     use super::*;
 
-    fn line(flags: u8, outcome: Outcome, stat: Stat, reason: Option<Reason>) -> String {
+    fn line(flags: u8, outcome: SegmentOutcome, stat: Stat, reason: Option<Reason>) -> String {
         let segment = TracedSegment {
             at: 0,
             interface: "eth0".to_owned(),
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn a_line_says_what_was_done_and_why() {
         let answered =
-            |flags, reply: Option<&str>| Outcome::Answered { flags, reply: reply.map(str::to_owned) };
+            |flags, reply: Option<&str>| SegmentOutcome::Answered { flags, reply: reply.map(str::to_owned) };
         let ends = "[2001:db8:51::4]:40000 > [2001:db8:25::99]:25";
         let refused = Some(Reason::NotOptedIn);
         assert_eq!(
@@ -251,11 +251,11 @@ mod tests {
             )
         );
         assert_eq!(
-            line(0x10, Outcome::Passed, Stat::PassTrusted, None),
+            line(0x10, SegmentOutcome::Passed, Stat::PassTrusted, None),
             format!("{ends} ACK seq 7 ack 9 length 5: passed to the host: the source is trusted")
         );
         // not twice
-        let tagged = line(0x02, Outcome::Passed, Stat::TagNotOptedIn, refused);
+        let tagged = line(0x02, SegmentOutcome::Passed, Stat::TagNotOptedIn, refused);
         assert_eq!(tagged.matches("has not opted in").count(), 1, "{tagged}");
         for (outcome, wanted) in [
             (answered(0x18, Some("550")), ": answered with reply 550: "),
@@ -263,7 +263,7 @@ mod tests {
             (answered(0x14, None), ": answered with a reset: "),
             (answered(0x11, None), ": answered with a FIN: "),
             (answered(0x10, None), ": answered with an ACK: "),
-            (Outcome::Dropped, ": dropped: "),
+            (SegmentOutcome::Dropped, ": dropped: "),
         ] {
             let shown = line(0, outcome, Stat::AnswerReply, None);
             assert!(shown.contains(wanted) && shown.contains(" no flags "), "{shown}");

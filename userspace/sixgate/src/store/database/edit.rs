@@ -13,7 +13,7 @@ use super::{
     row::{self, Kind},
 };
 use crate::store::{
-    Author, Contents, Domain, Entry, Key, Marks, Outcome, PrefixMap, PrefixSet, Progress, Revision,
+    Author, Contents, Domain, EditOutcome, Entry, Key, Marks, PrefixMap, PrefixSet, Progress, Revision,
     StoreError,
 };
 
@@ -50,7 +50,7 @@ pub struct Consent {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Replaced {
     /// The entries that were not so before: additions and changes first.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<EditOutcome>,
     /// How many entries stayed as they were.
     pub unchanged: usize,
     /// How many there are.
@@ -109,7 +109,7 @@ impl Edit<'_> {
     /// # Errors
     ///
     /// [`StoreError::Database`].
-    pub fn add(&mut self, entry: Entry) -> Result<Outcome, StoreError> {
+    pub fn add(&mut self, entry: Entry) -> Result<EditOutcome, StoreError> {
         let (kind, key) = row::key_row(&entry.key());
         let before = self.state(kind, &key)?;
         let entry = match (entry, before) {
@@ -121,9 +121,9 @@ impl Edit<'_> {
         let after = row::state(&entry);
         self.set(kind, key, before, Some(after))?;
         Ok(match before {
-            None => Outcome::Added(entry),
-            Some(before) if before != after => Outcome::Changed(entry),
-            Some(_) => Outcome::Unchanged(entry),
+            None => EditOutcome::Added(entry),
+            Some(before) if before != after => EditOutcome::Changed(entry),
+            Some(_) => EditOutcome::Unchanged(entry),
         })
     }
 
@@ -132,12 +132,12 @@ impl Edit<'_> {
     /// # Errors
     ///
     /// [`StoreError::Database`].
-    pub fn remove(&mut self, key: Key) -> Result<Outcome, StoreError> {
+    pub fn remove(&mut self, key: Key) -> Result<EditOutcome, StoreError> {
         let (kind, octets) = row::key_row(&key);
         let before = self.state(kind, &octets)?;
         let removed = before.and_then(|state| row::entry(kind.number(), &octets, state));
         self.set(kind, octets, before, None)?;
-        Ok(removed.map_or(Outcome::Missing(key), Outcome::Removed))
+        Ok(removed.map_or(EditOutcome::Missing(key), EditOutcome::Removed))
     }
 
     /// Lets refusals that name `domain` be permanent again; an entry without another mark goes.
@@ -145,18 +145,18 @@ impl Edit<'_> {
     /// # Errors
     ///
     /// [`StoreError::Database`].
-    pub fn unmark_temporary(&mut self, domain: Domain) -> Result<Outcome, StoreError> {
+    pub fn unmark_temporary(&mut self, domain: Domain) -> Result<EditOutcome, StoreError> {
         let (kind, octets) = row::key_row(&Key::Domain(domain.clone()));
         let before = self.state(kind, &octets)?;
         let marks = before.map(row::marks).unwrap_or_default();
         if !marks.temporary {
-            return Ok(Outcome::Missing(Key::Domain(domain)));
+            return Ok(EditOutcome::Missing(Key::Domain(domain)));
         }
         if !marks.opted_in {
             return self.remove(Key::Domain(domain));
         }
         self.set(kind, octets, before, Some(row::marks_state(Marks::OPTED_IN)))?;
-        Ok(Outcome::Changed(Entry::Domain(domain, Marks::OPTED_IN)))
+        Ok(EditOutcome::Changed(Entry::Domain(domain, Marks::OPTED_IN)))
     }
 
     /// Replaces the whole opt-in set.
@@ -374,12 +374,12 @@ impl Row {
     }
 
     /// The outcome for its entry; nothing for a row that this version does not write.
-    fn outcome(&self) -> Option<Outcome> {
+    fn outcome(&self) -> Option<EditOutcome> {
         let kind = self.kind.number();
         Some(match (self.before, self.after) {
-            (None, Some(after)) => Outcome::Added(row::entry(kind, &self.key, after)?),
-            (Some(_), Some(after)) => Outcome::Changed(row::entry(kind, &self.key, after)?),
-            (before, None) => Outcome::Removed(row::entry(kind, &self.key, before?)?),
+            (None, Some(after)) => EditOutcome::Added(row::entry(kind, &self.key, after)?),
+            (Some(_), Some(after)) => EditOutcome::Changed(row::entry(kind, &self.key, after)?),
+            (before, None) => EditOutcome::Removed(row::entry(kind, &self.key, before?)?),
         })
     }
 }

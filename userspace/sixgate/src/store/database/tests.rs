@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::history::{CHANGES_KEPT, CHANGES_KEPT_OF_ONE};
 use crate::store::{
-    Author, Change, Consent, Contents, Database, Domain, Entry, Key, Logged, Marks, Outcome, PrefixMap,
+    Author, Change, Consent, Contents, Database, Domain, EditOutcome, Entry, Key, Logged, Marks, PrefixMap,
     Revision, Since, StartNote, Store, StoreError, write_document,
 };
 
@@ -170,7 +170,7 @@ fn a_list_that_is_empty_or_takes_more_than_half_needs_consent() {
     load(optin(11..30), false, true).unwrap();
     let none = load(optin(0..0), true, false).unwrap();
     assert_eq!((none.outcomes.len(), none.total), (19, 0));
-    assert!(matches!(none.outcomes[0], Outcome::Removed(_)));
+    assert!(matches!(none.outcomes[0], EditOutcome::Removed(_)));
 }
 
 #[test]
