@@ -54,15 +54,15 @@ pub enum Event {
         /// How it ended.
         ending: Ending,
         /// How far the session got.
-        progress: Progress,
+        progress: KernelProgress,
     },
     /// It goes on after a recipient was refused, and names another one.
-    Recipient(Progress),
+    Recipient(KernelProgress),
 }
 
 /// The state of a session when a record is made.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Progress {
+pub struct KernelProgress {
     /// The refused session itself.
     pub session: Refused,
     /// When the record was made, nanoseconds of CLOCK_MONOTONIC.
@@ -119,7 +119,7 @@ fn read(record: &[u8]) -> Option<Event> {
         opened: u64::from_ne_bytes(part(record, offset_of!(Begun, opened))?),
     };
     let progress = || {
-        Some(Progress {
+        Some(KernelProgress {
             session,
             at: u64::from_ne_bytes(part(record, offset_of!(Begun, now))?),
             commands: u16::from_ne_bytes(part(record, offset_of!(Begun, commands))?),
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(session.source(), "[2001:db8:51::4]:40000".parse().unwrap());
         assert_eq!(session.destination(), "[2001:db8:25::25]:25".parse().unwrap());
         assert_eq!((session.reason, session.opened), (Reason::NotOptedIn, 1_000));
-        let progress = Progress {
+        let progress = KernelProgress {
             session: Refused { reason: Reason::NoPtr, ..session },
             at: 5_000,
             commands: 7,

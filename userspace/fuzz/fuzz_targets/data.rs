@@ -10,7 +10,7 @@ use sixgate_fuzz::{
     script::{self, Script},
     strict::{self, Content},
 };
-use sixgate_smtp::data::{DataReceiver, Progress};
+use sixgate_smtp::data::{DataReceiver, DataProgress};
 
 fuzz_target!(|input: &[u8]| {
     let (script, stream) = script::split(input);
@@ -27,12 +27,12 @@ fn received(stream: &[u8], mut script: Script<'_>) -> Content {
     while at < stream.len() {
         let end = stream.len().min(at + script.length(PIECE_MAX));
         match receiver.receive(&stream[at..end], |piece| content.extend_from_slice(piece)) {
-            Progress::More => at = end,
-            Progress::End(count) => {
+            DataProgress::More => at = end,
+            DataProgress::End(count) => {
                 assert!(count <= end - at);
                 return Content::Whole(content, at + count);
             }
-            Progress::BareLineEnd => return Content::Bare,
+            DataProgress::BareLineEnd => return Content::Bare,
         }
     }
     Content::More

@@ -27,7 +27,7 @@ enum DataPosition {
 
 /// How far [`DataReceiver::receive`] came.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Progress {
+pub enum DataProgress {
     /// All input was read; more is needed.
     More,
     /// The end was read, after this many octets of the input.
@@ -38,7 +38,7 @@ pub enum Progress {
 
 impl DataReceiver {
     /// Reads `input` and gives the content in it, in pieces, to `content`.
-    pub fn receive(&mut self, input: &[u8], mut content: impl FnMut(&[u8])) -> Progress {
+    pub fn receive(&mut self, input: &[u8], mut content: impl FnMut(&[u8])) -> DataProgress {
         let mut at = 0;
         while let Some(octet) = input.get(at) {
             let next = match (self.state, octet) {
@@ -46,11 +46,13 @@ impl DataReceiver {
                     content(b"\r\n");
                     DataPosition::LineStart
                 }
-                (DataPosition::DotCr, b'\n') => return Progress::End(at + 1),
+                (DataPosition::DotCr, b'\n') => return DataProgress::End(at + 1),
                 (DataPosition::LineStart, b'.') => DataPosition::Dot,
                 (DataPosition::LineStart | DataPosition::Line, b'\r') => DataPosition::Cr,
                 (DataPosition::Dot, b'\r') => DataPosition::DotCr,
-                (DataPosition::Cr | DataPosition::DotCr, _) | (_, b'\n' | 0) => return Progress::BareLineEnd,
+                (DataPosition::Cr | DataPosition::DotCr, _) | (_, b'\n' | 0) => {
+                    return DataProgress::BareLineEnd;
+                }
                 (DataPosition::LineStart | DataPosition::Line | DataPosition::Dot, _) => {
                     let text = input.get(at..).unwrap_or_default();
                     let length = text.iter().position(|octet| matches!(octet, b'\r' | b'\n' | 0));
@@ -64,7 +66,7 @@ impl DataReceiver {
             self.state = next;
             at += 1;
         }
-        Progress::More
+        DataProgress::More
     }
 }
 
@@ -78,12 +80,12 @@ mod tests {
         let mut content = Vec::new();
         for (index, octets) in input.chunks(chunk).enumerate() {
             match receiver.receive(octets, |piece| content.extend_from_slice(piece)) {
-                Progress::More => {}
-                Progress::End(at) => {
+                DataProgress::More => {}
+                DataProgress::End(at) => {
                     let rest = &input[index * chunk + at..];
                     return (content, String::from_utf8_lossy(rest).into_owned());
                 }
-                Progress::BareLineEnd => return (Vec::new(), "bare".to_owned()),
+                DataProgress::BareLineEnd => return (Vec::new(), "bare".to_owned()),
             }
         }
         (content, "more".to_owned())

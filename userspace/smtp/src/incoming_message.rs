@@ -10,7 +10,7 @@ use std::mem;
 use super::{
     chunk::{BareLineEnd, ChunkReceiver},
     command::Chunk,
-    data::{DataReceiver, Progress},
+    data::{DataProgress, DataReceiver},
     message_id::MessageId,
     reply::ReplyKind,
 };
@@ -124,12 +124,12 @@ impl IncomingMessage {
         };
         match form {
             Form::Dots { receiver, ended } => match receiver.receive(input, keep) {
-                Progress::More => Taken::Octets(input.len()),
-                Progress::End(count) => {
+                DataProgress::More => Taken::Octets(input.len()),
+                DataProgress::End(count) => {
                     *ended = true;
                     Taken::Octets(count)
                 }
-                Progress::BareLineEnd => Taken::BareLineEnd,
+                DataProgress::BareLineEnd => Taken::BareLineEnd,
             },
             Form::Chunks { receiver, chunk, left, ended } => {
                 let count = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());

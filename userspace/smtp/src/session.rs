@@ -26,7 +26,7 @@ use crate::{
     reply::{ReplyKind, ReplyTable},
 };
 
-pub use incident::{Argument, Event, Incident, Progress, Stage};
+pub use incident::{Argument, Event, Incident, SessionProgress, Stage};
 pub use interface::{
     Admission, Hello, Offer, Refused, RefusedRecipient, SessionLimits, SessionParameters, StoreFailure, Task,
     Tls, TlsProgress, Transaction,

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use sixgate_common::{event::Ending, refuse::ReplyId};
-use sixgate_dataplane::{DataplaneError, Event, Progress, monotonic_nanoseconds};
+use sixgate_dataplane::{DataplaneError, Event, KernelProgress, monotonic_nanoseconds};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
@@ -82,8 +82,8 @@ fn note(services: &Services, greetings: &mut GreetingRetransmits, event: Event) 
 }
 
 /// The line that the daemon logs of its own refused sessions, too.
-fn log(services: &Services, ending: Ending, progress: &Progress) {
-    let Progress { session, at, commands, .. } = progress;
+fn log(services: &Services, ending: Ending, progress: &KernelProgress) {
+    let KernelProgress { session, at, commands, .. } = progress;
     let duration = Duration::from_nanos(at.saturating_sub(session.opened));
     let said = said(services, progress);
     info!(
@@ -106,7 +106,7 @@ fn log(services: &Services, ending: Ending, progress: &Progress) {
 }
 
 /// A recipient of a session that named another one afterwards.
-fn log_recipient(services: &Services, progress: &Progress) {
+fn log_recipient(services: &Services, progress: &KernelProgress) {
     let session = progress.session;
     let said = said(services, progress);
     info!(
@@ -125,8 +125,8 @@ fn log_recipient(services: &Services, progress: &Progress) {
     );
 }
 
-fn said(services: &Services, progress: &Progress) -> Said {
-    let Progress { session, sender, recipient, refused, .. } = progress;
+fn said(services: &Services, progress: &KernelProgress) -> Said {
+    let KernelProgress { session, sender, recipient, refused, .. } = progress;
     let reply = refused.map(|id| {
         let subject = match (id, shown::domain(recipient)) {
             (ReplyId::NoPtr, _) => session.source().ip().to_string(),

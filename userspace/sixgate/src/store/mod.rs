@@ -33,7 +33,7 @@ pub use edit::{Change, EditOutcome, Entry, Key};
 pub use error::StoreError;
 pub use list::{ListError, ListReason, parse_domains, parse_guard, parse_list, parse_members};
 pub use prefix::{PrefixError, PrefixMap, PrefixSet, parse_address, parse_prefix};
-pub use progress::Progress;
+pub use progress::StoreProgress;
 pub use sixgate_common::settings::Revision;
 
 /// Everything that the store holds.

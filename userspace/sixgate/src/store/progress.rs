@@ -9,7 +9,7 @@ use std::sync::{
 
 /// How many entries of how many have been changed. All clones count the same.
 #[derive(Clone, Debug, Default)]
-pub struct Progress(Arc<Counts>);
+pub struct StoreProgress(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -17,7 +17,7 @@ struct Counts {
     all: AtomicUsize,
 }
 
-impl Progress {
+impl StoreProgress {
     /// Entries that have been changed, and those that are to be in all, as far as that is known.
     #[must_use]
     pub fn now(&self) -> (usize, usize) {

@@ -17,7 +17,7 @@ pub struct Incident {
     /// The kind of incident.
     pub event: Event,
     /// How far the session had come.
-    pub progress: Progress,
+    pub progress: SessionProgress,
     /// The reply of sixgate; for a waived refusal, the one that enforce would have given. `None`:
     /// the client is gone, or the reply was the next hop's.
     pub reply: Option<Reply>,
@@ -65,7 +65,7 @@ impl Event {
 
 /// How far a session has come.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Progress {
+pub struct SessionProgress {
     /// The last step that counts.
     pub stage: Stage,
     /// Octets of the message that is arriving, as they came; 0 if none is.
@@ -167,10 +167,10 @@ impl Session {
         self.note(event, Some(reply));
     }
 
-    fn progress(&self, event: Event) -> Progress {
+    fn progress(&self, event: Event) -> SessionProgress {
         let transaction = self.transaction.as_ref();
         let path = transaction.map(|transaction| transaction.mail.reverse_path.as_ref());
-        Progress {
+        SessionProgress {
             stage: self.stage(),
             octets: self.incoming_message().map_or(0, IncomingMessage::octets),
             mail_from: path.map(|path| path.map(Mailbox::to_string).unwrap_or_default()),

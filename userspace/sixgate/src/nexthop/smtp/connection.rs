@@ -44,7 +44,7 @@ const EARLY_MAX: Duration = Duration::from_secs(10);
 const READ: usize = 4096;
 
 /// How far a dialogue came that we did nothing wrong in.
-pub(super) enum Progress {
+pub(super) enum DialogueProgress {
     /// As far as it was meant to.
     Ready(Box<Connection>),
     /// The next hop refused, with this answer for the sender.

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    connection::{Connection, Progress},
+    connection::{Connection, DialogueProgress},
     connection_slots::{ConnectionBounds, ConnectionSlots},
     offer_file::OfferFile,
     opening,
@@ -101,7 +101,7 @@ impl Smtp {
         network: Option<Network>,
         client: &ClientInfo,
         deadline: Instant,
-    ) -> Result<Progress, NextHopError> {
+    ) -> Result<DialogueProgress, NextHopError> {
         let settings = &self.settings;
         let busy = || NextHopError::Busy { address: settings.address.clone() };
         let permit = timeout_at(deadline, self.connection_slots.acquire(network)).await.ok().flatten();
@@ -112,7 +112,7 @@ impl Smtp {
             Ok(connection)
         };
         let opened = match settings.client {
-            ClientIdentity::None => ourselves.await.map(Progress::Ready),
+            ClientIdentity::None => ourselves.await.map(DialogueProgress::Ready),
             ClientIdentity::Xclient => match ourselves.await {
                 Ok(connection) => opening::introduce(connection, settings, client, deadline).await,
                 Err(error) => Err(error),
@@ -125,11 +125,11 @@ impl Smtp {
             self.health.opening_failed(&as_value(error));
         }
         opened.map(|progress| match progress {
-            Progress::Ready(mut connection) => {
+            DialogueProgress::Ready(mut connection) => {
                 connection.permit = Some(permit);
-                Progress::Ready(connection)
+                DialogueProgress::Ready(connection)
             }
-            Progress::Refused(reply) => Progress::Refused(reply),
+            DialogueProgress::Refused(reply) => DialogueProgress::Refused(reply),
         })
     }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::{
-    connection::{Connection, Progress},
+    connection::{Connection, DialogueProgress},
     connection_slots::{PROMPT_RESUMPTIONS_MAX, RESUMPTIONS_MAX, SILENCE},
     own_identity::OwnIdentity,
     reader::ServerReply,
@@ -124,8 +124,8 @@ impl SmtpTransport {
             sent = self.send(&mut transaction, message) => sent,
         };
         let answer = match sent {
-            Ok(Progress::Ready(connection)) => self.finish(connection).await,
-            Ok(Progress::Refused(reply)) => Ok(reply),
+            Ok(DialogueProgress::Ready(connection)) => self.finish(connection).await,
+            Ok(DialogueProgress::Refused(reply)) => Ok(reply),
             Err(error) => Err(error),
         };
         answer.unwrap_or_else(|error| self.failed(&error))
@@ -195,8 +195,8 @@ impl SmtpTransport {
     /// Passes one recipient on.
     async fn pass_on(&mut self, transaction: &mut Transaction, rcpt: &RcptTo, deadline: Instant) -> Reply {
         let mut connection = match self.start(transaction, deadline).await {
-            Ok(Progress::Ready(connection)) => connection,
-            Ok(Progress::Refused(reply)) => return transaction.ends_with(reply),
+            Ok(DialogueProgress::Ready(connection)) => connection,
+            Ok(DialogueProgress::Refused(reply)) => return transaction.ends_with(reply),
             Err(error) => return transaction.ends_with(self.failed(&error)),
         };
         let answer = connection.recipient(rcpt, deadline).await;
@@ -227,9 +227,9 @@ impl SmtpTransport {
         &mut self,
         transaction: &mut Transaction,
         deadline: Instant,
-    ) -> Result<Progress, NextHopError> {
+    ) -> Result<DialogueProgress, NextHopError> {
         match self.connection.take().filter(|connection| connection.is_usable()) {
-            Some(connection) if connection.in_transaction => return Ok(Progress::Ready(connection)),
+            Some(connection) if connection.in_transaction => return Ok(DialogueProgress::Ready(connection)),
             Some(connection) if !connection.serves(&transaction.client) => {
                 connection.quit(deadline.min(Instant::now() + QUIT_MAX)).await;
             }
@@ -248,15 +248,21 @@ impl SmtpTransport {
             self.open(transaction, deadline).await
         } else {
             let repeated = self.repeat(transaction, deadline).await;
-            repeated.map(Progress::Ready).map_err(|source| NextHopError::Replay { source: Box::new(source) })
+            repeated
+                .map(DialogueProgress::Ready)
+                .map_err(|source| NextHopError::Replay { source: Box::new(source) })
         }
     }
 
     /// Opens a new connection and starts the transaction there.
-    async fn open(&mut self, transaction: &Transaction, deadline: Instant) -> Result<Progress, NextHopError> {
+    async fn open(
+        &mut self,
+        transaction: &Transaction,
+        deadline: Instant,
+    ) -> Result<DialogueProgress, NextHopError> {
         match self.smtp.open(self.network, &transaction.client, deadline).await? {
-            Progress::Ready(connection) => self.mail(connection, transaction, deadline).await,
-            refused @ Progress::Refused(_) => Ok(refused),
+            DialogueProgress::Ready(connection) => self.mail(connection, transaction, deadline).await,
+            refused @ DialogueProgress::Refused(_) => Ok(refused),
         }
     }
 
@@ -266,17 +272,17 @@ impl SmtpTransport {
         mut connection: Box<Connection>,
         transaction: &Transaction,
         deadline: Instant,
-    ) -> Result<Progress, NextHopError> {
+    ) -> Result<DialogueProgress, NextHopError> {
         let line = transaction.mail_line(&connection)?;
         let reply = connection.command(Step::Mail, &line, deadline).await?;
         let answer = connection.answer(Step::Mail, &reply)?;
         connection.in_transaction = reply.is_positive();
         if connection.in_transaction {
-            return Ok(Progress::Ready(connection));
+            return Ok(DialogueProgress::Ready(connection));
         }
         let answer = self.judge(&connection, transaction, &[], answer);
         self.keep(connection);
-        Ok(Progress::Refused(answer))
+        Ok(DialogueProgress::Refused(answer))
     }
 
     /// The reply to the sender, where the next hop may have rejected us instead, which it may where
@@ -333,8 +339,8 @@ impl SmtpTransport {
             info!(next_hop = %address, "the next hop went away; the transaction is repeated on a new connection");
         }
         let mut connection = match self.open(transaction, deadline).await? {
-            Progress::Ready(connection) => connection,
-            Progress::Refused(reply) => return Err(differs(Step::Mail, &reply)),
+            DialogueProgress::Ready(connection) => connection,
+            DialogueProgress::Refused(reply) => return Err(differs(Step::Mail, &reply)),
         };
         for rcpt in &transaction.accepted {
             let reply = connection.recipient(rcpt, deadline).await?;
@@ -350,19 +356,19 @@ impl SmtpTransport {
         &mut self,
         transaction: &mut Transaction,
         message: &Outgoing,
-    ) -> Result<Progress, NextHopError> {
+    ) -> Result<DialogueProgress, NextHopError> {
         let (mut connection, reply) = self.data(transaction).await?;
         if reply.code() != 354 {
             let answer = connection.refusal(Step::Data, &reply)?;
             let answer = self.judge(&connection, transaction, &transaction.accepted, answer);
             self.keep(connection);
             self.reset().await;
-            return Ok(Progress::Refused(answer));
+            return Ok(DialogueProgress::Refused(answer));
         }
         match connection.send_message(message).await? {
-            None => Ok(Progress::Ready(connection)),
+            None => Ok(DialogueProgress::Ready(connection)),
             // The dialogue is in the middle of a message: the connection goes.
-            Some(reply) => connection.refusal(Step::Message, &reply).map(Progress::Refused),
+            Some(reply) => connection.refusal(Step::Message, &reply).map(DialogueProgress::Refused),
         }
     }
 
@@ -372,7 +378,8 @@ impl SmtpTransport {
         transaction: &mut Transaction,
     ) -> Result<(Box<Connection>, ServerReply), NextHopError> {
         loop {
-            let Progress::Ready(mut connection) = self.start(transaction, Instant::now() + OPEN_MAX).await?
+            let DialogueProgress::Ready(mut connection) =
+                self.start(transaction, Instant::now() + OPEN_MAX).await?
             else {
                 // MAIL is sent again by `repeat` only, which makes an error of a refusal.
                 return Err(NextHopError::LostAgain { address: self.smtp.settings.address.clone() });

@@ -13,8 +13,8 @@ use super::{
     row::{self, Kind},
 };
 use crate::store::{
-    Author, Contents, Domain, EditOutcome, Entry, Key, Marks, PrefixMap, PrefixSet, Progress, Revision,
-    StoreError,
+    Author, Contents, Domain, EditOutcome, Entry, Key, Marks, PrefixMap, PrefixSet, Revision, StoreError,
+    StoreProgress,
 };
 
 /// The store while it is changed; no other process changes it meanwhile.
@@ -23,7 +23,7 @@ pub struct Edit<'a> {
     transaction: Transaction<'a>,
     rows: Vec<Row>,
     path: &'a Path,
-    progress: Option<Progress>,
+    progress: Option<StoreProgress>,
 }
 
 /// The result of a change.
@@ -100,7 +100,7 @@ impl Database {
 
 impl Edit<'_> {
     /// Lets sets that are replaced from now on count in `progress`.
-    pub fn report_to(&mut self, progress: &Progress) {
+    pub fn report_to(&mut self, progress: &StoreProgress) {
         self.progress = Some(progress.clone());
     }
 

@@ -3,7 +3,7 @@
 use super::{NOT_OPTED_IN, Pair};
 use crate::{
     reply::{ReplyKind, ReplyTable},
-    session::{Admission, Event, Incident, Progress, Stage, StoreFailure},
+    session::{Admission, Event, Incident, SessionProgress, Stage, StoreFailure},
 };
 
 #[test]
@@ -132,7 +132,7 @@ fn what_ends_by_errors_is_told_once_with_the_transaction_that_it_ends() {
     pair.say(&b"x\r\n".repeat(10));
     let told = pair.session.poll_incidents();
     assert_eq!(told.len(), 4, "{told:?}");
-    let progress = Progress {
+    let progress = SessionProgress {
         stage: Stage::Rcpt,
         octets: 0,
         mail_from: Some(String::new()),
