@@ -24,7 +24,7 @@ use sixgate_smtp::policy::{TemporaryDomains, evidence::OptInStatus};
 use tracing::{error, info, warn};
 
 use crate::store::{
-    Change, Contents, Database, Entry, Key, Logged, Marks, Revision, Since, StartNote, Store, StoreError,
+    Change, Contents, Database, Key, Logged, Marks, Revision, Since, StartNote, Store, StoreEntry, StoreError,
 };
 
 /// The store's content, kept up to date.
@@ -68,8 +68,9 @@ impl Seen {
     }
 
     fn apply(&mut self, changes: Vec<Change>, revision: Revision) {
-        let concerns_domains =
-            |change: &Change| matches!(change, Change::Put(Entry::Domain(..)) | Change::Gone(Key::Domain(_)));
+        let concerns_domains = |change: &Change| {
+            matches!(change, Change::Put(StoreEntry::Domain(..)) | Change::Gone(Key::Domain(_)))
+        };
         let changes_domains = changes.iter().any(concerns_domains);
         changes.into_iter().for_each(|change| self.contents.apply(change));
         self.revision = revision;

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::{Config, Domains},
     control::Control,
-    store::{Consent, Domain, Entry, Key, Marks, parse_domains, parse_listed_domain},
+    store::{Consent, Domain, Key, Marks, StoreEntry, parse_domains, parse_listed_domain},
 };
 
 #[derive(Debug, Subcommand)]
@@ -81,7 +81,7 @@ pub(super) fn run(
     match command {
         DomainCommand::Add { domains, temporary } => {
             let marks = if temporary { Marks::TEMPORARY } else { Marks::OPTED_IN };
-            let entries = domains.into_iter().map(|domain| Entry::Domain(domain, marks));
+            let entries = domains.into_iter().map(|domain| StoreEntry::Domain(domain, marks));
             edit::add(control, Consent::default(), entries, out)
         }
         DomainCommand::Remove { domains, temporary: false, allow } => {

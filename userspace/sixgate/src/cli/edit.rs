@@ -14,7 +14,8 @@ use sixgate_base::bounded;
 use crate::{
     control::Control,
     store::{
-        Consent, DOUBTS_MAX, Edit, EditOutcome, Entry, Key, ListError, Replaced, StoreError, parse_prefix,
+        Consent, DOUBTS_MAX, Edit, EditOutcome, Key, ListError, Replaced, StoreEntry, StoreError,
+        parse_prefix,
     },
 };
 
@@ -67,7 +68,7 @@ pub(super) struct Replacing {
 pub(super) fn add(
     control: &Control,
     consent: Consent,
-    entries: impl Iterator<Item = Entry>,
+    entries: impl Iterator<Item = StoreEntry>,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     let outcomes = control.change(consent, |edit| entries.map(|entry| edit.add(entry)).collect())?;
@@ -123,7 +124,7 @@ fn warn(outcomes: &[EditOutcome], out: &mut Output<'_>) {
         }
         EditOutcome::Removed(_) | EditOutcome::Missing(_) => None,
     });
-    for doubt in entries.filter_map(Entry::doubt).take(DOUBTS_MAX) {
+    for doubt in entries.filter_map(StoreEntry::doubt).take(DOUBTS_MAX) {
         out.note(format_args!("warning: {doubt}"));
     }
 }

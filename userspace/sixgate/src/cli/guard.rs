@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     control::{Control, GuardOrigin},
-    store::{Consent, Entry, Key, PrefixMap, parse_address, parse_guard},
+    store::{Consent, Key, PrefixMap, StoreEntry, parse_address, parse_guard},
 };
 
 #[derive(Debug, Subcommand)]
@@ -58,7 +58,7 @@ struct GuardCheck {
 pub(super) fn run(command: GuardCommand, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     match command {
         GuardCommand::Add(Prefixes { prefixes }) => {
-            edit::add(control, Consent::default(), prefixes.into_iter().map(Entry::Guard), out)
+            edit::add(control, Consent::default(), prefixes.into_iter().map(StoreEntry::Guard), out)
         }
         GuardCommand::Remove(Prefixes { prefixes }) => remove(control, prefixes, out),
         GuardCommand::List(format) => list(control, format, out),

@@ -63,12 +63,12 @@ where
 /// Lines that wait to be written. Lines beyond its capacity are lost, and counted.
 #[derive(Debug)]
 pub(super) struct Queue {
-    entries: SyncSender<Entry>,
+    entries: SyncSender<LogEntry>,
     lost: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
-enum Entry {
+enum LogEntry {
     Line(Vec<u8>),
     /// To be answered when everything before it is written.
     Flush(SyncSender<()>),
@@ -97,7 +97,7 @@ impl Queue {
     pub(super) fn flush(&self, time: Duration) {
         let until = Instant::now() + time;
         let (written, wait) = sync_channel(1);
-        let mut entry = Entry::Flush(written);
+        let mut entry = LogEntry::Flush(written);
         while let Err(TrySendError::Full(again)) = self.entries.try_send(entry) {
             if Instant::now() >= until {
                 return;
@@ -121,7 +121,7 @@ impl<'a> MakeWriter<'a> for Queue {
 /// Takes one line at a time, as tracing hands them over.
 impl Write for &Queue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.entries.try_send(Entry::Line(line.to_vec())).is_err() {
+        if self.entries.try_send(LogEntry::Line(line.to_vec())).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
@@ -132,7 +132,7 @@ impl Write for &Queue {
     }
 }
 
-fn write(mut out: impl Write, waiting: &Receiver<Entry>, lost: &AtomicU64, tell_lost: impl Fn(u64)) {
+fn write(mut out: impl Write, waiting: &Receiver<LogEntry>, lost: &AtomicU64, tell_lost: impl Fn(u64)) {
     let (mut works, mut torn) = (true, false);
     loop {
         let entry = match waiting.try_recv() {
@@ -146,11 +146,11 @@ fn write(mut out: impl Write, waiting: &Receiver<Entry>, lost: &AtomicU64, tell_
             entry => entry.ok(),
         };
         match entry {
-            Some(Entry::Line(line)) => {
+            Some(LogEntry::Line(line)) => {
                 works = put(&mut out, &line, &mut torn).is_ok();
                 lost.fetch_add(u64::from(!works), Ordering::Relaxed);
             }
-            Some(Entry::Flush(written)) => {
+            Some(LogEntry::Flush(written)) => {
                 let _ = written.try_send(());
             }
             None => return,

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     control::Control,
-    store::{Entry, Key, parse_address, parse_list},
+    store::{Key, StoreEntry, parse_address, parse_list},
 };
 
 #[derive(Debug, Subcommand)]
@@ -74,7 +74,7 @@ pub(super) fn run(command: OptinCommand, control: &Control, out: &mut Output<'_>
     match command {
         OptinCommand::Add { out: exclude, prefixes: Prefixes { prefixes }, allow } => {
             let decision = if exclude { OptIn::Out } else { OptIn::In };
-            let entries = prefixes.into_iter().map(|prefix| Entry::OptIn(prefix, decision));
+            let entries = prefixes.into_iter().map(|prefix| StoreEntry::OptIn(prefix, decision));
             edit::add(control, allow.consent(), entries, out)
         }
         OptinCommand::Remove { prefixes: Prefixes { prefixes }, allow } => {
@@ -96,7 +96,7 @@ fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit,
     let optin = control.store().open()?.optin()?;
     let entries = optin.entries().iter();
     let listed = entries.map(|(prefix, decision)| OptinRow { prefix: *prefix, decision: *decision });
-    out.list(format, "optin", listed, |listed| Entry::OptIn(listed.prefix, listed.decision).to_string())
+    out.list(format, "optin", listed, |listed| StoreEntry::OptIn(listed.prefix, listed.decision).to_string())
 }
 
 fn check(

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     control::Control,
-    store::{Consent, Entry, Key, parse_address, parse_members},
+    store::{Consent, Key, StoreEntry, parse_address, parse_members},
 };
 
 #[derive(Debug, Subcommand)]
@@ -56,7 +56,7 @@ struct TrustCheck {
 pub(super) fn run(command: TrustCommand, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     match command {
         TrustCommand::Add(Prefixes { prefixes }) => {
-            edit::add(control, Consent::default(), prefixes.into_iter().map(Entry::Trust), out)
+            edit::add(control, Consent::default(), prefixes.into_iter().map(StoreEntry::Trust), out)
         }
         TrustCommand::Remove(Prefixes { prefixes }) => {
             edit::remove(control, Consent::default(), prefixes.into_iter().map(Key::Trust), out)

@@ -11,7 +11,7 @@ use sixgate_common::settings;
 use super::{Control, ControlError, MAPS_WAIT};
 use sixgate_dataplane::{DataplaneError, MapChange, MapEntry, Maps, Projection, Sizes};
 
-use crate::store::{Change, Contents, Database, Domain, Entry, Key, Since};
+use crate::store::{Change, Contents, Database, Domain, Key, Since, StoreEntry};
 
 impl Control {
     /// Brings the maps in line with the store, if the program is attached. `addresses`: those of
@@ -138,17 +138,17 @@ fn for_maps(changes: Vec<Change>) -> (Vec<MapChange>, bool) {
     let mut is_guard_changed = false;
     for change in changes {
         let (key, change) = match change {
-            Change::Put(Entry::OptIn(prefix, optin)) => {
+            Change::Put(StoreEntry::OptIn(prefix, optin)) => {
                 ((false, prefix), MapChange::OptIn(prefix, Some(optin)))
             }
             Change::Gone(Key::OptIn(prefix)) => ((false, prefix), MapChange::OptIn(prefix, None)),
-            Change::Put(Entry::Trust(prefix)) => ((true, prefix), MapChange::Trust(prefix, true)),
+            Change::Put(StoreEntry::Trust(prefix)) => ((true, prefix), MapChange::Trust(prefix, true)),
             Change::Gone(Key::Trust(prefix)) => ((true, prefix), MapChange::Trust(prefix, false)),
-            Change::Put(Entry::Guard(_)) | Change::Gone(Key::Guard(_)) => {
+            Change::Put(StoreEntry::Guard(_)) | Change::Gone(Key::Guard(_)) => {
                 is_guard_changed = true;
                 continue;
             }
-            Change::Put(Entry::Domain(domain, marks)) => {
+            Change::Put(StoreEntry::Domain(domain, marks)) => {
                 mark(&domain, marks.temporary);
                 continue;
             }
@@ -209,12 +209,12 @@ mod tests {
         let prefix: Ipv6Net = "2001:db8::/32".parse().unwrap();
         let domain: Domain = "contoso.com".parse().unwrap();
         let changes = vec![
-            Change::Put(Entry::OptIn(prefix, OptIn::In)),
+            Change::Put(StoreEntry::OptIn(prefix, OptIn::In)),
             Change::Gone(Key::OptIn(prefix)),
-            Change::Put(Entry::Trust(prefix)),
-            Change::Put(Entry::OptIn(prefix, OptIn::Out)),
-            Change::Put(Entry::Domain(domain.clone(), Marks::TEMPORARY)),
-            Change::Put(Entry::Domain(domain.clone(), Marks::OPTED_IN)),
+            Change::Put(StoreEntry::Trust(prefix)),
+            Change::Put(StoreEntry::OptIn(prefix, OptIn::Out)),
+            Change::Put(StoreEntry::Domain(domain.clone(), Marks::TEMPORARY)),
+            Change::Put(StoreEntry::Domain(domain.clone(), Marks::OPTED_IN)),
         ];
         let key = domain.keys().into_iter().next().unwrap();
         let wanted = vec![

@@ -11,7 +11,7 @@ use crate::store::{Contents, Domain, Marks, PrefixSet};
 
 /// One entry of the store.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Entry {
+pub enum StoreEntry {
     /// A destination and what its owner decided.
     OptIn(Ipv6Net, OptIn),
     /// A destination that is ours.
@@ -39,13 +39,13 @@ pub enum Key {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum EditOutcome {
     /// It is new.
-    Added(Entry),
+    Added(StoreEntry),
     /// It had another decision.
-    Changed(Entry),
+    Changed(StoreEntry),
     /// It is gone.
-    Removed(Entry),
+    Removed(StoreEntry),
     /// It was there already.
-    Unchanged(Entry),
+    Unchanged(StoreEntry),
     /// It was to go and was not there.
     Missing(Key),
 }
@@ -54,12 +54,12 @@ pub enum EditOutcome {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Change {
     /// It is so now.
-    Put(Entry),
+    Put(StoreEntry),
     /// It is gone.
     Gone(Key),
 }
 
-impl Entry {
+impl StoreEntry {
     /// The key of this entry.
     #[must_use]
     pub fn key(&self) -> Key {
@@ -72,7 +72,7 @@ impl Entry {
     }
 }
 
-impl fmt::Display for Entry {
+impl fmt::Display for StoreEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OptIn(prefix, optin) => write!(f, "{prefix} {}", optin.name()),
@@ -110,16 +110,16 @@ impl Contents {
             set.remove(&prefix);
         };
         match change {
-            Change::Put(Entry::OptIn(prefix, optin)) => {
+            Change::Put(StoreEntry::OptIn(prefix, optin)) => {
                 self.optin.insert(prefix, optin);
             }
-            Change::Put(Entry::Guard(prefix)) => {
+            Change::Put(StoreEntry::Guard(prefix)) => {
                 self.guard.insert(prefix, ());
             }
-            Change::Put(Entry::Trust(prefix)) => {
+            Change::Put(StoreEntry::Trust(prefix)) => {
                 self.trust.insert(prefix, ());
             }
-            Change::Put(Entry::Domain(domain, marks)) => {
+            Change::Put(StoreEntry::Domain(domain, marks)) => {
                 self.domains.insert(domain, marks);
             }
             Change::Gone(Key::OptIn(prefix)) => {

@@ -13,8 +13,8 @@ use super::{
     row::{self, Kind},
 };
 use crate::store::{
-    Author, Contents, Domain, EditOutcome, Entry, Key, Marks, PrefixMap, PrefixSet, Revision, StoreError,
-    StoreProgress,
+    Author, Contents, Domain, EditOutcome, Key, Marks, PrefixMap, PrefixSet, Revision, StoreEntry,
+    StoreError, StoreProgress,
 };
 
 /// The store while it is changed; no other process changes it meanwhile.
@@ -109,12 +109,12 @@ impl Edit<'_> {
     /// # Errors
     ///
     /// [`StoreError::Database`].
-    pub fn add(&mut self, entry: Entry) -> Result<EditOutcome, StoreError> {
+    pub fn add(&mut self, entry: StoreEntry) -> Result<EditOutcome, StoreError> {
         let (kind, key) = row::key_row(&entry.key());
         let before = self.state(kind, &key)?;
         let entry = match (entry, before) {
-            (Entry::Domain(domain, marks), Some(before)) => {
-                Entry::Domain(domain, row::marks(before).with(marks))
+            (StoreEntry::Domain(domain, marks), Some(before)) => {
+                StoreEntry::Domain(domain, row::marks(before).with(marks))
             }
             (entry, _) => entry,
         };
@@ -156,7 +156,7 @@ impl Edit<'_> {
             return self.remove(Key::Domain(domain));
         }
         self.set(kind, octets, before, Some(row::marks_state(Marks::OPTED_IN)))?;
-        Ok(EditOutcome::Changed(Entry::Domain(domain, Marks::OPTED_IN)))
+        Ok(EditOutcome::Changed(StoreEntry::Domain(domain, Marks::OPTED_IN)))
     }
 
     /// Replaces the whole opt-in set.

@@ -13,7 +13,7 @@ use super::{
     history::latest,
     row::{self, Kind},
 };
-use crate::store::{Contents, Domain, Entry, Key, Marks, PrefixMap, PrefixSet, Revision, StoreError};
+use crate::store::{Contents, Domain, Key, Marks, PrefixMap, PrefixSet, Revision, StoreEntry, StoreError};
 
 /// How many entries there are, and whether the two sets that mail needs have any that opted in.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -131,7 +131,7 @@ impl Database {
     /// # Errors
     ///
     /// As [`Self::contents`].
-    pub fn entry(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
+    pub fn entry(&self, key: &Key) -> Result<Option<StoreEntry>, StoreError> {
         let (kind, key) = row::key_row(key);
         let found: rusqlite::Result<Option<i64>> = self
             .connection

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::Ipv6Addr};
 use ipnet::Ipv6Net;
 use sixgate_common::dest::OptIn;
 
-use crate::store::{Contents, Domain, Entry, Key, Marks, PrefixMap, PrefixSet, parse_listed_domain};
+use crate::store::{Contents, Domain, Key, Marks, PrefixMap, PrefixSet, StoreEntry, parse_listed_domain};
 
 /// Which set an entry is in. The numbers are those of the tables.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -68,11 +68,11 @@ pub(super) fn key_row(key: &Key) -> (Kind, Vec<u8>) {
     }
 }
 
-pub(super) fn state(entry: &Entry) -> i64 {
+pub(super) fn state(entry: &StoreEntry) -> i64 {
     match entry {
-        Entry::OptIn(_, optin) => optin_state(*optin),
-        Entry::Guard(_) | Entry::Trust(_) => IN,
-        Entry::Domain(_, marks) => marks_state(*marks),
+        StoreEntry::OptIn(_, optin) => optin_state(*optin),
+        StoreEntry::Guard(_) | StoreEntry::Trust(_) => IN,
+        StoreEntry::Domain(_, marks) => marks_state(*marks),
     }
 }
 
@@ -100,12 +100,12 @@ pub(super) const fn marks(state: i64) -> Marks {
 }
 
 /// The entry of a row; nothing for one that this version does not write.
-pub(super) fn entry(kind: i64, key: &[u8], state: i64) -> Option<Entry> {
+pub(super) fn entry(kind: i64, key: &[u8], state: i64) -> Option<StoreEntry> {
     Some(match self::key(kind, key)? {
-        Key::OptIn(prefix) => Entry::OptIn(prefix, optin(state)),
-        Key::Guard(prefix) => Entry::Guard(prefix),
-        Key::Trust(prefix) => Entry::Trust(prefix),
-        Key::Domain(domain) => Entry::Domain(domain, marks(state)),
+        Key::OptIn(prefix) => StoreEntry::OptIn(prefix, optin(state)),
+        Key::Guard(prefix) => StoreEntry::Guard(prefix),
+        Key::Trust(prefix) => StoreEntry::Trust(prefix),
+        Key::Domain(domain) => StoreEntry::Domain(domain, marks(state)),
     })
 }
 

@@ -9,8 +9,8 @@ use tempfile::TempDir;
 
 use super::history::{CHANGES_KEPT, CHANGES_KEPT_OF_ONE};
 use crate::store::{
-    Author, Change, Consent, Contents, Database, Domain, EditOutcome, Entry, Key, Logged, Marks, PrefixMap,
-    Revision, Since, StartNote, Store, StoreError, write_document,
+    Author, Change, Consent, Contents, Database, Domain, EditOutcome, Key, Logged, Marks, PrefixMap,
+    Revision, Since, StartNote, Store, StoreEntry, StoreError, write_document,
 };
 
 fn new() -> (TempDir, Store) {
@@ -53,7 +53,7 @@ fn a_new_store_is_empty_and_its_owners_alone() {
     let mut database = store.open().unwrap();
     let (contents, revision) = database.contents().unwrap();
     assert_eq!((contents, revision.number()), (Contents::default(), 1));
-    edit(&mut database, |edit| edit.add(Entry::Guard(prefix(1)))).unwrap();
+    edit(&mut database, |edit| edit.add(StoreEntry::Guard(prefix(1)))).unwrap();
     for name in names(directory.path()) {
         let mode = fs::metadata(directory.path().join(&name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o600, "{name}");
@@ -111,18 +111,18 @@ fn each_change_says_what_became_of_its_entry() {
     let domain: Domain = "contoso.com".parse().unwrap();
     let (outcomes, revision) = edit(&mut database, |edit| {
         Ok([
-            edit.add(Entry::OptIn(prefix(1), OptIn::In))?,
-            edit.add(Entry::OptIn(prefix(1), OptIn::In))?,
-            edit.add(Entry::OptIn(prefix(1), OptIn::Out))?,
+            edit.add(StoreEntry::OptIn(prefix(1), OptIn::In))?,
+            edit.add(StoreEntry::OptIn(prefix(1), OptIn::In))?,
+            edit.add(StoreEntry::OptIn(prefix(1), OptIn::Out))?,
             edit.remove(Key::OptIn(prefix(1)))?,
             edit.remove(Key::OptIn(prefix(1)))?,
-            edit.add(Entry::Domain(domain.clone(), Marks::TEMPORARY))?,
-            edit.add(Entry::Domain(domain.clone(), Marks::OPTED_IN))?,
-            edit.add(Entry::Domain(domain.clone(), Marks::OPTED_IN))?,
+            edit.add(StoreEntry::Domain(domain.clone(), Marks::TEMPORARY))?,
+            edit.add(StoreEntry::Domain(domain.clone(), Marks::OPTED_IN))?,
+            edit.add(StoreEntry::Domain(domain.clone(), Marks::OPTED_IN))?,
             edit.unmark_temporary(domain.clone())?,
             edit.unmark_temporary(domain.clone())?,
             edit.remove(Key::Domain(domain.clone()))?,
-            edit.add(Entry::Domain(domain.clone(), Marks::TEMPORARY))?,
+            edit.add(StoreEntry::Domain(domain.clone(), Marks::TEMPORARY))?,
             edit.unmark_temporary(domain)?,
         ])
     })
@@ -182,9 +182,9 @@ fn a_follower_makes_the_changes_since_its_revision() {
     let version = other.version().unwrap();
     assert_eq!(other.version().unwrap(), version);
     edit(&mut database, |edit| edit.replace_optin(&optin(0..5), Consent::default())).unwrap();
-    edit(&mut database, |edit| edit.add(Entry::OptIn(prefix(1), OptIn::Out))).unwrap();
+    edit(&mut database, |edit| edit.add(StoreEntry::OptIn(prefix(1), OptIn::Out))).unwrap();
     edit(&mut database, |edit| edit.remove(Key::OptIn(prefix(2)))).unwrap();
-    edit(&mut database, |edit| edit.add(Entry::Domain("a.example".parse().unwrap(), Marks::TEMPORARY)))
+    edit(&mut database, |edit| edit.add(StoreEntry::Domain("a.example".parse().unwrap(), Marks::TEMPORARY)))
         .unwrap();
     assert_ne!(other.version().unwrap(), version, "the change of another connection is seen");
     let Since::Changes { changes, revisions, now } = other.since(seen, 100).unwrap() else {
@@ -218,7 +218,7 @@ fn the_tables_of_changes_are_bounded() {
     for round in 1..4 {
         edit(&mut database, |edit| {
             for number in round * each..(round + 1) * each {
-                edit.add(Entry::Trust(prefix(number)))?;
+                edit.add(StoreEntry::Trust(prefix(number)))?;
             }
             Ok(())
         })
@@ -235,11 +235,11 @@ fn the_tables_of_changes_are_bounded() {
     assert_eq!(rows(&database), 0);
     assert!(matches!(database.since(before, usize::MAX).unwrap(), Since::Whole { .. }));
     let now = database.revision().unwrap();
-    edit(&mut database, |edit| edit.add(Entry::Guard(prefix(1)))).unwrap();
+    edit(&mut database, |edit| edit.add(StoreEntry::Guard(prefix(1)))).unwrap();
     let Since::Changes { changes, .. } = database.since(now, 10).unwrap() else {
         panic!("known again");
     };
-    assert_eq!(changes, [Change::Put(Entry::Guard(prefix(1)))]);
+    assert_eq!(changes, [Change::Put(StoreEntry::Guard(prefix(1)))]);
 }
 
 #[test]
