@@ -40,7 +40,7 @@ pub(super) struct Stats {
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct StatsDocument<'a> {
     counters: Vec<Counter>,
     metrics_file: Option<&'a Path>,
 }
@@ -67,7 +67,7 @@ pub(super) fn run(
         .collect();
     let metrics_file = config.metrics.file.as_deref().filter(|file| File::open(file).is_ok());
     if command.format.json {
-        out.json(&Document { counters, metrics_file })?;
+        out.json(&StatsDocument { counters, metrics_file })?;
         return Ok(Exit::Done);
     }
     for Counter { name, value, help } in counters {

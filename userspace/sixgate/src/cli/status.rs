@@ -29,7 +29,7 @@ pub(super) struct Status {
 
 /// All that is known.
 #[derive(Serialize)]
-struct Document {
+struct StatusDocument {
     #[serde(flatten)]
     status: control::Status,
     settings: BTreeMap<String, Setting>,
@@ -133,7 +133,7 @@ pub(super) fn run(
     if !status.agrees() {
         status.problems.insert(0, DIFFERENT.to_owned());
     }
-    let document = Document { status, settings, daemon, no_daemon: no_daemon_line };
+    let document = StatusDocument { status, settings, daemon, no_daemon: no_daemon_line };
     if command.format.json {
         out.json(&document)?;
     } else {
@@ -264,8 +264,8 @@ fn disagreements(
     problems
 }
 
-fn print(document: &Document, out: &mut Output<'_>) -> Result<(), CliError> {
-    let Document { status, daemon, no_daemon, .. } = document;
+fn print(document: &StatusDocument, out: &mut Output<'_>) -> Result<(), CliError> {
+    let StatusDocument { status, daemon, no_daemon, .. } = document;
     out.line(format_args!("mode       {}", status.mode))?;
     out.line(answer_line(status))?;
     out.line(format_args!("refuse_at  {}", status.refuse_at))?;

@@ -35,7 +35,7 @@ pub(super) struct Problem {
 pub(super) fn parse(text: &str, file: PathBuf) -> Result<Config, Problem> {
     let toml = toml::Deserializer::parse(text).map_err(|error| explain(text, "", &error))?;
     let renamed_keys = renamed_keys::find(text)?;
-    let document: Document = serde_path_to_error::deserialize(toml)
+    let document: ConfigDocument = serde_path_to_error::deserialize(toml)
         .map_err(|error| explain(text, &key_of(error.path()), error.inner()))?;
     document
         .check(file, renamed_keys)
@@ -53,7 +53,7 @@ struct Conflict {
 /// The file as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document {
+struct ConfigDocument {
     hostname: Hostname,
     #[serde(default = "enforce", with = "values::ModeName")]
     mode: Mode,
@@ -108,7 +108,7 @@ struct NextHopTable {
 #[derive(Deserialize)]
 struct MaildirPath(#[serde(deserialize_with = "values::absolute_path")] PathBuf);
 
-impl Document {
+impl ConfigDocument {
     fn check(self, file: PathBuf, renamed_keys: Vec<RenamedKey>) -> Result<Config, Conflict> {
         let next_hop = self.next_hop.check()?;
         check_domains(self.domains, &next_hop)?;

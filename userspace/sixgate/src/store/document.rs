@@ -33,12 +33,12 @@ pub struct Problem {
 ///
 /// [`Problem`]: the first error in it.
 pub fn parse(octets: &[u8]) -> Result<Contents, Problem> {
-    let document: Document = serde_json::from_slice(octets).map_err(|error| {
+    let document: StoreDocument = serde_json::from_slice(octets).map_err(|error| {
         let text = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());
         let reason = text.strip_suffix(&place).unwrap_or(&text);
         // in terms of JSON, not of this program
-        let reason = match reason.split_once("expected struct Document") {
+        let reason = match reason.split_once("expected struct StoreDocument") {
             Some((found, _)) => format!("{found}expected an object as `sixgate store export` prints it"),
             None => reason.to_owned(),
         };
@@ -115,7 +115,7 @@ impl Serialize for Keys<'_> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document {
+struct StoreDocument {
     #[serde(rename = "version")]
     _version: Version,
     optin: OptIns,
