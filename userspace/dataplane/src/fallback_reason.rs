@@ -7,7 +7,7 @@ use std::fmt;
 use super::{
     error::DataplaneError,
     interface::{self, Peer, RunMode},
-    topology::{Kind, LinkFacts, Mac, Topology},
+    topology::{LinkFacts, LinkKind, Mac, Topology},
     vlan,
 };
 
@@ -131,7 +131,7 @@ pub(super) fn against_native(link: &LinkFacts, network: &Topology) -> Option<Str
         return Some(why.to_string());
     }
     // where a driver strips tags is seen once the program runs: it can be kept from it then
-    let has_vlans = link.kind == Kind::Veth && network.has_vlans_above(link.index);
+    let has_vlans = link.kind == LinkKind::Veth && network.has_vlans_above(link.index);
     let facts = Facts { link, mode: RunMode::Native, peer, strips_tags: false, has_vlans };
     tags_lack(&facts).map(|why| why.to_string())
 }
@@ -156,7 +156,7 @@ pub(super) fn look<'a>(
 ) -> Result<Outlook, DataplaneError> {
     let native = mode == RunMode::Native;
     let strips_tags = native && strips_tags(link);
-    let matters = native && (strips_tags || matches!(link.kind, Kind::Veth | Kind::Bond));
+    let matters = native && (strips_tags || matches!(link.kind, LinkKind::Veth | LinkKind::Bond));
     let network = if matters { Some(network()?) } else { None };
     let has_vlans = network.is_some_and(|network| network.has_vlans_above(link.index));
     let other_end = interface::peer(link);
@@ -194,7 +194,7 @@ const fn peer_lacks(peer: Peer) -> Option<PeerLacks> {
 
 fn tags_lack(facts: &Facts<'_>) -> Option<TagsLack> {
     match (facts.has_vlans, facts.link.kind, facts.strips_tags) {
-        (true, Kind::Veth, _) => Some(TagsLack::Veth),
+        (true, LinkKind::Veth, _) => Some(TagsLack::Veth),
         (true, _, true) => Some(TagsLack::Stripped),
         _ => None,
     }
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn at_most_one_reason_is_found_none_in_generic_mode_on_ethernet() {
         let eth0 = LinkFacts { name: "eth0".to_owned(), hardware: 1, ..LinkFacts::default() };
-        let veth = LinkFacts { kind: Kind::Veth, ..eth0.clone() };
+        let veth = LinkFacts { kind: LinkKind::Veth, ..eth0.clone() };
         let tun = LinkFacts { hardware: 65534, ..eth0.clone() };
         let (native, generic) = (RunMode::Native, RunMode::Generic);
         let plain = "eth0: its peer runs no XDP program, answers would be lost";

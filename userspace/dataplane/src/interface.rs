@@ -17,7 +17,7 @@ use nix::errno::Errno;
 
 use super::{
     error::DataplaneError,
-    topology::{Kind, LinkFacts, Mac, Topology},
+    topology::{LinkFacts, LinkKind, Mac, Topology},
 };
 
 /// Where in the kernel an XDP program runs.
@@ -147,7 +147,7 @@ pub(super) fn all() -> Result<Topology, DataplaneError> {
 /// The other end, if the interface is one of a veth pair, and its MAC address, if that may be
 /// looked at.
 pub(super) fn peer(link: &LinkFacts) -> Option<(Peer, Option<Mac>)> {
-    if link.kind != Kind::Veth {
+    if link.kind != LinkKind::Veth {
         return None;
     }
     // without a look at it nothing is known about it

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use crate::{
         fallback_reason::FallbackReason,
-        topology::{Kind, LinkFacts},
+        topology::{LinkFacts, LinkKind},
     };
 
     #[test]
@@ -122,9 +122,11 @@ mod tests {
     fn a_bond_is_reached_by_its_ports_and_a_bridge_is_not() {
         let mac = |last| [2, 0, 0, 0, 0, last];
         let port = |index| LinkFacts { index, master: Some(9), mac: Some(mac(9)), ..LinkFacts::default() };
-        for (kind, wanted_indices) in
-            [(Kind::Bond, &[7, 8, 9][..]), (Kind::Bridge { filters_vlans: false }, &[9]), (Kind::Other, &[9])]
-        {
+        for (kind, wanted_indices) in [
+            (LinkKind::Bond, &[7, 8, 9][..]),
+            (LinkKind::Bridge { filters_vlans: false }, &[9]),
+            (LinkKind::Other, &[9]),
+        ] {
             let master = LinkFacts { index: 9, kind, mac: Some(mac(9)), ..LinkFacts::default() };
             let network: Topology = [port(7), port(8), master].into_iter().collect();
             let outlook = Outlook { fallback_reason: None, generic: false, peer: None };

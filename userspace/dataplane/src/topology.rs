@@ -25,7 +25,7 @@ pub(super) struct LinkFacts {
     pub(super) altnames: Vec<String>,
     /// A number of include/uapi/linux/if_arp.h.
     pub(super) hardware: u16,
-    pub(super) kind: Kind,
+    pub(super) kind: LinkKind,
     /// None where it has not six octets.
     pub(super) mac: Option<Mac>,
     /// What it lies upon: of a VLAN the interface below, of a veth its peer.
@@ -47,7 +47,7 @@ pub(super) struct Lower {
 
 /// The kinds of interfaces that make a difference.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum LinkKind {
     Veth,
     Vlan,
     Bond,
@@ -144,8 +144,8 @@ impl Topology {
         let chain = self.with_masters(index);
         let is_in_chain =
             |lower: Lower| lower.netns.is_none() && chain.iter().any(|link| link.index == lower.index);
-        chain.iter().skip(1).any(|master| master.kind == Kind::Bridge { filters_vlans: true })
-            || self.0.values().any(|link| link.kind == Kind::Vlan && link.lower.is_some_and(is_in_chain))
+        chain.iter().skip(1).any(|master| master.kind == LinkKind::Bridge { filters_vlans: true })
+            || self.0.values().any(|link| link.kind == LinkKind::Vlan && link.lower.is_some_and(is_in_chain))
     }
 
     /// The interfaces on which frames arrive for a program that runs on this one: itself, and the
@@ -155,7 +155,7 @@ impl Topology {
         let Some(link) = self.get(index) else {
             return Vec::new();
         };
-        let ports = self.0.values().filter(|port| link.kind == Kind::Bond && port.master == Some(index));
+        let ports = self.0.values().filter(|port| link.kind == LinkKind::Bond && port.master == Some(index));
         std::iter::once(link).chain(ports).collect()
     }
 
@@ -173,22 +173,22 @@ fn altnames(properties: &[Prop]) -> impl Iterator<Item = String> {
     })
 }
 
-fn kind(info: &[LinkInfo]) -> Kind {
+fn kind(info: &[LinkInfo]) -> LinkKind {
     let is = |kind| info.contains(&LinkInfo::Kind(kind));
     if is(InfoKind::Veth) {
-        Kind::Veth
+        LinkKind::Veth
     } else if is(InfoKind::Vlan) {
-        Kind::Vlan
+        LinkKind::Vlan
     } else if is(InfoKind::Bond) {
-        Kind::Bond
+        LinkKind::Bond
     } else if is(InfoKind::Bridge) {
         let filters_vlans = info.iter().any(|info| match info {
             LinkInfo::Data(InfoData::Bridge(data)) => data.contains(&InfoBridge::VlanFiltering(true)),
             _ => false,
         });
-        Kind::Bridge { filters_vlans }
+        LinkKind::Bridge { filters_vlans }
     } else {
-        Kind::Other
+        LinkKind::Other
     }
 }
 

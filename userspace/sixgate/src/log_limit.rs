@@ -38,14 +38,14 @@ pub struct LogLimiter(Mutex<Lines>);
 #[derive(Debug, Default)]
 struct Lines {
     /// No more than there are call sites in the program that log.
-    kinds: HashMap<Kind, KindLines>,
+    kinds: HashMap<LineKind, KindLines>,
     suppressed_of_sessions: u64,
     suppressed_of_others: u64,
 }
 
 /// The lines that have a limit of their own.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-enum Kind {
+enum LineKind {
     /// What became of commands, messages and sessions.
     Session,
     /// What else happened in them.
@@ -56,7 +56,7 @@ enum Kind {
     CallSite(Identifier),
 }
 
-impl Kind {
+impl LineKind {
     fn of_session(event: &Event<'_>) -> Self {
         match event.metadata() {
             metadata if *metadata.level() < Level::INFO => Self::SessionWarning,
@@ -135,14 +135,14 @@ impl LogLimiter {
     /// counted.
     fn admits(
         &self,
-        kind: Kind,
+        kind: LineKind,
         name: impl FnOnce() -> Cow<'static, str>,
         network: Option<Network>,
         weight: u64,
     ) -> bool {
         let now = Instant::now();
         let mut lines = self.lock();
-        let is_session = !matches!(kind, Kind::CallSite(_));
+        let is_session = !matches!(kind, LineKind::CallSite(_));
         let kind = lines.kinds.entry(kind).or_insert_with(|| KindLines::new(name(), now));
         if kind.admits(network, now) {
             return true;
@@ -192,16 +192,16 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LimitLayer {
             // the next hop has taken the message: its line is the only trace of it
             Some(_) if facts.is_delivered => true,
             Some(_) => {
-                let kind = Kind::of_session(event);
+                let kind = LineKind::of_session(event);
                 let name = match kind {
-                    Kind::SessionDetail => "session detail",
-                    Kind::SessionWarning => "session warning",
-                    Kind::Session | Kind::CallSite(_) => SESSION,
+                    LineKind::SessionDetail => "session detail",
+                    LineKind::SessionWarning => "session warning",
+                    LineKind::Session | LineKind::CallSite(_) => SESSION,
                 };
                 self.0.admits(kind, || name.into(), network, weight)
             }
             None => {
-                let call_site = Kind::CallSite(event.metadata().callsite());
+                let call_site = LineKind::CallSite(event.metadata().callsite());
                 self.0.admits(call_site, || message(event).into(), facts.network, weight)
             }
         }
@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn what_is_suppressed_is_told_once_by_its_kind() {
         let limiter = LogLimiter::default();
-        let admits = |weight| limiter.admits(Kind::Session, || "session".into(), network("::1"), weight);
+        let admits = |weight| limiter.admits(LineKind::Session, || "session".into(), network("::1"), weight);
         assert_eq!((0..35).filter(|_| admits(1)).count(), 25);
         assert!(!admits(7), "a line that stands for seven");
         assert_eq!(limiter.reached(), [("session_lines", 17), ("log_lines", 0)]);

@@ -10,7 +10,7 @@ use sixgate_common::dest::OptIn;
 use super::{
     Database, WRITE_WAIT,
     history::{self, Row},
-    row::{self, Kind},
+    row::{self, EntryKind},
 };
 use crate::store::{
     Author, Contents, Domain, EditOutcome, Key, Marks, PrefixMap, PrefixSet, Revision, StoreEntry,
@@ -169,7 +169,7 @@ impl Edit<'_> {
         wanted: &PrefixMap<OptIn>,
         consent: Consent,
     ) -> Result<Replaced, StoreError> {
-        self.replace(Kind::OptIn, row::optin_rows(wanted), consent)
+        self.replace(EntryKind::OptIn, row::optin_rows(wanted), consent)
     }
 
     /// Replaces all that is guarded.
@@ -178,7 +178,7 @@ impl Edit<'_> {
     ///
     /// As [`Self::replace_optin`].
     pub fn replace_guard(&mut self, wanted: &PrefixSet, consent: Consent) -> Result<Replaced, StoreError> {
-        self.replace(Kind::Guard, row::member_rows(wanted), consent)
+        self.replace(EntryKind::Guard, row::member_rows(wanted), consent)
     }
 
     /// Replaces all that is exempt.
@@ -187,7 +187,7 @@ impl Edit<'_> {
     ///
     /// As [`Self::replace_optin`].
     pub fn replace_trust(&mut self, wanted: &PrefixSet, consent: Consent) -> Result<Replaced, StoreError> {
-        self.replace(Kind::Trust, row::member_rows(wanted), consent)
+        self.replace(EntryKind::Trust, row::member_rows(wanted), consent)
     }
 
     /// Replaces all domains.
@@ -200,7 +200,7 @@ impl Edit<'_> {
         wanted: &BTreeMap<Domain, Marks>,
         consent: Consent,
     ) -> Result<Replaced, StoreError> {
-        self.replace(Kind::Domain, row::domain_rows(wanted), consent)
+        self.replace(EntryKind::Domain, row::domain_rows(wanted), consent)
     }
 
     /// Replaces everything. A set that is empty in `wanted` and here needs no consent.
@@ -210,12 +210,12 @@ impl Edit<'_> {
     /// As [`Self::replace_optin`].
     pub fn replace_all(&mut self, wanted: &Contents, consent: Consent) -> Result<Replaced, StoreError> {
         let mut all = Replaced::default();
-        for kind in [Kind::OptIn, Kind::Guard, Kind::Trust, Kind::Domain] {
+        for kind in [EntryKind::OptIn, EntryKind::Guard, EntryKind::Trust, EntryKind::Domain] {
             let rows: Box<dyn Iterator<Item = (Vec<u8>, i64)>> = match kind {
-                Kind::OptIn => Box::new(row::optin_rows(&wanted.optin)),
-                Kind::Guard => Box::new(row::member_rows(&wanted.guard)),
-                Kind::Trust => Box::new(row::member_rows(&wanted.trust)),
-                Kind::Domain => Box::new(row::domain_rows(&wanted.domains)),
+                EntryKind::OptIn => Box::new(row::optin_rows(&wanted.optin)),
+                EntryKind::Guard => Box::new(row::member_rows(&wanted.guard)),
+                EntryKind::Trust => Box::new(row::member_rows(&wanted.trust)),
+                EntryKind::Domain => Box::new(row::domain_rows(&wanted.domains)),
             };
             let empty = consent.empty || !self.has_any(kind, None)?;
             let replaced = self.replace(kind, rows, Consent { empty, ..consent })?;
@@ -232,7 +232,7 @@ impl Edit<'_> {
     ///
     /// [`StoreError::Database`].
     pub fn opts_anything_in(&self) -> Result<bool, StoreError> {
-        self.has_any(Kind::OptIn, Some(row::IN))
+        self.has_any(EntryKind::OptIn, Some(row::IN))
     }
 
     /// Whether any domain takes mail here.
@@ -241,7 +241,7 @@ impl Edit<'_> {
     ///
     /// [`StoreError::Database`].
     pub fn opts_any_domain_in(&self) -> Result<bool, StoreError> {
-        self.has_any(Kind::Domain, Some(row::OPTED_IN))
+        self.has_any(EntryKind::Domain, Some(row::OPTED_IN))
     }
 
     /// Whether this change takes away from the opt-in set, or from the domains that take mail here.
@@ -249,11 +249,11 @@ impl Edit<'_> {
     pub fn takes_away(&self) -> bool {
         let loses =
             |row: &Row| row.before.is_some_and(|before| row.after.is_none_or(|after| after != before));
-        self.rows.iter().any(|row| matches!(row.kind, Kind::OptIn | Kind::Domain) && loses(row))
+        self.rows.iter().any(|row| matches!(row.kind, EntryKind::OptIn | EntryKind::Domain) && loses(row))
     }
 
     /// Whether the set has any entry, with this bit in its state if that is asked.
-    fn has_any(&self, kind: Kind, bit: Option<i64>) -> Result<bool, StoreError> {
+    fn has_any(&self, kind: EntryKind, bit: Option<i64>) -> Result<bool, StoreError> {
         let found = self.transaction.query_row(
             "SELECT EXISTS (SELECT 1 FROM entries WHERE kind = ?1 AND (?2 IS NULL OR state & ?2))",
             (kind.number(), bit),
@@ -266,7 +266,7 @@ impl Edit<'_> {
         StoreError::sqlite("change", self.path, source)
     }
 
-    fn state(&self, kind: Kind, key: &[u8]) -> Result<Option<i64>, StoreError> {
+    fn state(&self, kind: EntryKind, key: &[u8]) -> Result<Option<i64>, StoreError> {
         let read = self
             .transaction
             .prepare_cached("SELECT state FROM entries WHERE kind = ? AND key = ?")
@@ -276,7 +276,7 @@ impl Edit<'_> {
 
     fn set(
         &mut self,
-        kind: Kind,
+        kind: EntryKind,
         key: Vec<u8>,
         before: Option<i64>,
         after: Option<i64>,
@@ -302,7 +302,7 @@ impl Edit<'_> {
     /// Makes the set of `kind` equal to `wanted`, which is in the order of the keys.
     fn replace(
         &mut self,
-        kind: Kind,
+        kind: EntryKind,
         wanted: impl Iterator<Item = (Vec<u8>, i64)>,
         consent: Consent,
     ) -> Result<Replaced, StoreError> {
@@ -332,7 +332,11 @@ impl Edit<'_> {
         Ok(Replaced { outcomes, unchanged, total })
     }
 
-    fn plan(&self, kind: Kind, wanted: impl Iterator<Item = (Vec<u8>, i64)>) -> Result<Plan, StoreError> {
+    fn plan(
+        &self,
+        kind: EntryKind,
+        wanted: impl Iterator<Item = (Vec<u8>, i64)>,
+    ) -> Result<Plan, StoreError> {
         let mut plan = Plan::default();
         let mut wanted = wanted.peekable();
         let fail = |source| self.error(source);

@@ -6,14 +6,14 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
 use super::{
     Database,
-    row::{self, Kind},
+    row::{self, EntryKind},
 };
 use crate::store::{Author, Change, Revision, StoreError};
 
 /// A row of the table of changes.
 #[derive(Debug)]
 pub(super) struct Row {
-    pub(super) kind: Kind,
+    pub(super) kind: EntryKind,
     pub(super) key: Vec<u8>,
     pub(super) before: Option<i64>,
     pub(super) after: Option<i64>,

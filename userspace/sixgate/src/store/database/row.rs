@@ -12,14 +12,14 @@ use crate::store::{Contents, Domain, Key, Marks, PrefixMap, PrefixSet, StoreEntr
 
 /// Which set an entry is in. The numbers are those of the tables.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum EntryKind {
     OptIn = 1,
     Guard = 2,
     Trust = 3,
     Domain = 4,
 }
 
-impl Kind {
+impl EntryKind {
     pub(super) const fn number(self) -> i64 {
         self as i64
     }
@@ -59,12 +59,12 @@ pub(super) fn prefix(key: &[u8]) -> Option<Ipv6Net> {
     Ipv6Net::new(Ipv6Addr::from(address), *length).ok()
 }
 
-pub(super) fn key_row(key: &Key) -> (Kind, Vec<u8>) {
+pub(super) fn key_row(key: &Key) -> (EntryKind, Vec<u8>) {
     match key {
-        Key::OptIn(prefix) => (Kind::OptIn, prefix_key(*prefix)),
-        Key::Guard(prefix) => (Kind::Guard, prefix_key(*prefix)),
-        Key::Trust(prefix) => (Kind::Trust, prefix_key(*prefix)),
-        Key::Domain(domain) => (Kind::Domain, domain.as_str().as_bytes().to_vec()),
+        Key::OptIn(prefix) => (EntryKind::OptIn, prefix_key(*prefix)),
+        Key::Guard(prefix) => (EntryKind::Guard, prefix_key(*prefix)),
+        Key::Trust(prefix) => (EntryKind::Trust, prefix_key(*prefix)),
+        Key::Domain(domain) => (EntryKind::Domain, domain.as_str().as_bytes().to_vec()),
     }
 }
 
@@ -110,11 +110,11 @@ pub(super) fn entry(kind: i64, key: &[u8], state: i64) -> Option<StoreEntry> {
 }
 
 pub(super) fn key(kind: i64, key: &[u8]) -> Option<Key> {
-    Some(match Kind::of(kind)? {
-        Kind::OptIn => Key::OptIn(prefix(key)?),
-        Kind::Guard => Key::Guard(prefix(key)?),
-        Kind::Trust => Key::Trust(prefix(key)?),
-        Kind::Domain => Key::Domain(domain(key)?),
+    Some(match EntryKind::of(kind)? {
+        EntryKind::OptIn => Key::OptIn(prefix(key)?),
+        EntryKind::Guard => Key::Guard(prefix(key)?),
+        EntryKind::Trust => Key::Trust(prefix(key)?),
+        EntryKind::Domain => Key::Domain(domain(key)?),
     })
 }
 
@@ -126,12 +126,12 @@ pub(super) fn domain(key: &[u8]) -> Option<Domain> {
 const PREFIX_KEY: usize = 17;
 
 /// All rows of `contents`.
-pub(super) fn rows(contents: &Contents) -> impl Iterator<Item = (Kind, Vec<u8>, i64)> {
+pub(super) fn rows(contents: &Contents) -> impl Iterator<Item = (EntryKind, Vec<u8>, i64)> {
     optin_rows(&contents.optin)
-        .map(|(key, state)| (Kind::OptIn, key, state))
-        .chain(member_rows(&contents.guard).map(|(key, state)| (Kind::Guard, key, state)))
-        .chain(member_rows(&contents.trust).map(|(key, state)| (Kind::Trust, key, state)))
-        .chain(domain_rows(&contents.domains).map(|(key, state)| (Kind::Domain, key, state)))
+        .map(|(key, state)| (EntryKind::OptIn, key, state))
+        .chain(member_rows(&contents.guard).map(|(key, state)| (EntryKind::Guard, key, state)))
+        .chain(member_rows(&contents.trust).map(|(key, state)| (EntryKind::Trust, key, state)))
+        .chain(domain_rows(&contents.domains).map(|(key, state)| (EntryKind::Domain, key, state)))
 }
 
 /// The rows of an opt-in set, in the order of their keys.
