@@ -74,7 +74,7 @@ struct Shared {
 
 /// DNS's answer, the empty set included.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Answer<T> {
+pub struct DnsAnswer<T> {
     /// The records; empty for NXDOMAIN and NODATA.
     pub records: Vec<T>,
     /// How long that holds: the shortest TTL on the way, CNAMEs included; for the empty set the
@@ -247,7 +247,7 @@ impl Resolver {
     ///
     /// # Errors
     /// [`DnsFailure`] when nothing is known.
-    pub async fn ptr(&self, address: impl Into<IpAddr>) -> Result<Answer<String>, DnsFailure> {
+    pub async fn ptr(&self, address: impl Into<IpAddr>) -> Result<DnsAnswer<String>, DnsFailure> {
         self.ask(Name::from(address.into()), RecordType::PTR, pointer).await
     }
 
@@ -256,7 +256,7 @@ impl Resolver {
     ///
     /// # Errors
     /// [`DnsFailure`] when nothing is known.
-    pub async fn ptr_anew(&self, address: impl Into<IpAddr>) -> Result<Answer<String>, DnsFailure> {
+    pub async fn ptr_anew(&self, address: impl Into<IpAddr>) -> Result<DnsAnswer<String>, DnsFailure> {
         Ok(self.ask_anew(Name::from(address.into()), RecordType::PTR).await?.pick(pointer))
     }
 
@@ -264,7 +264,7 @@ impl Resolver {
     ///
     /// # Errors
     /// [`DnsFailure`] when nothing is known.
-    pub async fn a(&self, name: &str) -> Result<Answer<Ipv4Addr>, DnsFailure> {
+    pub async fn a(&self, name: &str) -> Result<DnsAnswer<Ipv4Addr>, DnsFailure> {
         self.ask_text(name, RecordType::A, |data| match data {
             RData::A(address) => Some(address.0),
             _ => None,
@@ -278,7 +278,7 @@ impl Resolver {
     ///
     /// # Errors
     /// [`DnsFailure`] when nothing is known.
-    pub async fn mx(&self, name: &str) -> Result<Answer<String>, DnsFailure> {
+    pub async fn mx(&self, name: &str) -> Result<DnsAnswer<String>, DnsFailure> {
         self.ask_text(name, RecordType::MX, |data| match data {
             RData::MX(server) => Some(plain_text(&server.exchange)),
             _ => None,
@@ -290,7 +290,7 @@ impl Resolver {
     ///
     /// # Errors
     /// [`DnsFailure`] when nothing is known.
-    pub async fn aaaa(&self, name: &str) -> Result<Answer<Ipv6Addr>, DnsFailure> {
+    pub async fn aaaa(&self, name: &str) -> Result<DnsAnswer<Ipv6Addr>, DnsFailure> {
         self.ask_text(name, RecordType::AAAA, |data| match data {
             RData::AAAA(address) => Some(address.0),
             _ => None,
@@ -303,7 +303,7 @@ impl Resolver {
     ///
     /// # Errors
     /// [`DnsFailure`] when nothing is known.
-    pub async fn txt(&self, name: &str) -> Result<Answer<Vec<u8>>, DnsFailure> {
+    pub async fn txt(&self, name: &str) -> Result<DnsAnswer<Vec<u8>>, DnsFailure> {
         self.ask_text(name, RecordType::TXT, |data| match data {
             RData::TXT(strings) => Some(strings.txt_data.concat()),
             _ => None,
@@ -316,11 +316,11 @@ impl Resolver {
         name: &str,
         kind: RecordType,
         pick: impl Fn(&RData) -> Option<T>,
-    ) -> Result<Answer<T>, DnsFailure> {
+    ) -> Result<DnsAnswer<T>, DnsFailure> {
         let labels = name.strip_suffix('.').unwrap_or(name).split('.').map(str::as_bytes);
         match Name::from_labels(labels) {
             Ok(name) => self.ask(name, kind, pick).await,
-            Err(_) => Ok(Answer::none()),
+            Err(_) => Ok(DnsAnswer::none()),
         }
     }
 
@@ -329,7 +329,7 @@ impl Resolver {
         name: Name,
         kind: RecordType,
         pick: impl Fn(&RData) -> Option<T>,
-    ) -> Result<Answer<T>, DnsFailure> {
+    ) -> Result<DnsAnswer<T>, DnsFailure> {
         let known = || self.shared.answers.get(&name, kind);
         let answer = match known() {
             Some(answer) => answer,
@@ -346,14 +346,19 @@ impl Resolver {
     }
 
     /// Asks, past the cache, and keeps the answer.
-    async fn ask_anew(&self, name: Name, kind: RecordType) -> Result<Answer<RData>, DnsFailure> {
+    async fn ask_anew(&self, name: Name, kind: RecordType) -> Result<DnsAnswer<RData>, DnsFailure> {
         let seat = self.shared.flights.join(name.clone(), kind);
         self.ask_from(seat, &name, kind).await
     }
 
     /// Asks, unless an equal question is open: that one's answer counts for both. So one question
     /// has one payer.
-    async fn ask_from(&self, seat: Seat, name: &Name, kind: RecordType) -> Result<Answer<RData>, DnsFailure> {
+    async fn ask_from(
+        &self,
+        seat: Seat,
+        name: &Name,
+        kind: RecordType,
+    ) -> Result<DnsAnswer<RData>, DnsFailure> {
         let Shared { budget, turns, .. } = &*self.shared;
         let lacks = |lack| match lack {
             Lack::Network => DnsFailure::OverBudget { question: question(name, kind) },
@@ -381,22 +386,22 @@ impl Resolver {
     }
 }
 
-impl<T> Answer<T> {
+impl<T> DnsAnswer<T> {
     fn none() -> Self {
         Self { records: Vec::new(), ttl: Duration::ZERO }
     }
 }
 
-impl<T: Into<IpAddr>> Answer<T> {
+impl<T: Into<IpAddr>> DnsAnswer<T> {
     /// The same addresses, of either family.
-    pub(crate) fn into_addresses(self) -> Answer<IpAddr> {
-        Answer { records: self.records.into_iter().map(Into::into).collect(), ttl: self.ttl }
+    pub(crate) fn into_addresses(self) -> DnsAnswer<IpAddr> {
+        DnsAnswer { records: self.records.into_iter().map(Into::into).collect(), ttl: self.ttl }
     }
 }
 
-impl Answer<RData> {
-    fn pick<T>(&self, pick: impl Fn(&RData) -> Option<T>) -> Answer<T> {
-        Answer { records: self.records.iter().filter_map(pick).collect(), ttl: self.ttl }
+impl DnsAnswer<RData> {
+    fn pick<T>(&self, pick: impl Fn(&RData) -> Option<T>) -> DnsAnswer<T> {
+        DnsAnswer { records: self.records.iter().filter_map(pick).collect(), ttl: self.ttl }
     }
 }
 

@@ -20,7 +20,7 @@ use moka::{future::Cache, notification::RemovalCause};
 use tokio::time::timeout_at;
 use tracing::{debug, info};
 
-use crate::dns::{Answer, DnsFailure, Expiring, Lifetime, Resolver, ascii_name};
+use crate::dns::{DnsAnswer, DnsFailure, Expiring, Lifetime, Resolver, ascii_name};
 
 pub use result::{PtrResult, Unanswered};
 
@@ -194,7 +194,7 @@ fn usable(records: &[String]) -> Vec<String> {
 }
 
 /// The addresses of `name`, of the family of `address`.
-async fn addresses(dns: &Resolver, address: IpAddr, name: &str) -> Result<Answer<IpAddr>, DnsFailure> {
+async fn addresses(dns: &Resolver, address: IpAddr, name: &str) -> Result<DnsAnswer<IpAddr>, DnsFailure> {
     Ok(match address {
         IpAddr::V4(_) => dns.a(name).await?.into_addresses(),
         IpAddr::V6(_) => dns.aaaa(name).await?.into_addresses(),
@@ -210,10 +210,10 @@ async fn follow(dns: &Resolver, address: IpAddr, names: &[String]) -> Forward {
     let mut shortest = Duration::MAX;
     while let Some((name, looked_up)) = lookups.next().await {
         match looked_up {
-            Ok(Answer { records, ttl, .. }) if records.contains(&address) => {
+            Ok(DnsAnswer { records, ttl, .. }) if records.contains(&address) => {
                 return Forward::Here { name: name.clone(), ttl };
             }
-            Ok(Answer { ttl, .. }) => shortest = shortest.min(ttl),
+            Ok(DnsAnswer { ttl, .. }) => shortest = shortest.min(ttl),
             Err(failure) => {
                 debug!(name, failure = failure.to_string(), "forward DNS failed");
                 is_unknown = true;

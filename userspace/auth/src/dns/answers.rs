@@ -11,7 +11,7 @@ use hickory_proto::{
 use moka::sync::Cache;
 
 use super::{
-    Answer,
+    DnsAnswer,
     kept::{Expiring, Lifetime},
 };
 
@@ -42,13 +42,13 @@ impl Answers {
     }
 
     /// The kept answer, and for how long it still holds.
-    pub(super) fn get(&self, name: &Name, kind: RecordType) -> Option<Answer<RData>> {
+    pub(super) fn get(&self, name: &Name, kind: RecordType) -> Option<DnsAnswer<RData>> {
         let kept = self.0.get(&(name.clone(), kind))?;
-        Some(Answer { records: kept.value.records.to_vec(), ttl: kept.remaining() })
+        Some(DnsAnswer { records: kept.value.records.to_vec(), ttl: kept.remaining() })
     }
 
     /// Keeps `answer` in place of what was known.
-    pub(super) fn put(&self, name: Name, kind: RecordType, answer: &Answer<RData>) {
+    pub(super) fn put(&self, name: Name, kind: RecordType, answer: &DnsAnswer<RData>) {
         if answer.ttl.is_zero() {
             return self.0.invalidate(&(name, kind));
         }
@@ -68,10 +68,10 @@ mod tests {
 
     use super::*;
 
-    fn text(octets: usize, ttl: u64) -> Answer<RData> {
+    fn text(octets: usize, ttl: u64) -> DnsAnswer<RData> {
         let strings = vec!["x".repeat(250); octets / 250];
         let records = vec![RData::TXT(TXT::new(strings))];
-        Answer { records, ttl: Duration::from_secs(ttl) }
+        DnsAnswer { records, ttl: Duration::from_secs(ttl) }
     }
 
     #[test]

@@ -13,9 +13,9 @@ use futures_util::{FutureExt as _, future::Shared};
 use hickory_proto::rr::{Name, RData, RecordType};
 use tokio::sync::watch;
 
-use super::{Answer, DnsFailure};
+use super::{DnsAnswer, DnsFailure};
 
-type FlightResult = Result<Answer<RData>, DnsFailure>;
+type FlightResult = Result<DnsAnswer<RData>, DnsFailure>;
 /// A question that is being asked. Those who wait for it drive it; when all are gone it ends.
 type Asked = Shared<Pin<Box<dyn Future<Output = FlightResult> + Send>>>;
 /// Name and type.
@@ -227,7 +227,7 @@ mod tests {
         let seat = || flights.join(name("a.example."), RecordType::TXT);
         let never = std::future::pending::<Result<(), DnsFailure>>();
         let (waits, poor, rich) = (seat(), seat(), seat());
-        let ask = |_, _| async { Ok(Answer::none()) };
+        let ask = |_, _| async { Ok(DnsAnswer::none()) };
         let poor = poor.answer(async { Ok(()) }, || Err(over_budget()), ask);
         let rich = rich.answer(async { Ok(()) }, || Ok(()), ask);
         let waits = waits.answer(never, || Ok(()), ask);

@@ -9,13 +9,13 @@ use hickory_proto::{
     rr::{DNSClass, Name, RData, Record, RecordType},
 };
 
-use super::{Answer, LONGEST_NEGATIVE, LONGEST_POSITIVE, MAX_ALIASES};
+use super::{DnsAnswer, LONGEST_NEGATIVE, LONGEST_POSITIVE, MAX_ALIASES};
 
 /// The contents of one response.
 #[derive(Debug)]
 pub(super) enum Reading {
     /// The records, or that there are none.
-    Answer(Answer<RData>),
+    Answer(DnsAnswer<RData>),
     /// To ask for another name: the end of the CNAMEs that the server knows.
     Alias { target: Name, ttl: Duration },
 }
@@ -42,7 +42,7 @@ pub(super) fn read(response: &Message, name: &Name, kind: RecordType) -> Result<
         if !found.is_empty() {
             let ttl = found.iter().map(|record| seconds(record.ttl)).fold(ttl, Duration::min);
             let records = found.into_iter().map(|record| record.data.clone()).collect();
-            return Ok(Reading::Answer(Answer { records, ttl }));
+            return Ok(Reading::Answer(DnsAnswer { records, ttl }));
         }
         let alias = here().find_map(|record| match &record.data {
             RData::CNAME(target) => Some((&target.0, seconds(record.ttl))),
@@ -95,9 +95,9 @@ fn at_the_end(
 
 /// NXDOMAIN or NODATA (RFC 2308 2), which hold for `longest` at most, and not at all without a SOA
 /// (RFC 2308 5).
-fn absent(response: &Message, longest: Duration) -> Answer<RData> {
+fn absent(response: &Message, longest: Duration) -> DnsAnswer<RData> {
     let ttl = soa_ttl(response).unwrap_or_default().min(longest).min(LONGEST_NEGATIVE);
-    Answer { records: Vec::new(), ttl }
+    DnsAnswer { records: Vec::new(), ttl }
 }
 
 /// The negative TTL, if there is a SOA (RFC 2308 5).

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, info};
 
 use super::{
-    Answer, MAX_ALIASES,
+    DnsAnswer, MAX_ALIASES,
     exchange::{Fault, Manner, Response, by_tcp, by_udp},
     reading::{Reading, TOO_MANY_ALIASES, read},
 };
@@ -82,7 +82,7 @@ impl Server {
         name: &Name,
         kind: RecordType,
         time: Duration,
-    ) -> Result<Answer<RData>, Failure> {
+    ) -> Result<DnsAnswer<RData>, Failure> {
         let deadline = Instant::now() + time;
         let answer = match timeout_at(deadline, self.follow(name, kind, time)).await {
             Ok(answer) => answer,
@@ -100,7 +100,12 @@ impl Server {
         answer
     }
 
-    async fn follow(&self, name: &Name, kind: RecordType, time: Duration) -> Result<Answer<RData>, Failure> {
+    async fn follow(
+        &self,
+        name: &Name,
+        kind: RecordType,
+        time: Duration,
+    ) -> Result<DnsAnswer<RData>, Failure> {
         let mut name = name.clone();
         let mut longest = Duration::MAX;
         for _ in 0..=MAX_ALIASES {
@@ -109,7 +114,7 @@ impl Server {
                 return Err(Failure::Code(code(&response)));
             }
             match read(&response.message, &name, kind).map_err(Failure::unusable)? {
-                Reading::Answer(answer) => return Ok(Answer { ttl: answer.ttl.min(longest), ..answer }),
+                Reading::Answer(answer) => return Ok(DnsAnswer { ttl: answer.ttl.min(longest), ..answer }),
                 Reading::Alias { target, ttl } => {
                     longest = longest.min(ttl);
                     name = target;

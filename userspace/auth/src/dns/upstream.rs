@@ -20,7 +20,7 @@ use hickory_proto::rr::{
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    Answer, DnsFailure, MAX_APART,
+    DnsAnswer, DnsFailure, MAX_APART,
     resolv_conf::{RESOLV_CONF, ResolvConf},
     server::{Failure, Server},
 };
@@ -61,9 +61,9 @@ impl Upstream {
 
     /// Asks for the records of type `kind` at `name`. Names that are not in DNS (RFC 6761 6.3, 6.4,
     /// RFC 7686 2) are not asked for.
-    pub(super) async fn ask(&self, name: &Name, kind: RecordType) -> Result<Answer<RData>, DnsFailure> {
+    pub(super) async fn ask(&self, name: &Name, kind: RecordType) -> Result<DnsAnswer<RData>, DnsFailure> {
         if [&*LOCALHOST, &*INVALID, &*ONION].iter().any(|zone| zone.zone_of(name)) {
-            return Ok(Answer::none());
+            return Ok(DnsAnswer::none());
         }
         let mut last = Failure::TimedOut;
         for _ in 0..self.attempts.get() {
@@ -90,7 +90,7 @@ impl Upstream {
 
     /// Asks one server after the other: the next one as soon as one has failed, or has not answered
     /// for a while. The first answer counts.
-    async fn attempt(&self, name: &Name, kind: RecordType) -> Result<Answer<RData>, Failure> {
+    async fn attempt(&self, name: &Name, kind: RecordType) -> Result<DnsAnswer<RData>, Failure> {
         let hedge = HEDGE.min(self.timeout / 4);
         let mut waiting = self.in_turn().into_iter();
         let mut asked = FuturesUnordered::new();

@@ -9,8 +9,8 @@ use serde_path_to_error::Segment;
 use toml::de::DeTable;
 
 use super::{
-    Answer, Config, Dkim, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt, Spf,
-    Tls, Xdp, paths,
+    Config, Dkim, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt,
+    ResponderSetting, Spf, Tls, Xdp, paths,
     renamed_keys::{self, RenamedKey},
     reply_size, values,
 };
@@ -58,7 +58,7 @@ struct ConfigDocument {
     #[serde(default = "enforce", with = "values::ModeName")]
     mode: Mode,
     #[serde(default)]
-    answer: Answer,
+    answer: ResponderSetting,
     #[serde(default)]
     refuse_at: RefuseAt,
     #[serde(default, deserialize_with = "values::permanent_refusals")]
@@ -237,9 +237,9 @@ fn check_loop(listen: &Listen, next_hop: &NextHop) -> Result<(), Conflict> {
 
 /// The kernel has less space for a reply than the daemon: rejects a host name that is too long for
 /// it.
-fn check_hostname(hostname: &Hostname, answer: Answer) -> Result<(), Conflict> {
+fn check_hostname(hostname: &Hostname, answer: ResponderSetting) -> Result<(), Conflict> {
     match (answer, reply_size::longest_name(hostname.as_str())) {
-        (Answer::Kernel, Some(longest)) => {
+        (ResponderSetting::Kernel, Some(longest)) => {
             let length = hostname.as_str().len();
             let reason = format!(
                 "the host name has {length} octets: the XDP program can send replies with {longest} at most; \

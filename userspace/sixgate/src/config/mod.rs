@@ -30,7 +30,8 @@ pub use renamed_keys::RenamedKey;
 pub use settings::{Config, DEFAULT_PATH, Dkim, Dns, Listen, Log, Metrics, NextHop, Ptr, Spf, Xdp};
 pub use tls::{CertificateName, ClientTrust, Tls};
 pub use values::{
-    Answer, Domains, GuardSource, Hostname, InterfaceName, LogFormat, LogLevel, RefuseAt, ValueError,
+    Domains, GuardSource, Hostname, InterfaceName, LogFormat, LogLevel, RefuseAt, ResponderSetting,
+    ValueError,
 };
 
 pub(crate) use settings::OFFER_FILE;

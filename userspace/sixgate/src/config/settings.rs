@@ -29,7 +29,9 @@ use super::{
     quantities,
     renamed_keys::RenamedKey,
     tls::Tls,
-    values::{self, Answer, Domains, GuardSource, Hostname, InterfaceName, LogFormat, LogLevel, RefuseAt},
+    values::{
+        self, Domains, GuardSource, Hostname, InterfaceName, LogFormat, LogLevel, RefuseAt, ResponderSetting,
+    },
 };
 use crate::nexthop::{Address, ClientIdentity, Protocol};
 
@@ -52,7 +54,7 @@ pub struct Config {
     /// Refuse, or only report what would have been refused.
     pub mode: Mode,
     /// Whether the XDP program or the daemon replies to refused connections.
-    pub answer: Answer,
+    pub answer: ResponderSetting,
     /// At which point a destination that has not opted in is refused.
     pub refuse_at: RefuseAt,
     /// Which refusals are permanent although they are temporary by default.

@@ -12,7 +12,7 @@ use sixgate_common::{
 use sixgate_smtp::policy::Mode;
 
 use super::replies::compile_replies;
-use crate::config::{Answer, Config, Domains};
+use crate::config::{Config, Domains, ResponderSetting};
 
 /// The part of the configuration that may change while the daemon runs. It changes under the lock
 /// on the maps, so that the maps never get a part of one configuration and a part of another.
@@ -48,8 +48,8 @@ fn settings(config: &Config) -> Settings {
             Mode::Shadow => settings::MODE_SHADOW,
         },
         answer: match config.answer {
-            Answer::Kernel => settings::ANSWER_KERNEL,
-            Answer::Daemon => settings::ANSWER_DAEMON,
+            ResponderSetting::Kernel => settings::ANSWER_KERNEL,
+            ResponderSetting::Daemon => settings::ANSWER_DAEMON,
         },
         refuse_at: config.refuse_at.number(),
         ready: 0,
