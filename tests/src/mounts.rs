@@ -117,8 +117,8 @@ pub fn with_small_disk<T: Send>(target: &Path, octets: usize, task: impl FnOnce(
     })
 }
 
-/// Makes the small disk at `target` one that can only be read, or be written again. It keeps what it
-/// holds.
+/// Makes the small disk at `target` one that can only be read, or be written again. It keeps what
+/// it holds.
 ///
 /// # Errors
 /// Outside of the task of [`with_small_disk`], and while a file on it is open for writing.

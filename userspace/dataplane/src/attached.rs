@@ -117,7 +117,7 @@ pub(super) fn programs_of_others(pins: &Pins) -> Result<Vec<u32>, DataplaneError
     Ok(programs)
 }
 
-/// What is known of the interfaces that the program runs on, by their indices.
+/// The state of the interfaces that the program runs on, by their indices.
 ///
 /// # Errors
 ///

@@ -91,12 +91,11 @@ impl Config {
         (taken, changes)
     }
 
+    /// The keys that differ. Neither the file's own name nor former names of keys count.
     fn changes(&self, next: &Self) -> Changes {
         let mut keys = Vec::new();
         let Self {
-            // it is the same file, regardless of its name
             file: _,
-            // the names of keys change nothing
             renamed_keys: _,
             hostname,
             mode,

@@ -96,7 +96,7 @@ impl fmt::Display for Responder {
     }
 }
 
-/// What is known of the interfaces that the program runs on, by their indices.
+/// The state of the interfaces that the program runs on, by their indices.
 type Outlooks = BTreeMap<u32, Outlook>;
 
 impl Control {
@@ -115,8 +115,8 @@ impl Control {
         }
     }
 
-    /// Looks for what came or went: fallback reasons, MAC addresses, masters. Lets the program answer or
-    /// not; who answers now, if that changed.
+    /// Looks for what came or went: fallback reasons, MAC addresses, masters. Lets the program
+    /// answer or not; returns who answers now, if that changed.
     ///
     /// # Errors
     ///

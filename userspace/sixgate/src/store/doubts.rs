@@ -9,7 +9,7 @@ use std::net::Ipv6Addr;
 use ipnet::Ipv6Net;
 use sixgate_common::dest::OptIn;
 
-use crate::store::{Contents, Database, Domain, StoreEntry, Key, StoreError};
+use crate::store::{Contents, Database, Domain, Key, StoreEntry, StoreError};
 
 impl StoreEntry {
     /// Why it is likely not meant, as a sentence; none if it is an entry as others.
