@@ -1,30 +1,30 @@
 //! The opt-in store as the daemon sees it: in memory, brought up to date by the changes of each
 //! revision.
 //!
-//! It changes no entry; at a start it may put a damaged store back from its backup, and it makes
-//! the backups. A store that cannot be read, or is gone, leaves the last good content in force: an
-//! empty store would refuse everything for good.
+//! It owns the answers; how changes are noticed and taken over is in `reader`. It changes no entry;
+//! at a start it may put a damaged store back from its backup, and it makes the backups.
+
+mod reader;
 
 use std::{
-    io,
     net::Ipv6Addr,
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ipnet::Ipv6Net;
-use sixgate_base::file_version::{FileIdentity, file_identity};
+use sixgate_base::file_version::file_identity;
 use sixgate_common::dest::OptIn;
 use sixgate_smtp::policy::{TemporaryDomains, evidence::OptInStatus};
 use tracing::{error, info, warn};
 
+use self::reader::Reader;
 use crate::store::{
-    Change, Contents, Database, Key, Logged, Marks, Revision, Since, StartNote, Store, StoreEntry, StoreError,
+    Change, Contents, Database, Key, Marks, Revision, StartNote, Store, StoreEntry, StoreError,
 };
 
 /// The store's content, kept up to date.
@@ -80,41 +80,6 @@ impl Seen {
     }
 }
 
-/// The connection by which changes are noticed.
-#[derive(Debug)]
-struct Reader {
-    /// None if it could not be opened again.
-    database: Option<Database>,
-    /// The file that it reads.
-    identity: Option<FileIdentity>,
-    /// The database's own number for its state, at the last look.
-    version: Option<i64>,
-    /// Until when a store that cannot be read is left alone.
-    retry: Option<Instant>,
-    /// The problem of the store, as it was logged.
-    told: Option<String>,
-    /// Why the store cannot be changed, as it was logged.
-    unwritable: Option<String>,
-}
-
-impl Reader {
-    /// Notes why the store cannot be read, and logs a change of that.
-    fn note_unreadable(&mut self, error: StoreError) {
-        self.retry = Some(Instant::now() + RETRY);
-        let text = format!("{:#}", anyhow::Error::new(error));
-        if self.told.as_ref() != Some(&text) {
-            error!("{UNREADABLE}: {text}");
-            self.told = Some(text);
-        }
-    }
-
-    fn note_readable(&mut self) {
-        if self.told.take().is_some() {
-            info!("the opt-in store can be read again");
-        }
-    }
-}
-
 impl StoreView {
     /// Reads the store for the first time; a damaged one is put back from its backup. `shown` finds
     /// the revision that the BPF maps show.
@@ -151,16 +116,7 @@ impl StoreView {
                 store.path().display()
             );
         }
-        database.set_wait(READ_WAIT)?;
-        let version = database.version().ok();
-        let reader = Reader {
-            database: Some(database).filter(|database| !database.is_frozen()),
-            identity,
-            version,
-            retry: None,
-            told: None,
-            unwritable,
-        };
+        let reader = Reader::new(database, identity, unwritable)?;
         Ok(Self(Arc::new(Inner {
             store,
             seen: RwLock::new(Seen::new(contents, revision)),
@@ -214,11 +170,7 @@ impl StoreView {
     pub(crate) fn trouble(&self) -> Option<String> {
         let mut reader = lock(&self.0.reader);
         self.0.refresh(&mut reader);
-        let unreadable = reader.told.as_ref().map(|text| format!("{UNREADABLE}: {text}"));
-        unreadable.or_else(|| {
-            let reason = reader.unwritable.as_ref()?;
-            Some(format!("the opt-in store {} cannot be changed: {reason}", self.0.store.path().display()))
-        })
+        reader.trouble(self.0.store.path())
     }
 
     /// The store's file.
@@ -266,149 +218,12 @@ impl StoreView {
         let mut reader = lock(&self.0.reader);
         self.0.refresh(&mut reader);
         if self.0.is_reading.load(Ordering::Acquire)
-            && let Some(answer) = reader.database.as_ref().and_then(|database| of_database(database).ok())
+            && let Some(answer) = reader.database().and_then(|database| of_database(database).ok())
         {
             return answer;
         }
         drop(reader);
         of_memory(&read(&self.0.seen).contents)
-    }
-}
-
-impl Inner {
-    fn refresh(self: &Arc<Self>, reader: &mut Reader) {
-        if reader.retry.is_some_and(|retry| retry > Instant::now()) {
-            return;
-        }
-        match self.try_refresh(reader) {
-            Ok(()) => {
-                // a store that cannot be followed is opened anew, but not for each session
-                reader.retry = reader.database.is_none().then(|| Instant::now() + RETRY);
-                // a whole read that is under way may fail
-                if !self.is_reading.load(Ordering::Acquire) {
-                    reader.note_readable();
-                }
-            }
-            // another process opens or closes it at this moment: the next question looks again
-            Err(StoreError::Busy { .. }) => {}
-            Err(error) => reader.note_unreadable(error),
-        }
-    }
-
-    fn try_refresh(self: &Arc<Self>, reader: &mut Reader) -> Result<(), StoreError> {
-        let identity = match file_identity(self.store.path()) {
-            Ok(identity) => Some(identity),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.store.open_waiting(READ_WAIT).map(drop)?;
-                None
-            }
-            Err(source) => {
-                let path = self.store.path().to_owned();
-                return Err(StoreError::File { operation: "look at the opt-in store", path, source });
-            }
-        };
-        let database = match &mut reader.database {
-            Some(database) if identity.is_none() || identity == reader.identity => database,
-            database => {
-                // another file is there now
-                reader.version = None;
-                let opened = database.insert(self.store.open_waiting(READ_WAIT)?);
-                reader.identity = identity;
-                let unwritable = opened.unwritable().map(str::to_owned);
-                if unwritable.is_none() && reader.unwritable.is_some() {
-                    info!("the opt-in store can be changed again");
-                }
-                reader.unwritable = unwritable;
-                opened
-            }
-        };
-        let version = database.version()?;
-        if reader.version == Some(version) && !database.is_frozen() {
-            return Ok(());
-        }
-        if !self.is_reading.load(Ordering::Acquire) {
-            let seen = read(&self.seen).revision;
-            match database.since(seen, CHANGES_AT_ONCE)? {
-                Since::Changes { changes, revisions, now } => {
-                    write(&self.seen).apply(changes, now);
-                    tell(&revisions, now);
-                }
-                Since::Whole { mut revisions } => {
-                    if revisions.is_empty() {
-                        // another store than before: its last change is what is known
-                        revisions = database.log(1)?;
-                    }
-                    self.read_whole(revisions)?;
-                }
-            }
-        }
-        reader.version = Some(version);
-        if database.is_frozen() {
-            reader.database = None;
-        }
-        Ok(())
-    }
-
-    /// Lets a thread read the whole, and log `revisions` once that is done.
-    fn read_whole(self: &Arc<Self>, revisions: Vec<Logged>) -> Result<(), StoreError> {
-        let inner = Arc::clone(self);
-        self.is_reading.store(true, Ordering::Release);
-        let thread = thread::Builder::new().name("store".to_owned());
-        thread.spawn(move || inner.take_whole(&revisions)).map(drop).map_err(|source| {
-            self.is_reading.store(false, Ordering::Release);
-            let path = self.store.path().to_owned();
-            StoreError::File { operation: "start a thread that reads the opt-in store", path, source }
-        })
-    }
-
-    fn take_whole(&self, revisions: &[Logged]) {
-        let contents = self.store.open().and_then(|mut database| database.contents());
-        let read = contents.map(|(contents, revision)| {
-            let old = std::mem::replace(&mut *write(&self.seen), Seen::new(contents, revision));
-            tell(revisions, revision);
-            info!(revision = revision.number(), "the opt-in store was read as a whole");
-            old
-        });
-        let mut reader = lock(&self.reader);
-        // what came meanwhile is looked for at the next question
-        reader.version = None;
-        let old = match read {
-            Ok(old) => {
-                reader.note_readable();
-                Some(old)
-            }
-            Err(error) => {
-                reader.note_unreadable(error);
-                None
-            }
-        };
-        self.is_reading.store(false, Ordering::Release);
-        drop(reader);
-        // to free a million entries takes a while
-        drop(old);
-    }
-}
-
-/// Logs what was changed, and by whom, up to the revision `now`.
-fn tell(revisions: &[Logged], now: Revision) {
-    for Logged { number, who, what, added, changed, removed, .. } in revisions {
-        info!(
-            revision = number,
-            by = who,
-            command = what,
-            added,
-            changed,
-            removed,
-            "the opt-in store has changed"
-        );
-    }
-    let told = revisions.last().map_or_else(|| now.number(), |last| last.number);
-    let suppressed = now.number().saturating_sub(told);
-    if suppressed > 0 {
-        info!(
-            revision = now.number(),
-            "log rate limit: {suppressed} lines suppressed about changes of the opt-in store; see: sixgate store log"
-        );
     }
 }
 
@@ -430,17 +245,3 @@ fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
 fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
-
-/// Changes that a session makes in memory when it asks: some hundred microseconds. For more, a
-/// thread reads the whole.
-const CHANGES_AT_ONCE: usize = 1000;
-/// The beginning of a line that reports that the store cannot be read.
-const UNREADABLE: &str = "the opt-in store cannot be read, its last content stays in force";
-/// How long a store that cannot be read is left alone: sessions wait while it is tried.
-const RETRY: Duration = Duration::from_secs(1);
-/// How long a session waits for a lock of the database; a reader needs none but while another
-/// process opens or closes it.
-const READ_WAIT: Duration = Duration::from_millis(5);
-
-#[cfg(test)]
-mod tests;

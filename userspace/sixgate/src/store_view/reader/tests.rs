@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
+use crate::{store::Store, store_view::StoreView};
 
 /// Longest wait for the thread that reads the whole.
 const WAIT: Duration = Duration::from_secs(60);
