@@ -16,6 +16,7 @@ mod server;
 mod settings;
 #[expect(clippy::disallowed_methods, reason = "connections to the next hop are opened here")]
 mod stream;
+mod transaction;
 mod transport;
 mod xclient;
 

@@ -1,9 +1,9 @@
 //! One client session's dialogue with the mail server behind (RFC 5321 3.3).
 //!
-//! It owns the order of commands, and the one repetition of a transaction on a new connection; it
-//! keeps the envelope for that, and never the message. Every operation takes the connection out and
-//! puts it back only when the dialogue is at a known point, so that one that was dropped or failed
-//! cannot leave half a dialogue behind.
+//! It owns the order of commands, and the one repetition of a transaction on a new connection, from
+//! the envelope that `transaction` keeps; it never keeps the message. Every operation takes the
+//! connection out and puts it back only when the dialogue is at a known point, so that one that was
+//! dropped or failed cannot leave half a dialogue behind.
 
 use std::{convert::Infallible, slice, sync::Arc, time::Duration};
 
@@ -17,17 +17,17 @@ use super::{
     reader::ServerReply,
     server::{OPEN_MAX, QUIT_MAX, Smtp},
     settings::Protocol,
+    transaction::Transaction,
 };
 use sixgate_base::shares::Network;
 use sixgate_smtp::{
-    command::{Body, MailFrom, RcptTo},
+    command::{MailFrom, RcptTo},
     reply::{Reply, ReplyKind},
 };
 
 use crate::{
     message_store::Outgoing,
     nexthop::{
-        capabilities::header_room,
         client::ClientInfo,
         error::{NextHopError, Step, as_value},
     },
@@ -50,25 +50,6 @@ pub(in crate::nexthop) struct SmtpTransport {
     transaction: Option<Transaction>,
 }
 
-/// A transaction as the sender sees it.
-#[derive(Debug)]
-struct Transaction {
-    client: ClientInfo,
-    mail: MailFrom,
-    header_size: u64,
-    /// Those that the next hop accepted; the caller bounds their number.
-    accepted: Vec<RcptTo>,
-    /// The answer to all that follows, once it cannot come to a good end any more.
-    verdict: Option<Reply>,
-    /// Whether it was repeated on a new connection because the next hop hung up, which is done
-    /// once.
-    repeated: bool,
-    /// Whether its connection was given back since its last command.
-    given_back: bool,
-    /// How often it was repeated for that reason.
-    resumptions: u32,
-}
-
 impl SmtpTransport {
     pub(in crate::nexthop) fn new(smtp: Arc<Smtp>, network: Option<Network>) -> Self {
         Self { smtp, network, connection: None, used: Instant::now(), transaction: None }
@@ -82,16 +63,8 @@ impl SmtpTransport {
         rcpt: &RcptTo,
     ) -> Reply {
         let deadline = Instant::now() + OPEN_MAX;
-        let mut transaction = self.transaction.take().unwrap_or_else(|| Transaction {
-            client: client.clone(),
-            mail: mail.clone(),
-            header_size,
-            accepted: Vec::new(),
-            verdict: None,
-            repeated: false,
-            given_back: false,
-            resumptions: 0,
-        });
+        let begin = || Transaction::new(client.clone(), mail.clone(), header_size);
+        let mut transaction = self.transaction.take().unwrap_or_else(begin);
         let reply = match transaction.verdict.clone() {
             Some(verdict) => verdict,
             None if self.is_full(&transaction) => self.smtp.replies.reply(ReplyKind::OneRecipient),
@@ -413,37 +386,5 @@ impl SmtpTransport {
     fn failed(&self, error: &NextHopError) -> Reply {
         warn!(error = as_value(error), "delivery to the next hop failed");
         self.smtp.replies.reply(error.reply_kind())
-    }
-}
-
-impl Transaction {
-    fn ends_with(&mut self, verdict: Reply) -> Reply {
-        self.verdict.insert(verdict).clone()
-    }
-
-    /// MAIL with the parameters that the sender gave, as far as the next hop offers them. 8BITMIME
-    /// and SMTPUTF8 cannot be left out: the sender was promised them.
-    fn mail_line(&self, connection: &Connection) -> Result<String, NextHopError> {
-        let offer = &connection.offer;
-        let not_offered =
-            |extension| NextHopError::NotOffered { address: connection.address().clone(), extension };
-        let path = self.mail.reverse_path.as_ref();
-        let path = path.map(ToString::to_string).unwrap_or_default();
-        let size = self.mail.size.zip(offer.size).map(|(size, limit)| {
-            let headers = self.header_size.min(header_room(limit));
-            format!(" SIZE={}", size.saturating_add(headers))
-        });
-        let body = match self.mail.body {
-            Some(Body::EightBitMime) if !offer.eight_bit_mime => return Err(not_offered("8BITMIME")),
-            Some(Body::EightBitMime) => " BODY=8BITMIME",
-            Some(Body::SevenBit) if offer.eight_bit_mime => " BODY=7BIT",
-            Some(Body::SevenBit) | None => "",
-        };
-        let smtp_utf8 = match self.mail.smtp_utf8 {
-            true if !offer.smtp_utf8 => return Err(not_offered("SMTPUTF8")),
-            true => " SMTPUTF8",
-            false => "",
-        };
-        Ok(format!("MAIL FROM:<{path}>{}{body}{smtp_utf8}\r\n", size.unwrap_or_default()))
     }
 }
