@@ -24,7 +24,7 @@ use sixgate_smtp::{
 use crate::message_store::Outgoing;
 
 pub use address::{Address, AddressError, SocketPath};
-pub use capabilities::{Capabilities, HEADER_ROOM};
+pub use capabilities::{Capabilities, HEADER_RESERVE};
 pub use client::{ClientInfo, ClientName};
 pub use error::{NextHopError, Step};
 pub use health::{REJECTIONS_OF_US, SLOW};

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     log_limit::DELIVERED,
     message_store::StoredMessage,
-    nexthop::{ClientInfo, ClientName, HEADER_ROOM},
+    nexthop::{ClientInfo, ClientName, HEADER_RESERVE},
     shown::reply_text,
 };
 
@@ -88,7 +88,7 @@ impl Connection {
                 helo: hello.name.clone(),
                 esmtp: hello.extended,
             };
-            let reply = transport.recipient(&client, mail, HEADER_ROOM, recipient).await;
+            let reply = transport.recipient(&client, mail, HEADER_RESERVE, recipient).await;
             services.metrics.recipient(if reply.is_positive() { "accepted" } else { "next_hop" });
             if !reply.is_positive() && refusals.admit() {
                 log_refused(recipient, mail, &reply);

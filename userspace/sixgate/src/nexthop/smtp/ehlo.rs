@@ -6,7 +6,7 @@
 use std::{fmt, str};
 
 use super::reader::ServerReply;
-use crate::nexthop::capabilities::{Capabilities, header_room};
+use crate::nexthop::capabilities::{Capabilities, header_reserve};
 
 /// The extensions of a mail server that matter here.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -44,7 +44,7 @@ impl Offer {
         let announced = |size| match size {
             u64::MAX => u64::MAX,
             // zero would mean that there is no limit
-            size => size.saturating_sub(header_room(size)).max(1),
+            size => size.saturating_sub(header_reserve(size)).max(1),
         };
         Capabilities {
             eight_bit_mime: self.eight_bit_mime,
@@ -138,7 +138,7 @@ mod tests {
         let rows = [
             ("SIZE", Some(u64::MAX)),
             ("SIZE 0", Some(u64::MAX)),
-            ("SIZE 100000", Some(100_000 - crate::nexthop::HEADER_ROOM)),
+            ("SIZE 100000", Some(100_000 - crate::nexthop::HEADER_RESERVE)),
             ("SIZE 10000", Some(7500)),
             ("SIZE 1", Some(1)),
             ("SIZE 99999999999999999999999", None),

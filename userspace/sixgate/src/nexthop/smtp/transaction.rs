@@ -8,7 +8,7 @@ use sixgate_smtp::{
 };
 
 use super::connection::Connection;
-use crate::nexthop::{capabilities::header_room, client::ClientInfo, error::NextHopError};
+use crate::nexthop::{capabilities::header_reserve, client::ClientInfo, error::NextHopError};
 
 /// A transaction as the sender sees it.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Transaction {
         let path = self.mail.reverse_path.as_ref();
         let path = path.map(ToString::to_string).unwrap_or_default();
         let size = self.mail.size.zip(offer.size).map(|(size, limit)| {
-            let headers = self.header_size.min(header_room(limit));
+            let headers = self.header_size.min(header_reserve(limit));
             format!(" SIZE={}", size.saturating_add(headers))
         });
         let body = match self.mail.body {
