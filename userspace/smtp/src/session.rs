@@ -165,7 +165,7 @@ impl Session {
 
     /// The octets of a session that is turned away before it begins, and why.
     #[must_use]
-    pub fn turned_away(table: &ReplyTable, why: ReplyKind) -> Vec<u8> {
+    pub fn rejected_at_once(table: &ReplyTable, why: ReplyKind) -> Vec<u8> {
         let mut output = Vec::new();
         table.reply(why).write_to(&mut output);
         output

@@ -83,7 +83,7 @@ impl Acceptor {
         let origin = if facts.trusted.is_some() { Origin::Trusted } else { Origin::Anonymous };
         let permit = match self.budgets.connections.admit(source, origin) {
             Ok(permit) => permit,
-            Err(excess) => return self.turn_away(&stream, source, excess),
+            Err(excess) => return self.reject(&stream, source, excess),
         };
         let id = SessionId::new();
         // at every level of the log: a warning, too, names the session that it is about
@@ -126,7 +126,7 @@ impl Acceptor {
     }
 
     /// Rejects a connection that exceeds a bound, without waiting for anything.
-    fn turn_away(&self, stream: &TcpStream, source: Ipv6Addr, excess: Excess) {
+    fn reject(&self, stream: &TcpStream, source: Ipv6Addr, excess: Excess) {
         let services = self.in_force.get();
         services.metrics.limit(excess.name());
         info!(%source, limit = excess.name(), "connection rejected: limit reached");
@@ -135,7 +135,7 @@ impl Acceptor {
             Excess::Share | Excess::OfSource(_) => ReplyKind::TooManyFromNetwork,
         };
         // A fresh socket's buffer takes the few octets; if it does not, the close tells enough.
-        let _ = stream.try_write(&Session::turned_away(&services.replies, kind));
+        let _ = stream.try_write(&Session::rejected_at_once(&services.replies, kind));
     }
 
     fn show_open(&self) {
