@@ -35,8 +35,9 @@ impl Maps {
     /// # Errors
     ///
     /// [`DataplaneError::Map`].
-    pub fn unheard_greeting(&self, session: &Refused) -> Result<Option<Greeting>, DataplaneError> {
-        let Some(flow) = self.flow(&session.flow)?.filter(|flow| is_unheard(flow, session.opened)) else {
+    pub fn lost_greeting(&self, session: &Refused) -> Result<Option<Greeting>, DataplaneError> {
+        let Some(flow) = self.flow(&session.flow)?.filter(|flow| is_unacknowledged(flow, session.opened))
+        else {
             return Ok(None);
         };
         if !reply::holds(flow.generation, self.settings()?.generation) {
@@ -52,7 +53,7 @@ impl Maps {
 
 /// Whether the entry belongs to the session that began at `opened`, and the greeting is the only
 /// reply that was sent in it.
-const fn is_unheard(flow: &Flow, opened: u64) -> bool {
+const fn is_unacknowledged(flow: &Flow, opened: u64) -> bool {
     flow.opened == opened
         && flow.phase != PHASE_TAG
         && flow.commands == 0
@@ -234,7 +235,7 @@ mod tests {
     #[test]
     fn only_a_greeting_that_is_the_last_word_is_sent_again() {
         let fresh = flow(32);
-        assert!(is_unheard(&fresh, 1_000));
+        assert!(is_unacknowledged(&fresh, 1_000));
         for (why, settled) in [
             ("heard", Flow { flags: FLAG_ACKNOWLEDGED, ..fresh }),
             ("answered", Flow { commands: 1, ..fresh }),
@@ -242,7 +243,7 @@ mod tests {
             ("a tag", Flow { phase: PHASE_TAG, ..fresh }),
             ("another session", Flow { opened: 2_000, ..fresh }),
         ] {
-            assert!(!is_unheard(&settled, 1_000), "{why}");
+            assert!(!is_unacknowledged(&settled, 1_000), "{why}");
         }
         assert_eq!(greeting(&key(), &flow(31), &[b'x'; 32]), None, "other octets were sent");
     }

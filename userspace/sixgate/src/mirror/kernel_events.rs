@@ -50,7 +50,7 @@ fn greet_again(
         let Some(waiting) = greetings.due(now) else {
             return;
         };
-        let Some(greeting) = maps.unheard_greeting(&waiting.session) else {
+        let Some(greeting) = maps.lost_greeting(&waiting.session) else {
             continue;
         };
         match greeter.send(&greeting) {

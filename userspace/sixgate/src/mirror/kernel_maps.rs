@@ -119,8 +119,8 @@ impl KernelMaps {
     }
 
     /// The greeting of a session, unless it is known to have arrived.
-    pub(crate) fn unheard_greeting(&self, session: &Refused) -> Option<Greeting> {
-        self.with(|maps| maps.unheard_greeting(session)).flatten()
+    pub(crate) fn lost_greeting(&self, session: &Refused) -> Option<Greeting> {
+        self.with(|maps| maps.lost_greeting(session)).flatten()
     }
 
     /// The way out for greetings; none if started without XDP.
