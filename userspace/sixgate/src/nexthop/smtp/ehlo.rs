@@ -27,12 +27,12 @@ impl Offer {
         let mut offer = Self::default();
         for line in reply.lines().skip(1) {
             let text = str::from_utf8(line).unwrap_or_default().to_ascii_uppercase();
-            let mut words = text.split_ascii_whitespace();
-            match words.next() {
+            let mut parts = text.split_ascii_whitespace();
+            match parts.next() {
                 Some("8BITMIME") => offer.eight_bit_mime = true,
-                Some("SIZE") => offer.size = size_limit(words.next()),
+                Some("SIZE") => offer.size = size_limit(parts.next()),
                 Some("SMTPUTF8") => offer.smtp_utf8 = true,
-                Some("XCLIENT") => offer.xclient = Some(words.map(str::to_owned).collect()),
+                Some("XCLIENT") => offer.xclient = Some(parts.map(str::to_owned).collect()),
                 _ => {}
             }
         }

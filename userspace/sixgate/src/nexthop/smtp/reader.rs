@@ -175,8 +175,8 @@ impl ReplyReader {
 
 impl Line {
     fn extend(&mut self, octets: &[u8]) {
-        let room = LINE_KEPT - self.kept.len();
-        self.kept.extend_from_slice(octets.get(..room).unwrap_or(octets));
+        let free = LINE_KEPT - self.kept.len();
+        self.kept.extend_from_slice(octets.get(..free).unwrap_or(octets));
         self.length += octets.len();
         self.last = octets.last().copied().or(self.last);
     }
