@@ -14,7 +14,7 @@ use std::{
 
 use jiff::Timestamp;
 use sixgate_smtp::policy::Mode;
-use tokio::sync::Mutex as TurnMutex;
+use tokio::sync::Mutex as AsyncMutex;
 use tracing::{error, info, warn};
 
 use crate::{
@@ -56,7 +56,7 @@ pub(crate) struct Administration {
     listening: Arc<Listening>,
     last_reload: Mutex<Option<LastReload>>,
     /// One reload at a time.
-    turn: TurnMutex<()>,
+    reload_lock: AsyncMutex<()>,
     is_stopping: AtomicBool,
 }
 
@@ -80,7 +80,7 @@ impl Administration {
             since: Timestamp::now(),
             listening,
             last_reload: Mutex::default(),
-            turn: TurnMutex::default(),
+            reload_lock: AsyncMutex::default(),
             is_stopping: AtomicBool::new(false),
         }
     }
@@ -154,7 +154,7 @@ impl Administration {
         if let Some(stopping) = self.stopping() {
             return Err(format!("{stopping}: the configuration is read at the next start"));
         }
-        let _turn = self.turn.lock().await;
+        let _reload = self.reload_lock.lock().await;
         let outcome = self.try_reload().await;
         match &outcome {
             Ok(Reloaded { changes, warnings }) => {
@@ -178,9 +178,9 @@ impl Administration {
     async fn try_reload(&self) -> Result<Reloaded, String> {
         let running = self.in_force.get();
         let prepare = move || {
-            let file = Config::load(&running.config.file).map_err(in_words)?;
+            let file = Config::load(&running.config.file).map_err(error_text)?;
             let (config, changes) = running.config.reloaded(&file);
-            let next = running.replaced(&config).map_err(in_words)?;
+            let next = running.replaced(&config).map_err(error_text)?;
             let is_new_hop = !next.next_hop.is_same(&running.next_hop);
             Ok((next, changes, is_new_hop))
         };
@@ -216,7 +216,7 @@ impl Administration {
         let (in_force, budgets) = (self.in_force.clone(), Arc::clone(&self.budgets));
         let mirror = Arc::clone(&self.mirror);
         let replace = move || {
-            mirror.reconfigure(&next.config).map_err(in_words)?;
+            mirror.reconfigure(&next.config).map_err(error_text)?;
             budgets.resize(next.limits());
             next.next_hop.set_bounds(connection_bounds(next.limits()));
             let next_hop = next.next_hop.clone();
@@ -243,9 +243,9 @@ impl Administration {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(in_words(error)))
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(error_text(error)))
 }
 
-fn in_words(error: impl std::error::Error + Send + Sync + 'static) -> String {
+fn error_text(error: impl std::error::Error + Send + Sync + 'static) -> String {
     format!("{:#}", anyhow::Error::new(error))
 }

@@ -124,10 +124,10 @@ impl ControlListener {
 
     /// Answers until the socket's file is not there any more.
     async fn answer(self, handlers: &Handlers) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             // the others wait in the kernel's queue
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
                 return;
             };
             match self.wait().await {
@@ -136,7 +136,7 @@ impl ControlListener {
                     tokio::spawn(async move {
                         // a command that left has no use for its answer
                         let _ = converse(stream, &handlers).await;
-                        drop(place);
+                        drop(permit);
                     });
                 }
                 Waited::Connected(_) => {}
