@@ -180,7 +180,7 @@ impl NextHopTable {
 /// takes everything from us: sixgate would be an open relay.
 fn check_domains(domains: Domains, next_hop: &NextHop) -> Result<(), Conflict> {
     match (domains, next_hop) {
-        (Domains::All, NextHop::Server { client, .. }) if !client.is_told() => Err(conflict(
+        (Domains::All, NextHop::Server { client, .. }) if !client.is_sent() => Err(conflict(
             &["domains"],
             "\"all\" with a mail server as next hop needs `client = \"xclient\"` or `client = \"proxy\"` in [next_hop], \
              else sixgate would be an open relay",

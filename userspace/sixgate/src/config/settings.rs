@@ -262,7 +262,7 @@ impl Config {
             client_trust: self.tls.as_ref().is_some_and(|tls| !tls.client_trust.is_empty()),
             next_hop_judges: match &self.next_hop {
                 NextHop::Maildir(_) => true,
-                NextHop::Server { client, .. } => client.is_told(),
+                NextHop::Server { client, .. } => client.is_sent(),
             },
         }
     }

@@ -123,12 +123,12 @@ impl NextHop {
         }
     }
 
-    /// Whether the next hop is told a client's name by reverse DNS.
+    /// Whether the next hop is sent a client's name by reverse DNS.
     #[must_use]
-    pub fn is_told_names(&self) -> bool {
+    pub fn sends_names(&self) -> bool {
         match &self.kind {
             NextHopKind::Maildir(_) => false,
-            NextHopKind::Smtp(smtp) => smtp.is_told_names(),
+            NextHopKind::Smtp(smtp) => smtp.sends_names(),
         }
     }
 

@@ -272,7 +272,7 @@ impl SenderChecks {
     /// Reverse DNS decides nothing about who is trusted, but a next hop may have rules of its own
     /// about names.
     fn needs_ptr(&self) -> bool {
-        !self.is_trusted() || self.services.next_hop.is_told_names()
+        !self.is_trusted() || self.services.next_hop.sends_names()
     }
 
     /// Whether the sender is exempt.

@@ -65,7 +65,7 @@ pub(super) struct Connection {
     pub(super) rejected_ehlo: bool,
     /// What it offers, to this client.
     pub(super) offer: Offer,
-    /// The client that it was told about.
+    /// The client whose identity it was sent.
     pub(super) client: Option<ClientInfo>,
     /// Whether MAIL was accepted and the transaction has not ended.
     pub(super) in_transaction: bool,
@@ -184,9 +184,9 @@ impl Connection {
         !self.closing && quiet.is_ok()
     }
 
-    /// Whether the server was told about this client, or does not want to be told.
+    /// Whether the server was sent the identity of this client, or takes none.
     pub(super) fn serves(&self, client: &ClientInfo) -> bool {
-        self.client.as_ref().is_none_or(|told| told == client)
+        self.client.as_ref().is_none_or(|sent| sent == client)
     }
 
     /// Sends the message, all but the final dot, which must not follow when this gives a reply: a

@@ -86,7 +86,7 @@ impl Smtp {
         &self.health
     }
 
-    pub(in crate::nexthop) fn is_told_names(&self) -> bool {
+    pub(in crate::nexthop) fn sends_names(&self) -> bool {
         self.settings.client == ClientIdentity::Xclient
     }
 

@@ -46,7 +46,7 @@ pub enum ClientIdentity {
 impl ClientIdentity {
     /// Whether the next hop can judge the client as if it had come by itself.
     #[must_use]
-    pub fn is_told(self) -> bool {
+    pub fn is_sent(self) -> bool {
         match self {
             Self::None => false,
             Self::Xclient | Self::Proxy => true,

@@ -268,7 +268,7 @@ impl SmtpTransport {
         recipients: &[RcptTo],
         reply: Reply,
     ) -> Reply {
-        if self.smtp.settings.client.is_told() {
+        if self.smtp.settings.client.is_sent() {
             return reply;
         }
         let health = self.smtp.health();
