@@ -180,7 +180,7 @@ fn since(connection: &Connection, seen: Revision, most: usize) -> rusqlite::Resu
     };
     let revisions = connection
         .prepare_cached(&format!("{SELECT_LOGGED} WHERE number > ? ORDER BY number LIMIT ?"))?
-        .query_map((seen.number().cast_signed(), TOLD_AT_ONCE), logged)?
+        .query_map((seen.number().cast_signed(), LOGGED_AT_ONCE), logged)?
         .collect::<rusqlite::Result<_>>()?;
     let cut: i64 = connection
         .prepare_cached("SELECT value FROM meta WHERE name = 'cut'")?
@@ -229,4 +229,4 @@ pub(super) const CHANGES_KEPT: i64 = 200_000;
 /// Those of one revision; of a larger one none is kept.
 pub(super) const CHANGES_KEPT_OF_ONE: i64 = 100_000;
 /// Revisions that are described to a follower at once, at most.
-const TOLD_AT_ONCE: i64 = 10;
+const LOGGED_AT_ONCE: i64 = 10;
