@@ -162,7 +162,7 @@ impl Files {
 #[tokio::test]
 async fn a_client_is_trusted_for_proof_chain_and_name_and_never_refused() {
     let files = Files::new();
-    let (partners, strangers) = (Ca::new("partners"), Ca::new("strangers"));
+    let (partners, others) = (Ca::new("partners"), Ca::new("others"));
     let partner = partners.issue("mail.partner.example", |_| {});
     let meant_for =
         |usage| partners.issue("mail.partner.example", |params| params.extended_key_usages = vec![usage]);
@@ -171,7 +171,7 @@ async fn a_client_is_trusted_for_proof_chain_and_name_and_never_refused() {
     });
     let stolen = Arc::new(CertifiedKey::new(
         partner.shown().cert.clone(),
-        strangers.issue("mail.partner.example", |_| {}).signing_key(),
+        others.issue("mail.partner.example", |_| {}).signing_key(),
     ));
     let absurd =
         Arc::new(CertifiedKey::new(vec![CertificateDer::from(vec![1, 2, 3])], partner.signing_key()));
@@ -182,9 +182,9 @@ async fn a_client_is_trusted_for_proof_chain_and_name_and_never_refused() {
         (params.not_before, params.not_after) = (date_time_ymd(2101, 1, 1), date_time_ymd(2102, 1, 1));
     });
     let namesake = Ca::new("partners").issue("mail.partner.example", |_| {});
-    let stranger = strangers.issue("mail.partner.example", |_| {});
+    let other = others.issue("mail.partner.example", |_| {});
     let strange_server =
-        strangers.issue("mail.partner.example", |params| params.extended_key_usages = vec![server.clone()]);
+        others.issue("mail.partner.example", |params| params.extended_key_usages = vec![server.clone()]);
     let issued = |name| partners.issue(name, |_| {}).shown();
     let everybody: &[&str] = &[];
     let one = &["mail.partner.example"][..];
@@ -195,7 +195,7 @@ async fn a_client_is_trusted_for_proof_chain_and_name_and_never_refused() {
         ("for servers", everybody, Some(meant_for(server.clone()).shown()), "wrong_usage"),
         ("for something else", everybody, Some(meant_for(code.clone()).shown()), "wrong_usage"),
         ("no certificate", everybody, None, "absent"),
-        ("another authority", everybody, Some(stranger.shown()), "unknown_authority"),
+        ("another authority", everybody, Some(other.shown()), "unknown_authority"),
         ("another authority, for servers", everybody, Some(strange_server.shown()), "unknown_authority"),
         ("another authority of the same name", everybody, Some(namesake.shown()), "unknown_authority"),
         ("expired", everybody, Some(expired.shown()), "expired"),
@@ -210,7 +210,7 @@ async fn a_client_is_trusted_for_proof_chain_and_name_and_never_refused() {
         ("a wildcard for it", one, Some(issued("*.partner.example")), "trusted"),
         ("another name", one, Some(issued("evil.partner.example")), "name_not_listed"),
         ("a longer name", one, Some(issued("mail.partner.example.evil.example")), "name_not_listed"),
-        ("the name, another authority", one, Some(stranger.shown()), "unknown_authority"),
+        ("the name, another authority", one, Some(other.shown()), "unknown_authority"),
         ("the name, expired", one, Some(expired.shown()), "expired"),
     ];
     for (claim, names, shown, wanted) in rows {
@@ -231,10 +231,10 @@ async fn a_client_is_trusted_for_proof_chain_and_name_and_never_refused() {
 #[tokio::test]
 async fn of_several_authorities_the_one_that_came_nearest_says_what_is_wrong() {
     let files = Files::new();
-    let (partners, strangers) = (Ca::new("partners"), Ca::new("strangers"));
+    let (partners, others) = (Ca::new("partners"), Ca::new("others"));
     let mut trust = files.trust(&partners, &["other.example"]);
-    let ca = files.path("strangers.pem");
-    fs::write(&ca, &strangers.pem).unwrap();
+    let ca = files.path("others.pem");
+    fs::write(&ca, &others.pem).unwrap();
     trust.push(config::ClientTrust { ca, names: None });
     let shown = partners.issue("mail.partner.example", |_| {}).shown();
     for _ in 0..2 {

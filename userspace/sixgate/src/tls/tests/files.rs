@@ -69,18 +69,18 @@ fn our_own_certificate_has_to_stand_first() {
     let files = Files::new();
     let settings = files.settings(Vec::new());
     let own = fs::read_to_string(&settings.certificate).unwrap();
-    for (chain, place) in [
+    for (chain, position) in [
         (format!("{own}{}", files.ours.pem), None),
         (format!("{}{own}", files.ours.pem), Some(2)),
         (format!("{0}{0}{own}", Ca::new("another").pem), Some(3)),
     ] {
         fs::write(&settings.certificate, chain).unwrap();
-        let Some(place) = place else {
+        let Some(position) = position else {
             assert!(check_tls(&settings).is_ok());
             continue;
         };
         let said = wrong(&settings);
-        let wanted = format!("is number {place} in {}: put it first", settings.certificate.display());
+        let wanted = format!("is number {position} in {}: put it first", settings.certificate.display());
         assert!(said.contains(&wanted), "{said}");
     }
 }
