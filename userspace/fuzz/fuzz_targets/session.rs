@@ -131,7 +131,7 @@ impl<'a> Client<'a> {
     /// Says `stream` in pieces, as long as somebody listens.
     fn say(mut self, mut stream: &[u8], length: impl Fn(&mut Script<'_>) -> usize) -> Self {
         while !stream.is_empty() && !self.session.is_closing() && !self.cut_short {
-            assert!(self.session.has_room(), "input is left lying though nothing is waited for");
+            assert!(self.session.accepts_input(), "input is left lying though nothing is waited for");
             let (piece, rest) = stream.split_at(length(&mut self.cuts).min(stream.len()));
             self.session.handle_input(self.now, piece);
             self.attend();

@@ -42,7 +42,7 @@ const WAITING_INPUT_MAX: usize = 64 * 1024;
 /// answer to the task that the session waits for; `poll_*` gives what is to be done.
 ///
 /// The caller repeats: perform [`Self::poll_task`] until it gives none; send [`Self::poll_output`];
-/// if [`Self::is_closing`], end the connection; read if it [`Self::has_room`]; let
+/// if [`Self::is_closing`], end the connection; read if it [`Self::accepts_input`]; let
 /// [`Self::poll_timeout`] pass at the latest. While a task is performed, input may be read by the
 /// same rule: it is kept, and interpreted once the session has its answer. `now` must never go
 /// back.
@@ -293,7 +293,7 @@ impl Session {
 
     /// Whether there is space for input, now or for later.
     #[must_use]
-    pub fn has_room(&self) -> bool {
+    pub fn accepts_input(&self) -> bool {
         self.input.unread().len() < WAITING_INPUT_MAX
     }
 

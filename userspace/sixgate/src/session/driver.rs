@@ -120,7 +120,7 @@ impl Connection {
             session.handle_stress(*stress.borrow_and_update() && !self.checks.is_trusted());
             let due = session.poll_timeout();
             tokio::select! {
-                read = self.stream.read(&mut self.buffer), if session.has_room() => match read? {
+                read = self.stream.read(&mut self.buffer), if session.accepts_input() => match read? {
                     0 => session.handle_end_of_input(),
                     count => {
                         if session.is_between_transactions() {

@@ -174,7 +174,7 @@ const fn list_of(refusal: Refusal) -> Option<&'static str> {
 /// last chunk, and still waits for our replies.
 async fn client_gone(stream: &mut Stream, buffer: &mut [u8], session: &mut Session) -> Broken {
     loop {
-        if !session.has_room() {
+        if !session.accepts_input() {
             // a client that sends on without waiting is read from again after the next reply
             return std::future::pending().await;
         }
