@@ -13,7 +13,7 @@ use hickory_proto::{
     op::{Query, ResponseCode},
     rr::{Name, RData, RecordType},
 };
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, info};
 
 use super::{
@@ -134,7 +134,7 @@ impl Server {
             (response, manner)
         };
         if manner.random_case && !response.keeps_case {
-            return self.with_lost_case(query, manner).await;
+            return self.with_lost_case(query, manner, time).await;
         }
         if response.message.metadata.truncation {
             return self.stream(query, manner).await;
@@ -195,15 +195,20 @@ impl Server {
     }
 
     /// Asks again after a response that repeats the name in another case: it may be forged, or the
-    /// server's habit. By TCP it cannot be forged from outside; a server without TCP is asked by
-    /// UDP in plain case.
-    async fn with_lost_case(&self, query: &Query, manner: Manner) -> Result<Response, Failure> {
-        let (response, is_habit) = match self.stream(query, manner).await {
-            Ok(response) => {
+    /// server's habit. By TCP it cannot be forged from outside; a server that gives no answer by
+    /// TCP within a quarter of `time` (a firewall may drop the SYN) is asked by UDP in plain case.
+    async fn with_lost_case(
+        &self,
+        query: &Query,
+        manner: Manner,
+        time: Duration,
+    ) -> Result<Response, Failure> {
+        let (response, is_habit) = match timeout(time / 4, self.stream(query, manner)).await {
+            Ok(Ok(response)) => {
                 let is_habit = !response.keeps_case;
                 (response, is_habit)
             }
-            Err(_) => (self.by_udp(query, Manner { random_case: false, ..manner }).await?, true),
+            Ok(Err(_)) | Err(_) => (self.by_udp(query, Manner { random_case: false, ..manner }).await?, true),
         };
         if is_habit {
             self.learn_lost_case();
