@@ -99,6 +99,17 @@ async fn a_server_that_does_not_keep_the_case_of_names_is_asked_by_tcp_once() {
 }
 
 #[tokio::test]
+async fn a_silent_server_is_asked_after_one_that_answered_in_its_place() {
+    let silent = Liar::serve(Lie::Silence).expect("sockets on loopback");
+    let (server, _) = dns("a.example AAAA 2001:db8::1\nb.example AAAA 2001:db8::1");
+    let dns = Resolver::new(&[silent.address(), server.address()], patience(), NonZeroU8::MIN);
+    for name in ["a.example", "b.example", "c.example"] {
+        dns.aaaa(name).await.expect("an answer of the second server");
+        assert_eq!(silent.queries(), 1, "{name}: only the first question went to the silent server first");
+    }
+}
+
+#[tokio::test]
 async fn each_repetition_has_an_id_and_a_case_of_its_own() {
     let silent = Liar::serve(Lie::Silence).expect("sockets on loopback");
     let dns = Resolver::new(&[silent.address()], short_timeout(), TWICE);

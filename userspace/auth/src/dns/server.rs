@@ -88,16 +88,18 @@ impl Server {
             Ok(answer) => answer,
             Err(_) => Err(Failure::TimedOut),
         };
-        let setback = match &answer {
+        match &answer {
             // the name's own servers failed, most likely
-            Ok(_) | Err(Failure::Code(ResponseCode::ServFail)) => None,
-            Err(failure) => {
-                debug!(server = %self.endpoint, ?failure, "a DNS server failed");
-                Some(Instant::now() + SETBACK)
-            }
-        };
-        self.habits().fails = setback;
+            Ok(_) | Err(Failure::Code(ResponseCode::ServFail)) => self.habits().fails = None,
+            Err(failure) => self.set_back(failure),
+        }
         answer
+    }
+
+    /// Has the other servers asked first for [`SETBACK`].
+    pub(super) fn set_back(&self, failure: &Failure) {
+        debug!(server = %self.endpoint, ?failure, "a DNS server failed");
+        self.habits().fails = Some(Instant::now() + SETBACK);
     }
 
     async fn follow(

@@ -89,16 +89,22 @@ impl Upstream {
     }
 
     /// Asks one server after the other: the next one as soon as one has failed, or has not answered
-    /// for a while. The first answer counts.
+    /// for a while. The first answer counts; the servers that were asked before the one that gave
+    /// it, and are still silent, have failed.
     async fn attempt(&self, name: &Name, kind: RecordType) -> Result<DnsAnswer<RData>, Failure> {
         let hedge = HEDGE.min(self.timeout / 4);
         let mut waiting = self.in_turn().into_iter();
         let mut asked = FuturesUnordered::new();
+        let mut silent: Vec<Arc<Server>> = Vec::new();
         let mut last = Failure::TimedOut;
-        let ask = async |server: Arc<Server>| server.ask(name, kind, self.timeout).await;
+        let ask = async |server: Arc<Server>| {
+            let answer = server.ask(name, kind, self.timeout).await;
+            (server, answer)
+        };
         loop {
             let next = waiting.next();
             let is_last = next.is_none();
+            silent.extend(next.clone());
             asked.extend(next.map(&ask));
             let patience = Instant::now() + hedge;
             loop {
@@ -107,8 +113,15 @@ impl Upstream {
                     () = sleep_until(patience), if !is_last => break,
                 };
                 match answered {
-                    Some(Ok(answer)) => return Ok(answer),
-                    Some(Err(failure)) => last = last.or(failure),
+                    Some((server, Ok(answer))) => {
+                        let earlier = silent.iter().take_while(|other| !Arc::ptr_eq(other, &server));
+                        earlier.for_each(|server| server.set_back(&Failure::TimedOut));
+                        return Ok(answer);
+                    }
+                    Some((server, Err(failure))) => {
+                        silent.retain(|other| !Arc::ptr_eq(other, &server));
+                        last = last.or(failure);
+                    }
                     None if is_last => return Err(last),
                     None => {}
                 }
