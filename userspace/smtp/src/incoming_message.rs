@@ -307,11 +307,12 @@ impl Rules {
 
 const CRLF: u64 = 2;
 
-/// Whether a reader could take the line for the beginning of a field Authentication-Results.
+/// Whether a reader could take the line for the beginning of a field Authentication-Results: the
+/// colon may come after blanks and a fold, too.
 fn is_results(line: &[u8]) -> bool {
     const NAME: &[u8] = b"Authentication-Results";
     let (name, rest) = line.split_at_checked(NAME.len()).unwrap_or((line, &[]));
-    name.eq_ignore_ascii_case(NAME) && rest.first().is_some_and(|octet| b": \t".contains(octet))
+    name.eq_ignore_ascii_case(NAME) && rest.first().is_some_and(|octet| b": \t\r".contains(octet))
 }
 
 /// Whether a line begins a Received field (RFC 5322 4.5 allows blanks before the colon).
@@ -426,6 +427,7 @@ mod tests {
         let max = usize::try_from(HEADER_MAX).unwrap();
         let long_line = [&[b'a'; 5000][..], b"\r\n"].concat();
         let results = b"Authentication-Results : gate.example; spf=pass\r\n";
+        let folded = b"Authentication-Results\r\n : gate.example; spf=pass\r\n";
         type Row<'a> = (&'a str, Vec<u8>, Option<ReplyKind>, &'a [ReplyKind]);
         let rows: Vec<Row<'_>> = vec![
             ("nothing to waive", b"A: b\r\n\r\nc\r\n".to_vec(), None, &[]),
@@ -453,6 +455,12 @@ mod tests {
             (
                 "results beyond",
                 [&header(max)[..], results, b"\r\n"].concat(),
+                Some(HeaderTooBig),
+                &[HeaderTooBig],
+            ),
+            (
+                "results beyond whose colon is on the next line",
+                [&header(max)[..], folded, b"\r\n"].concat(),
                 Some(HeaderTooBig),
                 &[HeaderTooBig],
             ),
