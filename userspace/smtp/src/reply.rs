@@ -148,7 +148,7 @@ replies! {
     /// A line of the message is over the limit (RFC 5322 2.1.1).
     LineTooLong = 550 "5.6.0" "A line of the message is too long",
     /// Received fields over the limit (RFC 5321 6.3).
-    TooManyHops = 554 "5.4.6" "Too many Received fields, the message goes in circles",
+    TooManyHops = 554 "5.4.6" "Too many Received fields, mail loop detected",
     /// Recipients over the limit (RFC 5321 4.5.3.1.10).
     TooManyRecipients = 452 "4.5.3" "Too many recipients",
     /// A further recipient where the next hop takes them one by one.
