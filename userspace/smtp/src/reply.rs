@@ -157,6 +157,8 @@ replies! {
     TooManyMessages = 421 "4.7.0" "{host} Too many messages in this connection",
     /// Errors over the limit.
     TooManyErrors = 421 "4.7.0" "{host} Too many errors",
+    /// Recipients that were not accepted, over the limit.
+    TooManyRejected = 421 "4.7.0" "{host} Too many rejected recipients",
     /// Commands over the limit.
     TooManyCommands = 421 "4.7.0" "{host} Too many commands",
     /// Connections over the limit.
@@ -193,6 +195,7 @@ impl ReplyKind {
             Self::TooLong => "line_length",
             Self::TooManyCommands => "commands",
             Self::TooManyErrors => "errors",
+            Self::TooManyRejected => "rejected_recipients",
             Self::TooManyMessages => "messages_per_connection",
             Self::TooManyHops => "received",
             Self::TooManyRecipients => "recipients",

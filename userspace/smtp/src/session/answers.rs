@@ -67,7 +67,7 @@ impl Session {
         self.state = SessionState::Command;
         (self.times.now, self.times.active) = (now, now);
         if self.has_too_many_recipients() {
-            self.hang_up(ReplyKind::TooManyErrors);
+            self.hang_up(ReplyKind::TooManyRejected);
         }
         self.advance();
     }

@@ -145,7 +145,7 @@ impl Session {
             self.reject(ReplyKind::TooManyRecipients);
             self.counts.deferred_recipients += 1;
             if self.has_too_many_recipients() {
-                self.hang_up(ReplyKind::TooManyErrors);
+                self.hang_up(ReplyKind::TooManyRejected);
             }
         } else {
             self.task = Some(Task::Recipient { recipient: recipient.clone(), mail, hello });
