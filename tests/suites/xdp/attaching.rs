@@ -15,8 +15,8 @@ use sixgate_common::{
     settings::{MODE_ENFORCE, READY},
 };
 use sixgate_dataplane::{
-    AttachMode, Attached, Change, Maps, PtrOrigin, PtrState, RunMode, Sizes, VlanTags, attach, attached,
-    detach, embedded_tag,
+    AttachMode, Attached, Change, Loader, Maps, PtrOrigin, PtrState, RunMode, Sizes, VlanTags, attach,
+    attached, detach,
 };
 use sixgate_tests::{gate, packet::SENDER};
 
@@ -46,7 +46,7 @@ fn a_veth_is_attached_natively_and_detached_without_a_trace() {
         let links = attached(&plan.pins).unwrap();
         assert_eq!(links[0].interface, "gate0");
         assert_eq!(links[0].running.unwrap().mode, RunMode::Native);
-        assert_eq!(links[0].tag, Some(embedded_tag().unwrap()));
+        assert_eq!(links[0].tag, Some(Loader::default().embedded().unwrap().tag));
         let maps = host.maps();
         assert_eq!(maps.settings().unwrap().ready, READY);
         assert!(maps.difference(&plan.projection).unwrap().is_empty());
@@ -188,7 +188,7 @@ fn a_differing_program_is_seen_and_replaced() {
     host.ours.run(|| {
         let plan = host.plan(&["gate0"]);
         attach(&plan).unwrap();
-        let ours = embedded_tag().unwrap();
+        let ours = Loader::default().embedded().unwrap().tag;
         run_another_program(&plan.pins, "gate0");
         let links = attached(&plan.pins).unwrap();
         assert!(links[0].tag.is_some_and(|tag| tag != ours), "{links:?}");

@@ -55,9 +55,7 @@ pub use loader::Loader;
 pub use lock::{MapsLock, PinLock};
 pub use maps::{Maps, flow_key};
 use nix::time::{ClockId, clock_gettime};
-pub use object::{
-    Embedded, ProgramTag, Sizes, embedded, embedded_object, embedded_tag, embedded_traced_object,
-};
+pub use object::{Embedded, ProgramTag, Sizes, embedded_object, embedded_traced_object};
 pub use other_pins::detach_elsewhere;
 pub use pins::Pins;
 pub use projection::{Changes, MapChange, MapEntry, Projection};

@@ -81,27 +81,6 @@ pub const fn embedded_traced_object() -> &'static [u8] {
     TRACED_OBJECT
 }
 
-/// What this kernel makes of the embedded program. Only the kernel knows, so the program is loaded
-/// once, with the smallest maps, and dropped.
-///
-/// # Errors
-///
-/// [`DataplaneError::NoProgram`], [`DataplaneError::NoRights`], [`DataplaneError::KernelLacks`].
-pub fn embedded() -> Result<Embedded, DataplaneError> {
-    let mut object = Object::load(&SMALLEST, |_| None)?;
-    let tag = tag(object.program()?)?;
-    Ok(Embedded { tag, fallback_reason: object.fallback_reason })
-}
-
-/// The tag of the embedded program, from [`embedded`].
-///
-/// # Errors
-///
-/// As [`embedded`].
-pub fn embedded_tag() -> Result<ProgramTag, DataplaneError> {
-    embedded().map(|embedded| embedded.tag)
-}
-
 /// The embedded object with its maps made and its program in the kernel.
 pub(super) struct Object {
     object: Ebpf,
