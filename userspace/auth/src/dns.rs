@@ -324,6 +324,18 @@ impl Resolver {
         }
     }
 
+    /// The addresses of `name`, of the family of `address`.
+    pub(crate) async fn addresses(
+        &self,
+        name: &str,
+        address: IpAddr,
+    ) -> Result<DnsAnswer<IpAddr>, DnsFailure> {
+        Ok(match address {
+            IpAddr::V4(_) => self.a(name).await?.into_addresses(),
+            IpAddr::V6(_) => self.aaaa(name).await?.into_addresses(),
+        })
+    }
+
     async fn ask<T>(
         &self,
         name: Name,
@@ -394,7 +406,7 @@ impl<T> DnsAnswer<T> {
 
 impl<T: Into<IpAddr>> DnsAnswer<T> {
     /// The same addresses, of either family.
-    pub(crate) fn into_addresses(self) -> DnsAnswer<IpAddr> {
+    fn into_addresses(self) -> DnsAnswer<IpAddr> {
         DnsAnswer { records: self.records.into_iter().map(Into::into).collect(), ttl: self.ttl }
     }
 }

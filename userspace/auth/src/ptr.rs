@@ -20,7 +20,7 @@ use moka::{future::Cache, notification::RemovalCause};
 use tokio::time::timeout_at;
 use tracing::{debug, info};
 
-use crate::dns::{DnsAnswer, DnsFailure, Expiring, Lifetime, Resolver, ascii_name};
+use crate::dns::{DnsAnswer, Expiring, Lifetime, Resolver, ascii_name};
 
 pub use result::{PtrResult, Unanswered};
 
@@ -193,19 +193,11 @@ fn usable(records: &[String]) -> Vec<String> {
     names
 }
 
-/// The addresses of `name`, of the family of `address`.
-async fn addresses(dns: &Resolver, address: IpAddr, name: &str) -> Result<DnsAnswer<IpAddr>, DnsFailure> {
-    Ok(match address {
-        IpAddr::V4(_) => dns.a(name).await?.into_addresses(),
-        IpAddr::V6(_) => dns.aaaa(name).await?.into_addresses(),
-    })
-}
-
 /// Whether one of `names` leads back to `address`. The first that does decides, so that a name
 /// whose servers are silent does not hold up the others.
 async fn follow(dns: &Resolver, address: IpAddr, names: &[String]) -> Forward {
     let mut lookups: FuturesUnordered<_> =
-        names.iter().map(|name| async move { (name, addresses(dns, address, name).await) }).collect();
+        names.iter().map(|name| async move { (name, dns.addresses(name, address).await) }).collect();
     let mut is_unknown = false;
     let mut shortest = Duration::MAX;
     while let Some((name, looked_up)) = lookups.next().await {
