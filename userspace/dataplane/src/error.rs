@@ -62,8 +62,7 @@ pub enum DataplaneError {
     },
     /// An interface holds sixgate's program, which is pinned in another directory.
     #[error(
-        "{interface} has sixgate's XDP program (id {program}) that is pinned in {}, another directory than xdp.bpffs names: \
-         {}",
+        "{interface} already runs sixgate's XDP program (id {program}), pinned in {} instead of xdp.bpffs; {}",
         path.display(), held_by(*in_use)
     )]
     PinnedElsewhere {
@@ -78,8 +77,8 @@ pub enum DataplaneError {
     },
     /// An interface holds sixgate's program, and its pins are not to be found.
     #[error(
-        "{interface} has sixgate's XDP program (id {program}) of another pin directory, which is not found here; its maps \
-         are not kept up to date: `bpftool link detach id {}`{}",
+        "{interface} already runs sixgate's XDP program (id {program}), whose pins are not found here, so that its maps are \
+         not kept up to date; detach it: `bpftool link detach id {}`{}",
         link.map_or_else(|| "N".to_owned(), |link| link.to_string()),
         if link.is_none() { ", where `bpftool link show` has the N" } else { "" }
     )]
@@ -100,7 +99,10 @@ pub enum DataplaneError {
         reason: String,
     },
     /// The program already runs on an interface, in the other mode than demanded.
-    #[error("the program runs on {interface} in {running} mode, not as demanded: detach it first")]
+    #[error(
+        "the XDP program runs on {interface} in {running} mode, not as demanded: `sixgate detach --iface {interface}`, \
+         then `sixgate attach --iface {interface}`"
+    )]
     OtherMode {
         /// The interface's name.
         interface: String,
@@ -120,7 +122,10 @@ pub enum DataplaneError {
     #[error("the XDP program was attached anew meanwhile; nothing was changed, try again")]
     AttachedAnew,
     /// The pin of a link is gone, but the program goes on running.
-    #[error("the XDP program still runs on {interface}: another process or pin holds its link")]
+    #[error(
+        "the XDP program still runs on {interface}: another process or pin holds its link; `bpftool link show` has its \
+         id, `bpftool link detach id N` detaches it"
+    )]
     StillRunning {
         /// The interface's name.
         interface: String,
@@ -358,9 +363,9 @@ impl DataplaneError {
 /// What to do about pins in another directory.
 fn held_by(in_use: bool) -> &'static str {
     if in_use {
-        "a daemon uses it; stop that one, or take the interface out of one of the two configurations"
+        "a daemon uses those pins: stop it, or take the interface out of one of the two configurations"
     } else {
-        "no daemon keeps its maps up to date; the daemon takes it off and attaches its own, or `sixgate attach`"
+        "no daemon uses those pins: `sixgate attach` replaces it"
     }
 }
 

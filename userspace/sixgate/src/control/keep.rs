@@ -457,7 +457,7 @@ fn urgency(responder: &Responder) -> Urgency {
 }
 
 /// A part of the text of each error about sixgate's program of other pins.
-const OTHER_PINS: &str = "has sixgate's XDP program (id ";
+const OTHER_PINS: &str = "already runs sixgate's XDP program (id ";
 /// The key of failures that concern all interfaces.
 const ALL: &str = "";
 /// The key of failures that concern attaching as such.
