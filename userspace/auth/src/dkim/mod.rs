@@ -175,7 +175,9 @@ impl DkimVerifier {
             match timeout_at(deadline, self.settle(&mut verification, dns)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(Unfinished::QueueTimeout)) => verification.reached(Some(DkimLimit::Wait)),
-                Ok(Err(failure)) => error!("{:#}", anyhow::Error::new(failure)),
+                Ok(Err(Unfinished::BrokenOff { source })) => {
+                    error!(failure = %source, "internal error while verifying DKIM");
+                }
                 Err(_) => verification.reached(Some(DkimLimit::Time)),
             }
         }

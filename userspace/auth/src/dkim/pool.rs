@@ -30,7 +30,7 @@ pub(super) struct Over(CancellationToken);
 #[derive(Debug, Error)]
 pub(super) enum Unfinished {
     /// The computation itself panicked.
-    #[error("a DKIM computation broke off")]
+    #[error("internal error while verifying DKIM")]
     BrokenOff {
         /// The panic, from tokio.
         source: JoinError,
