@@ -86,11 +86,11 @@ pub struct DnsAnswer<T> {
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum DnsFailure {
     /// A server answered with an error such as SERVFAIL, REFUSED or FORMERR.
-    #[error("the DNS server answered {code} for {question}")]
+    #[error("the DNS server replied {code} to the query for {question}")]
     Code {
         /// Name and type.
         question: String,
-        /// The response code's name.
+        /// The response code's mnemonic (IANA, DNS RCODEs), or its number.
         code: String,
     },
     /// A server answered with something that is neither records nor their absence.
@@ -108,14 +108,18 @@ pub enum DnsFailure {
         question: String,
     },
     /// No server was asked: the source's network has caused too many questions lately.
-    #[error("the budget of the source's network is used up, {question} was not asked")]
+    #[error(
+        "DNS query rate limit of the client's network exceeded (limits.dns_questions_per_minute), {question} not queried"
+    )]
     OverBudget {
         /// Name and type.
         question: String,
     },
     /// No server was asked: checks about the sender's domain have caused too many questions of the
     /// network lately.
-    #[error("the budget of the sender's domain is used up, {question} was not asked")]
+    #[error(
+        "DNS query rate limit of the client's network for the sender's domain exceeded, {question} not queried"
+    )]
     OverDomainBudget {
         /// Name and type.
         question: String,
@@ -123,14 +127,14 @@ pub enum DnsFailure {
     /// No server was asked: checks that ask much have caused too many questions of the source's
     /// network lately.
     #[error(
-        "the budget of the source's network for checks with many questions is used up, {question} was not asked"
+        "DNS query rate limit of the client's network for checks with many queries exceeded, {question} not queried"
     )]
     OverCostlyBudget {
         /// Name and type.
         question: String,
     },
     /// No server was asked: too many questions are open, in all or of the source's network.
-    #[error("too many questions are open, {question} was not asked")]
+    #[error("too many DNS queries in progress, {question} not queried")]
     Busy {
         /// Name and type.
         question: String,
@@ -142,15 +146,19 @@ impl DnsFailure {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Code { .. } => "DNS answered with an error",
+            Self::Code { code, .. } => match code.as_str() {
+                "SERVFAIL" => "DNS server replied SERVFAIL",
+                "REFUSED" => "DNS server replied REFUSED",
+                _ => "DNS server replied with an error",
+            },
             Self::Unusable { .. } => "no usable answer from DNS",
             Self::TimedOut { .. } => "no answer from DNS",
-            Self::OverBudget { .. } => "DNS not asked: the network's budget is used up",
-            Self::OverDomainBudget { .. } => "DNS not asked: the domain's budget is used up",
+            Self::OverBudget { .. } => "DNS query rate limit of the client's network exceeded",
+            Self::OverDomainBudget { .. } => "DNS query rate limit for the sender's domain exceeded",
             Self::OverCostlyBudget { .. } => {
-                "DNS not asked: the network's budget for checks with many questions is used up"
+                "DNS query rate limit of the client's network for checks with many queries exceeded"
             }
-            Self::Busy { .. } => "DNS not asked: too many questions are open",
+            Self::Busy { .. } => "too many DNS queries in progress",
         }
     }
 }

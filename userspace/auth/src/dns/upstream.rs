@@ -13,9 +13,12 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use hickory_proto::rr::{
-    Name, RData, RecordType,
-    domain::usage::{INVALID, LOCALHOST, ONION},
+use hickory_proto::{
+    op::ResponseCode,
+    rr::{
+        Name, RData, RecordType,
+        domain::usage::{INVALID, LOCALHOST, ONION},
+    },
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -78,7 +81,7 @@ impl Upstream {
         self.failed.fetch_add(1, Ordering::Relaxed);
         let question = question(name, kind);
         Err(match last {
-            Failure::Code(code) => DnsFailure::Code { question, code: code.to_string() },
+            Failure::Code(code) => DnsFailure::Code { question, code: mnemonic(code) },
             Failure::TimedOut => DnsFailure::TimedOut { question },
             Failure::Unusable(reason) => {
                 // the system's text, or sixgate's
@@ -178,6 +181,17 @@ impl Failure {
 /// Name and type, for people.
 pub(super) fn question(name: &Name, kind: RecordType) -> String {
     format!("{} {kind}", name.to_ascii())
+}
+
+/// The code as IANA's table of DNS RCODEs has it.
+fn mnemonic(code: ResponseCode) -> String {
+    match code {
+        ResponseCode::FormErr => "FORMERR".to_owned(),
+        ResponseCode::ServFail => "SERVFAIL".to_owned(),
+        ResponseCode::NotImp => "NOTIMP".to_owned(),
+        ResponseCode::Refused => "REFUSED".to_owned(),
+        other => format!("code {}", u16::from(other)),
+    }
 }
 
 /// Characters of an error that are kept.

@@ -323,7 +323,7 @@ impl SenderChecks {
 
 /// The SPF results when the check came to no end at all, which is our own defect.
 fn broken_off(failure: &JoinError, hello: &Hello) -> SpfResults {
-    error!(%failure, "an SPF check broke off");
+    error!(%failure, "internal error in the SPF check");
     let unfinished = |domain: String| SpfCheck::new(domain, SpfResult::TempError, SpfReason::BrokenOff);
     SpfResults { helo: unfinished(hello.name.to_string()), mail_from: unfinished(String::new()) }
 }
