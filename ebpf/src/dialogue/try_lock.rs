@@ -1,9 +1,9 @@
-//! One CPU at a time changes an entry of FLOWS. A lock that is taken is not waited for: the segment
-//! is left to a retransmission.
+//! One program at a time changes an entry of FLOWS, or uses the memory of its CPU. A lock that is
+//! taken is not waited for: the segment is left to a retransmission.
 //!
 //! It knows nothing of what it protects.
 
-/// The right to change an entry; unlocks it when dropped.
+/// The right to change a map's value; unlocks it when dropped.
 pub(crate) struct TryLock(*mut u64);
 
 impl TryLock {

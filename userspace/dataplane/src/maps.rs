@@ -48,8 +48,9 @@ impl Maps {
     ///
     /// # Errors
     ///
-    /// [`DataplaneError::LayoutDiffers`] when a map is missing or of another shape,
-    /// [`DataplaneError::NoRights`].
+    /// [`DataplaneError::OtherLayout`] beside a set of another layout,
+    /// [`DataplaneError::PinMissing`] when a map is missing, [`DataplaneError::LayoutDiffers`] when
+    /// one is of another shape; [`DataplaneError::NoRights`], [`DataplaneError::Map`].
     pub fn open(pins: &Pins) -> Result<Option<Self>, DataplaneError> {
         pins.live()?.map(|set| Self::open_set(&set)).transpose()
     }

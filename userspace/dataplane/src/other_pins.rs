@@ -29,7 +29,7 @@ pub(super) enum Owner {
     Pinned(Pins),
     /// Sixgate's; its pins were not found.
     Hidden,
-    /// The pins of another directory.
+    /// Not sixgate's, as far as can be seen.
     Other,
 }
 

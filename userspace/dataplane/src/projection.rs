@@ -117,7 +117,8 @@ impl Maps {
     ///
     /// # Errors
     ///
-    /// [`DataplaneError::MapFull`] with the prefix that did not fit; [`DataplaneError::Map`].
+    /// [`DataplaneError::MapFull`] with the prefix that did not fit;
+    /// [`DataplaneError::DomainsFull`]; [`DataplaneError::Map`].
     pub fn put_changes(&mut self, changes: &[MapChange]) -> Result<(), DataplaneError> {
         let sizes = self.sizes();
         let member = MemberEntry { flags: MEMBER };

@@ -65,9 +65,9 @@ pub struct Session {
     argument: Option<Argument>,
     /// The incidents that are not reported yet.
     incidents: Vec<Incident>,
-    /// The commands that the refusing dialogue got, and those that it refused.
+    /// The last sender that the refusing dialogue got, and the recipients that it refused.
     refused: Refused,
-    /// Reply 421 as soon as no transaction is in the way.
+    /// Reply 421 as soon as no transaction is under way.
     stopping: bool,
     /// Whether commands have to come soon.
     in_a_hurry: bool,

@@ -101,7 +101,8 @@ fn is_base64(character: &char) -> bool {
 const ALGORITHMS: [&str; 3] = ["rsa-sha256", "ed25519-sha256", "rsa-sha1"];
 
 const HEADER_MALFORMED: Settled = Settled::new(DkimResult::Policy, "malformed header");
-/// SMTP takes none (`header_size`): this is for messages that came by another way.
+/// SMTP takes none (`header_size`) except in shadow mode; a message may also have come by another
+/// way.
 const HEADER_TOO_LARGE: Settled = Settled::new(DkimResult::Policy, "header too large");
 const NO_FROM: Settled = Settled::new(DkimResult::Policy, "no From field");
 const SEVERAL_FROM: Settled = Settled::new(DkimResult::Policy, "more than one From field");

@@ -89,7 +89,7 @@ pub enum SpfReason {
     BadOctet,
     /// permerror: `redirect=` or `exp=` twice (RFC 7208 6).
     RepeatedModifier,
-    /// permerror: more octets or terms than we read.
+    /// permerror: more octets or terms than sixgate reads.
     RecordTooLong,
     /// permerror: an included domain has no record (RFC 7208 5.2).
     IncludeWithoutRecord,

@@ -1,7 +1,7 @@
 //! A session that is served, command by command (RFC 5321 4.1).
 //!
-//! It owns what each command may do when. How one is spelled is in `smtp::command`, what follows
-//! DATA and BDAT in `content`.
+//! It owns what each command may do when. How one is spelled is in `crate::command`, what follows
+//! DATA and BDAT in `session::content`.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! A session while a message arrives: pieces out, and the time that the sender has for them.
 //!
 //! It owns the states between 354 or BDAT and the end of data. The rules for the octets are in
-//! `smtp::content`.
+//! `crate::incoming_message`.
 
 use std::{
     mem,
@@ -56,7 +56,7 @@ impl Session {
         self.state = SessionState::Data(arriving);
     }
 
-    /// Drops the octets that follow an unwanted BDAT; then `say` is the reply.
+    /// Drops the octets that follow an unwanted BDAT; then `kind` is the reply.
     pub(super) fn begin_skipping(&mut self, octets: u64, kind: ReplyKind) {
         self.begin_time();
         self.state = SessionState::Skipping(octets, kind);
