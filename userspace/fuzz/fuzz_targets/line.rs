@@ -1,7 +1,7 @@
-//! The line reader that kernel and daemon share: however input is cut, it gives the lines of the plainest reading, keeps
-//! no more than the longest one, and never echoes what is no domain name.
+//! The line reader that kernel and daemon share: however input is cut, it gives the lines of the
+//! plainest reading, keeps no more than the longest one, and echoes nothing but domain names.
 //!
-//! What a line asks for is the target `command`'s business.
+//! The commands in the lines are tried by the target `command`.
 
 #![no_main]
 

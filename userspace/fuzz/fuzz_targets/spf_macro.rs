@@ -1,7 +1,8 @@
-//! SPF macros: an expansion is what a second reading of RFC 7208 7 makes of it, fits where it goes, and can be shown.
+//! SPF macros: an expansion is the same by a second reading of RFC 7208 7, fits where it goes, and
+//! can be shown.
 //!
-//! An input is four lines: local part, sender's domain, HELO, macro string. Where validated names come from is not its
-//! business.
+//! An input is four lines: local part, sender's domain, HELO, macro string. The source of validated
+//! names is not tried here.
 
 #![no_main]
 
@@ -70,7 +71,8 @@ fn name(text: &str, values: &Values<'_>) {
     }
 }
 
-/// RFC 7208 7.1 to 7.4 read once more, for explanations, without bounds. None if it is no macro string.
+/// RFC 7208 7.1 to 7.4 read once more, for explanations, without bounds. None if it is not a macro
+/// string.
 fn plainly_expanded(text: &str, values: &Values<'_>) -> Option<String> {
     let mut expanded = String::new();
     let mut rest = text;
