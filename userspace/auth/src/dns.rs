@@ -10,9 +10,11 @@ mod bounds;
 mod exchange;
 mod flights;
 mod kept;
+mod names;
 mod payer;
 mod reading;
 mod resolv_conf;
+mod result;
 mod server;
 mod upstream;
 
@@ -24,38 +26,27 @@ use std::{
 };
 
 use hickory_proto::rr::{Name, RData, RecordType};
-use mail_auth::common::to_a_label;
 use sixgate_base::{endpoint::Endpoint, fair_semaphore::FairSemaphore};
-use thiserror::Error;
 
 use answers::Answers;
 use flights::{Flights, Seat};
+use names::{plain_text, pointer};
 use payer::{Budget, Lack, Payer};
 use upstream::{Upstream, question};
 
 pub use answers::KEPT_OCTETS;
 pub use bounds::{DnsBounds, NETWORKS};
 pub(crate) use kept::{Expiring, Lifetime};
+pub use names::{LONGEST_NAME, ascii_name};
 pub use payer::{PART, USUAL_QUESTIONS};
+pub use reading::{LONGEST_NEGATIVE, LONGEST_POSITIVE, MAX_ALIASES};
 pub use resolv_conf::MAX_SYSTEM_SERVERS;
+pub use result::{DnsAnswer, DnsFailure};
 pub use server::{HABITS_LIFETIME, SETBACK};
+pub use upstream::MAX_APART;
 
 /// How long a question waits for a free slot.
 pub const TURN_LIMIT: Duration = Duration::from_secs(5);
-/// Servers that one question is asked of, at most; the next one whenever one fails or lets wait.
-pub const MAX_APART: usize = 3;
-/// CNAMEs that are followed within one response, and how often the name at their end is asked for
-/// anew, if the servers do not follow them themselves.
-pub const MAX_ALIASES: usize = 8;
-/// The longest time that an answer is kept, even if its TTL is longer.
-pub const LONGEST_POSITIVE: Duration = Duration::from_hours(24);
-/// The longest time that "there is none" is kept (RFC 2308 5 advises hours; a sender who has just
-/// been told to publish a record should not have to wait so long).
-pub const LONGEST_NEGATIVE: Duration = Duration::from_mins(15);
-/// The longest domain name in text, without the final dot (RFC 1035 2.3.4).
-pub const LONGEST_NAME: usize = 253;
-const LONGEST_LABEL: usize = 63;
-
 /// The resolver. A clone is cheap and shares what is kept and the bounds.
 #[derive(Clone)]
 pub struct Resolver {
@@ -70,97 +61,6 @@ struct Shared {
     budget: Budget,
     turns: Arc<FairSemaphore>,
     flights: Arc<Flights>,
-}
-
-/// DNS's answer, the empty set included.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct DnsAnswer<T> {
-    /// The records; empty for NXDOMAIN and NODATA.
-    pub records: Vec<T>,
-    /// How long that holds: the shortest TTL on the way, CNAMEs included; for the empty set the
-    /// negative TTL of RFC 2308 5, and zero when the server gave none.
-    pub ttl: Duration,
-}
-
-/// DNS could not answer: nothing is known about the record. For logs only, never for a client.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
-pub enum DnsFailure {
-    /// A server answered with an error such as SERVFAIL, REFUSED or FORMERR.
-    #[error("the DNS server replied {code} to the query for {question}")]
-    Code {
-        /// Name and type.
-        question: String,
-        /// The response code's mnemonic (IANA, DNS RCODEs), or its number.
-        code: String,
-    },
-    /// A server answered with something that is neither records nor their absence.
-    #[error("the DNS server gave no usable answer for {question}: {reason}")]
-    Unusable {
-        /// Name and type.
-        question: String,
-        /// The library's error message.
-        reason: String,
-    },
-    /// No server answered in time.
-    #[error("no DNS server answered in time for {question}")]
-    TimedOut {
-        /// Name and type.
-        question: String,
-    },
-    /// No server was asked: the source's network has caused too many questions lately.
-    #[error(
-        "DNS query rate limit of the client's network exceeded (limits.dns_questions_per_minute), {question} not queried"
-    )]
-    OverBudget {
-        /// Name and type.
-        question: String,
-    },
-    /// No server was asked: checks about the sender's domain have caused too many questions of the
-    /// network lately.
-    #[error(
-        "DNS query rate limit of the client's network for the sender's domain exceeded, {question} not queried"
-    )]
-    OverDomainBudget {
-        /// Name and type.
-        question: String,
-    },
-    /// No server was asked: checks that ask much have caused too many questions of the source's
-    /// network lately.
-    #[error(
-        "DNS query rate limit of the client's network for checks with many queries exceeded, {question} not queried"
-    )]
-    OverCostlyBudget {
-        /// Name and type.
-        question: String,
-    },
-    /// No server was asked: too many questions are open, in all or of the source's network.
-    #[error("too many DNS queries in progress, {question} not queried")]
-    Busy {
-        /// Name and type.
-        question: String,
-    },
-}
-
-impl DnsFailure {
-    /// The failure, in a fixed text without the name.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Code { code, .. } => match code.as_str() {
-                "SERVFAIL" => "DNS server replied SERVFAIL",
-                "REFUSED" => "DNS server replied REFUSED",
-                _ => "DNS server replied with an error",
-            },
-            Self::Unusable { .. } => "no usable answer from DNS",
-            Self::TimedOut { .. } => "no answer from DNS",
-            Self::OverBudget { .. } => "DNS query rate limit of the client's network exceeded",
-            Self::OverDomainBudget { .. } => "DNS query rate limit for the sender's domain exceeded",
-            Self::OverCostlyBudget { .. } => {
-                "DNS query rate limit of the client's network for checks with many queries exceeded"
-            }
-            Self::Busy { .. } => "too many DNS queries in progress",
-        }
-    }
 }
 
 impl Resolver {
@@ -403,94 +303,5 @@ impl Resolver {
             Ok(answer)
         };
         seat.answer(turn, pay, ask).await
-    }
-}
-
-impl<T> DnsAnswer<T> {
-    fn none() -> Self {
-        Self { records: Vec::new(), ttl: Duration::ZERO }
-    }
-}
-
-impl<T: Into<IpAddr>> DnsAnswer<T> {
-    /// The same addresses, of either family.
-    fn into_addresses(self) -> DnsAnswer<IpAddr> {
-        DnsAnswer { records: self.records.into_iter().map(Into::into).collect(), ttl: self.ttl }
-    }
-}
-
-impl DnsAnswer<RData> {
-    fn pick<T>(&self, pick: impl Fn(&RData) -> Option<T>) -> DnsAnswer<T> {
-        DnsAnswer { records: self.records.iter().filter_map(pick).collect(), ttl: self.ttl }
-    }
-}
-
-/// `name` in the form that DNS asks for and records show: A-labels (RFC 5890 2.3.2.1), lower case,
-/// no final dot. `None` if it is not like a host name: other characters than letters, digits, `-`
-/// and `_`, or lengths beyond RFC 1035 2.3.4.
-#[must_use]
-pub fn ascii_name(name: &str) -> Option<String> {
-    // No name of so many octets becomes shorter as A-labels than DNS allows.
-    if name.len() > 4 * LONGEST_NAME {
-        return None;
-    }
-    let name = to_a_label(name.strip_suffix('.').unwrap_or(name)).to_ascii_lowercase();
-    let label_is_good = |label: &str| {
-        (1..=LONGEST_LABEL).contains(&label.len())
-            && label.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
-    };
-    (name.len() <= LONGEST_NAME && name.split('.').all(label_is_good)).then_some(name)
-}
-
-fn pointer(data: &RData) -> Option<String> {
-    match data {
-        RData::PTR(name) => Some(text(name)),
-        _ => None,
-    }
-}
-
-fn text(name: &Name) -> String {
-    let mut text = name.to_ascii();
-    if text.ends_with('.') {
-        text.pop();
-    }
-    text
-}
-
-/// The labels as they are, so that the name can be asked about again. An octet that is not visible
-/// ASCII, and a dot inside a label, becomes `\DDD`, which is another name, and none that exists.
-fn plain_text(name: &Name) -> String {
-    let octet = |octet: &u8| match octet {
-        b'.' | ..=b' ' | 0x7f.. => format!("\\{octet:03}"),
-        _ => char::from(*octet).to_string(),
-    };
-    let labels: Vec<String> = name.iter().map(|label| label.iter().map(octet).collect()).collect();
-    labels.join(".")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_taken_in_one_form_or_not_at_all() {
-        let long_label = "a".repeat(64);
-        let long_name = ["abcdefg"; 32].join(".");
-        let rows = [
-            ("Mail.Example.", Some("mail.example")),
-            ("bücher.example", Some("xn--bcher-kva.example")),
-            ("s1._domainkey.example", Some("s1._domainkey.example")),
-            ("", None),
-            (".", None),
-            ("a..example", None),
-            ("a b.example", None),
-            ("a\r\nb.example", None),
-            ("[IPv6:::1]", None),
-            (long_label.as_str(), None),
-            (long_name.as_str(), None),
-        ];
-        for (name, wanted) in rows {
-            assert_eq!(ascii_name(name).as_deref(), wanted, "{name:?}");
-        }
     }
 }

@@ -11,8 +11,8 @@ use hickory_proto::{
 use moka::sync::Cache;
 
 use super::{
-    DnsAnswer,
     kept::{Expiring, Lifetime},
+    result::DnsAnswer,
 };
 
 /// Octets that the kept answers may take.

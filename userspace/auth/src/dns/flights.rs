@@ -13,7 +13,7 @@ use futures_util::{FutureExt as _, future::Shared};
 use hickory_proto::rr::{Name, RData, RecordType};
 use tokio::sync::watch;
 
-use super::{DnsAnswer, DnsFailure};
+use super::result::{DnsAnswer, DnsFailure};
 
 type FlightResult = Result<DnsAnswer<RData>, DnsFailure>;
 /// A question that is being asked. Those who wait for it drive it; when all are gone it ends.

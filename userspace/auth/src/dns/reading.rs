@@ -9,7 +9,16 @@ use hickory_proto::{
     rr::{DNSClass, Name, RData, Record, RecordType},
 };
 
-use super::{DnsAnswer, LONGEST_NEGATIVE, LONGEST_POSITIVE, MAX_ALIASES};
+use super::result::DnsAnswer;
+
+/// CNAMEs that are followed within one response, and how often the name at their end is asked for
+/// anew, if the servers do not follow them themselves.
+pub const MAX_ALIASES: usize = 8;
+/// The longest time that an answer is kept, even if its TTL is longer.
+pub const LONGEST_POSITIVE: Duration = Duration::from_hours(24);
+/// The longest time that "there is none" is kept (RFC 2308 5 advises hours; a sender who has just
+/// been told to publish a record should not have to wait so long).
+pub const LONGEST_NEGATIVE: Duration = Duration::from_mins(15);
 
 /// The contents of one response.
 #[derive(Debug)]

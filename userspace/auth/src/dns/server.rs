@@ -17,9 +17,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, info};
 
 use super::{
-    DnsAnswer, MAX_ALIASES,
     exchange::{Fault, Manner, Response, by_tcp, by_udp},
-    reading::{Reading, TOO_MANY_ALIASES, read},
+    reading::{MAX_ALIASES, Reading, TOO_MANY_ALIASES, read},
+    result::DnsAnswer,
 };
 use sixgate_base::endpoint::Endpoint;
 

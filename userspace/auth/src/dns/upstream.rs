@@ -23,11 +23,14 @@ use hickory_proto::{
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    DnsAnswer, DnsFailure, MAX_APART,
     resolv_conf::{RESOLV_CONF, ResolvConf},
+    result::{DnsAnswer, DnsFailure},
     server::{Failure, Server},
 };
 use sixgate_base::endpoint::Endpoint;
+
+/// Servers that one question is asked of, at most; the next one whenever one fails or lets wait.
+pub const MAX_APART: usize = 3;
 
 /// The longest time after which the next server is asked, too.
 const HEDGE: Duration = Duration::from_millis(500);
