@@ -3,7 +3,9 @@
 
 use crate::{
     dkim::{
-        DkimLimit, DkimResult, DkimSignature, MAX_FIELDS, MAX_HEADER, MAX_SIGNATURES, Settled,
+        bounds::{DkimLimit, MAX_FIELDS, MAX_SIGNATURES},
+        message::MAX_HEADER,
+        result::{DkimResult, DkimSignature, Settled},
         signature::{MALFORMED, Signature},
         tags::{Tags, compact},
     },

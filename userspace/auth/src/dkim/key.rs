@@ -5,8 +5,9 @@ use tracing::debug;
 
 use crate::{
     dkim::{
-        DkimResult, MAX_RSA_BITS, MIN_RSA_BITS, Settled, TESTING_KEY,
+        bounds::{MAX_RSA_BITS, MIN_RSA_BITS},
         crypto::{Algorithm, PublicKey},
+        result::{DkimResult, Settled, TESTING_KEY},
         signature::{Identity, Signature},
         tags::{Tags, resembles_key},
     },

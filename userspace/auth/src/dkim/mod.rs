@@ -4,6 +4,7 @@
 //! The meaning of a result for the message is not its business.
 
 mod body;
+mod bounds;
 mod canonical;
 mod crypto;
 mod der;
@@ -12,6 +13,7 @@ mod key;
 mod message;
 mod pool;
 mod result;
+mod settings;
 mod signature;
 mod tags;
 mod verification;
@@ -19,9 +21,8 @@ mod verification;
 use std::{
     collections::BTreeMap,
     io::{self, Read},
-    num::NonZeroU8,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use futures_util::future::join_all;
@@ -34,6 +35,7 @@ use crate::{
         canonical::Header,
         crypto::PublicKey,
         pool::{Pool, Unfinished},
+        result::Settled,
         signature::Signature,
         verification::{Slot, Verification},
     },
@@ -41,116 +43,16 @@ use crate::{
     fields::fields,
 };
 
+pub use bounds::{CLOCK_SKEW, DkimLimit, MAX_FIELDS, MAX_NAMES, MAX_RSA_BITS, MAX_SIGNATURES, MIN_RSA_BITS};
 pub use message::{MAX_HEADER, Message};
-pub use result::{DkimResult, DkimSignature, TESTING_KEY};
-
-/// Signatures of a message that are looked at, from the top (RFC 6376 6.1 allows a limit). Each
-/// costs at most one DNS question, and signatures with the same key cost one.
-pub const MAX_SIGNATURES: usize = 10;
-/// Fields of a header within which signatures count.
-pub const MAX_FIELDS: usize = 1000;
-/// Names in `h=`.
-pub const MAX_NAMES: usize = 250;
-/// The shortest RSA key (RFC 8301 3.2).
-pub const MIN_RSA_BITS: usize = 1024;
-/// The longest RSA key that the cryptography takes.
-pub const MAX_RSA_BITS: usize = 8192;
-/// How far a signer's clock may be ahead of ours (`t=`).
-pub const CLOCK_SKEW: Duration = Duration::from_mins(5);
-
-/// The operator's settings for DKIM.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct DkimSettings {
-    /// What becomes of a signature whose `l=` leaves octets at the end of the body unsigned.
-    pub partial_body: PartialBody,
-    /// Small messages whose signatures are computed at a time.
-    pub concurrency_small: NonZeroU8,
-    /// Large messages whose signatures are computed at a time.
-    pub concurrency_large: NonZeroU8,
-    /// A message of so many octets is a large one.
-    pub large_message: u64,
-    /// How long a message may wait in the queue for a computation.
-    pub queue_timeout: Duration,
-    /// Octets that may be hashed for one message: its body once or twice, its header once for each
-    /// signature.
-    pub max_hashed: u64,
-}
-
-/// What becomes of a signature over the beginning of a body (RFC 6376 8.2).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum PartialBody {
-    /// It may pass.
-    Accepted,
-    /// It never passes.
-    Refused,
-}
-
-/// The results of a message's signatures.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct DkimFindings {
-    /// One element for each signature looked at, from the top.
-    pub signatures: Vec<DkimSignature>,
-    /// The bounds that were reached, each once.
-    pub limits: Vec<DkimLimit>,
-}
-
-/// A bound of this check.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum DkimLimit {
-    /// [`MAX_FIELDS`], the header fields of a message.
-    Fields,
-    /// [`DkimSettings::max_hashed`], the octets hashed for a message.
-    Hashing,
-    /// [`MAX_NAMES`], the names in a signature's `h=`.
-    Names,
-    /// [`MAX_SIGNATURES`], the signatures of a message.
-    Signatures,
-    /// The deadline of the verification.
-    Time,
-    /// [`DkimSettings::queue_timeout`], the time in the queue.
-    Wait,
-}
+pub use result::{DkimFindings, DkimResult, DkimSignature, TESTING_KEY};
+pub use settings::{DkimSettings, PartialBody};
 
 /// Verifies messages, a bounded number at a time. A clone shares the bound.
 #[derive(Clone, Debug)]
 pub struct DkimVerifier {
     settings: DkimSettings,
     pool: Arc<Pool>,
-}
-
-/// A result and its reason, as a fixed text; the reason of a pass is empty.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Settled {
-    result: DkimResult,
-    reason: &'static str,
-    limit: Option<DkimLimit>,
-}
-
-impl DkimSettings {
-    /// The settings if the operator sets none.
-    pub const DEFAULT: Self = Self {
-        partial_body: PartialBody::Refused,
-        concurrency_small: const { NonZeroU8::new(8).unwrap() },
-        concurrency_large: const { NonZeroU8::new(2).unwrap() },
-        large_message: 1 << 20,
-        queue_timeout: Duration::from_secs(30),
-        max_hashed: 256 << 20,
-    };
-}
-
-impl DkimLimit {
-    /// The name for counters.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fields => "dkim_fields",
-            Self::Hashing => "dkim_hashing",
-            Self::Names => "dkim_names",
-            Self::Signatures => "dkim_signatures",
-            Self::Time => "dkim_time",
-            Self::Wait => "dkim_wait",
-        }
-    }
 }
 
 impl DkimVerifier {
@@ -267,17 +169,6 @@ fn verified(head: &[u8], signatures: Vec<(usize, Signature, PublicKey)>) -> BTre
         (index, key.verifies(&signed, &signature.octets))
     };
     signatures.into_iter().map(verifies).collect()
-}
-
-impl Settled {
-    const fn new(result: DkimResult, reason: &'static str) -> Self {
-        Self { result, reason, limit: None }
-    }
-
-    /// Our own bounds keep it from passing.
-    const fn beyond(limit: DkimLimit, reason: &'static str) -> Self {
-        Self { result: DkimResult::Policy, reason, limit: Some(limit) }
-    }
 }
 
 /// The fault of a signature that the body shows.

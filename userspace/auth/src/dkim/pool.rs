@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::dkim::DkimSettings;
+use crate::dkim::settings::DkimSettings;
 
 /// As much work at a time as the settings allow.
 #[derive(Debug)]

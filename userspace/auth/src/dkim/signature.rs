@@ -5,7 +5,11 @@ use data_encoding::HEXUPPER_PERMISSIVE;
 
 use crate::{
     dkim::{
-        CLOCK_SKEW, DkimLimit, DkimResult, MAX_NAMES, Settled, canonical::Form, crypto::Algorithm, tags::Tags,
+        bounds::{CLOCK_SKEW, DkimLimit, MAX_NAMES},
+        canonical::Form,
+        crypto::Algorithm,
+        result::{DkimResult, Settled},
+        tags::Tags,
     },
     dns::{LONGEST_NAME, ascii_name},
 };

@@ -5,9 +5,11 @@
 use std::collections::BTreeMap;
 
 use crate::dkim::{
-    DkimFindings, DkimLimit, DkimResult, DkimSignature, Message, Settled,
     body::Wanted,
+    bounds::DkimLimit,
     gate::{Examined, ExaminedSignature},
+    message::Message,
+    result::{DkimFindings, DkimResult, DkimSignature, Settled},
     signature::Signature,
 };
 
