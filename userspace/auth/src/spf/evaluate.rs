@@ -13,28 +13,14 @@ use tracing::debug;
 use crate::{
     dns::{DnsFailure, Resolver},
     spf::{
-        SpfReason, SpfResult, VoidTerms,
         evaluate::lookups::Lookups,
+        limits::{MAX_DNS_TERMS, MAX_OTHER_FAMILY, MAX_SERVERS, VoidTerms},
         macros::{DomainSpec, MacroContext, MacroString, NoName, Values},
         name::DomainName,
         record::{Directive, LONGEST_RECORD, Mechanism, PrefixLengths, Qualifier, Record, Selection, select},
+        result::{SpfReason, SpfResult},
     },
 };
-
-/// Terms that ask DNS: `include`, `a`, `mx`, `ptr`, `exists`, `redirect`, and once more each that
-/// holds `%{p}` (RFC 7208 4.6.4). This bounds the recursion, too.
-pub const MAX_DNS_TERMS: usize = 10;
-/// Mail servers of one `mx` (RFC 7208 4.6.4).
-pub const MAX_SERVERS: usize = 10;
-/// PTR names of the client that are looked at (RFC 7208 4.6.4).
-pub const MAX_NAMES: usize = 10;
-/// Questions whether a host without an address of the client's family has one of the other. Beyond
-/// them it is believed.
-pub const MAX_OTHER_FAMILY: usize = 10;
-/// Questions that one evaluation asks DNS at most, which is what the limits above come to: the
-/// record, ten times `mx` with ten servers, the other family, an explanation, and the client's
-/// names for a `%{p}` in it.
-pub const MAX_QUERIES: usize = 1 + MAX_DNS_TERMS * (1 + MAX_SERVERS) + MAX_OTHER_FAMILY + 1 + (1 + MAX_NAMES);
 
 /// Whom an evaluation is about. The same for all the records that it comes across.
 #[derive(Clone, Copy, Debug)]

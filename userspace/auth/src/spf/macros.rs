@@ -2,9 +2,10 @@
 //!
 //! Pure. What needs DNS, the validated name of `%{p}`, is given to it.
 
+mod context;
 mod letter;
 
-use std::{borrow::Cow, fmt, net::IpAddr};
+use std::{borrow::Cow, fmt};
 
 use crate::{
     dns::LONGEST_NAME,
@@ -13,6 +14,8 @@ use crate::{
         name::DomainName,
     },
 };
+
+pub use context::{BadMacro, MacroContext, Values};
 
 /// Octets of an explanation that are kept; it ends there (RFC 7208 6.2 leaves the length to the
 /// receiver).
@@ -30,49 +33,6 @@ pub struct MacroString {
 /// none of digits only.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DomainSpec(MacroString);
-
-/// Where a macro string stands: some letters are for explanations only.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum MacroContext {
-    /// In a term of a record.
-    Record,
-    /// In the text that `exp=` leads to, where there may also be spaces.
-    Explanation,
-}
-
-/// Text that is not a macro string, or that cannot stand where it stands.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum BadMacro {
-    /// An octet that is neither visible ASCII nor, in an explanation, a space.
-    Octet,
-    /// `%` that begins no macro.
-    Syntax,
-    /// `%{c}`, `%{r}` or `%{t}` outside an explanation.
-    Letter,
-    /// A domain-spec that ends neither with a macro nor with a top label.
-    DomainEnd,
-}
-
-/// The values of the macro letters.
-#[derive(Clone, Copy, Debug)]
-pub struct Values<'a> {
-    /// `%{l}`: the local part of the sender.
-    pub local_part: &'a str,
-    /// `%{o}`: the domain of the sender.
-    pub sender_domain: &'a str,
-    /// `%{d}`: the domain whose record is evaluated.
-    pub domain: &'a DomainName,
-    /// `%{i}`, `%{c}`, `%{v}`.
-    pub client: IpAddr,
-    /// `%{h}`: the HELO or EHLO name.
-    pub helo: &'a str,
-    /// `%{p}`; see [`UNKNOWN`].
-    pub validated: &'a str,
-    /// `%{r}`: our own name.
-    pub receiver: &'a str,
-    /// `%{t}`: seconds since 1970.
-    pub timestamp: u64,
-}
 
 /// An expansion that is not a name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

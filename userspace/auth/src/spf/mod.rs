@@ -4,6 +4,7 @@
 //! The meaning of a result for the message is not its business.
 
 mod evaluate;
+mod limits;
 pub mod macros;
 pub mod name;
 pub mod record;
@@ -17,7 +18,7 @@ use std::{
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-pub use evaluate::{MAX_DNS_TERMS, MAX_NAMES, MAX_OTHER_FAMILY, MAX_QUERIES, MAX_SERVERS};
+pub use limits::{MAX_DNS_TERMS, MAX_NAMES, MAX_OTHER_FAMILY, MAX_QUERIES, MAX_SERVERS, VoidTerms};
 
 use crate::{
     dns::{LONGEST_NAME, Resolver, ascii_name},
@@ -58,21 +59,6 @@ impl<'a> SpfQuery<'a> {
     pub const fn new(client: IpAddr, helo: &'a str, mail_from: Option<&'a str>) -> Self {
         Self { client, helo, mail_from, host_name: "unknown", voids: VoidTerms::DEFAULT }
     }
-}
-
-/// Terms of records for which DNS has nothing (RFC 7208 4.6.4).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct VoidTerms {
-    /// How many there may be: the limit that RFC 7208 lets be configured.
-    pub limit: u8,
-    /// Whether a term counts whose hosts have addresses, but of the other family than the client's
-    /// only.
-    pub count_missing_family: bool,
-}
-
-impl VoidTerms {
-    /// Two, as RFC 7208 recommends, and none because of a family: records are written for IPv4.
-    pub const DEFAULT: Self = Self { limit: 2, count_missing_family: false };
 }
 
 /// Checks the HELO identity (RFC 7208 2.3) and the MAIL FROM identity (2.4), both at a time.

@@ -10,8 +10,8 @@ use std::{
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::spf::{
-    SpfReason,
     macros::{BadMacro, DomainSpec, MacroContext, MacroString},
+    result::SpfReason,
 };
 
 /// Octets of a record. RFC 7208 3.4 wants them to fit into 512 octets; the longest in use have some

@@ -8,7 +8,7 @@ use tracing::debug;
 
 use crate::{
     dns::{DnsFailure, Resolver},
-    spf::{evaluate::MAX_NAMES, macros::UNKNOWN, name::DomainName},
+    spf::{limits::MAX_NAMES, macros::UNKNOWN, name::DomainName},
 };
 
 /// The resolver, the client, and what was found out about its names.

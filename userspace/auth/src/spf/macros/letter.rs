@@ -10,7 +10,7 @@ use std::{
     num::NonZeroU16,
 };
 
-use crate::spf::macros::{BadMacro, MacroContext, Values};
+use crate::spf::macros::context::{BadMacro, MacroContext, Values};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Macro {

@@ -1,6 +1,6 @@
 //! What macros expand to, which are none, and what no macro string can do.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::*;
 
