@@ -3,6 +3,8 @@
 //! It owns the translation of aya's and the system's errors; where they are met is not its
 //! business.
 
+mod verifier;
+
 use std::{
     error::Error,
     io,
@@ -14,7 +16,11 @@ use ipnet::Ipv6Net;
 use nix::libc;
 use thiserror::Error;
 
-use super::{kernel, other_pins, pins::USUAL_MOUNT};
+use super::{
+    kernel,
+    mounts::{USUAL_MOUNT, read_only_mount},
+    topology::RunMode,
+};
 
 /// An operation on the XDP program, its pins or its maps failed.
 #[derive(Debug, Error)]
@@ -107,7 +113,7 @@ pub enum DataplaneError {
         /// The interface's name.
         interface: String,
         /// The mode in which it runs.
-        running: super::RunMode,
+        running: RunMode,
     },
     /// An interface was to be detached on which the program does not run.
     #[error("the XDP program is not attached to {interface:?}")]
@@ -291,7 +297,7 @@ impl DataplaneError {
     }
 
     fn read_only(operation: String) -> Self {
-        let mount = other_pins::read_only_mount().unwrap_or_else(|| PathBuf::from(USUAL_MOUNT));
+        let mount = read_only_mount().unwrap_or_else(|| PathBuf::from(USUAL_MOUNT));
         Self::ReadOnly { operation, mount }
     }
 
@@ -345,10 +351,10 @@ impl DataplaneError {
     /// The verifier's refusal of the program.
     fn refused(log: &str, error: io::Error) -> Self {
         let operation = "load the XDP program";
-        if log.contains(NOT_ROOT) {
+        if verifier::is_about_rights(log) {
             return Self::NoRights { operation: operation.to_owned() };
         }
-        Self::lacks(operation, refused_by_verifier(log), error)
+        Self::lacks(operation, verifier::reason(log), error)
     }
 
     fn lacks(operation: &str, what: String, source: io::Error) -> Self {
@@ -369,27 +375,6 @@ fn held_by(in_use: bool) -> &'static str {
     }
 }
 
-/// The verifier's reason: the last line of its log that is not a statistic.
-fn refused_by_verifier(log: &str) -> String {
-    let complaint = log
-        .lines()
-        .rev()
-        .map(str::trim)
-        .find(|line| !line.is_empty() && !STATISTICS.iter().any(|word| line.starts_with(word)));
-    let kernel = kernel::this_kernel();
-    match complaint.map(bounded) {
-        Some(line) if UNKNOWN_HELPER.iter().any(|words| line.starts_with(words)) => {
-            format!("{kernel} lacks a helper that the XDP program calls ({line})")
-        }
-        Some(line) => format!("the verifier of {kernel} refused the XDP program ({line})"),
-        None => format!("{kernel} lacks XDP programs with multi-buffer support (BPF_F_XDP_HAS_FRAGS)"),
-    }
-}
-
-fn bounded(line: &str) -> &str {
-    line.char_indices().nth(COMPLAINT_MAX).map_or(line, |(end, _)| &line[..end])
-}
-
 /// The system's error at the end of a chain of library errors; else the chain's text.
 pub(super) fn system_error(error: impl Error + Send + Sync + 'static) -> io::Error {
     let mut next: Option<&(dyn Error + 'static)> = Some(&error);
@@ -402,20 +387,19 @@ pub(super) fn system_error(error: impl Error + Send + Sync + 'static) -> io::Err
     io::Error::other(error)
 }
 
-/// How the verifier reports that CAP_PERFMON is missing (kernel/bpf/verifier.c, `sanitize_err`).
-const NOT_ROOT: &str = "prohibited for !root";
-/// How verifiers report that the kernel does not have a helper, or not for XDP
-/// (kernel/bpf/verifier.c, `check_helper_call`).
-const UNKNOWN_HELPER: [&str; 3] = ["unknown func", "invalid func", "program of this type cannot use helper"];
-/// Beginnings of the verifier's closing statistics (kernel/bpf/verifier.c,
-/// `print_verification_stats`).
-const STATISTICS: [&str; 4] = ["processed ", "verification time", "stack depth", "mark_precise"];
-/// Characters of the verifier's complaint that are shown.
-const COMPLAINT_MAX: usize = 200;
+/// Whether a map operation failed because there is no such key: aya tells it in one way for
+/// reading, in another for deleting.
+pub(super) fn is_absent(error: &MapError) -> bool {
+    match error {
+        MapError::KeyNotFound => true,
+        MapError::SyscallError(error) => error.io_error.raw_os_error() == Some(libc::ENOENT),
+        _ => false,
+    }
+}
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{verifier::COMPLAINT_MAX, *};
 
     fn told(log: &str, code: i32) -> String {
         DataplaneError::refused(log, io::Error::from_raw_os_error(code)).to_string()

@@ -11,9 +11,9 @@ use sixgate_common::{
 };
 
 use super::{
-    error::DataplaneError,
+    error::{DataplaneError, is_absent},
     events::{destination, source},
-    maps::{Maps, is_absent},
+    maps::Maps,
     monotonic_nanoseconds,
 };
 

@@ -6,7 +6,6 @@
 use std::net::SocketAddrV6;
 
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray};
-use nix::libc;
 use sixgate_common::{
     dest::{DestEntry, MemberEntry},
     flow::{Flow, FlowKey, PHASE_TAG},
@@ -20,7 +19,7 @@ use sixgate_common::{
 
 use super::{
     domains::DomainMap,
-    error::DataplaneError,
+    error::{DataplaneError, is_absent},
     layout,
     object::Sizes,
     pins::{PinSet, Pins},
@@ -243,16 +242,6 @@ pub fn flow_key(sender: &SocketAddrV6, local: &SocketAddrV6) -> FlowKey {
         destination: local.ip().octets(),
         source_port: sender.port().to_be_bytes(),
         destination_port: local.port().to_be_bytes(),
-    }
-}
-
-/// Whether a map operation failed because there is no such key: aya tells it in one way for
-/// reading, in another for deleting.
-pub(super) fn is_absent(error: &MapError) -> bool {
-    match error {
-        MapError::KeyNotFound => true,
-        MapError::SyscallError(error) => error.io_error.raw_os_error() == Some(libc::ENOENT),
-        _ => false,
     }
 }
 
