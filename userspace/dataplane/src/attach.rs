@@ -18,20 +18,19 @@ use sixgate_common::{
 use super::{
     attached::{self, Lost, Network, Pinned},
     error::DataplaneError,
-    fallback_reason::FallbackReason,
-    interface::{self, Running},
-    layout,
+    interface, layout,
     loader::Loader,
     maps::Maps,
     object::{self},
     other_pins::{self, Abandoned, Owner},
     pins::{PinSet, release},
-    topology::{LinkFacts, Topology},
+    topology::{LinkFacts, Running, Topology},
 };
 pub(super) use link::replace;
 use link::{attach_new, report_replaced};
 use occupied::occupied;
 pub use plan::{AttachMode, AttachPlan, Attached, Change, Failed, Report, VlanTags};
+use plan::{Manner, PlannedResponder};
 use program::Program;
 
 /// Fills the maps, puts the program on the plan's interfaces, and lets it refuse. Where sixgate
@@ -109,13 +108,6 @@ fn take(interface: &LinkFacts, running: Running, taken: &mut Vec<Taken>) -> Resu
         }
     }
     Ok(())
-}
-
-/// How the program is put on an interface.
-#[derive(Clone, Copy, Debug)]
-struct Manner {
-    mode: AttachMode,
-    responder: PlannedResponder,
 }
 
 /// One run of a plan.
@@ -356,27 +348,6 @@ fn put_in_force(
         PlannedResponder::Kernel | PlannedResponder::Fallback => ANSWER_FALLBACK,
     };
     maps.write_settings(&Settings { answer, ready: READY, generation, ..plan.settings })
-}
-
-/// Who is to answer refused senders, as far as it is known before the program runs anywhere.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum PlannedResponder {
-    /// The daemon, as it should.
-    Daemon,
-    /// The program, as it should.
-    Kernel,
-    /// The daemon, since the program cannot.
-    Fallback,
-}
-
-impl PlannedResponder {
-    fn of(plan: &AttachPlan, fallback_reason: Option<&FallbackReason>) -> Self {
-        match (plan.settings.answer, fallback_reason) {
-            (ANSWER_KERNEL, None) => Self::Kernel,
-            (ANSWER_KERNEL, Some(_)) => Self::Fallback,
-            _ => Self::Daemon,
-        }
-    }
 }
 
 /// Takes back what this call attached before it failed: the links that were not pinned before.

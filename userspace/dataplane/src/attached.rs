@@ -9,12 +9,11 @@ use sixgate_common::names;
 use super::{
     error::DataplaneError,
     fallback_reason::{self, Outlook},
-    interface::{self, RunMode},
-    layout,
+    interface, layout,
     object::{self, ProgramTag},
     pinned_link::{self, LinkState},
     pins::{LinkFile, PinSet, Pins, release},
-    topology::{LinkFacts, Topology},
+    topology::{LinkFacts, RunMode, Topology},
 };
 
 /// One pinned link.

@@ -6,8 +6,8 @@ use std::fmt;
 
 use super::{
     error::DataplaneError,
-    interface::{self, Peer, RunMode},
-    topology::{LinkFacts, LinkKind, Mac, Topology},
+    interface::{self, Peer},
+    topology::{LinkFacts, LinkKind, Mac, RunMode, Topology},
     vlan,
 };
 

@@ -3,17 +3,43 @@
 //!
 //! It asks the kernel nothing: `interface` does, and hands in what it was told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use netlink_packet_route::link::{
     InfoBridge, InfoData, InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, Prop,
     XdpAttached,
 };
 
-use super::interface::{RunMode, Running};
-
 /// A MAC address; loopback has none but zeros.
 pub(super) type Mac = [u8; 6];
+
+/// Where in the kernel an XDP program runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RunMode {
+    /// In the driver, before the kernel allocates anything.
+    Native,
+    /// In the network stack: any interface, at a higher cost.
+    Generic,
+}
+
+impl fmt::Display for RunMode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        })
+    }
+}
+
+/// The XDP program that runs on an interface.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Running {
+    pub(super) program: u32,
+    pub(super) mode: RunMode,
+}
 
 /// One interface of the network namespace.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -9,15 +9,16 @@ use aya::programs::{
 };
 use nix::libc;
 
-use super::{AttachMode, Attached, Change, Manner, PlannedResponder, VlanTags, occupied::occupied};
+use super::{
+    occupied::occupied,
+    plan::{AttachMode, Attached, Change, Manner, PlannedResponder, VlanTags},
+};
 use crate::{
     attached::Pinned,
     error::{DataplaneError, system_error},
-    fallback_reason,
-    interface::{self, RunMode},
-    kernel, pinned_link,
+    fallback_reason, interface, kernel, pinned_link,
     pins::{PinSet, remove_pin},
-    topology::{LinkFacts, Topology},
+    topology::{LinkFacts, RunMode, Topology},
     vlan,
 };
 

@@ -7,9 +7,9 @@ use nix::libc;
 
 use crate::{
     error::DataplaneError,
-    interface::{self, RunMode, Running},
+    interface,
     other_pins::{self, Owner},
-    topology::LinkFacts,
+    topology::{LinkFacts, RunMode, Running},
 };
 
 /// The error, with the command: `ip link` for a program that was attached by netlink, `bpftool

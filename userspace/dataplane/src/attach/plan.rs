@@ -5,9 +5,16 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use sixgate_common::{refuse::ReplyId, reply::Reply, settings::Settings};
+use sixgate_common::{
+    refuse::ReplyId,
+    reply::Reply,
+    settings::{ANSWER_KERNEL, Settings},
+};
 
-use crate::{error::DataplaneError, interface::RunMode, object::Sizes, pins::Pins, projection::Projection};
+use crate::{
+    error::DataplaneError, fallback_reason::FallbackReason, object::Sizes, pins::Pins,
+    projection::Projection, topology::RunMode,
+};
 
 /// In which mode the program may run.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -47,7 +54,7 @@ pub struct AttachPlan {
     /// Bounds of the maps, if they have to be made.
     pub sizes: Sizes,
     /// The program's settings; `ready` and `generation` in them are ignored. Where the program is
-    /// to answer by itself and cannot (see [`super::FallbackReason`]), the daemon answers.
+    /// to answer by itself and cannot (see [`FallbackReason`]), the daemon answers.
     pub settings: Settings,
     /// The contents that the maps are to have.
     pub projection: Projection,
@@ -110,4 +117,32 @@ pub struct Failed {
     pub interface: String,
     /// Why attaching to it failed.
     pub error: DataplaneError,
+}
+
+/// How the program is put on an interface.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    pub(super) mode: AttachMode,
+    pub(super) responder: PlannedResponder,
+}
+
+/// Who is to answer refused senders, as far as it is known before the program runs anywhere.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum PlannedResponder {
+    /// The daemon, as it should.
+    Daemon,
+    /// The program, as it should.
+    Kernel,
+    /// The daemon, since the program cannot.
+    Fallback,
+}
+
+impl PlannedResponder {
+    pub(super) fn of(plan: &AttachPlan, fallback_reason: Option<&FallbackReason>) -> Self {
+        match (plan.settings.answer, fallback_reason) {
+            (ANSWER_KERNEL, None) => Self::Kernel,
+            (ANSWER_KERNEL, Some(_)) => Self::Fallback,
+            _ => Self::Daemon,
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::fs;
 use aya::programs::Xdp;
 use aya_obj::programs::XdpAttachType;
 
-use super::AttachPlan;
+use super::plan::AttachPlan;
 use crate::{
     error::DataplaneError,
     fallback_reason::FallbackReason,
