@@ -11,6 +11,7 @@ use toml::de::DeTable;
 use super::{
     Config, Dkim, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt,
     ResponderSetting, Spf, Tls, Xdp, paths,
+    problem::Problem,
     renamed_keys::{self, RenamedKey},
     reply_size, values,
 };
@@ -21,15 +22,6 @@ use crate::{
     message_store::HEAD_MAX,
     nexthop::{Address, ClientIdentity, Protocol},
 };
-
-/// An error in the file, and its position.
-#[derive(Debug)]
-pub(super) struct Problem {
-    /// Octets before it.
-    pub(super) offset: usize,
-    /// The reason, as text for the message.
-    pub(super) reason: String,
-}
 
 /// Checks a whole configuration.
 pub(super) fn parse(text: &str, file: PathBuf) -> Result<Config, Problem> {

@@ -7,6 +7,7 @@ mod changes;
 mod document;
 mod limits;
 mod paths;
+mod problem;
 mod quantities;
 mod renamed_keys;
 mod reply_size;

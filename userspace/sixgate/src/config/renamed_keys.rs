@@ -6,7 +6,7 @@ use std::fmt;
 
 use toml::de::DeTable;
 
-use super::document::Problem;
+use super::problem::Problem;
 
 /// A key that stands in the file by its old name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
