@@ -1,18 +1,15 @@
 //! The opt-in store as the daemon sees it: in memory, brought up to date by the changes of each
 //! revision.
 //!
-//! It owns the answers; how changes are noticed and taken over is in `reader`. It changes no entry;
+//! It owns the answers; how changes are noticed and taken over is in `followed_store`. It changes no entry;
 //! at a start it may put a damaged store back from its backup, and it makes the backups.
 
-mod reader;
+mod followed_store;
 
 use std::{
     net::Ipv6Addr,
     path::Path,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -22,24 +19,12 @@ use sixgate_common::dest::OptIn;
 use sixgate_smtp::policy::{TemporaryDomains, evidence::OptInStatus};
 use tracing::{error, info, warn};
 
-use self::reader::Reader;
-use crate::store::{
-    Change, Contents, Database, Key, Marks, Revision, StartNote, Store, StoreEntry, StoreError,
-};
+use self::followed_store::{FollowedStore, Seen, lock, read};
+use crate::store::{Contents, Database, Marks, StartNote, Store, StoreError};
 
 /// The store's content, kept up to date.
 #[derive(Debug)]
-pub(crate) struct StoreView(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    store: Store,
-    seen: RwLock<Seen>,
-    reader: Mutex<Reader>,
-    /// Whether a thread reads the store as a whole. The database is asked for its present facts
-    /// meanwhile.
-    is_reading: AtomicBool,
-}
+pub(crate) struct StoreView(Arc<FollowedStore>);
 
 /// The store's facts, at one moment, about a connection and about the recipient that is named.
 #[derive(Clone, Copy, Debug)]
@@ -50,34 +35,6 @@ pub(crate) struct StoreFacts {
     pub(crate) destination: OptInStatus,
     /// The marks of the recipient's domain; none without one.
     pub(crate) recipient: Marks,
-}
-
-/// The contents in force.
-#[derive(Debug)]
-struct Seen {
-    contents: Contents,
-    revision: Revision,
-    /// Of these contents.
-    temporary: Arc<TemporaryDomains>,
-}
-
-impl Seen {
-    fn new(contents: Contents, revision: Revision) -> Self {
-        let temporary = Arc::new(contents.temporary_domains());
-        Self { contents, revision, temporary }
-    }
-
-    fn apply(&mut self, changes: Vec<Change>, revision: Revision) {
-        let concerns_domains = |change: &Change| {
-            matches!(change, Change::Put(StoreEntry::Domain(..)) | Change::Gone(Key::Domain(_)))
-        };
-        let changes_domains = changes.iter().any(concerns_domains);
-        changes.into_iter().for_each(|change| self.contents.apply(change));
-        self.revision = revision;
-        if changes_domains {
-            self.temporary = Arc::new(self.contents.temporary_domains());
-        }
-    }
 }
 
 impl StoreView {
@@ -116,13 +73,8 @@ impl StoreView {
                 store.path().display()
             );
         }
-        let reader = Reader::new(database, identity, unwritable)?;
-        Ok(Self(Arc::new(Inner {
-            store,
-            seen: RwLock::new(Seen::new(contents, revision)),
-            reader: Mutex::new(reader),
-            is_reading: AtomicBool::new(false),
-        })))
+        let seen = Seen::new(contents, revision);
+        FollowedStore::new(store, seen, database, identity, unwritable).map(Arc::new).map(Self)
     }
 
     /// What decides about a connection between these addresses and, at RCPT, about a recipient of
@@ -232,16 +184,4 @@ fn opt_in_status(database: &Database, address: Ipv6Addr) -> Result<OptInStatus, 
         Some((_, OptIn::In)) => OptInStatus::OptedIn,
         Some((_, OptIn::Out)) | None => OptInStatus::NotOptedIn,
     })
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
 }

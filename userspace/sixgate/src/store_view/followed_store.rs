@@ -1,22 +1,64 @@
 //! How changes of the opt-in store are noticed and taken over.
 //!
-//! It owns the connection to the database and the lines of the log about it. A store that cannot be
-//! read, or is gone, leaves the last good content in force: an empty store would refuse everything
-//! for good.
+//! It owns the contents in force, the connection to the database and the lines of the log about it.
+//! A store that cannot be read, or is gone, leaves the last good content in force: an empty store
+//! would refuse everything for good.
 
 use std::{
     io,
     path::Path,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use sixgate_base::file_version::{FileIdentity, file_identity};
+use sixgate_smtp::policy::TemporaryDomains;
 use tracing::{error, info};
 
-use super::{Inner, Seen, lock, read, write};
-use crate::store::{Database, Logged, Revision, Since, StoreError};
+use crate::store::{Change, Contents, Database, Key, Logged, Revision, Since, Store, StoreEntry, StoreError};
+
+/// The store, and its contents as they were taken over last.
+#[derive(Debug)]
+pub(super) struct FollowedStore {
+    pub(super) store: Store,
+    pub(super) seen: RwLock<Seen>,
+    pub(super) reader: Mutex<Reader>,
+    /// Whether a thread reads the store as a whole. The database is asked for its present facts
+    /// meanwhile.
+    pub(super) is_reading: AtomicBool,
+}
+
+/// The contents in force.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) contents: Contents,
+    revision: Revision,
+    /// Of these contents.
+    pub(super) temporary: Arc<TemporaryDomains>,
+}
+
+impl Seen {
+    pub(super) fn new(contents: Contents, revision: Revision) -> Self {
+        let temporary = Arc::new(contents.temporary_domains());
+        Self { contents, revision, temporary }
+    }
+
+    fn apply(&mut self, changes: Vec<Change>, revision: Revision) {
+        let concerns_domains = |change: &Change| {
+            matches!(change, Change::Put(StoreEntry::Domain(..)) | Change::Gone(Key::Domain(_)))
+        };
+        let changes_domains = changes.iter().any(concerns_domains);
+        changes.into_iter().for_each(|change| self.contents.apply(change));
+        self.revision = revision;
+        if changes_domains {
+            self.temporary = Arc::new(self.contents.temporary_domains());
+        }
+    }
+}
 
 /// The connection by which changes are noticed.
 #[derive(Debug)]
@@ -36,22 +78,6 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Reads the changes by `database`, the file of `identity`, which was just read as a whole.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Database`].
-    pub(super) fn new(
-        database: Database,
-        identity: Option<FileIdentity>,
-        unwritable: Option<String>,
-    ) -> Result<Self, StoreError> {
-        database.set_wait(READ_WAIT)?;
-        let version = database.version().ok();
-        let database = Some(database).filter(|database| !database.is_frozen());
-        Ok(Self { database, identity, version, retry: None, logged_problem: None, unwritable })
-    }
-
     /// The database, for questions about its present state.
     pub(super) fn database(&self) -> Option<&Database> {
         self.database.as_ref()
@@ -83,7 +109,36 @@ impl Reader {
     }
 }
 
-impl Inner {
+impl FollowedStore {
+    /// Follows `store`, whose contents `seen` were just read by `database`, the file of `identity`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Database`].
+    pub(super) fn new(
+        store: Store,
+        seen: Seen,
+        database: Database,
+        identity: Option<FileIdentity>,
+        unwritable: Option<String>,
+    ) -> Result<Self, StoreError> {
+        database.set_wait(READ_WAIT)?;
+        let reader = Reader {
+            version: database.version().ok(),
+            database: Some(database).filter(|database| !database.is_frozen()),
+            identity,
+            retry: None,
+            logged_problem: None,
+            unwritable,
+        };
+        Ok(Self {
+            store,
+            seen: RwLock::new(seen),
+            reader: Mutex::new(reader),
+            is_reading: AtomicBool::new(false),
+        })
+    }
+
     /// Takes over what has changed since the last look.
     pub(super) fn refresh(self: &Arc<Self>, reader: &mut Reader) {
         if reader.retry.is_some_and(|retry| retry > Instant::now()) {
@@ -219,6 +274,18 @@ fn log_changes(revisions: &[Logged], now: Revision) {
             "log rate limit: {suppressed} lines suppressed about changes of the opt-in store; see: sixgate store log"
         );
     }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Changes that a session makes in memory when it asks: some hundred microseconds. For more, a
