@@ -8,8 +8,8 @@
 mod answers;
 mod bounds;
 mod exchange;
+mod expiring;
 mod flights;
-mod kept;
 mod names;
 mod payer;
 mod reading;
@@ -36,7 +36,7 @@ use upstream::{Upstream, question};
 
 pub use answers::KEPT_OCTETS;
 pub use bounds::{DnsBounds, NETWORKS};
-pub(crate) use kept::{Expiring, Lifetime};
+pub(crate) use expiring::{Expiring, Lifetime};
 pub use names::{LONGEST_NAME, ascii_name};
 pub use payer::{PART, USUAL_QUESTIONS};
 pub use reading::{LONGEST_NEGATIVE, LONGEST_POSITIVE, MAX_ALIASES};

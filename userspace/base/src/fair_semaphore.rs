@@ -18,7 +18,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::shares::{FairShare, Network, Shortage};
+use crate::fair_share::{FairShare, Network, Shortage};
 
 /// Permits, and who waits for one.
 #[derive(Debug)]

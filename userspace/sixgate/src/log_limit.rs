@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use sixgate_base::shares::Network;
+use sixgate_base::fair_share::Network;
 use tokio::time::Instant;
 use tracing::{
     Event, Level, Subscriber,

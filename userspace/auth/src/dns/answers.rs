@@ -11,7 +11,7 @@ use hickory_proto::{
 use moka::sync::Cache;
 
 use super::{
-    kept::{Expiring, Lifetime},
+    expiring::{Expiring, Lifetime},
     result::DnsAnswer,
 };
 

@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::bounds::{Budgets, DnsBounds};
-use sixgate_base::shares::Network;
+use sixgate_base::fair_share::Network;
 
 /// Questions that one check may cause as usual ones. What most domains need is less.
 pub const USUAL_QUESTIONS: u32 = 20;

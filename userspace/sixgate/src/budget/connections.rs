@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use sixgate_base::shares::{FairShare, Network, Shortage};
+use sixgate_base::fair_share::{FairShare, Network, Shortage};
 use tokio::sync::watch;
 
 use crate::config::Limits;

@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-use sixgate_base::shares::{FairShare, Network, Shortage};
+use sixgate_base::fair_share::{FairShare, Network, Shortage};
 
 use crate::{
     budget::connections::{ConnectionBounds, ConnectionLimits},

@@ -15,7 +15,7 @@ mod smtp;
 
 use std::{convert::Infallible, net::Ipv6Addr, path::PathBuf, sync::Arc};
 
-use sixgate_base::shares::Network;
+use sixgate_base::fair_share::Network;
 use sixgate_smtp::{
     command::{MailFrom, RcptTo},
     reply::{Reply, ReplyTable},

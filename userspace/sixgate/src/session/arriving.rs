@@ -4,7 +4,7 @@
 
 use std::io::ErrorKind;
 
-use sixgate_base::shares::Network;
+use sixgate_base::fair_share::Network;
 use sixgate_smtp::session::StoreFailure;
 use tracing::warn;
 

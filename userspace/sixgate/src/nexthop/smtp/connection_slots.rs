@@ -14,7 +14,7 @@ use std::{
 
 use sixgate_base::{
     fair_semaphore::{FairSemaphore, Permit},
-    shares::Network,
+    fair_share::Network,
 };
 
 /// How long a recipient waits for a connection to the mail server behind. Connections that are idle

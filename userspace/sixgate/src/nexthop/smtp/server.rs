@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use sixgate_base::shares::Network;
+use sixgate_base::fair_share::Network;
 use sixgate_smtp::reply::ReplyTable;
 use tokio::{
     sync::watch,

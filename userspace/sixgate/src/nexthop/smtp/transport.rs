@@ -19,7 +19,7 @@ use super::{
     settings::Protocol,
     transaction::Transaction,
 };
-use sixgate_base::shares::Network;
+use sixgate_base::fair_share::Network;
 use sixgate_smtp::{
     command::{MailFrom, RcptTo},
     reply::{Reply, ReplyKind},
