@@ -3,24 +3,26 @@
 //!
 //! It logs nothing and waits for nothing: the caller does both.
 
+mod failures;
+mod links;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use ipnet::Ipv6Net;
 
-use super::{
-    Attempts, Control, ControlError, Destinations, Responder,
-    attach::Incomplete,
-    wanted::{OCCUPIED, Wanted},
-};
+use super::{Attempts, Control, ControlError, Destinations, Responder, attach::Incomplete, wanted::Wanted};
 use sixgate_dataplane::{
-    self as dataplane, AttachedLink, DataplaneError, Failed, Lost, Network, PinLock, interface_addresses,
+    self as dataplane, AttachedLink, DataplaneError, Failed, Network, PinLock, interface_addresses,
 };
 
 use crate::config::InterfaceName;
+
+use failures::{Failure, Occupant};
+use links::Known;
 
 /// How urgent a notice is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -71,28 +73,14 @@ pub struct Keeper {
     /// Whether a notice has reported who answers.
     is_introduced: bool,
     /// Whether the last report is that the program is attached nowhere.
-    is_unattached_told: bool,
+    is_unattached_reported: bool,
     /// Whether the directory of the pins went since the last look.
-    has_lost_place: bool,
+    has_lost_directory: bool,
     /// The interfaces whose addresses are in GUARD, and these addresses.
     guarded: Option<(BTreeSet<u32>, BTreeSet<Ipv6Net>)>,
     /// Where the program ran until pins were removed that were incomplete, and is to run again.
     interrupted: Vec<InterfaceName>,
     warned: BTreeSet<String>,
-}
-
-#[derive(Clone, Debug)]
-struct Known {
-    interface: String,
-    /// None once it is lost.
-    index: Option<u32>,
-}
-
-#[derive(Clone, Debug)]
-struct Failure {
-    told: String,
-    due: Instant,
-    pause: Duration,
 }
 
 impl Keeper {
@@ -107,8 +95,8 @@ impl Keeper {
             failures: BTreeMap::new(),
             is_stale: true,
             is_introduced: false,
-            is_unattached_told: false,
-            has_lost_place: false,
+            is_unattached_reported: false,
+            has_lost_directory: false,
             guarded: None,
             interrupted: Vec::new(),
             warned: BTreeSet::new(),
@@ -127,7 +115,7 @@ impl Keeper {
         self.settle(ALL, done, now, &mut looked);
         self.introduce(&mut looked);
         let failing = [ALL, ATTACH].into_iter().filter_map(|what| self.failures.get(what));
-        looked.problems = failing.map(|failure| failure.told.clone()).collect();
+        looked.problems = failing.map(|failure| failure.text.clone()).collect();
         looked
     }
 
@@ -167,7 +155,7 @@ impl Keeper {
             links => links?,
         };
         self.compare(&links, looked)?;
-        self.has_lost_place = false;
+        self.has_lost_directory = false;
         if has_changed || self.is_due(ATTACH, now) {
             let mut due = self.due(&links, has_changed, now, looked)?;
             let interrupted = std::mem::take(&mut self.interrupted);
@@ -181,12 +169,12 @@ impl Keeper {
         let links = dataplane::attached(&control.pins)?;
         if let Some(responder) = control.review(&mut self.network)? {
             looked.answer(urgency(&responder), responder.sentence().replacen("are", "are now", 1));
-        } else if self.is_unattached_told
+        } else if self.is_unattached_reported
             && let Some(responder) = control.responder()?
         {
             looked.answer(urgency(&responder), responder.sentence().replacen("are", "are now", 1));
         }
-        self.is_unattached_told &= looked.responder.is_none();
+        self.is_unattached_reported &= looked.responder.is_none();
         if has_changed || self.guarded.is_none() || looked.reconcile {
             self.look_at_addresses(&links, last, looked)?;
         }
@@ -196,95 +184,10 @@ impl Keeper {
     /// Locks the pins, again if their directory was removed.
     fn hold_lock(&mut self) -> Result<(), ControlError> {
         if !self.lock.as_ref().is_some_and(PinLock::holds) {
-            self.has_lost_place |= self.lock.take().is_some();
+            self.has_lost_directory |= self.lock.take().is_some();
             self.lock = Some(self.control.lock_pins()?);
         }
         Ok(())
-    }
-
-    /// Compares the links with those of the last look, and reports the differences.
-    fn compare(&mut self, links: &[AttachedLink], looked: &mut Looked) -> Result<(), ControlError> {
-        for (id, known) in std::mem::take(&mut self.known) {
-            let link = links.iter().find(|link| link.link == id);
-            let again = links.iter().find(|other| {
-                link.is_none() && other.running.is_some_and(|running| known.index == Some(running.index))
-            });
-            let told = match again {
-                Some(again) => {
-                    Some(format!("a command attached the XDP program to {} anew", again.interface))
-                }
-                None => self.fate(&known, link)?,
-            };
-            let Some(text) = told else {
-                continue;
-            };
-            looked.reconcile = true;
-            let is_renamed = again.or(link).is_some_and(|link| link.running.is_some());
-            looked.note(if is_renamed { Urgency::Info } else { Urgency::Warning }, text);
-            if let Some(link) = link.filter(|link| link.lost == Some(Lost::Elsewhere)) {
-                dataplane::forget_link(&self.control.pins, link.link)?;
-            }
-        }
-        self.remember(links);
-        Ok(())
-    }
-
-    fn remember(&mut self, links: &[AttachedLink]) {
-        let known = |link: &AttachedLink| Known {
-            interface: link.interface.clone(),
-            index: link.running.map(|running| running.index),
-        };
-        self.known = links.iter().map(|link| (link.link, known(link))).collect();
-    }
-
-    /// The change of a link since the last look, as a sentence; nothing if it is as it was.
-    fn fate(&self, known: &Known, link: Option<&AttachedLink>) -> Result<Option<String>, ControlError> {
-        let Some(index) = known.index else {
-            return Ok(None);
-        };
-        let name = &known.interface;
-        let is_there = || Ok::<_, DataplaneError>(dataplane::interface_now(index)?.is_some());
-        Ok(match link {
-            Some(link) if link.running.is_some() && link.interface == *name => None,
-            Some(link) if link.running.is_some() => {
-                Some(format!("{name} was renamed to {}: the XDP program stays attached", link.interface))
-            }
-            Some(link) if link.lost == Some(Lost::Elsewhere) => Some(format!(
-                "{name} was moved to another network namespace: the daemon detaches the XDP program"
-            )),
-            Some(_) if is_there()? => {
-                Some(format!("another program detached the XDP link of {name}{}", self.plans_for(name)))
-            }
-            None if self.control.pins.is_held_off(name, Some(index))? => Some(format!(
-                "{name} was detached by a command: the daemon does not attach it again until `sixgate attach` or its \
-                 next start"
-            )),
-            None if self.has_lost_place && is_there()? => Some(format!(
-                "the directory of the pins was removed, or its bpffs unmounted, and the XDP program of {name} went with \
-                 it{}",
-                self.plans_for(name)
-            )),
-            None if is_there()? => {
-                Some(format!("the pin of the XDP link of {name} was removed{}", self.plans_for(name)))
-            }
-            _ => Some(format!(
-                "{name} was deleted{}",
-                if self.is_configured(name) { ": the daemon attaches it again when it is back" } else { "" }
-            )),
-        })
-    }
-
-    /// The daemon's next action on an interface that is there, as the end of a sentence.
-    fn plans_for(&self, name: &str) -> &'static str {
-        if self.is_configured(name) {
-            ": the daemon attaches it again"
-        } else {
-            ": `sixgate attach --iface` attaches it again, for the configuration does not name it"
-        }
-    }
-
-    fn is_configured(&self, name: &str) -> bool {
-        self.control.interfaces.iter().any(|interface| interface.as_str() == name)
     }
 
     /// The interfaces of the configuration that are to be attached now. Missing ones are reported.
@@ -304,12 +207,14 @@ impl Keeper {
                 Wanted::Attached | Wanted::HeldOff => self.settle(name.as_str(), Ok(()), now, looked),
                 Wanted::Renamed(_) | Wanted::Missing => {
                     let urgency = if state == Wanted::Missing { Urgency::Error } else { Urgency::Warning };
-                    self.tell(name.as_str(), urgency, state.sentence(name), now, looked);
+                    self.note_failure(name.as_str(), (urgency, state.sentence(name), None), now, looked);
                 }
                 Wanted::Free if control.loader.is_refused() => {}
                 Wanted::Free | Wanted::Occupied => {
-                    let was_occupied =
-                        self.failures.get(name.as_str()).is_some_and(|failure| failure.is_told(OCCUPIED));
+                    let was_occupied = self
+                        .failures
+                        .get(name.as_str())
+                        .is_some_and(|failure| failure.occupant == Some(Occupant::Foreign));
                     let is_free_now = state == Wanted::Free && was_occupied;
                     if has_changed || is_free_now || self.is_due(name.as_str(), now) {
                         due.push(name.clone());
@@ -318,10 +223,6 @@ impl Keeper {
             }
         }
         Ok(due)
-    }
-
-    fn is_due(&self, name: &str, now: Instant) -> bool {
-        self.failures.get(name).is_none_or(|failure| failure.due <= now)
     }
 
     /// Attaches what is due, and brings up to date what is attached.
@@ -354,35 +255,6 @@ impl Keeper {
         Ok(())
     }
 
-    /// Notes an attempt's outcome: a failure is reported once, and puts the next attempt off.
-    fn settle(&mut self, name: &str, outcome: Result<(), ControlError>, now: Instant, looked: &mut Looked) {
-        match outcome {
-            Ok(()) => {
-                self.failures.remove(name);
-            }
-            Err(error) => {
-                let then = if matches!(&error, ControlError::Dataplane(error) if error.is_of_other_pins()) {
-                    "it goes on refusing there, and this daemon tries again"
-                } else if self.control.loader.is_refused() {
-                    "the daemon decides alone and does not try again before its next start"
-                } else {
-                    "the daemon decides alone there and tries again"
-                };
-                let text = format!("{:#}; {then}", anyhow::Error::new(error));
-                self.tell(name, Urgency::Error, text, now, looked);
-            }
-        }
-    }
-
-    fn tell(&mut self, name: &str, urgency: Urgency, text: String, now: Instant, looked: &mut Looked) {
-        let before = self.failures.remove(name);
-        let pause = before.as_ref().map_or(RETRY_FIRST, |failure| (failure.pause * 2).min(RETRY_LAST));
-        if before.is_none_or(|failure| failure.told != text) {
-            looked.note(urgency, text.clone());
-        }
-        self.failures.insert(name.to_owned(), Failure { told: text, due: now + pause, pause });
-    }
-
     /// The addresses of the attached interfaces, and those beside them.
     fn look_at_addresses(
         &mut self,
@@ -405,16 +277,21 @@ impl Keeper {
         Ok(())
     }
 
-    /// Tells once who answers, when the first attempt is over.
+    /// Whether sixgate's program of other pins runs where this daemon's is to run.
+    fn meets_other_pins(&self) -> bool {
+        self.failures.values().any(|failure| failure.occupant == Some(Occupant::OtherPins))
+    }
+
+    /// Reports once who answers, when the first attempt is over.
     fn introduce(&mut self, looked: &mut Looked) {
         if self.is_introduced {
             return;
         }
         self.is_introduced = true;
-        self.is_unattached_told = matches!(self.control.responder(), Ok(None) | Err(_));
+        self.is_unattached_reported = matches!(self.control.responder(), Ok(None) | Err(_));
         match self.control.responder() {
             Ok(Some(responder)) => looked.answer(urgency(&responder), responder.sentence()),
-            Ok(None) | Err(_) if self.failures.values().any(|failure| failure.is_told(OTHER_PINS)) => looked
+            Ok(None) | Err(_) if self.meets_other_pins() => looked
                 .answer(
                     Urgency::Warning,
                     "this daemon's XDP program is not attached: refusals are answered by sixgate's program of another \
@@ -428,12 +305,6 @@ impl Keeper {
             ),
             Ok(None) | Err(_) => looked.answer(Urgency::Info, Responder::Daemon.sentence()),
         }
-    }
-}
-
-impl Failure {
-    fn is_told(&self, words: &str) -> bool {
-        self.told.contains(words)
     }
 }
 
@@ -456,14 +327,9 @@ fn urgency(responder: &Responder) -> Urgency {
     }
 }
 
-/// A part of the text of each error about sixgate's program of other pins.
-const OTHER_PINS: &str = "already runs sixgate's XDP program (id ";
 /// The key of failures that concern all interfaces.
 const ALL: &str = "";
 /// The key of failures that concern attaching as such.
 const ATTACH: &str = "attach all";
-/// Pauses between attempts: doubled from the first to the last.
-const RETRY_FIRST: Duration = Duration::from_secs(1);
-const RETRY_LAST: Duration = Duration::from_secs(60);
 /// Addresses that are warned of at one look.
 const WARNINGS_MAX: usize = 10;

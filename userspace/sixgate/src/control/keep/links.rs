@@ -1,0 +1,106 @@
+//! The links of the program at two looks: which of them were renamed, moved, detached or deleted in
+//! between.
+//!
+//! It detaches nothing but what was moved to another network namespace.
+
+use super::{ControlError, Keeper, Looked, Urgency};
+use sixgate_dataplane::{self as dataplane, AttachedLink, DataplaneError, Lost};
+
+/// A link as it was at the last look.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) interface: String,
+    /// None once it is lost.
+    pub(super) index: Option<u32>,
+}
+
+impl Keeper {
+    /// Compares the links with those of the last look, and reports the differences.
+    pub(super) fn compare(
+        &mut self,
+        links: &[AttachedLink],
+        looked: &mut Looked,
+    ) -> Result<(), ControlError> {
+        for (id, known) in std::mem::take(&mut self.known) {
+            let link = links.iter().find(|link| link.link == id);
+            let again = links.iter().find(|other| {
+                link.is_none() && other.running.is_some_and(|running| known.index == Some(running.index))
+            });
+            let change = match again {
+                Some(again) => {
+                    Some(format!("a command attached the XDP program to {} anew", again.interface))
+                }
+                None => self.change_of(&known, link)?,
+            };
+            let Some(text) = change else {
+                continue;
+            };
+            looked.reconcile = true;
+            let is_renamed = again.or(link).is_some_and(|link| link.running.is_some());
+            looked.note(if is_renamed { Urgency::Info } else { Urgency::Warning }, text);
+            if let Some(link) = link.filter(|link| link.lost == Some(Lost::Elsewhere)) {
+                dataplane::forget_link(&self.control.pins, link.link)?;
+            }
+        }
+        self.remember(links);
+        Ok(())
+    }
+
+    pub(super) fn remember(&mut self, links: &[AttachedLink]) {
+        let known = |link: &AttachedLink| Known {
+            interface: link.interface.clone(),
+            index: link.running.map(|running| running.index),
+        };
+        self.known = links.iter().map(|link| (link.link, known(link))).collect();
+    }
+
+    /// The change of a link since the last look, as a sentence; nothing if it is as it was.
+    fn change_of(&self, known: &Known, link: Option<&AttachedLink>) -> Result<Option<String>, ControlError> {
+        let Some(index) = known.index else {
+            return Ok(None);
+        };
+        let name = &known.interface;
+        let is_there = || Ok::<_, DataplaneError>(dataplane::interface_now(index)?.is_some());
+        Ok(match link {
+            Some(link) if link.running.is_some() && link.interface == *name => None,
+            Some(link) if link.running.is_some() => {
+                Some(format!("{name} was renamed to {}: the XDP program stays attached", link.interface))
+            }
+            Some(link) if link.lost == Some(Lost::Elsewhere) => Some(format!(
+                "{name} was moved to another network namespace: the daemon detaches the XDP program"
+            )),
+            Some(_) if is_there()? => {
+                Some(format!("another program detached the XDP link of {name}{}", self.plans_for(name)))
+            }
+            None if self.control.pins.is_held_off(name, Some(index))? => Some(format!(
+                "{name} was detached by a command: the daemon does not attach it again until `sixgate attach` or its \
+                 next start"
+            )),
+            None if self.has_lost_directory && is_there()? => Some(format!(
+                "the directory of the pins was removed, or its bpffs unmounted, and the XDP program of {name} went with \
+                 it{}",
+                self.plans_for(name)
+            )),
+            None if is_there()? => {
+                Some(format!("the pin of the XDP link of {name} was removed{}", self.plans_for(name)))
+            }
+            _ => Some(format!(
+                "{name} was deleted{}",
+                if self.is_configured(name) { ": the daemon attaches it again when it is back" } else { "" }
+            )),
+        })
+    }
+
+    /// The daemon's next action on an interface that is there, as the end of a sentence.
+    fn plans_for(&self, name: &str) -> &'static str {
+        if self.is_configured(name) {
+            ": the daemon attaches it again"
+        } else {
+            ": `sixgate attach --iface` attaches it again, for the configuration does not name it"
+        }
+    }
+
+    fn is_configured(&self, name: &str) -> bool {
+        self.control.interfaces.iter().any(|interface| interface.as_str() == name)
+    }
+}
