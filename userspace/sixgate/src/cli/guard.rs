@@ -9,12 +9,12 @@ use ipnet::Ipv6Net;
 use serde::Serialize;
 
 use super::{
-    CliError, Exit, Format, Output,
+    CliError, Exit, Format, Lookup, Output,
     edit::{self, Load, Prefixes},
 };
 use crate::{
     control::{Control, GuardOrigin},
-    store::{Consent, Key, PrefixMap, StoreEntry, parse_address, parse_guard},
+    store::{Consent, Key, PrefixMap, StoreEntry, parse_guard},
 };
 
 #[derive(Debug, Subcommand)]
@@ -32,13 +32,7 @@ pub(super) enum GuardCommand {
     Load(Load),
     /// Show whether a destination is guarded, and by which prefix
     #[command(after_help = CHECK_HELP)]
-    Check {
-        /// The destination's IPv6 address
-        #[arg(value_parser = parse_address)]
-        address: Ipv6Addr,
-        #[command(flatten)]
-        format: Format,
-    },
+    Check(Lookup),
 }
 
 #[derive(Serialize)]
@@ -69,7 +63,7 @@ pub(super) fn run(command: GuardCommand, control: &Control, out: &mut Output<'_>
             |edit, list, consent| edit.replace_guard(&list, consent),
             out,
         ),
-        GuardCommand::Check { address, format } => check(control, address, format, out),
+        GuardCommand::Check(lookup) => check(control, lookup, out),
     }
 }
 
@@ -93,18 +87,17 @@ fn remove(control: &Control, prefixes: Vec<Ipv6Net>, out: &mut Output<'_>) -> Re
 
 fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let guarded = control.guard()?.into_iter();
-    let listed = guarded.map(|(prefix, origin)| GuardRow { prefix, origin: origin.word() });
+    let listed = guarded.map(|(prefix, origin)| GuardRow { prefix, origin: origin.name() });
     out.list(format, "guard", listed, |GuardRow { prefix, origin }| format!("{prefix} {origin}"))
 }
 
 fn check(
     control: &Control,
-    address: Ipv6Addr,
-    format: Format,
+    Lookup { address, format }: Lookup,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     let guarded: PrefixMap<GuardOrigin> = control.guard()?.into_iter().collect();
-    let found = guarded.longest_match(address).map(|(prefix, origin)| (prefix, origin.word()));
+    let found = guarded.longest_match(address).map(|(prefix, origin)| (prefix, origin.name()));
     let line = match found {
         Some((prefix, origin)) => format!("{address} is guarded, by {prefix} ({origin})"),
         None => format!("{address} is not guarded: no prefix holds it"),

@@ -45,6 +45,7 @@ pub use error::CliError;
 pub use output::{Exit, Output};
 
 pub(crate) use output::Format;
+use output::Lookup;
 
 /// sixgate: a gate for mail that arrives over IPv6
 ///

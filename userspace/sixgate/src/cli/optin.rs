@@ -10,12 +10,12 @@ use serde::Serialize;
 use sixgate_common::dest::OptIn;
 
 use super::{
-    CliError, Exit, Format, Output,
+    CliError, Exit, Format, Lookup, Output,
     edit::{self, AllowEmpty, Load, Prefixes},
 };
 use crate::{
     control::Control,
-    store::{Key, StoreEntry, parse_address, parse_list},
+    store::{Key, StoreEntry, parse_list},
 };
 
 #[derive(Debug, Subcommand)]
@@ -47,13 +47,7 @@ pub(super) enum OptinCommand {
     Load(Load),
     /// Show whether a destination has opted in, and which prefix decides
     #[command(after_help = CHECK_HELP)]
-    Check {
-        /// The destination's IPv6 address
-        #[arg(value_parser = parse_address)]
-        address: Ipv6Addr,
-        #[command(flatten)]
-        format: Format,
-    },
+    Check(Lookup),
 }
 
 #[derive(Serialize)]
@@ -88,7 +82,7 @@ pub(super) fn run(command: OptinCommand, control: &Control, out: &mut Output<'_>
             |edit, list, consent| edit.replace_optin(&list, consent),
             out,
         ),
-        OptinCommand::Check { address, format } => check(control, address, format, out),
+        OptinCommand::Check(lookup) => check(control, lookup, out),
     }
 }
 
@@ -101,8 +95,7 @@ fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit,
 
 fn check(
     control: &Control,
-    address: Ipv6Addr,
-    format: Format,
+    Lookup { address, format }: Lookup,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     let rule = control.store().open()?.optin_rule(address)?;

@@ -8,7 +8,7 @@ use clap::{Subcommand, ValueEnum};
 use humantime_serde::re::humantime::{self, format_duration};
 use serde::Serialize;
 
-use super::{CliError, Exit, Format, Output};
+use super::{CliError, Exit, Format, Lookup, Output};
 use sixgate_dataplane::{Maps, PtrOrigin, PtrRecord, PtrState};
 
 use crate::{control::Control, store::parse_address};
@@ -20,13 +20,7 @@ pub(super) enum PtrCommand {
     List(Format),
     /// Show the PTR result of a sender
     #[command(after_help = GET_HELP)]
-    Get {
-        /// The sender's IPv6 address
-        #[arg(value_parser = parse_address)]
-        address: Ipv6Addr,
-        #[command(flatten)]
-        format: Format,
-    },
+    Get(Lookup),
     /// Set what is known about a sender, without asking DNS
     #[command(after_help = SET_HELP)]
     Set {
@@ -70,14 +64,14 @@ pub(super) fn run(command: PtrCommand, control: &Control, out: &mut Output<'_>) 
     let mut maps = control.maps()?.ok_or(CliError::NotAttached)?;
     match command {
         PtrCommand::List(format) => list(&maps, format, out),
-        PtrCommand::Get { address, format } => get(&maps, address, format, out),
+        PtrCommand::Get(lookup) => get(&maps, lookup, out),
         PtrCommand::Set { address, state, lifetime } => {
             let state = match state {
                 PtrStateArgument::Exists => PtrState::Exists,
                 PtrStateArgument::Absent => PtrState::Absent,
             };
             maps.ptr_set(address, state, PtrOrigin::Command, lifetime)?;
-            out.line(format_args!("set {address} {} for {}", word(state), format_duration(lifetime)))?;
+            out.line(format_args!("set {address} {} for {}", state_name(state), format_duration(lifetime)))?;
             Ok(Exit::Done)
         }
         PtrCommand::Remove { addresses } => remove(&mut maps, &addresses, out),
@@ -93,7 +87,7 @@ fn list(maps: &Maps, format: Format, out: &mut Output<'_>) -> Result<Exit, CliEr
     out.list(format, "ptr", maps.ptr_list()?.iter().map(listed), text)
 }
 
-fn get(maps: &Maps, address: Ipv6Addr, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
+fn get(maps: &Maps, Lookup { address, format }: Lookup, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let Some(record) = maps.ptr_get(address)? else {
         out.note(format_args!("nothing is known about {address}"));
         if format.json {
@@ -122,7 +116,7 @@ fn remove(maps: &mut Maps, addresses: &[Ipv6Addr], out: &mut Output<'_>) -> Resu
 fn listed(record: &PtrRecord) -> PtrRow {
     PtrRow {
         address: record.address,
-        state: word(record.state),
+        state: state_name(record.state),
         origin: origin(record.origin),
         remaining_seconds: record.remaining.as_secs(),
     }
@@ -133,7 +127,7 @@ fn text(listed: &PtrRow) -> String {
     format!("{address} {state} {origin} {}", format_duration(Duration::from_secs(*remaining_seconds)))
 }
 
-const fn word(state: PtrState) -> &'static str {
+const fn state_name(state: PtrState) -> &'static str {
     match state {
         PtrState::Exists => "exists",
         PtrState::Absent => "absent",

@@ -9,12 +9,12 @@ use ipnet::Ipv6Net;
 use serde::Serialize;
 
 use super::{
-    CliError, Exit, Format, Output,
+    CliError, Exit, Format, Lookup, Output,
     edit::{self, Load, Prefixes},
 };
 use crate::{
     control::Control,
-    store::{Consent, Key, StoreEntry, parse_address, parse_members},
+    store::{Consent, Key, StoreEntry, parse_members},
 };
 
 #[derive(Debug, Subcommand)]
@@ -32,13 +32,7 @@ pub(super) enum TrustCommand {
     Load(Load),
     /// Show whether a source is exempt, and by which prefix
     #[command(after_help = CHECK_HELP)]
-    Check {
-        /// The source's IPv6 address
-        #[arg(value_parser = parse_address)]
-        address: Ipv6Addr,
-        #[command(flatten)]
-        format: Format,
-    },
+    Check(Lookup),
 }
 
 #[derive(Serialize)]
@@ -69,7 +63,7 @@ pub(super) fn run(command: TrustCommand, control: &Control, out: &mut Output<'_>
             |edit, list, consent| edit.replace_trust(&list, consent),
             out,
         ),
-        TrustCommand::Check { address, format } => check(control, address, format, out),
+        TrustCommand::Check(lookup) => check(control, lookup, out),
     }
 }
 
@@ -81,8 +75,7 @@ fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit,
 
 fn check(
     control: &Control,
-    address: Ipv6Addr,
-    format: Format,
+    Lookup { address, format }: Lookup,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     let prefix = control.store().open()?.trust_rule(address)?;
