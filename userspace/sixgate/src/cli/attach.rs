@@ -83,10 +83,10 @@ pub(super) fn attach(
     for attachment in attached {
         out.line(attachment)?;
     }
-    let is_told = |responder: &Responder| {
+    let is_reported = |responder: &Responder| {
         responder.fallback_reason().is_some() || !responder.partial_fallbacks().is_empty()
     };
-    if let Some(responder) = control.responder()?.filter(is_told) {
+    if let Some(responder) = control.responder()?.filter(is_reported) {
         out.line(format_args!("answer: {responder}"))?;
     }
     for doubt in control.doubts()? {

@@ -114,7 +114,7 @@ fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit,
         domains.map(|(domain, Marks { opted_in, temporary })| DomainRow { domain, opted_in, temporary });
     out.list(format, "domains", listed, |DomainRow { domain, opted_in, temporary }| {
         let marks = Marks { opted_in: *opted_in, temporary: *temporary };
-        format!("{domain}{}", marks.words())
+        format!("{domain}{}", marks.list_suffix())
     })
 }
 

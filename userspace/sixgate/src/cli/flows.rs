@@ -52,7 +52,7 @@ fn listed(record: &FlowRecord) -> FlowRow {
             Reason::NotOptedIn => "not_opted_in",
             Reason::NoPtr => "no_ptr",
         },
-        state: word(record.state),
+        state: state_name(record.state),
         commands: record.commands,
         age_seconds: record.age.as_secs(),
     }
@@ -64,7 +64,7 @@ fn text(listed: &FlowRow) -> String {
     format!("[{source}]:{source_port} {destination} {reason} {state} {commands} {age}")
 }
 
-const fn word(state: FlowState) -> &'static str {
+const fn state_name(state: FlowState) -> &'static str {
     match state {
         FlowState::Tag => "tag",
         FlowState::Over => "over",

@@ -82,10 +82,10 @@ impl Queue {
     /// If the system has no thread for it.
     pub(super) fn start(
         out: impl Write + Send + 'static,
-        room: usize,
+        capacity: usize,
         tell_lost: impl Fn(u64) + Send + 'static,
     ) -> io::Result<Self> {
-        let (entries, waiting) = sync_channel(room);
+        let (entries, waiting) = sync_channel(capacity);
         let lost = Arc::<AtomicU64>::default();
         let counted = Arc::clone(&lost);
         let write = move || write(out, &waiting, &counted, tell_lost);
@@ -229,7 +229,7 @@ mod tests {
     fn what_does_not_fit_is_lost_and_counted_and_nobody_waits() {
         let (reader, out) = pipe().unwrap();
         let (ask, asked) = channel();
-        let (tell, told) = channel();
+        let (tell, reported) = channel();
         let queue = Queue::start(Slow { asked, out }, 3, move |lines| tell.send(lines).unwrap()).unwrap();
         for number in 0..10 {
             (&queue).write_all(format!("{number}\n").as_bytes()).unwrap();
@@ -238,7 +238,7 @@ mod tests {
             ask.send(()).unwrap();
         }
         queue.flush(PATIENCE);
-        let lost: u64 = told.recv_timeout(PATIENCE).unwrap();
+        let lost: u64 = reported.recv_timeout(PATIENCE).unwrap();
         drop(queue);
         let lines: Vec<String> = BufReader::new(reader).lines().map(Result::unwrap).collect();
         assert_eq!(lines.len() as u64 + lost, 10, "{lines:?}");
@@ -258,18 +258,18 @@ mod tests {
 
     /// A disk that is full after so many octets, until the test frees space.
     struct Disk {
-        room: Arc<AtomicU64>,
+        space: Arc<AtomicU64>,
         out: io::PipeWriter,
     }
 
     impl Write for Disk {
         fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-            let room = self.room.load(Ordering::Relaxed).min(line.len() as u64);
-            if room == 0 {
+            let space = self.space.load(Ordering::Relaxed).min(line.len() as u64);
+            if space == 0 {
                 return Err(ErrorKind::StorageFull.into());
             }
-            self.room.fetch_sub(room, Ordering::Relaxed);
-            self.out.write(&line[..room as usize])
+            self.space.fetch_sub(space, Ordering::Relaxed);
+            self.out.write(&line[..space as usize])
         }
 
         fn flush(&mut self) -> io::Result<()> {
@@ -280,18 +280,18 @@ mod tests {
     #[test]
     fn what_a_full_disk_does_not_take_is_counted_and_spoils_no_other_line() {
         let (reader, out) = pipe().unwrap();
-        let (tell, told) = channel();
-        let room = Arc::new(AtomicU64::new(17));
-        let disk = Disk { room: Arc::clone(&room), out };
+        let (tell, reported) = channel();
+        let space = Arc::new(AtomicU64::new(17));
+        let disk = Disk { space: Arc::clone(&space), out };
         let queue = Queue::start(disk, 100, move |lines| tell.send(lines).unwrap()).unwrap();
         let say = |number: u32| (&queue).write_all(format!("line {number}\n").as_bytes()).unwrap();
         (1..=4).for_each(say);
         queue.flush(PATIENCE);
-        assert!(told.try_recv().is_err(), "nobody could read it");
-        room.store(1000, Ordering::Relaxed);
+        assert!(reported.try_recv().is_err(), "nobody could read it");
+        space.store(1000, Ordering::Relaxed);
         say(5);
         queue.flush(PATIENCE);
-        assert_eq!(told.recv_timeout(PATIENCE), Ok(2), "three, which is torn, and four");
+        assert_eq!(reported.recv_timeout(PATIENCE), Ok(2), "three, which is torn, and four");
         drop(queue);
         let lines: Vec<String> = BufReader::new(reader).lines().map(Result::unwrap).collect();
         assert_eq!(lines, ["line 1", "line 2", "lin", "line 5"]);

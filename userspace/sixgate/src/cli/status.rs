@@ -54,12 +54,12 @@ impl Setting {
     }
 
     /// Where it is set to what, for people.
-    fn places(&self) -> String {
-        let places = [("configuration", Some(&self.file)), ("kernel", self.kernel.as_ref())];
+    fn values(&self) -> String {
+        let known = [("configuration", Some(&self.file)), ("kernel", self.kernel.as_ref())];
         let daemon = ("daemon", self.daemon.as_ref());
-        let told = places.into_iter().chain([daemon]);
-        let told = told.filter_map(|(source, value)| Some(format!("\"{}\" in the {source}", value?)));
-        told.collect::<Vec<_>>().join(", ")
+        let known = known.into_iter().chain([daemon]);
+        let known = known.filter_map(|(source, value)| Some(format!("\"{}\" in the {source}", value?)));
+        known.collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -237,7 +237,7 @@ fn disagreements(
     };
     let differing = settings.iter().filter(|(_, setting)| !setting.agrees());
     let mut problems: Vec<String> =
-        differing.map(|(key, setting)| format!("{key} is {}: {remedy}", setting.places())).collect();
+        differing.map(|(key, setting)| format!("{key} is {}: {remedy}", setting.values())).collect();
     let daemon_knows = daemon.is_none_or(|daemon| daemon.changes.reload.is_empty());
     if status.attached && !status.replies_current && daemon_knows {
         problems.push(format!("the kernel's replies are not those of the configuration: {remedy}"));
@@ -245,9 +245,9 @@ fn disagreements(
     let Some(daemon) = daemon else {
         return problems;
     };
-    let is_told = |key: &&String| settings.get(*key).is_some_and(|setting| !setting.agrees());
+    let is_reported = |key: &&String| settings.get(*key).is_some_and(|setting| !setting.agrees());
     let others: Vec<&str> =
-        daemon.changes.reload.iter().filter(|key| !is_told(key)).map(String::as_str).collect();
+        daemon.changes.reload.iter().filter(|key| !is_reported(key)).map(String::as_str).collect();
     if !others.is_empty() {
         problems.push(format!(
             "the configuration has changed since the daemon read it ({}): {remedy}",

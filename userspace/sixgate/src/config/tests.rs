@@ -21,7 +21,7 @@ fn a_host_name_is_enough_and_the_shipped_file_spells_the_defaults_out() {
 }
 
 #[test]
-fn a_host_name_leaves_room_for_every_refusing_reply() {
+fn a_host_name_leaves_space_for_every_refusing_reply() {
     let name = |labels: usize| format!("{}gate.example", format!("{}.", "a".repeat(50)).repeat(labels));
     assert!(parse(&format!("hostname = \"{}\"", name(2))).is_ok());
     assert!(parse(&format!("hostname = \"{}\"\nanswer = \"daemon\"", name(3))).is_ok());
@@ -41,13 +41,13 @@ fn a_host_name_leaves_room_for_every_refusing_reply() {
 #[test]
 fn any_domain_goes_only_to_a_next_hop_that_judges_the_client() {
     for (name, protocol) in [("smtp", Protocol::Smtp), ("lmtp", Protocol::Lmtp)] {
-        for place in ["[::1]:26", "unix:/run/mail.sock"] {
+        for address in ["[::1]:26", "unix:/run/mail.sock"] {
             let server = |client: &str| {
-                let server = format!("{name} = \"{place}\"\n{client}");
+                let server = format!("{name} = \"{address}\"\n{client}");
                 parse(&format!("hostname = \"a.b\"\ndomains = \"all\"\n[next_hop]\n{server}"))
             };
             for (text, client) in [("xclient", ClientIdentity::Xclient), ("proxy", ClientIdentity::Proxy)] {
-                let wanted = NextHop::Server { protocol, address: place.parse().unwrap(), client };
+                let wanted = NextHop::Server { protocol, address: address.parse().unwrap(), client };
                 assert_eq!(server(&format!("client = \"{text}\"")).unwrap().next_hop, wanted);
             }
             let error = server("").unwrap_err();

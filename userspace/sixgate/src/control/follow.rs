@@ -105,7 +105,7 @@ impl Control {
         let wanted = self.projection(contents, &self.attached_interfaces()?)?;
         match maps.project(&wanted) {
             Err(DataplaneError::MapFull { .. }) if fits(&wanted, maps.sizes()) => {
-                make_room(maps, &wanted)?;
+                make_space(maps, &wanted)?;
                 maps.project(&wanted)?
             }
             projected => projected?,
@@ -172,7 +172,7 @@ pub(super) fn fits(wanted: &Projection, sizes: Sizes) -> bool {
 
 /// Removes what is not wanted first, where old and new entries together are too many. Entries are
 /// missing meanwhile, so that the program may refuse nothing until all are there.
-pub(super) fn make_room(maps: &mut Maps, wanted: &Projection) -> Result<(), DataplaneError> {
+pub(super) fn make_space(maps: &mut Maps, wanted: &Projection) -> Result<(), DataplaneError> {
     maps.clear_ready()?;
     let mut kept = wanted.clone();
     for entry in maps.difference(wanted)?.added {

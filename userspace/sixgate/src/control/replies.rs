@@ -33,12 +33,12 @@ fn compile(table: &ReplyTable, id: ReplyId) -> Option<Reply> {
 }
 
 fn sum(octets: &[u8]) -> u32 {
-    let word = |pair: &[u8]| match *pair {
+    let value = |pair: &[u8]| match *pair {
         [first, second] => u32::from(u16::from_ne_bytes([first, second])),
         [last] => u32::from(u16::from_ne_bytes([last, 0])),
         _ => 0,
     };
-    octets.chunks(2).map(word).sum()
+    octets.chunks(2).map(value).sum()
 }
 
 /// Stands for the variable part: no reply has it otherwise.

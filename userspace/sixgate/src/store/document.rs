@@ -35,8 +35,8 @@ pub struct Problem {
 pub fn parse(octets: &[u8]) -> Result<Contents, Problem> {
     let document: StoreDocument = serde_json::from_slice(octets).map_err(|error| {
         let text = error.to_string();
-        let place = format!(" at line {} column {}", error.line(), error.column());
-        let reason = text.strip_suffix(&place).unwrap_or(&text);
+        let position = format!(" at line {} column {}", error.line(), error.column());
+        let reason = text.strip_suffix(&position).unwrap_or(&text);
         // in terms of JSON, not of this program
         let reason = match reason.split_once("expected struct StoreDocument") {
             Some((found, _)) => format!("{found}expected an object as `sixgate store export` prints it"),

@@ -167,8 +167,9 @@ mod tests {
         ] {
             let doubt = entry(prefix.parse().unwrap()).doubt();
             assert_eq!(doubt.is_some(), wanted.is_some(), "{doubt:?}");
-            let told = |doubt: &str| doubt.contains(wanted.unwrap_or_default()) && doubt.ends_with(prefix);
-            assert!(doubt.iter().all(|doubt| told(doubt)), "{doubt:?}");
+            let is_named =
+                |doubt: &str| doubt.contains(wanted.unwrap_or_default()) && doubt.ends_with(prefix);
+            assert!(doubt.iter().all(|doubt| is_named(doubt)), "{doubt:?}");
         }
     }
 }

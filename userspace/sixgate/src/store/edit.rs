@@ -77,7 +77,7 @@ impl fmt::Display for StoreEntry {
         match self {
             Self::OptIn(prefix, optin) => write!(f, "{prefix} {}", optin.name()),
             Self::Guard(prefix) | Self::Trust(prefix) => prefix.fmt(f),
-            Self::Domain(domain, marks) => write!(f, "{domain}{}", marks.words()),
+            Self::Domain(domain, marks) => write!(f, "{domain}{}", marks.list_suffix()),
         }
     }
 }

@@ -170,8 +170,8 @@ fn for_each_line(
         let line = str::from_utf8(line).map_err(|_| fail(ListReason::NotText))?;
         let text = line.split_once('#').map_or(line, |(text, _)| text).trim();
         if !text.is_empty() {
-            let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
-            each(word, rest.trim()).map_err(fail)?;
+            let (entry, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+            each(entry, rest.trim()).map_err(fail)?;
         }
     }
     Ok(())
@@ -213,7 +213,7 @@ mod tests {
         let parse_domains = |text| parse_domains(text, &BTreeMap::new());
         let domains = parse_domains(b"A.example.\nb.example temporary\nc.example in temporary").unwrap();
         let found: Vec<String> =
-            domains.iter().map(|(domain, marks)| format!("{domain}{}", marks.words())).collect();
+            domains.iter().map(|(domain, marks)| format!("{domain}{}", marks.list_suffix())).collect();
         assert_eq!(found, ["a.example", "b.example temporary", "c.example in temporary"]);
         for (text, wanted) in [
             (

@@ -180,8 +180,8 @@ impl Store {
         if fs::symlink_metadata(&backup).is_err() {
             return Ok(());
         }
-        let mut places = (1..=ASIDE_MAX).map(|number| beside(&backup, &format!(".{number}")));
-        let kept = places
+        let mut candidates = (1..=ASIDE_MAX).map(|number| beside(&backup, &format!(".{number}")));
+        let kept = candidates
             .find(|kept| fs::symlink_metadata(kept).is_err_and(|error| is_missing(&error)))
             .ok_or_else(|| StoreError::TooManyKept { path: backup.clone(), kept: ASIDE_MAX })?;
         fs::rename(&backup, &kept).map_err(failed("rename", &backup))?;
@@ -189,17 +189,17 @@ impl Store {
     }
 
     /// Where a store is kept with its logs, beside those of before; `suffix` tells what it was.
-    fn free_place(&self, suffix: &str) -> Result<PathBuf, StoreError> {
+    fn free_name(&self, suffix: &str) -> Result<PathBuf, StoreError> {
         let names =
             |aside: &Path| LOGS.map(|suffix| beside(aside, suffix)).into_iter().chain([aside.to_owned()]);
         let is_free = |aside: &PathBuf| {
             names(aside).all(|name| fs::symlink_metadata(name).is_err_and(|error| is_missing(&error)))
         };
-        let mut places = (1..=ASIDE_MAX).map(|number| match number {
+        let mut candidates = (1..=ASIDE_MAX).map(|number| match number {
             1 => beside(&self.path, suffix),
             _ => beside(&self.path, &format!("{suffix}.{number}")),
         });
-        places
+        candidates
             .find(is_free)
             .ok_or_else(|| StoreError::TooManyKept { path: beside(&self.path, suffix), kept: ASIDE_MAX })
     }
@@ -207,7 +207,7 @@ impl Store {
     /// Sets the store aside, with its logs, and replaces it by a copy of the backup; returns where
     /// it is kept.
     fn put_back(&self, backup: &Path, suffix: &str) -> Result<PathBuf, StoreError> {
-        let aside = self.free_place(suffix)?;
+        let aside = self.free_name(suffix)?;
         let new = beside(&self.path, ".restored");
         fs::copy(backup, &new).map_err(failed("copy", backup))?;
         let file = private(&new).map_err(failed("open", &new))?;

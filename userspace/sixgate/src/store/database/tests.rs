@@ -258,7 +258,7 @@ fn a_damaged_store_is_put_back_from_its_backup_and_kept() {
         let (mut database, note) = store.open_checked().unwrap();
         assert_eq!(database.contents().unwrap(), wanted);
         let Some(StartNote::PutBack { aside, backup, .. }) = note else {
-            panic!("it is told");
+            panic!("a damaged store is reported");
         };
         assert!(fs::read(&aside).unwrap() == damage);
         assert_eq!(backup.revision, 2);
