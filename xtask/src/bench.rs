@@ -14,7 +14,7 @@ use crate::{
 
 /// Options of `bench`.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct BenchOptions {
     /// A first impression: few rounds, few sessions
     #[arg(long)]
     quick: bool,
@@ -30,7 +30,7 @@ pub(crate) struct Options {
 }
 
 /// Sets the machine up, builds, and becomes the bench.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &BenchOptions) -> Result<()> {
     setup::run(Set::Test)?;
     exec::run(exec::build_binaries().arg("--release"))?;
     let mut bench = Command::new(exec::target().join("release/bench"));

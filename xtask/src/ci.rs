@@ -15,7 +15,7 @@ use crate::{
 pub(crate) fn run() -> Result<()> {
     exec::run(exec::cargo().args(["fmt", "--all", "--check"]))?;
     exec::run(exec::cargo().args(["fmt", "--check", "--manifest-path", "userspace/fuzz/Cargo.toml"]))?;
-    tidy::run(&tidy::Options::default())?;
+    tidy::run(&tidy::TidyOptions::default())?;
     setup::run(Set::Test)?;
     // the BPF programs are linted for this machine, apart from the others: they have features of
     // their own
@@ -26,9 +26,9 @@ pub(crate) fn run() -> Result<()> {
     let mut doc = exec::cargo_for_host("doc");
     doc.args(["--no-deps", "--document-private-items"]);
     exec::run(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
-    fuzz::run(&fuzz::Options::all_for(FUZZ_SECONDS))?;
-    vm::run(&vm::Options::on_all_kernels(&[Suite::Smoke]))?;
-    test::run(&test::Options::default())
+    fuzz::run(&fuzz::FuzzOptions::all_for(FUZZ_SECONDS))?;
+    vm::run(&vm::VmOptions::on_all_kernels(&[Suite::Smoke]))?;
+    test::run(&test::TestOptions::default())
 }
 
 /// How long each fuzz target runs: long enough to replay what it knows and to try some tens of

@@ -31,27 +31,27 @@ struct Cli {
 #[derive(Subcommand)]
 enum Task {
     /// Install what building and testing need and the machine lacks
-    Setup(setup::Options),
+    Setup(setup::SetupOptions),
     /// Play the demo, or stand on real interfaces
-    Run(run::Options),
+    Run(run::RunOptions),
     /// Run every test
-    Test(test::Options),
+    Test(test::TestOptions),
     /// Boot other kernels in virtual machines, and try the XDP program and the daemon there
-    Vm(vm::Options),
+    Vm(vm::VmOptions),
     /// Measure what refusing costs, beside other mail servers
-    Bench(bench::Options),
+    Bench(bench::BenchOptions),
     /// Run a foreign test suite against our checks
     #[command(subcommand)]
     Conformance(conformance::Suite),
     /// Run fuzz targets on the code that reads octets from clients
-    Fuzz(fuzz::Options),
+    Fuzz(fuzz::FuzzOptions),
     /// Compare our checks with those of others over generated cases
     #[command(subcommand)]
     Differential(differential::Pair),
     /// Draw the pictures of the documents from their texts
     Picture,
     /// Check the rules that the compiler does not know
-    Tidy(tidy::Options),
+    Tidy(tidy::TidyOptions),
     /// Everything that has to hold before a change lands
     Ci,
 }

@@ -22,13 +22,13 @@ use sixgate::cli::Cli;
 /// Writes sixgate's manual pages and completions
 #[derive(Parser)]
 #[command(name = "manual")]
-struct Options {
+struct ManualOptions {
     /// The directory for them; it is made
     directory: PathBuf,
 }
 
 fn main() -> ExitCode {
-    match write(&Options::parse().directory) {
+    match write(&ManualOptions::parse().directory) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("manual: {error:#}");

@@ -28,7 +28,7 @@ const USAGE: &str =
 const AUTHSERV_ID: &str = "localhost";
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-struct Options {
+struct MessageOptions {
     file: String,
     ip: IpAddr,
     from: Option<String>,
@@ -36,7 +36,7 @@ struct Options {
     dns: Vec<SocketAddr>,
 }
 
-impl Options {
+impl MessageOptions {
     fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
         let (mut file, mut ip, mut from, mut helo, mut dns) = (None, None, None, None, Vec::new());
         while let Some(argument) = arguments.next() {
@@ -75,7 +75,7 @@ async fn main() -> ExitCode {
 
 /// Reads `arguments` as [`USAGE`] has them, and writes the report to `out`.
 pub(crate) async fn run(arguments: impl Iterator<Item = String>, out: &mut impl Write) -> Result<()> {
-    let Options { file, ip, from, helo, dns } = Options::read(arguments)?;
+    let MessageOptions { file, ip, from, helo, dns } = MessageOptions::read(arguments)?;
     let message = fs::read(&file).with_context(|| format!("cannot read {file}"))?;
     let message: Arc<[u8]> = with_crlf(&message).into();
     let resolver = match dns.as_slice() {

@@ -16,13 +16,13 @@ use crate::exec;
 
 /// Options of `setup`.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct SetupOptions {
     /// The work that the machine is to be fit for
     #[arg(value_enum, default_value_t = Set::Test)]
     set: Set,
 }
 
-impl Options {
+impl SetupOptions {
     /// The set that was asked for.
     pub(crate) fn set(&self) -> Set {
         self.set

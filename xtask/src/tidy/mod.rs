@@ -23,14 +23,14 @@ use lexer::Code;
 
 /// What `tidy` prints.
 #[derive(clap::Args, Default)]
-pub(crate) struct Options {
+pub(crate) struct TidyOptions {
     /// Count what the rules of style find, by file, held or not; with PATH list it with its lines
     #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = "")]
     report: Option<String>,
 }
 
 /// Checks every rule and prints what does not hold.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &TidyOptions) -> Result<()> {
     let tree = Tree::of_workspace()?;
     let mut problems = Problems::default();
     if let Some(below) = &options.report {

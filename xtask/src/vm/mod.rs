@@ -35,7 +35,7 @@ use report::Report;
 
 /// Options of `vm`.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct VmOptions {
     /// A series of Debian's kernels, such as 6.1, or 6.1-rt with PREEMPT_RT; may be given several
     /// times
     #[arg(long, value_name = "SERIES", default_values = SERIES)]
@@ -62,7 +62,7 @@ fn plain(text: &str) -> Result<String, String> {
     }
 }
 
-impl Options {
+impl VmOptions {
     /// `suites` on each kernel that sixgate is made for.
     pub(crate) fn on_all_kernels(suites: &[Suite]) -> Self {
         let series = SERIES.iter().filter_map(|series| series.parse().ok());
@@ -189,7 +189,7 @@ impl fmt::Display for Card {
 
 /// Sets up, builds, boots each kernel with each card, and prints what answered; an error unless all
 /// was as it has to be.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &VmOptions) -> Result<()> {
     setup::run(Set::Vm)?;
     let kernels = kernels::kernels(&options.kernel)?;
     let suites = options.suites();
