@@ -17,19 +17,19 @@ pub(crate) fn page(document: &str) -> String {
     roff.control("SH", ["SETTINGS OF NO SECTION"]);
     let mut group = Group::default();
     for line in rest.lines() {
-        match Line::of(line) {
-            Line::Section(name) => {
+        match SettingsLine::of(line) {
+            SettingsLine::Section(name) => {
                 group.end(&mut roff);
                 roff.control("SH", [format!("SECTION [{}]", name.to_uppercase()).as_str()]);
             }
-            Line::Setting(text) => group.settings.push(text),
-            Line::Comment(text) => {
+            SettingsLine::Setting(text) => group.settings.push(text),
+            SettingsLine::Comment(text) => {
                 if !group.settings.is_empty() {
                     group.end(&mut roff);
                 }
                 group.comments.push(text);
             }
-            Line::Empty => group.end(&mut roff),
+            SettingsLine::Empty => group.end(&mut roff),
         }
     }
     group.end(&mut roff);
@@ -46,28 +46,28 @@ pub(crate) fn page(document: &str) -> String {
 }
 
 /// A line of the configuration. A setting that is commented out is a setting, too.
-enum Line<'a> {
+enum SettingsLine<'a> {
     Section(&'a str),
     Setting(&'a str),
     Comment(&'a str),
     Empty,
 }
 
-impl<'a> Line<'a> {
+impl<'a> SettingsLine<'a> {
     fn of(line: &'a str) -> Self {
         let text = comment(line);
         if let Some(name) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            return Line::Section(name);
+            return SettingsLine::Section(name);
         }
         let is_key = |key: &str| {
             !key.is_empty() && key.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'_')
         };
         if text.split_once(" = ").is_some_and(|(key, _)| is_key(key)) {
-            Line::Setting(text)
+            SettingsLine::Setting(text)
         } else if text.is_empty() {
-            Line::Empty
+            SettingsLine::Empty
         } else {
-            Line::Comment(text)
+            SettingsLine::Comment(text)
         }
     }
 }

@@ -15,21 +15,21 @@ use sixgate_fuzz::{
     script::{self, Script},
     strict::{self, Front},
 };
-use sixgate_smtp::line::{Line, LineBuffer};
+use sixgate_smtp::line::{InputLine, LineBuffer};
 
 fuzz_target!(|input: &[u8]| {
     let (script, stream) = script::split(input);
     let lines = cut(stream, script);
     assert_eq!(lines, plainly_cut(stream));
     for line in lines {
-        if let Line::Complete(line) = line {
+        if let InputLine::Complete(line) = line {
             reads_within_bounds(&line);
         }
     }
 });
 
 /// The lines that the reader finds in `stream`, in pieces.
-fn cut(stream: &[u8], mut script: Script<'_>) -> Vec<Line> {
+fn cut(stream: &[u8], mut script: Script<'_>) -> Vec<InputLine> {
     let (mut buffer, mut lines, mut at) = (LineBuffer::default(), Vec::new(), 0);
     while at < stream.len() {
         let end = stream.len().min(at + script.length(PIECE_MAX));
@@ -37,10 +37,10 @@ fn cut(stream: &[u8], mut script: Script<'_>) -> Vec<Line> {
         at = end;
         while let Some(line) = buffer.next_line() {
             // how much of a line was dropped so far
-            if line == Line::Endless {
+            if line == InputLine::Endless {
                 continue;
             }
-            let is_last = line == Line::BareLineEnd;
+            let is_last = line == InputLine::BareLineEnd;
             lines.push(line);
             if is_last {
                 return lines;
@@ -51,17 +51,17 @@ fn cut(stream: &[u8], mut script: Script<'_>) -> Vec<Line> {
     lines
 }
 
-fn plainly_cut(stream: &[u8]) -> Vec<Line> {
+fn plainly_cut(stream: &[u8]) -> Vec<InputLine> {
     let (mut lines, mut at) = (Vec::new(), 0);
     loop {
         match strict::line(&stream[at..]) {
             Front::Line(line, length) => {
                 at += length;
                 let fits = length <= MAIL_LINE_MAX;
-                lines.push(if fits { Line::Complete(line) } else { Line::TooLong });
+                lines.push(if fits { InputLine::Complete(line) } else { InputLine::TooLong });
             }
             Front::Bare => {
-                lines.push(Line::BareLineEnd);
+                lines.push(InputLine::BareLineEnd);
                 return lines;
             }
             Front::More => return lines,

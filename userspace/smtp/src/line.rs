@@ -7,7 +7,7 @@ use sixgate_common::line::{Cut, cut, skip};
 
 /// What stands at the front of the input.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Line {
+pub enum InputLine {
     /// A line without its CRLF, at most [`sixgate_common::refuse::MAIL_LINE_MAX`] octets long with
     /// it.
     Complete(Vec<u8>),
@@ -61,13 +61,13 @@ impl LineBuffer {
     }
 
     /// The next line; none if more input is needed.
-    pub fn next_line(&mut self) -> Option<Line> {
+    pub fn next_line(&mut self) -> Option<InputLine> {
         loop {
             let unread = self.unread();
             match cut(unread, 0, unread.len(), self.skipping) {
                 Cut::Incomplete => return None,
                 Cut::Line(length) => {
-                    let line = Line::Complete(unread.iter().take(length).copied().collect());
+                    let line = InputLine::Complete(unread.iter().take(length).copied().collect());
                     self.consume(length + CRLF);
                     return Some(line);
                 }
@@ -75,7 +75,7 @@ impl LineBuffer {
                     self.skipping = false;
                     self.skipped = 0;
                     self.consume(length);
-                    return Some(Line::TooLong);
+                    return Some(InputLine::TooLong);
                 }
                 // dropped at once, so that memory stays bounded
                 Cut::Skipped(length) => {
@@ -84,10 +84,10 @@ impl LineBuffer {
                     self.skipped = skipped;
                     self.consume(length);
                     if is_endless {
-                        return Some(Line::Endless);
+                        return Some(InputLine::Endless);
                     }
                 }
-                Cut::BareLineEnd => return Some(Line::BareLineEnd),
+                Cut::BareLineEnd => return Some(InputLine::BareLineEnd),
             }
         }
     }
@@ -101,13 +101,13 @@ mod tests {
 
     use super::*;
 
-    fn lines(input: &[u8], chunk: usize) -> Vec<Line> {
+    fn lines(input: &[u8], chunk: usize) -> Vec<InputLine> {
         let mut buffer = LineBuffer::default();
         let mut lines = Vec::new();
         for octets in input.chunks(chunk) {
             buffer.push(octets);
             while let Some(line) = buffer.next_line() {
-                let end = line == Line::BareLineEnd;
+                let end = line == InputLine::BareLineEnd;
                 lines.push(line);
                 if end {
                     return lines;
@@ -119,21 +119,21 @@ mod tests {
 
     #[test]
     fn only_crlf_ends_a_line_however_the_input_is_cut() {
-        let complete = |text: &[u8]| Line::Complete(text.to_vec());
+        let complete = |text: &[u8]| InputLine::Complete(text.to_vec());
         let longest = vec![b'x'; MAIL_LINE_MAX - 2];
-        let rows: Vec<(Vec<u8>, Vec<Line>)> = vec![
+        let rows: Vec<(Vec<u8>, Vec<InputLine>)> = vec![
             (b"EHLO a\r\nQUIT\r\n".to_vec(), vec![complete(b"EHLO a"), complete(b"QUIT")]),
             (b"\r\n".to_vec(), vec![complete(b"")]),
             (b"QUIT".to_vec(), vec![]),
             (b"QUIT\r".to_vec(), vec![]),
-            (b"QUIT\n".to_vec(), vec![Line::BareLineEnd]),
-            (b"NOOP\r\nQU\rIT\r\n".to_vec(), vec![complete(b"NOOP"), Line::BareLineEnd]),
-            (b"NOOP\r\r\n".to_vec(), vec![Line::BareLineEnd]),
-            (b"NO\0OP\r\n".to_vec(), vec![Line::BareLineEnd]),
+            (b"QUIT\n".to_vec(), vec![InputLine::BareLineEnd]),
+            (b"NOOP\r\nQU\rIT\r\n".to_vec(), vec![complete(b"NOOP"), InputLine::BareLineEnd]),
+            (b"NOOP\r\r\n".to_vec(), vec![InputLine::BareLineEnd]),
+            (b"NO\0OP\r\n".to_vec(), vec![InputLine::BareLineEnd]),
             ([&longest[..], b"\r\nQUIT\r\n"].concat(), vec![complete(&longest), complete(b"QUIT")]),
-            ([&longest[..], b"x\r\nQUIT\r\n"].concat(), vec![Line::TooLong, complete(b"QUIT")]),
-            ([&[b'x'; 5000][..], b"\r\nQUIT\r\n"].concat(), vec![Line::TooLong, complete(b"QUIT")]),
-            ([&[b'x'; 5000][..], b"\nQUIT\r\n"].concat(), vec![Line::BareLineEnd]),
+            ([&longest[..], b"x\r\nQUIT\r\n"].concat(), vec![InputLine::TooLong, complete(b"QUIT")]),
+            ([&[b'x'; 5000][..], b"\r\nQUIT\r\n"].concat(), vec![InputLine::TooLong, complete(b"QUIT")]),
+            ([&[b'x'; 5000][..], b"\nQUIT\r\n"].concat(), vec![InputLine::BareLineEnd]),
         ];
         for (input, wanted) in rows {
             for chunk in [1, 2, 3, 7, 600, 10_000] {
@@ -150,15 +150,15 @@ mod tests {
             for octets in endless.chunks(chunk) {
                 buffer.push(octets);
                 while let Some(line) = buffer.next_line() {
-                    assert_eq!(line, Line::Endless);
+                    assert_eq!(line, InputLine::Endless);
                     told += 1;
                 }
                 assert!(buffer.unread().len() <= MAIL_LINE_MAX);
             }
             assert_eq!(told, 1_000_000 / 65_536, "by {chunk}");
             buffer.push(b"\r\nQUIT\r\n");
-            assert_eq!(buffer.next_line(), Some(Line::TooLong));
-            assert_eq!(buffer.next_line(), Some(Line::Complete(b"QUIT".to_vec())));
+            assert_eq!(buffer.next_line(), Some(InputLine::TooLong));
+            assert_eq!(buffer.next_line(), Some(InputLine::Complete(b"QUIT".to_vec())));
         }
     }
 }

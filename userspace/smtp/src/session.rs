@@ -21,7 +21,7 @@ use sixgate_common::refuse::{self, Phase, Reason};
 use crate::{
     command::{Command, CommandError, RcptTo},
     incoming_message::IncomingMessage,
-    line::{Line, LineBuffer},
+    line::{InputLine, LineBuffer},
     policy::Mode,
     reply::{ReplyKind, ReplyTable},
 };
@@ -368,14 +368,14 @@ impl Session {
         self.chunks.is_none() && matches!(self.state, SessionState::Command | SessionState::Refusing { .. })
     }
 
-    fn read_line(&mut self, line: Line) {
+    fn read_line(&mut self, line: InputLine) {
         let refusing = match self.state {
             SessionState::Refusing { reason, phase, commands } => Some((reason, phase, commands)),
             _ => None,
         };
         // octets of an unfinished line put nothing off: a command has to come within the time for a
         // command
-        if line == Line::Endless && refusing.is_none() {
+        if line == InputLine::Endless && refusing.is_none() {
             return;
         }
         self.times.active = self.times.now;
@@ -383,9 +383,9 @@ impl Session {
             return self.read_refused(reason, phase, commands, line);
         }
         let line = match line {
-            Line::Complete(line) => line,
-            Line::TooLong | Line::Endless => return self.reject_error(ReplyKind::TooLong),
-            Line::BareLineEnd => return self.hang_up(ReplyKind::BareCommand),
+            InputLine::Complete(line) => line,
+            InputLine::TooLong | InputLine::Endless => return self.reject_error(ReplyKind::TooLong),
+            InputLine::BareLineEnd => return self.hang_up(ReplyKind::BareCommand),
         };
         self.argument = Argument::of(&line);
         let mut parsed = Command::parse(&line);

@@ -11,14 +11,14 @@ use sixgate_common::{
 };
 
 use super::{RefusedRecipient, Session, SessionState};
-use crate::{line::Line, policy::evidence::Endpoints, reply::Reply};
+use crate::{line::InputLine, policy::evidence::Endpoints, reply::Reply};
 
 impl Session {
-    pub(super) fn read_refused(&mut self, reason: Reason, phase: Phase, commands: u16, line: Line) {
+    pub(super) fn read_refused(&mut self, reason: Reason, phase: Phase, commands: u16, line: InputLine) {
         let (verb, line) = match line {
-            Line::Complete(line) => (line::verb(line.as_slice(), 0, line.len()), line),
-            Line::TooLong | Line::Endless => (Verb::TooLong, Vec::new()),
-            Line::BareLineEnd => (Verb::BareLineEnd, Vec::new()),
+            InputLine::Complete(line) => (line::verb(line.as_slice(), 0, line.len()), line),
+            InputLine::TooLong | InputLine::Endless => (Verb::TooLong, Vec::new()),
+            InputLine::BareLineEnd => (Verb::BareLineEnd, Vec::new()),
         };
         let step = refuse::step(reason, phase, verb, commands);
         self.refuse(reason, step, commands.saturating_add(1), &line);
