@@ -37,7 +37,7 @@ pub struct ContentLimits {
 /// A message while it arrives.
 #[derive(Debug)]
 pub(crate) struct IncomingMessage {
-    form: Form,
+    form: MessageFraming,
     rules: Rules,
     piece: Vec<u8>,
     /// Octets that came, of what is dropped, too.
@@ -49,7 +49,7 @@ pub(crate) struct IncomingMessage {
 
 /// The form in which it arrives.
 #[derive(Debug)]
-enum Form {
+enum MessageFraming {
     /// After DATA (RFC 5321 4.5.2), to its end or not yet.
     Dots { receiver: DataReceiver, ended: bool },
     /// In chunks (RFC 3030 2), to the end of the present one, of which so many octets are to come,
@@ -69,17 +69,17 @@ pub(crate) enum Taken {
 impl IncomingMessage {
     /// A message after DATA.
     pub(crate) fn after_data(limits: ContentLimits) -> Self {
-        Self::new(limits, Form::Dots { receiver: DataReceiver::default(), ended: false })
+        Self::new(limits, MessageFraming::Dots { receiver: DataReceiver::default(), ended: false })
     }
 
     /// A message in chunks, of which none was announced yet.
     pub(crate) fn in_chunks(limits: ContentLimits) -> Self {
         let receiver = ChunkReceiver::default();
         let chunk = Chunk { size: 0, last: false };
-        Self::new(limits, Form::Chunks { receiver, chunk, left: 0, ended: true })
+        Self::new(limits, MessageFraming::Chunks { receiver, chunk, left: 0, ended: true })
     }
 
-    fn new(limits: ContentLimits, form: Form) -> Self {
+    fn new(limits: ContentLimits, form: MessageFraming) -> Self {
         Self {
             form,
             rules: Rules::new(limits),
@@ -93,7 +93,7 @@ impl IncomingMessage {
     /// A chunk begins; the one before has ended. A message that it would make too big is lost at
     /// once.
     pub(crate) fn expect(&mut self, next: Chunk) {
-        if let Form::Chunks { chunk, left, ended, .. } = &mut self.form {
+        if let MessageFraming::Chunks { chunk, left, ended, .. } = &mut self.form {
             (*chunk, *left, *ended) = (next, next.size, false);
         }
         if self.rules.octets.saturating_add(next.size) > self.rules.limits.size {
@@ -123,7 +123,7 @@ impl IncomingMessage {
             }
         };
         match form {
-            Form::Dots { receiver, ended } => match receiver.receive(input, keep) {
+            MessageFraming::Dots { receiver, ended } => match receiver.receive(input, keep) {
                 DataProgress::More => Taken::Octets(input.len()),
                 DataProgress::End(count) => {
                     *ended = true;
@@ -131,7 +131,7 @@ impl IncomingMessage {
                 }
                 DataProgress::BareLineEnd => Taken::BareLineEnd,
             },
-            Form::Chunks { receiver, chunk, left, ended } => {
+            MessageFraming::Chunks { receiver, chunk, left, ended } => {
                 let count = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                 *left -= count as u64;
                 *ended = *left == 0;
@@ -160,7 +160,7 @@ impl IncomingMessage {
     /// Whether the end of what follows the command has been read: of the message, or of a chunk.
     pub(crate) fn has_ended(&self) -> bool {
         match self.form {
-            Form::Dots { ended, .. } | Form::Chunks { ended, .. } => ended,
+            MessageFraming::Dots { ended, .. } | MessageFraming::Chunks { ended, .. } => ended,
         }
     }
 
@@ -176,19 +176,19 @@ impl IncomingMessage {
 
     /// Whether it comes by BDAT.
     pub(crate) fn is_in_chunks(&self) -> bool {
-        matches!(self.form, Form::Chunks { .. })
+        matches!(self.form, MessageFraming::Chunks { .. })
     }
 
     /// Whether more chunks are to come.
     pub(crate) fn has_more_chunks(&self) -> bool {
-        matches!(self.form, Form::Chunks { chunk: Chunk { last: false, .. }, .. })
+        matches!(self.form, MessageFraming::Chunks { chunk: Chunk { last: false, .. }, .. })
     }
 
     /// Octets of the chunk that was announced last; 0 after DATA.
     pub(crate) fn chunk_size(&self) -> u64 {
         match self.form {
-            Form::Dots { .. } => 0,
-            Form::Chunks { chunk, .. } => chunk.size,
+            MessageFraming::Dots { .. } => 0,
+            MessageFraming::Chunks { chunk, .. } => chunk.size,
         }
     }
 

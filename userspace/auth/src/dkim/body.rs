@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::dkim::{
-    canonical::{Body, Form},
+    canonical::{Body, Canonicalization},
     crypto::{DIGEST, Sha256},
     signature::Signature,
 };
@@ -43,8 +43,8 @@ impl Wanted {
         let mut wanted = Self::default();
         for signature in signatures {
             let form = match signature.body_form {
-                Form::Relaxed => &mut wanted.relaxed,
-                Form::Simple => &mut wanted.simple,
+                Canonicalization::Relaxed => &mut wanted.relaxed,
+                Canonicalization::Simple => &mut wanted.simple,
             };
             form.get_or_insert_default().extend(signature.body_length);
         }
@@ -64,8 +64,8 @@ impl BodyHashes {
     /// # Errors
     /// It cannot be read, or it was over.
     pub(super) fn of(mut body: impl Read, wanted: Wanted, is_over: impl Fn() -> bool) -> io::Result<Self> {
-        let mut relaxed = wanted.relaxed.map(|lengths| Hasher::new(Form::Relaxed, lengths));
-        let mut simple = wanted.simple.map(|lengths| Hasher::new(Form::Simple, lengths));
+        let mut relaxed = wanted.relaxed.map(|lengths| Hasher::new(Canonicalization::Relaxed, lengths));
+        let mut simple = wanted.simple.map(|lengths| Hasher::new(Canonicalization::Simple, lengths));
         let mut buffer = vec![0; READ];
         loop {
             let octets = match body.read(&mut buffer) {
@@ -85,10 +85,10 @@ impl BodyHashes {
     }
 
     /// Those of one form, if they were wanted.
-    pub(super) fn form(&self, form: Form) -> Option<&Hashes> {
+    pub(super) fn form(&self, form: Canonicalization) -> Option<&Hashes> {
         match form {
-            Form::Relaxed => self.relaxed.as_ref(),
-            Form::Simple => self.simple.as_ref(),
+            Canonicalization::Relaxed => self.relaxed.as_ref(),
+            Canonicalization::Simple => self.simple.as_ref(),
         }
     }
 }
@@ -111,7 +111,7 @@ struct Digests {
 }
 
 impl Hasher {
-    fn new(form: Form, mut lengths: Vec<u64>) -> Self {
+    fn new(form: Canonicalization, mut lengths: Vec<u64>) -> Self {
         lengths.sort_unstable_by(|one, other| other.cmp(one));
         lengths.dedup();
         let digests =
@@ -192,16 +192,18 @@ mod tests {
             BodyHashes::of(io::empty(), wanted(&[0, 1], &[0, 2, 3]), || false).expect("an empty body");
         // RFC 6376 3.4.3 and 3.4.4
         let in_base64 = |form| data_encoding::BASE64.encode(&hashes.form(form).expect("it was wanted").whole);
-        assert_eq!(in_base64(Form::Simple), "frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=");
-        assert_eq!(in_base64(Form::Relaxed), "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
-        let simple = hashes.form(Form::Simple).expect("it was wanted");
+        assert_eq!(in_base64(Canonicalization::Simple), "frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=");
+        assert_eq!(in_base64(Canonicalization::Relaxed), "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
+        let simple = hashes.form(Canonicalization::Simple).expect("it was wanted");
         assert_eq!((simple.length, simple.beginnings.keys().copied().collect::<Vec<_>>()), (2, vec![0, 2]));
     }
 
     #[test]
     fn only_what_is_wanted_is_hashed() {
         let none = BodyHashes::of(&b"a"[..], Wanted::default(), || false).expect("a body");
-        assert!(none.form(Form::Relaxed).is_none() && none.form(Form::Simple).is_none());
+        assert!(
+            none.form(Canonicalization::Relaxed).is_none() && none.form(Canonicalization::Simple).is_none()
+        );
         assert_eq!((Wanted::default().passes(), wanted(&[], &[]).passes()), (0, 2));
     }
 
@@ -223,7 +225,7 @@ mod tests {
             let text = lines.join("\r\n");
             let hashes =
                 BodyHashes::of(text.as_bytes(), wanted(&lengths, &lengths), || false).expect("a body");
-            for form in [Form::Relaxed, Form::Simple] {
+            for form in [Canonicalization::Relaxed, Canonicalization::Simple] {
                 let mut canonical = Vec::new();
                 let mut body = Body::new(form);
                 body.write(text.as_bytes(), &mut |octets| canonical.extend_from_slice(octets));

@@ -7,7 +7,7 @@ use crate::{dkim::tags::without_signature, fields::Field};
 
 /// How much a message may change on its way.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) enum Form {
+pub(super) enum Canonicalization {
     /// White space may (3.4.2, 3.4.4).
     Relaxed,
     /// Nothing may but empty lines at the end (3.4.1, 3.4.3).
@@ -35,7 +35,7 @@ impl<'a> Header<'a> {
     /// field of that name that none before it took, and nothing once there is none left; then
     /// `own`, the index of the signature's own field, without the signature. Its own field did not
     /// exist when the names were looked up, and so none takes it.
-    pub(super) fn signed(&self, names: &[String], own: usize, form: Form) -> Vec<u8> {
+    pub(super) fn signed(&self, names: &[String], own: usize, form: Canonicalization) -> Vec<u8> {
         let mut octets = Vec::new();
         let mut left: HashMap<&str, &[usize]> = HashMap::new();
         for name in names {
@@ -63,14 +63,14 @@ impl<'a> Header<'a> {
 }
 
 /// Name, colon and `value`, without the last CRLF.
-fn write_field(field: &Field<'_>, value: &[u8], form: Form, octets: &mut Vec<u8>) {
+fn write_field(field: &Field<'_>, value: &[u8], form: Canonicalization, octets: &mut Vec<u8>) {
     match form {
-        Form::Simple => {
+        Canonicalization::Simple => {
             octets.extend_from_slice(field.name);
             octets.push(b':');
             octets.extend_from_slice(value.strip_suffix(CRLF).unwrap_or(value));
         }
-        Form::Relaxed => {
+        Canonicalization::Relaxed => {
             octets.extend_from_slice(&field.relaxed_name());
             octets.push(b':');
             write_relaxed(value, octets);
@@ -106,7 +106,7 @@ fn write_relaxed(value: &[u8], octets: &mut Vec<u8>) {
 /// A body on its way to its canonical form, in pieces of any size.
 #[derive(Debug)]
 pub(super) struct Body {
-    form: Form,
+    form: Canonicalization,
     /// CRLFs that count only if something follows.
     lines: u64,
     /// Blanks that count only if something follows on the line.
@@ -119,7 +119,7 @@ pub(super) struct Body {
 
 impl Body {
     /// A body of which no octet has been read.
-    pub(super) fn new(form: Form) -> Self {
+    pub(super) fn new(form: Canonicalization) -> Self {
         Self { form, lines: 0, blank: false, cr: false, begun: false }
     }
 
@@ -142,7 +142,7 @@ impl Body {
                     self.cr = true;
                     rest = after;
                 }
-                b' ' | b'\t' if self.form == Form::Relaxed => {
+                b' ' | b'\t' if self.form == Canonicalization::Relaxed => {
                     self.blank = true;
                     rest = after;
                 }
@@ -162,13 +162,13 @@ impl Body {
             self.text(b"\r", sink);
         }
         // an empty body is one CRLF in one form and nothing in the other
-        if self.begun || self.form == Form::Simple {
+        if self.begun || self.form == Canonicalization::Simple {
             sink(CRLF);
         }
     }
 
     fn matters(&self, octet: u8) -> bool {
-        octet == b'\r' || (self.form == Form::Relaxed && matches!(octet, b' ' | b'\t'))
+        octet == b'\r' || (self.form == Canonicalization::Relaxed && matches!(octet, b' ' | b'\t'))
     }
 
     /// Text that is not white space, behind what it makes count.

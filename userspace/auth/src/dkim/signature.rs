@@ -6,7 +6,7 @@ use data_encoding::HEXUPPER_PERMISSIVE;
 use crate::{
     dkim::{
         bounds::{CLOCK_SKEW, DkimLimit, MAX_NAMES},
-        canonical::Form,
+        canonical::Canonicalization,
         crypto::Algorithm,
         result::{DkimResult, Settled},
         tags::Tags,
@@ -20,9 +20,9 @@ pub(super) struct Signature {
     /// The algorithm, tag `a=`.
     pub(super) algorithm: Algorithm,
     /// `c=`, for the header.
-    pub(super) header_form: Form,
+    pub(super) header_form: Canonicalization,
     /// `c=`, for the body.
-    pub(super) body_form: Form,
+    pub(super) body_form: Canonicalization,
     /// `h=`, in lower case.
     pub(super) names: Vec<String>,
     /// The hash of the body, tag `bh=`.
@@ -100,10 +100,10 @@ fn algorithm(name: &str) -> Result<Algorithm, Settled> {
 }
 
 /// Of header and body; a single name is the header's (RFC 6376 3.5).
-fn forms(text: Option<&str>) -> Result<(Form, Form), Settled> {
+fn forms(text: Option<&str>) -> Result<(Canonicalization, Canonicalization), Settled> {
     let form = |word| match word {
-        "simple" => Ok(Form::Simple),
-        "relaxed" => Ok(Form::Relaxed),
+        "simple" => Ok(Canonicalization::Simple),
+        "relaxed" => Ok(Canonicalization::Relaxed),
         _ => Err(UNKNOWN_CANONICALIZATION),
     };
     let text = text.unwrap_or("simple/simple");
@@ -347,11 +347,11 @@ mod tests {
     #[test]
     fn one_word_of_a_canonicalization_is_the_headers() {
         let rows = [
-            (None, Some((Form::Simple, Form::Simple))),
-            (Some("relaxed"), Some((Form::Relaxed, Form::Simple))),
-            (Some("simple"), Some((Form::Simple, Form::Simple))),
-            (Some("simple/relaxed"), Some((Form::Simple, Form::Relaxed))),
-            (Some("relaxed/relaxed"), Some((Form::Relaxed, Form::Relaxed))),
+            (None, Some((Canonicalization::Simple, Canonicalization::Simple))),
+            (Some("relaxed"), Some((Canonicalization::Relaxed, Canonicalization::Simple))),
+            (Some("simple"), Some((Canonicalization::Simple, Canonicalization::Simple))),
+            (Some("simple/relaxed"), Some((Canonicalization::Simple, Canonicalization::Relaxed))),
+            (Some("relaxed/relaxed"), Some((Canonicalization::Relaxed, Canonicalization::Relaxed))),
             (Some("relaxed/"), None),
             (Some("/relaxed"), None),
             (Some("relaxed/simple/simple"), None),

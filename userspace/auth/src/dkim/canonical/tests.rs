@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::fields::fields;
 
-fn body(form: Form, pieces: &[&[u8]]) -> Vec<u8> {
+fn body(form: Canonicalization, pieces: &[&[u8]]) -> Vec<u8> {
     let mut octets = Vec::new();
     let mut sink = |piece: &[u8]| octets.extend_from_slice(piece);
     let mut body = Body::new(form);
@@ -16,7 +16,7 @@ fn body(form: Form, pieces: &[&[u8]]) -> Vec<u8> {
     octets
 }
 
-fn signed(header: &str, names: &[&str], own: usize, form: Form) -> String {
+fn signed(header: &str, names: &[&str], own: usize, form: Canonicalization) -> String {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let octets = Header::new(fields(header.as_bytes()).collect()).signed(&names, own, form);
     String::from_utf8(octets).expect("text")
@@ -26,11 +26,11 @@ fn signed(header: &str, names: &[&str], own: usize, form: Form) -> String {
 fn the_examples_of_the_rfc() {
     // RFC 6376 3.4.5
     let header = "A: X\r\nB : Y\t\r\n\tZ  \r\nS:\r\n";
-    assert_eq!(signed(header, &["a", "b"], 2, Form::Relaxed), "a:X\r\nb:Y Z\r\ns:");
-    assert_eq!(signed(header, &["a", "b"], 2, Form::Simple), "A: X\r\nB : Y\t\r\n\tZ  \r\nS:");
+    assert_eq!(signed(header, &["a", "b"], 2, Canonicalization::Relaxed), "a:X\r\nb:Y Z\r\ns:");
+    assert_eq!(signed(header, &["a", "b"], 2, Canonicalization::Simple), "A: X\r\nB : Y\t\r\n\tZ  \r\nS:");
     let text = b" C \r\nD \t E\r\n\r\n\r\n";
-    assert_eq!(body(Form::Relaxed, &[text]), b" C\r\nD E\r\n");
-    assert_eq!(body(Form::Simple, &[text]), b" C \r\nD \t E\r\n");
+    assert_eq!(body(Canonicalization::Relaxed, &[text]), b" C\r\nD E\r\n");
+    assert_eq!(body(Canonicalization::Simple, &[text]), b" C \r\nD \t E\r\n");
 }
 
 #[test]
@@ -58,12 +58,12 @@ fn bodies_in_both_forms() {
     for (text, relaxed, simple) in rows {
         let shown = text.escape_ascii().to_string();
         assert_eq!(
-            body(Form::Relaxed, &[text]).escape_ascii().to_string(),
+            body(Canonicalization::Relaxed, &[text]).escape_ascii().to_string(),
             relaxed.escape_ascii().to_string(),
             "{shown}"
         );
         assert_eq!(
-            body(Form::Simple, &[text]).escape_ascii().to_string(),
+            body(Canonicalization::Simple, &[text]).escape_ascii().to_string(),
             simple.escape_ascii().to_string(),
             "{shown}"
         );
@@ -75,8 +75,8 @@ fn many_empty_lines_are_given_out_when_text_follows() {
     for count in [15, 16, 17, 1000] {
         let text = format!("a{}b", "\r\n".repeat(count));
         let wanted = format!("{text}\r\n");
-        assert_eq!(body(Form::Relaxed, &[text.as_bytes()]), wanted.as_bytes());
-        assert_eq!(body(Form::Simple, &[text.as_bytes()]), wanted.as_bytes());
+        assert_eq!(body(Canonicalization::Relaxed, &[text.as_bytes()]), wanted.as_bytes());
+        assert_eq!(body(Canonicalization::Simple, &[text.as_bytes()]), wanted.as_bytes());
     }
 }
 
@@ -95,7 +95,11 @@ fn a_relaxed_field_keeps_its_words_only() {
     ];
     for (field, wanted) in rows {
         let header = format!("{field}{}S: v\r\n", if field.ends_with("\r\n") { "" } else { "\r\n" });
-        assert_eq!(signed(&header, &["subject"], 1, Form::Relaxed), format!("{wanted}\r\ns:v"), "{field:?}");
+        assert_eq!(
+            signed(&header, &["subject"], 1, Canonicalization::Relaxed),
+            format!("{wanted}\r\ns:v"),
+            "{field:?}"
+        );
     }
 }
 
@@ -111,15 +115,19 @@ fn fields_are_taken_from_the_bottom_and_each_once() {
         (&["s", "s"], "s:other; b=y\r\n"),
     ];
     for (names, wanted) in rows {
-        assert_eq!(signed(header, names, 0, Form::Relaxed), format!("{wanted}s:own; b="), "{names:?}");
+        assert_eq!(
+            signed(header, names, 0, Canonicalization::Relaxed),
+            format!("{wanted}s:own; b="),
+            "{names:?}"
+        );
     }
-    assert_eq!(signed(header, &["s", "s"], 4, Form::Simple), "S: own; b=x\r\nS: other; b=");
+    assert_eq!(signed(header, &["s", "s"], 4, Canonicalization::Simple), "S: own; b=x\r\nS: other; b=");
 }
 
 /// RFC 6376 3.4.3 and 3.4.4 as they are written, line by line.
-fn as_written(form: Form, text: &str) -> String {
+fn as_written(form: Canonicalization, text: &str) -> String {
     let mut lines: Vec<String> = text.split("\r\n").map(str::to_owned).collect();
-    if form == Form::Relaxed {
+    if form == Canonicalization::Relaxed {
         for line in &mut lines {
             let blanks = |character: char| matches!(character, ' ' | '\t');
             let words = line.trim_end_matches(blanks).replace('\t', " ");
@@ -133,7 +141,7 @@ fn as_written(form: Form, text: &str) -> String {
         lines.pop();
     }
     match (lines.is_empty(), form) {
-        (true, Form::Relaxed) => String::new(),
+        (true, Canonicalization::Relaxed) => String::new(),
         _ => lines.join("\r\n") + "\r\n",
     }
 }
@@ -148,7 +156,7 @@ proptest! {
         cuts.extend([0, text.len()]);
         cuts.sort_unstable();
         let pieces: Vec<&[u8]> = cuts.windows(2).map(|cut| &text.as_bytes()[cut[0]..cut[1]]).collect();
-        for form in [Form::Relaxed, Form::Simple] {
+        for form in [Canonicalization::Relaxed, Canonicalization::Simple] {
             let canonical = body(form, &pieces);
             prop_assert_eq!(
                 String::from_utf8_lossy(&canonical), as_written(form, &text), "{:?} of {:?}", form, text
@@ -164,6 +172,6 @@ proptest! {
         let folded: String = words.iter().zip(&gaps).map(|(word, gap)| format!("{gap}{word}")).collect();
         let header = format!("X \t:{folded}{}\r\nS:\r\n", gaps[9]);
         let wanted = format!("x:{}\r\ns:", words.join(" "));
-        prop_assert_eq!(signed(&header, &["x"], 1, Form::Relaxed), wanted);
+        prop_assert_eq!(signed(&header, &["x"], 1, Canonicalization::Relaxed), wanted);
     }
 }
