@@ -25,11 +25,11 @@ use clap::{Parser, Subcommand};
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Cli {
     #[command(subcommand)]
-    task: Task,
+    task: XtaskCommand,
 }
 
 #[derive(Subcommand)]
-enum Task {
+enum XtaskCommand {
     /// Install what building and testing need and the machine lacks
     Setup(setup::SetupOptions),
     /// Play the demo, or stand on real interfaces
@@ -58,17 +58,17 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
-        Task::Setup(options) => setup::run(options.set()),
-        Task::Run(options) => run::run(&options),
-        Task::Test(options) => test::run(&options),
-        Task::Vm(options) => vm::run(&options),
-        Task::Bench(options) => bench::run(&options),
-        Task::Conformance(suite) => conformance::run(&suite),
-        Task::Fuzz(options) => fuzz::run(&options),
-        Task::Differential(pair) => differential::run(&pair),
-        Task::Picture => picture::run(),
-        Task::Tidy(options) => tidy::run(&options),
-        Task::Ci => ci::run(),
+        XtaskCommand::Setup(options) => setup::run(options.set()),
+        XtaskCommand::Run(options) => run::run(&options),
+        XtaskCommand::Test(options) => test::run(&options),
+        XtaskCommand::Vm(options) => vm::run(&options),
+        XtaskCommand::Bench(options) => bench::run(&options),
+        XtaskCommand::Conformance(suite) => conformance::run(&suite),
+        XtaskCommand::Fuzz(options) => fuzz::run(&options),
+        XtaskCommand::Differential(pair) => differential::run(&pair),
+        XtaskCommand::Picture => picture::run(),
+        XtaskCommand::Tidy(options) => tidy::run(&options),
+        XtaskCommand::Ci => ci::run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -54,7 +54,7 @@ pub fn attach(plan: &AttachPlan) -> Result<Vec<Attached>, DataplaneError> {
 ///
 /// As [`attach`].
 pub fn attach_with(plan: &AttachPlan, loader: &Loader) -> Result<Vec<Attached>, DataplaneError> {
-    Task { plan, loader, together: true }.run().map(|report| report.attached)
+    AttachRun { plan, loader, together: true }.run().map(|report| report.attached)
 }
 
 /// The same, each interface by itself: one that fails keeps no other from being attached. Nothing
@@ -65,7 +65,7 @@ pub fn attach_with(plan: &AttachPlan, loader: &Loader) -> Result<Vec<Attached>, 
 ///
 /// As [`attach`] but for what concerns one interface.
 pub fn attach_each(plan: &AttachPlan, loader: &Loader) -> Result<Report, DataplaneError> {
-    Task { plan, loader, together: false }.run()
+    AttachRun { plan, loader, together: false }.run()
 }
 
 /// The error that attaching to an interface would meet: another program runs there. Nothing if none
@@ -111,14 +111,14 @@ fn take(interface: &LinkFacts, running: Running, taken: &mut Vec<Taken>) -> Resu
 }
 
 /// One run of a plan.
-struct Task<'a> {
+struct AttachRun<'a> {
     plan: &'a AttachPlan,
     loader: &'a Loader,
     /// Whether one interface's failure is that of all.
     together: bool,
 }
 
-impl Task<'_> {
+impl AttachRun<'_> {
     fn run(&self) -> Result<Report, DataplaneError> {
         let mut report = Report::default();
         let found = self.find(&mut report)?;
