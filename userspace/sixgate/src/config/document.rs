@@ -11,7 +11,7 @@ use toml::de::DeTable;
 use super::{
     Config, Dkim, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt,
     ResponderSetting, Spf, Tls, Xdp, paths,
-    problem::Problem,
+    problem::ConfigProblem,
     renamed_keys::{self, RenamedKey},
     reply_size, values,
 };
@@ -24,14 +24,14 @@ use crate::{
 };
 
 /// Checks a whole configuration.
-pub(super) fn parse(text: &str, file: PathBuf) -> Result<Config, Problem> {
+pub(super) fn parse(text: &str, file: PathBuf) -> Result<Config, ConfigProblem> {
     let toml = toml::Deserializer::parse(text).map_err(|error| explain(text, "", &error))?;
     let renamed_keys = renamed_keys::find(text)?;
     let document: ConfigDocument = serde_path_to_error::deserialize(toml)
         .map_err(|error| explain(text, &key_of(error.path()), error.inner()))?;
     document
         .check(file, renamed_keys)
-        .map_err(|conflict| Problem { offset: offset_of(text, conflict.key), reason: conflict.reason })
+        .map_err(|conflict| ConfigProblem { offset: offset_of(text, conflict.key), reason: conflict.reason })
 }
 
 /// Keys that do not go together.
@@ -288,7 +288,7 @@ fn offset_of(text: &str, key: &[&str]) -> usize {
 
 /// One line with the key that it is about. serde's messages name fields and integer types,
 /// sixgate's name keys and numbers.
-fn explain(text: &str, key: &str, error: &toml::de::Error) -> Problem {
+fn explain(text: &str, key: &str, error: &toml::de::Error) -> ConfigProblem {
     let span = error.span().unwrap_or_default();
     let mut reason = error.message().replace('\n', ", ");
     for (from, to) in WORDS {
@@ -301,7 +301,7 @@ fn explain(text: &str, key: &str, error: &toml::de::Error) -> Problem {
     if !key.is_empty() && !reason.starts_with(UNKNOWN_KEY) {
         reason = format!("{key}: {reason}");
     }
-    Problem { offset: span.start, reason }
+    ConfigProblem { offset: span.start, reason }
 }
 
 /// The key at the end of a path, from the root of the document: of an array its own key.

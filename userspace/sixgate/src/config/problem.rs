@@ -4,7 +4,7 @@
 
 /// An error in the file, and its position.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(super) struct ConfigProblem {
     /// Octets before it.
     pub(super) offset: usize,
     /// The reason, as text for the message.

@@ -6,7 +6,7 @@ use std::fmt;
 
 use toml::de::DeTable;
 
-use super::problem::Problem;
+use super::problem::ConfigProblem;
 
 /// A key that stands in the file by its old name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,8 +34,8 @@ impl fmt::Display for RenamedKey {
 ///
 /// # Errors
 ///
-/// A [`Problem`] if old and new name stand in the file.
-pub(super) fn find(text: &str) -> Result<Vec<RenamedKey>, Problem> {
+/// A [`ConfigProblem`] if old and new name stand in the file.
+pub(super) fn find(text: &str) -> Result<Vec<RenamedKey>, ConfigProblem> {
     let Ok(root) = DeTable::parse(text) else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for key in RENAMED_KEYS {
@@ -45,7 +45,7 @@ pub(super) fn find(text: &str) -> Result<Vec<RenamedKey>, Problem> {
         };
         let Some((name, _)) = keys.get_key_value(old) else { continue };
         if keys.contains_key(new) {
-            return Err(Problem {
+            return Err(ConfigProblem {
                 offset: name.span().start,
                 reason: format!(
                     "{table}.{old} is now called {table}.{new}, and both stand in the file: remove {old}"

@@ -20,7 +20,7 @@ use crate::store::{Contents, Domain, Marks, PrefixMap, PrefixSet, parse_listed_d
 /// An error in the file, and its line.
 #[derive(Debug, thiserror::Error)]
 #[error("{line}: {reason}")]
-pub struct Problem {
+pub struct ListProblem {
     /// Counted from 1.
     pub line: usize,
     /// The reason, as text for the message.
@@ -31,8 +31,8 @@ pub struct Problem {
 ///
 /// # Errors
 ///
-/// [`Problem`]: the first error in it.
-pub fn parse(octets: &[u8]) -> Result<Contents, Problem> {
+/// [`ListProblem`]: the first error in it.
+pub fn parse(octets: &[u8]) -> Result<Contents, ListProblem> {
     let document: StoreDocument = serde_json::from_slice(octets).map_err(|error| {
         let text = error.to_string();
         let position = format!(" at line {} column {}", error.line(), error.column());
@@ -42,7 +42,7 @@ pub fn parse(octets: &[u8]) -> Result<Contents, Problem> {
             Some((found, _)) => format!("{found}expected an object as `sixgate store export` prints it"),
             None => reason.to_owned(),
         };
-        Problem {
+        ListProblem {
             line: error.line().max(1),
             reason: reason.replace("unknown field", "unknown key").replace("missing field", "missing key"),
         }

@@ -26,7 +26,7 @@ pub use database::{
     Backup, Consent, Database, Edit, Edited, Logged, Replaced, Since, StartNote, Store, StoreCounts,
     TakenOver, WRITE_WAIT,
 };
-pub use document::{Problem, parse as parse_document, write as write_document};
+pub use document::{ListProblem, parse as parse_document, write as write_document};
 pub use domain::{Domain, DomainError, Marks, parse_listed_domain};
 pub use doubts::DOUBTS_MAX;
 pub use edit::{Change, EditOutcome, Key, StoreEntry};
