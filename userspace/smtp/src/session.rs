@@ -59,7 +59,7 @@ pub struct Session {
     chunks: Option<IncomingMessage>,
     /// How the connection is encrypted; none: it is not.
     tls: Option<Tls>,
-    counts: Counts,
+    counts: SessionCounts,
     times: Times,
     /// The argument of the command that is being handled, for the log.
     argument: Option<Argument>,
@@ -96,7 +96,7 @@ enum SessionState {
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct SessionCounts {
     errors: u32,
     idle_commands: u32,
     /// Of the present message.
@@ -144,7 +144,7 @@ impl Session {
             transaction: None,
             chunks: None,
             tls: None,
-            counts: Counts::default(),
+            counts: SessionCounts::default(),
             times,
             argument: None,
             incidents: Vec::new(),

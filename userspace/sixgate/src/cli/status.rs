@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{CliError, Exit, Format, Output};
 use crate::{
     config::{Config, ConfigError, GuardSource, Pending},
-    control::{self, Control, Counts, InterfaceStatus},
+    control::{self, Control, EntryCounts, InterfaceStatus},
     server::{self, AskError, DaemonStatus, Request, Response},
 };
 
@@ -359,7 +359,7 @@ fn interface_line(interface: &InterfaceStatus, embedded: Option<&str>, is_traced
     format!("interface  {}: {mode}, program {tag}{difference}{fallback}", interface.name)
 }
 
-fn counts_text(counts: Counts) -> String {
+fn counts_text(counts: EntryCounts) -> String {
     match counts.found {
         None => counts.wanted.to_string(),
         Some(found) => format!("{}, in the map {found}", counts.wanted),

@@ -41,7 +41,7 @@ pub use guard::{Destinations, GuardOrigin};
 pub use keep::{Keeper, Looked, Notice, Urgency};
 pub use replies::compile_replies;
 pub use responder::Responder;
-pub use status::{Counts, InterfaceStatus, Status, kernel_settings};
+pub use status::{EntryCounts, InterfaceStatus, Status, kernel_settings};
 pub use trace::Tracing;
 
 /// Store and maps of one configuration. Its functions block, at most as long as another process is

@@ -9,10 +9,10 @@ use std::sync::{
 
 /// How many entries of how many have been changed. All clones count the same.
 #[derive(Clone, Debug, Default)]
-pub struct StoreProgress(Arc<Counts>);
+pub struct StoreProgress(Arc<ProgressCounts>);
 
 #[derive(Debug, Default)]
-struct Counts {
+struct ProgressCounts {
     done: AtomicUsize,
     all: AtomicUsize,
 }

@@ -10,7 +10,7 @@ use sixgate_dataplane::{
     Outlook, attached,
 };
 
-use super::{Counts, InterfaceStatus, Status};
+use super::{EntryCounts, InterfaceStatus, Status};
 use crate::{
     control::{
         Control, ControlError,
@@ -102,7 +102,7 @@ impl Control {
     }
 
     pub(super) fn unattached_status(&self, stored: Option<&Stored>) -> Status {
-        let counts = |wanted| Counts { wanted, found: None };
+        let counts = |wanted| EntryCounts { wanted, found: None };
         let blank = self.blank(&self.configured().settings);
         match stored {
             Some(Stored { counts: stored, revision, guard, .. }) => Status {
@@ -163,9 +163,9 @@ impl Control {
             ready: false,
             interfaces: Vec::new(),
             embedded_tag: None,
-            optin: Counts::default(),
-            guard: Counts::default(),
-            trust: Counts::default(),
+            optin: EntryCounts::default(),
+            guard: EntryCounts::default(),
+            trust: EntryCounts::default(),
             domains: 0,
             revision: None,
             stamp: None,
@@ -201,9 +201,9 @@ fn is_behind(store: Option<Revision>, settings: &Settings) -> bool {
 }
 
 /// An entry with another value is in both lists, and counts once in the map.
-fn compared(wanted: usize, changes: &Changes, of_this_map: fn(&MapEntry) -> bool) -> Counts {
+fn compared(wanted: usize, changes: &Changes, of_this_map: fn(&MapEntry) -> bool) -> EntryCounts {
     let count = |entries: &[MapEntry]| entries.iter().filter(|entry| of_this_map(entry)).count();
-    Counts { wanted, found: Some(wanted + count(&changes.removed) - count(&changes.added)) }
+    EntryCounts { wanted, found: Some(wanted + count(&changes.removed) - count(&changes.added)) }
 }
 
 fn differences(changes: &Changes) -> Vec<String> {

@@ -51,11 +51,11 @@ pub struct Status {
     /// The tag of this binary's program; none if nothing is attached or this build has no program.
     pub embedded_tag: Option<String>,
     /// Destinations and what was decided about them.
-    pub optin: Counts,
+    pub optin: EntryCounts,
     /// Destinations that are ours, those of the interfaces included.
-    pub guard: Counts,
+    pub guard: EntryCounts,
     /// Sources that are exempt.
-    pub trust: Counts,
+    pub trust: EntryCounts,
     /// How many domains take mail here.
     pub domains: usize,
     /// The store's revision; none if there is no store.
@@ -98,7 +98,7 @@ pub struct InterfaceStatus {
 
 /// Entries of one map.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
-pub struct Counts {
+pub struct EntryCounts {
     /// How many the map has to hold.
     pub wanted: usize,
     /// How many it holds; none if not attached or not counted.
