@@ -52,7 +52,7 @@ struct Habits {
 
 /// Why a server is of no help.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Failure {
+pub(super) enum ServerFailure {
     /// It answered with an error.
     Code(ResponseCode),
     /// It answered with something that is neither records nor their absence, or cannot be reached.
@@ -82,15 +82,15 @@ impl Server {
         name: &Name,
         kind: RecordType,
         time: Duration,
-    ) -> Result<DnsAnswer<RData>, Failure> {
+    ) -> Result<DnsAnswer<RData>, ServerFailure> {
         let deadline = Instant::now() + time;
         let answer = match timeout_at(deadline, self.follow(name, kind, time)).await {
             Ok(answer) => answer,
-            Err(_) => Err(Failure::TimedOut),
+            Err(_) => Err(ServerFailure::TimedOut),
         };
         match &answer {
             // the name's own servers failed, most likely
-            Ok(_) | Err(Failure::Code(ResponseCode::ServFail)) => self.habits().fails = None,
+            Ok(_) | Err(ServerFailure::Code(ResponseCode::ServFail)) => self.habits().fails = None,
             Err(failure) => self.set_back(failure),
         }
         answer
@@ -107,15 +107,15 @@ impl Server {
         name: &Name,
         kind: RecordType,
         time: Duration,
-    ) -> Result<DnsAnswer<RData>, Failure> {
+    ) -> Result<DnsAnswer<RData>, ServerFailure> {
         let mut name = name.clone();
         let mut longest = Duration::MAX;
         for _ in 0..=MAX_ALIASES {
             let response = self.exchange(&Query::query(name.clone(), kind), time).await?;
             if !is_answer(&response) {
-                return Err(Failure::Code(code(&response)));
+                return Err(ServerFailure::Code(code(&response)));
             }
-            match read(&response.message, &name, kind).map_err(Failure::unusable)? {
+            match read(&response.message, &name, kind).map_err(ServerFailure::unusable)? {
                 Reading::Answer(answer) => return Ok(DnsAnswer { ttl: answer.ttl.min(longest), ..answer }),
                 Reading::Alias { target, ttl } => {
                     longest = longest.min(ttl);
@@ -123,11 +123,11 @@ impl Server {
                 }
             }
         }
-        Err(Failure::unusable(TOO_MANY_ALIASES))
+        Err(ServerFailure::unusable(TOO_MANY_ALIASES))
     }
 
     /// A whole response, asked for as this server has to be asked.
-    async fn exchange(&self, query: &Query, time: Duration) -> Result<Response, Failure> {
+    async fn exchange(&self, query: &Query, time: Duration) -> Result<Response, ServerFailure> {
         let manner = self.manner();
         let (response, manner) = self.datagram(query, manner, time).await?;
         let (response, manner) = if manner.edns && self.may_complain_of_edns(&response) {
@@ -151,7 +151,7 @@ impl Server {
         query: &Query,
         manner: Manner,
         time: Duration,
-    ) -> Result<(Response, Manner), Failure> {
+    ) -> Result<(Response, Manner), ServerFailure> {
         let send = async |manner: Manner| (manner, self.by_udp(query, manner).await);
         let mut second_time = pin!(sleep(time / 2));
         let mut sent = FuturesUnordered::new();
@@ -174,7 +174,7 @@ impl Server {
                 }
                 Some((_, Err(fault))) if sent.is_empty() => return Err(fault.into()),
                 Some((_, Err(_))) => {}
-                None => return Err(Failure::TimedOut),
+                None => return Err(ServerFailure::TimedOut),
             }
         }
     }
@@ -185,7 +185,7 @@ impl Server {
         query: &Query,
         manner: Manner,
         complaint: Response,
-    ) -> Result<(Response, Manner), Failure> {
+    ) -> Result<(Response, Manner), ServerFailure> {
         let plain = Manner { edns: false, ..manner };
         let response = self.by_udp(query, plain).await?;
         if complains_of_edns(&response) || code(&response) == code(&complaint) {
@@ -204,7 +204,7 @@ impl Server {
         query: &Query,
         manner: Manner,
         time: Duration,
-    ) -> Result<Response, Failure> {
+    ) -> Result<Response, ServerFailure> {
         let (response, is_habit) = match timeout(time / 4, self.stream(query, manner)).await {
             Ok(Ok(response)) => {
                 let is_habit = !response.keeps_case;
@@ -216,7 +216,7 @@ impl Server {
             self.learn_lost_case();
         }
         if response.message.metadata.truncation {
-            return Err(Failure::unusable(TRUNCATED));
+            return Err(ServerFailure::unusable(TRUNCATED));
         }
         Ok(response)
     }
@@ -225,10 +225,10 @@ impl Server {
         by_udp(self.endpoint.resolve()?, query, manner).await
     }
 
-    async fn stream(&self, query: &Query, manner: Manner) -> Result<Response, Failure> {
+    async fn stream(&self, query: &Query, manner: Manner) -> Result<Response, ServerFailure> {
         let response = by_tcp(self.endpoint.resolve().map_err(Fault::from)?, query, manner).await?;
         match response.message.metadata.truncation {
-            true => Err(Failure::unusable(TRUNCATED)),
+            true => Err(ServerFailure::unusable(TRUNCATED)),
             false => Ok(response),
         }
     }
@@ -290,13 +290,13 @@ impl Server {
     }
 }
 
-impl Failure {
+impl ServerFailure {
     fn unusable(reason: &'static str) -> Self {
         Self::Unusable(reason.to_owned())
     }
 }
 
-impl From<Fault> for Failure {
+impl From<Fault> for ServerFailure {
     fn from(fault: Fault) -> Self {
         Self::Unusable(fault.to_string())
     }

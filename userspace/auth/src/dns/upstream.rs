@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     resolv_conf::{RESOLV_CONF, ResolvConf},
     result::{DnsAnswer, DnsFailure},
-    server::{Failure, Server},
+    server::{ServerFailure, Server},
 };
 use sixgate_base::endpoint::Endpoint;
 
@@ -71,7 +71,7 @@ impl Upstream {
         if [&*LOCALHOST, &*INVALID, &*ONION].iter().any(|zone| zone.zone_of(name)) {
             return Ok(DnsAnswer::none());
         }
-        let mut last = Failure::TimedOut;
+        let mut last = ServerFailure::TimedOut;
         for _ in 0..self.attempts.get() {
             match self.attempt(name, kind).await {
                 Ok(answer) => {
@@ -84,9 +84,9 @@ impl Upstream {
         self.failed.fetch_add(1, Ordering::Relaxed);
         let question = question(name, kind);
         Err(match last {
-            Failure::Code(code) => DnsFailure::Code { question, code: mnemonic(code) },
-            Failure::TimedOut => DnsFailure::TimedOut { question },
-            Failure::Unusable(reason) => {
+            ServerFailure::Code(code) => DnsFailure::Code { question, code: mnemonic(code) },
+            ServerFailure::TimedOut => DnsFailure::TimedOut { question },
+            ServerFailure::Unusable(reason) => {
                 // the system's text, or sixgate's
                 let reason = reason.escape_debug().take(LONGEST_REASON).collect();
                 DnsFailure::Unusable { question, reason }
@@ -97,12 +97,12 @@ impl Upstream {
     /// Asks one server after the other: the next one as soon as one has failed, or has not answered
     /// for a while. The first answer counts; the servers that were asked before the one that gave
     /// it, and are still silent, have failed.
-    async fn attempt(&self, name: &Name, kind: RecordType) -> Result<DnsAnswer<RData>, Failure> {
+    async fn attempt(&self, name: &Name, kind: RecordType) -> Result<DnsAnswer<RData>, ServerFailure> {
         let hedge = HEDGE.min(self.timeout / 4);
         let mut waiting = self.in_turn().into_iter();
         let mut asked = FuturesUnordered::new();
         let mut silent: Vec<Arc<Server>> = Vec::new();
-        let mut last = Failure::TimedOut;
+        let mut last = ServerFailure::TimedOut;
         let ask = async |server: Arc<Server>| {
             let answer = server.ask(name, kind, self.timeout).await;
             (server, answer)
@@ -168,7 +168,7 @@ impl Servers {
     }
 }
 
-impl Failure {
+impl ServerFailure {
     /// The one of two that tells more: an error of a server tells more than what cannot be read,
     /// and that more than silence.
     fn or(self, other: Self) -> Self {

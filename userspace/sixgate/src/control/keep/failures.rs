@@ -9,7 +9,7 @@ use sixgate_dataplane::DataplaneError;
 
 /// A failure that lasts.
 #[derive(Clone, Debug)]
-pub(super) struct Failure {
+pub(super) struct RepeatedFailure {
     /// As it was reported.
     pub(super) text: String,
     /// The program that is where this daemon's is to be, if that is the reason.
@@ -84,7 +84,7 @@ impl Keeper {
         if before.is_none_or(|failure| failure.text != text) {
             looked.note(urgency, text.clone());
         }
-        self.failures.insert(name.to_owned(), Failure { text, occupant, due: now + pause, pause });
+        self.failures.insert(name.to_owned(), RepeatedFailure { text, occupant, due: now + pause, pause });
     }
 }
 

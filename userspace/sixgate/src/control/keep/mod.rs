@@ -21,7 +21,7 @@ use sixgate_dataplane::{
 
 use crate::config::InterfaceName;
 
-use failures::{Failure, Occupant};
+use failures::{RepeatedFailure, Occupant};
 use links::Known;
 
 /// How urgent a notice is.
@@ -67,7 +67,7 @@ pub struct Keeper {
     /// The links that were there at the last look, by the kernel's id.
     known: BTreeMap<u32, Known>,
     /// Failed attempts, by the name in the configuration, or by [`ALL`] or [`ATTACH`].
-    failures: BTreeMap<String, Failure>,
+    failures: BTreeMap<String, RepeatedFailure>,
     /// Whether what is attached is to be brought up to date.
     is_stale: bool,
     /// Whether a notice has reported who answers.
