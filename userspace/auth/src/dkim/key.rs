@@ -8,7 +8,7 @@ use crate::{
         bounds::{MAX_RSA_BITS, MIN_RSA_BITS},
         crypto::{Algorithm, PublicKey},
         result::{DkimResult, Settled, TESTING_KEY},
-        signature::{Identity, Signature},
+        signature::{IdentityScope, Signature},
         tags::{Tags, resembles_key},
     },
     dns::Resolver,
@@ -72,7 +72,7 @@ pub(super) fn judge(record: &[u8], signature: &Signature) -> Result<PublicKey, S
     if flag("y") {
         return Err(TESTING);
     }
-    if flag("s") && signature.identity == Identity::Subdomain {
+    if flag("s") && signature.identity == IdentityScope::Subdomain {
         return Err(SUBDOMAIN);
     }
     let key = PublicKey::read(signature.algorithm, &octets).ok_or(match signature.algorithm {

@@ -71,13 +71,13 @@ pub async fn check(dns: &Resolver, query: &SpfQuery<'_>) -> SpfResults {
 /// then.
 pub async fn check_until(dns: &Resolver, query: &SpfQuery<'_>, late: &CancellationToken) -> SpfResults {
     let time = Time { limit: Instant::now() + TIME_LIMIT, late };
-    let helo = Identity::helo(query.helo);
+    let helo = SpfIdentity::helo(query.helo);
     let Some(mail_from) = query.mail_from else {
         // postmaster@HELO is what the HELO check assumes as well
         let helo = helo.check(dns, query, time).await;
         return SpfResults { mail_from: helo.clone(), helo };
     };
-    let mail_from = Identity::mail_from(mail_from);
+    let mail_from = SpfIdentity::mail_from(mail_from);
     let (helo, mail_from) = tokio::join!(helo.check(dns, query, time), mail_from.check(dns, query, time));
     SpfResults { helo, mail_from }
 }
@@ -97,7 +97,7 @@ impl Time<'_> {
 }
 
 /// Whom a check is about.
-enum Identity {
+enum SpfIdentity {
     /// Nothing that SPF has a result for but `none` (RFC 7208 4.3).
     Unusable {
         claimed: String,
@@ -108,7 +108,7 @@ enum Identity {
     },
 }
 
-impl Identity {
+impl SpfIdentity {
     fn helo(helo: &str) -> Self {
         match checkable(helo) {
             Some(domain) => Self::Usable { local_part: POSTMASTER.to_owned(), domain },

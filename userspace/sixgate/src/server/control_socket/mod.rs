@@ -43,7 +43,7 @@ pub enum Response {
     /// The answer to [`Request::Status`].
     Status(Box<DaemonStatus>),
     /// The answer to [`Request::Identity`].
-    Identity(Identity),
+    Identity(DaemonIdentity),
     /// To [`Request::Reload`]: it was done.
     Reloaded(Reloaded),
     /// Nothing was changed.
@@ -88,7 +88,7 @@ pub struct DaemonStatus {
 /// Which daemon it is.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Identity {
+pub struct DaemonIdentity {
     /// The daemon's process ID.
     pub pid: u32,
     /// The opt-in store that it uses.
