@@ -66,8 +66,8 @@ impl StoredMessage {
 
     /// Reads from the beginning, for a thread that may wait for a disk.
     #[must_use]
-    pub fn reader(&self) -> Reader {
-        Reader { content: self.clone(), at: 0 }
+    pub fn reader(&self) -> MessageReader {
+        MessageReader { content: self.clone(), at: 0 }
     }
 
     /// The first octets of `range`, some at least unless it is empty; without waiting if they are
@@ -121,12 +121,12 @@ impl From<Vec<u8>> for StoredMessage {
 
 /// Reads a [`StoredMessage`] from its beginning to its end.
 #[derive(Debug)]
-pub struct Reader {
+pub struct MessageReader {
     content: StoredMessage,
     at: u64,
 }
 
-impl Read for Reader {
+impl Read for MessageReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let head = self.content.head();
         let count = match usize::try_from(self.at).ok().and_then(|at| head.get(at..)) {
