@@ -22,7 +22,7 @@ use crate::{
     config::{Changes, Config, LogLevel},
     mirror::follow::Mirror,
     server::{
-        control_socket::{DaemonStatus, Identity, LastReload, Reloaded},
+        control_socket::{DaemonStatus, DaemonIdentity, LastReload, Reloaded},
         descriptors,
         dns_watch::DnsWatch,
         listening::Listening,
@@ -86,8 +86,8 @@ impl Administration {
     }
 
     /// Which daemon it is.
-    pub(crate) fn identity(&self) -> Identity {
-        Identity { pid: std::process::id(), store: self.store.path().to_owned() }
+    pub(crate) fn identity(&self) -> DaemonIdentity {
+        DaemonIdentity { pid: std::process::id(), store: self.store.path().to_owned() }
     }
 
     /// Reports that the daemon stops, and waits for its sessions.
