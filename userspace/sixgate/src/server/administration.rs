@@ -22,7 +22,7 @@ use crate::{
     config::{Changes, Config, LogLevel},
     mirror::follow::Mirror,
     server::{
-        control_socket::{DaemonStatus, DaemonIdentity, LastReload, Reloaded},
+        control_socket::{DaemonIdentity, DaemonStatus, LastReload, Reloaded},
         descriptors,
         dns_watch::DnsWatch,
         listening::Listening,

@@ -22,7 +22,7 @@ mod warnings;
 
 pub use administration::SetLogLevel;
 pub use control_socket::{
-    AskError, DaemonStatus, DaemonIdentity, LastReload, Reloaded, Request, Response, TRACE_DURATION,
+    AskError, DaemonIdentity, DaemonStatus, LastReload, Reloaded, Request, Response, TRACE_DURATION,
     TRACE_DURATION_MAX, TraceAnswers, TraceRequest, TraceResponse, TraceStatus, TracedLine, ask,
     ask_patiently, trace,
 };

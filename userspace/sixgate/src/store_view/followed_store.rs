@@ -26,7 +26,7 @@ use crate::store::{Change, Contents, Database, Key, Logged, Revision, Since, Sto
 pub(super) struct FollowedStore {
     pub(super) store: Store,
     pub(super) seen: RwLock<Seen>,
-    pub(super) reader: Mutex<Reader>,
+    pub(super) reader: Mutex<RevisionReader>,
     /// Whether a thread reads the store as a whole. The database is asked for its present facts
     /// meanwhile.
     pub(super) is_reading: AtomicBool,
@@ -62,7 +62,7 @@ impl Seen {
 
 /// The connection by which changes are noticed.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct RevisionReader {
     /// None if it could not be opened again.
     database: Option<Database>,
     /// The file that it reads.
@@ -77,7 +77,7 @@ pub(super) struct Reader {
     unwritable: Option<String>,
 }
 
-impl Reader {
+impl RevisionReader {
     /// The database, for questions about its present state.
     pub(super) fn database(&self) -> Option<&Database> {
         self.database.as_ref()
@@ -123,7 +123,7 @@ impl FollowedStore {
         unwritable: Option<String>,
     ) -> Result<Self, StoreError> {
         database.set_wait(READ_WAIT)?;
-        let reader = Reader {
+        let reader = RevisionReader {
             version: database.version().ok(),
             database: Some(database).filter(|database| !database.is_frozen()),
             identity,
@@ -140,7 +140,7 @@ impl FollowedStore {
     }
 
     /// Takes over what has changed since the last look.
-    pub(super) fn refresh(self: &Arc<Self>, reader: &mut Reader) {
+    pub(super) fn refresh(self: &Arc<Self>, reader: &mut RevisionReader) {
         if reader.retry.is_some_and(|retry| retry > Instant::now()) {
             return;
         }
@@ -159,7 +159,7 @@ impl FollowedStore {
         }
     }
 
-    fn try_refresh(self: &Arc<Self>, reader: &mut Reader) -> Result<(), StoreError> {
+    fn try_refresh(self: &Arc<Self>, reader: &mut RevisionReader) -> Result<(), StoreError> {
         let identity = match file_identity(self.store.path()) {
             Ok(identity) => Some(identity),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
