@@ -47,7 +47,7 @@ pub use attached::{
     forget_link, missing_map, outlooks,
 };
 pub use error::DataplaneError;
-pub use events::{Event, Events, KernelProgress, Refused};
+pub use events::{Events, KernelEvent, KernelProgress, Refused};
 pub use fallback_reason::{FallbackReason, Outlook, PeerLacks, TagsLack};
 pub use flows::{FlowRecord, FlowState};
 pub use greeting::{Greeter, Greeting};

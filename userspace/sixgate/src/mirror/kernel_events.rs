@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use sixgate_common::{event::Ending, refuse::ReplyId};
-use sixgate_dataplane::{DataplaneError, Event, KernelProgress, monotonic_nanoseconds};
+use sixgate_dataplane::{DataplaneError, KernelEvent, KernelProgress, monotonic_nanoseconds};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
@@ -64,15 +64,15 @@ fn greet_again(
     }
 }
 
-fn note(services: &Services, greetings: &mut GreetingRetransmits, event: Event) {
+fn note(services: &Services, greetings: &mut GreetingRetransmits, event: KernelEvent) {
     match event {
-        Event::Begun(session) => {
+        KernelEvent::Begun(session) => {
             if !greetings.begun(session) {
                 services.metrics.limit("greetings");
             }
         }
-        Event::Recipient(progress) => log_recipient(services, &progress),
-        Event::Ended { ending, progress } => {
+        KernelEvent::Recipient(progress) => log_recipient(services, &progress),
+        KernelEvent::Ended { ending, progress } => {
             let session = progress.session;
             greetings.ended(&session.flow);
             services.metrics.kernel_session(reason_name(session.reason), ending_name(ending));

@@ -14,8 +14,8 @@ use std::{
 
 use sixgate_common::stat::Stat;
 use sixgate_dataplane::{
-    DataplaneError, Event, Events, Greeter, Greeting, Maps, Pins, PtrOrigin, PtrRecord, PtrState, Refused,
-    flow_key,
+    DataplaneError, Events, Greeter, Greeting, KernelEvent, Maps, Pins, PtrOrigin, PtrRecord, PtrState,
+    Refused, flow_key,
 };
 use sixgate_smtp::policy::evidence::Endpoints;
 use tracing::{info, warn};
@@ -109,7 +109,7 @@ impl KernelMaps {
     }
 
     /// What became of refused sessions since the last call: at most `most` events.
-    pub(crate) fn take_events(&self, most: usize) -> Vec<Event> {
+    pub(crate) fn take_events(&self, most: usize) -> Vec<KernelEvent> {
         lock(&self.events).as_mut().map(|events| events.take(most)).unwrap_or_default()
     }
 
