@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Result, bail};
 use sixgate::{
     config::Config,
-    store::{Change, Contents, Domain, Marks, StoreEntry},
+    store::{Contents, Domain, EntryChange, Marks, StoreEntry},
 };
 use sixgate_common::{dest::OptIn, refuse::Reason};
 use sixgate_smtp::policy::{
@@ -47,7 +47,7 @@ impl Facts {
         let mut store = Contents::default();
         for command in &script.setup {
             let words: Vec<&str> = command.split_whitespace().collect();
-            store.apply(Change::Put(match words[..] {
+            store.apply(EntryChange::Put(match words[..] {
                 ["optin", "add", prefix] => {
                     StoreEntry::OptIn(sixgate::store::parse_prefix(prefix)?, OptIn::In)
                 }

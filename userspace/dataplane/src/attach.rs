@@ -29,7 +29,7 @@ use super::{
 pub(super) use link::replace;
 use link::{attach_new, report_replaced};
 use occupied::occupied;
-pub use plan::{AttachMode, AttachPlan, Attached, Change, Failed, Report, VlanTags};
+pub use plan::{AttachMode, AttachPlan, Attached, ProgramChange, Failed, Report, VlanTags};
 use plan::{Manner, PlannedResponder};
 use program::Program;
 
@@ -242,8 +242,8 @@ impl AttachRun<'_> {
         let mut program = Program::of(self.plan, self.loader, live, pinned)?;
         let responder = PlannedResponder::of(self.plan, program.fallback_reason.as_ref());
         let change = match pinned {
-            Some((_, tag)) if tag == program.tag()? => Change::Unchanged,
-            _ => Change::Replaced,
+            Some((_, tag)) if tag == program.tag()? => ProgramChange::Unchanged,
+            _ => ProgramChange::Replaced,
         };
         let mut maps = Maps::open_set(live)?;
         // What refuses goes on refusing meanwhile: entries come before others go.
@@ -267,7 +267,7 @@ impl AttachRun<'_> {
         &self,
         program: &mut Program,
         interfaces: &[LinkFacts],
-        (manner, change): (Manner, Change),
+        (manner, change): (Manner, ProgramChange),
         (live, links, network): (&PinSet, &[Pinned], &Topology),
         report: &mut Report,
     ) -> Result<(), DataplaneError> {

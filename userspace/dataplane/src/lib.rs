@@ -39,8 +39,8 @@ mod watch;
 
 pub use addresses::{global_addresses, interface_addresses};
 pub use attach::{
-    AttachMode, AttachPlan, Attached, Change, Failed, Report, VlanTags, attach, attach_each, attach_with,
-    occupant,
+    AttachMode, AttachPlan, Attached, Failed, ProgramChange, Report, VlanTags, attach, attach_each,
+    attach_with, occupant,
 };
 pub use attached::{
     AttachedAt, AttachedLink, Lost, Network, attached, attached_by_others, can_answer, detach, detach_others,

@@ -11,7 +11,7 @@ use nix::libc;
 
 use super::{
     occupied::occupied,
-    plan::{AttachMode, Attached, Change, Manner, PlannedResponder, VlanTags},
+    plan::{AttachMode, Attached, ProgramChange, Manner, PlannedResponder, VlanTags},
 };
 use crate::{
     attached::Pinned,
@@ -56,7 +56,7 @@ pub(super) fn attach_new(
                     interface: interface.name.clone(),
                     mode: *mode,
                     fallback: reasons.pop(),
-                    change: Change::New,
+                    change: ProgramChange::New,
                     tags: keep_tags(interface, *mode, manner.responder),
                     taken_from: None,
                 });
@@ -124,7 +124,7 @@ pub(super) fn report_replaced(
     interface: &LinkFacts,
     running: RunMode,
     manner: Manner,
-    change: Change,
+    change: ProgramChange,
 ) -> Result<Attached, DataplaneError> {
     let name = interface.name.clone();
     match (manner.mode, running) {

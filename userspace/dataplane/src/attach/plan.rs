@@ -74,7 +74,7 @@ pub struct Attached {
     /// Why [`AttachMode::Auto`] fell back from native mode, as a short term.
     pub fallback: Option<String>,
     /// Whether a program ran there before.
-    pub change: Change,
+    pub change: ProgramChange,
     /// What became of VLAN tags.
     pub tags: VlanTags,
     /// The directory of the pins of sixgate's program that ran there before, if it was another one.
@@ -92,7 +92,7 @@ pub enum VlanTags {
 
 /// What became of an interface.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Change {
+pub enum ProgramChange {
     /// The program is new there.
     New,
     /// It replaced a differing sixgate program, without a gap.

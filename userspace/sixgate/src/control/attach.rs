@@ -11,7 +11,7 @@ use super::{
     follow::{fits, make_space},
 };
 use sixgate_dataplane::{
-    self as dataplane, AttachMode, AttachPlan, Attached, Change, DataplaneError, Failed, VlanTags,
+    self as dataplane, AttachMode, AttachPlan, Attached, DataplaneError, Failed, ProgramChange, VlanTags,
 };
 
 use crate::{config::InterfaceName, store::Database};
@@ -24,9 +24,9 @@ impl fmt::Display for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Attached { interface, mode, fallback, change, tags, taken_from } = &self.0;
         let change = match change {
-            Change::New => "attached",
-            Change::Replaced => "program replaced",
-            Change::Unchanged => "attached already",
+            ProgramChange::New => "attached",
+            ProgramChange::Replaced => "program replaced",
+            ProgramChange::Unchanged => "attached already",
         };
         write!(f, "{interface}: {change}, {mode} mode")?;
         if let Some(reason) = fallback {

@@ -52,7 +52,7 @@ pub enum EditOutcome {
 
 /// A change of one entry: that of a removed one, or as it is now.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Change {
+pub enum EntryChange {
     /// It is so now.
     Put(StoreEntry),
     /// It is gone.
@@ -105,29 +105,29 @@ impl fmt::Display for EditOutcome {
 
 impl Contents {
     /// Makes the change in memory; costs in proportion to it.
-    pub fn apply(&mut self, change: Change) {
+    pub fn apply(&mut self, change: EntryChange) {
         let take = |set: &mut PrefixSet, prefix: Ipv6Net| {
             set.remove(&prefix);
         };
         match change {
-            Change::Put(StoreEntry::OptIn(prefix, optin)) => {
+            EntryChange::Put(StoreEntry::OptIn(prefix, optin)) => {
                 self.optin.insert(prefix, optin);
             }
-            Change::Put(StoreEntry::Guard(prefix)) => {
+            EntryChange::Put(StoreEntry::Guard(prefix)) => {
                 self.guard.insert(prefix, ());
             }
-            Change::Put(StoreEntry::Trust(prefix)) => {
+            EntryChange::Put(StoreEntry::Trust(prefix)) => {
                 self.trust.insert(prefix, ());
             }
-            Change::Put(StoreEntry::Domain(domain, marks)) => {
+            EntryChange::Put(StoreEntry::Domain(domain, marks)) => {
                 self.domains.insert(domain, marks);
             }
-            Change::Gone(Key::OptIn(prefix)) => {
+            EntryChange::Gone(Key::OptIn(prefix)) => {
                 self.optin.remove(&prefix);
             }
-            Change::Gone(Key::Guard(prefix)) => take(&mut self.guard, prefix),
-            Change::Gone(Key::Trust(prefix)) => take(&mut self.trust, prefix),
-            Change::Gone(Key::Domain(domain)) => {
+            EntryChange::Gone(Key::Guard(prefix)) => take(&mut self.guard, prefix),
+            EntryChange::Gone(Key::Trust(prefix)) => take(&mut self.trust, prefix),
+            EntryChange::Gone(Key::Domain(domain)) => {
                 self.domains.remove(&domain);
             }
         }

@@ -8,7 +8,7 @@ use super::{
     Database,
     row::{self, EntryKind},
 };
-use crate::store::{Author, Change, Revision, StoreError};
+use crate::store::{Author, EntryChange, Revision, StoreError};
 
 /// A row of the table of changes.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub enum Since {
     /// Make these changes, in this order.
     Changes {
         /// None if there is nothing new.
-        changes: Vec<Change>,
+        changes: Vec<EntryChange>,
         /// The revisions that made them.
         revisions: Vec<Logged>,
         /// Which revision is seen then.
@@ -195,8 +195,8 @@ fn since(connection: &Connection, seen: Revision, most: usize) -> rusqlite::Resu
     while let Some(found) = rows.next()? {
         let (kind, key, after): (i64, Vec<u8>, Option<i64>) = found.try_into()?;
         let change = match after {
-            Some(after) => row::entry(kind, &key, after).map(Change::Put),
-            None => row::key(kind, &key).map(Change::Gone),
+            Some(after) => row::entry(kind, &key, after).map(EntryChange::Put),
+            None => row::key(kind, &key).map(EntryChange::Gone),
         };
         changes.extend(change);
     }

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::history::{CHANGES_KEPT, CHANGES_KEPT_OF_ONE};
 use crate::store::{
-    Author, Change, Consent, Contents, Database, Domain, EditOutcome, Key, Logged, Marks, PrefixMap,
+    Author, Consent, Contents, Database, Domain, EditOutcome, EntryChange, Key, Logged, Marks, PrefixMap,
     Revision, Since, StartNote, Store, StoreEntry, StoreError, write_document,
 };
 
@@ -239,7 +239,7 @@ fn the_tables_of_changes_are_bounded() {
     let Since::Changes { changes, .. } = database.since(now, 10).unwrap() else {
         panic!("known again");
     };
-    assert_eq!(changes, [Change::Put(StoreEntry::Guard(prefix(1)))]);
+    assert_eq!(changes, [EntryChange::Put(StoreEntry::Guard(prefix(1)))]);
 }
 
 #[test]
