@@ -59,7 +59,7 @@ use nix::time::{ClockId, clock_gettime};
 pub use object::{Embedded, ProgramTag, Sizes, embedded_object, embedded_traced_object};
 pub use other_pins::detach_elsewhere;
 pub use pins::Pins;
-pub use projection::{Changes, MapChange, MapEntry, Projection};
+pub use projection::{MapChange, MapDifferences, MapEntry, Projection};
 pub use ptr::{PtrOrigin, PtrRecord, PtrState};
 pub use stations::{Station, StationUse};
 pub use topology::RunMode;

@@ -25,7 +25,7 @@ use sixgate_base::bounded;
 
 use settings::FILE_MAX;
 
-pub use changes::{Changes, Pending};
+pub use changes::{Pending, SettingChanges};
 pub use limits::Limits;
 pub use renamed_keys::RenamedKey;
 pub use settings::{Config, DEFAULT_PATH, Dkim, Dns, Listen, Log, Metrics, NextHop, Ptr, Spf, Xdp};

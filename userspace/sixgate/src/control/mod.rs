@@ -146,7 +146,7 @@ impl Control {
         }
     }
 
-    /// Changes the store alone from now on: the maps show that of a daemon which uses another one.
+    /// MapDifferences the store alone from now on: the maps show that of a daemon which uses another one.
     pub fn leave_maps(&mut self) {
         self.leaves_maps = true;
     }
@@ -242,7 +242,7 @@ impl Control {
         Ok(self.pins.lock()?)
     }
 
-    /// Changes the store by `edit`, then the maps; returns what `edit` returned.
+    /// MapDifferences the store by `edit`, then the maps; returns what `edit` returned.
     ///
     /// # Errors
     ///

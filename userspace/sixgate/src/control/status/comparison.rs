@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sixgate_common::settings::{self, Settings};
 use sixgate_dataplane::{
-    self as dataplane, AttachedLink, Changes, DataplaneError, FallbackReason, MapEntry, Maps, Network,
+    self as dataplane, AttachedLink, MapDifferences, DataplaneError, FallbackReason, MapEntry, Maps, Network,
     Outlook, attached,
 };
 
@@ -55,7 +55,7 @@ impl Control {
         let settings = maps.settings()?;
         let unattached = self.unattached_status(stored.as_deref());
         let (mut optin, mut guard, mut trust) = (unattached.optin, unattached.guard, unattached.trust);
-        let mut changes = Changes::default();
+        let mut changes = MapDifferences::default();
         let mut revision = unattached.revision;
         if let Some(stored) = stored.filter(|_| verify) {
             let (contents, now) = stored.database.contents()?;
@@ -201,12 +201,12 @@ fn is_behind(store: Option<Revision>, settings: &Settings) -> bool {
 }
 
 /// An entry with another value is in both lists, and counts once in the map.
-fn compared(wanted: usize, changes: &Changes, of_this_map: fn(&MapEntry) -> bool) -> EntryCounts {
+fn compared(wanted: usize, changes: &MapDifferences, of_this_map: fn(&MapEntry) -> bool) -> EntryCounts {
     let count = |entries: &[MapEntry]| entries.iter().filter(|entry| of_this_map(entry)).count();
     EntryCounts { wanted, found: Some(wanted + count(&changes.removed) - count(&changes.added)) }
 }
 
-fn differences(changes: &Changes) -> Vec<String> {
+fn differences(changes: &MapDifferences) -> Vec<String> {
     let missing = changes.added.iter().map(|entry| format!("missing: {entry}"));
     let surplus = changes.removed.iter().map(|entry| format!("surplus: {entry}"));
     missing.chain(surplus).take(DIFFERENCES_SHOWN).collect()
