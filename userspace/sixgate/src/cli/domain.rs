@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::{Config, Domains},
     control::Control,
-    store::{Consent, Domain, Key, Marks, StoreEntry, parse_domains, parse_listed_domain},
+    store::{Consent, Domain, EntryKey, Marks, StoreEntry, parse_domains, parse_listed_domain},
 };
 
 #[derive(Debug, Subcommand)]
@@ -85,7 +85,7 @@ pub(super) fn run(
             edit::add(control, Consent::default(), entries, out)
         }
         DomainCommand::Remove { domains, temporary: false, allow } => {
-            edit::remove(control, allow.consent(), domains.into_iter().map(Key::Domain), out)
+            edit::remove(control, allow.consent(), domains.into_iter().map(EntryKey::Domain), out)
         }
         DomainCommand::Remove { domains, temporary: true, .. } => {
             let outcomes = control.change(Consent::default(), |edit| {

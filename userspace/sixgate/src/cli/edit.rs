@@ -14,7 +14,7 @@ use sixgate_base::bounded;
 use crate::{
     control::Control,
     store::{
-        Consent, DOUBTS_MAX, Edit, EditOutcome, Key, ListError, Replaced, StoreEntry, StoreError,
+        Consent, DOUBTS_MAX, Edit, EditOutcome, EntryKey, ListError, Replaced, StoreEntry, StoreError,
         parse_prefix,
     },
 };
@@ -79,7 +79,7 @@ pub(super) fn add(
 pub(super) fn remove(
     control: &Control,
     consent: Consent,
-    keys: impl Iterator<Item = Key>,
+    keys: impl Iterator<Item = EntryKey>,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     let outcomes = control.change(consent, |edit| keys.map(|key| edit.remove(key)).collect())?;

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     control::{Control, GuardOrigin},
-    store::{Consent, Key, PrefixMap, StoreEntry, parse_guard},
+    store::{Consent, EntryKey, PrefixMap, StoreEntry, parse_guard},
 };
 
 #[derive(Debug, Subcommand)]
@@ -69,7 +69,7 @@ pub(super) fn run(command: GuardCommand, control: &Control, out: &mut Output<'_>
 
 /// Removes prefixes of the store. Of an interface's address, why it is guarded all the same.
 fn remove(control: &Control, prefixes: Vec<Ipv6Net>, out: &mut Output<'_>) -> Result<Exit, CliError> {
-    let keys = prefixes.iter().copied().map(Key::Guard);
+    let keys = prefixes.iter().copied().map(EntryKey::Guard);
     let exit = edit::remove(control, Consent::default(), keys, out)?;
     if exit == Exit::No || prefixes.iter().any(|prefix| prefix.prefix_len() == ADDRESS) {
         let guarded = control.guard()?;

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     control::Control,
-    store::{Key, StoreEntry, parse_list},
+    store::{EntryKey, StoreEntry, parse_list},
 };
 
 #[derive(Debug, Subcommand)]
@@ -72,7 +72,7 @@ pub(super) fn run(command: OptinCommand, control: &Control, out: &mut Output<'_>
             edit::add(control, allow.consent(), entries, out)
         }
         OptinCommand::Remove { prefixes: Prefixes { prefixes }, allow } => {
-            edit::remove(control, allow.consent(), prefixes.into_iter().map(Key::OptIn), out)
+            edit::remove(control, allow.consent(), prefixes.into_iter().map(EntryKey::OptIn), out)
         }
         OptinCommand::List(format) => list(control, format, out),
         OptinCommand::Load(load) => edit::load(

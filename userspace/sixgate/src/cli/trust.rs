@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     control::Control,
-    store::{Consent, Key, StoreEntry, parse_members},
+    store::{Consent, EntryKey, StoreEntry, parse_members},
 };
 
 #[derive(Debug, Subcommand)]
@@ -53,7 +53,7 @@ pub(super) fn run(command: TrustCommand, control: &Control, out: &mut Output<'_>
             edit::add(control, Consent::default(), prefixes.into_iter().map(StoreEntry::Trust), out)
         }
         TrustCommand::Remove(Prefixes { prefixes }) => {
-            edit::remove(control, Consent::default(), prefixes.into_iter().map(Key::Trust), out)
+            edit::remove(control, Consent::default(), prefixes.into_iter().map(EntryKey::Trust), out)
         }
         TrustCommand::List(format) => list(control, format, out),
         TrustCommand::Load(load) => edit::load(

@@ -11,7 +11,7 @@ use sixgate_common::settings;
 use super::{Control, ControlError, MAPS_WAIT};
 use sixgate_dataplane::{DataplaneError, MapChange, MapEntry, Maps, Projection, Sizes};
 
-use crate::store::{Contents, Database, Domain, EntryChange, Key, Since, StoreEntry};
+use crate::store::{Contents, Database, Domain, EntryChange, EntryKey, Since, StoreEntry};
 
 impl Control {
     /// Brings the maps in line with the store, if the program is attached. `addresses`: those of
@@ -146,10 +146,10 @@ fn for_maps(changes: Vec<EntryChange>) -> (Vec<MapChange>, bool) {
             EntryChange::Put(StoreEntry::OptIn(prefix, optin)) => {
                 ((false, prefix), MapChange::OptIn(prefix, Some(optin)))
             }
-            EntryChange::Gone(Key::OptIn(prefix)) => ((false, prefix), MapChange::OptIn(prefix, None)),
+            EntryChange::Gone(EntryKey::OptIn(prefix)) => ((false, prefix), MapChange::OptIn(prefix, None)),
             EntryChange::Put(StoreEntry::Trust(prefix)) => ((true, prefix), MapChange::Trust(prefix, true)),
-            EntryChange::Gone(Key::Trust(prefix)) => ((true, prefix), MapChange::Trust(prefix, false)),
-            EntryChange::Put(StoreEntry::Guard(_)) | EntryChange::Gone(Key::Guard(_)) => {
+            EntryChange::Gone(EntryKey::Trust(prefix)) => ((true, prefix), MapChange::Trust(prefix, false)),
+            EntryChange::Put(StoreEntry::Guard(_)) | EntryChange::Gone(EntryKey::Guard(_)) => {
                 is_guard_changed = true;
                 continue;
             }
@@ -157,7 +157,7 @@ fn for_maps(changes: Vec<EntryChange>) -> (Vec<MapChange>, bool) {
                 mark(&domain, marks.temporary);
                 continue;
             }
-            EntryChange::Gone(Key::Domain(domain)) => {
+            EntryChange::Gone(EntryKey::Domain(domain)) => {
                 mark(&domain, false);
                 continue;
             }
@@ -215,7 +215,7 @@ mod tests {
         let domain: Domain = "contoso.com".parse().unwrap();
         let changes = vec![
             EntryChange::Put(StoreEntry::OptIn(prefix, OptIn::In)),
-            EntryChange::Gone(Key::OptIn(prefix)),
+            EntryChange::Gone(EntryKey::OptIn(prefix)),
             EntryChange::Put(StoreEntry::Trust(prefix)),
             EntryChange::Put(StoreEntry::OptIn(prefix, OptIn::Out)),
             EntryChange::Put(StoreEntry::Domain(domain.clone(), Marks::TEMPORARY)),
@@ -228,6 +228,6 @@ mod tests {
             MapChange::Temporary(key, false),
         ];
         assert_eq!(for_maps(changes), (wanted, false));
-        assert_eq!(for_maps(vec![EntryChange::Gone(Key::Guard(prefix))]), (Vec::new(), true));
+        assert_eq!(for_maps(vec![EntryChange::Gone(EntryKey::Guard(prefix))]), (Vec::new(), true));
     }
 }

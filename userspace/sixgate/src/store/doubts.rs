@@ -9,7 +9,7 @@ use std::net::Ipv6Addr;
 use ipnet::Ipv6Net;
 use sixgate_common::dest::OptIn;
 
-use crate::store::{Contents, Database, Domain, Key, StoreEntry, StoreError};
+use crate::store::{Contents, Database, Domain, EntryKey, StoreEntry, StoreError};
 
 impl StoreEntry {
     /// Why it is likely not meant, as a sentence; none if it is an entry as others.
@@ -91,8 +91,8 @@ impl Database {
         let mut found = Vec::new();
         let all = || (0..=GLOBAL_LENGTH).filter_map(|length| Ipv6Net::new(GLOBAL, length).ok());
         for prefix in all().map(|prefix| prefix.trunc()) {
-            found.extend(self.entry(&Key::Trust(prefix))?);
-            found.extend(self.entry(&Key::OptIn(prefix))?);
+            found.extend(self.entry(&EntryKey::Trust(prefix))?);
+            found.extend(self.entry(&EntryKey::OptIn(prefix))?);
         }
         found.extend(self.guard()?.entries().keys().copied().map(StoreEntry::Guard));
         Ok(found.into_iter().filter_map(|entry| entry.doubt()).take(DOUBTS_MAX).collect())

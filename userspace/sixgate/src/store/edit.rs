@@ -24,7 +24,7 @@ pub enum StoreEntry {
 
 /// The key of an entry: an entry without its decision or marks.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Key {
+pub enum EntryKey {
     /// A destination of the opt-in set.
     OptIn(Ipv6Net),
     /// A destination that is ours.
@@ -47,7 +47,7 @@ pub enum EditOutcome {
     /// It was there already.
     Unchanged(StoreEntry),
     /// It was to go and was not there.
-    Missing(Key),
+    Missing(EntryKey),
 }
 
 /// A change of one entry: that of a removed one, or as it is now.
@@ -56,18 +56,18 @@ pub enum EntryChange {
     /// It is so now.
     Put(StoreEntry),
     /// It is gone.
-    Gone(Key),
+    Gone(EntryKey),
 }
 
 impl StoreEntry {
     /// The key of this entry.
     #[must_use]
-    pub fn key(&self) -> Key {
+    pub fn key(&self) -> EntryKey {
         match self {
-            Self::OptIn(prefix, _) => Key::OptIn(*prefix),
-            Self::Guard(prefix) => Key::Guard(*prefix),
-            Self::Trust(prefix) => Key::Trust(*prefix),
-            Self::Domain(domain, _) => Key::Domain(domain.clone()),
+            Self::OptIn(prefix, _) => EntryKey::OptIn(*prefix),
+            Self::Guard(prefix) => EntryKey::Guard(*prefix),
+            Self::Trust(prefix) => EntryKey::Trust(*prefix),
+            Self::Domain(domain, _) => EntryKey::Domain(domain.clone()),
         }
     }
 }
@@ -82,7 +82,7 @@ impl fmt::Display for StoreEntry {
     }
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for EntryKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OptIn(prefix) | Self::Guard(prefix) | Self::Trust(prefix) => prefix.fmt(f),
@@ -122,12 +122,12 @@ impl Contents {
             EntryChange::Put(StoreEntry::Domain(domain, marks)) => {
                 self.domains.insert(domain, marks);
             }
-            EntryChange::Gone(Key::OptIn(prefix)) => {
+            EntryChange::Gone(EntryKey::OptIn(prefix)) => {
                 self.optin.remove(&prefix);
             }
-            EntryChange::Gone(Key::Guard(prefix)) => take(&mut self.guard, prefix),
-            EntryChange::Gone(Key::Trust(prefix)) => take(&mut self.trust, prefix),
-            EntryChange::Gone(Key::Domain(domain)) => {
+            EntryChange::Gone(EntryKey::Guard(prefix)) => take(&mut self.guard, prefix),
+            EntryChange::Gone(EntryKey::Trust(prefix)) => take(&mut self.trust, prefix),
+            EntryChange::Gone(EntryKey::Domain(domain)) => {
                 self.domains.remove(&domain);
             }
         }

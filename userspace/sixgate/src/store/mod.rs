@@ -29,7 +29,7 @@ pub use database::{
 pub use document::{ListProblem, parse as parse_document, write as write_document};
 pub use domain::{Domain, DomainError, Marks, parse_listed_domain};
 pub use doubts::DOUBTS_MAX;
-pub use edit::{EditOutcome, EntryChange, Key, StoreEntry};
+pub use edit::{EditOutcome, EntryChange, EntryKey, StoreEntry};
 pub use error::StoreError;
 pub use list::{ListError, ListReason, parse_domains, parse_guard, parse_list, parse_members};
 pub use prefix::{PrefixError, PrefixMap, PrefixSet, parse_address, parse_prefix};

@@ -13,7 +13,7 @@ use super::{
     row::{self, EntryKind},
 };
 use crate::store::{
-    Author, Contents, Domain, EditOutcome, Key, Marks, PrefixMap, PrefixSet, Revision, StoreEntry,
+    Author, Contents, Domain, EditOutcome, EntryKey, Marks, PrefixMap, PrefixSet, Revision, StoreEntry,
     StoreError, StoreProgress,
 };
 
@@ -132,7 +132,7 @@ impl Edit<'_> {
     /// # Errors
     ///
     /// [`StoreError::Database`].
-    pub fn remove(&mut self, key: Key) -> Result<EditOutcome, StoreError> {
+    pub fn remove(&mut self, key: EntryKey) -> Result<EditOutcome, StoreError> {
         let (kind, octets) = row::key_row(&key);
         let before = self.state(kind, &octets)?;
         let removed = before.and_then(|state| row::entry(kind.number(), &octets, state));
@@ -146,14 +146,14 @@ impl Edit<'_> {
     ///
     /// [`StoreError::Database`].
     pub fn unmark_temporary(&mut self, domain: Domain) -> Result<EditOutcome, StoreError> {
-        let (kind, octets) = row::key_row(&Key::Domain(domain.clone()));
+        let (kind, octets) = row::key_row(&EntryKey::Domain(domain.clone()));
         let before = self.state(kind, &octets)?;
         let marks = before.map(row::marks).unwrap_or_default();
         if !marks.temporary {
-            return Ok(EditOutcome::Missing(Key::Domain(domain)));
+            return Ok(EditOutcome::Missing(EntryKey::Domain(domain)));
         }
         if !marks.opted_in {
-            return self.remove(Key::Domain(domain));
+            return self.remove(EntryKey::Domain(domain));
         }
         self.set(kind, octets, before, Some(row::marks_state(Marks::OPTED_IN)))?;
         Ok(EditOutcome::Changed(StoreEntry::Domain(domain, Marks::OPTED_IN)))

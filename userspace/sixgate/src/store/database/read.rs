@@ -13,7 +13,9 @@ use super::{
     history::latest,
     row::{self, EntryKind},
 };
-use crate::store::{Contents, Domain, Key, Marks, PrefixMap, PrefixSet, Revision, StoreEntry, StoreError};
+use crate::store::{
+    Contents, Domain, EntryKey, Marks, PrefixMap, PrefixSet, Revision, StoreEntry, StoreError,
+};
 
 /// How many entries there are, and whether the two sets that mail needs have any that opted in.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -131,7 +133,7 @@ impl Database {
     /// # Errors
     ///
     /// As [`Self::contents`].
-    pub fn entry(&self, key: &Key) -> Result<Option<StoreEntry>, StoreError> {
+    pub fn entry(&self, key: &EntryKey) -> Result<Option<StoreEntry>, StoreError> {
         let (kind, key) = row::key_row(key);
         let found: rusqlite::Result<Option<i64>> = self
             .connection

@@ -8,7 +8,9 @@ use std::{collections::BTreeMap, net::Ipv6Addr};
 use ipnet::Ipv6Net;
 use sixgate_common::dest::OptIn;
 
-use crate::store::{Contents, Domain, Key, Marks, PrefixMap, PrefixSet, StoreEntry, parse_listed_domain};
+use crate::store::{
+    Contents, Domain, EntryKey, Marks, PrefixMap, PrefixSet, StoreEntry, parse_listed_domain,
+};
 
 /// Which set an entry is in. The numbers are those of the tables.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,12 +61,12 @@ pub(super) fn prefix(key: &[u8]) -> Option<Ipv6Net> {
     Ipv6Net::new(Ipv6Addr::from(address), *length).ok()
 }
 
-pub(super) fn key_row(key: &Key) -> (EntryKind, Vec<u8>) {
+pub(super) fn key_row(key: &EntryKey) -> (EntryKind, Vec<u8>) {
     match key {
-        Key::OptIn(prefix) => (EntryKind::OptIn, prefix_key(*prefix)),
-        Key::Guard(prefix) => (EntryKind::Guard, prefix_key(*prefix)),
-        Key::Trust(prefix) => (EntryKind::Trust, prefix_key(*prefix)),
-        Key::Domain(domain) => (EntryKind::Domain, domain.as_str().as_bytes().to_vec()),
+        EntryKey::OptIn(prefix) => (EntryKind::OptIn, prefix_key(*prefix)),
+        EntryKey::Guard(prefix) => (EntryKind::Guard, prefix_key(*prefix)),
+        EntryKey::Trust(prefix) => (EntryKind::Trust, prefix_key(*prefix)),
+        EntryKey::Domain(domain) => (EntryKind::Domain, domain.as_str().as_bytes().to_vec()),
     }
 }
 
@@ -102,19 +104,19 @@ pub(super) const fn marks(state: i64) -> Marks {
 /// The entry of a row; nothing for one that this version does not write.
 pub(super) fn entry(kind: i64, key: &[u8], state: i64) -> Option<StoreEntry> {
     Some(match self::key(kind, key)? {
-        Key::OptIn(prefix) => StoreEntry::OptIn(prefix, optin(state)),
-        Key::Guard(prefix) => StoreEntry::Guard(prefix),
-        Key::Trust(prefix) => StoreEntry::Trust(prefix),
-        Key::Domain(domain) => StoreEntry::Domain(domain, marks(state)),
+        EntryKey::OptIn(prefix) => StoreEntry::OptIn(prefix, optin(state)),
+        EntryKey::Guard(prefix) => StoreEntry::Guard(prefix),
+        EntryKey::Trust(prefix) => StoreEntry::Trust(prefix),
+        EntryKey::Domain(domain) => StoreEntry::Domain(domain, marks(state)),
     })
 }
 
-pub(super) fn key(kind: i64, key: &[u8]) -> Option<Key> {
+pub(super) fn key(kind: i64, key: &[u8]) -> Option<EntryKey> {
     Some(match EntryKind::of(kind)? {
-        EntryKind::OptIn => Key::OptIn(prefix(key)?),
-        EntryKind::Guard => Key::Guard(prefix(key)?),
-        EntryKind::Trust => Key::Trust(prefix(key)?),
-        EntryKind::Domain => Key::Domain(domain(key)?),
+        EntryKind::OptIn => EntryKey::OptIn(prefix(key)?),
+        EntryKind::Guard => EntryKey::Guard(prefix(key)?),
+        EntryKind::Trust => EntryKey::Trust(prefix(key)?),
+        EntryKind::Domain => EntryKey::Domain(domain(key)?),
     })
 }
 

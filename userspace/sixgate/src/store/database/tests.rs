@@ -9,8 +9,8 @@ use tempfile::TempDir;
 
 use super::history::{CHANGES_KEPT, CHANGES_KEPT_OF_ONE};
 use crate::store::{
-    Author, Consent, Contents, Database, Domain, EditOutcome, EntryChange, Key, Logged, Marks, PrefixMap,
-    Revision, Since, StartNote, Store, StoreEntry, StoreError, write_document,
+    Author, Consent, Contents, Database, Domain, EditOutcome, EntryChange, EntryKey, Logged, Marks,
+    PrefixMap, Revision, Since, StartNote, Store, StoreEntry, StoreError, write_document,
 };
 
 fn new() -> (TempDir, Store) {
@@ -114,14 +114,14 @@ fn each_change_says_what_became_of_its_entry() {
             edit.add(StoreEntry::OptIn(prefix(1), OptIn::In))?,
             edit.add(StoreEntry::OptIn(prefix(1), OptIn::In))?,
             edit.add(StoreEntry::OptIn(prefix(1), OptIn::Out))?,
-            edit.remove(Key::OptIn(prefix(1)))?,
-            edit.remove(Key::OptIn(prefix(1)))?,
+            edit.remove(EntryKey::OptIn(prefix(1)))?,
+            edit.remove(EntryKey::OptIn(prefix(1)))?,
             edit.add(StoreEntry::Domain(domain.clone(), Marks::TEMPORARY))?,
             edit.add(StoreEntry::Domain(domain.clone(), Marks::OPTED_IN))?,
             edit.add(StoreEntry::Domain(domain.clone(), Marks::OPTED_IN))?,
             edit.unmark_temporary(domain.clone())?,
             edit.unmark_temporary(domain.clone())?,
-            edit.remove(Key::Domain(domain.clone()))?,
+            edit.remove(EntryKey::Domain(domain.clone()))?,
             edit.add(StoreEntry::Domain(domain.clone(), Marks::TEMPORARY))?,
             edit.unmark_temporary(domain)?,
         ])
@@ -147,7 +147,7 @@ fn each_change_says_what_became_of_its_entry() {
     let Logged { who, what, .. } = database.log(1).unwrap().remove(0);
     assert_eq!((who.as_str(), what.as_str()), ("alice", "a test"));
     // what changes nothing makes no revision
-    let (_, same) = edit(&mut database, |edit| edit.remove(Key::Trust(prefix(1)))).unwrap();
+    let (_, same) = edit(&mut database, |edit| edit.remove(EntryKey::Trust(prefix(1)))).unwrap();
     assert_eq!(same, revision);
 }
 
@@ -183,7 +183,7 @@ fn a_follower_makes_the_changes_since_its_revision() {
     assert_eq!(other.version().unwrap(), version);
     edit(&mut database, |edit| edit.replace_optin(&optin(0..5), Consent::default())).unwrap();
     edit(&mut database, |edit| edit.add(StoreEntry::OptIn(prefix(1), OptIn::Out))).unwrap();
-    edit(&mut database, |edit| edit.remove(Key::OptIn(prefix(2)))).unwrap();
+    edit(&mut database, |edit| edit.remove(EntryKey::OptIn(prefix(2)))).unwrap();
     edit(&mut database, |edit| edit.add(StoreEntry::Domain("a.example".parse().unwrap(), Marks::TEMPORARY)))
         .unwrap();
     assert_ne!(other.version().unwrap(), version, "the change of another connection is seen");
