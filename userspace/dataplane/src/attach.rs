@@ -24,7 +24,7 @@ use super::{
     object::{self},
     other_pins::{self, Abandoned, Owner},
     pins::{PinSet, release},
-    topology::{LinkFacts, Running, Topology},
+    topology::{LinkFacts, RunningProgram, Topology},
 };
 pub(super) use link::replace;
 use link::{attach_new, report_replaced};
@@ -94,7 +94,11 @@ struct Taken {
 
 /// Takes hold of the pins whose program runs on `interface`; an error if that is not sixgate's, or
 /// a daemon uses them.
-fn take(interface: &LinkFacts, running: Running, taken: &mut Vec<Taken>) -> Result<(), DataplaneError> {
+fn take(
+    interface: &LinkFacts,
+    running: RunningProgram,
+    taken: &mut Vec<Taken>,
+) -> Result<(), DataplaneError> {
     let pins = match other_pins::owner(running.program) {
         Owner::Pinned(pins) => pins,
         Owner::Hidden => return Err(other_pins::hidden(interface, running)),

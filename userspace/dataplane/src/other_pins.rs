@@ -19,7 +19,7 @@ use super::{
     lock::PinLock,
     mounts::bpf_mounts,
     pins::{PinSet, Pins},
-    topology::{LinkFacts, Running},
+    topology::{LinkFacts, RunningProgram},
 };
 
 /// Whose the XDP program is that runs on an interface and is not pinned in the configuration's
@@ -134,7 +134,11 @@ pub fn detach_elsewhere(own: &Pins, interface: &str) -> Result<Option<PathBuf>, 
 }
 
 /// Takes hold of the pins whose program runs on an interface.
-pub(super) fn hold(pins: Pins, interface: &LinkFacts, running: Running) -> Result<Abandoned, DataplaneError> {
+pub(super) fn hold(
+    pins: Pins,
+    interface: &LinkFacts,
+    running: RunningProgram,
+) -> Result<Abandoned, DataplaneError> {
     let error = elsewhere(&pins, interface, running);
     match Abandoned::hold(pins) {
         Err(DataplaneError::PinsInUse { .. }) => Err(error),
@@ -143,7 +147,7 @@ pub(super) fn hold(pins: Pins, interface: &LinkFacts, running: Running) -> Resul
 }
 
 /// The error about an interface that has the program which is pinned there.
-pub(super) fn elsewhere(pins: &Pins, interface: &LinkFacts, running: Running) -> DataplaneError {
+pub(super) fn elsewhere(pins: &Pins, interface: &LinkFacts, running: RunningProgram) -> DataplaneError {
     DataplaneError::PinnedElsewhere {
         interface: interface.name.clone(),
         program: running.program,
@@ -153,7 +157,7 @@ pub(super) fn elsewhere(pins: &Pins, interface: &LinkFacts, running: Running) ->
 }
 
 /// The error about an interface that has a program of sixgate whose pins are not found.
-pub(super) fn hidden(interface: &LinkFacts, running: Running) -> DataplaneError {
+pub(super) fn hidden(interface: &LinkFacts, running: RunningProgram) -> DataplaneError {
     DataplaneError::PinsHidden {
         interface: interface.name.clone(),
         program: running.program,

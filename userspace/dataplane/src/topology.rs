@@ -36,7 +36,7 @@ impl fmt::Display for RunMode {
 
 /// The XDP program that runs on an interface.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Running {
+pub(super) struct RunningProgram {
     pub(super) program: u32,
     pub(super) mode: RunMode,
 }
@@ -58,7 +58,7 @@ pub(super) struct LinkFacts {
     pub(super) lower: Option<Lower>,
     /// The bond, team or bridge that it is a port of.
     pub(super) master: Option<u32>,
-    pub(super) running: Option<Running>,
+    pub(super) running: Option<RunningProgram>,
     /// Whether a program runs in the driver, alone or beside a generic one.
     pub(super) runs_natively: bool,
 }
@@ -228,7 +228,7 @@ fn runs_natively(attributes: &[LinkXdp]) -> bool {
     })
 }
 
-fn running(attributes: &[LinkXdp]) -> Option<Running> {
+fn running(attributes: &[LinkXdp]) -> Option<RunningProgram> {
     let mode = attributes.iter().find_map(|attribute| match attribute {
         LinkXdp::Attached(XdpAttached::Driver | XdpAttached::Hardware) => Some(RunMode::Native),
         LinkXdp::Attached(XdpAttached::SocketBuffer | XdpAttached::Multiple) => Some(RunMode::Generic),
@@ -240,7 +240,7 @@ fn running(attributes: &[LinkXdp]) -> Option<Running> {
         }
         _ => None,
     })?;
-    Some(Running { program, mode })
+    Some(RunningProgram { program, mode })
 }
 
 /// How many levels of masters are followed.

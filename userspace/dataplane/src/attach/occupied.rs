@@ -9,12 +9,12 @@ use crate::{
     error::DataplaneError,
     interface,
     other_pins::{self, Owner},
-    topology::{LinkFacts, RunMode, Running},
+    topology::{LinkFacts, RunMode, RunningProgram},
 };
 
 /// The error, with the command: `ip link` for a program that was attached by netlink, `bpftool
 /// link` for one that a link holds, which `ip link` cannot take off.
-pub(super) fn occupied(link: &LinkFacts, other: Running) -> DataplaneError {
+pub(super) fn occupied(link: &LinkFacts, other: RunningProgram) -> DataplaneError {
     match other_pins::owner(other.program) {
         Owner::Pinned(pins) => return other_pins::elsewhere(&pins, link, other),
         Owner::Hidden => return other_pins::hidden(link, other),
