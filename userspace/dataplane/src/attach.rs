@@ -29,7 +29,7 @@ use super::{
 pub(super) use link::replace;
 use link::{attach_new, report_replaced};
 use occupied::occupied;
-pub use plan::{AttachMode, AttachPlan, Attached, ProgramChange, Failed, Report, VlanTags};
+pub use plan::{AttachMode, AttachPlan, Attached, ProgramChange, Failed, AttachReport, VlanTags};
 use plan::{Manner, PlannedResponder};
 use program::Program;
 
@@ -64,7 +64,7 @@ pub fn attach_with(plan: &AttachPlan, loader: &Loader) -> Result<Vec<Attached>, 
 /// # Errors
 ///
 /// As [`attach`] but for what concerns one interface.
-pub fn attach_each(plan: &AttachPlan, loader: &Loader) -> Result<Report, DataplaneError> {
+pub fn attach_each(plan: &AttachPlan, loader: &Loader) -> Result<AttachReport, DataplaneError> {
     AttachRun { plan, loader, together: false }.run()
 }
 
@@ -123,8 +123,8 @@ struct AttachRun<'a> {
 }
 
 impl AttachRun<'_> {
-    fn run(&self) -> Result<Report, DataplaneError> {
-        let mut report = Report::default();
+    fn run(&self) -> Result<AttachReport, DataplaneError> {
+        let mut report = AttachReport::default();
         let found = self.find(&mut report)?;
         self.plan.pins.prepare()?;
         let live = if self.together { self.plan.pins.live()? } else { self.plan.pins.own()? };
@@ -146,7 +146,7 @@ impl AttachRun<'_> {
     }
 
     /// The plan's interfaces, each once, with the name that the plan has for it.
-    fn find(&self, report: &mut Report) -> Result<Vec<LinkFacts>, DataplaneError> {
+    fn find(&self, report: &mut AttachReport) -> Result<Vec<LinkFacts>, DataplaneError> {
         let mut found: Vec<LinkFacts> = Vec::new();
         for name in &self.plan.interfaces {
             let Some(interface) = self.or_failed(name, interface::named(name), report)? else {
@@ -165,7 +165,7 @@ impl AttachRun<'_> {
         &self,
         found: Vec<LinkFacts>,
         links: &[Pinned],
-        report: &mut Report,
+        report: &mut AttachReport,
     ) -> Result<(Vec<LinkFacts>, Vec<Taken>), DataplaneError> {
         let others = attached::programs_of_others(&self.plan.pins)?;
         let (mut free, mut abandoned) = (Vec::new(), Vec::new());
@@ -192,7 +192,11 @@ impl AttachRun<'_> {
     }
 
     /// Makes everything aside; it comes into sight at once, and only then may the program refuse.
-    fn attach_first(&self, interfaces: Interfaces<'_>, report: &mut Report) -> Result<(), DataplaneError> {
+    fn attach_first(
+        &self,
+        interfaces: Interfaces<'_>,
+        report: &mut AttachReport,
+    ) -> Result<(), DataplaneError> {
         let staged = self.plan.pins.stage()?;
         let filled = self.fill_staged(interfaces, &staged, report);
         if filled.is_err() || report.attached.is_empty() {
@@ -209,7 +213,7 @@ impl AttachRun<'_> {
         &self,
         (interfaces, abandoned): Interfaces<'_>,
         staged: &PinSet,
-        report: &mut Report,
+        report: &mut AttachReport,
     ) -> Result<PlannedResponder, DataplaneError> {
         let mut object = self.loader.load(&self.plan.sizes, |name| Some(staged.map(name)))?;
         let responder = PlannedResponder::of(self.plan, object.fallback_reason.as_ref());
@@ -237,7 +241,7 @@ impl AttachRun<'_> {
         (interfaces, abandoned): Interfaces<'_>,
         live: &PinSet,
         links: &[Pinned],
-        report: &mut Report,
+        report: &mut AttachReport,
     ) -> Result<(), DataplaneError> {
         for name in names::ALL {
             layout::examine(live, name)?;
@@ -273,7 +277,7 @@ impl AttachRun<'_> {
         interfaces: &[LinkFacts],
         (manner, change): (Manner, ProgramChange),
         (live, links, network): (&PinSet, &[Pinned], &Topology),
-        report: &mut Report,
+        report: &mut AttachReport,
     ) -> Result<(), DataplaneError> {
         let mut held = Vec::new();
         for link in links {
@@ -303,7 +307,7 @@ impl AttachRun<'_> {
         &self,
         interface: &str,
         outcome: Result<T, DataplaneError>,
-        report: &mut Report,
+        report: &mut AttachReport,
     ) -> Result<Option<T>, DataplaneError> {
         match outcome {
             Ok(value) => Ok(Some(value)),

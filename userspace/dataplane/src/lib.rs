@@ -39,7 +39,7 @@ mod watch;
 
 pub use addresses::{global_addresses, interface_addresses};
 pub use attach::{
-    AttachMode, AttachPlan, Attached, Failed, ProgramChange, Report, VlanTags, attach, attach_each,
+    AttachMode, AttachPlan, AttachReport, Attached, Failed, ProgramChange, VlanTags, attach, attach_each,
     attach_with, occupant,
 };
 pub use attached::{

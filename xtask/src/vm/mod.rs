@@ -31,7 +31,7 @@ use crate::{
 };
 use boot::Machine;
 use initramfs::Program;
-use report::Report;
+use report::MachineReport;
 
 /// Options of `vm`.
 #[derive(Args)]
@@ -263,14 +263,14 @@ fn boot(
     (kernel, card, filter): (&Kernel, Card, Option<&str>),
     suites: &[Suite],
     archives: &[&Path],
-) -> Result<Report> {
+) -> Result<MachineReport> {
     let title = format!("Linux {} ({}), {card}", kernel.series, kernel.release);
     let initramfs = folder().join(format!("{}-{card}.cpio", kernel.series));
     initramfs::join(archives, &initramfs)?;
     let console = folder().join(format!("{}-{card}.console", kernel.series));
     let machine = Machine { image: &kernel.image, initramfs, console, card, suites, filter };
     let ended = machine.run(&|line| eprintln!("[{} {card}] {line}", kernel.series))?;
-    let report = Report::read(title, card, suites, &ended, &kernel.release);
+    let report = MachineReport::read(title, card, suites, &ended, &kernel.release);
     let tail = report.is_cut_short().then(|| machine.console_tail());
     // the programs are in it: it is large
     exec::output(Command::new("rm").arg(&machine.initramfs))?;
@@ -278,7 +278,7 @@ fn boot(
 }
 
 /// Prints the tables, and fails if one of them is not as it has to be.
-fn conclude(reports: Vec<Result<Report>>, wanted: usize) -> Result<()> {
+fn conclude(reports: Vec<Result<MachineReport>>, wanted: usize) -> Result<()> {
     let mut failed = wanted.saturating_sub(reports.len());
     for report in reports {
         match report {

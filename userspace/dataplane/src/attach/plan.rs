@@ -103,7 +103,7 @@ pub enum ProgramChange {
 
 /// What became of the interfaces of a plan, each by itself.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct AttachReport {
     /// Those on which the program runs.
     pub attached: Vec<Attached>,
     /// The interfaces on which the program could not be attached.
