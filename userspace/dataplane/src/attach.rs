@@ -16,7 +16,7 @@ use sixgate_common::{
 };
 
 use super::{
-    attached::{self, Lost, Network, Pinned},
+    attached::{self, InterfaceCache, Lost, Pinned},
     error::DataplaneError,
     interface, layout,
     loader::Loader,
@@ -347,7 +347,7 @@ fn put_in_force(
     live: &PinSet,
 ) -> Result<(), DataplaneError> {
     let generation = maps.settings()?.generation;
-    let mut network = Network::default();
+    let mut network = InterfaceCache::default();
     let outlooks = attached::of_links(live, &mut network)?;
     maps.review_stations(&outlooks, &mut network)?;
     let answer = match responder {

@@ -65,9 +65,9 @@ impl fmt::Display for Lost {
 
 /// The interfaces of this network namespace, listed once and only if that matters.
 #[derive(Debug, Default)]
-pub struct Network(Option<Topology>);
+pub struct InterfaceCache(Option<Topology>);
 
-impl Network {
+impl InterfaceCache {
     /// Lets the next look list them again.
     pub fn forget(&mut self) {
         self.0 = None;
@@ -121,7 +121,7 @@ pub(super) fn programs_of_others(pins: &Pins) -> Result<Vec<u32>, DataplaneError
 /// # Errors
 ///
 /// As [`attached`].
-pub fn outlooks(pins: &Pins, network: &mut Network) -> Result<BTreeMap<u32, Outlook>, DataplaneError> {
+pub fn outlooks(pins: &Pins, network: &mut InterfaceCache) -> Result<BTreeMap<u32, Outlook>, DataplaneError> {
     match pins.live()? {
         Some(live) => of_links(&live, network),
         None => Ok(BTreeMap::new()),
@@ -130,7 +130,7 @@ pub fn outlooks(pins: &Pins, network: &mut Network) -> Result<BTreeMap<u32, Outl
 
 pub(super) fn of_links(
     live: &PinSet,
-    network: &mut Network,
+    network: &mut InterfaceCache,
 ) -> Result<BTreeMap<u32, Outlook>, DataplaneError> {
     let mut found = BTreeMap::new();
     for Pinned { link, facts, .. } in pinned(live)? {

@@ -43,8 +43,8 @@ pub use attach::{
     attach_with, occupant,
 };
 pub use attached::{
-    AttachedAt, AttachedLink, Lost, Network, attached, attached_by_others, can_answer, detach, detach_others,
-    forget_link, missing_map, outlooks,
+    AttachedAt, AttachedLink, InterfaceCache, Lost, attached, attached_by_others, can_answer, detach,
+    detach_others, forget_link, missing_map, outlooks,
 };
 pub use error::DataplaneError;
 pub use events::{Events, KernelEvent, KernelProgress, Refused};

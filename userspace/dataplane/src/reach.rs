@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    attached::Network,
+    attached::InterfaceCache,
     error::DataplaneError,
     fallback_reason::Outlook,
     maps::Maps,
@@ -59,7 +59,7 @@ impl Maps {
     pub fn has_stations(
         &self,
         outlooks: &BTreeMap<u32, Outlook>,
-        network: &mut Network,
+        network: &mut InterfaceCache,
     ) -> Result<bool, DataplaneError> {
         Ok(self.stations()? == wanted(outlooks, network.all()?))
     }
@@ -73,7 +73,7 @@ impl Maps {
     pub fn review_stations(
         &mut self,
         outlooks: &BTreeMap<u32, Outlook>,
-        network: &mut Network,
+        network: &mut InterfaceCache,
     ) -> Result<(), DataplaneError> {
         let wanted = wanted(outlooks, network.all()?);
         if self.stations()? == wanted { Ok(()) } else { self.set_stations(&wanted) }

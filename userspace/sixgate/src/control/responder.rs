@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt};
 use sixgate_common::settings::{ANSWER_FALLBACK, ANSWER_KERNEL, Settings};
 
 use super::{Control, ControlError, MAPS_WAIT};
-use sixgate_dataplane::{self as dataplane, DataplaneError, FallbackReason, Maps, Network, Outlook};
+use sixgate_dataplane::{self as dataplane, DataplaneError, FallbackReason, InterfaceCache, Maps, Outlook};
 
 /// Whether the XDP program or the daemon answers, by the maps, and whether that is as configured.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -108,7 +108,7 @@ impl Control {
     pub fn responder(&self) -> Result<Option<Responder>, ControlError> {
         match self.maps()? {
             Some(maps) => {
-                let outlooks = dataplane::outlooks(&self.pins, &mut Network::default())?;
+                let outlooks = dataplane::outlooks(&self.pins, &mut InterfaceCache::default())?;
                 Ok(Some(self.responder_by(&maps, &maps.settings()?, &outlooks)?))
             }
             None => Ok(None),
@@ -121,7 +121,7 @@ impl Control {
     /// # Errors
     ///
     /// [`ControlError::Dataplane`].
-    pub fn review(&self, network: &mut Network) -> Result<Option<Responder>, ControlError> {
+    pub fn review(&self, network: &mut InterfaceCache) -> Result<Option<Responder>, ControlError> {
         let Some(mut maps) = self.maps()? else {
             return Ok(None);
         };

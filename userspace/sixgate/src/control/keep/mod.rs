@@ -16,7 +16,7 @@ use ipnet::Ipv6Net;
 
 use super::{Attempts, Control, ControlError, Destinations, Responder, attach::Incomplete, wanted::Wanted};
 use sixgate_dataplane::{
-    self as dataplane, AttachedLink, DataplaneError, Failed, Network, PinLock, interface_addresses,
+    self as dataplane, AttachedLink, DataplaneError, Failed, InterfaceCache, PinLock, interface_addresses,
 };
 
 use crate::config::InterfaceName;
@@ -63,7 +63,7 @@ pub struct Looked {
 pub struct Keeper {
     control: Arc<Control>,
     lock: Option<PinLock>,
-    network: Network,
+    network: InterfaceCache,
     /// The links that were there at the last look, by the kernel's id.
     known: BTreeMap<u32, Known>,
     /// Failed attempts, by the name in the configuration, or by [`ALL`] or [`ATTACH`].
@@ -90,7 +90,7 @@ impl Keeper {
         Self {
             control,
             lock,
-            network: Network::default(),
+            network: InterfaceCache::default(),
             known: BTreeMap::new(),
             failures: BTreeMap::new(),
             is_stale: true,

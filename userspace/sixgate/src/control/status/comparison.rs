@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sixgate_common::settings::{self, Settings};
 use sixgate_dataplane::{
-    self as dataplane, AttachedLink, MapDifferences, DataplaneError, FallbackReason, MapEntry, Maps, Network,
+    self as dataplane, AttachedLink, MapDifferences, DataplaneError, FallbackReason, MapEntry, Maps, InterfaceCache,
     Outlook, attached,
 };
 
@@ -67,7 +67,7 @@ impl Control {
             trust = compared(wanted.trust.len(), &changes, |entry| matches!(entry, MapEntry::Trust(_)));
         }
         let embedded_tag = self.own_tag()?;
-        let outlooks = dataplane::outlooks(&self.pins, &mut Network::default())?;
+        let outlooks = dataplane::outlooks(&self.pins, &mut InterfaceCache::default())?;
         let responder = self.responder_by(maps, &settings, &outlooks)?;
         let mut warnings = self.size_warnings(maps);
         warnings.extend(
