@@ -30,7 +30,7 @@ pub(super) use link::replace;
 use link::{attach_new, report_replaced};
 use occupied::occupied;
 pub use plan::{AttachMode, AttachPlan, Attached, ProgramChange, Failed, AttachReport, VlanTags};
-use plan::{Manner, PlannedResponder};
+use plan::{AttachManner, PlannedResponder};
 use program::Program;
 
 /// Fills the maps, puts the program on the plan's interfaces, and lets it refuse. Where sixgate
@@ -226,7 +226,7 @@ impl AttachRun<'_> {
         attached::remove_others(&self.plan.pins)?;
         abandoned.iter().try_for_each(|taken| taken.pins.detach())?;
         for interface in interfaces {
-            let manner = Manner { mode: self.plan.mode, responder };
+            let manner = AttachManner { mode: self.plan.mode, responder };
             let attached = attach_new(program, interface, manner, &network, staged);
             let attached = self.or_failed(&interface.name, attached, report)?;
             report.attached.extend(attached);
@@ -262,7 +262,7 @@ impl AttachRun<'_> {
         attached::remove_others(&self.plan.pins)?;
         abandoned.iter().try_for_each(|taken| taken.pins.detach())?;
         let network = expect(&mut maps, interfaces)?;
-        let manner = Manner { mode: self.plan.mode, responder };
+        let manner = AttachManner { mode: self.plan.mode, responder };
         let handed =
             self.hand_over(&mut program, interfaces, (manner, change), (live, links, &network), report);
         // The maps agree with the projection, even where an interface failed.
@@ -275,7 +275,7 @@ impl AttachRun<'_> {
         &self,
         program: &mut Program,
         interfaces: &[LinkFacts],
-        (manner, change): (Manner, ProgramChange),
+        (manner, change): (AttachManner, ProgramChange),
         (live, links, network): (&PinSet, &[Pinned], &Topology),
         report: &mut AttachReport,
     ) -> Result<(), DataplaneError> {

@@ -31,7 +31,7 @@ const TC: u8 = 0x02;
 
 /// How a question is put.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Manner {
+pub(super) struct QuestionForm {
     /// With an OPT record (RFC 6891).
     pub(super) edns: bool,
     /// With the letters of its name in random case, which the response has to repeat: bits that a
@@ -59,7 +59,11 @@ pub(super) enum Fault {
 }
 
 /// Asks by UDP and waits until a datagram with the question's id comes from that server.
-pub(super) async fn by_udp(server: SocketAddr, query: &Query, manner: Manner) -> Result<Response, Fault> {
+pub(super) async fn by_udp(
+    server: SocketAddr,
+    query: &Query,
+    manner: QuestionForm,
+) -> Result<Response, Fault> {
     let request = request(query, manner);
     let any: SocketAddr = match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -85,7 +89,11 @@ pub(super) async fn by_udp(server: SocketAddr, query: &Query, manner: Manner) ->
 }
 
 /// Asks by TCP, over a connection of its own.
-pub(super) async fn by_tcp(server: SocketAddr, query: &Query, manner: Manner) -> Result<Response, Fault> {
+pub(super) async fn by_tcp(
+    server: SocketAddr,
+    query: &Query,
+    manner: QuestionForm,
+) -> Result<Response, Fault> {
     let request = request(query, manner);
     let octets = encode(&request)?;
     let length = u16::try_from(octets.len()).map_err(io::Error::other)?;
@@ -110,7 +118,7 @@ impl Response {
     }
 }
 
-fn request(query: &Query, manner: Manner) -> Message {
+fn request(query: &Query, manner: QuestionForm) -> Message {
     let mut query = query.clone();
     if manner.random_case {
         query.name.randomize_label_case();

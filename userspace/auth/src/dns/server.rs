@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, info};
 
 use super::{
-    exchange::{Fault, Manner, Response, by_tcp, by_udp},
+    exchange::{Fault, QuestionForm, Response, by_tcp, by_udp},
     reading::{MAX_ALIASES, Reading, TOO_MANY_ALIASES, read},
     result::DnsAnswer,
 };
@@ -149,10 +149,10 @@ impl Server {
     async fn datagram(
         &self,
         query: &Query,
-        manner: Manner,
+        manner: QuestionForm,
         time: Duration,
-    ) -> Result<(Response, Manner), ServerFailure> {
-        let send = async |manner: Manner| (manner, self.by_udp(query, manner).await);
+    ) -> Result<(Response, QuestionForm), ServerFailure> {
+        let send = async |manner: QuestionForm| (manner, self.by_udp(query, manner).await);
         let mut second_time = pin!(sleep(time / 2));
         let mut sent = FuturesUnordered::new();
         sent.push(send(manner));
@@ -163,7 +163,7 @@ impl Server {
                 () = &mut second_time, if !is_second => {
                     is_second = true;
                     let edns = manner.edns && is_ahead(self.habits().takes_edns);
-                    sent.push(send(Manner { edns, ..manner }));
+                    sent.push(send(QuestionForm { edns, ..manner }));
                     continue;
                 }
             };
@@ -183,10 +183,10 @@ impl Server {
     async fn without_edns(
         &self,
         query: &Query,
-        manner: Manner,
+        manner: QuestionForm,
         complaint: Response,
-    ) -> Result<(Response, Manner), ServerFailure> {
-        let plain = Manner { edns: false, ..manner };
+    ) -> Result<(Response, QuestionForm), ServerFailure> {
+        let plain = QuestionForm { edns: false, ..manner };
         let response = self.by_udp(query, plain).await?;
         if complains_of_edns(&response) || code(&response) == code(&complaint) {
             // about the question itself, then
@@ -202,7 +202,7 @@ impl Server {
     async fn with_lost_case(
         &self,
         query: &Query,
-        manner: Manner,
+        manner: QuestionForm,
         time: Duration,
     ) -> Result<Response, ServerFailure> {
         let (response, is_habit) = match timeout(time / 4, self.stream(query, manner)).await {
@@ -210,7 +210,7 @@ impl Server {
                 let is_habit = !response.keeps_case;
                 (response, is_habit)
             }
-            Ok(Err(_)) | Err(_) => (self.by_udp(query, Manner { random_case: false, ..manner }).await?, true),
+            Ok(Err(_)) | Err(_) => (self.by_udp(query, QuestionForm { random_case: false, ..manner }).await?, true),
         };
         if is_habit {
             self.learn_lost_case();
@@ -221,11 +221,11 @@ impl Server {
         Ok(response)
     }
 
-    async fn by_udp(&self, query: &Query, manner: Manner) -> Result<Response, Fault> {
+    async fn by_udp(&self, query: &Query, manner: QuestionForm) -> Result<Response, Fault> {
         by_udp(self.endpoint.resolve()?, query, manner).await
     }
 
-    async fn stream(&self, query: &Query, manner: Manner) -> Result<Response, ServerFailure> {
+    async fn stream(&self, query: &Query, manner: QuestionForm) -> Result<Response, ServerFailure> {
         let response = by_tcp(self.endpoint.resolve().map_err(Fault::from)?, query, manner).await?;
         match response.message.metadata.truncation {
             true => Err(ServerFailure::unusable(TRUNCATED)),
@@ -234,14 +234,14 @@ impl Server {
     }
 
     /// How it has to be asked, as far as is known.
-    fn manner(&self) -> Manner {
+    fn manner(&self) -> QuestionForm {
         let habits = self.habits();
-        Manner { edns: !is_ahead(habits.refuses_edns), random_case: !is_ahead(habits.loses_case) }
+        QuestionForm { edns: !is_ahead(habits.refuses_edns), random_case: !is_ahead(habits.loses_case) }
     }
 
     /// A response came to a question that was put in the manner `used`, after one that was put in
     /// the manner `first`.
-    fn learn_edns(&self, first: Manner, used: Manner, response: &Response) {
+    fn learn_edns(&self, first: QuestionForm, used: QuestionForm, response: &Response) {
         let until = Some(Instant::now() + HABITS_LIFETIME);
         let mut habits = self.habits();
         if used.edns {

@@ -11,7 +11,7 @@ use nix::libc;
 
 use super::{
     occupied::occupied,
-    plan::{AttachMode, Attached, ProgramChange, Manner, PlannedResponder, VlanTags},
+    plan::{AttachMode, Attached, ProgramChange, AttachManner, PlannedResponder, VlanTags},
 };
 use crate::{
     attached::Pinned,
@@ -26,7 +26,7 @@ use crate::{
 pub(super) fn attach_new(
     program: &mut Xdp,
     interface: &LinkFacts,
-    manner: Manner,
+    manner: AttachManner,
     network: &Topology,
     set: &PinSet,
 ) -> Result<Attached, DataplaneError> {
@@ -123,7 +123,7 @@ pub(crate) fn replace(program: &mut Xdp, pinned: &Pinned) -> Result<bool, Datapl
 pub(super) fn report_replaced(
     interface: &LinkFacts,
     running: RunMode,
-    manner: Manner,
+    manner: AttachManner,
     change: ProgramChange,
 ) -> Result<Attached, DataplaneError> {
     let name = interface.name.clone();

@@ -121,7 +121,7 @@ pub struct Failed {
 
 /// How the program is put on an interface.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Manner {
+pub(super) struct AttachManner {
     pub(super) mode: AttachMode,
     pub(super) responder: PlannedResponder,
 }
