@@ -99,7 +99,7 @@ impl fmt::Display for TagsLack {
 
 /// What decides about one interface.
 #[derive(Clone, Debug)]
-pub(super) struct Facts<'a> {
+pub(super) struct InterfaceFacts<'a> {
     pub(super) link: &'a LinkFacts,
     pub(super) mode: RunMode,
     /// The other end, if it is one of a veth pair.
@@ -110,7 +110,7 @@ pub(super) struct Facts<'a> {
 
 /// What keeps the program from answering where it runs: one reason at most, the most stubborn
 /// first.
-pub(super) fn decide(facts: &Facts<'_>) -> Option<FallbackReason> {
+pub(super) fn decide(facts: &InterfaceFacts<'_>) -> Option<FallbackReason> {
     let interface = || facts.link.name.clone();
     if let Some(link_type) = facts.link.without_ethernet() {
         return Some(FallbackReason::NoEthernet { interface: interface(), link_type });
@@ -132,7 +132,7 @@ pub(super) fn against_native(link: &LinkFacts, network: &Topology) -> Option<Str
     }
     // where a driver strips tags is seen once the program runs: it can be kept from it then
     let has_vlans = link.kind == LinkKind::Veth && network.has_vlans_above(link.index);
-    let facts = Facts { link, mode: RunMode::Native, peer, strips_tags: false, has_vlans };
+    let facts = InterfaceFacts { link, mode: RunMode::Native, peer, strips_tags: false, has_vlans };
     tags_lack(&facts).map(|why| why.to_string())
 }
 
@@ -160,7 +160,7 @@ pub(super) fn look<'a>(
     let network = if matters { Some(network()?) } else { None };
     let has_vlans = network.is_some_and(|network| network.has_vlans_above(link.index));
     let other_end = interface::peer(link);
-    let facts = Facts { link, mode, peer: other_end.map(|(peer, _)| peer), strips_tags, has_vlans };
+    let facts = InterfaceFacts { link, mode, peer: other_end.map(|(peer, _)| peer), strips_tags, has_vlans };
     let fallback_reason = decide(&facts).or_else(|| network.and_then(|network| of_ports(link, network)));
     Ok(Outlook { fallback_reason, generic: !native, peer: other_end.and_then(|(_, mac)| mac) })
 }
@@ -169,7 +169,7 @@ pub(super) fn look<'a>(
 /// drivers, and they send.
 fn of_ports(bond: &LinkFacts, network: &Topology) -> Option<FallbackReason> {
     network.receivers(bond.index).into_iter().skip(1).find_map(|link| {
-        decide(&Facts {
+        decide(&InterfaceFacts {
             link,
             mode: RunMode::Native,
             peer: interface::peer(link).map(|(peer, _)| peer),
@@ -192,7 +192,7 @@ const fn peer_lacks(peer: Peer) -> Option<PeerLacks> {
     }
 }
 
-fn tags_lack(facts: &Facts<'_>) -> Option<TagsLack> {
+fn tags_lack(facts: &InterfaceFacts<'_>) -> Option<TagsLack> {
     match (facts.has_vlans, facts.link.kind, facts.strips_tags) {
         (true, LinkKind::Veth, _) => Some(TagsLack::Veth),
         (true, _, true) => Some(TagsLack::Stripped),
@@ -229,7 +229,7 @@ mod tests {
             (&tun, generic, None, false, false, Some(no_header)),
             (&tun, native, None, true, true, Some(no_header)),
         ] {
-            let facts = Facts { link, mode, peer, strips_tags, has_vlans };
+            let facts = InterfaceFacts { link, mode, peer, strips_tags, has_vlans };
             let found = decide(&facts).map(|fallback_reason| fallback_reason.to_string());
             assert_eq!(found.as_deref(), wanted, "{facts:?}");
         }

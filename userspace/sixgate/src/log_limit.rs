@@ -171,7 +171,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LimitLayer {
         if attributes.metadata().name() != SESSION {
             return;
         }
-        let mut facts = Facts::default();
+        let mut facts = LineFacts::default();
         attributes.record(&mut facts);
         if let (Some(network), Some(span)) = (facts.network, context.span(id)) {
             span.extensions_mut().insert(network);
@@ -185,7 +185,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LimitLayer {
         }
         let session = context.event_scope(event).into_iter().flatten();
         let network = session.filter_map(|span| span.extensions().get::<Network>().copied()).next();
-        let mut facts = Facts::default();
+        let mut facts = LineFacts::default();
         event.record(&mut facts);
         let weight = facts.stands_for.unwrap_or(1);
         match network {
@@ -210,7 +210,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LimitLayer {
 
 /// The facts in the fields of a span or an event that the limits depend on.
 #[derive(Default)]
-struct Facts {
+struct LineFacts {
     /// That of the field `source`.
     network: Option<Network>,
     is_delivered: bool,
@@ -218,7 +218,7 @@ struct Facts {
     stands_for: Option<u64>,
 }
 
-impl Visit for Facts {
+impl Visit for LineFacts {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         if field.name() == "source" {
             self.network = format!("{value:?}").parse::<Ipv6Addr>().ok().map(Into::into);
