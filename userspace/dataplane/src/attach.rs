@@ -83,10 +83,10 @@ pub fn occupant(interface: &str) -> Result<Option<DataplaneError>, DataplaneErro
 }
 
 /// Interfaces to attach to, and the pins to be removed before, whose program is on some of them.
-type Interfaces<'a> = (&'a [LinkFacts], &'a [Taken]);
+type Interfaces<'a> = (&'a [LinkFacts], &'a [TakenPins]);
 
 /// Pins of sixgate in another directory, and the interfaces of the plan that have their program.
-struct Taken {
+struct TakenPins {
     pins: Abandoned,
     /// The interfaces by their index.
     interfaces: Vec<u32>,
@@ -97,7 +97,7 @@ struct Taken {
 fn take(
     interface: &LinkFacts,
     running: RunningProgram,
-    taken: &mut Vec<Taken>,
+    taken: &mut Vec<TakenPins>,
 ) -> Result<(), DataplaneError> {
     let pins = match other_pins::owner(running.program) {
         Owner::Pinned(pins) => pins,
@@ -108,7 +108,7 @@ fn take(
         Some(known) => known.interfaces.push(interface.index),
         None => {
             let pins = other_pins::hold(pins, interface, running)?;
-            taken.push(Taken { pins, interfaces: vec![interface.index] });
+            taken.push(TakenPins { pins, interfaces: vec![interface.index] });
         }
     }
     Ok(())
@@ -166,7 +166,7 @@ impl AttachRun<'_> {
         found: Vec<LinkFacts>,
         links: &[Pinned],
         report: &mut AttachReport,
-    ) -> Result<(Vec<LinkFacts>, Vec<Taken>), DataplaneError> {
+    ) -> Result<(Vec<LinkFacts>, Vec<TakenPins>), DataplaneError> {
         let others = attached::programs_of_others(&self.plan.pins)?;
         let (mut free, mut abandoned) = (Vec::new(), Vec::new());
         for interface in found {

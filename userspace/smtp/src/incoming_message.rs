@@ -59,7 +59,7 @@ enum MessageFraming {
 
 /// How a piece of input was taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Taken {
+pub(crate) enum TakenInput {
     /// So many octets of it belong to the message.
     Octets(usize),
     /// It has a bare CR, a bare LF or a NUL.
@@ -102,16 +102,16 @@ impl IncomingMessage {
     }
 
     /// Reads what follows DATA or BDAT, up to its end at most.
-    pub(crate) fn receive(&mut self, input: &[u8]) -> Taken {
+    pub(crate) fn receive(&mut self, input: &[u8]) -> TakenInput {
         let taken = self.read(input);
         self.octets += match taken {
-            Taken::Octets(count) => count as u64,
-            Taken::BareLineEnd => input.len() as u64,
+            TakenInput::Octets(count) => count as u64,
+            TakenInput::BareLineEnd => input.len() as u64,
         };
         taken
     }
 
-    fn read(&mut self, input: &[u8]) -> Taken {
+    fn read(&mut self, input: &[u8]) -> TakenInput {
         let Self { form, rules, piece, lost, message_id, .. } = self;
         let mut keep = |text: &[u8]| {
             message_id.read(text);
@@ -124,12 +124,12 @@ impl IncomingMessage {
         };
         match form {
             MessageFraming::Dots { receiver, ended } => match receiver.receive(input, keep) {
-                DataProgress::More => Taken::Octets(input.len()),
+                DataProgress::More => TakenInput::Octets(input.len()),
                 DataProgress::End(count) => {
                     *ended = true;
-                    Taken::Octets(count)
+                    TakenInput::Octets(count)
                 }
-                DataProgress::BareLineEnd => Taken::BareLineEnd,
+                DataProgress::BareLineEnd => TakenInput::BareLineEnd,
             },
             MessageFraming::Chunks { receiver, chunk, left, ended } => {
                 let count = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
@@ -138,8 +138,8 @@ impl IncomingMessage {
                 let read = receiver.receive(input.get(..count).unwrap_or_default(), &mut keep);
                 let is_over = *ended && chunk.last;
                 match read.and_then(|()| if is_over { receiver.finish(&mut keep) } else { Ok(()) }) {
-                    Ok(()) => Taken::Octets(count),
-                    Err(BareLineEnd) => Taken::BareLineEnd,
+                    Ok(()) => TakenInput::Octets(count),
+                    Err(BareLineEnd) => TakenInput::BareLineEnd,
                 }
             }
         }
@@ -345,7 +345,7 @@ mod tests {
         let mut kept = Vec::new();
         let wire = [message, b".\r\n"].concat();
         for input in wire.chunks(chunk) {
-            assert_eq!(arriving.receive(input), Taken::Octets(input.len()));
+            assert_eq!(arriving.receive(input), TakenInput::Octets(input.len()));
             kept.extend(arriving.take_piece().unwrap_or_default());
         }
         assert!(arriving.has_ended());

@@ -11,7 +11,7 @@ use std::{
 use super::{Event, Session, SessionLimits, SessionState, StoreFailure, Task, Times};
 use crate::{
     command::Chunk,
-    incoming_message::{ContentLimits, IncomingMessage, Taken},
+    incoming_message::{ContentLimits, IncomingMessage, TakenInput},
     reply::ReplyKind,
 };
 
@@ -100,7 +100,7 @@ impl Session {
             return false;
         };
         if !arriving.has_ended() {
-            let Taken::Octets(count) = arriving.receive(self.input.unread()) else {
+            let TakenInput::Octets(count) = arriving.receive(self.input.unread()) else {
                 self.hang_up(ReplyKind::BareData);
                 return true;
             };
