@@ -210,7 +210,9 @@ impl Server {
                 let is_habit = !response.keeps_case;
                 (response, is_habit)
             }
-            Ok(Err(_)) | Err(_) => (self.by_udp(query, QuestionForm { random_case: false, ..manner }).await?, true),
+            Ok(Err(_)) | Err(_) => {
+                (self.by_udp(query, QuestionForm { random_case: false, ..manner }).await?, true)
+            }
         };
         if is_habit {
             self.learn_lost_case();

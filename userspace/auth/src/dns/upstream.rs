@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     resolv_conf::{RESOLV_CONF, ResolvConf},
     result::{DnsAnswer, DnsFailure},
-    server::{ServerFailure, Server},
+    server::{Server, ServerFailure},
 };
 use sixgate_base::endpoint::Endpoint;
 

@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     budget::Budgets,
-    config::{Changes, Config, LogLevel},
+    config::{Config, LogLevel, SettingChanges},
     mirror::follow::Mirror,
     server::{
         control_socket::{DaemonIdentity, DaemonStatus, LastReload, Reloaded},
@@ -128,9 +128,9 @@ impl Administration {
                 problems.push(format!(
                     "the configuration cannot be used, the daemon goes on with the one that it has: {reason:#}"
                 ));
-                Changes::default()
+                SettingChanges::default()
             }
-            Err(_) => Changes::default(),
+            Err(_) => SettingChanges::default(),
         };
         DaemonStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),

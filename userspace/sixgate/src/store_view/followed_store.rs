@@ -19,7 +19,7 @@ use sixgate_base::file_version::{FileIdentity, file_identity};
 use sixgate_smtp::policy::TemporaryDomains;
 use tracing::{error, info};
 
-use crate::store::{Change, Contents, Database, Key, Logged, Revision, Since, Store, StoreEntry, StoreError};
+use crate::store::{EntryChange, Contents, Database, EntryKey, Logged, Revision, Since, Store, StoreEntry, StoreError};
 
 /// The store, and its contents as they were taken over last.
 #[derive(Debug)]
@@ -47,9 +47,9 @@ impl Seen {
         Self { contents, revision, temporary }
     }
 
-    fn apply(&mut self, changes: Vec<Change>, revision: Revision) {
-        let concerns_domains = |change: &Change| {
-            matches!(change, Change::Put(StoreEntry::Domain(..)) | Change::Gone(Key::Domain(_)))
+    fn apply(&mut self, changes: Vec<EntryChange>, revision: Revision) {
+        let concerns_domains = |change: &EntryChange| {
+            matches!(change, EntryChange::Put(StoreEntry::Domain(..)) | EntryChange::Gone(EntryKey::Domain(_)))
         };
         let changes_domains = changes.iter().any(concerns_domains);
         changes.into_iter().for_each(|change| self.contents.apply(change));

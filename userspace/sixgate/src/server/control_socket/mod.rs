@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Changes;
+use crate::config::SettingChanges;
 
 pub(crate) use client::listening_pid;
 pub use client::{AskError, ask, ask_patiently};
@@ -74,7 +74,7 @@ pub struct DaemonStatus {
     /// The last attempt to reload, if there was one.
     pub last_reload: Option<LastReload>,
     /// How the file differs now from what is in force.
-    pub changes: Changes,
+    pub changes: SettingChanges,
     /// Connections that are open.
     pub connections: u32,
     /// Whether it is stopping, and waits for its sessions.
@@ -100,7 +100,7 @@ pub struct DaemonIdentity {
 #[serde(default)]
 pub struct Reloaded {
     /// The keys that are in force now, and those that need a restart.
-    pub changes: Changes,
+    pub changes: SettingChanges,
     /// Settings that are likely not meant, as sentences.
     pub warnings: Vec<String>,
 }
