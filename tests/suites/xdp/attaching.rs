@@ -15,7 +15,7 @@ use sixgate_common::{
     settings::{MODE_ENFORCE, READY},
 };
 use sixgate_dataplane::{
-    AttachMode, Attached, ProgramChange, Loader, Maps, PtrOrigin, PtrState, RunMode, Sizes, VlanTags, attach,
+    AttachMode, Attached, Loader, Maps, ProgramChange, PtrOrigin, PtrState, RunMode, Sizes, VlanTags, attach,
     attached, detach,
 };
 use sixgate_tests::{gate, packet::SENDER};

@@ -97,7 +97,7 @@ impl Server {
     }
 
     /// Has the other servers asked first for [`SETBACK`].
-    pub(super) fn set_back(&self, failure: &Failure) {
+    pub(super) fn set_back(&self, failure: &ServerFailure) {
         debug!(server = %self.endpoint, ?failure, "a DNS server failed");
         self.habits().fails = Some(Instant::now() + SETBACK);
     }

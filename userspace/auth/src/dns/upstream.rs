@@ -121,7 +121,7 @@ impl Upstream {
                 match answered {
                     Some((server, Ok(answer))) => {
                         let earlier = silent.iter().take_while(|other| !Arc::ptr_eq(other, &server));
-                        earlier.for_each(|server| server.set_back(&Failure::TimedOut));
+                        earlier.for_each(|server| server.set_back(&ServerFailure::TimedOut));
                         return Ok(answer);
                     }
                     Some((server, Err(failure))) => {
