@@ -29,8 +29,8 @@ use super::{
 pub(super) use link::replace;
 use link::{attach_new, report_replaced};
 use occupied::occupied;
-pub use plan::{AttachMode, AttachPlan, Attached, ProgramChange, Failed, AttachReport, VlanTags};
 use plan::{AttachManner, PlannedResponder};
+pub use plan::{AttachMode, AttachPlan, AttachReport, Attached, Failed, ProgramChange, VlanTags};
 use program::Program;
 
 /// Fills the maps, puts the program on the plan's interfaces, and lets it refuse. Where sixgate

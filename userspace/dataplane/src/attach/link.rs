@@ -11,7 +11,7 @@ use nix::libc;
 
 use super::{
     occupied::occupied,
-    plan::{AttachMode, Attached, ProgramChange, AttachManner, PlannedResponder, VlanTags},
+    plan::{AttachManner, AttachMode, Attached, PlannedResponder, ProgramChange, VlanTags},
 };
 use crate::{
     attached::Pinned,

@@ -19,7 +19,9 @@ use sixgate_base::file_version::{FileIdentity, file_identity};
 use sixgate_smtp::policy::TemporaryDomains;
 use tracing::{error, info};
 
-use crate::store::{EntryChange, Contents, Database, EntryKey, Logged, Revision, Since, Store, StoreEntry, StoreError};
+use crate::store::{
+    Contents, Database, EntryChange, EntryKey, Logged, Revision, Since, Store, StoreEntry, StoreError,
+};
 
 /// The store, and its contents as they were taken over last.
 #[derive(Debug)]
@@ -49,7 +51,10 @@ impl Seen {
 
     fn apply(&mut self, changes: Vec<EntryChange>, revision: Revision) {
         let concerns_domains = |change: &EntryChange| {
-            matches!(change, EntryChange::Put(StoreEntry::Domain(..)) | EntryChange::Gone(EntryKey::Domain(_)))
+            matches!(
+                change,
+                EntryChange::Put(StoreEntry::Domain(..)) | EntryChange::Gone(EntryKey::Domain(_))
+            )
         };
         let changes_domains = changes.iter().any(concerns_domains);
         changes.into_iter().for_each(|change| self.contents.apply(change));

@@ -21,7 +21,7 @@ use sixgate_dataplane::{
 
 use crate::config::InterfaceName;
 
-use failures::{RepeatedFailure, Occupant};
+use failures::{Occupant, RepeatedFailure};
 use links::Known;
 
 /// How urgent a notice is.

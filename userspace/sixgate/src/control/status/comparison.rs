@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sixgate_common::settings::{self, Settings};
 use sixgate_dataplane::{
-    self as dataplane, AttachedLink, MapDifferences, DataplaneError, FallbackReason, MapEntry, Maps, InterfaceCache,
-    Outlook, attached,
+    self as dataplane, AttachedLink, DataplaneError, FallbackReason, InterfaceCache, MapDifferences,
+    MapEntry, Maps, Outlook, attached,
 };
 
 use super::{EntryCounts, InterfaceStatus, Status};
