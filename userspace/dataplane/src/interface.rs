@@ -1,4 +1,4 @@
-//! InterfaceCache interfaces as the kernel's routing netlink (rtnetlink(7)) shows them: one by its name or
+//! Network interfaces as the kernel's routing netlink (rtnetlink(7)) shows them: one by its name or
 //! its index, all of a network namespace, and what lies at the other end of a veth pair.
 //!
 //! What follows from it is `topology`'s; it attaches nothing and reads no address.

@@ -1,4 +1,4 @@
-//! InterfaceCache interfaces as plain facts, and what follows from how they lie upon each other: masters,
+//! Network interfaces as plain facts, and what follows from how they lie upon each other: masters,
 //! VLANs above, the MAC addresses at which an interface is reached.
 //!
 //! It asks the kernel nothing: `interface` does, and hands in what it was told.

@@ -32,7 +32,7 @@ pub fn watch_network() -> Result<NetworkWatch, DataplaneError> {
 }
 
 impl NetworkWatch {
-    /// Waits until something changed. MapDifferences since the last call are told at the next one, all at
+    /// Waits until something changed. Changes since the last call are told at the next one, all at
     /// once; it may tell of one that was seen already. Dropping the future loses nothing.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! The opt-in store as the daemon sees it: in memory, brought up to date by the changes of each
 //! revision.
 //!
-//! It owns the answers; how changes are noticed and taken over is in `followed_store`. It changes no entry;
-//! at a start it may put a damaged store back from its backup, and it makes the backups.
+//! It owns the answers; how changes are noticed and taken over is in `followed_store`. It changes
+//! no entry; at a start it may put a damaged store back from its backup, and it makes the backups.
 
 mod followed_store;
 

@@ -199,7 +199,7 @@ pub(super) fn make_space(maps: &mut Maps, wanted: &Projection) -> Result<(), Dat
     Ok(())
 }
 
-/// MapDifferences that are made one by one; beyond that, comparing all costs less.
+/// Changes that are made one by one; beyond that, comparing all costs less.
 const CHANGES_MOST: usize = 100_000;
 
 #[cfg(test)]

@@ -146,7 +146,7 @@ impl Control {
         }
     }
 
-    /// MapDifferences the store alone from now on: the maps show that of a daemon which uses another one.
+    /// Changes the store alone from now on: the maps show that of a daemon which uses another one.
     pub fn leave_maps(&mut self) {
         self.leaves_maps = true;
     }
@@ -242,7 +242,7 @@ impl Control {
         Ok(self.pins.lock()?)
     }
 
-    /// MapDifferences the store by `edit`, then the maps; returns what `edit` returned.
+    /// Changes the store by `edit`, then the maps; returns what `edit` returned.
     ///
     /// # Errors
     ///

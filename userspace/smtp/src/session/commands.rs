@@ -50,7 +50,7 @@ impl Session {
         }
     }
 
-    /// SessionCounts a command that carries no mail; whether it may be obeyed.
+    /// Counts a command that carries no mail; whether it may be obeyed.
     fn may_idle(&mut self) -> bool {
         self.counts.idle_commands += 1;
         self.counts.idle_commands <= IDLE_COMMANDS_MAX
