@@ -17,7 +17,7 @@ fn filled() -> Installation {
 }
 
 #[test]
-fn a_check_says_which_prefix_decides_and_answers_by_its_exit_code() {
+fn a_check_names_the_prefix_that_decides_and_answers_by_its_exit_code() {
     let place = filled();
     for (words, code, wanted) in [
         ("optin check 2001:db8:1::1", 0, "2001:db8:1::1 has opted in, by 2001:db8::/32\n"),
@@ -37,7 +37,7 @@ fn a_check_says_which_prefix_decides_and_answers_by_its_exit_code() {
 }
 
 #[test]
-fn every_domain_takes_mail_where_the_configuration_says_so() {
+fn every_domain_takes_mail_where_the_configuration_has_all() {
     let place = filled();
     place.configure("domains = \"all\"", &place.path("pins"), "");
     let wanted = "mail.contoso.com takes mail here: the configuration has `domains = \"all\"`\n";

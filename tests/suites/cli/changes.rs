@@ -20,7 +20,7 @@ fn fed(command: &mut Command, input: &str) -> Ran {
 }
 
 #[test]
-fn each_entry_says_what_became_of_it() {
+fn each_entry_is_printed_with_its_outcome() {
     let place = Installation::new();
     for (words, wanted) in [
         ("optin add 2001:db8::/32 ::1", "added 2001:db8::/32 in\nadded ::1/128 in\n"),
@@ -67,7 +67,7 @@ fn what_is_not_there_is_named_and_the_rest_is_removed() {
 }
 
 #[test]
-fn a_list_replaces_the_whole_set_and_says_what_differed() {
+fn a_list_replaces_the_whole_set_and_prints_the_differences() {
     let place = Installation::new();
     place.done("optin add 2001:db8:1::/48 2001:db8:2::/48 2001:db8:3::/48");
     let list = "# new\n2001:db8:2::/48\n2001:db8:3::/48 out\n2001:db8:4::/48 # the fourth\n";

@@ -6,7 +6,7 @@ use std::fs;
 use crate::installation::{Installation, ran};
 
 #[test]
-fn an_entry_that_concerns_everybody_or_nobody_is_warned_of_by_name() {
+fn an_entry_for_all_addresses_or_for_none_is_warned_of_by_name() {
     let place = Installation::new();
     place.done("optin add 2001:db8::25");
     place.done("domain add contoso.com");

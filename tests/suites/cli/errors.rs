@@ -134,7 +134,7 @@ fn a_user_who_may_look_at_the_directory_cannot_hold_the_store_up() {
 }
 
 #[test]
-fn the_log_of_the_store_says_who_changed_what() {
+fn the_log_of_the_store_names_user_and_command() {
     let place = Installation::new();
     place.done("optin add 2001:db8::/32 ::1");
     place.done("optin add --out ::1");
@@ -263,7 +263,7 @@ fn the_configuration_is_that_of_the_option_else_of_the_environment() {
 }
 
 #[test]
-fn what_needs_the_maps_says_how_to_get_them() {
+fn a_command_that_needs_the_maps_names_the_command_that_makes_them() {
     let place = Installation::new();
     for words in ["stats", "ptr list", "ptr get ::1", "ptr set ::1 absent", "ptr remove ::1", "ptr flush"] {
         place.fails(words, 2, "is not attached, so that there are no maps: `sixgate attach --iface IFACE`");

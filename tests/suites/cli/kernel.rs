@@ -102,7 +102,7 @@ fn on_a_veth_whose_peer_has_no_program_the_kernel_answers_in_generic_mode() {
 }
 
 #[test]
-fn where_native_mode_would_lose_replies_the_daemon_replies_and_says_why() {
+fn where_native_mode_would_lose_replies_the_daemon_replies_with_a_reason() {
     if !gate::require(&NEEDS) {
         return;
     }

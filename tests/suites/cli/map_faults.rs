@@ -176,7 +176,7 @@ fn an_interface_or_a_bpffs_that_is_missing_is_named_and_nothing_is_left() {
 }
 
 #[test]
-fn without_rights_on_the_maps_a_command_says_so_and_changes_nothing() {
+fn without_rights_on_the_maps_a_command_fails_and_changes_nothing() {
     if !gate::require(&NEEDS) {
         return;
     }

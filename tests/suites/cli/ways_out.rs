@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::symlink, path::PathBuf};
 use crate::installation::Installation;
 
 #[test]
-fn a_damaged_store_without_a_backup_is_led_out_of_by_what_is_said() {
+fn a_damaged_store_without_a_backup_is_left_by_the_printed_commands() {
     let place = Installation::new();
     place.done("optin add 2001:db8::/32");
     fs::write(place.path("exported"), place.contents()).unwrap();
@@ -42,7 +42,7 @@ fn a_store_that_is_gone_with_its_backup_is_named_and_made_anew() {
 }
 
 #[test]
-fn a_store_that_is_a_link_to_nothing_is_named_with_both_places() {
+fn a_store_that_is_a_dangling_link_is_named_with_both_paths() {
     let place = Installation::new();
     let (store, target) = (place.store(), place.path("volume/store.db"));
     fs::remove_file(&store).unwrap();
@@ -66,7 +66,7 @@ fn a_store_that_is_a_link_to_nothing_is_named_with_both_places() {
 }
 
 #[test]
-fn a_store_that_is_damaged_empty_or_good_is_told_apart() {
+fn a_damaged_an_empty_and_a_good_store_are_distinguished() {
     let place = Installation::new();
     place.done("optin add 2001:db8::/32");
     let store = place.store().display().to_string();
@@ -181,7 +181,7 @@ fn no_other_file_may_be_one_of_the_store() {
 }
 
 #[test]
-fn what_is_no_object_is_told_in_words_of_json() {
+fn a_file_that_has_no_object_is_reported_in_terms_of_json() {
     let place = Installation::new();
     for text in ["null", "[]", "\"\""] {
         fs::write(place.path("wrong"), text).unwrap();
@@ -196,7 +196,7 @@ fn what_is_no_object_is_told_in_words_of_json() {
 }
 
 #[test]
-fn a_start_that_fails_is_told_with_time_and_level() {
+fn a_start_that_fails_is_logged_with_time_and_level() {
     let place = Installation::new();
     fs::remove_file(place.store()).unwrap();
     let failed = place.run("serve --no-xdp");
@@ -223,7 +223,7 @@ fn settings_that_defer_or_refuse_all_mail_are_warned_of() {
 /// A daemon that shows each second that it lives, as one does that copies a large store into the
 /// maps.
 #[test]
-fn status_says_what_it_waits_for() {
+fn status_reports_that_it_waits_for_the_daemon() {
     use std::{
         io::{BufRead as _, BufReader, Write as _},
         os::unix::net::UnixListener,

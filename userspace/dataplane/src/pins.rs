@@ -68,7 +68,7 @@ impl Pins {
     /// # Errors
     ///
     /// [`DataplaneError::NoBpffs`]; [`DataplaneError::NoRights`], [`DataplaneError::System`].
-    pub fn check_place(&self) -> Result<(), DataplaneError> {
+    pub fn check_file_system(&self) -> Result<(), DataplaneError> {
         self.demand_bpffs()
     }
 

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_lost_and_counted_and_nobody_waits() {
+    fn lines_that_do_not_fit_are_lost_and_counted_and_no_caller_waits() {
         let (reader, out) = pipe().unwrap();
         let (ask, asked) = channel();
         let (tell, reported) = channel();
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_has_its_time_whoever_stands_still() {
+    fn a_flush_ends_in_time_while_the_writer_stands_still() {
         let (_reader, out) = pipe().unwrap();
         let (_ask, asked) = channel();
         let queue = Queue::start(Slow { asked, out }, 1, drop).unwrap();

@@ -253,8 +253,8 @@ fn check_limits(limits: &Limits) -> Result<(), Conflict> {
     ];
     for (key, bound, needed) in rows {
         let name = key[1];
-        if bound.get() > MESSAGE_ROOM_MAX {
-            return Err(conflict(key, &format!("{name} can be {MESSAGE_ROOM_MAX} at most, not {bound}")));
+        if bound.get() > MESSAGE_SPACE_MAX {
+            return Err(conflict(key, &format!("{name} can be {MESSAGE_SPACE_MAX} at most, not {bound}")));
         }
         if bound.get() < needed {
             let reason =
@@ -291,7 +291,7 @@ fn offset_of(text: &str, key: &[&str]) -> usize {
 fn explain(text: &str, key: &str, error: &toml::de::Error) -> ConfigProblem {
     let span = error.span().unwrap_or_default();
     let mut reason = error.message().replace('\n', ", ");
-    for (from, to) in WORDS {
+    for (from, to) in PHRASES {
         reason = reason.replace(from, to);
     }
     if reason == "duplicate key" {
@@ -326,11 +326,11 @@ fn default_temporary_directory() -> PathBuf {
 }
 
 /// Most octets of all messages together.
-const MESSAGE_ROOM_MAX: u64 = 1 << 40;
+const MESSAGE_SPACE_MAX: u64 = 1 << 40;
 
 const UNKNOWN_KEY: &str = "unknown key";
 /// Phrases of serde's messages, each with the phrase that replaces it.
-const WORDS: [(&str, &str); 7] = [
+const PHRASES: [(&str, &str); 7] = [
     ("expected a duration", "expected a duration such as \"30s\""),
     ("unknown field", UNKNOWN_KEY),
     ("missing field", "missing key"),

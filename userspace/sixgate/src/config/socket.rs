@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_file_has_a_socket_of_its_own_whatever_leads_to_it() {
+    fn each_file_has_a_socket_of_its_own_by_each_path_to_it() {
         assert_eq!(default_path(Path::new(DEFAULT_PATH)), Path::new("/run/sixgate/control"));
         let directory = tempfile::tempdir().unwrap();
         let (real, link) = (directory.path().join("real"), directory.path().join("link"));

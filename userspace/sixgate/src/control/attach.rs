@@ -264,7 +264,7 @@ impl Control {
         if self.interfaces.is_empty() || self.maps()?.is_some() {
             return Ok(None);
         }
-        if let Err(error) = self.pins.check_place() {
+        if let Err(error) = self.pins.check_file_system() {
             return Ok(Some(error.to_string()));
         }
         for interface in &self.interfaces {

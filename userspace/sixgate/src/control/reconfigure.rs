@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use sixgate_common::settings::{ANSWER_FALLBACK, ANSWER_KERNEL, Settings};
 use sixgate_dataplane::{DataplaneError, Maps};
 
-use super::{Control, ControlError, MAPS_WAIT, configured::Configured, setting_names::in_words};
+use super::{Control, ControlError, MAPS_WAIT, configured::Configured, setting_names::by_key};
 use crate::config::Config;
 
 impl Control {
@@ -31,7 +31,7 @@ impl Control {
             return Ok(true);
         };
         let in_force = maps.settings()?;
-        let same = in_words(&in_force) == in_words(&self.configured().settings);
+        let same = by_key(&in_force) == by_key(&self.configured().settings);
         Ok(!(same && self.has_current_replies(&maps, &in_force)?))
     }
 

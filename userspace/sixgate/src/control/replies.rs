@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sum_is_that_of_the_texts_words() {
+    fn the_sum_is_that_of_the_text_in_16_bit_parts() {
         for (octets, wanted) in [
             (&b""[..], 0_u32),
             (b"\x01", 0x1),

@@ -9,7 +9,7 @@ use sixgate_common::settings::{self, Settings};
 pub(super) const ENFORCE: &str = "enforce";
 
 /// Those that decide about refusals, by key.
-pub(super) fn in_words(settings: &Settings) -> BTreeMap<String, String> {
+pub(super) fn by_key(settings: &Settings) -> BTreeMap<String, String> {
     [("mode", mode(settings)), ("answer", answer(settings)), ("refuse_at", refuse_at(settings))]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into()

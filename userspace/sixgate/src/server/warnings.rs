@@ -96,7 +96,8 @@ pub(crate) fn of_files(config: &Config) -> Vec<String> {
         let error = missing.or_else(|| metrics::check_file(path).err().map(|error| error.to_string()))?;
         Some(format!("metrics.file: cannot write {}: {error}", path.display()))
     });
-    let pins = Pins::new(&config.xdp.bpffs).check_place().err().filter(|_| !config.xdp.interfaces.is_empty());
+    let pins =
+        Pins::new(&config.xdp.bpffs).check_file_system().err().filter(|_| !config.xdp.interfaces.is_empty());
     let next_hop = match &config.next_hop {
         NextHop::Server { address: Address::Unix(path), .. } if !path.as_path().exists() => Some(format!(
             "next_hop: there is no socket {}: is the mail server running?",

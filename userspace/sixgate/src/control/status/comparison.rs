@@ -14,7 +14,7 @@ use super::{EntryCounts, InterfaceStatus, Status};
 use crate::{
     control::{
         Control, ControlError,
-        setting_names::{answer, in_words, mode, refuse_at},
+        setting_names::{answer, by_key, mode, refuse_at},
     },
     store::{Database, Revision, StoreCounts},
 };
@@ -93,7 +93,7 @@ impl Control {
             differences: differences(&changes),
             warnings,
             is_guard_empty,
-            kernel: in_words(&settings),
+            kernel: by_key(&settings),
             replies_current: self.has_current_replies(maps, &settings)?,
             answer: responder.name(),
             answer_fallback: responder.fallback_reason(),

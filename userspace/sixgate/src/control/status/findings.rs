@@ -43,7 +43,7 @@ impl Control {
                 )
             }));
         }
-        if let Err(error) = self.pins.check_place() {
+        if let Err(error) = self.pins.check_file_system() {
             let is_wanted = !self.interfaces.is_empty();
             problems.extend(is_wanted.then(|| error.to_string()));
         }

@@ -16,7 +16,7 @@ use sixgate_dataplane::{DataplaneError, Maps, Pins, attached};
 
 use super::{
     Control, ControlError,
-    setting_names::{ENFORCE, in_words},
+    setting_names::{ENFORCE, by_key},
 };
 use crate::store::Revision;
 
@@ -135,7 +135,7 @@ impl Status {
 #[must_use]
 pub fn kernel_settings(bpffs: &Path) -> BTreeMap<String, String> {
     let maps = Maps::open(&Pins::new(bpffs)).ok().flatten();
-    maps.and_then(|maps| maps.settings().ok()).map(|settings| in_words(&settings)).unwrap_or_default()
+    maps.and_then(|maps| maps.settings().ok()).map(|settings| by_key(&settings)).unwrap_or_default()
 }
 
 impl Control {

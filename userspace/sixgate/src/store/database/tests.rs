@@ -105,7 +105,7 @@ fn the_json_file_of_an_earlier_version_is_taken_over_once_and_stays() {
 }
 
 #[test]
-fn each_change_says_what_became_of_its_entry() {
+fn each_change_reports_the_outcome_for_its_entry() {
     let (_directory, store) = new();
     let mut database = store.open().unwrap();
     let domain: Domain = "contoso.com".parse().unwrap();
