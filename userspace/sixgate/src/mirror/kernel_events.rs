@@ -16,7 +16,7 @@ use crate::{
     mirror::{greeting_retransmit::GreetingRetransmits, kernel_maps::KernelMaps},
     services::{InForce, Services},
     session_id::SessionId,
-    shown::{self, Said, list_name, reason_name},
+    shown::{self, RefusalFields, list_name, reason_name},
 };
 
 /// Follows EVENTS for ever. The program wakes no reader, so this looks by itself.
@@ -85,17 +85,17 @@ fn note(services: &Services, greetings: &mut GreetingRetransmits, event: KernelE
 fn log(services: &Services, ending: Ending, progress: &KernelProgress) {
     let KernelProgress { session, at, commands, .. } = progress;
     let duration = Duration::from_nanos(at.saturating_sub(session.opened));
-    let said = said(services, progress);
+    let fields = fields(services, progress);
     info!(
         id = %SessionId::of_kernel(session),
         source = %session.source().ip(),
         destination = %session.destination().ip(),
         reason = reason_name(session.reason),
         list = list_name(session.reason),
-        mail_from = said.mail_from,
-        recipient = said.recipient,
-        domain = said.domain,
-        reply = said.reply,
+        mail_from = fields.mail_from,
+        recipient = fields.recipient,
+        domain = fields.domain,
+        reply = fields.reply,
         at = timestamp(*at),
         duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         commands,
@@ -108,24 +108,24 @@ fn log(services: &Services, ending: Ending, progress: &KernelProgress) {
 /// A recipient of a session that named another one afterwards.
 fn log_recipient(services: &Services, progress: &KernelProgress) {
     let session = progress.session;
-    let said = said(services, progress);
+    let fields = fields(services, progress);
     info!(
         id = %SessionId::of_kernel(&session),
         source = %session.source().ip(),
         destination = %session.destination().ip(),
         reason = reason_name(session.reason),
         list = list_name(session.reason),
-        mail_from = said.mail_from,
-        recipient = said.recipient,
-        domain = said.domain,
-        reply = said.reply,
+        mail_from = fields.mail_from,
+        recipient = fields.recipient,
+        domain = fields.domain,
+        reply = fields.reply,
         at = timestamp(progress.at),
         answer = ANSWER,
         "recipient refused"
     );
 }
 
-fn said(services: &Services, progress: &KernelProgress) -> Said {
+fn fields(services: &Services, progress: &KernelProgress) -> RefusalFields {
     let KernelProgress { session, sender, recipient, refused, .. } = progress;
     let reply = refused.map(|id| {
         let subject = match (id, shown::domain(recipient)) {
@@ -135,7 +135,7 @@ fn said(services: &Services, progress: &KernelProgress) -> Said {
         };
         services.replies.refusing(id, &subject)
     });
-    Said::of(sender, recipient, reply.as_ref())
+    RefusalFields::of(sender, recipient, reply.as_ref())
 }
 
 /// The time of the log's clock at an instant of CLOCK_MONOTONIC.
