@@ -119,7 +119,7 @@ impl Metrics {
         metrics
     }
 
-    /// A session was admitted, refused or turned away.
+    /// A session was admitted, refused or rejected.
     pub(crate) fn session(&self, outcome: &'static str) {
         self.sessions.get_or_create(&OutcomeLabel { outcome }).inc();
     }

@@ -163,7 +163,7 @@ impl Session {
         session
     }
 
-    /// The octets of a session that is turned away before it begins, and why.
+    /// The octets of a session that is rejected before it begins, for the reason `why`.
     #[must_use]
     pub fn rejected_at_once(table: &ReplyTable, why: ReplyKind) -> Vec<u8> {
         let mut output = Vec::new();

@@ -91,7 +91,7 @@ const ABANDONED: &str = "the network interfaces are no longer watched";
 const UNWATCHED: &str = "cannot watch the network interfaces: checking them every 2 s instead";
 /// Pause between two looks while the network does not change.
 const POLL: Duration = Duration::from_secs(1);
-/// The same where changes are not told.
+/// The same where the kernel sends no notices of changes.
 const POLL_UNWATCHED: Duration = Duration::from_secs(2);
 /// How long changes are waited for that come together with one: so often, at most, all interfaces
 /// are listed.

@@ -190,7 +190,7 @@ impl NextHopError {
         }
     }
 
-    /// Whether no client can cause it: the next hop knew nothing of one yet, where it is told of
+    /// Whether no client can cause it: the next hop knew nothing of one yet, where it learns of
     /// clients by `identity`.
     pub(super) fn is_about_no_client(&self, identity: ClientIdentity) -> bool {
         match self {

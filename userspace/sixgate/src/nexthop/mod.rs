@@ -113,8 +113,8 @@ impl NextHop {
     /// The capabilities that the next hop showed when it last answered: to [`Self::probe`], or to
     /// any session since, or to a daemon before this one. None if it never did: a sender that
     /// misses 8BITMIME gives its message up for good, so that no capabilities may be announced to
-    /// it then. The last known capabilities are kept while the next hop is away: a sender is told
-    /// of that only at RCPT, by a temporary reply.
+    /// it then. The last known capabilities are kept while the next hop is away: a sender
+    /// learns of that only at RCPT, by a temporary reply.
     #[must_use]
     pub fn capabilities(&self) -> Option<Capabilities> {
         match &self.kind {

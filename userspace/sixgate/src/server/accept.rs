@@ -40,7 +40,7 @@ pub(super) struct Acceptor {
     pub(super) maps: Arc<KernelMaps>,
     pub(super) sessions: TaskTracker,
     pub(super) stop: CancellationToken,
-    /// Cancelled when sessions have had their time to finish after the daemon was told to stop.
+    /// Cancelled when sessions have had their time to finish after the signal to stop.
     pub(super) cut_off: CancellationToken,
 }
 

@@ -20,7 +20,7 @@ use crate::{
 
 /// Pause between two probes of the next hop.
 const PROBE_INTERVAL: Duration = Duration::from_secs(30);
-/// The same, as long as the next hop has never answered: clients are turned away so long.
+/// The same, as long as the next hop has never answered: clients are rejected so long.
 const FIRST_PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause between two looks at the store while no session asks.
 const STORE_INTERVAL: Duration = Duration::from_secs(1);

@@ -37,7 +37,7 @@ use crate::{
     store_view::StoreView,
 };
 
-/// How long sessions may finish their message after the daemon was told to stop.
+/// How long sessions may finish their message after the signal to stop.
 const STOP_GRACE: Duration = Duration::from_secs(30);
 /// How long those wait after that whose message is with the next hop: as long as a sender does (RFC
 /// 5321 4.5.3.2.6).

@@ -69,7 +69,7 @@ impl Pair {
     }
 }
 
-/// Shows what it is told to, regardless of the server's request.
+/// Shows a fixed certificate, regardless of the server's request.
 #[derive(Debug)]
 struct Shown(Option<Arc<CertifiedKey>>);
 

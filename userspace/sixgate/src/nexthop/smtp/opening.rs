@@ -111,7 +111,7 @@ fn met(
     Ok(DialogueProgress::Ready(connection))
 }
 
-/// Connects, sends `proxy_header` if the next hop is to be told so, and waits for the greeting. A
+/// Connects, sends `proxy_header` if there is one, and waits for the greeting. A
 /// refusing greeting is never the client's fault: that is how mail servers answer a PROXY header
 /// that they do not expect.
 async fn connect(

@@ -1,5 +1,5 @@
-//! Rejections that name sixgate's own address or host name: what a mail server that is not told of
-//! clients has against all mail.
+//! Rejections that name sixgate's own address or host name: a mail server that learns of no client
+//! rejects all mail so.
 //!
 //! It owns how such a rejection is known. What follows is in `health`, and in `transport` for the
 //! sender.

@@ -1,4 +1,4 @@
-//! How a mail server behind is reached, and what it is told.
+//! How a mail server behind is reached, and how it learns of clients.
 //!
 //! Plain values, read from the configuration.
 

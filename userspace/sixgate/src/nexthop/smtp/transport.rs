@@ -259,7 +259,7 @@ impl SmtpTransport {
     }
 
     /// The reply to the sender, where the next hop may have rejected us instead, which it may where
-    /// it is told of no client. No sender learns of that for good: it would return the message, and
+    /// it learns of no client. No sender learns of that for good: it would return the message, and
     /// the next one, until the mail server is set up otherwise.
     fn judge(
         &self,
