@@ -26,7 +26,8 @@ fn received(stream: &[u8], mut script: Script<'_>) -> Content {
     let (mut receiver, mut content, mut at) = (DataReceiver::default(), Vec::new(), 0);
     while at < stream.len() {
         let end = stream.len().min(at + script.length(PIECE_MAX));
-        match receiver.receive(&stream[at..end], |piece| content.extend_from_slice(piece)) {
+        let input = &stream[at..end];
+        match receiver.receive(input, |range| content.extend_from_slice(&input[range])) {
             DataProgress::More => at = end,
             DataProgress::End(count) => {
                 assert!(count <= end - at);

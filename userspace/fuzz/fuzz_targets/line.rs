@@ -5,6 +5,7 @@
 
 #![no_main]
 
+use bytes::BufMut;
 use libfuzzer_sys::fuzz_target;
 use sixgate_common::{
     domain::{is_domain_name, recipient_domain},
@@ -33,7 +34,7 @@ fn cut(stream: &[u8], mut script: Script<'_>) -> Vec<InputLine> {
     let (mut buffer, mut lines, mut at) = (LineBuffer::default(), Vec::new(), 0);
     while at < stream.len() {
         let end = stream.len().min(at + script.length(PIECE_MAX));
-        buffer.push(&stream[at..end]);
+        buffer.space(end - at).put_slice(&stream[at..end]);
         at = end;
         while let Some(line) = buffer.next_line() {
             // how much of a line was dropped so far
@@ -58,7 +59,7 @@ fn plainly_cut(stream: &[u8]) -> Vec<InputLine> {
             Front::Line(line, length) => {
                 at += length;
                 let fits = length <= MAIL_LINE_MAX;
-                lines.push(if fits { InputLine::Complete(line) } else { InputLine::TooLong });
+                lines.push(if fits { InputLine::Complete(line.into()) } else { InputLine::TooLong });
             }
             Front::Bare => {
                 lines.push(InputLine::BareLineEnd);

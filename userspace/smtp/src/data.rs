@@ -1,8 +1,10 @@
 //! The content after DATA (RFC 5321 4.1.1.4, 4.5.2): dot-stuffing removed, and one end only,
 //! CRLF.CRLF.
 //!
-//! It owns the state between two pieces of input; it keeps no content and knows no limit on its
-//! size.
+//! It owns the state between two pieces of input; it keeps and copies no content and knows no limit
+//! on its size.
+
+use std::ops::Range;
 
 /// Reads content as it arrives.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,36 +39,47 @@ pub enum DataProgress {
 }
 
 impl DataReceiver {
-    /// Reads `input` and gives the content in it, in pieces, to `content`.
-    pub fn receive(&mut self, input: &[u8], mut content: impl FnMut(&[u8])) -> DataProgress {
-        let mut at = 0;
+    /// Reads `input` and tells `content` where in it content lies, in order: all of it in one range,
+    /// but for the dots that are removed.
+    pub fn receive(&mut self, input: &[u8], mut content: impl FnMut(Range<usize>)) -> DataProgress {
+        let (mut start, mut at) = (0, 0);
         while let Some(octet) = input.get(at) {
             let next = match (self.state, octet) {
-                (DataPosition::Cr, b'\n') => {
-                    content(b"\r\n");
-                    DataPosition::LineStart
-                }
+                (DataPosition::Cr, b'\n') => DataPosition::LineStart,
                 (DataPosition::DotCr, b'\n') => return DataProgress::End(at + 1),
-                (DataPosition::LineStart, b'.') => DataPosition::Dot,
+                (DataPosition::LineStart, b'.') => {
+                    tell(start..at, &mut content);
+                    start = at + 1;
+                    DataPosition::Dot
+                }
                 (DataPosition::LineStart | DataPosition::Line, b'\r') => DataPosition::Cr,
                 (DataPosition::Dot, b'\r') => DataPosition::DotCr,
                 (DataPosition::Cr | DataPosition::DotCr, _) | (_, b'\n' | 0) => {
+                    tell(start..at, &mut content);
                     return DataProgress::BareLineEnd;
                 }
                 (DataPosition::LineStart | DataPosition::Line | DataPosition::Dot, _) => {
                     let text = input.get(at..).unwrap_or_default();
                     let length = text.iter().position(|octet| matches!(octet, b'\r' | b'\n' | 0));
-                    let text = text.get(..length.unwrap_or(text.len())).unwrap_or_default();
-                    content(text);
                     self.state = DataPosition::Line;
-                    at += text.len();
+                    at += length.unwrap_or(text.len());
                     continue;
                 }
             };
             self.state = next;
             at += 1;
         }
+        // a CR after a dot is content only if no LF follows, and then the message is lost
+        if self.state != DataPosition::DotCr {
+            tell(start..at, &mut content);
+        }
         DataProgress::More
+    }
+}
+
+fn tell(range: Range<usize>, content: &mut impl FnMut(Range<usize>)) {
+    if !range.is_empty() {
+        content(range);
     }
 }
 
@@ -79,7 +92,7 @@ mod tests {
         let mut receiver = DataReceiver::default();
         let mut content = Vec::new();
         for (index, octets) in input.chunks(chunk).enumerate() {
-            match receiver.receive(octets, |piece| content.extend_from_slice(piece)) {
+            match receiver.receive(octets, |range| content.extend_from_slice(&octets[range])) {
                 DataProgress::More => {}
                 DataProgress::End(at) => {
                     let rest = &input[index * chunk + at..];
@@ -93,7 +106,7 @@ mod tests {
 
     #[test]
     fn only_crlf_dot_crlf_ends_the_data_however_it_is_cut() {
-        let rows: [(&[u8], &[u8], &str); 22] = [
+        let rows: [(&[u8], &[u8], &str); 23] = [
             (b".\r\n", b"", ""),
             (b"a\r\n.\r\nQUIT\r\n", b"a\r\n", "QUIT\r\n"),
             (b"\r\n.\r\n", b"\r\n", ""),
@@ -106,6 +119,7 @@ mod tests {
             (b"a\r\n", b"a\r\n", "more"),
             (b"a\r\n.", b"a\r\n", "more"),
             (b"a\r\n.\r", b"a\r\n", "more"),
+            (b"a\r", b"a\r", "more"),
             (b"a\n.\n", b"", "bare"),
             (b"a\n.\r\n", b"", "bare"),
             (b"a\r\n.\n", b"", "bare"),
@@ -123,5 +137,13 @@ mod tests {
                 assert_eq!(read(input, chunk), wanted, "{:?} by {chunk}", String::from_utf8_lossy(input));
             }
         }
+    }
+
+    #[test]
+    fn content_is_cut_at_removed_dots_only() {
+        let input = b"a\r\n.b\r\n\r\n..c\r\nd\r\n.\r\nQUIT\r\n";
+        let mut ranges = Vec::new();
+        let progress = DataReceiver::default().receive(input, |range| ranges.push(range));
+        assert_eq!((ranges, progress), (vec![0..3, 4..9, 10..17], DataProgress::End(20)));
     }
 }

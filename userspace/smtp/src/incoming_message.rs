@@ -2,16 +2,18 @@
 //! its octets have to keep.
 //!
 //! It owns the rules on size, header, lines and hops, and which of them shadow mode waives; it
-//! keeps no octet for longer than until the next piece is taken, and judges nothing that depends on
-//! the sender.
+//! keeps and copies no octet, and judges nothing that depends on the sender.
 
-use std::mem;
+use std::{mem, ops::Range};
+
+use bytes::Bytes;
 
 use super::{
     chunk::{BareLineEnd, ChunkReceiver},
     command::Chunk,
     data::{DataProgress, DataReceiver},
     message_id::MessageId,
+    message_octets::MessageOctets,
     reply::ReplyKind,
 };
 use crate::policy::Mode;
@@ -39,7 +41,10 @@ pub struct ContentLimits {
 pub(crate) struct IncomingMessage {
     form: MessageFraming,
     rules: Rules,
-    piece: Vec<u8>,
+    /// Where in the input that was received last its octets lie.
+    ranges: Vec<Range<usize>>,
+    /// What follows them and was not in the input: CRLF or nothing.
+    line_end: &'static [u8],
     /// Octets that came, of what is dropped, too.
     octets: u64,
     message_id: MessageId,
@@ -83,7 +88,8 @@ impl IncomingMessage {
         Self {
             form,
             rules: Rules::new(limits),
-            piece: Vec::new(),
+            ranges: Vec::new(),
+            line_end: &[],
             octets: 0,
             message_id: MessageId::default(),
             lost: None,
@@ -101,7 +107,7 @@ impl IncomingMessage {
         }
     }
 
-    /// Reads what follows DATA or BDAT, up to its end at most.
+    /// Reads what follows DATA or BDAT, up to its end at most. [`Self::take`] gives its octets.
     pub(crate) fn receive(&mut self, input: &[u8]) -> TakenInput {
         let taken = self.read(input);
         self.octets += match taken {
@@ -112,15 +118,17 @@ impl IncomingMessage {
     }
 
     fn read(&mut self, input: &[u8]) -> TakenInput {
-        let Self { form, rules, piece, lost, message_id, .. } = self;
-        let mut keep = |text: &[u8]| {
+        let Self { form, rules, ranges, line_end, lost, message_id, .. } = self;
+        ranges.clear();
+        let mut check = |text: &[u8]| {
             message_id.read(text);
             if lost.is_none() {
-                match rules.check(text) {
-                    Ok(()) => piece.extend_from_slice(text),
-                    Err(broken) => *lost = Some(broken),
-                }
+                *lost = rules.check(text).err();
             }
+        };
+        let mut keep = |range: Range<usize>| {
+            check(input.get(range.clone()).unwrap_or_default());
+            ranges.push(range);
         };
         match form {
             MessageFraming::Dots { receiver, ended } => match receiver.receive(input, keep) {
@@ -135,21 +143,33 @@ impl IncomingMessage {
                 let count = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                 *left -= count as u64;
                 *ended = *left == 0;
-                let read = receiver.receive(input.get(..count).unwrap_or_default(), &mut keep);
-                let is_over = *ended && chunk.last;
-                match read.and_then(|()| if is_over { receiver.finish(&mut keep) } else { Ok(()) }) {
-                    Ok(()) => TakenInput::Octets(count),
-                    Err(BareLineEnd) => TakenInput::BareLineEnd,
+                if receiver.receive(input.get(..count).unwrap_or_default()) == Err(BareLineEnd) {
+                    return TakenInput::BareLineEnd;
                 }
+                keep(0..count);
+                if *ended && chunk.last {
+                    match receiver.finish() {
+                        Ok(lacking) => *line_end = lacking,
+                        Err(BareLineEnd) => return TakenInput::BareLineEnd,
+                    }
+                    check(line_end);
+                }
+                TakenInput::Octets(count)
             }
         }
     }
 
-    /// The octets that have arrived since the last call and are to be kept; `None` if there are
-    /// none.
-    pub(crate) fn take_piece(&mut self) -> Option<Vec<u8>> {
-        let piece = mem::take(&mut self.piece);
-        (self.lost.is_none() && !piece.is_empty()).then_some(piece)
+    /// The octets that are to be kept of the `input` that was received last, which lies in a buffer
+    /// of so many octets; `None` if there are none.
+    pub(crate) fn take(&mut self, input: &Bytes, buffer: usize) -> Option<MessageOctets> {
+        let line_end = mem::take(&mut self.line_end);
+        let ranges = self.ranges.drain(..).filter(|_| self.lost.is_none());
+        let mut slices: Vec<Bytes> = ranges.map(|range| input.slice(range)).collect();
+        if self.lost.is_none() && !line_end.is_empty() {
+            slices.push(Bytes::from_static(line_end));
+        }
+        slices.retain(|slice| !slice.is_empty());
+        (!slices.is_empty()).then(|| MessageOctets::new(slices, buffer))
     }
 
     /// Gives the message up, for the first reason that is given.
@@ -346,7 +366,8 @@ mod tests {
         let wire = [message, b".\r\n"].concat();
         for input in wire.chunks(chunk) {
             assert_eq!(arriving.receive(input), TakenInput::Octets(input.len()));
-            kept.extend(arriving.take_piece().unwrap_or_default());
+            let octets = arriving.take(&Bytes::copy_from_slice(input), input.len());
+            kept.extend(octets.iter().flat_map(MessageOctets::slices).flatten());
         }
         assert!(arriving.has_ended());
         (arriving.lost().map_or(Ok(kept), Err), arriving.waived().to_vec())

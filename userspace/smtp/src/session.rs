@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::{BytesMut, buf::Limit};
 use sixgate_common::refuse::{self, Phase, Reason};
 
 use crate::{
@@ -32,9 +33,11 @@ pub use interface::{
     Tls, TlsProgress, Transaction,
 };
 
-/// Input that is kept while the session waits for an answer, octets. A pipelined group of commands
-/// fits in many times over.
+/// Octets of the buffer for input that is kept while the session waits for an answer. A pipelined
+/// group of commands fits in many times over.
 const WAITING_INPUT_MAX: usize = 64 * 1024;
+/// Octets of commands that are read at once.
+const COMMANDS_READ: usize = 4 * 1024;
 
 /// An SMTP session, from the greeting to the last reply.
 ///
@@ -42,10 +45,10 @@ const WAITING_INPUT_MAX: usize = 64 * 1024;
 /// answer to the task that the session waits for; `poll_*` gives what is to be done.
 ///
 /// The caller repeats: perform [`Self::poll_task`] until it gives none; send [`Self::poll_output`];
-/// if [`Self::is_closing`], end the connection; read if it [`Self::accepts_input`]; let
-/// [`Self::poll_timeout`] pass at the latest. While a task is performed, input may be read by the
-/// same rule: it is kept, and interpreted once the session has its answer. `now` must never go
-/// back.
+/// if [`Self::is_closing`], end the connection; if it [`Self::accepts_input`], read into
+/// [`Self::space`] and call [`Self::handle_input`]; let [`Self::poll_timeout`] pass at the latest.
+/// While a task is performed, input may be read by the same rule: it is kept, and interpreted once
+/// the session has its answer. `now` must never go back.
 #[derive(Debug)]
 pub struct Session {
     parameters: SessionParameters,
@@ -171,14 +174,20 @@ impl Session {
         output
     }
 
-    /// Takes input. What comes in the clear once STARTTLS was read is dropped: the client has to
-    /// wait (RFC 3207 4.2), and another could have sent it.
-    pub fn handle_input(&mut self, now: Instant, octets: &[u8]) {
+    /// Space to read input into, for `most` octets of a message or fewer of commands. A message's
+    /// octets are handed on from there without being copied.
+    pub fn space(&mut self, most: usize) -> Limit<&mut BytesMut> {
+        let is_content = matches!(self.state, SessionState::Data(_) | SessionState::Skipping(..));
+        self.input.space(if is_content { most } else { most.min(COMMANDS_READ) })
+    }
+
+    /// Takes the input that was read into [`Self::space`]. What comes in the clear once STARTTLS
+    /// was read is dropped: the client has to wait (RFC 3207 4.2), and another could have sent it.
+    pub fn handle_input(&mut self, now: Instant) {
         if matches!(self.state, SessionState::Closing | SessionState::StartingTls) {
-            return;
+            return self.input.clear();
         }
         self.times.now = now;
-        self.input.push(octets);
         self.advance();
     }
 
@@ -294,7 +303,7 @@ impl Session {
     /// Whether there is space for input, now or for later.
     #[must_use]
     pub fn accepts_input(&self) -> bool {
-        self.input.unread().len() < WAITING_INPUT_MAX
+        self.input.unread().len() + COMMANDS_READ <= WAITING_INPUT_MAX
     }
 
     /// Whether QUIT is the last of the input that is kept for later.

@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use bytes::BufMut;
 use sixgate_fuzz::script::Script;
 use sixgate_smtp::session::{Admission, Event, Session, Task, Tls, TlsProgress};
 
@@ -61,16 +62,27 @@ impl<'a> Client<'a> {
         while !stream.is_empty() && !self.session.is_closing() && !self.cut_short {
             assert!(self.session.accepts_input(), "the session takes no input though it waits for nothing");
             let (piece, rest) = stream.split_at(length(&mut self.cuts).min(stream.len()));
-            self.session.handle_input(self.now, piece);
+            self.receive(piece);
             self.attend();
             stream = rest;
         }
         if self.session.is_closing() {
-            self.session.handle_input(self.now, b"NOOP\r\nRCPT TO:<u@a.example>\r\n");
+            self.receive(b"NOOP\r\nRCPT TO:<u@a.example>\r\n");
             assert!(self.session.poll_task().is_none(), "a session goes on behind its last reply");
             assert!(self.session.poll_output().is_empty(), "octets behind the last reply");
         }
         self
+    }
+
+    /// Gives the session octets that the client sent.
+    fn receive(&mut self, mut octets: &[u8]) {
+        while !octets.is_empty() {
+            let mut space = self.session.space(octets.len());
+            let (front, rest) = octets.split_at(space.remaining_mut());
+            space.put_slice(front);
+            octets = rest;
+        }
+        self.session.handle_input(self.now);
     }
 
     fn attend(&mut self) {
@@ -98,7 +110,7 @@ impl<'a> Client<'a> {
             }
             Task::Content(octets) => {
                 assert!(self.accepted > 0, "content without recipients");
-                self.kept.extend(octets);
+                self.kept.extend(octets.slices().iter().flatten());
                 assert!(self.kept.len() as u64 <= MESSAGE_MAX);
                 self.session.answer_content(self.now, kept(&self.kept));
             }
@@ -129,7 +141,7 @@ impl<'a> Client<'a> {
         let tls = Tls { version: "TLS1.3", cipher: "TLS_AES_128_GCM_SHA256".to_owned() };
         self.session.answer_start_tls(self.now, TlsProgress::Done(tls));
         assert!(self.session.hello().is_none() && self.session.poll_output().is_empty());
-        self.session.handle_input(self.now, b"MAIL FROM:<a@b.example>\r\n");
+        self.receive(b"MAIL FROM:<a@b.example>\r\n");
         let received = self.session.poll_output();
         assert!(
             received.starts_with(b"503 ") || received.starts_with(b"421 "),

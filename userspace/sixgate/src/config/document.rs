@@ -19,7 +19,7 @@ use sixgate_base::endpoint::Endpoint;
 use sixgate_smtp::policy::{Mode, PermanentRefusals, TemporaryRefusals};
 
 use crate::{
-    message_store::HEAD_MAX,
+    message_store::{HEAD_MAX, memory_max},
     nexthop::{Address, ClientIdentity, Protocol},
 };
 
@@ -245,11 +245,9 @@ fn check_hostname(hostname: &Hostname, answer: ResponderSetting) -> Result<(), C
 
 fn check_limits(limits: &Limits) -> Result<(), Conflict> {
     let message = u64::from(limits.message_size.get());
-    // what a message buffer reserves
-    let in_memory = message.next_power_of_two().min(HEAD_MAX as u64);
     let rows: [(&[&str], NonZeroU64, u64); 2] = [
-        (&["limits", "message_memory"], limits.message_memory, in_memory),
-        (&["limits", "message_disk"], limits.message_disk, message.saturating_sub(in_memory)),
+        (&["limits", "message_memory"], limits.message_memory, memory_max(message)),
+        (&["limits", "message_disk"], limits.message_disk, message.saturating_sub(HEAD_MAX as u64)),
     ];
     for (key, bound, needed) in rows {
         let name = key[1];

@@ -104,15 +104,15 @@ impl Session {
                 self.hang_up(ReplyKind::BareData);
                 return true;
             };
-            self.input.consume(count);
             self.times.received(count, &self.parameters.limits);
-        }
-        if let Some(piece) = arriving.take_piece() {
-            self.task = Some(Task::Content(piece));
-            if let SessionState::Data(arriving) = mem::replace(&mut self.state, SessionState::Closing) {
-                self.state = SessionState::Keeping(arriving);
+            let input = self.input.take(count);
+            if let Some(octets) = arriving.take(&input, self.input.buffer()) {
+                self.task = Some(Task::Content(octets));
+                if let SessionState::Data(arriving) = mem::replace(&mut self.state, SessionState::Closing) {
+                    self.state = SessionState::Keeping(arriving);
+                }
+                return false;
             }
-            return false;
         }
         let (ended, lost) = (arriving.has_ended(), arriving.lost());
         let waived = arriving.waived().to_vec();

@@ -3,6 +3,7 @@
 //!
 //! It owns no reply and no order of them; the tables of the XDP program define both.
 
+use bytes::Bytes;
 use sixgate_common::{
     domain::{self, Span},
     flow::ARGUMENT_KEPT,
@@ -16,9 +17,9 @@ use crate::{line::InputLine, policy::evidence::Endpoints, reply::Reply};
 impl Session {
     pub(super) fn read_refused(&mut self, reason: Reason, phase: Phase, commands: u16, line: InputLine) {
         let (verb, line) = match line {
-            InputLine::Complete(line) => (line::verb(line.as_slice(), 0, line.len()), line),
-            InputLine::TooLong | InputLine::Endless => (Verb::TooLong, Vec::new()),
-            InputLine::BareLineEnd => (Verb::BareLineEnd, Vec::new()),
+            InputLine::Complete(line) => (line::verb(&*line, 0, line.len()), line),
+            InputLine::TooLong | InputLine::Endless => (Verb::TooLong, Bytes::new()),
+            InputLine::BareLineEnd => (Verb::BareLineEnd, Bytes::new()),
         };
         let step = refuse::step(reason, phase, verb, commands);
         self.refuse(reason, step, commands.saturating_add(1), &line);

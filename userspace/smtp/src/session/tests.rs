@@ -10,6 +10,7 @@ mod tls;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
+use bytes::BufMut;
 use proptest::prelude::*;
 use sixgate_common::settings::{REFUSE_AT_GREETING, REFUSE_AT_RCPT};
 
@@ -127,8 +128,19 @@ impl Pair {
         self.session.poll_incidents().iter().map(|incident| incident.event).collect()
     }
 
+    /// Gives the session input, whatever becomes of it.
+    fn receive(&mut self, mut input: &[u8]) {
+        while !input.is_empty() {
+            let mut space = self.session.space(input.len());
+            let (front, rest) = input.split_at(space.remaining_mut());
+            space.put_slice(front);
+            input = rest;
+        }
+        self.session.handle_input(self.now);
+    }
+
     fn say(&mut self, input: &[u8]) -> String {
-        self.session.handle_input(self.now, input);
+        self.receive(input);
         while let Some(task) = self.session.poll_task() {
             self.perform(task);
         }
@@ -143,7 +155,7 @@ impl Pair {
                 self.arriving.clear();
             }
             Task::Content(octets) => {
-                self.arriving.extend(octets);
+                self.arriving.extend(octets.slices().iter().flatten());
                 self.session.answer_content(self.now, self.unkept.map_or(Ok(()), Err));
             }
             Task::StartTls => {
@@ -208,8 +220,7 @@ fn check(admission: Admission, script: &str) -> Pair {
 fn a_task_carries_what_it_is_about() {
     let mut pair = Pair::new(Admission::Serve);
     pair.hear();
-    pair.session
-        .handle_input(pair.now, b"EHLO a.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<u@contoso.com>\r\n");
+    pair.receive(b"EHLO a.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<u@contoso.com>\r\n");
     let Some(Task::Begin { hello, mail }) = pair.session.poll_task() else { panic!("MAIL") };
     assert_eq!((hello.name.as_str(), hello.extended), ("a.example", true));
     let Some(Task::Recipient { recipient, mail: same, hello }) = pair.session.poll_task() else {
@@ -218,7 +229,7 @@ fn a_task_carries_what_it_is_about() {
     assert!(Arc::ptr_eq(&mail, &same), "the sender is not copied for each recipient");
     assert_eq!((hello.name.as_str(), recipient.to_string()), ("a.example", "u@contoso.com".to_owned()));
     pair.session.answer_recipient(pair.now, &next_hop(250, "2.1.5 ok"));
-    pair.session.handle_input(pair.now, b"BDAT 0 LAST\r\n");
+    pair.receive(b"BDAT 0 LAST\r\n");
     let Some(Task::Message { transaction, tls }) = pair.session.poll_task() else { panic!("BDAT") };
     assert_eq!(
         transaction.mail.reverse_path.as_ref().map(Mailbox::to_string).as_deref(),

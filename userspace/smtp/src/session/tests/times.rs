@@ -51,7 +51,7 @@ fn a_message_has_to_keep_a_pace() {
 #[test]
 fn the_time_that_keeping_takes_is_not_the_senders() {
     let mut pair = Pair::in_data();
-    pair.session.handle_input(pair.now, b"Subject: x\r\n");
+    pair.receive(b"Subject: x\r\n");
     let Some(Task::Content(_)) = pair.session.poll_task() else { panic!("a piece") };
     assert_eq!(pair.session.poll_timeout(), None);
     let later = pair.now + Duration::from_secs(1000);
