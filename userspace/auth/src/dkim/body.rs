@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, Read},
+    io::{self, BufRead},
 };
 
 use crate::dkim::{
@@ -63,14 +63,13 @@ impl BodyHashes {
     ///
     /// # Errors
     /// It cannot be read, or it was over.
-    pub(super) fn of(mut body: impl Read, wanted: Wanted, is_over: impl Fn() -> bool) -> io::Result<Self> {
+    pub(super) fn of(mut body: impl BufRead, wanted: Wanted, is_over: impl Fn() -> bool) -> io::Result<Self> {
         let mut relaxed = wanted.relaxed.map(|lengths| Hasher::new(Canonicalization::Relaxed, lengths));
         let mut simple = wanted.simple.map(|lengths| Hasher::new(Canonicalization::Simple, lengths));
-        let mut buffer = vec![0; READ];
         loop {
-            let octets = match body.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => buffer.get(..count).unwrap_or_default(),
+            let octets = match body.fill_buf() {
+                Ok([]) => break,
+                Ok(octets) => octets.get(..READ_MAX).unwrap_or(octets),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
@@ -80,6 +79,8 @@ impl BodyHashes {
             for hasher in relaxed.iter_mut().chain(&mut simple) {
                 hasher.write(octets);
             }
+            let count = octets.len();
+            body.consume(count);
         }
         Ok(Self { relaxed: relaxed.map(Hasher::finish), simple: simple.map(Hasher::finish) })
     }
@@ -165,8 +166,8 @@ impl Digests {
     }
 }
 
-/// Octets of one read.
-const READ: usize = 64 << 10;
+/// Octets that are hashed without asking whether the result is still awaited.
+const READ_MAX: usize = 64 << 10;
 /// Octets that are hashed at once if they come in smaller pieces.
 const PENDING: usize = 4 << 10;
 
@@ -209,7 +210,7 @@ mod tests {
 
     #[test]
     fn hashing_stops_when_the_result_is_not_awaited() {
-        assert!(BodyHashes::of(io::repeat(b'a'), wanted(&[], &[]), || true).is_err());
+        assert!(BodyHashes::of(io::BufReader::new(io::repeat(b'a')), wanted(&[], &[]), || true).is_err());
     }
 
     /// A build without optimization hashes slowly.

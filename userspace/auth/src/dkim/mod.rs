@@ -20,7 +20,7 @@ mod verification;
 
 use std::{
     collections::BTreeMap,
-    io::{self, Read},
+    io::{self, BufRead},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -115,9 +115,9 @@ impl DkimVerifier {
     ) -> Result<Option<BodyHashes>, Unfinished> {
         let wanted = Wanted::by(verification.pending());
         let (octets, mut body) = (verification.message.size(), verification.message.reader());
-        let header = verification.body as u64;
+        let header = verification.body;
         let hash = move |over: &pool::Over| {
-            io::copy(&mut body.by_ref().take(header), &mut io::sink())?;
+            skip(&mut body, header)?;
             BodyHashes::of(body, wanted, || over.is_over())
         };
         let hashes = self.pool.run(octets, hash).await?;
@@ -159,6 +159,22 @@ impl DkimVerifier {
         }
         Ok(())
     }
+}
+
+/// Reads past the first `count` octets, or all there are.
+fn skip(message: &mut impl BufRead, count: usize) -> io::Result<()> {
+    let mut left = count;
+    while left > 0 {
+        let skipped = match message.fill_buf() {
+            Ok([]) => return Ok(()),
+            Ok(octets) => left.min(octets.len()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        message.consume(skipped);
+        left -= skipped;
+    }
+    Ok(())
 }
 
 /// Whether each signature, the field of that index, is one by its key.

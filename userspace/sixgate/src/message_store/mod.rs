@@ -131,7 +131,7 @@ impl Message for StoredMessage {
         self.head()
     }
 
-    fn reader(&self) -> impl Read + Send + 'static {
+    fn reader(&self) -> impl BufRead + Send + 'static {
         self.reader()
     }
 }

@@ -71,6 +71,27 @@ fn bodies_in_both_forms() {
 }
 
 #[test]
+fn what_does_not_change_is_given_out_at_once_from_where_it_lies() {
+    let rows: [(Canonicalization, &[u8], &[&str]); 5] = [
+        (Canonicalization::Simple, b"a  b\t\r\n\r\nc \r\n\r\n", &["a  b\t\r\n\r\nc "]),
+        (Canonicalization::Relaxed, b"a b\r\n\r\n c\r\n\r\n", &["a b\r\n\r\n c"]),
+        (Canonicalization::Relaxed, b"a\tb\r\nc d", &["a", " ", "b\r\nc d"]),
+        (Canonicalization::Relaxed, b"a b \r\nc", &["a b", "\r\n", "c"]),
+        (Canonicalization::Relaxed, b"\r\n a", &["\r\n", " ", "a"]),
+    ];
+    for (form, piece, wanted) in rows {
+        let mut found = Vec::new();
+        Body::new(form).write(piece, &mut |octets| {
+            let lies_there = piece.as_ptr_range().contains(&octets.as_ptr());
+            found.push((String::from_utf8_lossy(octets).into_owned(), lies_there));
+        });
+        let texts: Vec<&str> = found.iter().map(|(text, _)| text.as_str()).collect();
+        assert_eq!(texts, wanted, "{form:?}");
+        assert!(found.iter().all(|(text, lies_there)| *lies_there || text.trim().is_empty()), "{form:?}");
+    }
+}
+
+#[test]
 fn many_empty_lines_are_given_out_when_text_follows() {
     for count in [15, 16, 17, 1000] {
         let text = format!("a{}b", "\r\n".repeat(count));
