@@ -2,6 +2,7 @@
 //!
 //! It owns the dialogue with that server and what is known about it.
 
+mod block;
 mod connection;
 mod connection_slots;
 mod data;

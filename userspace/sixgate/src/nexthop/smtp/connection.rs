@@ -11,6 +11,7 @@ use tokio::{
 use tracing::debug;
 
 use super::{
+    block::Block,
     data::{DotStuffer, FINAL_DOT},
     ehlo::Offer,
     fault::Fault,
@@ -201,10 +202,10 @@ impl Connection {
             return self.early_reply().await.map(Some);
         }
         let mut stuffer = DotStuffer::default();
-        let mut block = Vec::with_capacity(BLOCK);
+        let mut block = Block::default();
         let mut chunks = message.chunks();
         while let Some(chunk) = chunks.next().await.map_err(|source| NextHopError::Unreadable { source })? {
-            stuffer.stuff(&chunk, &mut block).map_err(unframed)?;
+            stuffer.stuff(&chunk, |slice| block.push(slice)).map_err(unframed)?;
             if block.len() >= BLOCK
                 && let Some(reply) = self.send_block(&mut block, deadline).await?
             {
@@ -240,19 +241,20 @@ impl Connection {
     /// Sends the block and empties it. Gives the reply that came before the block was gone.
     async fn send_block(
         &mut self,
-        block: &mut Vec<u8>,
+        block: &mut Block,
         deadline: Instant,
     ) -> Result<Option<ServerReply>, NextHopError> {
         let step = Step::Message;
         let deadline = deadline.min(Instant::now() + BLOCK_MAX);
         let input = self.reader.input();
         input.reserve(READ);
+        block.seal();
         let sent = {
             let (mut from, mut to) = stream::split(&mut self.stream);
             tokio::select! {
                 biased;
                 read = from.read_buf(input) => Sent::Interrupted(read),
-                written = timeout_at(deadline, to.write_all(block)) => Sent::Written(written),
+                written = timeout_at(deadline, to.write_all_buf(block)) => Sent::Written(written),
             }
         };
         block.clear();
