@@ -1,6 +1,6 @@
 //! The bounds of a session, and the replies that report them.
 
-use super::{Pair, check};
+use super::pair::{Pair, check};
 use crate::{
     reply::ReplyKind,
     session::{

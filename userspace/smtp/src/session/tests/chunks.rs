@@ -1,6 +1,6 @@
 //! Messages in chunks (RFC 3030): BDAT and what follows it.
 
-use super::Pair;
+use super::pair::Pair;
 use crate::session::{Admission, Task};
 
 #[test]

@@ -1,6 +1,6 @@
 //! Reports to the log: the incident, and how far the session had come.
 
-use super::{NOT_OPTED_IN, Pair};
+use super::{NOT_OPTED_IN, pair::Pair};
 use crate::{
     reply::{ReplyKind, ReplyTable},
     session::{Admission, Event, Incident, SessionProgress, Stage, StoreFailure},

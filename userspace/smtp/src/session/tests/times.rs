@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Pair;
+use super::pair::Pair;
 use crate::{
     reply::ReplyKind,
     session::{Admission, Event, Task, commands::IDLE_COMMANDS_MAX},

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Pair, check};
+use super::pair::{Pair, check};
 use crate::session::{Admission, Task, TlsProgress};
 
 #[test]
