@@ -1,7 +1,9 @@
-//! Puts a frame, and if wanted one entry of FLOWS, back as they were, and goes on to the program in NEXT.
+//! Puts a frame, and if wanted one entry of FLOWS, back as they were, and goes on to the program in
+//! NEXT.
 //!
-//! BPF_PROG_TEST_RUN with `repeat` leaves the frame as the run before left it, so a program that rewrites frames can
-//! only be repeated behind this one. It measures nothing: its own cost is what it takes with an empty program in NEXT.
+//! BPF_PROG_TEST_RUN with `repeat` leaves the frame as the run before left it, so a program that
+//! rewrites frames can only be repeated behind this one. It measures nothing: its own cost is what
+//! it takes with an empty program in NEXT.
 
 use aya_ebpf::{
     bindings::xdp_action::XDP_ABORTED,
@@ -33,7 +35,7 @@ pub(crate) static NEXT: ProgramArray<1> = ProgramArray::new();
 #[btf_map]
 static FLOWS: LruHashMap<FlowKey, Flow, { names::FLOWS_ENTRIES as usize }> = LruHashMap::new();
 
-/// The entry. XDP_ABORTED says that something could not be put back, or that NEXT is empty.
+/// The entry. XDP_ABORTED: something could not be put back, or NEXT is empty.
 #[xdp(frags)]
 fn restore(context: XdpContext) -> u32 {
     if let Some(template) = TEMPLATE.get_ptr_mut(0)
@@ -59,8 +61,8 @@ fn put_frame_back(context: &XdpContext, template: *mut Template) -> Option<()> {
     if length == 0 || length > TEMPLATE_MAX {
         return None;
     }
-    // SAFETY: `ctx` is the context that the kernel handed to this program; the helpers check what they are given,
-    // and no pointer into the frame is kept.
+    // SAFETY: `ctx` is the context that the kernel handed to this program; the helpers check what
+    // they are given, and no pointer into the frame is kept.
     unsafe {
         // a frame is never shorter than an Ethernet header: what makes it longer comes first
         if head <= 0 && bpf_xdp_adjust_head(context.ctx, head) != 0 {
@@ -78,8 +80,8 @@ fn put_frame_back(context: &XdpContext, template: *mut Template) -> Option<()> {
     }
 }
 
-/// Where the frame starts, as a number: the verifier does not subtract pointers into frames from numbers, but what
-/// it reads from a map is a number.
+/// Where the frame starts, as a number: the verifier does not subtract pointers into frames from
+/// numbers, but what it reads from a map is a number.
 #[inline(always)]
 fn address(context: &XdpContext, template: *mut Template) -> u64 {
     // SAFETY: the pointer is to a map's value, of this type.
@@ -90,8 +92,8 @@ fn address(context: &XdpContext, template: *mut Template) -> u64 {
     }
 }
 
-/// FLOWS has the entry that the template asks for. An entry that is there is written in place, which costs less than
-/// making a new one.
+/// FLOWS has the entry that the template asks for. An entry that is there is written in place,
+/// which costs less than making a new one.
 #[inline(always)]
 fn put_flow_back(template: *const Template) -> Option<()> {
     // SAFETY: the pointer is to a map's value, of this type.
@@ -101,7 +103,8 @@ fn put_flow_back(template: *const Template) -> Option<()> {
         FLOW_PUT => {
             let flow = RESTORE_FLOW.get(0)?;
             match FLOWS.get_ptr_mut(key) {
-                // SAFETY: the pointer is to a map's value, of this type; one CPU at a time runs a bench.
+                // SAFETY: the pointer is to a map's value, of this type; one CPU at a time runs a
+                // bench.
                 Some(entry) => unsafe { *entry = *flow },
                 None => FLOWS.insert(key, flow, 0).ok()?,
             }

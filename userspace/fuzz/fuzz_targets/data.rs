@@ -10,7 +10,7 @@ use sixgate_fuzz::{
     script::{self, Script},
     strict::{self, Content},
 };
-use sixgate_smtp::data::{DataReceiver, DataProgress};
+use sixgate_smtp::data::{DataProgress, DataReceiver};
 
 fuzz_target!(|input: &[u8]| {
     let (script, stream) = script::split(input);

@@ -1,6 +1,6 @@
 //! A whole session without IO: for any input and any answers, each command and each message has
-//! one reply, in order and well formed; messages that are handed on were accepted; how the input was
-//! cut changes nothing.
+//! one reply, in order and well formed; messages that are handed on were accepted; the pieces of
+//! the input change nothing.
 //!
 //! Policy, DNS and the next hop are played by the script: they are not tried here.
 

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use libfuzzer_sys::fuzz_target;
 use sixgate_auth::spf::{
-    macros::{DomainSpec, LONGEST_EXPLANATION, MacroString, MacroContext, Values},
+    macros::{DomainSpec, LONGEST_EXPLANATION, MacroContext, MacroString, Values},
     name::DomainName,
 };
 
@@ -42,7 +42,10 @@ fn explanation(text: &str, values: &Values<'_>) {
         assert_eq!(plainly_expanded(text, values), None, "{text:?}");
         return;
     };
-    assert_eq!(MacroString::parse(string.to_string().as_bytes(), MacroContext::Explanation).as_ref(), Ok(&string));
+    assert_eq!(
+        MacroString::parse(string.to_string().as_bytes(), MacroContext::Explanation).as_ref(),
+        Ok(&string)
+    );
     let expanded = string.expand(values);
     assert!(expanded.len() <= LONGEST_EXPLANATION && !expanded.contains(char::is_control));
     let wanted = plainly_expanded(text, values).expect("both read it");
