@@ -113,7 +113,7 @@ impl Desk {
     fn hear(&mut self, client: &mut Client, octets: &[u8]) -> Result<()> {
         let mut rest = octets;
         while !rest.is_empty() {
-            let mut space = client.session.space(rest.len());
+            let mut space = client.session.poll_space(rest.len());
             let (front, back) = rest.split_at(space.remaining_mut());
             space.put_slice(front);
             rest = back;

@@ -39,8 +39,8 @@ pub enum DataProgress {
 }
 
 impl DataReceiver {
-    /// Reads `input` and tells `content` where in it content lies, in order: all of it in one range,
-    /// but for the dots that are removed.
+    /// Reads `input` and tells `content` where in it content lies, in order. Only a removed dot
+    /// cuts a range.
     pub fn receive(&mut self, input: &[u8], mut content: impl FnMut(Range<usize>)) -> DataProgress {
         let (mut start, mut at) = (0, 0);
         while let Some(octet) = input.get(at) {

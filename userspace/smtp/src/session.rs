@@ -46,9 +46,9 @@ const COMMANDS_READ: usize = 4 * 1024;
 ///
 /// The caller repeats: perform [`Self::poll_task`] until it gives none; send [`Self::poll_output`];
 /// if [`Self::is_closing`], end the connection; if it [`Self::accepts_input`], read into
-/// [`Self::space`] and call [`Self::handle_input`]; let [`Self::poll_timeout`] pass at the latest.
-/// While a task is performed, input may be read by the same rule: it is kept, and interpreted once
-/// the session has its answer. `now` must never go back.
+/// [`Self::poll_space`] and call [`Self::handle_input`]; let [`Self::poll_timeout`] pass at the
+/// latest. While a task is performed, input may be read by the same rule: it is kept, and
+/// interpreted once the session has its answer. `now` must never go back.
 #[derive(Debug)]
 pub struct Session {
     parameters: SessionParameters,
@@ -176,13 +176,14 @@ impl Session {
 
     /// Space to read input into, for `most` octets of a message or fewer of commands. A message's
     /// octets are handed on from there without being copied.
-    pub fn space(&mut self, most: usize) -> Limit<&mut BytesMut> {
+    pub fn poll_space(&mut self, most: usize) -> Limit<&mut BytesMut> {
         let is_content = matches!(self.state, SessionState::Data(_) | SessionState::Skipping(..));
         self.input.space(if is_content { most } else { most.min(COMMANDS_READ) })
     }
 
-    /// Takes the input that was read into [`Self::space`]. What comes in the clear once STARTTLS
-    /// was read is dropped: the client has to wait (RFC 3207 4.2), and another could have sent it.
+    /// Takes the input that was read into [`Self::poll_space`]. What comes in the clear once
+    /// STARTTLS was read is dropped: the client has to wait (RFC 3207 4.2), and another could have
+    /// sent it.
     pub fn handle_input(&mut self, now: Instant) {
         if matches!(self.state, SessionState::Closing | SessionState::StartingTls) {
             return self.input.clear();

@@ -77,7 +77,7 @@ impl<'a> Client<'a> {
     /// Gives the session octets that the client sent.
     fn receive(&mut self, mut octets: &[u8]) {
         while !octets.is_empty() {
-            let mut space = self.session.space(octets.len());
+            let mut space = self.session.poll_space(octets.len());
             let (front, rest) = octets.split_at(space.remaining_mut());
             space.put_slice(front);
             octets = rest;

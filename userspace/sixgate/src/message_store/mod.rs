@@ -146,8 +146,8 @@ impl From<Vec<u8>> for StoredMessage {
     }
 }
 
-/// Reads a [`StoredMessage`] from its beginning to its end. What is in memory is not copied by
-/// [`BufRead`].
+/// Reads a [`StoredMessage`] from its beginning to its end. [`BufRead`] copies no octet that is in
+/// memory.
 #[derive(Debug)]
 pub struct MessageReader {
     content: StoredMessage,

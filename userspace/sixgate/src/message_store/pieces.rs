@@ -135,7 +135,7 @@ const SPACE: usize = 16 << 10;
 const KEPT_MIN: usize = 4 << 10;
 /// Mean length of the slices in which they may be: each dot that was removed cuts one.
 const SLICE_MIN: usize = 1 << 10;
-/// Memory for the place of a piece, in a list that grows by doubling.
+/// Memory for an entry of the list of pieces, which grows by doubling.
 const PIECE: usize = 2 * size_of::<Bytes>();
 
 #[cfg(test)]
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_worth_its_buffer_stays_in_it_and_the_rest_is_copied_close_together() {
+    fn octets_worth_their_buffer_stay_in_it_and_others_are_copied() {
         const HEADER: &[u8] = b"A: b\r\n\r\n";
         let large = [HEADER, &[b'x'; (16 << 10) - HEADER.len()]].concat();
         let rows: [(&str, usize, usize, bool); 6] = [

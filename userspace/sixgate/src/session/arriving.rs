@@ -119,7 +119,7 @@ mod tests {
             now,
         );
         for command in ["EHLO a", "MAIL FROM:<>", "RCPT TO:<a@b.example>", "DATA"] {
-            session.space(1024).put_slice(format!("{command}\r\n").as_bytes());
+            session.poll_space(1024).put_slice(format!("{command}\r\n").as_bytes());
             session.handle_input(now);
             while let Some(task) = session.poll_task() {
                 if let Task::Recipient { .. } = task {
@@ -140,7 +140,7 @@ mod tests {
         let mut session = session(now);
         let mut buffer = MessageBuffer::new(SpillDirectory::new("/nonexistent".into()));
         for part in message.chunks(READ) {
-            let mut space = session.space(READ);
+            let mut space = session.poll_space(READ);
             space.put_slice(part);
             let read = space.into_inner();
             reads.push(read.as_ptr_range());

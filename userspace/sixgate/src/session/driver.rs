@@ -234,5 +234,5 @@ impl Connection {
 /// them yet.
 pub(super) async fn read(stream: &mut Stream, session: &mut Session) -> io::Result<usize> {
     let size = stream.read_size();
-    stream.read_buf(&mut session.space(size)).await
+    stream.read_buf(&mut session.poll_space(size)).await
 }

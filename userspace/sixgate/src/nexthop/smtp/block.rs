@@ -16,11 +16,11 @@ pub(super) struct Block {
     length: usize,
 }
 
-/// Octets of a slice that is not copied.
+/// Octets that a slice has at least; shorter ones are copied together.
 const SLICE_MIN: usize = 1024;
 
 impl Block {
-    /// Appends octets.
+    /// Appends octets, which are not copied unless they are few.
     pub(super) fn push(&mut self, octets: Bytes) {
         self.length += octets.len();
         if octets.len() < SLICE_MIN {
@@ -51,7 +51,7 @@ impl Block {
     }
 }
 
-/// Of a sealed block, all of its octets.
+/// The octets of a sealed block.
 impl Buf for Block {
     fn remaining(&self) -> usize {
         self.length - self.crumbs.len()

@@ -97,7 +97,7 @@ impl Pair {
     /// Gives the session input, and answers none of its tasks.
     pub(super) fn receive(&mut self, mut input: &[u8]) {
         while !input.is_empty() {
-            let mut space = self.session.space(input.len());
+            let mut space = self.session.poll_space(input.len());
             let (front, rest) = input.split_at(space.remaining_mut());
             space.put_slice(front);
             input = rest;
