@@ -21,7 +21,8 @@ pub(crate) struct BenchOptions {
     /// Sessions with each server in each round
     #[arg(long, value_name = "N")]
     sessions: Option<u32>,
-    /// Measure this part only; may be given several times: paths, blocks, sessions, prefixes, edits
+    /// Measure this part only; may be given several times: paths, trace, blocks, sessions,
+    /// prefixes, edits
     #[arg(long = "part", value_name = "PART")]
     parts: Vec<String>,
     /// Write the tables to this file, too
