@@ -43,7 +43,7 @@ pub(crate) enum Set {
 }
 
 /// One thing that is missing, and how to get it.
-struct Step {
+struct SetupStep {
     what: String,
     why: &'static str,
     needs_root: bool,
@@ -65,7 +65,7 @@ pub(crate) fn run(set: Set) -> Result<()> {
 }
 
 /// Takes `steps`, each with its reason; without the rights it shows the commands.
-fn perform(steps: Vec<Step>) -> Result<()> {
+fn perform(steps: Vec<SetupStep>) -> Result<()> {
     let is_root = nix::unistd::geteuid().is_root();
     if !is_root && steps.iter().any(|step| step.needs_root) {
         eprintln!("setup: some of this needs root; these are the commands:");
@@ -89,7 +89,7 @@ fn perform(steps: Vec<Step>) -> Result<()> {
 }
 
 /// bpf-linker, if it is not in the workspace's tools; `configure` adds what finding LLVM takes.
-fn bpf_linker(configure: impl FnOnce(&mut Command)) -> Option<Step> {
+fn bpf_linker(configure: impl FnOnce(&mut Command)) -> Option<SetupStep> {
     let tools = exec::target().join("tools");
     if tools.join("bin/bpf-linker").is_file() {
         return None;
@@ -98,7 +98,7 @@ fn bpf_linker(configure: impl FnOnce(&mut Command)) -> Option<Step> {
     install.args(["install", "bpf-linker", "--locked", "--version", BPF_LINKER_VERSION]);
     configure(&mut install);
     install.arg("--root").arg(tools);
-    Some(Step {
+    Some(SetupStep {
         what: format!("bpf-linker {BPF_LINKER_VERSION} below target/tools"),
         why: "links the XDP program; compiling it takes one to two minutes",
         needs_root: false,
@@ -107,13 +107,13 @@ fn bpf_linker(configure: impl FnOnce(&mut Command)) -> Option<Step> {
 }
 
 /// Rust nightly, if rustup has none: sanitizers are not in a stable one.
-fn nightly() -> Option<Step> {
+fn nightly() -> Option<SetupStep> {
     if exec::output(Command::new("rustup").args(["run", "nightly", "rustc", "--version"])).is_ok() {
         return None;
     }
     let mut install = Command::new("rustup");
     install.args(["toolchain", "install", "nightly", "--profile", "minimal"]);
-    Some(Step {
+    Some(SetupStep {
         what: "Rust nightly".to_owned(),
         why: "fuzz targets are built with a sanitizer, which stable does not do",
         needs_root: false,
@@ -122,7 +122,7 @@ fn nightly() -> Option<Step> {
 }
 
 /// cargo-fuzz, if it is not in the workspace's tools.
-fn cargo_fuzz() -> Option<Step> {
+fn cargo_fuzz() -> Option<SetupStep> {
     let tools = exec::target().join("tools");
     if tools.join("bin/cargo-fuzz").is_file() {
         return None;
@@ -130,7 +130,7 @@ fn cargo_fuzz() -> Option<Step> {
     let mut install = exec::cargo();
     install.args(["install", "cargo-fuzz", "--locked", "--version", CARGO_FUZZ_VERSION]);
     install.arg("--root").arg(tools);
-    Some(Step {
+    Some(SetupStep {
         what: format!("cargo-fuzz {CARGO_FUZZ_VERSION} below target/tools"),
         why: "builds and runs the fuzz targets",
         needs_root: false,

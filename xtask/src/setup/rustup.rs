@@ -7,11 +7,11 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use super::{Set, Step};
+use super::{Set, SetupStep};
 use crate::exec;
 
 /// Tools that are missing for `set`.
-pub(super) fn missing(set: Set) -> Result<Vec<Step>> {
+pub(super) fn missing(set: Set) -> Result<Vec<SetupStep>> {
     let mut programs = vec!["cc", "ip"];
     if set == Set::Test {
         programs.push("swaks");
@@ -31,7 +31,7 @@ pub(super) fn missing(set: Set) -> Result<Vec<Step>> {
     if !has_nightly_source() {
         let mut install = Command::new("rustup");
         install.args(["toolchain", "install", "nightly", "--profile", "minimal", "--component", "rust-src"]);
-        steps.push(Step {
+        steps.push(SetupStep {
             what: "Rust nightly with the source of core".to_owned(),
             why: "core is built for BPF, which stable does not do",
             needs_root: false,
