@@ -119,8 +119,8 @@ struct StoreDocument {
     #[serde(rename = "version")]
     _version: Version,
     optin: OptIns,
-    guard: Prefixes,
-    trust: Prefixes,
+    guard: PrefixList,
+    trust: PrefixList,
     domains: Domains,
     #[serde(default)]
     temporary: Domains,
@@ -173,9 +173,9 @@ impl<'de> Visitor<'de> for OptInVisitor {
 }
 
 /// A list of prefixes.
-struct Prefixes(PrefixSet);
+struct PrefixList(PrefixSet);
 
-impl<'de> Deserialize<'de> for Prefixes {
+impl<'de> Deserialize<'de> for PrefixList {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let set = deserializer.deserialize_seq(ListVisitor(parse_prefix))?;
         Ok(Self(set.into_iter().map(|prefix| (prefix, ())).collect()))
