@@ -121,9 +121,9 @@ struct StoreDocument {
     optin: OptIns,
     guard: PrefixList,
     trust: PrefixList,
-    domains: Domains,
+    domains: DomainList,
     #[serde(default)]
-    temporary: Domains,
+    temporary: DomainList,
 }
 
 #[derive(Deserialize)]
@@ -184,9 +184,9 @@ impl<'de> Deserialize<'de> for PrefixList {
 
 /// A list of domains.
 #[derive(Default)]
-struct Domains(BTreeSet<Domain>);
+struct DomainList(BTreeSet<Domain>);
 
-impl<'de> Deserialize<'de> for Domains {
+impl<'de> Deserialize<'de> for DomainList {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let set = deserializer.deserialize_seq(ListVisitor(parse_listed_domain))?;
         Ok(Self(set))
