@@ -21,12 +21,12 @@ pub(super) struct Lookups<'a> {
 
 struct Reverse {
     /// None when DNS fails (RFC 7208 5.5), too.
-    names: Vec<ClientName>,
+    names: Vec<ValidatedName>,
     /// Whether there is no PTR record. A failure is not void (RFC 7208 4.6.4).
     void: bool,
 }
 
-struct ClientName {
+struct ValidatedName {
     name: DomainName,
     /// Whether it leads back to the client, once that was asked.
     validated: Option<bool>,
@@ -112,7 +112,7 @@ async fn reverse<'n>(known: &'n mut Option<Reverse>, dns: &Resolver, client: IpA
         None => match dns.ptr(client).await {
             Ok(answer) => {
                 let names = answer.records.iter().take(MAX_NAMES).filter_map(|name| DomainName::new(name));
-                let names = names.map(|name| ClientName { name, validated: None }).collect();
+                let names = names.map(|name| ValidatedName { name, validated: None }).collect();
                 Reverse { names, void: answer.records.is_empty() }
             }
             Err(failure) => {
