@@ -17,7 +17,7 @@ use super::{
     reader::ServerReply,
     server::{OPEN_MAX, QUIT_MAX, Smtp},
     settings::Protocol,
-    transaction::Transaction,
+    transaction::OpenTransaction,
 };
 use sixgate_base::fair_share::Network;
 use sixgate_smtp::{
@@ -47,7 +47,7 @@ pub(in crate::nexthop) struct SmtpTransport {
     connection: Option<Box<Connection>>,
     /// When it was used last.
     used: Instant,
-    transaction: Option<Transaction>,
+    transaction: Option<OpenTransaction>,
 }
 
 impl SmtpTransport {
@@ -63,7 +63,7 @@ impl SmtpTransport {
         rcpt: &RcptTo,
     ) -> Reply {
         let deadline = Instant::now() + OPEN_MAX;
-        let begin = || Transaction::new(client.clone(), mail.clone(), header_size);
+        let begin = || OpenTransaction::new(client.clone(), mail.clone(), header_size);
         let mut transaction = self.transaction.take().unwrap_or_else(begin);
         let reply = match transaction.verdict.clone() {
             Some(verdict) => verdict,
@@ -79,7 +79,7 @@ impl SmtpTransport {
         message: &Outgoing,
         gone: impl Future<Output = ()>,
     ) -> Reply {
-        let accepted = |transaction: &Transaction| !transaction.accepted.is_empty();
+        let accepted = |transaction: &OpenTransaction| !transaction.accepted.is_empty();
         let Some(mut transaction) = self.transaction.take().filter(accepted) else {
             self.reset().await;
             return self.smtp.replies.reply(ReplyKind::NoRecipients);
@@ -161,12 +161,17 @@ impl SmtpTransport {
 
     /// Whether the transaction has all the recipients that it may have. By LMTP that is one: the
     /// reply to its message is then the only one.
-    fn is_full(&self, transaction: &Transaction) -> bool {
+    fn is_full(&self, transaction: &OpenTransaction) -> bool {
         self.smtp.settings.protocol == Protocol::Lmtp && !transaction.accepted.is_empty()
     }
 
     /// Passes one recipient on.
-    async fn pass_on(&mut self, transaction: &mut Transaction, rcpt: &RcptTo, deadline: Instant) -> Reply {
+    async fn pass_on(
+        &mut self,
+        transaction: &mut OpenTransaction,
+        rcpt: &RcptTo,
+        deadline: Instant,
+    ) -> Reply {
         let mut connection = match self.start(transaction, deadline).await {
             Ok(DialogueProgress::Ready(connection)) => connection,
             Ok(DialogueProgress::Refused(reply)) => return transaction.ends_with(reply),
@@ -198,7 +203,7 @@ impl SmtpTransport {
     /// A connection on which the next hop has accepted MAIL and the recipients so far.
     async fn start(
         &mut self,
-        transaction: &mut Transaction,
+        transaction: &mut OpenTransaction,
         deadline: Instant,
     ) -> Result<DialogueProgress, NextHopError> {
         match self.connection.take().filter(|connection| connection.is_usable()) {
@@ -230,7 +235,7 @@ impl SmtpTransport {
     /// Opens a new connection and starts the transaction there.
     async fn open(
         &mut self,
-        transaction: &Transaction,
+        transaction: &OpenTransaction,
         deadline: Instant,
     ) -> Result<DialogueProgress, NextHopError> {
         match self.smtp.open(self.network, &transaction.client, deadline).await? {
@@ -243,7 +248,7 @@ impl SmtpTransport {
     async fn mail(
         &mut self,
         mut connection: Box<Connection>,
-        transaction: &Transaction,
+        transaction: &OpenTransaction,
         deadline: Instant,
     ) -> Result<DialogueProgress, NextHopError> {
         let line = transaction.mail_line(&connection)?;
@@ -264,7 +269,7 @@ impl SmtpTransport {
     fn judge(
         &self,
         connection: &Connection,
-        transaction: &Transaction,
+        transaction: &OpenTransaction,
         recipients: &[RcptTo],
         reply: Reply,
     ) -> Reply {
@@ -291,7 +296,7 @@ impl SmtpTransport {
     /// Starts the transaction on a new connection and has the accepted recipients accepted again.
     async fn repeat(
         &mut self,
-        transaction: &mut Transaction,
+        transaction: &mut OpenTransaction,
         deadline: Instant,
     ) -> Result<Box<Connection>, NextHopError> {
         let address = self.smtp.settings.address.clone();
@@ -327,7 +332,7 @@ impl SmtpTransport {
     /// DATA and the message, all but the final dot.
     async fn send(
         &mut self,
-        transaction: &mut Transaction,
+        transaction: &mut OpenTransaction,
         message: &Outgoing,
     ) -> Result<DialogueProgress, NextHopError> {
         let (mut connection, reply) = self.data(transaction).await?;
@@ -348,7 +353,7 @@ impl SmtpTransport {
     /// DATA, on a new connection if the next hop hung up since the last recipient.
     async fn data(
         &mut self,
-        transaction: &mut Transaction,
+        transaction: &mut OpenTransaction,
     ) -> Result<(Box<Connection>, ServerReply), NextHopError> {
         loop {
             let DialogueProgress::Ready(mut connection) =
