@@ -27,7 +27,7 @@ use crate::{
         listening::Listening,
         metrics_file::MetricsFile,
         next_hop_watch::NextHopWatch,
-        signals::{Request as SignalRequest, Signals},
+        signals::{SignalRequest, Signals},
         traces::Traces,
         warnings,
     },
