@@ -41,7 +41,7 @@ pub(super) struct QuestionForm {
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Response {
+pub(super) struct DnsResponse {
     pub(super) message: Message,
     /// Whether it repeats the letters of the question's name in their case.
     pub(super) keeps_case: bool,
@@ -63,7 +63,7 @@ pub(super) async fn by_udp(
     server: SocketAddr,
     query: &Query,
     manner: QuestionForm,
-) -> Result<Response, Fault> {
+) -> Result<DnsResponse, Fault> {
     let request = request(query, manner);
     let any: SocketAddr = match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -93,7 +93,7 @@ pub(super) async fn by_tcp(
     server: SocketAddr,
     query: &Query,
     manner: QuestionForm,
-) -> Result<Response, Fault> {
+) -> Result<DnsResponse, Fault> {
     let request = request(query, manner);
     let octets = encode(&request)?;
     let length = u16::try_from(octets.len()).map_err(io::Error::other)?;
@@ -108,7 +108,7 @@ pub(super) async fn by_tcp(
     decode(&received, &request)
 }
 
-impl Response {
+impl DnsResponse {
     /// Nothing but that the whole response is too long: it may end anywhere, within the question,
     /// too.
     fn truncated(request: &Message) -> Self {
@@ -144,13 +144,13 @@ fn says_truncated(received: &[u8]) -> bool {
 }
 
 /// `received` as the response to `request`, whose id it has.
-fn decode(received: &[u8], request: &Message) -> Result<Response, Fault> {
+fn decode(received: &[u8], request: &Message) -> Result<DnsResponse, Fault> {
     let message = match Message::from_vec(received) {
         Ok(message) if message.metadata.truncation && message.queries.is_empty() => {
-            return Ok(Response::truncated(request));
+            return Ok(DnsResponse::truncated(request));
         }
         Ok(message) => message,
-        Err(_) if says_truncated(received) => return Ok(Response::truncated(request)),
+        Err(_) if says_truncated(received) => return Ok(DnsResponse::truncated(request)),
         Err(_) => return Err(Fault::Unusable("it cannot be read")),
     };
     if message.metadata.message_type != MessageType::Response {
@@ -162,11 +162,11 @@ fn decode(received: &[u8], request: &Message) -> Result<Response, Fault> {
     match answered {
         [question] if question == asked => {
             let keeps_case = question.name().eq_case(asked.name());
-            Ok(Response { message, keeps_case })
+            Ok(DnsResponse { message, keeps_case })
         }
         // a server that cannot read the question need not repeat it (RFC 1035 4.1.1)
         [] if matches!(message.metadata.response_code, ResponseCode::FormErr | ResponseCode::NotImp) => {
-            Ok(Response { message, keeps_case: true })
+            Ok(DnsResponse { message, keeps_case: true })
         }
         _ => Err(Fault::Unusable("it answers another question")),
     }

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, info};
 
 use super::{
-    exchange::{Fault, QuestionForm, Response, by_tcp, by_udp},
+    exchange::{DnsResponse, Fault, QuestionForm, by_tcp, by_udp},
     reading::{MAX_ALIASES, Reading, TOO_MANY_ALIASES, read},
     result::DnsAnswer,
 };
@@ -127,7 +127,7 @@ impl Server {
     }
 
     /// A whole response, asked for as this server has to be asked.
-    async fn exchange(&self, query: &Query, time: Duration) -> Result<Response, ServerFailure> {
+    async fn exchange(&self, query: &Query, time: Duration) -> Result<DnsResponse, ServerFailure> {
         let manner = self.manner();
         let (response, manner) = self.datagram(query, manner, time).await?;
         let (response, manner) = if manner.edns && self.may_complain_of_edns(&response) {
@@ -151,7 +151,7 @@ impl Server {
         query: &Query,
         manner: QuestionForm,
         time: Duration,
-    ) -> Result<(Response, QuestionForm), ServerFailure> {
+    ) -> Result<(DnsResponse, QuestionForm), ServerFailure> {
         let send = async |manner: QuestionForm| (manner, self.by_udp(query, manner).await);
         let mut second_time = pin!(sleep(time / 2));
         let mut sent = FuturesUnordered::new();
@@ -184,8 +184,8 @@ impl Server {
         &self,
         query: &Query,
         manner: QuestionForm,
-        complaint: Response,
-    ) -> Result<(Response, QuestionForm), ServerFailure> {
+        complaint: DnsResponse,
+    ) -> Result<(DnsResponse, QuestionForm), ServerFailure> {
         let plain = QuestionForm { edns: false, ..manner };
         let response = self.by_udp(query, plain).await?;
         if complains_of_edns(&response) || code(&response) == code(&complaint) {
@@ -204,7 +204,7 @@ impl Server {
         query: &Query,
         manner: QuestionForm,
         time: Duration,
-    ) -> Result<Response, ServerFailure> {
+    ) -> Result<DnsResponse, ServerFailure> {
         let (response, is_habit) = match timeout(time / 4, self.stream(query, manner)).await {
             Ok(Ok(response)) => {
                 let is_habit = !response.keeps_case;
@@ -223,11 +223,11 @@ impl Server {
         Ok(response)
     }
 
-    async fn by_udp(&self, query: &Query, manner: QuestionForm) -> Result<Response, Fault> {
+    async fn by_udp(&self, query: &Query, manner: QuestionForm) -> Result<DnsResponse, Fault> {
         by_udp(self.endpoint.resolve()?, query, manner).await
     }
 
-    async fn stream(&self, query: &Query, manner: QuestionForm) -> Result<Response, ServerFailure> {
+    async fn stream(&self, query: &Query, manner: QuestionForm) -> Result<DnsResponse, ServerFailure> {
         let response = by_tcp(self.endpoint.resolve().map_err(Fault::from)?, query, manner).await?;
         match response.message.metadata.truncation {
             true => Err(ServerFailure::unusable(TRUNCATED)),
@@ -243,7 +243,7 @@ impl Server {
 
     /// A response came to a question that was put in the manner `used`, after one that was put in
     /// the manner `first`.
-    fn learn_edns(&self, first: QuestionForm, used: QuestionForm, response: &Response) {
+    fn learn_edns(&self, first: QuestionForm, used: QuestionForm, response: &DnsResponse) {
         let until = Some(Instant::now() + HABITS_LIFETIME);
         let mut habits = self.habits();
         if used.edns {
@@ -280,7 +280,7 @@ impl Server {
 
     /// Whether `response` may be about EDNS: what complains of it, and SERVFAIL and REFUSED without
     /// an OPT record from a server that has sent no OPT record lately.
-    fn may_complain_of_edns(&self, response: &Response) -> bool {
+    fn may_complain_of_edns(&self, response: &DnsResponse) -> bool {
         let may_be = matches!(code(response), ResponseCode::ServFail | ResponseCode::Refused)
             && response.message.edns.is_none();
         complains_of_edns(response) || may_be && !is_ahead(self.habits().sends_opt)
@@ -308,16 +308,16 @@ fn is_ahead(until: Option<Instant>) -> bool {
     until.is_some_and(|until| Instant::now() < until)
 }
 
-fn code(response: &Response) -> ResponseCode {
+fn code(response: &DnsResponse) -> ResponseCode {
     response.message.metadata.response_code
 }
 
 /// Whether it is about the name and no error.
-fn is_answer(response: &Response) -> bool {
+fn is_answer(response: &DnsResponse) -> bool {
     matches!(code(response), ResponseCode::NoError | ResponseCode::NXDomain)
 }
 
-fn complains_of_edns(response: &Response) -> bool {
+fn complains_of_edns(response: &DnsResponse) -> bool {
     matches!(
         code(response),
         ResponseCode::FormErr | ResponseCode::NotImp | ResponseCode::BADVERS | ResponseCode::BADSIG
