@@ -14,7 +14,7 @@ use crate::dkim::{
 
 /// The questions about a body.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Wanted {
+pub(super) struct WantedHashes {
     relaxed: Option<Vec<u64>>,
     simple: Option<Vec<u64>>,
 }
@@ -37,7 +37,7 @@ pub(super) struct Hashes {
     pub(super) beginnings: BTreeMap<u64, [u8; DIGEST]>,
 }
 
-impl Wanted {
+impl WantedHashes {
     /// What `signatures` need.
     pub(super) fn by<'a>(signatures: impl Iterator<Item = &'a Signature>) -> Self {
         let mut wanted = Self::default();
@@ -63,7 +63,7 @@ impl BodyHashes {
     ///
     /// # Errors
     /// It cannot be read, or it was over.
-    pub(super) fn of(mut body: impl BufRead, wanted: Wanted, is_over: impl Fn() -> bool) -> io::Result<Self> {
+    pub(super) fn of(mut body: impl BufRead, wanted: WantedHashes, is_over: impl Fn() -> bool) -> io::Result<Self> {
         let mut relaxed = wanted.relaxed.map(|lengths| Hasher::new(Canonicalization::Relaxed, lengths));
         let mut simple = wanted.simple.map(|lengths| Hasher::new(Canonicalization::Simple, lengths));
         loop {
@@ -183,8 +183,8 @@ mod tests {
         hash.finish()
     }
 
-    fn wanted(relaxed: &[u64], simple: &[u64]) -> Wanted {
-        Wanted { relaxed: Some(relaxed.to_vec()), simple: Some(simple.to_vec()) }
+    fn wanted(relaxed: &[u64], simple: &[u64]) -> WantedHashes {
+        WantedHashes { relaxed: Some(relaxed.to_vec()), simple: Some(simple.to_vec()) }
     }
 
     #[test]
@@ -201,11 +201,11 @@ mod tests {
 
     #[test]
     fn only_what_is_wanted_is_hashed() {
-        let none = BodyHashes::of(&b"a"[..], Wanted::default(), || false).expect("a body");
+        let none = BodyHashes::of(&b"a"[..], WantedHashes::default(), || false).expect("a body");
         assert!(
             none.form(Canonicalization::Relaxed).is_none() && none.form(Canonicalization::Simple).is_none()
         );
-        assert_eq!((Wanted::default().passes(), wanted(&[], &[]).passes()), (0, 2));
+        assert_eq!((WantedHashes::default().passes(), wanted(&[], &[]).passes()), (0, 2));
     }
 
     #[test]
