@@ -135,11 +135,11 @@ fn is_held(path: &Path) -> bool {
 #[derive(Debug)]
 pub(super) struct MaildirTransport {
     maildir: Arc<Maildir>,
-    envelope: Option<Envelope>,
+    envelope: Option<MaildirEnvelope>,
 }
 
 #[derive(Debug)]
-struct Envelope {
+struct MaildirEnvelope {
     mail: MailFrom,
     recipients: Vec<RcptTo>,
 }
@@ -150,8 +150,9 @@ impl MaildirTransport {
     }
 
     pub(super) fn recipient(&mut self, mail: &MailFrom, rcpt: &RcptTo) -> Reply {
-        let envelope =
-            self.envelope.get_or_insert_with(|| Envelope { mail: mail.clone(), recipients: Vec::new() });
+        let envelope = self
+            .envelope
+            .get_or_insert_with(|| MaildirEnvelope { mail: mail.clone(), recipients: Vec::new() });
         envelope.recipients.push(rcpt.clone());
         self.maildir.replies.reply(ReplyKind::Recipient)
     }
@@ -193,7 +194,7 @@ impl MaildirTransport {
 
 async fn write(
     maildir: &Arc<Maildir>,
-    envelope: &Envelope,
+    envelope: &MaildirEnvelope,
     message: &Outgoing,
 ) -> Result<TemporaryFile, NextHopError> {
     let owner = Arc::clone(maildir);
@@ -216,7 +217,7 @@ async fn append(file: &Arc<fs::File>, octets: Bytes) -> io::Result<()> {
     task::spawn_blocking(write).await.map_err(io::Error::other)?
 }
 
-impl Envelope {
+impl MaildirEnvelope {
     /// The envelope as header fields: `Return-Path` (RFC 5321 4.4), and one `Delivered-To` for each
     /// recipient.
     fn headers(&self) -> String {
