@@ -30,13 +30,13 @@ const FILE_MAX: u64 = 4096;
 #[derive(Debug)]
 pub(super) struct OfferFile {
     path: PathBuf,
-    server: Server,
+    server: OfferOwner,
     written: Mutex<Option<Capabilities>>,
 }
 
 /// Whose offer it is, and to whom.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-struct Server {
+struct OfferOwner {
     next_hop: String,
     protocol: String,
     client: ClientIdentity,
@@ -45,7 +45,7 @@ struct Server {
 #[derive(Deserialize, Serialize)]
 struct OfferDocument {
     #[serde(flatten)]
-    server: Server,
+    server: OfferOwner,
     eight_bit_mime: bool,
     smtp_utf8: bool,
     size: Option<u64>,
@@ -57,7 +57,7 @@ impl OfferFile {
             Protocol::Smtp => "smtp",
             Protocol::Lmtp => "lmtp",
         };
-        let server = Server {
+        let server = OfferOwner {
             next_hop: settings.address.to_string(),
             protocol: protocol.to_owned(),
             client: settings.client,
