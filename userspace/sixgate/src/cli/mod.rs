@@ -102,7 +102,7 @@ enum CliCommand {
     /// The sessions that the XDP program refuses by itself, as they are now
     Flows(flows::Flows),
     /// Show live how the XDP program handles the segments of some senders
-    Trace(trace::Trace),
+    Trace(trace::TraceArguments),
     /// The configuration file
     #[command(subcommand)]
     Config(config::ConfigCommand),
