@@ -31,7 +31,7 @@ use tracing::error;
 
 use crate::{
     dkim::{
-        body::{BodyHashes, Wanted},
+        body::{BodyHashes, WantedHashes},
         canonical::Header,
         crypto::PublicKey,
         pool::{Pool, Unfinished},
@@ -113,7 +113,7 @@ impl DkimVerifier {
         &self,
         verification: &Verification<M>,
     ) -> Result<Option<BodyHashes>, Unfinished> {
-        let wanted = Wanted::by(verification.pending());
+        let wanted = WantedHashes::by(verification.pending());
         let (octets, mut body) = (verification.message.size(), verification.message.reader());
         let header = verification.body;
         let hash = move |over: &pool::Over| {

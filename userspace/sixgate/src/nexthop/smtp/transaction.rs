@@ -12,7 +12,7 @@ use crate::nexthop::{capabilities::header_reserve, client::ClientInfo, error::Ne
 
 /// A transaction as the sender sees it.
 #[derive(Debug)]
-pub(super) struct Transaction {
+pub(super) struct OpenTransaction {
     pub(super) client: ClientInfo,
     pub(super) mail: MailFrom,
     pub(super) header_size: u64,
@@ -29,7 +29,7 @@ pub(super) struct Transaction {
     pub(super) resumptions: u32,
 }
 
-impl Transaction {
+impl OpenTransaction {
     pub(super) fn new(client: ClientInfo, mail: MailFrom, header_size: u64) -> Self {
         Self {
             client,
