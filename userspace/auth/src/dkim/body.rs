@@ -63,7 +63,11 @@ impl BodyHashes {
     ///
     /// # Errors
     /// It cannot be read, or it was over.
-    pub(super) fn of(mut body: impl BufRead, wanted: WantedHashes, is_over: impl Fn() -> bool) -> io::Result<Self> {
+    pub(super) fn of(
+        mut body: impl BufRead,
+        wanted: WantedHashes,
+        is_over: impl Fn() -> bool,
+    ) -> io::Result<Self> {
         let mut relaxed = wanted.relaxed.map(|lengths| Hasher::new(Canonicalization::Relaxed, lengths));
         let mut simple = wanted.simple.map(|lengths| Hasher::new(Canonicalization::Simple, lengths));
         loop {
