@@ -46,7 +46,8 @@ pub use server::{HABITS_LIFETIME, SETBACK};
 pub use upstream::MAX_APART;
 
 /// How long a question waits for a free slot.
-pub const TURN_LIMIT: Duration = Duration::from_secs(5);
+pub const SLOT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The resolver. A clone is cheap and shares what is kept and the bounds.
 #[derive(Clone)]
 pub struct Resolver {
@@ -59,7 +60,7 @@ struct Shared {
     upstream: Upstream,
     answers: Answers,
     budget: Budget,
-    turns: Arc<FairSemaphore>,
+    slots: Arc<FairSemaphore>,
     flights: Arc<Flights>,
 }
 
@@ -92,7 +93,7 @@ impl Resolver {
             upstream: Upstream::new(servers, timeout, attempts),
             answers: Answers::new(),
             budget: Budget::new(&bounds),
-            turns: FairSemaphore::new(bounds.concurrency, TURN_LIMIT),
+            slots: FairSemaphore::new(bounds.concurrency, SLOT_TIMEOUT),
             flights: Arc::default(),
         };
         Self { shared: Arc::new(shared), payer: None }
@@ -117,8 +118,8 @@ impl Resolver {
     /// How often each bound was reached since the start, by the bound's name in counters.
     #[must_use]
     pub fn reached(&self) -> [(&'static str, u64); 5] {
-        let Shared { budget, turns, .. } = &*self.shared;
-        let [missed, missed_share] = turns.missed();
+        let Shared { budget, slots, .. } = &*self.shared;
+        let [missed, missed_share] = slots.missed();
         let [network, domain, costly] = budget.exceeded();
         [
             ("dns_budget", network),
@@ -279,18 +280,18 @@ impl Resolver {
         name: &Name,
         kind: RecordType,
     ) -> Result<DnsAnswer<RData>, DnsFailure> {
-        let Shared { budget, turns, .. } = &*self.shared;
+        let Shared { budget, slots, .. } = &*self.shared;
         let lacks = |lack| match lack {
             Lack::Network => DnsFailure::OverBudget { question: question(name, kind) },
             Lack::Domain => DnsFailure::OverDomainBudget { question: question(name, kind) },
             Lack::Costly => DnsFailure::OverCostlyBudget { question: question(name, kind) },
         };
-        let turn = async {
+        let slot = async {
             if let Some(payer) = &self.payer {
                 budget.affords(payer, Instant::now()).map_err(lacks)?;
             }
-            let turn = turns.acquire(self.payer.as_ref().map(|payer| payer.network)).await;
-            turn.ok_or_else(|| DnsFailure::Busy { question: question(name, kind) })
+            let slot = slots.acquire(self.payer.as_ref().map(|payer| payer.network)).await;
+            slot.ok_or_else(|| DnsFailure::Busy { question: question(name, kind) })
         };
         let pay = || match &self.payer {
             Some(payer) => budget.pay(payer, Instant::now()).map_err(lacks),
@@ -302,6 +303,6 @@ impl Resolver {
             shared.answers.put(name, kind, &answer);
             Ok(answer)
         };
-        seat.answer(turn, pay, ask).await
+        seat.answer(slot, pay, ask).await
     }
 }

@@ -222,9 +222,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_full_cache_makes_room_and_counts_it() {
-        let nobody: std::net::SocketAddr = "[::1]:1".parse().expect("an address");
-        let dns = Resolver::new(&[nobody], Duration::from_secs(1), NonZeroU8::MIN);
+    async fn a_full_cache_evicts_an_entry_and_counts_it() {
+        let unreachable: std::net::SocketAddr = "[::1]:1".parse().expect("an address");
+        let dns = Resolver::new(&[unreachable], Duration::from_secs(1), NonZeroU8::MIN);
         let cache = PtrCache::new(dns);
         let names = vec!["n".repeat(253); MAX_NAMES];
         let finding =

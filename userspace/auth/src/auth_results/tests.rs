@@ -170,8 +170,8 @@ proptest! {
         for (number, line) in field.trim_end_matches("\r\n").split("\r\n").enumerate() {
             prop_assert_eq!(line.starts_with('\t'), number > 0, "{}", line);
             prop_assert!(line.len() <= 998);
-            let words = outside_of_quotes(line).trim().split(' ').count();
-            prop_assert!(line.len() <= 78 || words == 1, "{}", line);
+            let parts = outside_of_quotes(line).trim().split(' ').count();
+            prop_assert!(line.len() <= 78 || parts == 1, "{}", line);
             prop_assert!(line.trim_start_matches('\t').bytes().all(|octet| matches!(octet, b' '..=b'~')));
         }
         // outside of quoted strings there is nothing but our own results

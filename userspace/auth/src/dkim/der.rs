@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn the_size_of_a_key_is_told_to_the_bit() {
+    fn the_size_of_a_key_is_exact_to_the_bit() {
         let modulus = |first: &[u8], octets: usize| [first, &vec![0xff; octets]].concat();
         let rows = [
             (modulus(&[0, 0x80], 127), 1024),

@@ -101,7 +101,7 @@ fn algorithm(name: &str) -> Result<Algorithm, Settled> {
 
 /// Of header and body; a single name is the header's (RFC 6376 3.5).
 fn forms(text: Option<&str>) -> Result<(Canonicalization, Canonicalization), Settled> {
-    let form = |word| match word {
+    let form = |name| match name {
         "simple" => Ok(Canonicalization::Simple),
         "relaxed" => Ok(Canonicalization::Relaxed),
         _ => Err(UNKNOWN_CANONICALIZATION),

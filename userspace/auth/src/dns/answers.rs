@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_takes_the_place_of_the_one_before_even_if_it_may_not_be_kept() {
+    fn an_answer_replaces_the_one_before_even_if_it_may_not_be_kept() {
         let answers = Answers::new();
         let name = Name::from_labels(["a"]).unwrap();
         answers.put(name.clone(), RecordType::TXT, &text(250, 60));

@@ -139,7 +139,7 @@ fn encode(request: &Message) -> Result<Vec<u8>, Fault> {
 }
 
 /// Whether the header (RFC 1035 4.1.1) marks this as a response of which the end is missing.
-fn says_truncated(received: &[u8]) -> bool {
+fn is_truncated(received: &[u8]) -> bool {
     received.len() >= HEADER && received.get(2).is_some_and(|flags| flags & (QR | TC) == QR | TC)
 }
 
@@ -150,7 +150,7 @@ fn decode(received: &[u8], request: &Message) -> Result<DnsResponse, Fault> {
             return Ok(DnsResponse::truncated(request));
         }
         Ok(message) => message,
-        Err(_) if says_truncated(received) => return Ok(DnsResponse::truncated(request)),
+        Err(_) if is_truncated(received) => return Ok(DnsResponse::truncated(request)),
         Err(_) => return Err(Fault::Unusable("it cannot be read")),
     };
     if message.metadata.message_type != MessageType::Response {

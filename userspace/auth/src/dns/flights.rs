@@ -90,19 +90,19 @@ impl Seat {
     /// it.
     pub(super) async fn answer<T: Send + 'static, F>(
         self,
-        turn: impl Future<Output = Result<T, DnsFailure>>,
+        slot: impl Future<Output = Result<T, DnsFailure>>,
         pay: impl FnOnce() -> Result<(), DnsFailure>,
         ask: impl FnOnce(Name, RecordType) -> F,
     ) -> FlightResult
     where
         F: Future<Output = FlightResult> + Send + 'static,
     {
-        let mut turn = pin!(turn);
+        let mut slot = pin!(slot);
         let mut begun = self.asked.clone();
         let asked = tokio::select! {
             biased;
             Ok(asked) = begun.wait_for(Option::is_some) => asked.clone(),
-            turn = &mut turn => Some(self.begin(turn?, pay, ask)?),
+            slot = &mut slot => Some(self.begin(slot?, pay, ask)?),
         };
         match asked {
             Some(asked) => asked.await,
@@ -113,7 +113,7 @@ impl Seat {
     /// Asks, holding `turn` meanwhile; or finds that another asker has begun.
     fn begin<T: Send + 'static, F>(
         &self,
-        turn: T,
+        slot: T,
         pay: impl FnOnce() -> Result<(), DnsFailure>,
         ask: impl FnOnce(Name, RecordType) -> F,
     ) -> Result<Asked, DnsFailure>
@@ -128,7 +128,7 @@ impl Seat {
             // a slot passes itself on to the next one when it is dropped, which needs no lock of
             // this kind
             drop(open);
-            drop(turn);
+            drop(slot);
             return Ok(asked);
         }
         pay()?;
@@ -141,7 +141,7 @@ impl Seat {
         let asking = ask(name, kind);
         let asked = async move {
             let outcome = asking.await;
-            drop(turn);
+            drop(slot);
             drop(landing);
             outcome
         };
@@ -242,8 +242,8 @@ mod tests {
         let held = Arc::new(());
         {
             let seat = flights.join(name("a.example."), RecordType::TXT);
-            let turn = Arc::clone(&held);
-            let answer = seat.answer(async { Ok(turn) }, || Ok(()), |_, _| std::future::pending());
+            let slot = Arc::clone(&held);
+            let answer = seat.answer(async { Ok(slot) }, || Ok(()), |_, _| std::future::pending());
             let mut answer = pin!(answer);
             assert!(futures_util::poll!(&mut answer).is_pending());
             assert_eq!(Arc::strong_count(&held), 2);

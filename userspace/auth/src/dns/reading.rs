@@ -80,9 +80,9 @@ fn at_the_end(
     // zones only, or a device that sends a question back as a response
     let knows = metadata.authoritative || metadata.recursion_available;
     let has_soa = soa_ttl(response).is_some();
-    let is_last_word = has_soa || knows && metadata.response_code == ResponseCode::NXDomain;
+    let is_final = has_soa || knows && metadata.response_code == ResponseCode::NXDomain;
     if end != name {
-        return Ok(if is_last_word {
+        return Ok(if is_final {
             Reading::Answer(absent(response, ttl))
         } else {
             Reading::Alias { target: end.clone(), ttl }
@@ -91,11 +91,9 @@ fn at_the_end(
     let has_it = |record: &Record| record.name == *name && record.record_type() == kind;
     if !response.answers.is_empty() || response.additionals.iter().any(has_it) {
         Err("no such record among the answers")
-    } else if !is_last_word
-        && response.authorities.iter().any(|record| record.record_type() == RecordType::NS)
-    {
+    } else if !is_final && response.authorities.iter().any(|record| record.record_type() == RecordType::NS) {
         Err("it refers to other servers")
-    } else if !is_last_word && !knows {
+    } else if !is_final && !knows {
         Err("it is empty, and its server is neither authoritative nor recursive")
     } else {
         Ok(Reading::Answer(absent(response, LONGEST_POSITIVE)))

@@ -46,8 +46,8 @@ struct Habits {
     loses_case: Option<Instant>,
     fails: Option<Instant>,
     /// The habits of this server that were logged.
-    told_edns: bool,
-    told_case: bool,
+    logged_edns: bool,
+    logged_case: bool,
 }
 
 /// Why a server is of no help.
@@ -256,7 +256,7 @@ impl Server {
         } else if first.edns {
             habits.refuses_edns = until;
             // once: it is learned anew whenever that lifetime is over
-            if !std::mem::replace(&mut habits.told_edns, true) {
+            if !std::mem::replace(&mut habits.logged_edns, true) {
                 info!(
                     server = %self.endpoint,
                     "the DNS server does not answer questions with EDNS; asking without it, for {} minutes each time",
@@ -269,7 +269,7 @@ impl Server {
     fn learn_lost_case(&self) {
         let mut habits = self.habits();
         habits.loses_case = Some(Instant::now() + HABITS_LIFETIME);
-        if !std::mem::replace(&mut habits.told_case, true) {
+        if !std::mem::replace(&mut habits.logged_case, true) {
             info!(
                 server = %self.endpoint,
                 "the DNS server does not keep the case of names; asking without random case, for {} minutes each time",

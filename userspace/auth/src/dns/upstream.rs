@@ -99,7 +99,7 @@ impl Upstream {
     /// it, and are still silent, have failed.
     async fn attempt(&self, name: &Name, kind: RecordType) -> Result<DnsAnswer<RData>, ServerFailure> {
         let hedge = HEDGE.min(self.timeout / 4);
-        let mut waiting = self.in_turn().into_iter();
+        let mut waiting = self.in_order().into_iter();
         let mut asked = FuturesUnordered::new();
         let mut silent: Vec<Arc<Server>> = Vec::new();
         let mut last = ServerFailure::TimedOut;
@@ -139,7 +139,7 @@ impl Upstream {
     }
 
     /// The first [`MAX_APART`] servers, those that failed lately after the others.
-    fn in_turn(&self) -> Vec<Arc<Server>> {
+    fn in_order(&self) -> Vec<Arc<Server>> {
         // whole at every instant
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
         servers.refresh();

@@ -151,8 +151,8 @@ fn as_written(form: Canonicalization, text: &str) -> String {
     if form == Canonicalization::Relaxed {
         for line in &mut lines {
             let blanks = |character: char| matches!(character, ' ' | '\t');
-            let words = line.trim_end_matches(blanks).replace('\t', " ");
-            *line = words.split("  ").collect::<Vec<_>>().join(" ");
+            let texts = line.trim_end_matches(blanks).replace('\t', " ");
+            *line = texts.split("  ").collect::<Vec<_>>().join(" ");
             while line.contains("  ") {
                 *line = line.replace("  ", " ");
             }
@@ -189,10 +189,10 @@ proptest! {
     }
 
     #[test]
-    fn a_relaxed_field_survives_any_folding(words in proptest::collection::vec("[!-~]{1,9}", 0..9), gaps in proptest::collection::vec("( |\t|\r\n |\r\n\t){1,4}", 10)) {
-        let folded: String = words.iter().zip(&gaps).map(|(word, gap)| format!("{gap}{word}")).collect();
+    fn a_relaxed_field_survives_any_folding(texts in proptest::collection::vec("[!-~]{1,9}", 0..9), gaps in proptest::collection::vec("( |\t|\r\n |\r\n\t){1,4}", 10)) {
+        let folded: String = texts.iter().zip(&gaps).map(|(text, gap)| format!("{gap}{text}")).collect();
         let header = format!("X \t:{folded}{}\r\nS:\r\n", gaps[9]);
-        let wanted = format!("x:{}\r\ns:", words.join(" "));
+        let wanted = format!("x:{}\r\ns:", texts.join(" "));
         prop_assert_eq!(signed(&header, &["x"], 1, Canonicalization::Relaxed), wanted);
     }
 }

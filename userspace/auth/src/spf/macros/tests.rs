@@ -253,7 +253,7 @@ fn a_local_part_outside_ascii_makes_no_name() {
 }
 
 #[test]
-fn an_explanation_ends_where_the_room_does() {
+fn an_explanation_ends_at_its_longest_length() {
     let domain = domain();
     let long = explained(&"%{s}".repeat(100_000), &values(&domain)).expect("well formed");
     assert_eq!(long.len(), LONGEST_EXPLANATION);
