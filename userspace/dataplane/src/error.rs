@@ -401,7 +401,7 @@ pub(super) fn is_absent(error: &MapError) -> bool {
 mod tests {
     use super::{verifier::COMPLAINT_MAX, *};
 
-    fn told(log: &str, code: i32) -> String {
+    fn message(log: &str, code: i32) -> String {
         DataplaneError::refused(log, io::Error::from_raw_os_error(code)).to_string()
     }
 
@@ -410,29 +410,29 @@ mod tests {
         let unknown = "0: (61) r6 = *(u32 *)(r1 +4)\n2: (85) call bpf_xdp_get_buff_len#188\n\
                        unknown func bpf_xdp_get_buff_len#188\n\
                        processed 3 insns (limit 1000000) max_states_per_insn 0\n";
-        let lacking = told(unknown, libc::EINVAL);
+        let lacking = message(unknown, libc::EINVAL);
         assert!(
             lacking.contains(") lacks a helper that the XDP program calls (unknown func bpf_xdp_get"),
             "{lacking}"
         );
         let refused =
-            told("R4 invalid zero-sized read: u64=[0,2559]\nprocessed 143467 insns\n", libc::EACCES);
+            message("R4 invalid zero-sized read: u64=[0,2559]\nprocessed 143467 insns\n", libc::EACCES);
         assert!(refused.starts_with("the verifier of this kernel (Linux "), "{refused}");
         assert!(
             refused.contains("refused the XDP program (R4 invalid zero-sized read: u64=[0,2559])"),
             "{refused}"
         );
         assert!(!refused.contains("6.1 or later"), "{refused}");
-        assert!(told("", libc::EINVAL).contains("BPF_F_XDP_HAS_FRAGS"));
-        assert!(told(&"x".repeat(4000), libc::EACCES).len() < 2 * COMPLAINT_MAX);
+        assert!(message("", libc::EINVAL).contains("BPF_F_XDP_HAS_FRAGS"));
+        assert!(message(&"x".repeat(4000), libc::EACCES).len() < 2 * COMPLAINT_MAX);
     }
 
     #[test]
     fn missing_rights_are_not_taken_for_a_missing_feature() {
         let log = "R7 has pointer with unsupported alu operation, pointer arithmetic with it prohibited for !root\n\
                    processed 7 insns (limit 1000000)\n";
-        for told in [told(log, libc::EACCES), told("", libc::EPERM)] {
-            assert!(told.contains("CAP_PERFMON"), "{told}");
+        for text in [message(log, libc::EACCES), message("", libc::EPERM)] {
+            assert!(text.contains("CAP_PERFMON"), "{text}");
         }
     }
 

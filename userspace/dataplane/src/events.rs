@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_says_who_was_refused_and_how_it_ended() {
+    fn a_record_has_the_session_and_its_end() {
         let Some(KernelEvent::Begun(session)) = read(&record(KIND_BEGUN, 1, 0, b"", b"")) else {
             panic!("no beginning")
         };

@@ -216,9 +216,9 @@ mod tests {
         octets.extend((again.segment.len() as u32).to_be_bytes());
         octets.extend([0, 0, 0, 6]);
         octets.extend(&again.segment);
-        let words =
+        let numbers =
             octets.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
-        let sum: u32 = words.sum();
+        let sum: u32 = numbers.sum();
         assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff);
     }
 
@@ -233,11 +233,11 @@ mod tests {
     }
 
     #[test]
-    fn only_a_greeting_that_is_the_last_word_is_sent_again() {
+    fn only_a_greeting_that_is_the_last_reply_is_sent_again() {
         let fresh = flow(32);
         assert!(is_unacknowledged(&fresh, 1_000));
         for (why, settled) in [
-            ("heard", Flow { flags: FLAG_ACKNOWLEDGED, ..fresh }),
+            ("acknowledged", Flow { flags: FLAG_ACKNOWLEDGED, ..fresh }),
             ("answered", Flow { commands: 1, ..fresh }),
             ("over", Flow { flags: FLAG_FIN_RECEIVED, ..fresh }),
             ("a tag", Flow { phase: PHASE_TAG, ..fresh }),

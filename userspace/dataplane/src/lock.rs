@@ -88,12 +88,12 @@ impl Pins {
     /// The process that has locked the pins, by /proc/locks (proc_locks(5)). Nothing is made.
     #[must_use]
     pub fn holder(&self) -> Option<u32> {
-        let place = fs::metadata(self.base().join("lock")).ok()?;
-        let file = format!("{:02x}:{:02x}:{}", major(place.dev()), minor(place.dev()), place.ino());
+        let metadata = fs::metadata(self.base().join("lock")).ok()?;
+        let file = format!("{:02x}:{:02x}:{}", major(metadata.dev()), minor(metadata.dev()), metadata.ino());
         let locks = fs::read_to_string(LOCKS).ok()?;
         locks.lines().find_map(|line| {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            match words[..] {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            match fields[..] {
                 [_, "FLOCK", _, "WRITE", pid, of, ..] if of == file => pid.parse().ok(),
                 _ => None,
             }
@@ -113,9 +113,9 @@ impl PinLock {
     /// Whether the locked directory is still the one at that path.
     #[must_use]
     pub fn holds(&self) -> bool {
-        let place = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
         match (self.directory.metadata(), fs::metadata(&self.path)) {
-            (Ok(locked), Ok(there)) => place(locked) == place(there),
+            (Ok(locked), Ok(there)) => identity(locked) == identity(there),
             _ => false,
         }
     }
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_holds_while_its_directory_is_at_its_place() {
+    fn a_lock_holds_while_its_directory_is_in_position() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("lock");
         DirBuilder::new().mode(MODE).create(&path).unwrap();

@@ -259,15 +259,15 @@ fn running(live: &PinSet, program: u32) -> Result<Vec<Pinned>, DataplaneError> {
 
 fn filter(source: Ipv6Net, destination: Ipv6Net) -> TraceFilter {
     TraceFilter {
-        source: words(source.network()),
-        source_mask: words(source.netmask()),
-        destination: words(destination.network()),
-        destination_mask: words(destination.netmask()),
+        source: in_u64s(source.network()),
+        source_mask: in_u64s(source.netmask()),
+        destination: in_u64s(destination.network()),
+        destination_mask: in_u64s(destination.netmask()),
     }
 }
 
 /// An address as two u64 in network order.
-fn words(address: Ipv6Addr) -> [u64; 2] {
+fn in_u64s(address: Ipv6Addr) -> [u64; 2] {
     let bits = address.to_bits();
     [((bits >> 64) as u64).to_be(), (bits as u64).to_be()]
 }
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_has_the_words_that_the_program_compares() {
+    fn a_filter_has_the_integers_that_the_program_compares() {
         let address = |text: &str| {
             let octets = text.parse::<Ipv6Addr>().unwrap().octets();
             let (high, low) = octets.split_at(8);

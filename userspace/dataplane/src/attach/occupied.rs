@@ -20,12 +20,12 @@ pub(super) fn occupied(link: &LinkFacts, other: RunningProgram) -> DataplaneErro
         Owner::Hidden => return other_pins::hidden(link, other),
         Owner::Other => {}
     }
-    let word = match other.mode {
+    let mode = match other.mode {
         RunMode::Native => "xdpdrv",
         RunMode::Generic => "xdpgeneric",
     };
     let interface = &link.name;
-    let by_netlink = format!("`ip link set dev {interface} {word} off`");
+    let by_netlink = format!("`ip link set dev {interface} {mode} off`");
     let remedy = match is_held_by_link(link.index, other.mode) {
         Some(false) => by_netlink,
         Some(true) => by_link(other.program),
