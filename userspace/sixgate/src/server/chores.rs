@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use sd_notify::NotifyState;
 use sixgate_auth::dns::Resolver;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
@@ -36,6 +37,9 @@ const TLS_INTERVAL: Duration = Duration::from_secs(5);
 const DNS_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between two looks for lines that were not logged.
 const LINES_INTERVAL: Duration = Duration::from_secs(1);
+/// How often systemd gets a report in the time after which it would restart the daemon.
+const WATCHDOG_REPORTS: u32 = 3;
+
 /// Listens on addresses whose interface was not there at the start. Those that were opened accept
 /// until the daemon stops.
 pub(super) async fn keep_listening(acceptor: Arc<Acceptor>, listening: Arc<Listening>) {
@@ -52,6 +56,18 @@ pub(super) async fn keep_listening(acceptor: Arc<Acceptor>, listening: Arc<Liste
     acceptor.until_stop(follow).await;
     accepting.close();
     accepting.wait().await;
+}
+
+/// Reports to systemd that tasks run, if the unit has `WatchdogSec=`: without a report for that long
+/// systemd restarts the daemon.
+pub(super) async fn keep_watchdog() {
+    let Some(limit) = sd_notify::watchdog_enabled() else {
+        return;
+    };
+    loop {
+        sleep(limit / WATCHDOG_REPORTS).await;
+        let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+    }
 }
 
 /// Asks the next hop what it takes.

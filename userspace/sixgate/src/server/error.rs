@@ -2,7 +2,7 @@
 //!
 //! It owns the texts. What happens to a daemon that runs is logged where it happens.
 
-use std::io;
+use std::{io, net::SocketAddr};
 
 use sixgate_base::endpoint::Endpoint;
 
@@ -24,6 +24,32 @@ pub enum ServeError {
         /// The error of the system.
         #[source]
         source: io::Error,
+    },
+    /// A socket of the socket unit that cannot be used.
+    #[error(
+        "cannot use a socket that systemd passed: sixgate.socket may have TCP sockets in `ListenStream=` only"
+    )]
+    PassedSocket {
+        /// The error of the system.
+        #[source]
+        source: io::Error,
+    },
+    /// A socket of the socket unit for IPv4 and IPv6.
+    #[error(
+        "systemd passed a socket at {address} that takes IPv4, too: set `BindIPv6Only=ipv6-only` in sixgate.socket"
+    )]
+    PassedIpv4 {
+        /// The address of the socket.
+        address: SocketAddr,
+    },
+    /// A socket of the socket unit that the configuration does not have.
+    #[error(
+        "systemd passed a socket at {address}, which listen.addresses lacks: give `ListenStream=` in sixgate.socket the \
+         same addresses, or run `systemctl disable --now sixgate.socket`"
+    )]
+    PassedElsewhere {
+        /// The address of the socket.
+        address: SocketAddr,
     },
     /// A signal handler.
     #[error("cannot handle signal {number}")]

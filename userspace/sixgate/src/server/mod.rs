@@ -15,6 +15,7 @@ mod files_watch;
 mod listening;
 mod metrics_file;
 mod next_hop_watch;
+mod passed;
 mod run;
 mod signals;
 mod traces;

@@ -24,9 +24,10 @@ use crate::{
         dns_watch::DnsWatch,
         error::ServeError,
         files_watch::FilesWatch,
-        listening::Listening,
+        listening::{Listener, Listening},
         metrics_file::MetricsFile,
         next_hop_watch::NextHopWatch,
+        passed::Passed,
         signals::{SignalRequest, Signals},
         traces::Traces,
         warnings,
@@ -68,9 +69,7 @@ pub async fn run(
     descriptors::raise_limit(&config.limits);
     // before the maps: a start that finds the port in use must not change them under the daemon
     // that has it
-    let (listening, listeners) =
-        Listening::open(&config.listen.addresses).map_err(|error| error.naming_other(&config))?;
-    let listening = Arc::new(listening);
+    let (listening, listeners) = listen(&config)?;
     let in_force = InForce::new(Services::new(&config)?);
     let mirror = Mirror::open(&config, options.no_xdp, in_force.clone()).map_err(ServeError::Control)?;
     let mirror = Arc::new(mirror);
@@ -137,7 +136,7 @@ pub async fn run(
     chores.spawn(chores::keep_log(Arc::clone(&budgets.log)));
     let writing = Arc::clone(&metrics_file);
     chores.spawn(writing.keep());
-    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    report_ready(&chores);
 
     let signal = handle_signals(&mut signals, &administration).await;
     info!("{signal}: stopping");
@@ -161,6 +160,19 @@ async fn watch_next_hop(in_force: &InForce) -> Arc<NextHopWatch> {
     watch.begin(&next_hop).await;
     next_hop.keep_offer().await;
     Arc::new(watch)
+}
+
+/// The listening sockets: those that systemd passed, else of our own.
+fn listen(config: &Config) -> Result<(Arc<Listening>, Vec<Listener>), ServeError> {
+    let opened = Listening::open(&config.listen.addresses, Passed::take()?);
+    let (listening, listeners) = opened.map_err(|error| error.naming_other(config))?;
+    Ok((Arc::new(listening), listeners))
+}
+
+/// Reports to systemd that connections are served, and from then on that tasks run.
+fn report_ready(chores: &Chores) {
+    chores.spawn(chores::keep_watchdog());
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
 }
 
 /// Waits for the sessions, and cuts those off that take too long.
