@@ -3,16 +3,26 @@
 //! It owns the order only: cheap checks first, the README's test command last.
 
 use anyhow::Result;
+use clap::Args;
 
 use crate::{
-    exec, fuzz,
+    dist, exec, fuzz,
     setup::{self, Set},
     test, tidy,
     vm::{self, Suite},
 };
 
+/// Options of `ci`.
+#[derive(Args)]
+pub(crate) struct CiOptions {
+    /// Also the tests that take minutes, and the packages, which are installed in a system of their
+    /// own
+    #[arg(long)]
+    long: bool,
+}
+
 /// Runs every check; the first failure ends it.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(options: &CiOptions) -> Result<()> {
     exec::run(exec::cargo().args(["fmt", "--all", "--check"]))?;
     exec::run(exec::cargo().args(["fmt", "--check", "--manifest-path", "userspace/fuzz/Cargo.toml"]))?;
     tidy::run(&tidy::TidyOptions::default())?;
@@ -28,7 +38,10 @@ pub(crate) fn run() -> Result<()> {
     exec::run(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     fuzz::run(&fuzz::FuzzOptions::all_for(FUZZ_SECONDS))?;
     vm::run(&vm::VmOptions::on_all_kernels(&[Suite::Smoke]))?;
-    test::run(&test::TestOptions::default())
+    if options.long {
+        dist::run(&dist::DistOptions::checked())?;
+    }
+    test::run(&test::TestOptions::of_length(options.long))
 }
 
 /// How long each fuzz target runs: long enough to replay what it knows and to try some tens of

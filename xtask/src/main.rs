@@ -7,6 +7,7 @@ mod bench;
 mod ci;
 mod conformance;
 mod differential;
+mod dist;
 mod exec;
 mod fuzz;
 mod picture;
@@ -48,12 +49,14 @@ enum XtaskCommand {
     /// Compare our checks with those of others over generated cases
     #[command(subcommand)]
     Differential(differential::Pair),
+    /// Make the packages for Debian and for distributions with rpm
+    Dist(dist::DistOptions),
     /// Draw the pictures of the documents from their texts
     Picture,
     /// Check the rules that the compiler does not know
     Tidy(tidy::TidyOptions),
     /// Everything that has to hold before a change lands
-    Ci,
+    Ci(ci::CiOptions),
 }
 
 fn main() -> ExitCode {
@@ -66,9 +69,10 @@ fn main() -> ExitCode {
         XtaskCommand::Conformance(suite) => conformance::run(&suite),
         XtaskCommand::Fuzz(options) => fuzz::run(&options),
         XtaskCommand::Differential(pair) => differential::run(&pair),
+        XtaskCommand::Dist(options) => dist::run(&options),
         XtaskCommand::Picture => picture::run(),
         XtaskCommand::Tidy(options) => tidy::run(&options),
-        XtaskCommand::Ci => ci::run(),
+        XtaskCommand::Ci(options) => ci::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

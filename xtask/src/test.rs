@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Options of `test`.
-#[derive(Args, Default)]
+#[derive(Args)]
 pub(crate) struct TestOptions {
     /// Only tests whose name contains this
     filter: Option<String>,
@@ -23,6 +23,13 @@ pub(crate) struct TestOptions {
     /// virtual machines with other kernels
     #[arg(long)]
     long: bool,
+}
+
+impl TestOptions {
+    /// Every test, with those that take minutes if `long`.
+    pub(crate) fn of_length(long: bool) -> Self {
+        Self { filter: None, long }
+    }
 }
 
 /// Sets the machine up, builds, and becomes the test runner.

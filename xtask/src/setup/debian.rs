@@ -28,10 +28,18 @@ pub(super) fn is_supported() -> bool {
 pub(super) fn missing(set: Set) -> Result<Vec<SetupStep>> {
     let building = lacking(BUILD_PACKAGES)?;
     let (mut testing, mut unpacked, mut machines) = (Vec::new(), Vec::new(), Vec::new());
+    let mut packaging = Vec::new();
     let mut fetched = building.clone();
     if set == Set::Vm {
         machines = lacking(VM_PACKAGES)?;
         fetched.extend(&machines);
+    }
+    if matches!(set, Set::Dist | Set::CrossDist) {
+        packaging = lacking(DIST_PACKAGES)?;
+        if set == Set::CrossDist {
+            packaging.extend(lacking(CROSS_PACKAGES)?);
+        }
+        fetched.extend(&packaging);
     }
     if set == Set::Test {
         testing = lacking(TEST_PACKAGES)?;
@@ -47,6 +55,7 @@ pub(super) fn missing(set: Set) -> Result<Vec<SetupStep>> {
     steps.extend(packages("packages for building", BUILD_WHY, &building));
     steps.extend(packages("packages for testing", TEST_WHY, &testing));
     steps.extend(packages("packages for virtual machines", VM_WHY, &machines));
+    steps.extend(packages("packages for packages", DIST_WHY, &packaging));
     steps.extend(unpacked);
     steps.extend(super::bpf_linker(|install| {
         install
@@ -224,6 +233,12 @@ const VM_PACKAGES: &[&str] = &[
     "xz-utils",
     "zstd",
 ];
+
+const DIST_WHY: &str = "what makes packages, checks them, and boots a system to install them in";
+const DIST_PACKAGES: &[&str] =
+    &["binutils", "debian-archive-keyring", "dpkg-dev", "lintian", "mmdebstrap", "systemd-container"];
+/// What AArch64 needs besides.
+const CROSS_PACKAGES: &[&str] = &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-user-static"];
 
 const UNPACKED: &[Unpacked] = &[
     Unpacked {

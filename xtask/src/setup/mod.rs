@@ -12,7 +12,7 @@ use std::{fs, process::Command};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::exec;
+use crate::{dist, exec};
 
 /// Options of `setup`.
 #[derive(Args)]
@@ -40,6 +40,10 @@ pub(crate) enum Set {
     Fuzz,
     /// Building, and virtual machines with other kernels
     Vm,
+    /// Building and trying packages for this machine's processor
+    Dist,
+    /// The same, and packages for AArch64
+    CrossDist,
 }
 
 /// One thing that is missing, and how to get it.
@@ -55,7 +59,15 @@ pub(crate) fn run(set: Set) -> Result<()> {
     let mut steps = if debian::is_supported() { debian::missing(set)? } else { rustup::missing(set)? };
     if set == Set::Fuzz {
         steps.extend(nightly());
-        steps.extend(cargo_fuzz());
+        steps.extend(tool("cargo-fuzz", CARGO_FUZZ_VERSION, "builds and runs the fuzz targets"));
+    }
+    if matches!(set, Set::Dist | Set::CrossDist) {
+        steps.extend(tool("cargo-deb", CARGO_DEB_VERSION, "makes the packages of Debian"));
+        let why = "makes the packages of distributions with rpm";
+        steps.extend(tool("cargo-generate-rpm", CARGO_GENERATE_RPM_VERSION, why));
+    }
+    if set == Set::CrossDist {
+        steps.extend(rustup::target(dist::ARM64));
     }
     if steps.is_empty() {
         eprintln!("setup: everything is there");
@@ -121,21 +133,17 @@ fn nightly() -> Option<SetupStep> {
     })
 }
 
-/// cargo-fuzz, if it is not in the workspace's tools.
-fn cargo_fuzz() -> Option<SetupStep> {
+/// A command of cargo, if it is not in the workspace's tools.
+fn tool(name: &str, version: &str, why: &'static str) -> Option<SetupStep> {
     let tools = exec::target().join("tools");
-    if tools.join("bin/cargo-fuzz").is_file() {
+    if tools.join("bin").join(name).is_file() {
         return None;
     }
     let mut install = exec::cargo();
-    install.args(["install", "cargo-fuzz", "--locked", "--version", CARGO_FUZZ_VERSION]);
+    install.args(["install", name, "--locked", "--version", version]);
     install.arg("--root").arg(tools);
-    Some(SetupStep {
-        what: format!("cargo-fuzz {CARGO_FUZZ_VERSION} below target/tools"),
-        why: "builds and runs the fuzz targets",
-        needs_root: false,
-        commands: vec![install],
-    })
+    let what = format!("{name} {version} below target/tools");
+    Some(SetupStep { what, why, needs_root: false, commands: vec![install] })
 }
 
 /// A value of /etc/os-release.
@@ -149,4 +157,6 @@ fn os_release(key: &str) -> String {
 }
 
 const BPF_LINKER_VERSION: &str = "0.13.0";
+const CARGO_DEB_VERSION: &str = "3.8.0";
 const CARGO_FUZZ_VERSION: &str = "0.13.2";
+const CARGO_GENERATE_RPM_VERSION: &str = "0.21.1";
