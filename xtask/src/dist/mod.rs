@@ -107,6 +107,8 @@ fn deb_of_revision(revision: &str, to: &Path) -> Result<()> {
 fn cargo_deb(revision: &str, to: &Path) -> Command {
     let mut deb = Command::new(exec::target().join("tools/bin/cargo-deb"));
     deb.current_dir(exec::root()).args(["--package", "sixgate", "--no-build"]);
+    // as it was built: else the packager takes the symbols to be gone
+    deb.env("CARGO_PROFILE_RELEASE_STRIP", "none");
     deb.args(["--deb-revision", revision, "--output"]).arg(to);
     deb
 }

@@ -58,8 +58,8 @@ pub(super) async fn keep_listening(acceptor: Arc<Acceptor>, listening: Arc<Liste
     accepting.wait().await;
 }
 
-/// Reports to systemd that tasks run, if the unit has `WatchdogSec=`: without a report for that long
-/// systemd restarts the daemon.
+/// Reports to systemd that tasks run, if the unit has `WatchdogSec=`: without a report for that
+/// long systemd restarts the daemon.
 pub(super) async fn keep_watchdog() {
     let Some(limit) = sd_notify::watchdog_enabled() else {
         return;
