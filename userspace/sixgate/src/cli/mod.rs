@@ -45,7 +45,6 @@ pub use error::CliError;
 pub use output::{Exit, Output};
 
 pub(crate) use output::Format;
-use output::Lookup;
 
 /// sixgate: a gate for mail that arrives over IPv6
 ///

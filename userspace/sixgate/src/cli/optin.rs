@@ -10,8 +10,9 @@ use serde::Serialize;
 use sixgate_common::dest::OptIn;
 
 use super::{
-    CliError, Exit, Format, Lookup, Output,
+    CliError, Exit, Format, Output,
     edit::{self, AllowEmpty, Load, Prefixes},
+    output::Lookup,
 };
 use crate::{
     control::Control,

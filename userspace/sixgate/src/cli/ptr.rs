@@ -8,7 +8,7 @@ use clap::{Subcommand, ValueEnum};
 use humantime_serde::re::humantime::{self, format_duration};
 use serde::Serialize;
 
-use super::{CliError, Exit, Format, Lookup, Output};
+use super::{CliError, Exit, Format, Output, output::Lookup};
 use sixgate_dataplane::{Maps, PtrOrigin, PtrRecord, PtrState};
 
 use crate::{control::Control, store::parse_address};

@@ -9,8 +9,9 @@ use ipnet::Ipv6Net;
 use serde::Serialize;
 
 use super::{
-    CliError, Exit, Format, Lookup, Output,
+    CliError, Exit, Format, Output,
     edit::{self, Load, Prefixes},
+    output::Lookup,
 };
 use crate::{
     control::Control,

@@ -5,12 +5,9 @@
 
 mod failures;
 mod links;
+mod notice;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use ipnet::Ipv6Net;
 
@@ -21,42 +18,9 @@ use sixgate_dataplane::{
 
 use crate::config::InterfaceName;
 
-use failures::{Occupant, RepeatedFailure};
-use links::Known;
-
-/// How urgent a notice is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Urgency {
-    /// It is as it should be.
-    Info,
-    /// Refusals cost more, or something is likely not meant.
-    Warning,
-    /// The program does not run where it should.
-    Error,
-}
-
-/// Something to be logged.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Notice {
-    /// How urgent it is.
-    pub urgency: Urgency,
-    /// A sentence for the log.
-    pub text: String,
-}
-
-/// The result of a look at the interfaces.
-#[derive(Debug, Default)]
-pub struct Looked {
-    /// In the order in which it happened.
-    pub notices: Vec<Notice>,
-    /// Whether the maps have to follow other interfaces or addresses.
-    pub reconcile: bool,
-    /// Whether daemon or kernel answers now, if that is new; one of the notices reports the same.
-    pub responder: Option<String>,
-    /// Failures that last and concern attaching as a whole; those of one interface are seen from
-    /// outside.
-    pub problems: Vec<String>,
-}
+use failures::{Failures, Occupant};
+use links::KnownLinks;
+pub use notice::{Looked, Notice, Urgency};
 
 /// Keeps the program on the interfaces of the configuration. Mail does not depend on it: a failure
 /// is reported and the attempt repeated.
@@ -64,10 +28,10 @@ pub struct Keeper {
     control: Arc<Control>,
     lock: Option<PinLock>,
     network: InterfaceCache,
-    /// The links that were there at the last look, by the kernel's id.
-    known: BTreeMap<u32, Known>,
+    /// The links that were there at the last look.
+    known: KnownLinks,
     /// Failed attempts, by the name in the configuration, or by [`ALL`] or [`ATTACH`].
-    failures: BTreeMap<String, RepeatedFailure>,
+    failures: Failures,
     /// Whether what is attached is to be brought up to date.
     is_stale: bool,
     /// Whether a notice has reported who answers.
@@ -91,8 +55,8 @@ impl Keeper {
             control,
             lock,
             network: InterfaceCache::default(),
-            known: BTreeMap::new(),
-            failures: BTreeMap::new(),
+            known: KnownLinks::default(),
+            failures: Failures::default(),
             is_stale: true,
             is_introduced: false,
             is_unattached_reported: false,
@@ -114,8 +78,8 @@ impl Keeper {
         let done = self.look_through(has_changed, now, last, &mut looked);
         self.settle(ALL, done, now, &mut looked);
         self.introduce(&mut looked);
-        let failing = [ALL, ATTACH].into_iter().filter_map(|what| self.failures.get(what));
-        looked.problems = failing.map(|failure| failure.text.clone()).collect();
+        let failing = [ALL, ATTACH].into_iter().filter_map(|what| self.failures.text(what));
+        looked.problems = failing.map(str::to_owned).collect();
         looked
     }
 
@@ -154,9 +118,9 @@ impl Keeper {
             Err(DataplaneError::OtherLayout { .. }) if is_wanted => Vec::new(),
             links => links?,
         };
-        self.compare(&links, looked)?;
+        self.known.compare(&control, &links, self.has_lost_directory, looked)?;
         self.has_lost_directory = false;
-        if has_changed || self.is_due(ATTACH, now) {
+        if has_changed || self.failures.is_due(ATTACH, now) {
             let mut due = self.due(&links, has_changed, now, looked)?;
             let interrupted = std::mem::take(&mut self.interrupted);
             let more: Vec<_> = interrupted.into_iter().filter(|name| !due.contains(name)).collect();
@@ -207,16 +171,13 @@ impl Keeper {
                 Wanted::Attached | Wanted::HeldOff => self.settle(name.as_str(), Ok(()), now, looked),
                 Wanted::Renamed(_) | Wanted::Missing => {
                     let urgency = if state == Wanted::Missing { Urgency::Error } else { Urgency::Warning };
-                    self.note_failure(name.as_str(), (urgency, state.sentence(name), None), now, looked);
+                    self.failures.note(name.as_str(), (urgency, state.sentence(name), None), now, looked);
                 }
                 Wanted::Free if control.loader.is_refused() => {}
                 Wanted::Free | Wanted::Occupied => {
-                    let was_occupied = self
-                        .failures
-                        .get(name.as_str())
-                        .is_some_and(|failure| failure.occupant == Some(Occupant::Foreign));
+                    let was_occupied = self.failures.occupant(name.as_str()) == Some(Occupant::Foreign);
                     let is_free_now = state == Wanted::Free && was_occupied;
-                    if has_changed || is_free_now || self.is_due(name.as_str(), now) {
+                    if has_changed || is_free_now || self.failures.is_due(name.as_str(), now) {
                         due.push(name.clone());
                     }
                 }
@@ -251,7 +212,7 @@ impl Keeper {
         }
         self.network.forget();
         let links = dataplane::attached(&control.pins)?;
-        self.remember(&links);
+        self.known.remember(&links);
         Ok(())
     }
 
@@ -277,9 +238,9 @@ impl Keeper {
         Ok(())
     }
 
-    /// Whether sixgate's program of other pins runs where this daemon's is to run.
-    fn meets_other_pins(&self) -> bool {
-        self.failures.values().any(|failure| failure.occupant == Some(Occupant::OtherPins))
+    /// Notes an attempt's outcome.
+    fn settle(&mut self, name: &str, outcome: Result<(), ControlError>, now: Instant, looked: &mut Looked) {
+        self.failures.settle(name, outcome, self.control.loader.is_refused(), now, looked);
     }
 
     /// Reports once who answers, when the first attempt is over.
@@ -291,7 +252,7 @@ impl Keeper {
         self.is_unattached_reported = matches!(self.control.responder(), Ok(None) | Err(_));
         match self.control.responder() {
             Ok(Some(responder)) => looked.answer(urgency(&responder), responder.sentence()),
-            Ok(None) | Err(_) if self.meets_other_pins() => looked
+            Ok(None) | Err(_) if self.failures.has(Occupant::OtherPins) => looked
                 .answer(
                     Urgency::Warning,
                     "this daemon's XDP program is not attached: refusals are answered by sixgate's program of another \
@@ -305,17 +266,6 @@ impl Keeper {
             ),
             Ok(None) | Err(_) => looked.answer(Urgency::Info, Responder::Daemon.sentence()),
         }
-    }
-}
-
-impl Looked {
-    fn answer(&mut self, urgency: Urgency, text: String) {
-        self.responder = Some(text.clone());
-        self.note(urgency, text);
-    }
-
-    fn note(&mut self, urgency: Urgency, text: String) {
-        self.notices.push(Notice { urgency, text });
     }
 }
 

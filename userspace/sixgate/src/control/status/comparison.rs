@@ -10,7 +10,7 @@ use sixgate_dataplane::{
     MapEntry, Maps, Outlook, attached,
 };
 
-use super::{EntryCounts, InterfaceStatus, Status};
+use super::report::{EntryCounts, InterfaceStatus, Status};
 use crate::{
     control::{
         Control, ControlError,
