@@ -1,4 +1,4 @@
-//! What a look at the interfaces found, for the log and for `status`.
+//! The results of a look at the interfaces, for the log and for `status`.
 //!
 //! It logs nothing.
 

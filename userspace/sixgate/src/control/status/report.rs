@@ -1,4 +1,4 @@
-//! The report: what `sixgate status` says of store, maps and interfaces, as values.
+//! The values that `sixgate status` reports of store, maps and interfaces.
 //!
 //! It is filled in by the comparison and the findings; it looks at nothing itself.
 
