@@ -62,7 +62,7 @@ impl Listening {
     ) -> Result<(Vec<Listener>, Vec<Endpoint>), ServeError> {
         let (mut listeners, mut rest) = (Vec::new(), Vec::new());
         for address in addresses {
-            let socket = address.resolve().ok().and_then(|resolved| passed.at(resolved.into()));
+            let socket = address.resolve().ok().and_then(|resolved| passed.at(resolved));
             let Some((socket, local)) = socket else {
                 rest.push(address.clone());
                 continue;
