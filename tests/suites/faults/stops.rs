@@ -13,7 +13,7 @@ use crate::{begin_message, greeted, honest_site};
 const STOPPING: &str = "421 4.3.2 gate.example Service is shutting down";
 
 #[test]
-fn who_waits_hears_421_and_a_message_under_way_is_taken() {
+fn who_waits_gets_421_and_a_message_under_way_is_taken() {
     if !gate::require(&[Need::Root]) {
         return;
     }

@@ -70,7 +70,7 @@ fn a_session_that_was_refused_stays_whole_when_its_destination_opts_in() {
 }
 
 #[test]
-fn a_store_that_is_lost_refuses_nobody_who_had_opted_in() {
+fn a_store_that_is_lost_refuses_no_destination_that_had_opted_in() {
     if !can_run() {
         return;
     }

@@ -83,7 +83,7 @@ fn connections_are_bounded_in_all_and_by_address_and_network() {
 }
 
 #[test]
-fn whoever_comes_while_descriptors_are_used_up_waits_and_is_served() {
+fn a_client_that_comes_while_descriptors_are_used_up_waits_and_is_served() {
     if !gate::require(&[Need::Root, Need::Program("prlimit")]) {
         return;
     }

@@ -13,7 +13,7 @@ use crate::{ORDINARY, ZONE, can_run, site};
 const NAMELESS: &str = "2001:db8:51::240";
 
 #[test]
-fn what_a_command_says_holds_from_the_next_syn_on_whatever_dns_says() {
+fn what_a_command_sets_holds_from_the_next_syn_on_with_any_dns() {
     if !can_run() {
         return;
     }

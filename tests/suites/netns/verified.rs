@@ -86,7 +86,7 @@ fn forged_results_are_verified_and_then_removed() {
 }
 
 #[test]
-fn every_bound_of_dkim_that_a_stranger_reaches_is_counted() {
+fn every_bound_of_dkim_that_any_sender_reaches_is_counted() {
     if !can_run() {
         return;
     }

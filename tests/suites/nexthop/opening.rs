@@ -169,7 +169,7 @@ async fn a_next_hop_that_does_not_take_xclient_gets_no_mail() {
 }
 
 #[tokio::test]
-async fn another_name_of_the_client_is_told_on_another_connection() {
+async fn another_name_of_the_client_is_sent_on_another_connection() {
     let other = "S: 220 a\nC: EHLO gate.example\nS: 250-mx\nS: 250 XCLIENT NAME ADDR HELO\n\
                  C: XCLIENT HELO=other.example NAME=mail.sender.example ADDR=IPV6:2001:db8::1\n\
                  S: 220 a\nC: EHLO other.example\nS: 250 mx\nMAIL\nRCPT\nDATA\nQUIT";

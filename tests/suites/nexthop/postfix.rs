@@ -327,7 +327,7 @@ fn smtp_sink_by_lmtp_gets_the_message_or_its_refusal_gets_to_the_sender() {
 }
 
 #[test]
-fn smtp_sink_that_refuses_within_the_message_is_heard() {
+fn a_refusal_by_smtp_sink_within_the_message_is_read() {
     let Some(netns) = netns() else { return };
     let _sink = SmtpSink::start(&netns, BEHIND, &["-A", "0"]).expect("smtp-sink");
     let line = [[b'x'; 998].as_slice(), b"\r\n"].concat().repeat(1000);

@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_suppressed_is_told_once_by_its_kind() {
+    fn what_is_suppressed_is_reported_once_by_its_kind() {
         let limiter = LogLimiter::default();
         let admits = |weight| limiter.admits(LineKind::Session, || "session".into(), network("::1"), weight);
         assert_eq!((0..35).filter(|_| admits(1)).count(), 25);

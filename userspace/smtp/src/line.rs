@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_line_needs_no_memory_and_is_told_of_every_64_kib() {
+    fn an_endless_line_needs_no_memory_and_is_reported_every_64_kib() {
         for chunk in [1, 1000, 1220, 70_000, 200_000] {
             let (mut buffer, mut told) = (LineBuffer::default(), 0);
             let endless = vec![b'x'; 1_000_000];

@@ -53,7 +53,7 @@ async fn a_forged_body_costs_no_lookup() {
 
 /// The runtime has one thread here: work on it would let no other task run.
 #[tokio::test]
-async fn a_large_message_holds_up_nobody() {
+async fn a_large_message_holds_up_no_other_message() {
     let body = "0123456789abcdef 0123456789abcdef\r\n".repeat(200_000);
     let message = MESSAGE.replace("Good morning,\r\n\r\nyours.\r\n", &body);
     let message = sign::signed(&sign::ed25519(DOMAIN, "s", &HEADERS), message.as_bytes());
@@ -158,7 +158,7 @@ async fn signatures_with_one_key_ask_for_it_once() {
 }
 
 #[tokio::test]
-async fn who_has_no_turn_hears_of_a_temporary_error() {
+async fn a_check_without_a_slot_ends_in_a_temporary_error() {
     let settings = DkimSettings {
         concurrency_large: NonZeroU8::MIN,
         large_message: 0,

@@ -126,7 +126,7 @@ async fn each_repetition_has_an_id_and_a_case_of_its_own() {
 }
 
 #[tokio::test]
-async fn whatever_is_wrong_with_one_server_the_next_one_is_asked() {
+async fn with_any_fault_of_one_server_the_next_one_is_asked() {
     for lie in Lie::FATAL {
         let liar = Liar::serve(lie).expect("sockets on loopback");
         let (server, _) = dns("a.example 0 AAAA 2001:db8::1");

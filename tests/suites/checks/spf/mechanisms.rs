@@ -117,7 +117,7 @@ async fn ptr_matches_names_that_lead_back() {
 }
 
 #[tokio::test]
-async fn exists_wants_an_ipv4_address_whatever_the_client() {
+async fn exists_wants_an_ipv4_address_for_any_client() {
     let rows = [
         ("A", "b.example A 127.0.0.2", "pass (matched: exists:b.example)"),
         ("AAAA only", "b.example AAAA ::1", "fail (matched: -all)"),

@@ -18,7 +18,7 @@ use crate::{
 };
 
 #[test]
-fn whose_refusal_a_recipient_heard_is_told() {
+fn whose_refusal_a_recipient_got_is_logged() {
     if !can_run(&[]) {
         return;
     }
@@ -162,7 +162,7 @@ fn sender_recipient_message_id_and_reply_find_each_refusal() {
 }
 
 #[test]
-fn what_a_signature_lacks_is_told_with_its_selector_and_algorithm() {
+fn what_a_signature_lacks_is_reported_with_its_selector_and_algorithm() {
     if !can_run(&[]) {
         return;
     }

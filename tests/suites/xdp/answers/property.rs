@@ -168,7 +168,7 @@ fn run(program: &mut Program, case: &Case) {
 }
 
 #[test]
-fn whatever_the_network_does_the_dialogue_is_the_models() {
+fn on_any_network_the_dialogue_is_the_models() {
     if !gate::require(NEEDS) {
         return;
     }

@@ -118,7 +118,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_stands_in_a_signature_the_evidence_can_be_shown(
+        fn with_anything_in_a_signature_the_evidence_can_be_shown(
             tags in proptest::collection::vec(("[a-zA-Z]{1,2}", any::<String>()), 0..12),
             rest in "[a-z:;=\r\n\t ]{0,60}",
         ) {

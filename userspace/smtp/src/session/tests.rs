@@ -240,7 +240,7 @@ fn a_refused_session_hears_the_promised_text_at_rcpt() {
 }
 
 #[test]
-fn a_pipelined_group_is_answered_in_order_whatever_has_to_be_asked() {
+fn a_pipelined_group_is_answered_in_order_with_any_questions() {
     let mut pair = Pair::new(Admission::Serve);
     pair.hear();
     let heard = pair.say(

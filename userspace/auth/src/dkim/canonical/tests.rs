@@ -169,7 +169,7 @@ fn as_written(form: Canonicalization, text: &str) -> String {
 
 proptest! {
     #[test]
-    fn a_body_is_what_the_rfc_says_in_whatever_pieces_it_comes(
+    fn a_body_is_what_the_rfc_says_in_any_pieces_it_comes(
         text in "(a|b|:|\r\n|\r\n|\r|\n| |\t){0,40}",
         cuts in proptest::collection::vec(0_usize..80, 0..6),
     ) {

@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[test]
-fn a_silent_client_hears_why_it_is_dropped() {
+fn a_silent_client_gets_the_reason_before_it_is_dropped() {
     let mut pair = Pair::new(Admission::Serve);
     pair.hear();
     let timeout = pair.session.poll_timeout().unwrap();
