@@ -9,6 +9,7 @@ mod content;
 mod incident;
 mod interface;
 mod refusing;
+mod state;
 
 use std::{
     mem,
@@ -17,12 +18,12 @@ use std::{
 };
 
 use bytes::{BytesMut, buf::Limit};
-use sixgate_common::refuse::{self, Phase, Reason};
+use sixgate_common::refuse;
 
 use crate::{
-    command::{Command, CommandError, RcptTo},
+    command::Command,
     incoming_message::IncomingMessage,
-    line::{InputLine, LineBuffer},
+    line::LineBuffer,
     policy::Mode,
     reply::{ReplyKind, ReplyTable},
 };
@@ -32,6 +33,7 @@ pub use interface::{
     Admission, Hello, Offer, Refused, RefusedRecipient, SessionLimits, SessionParameters, StoreFailure, Task,
     Tls, TlsProgress, Transaction,
 };
+use state::{SessionCounts, SessionState, Times};
 
 /// Octets of the buffer for input that is kept while the session waits for an answer. A pipelined
 /// group of commands fits in many times over.
@@ -74,56 +76,6 @@ pub struct Session {
     stopping: bool,
     /// Whether commands have to come soon.
     in_a_hurry: bool,
-}
-
-#[derive(Debug)]
-enum SessionState {
-    /// Waiting for a command.
-    Command,
-    /// Within the dialogue that refuses everything.
-    Refusing { reason: Reason, phase: Phase, commands: u16 },
-    /// Reading a message.
-    Data(IncomingMessage),
-    /// Waiting until a piece of a message is kept.
-    Keeping(IncomingMessage),
-    /// Reading the rest of an unwanted chunk, so many octets, then sending this reply.
-    Skipping(u64, ReplyKind),
-    /// Waiting until the connection is encrypted, or will not be.
-    StartingTls,
-    /// Waiting for an answer about a recipient.
-    Recipient(RcptTo),
-    /// Waiting for an answer about a message.
-    Message,
-    /// The last reply is sent; input is dropped.
-    Closing,
-}
-
-#[derive(Debug, Default)]
-struct SessionCounts {
-    errors: u32,
-    idle_commands: u32,
-    /// Of the present message.
-    small_chunks: u32,
-    messages: u32,
-    refused_recipients: usize,
-    /// Of the present message: those that were too many, no fault of the sender, who may come back
-    /// with them.
-    deferred_recipients: usize,
-}
-
-#[derive(Debug)]
-struct Times {
-    /// The latest instant that we were told.
-    now: Instant,
-    /// The last command line, the last octets of a message, or the last answer of ours.
-    active: Instant,
-    /// When the message that is arriving is too slow. Each octet puts it off, but never further
-    /// than `data_timeout` from now, so that a fast client cannot save time up.
-    too_slow: Option<Instant>,
-    /// When the transaction takes too long.
-    transaction_end: Option<Instant>,
-    /// When the session is over in any case.
-    end: Instant,
 }
 
 impl Session {
@@ -376,49 +328,6 @@ impl Session {
     /// Whether no message is under way.
     fn rests(&self) -> bool {
         self.chunks.is_none() && matches!(self.state, SessionState::Command | SessionState::Refusing { .. })
-    }
-
-    fn read_line(&mut self, line: InputLine) {
-        let refusing = match self.state {
-            SessionState::Refusing { reason, phase, commands } => Some((reason, phase, commands)),
-            _ => None,
-        };
-        // octets of an unfinished line put nothing off: a command has to come within the time for a
-        // command
-        if line == InputLine::Endless && refusing.is_none() {
-            return;
-        }
-        self.times.active = self.times.now;
-        if let Some((reason, phase, commands)) = refusing {
-            return self.read_refused(reason, phase, commands, line);
-        }
-        let line = match line {
-            InputLine::Complete(line) => line,
-            InputLine::TooLong | InputLine::Endless => return self.reject_error(ReplyKind::TooLong),
-            InputLine::BareLineEnd => return self.hang_up(ReplyKind::BareCommand),
-        };
-        self.argument = Argument::of(&line);
-        let mut parsed = Command::parse(&line);
-        if parsed == Err(CommandError::UnknownParameter)
-            && let Ok(command) = Command::parse_without_dsn(&line)
-            && self.waives(ReplyKind::UnknownParameter)
-        {
-            parsed = Ok(command);
-        }
-        match parsed {
-            Ok(command) => self.handle_command(command),
-            Err(error) => self.reject_error(match error {
-                CommandError::BadChunk => return self.hang_up(ReplyKind::BadChunk),
-                CommandError::BadRecipient => ReplyKind::BadAddress,
-                CommandError::BadSender => ReplyKind::BadSender,
-                CommandError::NoName => ReplyKind::NoName,
-                CommandError::Syntax => ReplyKind::Syntax,
-                CommandError::TooLong => ReplyKind::TooLong,
-                CommandError::Unknown => ReplyKind::Unknown,
-                CommandError::UnknownParameter => ReplyKind::UnknownParameter,
-            }),
-        }
-        self.argument = None;
     }
 
     /// Drops the transaction, if there is one.

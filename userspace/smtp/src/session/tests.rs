@@ -10,6 +10,7 @@ mod times;
 mod tls;
 
 use proptest::prelude::*;
+use sixgate_common::refuse::Reason;
 use sixgate_common::settings::{REFUSE_AT_GREETING, REFUSE_AT_RCPT};
 
 use super::*;
@@ -194,7 +195,7 @@ fn data_needs_an_accepted_recipient() {
 }
 
 #[test]
-fn a_refused_session_hears_the_promised_text_at_rcpt() {
+fn a_refused_session_gets_the_promised_text_at_rcpt() {
     check(
         NOT_OPTED_IN,
         "S: 220 gate.example ESMTP sixgate
