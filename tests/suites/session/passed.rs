@@ -13,7 +13,7 @@ use nix::{
 use sixgate_tests::{
     client::Client,
     daemon::binary,
-    site::{GATE, SENDER, Site},
+    site::{GATE, OTHER, SENDER, Site},
 };
 
 use crate::{can_run, site};
@@ -76,7 +76,7 @@ fn a_passed_socket_that_does_not_fit_is_refused_by_name() {
     for (listen, ipv6_only, refusal) in rows {
         site.gate.tool("sysctl", &format!("-qw net.ipv6.bindv6only={ipv6_only}")).unwrap();
         let (mut daemon, mut lines) = activated(&site, listen);
-        let _client = site.connect(SENDER, GATE);
+        let _client = site.connect(SENDER, OTHER);
         assert_eq!(daemon.wait().unwrap().code(), Some(2));
         let mut log = String::new();
         lines.read_to_string(&mut log).unwrap();
