@@ -58,7 +58,7 @@ async fn the_longest_fields_have_the_room_that_is_left_for_them() {
     assert!(octets <= HEADER_RESERVE, "{octets} octets of our own fields");
     assert!(
         octets > HEADER_RESERVE / 2,
-        "{octets} octets: nobody needs so much room, or this is not the worst"
+        "{octets} octets: no message needs so many, or this is not the worst"
     );
 }
 

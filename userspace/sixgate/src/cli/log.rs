@@ -287,7 +287,7 @@ mod tests {
         let say = |number: u32| (&queue).write_all(format!("line {number}\n").as_bytes()).unwrap();
         (1..=4).for_each(say);
         queue.flush(PATIENCE);
-        assert!(reported.try_recv().is_err(), "nobody could read it");
+        assert!(reported.try_recv().is_err(), "the lines did not fit on the disk");
         space.store(1000, Ordering::Relaxed);
         say(5);
         queue.flush(PATIENCE);
