@@ -181,7 +181,7 @@ pub const fn why(stat: Stat) -> Option<&'static str> {
         Stat::AnswerAgain => "the client retransmitted a command",
         Stat::AnswerAck => "a segment of a refused session needs an acknowledgment and no reply",
         Stat::AnswerFin => "the client closed a refused session",
-        Stat::AnswerLineLost => "the kept part of an unfinished line gave way to other sessions",
+        Stat::AnswerLineLost => "the start of an incomplete command line was evicted by other sessions",
         Stat::AnswerNoRoom => "the frame has no space for the reply, and the session is reset",
         Stat::DropIncomplete => "the command line is incomplete, and the client retransmits it with the rest",
         Stat::DropEarly => "the client has not acknowledged the last reply, and retransmits the command",

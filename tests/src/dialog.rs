@@ -46,21 +46,21 @@ pub struct Script {
     /// Commands of sixgate that come first.
     pub setup: Vec<String>,
     /// What happens, each with the line where it is written.
-    pub steps: Vec<(Place, Step)>,
+    pub steps: Vec<(ScriptPosition, Step)>,
     /// The messages that have to be there in the end: starts of lines, in their order.
     pub delivered: Vec<Vec<String>>,
 }
 
 /// Where a step is written.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct ScriptPosition {
     /// The file of the script.
     pub path: PathBuf,
     /// Counted from 1.
     pub line: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ScriptPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.path.display(), self.line)
     }
@@ -103,17 +103,17 @@ impl Script {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut lines = text.lines().enumerate().peekable();
         while let Some((at, line)) = lines.next() {
-            let place = Place { path: path.to_owned(), line: at + 1 };
+            let position = ScriptPosition { path: path.to_owned(), line: at + 1 };
             let mut block = Vec::new();
             while let Some((_, line)) = lines.next_if(|(_, line)| line.starts_with(' ')) {
                 block.push(line.trim_start().to_owned());
             }
-            self.directive(&place, line, block).with_context(|| place.to_string())?;
+            self.directive(&position, line, block).with_context(|| position.to_string())?;
         }
         Ok(())
     }
 
-    fn directive(&mut self, place: &Place, line: &str, block: Vec<String>) -> Result<()> {
+    fn directive(&mut self, position: &ScriptPosition, line: &str, block: Vec<String>) -> Result<()> {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         let has_block = matches!(word, "SETTINGS:" | "ZONE:" | "EXPECT-DELIVERED:");
         if !block.is_empty() && !has_block {
@@ -121,7 +121,7 @@ impl Script {
         }
         let step = match word {
             "" | "#" => return Ok(()),
-            "INCLUDE:" => return self.add(&place.path.with_file_name(rest)),
+            "INCLUDE:" => return self.add(&position.path.with_file_name(rest)),
             "SETTINGS:" => {
                 block.iter().for_each(|line| self.settings.extend([line, "\n"]));
                 return Ok(());
@@ -153,7 +153,7 @@ impl Script {
             "CLOSED" => Step::Closed,
             _ => bail!("{word:?} is no directive"),
         };
-        self.steps.push((place.clone(), step));
+        self.steps.push((position.clone(), step));
         Ok(())
     }
 }

@@ -44,23 +44,23 @@ impl Mounts {
         self.file("/etc/resolv.conf", &format!("nameserver {server}\n"))
     }
 
-    /// Lays a file with `text` over `place`, which exists.
-    pub(crate) fn file(self, place: &'static str, text: &str) -> Result<Self> {
-        let copy = self.folder.join(Path::new(place).file_name().context("a place has a name")?);
+    /// Lays a file with `text` over `target`, which exists.
+    pub(crate) fn file(self, target: &'static str, text: &str) -> Result<Self> {
+        let copy = self.folder.join(Path::new(target).file_name().context("a path has a name")?);
         fs::write(&copy, text).with_context(|| format!("cannot write {}", copy.display()))?;
-        Ok(self.lay(&copy, place))
+        Ok(self.lay(&copy, target))
     }
 
-    /// Lays `source` over `place`, which exists and is of the same kind.
-    pub(crate) fn lay(mut self, source: &Path, place: &'static str) -> Self {
-        self.binds.push((source.to_owned(), place));
+    /// Lays `source` over `target`, which exists and is of the same kind.
+    pub(crate) fn lay(mut self, source: &Path, target: &'static str) -> Self {
+        self.binds.push((source.to_owned(), target));
         self
     }
 
-    /// Lets what is below `source` be seen below `place`, too, and win there. Nothing can be
+    /// Lets what is below `source` be seen below `target`, too, and win there. Nothing can be
     /// written below it then.
-    pub(crate) fn merge(mut self, source: &Path, place: &'static str) -> Self {
-        self.merged.push((source.to_owned(), place));
+    pub(crate) fn merge(mut self, source: &Path, target: &'static str) -> Self {
+        self.merged.push((source.to_owned(), target));
         self
     }
 
@@ -80,11 +80,11 @@ impl Mounts {
             let thread = scope.spawn(|| {
                 unshare(namespaces).context("cannot make a mount namespace")?;
                 bind(None, "/", MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
-                for (source, place) in &self.merged {
-                    overlay(source, place)?;
+                for (source, target) in &self.merged {
+                    overlay(source, target)?;
                 }
-                for (source, place) in &self.binds {
-                    bind(Some(source), place, MsFlags::MS_BIND)?;
+                for (source, target) in &self.binds {
+                    bind(Some(source), target, MsFlags::MS_BIND)?;
                 }
                 task()
             });
@@ -103,51 +103,51 @@ impl Mounts {
     }
 }
 
-/// Runs `task` on a thread that sees an empty disk of `octets` at `place`, a folder that exists;
+/// Runs `task` on a thread that sees an empty disk of `octets` at `target`, a folder that exists;
 /// what it starts sees it too. The disk is gone with the last of them.
 ///
 /// # Errors
 /// Without the right to mount.
-pub fn with_small_disk<T: Send>(place: &Path, octets: usize, task: impl FnOnce() -> T + Send) -> Result<T> {
-    Mounts::new(place).run(|| {
+pub fn with_small_disk<T: Send>(target: &Path, octets: usize, task: impl FnOnce() -> T + Send) -> Result<T> {
+    Mounts::new(target).run(|| {
         let size = format!("size={octets}");
-        mount(Some("tmpfs"), place, Some("tmpfs"), MsFlags::empty(), Some(size.as_str()))
-            .with_context(|| format!("cannot mount a small disk at {}", place.display()))?;
+        mount(Some("tmpfs"), target, Some("tmpfs"), MsFlags::empty(), Some(size.as_str()))
+            .with_context(|| format!("cannot mount a small disk at {}", target.display()))?;
         Ok(task())
     })
 }
 
-/// Makes the small disk at `place` one that can only be read, or be written again. It keeps what it
-/// holds.
+/// Makes the small disk at `target` one that can only be read, or be written again. It keeps what
+/// it holds.
 ///
 /// # Errors
 /// Outside of the task of [`with_small_disk`], and while a file on it is open for writing.
-pub fn set_read_only(place: &Path, is_read_only: bool) -> Result<()> {
+pub fn set_read_only(target: &Path, is_read_only: bool) -> Result<()> {
     let flags = if is_read_only { MsFlags::MS_RDONLY } else { MsFlags::empty() };
     let none = None::<&str>;
-    mount(none, place, none, MsFlags::MS_REMOUNT | flags, none)
-        .with_context(|| format!("cannot mount {} again", place.display()))
+    mount(none, target, none, MsFlags::MS_REMOUNT | flags, none)
+        .with_context(|| format!("cannot mount {} again", target.display()))
 }
 
-/// Runs `task` on a thread that sees `folder` at `place`; what it starts sees it too.
+/// Runs `task` on a thread that sees `folder` at `target`; what it starts sees it too.
 ///
 /// # Errors
 /// Without the right to mount.
 pub fn with_folder<T: Send>(
     folder: &Path,
-    place: &'static str,
+    target: &'static str,
     task: impl FnOnce() -> T + Send,
 ) -> Result<T> {
-    Mounts::new(folder).lay(folder, place).run(|| Ok(task()))
+    Mounts::new(folder).lay(folder, target).run(|| Ok(task()))
 }
 
-fn bind(source: Option<&Path>, place: &str, flags: MsFlags) -> Result<()> {
+fn bind(source: Option<&Path>, target: &str, flags: MsFlags) -> Result<()> {
     let none = None::<&str>;
-    mount(source, place, none, flags, none).with_context(|| format!("cannot change the mount of {place}"))
+    mount(source, target, none, flags, none).with_context(|| format!("cannot change the mount of {target}"))
 }
 
-fn overlay(source: &Path, place: &str) -> Result<()> {
-    let layers = format!("lowerdir={}:{place}", source.display());
-    mount(Some("overlay"), place, Some("overlay"), MsFlags::empty(), Some(layers.as_str()))
-        .with_context(|| format!("cannot merge {} into {place}", source.display()))
+fn overlay(source: &Path, target: &str) -> Result<()> {
+    let layers = format!("lowerdir={}:{target}", source.display());
+    mount(Some("overlay"), target, Some("overlay"), MsFlags::empty(), Some(layers.as_str()))
+        .with_context(|| format!("cannot merge {} into {target}", source.display()))
 }

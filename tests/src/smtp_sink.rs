@@ -36,7 +36,7 @@ impl SmtpSink {
     /// If Postfix is not unpacked, or if it does not start; with its output.
     pub fn start(netns: &Netns, address: impl Into<Address>, options: &[&str]) -> Result<Self> {
         let address = address.into();
-        let place = match &address {
+        let address_text = match &address {
             Address::Tcp(address) => format!("inet:{address}"),
             Address::Unix(_) => address.to_string(),
         };
@@ -47,7 +47,7 @@ impl SmtpSink {
         command
             .args(["-u", "nobody", "-d", "%s."])
             .args(options)
-            .arg(place)
+            .arg(address_text)
             .arg("100")
             .current_dir(folder.path())
             .stdin(Stdio::null())

@@ -14,14 +14,15 @@ use crate::{
 
 /// Options of `bench`.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct BenchOptions {
     /// A first impression: few rounds, few sessions
     #[arg(long)]
     quick: bool,
     /// Sessions with each server in each round
     #[arg(long, value_name = "N")]
     sessions: Option<u32>,
-    /// Measure this part only; may be given several times: paths, blocks, sessions, prefixes, edits
+    /// Measure this part only; may be given several times: paths, trace, blocks, sessions,
+    /// prefixes, edits
     #[arg(long = "part", value_name = "PART")]
     parts: Vec<String>,
     /// Write the tables to this file, too
@@ -30,7 +31,7 @@ pub(crate) struct Options {
 }
 
 /// Sets the machine up, builds, and becomes the bench.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &BenchOptions) -> Result<()> {
     setup::run(Set::Test)?;
     exec::run(exec::build_binaries().arg("--release"))?;
     let mut bench = Command::new(exec::target().join("release/bench"));

@@ -3,19 +3,29 @@
 //! It owns the order only: cheap checks first, the README's test command last.
 
 use anyhow::Result;
+use clap::Args;
 
 use crate::{
-    exec, fuzz,
+    dist, exec, fuzz,
     setup::{self, Set},
     test, tidy,
     vm::{self, Suite},
 };
 
+/// Options of `ci`.
+#[derive(Args)]
+pub(crate) struct CiOptions {
+    /// Also the tests that take minutes, and the packages, which are installed in a system of their
+    /// own
+    #[arg(long)]
+    long: bool,
+}
+
 /// Runs every check; the first failure ends it.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(options: &CiOptions) -> Result<()> {
     exec::run(exec::cargo().args(["fmt", "--all", "--check"]))?;
     exec::run(exec::cargo().args(["fmt", "--check", "--manifest-path", "userspace/fuzz/Cargo.toml"]))?;
-    tidy::run(&tidy::Options::default())?;
+    tidy::run(&tidy::TidyOptions::default())?;
     setup::run(Set::Test)?;
     // the BPF programs are linted for this machine, apart from the others: they have features of
     // their own
@@ -26,9 +36,12 @@ pub(crate) fn run() -> Result<()> {
     let mut doc = exec::cargo_for_host("doc");
     doc.args(["--no-deps", "--document-private-items"]);
     exec::run(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
-    fuzz::run(&fuzz::Options::all_for(FUZZ_SECONDS))?;
-    vm::run(&vm::Options::on_all_kernels(&[Suite::Smoke]))?;
-    test::run(&test::Options::default())
+    fuzz::run(&fuzz::FuzzOptions::all_for(FUZZ_SECONDS))?;
+    vm::run(&vm::VmOptions::on_all_kernels(&[Suite::Smoke]))?;
+    if options.long {
+        dist::run(&dist::DistOptions::checked())?;
+    }
+    test::run(&test::TestOptions::of_length(options.long))
 }
 
 /// How long each fuzz target runs: long enough to replay what it knows and to try some tens of

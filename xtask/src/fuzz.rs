@@ -14,7 +14,7 @@ use crate::{
 
 /// Options of `fuzz`.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct FuzzOptions {
     /// How long each target runs, in seconds
     #[arg(long, default_value_t = 60)]
     seconds: u32,
@@ -22,7 +22,7 @@ pub(crate) struct Options {
     target: Option<String>,
 }
 
-impl Options {
+impl FuzzOptions {
     /// All targets, each for so many seconds.
     pub(crate) fn all_for(seconds: u32) -> Self {
         Self { seconds, target: None }
@@ -30,7 +30,7 @@ impl Options {
 }
 
 /// Builds the targets and runs them one after another; the first finding ends it.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &FuzzOptions) -> Result<()> {
     setup::run(Set::Fuzz)?;
     let all = targets()?;
     let chosen: Vec<&String> =

@@ -7,6 +7,7 @@ mod bench;
 mod ci;
 mod conformance;
 mod differential;
+mod dist;
 mod exec;
 mod fuzz;
 mod picture;
@@ -25,50 +26,53 @@ use clap::{Parser, Subcommand};
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Cli {
     #[command(subcommand)]
-    task: Task,
+    task: XtaskCommand,
 }
 
 #[derive(Subcommand)]
-enum Task {
+enum XtaskCommand {
     /// Install what building and testing need and the machine lacks
-    Setup(setup::Options),
+    Setup(setup::SetupOptions),
     /// Play the demo, or stand on real interfaces
-    Run(run::Options),
+    Run(run::RunOptions),
     /// Run every test
-    Test(test::Options),
+    Test(test::TestOptions),
     /// Boot other kernels in virtual machines, and try the XDP program and the daemon there
-    Vm(vm::Options),
+    Vm(vm::VmOptions),
     /// Measure what refusing costs, beside other mail servers
-    Bench(bench::Options),
+    Bench(bench::BenchOptions),
     /// Run a foreign test suite against our checks
     #[command(subcommand)]
     Conformance(conformance::Suite),
     /// Run fuzz targets on the code that reads octets from clients
-    Fuzz(fuzz::Options),
+    Fuzz(fuzz::FuzzOptions),
     /// Compare our checks with those of others over generated cases
     #[command(subcommand)]
     Differential(differential::Pair),
+    /// Make the packages for Debian and for distributions with rpm
+    Dist(dist::DistOptions),
     /// Draw the pictures of the documents from their texts
     Picture,
     /// Check the rules that the compiler does not know
-    Tidy(tidy::Options),
+    Tidy(tidy::TidyOptions),
     /// Everything that has to hold before a change lands
-    Ci,
+    Ci(ci::CiOptions),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
-        Task::Setup(options) => setup::run(options.set()),
-        Task::Run(options) => run::run(&options),
-        Task::Test(options) => test::run(&options),
-        Task::Vm(options) => vm::run(&options),
-        Task::Bench(options) => bench::run(&options),
-        Task::Conformance(suite) => conformance::run(&suite),
-        Task::Fuzz(options) => fuzz::run(&options),
-        Task::Differential(pair) => differential::run(&pair),
-        Task::Picture => picture::run(),
-        Task::Tidy(options) => tidy::run(&options),
-        Task::Ci => ci::run(),
+        XtaskCommand::Setup(options) => setup::run(options.set()),
+        XtaskCommand::Run(options) => run::run(&options),
+        XtaskCommand::Test(options) => test::run(&options),
+        XtaskCommand::Vm(options) => vm::run(&options),
+        XtaskCommand::Bench(options) => bench::run(&options),
+        XtaskCommand::Conformance(suite) => conformance::run(&suite),
+        XtaskCommand::Fuzz(options) => fuzz::run(&options),
+        XtaskCommand::Differential(pair) => differential::run(&pair),
+        XtaskCommand::Dist(options) => dist::run(&options),
+        XtaskCommand::Picture => picture::run(),
+        XtaskCommand::Tidy(options) => tidy::run(&options),
+        XtaskCommand::Ci(options) => ci::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -14,7 +14,7 @@ use crate::{
 
 /// Options of `run`.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct RunOptions {
     /// End the demo after its sessions
     #[arg(long, conflicts_with_all = ["iface", "config"])]
     once: bool,
@@ -27,7 +27,7 @@ pub(crate) struct Options {
 }
 
 /// Sets the machine up, builds, and starts what was asked for.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &RunOptions) -> Result<()> {
     setup::run(Set::Build)?;
     match &options.config {
         Some(config) => on_interfaces(&options.iface, config),

@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// Options of `test`.
-#[derive(Args, Default)]
-pub(crate) struct Options {
+#[derive(Args)]
+pub(crate) struct TestOptions {
     /// Only tests whose name contains this
     filter: Option<String>,
     /// Also those that take minutes: a million sessions, floods, many more random cases, and
@@ -25,8 +25,15 @@ pub(crate) struct Options {
     long: bool,
 }
 
+impl TestOptions {
+    /// Every test, with those that take minutes if `long`.
+    pub(crate) fn of_length(long: bool) -> Self {
+        Self { filter: None, long }
+    }
+}
+
 /// Sets the machine up, builds, and becomes the test runner.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &TestOptions) -> Result<()> {
     setup::run(Set::Test)?;
     exec::run(&mut exec::build_binaries())?;
     // the documents' examples first, so that the last line is the summary of a suite
@@ -35,7 +42,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.long {
         // a name is one of this machine's tests
         if options.filter.is_none() {
-            vm::run(&vm::Options::on_all_kernels(&[Suite::Networks, Suite::Dialogs, Suite::Xdp]))?;
+            vm::run(&vm::VmOptions::on_all_kernels(&[Suite::Networks, Suite::Dialogs, Suite::Xdp]))?;
         }
         suites.env(LONG, "1");
     }

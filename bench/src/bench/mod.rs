@@ -17,6 +17,7 @@ mod report;
 mod rig;
 mod segment;
 mod sessions;
+mod trace;
 mod usage;
 
 use std::{fs, path::Path};
@@ -52,6 +53,8 @@ impl Scale {
 pub enum Part {
     /// One packet, by its path through the XDP program.
     Paths,
+    /// The same while `sixgate trace` runs, and after it.
+    Trace,
     /// The building blocks of an answer.
     Blocks,
     /// Whole sessions, beside those of Postfix.
@@ -66,6 +69,7 @@ impl Part {
     fn measure(self, scale: Scale, report: &mut Report) -> Result<()> {
         match self {
             Self::Paths => paths::measure(scale, report),
+            Self::Trace => trace::measure(scale, report),
             Self::Blocks => parts::measure(scale, report),
             Self::Sessions => sessions::measure(scale, report),
             Self::Prefixes => prefixes::measure(scale, report),

@@ -42,7 +42,7 @@ pub(super) fn measure(scale: Scale, report: &mut Report) -> Result<()> {
         cold::measure(&mut rig, ends, &packets, &mut cold)?;
     }
     report.verdicts.extend(samples.verdicts());
-    report.sections.push(samples.section(rig.machine_code()?));
+    report.sections.push(samples.section(rig.machine_code(Subject::Tested)?));
     report.sections.push(cold::section(&cold));
     Ok(())
 }
@@ -79,8 +79,8 @@ pub(super) fn passing() -> Vec<(&'static str, Vec<u8>)> {
         (NOT_TCP, Packet::udp().payload(64).build()),
         (OTHER_PORT, gate().destination_port(443).flags(tcp::ACK).payload(1000).build()),
         ("IPv4", gate().ether_type(0x0800).build()),
-        ("SYN, opted in", gate().build()),
-        ("segment of an accepted session", gate().flags(tcp::ACK).payload(1000).build()),
+        (OPTED_IN, gate().build()),
+        (ACCEPTED, gate().flags(tcp::ACK).payload(1000).build()),
     ]
 }
 
@@ -89,7 +89,7 @@ fn answered(rig: &mut Rig, packets: &[Scored], repeat: u32, samples: &mut Sample
     let empty = *samples.empty.last().unwrap_or(&0.0);
     let mut sum = 0.0;
     for packet in packets {
-        let time = restored(rig, packet, repeat)? + empty;
+        let time = restored(rig, Subject::Tested, packet, repeat)? + empty;
         samples.add(packet.name, time);
         sum += time;
     }
@@ -98,9 +98,9 @@ fn answered(rig: &mut Rig, packets: &[Scored], repeat: u32, samples: &mut Sample
 }
 
 /// The cost of a packet above the empty program's, both behind the program that restores the scene.
-fn restored(rig: &mut Rig, packet: &Scored, repeat: u32) -> Result<f64> {
+pub(super) fn restored(rig: &mut Rig, subject: Subject, packet: &Scored, repeat: u32) -> Result<f64> {
     let (empty, _) = rig.restored(Subject::Empty, &packet.scene(), repeat)?;
-    let (tested, outcome) = rig.restored(Subject::Tested, &packet.scene(), repeat)?;
+    let (tested, outcome) = rig.restored(subject, &packet.scene(), repeat)?;
     let same = outcome.action == packet.outcome.action && outcome.frame.len() == packet.outcome.frame.len();
     let shown = |outcome: &Outcome| format!("action {}, {} octets", outcome.action, outcome.frame.len());
     let (last, first) = (shown(&outcome), shown(&packet.outcome));
@@ -109,7 +109,7 @@ fn restored(rig: &mut Rig, packet: &Scored, repeat: u32) -> Result<f64> {
 }
 
 /// The ends of a round's session: a connection that never was.
-fn ends(round: usize) -> Result<Ends> {
+pub(super) fn ends(round: usize) -> Result<Ends> {
     let port = FIRST_PORT + u16::try_from(round)?;
     Ok(Ends {
         source: SocketAddrV6::new(SENDER.parse()?, port, 0, 0),
@@ -169,7 +169,9 @@ impl Samples {
     }
 }
 
-const NOT_TCP: &str = "not TCP (UDP)";
+pub(super) const NOT_TCP: &str = "not TCP (UDP)";
+pub(super) const OPTED_IN: &str = "SYN, opted in";
+pub(super) const ACCEPTED: &str = "segment of an accepted session";
 const OTHER_PORT: &str = "TCP, another port";
 pub(super) const MEAN: &str = "mean of the refused session";
 const FIRST_PORT: u16 = 40_000;

@@ -12,13 +12,15 @@ use aya::{
     maps::{Array, MapData, ProgramArray},
     programs::{ProgramInfo, TestRun as _, Xdp},
 };
+use aya_obj::programs::XdpAttachType;
 use nix::time::{ClockId, clock_gettime};
 use sixgate_common::{
     flow::FlowKey,
     names,
     slot::{Slot, SlotKey},
+    trace::{self, TraceFilter},
 };
-use sixgate_dataplane::{Maps, Pins, Station, StationUse, embedded_object};
+use sixgate_dataplane::{Maps, Pins, Station, StationUse, embedded_object, embedded_traced_object};
 use sixgate_tests::{
     packet,
     xdp_helper::{self, PASS},
@@ -45,6 +47,12 @@ pub(super) enum Subject {
     Empty,
     /// The program under test.
     Tested,
+    /// The program that the interfaces run, from its pin.
+    Attached,
+    /// The program of `sixgate trace`, whose prefixes hold no address.
+    TracedOthers,
+    /// The same, and its prefixes hold each address.
+    TracedAll,
 }
 
 /// What became of a frame.
@@ -65,8 +73,7 @@ pub(super) struct Scene<'a> {
 
 /// Programs and maps, ready to run.
 pub(super) struct Rig {
-    tested: Ebpf,
-    helpers: Ebpf,
+    programs: Programs,
     template: Array<MapData, Template>,
     slot: Array<MapData, Slot>,
     slot_key: SlotKey,
@@ -75,14 +82,32 @@ pub(super) struct Rig {
     slots: Array<MapData, Slot>,
 }
 
+struct Programs {
+    tested: Ebpf,
+    helpers: Ebpf,
+    attached: Xdp,
+    /// By [`Subject::TracedOthers`] and [`Subject::TracedAll`]; none before [`Rig::load_traced`].
+    traced: Option<[Ebpf; 2]>,
+}
+
+impl Programs {
+    fn of(&mut self, subject: Subject) -> Result<&mut Xdp> {
+        let traced = self.traced.as_mut().context("the traced program is not loaded");
+        match subject {
+            Subject::Empty => loaded(&mut self.helpers, PASS),
+            Subject::Tested => loaded(&mut self.tested, names::PROGRAM),
+            Subject::Attached => Ok(&mut self.attached),
+            Subject::TracedOthers => loaded(&mut traced?[0], names::PROGRAM),
+            Subject::TracedAll => loaded(&mut traced?[1], names::PROGRAM),
+        }
+    }
+}
+
 impl Rig {
     /// The embedded program with the maps of `pins`, where the same program has to be attached.
     pub(super) fn open(pins: &Pins) -> Result<Self> {
         let directory = pins.directory();
-        let mut loader = EbpfLoader::new();
-        for name in names::ALL {
-            loader.map_pin_path(name, directory.join(name));
-        }
+        let mut loader = with_maps_of(pins);
         let mut tested = loader.load(embedded_object()).context("cannot load the XDP program")?;
         let program = xdp_helper::program(&mut tested, names::PROGRAM)?;
         let attached = ProgramInfo::from_pin(directory.join("program")).context("nothing is attached")?;
@@ -101,6 +126,8 @@ impl Rig {
         let slot_keys: Array<&MapData, SlotKey> =
             tested.map(names::SLOT_KEY).context("no map SLOT_KEY")?.try_into()?;
         let slot_key = slot_keys.get(&0, 0)?;
+        let attached = Xdp::from_pin(directory.join("program"), XdpAttachType::Interface)
+            .context("nothing is attached")?;
         let mut take = |name| helpers.take_map(name).with_context(|| format!("no map {name}"));
         Ok(Self {
             template: take("TEMPLATE")?.try_into()?,
@@ -109,19 +136,33 @@ impl Rig {
             addresses: take("ADDRESSES")?.try_into()?,
             next: take("NEXT")?.try_into()?,
             slots: take(names::SLOTS)?.try_into()?,
-            tested,
-            helpers,
+            programs: Programs { tested, helpers, attached, traced: None },
         })
     }
 
-    /// Octets of machine code that the kernel made of the program under test.
-    pub(super) fn machine_code(&mut self) -> Result<u32> {
-        Ok(loaded(&mut self.tested, names::PROGRAM)?.info()?.size_jitted())
+    /// Loads the traced program with the maps of `pins`, for [`Subject::TracedOthers`] and
+    /// [`Subject::TracedAll`]. It writes to a ring buffer that nothing reads.
+    pub(super) fn load_traced(&mut self, pins: &Pins) -> Result<()> {
+        let load = |filter: &TraceFilter| {
+            let mut loader = with_maps_of(pins);
+            loader.override_global(trace::FILTER, filter, true);
+            let mut traced =
+                loader.load(embedded_traced_object()).context("cannot load the traced XDP program")?;
+            xdp_helper::program(&mut traced, names::PROGRAM)?;
+            anyhow::Ok(traced)
+        };
+        self.programs.traced = Some([load(&TraceFilter::NOTHING)?, load(&EVERYTHING)?]);
+        Ok(())
+    }
+
+    /// Octets of machine code that the kernel made of a program.
+    pub(super) fn machine_code(&mut self, subject: Subject) -> Result<u32> {
+        Ok(self.programs.of(subject)?.info()?.size_jitted())
     }
 
     /// Hands `frame` to the program under test.
     pub(super) fn once(&mut self, frame: &[u8]) -> Result<Outcome> {
-        run(loaded(&mut self.tested, names::PROGRAM)?, frame, 1).map(|(_, outcome)| outcome)
+        run(self.programs.of(Subject::Tested)?, frame, 1).map(|(_, outcome)| outcome)
     }
 
     /// The first slot that a connection may have; alone, it has that one.
@@ -137,10 +178,7 @@ impl Rig {
     /// Nanoseconds for one run of `subject` with a frame that it leaves as it is. The program under
     /// test has to pass it on.
     pub(super) fn repeat(&mut self, subject: Subject, frame: &[u8], repeat: u32) -> Result<f64> {
-        let program = match subject {
-            Subject::Empty => loaded(&mut self.helpers, PASS)?,
-            Subject::Tested => loaded(&mut self.tested, names::PROGRAM)?,
-        };
+        let program = self.programs.of(subject)?;
         let (time, outcome) = time(program, frame, repeat)?;
         ensure!(outcome == Outcome { action: XDP_PASS, frame: frame.to_vec() }, "not passed on: {outcome:?}");
         Ok(time)
@@ -157,7 +195,7 @@ impl Rig {
         self.slot.set(0, scene.slot, 0)?;
         self.set_next(subject)?;
         let template = template(scene, self.place(&scene.key))?;
-        let program = loaded(&mut self.helpers, RESTORE)?;
+        let program = loaded(&mut self.programs.helpers, RESTORE)?;
         measure(repeat, |runs| {
             // each call has its frame somewhere else
             self.template.set(0, template, 0)?;
@@ -176,10 +214,7 @@ impl Rig {
         caches: &mut [u8],
     ) -> Result<(f64, Outcome)> {
         let place = self.place(&scene.key);
-        let program = match subject {
-            Subject::Empty => loaded(&mut self.helpers, PASS)?,
-            Subject::Tested => loaded(&mut self.tested, names::PROGRAM)?,
-        };
+        let program = self.programs.of(subject)?;
         let before = program.info()?.run_time();
         let mut last = None;
         for _ in 0..runs {
@@ -196,7 +231,7 @@ impl Rig {
     /// pass it on.
     pub(super) fn scattered(&mut self, subject: Subject, frame: &[u8], repeat: u32) -> Result<f64> {
         self.set_next(subject)?;
-        let (time, outcome) = time(loaded(&mut self.helpers, SCATTER)?, frame, repeat)?;
+        let (time, outcome) = time(loaded(&mut self.programs.helpers, SCATTER)?, frame, repeat)?;
         ensure!(outcome.action == XDP_PASS, "not passed on: action {}", outcome.action);
         Ok(time)
     }
@@ -210,12 +245,18 @@ impl Rig {
     }
 
     fn set_next(&mut self, subject: Subject) -> Result<()> {
-        let program = match subject {
-            Subject::Empty => loaded(&mut self.helpers, PASS)?,
-            Subject::Tested => loaded(&mut self.tested, names::PROGRAM)?,
-        };
+        let program = self.programs.of(subject)?;
         Ok(self.next.set(0, program.fd()?, 0)?)
     }
+}
+
+/// A loader that takes the maps of `pins`.
+fn with_maps_of(pins: &Pins) -> EbpfLoader<'static> {
+    let mut loader = EbpfLoader::new();
+    for name in names::ALL {
+        loader.map_pin_path(name, pins.directory().join(name));
+    }
+    loader
 }
 
 fn template(scene: &Scene<'_>, slot: u32) -> Result<Template> {
@@ -277,6 +318,9 @@ pub(super) fn loaded<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp
 /// To whom the frames are sent; the loopback interface is the first of each namespace.
 const STATION: Station = Station { ifindex: 1, mac: packet::GATE_MAC };
 const NATIVE: StationUse = StationUse { answers: true, generic: false, peer: None };
+/// Masks without a bit: each address matches.
+const EVERYTHING: TraceFilter =
+    TraceFilter { source: [0; 2], source_mask: [0; 2], destination: [0; 2], destination_mask: [0; 2] };
 /// The few runs are this part of all.
 const FEW: u32 = 50;
 const TRIES: usize = 3;

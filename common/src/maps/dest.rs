@@ -1,7 +1,8 @@
-//! Values of the three prefix tries: OPTIN (destinations that opted in), GUARD (destinations that
-//! are ours) and TRUST (sources that are exempt).
+//! Values of the three prefix tries OPTIN (destinations that opted in), GUARD (destinations that
+//! are ours) and TRUST (sources that are exempt), and of DOMAINS.
 //!
-//! The keys are prefixes: a length in bits and 16 octets in network order; they are not owned here.
+//! The keys of a trie are prefixes: a length in bits and 16 octets in network order; they are not
+//! owned here.
 
 /// Value of OPTIN: what the owner of a destination prefix decided.
 #[repr(C)]

@@ -10,7 +10,7 @@
 pub struct Settings {
     /// [`MODE_ENFORCE`] or [`MODE_SHADOW`]; any other value counts as shadow.
     pub mode: u32,
-    /// [`ANSWER_DAEMON`], [`ANSWER_KERNEL`] or [`ANSWER_HINDERED`]; any other value counts as
+    /// [`ANSWER_DAEMON`], [`ANSWER_KERNEL`] or [`ANSWER_FALLBACK`]; any other value counts as
     /// daemon.
     pub answer: u32,
     /// [`REFUSE_AT_RCPT`], [`REFUSE_AT_GREETING`] or [`REFUSE_AT_RESET`].
@@ -72,7 +72,7 @@ pub const ANSWER_DAEMON: u32 = 1;
 /// The program refuses sessions by itself.
 pub const ANSWER_KERNEL: u32 = 2;
 /// The program should refuse, and kernel or driver cannot: the daemon does, until they can.
-pub const ANSWER_HINDERED: u32 = 3;
+pub const ANSWER_FALLBACK: u32 = 3;
 
 /// 550 at each RCPT TO.
 pub const REFUSE_AT_RCPT: u32 = 1;

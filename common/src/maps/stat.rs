@@ -112,7 +112,7 @@ stats! {
     AnswerAck = "answer_ack",
     /// The sender's FIN answered with ours.
     AnswerFin = "answer_fin",
-    /// A session whose unfinished line was kept and gave way to others: reset.
+    /// A session whose incomplete command line was evicted by other sessions: reset.
     AnswerLineLost = "answer_line_lost",
     /// A reply for which the frame could grow neither at its head nor at its end: the session is
     /// reset.

@@ -57,15 +57,16 @@ impl Program {
         let target = target_directory(&out);
         let linker = linker(&target)?;
         println!("cargo::rerun-if-changed={}", linker.display());
-        let ours = target.join("ebpf");
+        // an object of the same package with other features would be built to the same path
+        let ours = target.join("ebpf").join(self.object);
         self.compile(&workspace, &ours, &linker)?;
         let built = ours.join(TARGET).join("release").join(self.package);
         fs::copy(&built, &object).map_err(|error| failed("copy", &built, &error))?;
         Ok(())
     }
 
-    /// Runs the inner cargo. Its target directory is its own, so that it never waits for the outer
-    /// build's lock, and the same for all profiles and programs.
+    /// Runs the inner cargo. Its target directory is the object's own, so that it never waits for
+    /// the outer build's lock, and the same for all profiles.
     fn compile(&self, workspace: &Path, target: &Path, linker: &Path) -> Result<(), String> {
         let mut command = compiler()?;
         command

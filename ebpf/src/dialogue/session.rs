@@ -22,7 +22,7 @@ use super::{
     checksum, event,
     outgoing::{Answer, Outgoing},
     scratch::Scratch,
-    smtp::{self, Command, Reading},
+    smtp::{self, AnsweredCommand, Reading},
     tcp::{self, Found, Kind},
 };
 use crate::{
@@ -246,8 +246,8 @@ impl Session<'_> {
 
     /// Answers a command, of which `octets` are new; `finishes`: the sender's FIN follows it.
     #[inline(always)]
-    fn reply(&mut self, command: &Command, octets: usize, finishes: bool) -> Answer {
-        let Command { number, next, domain, goes_on, skipped, .. } = *command;
+    fn reply(&mut self, command: &AnsweredCommand, octets: usize, finishes: bool) -> Answer {
+        let AnsweredCommand { number, next, domain, goes_on, skipped, .. } = *command;
         let Self { segment, scratch, settings, slot, note, .. } = self;
         let Some(reply) = smtp::text(slot.generation, settings.generation, number) else {
             return Answer::Drop(Stat::DropOutdated);
@@ -300,7 +300,7 @@ impl Session<'_> {
 
     /// Sends the last reply again, with a FIN if the sender's came meanwhile.
     #[inline(always)]
-    fn repeat(&mut self, command: &Command) -> Answer {
+    fn repeat(&mut self, command: &AnsweredCommand) -> Answer {
         let Self { segment, scratch, settings, slot, .. } = self;
         let Some(reply) = smtp::text(slot.generation, settings.generation, command.number) else {
             return Answer::Drop(Stat::DropOutdated);

@@ -32,11 +32,11 @@ pub(crate) enum Reading {
     /// The session's entry makes no sense.
     Damaged,
     /// A command, answered.
-    Command(Command),
+    Command(AnsweredCommand),
 }
 
 /// A command and what the tables answer.
-pub(crate) struct Command {
+pub(crate) struct AnsweredCommand {
     /// Octets of its line, its end included.
     pub(crate) octets: usize,
     /// The reply, a [`ReplyId`] as its number.
@@ -52,7 +52,7 @@ pub(crate) struct Command {
     pub(crate) skipped: u16,
 }
 
-impl Command {
+impl AnsweredCommand {
     /// The same command; the verifier forgets the ranges of its numbers.
     #[inline(always)]
     fn forget_ranges(self, slot: MapSlot) -> Self {
@@ -113,7 +113,7 @@ pub(crate) fn read(
         _ => refuse::step(reason, phase, verb, slot.commands.into()),
     };
     let (number, next) = (step.reply as u8, step.next as u8);
-    let command = Command { octets, number, next, domain: Span::EMPTY, goes_on, skipped };
+    let command = AnsweredCommand { octets, number, next, domain: Span::EMPTY, goes_on, skipped };
     let command = command.forget_ranges(memory);
     if !matches!(command.number, NOT_OPTED_IN | NOT_OPTED_IN_TEMPORARY | NO_PTR) {
         return Reading::Command(command);
@@ -131,7 +131,11 @@ pub(crate) fn read(
         command.number
     };
     let is_echoed = is_name && (kept == 0 || span.length <= reply::KEPT_DOMAIN_MAX);
-    Reading::Command(Command { number, domain: if is_echoed { span } else { Span::EMPTY }, ..command })
+    Reading::Command(AnsweredCommand {
+        number,
+        domain: if is_echoed { span } else { Span::EMPTY },
+        ..command
+    })
 }
 
 /// The beginning of the octets: a cut, and the verb if it is a line.

@@ -1,5 +1,5 @@
-//! One CPU at a time changes a slot. A lock that is taken is not waited for: the segment
-//! is left to a retransmission.
+//! One program at a time changes a slot, or uses the memory of its CPU. A lock that is taken is not
+//! waited for: the segment is left to a retransmission.
 //!
 //! It knows nothing of what it protects.
 

@@ -1,6 +1,8 @@
-//! A bad link for SMTP over IPv6: packets from or to TCP port 25 get lost by chance, on their way in and out.
+//! A bad link for SMTP over IPv6: packets from or to TCP port 25 get lost by chance, on their way
+//! in and out.
 //!
-//! It looks for TCP right behind an untagged IPv6 header; all other packets pass. It does not delay or reorder.
+//! It looks for TCP right behind an untagged IPv6 header; all other packets pass. It does not delay
+//! or reorder.
 
 use aya_ebpf::{
     bindings::{
@@ -29,7 +31,8 @@ fn lossy(context: XdpContext) -> u32 {
     if start + HEADERS > context.data_end() {
         return XDP_PASS;
     }
-    // SAFETY: all fields lie within the headers, and these between `data` and `data_end`, checked above.
+    // SAFETY: all fields lie within the headers, and these between `data` and `data_end`, checked
+    // above.
     let field = |at: usize| Some(unsafe { ((start + at) as *const u16).read_unaligned() });
     if is_smtp(field) == Some(true) && is_lost(DROPS_IN) { XDP_DROP } else { XDP_PASS }
 }
@@ -41,7 +44,8 @@ fn lossy_out(context: TcContext) -> i32 {
     if is_smtp(field) == Some(true) && is_lost(DROPS_OUT) { TC_ACT_SHOT } else { TC_ACT_OK }
 }
 
-/// Whether a frame is TCP over IPv6, from or to port 25. `field` reads two octets as they are in the frame.
+/// Whether a frame is TCP over IPv6, from or to port 25. `field` reads two octets as they are in
+/// the frame.
 #[inline(always)]
 fn is_smtp(field: impl Fn(usize) -> Option<u16>) -> Option<bool> {
     let is_tcp = field(12)? == ETHER_TYPE_IPV6 && field(20)?.to_ne_bytes()[0] == NEXT_HEADER_TCP;
@@ -60,7 +64,8 @@ fn is_lost(direction: u32) -> bool {
         return false;
     }
     if let Some(counter) = DROPS.get_ptr_mut(direction) {
-        // SAFETY: the pointer is to this CPU's own value. XDP and tc programs of one CPU do not preempt each other.
+        // SAFETY: the pointer is to this CPU's own value. XDP and tc programs of one CPU do not
+        // preempt each other.
         unsafe { *counter += 1 };
     }
     true

@@ -1,5 +1,5 @@
-//! Moves each frame to the front of its buffer, as drivers with little head room leave it, and goes on to the program in
-//! NEXT.
+//! Moves each frame to the front of its buffer, as drivers with little headroom leave it, and goes
+//! on to the program in NEXT.
 //!
 //! It changes no octet of the frame.
 
@@ -19,11 +19,11 @@ use crate::restore::NEXT;
 /// By how many octets frames are moved.
 #[btf_map]
 static MOVED: Array<u32, 1> = Array::new();
-/// What is copied at a time.
+/// The octets that are copied at a time.
 #[btf_map]
 static PIECE: PerCpuArray<[u8; PIECE_LENGTH as usize], 1> = PerCpuArray::new();
 
-/// The entry. XDP_ABORTED says that it did not work, or that NEXT is empty.
+/// The entry. XDP_ABORTED: it did not work, or NEXT is empty.
 #[xdp(frags)]
 fn narrow(context: XdpContext) -> u32 {
     if move_forward(context.ctx).is_some() {
@@ -37,7 +37,8 @@ fn narrow(context: XdpContext) -> u32 {
 fn move_forward(context: *mut xdp_md) -> Option<()> {
     let by = *MOVED.get(0)?;
     let piece = PIECE.get_ptr_mut(0)?.cast();
-    // SAFETY: `context` is what the kernel handed to this program, and `piece` has PIECE_LENGTH octets.
+    // SAFETY: `context` is what the kernel handed to this program, and `piece` has PIECE_LENGTH
+    // octets.
     unsafe {
         let length = bpf_xdp_get_buff_len(context) as u32;
         if bpf_xdp_adjust_head(context, -(by as i32)) != 0 {

@@ -1,6 +1,8 @@
-//! The building blocks of an answer, each alone in a program: what the kernel's helpers cost on this machine.
+//! The building blocks of an answer, each alone in a program: what the kernel's helpers cost on
+//! this machine.
 //!
-//! Nothing here answers anybody. A program does one thing on values of its own and passes the frame on.
+//! Nothing here answers anybody. A program does one thing on values of its own and passes the frame
+//! on.
 
 use aya_ebpf::{
     bindings::xdp_action::XDP_PASS,
@@ -39,7 +41,7 @@ fn part_length(context: XdpContext) -> u32 {
     XDP_PASS
 }
 
-/// The time.
+/// The time in nanoseconds (bpf_ktime_get_ns).
 #[xdp(frags)]
 fn part_clock(_: XdpContext) -> u32 {
     // SAFETY: the helper takes no argument and has no precondition.
@@ -59,7 +61,8 @@ fn part_tick(_: XdpContext) -> u32 {
 #[xdp(frags)]
 fn part_count(_: XdpContext) -> u32 {
     if let Some(counter) = PARTS_COUNTER.get_ptr_mut(0) {
-        // SAFETY: the pointer is to this CPU's own value, and an XDP program is not preempted by another.
+        // SAFETY: the pointer is to this CPU's own value, and an XDP program is not preempted by
+        // another.
         unsafe { *counter += 1 };
     }
     XDP_PASS
@@ -120,7 +123,8 @@ fn part_cookies(_: XdpContext) -> u32 {
     let (mut ip, mut tcp) = headers(SEQUENCE, 0, SYN);
     let cookie = make(&mut ip, &mut tcp) as u32;
     (ip, tcp) = headers(SEQUENCE + 1, cookie.wrapping_add(1), ACK);
-    // SAFETY: both headers are on the stack, as long as the helper reads, and the TCP header says 20 octets.
+    // SAFETY: both headers are on the stack, as long as the helper reads, and the TCP header's
+    // length is 20 octets.
     let bad = unsafe { bpf_tcp_raw_check_syncookie_ipv6(ip.as_mut_ptr().cast(), tcp.as_mut_ptr().cast()) };
     if bad == 0 { XDP_PASS } else { XDP_PASS + 1 }
 }
@@ -138,7 +142,8 @@ fn part_checksum(_: XdpContext) -> u32 {
 /// The frame made longer at its head, and shorter again.
 #[xdp(frags)]
 fn part_head(context: XdpContext) -> u32 {
-    // SAFETY: `ctx` is the context that the kernel handed to this program; no pointer into the frame is kept.
+    // SAFETY: `ctx` is the context that the kernel handed to this program; no pointer into the
+    // frame is kept.
     unsafe {
         bpf_xdp_adjust_head(context.ctx, -64);
         bpf_xdp_adjust_head(context.ctx, 64);
@@ -150,7 +155,8 @@ fn part_head(context: XdpContext) -> u32 {
 #[xdp(frags)]
 fn part_write(context: XdpContext) -> u32 {
     if let Some(text) = PARTS_TEXT.get_ptr_mut(0) {
-        // SAFETY: `ctx` is the context that the kernel handed to this program; the text is a map's value.
+        // SAFETY: `ctx` is the context that the kernel handed to this program; the text is a map's
+        // value.
         unsafe { bpf_xdp_store_bytes(context.ctx, 0, text.cast(), 60) };
     }
     XDP_PASS
@@ -162,9 +168,9 @@ fn make(ip: &mut Ip, tcp: &mut Tcp) -> i64 {
     unsafe { bpf_tcp_raw_gen_syncookie_ipv6(ip.as_mut_ptr().cast(), tcp.as_mut_ptr().cast(), 20) }
 }
 
-/// An IPv6 header, in words of 8 octets, as the verifier wants the stack to be written.
+/// An IPv6 header, in pieces of 8 octets, as the verifier wants the stack to be written.
 type Ip = [u64; 5];
-/// A TCP header without options and 4 octets more, in words of 8.
+/// A TCP header without options and 4 octets more, in pieces of 8.
 type Tcp = [u64; 3];
 
 /// The headers of a segment to port 25.

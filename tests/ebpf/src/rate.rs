@@ -1,7 +1,7 @@
-//! What the lossy programs and user space agree on: the numbers of LOSS and DROPS.
+//! The numbers of LOSS and DROPS, on which the lossy programs and user space agree.
 //!
-//! The one file is part of both crates (`tests/src/xdp_helper.rs` includes it by its path); it knows neither side's
-//! library.
+//! The one file is part of both crates (`tests/src/xdp_helper.rs` includes it by its path); it
+//! knows neither side's library.
 
 /// Every packet is lost at this value of LOSS.
 pub(crate) const LOSS_WHOLE: u32 = 1000;

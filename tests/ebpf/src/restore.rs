@@ -1,7 +1,8 @@
 //! Puts a frame and one slot back as they were, and goes on to the program in NEXT.
 //!
-//! BPF_PROG_TEST_RUN with `repeat` leaves the frame as the run before left it, so a program that rewrites frames can
-//! only be repeated behind this one. It measures nothing: its own cost is what it takes with an empty program in NEXT.
+//! BPF_PROG_TEST_RUN with `repeat` leaves the frame as the run before left it, so a program that
+//! rewrites frames can only be repeated behind this one. It measures nothing: its own cost is what
+//! it takes with an empty program in NEXT.
 
 use aya_ebpf::{
     bindings::xdp_action::XDP_ABORTED,
@@ -31,7 +32,7 @@ pub(crate) static NEXT: ProgramArray<1> = ProgramArray::new();
 #[btf_map]
 static SLOTS: Array<Slot, { SLOTS_ENTRIES as usize }, { names::MMAPABLE as usize }> = Array::new();
 
-/// The entry. XDP_ABORTED says that something could not be put back, or that NEXT is empty.
+/// The entry. XDP_ABORTED: something could not be put back, or NEXT is empty.
 #[xdp(frags)]
 fn restore(context: XdpContext) -> u32 {
     if let Some(template) = TEMPLATE.get_ptr_mut(0)
@@ -57,8 +58,8 @@ fn put_frame_back(context: &XdpContext, template: *mut Template) -> Option<()> {
     if length == 0 || length > TEMPLATE_MAX {
         return None;
     }
-    // SAFETY: `ctx` is the context that the kernel handed to this program; the helpers check what they are given,
-    // and no pointer into the frame is kept.
+    // SAFETY: `ctx` is the context that the kernel handed to this program; the helpers check what
+    // they are given, and no pointer into the frame is kept.
     unsafe {
         // a frame is never shorter than an Ethernet header: what makes it longer comes first
         if head <= 0 && bpf_xdp_adjust_head(context.ctx, head) != 0 {
@@ -76,8 +77,8 @@ fn put_frame_back(context: &XdpContext, template: *mut Template) -> Option<()> {
     }
 }
 
-/// Where the frame starts, as a number: the verifier does not subtract pointers into frames from numbers, but what
-/// it reads from a map is a number.
+/// Where the frame starts, as a number: the verifier does not subtract pointers into frames from
+/// numbers, but what it reads from a map is a number.
 #[inline(always)]
 fn address(context: &XdpContext, template: *mut Template) -> u64 {
     // SAFETY: the pointer is to a map's value, of this type.

@@ -1,7 +1,8 @@
-//! Gives each run of a repeated frame another destination address, and goes on to the program in NEXT.
+//! Gives each run of a repeated frame another destination address, and goes on to the program in
+//! NEXT.
 //!
-//! With one destination a bench sees a lookup whose every step is in the CPU's nearest cache; with many it sees what
-//! a trie of that size costs. It measures nothing itself.
+//! With one destination a bench sees a lookup whose every step is in the CPU's nearest cache; with
+//! many it sees what a trie of that size costs. It measures nothing itself.
 
 use aya_ebpf::{
     bindings::xdp_action::XDP_ABORTED,
@@ -19,7 +20,7 @@ static ADDRESSES: Array<[u8; 16], DESTINATIONS> = Array::new();
 #[btf_map]
 static RUNS: Array<u32, 1> = Array::new();
 
-/// The entry, for a frame without VLAN tags. XDP_ABORTED says that it did not work, or that NEXT is empty.
+/// The entry, for a frame without VLAN tags. XDP_ABORTED: it did not work, or NEXT is empty.
 #[xdp(frags)]
 fn scatter(context: XdpContext) -> u32 {
     if change_destination(&context).is_some() {
@@ -38,7 +39,8 @@ fn change_destination(context: &XdpContext) -> Option<()> {
         *runs
     };
     let address = ADDRESSES.get_ptr_mut(run % DESTINATIONS as u32)?;
-    // SAFETY: `ctx` is the context that the kernel handed to this program; the address lies in a map's value.
+    // SAFETY: `ctx` is the context that the kernel handed to this program; the address lies in a
+    // map's value.
     let stored = unsafe { bpf_xdp_store_bytes(context.ctx, DESTINATION_AT, address.cast(), 16) };
     (stored == 0).then_some(())
 }

@@ -1,6 +1,8 @@
-//! What `restore`, `scatter` and user space agree on: the bytes of TEMPLATE, and the size of ADDRESSES.
+//! The bytes of TEMPLATE and the size of ADDRESSES, on which `restore`, `scatter` and user space
+//! agree.
 //!
-//! The one file is part of both crates (the bench includes it by its path); it knows neither side's library.
+//! The one file is part of both crates (the bench includes it by its path); it knows neither side's
+//! library.
 
 /// Longest frame that `restore` puts back, in octets.
 pub(crate) const TEMPLATE_MAX: usize = 512;
@@ -9,8 +11,8 @@ pub(crate) const TEMPLATE_MAX: usize = 512;
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Template {
-    /// Where the frame started in its buffer, as the kernel's address. User space writes 0 before each call of
-    /// BPF_PROG_TEST_RUN; the first run fills it in.
+    /// Where the frame started in its buffer, as the kernel's address. User space writes 0 before
+    /// each call of BPF_PROG_TEST_RUN; the first run fills it in.
     pub(crate) start: u64,
     /// Where the frame starts now; only `restore` uses it.
     pub(crate) scratch: u64,

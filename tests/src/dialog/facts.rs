@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Result, bail};
 use sixgate::{
     config::Config,
-    store::{Change, Contents, Domain, Entry, Marks},
+    store::{Contents, Domain, EntryChange, Marks, StoreEntry},
 };
 use sixgate_common::{dest::OptIn, refuse::Reason};
 use sixgate_smtp::policy::{
@@ -47,17 +47,19 @@ impl Facts {
         let mut store = Contents::default();
         for command in &script.setup {
             let words: Vec<&str> = command.split_whitespace().collect();
-            store.apply(Change::Put(match words[..] {
-                ["optin", "add", prefix] => Entry::OptIn(sixgate::store::parse_prefix(prefix)?, OptIn::In),
-                ["optin", "add", "--out", prefix] => {
-                    Entry::OptIn(sixgate::store::parse_prefix(prefix)?, OptIn::Out)
+            store.apply(EntryChange::Put(match words[..] {
+                ["optin", "add", prefix] => {
+                    StoreEntry::OptIn(sixgate::store::parse_prefix(prefix)?, OptIn::In)
                 }
-                ["trust", "add", prefix] => Entry::Trust(sixgate::store::parse_prefix(prefix)?),
-                ["domain", "add", domain] => Entry::Domain(domain.parse()?, Marks::OPTED_IN),
+                ["optin", "add", "--out", prefix] => {
+                    StoreEntry::OptIn(sixgate::store::parse_prefix(prefix)?, OptIn::Out)
+                }
+                ["trust", "add", prefix] => StoreEntry::Trust(sixgate::store::parse_prefix(prefix)?),
+                ["domain", "add", domain] => StoreEntry::Domain(domain.parse()?, Marks::OPTED_IN),
                 ["domain", "add", "--temporary", domain] => {
                     let domain: Domain = domain.parse()?;
                     let marks = store.marks(domain.as_str()).with(Marks::TEMPORARY);
-                    Entry::Domain(domain, marks)
+                    StoreEntry::Domain(domain, marks)
                 }
                 _ => bail!("no such command in memory: {command}"),
             }));

@@ -65,8 +65,8 @@ pub type Connect<'a> = dyn Fn(&str, &str) -> std::io::Result<Client> + 'a;
 /// The step that went otherwise than written, and the transcript until then.
 pub fn play(script: &Script, connect: &Connect<'_>) -> Result<()> {
     let mut session = Session::None;
-    for (place, step) in &script.steps {
-        session.run(connect, step).with_context(|| format!("{place}\n{}", session.transcript()))?;
+    for (position, step) in &script.steps {
+        session.run(connect, step).with_context(|| format!("{position}\n{}", session.transcript()))?;
     }
     session.finish()
 }

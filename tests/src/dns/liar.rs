@@ -99,6 +99,8 @@ pub enum Lie {
     LowerCase,
     /// As [`Self::LowerCase`], and there are none by TCP.
     LowerCaseHangupByTcp,
+    /// As [`Self::LowerCase`], and by TCP the connection stays open without any.
+    LowerCaseSilenceByTcp,
     /// They are right, but a forged one with another id comes before each by UDP.
     ForgedBefore,
 }
@@ -263,7 +265,7 @@ async fn one_by_tcp(lie: Arc<Mutex<Lie>>, mut client: TcpStream) -> io::Result<(
         let request = Message::from_vec(&buffer).map_err(io::Error::other)?;
         match now(&lie) {
             Lie::HangupByTcp | Lie::LowerCaseHangupByTcp => return Ok(()),
-            Lie::SilenceByTcp | Lie::Silence => continue,
+            Lie::SilenceByTcp | Lie::LowerCaseSilenceByTcp | Lie::Silence => continue,
             _ => {}
         }
         let octets = answer(now(&lie), By::Tcp, &request)?;

@@ -50,7 +50,7 @@ pub(super) fn announced(site: &Site) -> Result<Responder> {
     let status: serde_json::Value =
         serde_json::from_slice(&site.run("status --json").stdout).context("status is no JSON")?;
     let interfaces = status["interfaces"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let reasoned = !status["answer_hindrance"].is_null()
+    let reasoned = !status["answer_fallback"].is_null()
         || interfaces.iter().any(|interface| !interface["fallback"].is_null());
     Ok(if reasoned { Responder::Daemon } else { Responder::Kernel })
 }

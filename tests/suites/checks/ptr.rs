@@ -41,7 +41,7 @@ fn half(names: &[&str]) -> PtrResult {
 const SILENCE: PtrResult = PtrResult::TempError(Unanswered::Record);
 
 #[tokio::test]
-async fn a_record_its_absence_and_a_failure_are_told_apart() {
+async fn a_record_its_absence_and_a_failure_are_distinguished() {
     let mail = || pass("mail.example");
     let absent = || PtrResult::NoRecord;
     let rows = [
@@ -240,7 +240,7 @@ async fn the_cache_asks_once_for_all_who_wait_and_keeps_no_failure() {
 }
 
 #[tokio::test]
-async fn a_change_in_dns_is_seen_as_soon_as_an_entry_is_forgotten_and_told_once() {
+async fn a_change_in_dns_is_seen_once_an_entry_is_forgotten_and_reported_once() {
     let (server, dns) = dns("ip6.arpa 3600 SOA a b 1 1 1 1 3600");
     let cache = PtrCache::new(dns);
     let told = AtomicUsize::new(0);

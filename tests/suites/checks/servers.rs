@@ -163,7 +163,7 @@ async fn questions_wait_for_their_turn() {
 }
 
 #[tokio::test]
-async fn networks_that_hold_all_the_turns_they_can_hold_up_nobody_else() {
+async fn networks_that_hold_all_the_turns_they_can_hold_up_no_other() {
     let rows = [
         (["2001:db8:a::1", "2001:db8:b::1", "2001:db8:c::1"], [21, 14, 9]),
         // of one /48

@@ -81,8 +81,8 @@ async fn every_result_comes_from_the_record() {
             "a.example TXT \"v=spf1 +all\"\na.example TXT \"v=spf1 -all\"",
             "permerror (more than one SPF record)",
         ),
-        ("SERVFAIL", "a.example FAULT servfail", "temperror (DNS answered with an error)"),
-        ("REFUSED", "a.example FAULT refused", "temperror (DNS answered with an error)"),
+        ("SERVFAIL", "a.example FAULT servfail", "temperror (DNS server replied SERVFAIL)"),
+        ("REFUSED", "a.example FAULT refused", "temperror (DNS server replied REFUSED)"),
         ("silence", "a.example FAULT timeout", "temperror (no answer from DNS)"),
     ];
     all_come_out(CLIENT, "", &rows).await;

@@ -4,10 +4,10 @@ use std::{io::Write, process::Stdio};
 
 use serde_json::json;
 
-use crate::place::{Place, Ran, ran};
+use crate::installation::{Installation, Ran, ran};
 
-fn filled() -> Place {
-    let place = Place::new();
+fn filled() -> Installation {
+    let place = Installation::new();
     place.done("optin add 2001:db8::/32 2001:db8:5::25");
     place.done("optin add --out 2001:db8:5::/48");
     place.done("guard add 2001:db8::/32");
@@ -17,7 +17,7 @@ fn filled() -> Place {
 }
 
 #[test]
-fn a_check_says_which_prefix_decides_and_answers_by_its_exit_code() {
+fn a_check_names_the_prefix_that_decides_and_answers_by_its_exit_code() {
     let place = filled();
     for (words, code, wanted) in [
         ("optin check 2001:db8:1::1", 0, "2001:db8:1::1 has opted in, by 2001:db8::/32\n"),
@@ -37,7 +37,7 @@ fn a_check_says_which_prefix_decides_and_answers_by_its_exit_code() {
 }
 
 #[test]
-fn every_domain_takes_mail_where_the_configuration_says_so() {
+fn every_domain_takes_mail_where_the_configuration_has_all() {
     let place = filled();
     place.configure("domains = \"all\"", &place.path("pins"), "");
     let wanted = "mail.contoso.com takes mail here: the configuration has `domains = \"all\"`\n";
@@ -57,7 +57,7 @@ fn lists_are_sorted_one_entry_a_line() {
         ("domain list", "contoso.com\nexample.org\n"),
     ] {
         assert_eq!(place.done(words), wanted, "{words}");
-        assert_eq!(Place::new().done(words), "", "{words} of an empty store");
+        assert_eq!(Installation::new().done(words), "", "{words} of an empty store");
     }
 }
 
@@ -107,7 +107,7 @@ fn json_has_the_documented_fields() {
             "status",
             json!({
                     "attached": false, "pins_readable": true, "mode": "enforce", "answer": "daemon", "answer_configured": "daemon",
-            "answer_hindrance": null, "refuse_at": "rcpt", "ready": false,
+            "answer_fallback": null, "refuse_at": "rcpt", "ready": false,
                     "interfaces": [], "embedded_tag": null,
                     "optin": {"wanted": 3, "found": null},
                     "guard": {"wanted": 1, "found": null},
@@ -134,30 +134,38 @@ fn json_has_the_documented_fields() {
 
 #[test]
 fn status_warns_of_what_refuses_everything() {
-    let place = Place::new();
+    let place = Installation::new();
     place.done("optin add --out 2001:db8::/32");
     let warnings = place.json("status")["warnings"].clone();
     let wanted = json!([
-        "mode is \"enforce\" and nothing has opted in: every sender to this host is refused",
-        "no domain is listed: every recipient is refused (`sixgate domain add`, or `domains = \"all\"`)",
+        "no domain is listed: sixgate refuses every recipient; list each domain that takes mail over IPv6: \
+         sixgate domain add example.com",
+        "no destination has opted in: sixgate refuses all mail but that of trusted sources; opt the addresses in \
+         that take mail over IPv6: sixgate optin add 2001:db8::25",
     ]);
     assert_eq!(warnings, wanted);
+    // nothing is refused: the text is that of the daemon's start
+    place.configure("mode = \"shadow\"", &place.path("pins"), "");
+    let warnings = place.json("status")["warnings"].to_string();
+    assert!(warnings.contains("no domain is listed: enforce would refuse every recipient"), "{warnings}");
+    assert!(warnings.contains("no destination has opted in: enforce would refuse all mail"), "{warnings}");
+    place.done("optin add 2001:db8::/32");
     place.configure("mode = \"shadow\"\ndomains = \"all\"", &place.path("pins"), "");
     assert_eq!(place.json("status")["warnings"], json!([]));
 }
 
 #[test]
 fn reading_makes_no_file() {
-    let place = Place::new();
+    let place = Installation::new();
     for words in ["optin list", "guard list", "trust list", "domain list", "optin check ::1", "status"] {
         place.run(words);
-        assert_eq!(place.state(), ["store.db"], "{words}");
+        assert_eq!(place.state(), ["store.db", "store.json.taken-over"], "{words}");
     }
 }
 
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
-    let place = Place::new();
+    let place = Installation::new();
     let mut load = place.command("optin load -");
     let mut child = load.stdin(Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();

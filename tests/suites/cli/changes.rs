@@ -11,7 +11,7 @@ use sixgate_tests::{
     gate::{self, Need},
 };
 
-use crate::place::{Place, Ran, ran};
+use crate::installation::{Installation, Ran, ran};
 
 fn fed(command: &mut Command, input: &str) -> Ran {
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
@@ -20,8 +20,8 @@ fn fed(command: &mut Command, input: &str) -> Ran {
 }
 
 #[test]
-fn each_entry_says_what_became_of_it() {
-    let place = Place::new();
+fn each_entry_is_printed_with_its_outcome() {
+    let place = Installation::new();
     for (words, wanted) in [
         ("optin add 2001:db8::/32 ::1", "added 2001:db8::/32 in\nadded ::1/128 in\n"),
         ("optin add ::1", "unchanged ::1/128 in\n"),
@@ -52,7 +52,7 @@ fn each_entry_says_what_became_of_it() {
 
 #[test]
 fn what_is_not_there_is_named_and_the_rest_is_removed() {
-    let place = Place::new();
+    let place = Installation::new();
     place.done("optin add 2001:db8::/32 2001:db8:1::/48");
     let wanted = Ran {
         code: Some(1),
@@ -67,13 +67,13 @@ fn what_is_not_there_is_named_and_the_rest_is_removed() {
 }
 
 #[test]
-fn a_list_replaces_the_whole_set_and_says_what_differed() {
-    let place = Place::new();
+fn a_list_replaces_the_whole_set_and_prints_the_differences() {
+    let place = Installation::new();
     place.done("optin add 2001:db8:1::/48 2001:db8:2::/48 2001:db8:3::/48");
     let list = "# new\n2001:db8:2::/48\n2001:db8:3::/48 out\n2001:db8:4::/48 # the fourth\n";
     fs::write(place.path("list"), list).unwrap();
     let file = place.path("list");
-    let printed = place.done(&format!("optin load {}", file.display()));
+    let printed = place.done(&format!("optin load --allow-shrink {}", file.display()));
     let wanted = "changed 2001:db8:3::/48 out\nadded 2001:db8:4::/48 in\nremoved 2001:db8:1::/48 in\n\
                   1 added, 1 changed, 1 removed, 1 unchanged, 3 in all\n";
     assert_eq!(printed, wanted);
@@ -95,7 +95,7 @@ fn a_list_replaces_the_whole_set_and_says_what_differed() {
 
 #[test]
 fn each_set_is_loaded_from_what_its_list_prints() {
-    let place = Place::new();
+    let place = Installation::new();
     for (set, list, summary) in [
         (
             "optin",
@@ -120,7 +120,7 @@ fn each_set_is_loaded_from_what_its_list_prints() {
         assert_eq!(place.done(&format!("{set} list")), list);
     }
     fs::write(place.path("copy"), place.contents()).unwrap();
-    let other = Place::new();
+    let other = Installation::new();
     let printed = other.done(&format!("store import {}", place.path("copy").display()));
     assert!(printed.ends_with("8 added, 0 changed, 0 removed, 0 unchanged, 8 in all\n"), "{printed}");
     assert_eq!(other.contents(), place.contents());
@@ -128,7 +128,7 @@ fn each_set_is_loaded_from_what_its_list_prints() {
 
 #[test]
 fn a_list_that_is_empty_or_removes_more_than_half_needs_consent() {
-    let place = Place::new();
+    let place = Installation::new();
     let three = |set: &str| match set {
         "domain" => "a.example\nb.example\nc.example\n",
         _ => "2001:db8:1::/48\n2001:db8:2::/48\n2001:db8:3::/48\n",
@@ -153,6 +153,21 @@ fn a_list_that_is_empty_or_removes_more_than_half_needs_consent() {
         assert_eq!(load("--allow-empty", "").code, Some(0));
         assert_eq!(place.done(&format!("{set} list")), "");
     }
+    // what stays and takes no more mail counts as removed
+    for (set, stays) in [("optin", "out"), ("domain", "temporary")] {
+        let load =
+            |options: &str, list: &str| fed(&mut place.command(&format!("{set} load {options} -")), list);
+        assert_eq!(load("", three(set)).code, Some(0));
+        let list: Vec<String> = three(set).lines().map(|entry| format!("{entry} {stays}\n")).collect();
+        let before = place.contents();
+        let ended = load("", &format!("{}{}{}", list[0], list[1], three(set).lines().last().unwrap()));
+        assert_eq!(ended.code, Some(2));
+        assert!(ended.messages.contains("would remove 2 of 3 "), "{ended:?}");
+        assert!(ended.messages.contains(", or no longer opt them in; nothing was changed"), "{ended:?}");
+        assert_eq!(place.contents(), before);
+        assert_eq!(load("--allow-shrink --allow-empty", &list.concat()).code, Some(0));
+        assert_eq!(load("--allow-empty", "").code, Some(0));
+    }
     // the same for a whole store
     fs::write(place.path("empty"), place.contents()).unwrap();
     fed(&mut place.command("optin load -"), three("optin"));
@@ -169,7 +184,7 @@ fn a_load_shows_its_progress_on_a_terminal_only() {
     if !gate::require(&[Need::Program("script")]) {
         return;
     }
-    let place = Place::new();
+    let place = Installation::new();
     let list: String =
         (0..200_000).map(|at| format!("3fff:{:x}:{:x}::/64\n", at >> 16, at & 0xffff)).collect();
     fs::write(place.path("list"), list).unwrap();
@@ -188,7 +203,7 @@ fn a_load_shows_its_progress_on_a_terminal_only() {
 
 #[test]
 fn what_mail_needs_last_is_not_removed_without_consent() {
-    let place = Place::new();
+    let place = Installation::new();
     place.done("optin add ::1 ::2");
     place.done("optin add --out ::3");
     place.done("domain add a.example");
@@ -226,7 +241,7 @@ fn what_mail_needs_last_is_not_removed_without_consent() {
 
 #[test]
 fn a_bad_line_is_named_and_changes_nothing() {
-    let place = Place::new();
+    let place = Installation::new();
     place.done("optin add 2001:db8::/32");
     let before = place.contents();
     for (list, wanted) in [
@@ -246,7 +261,7 @@ fn a_bad_line_is_named_and_changes_nothing() {
 
 #[test]
 fn a_bad_argument_is_explained_and_changes_nothing() {
-    let place = Place::new();
+    let place = Installation::new();
     place.done("optin add 2001:db8::/32");
     let before = place.contents();
     for (words, wanted) in [

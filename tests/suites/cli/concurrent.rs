@@ -16,12 +16,12 @@ use nix::{
 };
 use sixgate_tests::timeouts::patience;
 
-use crate::place::Place;
+use crate::installation::Installation;
 
 #[test]
 fn two_processes_that_add_at_once_lose_nothing() {
     const EACH: usize = 20;
-    let place = Place::new();
+    let place = Installation::new();
     thread::scope(|scope| {
         for process in 1..=2 {
             let place = &place;
@@ -46,7 +46,7 @@ fn a_writer_that_is_killed_leaves_the_old_store_or_the_new_one() {
     const ENTRIES: usize = 8_000;
     const RUNS: u64 = 15;
     const STEP: u64 = 60_000;
-    let place = Place::new();
+    let place = Installation::new();
     let list = |network: usize| -> String {
         (1..=ENTRIES).map(|at| format!("2001:db8:{network}::{at:x}/128 in\n")).collect()
     };
@@ -54,7 +54,8 @@ fn a_writer_that_is_killed_leaves_the_old_store_or_the_new_one() {
         fs::write(place.path(&format!("list{network}")), list(network)).unwrap();
     }
     place.done(&format!("optin load {}", place.path("list1").display()));
-    let sizes = |place: &Place| fs::metadata(place.path("state/store.db-wal")).map(|found| found.len()).ok();
+    let sizes =
+        |place: &Installation| fs::metadata(place.path("state/store.db-wal")).map(|found| found.len()).ok();
     let mut killed = 0;
     let mut network = 1;
     for run in 0..RUNS {
@@ -67,13 +68,13 @@ fn a_writer_that_is_killed_leaves_the_old_store_or_the_new_one() {
         network = if found == list(next) { next } else { network };
         assert!(found == list(network), "run {run}: neither list is whole");
         // the next command clears up what was left aside
-        assert_eq!(place.state(), ["store.db"], "run {run}");
+        assert_eq!(place.state(), ["store.db", "store.json.taken-over"], "run {run}");
     }
     assert!(killed > 0, "no writer was killed: the test shows nothing");
 }
 
 /// Runs a command, and kills it once a change of the store's files makes it `due`.
-fn killed_when(place: &Place, words: &str, due: impl Fn() -> bool) -> ExitStatus {
+fn killed_when(place: &Installation, words: &str, due: impl Fn() -> bool) -> ExitStatus {
     let changes = Inotify::init(InitFlags::IN_CLOEXEC).unwrap();
     changes.add_watch(&place.path("state"), AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MODIFY).unwrap();
     // it has the other end of this pipe as long as it runs

@@ -3,11 +3,11 @@
 
 use std::fs;
 
-use crate::place::{Place, ran};
+use crate::installation::{Installation, ran};
 
 #[test]
-fn an_entry_that_concerns_everybody_or_nobody_is_warned_of_by_name() {
-    let place = Place::new();
+fn an_entry_for_all_addresses_or_for_none_is_warned_of_by_name() {
+    let place = Installation::new();
     place.done("optin add 2001:db8::25");
     place.done("domain add contoso.com");
     for (words, wanted) in [
@@ -49,7 +49,7 @@ fn an_entry_that_concerns_everybody_or_nobody_is_warned_of_by_name() {
 
 #[test]
 fn an_address_is_no_domain_wherever_one_is_given() {
-    let place = Place::new();
+    let place = Installation::new();
     place.done("domain add contoso.com");
     let before = place.contents();
     let reason = "is not a domain name but an address, or ends like one";
@@ -60,8 +60,12 @@ fn an_address_is_no_domain_wherever_one_is_given() {
     fs::write(&list, "contoso.com\n1.2.3.4\n").unwrap();
     place.fails(&format!("domain load {}", list.display()), 2, &format!("list:2: `1.2.3.4` {reason}"));
     fs::write(&list, before.replace("contoso.com", "1.2.3.4")).unwrap();
-    place.fails(&format!("store import {}", list.display()), 2, &format!("`1.2.3.4` {reason}"));
     assert_eq!(place.contents(), before);
+    // what is exported may be from a time when it was taken
+    let imported = place.run(&format!("store import --allow-shrink {}", list.display()));
+    assert_eq!(imported.code, Some(0), "{imported:?}");
+    let warning = "warning: domain has 1.2.3.4, which is an address or ends like one";
+    assert!(imported.messages.contains(warning), "{imported:?}");
     place.configure("", &place.path("pins"), "");
     let good = fs::read_to_string(place.config()).unwrap();
     for name in ["1.2.3.4", "gate.25"] {
@@ -72,12 +76,12 @@ fn an_address_is_no_domain_wherever_one_is_given() {
 
 #[test]
 fn control_characters_of_a_bad_argument_are_escaped() {
-    let place = Place::new();
+    let place = Installation::new();
     for words in ["domain add", "optin add", "optin", "ptr get", "domain load", "optin list --config"] {
         let mut command = place.command(words);
         if words.ends_with("--config") {
             // given twice, it would be another error
-            command = crate::place::command();
+            command = crate::installation::command();
             command.args(words.split_whitespace());
         }
         command.arg("a\x1b[31m\x07\u{9b}b");

@@ -9,7 +9,7 @@ use std::{
 
 use sixgate_tests::certs::Authority;
 
-use crate::place::{Place, command, ran};
+use crate::installation::{Installation, command, ran};
 
 /// One command for each way to use the store.
 const COMMANDS: [&str; 6] =
@@ -17,7 +17,7 @@ const COMMANDS: [&str; 6] =
 
 #[test]
 fn a_damaged_store_is_named_and_left_alone() {
-    let place = Place::new();
+    let place = Installation::new();
     place.done("optin add 2001:db8::/32");
     for damage in ["this is not a database, whatever it is called", ""] {
         fs::write(place.store(), damage).unwrap();
@@ -31,10 +31,11 @@ fn a_damaged_store_is_named_and_left_alone() {
 
 #[test]
 fn a_file_of_an_earlier_version_is_taken_over_or_named_with_its_bad_line() {
-    let place = Place::new();
+    let place = Installation::new();
     place.done("optin add 2001:db8::/32");
     let good = place.contents();
     let json = place.path("state/store.json");
+    fs::remove_file(place.path("state/store.json.taken-over")).unwrap();
     for (bad, wanted) in [
         (good.replace("\"version\": 1", "\"version\": 2"), ":2: version 2 of the store is unknown"),
         (good.replace("2001:db8::/32", "2001:db8::1/32"), ":4: `2001:db8::1/32` has bits beyond its length"),
@@ -78,12 +79,12 @@ fn a_file_of_an_earlier_version_is_taken_over_or_named_with_its_bad_line() {
     assert_eq!(fs::read_to_string(&json).unwrap(), good);
     // lost later, it does not come back as it once was
     fs::remove_file(place.store()).unwrap();
-    place.fails("optin list", 2, "It was made from ");
+    place.fails("optin list", 2, "which may be out of date; to use that: `sixgate init`");
 }
 
 #[test]
 fn a_store_that_cannot_be_read_is_named() {
-    let place = Place::new();
+    let place = Installation::new();
     fs::remove_file(place.store()).unwrap();
     fs::create_dir(place.store()).unwrap();
     let wanted = format!("cannot open the opt-in store {}: is a directory", place.store().display());
@@ -94,9 +95,10 @@ fn a_store_that_cannot_be_read_is_named() {
 
 #[test]
 fn a_store_that_is_missing_is_named_and_only_init_makes_one() {
-    let place = Place::new();
+    let place = Installation::new();
     place.fails("init", 2, "there is an opt-in store at ");
     fs::remove_file(place.store()).unwrap();
+    fs::remove_file(place.path("state/store.json.taken-over")).unwrap();
     for is_directory_there in [true, false] {
         let wanted = format!(
             "no opt-in store at {}: is the volume mounted? `sixgate init` makes a new one",
@@ -117,7 +119,7 @@ fn a_store_that_is_missing_is_named_and_only_init_makes_one() {
 
 #[test]
 fn a_user_who_may_look_at_the_directory_cannot_hold_the_store_up() {
-    let place = Place::new();
+    let place = Installation::new();
     place.done("optin add ::1");
     for (file, mode) in [(place.path(""), 0o755), (place.path("state"), 0o755)] {
         fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
@@ -132,8 +134,8 @@ fn a_user_who_may_look_at_the_directory_cannot_hold_the_store_up() {
 }
 
 #[test]
-fn the_log_of_the_store_says_who_changed_what() {
-    let place = Place::new();
+fn the_log_of_the_store_names_user_and_command() {
+    let place = Installation::new();
     place.done("optin add 2001:db8::/32 ::1");
     place.done("optin add --out ::1");
     place.done("optin add ::1 --out");
@@ -157,7 +159,7 @@ fn the_log_of_the_store_says_who_changed_what() {
 
 #[test]
 fn a_configuration_that_is_wrong_stops_every_command_but_its_check() {
-    let place = Place::new();
+    let place = Installation::new();
     fs::write(place.config(), "hostname = \"gate.example\"\nmodus = \"enforce\"\n").unwrap();
     let wanted = format!("sixgate: {}:2: unknown key `modus`", place.config().display());
     let commands = COMMANDS.into_iter().chain(["serve", "attach --iface lo", "ptr list"]);
@@ -176,7 +178,7 @@ fn a_configuration_that_is_wrong_stops_every_command_but_its_check() {
 
 #[test]
 fn what_keeps_the_daemon_from_starting_is_no_good_configuration() {
-    let place = Place::new();
+    let place = Installation::new();
     let authority = Authority::new("partners");
     let pair = authority.issue("gate.example");
     pair.install(&place.path("")).unwrap();
@@ -188,7 +190,7 @@ fn what_keeps_the_daemon_from_starting_is_no_good_configuration() {
     };
     for (settings, key, wanted) in [
         (tls("certificate.pem", "leaf.pem"), "tls", "certificate 2 in "),
-        (tls("leaf.pem", "leaf.pem"), "tls", "leaf.pem: our own has to stand first"),
+        (tls("leaf.pem", "leaf.pem"), "tls", "leaf.pem: put it first"),
     ] {
         let settings = format!("listen.addresses = [\"[::1]:2599\"]\n{settings}");
         place.configure(&settings, &place.path("pins"), "");
@@ -200,7 +202,7 @@ fn what_keeps_the_daemon_from_starting_is_no_good_configuration() {
 
 #[test]
 fn a_temporary_directory_that_cannot_be_used_is_only_warned_of() {
-    let place = Place::new();
+    let place = Installation::new();
     fs::write(place.path("file"), "").unwrap();
     for (path, wanted) in [
         (place.path("none"), "/none: No such file or directory"),
@@ -219,7 +221,7 @@ fn a_temporary_directory_that_cannot_be_used_is_only_warned_of() {
 
 #[test]
 fn a_certificate_that_ends_soon_is_warned_of_in_a_good_configuration() {
-    let place = Place::new();
+    let place = Installation::new();
     let authority = Authority::new("of the gate");
     let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| place.path(name));
     let settings = format!("tls = {{ certificate = {certificate:?}, key = {key:?} }}");
@@ -246,7 +248,7 @@ fn a_certificate_that_ends_soon_is_warned_of_in_a_good_configuration() {
 
 #[test]
 fn the_configuration_is_that_of_the_option_else_of_the_environment() {
-    let (place, other) = (Place::new(), Place::new());
+    let (place, other) = (Installation::new(), Installation::new());
     place.done("optin add 2001:db8::/32");
     let listed = |option: bool| {
         let mut command = command();
@@ -261,8 +263,8 @@ fn the_configuration_is_that_of_the_option_else_of_the_environment() {
 }
 
 #[test]
-fn what_needs_the_maps_says_how_to_get_them() {
-    let place = Place::new();
+fn a_command_that_needs_the_maps_names_the_command_that_makes_them() {
+    let place = Installation::new();
     for words in ["stats", "ptr list", "ptr get ::1", "ptr set ::1 absent", "ptr remove ::1", "ptr flush"] {
         place.fails(words, 2, "is not attached, so that there are no maps: `sixgate attach --iface IFACE`");
     }
@@ -273,7 +275,7 @@ fn what_needs_the_maps_says_how_to_get_them() {
 
 #[test]
 fn a_wrong_command_line_is_an_error() {
-    let place = Place::new();
+    let place = Installation::new();
     for words in
         ["", "optin", "optin drop ::1", "frobnicate", "ptr set ::1 absent --for 2days", "attach --mode x"]
     {

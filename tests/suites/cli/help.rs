@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, env, fs, path::Path};
 use clap::CommandFactory;
 use sixgate::cli::Cli;
 
-use crate::place::{command, ran};
+use crate::installation::{command, ran};
 
 #[test]
 fn the_definition_of_the_commands_is_sound() {

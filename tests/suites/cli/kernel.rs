@@ -23,7 +23,7 @@ use sixgate_common::{
     flow::{FlowKey, Tag},
     names,
     refuse::{Phase, REASON_NO_PTR, REASON_NOT_OPTED_IN},
-    settings::{ANSWER_HINDERED, ANSWER_KERNEL},
+    settings::{ANSWER_FALLBACK, ANSWER_KERNEL},
     slot::{FLAG_FIN_SENT, OPENED_SHIFT, Slot},
 };
 use sixgate_dataplane::{Maps, Pins, embedded_object, monotonic_nanoseconds};
@@ -35,14 +35,14 @@ use sixgate_tests::{
     xdp_helper::Pass,
 };
 
-use crate::place::Place;
+use crate::installation::Installation;
 
 const NEEDS: [Need; 4] = [Need::Root, Need::Bpffs, Need::Xdp, Need::Program("ip")];
 
 /// A test folder with the interface `v0`, whose other end is `v1` of `peer`; the kernel is to
 /// answer.
 struct Host {
-    place: Place,
+    place: Installation,
     bpffs: Bpffs,
     peer: Netns,
 }
@@ -52,7 +52,7 @@ impl Host {
         let (ours, peer) = (Netns::new().unwrap(), Netns::new().unwrap());
         ours.join("v0", &peer, "v1").unwrap();
         let bpffs = Bpffs::new().unwrap();
-        let place = Place::inside(ours, &bpffs.pins(), "");
+        let place = Installation::inside(ours, &bpffs.pins(), "");
         place.configure("answer = \"kernel\"\ndomains = \"all\"", &bpffs.pins(), "");
         place.done("optin add 2001:db8::25");
         place.done("guard add 2001:db8::/64");
@@ -67,7 +67,7 @@ impl Host {
     fn answering(&self) -> (Value, Value, Value) {
         let status = self.place.json("status");
         assert_eq!(status["answer_configured"], "kernel");
-        (status["answer"].clone(), status["answer_hindrance"].clone(), status["warnings"].clone())
+        (status["answer"].clone(), status["answer_fallback"].clone(), status["warnings"].clone())
     }
 
     fn map(&self, name: &str) -> Map {
@@ -124,7 +124,7 @@ fn on_a_veth_whose_peer_has_no_program_the_kernel_answers_in_generic_mode() {
 }
 
 #[test]
-fn where_native_mode_would_lose_replies_the_daemon_replies_and_says_why() {
+fn where_native_mode_would_lose_replies_the_daemon_replies_with_a_reason() {
     if !gate::require(&NEEDS) {
         return;
     }
@@ -135,7 +135,7 @@ fn where_native_mode_would_lose_replies_the_daemon_replies_and_says_why() {
             "v0: attached, native mode, VLAN tags no longer stripped\nanswer: daemon, not kernel: {PLAIN}\n"
         )
     );
-    assert_eq!(host.answer_in_force(), ANSWER_HINDERED);
+    assert_eq!(host.answer_in_force(), ANSWER_FALLBACK);
     assert_eq!(host.answering(), (json!("daemon"), json!(PLAIN), json!([])));
     assert!(host.place.run("status").data.contains(&format!("\nanswer     daemon, not kernel: {PLAIN}\n")));
 }
@@ -166,7 +166,10 @@ fn status_warns_when_the_program_at_the_peer_of_native_mode_goes() {
     let wanted = format!("v0: attached already, native mode\nanswer: daemon, not kernel: {PLAIN}\n");
     assert_eq!(host.place.done("attach"), wanted);
     let _peer = Pass::attach(&host.peer, "v1", XdpMode::Driver).unwrap();
-    assert_eq!(host.answering().1, json!("for a reason that is gone"));
+    assert_eq!(
+        host.answering().1,
+        json!("the reason is gone: the daemon notices within seconds, or `sixgate attach`")
+    );
     assert_eq!(host.place.done("attach"), "v0: attached already, native mode\n");
     assert_eq!(host.answer_in_force(), ANSWER_KERNEL);
 }
@@ -208,7 +211,7 @@ fn on_a_kernel_without_what_answering_needs_the_daemon_answers() {
             && second.contains(") lacks a helper that the XDP program calls ("),
         "{second}"
     );
-    assert_eq!(host.answer_in_force(), ANSWER_HINDERED);
+    assert_eq!(host.answer_in_force(), ANSWER_FALLBACK);
     let status = host.place.run_binary(&stranger, "status").data;
     assert!(status.contains("\nanswer     daemon, not kernel: this kernel (Linux "), "{status}");
     // a binary for which the kernel is good enough takes over

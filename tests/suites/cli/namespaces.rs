@@ -10,7 +10,7 @@ use sixgate_tests::{
     netns::Netns,
 };
 
-use crate::place::{Place, Ran, ran};
+use crate::installation::{Installation, Ran, ran};
 
 const NEEDS: [Need; 5] = [Need::Root, Need::Bpffs, Need::Xdp, Need::Program("ip"), Need::Program("nsenter")];
 const NAME: &str = "sixgate-cli-named";
@@ -23,7 +23,7 @@ fn attaching_by_ip_netns_exec_is_warned_of_where_the_pins_vanish_with_it() {
     let (ours, peer) = (Netns::named(NAME).unwrap(), Netns::new().unwrap());
     ours.join("v0", &peer, "v1").unwrap();
     let has_xdp = || ours.ip("link show v0").unwrap().contains("xdp");
-    let place = Place::new();
+    let place = Installation::new();
     let bpffs = Bpffs::new().unwrap();
     let attach = format!("{} --config {} attach --iface v0", binary().display(), place.config().display());
     let exec = |script: &str| -> Ran {

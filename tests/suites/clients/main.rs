@@ -107,7 +107,7 @@ fn refused_by_the_daemon_a_sender_does_the_same() {
 }
 
 #[test]
-fn every_sender_does_the_same_whoever_refuses() {
+fn every_sender_does_the_same_with_any_refuser() {
     if !gate::long() {
         return;
     }
@@ -119,7 +119,7 @@ fn every_sender_does_the_same_whoever_refuses() {
 }
 
 #[test]
-fn swaks_hears_each_refusal_whoever_refuses() {
+fn swaks_gets_each_refusal_with_any_refuser() {
     ways().for_each(check_swaks);
 }
 

@@ -7,6 +7,7 @@
 use std::{net::Ipv6Addr, path::Path, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use bytes::BufMut;
 use sixgate_smtp::{
     command::{Mailbox, RcptTo},
     policy::{
@@ -110,7 +111,14 @@ impl Desk {
     }
 
     fn hear(&mut self, client: &mut Client, octets: &[u8]) -> Result<()> {
-        client.session.handle_input(self.now, octets);
+        let mut rest = octets;
+        while !rest.is_empty() {
+            let mut space = client.session.poll_space(rest.len());
+            let (front, back) = rest.split_at(space.remaining_mut());
+            space.put_slice(front);
+            rest = back;
+        }
+        client.session.handle_input(self.now);
         while let Some(task) = client.session.poll_task() {
             match task {
                 // what is not offered is not asked for

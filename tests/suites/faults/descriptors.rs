@@ -190,7 +190,7 @@ fn accepting_is_tried_ten_times_a_second_and_not_more() {
     let begun = Instant::now();
     leave_free(&daemon, 0);
     let mut waiting = site.connect(TRUSTED, GATE);
-    daemon.wait_for_log("cannot accept connections, they wait").unwrap();
+    daemon.wait_for_log("cannot accept connections, clients wait in the listen queue").unwrap();
     // a daemon that spins would do so thousands of times meanwhile
     for client in &mut there {
         // each session allows so many commands without a message
@@ -271,7 +271,7 @@ fn the_kernel_goes_on_refusing_and_the_daemon_keeps_its_maps() {
     quit(greeted(&site, TRUSTED));
     let mut there = greeted(&site, TRUSTED);
     leave_free(&daemon, 0);
-    daemon.wait_for_log("cannot open the maps").unwrap();
+    daemon.wait_for_log("cannot open the BPF maps").unwrap();
     let mut refused = site.connect(SENDER, OTHER);
     assert_eq!(refused.reply().unwrap().code, 220);
     for (line, wanted) in [
@@ -290,5 +290,5 @@ fn the_kernel_goes_on_refusing_and_the_daemon_keeps_its_maps() {
     assert!(client.message("Subject: a\n\nb\n").unwrap().last().starts_with("250 2.0.0 "));
     let (_, log) = daemon.stop().unwrap();
     assert!(!log.contains("the XDP program is gone"), "{log}");
-    assert_eq!(log.matches("cannot open the maps").count(), 1, "{log}");
+    assert_eq!(log.matches("cannot open the BPF maps").count(), 1, "{log}");
 }

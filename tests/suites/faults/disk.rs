@@ -129,7 +129,7 @@ fn a_full_disk_for_the_log_costs_lines_of_the_log_and_nothing_else() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_nothing() {
+fn a_log_that_nothing_reads_stops_nothing() {
     if !gate::require(NEEDS) {
         return;
     }

@@ -157,7 +157,7 @@ fn converse(site: &Site, sender: Sender, mut reached: impl FnMut(Moment)) {
 }
 
 #[test]
-fn who_says_nothing_is_told_in_time_wherever_the_clock_jumps() {
+fn a_silent_client_gets_a_reply_in_time_wherever_the_clock_jumps() {
     if !gate::require(NEEDS) {
         return;
     }

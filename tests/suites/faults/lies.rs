@@ -17,7 +17,7 @@ const LIAR: &str = "[::1]:5353";
 const FAILURE: &str = "451 4.4.3 Temporary DNS failure, please try again later.";
 
 #[test]
-fn whatever_dns_lies_about_spf_the_message_may_come_again() {
+fn with_any_dns_answer_about_spf_the_message_may_come_again() {
     if !gate::require(&[Need::Root]) {
         return;
     }

@@ -13,7 +13,7 @@ use crate::{begin_message, greeted, honest_site};
 const STOPPING: &str = "421 4.3.2 gate.example Service is shutting down";
 
 #[test]
-fn who_waits_hears_421_and_a_message_under_way_is_taken() {
+fn who_waits_gets_421_and_a_message_under_way_is_taken() {
     if !gate::require(&[Need::Root]) {
         return;
     }
@@ -74,7 +74,7 @@ fn who_does_not_end_is_cut_off_and_nothing_of_the_message_is_left() {
     sending.write(b"Subject: half a").unwrap();
     // fails if it takes longer than a minute
     let (status, log) = daemon.stop().unwrap();
-    assert!(status.success() && log.contains("sessions are cut off"), "{log}");
+    assert!(status.success() && log.contains("sessions closed: the next hop"), "{log}");
     sending.closed().unwrap();
     assert!(site.delivered().is_empty());
 }

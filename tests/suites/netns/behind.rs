@@ -164,7 +164,7 @@ fn a_next_hop_without_xclient_gets_no_mail() {
 }
 
 #[test]
-fn what_the_sender_was_told_is_true_wherever_the_daemon_is_killed() {
+fn what_the_sender_was_sent_is_true_wherever_the_daemon_is_killed() {
     for (step, taken) in [("MAIL", 0), ("RCPT", 0), ("DATA", 0), (".", 1), ("answered", 1)] {
         let Some((site, hop, daemon)) = with_server(PLAIN, |site| Hop::start(site, step)) else { return };
         let mut client = site.connect(SENDER, GATE);

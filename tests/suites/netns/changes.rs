@@ -70,7 +70,7 @@ fn a_session_that_was_refused_stays_whole_when_its_destination_opts_in() {
 }
 
 #[test]
-fn a_store_that_is_lost_refuses_nobody_who_had_opted_in() {
+fn a_store_that_is_lost_refuses_no_destination_that_had_opted_in() {
     if !can_run() {
         return;
     }
@@ -166,6 +166,7 @@ fn reload_names_a_missing_store_and_logs_its_return_with_its_revision() {
     let reloaded = site.run("reload");
     let said = String::from_utf8_lossy(&reloaded.stderr).into_owned();
     assert!(reloaded.status.success() && said.contains("the opt-in store cannot be read"), "{said}");
+    site.expect("status", 1, &["the opt-in store cannot be read, its last content stays in force"]);
     site.sixgate("store restore");
     daemon.wait_for_log("the opt-in store was read as a whole").unwrap();
     site.sixgate("domain add after.example");

@@ -58,7 +58,7 @@ fn a_command_on_another_store_says_so_and_leaves_the_maps() {
 }
 
 #[test]
-fn a_control_socket_that_the_daemon_lacks_is_told_with_its_process() {
+fn a_control_socket_that_the_daemon_lacks_is_reported_with_its_process() {
     if !can_run() {
         return;
     }
@@ -82,7 +82,7 @@ fn a_control_socket_that_the_daemon_lacks_is_told_with_its_process() {
 }
 
 #[test]
-fn what_a_command_did_is_not_told_as_a_removed_pin() {
+fn what_a_command_did_is_not_reported_as_a_removed_pin() {
     if !can_run() {
         return;
     }
@@ -104,7 +104,7 @@ fn what_a_command_did_is_not_told_as_a_removed_pin() {
 }
 
 #[test]
-fn a_place_that_cannot_hold_the_pins_is_told_and_mail_is_served() {
+fn a_place_that_cannot_hold_the_pins_is_reported_and_mail_is_served() {
     if !can_run() {
         return;
     }

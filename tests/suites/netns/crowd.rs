@@ -69,7 +69,9 @@ fn connections_are_bounded_in_all_and_by_address_and_network() {
         };
         assert_eq!(client.reply().unwrap().last(), reply, "{source}");
         client.closed().unwrap();
-        daemon.wait_for_log(&format!("turned away source={source} limit=\"{limit}\"")).unwrap();
+        daemon
+            .wait_for_log(&format!("connection rejected: limit reached source={source} limit=\"{limit}\""))
+            .unwrap();
     }
     // each connection's slot is released
     for mut client in open {
@@ -81,7 +83,7 @@ fn connections_are_bounded_in_all_and_by_address_and_network() {
 }
 
 #[test]
-fn whoever_comes_while_descriptors_are_used_up_waits_and_is_served() {
+fn a_client_that_comes_while_descriptors_are_used_up_waits_and_is_served() {
     if !gate::require(&[Need::Root, Need::Program("prlimit")]) {
         return;
     }
@@ -93,7 +95,7 @@ fn whoever_comes_while_descriptors_are_used_up_waits_and_is_served() {
     }
     leave_free(&daemon, 0);
     let waiting: Vec<Client> = (0..5).map(|_| connect(&site, SENDER)).collect();
-    daemon.wait_for_log("cannot accept connections, they wait").unwrap();
+    daemon.wait_for_log("cannot accept connections, clients wait in the listen queue").unwrap();
     // those who are there go on, one leaves, and the next one gets its slot
     assert_eq!(served[0].say("HELO mail.sender.example").unwrap().code, 250);
     for mut client in served {
@@ -157,7 +159,9 @@ fn idle_connections_of_one_network_leave_others_theirs_and_must_hurry() {
     }
     // of 18, for two are kept for trusted sources
     assert_eq!(idle.len(), 14);
-    daemon.wait_for_log("turned away source=2001:db8:51::1 limit=\"connections_share\"").unwrap();
+    daemon
+        .wait_for_log("connection rejected: limit reached source=2001:db8:51::1 limit=\"connections_share\"")
+        .unwrap();
     let mut others: Vec<Client> = ["2001:db8:52::1", TRUSTED].map(|source| connect(&site, source)).into();
     for client in &mut others {
         assert_eq!(client.reply().unwrap().last(), GREETING);

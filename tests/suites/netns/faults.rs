@@ -17,7 +17,7 @@ const LIAR: &str = "[::1]:5353";
 const NOBODY: &str = "[::1]:5354";
 
 #[test]
-fn whatever_dns_lies_about_the_sender_may_come_back() {
+fn with_any_dns_answer_about_the_sender_may_come_back() {
     if !gate::require(&[Need::Root]) {
         return;
     }

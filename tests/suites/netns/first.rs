@@ -171,7 +171,7 @@ fn an_occupied_interface_is_logged_with_a_command_and_used_once_free() {
 }
 
 #[test]
-fn a_program_that_no_link_holds_is_told_with_its_mode() {
+fn a_program_that_no_link_holds_is_reported_with_its_mode() {
     if !can_run() {
         return;
     }

@@ -43,7 +43,7 @@ fn postfix_that_demands_tls_of_the_gate_returns_no_mail() {
     daemon.wait_for_log(&format!("the next hop is not usable yet error=\"{words}")).unwrap();
     let sent = site.swaks(SENDER, GATE, ORDINARY);
     assert!(sent.output.contains(&format!("<** {UNAVAILABLE}")), "{}", sent.output);
-    let line = daemon.wait_for_log("mail cannot be handed on").unwrap();
+    let line = daemon.wait_for_log("delivery to the next hop failed").unwrap();
     assert!(line.contains(" WARN ") && line.contains(words), "{line}");
 }
 

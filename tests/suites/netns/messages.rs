@@ -41,7 +41,7 @@ fn a_message_larger_than_its_memory_is_verified_and_arrives_unchanged() {
     let zone = format!(
         "{ZONE}\ns._domainkey.signer.example TXT {ED25519_RECORD}\nsigner.example TXT \"v=spf1 -all\"\n"
     );
-    let site = Site::new(&zone, "answer = \"daemon\"\nlimits.message_memory = 262144");
+    let site = Site::new(&zone, "answer = \"daemon\"\nlimits.message_memory = 557056");
     site.sixgate(&format!("optin add {GATE}"));
     site.sixgate("domain add contoso.com");
     let daemon = site.serve(&["--no-xdp"]);
@@ -189,7 +189,7 @@ fn the_messages_of_one_network_leave_room_for_those_of_others() {
     }
     // a /64 has half of what it leaves free: two messages, and the third does not fit
     let rows = [
-        ("message_memory", 2 << 20, 200_000, "message_memory_share"),
+        ("message_memory", 2_300_000, 300_000, "message_memory_share"),
         ("message_disk", 1_900_000, 500_000, "message_disk_share"),
     ];
     for (setting, room, chunk, counter) in rows {

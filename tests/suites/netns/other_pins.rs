@@ -59,7 +59,7 @@ fn a_start_takes_over_what_the_directory_of_before_has_pinned() {
     // frozen maps: that they are to be replaced is told
     let (code, text) = run(&site, "status");
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains(&format!("pinned in {}, another directory", before.display())), "{text}");
+    assert!(text.contains(&format!("pinned in {} instead of xdp.bpffs", before.display())), "{text}");
     assert!(!text.contains("another XDP program"), "{text}");
     let (code, text) = run(&site, &format!("optin add {OTHER}"));
     assert_eq!(code, Some(0), "{text}");
@@ -87,7 +87,7 @@ fn pins_that_a_daemon_uses_are_left_alone_until_it_ends() {
     daemon.stop().unwrap();
     let lock = Pins::new(&before).lock().unwrap();
     let daemon = site.serve(&[]);
-    let line = daemon.wait_for_log("a daemon uses it").unwrap();
+    let line = daemon.wait_for_log("a daemon uses those pins").unwrap();
     assert!(
         line.contains(&before.display().to_string()) && line.contains("goes on refusing there"),
         "{line}"
@@ -95,7 +95,7 @@ fn pins_that_a_daemon_uses_are_left_alone_until_it_ends() {
     assert!(!daemon.log().contains("decides alone"), "{}", daemon.log());
     let (code, text) = run(&site, "detach");
     assert_eq!(code, Some(2), "{text}");
-    assert!(text.contains("a daemon uses it"), "{text}");
+    assert!(text.contains("a daemon uses those pins"), "{text}");
     drop(lock);
     daemon.wait_for_log("was detached for it").unwrap();
     assert_eq!(rcpt(&site), 550);
@@ -115,7 +115,7 @@ fn a_program_whose_pins_are_not_found_is_named_with_its_remedy() {
     let link = PinnedLink::from_pin(file.path()).unwrap();
     fs::remove_dir_all(&set).unwrap();
     let daemon = site.serve(&[]);
-    let line = daemon.wait_for_log("of another pin directory").unwrap();
+    let line = daemon.wait_for_log("whose pins are not found here").unwrap();
     assert!(line.contains(&format!("`bpftool link detach id {id}`")), "{line}");
     let (code, text) = run(&site, "status");
     assert_eq!(code, Some(1), "{text}");

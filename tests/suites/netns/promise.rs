@@ -43,7 +43,7 @@ fn a_source_without_ptr_is_refused_by_the_daemon_then_by_the_kernel() {
 }
 
 #[test]
-fn a_message_without_spf_and_dkim_is_refused_after_it_was_heard() {
+fn a_message_without_spf_and_dkim_is_refused_after_its_end() {
     if !can_run() {
         return;
     }

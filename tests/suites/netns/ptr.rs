@@ -13,7 +13,7 @@ use crate::{ORDINARY, ZONE, can_run, site};
 const NAMELESS: &str = "2001:db8:51::240";
 
 #[test]
-fn what_a_command_says_holds_from_the_next_syn_on_whatever_dns_says() {
+fn what_a_command_sets_holds_from_the_next_syn_on_with_any_dns() {
     if !can_run() {
         return;
     }
@@ -87,7 +87,8 @@ fn each_of_the_four_results_is_counted_logged_and_in_the_message() {
                 2001:db8:51::e PTR evil\\013\\010host.example\n\
                 sender.example TXT \"v=spf1 ip6:2001:db8:51::/64 -all\"";
     site.dns.replace(Zone::parse(zone).unwrap());
-    let (leads_nowhere, no_answer) = (" reason=\"no name leads back\"", " reason=\"no answer from DNS\"");
+    let (leads_nowhere, no_answer) =
+        (" reason=\"no PTR name resolves to the address\"", " reason=\"no answer from DNS\"");
     for (source, result, name, reason, verified) in [
         ("2001:db8:51::a", "pass", " ptr=\"pass.example\"", "", "pass.example"),
         ("2001:db8:51::b", "fail", " ptr=\"fail.example\"", leads_nowhere, "unknown"),
@@ -100,8 +101,8 @@ fn each_of_the_four_results_is_counted_logged_and_in_the_message() {
         assert!(line.contains(&format!("source={source} ")), "{line}");
         let field = format!("iprev={result}{reason} policy.iprev=\"{source}\"");
         let delivered = site.delivered();
-        let message =
-            delivered.iter().find(|message| message.contains(&field)).unwrap_or_else(|| panic!("{field}"));
+        let has_field = |message: &&String| message.replace("\r\n\t", " ").contains(&field);
+        let message = delivered.iter().find(has_field).unwrap_or_else(|| panic!("{field}"));
         assert!(message.contains(&format!("\r\n\t({verified} [IPv6:{source}])\r\n")), "{message}");
     }
     let refused = no_ptr("2001:db8:51::c").replace("450 4.7.25", "550 5.7.25");

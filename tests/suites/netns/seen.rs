@@ -242,7 +242,7 @@ fn sessions_that_ended_without_the_daemon_are_logged_up_to_a_bound() {
 }
 
 #[test]
-fn a_greeting_that_got_lost_is_heard_after_all() {
+fn a_greeting_that_got_lost_arrives_after_all() {
     const CLIENTS: usize = 40;
     if !can_run() {
         return;

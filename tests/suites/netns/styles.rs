@@ -25,7 +25,7 @@ fn at_rcpt_the_whole_dialogue_is_spoken() {
 }
 
 #[test]
-fn at_the_greeting_the_sender_hears_554_and_can_only_quit() {
+fn at_the_greeting_the_sender_gets_554_and_can_only_quit() {
     if !can_run() {
         return;
     }

@@ -86,12 +86,12 @@ fn forged_results_are_verified_and_then_removed() {
 }
 
 #[test]
-fn every_bound_of_dkim_that_a_stranger_reaches_is_counted() {
+fn every_bound_of_dkim_that_any_sender_reaches_is_counted() {
     if !can_run() {
         return;
     }
     let (site, daemon) =
-        site("dns.timeout = \"1m\"\nlimits = { verification_timeout = \"1s\", dkim_hashing = 100000 }");
+        site("dns.timeout = \"1m\"\nlimits = { verification_timeout = \"1s\", dkim_max_hashed = 100000 }");
     let message = "From: a@signer.example\r\n\r\nbody\r\n";
     let malformed = "DKIM-Signature: v=1\r\n";
     let names = format!(

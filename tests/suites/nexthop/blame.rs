@@ -182,6 +182,32 @@ async fn a_refusal_of_the_clients_name_is_the_senders() {
 }
 
 #[tokio::test]
+async fn a_rejection_of_our_host_name_never_returns_mail() {
+    const REJECTED: [&str; 3] = [
+        "550 5.7.1 <gate.example>: Helo command rejected: Access denied",
+        "504 5.5.2 <gate.example>: Helo command rejected: need fully-qualified hostname",
+        "501 5.5.2 <gate.example>: Helo command rejected: Invalid name",
+    ];
+    for way in [SMTP, LMTP, Way { socket: Socket::Unix, ..SMTP }, XCLIENT, PROXY] {
+        for reply in REJECTED {
+            // a mail server that is told of clients means the client's own name
+            let as_it_is = format!("{reply}\r\n");
+            let told = if way.client == ClientIdentity::None { UNAVAILABLE } else { &as_it_is };
+            let (before, hello) = opening(way);
+            let hello = if hello.is_empty() { String::new() } else { format!("{hello}S: 250 mx.example\n") };
+            let begins = format!("{before}{hello}MAIL");
+            let script = format!("{begins}\nC: {RCPT}\nS: {reply}\nQUIT");
+            Case { claim: reply, way, scripts: &[&script], session: &[(RCPT, told)] }.play().await;
+            if !reply.starts_with("501") {
+                let script = format!("{begins}\nRCPT\nC: DATA\nS: {reply}\nRSET\nQUIT");
+                let session = [ACCEPTED, ("DATA", told)];
+                Case { claim: reply, way, scripts: &[&script], session: &session }.play().await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_of_ourselves_costs_one_connection_for_each_transaction() {
     let refuses = "OPEN\nMAIL\nC: RCPT TO:<b@d.example>\nS: 530 5.7.0 no\nEOF";
     let rows = [
@@ -198,10 +224,12 @@ async fn a_refusal_of_ourselves_costs_one_connection_for_each_transaction() {
         ),
         Row(
             "a later one leaves the message to the others",
-            &[
-                "OPEN\nMAIL\nRCPT\nC: RCPT TO:<c@d.example>\nS: 503 5.5.1 no\nEOF",
-                "OPEN\nMAIL\nRCPT\nDATA\nQUIT",
-            ],
+            &["OPEN\nMAIL\nRCPT\nC: RCPT TO:<c@d.example>\nS: 503 5.5.1 no\nDATA\nQUIT"],
+            &[ACCEPTED, ("RCPT TO:<c@d.example>", UNAVAILABLE), ("DATA", "250 2.0.0 queued")],
+        ),
+        Row(
+            "it leaves the one repetition to a connection that is lost",
+            &["OPEN\nMAIL\nRCPT\nC: RCPT TO:<c@d.example>\nS: 503 5.5.1 no", "OPEN\nMAIL\nRCPT\nDATA\nQUIT"],
             &[ACCEPTED, ("RCPT TO:<c@d.example>", UNAVAILABLE), ("DATA", "250 2.0.0 queued")],
         ),
     ];

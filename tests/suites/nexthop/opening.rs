@@ -1,7 +1,7 @@
 //! Claims about the opening of a session with the mail server behind: greeting, EHLO, XCLIENT,
 //! MAIL.
 
-use sixgate::nexthop::{Capabilities, ClientIdentity, EHLO_REJECTIONS, HEADER_ROOM, Protocol};
+use sixgate::nexthop::{Capabilities, ClientIdentity, EHLO_REJECTIONS, HEADER_RESERVE, Protocol};
 
 use crate::{Case, LMTP, PROXY, SMTP, Session, Socket, UNAVAILABLE, WAYS, Way, XCLIENT, behind, peer::Peer};
 
@@ -169,7 +169,7 @@ async fn a_next_hop_that_does_not_take_xclient_gets_no_mail() {
 }
 
 #[tokio::test]
-async fn another_name_of_the_client_is_told_on_another_connection() {
+async fn another_name_of_the_client_is_sent_on_another_connection() {
     let other = "S: 220 a\nC: EHLO gate.example\nS: 250-mx\nS: 250 XCLIENT NAME ADDR HELO\n\
                  C: XCLIENT HELO=other.example NAME=mail.sender.example ADDR=IPV6:2001:db8::1\n\
                  S: 220 a\nC: EHLO other.example\nS: 250 mx\nMAIL\nRCPT\nDATA\nQUIT";
@@ -228,7 +228,7 @@ async fn a_probe_has_no_client_behind_it() {
         let visit = "PROXY\nS: 220 a\nHELLO\nS: 250-mx\nS: 250 8BITMIME\nMAIL\nRCPT\nRSET\nQUIT";
         let peer = Peer::play("a probe", way, &[probe, visit]).await;
         let next_hop = behind(&peer, way);
-        let probed = Capabilities { size: Some(100_000 - HEADER_ROOM), ..Capabilities::default() };
+        let probed = Capabilities { size: Some(100_000 - HEADER_RESERVE), ..Capabilities::default() };
         assert_eq!(next_hop.probe().await.expect("a probe"), probed);
         let mut session = Session::new(&next_hop);
         session.say("RCPT TO:<b@d.example>").await;
@@ -249,7 +249,8 @@ async fn what_was_last_offered_is_known() {
     let peer = Peer::play("three visits", SMTP, &scripts).await;
     let next_hop = behind(&peer, SMTP);
     assert_eq!(next_hop.capabilities(), None);
-    let probed = Capabilities { eight_bit_mime: true, size: Some(100_000 - HEADER_ROOM), smtp_utf8: false };
+    let probed =
+        Capabilities { eight_bit_mime: true, size: Some(100_000 - HEADER_RESERVE), smtp_utf8: false };
     assert_eq!(next_hop.probe().await.expect("a probe"), probed);
     assert_eq!(next_hop.capabilities(), Some(probed));
     let mut session = Session::new(&next_hop);
@@ -280,7 +281,8 @@ async fn what_was_offered_counts_until_ehlo_was_rejected_several_times_in_a_row(
     scripts.extend((0..EHLO_REJECTIONS).map(|_| rejected.as_str()));
     let peer = Peer::play("EHLO rejected", SMTP, &scripts).await;
     let next_hop = behind(&peer, SMTP);
-    let offered = Capabilities { eight_bit_mime: true, size: Some(100_000 - HEADER_ROOM), smtp_utf8: false };
+    let offered =
+        Capabilities { eight_bit_mime: true, size: Some(100_000 - HEADER_RESERVE), smtp_utf8: false };
     assert_eq!(next_hop.probe().await.expect("a probe"), offered);
     assert_eq!(next_hop.probe().await.expect("a probe"), offered, "rejected once");
     let mut session = Session::new(&next_hop);
@@ -303,7 +305,8 @@ async fn a_probe_is_certain_before_a_next_hop_counts_as_one_without_extensions()
     let (left, probed) = (format!("{helo}QUIT"), format!("{helo}PROBE"));
     let mut plain = vec![left.as_str(); EHLO_REJECTIONS as usize - 1];
     plain.push(&probed);
-    let offered = Capabilities { eight_bit_mime: true, size: Some(100_000 - HEADER_ROOM), smtp_utf8: false };
+    let offered =
+        Capabilities { eight_bit_mime: true, size: Some(100_000 - HEADER_RESERVE), smtp_utf8: false };
     for (scripts, wanted) in [(plain, Capabilities::default()), (vec![left.as_str(), "OPEN\nPROBE"], offered)]
     {
         let peer = Peer::play("the first probe", SMTP, &scripts).await;

@@ -100,7 +100,7 @@ async fn another_answer_on_the_second_connection_is_a_failure_for_the_moment() {
 }
 
 #[tokio::test]
-async fn the_client_is_told_again_by_xclient_and_one_client_may_be_refused() {
+async fn the_client_is_named_again_by_xclient_and_one_client_may_be_refused() {
     let told = "INTRODUCED\nMAIL\nRCPT\n";
     let refuses = "S: 220 a\nC: EHLO gate.example\nS: 250-mx\nS: 250 XCLIENT NAME ADDR HELO\n\
                    C: XCLIENT HELO=helo.sender.example NAME=mail.sender.example ADDR=IPV6:2001:db8::1\n\
@@ -259,7 +259,7 @@ async fn a_connection_released_before_the_first_recipient_is_not_a_repetition() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_gets_no_connection_in_time_is_told_so_and_counted() {
+async fn a_client_that_gets_no_connection_in_time_gets_a_reply_and_is_counted() {
     let clock = Clock::held();
     let peer = Peer::play("one for two", SMTP, &["OPEN\nMAIL\nRCPT\nDATA\nQUIT"]).await;
     let next_hop = behind(&peer, SMTP);

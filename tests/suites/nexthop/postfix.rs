@@ -7,7 +7,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
 };
 
-use sixgate::nexthop::{Address, Capabilities, ClientName, HEADER_ROOM};
+use sixgate::nexthop::{Address, Capabilities, ClientName, HEADER_RESERVE};
 use sixgate_tests::{
     gate::{self, Need},
     netns::Netns,
@@ -201,7 +201,7 @@ fn postfix_is_understood() {
     let Some(netns) = netns() else { return };
     let postfix = Postfix::start(&netns, BEHIND, "message_size_limit = 100000").expect("Postfix");
     let probed = within(&netns, async || next_hop(SMTP, BEHIND).probe().await).expect("a probe");
-    let wanted = Capabilities { eight_bit_mime: true, size: Some(100_000 - HEADER_ROOM), smtp_utf8: true };
+    let wanted = Capabilities { eight_bit_mime: true, size: Some(100_000 - HEADER_RESERVE), smtp_utf8: true };
     assert_eq!(probed, wanted);
     let commands = [
         "MAIL FROM:<> SIZE=99001",
@@ -327,7 +327,7 @@ fn smtp_sink_by_lmtp_gets_the_message_or_its_refusal_gets_to_the_sender() {
 }
 
 #[test]
-fn smtp_sink_that_refuses_within_the_message_is_heard() {
+fn a_refusal_by_smtp_sink_within_the_message_is_read() {
     let Some(netns) = netns() else { return };
     let _sink = SmtpSink::start(&netns, BEHIND, &["-A", "0"]).expect("smtp-sink");
     let line = [[b'x'; 998].as_slice(), b"\r\n"].concat().repeat(1000);

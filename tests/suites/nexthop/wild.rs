@@ -263,7 +263,7 @@ proptest! {
     #![proptest_config(Config { cases: 400, ..Config::default() })]
 
     #[test]
-    fn the_sender_is_told_the_truth_by_any_server(
+    fn the_sender_gets_a_true_reply_with_any_server(
         whims in whims(),
         commands in commands(),
         by_lmtp in any::<bool>(),

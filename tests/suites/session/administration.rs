@@ -174,7 +174,7 @@ fn a_configuration_with_an_error_changes_nothing_and_is_named() {
         if bad.starts_with("[tls]") {
             fs::write(site.config(), format!("{good}\n{bad}\n")).unwrap();
         }
-        let wanted = ["the daemon goes on with the configuration of before: ", reason];
+        let wanted = ["reload rejected, the daemon keeps its configuration: ", reason];
         site.expect("reload", 1, &wanted);
         daemon.wait_for_lines("ERROR", 3 * count + 1).unwrap();
         daemon.signal(Signal::SIGHUP).unwrap();
@@ -201,7 +201,7 @@ fn what_needs_a_restart_is_named_and_the_rest_is_in_force() {
     let site = site.configured("limits.connections = 1\nlisten.addresses = [\"[::]:26\"]");
     let words = [
         "changed: limits.connections\n",
-        "listen.addresses as before until you run `systemctl restart sixgate`",
+        "listen.addresses keep their old values until you run `systemctl restart sixgate`",
     ];
     site.expect("reload", 0, &words);
     let restart =
@@ -235,6 +235,31 @@ fn another_next_hop_takes_the_next_transaction() {
     client.say("DATA").unwrap();
     assert_eq!(client.message("Subject: begun after\r\n\r\n").unwrap().code, 250);
     assert_eq!((site.delivered().len(), messages_in(&other)), (1, 1));
+    daemon.stop().unwrap();
+}
+
+#[test]
+fn a_reload_whose_command_is_interrupted_is_completed() {
+    if !can_run(&[]) {
+        return;
+    }
+    let site = site("");
+    let daemon = site.serve(&["--no-xdp"]);
+    let silent = site.gate.listen("[::1]:10025".parse().unwrap()).unwrap();
+    let site = site.configured("next_hop = { smtp = \"[::1]:10025\" }");
+    let mut command = Command::new(binary())
+        .arg("--config")
+        .arg(site.config())
+        .arg("reload")
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // it is probed, and does not reply
+    let _probed = silent.accept().unwrap();
+    command.kill().unwrap();
+    command.wait().unwrap();
+    let line = daemon.wait_for_log("the configuration was reloaded").unwrap();
+    assert!(line.contains("changed=\"next_hop\""), "{line}");
     daemon.stop().unwrap();
 }
 
@@ -290,7 +315,7 @@ fn a_stop_waits_for_the_reply_to_a_message_that_the_next_hop_has() {
     daemon.signal(Signal::SIGTERM).unwrap();
     unfinished.wait_at_most(2 * patience()).unwrap();
     assert!(unfinished.reply().is_err(), "it is cut off without a reply");
-    daemon.wait_for_log("cut off: the daemon stops").unwrap();
+    daemon.wait_for_log("connection closed: the daemon is stopping").unwrap();
     waiting.wait_at_most(2 * patience()).unwrap();
     assert_eq!(waiting.reply().unwrap().code, 250);
     let (status, _) = daemon.stop_after_signal().unwrap();

@@ -42,7 +42,7 @@ fn is_good(site: &Site) {
 }
 
 #[test]
-fn dns_that_does_not_answer_is_told_when_it_begins_and_when_it_ends() {
+fn dns_that_does_not_answer_is_reported_when_it_begins_and_when_it_ends() {
     if !can_run(&[]) {
         return;
     }
@@ -67,7 +67,7 @@ fn dns_that_does_not_answer_is_told_when_it_begins_and_when_it_ends() {
 }
 
 #[test]
-fn an_unwritable_metrics_file_is_told_when_it_begins_and_ends() {
+fn an_unwritable_metrics_file_is_reported_when_it_begins_and_ends() {
     if !can_run(&[]) {
         return;
     }
@@ -90,7 +90,7 @@ fn an_unwritable_metrics_file_is_told_when_it_begins_and_ends() {
 }
 
 #[test]
-fn a_temporary_directory_gone_or_full_is_told_when_it_begins_and_ends() {
+fn a_temporary_directory_gone_or_full_is_reported_when_it_begins_and_ends() {
     if !can_run(&[]) {
         return;
     }
@@ -161,7 +161,7 @@ fn settings_that_lead_nowhere_are_warned_of() {
 }
 
 #[test]
-fn since_when_a_next_hop_does_not_answer_is_told_as_it_is() {
+fn since_when_a_next_hop_does_not_answer_is_reported_as_it_is() {
     if !can_run(&[]) {
         return;
     }

@@ -224,7 +224,7 @@ fn a_handshake_that_fails_has_a_line() {
 }
 
 #[test]
-fn who_looks_in_and_leaves_is_told_to_nobody_who_does_not_ask() {
+fn who_looks_in_and_leaves_is_logged_in_debug_only() {
     if !can_run(&[]) {
         return;
     }

@@ -7,6 +7,7 @@ mod log;
 mod log_limits;
 mod next_hops;
 mod odd_octets;
+mod passed;
 mod real;
 mod settings;
 mod shadow;

@@ -67,7 +67,7 @@ const SEEN: [(&str, &str); 12] = [
     ("recipient refused by the next hop", "reply"),
     ("refused", "mail_from"),
     ("refused", "recipient"),
-    ("mail cannot be handed on", "error"),
+    ("delivery to the next hop failed", "error"),
 ];
 /// Sessions of one daemon.
 const GROUP: usize = 20;

@@ -119,6 +119,8 @@ fn settings_that_do_not_what_they_seem_to_are_warned_of() {
         ("limits.recipients = 99", "limits.recipients is 99: "),
         ("next_hop = { lmtp = \"[::1]:24\" }", "next_hop.lmtp takes one recipient of a message at a time"),
         ("limits.session_timeout = \"1s\"", "limits.session_timeout is 1s: "),
+        ("limits.dkim_small = 3", "limits.dkim_small is now called limits.dkim_concurrency_small: "),
+        ("limits.dkim_wait = \"3s\"", "limits.dkim_wait is now called limits.dkim_queue_timeout: "),
         ("limits.data_rate = 1000000000", "limits.data_rate is 1000000000 octets in a second: "),
     ];
     let site = site("");
@@ -163,7 +165,11 @@ fn status_tells_what_it_can_while_the_configuration_has_an_error() {
     site.expect(
         "status",
         1,
-        &["daemon     not running, or does not answer\n", "the configuration has an error: "],
+        &[
+            "daemon     not running, or does not answer\n",
+            "kernel     unknown: no maps are pinned in /",
+            "the configuration has an error: ",
+        ],
     );
 }
 

@@ -154,7 +154,7 @@ fn a_handshake_has_its_time() {
 
 /// As Exim does behind its last chunk.
 #[test]
-fn who_says_quit_and_ends_its_side_hears_all_replies() {
+fn who_says_quit_and_ends_its_side_gets_all_replies() {
     if !can_run(&[]) {
         return;
     }

@@ -194,3 +194,21 @@ fn what_the_kernel_knew_before_is_taken_out() {
     assert!(taken.starts_with("250 2.0.0 Delivered"), "{taken}");
     assert_eq!(parties.site.counter("also_begun_no_ptr"), 1);
 }
+
+#[test]
+fn a_reload_that_adds_trust_takes_out_what_the_kernel_knew() {
+    if !can_run(&[Need::Bpffs, Need::Xdp]) {
+        return;
+    }
+    let parties = parties("answer = \"kernel\"");
+    let _daemon = parties.site.serve(&[]);
+    for _ in 0..2 {
+        assert_eq!(parties.send(None, "user@contoso.com"), NO_PTR);
+    }
+    assert_eq!(parties.site.counter("also_begun_no_ptr"), 1, "the kernel refuses it by itself");
+    let parties = parties.trusting("");
+    parties.site.expect("reload", 0, &["changed: tls"]);
+    let taken = parties.send(Some(&parties.partner), "user@contoso.com");
+    assert!(taken.starts_with("250 2.0.0 Delivered"), "{taken}");
+    assert_eq!(parties.site.counter("also_begun_no_ptr"), 1);
+}

@@ -15,8 +15,8 @@ use sixgate_common::{
     settings::{MODE_ENFORCE, READY},
 };
 use sixgate_dataplane::{
-    AttachMode, Attached, Change, Maps, PtrOrigin, PtrState, RunMode, Sizes, VlanTags, attach, attached,
-    detach, embedded_tag,
+    AttachMode, Attached, Loader, Maps, ProgramChange, PtrOrigin, PtrState, RunMode, Sizes, VlanTags, attach,
+    attached, detach,
 };
 use sixgate_tests::{gate, packet::SENDER};
 
@@ -38,7 +38,7 @@ fn a_veth_is_attached_natively_and_detached_without_a_trace() {
             interface: "gate0".to_owned(),
             mode: RunMode::Native,
             fallback: None,
-            change: Change::New,
+            change: ProgramChange::New,
             tags: VlanTags::Untouched,
             taken_from: None,
         };
@@ -46,7 +46,7 @@ fn a_veth_is_attached_natively_and_detached_without_a_trace() {
         let links = attached(&plan.pins).unwrap();
         assert_eq!(links[0].interface, "gate0");
         assert_eq!(links[0].running.unwrap().mode, RunMode::Native);
-        assert_eq!(links[0].tag, Some(embedded_tag().unwrap()));
+        assert_eq!(links[0].tag, Some(Loader::default().embedded().unwrap().tag));
         let maps = host.maps();
         assert_eq!(maps.settings().unwrap().ready, READY);
         assert!(maps.difference(&plan.projection).unwrap().is_empty());
@@ -103,7 +103,7 @@ fn another_interface_shares_program_and_maps() {
         attach(&host.plan(&["gate0"])).unwrap();
         host.maps().ptr_set(SENDER, PtrState::Absent, PtrOrigin::Dns, HOUR).unwrap();
         let done = attach(&host.plan(&["gate.1"])).unwrap();
-        assert_eq!((done.len(), done[0].change), (1, Change::New));
+        assert_eq!((done.len(), done[0].change), (1, ProgramChange::New));
         let links = attached(&host.pins()).unwrap();
         let names: Vec<&str> = links.iter().map(|link| link.interface.as_str()).collect();
         assert_eq!(names, ["gate.1", "gate0"]);
@@ -131,7 +131,7 @@ fn attaching_again_keeps_the_maps_and_brings_them_in_line() {
         plan.projection.trust.insert(SENDER.into());
         plan.sizes = Sizes { ptr: 1024, ..plan.sizes };
         let done = attach(&plan).unwrap();
-        assert_eq!((done[0].change, done[0].mode), (Change::Unchanged, RunMode::Native));
+        assert_eq!((done[0].change, done[0].mode), (ProgramChange::Unchanged, RunMode::Native));
         let maps = host.maps();
         assert!(maps.difference(&plan.projection).unwrap().is_empty());
         assert!(maps.ptr_get(SENDER).unwrap().is_some());
@@ -170,7 +170,7 @@ fn attaching_again_leaves_no_moment_without_refusing() {
         for round in 1..=3 {
             run_another_program(&host.pins(), "gate0");
             let done = host.ours.run(|| attach(&plan(round)).unwrap());
-            assert_eq!(done[0].change, Change::Replaced);
+            assert_eq!(done[0].change, ProgramChange::Replaced);
         }
         is_over.store(true, Ordering::Relaxed);
         watching.join().unwrap()
@@ -188,14 +188,14 @@ fn a_differing_program_is_seen_and_replaced() {
     host.ours.run(|| {
         let plan = host.plan(&["gate0"]);
         attach(&plan).unwrap();
-        let ours = embedded_tag().unwrap();
+        let ours = Loader::default().embedded().unwrap().tag;
         run_another_program(&plan.pins, "gate0");
         let links = attached(&plan.pins).unwrap();
         assert!(links[0].tag.is_some_and(|tag| tag != ours), "{links:?}");
         let done = attach(&plan).unwrap();
-        assert_eq!((done[0].change, done[0].mode), (Change::Replaced, RunMode::Native));
+        assert_eq!((done[0].change, done[0].mode), (ProgramChange::Replaced, RunMode::Native));
         assert_eq!(attached(&plan.pins).unwrap()[0].tag, Some(ours));
-        assert_eq!(attach(&plan).unwrap()[0].change, Change::Unchanged);
+        assert_eq!(attach(&plan).unwrap()[0].change, ProgramChange::Unchanged);
     });
 }
 
@@ -213,7 +213,7 @@ fn an_interface_that_was_made_anew_is_attached_anew() {
         assert_eq!((links.len(), links[0].running), (2, None));
         host.ours.join("gate0", &host.theirs, "peer0").unwrap();
         let done = attach(&host.plan(&["gate0", "gate1"])).unwrap();
-        assert_eq!((done[0].change, done[1].change), (Change::New, Change::Unchanged));
+        assert_eq!((done[0].change, done[1].change), (ProgramChange::New, ProgramChange::Unchanged));
         assert!(host.has_xdp("gate0"));
     });
 }
@@ -229,7 +229,7 @@ fn what_a_killed_attach_left_is_removed() {
         let pins = host.bpffs.pins();
         std::fs::rename(pins.join(LAYOUT), pins.join(format!("{LAYOUT}_new"))).unwrap();
         assert!(Maps::open(&host.pins()).unwrap().is_none());
-        assert_eq!(attach(&host.plan(&["gate0"])).unwrap()[0].change, Change::New);
+        assert_eq!(attach(&host.plan(&["gate0"])).unwrap()[0].change, ProgramChange::New);
         assert_eq!(pins.read_dir().unwrap().count(), 1);
     });
 }

@@ -184,7 +184,7 @@ fn every_truncation_is_passed_and_counted() {
 }
 
 #[test]
-fn whatever_arrives_is_passed_and_raises_one_counter() {
+fn any_packet_is_passed_and_raises_one_counter() {
     if !gate::require(NEEDS) {
         return;
     }

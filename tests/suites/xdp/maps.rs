@@ -9,7 +9,7 @@ use sixgate_common::{
     settings::{REFUSE_AT_GREETING, Settings},
     stat::Stat,
 };
-use sixgate_dataplane::{Changes, MapEntry, Projection, PtrOrigin, PtrState};
+use sixgate_dataplane::{MapDifferences, MapEntry, Projection, PtrOrigin, PtrState};
 use sixgate_tests::gate;
 
 use crate::program::{ENFORCE, EXPIRED, HAS_PTR, NEEDS, NO_PTR, Program, projection};
@@ -62,7 +62,7 @@ fn a_projection_changes_what_differs_and_tells_it() {
     wanted.optin.insert(prefix("2001:db8:3::/48"), OptIn::Out);
     wanted.guard.insert(prefix("2001:db8::25/128"));
     wanted.trust.clear();
-    let expected = Changes {
+    let expected = MapDifferences {
         added: vec![
             MapEntry::OptIn(prefix("2001:db8:1:dead::/64"), OptIn::In),
             MapEntry::OptIn(prefix("2001:db8:3::/48"), OptIn::Out),

@@ -13,12 +13,12 @@ use aya::{
     },
 };
 use sixgate_common::names;
-use sixgate_dataplane::{Pins, embedded_object, embedded_tag};
+use sixgate_dataplane::{Loader, Pins, embedded_object};
 
 /// Makes the pinned link of `interface` run another program, pinned in place of the attached one.
 pub(crate) fn run_another_program(pins: &Pins, interface: &str) {
     let directory = pins.directory();
-    let ours = embedded_tag().unwrap().to_string();
+    let ours = Loader::default().embedded().unwrap().tag.to_string();
     for object in variants() {
         let mut loader = EbpfLoader::new();
         for name in names::ALL {

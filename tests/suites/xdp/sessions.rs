@@ -149,7 +149,7 @@ impl Sender {
 }
 
 #[test]
-fn a_refused_destination_hears_the_whole_dialogue_from_the_program() {
+fn a_refused_destination_gets_the_whole_dialogue_from_the_program() {
     if !gate::require(NEEDS) {
         return;
     }
@@ -173,7 +173,7 @@ fn a_refused_destination_hears_the_whole_dialogue_from_the_program() {
 }
 
 #[test]
-fn a_source_without_ptr_hears_its_own_address() {
+fn a_source_without_ptr_gets_its_own_address() {
     if !gate::require(NEEDS) {
         return;
     }

@@ -70,7 +70,7 @@ fn a_tag_is_there_when_the_connection_is_accepted() {
 }
 
 #[test]
-fn global_addresses_are_found_and_their_changes_told() {
+fn global_addresses_are_found_and_their_changes_reported() {
     if !gate::require(NEEDS) {
         return;
     }

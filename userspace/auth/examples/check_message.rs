@@ -10,6 +10,7 @@
 
 use std::{
     env, fs,
+    io::{self, Write},
     net::{IpAddr, SocketAddr},
     num::NonZeroU8,
     process::ExitCode,
@@ -27,7 +28,7 @@ const USAGE: &str =
 const AUTHSERV_ID: &str = "localhost";
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-struct Options {
+struct MessageOptions {
     file: String,
     ip: IpAddr,
     from: Option<String>,
@@ -35,7 +36,7 @@ struct Options {
     dns: Vec<SocketAddr>,
 }
 
-impl Options {
+impl MessageOptions {
     fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
         let (mut file, mut ip, mut from, mut helo, mut dns) = (None, None, None, None, Vec::new());
         while let Some(argument) = arguments.next() {
@@ -63,7 +64,7 @@ impl Options {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
+    match run(env::args().skip(1), &mut io::stdout()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("check_message: {error:#}");
@@ -72,8 +73,9 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run() -> Result<()> {
-    let Options { file, ip, from, helo, dns } = Options::read(env::args().skip(1))?;
+/// Reads `arguments` as [`USAGE`] has them, and writes the report to `out`.
+pub(crate) async fn run(arguments: impl Iterator<Item = String>, out: &mut impl Write) -> Result<()> {
+    let MessageOptions { file, ip, from, helo, dns } = MessageOptions::read(arguments)?;
     let message = fs::read(&file).with_context(|| format!("cannot read {file}"))?;
     let message: Arc<[u8]> = with_crlf(&message).into();
     let resolver = match dns.as_slice() {
@@ -90,29 +92,31 @@ async fn run() -> Result<()> {
         verifier.verify(&resolver, message, deadline),
     );
 
-    println!(
+    writeln!(
+        out,
         "PTR:  {}{}",
         ptr.result.text(),
         ptr.result.name().map(|name| format!(" ({name})")).unwrap_or_default()
-    );
+    )?;
     for (identity, check) in [("MAIL FROM", &spf.mail_from), ("HELO", &spf.helo)] {
-        println!("SPF:  {} for {identity} {} ({})", check.result.text(), check.domain, check.why());
+        writeln!(out, "SPF:  {} for {identity} {} ({})", check.result.text(), check.domain, check.why())?;
     }
     if dkim.signatures.is_empty() {
-        println!("DKIM: none");
+        writeln!(out, "DKIM: none")?;
     }
     for signature in &dkim.signatures {
         let reason = signature.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-        println!(
+        writeln!(
+            out,
             "DKIM: {} by {} with key {}{reason}",
             signature.result.text(),
             signature.domain,
             signature.selector
-        );
+        )?;
     }
     let results =
         Results { client: ip, ptr: Some(&ptr.result), spf: Some(&spf), dkim: Some(&dkim.signatures) };
-    print!("{}", auth_results::header(AUTHSERV_ID, &results));
+    write!(out, "{}", auth_results::header(AUTHSERV_ID, &results))?;
     Ok(())
 }
 

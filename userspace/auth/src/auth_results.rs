@@ -60,36 +60,36 @@ pub fn header(authserv_id: &str, results: &Results<'_>) -> String {
     for result in &parts {
         lines.attach(";");
         lines.fold();
-        for word in result {
-            lines.push(word);
+        for part in result {
+            lines.push(part);
         }
     }
     lines.finish()
 }
 
 fn iprev(client: IpAddr, ptr: &PtrResult) -> Vec<String> {
-    let mut words = vec![format!("iprev={}", ptr.text())];
-    words.extend(ptr.reason().and_then(|reason| property_of("reason", reason)));
-    words.push(format!("policy.iprev=\"{client}\""));
-    words
+    let mut parts = vec![format!("iprev={}", ptr.text())];
+    parts.extend(ptr.reason().and_then(|reason| property_of("reason", reason)));
+    parts.push(format!("policy.iprev=\"{client}\""));
+    parts
 }
 
 fn spf_result(property: &str, check: &SpfCheck) -> Vec<String> {
-    let mut words = vec![format!("spf={}", check.result.text())];
-    words.extend(property_of("reason", &check.why()));
-    words.extend(property_of(property, &in_ascii(&check.domain)));
-    words
+    let mut parts = vec![format!("spf={}", check.result.text())];
+    parts.extend(property_of("reason", &check.why()));
+    parts.extend(property_of(property, &in_ascii(&check.domain)));
+    parts
 }
 
 fn dkim_result(signature: &DkimSignature) -> Vec<String> {
-    let mut words = vec![format!("dkim={}", signature.result.text())];
-    words.extend(signature.reason.and_then(|reason| property_of("reason", reason)));
-    words.extend(property_of("header.d", &in_ascii(&signature.domain)));
-    words.extend(property_of("header.i", &in_ascii(&signature.identity)));
-    words.extend(property_of("header.s", &in_ascii(&signature.selector)));
-    words.extend(property_of("header.a", signature.algorithm));
-    words.extend(property_of("header.b", &signature.signature_start));
-    words
+    let mut parts = vec![format!("dkim={}", signature.result.text())];
+    parts.extend(signature.reason.and_then(|reason| property_of("reason", reason)));
+    parts.extend(property_of("header.d", &in_ascii(&signature.domain)));
+    parts.extend(property_of("header.i", &in_ascii(&signature.identity)));
+    parts.extend(property_of("header.s", &in_ascii(&signature.selector)));
+    parts.extend(property_of("header.a", signature.algorithm));
+    parts.extend(property_of("header.b", &signature.signature_start));
+    parts
 }
 
 /// A domain name, or an address with one, without U-labels where that is possible: 8-bit octets may
@@ -162,9 +162,9 @@ impl Lines {
     }
 
     /// Adds `word` behind a space, or on a line of its own if this one would become too long.
-    fn push(&mut self, word: &str) {
+    fn push(&mut self, part: &str) {
         // The terms between two folds are separated, and so is the term after `;`.
-        let fits = self.length + 1 + word.len() + RESERVE <= FOLD_AT;
+        let fits = self.length + 1 + part.len() + RESERVE <= FOLD_AT;
         if !self.text.ends_with('\t') {
             if fits {
                 self.attach(" ");
@@ -172,7 +172,7 @@ impl Lines {
                 self.fold();
             }
         }
-        self.attach(word);
+        self.attach(part);
     }
 
     fn attach(&mut self, text: &str) {

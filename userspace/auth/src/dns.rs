@@ -8,11 +8,13 @@
 mod answers;
 mod bounds;
 mod exchange;
+mod expiring;
 mod flights;
-mod kept;
+mod names;
 mod payer;
 mod reading;
 mod resolv_conf;
+mod result;
 mod server;
 mod upstream;
 
@@ -24,37 +26,27 @@ use std::{
 };
 
 use hickory_proto::rr::{Name, RData, RecordType};
-use mail_auth::common::to_a_label;
 use sixgate_base::{endpoint::Endpoint, fair_semaphore::FairSemaphore};
-use thiserror::Error;
 
 use answers::Answers;
 use flights::{Flights, Seat};
+use names::{plain_text, pointer};
 use payer::{Budget, Lack, Payer};
 use upstream::{Upstream, question};
 
 pub use answers::KEPT_OCTETS;
 pub use bounds::{DnsBounds, NETWORKS};
-pub(crate) use kept::{Expiring, Lifetime};
+pub(crate) use expiring::{Expiring, Lifetime};
+pub use names::{LONGEST_NAME, ascii_name};
 pub use payer::{PART, USUAL_QUESTIONS};
+pub use reading::{LONGEST_NEGATIVE, LONGEST_POSITIVE, MAX_ALIASES};
 pub use resolv_conf::MAX_SYSTEM_SERVERS;
+pub use result::{DnsAnswer, DnsFailure};
 pub use server::{HABITS_LIFETIME, SETBACK};
+pub use upstream::MAX_APART;
 
 /// How long a question waits for a free slot.
-pub const TURN_LIMIT: Duration = Duration::from_secs(5);
-/// Servers that one question is asked of, at most; the next one whenever one fails or lets wait.
-pub const MAX_APART: usize = 3;
-/// CNAMEs that are followed within one response, and how often the name at their end is asked for
-/// anew, if the servers do not follow them themselves.
-pub const MAX_ALIASES: usize = 8;
-/// The longest time that an answer is kept, even if its TTL is longer.
-pub const LONGEST_POSITIVE: Duration = Duration::from_hours(24);
-/// The longest time that "there is none" is kept (RFC 2308 5 advises hours; a sender who has just
-/// been told to publish a record should not have to wait so long).
-pub const LONGEST_NEGATIVE: Duration = Duration::from_mins(15);
-/// The longest domain name in text, without the final dot (RFC 1035 2.3.4).
-pub const LONGEST_NAME: usize = 253;
-const LONGEST_LABEL: usize = 63;
+pub const SLOT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The resolver. A clone is cheap and shares what is kept and the bounds.
 #[derive(Clone)]
@@ -68,91 +60,8 @@ struct Shared {
     upstream: Upstream,
     answers: Answers,
     budget: Budget,
-    turns: Arc<FairSemaphore>,
+    slots: Arc<FairSemaphore>,
     flights: Arc<Flights>,
-}
-
-/// DNS's answer, the empty set included.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Answer<T> {
-    /// The records; empty for NXDOMAIN and NODATA.
-    pub records: Vec<T>,
-    /// How long that holds: the shortest TTL on the way, CNAMEs included; for the empty set the
-    /// negative TTL of RFC 2308 5, and zero when the server gave none.
-    pub ttl: Duration,
-}
-
-/// DNS could not answer: nothing is known about the record. For logs only, never for a client.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
-pub enum DnsFailure {
-    /// A server answered with an error such as SERVFAIL, REFUSED or FORMERR.
-    #[error("the DNS server answered {code} for {question}")]
-    Code {
-        /// Name and type.
-        question: String,
-        /// The response code's name.
-        code: String,
-    },
-    /// A server answered with something that is neither records nor their absence.
-    #[error("the DNS server gave no usable answer for {question}: {reason}")]
-    Unusable {
-        /// Name and type.
-        question: String,
-        /// The library's error message.
-        reason: String,
-    },
-    /// No server answered in time.
-    #[error("no DNS server answered in time for {question}")]
-    TimedOut {
-        /// Name and type.
-        question: String,
-    },
-    /// No server was asked: the source's network has caused too many questions lately.
-    #[error("the budget of the source's network is used up, {question} was not asked")]
-    OverBudget {
-        /// Name and type.
-        question: String,
-    },
-    /// No server was asked: checks about the sender's domain have caused too many questions of the
-    /// network lately.
-    #[error("the budget of the sender's domain is used up, {question} was not asked")]
-    OverDomainBudget {
-        /// Name and type.
-        question: String,
-    },
-    /// No server was asked: checks that ask much have caused too many questions of the source's
-    /// network lately.
-    #[error(
-        "the budget of the source's network for checks with many questions is used up, {question} was not asked"
-    )]
-    OverCostlyBudget {
-        /// Name and type.
-        question: String,
-    },
-    /// No server was asked: too many questions are open, in all or of the source's network.
-    #[error("too many questions are open, {question} was not asked")]
-    Busy {
-        /// Name and type.
-        question: String,
-    },
-}
-
-impl DnsFailure {
-    /// The failure, in a fixed text without the name.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Code { .. } => "DNS answered with an error",
-            Self::Unusable { .. } => "no usable answer from DNS",
-            Self::TimedOut { .. } => "no answer from DNS",
-            Self::OverBudget { .. } => "DNS not asked: the network's budget is used up",
-            Self::OverDomainBudget { .. } => "DNS not asked: the domain's budget is used up",
-            Self::OverCostlyBudget { .. } => {
-                "DNS not asked: the network's budget for checks with many questions is used up"
-            }
-            Self::Busy { .. } => "DNS not asked: too many questions are open",
-        }
-    }
 }
 
 impl Resolver {
@@ -184,7 +93,7 @@ impl Resolver {
             upstream: Upstream::new(servers, timeout, attempts),
             answers: Answers::new(),
             budget: Budget::new(&bounds),
-            turns: FairSemaphore::new(bounds.concurrency, TURN_LIMIT),
+            slots: FairSemaphore::new(bounds.concurrency, SLOT_TIMEOUT),
             flights: Arc::default(),
         };
         Self { shared: Arc::new(shared), payer: None }
@@ -209,8 +118,8 @@ impl Resolver {
     /// How often each bound was reached since the start, by the bound's name in counters.
     #[must_use]
     pub fn reached(&self) -> [(&'static str, u64); 5] {
-        let Shared { budget, turns, .. } = &*self.shared;
-        let [missed, missed_share] = turns.missed();
+        let Shared { budget, slots, .. } = &*self.shared;
+        let [missed, missed_share] = slots.missed();
         let [network, domain, costly] = budget.exceeded();
         [
             ("dns_budget", network),
@@ -247,7 +156,7 @@ impl Resolver {
     ///
     /// # Errors
     /// [`DnsFailure`] when nothing is known.
-    pub async fn ptr(&self, address: impl Into<IpAddr>) -> Result<Answer<String>, DnsFailure> {
+    pub async fn ptr(&self, address: impl Into<IpAddr>) -> Result<DnsAnswer<String>, DnsFailure> {
         self.ask(Name::from(address.into()), RecordType::PTR, pointer).await
     }
 
@@ -256,7 +165,7 @@ impl Resolver {
     ///
     /// # Errors
     /// [`DnsFailure`] when nothing is known.
-    pub async fn ptr_anew(&self, address: impl Into<IpAddr>) -> Result<Answer<String>, DnsFailure> {
+    pub async fn ptr_anew(&self, address: impl Into<IpAddr>) -> Result<DnsAnswer<String>, DnsFailure> {
         Ok(self.ask_anew(Name::from(address.into()), RecordType::PTR).await?.pick(pointer))
     }
 
@@ -264,7 +173,7 @@ impl Resolver {
     ///
     /// # Errors
     /// [`DnsFailure`] when nothing is known.
-    pub async fn a(&self, name: &str) -> Result<Answer<Ipv4Addr>, DnsFailure> {
+    pub async fn a(&self, name: &str) -> Result<DnsAnswer<Ipv4Addr>, DnsFailure> {
         self.ask_text(name, RecordType::A, |data| match data {
             RData::A(address) => Some(address.0),
             _ => None,
@@ -278,7 +187,7 @@ impl Resolver {
     ///
     /// # Errors
     /// [`DnsFailure`] when nothing is known.
-    pub async fn mx(&self, name: &str) -> Result<Answer<String>, DnsFailure> {
+    pub async fn mx(&self, name: &str) -> Result<DnsAnswer<String>, DnsFailure> {
         self.ask_text(name, RecordType::MX, |data| match data {
             RData::MX(server) => Some(plain_text(&server.exchange)),
             _ => None,
@@ -290,7 +199,7 @@ impl Resolver {
     ///
     /// # Errors
     /// [`DnsFailure`] when nothing is known.
-    pub async fn aaaa(&self, name: &str) -> Result<Answer<Ipv6Addr>, DnsFailure> {
+    pub async fn aaaa(&self, name: &str) -> Result<DnsAnswer<Ipv6Addr>, DnsFailure> {
         self.ask_text(name, RecordType::AAAA, |data| match data {
             RData::AAAA(address) => Some(address.0),
             _ => None,
@@ -303,7 +212,7 @@ impl Resolver {
     ///
     /// # Errors
     /// [`DnsFailure`] when nothing is known.
-    pub async fn txt(&self, name: &str) -> Result<Answer<Vec<u8>>, DnsFailure> {
+    pub async fn txt(&self, name: &str) -> Result<DnsAnswer<Vec<u8>>, DnsFailure> {
         self.ask_text(name, RecordType::TXT, |data| match data {
             RData::TXT(strings) => Some(strings.txt_data.concat()),
             _ => None,
@@ -316,12 +225,24 @@ impl Resolver {
         name: &str,
         kind: RecordType,
         pick: impl Fn(&RData) -> Option<T>,
-    ) -> Result<Answer<T>, DnsFailure> {
+    ) -> Result<DnsAnswer<T>, DnsFailure> {
         let labels = name.strip_suffix('.').unwrap_or(name).split('.').map(str::as_bytes);
         match Name::from_labels(labels) {
             Ok(name) => self.ask(name, kind, pick).await,
-            Err(_) => Ok(Answer::none()),
+            Err(_) => Ok(DnsAnswer::none()),
         }
+    }
+
+    /// The addresses of `name`, of the family of `address`.
+    pub(crate) async fn addresses(
+        &self,
+        name: &str,
+        address: IpAddr,
+    ) -> Result<DnsAnswer<IpAddr>, DnsFailure> {
+        Ok(match address {
+            IpAddr::V4(_) => self.a(name).await?.into_addresses(),
+            IpAddr::V6(_) => self.aaaa(name).await?.into_addresses(),
+        })
     }
 
     async fn ask<T>(
@@ -329,7 +250,7 @@ impl Resolver {
         name: Name,
         kind: RecordType,
         pick: impl Fn(&RData) -> Option<T>,
-    ) -> Result<Answer<T>, DnsFailure> {
+    ) -> Result<DnsAnswer<T>, DnsFailure> {
         let known = || self.shared.answers.get(&name, kind);
         let answer = match known() {
             Some(answer) => answer,
@@ -346,26 +267,31 @@ impl Resolver {
     }
 
     /// Asks, past the cache, and keeps the answer.
-    async fn ask_anew(&self, name: Name, kind: RecordType) -> Result<Answer<RData>, DnsFailure> {
+    async fn ask_anew(&self, name: Name, kind: RecordType) -> Result<DnsAnswer<RData>, DnsFailure> {
         let seat = self.shared.flights.join(name.clone(), kind);
         self.ask_from(seat, &name, kind).await
     }
 
     /// Asks, unless an equal question is open: that one's answer counts for both. So one question
     /// has one payer.
-    async fn ask_from(&self, seat: Seat, name: &Name, kind: RecordType) -> Result<Answer<RData>, DnsFailure> {
-        let Shared { budget, turns, .. } = &*self.shared;
+    async fn ask_from(
+        &self,
+        seat: Seat,
+        name: &Name,
+        kind: RecordType,
+    ) -> Result<DnsAnswer<RData>, DnsFailure> {
+        let Shared { budget, slots, .. } = &*self.shared;
         let lacks = |lack| match lack {
             Lack::Network => DnsFailure::OverBudget { question: question(name, kind) },
             Lack::Domain => DnsFailure::OverDomainBudget { question: question(name, kind) },
             Lack::Costly => DnsFailure::OverCostlyBudget { question: question(name, kind) },
         };
-        let turn = async {
+        let slot = async {
             if let Some(payer) = &self.payer {
                 budget.affords(payer, Instant::now()).map_err(lacks)?;
             }
-            let turn = turns.acquire(self.payer.as_ref().map(|payer| payer.network)).await;
-            turn.ok_or_else(|| DnsFailure::Busy { question: question(name, kind) })
+            let slot = slots.acquire(self.payer.as_ref().map(|payer| payer.network)).await;
+            slot.ok_or_else(|| DnsFailure::Busy { question: question(name, kind) })
         };
         let pay = || match &self.payer {
             Some(payer) => budget.pay(payer, Instant::now()).map_err(lacks),
@@ -377,95 +303,6 @@ impl Resolver {
             shared.answers.put(name, kind, &answer);
             Ok(answer)
         };
-        seat.answer(turn, pay, ask).await
-    }
-}
-
-impl<T> Answer<T> {
-    fn none() -> Self {
-        Self { records: Vec::new(), ttl: Duration::ZERO }
-    }
-}
-
-impl<T: Into<IpAddr>> Answer<T> {
-    /// The same addresses, of either family.
-    pub(crate) fn into_addresses(self) -> Answer<IpAddr> {
-        Answer { records: self.records.into_iter().map(Into::into).collect(), ttl: self.ttl }
-    }
-}
-
-impl Answer<RData> {
-    fn pick<T>(&self, pick: impl Fn(&RData) -> Option<T>) -> Answer<T> {
-        Answer { records: self.records.iter().filter_map(pick).collect(), ttl: self.ttl }
-    }
-}
-
-/// `name` in the form that DNS asks for and records show: A-labels (RFC 5890 2.3.2.1), lower case,
-/// no final dot. `None` if it is not like a host name: other characters than letters, digits, `-`
-/// and `_`, or lengths beyond RFC 1035 2.3.4.
-#[must_use]
-pub fn ascii_name(name: &str) -> Option<String> {
-    // No name of so many octets becomes shorter as A-labels than DNS allows.
-    if name.len() > 4 * LONGEST_NAME {
-        return None;
-    }
-    let name = to_a_label(name.strip_suffix('.').unwrap_or(name)).to_ascii_lowercase();
-    let label_is_good = |label: &str| {
-        (1..=LONGEST_LABEL).contains(&label.len())
-            && label.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
-    };
-    (name.len() <= LONGEST_NAME && name.split('.').all(label_is_good)).then_some(name)
-}
-
-fn pointer(data: &RData) -> Option<String> {
-    match data {
-        RData::PTR(name) => Some(text(name)),
-        _ => None,
-    }
-}
-
-fn text(name: &Name) -> String {
-    let mut text = name.to_ascii();
-    if text.ends_with('.') {
-        text.pop();
-    }
-    text
-}
-
-/// The labels as they are, so that the name can be asked about again. An octet that is not visible
-/// ASCII, and a dot inside a label, becomes `\DDD`, which is another name, and none that exists.
-fn plain_text(name: &Name) -> String {
-    let octet = |octet: &u8| match octet {
-        b'.' | ..=b' ' | 0x7f.. => format!("\\{octet:03}"),
-        _ => char::from(*octet).to_string(),
-    };
-    let labels: Vec<String> = name.iter().map(|label| label.iter().map(octet).collect()).collect();
-    labels.join(".")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_taken_in_one_form_or_not_at_all() {
-        let long_label = "a".repeat(64);
-        let long_name = ["abcdefg"; 32].join(".");
-        let rows = [
-            ("Mail.Example.", Some("mail.example")),
-            ("bücher.example", Some("xn--bcher-kva.example")),
-            ("s1._domainkey.example", Some("s1._domainkey.example")),
-            ("", None),
-            (".", None),
-            ("a..example", None),
-            ("a b.example", None),
-            ("a\r\nb.example", None),
-            ("[IPv6:::1]", None),
-            (long_label.as_str(), None),
-            (long_name.as_str(), None),
-        ];
-        for (name, wanted) in rows {
-            assert_eq!(ascii_name(name).as_deref(), wanted, "{name:?}");
-        }
+        seat.answer(slot, pay, ask).await
     }
 }

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_field_is_told() {
+    fn lines_that_are_not_fields_are_reported() {
         let rows: [(&[u8], bool); 8] = [
             (b"A: 1\r\n", true),
             (b"A \t: 1\r\n", true),

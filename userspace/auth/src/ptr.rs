@@ -20,7 +20,7 @@ use moka::{future::Cache, notification::RemovalCause};
 use tokio::time::timeout_at;
 use tracing::{debug, info};
 
-use crate::dns::{Answer, DnsFailure, Expiring, Lifetime, Resolver, ascii_name};
+use crate::dns::{DnsAnswer, Expiring, Lifetime, Resolver, ascii_name};
 
 pub use result::{PtrResult, Unanswered};
 
@@ -193,27 +193,19 @@ fn usable(records: &[String]) -> Vec<String> {
     names
 }
 
-/// The addresses of `name`, of the family of `address`.
-async fn addresses(dns: &Resolver, address: IpAddr, name: &str) -> Result<Answer<IpAddr>, DnsFailure> {
-    Ok(match address {
-        IpAddr::V4(_) => dns.a(name).await?.into_addresses(),
-        IpAddr::V6(_) => dns.aaaa(name).await?.into_addresses(),
-    })
-}
-
 /// Whether one of `names` leads back to `address`. The first that does decides, so that a name
 /// whose servers are silent does not hold up the others.
 async fn follow(dns: &Resolver, address: IpAddr, names: &[String]) -> Forward {
     let mut lookups: FuturesUnordered<_> =
-        names.iter().map(|name| async move { (name, addresses(dns, address, name).await) }).collect();
+        names.iter().map(|name| async move { (name, dns.addresses(name, address).await) }).collect();
     let mut is_unknown = false;
     let mut shortest = Duration::MAX;
     while let Some((name, looked_up)) = lookups.next().await {
         match looked_up {
-            Ok(Answer { records, ttl, .. }) if records.contains(&address) => {
+            Ok(DnsAnswer { records, ttl, .. }) if records.contains(&address) => {
                 return Forward::Here { name: name.clone(), ttl };
             }
-            Ok(Answer { ttl, .. }) => shortest = shortest.min(ttl),
+            Ok(DnsAnswer { ttl, .. }) => shortest = shortest.min(ttl),
             Err(failure) => {
                 debug!(name, failure = failure.to_string(), "forward DNS failed");
                 is_unknown = true;
@@ -230,9 +222,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_full_cache_makes_room_and_counts_it() {
-        let nobody: std::net::SocketAddr = "[::1]:1".parse().expect("an address");
-        let dns = Resolver::new(&[nobody], Duration::from_secs(1), NonZeroU8::MIN);
+    async fn a_full_cache_evicts_an_entry_and_counts_it() {
+        let unreachable: std::net::SocketAddr = "[::1]:1".parse().expect("an address");
+        let dns = Resolver::new(&[unreachable], Duration::from_secs(1), NonZeroU8::MIN);
         let cache = PtrCache::new(dns);
         let names = vec!["n".repeat(253); MAX_NAMES];
         let finding =

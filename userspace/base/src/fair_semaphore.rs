@@ -18,12 +18,12 @@ use tokio::{
     time::timeout,
 };
 
-use crate::shares::{FairShare, Network, Shortage};
+use crate::fair_share::{FairShare, Network, Shortage};
 
 /// Permits, and who waits for one.
 #[derive(Debug)]
 pub struct FairSemaphore {
-    state: Mutex<State>,
+    state: Mutex<SemaphoreState>,
     wait_max: Duration,
     missed: AtomicU64,
     missed_share: AtomicU64,
@@ -32,7 +32,7 @@ pub struct FairSemaphore {
 }
 
 #[derive(Debug)]
-struct State {
+struct SemaphoreState {
     shares: FairShare,
     /// Permits that only sources without a network may have.
     reserve: FairShare,
@@ -75,7 +75,7 @@ impl FairSemaphore {
     /// well.
     pub fn with_reserve(permits: NonZeroU32, reserve: u32, wait_max: Duration) -> Arc<Self> {
         let [shared, reserve] = split(permits, reserve);
-        let state = State {
+        let state = SemaphoreState {
             shares: FairShare::new(shared),
             reserve: FairShare::new(reserve),
             waiters: HashMap::new(),
@@ -116,7 +116,7 @@ impl FairSemaphore {
     }
 
     /// Changes the state, after which other tasks may have permits.
-    fn change(self: &Arc<Self>, change: impl FnOnce(&mut State)) {
+    fn change(self: &Arc<Self>, change: impl FnOnce(&mut SemaphoreState)) {
         let woken: Vec<_> = {
             let mut state = self.lock();
             change(&mut state);
@@ -158,19 +158,19 @@ impl FairSemaphore {
         }
     }
 
-    fn tell(&self, state: &State) {
+    fn tell(&self, state: &SemaphoreState) {
         let is_waited_for = !state.waiters.is_empty();
         self.waited_for
             .send_if_modified(|waited_for| std::mem::replace(waited_for, is_waited_for) != is_waited_for);
     }
 
     /// Numbers stay whole at every instant, so that a panic elsewhere does not matter to them.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SemaphoreState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl SemaphoreState {
     fn take(&mut self, network: Option<Network>) -> Option<Supply> {
         if network.is_none() && self.reserve.take(None, 0, 1).is_ok() {
             return Some(Supply::Reserve);

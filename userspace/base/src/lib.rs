@@ -8,5 +8,5 @@
 pub mod bounded;
 pub mod endpoint;
 pub mod fair_semaphore;
+pub mod fair_share;
 pub mod file_version;
-pub mod shares;

@@ -12,26 +12,25 @@ use std::collections::BTreeSet;
 
 use sixgate_common::{
     names,
-    settings::{ANSWER_HINDERED, ANSWER_KERNEL, READY, Settings},
+    settings::{ANSWER_FALLBACK, ANSWER_KERNEL, READY, Settings},
 };
 
 use super::{
-    attached::{self, Lost, Network, Pinned},
+    attached::{self, InterfaceCache, Lost, Pinned},
     error::DataplaneError,
-    interface::{self, Running},
-    layout,
+    interface, layout,
     loader::Loader,
     maps::Maps,
     object::{self},
-    obstacle::Obstacle,
     other_pins::{self, Abandoned, Owner},
     pins::{PinSet, release},
-    topology::{LinkFacts, Topology},
+    topology::{LinkFacts, RunningProgram, Topology},
 };
 pub(super) use link::replace;
 use link::{attach_new, report_replaced};
 use occupied::occupied;
-pub use plan::{AttachMode, AttachPlan, Attached, Change, Failed, Report, VlanTags};
+use plan::{AttachManner, PlannedResponder};
+pub use plan::{AttachMode, AttachPlan, AttachReport, Attached, Failed, ProgramChange, VlanTags};
 use program::Program;
 
 /// Fills the maps, puts the program on the plan's interfaces, and lets it refuse. Where sixgate
@@ -55,7 +54,7 @@ pub fn attach(plan: &AttachPlan) -> Result<Vec<Attached>, DataplaneError> {
 ///
 /// As [`attach`].
 pub fn attach_with(plan: &AttachPlan, loader: &Loader) -> Result<Vec<Attached>, DataplaneError> {
-    Task { plan, loader, together: true }.run().map(|report| report.attached)
+    AttachRun { plan, loader, together: true }.run().map(|report| report.attached)
 }
 
 /// The same, each interface by itself: one that fails keeps no other from being attached. Nothing
@@ -65,8 +64,8 @@ pub fn attach_with(plan: &AttachPlan, loader: &Loader) -> Result<Vec<Attached>, 
 /// # Errors
 ///
 /// As [`attach`] but for what concerns one interface.
-pub fn attach_each(plan: &AttachPlan, loader: &Loader) -> Result<Report, DataplaneError> {
-    Task { plan, loader, together: false }.run()
+pub fn attach_each(plan: &AttachPlan, loader: &Loader) -> Result<AttachReport, DataplaneError> {
+    AttachRun { plan, loader, together: false }.run()
 }
 
 /// The error that attaching to an interface would meet: another program runs there. Nothing if none
@@ -84,10 +83,10 @@ pub fn occupant(interface: &str) -> Result<Option<DataplaneError>, DataplaneErro
 }
 
 /// Interfaces to attach to, and the pins to be removed before, whose program is on some of them.
-type Interfaces<'a> = (&'a [LinkFacts], &'a [Taken]);
+type Interfaces<'a> = (&'a [LinkFacts], &'a [TakenPins]);
 
 /// Pins of sixgate in another directory, and the interfaces of the plan that have their program.
-struct Taken {
+struct TakenPins {
     pins: Abandoned,
     /// The interfaces by their index.
     interfaces: Vec<u32>,
@@ -95,7 +94,11 @@ struct Taken {
 
 /// Takes hold of the pins whose program runs on `interface`; an error if that is not sixgate's, or
 /// a daemon uses them.
-fn take(interface: &LinkFacts, running: Running, taken: &mut Vec<Taken>) -> Result<(), DataplaneError> {
+fn take(
+    interface: &LinkFacts,
+    running: RunningProgram,
+    taken: &mut Vec<TakenPins>,
+) -> Result<(), DataplaneError> {
     let pins = match other_pins::owner(running.program) {
         Owner::Pinned(pins) => pins,
         Owner::Hidden => return Err(other_pins::hidden(interface, running)),
@@ -105,30 +108,23 @@ fn take(interface: &LinkFacts, running: Running, taken: &mut Vec<Taken>) -> Resu
         Some(known) => known.interfaces.push(interface.index),
         None => {
             let pins = other_pins::hold(pins, interface, running)?;
-            taken.push(Taken { pins, interfaces: vec![interface.index] });
+            taken.push(TakenPins { pins, interfaces: vec![interface.index] });
         }
     }
     Ok(())
 }
 
-/// How the program is put on an interface.
-#[derive(Clone, Copy, Debug)]
-struct Manner {
-    mode: AttachMode,
-    speech: Speech,
-}
-
 /// One run of a plan.
-struct Task<'a> {
+struct AttachRun<'a> {
     plan: &'a AttachPlan,
     loader: &'a Loader,
     /// Whether one interface's failure is that of all.
     together: bool,
 }
 
-impl Task<'_> {
-    fn run(&self) -> Result<Report, DataplaneError> {
-        let mut report = Report::default();
+impl AttachRun<'_> {
+    fn run(&self) -> Result<AttachReport, DataplaneError> {
+        let mut report = AttachReport::default();
         let found = self.find(&mut report)?;
         self.plan.pins.prepare()?;
         let live = if self.together { self.plan.pins.live()? } else { self.plan.pins.own()? };
@@ -150,7 +146,7 @@ impl Task<'_> {
     }
 
     /// The plan's interfaces, each once, with the name that the plan has for it.
-    fn find(&self, report: &mut Report) -> Result<Vec<LinkFacts>, DataplaneError> {
+    fn find(&self, report: &mut AttachReport) -> Result<Vec<LinkFacts>, DataplaneError> {
         let mut found: Vec<LinkFacts> = Vec::new();
         for name in &self.plan.interfaces {
             let Some(interface) = self.or_failed(name, interface::named(name), report)? else {
@@ -169,8 +165,8 @@ impl Task<'_> {
         &self,
         found: Vec<LinkFacts>,
         links: &[Pinned],
-        report: &mut Report,
-    ) -> Result<(Vec<LinkFacts>, Vec<Taken>), DataplaneError> {
+        report: &mut AttachReport,
+    ) -> Result<(Vec<LinkFacts>, Vec<TakenPins>), DataplaneError> {
         let others = attached::programs_of_others(&self.plan.pins)?;
         let (mut free, mut abandoned) = (Vec::new(), Vec::new());
         for interface in found {
@@ -196,7 +192,11 @@ impl Task<'_> {
     }
 
     /// Makes everything aside; it comes into sight at once, and only then may the program refuse.
-    fn attach_first(&self, interfaces: Interfaces<'_>, report: &mut Report) -> Result<(), DataplaneError> {
+    fn attach_first(
+        &self,
+        interfaces: Interfaces<'_>,
+        report: &mut AttachReport,
+    ) -> Result<(), DataplaneError> {
         let staged = self.plan.pins.stage()?;
         let filled = self.fill_staged(interfaces, &staged, report);
         if filled.is_err() || report.attached.is_empty() {
@@ -204,19 +204,19 @@ impl Task<'_> {
             let _ = staged.remove();
             return filled.map(drop);
         }
-        let speech = filled?;
+        let responder = filled?;
         let live = self.plan.pins.publish(staged)?;
-        put_in_force(&mut Maps::open_set(&live)?, self.plan, speech, &live)
+        put_in_force(&mut Maps::open_set(&live)?, self.plan, responder, &live)
     }
 
     fn fill_staged(
         &self,
         (interfaces, abandoned): Interfaces<'_>,
         staged: &PinSet,
-        report: &mut Report,
-    ) -> Result<Speech, DataplaneError> {
+        report: &mut AttachReport,
+    ) -> Result<PlannedResponder, DataplaneError> {
         let mut object = self.loader.load(&self.plan.sizes, |name| Some(staged.map(name)))?;
-        let speech = Speech::of(self.plan, object.obstacle.as_ref());
+        let responder = PlannedResponder::of(self.plan, object.fallback_reason.as_ref());
         let program = object.program()?;
         let file = staged.program();
         program.pin(&file).map_err(|error| DataplaneError::aya(format!("pin {}", file.display()), error))?;
@@ -226,12 +226,12 @@ impl Task<'_> {
         attached::remove_others(&self.plan.pins)?;
         abandoned.iter().try_for_each(|taken| taken.pins.detach())?;
         for interface in interfaces {
-            let manner = Manner { mode: self.plan.mode, speech };
+            let manner = AttachManner { mode: self.plan.mode, responder };
             let attached = attach_new(program, interface, manner, &network, staged);
             let attached = self.or_failed(&interface.name, attached, report)?;
             report.attached.extend(attached);
         }
-        Ok(speech)
+        Ok(responder)
     }
 
     /// Brings the maps in line, hands every pinned link this build's program, then adds the
@@ -241,17 +241,17 @@ impl Task<'_> {
         (interfaces, abandoned): Interfaces<'_>,
         live: &PinSet,
         links: &[Pinned],
-        report: &mut Report,
+        report: &mut AttachReport,
     ) -> Result<(), DataplaneError> {
         for name in names::ALL {
             layout::examine(live, name)?;
         }
         let pinned = object::pinned_program(&live.program())?;
         let mut program = Program::of(self.plan, self.loader, live, pinned)?;
-        let speech = Speech::of(self.plan, program.obstacle.as_ref());
+        let responder = PlannedResponder::of(self.plan, program.fallback_reason.as_ref());
         let change = match pinned {
-            Some((_, tag)) if tag == program.tag()? => Change::Unchanged,
-            _ => Change::Replaced,
+            Some((_, tag)) if tag == program.tag()? => ProgramChange::Unchanged,
+            _ => ProgramChange::Replaced,
         };
         let mut maps = Maps::open_set(live)?;
         // What refuses goes on refusing meanwhile: entries come before others go.
@@ -262,11 +262,11 @@ impl Task<'_> {
         attached::remove_others(&self.plan.pins)?;
         abandoned.iter().try_for_each(|taken| taken.pins.detach())?;
         let network = expect(&mut maps, interfaces)?;
-        let manner = Manner { mode: self.plan.mode, speech };
+        let manner = AttachManner { mode: self.plan.mode, responder };
         let handed =
             self.hand_over(&mut program, interfaces, (manner, change), (live, links, &network), report);
         // The maps agree with the projection, even where an interface failed.
-        put_in_force(&mut maps, self.plan, speech, live)?;
+        put_in_force(&mut maps, self.plan, responder, live)?;
         handed
     }
 
@@ -275,9 +275,9 @@ impl Task<'_> {
         &self,
         program: &mut Program,
         interfaces: &[LinkFacts],
-        (manner, change): (Manner, Change),
+        (manner, change): (AttachManner, ProgramChange),
         (live, links, network): (&PinSet, &[Pinned], &Topology),
-        report: &mut Report,
+        report: &mut AttachReport,
     ) -> Result<(), DataplaneError> {
         let mut held = Vec::new();
         for link in links {
@@ -307,7 +307,7 @@ impl Task<'_> {
         &self,
         interface: &str,
         outcome: Result<T, DataplaneError>,
-        report: &mut Report,
+        report: &mut AttachReport,
     ) -> Result<Option<T>, DataplaneError> {
         match outcome {
             Ok(value) => Ok(Some(value)),
@@ -345,40 +345,19 @@ fn expect(maps: &mut Maps, interfaces: &[LinkFacts]) -> Result<Topology, Datapla
 fn put_in_force(
     maps: &mut Maps,
     plan: &AttachPlan,
-    speech: Speech,
+    responder: PlannedResponder,
     live: &PinSet,
 ) -> Result<(), DataplaneError> {
     let Settings { generation, cookie, .. } = maps.settings()?;
-    let mut network = Network::default();
-    let obstacles = attached::of_links(live, &mut network)?;
-    maps.review_stations(&obstacles, &mut network)?;
-    let answer = match speech {
-        Speech::Daemon => plan.settings.answer,
-        Speech::Program if attached::can_answer(&obstacles) => ANSWER_KERNEL,
-        Speech::Program | Speech::Hindered => ANSWER_HINDERED,
+    let mut network = InterfaceCache::default();
+    let outlooks = attached::of_links(live, &mut network)?;
+    maps.review_stations(&outlooks, &mut network)?;
+    let answer = match responder {
+        PlannedResponder::Daemon => plan.settings.answer,
+        PlannedResponder::Kernel if attached::can_answer(&outlooks) => ANSWER_KERNEL,
+        PlannedResponder::Kernel | PlannedResponder::Fallback => ANSWER_FALLBACK,
     };
     maps.write_settings(&Settings { answer, ready: READY, generation, cookie, ..plan.settings })
-}
-
-/// Who is to answer refused senders, as far as it is known before the program runs anywhere.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Speech {
-    /// The daemon, as it should.
-    Daemon,
-    /// The program, as it should.
-    Program,
-    /// The daemon, since the program cannot.
-    Hindered,
-}
-
-impl Speech {
-    fn of(plan: &AttachPlan, obstacle: Option<&Obstacle>) -> Self {
-        match (plan.settings.answer, obstacle) {
-            (ANSWER_KERNEL, None) => Self::Program,
-            (ANSWER_KERNEL, Some(_)) => Self::Hindered,
-            _ => Self::Daemon,
-        }
-    }
 }
 
 /// Takes back what this call attached before it failed: the links that were not pinned before.

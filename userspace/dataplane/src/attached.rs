@@ -8,13 +8,12 @@ use sixgate_common::names;
 
 use super::{
     error::DataplaneError,
-    interface::{self, RunMode},
-    layout,
+    fallback_reason::{self, Outlook},
+    interface, layout,
     object::{self, ProgramTag},
-    obstacle::{self, Outlook},
     pinned_link::{self, LinkState},
     pins::{LinkFile, PinSet, Pins, release},
-    topology::{LinkFacts, Topology},
+    topology::{LinkFacts, RunMode, Topology},
 };
 
 /// One pinned link.
@@ -66,9 +65,9 @@ impl fmt::Display for Lost {
 
 /// The interfaces of this network namespace, listed once and only if that matters.
 #[derive(Debug, Default)]
-pub struct Network(Option<Topology>);
+pub struct InterfaceCache(Option<Topology>);
 
-impl Network {
+impl InterfaceCache {
     /// Lets the next look list them again.
     pub fn forget(&mut self) {
         self.0 = None;
@@ -117,12 +116,12 @@ pub(super) fn programs_of_others(pins: &Pins) -> Result<Vec<u32>, DataplaneError
     Ok(programs)
 }
 
-/// What keeps the program from answering, by the indices of the interfaces.
+/// The state of the interfaces that the program runs on, by their indices.
 ///
 /// # Errors
 ///
 /// As [`attached`].
-pub fn obstacles(pins: &Pins, network: &mut Network) -> Result<BTreeMap<u32, Outlook>, DataplaneError> {
+pub fn outlooks(pins: &Pins, network: &mut InterfaceCache) -> Result<BTreeMap<u32, Outlook>, DataplaneError> {
     match pins.live()? {
         Some(live) => of_links(&live, network),
         None => Ok(BTreeMap::new()),
@@ -131,12 +130,12 @@ pub fn obstacles(pins: &Pins, network: &mut Network) -> Result<BTreeMap<u32, Out
 
 pub(super) fn of_links(
     live: &PinSet,
-    network: &mut Network,
+    network: &mut InterfaceCache,
 ) -> Result<BTreeMap<u32, Outlook>, DataplaneError> {
     let mut found = BTreeMap::new();
     for Pinned { link, facts, .. } in pinned(live)? {
         if let (Some(running), Some(facts)) = (link.running, facts) {
-            found.insert(running.index, obstacle::look(&facts, running.mode, || network.all())?);
+            found.insert(running.index, fallback_reason::look(&facts, running.mode, || network.all())?);
         }
     }
     Ok(found)
@@ -145,8 +144,8 @@ pub(super) fn of_links(
 /// Whether the program can answer on one interface at least; where it runs on none, nothing keeps
 /// it from that.
 #[must_use]
-pub fn can_answer(obstacles: &BTreeMap<u32, Outlook>) -> bool {
-    obstacles.is_empty() || obstacles.values().any(|outlook| outlook.obstacle.is_none())
+pub fn can_answer(outlooks: &BTreeMap<u32, Outlook>) -> bool {
+    outlooks.is_empty() || outlooks.values().any(|outlook| outlook.fallback_reason.is_none())
 }
 
 /// A pin and what it leads to.

@@ -11,10 +11,7 @@ use sixgate_common::{
     names,
 };
 
-use super::{
-    error::{DataplaneError, system_error},
-    maps::is_absent,
-};
+use super::error::{DataplaneError, is_absent, system_error};
 
 /// The open map DOMAINS, by hash.
 pub(super) type DomainMap = HashMap<MapData, u64, MemberEntry>;

@@ -3,6 +3,8 @@
 //! It owns the translation of aya's and the system's errors; where they are met is not its
 //! business.
 
+mod verifier;
+
 use std::{
     error::Error,
     io,
@@ -14,7 +16,11 @@ use ipnet::Ipv6Net;
 use nix::libc;
 use thiserror::Error;
 
-use super::{kernel, other_pins, pins::USUAL_MOUNT};
+use super::{
+    kernel,
+    mounts::{USUAL_MOUNT, read_only_mount},
+    topology::RunMode,
+};
 
 /// An operation on the XDP program, its pins or its maps failed.
 #[derive(Debug, Error)]
@@ -62,8 +68,7 @@ pub enum DataplaneError {
     },
     /// An interface holds sixgate's program, which is pinned in another directory.
     #[error(
-        "{interface} has sixgate's XDP program (id {program}) that is pinned in {}, another directory than xdp.bpffs names: \
-         {}",
+        "{interface} already runs sixgate's XDP program (id {program}), pinned in {} instead of xdp.bpffs; {}",
         path.display(), held_by(*in_use)
     )]
     PinnedElsewhere {
@@ -78,8 +83,8 @@ pub enum DataplaneError {
     },
     /// An interface holds sixgate's program, and its pins are not to be found.
     #[error(
-        "{interface} has sixgate's XDP program (id {program}) of another pin directory, which is not found here; its maps \
-         are not kept up to date: `bpftool link detach id {}`{}",
+        "{interface} already runs sixgate's XDP program (id {program}), whose pins are not found here, so that its maps are \
+         not kept up to date; detach it: `bpftool link detach id {}`{}",
         link.map_or_else(|| "N".to_owned(), |link| link.to_string()),
         if link.is_none() { ", where `bpftool link show` has the N" } else { "" }
     )]
@@ -100,12 +105,15 @@ pub enum DataplaneError {
         reason: String,
     },
     /// The program already runs on an interface, in the other mode than demanded.
-    #[error("the program runs on {interface} in {running} mode, not as demanded: detach it first")]
+    #[error(
+        "the XDP program runs on {interface} in {running} mode, not as demanded: `sixgate detach --iface {interface}`, \
+         then `sixgate attach --iface {interface}`"
+    )]
     OtherMode {
         /// The interface's name.
         interface: String,
         /// The mode in which it runs.
-        running: super::RunMode,
+        running: RunMode,
     },
     /// An interface was to be detached on which the program does not run.
     #[error("the XDP program is not attached to {interface:?}")]
@@ -120,7 +128,10 @@ pub enum DataplaneError {
     #[error("the XDP program was attached anew meanwhile; nothing was changed, try again")]
     AttachedAnew,
     /// The pin of a link is gone, but the program goes on running.
-    #[error("the XDP program still runs on {interface}: another process or pin holds its link")]
+    #[error(
+        "the XDP program still runs on {interface}: another process or pin holds its link; `bpftool link show` has its \
+         id, `bpftool link detach id N` detaches it"
+    )]
     StillRunning {
         /// The interface's name.
         interface: String,
@@ -294,7 +305,7 @@ impl DataplaneError {
     }
 
     fn read_only(operation: String) -> Self {
-        let mount = other_pins::read_only_mount().unwrap_or_else(|| PathBuf::from(USUAL_MOUNT));
+        let mount = read_only_mount().unwrap_or_else(|| PathBuf::from(USUAL_MOUNT));
         Self::ReadOnly { operation, mount }
     }
 
@@ -348,10 +359,10 @@ impl DataplaneError {
     /// The verifier's refusal of the program.
     fn refused(log: &str, error: io::Error) -> Self {
         let operation = "load the XDP program";
-        if log.contains(NOT_ROOT) {
+        if verifier::is_about_rights(log) {
             return Self::NoRights { operation: operation.to_owned() };
         }
-        Self::lacks(operation, refused_by_verifier(log), error)
+        Self::lacks(operation, verifier::reason(log), error)
     }
 
     fn lacks(operation: &str, what: String, source: io::Error) -> Self {
@@ -366,31 +377,10 @@ impl DataplaneError {
 /// What to do about pins in another directory.
 fn held_by(in_use: bool) -> &'static str {
     if in_use {
-        "a daemon uses it; stop that one, or take the interface out of one of the two configurations"
+        "a daemon uses those pins: stop it, or take the interface out of one of the two configurations"
     } else {
-        "no daemon keeps its maps up to date; the daemon takes it off and attaches its own, or `sixgate attach`"
+        "no daemon uses those pins: `sixgate attach` replaces it"
     }
-}
-
-/// The verifier's reason: the last line of its log that is not a statistic.
-fn refused_by_verifier(log: &str) -> String {
-    let complaint = log
-        .lines()
-        .rev()
-        .map(str::trim)
-        .find(|line| !line.is_empty() && !STATISTICS.iter().any(|word| line.starts_with(word)));
-    let kernel = kernel::this_kernel();
-    match complaint.map(bounded) {
-        Some(line) if UNKNOWN_HELPER.iter().any(|words| line.starts_with(words)) => {
-            format!("{kernel} lacks a helper that the XDP program calls ({line})")
-        }
-        Some(line) => format!("the verifier of {kernel} refused the XDP program ({line})"),
-        None => format!("{kernel} lacks XDP programs with multi-buffer support (BPF_F_XDP_HAS_FRAGS)"),
-    }
-}
-
-fn bounded(line: &str) -> &str {
-    line.char_indices().nth(COMPLAINT_MAX).map_or(line, |(end, _)| &line[..end])
 }
 
 /// The system's error at the end of a chain of library errors; else the chain's text.
@@ -405,63 +395,15 @@ pub(super) fn system_error(error: impl Error + Send + Sync + 'static) -> io::Err
     io::Error::other(error)
 }
 
-/// How the verifier reports that CAP_PERFMON is missing (kernel/bpf/verifier.c, `sanitize_err`).
-const NOT_ROOT: &str = "prohibited for !root";
-/// How verifiers report that the kernel does not have a helper, or not for XDP
-/// (kernel/bpf/verifier.c, `check_helper_call`).
-const UNKNOWN_HELPER: [&str; 3] = ["unknown func", "invalid func", "program of this type cannot use helper"];
-/// Beginnings of the verifier's closing statistics (kernel/bpf/verifier.c,
-/// `print_verification_stats`).
-const STATISTICS: [&str; 4] = ["processed ", "verification time", "stack depth", "mark_precise"];
-/// Characters of the verifier's complaint that are shown.
-const COMPLAINT_MAX: usize = 200;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn told(log: &str, code: i32) -> String {
-        DataplaneError::refused(log, io::Error::from_raw_os_error(code)).to_string()
-    }
-
-    #[test]
-    fn what_the_verifier_misses_is_named() {
-        let unknown = "0: (61) r6 = *(u32 *)(r1 +4)\n2: (85) call bpf_xdp_get_buff_len#188\n\
-                       unknown func bpf_xdp_get_buff_len#188\n\
-                       processed 3 insns (limit 1000000) max_states_per_insn 0\n";
-        let lacking = told(unknown, libc::EINVAL);
-        assert!(
-            lacking.contains(") lacks a helper that the XDP program calls (unknown func bpf_xdp_get"),
-            "{lacking}"
-        );
-        let refused =
-            told("R4 invalid zero-sized read: u64=[0,2559]\nprocessed 143467 insns\n", libc::EACCES);
-        assert!(refused.starts_with("the verifier of this kernel (Linux "), "{refused}");
-        assert!(
-            refused.contains("refused the XDP program (R4 invalid zero-sized read: u64=[0,2559])"),
-            "{refused}"
-        );
-        assert!(!refused.contains("6.1 or later"), "{refused}");
-        assert!(told("", libc::EINVAL).contains("BPF_F_XDP_HAS_FRAGS"));
-        assert!(told(&"x".repeat(4000), libc::EACCES).len() < 2 * COMPLAINT_MAX);
-    }
-
-    #[test]
-    fn missing_rights_are_not_taken_for_a_missing_feature() {
-        let log = "R7 has pointer with unsupported alu operation, pointer arithmetic with it prohibited for !root\n\
-                   processed 7 insns (limit 1000000)\n";
-        for told in [told(log, libc::EACCES), told("", libc::EPERM)] {
-            assert!(told.contains("CAP_PERFMON"), "{told}");
-        }
-    }
-
-    #[test]
-    fn the_systems_error_is_found_below_the_librarys() {
-        let error = ProgramError::SyscallError(aya::sys::SyscallError {
-            call: "bpf_link_create",
-            io_error: io::Error::from_raw_os_error(libc::EBUSY),
-        });
-        assert_eq!(system_error(error).raw_os_error(), Some(libc::EBUSY));
-        assert_eq!(system_error(ProgramError::NotLoaded).to_string(), "the program is not loaded");
+/// Whether a map operation failed because there is no such key: aya tells it in one way for
+/// reading, in another for deleting.
+pub(super) fn is_absent(error: &MapError) -> bool {
+    match error {
+        MapError::KeyNotFound => true,
+        MapError::SyscallError(error) => error.io_error.raw_os_error() == Some(libc::ENOENT),
+        _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

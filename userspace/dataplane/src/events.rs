@@ -46,7 +46,7 @@ impl Refused {
 
 /// What became of a session.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Event {
+pub enum KernelEvent {
     /// It was greeted.
     Begun(Refused),
     /// It is over.
@@ -54,15 +54,15 @@ pub enum Event {
         /// How it ended.
         ending: Ending,
         /// How far the session got.
-        progress: Progress,
+        progress: KernelProgress,
     },
     /// It goes on after a recipient was refused, and names another one.
-    Recipient(Progress),
+    Recipient(KernelProgress),
 }
 
 /// The state of a session when a record is made.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Progress {
+pub struct KernelProgress {
     /// The refused session itself.
     pub session: Refused,
     /// When the record was made, nanoseconds of CLOCK_MONOTONIC.
@@ -94,7 +94,7 @@ impl Events {
     }
 
     /// Takes at most `most` records; what cannot be read is left out.
-    pub fn take(&mut self, most: usize) -> Vec<Event> {
+    pub fn take(&mut self, most: usize) -> Vec<KernelEvent> {
         let mut events = Vec::new();
         for _ in 0..most {
             let Some(record) = self.ring.next() else {
@@ -107,7 +107,7 @@ impl Events {
 }
 
 /// A record; none if it is of a kind that this build does not know.
-fn read(record: &[u8]) -> Option<Event> {
+fn read(record: &[u8]) -> Option<KernelEvent> {
     let session = Refused {
         flow: FlowKey {
             source: part(record, FLOW + offset_of!(FlowKey, source))?,
@@ -119,7 +119,7 @@ fn read(record: &[u8]) -> Option<Event> {
         opened: u64::from_ne_bytes(part(record, offset_of!(Begun, opened))?),
     };
     let progress = || {
-        Some(Progress {
+        Some(KernelProgress {
             session,
             at: u64::from_ne_bytes(part(record, offset_of!(Begun, now))?),
             commands: u16::from_ne_bytes(part(record, offset_of!(Begun, commands))?),
@@ -129,9 +129,9 @@ fn read(record: &[u8]) -> Option<Event> {
         })
     };
     match (*record.get(offset_of!(Begun, kind))?, record.len()) {
-        (KIND_BEGUN, BEGUN_LENGTH) => Some(Event::Begun(session)),
-        (KIND_RECIPIENT, ENDED_LENGTH) => Some(Event::Recipient(progress()?)),
-        (KIND_ENDED, ENDED_LENGTH) => Some(Event::Ended {
+        (KIND_BEGUN, BEGUN_LENGTH) => Some(KernelEvent::Begun(session)),
+        (KIND_RECIPIENT, ENDED_LENGTH) => Some(KernelEvent::Recipient(progress()?)),
+        (KIND_ENDED, ENDED_LENGTH) => Some(KernelEvent::Ended {
             ending: ending(*record.get(offset_of!(Begun, ending))?)?,
             progress: progress()?,
         }),
@@ -195,14 +195,14 @@ mod tests {
     }
 
     #[test]
-    fn a_record_says_who_was_refused_and_how_it_ended() {
-        let Some(Event::Begun(session)) = read(&record(KIND_BEGUN, 1, 0, b"", b"")) else {
+    fn a_record_has_the_session_and_its_end() {
+        let Some(KernelEvent::Begun(session)) = read(&record(KIND_BEGUN, 1, 0, b"", b"")) else {
             panic!("no beginning")
         };
         assert_eq!(session.source(), "[2001:db8:51::4]:40000".parse().unwrap());
         assert_eq!(session.destination(), "[2001:db8:25::25]:25".parse().unwrap());
         assert_eq!((session.reason, session.opened), (Reason::NotOptedIn, 1_000));
-        let progress = Progress {
+        let progress = KernelProgress {
             session: Refused { reason: Reason::NoPtr, ..session },
             at: 5_000,
             commands: 7,
@@ -212,8 +212,8 @@ mod tests {
         };
         let octets = |kind, ending| record(kind, 2, ending, b"<a@b.example>", &[b'x'; ARGUMENT_KEPT]);
         let ended = read(&octets(KIND_ENDED, Ending::Reset as u8));
-        assert_eq!(ended, Some(Event::Ended { ending: Ending::Reset, progress: progress.clone() }));
-        assert_eq!(read(&octets(KIND_RECIPIENT, 0)), Some(Event::Recipient(progress)));
+        assert_eq!(ended, Some(KernelEvent::Ended { ending: Ending::Reset, progress: progress.clone() }));
+        assert_eq!(read(&octets(KIND_RECIPIENT, 0)), Some(KernelEvent::Recipient(progress)));
     }
 
     #[test]

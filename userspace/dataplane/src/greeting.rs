@@ -36,8 +36,9 @@ impl Maps {
     /// # Errors
     ///
     /// [`DataplaneError::Map`].
-    pub fn unheard_greeting(&self, session: &Refused) -> Result<Option<Greeting>, DataplaneError> {
-        let Some(slot) = self.slot(&session.flow)?.filter(|slot| is_unheard(slot, session.opened)) else {
+    pub fn lost_greeting(&self, session: &Refused) -> Result<Option<Greeting>, DataplaneError> {
+        let Some(slot) = self.slot(&session.flow)?.filter(|slot| is_unacknowledged(slot, session.opened))
+        else {
             return Ok(None);
         };
         if !reply::holds(slot.generation, self.settings()?.generation) {
@@ -53,7 +54,7 @@ impl Maps {
 
 /// Whether the slot belongs to the session that began at `opened`, and the greeting is the only
 /// reply that was sent in it.
-const fn is_unheard(slot: &Slot, opened: u64) -> bool {
+const fn is_unacknowledged(slot: &Slot, opened: u64) -> bool {
     slot.opened == (opened >> OPENED_SHIFT) as u32
         && slot.commands == 0
         && slot.flags & FLAG_ACKNOWLEDGED == 0
@@ -214,9 +215,9 @@ mod tests {
         octets.extend((again.segment.len() as u32).to_be_bytes());
         octets.extend([0, 0, 0, 6]);
         octets.extend(&again.segment);
-        let words =
+        let numbers =
             octets.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
-        let sum: u32 = words.sum();
+        let sum: u32 = numbers.sum();
         assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff);
     }
 
@@ -231,17 +232,17 @@ mod tests {
     }
 
     #[test]
-    fn only_a_greeting_that_is_the_last_word_is_sent_again() {
+    fn only_a_greeting_that_is_the_last_reply_is_sent_again() {
         let fresh = slot(32);
         let opened = (1 << OPENED_SHIFT) + 77;
-        assert!(is_unheard(&fresh, opened));
+        assert!(is_unacknowledged(&fresh, opened));
         for (why, settled) in [
-            ("heard", Slot { flags: FLAG_ACKNOWLEDGED, ..fresh }),
+            ("acknowledged", Slot { flags: FLAG_ACKNOWLEDGED, ..fresh }),
             ("answered", Slot { commands: 1, ..fresh }),
             ("over", Slot { flags: FLAG_FIN_RECEIVED, ..fresh }),
             ("another session", Slot { opened: 2, ..fresh }),
         ] {
-            assert!(!is_unheard(&settled, opened), "{why}");
+            assert!(!is_unacknowledged(&settled, opened), "{why}");
         }
         assert_eq!(greeting(&key(), &slot(31), &[b'x'; 32]), None, "other octets were sent");
     }

@@ -3,7 +3,7 @@
 //!
 //! What follows from it is `topology`'s; it attaches nothing and reads no address.
 
-use std::{fmt, io};
+use std::io;
 
 use netlink_packet_core::{
     DefaultNla, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
@@ -17,26 +17,8 @@ use nix::errno::Errno;
 
 use super::{
     error::DataplaneError,
-    topology::{Kind, LinkFacts, Mac, Topology},
+    topology::{LinkFacts, LinkKind, Mac, RunMode, Topology},
 };
-
-/// Where in the kernel an XDP program runs.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum RunMode {
-    /// In the driver, before the kernel allocates anything.
-    Native,
-    /// In the network stack: any interface, at a higher cost.
-    Generic,
-}
-
-impl fmt::Display for RunMode {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Native => "native",
-            Self::Generic => "generic",
-        })
-    }
-}
 
 /// An interface as it is now.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -76,13 +58,6 @@ pub fn interface_called(name: &str) -> Result<Option<InterfaceNow>, DataplaneErr
 /// [`DataplaneError::System`].
 pub fn interface_now(index: u32) -> Result<Option<InterfaceNow>, DataplaneError> {
     Ok(indexed(index)?.map(InterfaceNow::from))
-}
-
-/// The XDP program that runs on an interface.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Running {
-    pub(super) program: u32,
-    pub(super) mode: RunMode,
 }
 
 /// The other end of a veth pair.
@@ -147,7 +122,7 @@ pub(super) fn all() -> Result<Topology, DataplaneError> {
 /// The other end, if the interface is one of a veth pair, and its MAC address, if that may be
 /// looked at.
 pub(super) fn peer(link: &LinkFacts) -> Option<(Peer, Option<Mac>)> {
-    if link.kind != Kind::Veth {
+    if link.kind != LinkKind::Veth {
         return None;
     }
     // without a look at it nothing is known about it

@@ -12,6 +12,7 @@ mod cookies;
 mod domains;
 mod error;
 mod events;
+mod fallback_reason;
 mod flows;
 mod greeting;
 mod held_off;
@@ -21,8 +22,8 @@ mod layout;
 mod loader;
 mod lock;
 mod maps;
+mod mounts;
 mod object;
-mod obstacle;
 mod other_pins;
 mod pinned_link;
 mod pins;
@@ -39,33 +40,32 @@ mod watch;
 
 pub use addresses::{global_addresses, interface_addresses};
 pub use attach::{
-    AttachMode, AttachPlan, Attached, Change, Failed, Report, VlanTags, attach, attach_each, attach_with,
-    occupant,
+    AttachMode, AttachPlan, AttachReport, Attached, Failed, ProgramChange, VlanTags, attach, attach_each,
+    attach_with, occupant,
 };
 pub use attached::{
-    AttachedAt, AttachedLink, Lost, Network, attached, attached_by_others, can_answer, detach, detach_others,
-    forget_link, missing_map, obstacles,
+    AttachedAt, AttachedLink, InterfaceCache, Lost, attached, attached_by_others, can_answer, detach,
+    detach_others, forget_link, missing_map, outlooks,
 };
 pub use cookies::CookieSecret;
 pub use error::DataplaneError;
-pub use events::{Event, Events, Progress, Refused};
+pub use events::{Events, KernelEvent, KernelProgress, Refused};
+pub use fallback_reason::{FallbackReason, Outlook, PeerLacks, TagsLack};
 pub use flows::{FlowRecord, FlowState};
 pub use greeting::{Greeter, Greeting};
-pub use interface::{InterfaceNow, RunMode, interface_called, interface_now};
+pub use interface::{InterfaceNow, interface_called, interface_now};
 pub use loader::Loader;
 pub use lock::{MapsLock, PinLock};
 pub use maps::{Maps, flow_key};
 use nix::time::{ClockId, clock_gettime};
-pub use object::{
-    Embedded, ProgramTag, Sizes, embedded, embedded_object, embedded_tag, embedded_traced_object,
-};
-pub use obstacle::{Obstacle, Outlook, PeerLacks, TagsLack};
+pub use object::{Embedded, ProgramTag, Sizes, embedded_object, embedded_traced_object};
 pub use other_pins::detach_elsewhere;
 pub use pins::Pins;
-pub use projection::{Changes, MapChange, MapEntry, Projection};
+pub use projection::{MapChange, MapDifferences, MapEntry, Projection};
 pub use ptr::{PtrOrigin, PtrRecord, PtrState};
 pub use stations::{Station, StationUse};
-pub use trace::{Outcome, Trace, TracedSegment};
+pub use topology::RunMode;
+pub use trace::{SegmentOutcome, Trace, TracedSegment};
 pub use watch::{NetworkWatch, watch_network};
 
 /// CLOCK_MONOTONIC in nanoseconds: the clock of `bpf_ktime_get_ns`, in which tags and PTR entries

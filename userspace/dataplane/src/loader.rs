@@ -11,16 +11,16 @@ use std::{
 
 use super::{
     error::DataplaneError,
+    fallback_reason::FallbackReason,
     object::{self, Embedded, Object, ProgramTag, Sizes},
-    obstacle::Obstacle,
 };
 
 /// The memory of loads; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Loader(Arc<Mutex<Found>>);
+pub struct Loader(Arc<Mutex<LoadState>>);
 
 #[derive(Clone, Debug, Default)]
-enum Found {
+enum LoadState {
     /// It was not tried yet.
     #[default]
     Nothing,
@@ -34,7 +34,7 @@ impl Loader {
     /// Whether this kernel was found to refuse the program.
     #[must_use]
     pub fn is_refused(&self) -> bool {
-        matches!(self.found(), Found::Refused { .. })
+        matches!(self.found(), LoadState::Refused { .. })
     }
 
     /// What this kernel makes of the embedded program, found out once: it is loaded with the
@@ -45,26 +45,26 @@ impl Loader {
     /// [`DataplaneError::NoProgram`], [`DataplaneError::NoRights`],
     /// [`DataplaneError::KernelLacks`].
     pub fn embedded(&self) -> Result<Embedded, DataplaneError> {
-        if let Found::Loads(embedded) = self.found() {
+        if let LoadState::Loads(embedded) = self.found() {
             return Ok(embedded);
         }
         let mut object = self.load(&object::SMALLEST, |_| None)?;
-        Ok(Embedded { tag: object::tag(object.program()?)?, obstacle: object.obstacle })
+        Ok(Embedded { tag: object::tag(object.program()?)?, fallback_reason: object.fallback_reason })
     }
 
     /// The tag of the embedded program, if it was loaded before.
     pub(super) fn tag(&self) -> Option<ProgramTag> {
         match self.found() {
-            Found::Loads(embedded) => Some(embedded.tag),
-            Found::Nothing | Found::Refused { .. } => None,
+            LoadState::Loads(embedded) => Some(embedded.tag),
+            LoadState::Nothing | LoadState::Refused { .. } => None,
         }
     }
 
     /// Why the embedded program cannot answer, if it was loaded before.
-    pub(super) fn obstacle(&self) -> Option<Obstacle> {
+    pub(super) fn fallback_reason(&self) -> Option<FallbackReason> {
         match self.found() {
-            Found::Loads(embedded) => embedded.obstacle,
-            Found::Nothing | Found::Refused { .. } => None,
+            LoadState::Loads(embedded) => embedded.fallback_reason,
+            LoadState::Nothing | LoadState::Refused { .. } => None,
         }
     }
 
@@ -76,31 +76,31 @@ impl Loader {
         pin: impl Fn(&str) -> Option<PathBuf>,
     ) -> Result<Object, DataplaneError> {
         let loaded = match self.found() {
-            Found::Refused { what, code } => {
+            LoadState::Refused { what, code } => {
                 let source =
                     code.map_or_else(|| io::Error::other("refused before"), io::Error::from_raw_os_error);
                 return Err(DataplaneError::KernelLacks { what, source });
             }
-            Found::Loads(Embedded { obstacle: Some(obstacle), .. }) => {
-                Object::load_without_answers(sizes, &pin, obstacle)
+            LoadState::Loads(Embedded { fallback_reason: Some(fallback_reason), .. }) => {
+                Object::load_without_answers(sizes, &pin, fallback_reason)
             }
-            Found::Loads(_) | Found::Nothing => Object::load(sizes, &pin),
+            LoadState::Loads(_) | LoadState::Nothing => Object::load(sizes, &pin),
         };
         let mut object = loaded.inspect_err(|error| {
             if let DataplaneError::KernelLacks { what, source } = error {
-                self.remember(Found::Refused { what: what.clone(), code: source.raw_os_error() });
+                self.remember(LoadState::Refused { what: what.clone(), code: source.raw_os_error() });
             }
         })?;
         let tag = object::tag(object.program()?)?;
-        self.remember(Found::Loads(Embedded { tag, obstacle: object.obstacle.clone() }));
+        self.remember(LoadState::Loads(Embedded { tag, fallback_reason: object.fallback_reason.clone() }));
         Ok(object)
     }
 
-    fn found(&self) -> Found {
+    fn found(&self) -> LoadState {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn remember(&self, found: Found) {
+    fn remember(&self, found: LoadState) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = found;
     }
 }

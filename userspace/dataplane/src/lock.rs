@@ -39,16 +39,10 @@ impl Pins {
     pub fn lock_maps(&self, wait: Duration) -> Result<MapsLock, DataplaneError> {
         self.make_base()?;
         let (path, directory) = self.lock_directory("changing")?;
-        let began = Instant::now();
-        loop {
-            match directory.try_lock() {
-                Ok(()) => return Ok(MapsLock { _directory: directory }),
-                Err(TryLockError::WouldBlock) if began.elapsed() >= wait => {
-                    return Err(DataplaneError::MapsInUse { path: self.base().to_owned() });
-                }
-                Err(TryLockError::WouldBlock) => thread::sleep(POLL),
-                Err(TryLockError::Error(error)) => return Err(DataplaneError::file("lock", &path, error)),
-            }
+        match lock_within(&directory, wait) {
+            Ok(()) => Ok(MapsLock { _directory: directory }),
+            Err(TryLockError::WouldBlock) => Err(DataplaneError::MapsInUse { path: self.base().to_owned() }),
+            Err(TryLockError::Error(error)) => Err(DataplaneError::file("lock", &path, error)),
         }
     }
 
@@ -72,7 +66,8 @@ impl Pins {
         Ok((path, directory))
     }
 
-    /// Locks the pins; their directory is made where it is missing.
+    /// Locks the pins; their directory is made where it is missing. Waits for processes that only
+    /// look whether they are locked ([`Self::are_in_use`]), at most 100 ms.
     ///
     /// # Errors
     ///
@@ -81,7 +76,7 @@ impl Pins {
     pub fn lock(&self) -> Result<PinLock, DataplaneError> {
         self.make_base()?;
         let (path, directory) = self.lock_directory("lock")?;
-        match directory.try_lock() {
+        match lock_within(&directory, LOOKS) {
             Ok(()) => Ok(PinLock { directory, path }),
             Err(TryLockError::WouldBlock) => {
                 Err(DataplaneError::PinsInUse { path: self.base().to_owned(), pid: self.holder() })
@@ -93,19 +88,20 @@ impl Pins {
     /// The process that has locked the pins, by /proc/locks (proc_locks(5)). Nothing is made.
     #[must_use]
     pub fn holder(&self) -> Option<u32> {
-        let place = fs::metadata(self.base().join("lock")).ok()?;
-        let file = format!("{:02x}:{:02x}:{}", major(place.dev()), minor(place.dev()), place.ino());
+        let metadata = fs::metadata(self.base().join("lock")).ok()?;
+        let file = format!("{:02x}:{:02x}:{}", major(metadata.dev()), minor(metadata.dev()), metadata.ino());
         let locks = fs::read_to_string(LOCKS).ok()?;
         locks.lines().find_map(|line| {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            match words[..] {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            match fields[..] {
                 [_, "FLOCK", _, "WRITE", pid, of, ..] if of == file => pid.parse().ok(),
                 _ => None,
             }
         })
     }
 
-    /// Whether a daemon has locked the pins. Nothing is made.
+    /// Whether a daemon has locked the pins, whose process may be in another PID namespace. Locks
+    /// them for a moment. Nothing is made.
     #[must_use]
     pub fn are_in_use(&self) -> bool {
         let directory = File::open(self.base().join("lock"));
@@ -117,10 +113,21 @@ impl PinLock {
     /// Whether the locked directory is still the one at that path.
     #[must_use]
     pub fn holds(&self) -> bool {
-        let place = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
         match (self.directory.metadata(), fs::metadata(&self.path)) {
-            (Ok(locked), Ok(there)) => place(locked) == place(there),
+            (Ok(locked), Ok(there)) => identity(locked) == identity(there),
             _ => false,
+        }
+    }
+}
+
+/// Locks `directory`, and waits for it at most `wait`.
+fn lock_within(directory: &File, wait: Duration) -> Result<(), TryLockError> {
+    let began = Instant::now();
+    loop {
+        match directory.try_lock() {
+            Err(TryLockError::WouldBlock) if began.elapsed() < wait => thread::sleep(POLL),
+            result => return result,
         }
     }
 }
@@ -129,6 +136,8 @@ impl PinLock {
 const LOCKS: &str = "/proc/locks";
 /// For the owner only.
 const MODE: u32 = 0o700;
+/// How long a lock may be held by a process that only looks whether it is held.
+const LOOKS: Duration = Duration::from_millis(100);
 /// How often a lock is tried that another process holds.
 const POLL: Duration = Duration::from_millis(5);
 
@@ -137,7 +146,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_holds_while_its_directory_is_at_its_place() {
+    fn a_look_at_the_lock_does_not_keep_a_daemon_from_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        DirBuilder::new().mode(MODE).create(&path).unwrap();
+        let look = File::open(&path).unwrap();
+        look.try_lock_shared().unwrap();
+        let daemon = File::open(&path).unwrap();
+        assert!(matches!(lock_within(&daemon, Duration::ZERO), Err(TryLockError::WouldBlock)));
+        let lock = thread::spawn(move || lock_within(&daemon, Duration::from_secs(60)));
+        drop(look);
+        lock.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_lock_holds_while_its_directory_is_in_position() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("lock");
         DirBuilder::new().mode(MODE).create(&path).unwrap();

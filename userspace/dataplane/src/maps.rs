@@ -7,7 +7,6 @@
 use std::net::SocketAddrV6;
 
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray};
-use nix::libc;
 use sixgate_common::{
     cookie::CookieKey,
     dest::{DestEntry, MemberEntry},
@@ -16,14 +15,14 @@ use sixgate_common::{
     ptr::PtrEntry,
     refuse::ReplyId,
     reply::{self, REPLY_MAX, Reply},
-    settings::{ANSWER_HINDERED, ANSWER_KERNEL, READY, Revision, Settings},
+    settings::{ANSWER_FALLBACK, ANSWER_KERNEL, READY, Revision, Settings},
     slot::{Slot, SlotKey},
     station::{StationEntry, StationKey},
 };
 
 use super::{
     domains::DomainMap,
-    error::DataplaneError,
+    error::{DataplaneError, is_absent},
     layout,
     object::Sizes,
     pins::{PinSet, Pins},
@@ -54,8 +53,9 @@ impl Maps {
     ///
     /// # Errors
     ///
-    /// [`DataplaneError::LayoutDiffers`] when a map is missing or of another shape,
-    /// [`DataplaneError::NoRights`].
+    /// [`DataplaneError::OtherLayout`] beside a set of another layout,
+    /// [`DataplaneError::PinMissing`] when a map is missing, [`DataplaneError::LayoutDiffers`] when
+    /// one is of another shape; [`DataplaneError::NoRights`], [`DataplaneError::Map`].
     pub fn open(pins: &Pins) -> Result<Option<Self>, DataplaneError> {
         pins.live()?.map(|set| Self::open_set(&set)).transpose()
     }
@@ -155,11 +155,11 @@ impl Maps {
     /// # Errors
     ///
     /// [`DataplaneError::Map`].
-    pub fn hinder(&mut self, is_hindered: bool) -> Result<(), DataplaneError> {
+    pub fn set_fallback(&mut self, has_fallback: bool) -> Result<(), DataplaneError> {
         let settings = self.settings()?;
-        let answer = if is_hindered { ANSWER_HINDERED } else { ANSWER_KERNEL };
+        let answer = if has_fallback { ANSWER_FALLBACK } else { ANSWER_KERNEL };
         match settings.answer {
-            ANSWER_KERNEL | ANSWER_HINDERED => self.write_settings(&Settings { answer, ..settings }),
+            ANSWER_KERNEL | ANSWER_FALLBACK => self.write_settings(&Settings { answer, ..settings }),
             _ => Ok(()),
         }
     }
@@ -247,16 +247,6 @@ pub fn flow_key(sender: &SocketAddrV6, local: &SocketAddrV6) -> FlowKey {
         destination: local.ip().octets(),
         source_port: sender.port().to_be_bytes(),
         destination_port: local.port().to_be_bytes(),
-    }
-}
-
-/// Whether a map operation failed because there is no such key: aya tells it in one way for
-/// reading, in another for deleting.
-pub(super) fn is_absent(error: &MapError) -> bool {
-    match error {
-        MapError::KeyNotFound => true,
-        MapError::SyscallError(error) => error.io_error.raw_os_error() == Some(libc::ENOENT),
-        _ => false,
     }
 }
 

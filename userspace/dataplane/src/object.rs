@@ -20,7 +20,7 @@ use sixgate_common::{
 };
 use tracing::debug;
 
-use super::{error::DataplaneError, obstacle::Obstacle};
+use super::{error::DataplaneError, fallback_reason::FallbackReason};
 
 /// Bounds of the maps whose size is a setting, in entries. They matter when the maps are made;
 /// existing maps keep theirs.
@@ -72,7 +72,7 @@ pub struct Embedded {
     /// To compare with that of a running program.
     pub tag: ProgramTag,
     /// Why it cannot answer refused senders by itself, if so.
-    pub obstacle: Option<Obstacle>,
+    pub fallback_reason: Option<FallbackReason>,
 }
 
 /// The traced program's object, likewise.
@@ -81,32 +81,11 @@ pub const fn embedded_traced_object() -> &'static [u8] {
     TRACED_OBJECT
 }
 
-/// What this kernel makes of the embedded program. Only the kernel knows, so the program is loaded
-/// once, with the smallest maps, and dropped.
-///
-/// # Errors
-///
-/// [`DataplaneError::NoProgram`], [`DataplaneError::NoRights`], [`DataplaneError::KernelLacks`].
-pub fn embedded() -> Result<Embedded, DataplaneError> {
-    let mut object = Object::load(&SMALLEST, |_| None)?;
-    let tag = tag(object.program()?)?;
-    Ok(Embedded { tag, obstacle: object.obstacle })
-}
-
-/// The tag of the embedded program, from [`embedded`].
-///
-/// # Errors
-///
-/// As [`embedded`].
-pub fn embedded_tag() -> Result<ProgramTag, DataplaneError> {
-    embedded().map(|embedded| embedded.tag)
-}
-
 /// The embedded object with its maps made and its program in the kernel.
 pub(super) struct Object {
     object: Ebpf,
     /// Why the program cannot answer refused senders by itself, if so.
-    pub(super) obstacle: Option<Obstacle>,
+    pub(super) fallback_reason: Option<FallbackReason>,
 }
 
 impl Object {
@@ -114,10 +93,10 @@ impl Object {
     /// what that needs. A map for which `pin` gives a file is taken from there, or pinned there.
     pub(super) fn load(sizes: &Sizes, pin: impl Fn(&str) -> Option<PathBuf>) -> Result<Self, DataplaneError> {
         match load(sizes, &pin, &ANSWERING) {
-            Ok(object) => Ok(Self { object, obstacle: None }),
+            Ok(object) => Ok(Self { object, fallback_reason: None }),
             Err(DataplaneError::KernelLacks { what, .. }) => {
                 let object = load(sizes, &pin, &TAGGING)?;
-                Ok(Self { object, obstacle: Some(Obstacle::Kernel { refusal: what }) })
+                Ok(Self { object, fallback_reason: Some(FallbackReason::Kernel { refusal: what }) })
             }
             Err(error) => Err(error),
         }
@@ -127,9 +106,9 @@ impl Object {
     pub(super) fn load_without_answers(
         sizes: &Sizes,
         pin: impl Fn(&str) -> Option<PathBuf>,
-        obstacle: Obstacle,
+        fallback_reason: FallbackReason,
     ) -> Result<Self, DataplaneError> {
-        Ok(Self { object: load(sizes, &pin, &TAGGING)?, obstacle: Some(obstacle) })
+        Ok(Self { object: load(sizes, &pin, &TAGGING)?, fallback_reason: Some(fallback_reason) })
     }
 
     /// The XDP program in the object.

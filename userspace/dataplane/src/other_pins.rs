@@ -15,10 +15,11 @@ use sixgate_common::names;
 use super::{
     attached::{self, Lost, Pinned},
     error::DataplaneError,
-    interface::{self, Running},
+    interface,
     lock::PinLock,
+    mounts::bpf_mounts,
     pins::{PinSet, Pins},
-    topology::LinkFacts,
+    topology::{LinkFacts, RunningProgram},
 };
 
 /// Whose the XDP program is that runs on an interface and is not pinned in the configuration's
@@ -29,7 +30,7 @@ pub(super) enum Owner {
     Pinned(Pins),
     /// Sixgate's; its pins were not found.
     Hidden,
-    /// The pins of another directory.
+    /// Not sixgate's, as far as can be seen.
     Other,
 }
 
@@ -133,7 +134,11 @@ pub fn detach_elsewhere(own: &Pins, interface: &str) -> Result<Option<PathBuf>, 
 }
 
 /// Takes hold of the pins whose program runs on an interface.
-pub(super) fn hold(pins: Pins, interface: &LinkFacts, running: Running) -> Result<Abandoned, DataplaneError> {
+pub(super) fn hold(
+    pins: Pins,
+    interface: &LinkFacts,
+    running: RunningProgram,
+) -> Result<Abandoned, DataplaneError> {
     let error = elsewhere(&pins, interface, running);
     match Abandoned::hold(pins) {
         Err(DataplaneError::PinsInUse { .. }) => Err(error),
@@ -142,7 +147,7 @@ pub(super) fn hold(pins: Pins, interface: &LinkFacts, running: Running) -> Resul
 }
 
 /// The error about an interface that has the program which is pinned there.
-pub(super) fn elsewhere(pins: &Pins, interface: &LinkFacts, running: Running) -> DataplaneError {
+pub(super) fn elsewhere(pins: &Pins, interface: &LinkFacts, running: RunningProgram) -> DataplaneError {
     DataplaneError::PinnedElsewhere {
         interface: interface.name.clone(),
         program: running.program,
@@ -152,7 +157,7 @@ pub(super) fn elsewhere(pins: &Pins, interface: &LinkFacts, running: Running) ->
 }
 
 /// The error about an interface that has a program of sixgate whose pins are not found.
-pub(super) fn hidden(interface: &LinkFacts, running: Running) -> DataplaneError {
+pub(super) fn hidden(interface: &LinkFacts, running: RunningProgram) -> DataplaneError {
     DataplaneError::PinsHidden {
         interface: interface.name.clone(),
         program: running.program,
@@ -191,63 +196,6 @@ fn search(mount: &Path, program: u32) -> Option<PathBuf> {
     None
 }
 
-/// Where a bpffs is mounted in this mount namespace.
-fn bpf_mounts() -> Vec<PathBuf> {
-    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut mounts: Vec<PathBuf> = text.lines().filter_map(bpf_mount).take(MOUNTS_MAX).collect();
-    mounts.dedup();
-    mounts
-}
-
-/// The first bpffs that is mounted read-only.
-pub(super) fn read_only_mount() -> Option<PathBuf> {
-    let text = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    text.lines().filter(|line| is_read_only(line)).find_map(bpf_mount)
-}
-
-/// Whether a line of mountinfo is of a mount, or of a file system, that cannot be written.
-fn is_read_only(line: &str) -> bool {
-    let has_ro = |options: Option<&str>| {
-        options.is_some_and(|options| options.split(',').any(|option| option == "ro"))
-    };
-    has_ro(line.split(' ').nth(5)) || has_ro(line.rsplit(' ').next())
-}
-
-/// The mount point in a line of mountinfo (proc_pid_mountinfo(5)), if a bpffs is mounted there.
-fn bpf_mount(line: &str) -> Option<PathBuf> {
-    let (mount, kind) = line.split_once(" - ")?;
-    let is_bpf = kind.split(' ').next() == Some("bpf");
-    let path = mount.split(' ').nth(4).filter(|_| is_bpf)?;
-    Some(PathBuf::from(unescaped(path)))
-}
-
-/// Blanks, line ends and backslashes are written as three octal digits there.
-fn unescaped(path: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .iter()
-        .fold(path.to_owned(), |path, (written, meant)| path.replace(written, meant))
-}
-
-/// How deep pins are looked for below a mount, how many directories of it are looked at, and how
-/// many mounts.
+/// How deep pins are looked for below a mount, and how many directories of it are looked at.
 const DEPTH_MAX: usize = 4;
 const FOLDERS_MAX: usize = 4096;
-const MOUNTS_MAX: usize = 64;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mounts_of_a_bpffs_are_read_out_of_mountinfo() {
-        let rows = [
-            ("31 24 0:27 / /sys/fs/bpf rw,nosuid shared:9 - bpf bpf rw,mode=700", Some("/sys/fs/bpf")),
-            ("77 24 0:99 / /run/my\\040bpf rw - bpf none rw", Some("/run/my bpf")),
-            ("24 1 0:22 / /sys rw,nosuid shared:2 - sysfs sysfs rw", None),
-            ("no line", None),
-        ];
-        for (line, wanted) in rows {
-            assert_eq!(bpf_mount(line).as_deref(), wanted.map(Path::new), "{line}");
-        }
-    }
-}

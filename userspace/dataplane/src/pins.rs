@@ -14,7 +14,7 @@ use aya::programs::links::PinnedLink;
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use sixgate_common::names::LAYOUT;
 
-use super::error::DataplaneError;
+use super::{error::DataplaneError, mounts::USUAL_MOUNT};
 
 /// The location of the pins: a directory in a bpffs, with one directory for each layout version
 /// inside.
@@ -68,7 +68,7 @@ impl Pins {
     /// # Errors
     ///
     /// [`DataplaneError::NoBpffs`]; [`DataplaneError::NoRights`], [`DataplaneError::System`].
-    pub fn check_place(&self) -> Result<(), DataplaneError> {
+    pub fn check_file_system(&self) -> Result<(), DataplaneError> {
         self.demand_bpffs()
     }
 
@@ -307,8 +307,6 @@ fn hexadecimal(high: u8, low: u8) -> Option<u8> {
 
 /// Pins tell who mails whom: for the owner and the group only.
 const DIRECTORY_MODE: u32 = 0o750;
-/// Where distributions mount the bpffs.
-pub(super) const USUAL_MOUNT: &str = "/sys/fs/bpf";
 
 #[cfg(test)]
 mod tests {

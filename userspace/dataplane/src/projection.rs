@@ -74,14 +74,14 @@ pub enum MapChange {
 
 /// How the maps became, or would become, what is wanted. A changed entry is in both lists.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Changes {
+pub struct MapDifferences {
     /// Entries that were missing.
     pub added: Vec<MapEntry>,
     /// Entries that were too many.
     pub removed: Vec<MapEntry>,
 }
 
-impl Changes {
+impl MapDifferences {
     /// Whether the maps are as wanted already.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -105,7 +105,7 @@ impl Maps {
     ///
     /// [`DataplaneError::MapFull`] with the prefix that did not fit;
     /// [`DataplaneError::DomainsFull`]; [`DataplaneError::Map`].
-    pub fn project(&mut self, wanted: &Projection) -> Result<Changes, DataplaneError> {
+    pub fn project(&mut self, wanted: &Projection) -> Result<MapDifferences, DataplaneError> {
         let steps = self.steps(wanted)?;
         let taken = if steps.is_cramped() { self.take_cramped(&steps) } else { self.take(&steps) };
         self.not_ready_after_failure(taken)?;
@@ -117,7 +117,8 @@ impl Maps {
     ///
     /// # Errors
     ///
-    /// [`DataplaneError::MapFull`] with the prefix that did not fit; [`DataplaneError::Map`].
+    /// [`DataplaneError::MapFull`] with the prefix that did not fit;
+    /// [`DataplaneError::DomainsFull`]; [`DataplaneError::Map`].
     pub fn put_changes(&mut self, changes: &[MapChange]) -> Result<(), DataplaneError> {
         let sizes = self.sizes();
         let member = MemberEntry { flags: MEMBER };
@@ -176,7 +177,7 @@ impl Maps {
     /// # Errors
     ///
     /// [`DataplaneError::Map`].
-    pub fn difference(&self, wanted: &Projection) -> Result<Changes, DataplaneError> {
+    pub fn difference(&self, wanted: &Projection) -> Result<MapDifferences, DataplaneError> {
         Ok(self.steps(wanted)?.changes())
     }
 
@@ -257,11 +258,11 @@ impl Steps {
         self.optin.is_cramped() || self.trust.is_cramped() || self.guard.is_cramped()
     }
 
-    fn changes(&self) -> Changes {
+    fn changes(&self) -> MapDifferences {
         let optin = |(prefix, entry): &(Ipv6Net, DestEntry)| MapEntry::OptIn(*prefix, entry.decision());
         let trust = |(prefix, _): &(Ipv6Net, MemberEntry)| MapEntry::Trust(*prefix);
         let guard = |(prefix, _): &(Ipv6Net, MemberEntry)| MapEntry::Guard(*prefix);
-        Changes {
+        MapDifferences {
             added: (self.optin.missing.iter().map(optin))
                 .chain(self.trust.missing.iter().map(trust))
                 .chain(self.guard.missing.iter().map(guard))

@@ -11,8 +11,8 @@ use sixgate_common::{
 };
 
 use super::{
-    error::DataplaneError,
-    maps::{Maps, is_absent},
+    error::{DataplaneError, is_absent},
+    maps::Maps,
     monotonic_nanoseconds,
 };
 

@@ -1,27 +1,27 @@
 //! At which MAC addresses the host is reached by each interface that the program runs on, and where
 //! the program may answer: what STATIONS holds.
 //!
-//! Obstacles are `obstacle`'s, MAC addresses `topology`'s.
+//! Fallback reasons are `fallback_reason`'s, MAC addresses `topology`'s.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    attached::Network,
+    attached::InterfaceCache,
     error::DataplaneError,
+    fallback_reason::Outlook,
     maps::Maps,
-    obstacle::Outlook,
     stations::{Station, StationUse},
     topology::Topology,
 };
 
 /// What STATIONS is to hold while the program runs on these interfaces.
-pub(super) fn wanted(
-    obstacles: &BTreeMap<u32, Outlook>,
-    network: &Topology,
-) -> BTreeMap<Station, StationUse> {
-    let stations = obstacles.iter().flat_map(|(ifindex, outlook)| {
-        let what =
-            StationUse { answers: outlook.obstacle.is_none(), generic: outlook.generic, peer: outlook.peer };
+pub(super) fn wanted(outlooks: &BTreeMap<u32, Outlook>, network: &Topology) -> BTreeMap<Station, StationUse> {
+    let stations = outlooks.iter().flat_map(|(ifindex, outlook)| {
+        let what = StationUse {
+            answers: outlook.fallback_reason.is_none(),
+            generic: outlook.generic,
+            peer: outlook.peer,
+        };
         stations(*ifindex, network).into_iter().map(move |station| (station, what))
     });
     stations.collect()
@@ -58,10 +58,10 @@ impl Maps {
     /// [`DataplaneError::Map`], [`DataplaneError::System`].
     pub fn has_stations(
         &self,
-        obstacles: &BTreeMap<u32, Outlook>,
-        network: &mut Network,
+        outlooks: &BTreeMap<u32, Outlook>,
+        network: &mut InterfaceCache,
     ) -> Result<bool, DataplaneError> {
-        Ok(self.stations()? == wanted(obstacles, network.all()?))
+        Ok(self.stations()? == wanted(outlooks, network.all()?))
     }
 
     /// Lets the program take frames for the interfaces that it runs on, and answer where nothing
@@ -72,10 +72,10 @@ impl Maps {
     /// [`DataplaneError::Map`], [`DataplaneError::System`].
     pub fn review_stations(
         &mut self,
-        obstacles: &BTreeMap<u32, Outlook>,
-        network: &mut Network,
+        outlooks: &BTreeMap<u32, Outlook>,
+        network: &mut InterfaceCache,
     ) -> Result<(), DataplaneError> {
-        let wanted = wanted(obstacles, network.all()?);
+        let wanted = wanted(outlooks, network.all()?);
         if self.stations()? == wanted { Ok(()) } else { self.set_stations(&wanted) }
     }
 }
@@ -87,8 +87,8 @@ const NOTHING_YET: StationUse = StationUse { answers: false, generic: false, pee
 mod tests {
     use super::*;
     use crate::{
-        obstacle::Obstacle,
-        topology::{Kind, LinkFacts},
+        fallback_reason::FallbackReason,
+        topology::{LinkFacts, LinkKind},
     };
 
     #[test]
@@ -98,12 +98,12 @@ mod tests {
             |index, master| LinkFacts { index, master, mac: Some(mac(index as u8)), ..LinkFacts::default() };
         let network: Topology =
             [link(7, Some(9)), link(8, Some(9)), link(9, None), link(10, None)].into_iter().collect();
-        let obstacle = Obstacle::Kernel { refusal: "x".to_owned() };
+        let fallback_reason = FallbackReason::Kernel { refusal: "x".to_owned() };
         let peer = Some(mac(0x77));
-        let outlook = |obstacle, generic, peer| Outlook { obstacle, generic, peer };
-        let obstacles = BTreeMap::from([
+        let outlook = |fallback_reason, generic, peer| Outlook { fallback_reason, generic, peer };
+        let outlooks = BTreeMap::from([
             (7, outlook(None, true, peer)),
-            (8, outlook(Some(obstacle), false, None)),
+            (8, outlook(Some(fallback_reason), false, None)),
             (99, outlook(None, false, None)),
         ]);
         let answers = StationUse { answers: true, generic: true, peer };
@@ -115,19 +115,21 @@ mod tests {
             (station(8, 8), passes),
             (station(8, 9), passes),
         ]);
-        assert_eq!(wanted(&obstacles, &network), wanted_stations);
+        assert_eq!(wanted(&outlooks, &network), wanted_stations);
     }
 
     #[test]
     fn a_bond_is_reached_by_its_ports_and_a_bridge_is_not() {
         let mac = |last| [2, 0, 0, 0, 0, last];
         let port = |index| LinkFacts { index, master: Some(9), mac: Some(mac(9)), ..LinkFacts::default() };
-        for (kind, wanted_indices) in
-            [(Kind::Bond, &[7, 8, 9][..]), (Kind::Bridge { filters_vlans: false }, &[9]), (Kind::Other, &[9])]
-        {
+        for (kind, wanted_indices) in [
+            (LinkKind::Bond, &[7, 8, 9][..]),
+            (LinkKind::Bridge { filters_vlans: false }, &[9]),
+            (LinkKind::Other, &[9]),
+        ] {
             let master = LinkFacts { index: 9, kind, mac: Some(mac(9)), ..LinkFacts::default() };
             let network: Topology = [port(7), port(8), master].into_iter().collect();
-            let outlook = Outlook { obstacle: None, generic: false, peer: None };
+            let outlook = Outlook { fallback_reason: None, generic: false, peer: None };
             let found = wanted(&BTreeMap::from([(9, outlook)]), &network);
             let indices: Vec<u32> = found.keys().map(|station| station.ifindex).collect();
             assert_eq!(indices, wanted_indices, "{kind:?}");

@@ -10,8 +10,8 @@ use sixgate_common::{
 };
 
 use super::{
-    error::DataplaneError,
-    maps::{Maps, is_absent},
+    error::{DataplaneError, is_absent},
+    maps::Maps,
 };
 
 /// An Ethernet address of this host, as it is seen on one interface. Frames to others are passed on

@@ -3,17 +3,43 @@
 //!
 //! It asks the kernel nothing: `interface` does, and hands in what it was told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use netlink_packet_route::link::{
     InfoBridge, InfoData, InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, Prop,
     XdpAttached,
 };
 
-use super::interface::{RunMode, Running};
-
 /// A MAC address; loopback has none but zeros.
 pub(super) type Mac = [u8; 6];
+
+/// Where in the kernel an XDP program runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RunMode {
+    /// In the driver, before the kernel allocates anything.
+    Native,
+    /// In the network stack: any interface, at a higher cost.
+    Generic,
+}
+
+impl fmt::Display for RunMode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        })
+    }
+}
+
+/// The XDP program that runs on an interface.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct RunningProgram {
+    pub(super) program: u32,
+    pub(super) mode: RunMode,
+}
 
 /// One interface of the network namespace.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -25,14 +51,14 @@ pub(super) struct LinkFacts {
     pub(super) altnames: Vec<String>,
     /// A number of include/uapi/linux/if_arp.h.
     pub(super) hardware: u16,
-    pub(super) kind: Kind,
+    pub(super) kind: LinkKind,
     /// None where it has not six octets.
     pub(super) mac: Option<Mac>,
     /// What it lies upon: of a VLAN the interface below, of a veth its peer.
     pub(super) lower: Option<Lower>,
     /// The bond, team or bridge that it is a port of.
     pub(super) master: Option<u32>,
-    pub(super) running: Option<Running>,
+    pub(super) running: Option<RunningProgram>,
     /// Whether a program runs in the driver, alone or beside a generic one.
     pub(super) runs_natively: bool,
 }
@@ -47,7 +73,7 @@ pub(super) struct Lower {
 
 /// The kinds of interfaces that make a difference.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum LinkKind {
     Veth,
     Vlan,
     Bond,
@@ -144,8 +170,8 @@ impl Topology {
         let chain = self.with_masters(index);
         let is_in_chain =
             |lower: Lower| lower.netns.is_none() && chain.iter().any(|link| link.index == lower.index);
-        chain.iter().skip(1).any(|master| master.kind == Kind::Bridge { filters_vlans: true })
-            || self.0.values().any(|link| link.kind == Kind::Vlan && link.lower.is_some_and(is_in_chain))
+        chain.iter().skip(1).any(|master| master.kind == LinkKind::Bridge { filters_vlans: true })
+            || self.0.values().any(|link| link.kind == LinkKind::Vlan && link.lower.is_some_and(is_in_chain))
     }
 
     /// The interfaces on which frames arrive for a program that runs on this one: itself, and the
@@ -155,7 +181,7 @@ impl Topology {
         let Some(link) = self.get(index) else {
             return Vec::new();
         };
-        let ports = self.0.values().filter(|port| link.kind == Kind::Bond && port.master == Some(index));
+        let ports = self.0.values().filter(|port| link.kind == LinkKind::Bond && port.master == Some(index));
         std::iter::once(link).chain(ports).collect()
     }
 
@@ -173,22 +199,22 @@ fn altnames(properties: &[Prop]) -> impl Iterator<Item = String> {
     })
 }
 
-fn kind(info: &[LinkInfo]) -> Kind {
+fn kind(info: &[LinkInfo]) -> LinkKind {
     let is = |kind| info.contains(&LinkInfo::Kind(kind));
     if is(InfoKind::Veth) {
-        Kind::Veth
+        LinkKind::Veth
     } else if is(InfoKind::Vlan) {
-        Kind::Vlan
+        LinkKind::Vlan
     } else if is(InfoKind::Bond) {
-        Kind::Bond
+        LinkKind::Bond
     } else if is(InfoKind::Bridge) {
         let filters_vlans = info.iter().any(|info| match info {
             LinkInfo::Data(InfoData::Bridge(data)) => data.contains(&InfoBridge::VlanFiltering(true)),
             _ => false,
         });
-        Kind::Bridge { filters_vlans }
+        LinkKind::Bridge { filters_vlans }
     } else {
-        Kind::Other
+        LinkKind::Other
     }
 }
 
@@ -202,7 +228,7 @@ fn runs_natively(attributes: &[LinkXdp]) -> bool {
     })
 }
 
-fn running(attributes: &[LinkXdp]) -> Option<Running> {
+fn running(attributes: &[LinkXdp]) -> Option<RunningProgram> {
     let mode = attributes.iter().find_map(|attribute| match attribute {
         LinkXdp::Attached(XdpAttached::Driver | XdpAttached::Hardware) => Some(RunMode::Native),
         LinkXdp::Attached(XdpAttached::SocketBuffer | XdpAttached::Multiple) => Some(RunMode::Generic),
@@ -214,7 +240,7 @@ fn running(attributes: &[LinkXdp]) -> Option<Running> {
         }
         _ => None,
     })?;
-    Some(Running { program, mode })
+    Some(RunningProgram { program, mode })
 }
 
 /// How many levels of masters are followed.

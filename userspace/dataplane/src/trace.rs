@@ -56,7 +56,7 @@ pub struct TracedSegment {
     /// Octets of payload.
     pub length: u32,
     /// The program's action on the segment.
-    pub outcome: Outcome,
+    pub outcome: SegmentOutcome,
     /// The counter that was raised for it.
     pub stat: Stat,
     /// Why its session is refused, if it is.
@@ -65,7 +65,7 @@ pub struct TracedSegment {
 
 /// The program's action on a segment.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Outcome {
+pub enum SegmentOutcome {
     /// It went on to the host's TCP.
     Passed,
     /// It was dropped.
@@ -112,7 +112,7 @@ impl Trace {
         let (ordinary, _) =
             object::pinned_program(&live.program())?.ok_or(DataplaneError::NothingAttached)?;
         let maps = Maps::open_set(&live)?;
-        let answers = loader.embedded()?.obstacle.is_none();
+        let answers = loader.embedded()?.fallback_reason.is_none();
         let filter = filter(source, destination);
         let mut object = object::load_traced(|name| Some(live.map(name)), answers, &filter)?;
         let program = object::program(&mut object)?.info();
@@ -213,10 +213,10 @@ impl Trace {
     fn segment(&mut self, record: &TraceRecord) -> Option<TracedSegment> {
         let stat = *Stat::ALL.get(usize::from(record.stat))?;
         let outcome = match record.action {
-            TraceRecord::PASS => Outcome::Passed,
-            TraceRecord::DROP => Outcome::Dropped,
+            TraceRecord::PASS => SegmentOutcome::Passed,
+            TraceRecord::DROP => SegmentOutcome::Dropped,
             TraceRecord::TX => {
-                Outcome::Answered { flags: record.answer_flags, reply: self.reply(record.reply) }
+                SegmentOutcome::Answered { flags: record.answer_flags, reply: self.reply(record.reply) }
             }
             _ => return None,
         };
@@ -259,15 +259,15 @@ fn running(live: &PinSet, program: u32) -> Result<Vec<Pinned>, DataplaneError> {
 
 fn filter(source: Ipv6Net, destination: Ipv6Net) -> TraceFilter {
     TraceFilter {
-        source: words(source.network()),
-        source_mask: words(source.netmask()),
-        destination: words(destination.network()),
-        destination_mask: words(destination.netmask()),
+        source: in_u64s(source.network()),
+        source_mask: in_u64s(source.netmask()),
+        destination: in_u64s(destination.network()),
+        destination_mask: in_u64s(destination.netmask()),
     }
 }
 
 /// An address as two u64 in network order.
-fn words(address: Ipv6Addr) -> [u64; 2] {
+fn in_u64s(address: Ipv6Addr) -> [u64; 2] {
     let bits = address.to_bits();
     [((bits >> 64) as u64).to_be(), (bits as u64).to_be()]
 }
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_has_the_words_that_the_program_compares() {
+    fn a_filter_has_the_integers_that_the_program_compares() {
         let address = |text: &str| {
             let octets = text.parse::<Ipv6Addr>().unwrap().octets();
             let (high, low) = octets.split_at(8);

@@ -11,10 +11,7 @@ use aya::{
 use ipnet::Ipv6Net;
 use nix::libc;
 
-use super::{
-    error::{DataplaneError, system_error},
-    maps::is_absent,
-};
+use super::error::{DataplaneError, is_absent, system_error};
 
 /// A trie whose keys are prefixes of IPv6 addresses.
 pub(super) type Trie<V> = LpmTrie<MapData, [u8; 16], V>;

@@ -1,6 +1,6 @@
 //! Whether a network interface strips VLAN tags before the program sees a frame, and how to keep it
 //! from that: the features `rx-vlan-hw-parse` and `rx-vlan-stag-hw-parse` by ethtool's netlink
-//! (Documentation/networking/ ethtool-netlink.rst).
+//! (Documentation/networking/ethtool-netlink.rst).
 //!
 //! An answer to a frame whose tag is gone would leave without it, into another network. What
 //! follows from that is not decided here.

@@ -1,7 +1,7 @@
-//! Command lines: what is understood can be written down and understood again, has no octet that a next hop or a log
-//! could take for something else, and is what the kernel's reader takes it for.
+//! Command lines: one that is understood can be written and understood again, has no octet that a
+//! next hop or a log could take for something else, and is the same to the kernel's reader.
 //!
-//! Where lines end is not its business.
+//! Where lines end is tried by the target `line`.
 
 #![no_main]
 
@@ -89,7 +89,8 @@ fn same_in_the_kernel(line: &[u8], command: &Command) {
     if let (Verb::Rcpt, Command::Rcpt(recipient)) = (verb, command) {
         let span = recipient_domain(line, 0, line.len());
         let found = span.map(|span| &line[span.start..span.start + span.length]);
-        // the kernel knows ASCII between angle brackets only, and names the address where the daemon names another domain
+        // the kernel knows ASCII between angle brackets only, and names the address where the
+        // daemon names another domain
         let domain = recipient.mailbox().filter(|mailbox| mailbox.domain().is_ascii());
         let domain = domain.and_then(Mailbox::domain_name).map(str::as_bytes);
         assert!(found.is_none() || found == domain, "{found:?} and {domain:?}");

@@ -1,6 +1,7 @@
-//! Configurations: a bad one is told with a line of the file and one line of text, a good one keeps its promises.
+//! Configurations: the error about a bad one has a line of the file and one line of text; a good
+//! one keeps its promises.
 //!
-//! What the settings do is not its business.
+//! The effect of the settings is not tried here.
 
 #![no_main]
 

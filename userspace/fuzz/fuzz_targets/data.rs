@@ -1,7 +1,7 @@
-//! The content after DATA: however it is cut, it is what the plainest reading finds, and what leaves for the next hop
-//! ends where we say even for the most lenient of servers.
+//! The content after DATA: however it is cut, it is the content that the plainest reading finds,
+//! and the octets for the next hop end at sixgate's final dot even for the most lenient of servers.
 //!
-//! The size of messages is the session's business.
+//! The size of messages is tried by the target `session`.
 
 #![no_main]
 
@@ -10,7 +10,7 @@ use sixgate_fuzz::{
     script::{self, Script},
     strict::{self, Content},
 };
-use sixgate_smtp::data::{DataReceiver, Progress};
+use sixgate_smtp::data::{DataProgress, DataReceiver};
 
 fuzz_target!(|input: &[u8]| {
     let (script, stream) = script::split(input);
@@ -21,25 +21,26 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// What the receiver makes of `stream` in pieces.
+/// The receiver's result for `stream` in pieces.
 fn received(stream: &[u8], mut script: Script<'_>) -> Content {
     let (mut receiver, mut content, mut at) = (DataReceiver::default(), Vec::new(), 0);
     while at < stream.len() {
         let end = stream.len().min(at + script.length(PIECE_MAX));
-        match receiver.receive(&stream[at..end], |piece| content.extend_from_slice(piece)) {
-            Progress::More => at = end,
-            Progress::End(count) => {
+        let input = &stream[at..end];
+        match receiver.receive(input, |range| content.extend_from_slice(&input[range])) {
+            DataProgress::More => at = end,
+            DataProgress::End(count) => {
                 assert!(count <= end - at);
                 return Content::Whole(content, at + count);
             }
-            Progress::BareLineEnd => return Content::Bare,
+            DataProgress::BareLineEnd => return Content::Bare,
         }
     }
     Content::More
 }
 
-/// Dots doubled as RFC 5321 4.5.2 wants it, and the final one: a server that takes anything for the end of a line finds
-/// no end before ours.
+/// Dots doubled as RFC 5321 4.5.2 wants it, and the final one: a server that takes anything for the
+/// end of a line finds no end before sixgate's.
 fn leaves_in_one_piece(content: &[u8]) {
     let mut stream = Vec::new();
     for line in content.split_inclusive(|octet| *octet == b'\n') {

@@ -1,7 +1,8 @@
-//! DKIM: a message that we sign by a second reading of RFC 6376 passes, whatever its form; the same message, altered,
-//! passes only if the alteration means nothing to that reading; and without the key nothing passes.
+//! DKIM: a message in any form that is signed here by a second reading of RFC 6376 passes; the same
+//! message, altered, passes only if the alteration means nothing to that reading; and without the
+//! key nothing passes.
 //!
-//! Keys come from a DNS server of our own; what they may look like is the suites' business.
+//! Keys come from a DNS server of its own; the suites try which forms of keys are taken.
 
 #![no_main]
 
@@ -74,7 +75,7 @@ fn has_signature(fields: &[&[u8]]) -> bool {
 /// A signed message, and how it was signed.
 struct Signed {
     octets: Vec<u8>,
-    /// What the signature covers.
+    /// The part of the body that the signature covers.
     header: Vec<u8>,
     body: Vec<u8>,
     names: Vec<Vec<u8>>,

@@ -1,7 +1,8 @@
-//! The XDP program's parser, compiled for this machine: what it says of a frame is what a second reading says, no part
-//! lies outside the frame, and what it cannot see in the first buffer it passes on.
+//! The XDP program's parser, compiled for this machine: it finds in a frame the same as a second
+//! reading, no part lies outside the frame, and a frame that does not fit the first buffer is
+//! passed on where that matters.
 //!
-//! What is done with a segment is not its business; the suites run the program itself.
+//! The handling of a segment is not tried here; the suites run the program itself.
 
 #![no_main]
 
@@ -30,7 +31,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// What the program goes on with.
+/// The result with which the program goes on.
 #[derive(Debug, Eq, PartialEq)]
 struct Found {
     source: [u8; 16],

@@ -1,7 +1,8 @@
-//! SPF macros: an expansion is what a second reading of RFC 7208 7 makes of it, fits where it goes, and can be shown.
+//! SPF macros: an expansion is the same by a second reading of RFC 7208 7, fits where it goes, and
+//! can be shown.
 //!
-//! An input is four lines: local part, sender's domain, HELO, macro string. Where validated names come from is not its
-//! business.
+//! An input is four lines: local part, sender's domain, HELO, macro string. The source of validated
+//! names is not tried here.
 
 #![no_main]
 
@@ -9,7 +10,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use libfuzzer_sys::fuzz_target;
 use sixgate_auth::spf::{
-    macros::{DomainSpec, LONGEST_EXPLANATION, MacroString, Place, Values},
+    macros::{DomainSpec, LONGEST_EXPLANATION, MacroContext, MacroString, Values},
     name::DomainName,
 };
 
@@ -37,11 +38,14 @@ fuzz_target!(|input: &str| {
 });
 
 fn explanation(text: &str, values: &Values<'_>) {
-    let Ok(string) = MacroString::parse(text.as_bytes(), Place::Explanation) else {
+    let Ok(string) = MacroString::parse(text.as_bytes(), MacroContext::Explanation) else {
         assert_eq!(plainly_expanded(text, values), None, "{text:?}");
         return;
     };
-    assert_eq!(MacroString::parse(string.to_string().as_bytes(), Place::Explanation).as_ref(), Ok(&string));
+    assert_eq!(
+        MacroString::parse(string.to_string().as_bytes(), MacroContext::Explanation).as_ref(),
+        Ok(&string)
+    );
     let expanded = string.expand(values);
     assert!(expanded.len() <= LONGEST_EXPLANATION && !expanded.contains(char::is_control));
     let wanted = plainly_expanded(text, values).expect("both read it");
@@ -52,7 +56,7 @@ fn name(text: &str, values: &Values<'_>) {
     let Ok(spec) = DomainSpec::parse(text.as_bytes()) else {
         return;
     };
-    assert!(MacroString::parse(text.as_bytes(), Place::Record).is_ok() && !text.contains(' '));
+    assert!(MacroString::parse(text.as_bytes(), MacroContext::Record).is_ok() && !text.contains(' '));
     assert_eq!(DomainSpec::parse(spec.to_string().as_bytes()).as_ref(), Ok(&spec));
     let whole = plainly_expanded(text, values).expect("both read it");
     let mut wanted = whole.strip_suffix('.').unwrap_or(&whole);
@@ -70,7 +74,8 @@ fn name(text: &str, values: &Values<'_>) {
     }
 }
 
-/// RFC 7208 7.1 to 7.4 read once more, for explanations, without bounds. None if it is no macro string.
+/// RFC 7208 7.1 to 7.4 read once more, for explanations, without bounds. None if it is not a macro
+/// string.
 fn plainly_expanded(text: &str, values: &Values<'_>) -> Option<String> {
     let mut expanded = String::new();
     let mut rest = text;

@@ -1,7 +1,7 @@
-//! SPF records: what is understood is what was written, nothing wrong hides behind what is right, and what is said of a
-//! wrong record can be shown.
+//! SPF records: a record is understood as it was written, no error hides behind correct terms, and
+//! the reason against a wrong record can be shown.
 //!
-//! Macros are the target `spf_macro`'s business, what a record means `check::spf::evaluate`'s.
+//! Macros are tried by the target `spf_macro`, the evaluation of records by the suites.
 
 #![no_main]
 

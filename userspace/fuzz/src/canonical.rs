@@ -1,6 +1,6 @@
 //! The canonical forms of RFC 6376 3.4 once more, in the plainest way, over whole messages.
 //!
-//! It is here to sign with, and to say whether two messages are the same to a signature.
+//! It is here to sign with, and to tell whether two messages are the same to a signature.
 
 /// `simple` or `relaxed`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,7 +51,8 @@ pub fn divide(message: &[u8]) -> Parts<'_> {
     Parts { fields, body: &[] }
 }
 
-/// The name of a field, in lower case and without the blanks before its colon; none if it has no colon.
+/// The name of a field, in lower case and without the blanks before its colon; none if it has no
+/// colon.
 #[must_use]
 pub fn name(field: &[u8]) -> Option<Vec<u8>> {
     let colon = field.iter().position(|octet| *octet == b':')?;

@@ -1,4 +1,5 @@
-//! What the fuzz targets share: how an input is divided, and a second reading of lines and content.
+//! Code that the fuzz targets share: how an input is divided, and a second reading of lines and
+//! content.
 //!
 //! It owns no claim: those are in the targets. Nothing here calls the code that is fuzzed.
 

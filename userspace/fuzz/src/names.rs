@@ -8,7 +8,8 @@ use std::{
     thread,
 };
 
-/// Answers TXT questions for `name` with `text`, on a free port of the loopback address, until the process ends.
+/// Answers TXT questions for `name` with `text`, on a free port of the loopback address, until the
+/// process ends.
 ///
 /// # Errors
 /// If there is no port.
@@ -19,7 +20,7 @@ pub fn serve(name: &'static str, text: &'static str) -> io::Result<SocketAddr> {
         let mut query = [0; 1500];
         while let Ok((length, peer)) = socket.recv_from(&mut query) {
             if let Some(answer) = answer(&query[..length], name, text) {
-                // whoever asked may be gone
+                // the client may be gone
                 let _ = socket.send_to(&answer, peer);
             }
         }

@@ -1,6 +1,6 @@
-//! How an input is divided: its first line is a script, the rest is what a stranger sends.
+//! How an input is divided: its first line is a script, the rest are the octets of a client.
 //!
-//! Scripts are text, so that a seed can be written by hand; it does not say what a letter means.
+//! Scripts are text, so that a seed can be written by hand. The targets give letters their meaning.
 
 /// The choices that an input makes, one octet each, from the first again after the last.
 #[derive(Clone, Debug)]

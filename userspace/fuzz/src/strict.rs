@@ -1,5 +1,5 @@
-//! Lines and content once more, read in the plainest way there is, whole and not in pieces; and content as lenient
-//! servers read it.
+//! Lines and content once more, read in the plainest way there is, whole and not in pieces; and
+//! content as lenient servers read it.
 //!
 //! It is slow and takes no care of memory; it is here to be compared with.
 
@@ -10,7 +10,7 @@ pub enum Front {
     Line(Vec<u8>, usize),
     /// A bare CR, a bare LF or a NUL before the next CRLF.
     Bare,
-    /// Neither yet.
+    /// Neither of them yet.
     More,
 }
 
@@ -28,14 +28,14 @@ pub fn line(stream: &[u8]) -> Front {
     Front::More
 }
 
-/// What a stream of content comes to.
+/// The reading of a stream of content.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Content {
     /// The content, dots removed, and how many octets it and its end take.
     Whole(Vec<u8>, usize),
     /// A bare CR, a bare LF or a NUL before the end.
     Bare,
-    /// Neither yet.
+    /// Neither of them yet.
     More,
 }
 
@@ -59,8 +59,8 @@ pub fn content(stream: &[u8]) -> Content {
     }
 }
 
-/// Where the most lenient of servers takes the content at the front of `stream` to end: behind a line with nothing
-/// but a dot, whatever ends its lines. None if it waits for more.
+/// Where the most lenient of servers takes the content at the front of `stream` to end: behind a
+/// line with nothing but a dot, with any octet that could end a line. None if it waits for more.
 #[must_use]
 pub fn lenient_end(stream: &[u8]) -> Option<usize> {
     let is_end = |octet: &u8| matches!(octet, b'\r' | b'\n' | 0);

@@ -5,16 +5,21 @@
 //! the kernel. Beside it, the crate `sixgate_auth` finds out about senders, and `sixgate_dataplane`
 //! holds the XDP program and its maps. It is not a public API.
 
+mod budget;
 pub mod cli;
 pub mod config;
 pub mod control;
 mod evidence;
 pub mod log_limit;
 pub mod message_store;
+mod metrics;
 mod mirror;
 pub mod nexthop;
 pub mod server;
+pub mod services;
 mod session;
 mod session_id;
 mod shown;
 pub mod store;
+mod store_view;
+pub mod tls;

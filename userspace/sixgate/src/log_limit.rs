@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use sixgate_base::shares::Network;
+use sixgate_base::fair_share::Network;
 use tokio::time::Instant;
 use tracing::{
     Event, Level, Subscriber,
@@ -38,14 +38,14 @@ pub struct LogLimiter(Mutex<Lines>);
 #[derive(Debug, Default)]
 struct Lines {
     /// No more than there are call sites in the program that log.
-    kinds: HashMap<Kind, KindLines>,
+    kinds: HashMap<LineKind, KindLines>,
     suppressed_of_sessions: u64,
     suppressed_of_others: u64,
 }
 
 /// The lines that have a limit of their own.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-enum Kind {
+enum LineKind {
     /// What became of commands, messages and sessions.
     Session,
     /// What else happened in them.
@@ -53,10 +53,10 @@ enum Kind {
     /// What went wrong in them.
     SessionWarning,
     /// A line outside of sessions, by its call site in the program.
-    Place(Identifier),
+    CallSite(Identifier),
 }
 
-impl Kind {
+impl LineKind {
     fn of_session(event: &Event<'_>) -> Self {
         match event.metadata() {
             metadata if *metadata.level() < Level::INFO => Self::SessionWarning,
@@ -135,14 +135,14 @@ impl LogLimiter {
     /// counted.
     fn admits(
         &self,
-        kind: Kind,
+        kind: LineKind,
         name: impl FnOnce() -> Cow<'static, str>,
         network: Option<Network>,
         weight: u64,
     ) -> bool {
         let now = Instant::now();
         let mut lines = self.lock();
-        let is_session = !matches!(kind, Kind::Place(_));
+        let is_session = !matches!(kind, LineKind::CallSite(_));
         let kind = lines.kinds.entry(kind).or_insert_with(|| KindLines::new(name(), now));
         if kind.admits(network, now) {
             return true;
@@ -171,7 +171,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LimitLayer {
         if attributes.metadata().name() != SESSION {
             return;
         }
-        let mut facts = Facts::default();
+        let mut facts = LineFacts::default();
         attributes.record(&mut facts);
         if let (Some(network), Some(span)) = (facts.network, context.span(id)) {
             span.extensions_mut().insert(network);
@@ -185,24 +185,24 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LimitLayer {
         }
         let session = context.event_scope(event).into_iter().flatten();
         let network = session.filter_map(|span| span.extensions().get::<Network>().copied()).next();
-        let mut facts = Facts::default();
+        let mut facts = LineFacts::default();
         event.record(&mut facts);
         let weight = facts.stands_for.unwrap_or(1);
         match network {
             // the next hop has taken the message: its line is the only trace of it
             Some(_) if facts.is_delivered => true,
             Some(_) => {
-                let kind = Kind::of_session(event);
+                let kind = LineKind::of_session(event);
                 let name = match kind {
-                    Kind::SessionDetail => "session detail",
-                    Kind::SessionWarning => "session warning",
-                    Kind::Session | Kind::Place(_) => SESSION,
+                    LineKind::SessionDetail => "session detail",
+                    LineKind::SessionWarning => "session warning",
+                    LineKind::Session | LineKind::CallSite(_) => SESSION,
                 };
                 self.0.admits(kind, || name.into(), network, weight)
             }
             None => {
-                let place = Kind::Place(event.metadata().callsite());
-                self.0.admits(place, || message(event).into(), facts.network, weight)
+                let call_site = LineKind::CallSite(event.metadata().callsite());
+                self.0.admits(call_site, || message(event).into(), facts.network, weight)
             }
         }
     }
@@ -210,7 +210,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LimitLayer {
 
 /// The facts in the fields of a span or an event that the limits depend on.
 #[derive(Default)]
-struct Facts {
+struct LineFacts {
     /// That of the field `source`.
     network: Option<Network>,
     is_delivered: bool,
@@ -218,7 +218,7 @@ struct Facts {
     stands_for: Option<u64>,
 }
 
-impl Visit for Facts {
+impl Visit for LineFacts {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         if field.name() == "source" {
             self.network = format!("{value:?}").parse::<Ipv6Addr>().ok().map(Into::into);
@@ -296,9 +296,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_suppressed_is_told_once_by_its_kind() {
+    fn what_is_suppressed_is_reported_once_by_its_kind() {
         let limiter = LogLimiter::default();
-        let admits = |weight| limiter.admits(Kind::Session, || "session".into(), network("::1"), weight);
+        let admits = |weight| limiter.admits(LineKind::Session, || "session".into(), network("::1"), weight);
         assert_eq!((0..35).filter(|_| admits(1)).count(), 25);
         assert!(!admits(7), "a line that stands for seven");
         assert_eq!(limiter.reached(), [("session_lines", 17), ("log_lines", 0)]);

@@ -12,14 +12,14 @@ use sixgate_smtp::reply::Reply;
 
 /// The commands and replies of both sides of a refused session, as far as they were kept: the
 /// arguments of MAIL FROM and RCPT TO are cut at [`ARGUMENT_KEPT`].
-pub(crate) struct Said {
+pub(crate) struct RefusalFields {
     pub(crate) mail_from: Option<String>,
     pub(crate) recipient: Option<String>,
     pub(crate) domain: Option<String>,
     pub(crate) reply: Option<String>,
 }
 
-impl Said {
+impl RefusalFields {
     pub(crate) fn of(sender: &[u8], recipient: &[u8], reply: Option<&Reply>) -> Self {
         let shown = |argument: &[u8]| (!argument.is_empty()).then(|| path(argument));
         Self {

@@ -1,23 +1,23 @@
 //! The content after BDAT (RFC 3030 2): octets as they are, in lines that end with CRLF.
 //!
-//! It owns the state between two pieces of a message, wherever chunks begin and end; it keeps no
-//! content and knows no limit on its size.
+//! It owns the state between two pieces of a message, wherever chunks begin and end; it keeps and
+//! copies no content and knows no limit on its size.
 
 /// Reads content as it arrives.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ChunkReceiver {
-    place: Place,
+    position: ChunkPosition,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Place {
+enum ChunkPosition {
     /// At the start of a line.
     #[default]
     LineStart,
     /// Within a line.
-    Line,
-    /// After a CR, which was not given on yet.
-    Cr,
+    InLine,
+    /// After a CR.
+    AfterCr,
 }
 
 /// A bare CR, a bare LF or a NUL: what a mail server behind would make of it is unknown.
@@ -25,54 +25,49 @@ enum Place {
 pub(crate) struct BareLineEnd;
 
 impl ChunkReceiver {
-    /// Reads `input` and gives the content in it, in pieces, to `content`.
-    pub(crate) fn receive(
-        &mut self,
-        input: &[u8],
-        content: &mut impl FnMut(&[u8]),
-    ) -> Result<(), BareLineEnd> {
+    /// Reads `input`, all of which is content unless this fails.
+    pub(crate) fn receive(&mut self, input: &[u8]) -> Result<(), BareLineEnd> {
         let mut rest = input;
-        if let (Place::Cr, Some((first, after))) = (self.place, rest.split_first()) {
+        if let (ChunkPosition::AfterCr, Some((first, after))) = (self.position, rest.split_first()) {
             if *first != b'\n' {
                 return Err(BareLineEnd);
             }
-            content(CRLF);
-            self.place = Place::LineStart;
+            self.position = ChunkPosition::LineStart;
             rest = after;
         }
-        let whole = complete(rest)?;
-        if let Some(last) = whole.last() {
-            content(whole);
-            self.place = if *last == b'\n' { Place::LineStart } else { Place::Line };
-        }
-        if whole.len() < rest.len() {
-            self.place = Place::Cr;
+        // the LF of a CR at the end may be still to come
+        let whole = rest.strip_suffix(b"\r").unwrap_or(rest);
+        check_line_ends(whole)?;
+        match (rest, whole) {
+            ([.., b'\r'], _) => self.position = ChunkPosition::AfterCr,
+            (_, [.., b'\n']) => self.position = ChunkPosition::LineStart,
+            (_, [_, ..]) => self.position = ChunkPosition::InLine,
+            (_, []) => {}
         }
         Ok(())
     }
 
-    /// Ends the content. A last line without CRLF gets one: without it the message could not leave
-    /// as DATA, and a DKIM signature holds either way (RFC 6376 3.4.3, 3.4.4).
-    pub(crate) fn finish(&mut self, content: &mut impl FnMut(&[u8])) -> Result<(), BareLineEnd> {
-        match self.place {
-            Place::LineStart => {}
-            Place::Line => content(CRLF),
-            Place::Cr => return Err(BareLineEnd),
-        }
-        self.place = Place::LineStart;
-        Ok(())
+    /// Ends the content, and gives what its last line lacks, CRLF or nothing: without CRLF the
+    /// message could not leave as DATA, and a DKIM signature holds either way (RFC 6376 3.4.3,
+    /// 3.4.4).
+    pub(crate) fn finish(&mut self) -> Result<&'static [u8], BareLineEnd> {
+        let lacking = match self.position {
+            ChunkPosition::LineStart => &[],
+            ChunkPosition::InLine => CRLF,
+            ChunkPosition::AfterCr => return Err(BareLineEnd),
+        };
+        self.position = ChunkPosition::LineStart;
+        Ok(lacking)
     }
 }
 
-/// The octets without a CR at their end, whose LF may be still to come.
-fn complete(octets: &[u8]) -> Result<&[u8], BareLineEnd> {
-    let whole = octets.strip_suffix(b"\r").unwrap_or(octets);
-    let mut rest = whole;
+fn check_line_ends(octets: &[u8]) -> Result<(), BareLineEnd> {
+    let mut rest = octets;
     while let Some(at) = rest.iter().position(|octet| matches!(octet, b'\r' | b'\n' | 0)) {
         let end = rest.get(at..).unwrap_or_default();
         rest = end.strip_prefix(CRLF).ok_or(BareLineEnd)?;
     }
-    Ok(whole)
+    Ok(())
 }
 
 const CRLF: &[u8] = b"\r\n";
@@ -84,13 +79,10 @@ mod tests {
     /// The content of a message in chunks of `length` octets.
     fn read(message: &[u8], length: usize) -> Result<Vec<u8>, BareLineEnd> {
         let mut receiver = ChunkReceiver::default();
-        let mut content = Vec::new();
-        let mut keep = |piece: &[u8]| content.extend_from_slice(piece);
         for chunk in message.chunks(length) {
-            receiver.receive(chunk, &mut keep)?;
+            receiver.receive(chunk)?;
         }
-        receiver.finish(&mut keep)?;
-        Ok(content)
+        Ok([message, receiver.finish()?].concat())
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! The content after DATA (RFC 5321 4.1.1.4, 4.5.2): dot-stuffing removed, and one end only,
 //! CRLF.CRLF.
 //!
-//! It owns the state between two pieces of input; it keeps no content and knows no limit on its
-//! size.
+//! It owns the state between two pieces of input; it keeps and copies no content and knows no limit
+//! on its size.
+
+use std::ops::Range;
 
 /// Reads content as it arrives.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DataReceiver {
-    state: State,
+    state: DataPosition,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum State {
+enum DataPosition {
     /// At the start of a line.
     #[default]
     LineStart,
@@ -27,7 +29,7 @@ enum State {
 
 /// How far [`DataReceiver::receive`] came.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Progress {
+pub enum DataProgress {
     /// All input was read; more is needed.
     More,
     /// The end was read, after this many octets of the input.
@@ -37,34 +39,47 @@ pub enum Progress {
 }
 
 impl DataReceiver {
-    /// Reads `input` and gives the content in it, in pieces, to `content`.
-    pub fn receive(&mut self, input: &[u8], mut content: impl FnMut(&[u8])) -> Progress {
-        let mut at = 0;
+    /// Reads `input` and tells `content` where in it content lies, in order. Only a removed dot
+    /// cuts a range.
+    pub fn receive(&mut self, input: &[u8], mut content: impl FnMut(Range<usize>)) -> DataProgress {
+        let (mut start, mut at) = (0, 0);
         while let Some(octet) = input.get(at) {
             let next = match (self.state, octet) {
-                (State::Cr, b'\n') => {
-                    content(b"\r\n");
-                    State::LineStart
+                (DataPosition::Cr, b'\n') => DataPosition::LineStart,
+                (DataPosition::DotCr, b'\n') => return DataProgress::End(at + 1),
+                (DataPosition::LineStart, b'.') => {
+                    tell(start..at, &mut content);
+                    start = at + 1;
+                    DataPosition::Dot
                 }
-                (State::DotCr, b'\n') => return Progress::End(at + 1),
-                (State::LineStart, b'.') => State::Dot,
-                (State::LineStart | State::Line, b'\r') => State::Cr,
-                (State::Dot, b'\r') => State::DotCr,
-                (State::Cr | State::DotCr, _) | (_, b'\n' | 0) => return Progress::BareLineEnd,
-                (State::LineStart | State::Line | State::Dot, _) => {
+                (DataPosition::LineStart | DataPosition::Line, b'\r') => DataPosition::Cr,
+                (DataPosition::Dot, b'\r') => DataPosition::DotCr,
+                (DataPosition::Cr | DataPosition::DotCr, _) | (_, b'\n' | 0) => {
+                    tell(start..at, &mut content);
+                    return DataProgress::BareLineEnd;
+                }
+                (DataPosition::LineStart | DataPosition::Line | DataPosition::Dot, _) => {
                     let text = input.get(at..).unwrap_or_default();
                     let length = text.iter().position(|octet| matches!(octet, b'\r' | b'\n' | 0));
-                    let text = text.get(..length.unwrap_or(text.len())).unwrap_or_default();
-                    content(text);
-                    self.state = State::Line;
-                    at += text.len();
+                    self.state = DataPosition::Line;
+                    at += length.unwrap_or(text.len());
                     continue;
                 }
             };
             self.state = next;
             at += 1;
         }
-        Progress::More
+        // a CR after a dot is content only if no LF follows, and then the message is lost
+        if self.state != DataPosition::DotCr {
+            tell(start..at, &mut content);
+        }
+        DataProgress::More
+    }
+}
+
+fn tell(range: Range<usize>, content: &mut impl FnMut(Range<usize>)) {
+    if !range.is_empty() {
+        content(range);
     }
 }
 
@@ -77,13 +92,13 @@ mod tests {
         let mut receiver = DataReceiver::default();
         let mut content = Vec::new();
         for (index, octets) in input.chunks(chunk).enumerate() {
-            match receiver.receive(octets, |piece| content.extend_from_slice(piece)) {
-                Progress::More => {}
-                Progress::End(at) => {
+            match receiver.receive(octets, |range| content.extend_from_slice(&octets[range])) {
+                DataProgress::More => {}
+                DataProgress::End(at) => {
                     let rest = &input[index * chunk + at..];
                     return (content, String::from_utf8_lossy(rest).into_owned());
                 }
-                Progress::BareLineEnd => return (Vec::new(), "bare".to_owned()),
+                DataProgress::BareLineEnd => return (Vec::new(), "bare".to_owned()),
             }
         }
         (content, "more".to_owned())
@@ -91,7 +106,7 @@ mod tests {
 
     #[test]
     fn only_crlf_dot_crlf_ends_the_data_however_it_is_cut() {
-        let rows: [(&[u8], &[u8], &str); 22] = [
+        let rows: [(&[u8], &[u8], &str); 23] = [
             (b".\r\n", b"", ""),
             (b"a\r\n.\r\nQUIT\r\n", b"a\r\n", "QUIT\r\n"),
             (b"\r\n.\r\n", b"\r\n", ""),
@@ -104,6 +119,7 @@ mod tests {
             (b"a\r\n", b"a\r\n", "more"),
             (b"a\r\n.", b"a\r\n", "more"),
             (b"a\r\n.\r", b"a\r\n", "more"),
+            (b"a\r", b"a\r", "more"),
             (b"a\n.\n", b"", "bare"),
             (b"a\n.\r\n", b"", "bare"),
             (b"a\r\n.\n", b"", "bare"),
@@ -121,5 +137,13 @@ mod tests {
                 assert_eq!(read(input, chunk), wanted, "{:?} by {chunk}", String::from_utf8_lossy(input));
             }
         }
+    }
+
+    #[test]
+    fn content_is_cut_at_removed_dots_only() {
+        let input = b"a\r\n.b\r\n\r\n..c\r\nd\r\n.\r\nQUIT\r\n";
+        let mut ranges = Vec::new();
+        let progress = DataReceiver::default().receive(input, |range| ranges.push(range));
+        assert_eq!((ranges, progress), (vec![0..3, 4..9, 10..17], DataProgress::End(20)));
     }
 }

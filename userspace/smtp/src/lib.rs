@@ -12,6 +12,7 @@ pub mod data;
 mod incoming_message;
 pub mod line;
 mod message_id;
+mod message_octets;
 pub mod policy;
 pub mod received;
 pub mod reply;
@@ -19,3 +20,4 @@ pub mod session;
 
 pub use incoming_message::{ContentLimits, HEADER_MAX};
 pub use message_id::{MESSAGE_ID_KEPT, message_id};
+pub use message_octets::MessageOctets;

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn several_recipients_are_not_told_of_each_other() {
+    fn several_recipients_are_not_shown_to_each_other() {
         assert!(!received("a", &["u@contoso.com", "v@contoso.com"], None).contains("contoso"));
     }
 

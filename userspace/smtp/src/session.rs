@@ -9,6 +9,7 @@ mod content;
 mod incident;
 mod interface;
 mod refusing;
+mod state;
 
 use std::{
     mem,
@@ -16,25 +17,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sixgate_common::refuse::{self, Phase, Reason};
+use bytes::{BytesMut, buf::Limit};
+use sixgate_common::refuse;
 
 use crate::{
-    command::{Command, CommandError, RcptTo},
+    command::Command,
     incoming_message::IncomingMessage,
-    line::{Line, LineBuffer},
+    line::LineBuffer,
     policy::Mode,
     reply::{ReplyKind, ReplyTable},
 };
 
-pub use incident::{Argument, Event, Incident, Progress, Stage};
+pub use incident::{Argument, Event, Incident, SessionProgress, Stage};
 pub use interface::{
     Admission, Hello, Offer, Refused, RefusedRecipient, SessionLimits, SessionParameters, StoreFailure, Task,
     Tls, TlsProgress, Transaction,
 };
+use state::{SessionCounts, SessionState, Times};
 
-/// Input that is kept while the session waits for an answer, octets. A pipelined group of commands
-/// fits in many times over.
+/// Octets of the buffer for input that is kept while the session waits for an answer. A pipelined
+/// group of commands fits in many times over.
 const WAITING_INPUT_MAX: usize = 64 * 1024;
+/// Octets of commands that are read at once.
+const COMMANDS_READ: usize = 4 * 1024;
 
 /// An SMTP session, from the greeting to the last reply.
 ///
@@ -42,14 +47,14 @@ const WAITING_INPUT_MAX: usize = 64 * 1024;
 /// answer to the task that the session waits for; `poll_*` gives what is to be done.
 ///
 /// The caller repeats: perform [`Self::poll_task`] until it gives none; send [`Self::poll_output`];
-/// if [`Self::is_closing`], end the connection; read if it [`Self::has_room`]; let
-/// [`Self::poll_timeout`] pass at the latest. While a task is performed, input may be read by the
-/// same rule: it is kept, and interpreted once the session has its answer. `now` must never go
-/// back.
+/// if [`Self::is_closing`], end the connection; if it [`Self::accepts_input`], read into
+/// [`Self::poll_space`] and call [`Self::handle_input`]; let [`Self::poll_timeout`] pass at the
+/// latest. While a task is performed, input may be read by the same rule: it is kept, and
+/// interpreted once the session has its answer. `now` must never go back.
 #[derive(Debug)]
 pub struct Session {
     parameters: SessionParameters,
-    state: State,
+    state: SessionState,
     input: LineBuffer,
     output: Vec<u8>,
     task: Option<Task>,
@@ -59,68 +64,18 @@ pub struct Session {
     chunks: Option<IncomingMessage>,
     /// How the connection is encrypted; none: it is not.
     tls: Option<Tls>,
-    counts: Counts,
+    counts: SessionCounts,
     times: Times,
     /// The argument of the command that is being handled, for the log.
     argument: Option<Argument>,
     /// The incidents that are not reported yet.
     incidents: Vec<Incident>,
-    /// The commands that the refusing dialogue got, and those that it refused.
+    /// The last sender that the refusing dialogue got, and the recipients that it refused.
     refused: Refused,
-    /// Reply 421 as soon as no transaction is in the way.
+    /// Reply 421 as soon as no transaction is under way.
     stopping: bool,
     /// Whether commands have to come soon.
     in_a_hurry: bool,
-}
-
-#[derive(Debug)]
-enum State {
-    /// Waiting for a command.
-    Command,
-    /// Within the dialogue that refuses everything.
-    Refusing { reason: Reason, phase: Phase, commands: u16 },
-    /// Reading a message.
-    Data(IncomingMessage),
-    /// Waiting until a piece of a message is kept.
-    Keeping(IncomingMessage),
-    /// Reading the rest of an unwanted chunk, so many octets, then sending this reply.
-    Skipping(u64, ReplyKind),
-    /// Waiting until the connection is encrypted, or will not be.
-    StartingTls,
-    /// Waiting for an answer about a recipient.
-    Recipient(RcptTo),
-    /// Waiting for an answer about a message.
-    Message,
-    /// The last reply is sent; input is dropped.
-    Closing,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    errors: u32,
-    idle_commands: u32,
-    /// Of the present message.
-    small_chunks: u32,
-    messages: u32,
-    refused_recipients: usize,
-    /// Of the present message: those that were too many, no fault of the sender, who may come back
-    /// with them.
-    deferred_recipients: usize,
-}
-
-#[derive(Debug)]
-struct Times {
-    /// The latest instant that we were told.
-    now: Instant,
-    /// The last command line, the last octets of a message, or the last answer of ours.
-    active: Instant,
-    /// When the message that is arriving is too slow. Each octet puts it off, but never further
-    /// than `data_timeout` from now, so that a fast client cannot save time up.
-    too_slow: Option<Instant>,
-    /// When the transaction takes too long.
-    transaction_end: Option<Instant>,
-    /// When the session is over in any case.
-    end: Instant,
 }
 
 impl Session {
@@ -136,7 +91,7 @@ impl Session {
         };
         let mut session = Self {
             parameters,
-            state: State::Command,
+            state: SessionState::Command,
             input: LineBuffer::default(),
             output: Vec::new(),
             task: None,
@@ -144,7 +99,7 @@ impl Session {
             transaction: None,
             chunks: None,
             tls: None,
-            counts: Counts::default(),
+            counts: SessionCounts::default(),
             times,
             argument: None,
             incidents: Vec::new(),
@@ -163,22 +118,29 @@ impl Session {
         session
     }
 
-    /// The octets of a session that is turned away before it begins, and why.
+    /// The octets of a session that is rejected before it begins, for the reason `why`.
     #[must_use]
-    pub fn turned_away(table: &ReplyTable, why: ReplyKind) -> Vec<u8> {
+    pub fn rejected_at_once(table: &ReplyTable, why: ReplyKind) -> Vec<u8> {
         let mut output = Vec::new();
         table.reply(why).write_to(&mut output);
         output
     }
 
-    /// Takes input. What comes in the clear once STARTTLS was read is dropped: the client has to
-    /// wait (RFC 3207 4.2), and another could have sent it.
-    pub fn handle_input(&mut self, now: Instant, octets: &[u8]) {
-        if matches!(self.state, State::Closing | State::StartingTls) {
-            return;
+    /// Space to read input into, for `most` octets of a message or fewer of commands. A message's
+    /// octets are handed on from there without being copied.
+    pub fn poll_space(&mut self, most: usize) -> Limit<&mut BytesMut> {
+        let is_content = matches!(self.state, SessionState::Data(_) | SessionState::Skipping(..));
+        self.input.space(if is_content { most } else { most.min(COMMANDS_READ) })
+    }
+
+    /// Takes the input that was read into [`Self::poll_space`]. What comes in the clear once
+    /// STARTTLS was read is dropped: the client has to wait (RFC 3207 4.2), and another could have
+    /// sent it.
+    pub fn handle_input(&mut self, now: Instant) {
+        if matches!(self.state, SessionState::Closing | SessionState::StartingTls) {
+            return self.input.clear();
         }
         self.times.now = now;
-        self.input.push(octets);
         self.advance();
     }
 
@@ -188,7 +150,7 @@ impl Session {
             self.note(Event::Left, None);
         }
         self.abandon();
-        self.state = State::Closing;
+        self.state = SessionState::Closing;
     }
 
     /// The daemon stops: ends the session as soon as no message is under way. One in chunks is
@@ -227,7 +189,7 @@ impl Session {
     /// Whether the session is served and no transaction is open.
     #[must_use]
     pub fn is_between_transactions(&self) -> bool {
-        matches!(self.state, State::Command) && self.transaction.is_none()
+        matches!(self.state, SessionState::Command) && self.transaction.is_none()
     }
 
     /// Commands have to come soon, or may take their time again: others wait for the connection.
@@ -266,12 +228,15 @@ impl Session {
     fn silence_end(&self) -> Option<Instant> {
         let limits = &self.parameters.limits;
         let wait = match self.state {
-            State::Command | State::Refusing { .. } | State::StartingTls => {
+            SessionState::Command | SessionState::Refusing { .. } | SessionState::StartingTls => {
                 let hurried = if self.in_a_hurry { HURRIED_COMMAND } else { Duration::MAX };
                 limits.command_timeout.min(hurried)
             }
-            State::Data(_) | State::Skipping(..) => limits.data_timeout,
-            State::Keeping(_) | State::Recipient(_) | State::Message | State::Closing => return None,
+            SessionState::Data(_) | SessionState::Skipping(..) => limits.data_timeout,
+            SessionState::Keeping(_)
+            | SessionState::Recipient(_)
+            | SessionState::Message
+            | SessionState::Closing => return None,
         };
         Some(self.times.active + wait)
     }
@@ -280,15 +245,18 @@ impl Session {
     fn reads(&self) -> bool {
         let may_read = matches!(
             self.state,
-            State::Command | State::Refusing { .. } | State::Data(_) | State::Skipping(..)
+            SessionState::Command
+                | SessionState::Refusing { .. }
+                | SessionState::Data(_)
+                | SessionState::Skipping(..)
         );
         may_read && self.task.is_none()
     }
 
     /// Whether there is space for input, now or for later.
     #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.input.unread().len() < WAITING_INPUT_MAX
+    pub fn accepts_input(&self) -> bool {
+        self.input.unread().len() + COMMANDS_READ <= WAITING_INPUT_MAX
     }
 
     /// Whether QUIT is the last of the input that is kept for later.
@@ -304,7 +272,7 @@ impl Session {
     /// Whether the last reply has been sent.
     #[must_use]
     pub fn is_closing(&self) -> bool {
-        matches!(self.state, State::Closing)
+        matches!(self.state, SessionState::Closing)
     }
 
     /// EHLO or HELO, as last given.
@@ -339,12 +307,12 @@ impl Session {
                 return self.hang_up(ReplyKind::ShuttingDown);
             }
             match &mut self.state {
-                State::Data(_) => {
+                SessionState::Data(_) => {
                     if !self.read_content() {
                         return;
                     }
                 }
-                State::Skipping(..) => {
+                SessionState::Skipping(..) => {
                     if !self.skip_content() {
                         return;
                     }
@@ -359,50 +327,7 @@ impl Session {
 
     /// Whether no message is under way.
     fn rests(&self) -> bool {
-        self.chunks.is_none() && matches!(self.state, State::Command | State::Refusing { .. })
-    }
-
-    fn read_line(&mut self, line: Line) {
-        let refusing = match self.state {
-            State::Refusing { reason, phase, commands } => Some((reason, phase, commands)),
-            _ => None,
-        };
-        // octets of an unfinished line put nothing off: a command has to come within the time for a
-        // command
-        if line == Line::Endless && refusing.is_none() {
-            return;
-        }
-        self.times.active = self.times.now;
-        if let Some((reason, phase, commands)) = refusing {
-            return self.read_refused(reason, phase, commands, line);
-        }
-        let line = match line {
-            Line::Complete(line) => line,
-            Line::TooLong | Line::Endless => return self.reject_error(ReplyKind::TooLong),
-            Line::BareLineEnd => return self.hang_up(ReplyKind::BareCommand),
-        };
-        self.argument = Argument::of(&line);
-        let mut parsed = Command::parse(&line);
-        if parsed == Err(CommandError::UnknownParameter)
-            && let Ok(command) = Command::parse_without_dsn(&line)
-            && self.waives(ReplyKind::UnknownParameter)
-        {
-            parsed = Ok(command);
-        }
-        match parsed {
-            Ok(command) => self.handle_command(command),
-            Err(error) => self.reject_error(match error {
-                CommandError::BadChunk => return self.hang_up(ReplyKind::BadChunk),
-                CommandError::BadRecipient => ReplyKind::BadAddress,
-                CommandError::BadSender => ReplyKind::BadSender,
-                CommandError::NoName => ReplyKind::NoName,
-                CommandError::Syntax => ReplyKind::Syntax,
-                CommandError::TooLong => ReplyKind::TooLong,
-                CommandError::Unknown => ReplyKind::Unknown,
-                CommandError::UnknownParameter => ReplyKind::UnknownParameter,
-            }),
-        }
-        self.argument = None;
+        self.chunks.is_none() && matches!(self.state, SessionState::Command | SessionState::Refusing { .. })
     }
 
     /// Drops the transaction, if there is one.
@@ -457,7 +382,7 @@ impl Session {
         }
         self.abandon();
         self.input.clear();
-        self.state = State::Closing;
+        self.state = SessionState::Closing;
     }
 }
 

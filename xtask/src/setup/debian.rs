@@ -7,7 +7,7 @@ use std::{ffi::OsStr, fs, path::Path, process::Command, time::Duration};
 
 use anyhow::Result;
 
-use super::{Set, Step};
+use super::{Set, SetupStep};
 use crate::exec;
 
 /// Programs that the suites use without having them installed.
@@ -25,13 +25,21 @@ pub(super) fn is_supported() -> bool {
 }
 
 /// Packages that are missing for `set`.
-pub(super) fn missing(set: Set) -> Result<Vec<Step>> {
+pub(super) fn missing(set: Set) -> Result<Vec<SetupStep>> {
     let building = lacking(BUILD_PACKAGES)?;
     let (mut testing, mut unpacked, mut machines) = (Vec::new(), Vec::new(), Vec::new());
+    let mut packaging = Vec::new();
     let mut fetched = building.clone();
     if set == Set::Vm {
         machines = lacking(VM_PACKAGES)?;
         fetched.extend(&machines);
+    }
+    if matches!(set, Set::Dist | Set::CrossDist) {
+        packaging = lacking(DIST_PACKAGES)?;
+        if set == Set::CrossDist {
+            packaging.extend(lacking(CROSS_PACKAGES)?);
+        }
+        fetched.extend(&packaging);
     }
     if set == Set::Test {
         testing = lacking(TEST_PACKAGES)?;
@@ -47,6 +55,7 @@ pub(super) fn missing(set: Set) -> Result<Vec<Step>> {
     steps.extend(packages("packages for building", BUILD_WHY, &building));
     steps.extend(packages("packages for testing", TEST_WHY, &testing));
     steps.extend(packages("packages for virtual machines", VM_WHY, &machines));
+    steps.extend(packages("packages for packages", DIST_WHY, &packaging));
     steps.extend(unpacked);
     steps.extend(super::bpf_linker(|install| {
         install
@@ -59,11 +68,11 @@ pub(super) fn missing(set: Set) -> Result<Vec<Step>> {
 
 /// The step that brings the package lists up to date, if `names` cannot be fetched with those that
 /// are there.
-fn package_lists(names: &[&str]) -> Result<Option<Step>> {
+fn package_lists(names: &[&str]) -> Result<Option<SetupStep>> {
     if names.is_empty() || are_recent() && are_known(names)? {
         return Ok(None);
     }
-    Ok(Some(Step {
+    Ok(Some(SetupStep {
         what: "package lists".to_owned(),
         why: "those of this machine are old, or lack what follows",
         needs_root: true,
@@ -72,20 +81,20 @@ fn package_lists(names: &[&str]) -> Result<Option<Step>> {
 }
 
 /// The step that installs `names`.
-fn packages(what: &str, why: &'static str, names: &[&str]) -> Option<Step> {
+fn packages(what: &str, why: &'static str, names: &[&str]) -> Option<SetupStep> {
     if names.is_empty() {
         return None;
     }
     let mut install = apt_get(&["install", "--yes", "--no-install-recommends"]);
     install.args(names);
     let what = format!("{what} ({})", names.join(" "));
-    Some(Step { what, why, needs_root: true, commands: vec![install] })
+    Some(SetupStep { what, why, needs_root: true, commands: vec![install] })
 }
 
 /// What brings `tool` into the workspace's tools, if it is not there. It is unpacked and not
 /// installed: the suites start it, the machine's own mail system, if it has one, stays as it is,
 /// and servers whose packages exclude each other stand side by side.
-fn unpack(tool: &Unpacked) -> Option<Step> {
+fn unpack(tool: &Unpacked) -> Option<SetupStep> {
     let tools = exec::target().join("tools");
     if tools.join(tool.folder).is_dir() {
         return None;
@@ -98,7 +107,7 @@ fn unpack(tool: &Unpacked) -> Option<Step> {
     // a package's file has its version in its name
     let mut extract = command("find", &[folder.as_os_str(), "-name".as_ref(), "*.deb".as_ref()]);
     extract.args(["-exec", "dpkg-deb", "--extract", "{}"]).arg(&root).arg(";");
-    Some(Step {
+    Some(SetupStep {
         what: format!("{} below target/tools, not installed", tool.name),
         why: tool.why,
         needs_root: false,
@@ -224,6 +233,12 @@ const VM_PACKAGES: &[&str] = &[
     "xz-utils",
     "zstd",
 ];
+
+const DIST_WHY: &str = "what makes packages, checks them, and boots a system to install them in";
+const DIST_PACKAGES: &[&str] =
+    &["binutils", "debian-archive-keyring", "dpkg-dev", "lintian", "mmdebstrap", "systemd-container"];
+/// What AArch64 needs besides.
+const CROSS_PACKAGES: &[&str] = &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-user-static"];
 
 const UNPACKED: &[Unpacked] = &[
     Unpacked {

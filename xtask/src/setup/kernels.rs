@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::{Step, debian, perform};
+use super::{SetupStep, debian, perform};
 use crate::exec;
 
 /// A series of kernels, such as 6.1, or 6.12-rt for those with PREEMPT_RT.
@@ -60,7 +60,8 @@ pub(crate) fn kernels(series: &[Series]) -> Result<Vec<Kernel>> {
     let missing: Vec<&Series> = series.iter().filter(|series| !folder(series).is_dir()).collect();
     if !missing.is_empty() {
         let archive = Archive::open()?;
-        let steps = missing.iter().map(|series| archive.unpack(series)).collect::<Result<Vec<Step>>>()?;
+        let steps =
+            missing.iter().map(|series| archive.unpack(series)).collect::<Result<Vec<SetupStep>>>()?;
         perform(steps)?;
     }
     series.iter().map(unpacked).collect()
@@ -114,7 +115,7 @@ impl Archive {
         }
         let list = archive.state.join("sources.list");
         fs::write(&list, sources()?).with_context(|| format!("cannot write {}", list.display()))?;
-        perform(vec![Step {
+        perform(vec![SetupStep {
             what: "package lists below target/vm/apt".to_owned(),
             why: "which kernels Debian has; the machine's own lists stay as they are",
             needs_root: false,
@@ -144,7 +145,7 @@ impl Archive {
     }
 
     /// The step that unpacks the newest kernel of `series`.
-    fn unpack(&self, series: &Series) -> Result<Step> {
+    fn unpack(&self, series: &Series) -> Result<SetupStep> {
         let names = exec::output(&mut self.command("apt-cache", &["pkgnames", "linux-"]))?;
         let packages = packages(series, &names)?;
         let (folder, download) = (folder(series), root().join("kernels").join(format!("{series}.download")));
@@ -163,7 +164,7 @@ impl Archive {
         rename.arg(&tree).arg(&folder);
         let mut remove = Command::new("rm");
         remove.arg("--recursive").arg(&download);
-        Ok(Step {
+        Ok(SetupStep {
             what: format!("Linux {series} ({}) below target/vm/kernels, not installed", packages.join(" ")),
             why: "boots in a virtual machine",
             needs_root: false,

@@ -12,17 +12,17 @@ use std::{fs, process::Command};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::exec;
+use crate::{dist, exec};
 
 /// Options of `setup`.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct SetupOptions {
     /// The work that the machine is to be fit for
     #[arg(value_enum, default_value_t = Set::Test)]
     set: Set,
 }
 
-impl Options {
+impl SetupOptions {
     /// The set that was asked for.
     pub(crate) fn set(&self) -> Set {
         self.set
@@ -40,10 +40,14 @@ pub(crate) enum Set {
     Fuzz,
     /// Building, and virtual machines with other kernels
     Vm,
+    /// Building and trying packages for this machine's processor
+    Dist,
+    /// The same, and packages for AArch64
+    CrossDist,
 }
 
 /// One thing that is missing, and how to get it.
-struct Step {
+struct SetupStep {
     what: String,
     why: &'static str,
     needs_root: bool,
@@ -55,7 +59,15 @@ pub(crate) fn run(set: Set) -> Result<()> {
     let mut steps = if debian::is_supported() { debian::missing(set)? } else { rustup::missing(set)? };
     if set == Set::Fuzz {
         steps.extend(nightly());
-        steps.extend(cargo_fuzz());
+        steps.extend(tool("cargo-fuzz", CARGO_FUZZ_VERSION, "builds and runs the fuzz targets"));
+    }
+    if matches!(set, Set::Dist | Set::CrossDist) {
+        steps.extend(tool("cargo-deb", CARGO_DEB_VERSION, "makes the packages of Debian"));
+        let why = "makes the packages of distributions with rpm";
+        steps.extend(tool("cargo-generate-rpm", CARGO_GENERATE_RPM_VERSION, why));
+    }
+    if set == Set::CrossDist {
+        steps.extend(rustup::target(dist::ARM64));
     }
     if steps.is_empty() {
         eprintln!("setup: everything is there");
@@ -65,7 +77,7 @@ pub(crate) fn run(set: Set) -> Result<()> {
 }
 
 /// Takes `steps`, each with its reason; without the rights it shows the commands.
-fn perform(steps: Vec<Step>) -> Result<()> {
+fn perform(steps: Vec<SetupStep>) -> Result<()> {
     let is_root = nix::unistd::geteuid().is_root();
     if !is_root && steps.iter().any(|step| step.needs_root) {
         eprintln!("setup: some of this needs root; these are the commands:");
@@ -89,7 +101,7 @@ fn perform(steps: Vec<Step>) -> Result<()> {
 }
 
 /// bpf-linker, if it is not in the workspace's tools; `configure` adds what finding LLVM takes.
-fn bpf_linker(configure: impl FnOnce(&mut Command)) -> Option<Step> {
+fn bpf_linker(configure: impl FnOnce(&mut Command)) -> Option<SetupStep> {
     let tools = exec::target().join("tools");
     if tools.join("bin/bpf-linker").is_file() {
         return None;
@@ -98,7 +110,7 @@ fn bpf_linker(configure: impl FnOnce(&mut Command)) -> Option<Step> {
     install.args(["install", "bpf-linker", "--locked", "--version", BPF_LINKER_VERSION]);
     configure(&mut install);
     install.arg("--root").arg(tools);
-    Some(Step {
+    Some(SetupStep {
         what: format!("bpf-linker {BPF_LINKER_VERSION} below target/tools"),
         why: "links the XDP program; compiling it takes one to two minutes",
         needs_root: false,
@@ -107,13 +119,13 @@ fn bpf_linker(configure: impl FnOnce(&mut Command)) -> Option<Step> {
 }
 
 /// Rust nightly, if rustup has none: sanitizers are not in a stable one.
-fn nightly() -> Option<Step> {
+fn nightly() -> Option<SetupStep> {
     if exec::output(Command::new("rustup").args(["run", "nightly", "rustc", "--version"])).is_ok() {
         return None;
     }
     let mut install = Command::new("rustup");
     install.args(["toolchain", "install", "nightly", "--profile", "minimal"]);
-    Some(Step {
+    Some(SetupStep {
         what: "Rust nightly".to_owned(),
         why: "fuzz targets are built with a sanitizer, which stable does not do",
         needs_root: false,
@@ -121,21 +133,17 @@ fn nightly() -> Option<Step> {
     })
 }
 
-/// cargo-fuzz, if it is not in the workspace's tools.
-fn cargo_fuzz() -> Option<Step> {
+/// A command of cargo, if it is not in the workspace's tools.
+fn tool(name: &str, version: &str, why: &'static str) -> Option<SetupStep> {
     let tools = exec::target().join("tools");
-    if tools.join("bin/cargo-fuzz").is_file() {
+    if tools.join("bin").join(name).is_file() {
         return None;
     }
     let mut install = exec::cargo();
-    install.args(["install", "cargo-fuzz", "--locked", "--version", CARGO_FUZZ_VERSION]);
+    install.args(["install", name, "--locked", "--version", version]);
     install.arg("--root").arg(tools);
-    Some(Step {
-        what: format!("cargo-fuzz {CARGO_FUZZ_VERSION} below target/tools"),
-        why: "builds and runs the fuzz targets",
-        needs_root: false,
-        commands: vec![install],
-    })
+    let what = format!("{name} {version} below target/tools");
+    Some(SetupStep { what, why, needs_root: false, commands: vec![install] })
 }
 
 /// A value of /etc/os-release.
@@ -149,4 +157,6 @@ fn os_release(key: &str) -> String {
 }
 
 const BPF_LINKER_VERSION: &str = "0.13.0";
+const CARGO_DEB_VERSION: &str = "3.8.0";
 const CARGO_FUZZ_VERSION: &str = "0.13.2";
+const CARGO_GENERATE_RPM_VERSION: &str = "0.21.1";

@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_and_strings_are_told_from_code() {
+    fn comments_and_strings_are_distinguished_from_code() {
         for (text, blanked, strings) in [
             ("a // b\nc", "a     \nc", &[][..]),
             ("a /* b\n */ c", "a     \n    c", &[]),

@@ -23,14 +23,14 @@ use lexer::Code;
 
 /// What `tidy` prints.
 #[derive(clap::Args, Default)]
-pub(crate) struct Options {
+pub(crate) struct TidyOptions {
     /// Count what the rules of style find, by file, held or not; with PATH list it with its lines
     #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = "")]
     report: Option<String>,
 }
 
 /// Checks every rule and prints what does not hold.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &TidyOptions) -> Result<()> {
     let tree = Tree::of_workspace()?;
     let mut problems = Problems::default();
     if let Some(below) = &options.report {
@@ -86,11 +86,11 @@ const RULES: &[Rule] = &[
 
 /// Findings in the order of the rules.
 #[derive(Debug, Default)]
-struct Problems(Vec<Problem>);
+struct Problems(Vec<RuleBreach>);
 
 /// One breach of a rule.
 #[derive(Debug)]
-struct Problem {
+struct RuleBreach {
     /// Relative to the root.
     path: String,
     line: usize,
@@ -100,11 +100,11 @@ struct Problem {
 
 impl Problems {
     fn add(&mut self, path: &str, line: usize, advice: impl Into<String>) {
-        self.0.push(Problem { path: path.to_owned(), line, advice: advice.into() });
+        self.0.push(RuleBreach { path: path.to_owned(), line, advice: advice.into() });
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for RuleBreach {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}:{}: {}", self.path, self.line, self.advice)
     }

@@ -10,7 +10,7 @@ use std::{
     io::{self, Write as _},
 };
 
-use super::{Problem, Problems, Rule, Tree, prose, shape, widths, words};
+use super::{Problems, Rule, RuleBreach, Tree, prose, shape, widths, words};
 
 /// A rule of style.
 struct Style {
@@ -45,11 +45,13 @@ const CLEAN: &[&str] = &[
     "common/",
     "ebpf/",
     "packaging/",
+    "tests/ebpf/",
     "tests/src/",
     "tests/suites/",
     "userspace/auth/",
     "userspace/base/",
     "userspace/dataplane/",
+    "userspace/fuzz/",
     "userspace/sixgate/",
     "userspace/smtp/",
     "xtask/",
@@ -100,7 +102,7 @@ fn report(tree: &Tree, below: &str) -> String {
     report
 }
 
-fn found(style: &Style, tree: &Tree) -> Vec<Problem> {
+fn found(style: &Style, tree: &Tree) -> Vec<RuleBreach> {
     let mut problems = Problems::default();
     (style.rule)(tree, &mut problems);
     problems.0

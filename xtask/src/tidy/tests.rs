@@ -3,7 +3,7 @@
 use super::*;
 
 /// Problems that `rule` finds in a tree of these files.
-fn found(rule: Rule, files: &[(&str, &str)]) -> Vec<Problem> {
+fn found(rule: Rule, files: &[(&str, &str)]) -> Vec<RuleBreach> {
     let tree = Tree { files: files.iter().map(|(path, text)| File::new(*path, *text)).collect() };
     let mut problems = Problems::default();
     rule(&tree, &mut problems);

@@ -14,7 +14,7 @@ pub(super) fn plain_words(tree: &Tree, problems: &mut Problems) {
             // an entry with a capital is the beginning of a sentence
             let text = if entry.is_exact() { &prose.text } else { &small };
             for at in entry.hits(text) {
-                let Entry { word, instead, .. } = entry;
+                let ForbiddenPhrase { word, instead, .. } = entry;
                 problems.add(&file.path, prose.line(at), format!("\"{word}\": write {instead}"));
             }
         }
@@ -22,26 +22,26 @@ pub(super) fn plain_words(tree: &Tree, problems: &mut Problems) {
 }
 
 /// One line of the list.
-struct Entry<'a> {
+struct ForbiddenPhrase<'a> {
     word: &'a str,
     instead: &'a str,
     /// Phrases in which the term is right.
     except: Vec<&'a str>,
 }
 
-fn entries() -> Vec<Entry<'static>> {
+fn entries() -> Vec<ForbiddenPhrase<'static>> {
     let lines = LIST.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines
         .map(|line| {
             let mut parts = line.split('|').map(str::trim);
             let (word, instead) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
             let except = parts.next().unwrap_or_default().split(',').map(str::trim);
-            Entry { word, instead, except: except.filter(|phrase| !phrase.is_empty()).collect() }
+            ForbiddenPhrase { word, instead, except: except.filter(|phrase| !phrase.is_empty()).collect() }
         })
         .collect()
 }
 
-impl Entry<'_> {
+impl ForbiddenPhrase<'_> {
     fn is_exact(&self) -> bool {
         self.word.contains(|letter: char| letter.is_ascii_uppercase())
     }

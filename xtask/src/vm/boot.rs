@@ -47,7 +47,7 @@ impl Machine<'_> {
         let started = Instant::now();
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         let child = child.with_context(|| format!("cannot start `{shown}`"))?;
-        let mut running = Running(child);
+        let mut running = QemuProcess(child);
         let stdout = running.0.stdout.take().context("QEMU has no standard output")?;
         let deadline =
             started + self.suites.iter().map(|suite| suite.timeout()).sum::<Duration>() + BOOT_TIMEOUT;
@@ -93,9 +93,9 @@ impl Machine<'_> {
 }
 
 /// A QEMU that does not outlive us.
-struct Running(Child);
+struct QemuProcess(Child);
 
-impl Drop for Running {
+impl Drop for QemuProcess {
     fn drop(&mut self) {
         // both fail only if it has ended already
         let _ = self.0.kill();

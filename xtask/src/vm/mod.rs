@@ -31,11 +31,11 @@ use crate::{
 };
 use boot::Machine;
 use initramfs::Program;
-use report::Report;
+use report::MachineReport;
 
 /// Options of `vm`.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct VmOptions {
     /// A series of Debian's kernels, such as 6.1, or 6.1-rt with PREEMPT_RT; may be given several
     /// times
     #[arg(long, value_name = "SERIES", default_values = SERIES)]
@@ -62,7 +62,7 @@ fn plain(text: &str) -> Result<String, String> {
     }
 }
 
-impl Options {
+impl VmOptions {
     /// `suites` on each kernel that sixgate is made for.
     pub(crate) fn on_all_kernels(suites: &[Suite]) -> Self {
         let series = SERIES.iter().filter_map(|series| series.parse().ok());
@@ -189,7 +189,7 @@ impl fmt::Display for Card {
 
 /// Sets up, builds, boots each kernel with each card, and prints what answered; an error unless all
 /// was as it has to be.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &VmOptions) -> Result<()> {
     setup::run(Set::Vm)?;
     let kernels = kernels::kernels(&options.kernel)?;
     let suites = options.suites();
@@ -263,14 +263,14 @@ fn boot(
     (kernel, card, filter): (&Kernel, Card, Option<&str>),
     suites: &[Suite],
     archives: &[&Path],
-) -> Result<Report> {
+) -> Result<MachineReport> {
     let title = format!("Linux {} ({}), {card}", kernel.series, kernel.release);
     let initramfs = folder().join(format!("{}-{card}.cpio", kernel.series));
     initramfs::join(archives, &initramfs)?;
     let console = folder().join(format!("{}-{card}.console", kernel.series));
     let machine = Machine { image: &kernel.image, initramfs, console, card, suites, filter };
     let ended = machine.run(&|line| eprintln!("[{} {card}] {line}", kernel.series))?;
-    let report = Report::read(title, card, suites, &ended, &kernel.release);
+    let report = MachineReport::read(title, card, suites, &ended, &kernel.release);
     let tail = report.is_cut_short().then(|| machine.console_tail());
     // the programs are in it: it is large
     exec::output(Command::new("rm").arg(&machine.initramfs))?;
@@ -278,7 +278,7 @@ fn boot(
 }
 
 /// Prints the tables, and fails if one of them is not as it has to be.
-fn conclude(reports: Vec<Result<Report>>, wanted: usize) -> Result<()> {
+fn conclude(reports: Vec<Result<MachineReport>>, wanted: usize) -> Result<()> {
     let mut failed = wanted.saturating_sub(reports.len());
     for report in reports {
         match report {

@@ -13,7 +13,7 @@ use super::{Card, Suite, boot::Ended};
 
 /// A machine's report.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub(super) struct MachineReport {
     title: String,
     cases: Vec<Case>,
     facts: BTreeMap<String, String>,
@@ -44,7 +44,7 @@ impl Case {
     }
 }
 
-impl Report {
+impl MachineReport {
     /// Judges what came from a machine whose kernel is `release`.
     pub(super) fn read(title: String, card: Card, suites: &[Suite], ended: &Ended, release: &str) -> Self {
         let mut report = Self { title, seconds: ended.took.as_secs(), cut_short: true, ..Self::default() };
@@ -134,7 +134,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for MachineReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let good = self.cases.iter().filter(|case| case.is_good()).count();
         writeln!(
@@ -223,9 +223,9 @@ mod tests {
         lines
     }
 
-    fn read(lines: Vec<String>, timed_out: bool) -> Report {
+    fn read(lines: Vec<String>, timed_out: bool) -> MachineReport {
         let ended = Ended { lines, timed_out, took: Duration::from_secs(60) };
-        Report::read("6.1".to_owned(), Card::Virtio, &[Suite::Smoke], &ended, "6.1.0-50-amd64")
+        MachineReport::read("6.1".to_owned(), Card::Virtio, &[Suite::Smoke], &ended, "6.1.0-50-amd64")
     }
 
     #[test]

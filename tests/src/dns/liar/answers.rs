@@ -42,7 +42,7 @@ pub(super) fn answer(lie: Lie, by: By, request: &Message) -> io::Result<Vec<u8>>
     }
     match lie {
         Lie::NoQuestion => {}
-        Lie::LowerCase | Lie::LowerCaseHangupByTcp => {
+        Lie::LowerCase | Lie::LowerCaseHangupByTcp | Lie::LowerCaseSilenceByTcp => {
             let name = question.name().to_lowercase();
             message.add_query(Query::query(name, question.query_type()));
         }

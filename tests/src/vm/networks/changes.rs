@@ -8,7 +8,7 @@ use aya::programs::XdpMode;
 
 use super::{
     SUITE,
-    place::{Above, Ends, PLAIN, Place, Topology},
+    hosts::{Above, Ends, HostPair, PLAIN, Topology},
 };
 use crate::{
     scene::Responder,
@@ -30,20 +30,20 @@ pub(super) fn run(report: &Report) -> Result<()> {
             }
             let case = Case { suite: SUITE, path: topology.name, script, wanted: "kernel" };
             report.case(case, || {
-                let place = Place::new(topology)?;
+                let hosts = HostPair::new(topology)?;
                 let done = || -> Result<String> {
                     ensure!(
-                        place.refuse(&PLAIN)? == Responder::Kernel,
+                        hosts.refuse(&PLAIN)? == Responder::Kernel,
                         "before the change the daemon answers"
                     );
-                    let _kept = make(&place)?;
-                    wait_for_kernel(&place)?;
-                    place.deliver(&PLAIN)?;
-                    let status = place.site.run("status");
+                    let _kept = make(&hosts)?;
+                    wait_for_kernel(&hosts)?;
+                    hosts.deliver(&PLAIN)?;
+                    let status = hosts.site.run("status");
                     ensure!(status.status.success(), "status ends with {}", status.status);
                     Ok("kernel".to_owned())
                 };
-                explained(done(), || place.explain())
+                explained(done(), || hosts.explain())
             })?;
         }
     }
@@ -53,50 +53,50 @@ pub(super) fn run(report: &Report) -> Result<()> {
 struct Change {
     script: &'static str,
     /// Makes it; what is returned has to stay.
-    make: fn(&Place) -> Result<Option<Pass>>,
+    make: fn(&HostPair) -> Result<Option<Pass>>,
     /// Where it can be made.
     on: Option<Ends>,
 }
 
 const CHANGES: &[Change] = &[
     Change { script: "down and up", make: down_and_up, on: None },
-    Change { script: "MTU 1280", make: |place| mtu(place, 1280), on: None },
-    Change { script: "MTU 3000", make: |place| mtu(place, 3000), on: None },
+    Change { script: "MTU 1280", make: |hosts| mtu(hosts, 1280), on: None },
+    Change { script: "MTU 3000", make: |hosts| mtu(hosts, 3000), on: None },
     Change { script: "renamed", make: renamed, on: None },
     Change { script: "deleted and made anew", make: made_anew, on: Some(Ends::Veth) },
 ];
 
-fn down_and_up(place: &Place) -> Result<Option<Pass>> {
-    place.site.gate.ip(&format!("link set dev {INTERFACE} down"))?;
-    place.site.gate.ip(&format!("link set dev {INTERFACE} up"))?;
-    readdress(place, INTERFACE)?;
+fn down_and_up(hosts: &HostPair) -> Result<Option<Pass>> {
+    hosts.site.gate.ip(&format!("link set dev {INTERFACE} down"))?;
+    hosts.site.gate.ip(&format!("link set dev {INTERFACE} up"))?;
+    readdress(hosts, INTERFACE)?;
     Ok(None)
 }
 
-fn mtu(place: &Place, mtu: u32) -> Result<Option<Pass>> {
-    place.site.gate.ip(&format!("link set dev {INTERFACE} mtu {mtu}"))?;
-    place.site.outside.ip(&format!("link set dev {PEER} mtu {mtu}"))?;
+fn mtu(hosts: &HostPair, mtu: u32) -> Result<Option<Pass>> {
+    hosts.site.gate.ip(&format!("link set dev {INTERFACE} mtu {mtu}"))?;
+    hosts.site.outside.ip(&format!("link set dev {PEER} mtu {mtu}"))?;
     Ok(None)
 }
 
 /// To another name and back: the daemon has to follow twice.
-fn renamed(place: &Place) -> Result<Option<Pass>> {
+fn renamed(hosts: &HostPair) -> Result<Option<Pass>> {
     for (from, to) in [(INTERFACE, "mx0"), ("mx0", INTERFACE)] {
-        place.site.gate.ip(&format!("link set dev {from} down"))?;
-        place.site.gate.ip(&format!("link set dev {from} name {to}"))?;
-        place.site.gate.ip(&format!("link set dev {to} up"))?;
-        readdress(place, to)?;
-        wait_for_kernel(place).with_context(|| format!("renamed from {from} to {to}"))?;
+        hosts.site.gate.ip(&format!("link set dev {from} down"))?;
+        hosts.site.gate.ip(&format!("link set dev {from} name {to}"))?;
+        hosts.site.gate.ip(&format!("link set dev {to} up"))?;
+        readdress(hosts, to)?;
+        wait_for_kernel(hosts).with_context(|| format!("renamed from {from} to {to}"))?;
     }
     Ok(None)
 }
 
-fn made_anew(place: &Place) -> Result<Option<Pass>> {
-    let (gate, outside) = (&place.site.gate, &place.site.outside);
+fn made_anew(hosts: &HostPair) -> Result<Option<Pass>> {
+    let (gate, outside) = (&hosts.site.gate, &hosts.site.outside);
     gate.ip(&format!("link delete dev {INTERFACE}"))?;
     gate.join(INTERFACE, outside, PEER)?;
     let pass = Pass::attach(outside, PEER, XdpMode::Driver)?;
-    readdress(place, INTERFACE)?;
+    readdress(hosts, INTERFACE)?;
     for address in ["fe80::51/64", "2001:db8:51::4/64"] {
         outside.add_address(PEER, address.parse()?)?;
     }
@@ -105,21 +105,21 @@ fn made_anew(place: &Place) -> Result<Option<Pass>> {
 }
 
 /// An interface that was down has lost its addresses and routes.
-fn readdress(place: &Place, interface: &str) -> Result<()> {
+fn readdress(hosts: &HostPair, interface: &str) -> Result<()> {
     for address in [GATE, OTHER] {
-        place.site.gate.ip(&format!("address replace {address}/64 dev {interface} nodad"))?;
+        hosts.site.gate.ip(&format!("address replace {address}/64 dev {interface} nodad"))?;
     }
-    place.site.gate.ip(&format!("route replace 2001:db8:51::/64 via fe80::51 dev {interface}")).map(drop)
+    hosts.site.gate.ip(&format!("route replace 2001:db8:51::/64 via fe80::51 dev {interface}")).map(drop)
 }
 
 /// Sessions until the program answers one; each has the right replies, from either side.
-fn wait_for_kernel(place: &Place) -> Result<()> {
+fn wait_for_kernel(hosts: &HostPair) -> Result<()> {
     let until = Instant::now() + scaled(NOTICED_WITHIN);
     let mut sessions = 0;
     loop {
         let over = Instant::now() >= until;
         sessions += 1;
-        if place.refuse(&PLAIN)? == Responder::Kernel {
+        if hosts.refuse(&PLAIN)? == Responder::Kernel {
             return Ok(());
         }
         ensure!(!over, "{sessions} sessions were answered by the daemon");

@@ -7,8 +7,8 @@
 
 mod changes;
 mod foreign;
+mod hosts;
 mod kinds;
-mod place;
 mod queues;
 mod vlans;
 mod watch;

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 
 use super::{
     SUITE,
-    place::{Above, Ends, PLAIN, Place, Topology, VLAN},
+    hosts::{Above, Ends, HostPair, PLAIN, Topology, VLAN},
     watch::Watch,
 };
 use crate::{
@@ -20,9 +20,9 @@ use crate::{
 /// Tries each topology.
 pub(super) fn run(report: &Report, filter: &str) -> Result<()> {
     for topology in TOPOLOGIES.iter().filter(|topology| topology.name.contains(filter)) {
-        let place = Place::new(topology);
-        let path = match &place {
-            Ok(place) => format!("{}, {}: {}", topology.name, topology.mode, place.mode()),
+        let hosts = HostPair::new(topology);
+        let path = match &hosts {
+            Ok(hosts) => format!("{}, {}: {}", topology.name, topology.mode, hosts.mode()),
             Err(_) => format!("{}, {}", topology.name, topology.mode),
         };
         for (script, network, served) in [
@@ -31,15 +31,15 @@ pub(super) fn run(report: &Report, filter: &str) -> Result<()> {
             ("refused without a tag", PLAIN, false),
             ("delivered without a tag", PLAIN, true),
         ] {
-            let wanted = match &place {
-                Ok(place) if !served => announced(&place.site)?.to_string(),
+            let wanted = match &hosts {
+                Ok(hosts) if !served => announced(&hosts.site)?.to_string(),
                 _ => Responder::Daemon.to_string(),
             };
             report.case(Case { suite: SUITE, path: &path, script, wanted: &wanted }, || {
-                let place = place.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
-                let watch = Watch::new(&place.site.outside, "outside0")?;
+                let hosts = hosts.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
+                let watch = Watch::new(&hosts.site.outside, "outside0")?;
                 let session = || -> Result<String> {
-                    let answered = if served { place.deliver(&network) } else { place.refuse(&network) }?;
+                    let answered = if served { hosts.deliver(&network) } else { hosts.refuse(&network) }?;
                     let (tagged, untagged) = watch.count()?;
                     let (right, wrong) =
                         if network.source == VLAN.source { (tagged, untagged) } else { (untagged, tagged) };
@@ -52,7 +52,7 @@ pub(super) fn run(report: &Report, filter: &str) -> Result<()> {
                     ensure!(answered == wanted, "status names the {wanted}, and the {answered} answered");
                     Ok(answered)
                 };
-                explained(session(), || place.explain())
+                explained(session(), || hosts.explain())
             })?;
         }
     }

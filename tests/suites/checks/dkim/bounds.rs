@@ -53,7 +53,7 @@ async fn a_forged_body_costs_no_lookup() {
 
 /// The runtime has one thread here: work on it would let no other task run.
 #[tokio::test]
-async fn a_large_message_holds_up_nobody() {
+async fn a_large_message_holds_up_no_other_message() {
     let body = "0123456789abcdef 0123456789abcdef\r\n".repeat(200_000);
     let message = MESSAGE.replace("Good morning,\r\n\r\nyours.\r\n", &body);
     let message = sign::signed(&sign::ed25519(DOMAIN, "s", &HEADERS), message.as_bytes());
@@ -78,7 +78,7 @@ async fn what_exceeds_a_bound_never_passes_and_is_counted() {
     let roomy = DkimSettings::DEFAULT;
     let message = odd::edited("", "");
     let hashing = message.len() as u64;
-    let tight = |hashing| DkimSettings { hashing, ..roomy };
+    let tight = |max_hashed| DkimSettings { max_hashed, ..roomy };
     let rows = [
         (DkimLimit::Names, roomy, names(MAX_NAMES), roomy, names(MAX_NAMES + 1), "too many names in h="),
         (
@@ -158,9 +158,13 @@ async fn signatures_with_one_key_ask_for_it_once() {
 }
 
 #[tokio::test]
-async fn who_has_no_turn_hears_of_a_temporary_error() {
-    let settings =
-        DkimSettings { large: NonZeroU8::MIN, large_from: 0, wait: Duration::ZERO, ..DkimSettings::DEFAULT };
+async fn a_check_without_a_slot_ends_in_a_temporary_error() {
+    let settings = DkimSettings {
+        concurrency_large: NonZeroU8::MIN,
+        large_message: 0,
+        queue_timeout: Duration::ZERO,
+        ..DkimSettings::DEFAULT
+    };
     let (_server, dns) = dns(&key(RSA2048_RECORD));
     let verifier = DkimVerifier::new(settings);
     let body = "0123456789abcdef 0123456789abcdef\r\n".repeat(200_000);

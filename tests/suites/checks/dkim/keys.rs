@@ -117,13 +117,13 @@ async fn the_key_record_has_its_say() {
             "SERVFAIL",
             "s._domainkey.a.example FAULT servfail".to_owned(),
             TempError,
-            "DNS answered with an error",
+            "DNS server replied SERVFAIL",
         ),
         (
             "REFUSED",
             "a.example TXT x\ns._domainkey.a.example FAULT refused".to_owned(),
             TempError,
-            "DNS answered with an error",
+            "DNS server replied REFUSED",
         ),
         ("silence", "s._domainkey.a.example FAULT timeout".to_owned(), TempError, "no answer from DNS"),
     ];

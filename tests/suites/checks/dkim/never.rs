@@ -88,7 +88,7 @@ async fn a_list_that_breaks_the_syntax() {
 }
 
 #[tokio::test]
-async fn a_value_that_nobody_knows() {
+async fn an_unknown_value() {
     check(&[
         ("v=1", "v=2", Neutral, "unknown version"),
         ("v=1", "v=01", Neutral, "unknown version"),

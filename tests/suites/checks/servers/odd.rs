@@ -81,14 +81,31 @@ async fn an_error_that_is_not_about_edns_is_a_failure() {
 
 #[tokio::test]
 async fn a_server_that_does_not_keep_the_case_of_names_is_asked_by_tcp_once() {
-    for (lie, asked) in [(Lie::LowerCase, [1, 2, 3]), (Lie::LowerCaseHangupByTcp, [2, 3, 4])] {
+    let rows = [
+        (Lie::LowerCase, patience(), [1, 2, 3]),
+        (Lie::LowerCaseHangupByTcp, patience(), [2, 3, 4]),
+        // a quarter of the time passes without an answer by TCP, once
+        (Lie::LowerCaseSilenceByTcp, 4 * short_timeout(), [2, 3, 4]),
+    ];
+    for (lie, time, asked) in rows {
         let liar = Liar::serve(lie).expect("sockets on loopback");
-        let dns = Resolver::new(&[liar.address()], patience(), NonZeroU8::MIN);
+        let dns = Resolver::new(&[liar.address()], time, NonZeroU8::MIN);
         for (number, asked) in asked.into_iter().enumerate() {
             let name = format!("a-name-of-many-letters-{number}.example");
             assert_eq!(dns.aaaa(&name).await.expect("an answer").records.len(), 1, "{lie:?}");
             assert_eq!(liar.queries(), asked, "{lie:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_silent_server_is_asked_after_one_that_answered_in_its_place() {
+    let silent = Liar::serve(Lie::Silence).expect("sockets on loopback");
+    let (server, _) = dns("a.example AAAA 2001:db8::1\nb.example AAAA 2001:db8::1");
+    let dns = Resolver::new(&[silent.address(), server.address()], patience(), NonZeroU8::MIN);
+    for name in ["a.example", "b.example", "c.example"] {
+        dns.aaaa(name).await.expect("an answer of the second server");
+        assert_eq!(silent.queries(), 1, "{name}: only the first question went to the silent server first");
     }
 }
 
@@ -109,7 +126,7 @@ async fn each_repetition_has_an_id_and_a_case_of_its_own() {
 }
 
 #[tokio::test]
-async fn whatever_is_wrong_with_one_server_the_next_one_is_asked() {
+async fn with_any_fault_of_one_server_the_next_one_is_asked() {
     for lie in Lie::FATAL {
         let liar = Liar::serve(lie).expect("sockets on loopback");
         let (server, _) = dns("a.example 0 AAAA 2001:db8::1");

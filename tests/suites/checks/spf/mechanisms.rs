@@ -64,7 +64,7 @@ async fn mx_matches_the_addresses_of_mail_servers() {
         ("no implicit MX", "a.example AAAA 2001:db8::25", "fail (matched: -all)"),
         ("null MX", "a.example MX 0 .", "fail (matched: -all)"),
         ("no such server", "a.example MX 1 mx.b.example", "fail (matched: -all)"),
-        ("SERVFAIL", "a.example FAULT servfail MX", "temperror (DNS answered with an error: mx)"),
+        ("SERVFAIL", "a.example FAULT servfail MX", "temperror (DNS server replied SERVFAIL: mx)"),
         (
             "silence",
             "a.example MX 1 mx.b.example\nmx.b.example FAULT timeout",
@@ -117,7 +117,7 @@ async fn ptr_matches_names_that_lead_back() {
 }
 
 #[tokio::test]
-async fn exists_wants_an_ipv4_address_whatever_the_client() {
+async fn exists_wants_an_ipv4_address_for_any_client() {
     let rows = [
         ("A", "b.example A 127.0.0.2", "pass (matched: exists:b.example)"),
         ("AAAA only", "b.example AAAA ::1", "fail (matched: -all)"),
@@ -127,7 +127,7 @@ async fn exists_wants_an_ipv4_address_whatever_the_client() {
             "b.example CNAME c.example\nc.example A 127.0.0.2",
             "pass (matched: exists:b.example)",
         ),
-        ("SERVFAIL", "b.example FAULT servfail", "temperror (DNS answered with an error: exists:b.example)"),
+        ("SERVFAIL", "b.example FAULT servfail", "temperror (DNS server replied SERVFAIL: exists:b.example)"),
     ];
     for client in [CLIENT, CLIENT_4] {
         all_come_out(client, "a.example TXT \"v=spf1 exists:b.example -all\"", &rows).await;
@@ -148,7 +148,7 @@ async fn include_matches_what_passes_there() {
         (
             "temperror",
             "b.example FAULT servfail",
-            "temperror (DNS answered with an error: include:b.example)",
+            "temperror (DNS server replied SERVFAIL: include:b.example)",
         ),
         (
             "permerror",
@@ -205,7 +205,7 @@ async fn redirect_takes_over_when_nothing_matched() {
             "temperror",
             "redirect=b.example",
             "b.example FAULT servfail",
-            "temperror (DNS answered with an error: redirect=b.example)",
+            "temperror (DNS server replied SERVFAIL: redirect=b.example)",
         ),
         (
             "the domain changes",

@@ -155,14 +155,23 @@ fn a_next_hop_that_rejects_our_own_address_at_each_recipient_is_reported() {
     recipients("450 4.7.1 <user@contoso.com>: Recipient address rejected: Greylisted");
     is_good(&site);
     recipients(REJECTED);
-    let problem = "the next hop rejects sixgate's own address instead of the sender's";
+    let problem = "the next hop rejects sixgate's own address or host name instead of the sender's";
     is_broken(&site, &format!("{problem}: {REJECTED}"));
     let line = daemon.wait_for_log(problem).unwrap();
     assert!(line.contains(" WARN ") && line.contains(&format!("reply=\"{REJECTED}\"")), "{line}");
     // no sender returns its message for what is about the gate
-    for rejected in ["550 5.7.1 Client host [::1] blocked", "554 ::1 is listed at rbl.example"] {
+    for rejected in [
+        "550 5.7.1 Client host [::1] blocked",
+        "554 ::1 is listed at rbl.example",
+        "504 5.5.2 <gate.example>: Helo command rejected: need fully-qualified hostname",
+    ] {
         replies(rejected, "451 4.4.1 Mail server is not available, please try again later.");
     }
+    // a reload of other settings keeps all that is known about the next hop
+    let hop = format!("next_hop = {{ smtp = \"{HOP}\" }}");
+    site.write(&format!("{hop}\nlimits.message_size = 9000000\npermanent_refusals = [\"no_ptr\"]"));
+    site.expect("reload", 0, &["changed: "]);
+    is_broken(&site, problem);
     recipients(TAKEN);
     is_good(&site);
     daemon.wait_for_log("the next hop accepts recipients from sixgate again").unwrap();

@@ -18,11 +18,11 @@ use crate::{
 };
 
 #[test]
-fn whose_refusal_a_recipient_heard_is_told() {
+fn whose_refusal_a_recipient_got_is_logged() {
     if !can_run(&[]) {
         return;
     }
-    let (refused, taken) = ("recipient refused by the next hop", "recipient not handed on");
+    let (refused, taken) = ("recipient refused by the next hop", "recipient deferred");
     let (lmtp, _hop) = NextHop::start(Kind::LmtpTcp, site(""));
     let nobody = site("").configured("next_hop = { smtp = \"[::1]:9\" }");
     // it answered before
@@ -162,7 +162,7 @@ fn sender_recipient_message_id_and_reply_find_each_refusal() {
 }
 
 #[test]
-fn what_a_signature_lacks_is_told_with_its_selector_and_algorithm() {
+fn what_a_signature_lacks_is_reported_with_its_selector_and_algorithm() {
     if !can_run(&[]) {
         return;
     }

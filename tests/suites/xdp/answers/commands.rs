@@ -132,7 +132,7 @@ fn who_has_no_ptr_record_is_refused_at_each_recipient_in_every_style() {
 }
 
 #[test]
-fn after_a_refusing_greeting_only_quit_is_heard() {
+fn after_a_refusing_greeting_only_quit_is_accepted() {
     if !gate::require(NEEDS) {
         return;
     }
@@ -213,7 +213,7 @@ fn each_verb_has_its_reply_in_each_phase() {
 }
 
 #[test]
-fn a_recipients_domain_is_told_only_if_it_is_one() {
+fn a_recipients_domain_is_reported_only_if_it_is_one() {
     if !gate::require(NEEDS) {
         return;
     }
@@ -273,7 +273,7 @@ fn a_recipients_domain_is_told_only_if_it_is_one() {
 }
 
 #[test]
-fn addresses_are_told_as_rfc_5952_writes_them() {
+fn addresses_are_written_as_rfc_5952_writes_them() {
     if !gate::require(NEEDS) {
         return;
     }

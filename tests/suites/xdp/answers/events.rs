@@ -268,7 +268,7 @@ fn a_refusal_by_reset_leaves_one_record() {
 }
 
 #[test]
-fn records_that_nobody_reads_are_counted_and_refusing_goes_on() {
+fn records_that_nothing_reads_are_counted_and_refusing_goes_on() {
     if !gate::require(NEEDS) {
         return;
     }

@@ -249,7 +249,7 @@ fn state_may_vanish_at_any_moment_and_a_conforming_client_notices_nothing() {
 }
 
 #[test]
-fn whatever_the_network_does_the_dialogue_is_the_models() {
+fn on_any_network_the_dialogue_is_the_models() {
     if !gate::require(NEEDS) {
         return;
     }

@@ -41,7 +41,7 @@ fn after_ehlo(program: &mut Program) -> (Sender, i32, i32) {
 }
 
 #[test]
-fn a_session_goes_on_whatever_is_switched() {
+fn a_session_goes_on_with_any_switch() {
     if !gate::require(NEEDS) {
         return;
     }
@@ -140,7 +140,7 @@ fn a_session_without_ptr_goes_on_when_the_record_appears() {
 }
 
 #[test]
-fn a_session_hears_the_texts_with_which_it_began() {
+fn a_session_gets_the_texts_with_which_it_began() {
     if !gate::require(NEEDS) {
         return;
     }

@@ -39,9 +39,9 @@ impl Claim {
     /// semicolon, or if the identifier is not text.
     fn read(value: &[u8]) -> Option<Self> {
         let pieces = pieces(value)?;
-        let mut words = pieces.split(|piece| *piece == Piece::Gap).filter(|word| !word.is_empty());
-        let exact = words.next().map(token).unwrap_or_default();
-        let second: Vec<u8> = words.next().unwrap_or_default().iter().filter_map(Piece::octet).collect();
+        let mut parts = pieces.split(|piece| *piece == Piece::Gap).filter(|part| !part.is_empty());
+        let exact = parts.next().map(token).unwrap_or_default();
+        let second: Vec<u8> = parts.next().unwrap_or_default().iter().filter_map(Piece::octet).collect();
         let is_number = !second.is_empty() && second.iter().all(u8::is_ascii_digit);
         let is_one = second.iter().skip_while(|digit| **digit == b'0').eq(b"1");
         let loose: Vec<u8> =
@@ -105,13 +105,13 @@ fn pieces(value: &[u8]) -> Option<Vec<Piece>> {
 }
 
 /// The token at the beginning of a term; all of a quoted string.
-fn token(word: &[Piece]) -> Vec<u8> {
+fn token(part: &[Piece]) -> Vec<u8> {
     let is_token = |piece: &&Piece| match piece {
         Piece::Plain(octet) => is_token_octet(*octet) || !octet.is_ascii(),
         Piece::Quoted(_) => true,
         Piece::Gap => false,
     };
-    let octets: Vec<u8> = word.iter().take_while(is_token).filter_map(Piece::octet).collect();
+    let octets: Vec<u8> = part.iter().take_while(is_token).filter_map(Piece::octet).collect();
     octets.trim_ascii().to_vec()
 }
 

@@ -82,14 +82,21 @@ fn reverse_dns_is_reported_as_rfc_8601_says() {
             "temperror reason=\"no answer from DNS\"",
         ),
         (PtrResult::Pass { name: "a.example".to_owned() }, "pass"),
-        (PtrResult::Fail { names: vec!["a.example".to_owned()] }, "fail reason=\"no name leads back\""),
-        (PtrResult::Fail { names: Vec::new() }, "fail reason=\"no name leads back\""),
+        (
+            PtrResult::Fail { names: vec!["a.example".to_owned()] },
+            "fail reason=\"no PTR name resolves to the address\"",
+        ),
+        (PtrResult::Fail { names: Vec::new() }, "fail reason=\"no PTR name resolves to the address\""),
     ];
     for (ptr, result) in rows {
-        let iprev = format!("\r\n\tiprev={result} policy.iprev=\"2001:db8::25\";");
-        let wanted = format!("Authentication-Results: gate.example;{iprev}\r\n\tdkim=none\r\n");
         let known = Results { ptr: Some(&ptr), ..UNSIGNED };
-        assert_eq!(header("gate.example", &known), wanted, "{ptr:?}");
+        let unfolded = header("gate.example", &known).replace("\r\n\t", " ");
+        let iprev = format!("iprev={result} policy.iprev=\"2001:db8::25\";");
+        assert_eq!(
+            unfolded,
+            format!("Authentication-Results: gate.example; {iprev} dkim=none\r\n"),
+            "{ptr:?}"
+        );
     }
 }
 
@@ -163,8 +170,8 @@ proptest! {
         for (number, line) in field.trim_end_matches("\r\n").split("\r\n").enumerate() {
             prop_assert_eq!(line.starts_with('\t'), number > 0, "{}", line);
             prop_assert!(line.len() <= 998);
-            let words = outside_of_quotes(line).trim().split(' ').count();
-            prop_assert!(line.len() <= 78 || words == 1, "{}", line);
+            let parts = outside_of_quotes(line).trim().split(' ').count();
+            prop_assert!(line.len() <= 78 || parts == 1, "{}", line);
             prop_assert!(line.trim_start_matches('\t').bytes().all(|octet| matches!(octet, b' '..=b'~')));
         }
         // outside of quoted strings there is nothing but our own results

@@ -3,18 +3,18 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, Read},
+    io::{self, BufRead},
 };
 
 use crate::dkim::{
-    canonical::{Body, Form},
+    canonical::{Body, Canonicalization},
     crypto::{DIGEST, Sha256},
     signature::Signature,
 };
 
 /// The questions about a body.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Wanted {
+pub(super) struct WantedHashes {
     relaxed: Option<Vec<u64>>,
     simple: Option<Vec<u64>>,
 }
@@ -37,14 +37,14 @@ pub(super) struct Hashes {
     pub(super) beginnings: BTreeMap<u64, [u8; DIGEST]>,
 }
 
-impl Wanted {
+impl WantedHashes {
     /// What `signatures` need.
     pub(super) fn by<'a>(signatures: impl Iterator<Item = &'a Signature>) -> Self {
         let mut wanted = Self::default();
         for signature in signatures {
             let form = match signature.body_form {
-                Form::Relaxed => &mut wanted.relaxed,
-                Form::Simple => &mut wanted.simple,
+                Canonicalization::Relaxed => &mut wanted.relaxed,
+                Canonicalization::Simple => &mut wanted.simple,
             };
             form.get_or_insert_default().extend(signature.body_length);
         }
@@ -63,14 +63,17 @@ impl BodyHashes {
     ///
     /// # Errors
     /// It cannot be read, or it was over.
-    pub(super) fn of(mut body: impl Read, wanted: Wanted, is_over: impl Fn() -> bool) -> io::Result<Self> {
-        let mut relaxed = wanted.relaxed.map(|lengths| Hasher::new(Form::Relaxed, lengths));
-        let mut simple = wanted.simple.map(|lengths| Hasher::new(Form::Simple, lengths));
-        let mut buffer = vec![0; READ];
+    pub(super) fn of(
+        mut body: impl BufRead,
+        wanted: WantedHashes,
+        is_over: impl Fn() -> bool,
+    ) -> io::Result<Self> {
+        let mut relaxed = wanted.relaxed.map(|lengths| Hasher::new(Canonicalization::Relaxed, lengths));
+        let mut simple = wanted.simple.map(|lengths| Hasher::new(Canonicalization::Simple, lengths));
         loop {
-            let octets = match body.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => buffer.get(..count).unwrap_or_default(),
+            let octets = match body.fill_buf() {
+                Ok([]) => break,
+                Ok(octets) => octets.get(..READ_MAX).unwrap_or(octets),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
@@ -80,15 +83,17 @@ impl BodyHashes {
             for hasher in relaxed.iter_mut().chain(&mut simple) {
                 hasher.write(octets);
             }
+            let count = octets.len();
+            body.consume(count);
         }
         Ok(Self { relaxed: relaxed.map(Hasher::finish), simple: simple.map(Hasher::finish) })
     }
 
     /// Those of one form, if they were wanted.
-    pub(super) fn form(&self, form: Form) -> Option<&Hashes> {
+    pub(super) fn form(&self, form: Canonicalization) -> Option<&Hashes> {
         match form {
-            Form::Relaxed => self.relaxed.as_ref(),
-            Form::Simple => self.simple.as_ref(),
+            Canonicalization::Relaxed => self.relaxed.as_ref(),
+            Canonicalization::Simple => self.simple.as_ref(),
         }
     }
 }
@@ -111,7 +116,7 @@ struct Digests {
 }
 
 impl Hasher {
-    fn new(form: Form, mut lengths: Vec<u64>) -> Self {
+    fn new(form: Canonicalization, mut lengths: Vec<u64>) -> Self {
         lengths.sort_unstable_by(|one, other| other.cmp(one));
         lengths.dedup();
         let digests =
@@ -165,8 +170,8 @@ impl Digests {
     }
 }
 
-/// Octets of one read.
-const READ: usize = 64 << 10;
+/// Octets that are hashed without asking whether the result is still awaited.
+const READ_MAX: usize = 64 << 10;
 /// Octets that are hashed at once if they come in smaller pieces.
 const PENDING: usize = 4 << 10;
 
@@ -182,8 +187,8 @@ mod tests {
         hash.finish()
     }
 
-    fn wanted(relaxed: &[u64], simple: &[u64]) -> Wanted {
-        Wanted { relaxed: Some(relaxed.to_vec()), simple: Some(simple.to_vec()) }
+    fn wanted(relaxed: &[u64], simple: &[u64]) -> WantedHashes {
+        WantedHashes { relaxed: Some(relaxed.to_vec()), simple: Some(simple.to_vec()) }
     }
 
     #[test]
@@ -192,22 +197,24 @@ mod tests {
             BodyHashes::of(io::empty(), wanted(&[0, 1], &[0, 2, 3]), || false).expect("an empty body");
         // RFC 6376 3.4.3 and 3.4.4
         let in_base64 = |form| data_encoding::BASE64.encode(&hashes.form(form).expect("it was wanted").whole);
-        assert_eq!(in_base64(Form::Simple), "frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=");
-        assert_eq!(in_base64(Form::Relaxed), "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
-        let simple = hashes.form(Form::Simple).expect("it was wanted");
+        assert_eq!(in_base64(Canonicalization::Simple), "frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=");
+        assert_eq!(in_base64(Canonicalization::Relaxed), "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
+        let simple = hashes.form(Canonicalization::Simple).expect("it was wanted");
         assert_eq!((simple.length, simple.beginnings.keys().copied().collect::<Vec<_>>()), (2, vec![0, 2]));
     }
 
     #[test]
     fn only_what_is_wanted_is_hashed() {
-        let none = BodyHashes::of(&b"a"[..], Wanted::default(), || false).expect("a body");
-        assert!(none.form(Form::Relaxed).is_none() && none.form(Form::Simple).is_none());
-        assert_eq!((Wanted::default().passes(), wanted(&[], &[]).passes()), (0, 2));
+        let none = BodyHashes::of(&b"a"[..], WantedHashes::default(), || false).expect("a body");
+        assert!(
+            none.form(Canonicalization::Relaxed).is_none() && none.form(Canonicalization::Simple).is_none()
+        );
+        assert_eq!((WantedHashes::default().passes(), wanted(&[], &[]).passes()), (0, 2));
     }
 
     #[test]
     fn hashing_stops_when_the_result_is_not_awaited() {
-        assert!(BodyHashes::of(io::repeat(b'a'), wanted(&[], &[]), || true).is_err());
+        assert!(BodyHashes::of(io::BufReader::new(io::repeat(b'a')), wanted(&[], &[]), || true).is_err());
     }
 
     /// A build without optimization hashes slowly.
@@ -223,7 +230,7 @@ mod tests {
             let text = lines.join("\r\n");
             let hashes =
                 BodyHashes::of(text.as_bytes(), wanted(&lengths, &lengths), || false).expect("a body");
-            for form in [Form::Relaxed, Form::Simple] {
+            for form in [Canonicalization::Relaxed, Canonicalization::Simple] {
                 let mut canonical = Vec::new();
                 let mut body = Body::new(form);
                 body.write(text.as_bytes(), &mut |octets| canonical.extend_from_slice(octets));

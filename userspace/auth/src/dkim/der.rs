@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn the_size_of_a_key_is_told_to_the_bit() {
+    fn the_size_of_a_key_is_exact_to_the_bit() {
         let modulus = |first: &[u8], octets: usize| [first, &vec![0xff; octets]].concat();
         let rows = [
             (modulus(&[0, 0x80], 127), 1024),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rsa_key_is_told() {
+    fn what_is_no_rsa_key_is_reported() {
         let good = bare(&[0x7f; 128]);
         let other = [element(OBJECT_IDENTIFIER, &[0x2b, 0x65, 0x70]), vec![5, 0]].concat();
         let other =

@@ -3,7 +3,9 @@
 
 use crate::{
     dkim::{
-        DkimLimit, DkimResult, DkimSignature, MAX_FIELDS, MAX_HEADER, MAX_SIGNATURES, Settled,
+        bounds::{DkimLimit, MAX_FIELDS, MAX_SIGNATURES},
+        message::MAX_HEADER,
+        result::{DkimResult, DkimSignature, Settled},
         signature::{MALFORMED, Signature},
         tags::{Tags, compact},
     },
@@ -101,7 +103,8 @@ fn is_base64(character: &char) -> bool {
 const ALGORITHMS: [&str; 3] = ["rsa-sha256", "ed25519-sha256", "rsa-sha1"];
 
 const HEADER_MALFORMED: Settled = Settled::new(DkimResult::Policy, "malformed header");
-/// SMTP takes none (`header_size`): this is for messages that came by another way.
+/// SMTP takes none (`header_size`) except in shadow mode; a message may also have come by another
+/// way.
 const HEADER_TOO_LARGE: Settled = Settled::new(DkimResult::Policy, "header too large");
 const NO_FROM: Settled = Settled::new(DkimResult::Policy, "no From field");
 const SEVERAL_FROM: Settled = Settled::new(DkimResult::Policy, "more than one From field");
@@ -115,7 +118,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_stands_in_a_signature_the_evidence_can_be_shown(
+        fn with_anything_in_a_signature_the_evidence_can_be_shown(
             tags in proptest::collection::vec(("[a-zA-Z]{1,2}", any::<String>()), 0..12),
             rest in "[a-z:;=\r\n\t ]{0,60}",
         ) {

@@ -5,9 +5,10 @@ use tracing::debug;
 
 use crate::{
     dkim::{
-        DkimResult, MAX_RSA_BITS, MIN_RSA_BITS, Settled, TESTING_KEY,
+        bounds::{MAX_RSA_BITS, MIN_RSA_BITS},
         crypto::{Algorithm, PublicKey},
-        signature::{Identity, Signature},
+        result::{DkimResult, Settled, TESTING_KEY},
+        signature::{IdentityScope, Signature},
         tags::{Tags, resembles_key},
     },
     dns::Resolver,
@@ -71,7 +72,7 @@ pub(super) fn judge(record: &[u8], signature: &Signature) -> Result<PublicKey, S
     if flag("y") {
         return Err(TESTING);
     }
-    if flag("s") && signature.identity == Identity::Subdomain {
+    if flag("s") && signature.identity == IdentityScope::Subdomain {
         return Err(SUBDOMAIN);
     }
     let key = PublicKey::read(signature.algorithm, &octets).ok_or(match signature.algorithm {

@@ -3,7 +3,7 @@
 //! Where its octets lie is its owner's business.
 
 use std::{
-    io::{self, Read},
+    io::{self, BufRead},
     sync::Arc,
 };
 
@@ -17,11 +17,13 @@ pub trait Message: Clone + Send + Sync + 'static {
     /// Octets in all.
     fn size(&self) -> u64;
 
-    /// The beginning of the message: [`MAX_HEADER`] octets at least, or all there are.
+    /// The beginning of the message: at least the header with the empty line after it, if that ends
+    /// within [`MAX_HEADER`] octets; else so many octets, or all there are.
     fn head(&self) -> &[u8];
 
-    /// Reads the message from its beginning. It is read on a thread that may wait.
-    fn reader(&self) -> impl Read + Send + 'static;
+    /// Reads the message from its beginning. It is read on a thread that may wait. The octets are
+    /// hashed where the reader shows them: they are copied only if it does that.
+    fn reader(&self) -> impl BufRead + Send + 'static;
 }
 
 /// A message in memory.
@@ -34,7 +36,7 @@ impl Message for Arc<[u8]> {
         self
     }
 
-    fn reader(&self) -> impl Read + Send + 'static {
+    fn reader(&self) -> impl BufRead + Send + 'static {
         io::Cursor::new(Self::clone(self))
     }
 }

@@ -4,6 +4,7 @@
 //! The meaning of a result for the message is not its business.
 
 mod body;
+mod bounds;
 mod canonical;
 mod crypto;
 mod der;
@@ -12,16 +13,16 @@ mod key;
 mod message;
 mod pool;
 mod result;
+mod settings;
 mod signature;
 mod tags;
 mod verification;
 
 use std::{
     collections::BTreeMap,
-    io::{self, Read},
-    num::NonZeroU8,
+    io::{self, BufRead},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use futures_util::future::join_all;
@@ -30,10 +31,11 @@ use tracing::error;
 
 use crate::{
     dkim::{
-        body::{BodyHashes, Wanted},
+        body::{BodyHashes, WantedHashes},
         canonical::Header,
         crypto::PublicKey,
         pool::{Pool, Unfinished},
+        result::Settled,
         signature::Signature,
         verification::{Slot, Verification},
     },
@@ -41,116 +43,16 @@ use crate::{
     fields::fields,
 };
 
+pub use bounds::{CLOCK_SKEW, DkimLimit, MAX_FIELDS, MAX_NAMES, MAX_RSA_BITS, MAX_SIGNATURES, MIN_RSA_BITS};
 pub use message::{MAX_HEADER, Message};
-pub use result::{DkimResult, DkimSignature, TESTING_KEY};
-
-/// Signatures of a message that are looked at, from the top (RFC 6376 6.1 allows a limit). Each
-/// costs at most one DNS question, and signatures with the same key cost one.
-pub const MAX_SIGNATURES: usize = 10;
-/// Fields of a header within which signatures count.
-pub const MAX_FIELDS: usize = 1000;
-/// Names in `h=`.
-pub const MAX_NAMES: usize = 250;
-/// The shortest RSA key (RFC 8301 3.2).
-pub const MIN_RSA_BITS: usize = 1024;
-/// The longest RSA key that the cryptography takes.
-pub const MAX_RSA_BITS: usize = 8192;
-/// How far a signer's clock may be ahead of ours (`t=`).
-pub const CLOCK_SKEW: Duration = Duration::from_mins(5);
-
-/// The operator's settings for DKIM.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct DkimSettings {
-    /// What becomes of a signature whose `l=` leaves octets at the end of the body unsigned.
-    pub partial_body: PartialBody,
-    /// Small messages whose signatures are computed at a time.
-    pub small: NonZeroU8,
-    /// Large messages whose signatures are computed at a time.
-    pub large: NonZeroU8,
-    /// A message of so many octets is a large one.
-    pub large_from: u64,
-    /// How long a message may wait in the queue for a computation.
-    pub wait: Duration,
-    /// Octets that may be hashed for one message: its body once or twice, its header once for each
-    /// signature.
-    pub hashing: u64,
-}
-
-/// What becomes of a signature over the beginning of a body (RFC 6376 8.2).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum PartialBody {
-    /// It may pass.
-    Accepted,
-    /// It never passes.
-    Refused,
-}
-
-/// The results of a message's signatures.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct DkimFindings {
-    /// One element for each signature looked at, from the top.
-    pub signatures: Vec<DkimSignature>,
-    /// The bounds that were reached, each once.
-    pub limits: Vec<DkimLimit>,
-}
-
-/// A bound of this check.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum DkimLimit {
-    /// [`MAX_FIELDS`], the header fields of a message.
-    Fields,
-    /// [`DkimSettings::hashing`], the octets hashed for a message.
-    Hashing,
-    /// [`MAX_NAMES`], the names in a signature's `h=`.
-    Names,
-    /// [`MAX_SIGNATURES`], the signatures of a message.
-    Signatures,
-    /// The deadline of the verification.
-    Time,
-    /// [`DkimSettings::wait`], the time in the queue.
-    Wait,
-}
+pub use result::{DkimFindings, DkimResult, DkimSignature, TESTING_KEY};
+pub use settings::{DkimSettings, PartialBody};
 
 /// Verifies messages, a bounded number at a time. A clone shares the bound.
 #[derive(Clone, Debug)]
 pub struct DkimVerifier {
     settings: DkimSettings,
     pool: Arc<Pool>,
-}
-
-/// A result and its reason, as a fixed text; the reason of a pass is empty.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Settled {
-    result: DkimResult,
-    reason: &'static str,
-    limit: Option<DkimLimit>,
-}
-
-impl DkimSettings {
-    /// The settings if the operator sets none.
-    pub const DEFAULT: Self = Self {
-        partial_body: PartialBody::Refused,
-        small: const { NonZeroU8::new(8).unwrap() },
-        large: const { NonZeroU8::new(2).unwrap() },
-        large_from: 1 << 20,
-        wait: Duration::from_secs(30),
-        hashing: 256 << 20,
-    };
-}
-
-impl DkimLimit {
-    /// The name for counters.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fields => "dkim_fields",
-            Self::Hashing => "dkim_hashing",
-            Self::Names => "dkim_names",
-            Self::Signatures => "dkim_signatures",
-            Self::Time => "dkim_time",
-            Self::Wait => "dkim_wait",
-        }
-    }
 }
 
 impl DkimVerifier {
@@ -175,7 +77,9 @@ impl DkimVerifier {
             match timeout_at(deadline, self.settle(&mut verification, dns)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(Unfinished::QueueTimeout)) => verification.reached(Some(DkimLimit::Wait)),
-                Ok(Err(failure)) => error!("{:#}", anyhow::Error::new(failure)),
+                Ok(Err(Unfinished::BrokenOff { source })) => {
+                    error!(failure = %source, "internal error while verifying DKIM");
+                }
                 Err(_) => verification.reached(Some(DkimLimit::Time)),
             }
         }
@@ -188,7 +92,7 @@ impl DkimVerifier {
         verification: &mut Verification<M>,
         dns: &Resolver,
     ) -> Result<(), Unfinished> {
-        if verification.hashing() > self.settings.hashing {
+        if verification.hashing() > self.settings.max_hashed {
             verification.settle_pending(|_| Some(TOO_MUCH_HASHING));
             return Ok(());
         }
@@ -209,11 +113,11 @@ impl DkimVerifier {
         &self,
         verification: &Verification<M>,
     ) -> Result<Option<BodyHashes>, Unfinished> {
-        let wanted = Wanted::by(verification.pending());
+        let wanted = WantedHashes::by(verification.pending());
         let (octets, mut body) = (verification.message.size(), verification.message.reader());
-        let header = verification.body as u64;
+        let header = verification.body;
         let hash = move |over: &pool::Over| {
-            io::copy(&mut body.by_ref().take(header), &mut io::sink())?;
+            skip(&mut body, header)?;
             BodyHashes::of(body, wanted, || over.is_over())
         };
         let hashes = self.pool.run(octets, hash).await?;
@@ -257,6 +161,22 @@ impl DkimVerifier {
     }
 }
 
+/// Reads past the first `count` octets, or all there are.
+fn skip(message: &mut impl BufRead, count: usize) -> io::Result<()> {
+    let mut left = count;
+    while left > 0 {
+        let skipped = match message.fill_buf() {
+            Ok([]) => return Ok(()),
+            Ok(octets) => left.min(octets.len()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        message.consume(skipped);
+        left -= skipped;
+    }
+    Ok(())
+}
+
 /// Whether each signature, the field of that index, is one by its key.
 fn verified(head: &[u8], signatures: Vec<(usize, Signature, PublicKey)>) -> BTreeMap<usize, bool> {
     let header = Header::new(fields(head).collect());
@@ -265,17 +185,6 @@ fn verified(head: &[u8], signatures: Vec<(usize, Signature, PublicKey)>) -> BTre
         (index, key.verifies(&signed, &signature.octets))
     };
     signatures.into_iter().map(verifies).collect()
-}
-
-impl Settled {
-    const fn new(result: DkimResult, reason: &'static str) -> Self {
-        Self { result, reason, limit: None }
-    }
-
-    /// Our own bounds keep it from passing.
-    const fn beyond(limit: DkimLimit, reason: &'static str) -> Self {
-        Self { result: DkimResult::Policy, reason, limit: Some(limit) }
-    }
 }
 
 /// The fault of a signature that the body shows.

@@ -12,14 +12,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::dkim::DkimSettings;
+use crate::dkim::settings::DkimSettings;
 
 /// As much work at a time as the settings allow.
 #[derive(Debug)]
 pub(super) struct Pool {
     small: Arc<Semaphore>,
     large: Arc<Semaphore>,
-    large_from: u64,
+    large_message: u64,
     wait: Duration,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Over(CancellationToken);
 #[derive(Debug, Error)]
 pub(super) enum Unfinished {
     /// The computation itself panicked.
-    #[error("a DKIM computation broke off")]
+    #[error("internal error while verifying DKIM")]
     BrokenOff {
         /// The panic, from tokio.
         source: JoinError,
@@ -42,12 +42,12 @@ pub(super) enum Unfinished {
 
 impl Pool {
     pub(super) fn new(settings: &DkimSettings) -> Self {
-        let lane = |places: NonZeroU8| Arc::new(Semaphore::new(usize::from(places.get())));
+        let lane = |size: NonZeroU8| Arc::new(Semaphore::new(usize::from(size.get())));
         Self {
-            small: lane(settings.small),
-            large: lane(settings.large),
-            large_from: settings.large_from,
-            wait: settings.wait,
+            small: lane(settings.concurrency_small),
+            large: lane(settings.concurrency_large),
+            large_message: settings.large_message,
+            wait: settings.queue_timeout,
         }
     }
 
@@ -61,9 +61,9 @@ impl Pool {
         octets: u64,
         work: impl FnOnce(&Over) -> T + Send + 'static,
     ) -> Result<T, Unfinished> {
-        let lane = if octets < self.large_from { &self.small } else { &self.large };
+        let lane = if octets < self.large_message { &self.small } else { &self.large };
         // a lane is never closed
-        let Ok(Ok(place)) = timeout(self.wait, Arc::clone(lane).acquire_owned()).await else {
+        let Ok(Ok(slot)) = timeout(self.wait, Arc::clone(lane).acquire_owned()).await else {
             return Err(Unfinished::QueueTimeout);
         };
         let token = CancellationToken::new();
@@ -71,7 +71,7 @@ impl Pool {
         let _cancel_when_dropped = token.drop_guard();
         let done = spawn_blocking(move || {
             let result = work(&over);
-            drop(place);
+            drop(slot);
             result
         });
         done.await.map_err(|source| Unfinished::BrokenOff { source })
@@ -96,7 +96,13 @@ mod tests {
     fn pool() -> Pool {
         let one = NonZeroU8::MIN;
         let wait = Duration::from_secs(30);
-        Pool::new(&DkimSettings { small: one, large: one, large_from: LARGE, wait, ..DkimSettings::DEFAULT })
+        Pool::new(&DkimSettings {
+            concurrency_small: one,
+            concurrency_large: one,
+            large_message: LARGE,
+            queue_timeout: wait,
+            ..DkimSettings::DEFAULT
+        })
     }
 
     #[tokio::test]
@@ -114,12 +120,12 @@ mod tests {
                 pool.run(LARGE, work).await
             }
         });
-        has_begun.await.expect("the large message has its turn");
-        for turn in 0..3 {
-            assert_eq!(pool.run(LARGE - 1, move |_| turn).await.expect("a turn"), turn);
+        has_begun.await.expect("the large message has its slot");
+        for number in 0..3 {
+            assert_eq!(pool.run(LARGE - 1, move |_| number).await.expect("a slot"), number);
         }
         release.send(()).expect("the large message still waits");
-        large.await.expect("no panic").expect("a turn");
+        large.await.expect("no panic").expect("a slot");
     }
 
     #[tokio::test(start_paused = true)]
@@ -128,11 +134,11 @@ mod tests {
         let all = Arc::clone(&pool.large).acquire_owned().await.expect("it is open");
         assert!(matches!(pool.run(LARGE, |_| ()).await, Err(Unfinished::QueueTimeout)));
         drop(all);
-        pool.run(LARGE, |_| ()).await.expect("a turn");
+        pool.run(LARGE, |_| ()).await.expect("a slot");
     }
 
     #[tokio::test]
-    async fn abandoned_work_is_told_so_and_occupies_the_pool_until_it_ends() {
+    async fn abandoned_work_ends_by_a_flag_and_occupies_the_pool_until_it_ends() {
         let pool = Arc::new(pool());
         let (begun, has_begun) = tokio::sync::oneshot::channel();
         let (go_on, goes_on) = mpsc::channel::<()>();
@@ -155,7 +161,7 @@ mod tests {
         assert_eq!(pool.large.available_permits(), 0);
         go_on.send(()).expect("the work waits");
         assert!(has_ended.await.expect("the work ends"));
-        pool.run(LARGE, |_| ()).await.expect("the place is free again");
+        pool.run(LARGE, |_| ()).await.expect("the slot is free again");
     }
 
     #[tokio::test]
@@ -163,6 +169,6 @@ mod tests {
         let pool = pool();
         let broken = pool.run(0, |_| panic!("a test's own")).await;
         assert!(matches!(broken, Err(Unfinished::BrokenOff { .. })));
-        pool.run(0, |_| ()).await.expect("the place is free again");
+        pool.run(0, |_| ()).await.expect("the slot is free again");
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! It verifies nothing.
 
+use crate::dkim::bounds::DkimLimit;
+
 /// A result of RFC 8601 2.7.1.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum DkimResult {
@@ -51,6 +53,34 @@ pub struct DkimSignature {
     pub algorithm: &'static str,
     /// The first eight characters of `b=` (RFC 6008), if it has so many.
     pub signature_start: String,
+}
+
+/// The results of a message's signatures.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct DkimFindings {
+    /// One element for each signature looked at, from the top.
+    pub signatures: Vec<DkimSignature>,
+    /// The bounds that were reached, each once.
+    pub limits: Vec<DkimLimit>,
+}
+
+/// A result and its reason, as a fixed text; the reason of a pass is empty.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Settled {
+    pub(super) result: DkimResult,
+    pub(super) reason: &'static str,
+    pub(super) limit: Option<DkimLimit>,
+}
+
+impl Settled {
+    pub(super) const fn new(result: DkimResult, reason: &'static str) -> Self {
+        Self { result, reason, limit: None }
+    }
+
+    /// Our own bounds keep it from passing.
+    pub(super) const fn beyond(limit: DkimLimit, reason: &'static str) -> Self {
+        Self { result: DkimResult::Policy, reason, limit: Some(limit) }
+    }
 }
 
 /// The reason of a signature whose key is being tested (RFC 6376 3.6.1, `t=y`).

@@ -5,7 +5,11 @@ use data_encoding::HEXUPPER_PERMISSIVE;
 
 use crate::{
     dkim::{
-        CLOCK_SKEW, DkimLimit, DkimResult, MAX_NAMES, Settled, canonical::Form, crypto::Algorithm, tags::Tags,
+        bounds::{CLOCK_SKEW, DkimLimit, MAX_NAMES},
+        canonical::Canonicalization,
+        crypto::Algorithm,
+        result::{DkimResult, Settled},
+        tags::Tags,
     },
     dns::{LONGEST_NAME, ascii_name},
 };
@@ -16,9 +20,9 @@ pub(super) struct Signature {
     /// The algorithm, tag `a=`.
     pub(super) algorithm: Algorithm,
     /// `c=`, for the header.
-    pub(super) header_form: Form,
+    pub(super) header_form: Canonicalization,
     /// `c=`, for the body.
-    pub(super) body_form: Form,
+    pub(super) body_form: Canonicalization,
     /// `h=`, in lower case.
     pub(super) names: Vec<String>,
     /// The hash of the body, tag `bh=`.
@@ -30,12 +34,12 @@ pub(super) struct Signature {
     /// Where its key is.
     pub(super) key_name: String,
     /// Whether `i=` lies below `d=`, which a key may forbid.
-    pub(super) identity: Identity,
+    pub(super) identity: IdentityScope,
 }
 
 /// Where `i=` lies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Identity {
+pub(super) enum IdentityScope {
     /// In the very domain of `d=`, or not given.
     Domain,
     /// In a subdomain.
@@ -96,10 +100,10 @@ fn algorithm(name: &str) -> Result<Algorithm, Settled> {
 }
 
 /// Of header and body; a single name is the header's (RFC 6376 3.5).
-fn forms(text: Option<&str>) -> Result<(Form, Form), Settled> {
-    let form = |word| match word {
-        "simple" => Ok(Form::Simple),
-        "relaxed" => Ok(Form::Relaxed),
+fn forms(text: Option<&str>) -> Result<(Canonicalization, Canonicalization), Settled> {
+    let form = |name| match name {
+        "simple" => Ok(Canonicalization::Simple),
+        "relaxed" => Ok(Canonicalization::Relaxed),
         _ => Err(UNKNOWN_CANONICALIZATION),
     };
     let text = text.unwrap_or("simple/simple");
@@ -167,9 +171,9 @@ fn key_name(selector: &str, domain: &str) -> Option<String> {
 
 /// Where an identity lies: `[local-part]@domain`, the domain being `domain` or one below. It is
 /// quoted-printable (RFC 6376 3.5), the `@` perhaps, too; then there is but one.
-fn identity(text: Option<&str>, domain: &str) -> Result<Identity, Settled> {
+fn identity(text: Option<&str>, domain: &str) -> Result<IdentityScope, Settled> {
     let Some(text) = text else {
-        return Ok(Identity::Domain);
+        return Ok(IdentityScope::Domain);
     };
     let decoded = decoded(text);
     let within = match text.rsplit_once('@') {
@@ -183,8 +187,8 @@ fn identity(text: Option<&str>, domain: &str) -> Result<Identity, Settled> {
     // one that holds another `@` is not a name
     let within = domain_name(&within).ok_or(FOREIGN_IDENTITY)?;
     match within.strip_suffix(domain) {
-        Some("") => Ok(Identity::Domain),
-        Some(labels) if labels.ends_with('.') => Ok(Identity::Subdomain),
+        Some("") => Ok(IdentityScope::Domain),
+        Some(labels) if labels.ends_with('.') => Ok(IdentityScope::Subdomain),
         _ => Err(FOREIGN_IDENTITY),
     }
 }
@@ -292,23 +296,23 @@ mod tests {
     #[test]
     fn an_identity_lies_in_its_domain_or_below() {
         let rows = [
-            (None, Ok(Identity::Domain)),
-            (Some("@a.example"), Ok(Identity::Domain)),
-            (Some("joe@A.Example"), Ok(Identity::Domain)),
-            (Some("j..o.e.@a.example"), Ok(Identity::Domain)),
-            (Some("j=40e+x/y@a.example"), Ok(Identity::Domain)),
-            (Some("jürgen@a.example"), Ok(Identity::Domain)),
-            (Some("\"joe@x (y)\"@a.example"), Ok(Identity::Domain)),
-            (Some(r#""a\"b\\"@a.example"#), Ok(Identity::Domain)),
-            (Some("\"\"@a.example"), Ok(Identity::Domain)),
+            (None, Ok(IdentityScope::Domain)),
+            (Some("@a.example"), Ok(IdentityScope::Domain)),
+            (Some("joe@A.Example"), Ok(IdentityScope::Domain)),
+            (Some("j..o.e.@a.example"), Ok(IdentityScope::Domain)),
+            (Some("j=40e+x/y@a.example"), Ok(IdentityScope::Domain)),
+            (Some("jürgen@a.example"), Ok(IdentityScope::Domain)),
+            (Some("\"joe@x (y)\"@a.example"), Ok(IdentityScope::Domain)),
+            (Some(r#""a\"b\\"@a.example"#), Ok(IdentityScope::Domain)),
+            (Some("\"\"@a.example"), Ok(IdentityScope::Domain)),
             // dkim-quoted-printable
-            (Some("joe=40a.example"), Ok(Identity::Domain)),
-            (Some("=40a.example"), Ok(Identity::Domain)),
-            (Some("joe@a=2Eexample"), Ok(Identity::Domain)),
-            (Some("joe@a=2eexample"), Ok(Identity::Domain)),
-            (Some("joe=3Dx=20y@news=2Ea.example"), Ok(Identity::Subdomain)),
-            (Some("joe=40news.a.example"), Ok(Identity::Subdomain)),
-            (Some("bounce=x=b.example@a.example"), Ok(Identity::Domain)),
+            (Some("joe=40a.example"), Ok(IdentityScope::Domain)),
+            (Some("=40a.example"), Ok(IdentityScope::Domain)),
+            (Some("joe@a=2Eexample"), Ok(IdentityScope::Domain)),
+            (Some("joe@a=2eexample"), Ok(IdentityScope::Domain)),
+            (Some("joe=3Dx=20y@news=2Ea.example"), Ok(IdentityScope::Subdomain)),
+            (Some("joe=40news.a.example"), Ok(IdentityScope::Subdomain)),
+            (Some("bounce=x=b.example@a.example"), Ok(IdentityScope::Domain)),
             (Some("joe=40b.example"), Err(FOREIGN_IDENTITY)),
             (Some("joe=40b.example=40a.example"), Err(FOREIGN_IDENTITY)),
             (Some("joe@b.example=40a.example"), Err(FOREIGN_IDENTITY)),
@@ -325,7 +329,7 @@ mod tests {
             (Some("\"@a.example"), Err(BAD_IDENTITY)),
             (Some("\"a\"b\"@a.example"), Err(BAD_IDENTITY)),
             (Some(r#""a\"@a.example"#), Err(BAD_IDENTITY)),
-            (Some("@b.a.example"), Ok(Identity::Subdomain)),
+            (Some("@b.a.example"), Ok(IdentityScope::Subdomain)),
             (Some("@ba.example"), Err(FOREIGN_IDENTITY)),
             (Some("@example"), Err(FOREIGN_IDENTITY)),
             (Some("@.a.example"), Err(FOREIGN_IDENTITY)),
@@ -337,17 +341,17 @@ mod tests {
         for (text, wanted) in rows {
             assert_eq!(identity(text, "a.example"), wanted, "{text:?}");
         }
-        assert_eq!(identity(Some("@bücher.example"), "xn--bcher-kva.example"), Ok(Identity::Domain));
+        assert_eq!(identity(Some("@bücher.example"), "xn--bcher-kva.example"), Ok(IdentityScope::Domain));
     }
 
     #[test]
     fn one_word_of_a_canonicalization_is_the_headers() {
         let rows = [
-            (None, Some((Form::Simple, Form::Simple))),
-            (Some("relaxed"), Some((Form::Relaxed, Form::Simple))),
-            (Some("simple"), Some((Form::Simple, Form::Simple))),
-            (Some("simple/relaxed"), Some((Form::Simple, Form::Relaxed))),
-            (Some("relaxed/relaxed"), Some((Form::Relaxed, Form::Relaxed))),
+            (None, Some((Canonicalization::Simple, Canonicalization::Simple))),
+            (Some("relaxed"), Some((Canonicalization::Relaxed, Canonicalization::Simple))),
+            (Some("simple"), Some((Canonicalization::Simple, Canonicalization::Simple))),
+            (Some("simple/relaxed"), Some((Canonicalization::Simple, Canonicalization::Relaxed))),
+            (Some("relaxed/relaxed"), Some((Canonicalization::Relaxed, Canonicalization::Relaxed))),
             (Some("relaxed/"), None),
             (Some("/relaxed"), None),
             (Some("relaxed/simple/simple"), None),

@@ -5,9 +5,11 @@
 use std::collections::BTreeMap;
 
 use crate::dkim::{
-    DkimFindings, DkimLimit, DkimResult, DkimSignature, Message, Settled,
-    body::Wanted,
+    body::WantedHashes,
+    bounds::DkimLimit,
     gate::{Examined, ExaminedSignature},
+    message::Message,
+    result::{DkimFindings, DkimResult, DkimSignature, Settled},
     signature::Signature,
 };
 
@@ -96,7 +98,7 @@ impl<M: Message> Verification<M> {
         let header = self.body as u64;
         let body = self.message.size().saturating_sub(header);
         let headers = self.pending().count() as u64 * header;
-        Wanted::by(self.pending()).passes() * body + headers
+        WantedHashes::by(self.pending()).passes() * body + headers
     }
 
     pub(super) fn into_findings(self) -> DkimFindings {

@@ -11,8 +11,8 @@ use hickory_proto::{
 use moka::sync::Cache;
 
 use super::{
-    Answer,
-    kept::{Expiring, Lifetime},
+    expiring::{Expiring, Lifetime},
+    result::DnsAnswer,
 };
 
 /// Octets that the kept answers may take.
@@ -42,13 +42,13 @@ impl Answers {
     }
 
     /// The kept answer, and for how long it still holds.
-    pub(super) fn get(&self, name: &Name, kind: RecordType) -> Option<Answer<RData>> {
+    pub(super) fn get(&self, name: &Name, kind: RecordType) -> Option<DnsAnswer<RData>> {
         let kept = self.0.get(&(name.clone(), kind))?;
-        Some(Answer { records: kept.value.records.to_vec(), ttl: kept.remaining() })
+        Some(DnsAnswer { records: kept.value.records.to_vec(), ttl: kept.remaining() })
     }
 
     /// Keeps `answer` in place of what was known.
-    pub(super) fn put(&self, name: Name, kind: RecordType, answer: &Answer<RData>) {
+    pub(super) fn put(&self, name: Name, kind: RecordType, answer: &DnsAnswer<RData>) {
         if answer.ttl.is_zero() {
             return self.0.invalidate(&(name, kind));
         }
@@ -68,10 +68,10 @@ mod tests {
 
     use super::*;
 
-    fn text(octets: usize, ttl: u64) -> Answer<RData> {
+    fn text(octets: usize, ttl: u64) -> DnsAnswer<RData> {
         let strings = vec!["x".repeat(250); octets / 250];
         let records = vec![RData::TXT(TXT::new(strings))];
-        Answer { records, ttl: Duration::from_secs(ttl) }
+        DnsAnswer { records, ttl: Duration::from_secs(ttl) }
     }
 
     #[test]
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_takes_the_place_of_the_one_before_even_if_it_may_not_be_kept() {
+    fn an_answer_replaces_the_one_before_even_if_it_may_not_be_kept() {
         let answers = Answers::new();
         let name = Name::from_labels(["a"]).unwrap();
         answers.put(name.clone(), RecordType::TXT, &text(250, 60));

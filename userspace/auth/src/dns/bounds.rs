@@ -98,7 +98,7 @@ mod tests {
     use std::net::Ipv6Addr;
 
     use super::*;
-    use sixgate_base::shares::Network;
+    use sixgate_base::fair_share::Network;
 
     fn network(text: &str) -> Network {
         text.parse::<Ipv6Addr>().unwrap().into()

@@ -31,7 +31,7 @@ const TC: u8 = 0x02;
 
 /// How a question is put.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Manner {
+pub(super) struct QuestionForm {
     /// With an OPT record (RFC 6891).
     pub(super) edns: bool,
     /// With the letters of its name in random case, which the response has to repeat: bits that a
@@ -41,7 +41,7 @@ pub(super) struct Manner {
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Response {
+pub(super) struct DnsResponse {
     pub(super) message: Message,
     /// Whether it repeats the letters of the question's name in their case.
     pub(super) keeps_case: bool,
@@ -59,7 +59,11 @@ pub(super) enum Fault {
 }
 
 /// Asks by UDP and waits until a datagram with the question's id comes from that server.
-pub(super) async fn by_udp(server: SocketAddr, query: &Query, manner: Manner) -> Result<Response, Fault> {
+pub(super) async fn by_udp(
+    server: SocketAddr,
+    query: &Query,
+    manner: QuestionForm,
+) -> Result<DnsResponse, Fault> {
     let request = request(query, manner);
     let any: SocketAddr = match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -85,7 +89,11 @@ pub(super) async fn by_udp(server: SocketAddr, query: &Query, manner: Manner) ->
 }
 
 /// Asks by TCP, over a connection of its own.
-pub(super) async fn by_tcp(server: SocketAddr, query: &Query, manner: Manner) -> Result<Response, Fault> {
+pub(super) async fn by_tcp(
+    server: SocketAddr,
+    query: &Query,
+    manner: QuestionForm,
+) -> Result<DnsResponse, Fault> {
     let request = request(query, manner);
     let octets = encode(&request)?;
     let length = u16::try_from(octets.len()).map_err(io::Error::other)?;
@@ -100,7 +108,7 @@ pub(super) async fn by_tcp(server: SocketAddr, query: &Query, manner: Manner) ->
     decode(&received, &request)
 }
 
-impl Response {
+impl DnsResponse {
     /// Nothing but that the whole response is too long: it may end anywhere, within the question,
     /// too.
     fn truncated(request: &Message) -> Self {
@@ -110,7 +118,7 @@ impl Response {
     }
 }
 
-fn request(query: &Query, manner: Manner) -> Message {
+fn request(query: &Query, manner: QuestionForm) -> Message {
     let mut query = query.clone();
     if manner.random_case {
         query.name.randomize_label_case();
@@ -131,18 +139,18 @@ fn encode(request: &Message) -> Result<Vec<u8>, Fault> {
 }
 
 /// Whether the header (RFC 1035 4.1.1) marks this as a response of which the end is missing.
-fn says_truncated(received: &[u8]) -> bool {
+fn is_truncated(received: &[u8]) -> bool {
     received.len() >= HEADER && received.get(2).is_some_and(|flags| flags & (QR | TC) == QR | TC)
 }
 
 /// `received` as the response to `request`, whose id it has.
-fn decode(received: &[u8], request: &Message) -> Result<Response, Fault> {
+fn decode(received: &[u8], request: &Message) -> Result<DnsResponse, Fault> {
     let message = match Message::from_vec(received) {
         Ok(message) if message.metadata.truncation && message.queries.is_empty() => {
-            return Ok(Response::truncated(request));
+            return Ok(DnsResponse::truncated(request));
         }
         Ok(message) => message,
-        Err(_) if says_truncated(received) => return Ok(Response::truncated(request)),
+        Err(_) if is_truncated(received) => return Ok(DnsResponse::truncated(request)),
         Err(_) => return Err(Fault::Unusable("it cannot be read")),
     };
     if message.metadata.message_type != MessageType::Response {
@@ -154,11 +162,11 @@ fn decode(received: &[u8], request: &Message) -> Result<Response, Fault> {
     match answered {
         [question] if question == asked => {
             let keeps_case = question.name().eq_case(asked.name());
-            Ok(Response { message, keeps_case })
+            Ok(DnsResponse { message, keeps_case })
         }
         // a server that cannot read the question need not repeat it (RFC 1035 4.1.1)
         [] if matches!(message.metadata.response_code, ResponseCode::FormErr | ResponseCode::NotImp) => {
-            Ok(Response { message, keeps_case: true })
+            Ok(DnsResponse { message, keeps_case: true })
         }
         _ => Err(Fault::Unusable("it answers another question")),
     }

@@ -13,11 +13,11 @@ use futures_util::{FutureExt as _, future::Shared};
 use hickory_proto::rr::{Name, RData, RecordType};
 use tokio::sync::watch;
 
-use super::{Answer, DnsFailure};
+use super::result::{DnsAnswer, DnsFailure};
 
-type Outcome = Result<Answer<RData>, DnsFailure>;
+type FlightResult = Result<DnsAnswer<RData>, DnsFailure>;
 /// A question that is being asked. Those who wait for it drive it; when all are gone it ends.
-type Asked = Shared<Pin<Box<dyn Future<Output = Outcome> + Send>>>;
+type Asked = Shared<Pin<Box<dyn Future<Output = FlightResult> + Send>>>;
 /// Name and type.
 type Question = (Name, RecordType);
 
@@ -90,19 +90,19 @@ impl Seat {
     /// it.
     pub(super) async fn answer<T: Send + 'static, F>(
         self,
-        turn: impl Future<Output = Result<T, DnsFailure>>,
+        slot: impl Future<Output = Result<T, DnsFailure>>,
         pay: impl FnOnce() -> Result<(), DnsFailure>,
         ask: impl FnOnce(Name, RecordType) -> F,
-    ) -> Outcome
+    ) -> FlightResult
     where
-        F: Future<Output = Outcome> + Send + 'static,
+        F: Future<Output = FlightResult> + Send + 'static,
     {
-        let mut turn = pin!(turn);
+        let mut slot = pin!(slot);
         let mut begun = self.asked.clone();
         let asked = tokio::select! {
             biased;
             Ok(asked) = begun.wait_for(Option::is_some) => asked.clone(),
-            turn = &mut turn => Some(self.begin(turn?, pay, ask)?),
+            slot = &mut slot => Some(self.begin(slot?, pay, ask)?),
         };
         match asked {
             Some(asked) => asked.await,
@@ -113,12 +113,12 @@ impl Seat {
     /// Asks, holding `turn` meanwhile; or finds that another asker has begun.
     fn begin<T: Send + 'static, F>(
         &self,
-        turn: T,
+        slot: T,
         pay: impl FnOnce() -> Result<(), DnsFailure>,
         ask: impl FnOnce(Name, RecordType) -> F,
     ) -> Result<Asked, DnsFailure>
     where
-        F: Future<Output = Outcome> + Send + 'static,
+        F: Future<Output = FlightResult> + Send + 'static,
     {
         // one after the other: two who come at the same time must not both ask
         let open = self.flights.lock();
@@ -128,7 +128,7 @@ impl Seat {
             // a slot passes itself on to the next one when it is dropped, which needs no lock of
             // this kind
             drop(open);
-            drop(turn);
+            drop(slot);
             return Ok(asked);
         }
         pay()?;
@@ -141,11 +141,11 @@ impl Seat {
         let asking = ask(name, kind);
         let asked = async move {
             let outcome = asking.await;
-            drop(turn);
+            drop(slot);
             drop(landing);
             outcome
         };
-        let asked: Asked = (Box::pin(asked) as Pin<Box<dyn Future<Output = Outcome> + Send>>).shared();
+        let asked: Asked = (Box::pin(asked) as Pin<Box<dyn Future<Output = FlightResult> + Send>>).shared();
         if let Some(flight) = flight {
             flight.asked.send_replace(Some(asked.clone()));
         }
@@ -227,7 +227,7 @@ mod tests {
         let seat = || flights.join(name("a.example."), RecordType::TXT);
         let never = std::future::pending::<Result<(), DnsFailure>>();
         let (waits, poor, rich) = (seat(), seat(), seat());
-        let ask = |_, _| async { Ok(Answer::none()) };
+        let ask = |_, _| async { Ok(DnsAnswer::none()) };
         let poor = poor.answer(async { Ok(()) }, || Err(over_budget()), ask);
         let rich = rich.answer(async { Ok(()) }, || Ok(()), ask);
         let waits = waits.answer(never, || Ok(()), ask);
@@ -242,8 +242,8 @@ mod tests {
         let held = Arc::new(());
         {
             let seat = flights.join(name("a.example."), RecordType::TXT);
-            let turn = Arc::clone(&held);
-            let answer = seat.answer(async { Ok(turn) }, || Ok(()), |_, _| std::future::pending());
+            let slot = Arc::clone(&held);
+            let answer = seat.answer(async { Ok(slot) }, || Ok(()), |_, _| std::future::pending());
             let mut answer = pin!(answer);
             assert!(futures_util::poll!(&mut answer).is_pending());
             assert_eq!(Arc::strong_count(&held), 2);

@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::bounds::{Budgets, DnsBounds};
-use sixgate_base::shares::Network;
+use sixgate_base::fair_share::Network;
 
 /// Questions that one check may cause as usual ones. What most domains need is less.
 pub const USUAL_QUESTIONS: u32 = 20;
@@ -26,11 +26,11 @@ pub const PART: u32 = 2;
 #[derive(Clone)]
 pub(super) struct Payer {
     pub(super) network: Network,
-    check: Option<Arc<Check>>,
+    check: Option<Arc<CheckedDomain>>,
 }
 
 /// A check about a domain.
-struct Check {
+struct CheckedDomain {
     /// Of the domain's name.
     hash: u64,
     /// Of the registered domain that it is in.
@@ -82,7 +82,7 @@ impl Budget {
     pub(super) fn of_check(&self, payer: &Payer, domain: &str) -> Payer {
         let domain = domain.trim_end_matches('.').to_ascii_lowercase();
         let [hash, above] = [&domain, registered(&domain)].map(|name| self.hasher.hash_one(name));
-        let check = Check { hash, above, paid: AtomicU32::new(0) };
+        let check = CheckedDomain { hash, above, paid: AtomicU32::new(0) };
         Payer { network: payer.network, check: Some(Arc::new(check)) }
     }
 

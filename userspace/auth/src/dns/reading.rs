@@ -9,13 +9,22 @@ use hickory_proto::{
     rr::{DNSClass, Name, RData, Record, RecordType},
 };
 
-use super::{Answer, LONGEST_NEGATIVE, LONGEST_POSITIVE, MAX_ALIASES};
+use super::result::DnsAnswer;
+
+/// CNAMEs that are followed within one response, and how often the name at their end is asked for
+/// anew, if the servers do not follow them themselves.
+pub const MAX_ALIASES: usize = 8;
+/// The longest time that an answer is kept, even if its TTL is longer.
+pub const LONGEST_POSITIVE: Duration = Duration::from_hours(24);
+/// The longest time that "there is none" is kept (RFC 2308 5 advises hours; a sender who has just
+/// been told to publish a record should not have to wait so long).
+pub const LONGEST_NEGATIVE: Duration = Duration::from_mins(15);
 
 /// The contents of one response.
 #[derive(Debug)]
 pub(super) enum Reading {
     /// The records, or that there are none.
-    Answer(Answer<RData>),
+    Answer(DnsAnswer<RData>),
     /// To ask for another name: the end of the CNAMEs that the server knows.
     Alias { target: Name, ttl: Duration },
 }
@@ -42,7 +51,7 @@ pub(super) fn read(response: &Message, name: &Name, kind: RecordType) -> Result<
         if !found.is_empty() {
             let ttl = found.iter().map(|record| seconds(record.ttl)).fold(ttl, Duration::min);
             let records = found.into_iter().map(|record| record.data.clone()).collect();
-            return Ok(Reading::Answer(Answer { records, ttl }));
+            return Ok(Reading::Answer(DnsAnswer { records, ttl }));
         }
         let alias = here().find_map(|record| match &record.data {
             RData::CNAME(target) => Some((&target.0, seconds(record.ttl))),
@@ -71,9 +80,9 @@ fn at_the_end(
     // zones only, or a device that sends a question back as a response
     let knows = metadata.authoritative || metadata.recursion_available;
     let has_soa = soa_ttl(response).is_some();
-    let is_last_word = has_soa || knows && metadata.response_code == ResponseCode::NXDomain;
+    let is_final = has_soa || knows && metadata.response_code == ResponseCode::NXDomain;
     if end != name {
-        return Ok(if is_last_word {
+        return Ok(if is_final {
             Reading::Answer(absent(response, ttl))
         } else {
             Reading::Alias { target: end.clone(), ttl }
@@ -82,11 +91,9 @@ fn at_the_end(
     let has_it = |record: &Record| record.name == *name && record.record_type() == kind;
     if !response.answers.is_empty() || response.additionals.iter().any(has_it) {
         Err("no such record among the answers")
-    } else if !is_last_word
-        && response.authorities.iter().any(|record| record.record_type() == RecordType::NS)
-    {
+    } else if !is_final && response.authorities.iter().any(|record| record.record_type() == RecordType::NS) {
         Err("it refers to other servers")
-    } else if !is_last_word && !knows {
+    } else if !is_final && !knows {
         Err("it is empty, and its server is neither authoritative nor recursive")
     } else {
         Ok(Reading::Answer(absent(response, LONGEST_POSITIVE)))
@@ -95,9 +102,9 @@ fn at_the_end(
 
 /// NXDOMAIN or NODATA (RFC 2308 2), which hold for `longest` at most, and not at all without a SOA
 /// (RFC 2308 5).
-fn absent(response: &Message, longest: Duration) -> Answer<RData> {
+fn absent(response: &Message, longest: Duration) -> DnsAnswer<RData> {
     let ttl = soa_ttl(response).unwrap_or_default().min(longest).min(LONGEST_NEGATIVE);
-    Answer { records: Vec::new(), ttl }
+    DnsAnswer { records: Vec::new(), ttl }
 }
 
 /// The negative TTL, if there is a SOA (RFC 2308 5).

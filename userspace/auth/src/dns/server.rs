@@ -13,13 +13,13 @@ use hickory_proto::{
     op::{Query, ResponseCode},
     rr::{Name, RData, RecordType},
 };
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, info};
 
 use super::{
-    Answer, MAX_ALIASES,
-    exchange::{Fault, Manner, Response, by_tcp, by_udp},
-    reading::{Reading, TOO_MANY_ALIASES, read},
+    exchange::{DnsResponse, Fault, QuestionForm, by_tcp, by_udp},
+    reading::{MAX_ALIASES, Reading, TOO_MANY_ALIASES, read},
+    result::DnsAnswer,
 };
 use sixgate_base::endpoint::Endpoint;
 
@@ -46,13 +46,13 @@ struct Habits {
     loses_case: Option<Instant>,
     fails: Option<Instant>,
     /// The habits of this server that were logged.
-    told_edns: bool,
-    told_case: bool,
+    logged_edns: bool,
+    logged_case: bool,
 }
 
 /// Why a server is of no help.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Failure {
+pub(super) enum ServerFailure {
     /// It answered with an error.
     Code(ResponseCode),
     /// It answered with something that is neither records nor their absence, or cannot be reached.
@@ -82,45 +82,52 @@ impl Server {
         name: &Name,
         kind: RecordType,
         time: Duration,
-    ) -> Result<Answer<RData>, Failure> {
+    ) -> Result<DnsAnswer<RData>, ServerFailure> {
         let deadline = Instant::now() + time;
         let answer = match timeout_at(deadline, self.follow(name, kind, time)).await {
             Ok(answer) => answer,
-            Err(_) => Err(Failure::TimedOut),
+            Err(_) => Err(ServerFailure::TimedOut),
         };
-        let setback = match &answer {
+        match &answer {
             // the name's own servers failed, most likely
-            Ok(_) | Err(Failure::Code(ResponseCode::ServFail)) => None,
-            Err(failure) => {
-                debug!(server = %self.endpoint, ?failure, "a DNS server failed");
-                Some(Instant::now() + SETBACK)
-            }
-        };
-        self.habits().fails = setback;
+            Ok(_) | Err(ServerFailure::Code(ResponseCode::ServFail)) => self.habits().fails = None,
+            Err(failure) => self.set_back(failure),
+        }
         answer
     }
 
-    async fn follow(&self, name: &Name, kind: RecordType, time: Duration) -> Result<Answer<RData>, Failure> {
+    /// Has the other servers asked first for [`SETBACK`].
+    pub(super) fn set_back(&self, failure: &ServerFailure) {
+        debug!(server = %self.endpoint, ?failure, "a DNS server failed");
+        self.habits().fails = Some(Instant::now() + SETBACK);
+    }
+
+    async fn follow(
+        &self,
+        name: &Name,
+        kind: RecordType,
+        time: Duration,
+    ) -> Result<DnsAnswer<RData>, ServerFailure> {
         let mut name = name.clone();
         let mut longest = Duration::MAX;
         for _ in 0..=MAX_ALIASES {
             let response = self.exchange(&Query::query(name.clone(), kind), time).await?;
             if !is_answer(&response) {
-                return Err(Failure::Code(code(&response)));
+                return Err(ServerFailure::Code(code(&response)));
             }
-            match read(&response.message, &name, kind).map_err(Failure::unusable)? {
-                Reading::Answer(answer) => return Ok(Answer { ttl: answer.ttl.min(longest), ..answer }),
+            match read(&response.message, &name, kind).map_err(ServerFailure::unusable)? {
+                Reading::Answer(answer) => return Ok(DnsAnswer { ttl: answer.ttl.min(longest), ..answer }),
                 Reading::Alias { target, ttl } => {
                     longest = longest.min(ttl);
                     name = target;
                 }
             }
         }
-        Err(Failure::unusable(TOO_MANY_ALIASES))
+        Err(ServerFailure::unusable(TOO_MANY_ALIASES))
     }
 
     /// A whole response, asked for as this server has to be asked.
-    async fn exchange(&self, query: &Query, time: Duration) -> Result<Response, Failure> {
+    async fn exchange(&self, query: &Query, time: Duration) -> Result<DnsResponse, ServerFailure> {
         let manner = self.manner();
         let (response, manner) = self.datagram(query, manner, time).await?;
         let (response, manner) = if manner.edns && self.may_complain_of_edns(&response) {
@@ -129,7 +136,7 @@ impl Server {
             (response, manner)
         };
         if manner.random_case && !response.keeps_case {
-            return self.with_lost_case(query, manner).await;
+            return self.with_lost_case(query, manner, time).await;
         }
         if response.message.metadata.truncation {
             return self.stream(query, manner).await;
@@ -142,10 +149,10 @@ impl Server {
     async fn datagram(
         &self,
         query: &Query,
-        manner: Manner,
+        manner: QuestionForm,
         time: Duration,
-    ) -> Result<(Response, Manner), Failure> {
-        let send = async |manner: Manner| (manner, self.by_udp(query, manner).await);
+    ) -> Result<(DnsResponse, QuestionForm), ServerFailure> {
+        let send = async |manner: QuestionForm| (manner, self.by_udp(query, manner).await);
         let mut second_time = pin!(sleep(time / 2));
         let mut sent = FuturesUnordered::new();
         sent.push(send(manner));
@@ -156,7 +163,7 @@ impl Server {
                 () = &mut second_time, if !is_second => {
                     is_second = true;
                     let edns = manner.edns && is_ahead(self.habits().takes_edns);
-                    sent.push(send(Manner { edns, ..manner }));
+                    sent.push(send(QuestionForm { edns, ..manner }));
                     continue;
                 }
             };
@@ -167,7 +174,7 @@ impl Server {
                 }
                 Some((_, Err(fault))) if sent.is_empty() => return Err(fault.into()),
                 Some((_, Err(_))) => {}
-                None => return Err(Failure::TimedOut),
+                None => return Err(ServerFailure::TimedOut),
             }
         }
     }
@@ -176,10 +183,10 @@ impl Server {
     async fn without_edns(
         &self,
         query: &Query,
-        manner: Manner,
-        complaint: Response,
-    ) -> Result<(Response, Manner), Failure> {
-        let plain = Manner { edns: false, ..manner };
+        manner: QuestionForm,
+        complaint: DnsResponse,
+    ) -> Result<(DnsResponse, QuestionForm), ServerFailure> {
+        let plain = QuestionForm { edns: false, ..manner };
         let response = self.by_udp(query, plain).await?;
         if complains_of_edns(&response) || code(&response) == code(&complaint) {
             // about the question itself, then
@@ -190,46 +197,53 @@ impl Server {
     }
 
     /// Asks again after a response that repeats the name in another case: it may be forged, or the
-    /// server's habit. By TCP it cannot be forged from outside; a server without TCP is asked by
-    /// UDP in plain case.
-    async fn with_lost_case(&self, query: &Query, manner: Manner) -> Result<Response, Failure> {
-        let (response, is_habit) = match self.stream(query, manner).await {
-            Ok(response) => {
+    /// server's habit. By TCP it cannot be forged from outside; a server that gives no answer by
+    /// TCP within a quarter of `time` (a firewall may drop the SYN) is asked by UDP in plain case.
+    async fn with_lost_case(
+        &self,
+        query: &Query,
+        manner: QuestionForm,
+        time: Duration,
+    ) -> Result<DnsResponse, ServerFailure> {
+        let (response, is_habit) = match timeout(time / 4, self.stream(query, manner)).await {
+            Ok(Ok(response)) => {
                 let is_habit = !response.keeps_case;
                 (response, is_habit)
             }
-            Err(_) => (self.by_udp(query, Manner { random_case: false, ..manner }).await?, true),
+            Ok(Err(_)) | Err(_) => {
+                (self.by_udp(query, QuestionForm { random_case: false, ..manner }).await?, true)
+            }
         };
         if is_habit {
             self.learn_lost_case();
         }
         if response.message.metadata.truncation {
-            return Err(Failure::unusable(TRUNCATED));
+            return Err(ServerFailure::unusable(TRUNCATED));
         }
         Ok(response)
     }
 
-    async fn by_udp(&self, query: &Query, manner: Manner) -> Result<Response, Fault> {
+    async fn by_udp(&self, query: &Query, manner: QuestionForm) -> Result<DnsResponse, Fault> {
         by_udp(self.endpoint.resolve()?, query, manner).await
     }
 
-    async fn stream(&self, query: &Query, manner: Manner) -> Result<Response, Failure> {
+    async fn stream(&self, query: &Query, manner: QuestionForm) -> Result<DnsResponse, ServerFailure> {
         let response = by_tcp(self.endpoint.resolve().map_err(Fault::from)?, query, manner).await?;
         match response.message.metadata.truncation {
-            true => Err(Failure::unusable(TRUNCATED)),
+            true => Err(ServerFailure::unusable(TRUNCATED)),
             false => Ok(response),
         }
     }
 
     /// How it has to be asked, as far as is known.
-    fn manner(&self) -> Manner {
+    fn manner(&self) -> QuestionForm {
         let habits = self.habits();
-        Manner { edns: !is_ahead(habits.refuses_edns), random_case: !is_ahead(habits.loses_case) }
+        QuestionForm { edns: !is_ahead(habits.refuses_edns), random_case: !is_ahead(habits.loses_case) }
     }
 
     /// A response came to a question that was put in the manner `used`, after one that was put in
     /// the manner `first`.
-    fn learn_edns(&self, first: Manner, used: Manner, response: &Response) {
+    fn learn_edns(&self, first: QuestionForm, used: QuestionForm, response: &DnsResponse) {
         let until = Some(Instant::now() + HABITS_LIFETIME);
         let mut habits = self.habits();
         if used.edns {
@@ -242,7 +256,7 @@ impl Server {
         } else if first.edns {
             habits.refuses_edns = until;
             // once: it is learned anew whenever that lifetime is over
-            if !std::mem::replace(&mut habits.told_edns, true) {
+            if !std::mem::replace(&mut habits.logged_edns, true) {
                 info!(
                     server = %self.endpoint,
                     "the DNS server does not answer questions with EDNS; asking without it, for {} minutes each time",
@@ -255,7 +269,7 @@ impl Server {
     fn learn_lost_case(&self) {
         let mut habits = self.habits();
         habits.loses_case = Some(Instant::now() + HABITS_LIFETIME);
-        if !std::mem::replace(&mut habits.told_case, true) {
+        if !std::mem::replace(&mut habits.logged_case, true) {
             info!(
                 server = %self.endpoint,
                 "the DNS server does not keep the case of names; asking without random case, for {} minutes each time",
@@ -266,7 +280,7 @@ impl Server {
 
     /// Whether `response` may be about EDNS: what complains of it, and SERVFAIL and REFUSED without
     /// an OPT record from a server that has sent no OPT record lately.
-    fn may_complain_of_edns(&self, response: &Response) -> bool {
+    fn may_complain_of_edns(&self, response: &DnsResponse) -> bool {
         let may_be = matches!(code(response), ResponseCode::ServFail | ResponseCode::Refused)
             && response.message.edns.is_none();
         complains_of_edns(response) || may_be && !is_ahead(self.habits().sends_opt)
@@ -278,13 +292,13 @@ impl Server {
     }
 }
 
-impl Failure {
+impl ServerFailure {
     fn unusable(reason: &'static str) -> Self {
         Self::Unusable(reason.to_owned())
     }
 }
 
-impl From<Fault> for Failure {
+impl From<Fault> for ServerFailure {
     fn from(fault: Fault) -> Self {
         Self::Unusable(fault.to_string())
     }
@@ -294,16 +308,16 @@ fn is_ahead(until: Option<Instant>) -> bool {
     until.is_some_and(|until| Instant::now() < until)
 }
 
-fn code(response: &Response) -> ResponseCode {
+fn code(response: &DnsResponse) -> ResponseCode {
     response.message.metadata.response_code
 }
 
 /// Whether it is about the name and no error.
-fn is_answer(response: &Response) -> bool {
+fn is_answer(response: &DnsResponse) -> bool {
     matches!(code(response), ResponseCode::NoError | ResponseCode::NXDomain)
 }
 
-fn complains_of_edns(response: &Response) -> bool {
+fn complains_of_edns(response: &DnsResponse) -> bool {
     matches!(
         code(response),
         ResponseCode::FormErr | ResponseCode::NotImp | ResponseCode::BADVERS | ResponseCode::BADSIG

@@ -13,18 +13,24 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use hickory_proto::rr::{
-    Name, RData, RecordType,
-    domain::usage::{INVALID, LOCALHOST, ONION},
+use hickory_proto::{
+    op::ResponseCode,
+    rr::{
+        Name, RData, RecordType,
+        domain::usage::{INVALID, LOCALHOST, ONION},
+    },
 };
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    Answer, DnsFailure, MAX_APART,
     resolv_conf::{RESOLV_CONF, ResolvConf},
-    server::{Failure, Server},
+    result::{DnsAnswer, DnsFailure},
+    server::{Server, ServerFailure},
 };
 use sixgate_base::endpoint::Endpoint;
+
+/// Servers that one question is asked of, at most; the next one whenever one fails or lets wait.
+pub const MAX_APART: usize = 3;
 
 /// The longest time after which the next server is asked, too.
 const HEDGE: Duration = Duration::from_millis(500);
@@ -61,11 +67,11 @@ impl Upstream {
 
     /// Asks for the records of type `kind` at `name`. Names that are not in DNS (RFC 6761 6.3, 6.4,
     /// RFC 7686 2) are not asked for.
-    pub(super) async fn ask(&self, name: &Name, kind: RecordType) -> Result<Answer<RData>, DnsFailure> {
+    pub(super) async fn ask(&self, name: &Name, kind: RecordType) -> Result<DnsAnswer<RData>, DnsFailure> {
         if [&*LOCALHOST, &*INVALID, &*ONION].iter().any(|zone| zone.zone_of(name)) {
-            return Ok(Answer::none());
+            return Ok(DnsAnswer::none());
         }
-        let mut last = Failure::TimedOut;
+        let mut last = ServerFailure::TimedOut;
         for _ in 0..self.attempts.get() {
             match self.attempt(name, kind).await {
                 Ok(answer) => {
@@ -78,9 +84,9 @@ impl Upstream {
         self.failed.fetch_add(1, Ordering::Relaxed);
         let question = question(name, kind);
         Err(match last {
-            Failure::Code(code) => DnsFailure::Code { question, code: code.to_string() },
-            Failure::TimedOut => DnsFailure::TimedOut { question },
-            Failure::Unusable(reason) => {
+            ServerFailure::Code(code) => DnsFailure::Code { question, code: mnemonic(code) },
+            ServerFailure::TimedOut => DnsFailure::TimedOut { question },
+            ServerFailure::Unusable(reason) => {
                 // the system's text, or sixgate's
                 let reason = reason.escape_debug().take(LONGEST_REASON).collect();
                 DnsFailure::Unusable { question, reason }
@@ -89,16 +95,22 @@ impl Upstream {
     }
 
     /// Asks one server after the other: the next one as soon as one has failed, or has not answered
-    /// for a while. The first answer counts.
-    async fn attempt(&self, name: &Name, kind: RecordType) -> Result<Answer<RData>, Failure> {
+    /// for a while. The first answer counts; the servers that were asked before the one that gave
+    /// it, and are still silent, have failed.
+    async fn attempt(&self, name: &Name, kind: RecordType) -> Result<DnsAnswer<RData>, ServerFailure> {
         let hedge = HEDGE.min(self.timeout / 4);
-        let mut waiting = self.in_turn().into_iter();
+        let mut waiting = self.in_order().into_iter();
         let mut asked = FuturesUnordered::new();
-        let mut last = Failure::TimedOut;
-        let ask = async |server: Arc<Server>| server.ask(name, kind, self.timeout).await;
+        let mut silent: Vec<Arc<Server>> = Vec::new();
+        let mut last = ServerFailure::TimedOut;
+        let ask = async |server: Arc<Server>| {
+            let answer = server.ask(name, kind, self.timeout).await;
+            (server, answer)
+        };
         loop {
             let next = waiting.next();
             let is_last = next.is_none();
+            silent.extend(next.clone());
             asked.extend(next.map(&ask));
             let patience = Instant::now() + hedge;
             loop {
@@ -107,8 +119,15 @@ impl Upstream {
                     () = sleep_until(patience), if !is_last => break,
                 };
                 match answered {
-                    Some(Ok(answer)) => return Ok(answer),
-                    Some(Err(failure)) => last = last.or(failure),
+                    Some((server, Ok(answer))) => {
+                        let earlier = silent.iter().take_while(|other| !Arc::ptr_eq(other, &server));
+                        earlier.for_each(|server| server.set_back(&ServerFailure::TimedOut));
+                        return Ok(answer);
+                    }
+                    Some((server, Err(failure))) => {
+                        silent.retain(|other| !Arc::ptr_eq(other, &server));
+                        last = last.or(failure);
+                    }
                     None if is_last => return Err(last),
                     None => {}
                 }
@@ -120,7 +139,7 @@ impl Upstream {
     }
 
     /// The first [`MAX_APART`] servers, those that failed lately after the others.
-    fn in_turn(&self) -> Vec<Arc<Server>> {
+    fn in_order(&self) -> Vec<Arc<Server>> {
         // whole at every instant
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
         servers.refresh();
@@ -149,7 +168,7 @@ impl Servers {
     }
 }
 
-impl Failure {
+impl ServerFailure {
     /// The one of two that tells more: an error of a server tells more than what cannot be read,
     /// and that more than silence.
     fn or(self, other: Self) -> Self {
@@ -165,6 +184,17 @@ impl Failure {
 /// Name and type, for people.
 pub(super) fn question(name: &Name, kind: RecordType) -> String {
     format!("{} {kind}", name.to_ascii())
+}
+
+/// The code as IANA's table of DNS RCODEs has it.
+fn mnemonic(code: ResponseCode) -> String {
+    match code {
+        ResponseCode::FormErr => "FORMERR".to_owned(),
+        ResponseCode::ServFail => "SERVFAIL".to_owned(),
+        ResponseCode::NotImp => "NOTIMP".to_owned(),
+        ResponseCode::Refused => "REFUSED".to_owned(),
+        other => format!("code {}", u16::from(other)),
+    }
 }
 
 /// Characters of an error that are kept.

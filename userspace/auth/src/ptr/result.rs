@@ -51,7 +51,7 @@ impl PtrResult {
     pub fn reason(&self) -> Option<&'static str> {
         match self {
             Self::Pass { .. } => None,
-            Self::Fail { .. } => Some("no name leads back"),
+            Self::Fail { .. } => Some("no PTR name resolves to the address"),
             Self::NoRecord => Some("no PTR record"),
             Self::TempError(_) => Some("no answer from DNS"),
         }

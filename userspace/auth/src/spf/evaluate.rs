@@ -13,28 +13,14 @@ use tracing::debug;
 use crate::{
     dns::{DnsFailure, Resolver},
     spf::{
-        SpfReason, SpfResult, VoidTerms,
         evaluate::lookups::Lookups,
-        macros::{DomainSpec, MacroString, NoName, Place, Values},
+        limits::{MAX_DNS_TERMS, MAX_OTHER_FAMILY, MAX_SERVERS, VoidTerms},
+        macros::{DomainSpec, MacroContext, MacroString, NoName, Values},
         name::DomainName,
         record::{Directive, LONGEST_RECORD, Mechanism, PrefixLengths, Qualifier, Record, Selection, select},
+        result::{SpfReason, SpfResult},
     },
 };
-
-/// Terms that ask DNS: `include`, `a`, `mx`, `ptr`, `exists`, `redirect`, and once more each that
-/// holds `%{p}` (RFC 7208 4.6.4). This bounds the recursion, too.
-pub const MAX_DNS_TERMS: usize = 10;
-/// Mail servers of one `mx` (RFC 7208 4.6.4).
-pub const MAX_SERVERS: usize = 10;
-/// PTR names of the client that are looked at (RFC 7208 4.6.4).
-pub const MAX_NAMES: usize = 10;
-/// Questions whether a host without an address of the client's family has one of the other. Beyond
-/// them it is believed.
-pub const MAX_OTHER_FAMILY: usize = 10;
-/// Questions that one evaluation asks DNS at most, which is what the limits above come to: the
-/// record, ten times `mx` with ten servers, the other family, an explanation, and the client's
-/// names for a `%{p}` in it.
-pub const MAX_QUERIES: usize = 1 + MAX_DNS_TERMS * (1 + MAX_SERVERS) + MAX_OTHER_FAMILY + 1 + (1 + MAX_NAMES);
 
 /// Whom an evaluation is about. The same for all the records that it comes across.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +39,7 @@ pub(super) struct Subject<'a> {
 
 /// What check_host() comes to.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(super) struct EvaluationOutcome {
     pub(super) result: SpfResult,
     pub(super) reason: SpfReason,
     /// The term that decided, after those that led to its record.
@@ -96,8 +82,8 @@ impl<'a> Evaluation<'a> {
     }
 
     /// check_host() for `domain`.
-    pub(super) async fn check_host(&mut self, domain: DomainName) -> Outcome {
-        self.evaluate(domain).await.unwrap_or_else(|Stop { result, reason, trail }| Outcome {
+    pub(super) async fn check_host(&mut self, domain: DomainName) -> EvaluationOutcome {
+        self.evaluate(domain).await.unwrap_or_else(|Stop { result, reason, trail }| EvaluationOutcome {
             result,
             reason,
             trail,
@@ -114,7 +100,7 @@ impl<'a> Evaluation<'a> {
             return None;
         };
         let text = Some(text).filter(|text| text.len() <= LONGEST_RECORD)?;
-        let text = MacroString::parse(text, Place::Explanation).ok()?;
+        let text = MacroString::parse(text, MacroContext::Explanation).ok()?;
         let needed = text.needs_validated_name();
         let validated = self.validated_name(domain, needed).await;
         let explanation = text.expand(&self.subject.values(domain, &validated));
@@ -126,17 +112,21 @@ impl<'a> Evaluation<'a> {
     fn evaluate(
         &mut self,
         domain: DomainName,
-    ) -> Pin<Box<dyn Future<Output = Result<Outcome, Stop>> + Send + '_>> {
+    ) -> Pin<Box<dyn Future<Output = Result<EvaluationOutcome, Stop>> + Send + '_>> {
         Box::pin(async move {
             let Some(record) = self.record(&domain).await? else {
-                return Ok(Outcome::undecided(SpfResult::None, SpfReason::NoRecord));
+                return Ok(EvaluationOutcome::undecided(SpfResult::None, SpfReason::NoRecord));
             };
             self.follow(record, domain).await
         })
     }
 
     /// Evaluates `record`, and the one to which it redirects, and so on.
-    async fn follow(&mut self, mut record: Record, mut domain: DomainName) -> Result<Outcome, Stop> {
+    async fn follow(
+        &mut self,
+        mut record: Record,
+        mut domain: DomainName,
+    ) -> Result<EvaluationOutcome, Stop> {
         let mut trail = String::new();
         loop {
             for directive in &record.directives {
@@ -144,10 +134,10 @@ impl<'a> Evaluation<'a> {
                 let matched = self.matches(&directive.mechanism, &domain).await;
                 if let Match::Yes { trail: inner } = matched.map_err(|stop| stop.after(&term()))? {
                     let explanation = record.explanation.map(|target| (target, domain));
-                    return Ok(Outcome::matched(directive, along(&term(), &inner), explanation));
+                    return Ok(EvaluationOutcome::matched(directive, along(&term(), &inner), explanation));
                 }
             }
-            let no_match = Outcome::undecided(SpfResult::Neutral, SpfReason::NoMatch);
+            let no_match = EvaluationOutcome::undecided(SpfResult::Neutral, SpfReason::NoMatch);
             let Some(target) = record.redirect else {
                 return Ok(no_match);
             };
@@ -200,7 +190,7 @@ impl<'a> Evaluation<'a> {
             Err(NoName::NotAscii) => return Ok(Match::No),
             Ok(_) | Err(NoName::Unfit) => return Err(Stop::permanent(SpfReason::IncludeWithoutRecord)),
         };
-        let Outcome { result, trail, .. } = self.evaluate(target).await?;
+        let EvaluationOutcome { result, trail, .. } = self.evaluate(target).await?;
         match result {
             SpfResult::Pass => Ok(Match::Yes { trail }),
             SpfResult::None => Err(Stop::permanent(SpfReason::IncludeWithoutRecord)),
@@ -362,7 +352,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-impl Outcome {
+impl EvaluationOutcome {
     fn matched(directive: &Directive, trail: String, explanation: Option<(DomainSpec, DomainName)>) -> Self {
         let result = match directive.qualifier {
             Qualifier::Pass => SpfResult::Pass,

@@ -2,9 +2,10 @@
 //!
 //! Pure. What needs DNS, the validated name of `%{p}`, is given to it.
 
+mod context;
 mod letter;
 
-use std::{borrow::Cow, fmt, net::IpAddr};
+use std::{borrow::Cow, fmt};
 
 use crate::{
     dns::LONGEST_NAME,
@@ -13,6 +14,8 @@ use crate::{
         name::DomainName,
     },
 };
+
+pub use context::{BadMacro, MacroContext, Values};
 
 /// Octets of an explanation that are kept; it ends there (RFC 7208 6.2 leaves the length to the
 /// receiver).
@@ -30,49 +33,6 @@ pub struct MacroString {
 /// none of digits only.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DomainSpec(MacroString);
-
-/// Where a macro string stands: some letters are for explanations only.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Place {
-    /// In a term of a record.
-    Record,
-    /// In the text that `exp=` leads to, where there may also be spaces.
-    Explanation,
-}
-
-/// Text that is not a macro string, or that cannot stand where it stands.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum BadMacro {
-    /// An octet that is neither visible ASCII nor, in an explanation, a space.
-    Octet,
-    /// `%` that begins no macro.
-    Syntax,
-    /// `%{c}`, `%{r}` or `%{t}` outside an explanation.
-    Letter,
-    /// A domain-spec that ends neither with a macro nor with a top label.
-    DomainEnd,
-}
-
-/// The values of the macro letters.
-#[derive(Clone, Copy, Debug)]
-pub struct Values<'a> {
-    /// `%{l}`: the local part of the sender.
-    pub local_part: &'a str,
-    /// `%{o}`: the domain of the sender.
-    pub sender_domain: &'a str,
-    /// `%{d}`: the domain whose record is evaluated.
-    pub domain: &'a DomainName,
-    /// `%{i}`, `%{c}`, `%{v}`.
-    pub client: IpAddr,
-    /// `%{h}`: the HELO or EHLO name.
-    pub helo: &'a str,
-    /// `%{p}`; see [`UNKNOWN`].
-    pub validated: &'a str,
-    /// `%{r}`: our own name.
-    pub receiver: &'a str,
-    /// `%{t}`: seconds since 1970.
-    pub timestamp: u64,
-}
 
 /// An expansion that is not a name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -100,19 +60,19 @@ impl MacroString {
     /// Reads `text`.
     ///
     /// # Errors
-    /// [`BadMacro`] for what RFC 7208 7.1 does not allow in `place`.
-    pub fn parse(text: &[u8], place: Place) -> Result<Self, BadMacro> {
+    /// [`BadMacro`] for what RFC 7208 7.1 does not allow in `context`.
+    pub fn parse(text: &[u8], context: MacroContext) -> Result<Self, BadMacro> {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((&first, after)) = rest.split_first() {
             if first == b'%' {
-                let (part, after) = macro_expand(after, place)?;
+                let (part, after) = macro_expand(after, context)?;
                 parts.push(part);
                 rest = after;
             } else {
                 let end = rest.iter().position(|octet| *octet == b'%').unwrap_or(rest.len());
                 let (literal, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
-                parts.push(Part::Literal(read_literal(literal, place)?));
+                parts.push(Part::Literal(read_literal(literal, context)?));
                 rest = after;
             }
         }
@@ -146,7 +106,7 @@ impl DomainSpec {
     /// # Errors
     /// [`BadMacro`] for what RFC 7208 7.1 does not allow.
     pub fn parse(text: &[u8]) -> Result<Self, BadMacro> {
-        let string = MacroString::parse(text, Place::Record)?;
+        let string = MacroString::parse(text, MacroContext::Record)?;
         let good = match string.parts.last() {
             None => false,
             Some(Part::Literal(end)) => {
@@ -200,8 +160,9 @@ fn shortened(name: &str) -> Option<&str> {
     Some(name)
 }
 
-fn read_literal(text: &[u8], place: Place) -> Result<Box<str>, BadMacro> {
-    let allowed = |octet: &u8| octet.is_ascii_graphic() || (*octet == b' ' && place == Place::Explanation);
+fn read_literal(text: &[u8], context: MacroContext) -> Result<Box<str>, BadMacro> {
+    let allowed =
+        |octet: &u8| octet.is_ascii_graphic() || (*octet == b' ' && context == MacroContext::Explanation);
     if !text.iter().all(allowed) {
         return Err(BadMacro::Octet);
     }
@@ -209,7 +170,7 @@ fn read_literal(text: &[u8], place: Place) -> Result<Box<str>, BadMacro> {
 }
 
 /// What follows a `%`, and the rest.
-fn macro_expand(text: &[u8], place: Place) -> Result<(Part, &[u8]), BadMacro> {
+fn macro_expand(text: &[u8], context: MacroContext) -> Result<(Part, &[u8]), BadMacro> {
     match text {
         [b'%', rest @ ..] => Ok((Part::Percent, rest)),
         [b'_', rest @ ..] => Ok((Part::Space, rest)),
@@ -218,7 +179,7 @@ fn macro_expand(text: &[u8], place: Place) -> Result<(Part, &[u8]), BadMacro> {
             let end = rest.iter().position(|octet| *octet == b'}').ok_or(BadMacro::Syntax)?;
             let (inside, rest) = rest.split_at_checked(end).ok_or(BadMacro::Syntax)?;
             let (_, rest) = rest.split_first().ok_or(BadMacro::Syntax)?;
-            Ok((Part::Macro(Macro::parse(inside, place)?), rest))
+            Ok((Part::Macro(Macro::parse(inside, context)?), rest))
         }
         _ => Err(BadMacro::Syntax),
     }

@@ -4,6 +4,7 @@
 //! The meaning of a result for the message is not its business.
 
 mod evaluate;
+mod limits;
 pub mod macros;
 pub mod name;
 pub mod record;
@@ -17,12 +18,12 @@ use std::{
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-pub use evaluate::{MAX_DNS_TERMS, MAX_NAMES, MAX_OTHER_FAMILY, MAX_QUERIES, MAX_SERVERS};
+pub use limits::{MAX_DNS_TERMS, MAX_NAMES, MAX_OTHER_FAMILY, MAX_QUERIES, MAX_SERVERS, VoidTerms};
 
 use crate::{
     dns::{LONGEST_NAME, Resolver, ascii_name},
     spf::{
-        evaluate::{Evaluation, Outcome, Subject},
+        evaluate::{Evaluation, EvaluationOutcome, Subject},
         name::DomainName,
     },
 };
@@ -60,21 +61,6 @@ impl<'a> SpfQuery<'a> {
     }
 }
 
-/// Terms of records for which DNS has nothing (RFC 7208 4.6.4).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct VoidTerms {
-    /// How many there may be: the limit that RFC 7208 lets be configured.
-    pub limit: u8,
-    /// Whether a term counts whose hosts have addresses, but of the other family than the client's
-    /// only.
-    pub count_missing_family: bool,
-}
-
-impl VoidTerms {
-    /// Two, as RFC 7208 recommends, and none because of a family: records are written for IPv4.
-    pub const DEFAULT: Self = Self { limit: 2, count_missing_family: false };
-}
-
 /// Checks the HELO identity (RFC 7208 2.3) and the MAIL FROM identity (2.4), both at a time.
 /// Ends within [`TIME_LIMIT`], and asks DNS at most [`MAX_QUERIES`] questions for each.
 pub async fn check(dns: &Resolver, query: &SpfQuery<'_>) -> SpfResults {
@@ -85,13 +71,13 @@ pub async fn check(dns: &Resolver, query: &SpfQuery<'_>) -> SpfResults {
 /// then.
 pub async fn check_until(dns: &Resolver, query: &SpfQuery<'_>, late: &CancellationToken) -> SpfResults {
     let time = Time { limit: Instant::now() + TIME_LIMIT, late };
-    let helo = Identity::helo(query.helo);
+    let helo = SpfIdentity::helo(query.helo);
     let Some(mail_from) = query.mail_from else {
         // postmaster@HELO is what the HELO check assumes as well
         let helo = helo.check(dns, query, time).await;
         return SpfResults { mail_from: helo.clone(), helo };
     };
-    let mail_from = Identity::mail_from(mail_from);
+    let mail_from = SpfIdentity::mail_from(mail_from);
     let (helo, mail_from) = tokio::join!(helo.check(dns, query, time), mail_from.check(dns, query, time));
     SpfResults { helo, mail_from }
 }
@@ -111,7 +97,7 @@ impl Time<'_> {
 }
 
 /// Whom a check is about.
-enum Identity {
+enum SpfIdentity {
     /// Nothing that SPF has a result for but `none` (RFC 7208 4.3).
     Unusable {
         claimed: String,
@@ -122,7 +108,7 @@ enum Identity {
     },
 }
 
-impl Identity {
+impl SpfIdentity {
     fn helo(helo: &str) -> Self {
         match checkable(helo) {
             Some(domain) => Self::Usable { local_part: POSTMASTER.to_owned(), domain },
@@ -166,7 +152,7 @@ async fn evaluated(mut evaluation: Evaluation<'_>, domain: &DomainName, time: Ti
     let Some(outcome) = time.allows(evaluation.check_host(domain.clone())).await else {
         return SpfCheck::new(checked, SpfResult::TempError, SpfReason::TimeLimit);
     };
-    let Outcome { result, reason, trail, explanation } = outcome;
+    let EvaluationOutcome { result, reason, trail, explanation } = outcome;
     let explanation = match (result, explanation) {
         (SpfResult::Fail, Some((target, domain))) => {
             time.allows(evaluation.explain(&target, &domain)).await.flatten()

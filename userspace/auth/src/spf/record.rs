@@ -10,8 +10,8 @@ use std::{
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::spf::{
-    SpfReason,
-    macros::{BadMacro, DomainSpec, MacroString, Place},
+    macros::{BadMacro, DomainSpec, MacroContext, MacroString},
+    result::SpfReason,
 };
 
 /// Octets of a record. RFC 7208 3.4 wants them to fit into 512 octets; the longest in use have some
@@ -164,7 +164,7 @@ impl Record {
             set_once(&mut self.explanation, value)
         } else {
             let name = String::from_utf8_lossy(name).into_owned();
-            let value = MacroString::parse(value, Place::Record).map_err(SpfReason::from)?;
+            let value = MacroString::parse(value, MacroContext::Record).map_err(SpfReason::from)?;
             self.others.push(OtherModifier { name, value });
             Ok(())
         }

@@ -89,7 +89,7 @@ pub enum SpfReason {
     BadOctet,
     /// permerror: `redirect=` or `exp=` twice (RFC 7208 6).
     RepeatedModifier,
-    /// permerror: more octets or terms than we read.
+    /// permerror: more octets or terms than sixgate reads.
     RecordTooLong,
     /// permerror: an included domain has no record (RFC 7208 5.2).
     IncludeWithoutRecord,
@@ -97,7 +97,7 @@ pub enum SpfReason {
     RedirectWithoutRecord,
     /// permerror: more than 10 terms that ask DNS (RFC 7208 4.6.4).
     TooManyTerms,
-    /// permerror: more than 2 terms for which DNS has nothing (RFC 7208 4.6.4).
+    /// permerror: more terms for which DNS has nothing than are allowed (RFC 7208 4.6.4: 2).
     TooManyVoids,
     /// permerror: more than 10 mail servers (RFC 7208 4.6.4).
     TooManyServers,
@@ -114,7 +114,7 @@ impl SpfReason {
             Self::NoDomain => "no domain name of several labels",
             Self::DnsFailure(reason) => reason,
             Self::TimeLimit => "evaluation took too long",
-            Self::BrokenOff => "the check broke off",
+            Self::BrokenOff => "internal error in the SPF check",
             Self::SeveralRecords => "more than one SPF record",
             Self::UnknownMechanism => "unknown mechanism",
             Self::BadArgument => "argument missing or not allowed",
@@ -127,8 +127,8 @@ impl SpfReason {
             Self::RecordTooLong => "record too long",
             Self::IncludeWithoutRecord => "included domain without SPF record",
             Self::RedirectWithoutRecord => "redirect to a domain without SPF record",
-            Self::TooManyTerms => "too many terms that ask DNS",
-            Self::TooManyVoids => "too many terms without an answer in DNS",
+            Self::TooManyTerms => "too many DNS lookups",
+            Self::TooManyVoids => "too many void DNS lookups",
             Self::TooManyServers => "too many mail servers",
         }
     }

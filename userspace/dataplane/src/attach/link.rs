@@ -9,14 +9,16 @@ use aya::programs::{
 };
 use nix::libc;
 
-use super::{AttachMode, Attached, Change, Manner, Speech, VlanTags, occupied::occupied};
+use super::{
+    occupied::occupied,
+    plan::{AttachManner, AttachMode, Attached, PlannedResponder, ProgramChange, VlanTags},
+};
 use crate::{
     attached::Pinned,
     error::{DataplaneError, system_error},
-    interface::{self, RunMode},
-    kernel, obstacle, pinned_link,
+    fallback_reason, interface, kernel, pinned_link,
     pins::{PinSet, remove_pin},
-    topology::{LinkFacts, Topology},
+    topology::{LinkFacts, RunMode, Topology},
     vlan,
 };
 
@@ -24,14 +26,14 @@ use crate::{
 pub(super) fn attach_new(
     program: &mut Xdp,
     interface: &LinkFacts,
-    manner: Manner,
+    manner: AttachManner,
     network: &Topology,
     set: &PinSet,
 ) -> Result<Attached, DataplaneError> {
     let mut reasons = Vec::new();
     let candidates: &[RunMode] = match manner.mode {
-        AttachMode::Auto => match (manner.speech, obstacle::against_native(interface, network)) {
-            (Speech::Program, Some(why)) => {
+        AttachMode::Auto => match (manner.responder, fallback_reason::against_native(interface, network)) {
+            (PlannedResponder::Kernel, Some(why)) => {
                 reasons.push(why);
                 &[RunMode::Generic]
             }
@@ -54,8 +56,8 @@ pub(super) fn attach_new(
                     interface: interface.name.clone(),
                     mode: *mode,
                     fallback: reasons.pop(),
-                    change: Change::New,
-                    tags: keep_tags(interface, *mode, manner.speech),
+                    change: ProgramChange::New,
+                    tags: keep_tags(interface, *mode, manner.responder),
                     taken_from: None,
                 });
             }
@@ -121,8 +123,8 @@ pub(crate) fn replace(program: &mut Xdp, pinned: &Pinned) -> Result<bool, Datapl
 pub(super) fn report_replaced(
     interface: &LinkFacts,
     running: RunMode,
-    manner: Manner,
-    change: Change,
+    manner: AttachManner,
+    change: ProgramChange,
 ) -> Result<Attached, DataplaneError> {
     let name = interface.name.clone();
     match (manner.mode, running) {
@@ -134,17 +136,17 @@ pub(super) fn report_replaced(
             mode: running,
             fallback: None,
             change,
-            tags: keep_tags(interface, running, manner.speech),
+            tags: keep_tags(interface, running, manner.responder),
             taken_from: None,
         }),
     }
 }
 
 /// Keeps the driver from stripping VLAN tags where the program answers natively. A driver that
-/// cannot is an obstacle, if there are VLANs.
-fn keep_tags(interface: &LinkFacts, mode: RunMode, speech: Speech) -> VlanTags {
+/// cannot is an fallback_reason, if there are VLANs.
+fn keep_tags(interface: &LinkFacts, mode: RunMode, responder: PlannedResponder) -> VlanTags {
     let strips_tags = || vlan::strips_tags(interface.index).is_ok_and(|strips_tags| strips_tags);
-    let matters = mode == RunMode::Native && speech == Speech::Program;
+    let matters = mode == RunMode::Native && responder == PlannedResponder::Kernel;
     if !matters || !strips_tags() {
         return VlanTags::Untouched;
     }

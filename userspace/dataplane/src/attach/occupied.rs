@@ -7,25 +7,25 @@ use nix::libc;
 
 use crate::{
     error::DataplaneError,
-    interface::{self, RunMode, Running},
+    interface,
     other_pins::{self, Owner},
-    topology::LinkFacts,
+    topology::{LinkFacts, RunMode, RunningProgram},
 };
 
 /// The error, with the command: `ip link` for a program that was attached by netlink, `bpftool
 /// link` for one that a link holds, which `ip link` cannot take off.
-pub(super) fn occupied(link: &LinkFacts, other: Running) -> DataplaneError {
+pub(super) fn occupied(link: &LinkFacts, other: RunningProgram) -> DataplaneError {
     match other_pins::owner(other.program) {
         Owner::Pinned(pins) => return other_pins::elsewhere(&pins, link, other),
         Owner::Hidden => return other_pins::hidden(link, other),
         Owner::Other => {}
     }
-    let word = match other.mode {
+    let mode = match other.mode {
         RunMode::Native => "xdpdrv",
         RunMode::Generic => "xdpgeneric",
     };
     let interface = &link.name;
-    let by_netlink = format!("`ip link set dev {interface} {word} off`");
+    let by_netlink = format!("`ip link set dev {interface} {mode} off`");
     let remedy = match is_held_by_link(link.index, other.mode) {
         Some(false) => by_netlink,
         Some(true) => by_link(other.program),

@@ -5,11 +5,15 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use sixgate_common::{refuse::ReplyId, reply::Reply, settings::Settings};
+use sixgate_common::{
+    refuse::ReplyId,
+    reply::Reply,
+    settings::{ANSWER_KERNEL, Settings},
+};
 
 use crate::{
-    cookies::CookieSecret, error::DataplaneError, interface::RunMode, object::Sizes, pins::Pins,
-    projection::Projection,
+    cookies::CookieSecret, error::DataplaneError, fallback_reason::FallbackReason, object::Sizes, pins::Pins,
+    projection::Projection, topology::RunMode,
 };
 
 /// In which mode the program may run.
@@ -49,9 +53,8 @@ pub struct AttachPlan {
     pub mode: AttachMode,
     /// Bounds of the maps, if they have to be made.
     pub sizes: Sizes,
-    /// The program's settings; `ready`, `generation` and `cookie` in them are
-    /// ignored. Where the program is
-    /// to answer by itself and cannot (see [`super::Obstacle`]), the daemon answers.
+    /// The program's settings; `ready`, `generation` and `cookie` in them are ignored. Where the
+    /// program is to answer by itself and cannot (see [`FallbackReason`]), the daemon answers.
     pub settings: Settings,
     /// The contents that the maps are to have.
     pub projection: Projection,
@@ -73,7 +76,7 @@ pub struct Attached {
     /// Why [`AttachMode::Auto`] fell back from native mode, as a short term.
     pub fallback: Option<String>,
     /// Whether a program ran there before.
-    pub change: Change,
+    pub change: ProgramChange,
     /// What became of VLAN tags.
     pub tags: VlanTags,
     /// The directory of the pins of sixgate's program that ran there before, if it was another one.
@@ -91,7 +94,7 @@ pub enum VlanTags {
 
 /// What became of an interface.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Change {
+pub enum ProgramChange {
     /// The program is new there.
     New,
     /// It replaced a differing sixgate program, without a gap.
@@ -102,7 +105,7 @@ pub enum Change {
 
 /// What became of the interfaces of a plan, each by itself.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct AttachReport {
     /// Those on which the program runs.
     pub attached: Vec<Attached>,
     /// The interfaces on which the program could not be attached.
@@ -116,4 +119,32 @@ pub struct Failed {
     pub interface: String,
     /// Why attaching to it failed.
     pub error: DataplaneError,
+}
+
+/// How the program is put on an interface.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AttachManner {
+    pub(super) mode: AttachMode,
+    pub(super) responder: PlannedResponder,
+}
+
+/// Who is to answer refused senders, as far as it is known before the program runs anywhere.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum PlannedResponder {
+    /// The daemon, as it should.
+    Daemon,
+    /// The program, as it should.
+    Kernel,
+    /// The daemon, since the program cannot.
+    Fallback,
+}
+
+impl PlannedResponder {
+    pub(super) fn of(plan: &AttachPlan, fallback_reason: Option<&FallbackReason>) -> Self {
+        match (plan.settings.answer, fallback_reason) {
+            (ANSWER_KERNEL, None) => Self::Kernel,
+            (ANSWER_KERNEL, Some(_)) => Self::Fallback,
+            _ => Self::Daemon,
+        }
+    }
 }

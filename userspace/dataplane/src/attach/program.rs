@@ -7,12 +7,12 @@ use std::fs;
 use aya::programs::Xdp;
 use aya_obj::programs::XdpAttachType;
 
-use super::AttachPlan;
+use super::plan::AttachPlan;
 use crate::{
     error::DataplaneError,
+    fallback_reason::FallbackReason,
     loader::Loader,
     object::{self, Object},
-    obstacle::Obstacle,
     pins::{PinSet, remove_pin},
 };
 
@@ -21,7 +21,7 @@ use crate::{
 pub(super) struct Program {
     object: Option<Object>,
     pinned: Option<Xdp>,
-    pub(super) obstacle: Option<Obstacle>,
+    pub(super) fallback_reason: Option<FallbackReason>,
 }
 
 impl Program {
@@ -35,10 +35,14 @@ impl Program {
         if pinned.is_some_and(|(_, tag)| loader.tag() == Some(tag)) {
             let program = Xdp::from_pin(&file, XdpAttachType::Interface)
                 .map_err(|error| DataplaneError::aya(format!("open {}", file.display()), error))?;
-            return Ok(Self { object: None, pinned: Some(program), obstacle: loader.obstacle() });
+            return Ok(Self {
+                object: None,
+                pinned: Some(program),
+                fallback_reason: loader.fallback_reason(),
+            });
         }
         let object = loader.load(&plan.sizes, |name| Some(live.map(name)))?;
-        Ok(Self { obstacle: object.obstacle.clone(), object: Some(object), pinned: None })
+        Ok(Self { fallback_reason: object.fallback_reason.clone(), object: Some(object), pinned: None })
     }
 
     pub(super) fn xdp(&mut self) -> Result<&mut Xdp, DataplaneError> {

@@ -118,7 +118,7 @@ fn an_interface_is_found_by_each_of_its_names() {
 }
 
 #[test]
-fn an_interface_without_ethernet_header_is_told_by_its_link_type() {
+fn the_link_type_shows_an_interface_without_ethernet_header() {
     for (hardware, wanted) in [
         (1, None),
         (772, None),

@@ -18,7 +18,9 @@ pub fn parse_arguments() -> Cli {
     let arguments: Vec<OsString> = env::args_os().collect();
     match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) if !error.use_stderr() || !arguments.iter().any(|word| has_control(word)) => error.exit(),
+        Err(error) if !error.use_stderr() || !arguments.iter().any(|argument| has_control(argument)) => {
+            error.exit()
+        }
         Err(_) => {
             // again in plain letters: the only control characters are the user's then
             let error = Cli::command().styles(Styles::plain()).try_get_matches_from(arguments).err();
@@ -30,8 +32,8 @@ pub fn parse_arguments() -> Cli {
     }
 }
 
-fn has_control(word: &OsStr) -> bool {
-    word.to_string_lossy().contains(char::is_control)
+fn has_control(argument: &OsStr) -> bool {
+    argument.to_string_lossy().contains(char::is_control)
 }
 
 /// The exit code of a command line that is wrong.

@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 use super::{CliError, Exit, Output, namespaces::Namespaces};
 use crate::{
     config::{Config, InterfaceName},
-    control::{Answering, Control, ControlError},
+    control::{Control, ControlError, Responder},
     server::{self, Request, Response},
 };
 
@@ -22,8 +22,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = ATTACH_HELP)]
 pub(super) struct Attach {
-    /// An interface, several times if needed; else those of the configuration, else those that have
-    /// it
+    /// Network interface; may be repeated; default: `xdp.interfaces`, else those it is attached to
     #[arg(long = "iface", value_name = "IFACE")]
     interfaces: Vec<InterfaceName>,
     /// In the driver (native), in the generic path, or native if possible (auto); else that of
@@ -40,7 +39,7 @@ pub(super) struct Attach {
 #[derive(Debug, Args)]
 #[command(after_help = DETACH_HELP)]
 pub(super) struct Detach {
-    /// An interface, several times if needed; else all
+    /// Network interface; may be repeated; default: all
     #[arg(long = "iface", value_name = "IFACE")]
     interfaces: Vec<InterfaceName>,
     /// Remove what other versions of sixgate have pinned, whose maps this one cannot use
@@ -84,10 +83,11 @@ pub(super) fn attach(
     for attachment in attached {
         out.line(attachment)?;
     }
-    let is_told =
-        |answering: &Answering| answering.hindrance().is_some() || !answering.fallbacks().is_empty();
-    if let Some(answering) = control.answering()?.filter(is_told) {
-        out.line(format_args!("answer: {answering}"))?;
+    let is_reported = |responder: &Responder| {
+        responder.fallback_reason().is_some() || !responder.partial_fallbacks().is_empty()
+    };
+    if let Some(responder) = control.responder()?.filter(is_reported) {
+        out.line(format_args!("answer: {responder}"))?;
     }
     for doubt in control.doubts()? {
         out.note(format_args!("warning: {doubt}"));
@@ -149,13 +149,14 @@ pub(super) fn detach(command: &Detach, control: &Control, out: &mut Output<'_>) 
         }
         detached => detached?,
     };
+    // before the search for others, which may fail
+    for interface in &detached {
+        out.line(format_args!("{interface}: detached"))?;
+    }
     let elsewhere = control.detach_elsewhere(&command.interfaces)?;
     if detached.is_empty() && elsewhere.is_empty() {
         out.note("nothing is attached");
         return Ok(Exit::No);
-    }
-    for interface in detached {
-        out.line(format_args!("{interface}: detached"))?;
     }
     print_elsewhere(elsewhere, out)
 }

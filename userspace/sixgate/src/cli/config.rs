@@ -10,11 +10,11 @@ use serde::Serialize;
 use super::{CliError, Exit, Format, Output};
 use crate::{
     config::{Config, ConfigError},
-    server,
+    server, services, tls,
 };
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum ConfigCommand {
     /// Check the configuration: errors and warnings
     #[command(after_help = CHECK_HELP)]
     Check {
@@ -24,7 +24,7 @@ pub(super) enum Command {
 }
 
 #[derive(Serialize)]
-struct Check<'a> {
+struct ConfigCheck<'a> {
     file: &'a Path,
     good: bool,
     line: Option<usize>,
@@ -33,8 +33,8 @@ struct Check<'a> {
     warnings: Vec<String>,
 }
 
-pub(super) fn run(command: &Command, file: &Path, out: &mut Output<'_>) -> Result<Exit, CliError> {
-    let Command::Check { format } = command;
+pub(super) fn run(command: &ConfigCommand, file: &Path, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    let ConfigCommand::Check { format } = command;
     let (line, checked) = match Config::load(file) {
         Ok(config) => (None, check_surroundings(&config)),
         Err(ConfigError::Wrong { line, reason, .. }) => (Some(line), Err(reason)),
@@ -55,7 +55,7 @@ pub(super) fn run(command: &Command, file: &Path, out: &mut Output<'_>) -> Resul
         out.line(format_args!("{}: good", file.display()))?;
     }
     if format.json {
-        out.json(&Check { file, good, line, reason, warnings })?;
+        out.json(&ConfigCheck { file, good, line, reason, warnings })?;
     }
     Ok(good.into())
 }
@@ -63,14 +63,14 @@ pub(super) fn run(command: &Command, file: &Path, out: &mut Output<'_>) -> Resul
 /// Looks at the files that the configuration names, as `serve` does when it starts. Warnings, or
 /// what is wrong.
 fn check_surroundings(config: &Config) -> Result<Vec<String>, String> {
-    let directory = server::check_temporary_directory(config).err().map(|error| {
+    let directory = services::check_temporary_directory(config).err().map(|error| {
         let reason = anyhow::Error::new(error);
         format!("temporary_directory: {reason:#}; messages above 256 KiB are deferred until one can be made")
     });
-    server::check_next_hop(config).map_err(|error| error.to_string())?;
+    services::check_next_hop(config).map_err(|error| error.to_string())?;
     let warning = match &config.tls {
         Some(settings) => {
-            server::check_tls(settings).map_err(|error| format!("tls: {:#}", anyhow::Error::new(error)))?
+            tls::check_tls(settings).map_err(|error| format!("tls: {:#}", anyhow::Error::new(error)))?
         }
         None => None,
     };

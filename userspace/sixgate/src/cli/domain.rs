@@ -12,11 +12,11 @@ use super::{
 use crate::{
     config::{Config, Domains},
     control::Control,
-    store::{Consent, Domain, Entry, Key, Marks, parse_domains, parse_listed_domain},
+    store::{Consent, Domain, EntryKey, Marks, StoreEntry, parse_domains, parse_listed_domain},
 };
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum DomainCommand {
     /// Take mail for domains
     #[command(after_help = ADD_HELP)]
     Add {
@@ -58,14 +58,14 @@ pub(super) enum Command {
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct DomainRow {
     domain: Domain,
     opted_in: bool,
     temporary: bool,
 }
 
 #[derive(Serialize)]
-struct Check {
+struct DomainCheck {
     domain: Domain,
     takes_mail: bool,
     listed: bool,
@@ -73,45 +73,48 @@ struct Check {
 }
 
 pub(super) fn run(
-    command: Command,
+    command: DomainCommand,
     config: &Config,
     control: &Control,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     match command {
-        Command::Add { domains, temporary } => {
+        DomainCommand::Add { domains, temporary } => {
             let marks = if temporary { Marks::TEMPORARY } else { Marks::OPTED_IN };
-            let entries = domains.into_iter().map(|domain| Entry::Domain(domain, marks));
+            let entries = domains.into_iter().map(|domain| StoreEntry::Domain(domain, marks));
             edit::add(control, Consent::default(), entries, out)
         }
-        Command::Remove { domains, temporary: false, allow } => {
-            edit::remove(control, allow.consent(), domains.into_iter().map(Key::Domain), out)
+        DomainCommand::Remove { domains, temporary: false, allow } => {
+            edit::remove(control, allow.consent(), domains.into_iter().map(EntryKey::Domain), out)
         }
-        Command::Remove { domains, temporary: true, .. } => {
+        DomainCommand::Remove { domains, temporary: true, .. } => {
             let outcomes = control.change(Consent::default(), |edit| {
                 domains.into_iter().map(|domain| edit.unmark_temporary(domain)).collect()
             })?;
-            edit::report(outcomes, out)
+            edit::report(control, outcomes, out)
         }
-        Command::Load(load) => edit::load(
-            control,
-            load,
-            parse_domains,
-            |edit, list, consent| edit.replace_domains(&list, consent),
-            out,
-        ),
-        Command::List(format) => list(control, format, out),
-        Command::Check { domain, format } => check(config, control, domain, format, out),
+        DomainCommand::Load(load) => {
+            let listed = control.store().open()?.domains()?;
+            edit::load(
+                control,
+                load,
+                |octets| parse_domains(octets, &listed),
+                |edit, list, consent| edit.replace_domains(&list, consent),
+                out,
+            )
+        }
+        DomainCommand::List(format) => list(control, format, out),
+        DomainCommand::Check { domain, format } => check(config, control, domain, format, out),
     }
 }
 
 fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let domains = control.store().open()?.domains()?.into_iter();
     let listed =
-        domains.map(|(domain, Marks { opted_in, temporary })| Listed { domain, opted_in, temporary });
-    out.list(format, "domains", listed, |Listed { domain, opted_in, temporary }| {
+        domains.map(|(domain, Marks { opted_in, temporary })| DomainRow { domain, opted_in, temporary });
+    out.list(format, "domains", listed, |DomainRow { domain, opted_in, temporary }| {
         let marks = Marks { opted_in: *opted_in, temporary: *temporary };
-        format!("{domain}{}", marks.words())
+        format!("{domain}{}", marks.list_suffix())
     })
 }
 
@@ -130,7 +133,7 @@ fn check(
         (false, false) => format!("{domain} takes no mail here: it is not listed"),
     };
     let line = if temporary { format!("{line}; refusals that name it are temporary") } else { line };
-    out.answer(format, &Check { domain, takes_mail, listed, temporary }, line)?;
+    out.answer(format, &DomainCheck { domain, takes_mail, listed, temporary }, line)?;
     Ok(takes_mail.into())
 }
 

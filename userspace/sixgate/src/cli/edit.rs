@@ -13,7 +13,10 @@ use sixgate_base::bounded;
 
 use crate::{
     control::Control,
-    store::{Consent, DOUBTS_MAX, Edit, Entry, Key, ListError, Outcome, Replaced, StoreError, parse_prefix},
+    store::{
+        Consent, DOUBTS_MAX, Edit, EditOutcome, EntryKey, ListError, Replaced, StoreEntry, StoreError,
+        parse_prefix,
+    },
 };
 
 /// For commands that change a set of prefixes.
@@ -27,7 +30,7 @@ pub(super) struct Prefixes {
 /// For commands that may leave an empty set.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct AllowEmpty {
-    /// Also if nothing is left that takes mail, so that every sender is refused
+    /// Allow a change after which nothing takes mail
     #[arg(long)]
     allow_empty: bool,
 }
@@ -50,10 +53,10 @@ pub(super) struct Load {
 /// How a set is replaced.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct Replacing {
-    /// Also if the list is empty
+    /// Accept an empty list
     #[arg(long)]
     allow_empty: bool,
-    /// Also if more than half of the entries go
+    /// Accept a list that removes more than half of the entries
     #[arg(long)]
     allow_shrink: bool,
     /// Print nothing but errors
@@ -65,29 +68,27 @@ pub(super) struct Replacing {
 pub(super) fn add(
     control: &Control,
     consent: Consent,
-    entries: impl Iterator<Item = Entry>,
+    entries: impl Iterator<Item = StoreEntry>,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     let outcomes = control.change(consent, |edit| entries.map(|entry| edit.add(entry)).collect())?;
-    warn_of_maps(control, out);
-    report(outcomes, out)
+    report(control, outcomes, out)
 }
 
 /// Removes entries; those that are not there are named.
 pub(super) fn remove(
     control: &Control,
     consent: Consent,
-    keys: impl Iterator<Item = Key>,
+    keys: impl Iterator<Item = EntryKey>,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     let outcomes = control.change(consent, |edit| keys.map(|key| edit.remove(key)).collect())?;
-    warn_of_maps(control, out);
-    report(outcomes, out)
+    report(control, outcomes, out)
 }
 
 /// Warns that the store alone has the change, where the maps are to have it and something prevents
 /// that.
-fn warn_of_maps(control: &Control, out: &mut Output<'_>) {
+pub(super) fn warn_of_maps(control: &Control, out: &mut Output<'_>) {
     // the change is made: `sixgate status` reports what cannot be found out here
     if let Ok(Some(reason)) = control.unreached() {
         out.note(format_args!("warning: the BPF maps did not take it, the opt-in store has it: {reason}"));
@@ -95,11 +96,16 @@ fn warn_of_maps(control: &Control, out: &mut Output<'_>) {
 }
 
 /// One line for each outcome; no, if something was not there.
-pub(super) fn report(outcomes: Vec<Outcome>, out: &mut Output<'_>) -> Result<Exit, CliError> {
+pub(super) fn report(
+    control: &Control,
+    outcomes: Vec<EditOutcome>,
+    out: &mut Output<'_>,
+) -> Result<Exit, CliError> {
+    warn_of_maps(control, out);
     let mut exit = Exit::Done;
     for outcome in &outcomes {
         match outcome {
-            Outcome::Missing(_) => {
+            EditOutcome::Missing(_) => {
                 exit = Exit::No;
                 out.note(outcome);
             }
@@ -111,12 +117,14 @@ pub(super) fn report(outcomes: Vec<Outcome>, out: &mut Output<'_>) -> Result<Exi
 }
 
 /// Warns of entries in the store that are likely not meant.
-fn warn(outcomes: &[Outcome], out: &mut Output<'_>) {
+fn warn(outcomes: &[EditOutcome], out: &mut Output<'_>) {
     let entries = outcomes.iter().filter_map(|outcome| match outcome {
-        Outcome::Added(entry) | Outcome::Changed(entry) | Outcome::Unchanged(entry) => Some(entry),
-        Outcome::Removed(_) | Outcome::Missing(_) => None,
+        EditOutcome::Added(entry) | EditOutcome::Changed(entry) | EditOutcome::Unchanged(entry) => {
+            Some(entry)
+        }
+        EditOutcome::Removed(_) | EditOutcome::Missing(_) => None,
     });
-    for doubt in entries.filter_map(Entry::doubt).take(DOUBTS_MAX) {
+    for doubt in entries.filter_map(StoreEntry::doubt).take(DOUBTS_MAX) {
         out.note(format_args!("warning: {doubt}"));
     }
 }
@@ -140,8 +148,7 @@ pub(super) fn load<T>(
         })?;
         Ok::<_, CliError>(replaced)
     })?;
-    warn_of_maps(control, out);
-    how.report(&replaced, out)
+    how.report(control, &replaced, out)
 }
 
 impl Replacing {
@@ -150,17 +157,24 @@ impl Replacing {
     }
 
     /// A line for each entry that differs, and a summary.
-    pub(super) fn report(self, replaced: &Replaced, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    pub(super) fn report(
+        self,
+        control: &Control,
+        replaced: &Replaced,
+        out: &mut Output<'_>,
+    ) -> Result<Exit, CliError> {
+        warn_of_maps(control, out);
         if self.quiet {
             return Ok(Exit::Done);
         }
         warn(&replaced.outcomes, out);
         let Replaced { outcomes, unchanged, total } = replaced;
         outcomes.iter().try_for_each(|outcome| out.line(outcome))?;
-        let count = |which: fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| which(outcome)).count();
-        let added = count(|outcome| matches!(outcome, Outcome::Added(_)));
-        let changed = count(|outcome| matches!(outcome, Outcome::Changed(_)));
-        let removed = count(|outcome| matches!(outcome, Outcome::Removed(_)));
+        let count =
+            |which: fn(&EditOutcome) -> bool| outcomes.iter().filter(|outcome| which(outcome)).count();
+        let added = count(|outcome| matches!(outcome, EditOutcome::Added(_)));
+        let changed = count(|outcome| matches!(outcome, EditOutcome::Changed(_)));
+        let removed = count(|outcome| matches!(outcome, EditOutcome::Removed(_)));
         out.line(format_args!(
             "{added} added, {changed} changed, {removed} removed, {unchanged} unchanged, {total} in all"
         ))?;
@@ -183,5 +197,5 @@ const LIST_MAX: u64 = 512 << 20;
 
 /// Help of all lists.
 pub(super) const LOAD_RULES: &str = "\
-An empty list is refused without --allow-empty, and one that removes more than half of the entries
-without --allow-shrink: a pipe that failed looks the same.";
+An empty list is refused without --allow-empty, and one that removes more than half of the entries,
+or no longer opts them in, without --allow-shrink: a pipe that failed looks the same.";

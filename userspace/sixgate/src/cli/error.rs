@@ -10,7 +10,7 @@ use crate::{
     config::ConfigError,
     control::ControlError,
     server::{AskError, ServeError},
-    store::{ListError, Problem, StoreError},
+    store::{ListError, ListProblem, StoreError},
 };
 
 /// A command failed.
@@ -90,7 +90,7 @@ pub enum CliError {
         /// The path of the file.
         file: PathBuf,
         /// Line and reason.
-        problem: Problem,
+        problem: ListProblem,
     },
     /// The command needs the maps.
     #[error(

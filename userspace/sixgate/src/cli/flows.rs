@@ -26,7 +26,7 @@ pub(super) struct Flows {
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct FlowRow {
     source: std::net::Ipv6Addr,
     source_port: u16,
     destination: std::net::Ipv6Addr,
@@ -43,8 +43,8 @@ pub(super) fn run(command: &Flows, control: &Control, out: &mut Output<'_>) -> R
     out.list(command.format, "flows", records.iter().map(listed), text)
 }
 
-fn listed(record: &FlowRecord) -> Listed {
-    Listed {
+fn listed(record: &FlowRecord) -> FlowRow {
+    FlowRow {
         source: *record.source.ip(),
         source_port: record.source.port(),
         destination: *record.destination.ip(),
@@ -52,19 +52,19 @@ fn listed(record: &FlowRecord) -> Listed {
             Reason::NotOptedIn => "not_opted_in",
             Reason::NoPtr => "no_ptr",
         },
-        state: word(record.state),
+        state: state_name(record.state),
         commands: record.commands,
         age_seconds: record.age.as_secs(),
     }
 }
 
-fn text(listed: &Listed) -> String {
-    let Listed { source, source_port, destination, reason, state, commands, age_seconds } = listed;
+fn text(listed: &FlowRow) -> String {
+    let FlowRow { source, source_port, destination, reason, state, commands, age_seconds } = listed;
     let age = format_duration(Duration::from_secs(*age_seconds));
     format!("[{source}]:{source_port} {destination} {reason} {state} {commands} {age}")
 }
 
-const fn word(state: FlowState) -> &'static str {
+const fn state_name(state: FlowState) -> &'static str {
     match state {
         FlowState::Tag => "tag",
         FlowState::Over => "over",

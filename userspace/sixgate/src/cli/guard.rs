@@ -11,14 +11,15 @@ use serde::Serialize;
 use super::{
     CliError, Exit, Format, Output,
     edit::{self, Load, Prefixes},
+    output::Lookup,
 };
 use crate::{
     control::{Control, GuardOrigin},
-    store::{Consent, Entry, Key, PrefixMap, parse_address, parse_guard},
+    store::{Consent, EntryKey, PrefixMap, StoreEntry, parse_guard},
 };
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum GuardCommand {
     /// Add prefixes of destinations that are ours
     #[command(after_help = ADD_HELP)]
     Add(Prefixes),
@@ -32,50 +33,44 @@ pub(super) enum Command {
     Load(Load),
     /// Show whether a destination is guarded, and by which prefix
     #[command(after_help = CHECK_HELP)]
-    Check {
-        /// The destination's IPv6 address
-        #[arg(value_parser = parse_address)]
-        address: Ipv6Addr,
-        #[command(flatten)]
-        format: Format,
-    },
+    Check(Lookup),
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct GuardRow {
     prefix: Ipv6Net,
     origin: &'static str,
 }
 
 #[derive(Serialize)]
-struct Check {
+struct GuardCheck {
     address: Ipv6Addr,
     guarded: bool,
     prefix: Option<Ipv6Net>,
     origin: Option<&'static str>,
 }
 
-pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+pub(super) fn run(command: GuardCommand, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     match command {
-        Command::Add(Prefixes { prefixes }) => {
-            edit::add(control, Consent::default(), prefixes.into_iter().map(Entry::Guard), out)
+        GuardCommand::Add(Prefixes { prefixes }) => {
+            edit::add(control, Consent::default(), prefixes.into_iter().map(StoreEntry::Guard), out)
         }
-        Command::Remove(Prefixes { prefixes }) => remove(control, prefixes, out),
-        Command::List(format) => list(control, format, out),
-        Command::Load(load) => edit::load(
+        GuardCommand::Remove(Prefixes { prefixes }) => remove(control, prefixes, out),
+        GuardCommand::List(format) => list(control, format, out),
+        GuardCommand::Load(load) => edit::load(
             control,
             load,
             parse_guard,
             |edit, list, consent| edit.replace_guard(&list, consent),
             out,
         ),
-        Command::Check { address, format } => check(control, address, format, out),
+        GuardCommand::Check(lookup) => check(control, lookup, out),
     }
 }
 
 /// Removes prefixes of the store. Of an interface's address, why it is guarded all the same.
 fn remove(control: &Control, prefixes: Vec<Ipv6Net>, out: &mut Output<'_>) -> Result<Exit, CliError> {
-    let keys = prefixes.iter().copied().map(Key::Guard);
+    let keys = prefixes.iter().copied().map(EntryKey::Guard);
     let exit = edit::remove(control, Consent::default(), keys, out)?;
     if exit == Exit::No || prefixes.iter().any(|prefix| prefix.prefix_len() == ADDRESS) {
         let guarded = control.guard()?;
@@ -93,24 +88,23 @@ fn remove(control: &Control, prefixes: Vec<Ipv6Net>, out: &mut Output<'_>) -> Re
 
 fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let guarded = control.guard()?.into_iter();
-    let listed = guarded.map(|(prefix, origin)| Listed { prefix, origin: origin.word() });
-    out.list(format, "guard", listed, |Listed { prefix, origin }| format!("{prefix} {origin}"))
+    let listed = guarded.map(|(prefix, origin)| GuardRow { prefix, origin: origin.name() });
+    out.list(format, "guard", listed, |GuardRow { prefix, origin }| format!("{prefix} {origin}"))
 }
 
 fn check(
     control: &Control,
-    address: Ipv6Addr,
-    format: Format,
+    Lookup { address, format }: Lookup,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     let guarded: PrefixMap<GuardOrigin> = control.guard()?.into_iter().collect();
-    let found = guarded.longest_match(address).map(|(prefix, origin)| (prefix, origin.word()));
+    let found = guarded.longest_match(address).map(|(prefix, origin)| (prefix, origin.name()));
     let line = match found {
         Some((prefix, origin)) => format!("{address} is guarded, by {prefix} ({origin})"),
         None => format!("{address} is not guarded: no prefix holds it"),
     };
     let (guarded, (prefix, origin)) = (found.is_some(), found.unzip());
-    out.answer(format, &Check { address, guarded, prefix, origin }, line)?;
+    out.answer(format, &GuardCheck { address, guarded, prefix, origin }, line)?;
     Ok(guarded.into())
 }
 

@@ -63,12 +63,12 @@ where
 /// Lines that wait to be written. Lines beyond its capacity are lost, and counted.
 #[derive(Debug)]
 pub(super) struct Queue {
-    entries: SyncSender<Entry>,
+    entries: SyncSender<LogEntry>,
     lost: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
-enum Entry {
+enum LogEntry {
     Line(Vec<u8>),
     /// To be answered when everything before it is written.
     Flush(SyncSender<()>),
@@ -82,10 +82,10 @@ impl Queue {
     /// If the system has no thread for it.
     pub(super) fn start(
         out: impl Write + Send + 'static,
-        room: usize,
+        capacity: usize,
         tell_lost: impl Fn(u64) + Send + 'static,
     ) -> io::Result<Self> {
-        let (entries, waiting) = sync_channel(room);
+        let (entries, waiting) = sync_channel(capacity);
         let lost = Arc::<AtomicU64>::default();
         let counted = Arc::clone(&lost);
         let write = move || write(out, &waiting, &counted, tell_lost);
@@ -97,7 +97,7 @@ impl Queue {
     pub(super) fn flush(&self, time: Duration) {
         let until = Instant::now() + time;
         let (written, wait) = sync_channel(1);
-        let mut entry = Entry::Flush(written);
+        let mut entry = LogEntry::Flush(written);
         while let Err(TrySendError::Full(again)) = self.entries.try_send(entry) {
             if Instant::now() >= until {
                 return;
@@ -121,7 +121,7 @@ impl<'a> MakeWriter<'a> for Queue {
 /// Takes one line at a time, as tracing hands them over.
 impl Write for &Queue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.entries.try_send(Entry::Line(line.to_vec())).is_err() {
+        if self.entries.try_send(LogEntry::Line(line.to_vec())).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
@@ -132,7 +132,7 @@ impl Write for &Queue {
     }
 }
 
-fn write(mut out: impl Write, waiting: &Receiver<Entry>, lost: &AtomicU64, tell_lost: impl Fn(u64)) {
+fn write(mut out: impl Write, waiting: &Receiver<LogEntry>, lost: &AtomicU64, tell_lost: impl Fn(u64)) {
     let (mut works, mut torn) = (true, false);
     loop {
         let entry = match waiting.try_recv() {
@@ -146,11 +146,11 @@ fn write(mut out: impl Write, waiting: &Receiver<Entry>, lost: &AtomicU64, tell_
             entry => entry.ok(),
         };
         match entry {
-            Some(Entry::Line(line)) => {
+            Some(LogEntry::Line(line)) => {
                 works = put(&mut out, &line, &mut torn).is_ok();
                 lost.fetch_add(u64::from(!works), Ordering::Relaxed);
             }
-            Some(Entry::Flush(written)) => {
+            Some(LogEntry::Flush(written)) => {
                 let _ = written.try_send(());
             }
             None => return,
@@ -226,10 +226,10 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_lost_and_counted_and_nobody_waits() {
+    fn lines_that_do_not_fit_are_lost_and_counted_and_no_caller_waits() {
         let (reader, out) = pipe().unwrap();
         let (ask, asked) = channel();
-        let (tell, told) = channel();
+        let (tell, reported) = channel();
         let queue = Queue::start(Slow { asked, out }, 3, move |lines| tell.send(lines).unwrap()).unwrap();
         for number in 0..10 {
             (&queue).write_all(format!("{number}\n").as_bytes()).unwrap();
@@ -238,7 +238,7 @@ mod tests {
             ask.send(()).unwrap();
         }
         queue.flush(PATIENCE);
-        let lost: u64 = told.recv_timeout(PATIENCE).unwrap();
+        let lost: u64 = reported.recv_timeout(PATIENCE).unwrap();
         drop(queue);
         let lines: Vec<String> = BufReader::new(reader).lines().map(Result::unwrap).collect();
         assert_eq!(lines.len() as u64 + lost, 10, "{lines:?}");
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_has_its_time_whoever_stands_still() {
+    fn a_flush_ends_in_time_while_the_writer_stands_still() {
         let (_reader, out) = pipe().unwrap();
         let (_ask, asked) = channel();
         let queue = Queue::start(Slow { asked, out }, 1, drop).unwrap();
@@ -258,18 +258,18 @@ mod tests {
 
     /// A disk that is full after so many octets, until the test frees space.
     struct Disk {
-        room: Arc<AtomicU64>,
+        space: Arc<AtomicU64>,
         out: io::PipeWriter,
     }
 
     impl Write for Disk {
         fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-            let room = self.room.load(Ordering::Relaxed).min(line.len() as u64);
-            if room == 0 {
+            let space = self.space.load(Ordering::Relaxed).min(line.len() as u64);
+            if space == 0 {
                 return Err(ErrorKind::StorageFull.into());
             }
-            self.room.fetch_sub(room, Ordering::Relaxed);
-            self.out.write(&line[..room as usize])
+            self.space.fetch_sub(space, Ordering::Relaxed);
+            self.out.write(&line[..space as usize])
         }
 
         fn flush(&mut self) -> io::Result<()> {
@@ -280,18 +280,18 @@ mod tests {
     #[test]
     fn what_a_full_disk_does_not_take_is_counted_and_spoils_no_other_line() {
         let (reader, out) = pipe().unwrap();
-        let (tell, told) = channel();
-        let room = Arc::new(AtomicU64::new(17));
-        let disk = Disk { room: Arc::clone(&room), out };
+        let (tell, reported) = channel();
+        let space = Arc::new(AtomicU64::new(17));
+        let disk = Disk { space: Arc::clone(&space), out };
         let queue = Queue::start(disk, 100, move |lines| tell.send(lines).unwrap()).unwrap();
         let say = |number: u32| (&queue).write_all(format!("line {number}\n").as_bytes()).unwrap();
         (1..=4).for_each(say);
         queue.flush(PATIENCE);
-        assert!(told.try_recv().is_err(), "nobody could read it");
-        room.store(1000, Ordering::Relaxed);
+        assert!(reported.try_recv().is_err(), "the lines did not fit on the disk");
+        space.store(1000, Ordering::Relaxed);
         say(5);
         queue.flush(PATIENCE);
-        assert_eq!(told.recv_timeout(PATIENCE), Ok(2), "three, which is torn, and four");
+        assert_eq!(reported.recv_timeout(PATIENCE), Ok(2), "three, which is torn, and four");
         drop(queue);
         let lines: Vec<String> = BufReader::new(reader).lines().map(Result::unwrap).collect();
         assert_eq!(lines, ["line 1", "line 2", "lin", "line 5"]);

@@ -64,32 +64,32 @@ pub struct Cli {
     )]
     config: PathBuf,
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Destinations that take mail over IPv6: this host's own addresses, or those that it forwards
     /// to
     #[command(subcommand)]
-    Optin(optin::Command),
+    Optin(optin::OptinCommand),
     /// Destinations that are ours, and refused unless they opted in
     #[command(subcommand)]
-    Guard(guard::Command),
+    Guard(guard::GuardCommand),
     /// Sources that are exempt from opt-in, PTR, SPF and DKIM
     #[command(subcommand)]
-    Trust(trust::Command),
+    Trust(trust::TrustCommand),
     /// Recipients' domains that take mail here
     #[command(subcommand)]
-    Domain(domain::Command),
+    Domain(domain::DomainCommand),
     /// Make a new, empty opt-in store
     Init(store::Init),
     /// The opt-in store as a whole
     #[command(subcommand)]
-    Store(store::Command),
+    Store(store::StoreCommand),
     /// The PTR results of senders that the XDP program uses
     #[command(subcommand)]
-    Ptr(ptr::Command),
+    Ptr(ptr::PtrCommand),
     /// Attach the XDP program to network interfaces, or bring it up to date
     Attach(attach::Attach),
     /// Take the XDP program off network interfaces
@@ -101,17 +101,17 @@ enum Command {
     /// The sessions that the XDP program refuses by itself, as they are now
     Flows(flows::Flows),
     /// Show live how the XDP program handles the segments of some senders
-    Trace(trace::Trace),
+    Trace(trace::TraceArguments),
     /// The configuration file
     #[command(subcommand)]
-    Config(config::Command),
+    Config(config::ConfigCommand),
     /// Have the running daemon take over the configuration
     Reload(reload::Reload),
     /// Run the daemon
     Serve(serve::Serve),
 }
 
-impl Command {
+impl CliCommand {
     /// Whether it reads or changes the store; the daemon does, and writes to its log what it takes
     /// over.
     const fn uses_store(&self) -> bool {
@@ -148,18 +148,18 @@ pub fn run(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
 }
 
 fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
-    if !matches!(cli.command, Command::Serve(_)) {
+    if !matches!(cli.command, CliCommand::Serve(_)) {
         server::release_hang_up();
     }
-    if let Command::Config(command) = &cli.command {
+    if let CliCommand::Config(command) = &cli.command {
         return config::run(command, &cli.config, out);
     }
-    if let Command::Reload(command) = &cli.command {
+    if let CliCommand::Reload(command) = &cli.command {
         // the daemon reports the errors in it
         return reload::run(command, &cli.config, out);
     }
     let config = match (Config::load(&cli.config), cli.command) {
-        (Err(error), Command::Status(command)) => {
+        (Err(error), CliCommand::Status(command)) => {
             return status::run_without_configuration(command, &cli.config, error, out);
         }
         (config, command) => (config?, command),
@@ -169,7 +169,7 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let taken = if command.uses_store() { control.store().take_over() } else { Ok(None) };
     let taken = match taken {
         // it reports the error, with all the rest
-        Err(_) if matches!(command, Command::Status(_)) => None,
+        Err(_) if matches!(command, CliCommand::Status(_)) => None,
         taken => taken?,
     };
     if let Some(taken) = taken {
@@ -180,27 +180,27 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
             taken.entries
         ));
     }
-    if command.uses_store() && !matches!(command, Command::Attach(_) | Command::Status(_)) {
+    if command.uses_store() && !matches!(command, CliCommand::Attach(_) | CliCommand::Status(_)) {
         look_for_other_store(&config, &mut control, out);
     }
     match command {
-        Command::Optin(command) => optin::run(command, &control, out),
-        Command::Guard(command) => guard::run(command, &control, out),
-        Command::Trust(command) => trust::run(command, &control, out),
-        Command::Domain(command) => domain::run(command, &config, &control, out),
-        Command::Init(command) => store::init(command, &control, out),
-        Command::Store(command) => store::run(command, &control, out),
-        Command::Ptr(command) => ptr::run(command, &control, out),
-        Command::Attach(command) => attach::attach(command, &config, &control, out),
-        Command::Detach(command) => attach::detach(&command, &control, out),
-        Command::Status(command) => status::run(command, &config, &control, out),
-        Command::Stats(command) => stats::run(command, &config, &control, out),
-        Command::Flows(command) => flows::run(&command, &control, out),
-        Command::Trace(command) => trace::run(&command, &config, out),
+        CliCommand::Optin(command) => optin::run(command, &control, out),
+        CliCommand::Guard(command) => guard::run(command, &control, out),
+        CliCommand::Trust(command) => trust::run(command, &control, out),
+        CliCommand::Domain(command) => domain::run(command, &config, &control, out),
+        CliCommand::Init(command) => store::init(command, &control, out),
+        CliCommand::Store(command) => store::run(command, &control, out),
+        CliCommand::Ptr(command) => ptr::run(command, &control, out),
+        CliCommand::Attach(command) => attach::attach(command, &config, &control, out),
+        CliCommand::Detach(command) => attach::detach(&command, &control, out),
+        CliCommand::Status(command) => status::run(command, &config, &control, out),
+        CliCommand::Stats(command) => stats::run(command, &config, &control, out),
+        CliCommand::Flows(command) => flows::run(&command, &control, out),
+        CliCommand::Trace(command) => trace::run(&command, &config, out),
         // the configuration was not needed for these
-        Command::Reload(command) => reload::run(&command, &cli.config, out),
-        Command::Config(command) => config::run(&command, &cli.config, out),
-        Command::Serve(command) => serve::run(&command, config),
+        CliCommand::Reload(command) => reload::run(&command, &cli.config, out),
+        CliCommand::Config(command) => config::run(&command, &cli.config, out),
+        CliCommand::Serve(command) => serve::run(&command, config),
     }
 }
 

@@ -73,10 +73,10 @@ fn file_system(root: &Path, path: &Path) -> Option<u64> {
 
 /// The name of our network namespace, as iproute2 keeps it.
 fn name() -> Option<String> {
-    let place = |path: PathBuf| fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
-    let ours = place("/proc/self/ns/net".into())?;
+    let identity = |path: PathBuf| fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    let ours = identity("/proc/self/ns/net".into())?;
     let mut names = fs::read_dir(Path::new(NAMED)).ok()?.take(NAMES_MAX).filter_map(Result::ok);
-    let found = names.find(|entry| place(entry.path()) == Some(ours))?;
+    let found = names.find(|entry| identity(entry.path()) == Some(ours))?;
     found.file_name().into_string().ok()
 }
 
@@ -103,7 +103,7 @@ mod tests {
             let namespaces = Namespaces { other_pins, other_network, name: name.map(str::to_owned) };
             let warning = namespaces.warning();
             match wanted {
-                Some(words) => assert!(warning.is_some_and(|text| text.contains(words)), "{namespaces:?}"),
+                Some(part) => assert!(warning.is_some_and(|text| text.contains(part)), "{namespaces:?}"),
                 None => assert_eq!(warning, None, "{namespaces:?}"),
             }
         }

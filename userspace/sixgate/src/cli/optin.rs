@@ -12,14 +12,15 @@ use sixgate_common::dest::OptIn;
 use super::{
     CliError, Exit, Format, Output,
     edit::{self, AllowEmpty, Load, Prefixes},
+    output::Lookup,
 };
 use crate::{
     control::Control,
-    store::{Entry, Key, parse_address, parse_list},
+    store::{EntryKey, StoreEntry, parse_list},
 };
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum OptinCommand {
     /// Opt destinations in
     #[command(after_help = ADD_HELP)]
     Add {
@@ -47,62 +48,55 @@ pub(super) enum Command {
     Load(Load),
     /// Show whether a destination has opted in, and which prefix decides
     #[command(after_help = CHECK_HELP)]
-    Check {
-        /// The destination's IPv6 address
-        #[arg(value_parser = parse_address)]
-        address: Ipv6Addr,
-        #[command(flatten)]
-        format: Format,
-    },
+    Check(Lookup),
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct OptinRow {
     prefix: Ipv6Net,
     decision: OptIn,
 }
 
 #[derive(Serialize)]
-struct Check {
+struct OptinCheck {
     address: Ipv6Addr,
     opted_in: bool,
     prefix: Option<Ipv6Net>,
     decision: Option<OptIn>,
 }
 
-pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+pub(super) fn run(command: OptinCommand, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     match command {
-        Command::Add { out: exclude, prefixes: Prefixes { prefixes }, allow } => {
+        OptinCommand::Add { out: exclude, prefixes: Prefixes { prefixes }, allow } => {
             let decision = if exclude { OptIn::Out } else { OptIn::In };
-            let entries = prefixes.into_iter().map(|prefix| Entry::OptIn(prefix, decision));
+            let entries = prefixes.into_iter().map(|prefix| StoreEntry::OptIn(prefix, decision));
             edit::add(control, allow.consent(), entries, out)
         }
-        Command::Remove { prefixes: Prefixes { prefixes }, allow } => {
-            edit::remove(control, allow.consent(), prefixes.into_iter().map(Key::OptIn), out)
+        OptinCommand::Remove { prefixes: Prefixes { prefixes }, allow } => {
+            edit::remove(control, allow.consent(), prefixes.into_iter().map(EntryKey::OptIn), out)
         }
-        Command::List(format) => list(control, format, out),
-        Command::Load(load) => edit::load(
+        OptinCommand::List(format) => list(control, format, out),
+        OptinCommand::Load(load) => edit::load(
             control,
             load,
             parse_list,
             |edit, list, consent| edit.replace_optin(&list, consent),
             out,
         ),
-        Command::Check { address, format } => check(control, address, format, out),
+        OptinCommand::Check(lookup) => check(control, lookup, out),
     }
 }
 
 fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let optin = control.store().open()?.optin()?;
     let entries = optin.entries().iter();
-    let listed = entries.map(|(prefix, decision)| Listed { prefix: *prefix, decision: *decision });
-    out.list(format, "optin", listed, |listed| Entry::OptIn(listed.prefix, listed.decision).to_string())
+    let listed = entries.map(|(prefix, decision)| OptinRow { prefix: *prefix, decision: *decision });
+    out.list(format, "optin", listed, |listed| StoreEntry::OptIn(listed.prefix, listed.decision).to_string())
 }
 
 fn check(
     control: &Control,
-    address: Ipv6Addr,
-    format: Format,
+    Lookup { address, format }: Lookup,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     let rule = control.store().open()?.optin_rule(address)?;
@@ -113,7 +107,7 @@ fn check(
     };
     let (prefix, decision) = rule.unzip();
     let opted_in = decision == Some(OptIn::In);
-    out.answer(format, &Check { address, opted_in, prefix, decision }, line)?;
+    out.answer(format, &OptinCheck { address, opted_in, prefix, decision }, line)?;
     Ok(opted_in.into())
 }
 

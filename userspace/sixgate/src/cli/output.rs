@@ -2,12 +2,13 @@
 //!
 //! It owns no texts.
 
-use std::{collections::BTreeMap, fmt::Display, io::Write, process::ExitCode};
+use std::{collections::BTreeMap, fmt::Display, io::Write, net::Ipv6Addr, process::ExitCode};
 
 use clap::Args;
 use serde::Serialize;
 
 use super::{error::CliError, escape::escaped};
+use crate::store::parse_address;
 
 /// How a command ended that did not fail.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,6 +43,16 @@ pub(crate) struct Format {
     /// Print JSON instead of text
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// For commands that show what holds for an address.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Lookup {
+    /// The IPv6 address to look up
+    #[arg(value_parser = parse_address)]
+    pub(super) address: Ipv6Addr,
+    #[command(flatten)]
+    pub(super) format: Format,
 }
 
 /// The writers of the output.

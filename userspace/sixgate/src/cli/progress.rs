@@ -9,11 +9,11 @@ use std::{
     time::Duration,
 };
 
-use crate::store::Progress;
+use crate::store::StoreProgress;
 
 /// Does `work` and shows its progress meanwhile.
-pub(super) fn shown<T>(is_quiet: bool, work: impl FnOnce(&Progress) -> T) -> T {
-    let progress = Progress::default();
+pub(super) fn shown<T>(is_quiet: bool, work: impl FnOnce(&StoreProgress) -> T) -> T {
+    let progress = StoreProgress::default();
     if is_quiet || !io::stderr().is_terminal() {
         return work(&progress);
     }
@@ -27,7 +27,7 @@ pub(super) fn shown<T>(is_quiet: bool, work: impl FnOnce(&Progress) -> T) -> T {
 }
 
 /// Writes the line anew until the other end of `ended` is gone.
-fn show(progress: &Progress, ended: mpsc::Receiver<()>) {
+fn show(progress: &StoreProgress, ended: mpsc::Receiver<()>) {
     let mut is_written = false;
     while ended.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
         let text = match progress.now() {

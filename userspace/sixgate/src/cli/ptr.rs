@@ -8,25 +8,19 @@ use clap::{Subcommand, ValueEnum};
 use humantime_serde::re::humantime::{self, format_duration};
 use serde::Serialize;
 
-use super::{CliError, Exit, Format, Output};
+use super::{CliError, Exit, Format, Output, output::Lookup};
 use sixgate_dataplane::{Maps, PtrOrigin, PtrRecord, PtrState};
 
 use crate::{control::Control, store::parse_address};
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum PtrCommand {
     /// List all entries that still hold, sorted by address
     #[command(after_help = LIST_HELP)]
     List(Format),
     /// Show the PTR result of a sender
     #[command(after_help = GET_HELP)]
-    Get {
-        /// The sender's IPv6 address
-        #[arg(value_parser = parse_address)]
-        address: Ipv6Addr,
-        #[command(flatten)]
-        format: Format,
-    },
+    Get(Lookup),
     /// Set what is known about a sender, without asking DNS
     #[command(after_help = SET_HELP)]
     Set {
@@ -34,7 +28,7 @@ pub(super) enum Command {
         #[arg(value_parser = parse_address)]
         address: Ipv6Addr,
         /// Whether it has a PTR record
-        state: State,
+        state: PtrStateArgument,
         /// For how long, at most a day
         #[arg(long = "for", value_name = "DURATION", default_value = "15m", value_parser = parse_lifetime)]
         lifetime: Duration,
@@ -51,7 +45,7 @@ pub(super) enum Command {
 
 /// Whether there is a PTR record.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum State {
+pub(super) enum PtrStateArgument {
     /// It has one
     Exists,
     /// It has none: the sender is refused
@@ -59,29 +53,29 @@ pub(super) enum State {
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct PtrRow {
     address: Ipv6Addr,
     state: &'static str,
     origin: &'static str,
     remaining_seconds: u64,
 }
 
-pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+pub(super) fn run(command: PtrCommand, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let mut maps = control.maps()?.ok_or(CliError::NotAttached)?;
     match command {
-        Command::List(format) => list(&maps, format, out),
-        Command::Get { address, format } => get(&maps, address, format, out),
-        Command::Set { address, state, lifetime } => {
+        PtrCommand::List(format) => list(&maps, format, out),
+        PtrCommand::Get(lookup) => get(&maps, lookup, out),
+        PtrCommand::Set { address, state, lifetime } => {
             let state = match state {
-                State::Exists => PtrState::Exists,
-                State::Absent => PtrState::Absent,
+                PtrStateArgument::Exists => PtrState::Exists,
+                PtrStateArgument::Absent => PtrState::Absent,
             };
             maps.ptr_set(address, state, PtrOrigin::Command, lifetime)?;
-            out.line(format_args!("set {address} {} for {}", word(state), format_duration(lifetime)))?;
+            out.line(format_args!("set {address} {} for {}", state_name(state), format_duration(lifetime)))?;
             Ok(Exit::Done)
         }
-        Command::Remove { addresses } => remove(&mut maps, &addresses, out),
-        Command::Flush => {
+        PtrCommand::Remove { addresses } => remove(&mut maps, &addresses, out),
+        PtrCommand::Flush => {
             let count = maps.ptr_flush()?;
             out.line(format_args!("removed {count}"))?;
             Ok(Exit::Done)
@@ -93,11 +87,11 @@ fn list(maps: &Maps, format: Format, out: &mut Output<'_>) -> Result<Exit, CliEr
     out.list(format, "ptr", maps.ptr_list()?.iter().map(listed), text)
 }
 
-fn get(maps: &Maps, address: Ipv6Addr, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
+fn get(maps: &Maps, Lookup { address, format }: Lookup, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let Some(record) = maps.ptr_get(address)? else {
         out.note(format_args!("nothing is known about {address}"));
         if format.json {
-            out.json(&None::<Listed>)?;
+            out.json(&None::<PtrRow>)?;
         }
         return Ok(Exit::No);
     };
@@ -119,21 +113,21 @@ fn remove(maps: &mut Maps, addresses: &[Ipv6Addr], out: &mut Output<'_>) -> Resu
     Ok(exit)
 }
 
-fn listed(record: &PtrRecord) -> Listed {
-    Listed {
+fn listed(record: &PtrRecord) -> PtrRow {
+    PtrRow {
         address: record.address,
-        state: word(record.state),
+        state: state_name(record.state),
         origin: origin(record.origin),
         remaining_seconds: record.remaining.as_secs(),
     }
 }
 
-fn text(listed: &Listed) -> String {
-    let Listed { address, state, origin, remaining_seconds } = listed;
+fn text(listed: &PtrRow) -> String {
+    let PtrRow { address, state, origin, remaining_seconds } = listed;
     format!("{address} {state} {origin} {}", format_duration(Duration::from_secs(*remaining_seconds)))
 }
 
-const fn word(state: PtrState) -> &'static str {
+const fn state_name(state: PtrState) -> &'static str {
     match state {
         PtrState::Exists => "exists",
         PtrState::Absent => "absent",

@@ -24,7 +24,7 @@ pub(super) fn run(command: &Reload, file: &Path, out: &mut Output<'_>) -> Result
     let reloaded = match server::ask(&Config::control_socket_of(file), Request::Reload)? {
         Response::Reloaded(reloaded) => reloaded,
         Response::Refused { reason } => {
-            out.note(format_args!("the daemon goes on with the configuration of before: {reason}"));
+            out.note(format_args!("reload rejected, the daemon keeps its configuration: {reason}"));
             return Ok(Exit::No);
         }
         Response::Status(_) | Response::Identity(_) => return Err(CliError::OddAnswer),
@@ -39,7 +39,8 @@ pub(super) fn run(command: &Reload, file: &Path, out: &mut Output<'_>) -> Result
     }
     for Pending { keys, command, effect } in reloaded.changes.pending() {
         let effect = effect.map(|effect| format!("; {effect}")).unwrap_or_default();
-        out.note(format_args!("warning: {} as before until you run `{command}`{effect}", keys.join(", ")));
+        let keys = keys.join(", ");
+        out.note(format_args!("warning: {keys} keep their old values until you run `{command}`{effect}"));
     }
     Ok(Exit::Done)
 }

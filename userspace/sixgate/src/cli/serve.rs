@@ -67,7 +67,9 @@ fn start_log(log: &Log, limiter: &Arc<LogLimiter>) -> io::Result<(Arc<Queue>, Se
     // a descriptor of its own: who holds the lock of `io::stderr` may wait for ever
     let out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let is_journal = is_journal(&out);
-    let queue = Arc::new(Queue::start(out, LOG_LINES, |lines| warn!(lines, "lines of the log are lost"))?);
+    let queue = Arc::new(Queue::start(out, LOG_LINES, |lines| {
+        warn!(lines, "log queue full or not writable: lines lost")
+    })?);
     // what the library would complain about goes to `io::stderr`, too, and panics there
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -40,7 +40,7 @@ pub(super) struct Stats {
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct StatsDocument<'a> {
     counters: Vec<Counter>,
     metrics_file: Option<&'a Path>,
 }
@@ -67,7 +67,7 @@ pub(super) fn run(
         .collect();
     let metrics_file = config.metrics.file.as_deref().filter(|file| File::open(file).is_ok());
     if command.format.json {
-        out.json(&Document { counters, metrics_file })?;
+        out.json(&StatsDocument { counters, metrics_file })?;
         return Ok(Exit::Done);
     }
     for Counter { name, value, help } in counters {
@@ -87,7 +87,7 @@ fn read(control: &Control) -> Result<Vec<(Stat, u64)>, CliError> {
 fn watch(pause: Duration, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let failed = |source| CliError::Runtime { source };
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let form = if io::stdout().is_terminal() { Form::Screen } else { Form::Lines };
+    let form = if io::stdout().is_terminal() { RateDisplay::Screen } else { RateDisplay::Lines };
     runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         let mut ticks = interval(pause);
@@ -109,7 +109,7 @@ fn watch(pause: Duration, control: &Control, out: &mut Output<'_>) -> Result<Exi
 
 /// How rates are shown.
 #[derive(Clone, Copy)]
-enum Form {
+enum RateDisplay {
     /// In place of the last ones.
     Screen,
     /// Below the last ones.
@@ -135,15 +135,17 @@ fn rates(before: &[(Stat, u64)], after: &[(Stat, u64)], elapsed: Duration) -> Ve
     before.iter().zip(after).map(rate).filter(|rate| rate.value > 0).collect()
 }
 
-fn show(rates: &[Rate], form: Form, out: &mut Output<'_>) -> Result<(), CliError> {
-    if matches!(form, Form::Screen) {
+fn show(rates: &[Rate], form: RateDisplay, out: &mut Output<'_>) -> Result<(), CliError> {
+    if matches!(form, RateDisplay::Screen) {
         out.line(format_args!("{CLEAR}{:<24} {:>12} {:>14}", "counter", "per second", "in all"))?;
     }
     for Rate { name, per_second, value } in rates {
         match form {
-            Form::Screen => out.line(format_args!("{name:<24} {per_second:>12.1} {value:>14}"))?,
-            Form::Lines if *per_second > 0.0 => out.line(format_args!("{name} {per_second:.1} {value}"))?,
-            Form::Lines => {}
+            RateDisplay::Screen => out.line(format_args!("{name:<24} {per_second:>12.1} {value:>14}"))?,
+            RateDisplay::Lines if *per_second > 0.0 => {
+                out.line(format_args!("{name} {per_second:.1} {value}"))?
+            }
+            RateDisplay::Lines => {}
         }
     }
     out.flush()

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{CliError, Exit, Format, Output};
 use crate::{
     config::{Config, ConfigError, GuardSource, Pending},
-    control::{self, Control, Counts, InterfaceStatus},
+    control::{self, Control, EntryCounts, InterfaceStatus},
     server::{self, AskError, DaemonStatus, Request, Response},
 };
 
@@ -29,7 +29,7 @@ pub(super) struct Status {
 
 /// All that is known.
 #[derive(Serialize)]
-struct Document {
+struct StatusDocument {
     #[serde(flatten)]
     status: control::Status,
     settings: BTreeMap<String, Setting>,
@@ -54,12 +54,12 @@ impl Setting {
     }
 
     /// Where it is set to what, for people.
-    fn places(&self) -> String {
-        let places = [("configuration", Some(&self.file)), ("kernel", self.kernel.as_ref())];
+    fn values(&self) -> String {
+        let known = [("configuration", Some(&self.file)), ("kernel", self.kernel.as_ref())];
         let daemon = ("daemon", self.daemon.as_ref());
-        let told = places.into_iter().chain([daemon]);
-        let told = told.filter_map(|(source, value)| Some(format!("\"{}\" in the {source}", value?)));
-        told.collect::<Vec<_>>().join(", ")
+        let known = known.into_iter().chain([daemon]);
+        let known = known.filter_map(|(source, value)| Some(format!("\"{}\" in the {source}", value?)));
+        known.collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -97,7 +97,7 @@ pub(super) fn run(
         Ok(Response::Status(daemon)) => Some(*daemon),
         Ok(Response::Reloaded(_) | Response::Identity(_)) => return Err(CliError::OddAnswer),
         Ok(Response::Refused { reason }) => {
-            status.problems.push(format!("the daemon does not tell how it is: {reason}"));
+            status.problems.push(format!("the daemon refused to report its status: {reason}"));
             None
         }
         Err(error) => {
@@ -129,9 +129,11 @@ pub(super) fn run(
                 status.problems.push(problem.clone());
             }
         }
-        status.warnings.extend(daemon.warnings.iter().cloned());
     }
-    let document = Document { status, settings, daemon, no_daemon: no_daemon_line };
+    if !status.agrees() {
+        status.problems.insert(0, DIFFERENT.to_owned());
+    }
+    let document = StatusDocument { status, settings, daemon, no_daemon: no_daemon_line };
     if command.format.json {
         out.json(&document)?;
     } else {
@@ -145,7 +147,6 @@ pub(super) fn run(
 #[derive(Serialize)]
 struct WithoutConfiguration {
     problems: Vec<String>,
-    warnings: Vec<String>,
     kernel: BTreeMap<String, String>,
     daemon: Option<DaemonStatus>,
 }
@@ -158,21 +159,20 @@ pub(super) fn run_without_configuration(
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     let reason = anyhow::Error::new(error);
+    let pins = Config::pins_of(file);
     let mut document = WithoutConfiguration {
         problems: vec![format!("the configuration has an error: {reason:#}; see `sixgate config check`")],
-        warnings: Vec::new(),
-        kernel: control::kernel_settings(&Config::pins_of(file)),
+        kernel: control::kernel_settings(&pins),
         daemon: None,
     };
     match server::ask(&Config::control_socket_of(file), Request::Status) {
         Ok(Response::Status(daemon)) => {
             document.problems.extend(daemon.problems.iter().cloned());
-            document.warnings.extend(daemon.warnings.iter().cloned());
             document.daemon = Some(*daemon);
         }
         Ok(Response::Reloaded(_) | Response::Identity(_)) => return Err(CliError::OddAnswer),
         Ok(Response::Refused { reason }) => {
-            document.problems.push(format!("the daemon does not tell how it is: {reason}"));
+            document.problems.push(format!("the daemon refused to report its status: {reason}"));
         }
         Err(error) => document.problems.push(no_daemon(error, None)),
     }
@@ -182,13 +182,12 @@ pub(super) fn run_without_configuration(
     }
     print_daemon(document.daemon.as_ref(), "not running, or does not answer", out)?;
     if document.kernel.is_empty() {
-        out.line("kernel     unknown: no maps are pinned in the default directory")?;
+        out.line(format_args!("kernel     unknown: no maps are pinned in {}", pins.display()))?;
     }
     for (key, value) in &document.kernel {
         out.line(format_args!("kernel     {key} {value}"))?;
     }
     document.problems.iter().for_each(|problem| out.note(problem));
-    document.warnings.iter().for_each(|warning| out.note(format_args!("warning: {warning}")));
     Ok(Exit::No)
 }
 
@@ -238,7 +237,7 @@ fn disagreements(
     };
     let differing = settings.iter().filter(|(_, setting)| !setting.agrees());
     let mut problems: Vec<String> =
-        differing.map(|(key, setting)| format!("{key} is {}: {remedy}", setting.places())).collect();
+        differing.map(|(key, setting)| format!("{key} is {}: {remedy}", setting.values())).collect();
     let daemon_knows = daemon.is_none_or(|daemon| daemon.changes.reload.is_empty());
     if status.attached && !status.replies_current && daemon_knows {
         problems.push(format!("the kernel's replies are not those of the configuration: {remedy}"));
@@ -246,9 +245,9 @@ fn disagreements(
     let Some(daemon) = daemon else {
         return problems;
     };
-    let is_told = |key: &&String| settings.get(*key).is_some_and(|setting| !setting.agrees());
+    let is_reported = |key: &&String| settings.get(*key).is_some_and(|setting| !setting.agrees());
     let others: Vec<&str> =
-        daemon.changes.reload.iter().filter(|key| !is_told(key)).map(String::as_str).collect();
+        daemon.changes.reload.iter().filter(|key| !is_reported(key)).map(String::as_str).collect();
     if !others.is_empty() {
         problems.push(format!(
             "the configuration has changed since the daemon read it ({}): {remedy}",
@@ -265,8 +264,8 @@ fn disagreements(
     problems
 }
 
-fn print(document: &Document, out: &mut Output<'_>) -> Result<(), CliError> {
-    let Document { status, daemon, no_daemon, .. } = document;
+fn print(document: &StatusDocument, out: &mut Output<'_>) -> Result<(), CliError> {
+    let StatusDocument { status, daemon, no_daemon, .. } = document;
     out.line(format_args!("mode       {}", status.mode))?;
     out.line(answer_line(status))?;
     out.line(format_args!("refuse_at  {}", status.refuse_at))?;
@@ -298,9 +297,6 @@ fn print(document: &Document, out: &mut Output<'_>) -> Result<(), CliError> {
     let differing = status.missing + status.surplus;
     if differing > status.differences.len() {
         out.line(format_args!("differs    {differing} entries in all"))?;
-    }
-    if !status.agrees() {
-        out.note("the BPF maps differ from the store; run `sixgate attach` to resynchronize");
     }
     for problem in &status.problems {
         out.note(problem);
@@ -341,8 +337,8 @@ fn print_daemon(
 }
 
 fn answer_line(status: &control::Status) -> String {
-    let control::Status { answer, answer_configured, answer_hindrance, .. } = status;
-    match answer_hindrance {
+    let control::Status { answer, answer_configured, answer_fallback, .. } = status;
+    match answer_fallback {
         Some(reason) => format!("answer     {answer}, not kernel: {reason}"),
         None if answer != answer_configured => format!("answer     {answer}, configured {answer_configured}"),
         None => format!("answer     {answer}"),
@@ -363,13 +359,14 @@ fn interface_line(interface: &InterfaceStatus, embedded: Option<&str>, is_traced
     format!("interface  {}: {mode}, program {tag}{difference}{fallback}", interface.name)
 }
 
-fn counts_text(counts: Counts) -> String {
+fn counts_text(counts: EntryCounts) -> String {
     match counts.found {
         None => counts.wanted.to_string(),
         Some(found) => format!("{}, in the map {found}", counts.wanted),
     }
 }
 
+const DIFFERENT: &str = "the BPF maps differ from the store; run `sixgate attach` to resynchronize";
 const UNGUARDED: &str = "nothing is guarded: the XDP program refuses no destination";
 const UNKNOWN: &str = "unknown: the store cannot be read";
 
@@ -379,9 +376,9 @@ are not set alike, if the maps differ from the store or are not ready, if an int
 configuration or one that was attached does not have the program, if the pins are another version's,
 or if the daemon reports a problem, such as a next hop or DNS that does not answer. A user other
 than root is shown as much as that user may read, with 1. While the configuration has an error,
-which ends with 1 too, JSON has problems, warnings, kernel and daemon.
+which ends with 1 too, JSON has problems, kernel and daemon.
 JSON:   {\"attached\", \"pins_readable\": true|false, \"mode\", \"answer\",
-         \"answer_configured\", \"answer_hindrance\": ...|null,
+         \"answer_configured\", \"answer_fallback\": ...|null,
          \"refuse_at\", \"kernel\": {KEY: ...}, \"replies_current\", \"ready\",
          \"interfaces\": [{\"name\", \"mode\", \"fallback\": ...|null, \"tag\", \"current\"}],
          \"embedded_tag\",
@@ -395,7 +392,7 @@ JSON:   {\"attached\", \"pins_readable\": true|false, \"mode\", \"answer\",
                     \"changes\": {\"reload\": [KEY...], \"restart\": [KEY...]}, \"connections\",
                     \"is_stopping\",
                     \"trace\": {\"source\", \"destination\": ...|null, \"since\", \"until\"}|null,
-                    \"problems\": [...], \"warnings\": [...]}|null}
+                    \"problems\": [...]}|null}
 
 Example:
   sixgate status --json";

@@ -14,7 +14,7 @@ use super::{
     progress,
 };
 use crate::{
-    control::Control,
+    control::{Control, Restored},
     store::{Logged, parse_document, write_document},
 };
 
@@ -22,14 +22,14 @@ use crate::{
 #[derive(Clone, Copy, Debug, Args)]
 #[command(after_help = INIT_HELP)]
 pub(super) struct Init {
-    /// Also beside a store.json of an earlier version, and while the XDP program has maps with
-    /// entries, which then become as empty as the store
+    /// Make it although there is a store.json of an earlier version, a backup, which is kept as
+    /// store.db.old.1, or maps of the XDP program with entries, which become as empty as the store
     #[arg(long)]
     force: bool,
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum StoreCommand {
     /// Print the whole store as JSON
     #[command(after_help = EXPORT_HELP)]
     Export,
@@ -45,7 +45,11 @@ pub(super) enum Command {
     /// Put the daemon's last backup, made at its start and hourly, where a store is missing
     /// or damaged
     #[command(after_help = RESTORE_HELP)]
-    Restore,
+    Restore {
+        /// Replace a good store, too, which is kept as store.db.replaced
+        #[arg(long)]
+        force: bool,
+    },
     /// List the last changes, the newest first: revision, time, who, what
     #[command(after_help = LOG_HELP)]
     Log {
@@ -58,7 +62,7 @@ pub(super) enum Command {
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct RevisionRow {
     revision: u64,
     time: String,
     who: String,
@@ -74,16 +78,16 @@ pub(super) fn init(command: Init, control: &Control, out: &mut Output<'_>) -> Re
     Ok(Exit::Done)
 }
 
-pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+pub(super) fn run(command: StoreCommand, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     match command {
-        Command::Export => {
+        StoreCommand::Export => {
             let (contents, _) = control.store().open()?.contents()?;
             let mut text = Vec::new();
             write_document(&contents, &mut text).map_err(|source| CliError::Output { source })?;
             out.line(String::from_utf8_lossy(&text).trim_end())?;
             Ok(Exit::Done)
         }
-        Command::Import { file, how } => {
+        StoreCommand::Import { file, how } => {
             let consent = how.consent();
             let replaced = progress::shown(how.quiet, |progress| {
                 let octets = edit::read(&file)?;
@@ -96,32 +100,33 @@ pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> 
                 })?;
                 Ok::<_, CliError>(replaced)
             })?;
-            how.report(&replaced, out)
+            how.report(control, &replaced, out)
         }
-        Command::Restore => {
-            let (backup, shown) = control.restore()?;
-            out.line(format_args!(
-                "{}: put back, {}",
-                control.store().path().display(),
-                backup.describe(shown)
-            ))?;
+        StoreCommand::Restore { force } => {
+            let Restored { backup, aside, shown } = control.restore(force)?;
+            edit::warn_of_maps(control, out);
+            let path = control.store().path().display();
+            out.line(format_args!("{path}: put back, {}", backup.describe(shown)))?;
+            if let Some(aside) = aside {
+                out.line(format_args!("{path}: the store of before is kept as {}", aside.display()))?;
+            }
             Ok(Exit::Done)
         }
-        Command::Log { last, format } => {
+        StoreCommand::Log { last, format } => {
             let log = control.store().open()?.log(last)?;
-            out.list(format, "revisions", log.into_iter().map(Listed::from), Listed::line)
+            out.list(format, "revisions", log.into_iter().map(RevisionRow::from), RevisionRow::line)
         }
     }
 }
 
-impl From<Logged> for Listed {
+impl From<Logged> for RevisionRow {
     fn from(Logged { number, time, who, what, added, changed, removed }: Logged) -> Self {
         let time = Timestamp::from_second(time).map_or_else(|_| time.to_string(), |time| time.to_string());
         Self { revision: number, time, who, what, added, changed, removed }
     }
 }
 
-impl Listed {
+impl RevisionRow {
     fn line(&self) -> String {
         let Self { revision, time, who, what, added, changed, removed } = self;
         format!("{revision} {time} {who}: {what} ({added} added, {changed} changed, {removed} removed)")
@@ -130,22 +135,23 @@ impl Listed {
 
 fn import_help() -> String {
     format!(
-        "A bad line is named and nothing is changed. A set that is empty here and there needs no option.\n\n{}\n\nExample:\n  sixgate store import store.json",
+        "A bad line is named and nothing is changed. A set that is empty here and there needs no option.\n\n{}\n\nExample:\n  sixgate store import optin-export.json",
         edit::LOAD_RULES
     )
 }
 
 const EXPORT_HELP: &str = "\
 Example:
-  sixgate store export > store.json";
+  sixgate store export > optin-export.json";
 
 const RESTORE_HELP: &str = "\
 Example:
-  mv /var/lib/sixgate/store.db /var/lib/sixgate/store.db.damaged && sixgate store restore";
+  sixgate store restore";
 
 const INIT_HELP: &str = "\
 A store that is there is left alone. Where the XDP program has maps with entries, their store is
-missing for another reason, such as a volume that is not mounted: only --force makes a new one then.
+missing for another reason, such as a volume that is not mounted: only --force makes a new one then,
+and where there is a backup, which `sixgate store restore` puts back.
 A store.json of an earlier version is taken over by the first command or start, without `init`.
 
 Example:

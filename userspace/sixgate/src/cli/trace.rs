@@ -19,7 +19,7 @@ use crate::{
 /// The arguments of `sixgate trace`.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
-pub(super) struct Trace {
+pub(super) struct TraceArguments {
     /// Senders whose segments are shown, as a prefix or one address
     #[arg(long, value_name = "PREFIX", value_parser = parse_prefix)]
     source: Ipv6Net,
@@ -36,8 +36,8 @@ pub(super) struct Trace {
     format: Format,
 }
 
-pub(super) fn run(command: &Trace, config: &Config, out: &mut Output<'_>) -> Result<Exit, CliError> {
-    let Trace { source, destination, duration, count, format } = command;
+pub(super) fn run(command: &TraceArguments, config: &Config, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    let TraceArguments { source, destination, duration, count, format } = command;
     let request = TraceRequest {
         source: *source,
         destination: *destination,

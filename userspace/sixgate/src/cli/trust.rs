@@ -11,14 +11,15 @@ use serde::Serialize;
 use super::{
     CliError, Exit, Format, Output,
     edit::{self, Load, Prefixes},
+    output::Lookup,
 };
 use crate::{
     control::Control,
-    store::{Consent, Entry, Key, parse_address, parse_members},
+    store::{Consent, EntryKey, StoreEntry, parse_members},
 };
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum TrustCommand {
     /// Add prefixes of sources that are exempt
     #[command(after_help = ADD_HELP)]
     Add(Prefixes),
@@ -32,57 +33,50 @@ pub(super) enum Command {
     Load(Load),
     /// Show whether a source is exempt, and by which prefix
     #[command(after_help = CHECK_HELP)]
-    Check {
-        /// The source's IPv6 address
-        #[arg(value_parser = parse_address)]
-        address: Ipv6Addr,
-        #[command(flatten)]
-        format: Format,
-    },
+    Check(Lookup),
 }
 
 #[derive(Serialize)]
-struct Listed {
+struct TrustRow {
     prefix: Ipv6Net,
 }
 
 #[derive(Serialize)]
-struct Check {
+struct TrustCheck {
     address: Ipv6Addr,
     trusted: bool,
     prefix: Option<Ipv6Net>,
 }
 
-pub(super) fn run(command: Command, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+pub(super) fn run(command: TrustCommand, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     match command {
-        Command::Add(Prefixes { prefixes }) => {
-            edit::add(control, Consent::default(), prefixes.into_iter().map(Entry::Trust), out)
+        TrustCommand::Add(Prefixes { prefixes }) => {
+            edit::add(control, Consent::default(), prefixes.into_iter().map(StoreEntry::Trust), out)
         }
-        Command::Remove(Prefixes { prefixes }) => {
-            edit::remove(control, Consent::default(), prefixes.into_iter().map(Key::Trust), out)
+        TrustCommand::Remove(Prefixes { prefixes }) => {
+            edit::remove(control, Consent::default(), prefixes.into_iter().map(EntryKey::Trust), out)
         }
-        Command::List(format) => list(control, format, out),
-        Command::Load(load) => edit::load(
+        TrustCommand::List(format) => list(control, format, out),
+        TrustCommand::Load(load) => edit::load(
             control,
             load,
             parse_members,
             |edit, list, consent| edit.replace_trust(&list, consent),
             out,
         ),
-        Command::Check { address, format } => check(control, address, format, out),
+        TrustCommand::Check(lookup) => check(control, lookup, out),
     }
 }
 
 fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let trust = control.store().open()?.trust()?;
-    let listed = trust.entries().keys().map(|prefix| Listed { prefix: *prefix });
+    let listed = trust.entries().keys().map(|prefix| TrustRow { prefix: *prefix });
     out.list(format, "trust", listed, |listed| listed.prefix.to_string())
 }
 
 fn check(
     control: &Control,
-    address: Ipv6Addr,
-    format: Format,
+    Lookup { address, format }: Lookup,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     let prefix = control.store().open()?.trust_rule(address)?;
@@ -91,7 +85,7 @@ fn check(
         None => format!("{address} is not trusted: no prefix holds it"),
     };
     let trusted = prefix.is_some();
-    out.answer(format, &Check { address, trusted, prefix }, line)?;
+    out.answer(format, &TrustCheck { address, trusted, prefix }, line)?;
     Ok(trusted.into())
 }
 

@@ -5,17 +5,18 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Config, Dkim, Dns, Limits, Listen, Log, Metrics, Ptr, Spf, Xdp};
+use crate::store::Store;
 
 /// The keys that differ, in the order of the file.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Changes {
+pub struct SettingChanges {
     /// Keys that a reload puts in force.
     pub(crate) reload: Vec<String>,
     /// Keys that keep their value until the daemon is started again.
     pub(crate) restart: Vec<String>,
 }
 
-impl Changes {
+impl SettingChanges {
     /// Whether nothing differs.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -40,7 +41,7 @@ pub struct Pending {
     pub effect: Option<String>,
 }
 
-impl Changes {
+impl SettingChanges {
     /// The changed keys that need more than a reload, by the command that they need.
     #[must_use]
     pub fn pending(&self) -> Vec<Pending> {
@@ -74,7 +75,7 @@ impl Config {
     /// The configuration that a daemon running with `self` takes over from `next`, and the keys
     /// that differ. Values that need a new start are as in `self`.
     #[must_use]
-    pub fn reloaded(&self, next: &Self) -> (Self, Changes) {
+    pub fn reloaded(&self, next: &Self) -> (Self, SettingChanges) {
         let changes = self.changes(next);
         let mut taken = next.clone();
         taken.file.clone_from(&self.file);
@@ -90,11 +91,12 @@ impl Config {
         (taken, changes)
     }
 
-    fn changes(&self, next: &Self) -> Changes {
+    /// The keys that differ. Neither the file's own name nor former names of keys count.
+    fn changes(&self, next: &Self) -> SettingChanges {
         let mut keys = Vec::new();
         let Self {
-            // it is the same file, regardless of its name
             file: _,
+            renamed_keys: _,
             hostname,
             mode,
             answer,
@@ -125,7 +127,7 @@ impl Config {
             ("permanent_refusals", *permanent_refusals != next.permanent_refusals),
             ("temporary_refusals", *temporary_refusals != next.temporary_refusals),
             ("domains", *domains != next.domains),
-            ("store", *store != next.store),
+            ("store", Store::new(store).path() != Store::new(&next.store).path()),
             ("temporary_directory", *temporary_directory != next.temporary_directory),
             ("control_socket", *control_socket != next.control_socket),
             ("next_hop", *next_hop != next.next_hop),
@@ -178,17 +180,17 @@ impl Config {
                 transaction_timeout,
                 session_timeout,
                 verification_timeout,
-                dkim_small,
-                dkim_large,
-                dkim_large_from,
-                dkim_wait,
-                dkim_hashing,
+                dkim_concurrency_small,
+                dkim_concurrency_large,
+                dkim_large_message,
+                dkim_queue_timeout,
+                dkim_max_hashed,
             ]
         );
         note!(keys, "log.", Log, log, next.log, [level, format]);
         note!(keys, "metrics.", Metrics, metrics, next.metrics, [file]);
         let (restart, reload) = keys.into_iter().partition(|key| needs_restart(key));
-        Changes { reload, restart }
+        SettingChanges { reload, restart }
     }
 }
 
@@ -238,9 +240,9 @@ mod tests {
         for (text, reload, restart) in rows {
             let next = config(text);
             let (taken, changes) = running.reloaded(&next);
-            assert_eq!(changes, Changes { reload: named(reload), restart: named(restart) }, "{text}");
+            assert_eq!(changes, SettingChanges { reload: named(reload), restart: named(restart) }, "{text}");
             // what was taken over differs no more, and what was not still does
-            let left = Changes { reload: Vec::new(), restart: named(restart) };
+            let left = SettingChanges { reload: Vec::new(), restart: named(restart) };
             assert_eq!(taken.reloaded(&next).1, left, "{text}");
         }
     }

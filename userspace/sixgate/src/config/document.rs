@@ -9,34 +9,29 @@ use serde_path_to_error::Segment;
 use toml::de::DeTable;
 
 use super::{
-    Answer, Config, Dkim, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt, Spf,
-    Tls, Xdp, paths, room, values,
+    Config, Dkim, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt,
+    ResponderSetting, Spf, Tls, Xdp, paths,
+    problem::ConfigProblem,
+    renamed_keys::{self, RenamedKey},
+    reply_size, values,
 };
 use sixgate_base::endpoint::Endpoint;
 use sixgate_smtp::policy::{Mode, PermanentRefusals, TemporaryRefusals};
 
 use crate::{
-    message_store::HEAD_MAX,
+    message_store::{HEAD_MAX, memory_max},
     nexthop::{Address, ClientIdentity, Protocol},
 };
 
-/// An error in the file, and its position.
-#[derive(Debug)]
-pub(super) struct Problem {
-    /// Octets before it.
-    pub(super) offset: usize,
-    /// The reason, as text for the message.
-    pub(super) reason: String,
-}
-
 /// Checks a whole configuration.
-pub(super) fn parse(text: &str, file: PathBuf) -> Result<Config, Problem> {
+pub(super) fn parse(text: &str, file: PathBuf) -> Result<Config, ConfigProblem> {
     let toml = toml::Deserializer::parse(text).map_err(|error| explain(text, "", &error))?;
-    let document: Document = serde_path_to_error::deserialize(toml)
+    let renamed_keys = renamed_keys::find(text)?;
+    let document: ConfigDocument = serde_path_to_error::deserialize(toml)
         .map_err(|error| explain(text, &key_of(error.path()), error.inner()))?;
     document
-        .check(file)
-        .map_err(|conflict| Problem { offset: offset_of(text, conflict.key), reason: conflict.reason })
+        .check(file, renamed_keys)
+        .map_err(|conflict| ConfigProblem { offset: offset_of(text, conflict.key), reason: conflict.reason })
 }
 
 /// Keys that do not go together.
@@ -50,12 +45,12 @@ struct Conflict {
 /// The file as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document {
+struct ConfigDocument {
     hostname: Hostname,
     #[serde(default = "enforce", with = "values::ModeName")]
     mode: Mode,
     #[serde(default)]
-    answer: Answer,
+    answer: ResponderSetting,
     #[serde(default)]
     refuse_at: RefuseAt,
     #[serde(default, deserialize_with = "values::permanent_refusals")]
@@ -105,8 +100,8 @@ struct NextHopTable {
 #[derive(Deserialize)]
 struct MaildirPath(#[serde(deserialize_with = "values::absolute_path")] PathBuf);
 
-impl Document {
-    fn check(self, file: PathBuf) -> Result<Config, Conflict> {
+impl ConfigDocument {
+    fn check(self, file: PathBuf, renamed_keys: Vec<RenamedKey>) -> Result<Config, Conflict> {
         let next_hop = self.next_hop.check()?;
         check_domains(self.domains, &next_hop)?;
         check_listen(&self.listen)?;
@@ -136,6 +131,7 @@ impl Document {
             limits: self.limits,
             log: self.log,
             metrics: self.metrics,
+            renamed_keys,
         };
         match paths::conflict(&config) {
             Some((key, reason)) => Err(Conflict { key, reason }),
@@ -176,7 +172,7 @@ impl NextHopTable {
 /// takes everything from us: sixgate would be an open relay.
 fn check_domains(domains: Domains, next_hop: &NextHop) -> Result<(), Conflict> {
     match (domains, next_hop) {
-        (Domains::All, NextHop::Server { client, .. }) if !client.is_told() => Err(conflict(
+        (Domains::All, NextHop::Server { client, .. }) if !client.is_sent() => Err(conflict(
             &["domains"],
             "\"all\" with a mail server as next hop needs `client = \"xclient\"` or `client = \"proxy\"` in [next_hop], \
              else sixgate would be an open relay",
@@ -233,9 +229,9 @@ fn check_loop(listen: &Listen, next_hop: &NextHop) -> Result<(), Conflict> {
 
 /// The kernel has less space for a reply than the daemon: rejects a host name that is too long for
 /// it.
-fn check_hostname(hostname: &Hostname, answer: Answer) -> Result<(), Conflict> {
-    match (answer, room::longest_name(hostname.as_str())) {
-        (Answer::Kernel, Some(longest)) => {
+fn check_hostname(hostname: &Hostname, answer: ResponderSetting) -> Result<(), Conflict> {
+    match (answer, reply_size::longest_name(hostname.as_str())) {
+        (ResponderSetting::Kernel, Some(longest)) => {
             let length = hostname.as_str().len();
             let reason = format!(
                 "the host name has {length} octets: the XDP program can send replies with {longest} at most; \
@@ -249,16 +245,14 @@ fn check_hostname(hostname: &Hostname, answer: Answer) -> Result<(), Conflict> {
 
 fn check_limits(limits: &Limits) -> Result<(), Conflict> {
     let message = u64::from(limits.message_size.get());
-    // what a message buffer reserves
-    let in_memory = message.next_power_of_two().min(HEAD_MAX as u64);
     let rows: [(&[&str], NonZeroU64, u64); 2] = [
-        (&["limits", "message_memory"], limits.message_memory, in_memory),
-        (&["limits", "message_disk"], limits.message_disk, message.saturating_sub(in_memory)),
+        (&["limits", "message_memory"], limits.message_memory, memory_max(message)),
+        (&["limits", "message_disk"], limits.message_disk, message.saturating_sub(HEAD_MAX as u64)),
     ];
     for (key, bound, needed) in rows {
         let name = key[1];
-        if bound.get() > MESSAGE_ROOM_MAX {
-            return Err(conflict(key, &format!("{name} can be {MESSAGE_ROOM_MAX} at most, not {bound}")));
+        if bound.get() > MESSAGE_SPACE_MAX {
+            return Err(conflict(key, &format!("{name} can be {MESSAGE_SPACE_MAX} at most, not {bound}")));
         }
         if bound.get() < needed {
             let reason =
@@ -292,10 +286,10 @@ fn offset_of(text: &str, key: &[&str]) -> usize {
 
 /// One line with the key that it is about. serde's messages name fields and integer types,
 /// sixgate's name keys and numbers.
-fn explain(text: &str, key: &str, error: &toml::de::Error) -> Problem {
+fn explain(text: &str, key: &str, error: &toml::de::Error) -> ConfigProblem {
     let span = error.span().unwrap_or_default();
     let mut reason = error.message().replace('\n', ", ");
-    for (from, to) in WORDS {
+    for (from, to) in PHRASES {
         reason = reason.replace(from, to);
     }
     if reason == "duplicate key" {
@@ -305,7 +299,7 @@ fn explain(text: &str, key: &str, error: &toml::de::Error) -> Problem {
     if !key.is_empty() && !reason.starts_with(UNKNOWN_KEY) {
         reason = format!("{key}: {reason}");
     }
-    Problem { offset: span.start, reason }
+    ConfigProblem { offset: span.start, reason }
 }
 
 /// The key at the end of a path, from the root of the document: of an array its own key.
@@ -330,11 +324,11 @@ fn default_temporary_directory() -> PathBuf {
 }
 
 /// Most octets of all messages together.
-const MESSAGE_ROOM_MAX: u64 = 1 << 40;
+const MESSAGE_SPACE_MAX: u64 = 1 << 40;
 
 const UNKNOWN_KEY: &str = "unknown key";
 /// Phrases of serde's messages, each with the phrase that replaces it.
-const WORDS: [(&str, &str); 7] = [
+const PHRASES: [(&str, &str); 7] = [
     ("expected a duration", "expected a duration such as \"30s\""),
     ("unknown field", UNKNOWN_KEY),
     ("missing field", "missing key"),

@@ -76,16 +76,20 @@ pub struct Limits {
     #[serde(deserialize_with = "quantities::verification_time")]
     pub verification_timeout: Duration,
     /// Small messages whose DKIM signatures are computed at one time.
-    pub dkim_small: NonZeroU8,
+    #[serde(alias = "dkim_small")]
+    pub dkim_concurrency_small: NonZeroU8,
     /// Large messages whose DKIM signatures are computed at one time.
-    pub dkim_large: NonZeroU8,
+    #[serde(alias = "dkim_large")]
+    pub dkim_concurrency_large: NonZeroU8,
     /// A message of so many octets is a large one.
-    pub dkim_large_from: NonZeroU64,
+    #[serde(alias = "dkim_large_from")]
+    pub dkim_large_message: NonZeroU64,
     /// How long a message may have to wait for that.
-    #[serde(deserialize_with = "quantities::wait")]
-    pub dkim_wait: Duration,
+    #[serde(alias = "dkim_wait", deserialize_with = "quantities::wait")]
+    pub dkim_queue_timeout: Duration,
     /// Octets that may be hashed for the signatures of one message.
-    pub dkim_hashing: NonZeroU64,
+    #[serde(alias = "dkim_hashing")]
+    pub dkim_max_hashed: NonZeroU64,
 }
 
 impl Limits {
@@ -136,11 +140,11 @@ impl Default for Limits {
             transaction_timeout: Duration::from_secs(30 * 60),
             session_timeout: Duration::from_secs(60 * 60),
             verification_timeout: Duration::from_secs(60),
-            dkim_small: DkimSettings::DEFAULT.small,
-            dkim_large: DkimSettings::DEFAULT.large,
-            dkim_large_from: const { NonZeroU64::new(DkimSettings::DEFAULT.large_from).unwrap() },
-            dkim_wait: DkimSettings::DEFAULT.wait,
-            dkim_hashing: const { NonZeroU64::new(DkimSettings::DEFAULT.hashing).unwrap() },
+            dkim_concurrency_small: DkimSettings::DEFAULT.concurrency_small,
+            dkim_concurrency_large: DkimSettings::DEFAULT.concurrency_large,
+            dkim_large_message: const { NonZeroU64::new(DkimSettings::DEFAULT.large_message).unwrap() },
+            dkim_queue_timeout: DkimSettings::DEFAULT.queue_timeout,
+            dkim_max_hashed: const { NonZeroU64::new(DkimSettings::DEFAULT.max_hashed).unwrap() },
         }
     }
 }

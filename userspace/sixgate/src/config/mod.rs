@@ -7,8 +7,10 @@ mod changes;
 mod document;
 mod limits;
 mod paths;
+mod problem;
 mod quantities;
-mod room;
+mod renamed_keys;
+mod reply_size;
 mod settings;
 mod socket;
 mod tls;
@@ -23,12 +25,14 @@ use sixgate_base::bounded;
 
 use settings::FILE_MAX;
 
-pub use changes::{Changes, Pending};
+pub use changes::{Pending, SettingChanges};
 pub use limits::Limits;
+pub use renamed_keys::RenamedKey;
 pub use settings::{Config, DEFAULT_PATH, Dkim, Dns, Listen, Log, Metrics, NextHop, Ptr, Spf, Xdp};
 pub use tls::{CertificateName, ClientTrust, Tls};
 pub use values::{
-    Answer, Domains, GuardSource, Hostname, InterfaceName, LogFormat, LogLevel, RefuseAt, ValueError,
+    Domains, GuardSource, Hostname, InterfaceName, LogFormat, LogLevel, RefuseAt, ResponderSetting,
+    ValueError,
 };
 
 pub(crate) use settings::OFFER_FILE;

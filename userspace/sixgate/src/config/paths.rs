@@ -10,10 +10,7 @@ use std::{
 };
 
 use super::settings::{Config, NextHop, OFFER_FILE};
-use crate::nexthop::Address;
-
-/// Files beside the store that belong to it, by what is put after its name.
-const BESIDE_STORE: [&str; 7] = ["-wal", "-shm", "-journal", ".old", ".old.new", ".new", ".damaged"];
+use crate::{nexthop::Address, store::Store};
 
 /// A file, and the name by which the configuration knows it.
 struct Named {
@@ -71,11 +68,11 @@ fn named(config: &Config) -> Vec<Named> {
     }
     named.push(file("temporary_directory", &["temporary_directory"], &config.temporary_directory, false));
     named.push(file("xdp.bpffs", &["xdp", "bpffs"], &config.xdp.bpffs, false));
-    named.push(file("store", &["store"], &config.store, true));
-    for end in BESIDE_STORE {
-        let mut path = config.store.clone().into_os_string();
-        path.push(end);
-        named.push(file("a file of the store", &["store"], Path::new(&path), true));
+    // which may be beside the file that the setting names
+    let store = Store::new(&config.store);
+    named.push(file("store", &["store"], store.path(), true));
+    for path in store.files().iter().filter(|path| *path != store.path()) {
+        named.push(file("a file of the store", &["store"], path, true));
     }
     let offer = config.store.with_file_name(OFFER_FILE);
     named.push(file("a file of the store", &["store"], &offer, true));

@@ -27,8 +27,11 @@ use sixgate_smtp::{
 use super::{
     limits::Limits,
     quantities,
+    renamed_keys::RenamedKey,
     tls::Tls,
-    values::{self, Answer, Domains, GuardSource, Hostname, InterfaceName, LogFormat, LogLevel, RefuseAt},
+    values::{
+        self, Domains, GuardSource, Hostname, InterfaceName, LogFormat, LogLevel, RefuseAt, ResponderSetting,
+    },
 };
 use crate::nexthop::{Address, ClientIdentity, Protocol};
 
@@ -51,7 +54,7 @@ pub struct Config {
     /// Refuse, or only report what would have been refused.
     pub mode: Mode,
     /// Whether the XDP program or the daemon replies to refused connections.
-    pub answer: Answer,
+    pub answer: ResponderSetting,
     /// At which point a destination that has not opted in is refused.
     pub refuse_at: RefuseAt,
     /// Which refusals are permanent although they are temporary by default.
@@ -89,6 +92,8 @@ pub struct Config {
     pub log: Log,
     /// The daemon's counters.
     pub metrics: Metrics,
+    /// The keys of the file that have a new name.
+    pub renamed_keys: Vec<RenamedKey>,
 }
 
 /// The table `[listen]`.
@@ -231,16 +236,23 @@ impl Config {
     /// How DKIM signatures are verified.
     #[must_use]
     pub fn dkim_settings(&self) -> DkimSettings {
-        let Limits { dkim_small, dkim_large, dkim_large_from, dkim_wait, dkim_hashing, .. } = self.limits;
+        let Limits {
+            dkim_concurrency_small,
+            dkim_concurrency_large,
+            dkim_large_message,
+            dkim_queue_timeout,
+            dkim_max_hashed,
+            ..
+        } = self.limits;
         let partial_body =
             if self.dkim.accept_partial_body { PartialBody::Accepted } else { PartialBody::Refused };
         DkimSettings {
             partial_body,
-            small: dkim_small,
-            large: dkim_large,
-            large_from: dkim_large_from.get(),
-            wait: dkim_wait,
-            hashing: dkim_hashing.get(),
+            concurrency_small: dkim_concurrency_small,
+            concurrency_large: dkim_concurrency_large,
+            large_message: dkim_large_message.get(),
+            queue_timeout: dkim_queue_timeout,
+            max_hashed: dkim_max_hashed.get(),
         }
     }
 
@@ -253,7 +265,7 @@ impl Config {
             client_trust: self.tls.as_ref().is_some_and(|tls| !tls.client_trust.is_empty()),
             next_hop_judges: match &self.next_hop {
                 NextHop::Maildir(_) => true,
-                NextHop::Server { client, .. } => client.is_told(),
+                NextHop::Server { client, .. } => client.is_sent(),
             },
         }
     }

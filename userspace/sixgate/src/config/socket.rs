@@ -61,10 +61,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_file_has_a_socket_of_its_own_whatever_leads_to_it() {
+    fn each_file_has_a_socket_of_its_own_by_each_path_to_it() {
         assert_eq!(default_path(Path::new(DEFAULT_PATH)), Path::new("/run/sixgate/control"));
-        let place = tempfile::tempdir().unwrap();
-        let (real, link) = (place.path().join("real"), place.path().join("link"));
+        let directory = tempfile::tempdir().unwrap();
+        let (real, link) = (directory.path().join("real"), directory.path().join("link"));
         fs::create_dir(&real).unwrap();
         std::os::unix::fs::symlink(&real, &link).unwrap();
         let [one, same, other] = [real.join("a.toml"), link.join("a.toml"), real.join("b.toml")];

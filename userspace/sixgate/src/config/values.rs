@@ -149,7 +149,7 @@ pub(super) enum ModeName {
 /// Whether the XDP program or the daemon replies to refused connections.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Answer {
+pub enum ResponderSetting {
     /// The XDP program.
     #[default]
     Kernel,
@@ -170,7 +170,7 @@ pub enum RefuseAt {
     Reset,
 }
 
-impl Answer {
+impl ResponderSetting {
     /// As it is written in the file.
     #[must_use]
     pub const fn name(self) -> &'static str {

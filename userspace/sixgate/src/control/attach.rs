@@ -8,10 +8,10 @@ use sixgate_common::settings::Settings;
 
 use super::{
     Control, ControlError, MAPS_WAIT,
-    follow::{fits, make_room},
+    follow::{fits, make_space},
 };
 use sixgate_dataplane::{
-    self as dataplane, AttachMode, AttachPlan, Attached, Change, DataplaneError, Failed, VlanTags,
+    self as dataplane, AttachMode, AttachPlan, Attached, DataplaneError, Failed, ProgramChange, VlanTags,
 };
 
 use crate::{config::InterfaceName, store::Database};
@@ -24,9 +24,9 @@ impl fmt::Display for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Attached { interface, mode, fallback, change, tags, taken_from } = &self.0;
         let change = match change {
-            Change::New => "attached",
-            Change::Replaced => "program replaced",
-            Change::Unchanged => "attached already",
+            ProgramChange::New => "attached",
+            ProgramChange::Replaced => "program replaced",
+            ProgramChange::Unchanged => "attached already",
         };
         write!(f, "{interface}: {change}, {mode} mode")?;
         if let Some(reason) = fallback {
@@ -87,7 +87,7 @@ impl Control {
         let Some(plan) = self.plan(&mut database, interfaces, mode)? else {
             return Ok(Vec::new());
         };
-        let attached = self.making_room(&plan, |plan| dataplane::attach_with(plan, &self.loader))?;
+        let attached = self.with_space(&plan, |plan| dataplane::attach_with(plan, &self.loader))?;
         self.catch_up(&mut database)?;
         Ok(attached.into_iter().map(Attachment).collect())
     }
@@ -112,7 +112,7 @@ impl Control {
         let Some(plan) = self.plan(&mut database, interfaces, mode)? else {
             return Ok(Attempts::default());
         };
-        let report = self.making_room(&plan, |plan| dataplane::attach_each(plan, &self.loader))?;
+        let report = self.with_space(&plan, |plan| dataplane::attach_each(plan, &self.loader))?;
         self.catch_up(&mut database)?;
         let attached = report.attached.into_iter().map(Attachment).collect();
         Ok(Attempts { attached, failed: report.failed })
@@ -188,7 +188,7 @@ impl Control {
 
     /// Attaches; where old and new entries together are too many for a map, removes the old ones
     /// first.
-    fn making_room<T>(
+    fn with_space<T>(
         &self,
         plan: &AttachPlan,
         attach: impl Fn(&AttachPlan) -> Result<T, DataplaneError>,
@@ -202,7 +202,7 @@ impl Control {
     fn fits_live(&self, plan: &AttachPlan) -> Result<bool, ControlError> {
         match self.maps()? {
             Some(mut maps) if fits(&plan.projection, maps.sizes()) => {
-                make_room(&mut maps, &plan.projection)?;
+                make_space(&mut maps, &plan.projection)?;
                 Ok(true)
             }
             _ => Ok(false),
@@ -265,7 +265,7 @@ impl Control {
         if self.interfaces.is_empty() || self.maps()?.is_some() {
             return Ok(None);
         }
-        if let Err(error) = self.pins.check_place() {
+        if let Err(error) = self.pins.check_file_system() {
             return Ok(Some(error.to_string()));
         }
         for interface in &self.interfaces {

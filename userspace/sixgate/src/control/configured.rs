@@ -12,13 +12,15 @@ use sixgate_common::{
 use sixgate_smtp::policy::Mode;
 
 use super::replies::compile_replies;
-use crate::config::{Answer, Config, Domains};
+use crate::config::{Config, Domains, ResponderSetting};
 
 /// The part of the configuration that may change while the daemon runs. It changes under the lock
 /// on the maps, so that the maps never get a part of one configuration and a part of another.
 #[derive(Clone, Debug)]
 pub(super) struct Configured {
     pub(super) domains: Domains,
+    /// Whether the next hop decides about recipients in shadow mode.
+    pub(super) next_hop_judges: bool,
     /// `ready`, `generation` and `shown` in it do not matter.
     pub(super) settings: Settings,
     pub(super) replies: Vec<(ReplyId, Reply)>,
@@ -28,6 +30,7 @@ impl From<&Config> for Configured {
     fn from(config: &Config) -> Self {
         Self {
             domains: config.domains,
+            next_hop_judges: config.policy().next_hop_judges,
             settings: settings(config),
             replies: compile_replies(&config.reply_table()),
         }
@@ -45,8 +48,8 @@ fn settings(config: &Config) -> Settings {
             Mode::Shadow => settings::MODE_SHADOW,
         },
         answer: match config.answer {
-            Answer::Kernel => settings::ANSWER_KERNEL,
-            Answer::Daemon => settings::ANSWER_DAEMON,
+            ResponderSetting::Kernel => settings::ANSWER_KERNEL,
+            ResponderSetting::Daemon => settings::ANSWER_DAEMON,
         },
         refuse_at: config.refuse_at.number(),
         ready: 0,

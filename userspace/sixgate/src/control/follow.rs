@@ -11,7 +11,7 @@ use sixgate_common::settings;
 use super::{Control, ControlError, MAPS_WAIT};
 use sixgate_dataplane::{DataplaneError, MapChange, MapEntry, Maps, Projection, Sizes};
 
-use crate::store::{Change, Contents, Database, Domain, Entry, Key, Since};
+use crate::store::{Contents, Database, Domain, EntryChange, EntryKey, Since, StoreEntry};
 
 impl Control {
     /// Brings the maps in line with the store, if the program is attached. `addresses`: those of
@@ -66,7 +66,12 @@ impl Control {
         done.map_err(|source| not_projected(maps, source))
     }
 
-    fn apply(&self, maps: &mut Maps, changes: Vec<Change>, database: &Database) -> Result<(), ControlError> {
+    fn apply(
+        &self,
+        maps: &mut Maps,
+        changes: Vec<EntryChange>,
+        database: &Database,
+    ) -> Result<(), ControlError> {
         let (changes, is_guard_changed) = for_maps(changes);
         maps.put_changes(&changes).map_err(|source| not_projected(maps, source))?;
         if is_guard_changed {
@@ -105,7 +110,7 @@ impl Control {
         let wanted = self.projection(contents, &self.attached_interfaces()?)?;
         match maps.project(&wanted) {
             Err(DataplaneError::MapFull { .. }) if fits(&wanted, maps.sizes()) => {
-                make_room(maps, &wanted)?;
+                make_space(maps, &wanted)?;
                 maps.project(&wanted)?
             }
             projected => projected?,
@@ -129,7 +134,7 @@ fn not_projected(maps: &mut Maps, source: DataplaneError) -> ControlError {
 
 /// The last change of each entry of OPTIN, TRUST and DOMAINS, and whether GUARD changes. Of domains
 /// only those are in a map whose refusal is temporary.
-fn for_maps(changes: Vec<Change>) -> (Vec<MapChange>, bool) {
+fn for_maps(changes: Vec<EntryChange>) -> (Vec<MapChange>, bool) {
     let mut last: BTreeMap<(bool, Ipv6Net), MapChange> = BTreeMap::new();
     let mut domains: BTreeMap<u64, MapChange> = BTreeMap::new();
     let mut mark = |domain: &Domain, is_temporary: bool| {
@@ -138,21 +143,21 @@ fn for_maps(changes: Vec<Change>) -> (Vec<MapChange>, bool) {
     let mut is_guard_changed = false;
     for change in changes {
         let (key, change) = match change {
-            Change::Put(Entry::OptIn(prefix, optin)) => {
+            EntryChange::Put(StoreEntry::OptIn(prefix, optin)) => {
                 ((false, prefix), MapChange::OptIn(prefix, Some(optin)))
             }
-            Change::Gone(Key::OptIn(prefix)) => ((false, prefix), MapChange::OptIn(prefix, None)),
-            Change::Put(Entry::Trust(prefix)) => ((true, prefix), MapChange::Trust(prefix, true)),
-            Change::Gone(Key::Trust(prefix)) => ((true, prefix), MapChange::Trust(prefix, false)),
-            Change::Put(Entry::Guard(_)) | Change::Gone(Key::Guard(_)) => {
+            EntryChange::Gone(EntryKey::OptIn(prefix)) => ((false, prefix), MapChange::OptIn(prefix, None)),
+            EntryChange::Put(StoreEntry::Trust(prefix)) => ((true, prefix), MapChange::Trust(prefix, true)),
+            EntryChange::Gone(EntryKey::Trust(prefix)) => ((true, prefix), MapChange::Trust(prefix, false)),
+            EntryChange::Put(StoreEntry::Guard(_)) | EntryChange::Gone(EntryKey::Guard(_)) => {
                 is_guard_changed = true;
                 continue;
             }
-            Change::Put(Entry::Domain(domain, marks)) => {
+            EntryChange::Put(StoreEntry::Domain(domain, marks)) => {
                 mark(&domain, marks.temporary);
                 continue;
             }
-            Change::Gone(Key::Domain(domain)) => {
+            EntryChange::Gone(EntryKey::Domain(domain)) => {
                 mark(&domain, false);
                 continue;
             }
@@ -172,7 +177,7 @@ pub(super) fn fits(wanted: &Projection, sizes: Sizes) -> bool {
 
 /// Removes what is not wanted first, where old and new entries together are too many. Entries are
 /// missing meanwhile, so that the program may refuse nothing until all are there.
-pub(super) fn make_room(maps: &mut Maps, wanted: &Projection) -> Result<(), DataplaneError> {
+pub(super) fn make_space(maps: &mut Maps, wanted: &Projection) -> Result<(), DataplaneError> {
     maps.clear_ready()?;
     let mut kept = wanted.clone();
     for entry in maps.difference(wanted)?.added {
@@ -209,12 +214,12 @@ mod tests {
         let prefix: Ipv6Net = "2001:db8::/32".parse().unwrap();
         let domain: Domain = "contoso.com".parse().unwrap();
         let changes = vec![
-            Change::Put(Entry::OptIn(prefix, OptIn::In)),
-            Change::Gone(Key::OptIn(prefix)),
-            Change::Put(Entry::Trust(prefix)),
-            Change::Put(Entry::OptIn(prefix, OptIn::Out)),
-            Change::Put(Entry::Domain(domain.clone(), Marks::TEMPORARY)),
-            Change::Put(Entry::Domain(domain.clone(), Marks::OPTED_IN)),
+            EntryChange::Put(StoreEntry::OptIn(prefix, OptIn::In)),
+            EntryChange::Gone(EntryKey::OptIn(prefix)),
+            EntryChange::Put(StoreEntry::Trust(prefix)),
+            EntryChange::Put(StoreEntry::OptIn(prefix, OptIn::Out)),
+            EntryChange::Put(StoreEntry::Domain(domain.clone(), Marks::TEMPORARY)),
+            EntryChange::Put(StoreEntry::Domain(domain.clone(), Marks::OPTED_IN)),
         ];
         let key = domain.keys().into_iter().next().unwrap();
         let wanted = vec![
@@ -223,6 +228,6 @@ mod tests {
             MapChange::Temporary(key, false),
         ];
         assert_eq!(for_maps(changes), (wanted, false));
-        assert_eq!(for_maps(vec![Change::Gone(Key::Guard(prefix))]), (Vec::new(), true));
+        assert_eq!(for_maps(vec![EntryChange::Gone(EntryKey::Guard(prefix))]), (Vec::new(), true));
     }
 }

@@ -63,7 +63,7 @@ pub enum GuardOrigin {
 impl GuardOrigin {
     /// The name of the origin in output.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Interface => "interface",
             Self::Store => "store",

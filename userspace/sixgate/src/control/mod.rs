@@ -3,14 +3,15 @@
 //! The store is the truth and the maps are its projection. The meaning of a prefix, and how a map
 //! is written, are defined elsewhere.
 
-mod answer;
 mod attach;
 mod configured;
+mod empty;
 mod follow;
 mod guard;
 mod keep;
 mod reconfigure;
 mod replies;
+mod responder;
 mod setting_names;
 mod status;
 mod trace;
@@ -25,21 +26,24 @@ use std::{
 
 use sixgate_base::endpoint::Endpoint;
 use sixgate_common::settings;
-use sixgate_dataplane::{AttachMode, CookieSecret, DataplaneError, Loader, Maps, PinLock, Pins, Sizes};
+use sixgate_dataplane::{
+    AttachMode, CookieSecret, DataplaneError, Loader, Maps, MapsLock, PinLock, Pins, Sizes,
+};
 
 use crate::{
     config::{Config, Domains, GuardSource, InterfaceName},
-    store::{Author, Backup, Consent, Edit, Store, StoreError},
+    store::{Author, Backup, Consent, Database, Edit, Store, StoreError},
 };
 
 use configured::{Configured, Present};
 
-pub use answer::Answering;
 pub use attach::{Attachment, Attempts};
+pub(crate) use empty::{no_destination, no_domain};
 pub use guard::{Destinations, GuardOrigin};
 pub use keep::{Keeper, Looked, Notice, Urgency};
 pub use replies::compile_replies;
-pub use status::{Counts, InterfaceStatus, Status, kernel_settings};
+pub use responder::Responder;
+pub use status::{EntryCounts, InterfaceStatus, Status, kernel_settings};
 pub use trace::Tracing;
 
 /// Store and maps of one configuration. Its functions block, at most as long as another process is
@@ -92,6 +96,35 @@ pub enum ControlError {
         /// The error of the maps.
         source: DataplaneError,
     },
+    /// The store has the change, and the maps were not touched.
+    #[error(
+        "the opt-in store has the change, the BPF maps may not have it yet: the daemon copies it, or `sixgate attach`"
+    )]
+    Behind {
+        /// Why the maps were not touched.
+        source: Box<Self>,
+    },
+}
+
+impl ControlError {
+    /// The error of the maps, where the store has the change already.
+    fn after_store(self) -> Self {
+        match self {
+            Self::NotProjected { .. } | Self::Behind { .. } => self,
+            source => Self::Behind { source: Box::new(source) },
+        }
+    }
+}
+
+/// A store that its backup replaced.
+#[derive(Debug)]
+pub struct Restored {
+    /// The backup that replaced it.
+    pub backup: Backup,
+    /// Where the store of before is kept, if there was one.
+    pub aside: Option<PathBuf>,
+    /// The revision that the maps showed before.
+    pub shown: Option<u64>,
 }
 
 impl Control {
@@ -152,11 +185,16 @@ impl Control {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Exists`]; [`StoreError::Earlier`] and [`ControlError::MapsHoldEntries`]
-    /// without `force`.
+    /// [`StoreError::Exists`]; [`StoreError::Earlier`], [`StoreError::OnlyBackup`] and
+    /// [`ControlError::MapsHoldEntries`] without `force`.
     pub fn init(&self, force: bool) -> Result<(), ControlError> {
-        if !force && self.store.will_take_over() {
-            return Err(self.store.earlier().into());
+        if !force {
+            if self.store.will_take_over() {
+                return Err(self.store.earlier().into());
+            }
+            if let Some(error) = self.store.only_backup() {
+                return Err(error.into());
+            }
         }
         let maps = match self.maps() {
             // such maps show no store of this version
@@ -173,17 +211,18 @@ impl Control {
         Ok(self.store.create()?)
     }
 
-    /// Replaces a store that is missing or damaged by the backup, and brings the maps in line;
-    /// returns which backup, and the revision that the maps showed before.
+    /// Replaces a store that is missing or damaged by the backup, with `force` a good one, too, and
+    /// brings the maps in line.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Exists`] if there is a good store; [`ControlError::NotProjected`].
-    pub fn restore(&self) -> Result<(Backup, Option<u64>), ControlError> {
+    /// [`StoreError::Good`] without `force`; [`ControlError::NotProjected`] and
+    /// [`ControlError::Behind`]: the store is replaced even so.
+    pub fn restore(&self, force: bool) -> Result<Restored, ControlError> {
         let shown = self.shown();
-        let backup = self.store.restore()?;
-        self.reconcile(false)?;
-        Ok((backup, shown))
+        let (backup, aside) = self.store.restore(force)?;
+        self.reconcile(false).map_err(ControlError::after_store)?;
+        Ok(Restored { backup, aside, shown })
     }
 
     /// The revision that the maps show, as far as there are maps that can be read.
@@ -217,7 +256,8 @@ impl Control {
     ///
     /// # Errors
     ///
-    /// [`ControlError::NotProjected`]: the store has the change, and `ready` is cleared. Every
+    /// [`ControlError::NotProjected`]: the store has the change, and `ready` is cleared.
+    /// [`ControlError::Behind`]: the store has the change, and the maps are as they were. Every
     /// other error leaves store and maps as they were; [`StoreError::Empties`] without consent.
     pub fn change<T>(
         &self,
@@ -241,15 +281,21 @@ impl Control {
             }
             Ok::<_, StoreError>(value)
         })?;
-        // what was attached meanwhile may show the revision before this one
-        if let Some(mut maps) = self.maps_of_store()? {
-            let _lock = match lock {
-                Some(lock) => lock,
-                None => self.pins.lock_maps(MAPS_WAIT)?,
-            };
-            self.follow(&mut maps, &mut database)?;
-        }
+        self.bring_maps_along(lock, &mut database).map_err(ControlError::after_store)?;
         Ok(edited.value)
+    }
+
+    /// Brings the maps in line with a store that has just changed. Without `lock` there were none
+    /// before, and there may be now, which show the revision before this one.
+    fn bring_maps_along(&self, lock: Option<MapsLock>, database: &mut Database) -> Result<(), ControlError> {
+        let Some(mut maps) = self.maps_of_store()? else {
+            return Ok(());
+        };
+        let _lock = match lock {
+            Some(lock) => lock,
+            None => self.pins.lock_maps(MAPS_WAIT)?,
+        };
+        self.follow(&mut maps, database)
     }
 
     /// Whether a change leaves what mail needs, if that was there before.
@@ -280,3 +326,23 @@ fn ipv6(address: &Endpoint) -> Option<Ipv6Addr> {
 /// How long another process is waited for that changes the maps: it may fill them with millions of
 /// prefixes.
 const MAPS_WAIT: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_after_the_store_has_a_change_does_not_deny_the_change() {
+        let missing = || StoreError::Missing { path: "/store.db".into() };
+        for error in [ControlError::from(missing()), DataplaneError::NotProjected { differences: 1 }.into()] {
+            let reason = error.to_string();
+            let error = error.after_store().after_store();
+            assert!(error.to_string().starts_with("the opt-in store has the change, "), "{error}");
+            let ControlError::Behind { source } = error else { panic!("{error}") };
+            assert_eq!(source.to_string(), reason);
+        }
+        let source = DataplaneError::NotProjected { differences: 1 };
+        let error = ControlError::NotProjected { source }.after_store();
+        assert!(matches!(error, ControlError::NotProjected { .. }), "{error}");
+    }
+}

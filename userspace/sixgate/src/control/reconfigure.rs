@@ -4,10 +4,10 @@
 
 use std::sync::{Arc, PoisonError};
 
-use sixgate_common::settings::{ANSWER_HINDERED, ANSWER_KERNEL, Settings};
+use sixgate_common::settings::{ANSWER_FALLBACK, ANSWER_KERNEL, Settings};
 use sixgate_dataplane::{CookieSecret, DataplaneError, Maps};
 
-use super::{Control, ControlError, MAPS_WAIT, configured::Configured, setting_names::in_words};
+use super::{Control, ControlError, MAPS_WAIT, configured::Configured, setting_names::by_key};
 use crate::config::Config;
 
 impl Control {
@@ -31,7 +31,7 @@ impl Control {
             return Ok(true);
         };
         let in_force = maps.settings()?;
-        let same = in_words(&in_force) == in_words(&self.configured().settings);
+        let same = by_key(&in_force) == by_key(&self.configured().settings);
         Ok(!(same && self.has_current_replies(&maps, &in_force)?))
     }
 
@@ -65,7 +65,7 @@ fn put_in_force(
     let answer = match (next.settings.answer, in_force.answer) {
         (ANSWER_KERNEL, ANSWER_KERNEL) => ANSWER_KERNEL,
         // the daemon answers until its next look finds that the program can
-        (ANSWER_KERNEL, _) => ANSWER_HINDERED,
+        (ANSWER_KERNEL, _) => ANSWER_FALLBACK,
         (wanted, _) => wanted,
     };
     maps.write_settings(&Settings {

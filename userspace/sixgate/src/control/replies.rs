@@ -43,12 +43,12 @@ fn sums((before, behind): (&[u8], &[u8])) -> u32 {
 }
 
 fn sum(octets: &[u8]) -> u32 {
-    let word = |pair: &[u8]| match *pair {
+    let value = |pair: &[u8]| match *pair {
         [first, second] => u32::from(u16::from_ne_bytes([first, second])),
         [last] => u32::from(u16::from_ne_bytes([last, 0])),
         _ => 0,
     };
-    octets.chunks(2).map(word).sum()
+    octets.chunks(2).map(value).sum()
 }
 
 /// Stands for the variable part: no reply has it otherwise.
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sum_is_that_of_the_texts_words() {
+    fn the_sum_is_that_of_the_text_in_16_bit_parts() {
         for (octets, wanted) in [
             (&b""[..], 0_u32),
             (b"\x01", 0x1),

@@ -9,7 +9,7 @@ use sixgate_common::settings::{self, Settings};
 pub(super) const ENFORCE: &str = "enforce";
 
 /// Those that decide about refusals, by key.
-pub(super) fn in_words(settings: &Settings) -> BTreeMap<String, String> {
+pub(super) fn by_key(settings: &Settings) -> BTreeMap<String, String> {
     [("mode", mode(settings)), ("answer", answer(settings)), ("refuse_at", refuse_at(settings))]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into()
@@ -25,7 +25,7 @@ pub(super) fn mode(settings: &Settings) -> &'static str {
 /// Who should answer.
 pub(super) fn answer(settings: &Settings) -> &'static str {
     match settings.answer {
-        settings::ANSWER_KERNEL | settings::ANSWER_HINDERED => "kernel",
+        settings::ANSWER_KERNEL | settings::ANSWER_FALLBACK => "kernel",
         _ => "daemon",
     }
 }

@@ -41,7 +41,9 @@ impl Wanted {
                 "no network interface named \"{name}\", which the configuration names: the daemon attaches it once it is \
                  there; else correct `interfaces` in [xdp]"
             ),
-            Self::Occupied => format!("{name} {OCCUPIED}: the XDP program is not attached there"),
+            Self::Occupied => {
+                format!("{name} has another XDP program: the XDP program is not attached there")
+            }
             Self::Free => format!(
                 "the XDP program is not attached to {name}, which the configuration names: the daemon attaches it, or \
                  `sixgate attach`"
@@ -72,6 +74,3 @@ impl Control {
         Ok(if found.program.is_some() { Wanted::Occupied } else { Wanted::Free })
     }
 }
-
-/// How the error about another program begins.
-pub(super) const OCCUPIED: &str = "another XDP program";

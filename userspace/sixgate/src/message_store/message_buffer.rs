@@ -10,7 +10,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{HEAD_MAX, Parts, Rest, StoredMessage};
+use bytes::Bytes;
+use sixgate_smtp::MessageOctets;
+
+use super::{HEAD_MAX, Rest, StoredMessage, pieces::Pieces};
 
 /// Where temporary files are made. They never have a name there (`O_TMPFILE`, or removed at once),
 /// so that nothing is left behind by a crash.
@@ -48,7 +51,7 @@ impl SpillDirectory {
 #[derive(Debug)]
 pub struct MessageBuffer {
     directory: SpillDirectory,
-    head: Vec<u8>,
+    head: Pieces,
     rest: Option<Rest>,
 }
 
@@ -56,55 +59,56 @@ impl MessageBuffer {
     /// Nothing yet. A file is made in `directory` when one is needed.
     #[must_use]
     pub fn new(directory: SpillDirectory) -> Self {
-        Self { directory, head: Vec::new(), rest: None }
+        Self { directory, head: Pieces::default(), rest: None }
     }
 
-    /// Memory that will be held once `more` octets have been appended, octets.
+    /// Memory that will be held once `more` has been appended, octets: of each read buffer all,
+    /// even if a part of it is kept.
     #[must_use]
-    pub fn memory_with(&self, more: usize) -> u64 {
-        let needed = self.head.len().saturating_add(more).min(HEAD_MAX);
-        self.head.capacity().max(needed.next_power_of_two()) as u64
+    pub fn memory_with(&self, more: &MessageOctets) -> u64 {
+        self.head.memory_with(more, more.len().min(self.space_left())) as u64
     }
 
     /// Octets on the disk once `more` octets have been appended.
     #[must_use]
     pub fn disk_with(&self, more: usize) -> u64 {
         let written = self.rest.as_ref().map_or(0, |rest| rest.length);
-        let room = HEAD_MAX - self.head.len().min(HEAD_MAX);
-        written.saturating_add(more.saturating_sub(room) as u64)
+        written.saturating_add(more.saturating_sub(self.space_left()) as u64)
     }
 
     /// Takes the next octets.
     ///
     /// # Errors
     /// The temporary file cannot be made or written: the disk is full, for instance.
-    pub async fn append(&mut self, mut octets: Vec<u8>) -> io::Result<()> {
-        let room = HEAD_MAX.saturating_sub(self.head.len());
-        let rest = octets.split_off(room.min(octets.len()));
-        let needed = self.head.len() + octets.len();
-        if needed > self.head.capacity() {
-            // powers of two, as `memory_with` promises
-            self.head.reserve_exact(needed.next_power_of_two() - self.head.len());
-        }
-        self.head.extend_from_slice(&octets);
+    pub async fn append(&mut self, octets: impl Into<MessageOctets>) -> io::Result<()> {
+        let mut rest = octets.into();
+        self.head.add(rest.split_to(self.space_left()));
         if rest.is_empty() { Ok(()) } else { self.spill(rest).await }
     }
 
     /// The message, complete.
     #[must_use]
     pub fn freeze(self) -> StoredMessage {
-        StoredMessage(Arc::new(Parts { head: self.head, rest: self.rest }))
+        StoredMessage::new(self.head.into_pieces(), self.rest)
     }
 
-    async fn spill(&mut self, octets: Vec<u8>) -> io::Result<()> {
-        let (file, offset) = match &self.rest {
+    /// Octets that memory takes beyond those that it has.
+    fn space_left(&self) -> usize {
+        HEAD_MAX.saturating_sub(self.head.length())
+    }
+
+    async fn spill(&mut self, octets: MessageOctets) -> io::Result<()> {
+        let (file, mut offset) = match &self.rest {
             Some(rest) => (Some(Arc::clone(&rest.file)), rest.length),
             None => (None, 0),
         };
         let (directory, length) = (self.directory.clone(), offset + octets.len() as u64);
         let write = move || {
             let file = file.map_or_else(|| directory.file().map(Arc::new), Ok)?;
-            file.write_all_at(&octets, offset)?;
+            for octets in few(octets) {
+                file.write_all_at(&octets, offset)?;
+                offset += octets.len() as u64;
+            }
             Ok::<_, io::Error>(file)
         };
         let file = tokio::task::spawn_blocking(write).await.map_err(io::Error::other)??;
@@ -112,6 +116,17 @@ impl MessageBuffer {
         Ok(())
     }
 }
+
+/// The octets, to be written one after the other: copied if they are cut into crumbs.
+fn few(octets: MessageOctets) -> Vec<Bytes> {
+    match octets.slices() {
+        slices if slices.len() <= WRITES_MAX => slices.to_vec(),
+        slices => vec![slices.concat().into()],
+    }
+}
+
+/// Writes for octets that were read at once.
+const WRITES_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -140,9 +155,9 @@ mod tests {
             let (directory, mut buffer) = buffer();
             let octets = pattern(length);
             for piece in octets.chunks(100_000) {
-                let (memory, disk) = (buffer.memory_with(piece.len()), buffer.disk_with(piece.len()));
-                buffer.append(piece.to_vec()).await.expect("room");
-                assert!(buffer.head.capacity() as u64 <= memory, "{length}");
+                let piece = MessageOctets::from(piece.to_vec());
+                let disk = buffer.disk_with(piece.len());
+                buffer.append(piece).await.expect("room");
                 assert_eq!(buffer.rest.as_ref().map_or(0, |rest| rest.length), disk, "{length}");
             }
             assert_eq!(buffer.rest.is_some(), spills, "{length}");

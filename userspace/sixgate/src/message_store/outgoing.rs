@@ -2,14 +2,16 @@
 //!
 //! It owns the order of octets on the way out; which are left out is decided elsewhere.
 
-use std::{borrow::Cow, io, ops::Range};
+use std::{io, ops::Range};
+
+use bytes::Bytes;
 
 use super::StoredMessage;
 
 /// A message as it leaves.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
-    headers: Vec<u8>,
+    headers: Bytes,
     content: StoredMessage,
     kept: Vec<Range<u64>>,
 }
@@ -18,7 +20,7 @@ impl Outgoing {
     /// `headers`, then `content` without the ranges `left_out`, which are in order and do not
     /// overlap.
     #[must_use]
-    pub fn new(headers: impl Into<Vec<u8>>, content: StoredMessage, left_out: &[Range<usize>]) -> Self {
+    pub fn new(headers: impl Into<Bytes>, content: StoredMessage, left_out: &[Range<usize>]) -> Self {
         let mut kept = Vec::new();
         let mut from = 0;
         for range in left_out {
@@ -47,17 +49,17 @@ pub struct Chunks<'a> {
     at: u64,
 }
 
-impl<'a> Chunks<'a> {
-    /// The next octets, never an empty piece; none at the end.
+impl Chunks<'_> {
+    /// The next octets, never an empty piece; none at the end. Those in memory are not copied.
     ///
     /// # Errors
     /// The temporary file cannot be read. The message must be abandoned then.
-    pub async fn next(&mut self) -> io::Result<Option<Cow<'a, [u8]>>> {
+    pub async fn next(&mut self) -> io::Result<Option<Bytes>> {
         let message = self.message;
         if !self.headers_read {
             self.headers_read = true;
             if !message.headers.is_empty() {
-                return Ok(Some(Cow::Borrowed(&message.headers)));
+                return Ok(Some(message.headers.clone()));
             }
         }
         let Some(range) = message.kept.get(self.range) else {

@@ -22,8 +22,9 @@ use crate::{
     config::Config,
     control::{Control, ControlError, Destinations, Keeper, Tracing},
     mirror::kernel_maps::KernelMaps,
-    server::{services::InForce, store_view::StoreView},
+    services::InForce,
     store::PrefixSet,
+    store_view::StoreView,
 };
 
 /// The store and the maps that show it to the kernel.
@@ -142,8 +143,14 @@ impl Mirror {
         }
     }
 
-    /// Takes over the maps if they have just come; whether the store has to be copied into them.
-    pub(super) fn refresh_maps(&self) -> bool {
+    /// Takes over the maps if they have just come; whether the store has to be copied into them. A
+    /// thread does that: it waits for those that use the maps.
+    pub(super) async fn refresh_maps(self: &Arc<Self>) -> bool {
+        let mirror = Arc::clone(self);
+        tokio::task::spawn_blocking(move || mirror.look_for_maps()).await.unwrap_or_default()
+    }
+
+    fn look_for_maps(&self) -> bool {
         let have_come = self.maps.refresh();
         if have_come {
             self.clear_absent();
@@ -157,8 +164,9 @@ impl Mirror {
         self.maps.has_pins().then(|| Keeper::new(Arc::clone(&self.control), lock))
     }
 
-    /// Takes out of the maps what senders are not to be refused for any more.
-    fn clear_absent(&self) {
+    /// Takes out of the maps what senders are not to be refused for any more: where the
+    /// configuration in force trusts certificates, that they have no PTR record.
+    pub(crate) fn clear_absent(&self) {
         if self.in_force.get().policy.client_trust {
             self.maps.forget_absent();
         }

@@ -11,11 +11,11 @@ use sixgate_dataplane::Refused;
 
 /// Sessions that were greeted lately, each with the time at which its greeting is to be looked at.
 #[derive(Debug, Default)]
-pub(crate) struct Greetings {
+pub(crate) struct GreetingRetransmits {
     /// By time; the number tells those of the same instant apart.
     order: BTreeMap<(u64, u64), Waiting>,
     /// The key in `order` of each session.
-    places: HashMap<FlowKey, (u64, u64)>,
+    positions: HashMap<FlowKey, (u64, u64)>,
     /// The next number.
     next: u64,
 }
@@ -28,12 +28,12 @@ pub(crate) struct Waiting {
     sent: usize,
 }
 
-impl Greetings {
+impl GreetingRetransmits {
     /// A session was greeted. False if the list is full: its greeting is not looked at then.
     pub(crate) fn begun(&mut self, session: Refused) -> bool {
         // the port was used again: the session before is over
         self.ended(&session.flow);
-        if self.places.len() >= GREETINGS_MAX {
+        if self.positions.len() >= GREETINGS_MAX {
             return false;
         }
         self.wait(session.opened, Waiting { session, sent: 0 });
@@ -42,8 +42,8 @@ impl Greetings {
 
     /// A session is over.
     pub(crate) fn ended(&mut self, flow: &FlowKey) {
-        if let Some(place) = self.places.remove(flow) {
-            self.order.remove(&place);
+        if let Some(position) = self.positions.remove(flow) {
+            self.order.remove(&position);
         }
     }
 
@@ -51,7 +51,7 @@ impl Greetings {
     pub(crate) fn due(&mut self, now: u64) -> Option<Waiting> {
         let first = self.order.first_entry().filter(|entry| entry.key().0 <= now)?;
         let waiting = first.remove();
-        self.places.remove(&waiting.session.flow);
+        self.positions.remove(&waiting.session.flow);
         Some(waiting)
     }
 
@@ -63,18 +63,18 @@ impl Greetings {
 
     /// Whether there is anything to wait for.
     pub(crate) fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.positions.is_empty()
     }
 
     fn wait(&mut self, from: u64, waiting: Waiting) {
         let Some(interval) = INTERVALS.get(waiting.sent) else {
             return;
         };
-        let place = (from.saturating_add(interval * SECOND), self.next);
+        let position = (from.saturating_add(interval * SECOND), self.next);
         self.next = self.next.wrapping_add(1);
-        if let Entry::Vacant(vacant) = self.order.entry(place) {
+        if let Entry::Vacant(vacant) = self.order.entry(position) {
             vacant.insert(waiting);
-            self.places.insert(waiting.session.flow, place);
+            self.positions.insert(waiting.session.flow, position);
         }
     }
 }
@@ -104,42 +104,42 @@ mod tests {
 
     #[test]
     fn a_greeting_is_looked_at_after_doubled_intervals_and_then_no_more() {
-        let mut greetings = Greetings::default();
+        let mut retransmits = GreetingRetransmits::default();
         let opened = 5 * SECOND;
-        assert!(greetings.begun(session(1, opened)));
+        assert!(retransmits.begun(session(1, opened)));
         let mut looks = Vec::new();
         for now in (0..100 * SECOND).step_by(SECOND as usize / 2) {
-            if let Some(waiting) = greetings.due(now) {
+            if let Some(waiting) = retransmits.due(now) {
                 looks.push((now - opened) / SECOND);
-                greetings.sent(waiting, now);
+                retransmits.sent(waiting, now);
             }
         }
         assert_eq!(looks, [1, 3, 7, 15, 31]);
-        assert!(greetings.is_empty() && greetings.order.is_empty());
+        assert!(retransmits.is_empty() && retransmits.order.is_empty());
     }
 
     #[test]
     fn a_session_that_ended_or_gave_way_is_not_looked_at() {
-        let mut greetings = Greetings::default();
-        greetings.begun(session(1, 0));
-        greetings.begun(session(2, 0));
-        greetings.ended(&session(1, 0).flow);
-        greetings.begun(session(2, SECOND));
-        assert_eq!(greetings.due(SECOND), None);
-        let due = greetings.due(2 * SECOND).unwrap();
+        let mut retransmits = GreetingRetransmits::default();
+        retransmits.begun(session(1, 0));
+        retransmits.begun(session(2, 0));
+        retransmits.ended(&session(1, 0).flow);
+        retransmits.begun(session(2, SECOND));
+        assert_eq!(retransmits.due(SECOND), None);
+        let due = retransmits.due(2 * SECOND).unwrap();
         assert_eq!(due.session, session(2, SECOND));
-        assert_eq!(greetings.due(u64::MAX), None, "one that is not sent again does not come back");
-        assert!(greetings.is_empty() && greetings.order.is_empty());
+        assert_eq!(retransmits.due(u64::MAX), None, "one that is not sent again does not come back");
+        assert!(retransmits.is_empty() && retransmits.order.is_empty());
     }
 
     #[test]
     fn the_list_is_bounded_and_has_room_again_when_sessions_end() {
-        let mut greetings = Greetings::default();
+        let mut retransmits = GreetingRetransmits::default();
         let all = (0..=u16::MAX).map(|port| session(port, 7));
-        assert_eq!(all.filter(|session| greetings.begun(*session)).count(), GREETINGS_MAX);
-        assert!(greetings.begun(session(0, 8)), "one that is there is replaced");
-        greetings.ended(&session(1, 7).flow);
-        assert!(greetings.begun(session(u16::MAX, 7)));
-        assert!(!greetings.begun(session(u16::MAX - 1, 7)));
+        assert_eq!(all.filter(|session| retransmits.begun(*session)).count(), GREETINGS_MAX);
+        assert!(retransmits.begun(session(0, 8)), "one that is there is replaced");
+        retransmits.ended(&session(1, 7).flow);
+        assert!(retransmits.begun(session(u16::MAX, 7)));
+        assert!(!retransmits.begun(session(u16::MAX - 1, 7)));
     }
 }

@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use crate::{
     control::{Looked, Notice, Urgency},
     mirror::follow::Mirror,
-    server::store_view::StoreView,
+    store_view::StoreView,
 };
 
 /// Looks for ever after the interfaces: at once when the network changes, and once a second for
@@ -37,19 +37,20 @@ pub(crate) async fn keep_interfaces(mirror: Arc<Mirror>, store: Arc<StoreView>) 
         (keeper, looked) = match tokio::task::spawn_blocking(look).await {
             Ok(done) => done,
             Err(error) => {
+                mirror.set_problems(vec![format!("{ABANDONED}: restart the daemon")]);
                 mirror.settle();
-                error!("the network interfaces are no longer watched, restart the daemon: {error}");
+                error!("{ABANDONED}, restart the daemon: {error}");
                 return;
             }
         };
-        let Looked { notices, reconcile, answering, problems } = looked;
+        let Looked { notices, reconcile, responder, problems } = looked;
         mirror.set_problems(problems);
         notices.into_iter().for_each(log);
-        if mirror.refresh_maps() || reconcile {
+        if mirror.refresh_maps().await || reconcile {
             mirror.follow(true).await;
         }
-        if let Some(answering) = answering {
-            let _ = sd_notify::notify(&[NotifyState::Status(&answering)]);
+        if let Some(responder) = responder {
+            let _ = sd_notify::notify(&[NotifyState::Status(&responder)]);
         }
         mirror.settle();
         has_changed = changed(&mut watch).await;
@@ -86,10 +87,11 @@ fn log(notice: Notice) {
     }
 }
 
+const ABANDONED: &str = "the network interfaces are no longer watched";
 const UNWATCHED: &str = "cannot watch the network interfaces: checking them every 2 s instead";
 /// Pause between two looks while the network does not change.
 const POLL: Duration = Duration::from_secs(1);
-/// The same where changes are not told.
+/// The same where the kernel sends no notices of changes.
 const POLL_UNWATCHED: Duration = Duration::from_secs(2);
 /// How long changes are waited for that come together with one: so often, at most, all interfaces
 /// are listed.

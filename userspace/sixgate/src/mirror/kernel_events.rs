@@ -7,23 +7,21 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use sixgate_common::{event::Ending, refuse::ReplyId};
-use sixgate_dataplane::{DataplaneError, Event, Progress, monotonic_nanoseconds};
+use sixgate_dataplane::{DataplaneError, KernelEvent, KernelProgress, monotonic_nanoseconds};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::{
-    mirror::{greeting_retransmit::Greetings, kernel_maps::KernelMaps},
-    server::{
-        metrics::Metrics,
-        services::{InForce, Services},
-    },
+    metrics::Metrics,
+    mirror::{greeting_retransmit::GreetingRetransmits, kernel_maps::KernelMaps},
+    services::{InForce, Services},
     session_id::SessionId,
-    shown::{self, Said, list_name, reason_name},
+    shown::{self, RefusalFields, list_name, reason_name},
 };
 
 /// Follows EVENTS for ever. The program wakes no reader, so this looks by itself.
 pub(crate) async fn follow(maps: Arc<KernelMaps>, in_force: InForce) {
-    let mut greetings = Greetings::default();
+    let mut greetings = GreetingRetransmits::default();
     let mut unable = Unable(false);
     loop {
         let services = in_force.get();
@@ -38,7 +36,12 @@ pub(crate) async fn follow(maps: Arc<KernelMaps>, in_force: InForce) {
 
 /// Sends greetings again that the client has not acknowledged in time. A raw socket is open
 /// meanwhile, at most.
-fn greet_again(maps: &KernelMaps, metrics: &Metrics, greetings: &mut Greetings, unable: &mut Unable) {
+fn greet_again(
+    maps: &KernelMaps,
+    metrics: &Metrics,
+    greetings: &mut GreetingRetransmits,
+    unable: &mut Unable,
+) {
     let now = monotonic_nanoseconds();
     let Some(mut greeter) = maps.greeter() else {
         return;
@@ -47,7 +50,7 @@ fn greet_again(maps: &KernelMaps, metrics: &Metrics, greetings: &mut Greetings, 
         let Some(waiting) = greetings.due(now) else {
             return;
         };
-        let Some(greeting) = maps.unheard_greeting(&waiting.session) else {
+        let Some(greeting) = maps.lost_greeting(&waiting.session) else {
             continue;
         };
         match greeter.send(&greeting) {
@@ -61,15 +64,15 @@ fn greet_again(maps: &KernelMaps, metrics: &Metrics, greetings: &mut Greetings, 
     }
 }
 
-fn note(services: &Services, greetings: &mut Greetings, event: Event) {
+fn note(services: &Services, greetings: &mut GreetingRetransmits, event: KernelEvent) {
     match event {
-        Event::Begun(session) => {
+        KernelEvent::Begun(session) => {
             if !greetings.begun(session) {
                 services.metrics.limit("greetings");
             }
         }
-        Event::Recipient(progress) => log_recipient(services, &progress),
-        Event::Ended { ending, progress } => {
+        KernelEvent::Recipient(progress) => log_recipient(services, &progress),
+        KernelEvent::Ended { ending, progress } => {
             let session = progress.session;
             greetings.ended(&session.flow);
             services.metrics.kernel_session(reason_name(session.reason), ending_name(ending));
@@ -79,20 +82,20 @@ fn note(services: &Services, greetings: &mut Greetings, event: Event) {
 }
 
 /// The line that the daemon logs of its own refused sessions, too.
-fn log(services: &Services, ending: Ending, progress: &Progress) {
-    let Progress { session, at, commands, .. } = progress;
+fn log(services: &Services, ending: Ending, progress: &KernelProgress) {
+    let KernelProgress { session, at, commands, .. } = progress;
     let duration = Duration::from_nanos(at.saturating_sub(session.opened));
-    let said = said(services, progress);
+    let fields = fields(services, progress);
     info!(
         id = %SessionId::of_kernel(session),
         source = %session.source().ip(),
         destination = %session.destination().ip(),
         reason = reason_name(session.reason),
         list = list_name(session.reason),
-        mail_from = said.mail_from,
-        recipient = said.recipient,
-        domain = said.domain,
-        reply = said.reply,
+        mail_from = fields.mail_from,
+        recipient = fields.recipient,
+        domain = fields.domain,
+        reply = fields.reply,
         at = timestamp(*at),
         duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         commands,
@@ -103,27 +106,27 @@ fn log(services: &Services, ending: Ending, progress: &Progress) {
 }
 
 /// A recipient of a session that named another one afterwards.
-fn log_recipient(services: &Services, progress: &Progress) {
+fn log_recipient(services: &Services, progress: &KernelProgress) {
     let session = progress.session;
-    let said = said(services, progress);
+    let fields = fields(services, progress);
     info!(
         id = %SessionId::of_kernel(&session),
         source = %session.source().ip(),
         destination = %session.destination().ip(),
         reason = reason_name(session.reason),
         list = list_name(session.reason),
-        mail_from = said.mail_from,
-        recipient = said.recipient,
-        domain = said.domain,
-        reply = said.reply,
+        mail_from = fields.mail_from,
+        recipient = fields.recipient,
+        domain = fields.domain,
+        reply = fields.reply,
         at = timestamp(progress.at),
         answer = ANSWER,
         "recipient refused"
     );
 }
 
-fn said(services: &Services, progress: &Progress) -> Said {
-    let Progress { session, sender, recipient, refused, .. } = progress;
+fn fields(services: &Services, progress: &KernelProgress) -> RefusalFields {
+    let KernelProgress { session, sender, recipient, refused, .. } = progress;
     let reply = refused.map(|id| {
         let subject = match (id, shown::domain(recipient)) {
             (ReplyId::NoPtr, _) => session.source().ip().to_string(),
@@ -132,7 +135,7 @@ fn said(services: &Services, progress: &Progress) -> Said {
         };
         services.replies.refusing(id, &subject)
     });
-    Said::of(sender, recipient, reply.as_ref())
+    RefusalFields::of(sender, recipient, reply.as_ref())
 }
 
 /// The time of the log's clock at an instant of CLOCK_MONOTONIC.

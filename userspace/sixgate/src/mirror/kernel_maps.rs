@@ -14,8 +14,8 @@ use std::{
 
 use sixgate_common::stat::Stat;
 use sixgate_dataplane::{
-    DataplaneError, Event, Events, Greeter, Greeting, Maps, Pins, PtrOrigin, PtrRecord, PtrState, Refused,
-    flow_key,
+    DataplaneError, Events, Greeter, Greeting, KernelEvent, Maps, Pins, PtrOrigin, PtrRecord, PtrState,
+    Refused, flow_key,
 };
 use sixgate_smtp::policy::evidence::Endpoints;
 use tracing::{info, warn};
@@ -53,7 +53,7 @@ impl KernelMaps {
             }
             // what is open stays in use: perhaps there is no descriptor to open it again
             Err(error) if !self.failing.swap(true, Ordering::Relaxed) => {
-                warn!("cannot open the maps: {:#}", anyhow::Error::new(error));
+                warn!("cannot open the BPF maps: {:#}", anyhow::Error::new(error));
             }
             Err(_) => {}
         }
@@ -109,7 +109,7 @@ impl KernelMaps {
     }
 
     /// What became of refused sessions since the last call: at most `most` events.
-    pub(crate) fn take_events(&self, most: usize) -> Vec<Event> {
+    pub(crate) fn take_events(&self, most: usize) -> Vec<KernelEvent> {
         lock(&self.events).as_mut().map(|events| events.take(most)).unwrap_or_default()
     }
 
@@ -119,8 +119,8 @@ impl KernelMaps {
     }
 
     /// The greeting of a session, unless it is known to have arrived.
-    pub(crate) fn unheard_greeting(&self, session: &Refused) -> Option<Greeting> {
-        self.with(|maps| maps.unheard_greeting(session)).flatten()
+    pub(crate) fn lost_greeting(&self, session: &Refused) -> Option<Greeting> {
+        self.with(|maps| maps.lost_greeting(session)).flatten()
     }
 
     /// The way out for greetings; none if started without XDP.

@@ -11,7 +11,7 @@ use sixgate_auth::{
 };
 use sixgate_dataplane::{PtrOrigin, PtrRecord, PtrState};
 
-use crate::{mirror::kernel_maps::KernelMaps, server::services::InForce};
+use crate::{mirror::kernel_maps::KernelMaps, services::InForce};
 
 /// Reverse DNS, as kernel and daemon share it.
 pub(crate) struct ReverseDns {

@@ -1,6 +1,6 @@
-//! Who a client is, as a next hop is told.
+//! The identity of a client that a next hop is sent.
 //!
-//! Plain values; how they are told is in `smtp`.
+//! Plain values; how they are sent is in `smtp`.
 
 use sixgate_auth::ptr::PtrResult;
 use sixgate_smtp::{command::HelloName, policy::evidence::Endpoints};

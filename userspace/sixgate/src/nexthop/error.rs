@@ -54,7 +54,7 @@ pub enum NextHopError {
     Closed {
         /// The next hop.
         address: Address,
-        /// The step that timed out.
+        /// The step during which it closed.
         step: Step,
     },
     /// The next hop took too long.
@@ -62,7 +62,7 @@ pub enum NextHopError {
     Timeout {
         /// The next hop.
         address: Address,
-        /// The step during which it closed.
+        /// The step that timed out.
         step: Step,
     },
     /// The next hop sent octets that are not an SMTP reply.
@@ -190,7 +190,7 @@ impl NextHopError {
         }
     }
 
-    /// Whether no client can cause it: the next hop knew nothing of one yet, where it is told of
+    /// Whether no client can cause it: the next hop knew nothing of one yet, where it learns of
     /// clients by `identity`.
     pub(super) fn is_about_no_client(&self, identity: ClientIdentity) -> bool {
         match self {

@@ -14,15 +14,16 @@ use sixgate_smtp::reply::Reply;
 pub const SLOW: Duration = Duration::from_secs(10);
 /// The same before `status` calls it a problem where mail can be handed on meanwhile.
 const SILENT: Duration = Duration::from_secs(30);
-/// Rejections in a row that name sixgate's own address, after which they are a problem.
+/// Rejections in a row that name sixgate's own address or host name, after which `status` reports
+/// them.
 pub const REJECTIONS_OF_US: u32 = 3;
 
 /// The last known state of one next hop; shared by its probes and its sessions.
 #[derive(Debug, Default)]
-pub(crate) struct Health(Mutex<State>);
+pub(crate) struct Health(Mutex<HealthState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct HealthState {
     /// Whether it could be used at all since it was set.
     was_usable: bool,
     /// Why it cannot be used now.
@@ -31,7 +32,7 @@ struct State {
     probed_since: Option<Instant>,
     /// Whether the last probe waited for longer than [`SLOW`].
     is_slow: bool,
-    /// Rejections that name our address, since it last accepted a recipient.
+    /// Rejections that name our address or host name, since it last accepted a recipient.
     rejections: u32,
     /// The one that made them a problem.
     rejection: Option<String>,
@@ -82,7 +83,7 @@ impl Health {
         }
     }
 
-    /// The next hop named our own address in a rejection.
+    /// The next hop named our own address or host name in a rejection.
     pub(super) fn rejected_us(&self, reply: &Reply) {
         let mut state = self.state();
         state.rejections = state.rejections.saturating_add(1);
@@ -93,7 +94,7 @@ impl Health {
         if state.rejection.is_none() {
             warn!(
                 reply = text,
-                "the next hop rejects sixgate's own address instead of the sender's: exempt it there, or set `next_hop.client`"
+                "the next hop rejects sixgate's own address or host name instead of the sender's: exempt it there, or set `next_hop.client`"
             );
         }
         state.rejection = Some(text);
@@ -115,17 +116,17 @@ impl Health {
         }
         let reply = state.rejection.as_ref()?;
         Some(format!(
-            "the next hop rejects sixgate's own address instead of the sender's: {reply}: exempt it there, or set `next_hop.client`"
+            "the next hop rejects sixgate's own address or host name instead of the sender's: {reply}: exempt it there, or set `next_hop.client`"
         ))
     }
 
     /// Nothing here is left half done, so that a panic elsewhere does not matter to it.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, HealthState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl HealthState {
     fn found(&mut self, failure: Option<&str>, is_known: bool) {
         match (failure, self.failure.as_deref()) {
             (None, Some(_)) => info!("the next hop is usable again"),

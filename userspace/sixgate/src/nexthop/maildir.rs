@@ -5,7 +5,8 @@
 //! was verified and a DKIM signature can be checked again.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process,
@@ -16,7 +17,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{io::AsyncWriteExt, task};
+use bytes::Bytes;
+use tokio::task;
 use tracing::{error, info, warn};
 
 use super::{
@@ -133,11 +135,11 @@ fn is_held(path: &Path) -> bool {
 #[derive(Debug)]
 pub(super) struct MaildirTransport {
     maildir: Arc<Maildir>,
-    envelope: Option<Envelope>,
+    envelope: Option<MaildirEnvelope>,
 }
 
 #[derive(Debug)]
-struct Envelope {
+struct MaildirEnvelope {
     mail: MailFrom,
     recipients: Vec<RcptTo>,
 }
@@ -148,8 +150,9 @@ impl MaildirTransport {
     }
 
     pub(super) fn recipient(&mut self, mail: &MailFrom, rcpt: &RcptTo) -> Reply {
-        let envelope =
-            self.envelope.get_or_insert_with(|| Envelope { mail: mail.clone(), recipients: Vec::new() });
+        let envelope = self
+            .envelope
+            .get_or_insert_with(|| MaildirEnvelope { mail: mail.clone(), recipients: Vec::new() });
         envelope.recipients.push(rcpt.clone());
         self.maildir.replies.reply(ReplyKind::Recipient)
     }
@@ -166,7 +169,7 @@ impl MaildirTransport {
         let written = tokio::select! {
             biased;
             () = gone => {
-                info!("the sender left before its message was stored");
+                info!("client disconnected before its message was stored");
                 return replies.reply(ReplyKind::StorageFailed);
             }
             written = write(&self.maildir, &envelope, message) => written,
@@ -191,26 +194,30 @@ impl MaildirTransport {
 
 async fn write(
     maildir: &Arc<Maildir>,
-    envelope: &Envelope,
+    envelope: &MaildirEnvelope,
     message: &Outgoing,
 ) -> Result<TemporaryFile, NextHopError> {
     let owner = Arc::clone(maildir);
     let temporary = blocking(&maildir.path, "write below", move || TemporaryFile::create(&owner)).await?;
-    // The asynchronous file has a second handle, so that `temporary` keeps its own for the
-    // end.
-    let file = temporary.file.try_clone().map_err(failed("open", &temporary.path))?;
-    let mut file = tokio::fs::File::from_std(file);
+    // a second handle, for the threads that write; `temporary` keeps its own for the end
+    let file = Arc::new(temporary.file.try_clone().map_err(failed("open", &temporary.path))?);
     let written = failed("write", &temporary.path);
     let mut chunks = message.chunks();
-    file.write_all(envelope.headers().as_bytes()).await.map_err(written)?;
+    append(&file, envelope.headers().into()).await.map_err(written)?;
     while let Some(chunk) = chunks.next().await.map_err(|source| NextHopError::Unreadable { source })? {
-        file.write_all(&chunk).await.map_err(written)?;
+        append(&file, chunk).await.map_err(written)?;
     }
-    file.flush().await.map_err(written)?;
     Ok(temporary)
 }
 
-impl Envelope {
+/// Writes octets from where they lie: an asynchronous file would copy them.
+async fn append(file: &Arc<fs::File>, octets: Bytes) -> io::Result<()> {
+    let file = Arc::clone(file);
+    let write = move || (&*file).write_all(&octets);
+    task::spawn_blocking(write).await.map_err(io::Error::other)?
+}
+
+impl MaildirEnvelope {
     /// The envelope as header fields: `Return-Path` (RFC 5321 4.4), and one `Delivered-To` for each
     /// recipient.
     fn headers(&self) -> String {

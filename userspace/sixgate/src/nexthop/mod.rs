@@ -15,7 +15,7 @@ mod smtp;
 
 use std::{convert::Infallible, net::Ipv6Addr, path::PathBuf, sync::Arc};
 
-use sixgate_base::shares::Network;
+use sixgate_base::fair_share::Network;
 use sixgate_smtp::{
     command::{MailFrom, RcptTo},
     reply::{Reply, ReplyTable},
@@ -24,14 +24,14 @@ use sixgate_smtp::{
 use crate::message_store::Outgoing;
 
 pub use address::{Address, AddressError, SocketPath};
-pub use capabilities::{Capabilities, HEADER_ROOM};
+pub use capabilities::{Capabilities, HEADER_RESERVE};
 pub use client::{ClientInfo, ClientName};
 pub use error::{NextHopError, Step};
 pub use health::{REJECTIONS_OF_US, SLOW};
 pub use ourselves::leads_back;
 pub use smtp::{
-    BadReply, ClientIdentity, ConnectionBounds, EHLO_REJECTIONS, OPEN_MAX, PLACE_WAIT, PROBE_MAX,
-    PROMPT_RESUMPTIONS_MAX, Protocol, QUIT_MAX, RESUMPTIONS_MAX, SILENCE, SmtpSettings, Unframed,
+    BadReply, ClientIdentity, ConnectionBounds, EHLO_REJECTIONS, OPEN_MAX, PROBE_MAX, PROMPT_RESUMPTIONS_MAX,
+    Protocol, QUIT_MAX, RESUMPTIONS_MAX, SILENCE, SLOT_WAIT, SmtpSettings, Unframed,
 };
 
 use error::as_value;
@@ -42,13 +42,13 @@ use smtp::{Smtp, SmtpTransport};
 /// Where accepted mail goes; cheap to clone, shared by all sessions.
 #[derive(Clone, Debug)]
 pub struct NextHop {
-    kind: Kind,
+    kind: NextHopKind,
     /// Held by the probe that is under way.
     probing: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Clone, Debug)]
-enum Kind {
+enum NextHopKind {
     Maildir(Arc<Maildir>),
     Smtp(Arc<Smtp>),
 }
@@ -58,16 +58,16 @@ impl NextHop {
     /// table that answers are taken from.
     #[must_use]
     pub fn maildir(path: impl Into<PathBuf>, hostname: &str, replies: impl Into<Arc<ReplyTable>>) -> Self {
-        Self::new(Kind::Maildir(Arc::new(Maildir::new(path.into(), hostname, replies.into()))))
+        Self::new(NextHopKind::Maildir(Arc::new(Maildir::new(path.into(), hostname, replies.into()))))
     }
 
     /// A mail server that is spoken to by SMTP or LMTP.
     #[must_use]
     pub fn smtp(settings: SmtpSettings, replies: impl Into<Arc<ReplyTable>>) -> Self {
-        Self::new(Kind::Smtp(Arc::new(Smtp::new(settings, replies.into()))))
+        Self::new(NextHopKind::Smtp(Arc::new(Smtp::new(settings, replies.into()))))
     }
 
-    fn new(kind: Kind) -> Self {
+    fn new(kind: NextHopKind) -> Self {
         Self { kind, probing: Arc::default() }
     }
 
@@ -78,8 +78,8 @@ impl NextHop {
     /// What makes the next hop unusable at the moment. [`Self::capabilities`] stays as it was.
     pub async fn probe(&self) -> Result<Capabilities, NextHopError> {
         match &self.kind {
-            Kind::Maildir(maildir) => maildir.probe().await,
-            Kind::Smtp(smtp) => smtp.probe().await,
+            NextHopKind::Maildir(maildir) => maildir.probe().await,
+            NextHopKind::Smtp(smtp) => smtp.probe().await,
         }
     }
 
@@ -93,33 +93,42 @@ impl NextHop {
         failure
     }
 
+    /// Keeps what a mail server offers for the next start of the daemon, if it is known. Only the
+    /// next hop in force does: there is one file.
+    pub(crate) async fn keep_offer(&self) {
+        match &self.kind {
+            NextHopKind::Maildir(_) => {}
+            NextHopKind::Smtp(smtp) => smtp.keep_offer().await,
+        }
+    }
+
     /// Whether it can be used, as was found last.
     pub(crate) fn health(&self) -> &Health {
         match &self.kind {
-            Kind::Maildir(maildir) => maildir.health(),
-            Kind::Smtp(smtp) => smtp.health(),
+            NextHopKind::Maildir(maildir) => maildir.health(),
+            NextHopKind::Smtp(smtp) => smtp.health(),
         }
     }
 
     /// The capabilities that the next hop showed when it last answered: to [`Self::probe`], or to
     /// any session since, or to a daemon before this one. None if it never did: a sender that
     /// misses 8BITMIME gives its message up for good, so that no capabilities may be announced to
-    /// it then. The last known capabilities are kept while the next hop is away: a sender is told
-    /// of that only at RCPT, by a temporary reply.
+    /// it then. The last known capabilities are kept while the next hop is away: a sender
+    /// learns of that only at RCPT, by a temporary reply.
     #[must_use]
     pub fn capabilities(&self) -> Option<Capabilities> {
         match &self.kind {
-            Kind::Maildir(_) => Some(maildir::CAPABILITIES),
-            Kind::Smtp(smtp) => smtp.capabilities(),
+            NextHopKind::Maildir(_) => Some(maildir::CAPABILITIES),
+            NextHopKind::Smtp(smtp) => smtp.capabilities(),
         }
     }
 
-    /// Whether the next hop is told a client's name by reverse DNS.
+    /// Whether the next hop is sent a client's name by reverse DNS.
     #[must_use]
-    pub fn is_told_names(&self) -> bool {
+    pub fn sends_names(&self) -> bool {
         match &self.kind {
-            Kind::Maildir(_) => false,
-            Kind::Smtp(smtp) => smtp.is_told_names(),
+            NextHopKind::Maildir(_) => false,
+            NextHopKind::Smtp(smtp) => smtp.sends_names(),
         }
     }
 
@@ -127,17 +136,17 @@ impl NextHop {
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         match (&self.kind, &other.kind) {
-            (Kind::Maildir(one), Kind::Maildir(other)) => Arc::ptr_eq(one, other),
-            (Kind::Smtp(one), Kind::Smtp(other)) => Arc::ptr_eq(one, other),
-            (Kind::Maildir(_) | Kind::Smtp(_), _) => false,
+            (NextHopKind::Maildir(one), NextHopKind::Maildir(other)) => Arc::ptr_eq(one, other),
+            (NextHopKind::Smtp(one), NextHopKind::Smtp(other)) => Arc::ptr_eq(one, other),
+            (NextHopKind::Maildir(_) | NextHopKind::Smtp(_), _) => false,
         }
     }
 
     /// Sets other bounds for connections to a mail server. Those that are open stay so.
     pub fn set_bounds(&self, bounds: ConnectionBounds) {
         match &self.kind {
-            Kind::Maildir(_) => {}
-            Kind::Smtp(smtp) => smtp.set_bounds(bounds),
+            NextHopKind::Maildir(_) => {}
+            NextHopKind::Smtp(smtp) => smtp.set_bounds(bounds),
         }
     }
 
@@ -145,8 +154,8 @@ impl NextHop {
     #[must_use]
     pub fn reached(&self) -> Vec<(&'static str, u64)> {
         match &self.kind {
-            Kind::Maildir(_) => Vec::new(),
-            Kind::Smtp(smtp) => smtp.reached().into(),
+            NextHopKind::Maildir(_) => Vec::new(),
+            NextHopKind::Smtp(smtp) => smtp.reached().into(),
         }
     }
 
@@ -155,8 +164,10 @@ impl NextHop {
     #[must_use]
     pub fn transport(&self, source: Option<Ipv6Addr>) -> Transport {
         Transport(match &self.kind {
-            Kind::Maildir(maildir) => Way::Maildir(MaildirTransport::new(Arc::clone(maildir))),
-            Kind::Smtp(smtp) => Way::Smtp(SmtpTransport::new(Arc::clone(smtp), source.map(Network::from))),
+            NextHopKind::Maildir(maildir) => Way::Maildir(MaildirTransport::new(Arc::clone(maildir))),
+            NextHopKind::Smtp(smtp) => {
+                Way::Smtp(SmtpTransport::new(Arc::clone(smtp), source.map(Network::from)))
+            }
         })
     }
 }

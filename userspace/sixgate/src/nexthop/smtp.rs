@@ -2,25 +2,27 @@
 //!
 //! It owns the dialogue with that server and what is known about it.
 
+mod block;
 mod connection;
+mod connection_slots;
 mod data;
 mod ehlo;
 mod fault;
 mod offer_file;
 mod opening;
-mod own_address;
-mod places;
+mod own_identity;
 mod proxy;
 mod reader;
 mod server;
 mod settings;
 #[expect(clippy::disallowed_methods, reason = "connections to the next hop are opened here")]
 mod stream;
+mod transaction;
 mod transport;
 mod xclient;
 
+pub use connection_slots::{ConnectionBounds, PROMPT_RESUMPTIONS_MAX, RESUMPTIONS_MAX, SILENCE, SLOT_WAIT};
 pub use data::Unframed;
-pub use places::{ConnectionBounds, PLACE_WAIT, PROMPT_RESUMPTIONS_MAX, RESUMPTIONS_MAX, SILENCE};
 pub use reader::BadReply;
 pub use server::{EHLO_REJECTIONS, OPEN_MAX, PROBE_MAX, QUIT_MAX};
 pub use settings::{ClientIdentity, Protocol, SmtpSettings};

@@ -21,13 +21,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument, error_span, info, warn};
 
 use crate::{
+    budget::{
+        Budgets,
+        connections::{Excess, Origin},
+    },
     log_limit::SESSION,
     mirror::kernel_maps::KernelMaps,
-    server::{
-        budget::Budgets,
-        connections::{Excess, Origin},
-        services::InForce,
-    },
+    services::InForce,
     session::{Client, Connection, FactSources},
     session_id::SessionId,
 };
@@ -40,7 +40,7 @@ pub(super) struct Acceptor {
     pub(super) maps: Arc<KernelMaps>,
     pub(super) sessions: TaskTracker,
     pub(super) stop: CancellationToken,
-    /// Cancelled when sessions have had their time to finish after the daemon was told to stop.
+    /// Cancelled when sessions have had their time to finish after the signal to stop.
     pub(super) cut_off: CancellationToken,
 }
 
@@ -66,7 +66,7 @@ impl Acceptor {
                 Err(error) => {
                     self.in_force.get().metrics.limit("accept");
                     if !std::mem::replace(&mut failing, true) {
-                        warn!("cannot accept connections, they wait: {error}");
+                        warn!("cannot accept connections, clients wait in the listen queue: {error}");
                     }
                     sleep(PAUSE).await;
                 }
@@ -83,7 +83,7 @@ impl Acceptor {
         let origin = if facts.trusted.is_some() { Origin::Trusted } else { Origin::Anonymous };
         let permit = match self.budgets.connections.admit(source, origin) {
             Ok(permit) => permit,
-            Err(excess) => return self.turn_away(&stream, source, excess),
+            Err(excess) => return self.reject(&stream, source, excess),
         };
         let id = SessionId::new();
         // at every level of the log: a warning, too, names the session that it is about
@@ -112,7 +112,7 @@ impl Acceptor {
         let handed_over = connection.handed_over();
         tokio::select! {
             () = connection.serve() => {}
-            () = self.cut_off(&handed_over) => info!("cut off: the daemon stops"),
+            () = self.cut_off(&handed_over) => info!("connection closed: the daemon is stopping"),
         }
     }
 
@@ -126,16 +126,16 @@ impl Acceptor {
     }
 
     /// Rejects a connection that exceeds a bound, without waiting for anything.
-    fn turn_away(&self, stream: &TcpStream, source: Ipv6Addr, excess: Excess) {
+    fn reject(&self, stream: &TcpStream, source: Ipv6Addr, excess: Excess) {
         let services = self.in_force.get();
         services.metrics.limit(excess.name());
-        info!(%source, limit = excess.name(), "turned away");
+        info!(%source, limit = excess.name(), "connection rejected: limit reached");
         let kind = match excess {
             Excess::Total => ReplyKind::TooManyConnections,
             Excess::Share | Excess::OfSource(_) => ReplyKind::TooManyFromNetwork,
         };
         // A fresh socket's buffer takes the few octets; if it does not, the close tells enough.
-        let _ = stream.try_write(&Session::turned_away(&services.replies, kind));
+        let _ = stream.try_write(&Session::rejected_at_once(&services.replies, kind));
     }
 
     fn show_open(&self) {

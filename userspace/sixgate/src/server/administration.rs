@@ -14,24 +14,24 @@ use std::{
 
 use jiff::Timestamp;
 use sixgate_smtp::policy::Mode;
-use tokio::sync::Mutex as TurnMutex;
+use tokio::sync::Mutex as AsyncMutex;
 use tracing::{error, info, warn};
 
 use crate::{
-    config::{Changes, Config, LogLevel},
+    budget::Budgets,
+    config::{Config, LogLevel, SettingChanges},
     mirror::follow::Mirror,
     server::{
-        budget::Budgets,
-        control_socket::{DaemonStatus, Identity, LastReload, Reloaded},
+        control_socket::{DaemonIdentity, DaemonStatus, LastReload, Reloaded},
         descriptors,
         dns_watch::DnsWatch,
         listening::Listening,
         metrics_file::MetricsFile,
         next_hop_watch::NextHopWatch,
-        services::{InForce, Services, connection_bounds},
-        store_view::StoreView,
         warnings as doubts,
     },
+    services::{InForce, Services, connection_bounds},
+    store_view::StoreView,
 };
 
 /// Sets how much is logged; an error as text if that cannot be set.
@@ -56,7 +56,7 @@ pub(crate) struct Administration {
     listening: Arc<Listening>,
     last_reload: Mutex<Option<LastReload>>,
     /// One reload at a time.
-    turn: TurnMutex<()>,
+    reload_lock: AsyncMutex<()>,
     is_stopping: AtomicBool,
 }
 
@@ -80,14 +80,14 @@ impl Administration {
             since: Timestamp::now(),
             listening,
             last_reload: Mutex::default(),
-            turn: TurnMutex::default(),
+            reload_lock: AsyncMutex::default(),
             is_stopping: AtomicBool::new(false),
         }
     }
 
     /// Which daemon it is.
-    pub(crate) fn identity(&self) -> Identity {
-        Identity { pid: std::process::id(), store: self.store.path().to_owned() }
+    pub(crate) fn identity(&self) -> DaemonIdentity {
+        DaemonIdentity { pid: std::process::id(), store: self.store.path().to_owned() }
     }
 
     /// Reports that the daemon stops, and waits for its sessions.
@@ -128,9 +128,9 @@ impl Administration {
                 problems.push(format!(
                     "the configuration cannot be used, the daemon goes on with the one that it has: {reason:#}"
                 ));
-                Changes::default()
+                SettingChanges::default()
             }
-            Err(_) => Changes::default(),
+            Err(_) => SettingChanges::default(),
         };
         DaemonStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -145,7 +145,6 @@ impl Administration {
             is_stopping,
             trace: None,
             problems,
-            warnings: Vec::new(),
         }
     }
 
@@ -155,7 +154,7 @@ impl Administration {
         if let Some(stopping) = self.stopping() {
             return Err(format!("{stopping}: the configuration is read at the next start"));
         }
-        let _turn = self.turn.lock().await;
+        let _reload = self.reload_lock.lock().await;
         let outcome = self.try_reload().await;
         match &outcome {
             Ok(Reloaded { changes, warnings }) => {
@@ -179,9 +178,9 @@ impl Administration {
     async fn try_reload(&self) -> Result<Reloaded, String> {
         let running = self.in_force.get();
         let prepare = move || {
-            let file = Config::load(&running.config.file).map_err(in_words)?;
+            let file = Config::load(&running.config.file).map_err(error_text)?;
             let (config, changes) = running.config.reloaded(&file);
-            let next = running.replaced(&config).map_err(in_words)?;
+            let next = running.replaced(&config).map_err(error_text)?;
             let is_new_hop = !next.next_hop.is_same(&running.next_hop);
             Ok((next, changes, is_new_hop))
         };
@@ -217,19 +216,25 @@ impl Administration {
         let (in_force, budgets) = (self.in_force.clone(), Arc::clone(&self.budgets));
         let mirror = Arc::clone(&self.mirror);
         let replace = move || {
-            mirror.reconfigure(&next.config).map_err(in_words)?;
+            mirror.reconfigure(&next.config).map_err(error_text)?;
             budgets.resize(next.limits());
             next.next_hop.set_bounds(connection_bounds(next.limits()));
+            let next_hop = next.next_hop.clone();
             in_force.replace(next);
-            Ok(())
+            // after that, so that no session adds any
+            mirror.clear_absent();
+            Ok(next_hop)
         };
-        blocking(replace).await
+        // only now is it the one whose offer the next start needs
+        blocking(replace).await?.keep_offer().await;
+        Ok(())
     }
 
     /// The problems of the daemon now, as sentences.
     fn problems(&self, services: &Services) -> Vec<String> {
         let tls = services.tls.as_ref().and_then(|tls| tls.problem());
-        let found = [self.watches.next_hop.problem(&services.next_hop), self.watches.dns.problem(), tls];
+        let next_hop = self.watches.next_hop.problem(&services.next_hop);
+        let found = [next_hop, self.watches.dns.problem(), tls, self.store.trouble()];
         let more = self.mirror.problems().into_iter().chain(self.watches.files.problems());
         found.into_iter().flatten().chain(more).chain(self.listening.problems()).collect()
     }
@@ -238,9 +243,9 @@ impl Administration {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(in_words(error)))
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(error_text(error)))
 }
 
-fn in_words(error: impl std::error::Error + Send + Sync + 'static) -> String {
+fn error_text(error: impl std::error::Error + Send + Sync + 'static) -> String {
     format!("{:#}", anyhow::Error::new(error))
 }

@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use sd_notify::NotifyState;
 use sixgate_auth::dns::Resolver;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
@@ -13,14 +14,14 @@ use crate::{
     log_limit::LogLimiter,
     mirror::follow::Mirror,
     nexthop::NextHop,
-    server::{
-        accept::Acceptor, dns_watch::DnsWatch, listening::Listening, services::InForce, store_view::StoreView,
-    },
+    server::{accept::Acceptor, dns_watch::DnsWatch, listening::Listening},
+    services::InForce,
+    store_view::StoreView,
 };
 
 /// Pause between two probes of the next hop.
 const PROBE_INTERVAL: Duration = Duration::from_secs(30);
-/// The same, as long as the next hop has never answered: clients are turned away so long.
+/// The same, as long as the next hop has never answered: clients are rejected so long.
 const FIRST_PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause between two looks at the store while no session asks.
 const STORE_INTERVAL: Duration = Duration::from_secs(1);
@@ -36,6 +37,9 @@ const TLS_INTERVAL: Duration = Duration::from_secs(5);
 const DNS_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between two looks for lines that were not logged.
 const LINES_INTERVAL: Duration = Duration::from_secs(1);
+/// How often systemd gets a report in the time after which it would restart the daemon.
+const WATCHDOG_REPORTS: u32 = 3;
+
 /// Listens on addresses whose interface was not there at the start. Those that were opened accept
 /// until the daemon stops.
 pub(super) async fn keep_listening(acceptor: Arc<Acceptor>, listening: Arc<Listening>) {
@@ -54,6 +58,18 @@ pub(super) async fn keep_listening(acceptor: Arc<Acceptor>, listening: Arc<Liste
     accepting.wait().await;
 }
 
+/// Reports to systemd that tasks run, if the unit has `WatchdogSec=`: without a report for that
+/// long systemd restarts the daemon.
+pub(super) async fn keep_watchdog() {
+    let Some(limit) = sd_notify::watchdog_enabled() else {
+        return;
+    };
+    loop {
+        sleep(limit / WATCHDOG_REPORTS).await;
+        let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+    }
+}
+
 /// Asks the next hop what it takes.
 pub(super) async fn keep_probing(in_force: InForce) {
     let mut waited = Duration::ZERO;
@@ -66,8 +82,9 @@ pub(super) async fn keep_probing(in_force: InForce) {
             waited = Duration::ZERO;
             tokio::select! {
                 _ = next_hop.examine() => {}
-                () = replaced(&in_force, &next_hop) => {}
+                () = replaced(&in_force, &next_hop) => continue,
             }
+            next_hop.keep_offer().await;
         }
     }
 }

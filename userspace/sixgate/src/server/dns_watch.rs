@@ -14,10 +14,10 @@ use tracing::{info, warn};
 
 /// The last known state of DNS.
 #[derive(Debug, Default)]
-pub(crate) struct DnsWatch(Mutex<State>);
+pub(crate) struct DnsWatch(Mutex<DnsState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct DnsState {
     /// When it asked last.
     asked: Option<Instant>,
     /// Why its last question failed, while DNS does not answer.
@@ -62,7 +62,7 @@ impl DnsWatch {
     }
 
     /// Single values, whole at every instant.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, DnsState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

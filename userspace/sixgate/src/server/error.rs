@@ -2,15 +2,12 @@
 //!
 //! It owns the texts. What happens to a daemon that runs is logged where it happens.
 
-use std::{io, path::PathBuf};
+use std::{io, net::SocketAddr};
 
 use sixgate_base::endpoint::Endpoint;
 
 use crate::{
-    config::Config,
-    control::ControlError,
-    nexthop::Address,
-    server::{control_socket::listening_pid, tls::TlsError},
+    config::Config, control::ControlError, server::control_socket::listening_pid, services::ServicesError,
     store::StoreError,
 };
 
@@ -28,16 +25,31 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
-    /// The next hop is sixgate.
+    /// A socket of the socket unit that cannot be used.
     #[error(
-        "next_hop: {address} is sixgate itself, which listens at {listening}: give the mail server a listener of its own, \
-         such as `smtp = \"[::1]:10025\"`"
+        "cannot use a socket that systemd passed: sixgate.socket may have TCP sockets in `ListenStream=` only"
     )]
-    NextHopIsOurselves {
-        /// The next hop.
-        address: Address,
-        /// Which of our addresses takes its connections.
-        listening: Endpoint,
+    PassedSocket {
+        /// The error of the system.
+        #[source]
+        source: io::Error,
+    },
+    /// A socket of the socket unit for IPv4 and IPv6.
+    #[error(
+        "systemd passed a socket at {address} that takes IPv4, too: set `BindIPv6Only=ipv6-only` in sixgate.socket"
+    )]
+    PassedIpv4 {
+        /// The address of the socket.
+        address: SocketAddr,
+    },
+    /// A socket of the socket unit that the configuration does not have.
+    #[error(
+        "systemd passed a socket at {address}, which listen.addresses lacks: give `ListenStream=` in sixgate.socket the \
+         same addresses, or run `systemctl disable --now sixgate.socket`"
+    )]
+    PassedElsewhere {
+        /// The address of the socket.
+        address: SocketAddr,
     },
     /// A signal handler.
     #[error("cannot handle signal {number}")]
@@ -54,21 +66,12 @@ pub enum ServeError {
     /// The XDP program or its maps.
     #[error("cannot use the XDP program")]
     Control(#[source] ControlError),
-    /// The directory for temporary files.
-    #[error("cannot make a temporary file in {}", path.display())]
-    TemporaryDirectory {
-        /// The path of the directory.
-        path: PathBuf,
-        /// The error of the system.
-        #[source]
-        source: io::Error,
-    },
     /// The threads for TLS handshakes.
     #[error("cannot start the threads for TLS handshakes")]
     Threads(#[source] io::Error),
-    /// The files for STARTTLS.
-    #[error("cannot offer STARTTLS")]
-    Tls(#[source] TlsError),
+    /// The services that the configuration defines, such as the next hop.
+    #[error(transparent)]
+    Services(#[from] ServicesError),
 }
 
 impl ServeError {

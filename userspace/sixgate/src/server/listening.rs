@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tracing::warn;
 
-use crate::server::error::ServeError;
+use crate::server::{error::ServeError, passed::Passed};
 
 /// Connections that the kernel completes before they are accepted (listen(2)).
 const BACKLOG: i32 = 1024;
@@ -24,32 +24,56 @@ pub(crate) type Listener = (TcpListener, SocketAddr);
 /// The addresses of the configuration, for as long as the daemon runs.
 #[derive(Debug, Default)]
 pub(crate) struct Listening {
-    state: Mutex<State>,
+    state: Mutex<ListeningState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ListeningState {
     open: Vec<SocketAddr>,
     /// Those whose interface is not there.
     missing: Vec<Endpoint>,
 }
 
 impl Listening {
-    /// Opens a socket at each address. They take IPv6 only, so that a mail server may keep
-    /// 0.0.0.0:25. An address on an interface that is not there yet is left to
-    /// [`Self::open_missing`].
+    /// Opens a socket at each address, or uses that which systemd passed. They take IPv6 only, so
+    /// that a mail server may keep 0.0.0.0:25. An address on an interface that is not there yet is
+    /// left to [`Self::open_missing`].
     ///
     /// # Errors
-    /// The first address that cannot be listened at for another reason.
-    pub(crate) fn open(addresses: &[Endpoint]) -> Result<(Self, Vec<Listener>), ServeError> {
+    /// The first address that cannot be listened at for another reason, or a passed socket that no
+    /// address is of.
+    pub(crate) fn open(addresses: &[Endpoint], passed: Passed) -> Result<(Self, Vec<Listener>), ServeError> {
         let listening = Self::default();
-        let listeners = listening.try_each(addresses)?;
+        let (mut listeners, rest) = listening.use_passed(addresses, passed)?;
+        listeners.extend(listening.try_each(&rest)?);
         for address in listening.missing() {
             warn!(
                 "cannot listen on {address}: its interface is not there (see `ip link`); mail for it is taken once it is"
             );
         }
         Ok((listening, listeners))
+    }
+
+    /// The passed sockets, and the addresses that have none.
+    fn use_passed(
+        &self,
+        addresses: &[Endpoint],
+        mut passed: Passed,
+    ) -> Result<(Vec<Listener>, Vec<Endpoint>), ServeError> {
+        let (mut listeners, mut rest) = (Vec::new(), Vec::new());
+        for address in addresses {
+            let socket = address.resolve().ok().and_then(|resolved| passed.at(resolved));
+            let Some((socket, local)) = socket else {
+                rest.push(address.clone());
+                continue;
+            };
+            let listener =
+                TcpListener::from_std(socket).map_err(|source| ServeError::PassedSocket { source })?;
+            self.state().open.push(local);
+            listeners.push((listener, local));
+        }
+        passed.end()?;
+        Ok((listeners, rest))
     }
 
     /// Opens those whose interface has come.
@@ -110,7 +134,7 @@ impl Listening {
         without_interface.chain(without_address).collect()
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> std::sync::MutexGuard<'_, ListeningState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

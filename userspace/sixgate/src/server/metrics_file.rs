@@ -8,12 +8,10 @@ use sixgate_auth::dns::Resolver;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
+    budget::Budgets,
     mirror::{kernel_maps::KernelMaps, reverse_dns::ReverseDns},
-    server::{
-        budget::Budgets,
-        files_watch::{FilesWatch, METRICS, TEMPORARY, check_space},
-        services::InForce,
-    },
+    server::files_watch::{FilesWatch, METRICS, TEMPORARY, check_space},
+    services::InForce,
 };
 
 /// Pause between two writes.

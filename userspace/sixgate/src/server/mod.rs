@@ -1,11 +1,10 @@
-//! The daemon as a process: start and stop, listening sockets, budgets, counters, administration.
+//! The daemon as a process: start and stop, listening sockets, administration.
 //!
 //! It owns the life of the process. That of a connection is `session`'s.
 
 mod accept;
 mod administration;
 mod chores;
-mod connections;
 #[expect(clippy::disallowed_methods, reason = "the control socket is opened here")]
 mod control_socket;
 mod descriptors;
@@ -16,26 +15,19 @@ mod files_watch;
 mod listening;
 mod metrics_file;
 mod next_hop_watch;
+mod passed;
 mod run;
 mod signals;
 mod traces;
 mod warnings;
 
-pub(crate) mod budget;
-pub(crate) mod metrics;
-pub(crate) mod services;
-pub(crate) mod store_view;
-pub(crate) mod tls;
-
 pub use administration::SetLogLevel;
 pub use control_socket::{
-    AskError, DaemonStatus, Identity, LastReload, Reloaded, Request, Response, TRACE_DURATION,
+    AskError, DaemonIdentity, DaemonStatus, LastReload, Reloaded, Request, Response, TRACE_DURATION,
     TRACE_DURATION_MAX, TraceAnswers, TraceRequest, TraceResponse, TraceStatus, TracedLine, ask,
     ask_patiently, trace,
 };
 pub use error::ServeError;
 pub use run::{ServeOptions, run};
-pub use services::{check_next_hop, check_temporary_directory};
 pub use signals::{hold_hang_up, release_hang_up};
-pub use tls::{TlsError, check_tls};
 pub use warnings::warnings;

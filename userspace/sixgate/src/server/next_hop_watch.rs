@@ -1,7 +1,7 @@
 //! The first probe of a next hop, and its present problem for status.
 //!
-//! It probes when it is told to. The capabilities of a next hop, and the log's lines about it, are
-//! `nexthop`'s.
+//! It probes at a start and at a reload. The capabilities of a next hop, and the log's lines about
+//! it, are `nexthop`'s.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

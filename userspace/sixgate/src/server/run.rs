@@ -10,6 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
+    budget::Budgets,
     config::{self, Config},
     control::Control,
     log_limit::LogLimiter,
@@ -17,27 +18,27 @@ use crate::{
     server::{
         accept::Acceptor,
         administration::{Administration, SetLogLevel, Watches},
-        budget::Budgets,
         chores,
         control_socket::{ControlSocket, Handlers},
         descriptors,
         dns_watch::DnsWatch,
         error::ServeError,
         files_watch::FilesWatch,
-        listening::Listening,
+        listening::{Listener, Listening},
         metrics_file::MetricsFile,
         next_hop_watch::NextHopWatch,
-        services::{InForce, Services},
-        signals::{Request as SignalRequest, Signals},
-        store_view::StoreView,
+        passed::Passed,
+        signals::{SignalRequest, Signals},
         traces::Traces,
         warnings,
     },
+    services::{InForce, Services},
     session::FactSources,
     store::Store,
+    store_view::StoreView,
 };
 
-/// How long sessions may finish their message after the daemon was told to stop.
+/// How long sessions may finish their message after the signal to stop.
 const STOP_GRACE: Duration = Duration::from_secs(30);
 /// How long those wait after that whose message is with the next hop: as long as a sender does (RFC
 /// 5321 4.5.3.2.6).
@@ -68,17 +69,14 @@ pub async fn run(
     descriptors::raise_limit(&config.limits);
     // before the maps: a start that finds the port in use must not change them under the daemon
     // that has it
-    let (listening, listeners) =
-        Listening::open(&config.listen.addresses).map_err(|error| error.naming_other(&config))?;
-    let listening = Arc::new(listening);
+    let (listening, listeners) = listen(&config)?;
     let in_force = InForce::new(Services::new(&config)?);
     let mirror = Mirror::open(&config, options.no_xdp, in_force.clone()).map_err(ServeError::Control)?;
     let mirror = Arc::new(mirror);
     let budgets = Arc::new(Budgets::new(&config.limits, log_limiter).map_err(ServeError::Threads)?);
     let dns = resolver(&config);
     let reverse_dns = Arc::new(ReverseDns::new(Arc::clone(mirror.maps()), dns.clone(), in_force.clone()));
-    let next_hop_watch = Arc::new(NextHopWatch::default());
-    next_hop_watch.begin(&in_force.get().next_hop).await;
+    let next_hop_watch = watch_next_hop(&in_force).await;
 
     warn_of_settings(&store, &config);
 
@@ -138,7 +136,7 @@ pub async fn run(
     chores.spawn(chores::keep_log(Arc::clone(&budgets.log)));
     let writing = Arc::clone(&metrics_file);
     chores.spawn(writing.keep());
-    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    report_ready(&chores);
 
     let signal = handle_signals(&mut signals, &administration).await;
     info!("{signal}: stopping");
@@ -156,6 +154,27 @@ pub async fn run(
     Ok(())
 }
 
+/// Waits for the first probe of the next hop, for a while.
+async fn watch_next_hop(in_force: &InForce) -> Arc<NextHopWatch> {
+    let (watch, next_hop) = (NextHopWatch::default(), in_force.get().next_hop.clone());
+    watch.begin(&next_hop).await;
+    next_hop.keep_offer().await;
+    Arc::new(watch)
+}
+
+/// The listening sockets: those that systemd passed, else of our own.
+fn listen(config: &Config) -> Result<(Arc<Listening>, Vec<Listener>), ServeError> {
+    let opened = Listening::open(&config.listen.addresses, Passed::take()?);
+    let (listening, listeners) = opened.map_err(|error| error.naming_other(config))?;
+    Ok((Arc::new(listening), listeners))
+}
+
+/// Reports to systemd that connections are served, and from then on that tasks run.
+fn report_ready(chores: &Chores) {
+    chores.spawn(chores::keep_watchdog());
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+}
+
 /// Waits for the sessions, and cuts those off that take too long.
 async fn end_sessions(Acceptor { sessions, cut_off, .. }: &Acceptor) {
     sessions.close();
@@ -167,7 +186,7 @@ async fn end_sessions(Acceptor { sessions, cut_off, .. }: &Acceptor) {
         cut_off.cancel();
     }
     if timeout(HANDED_OVER_GRACE, sessions.wait()).await.is_err() {
-        warn!(sessions = sessions.len(), "sessions are cut off: the next hop did not reply in time");
+        warn!(sessions = sessions.len(), "sessions closed: the next hop did not reply in time");
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Signals {
 
 /// The request that a signal stands for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Request {
+pub(crate) enum SignalRequest {
     /// To stop; the signal's name.
     Stop(&'static str),
     /// To read the configuration again.
@@ -53,12 +53,12 @@ impl Signals {
     }
 
     /// Waits for the next signal that asks for something.
-    pub(crate) async fn next(&mut self) -> Request {
+    pub(crate) async fn next(&mut self) -> SignalRequest {
         tokio::select! {
-            _ = self.terminate.recv() => Request::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Request::Stop("SIGINT"),
-            _ = self.quit.recv() => Request::Stop("SIGQUIT"),
-            _ = self.hang_up.recv() => Request::Reload,
+            _ = self.terminate.recv() => SignalRequest::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => SignalRequest::Stop("SIGINT"),
+            _ = self.quit.recv() => SignalRequest::Stop("SIGQUIT"),
+            _ = self.hang_up.recv() => SignalRequest::Reload,
         }
     }
 }

@@ -126,7 +126,7 @@ impl Traces {
         Ok(Reserved(self))
     }
 
-    /// A whole trace; the last that the command is told.
+    /// A whole trace; the response that ends it.
     async fn run(&self, request: &TraceRequest, client: &mut Client) -> TraceResponse {
         let TraceRequest { source, destination, .. } = *request;
         let mirror = Arc::clone(&self.mirror);
@@ -218,7 +218,7 @@ impl Traces {
                 if let Some(lines) = matched.and_then(|matched| tally.suppressed(matched))
                     && !client.queue(&TraceResponse::Suppressed { lines })
                 {
-                    tally.told -= lines;
+                    tally.reported -= lines;
                 }
                 if client.pending.is_empty() {
                     client.pending.push(b' ');
@@ -246,15 +246,15 @@ impl Drop for Reserved<'_> {
 #[derive(Default)]
 struct Tally {
     shown: u64,
-    /// Suppressed, and told so.
-    told: u64,
+    /// Suppressed, and reported as such.
+    reported: u64,
 }
 
 impl Tally {
-    /// How many more of those that `matched` were not shown than was told.
+    /// How many more of those that `matched` were suppressed than were reported.
     fn suppressed(&mut self, matched: u64) -> Option<u64> {
-        let more = matched.saturating_sub(self.shown + self.told);
-        self.told += more;
+        let more = matched.saturating_sub(self.shown + self.reported);
+        self.reported += more;
         (more > 0).then_some(more)
     }
 }
@@ -287,7 +287,7 @@ impl Client {
 
     /// Tells the last thing; a command that is gone has no use for it.
     async fn end(&mut self, response: &TraceResponse) {
-        self.pending.reserve(LINE_ROOM);
+        self.pending.reserve(LINE_CAPACITY);
         if let Ok(line) = serde_json::to_vec(response) {
             self.pending.extend(line);
             self.pending.push(b'\n');
@@ -302,4 +302,4 @@ const LOOK: Duration = Duration::from_millis(50);
 const ALIVE: Duration = Duration::from_secs(1);
 /// Octets that wait for the command, at most, and what a line may add; lines beyond are suppressed.
 const PENDING_MAX: usize = 1 << 20;
-const LINE_ROOM: usize = 4096;
+const LINE_CAPACITY: usize = 4096;

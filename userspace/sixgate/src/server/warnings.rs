@@ -16,9 +16,12 @@ use sixgate_smtp::policy::{Mode, evidence::OptInStatus};
 
 use crate::{
     config::{Config, Domains, Limits, NextHop, RefuseAt},
+    control::{no_destination, no_domain},
+    metrics,
     nexthop::{Address, Protocol},
-    server::{control_socket, metrics, store_view::StoreView},
+    server::control_socket,
     store::{Contents, Domain, Store},
+    store_view::StoreView,
 };
 
 /// Listed domains whose mail servers are looked up at the start.
@@ -93,7 +96,8 @@ pub(crate) fn of_files(config: &Config) -> Vec<String> {
         let error = missing.or_else(|| metrics::check_file(path).err().map(|error| error.to_string()))?;
         Some(format!("metrics.file: cannot write {}: {error}", path.display()))
     });
-    let pins = Pins::new(&config.xdp.bpffs).check_place().err().filter(|_| !config.xdp.interfaces.is_empty());
+    let pins =
+        Pins::new(&config.xdp.bpffs).check_file_system().err().filter(|_| !config.xdp.interfaces.is_empty());
     let next_hop = match &config.next_hop {
         NextHop::Server { address: Address::Unix(path), .. } if !path.as_path().exists() => Some(format!(
             "next_hop: there is no socket {}: is the mail server running?",
@@ -124,7 +128,8 @@ fn of_addresses(config: &Config) -> Vec<String> {
 /// Warnings about the settings alone.
 fn of_settings(config: &Config) -> Vec<String> {
     let Limits { message_size, recipients, data_rate, .. } = config.limits;
-    let mut warnings = of_addresses(config);
+    let mut warnings: Vec<String> = config.renamed_keys.iter().map(ToString::to_string).collect();
+    warnings.extend(of_addresses(config));
     if let NextHop::Server { protocol: Protocol::Lmtp, .. } = &config.next_hop {
         warnings.push(
             "next_hop.lmtp takes one recipient of a message at a time: a sender retries with the others, so that of 20 \
@@ -259,7 +264,6 @@ pub(crate) fn of(config: &Config, contents: &Contents) -> Vec<String> {
     let policy = config.policy();
     let is_shadow = policy.mode == Mode::Shadow;
     let passes_all_on = is_shadow && policy.next_hop_judges;
-    let refuses = |passes_on: bool| if passes_on { "enforce would refuse" } else { "sixgate refuses" };
     let mut warnings = of_settings(config);
     warnings.extend(contents.doubts());
     let marks_temporary = contents.domains.values().any(|marks| marks.temporary);
@@ -272,18 +276,10 @@ pub(crate) fn of(config: &Config, contents: &Contents) -> Vec<String> {
         ));
     }
     if config.domains == Domains::Listed && !contents.opts_any_domain_in() {
-        warnings.push(format!(
-            "no domain is listed: {} every recipient; list each domain that takes mail over IPv6: \
-             sixgate domain add example.com",
-            refuses(passes_all_on)
-        ));
+        warnings.push(no_domain(passes_all_on));
     }
     if !contents.opts_anything_in() {
-        warnings.push(format!(
-            "no destination has opted in: {} all mail but that of trusted sources; opt the addresses in that take mail \
-             over IPv6: sixgate optin add 2001:db8::25",
-            refuses(is_shadow)
-        ));
+        warnings.push(no_destination(is_shadow));
     }
     if is_shadow && !passes_all_on {
         warnings.push(

@@ -24,17 +24,13 @@ use super::{
     stream::Stream,
 };
 use crate::{
+    budget::Budgets,
     nexthop::Transport,
-    server::{
-        budget::Budgets,
-        services::{InForce, Services},
-        store_view::StoreFacts,
-    },
+    services::{InForce, Services},
     session_id::SessionId,
+    store_view::StoreFacts,
 };
 
-/// Octets read at once.
-const READ_SIZE: usize = 32 * 1024;
 /// Wait for a client to take a reply.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -55,7 +51,6 @@ pub(crate) struct Connection {
     pub(super) endpoints: Endpoints,
     pub(super) id: SessionId,
     pub(super) stream: Stream,
-    pub(super) buffer: Box<[u8]>,
     pub(super) stop: CancellationToken,
     /// Whether the last message has gone to the next hop, whose reply may still be to come.
     pub(super) handed_over: Arc<AtomicBool>,
@@ -79,7 +74,7 @@ pub(super) enum Broken {
     HandshakeTime,
     #[error("the connection failed")]
     Io(#[from] io::Error),
-    #[error("the client does not take our replies")]
+    #[error("timeout while sending a reply")]
     Stuck,
 }
 
@@ -98,7 +93,6 @@ impl Connection {
             transport: services.next_hop.transport(untrusted),
             message: ArrivingMessage::new(&budgets, untrusted.map(Into::into)),
             untrusted,
-            buffer: vec![0; READ_SIZE].into_boxed_slice(),
             refusals: RefusalLines::default(),
             opened: Instant::now(),
             in_force,

@@ -5,6 +5,7 @@
 //! `sender_checks`, the decisions about it are made in `sixgate_smtp::policy`.
 
 use std::{
+    io,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -20,13 +21,18 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-use super::connection::{Broken, Connection, reached};
+use super::{
+    connection::{Broken, Connection, reached},
+    stream::Stream,
+};
 use crate::shown::{list_name, reason_name};
 
 /// After the last reply: how long, and for how many octets, input is still taken, so that the reply
 /// is not destroyed by a reset (RFC 9293 3.6.1 leaves unread data to a reset).
 const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
 const LINGER_SIZE: usize = 4 * 1024 * 1024;
+/// Octets of it that are read at once.
+const LINGER_READ: usize = 4 * 1024;
 
 impl Connection {
     /// Serves the connection to its end.
@@ -120,13 +126,13 @@ impl Connection {
             session.handle_stress(*stress.borrow_and_update() && !self.checks.is_trusted());
             let due = session.poll_timeout();
             tokio::select! {
-                read = self.stream.read(&mut self.buffer), if session.has_room() => match read? {
+                read = read(&mut self.stream, session), if session.accepts_input() => match read? {
                     0 => session.handle_end_of_input(),
-                    count => {
+                    _ => {
                         if session.is_between_transactions() {
                             self.adopt(session).await;
                         }
-                        session.handle_input(Instant::now(), self.buffer.get(..count).unwrap_or_default());
+                        session.handle_input(Instant::now());
                     }
                 },
                 () = reached(due) => session.handle_timeout(Instant::now()),
@@ -207,13 +213,13 @@ impl Connection {
 
     /// Ends the connection so that the client can still read the last reply.
     async fn linger(&mut self) -> Result<(), Broken> {
-        let Self { stream, buffer, .. } = self;
+        let (stream, mut buffer) = (&mut self.stream, vec![0; LINGER_READ]);
         // TLS sends close_notify, which a client that reads no more would hold up
         let drain = async {
             stream.shutdown().await?;
             let mut read = 0;
             while read < LINGER_SIZE {
-                match stream.read(buffer).await? {
+                match stream.read(&mut buffer).await? {
                     0 => break,
                     count => read += count,
                 }
@@ -222,4 +228,11 @@ impl Connection {
         };
         timeout(LINGER_TIMEOUT, drain).await.unwrap_or(Ok(()))
     }
+}
+
+/// Reads into the session's space, and gives the number of octets; the session does not know of
+/// them yet.
+pub(super) async fn read(stream: &mut Stream, session: &mut Session) -> io::Result<usize> {
+    let size = stream.read_size();
+    stream.read_buf(&mut session.poll_space(size)).await
 }

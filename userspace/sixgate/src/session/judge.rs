@@ -13,18 +13,18 @@ use sixgate_smtp::{
     reply::{Origin, Reply},
     session::{Hello, Session, Tls, Transaction},
 };
-use tokio::io::AsyncReadExt;
 use tracing::info;
 
 use super::{
     connection::{Broken, Connection},
+    driver::read,
     message_line, outgoing,
     stream::Stream,
 };
 use crate::{
     log_limit::DELIVERED,
     message_store::StoredMessage,
-    nexthop::{ClientInfo, ClientName, HEADER_ROOM},
+    nexthop::{ClientInfo, ClientName, HEADER_RESERVE},
     shown::reply_text,
 };
 
@@ -37,7 +37,7 @@ impl Connection {
         mail: &MailFrom,
         hello: &Hello,
     ) -> Result<Reply, Broken> {
-        let Self { stream, buffer, checks, transport, services, endpoints, refusals, .. } = self;
+        let Self { stream, checks, transport, services, endpoints, refusals, .. } = self;
         let work = async {
             tokio::select! {
                 () = checks.learn_ptr() => {}
@@ -88,7 +88,7 @@ impl Connection {
                 helo: hello.name.clone(),
                 esmtp: hello.extended,
             };
-            let reply = transport.recipient(&client, mail, HEADER_ROOM, recipient).await;
+            let reply = transport.recipient(&client, mail, HEADER_RESERVE, recipient).await;
             services.metrics.recipient(if reply.is_positive() { "accepted" } else { "next_hop" });
             if !reply.is_positive() && refusals.admit() {
                 log_refused(recipient, mail, &reply);
@@ -97,7 +97,7 @@ impl Connection {
         };
         tokio::select! {
             reply = work => Ok(reply),
-            broken = client_gone(stream, buffer, session) => Err(broken),
+            broken = client_gone(stream, session) => Err(broken),
         }
     }
 
@@ -109,8 +109,8 @@ impl Connection {
         tls: Option<&Tls>,
         content: StoredMessage,
     ) -> Result<Reply, Broken> {
-        let Self { stream, buffer, checks, transport, services, id, .. } = self;
-        let gone = client_gone(stream, buffer, session);
+        let Self { stream, checks, transport, services, id, .. } = self;
+        let gone = client_gone(stream, session);
         tokio::pin!(gone);
         let message_id = message_id(content.head());
         let learn = checks.learn_message(transaction, content.clone());
@@ -156,7 +156,7 @@ fn log_refused(recipient: &RcptTo, mail: &MailFrom, reply: &Reply) {
     let (recipient, text, mail_from) = (recipient.to_string(), reply_text(reply), message_line::sender(mail));
     match reply.origin() {
         Origin::NextHop => info!(recipient, reply = text, mail_from, "recipient refused by the next hop"),
-        Origin::Table => info!(recipient, reply = text, mail_from, "recipient not handed on"),
+        Origin::Table => info!(recipient, reply = text, mail_from, "recipient deferred"),
     }
 }
 
@@ -172,16 +172,16 @@ const fn list_of(refusal: Refusal) -> Option<&'static str> {
 /// Resolves when the client is gone. What it sends meanwhile is kept for later, within the
 /// session's bound. One that has ended its side after QUIT is not gone: Exim leaves so, behind its
 /// last chunk, and still waits for our replies.
-async fn client_gone(stream: &mut Stream, buffer: &mut [u8], session: &mut Session) -> Broken {
+async fn client_gone(stream: &mut Stream, session: &mut Session) -> Broken {
     loop {
-        if !session.has_room() {
+        if !session.accepts_input() {
             // a client that sends on without waiting is read from again after the next reply
             return std::future::pending().await;
         }
-        match stream.read(buffer).await {
+        match read(stream, session).await {
             Ok(0) if session.has_quit_waiting() => return std::future::pending().await,
             Ok(0) => return Broken::Gone,
-            Ok(count) => session.handle_input(Instant::now(), buffer.get(..count).unwrap_or_default()),
+            Ok(_) => session.handle_input(Instant::now()),
             Err(error) => return error.into(),
         }
     }

@@ -30,7 +30,7 @@ pub(super) fn log(
         (false, true) => Some("certificate"),
         (false, false) => None,
     };
-    let word = |result: &dyn Debug| format!("{result:?}").to_lowercase();
+    let lower = |result: &dyn Debug| format!("{result:?}").to_lowercase();
     let dkim: Vec<String> = checks
         .dkim()
         .iter()
@@ -39,7 +39,7 @@ pub(super) fn log(
             let tag = |name: &str, value: &str| {
                 if value.is_empty() { String::new() } else { format!(" {name}={}", value.escape_default()) }
             };
-            format!("{} {}", word(result), domain.escape_default())
+            format!("{} {}", lower(result), domain.escape_default())
                 + &tag("s", selector)
                 + &tag("a", algorithm)
                 + &signature.reason.map(|reason| format!(" ({reason})")).unwrap_or_default()

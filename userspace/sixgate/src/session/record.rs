@@ -5,7 +5,7 @@
 
 use sixgate_smtp::{
     reply::ReplyKind,
-    session::{Argument, Event, Incident, Progress, Session, Stage},
+    session::{Argument, Event, Incident, Session, SessionProgress, Stage},
 };
 use tracing::{debug, info};
 
@@ -133,7 +133,7 @@ impl Connection {
         );
     }
 
-    fn log_left(&self, left: &Broken, progress: &Progress) {
+    fn log_left(&self, left: &Broken, progress: &SessionProgress) {
         info!(
             after = progress.stage.name(),
             octets = octets(progress),
@@ -160,7 +160,7 @@ impl Broken {
     }
 
     /// Whether a client that left so may have lost something.
-    fn is_of_interest(&self, progress: &Progress) -> bool {
+    fn is_of_interest(&self, progress: &SessionProgress) -> bool {
         match self {
             Self::Gone | Self::Io(_) => progress.mail_from.is_some(),
             Self::Handshake(_) | Self::HandshakeTime | Self::Stuck => true,
@@ -174,7 +174,7 @@ fn reply(incident: &Incident) -> Option<String> {
 }
 
 /// The sender of the transaction, or the one that the refused command named.
-fn mail_from(progress: &Progress) -> Option<String> {
+fn mail_from(progress: &SessionProgress) -> Option<String> {
     match &progress.argument {
         Some(Argument::Sender(argument)) => Some(path(argument)),
         _ => progress.mail_from.clone(),
@@ -182,7 +182,7 @@ fn mail_from(progress: &Progress) -> Option<String> {
 }
 
 /// The recipient that the refused command named.
-fn recipient(progress: &Progress) -> Option<String> {
+fn recipient(progress: &SessionProgress) -> Option<String> {
     match &progress.argument {
         Some(Argument::Recipient(argument)) => Some(path(argument)),
         _ => None,
@@ -190,15 +190,15 @@ fn recipient(progress: &Progress) -> Option<String> {
 }
 
 /// The recipients of the transaction, if it has any.
-fn to(progress: &Progress) -> Option<String> {
+fn to(progress: &SessionProgress) -> Option<String> {
     (!progress.to.is_empty()).then(|| message_line::recipients(&progress.to))
 }
 
-fn message_id(progress: &Progress) -> Option<&str> {
+fn message_id(progress: &SessionProgress) -> Option<&str> {
     Some(progress.message_id.as_str()).filter(|id| !id.is_empty())
 }
 
 /// Those of the message, if one was arriving.
-fn octets(progress: &Progress) -> Option<u64> {
+fn octets(progress: &SessionProgress) -> Option<u64> {
     matches!(progress.stage, Stage::Data | Stage::Bdat | Stage::EndOfData).then_some(progress.octets)
 }

@@ -8,7 +8,7 @@ use sixgate_smtp::session::{RefusedRecipient, Session};
 use tracing::info;
 
 use super::connection::Connection;
-use crate::shown::{Said, list_name, reason_name};
+use crate::shown::{RefusalFields, list_name, reason_name};
 
 impl Connection {
     /// Logs the session at its end, and before it each recipient but the last one.
@@ -23,17 +23,17 @@ impl Connection {
                 log_recipient(recipient, reason);
             }
         }
-        let said = match last {
-            Some(last) => said(last),
-            None => Said::of(&refused.sender, &[], refused.greeting.as_ref()),
+        let fields = match last {
+            Some(last) => fields(last),
+            None => RefusalFields::of(&refused.sender, &[], refused.greeting.as_ref()),
         };
         info!(
             reason = reason_name(reason),
             list = list_name(reason),
-            mail_from = said.mail_from,
-            recipient = said.recipient,
-            domain = said.domain,
-            reply = said.reply,
+            mail_from = fields.mail_from,
+            recipient = fields.recipient,
+            domain = fields.domain,
+            reply = fields.reply,
             duration_ms = self.elapsed_ms(),
             "refused"
         );
@@ -41,18 +41,18 @@ impl Connection {
 }
 
 fn log_recipient(recipient: &RefusedRecipient, reason: Reason) {
-    let said = said(recipient);
+    let fields = fields(recipient);
     info!(
         reason = reason_name(reason),
         list = list_name(reason),
-        mail_from = said.mail_from,
-        recipient = said.recipient,
-        domain = said.domain,
-        reply = said.reply,
+        mail_from = fields.mail_from,
+        recipient = fields.recipient,
+        domain = fields.domain,
+        reply = fields.reply,
         "recipient refused"
     );
 }
 
-fn said(recipient: &RefusedRecipient) -> Said {
-    Said::of(&recipient.sender, &recipient.recipient, Some(&recipient.reply))
+fn fields(recipient: &RefusedRecipient) -> RefusalFields {
+    RefusalFields::of(&recipient.sender, &recipient.recipient, Some(&recipient.reply))
 }

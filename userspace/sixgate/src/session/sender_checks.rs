@@ -30,10 +30,8 @@ use crate::{
     evidence,
     message_store::StoredMessage,
     mirror::reverse_dns::ReverseDns,
-    server::{
-        services::Services,
-        store_view::{StoreFacts, StoreView},
-    },
+    services::Services,
+    store_view::{StoreFacts, StoreView},
 };
 
 /// How long a DNS failure answers for further recipients of the same session.
@@ -274,7 +272,7 @@ impl SenderChecks {
     /// Reverse DNS decides nothing about who is trusted, but a next hop may have rules of its own
     /// about names.
     fn needs_ptr(&self) -> bool {
-        !self.is_trusted() || self.services.next_hop.is_told_names()
+        !self.is_trusted() || self.services.next_hop.sends_names()
     }
 
     /// Whether the sender is exempt.
@@ -325,7 +323,7 @@ impl SenderChecks {
 
 /// The SPF results when the check came to no end at all, which is our own defect.
 fn broken_off(failure: &JoinError, hello: &Hello) -> SpfResults {
-    error!(%failure, "an SPF check broke off");
+    error!(%failure, "internal error in the SPF check");
     let unfinished = |domain: String| SpfCheck::new(domain, SpfResult::TempError, SpfReason::BrokenOff);
     SpfResults { helo: unfinished(hello.name.to_string()), mail_from: unfinished(String::new()) }
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     log_limit::DETAIL,
-    server::tls::{ClientCertificate, Secured},
+    tls::{ClientCertificate, Secured},
 };
 
 /// Longest time for a handshake.
@@ -23,13 +23,15 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
 /// Octets that came in the clear before our reply and are dropped at most; more than that is left
 /// to the handshake, which they break.
 const DROPPED_MAX: usize = 1 << 20;
+/// Octets of them that are read at once.
+const DROPPED_READ: usize = 4 << 10;
 
 impl Connection {
     pub(super) async fn start_tls(&mut self, session: &mut Session) -> Result<(), Broken> {
         let source = self.endpoints.source;
         if !self.checks.is_trusted() && !self.budgets.handshakes.admits(source) {
             self.services.metrics.limit("tls_rate");
-            info!(name: DETAIL, "no TLS: the client's network began too many handshakes");
+            info!(name: DETAIL, "STARTTLS rejected: rate limit of TLS handshakes for this network");
             session.answer_start_tls(Instant::now(), TlsProgress::Unavailable);
             return Ok(());
         }
@@ -89,13 +91,13 @@ impl Connection {
 
     /// Drops the octets that the client sent in the clear after STARTTLS and before our reply
     /// (CVE-2011-0411): it has to wait, and anybody on the way could have sent them.
-    fn drop_waiting(&mut self) {
+    fn drop_waiting(&self) {
         let Stream::Plain(stream) = &self.stream else {
             return;
         };
-        let mut dropped = 0;
+        let (mut dropped, mut buffer) = (0, [0; DROPPED_READ]);
         while dropped < DROPPED_MAX {
-            match stream.try_read(&mut self.buffer) {
+            match stream.try_read(&mut buffer) {
                 Ok(count) if count > 0 => dropped += count,
                 _ => return,
             }

@@ -1,6 +1,7 @@
 //! A client's connection, plain or encrypted: one kind of stream for the driver.
 //!
-//! It owns no octet but those in TLS's own buffers. It knows no SMTP.
+//! It owns no octet but those in TLS's own buffers, and how many are read at once. It knows no
+//! SMTP.
 
 use std::{
     io,
@@ -13,6 +14,11 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::server::TlsStream;
+
+/// Octets of a message that are read at once from a plain connection.
+const PLAIN_READ: usize = 32 * 1024;
+/// The same from an encrypted one: what one record holds (RFC 8446 5.1). TLS gives no more at once.
+const TLS_READ: usize = 16 * 1024;
 
 /// A client's connection.
 #[derive(Debug)]
@@ -32,6 +38,14 @@ impl Stream {
                 *self = other;
                 None
             }
+        }
+    }
+
+    /// Octets of a message that are worth reading at once.
+    pub(crate) fn read_size(&self) -> usize {
+        match self {
+            Self::Plain(_) | Self::Gone => PLAIN_READ,
+            Self::Tls(_) => TLS_READ,
         }
     }
 

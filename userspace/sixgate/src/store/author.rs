@@ -25,23 +25,23 @@ impl Author {
             Ok(before) if before != name => format!("{name} (sudo by {before})"),
             _ => name,
         };
-        let words = env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
-        let what = without_config(words).join(" ");
+        let arguments = env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+        let what = without_config(arguments).join(" ");
         Self { who: bounded(&who, WHO_MAX), what: bounded(&what, WHAT_MAX) }
     }
 }
 
 /// The arguments without the option that names the configuration.
-fn without_config(words: impl Iterator<Item = String>) -> Vec<String> {
+fn without_config(arguments: impl Iterator<Item = String>) -> Vec<String> {
     let mut is_value = false;
     let mut kept = Vec::new();
-    for word in words {
-        if std::mem::take(&mut is_value) || word.starts_with("--config=") {
+    for argument in arguments {
+        if std::mem::take(&mut is_value) || argument.starts_with("--config=") {
             continue;
         }
-        is_value = word == "--config";
+        is_value = argument == "--config";
         if !is_value {
-            kept.push(word);
+            kept.push(argument);
         }
     }
     kept
@@ -67,9 +67,9 @@ mod tests {
 
     #[test]
     fn a_command_is_recorded_without_the_name_of_the_configuration() {
-        for words in ["--config a optin add b", "optin --config=a add b", "optin add b --config a"] {
-            let words = words.split(' ').map(str::to_owned);
-            assert_eq!(without_config(words), ["optin", "add", "b"]);
+        for line in ["--config a optin add b", "optin --config=a add b", "optin add b --config a"] {
+            let arguments = line.split(' ').map(str::to_owned);
+            assert_eq!(without_config(arguments), ["optin", "add", "b"]);
         }
     }
 

@@ -15,12 +15,12 @@ use serde::{
 };
 use sixgate_common::dest::OptIn;
 
-use crate::store::{Contents, Domain, Marks, PrefixMap, PrefixSet, parse_prefix};
+use crate::store::{Contents, Domain, Marks, PrefixMap, PrefixSet, parse_listed_domain, parse_prefix};
 
 /// An error in the file, and its line.
 #[derive(Debug, thiserror::Error)]
 #[error("{line}: {reason}")]
-pub struct Problem {
+pub struct ListProblem {
     /// Counted from 1.
     pub line: usize,
     /// The reason, as text for the message.
@@ -31,18 +31,18 @@ pub struct Problem {
 ///
 /// # Errors
 ///
-/// [`Problem`]: the first error in it.
-pub fn parse(octets: &[u8]) -> Result<Contents, Problem> {
-    let document: Document = serde_json::from_slice(octets).map_err(|error| {
+/// [`ListProblem`]: the first error in it.
+pub fn parse(octets: &[u8]) -> Result<Contents, ListProblem> {
+    let document: StoreDocument = serde_json::from_slice(octets).map_err(|error| {
         let text = error.to_string();
-        let place = format!(" at line {} column {}", error.line(), error.column());
-        let reason = text.strip_suffix(&place).unwrap_or(&text);
+        let position = format!(" at line {} column {}", error.line(), error.column());
+        let reason = text.strip_suffix(&position).unwrap_or(&text);
         // in terms of JSON, not of this program
-        let reason = match reason.split_once("expected struct Document") {
+        let reason = match reason.split_once("expected struct StoreDocument") {
             Some((found, _)) => format!("{found}expected an object as `sixgate store export` prints it"),
             None => reason.to_owned(),
         };
-        Problem {
+        ListProblem {
             line: error.line().max(1),
             reason: reason.replace("unknown field", "unknown key").replace("missing field", "missing key"),
         }
@@ -115,15 +115,15 @@ impl Serialize for Keys<'_> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document {
+struct StoreDocument {
     #[serde(rename = "version")]
     _version: Version,
     optin: OptIns,
-    guard: Prefixes,
-    trust: Prefixes,
-    domains: Domains,
+    guard: PrefixList,
+    trust: PrefixList,
+    domains: DomainList,
     #[serde(default)]
-    temporary: Domains,
+    temporary: DomainList,
 }
 
 #[derive(Deserialize)]
@@ -173,9 +173,9 @@ impl<'de> Visitor<'de> for OptInVisitor {
 }
 
 /// A list of prefixes.
-struct Prefixes(PrefixSet);
+struct PrefixList(PrefixSet);
 
-impl<'de> Deserialize<'de> for Prefixes {
+impl<'de> Deserialize<'de> for PrefixList {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let set = deserializer.deserialize_seq(ListVisitor(parse_prefix))?;
         Ok(Self(set.into_iter().map(|prefix| (prefix, ())).collect()))
@@ -184,11 +184,11 @@ impl<'de> Deserialize<'de> for Prefixes {
 
 /// A list of domains.
 #[derive(Default)]
-struct Domains(BTreeSet<Domain>);
+struct DomainList(BTreeSet<Domain>);
 
-impl<'de> Deserialize<'de> for Domains {
+impl<'de> Deserialize<'de> for DomainList {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let set = deserializer.deserialize_seq(ListVisitor(str::parse::<Domain>))?;
+        let set = deserializer.deserialize_seq(ListVisitor(parse_listed_domain))?;
         Ok(Self(set))
     }
 }

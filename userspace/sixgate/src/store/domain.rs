@@ -36,7 +36,7 @@ impl Marks {
     /// How they stand after the domain in lists, with a blank before; nothing for a domain that
     /// takes mail here and is refused as usual.
     #[must_use]
-    pub const fn words(self) -> &'static str {
+    pub const fn list_suffix(self) -> &'static str {
         match (self.opted_in, self.temporary) {
             (_, false) => "",
             (true, true) => " in temporary",

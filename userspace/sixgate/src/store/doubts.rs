@@ -9,9 +9,9 @@ use std::net::Ipv6Addr;
 use ipnet::Ipv6Net;
 use sixgate_common::dest::OptIn;
 
-use crate::store::{Contents, Database, Entry, Key, StoreError};
+use crate::store::{Contents, Database, Domain, EntryKey, StoreEntry, StoreError};
 
-impl Entry {
+impl StoreEntry {
     /// Why it is likely not meant, as a sentence; none if it is an entry as others.
     #[must_use]
     pub fn doubt(&self) -> Option<String> {
@@ -57,7 +57,12 @@ impl Entry {
                      sixgate guard remove {prefix}"
                 )
             }),
-            Self::Domain(..) => None,
+            Self::Domain(domain, _) => domain.as_str().parse::<Domain>().err().map(|_| {
+                format!(
+                    "domain has {domain}, which is an address or ends like one: no recipient has such a domain; to \
+                     undo that: sixgate domain remove {domain}"
+                )
+            }),
         }
     }
 }
@@ -66,10 +71,12 @@ impl Contents {
     /// Entries that are likely not meant, at most [`DOUBTS_MAX`] sentences.
     #[must_use]
     pub fn doubts(&self) -> Vec<String> {
-        let optin = self.optin.entries().iter().map(|(prefix, optin)| Entry::OptIn(*prefix, *optin));
-        let guard = self.guard.entries().keys().copied().map(Entry::Guard);
-        let trust = self.trust.entries().keys().copied().map(Entry::Trust);
-        trust.chain(optin).chain(guard).filter_map(|entry| entry.doubt()).take(DOUBTS_MAX).collect()
+        let optin = self.optin.entries().iter().map(|(prefix, optin)| StoreEntry::OptIn(*prefix, *optin));
+        let guard = self.guard.entries().keys().copied().map(StoreEntry::Guard);
+        let trust = self.trust.entries().keys().copied().map(StoreEntry::Trust);
+        let domains = self.domains.iter().map(|(domain, marks)| StoreEntry::Domain(domain.clone(), *marks));
+        let all = trust.chain(optin).chain(guard).chain(domains);
+        all.filter_map(|entry| entry.doubt()).take(DOUBTS_MAX).collect()
     }
 }
 
@@ -84,10 +91,10 @@ impl Database {
         let mut found = Vec::new();
         let all = || (0..=GLOBAL_LENGTH).filter_map(|length| Ipv6Net::new(GLOBAL, length).ok());
         for prefix in all().map(|prefix| prefix.trunc()) {
-            found.extend(self.entry(&Key::Trust(prefix))?);
-            found.extend(self.entry(&Key::OptIn(prefix))?);
+            found.extend(self.entry(&EntryKey::Trust(prefix))?);
+            found.extend(self.entry(&EntryKey::OptIn(prefix))?);
         }
-        found.extend(self.guard()?.entries().keys().copied().map(Entry::Guard));
+        found.extend(self.guard()?.entries().keys().copied().map(StoreEntry::Guard));
         Ok(found.into_iter().filter_map(|entry| entry.doubt()).take(DOUBTS_MAX).collect())
     }
 }
@@ -135,10 +142,10 @@ mod tests {
 
     #[test]
     fn what_is_likely_not_meant_is_named_with_the_command_that_undoes_it() {
-        type Make = fn(Ipv6Net) -> Entry;
-        let trust: Make = Entry::Trust;
-        let optin: Make = |prefix| Entry::OptIn(prefix, OptIn::In);
-        let guard: Make = Entry::Guard;
+        type Make = fn(Ipv6Net) -> StoreEntry;
+        let trust: Make = StoreEntry::Trust;
+        let optin: Make = |prefix| StoreEntry::OptIn(prefix, OptIn::In);
+        let guard: Make = StoreEntry::Guard;
         for (entry, prefix, wanted) in [
             (trust, "::/0", Some("every sender is exempt")),
             (trust, "2000::/3", Some("every sender is exempt")),
@@ -160,8 +167,9 @@ mod tests {
         ] {
             let doubt = entry(prefix.parse().unwrap()).doubt();
             assert_eq!(doubt.is_some(), wanted.is_some(), "{doubt:?}");
-            let told = |doubt: &str| doubt.contains(wanted.unwrap_or_default()) && doubt.ends_with(prefix);
-            assert!(doubt.iter().all(|doubt| told(doubt)), "{doubt:?}");
+            let is_named =
+                |doubt: &str| doubt.contains(wanted.unwrap_or_default()) && doubt.ends_with(prefix);
+            assert!(doubt.iter().all(|doubt| is_named(doubt)), "{doubt:?}");
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::store::{Contents, Domain, Marks, PrefixSet};
 
 /// One entry of the store.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Entry {
+pub enum StoreEntry {
     /// A destination and what its owner decided.
     OptIn(Ipv6Net, OptIn),
     /// A destination that is ours.
@@ -24,7 +24,7 @@ pub enum Entry {
 
 /// The key of an entry: an entry without its decision or marks.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Key {
+pub enum EntryKey {
     /// A destination of the opt-in set.
     OptIn(Ipv6Net),
     /// A destination that is ours.
@@ -37,52 +37,52 @@ pub enum Key {
 
 /// The outcome for one entry.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Outcome {
+pub enum EditOutcome {
     /// It is new.
-    Added(Entry),
+    Added(StoreEntry),
     /// It had another decision.
-    Changed(Entry),
+    Changed(StoreEntry),
     /// It is gone.
-    Removed(Entry),
+    Removed(StoreEntry),
     /// It was there already.
-    Unchanged(Entry),
+    Unchanged(StoreEntry),
     /// It was to go and was not there.
-    Missing(Key),
+    Missing(EntryKey),
 }
 
 /// A change of one entry: that of a removed one, or as it is now.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Change {
+pub enum EntryChange {
     /// It is so now.
-    Put(Entry),
+    Put(StoreEntry),
     /// It is gone.
-    Gone(Key),
+    Gone(EntryKey),
 }
 
-impl Entry {
+impl StoreEntry {
     /// The key of this entry.
     #[must_use]
-    pub fn key(&self) -> Key {
+    pub fn key(&self) -> EntryKey {
         match self {
-            Self::OptIn(prefix, _) => Key::OptIn(*prefix),
-            Self::Guard(prefix) => Key::Guard(*prefix),
-            Self::Trust(prefix) => Key::Trust(*prefix),
-            Self::Domain(domain, _) => Key::Domain(domain.clone()),
+            Self::OptIn(prefix, _) => EntryKey::OptIn(*prefix),
+            Self::Guard(prefix) => EntryKey::Guard(*prefix),
+            Self::Trust(prefix) => EntryKey::Trust(*prefix),
+            Self::Domain(domain, _) => EntryKey::Domain(domain.clone()),
         }
     }
 }
 
-impl fmt::Display for Entry {
+impl fmt::Display for StoreEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OptIn(prefix, optin) => write!(f, "{prefix} {}", optin.name()),
             Self::Guard(prefix) | Self::Trust(prefix) => prefix.fmt(f),
-            Self::Domain(domain, marks) => write!(f, "{domain}{}", marks.words()),
+            Self::Domain(domain, marks) => write!(f, "{domain}{}", marks.list_suffix()),
         }
     }
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for EntryKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OptIn(prefix) | Self::Guard(prefix) | Self::Trust(prefix) => prefix.fmt(f),
@@ -91,7 +91,7 @@ impl fmt::Display for Key {
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for EditOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Added(entry) => write!(f, "added {entry}"),
@@ -105,29 +105,29 @@ impl fmt::Display for Outcome {
 
 impl Contents {
     /// Makes the change in memory; costs in proportion to it.
-    pub fn apply(&mut self, change: Change) {
+    pub fn apply(&mut self, change: EntryChange) {
         let take = |set: &mut PrefixSet, prefix: Ipv6Net| {
             set.remove(&prefix);
         };
         match change {
-            Change::Put(Entry::OptIn(prefix, optin)) => {
+            EntryChange::Put(StoreEntry::OptIn(prefix, optin)) => {
                 self.optin.insert(prefix, optin);
             }
-            Change::Put(Entry::Guard(prefix)) => {
+            EntryChange::Put(StoreEntry::Guard(prefix)) => {
                 self.guard.insert(prefix, ());
             }
-            Change::Put(Entry::Trust(prefix)) => {
+            EntryChange::Put(StoreEntry::Trust(prefix)) => {
                 self.trust.insert(prefix, ());
             }
-            Change::Put(Entry::Domain(domain, marks)) => {
+            EntryChange::Put(StoreEntry::Domain(domain, marks)) => {
                 self.domains.insert(domain, marks);
             }
-            Change::Gone(Key::OptIn(prefix)) => {
+            EntryChange::Gone(EntryKey::OptIn(prefix)) => {
                 self.optin.remove(&prefix);
             }
-            Change::Gone(Key::Guard(prefix)) => take(&mut self.guard, prefix),
-            Change::Gone(Key::Trust(prefix)) => take(&mut self.trust, prefix),
-            Change::Gone(Key::Domain(domain)) => {
+            EntryChange::Gone(EntryKey::Guard(prefix)) => take(&mut self.guard, prefix),
+            EntryChange::Gone(EntryKey::Trust(prefix)) => take(&mut self.trust, prefix),
+            EntryChange::Gone(EntryKey::Domain(domain)) => {
                 self.domains.remove(&domain);
             }
         }

@@ -19,23 +19,23 @@ pub enum StoreError {
         /// Where it should be.
         path: PathBuf,
     },
-    /// There is none; the file that one was made from once is older than what is lost.
+    /// There is none; a JSON file beside it may be older than what is lost.
     #[error(
-        "no opt-in store at {}: is the volume mounted? It was made from {} once, which may be out of date; to use that \
-         again: `sixgate init`, then `sixgate store import {}`",
+        "no opt-in store at {}: is the volume mounted? There is {}, which may be out of date; to use that: `sixgate init`, \
+         then `sixgate store import {}`",
         path.display(), json.display(), json.display()
     )]
     Lost {
         /// Where it should be.
         path: PathBuf,
-        /// The JSON file that it was made from.
+        /// The JSON file, of an earlier version or exported.
         json: PathBuf,
     },
     /// There is none, but its backup is there.
     #[error(
-        "no opt-in store at {}; its backup {} is there: `sixgate store restore` puts it back, `sixgate init` makes a new \
-         store",
-        path.display(), backup.display()
+        "no opt-in store at {}, only its backup {}: is the volume mounted? `sixgate store restore` puts it back; \
+         `sixgate init --force` makes an empty store and keeps the backup as {}.1",
+        path.display(), backup.display(), backup.display()
     )]
     OnlyBackup {
         /// Where it should be.
@@ -57,8 +57,8 @@ pub enum StoreError {
     },
     /// There is no backup of it.
     #[error(
-        "there is no backup {} to put back: `sixgate init` makes a new store{}",
-        backup.display(), if *is_store_there { ", once the damaged one is moved away" } else { "" }
+        "there is no backup {} to put back; {}",
+        backup.display(), if *is_store_there { "nothing was changed" } else { "`sixgate init` makes a new store" }
     )]
     NoBackup {
         /// Where it should be.
@@ -74,10 +74,10 @@ pub enum StoreError {
         /// The error in the backup.
         source: Box<Self>,
     },
-    /// No further damaged store is kept.
-    #[error("{kept} damaged opt-in stores are kept beside {} already: move them away", path.display())]
-    TooManyDamaged {
-        /// The path of the store.
+    /// No further store or backup is kept under this name.
+    #[error("{kept} files {} are kept already, with numbers after it: move them away", path.display())]
+    TooManyKept {
+        /// The name that they begin with.
         path: PathBuf,
         /// How many are kept.
         kept: u32,
@@ -98,9 +98,8 @@ pub enum StoreError {
     },
     /// There is a good one, which the backup is not to replace.
     #[error(
-        "the opt-in store {} is good; nothing was changed. To go back to its backup {}: `mv {} {}.aside`, then \
-         `sixgate store restore`",
-        path.display(), backup.display(), path.display(), path.display()
+        "the opt-in store {} is good; nothing was changed. To go back to its backup {}: `sixgate store restore --force`",
+        path.display(), backup.display()
     )]
     Good {
         /// The path of the store.
@@ -182,7 +181,10 @@ pub enum StoreError {
         reason: String,
     },
     /// It was made by a later version.
-    #[error("the opt-in store {} has form {found}: this sixgate reads form {wanted}", path.display())]
+    #[error(
+        "the opt-in store {} was written by another version of sixgate (schema {found}, this one reads {wanted})",
+        path.display()
+    )]
     OtherForm {
         /// The path of the store.
         path: PathBuf,
@@ -209,15 +211,18 @@ pub enum StoreError {
     },
     /// A list lacks more than half of what is there.
     #[error(
-        "the list would remove {removed} of {before} {what}; nothing was changed: `--allow-shrink` if that is meant"
+        "the list would remove {removed} of {before} {what}{}; nothing was changed: `--allow-shrink` if that is meant",
+        if *counts_out { ", or no longer opt them in" } else { "" }
     )]
     Shrinks {
         /// The kind of entries, in the plural.
         what: &'static str,
-        /// How many would go.
+        /// How many would go, or would no longer be opted in.
         removed: usize,
         /// How many there are.
         before: usize,
+        /// Whether some would stay, not opted in.
+        counts_out: bool,
     },
 }
 
@@ -230,8 +235,9 @@ fn way_out(path: &Path, has_backup: bool) -> String {
         )
     } else {
         format!(
-            "there is no backup {path}.old: move the store away (`mv {path} {path}.damaged`), then `sixgate init` makes \
-             a new one, and `sixgate store import FILE` fills it with what `sixgate store export` printed"
+            "there is no backup {path}.old: move the store away with its logs (`mv {path} {path}-wal {path}-shm DIR`; the \
+             logs may be missing), then `sixgate init` makes a new one, and `sixgate store import FILE` fills it with what \
+             `sixgate store export` printed"
         )
     }
 }

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use ipnet::Ipv6Net;
 use sixgate_common::dest::OptIn;
 
-use crate::store::{Domain, DomainError, Marks, PrefixError, PrefixMap, PrefixSet, parse_prefix};
+use crate::store::{
+    Domain, DomainError, Marks, PrefixError, PrefixMap, PrefixSet, parse_listed_domain, parse_prefix,
+};
 
 /// A line with an error.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -128,15 +130,22 @@ pub fn parse_guard(octets: &[u8]) -> Result<PrefixSet, ListError> {
     Ok(list)
 }
 
-/// Reads lines of `DOMAIN [in] [temporary]`, as `sixgate domain list` prints them.
+/// Reads lines of `DOMAIN [in] [temporary]`, as `sixgate domain list` prints them. Earlier versions
+/// took addresses for domains, too: those stay that are `listed`.
 ///
 /// # Errors
 ///
 /// The first bad line.
-pub fn parse_domains(octets: &[u8]) -> Result<BTreeMap<Domain, Marks>, ListError> {
+pub fn parse_domains(
+    octets: &[u8],
+    listed: &BTreeMap<Domain, Marks>,
+) -> Result<BTreeMap<Domain, Marks>, ListError> {
     let mut list = BTreeMap::new();
     for_each_line(octets, |domain, marks| {
-        let domain: Domain = domain.parse().map_err(ListReason::Domain)?;
+        let domain = match (domain.parse::<Domain>(), parse_listed_domain(domain)) {
+            (Err(_), Ok(domain)) if listed.contains_key(&domain) => domain,
+            (parsed, _) => parsed.map_err(ListReason::Domain)?,
+        };
         let marks = match marks.split_whitespace().collect::<Vec<_>>()[..] {
             [] | ["in"] => Marks::OPTED_IN,
             ["temporary"] => Marks::TEMPORARY,
@@ -161,8 +170,8 @@ fn for_each_line(
         let line = str::from_utf8(line).map_err(|_| fail(ListReason::NotText))?;
         let text = line.split_once('#').map_or(line, |(text, _)| text).trim();
         if !text.is_empty() {
-            let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
-            each(word, rest.trim()).map_err(fail)?;
+            let (entry, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+            each(entry, rest.trim()).map_err(fail)?;
         }
     }
     Ok(())
@@ -201,9 +210,10 @@ mod tests {
         assert_eq!(guard.entries().len(), 2);
         let error = parse_members(b"::1\n::2 out").unwrap_err().to_string();
         assert_eq!(error, "2: after the prefix stands `out`: write the prefix alone");
+        let parse_domains = |text| parse_domains(text, &BTreeMap::new());
         let domains = parse_domains(b"A.example.\nb.example temporary\nc.example in temporary").unwrap();
         let found: Vec<String> =
-            domains.iter().map(|(domain, marks)| format!("{domain}{}", marks.words())).collect();
+            domains.iter().map(|(domain, marks)| format!("{domain}{}", marks.list_suffix())).collect();
         assert_eq!(found, ["a.example", "b.example temporary", "c.example in temporary"]);
         for (text, wanted) in [
             (

@@ -26,14 +26,14 @@ pub use database::{
     Backup, Consent, Database, Edit, Edited, Logged, Replaced, Since, StartNote, Store, StoreCounts,
     TakenOver, WRITE_WAIT,
 };
-pub use document::{Problem, parse as parse_document, write as write_document};
+pub use document::{ListProblem, parse as parse_document, write as write_document};
 pub use domain::{Domain, DomainError, Marks, parse_listed_domain};
 pub use doubts::DOUBTS_MAX;
-pub use edit::{Change, Entry, Key, Outcome};
+pub use edit::{EditOutcome, EntryChange, EntryKey, StoreEntry};
 pub use error::StoreError;
 pub use list::{ListError, ListReason, parse_domains, parse_guard, parse_list, parse_members};
 pub use prefix::{PrefixError, PrefixMap, PrefixSet, parse_address, parse_prefix};
-pub use progress::Progress;
+pub use progress::StoreProgress;
 pub use sixgate_common::settings::Revision;
 
 /// Everything that the store holds.

@@ -9,15 +9,15 @@ use std::sync::{
 
 /// How many entries of how many have been changed. All clones count the same.
 #[derive(Clone, Debug, Default)]
-pub struct Progress(Arc<Counts>);
+pub struct StoreProgress(Arc<ProgressCounts>);
 
 #[derive(Debug, Default)]
-struct Counts {
+struct ProgressCounts {
     done: AtomicUsize,
     all: AtomicUsize,
 }
 
-impl Progress {
+impl StoreProgress {
     /// Entries that have been changed, and those that are to be in all, as far as that is known.
     #[must_use]
     pub fn now(&self) -> (usize, usize) {

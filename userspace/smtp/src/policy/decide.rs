@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn bounces_and_keys_that_are_tested_are_told_apart() {
+    fn bounces_and_keys_that_are_tested_are_distinguished() {
         let mut bounce =
             Evidence { null_sender: true, ..message(CheckOutcome::NoPass, &[CheckOutcome::NoPass]) };
         assert_eq!(decide(&ENFORCE, Stage::Message, &bounce), Verdict::Refuse(Refusal::NullSender));

@@ -1,6 +1,7 @@
 //! The policy: which evidence leads to which verdict.
 //!
-//! Pure: no IO, no clock, no lookups, nothing of ours but its own types.
+//! Pure: no IO, no clock, no lookups; of this crate its own types only, and of `sixgate-common` the
+//! keys of domains.
 
 #![forbid(unsafe_code)]
 

@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use super::{Event, Session, State, TlsProgress};
+use super::{Event, Session, SessionState, TlsProgress};
 use crate::reply::{Reply, ReplyKind};
 
 /// Refused recipients that a session may name, for each one that a message may have.
@@ -14,7 +14,7 @@ impl Session {
     /// Answers a [`Task::Recipient`](super::Task::Recipient); without effect if the session has
     /// ended meanwhile.
     pub fn answer_recipient(&mut self, now: Instant, reply: &Reply) {
-        let State::Recipient(recipient) = &self.state else {
+        let SessionState::Recipient(recipient) = &self.state else {
             return;
         };
         let recipient = recipient.clone();
@@ -35,7 +35,7 @@ impl Session {
     /// Answers a [`Task::Message`](super::Task::Message), and so ends the transaction; without
     /// effect if the session has ended meanwhile.
     pub fn answer_message(&mut self, now: Instant, reply: &Reply) {
-        if !matches!(self.state, State::Message) {
+        if !matches!(self.state, SessionState::Message) {
             return;
         }
         reply.write_to(&mut self.output);
@@ -48,7 +48,7 @@ impl Session {
     /// and later it was done. Commands from before are forgotten (RFC 3207 4.2). Without effect if
     /// the session has ended meanwhile.
     pub fn answer_start_tls(&mut self, now: Instant, progress: TlsProgress) {
-        if !matches!(self.state, State::StartingTls) {
+        if !matches!(self.state, SessionState::StartingTls) {
             return;
         }
         match progress {
@@ -64,10 +64,10 @@ impl Session {
 
     /// Waits for the next command, after an answer.
     fn resume(&mut self, now: Instant) {
-        self.state = State::Command;
+        self.state = SessionState::Command;
         (self.times.now, self.times.active) = (now, now);
         if self.has_too_many_recipients() {
-            self.hang_up(ReplyKind::TooManyErrors);
+            self.hang_up(ReplyKind::TooManyRejected);
         }
         self.advance();
     }

@@ -1,13 +1,14 @@
 //! A session that is served, command by command (RFC 5321 4.1).
 //!
-//! It owns what each command may do when. How one is spelled is in `smtp::command`, what follows
-//! DATA and BDAT in `content`.
+//! It owns what each command may do when, and the replies to lines that do not hold a command. How
+//! one is spelled is in `crate::command`, what follows DATA and BDAT in `session::content`.
 
 use std::sync::Arc;
 
-use super::{Hello, Offer, Session, State, Task, Transaction};
+use super::{Argument, Hello, Offer, Session, SessionState, Task, Transaction};
 use crate::{
-    command::{Body, Chunk, Command, MailFrom, Mailbox, RcptTo},
+    command::{Body, Chunk, Command, CommandError, MailFrom, Mailbox, RcptTo},
+    line::InputLine,
     reply::{Extension, ReplyKind},
 };
 
@@ -21,6 +22,49 @@ const SMALL_CHUNK: u64 = 1024;
 const SMALL_CHUNKS_MAX: u32 = 1000;
 
 impl Session {
+    pub(super) fn read_line(&mut self, line: InputLine) {
+        let refusing = match self.state {
+            SessionState::Refusing { reason, phase, commands } => Some((reason, phase, commands)),
+            _ => None,
+        };
+        // octets of an unfinished line put nothing off: a command has to come within the time for a
+        // command
+        if line == InputLine::Endless && refusing.is_none() {
+            return;
+        }
+        self.times.active = self.times.now;
+        if let Some((reason, phase, commands)) = refusing {
+            return self.read_refused(reason, phase, commands, line);
+        }
+        let line = match line {
+            InputLine::Complete(line) => line,
+            InputLine::TooLong | InputLine::Endless => return self.reject_error(ReplyKind::TooLong),
+            InputLine::BareLineEnd => return self.hang_up(ReplyKind::BareCommand),
+        };
+        self.argument = Argument::of(&line);
+        let mut parsed = Command::parse(&line);
+        if parsed == Err(CommandError::UnknownParameter)
+            && let Ok(command) = Command::parse_without_dsn(&line)
+            && self.waives(ReplyKind::UnknownParameter)
+        {
+            parsed = Ok(command);
+        }
+        match parsed {
+            Ok(command) => self.handle_command(command),
+            Err(error) => self.reject_error(match error {
+                CommandError::BadChunk => return self.hang_up(ReplyKind::BadChunk),
+                CommandError::BadRecipient => ReplyKind::BadAddress,
+                CommandError::BadSender => ReplyKind::BadSender,
+                CommandError::NoName => ReplyKind::NoName,
+                CommandError::Syntax => ReplyKind::Syntax,
+                CommandError::TooLong => ReplyKind::TooLong,
+                CommandError::Unknown => ReplyKind::Unknown,
+                CommandError::UnknownParameter => ReplyKind::UnknownParameter,
+            }),
+        }
+        self.argument = None;
+    }
+
     pub(super) fn handle_command(&mut self, command: Command) {
         let is_mail = matches!(
             command,
@@ -92,7 +136,7 @@ impl Session {
         } else {
             self.input.clear();
             self.task = Some(Task::StartTls);
-            self.state = State::StartingTls;
+            self.state = SessionState::StartingTls;
         }
     }
 
@@ -145,11 +189,11 @@ impl Session {
             self.reject(ReplyKind::TooManyRecipients);
             self.counts.deferred_recipients += 1;
             if self.has_too_many_recipients() {
-                self.hang_up(ReplyKind::TooManyErrors);
+                self.hang_up(ReplyKind::TooManyRejected);
             }
         } else {
             self.task = Some(Task::Recipient { recipient: recipient.clone(), mail, hello });
-            self.state = State::Recipient(recipient);
+            self.state = SessionState::Recipient(recipient);
         }
     }
 

@@ -1,17 +1,17 @@
 //! A session while a message arrives: pieces out, and the time that the sender has for them.
 //!
 //! It owns the states between 354 or BDAT and the end of data. The rules for the octets are in
-//! `smtp::content`.
+//! `crate::incoming_message`.
 
 use std::{
     mem,
     time::{Duration, Instant},
 };
 
-use super::{Event, Session, SessionLimits, State, StoreFailure, Task, Times};
+use super::{Event, Session, SessionLimits, SessionState, StoreFailure, Task, Times};
 use crate::{
     command::Chunk,
-    incoming_message::{ContentLimits, IncomingMessage, Taken},
+    incoming_message::{ContentLimits, IncomingMessage, TakenInput},
     reply::ReplyKind,
 };
 
@@ -19,8 +19,8 @@ impl Session {
     /// Answers a [`Task::Content`]; without effect if the session has ended meanwhile. A message
     /// that cannot be kept is read to its end and refused.
     pub fn answer_content(&mut self, now: Instant, kept: Result<(), StoreFailure>) {
-        self.state = match mem::replace(&mut self.state, State::Closing) {
-            State::Keeping(mut arriving) => {
+        self.state = match mem::replace(&mut self.state, SessionState::Closing) {
+            SessionState::Keeping(mut arriving) => {
                 if let Err(why) = kept {
                     arriving.lose(match why {
                         StoreFailure::Memory => ReplyKind::NoMemory,
@@ -32,7 +32,7 @@ impl Session {
                 let waited = now.saturating_duration_since(self.times.now);
                 self.times.too_slow = self.times.too_slow.map(|instant| instant + waited);
                 (self.times.now, self.times.active) = (now, now);
-                State::Data(arriving)
+                SessionState::Data(arriving)
             }
             other => other,
         };
@@ -42,7 +42,7 @@ impl Session {
     /// A message follows DATA.
     pub(super) fn begin_content(&mut self) {
         self.begin_time();
-        self.state = State::Data(IncomingMessage::after_data(self.content_limits()));
+        self.state = SessionState::Data(IncomingMessage::after_data(self.content_limits()));
     }
 
     /// A chunk of a message follows BDAT. The pace is that of the whole message: a new chunk begins
@@ -53,13 +53,13 @@ impl Session {
             IncomingMessage::in_chunks(self.content_limits())
         });
         arriving.expect(chunk);
-        self.state = State::Data(arriving);
+        self.state = SessionState::Data(arriving);
     }
 
-    /// Drops the octets that follow an unwanted BDAT; then `say` is the reply.
+    /// Drops the octets that follow an unwanted BDAT; then `kind` is the reply.
     pub(super) fn begin_skipping(&mut self, octets: u64, kind: ReplyKind) {
         self.begin_time();
-        self.state = State::Skipping(octets, kind);
+        self.state = SessionState::Skipping(octets, kind);
     }
 
     fn begin_time(&mut self) {
@@ -78,7 +78,7 @@ impl Session {
 
     /// Drops a piece of a chunk; whether there may be more to read at once.
     pub(super) fn skip_content(&mut self) -> bool {
-        let State::Skipping(left, kind) = &mut self.state else {
+        let SessionState::Skipping(left, kind) = &mut self.state else {
             return false;
         };
         let count = usize::try_from(*left).unwrap_or(usize::MAX).min(self.input.unread().len());
@@ -88,7 +88,7 @@ impl Session {
         self.times.received(count, &self.parameters.limits);
         if let Some(kind) = over {
             self.times.too_slow = None;
-            self.state = State::Command;
+            self.state = SessionState::Command;
             self.reject_error(kind);
         }
         over.is_some()
@@ -96,23 +96,23 @@ impl Session {
 
     /// Reads a piece of a message; whether there may be more to read at once.
     pub(super) fn read_content(&mut self) -> bool {
-        let State::Data(arriving) = &mut self.state else {
+        let SessionState::Data(arriving) = &mut self.state else {
             return false;
         };
         if !arriving.has_ended() {
-            let Taken::Octets(count) = arriving.receive(self.input.unread()) else {
+            let TakenInput::Octets(count) = arriving.receive(self.input.unread()) else {
                 self.hang_up(ReplyKind::BareData);
                 return true;
             };
-            self.input.consume(count);
             self.times.received(count, &self.parameters.limits);
-        }
-        if let Some(piece) = arriving.take_piece() {
-            self.task = Some(Task::Content(piece));
-            if let State::Data(arriving) = mem::replace(&mut self.state, State::Closing) {
-                self.state = State::Keeping(arriving);
+            let input = self.input.take(count);
+            if let Some(octets) = arriving.take(&input, self.input.buffer()) {
+                self.task = Some(Task::Content(octets));
+                if let SessionState::Data(arriving) = mem::replace(&mut self.state, SessionState::Closing) {
+                    self.state = SessionState::Keeping(arriving);
+                }
+                return false;
             }
-            return false;
         }
         let (ended, lost) = (arriving.has_ended(), arriving.lost());
         let waived = arriving.waived().to_vec();
@@ -125,7 +125,7 @@ impl Session {
     }
 
     fn end_of_chunk(&mut self) {
-        let State::Data(arriving) = mem::replace(&mut self.state, State::Command) else {
+        let SessionState::Data(arriving) = mem::replace(&mut self.state, SessionState::Command) else {
             return;
         };
         let size = arriving.chunk_size().to_string();
@@ -144,14 +144,14 @@ impl Session {
         }
         (self.times.too_slow, self.times.transaction_end) = (None, None);
         self.task = Some(Task::Message { transaction, tls: self.tls.clone() });
-        self.state = State::Message;
+        self.state = SessionState::Message;
     }
 
     fn refuse_message(&mut self, why: ReplyKind) {
         self.reply_noted(Event::Message(why), why);
         self.abandon();
         self.count_message();
-        self.state = State::Command;
+        self.state = SessionState::Command;
     }
 
     /// A message came to its end, with any result: a session exists for that.

@@ -4,7 +4,7 @@
 
 use sixgate_common::flow::ARGUMENT_KEPT;
 
-use super::{Session, State};
+use super::{Session, SessionState};
 use crate::{
     command::{Mailbox, RcptTo},
     incoming_message::IncomingMessage,
@@ -17,7 +17,7 @@ pub struct Incident {
     /// The kind of incident.
     pub event: Event,
     /// How far the session had come.
-    pub progress: Progress,
+    pub progress: SessionProgress,
     /// The reply of sixgate; for a waived refusal, the one that enforce would have given. `None`:
     /// the client is gone, or the reply was the next hop's.
     pub reply: Option<Reply>,
@@ -65,7 +65,7 @@ impl Event {
 
 /// How far a session has come.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Progress {
+pub struct SessionProgress {
     /// The last step that counts.
     pub stage: Stage,
     /// Octets of the message that is arriving, as they came; 0 if none is.
@@ -167,10 +167,10 @@ impl Session {
         self.note(event, Some(reply));
     }
 
-    fn progress(&self, event: Event) -> Progress {
+    fn progress(&self, event: Event) -> SessionProgress {
         let transaction = self.transaction.as_ref();
         let path = transaction.map(|transaction| transaction.mail.reverse_path.as_ref());
-        Progress {
+        SessionProgress {
             stage: self.stage(),
             octets: self.incoming_message().map_or(0, IncomingMessage::octets),
             mail_from: path.map(|path| path.map(Mailbox::to_string).unwrap_or_default()),
@@ -188,11 +188,11 @@ impl Session {
 
     fn stage(&self) -> Stage {
         match (&self.state, &self.transaction) {
-            (State::Refusing { .. }, _) => Stage::Refused,
-            (State::StartingTls, _) => Stage::StartTls,
-            (State::Skipping(..), _) => Stage::Bdat,
-            (State::Message, _) => Stage::EndOfData,
-            (State::Recipient(_), _) => Stage::Rcpt,
+            (SessionState::Refusing { .. }, _) => Stage::Refused,
+            (SessionState::StartingTls, _) => Stage::StartTls,
+            (SessionState::Skipping(..), _) => Stage::Bdat,
+            (SessionState::Message, _) => Stage::EndOfData,
+            (SessionState::Recipient(_), _) => Stage::Rcpt,
             _ if let Some(arriving) = self.incoming_message() => {
                 if arriving.is_in_chunks() {
                     Stage::Bdat
@@ -211,7 +211,7 @@ impl Session {
     /// The message that is arriving, between two chunks, too.
     fn incoming_message(&self) -> Option<&IncomingMessage> {
         match &self.state {
-            State::Data(arriving) | State::Keeping(arriving) => Some(arriving),
+            SessionState::Data(arriving) | SessionState::Keeping(arriving) => Some(arriving),
             _ => self.chunks.as_ref(),
         }
     }

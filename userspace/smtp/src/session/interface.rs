@@ -9,6 +9,7 @@ use sixgate_common::flow::ARGUMENT_KEPT;
 use sixgate_common::refuse::Reason;
 
 use crate::{
+    MessageOctets,
     command::{HelloName, MailFrom, RcptTo},
     policy::{Mode, TemporaryDomains, evidence::Endpoints},
     reply::{Reply, ReplyTable},
@@ -134,8 +135,8 @@ pub enum Task {
     },
     /// Keep the next octets of the message, then
     /// [`Session::answer_content`](super::Session::answer_content). They are as they were received,
-    /// dot-stuffing removed; in all, each line ends with CRLF.
-    Content(Vec<u8>),
+    /// dot-stuffing removed, and lie where they were read; in all, each line ends with CRLF.
+    Content(MessageOctets),
     /// Encrypt the connection, then
     /// [`Session::answer_start_tls`](super::Session::answer_start_tls). Unread octets that came in
     /// the clear are to be dropped.

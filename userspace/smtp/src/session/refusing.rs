@@ -3,6 +3,7 @@
 //!
 //! It owns no reply and no order of them; the tables of the XDP program define both.
 
+use bytes::Bytes;
 use sixgate_common::{
     domain::{self, Span},
     flow::ARGUMENT_KEPT,
@@ -10,15 +11,15 @@ use sixgate_common::{
     refuse::{self, Phase, Reason, ReplyId, Verb},
 };
 
-use super::{RefusedRecipient, Session, State};
-use crate::{line::Line, policy::evidence::Endpoints, reply::Reply};
+use super::{RefusedRecipient, Session, SessionState};
+use crate::{line::InputLine, policy::evidence::Endpoints, reply::Reply};
 
 impl Session {
-    pub(super) fn read_refused(&mut self, reason: Reason, phase: Phase, commands: u16, line: Line) {
+    pub(super) fn read_refused(&mut self, reason: Reason, phase: Phase, commands: u16, line: InputLine) {
         let (verb, line) = match line {
-            Line::Complete(line) => (line::verb(line.as_slice(), 0, line.len()), line),
-            Line::TooLong | Line::Endless => (Verb::TooLong, Vec::new()),
-            Line::BareLineEnd => (Verb::BareLineEnd, Vec::new()),
+            InputLine::Complete(line) => (line::verb(&*line, 0, line.len()), line),
+            InputLine::TooLong | InputLine::Endless => (Verb::TooLong, Bytes::new()),
+            InputLine::BareLineEnd => (Verb::BareLineEnd, Bytes::new()),
         };
         let step = refuse::step(reason, phase, verb, commands);
         self.refuse(reason, step, commands.saturating_add(1), &line);
@@ -46,8 +47,8 @@ impl Session {
         reply.write_to(&mut self.output);
         self.keep_refused(id, reply, line);
         self.state = match step.next {
-            Phase::Closing => State::Closing,
-            phase => State::Refusing { reason, phase, commands },
+            Phase::Closing => SessionState::Closing,
+            phase => SessionState::Refusing { reason, phase, commands },
         };
     }
 

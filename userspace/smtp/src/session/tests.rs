@@ -5,20 +5,17 @@ mod bounds;
 mod chunks;
 mod incidents;
 mod line_ends;
+mod pair;
 mod times;
 mod tls;
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
-
 use proptest::prelude::*;
+use sixgate_common::refuse::Reason;
 use sixgate_common::settings::{REFUSE_AT_GREETING, REFUSE_AT_RCPT};
 
 use super::*;
-use crate::{
-    command::Mailbox,
-    policy::{Refusal, evidence::Endpoints},
-    reply::Reply,
-};
+use crate::command::Mailbox;
+use pair::{Pair, check, next_hop, parameters};
 
 const NOT_OPTED_IN: Admission = Admission::Refuse { reason: Reason::NotOptedIn, refuse_at: REFUSE_AT_RCPT };
 
@@ -45,171 +42,11 @@ const PIECES: [&[u8]; 19] = [
     b"junk",
 ];
 
-fn parameters(admission: Admission) -> SessionParameters {
-    SessionParameters {
-        table: Arc::new(ReplyTable::new("gate.example", 1000)),
-        endpoints: Endpoints {
-            source: "2001:db8:1::1".parse().unwrap(),
-            source_port: 1024,
-            destination: "2001:db8::25".parse().unwrap(),
-            destination_port: 25,
-        },
-        admission,
-        mode: Mode::Enforce,
-        offer: Offer {
-            eight_bit_mime: true,
-            size: true,
-            smtp_utf8: true,
-            start_tls: true,
-            message_size: 1000,
-        },
-        limits: SessionLimits {
-            recipients: 3,
-            messages: 2,
-            errors: 3,
-            line_length: 998,
-            received: 100,
-            data_rate: NonZeroU32::new(100),
-            transaction_timeout: Duration::from_secs(1800),
-            command_timeout: Duration::from_secs(300),
-            data_timeout: Duration::from_secs(180),
-            session_timeout: Duration::from_secs(3600),
-        },
-        temporary: Arc::default(),
-    }
-}
-
-/// A session with a caller that answers its tasks: `bad…` recipients are refused by the next hop,
-/// `policy…` ones by the policy; messages are delivered unless they contain `spam`.
-struct Pair {
-    session: Session,
-    now: Instant,
-    /// Why octets are not kept, if they are not.
-    unkept: Option<StoreFailure>,
-    arriving: Vec<u8>,
-    messages: Vec<Vec<u8>>,
-    abandoned: usize,
-}
-
-impl Pair {
-    fn new(admission: Admission) -> Self {
-        let now = Instant::now();
-        Self {
-            session: Session::new(parameters(admission), now),
-            now,
-            unkept: None,
-            arriving: Vec::new(),
-            messages: Vec::new(),
-            abandoned: 0,
-        }
-    }
-
-    /// A session that is served, at the point where the next hop has taken a recipient.
-    fn with_recipient() -> Self {
-        let mut pair = Self::new(Admission::Serve);
-        pair.say(b"EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<u@contoso.com>\r\n");
-        pair
-    }
-
-    /// The same, at the point where the message begins.
-    fn in_data() -> Self {
-        let mut pair = Self::with_recipient();
-        pair.say(b"DATA\r\n");
-        pair
-    }
-
-    fn hear(&mut self) -> String {
-        String::from_utf8(self.session.poll_output()).unwrap()
-    }
-
-    /// The incidents since the last call.
-    fn events(&mut self) -> Vec<Event> {
-        self.session.poll_incidents().iter().map(|incident| incident.event).collect()
-    }
-
-    fn say(&mut self, input: &[u8]) -> String {
-        self.session.handle_input(self.now, input);
-        while let Some(task) = self.session.poll_task() {
-            self.perform(task);
-        }
-        self.hear()
-    }
-
-    fn perform(&mut self, task: Task) {
-        match task {
-            Task::Begin { .. } => {}
-            Task::Abandon => {
-                self.abandoned += 1;
-                self.arriving.clear();
-            }
-            Task::Content(octets) => {
-                self.arriving.extend(octets);
-                self.session.answer_content(self.now, self.unkept.map_or(Ok(()), Err));
-            }
-            Task::StartTls => {
-                self.session.answer_start_tls(self.now, TlsProgress::Ready);
-                let tls = Tls { version: "TLS1.3", cipher: "TLS_AES_128_GCM_SHA256".to_owned() };
-                self.session.answer_start_tls(self.now, TlsProgress::Done(tls));
-            }
-            Task::Recipient { recipient, .. } => {
-                let reply = match recipient.to_string() {
-                    name if name.starts_with("bad") => next_hop(550, "5.1.1 unknown"),
-                    name if name.starts_with("another") => next_hop(452, "4.5.3 one at a time"),
-                    name if name.starts_with("policy") => {
-                        refused(Refusal::DomainNotOptedIn, recipient.mailbox().and_then(Mailbox::domain_name))
-                    }
-                    _ => next_hop(250, "2.1.5 ok"),
-                };
-                self.session.answer_recipient(self.now, &reply);
-            }
-            Task::Message { .. } => {
-                let octets = mem::take(&mut self.arriving);
-                let spam = octets.windows(4).any(|window| window == b"spam");
-                self.messages.push(octets);
-                let refused = refused(Refusal::NotAuthenticated, None);
-                let reply = if spam { refused } else { next_hop(250, "2.0.0 queued") };
-                self.session.answer_message(self.now, &reply);
-            }
-        }
-    }
-}
-
-fn refused(refusal: Refusal, domain: Option<&str>) -> Reply {
-    let SessionParameters { table, endpoints, .. } = parameters(Admission::Serve);
-    table.refusal(refusal, false, endpoints, domain)
-}
-
-fn next_hop(code: u16, text: &str) -> Reply {
-    Reply::from_next_hop(code, [text.as_bytes()]).unwrap()
-}
-
-/// Runs lines of `C: ` (sent with CRLF) and `S: ` (expected).
-fn check(admission: Admission, script: &str) -> Pair {
-    let mut pair = Pair::new(admission);
-    let mut heard = pair.hear();
-    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        if let Some(said) = line.strip_prefix("C:") {
-            let said = said.trim_start();
-            assert_eq!(heard, "", "unexpected before {line}");
-            heard = pair.say(format!("{said}\r\n").as_bytes());
-        } else {
-            let wanted = line.strip_prefix("S: ").expect(line);
-            let (first, rest) =
-                heard.split_once("\r\n").unwrap_or_else(|| panic!("nothing heard for {line}"));
-            assert_eq!(first, wanted);
-            heard = rest.to_owned();
-        }
-    }
-    assert_eq!(heard, "");
-    pair
-}
-
 #[test]
 fn a_task_carries_what_it_is_about() {
     let mut pair = Pair::new(Admission::Serve);
     pair.hear();
-    pair.session
-        .handle_input(pair.now, b"EHLO a.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<u@contoso.com>\r\n");
+    pair.receive(b"EHLO a.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<u@contoso.com>\r\n");
     let Some(Task::Begin { hello, mail }) = pair.session.poll_task() else { panic!("MAIL") };
     assert_eq!((hello.name.as_str(), hello.extended), ("a.example", true));
     let Some(Task::Recipient { recipient, mail: same, hello }) = pair.session.poll_task() else {
@@ -218,7 +55,7 @@ fn a_task_carries_what_it_is_about() {
     assert!(Arc::ptr_eq(&mail, &same), "the sender is not copied for each recipient");
     assert_eq!((hello.name.as_str(), recipient.to_string()), ("a.example", "u@contoso.com".to_owned()));
     pair.session.answer_recipient(pair.now, &next_hop(250, "2.1.5 ok"));
-    pair.session.handle_input(pair.now, b"BDAT 0 LAST\r\n");
+    pair.receive(b"BDAT 0 LAST\r\n");
     let Some(Task::Message { transaction, tls }) = pair.session.poll_task() else { panic!("BDAT") };
     assert_eq!(
         transaction.mail.reverse_path.as_ref().map(Mailbox::to_string).as_deref(),
@@ -358,7 +195,7 @@ fn data_needs_an_accepted_recipient() {
 }
 
 #[test]
-fn a_refused_session_hears_the_promised_text_at_rcpt() {
+fn a_refused_session_gets_the_promised_text_at_rcpt() {
     check(
         NOT_OPTED_IN,
         "S: 220 gate.example ESMTP sixgate
@@ -404,7 +241,7 @@ fn a_refused_session_hears_the_promised_text_at_rcpt() {
 }
 
 #[test]
-fn a_pipelined_group_is_answered_in_order_whatever_has_to_be_asked() {
+fn a_pipelined_group_is_answered_in_order_with_any_questions() {
     let mut pair = Pair::new(Admission::Serve);
     pair.hear();
     let heard = pair.say(

@@ -8,7 +8,7 @@ use tracing::debug;
 
 use crate::{
     dns::{DnsFailure, Resolver},
-    spf::{evaluate::MAX_NAMES, macros::UNKNOWN, name::DomainName},
+    spf::{limits::MAX_NAMES, macros::UNKNOWN, name::DomainName},
 };
 
 /// The resolver, the client, and what was found out about its names.
@@ -21,12 +21,12 @@ pub(super) struct Lookups<'a> {
 
 struct Reverse {
     /// None when DNS fails (RFC 7208 5.5), too.
-    names: Vec<ClientName>,
+    names: Vec<ValidatedName>,
     /// Whether there is no PTR record. A failure is not void (RFC 7208 4.6.4).
     void: bool,
 }
 
-struct ClientName {
+struct ValidatedName {
     name: DomainName,
     /// Whether it leads back to the client, once that was asked.
     validated: Option<bool>,
@@ -53,7 +53,7 @@ impl<'a> Lookups<'a> {
 
     /// The addresses of a name that a client of this family can have.
     pub(super) async fn addresses(&self, name: &DomainName) -> Result<Vec<IpAddr>, DnsFailure> {
-        addresses(self.dns, self.client, name).await
+        Ok(self.dns.addresses(name.as_str(), self.client).await?.records)
     }
 
     /// Whether a name has addresses of the family that is not the client's.
@@ -112,7 +112,7 @@ async fn reverse<'n>(known: &'n mut Option<Reverse>, dns: &Resolver, client: IpA
         None => match dns.ptr(client).await {
             Ok(answer) => {
                 let names = answer.records.iter().take(MAX_NAMES).filter_map(|name| DomainName::new(name));
-                let names = names.map(|name| ClientName { name, validated: None }).collect();
+                let names = names.map(|name| ValidatedName { name, validated: None }).collect();
                 Reverse { names, void: answer.records.is_empty() }
             }
             Err(failure) => {
@@ -126,12 +126,5 @@ async fn reverse<'n>(known: &'n mut Option<Reverse>, dns: &Resolver, client: IpA
 
 /// Whether a name has the client's address; one without an answer does not count (RFC 7208 5.5).
 async fn leads_back(dns: &Resolver, client: IpAddr, name: &DomainName) -> bool {
-    addresses(dns, client, name).await.is_ok_and(|found| found.contains(&client))
-}
-
-async fn addresses(dns: &Resolver, client: IpAddr, name: &DomainName) -> Result<Vec<IpAddr>, DnsFailure> {
-    Ok(match client {
-        IpAddr::V4(_) => dns.a(name.as_str()).await?.records.into_iter().map(IpAddr::V4).collect(),
-        IpAddr::V6(_) => dns.aaaa(name.as_str()).await?.records.into_iter().map(IpAddr::V6).collect(),
-    })
+    dns.addresses(name.as_str(), client).await.is_ok_and(|found| found.records.contains(&client))
 }

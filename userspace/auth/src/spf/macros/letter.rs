@@ -10,7 +10,7 @@ use std::{
     num::NonZeroU16,
 };
 
-use crate::spf::macros::{BadMacro, Place, Values};
+use crate::spf::macros::context::{BadMacro, MacroContext, Values};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Macro {
@@ -43,10 +43,10 @@ struct Delimiters(u8);
 
 impl Macro {
     /// What stands between the braces.
-    pub(super) fn parse(text: &[u8], place: Place) -> Result<Self, BadMacro> {
+    pub(super) fn parse(text: &[u8], context: MacroContext) -> Result<Self, BadMacro> {
         let (&first, rest) = text.split_first().ok_or(BadMacro::Syntax)?;
         let letter = Letter::parse(first)?;
-        if letter.is_for_explanations() && place == Place::Record {
+        if letter.is_for_explanations() && context == MacroContext::Record {
             return Err(BadMacro::Letter);
         }
         let digits = rest.iter().take_while(|octet| octet.is_ascii_digit()).count();

@@ -1,6 +1,6 @@
 //! What macros expand to, which are none, and what no macro string can do.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::*;
 
@@ -26,7 +26,7 @@ fn values(domain: &DomainName) -> Values<'_> {
 }
 
 fn explained(text: &str, values: &Values<'_>) -> Result<String, BadMacro> {
-    MacroString::parse(text.as_bytes(), Place::Explanation).map(|string| string.expand(values))
+    MacroString::parse(text.as_bytes(), MacroContext::Explanation).map(|string| string.expand(values))
 }
 
 fn named(text: &str, values: &Values<'_>) -> Option<String> {
@@ -136,18 +136,26 @@ fn what_is_no_macro_is_refused() {
         "100%.",
     ];
     for text in everywhere {
-        for place in [Place::Record, Place::Explanation] {
-            assert_eq!(MacroString::parse(text.as_bytes(), place), Err(BadMacro::Syntax), "{text}");
+        for context in [MacroContext::Record, MacroContext::Explanation] {
+            assert_eq!(MacroString::parse(text.as_bytes(), context), Err(BadMacro::Syntax), "{text}");
         }
     }
     for text in ["%{c}", "%{r}", "%{t}", "%{C2}"] {
-        assert_eq!(MacroString::parse(text.as_bytes(), Place::Record), Err(BadMacro::Letter), "{text}");
-        assert!(MacroString::parse(text.as_bytes(), Place::Explanation).is_ok(), "{text}");
+        assert_eq!(
+            MacroString::parse(text.as_bytes(), MacroContext::Record),
+            Err(BadMacro::Letter),
+            "{text}"
+        );
+        assert!(MacroString::parse(text.as_bytes(), MacroContext::Explanation).is_ok(), "{text}");
     }
     for text in ["a\tb", "a\u{7f}", "a\0", "é"] {
-        assert_eq!(MacroString::parse(text.as_bytes(), Place::Explanation), Err(BadMacro::Octet), "{text}");
+        assert_eq!(
+            MacroString::parse(text.as_bytes(), MacroContext::Explanation),
+            Err(BadMacro::Octet),
+            "{text}"
+        );
     }
-    assert_eq!(MacroString::parse(b"a b", Place::Record), Err(BadMacro::Octet));
+    assert_eq!(MacroString::parse(b"a b", MacroContext::Record), Err(BadMacro::Octet));
 }
 
 #[test]
@@ -245,7 +253,7 @@ fn a_local_part_outside_ascii_makes_no_name() {
 }
 
 #[test]
-fn an_explanation_ends_where_the_room_does() {
+fn an_explanation_ends_at_its_longest_length() {
     let domain = domain();
     let long = explained(&"%{s}".repeat(100_000), &values(&domain)).expect("well formed");
     assert_eq!(long.len(), LONGEST_EXPLANATION);
@@ -279,8 +287,8 @@ proptest! {
     #[test]
     fn no_octets_make_it_panic(text: Vec<u8>) {
         let domain = domain();
-        for place in [Place::Record, Place::Explanation] {
-            if let Ok(string) = MacroString::parse(&text, place) {
+        for context in [MacroContext::Record, MacroContext::Explanation] {
+            if let Ok(string) = MacroString::parse(&text, context) {
                 let _ = string.expand(&values(&domain));
             }
         }
@@ -293,7 +301,7 @@ proptest! {
     fn an_expansion_is_bounded_and_a_name(text in macro_text(), local_part: String, helo: String) {
         let domain = domain();
         let values = Values { local_part: &local_part, helo: &helo, ..values(&domain) };
-        let string = MacroString::parse(text.as_bytes(), Place::Record).expect("made to be one");
+        let string = MacroString::parse(text.as_bytes(), MacroContext::Record).expect("made to be one");
         prop_assert!(string.expand(&values).len() <= LONGEST_EXPLANATION);
         if let Ok(name) = DomainSpec::parse(text.as_bytes()).map_err(|_| NoName::Unfit).and_then(|spec| spec.expand(&values)) {
             prop_assert!(name.as_str().len() <= LONGEST_NAME);
@@ -303,7 +311,7 @@ proptest! {
 
     #[test]
     fn a_printed_macro_string_reads_the_same(text in macro_text()) {
-        let string = MacroString::parse(text.as_bytes(), Place::Record).expect("made to be one");
-        prop_assert_eq!(MacroString::parse(string.to_string().as_bytes(), Place::Record), Ok(string));
+        let string = MacroString::parse(text.as_bytes(), MacroContext::Record).expect("made to be one");
+        prop_assert_eq!(MacroString::parse(string.to_string().as_bytes(), MacroContext::Record), Ok(string));
     }
 }

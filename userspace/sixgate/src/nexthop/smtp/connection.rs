@@ -11,6 +11,7 @@ use tokio::{
 use tracing::debug;
 
 use super::{
+    block::Block,
     data::{DotStuffer, FINAL_DOT},
     ehlo::Offer,
     fault::Fault,
@@ -44,7 +45,7 @@ const EARLY_MAX: Duration = Duration::from_secs(10);
 const READ: usize = 4096;
 
 /// How far a dialogue came that we did nothing wrong in.
-pub(super) enum Progress {
+pub(super) enum DialogueProgress {
     /// As far as it was meant to.
     Ready(Box<Connection>),
     /// The next hop refused, with this answer for the sender.
@@ -65,7 +66,7 @@ pub(super) struct Connection {
     pub(super) rejected_ehlo: bool,
     /// What it offers, to this client.
     pub(super) offer: Offer,
-    /// The client that it was told about.
+    /// The client whose identity it was sent.
     pub(super) client: Option<ClientInfo>,
     /// Whether MAIL was accepted and the transaction has not ended.
     pub(super) in_transaction: bool,
@@ -184,9 +185,9 @@ impl Connection {
         !self.closing && quiet.is_ok()
     }
 
-    /// Whether the server was told about this client, or does not want to be told.
+    /// Whether the server was sent the identity of this client, or takes none.
     pub(super) fn serves(&self, client: &ClientInfo) -> bool {
-        self.client.as_ref().is_none_or(|told| told == client)
+        self.client.as_ref().is_none_or(|sent| sent == client)
     }
 
     /// Sends the message, all but the final dot, which must not follow when this gives a reply: a
@@ -201,10 +202,10 @@ impl Connection {
             return self.early_reply().await.map(Some);
         }
         let mut stuffer = DotStuffer::default();
-        let mut block = Vec::with_capacity(BLOCK);
+        let mut block = Block::default();
         let mut chunks = message.chunks();
         while let Some(chunk) = chunks.next().await.map_err(|source| NextHopError::Unreadable { source })? {
-            stuffer.stuff(&chunk, &mut block).map_err(unframed)?;
+            stuffer.stuff(&chunk, |slice| block.push(slice)).map_err(unframed)?;
             if block.len() >= BLOCK
                 && let Some(reply) = self.send_block(&mut block, deadline).await?
             {
@@ -240,19 +241,20 @@ impl Connection {
     /// Sends the block and empties it. Gives the reply that came before the block was gone.
     async fn send_block(
         &mut self,
-        block: &mut Vec<u8>,
+        block: &mut Block,
         deadline: Instant,
     ) -> Result<Option<ServerReply>, NextHopError> {
         let step = Step::Message;
         let deadline = deadline.min(Instant::now() + BLOCK_MAX);
         let input = self.reader.input();
         input.reserve(READ);
+        block.seal();
         let sent = {
             let (mut from, mut to) = stream::split(&mut self.stream);
             tokio::select! {
                 biased;
                 read = from.read_buf(input) => Sent::Interrupted(read),
-                written = timeout_at(deadline, to.write_all(block)) => Sent::Written(written),
+                written = timeout_at(deadline, to.write_all_buf(block)) => Sent::Written(written),
             }
         };
         block.clear();

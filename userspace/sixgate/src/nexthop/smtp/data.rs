@@ -1,7 +1,10 @@
 //! The form of a message between DATA and the final dot (RFC 5321 4.5.2).
 //!
 //! It owns dot-stuffing, and the check that makes smuggling impossible: octets that are not
-//! complete lines ending in CRLF are never followed by our final dot. It does no IO.
+//! complete lines ending in CRLF are never followed by our final dot. It copies no octet and does
+//! no IO.
+
+use bytes::Bytes;
 
 /// The line that ends a message. It follows a complete line, so it needs no CRLF before it.
 pub(super) const FINAL_DOT: &[u8] = b".\r\n";
@@ -15,11 +18,11 @@ pub struct Unframed;
 /// Doubles the dots at the starts of lines; a message may come in any pieces.
 #[derive(Debug, Default)]
 pub(super) struct DotStuffer {
-    place: Place,
+    position: LinePosition,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Place {
+enum LinePosition {
     #[default]
     LineStart,
     InLine,
@@ -27,31 +30,40 @@ enum Place {
 }
 
 impl DotStuffer {
-    /// Appends `octets` to `out` in the form in which they are sent.
+    /// Gives `octets` to `send` in the form in which they are sent: as they are, in one slice, but
+    /// that a dot which is doubled ends one slice and begins the next.
     ///
     /// # Errors
     /// A bare CR or LF. The message must be abandoned then.
-    pub(super) fn stuff(&mut self, mut octets: &[u8], out: &mut Vec<u8>) -> Result<(), Unframed> {
-        while let [first, ..] = octets {
-            if self.place == Place::AfterCr {
-                octets = octets.strip_prefix(b"\n").ok_or(Unframed)?;
-                out.push(b'\n');
-                self.place = Place::LineStart;
+    pub(super) fn stuff(&mut self, octets: &Bytes, mut send: impl FnMut(Bytes)) -> Result<(), Unframed> {
+        let (mut start, mut at) = (0, 0);
+        while let Some(rest @ [first, ..]) = octets.get(at..) {
+            if self.position == LinePosition::AfterCr {
+                if *first != b'\n' {
+                    return Err(Unframed);
+                }
+                at += 1;
+                self.position = LinePosition::LineStart;
                 continue;
             }
-            if self.place == Place::LineStart && *first == b'.' {
-                out.push(b'.');
+            if self.position == LinePosition::LineStart && *first == b'.' {
+                send(octets.slice(start..=at));
+                start = at;
             }
-            let end = octets.iter().position(|octet| matches!(octet, b'\r' | b'\n'));
-            let (text, rest) = octets.split_at(end.unwrap_or(octets.len()));
-            out.extend_from_slice(text);
-            self.place = Place::InLine;
-            octets = rest;
-            if !rest.is_empty() {
-                octets = rest.strip_prefix(b"\r").ok_or(Unframed)?;
-                out.push(b'\r');
-                self.place = Place::AfterCr;
+            let end = rest.iter().position(|octet| matches!(octet, b'\r' | b'\n'));
+            self.position = LinePosition::InLine;
+            at += end.unwrap_or(rest.len());
+            match octets.get(at) {
+                None => {}
+                Some(b'\r') => {
+                    at += 1;
+                    self.position = LinePosition::AfterCr;
+                }
+                Some(_) => return Err(Unframed),
             }
+        }
+        if start < octets.len() {
+            send(octets.slice(start..));
         }
         Ok(())
     }
@@ -61,7 +73,7 @@ impl DotStuffer {
     /// # Errors
     /// The last line is not complete.
     pub(super) fn finish(self) -> Result<(), Unframed> {
-        if self.place == Place::LineStart { Ok(()) } else { Err(Unframed) }
+        if self.position == LinePosition::LineStart { Ok(()) } else { Err(Unframed) }
     }
 }
 
@@ -74,7 +86,7 @@ mod tests {
     fn stuffed(pieces: &[&[u8]]) -> Result<Vec<u8>, Unframed> {
         let (mut stuffer, mut out) = (DotStuffer::default(), Vec::new());
         for piece in pieces {
-            stuffer.stuff(piece, &mut out)?;
+            stuffer.stuff(&Bytes::copy_from_slice(piece), |slice| out.extend_from_slice(&slice))?;
         }
         stuffer.finish()?;
         Ok(out)
@@ -102,6 +114,15 @@ mod tests {
         for (message, wanted) in rows {
             assert_eq!(stuffed(&[message]).ok().as_deref(), *wanted, "{}", message.escape_ascii());
         }
+    }
+
+    #[test]
+    fn a_message_is_cut_at_doubled_dots_only_and_stays_where_it_is() {
+        let message = Bytes::from_static(b"a\r\n.\r\nb.\r\n..c\r\n");
+        let mut slices = Vec::new();
+        DotStuffer::default().stuff(&message, |slice| slices.push(slice)).expect("complete lines");
+        assert!(slices.iter().all(|slice| message.as_ptr_range().contains(&slice.as_ptr())));
+        assert_eq!(slices, ["a\r\n.", ".\r\nb.\r\n.", "..c\r\n"]);
     }
 
     /// RFC 5321 4.5.2, read from the receiver's side, which ends at the first `CRLF . CRLF`.

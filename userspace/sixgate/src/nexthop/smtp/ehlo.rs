@@ -6,7 +6,7 @@
 use std::{fmt, str};
 
 use super::reader::ServerReply;
-use crate::nexthop::capabilities::{Capabilities, header_room};
+use crate::nexthop::capabilities::{Capabilities, header_reserve};
 
 /// The extensions of a mail server that matter here.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -27,12 +27,12 @@ impl Offer {
         let mut offer = Self::default();
         for line in reply.lines().skip(1) {
             let text = str::from_utf8(line).unwrap_or_default().to_ascii_uppercase();
-            let mut words = text.split_ascii_whitespace();
-            match words.next() {
+            let mut parts = text.split_ascii_whitespace();
+            match parts.next() {
                 Some("8BITMIME") => offer.eight_bit_mime = true,
-                Some("SIZE") => offer.size = size_limit(words.next()),
+                Some("SIZE") => offer.size = size_limit(parts.next()),
                 Some("SMTPUTF8") => offer.smtp_utf8 = true,
-                Some("XCLIENT") => offer.xclient = Some(words.map(str::to_owned).collect()),
+                Some("XCLIENT") => offer.xclient = Some(parts.map(str::to_owned).collect()),
                 _ => {}
             }
         }
@@ -44,7 +44,7 @@ impl Offer {
         let announced = |size| match size {
             u64::MAX => u64::MAX,
             // zero would mean that there is no limit
-            size => size.saturating_sub(header_room(size)).max(1),
+            size => size.saturating_sub(header_reserve(size)).max(1),
         };
         Capabilities {
             eight_bit_mime: self.eight_bit_mime,
@@ -138,7 +138,7 @@ mod tests {
         let rows = [
             ("SIZE", Some(u64::MAX)),
             ("SIZE 0", Some(u64::MAX)),
-            ("SIZE 100000", Some(100_000 - crate::nexthop::HEADER_ROOM)),
+            ("SIZE 100000", Some(100_000 - crate::nexthop::HEADER_RESERVE)),
             ("SIZE 10000", Some(7500)),
             ("SIZE 1", Some(1)),
             ("SIZE 99999999999999999999999", None),

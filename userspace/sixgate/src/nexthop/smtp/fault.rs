@@ -14,8 +14,8 @@ pub(super) enum Fault {
     /// The sender's, its message's or the recipient's.
     Sender,
     /// Ours: the mail server behind does not take mail from sixgate as it is set up, or does not
-    /// understand it. A sender that was told so would return the message, and the next one, until
-    /// somebody notices.
+    /// understand it. A sender that learned of that would return the message, and the next one,
+    /// until an administrator notices.
     Ours,
 }
 

@@ -30,22 +30,22 @@ const FILE_MAX: u64 = 4096;
 #[derive(Debug)]
 pub(super) struct OfferFile {
     path: PathBuf,
-    server: Server,
+    server: OfferOwner,
     written: Mutex<Option<Capabilities>>,
 }
 
 /// Whose offer it is, and to whom.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-struct Server {
+struct OfferOwner {
     next_hop: String,
     protocol: String,
     client: ClientIdentity,
 }
 
 #[derive(Deserialize, Serialize)]
-struct Document {
+struct OfferDocument {
     #[serde(flatten)]
-    server: Server,
+    server: OfferOwner,
     eight_bit_mime: bool,
     smtp_utf8: bool,
     size: Option<u64>,
@@ -57,7 +57,7 @@ impl OfferFile {
             Protocol::Smtp => "smtp",
             Protocol::Lmtp => "lmtp",
         };
-        let server = Server {
+        let server = OfferOwner {
             next_hop: settings.address.to_string(),
             protocol: protocol.to_owned(),
             client: settings.client,
@@ -76,13 +76,13 @@ impl OfferFile {
                 return None;
             }
         };
-        let Document { server, eight_bit_mime, smtp_utf8, size } = document;
+        let OfferDocument { server, eight_bit_mime, smtp_utf8, size } = document;
         let offer = (server == self.server).then_some(Capabilities { eight_bit_mime, size, smtp_utf8 });
         *self.written.lock().unwrap_or_else(PoisonError::into_inner) = offer;
         offer
     }
 
-    fn try_read(&self) -> io::Result<Document> {
+    fn try_read(&self) -> io::Result<OfferDocument> {
         let octets = bounded::read_to_end(bounded::open(&self.path)?, FILE_MAX)?;
         serde_json::from_slice(&octets).map_err(io::Error::other)
     }
@@ -103,7 +103,7 @@ impl OfferFile {
 
     fn replace(&self, offer: Capabilities) -> io::Result<()> {
         let Capabilities { eight_bit_mime, size, smtp_utf8 } = offer;
-        let document = Document { server: self.server.clone(), eight_bit_mime, smtp_utf8, size };
+        let document = OfferDocument { server: self.server.clone(), eight_bit_mime, smtp_utf8, size };
         let mut text = serde_json::to_vec_pretty(&document).map_err(io::Error::other)?;
         text.push(b'\n');
         let directory = self.path.parent().unwrap_or_else(|| Path::new("/"));

@@ -6,7 +6,7 @@
 use tokio::time::Instant;
 
 use super::{
-    connection::{Connection, Progress},
+    connection::{Connection, DialogueProgress},
     ehlo::Offer,
     proxy,
     reader::ServerReply,
@@ -67,7 +67,7 @@ pub(super) async fn represent(
     settings: &SmtpSettings,
     client: &ClientInfo,
     deadline: Instant,
-) -> Result<Progress, NextHopError> {
+) -> Result<DialogueProgress, NextHopError> {
     let mut connection = connect(settings, &proxy::of_client(&client.endpoints), deadline).await?;
     let line = hello(settings.protocol, client.helo.as_str());
     // A next hop that does not expect the header takes it for commands, and this may be the answer
@@ -82,7 +82,7 @@ pub(super) async fn introduce(
     settings: &SmtpSettings,
     client: &ClientInfo,
     deadline: Instant,
-) -> Result<Progress, NextHopError> {
+) -> Result<DialogueProgress, NextHopError> {
     for line in xclient::commands(client, xclient_attributes(&connection, settings.protocol)?) {
         let reply = connection.command(Step::Xclient, &line, deadline).await?;
         if reply.code() != 220 {
@@ -102,16 +102,16 @@ fn met(
     mut connection: Box<Connection>,
     client: &ClientInfo,
     reply: &ServerReply,
-) -> Result<Progress, NextHopError> {
+) -> Result<DialogueProgress, NextHopError> {
     if !reply.is_positive() {
-        return connection.answer(Step::ClientHello, reply).map(Progress::Refused);
+        return connection.answer(Step::ClientHello, reply).map(DialogueProgress::Refused);
     }
     connection.offer = Offer::read(reply);
     connection.client = Some(client.clone());
-    Ok(Progress::Ready(connection))
+    Ok(DialogueProgress::Ready(connection))
 }
 
-/// Connects, sends `proxy_header` if the next hop is to be told so, and waits for the greeting. A
+/// Connects, sends `proxy_header` if there is one, and waits for the greeting. A
 /// refusing greeting is never the client's fault: that is how mail servers answer a PROXY header
 /// that they do not expect.
 async fn connect(

@@ -80,7 +80,7 @@ pub(super) struct ReplyReader {
     /// Octets that are not taken apart yet.
     input: Vec<u8>,
     /// The beginning of a line whose end has not come.
-    line: Line,
+    line: IncomingLine,
     /// The lines of a reply whose last line has not come.
     begun: Option<ServerReply>,
     /// Octets of that reply so far.
@@ -91,7 +91,7 @@ pub(super) struct ReplyReader {
 
 /// A line while it arrives.
 #[derive(Debug, Default)]
-struct Line {
+struct IncomingLine {
     /// At most [`LINE_KEPT`] octets.
     kept: Vec<u8>,
     /// Octets, kept or not.
@@ -173,10 +173,10 @@ impl ReplyReader {
     }
 }
 
-impl Line {
+impl IncomingLine {
     fn extend(&mut self, octets: &[u8]) {
-        let room = LINE_KEPT - self.kept.len();
-        self.kept.extend_from_slice(octets.get(..room).unwrap_or(octets));
+        let free = LINE_KEPT - self.kept.len();
+        self.kept.extend_from_slice(octets.get(..free).unwrap_or(octets));
         self.length += octets.len();
         self.last = octets.last().copied().or(self.last);
     }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use sixgate_base::shares::Network;
+use sixgate_base::fair_share::Network;
 use sixgate_smtp::reply::ReplyTable;
 use tokio::{
     sync::watch,
@@ -18,10 +18,10 @@ use tokio::{
 };
 
 use super::{
-    connection::{Connection, Progress},
+    connection::{Connection, DialogueProgress},
+    connection_slots::{ConnectionBounds, ConnectionSlots},
     offer_file::OfferFile,
     opening,
-    places::{ConnectionBounds, Places},
     settings::{ClientIdentity, SmtpSettings},
 };
 use crate::nexthop::{
@@ -54,7 +54,7 @@ pub(in crate::nexthop) struct Smtp {
     offer_file: Option<Arc<OfferFile>>,
     /// Whether that file could not be written the last time.
     offer_file_fails: AtomicBool,
-    pub(super) places: Places,
+    pub(super) connection_slots: ConnectionSlots,
     health: Health,
 }
 
@@ -63,7 +63,7 @@ impl Smtp {
         let offer_file = settings.offer_file.clone().map(|path| Arc::new(OfferFile::new(path, &settings)));
         let known = offer_file.as_ref().and_then(|file| file.read());
         Self {
-            places: Places::new(settings.bounds),
+            connection_slots: ConnectionSlots::new(settings.bounds),
             settings,
             replies,
             capabilities: watch::Sender::new(known),
@@ -75,18 +75,18 @@ impl Smtp {
     }
 
     pub(in crate::nexthop) fn set_bounds(&self, bounds: ConnectionBounds) {
-        self.places.set_bounds(bounds);
+        self.connection_slots.set_bounds(bounds);
     }
 
     pub(in crate::nexthop) fn reached(&self) -> [(&'static str, u64); 3] {
-        self.places.reached()
+        self.connection_slots.reached()
     }
 
     pub(in crate::nexthop) fn health(&self) -> &Health {
         &self.health
     }
 
-    pub(in crate::nexthop) fn is_told_names(&self) -> bool {
+    pub(in crate::nexthop) fn sends_names(&self) -> bool {
         self.settings.client == ClientIdentity::Xclient
     }
 
@@ -101,10 +101,10 @@ impl Smtp {
         network: Option<Network>,
         client: &ClientInfo,
         deadline: Instant,
-    ) -> Result<Progress, NextHopError> {
+    ) -> Result<DialogueProgress, NextHopError> {
         let settings = &self.settings;
         let busy = || NextHopError::Busy { address: settings.address.clone() };
-        let permit = timeout_at(deadline, self.places.acquire(network)).await.ok().flatten();
+        let permit = timeout_at(deadline, self.connection_slots.acquire(network)).await.ok().flatten();
         let permit = permit.ok_or_else(busy)?;
         let ourselves = async {
             let connection = opening::greet(settings, deadline).await?;
@@ -112,7 +112,7 @@ impl Smtp {
             Ok(connection)
         };
         let opened = match settings.client {
-            ClientIdentity::None => ourselves.await.map(Progress::Ready),
+            ClientIdentity::None => ourselves.await.map(DialogueProgress::Ready),
             ClientIdentity::Xclient => match ourselves.await {
                 Ok(connection) => opening::introduce(connection, settings, client, deadline).await,
                 Err(error) => Err(error),
@@ -125,11 +125,11 @@ impl Smtp {
             self.health.opening_failed(&as_value(error));
         }
         opened.map(|progress| match progress {
-            Progress::Ready(mut connection) => {
+            DialogueProgress::Ready(mut connection) => {
                 connection.permit = Some(permit);
-                Progress::Ready(connection)
+                DialogueProgress::Ready(connection)
             }
-            Progress::Refused(reply) => Progress::Refused(reply),
+            DialogueProgress::Refused(reply) => DialogueProgress::Refused(reply),
         })
     }
 
@@ -143,7 +143,6 @@ impl Smtp {
                 None => connection.quit(deadline).await,
             }
         };
-        self.keep(capabilities).await;
         opening::try_mail(&mut connection, &self.settings, deadline).await?;
         connection.quit(deadline).await;
         Ok(capabilities)
@@ -156,7 +155,7 @@ impl Smtp {
         if !connection.rejected_ehlo {
             self.ehlo_rejections.store(0, Ordering::Relaxed);
         } else if self.ehlo_rejections.fetch_add(1, Ordering::Relaxed) + 1 < EHLO_REJECTIONS {
-            tracing::info!("the next hop rejected EHLO: what it offered before still counts");
+            tracing::info!("the next hop rejected EHLO; the extensions of its last EHLO reply stay in use");
             return self.capabilities();
         }
         let capabilities = connection.offer.capabilities();
@@ -172,15 +171,18 @@ impl Smtp {
     }
 
     /// Keeps what the next hop offers for the next start of the daemon.
-    async fn keep(&self, capabilities: Capabilities) {
-        let Some(file) = self.offer_file.clone() else {
+    pub(in crate::nexthop) async fn keep_offer(&self) {
+        let Some((file, capabilities)) = self.offer_file.clone().zip(self.capabilities()) else {
             return;
         };
         let written = tokio::task::spawn_blocking(move || file.write(capabilities)).await;
         let error = written.ok().and_then(Result::err);
         let failed_before = self.offer_file_fails.swap(error.is_some(), Ordering::Relaxed);
         if let Some(error) = error.filter(|_| !failed_before) {
-            tracing::warn!(error = as_value(&error), "the next hop's offer is not kept for the next start");
+            tracing::warn!(
+                error = as_value(&error),
+                "cannot save the next hop's extensions for the next start"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How a mail server behind is reached, and what it is told.
+//! How a mail server behind is reached, and how it learns of clients.
 //!
 //! Plain values, read from the configuration.
 
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use sixgate_base::endpoint::Endpoint;
 
-use super::places::ConnectionBounds;
+use super::connection_slots::ConnectionBounds;
 use crate::nexthop::address::Address;
 
 /// The protocol of a mail server behind.
@@ -46,7 +46,7 @@ pub enum ClientIdentity {
 impl ClientIdentity {
     /// Whether the next hop can judge the client as if it had come by itself.
     #[must_use]
-    pub fn is_told(self) -> bool {
+    pub fn is_sent(self) -> bool {
         match self {
             Self::None => false,
             Self::Xclient | Self::Proxy => true,

@@ -1,33 +1,33 @@
 //! One client session's dialogue with the mail server behind (RFC 5321 3.3).
 //!
-//! It owns the order of commands, and the one repetition of a transaction on a new connection; it
-//! keeps the envelope for that, and never the message. Every operation takes the connection out and
-//! puts it back only when the dialogue is at a known point, so that one that was dropped or failed
-//! cannot leave half a dialogue behind.
+//! It owns the order of commands, and the one repetition of a transaction on a new connection, from
+//! the envelope that `transaction` keeps; it never keeps the message. Every operation takes the
+//! connection out and puts it back only when the dialogue is at a known point, so that one that was
+//! dropped or failed cannot leave half a dialogue behind.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, slice, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::{
-    connection::{Connection, Progress},
-    own_address,
-    places::{PROMPT_RESUMPTIONS_MAX, RESUMPTIONS_MAX, SILENCE},
+    connection::{Connection, DialogueProgress},
+    connection_slots::{PROMPT_RESUMPTIONS_MAX, RESUMPTIONS_MAX, SILENCE},
+    own_identity::OwnIdentity,
     reader::ServerReply,
     server::{OPEN_MAX, QUIT_MAX, Smtp},
     settings::Protocol,
+    transaction::OpenTransaction,
 };
-use sixgate_base::shares::Network;
+use sixgate_base::fair_share::Network;
 use sixgate_smtp::{
-    command::{Body, MailFrom, RcptTo},
+    command::{MailFrom, RcptTo},
     reply::{Reply, ReplyKind},
 };
 
 use crate::{
     message_store::Outgoing,
     nexthop::{
-        capabilities::header_room,
         client::ClientInfo,
         error::{NextHopError, Step, as_value},
     },
@@ -47,26 +47,7 @@ pub(in crate::nexthop) struct SmtpTransport {
     connection: Option<Box<Connection>>,
     /// When it was used last.
     used: Instant,
-    transaction: Option<Transaction>,
-}
-
-/// A transaction as the sender sees it.
-#[derive(Debug)]
-struct Transaction {
-    client: ClientInfo,
-    mail: MailFrom,
-    header_size: u64,
-    /// Those that the next hop accepted; the caller bounds their number.
-    accepted: Vec<RcptTo>,
-    /// The answer to all that follows, once it cannot come to a good end any more.
-    verdict: Option<Reply>,
-    /// Whether it was repeated on a new connection because the next hop hung up, which is done
-    /// once.
-    repeated: bool,
-    /// Whether its connection was given back since its last command.
-    given_back: bool,
-    /// How often it was repeated for that reason.
-    resumptions: u32,
+    transaction: Option<OpenTransaction>,
 }
 
 impl SmtpTransport {
@@ -82,16 +63,8 @@ impl SmtpTransport {
         rcpt: &RcptTo,
     ) -> Reply {
         let deadline = Instant::now() + OPEN_MAX;
-        let mut transaction = self.transaction.take().unwrap_or_else(|| Transaction {
-            client: client.clone(),
-            mail: mail.clone(),
-            header_size,
-            accepted: Vec::new(),
-            verdict: None,
-            repeated: false,
-            given_back: false,
-            resumptions: 0,
-        });
+        let begin = || OpenTransaction::new(client.clone(), mail.clone(), header_size);
+        let mut transaction = self.transaction.take().unwrap_or_else(begin);
         let reply = match transaction.verdict.clone() {
             Some(verdict) => verdict,
             None if self.is_full(&transaction) => self.smtp.replies.reply(ReplyKind::OneRecipient),
@@ -106,7 +79,7 @@ impl SmtpTransport {
         message: &Outgoing,
         gone: impl Future<Output = ()>,
     ) -> Reply {
-        let accepted = |transaction: &Transaction| !transaction.accepted.is_empty();
+        let accepted = |transaction: &OpenTransaction| !transaction.accepted.is_empty();
         let Some(mut transaction) = self.transaction.take().filter(accepted) else {
             self.reset().await;
             return self.smtp.replies.reply(ReplyKind::NoRecipients);
@@ -117,15 +90,15 @@ impl SmtpTransport {
         let sent = tokio::select! {
             biased;
             () = gone => {
-                info!("the sender left before its message was handed over");
+                info!("client disconnected before its message was delivered");
                 self.connection = None;
                 return self.smtp.replies.reply(ReplyKind::NextHopLost);
             }
             sent = self.send(&mut transaction, message) => sent,
         };
         let answer = match sent {
-            Ok(Progress::Ready(connection)) => self.finish(connection).await,
-            Ok(Progress::Refused(reply)) => Ok(reply),
+            Ok(DialogueProgress::Ready(connection)) => self.finish(connection).await,
+            Ok(DialogueProgress::Refused(reply)) => Ok(reply),
             Err(error) => Err(error),
         };
         answer.unwrap_or_else(|error| self.failed(&error))
@@ -155,15 +128,15 @@ impl SmtpTransport {
     pub(in crate::nexthop) async fn rest(&mut self) -> Infallible {
         let resumptions = self.transaction.as_ref().map(|transaction| transaction.resumptions);
         if self.connection.is_some() && resumptions.is_none_or(|number| number < RESUMPTIONS_MAX) {
-            let places = &self.smtp.places;
+            let connection_slots = &self.smtp.connection_slots;
             let is_prompt = resumptions.is_none_or(|number| number < PROMPT_RESUMPTIONS_MAX);
             let silence = resumptions.map_or(Duration::ZERO, |_| SILENCE);
             let wanted = async {
                 sleep_until(self.used + silence).await;
-                places.is_waited_for().await;
+                connection_slots.is_waited_for().await;
             };
             tokio::select! {
-                () = sleep_until(self.used + places.idle()) => {}
+                () = sleep_until(self.used + connection_slots.idle()) => {}
                 () = wanted, if is_prompt => {}
             }
             self.give_back().await;
@@ -188,21 +161,26 @@ impl SmtpTransport {
 
     /// Whether the transaction has all the recipients that it may have. By LMTP that is one: the
     /// reply to its message is then the only one.
-    fn is_full(&self, transaction: &Transaction) -> bool {
+    fn is_full(&self, transaction: &OpenTransaction) -> bool {
         self.smtp.settings.protocol == Protocol::Lmtp && !transaction.accepted.is_empty()
     }
 
     /// Passes one recipient on.
-    async fn pass_on(&mut self, transaction: &mut Transaction, rcpt: &RcptTo, deadline: Instant) -> Reply {
+    async fn pass_on(
+        &mut self,
+        transaction: &mut OpenTransaction,
+        rcpt: &RcptTo,
+        deadline: Instant,
+    ) -> Reply {
         let mut connection = match self.start(transaction, deadline).await {
-            Ok(Progress::Ready(connection)) => connection,
-            Ok(Progress::Refused(reply)) => return transaction.ends_with(reply),
+            Ok(DialogueProgress::Ready(connection)) => connection,
+            Ok(DialogueProgress::Refused(reply)) => return transaction.ends_with(reply),
             Err(error) => return transaction.ends_with(self.failed(&error)),
         };
         let answer = connection.recipient(rcpt, deadline).await;
         match answer {
             Ok(reply) => {
-                let reply = self.judge(&connection, transaction, Some(rcpt), reply);
+                let reply = self.judge(&connection, transaction, slice::from_ref(rcpt), reply);
                 if reply.is_positive() {
                     transaction.accepted.push(rcpt.clone());
                 }
@@ -213,6 +191,11 @@ impl SmtpTransport {
             Err(error @ NextHopError::Refused { .. }) if transaction.accepted.is_empty() => {
                 transaction.ends_with(self.failed(&error))
             }
+            // it was read as a whole: the message still goes to the others, on this connection
+            Err(error @ NextHopError::Refused { .. }) => {
+                self.keep(connection);
+                self.failed(&error)
+            }
             Err(error) => self.failed(&error),
         }
     }
@@ -220,11 +203,11 @@ impl SmtpTransport {
     /// A connection on which the next hop has accepted MAIL and the recipients so far.
     async fn start(
         &mut self,
-        transaction: &mut Transaction,
+        transaction: &mut OpenTransaction,
         deadline: Instant,
-    ) -> Result<Progress, NextHopError> {
+    ) -> Result<DialogueProgress, NextHopError> {
         match self.connection.take().filter(|connection| connection.is_usable()) {
-            Some(connection) if connection.in_transaction => return Ok(Progress::Ready(connection)),
+            Some(connection) if connection.in_transaction => return Ok(DialogueProgress::Ready(connection)),
             Some(connection) if !connection.serves(&transaction.client) => {
                 connection.quit(deadline.min(Instant::now() + QUIT_MAX)).await;
             }
@@ -243,15 +226,21 @@ impl SmtpTransport {
             self.open(transaction, deadline).await
         } else {
             let repeated = self.repeat(transaction, deadline).await;
-            repeated.map(Progress::Ready).map_err(|source| NextHopError::Replay { source: Box::new(source) })
+            repeated
+                .map(DialogueProgress::Ready)
+                .map_err(|source| NextHopError::Replay { source: Box::new(source) })
         }
     }
 
     /// Opens a new connection and starts the transaction there.
-    async fn open(&mut self, transaction: &Transaction, deadline: Instant) -> Result<Progress, NextHopError> {
+    async fn open(
+        &mut self,
+        transaction: &OpenTransaction,
+        deadline: Instant,
+    ) -> Result<DialogueProgress, NextHopError> {
         match self.smtp.open(self.network, &transaction.client, deadline).await? {
-            Progress::Ready(connection) => self.mail(connection, transaction, deadline).await,
-            refused @ Progress::Refused(_) => Ok(refused),
+            DialogueProgress::Ready(connection) => self.mail(connection, transaction, deadline).await,
+            refused @ DialogueProgress::Refused(_) => Ok(refused),
         }
     }
 
@@ -259,32 +248,32 @@ impl SmtpTransport {
     async fn mail(
         &mut self,
         mut connection: Box<Connection>,
-        transaction: &Transaction,
+        transaction: &OpenTransaction,
         deadline: Instant,
-    ) -> Result<Progress, NextHopError> {
+    ) -> Result<DialogueProgress, NextHopError> {
         let line = transaction.mail_line(&connection)?;
         let reply = connection.command(Step::Mail, &line, deadline).await?;
         let answer = connection.answer(Step::Mail, &reply)?;
         connection.in_transaction = reply.is_positive();
         if connection.in_transaction {
-            return Ok(Progress::Ready(connection));
+            return Ok(DialogueProgress::Ready(connection));
         }
-        let answer = self.judge(&connection, transaction, None, answer);
+        let answer = self.judge(&connection, transaction, &[], answer);
         self.keep(connection);
-        Ok(Progress::Refused(answer))
+        Ok(DialogueProgress::Refused(answer))
     }
 
     /// The reply to the sender, where the next hop may have rejected us instead, which it may where
-    /// it is told of no client. No sender learns of that for good: it would return the message, and
+    /// it learns of no client. No sender learns of that for good: it would return the message, and
     /// the next one, until the mail server is set up otherwise.
     fn judge(
         &self,
         connection: &Connection,
-        transaction: &Transaction,
-        rcpt: Option<&RcptTo>,
+        transaction: &OpenTransaction,
+        recipients: &[RcptTo],
         reply: Reply,
     ) -> Reply {
-        if self.smtp.settings.client.is_told() {
+        if self.smtp.settings.client.is_sent() {
             return reply;
         }
         let health = self.smtp.health();
@@ -293,9 +282,11 @@ impl SmtpTransport {
             return reply;
         }
         let sender = transaction.mail.reverse_path.as_ref().map(ToString::to_string).unwrap_or_default();
-        let recipient = rcpt.map(ToString::to_string).unwrap_or_default();
-        let is_about = |own| own_address::is_rejected(&reply, own, &[&sender, &recipient]);
-        if !connection.own_address().is_some_and(is_about) {
+        let recipients = recipients.iter().map(ToString::to_string);
+        let envelope: Vec<String> = recipients.chain([sender]).collect();
+        let hostname = &self.smtp.settings.hostname;
+        let own = OwnIdentity { address: connection.own_address(), hostname };
+        if !own.is_rejected(&reply, &envelope) {
             return reply;
         }
         health.rejected_us(&reply);
@@ -305,7 +296,7 @@ impl SmtpTransport {
     /// Starts the transaction on a new connection and has the accepted recipients accepted again.
     async fn repeat(
         &mut self,
-        transaction: &mut Transaction,
+        transaction: &mut OpenTransaction,
         deadline: Instant,
     ) -> Result<Box<Connection>, NextHopError> {
         let address = self.smtp.settings.address.clone();
@@ -317,7 +308,7 @@ impl SmtpTransport {
         if std::mem::take(&mut transaction.given_back) {
             transaction.resumptions += 1;
             if transaction.resumptions == RESUMPTIONS_MAX {
-                self.smtp.places.count_too_many_resumptions();
+                self.smtp.connection_slots.count_too_many_resumptions();
             }
         } else if transaction.repeated {
             return Err(NextHopError::LostAgain { address });
@@ -326,8 +317,8 @@ impl SmtpTransport {
             info!(next_hop = %address, "the next hop went away; the transaction is repeated on a new connection");
         }
         let mut connection = match self.open(transaction, deadline).await? {
-            Progress::Ready(connection) => connection,
-            Progress::Refused(reply) => return Err(differs(Step::Mail, &reply)),
+            DialogueProgress::Ready(connection) => connection,
+            DialogueProgress::Refused(reply) => return Err(differs(Step::Mail, &reply)),
         };
         for rcpt in &transaction.accepted {
             let reply = connection.recipient(rcpt, deadline).await?;
@@ -341,30 +332,32 @@ impl SmtpTransport {
     /// DATA and the message, all but the final dot.
     async fn send(
         &mut self,
-        transaction: &mut Transaction,
+        transaction: &mut OpenTransaction,
         message: &Outgoing,
-    ) -> Result<Progress, NextHopError> {
+    ) -> Result<DialogueProgress, NextHopError> {
         let (mut connection, reply) = self.data(transaction).await?;
         if reply.code() != 354 {
             let answer = connection.refusal(Step::Data, &reply)?;
+            let answer = self.judge(&connection, transaction, &transaction.accepted, answer);
             self.keep(connection);
             self.reset().await;
-            return Ok(Progress::Refused(answer));
+            return Ok(DialogueProgress::Refused(answer));
         }
         match connection.send_message(message).await? {
-            None => Ok(Progress::Ready(connection)),
+            None => Ok(DialogueProgress::Ready(connection)),
             // The dialogue is in the middle of a message: the connection goes.
-            Some(reply) => connection.refusal(Step::Message, &reply).map(Progress::Refused),
+            Some(reply) => connection.refusal(Step::Message, &reply).map(DialogueProgress::Refused),
         }
     }
 
     /// DATA, on a new connection if the next hop hung up since the last recipient.
     async fn data(
         &mut self,
-        transaction: &mut Transaction,
+        transaction: &mut OpenTransaction,
     ) -> Result<(Box<Connection>, ServerReply), NextHopError> {
         loop {
-            let Progress::Ready(mut connection) = self.start(transaction, Instant::now() + OPEN_MAX).await?
+            let DialogueProgress::Ready(mut connection) =
+                self.start(transaction, Instant::now() + OPEN_MAX).await?
             else {
                 // MAIL is sent again by `repeat` only, which makes an error of a refusal.
                 return Err(NextHopError::LostAgain { address: self.smtp.settings.address.clone() });
@@ -396,39 +389,7 @@ impl SmtpTransport {
     }
 
     fn failed(&self, error: &NextHopError) -> Reply {
-        warn!(error = as_value(error), "mail cannot be handed on");
+        warn!(error = as_value(error), "delivery to the next hop failed");
         self.smtp.replies.reply(error.reply_kind())
-    }
-}
-
-impl Transaction {
-    fn ends_with(&mut self, verdict: Reply) -> Reply {
-        self.verdict.insert(verdict).clone()
-    }
-
-    /// MAIL with the parameters that the sender gave, as far as the next hop offers them. 8BITMIME
-    /// and SMTPUTF8 cannot be left out: the sender was promised them.
-    fn mail_line(&self, connection: &Connection) -> Result<String, NextHopError> {
-        let offer = &connection.offer;
-        let not_offered =
-            |extension| NextHopError::NotOffered { address: connection.address().clone(), extension };
-        let path = self.mail.reverse_path.as_ref();
-        let path = path.map(ToString::to_string).unwrap_or_default();
-        let size = self.mail.size.zip(offer.size).map(|(size, limit)| {
-            let headers = self.header_size.min(header_room(limit));
-            format!(" SIZE={}", size.saturating_add(headers))
-        });
-        let body = match self.mail.body {
-            Some(Body::EightBitMime) if !offer.eight_bit_mime => return Err(not_offered("8BITMIME")),
-            Some(Body::EightBitMime) => " BODY=8BITMIME",
-            Some(Body::SevenBit) if offer.eight_bit_mime => " BODY=7BIT",
-            Some(Body::SevenBit) | None => "",
-        };
-        let smtp_utf8 = match self.mail.smtp_utf8 {
-            true if !offer.smtp_utf8 => return Err(not_offered("SMTPUTF8")),
-            true => " SMTPUTF8",
-            false => "",
-        };
-        Ok(format!("MAIL FROM:<{path}>{}{body}{smtp_utf8}\r\n", size.unwrap_or_default()))
     }
 }

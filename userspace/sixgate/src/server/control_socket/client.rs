@@ -85,16 +85,9 @@ pub fn ask_patiently(path: &Path, request: Request, waiting: &mut dyn FnMut()) -
         // it has answers of another kind: `trace_client`
         Request::Trace(_) => LINE_TIMEOUT,
     };
-    let pid = peer(&stream);
-    let line = exchange(stream, request, patience, waiting).map_err(|source| {
-        let path = path.to_owned();
-        match source.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                AskError::Silent { path, waited: patience, pid }
-            }
-            _ => AskError::NoAnswer { path, source },
-        }
-    })?;
+    let begun = Instant::now();
+    let line = exchange(&stream, request, patience, waiting)
+        .map_err(|source| unanswered(path, begun.elapsed(), &stream, source))?;
     serde_json::from_slice(&line).map_err(|source| AskError::OtherVersion { path: path.to_owned(), source })
 }
 
@@ -132,7 +125,7 @@ fn peer(stream: &UnixStream) -> Option<u32> {
 }
 
 fn exchange(
-    mut stream: UnixStream,
+    mut stream: &UnixStream,
     request: Request,
     patience: Duration,
     waiting: &mut dyn FnMut(),
@@ -164,5 +157,32 @@ fn exchange(
     match answer.pop() {
         Some(b'\n') => Ok(answer),
         _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::net::UnixListener, thread};
+
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_falls_silent_is_reported_with_the_whole_time() {
+        const BUSY: Duration = Duration::from_secs(1);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let daemon = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            thread::sleep(BUSY);
+            stream.write_all(b" ").unwrap();
+            // until the command gives up
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        match ask(&path, Request::Status).unwrap_err() {
+            AskError::Silent { waited, .. } => assert!(waited >= BUSY + SILENCE_TIMEOUT, "{waited:?}"),
+            other => panic!("{other}"),
+        }
+        daemon.join().unwrap();
     }
 }

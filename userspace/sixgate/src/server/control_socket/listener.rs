@@ -124,10 +124,10 @@ impl ControlListener {
 
     /// Answers until the socket's file is not there any more.
     async fn answer(self, handlers: &Handlers) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             // the others wait in the kernel's queue
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
                 return;
             };
             match self.wait().await {
@@ -136,7 +136,7 @@ impl ControlListener {
                     tokio::spawn(async move {
                         // a command that left has no use for its answer
                         let _ = converse(stream, &handlers).await;
-                        drop(place);
+                        drop(permit);
                     });
                 }
                 Waited::Connected(_) => {}
@@ -201,10 +201,15 @@ async fn respond(request: serde_json::Result<Request>, handlers: &Handlers) -> R
             Response::Status(Box::new(DaemonStatus { trace: traces.status(), ..status }))
         }
         Ok(Request::Identity) => Response::Identity(administration.identity()),
-        Ok(Request::Reload) => match administration.reload().await {
-            Ok(reloaded) => Response::Reloaded(reloaded),
-            Err(reason) => Response::Refused { reason },
-        },
+        Ok(Request::Reload) => {
+            // a task of its own: a command that leaves must not end it half way
+            let administration = Arc::clone(administration);
+            match tokio::spawn(async move { administration.reload().await }).await {
+                Ok(Ok(reloaded)) => Response::Reloaded(reloaded),
+                Ok(Err(reason)) => Response::Refused { reason },
+                Err(error) => Response::Refused { reason: format!("the reload failed: {error}") },
+            }
+        }
         Ok(Request::Trace(_)) => {
             Response::Refused { reason: "a trace has a connection of its own".to_owned() }
         }

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Changes;
+use crate::config::SettingChanges;
 
 pub(crate) use client::listening_pid;
 pub use client::{AskError, ask, ask_patiently};
@@ -43,7 +43,7 @@ pub enum Response {
     /// The answer to [`Request::Status`].
     Status(Box<DaemonStatus>),
     /// The answer to [`Request::Identity`].
-    Identity(Identity),
+    Identity(DaemonIdentity),
     /// To [`Request::Reload`]: it was done.
     Reloaded(Reloaded),
     /// Nothing was changed.
@@ -74,7 +74,7 @@ pub struct DaemonStatus {
     /// The last attempt to reload, if there was one.
     pub last_reload: Option<LastReload>,
     /// How the file differs now from what is in force.
-    pub changes: Changes,
+    pub changes: SettingChanges,
     /// Connections that are open.
     pub connections: u32,
     /// Whether it is stopping, and waits for its sessions.
@@ -83,14 +83,12 @@ pub struct DaemonStatus {
     pub trace: Option<TraceStatus>,
     /// Problems that an administrator has to solve, as sentences.
     pub problems: Vec<String>,
-    /// Settings that are likely not meant, as sentences.
-    pub warnings: Vec<String>,
 }
 
 /// Which daemon it is.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Identity {
+pub struct DaemonIdentity {
     /// The daemon's process ID.
     pub pid: u32,
     /// The opt-in store that it uses.
@@ -102,7 +100,7 @@ pub struct Identity {
 #[serde(default)]
 pub struct Reloaded {
     /// The keys that are in force now, and those that need a restart.
-    pub changes: Changes,
+    pub changes: SettingChanges,
     /// Settings that are likely not meant, as sentences.
     pub warnings: Vec<String>,
 }

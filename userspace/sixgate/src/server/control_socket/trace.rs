@@ -8,9 +8,9 @@ use std::{fmt, num::NonZeroU64, time::Duration};
 use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 use sixgate_common::{refuse::Reason, trace};
-use sixgate_dataplane::{Outcome, TracedSegment};
+use sixgate_dataplane::{SegmentOutcome, TracedSegment};
 
-use crate::mirror::kernel_events::timestamp;
+use crate::{mirror::kernel_events::timestamp, shown::reason_name};
 
 /// Which segments to port 25 are to be shown, and for how long.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -132,9 +132,9 @@ impl TracedLine {
     #[must_use]
     pub fn of(segment: &TracedSegment) -> Self {
         let (action, answer, reply) = match &segment.outcome {
-            Outcome::Passed => (PASSED, None, None),
-            Outcome::Dropped => (DROPPED, None, None),
-            Outcome::Answered { flags, reply } => (ANSWERED, Some(flag_names(*flags)), reply.clone()),
+            SegmentOutcome::Passed => (PASSED, None, None),
+            SegmentOutcome::Dropped => (DROPPED, None, None),
+            SegmentOutcome::Answered { flags, reply } => (ANSWERED, Some(flag_names(*flags)), reply.clone()),
         };
         Self {
             at: timestamp(segment.at),
@@ -181,8 +181,8 @@ impl fmt::Display for TracedLine {
             self.deed()
         )?;
         let reason = match self.reason.as_deref() {
-            Some(NOT_OPTED_IN) => "the destination has not opted in",
-            Some(NO_PTR) => "the source has no PTR record",
+            Some(name) if name == reason_name(Reason::NotOptedIn) => "the destination has not opted in",
+            Some(name) if name == reason_name(Reason::NoPtr) => "the source has no PTR record",
             _ => return Ok(()),
         };
         if why.contains(reason) { Ok(()) } else { write!(f, " ({reason})") }
@@ -193,13 +193,6 @@ impl fmt::Display for TracedLine {
 fn flag_names(flags: u8) -> String {
     let names: Vec<&str> = FLAGS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name).collect();
     if names.is_empty() { "no flags".to_owned() } else { names.join(" ") }
-}
-
-const fn reason_name(reason: Reason) -> &'static str {
-    match reason {
-        Reason::NotOptedIn => NOT_OPTED_IN,
-        Reason::NoPtr => NO_PTR,
-    }
 }
 
 const FLAGS: [(u8, &str); 8] = [
@@ -215,8 +208,6 @@ const FLAGS: [(u8, &str); 8] = [
 const PASSED: &str = "passed";
 const DROPPED: &str = "dropped";
 const ANSWERED: &str = "answered";
-const NOT_OPTED_IN: &str = "not_opted_in";
-const NO_PTR: &str = "no_ptr";
 /// How long a trace lasts unless the command sets another duration.
 pub const TRACE_DURATION: Duration = Duration::from_secs(10 * 60);
 /// The longest duration of a trace; see also [`TRACE_DURATION`].
@@ -228,7 +219,7 @@ mod tests {
 
     use super::*;
 
-    fn line(flags: u8, outcome: Outcome, stat: Stat, reason: Option<Reason>) -> String {
+    fn line(flags: u8, outcome: SegmentOutcome, stat: Stat, reason: Option<Reason>) -> String {
         let segment = TracedSegment {
             at: 0,
             interface: "eth0".to_owned(),
@@ -249,7 +240,7 @@ mod tests {
     #[test]
     fn a_line_says_what_was_done_and_why() {
         let answered =
-            |flags, reply: Option<&str>| Outcome::Answered { flags, reply: reply.map(str::to_owned) };
+            |flags, reply: Option<&str>| SegmentOutcome::Answered { flags, reply: reply.map(str::to_owned) };
         let ends = "[2001:db8:51::4]:40000 > [2001:db8:25::99]:25";
         let refused = Some(Reason::NotOptedIn);
         assert_eq!(
@@ -260,11 +251,11 @@ mod tests {
             )
         );
         assert_eq!(
-            line(0x10, Outcome::Passed, Stat::PassTrusted, None),
+            line(0x10, SegmentOutcome::Passed, Stat::PassTrusted, None),
             format!("{ends} ACK seq 7 ack 9 length 5: passed to the host: the source is trusted")
         );
         // not twice
-        let tagged = line(0x02, Outcome::Passed, Stat::TagNotOptedIn, refused);
+        let tagged = line(0x02, SegmentOutcome::Passed, Stat::TagNotOptedIn, refused);
         assert_eq!(tagged.matches("has not opted in").count(), 1, "{tagged}");
         for (outcome, wanted) in [
             (answered(0x18, Some("550")), ": answered with reply 550: "),
@@ -272,7 +263,7 @@ mod tests {
             (answered(0x14, None), ": answered with a reset: "),
             (answered(0x11, None), ": answered with a FIN: "),
             (answered(0x10, None), ": answered with an ACK: "),
-            (Outcome::Dropped, ": dropped: "),
+            (SegmentOutcome::Dropped, ": dropped: "),
         ] {
             let shown = line(0, outcome, Stat::AnswerReply, None);
             assert!(shown.contains(wanted) && shown.contains(" no flags "), "{shown}");

@@ -28,7 +28,7 @@ pub(super) enum Access {
 }
 
 /// The reason why SQLite cannot write to the file system of `path`; none if it can.
-pub(super) fn hindrance(path: &Path) -> Option<String> {
+pub(super) fn read_only_reason(path: &Path) -> Option<String> {
     let directory = directory_of(path);
     let found = statvfs(directory).ok()?;
     if found.flags().contains(FsFlags::ST_RDONLY) {

@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use super::{
     APPLICATION, Database, FORM, Store,
     access::Access,
-    files::{LOGS, adopt, beside, directory_of, failed, is_missing, private, remove, sync},
+    files::{LOGS, TAKEN_OVER, adopt, beside, directory_of, failed, is_missing, private, remove, sync},
     row,
 };
 use sixgate_base::bounded;
@@ -34,7 +34,8 @@ pub struct TakenOver {
 }
 
 impl Store {
-    /// Makes a new, empty store.
+    /// Makes a new, empty store. A backup that is there is kept under another name: the next one
+    /// would replace it.
     ///
     /// # Errors
     ///
@@ -56,10 +57,11 @@ impl Store {
             }
             _ => {}
         }
+        self.keep_backup()?;
         if self.make(&Contents::default(), &Author::of_this_process())? {
-            // what is there from an earlier version does not come back by itself when this store is
-            // lost
-            if self.json.is_file() { self.mark_taken_over() } else { Ok(()) }
+            // a JSON file of an earlier version, or one that is exported later, does not come back
+            // by itself when this store is lost
+            self.mark_taken_over()
         } else {
             Err(StoreError::Exists { path: self.path.clone() })
         }
@@ -98,10 +100,22 @@ impl Store {
         if self.will_take_over() { read_document(&self.json).map(drop) } else { Ok(()) }
     }
 
-    /// Whether the next command or start makes it of the JSON file of an earlier version.
+    /// Whether the next command or start makes it of the JSON file of an earlier version. With a
+    /// backup there was a store already, which is newer than that file.
     #[must_use]
     pub fn will_take_over(&self) -> bool {
-        self.is_absent() && self.json.exists() && !self.taken_over_mark().exists()
+        self.is_absent()
+            && self.json.exists()
+            && !self.taken_over_mark().exists()
+            && !self.backup_path().exists()
+    }
+
+    /// That there is only a backup, as an error.
+    #[must_use]
+    pub fn only_backup(&self) -> Option<StoreError> {
+        let backup = self.backup_path();
+        let is_alone = self.is_absent() && backup.exists();
+        is_alone.then(|| StoreError::OnlyBackup { path: self.path.clone(), backup })
     }
 
     /// That there is the JSON file of an earlier version, as an error.
@@ -113,13 +127,10 @@ impl Store {
     /// That there is no store, as an error.
     pub(super) fn missing(&self) -> StoreError {
         let path = self.path.clone();
-        let backup = self.backup_path();
-        if backup.exists() {
-            StoreError::OnlyBackup { path, backup }
-        } else if self.json.exists() {
-            StoreError::Lost { path, json: self.json.clone() }
-        } else {
-            StoreError::Missing { path }
+        match self.only_backup() {
+            Some(error) => error,
+            None if self.json.exists() => StoreError::Lost { path, json: self.json.clone() },
+            None => StoreError::Missing { path },
         }
     }
 
@@ -140,7 +151,7 @@ impl Store {
     }
 
     fn taken_over_mark(&self) -> PathBuf {
-        beside(&self.json, ".taken-over")
+        beside(&self.json, TAKEN_OVER)
     }
 
     fn mark_taken_over(&self) -> Result<(), StoreError> {

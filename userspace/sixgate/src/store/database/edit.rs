@@ -10,11 +10,11 @@ use sixgate_common::dest::OptIn;
 use super::{
     Database, WRITE_WAIT,
     history::{self, Row},
-    row::{self, Kind},
+    row::{self, EntryKind},
 };
 use crate::store::{
-    Author, Contents, Domain, Entry, Key, Marks, Outcome, PrefixMap, PrefixSet, Progress, Revision,
-    StoreError,
+    Author, Contents, Domain, EditOutcome, EntryKey, Marks, PrefixMap, PrefixSet, Revision, StoreEntry,
+    StoreError, StoreProgress,
 };
 
 /// The store while it is changed; no other process changes it meanwhile.
@@ -23,7 +23,7 @@ pub struct Edit<'a> {
     transaction: Transaction<'a>,
     rows: Vec<Row>,
     path: &'a Path,
-    progress: Option<Progress>,
+    progress: Option<StoreProgress>,
 }
 
 /// The result of a change.
@@ -50,7 +50,7 @@ pub struct Consent {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Replaced {
     /// The entries that were not so before: additions and changes first.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<EditOutcome>,
     /// How many entries stayed as they were.
     pub unchanged: usize,
     /// How many there are.
@@ -90,9 +90,9 @@ impl Database {
         transaction.commit().map_err(&fail)?;
         if is_large {
             // what cannot be carried over now, since a reader is at work, is at the next change
-            self.set_wait(CHECKPOINT_WAIT)?;
+            let _ = self.set_wait(CHECKPOINT_WAIT);
             let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
-            self.set_wait(WRITE_WAIT)?;
+            let _ = self.set_wait(WRITE_WAIT);
         }
         Ok(Edited { value, before: before.revision, after })
     }
@@ -100,7 +100,7 @@ impl Database {
 
 impl Edit<'_> {
     /// Lets sets that are replaced from now on count in `progress`.
-    pub fn report_to(&mut self, progress: &Progress) {
+    pub fn report_to(&mut self, progress: &StoreProgress) {
         self.progress = Some(progress.clone());
     }
 
@@ -109,21 +109,21 @@ impl Edit<'_> {
     /// # Errors
     ///
     /// [`StoreError::Database`].
-    pub fn add(&mut self, entry: Entry) -> Result<Outcome, StoreError> {
+    pub fn add(&mut self, entry: StoreEntry) -> Result<EditOutcome, StoreError> {
         let (kind, key) = row::key_row(&entry.key());
         let before = self.state(kind, &key)?;
         let entry = match (entry, before) {
-            (Entry::Domain(domain, marks), Some(before)) => {
-                Entry::Domain(domain, row::marks(before).with(marks))
+            (StoreEntry::Domain(domain, marks), Some(before)) => {
+                StoreEntry::Domain(domain, row::marks(before).with(marks))
             }
             (entry, _) => entry,
         };
         let after = row::state(&entry);
         self.set(kind, key, before, Some(after))?;
         Ok(match before {
-            None => Outcome::Added(entry),
-            Some(before) if before != after => Outcome::Changed(entry),
-            Some(_) => Outcome::Unchanged(entry),
+            None => EditOutcome::Added(entry),
+            Some(before) if before != after => EditOutcome::Changed(entry),
+            Some(_) => EditOutcome::Unchanged(entry),
         })
     }
 
@@ -132,12 +132,12 @@ impl Edit<'_> {
     /// # Errors
     ///
     /// [`StoreError::Database`].
-    pub fn remove(&mut self, key: Key) -> Result<Outcome, StoreError> {
+    pub fn remove(&mut self, key: EntryKey) -> Result<EditOutcome, StoreError> {
         let (kind, octets) = row::key_row(&key);
         let before = self.state(kind, &octets)?;
         let removed = before.and_then(|state| row::entry(kind.number(), &octets, state));
         self.set(kind, octets, before, None)?;
-        Ok(removed.map_or(Outcome::Missing(key), Outcome::Removed))
+        Ok(removed.map_or(EditOutcome::Missing(key), EditOutcome::Removed))
     }
 
     /// Lets refusals that name `domain` be permanent again; an entry without another mark goes.
@@ -145,18 +145,18 @@ impl Edit<'_> {
     /// # Errors
     ///
     /// [`StoreError::Database`].
-    pub fn unmark_temporary(&mut self, domain: Domain) -> Result<Outcome, StoreError> {
-        let (kind, octets) = row::key_row(&Key::Domain(domain.clone()));
+    pub fn unmark_temporary(&mut self, domain: Domain) -> Result<EditOutcome, StoreError> {
+        let (kind, octets) = row::key_row(&EntryKey::Domain(domain.clone()));
         let before = self.state(kind, &octets)?;
         let marks = before.map(row::marks).unwrap_or_default();
         if !marks.temporary {
-            return Ok(Outcome::Missing(Key::Domain(domain)));
+            return Ok(EditOutcome::Missing(EntryKey::Domain(domain)));
         }
         if !marks.opted_in {
-            return self.remove(Key::Domain(domain));
+            return self.remove(EntryKey::Domain(domain));
         }
         self.set(kind, octets, before, Some(row::marks_state(Marks::OPTED_IN)))?;
-        Ok(Outcome::Changed(Entry::Domain(domain, Marks::OPTED_IN)))
+        Ok(EditOutcome::Changed(StoreEntry::Domain(domain, Marks::OPTED_IN)))
     }
 
     /// Replaces the whole opt-in set.
@@ -169,7 +169,7 @@ impl Edit<'_> {
         wanted: &PrefixMap<OptIn>,
         consent: Consent,
     ) -> Result<Replaced, StoreError> {
-        self.replace(Kind::OptIn, row::optin_rows(wanted), consent)
+        self.replace(EntryKind::OptIn, row::optin_rows(wanted), consent)
     }
 
     /// Replaces all that is guarded.
@@ -178,7 +178,7 @@ impl Edit<'_> {
     ///
     /// As [`Self::replace_optin`].
     pub fn replace_guard(&mut self, wanted: &PrefixSet, consent: Consent) -> Result<Replaced, StoreError> {
-        self.replace(Kind::Guard, row::member_rows(wanted), consent)
+        self.replace(EntryKind::Guard, row::member_rows(wanted), consent)
     }
 
     /// Replaces all that is exempt.
@@ -187,7 +187,7 @@ impl Edit<'_> {
     ///
     /// As [`Self::replace_optin`].
     pub fn replace_trust(&mut self, wanted: &PrefixSet, consent: Consent) -> Result<Replaced, StoreError> {
-        self.replace(Kind::Trust, row::member_rows(wanted), consent)
+        self.replace(EntryKind::Trust, row::member_rows(wanted), consent)
     }
 
     /// Replaces all domains.
@@ -200,7 +200,7 @@ impl Edit<'_> {
         wanted: &BTreeMap<Domain, Marks>,
         consent: Consent,
     ) -> Result<Replaced, StoreError> {
-        self.replace(Kind::Domain, row::domain_rows(wanted), consent)
+        self.replace(EntryKind::Domain, row::domain_rows(wanted), consent)
     }
 
     /// Replaces everything. A set that is empty in `wanted` and here needs no consent.
@@ -210,12 +210,12 @@ impl Edit<'_> {
     /// As [`Self::replace_optin`].
     pub fn replace_all(&mut self, wanted: &Contents, consent: Consent) -> Result<Replaced, StoreError> {
         let mut all = Replaced::default();
-        for kind in [Kind::OptIn, Kind::Guard, Kind::Trust, Kind::Domain] {
+        for kind in [EntryKind::OptIn, EntryKind::Guard, EntryKind::Trust, EntryKind::Domain] {
             let rows: Box<dyn Iterator<Item = (Vec<u8>, i64)>> = match kind {
-                Kind::OptIn => Box::new(row::optin_rows(&wanted.optin)),
-                Kind::Guard => Box::new(row::member_rows(&wanted.guard)),
-                Kind::Trust => Box::new(row::member_rows(&wanted.trust)),
-                Kind::Domain => Box::new(row::domain_rows(&wanted.domains)),
+                EntryKind::OptIn => Box::new(row::optin_rows(&wanted.optin)),
+                EntryKind::Guard => Box::new(row::member_rows(&wanted.guard)),
+                EntryKind::Trust => Box::new(row::member_rows(&wanted.trust)),
+                EntryKind::Domain => Box::new(row::domain_rows(&wanted.domains)),
             };
             let empty = consent.empty || !self.has_any(kind, None)?;
             let replaced = self.replace(kind, rows, Consent { empty, ..consent })?;
@@ -232,7 +232,7 @@ impl Edit<'_> {
     ///
     /// [`StoreError::Database`].
     pub fn opts_anything_in(&self) -> Result<bool, StoreError> {
-        self.has_any(Kind::OptIn, Some(row::IN))
+        self.has_any(EntryKind::OptIn, Some(row::IN))
     }
 
     /// Whether any domain takes mail here.
@@ -241,7 +241,7 @@ impl Edit<'_> {
     ///
     /// [`StoreError::Database`].
     pub fn opts_any_domain_in(&self) -> Result<bool, StoreError> {
-        self.has_any(Kind::Domain, Some(row::OPTED_IN))
+        self.has_any(EntryKind::Domain, Some(row::OPTED_IN))
     }
 
     /// Whether this change takes away from the opt-in set, or from the domains that take mail here.
@@ -249,11 +249,11 @@ impl Edit<'_> {
     pub fn takes_away(&self) -> bool {
         let loses =
             |row: &Row| row.before.is_some_and(|before| row.after.is_none_or(|after| after != before));
-        self.rows.iter().any(|row| matches!(row.kind, Kind::OptIn | Kind::Domain) && loses(row))
+        self.rows.iter().any(|row| matches!(row.kind, EntryKind::OptIn | EntryKind::Domain) && loses(row))
     }
 
     /// Whether the set has any entry, with this bit in its state if that is asked.
-    fn has_any(&self, kind: Kind, bit: Option<i64>) -> Result<bool, StoreError> {
+    fn has_any(&self, kind: EntryKind, bit: Option<i64>) -> Result<bool, StoreError> {
         let found = self.transaction.query_row(
             "SELECT EXISTS (SELECT 1 FROM entries WHERE kind = ?1 AND (?2 IS NULL OR state & ?2))",
             (kind.number(), bit),
@@ -266,7 +266,7 @@ impl Edit<'_> {
         StoreError::sqlite("change", self.path, source)
     }
 
-    fn state(&self, kind: Kind, key: &[u8]) -> Result<Option<i64>, StoreError> {
+    fn state(&self, kind: EntryKind, key: &[u8]) -> Result<Option<i64>, StoreError> {
         let read = self
             .transaction
             .prepare_cached("SELECT state FROM entries WHERE kind = ? AND key = ?")
@@ -276,7 +276,7 @@ impl Edit<'_> {
 
     fn set(
         &mut self,
-        kind: Kind,
+        kind: EntryKind,
         key: Vec<u8>,
         before: Option<i64>,
         after: Option<i64>,
@@ -302,7 +302,7 @@ impl Edit<'_> {
     /// Makes the set of `kind` equal to `wanted`, which is in the order of the keys.
     fn replace(
         &mut self,
-        kind: Kind,
+        kind: EntryKind,
         wanted: impl Iterator<Item = (Vec<u8>, i64)>,
         consent: Consent,
     ) -> Result<Replaced, StoreError> {
@@ -312,9 +312,11 @@ impl Edit<'_> {
         if total == 0 && !consent.empty {
             return Err(StoreError::EmptyList { what: kind.what() });
         }
-        let is_half = gone.len() * 2 > before;
-        if is_half && !(consent.shrink || total == 0) {
-            return Err(StoreError::Shrinks { what: kind.what(), removed: gone.len(), before });
+        // an entry that stays and no longer takes mail is as much of a loss
+        let out = put.iter().filter(|row| row.loses_opt_in()).count();
+        let removed = gone.len() + out;
+        if removed * 2 > before && !(consent.shrink || total == 0) {
+            return Err(StoreError::Shrinks { what: kind.what(), removed, before, counts_out: out > 0 });
         }
         if let Some(progress) = &self.progress {
             progress.expect(put.len() + gone.len());
@@ -330,7 +332,11 @@ impl Edit<'_> {
         Ok(Replaced { outcomes, unchanged, total })
     }
 
-    fn plan(&self, kind: Kind, wanted: impl Iterator<Item = (Vec<u8>, i64)>) -> Result<Plan, StoreError> {
+    fn plan(
+        &self,
+        kind: EntryKind,
+        wanted: impl Iterator<Item = (Vec<u8>, i64)>,
+    ) -> Result<Plan, StoreError> {
         let mut plan = Plan::default();
         let mut wanted = wanted.peekable();
         let fail = |source| self.error(source);
@@ -365,13 +371,19 @@ struct Plan {
 }
 
 impl Row {
+    /// Whether its entry is opted in before, and not after.
+    fn loses_opt_in(&self) -> bool {
+        let is_in = |state: Option<i64>| state.is_some_and(|state| state & row::OPTED_IN != 0);
+        is_in(self.before) && !is_in(self.after)
+    }
+
     /// The outcome for its entry; nothing for a row that this version does not write.
-    fn outcome(&self) -> Option<Outcome> {
+    fn outcome(&self) -> Option<EditOutcome> {
         let kind = self.kind.number();
         Some(match (self.before, self.after) {
-            (None, Some(after)) => Outcome::Added(row::entry(kind, &self.key, after)?),
-            (Some(_), Some(after)) => Outcome::Changed(row::entry(kind, &self.key, after)?),
-            (before, None) => Outcome::Removed(row::entry(kind, &self.key, before?)?),
+            (None, Some(after)) => EditOutcome::Added(row::entry(kind, &self.key, after)?),
+            (Some(_), Some(after)) => EditOutcome::Changed(row::entry(kind, &self.key, after)?),
+            (before, None) => EditOutcome::Removed(row::entry(kind, &self.key, before?)?),
         })
     }
 }

@@ -13,6 +13,16 @@ use crate::store::StoreError;
 
 /// SQLite's files beside a database.
 pub(super) const LOGS: [&str; 2] = ["-wal", "-shm"];
+/// The files beside a store that belong to it, by what is put after its name: SQLite's, the backup
+/// and the first of those that are kept, stores that were set aside, and what becomes one of them.
+pub(super) const BESIDE: [&str; 10] =
+    [LOGS[0], LOGS[1], "-journal", ".old", ".old.new", ".old.1", ".new", ".restored", DAMAGED, REPLACED];
+/// After the name of a store that was damaged, and is kept.
+pub(super) const DAMAGED: &str = ".damaged";
+/// After the name of a good store that a backup replaced.
+pub(super) const REPLACED: &str = ".replaced";
+/// After the name of the JSON file of an earlier version: it is not taken over.
+pub(super) const TAKEN_OVER: &str = ".taken-over";
 /// For the owner alone.
 const FILE_MODE: u32 = 0o600;
 

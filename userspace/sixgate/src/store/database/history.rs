@@ -6,14 +6,14 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
 use super::{
     Database,
-    row::{self, Kind},
+    row::{self, EntryKind},
 };
-use crate::store::{Author, Change, Revision, StoreError};
+use crate::store::{Author, EntryChange, Revision, StoreError};
 
 /// A row of the table of changes.
 #[derive(Debug)]
 pub(super) struct Row {
-    pub(super) kind: Kind,
+    pub(super) kind: EntryKind,
     pub(super) key: Vec<u8>,
     pub(super) before: Option<i64>,
     pub(super) after: Option<i64>,
@@ -51,7 +51,7 @@ pub enum Since {
     /// Make these changes, in this order.
     Changes {
         /// None if there is nothing new.
-        changes: Vec<Change>,
+        changes: Vec<EntryChange>,
         /// The revisions that made them.
         revisions: Vec<Logged>,
         /// Which revision is seen then.
@@ -180,7 +180,7 @@ fn since(connection: &Connection, seen: Revision, most: usize) -> rusqlite::Resu
     };
     let revisions = connection
         .prepare_cached(&format!("{SELECT_LOGGED} WHERE number > ? ORDER BY number LIMIT ?"))?
-        .query_map((seen.number().cast_signed(), TOLD_AT_ONCE), logged)?
+        .query_map((seen.number().cast_signed(), LOGGED_AT_ONCE), logged)?
         .collect::<rusqlite::Result<_>>()?;
     let cut: i64 = connection
         .prepare_cached("SELECT value FROM meta WHERE name = 'cut'")?
@@ -195,8 +195,8 @@ fn since(connection: &Connection, seen: Revision, most: usize) -> rusqlite::Resu
     while let Some(found) = rows.next()? {
         let (kind, key, after): (i64, Vec<u8>, Option<i64>) = found.try_into()?;
         let change = match after {
-            Some(after) => row::entry(kind, &key, after).map(Change::Put),
-            None => row::key(kind, &key).map(Change::Gone),
+            Some(after) => row::entry(kind, &key, after).map(EntryChange::Put),
+            None => row::key(kind, &key).map(EntryChange::Gone),
         };
         changes.extend(change);
     }
@@ -229,4 +229,4 @@ pub(super) const CHANGES_KEPT: i64 = 200_000;
 /// Those of one revision; of a larger one none is kept.
 pub(super) const CHANGES_KEPT_OF_ONE: i64 = 100_000;
 /// Revisions that are described to a follower at once, at most.
-const TOLD_AT_ONCE: i64 = 10;
+const LOGGED_AT_ONCE: i64 = 10;

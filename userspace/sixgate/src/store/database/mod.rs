@@ -14,7 +14,7 @@ mod row;
 mod safety;
 
 use std::{
-    fs, io,
+    fs, io, iter,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -26,7 +26,7 @@ use crate::store::StoreError;
 use access::Access;
 pub use create::TakenOver;
 pub use edit::{Consent, Edit, Edited, Replaced};
-use files::is_missing;
+use files::{BESIDE, TAKEN_OVER, beside, is_missing};
 pub use history::{Logged, Since};
 pub use read::StoreCounts;
 pub use safety::{Backup, StartNote};
@@ -67,6 +67,15 @@ impl Store {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The files that sixgate or SQLite may make, replace or remove for it, its own first, and the
+    /// JSON file of an earlier version.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let own = BESIDE.iter().map(|suffix| beside(&self.path, suffix));
+        let json = [self.json.clone(), beside(&self.json, TAKEN_OVER)];
+        iter::once(self.path.clone()).chain(own).chain(json).collect()
     }
 
     /// Opens it, for reading and changing; a JSON file of an earlier version becomes one first.
@@ -168,7 +177,7 @@ impl Database {
         };
         if read("application_id")? != APPLICATION {
             let is_empty = fs::metadata(&self.path).is_ok_and(|file| file.len() == 0);
-            let reason = if is_empty { "it is empty" } else { "it is another file than a store of sixgate" };
+            let reason = if is_empty { "it is empty" } else { "it is not a sixgate store" };
             return Err(StoreError::damaged(&self.path, reason.to_owned()));
         }
         let found = read("user_version")?;

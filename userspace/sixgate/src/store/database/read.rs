@@ -11,9 +11,11 @@ use sixgate_common::dest::OptIn;
 use super::{
     Database,
     history::latest,
-    row::{self, Kind},
+    row::{self, EntryKind},
 };
-use crate::store::{Contents, Domain, Entry, Key, Marks, PrefixMap, PrefixSet, Revision, StoreError};
+use crate::store::{
+    Contents, Domain, EntryKey, Marks, PrefixMap, PrefixSet, Revision, StoreEntry, StoreError,
+};
 
 /// How many entries there are, and whether the two sets that mail needs have any that opted in.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -45,8 +47,8 @@ impl Database {
             let revision = latest(&transaction)?.revision;
             let contents = Contents {
                 optin: optin(&transaction)?,
-                guard: members(&transaction, Kind::Guard)?,
-                trust: members(&transaction, Kind::Trust)?,
+                guard: members(&transaction, EntryKind::Guard)?,
+                trust: members(&transaction, EntryKind::Trust)?,
                 domains: domains(&transaction)?,
             };
             Ok((contents, revision))
@@ -69,7 +71,7 @@ impl Database {
     ///
     /// As [`Self::contents`].
     pub fn guard(&self) -> Result<PrefixSet, StoreError> {
-        members(&self.connection, Kind::Guard).map_err(self.error("read"))
+        members(&self.connection, EntryKind::Guard).map_err(self.error("read"))
     }
 
     /// The exempt prefixes.
@@ -78,7 +80,7 @@ impl Database {
     ///
     /// As [`Self::contents`].
     pub fn trust(&self) -> Result<PrefixSet, StoreError> {
-        members(&self.connection, Kind::Trust).map_err(self.error("read"))
+        members(&self.connection, EntryKind::Trust).map_err(self.error("read"))
     }
 
     /// The domains.
@@ -96,7 +98,7 @@ impl Database {
     ///
     /// As [`Self::contents`].
     pub fn optin_rule(&self, address: Ipv6Addr) -> Result<Option<(Ipv6Net, OptIn)>, StoreError> {
-        let found = longest_match(&self.connection, Kind::OptIn, address).map_err(self.error("read"))?;
+        let found = longest_match(&self.connection, EntryKind::OptIn, address).map_err(self.error("read"))?;
         Ok(found.map(|(prefix, state)| (prefix, row::optin(state))))
     }
 
@@ -106,7 +108,7 @@ impl Database {
     ///
     /// As [`Self::contents`].
     pub fn trust_rule(&self, address: Ipv6Addr) -> Result<Option<Ipv6Net>, StoreError> {
-        let found = longest_match(&self.connection, Kind::Trust, address).map_err(self.error("read"))?;
+        let found = longest_match(&self.connection, EntryKind::Trust, address).map_err(self.error("read"))?;
         Ok(found.map(|(prefix, _)| prefix))
     }
 
@@ -121,7 +123,7 @@ impl Database {
             .connection
             .prepare_cached("SELECT state FROM entries WHERE kind = ? AND key = ?")
             .and_then(|mut select| {
-                select.query_row((Kind::Domain.number(), name.as_bytes()), |row| row.get(0)).optional()
+                select.query_row((EntryKind::Domain.number(), name.as_bytes()), |row| row.get(0)).optional()
             });
         Ok(found.map_err(self.error("read"))?.map(row::marks).unwrap_or_default())
     }
@@ -131,7 +133,7 @@ impl Database {
     /// # Errors
     ///
     /// As [`Self::contents`].
-    pub fn entry(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
+    pub fn entry(&self, key: &EntryKey) -> Result<Option<StoreEntry>, StoreError> {
         let (kind, key) = row::key_row(key);
         let found: rusqlite::Result<Option<i64>> = self
             .connection
@@ -148,7 +150,7 @@ impl Database {
     /// As [`Self::contents`].
     pub fn counts(&self) -> Result<StoreCounts, StoreError> {
         let read = || -> rusqlite::Result<StoreCounts> {
-            let count = |kind: Kind, bits: i64| {
+            let count = |kind: EntryKind, bits: i64| {
                 self.connection
                     .prepare_cached("SELECT count(*) FROM entries WHERE kind = ? AND state & ?")?
                     .query_row((kind.number(), bits), |row| row.get::<_, i64>(0))
@@ -157,13 +159,13 @@ impl Database {
             let opts_anything_in = self
                 .connection
                 .prepare_cached("SELECT EXISTS (SELECT 1 FROM entries WHERE kind = ? AND state = ?)")?
-                .query_row((Kind::OptIn.number(), row::IN), |row| row.get(0))?;
+                .query_row((EntryKind::OptIn.number(), row::IN), |row| row.get(0))?;
             Ok(StoreCounts {
-                optin: count(Kind::OptIn, ANY)?,
-                guard: count(Kind::Guard, ANY)?,
-                trust: count(Kind::Trust, ANY)?,
-                domains: count(Kind::Domain, row::OPTED_IN)?,
-                temporary: count(Kind::Domain, row::TEMPORARY)?,
+                optin: count(EntryKind::OptIn, ANY)?,
+                guard: count(EntryKind::Guard, ANY)?,
+                trust: count(EntryKind::Trust, ANY)?,
+                domains: count(EntryKind::Domain, row::OPTED_IN)?,
+                temporary: count(EntryKind::Domain, row::TEMPORARY)?,
                 opts_anything_in,
             })
         };
@@ -173,7 +175,7 @@ impl Database {
 
 fn optin(connection: &Connection) -> rusqlite::Result<PrefixMap<OptIn>> {
     let mut found = PrefixMap::default();
-    for_each(connection, Kind::OptIn, |key, state| {
+    for_each(connection, EntryKind::OptIn, |key, state| {
         if let Some(prefix) = row::prefix(key) {
             found.insert(prefix, row::optin(state));
         }
@@ -181,7 +183,7 @@ fn optin(connection: &Connection) -> rusqlite::Result<PrefixMap<OptIn>> {
     Ok(found)
 }
 
-fn members(connection: &Connection, kind: Kind) -> rusqlite::Result<PrefixSet> {
+fn members(connection: &Connection, kind: EntryKind) -> rusqlite::Result<PrefixSet> {
     let mut found = PrefixSet::default();
     for_each(connection, kind, |key, _| {
         if let Some(prefix) = row::prefix(key) {
@@ -193,13 +195,17 @@ fn members(connection: &Connection, kind: Kind) -> rusqlite::Result<PrefixSet> {
 
 fn domains(connection: &Connection) -> rusqlite::Result<BTreeMap<Domain, Marks>> {
     let mut found = BTreeMap::new();
-    for_each(connection, Kind::Domain, |key, state| {
+    for_each(connection, EntryKind::Domain, |key, state| {
         found.extend(row::domain(key).map(|domain| (domain, row::marks(state))));
     })?;
     Ok(found)
 }
 
-fn for_each(connection: &Connection, kind: Kind, mut each: impl FnMut(&[u8], i64)) -> rusqlite::Result<()> {
+fn for_each(
+    connection: &Connection,
+    kind: EntryKind,
+    mut each: impl FnMut(&[u8], i64),
+) -> rusqlite::Result<()> {
     let mut select =
         connection.prepare_cached("SELECT key, state FROM entries WHERE kind = ? ORDER BY key")?;
     let mut rows = select.query((kind.number(),))?;
@@ -216,7 +222,7 @@ fn for_each(connection: &Connection, kind: Kind, mut each: impl FnMut(&[u8], i64
 /// two.
 fn longest_match(
     connection: &Connection,
-    kind: Kind,
+    kind: EntryKind,
     address: Ipv6Addr,
 ) -> rusqlite::Result<Option<(Ipv6Net, i64)>> {
     let mut select = connection.prepare_cached(

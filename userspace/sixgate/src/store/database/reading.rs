@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{
     Database,
-    access::{Access, hindrance, unexplained},
+    access::{Access, read_only_reason, unexplained},
     files::{beside, is_missing},
     open_error,
 };
@@ -37,7 +37,7 @@ impl Database {
         wait: Duration,
         failure: StoreError,
     ) -> Result<Self, StoreError> {
-        let Some(reason) = hindrance(path).or_else(|| unexplained(&failure)) else {
+        let Some(reason) = read_only_reason(path).or_else(|| unexplained(&failure)) else {
             return Err(failure);
         };
         // SQLite needs its files beside a store that has a write-ahead log, but does not have to
@@ -75,7 +75,7 @@ impl Database {
     /// itself.
     pub(super) fn limited(mut self) -> Result<Self, StoreError> {
         if self.connection.is_readonly("main").map_err(self.error("open"))? {
-            let reason = hindrance(&self.path).unwrap_or_else(|| "it can only be read".to_owned());
+            let reason = read_only_reason(&self.path).unwrap_or_else(|| "it can only be read".to_owned());
             self.access = Access::Reading { reason };
         }
         Ok(self)

@@ -8,18 +8,20 @@ use std::{collections::BTreeMap, net::Ipv6Addr};
 use ipnet::Ipv6Net;
 use sixgate_common::dest::OptIn;
 
-use crate::store::{Contents, Domain, Entry, Key, Marks, PrefixMap, PrefixSet, parse_listed_domain};
+use crate::store::{
+    Contents, Domain, EntryKey, Marks, PrefixMap, PrefixSet, StoreEntry, parse_listed_domain,
+};
 
 /// Which set an entry is in. The numbers are those of the tables.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum EntryKind {
     OptIn = 1,
     Guard = 2,
     Trust = 3,
     Domain = 4,
 }
 
-impl Kind {
+impl EntryKind {
     pub(super) const fn number(self) -> i64 {
         self as i64
     }
@@ -59,20 +61,20 @@ pub(super) fn prefix(key: &[u8]) -> Option<Ipv6Net> {
     Ipv6Net::new(Ipv6Addr::from(address), *length).ok()
 }
 
-pub(super) fn key_row(key: &Key) -> (Kind, Vec<u8>) {
+pub(super) fn key_row(key: &EntryKey) -> (EntryKind, Vec<u8>) {
     match key {
-        Key::OptIn(prefix) => (Kind::OptIn, prefix_key(*prefix)),
-        Key::Guard(prefix) => (Kind::Guard, prefix_key(*prefix)),
-        Key::Trust(prefix) => (Kind::Trust, prefix_key(*prefix)),
-        Key::Domain(domain) => (Kind::Domain, domain.as_str().as_bytes().to_vec()),
+        EntryKey::OptIn(prefix) => (EntryKind::OptIn, prefix_key(*prefix)),
+        EntryKey::Guard(prefix) => (EntryKind::Guard, prefix_key(*prefix)),
+        EntryKey::Trust(prefix) => (EntryKind::Trust, prefix_key(*prefix)),
+        EntryKey::Domain(domain) => (EntryKind::Domain, domain.as_str().as_bytes().to_vec()),
     }
 }
 
-pub(super) fn state(entry: &Entry) -> i64 {
+pub(super) fn state(entry: &StoreEntry) -> i64 {
     match entry {
-        Entry::OptIn(_, optin) => optin_state(*optin),
-        Entry::Guard(_) | Entry::Trust(_) => IN,
-        Entry::Domain(_, marks) => marks_state(*marks),
+        StoreEntry::OptIn(_, optin) => optin_state(*optin),
+        StoreEntry::Guard(_) | StoreEntry::Trust(_) => IN,
+        StoreEntry::Domain(_, marks) => marks_state(*marks),
     }
 }
 
@@ -100,21 +102,21 @@ pub(super) const fn marks(state: i64) -> Marks {
 }
 
 /// The entry of a row; nothing for one that this version does not write.
-pub(super) fn entry(kind: i64, key: &[u8], state: i64) -> Option<Entry> {
+pub(super) fn entry(kind: i64, key: &[u8], state: i64) -> Option<StoreEntry> {
     Some(match self::key(kind, key)? {
-        Key::OptIn(prefix) => Entry::OptIn(prefix, optin(state)),
-        Key::Guard(prefix) => Entry::Guard(prefix),
-        Key::Trust(prefix) => Entry::Trust(prefix),
-        Key::Domain(domain) => Entry::Domain(domain, marks(state)),
+        EntryKey::OptIn(prefix) => StoreEntry::OptIn(prefix, optin(state)),
+        EntryKey::Guard(prefix) => StoreEntry::Guard(prefix),
+        EntryKey::Trust(prefix) => StoreEntry::Trust(prefix),
+        EntryKey::Domain(domain) => StoreEntry::Domain(domain, marks(state)),
     })
 }
 
-pub(super) fn key(kind: i64, key: &[u8]) -> Option<Key> {
-    Some(match Kind::of(kind)? {
-        Kind::OptIn => Key::OptIn(prefix(key)?),
-        Kind::Guard => Key::Guard(prefix(key)?),
-        Kind::Trust => Key::Trust(prefix(key)?),
-        Kind::Domain => Key::Domain(domain(key)?),
+pub(super) fn key(kind: i64, key: &[u8]) -> Option<EntryKey> {
+    Some(match EntryKind::of(kind)? {
+        EntryKind::OptIn => EntryKey::OptIn(prefix(key)?),
+        EntryKind::Guard => EntryKey::Guard(prefix(key)?),
+        EntryKind::Trust => EntryKey::Trust(prefix(key)?),
+        EntryKind::Domain => EntryKey::Domain(domain(key)?),
     })
 }
 
@@ -126,12 +128,12 @@ pub(super) fn domain(key: &[u8]) -> Option<Domain> {
 const PREFIX_KEY: usize = 17;
 
 /// All rows of `contents`.
-pub(super) fn rows(contents: &Contents) -> impl Iterator<Item = (Kind, Vec<u8>, i64)> {
+pub(super) fn rows(contents: &Contents) -> impl Iterator<Item = (EntryKind, Vec<u8>, i64)> {
     optin_rows(&contents.optin)
-        .map(|(key, state)| (Kind::OptIn, key, state))
-        .chain(member_rows(&contents.guard).map(|(key, state)| (Kind::Guard, key, state)))
-        .chain(member_rows(&contents.trust).map(|(key, state)| (Kind::Trust, key, state)))
-        .chain(domain_rows(&contents.domains).map(|(key, state)| (Kind::Domain, key, state)))
+        .map(|(key, state)| (EntryKind::OptIn, key, state))
+        .chain(member_rows(&contents.guard).map(|(key, state)| (EntryKind::Guard, key, state)))
+        .chain(member_rows(&contents.trust).map(|(key, state)| (EntryKind::Trust, key, state)))
+        .chain(domain_rows(&contents.domains).map(|(key, state)| (EntryKind::Domain, key, state)))
 }
 
 /// The rows of an opt-in set, in the order of their keys.

@@ -13,7 +13,9 @@ use jiff::Timestamp;
 
 use super::{
     Database, Store,
-    files::{LOGS, adopt, beside, directory_of, failed, is_missing, private, remove, sync},
+    files::{
+        DAMAGED, LOGS, REPLACED, adopt, beside, directory_of, failed, is_missing, private, remove, sync,
+    },
 };
 use crate::store::StoreError;
 
@@ -78,7 +80,7 @@ impl Store {
             Err(StoreError::Damaged { path, reason, has_backup }) => {
                 let damaged = |_| StoreError::Damaged { path, reason: reason.clone(), has_backup };
                 let backup = self.good_backup().map_err(damaged)?;
-                let aside = self.put_back(&backup.path)?;
+                let aside = self.put_back(&backup.path, DAMAGED)?;
                 let database = self.open()?;
                 Ok((database, Some(StartNote::PutBack { reason, aside, backup })))
             }
@@ -86,24 +88,26 @@ impl Store {
         }
     }
 
-    /// Replaces a store that is missing or damaged by the backup; returns which backup that is. A
-    /// damaged one is kept aside.
+    /// Replaces a store that is missing or damaged by the backup, with `force` a good one, too;
+    /// returns which backup that is, and where the store of before is kept, if there was one.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Exists`] if there is a good one; [`StoreError::NoBackup`],
+    /// [`StoreError::Good`] if there is a good one; [`StoreError::NoBackup`],
     /// [`StoreError::BadBackup`].
-    pub fn restore(&self) -> Result<Backup, StoreError> {
-        match self.open().and_then(|database| database.check()) {
+    pub fn restore(&self, force: bool) -> Result<(Backup, Option<PathBuf>), StoreError> {
+        let kept = match self.open().and_then(|database| database.check()) {
+            Ok(()) if force => Some(REPLACED),
             Ok(()) => {
                 return Err(StoreError::Good { path: self.path.clone(), backup: self.backup_path() });
             }
-            Err(error) if error.is_missing() || matches!(error, StoreError::Damaged { .. }) => {}
+            Err(StoreError::Damaged { .. }) => Some(DAMAGED),
+            Err(error) if error.is_missing() => None,
             Err(error) => return Err(error),
-        }
+        };
         let backup = self.good_backup()?;
-        self.put_back(&backup.path)?;
-        Ok(backup)
+        let aside = self.put_back(&backup.path, kept.unwrap_or(DAMAGED))?;
+        Ok((backup, kept.map(|_| aside)))
     }
 
     /// The backup, which is good.
@@ -170,26 +174,40 @@ impl Store {
         beside(&self.path, ".old")
     }
 
-    /// Where a damaged store is kept with its logs, beside those of before.
-    fn free_place(&self) -> Result<PathBuf, StoreError> {
+    /// Gives the backup a name under which no other one replaces it, if there is one.
+    pub(super) fn keep_backup(&self) -> Result<(), StoreError> {
+        let backup = self.backup_path();
+        if fs::symlink_metadata(&backup).is_err() {
+            return Ok(());
+        }
+        let mut candidates = (1..=ASIDE_MAX).map(|number| beside(&backup, &format!(".{number}")));
+        let kept = candidates
+            .find(|kept| fs::symlink_metadata(kept).is_err_and(|error| is_missing(&error)))
+            .ok_or_else(|| StoreError::TooManyKept { path: backup.clone(), kept: ASIDE_MAX })?;
+        fs::rename(&backup, &kept).map_err(failed("rename", &backup))?;
+        sync(directory_of(&backup))
+    }
+
+    /// Where a store is kept with its logs, beside those of before; `suffix` tells what it was.
+    fn free_name(&self, suffix: &str) -> Result<PathBuf, StoreError> {
         let names =
             |aside: &Path| LOGS.map(|suffix| beside(aside, suffix)).into_iter().chain([aside.to_owned()]);
         let is_free = |aside: &PathBuf| {
             names(aside).all(|name| fs::symlink_metadata(name).is_err_and(|error| is_missing(&error)))
         };
-        let mut places = (1..=DAMAGED_MAX).map(|number| match number {
-            1 => beside(&self.path, ".damaged"),
-            _ => beside(&self.path, &format!(".damaged.{number}")),
+        let mut candidates = (1..=ASIDE_MAX).map(|number| match number {
+            1 => beside(&self.path, suffix),
+            _ => beside(&self.path, &format!("{suffix}.{number}")),
         });
-        places
+        candidates
             .find(is_free)
-            .ok_or_else(|| StoreError::TooManyDamaged { path: self.path.clone(), kept: DAMAGED_MAX })
+            .ok_or_else(|| StoreError::TooManyKept { path: beside(&self.path, suffix), kept: ASIDE_MAX })
     }
 
-    /// Sets the damaged store aside, with its logs, and replaces it by a copy of the backup;
-    /// returns where the damaged one is.
-    fn put_back(&self, backup: &Path) -> Result<PathBuf, StoreError> {
-        let aside = self.free_place()?;
+    /// Sets the store aside, with its logs, and replaces it by a copy of the backup; returns where
+    /// it is kept.
+    fn put_back(&self, backup: &Path, suffix: &str) -> Result<PathBuf, StoreError> {
+        let aside = self.free_name(suffix)?;
         let new = beside(&self.path, ".restored");
         fs::copy(backup, &new).map_err(failed("copy", backup))?;
         let file = private(&new).map_err(failed("open", &new))?;
@@ -234,5 +252,6 @@ impl Database {
     }
 }
 
-/// Damaged stores that are kept beside the store.
-const DAMAGED_MAX: u32 = 1000;
+/// Damaged stores that are kept beside the store, replaced ones, and backups of lost ones: of each
+/// so many.
+const ASIDE_MAX: u32 = 1000;

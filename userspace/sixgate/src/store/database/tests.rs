@@ -9,8 +9,8 @@ use tempfile::TempDir;
 
 use super::history::{CHANGES_KEPT, CHANGES_KEPT_OF_ONE};
 use crate::store::{
-    Author, Change, Consent, Contents, Database, Domain, Entry, Key, Logged, Marks, Outcome, PrefixMap,
-    Revision, Since, StartNote, Store, StoreError, write_document,
+    Author, Consent, Contents, Database, Domain, EditOutcome, EntryChange, EntryKey, Logged, Marks,
+    PrefixMap, Revision, Since, StartNote, Store, StoreEntry, StoreError, write_document,
 };
 
 fn new() -> (TempDir, Store) {
@@ -53,13 +53,13 @@ fn a_new_store_is_empty_and_its_owners_alone() {
     let mut database = store.open().unwrap();
     let (contents, revision) = database.contents().unwrap();
     assert_eq!((contents, revision.number()), (Contents::default(), 1));
-    edit(&mut database, |edit| edit.add(Entry::Guard(prefix(1)))).unwrap();
+    edit(&mut database, |edit| edit.add(StoreEntry::Guard(prefix(1)))).unwrap();
     for name in names(directory.path()) {
         let mode = fs::metadata(directory.path().join(&name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o600, "{name}");
     }
     drop(database);
-    assert_eq!(names(directory.path()), ["store.db"]);
+    assert_eq!(names(directory.path()), ["store.db", "store.json.taken-over"]);
     assert!(matches!(store.create(), Err(StoreError::Exists { .. })));
 }
 
@@ -105,24 +105,24 @@ fn the_json_file_of_an_earlier_version_is_taken_over_once_and_stays() {
 }
 
 #[test]
-fn each_change_says_what_became_of_its_entry() {
+fn each_change_reports_the_outcome_for_its_entry() {
     let (_directory, store) = new();
     let mut database = store.open().unwrap();
     let domain: Domain = "contoso.com".parse().unwrap();
     let (outcomes, revision) = edit(&mut database, |edit| {
         Ok([
-            edit.add(Entry::OptIn(prefix(1), OptIn::In))?,
-            edit.add(Entry::OptIn(prefix(1), OptIn::In))?,
-            edit.add(Entry::OptIn(prefix(1), OptIn::Out))?,
-            edit.remove(Key::OptIn(prefix(1)))?,
-            edit.remove(Key::OptIn(prefix(1)))?,
-            edit.add(Entry::Domain(domain.clone(), Marks::TEMPORARY))?,
-            edit.add(Entry::Domain(domain.clone(), Marks::OPTED_IN))?,
-            edit.add(Entry::Domain(domain.clone(), Marks::OPTED_IN))?,
+            edit.add(StoreEntry::OptIn(prefix(1), OptIn::In))?,
+            edit.add(StoreEntry::OptIn(prefix(1), OptIn::In))?,
+            edit.add(StoreEntry::OptIn(prefix(1), OptIn::Out))?,
+            edit.remove(EntryKey::OptIn(prefix(1)))?,
+            edit.remove(EntryKey::OptIn(prefix(1)))?,
+            edit.add(StoreEntry::Domain(domain.clone(), Marks::TEMPORARY))?,
+            edit.add(StoreEntry::Domain(domain.clone(), Marks::OPTED_IN))?,
+            edit.add(StoreEntry::Domain(domain.clone(), Marks::OPTED_IN))?,
             edit.unmark_temporary(domain.clone())?,
             edit.unmark_temporary(domain.clone())?,
-            edit.remove(Key::Domain(domain.clone()))?,
-            edit.add(Entry::Domain(domain.clone(), Marks::TEMPORARY))?,
+            edit.remove(EntryKey::Domain(domain.clone()))?,
+            edit.add(StoreEntry::Domain(domain.clone(), Marks::TEMPORARY))?,
             edit.unmark_temporary(domain)?,
         ])
     })
@@ -147,7 +147,7 @@ fn each_change_says_what_became_of_its_entry() {
     let Logged { who, what, .. } = database.log(1).unwrap().remove(0);
     assert_eq!((who.as_str(), what.as_str()), ("alice", "a test"));
     // what changes nothing makes no revision
-    let (_, same) = edit(&mut database, |edit| edit.remove(Key::Trust(prefix(1)))).unwrap();
+    let (_, same) = edit(&mut database, |edit| edit.remove(EntryKey::Trust(prefix(1)))).unwrap();
     assert_eq!(same, revision);
 }
 
@@ -170,7 +170,7 @@ fn a_list_that_is_empty_or_takes_more_than_half_needs_consent() {
     load(optin(11..30), false, true).unwrap();
     let none = load(optin(0..0), true, false).unwrap();
     assert_eq!((none.outcomes.len(), none.total), (19, 0));
-    assert!(matches!(none.outcomes[0], Outcome::Removed(_)));
+    assert!(matches!(none.outcomes[0], EditOutcome::Removed(_)));
 }
 
 #[test]
@@ -182,9 +182,9 @@ fn a_follower_makes_the_changes_since_its_revision() {
     let version = other.version().unwrap();
     assert_eq!(other.version().unwrap(), version);
     edit(&mut database, |edit| edit.replace_optin(&optin(0..5), Consent::default())).unwrap();
-    edit(&mut database, |edit| edit.add(Entry::OptIn(prefix(1), OptIn::Out))).unwrap();
-    edit(&mut database, |edit| edit.remove(Key::OptIn(prefix(2)))).unwrap();
-    edit(&mut database, |edit| edit.add(Entry::Domain("a.example".parse().unwrap(), Marks::TEMPORARY)))
+    edit(&mut database, |edit| edit.add(StoreEntry::OptIn(prefix(1), OptIn::Out))).unwrap();
+    edit(&mut database, |edit| edit.remove(EntryKey::OptIn(prefix(2)))).unwrap();
+    edit(&mut database, |edit| edit.add(StoreEntry::Domain("a.example".parse().unwrap(), Marks::TEMPORARY)))
         .unwrap();
     assert_ne!(other.version().unwrap(), version, "the change of another connection is seen");
     let Since::Changes { changes, revisions, now } = other.since(seen, 100).unwrap() else {
@@ -218,7 +218,7 @@ fn the_tables_of_changes_are_bounded() {
     for round in 1..4 {
         edit(&mut database, |edit| {
             for number in round * each..(round + 1) * each {
-                edit.add(Entry::Trust(prefix(number)))?;
+                edit.add(StoreEntry::Trust(prefix(number)))?;
             }
             Ok(())
         })
@@ -235,11 +235,11 @@ fn the_tables_of_changes_are_bounded() {
     assert_eq!(rows(&database), 0);
     assert!(matches!(database.since(before, usize::MAX).unwrap(), Since::Whole { .. }));
     let now = database.revision().unwrap();
-    edit(&mut database, |edit| edit.add(Entry::Guard(prefix(1)))).unwrap();
+    edit(&mut database, |edit| edit.add(StoreEntry::Guard(prefix(1)))).unwrap();
     let Since::Changes { changes, .. } = database.since(now, 10).unwrap() else {
         panic!("known again");
     };
-    assert_eq!(changes, [Change::Put(Entry::Guard(prefix(1)))]);
+    assert_eq!(changes, [EntryChange::Put(StoreEntry::Guard(prefix(1)))]);
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn a_damaged_store_is_put_back_from_its_backup_and_kept() {
         let (mut database, note) = store.open_checked().unwrap();
         assert_eq!(database.contents().unwrap(), wanted);
         let Some(StartNote::PutBack { aside, backup, .. }) = note else {
-            panic!("it is told");
+            panic!("a damaged store is reported");
         };
         assert!(fs::read(&aside).unwrap() == damage);
         assert_eq!(backup.revision, 2);
@@ -288,7 +288,10 @@ fn scratched(good: &[u8]) -> Vec<u8> {
 fn a_store_of_a_later_version_is_named() {
     let (_directory, store) = new();
     store.open().unwrap().connection.pragma_update(None, "user_version", 9).unwrap();
-    assert!(matches!(store.open(), Err(StoreError::OtherForm { found: 9, .. })));
+    let error = store.open().unwrap_err();
+    assert!(matches!(error, StoreError::OtherForm { found: 9, .. }));
+    let wanted = "was written by another version of sixgate (schema 9, this one reads ";
+    assert!(error.to_string().contains(wanted), "{error}");
 }
 
 /// Each case makes a database.

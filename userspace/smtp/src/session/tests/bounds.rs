@@ -1,6 +1,6 @@
 //! The bounds of a session, and the replies that report them.
 
-use super::{Pair, check};
+use super::pair::{Pair, check};
 use crate::{
     reply::ReplyKind,
     session::{
@@ -48,7 +48,7 @@ fn recipients_that_may_come_back_are_no_fault_of_the_sender() {
     assert!(!pair.session.is_closing());
     assert!(pair.events().iter().all(|event| *event == Event::Deferred));
     let heard = pair.say(b"RCPT TO:<another@contoso.com>\r\nRCPT TO:<bad@contoso.com>\r\n");
-    assert!(heard.ends_with("421 4.7.0 gate.example Too many errors\r\n"), "{heard}");
+    assert!(heard.ends_with("421 4.7.0 gate.example Too many rejected recipients\r\n"), "{heard}");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn recipients_and_sizes_beyond_the_limits_do_not_go_on_for_ever() {
     let heard = pair.say(&b"RCPT TO:<u@contoso.com>\r\n".repeat(1000));
     assert_eq!(heard.matches("250 2.1.5").count(), 3);
     assert_eq!(heard.matches("452 4.5.3").count(), 3 * REFUSED_RECIPIENTS_FACTOR + 1);
-    assert!(heard.ends_with("421 4.7.0 gate.example Too many errors\r\n"), "{heard}");
+    assert!(heard.ends_with("421 4.7.0 gate.example Too many rejected recipients\r\n"), "{heard}");
 
     let mut pair = Pair::new(Admission::Serve);
     pair.say(b"EHLO a\r\n");

@@ -1,6 +1,6 @@
 //! Messages in chunks (RFC 3030): BDAT and what follows it.
 
-use super::Pair;
+use super::pair::Pair;
 use crate::session::{Admission, Task};
 
 #[test]
@@ -55,7 +55,7 @@ fn who_has_said_quit_is_known_while_its_message_is_judged() {
         ("QUIT\n", false),
     ] {
         let mut pair = Pair::with_recipient();
-        pair.session.handle_input(pair.now, format!("BDAT 0 LAST\r\n{said}").as_bytes());
+        pair.receive(format!("BDAT 0 LAST\r\n{said}").as_bytes());
         assert!(matches!(pair.session.poll_task(), Some(Task::Message { .. })), "{said:?}");
         assert_eq!(pair.session.has_quit_waiting(), wanted, "{said:?}");
     }

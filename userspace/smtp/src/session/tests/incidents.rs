@@ -1,13 +1,13 @@
 //! Reports to the log: the incident, and how far the session had come.
 
-use super::{NOT_OPTED_IN, Pair};
+use super::{NOT_OPTED_IN, pair::Pair};
 use crate::{
     reply::{ReplyKind, ReplyTable},
-    session::{Admission, Event, Incident, Progress, Stage, StoreFailure},
+    session::{Admission, Event, Incident, SessionProgress, Stage, StoreFailure},
 };
 
 #[test]
-fn what_is_refused_given_up_or_ended_is_told_with_what_led_to_it() {
+fn what_is_refused_given_up_or_ended_is_reported_with_what_led_to_it() {
     let mail = "EHLO a\r\nMAIL FROM:<a@b.example>\r\n";
     let rcpt = format!("{mail}RCPT TO:<u@contoso.com>\r\n");
     let data = format!("{rcpt}DATA\r\n");
@@ -119,7 +119,7 @@ fn what_is_refused_given_up_or_ended_is_told_with_what_led_to_it() {
 }
 
 #[test]
-fn what_goes_well_is_not_told() {
+fn what_goes_well_is_not_reported() {
     let mut pair = Pair::in_data();
     pair.say(b"spam\r\n.\r\nMAIL FROM:<>\r\nRCPT TO:<bad@a.example>\r\nRSET\r\nNOOP\r\nQUIT\r\n");
     pair.session.handle_end_of_input();
@@ -127,12 +127,12 @@ fn what_goes_well_is_not_told() {
 }
 
 #[test]
-fn what_ends_by_errors_is_told_once_with_the_transaction_that_it_ends() {
+fn what_ends_by_errors_is_reported_once_with_the_transaction_that_it_ends() {
     let mut pair = Pair::with_recipient();
     pair.say(&b"x\r\n".repeat(10));
     let told = pair.session.poll_incidents();
     assert_eq!(told.len(), 4, "{told:?}");
-    let progress = Progress {
+    let progress = SessionProgress {
         stage: Stage::Rcpt,
         octets: 0,
         mail_from: Some(String::new()),
@@ -147,7 +147,7 @@ fn what_ends_by_errors_is_told_once_with_the_transaction_that_it_ends() {
 }
 
 #[test]
-fn a_message_that_could_not_be_kept_is_told_at_its_end() {
+fn a_message_that_could_not_be_kept_is_reported_at_its_end() {
     let mut pair = Pair::in_data();
     pair.unkept = Some(StoreFailure::Memory);
     pair.say(b"Subject: x\r\n");

@@ -1,6 +1,6 @@
 //! Lines that end with anything but CRLF, and the lines of other protocols: each ends the session.
 
-use super::Pair;
+use super::pair::Pair;
 use crate::session::Admission;
 
 #[test]

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::Pair;
+use super::pair::Pair;
 use crate::{
     reply::ReplyKind,
     session::{Admission, Event, Task, commands::IDLE_COMMANDS_MAX},
 };
 
 #[test]
-fn a_silent_client_hears_why_it_is_dropped() {
+fn a_silent_client_gets_the_reason_before_it_is_dropped() {
     let mut pair = Pair::new(Admission::Serve);
     pair.hear();
     let timeout = pair.session.poll_timeout().unwrap();
@@ -51,7 +51,7 @@ fn a_message_has_to_keep_a_pace() {
 #[test]
 fn the_time_that_keeping_takes_is_not_the_senders() {
     let mut pair = Pair::in_data();
-    pair.session.handle_input(pair.now, b"Subject: x\r\n");
+    pair.receive(b"Subject: x\r\n");
     let Some(Task::Content(_)) = pair.session.poll_task() else { panic!("a piece") };
     assert_eq!(pair.session.poll_timeout(), None);
     let later = pair.now + Duration::from_secs(1000);

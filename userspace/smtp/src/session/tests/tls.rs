@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Pair, check};
+use super::pair::{Pair, check};
 use crate::session::{Admission, Task, TlsProgress};
 
 #[test]
@@ -44,9 +44,9 @@ fn what_is_said_in_the_clear_after_starttls_is_dropped() {
     ] {
         let mut pair = Pair::new(Admission::Serve);
         pair.say(b"EHLO a\r\n");
-        pair.session.handle_input(pair.now, first.as_bytes());
+        pair.receive(first.as_bytes());
         assert!(matches!(pair.session.poll_task(), Some(Task::StartTls)), "{first}");
-        pair.session.handle_input(pair.now, second.as_bytes());
+        pair.receive(second.as_bytes());
         pair.perform(Task::StartTls);
         assert_eq!(pair.hear(), "220 2.0.0 Ready to start TLS\r\n", "{first}");
         assert_eq!(pair.say(b"NOOP\r\n"), "250 2.0.0 Ok\r\n", "{first}");
@@ -58,7 +58,7 @@ fn what_is_said_in_the_clear_after_starttls_is_dropped() {
 fn tls_that_cannot_be_had_leaves_the_session_as_it_was() {
     let mut pair = Pair::new(Admission::Serve);
     pair.say(b"EHLO a\r\n");
-    pair.session.handle_input(pair.now, b"STARTTLS\r\n");
+    pair.receive(b"STARTTLS\r\n");
     assert!(matches!(pair.session.poll_task(), Some(Task::StartTls)));
     assert_eq!(pair.session.poll_timeout(), Some(pair.now + Duration::from_secs(300)));
     pair.session.answer_start_tls(pair.now, TlsProgress::Unavailable);
