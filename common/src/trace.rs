@@ -199,6 +199,7 @@ pub const fn why(stat: Stat) -> Option<&'static str> {
         | Stat::AlsoResumed
         | Stat::AlsoSlotTaken
         | Stat::AlsoEventLost
+        | Stat::AlsoEventOverShare
         | Stat::AlsoTagFailed => return None,
     })
 }

@@ -11,6 +11,7 @@ use aya_ebpf::{
 use sixgate_common::{
     cookie::{self, CookieKey},
     dest::{DestEntry, MemberEntry},
+    event::{self, EventShare},
     flow::{FlowKey, PartialLine, Tag},
     names,
     ptr::PtrEntry,
@@ -61,6 +62,8 @@ pub(crate) static COOKIES: Array<CookieKey, { cookie::KEYS as usize }> = Array::
 pub(crate) static REPLIES: Array<Reply, { reply::ENTRIES as usize }> = Array::new();
 #[btf_map]
 static STATS: PerCpuArray<u64, { stat::COUNT as usize }> = PerCpuArray::new();
+#[btf_map]
+pub(crate) static EVENT_SHARES: Array<EventShare, { event::SHARES as usize }> = Array::new();
 #[btf_map]
 pub(crate) static EVENTS: RingBuf<u64, { names::EVENTS_BYTES as usize }> = RingBuf::new();
 

@@ -45,8 +45,11 @@ pub const STATS: &str = "STATS";
 /// ring buffer: records of [`crate::event`] about the sessions that the kernel refuses.
 pub const EVENTS: &str = "EVENTS";
 
+/// array: [`crate::event::EventShare::index`] to [`crate::event::EventShare`].
+pub const EVENT_SHARES: &str = "EVENT_SHARES";
+
 /// Every map, in the order in which they are made.
-pub const ALL: [&str; 17] = [
+pub const ALL: [&str; 18] = [
     SETTINGS,
     IN_FORCE,
     COOKIES,
@@ -63,6 +66,7 @@ pub const ALL: [&str; 17] = [
     PARTIAL_LINES,
     REPLIES,
     STATS,
+    EVENT_SHARES,
     EVENTS,
 ];
 

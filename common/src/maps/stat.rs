@@ -154,8 +154,11 @@ stats! {
     AlsoResumed = "also_resumed",
     /// Beside another counter: the state of a session that goes on gave way to that of a new one.
     AlsoSlotTaken = "also_slot_taken",
-    /// Beside an answer: EVENTS was full, and the log does not know of this beginning or end.
+    /// Beside another counter: EVENTS was full, and the log does not know of this end or recipient.
     AlsoEventLost = "also_event_lost",
+    /// Beside another counter: the sender's network had more ends and recipients in this second
+    /// than are reported, and the log does not know of this one.
+    AlsoEventOverShare = "also_event_over_share",
     /// Beside a tag counter: the tag could not be stored; the daemon decides without it.
     AlsoTagFailed = "also_tag_failed",
 }

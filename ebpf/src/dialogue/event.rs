@@ -1,66 +1,48 @@
-//! Reports refused sessions to user space, as long as the reader keeps up.
+//! Reports refused sessions to user space, within each network's share and as long as the reader
+//! keeps up.
 //!
 //! No record wakes the reader, which polls: so a flood costs it no more than a few sessions.
 
 use aya_ebpf::bindings::BPF_RB_NO_WAKEUP;
 use sixgate_common::{
-    event::{Begun, Ended, Ending, KIND_BEGUN, KIND_ENDED, KIND_RECIPIENT},
+    event::{Ending, EventShare, Head, KIND_ENDED, KIND_RECIPIENT, Record},
     refuse::Reason,
     slot::{Note, Slot},
     stat::Stat,
 };
 
 use crate::{
-    maps::{EVENTS, count},
+    maps::{EVENT_SHARES, EVENTS, count},
     parse::Tuple,
 };
-
-/// A session has been greeted.
-#[inline(always)]
-pub(crate) fn begun(tuple: &Tuple, reason: u8, now: u64) {
-    let Some(mut entry) = EVENTS.reserve_untyped::<Begun>(0) else {
-        return count(Stat::AlsoEventLost);
-    };
-    entry.write(Begun {
-        kind: KIND_BEGUN,
-        reason,
-        ending: 0,
-        refused: 0,
-        commands: 0,
-        sender_length: 0,
-        recipient_length: 0,
-        opened: now,
-        now,
-        flow: *tuple.key(),
-        padding: [0; 4],
-    });
-    entry.submit(BPF_RB_NO_WAKEUP.into());
-}
 
 /// A session is over.
 #[inline(always)]
 pub(crate) fn ended(tuple: &Tuple, slot: &Slot, note: &Note, ending: Ending, now: u64) {
-    tell(tuple, slot, note, ending as u8, now);
+    report(tuple, slot, note, ending as u8, now);
 }
 
 /// A session goes on after a recipient was refused, and names another one.
 #[inline(always)]
 pub(crate) fn recipient(tuple: &Tuple, slot: &Slot, note: &Note, now: u64) {
-    tell(tuple, slot, note, GOES_ON, now);
+    report(tuple, slot, note, GOES_ON, now);
 }
 
 /// Not inlined: it is long, and called from many functions. `ending` is an [`Ending`] as its
 /// number, or [`GOES_ON`].
 #[inline(never)]
-fn tell(tuple: &Tuple, slot: &Slot, note: &Note, ending: u8, now: u64) {
+fn report(tuple: &Tuple, slot: &Slot, note: &Note, ending: u8, now: u64) {
     if ending != GOES_ON {
         count(Stat::AlsoEnded);
     }
-    let Some(mut entry) = EVENTS.reserve_untyped::<Ended>(0) else {
+    if !is_within_share(tuple, now) {
+        return;
+    }
+    let Some(mut entry) = EVENTS.reserve_untyped::<Record>(0) else {
         return count(Stat::AlsoEventLost);
     };
-    entry.write(Ended {
-        session: Begun {
+    entry.write(Record {
+        head: Head {
             kind: if ending == GOES_ON { KIND_RECIPIENT } else { KIND_ENDED },
             reason: slot.state >> 4,
             ending,
@@ -83,10 +65,13 @@ fn tell(tuple: &Tuple, slot: &Slot, note: &Note, ending: u8, now: u64) {
 #[inline(always)]
 pub(crate) fn refused(tuple: &Tuple, reason: Reason, now: u64) {
     count(Stat::AlsoEnded);
-    let Some(mut entry) = EVENTS.reserve_untyped::<Ended>(0) else {
+    if !is_within_share(tuple, now) {
+        return;
+    }
+    let Some(mut entry) = EVENTS.reserve_untyped::<Record>(0) else {
         return count(Stat::AlsoEventLost);
     };
-    let session = Begun {
+    let head = Head {
         kind: KIND_ENDED,
         reason: reason as u8,
         ending: Ending::Refused as u8,
@@ -101,8 +86,23 @@ pub(crate) fn refused(tuple: &Tuple, reason: Reason, now: u64) {
     };
     // SAFETY: the record begins with it; the octets behind have no length, and are what a record
     // before left there.
-    unsafe { (*entry.as_mut_ptr()).session = session };
+    unsafe { (*entry.as_mut_ptr()).head = head };
     entry.submit(BPF_RB_NO_WAKEUP.into());
+}
+
+/// Whether the sender's network may have one more record in this tick.
+#[inline(always)]
+fn is_within_share(tuple: &Tuple, now: u64) -> bool {
+    let Some(share) = EVENT_SHARES.get_ptr_mut(EventShare::index(tuple.source)) else {
+        return false;
+    };
+    // SAFETY: the pointer is to a map's value, which does not go away; another CPU that counts at
+    // the same time makes the count one less.
+    if unsafe { (*share).admits(now) } {
+        return true;
+    }
+    count(Stat::AlsoEventOverShare);
+    false
 }
 
 /// Beside the numbers of [`Ending`].

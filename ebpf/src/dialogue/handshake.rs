@@ -148,7 +148,6 @@ fn greet(scratch: Scratch, settings: &Settings, style: Style, old: Option<u32>) 
         Reason::NotOptedIn => Stat::AlsoBegunNotOptedIn,
         Reason::NoPtr => Stat::AlsoBegunNoPtr,
     });
-    event::begun(&segment.tuple, reason as u8, slot.opened_at(now));
     let outgoing = Outgoing {
         reply: smtp::reply_index(generation, number),
         subject,

@@ -34,10 +34,7 @@ use self::{
 };
 use crate::{
     classify::{Decision, classify},
-    dialogue::{
-        event,
-        slots::{self, Held, Search},
-    },
+    dialogue::slots::{self, Held, Search},
     maps::{COOKIES, REPLIES, STATIONS, answers, count, now, settings},
     parse::TcpFlags,
     verifier::barrier,
@@ -221,7 +218,6 @@ fn greet(context: &XdpContext, frame: &Frame) -> Option<u32> {
         Reason::NotOptedIn => Stat::AlsoBegunNotOptedIn,
         Reason::NoPtr => Stat::AlsoBegunNoPtr,
     });
-    event::begun(tuple, reason as u8, slot.opened_at(now));
     let segment = Segment {
         sequence: frame.acknowledgment,
         acknowledgment: frame.sequence,

@@ -37,10 +37,10 @@ fn a_lossy_link_loses_no_refusal() {
     let drops = lossy.drops().unwrap();
     assert!(drops.incoming > 0 && drops.outgoing > 0, "{drops:?}");
     let complete = ends.iter().filter(|end| **end == End::Complete).count();
-    // a handshake's last acknowledgement may be lost, and with it the session; a client that is
-    // greeted gets every reply
-    assert!(complete * 4 >= SESSIONS * 3, "{complete} of {SESSIONS} sessions were greeted");
-    assert_eq!(site.counter("answer_greeting"), complete as u64 + 1);
+    // a handshake's last acknowledgement or the greeting may be lost, and with it the session; a
+    // client that is greeted gets every reply
+    assert!(complete * 2 >= SESSIONS, "{complete} of {SESSIONS} sessions were greeted");
+    assert!(site.counter("answer_greeting") > complete as u64);
     assert_eq!(site.counter("tag_not_opted_in"), 0);
     daemon.stop().unwrap();
 }
@@ -56,5 +56,5 @@ fn lossy_session(site: &Site) -> Result<End> {
 const SESSIONS: usize = 60;
 /// Of 1000 packets, each way.
 const LOSS: u32 = 100;
-/// A greeting that is lost is sent again after 1, 2, 4 and 8 seconds.
-const GREETING_WITHIN: Duration = Duration::from_secs(20);
+/// A greeting that is lost is not sent again.
+const GREETING_WITHIN: Duration = Duration::from_secs(5);

@@ -144,9 +144,6 @@ pub enum DataplaneError {
         /// The interface's name.
         interface: String,
     },
-    /// The caller may not open a raw socket.
-    #[error("cannot open a raw socket: not permitted; it needs the capability CAP_NET_RAW")]
-    NoRawSocket,
     /// The kernel refused the program, is too old, or was built without something.
     #[error("{what}; {}", kernel::advice())]
     KernelLacks {

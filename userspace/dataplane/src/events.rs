@@ -11,7 +11,7 @@ use std::{
 
 use aya::maps::{MapData, RingBuf};
 use sixgate_common::{
-    event::{Begun, Ended, Ending, KIND_BEGUN, KIND_ENDED, KIND_RECIPIENT},
+    event::{Ending, Head, KIND_ENDED, KIND_RECIPIENT, Record},
     flow::{ARGUMENT_KEPT, FlowKey},
     names,
     refuse::{Reason, ReplyId},
@@ -47,8 +47,6 @@ impl Refused {
 /// What became of a session.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum KernelEvent {
-    /// It was greeted.
-    Begun(Refused),
     /// It is over.
     Ended {
         /// How it ended.
@@ -115,24 +113,23 @@ fn read(record: &[u8]) -> Option<KernelEvent> {
             source_port: part(record, FLOW + offset_of!(FlowKey, source_port))?,
             destination_port: part(record, FLOW + offset_of!(FlowKey, destination_port))?,
         },
-        reason: Reason::from_number(*record.get(offset_of!(Begun, reason))?)?,
-        opened: u64::from_ne_bytes(part(record, offset_of!(Begun, opened))?),
+        reason: Reason::from_number(*record.get(offset_of!(Head, reason))?)?,
+        opened: u64::from_ne_bytes(part(record, offset_of!(Head, opened))?),
     };
     let progress = || {
         Some(KernelProgress {
             session,
-            at: u64::from_ne_bytes(part(record, offset_of!(Begun, now))?),
-            commands: u16::from_ne_bytes(part(record, offset_of!(Begun, commands))?),
-            refused: ReplyId::from_number(*record.get(offset_of!(Begun, refused))?).filter(|id| id.refuses()),
-            sender: kept(record, offset_of!(Ended, sender), offset_of!(Begun, sender_length))?,
-            recipient: kept(record, offset_of!(Ended, recipient), offset_of!(Begun, recipient_length))?,
+            at: u64::from_ne_bytes(part(record, offset_of!(Head, now))?),
+            commands: u16::from_ne_bytes(part(record, offset_of!(Head, commands))?),
+            refused: ReplyId::from_number(*record.get(offset_of!(Head, refused))?).filter(|id| id.refuses()),
+            sender: kept(record, offset_of!(Record, sender), offset_of!(Head, sender_length))?,
+            recipient: kept(record, offset_of!(Record, recipient), offset_of!(Head, recipient_length))?,
         })
     };
-    match (*record.get(offset_of!(Begun, kind))?, record.len()) {
-        (KIND_BEGUN, BEGUN_LENGTH) => Some(KernelEvent::Begun(session)),
-        (KIND_RECIPIENT, ENDED_LENGTH) => Some(KernelEvent::Recipient(progress()?)),
-        (KIND_ENDED, ENDED_LENGTH) => Some(KernelEvent::Ended {
-            ending: ending(*record.get(offset_of!(Begun, ending))?)?,
+    match (*record.get(offset_of!(Head, kind))?, record.len()) {
+        (KIND_RECIPIENT, LENGTH) => Some(KernelEvent::Recipient(progress()?)),
+        (KIND_ENDED, LENGTH) => Some(KernelEvent::Ended {
+            ending: ending(*record.get(offset_of!(Head, ending))?)?,
             progress: progress()?,
         }),
         _ => None,
@@ -166,9 +163,8 @@ pub(super) fn destination(flow: &FlowKey) -> SocketAddrV6 {
     SocketAddrV6::new(Ipv6Addr::from(flow.destination), u16::from_be_bytes(flow.destination_port), 0, 0)
 }
 
-const FLOW: usize = offset_of!(Begun, flow);
-const BEGUN_LENGTH: usize = size_of::<Begun>();
-const ENDED_LENGTH: usize = size_of::<Ended>();
+const FLOW: usize = offset_of!(Head, flow);
+const LENGTH: usize = size_of::<Record>();
 
 #[cfg(test)]
 mod tests {
@@ -184,20 +180,19 @@ mod tests {
         octets.extend("2001:db8:51::4".parse::<Ipv6Addr>().unwrap().octets());
         octets.extend("2001:db8:25::25".parse::<Ipv6Addr>().unwrap().octets());
         octets.extend([0x9c, 0x40, 0, 25, 0, 0, 0, 0]);
-        if kind != KIND_BEGUN {
-            for argument in [sender, recipient] {
-                let at = octets.len();
-                octets.extend(argument);
-                octets.resize(at + ARGUMENT_KEPT, 0xee);
-            }
+        for argument in [sender, recipient] {
+            let at = octets.len();
+            octets.extend(argument);
+            octets.resize(at + ARGUMENT_KEPT, 0xee);
         }
         octets
     }
 
     #[test]
     fn a_record_has_the_session_and_its_end() {
-        let Some(KernelEvent::Begun(session)) = read(&record(KIND_BEGUN, 1, 0, b"", b"")) else {
-            panic!("no beginning")
+        let refused = record(KIND_ENDED, 1, Ending::Refused as u8, b"", b"");
+        let Some(KernelEvent::Ended { progress: KernelProgress { session, .. }, .. }) = read(&refused) else {
+            panic!("no end")
         };
         assert_eq!(session.source(), "[2001:db8:51::4]:40000".parse().unwrap());
         assert_eq!(session.destination(), "[2001:db8:25::25]:25".parse().unwrap());
@@ -223,12 +218,12 @@ mod tests {
             octets.resize(length, 0);
             octets
         };
-        let begun = || record(KIND_BEGUN, 1, 0, b"", b"");
         let ended = |kind, reason, ending| record(kind, reason, ending, b"", b"");
         for octets in [
-            of_length(begun(), BEGUN_LENGTH - 1),
-            of_length(begun(), ENDED_LENGTH),
-            of_length(ended(KIND_ENDED, 1, quit), BEGUN_LENGTH),
+            of_length(ended(KIND_ENDED, 1, quit), LENGTH - 1),
+            of_length(ended(KIND_ENDED, 1, quit), LENGTH + 1),
+            of_length(ended(KIND_ENDED, 1, quit), size_of::<Head>()),
+            ended(0, 1, quit),
             ended(KIND_ENDED, 3, quit),
             ended(KIND_ENDED, 1, 6),
             ended(KIND_RECIPIENT + 1, 1, quit),

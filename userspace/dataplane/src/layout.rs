@@ -8,6 +8,7 @@ use aya::maps::{MapInfo, MapType};
 use sixgate_common::{
     cookie::CookieKey,
     dest::{DestEntry, MemberEntry},
+    event::EventShare,
     flow::{FlowKey, PartialLine, Tag},
     names,
     ptr::PtrEntry,
@@ -85,6 +86,7 @@ fn shape(name: &str) -> Shape {
         names::COOKIES => (MapType::Array, INDEX, size_of::<CookieKey>(), 0),
         names::REPLIES => (MapType::Array, INDEX, size_of::<Reply>(), 0),
         names::STATS => (MapType::PerCpuArray, INDEX, size_of::<u64>(), 0),
+        names::EVENT_SHARES => (MapType::Array, INDEX, size_of::<EventShare>(), 0),
         // EVENTS, the last of `names::ALL`
         _ => (MapType::RingBuf, 0, 0, 0),
     };

@@ -36,7 +36,6 @@ pub(crate) struct Metrics {
     handshakes: Family<OutcomeLabel, Counter>,
     tags: Counter,
     kernel_sessions: Family<EndLabel, Counter>,
-    greetings: Family<OutcomeLabel, Counter>,
     xdp: Family<CounterLabel, Counter>,
     open: Gauge<u64, AtomicU64>,
 }
@@ -86,7 +85,6 @@ impl Metrics {
             handshakes: Family::default(),
             tags: Counter::default(),
             kernel_sessions: Family::default(),
-            greetings: Family::default(),
             xdp: Family::default(),
             open: Gauge::default(),
         };
@@ -108,11 +106,6 @@ impl Metrics {
             "kernel_sessions",
             "Sessions that the XDP program refused by itself, by reason and ending",
             metrics.kernel_sessions.clone(),
-        );
-        registry.register(
-            "greetings",
-            "Greetings of the XDP program that were lost",
-            metrics.greetings.clone(),
         );
         registry.register("xdp", "The XDP program's counters", metrics.xdp.clone());
         registry.register("sessions_open", "Sessions open now", metrics.open.clone());
@@ -174,11 +167,6 @@ impl Metrics {
     /// The XDP program refused a session by itself.
     pub(crate) fn kernel_session(&self, reason: &'static str, ending: &'static str) {
         self.kernel_sessions.get_or_create(&EndLabel { reason, ending }).inc();
-    }
-
-    /// A greeting was to be sent again.
-    pub(crate) fn greeting(&self, outcome: &'static str) {
-        self.greetings.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
     /// The XDP program's counters. They begin anew when the program's maps are made anew, as

@@ -1,8 +1,10 @@
-//! The events that user space gets about refused sessions: one record when one begins, one when it
-//! ends, and a count of those that found no space.
+//! The events that user space gets about refused sessions: one record when one ends, and a count of
+//! those beyond a network's share and of those that found no space.
+
+use std::net::Ipv6Addr;
 
 use sixgate_common::{
-    event::{Ending, KIND_BEGUN, KIND_ENDED, KIND_RECIPIENT},
+    event::{Ending, KIND_ENDED, KIND_RECIPIENT, SHARE_MAX, TICK_SHIFT},
     flow::ARGUMENT_KEPT,
     names::EVENTS_BYTES,
     refuse::{REASON_NO_PTR, REASON_NOT_OPTED_IN, ReplyId},
@@ -45,16 +47,7 @@ impl Record {
             let argument = &octets[at..][..usize::from(length)];
             String::from_utf8_lossy(argument).into_owned()
         };
-        let (sender, recipient) = match (kind, octets.len()) {
-            (KIND_BEGUN, 64) => {
-                assert_eq!((octets[3], &octets[6..8]), (0, &[0; 2][..]));
-                (String::new(), String::new())
-            }
-            (KIND_ENDED | KIND_RECIPIENT, 256) => {
-                (argument(64, octets[6]), argument(64 + ARGUMENT_KEPT, octets[7]))
-            }
-            (kind, length) => panic!("kind {kind}, {length} octets"),
-        };
+        assert!(matches!(kind, KIND_ENDED | KIND_RECIPIENT) && octets.len() == 256, "{octets:?}");
         Self {
             kind,
             reason: octets[1],
@@ -64,8 +57,8 @@ impl Record {
             now: number(16),
             flow: octets[24..60].to_vec(),
             refused: octets[3],
-            sender,
-            recipient,
+            sender: argument(64, octets[6]),
+            recipient: argument(64 + ARGUMENT_KEPT, octets[7]),
         }
     }
 }
@@ -113,7 +106,7 @@ const MAIL: &[u8] = b"MAIL FROM:<a@b.example>\r\n";
 const RCPT: &[u8] = b"RCPT TO:<user@contoso.com>\r\n";
 
 #[test]
-fn each_session_leaves_one_record_of_its_beginning_and_one_of_its_end() {
+fn each_session_leaves_one_record_of_its_end() {
     if !gate::require(NEEDS) {
         return;
     }
@@ -170,20 +163,17 @@ fn each_session_leaves_one_record_of_its_beginning_and_one_of_its_end() {
                 let _ = sender.say(&mut program, bare(*flags, at, next));
             }
             let after = monotonic_nanoseconds();
-            let [begun, ended] = &records(&mut program)[..] else {
-                panic!("{name}: not two records");
+            let [ended] = &records(&mut program)[..] else {
+                panic!("{name}: not one record");
             };
-            let kinds = [(begun.kind, begun.ending), (ended.kind, ended.ending)];
-            assert_eq!(kinds, [(KIND_BEGUN, 0), (KIND_ENDED, *ending as u8)], "{name}");
-            assert_eq!([begun.reason, ended.reason], [reason; 2], "{name}");
-            assert_eq!([begun.commands, ended.commands], [0, u16::try_from(lines.len()).unwrap()], "{name}");
-            assert_eq!([&begun.flow, &ended.flow], [&flow(&sender); 2], "{name}");
+            assert_eq!((ended.kind, ended.ending), (KIND_ENDED, *ending as u8), "{name}");
+            assert_eq!((ended.reason, usize::from(ended.commands)), (reason, lines.len()), "{name}");
+            assert_eq!(ended.flow, flow(&sender), "{name}");
             assert_eq!((ended.sender.as_str(), ended.recipient.as_str()), *told, "{name}");
             let refusal = if reason == REASON_NO_PTR { ReplyId::NoPtr } else { ReplyId::NotOptedIn };
             assert_eq!(ended.refused, if told.1.is_empty() { 0 } else { refusal as u8 }, "{name}");
-            let times = [before - TICK, begun.opened, begun.now, ended.now, after];
+            let times = [before - TICK, ended.opened, ended.now, after];
             assert!(times.is_sorted(), "{name}: {times:?}");
-            assert_eq!(ended.opened, begun.opened, "{name}");
         }
     }
     let sessions = rows.len() as u64;
@@ -192,6 +182,7 @@ fn each_session_leaves_one_record_of_its_beginning_and_one_of_its_end() {
         (Stat::AlsoBegunNoPtr, sessions),
         (Stat::AlsoEnded, 2 * sessions),
         (Stat::AlsoEventLost, 0),
+        (Stat::AlsoEventOverShare, 0),
     ] {
         assert_eq!(program.counter(stat), wanted, "{stat:?}");
     }
@@ -219,7 +210,6 @@ fn each_recipient_but_the_last_one_leaves_a_record_of_its_own() {
     let _ = sender.say(&mut program, bare(FIN | ACK, at, next));
     let told: Vec<_> = records(&mut program)
         .into_iter()
-        .skip(1)
         .map(|Record { kind, refused, sender, recipient, .. }| (kind, refused, sender, recipient))
         .collect();
     let (permanent, temporary) = (ReplyId::NotOptedIn as u8, ReplyId::NotOptedInTemporary as u8);
@@ -268,31 +258,61 @@ fn a_refusal_by_reset_leaves_one_record() {
 }
 
 #[test]
+fn a_network_has_its_share_of_records_and_leaves_the_others_theirs() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let mut program = load();
+    tell(&mut program, &Settings { refuse_at: REFUSE_AT_RESET, ..ANSWERING });
+    let ticks = || monotonic_nanoseconds() >> TICK_SHIFT;
+    let (before, sent) = (ticks(), 4 * SHARE_MAX);
+    for _ in 0..sent {
+        let packet = program.next_connection().source(STRANGER).destination(OURS);
+        assert!(matches!(program.send(&packet), Fate::Answered(Stat::AnswerReset, _)));
+    }
+    let [a, b, c, _, ..] = STRANGER.segments();
+    let another = Ipv6Addr::new(a, b, c, 0x7001, 0, 0, 0, 1);
+    let packet = program.next_connection().source(another).destination(OURS);
+    assert!(matches!(program.send(&packet), Fate::Answered(Stat::AnswerReset, _)));
+    let shares = (ticks() - before + 1) * u64::from(SHARE_MAX);
+    let records = records(&mut program);
+    let of = |source: Ipv6Addr| records.iter().filter(|record| record.flow[..16] == source.octets()).count();
+    let (told, over) = (of(STRANGER) as u64, program.counter(Stat::AlsoEventOverShare));
+    assert!(told >= SHARE_MAX.into() && told <= shares, "{told} of {shares}");
+    assert_eq!((of(another), told + over), (1, sent.into()));
+    assert_eq!(program.counter(Stat::AlsoEnded), u64::from(sent) + 1);
+}
+
+#[test]
 fn records_that_nothing_reads_are_counted_and_refusing_goes_on() {
     if !gate::require(NEEDS) {
         return;
     }
     let mut program = load();
     tell(&mut program, &Settings { refuse_at: REFUSE_AT_RESET, ..ANSWERING });
-    let packet = Packet::syn().source(STRANGER).destination(OURS);
     // a record of 256 octets and its header of 8 (Documentation/bpf/ringbuf.rst)
-    let room = u64::from(EVENTS_BYTES / 264);
-    for _ in 0..room + 10 {
+    let most = u64::from(EVENTS_BYTES / 264);
+    let mut sent = 0;
+    while program.counter(Stat::AlsoEventLost) == 0 {
+        // of many networks, so that their shares last
+        let network = u16::try_from(sent % 0x4000).unwrap();
+        let source = Ipv6Addr::new(0x2001, 0xdb8, 0x1000, network, 0, 0, 0, 1);
+        let packet = Packet::syn().source(source).destination(OURS);
         assert!(matches!(program.send(&packet), Fate::Answered(Stat::AnswerReset, _)));
+        sent += 1;
+        assert!(sent < 20 * most, "the ring buffer is never full");
     }
-    let lost = program.counter(Stat::AlsoEventLost);
-    assert!((10..=11).contains(&lost), "{lost}");
+    let kept = sent - 1 - program.counter(Stat::AlsoEventOverShare);
+    assert!((most - 1..=most).contains(&kept), "{kept}");
     tell(&mut program, &ANSWERING);
     let sender = Sender::usual(&mut program);
     converse(&mut program, &sender, &[EHLO, b"QUIT\r\n"]);
-    // at the buffer's end there may be space for the shorter record of a beginning
-    let fits = lost + 2 - program.counter(Stat::AlsoEventLost);
-    assert!(fits <= 1, "{fits}");
-    assert_eq!(records(&mut program).len() as u64, room + 10 - lost + fits);
+    assert_eq!(program.counter(Stat::AlsoEventLost), 2);
+    assert_eq!(records(&mut program).len() as u64, kept);
     // read: there is space again
     let sender = Sender::usual(&mut program);
     converse(&mut program, &sender, &[EHLO, b"QUIT\r\n"]);
-    assert_eq!(records(&mut program).len(), 2);
+    assert_eq!(records(&mut program).len(), 1);
 }
 
 /// The program reads the clock of the last tick: at most 10 ms ago (CONFIG_HZ is 100 at least).

@@ -155,8 +155,8 @@ fn run(program: &mut Program, case: &Case) {
             Event::Vanish => vanished |= program.take_slot(sender.key()),
         }
     }
-    // regardless of earlier losses: from now on everything arrives, and a lost greeting is sent
-    // again
+    // Regardless of earlier losses: from now on everything arrives. A lost greeting, which is not
+    // sent again, counts as arrived: its client only waits.
     stream.lose_all();
     stream.hear_greeting();
     let rounds = 3 * dialogue.turns.len() + 2 * case.input.len() / 565 + 10;

@@ -1,5 +1,4 @@
-//! The sessions that the XDP program refuses by itself, as the daemon sees them: logged, counted,
-//! and greeted again where the greeting got lost.
+//! The sessions that the XDP program refuses by itself, as the daemon sees them: logged and counted.
 //!
 //! It refuses nothing: without the daemon the same senders get the same replies.
 
@@ -7,13 +6,12 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use sixgate_common::{event::Ending, refuse::ReplyId};
-use sixgate_dataplane::{DataplaneError, KernelEvent, KernelProgress, monotonic_nanoseconds};
+use sixgate_dataplane::{KernelEvent, KernelProgress, monotonic_nanoseconds};
 use tokio::time::sleep;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::{
-    metrics::Metrics,
-    mirror::{greeting_retransmit::GreetingRetransmits, kernel_maps::KernelMaps},
+    mirror::kernel_maps::KernelMaps,
     services::{InForce, Services},
     session_id::SessionId,
     shown::{self, RefusalFields, list_name, reason_name},
@@ -21,62 +19,21 @@ use crate::{
 
 /// Follows EVENTS for ever. The program wakes no reader, so this looks by itself.
 pub(crate) async fn follow(maps: Arc<KernelMaps>, in_force: InForce) {
-    let mut greetings = GreetingRetransmits::default();
-    let mut unable = Unable(false);
     loop {
         let services = in_force.get();
-        let events = maps.take_events(EVENTS_MAX);
-        for event in events {
-            note(&services, &mut greetings, event);
+        for event in maps.take_events(EVENTS_MAX) {
+            note(&services, &event);
         }
-        greet_again(&maps, &services.metrics, &mut greetings, &mut unable);
-        sleep(if greetings.is_empty() { PAUSE_IDLE } else { PAUSE_BUSY }).await;
+        sleep(PAUSE).await;
     }
 }
 
-/// Sends greetings again that the client has not acknowledged in time. A raw socket is open
-/// meanwhile, at most.
-fn greet_again(
-    maps: &KernelMaps,
-    metrics: &Metrics,
-    greetings: &mut GreetingRetransmits,
-    unable: &mut Unable,
-) {
-    let now = monotonic_nanoseconds();
-    let Some(mut greeter) = maps.greeter() else {
-        return;
-    };
-    for _ in 0..GREETINGS_MAX {
-        let Some(waiting) = greetings.due(now) else {
-            return;
-        };
-        let Some(greeting) = maps.lost_greeting(&waiting.session) else {
-            continue;
-        };
-        match greeter.send(&greeting) {
-            Ok(()) => metrics.greeting("sent_again"),
-            Err(error) => {
-                metrics.greeting("failed");
-                unable.warn(error);
-            }
-        }
-        greetings.sent(waiting, now);
-    }
-}
-
-fn note(services: &Services, greetings: &mut GreetingRetransmits, event: KernelEvent) {
+fn note(services: &Services, event: &KernelEvent) {
     match event {
-        KernelEvent::Begun(session) => {
-            if !greetings.begun(session) {
-                services.metrics.limit("greetings");
-            }
-        }
-        KernelEvent::Recipient(progress) => log_recipient(services, &progress),
+        KernelEvent::Recipient(progress) => log_recipient(services, progress),
         KernelEvent::Ended { ending, progress } => {
-            let session = progress.session;
-            greetings.ended(&session.flow);
-            services.metrics.kernel_session(reason_name(session.reason), ending_name(ending));
-            log(services, ending, &progress);
+            services.metrics.kernel_session(reason_name(progress.session.reason), ending_name(*ending));
+            log(services, *ending, progress);
         }
     }
 }
@@ -155,25 +112,11 @@ const fn ending_name(ending: Ending) -> &'static str {
     }
 }
 
-/// Whether it was logged that greetings cannot be sent again: once is enough, the rest is counted.
-struct Unable(bool);
-
-impl Unable {
-    fn warn(&mut self, error: DataplaneError) {
-        if !std::mem::replace(&mut self.0, true) {
-            warn!("a lost greeting is not sent again: {:#}", anyhow::Error::new(error));
-        }
-    }
-}
-
 /// Who answered, in the log.
 const ANSWER: &str = "kernel";
-/// Pause between two looks at EVENTS while sessions may wait for their greeting, and while none
-/// does. The ring buffer holds what 5000 sessions leave.
-const PAUSE_BUSY: Duration = Duration::from_millis(100);
-const PAUSE_IDLE: Duration = Duration::from_millis(500);
+/// Pause between two looks at EVENTS. The ring buffer holds what the program reports in almost two
+/// seconds at most.
+const PAUSE: Duration = Duration::from_millis(500);
 /// Records that are taken at one look: as many as the ring buffer holds, so that a flood does not
 /// keep the daemon.
 const EVENTS_MAX: usize = 16 * 1024;
-/// Greetings that are looked at together.
-const GREETINGS_MAX: usize = 1024;

@@ -14,8 +14,7 @@ use std::{
 
 use sixgate_common::stat::Stat;
 use sixgate_dataplane::{
-    DataplaneError, Events, Greeter, Greeting, KernelEvent, Maps, Pins, PtrOrigin, PtrRecord, PtrState,
-    Refused, flow_key,
+    DataplaneError, Events, KernelEvent, Maps, Pins, PtrOrigin, PtrRecord, PtrState, flow_key,
 };
 use sixgate_smtp::policy::evidence::Endpoints;
 use tracing::{info, warn};
@@ -116,16 +115,6 @@ impl KernelMaps {
     /// The program's counters; none without maps.
     pub(crate) fn stats(&self) -> Vec<(Stat, u64)> {
         self.with(|maps| maps.stats()).unwrap_or_default()
-    }
-
-    /// The greeting of a session, unless it is known to have arrived.
-    pub(crate) fn lost_greeting(&self, session: &Refused) -> Option<Greeting> {
-        self.with(|maps| maps.lost_greeting(session)).flatten()
-    }
-
-    /// The way out for greetings; none if started without XDP.
-    pub(crate) fn greeter(&self) -> Option<Greeter<'_>> {
-        self.pins.as_ref().map(Greeter::new)
     }
 
     /// Whether there are maps.

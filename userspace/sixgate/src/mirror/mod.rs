@@ -2,7 +2,6 @@
 //!
 //! It owns what passes between the two. Which sender is refused is decided elsewhere.
 
-mod greeting_retransmit;
 mod interfaces;
 
 pub(crate) mod follow;
