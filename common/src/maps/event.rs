@@ -16,7 +16,7 @@ pub struct Head {
     pub reason: u8,
     /// How it ended: an [`Ending`] as its number; 0 in a session that goes on.
     pub ending: u8,
-    /// [`crate::slot::Note::refused`].
+    /// The reply of the last refusal, a [`crate::refuse::ReplyId`] as its number; 0: none.
     pub refused: u8,
     /// The number of commands that were replied to.
     pub commands: u16,
@@ -38,7 +38,7 @@ pub struct Head {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Record {
-    /// Its numbers.
+    /// The numbers that each record has.
     pub head: Head,
     /// The text after the last `MAIL FROM:`.
     pub sender: [u8; ARGUMENT_KEPT],
@@ -75,7 +75,7 @@ pub enum Ending {
 pub struct EventShare {
     /// The tick in which they were made: CLOCK_MONOTONIC in units of 2^[`TICK_SHIFT`] nanoseconds.
     pub tick: u32,
-    /// Their number.
+    /// The number of records that were made in it.
     pub records: u32,
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Template {
     pub(crate) length: u32,
     /// Where in SLOTS the connection's state is.
     pub(crate) slot: u32,
-    /// The frame.
+    /// The octets of the frame.
     pub(crate) frame: [u8; TEMPLATE_MAX],
 }
 

@@ -110,7 +110,6 @@ const PASSED: &[&str] = &[
     "pass_segment",
     "pass_source",
     "pass_checksum",
-    "pass_cookie",
     "pass_owned",
     "pass_not_ready",
     "pass_trusted",

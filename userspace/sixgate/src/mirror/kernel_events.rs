@@ -1,4 +1,4 @@
-//! The sessions that the XDP program refuses by itself, as the daemon sees them: logged and counted.
+//! The sessions that the XDP program refuses by itself, as the daemon logs and counts them.
 //!
 //! It refuses nothing: without the daemon the same senders get the same replies.
 
