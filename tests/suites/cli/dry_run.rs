@@ -5,6 +5,7 @@ use std::{
     fs,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io::Write as _,
+    path::{Path, PathBuf},
     process::Stdio,
 };
 
@@ -16,7 +17,8 @@ use crate::{
     installation::{Installation, Ran, ran},
 };
 
-/// What a dry run must leave as it is: the last change, and a hash of each file beside the store.
+/// The state that a dry run must leave as it is: the last change, and a hash of each file of the
+/// store.
 fn state(place: &Installation) -> (String, BTreeMap<String, u64>) {
     let log = place.done("store log --last 1");
     let hash = |name: String| {
@@ -214,4 +216,54 @@ fn a_dry_run_on_attached_maps_changes_none_of_them_and_checks_their_space() {
     place.fails("optin add ::3 --dry-run", 2, "the map OPTIN has 2 entries at most, and this would make 3");
     assert_eq!((state(place), maps()), before);
     assert!(host.is_ready());
+}
+
+#[test]
+fn a_dry_run_of_attach_and_detach_names_what_they_would_do() {
+    if !gate::require(&NEEDS) {
+        return;
+    }
+    let host = Host::new("");
+    let place = &host.place;
+    place.done("optin add ::1");
+    let pinned = || names(&host.bpffs.pins());
+    let before = pinned();
+    let printed = place.done("attach --iface v0 --dry-run");
+    assert_eq!(printed, "v0: would be attached, mode auto\ndry run, nothing was changed\n");
+    place.fails("attach --iface v7 --dry-run", 2, "v7");
+    place.fails("attach --dry-run", 2, "no interface: name one with --iface");
+    place.fails("detach --dry-run", 1, "nothing is attached");
+    assert_eq!(pinned(), before);
+
+    place.done("attach --iface v0");
+    place.done_without_maps("optin add ::2 ::3");
+    let before = (pinned(), host.optin(), host.maps().settings().unwrap());
+    let printed = place.done("attach --dry-run");
+    let wanted = "v0: attached already\nmaps: 2 entries to add, 0 to remove\ndry run, nothing was changed\n";
+    assert_eq!(printed, wanted);
+    for words in ["detach --dry-run", "detach --iface v0 --dry-run"] {
+        assert_eq!(place.done(words), "v0: would be detached\ndry run, nothing was changed\n");
+    }
+    let other = place.run("detach --iface lo --dry-run");
+    assert_eq!(place.run("detach --iface lo"), other, "{other:?}");
+    place.fails("detach --other-layouts --dry-run", 1, "no other version of sixgate has pinned anything");
+    assert_eq!((pinned(), host.optin(), host.maps().settings().unwrap()), before);
+    place.done("detach");
+}
+
+/// All paths below a directory, sorted.
+fn names(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![directory.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path.clone());
+            }
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
 }

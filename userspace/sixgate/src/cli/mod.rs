@@ -139,6 +139,7 @@ impl CliCommand {
             Self::Domain(command) => command.is_dry_run(),
             Self::Init(command) => command.dry.dry_run,
             Self::Store(command) => command.is_dry_run(),
+            Self::Attach(command) => command.dry.dry_run,
             _ => false,
         }
     }

@@ -1,4 +1,4 @@
-//! What a change did, or would do in a dry run: a line for each entry, and counts.
+//! The result of a change, or of a dry run: a line for each entry, and counts.
 //!
 //! It changes nothing.
 
@@ -19,7 +19,7 @@ pub(super) struct DryRun {
 }
 
 impl DryRun {
-    /// What is printed of a change that was made, or of one that was only tried.
+    /// The text for a change that was made, or for one that was only tried.
     pub(super) const fn either<'a>(self, done: &'a str, tried: &'a str) -> &'a str {
         if self.dry_run { tried } else { done }
     }

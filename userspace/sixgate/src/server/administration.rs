@@ -175,7 +175,22 @@ impl Administration {
         outcome
     }
 
-    async fn try_reload(&self) -> Result<Reloaded, String> {
+    /// Makes the checks of a reload; nothing is put in force or logged, and the next hop is not
+    /// tried. Returns the keys that would change.
+    pub(crate) async fn try_out(&self) -> Result<Reloaded, String> {
+        if let Some(stopping) = self.stopping() {
+            return Err(format!("{stopping}: the configuration is read at the next start"));
+        }
+        let (next, changes, _) = self.prepare().await?;
+        let mut warnings: Vec<String> = self.store.trouble().into_iter().collect();
+        warnings.extend(self.store.look(|contents| doubts::of(&next.config, contents)));
+        warnings.extend(doubts::of_files(&next.config));
+        Ok(Reloaded { changes, warnings })
+    }
+
+    /// The services by the changed configuration, the keys that differ, and whether the next hop is
+    /// another.
+    async fn prepare(&self) -> Result<(Services, SettingChanges, bool), String> {
         let running = self.in_force.get();
         let prepare = move || {
             let file = Config::load(&running.config.file).map_err(error_text)?;
@@ -184,7 +199,11 @@ impl Administration {
             let is_new_hop = !next.next_hop.is_same(&running.next_hop);
             Ok((next, changes, is_new_hop))
         };
-        let (next, changes, is_new_hop) = blocking(prepare).await?;
+        blocking(prepare).await
+    }
+
+    async fn try_reload(&self) -> Result<Reloaded, String> {
+        let (next, changes, is_new_hop) = self.prepare().await?;
         let mut warnings = Vec::new();
         if is_new_hop {
             // before the first session asks what it may offer

@@ -13,7 +13,7 @@ pub enum ListKind {
     Guard = 2,
     /// Sources that are exempt.
     Trust = 3,
-    /// Recipients' domains.
+    /// Recipients' domains and their marks.
     Domain = 4,
 }
 

@@ -1,7 +1,7 @@
 //! The store as an SQLite database: where it is, how it is made and opened.
 //!
-//! Reading is `read`'s, changing `edit`'s and `replace`'s, what was changed `history`'s; checking and the backup
-//! are `safety`'s, a store that cannot be written is `reading`'s.
+//! Reading is `read`'s, changing `edit`'s and `replace`'s, what was changed `history`'s; checking
+//! and the backup are `safety`'s, a store that cannot be written is `reading`'s.
 
 mod access;
 mod create;

@@ -1,4 +1,5 @@
-//! A list that replaces a whole set: what it adds, changes and removes, and the consent that it needs.
+//! A list that replaces a whole set: the entries that it adds, changes and removes, and the consent
+//! that it needs.
 //!
 //! The transaction is `edit`'s.
 

@@ -114,7 +114,8 @@ impl Store {
         Ok((backup, kept.map(|_| aside)))
     }
 
-    /// What a store is kept as that a backup replaces; none where there is no store.
+    /// The suffix of the name under which the present store is kept when a backup replaces it; none
+    /// where there is no store.
     fn check_replaceable(&self, force: bool) -> Result<Option<&'static str>, StoreError> {
         match self.open().and_then(|database| database.check()) {
             Ok(()) if force => Ok(Some(REPLACED)),
