@@ -25,6 +25,7 @@ use crate::{
     log_limit::DELIVERED,
     message_store::StoredMessage,
     nexthop::{ClientInfo, ClientName, HEADER_RESERVE},
+    session_log::Rejection,
     shown::reply_text,
 };
 
@@ -37,7 +38,7 @@ impl Connection {
         mail: &MailFrom,
         hello: &Hello,
     ) -> Result<Reply, Broken> {
-        let Self { stream, checks, transport, services, endpoints, refusals, .. } = self;
+        let Self { stream, checks, transport, services, endpoints, refusals, summary, .. } = self;
         let work = async {
             tokio::select! {
                 () = checks.learn_ptr() => {}
@@ -48,6 +49,15 @@ impl Connection {
                 let domain = recipient.mailbox().and_then(Mailbox::domain_name);
                 services.replies.refusal(refusal, checks.facts().recipient.temporary, *endpoints, domain)
             };
+            let judged = match verdict {
+                Verdict::AcceptInShadow(refusal) => Some((refusal, true)),
+                Verdict::Refuse(refusal) => Some((refusal, false)),
+                Verdict::Accept => None,
+            };
+            if let Some((refusal, shadow)) = judged {
+                let reply = reply_to(refusal);
+                summary.add(Rejection::of_recipient(refusal.name(), &reply, mail, recipient, shadow));
+            }
             match verdict {
                 Verdict::AcceptInShadow(refusal) if refusals.admit() => {
                     info!(
@@ -89,9 +99,12 @@ impl Connection {
                 esmtp: hello.extended,
             };
             let reply = transport.recipient(&client, mail, HEADER_RESERVE, recipient).await;
-            services.metrics.recipient(if reply.is_positive() { "accepted" } else { "next_hop" });
-            if !reply.is_positive() && refusals.admit() {
-                log_refused(recipient, mail, &reply);
+            services.metrics.recipient(if reply.is_positive() { "accepted" } else { NEXT_HOP });
+            if !reply.is_positive() {
+                summary.add(Rejection::of_recipient(NEXT_HOP, &reply, mail, recipient, false));
+                if refusals.admit() {
+                    log_refused(recipient, mail, &reply);
+                }
             }
             reply
         };
@@ -109,7 +122,7 @@ impl Connection {
         tls: Option<&Tls>,
         content: StoredMessage,
     ) -> Result<Reply, Broken> {
-        let Self { stream, checks, transport, services, id, .. } = self;
+        let Self { stream, checks, transport, services, id, summary, .. } = self;
         let gone = client_gone(stream, session);
         tokio::pin!(gone);
         let message_id = message_id(content.head());
@@ -123,17 +136,22 @@ impl Connection {
         let reply_to = |refusal| services.replies.refusal(refusal, false, checks.endpoints(), None);
         match verdict {
             Verdict::Accept => {}
-            Verdict::AcceptInShadow(refusal) => info!(
-                reason = refusal.name(),
-                mail_from = message_line::sender(&transaction.mail),
-                recipients = transaction.recipients.len(),
-                to = message_line::recipients(&transaction.recipients),
-                message_id,
-                reply = reply_text(&reply_to(refusal)),
-                "enforce would have refused"
-            ),
+            Verdict::AcceptInShadow(refusal) => {
+                let reply = reply_to(refusal);
+                summary.add(Rejection::of_message(refusal.name(), &reply, transaction, &message_id, true));
+                info!(
+                    reason = refusal.name(),
+                    mail_from = message_line::sender(&transaction.mail),
+                    recipients = transaction.recipients.len(),
+                    to = message_line::recipients(&transaction.recipients),
+                    message_id,
+                    reply = reply_text(&reply),
+                    "enforce would have refused"
+                );
+            }
             Verdict::Refuse(refusal) => {
                 let reply = reply_to(refusal);
+                summary.add(Rejection::of_message(refusal.name(), &reply, transaction, &message_id, false));
                 message_line::log(checks, transaction, &message_id, refusal.name(), Some(&reply));
                 services.metrics.message(refusal.name());
                 transport.reset().await;
@@ -144,12 +162,18 @@ impl Connection {
         self.handed_over.store(true, Ordering::Relaxed);
         // the next hop's connection decides when the sender's disconnection comes too late
         let reply = transport.deliver(&outgoing, async { drop(gone.await) }).await;
-        let outcome = if reply.is_positive() { DELIVERED } else { "next_hop" };
+        let outcome = if reply.is_positive() { DELIVERED } else { NEXT_HOP };
+        if !reply.is_positive() {
+            summary.add(Rejection::of_message(outcome, &reply, transaction, &message_id, false));
+        }
         message_line::log(checks, transaction, &message_id, outcome, Some(&reply));
         services.metrics.message(outcome);
         Ok(reply)
     }
 }
+
+/// The reason of a refusal that is the next hop's.
+const NEXT_HOP: &str = "next_hop";
 
 /// Whose refusal it is tells where to look for the reason.
 fn log_refused(recipient: &RcptTo, mail: &MailFrom, reply: &Reply) {
