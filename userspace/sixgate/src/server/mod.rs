@@ -31,3 +31,5 @@ pub use error::ServeError;
 pub use run::{ServeOptions, run};
 pub use signals::{hold_hang_up, release_hang_up};
 pub use warnings::warnings;
+
+pub(crate) use warnings::{ipv4_fallback, warnings_of};
