@@ -8,7 +8,6 @@ mod changes;
 mod commands;
 mod crowd;
 mod dns;
-mod doctor;
 mod ends;
 mod faults;
 mod first;

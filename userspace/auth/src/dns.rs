@@ -10,7 +10,6 @@ mod bounds;
 mod exchange;
 mod expiring;
 mod flights;
-mod inspection;
 mod names;
 mod payer;
 mod reading;
@@ -38,7 +37,6 @@ use upstream::{Upstream, question};
 pub use answers::KEPT_OCTETS;
 pub use bounds::{DnsBounds, NETWORKS};
 pub(crate) use expiring::{Expiring, Lifetime};
-pub use inspection::{ServerReport, inspect_server};
 pub use names::{LONGEST_NAME, ascii_name};
 pub use payer::{PART, USUAL_QUESTIONS};
 pub use reading::{LONGEST_NEGATIVE, LONGEST_POSITIVE, MAX_ALIASES};
@@ -117,6 +115,12 @@ impl Resolver {
         Self { shared: Arc::clone(&self.shared), payer }
     }
 
+    /// Makes `observer` learn of each question that goes to the servers from now on: whether one of
+    /// them answered it, and how long that took, all attempts together. The first observer stays.
+    pub fn observe(&self, observer: impl Fn(bool, Duration) + Send + Sync + 'static) {
+        self.shared.upstream.observe(Box::new(observer));
+    }
+
     /// How often each bound was reached since the start, by the bound's name in counters.
     #[must_use]
     pub fn reached(&self) -> [(&'static str, u64); 5] {
@@ -130,12 +134,6 @@ impl Resolver {
             ("dns_concurrency", missed),
             ("dns_share", missed_share),
         ]
-    }
-
-    /// The servers that are asked now: those of the configuration, or of /etc/resolv.conf.
-    #[must_use]
-    pub fn servers(&self) -> Vec<Endpoint> {
-        self.shared.upstream.servers()
     }
 
     /// How many questions failed since the last one that a server answered.
@@ -226,15 +224,6 @@ impl Resolver {
             _ => None,
         })
         .await
-    }
-
-    /// Whether `name`, such as `_25._tcp.mail.example`, has TLSA records (RFC 6698).
-    ///
-    /// # Errors
-    /// [`DnsFailure`] when nothing is known.
-    pub async fn has_tlsa(&self, name: &str) -> Result<bool, DnsFailure> {
-        let is_one = |data: &RData| matches!(data, RData::TLSA(_)).then_some(());
-        Ok(!self.ask_text(name, RecordType::TLSA, is_one).await?.records.is_empty())
     }
 
     async fn ask_text<T>(

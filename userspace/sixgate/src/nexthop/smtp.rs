@@ -8,7 +8,6 @@ mod connection_slots;
 mod data;
 mod ehlo;
 mod fault;
-mod inspection;
 mod offer_file;
 mod opening;
 mod own_identity;
@@ -24,7 +23,6 @@ mod xclient;
 
 pub use connection_slots::{ConnectionBounds, PROMPT_RESUMPTIONS_MAX, RESUMPTIONS_MAX, SILENCE, SLOT_WAIT};
 pub use data::Unframed;
-pub use inspection::{ServerOffer, inspect_server};
 pub use reader::BadReply;
 pub use server::{EHLO_REJECTIONS, OPEN_MAX, PROBE_MAX, QUIT_MAX};
 pub use settings::{ClientIdentity, Protocol, SmtpSettings};

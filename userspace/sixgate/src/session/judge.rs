@@ -24,6 +24,7 @@ use super::{
 use crate::{
     log_limit::DELIVERED,
     message_store::StoredMessage,
+    metrics::NextHopStep,
     nexthop::{ClientInfo, ClientName, HEADER_RESERVE},
     session_log::Rejection,
     shown::reply_text,
@@ -98,7 +99,9 @@ impl Connection {
                 helo: hello.name.clone(),
                 esmtp: hello.extended,
             };
+            let began = Instant::now();
             let reply = transport.recipient(&client, mail, HEADER_RESERVE, recipient).await;
+            services.metrics.times().next_hop(NextHopStep::Recipient, began.elapsed());
             services.metrics.recipient(if reply.is_positive() { "accepted" } else { NEXT_HOP });
             if !reply.is_positive() {
                 summary.add(Rejection::of_recipient(NEXT_HOP, &reply, mail, recipient, false));
@@ -161,7 +164,9 @@ impl Connection {
         let outgoing = outgoing::outgoing(checks, &outgoing::Envelope { transaction, tls, id }, content);
         self.handed_over.store(true, Ordering::Relaxed);
         // the next hop's connection decides when the sender's disconnection comes too late
+        let began = Instant::now();
         let reply = transport.deliver(&outgoing, async { drop(gone.await) }).await;
+        services.metrics.times().next_hop(NextHopStep::Message, began.elapsed());
         let outcome = if reply.is_positive() { DELIVERED } else { NEXT_HOP };
         if !reply.is_positive() {
             summary.add(Rejection::of_message(outcome, &reply, transaction, &message_id, false));

@@ -1,5 +1,5 @@
-//! Facts in a certificate that rustls does not tell: until when and for which names it is valid,
-//! and whether it is an authority's.
+//! Facts in a certificate that rustls does not tell: until when it is valid, and whether it is an
+//! authority's.
 //!
 //! It verifies no signature, and does not decide about trust.
 
@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use rustls::pki_types::CertificateDer;
-use x509_parser::{
-    certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _, x509::X509Version,
-};
+use x509_parser::{certificate::X509Certificate, prelude::FromDer as _, x509::X509Version};
 
 /// The end of our own certificate's validity (RFC 5280 4.1.2.5).
 #[derive(Debug)]
@@ -26,6 +24,11 @@ impl Expiry {
         Some(Self { path: path.to_owned(), until })
     }
 
+    /// In seconds since 1970.
+    pub(super) fn seconds(&self) -> Option<u64> {
+        self.until.as_second().try_into().ok()
+    }
+
     /// The warning about it at the time `now`: that it has expired, or expires soon.
     pub(super) fn warning(&self, now: Timestamp) -> Option<String> {
         let left = self.until.duration_since(now);
@@ -35,31 +38,6 @@ impl Expiry {
             _ => return None,
         };
         Some(format!("our certificate {} {event} {}: renew it", self.path.display(), self.until))
-    }
-}
-
-/// Facts in a server's certificate, as far as it can be read.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct CertificateFacts {
-    /// Its DNS names (RFC 5280 4.2.1.6).
-    pub(crate) names: Vec<String>,
-    /// The end of its validity.
-    pub(crate) until: Option<Timestamp>,
-}
-
-impl CertificateFacts {
-    pub(super) fn of(certificate: &CertificateDer<'_>) -> Self {
-        let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return Self::default() };
-        let names = parsed.subject_alternative_name().ok().flatten();
-        let names = names.into_iter().flat_map(|names| &names.value.general_names);
-        let dns_name = |name: &GeneralName<'_>| match name {
-            GeneralName::DNSName(name) => Some((*name).to_owned()),
-            _ => None,
-        };
-        Self {
-            names: names.filter_map(dns_name).take(NAMES_MAX).collect(),
-            until: Timestamp::from_second(parsed.validity().not_after.timestamp()).ok(),
-        }
     }
 }
 
@@ -78,5 +56,3 @@ pub(super) fn subject_of_no_authority(certificate: &CertificateDer<'_>) -> Optio
 
 /// How long before its end a certificate is warned of: automatic renewal has happened long before.
 const SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// Names of one certificate that are looked at.
-const NAMES_MAX: usize = 100;

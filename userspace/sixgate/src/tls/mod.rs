@@ -31,8 +31,6 @@ pub use material::TlsError;
 pub(crate) use load::HandshakeLoad;
 pub(crate) use trust::ClientCertificate;
 
-pub(crate) use material::inspect_certificate;
-
 use material::Material;
 use trust::ProofRecorder;
 
@@ -125,6 +123,11 @@ impl TlsView {
     /// replaced, or a symbolic link on the way to it. What cannot be used leaves in force what was.
     pub(crate) fn refresh(&self) {
         drop(self.current());
+    }
+
+    /// When our certificate, as it is now, ends, seconds since 1970.
+    pub(crate) fn certificate_end(&self) -> Option<u64> {
+        self.current().certificate_end()
     }
 
     /// The problem of the files as they are now, or of our certificate.
