@@ -7,7 +7,7 @@ use std::{env, fmt, fs};
 
 use sixgate_dataplane::embedded_object;
 
-use crate::{clock, dovecot, exim, opensmtpd, postfix};
+use crate::{clock, dovecot, exim, opensmtpd, postfix, prometheus};
 
 /// Something that a test cannot do without.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,6 +32,8 @@ pub enum Need {
     OpenSmtpd,
     /// Debian's libfaketime, unpacked.
     Faketime,
+    /// Debian's Prometheus, unpacked.
+    Prometheus,
 }
 
 impl Need {
@@ -48,6 +50,7 @@ impl Need {
             Self::Exim => exim::folder().is_some(),
             Self::OpenSmtpd => opensmtpd::folder().is_some(),
             Self::Faketime => clock::library().is_some(),
+            Self::Prometheus => prometheus::folder().is_some(),
         }
     }
 }
@@ -65,6 +68,7 @@ impl fmt::Display for Need {
             Self::Exim => f.write_str("Exim below target/tools (cargo xtask setup)"),
             Self::OpenSmtpd => f.write_str("OpenSMTPD below target/tools (cargo xtask setup)"),
             Self::Faketime => f.write_str("libfaketime below target/tools (cargo xtask setup)"),
+            Self::Prometheus => f.write_str("Prometheus below target/tools (cargo xtask setup)"),
         }
     }
 }

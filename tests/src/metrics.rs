@@ -1,8 +1,8 @@
 //! A strict reader of the Prometheus text format 0.0.4, as node_exporter's textfile collector reads
 //! it.
 //!
-//! It takes what a counter or a gauge without a time stamp may look like, and nothing else: no
-//! comments, no OpenMetrics. The caller judges the values.
+//! It takes what a counter, a gauge or a histogram without a time stamp may look like, and nothing
+//! else: no comments, no OpenMetrics. The caller judges the values.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +13,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 pub struct Metric {
     /// The metric's HELP text.
     pub help: String,
-    /// `counter` or `gauge`.
+    /// `counter`, `gauge` or `histogram`.
     pub kind: String,
-    /// By what stands between the braces; one without labels has an empty key.
+    /// By what stands between the braces; one without labels has an empty key. Of a histogram the
+    /// counts alone, each behind `count,` or `bucket,`.
     pub samples: BTreeMap<String, u64>,
 }
 
@@ -31,12 +32,15 @@ pub fn read(text: &str) -> Result<BTreeMap<String, Metric>> {
         let (name, help) = described(line, "# HELP ")?;
         let (of, kind) = described(lines.next().context("a HELP line ends the file")?, "# TYPE ")?;
         ensure!(of == name, "the TYPE line of {of} is behind the HELP line of {name}");
-        ensure!(kind == "counter" || kind == "gauge", "{name} has the type {kind:?}");
+        ensure!(["counter", "gauge", "histogram"].contains(&kind), "{name} has the type {kind:?}");
         ensure!((kind == "counter") == name.ends_with("_total"), "{name} is a {kind}");
         let mut samples = BTreeMap::new();
         while let Some(line) = lines.next_if(|line| !line.starts_with('#')) {
-            let (labels, value) = sample(name, line).with_context(|| format!("bad sample: {line}"))?;
-            ensure!(samples.insert(labels.to_owned(), value).is_none(), "a sample stands twice: {line}");
+            let read = if kind == "histogram" { part(name, line) } else { sample(name, line).map(Some) };
+            let read = read.with_context(|| format!("bad sample: {line}"))?;
+            if let Some((labels, value)) = read {
+                ensure!(samples.insert(labels, value).is_none(), "a sample stands twice: {line}");
+            }
         }
         ensure!(!samples.is_empty(), "{name} has no sample");
         let metric = Metric { help: help.to_owned(), kind: kind.to_owned(), samples };
@@ -53,7 +57,22 @@ fn described<'a>(line: &'a str, start: &str) -> Result<(&'a str, &'a str)> {
     Ok((name, rest))
 }
 
-fn sample<'a>(name: &str, line: &'a str) -> Result<(&'a str, u64)> {
+/// A sample of a histogram; none: the sum, which is not a whole number.
+fn part(name: &str, line: &str) -> Result<Option<(String, u64)>> {
+    for part in ["count", "bucket"] {
+        let name = format!("{name}_{part}");
+        if line.starts_with(&name) {
+            let (labels, value) = sample(&name, line)?;
+            return Ok(Some((format!("{part},{labels}"), value)));
+        }
+    }
+    let sum = line.strip_prefix(name).and_then(|rest| rest.strip_prefix("_sum"));
+    let value = sum.and_then(|rest| rest.rsplit_once(' ')).context("it is of another metric")?.1;
+    value.parse::<f64>().context("the sum is not a number")?;
+    Ok(None)
+}
+
+fn sample(name: &str, line: &str) -> Result<(String, u64)> {
     let rest = line.strip_prefix(name).context("it is of another metric")?;
     let (labels, value) = match rest.strip_prefix('{') {
         Some(rest) => rest.split_once("} ").context("no value behind the labels")?,
@@ -66,7 +85,7 @@ fn sample<'a>(name: &str, line: &'a str) -> Result<(&'a str, u64)> {
         let value = value.context("a label's value is not in quotation marks")?;
         ensure!(!value.contains(['"', '\\']), "a label's value has to be escaped");
     }
-    Ok((labels, value.parse().context("the value is not a number")?))
+    Ok((labels.to_owned(), value.parse().context("the value is not a number")?))
 }
 
 fn check_name(name: &str) -> Result<()> {

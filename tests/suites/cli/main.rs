@@ -6,6 +6,7 @@ mod answers;
 mod changes;
 mod concurrent;
 mod doubts;
+mod dry_run;
 mod errors;
 mod help;
 mod host;

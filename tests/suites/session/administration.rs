@@ -192,6 +192,37 @@ fn a_configuration_with_an_error_changes_nothing_and_is_named() {
 }
 
 #[test]
+fn a_dry_run_of_a_reload_makes_its_checks_and_changes_nothing() {
+    if !can_run(&[]) {
+        return;
+    }
+    let site = site("");
+    let daemon = site.serve(&["--no-xdp"]);
+    site.expect("reload --dry-run", 0, &["dry run, nothing was changed: no setting to change\n"]);
+    let good = fs::read_to_string(site.config()).unwrap();
+    for (bad, reason) in [
+        ("moed = \"shadow\"", "unknown key `moed`"),
+        ("temporary_directory = \"/nowhere/at/all\"", "cannot make a temporary file in /nowhere/at/all"),
+    ] {
+        fs::write(site.config(), format!("{bad}\n{good}")).unwrap();
+        let wanted = ["a reload would be rejected, the daemon keeps its configuration: ", reason];
+        site.expect("reload --dry-run", 1, &wanted);
+    }
+    let site = site.configured("domains = \"all\"\nlisten.addresses = [\"[::]:26\"]");
+    let words = [
+        "dry run, nothing was changed: to change: domains\n",
+        "listen.addresses would keep their old values until you run `systemctl restart sixgate`",
+    ];
+    site.expect("reload --dry-run", 0, &words);
+    site.expect("status", 1, &["domains is \"all\" in the configuration, \"listed\" in the daemon"]);
+    let mut client = site.connect(SENDER, GATE);
+    assert!(begin(&mut client, "user@contoso.com").starts_with("250 "));
+    assert!(client.say("RCPT TO:<user@fabrikam.com>").unwrap().last().starts_with("550 "));
+    assert!(!daemon.log().contains("the configuration was"));
+    daemon.stop().unwrap();
+}
+
+#[test]
 fn what_needs_a_restart_is_named_and_the_rest_is_in_force() {
     if !can_run(&[]) {
         return;

@@ -2,6 +2,7 @@
 //!
 //! How many lines there are is the business of [`crate::log_limits`].
 
+mod closing;
 mod fields;
 mod formats;
 

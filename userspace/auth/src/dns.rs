@@ -115,6 +115,12 @@ impl Resolver {
         Self { shared: Arc::clone(&self.shared), payer }
     }
 
+    /// Makes `observer` learn of each question that goes to the servers from now on: whether one of
+    /// them answered it, and how long that took, all attempts together. The first observer stays.
+    pub fn observe(&self, observer: impl Fn(bool, Duration) + Send + Sync + 'static) {
+        self.shared.upstream.observe(Box::new(observer));
+    }
+
     /// How often each bound was reached since the start, by the bound's name in counters.
     #[must_use]
     pub fn reached(&self) -> [(&'static str, u64); 5] {

@@ -7,6 +7,7 @@ mod link;
 mod occupied;
 mod plan;
 mod program;
+mod trial;
 
 use std::collections::BTreeSet;
 
@@ -32,6 +33,7 @@ use occupied::occupied;
 use plan::{AttachManner, PlannedResponder};
 pub use plan::{AttachMode, AttachPlan, AttachReport, Attached, Failed, ProgramChange, VlanTags};
 use program::Program;
+pub use trial::{AttachTrial, TriedInterface, try_attach};
 
 /// Fills the maps, puts the program on the plan's interfaces, and lets it refuse. Where sixgate
 /// runs already, the maps are kept and brought in line, and every interface gets this build's

@@ -39,8 +39,8 @@ mod watch;
 
 pub use addresses::{global_addresses, interface_addresses};
 pub use attach::{
-    AttachMode, AttachPlan, AttachReport, Attached, Failed, ProgramChange, VlanTags, attach, attach_each,
-    attach_with, occupant,
+    AttachMode, AttachPlan, AttachReport, AttachTrial, Attached, Failed, ProgramChange, TriedInterface,
+    VlanTags, attach, attach_each, attach_with, occupant, try_attach,
 };
 pub use attached::{
     AttachedAt, AttachedLink, InterfaceCache, Lost, attached, attached_by_others, can_answer, detach,
@@ -57,7 +57,7 @@ pub use lock::{MapsLock, PinLock};
 pub use maps::{Maps, flow_key};
 use nix::time::{ClockId, clock_gettime};
 pub use object::{Embedded, ProgramTag, Sizes, embedded_object, embedded_traced_object};
-pub use other_pins::detach_elsewhere;
+pub use other_pins::{detach_elsewhere, try_detach_elsewhere};
 pub use pins::Pins;
 pub use projection::{MapChange, MapDifferences, MapEntry, Projection};
 pub use ptr::{PtrOrigin, PtrRecord, PtrState};

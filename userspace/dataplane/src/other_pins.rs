@@ -117,17 +117,31 @@ impl Abandoned {
 /// [`DataplaneError::PinnedElsewhere`] while a daemon uses it, [`DataplaneError::PinsHidden`] where
 /// its pins are not found; [`DataplaneError::NoRights`], [`DataplaneError::System`].
 pub fn detach_elsewhere(own: &Pins, interface: &str) -> Result<Option<PathBuf>, DataplaneError> {
+    let Some(abandoned) = hold_elsewhere(own, interface)? else {
+        return Ok(None);
+    };
+    abandoned.detach()?;
+    Ok(Some(abandoned.path().to_owned()))
+}
+
+/// Makes the checks of [`detach_elsewhere`], and takes nothing off.
+///
+/// # Errors
+///
+/// As [`detach_elsewhere`].
+pub fn try_detach_elsewhere(own: &Pins, interface: &str) -> Result<Option<PathBuf>, DataplaneError> {
+    Ok(hold_elsewhere(own, interface)?.map(|abandoned| abandoned.path().to_owned()))
+}
+
+/// Takes hold of the pins of another directory whose program runs on the interface of that name.
+fn hold_elsewhere(own: &Pins, interface: &str) -> Result<Option<Abandoned>, DataplaneError> {
     let facts = match interface::named(interface) {
         Err(DataplaneError::NoInterface { .. }) => return Ok(None),
         facts => facts?,
     };
     let Some(running) = facts.running else { return Ok(None) };
     match owner(running.program) {
-        Owner::Pinned(pins) if pins != *own => {
-            let abandoned = hold(pins, &facts, running)?;
-            abandoned.detach()?;
-            Ok(Some(abandoned.path().to_owned()))
-        }
+        Owner::Pinned(pins) if pins != *own => hold(pins, &facts, running).map(Some),
         Owner::Hidden => Err(hidden(&facts, running)),
         Owner::Pinned(_) | Owner::Other => Ok(None),
     }

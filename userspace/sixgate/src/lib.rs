@@ -19,6 +19,7 @@ pub mod server;
 pub mod services;
 mod session;
 mod session_id;
+mod session_log;
 mod shown;
 pub mod store;
 mod store_view;

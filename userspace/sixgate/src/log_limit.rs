@@ -28,6 +28,8 @@ pub(crate) const SESSION: &str = "session";
 /// The name of events in a session that are not what became of a command, a message or the session:
 /// they have a limit of their own, so that they keep no refusal out of the log.
 pub(crate) const DETAIL: &str = "detail";
+/// The name of the closing lines of sessions: they, too, have a limit of their own.
+pub(crate) const CLOSED: &str = "closed";
 /// The crate that looks things up: all its events are such details.
 const LOOKUPS: &str = "sixgate_auth";
 
@@ -50,6 +52,8 @@ enum LineKind {
     Session,
     /// What else happened in them.
     SessionDetail,
+    /// Their closing lines.
+    SessionClosed,
     /// What went wrong in them.
     SessionWarning,
     /// A line outside of sessions, by its call site in the program.
@@ -63,6 +67,7 @@ impl LineKind {
             metadata if metadata.name() == DETAIL || metadata.target().starts_with(LOOKUPS) => {
                 Self::SessionDetail
             }
+            metadata if metadata.name() == CLOSED => Self::SessionClosed,
             _ => Self::Session,
         }
     }
@@ -195,6 +200,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LimitLayer {
                 let kind = LineKind::of_session(event);
                 let name = match kind {
                     LineKind::SessionDetail => "session detail",
+                    LineKind::SessionClosed => "session closed",
                     LineKind::SessionWarning => "session warning",
                     LineKind::Session | LineKind::CallSite(_) => SESSION,
                 };

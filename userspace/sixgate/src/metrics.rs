@@ -4,6 +4,9 @@
 //! It owns what is counted in user space; the kernel's counters are copied from STATS. Labels are
 //! terms of ours from short fixed lists, never a text that a client sent.
 
+mod state;
+mod times;
+
 use std::{
     collections::BTreeSet,
     fmt::Write as _,
@@ -13,6 +16,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use jiff::Timestamp;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode_registry},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -21,6 +25,11 @@ use prometheus_client::{
 use sixgate_base::bounded;
 use sixgate_common::stat::Stat;
 use tempfile::NamedTempFile;
+
+pub(crate) use state::{DaemonState, StoreEntries};
+pub(crate) use times::{Check, NextHopStep, Times};
+
+use state::StateGauges;
 
 /// All counters of the daemon.
 #[derive(Debug)]
@@ -38,6 +47,17 @@ pub(crate) struct Metrics {
     kernel_sessions: Family<EndLabel, Counter>,
     xdp: Family<CounterLabel, Counter>,
     open: Gauge<u64, AtomicU64>,
+    state: StateGauges,
+    times: Times,
+}
+
+/// The text formats in which the metrics can be written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum TextFormat {
+    /// The Prometheus text format 0.0.4.
+    Prometheus,
+    /// OpenMetrics 1.0.0, which ends with `# EOF`.
+    OpenMetrics,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -73,8 +93,14 @@ struct LimitLabel {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("sixgate");
+        let started = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
+        let state = StateGauges::register(&mut registry, started);
+        let times = Times::register(&mut registry);
         let mut metrics = Self {
-            registry: Registry::with_prefix("sixgate"),
+            state,
+            times,
+            registry,
             sessions: Family::default(),
             recipients: Family::default(),
             messages: Family::default(),
@@ -183,13 +209,37 @@ impl Metrics {
         self.open.set(sessions.into());
     }
 
+    /// How the daemon is now.
+    pub(crate) fn state(&self, state: &DaemonState) {
+        self.state.set(state);
+    }
+
+    /// Where times are noted.
+    pub(crate) const fn times(&self) -> &Times {
+        &self.times
+    }
+
+    /// Everything as text.
+    ///
+    /// # Errors
+    /// None that is known: a sample's encoder could fail.
+    pub(crate) fn text(&self, format: TextFormat) -> io::Result<String> {
+        let mut text = String::new();
+        encode_registry(&mut text, &self.registry).map_err(io::Error::other)?;
+        Ok(match format {
+            TextFormat::Prometheus => prometheus_text(&text),
+            TextFormat::OpenMetrics => {
+                text.push_str(END);
+                text
+            }
+        })
+    }
+
     /// Writes everything to `path`, whole or not at all; every user may read the file, regardless
     /// of the umask. Another file than one that was written so stays as it is.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         check_file(path)?;
-        let mut text = String::new();
-        encode_registry(&mut text, &self.registry).map_err(io::Error::other)?;
-        let text = prometheus_text(&text);
+        let text = self.text(TextFormat::Prometheus)?;
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let mut file = NamedTempFile::new_in(directory.unwrap_or_else(|| Path::new(".")))?;
         io::Write::write_all(&mut file, text.as_bytes())?;
@@ -245,6 +295,8 @@ const OURS: &str = "# HELP sixgate_";
 const HELP: &str = "# HELP ";
 const TYPE: &str = "# TYPE ";
 const COUNTER: &str = " counter";
+/// The last line of OpenMetrics.
+const END: &str = "# EOF\n";
 /// The collector is another user.
 const FILE_MODE: u32 = 0o644;
 

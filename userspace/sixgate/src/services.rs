@@ -26,6 +26,7 @@ use crate::{
     message_store::SpillDirectory,
     metrics::Metrics,
     nexthop::{Address, ConnectionBounds, NextHop, SmtpSettings, leads_back},
+    session_log::SessionLog,
     store::Marks,
     tls::{TlsError, TlsView},
 };
@@ -72,6 +73,8 @@ pub(crate) struct Services {
     pub(crate) spill_directory: SpillDirectory,
     /// The same for each configuration.
     pub(crate) metrics: Arc<Metrics>,
+    /// The same for each configuration.
+    pub(crate) session_log: SessionLog,
 }
 
 impl Services {
@@ -120,6 +123,7 @@ impl Services {
             tls,
             spill_directory,
             metrics: before.map_or_else(|| Arc::new(Metrics::new()), |old| Arc::clone(&old.metrics)),
+            session_log: before.map_or_else(SessionLog::new, |old| old.session_log.clone()),
             replies,
             config: config.clone(),
         })

@@ -125,6 +125,14 @@ impl StoreView {
         reader.trouble(self.0.store.path())
     }
 
+    /// Why the store cannot be read, after another look at it; mail is then served by what was
+    /// read last.
+    pub(crate) fn unreadable(&self) -> Option<String> {
+        let mut reader = lock(&self.0.reader);
+        self.0.refresh(&mut reader);
+        reader.unreadable()
+    }
+
     /// The store's file.
     pub(crate) fn path(&self) -> &Path {
         self.0.store.path()

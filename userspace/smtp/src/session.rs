@@ -10,6 +10,7 @@ mod incident;
 mod interface;
 mod refusing;
 mod state;
+mod tally;
 
 use std::{
     mem,
@@ -34,6 +35,8 @@ pub use interface::{
     Tls, TlsProgress, Transaction,
 };
 use state::{SessionCounts, SessionState, Times};
+use tally::LastCommand;
+pub use tally::{CommandName, SessionTally, Tally};
 
 /// Octets of the buffer for input that is kept while the session waits for an answer. A pipelined
 /// group of commands fits in many times over.
@@ -66,6 +69,9 @@ pub struct Session {
     tls: Option<Tls>,
     counts: SessionCounts,
     times: Times,
+    /// The commands and messages, by their replies, for the log.
+    tally: SessionTally,
+    last_command: LastCommand,
     /// The argument of the command that is being handled, for the log.
     argument: Option<Argument>,
     /// The incidents that are not reported yet.
@@ -101,6 +107,8 @@ impl Session {
             tls: None,
             counts: SessionCounts::default(),
             times,
+            tally: SessionTally::default(),
+            last_command: LastCommand::default(),
             argument: None,
             incidents: Vec::new(),
             refused: Refused::default(),
@@ -345,7 +353,8 @@ impl Session {
     }
 
     fn reply(&mut self, kind: ReplyKind) {
-        self.parameters.table.reply(kind).write_to(&mut self.output);
+        let reply = self.parameters.table.reply(kind);
+        self.send(&reply);
     }
 
     /// Whether the mode is shadow, in which `waived` is not a reason to refuse a command; it is

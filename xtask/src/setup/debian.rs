@@ -271,4 +271,10 @@ const UNPACKED: &[Unpacked] = &[
         packages: &["libfaketime"],
         why: "a time of day that jumps, for the suites",
     },
+    Unpacked {
+        name: "Prometheus",
+        folder: "prometheus",
+        packages: &["prometheus"],
+        why: "checks the metrics, the alerts and the dashboard, for the suites",
+    },
 ];

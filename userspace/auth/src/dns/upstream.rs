@@ -6,7 +6,7 @@ use std::{
     num::NonZeroU8,
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -43,7 +43,11 @@ pub(super) struct Upstream {
     attempts: NonZeroU8,
     /// Questions that failed since the last one that was answered.
     failed: AtomicU32,
+    observer: OnceLock<Observer>,
 }
+
+/// Takes whether a question was answered, and how long that took.
+pub(super) type Observer = Box<dyn Fn(bool, Duration) + Send + Sync>;
 
 struct Servers {
     all: Vec<Arc<Server>>,
@@ -57,7 +61,19 @@ impl Upstream {
         let file = servers.is_empty().then(|| ResolvConf::open(Path::new(RESOLV_CONF)));
         let listed = file.as_ref().map_or(&servers[..], ResolvConf::servers);
         let all = listed.iter().cloned().map(Server::new).map(Arc::new).collect();
-        Self { servers: Mutex::new(Servers { all, file }), timeout, attempts, failed: AtomicU32::new(0) }
+        Self {
+            servers: Mutex::new(Servers { all, file }),
+            timeout,
+            attempts,
+            failed: AtomicU32::new(0),
+            observer: OnceLock::new(),
+        }
+    }
+
+    /// Makes `observer` learn of each question, unless another one does.
+    pub(super) fn observe(&self, observer: Observer) {
+        // the first one stays
+        let _ = self.observer.set(observer);
     }
 
     /// How many questions failed since the last one that any server answered.
@@ -71,17 +87,25 @@ impl Upstream {
         if [&*LOCALHOST, &*INVALID, &*ONION].iter().any(|zone| zone.zone_of(name)) {
             return Ok(DnsAnswer::none());
         }
+        let began = Instant::now();
+        let observe = |is_answered| {
+            if let Some(observer) = self.observer.get() {
+                observer(is_answered, began.elapsed());
+            }
+        };
         let mut last = ServerFailure::TimedOut;
         for _ in 0..self.attempts.get() {
             match self.attempt(name, kind).await {
                 Ok(answer) => {
                     self.failed.store(0, Ordering::Relaxed);
+                    observe(true);
                     return Ok(answer);
                 }
                 Err(failure) => last = last.or(failure),
             }
         }
         self.failed.fetch_add(1, Ordering::Relaxed);
+        observe(false);
         let question = question(name, kind);
         Err(match last {
             ServerFailure::Code(code) => DnsFailure::Code { question, code: mnemonic(code) },

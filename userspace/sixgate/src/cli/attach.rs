@@ -8,10 +8,14 @@ use clap::{
     ArgAction, Args,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
-use sixgate_dataplane::{AttachMode, DataplaneError};
+use sixgate_dataplane::{AttachMode, DataplaneError, ProgramChange, TriedInterface};
 use tracing_subscriber::EnvFilter;
 
-use super::{CliError, Exit, Output, namespaces::Namespaces};
+use super::{
+    CliError, Exit, Output,
+    namespaces::Namespaces,
+    outcomes::{DRY_RUN, DryRun},
+};
 use crate::{
     config::{Config, InterfaceName},
     control::{Control, ControlError, Responder},
@@ -33,6 +37,8 @@ pub(super) struct Attach {
     /// 1,000,000) and time; twice, the end of its log where it refused
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
+    #[command(flatten)]
+    pub(super) dry: DryRun,
 }
 
 /// The arguments of `sixgate detach`.
@@ -45,6 +51,8 @@ pub(super) struct Detach {
     /// Remove what other versions of sixgate have pinned, whose maps this one cannot use
     #[arg(long, conflicts_with = "interfaces")]
     other_layouts: bool,
+    #[command(flatten)]
+    pub(super) dry: DryRun,
 }
 
 /// Takes each mode by its name, and explains it.
@@ -67,14 +75,18 @@ pub(super) fn attach(
     control: &Control,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
-    let Attach { interfaces, mode, verbose } = command;
+    let Attach { interfaces, mode, verbose, dry } = command;
     print_verification(verbose);
     let interfaces = if interfaces.is_empty() { &config.xdp.interfaces } else { &interfaces };
     if interfaces.is_empty() && control.maps()?.is_none() {
         return Err(CliError::NoInterface);
     }
+    let mode = mode.unwrap_or(config.xdp.mode);
+    if dry.dry_run {
+        return try_attach(interfaces, mode, config, control, out);
+    }
     bring_daemon_along(config, control, out)?;
-    let attached = control.attach(interfaces, mode.unwrap_or(config.xdp.mode));
+    let attached = control.attach(interfaces, mode);
     let namespaces = Namespaces::look(&config.xdp.bpffs);
     if let Some(warning) = namespaces.and_then(|namespaces| namespaces.warning()) {
         out.note(format_args!("warning: {warning}"));
@@ -95,22 +107,59 @@ pub(super) fn attach(
     Ok(Exit::Done)
 }
 
+/// Prints what attaching would do, after the same checks.
+fn try_attach(
+    interfaces: &[InterfaceName],
+    mode: AttachMode,
+    config: &Config,
+    control: &Control,
+    out: &mut Output<'_>,
+) -> Result<Exit, CliError> {
+    let changed = daemon_changes(config, control)?;
+    if !changed.is_empty() {
+        match server::ask(&config.control_socket(), Request::TryReload)? {
+            Response::Reloaded(_) => out.note(format_args!(
+                "the daemon would take over the configuration, changed: {}",
+                changed.join(", ")
+            )),
+            Response::Refused { reason } => return Err(CliError::ReloadRefused { reason }),
+            Response::Status(_) | Response::Identity(_) => return Err(CliError::OddAnswer),
+        }
+    }
+    if let Some(trial) = control.try_attach(interfaces, mode)? {
+        for TriedInterface { interface, change, taken_from } in &trial.interfaces {
+            let done = match change {
+                ProgramChange::New => format!("would be attached, mode {}", mode.name()),
+                ProgramChange::Replaced => "the program would be replaced".to_owned(),
+                ProgramChange::Unchanged => "attached already".to_owned(),
+            };
+            let taken = taken_from.as_deref().map(|pins| {
+                format!(
+                    "; sixgate's XDP program that is pinned in {} would be detached for it",
+                    pins.display()
+                )
+            });
+            out.line(format_args!("{interface}: {done}{}", taken.unwrap_or_default()))?;
+        }
+        if let Some(differences) = &trial.differences {
+            let (added, removed) = (differences.added.len(), differences.removed.len());
+            out.line(format_args!("maps: {added} entries to add, {removed} to remove"))?;
+        }
+        if let Some(reason) = &trial.fallback_reason {
+            out.line(format_args!("answer: daemon, not kernel: {reason}"))?;
+        }
+    }
+    out.line(DRY_RUN)?;
+    Ok(Exit::Done)
+}
+
 /// Has a running daemon take over the configuration first, so that kernel and daemon never refuse
 /// by two of them. One that cannot be asked leaves the kernel as it is.
 fn bring_daemon_along(config: &Config, control: &Control, out: &mut Output<'_>) -> Result<(), CliError> {
-    let socket = config.control_socket();
-    let daemon = match server::ask(&socket, Request::Status) {
-        Ok(Response::Status(daemon)) => daemon,
-        _ if control.would_differ_from_daemon()? => return Err(CliError::UnaskedDaemon { socket }),
-        _ => return Ok(()),
-    };
-    if daemon.changes.needs_restart_for("store") {
-        return Err(CliError::OtherStore { store: control.store().path().to_owned() });
-    }
-    if daemon.changes.reload.is_empty() {
+    if daemon_changes(config, control)?.is_empty() {
         return Ok(());
     }
-    match server::ask(&socket, Request::Reload)? {
+    match server::ask(&config.control_socket(), Request::Reload)? {
         Response::Reloaded(reloaded) => {
             let changed = reloaded.changes.reload.join(", ");
             out.note(format_args!("the daemon took over the configuration, changed: {changed}"));
@@ -119,6 +168,20 @@ fn bring_daemon_along(config: &Config, control: &Control, out: &mut Output<'_>) 
         Response::Refused { reason } => Err(CliError::ReloadRefused { reason }),
         Response::Status(_) | Response::Identity(_) => Err(CliError::OddAnswer),
     }
+}
+
+/// The settings that a reload would change in a running daemon.
+fn daemon_changes(config: &Config, control: &Control) -> Result<Vec<String>, CliError> {
+    let socket = config.control_socket();
+    let daemon = match server::ask(&socket, Request::Status) {
+        Ok(Response::Status(daemon)) => daemon,
+        _ if control.would_differ_from_daemon()? => return Err(CliError::UnaskedDaemon { socket }),
+        _ => return Ok(Vec::new()),
+    };
+    if daemon.changes.needs_restart_for("store") {
+        return Err(CliError::OtherStore { store: control.store().path().to_owned() });
+    }
+    Ok(daemon.changes.reload)
 }
 
 /// Prints what the verifier made of the program on standard error, as far as that was asked for.
@@ -135,6 +198,9 @@ fn print_verification(verbose: u8) {
 }
 
 pub(super) fn detach(command: &Detach, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    if command.dry.dry_run {
+        return try_detach(command, control, out);
+    }
     if command.other_layouts {
         return detach_others(control, out);
     }
@@ -159,6 +225,43 @@ pub(super) fn detach(command: &Detach, control: &Control, out: &mut Output<'_>) 
         return Ok(Exit::No);
     }
     print_elsewhere(elsewhere, out)
+}
+
+/// Prints what detaching would do, after the same checks.
+fn try_detach(command: &Detach, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    if command.other_layouts {
+        let Some(interfaces) = control.try_detach_others()? else {
+            out.note("no other version of sixgate has pinned anything");
+            return Ok(Exit::No);
+        };
+        out.line("the pins of other versions would be removed")?;
+        for interface in interfaces {
+            out.line(format_args!("{interface}: would be detached"))?;
+        }
+        return command.dry.end(out);
+    }
+    let (detached, error) = match control.try_detach(&command.interfaces) {
+        Err(ControlError::Dataplane(error @ DataplaneError::NotAttached { .. })) => (Vec::new(), Some(error)),
+        detached => (detached?, None),
+    };
+    let elsewhere = control.try_detach_elsewhere(&command.interfaces)?;
+    if let (Some(error), true) = (error, elsewhere.is_empty()) {
+        return Err(ControlError::from(error).into());
+    }
+    if detached.is_empty() && elsewhere.is_empty() {
+        out.note("nothing is attached");
+        return Ok(Exit::No);
+    }
+    for interface in &detached {
+        out.line(format_args!("{interface}: would be detached"))?;
+    }
+    for (interface, pins) in elsewhere {
+        out.line(format_args!(
+            "{interface}: would be detached, the program that is pinned in {}",
+            pins.display()
+        ))?;
+    }
+    command.dry.end(out)
 }
 
 fn print_elsewhere(detached: Vec<(String, PathBuf)>, out: &mut Output<'_>) -> Result<Exit, CliError> {
@@ -186,7 +289,8 @@ already, the program, the settings and the maps are brought up to date without a
 daemon takes over the configuration first. Where the program is to answer refused senders and
 cannot, the daemon does, and a line gives the reason. In shadow mode
 the program passes everything on, and counts what it would have refused. An interface may be named
-by an alternative name, too.
+by an alternative name, too. With --dry-run the program is loaded and dropped; only attaching shows
+whether a driver takes it.
 
 Examples:
   sixgate attach --iface eth0

@@ -8,11 +8,12 @@ use serde::Serialize;
 use super::{
     CliError, Exit, Format, Output,
     edit::{self, AllowEmpty, Load},
+    outcomes::{DryRun, report},
 };
 use crate::{
     config::{Config, Domains},
     control::Control,
-    store::{Consent, Domain, EntryKey, Marks, StoreEntry, parse_domains, parse_listed_domain},
+    store::{Consent, Domain, EntryKey, ListKind, Marks, StoreEntry, parse_listed_domain},
 };
 
 #[derive(Debug, Subcommand)]
@@ -27,6 +28,8 @@ pub(super) enum DomainCommand {
         /// IPv4; whether they take mail here stays as it is
         #[arg(long)]
         temporary: bool,
+        #[command(flatten)]
+        dry: DryRun,
     },
     /// Take no more mail for domains
     #[command(after_help = REMOVE_HELP)]
@@ -39,6 +42,8 @@ pub(super) enum DomainCommand {
         temporary: bool,
         #[command(flatten)]
         allow: AllowEmpty,
+        #[command(flatten)]
+        dry: DryRun,
     },
     /// List all domains, sorted
     #[command(after_help = LIST_HELP)]
@@ -72,6 +77,16 @@ struct DomainCheck {
     temporary: bool,
 }
 
+impl DomainCommand {
+    pub(super) const fn is_dry_run(&self) -> bool {
+        match self {
+            Self::Add { dry, .. } | Self::Remove { dry, .. } => dry.dry_run,
+            Self::Load(load) => load.is_dry_run(),
+            Self::List(_) | Self::Check { .. } => false,
+        }
+    }
+}
+
 pub(super) fn run(
     command: DomainCommand,
     config: &Config,
@@ -79,30 +94,21 @@ pub(super) fn run(
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     match command {
-        DomainCommand::Add { domains, temporary } => {
+        DomainCommand::Add { domains, temporary, .. } => {
             let marks = if temporary { Marks::TEMPORARY } else { Marks::OPTED_IN };
             let entries = domains.into_iter().map(|domain| StoreEntry::Domain(domain, marks));
             edit::add(control, Consent::default(), entries, out)
         }
-        DomainCommand::Remove { domains, temporary: false, allow } => {
+        DomainCommand::Remove { domains, temporary: false, allow, .. } => {
             edit::remove(control, allow.consent(), domains.into_iter().map(EntryKey::Domain), out)
         }
         DomainCommand::Remove { domains, temporary: true, .. } => {
-            let outcomes = control.change(Consent::default(), |edit| {
+            let outcomes: Vec<_> = control.change(Consent::default(), |edit| {
                 domains.into_iter().map(|domain| edit.unmark_temporary(domain)).collect()
             })?;
-            edit::report(control, outcomes, out)
+            report(control, &outcomes, out)
         }
-        DomainCommand::Load(load) => {
-            let listed = control.store().open()?.domains()?;
-            edit::load(
-                control,
-                load,
-                |octets| parse_domains(octets, &listed),
-                |edit, list, consent| edit.replace_domains(&list, consent),
-                out,
-            )
-        }
+        DomainCommand::Load(load) => edit::load(control, ListKind::Domain, load, out),
         DomainCommand::List(format) => list(control, format, out),
         DomainCommand::Check { domain, format } => check(config, control, domain, format, out),
     }

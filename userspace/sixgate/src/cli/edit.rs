@@ -1,22 +1,22 @@
-//! The common part of the commands that change a set: they change the store and report the outcome
-//! for each entry.
+//! The common part of the commands that change a list.
 //!
-//! The kinds of entries are defined by the modules of the sets.
+//! The lists' own options are their modules' business, what is printed that of `outcomes`.
 
-use std::{fs::File, io, path::PathBuf};
+use std::{collections::BTreeMap, fs::File, io, path::PathBuf};
 
 use clap::Args;
 use ipnet::Ipv6Net;
 
-use super::{CliError, Exit, Output, progress};
+use super::{
+    CliError, Exit, Output,
+    outcomes::{DryRun, report, report_replaced},
+    progress,
+};
 use sixgate_base::bounded;
 
 use crate::{
     control::Control,
-    store::{
-        Consent, DOUBTS_MAX, Edit, EditOutcome, EntryKey, ListError, Replaced, StoreEntry, StoreError,
-        parse_prefix,
-    },
+    store::{Consent, EntryKey, ListKind, StoreEntry, parse_prefix, parse_text},
 };
 
 /// For commands that change a set of prefixes.
@@ -25,6 +25,8 @@ pub(super) struct Prefixes {
     /// Prefixes, or addresses, which are prefixes of 128 bits
     #[arg(required = true, value_name = "PREFIX", value_parser = parse_prefix)]
     pub(super) prefixes: Vec<Ipv6Net>,
+    #[command(flatten)]
+    pub(super) dry: DryRun,
 }
 
 /// For commands that may leave an empty set.
@@ -62,6 +64,8 @@ pub(super) struct Replacing {
     /// Print nothing but errors
     #[arg(short, long)]
     pub(super) quiet: bool,
+    #[command(flatten)]
+    dry: DryRun,
 }
 
 /// Adds entries; what is there already is fine.
@@ -71,8 +75,8 @@ pub(super) fn add(
     entries: impl Iterator<Item = StoreEntry>,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
-    let outcomes = control.change(consent, |edit| entries.map(|entry| edit.add(entry)).collect())?;
-    report(control, outcomes, out)
+    let outcomes: Vec<_> = control.change(consent, |edit| entries.map(|entry| edit.add(entry)).collect())?;
+    report(control, &outcomes, out)
 }
 
 /// Removes entries; those that are not there are named.
@@ -82,103 +86,50 @@ pub(super) fn remove(
     keys: impl Iterator<Item = EntryKey>,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
-    let outcomes = control.change(consent, |edit| keys.map(|key| edit.remove(key)).collect())?;
-    report(control, outcomes, out)
+    let outcomes: Vec<_> = control.change(consent, |edit| keys.map(|key| edit.remove(key)).collect())?;
+    report(control, &outcomes, out)
 }
 
-/// Warns that the store alone has the change, where the maps are to have it and something prevents
-/// that.
-pub(super) fn warn_of_maps(control: &Control, out: &mut Output<'_>) {
-    // the change is made: `sixgate status` reports what cannot be found out here
-    if let Ok(Some(reason)) = control.unreached() {
-        out.note(format_args!("warning: the BPF maps did not take it, the opt-in store has it: {reason}"));
-    }
-}
-
-/// One line for each outcome; no, if something was not there.
-pub(super) fn report(
+/// Replaces a list by a file.
+pub(super) fn load(
     control: &Control,
-    outcomes: Vec<EditOutcome>,
-    out: &mut Output<'_>,
-) -> Result<Exit, CliError> {
-    warn_of_maps(control, out);
-    let mut exit = Exit::Done;
-    for outcome in &outcomes {
-        match outcome {
-            EditOutcome::Missing(_) => {
-                exit = Exit::No;
-                out.note(outcome);
-            }
-            _ => out.line(outcome)?,
-        }
-    }
-    warn(&outcomes, out);
-    Ok(exit)
-}
-
-/// Warns of entries in the store that are likely not meant.
-fn warn(outcomes: &[EditOutcome], out: &mut Output<'_>) {
-    let entries = outcomes.iter().filter_map(|outcome| match outcome {
-        EditOutcome::Added(entry) | EditOutcome::Changed(entry) | EditOutcome::Unchanged(entry) => {
-            Some(entry)
-        }
-        EditOutcome::Removed(_) | EditOutcome::Missing(_) => None,
-    });
-    for doubt in entries.filter_map(StoreEntry::doubt).take(DOUBTS_MAX) {
-        out.note(format_args!("warning: {doubt}"));
-    }
-}
-
-/// Replaces a set by a list: reads it by `parse`, puts it in by `replace`.
-pub(super) fn load<T>(
-    control: &Control,
+    kind: ListKind,
     Load { file, how }: Load,
-    parse: impl FnOnce(&[u8]) -> Result<T, ListError>,
-    replace: impl FnOnce(&mut Edit<'_>, T, Consent) -> Result<Replaced, StoreError>,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     let consent = how.consent();
     let replaced = progress::shown(how.quiet, |progress| {
         let octets = read(&file)?;
-        let wanted = parse(&octets).map_err(|problem| CliError::List { file, problem })?;
+        // earlier versions took addresses for domains: those that are listed stay
+        let listed = match kind {
+            ListKind::Domain => control.store().open()?.domains()?,
+            ListKind::OptIn | ListKind::Guard | ListKind::Trust => BTreeMap::new(),
+        };
+        let wanted =
+            parse_text(kind, &octets, &listed).map_err(|problem| CliError::List { file, problem })?;
         drop(octets);
         let replaced = control.change(consent, |edit| {
             edit.report_to(progress);
-            replace(edit, wanted, consent)
+            edit.replace_list(kind, &wanted, consent)
         })?;
         Ok::<_, CliError>(replaced)
     })?;
-    how.report(control, &replaced, out)
+    report_replaced(control, how.quiet, &replaced, out)
+}
+
+impl Load {
+    pub(super) const fn is_dry_run(&self) -> bool {
+        self.how.is_dry_run()
+    }
 }
 
 impl Replacing {
-    pub(super) const fn consent(self) -> Consent {
-        Consent { empty: self.allow_empty, shrink: self.allow_shrink }
+    pub(super) const fn is_dry_run(self) -> bool {
+        self.dry.dry_run
     }
 
-    /// A line for each entry that differs, and a summary.
-    pub(super) fn report(
-        self,
-        control: &Control,
-        replaced: &Replaced,
-        out: &mut Output<'_>,
-    ) -> Result<Exit, CliError> {
-        warn_of_maps(control, out);
-        if self.quiet {
-            return Ok(Exit::Done);
-        }
-        warn(&replaced.outcomes, out);
-        let Replaced { outcomes, unchanged, total } = replaced;
-        outcomes.iter().try_for_each(|outcome| out.line(outcome))?;
-        let count =
-            |which: fn(&EditOutcome) -> bool| outcomes.iter().filter(|outcome| which(outcome)).count();
-        let added = count(|outcome| matches!(outcome, EditOutcome::Added(_)));
-        let changed = count(|outcome| matches!(outcome, EditOutcome::Changed(_)));
-        let removed = count(|outcome| matches!(outcome, EditOutcome::Removed(_)));
-        out.line(format_args!(
-            "{added} added, {changed} changed, {removed} removed, {unchanged} unchanged, {total} in all"
-        ))?;
-        Ok(Exit::Done)
+    pub(super) const fn consent(self) -> Consent {
+        Consent { empty: self.allow_empty, shrink: self.allow_shrink }
     }
 }
 

@@ -92,6 +92,16 @@ pub enum CliError {
         /// Line and reason.
         problem: ListProblem,
     },
+    /// The store is to be taken over, which a dry run does not do.
+    #[error(
+        "the opt-in store {} is still to be made from that of an earlier version, and --dry-run changes nothing: run \
+         `sixgate status` first, which takes it over",
+        path.display()
+    )]
+    DryRunOfEarlier {
+        /// Where the store will be.
+        path: PathBuf,
+    },
     /// The command needs the maps.
     #[error(
         "the XDP program is not attached, so that there are no maps: `sixgate attach --iface IFACE` attaches it"

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     control::{Control, GuardOrigin},
-    store::{Consent, EntryKey, PrefixMap, StoreEntry, parse_guard},
+    store::{Consent, EntryKey, ListKind, PrefixMap, StoreEntry},
 };
 
 #[derive(Debug, Subcommand)]
@@ -50,20 +50,24 @@ struct GuardCheck {
     origin: Option<&'static str>,
 }
 
+impl GuardCommand {
+    pub(super) const fn is_dry_run(&self) -> bool {
+        match self {
+            Self::Add(prefixes) | Self::Remove(prefixes) => prefixes.dry.dry_run,
+            Self::Load(load) => load.is_dry_run(),
+            Self::List(_) | Self::Check(_) => false,
+        }
+    }
+}
+
 pub(super) fn run(command: GuardCommand, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     match command {
-        GuardCommand::Add(Prefixes { prefixes }) => {
+        GuardCommand::Add(Prefixes { prefixes, .. }) => {
             edit::add(control, Consent::default(), prefixes.into_iter().map(StoreEntry::Guard), out)
         }
-        GuardCommand::Remove(Prefixes { prefixes }) => remove(control, prefixes, out),
+        GuardCommand::Remove(Prefixes { prefixes, .. }) => remove(control, prefixes, out),
         GuardCommand::List(format) => list(control, format, out),
-        GuardCommand::Load(load) => edit::load(
-            control,
-            load,
-            parse_guard,
-            |edit, list, consent| edit.replace_guard(&list, consent),
-            out,
-        ),
+        GuardCommand::Load(load) => edit::load(control, ListKind::Guard, load, out),
         GuardCommand::Check(lookup) => check(control, lookup, out),
     }
 }

@@ -16,6 +16,7 @@ mod log;
 mod log_form;
 mod namespaces;
 mod optin;
+mod outcomes;
 mod output;
 mod progress;
 mod ptr;
@@ -128,6 +129,22 @@ impl CliCommand {
     }
 }
 
+impl CliCommand {
+    /// Whether it only tries what it would do.
+    const fn is_dry_run(&self) -> bool {
+        match self {
+            Self::Optin(command) => command.is_dry_run(),
+            Self::Guard(command) => command.is_dry_run(),
+            Self::Trust(command) => command.is_dry_run(),
+            Self::Domain(command) => command.is_dry_run(),
+            Self::Init(command) => command.dry.dry_run,
+            Self::Store(command) => command.is_dry_run(),
+            Self::Attach(command) => command.dry.dry_run,
+            _ => false,
+        }
+    }
+}
+
 /// Lets signals wait that must not end the daemon; first of all, before it is known which command
 /// it is.
 pub fn hold_signals() {
@@ -166,6 +183,12 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
     };
     let (config, command) = config;
     let mut control = Control::new(&config);
+    if command.is_dry_run() {
+        if command.uses_store() && control.store().will_take_over() {
+            return Err(CliError::DryRunOfEarlier { path: control.store().path().to_owned() });
+        }
+        control.set_dry_run();
+    }
     let taken = if command.uses_store() { control.store().take_over() } else { Ok(None) };
     let taken = match taken {
         // it reports the error, with all the rest

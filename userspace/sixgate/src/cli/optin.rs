@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     control::Control,
-    store::{EntryKey, StoreEntry, parse_list},
+    store::{EntryKey, ListKind, StoreEntry},
 };
 
 #[derive(Debug, Subcommand)]
@@ -65,24 +65,28 @@ struct OptinCheck {
     decision: Option<OptIn>,
 }
 
+impl OptinCommand {
+    pub(super) const fn is_dry_run(&self) -> bool {
+        match self {
+            Self::Add { prefixes, .. } | Self::Remove { prefixes, .. } => prefixes.dry.dry_run,
+            Self::Load(load) => load.is_dry_run(),
+            Self::List(_) | Self::Check(_) => false,
+        }
+    }
+}
+
 pub(super) fn run(command: OptinCommand, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     match command {
-        OptinCommand::Add { out: exclude, prefixes: Prefixes { prefixes }, allow } => {
+        OptinCommand::Add { out: exclude, prefixes: Prefixes { prefixes, .. }, allow } => {
             let decision = if exclude { OptIn::Out } else { OptIn::In };
             let entries = prefixes.into_iter().map(|prefix| StoreEntry::OptIn(prefix, decision));
             edit::add(control, allow.consent(), entries, out)
         }
-        OptinCommand::Remove { prefixes: Prefixes { prefixes }, allow } => {
+        OptinCommand::Remove { prefixes: Prefixes { prefixes, .. }, allow } => {
             edit::remove(control, allow.consent(), prefixes.into_iter().map(EntryKey::OptIn), out)
         }
         OptinCommand::List(format) => list(control, format, out),
-        OptinCommand::Load(load) => edit::load(
-            control,
-            load,
-            parse_list,
-            |edit, list, consent| edit.replace_optin(&list, consent),
-            out,
-        ),
+        OptinCommand::Load(load) => edit::load(control, ListKind::OptIn, load, out),
         OptinCommand::Check(lookup) => check(control, lookup, out),
     }
 }

@@ -8,7 +8,7 @@ use clap::{Subcommand, ValueEnum};
 use humantime_serde::re::humantime::{self, format_duration};
 use serde::Serialize;
 
-use super::{CliError, Exit, Format, Output, output::Lookup};
+use super::{CliError, Exit, Format, Output, outcomes::DryRun, output::Lookup};
 use sixgate_dataplane::{Maps, PtrOrigin, PtrRecord, PtrState};
 
 use crate::{control::Control, store::parse_address};
@@ -32,15 +32,19 @@ pub(super) enum PtrCommand {
         /// For how long, at most a day
         #[arg(long = "for", value_name = "DURATION", default_value = "15m", value_parser = parse_lifetime)]
         lifetime: Duration,
+        #[command(flatten)]
+        dry: DryRun,
     },
     /// Forget what is known about senders: DNS is asked anew
     Remove {
         /// The senders' IPv6 addresses
         #[arg(required = true, value_name = "ADDRESS", value_parser = parse_address)]
         addresses: Vec<Ipv6Addr>,
+        #[command(flatten)]
+        dry: DryRun,
     },
     /// Remove all results
-    Flush,
+    Flush(DryRun),
 }
 
 /// Whether there is a PTR record.
@@ -65,20 +69,27 @@ pub(super) fn run(command: PtrCommand, control: &Control, out: &mut Output<'_>) 
     match command {
         PtrCommand::List(format) => list(&maps, format, out),
         PtrCommand::Get(lookup) => get(&maps, lookup, out),
-        PtrCommand::Set { address, state, lifetime } => {
+        PtrCommand::Set { address, state, lifetime, dry } => {
             let state = match state {
                 PtrStateArgument::Exists => PtrState::Exists,
                 PtrStateArgument::Absent => PtrState::Absent,
             };
-            maps.ptr_set(address, state, PtrOrigin::Command, lifetime)?;
-            out.line(format_args!("set {address} {} for {}", state_name(state), format_duration(lifetime)))?;
-            Ok(Exit::Done)
+            if !dry.dry_run {
+                maps.ptr_set(address, state, PtrOrigin::Command, lifetime)?;
+            }
+            let done = dry.either("set", "would set");
+            out.line(format_args!(
+                "{done} {address} {} for {}",
+                state_name(state),
+                format_duration(lifetime)
+            ))?;
+            dry.end(out)
         }
-        PtrCommand::Remove { addresses } => remove(&mut maps, &addresses, out),
-        PtrCommand::Flush => {
-            let count = maps.ptr_flush()?;
-            out.line(format_args!("removed {count}"))?;
-            Ok(Exit::Done)
+        PtrCommand::Remove { addresses, dry } => remove(&mut maps, &addresses, dry, out),
+        PtrCommand::Flush(dry) => {
+            let count = if dry.dry_run { maps.ptr_list()?.len() } else { maps.ptr_flush()? };
+            out.line(format_args!("{} {count}", dry.either("removed", "would remove")))?;
+            dry.end(out)
         }
     }
 }
@@ -100,16 +111,24 @@ fn get(maps: &Maps, Lookup { address, format }: Lookup, out: &mut Output<'_>) ->
     Ok(Exit::Done)
 }
 
-fn remove(maps: &mut Maps, addresses: &[Ipv6Addr], out: &mut Output<'_>) -> Result<Exit, CliError> {
+fn remove(
+    maps: &mut Maps,
+    addresses: &[Ipv6Addr],
+    dry: DryRun,
+    out: &mut Output<'_>,
+) -> Result<Exit, CliError> {
     let mut exit = Exit::Done;
     for address in addresses {
-        if maps.ptr_remove(*address)? {
-            out.line(format_args!("removed {address}"))?;
+        let was_there =
+            if dry.dry_run { maps.ptr_get(*address)?.is_some() } else { maps.ptr_remove(*address)? };
+        if was_there {
+            out.line(format_args!("{} {address}", dry.either("removed", "would remove")))?;
         } else {
             exit = Exit::No;
             out.note(format_args!("not there: {address}"));
         }
     }
+    dry.end(out)?;
     Ok(exit)
 }
 

@@ -11,10 +11,11 @@ use serde::Serialize;
 use super::{
     CliError, Exit, Format, Output,
     edit::{self, Replacing},
+    outcomes::{DRY_RUN, DryRun, report_replaced, warn_of_maps},
     progress,
 };
 use crate::{
-    control::{Control, Restored},
+    control::{Control, Restored, Restoring},
     store::{Logged, parse_document, write_document},
 };
 
@@ -26,6 +27,8 @@ pub(super) struct Init {
     /// store.db.old.1, or maps of the XDP program with entries, which become as empty as the store
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    pub(super) dry: DryRun,
 }
 
 #[derive(Debug, Subcommand)]
@@ -49,6 +52,8 @@ pub(super) enum StoreCommand {
         /// Replace a good store, too, which is kept as store.db.replaced
         #[arg(long)]
         force: bool,
+        #[command(flatten)]
+        dry: DryRun,
     },
     /// List the last changes, the newest first: revision, time, who, what
     #[command(after_help = LOG_HELP)]
@@ -74,7 +79,11 @@ struct RevisionRow {
 
 pub(super) fn init(command: Init, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     control.init(command.force)?;
-    out.line(format_args!("{}: made, empty", control.store().path().display()))?;
+    let path = control.store().path().display();
+    match control.is_dry_run() {
+        true => out.line(format_args!("{path}: would be made, empty\n{DRY_RUN}"))?,
+        false => out.line(format_args!("{path}: made, empty"))?,
+    }
     Ok(Exit::Done)
 }
 
@@ -100,21 +109,46 @@ pub(super) fn run(command: StoreCommand, control: &Control, out: &mut Output<'_>
                 })?;
                 Ok::<_, CliError>(replaced)
             })?;
-            how.report(control, &replaced, out)
+            report_replaced(control, how.quiet, &replaced, out)
         }
-        StoreCommand::Restore { force } => {
-            let Restored { backup, aside, shown } = control.restore(force)?;
-            edit::warn_of_maps(control, out);
-            let path = control.store().path().display();
-            out.line(format_args!("{path}: put back, {}", backup.describe(shown)))?;
-            if let Some(aside) = aside {
-                out.line(format_args!("{path}: the store of before is kept as {}", aside.display()))?;
-            }
-            Ok(Exit::Done)
-        }
+        StoreCommand::Restore { force, dry } if dry.dry_run => try_restore(control, force, out),
+        StoreCommand::Restore { force, .. } => restore(control, force, out),
         StoreCommand::Log { last, format } => {
             let log = control.store().open()?.log(last)?;
             out.list(format, "revisions", log.into_iter().map(RevisionRow::from), RevisionRow::line)
+        }
+    }
+}
+
+fn restore(control: &Control, force: bool, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    let Restored { backup, aside, shown } = control.restore(force)?;
+    warn_of_maps(control, out);
+    let path = control.store().path().display();
+    out.line(format_args!("{path}: put back, {}", backup.describe(shown)))?;
+    if let Some(aside) = aside {
+        out.line(format_args!("{path}: the store of before is kept as {}", aside.display()))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn try_restore(control: &Control, force: bool, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    let Restoring { backup, aside, shown } = control.try_restore(force)?;
+    warn_of_maps(control, out);
+    let path = control.store().path().display();
+    out.line(format_args!("{path}: would be put back, {}", backup.describe(shown)))?;
+    if let Some(aside) = aside {
+        out.line(format_args!("{path}: the store of before would be kept as {}", aside.display()))?;
+    }
+    out.line(DRY_RUN)?;
+    Ok(Exit::Done)
+}
+
+impl StoreCommand {
+    pub(super) const fn is_dry_run(&self) -> bool {
+        match self {
+            Self::Import { how, .. } => how.is_dry_run(),
+            Self::Restore { dry, .. } => dry.dry_run,
+            Self::Export | Self::Log { .. } => false,
         }
     }
 }

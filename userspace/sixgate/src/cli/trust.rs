@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     control::Control,
-    store::{Consent, EntryKey, StoreEntry, parse_members},
+    store::{Consent, EntryKey, ListKind, StoreEntry},
 };
 
 #[derive(Debug, Subcommand)]
@@ -48,22 +48,26 @@ struct TrustCheck {
     prefix: Option<Ipv6Net>,
 }
 
+impl TrustCommand {
+    pub(super) const fn is_dry_run(&self) -> bool {
+        match self {
+            Self::Add(prefixes) | Self::Remove(prefixes) => prefixes.dry.dry_run,
+            Self::Load(load) => load.is_dry_run(),
+            Self::List(_) | Self::Check(_) => false,
+        }
+    }
+}
+
 pub(super) fn run(command: TrustCommand, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
     match command {
-        TrustCommand::Add(Prefixes { prefixes }) => {
+        TrustCommand::Add(Prefixes { prefixes, .. }) => {
             edit::add(control, Consent::default(), prefixes.into_iter().map(StoreEntry::Trust), out)
         }
-        TrustCommand::Remove(Prefixes { prefixes }) => {
+        TrustCommand::Remove(Prefixes { prefixes, .. }) => {
             edit::remove(control, Consent::default(), prefixes.into_iter().map(EntryKey::Trust), out)
         }
         TrustCommand::List(format) => list(control, format, out),
-        TrustCommand::Load(load) => edit::load(
-            control,
-            load,
-            parse_members,
-            |edit, list, consent| edit.replace_trust(&list, consent),
-            out,
-        ),
+        TrustCommand::Load(load) => edit::load(control, ListKind::Trust, load, out),
         TrustCommand::Check(lookup) => check(control, lookup, out),
     }
 }

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Config, Dkim, Dns, Limits, Listen, Log, Metrics, Ptr, Spf, Xdp};
+use super::{Config, Dkim, Dns, Http, Limits, Listen, Log, Metrics, Ptr, Spf, Xdp};
 use crate::store::Store;
 
 /// The keys that differ, in the order of the file.
@@ -118,6 +118,7 @@ impl Config {
             limits,
             log,
             metrics,
+            http,
         } = self;
         for (key, differs) in [
             ("hostname", *hostname != next.hostname),
@@ -148,50 +149,56 @@ impl Config {
             next.xdp,
             [interfaces, mode, bpffs, guard, optin_entries, ptr_entries, flow_entries, cookie_key]
         );
-        note!(
-            keys,
-            "limits.",
-            Limits,
-            limits,
-            next.limits,
-            [
-                connections,
-                connections_per_source,
-                connections_per_64,
-                connections_per_56,
-                connections_per_48,
-                messages_per_connection,
-                recipients,
-                message_size,
-                message_memory,
-                message_disk,
-                line_length,
-                received,
-                errors,
-                dns_questions_per_minute,
-                dns_questions_per_domain,
-                spf_void_terms,
-                dns_concurrency,
-                next_hop_connections,
-                next_hop_idle_timeout,
-                command_timeout,
-                data_timeout,
-                data_rate,
-                transaction_timeout,
-                session_timeout,
-                verification_timeout,
-                dkim_concurrency_small,
-                dkim_concurrency_large,
-                dkim_large_message,
-                dkim_queue_timeout,
-                dkim_max_hashed,
-            ]
-        );
+        note_limits(&mut keys, limits, &next.limits);
         note!(keys, "log.", Log, log, next.log, [level, format]);
         note!(keys, "metrics.", Metrics, metrics, next.metrics, [file]);
+        note!(keys, "http.", Http, http, next.http, [listen]);
         let (restart, reload) = keys.into_iter().partition(|key| needs_restart(key));
         SettingChanges { reload, restart }
     }
+}
+
+/// Notes those of `[limits]`.
+fn note_limits(keys: &mut Vec<String>, one: &Limits, other: &Limits) {
+    note!(
+        keys,
+        "limits.",
+        Limits,
+        one,
+        other,
+        [
+            connections,
+            connections_per_source,
+            connections_per_64,
+            connections_per_56,
+            connections_per_48,
+            messages_per_connection,
+            recipients,
+            message_size,
+            message_memory,
+            message_disk,
+            line_length,
+            received,
+            errors,
+            dns_questions_per_minute,
+            dns_questions_per_domain,
+            spf_void_terms,
+            dns_concurrency,
+            next_hop_connections,
+            next_hop_idle_timeout,
+            command_timeout,
+            data_timeout,
+            data_rate,
+            transaction_timeout,
+            session_timeout,
+            verification_timeout,
+            dkim_concurrency_small,
+            dkim_concurrency_large,
+            dkim_large_message,
+            dkim_queue_timeout,
+            dkim_max_hashed,
+        ]
+    );
 }
 
 /// Whether a key has its effect at the start only.
@@ -235,7 +242,11 @@ mod tests {
                 &["limits.dns_concurrency"],
             ),
             ("next_hop.smtp = \"[::1]:10025\"\nxdp.interfaces = [\"a\"]", &["next_hop"], &["xdp.interfaces"]),
-            ("log.format = \"json\"\nmetrics.file = \"/m\"", &["metrics.file"], &["log.format"]),
+            (
+                "log.format = \"json\"\nmetrics.file = \"/m\"\nhttp.listen = \"[::1]:9625\"",
+                &["metrics.file", "http.listen"],
+                &["log.format"],
+            ),
         ];
         for (text, reload, restart) in rows {
             let next = config(text);

@@ -9,7 +9,7 @@ use serde_path_to_error::Segment;
 use toml::de::DeTable;
 
 use super::{
-    Config, Dkim, Dns, Domains, Hostname, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt,
+    Config, Dkim, Dns, Domains, Hostname, Http, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt,
     ResponderSetting, Spf, Tls, Xdp, paths,
     problem::ConfigProblem,
     renamed_keys::{self, RenamedKey},
@@ -86,6 +86,8 @@ struct ConfigDocument {
     log: Log,
     #[serde(default)]
     metrics: Metrics,
+    #[serde(default)]
+    http: Http,
 }
 
 #[derive(Default, Deserialize)]
@@ -131,6 +133,7 @@ impl ConfigDocument {
             limits: self.limits,
             log: self.log,
             metrics: self.metrics,
+            http: self.http,
             renamed_keys,
         };
         match paths::conflict(&config) {

@@ -5,6 +5,7 @@
 
 mod changes;
 mod document;
+mod http;
 mod limits;
 mod paths;
 mod problem;
@@ -26,6 +27,7 @@ use sixgate_base::bounded;
 use settings::FILE_MAX;
 
 pub use changes::{Pending, SettingChanges};
+pub use http::Http;
 pub use limits::Limits;
 pub use renamed_keys::RenamedKey;
 pub use settings::{Config, DEFAULT_PATH, Dkim, Dns, Listen, Log, Metrics, NextHop, Ptr, Spf, Xdp};

@@ -80,6 +80,9 @@ fn named(config: &Config) -> Vec<Named> {
     if let Some(path) = &config.metrics.file {
         named.push(file("metrics.file", &["metrics", "file"], path, true));
     }
+    if let Some(Address::Unix(path)) = &config.http.listen {
+        named.push(file("http.listen", &["http", "listen"], path.as_path(), true));
+    }
     named
 }
 

@@ -25,6 +25,7 @@ use sixgate_smtp::{
 };
 
 use super::{
+    http::Http,
     limits::Limits,
     quantities,
     renamed_keys::RenamedKey,
@@ -92,6 +93,8 @@ pub struct Config {
     pub log: Log,
     /// The daemon's counters.
     pub metrics: Metrics,
+    /// The listener for metrics and the status page.
+    pub http: Http,
     /// The keys of the file that have a new name.
     pub renamed_keys: Vec<RenamedKey>,
 }

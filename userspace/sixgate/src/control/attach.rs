@@ -145,7 +145,7 @@ impl Control {
     }
 
     /// The plan of the work; nothing if no interface is named and nothing is attached.
-    fn plan(
+    pub(super) fn plan(
         &self,
         database: &mut Database,
         interfaces: &[InterfaceName],
@@ -334,6 +334,6 @@ impl Control {
 }
 
 /// The index of the interface of that name, if there is one.
-fn index_of(name: &str) -> Result<Option<u32>, DataplaneError> {
+pub(super) fn index_of(name: &str) -> Result<Option<u32>, DataplaneError> {
     Ok(dataplane::interface_called(name)?.map(|interface| interface.index))
 }

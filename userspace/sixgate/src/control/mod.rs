@@ -10,6 +10,7 @@ mod follow;
 mod guard;
 mod keep;
 mod reconfigure;
+mod rehearsal;
 mod replies;
 mod responder;
 mod setting_names;
@@ -41,6 +42,7 @@ pub use attach::{Attachment, Attempts};
 pub(crate) use empty::{no_destination, no_domain};
 pub use guard::{Destinations, GuardOrigin};
 pub use keep::{Keeper, Looked, Notice, Urgency};
+pub use rehearsal::Restoring;
 pub use replies::compile_replies;
 pub use responder::Responder;
 pub use status::{EntryCounts, InterfaceStatus, Status, kernel_settings};
@@ -66,6 +68,8 @@ pub struct Control {
     loader: Loader,
     /// Whether the maps are the daemon's, which uses another store.
     leaves_maps: bool,
+    /// Whether changes are tried only.
+    is_dry_run: bool,
 }
 
 /// An operation on store and maps failed.
@@ -86,6 +90,19 @@ pub enum ControlError {
     MapsHoldEntries {
         /// Where the store should be.
         path: PathBuf,
+    },
+    /// A change that was tried would not fit into a map.
+    #[error(
+        "the map {map} has {bound} entries at most, and this would make {wanted}: the opt-in store would have the change, and \
+         the XDP program would refuse nothing; nothing was changed"
+    )]
+    NoSpace {
+        /// The name of the map.
+        map: &'static str,
+        /// How many entries it can hold.
+        bound: u32,
+        /// How many it would have to hold.
+        wanted: usize,
     },
     /// The store has the change, the maps have not all of it.
     #[error(
@@ -148,6 +165,7 @@ impl Control {
             listening: config.listen.addresses.iter().filter_map(ipv6).collect(),
             loader: Loader::default(),
             leaves_maps: false,
+            is_dry_run: false,
         }
     }
 
@@ -181,7 +199,7 @@ impl Control {
         Ok(Maps::open(&self.pins)?)
     }
 
-    /// Makes a new, empty store.
+    /// Makes a new, empty store; in a dry run it makes the checks alone.
     ///
     /// # Errors
     ///
@@ -207,6 +225,9 @@ impl Control {
             && maps.holds_optin()?
         {
             return Err(ControlError::MapsHoldEntries { path: self.store.path().to_owned() });
+        }
+        if self.is_dry_run {
+            return Ok(self.store.check_create()?);
         }
         Ok(self.store.create()?)
     }
@@ -252,13 +273,15 @@ impl Control {
         Ok(self.pins.lock()?)
     }
 
-    /// Changes the store by `edit`, then the maps; returns what `edit` returned.
+    /// Changes the store by `edit`, then the maps; returns what `edit` returned. In a dry run it
+    /// does the same and takes it back.
     ///
     /// # Errors
     ///
     /// [`ControlError::NotProjected`]: the store has the change, and `ready` is cleared.
     /// [`ControlError::Behind`]: the store has the change, and the maps are as they were. Every
-    /// other error leaves store and maps as they were; [`StoreError::Empties`] without consent.
+    /// other error leaves store and maps as they were; [`StoreError::Empties`] without consent,
+    /// [`ControlError::NoSpace`] in a dry run.
     pub fn change<T>(
         &self,
         consent: Consent,
@@ -266,11 +289,9 @@ impl Control {
     ) -> Result<T, ControlError> {
         let mut database = self.store.open()?;
         // before the store is changed: a user who may not open the maps changes nothing
-        let lock = match self.maps_of_store()? {
-            Some(_) => Some(self.pins.lock_maps(MAPS_WAIT)?),
-            None => None,
-        };
-        let edited = database.edit(&Author::of_this_process(), |editing| {
+        let maps = self.maps_of_store()?;
+        let lock = maps.is_some().then(|| self.pins.lock_maps(MAPS_WAIT)).transpose()?;
+        let checked = |editing: &mut Edit<'_>| {
             let had = (editing.opts_anything_in()?, editing.opts_any_domain_in()?);
             let value = edit(editing)?;
             if !consent.empty
@@ -280,7 +301,18 @@ impl Control {
                 self.check_left(editing, had)?;
             }
             Ok::<_, StoreError>(value)
-        })?;
+        };
+        if self.is_dry_run {
+            return database.rehearse(|editing| {
+                let value = checked(editing)?;
+                match &maps {
+                    Some(maps) if editing.is_changed() => self.check_space(maps, editing)?,
+                    _ => {}
+                }
+                Ok(value)
+            });
+        }
+        let edited = database.edit(&Author::of_this_process(), checked)?;
         self.bring_maps_along(lock, &mut database).map_err(ControlError::after_store)?;
         Ok(edited.value)
     }

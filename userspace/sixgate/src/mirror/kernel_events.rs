@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use sixgate_common::{event::Ending, refuse::ReplyId};
 use sixgate_dataplane::{KernelEvent, KernelProgress, monotonic_nanoseconds};
+use sixgate_smtp::session::SessionTally;
 use tokio::time::sleep;
 use tracing::info;
 
@@ -14,6 +15,7 @@ use crate::{
     mirror::kernel_maps::KernelMaps,
     services::{InForce, Services},
     session_id::SessionId,
+    session_log::{Rejection, SessionSummary, SummaryDraft},
     shown::{self, RefusalFields, list_name, reason_name},
 };
 
@@ -34,6 +36,7 @@ fn note(services: &Services, event: &KernelEvent) {
         KernelEvent::Ended { ending, progress } => {
             services.metrics.kernel_session(reason_name(progress.session.reason), ending_name(*ending));
             log(services, *ending, progress);
+            services.session_log.publish(summary(services, *ending, progress));
         }
     }
 }
@@ -60,6 +63,42 @@ fn log(services: &Services, ending: Ending, progress: &KernelProgress) {
         answer = ANSWER,
         "refused"
     );
+}
+
+/// The summary of a session that has ended, as far as its record goes. Only the last refusal is in
+/// it: the earlier ones had records of their own.
+fn summary(services: &Services, ending: Ending, progress: &KernelProgress) -> SessionSummary {
+    let KernelProgress { session, at, .. } = progress;
+    let (fields, reason) = (fields(services, progress), reason_name(session.reason));
+    let (source, destination) = (session.source(), session.destination());
+    let mut draft = SummaryDraft::default();
+    if let Some(reply) = fields.reply {
+        draft.add(Rejection {
+            command: if fields.recipient.is_some() { "RCPT" } else { "CONNECT" },
+            reason,
+            reply,
+            mail_from: fields.mail_from,
+            recipient: fields.recipient,
+            ..Rejection::default()
+        });
+    }
+    SessionSummary {
+        id: SessionId::of_kernel(session),
+        by_kernel: true,
+        ended: instant(*at),
+        duration: Duration::from_nanos(at.saturating_sub(session.opened)),
+        source: *source.ip(),
+        source_port: source.port(),
+        destination: *destination.ip(),
+        client_name: None,
+        helo: None,
+        tls: None,
+        trusted_by: None,
+        tally: SessionTally::of_total(progress.commands.into()),
+        rejections: draft.rejections,
+        reasons: draft.reasons,
+        ending: ending_name(ending),
+    }
 }
 
 /// A recipient of a session that named another one afterwards.
@@ -97,9 +136,12 @@ fn fields(services: &Services, progress: &KernelProgress) -> RefusalFields {
 
 /// The time of the log's clock at an instant of CLOCK_MONOTONIC.
 pub(crate) fn timestamp(at: u64) -> String {
+    format!("{:.6}", instant(at))
+}
+
+fn instant(at: u64) -> Timestamp {
     let ago = Duration::from_nanos(monotonic_nanoseconds().saturating_sub(at));
-    let then = Timestamp::now().checked_sub(ago).unwrap_or(Timestamp::UNIX_EPOCH);
-    format!("{then:.6}")
+    Timestamp::now().checked_sub(ago).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 const fn ending_name(ending: Ending) -> &'static str {

@@ -110,10 +110,7 @@ impl Acceptor {
             self.in_force.get().metrics.tag();
         }
         let handed_over = connection.handed_over();
-        tokio::select! {
-            () = connection.serve() => {}
-            () = self.cut_off(&handed_over) => info!("connection closed: the daemon is stopping"),
-        }
+        connection.serve(self.cut_off(&handed_over)).await;
     }
 
     /// Resolves when the daemon stops and waits no longer, but never once the session's message is

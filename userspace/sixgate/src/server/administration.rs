@@ -24,10 +24,11 @@ use crate::{
     server::{
         control_socket::{DaemonIdentity, DaemonStatus, LastReload, Reloaded},
         descriptors,
-        dns_watch::DnsWatch,
+        http::HttpServer,
         listening::Listening,
         metrics_file::MetricsFile,
         next_hop_watch::NextHopWatch,
+        problems::Problems,
         warnings as doubts,
     },
     services::{InForce, Services, connection_bounds},
@@ -40,8 +41,9 @@ pub type SetLogLevel = Box<dyn Fn(LogLevel) -> Result<(), String> + Send + Sync>
 /// The parts that are looked after beside mail, each with its present problems.
 pub(crate) struct Watches {
     pub(crate) next_hop: Arc<NextHopWatch>,
-    pub(crate) dns: Arc<DnsWatch>,
     pub(crate) files: Arc<MetricsFile>,
+    pub(crate) problems: Arc<Problems>,
+    pub(crate) http: Arc<HttpServer>,
 }
 
 /// A running daemon, as its administrator sees it.
@@ -111,7 +113,8 @@ impl Administration {
         // as it is now, not as it was some seconds ago
         self.watches.files.write_aside().await;
         let services = self.in_force.get();
-        let mut problems = self.problems(&services);
+        let watched = Arc::clone(&self.watches.problems);
+        let mut problems = blocking(move || Ok(watched.present())).await.unwrap_or_default();
         let is_stopping = stopping.is_some();
         problems.extend(stopping);
         if !is_settled {
@@ -175,7 +178,23 @@ impl Administration {
         outcome
     }
 
-    async fn try_reload(&self) -> Result<Reloaded, String> {
+    /// Makes the checks of a reload; nothing is put in force or logged, and the next hop is not
+    /// tried. Returns the keys that would change.
+    pub(crate) async fn try_out(&self) -> Result<Reloaded, String> {
+        if let Some(stopping) = self.stopping() {
+            return Err(format!("{stopping}: the configuration is read at the next start"));
+        }
+        let (next, changes, _) = self.prepare().await?;
+        drop(self.watches.http.prepare(next.config.http.listen.as_ref())?);
+        let mut warnings: Vec<String> = self.store.trouble().into_iter().collect();
+        warnings.extend(self.store.look(|contents| doubts::of(&next.config, contents)));
+        warnings.extend(doubts::of_files(&next.config));
+        Ok(Reloaded { changes, warnings })
+    }
+
+    /// The services by the changed configuration, the keys that differ, and whether the next hop is
+    /// another.
+    async fn prepare(&self) -> Result<(Services, SettingChanges, bool), String> {
         let running = self.in_force.get();
         let prepare = move || {
             let file = Config::load(&running.config.file).map_err(error_text)?;
@@ -184,7 +203,12 @@ impl Administration {
             let is_new_hop = !next.next_hop.is_same(&running.next_hop);
             Ok((next, changes, is_new_hop))
         };
-        let (next, changes, is_new_hop) = blocking(prepare).await?;
+        blocking(prepare).await
+    }
+
+    async fn try_reload(&self) -> Result<Reloaded, String> {
+        let (next, changes, is_new_hop) = self.prepare().await?;
+        let listener = self.watches.http.prepare(next.config.http.listen.as_ref())?;
         let mut warnings = Vec::new();
         if is_new_hop {
             // before the first session asks what it may offer
@@ -202,6 +226,7 @@ impl Administration {
         let level = next.config.log.level;
         descriptors::raise_limit(next.limits());
         self.put_in_force(next).await?;
+        self.watches.http.adopt(listener);
         if is_now_shadow {
             info!("{}", doubts::NOT_SHADOWED);
         }
@@ -228,15 +253,6 @@ impl Administration {
         // only now is it the one whose offer the next start needs
         blocking(replace).await?.keep_offer().await;
         Ok(())
-    }
-
-    /// The problems of the daemon now, as sentences.
-    fn problems(&self, services: &Services) -> Vec<String> {
-        let tls = services.tls.as_ref().and_then(|tls| tls.problem());
-        let next_hop = self.watches.next_hop.problem(&services.next_hop);
-        let found = [next_hop, self.watches.dns.problem(), tls, self.store.trouble()];
-        let more = self.mirror.problems().into_iter().chain(self.watches.files.problems());
-        found.into_iter().flatten().chain(more).chain(self.listening.problems()).collect()
     }
 }
 

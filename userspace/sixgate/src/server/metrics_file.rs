@@ -1,16 +1,16 @@
-//! The metrics file: when it is written, and what is counted elsewhere and copied into it.
+//! The metrics file: when it is written.
 //!
-//! Its form is in `metrics`.
+//! What stands in it is collected in `metrics_sources`, its form is in `metrics`.
 
 use std::{sync::Arc, time::Duration};
 
-use sixgate_auth::dns::Resolver;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
-    budget::Budgets,
-    mirror::{kernel_maps::KernelMaps, reverse_dns::ReverseDns},
-    server::files_watch::{FilesWatch, METRICS, TEMPORARY, check_space},
+    server::{
+        files_watch::{FilesWatch, METRICS, TEMPORARY, check_space},
+        metrics_sources::MetricsSources,
+    },
     services::InForce,
 };
 
@@ -20,11 +20,8 @@ const INTERVAL: Duration = Duration::from_secs(15);
 /// Writes the file that the configuration names, if it names one.
 pub(super) struct MetricsFile {
     pub(super) in_force: InForce,
-    pub(super) maps: Arc<KernelMaps>,
-    pub(super) dns: Resolver,
-    pub(super) reverse_dns: Arc<ReverseDns>,
-    pub(super) budgets: Arc<Budgets>,
-    pub(super) files: FilesWatch,
+    pub(super) sources: Arc<MetricsSources>,
+    pub(super) files: Arc<FilesWatch>,
 }
 
 impl MetricsFile {
@@ -48,20 +45,11 @@ impl MetricsFile {
     fn write(&self) {
         let services = self.in_force.get();
         let written = services.config.metrics.file.as_ref().map(|path| {
-            let metrics = &services.metrics;
-            metrics.xdp(&self.maps.stats());
-            metrics.limits(&self.dns.reached());
-            metrics.limits(&self.budgets.reached());
-            metrics.limits(&[("ptr_cache", self.reverse_dns.evicted())]);
-            metrics.limits(&services.next_hop.reached());
-            metrics.write(path).map_err(|error| format!("cannot write {}: {error}", path.display()))
+            self.sources.refresh(&services);
+            let written = services.metrics.write(path);
+            written.map_err(|error| format!("cannot write {}: {error}", path.display()))
         });
         self.files.note(METRICS, written);
         self.files.note(TEMPORARY, Some(check_space(&services.spill_directory, &services.config)));
-    }
-
-    /// What cannot be written, as sentences.
-    pub(super) fn problems(&self) -> Vec<String> {
-        self.files.problems()
     }
 }

@@ -11,15 +11,20 @@ mod descriptors;
 mod dns_watch;
 mod error;
 mod files_watch;
+#[expect(clippy::disallowed_methods, reason = "the listener for HTTP is opened here")]
+mod http;
 #[expect(clippy::disallowed_methods, reason = "the server listens here")]
 mod listening;
 mod metrics_file;
+mod metrics_sources;
 mod next_hop_watch;
 mod passed;
+mod problems;
 mod run;
 mod signals;
 mod traces;
 mod warnings;
+mod watching;
 
 pub use administration::SetLogLevel;
 pub use control_socket::{

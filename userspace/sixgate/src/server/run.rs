@@ -17,20 +17,19 @@ use crate::{
     mirror::{follow::Mirror, keep_interfaces, kernel_events, reverse_dns::ReverseDns},
     server::{
         accept::Acceptor,
-        administration::{Administration, SetLogLevel, Watches},
+        administration::{Administration, SetLogLevel},
         chores,
         control_socket::{ControlSocket, Handlers},
         descriptors,
-        dns_watch::DnsWatch,
         error::ServeError,
-        files_watch::FilesWatch,
+        http::HttpServer,
         listening::{Listener, Listening},
-        metrics_file::MetricsFile,
         next_hop_watch::NextHopWatch,
         passed::Passed,
         signals::{SignalRequest, Signals},
         traces::Traces,
         warnings,
+        watching::{Watched, Watching},
     },
     services::{InForce, Services},
     session::FactSources,
@@ -95,25 +94,23 @@ pub async fn run(
         stop: stop.clone(),
         cut_off: CancellationToken::new(),
     });
-    let metrics_file = Arc::new(MetricsFile {
+    let watching = Watching::new(Watched {
         in_force: in_force.clone(),
-        maps: Arc::clone(mirror.maps()),
+        mirror: Arc::clone(&mirror),
+        store: Arc::clone(&store),
+        listening: Arc::clone(&listening),
+        next_hop: next_hop_watch,
         dns: dns.clone(),
         reverse_dns,
-        files: FilesWatch::default(),
         budgets: Arc::clone(&budgets),
     });
-    let dns_watch = Arc::new(DnsWatch::default());
+    watching.http.begin(config.http.listen.clone());
     let administration = Arc::new(Administration::new(
         in_force.clone(),
         Arc::clone(&mirror),
         Arc::clone(&budgets),
         Arc::clone(&store),
-        Watches {
-            next_hop: Arc::clone(&next_hop_watch),
-            dns: Arc::clone(&dns_watch),
-            files: Arc::clone(&metrics_file),
-        },
+        watching.watches(),
         Arc::clone(&listening),
         set_log_level,
     ));
@@ -124,9 +121,9 @@ pub async fn run(
         chores.tasks.spawn(Arc::clone(&acceptor).accept(listener));
     }
     chores.tasks.spawn(chores::keep_listening(Arc::clone(&acceptor), listening));
-    chores.spawn(chores::keep_dns(dns_watch, dns.clone(), in_force.clone()));
+    chores.spawn(chores::keep_dns(Arc::clone(&watching.dns_watch), dns.clone(), in_force.clone()));
     chores.spawn(warn_of_ipv4(dns, config.clone(), Arc::clone(&store)));
-    let end = chores.serve_control(&config, handlers);
+    let end = chores.serve_control(&config, handlers, Arc::clone(&watching.http));
     chores.spawn(chores::keep_probing(in_force.clone()));
     chores.spawn(chores::keep_backup(Arc::clone(&store)));
     chores.spawn(chores::keep_store(Arc::clone(&store), Arc::clone(&mirror)));
@@ -134,14 +131,14 @@ pub async fn run(
     chores.spawn(chores::keep_tls(in_force.clone()));
     chores.spawn(kernel_events::follow(Arc::clone(mirror.maps()), in_force));
     chores.spawn(chores::keep_log(Arc::clone(&budgets.log)));
-    let writing = Arc::clone(&metrics_file);
-    chores.spawn(writing.keep());
+    chores.spawn(Arc::clone(&watching.metrics_file).keep());
     report_ready(&chores);
 
     let signal = handle_signals(&mut signals, &administration).await;
     info!("{signal}: stopping");
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     administration.begin_stop();
+    watching.http.begin_stop();
     stop.cancel();
     traces.end().await;
     end_sessions(&acceptor).await;
@@ -150,7 +147,7 @@ pub async fn run(
     chores.tasks.wait().await;
     chores::log_suppressed(&budgets.log, true);
     // once more: sessions that the stop waited for have counted meanwhile
-    metrics_file.write_aside().await;
+    watching.metrics_file.write_aside().await;
     Ok(())
 }
 
@@ -211,12 +208,15 @@ struct Chores {
 }
 
 impl Chores {
-    /// Answers commands until the token that it returns is cancelled: after the last session.
-    fn serve_control(&self, config: &Config, handlers: Handlers) -> CancellationToken {
+    /// Answers commands and HTTP until the token that it returns is cancelled: after the last
+    /// session.
+    fn serve_control(&self, config: &Config, handlers: Handlers, http: Arc<HttpServer>) -> CancellationToken {
         let end = CancellationToken::new();
         let socket = ControlSocket::open(config.control_socket()).serve(handlers);
         let ended = end.clone();
         self.tasks.spawn(async move { ended.run_until_cancelled(socket).await });
+        let ended = end.clone();
+        self.tasks.spawn(async move { ended.run_until_cancelled(http.keep()).await });
         end
     }
 

@@ -19,7 +19,7 @@ use crate::{
     control::{no_destination, no_domain},
     metrics,
     nexthop::{Address, Protocol},
-    server::control_socket,
+    server::{control_socket, http},
     store::{Contents, Domain, Store},
     store_view::StoreView,
 };
@@ -107,7 +107,8 @@ pub(crate) fn of_files(config: &Config) -> Vec<String> {
     };
     let pins = pins.map(|error| format!("xdp.bpffs: {error}"));
     let found = control_socket::problem(&config.control_socket());
-    found.into_iter().chain(metrics).chain(pins).chain(next_hop).collect()
+    let http = config.http.listen.as_ref().and_then(http::problem);
+    found.into_iter().chain(http).chain(metrics).chain(pins).chain(next_hop).collect()
 }
 
 /// Addresses to which no connection can be made.

@@ -28,6 +28,7 @@ use crate::{
     nexthop::Transport,
     services::{InForce, Services},
     session_id::SessionId,
+    session_log::SummaryDraft,
     store_view::StoreFacts,
 };
 
@@ -60,6 +61,7 @@ pub(crate) struct Connection {
     pub(super) untrusted: Option<Ipv6Addr>,
     pub(super) message: ArrivingMessage,
     pub(super) refusals: RefusalLines,
+    pub(super) summary: SummaryDraft,
     opened: Instant,
 }
 
@@ -76,6 +78,8 @@ pub(super) enum Broken {
     Io(#[from] io::Error),
     #[error("timeout while sending a reply")]
     Stuck,
+    #[error("the daemon is stopping")]
+    CutOff,
 }
 
 impl Connection {
@@ -94,6 +98,7 @@ impl Connection {
             message: ArrivingMessage::new(&budgets, untrusted.map(Into::into)),
             untrusted,
             refusals: RefusalLines::default(),
+            summary: SummaryDraft::default(),
             opened: Instant::now(),
             in_force,
             services,
@@ -127,8 +132,12 @@ impl Connection {
         }
     }
 
+    pub(super) fn elapsed(&self) -> Duration {
+        self.opened.elapsed()
+    }
+
     pub(super) fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 

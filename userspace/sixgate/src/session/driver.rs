@@ -35,8 +35,8 @@ const LINGER_SIZE: usize = 4 * 1024 * 1024;
 const LINGER_READ: usize = 4 * 1024;
 
 impl Connection {
-    /// Serves the connection to its end.
-    pub(crate) async fn serve(mut self) {
+    /// Serves the connection to its end, or until `cut_off` is over.
+    pub(crate) async fn serve(mut self, cut_off: impl Future<Output = ()>) {
         let admission = self.admit().await;
         if let Admission::Refuse { refuse_at: settings::REFUSE_AT_RESET, reason: Reason::NotOptedIn } =
             admission
@@ -44,19 +44,27 @@ impl Connection {
             return self.reset();
         }
         let mut session = Session::new(self.parameters(admission), Instant::now());
-        if let Err(broken) = self.converse(&mut session).await {
+        let conversed = tokio::select! {
+            conversed = self.converse(&mut session) => conversed,
+            () = cut_off => {
+                info!("connection closed: the daemon is stopping");
+                Err(Broken::CutOff)
+            }
+        };
+        let is_cut_off = matches!(conversed, Err(Broken::CutOff));
+        if let Err(broken) = conversed {
             session.handle_end_of_input();
             self.record(&mut session, &broken);
         }
-        match admission {
-            Admission::Refuse { reason, .. } => self.log_refused(&session, reason),
-            Admission::Serve | Admission::Unavailable => {
-                debug!(duration_ms = self.elapsed_ms(), "done");
-            }
+        if let Admission::Refuse { reason, .. } = admission {
+            self.log_refused(&session, reason);
         }
         self.refusals.end();
+        self.close(&session, admission);
         self.checks.forget_message();
-        self.transport.close().await;
+        if !is_cut_off {
+            self.transport.close().await;
+        }
     }
 
     /// Decides whether the session is served, from what is known without asking anybody.
@@ -100,9 +108,10 @@ impl Connection {
     }
 
     /// Ends the connection with a reset, so that the client falls back to IPv4 at once.
-    fn reset(self) {
+    fn reset(mut self) {
         let reason = Reason::NotOptedIn;
         info!(reason = reason_name(reason), list = list_name(reason), "refused by reset");
+        self.close_by_reset(reason);
         if let Err(error) = self.stream.reset_on_close() {
             debug!("cannot set SO_LINGER: {error}");
         }

@@ -24,7 +24,9 @@ use super::{
 use crate::{
     log_limit::DELIVERED,
     message_store::StoredMessage,
+    metrics::NextHopStep,
     nexthop::{ClientInfo, ClientName, HEADER_RESERVE},
+    session_log::Rejection,
     shown::reply_text,
 };
 
@@ -37,7 +39,7 @@ impl Connection {
         mail: &MailFrom,
         hello: &Hello,
     ) -> Result<Reply, Broken> {
-        let Self { stream, checks, transport, services, endpoints, refusals, .. } = self;
+        let Self { stream, checks, transport, services, endpoints, refusals, summary, .. } = self;
         let work = async {
             tokio::select! {
                 () = checks.learn_ptr() => {}
@@ -48,6 +50,15 @@ impl Connection {
                 let domain = recipient.mailbox().and_then(Mailbox::domain_name);
                 services.replies.refusal(refusal, checks.facts().recipient.temporary, *endpoints, domain)
             };
+            let judged = match verdict {
+                Verdict::AcceptInShadow(refusal) => Some((refusal, true)),
+                Verdict::Refuse(refusal) => Some((refusal, false)),
+                Verdict::Accept => None,
+            };
+            if let Some((refusal, shadow)) = judged {
+                let reply = reply_to(refusal);
+                summary.add(Rejection::of_recipient(refusal.name(), &reply, mail, recipient, shadow));
+            }
             match verdict {
                 Verdict::AcceptInShadow(refusal) if refusals.admit() => {
                     info!(
@@ -88,10 +99,15 @@ impl Connection {
                 helo: hello.name.clone(),
                 esmtp: hello.extended,
             };
+            let began = Instant::now();
             let reply = transport.recipient(&client, mail, HEADER_RESERVE, recipient).await;
-            services.metrics.recipient(if reply.is_positive() { "accepted" } else { "next_hop" });
-            if !reply.is_positive() && refusals.admit() {
-                log_refused(recipient, mail, &reply);
+            services.metrics.times().next_hop(NextHopStep::Recipient, began.elapsed());
+            services.metrics.recipient(if reply.is_positive() { "accepted" } else { NEXT_HOP });
+            if !reply.is_positive() {
+                summary.add(Rejection::of_recipient(NEXT_HOP, &reply, mail, recipient, false));
+                if refusals.admit() {
+                    log_refused(recipient, mail, &reply);
+                }
             }
             reply
         };
@@ -109,7 +125,7 @@ impl Connection {
         tls: Option<&Tls>,
         content: StoredMessage,
     ) -> Result<Reply, Broken> {
-        let Self { stream, checks, transport, services, id, .. } = self;
+        let Self { stream, checks, transport, services, id, summary, .. } = self;
         let gone = client_gone(stream, session);
         tokio::pin!(gone);
         let message_id = message_id(content.head());
@@ -123,17 +139,22 @@ impl Connection {
         let reply_to = |refusal| services.replies.refusal(refusal, false, checks.endpoints(), None);
         match verdict {
             Verdict::Accept => {}
-            Verdict::AcceptInShadow(refusal) => info!(
-                reason = refusal.name(),
-                mail_from = message_line::sender(&transaction.mail),
-                recipients = transaction.recipients.len(),
-                to = message_line::recipients(&transaction.recipients),
-                message_id,
-                reply = reply_text(&reply_to(refusal)),
-                "enforce would have refused"
-            ),
+            Verdict::AcceptInShadow(refusal) => {
+                let reply = reply_to(refusal);
+                summary.add(Rejection::of_message(refusal.name(), &reply, transaction, &message_id, true));
+                info!(
+                    reason = refusal.name(),
+                    mail_from = message_line::sender(&transaction.mail),
+                    recipients = transaction.recipients.len(),
+                    to = message_line::recipients(&transaction.recipients),
+                    message_id,
+                    reply = reply_text(&reply),
+                    "enforce would have refused"
+                );
+            }
             Verdict::Refuse(refusal) => {
                 let reply = reply_to(refusal);
+                summary.add(Rejection::of_message(refusal.name(), &reply, transaction, &message_id, false));
                 message_line::log(checks, transaction, &message_id, refusal.name(), Some(&reply));
                 services.metrics.message(refusal.name());
                 transport.reset().await;
@@ -143,13 +164,21 @@ impl Connection {
         let outgoing = outgoing::outgoing(checks, &outgoing::Envelope { transaction, tls, id }, content);
         self.handed_over.store(true, Ordering::Relaxed);
         // the next hop's connection decides when the sender's disconnection comes too late
+        let began = Instant::now();
         let reply = transport.deliver(&outgoing, async { drop(gone.await) }).await;
-        let outcome = if reply.is_positive() { DELIVERED } else { "next_hop" };
+        services.metrics.times().next_hop(NextHopStep::Message, began.elapsed());
+        let outcome = if reply.is_positive() { DELIVERED } else { NEXT_HOP };
+        if !reply.is_positive() {
+            summary.add(Rejection::of_message(outcome, &reply, transaction, &message_id, false));
+        }
         message_line::log(checks, transaction, &message_id, outcome, Some(&reply));
         services.metrics.message(outcome);
         Ok(reply)
     }
 }
+
+/// The reason of a refusal that is the next hop's.
+const NEXT_HOP: &str = "next_hop";
 
 /// Whose refusal it is tells where to look for the reason.
 fn log_refused(recipient: &RcptTo, mail: &MailFrom, reply: &Reply) {

@@ -5,6 +5,7 @@
 //! are made in `sixgate_smtp::policy`.
 
 mod arriving;
+mod closing;
 mod connection;
 mod driver;
 mod judge;

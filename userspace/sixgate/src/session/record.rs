@@ -30,6 +30,7 @@ impl Connection {
     /// it is.
     pub(super) fn record(&mut self, session: &mut Session, left: &Broken) {
         for incident in session.poll_incidents() {
+            self.keep(&incident, left);
             let event = incident.event;
             if let Some(bound) = event.bound() {
                 self.services.metrics.limit(bound);
@@ -155,7 +156,7 @@ impl Broken {
         match self {
             Self::Handshake(reason) => Some(reason.clone()),
             Self::Io(error) => Some(error.to_string()),
-            Self::Gone | Self::HandshakeTime | Self::Stuck => None,
+            Self::CutOff | Self::Gone | Self::HandshakeTime | Self::Stuck => None,
         }
     }
 
@@ -164,6 +165,8 @@ impl Broken {
         match self {
             Self::Gone | Self::Io(_) => progress.mail_from.is_some(),
             Self::Handshake(_) | Self::HandshakeTime | Self::Stuck => true,
+            // the daemon has a line about it
+            Self::CutOff => false,
         }
     }
 }
@@ -174,7 +177,7 @@ fn reply(incident: &Incident) -> Option<String> {
 }
 
 /// The sender of the transaction, or the one that the refused command named.
-fn mail_from(progress: &SessionProgress) -> Option<String> {
+pub(super) fn mail_from(progress: &SessionProgress) -> Option<String> {
     match &progress.argument {
         Some(Argument::Sender(argument)) => Some(path(argument)),
         _ => progress.mail_from.clone(),
@@ -182,7 +185,7 @@ fn mail_from(progress: &SessionProgress) -> Option<String> {
 }
 
 /// The recipient that the refused command named.
-fn recipient(progress: &SessionProgress) -> Option<String> {
+pub(super) fn recipient(progress: &SessionProgress) -> Option<String> {
     match &progress.argument {
         Some(Argument::Recipient(argument)) => Some(path(argument)),
         _ => None,
@@ -194,7 +197,7 @@ fn to(progress: &SessionProgress) -> Option<String> {
     (!progress.to.is_empty()).then(|| message_line::recipients(&progress.to))
 }
 
-fn message_id(progress: &SessionProgress) -> Option<&str> {
+pub(super) fn message_id(progress: &SessionProgress) -> Option<&str> {
     Some(progress.message_id.as_str()).filter(|id| !id.is_empty())
 }
 

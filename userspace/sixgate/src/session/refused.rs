@@ -8,12 +8,21 @@ use sixgate_smtp::session::{RefusedRecipient, Session};
 use tracing::info;
 
 use super::connection::Connection;
-use crate::shown::{RefusalFields, list_name, reason_name};
+use crate::{
+    session_log::Rejection,
+    shown::{RefusalFields, list_name, reason_name},
+};
 
 impl Connection {
     /// Logs the session at its end, and before it each recipient but the last one.
     pub(super) fn log_refused(&mut self, session: &Session, reason: Reason) {
         let refused = session.refused();
+        for recipient in &refused.recipients {
+            self.summary.add(Rejection::of_refused(reason, recipient));
+        }
+        if let Some(greeting) = &refused.greeting {
+            self.summary.add(Rejection::of_greeting(reason, greeting));
+        }
         let (last, earlier) = match refused.recipients.split_last() {
             Some((last, earlier)) => (Some(last), earlier),
             None => (None, &[][..]),

@@ -4,6 +4,7 @@
 //! `sixgate_smtp::policy`.
 
 use std::{
+    net::Ipv6Addr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -29,6 +30,7 @@ use tracing::{Instrument, error};
 use crate::{
     evidence,
     message_store::StoredMessage,
+    metrics::{Check, Metrics},
     mirror::reverse_dns::ReverseDns,
     services::Services,
     store_view::{StoreFacts, StoreView},
@@ -198,7 +200,8 @@ impl SenderChecks {
         if self.ptr.is_none() && self.needs_ptr() {
             let reverse_dns = Arc::clone(&self.sources.reverse_dns);
             let source = self.endpoints.source;
-            let lookup = async move { reverse_dns.look_up(source).await }.in_current_span();
+            let metrics = Arc::clone(&self.services.metrics);
+            let lookup = async move { look_up(&reverse_dns, source, &metrics).await }.in_current_span();
             self.ptr_lookup = Some(AbortOnDropHandle::new(tokio::spawn(lookup)));
         }
     }
@@ -216,7 +219,7 @@ impl SenderChecks {
         }
         let evidence = match &mut self.ptr_lookup {
             Some(lookup) => lookup.await.unwrap_or(PtrResult::TempError(Unanswered::Record)),
-            None => self.sources.reverse_dns.look_up(self.endpoints.source).await,
+            None => look_up(&self.sources.reverse_dns, self.endpoints.source, &self.services.metrics).await,
         };
         self.ptr_lookup = None;
         self.learned_ptr(evidence);
@@ -250,8 +253,13 @@ impl SenderChecks {
         };
         let deadline = tokio::time::Instant::now() + self.services.limits().verification_timeout;
         let dns = self.sources.dns.on_behalf_of(self.endpoints.source);
-        let (spf, dkim) =
-            tokio::join!(spf.evidence(deadline), self.services.dkim.verify(&dns, content, deadline));
+        let verify = async {
+            let began = Instant::now();
+            let dkim = self.services.dkim.verify(&dns, content, deadline).await;
+            self.services.metrics.times().check(Check::Dkim, began.elapsed());
+            dkim
+        };
+        let (spf, dkim) = tokio::join!(spf.evidence(deadline), verify);
         self.spf = Some(spf.unwrap_or_else(|failure| broken_off(&failure, hello)));
         let checks = self.spf.iter().flat_map(|spf| [&spf.helo, &spf.mail_from]);
         checks.filter_map(|check| check.reason.limit()).for_each(|limit| self.services.metrics.limit(limit));
@@ -301,7 +309,10 @@ impl SenderChecks {
                 host_name: services.hostname(),
                 voids: services.config.void_terms(),
             };
-            spf::check_until(&dns, &query, &has_to_end).await
+            let began = Instant::now();
+            let results = spf::check_until(&dns, &query, &has_to_end).await;
+            services.metrics.times().check(Check::Spf, began.elapsed());
+            results
         };
         SpfLookup { check: AbortOnDropHandle::new(tokio::spawn(check.in_current_span())), late }
     }
@@ -319,6 +330,14 @@ impl SenderChecks {
             self.services.metrics.shadow(refusal.name());
         }
     }
+}
+
+/// Reverse DNS of `source`, and how long that took.
+async fn look_up(reverse_dns: &ReverseDns, source: Ipv6Addr, metrics: &Metrics) -> PtrResult {
+    let began = Instant::now();
+    let result = reverse_dns.look_up(source).await;
+    metrics.times().check(Check::Ptr, began.elapsed());
+    result
 }
 
 /// The SPF results when the check came to no end at all, which is our own defect.

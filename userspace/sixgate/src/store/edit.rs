@@ -103,6 +103,25 @@ impl fmt::Display for EditOutcome {
     }
 }
 
+impl EditOutcome {
+    /// The same, of a change that was only tried.
+    #[must_use]
+    pub fn planned(&self) -> impl fmt::Display {
+        struct Planned<'a>(&'a EditOutcome);
+        impl fmt::Display for Planned<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self.0 {
+                    EditOutcome::Added(entry) => write!(f, "would add {entry}"),
+                    EditOutcome::Changed(entry) => write!(f, "would change {entry}"),
+                    EditOutcome::Removed(entry) => write!(f, "would remove {entry}"),
+                    other => other.fmt(f),
+                }
+            }
+        }
+        Planned(self)
+    }
+}
+
 impl Contents {
     /// Makes the change in memory; costs in proportion to it.
     pub fn apply(&mut self, change: EntryChange) {

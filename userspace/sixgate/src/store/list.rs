@@ -8,7 +8,8 @@ use ipnet::Ipv6Net;
 use sixgate_common::dest::OptIn;
 
 use crate::store::{
-    Domain, DomainError, Marks, PrefixError, PrefixMap, PrefixSet, parse_listed_domain, parse_prefix,
+    Contents, Domain, DomainError, ListKind, Marks, PrefixError, PrefixMap, PrefixSet, parse_listed_domain,
+    parse_prefix,
 };
 
 /// A line with an error.
@@ -68,13 +69,34 @@ pub enum ListReason {
     },
 }
 
+/// Reads lines as `sixgate LIST list` prints them. Addresses that stand for domains stay where they
+/// are `listed`.
+///
+/// # Errors
+///
+/// The first bad line.
+pub fn parse_text(
+    kind: ListKind,
+    octets: &[u8],
+    listed: &BTreeMap<Domain, Marks>,
+) -> Result<Contents, ListError> {
+    let mut contents = Contents::default();
+    match kind {
+        ListKind::OptIn => contents.optin = parse_list(octets)?,
+        ListKind::Guard => contents.guard = parse_guard(octets)?,
+        ListKind::Trust => contents.trust = parse_members(octets)?,
+        ListKind::Domain => contents.domains = parse_domains(octets, listed)?,
+    }
+    Ok(contents)
+}
+
 /// Reads lines of `PREFIX [in|out]`, as `sixgate optin list` prints them. Empty lines and what
 /// follows a `#` are left out.
 ///
 /// # Errors
 ///
 /// The first bad line.
-pub fn parse_list(octets: &[u8]) -> Result<PrefixMap<OptIn>, ListError> {
+fn parse_list(octets: &[u8]) -> Result<PrefixMap<OptIn>, ListError> {
     let mut list = PrefixMap::default();
     for_each_line(octets, |prefix, decision| {
         let prefix = parse_prefix(prefix).map_err(ListReason::Prefix)?;
@@ -96,7 +118,7 @@ pub fn parse_list(octets: &[u8]) -> Result<PrefixMap<OptIn>, ListError> {
 /// # Errors
 ///
 /// The first bad line.
-pub fn parse_members(octets: &[u8]) -> Result<PrefixSet, ListError> {
+fn parse_members(octets: &[u8]) -> Result<PrefixSet, ListError> {
     let mut list = PrefixSet::default();
     for_each_line(octets, |prefix, rest| {
         if !rest.is_empty() {
@@ -114,7 +136,7 @@ pub fn parse_members(octets: &[u8]) -> Result<PrefixSet, ListError> {
 /// # Errors
 ///
 /// The first bad line.
-pub fn parse_guard(octets: &[u8]) -> Result<PrefixSet, ListError> {
+fn parse_guard(octets: &[u8]) -> Result<PrefixSet, ListError> {
     let mut list = PrefixSet::default();
     for_each_line(octets, |prefix, origin| {
         let prefix = parse_prefix(prefix).map_err(ListReason::Prefix)?;
@@ -136,7 +158,7 @@ pub fn parse_guard(octets: &[u8]) -> Result<PrefixSet, ListError> {
 /// # Errors
 ///
 /// The first bad line.
-pub fn parse_domains(
+fn parse_domains(
     octets: &[u8],
     listed: &BTreeMap<Domain, Marks>,
 ) -> Result<BTreeMap<Domain, Marks>, ListError> {

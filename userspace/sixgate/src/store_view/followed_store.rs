@@ -88,10 +88,14 @@ impl RevisionReader {
         self.database.as_ref()
     }
 
+    /// Why the store cannot be read, as it was found last.
+    pub(super) fn unreadable(&self) -> Option<String> {
+        self.logged_problem.as_ref().map(|text| format!("{UNREADABLE}: {text}"))
+    }
+
     /// The problem of the store at `path`, as it was found last.
     pub(super) fn trouble(&self, path: &Path) -> Option<String> {
-        let unreadable = self.logged_problem.as_ref().map(|text| format!("{UNREADABLE}: {text}"));
-        unreadable.or_else(|| {
+        self.unreadable().or_else(|| {
             let reason = self.unwritable.as_ref()?;
             Some(format!("the opt-in store {} cannot be changed: {reason}", path.display()))
         })

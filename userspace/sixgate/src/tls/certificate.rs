@@ -24,6 +24,11 @@ impl Expiry {
         Some(Self { path: path.to_owned(), until })
     }
 
+    /// In seconds since 1970.
+    pub(super) fn seconds(&self) -> Option<u64> {
+        self.until.as_second().try_into().ok()
+    }
+
     /// The warning about it at the time `now`: that it has expired, or expires soon.
     pub(super) fn warning(&self, now: Timestamp) -> Option<String> {
         let left = self.until.duration_since(now);

@@ -164,6 +164,11 @@ impl Material {
         self.expiry.as_ref().and_then(|expiry| expiry.warning(now))
     }
 
+    /// When our own certificate ends, seconds since 1970, if it can be read from it.
+    pub(super) fn certificate_end(&self) -> Option<u64> {
+        self.expiry.as_ref().and_then(Expiry::seconds)
+    }
+
     /// The settings of one handshake. Where clients may prove themselves, `proofs` records it.
     /// Sessions are never resumed: each one proves itself anew, and none of their secrets is kept.
     pub(super) fn server_config(

@@ -125,6 +125,11 @@ impl TlsView {
         drop(self.current());
     }
 
+    /// When our certificate, as it is now, ends, seconds since 1970.
+    pub(crate) fn certificate_end(&self) -> Option<u64> {
+        self.current().certificate_end()
+    }
+
     /// The problem of the files as they are now, or of our certificate.
     pub(crate) fn problem(&self) -> Option<String> {
         let material = self.current();

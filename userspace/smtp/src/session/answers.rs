@@ -18,7 +18,7 @@ impl Session {
             return;
         };
         let recipient = recipient.clone();
-        reply.write_to(&mut self.output);
+        self.send(reply);
         match &mut self.transaction {
             Some(transaction) if reply.is_positive() => transaction.recipients.push(recipient),
             // the next hop takes so many at a time: no fault of the sender, who comes back with
@@ -38,7 +38,8 @@ impl Session {
         if !matches!(self.state, SessionState::Message) {
             return;
         }
-        reply.write_to(&mut self.output);
+        self.send(reply);
+        self.count_message_reply(reply.code());
         self.end_transaction();
         self.count_message();
         self.resume(now);

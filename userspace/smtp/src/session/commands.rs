@@ -36,6 +36,10 @@ impl Session {
         if let Some((reason, phase, commands)) = refusing {
             return self.read_refused(reason, phase, commands, line);
         }
+        self.count_command(match &line {
+            InputLine::Complete(line) => Some(line),
+            _ => None,
+        });
         let line = match line {
             InputLine::Complete(line) => line,
             InputLine::TooLong | InputLine::Endless => return self.reject_error(ReplyKind::TooLong),
@@ -107,7 +111,7 @@ impl Session {
         } else {
             self.parameters.table.reply(ReplyKind::Helo)
         };
-        reply.write_to(&mut self.output);
+        self.send(&reply);
         self.hello = Some(Arc::new(hello));
     }
 

@@ -105,6 +105,7 @@ impl Session {
                 return true;
             };
             self.times.received(count, &self.parameters.limits);
+            self.tally.octets += count as u64;
             let input = self.input.take(count);
             if let Some(octets) = arriving.take(&input, self.input.buffer()) {
                 self.task = Some(Task::Content(octets));
@@ -129,7 +130,8 @@ impl Session {
             return;
         };
         let size = arriving.chunk_size().to_string();
-        self.parameters.table.reply_about(ReplyKind::Chunk, &size).write_to(&mut self.output);
+        let reply = self.parameters.table.reply_about(ReplyKind::Chunk, &size);
+        self.send(&reply);
         self.chunks = Some(arriving);
     }
 
@@ -148,6 +150,7 @@ impl Session {
     }
 
     fn refuse_message(&mut self, why: ReplyKind) {
+        self.count_message_reply(self.parameters.table.reply(why).code());
         self.reply_noted(Event::Message(why), why);
         self.abandon();
         self.count_message();

@@ -4,7 +4,7 @@
 
 use sixgate_common::flow::ARGUMENT_KEPT;
 
-use super::{Session, SessionState};
+use super::{CommandName, Session, SessionState};
 use crate::{
     command::{Mailbox, RcptTo},
     incoming_message::IncomingMessage,
@@ -81,6 +81,8 @@ pub struct SessionProgress {
     pub message_id: String,
     /// The argument of MAIL or RCPT, if that is the command that is being obeyed.
     pub argument: Option<Argument>,
+    /// The last command; none: there was none yet.
+    pub command: Option<CommandName>,
     /// Messages that came to their end before, with any result.
     pub messages: u32,
 }
@@ -163,7 +165,7 @@ impl Session {
     /// Sends the reply to something that happens now, and notes both.
     pub(super) fn reply_noted(&mut self, event: Event, kind: ReplyKind) {
         let reply = self.parameters.table.reply(kind);
-        reply.write_to(&mut self.output);
+        self.send(&reply);
         self.note(event, Some(reply));
     }
 
@@ -182,6 +184,7 @@ impl Session {
             },
             message_id: self.incoming_message().map(IncomingMessage::message_id).unwrap_or_default(),
             argument: self.argument.clone(),
+            command: self.last_command.name(),
             messages: self.counts.messages,
         }
     }

@@ -53,6 +53,8 @@ pub enum Admission {
 /// The commands that a session whose every recipient is refused got, for the log.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Refused {
+    /// What followed EHLO or HELO last, cut at [`ARGUMENT_KEPT`].
+    pub hello: Vec<u8>,
     /// What followed `MAIL FROM:` last, cut at [`ARGUMENT_KEPT`].
     pub sender: Vec<u8>,
     /// The refused recipients, each with its sender. [`sixgate_common::refuse::COMMANDS_MAX`]

@@ -21,6 +21,7 @@ impl Session {
             InputLine::TooLong | InputLine::Endless => (Verb::TooLong, Bytes::new()),
             InputLine::BareLineEnd => (Verb::BareLineEnd, Bytes::new()),
         };
+        self.count_command((!line.is_empty()).then_some(&line));
         let step = refuse::step(reason, phase, verb, commands);
         self.refuse(reason, step, commands.saturating_add(1), &line);
     }
@@ -44,7 +45,7 @@ impl Session {
             _ => String::new(),
         };
         let reply = self.parameters.table.refusing(id, &subject);
-        reply.write_to(&mut self.output);
+        self.send(&reply);
         self.keep_refused(id, reply, line);
         self.state = match step.next {
             Phase::Closing => SessionState::Closing,
@@ -59,6 +60,7 @@ impl Session {
             argument.get(..ARGUMENT_KEPT).unwrap_or(argument).to_vec()
         };
         match id {
+            ReplyId::Ehlo | ReplyId::Helo => self.refused.hello = argument("EHLO "),
             ReplyId::Mail => self.refused.sender = argument("MAIL FROM:"),
             ReplyId::GreetingRefused => self.refused.greeting = Some(reply),
             ReplyId::NotOptedIn | ReplyId::NotOptedInTemporary | ReplyId::NoPtr => {

@@ -6,6 +6,7 @@ mod chunks;
 mod incidents;
 mod line_ends;
 mod pair;
+mod tally;
 mod times;
 mod tls;
 

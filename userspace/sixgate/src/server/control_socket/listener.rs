@@ -210,6 +210,10 @@ async fn respond(request: serde_json::Result<Request>, handlers: &Handlers) -> R
                 Err(error) => Response::Refused { reason: format!("the reload failed: {error}") },
             }
         }
+        Ok(Request::TryReload) => match administration.try_out().await {
+            Ok(reloaded) => Response::Reloaded(reloaded),
+            Err(reason) => Response::Refused { reason },
+        },
         Ok(Request::Trace(_)) => {
             Response::Refused { reason: "a trace has a connection of its own".to_owned() }
         }

@@ -29,6 +29,8 @@ pub enum Request {
     Status,
     /// To read its configuration again.
     Reload,
+    /// To make the checks of a reload, and put nothing in force.
+    TryReload,
     /// Which daemon it is; it answers at once.
     Identity,
     /// To show what the XDP program does with segments: answered by [`TraceResponse`], line after
@@ -44,7 +46,7 @@ pub enum Response {
     Status(Box<DaemonStatus>),
     /// The answer to [`Request::Identity`].
     Identity(DaemonIdentity),
-    /// To [`Request::Reload`]: it was done.
+    /// To [`Request::Reload`]: it was done; to [`Request::TryReload`]: it would be.
     Reloaded(Reloaded),
     /// Nothing was changed.
     Refused {

@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nix::unistd::{AccessFlags, access};
 use rusqlite::Connection;
 
 use super::{
@@ -41,15 +42,7 @@ impl Store {
     ///
     /// [`StoreError::Exists`] if there is one.
     pub fn create(&self) -> Result<(), StoreError> {
-        if let Some(error) = self.dangling() {
-            return Err(error);
-        }
-        if fs::symlink_metadata(&self.path).is_ok() {
-            return Err(match self.open() {
-                Err(error @ StoreError::Damaged { .. }) => error,
-                _ => StoreError::Exists { path: self.path.clone() },
-            });
-        }
+        self.check_free()?;
         let directory = directory_of(&self.path);
         match DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -65,6 +58,37 @@ impl Store {
         } else {
             Err(StoreError::Exists { path: self.path.clone() })
         }
+    }
+
+    /// Makes the checks of [`Self::create`], and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::create`].
+    pub fn check_create(&self) -> Result<(), StoreError> {
+        self.check_free()?;
+        let directory = directory_of(&self.path);
+        let (operation, writable) = match directory.exists() {
+            true => ("write to the directory", directory),
+            false => ("make the directory", directory_of(directory)),
+        };
+        access(writable, AccessFlags::W_OK | AccessFlags::X_OK)
+            .map_err(|error| failed(operation, directory)(error.into()))?;
+        self.backup_name().map(drop)
+    }
+
+    /// Whether nothing is at the store's path.
+    fn check_free(&self) -> Result<(), StoreError> {
+        if let Some(error) = self.dangling() {
+            return Err(error);
+        }
+        if fs::symlink_metadata(&self.path).is_ok() {
+            return Err(match self.open() {
+                Err(error @ StoreError::Damaged { .. }) => error,
+                _ => StoreError::Exists { path: self.path.clone() },
+            });
+        }
+        Ok(())
     }
 
     /// Makes the store of the JSON file of an earlier version, if there is no store and this was

@@ -4,16 +4,13 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
-use super::{
-    Database,
-    row::{self, EntryKind},
-};
-use crate::store::{Author, EntryChange, Revision, StoreError};
+use super::{Database, row};
+use crate::store::{Author, EntryChange, ListKind, Revision, StoreError};
 
 /// A row of the table of changes.
 #[derive(Debug)]
 pub(super) struct Row {
-    pub(super) kind: EntryKind,
+    pub(super) kind: ListKind,
     pub(super) key: Vec<u8>,
     pub(super) before: Option<i64>,
     pub(super) after: Option<i64>,

@@ -1,7 +1,7 @@
 //! The store as an SQLite database: where it is, how it is made and opened.
 //!
-//! Reading is `read`'s, changing `edit`'s, what was changed `history`'s; checking and the backup
-//! are `safety`'s, a store that cannot be written is `reading`'s.
+//! Reading is `read`'s, changing `edit`'s and `replace`'s, what was changed `history`'s; checking
+//! and the backup are `safety`'s, a store that cannot be written is `reading`'s.
 
 mod access;
 mod create;
@@ -10,6 +10,7 @@ mod files;
 mod history;
 mod read;
 mod reading;
+mod replace;
 mod row;
 mod safety;
 
@@ -25,10 +26,11 @@ use crate::store::StoreError;
 
 use access::Access;
 pub use create::TakenOver;
-pub use edit::{Consent, Edit, Edited, Replaced};
+pub use edit::{Consent, Edit, Edited};
 use files::{BESIDE, TAKEN_OVER, beside, is_missing};
 pub use history::{Logged, Since};
 pub use read::StoreCounts;
+pub use replace::Replaced;
 pub use safety::{Backup, StartNote};
 
 /// Where the store is. Nothing is open.

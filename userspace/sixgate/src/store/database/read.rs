@@ -8,13 +8,9 @@ use ipnet::Ipv6Net;
 use rusqlite::{Connection, OptionalExtension as _};
 use sixgate_common::dest::OptIn;
 
-use super::{
-    Database,
-    history::latest,
-    row::{self, EntryKind},
-};
+use super::{Database, history::latest, row};
 use crate::store::{
-    Contents, Domain, EntryKey, Marks, PrefixMap, PrefixSet, Revision, StoreEntry, StoreError,
+    Contents, Domain, EntryKey, ListKind, Marks, PrefixMap, PrefixSet, Revision, StoreEntry, StoreError,
 };
 
 /// How many entries there are, and whether the two sets that mail needs have any that opted in.
@@ -47,8 +43,8 @@ impl Database {
             let revision = latest(&transaction)?.revision;
             let contents = Contents {
                 optin: optin(&transaction)?,
-                guard: members(&transaction, EntryKind::Guard)?,
-                trust: members(&transaction, EntryKind::Trust)?,
+                guard: members(&transaction, ListKind::Guard)?,
+                trust: members(&transaction, ListKind::Trust)?,
                 domains: domains(&transaction)?,
             };
             Ok((contents, revision))
@@ -71,7 +67,7 @@ impl Database {
     ///
     /// As [`Self::contents`].
     pub fn guard(&self) -> Result<PrefixSet, StoreError> {
-        members(&self.connection, EntryKind::Guard).map_err(self.error("read"))
+        members(&self.connection, ListKind::Guard).map_err(self.error("read"))
     }
 
     /// The exempt prefixes.
@@ -80,7 +76,7 @@ impl Database {
     ///
     /// As [`Self::contents`].
     pub fn trust(&self) -> Result<PrefixSet, StoreError> {
-        members(&self.connection, EntryKind::Trust).map_err(self.error("read"))
+        members(&self.connection, ListKind::Trust).map_err(self.error("read"))
     }
 
     /// The domains.
@@ -98,7 +94,7 @@ impl Database {
     ///
     /// As [`Self::contents`].
     pub fn optin_rule(&self, address: Ipv6Addr) -> Result<Option<(Ipv6Net, OptIn)>, StoreError> {
-        let found = longest_match(&self.connection, EntryKind::OptIn, address).map_err(self.error("read"))?;
+        let found = longest_match(&self.connection, ListKind::OptIn, address).map_err(self.error("read"))?;
         Ok(found.map(|(prefix, state)| (prefix, row::optin(state))))
     }
 
@@ -108,7 +104,7 @@ impl Database {
     ///
     /// As [`Self::contents`].
     pub fn trust_rule(&self, address: Ipv6Addr) -> Result<Option<Ipv6Net>, StoreError> {
-        let found = longest_match(&self.connection, EntryKind::Trust, address).map_err(self.error("read"))?;
+        let found = longest_match(&self.connection, ListKind::Trust, address).map_err(self.error("read"))?;
         Ok(found.map(|(prefix, _)| prefix))
     }
 
@@ -123,7 +119,7 @@ impl Database {
             .connection
             .prepare_cached("SELECT state FROM entries WHERE kind = ? AND key = ?")
             .and_then(|mut select| {
-                select.query_row((EntryKind::Domain.number(), name.as_bytes()), |row| row.get(0)).optional()
+                select.query_row((ListKind::Domain.number(), name.as_bytes()), |row| row.get(0)).optional()
             });
         Ok(found.map_err(self.error("read"))?.map(row::marks).unwrap_or_default())
     }
@@ -149,33 +145,33 @@ impl Database {
     ///
     /// As [`Self::contents`].
     pub fn counts(&self) -> Result<StoreCounts, StoreError> {
-        let read = || -> rusqlite::Result<StoreCounts> {
-            let count = |kind: EntryKind, bits: i64| {
-                self.connection
-                    .prepare_cached("SELECT count(*) FROM entries WHERE kind = ? AND state & ?")?
-                    .query_row((kind.number(), bits), |row| row.get::<_, i64>(0))
-                    .map(|count| usize::try_from(count).unwrap_or_default())
-            };
-            let opts_anything_in = self
-                .connection
-                .prepare_cached("SELECT EXISTS (SELECT 1 FROM entries WHERE kind = ? AND state = ?)")?
-                .query_row((EntryKind::OptIn.number(), row::IN), |row| row.get(0))?;
-            Ok(StoreCounts {
-                optin: count(EntryKind::OptIn, ANY)?,
-                guard: count(EntryKind::Guard, ANY)?,
-                trust: count(EntryKind::Trust, ANY)?,
-                domains: count(EntryKind::Domain, row::OPTED_IN)?,
-                temporary: count(EntryKind::Domain, row::TEMPORARY)?,
-                opts_anything_in,
-            })
-        };
-        read().map_err(self.error("read"))
+        counts(&self.connection).map_err(self.error("read"))
     }
+}
+
+pub(super) fn counts(connection: &Connection) -> rusqlite::Result<StoreCounts> {
+    let count = |kind: ListKind, bits: i64| {
+        connection
+            .prepare_cached("SELECT count(*) FROM entries WHERE kind = ? AND state & ?")?
+            .query_row((kind.number(), bits), |row| row.get::<_, i64>(0))
+            .map(|count| usize::try_from(count).unwrap_or_default())
+    };
+    let opts_anything_in = connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM entries WHERE kind = ? AND state = ?)")?
+        .query_row((ListKind::OptIn.number(), row::IN), |row| row.get(0))?;
+    Ok(StoreCounts {
+        optin: count(ListKind::OptIn, ANY)?,
+        guard: count(ListKind::Guard, ANY)?,
+        trust: count(ListKind::Trust, ANY)?,
+        domains: count(ListKind::Domain, row::OPTED_IN)?,
+        temporary: count(ListKind::Domain, row::TEMPORARY)?,
+        opts_anything_in,
+    })
 }
 
 fn optin(connection: &Connection) -> rusqlite::Result<PrefixMap<OptIn>> {
     let mut found = PrefixMap::default();
-    for_each(connection, EntryKind::OptIn, |key, state| {
+    for_each(connection, ListKind::OptIn, |key, state| {
         if let Some(prefix) = row::prefix(key) {
             found.insert(prefix, row::optin(state));
         }
@@ -183,7 +179,7 @@ fn optin(connection: &Connection) -> rusqlite::Result<PrefixMap<OptIn>> {
     Ok(found)
 }
 
-fn members(connection: &Connection, kind: EntryKind) -> rusqlite::Result<PrefixSet> {
+pub(super) fn members(connection: &Connection, kind: ListKind) -> rusqlite::Result<PrefixSet> {
     let mut found = PrefixSet::default();
     for_each(connection, kind, |key, _| {
         if let Some(prefix) = row::prefix(key) {
@@ -195,7 +191,7 @@ fn members(connection: &Connection, kind: EntryKind) -> rusqlite::Result<PrefixS
 
 fn domains(connection: &Connection) -> rusqlite::Result<BTreeMap<Domain, Marks>> {
     let mut found = BTreeMap::new();
-    for_each(connection, EntryKind::Domain, |key, state| {
+    for_each(connection, ListKind::Domain, |key, state| {
         found.extend(row::domain(key).map(|domain| (domain, row::marks(state))));
     })?;
     Ok(found)
@@ -203,7 +199,7 @@ fn domains(connection: &Connection) -> rusqlite::Result<BTreeMap<Domain, Marks>>
 
 fn for_each(
     connection: &Connection,
-    kind: EntryKind,
+    kind: ListKind,
     mut each: impl FnMut(&[u8], i64),
 ) -> rusqlite::Result<()> {
     let mut select =
@@ -222,7 +218,7 @@ fn for_each(
 /// two.
 fn longest_match(
     connection: &Connection,
-    kind: EntryKind,
+    kind: ListKind,
     address: Ipv6Addr,
 ) -> rusqlite::Result<Option<(Ipv6Net, i64)>> {
     let mut select = connection.prepare_cached(

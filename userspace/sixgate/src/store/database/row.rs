@@ -9,37 +9,8 @@ use ipnet::Ipv6Net;
 use sixgate_common::dest::OptIn;
 
 use crate::store::{
-    Contents, Domain, EntryKey, Marks, PrefixMap, PrefixSet, StoreEntry, parse_listed_domain,
+    Contents, Domain, EntryKey, ListKind, Marks, PrefixMap, PrefixSet, StoreEntry, parse_listed_domain,
 };
-
-/// Which set an entry is in. The numbers are those of the tables.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum EntryKind {
-    OptIn = 1,
-    Guard = 2,
-    Trust = 3,
-    Domain = 4,
-}
-
-impl EntryKind {
-    pub(super) const fn number(self) -> i64 {
-        self as i64
-    }
-
-    fn of(number: i64) -> Option<Self> {
-        [Self::OptIn, Self::Guard, Self::Trust, Self::Domain].into_iter().find(|kind| kind.number() == number)
-    }
-
-    /// Its entries, for people.
-    pub(super) const fn what(self) -> &'static str {
-        match self {
-            Self::OptIn => "opt-in prefixes",
-            Self::Guard => "guarded prefixes",
-            Self::Trust => "trusted prefixes",
-            Self::Domain => "domains",
-        }
-    }
-}
 
 /// State of an opted-in destination, and of a member of GUARD or TRUST.
 pub(super) const IN: i64 = 1;
@@ -61,12 +32,12 @@ pub(super) fn prefix(key: &[u8]) -> Option<Ipv6Net> {
     Ipv6Net::new(Ipv6Addr::from(address), *length).ok()
 }
 
-pub(super) fn key_row(key: &EntryKey) -> (EntryKind, Vec<u8>) {
+pub(super) fn key_row(key: &EntryKey) -> (ListKind, Vec<u8>) {
     match key {
-        EntryKey::OptIn(prefix) => (EntryKind::OptIn, prefix_key(*prefix)),
-        EntryKey::Guard(prefix) => (EntryKind::Guard, prefix_key(*prefix)),
-        EntryKey::Trust(prefix) => (EntryKind::Trust, prefix_key(*prefix)),
-        EntryKey::Domain(domain) => (EntryKind::Domain, domain.as_str().as_bytes().to_vec()),
+        EntryKey::OptIn(prefix) => (ListKind::OptIn, prefix_key(*prefix)),
+        EntryKey::Guard(prefix) => (ListKind::Guard, prefix_key(*prefix)),
+        EntryKey::Trust(prefix) => (ListKind::Trust, prefix_key(*prefix)),
+        EntryKey::Domain(domain) => (ListKind::Domain, domain.as_str().as_bytes().to_vec()),
     }
 }
 
@@ -112,11 +83,11 @@ pub(super) fn entry(kind: i64, key: &[u8], state: i64) -> Option<StoreEntry> {
 }
 
 pub(super) fn key(kind: i64, key: &[u8]) -> Option<EntryKey> {
-    Some(match EntryKind::of(kind)? {
-        EntryKind::OptIn => EntryKey::OptIn(prefix(key)?),
-        EntryKind::Guard => EntryKey::Guard(prefix(key)?),
-        EntryKind::Trust => EntryKey::Trust(prefix(key)?),
-        EntryKind::Domain => EntryKey::Domain(domain(key)?),
+    Some(match ListKind::of(kind)? {
+        ListKind::OptIn => EntryKey::OptIn(prefix(key)?),
+        ListKind::Guard => EntryKey::Guard(prefix(key)?),
+        ListKind::Trust => EntryKey::Trust(prefix(key)?),
+        ListKind::Domain => EntryKey::Domain(domain(key)?),
     })
 }
 
@@ -128,25 +99,30 @@ pub(super) fn domain(key: &[u8]) -> Option<Domain> {
 const PREFIX_KEY: usize = 17;
 
 /// All rows of `contents`.
-pub(super) fn rows(contents: &Contents) -> impl Iterator<Item = (EntryKind, Vec<u8>, i64)> {
-    optin_rows(&contents.optin)
-        .map(|(key, state)| (EntryKind::OptIn, key, state))
-        .chain(member_rows(&contents.guard).map(|(key, state)| (EntryKind::Guard, key, state)))
-        .chain(member_rows(&contents.trust).map(|(key, state)| (EntryKind::Trust, key, state)))
-        .chain(domain_rows(&contents.domains).map(|(key, state)| (EntryKind::Domain, key, state)))
+pub(super) fn rows(contents: &Contents) -> impl Iterator<Item = (ListKind, Vec<u8>, i64)> {
+    ListKind::ALL
+        .into_iter()
+        .flat_map(|kind| rows_of(kind, contents).map(move |(key, state)| (kind, key, state)))
 }
 
-/// The rows of an opt-in set, in the order of their keys.
-pub(super) fn optin_rows(optin: &PrefixMap<OptIn>) -> impl Iterator<Item = (Vec<u8>, i64)> {
+/// Those of one list, in the order of their keys.
+pub(super) fn rows_of(kind: ListKind, contents: &Contents) -> Box<dyn Iterator<Item = (Vec<u8>, i64)> + '_> {
+    match kind {
+        ListKind::OptIn => Box::new(optin_rows(&contents.optin)),
+        ListKind::Guard => Box::new(member_rows(&contents.guard)),
+        ListKind::Trust => Box::new(member_rows(&contents.trust)),
+        ListKind::Domain => Box::new(domain_rows(&contents.domains)),
+    }
+}
+
+fn optin_rows(optin: &PrefixMap<OptIn>) -> impl Iterator<Item = (Vec<u8>, i64)> {
     optin.entries().iter().map(|(prefix, optin)| (prefix_key(*prefix), optin_state(*optin)))
 }
 
-/// Those of a set of prefixes.
-pub(super) fn member_rows(set: &PrefixSet) -> impl Iterator<Item = (Vec<u8>, i64)> {
+fn member_rows(set: &PrefixSet) -> impl Iterator<Item = (Vec<u8>, i64)> {
     set.entries().keys().map(|prefix| (prefix_key(*prefix), IN))
 }
 
-/// Those of domains.
-pub(super) fn domain_rows(domains: &BTreeMap<Domain, Marks>) -> impl Iterator<Item = (Vec<u8>, i64)> {
+fn domain_rows(domains: &BTreeMap<Domain, Marks>) -> impl Iterator<Item = (Vec<u8>, i64)> {
     domains.iter().map(|(domain, marks)| (domain.as_str().as_bytes().to_vec(), marks_state(*marks)))
 }

@@ -96,18 +96,34 @@ impl Store {
     /// [`StoreError::Good`] if there is a good one; [`StoreError::NoBackup`],
     /// [`StoreError::BadBackup`].
     pub fn restore(&self, force: bool) -> Result<(Backup, Option<PathBuf>), StoreError> {
-        let kept = match self.open().and_then(|database| database.check()) {
-            Ok(()) if force => Some(REPLACED),
-            Ok(()) => {
-                return Err(StoreError::Good { path: self.path.clone(), backup: self.backup_path() });
-            }
-            Err(StoreError::Damaged { .. }) => Some(DAMAGED),
-            Err(error) if error.is_missing() => None,
-            Err(error) => return Err(error),
-        };
+        let kept = self.check_replaceable(force)?;
         let backup = self.good_backup()?;
         let aside = self.put_back(&backup.path, kept.unwrap_or(DAMAGED))?;
         Ok((backup, kept.map(|_| aside)))
+    }
+
+    /// Makes the checks of [`Self::restore`], and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::restore`].
+    pub fn try_restore(&self, force: bool) -> Result<(Backup, Option<PathBuf>), StoreError> {
+        let kept = self.check_replaceable(force)?;
+        let backup = self.good_backup()?;
+        let aside = self.free_name(kept.unwrap_or(DAMAGED))?;
+        Ok((backup, kept.map(|_| aside)))
+    }
+
+    /// The suffix of the name under which the present store is kept when a backup replaces it; none
+    /// where there is no store.
+    fn check_replaceable(&self, force: bool) -> Result<Option<&'static str>, StoreError> {
+        match self.open().and_then(|database| database.check()) {
+            Ok(()) if force => Ok(Some(REPLACED)),
+            Ok(()) => Err(StoreError::Good { path: self.path.clone(), backup: self.backup_path() }),
+            Err(StoreError::Damaged { .. }) => Ok(Some(DAMAGED)),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The backup, which is good.
@@ -177,15 +193,24 @@ impl Store {
     /// Gives the backup a name under which no other one replaces it, if there is one.
     pub(super) fn keep_backup(&self) -> Result<(), StoreError> {
         let backup = self.backup_path();
-        if fs::symlink_metadata(&backup).is_err() {
+        let Some(kept) = self.backup_name()? else {
             return Ok(());
-        }
-        let mut candidates = (1..=ASIDE_MAX).map(|number| beside(&backup, &format!(".{number}")));
-        let kept = candidates
-            .find(|kept| fs::symlink_metadata(kept).is_err_and(|error| is_missing(&error)))
-            .ok_or_else(|| StoreError::TooManyKept { path: backup.clone(), kept: ASIDE_MAX })?;
+        };
         fs::rename(&backup, &kept).map_err(failed("rename", &backup))?;
         sync(directory_of(&backup))
+    }
+
+    /// The name under which the backup is kept, if there is one.
+    pub(super) fn backup_name(&self) -> Result<Option<PathBuf>, StoreError> {
+        let backup = self.backup_path();
+        if fs::symlink_metadata(&backup).is_err() {
+            return Ok(None);
+        }
+        let mut candidates = (1..=ASIDE_MAX).map(|number| beside(&backup, &format!(".{number}")));
+        candidates
+            .find(|kept| fs::symlink_metadata(kept).is_err_and(|error| is_missing(&error)))
+            .map(Some)
+            .ok_or_else(|| StoreError::TooManyKept { path: backup.clone(), kept: ASIDE_MAX })
     }
 
     /// Where a store is kept with its logs, beside those of before; `suffix` tells what it was.

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::history::{CHANGES_KEPT, CHANGES_KEPT_OF_ONE};
 use crate::store::{
-    Author, Consent, Contents, Database, Domain, EditOutcome, EntryChange, EntryKey, Logged, Marks,
+    Author, Consent, Contents, Database, Domain, EditOutcome, EntryChange, EntryKey, ListKind, Logged, Marks,
     PrefixMap, Revision, Since, StartNote, Store, StoreEntry, StoreError, write_document,
 };
 
@@ -37,6 +37,10 @@ fn prefix(number: u32) -> Ipv6Net {
 
 fn optin(numbers: std::ops::Range<u32>) -> PrefixMap<OptIn> {
     numbers.map(|number| (prefix(number), OptIn::In)).collect()
+}
+
+fn optin_alone(optin: &PrefixMap<OptIn>) -> Contents {
+    Contents { optin: optin.clone(), ..Contents::default() }
 }
 
 fn names(directory: &Path) -> Vec<String> {
@@ -157,7 +161,8 @@ fn a_list_that_is_empty_or_takes_more_than_half_needs_consent() {
     let mut database = store.open().unwrap();
     let mut load = |wanted: PrefixMap<OptIn>, empty, shrink| {
         let consent = Consent { empty, shrink };
-        edit(&mut database, |edit| edit.replace_optin(&wanted, consent)).map(|(replaced, _)| replaced)
+        edit(&mut database, |edit| edit.replace_list(ListKind::OptIn, &optin_alone(&wanted), consent))
+            .map(|(replaced, _)| replaced)
     };
     assert!(matches!(load(optin(0..0), false, true), Err(StoreError::EmptyList { .. })));
     let all = load(optin(0..10), false, false).unwrap();
@@ -181,7 +186,10 @@ fn a_follower_makes_the_changes_since_its_revision() {
     let mut other = store.open().unwrap();
     let version = other.version().unwrap();
     assert_eq!(other.version().unwrap(), version);
-    edit(&mut database, |edit| edit.replace_optin(&optin(0..5), Consent::default())).unwrap();
+    edit(&mut database, |edit| {
+        edit.replace_list(ListKind::OptIn, &optin_alone(&optin(0..5)), Consent::default())
+    })
+    .unwrap();
     edit(&mut database, |edit| edit.add(StoreEntry::OptIn(prefix(1), OptIn::Out))).unwrap();
     edit(&mut database, |edit| edit.remove(EntryKey::OptIn(prefix(2)))).unwrap();
     edit(&mut database, |edit| edit.add(StoreEntry::Domain("a.example".parse().unwrap(), Marks::TEMPORARY)))
@@ -213,8 +221,10 @@ fn the_tables_of_changes_are_bounded() {
         database.connection.query_row("SELECT count(*) FROM changes", (), |row| row.get(0)).unwrap()
     };
     let each = u32::try_from(CHANGES_KEPT_OF_ONE).unwrap();
-    let (_, first) =
-        edit(&mut database, |edit| edit.replace_optin(&optin(0..each), Consent::default())).unwrap();
+    let (_, first) = edit(&mut database, |edit| {
+        edit.replace_list(ListKind::OptIn, &optin_alone(&optin(0..each)), Consent::default())
+    })
+    .unwrap();
     for round in 1..4 {
         edit(&mut database, |edit| {
             for number in round * each..(round + 1) * each {
@@ -229,7 +239,11 @@ fn the_tables_of_changes_are_bounded() {
     // a load that is larger keeps none
     let before = database.revision().unwrap();
     edit(&mut database, |edit| {
-        edit.replace_optin(&optin(each..3 * each + 1), Consent { shrink: true, ..Consent::default() })
+        edit.replace_list(
+            ListKind::OptIn,
+            &optin_alone(&optin(each..3 * each + 1)),
+            Consent { shrink: true, ..Consent::default() },
+        )
     })
     .unwrap();
     assert_eq!(rows(&database), 0);
@@ -246,7 +260,10 @@ fn the_tables_of_changes_are_bounded() {
 fn a_damaged_store_is_put_back_from_its_backup_and_kept() {
     let (directory, store) = new();
     let mut database = store.open().unwrap();
-    edit(&mut database, |edit| edit.replace_optin(&optin(0..2000), Consent::default())).unwrap();
+    edit(&mut database, |edit| {
+        edit.replace_list(ListKind::OptIn, &optin_alone(&optin(0..2000)), Consent::default())
+    })
+    .unwrap();
     drop(database);
     assert_eq!(store.back_up().unwrap(), Some(2));
     assert_eq!(store.back_up().unwrap(), None, "it is that of this revision");

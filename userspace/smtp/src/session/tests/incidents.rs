@@ -3,7 +3,7 @@
 use super::{NOT_OPTED_IN, pair::Pair};
 use crate::{
     reply::{ReplyKind, ReplyTable},
-    session::{Admission, Event, Incident, SessionProgress, Stage, StoreFailure},
+    session::{Admission, CommandName, Event, Incident, SessionProgress, Stage, StoreFailure},
 };
 
 #[test]
@@ -140,6 +140,7 @@ fn what_ends_by_errors_is_reported_once_with_the_transaction_that_it_ends() {
         to: vec![told[3].progress.to[0].clone()],
         message_id: String::new(),
         argument: None,
+        command: Some(CommandName::Unknown),
         messages: 0,
     };
     let reply = Some(ReplyTable::new("gate.example", 1000).reply(ReplyKind::TooManyErrors));
