@@ -2,6 +2,7 @@
 
 mod listener;
 mod metrics;
+mod prometheus;
 
 use sixgate_tests::{
     gate::{self, Need},
