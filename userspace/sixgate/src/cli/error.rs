@@ -31,6 +31,13 @@ pub enum CliError {
     /// The daemon could not start, or failed.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// The process that runs the daemon as its child.
+    #[error("cannot run the daemon as a child process")]
+    Parent {
+        /// The error of the system.
+        #[source]
+        source: io::Error,
+    },
     /// The running daemon.
     #[error("{}", no_daemon(source))]
     Ask {
