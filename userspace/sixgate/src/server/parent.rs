@@ -54,7 +54,8 @@ pub fn run_parent(switch: &str) -> io::Result<ParentEnd> {
 
 fn start(switch: &str) -> io::Result<Child> {
     let mut arguments = env::args_os();
-    let mut command = Command::new("/proc/self/exe");
+    // by its name, which `ps` and the journal show
+    let mut command = Command::new(env::current_exe()?);
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }
