@@ -8,6 +8,7 @@ mod changes;
 mod commands;
 mod crowd;
 mod dns;
+mod doctor;
 mod ends;
 mod faults;
 mod first;

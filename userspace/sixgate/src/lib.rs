@@ -9,6 +9,7 @@ mod budget;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod doctor;
 mod evidence;
 pub mod log_limit;
 pub mod message_store;

@@ -6,6 +6,7 @@
 mod arguments;
 mod attach;
 mod config;
+mod doctor;
 mod domain;
 mod edit;
 mod error;
@@ -97,6 +98,8 @@ enum CliCommand {
     Detach(attach::Detach),
     /// How daemon, XDP program and maps are, and whether they agree with configuration and store
     Status(status::Status),
+    /// Check all that mail depends on, and name the command that cures what is wrong
+    Doctor(doctor::Doctor),
     /// The XDP program's counters
     Stats(stats::Stats),
     /// The sessions that the XDP program refuses by itself, as they are now
@@ -171,6 +174,10 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
     if let CliCommand::Config(command) = &cli.command {
         return config::run(command, &cli.config, out);
     }
+    if let CliCommand::Doctor(command) = cli.command {
+        // it reports the errors in it, with all the rest
+        return doctor::run(command, Config::load(&cli.config), out);
+    }
     if let CliCommand::Reload(command) = &cli.command {
         // the daemon reports the errors in it
         return reload::run(command, &cli.config, out);
@@ -221,6 +228,7 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
         CliCommand::Flows(command) => flows::run(&command, &control, out),
         CliCommand::Trace(command) => trace::run(&command, &config, out),
         // the configuration was not needed for these
+        CliCommand::Doctor(command) => doctor::run(command, Ok(config), out),
         CliCommand::Reload(command) => reload::run(&command, &cli.config, out),
         CliCommand::Config(command) => config::run(&command, &cli.config, out),
         CliCommand::Serve(command) => serve::run(&command, config),

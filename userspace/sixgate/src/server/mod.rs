@@ -40,3 +40,5 @@ pub use parent::{ParentEnd, run_parent};
 pub use run::{ServeOptions, run};
 pub use signals::{hold_hang_up, release_hang_up};
 pub use warnings::warnings;
+
+pub(crate) use warnings::{ipv4_fallback, warnings_of};
