@@ -23,6 +23,7 @@ mod ptr;
 mod relay;
 mod reload;
 mod seen;
+mod setup;
 mod shadow;
 mod styles;
 mod trace;

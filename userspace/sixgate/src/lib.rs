@@ -21,6 +21,7 @@ pub mod services;
 mod session;
 mod session_id;
 mod session_log;
+pub mod setup;
 mod shown;
 pub mod store;
 mod store_view;

@@ -56,12 +56,7 @@ fn print(command: Doctor, document: &DoctorDocument, out: &mut Output<'_>) -> Re
         if command.quiet && check.outcome == CheckOutcome::Ok {
             continue;
         }
-        let object = check.object.as_ref().map(|object| format!(" {object}")).unwrap_or_default();
-        let text = format!("{}{object}: {}", check.id, check.found);
-        out.line(format_args!("{:<12} {}", check.outcome.name(), escaped(&text)))?;
-        if let Some(cure) = &check.cure {
-            out.line(format_args!("{:<12} cure: {}", "", escaped(cure)))?;
-        }
+        print_report(check, out)?;
     }
     let DoctorDocument { checks, errors, warnings, not_checked } = document;
     out.line(format_args!(
@@ -70,6 +65,17 @@ fn print(command: Doctor, document: &DoctorDocument, out: &mut Output<'_>) -> Re
         counted(*errors, "error"),
         counted(*warnings, "warning")
     ))
+}
+
+/// A line, and one for the cure if there is one.
+pub(super) fn print_report(check: &CheckReport, out: &mut Output<'_>) -> Result<(), CliError> {
+    let object = check.object.as_ref().map(|object| format!(" {object}")).unwrap_or_default();
+    let text = format!("{}{object}: {}", check.id, check.found);
+    out.line(format_args!("{:<12} {}", check.outcome.name(), escaped(&text)))?;
+    match &check.cure {
+        Some(cure) => out.line(format_args!("{:<12} cure: {}", "", escaped(cure))),
+        None => Ok(()),
+    }
 }
 
 fn counted(number: usize, noun: &str) -> String {

@@ -10,6 +10,7 @@ use crate::{
     config::ConfigError,
     control::ControlError,
     server::{AskError, ServeError},
+    setup::SetupError,
     store::{ListError, ListProblem, StoreError},
 };
 
@@ -117,6 +118,9 @@ pub enum CliError {
     /// Attaching needs an interface.
     #[error("no interface: name one with --iface, or set `interfaces` in [xdp]")]
     NoInterface,
+    /// There is no first configuration.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
     /// The output could not be written.
     #[error("cannot write the output")]
     Output {

@@ -13,6 +13,7 @@ mod error;
 mod escape;
 mod flows;
 mod guard;
+mod init;
 mod log;
 mod log_form;
 mod namespaces;
@@ -84,8 +85,8 @@ enum CliCommand {
     /// Recipients' domains that take mail here
     #[command(subcommand)]
     Domain(domain::DomainCommand),
-    /// Make a new, empty opt-in store
-    Init(store::Init),
+    /// Make a first configuration for this host, and a new, empty opt-in store
+    Init(Box<init::Init>),
     /// The opt-in store as a whole
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -178,6 +179,11 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
         // it reports the errors in it, with all the rest
         return doctor::run(command, Config::load(&cli.config), out);
     }
+    if let CliCommand::Init(command) = &cli.command
+        && command.makes_configuration()
+    {
+        return init::run_with_configuration(command, &cli.config, out);
+    }
     if let CliCommand::Reload(command) = &cli.command {
         // the daemon reports the errors in it
         return reload::run(command, &cli.config, out);
@@ -218,7 +224,7 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
         CliCommand::Guard(command) => guard::run(command, &control, out),
         CliCommand::Trust(command) => trust::run(command, &control, out),
         CliCommand::Domain(command) => domain::run(command, &config, &control, out),
-        CliCommand::Init(command) => store::init(command, &control, out),
+        CliCommand::Init(command) => init::run(&command, &control, out),
         CliCommand::Store(command) => store::run(command, &control, out),
         CliCommand::Ptr(command) => ptr::run(command, &control, out),
         CliCommand::Attach(command) => attach::attach(command, &config, &control, out),

@@ -145,15 +145,20 @@ pub(super) fn route() -> CheckReport {
     }
 }
 
-/// Whether /proc/net/ipv6_route (net/ipv6/route.c) has a default route that leads out.
 fn has_default_route() -> bool {
+    default_interface().is_some()
+}
+
+/// The interface of the default route that is preferred, by /proc/net/ipv6_route (net/ipv6/route.c).
+pub(crate) fn default_interface() -> Option<String> {
     let table = fs::read_to_string("/proc/thread-self/net/ipv6_route").unwrap_or_default();
-    table.lines().any(|line| {
+    let routes = table.lines().filter_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let is_default = fields.first().is_some_and(|address| address.bytes().all(|octet| octet == b'0'))
-            && fields.get(1) == Some(&"00");
-        is_default && fields.last().is_some_and(|device| *device != "lo")
-    })
+        let [address, "00", _, _, _, metric, _, _, _, device] = fields.as_slice() else { return None };
+        let is_default = address.bytes().all(|octet| octet == b'0') && *device != "lo";
+        is_default.then(|| (u32::from_str_radix(metric, 16).unwrap_or(u32::MAX), (*device).to_owned()))
+    });
+    routes.min().map(|(_, device)| device)
 }
 
 fn read(name: &str) -> Option<String> {

@@ -34,6 +34,7 @@ use crate::{
     store::{Contents, Domain},
 };
 
+pub(crate) use host::default_interface;
 pub use report::{CheckOutcome, CheckReport};
 
 /// How long all checks may take together. They run side by side.
