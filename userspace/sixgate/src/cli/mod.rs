@@ -5,6 +5,7 @@
 
 mod arguments;
 mod attach;
+mod audit;
 mod config;
 mod doctor;
 mod domain;
@@ -29,6 +30,7 @@ mod status;
 mod store;
 mod trace;
 mod trust;
+mod undo;
 
 use std::{
     io,
@@ -90,6 +92,10 @@ enum CliCommand {
     /// The opt-in store as a whole
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// List the changes of the four lists: who, when, by which command, each entry before and after
+    Audit(audit::Audit),
+    /// Undo one change of the four lists
+    Undo(undo::Undo),
     /// The PTR results of senders that the XDP program uses
     #[command(subcommand)]
     Ptr(ptr::PtrCommand),
@@ -127,6 +133,8 @@ impl CliCommand {
                 | Self::Trust(_)
                 | Self::Domain(_)
                 | Self::Store(_)
+                | Self::Audit(_)
+                | Self::Undo(_)
                 | Self::Attach(_)
                 | Self::Status(_)
         )
@@ -143,6 +151,7 @@ impl CliCommand {
             Self::Domain(command) => command.is_dry_run(),
             Self::Init(command) => command.dry.dry_run,
             Self::Store(command) => command.is_dry_run(),
+            Self::Undo(command) => command.is_dry_run(),
             Self::Attach(command) => command.dry.dry_run,
             _ => false,
         }
@@ -226,6 +235,8 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
         CliCommand::Domain(command) => domain::run(command, &config, &control, out),
         CliCommand::Init(command) => init::run(&command, &control, out),
         CliCommand::Store(command) => store::run(command, &control, out),
+        CliCommand::Audit(command) => audit::run(&command, &control, out),
+        CliCommand::Undo(command) => undo::run(&command, &control, out),
         CliCommand::Ptr(command) => ptr::run(command, &control, out),
         CliCommand::Attach(command) => attach::attach(command, &config, &control, out),
         CliCommand::Detach(command) => attach::detach(&command, &control, out),
