@@ -332,6 +332,11 @@ impl Log {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether its writers have all ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
     pub(crate) fn text(&self) -> String {
         self.state().text.clone()
     }

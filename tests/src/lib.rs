@@ -25,6 +25,7 @@ pub mod postfix;
 pub mod prometheus;
 pub mod scene;
 pub mod sender;
+pub mod service;
 pub mod settings;
 pub mod sign;
 pub mod site;

@@ -141,6 +141,19 @@ pub fn with_folder<T: Send>(
     Mounts::new(folder).lay(folder, target).run(|| Ok(task()))
 }
 
+/// As [`with_folder`], and the C library's resolver asks only `server`.
+///
+/// # Errors
+/// Without the right to mount.
+pub fn with_folder_and_resolver<T: Send>(
+    folder: &Path,
+    target: &'static str,
+    server: &str,
+    task: impl FnOnce() -> T + Send,
+) -> Result<T> {
+    Mounts::new(folder).lay(folder, target).resolver(server)?.run(|| Ok(task()))
+}
+
 fn bind(source: Option<&Path>, target: &str, flags: MsFlags) -> Result<()> {
     let none = None::<&str>;
     mount(source, target, none, flags, none).with_context(|| format!("cannot change the mount of {target}"))

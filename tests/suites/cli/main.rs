@@ -9,6 +9,7 @@ mod doubts;
 mod dry_run;
 mod errors;
 mod help;
+mod history;
 mod host;
 mod installation;
 mod kernel;

@@ -10,6 +10,7 @@ mod dying;
 mod jumps;
 mod lies;
 mod lifetimes;
+mod restarts;
 mod stops;
 mod validity;
 

@@ -10,6 +10,7 @@ mod bounds;
 mod exchange;
 mod expiring;
 mod flights;
+mod inspection;
 mod names;
 mod payer;
 mod reading;
@@ -37,6 +38,7 @@ use upstream::{Upstream, question};
 pub use answers::KEPT_OCTETS;
 pub use bounds::{DnsBounds, NETWORKS};
 pub(crate) use expiring::{Expiring, Lifetime};
+pub use inspection::{ServerReport, inspect_server};
 pub use names::{LONGEST_NAME, ascii_name};
 pub use payer::{PART, USUAL_QUESTIONS};
 pub use reading::{LONGEST_NEGATIVE, LONGEST_POSITIVE, MAX_ALIASES};
@@ -136,6 +138,12 @@ impl Resolver {
         ]
     }
 
+    /// The servers that are asked now: those of the configuration, or of /etc/resolv.conf.
+    #[must_use]
+    pub fn servers(&self) -> Vec<Endpoint> {
+        self.shared.upstream.servers()
+    }
+
     /// How many questions failed since the last one that a server answered.
     #[must_use]
     pub fn failed_in_a_row(&self) -> u32 {
@@ -224,6 +232,15 @@ impl Resolver {
             _ => None,
         })
         .await
+    }
+
+    /// Whether `name`, such as `_25._tcp.mail.example`, has TLSA records (RFC 6698).
+    ///
+    /// # Errors
+    /// [`DnsFailure`] when nothing is known.
+    pub async fn has_tlsa(&self, name: &str) -> Result<bool, DnsFailure> {
+        let is_one = |data: &RData| matches!(data, RData::TLSA(_)).then_some(());
+        Ok(!self.ask_text(name, RecordType::TLSA, is_one).await?.records.is_empty())
     }
 
     async fn ask_text<T>(

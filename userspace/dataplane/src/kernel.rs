@@ -21,6 +21,16 @@ pub(super) fn advice() -> &'static str {
     }
 }
 
+/// The release of the kernel that runs, such as `6.1.0-50-amd64`, and whether it is older than the
+/// oldest on which the XDP program was run; none where the kernel does not tell.
+#[must_use]
+pub fn kernel_release() -> Option<(String, bool)> {
+    release().map(|release| {
+        let is_older = is_older_than_tried(&release);
+        (release, is_older)
+    })
+}
+
 fn release() -> Option<String> {
     uname().ok().map(|names| names.release().to_string_lossy().into_owned())
 }

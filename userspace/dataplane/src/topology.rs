@@ -9,8 +9,8 @@ use std::{
 };
 
 use netlink_packet_route::link::{
-    InfoBridge, InfoData, InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, Prop,
-    XdpAttached,
+    InfoBridge, InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
+    Prop, XdpAttached,
 };
 
 /// A MAC address; loopback has none but zeros.
@@ -61,6 +61,12 @@ pub(super) struct LinkFacts {
     pub(super) running: Option<RunningProgram>,
     /// Whether a program runs in the driver, alone or beside a generic one.
     pub(super) runs_natively: bool,
+    /// Octets of the largest packet; 0 where the kernel does not report it.
+    pub(super) mtu: u32,
+    /// Receive queues; 0 likewise.
+    pub(super) queues: u32,
+    /// Whether it is set up (`ip link set … up`).
+    pub(super) is_up: bool,
 }
 
 /// The interface that another one lies upon, or its peer.
@@ -90,6 +96,7 @@ impl LinkFacts {
         let mut facts = Self {
             index: message.header.index,
             hardware: u16::from(message.header.link_layer_type),
+            is_up: message.header.flags.contains(LinkFlags::Up),
             ..Self::default()
         };
         for attribute in &message.attributes {
@@ -99,6 +106,8 @@ impl LinkFacts {
                 LinkAttribute::LinkInfo(info) => facts.kind = kind(info),
                 LinkAttribute::Address(octets) => facts.mac = octets.as_slice().try_into().ok(),
                 LinkAttribute::Link(lower) => index = Some(*lower).filter(|lower| *lower != 0),
+                LinkAttribute::Mtu(octets) => facts.mtu = *octets,
+                LinkAttribute::NumRxQueues(number) => facts.queues = *number,
                 LinkAttribute::LinkNetNsId(id) => netns = Some(*id),
                 LinkAttribute::Controller(master) => {
                     facts.master = Some(*master).filter(|master| *master != 0);

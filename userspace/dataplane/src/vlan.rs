@@ -19,13 +19,16 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
 
 /// Whether the interface strips VLAN tags now.
 pub(super) fn strips_tags(index: u32) -> io::Result<bool> {
+    Ok(features(index)?.iter().any(|name| STRIPPING.contains(&&**name)))
+}
+
+/// The names of the interface's features that are on now, as `ethtool -k` prints the short ones.
+pub(super) fn features(index: u32) -> io::Result<Vec<String>> {
     let socket = open()?;
     let family = family(&socket)?;
     let get = Features { command: FEATURES_GET, attributes: header(index, 0) };
     match ask(&socket, message(get, family), NLM_F_REQUEST)? {
-        Some(answer) => {
-            Ok(active(&answer.payload.attributes).iter().any(|name| STRIPPING.contains(&&**name)))
-        }
+        Some(answer) => Ok(active(&answer.payload.attributes)),
         None => Err(unexpected()),
     }
 }

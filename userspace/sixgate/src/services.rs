@@ -25,7 +25,7 @@ use crate::{
     config::{self, Config, Domains, Limits},
     message_store::SpillDirectory,
     metrics::Metrics,
-    nexthop::{Address, ConnectionBounds, NextHop, SmtpSettings, leads_back},
+    nexthop::{Address, ClientIdentity, ConnectionBounds, NextHop, Protocol, SmtpSettings, leads_back},
     session_log::SessionLog,
     store::Marks,
     tls::{TlsError, TlsView},
@@ -217,16 +217,25 @@ fn next_hop(config: &Config, replies: Arc<ReplyTable>) -> Result<NextHop, Servic
     Ok(match &config.next_hop {
         config::NextHop::Maildir(path) => NextHop::maildir(path, config.hostname.as_str(), replies),
         config::NextHop::Server { protocol, address, client } => {
-            let settings = SmtpSettings {
-                address: address.clone(),
-                protocol: *protocol,
-                client: *client,
-                hostname: config.hostname.as_str().to_owned(),
-                bounds: connection_bounds(&config.limits),
-                listening: config.listen.addresses.clone(),
-                offer_file: Some(config.store.with_file_name(config::OFFER_FILE)),
-            };
-            NextHop::smtp(settings, replies)
+            NextHop::smtp(smtp_settings(config, *protocol, address, *client), replies)
         }
     })
+}
+
+/// How the mail server at `address` is reached by this configuration.
+pub(crate) fn smtp_settings(
+    config: &Config,
+    protocol: Protocol,
+    address: &Address,
+    client: ClientIdentity,
+) -> SmtpSettings {
+    SmtpSettings {
+        address: address.clone(),
+        protocol,
+        client,
+        hostname: config.hostname.as_str().to_owned(),
+        bounds: connection_bounds(&config.limits),
+        listening: config.listen.addresses.clone(),
+        offer_file: Some(config.store.with_file_name(config::OFFER_FILE)),
+    }
 }

@@ -37,6 +37,8 @@ pub(super) struct QuestionForm {
     /// With the letters of its name in random case, which the response has to repeat: bits that a
     /// forger has to guess.
     pub(super) random_case: bool,
+    /// With the AD flag: whether the records were validated is to be reported (RFC 6840 5.7).
+    pub(super) asks_validation: bool,
 }
 
 /// What came back.
@@ -125,6 +127,7 @@ fn request(query: &Query, manner: QuestionForm) -> Message {
     }
     let mut request = Message::query();
     request.metadata.recursion_desired = true;
+    request.metadata.authentic_data = manner.asks_validation;
     request.add_query(query);
     if manner.edns {
         let mut edns = Edns::new();

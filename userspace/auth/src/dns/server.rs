@@ -238,7 +238,11 @@ impl Server {
     /// How it has to be asked, as far as is known.
     fn manner(&self) -> QuestionForm {
         let habits = self.habits();
-        QuestionForm { edns: !is_ahead(habits.refuses_edns), random_case: !is_ahead(habits.loses_case) }
+        QuestionForm {
+            edns: !is_ahead(habits.refuses_edns),
+            random_case: !is_ahead(habits.loses_case),
+            asks_validation: false,
+        }
     }
 
     /// A response came to a question that was put in the manner `used`, after one that was put in

@@ -76,6 +76,14 @@ impl Upstream {
         let _ = self.observer.set(observer);
     }
 
+    /// The servers that are asked now, in the order of their list.
+    pub(super) fn servers(&self) -> Vec<Endpoint> {
+        // whole at every instant
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        servers.refresh();
+        servers.all.iter().map(|server| server.endpoint().clone()).collect()
+    }
+
     /// How many questions failed since the last one that any server answered.
     pub(super) fn failed_in_a_row(&self) -> u32 {
         self.failed.load(Ordering::Relaxed)

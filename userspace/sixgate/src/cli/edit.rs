@@ -55,10 +55,10 @@ pub(super) struct Load {
 /// How a set is replaced.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct Replacing {
-    /// Accept an empty list
+    /// Allow a change after which a list is empty
     #[arg(long)]
     allow_empty: bool,
-    /// Accept a list that removes more than half of the entries
+    /// Allow a change that removes more than half of a list
     #[arg(long)]
     allow_shrink: bool,
     /// Print nothing but errors

@@ -10,6 +10,7 @@ use crate::{
     config::ConfigError,
     control::ControlError,
     server::{AskError, ServeError},
+    setup::SetupError,
     store::{ListError, ListProblem, StoreError},
 };
 
@@ -31,6 +32,13 @@ pub enum CliError {
     /// The daemon could not start, or failed.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// The process that runs the daemon as its child.
+    #[error("cannot run the daemon as a child process")]
+    Parent {
+        /// The error of the system.
+        #[source]
+        source: io::Error,
+    },
     /// The running daemon.
     #[error("{}", no_daemon(source))]
     Ask {
@@ -110,6 +118,9 @@ pub enum CliError {
     /// Attaching needs an interface.
     #[error("no interface: name one with --iface, or set `interfaces` in [xdp]")]
     NoInterface,
+    /// There is no first configuration.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
     /// The output could not be written.
     #[error("cannot write the output")]
     Output {

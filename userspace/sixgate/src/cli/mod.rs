@@ -5,13 +5,16 @@
 
 mod arguments;
 mod attach;
+mod audit;
 mod config;
+mod doctor;
 mod domain;
 mod edit;
 mod error;
 mod escape;
 mod flows;
 mod guard;
+mod init;
 mod log;
 mod log_form;
 mod namespaces;
@@ -27,6 +30,7 @@ mod status;
 mod store;
 mod trace;
 mod trust;
+mod undo;
 
 use std::{
     io,
@@ -83,11 +87,15 @@ enum CliCommand {
     /// Recipients' domains that take mail here
     #[command(subcommand)]
     Domain(domain::DomainCommand),
-    /// Make a new, empty opt-in store
-    Init(store::Init),
+    /// Make a first configuration for this host, and a new, empty opt-in store
+    Init(Box<init::Init>),
     /// The opt-in store as a whole
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// List the changes of the four lists: who, when, by which command, each entry before and after
+    Audit(audit::Audit),
+    /// Undo one change of the four lists
+    Undo(undo::Undo),
     /// The PTR results of senders that the XDP program uses
     #[command(subcommand)]
     Ptr(ptr::PtrCommand),
@@ -97,6 +105,8 @@ enum CliCommand {
     Detach(attach::Detach),
     /// How daemon, XDP program and maps are, and whether they agree with configuration and store
     Status(status::Status),
+    /// Check all that mail depends on, and name the command that cures what is wrong
+    Doctor(doctor::Doctor),
     /// The XDP program's counters
     Stats(stats::Stats),
     /// The sessions that the XDP program refuses by itself, as they are now
@@ -123,6 +133,8 @@ impl CliCommand {
                 | Self::Trust(_)
                 | Self::Domain(_)
                 | Self::Store(_)
+                | Self::Audit(_)
+                | Self::Undo(_)
                 | Self::Attach(_)
                 | Self::Status(_)
         )
@@ -139,6 +151,7 @@ impl CliCommand {
             Self::Domain(command) => command.is_dry_run(),
             Self::Init(command) => command.dry.dry_run,
             Self::Store(command) => command.is_dry_run(),
+            Self::Undo(command) => command.is_dry_run(),
             Self::Attach(command) => command.dry.dry_run,
             _ => false,
         }
@@ -170,6 +183,15 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
     }
     if let CliCommand::Config(command) = &cli.command {
         return config::run(command, &cli.config, out);
+    }
+    if let CliCommand::Doctor(command) = cli.command {
+        // it reports the errors in it, with all the rest
+        return doctor::run(command, Config::load(&cli.config), out);
+    }
+    if let CliCommand::Init(command) = &cli.command
+        && command.makes_configuration()
+    {
+        return init::run_with_configuration(command, &cli.config, out);
     }
     if let CliCommand::Reload(command) = &cli.command {
         // the daemon reports the errors in it
@@ -211,8 +233,10 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
         CliCommand::Guard(command) => guard::run(command, &control, out),
         CliCommand::Trust(command) => trust::run(command, &control, out),
         CliCommand::Domain(command) => domain::run(command, &config, &control, out),
-        CliCommand::Init(command) => store::init(command, &control, out),
+        CliCommand::Init(command) => init::run(&command, &control, out),
         CliCommand::Store(command) => store::run(command, &control, out),
+        CliCommand::Audit(command) => audit::run(&command, &control, out),
+        CliCommand::Undo(command) => undo::run(&command, &control, out),
         CliCommand::Ptr(command) => ptr::run(command, &control, out),
         CliCommand::Attach(command) => attach::attach(command, &config, &control, out),
         CliCommand::Detach(command) => attach::detach(&command, &control, out),
@@ -221,6 +245,7 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
         CliCommand::Flows(command) => flows::run(&command, &control, out),
         CliCommand::Trace(command) => trace::run(&command, &config, out),
         // the configuration was not needed for these
+        CliCommand::Doctor(command) => doctor::run(command, Ok(config), out),
         CliCommand::Reload(command) => reload::run(&command, &cli.config, out),
         CliCommand::Config(command) => config::run(&command, &cli.config, out),
         CliCommand::Serve(command) => serve::run(&command, config),

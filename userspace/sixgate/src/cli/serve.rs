@@ -17,7 +17,7 @@ use super::{
 use crate::{
     config::{Config, Log, LogFormat, LogLevel},
     log_limit::LogLimiter,
-    server::{self, ServeOptions, SetLogLevel},
+    server::{self, ParentEnd, ServeOptions, SetLogLevel},
 };
 
 /// The arguments of `sixgate serve`.
@@ -27,9 +27,20 @@ pub(super) struct Serve {
     /// Do not use the XDP program and its maps, regardless of the configuration
     #[arg(long)]
     no_xdp: bool,
+    /// Run the daemon as a child of this process, so that it serves during a restart and finishes its
+    /// sessions after it; needs a service manager that keeps descriptors, as systemd does
+    #[arg(long)]
+    restartable: bool,
 }
 
 pub(super) fn run(command: &Serve, config: Config) -> Result<Exit, CliError> {
+    if command.restartable {
+        let end = server::run_parent(RESTARTABLE).map_err(|source| CliError::Parent { source })?;
+        return Ok(match end {
+            ParentEnd::Stopped | ParentEnd::Left => Exit::Done,
+            ParentEnd::Failed => Exit::Failed,
+        });
+    }
     let limiter = Arc::<LogLimiter>::default();
     let (log, set_level) = start_log(&config.log, &limiter).map_err(|source| CliError::Log { source })?;
     let runtime = Runtime::new().map_err(|source| CliError::Runtime { source })?;
@@ -129,6 +140,9 @@ fn filter_of(level: LogLevel) -> EnvFilter {
 const LOG_LINES: usize = 4096;
 /// How long the end waits for them.
 const LOG_END: Duration = Duration::from_secs(2);
+
+/// The switch that the daemon itself does not get.
+const RESTARTABLE: &str = "--restartable";
 
 const HELP: &str = "\
 The daemon listens, checks and hands mail on, in the foreground, until SIGTERM or SIGINT; its log

@@ -1,10 +1,10 @@
-//! `sixgate init` and `sixgate store`: the store as a whole.
+//! `sixgate store`: the store as a whole.
 //!
 //! It owns the forms of input and output only.
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -18,18 +18,6 @@ use crate::{
     control::{Control, Restored, Restoring},
     store::{Logged, parse_document, write_document},
 };
-
-/// The arguments of `sixgate init`.
-#[derive(Clone, Copy, Debug, Args)]
-#[command(after_help = INIT_HELP)]
-pub(super) struct Init {
-    /// Make it although there is a store.json of an earlier version, a backup, which is kept as
-    /// store.db.old.1, or maps of the XDP program with entries, which become as empty as the store
-    #[arg(long)]
-    force: bool,
-    #[command(flatten)]
-    pub(super) dry: DryRun,
-}
 
 #[derive(Debug, Subcommand)]
 pub(super) enum StoreCommand {
@@ -75,16 +63,6 @@ struct RevisionRow {
     added: u64,
     changed: u64,
     removed: u64,
-}
-
-pub(super) fn init(command: Init, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
-    control.init(command.force)?;
-    let path = control.store().path().display();
-    match control.is_dry_run() {
-        true => out.line(format_args!("{path}: would be made, empty\n{DRY_RUN}"))?,
-        false => out.line(format_args!("{path}: made, empty"))?,
-    }
-    Ok(Exit::Done)
 }
 
 pub(super) fn run(command: StoreCommand, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
@@ -181,15 +159,6 @@ Example:
 const RESTORE_HELP: &str = "\
 Example:
   sixgate store restore";
-
-const INIT_HELP: &str = "\
-A store that is there is left alone. Where the XDP program has maps with entries, their store is
-missing for another reason, such as a volume that is not mounted: only --force makes a new one then,
-and where there is a backup, which `sixgate store restore` puts back.
-A store.json of an earlier version is taken over by the first command or start, without `init`.
-
-Example:
-  sixgate init";
 
 const LOG_HELP: &str = "\
 Lines:  REVISION TIME WHO: COMMAND (NUMBER added, NUMBER changed, NUMBER removed)

@@ -16,7 +16,10 @@ fn a_host_name_is_enough_and_the_shipped_file_spells_the_defaults_out() {
     let least = parse("hostname = \"gate.example\"").unwrap();
     let shipped = parse(include_str!("../../../../packaging/sixgate.toml")).unwrap();
     assert_eq!(shipped.mode, Mode::Shadow, "a new installation refuses nothing");
-    let shipped = Config { mode: Mode::Enforce, ..shipped };
+    // the unit's own /var/tmp does not outlive a restart
+    assert_eq!(shipped.temporary_directory, Path::new("/var/lib/sixgate"));
+    let temporary_directory = least.temporary_directory.clone();
+    let shipped = Config { mode: Mode::Enforce, temporary_directory, ..shipped };
     assert_eq!(format!("{least:?}"), format!("{shipped:?}"));
 }
 

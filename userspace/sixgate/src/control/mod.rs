@@ -242,6 +242,8 @@ impl Control {
     pub fn restore(&self, force: bool) -> Result<Restored, ControlError> {
         let shown = self.shown();
         let (backup, aside) = self.store.restore(force)?;
+        // the backup's history lacks it
+        self.store.open()?.record(&Author::of_this_process())?;
         self.reconcile(false).map_err(ControlError::after_store)?;
         Ok(Restored { backup, aside, shown })
     }

@@ -43,14 +43,24 @@ pub(crate) struct Mirror {
 }
 
 impl Mirror {
-    /// Locks the pins; what is attached already is used from now on.
+    /// Locks the pins; what is attached already is used from now on. `is_successor`: a daemon that
+    /// has the lock is about to give it up, and the keeper tries again.
     ///
     /// # Errors
     ///
     /// [`DataplaneError::PinsInUse`] while another daemon has the pins.
-    pub(crate) fn open(config: &Config, no_xdp: bool, in_force: InForce) -> Result<Self, ControlError> {
+    pub(crate) fn open(
+        config: &Config,
+        no_xdp: bool,
+        in_force: InForce,
+        is_successor: bool,
+    ) -> Result<Self, ControlError> {
         let control = Control::new(config);
-        let pin_lock = if no_xdp { None } else { lock_pins(&control)? };
+        let pin_lock = match (!no_xdp).then(|| lock_pins(&control)) {
+            None => None,
+            Some(Err(_)) if is_successor => None,
+            Some(lock) => lock?,
+        };
         let pins = (!no_xdp).then(|| Pins::new(&config.xdp.bpffs));
         let mirror = Self {
             maps: Arc::new(KernelMaps::new(pins)),

@@ -216,7 +216,7 @@ impl NextHopError {
 }
 
 /// An error as a value for the log, with what caused it: one text, which the log quotes.
-pub(super) fn as_value(error: &NextHopError) -> String {
+pub(crate) fn as_value(error: &NextHopError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

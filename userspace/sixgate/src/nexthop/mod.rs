@@ -31,8 +31,11 @@ pub use health::{REJECTIONS_OF_US, SLOW};
 pub use ourselves::leads_back;
 pub use smtp::{
     BadReply, ClientIdentity, ConnectionBounds, EHLO_REJECTIONS, OPEN_MAX, PROBE_MAX, PROMPT_RESUMPTIONS_MAX,
-    Protocol, QUIT_MAX, RESUMPTIONS_MAX, SILENCE, SLOT_WAIT, SmtpSettings, Unframed,
+    Protocol, QUIT_MAX, RESUMPTIONS_MAX, SILENCE, SLOT_WAIT, ServerOffer, SmtpSettings, Unframed,
+    inspect_server,
 };
+
+pub(crate) use error::as_value as describe;
 
 use error::as_value;
 use health::Health;

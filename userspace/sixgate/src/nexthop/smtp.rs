@@ -8,6 +8,7 @@ mod connection_slots;
 mod data;
 mod ehlo;
 mod fault;
+mod inspection;
 mod offer_file;
 mod opening;
 mod own_identity;
@@ -23,6 +24,7 @@ mod xclient;
 
 pub use connection_slots::{ConnectionBounds, PROMPT_RESUMPTIONS_MAX, RESUMPTIONS_MAX, SILENCE, SLOT_WAIT};
 pub use data::Unframed;
+pub use inspection::{ServerOffer, inspect_server};
 pub use reader::BadReply;
 pub use server::{EHLO_REJECTIONS, OPEN_MAX, PROBE_MAX, QUIT_MAX};
 pub use settings::{ClientIdentity, Protocol, SmtpSettings};

@@ -39,21 +39,24 @@ pub(super) struct Acceptor {
     pub(super) budgets: Arc<Budgets>,
     pub(super) maps: Arc<KernelMaps>,
     pub(super) sessions: TaskTracker,
+    /// Cancelled when this daemon accepts no connection any more.
+    pub(super) accept_no_more: CancellationToken,
+    /// Cancelled when sessions are to end as soon as they can.
     pub(super) stop: CancellationToken,
     /// Cancelled when sessions have had their time to finish after the signal to stop.
     pub(super) cut_off: CancellationToken,
 }
 
 impl Acceptor {
-    /// Accepts connections until the daemon stops. A client that cannot be accepted for want of a
+    /// Accepts connections until no more are to be accepted. A client that cannot be accepted for want of a
     /// resource is not lost: it waits in the kernel's queue, and is accepted once the resource is
     /// free.
-    pub(super) async fn accept(self: Arc<Self>, listener: TcpListener) {
+    pub(super) async fn accept(self: Arc<Self>, listener: Arc<TcpListener>) {
         let mut failing = false;
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = self.stop.cancelled() => return,
+                () = self.accept_no_more.cancelled() => return,
             };
             match accepted {
                 Ok((stream, _)) => {
@@ -139,9 +142,9 @@ impl Acceptor {
         self.in_force.get().metrics.open(self.budgets.connections.open());
     }
 
-    /// What `chore` comes to, if the daemon does not stop before.
-    pub(super) async fn until_stop<T>(&self, chore: impl Future<Output = T>) -> Option<T> {
-        self.stop.run_until_cancelled(chore).await
+    /// What `chore` comes to, if connections are accepted so long.
+    pub(super) async fn while_accepting<T>(&self, chore: impl Future<Output = T>) -> Option<T> {
+        self.accept_no_more.run_until_cancelled(chore).await
     }
 }
 

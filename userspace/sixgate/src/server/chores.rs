@@ -40,8 +40,7 @@ const LINES_INTERVAL: Duration = Duration::from_secs(1);
 /// How often systemd gets a report in the time after which it would restart the daemon.
 const WATCHDOG_REPORTS: u32 = 3;
 
-/// Listens on addresses whose interface was not there at the start. Those that were opened accept
-/// until the daemon stops.
+/// Listens on addresses whose interface was not there at the start.
 pub(super) async fn keep_listening(acceptor: Arc<Acceptor>, listening: Arc<Listening>) {
     let accepting = TaskTracker::new();
     let follow = async {
@@ -53,7 +52,7 @@ pub(super) async fn keep_listening(acceptor: Arc<Acceptor>, listening: Arc<Liste
             }
         }
     };
-    acceptor.until_stop(follow).await;
+    acceptor.while_accepting(follow).await;
     accepting.close();
     accepting.wait().await;
 }

@@ -5,7 +5,7 @@
 use std::{
     io,
     net::{SocketAddr, UdpSocket},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use sixgate_base::endpoint::Endpoint;
@@ -19,7 +19,7 @@ use crate::server::{error::ServeError, passed::Passed};
 const BACKLOG: i32 = 1024;
 
 /// An open socket and its address.
-pub(crate) type Listener = (TcpListener, SocketAddr);
+pub(crate) type Listener = (Arc<TcpListener>, SocketAddr);
 
 /// The addresses of the configuration, for as long as the daemon runs.
 #[derive(Debug, Default)]
@@ -29,13 +29,13 @@ pub(crate) struct Listening {
 
 #[derive(Debug, Default)]
 struct ListeningState {
-    open: Vec<SocketAddr>,
+    open: Vec<(Weak<TcpListener>, SocketAddr)>,
     /// Those whose interface is not there.
     missing: Vec<Endpoint>,
 }
 
 impl Listening {
-    /// Opens a socket at each address, or uses that which systemd passed. They take IPv6 only, so
+    /// Opens a socket at each address, or uses that which was passed. They take IPv6 only, so
     /// that a mail server may keep 0.0.0.0:25. An address on an interface that is not there yet is
     /// left to [`Self::open_missing`].
     ///
@@ -69,8 +69,7 @@ impl Listening {
             };
             let listener =
                 TcpListener::from_std(socket).map_err(|source| ServeError::PassedSocket { source })?;
-            self.state().open.push(local);
-            listeners.push((listener, local));
+            listeners.push(self.note((Arc::new(listener), local)));
         }
         passed.end()?;
         Ok((listeners, rest))
@@ -98,10 +97,7 @@ impl Listening {
         let mut listeners = Vec::new();
         for address in addresses {
             match open(address) {
-                Ok(listener) => {
-                    self.state().open.push(listener.1);
-                    listeners.push(listener);
-                }
+                Ok(listener) => listeners.push(self.note(listener)),
                 Err(error) if is_missing_interface(&error) => self.state().missing.push(address.clone()),
                 Err(source) => {
                     return Err(ServeError::Listen { address: address.clone(), running: None, source });
@@ -111,9 +107,19 @@ impl Listening {
         Ok(listeners)
     }
 
+    fn note(&self, listener: Listener) -> Listener {
+        self.state().open.push((Arc::downgrade(&listener.0), listener.1));
+        listener
+    }
+
     /// The addresses of the open sockets.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.state().open.clone()
+        self.state().open.iter().map(|(_, address)| *address).collect()
+    }
+
+    /// The open sockets, for the daemon that comes next.
+    pub(crate) fn sockets(&self) -> Vec<Arc<TcpListener>> {
+        self.state().open.iter().filter_map(|(socket, _)| socket.upgrade()).collect()
     }
 
     fn missing(&self) -> Vec<Endpoint> {
@@ -160,7 +166,7 @@ fn open(address: &Endpoint) -> io::Result<Listener> {
     socket.listen(BACKLOG)?;
     let listener = TcpListener::from_std(socket.into())?;
     let address = listener.local_addr()?;
-    Ok((listener, address))
+    Ok((Arc::new(listener), address))
 }
 
 /// A zone without an interface: by name, or by number.

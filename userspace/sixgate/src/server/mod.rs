@@ -9,6 +9,7 @@ mod chores;
 mod control_socket;
 mod descriptors;
 mod dns_watch;
+mod ending;
 mod error;
 mod files_watch;
 #[expect(clippy::disallowed_methods, reason = "the listener for HTTP is opened here")]
@@ -18,10 +19,12 @@ mod listening;
 mod metrics_file;
 mod metrics_sources;
 mod next_hop_watch;
+mod parent;
 mod passed;
 mod problems;
 mod run;
 mod signals;
+mod succession;
 mod traces;
 mod warnings;
 mod watching;
@@ -33,6 +36,9 @@ pub use control_socket::{
     ask_patiently, trace,
 };
 pub use error::ServeError;
+pub use parent::{ParentEnd, run_parent};
 pub use run::{ServeOptions, run};
 pub use signals::{hold_hang_up, release_hang_up};
 pub use warnings::warnings;
+
+pub(crate) use warnings::{ipv4_fallback, warnings_of};

@@ -1,11 +1,10 @@
 //! Start and stop of the daemon. It accepts no connection itself.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use sd_notify::NotifyState;
 use sixgate_auth::dns::Resolver;
 use sixgate_smtp::policy::Mode;
-use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -21,12 +20,15 @@ use crate::{
         chores,
         control_socket::{ControlSocket, Handlers},
         descriptors,
+        ending::{Chores, Running},
         error::ServeError,
         http::HttpServer,
         listening::{Listener, Listening},
         next_hop_watch::NextHopWatch,
+        parent::Parent,
         passed::Passed,
-        signals::{SignalRequest, Signals},
+        signals::Signals,
+        succession::{Predecessor, Succession},
         traces::Traces,
         warnings,
         watching::{Watched, Watching},
@@ -37,12 +39,6 @@ use crate::{
     store_view::StoreView,
 };
 
-/// How long sessions may finish their message after the signal to stop.
-const STOP_GRACE: Duration = Duration::from_secs(30);
-/// How long those wait after that whose message is with the next hop: as long as a sender does (RFC
-/// 5321 4.5.3.2.6).
-const HANDED_OVER_GRACE: Duration = Duration::from_secs(10 * 60);
-
 /// How the daemon is started.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ServeOptions {
@@ -50,8 +46,8 @@ pub struct ServeOptions {
     pub no_xdp: bool,
 }
 
-/// Runs the daemon until SIGTERM, SIGINT or SIGQUIT. SIGHUP makes it read its configuration again;
-/// no other signal ends it that a process can handle.
+/// Runs the daemon until SIGTERM, SIGINT or SIGQUIT, or until a successor has taken over. SIGHUP
+/// makes it read its configuration again; no other signal ends it that a process can handle.
 ///
 /// # Errors
 /// The reason why it cannot start. Afterwards no error ends it.
@@ -61,26 +57,28 @@ pub async fn run(
     set_log_level: SetLogLevel,
     log_limiter: Arc<LogLimiter>,
 ) -> Result<(), ServeError> {
-    let mut signals = Signals::take()?;
+    let signals = Signals::take()?;
+    let parent = Parent::watch();
     let shown = || Control::new(&config).shown();
     let store = StoreView::open(Store::new(&config.store), shown).map_err(ServeError::Store)?;
     let store = Arc::new(store);
     descriptors::raise_limit(&config.limits);
+    let in_force = InForce::new(Services::new(&config)?);
+    let budgets = Arc::new(Budgets::new(&config.limits, log_limiter).map_err(ServeError::Threads)?);
     // before the maps: a start that finds the port in use must not change them under the daemon
     // that has it
-    let (listening, listeners) = listen(&config)?;
-    let in_force = InForce::new(Services::new(&config)?);
-    let mirror = Mirror::open(&config, options.no_xdp, in_force.clone()).map_err(ServeError::Control)?;
-    let mirror = Arc::new(mirror);
-    let budgets = Arc::new(Budgets::new(&config.limits, log_limiter).map_err(ServeError::Threads)?);
+    let (listening, listeners, before) = listen(&config).await?;
+    let next_hop_watch = watch_next_hop(&in_force).await;
+    // a daemon that serves goes on until nothing is left that may fail here
+    let is_successor = matches!(before.take_over().await, Before::Finishing);
+    let mirror = Mirror::open(&config, options.no_xdp, in_force.clone(), is_successor);
+    let mirror = Arc::new(mirror.map_err(ServeError::Control)?);
     let dns = resolver(&config);
     let reverse_dns = Arc::new(ReverseDns::new(Arc::clone(mirror.maps()), dns.clone(), in_force.clone()));
-    let next_hop_watch = watch_next_hop(&in_force).await;
 
     warn_of_settings(&store, &config);
 
-    let stop = CancellationToken::new();
-    let chores = Chores { tasks: TaskTracker::new(), stop: stop.clone() };
+    let (chores, upkeep) = (Chores::new(), Chores::new());
     let acceptor = Arc::new(Acceptor {
         in_force: in_force.clone(),
         sources: Arc::new(FactSources {
@@ -91,7 +89,8 @@ pub async fn run(
         budgets: Arc::clone(&budgets),
         maps: Arc::clone(mirror.maps()),
         sessions: TaskTracker::new(),
-        stop: stop.clone(),
+        accept_no_more: chores.stop.clone(),
+        stop: CancellationToken::new(),
         cut_off: CancellationToken::new(),
     });
     let watching = Watching::new(Watched {
@@ -114,40 +113,40 @@ pub async fn run(
         Arc::clone(&listening),
         set_log_level,
     ));
-    let traces = Arc::new(Traces::new(Arc::clone(&mirror), stop.clone()));
+    let traces = Arc::new(Traces::new(Arc::clone(&mirror), chores.stop.clone()));
     let handlers = Handlers { administration: Arc::clone(&administration), traces: Arc::clone(&traces) };
     for (listener, address) in listeners {
         info!(%address, "listening");
         chores.tasks.spawn(Arc::clone(&acceptor).accept(listener));
     }
-    chores.tasks.spawn(chores::keep_listening(Arc::clone(&acceptor), listening));
+    chores.tasks.spawn(chores::keep_listening(Arc::clone(&acceptor), Arc::clone(&listening)));
     chores.spawn(chores::keep_dns(Arc::clone(&watching.dns_watch), dns.clone(), in_force.clone()));
     chores.spawn(warn_of_ipv4(dns, config.clone(), Arc::clone(&store)));
-    let end = chores.serve_control(&config, handlers, Arc::clone(&watching.http));
+    let end_control = serve_control(&chores, &config, handlers, Arc::clone(&watching.http));
     chores.spawn(chores::keep_probing(in_force.clone()));
     chores.spawn(chores::keep_backup(Arc::clone(&store)));
     chores.spawn(chores::keep_store(Arc::clone(&store), Arc::clone(&mirror)));
     chores.spawn(keep_interfaces(Arc::clone(&mirror), store));
-    chores.spawn(chores::keep_tls(in_force.clone()));
+    upkeep.spawn(chores::keep_tls(in_force.clone()));
     chores.spawn(kernel_events::follow(Arc::clone(mirror.maps()), in_force));
-    chores.spawn(chores::keep_log(Arc::clone(&budgets.log)));
+    upkeep.spawn(chores::keep_log(Arc::clone(&budgets.log)));
     chores.spawn(Arc::clone(&watching.metrics_file).keep());
-    report_ready(&chores);
+    let succession = report_ready(&chores, parent);
 
-    let signal = handle_signals(&mut signals, &administration).await;
-    info!("{signal}: stopping");
-    let _ = sd_notify::notify(&[NotifyState::Stopping]);
-    administration.begin_stop();
-    watching.http.begin_stop();
-    stop.cancel();
-    traces.end().await;
-    end_sessions(&acceptor).await;
-    end.cancel();
-    chores.tasks.close();
-    chores.tasks.wait().await;
-    chores::log_suppressed(&budgets.log, true);
-    // once more: sessions that the stop waited for have counted meanwhile
-    watching.metrics_file.write_aside().await;
+    let running = Running {
+        acceptor,
+        administration,
+        budgets,
+        listening,
+        watching,
+        traces,
+        succession,
+        parent,
+        chores,
+        upkeep,
+        end_control,
+    };
+    running.run(signals).await;
     Ok(())
 }
 
@@ -159,71 +158,71 @@ async fn watch_next_hop(in_force: &InForce) -> Arc<NextHopWatch> {
     Arc::new(watch)
 }
 
-/// The listening sockets: those that systemd passed, else of our own.
-fn listen(config: &Config) -> Result<(Arc<Listening>, Vec<Listener>), ServeError> {
-    let opened = Listening::open(&config.listen.addresses, Passed::take()?);
+/// The listening sockets: those that were passed, else of our own; and the daemon that serves until
+/// this one is ready.
+async fn listen(config: &Config) -> Result<(Arc<Listening>, Vec<Listener>, Before), ServeError> {
+    let mut passed = Passed::take()?;
+    let mut before = match passed.predecessor() {
+        Some(predecessor) => Before::Serving(predecessor),
+        None => Before::Nothing,
+    };
+    if !passed.cover(&config.listen.addresses) {
+        // its sockets may be in the way of new ones
+        before = before.take_over().await;
+    }
+    let opened = Listening::open(&config.listen.addresses, passed);
     let (listening, listeners) = opened.map_err(|error| error.naming_other(config))?;
-    Ok((Arc::new(listening), listeners))
+    Ok((Arc::new(listening), listeners, before))
 }
 
-/// Reports to systemd that connections are served, and from then on that tasks run.
-fn report_ready(chores: &Chores) {
-    chores.spawn(chores::keep_watchdog());
-    let _ = sd_notify::notify(&[NotifyState::Ready]);
+/// The daemon that served before this one.
+enum Before {
+    /// There is none.
+    Nothing,
+    /// It serves.
+    Serving(Predecessor),
+    /// It finishes its sessions.
+    Finishing,
 }
 
-/// Waits for the sessions, and cuts those off that take too long.
-async fn end_sessions(Acceptor { sessions, cut_off, .. }: &Acceptor) {
-    sessions.close();
-    if timeout(STOP_GRACE, sessions.wait()).await.is_err() {
-        warn!(
-            sessions = sessions.len(),
-            "sessions did not end in time: closing those whose message is not yet with the next hop"
-        );
-        cut_off.cancel();
-    }
-    if timeout(HANDED_OVER_GRACE, sessions.wait()).await.is_err() {
-        warn!(sessions = sessions.len(), "sessions closed: the next hop did not reply in time");
-    }
-}
-
-/// Does what signals ask for until one asks to stop; its name.
-async fn handle_signals(signals: &mut Signals, administration: &Administration) -> &'static str {
-    loop {
-        match signals.next().await {
-            SignalRequest::Stop(name) => return name,
-            SignalRequest::Reload => {
-                info!("SIGHUP: reading the configuration again");
-                // what came of it is logged
-                let _ = administration.reload().await;
-            }
+impl Before {
+    /// Has it give up everything but its sessions.
+    async fn take_over(self) -> Self {
+        let Self::Serving(predecessor) = self else {
+            return self;
+        };
+        let taken = tokio::task::spawn_blocking(|| predecessor.take_over()).await;
+        match taken.map_err(anyhow::Error::new).and_then(|taken| taken.map_err(anyhow::Error::new)) {
+            Ok(()) => info!("taking over from the daemon that served before, which finishes its sessions"),
+            Err(error) => warn!("the daemon that served before did not give up everything: {error:#}"),
         }
+        Self::Finishing
     }
 }
 
-/// Tasks beside the sessions, each until the daemon stops.
-struct Chores {
-    tasks: TaskTracker,
-    stop: CancellationToken,
+/// Reports to systemd that connections are served, and from then on that tasks run; and has it keep
+/// what a successor needs.
+fn report_ready(chores: &Chores, parent: Parent) -> Succession {
+    chores.spawn(chores::keep_watchdog());
+    let succession = if parent.is_there() { Succession::offer() } else { Succession::default() };
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    succession
 }
 
-impl Chores {
-    /// Answers commands and HTTP until the token that it returns is cancelled: after the last
-    /// session.
-    fn serve_control(&self, config: &Config, handlers: Handlers, http: Arc<HttpServer>) -> CancellationToken {
-        let end = CancellationToken::new();
-        let socket = ControlSocket::open(config.control_socket()).serve(handlers);
-        let ended = end.clone();
-        self.tasks.spawn(async move { ended.run_until_cancelled(socket).await });
-        let ended = end.clone();
-        self.tasks.spawn(async move { ended.run_until_cancelled(http.keep()).await });
-        end
-    }
-
-    fn spawn(&self, chore: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.stop.clone();
-        self.tasks.spawn(async move { stop.run_until_cancelled(chore).await });
-    }
+/// Answers commands and HTTP until the token that it returns is cancelled: after the last session.
+fn serve_control(
+    chores: &Chores,
+    config: &Config,
+    handlers: Handlers,
+    http: Arc<HttpServer>,
+) -> CancellationToken {
+    let end = CancellationToken::new();
+    let socket = ControlSocket::open(config.control_socket()).serve(handlers);
+    let ended = end.clone();
+    chores.tasks.spawn(async move { ended.run_until_cancelled(socket).await });
+    let ended = end.clone();
+    chores.tasks.spawn(async move { ended.run_until_cancelled(http.keep()).await });
+    end
 }
 
 fn resolver(config: &Config) -> Resolver {

@@ -18,6 +18,7 @@ pub(crate) struct Signals {
     interrupt: Signal,
     quit: Signal,
     hang_up: Signal,
+    parent: Signal,
     /// Handled so that they do nothing.
     _harmless: Vec<Signal>,
 }
@@ -29,14 +30,16 @@ pub(crate) enum SignalRequest {
     Stop(&'static str),
     /// To read the configuration again.
     Reload,
+    /// The parent process has ended, if there was one.
+    ParentEnded,
 }
 
 impl Signals {
     /// Replaces each default action that would end the process but those of faults.
     pub(crate) fn take() -> Result<Self, ServeError> {
         let signals = Self::handle_all()?;
-        // one that came before this is acted on now
-        release_hang_up();
+        // those that came before this are acted on now; a parent process blocks more of them
+        let _ = SigSet::all().thread_unblock();
         Ok(signals)
     }
 
@@ -48,6 +51,7 @@ impl Signals {
             interrupt: handle(SignalKind::interrupt())?,
             quit: handle(SignalKind::quit())?,
             hang_up: handle(SignalKind::hangup())?,
+            parent: handle(SignalKind::user_defined1())?,
             _harmless: named.chain(real_time).map(handle).collect::<Result<_, _>>()?,
         })
     }
@@ -59,6 +63,7 @@ impl Signals {
             _ = self.interrupt.recv() => SignalRequest::Stop("SIGINT"),
             _ = self.quit.recv() => SignalRequest::Stop("SIGQUIT"),
             _ = self.hang_up.recv() => SignalRequest::Reload,
+            _ = self.parent.recv() => SignalRequest::ParentEnded,
         }
     }
 }
@@ -70,7 +75,7 @@ pub fn hold_hang_up() {
     let _ = hang_up().thread_block();
 }
 
-/// Ends [`hold_hang_up`]: for commands, which SIGHUP may end, and once handlers are there.
+/// Ends [`hold_hang_up`]: for commands, which SIGHUP may end.
 pub fn release_hang_up() {
     let _ = hang_up().thread_unblock();
 }
@@ -90,8 +95,7 @@ fn real_time() -> RangeInclusive<i32> {
 
 /// Their default action ends the process (signal(7)); nothing in sixgate uses them. A write beyond
 /// RLIMIT_FSIZE fails where SIGXFSZ is handled. SIGPIPE is ignored by the standard library.
-const HARMLESS: [i32; 10] = [
-    libc::SIGUSR1,
+const HARMLESS: [i32; 9] = [
     libc::SIGUSR2,
     libc::SIGALRM,
     libc::SIGVTALRM,

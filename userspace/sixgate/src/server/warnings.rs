@@ -90,12 +90,6 @@ pub fn warnings(config: &Config) -> Vec<String> {
 
 /// Files that sixgate would have to replace, and does not. The daemon tells of them when it writes.
 pub(crate) fn of_files(config: &Config) -> Vec<String> {
-    let metrics = config.metrics.file.as_ref().and_then(|path| {
-        let folder = path.parent().filter(|folder| !folder.is_dir());
-        let missing = folder.map(|folder| format!("{} is not a directory that is there", folder.display()));
-        let error = missing.or_else(|| metrics::check_file(path).err().map(|error| error.to_string()))?;
-        Some(format!("metrics.file: cannot write {}: {error}", path.display()))
-    });
     let pins =
         Pins::new(&config.xdp.bpffs).check_file_system().err().filter(|_| !config.xdp.interfaces.is_empty());
     let next_hop = match &config.next_hop {
@@ -106,9 +100,31 @@ pub(crate) fn of_files(config: &Config) -> Vec<String> {
         NextHop::Server { .. } | NextHop::Maildir(_) => None,
     };
     let pins = pins.map(|error| format!("xdp.bpffs: {error}"));
-    let found = control_socket::problem(&config.control_socket());
+    of_written_files(config).into_iter().chain(pins).chain(next_hop).collect()
+}
+
+/// Those of the files that sixgate writes itself.
+fn of_written_files(config: &Config) -> Vec<String> {
+    let metrics = config.metrics.file.as_ref().and_then(|path| {
+        let folder = path.parent().filter(|folder| !folder.is_dir());
+        let missing = folder.map(|folder| format!("{} is not a directory that is there", folder.display()));
+        let error = missing.or_else(|| metrics::check_file(path).err().map(|error| error.to_string()))?;
+        Some(format!("metrics.file: cannot write {}: {error}", path.display()))
+    });
     let http = config.http.listen.as_ref().and_then(http::problem);
-    found.into_iter().chain(http).chain(metrics).chain(pins).chain(next_hop).collect()
+    control_socket::problem(&config.control_socket()).into_iter().chain(http).chain(metrics).collect()
+}
+
+/// What settings, and the store's `contents` if they are known, would hurt with; without what
+/// stands around the configuration and is looked at by itself.
+pub(crate) fn warnings_of(config: &Config, contents: Option<&Contents>) -> Vec<String> {
+    let mut warnings = of_written_files(config);
+    warnings.extend(of_hostname(config));
+    warnings.extend(match contents {
+        Some(contents) => of(config, contents),
+        None => of_settings(config),
+    });
+    warnings
 }
 
 /// Addresses to which no connection can be made.
@@ -302,13 +318,19 @@ pub(crate) async fn of_ipv4(dns: &Resolver, config: &Config, store: &StoreView) 
     for host in hosts(dns, config, store).await {
         let Ok(answer) = dns.a(&host).await else { continue };
         if let Some(address) = answer.records.first() {
-            warnings.push(format!(
-                "{host} has the IPv4 address {address}, too, and the 550 at RCPT TO makes senders bounce mail that IPv4 would \
-                 deliver; set temporary_refusals = [\"not_opted_in\"], so that senders use IPv4, then: sixgate reload"
-            ));
+            let (found, cure) = ipv4_fallback(&host, *address);
+            warnings.push(format!("{found}; {cure}"));
         }
     }
     warnings
+}
+
+/// That `host` of the gate has the IPv4 address `address`, too, and what to set.
+pub(crate) fn ipv4_fallback(host: &str, address: Ipv4Addr) -> (String, &'static str) {
+    let found = format!(
+        "{host} has the IPv4 address {address}, too, and the 550 at RCPT TO makes senders bounce mail that IPv4 would deliver"
+    );
+    (found, "set temporary_refusals = [\"not_opted_in\"], so that senders use IPv4, then: sixgate reload")
 }
 
 /// Our name, and the mail servers of listed domains that are at an address which the store knows as

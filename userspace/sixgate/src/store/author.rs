@@ -1,10 +1,13 @@
-//! Who makes a change of the store, and by which command: what its revision records.
+//! The author of a change of the store, the host, and the command: the record in its revision.
 //!
 //! It decides nothing by it.
 
-use std::env;
+use std::{env, fs};
 
-use nix::unistd::{Uid, User};
+use nix::{
+    sys::utsname::uname,
+    unistd::{Uid, User},
+};
 
 /// Who changes the store.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -13,6 +16,42 @@ pub struct Author {
     pub who: String,
     /// The command line of the process.
     pub what: String,
+    /// The user, the login and the host, as far as they are known.
+    pub origin: Origin,
+}
+
+/// Where a change comes from. Versions before did not record it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Origin {
+    /// The effective user ID of the process.
+    pub uid: Option<u32>,
+    /// The user who logged in: `loginuid` of the process (proc(5)), else the user before sudo.
+    pub login: Option<String>,
+    /// The name of the host.
+    pub host: Option<String>,
+}
+
+impl Origin {
+    fn of_this_process(uid: Uid, before_sudo: Option<&str>) -> Self {
+        let login = login_uid().map(user_name).or_else(|| before_sudo.map(str::to_owned));
+        let host = uname().ok().map(|names| names.nodename().to_string_lossy().into_owned());
+        Self {
+            uid: Some(uid.as_raw()),
+            login: login.map(|login| bounded(&login, WHO_MAX)),
+            host: host.map(|host| bounded(&host, WHO_MAX)),
+        }
+    }
+}
+
+/// The user who logged in; none for a process that no login began.
+fn login_uid() -> Option<Uid> {
+    let text = fs::read_to_string("/proc/self/loginuid").ok()?;
+    let uid: u32 = text.trim().parse().ok()?;
+    (uid != u32::MAX).then(|| Uid::from_raw(uid))
+}
+
+fn user_name(uid: Uid) -> String {
+    User::from_uid(uid).ok().flatten().map_or_else(|| format!("uid {uid}"), |user| user.name)
 }
 
 impl Author {
@@ -20,14 +59,16 @@ impl Author {
     #[must_use]
     pub fn of_this_process() -> Self {
         let uid = Uid::effective();
-        let name = User::from_uid(uid).ok().flatten().map_or_else(|| format!("uid {uid}"), |user| user.name);
-        let who = match env::var("SUDO_USER") {
-            Ok(before) if before != name => format!("{name} (sudo by {before})"),
+        let name = user_name(uid);
+        let before = env::var("SUDO_USER").ok();
+        let origin = Origin::of_this_process(uid, before.as_deref());
+        let who = match before {
+            Some(before) if before != name => format!("{name} (sudo by {before})"),
             _ => name,
         };
         let arguments = env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
         let what = without_config(arguments).join(" ");
-        Self { who: bounded(&who, WHO_MAX), what: bounded(&what, WHAT_MAX) }
+        Self { who: bounded(&who, WHO_MAX), what: bounded(&what, WHAT_MAX), origin }
     }
 }
 

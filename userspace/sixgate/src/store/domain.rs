@@ -33,6 +33,17 @@ impl Marks {
         Self { opted_in: self.opted_in || more.opted_in, temporary: self.temporary || more.temporary }
     }
 
+    /// Both marks as a text.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match (self.opted_in, self.temporary) {
+            (true, true) => "in temporary",
+            (true, false) => "in",
+            (false, true) => "temporary",
+            (false, false) => "none",
+        }
+    }
+
     /// How they stand after the domain in lists, with a blank before; nothing for a domain that
     /// takes mail here and is refused as usual.
     #[must_use]

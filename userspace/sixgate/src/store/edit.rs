@@ -72,6 +72,19 @@ impl StoreEntry {
     }
 }
 
+impl StoreEntry {
+    /// Its decision or marks; `listed` for an entry that has neither.
+    #[must_use]
+    pub const fn state(&self) -> &'static str {
+        match self {
+            Self::OptIn(_, OptIn::In) => "in",
+            Self::OptIn(_, OptIn::Out) => "out",
+            Self::Guard(_) | Self::Trust(_) => "listed",
+            Self::Domain(_, marks) => marks.text(),
+        }
+    }
+}
+
 impl fmt::Display for StoreEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::store::database::{CHANGES_KEPT, CHANGES_KEPT_OF_ONE, REVISIONS_KEPT};
+
 /// An operation on the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -209,12 +211,58 @@ pub enum StoreError {
         /// The consequence, for the message.
         then: &'static str,
     },
+    /// An undo would leave a list without entries.
+    #[error("the undo would leave no {what}; nothing was changed: `--allow-empty` if that is meant")]
+    UndoEmpties {
+        /// The kind of entries, in the plural.
+        what: &'static str,
+    },
+    /// No such change is in the history.
+    #[error(
+        "{}; `sixgate audit` lists the changes", no_change(*number, *is_old)
+    )]
+    NoChange {
+        /// The number that was given.
+        number: u64,
+        /// Whether there was a change of that number.
+        is_old: bool,
+    },
+    /// A change that concerned no entry.
+    #[error("change {number} concerns no entry: there is nothing to undo")]
+    NothingToUndo {
+        /// The number of the change.
+        number: u64,
+    },
+    /// A change whose entries are not kept.
+    #[error(
+        "change {number} cannot be undone: its entries are not kept any more (at most {CHANGES_KEPT_OF_ONE} of one change, \
+         {CHANGES_KEPT} of all, and none of a store's first change); nothing was changed. `sixgate store restore --force` puts \
+         the last backup back, `sixgate store import FILE` an export"
+    )]
+    EntriesNotKept {
+        /// The number of the change.
+        number: u64,
+    },
+    /// Later changes concern the same entries.
+    #[error(
+        "change {number} cannot be undone: its entries were changed later{}; nothing was changed. Undo the later changes \
+         first, or `sixgate undo {number} --force` makes these entries as they were before change {number}",
+        if later.is_empty() { String::new() } else { format!(", by {later}") }
+    )]
+    UndoConflicts {
+        /// The number of the change.
+        number: u64,
+        /// The later changes, by number and command.
+        later: String,
+    },
     /// A list lacks more than half of what is there.
     #[error(
-        "the list would remove {removed} of {before} {what}{}; nothing was changed: `--allow-shrink` if that is meant",
+        "{by} would remove {removed} of {before} {what}{}; nothing was changed: `--allow-shrink` if that is meant",
         if *counts_out { ", or no longer opt them in" } else { "" }
     )]
     Shrinks {
+        /// The cause: a list, or an undo.
+        by: &'static str,
         /// The kind of entries, in the plural.
         what: &'static str,
         /// How many would go, or would no longer be opted in.
@@ -224,6 +272,14 @@ pub enum StoreError {
         /// Whether some would stay, not opted in.
         counts_out: bool,
     },
+}
+
+fn no_change(number: u64, is_old: bool) -> String {
+    if is_old {
+        format!("change {number} is not kept any more: the last {REVISIONS_KEPT} changes are")
+    } else {
+        format!("there is no change {number}")
+    }
 }
 
 /// The command that leads from a damaged store to a good one.

@@ -22,10 +22,11 @@ use ipnet::Ipv6Net;
 use sixgate_common::dest::OptIn;
 use sixgate_smtp::policy::{TemporaryDomains, evidence::OptInStatus};
 
-pub use author::Author;
+pub use author::{Author, Origin};
+pub(crate) use database::REVISIONS_KEPT;
 pub use database::{
-    Backup, Consent, Database, Edit, Edited, Logged, Replaced, Since, StartNote, Store, StoreCounts,
-    TakenOver, WRITE_WAIT,
+    AuditLog, AuditQuery, Audited, Backup, Consent, Database, Edit, Edited, EntryDifference, Logged,
+    Replaced, Since, StartNote, Store, StoreCounts, TakenOver, Undo, WRITE_WAIT,
 };
 pub use document::{ListProblem, parse as parse_document, write as write_document};
 pub use domain::{Domain, DomainError, Marks, parse_listed_domain};

@@ -1,5 +1,5 @@
-//! Facts in a certificate that rustls does not tell: until when it is valid, and whether it is an
-//! authority's.
+//! Facts in a certificate that rustls does not tell: until when and for which names it is valid,
+//! and whether it is an authority's.
 //!
 //! It verifies no signature, and does not decide about trust.
 
@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use rustls::pki_types::CertificateDer;
-use x509_parser::{certificate::X509Certificate, prelude::FromDer as _, x509::X509Version};
+use x509_parser::{
+    certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _, x509::X509Version,
+};
 
 /// The end of our own certificate's validity (RFC 5280 4.1.2.5).
 #[derive(Debug)]
@@ -41,6 +43,31 @@ impl Expiry {
     }
 }
 
+/// Facts in a server's certificate, as far as it can be read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CertificateFacts {
+    /// Its DNS names (RFC 5280 4.2.1.6).
+    pub(crate) names: Vec<String>,
+    /// The end of its validity.
+    pub(crate) until: Option<Timestamp>,
+}
+
+impl CertificateFacts {
+    pub(super) fn of(certificate: &CertificateDer<'_>) -> Self {
+        let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return Self::default() };
+        let names = parsed.subject_alternative_name().ok().flatten();
+        let names = names.into_iter().flat_map(|names| &names.value.general_names);
+        let dns_name = |name: &GeneralName<'_>| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            _ => None,
+        };
+        Self {
+            names: names.filter_map(dns_name).take(NAMES_MAX).collect(),
+            until: Timestamp::from_second(parsed.validity().not_after.timestamp()).ok(),
+        }
+    }
+}
+
 /// Why `certificate` cannot be an authority's: its subject, as written in it; none if it can.
 ///
 /// It has to state that it may issue others (RFC 5280 4.2.1.9). Old roots of version 1 cannot state
@@ -56,3 +83,5 @@ pub(super) fn subject_of_no_authority(certificate: &CertificateDer<'_>) -> Optio
 
 /// How long before its end a certificate is warned of: automatic renewal has happened long before.
 const SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// Names of one certificate that are looked at.
+const NAMES_MAX: usize = 100;

@@ -21,7 +21,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::certificate::{Expiry, subject_of_no_authority};
+use super::certificate::{CertificateFacts, Expiry, subject_of_no_authority};
 use super::trust::{Authority, CertificateProblem, ClientCertificate, ProofRecorder};
 use sixgate_base::bounded;
 
@@ -256,6 +256,15 @@ fn authority(trust: &config::ClientTrust, provider: &Arc<CryptoProvider>) -> Res
     }
     Authority::new(trust, roots, provider)
         .map_err(|source| TlsError::Authorities { path: trust.ca.clone(), source })
+}
+
+/// Facts in our own certificate, whether or not it goes with its key.
+///
+/// # Errors
+/// The file cannot be read, or has no certificate in it.
+pub(crate) fn inspect_certificate(settings: &config::Tls) -> Result<CertificateFacts, TlsError> {
+    let chain = certificates(&settings.certificate)?;
+    Ok(chain.first().map(CertificateFacts::of).unwrap_or_default())
 }
 
 /// All certificates of a file, at least one.

@@ -31,6 +31,8 @@ pub use material::TlsError;
 pub(crate) use load::HandshakeLoad;
 pub(crate) use trust::ClientCertificate;
 
+pub(crate) use material::inspect_certificate;
+
 use material::Material;
 use trust::ProofRecorder;
 

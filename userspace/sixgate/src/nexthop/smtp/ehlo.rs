@@ -19,6 +19,8 @@ pub(super) struct Offer {
     pub(super) smtp_utf8: bool,
     /// The attributes that XCLIENT takes, in upper case; none if there is no XCLIENT.
     pub(super) xclient: Option<Vec<String>>,
+    /// It offers STARTTLS, which is not used on the way to it.
+    pub(super) starttls: bool,
 }
 
 impl Offer {
@@ -32,6 +34,7 @@ impl Offer {
                 Some("8BITMIME") => offer.eight_bit_mime = true,
                 Some("SIZE") => offer.size = size_limit(parts.next()),
                 Some("SMTPUTF8") => offer.smtp_utf8 = true,
+                Some("STARTTLS") => offer.starttls = true,
                 Some("XCLIENT") => offer.xclient = Some(parts.map(str::to_owned).collect()),
                 _ => {}
             }
@@ -99,11 +102,15 @@ mod tests {
             size: Some(10_240_000),
             smtp_utf8: true,
             xclient: Some(vec!["NAME".into(), "ADDR".into()]),
+            starttls: true,
         };
         let rows = [
             ("250 mx.example\r\n", Offer::default()),
             ("250-SIZE 5\r\n250 HELP\r\n", Offer::default()),
-            ("250-mx\r\n250-8bitmime\r\n250-Size 10240000\r\n250-smtputf8\r\n250 XClient name Addr\r\n", all),
+            (
+                "250-mx\r\n250-8bitmime\r\n250-Size 10240000\r\n250-smtputf8\r\n250-StartTLS\r\n250 XClient name Addr\r\n",
+                all,
+            ),
         ];
         for (text, wanted) in rows {
             assert_eq!(offer(text), wanted, "{text}");

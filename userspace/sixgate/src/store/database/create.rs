@@ -102,9 +102,8 @@ impl Store {
             return Ok(None);
         }
         let contents = read_document(&self.json)?;
-        let who = Author::of_this_process().who;
         let what = format!("taken over from {}", self.json.display());
-        if !self.make(&contents, &Author { who, what })? {
+        if !self.make(&contents, &Author { what, ..Author::of_this_process() })? {
             return Ok(None);
         }
         self.mark_taken_over()?;
@@ -259,9 +258,17 @@ impl Database {
             .map_err(&fail)?;
         transaction
             .execute(
-                "INSERT INTO revisions (stamp, time, who, what, added, changed, removed, last_change)
-                 VALUES (random(), unixepoch(), ?, ?, ?, 0, 0, 0)",
-                (&author.who, &author.what, entries),
+                "INSERT INTO revisions
+                     (stamp, time, who, what, added, changed, removed, last_change, uid, login, host)
+                 VALUES (random(), unixepoch(), ?, ?, ?, 0, 0, 0, ?, ?, ?)",
+                (
+                    &author.who,
+                    &author.what,
+                    entries,
+                    author.origin.uid,
+                    &author.origin.login,
+                    &author.origin.host,
+                ),
             )
             .map_err(&fail)?;
         transaction.commit().map_err(&fail)
@@ -284,7 +291,11 @@ CREATE TABLE revisions (
     added INTEGER NOT NULL,
     changed INTEGER NOT NULL,
     removed INTEGER NOT NULL,
-    last_change INTEGER NOT NULL
+    last_change INTEGER NOT NULL,
+    uid INTEGER,            -- this and the rest: not in stores of earlier versions, which ignore them
+    login TEXT,
+    host TEXT,
+    lists INTEGER           -- the bit 1 << kind for each kind with changed entries
 ) STRICT;
 CREATE TABLE changes (
     id INTEGER PRIMARY KEY,

@@ -78,6 +78,19 @@ impl Database {
         Ok(Edited { value, before: before.revision, after })
     }
 
+    /// Records that a command ran which changed no entry by itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::edit`].
+    pub fn record(&mut self, author: &Author) -> Result<(), StoreError> {
+        let fail = self.error("change");
+        let Edit { transaction, .. } = self.begin()?;
+        let before = history::latest(&transaction).map_err(&fail)?;
+        history::record(&transaction, &before, &[], author).map_err(&fail)?;
+        transaction.commit().map_err(fail)
+    }
+
     /// Makes the same change as [`Self::edit`] would, and takes all of it back.
     ///
     /// # Errors

@@ -82,9 +82,14 @@ pub(super) fn record(
     let changed = rows.len() - added - removed;
     // lossless: a usize has at most 64 bits, and no machine has 2^63 rows
     let last_change = before.last_change + rows.len() as i64;
+    if !has_origins(transaction)? {
+        transaction.execute_batch(ADD_ORIGINS)?;
+    }
+    let lists = rows.iter().fold(0, |lists, row| lists | list_bit(row.kind));
     let (number, stamp) = transaction.query_row(
-        "INSERT INTO revisions (number, stamp, time, who, what, added, changed, removed, last_change)
-         VALUES (?, random(), unixepoch(), ?, ?, ?, ?, ?, ?) RETURNING number, stamp",
+        "INSERT INTO revisions
+             (number, stamp, time, who, what, added, changed, removed, last_change, uid, login, host, lists)
+         VALUES (?, random(), unixepoch(), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number, stamp",
         (
             before.revision.number().cast_signed() + 1,
             &author.who,
@@ -93,6 +98,10 @@ pub(super) fn record(
             changed as i64,
             removed as i64,
             last_change,
+            author.origin.uid,
+            &author.origin.login,
+            &author.origin.host,
+            lists,
         ),
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
@@ -110,6 +119,18 @@ pub(super) fn record(
     transaction.execute("UPDATE meta SET value = max(value, ?) WHERE name = 'cut'", (cut,))?;
     transaction.execute("DELETE FROM revisions WHERE number <= ?", (number - REVISIONS_KEPT,))?;
     Ok(revision(number, stamp))
+}
+
+/// Whether revisions have columns for origin and lists: those of earlier versions have none.
+pub(super) fn has_origins(connection: &Connection) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM pragma_table_info('revisions') WHERE name = 'lists')")?
+        .query_row((), |row| row.get(0))
+}
+
+/// The bit of a list in the column of the lists that a revision changed.
+pub(super) const fn list_bit(kind: ListKind) -> i64 {
+    1 << kind.number()
 }
 
 impl Database {
@@ -200,7 +221,7 @@ fn since(connection: &Connection, seen: Revision, most: usize) -> rusqlite::Resu
     Ok(Since::Changes { changes, revisions, now: latest.revision })
 }
 
-fn logged(row: &rusqlite::Row<'_>) -> rusqlite::Result<Logged> {
+pub(super) fn logged(row: &rusqlite::Row<'_>) -> rusqlite::Result<Logged> {
     let count = |at: usize| row.get::<_, i64>(at).map(i64::cast_unsigned);
     Ok(Logged {
         number: count(0)?,
@@ -219,11 +240,18 @@ const fn revision(number: i64, stamp: i64) -> Revision {
 
 const SELECT_LOGGED: &str = "SELECT number, time, who, what, added, changed, removed FROM revisions";
 
+/// Nullable columns, which earlier versions neither read nor write.
+const ADD_ORIGINS: &str = "
+ALTER TABLE revisions ADD COLUMN uid INTEGER;
+ALTER TABLE revisions ADD COLUMN login TEXT;
+ALTER TABLE revisions ADD COLUMN host TEXT;
+ALTER TABLE revisions ADD COLUMN lists INTEGER;
+";
 /// Revisions that are kept.
-pub(super) const REVISIONS_KEPT: i64 = 10_000;
+pub(crate) const REVISIONS_KEPT: i64 = 10_000;
 /// Changed entries that are kept, of all revisions.
-pub(super) const CHANGES_KEPT: i64 = 200_000;
+pub(crate) const CHANGES_KEPT: i64 = 200_000;
 /// Those of one revision; of a larger one none is kept.
-pub(super) const CHANGES_KEPT_OF_ONE: i64 = 100_000;
+pub(crate) const CHANGES_KEPT_OF_ONE: i64 = 100_000;
 /// Revisions that are described to a follower at once, at most.
 const LOGGED_AT_ONCE: i64 = 10;

@@ -1,9 +1,11 @@
 //! The store as an SQLite database: where it is, how it is made and opened.
 //!
-//! Reading is `read`'s, changing `edit`'s and `replace`'s, what was changed `history`'s; checking
+//! Reading is `read`'s, changing `edit`'s and `replace`'s, what was changed
+//! `history`'s and `audit`'s; checking
 //! and the backup are `safety`'s, a store that cannot be written is `reading`'s.
 
 mod access;
+mod audit;
 mod create;
 mod edit;
 mod files;
@@ -13,6 +15,7 @@ mod reading;
 mod replace;
 mod row;
 mod safety;
+mod undo;
 
 use std::{
     fs, io, iter,
@@ -25,13 +28,16 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use crate::store::StoreError;
 
 use access::Access;
+pub use audit::{AuditLog, AuditQuery, Audited, EntryDifference};
 pub use create::TakenOver;
 pub use edit::{Consent, Edit, Edited};
 use files::{BESIDE, TAKEN_OVER, beside, is_missing};
+pub(crate) use history::{CHANGES_KEPT, CHANGES_KEPT_OF_ONE, REVISIONS_KEPT};
 pub use history::{Logged, Since};
 pub use read::StoreCounts;
 pub use replace::Replaced;
 pub use safety::{Backup, StartNote};
+pub use undo::Undo;
 
 /// Where the store is. Nothing is open.
 #[derive(Clone, Debug)]

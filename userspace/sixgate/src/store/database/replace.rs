@@ -66,7 +66,13 @@ impl Edit<'_> {
         let out = put.iter().filter(|row| row.loses_opt_in()).count();
         let removed = gone.len() + out;
         if removed * 2 > before && !(consent.shrink || total == 0) {
-            return Err(StoreError::Shrinks { what: kind.entries(), removed, before, counts_out: out > 0 });
+            return Err(StoreError::Shrinks {
+                by: "the list",
+                what: kind.entries(),
+                removed,
+                before,
+                counts_out: out > 0,
+            });
         }
         if let Some(progress) = &self.progress {
             progress.expect(put.len() + gone.len());
@@ -118,13 +124,13 @@ struct Plan {
 
 impl Row {
     /// Whether its entry is opted in before, and not after.
-    fn loses_opt_in(&self) -> bool {
+    pub(super) fn loses_opt_in(&self) -> bool {
         let is_in = |state: Option<i64>| state.is_some_and(|state| state & row::OPTED_IN != 0);
         is_in(self.before) && !is_in(self.after)
     }
 
     /// The outcome for its entry; nothing for a row that this version does not write.
-    fn outcome(&self) -> Option<EditOutcome> {
+    pub(super) fn outcome(&self) -> Option<EditOutcome> {
         let kind = self.kind.number();
         Some(match (self.before, self.after) {
             (None, Some(after)) => EditOutcome::Added(row::entry(kind, &self.key, after)?),

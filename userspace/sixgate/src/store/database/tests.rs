@@ -1,5 +1,7 @@
 //! The database: made, taken over, changed, followed, damaged and put back, in a real directory.
 
+mod undo;
+
 use std::{fs, net::Ipv6Addr, os::unix::fs::PermissionsExt as _, path::Path};
 
 use ipnet::Ipv6Net;
@@ -7,10 +9,10 @@ use proptest::prelude::*;
 use sixgate_common::dest::OptIn;
 use tempfile::TempDir;
 
-use super::history::{CHANGES_KEPT, CHANGES_KEPT_OF_ONE};
+use super::{CHANGES_KEPT, CHANGES_KEPT_OF_ONE};
 use crate::store::{
     Author, Consent, Contents, Database, Domain, EditOutcome, EntryChange, EntryKey, ListKind, Logged, Marks,
-    PrefixMap, Revision, Since, StartNote, Store, StoreEntry, StoreError, write_document,
+    Origin, PrefixMap, Revision, Since, StartNote, Store, StoreEntry, StoreError, write_document,
 };
 
 fn new() -> (TempDir, Store) {
@@ -21,7 +23,7 @@ fn new() -> (TempDir, Store) {
 }
 
 fn author() -> Author {
-    Author { who: "alice".to_owned(), what: "a test".to_owned() }
+    Author { who: "alice".to_owned(), what: "a test".to_owned(), origin: Origin::default() }
 }
 
 fn edit<T>(
