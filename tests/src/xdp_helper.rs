@@ -11,6 +11,8 @@ use aya::{
     programs::{ProgramFd, ProgramInfo, SchedClassifier, TcAttachType, Xdp, XdpMode},
 };
 
+use nix::net::if_::if_nametoindex;
+
 use crate::netns::Netns;
 
 #[path = "../ebpf/src/rate.rs"]
@@ -153,6 +155,34 @@ impl Narrow {
     }
 }
 
+/// A switch before two gates: packets of the client go to one gate and the other by turns.
+pub struct Spray {
+    _object: Ebpf,
+}
+
+impl Spray {
+    /// Joins three interfaces of `netns`: the client's, and one for each gate.
+    ///
+    /// # Errors
+    /// Without CAP_NET_ADMIN and CAP_BPF, or if an interface is missing or refuses.
+    pub fn attach(netns: &Netns, ports: [&str; 3]) -> Result<Self> {
+        let mut object = load()?;
+        let mut indices: Array<&mut MapData, u32> =
+            object.map_mut("PORTS").context("no map PORTS")?.try_into()?;
+        for (number, port) in (0..).zip(ports) {
+            let index = netns.run(|| if_nametoindex(port)).with_context(|| format!("no interface {port}"))?;
+            indices.set(number, index, 0).context("cannot set a port")?;
+        }
+        let program = program(&mut object, SPRAY)?;
+        for port in ports {
+            netns
+                .run(|| program.attach(port, XdpMode::Skb))
+                .with_context(|| format!("cannot attach {SPRAY} to {port}"))?;
+        }
+        Ok(Self { _object: object })
+    }
+}
+
 /// The helper programs' object (ELF, `bpfel`); empty in a build with `AYA_BUILD_SKIP=1`.
 pub static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/helpers.bpf.o"));
 
@@ -160,9 +190,10 @@ pub static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/hel
 pub const PASS: &str = "pass";
 const NARROW: &str = "narrow";
 const LOSSY: &str = "lossy";
+const SPRAY: &str = "spray";
 const LOSSY_OUT: &str = "lossy_out";
 /// Maps that only a bench needs in their full size.
-const LARGE: [&str; 2] = ["SLOTS", "PARTS_MANY"];
+const LARGE: [&str; 3] = ["SLOTS", "NOTES", "PARTS_MANY"];
 
 fn load() -> Result<Ebpf> {
     loader().load(OBJECT).context("cannot load the helper programs")

@@ -17,7 +17,7 @@ use nix::time::{ClockId, clock_gettime};
 use sixgate_common::{
     flow::FlowKey,
     names,
-    slot::{Slot, SlotKey},
+    slot::{SLOTS_ENTRIES, Slot, SlotKey},
     trace::{self, TraceFilter},
 };
 use sixgate_dataplane::{Maps, Pins, Station, StationUse, embedded_object, embedded_traced_object};
@@ -107,8 +107,7 @@ impl Rig {
     /// The embedded program with the maps of `pins`, where the same program has to be attached.
     pub(super) fn open(pins: &Pins) -> Result<Self> {
         let directory = pins.directory();
-        let mut loader = with_maps_of(pins);
-        let mut tested = loader.load(embedded_object()).context("cannot load the XDP program")?;
+        let mut tested = with_maps_of(pins).load(embedded_object()).context("cannot load the XDP program")?;
         let program = xdp_helper::program(&mut tested, names::PROGRAM)?;
         let attached = ProgramInfo::from_pin(directory.join("program")).context("nothing is attached")?;
         ensure!(program.info()?.tag() == attached.tag(), "another program than ours is attached");
@@ -116,10 +115,11 @@ impl Rig {
         // attached
         let stations = BTreeMap::from([(STATION, NATIVE)]);
         Maps::open(pins)?.context("nothing is attached")?.set_stations(&stations)?;
-        let mut helpers = xdp_helper::loader()
-            .map_pin_path(names::SLOTS, directory.join(names::SLOTS))
-            .load(xdp_helper::OBJECT)
-            .context("cannot load the helper programs")?;
+        let mut loader = xdp_helper::loader();
+        for name in [names::SLOTS, names::NOTES] {
+            loader.map_max_entries(name, SLOTS_ENTRIES).map_pin_path(name, directory.join(name));
+        }
+        let mut helpers = loader.load(xdp_helper::OBJECT).context("cannot load the helper programs")?;
         for name in [PASS, RESTORE, SCATTER] {
             xdp_helper::program(&mut helpers, name)?;
         }

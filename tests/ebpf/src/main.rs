@@ -16,6 +16,7 @@ mod parts;
 mod rate;
 mod restore;
 mod scatter;
+mod spray;
 mod template;
 
 use aya_ebpf::{bindings::xdp_action::XDP_PASS, macros::xdp, programs::XdpContext};

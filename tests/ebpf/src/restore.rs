@@ -16,7 +16,7 @@ use aya_ebpf::{
 };
 use sixgate_common::{
     names,
-    slot::{SLOTS_ENTRIES, Slot},
+    slot::{Note, SLOTS_ENTRIES, Slot},
 };
 
 use crate::template::{TEMPLATE_MAX, Template};
@@ -31,6 +31,9 @@ pub(crate) static NEXT: ProgramArray<1> = ProgramArray::new();
 /// The map of the program under test: the loader takes the pinned one.
 #[btf_map]
 static SLOTS: Array<Slot, { SLOTS_ENTRIES as usize }, { names::MMAPABLE as usize }> = Array::new();
+/// Likewise.
+#[btf_map]
+static NOTES: Array<Note, { SLOTS_ENTRIES as usize }> = Array::new();
 
 /// The entry. XDP_ABORTED: something could not be put back, or NEXT is empty.
 #[xdp(frags)]
@@ -89,13 +92,16 @@ fn address(context: &XdpContext, template: *mut Template) -> u64 {
     }
 }
 
-/// The connection's slot has what RESTORE_SLOT has.
+/// The connection's slot has what RESTORE_SLOT has, and its note has no recipient that was refused.
 #[inline(always)]
 fn put_slot_back(template: *const Template) -> Option<()> {
     // SAFETY: the pointer is to a map's value, of this type.
     let index = unsafe { (*template).slot };
     let slot = RESTORE_SLOT.get(0)?;
     // SAFETY: the pointer is to a map's value, of this type; one CPU at a time runs a bench.
-    unsafe { *SLOTS.get_ptr_mut(index)? = *slot };
+    unsafe {
+        *SLOTS.get_ptr_mut(index)? = *slot;
+        (*NOTES.get_ptr_mut(index)?).refused = 0;
+    }
     Some(())
 }

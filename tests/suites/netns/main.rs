@@ -25,6 +25,7 @@ mod reload;
 mod seen;
 mod setup;
 mod shadow;
+mod spray;
 mod styles;
 mod trace;
 mod trust;
