@@ -137,12 +137,6 @@ impl Resolver {
         &self.recorder
     }
 
-    /// The servers that are asked, in the order in which they are now.
-    #[must_use]
-    pub fn servers(&self) -> Vec<Endpoint> {
-        self.shared.upstream.endpoints()
-    }
-
     /// Makes `observer` learn of each question that goes to the servers from now on: whether one of
     /// them answered it, and how long that took, all attempts together. The first observer stays.
     pub fn observe(&self, observer: impl Fn(bool, Duration) + Send + Sync + 'static) {

@@ -170,11 +170,6 @@ impl Upstream {
         }
     }
 
-    /// The servers, in the order in which they would be asked now.
-    pub(super) fn endpoints(&self) -> Vec<Endpoint> {
-        self.in_order().iter().map(|server| server.endpoint().clone()).collect()
-    }
-
     /// The first [`MAX_APART`] servers, those that failed lately after the others.
     fn in_order(&self) -> Vec<Arc<Server>> {
         // whole at every instant

@@ -10,8 +10,9 @@ use tracing::{info, warn};
 
 use crate::{
     budget::Budgets,
-    config::{self, Config},
+    config::Config,
     control::Control,
+    evidence,
     log_limit::LogLimiter,
     mirror::{follow::Mirror, keep_interfaces, kernel_events, reverse_dns::ReverseDns},
     server::{
@@ -73,7 +74,7 @@ pub async fn run(
     let is_successor = matches!(before.take_over().await, Before::Finishing);
     let mirror = Mirror::open(&config, options.no_xdp, in_force.clone(), is_successor);
     let mirror = Arc::new(mirror.map_err(ServeError::Control)?);
-    let dns = resolver(&config);
+    let dns = evidence::resolver(&config);
     let reverse_dns = Arc::new(ReverseDns::new(Arc::clone(mirror.maps()), dns.clone(), in_force.clone()));
 
     warn_of_settings(&store, &config);
@@ -223,11 +224,6 @@ fn serve_control(
     let ended = end.clone();
     chores.tasks.spawn(async move { ended.run_until_cancelled(http.keep()).await });
     end
-}
-
-fn resolver(config: &Config) -> Resolver {
-    let config::Dns { servers, timeout, attempts } = &config.dns;
-    Resolver::within(config.dns_bounds(), servers, *timeout, *attempts)
 }
 
 /// Warns of what would hurt, as far as settings and store tell.
