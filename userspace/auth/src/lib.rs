@@ -6,8 +6,8 @@
 //! A DNS server that does not answer is never taken for the absence of a record: each check has a
 //! result of its own for it, `temperror`.
 //!
-//! A check whose resolver is [`Resolver::recorded`] leaves its steps with a [`trace::Recorder`]: the
-//! questions to DNS, and how its result came about.
+//! A check whose resolver is [`Resolver::recorded`] leaves its steps with a [`Recorder`]: the
+//! questions to DNS, and the way to its result.
 //!
 //! All checks are async functions for a Tokio runtime. They do not return `Result`: the results of
 //! the RFCs, errors included, are what they are for. Only the [`Resolver`]'s own questions fail,

@@ -1,5 +1,5 @@
-//! What a check did, step by step: the questions to DNS with their answers, the terms of SPF
-//! records, the contents of DKIM signatures.
+//! The steps of a check: the questions to DNS with their answers, the terms of SPF records, the
+//! contents of DKIM signatures.
 //!
 //! It records and checks nothing. A [`Resolver`](crate::Resolver) carries the [`Recorder`]; without
 //! one, as in a mail server's sessions, each step costs a comparison and nothing is formatted.
@@ -28,7 +28,7 @@ pub enum Step {
     Identity(SpfIdentityKind, Vec<Self>),
     /// The SPF record of a domain.
     SpfRecord {
-        /// The domain.
+        /// The domain that was asked about.
         domain: String,
         /// The record, escaped; none if the domain has none, or several.
         record: Option<String>,
@@ -78,9 +78,9 @@ pub struct Term {
     /// The name that it is about, macros expanded; none for terms without a name, and where macros
     /// lead to none.
     pub target: Option<String>,
-    /// What was asked for it, and the terms of the record that it led to.
+    /// Its questions, and the terms of the record that it led to.
     pub steps: Vec<Step>,
-    /// What it came to; none if the check was cut off.
+    /// Its result; none if the check was cut off.
     pub outcome: Option<TermOutcome>,
     /// Terms that ask DNS, until and with this one (RFC 7208 4.6.4).
     pub dns_terms: usize,
@@ -88,14 +88,14 @@ pub struct Term {
     pub void_terms: usize,
 }
 
-/// What a term of an SPF record came to.
+/// The result of a term of an SPF record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TermOutcome {
     /// It matches the client.
     Match,
     /// It does not.
     NoMatch,
-    /// A redirect: the record of its target takes the place of this one.
+    /// A redirect: the record of its target replaces this one.
     Followed,
     /// It ends the check.
     Stop(SpfResult, SpfReason),
@@ -110,9 +110,9 @@ pub struct SignatureTags {
     pub canonicalization: String,
     /// `h=`, in lower case.
     pub signed_fields: Vec<String>,
-    /// `bh=`, base64.
+    /// The tag `bh=`, base64.
     pub body_hash: String,
-    /// `l=`.
+    /// The tag `l=`, octets.
     pub body_length: Option<u64>,
     /// Where the key is looked up.
     pub key_name: String,
@@ -125,7 +125,7 @@ struct Open {
     terms: Vec<(Term, Vec<Entry>)>,
 }
 
-/// A step, or the place of steps that are recorded at the same time as others.
+/// A step, or steps that are recorded at the same time as others.
 #[derive(Debug)]
 enum Entry {
     Step(Step),
@@ -186,7 +186,7 @@ impl Recorder {
         });
     }
 
-    /// What is recorded from now on belongs to the term `text`, until [`Self::end_term`].
+    /// Begins the term `text`, to which the next steps belong, until [`Self::end_term`].
     pub(crate) fn begin_term(&self, text: impl FnOnce() -> String) {
         if let Some(mut open) = self.open() {
             let (target, steps, outcome) = (None, Vec::new(), None);

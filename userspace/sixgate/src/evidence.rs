@@ -1,4 +1,4 @@
-//! What the checks are asked about a sender, and their findings as the policy takes them.
+//! The questions to the checks about a sender, and their findings as the policy takes them.
 //!
 //! It translates; what it means for a message is decided in `sixgate_smtp::policy`. Sessions and
 //! `sixgate explain` both use it.
@@ -87,7 +87,7 @@ pub(crate) fn refusing(config: &Config, reason: Reason) -> Admission {
     Admission::Refuse { reason, refuse_at: config.refuse_at.number() }
 }
 
-/// What a session offers to a client before a next hop with these capabilities.
+/// The extensions that a session offers before a next hop with these capabilities.
 pub(crate) fn offer(config: &Config, capabilities: Capabilities, start_tls: bool) -> Offer {
     let Capabilities { eight_bit_mime, size, smtp_utf8 } = capabilities;
     let most = u64::from(config.limits.message_size.get());

@@ -11,6 +11,7 @@ pub mod config;
 pub mod control;
 pub mod doctor;
 mod evidence;
+pub mod explain;
 pub mod log_limit;
 pub mod message_store;
 mod metrics;

@@ -93,7 +93,7 @@ impl<M: Message> Verification<M> {
         }
     }
 
-    /// The same, each with its place among the findings.
+    /// The same, each with its index in the findings.
     fn pending_at(&self) -> impl Iterator<Item = (usize, &Signature)> {
         let slots = self.slots.iter().enumerate();
         slots.filter_map(|(at, slot)| Some((at, slot.candidate.as_ref()?)))

@@ -9,6 +9,7 @@ use sixgate_dataplane::DataplaneError;
 use crate::{
     config::ConfigError,
     control::ControlError,
+    explain::ExplainError,
     server::{AskError, ServeError},
     setup::SetupError,
     store::{ListError, ListProblem, StoreError},
@@ -56,6 +57,9 @@ pub enum CliError {
         /// The reason, as text for the message.
         reason: String,
     },
+    /// Nothing can be explained.
+    #[error(transparent)]
+    Explain(#[from] ExplainError),
     /// A daemon uses the maps, and would refuse by another configuration.
     #[error(
         "nothing was changed: a daemon uses these pins, does not answer at {}, and refuses by another configuration: \

@@ -12,6 +12,7 @@ mod domain;
 mod edit;
 mod error;
 mod escape;
+mod explain;
 mod flows;
 mod guard;
 mod init;
@@ -113,6 +114,8 @@ enum CliCommand {
     Flows(flows::Flows),
     /// Show live how the XDP program handles the segments of some senders
     Trace(trace::TraceArguments),
+    /// Explain why a client's mail is accepted or refused: every check, and every reply
+    Explain(explain::ExplainArguments),
     /// The configuration file
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -137,6 +140,7 @@ impl CliCommand {
                 | Self::Undo(_)
                 | Self::Attach(_)
                 | Self::Status(_)
+                | Self::Explain(_)
         )
     }
 }
@@ -244,6 +248,7 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
         CliCommand::Stats(command) => stats::run(command, &config, &control, out),
         CliCommand::Flows(command) => flows::run(&command, &control, out),
         CliCommand::Trace(command) => trace::run(&command, &config, out),
+        CliCommand::Explain(command) => explain::run(command, &config, out),
         // the configuration was not needed for these
         CliCommand::Doctor(command) => doctor::run(command, Ok(config), out),
         CliCommand::Reload(command) => reload::run(&command, &cli.config, out),

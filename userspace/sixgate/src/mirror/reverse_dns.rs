@@ -88,7 +88,7 @@ impl ReverseDns {
     }
 }
 
-/// What the PTR map's record of an address and the answer of DNS come to together.
+/// The PTR map's record of an address and the answer of DNS together.
 pub(crate) fn with_record(known: Option<PtrRecord>, answer: PtrResult) -> PtrResult {
     match (known, answer) {
         (Some(PtrRecord { state: PtrState::Absent, .. }), _) => PtrResult::NoRecord,
