@@ -27,8 +27,8 @@ pub(super) struct Serve {
     /// Do not use the XDP program and its maps, regardless of the configuration
     #[arg(long)]
     no_xdp: bool,
-    /// Run the daemon as a child of this process, so that it serves during a restart and finishes its
-    /// sessions after it; needs a service manager that keeps descriptors, as systemd does
+    /// Run the daemon as a child of this process, so that it serves during a restart and finishes
+    /// its sessions after it; needs a service manager that keeps descriptors, as systemd does
     #[arg(long)]
     restartable: bool,
 }

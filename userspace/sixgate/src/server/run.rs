@@ -178,9 +178,9 @@ async fn listen(config: &Config) -> Result<(Arc<Listening>, Vec<Listener>, Befor
 
 /// The daemon that served before this one.
 enum Before {
-    /// There is none.
+    /// No daemon of this service is running.
     Nothing,
-    /// It serves.
+    /// The daemon that serves until this one takes over.
     Serving(Predecessor),
     /// It finishes its sessions.
     Finishing,
