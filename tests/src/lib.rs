@@ -3,6 +3,7 @@
 //! It owns no claim about sixgate: those are in the suites.
 
 pub mod bpffs;
+pub mod browser;
 pub mod cards;
 pub mod certs;
 pub mod client;

@@ -24,6 +24,8 @@ mod session_id;
 mod session_log;
 pub mod setup;
 mod shown;
+pub mod statistics;
+mod status_page;
 pub mod store;
 mod store_view;
 pub mod tls;

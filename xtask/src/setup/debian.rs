@@ -197,6 +197,9 @@ const BUILD_PACKAGES: &[&str] = &[
 const TEST_WHY: &str = "real senders and mail servers for the suites";
 const TEST_PACKAGES: &[&str] = &[
     "swaks",
+    // loads the status page
+    "chromium-headless-shell",
+    "fonts-dejavu-core",
     // systemd-analyze, for the unit
     "systemd",
     // turns off what a network device does by itself

@@ -23,7 +23,6 @@ impl SessionLog {
         Self { closed: broadcast::Sender::new(SUMMARIES_MAX) }
     }
 
-    #[expect(dead_code, reason = "for parts of the daemon that follow sessions")]
     /// The summaries of sessions that end from now on. A receiver that lags behind by more than
     /// [`SUMMARIES_MAX`] loses the oldest, and is told their number (`RecvError::Lagged`).
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<SessionSummary>> {
