@@ -27,6 +27,13 @@ pub enum CliError {
     /// The opt-in store could not be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The terminal cannot be drawn on.
+    #[error("cannot use the terminal")]
+    Terminal {
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
     /// The BPF maps or the XDP program could not be used.
     #[error(transparent)]
     Dataplane(#[from] DataplaneError),

@@ -29,6 +29,7 @@ mod serve;
 mod stats;
 mod status;
 mod store;
+mod top;
 mod trace;
 mod trust;
 mod undo;
@@ -116,6 +117,8 @@ enum CliCommand {
     Trace(trace::TraceArguments),
     /// Explain why a client's mail is accepted or refused: every check, and every reply
     Explain(explain::ExplainArguments),
+    /// Watch rates, refusals and health of the running daemon in the terminal
+    Top(top::Top),
     /// The configuration file
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -249,6 +252,7 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
         CliCommand::Flows(command) => flows::run(&command, &control, out),
         CliCommand::Trace(command) => trace::run(&command, &config, out),
         CliCommand::Explain(command) => explain::run(command, &config, out),
+        CliCommand::Top(command) => top::run(&command, &config, out),
         // the configuration was not needed for these
         CliCommand::Doctor(command) => doctor::run(command, Ok(config), out),
         CliCommand::Reload(command) => reload::run(&command, &cli.config, out),

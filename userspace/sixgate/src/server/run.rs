@@ -115,7 +115,7 @@ pub async fn run(
         set_log_level,
     ));
     let traces = Arc::new(Traces::new(Arc::clone(&mirror), chores.stop.clone()));
-    let handlers = Handlers { administration: Arc::clone(&administration), traces: Arc::clone(&traces) };
+    let handlers = watching.handlers(&administration, &traces);
     for (listener, address) in listeners {
         info!(%address, "listening");
         chores.tasks.spawn(Arc::clone(&acceptor).accept(listener));
@@ -132,6 +132,7 @@ pub async fn run(
     chores.spawn(kernel_events::follow(Arc::clone(mirror.maps()), in_force));
     upkeep.spawn(chores::keep_log(Arc::clone(&budgets.log)));
     chores.spawn(Arc::clone(&watching.metrics_file).keep());
+    chores.spawn(Arc::clone(&watching.overview).keep());
     let succession = report_ready(&chores, parent);
 
     let running = Running {
