@@ -17,6 +17,7 @@ pub mod dovecot;
 pub mod exim;
 pub mod gate;
 pub mod http;
+pub mod log_readers;
 pub mod metrics;
 pub mod mounts;
 pub mod netns;

@@ -12,6 +12,7 @@ mod passed;
 mod real;
 mod settings;
 mod shadow;
+mod shadow_report;
 mod smuggling;
 mod taken;
 mod tls;

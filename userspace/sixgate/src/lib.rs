@@ -23,6 +23,7 @@ mod session;
 mod session_id;
 mod session_log;
 pub mod setup;
+pub mod shadow;
 mod shown;
 pub mod statistics;
 mod status_page;

@@ -115,7 +115,8 @@ impl Services {
             tls,
             spill_directory,
             metrics: before.map_or_else(|| Arc::new(Metrics::new()), |old| Arc::clone(&old.metrics)),
-            session_log: before.map_or_else(SessionLog::new, |old| old.session_log.clone()),
+            session_log: before
+                .map_or_else(|| SessionLog::new(config.log.format), |old| old.session_log.clone()),
             replies,
             config: config.clone(),
         })

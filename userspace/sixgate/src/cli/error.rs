@@ -12,6 +12,7 @@ use crate::{
     explain::ExplainError,
     server::{AskError, ServeError},
     setup::SetupError,
+    shadow::ShadowError,
     store::{ListError, ListProblem, StoreError},
 };
 
@@ -34,6 +35,9 @@ pub enum CliError {
         #[source]
         source: io::Error,
     },
+    /// The file of the shadow report could not be used.
+    #[error(transparent)]
+    Shadow(#[from] ShadowError),
     /// The BPF maps or the XDP program could not be used.
     #[error(transparent)]
     Dataplane(#[from] DataplaneError),

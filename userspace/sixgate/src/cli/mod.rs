@@ -18,6 +18,9 @@ mod guard;
 mod init;
 mod log;
 mod log_form;
+#[expect(clippy::disallowed_methods, reason = "the journal's socket is written to here")]
+mod log_journald;
+mod log_postfix;
 mod namespaces;
 mod optin;
 mod outcomes;
@@ -26,6 +29,7 @@ mod progress;
 mod ptr;
 mod reload;
 mod serve;
+mod shadow;
 mod stats;
 mod status;
 mod store;
@@ -119,6 +123,9 @@ enum CliCommand {
     Explain(explain::ExplainArguments),
     /// Watch rates, refusals and health of the running daemon in the terminal
     Top(top::Top),
+    /// What enforce would have refused
+    #[command(subcommand)]
+    Shadow(shadow::ShadowCommand),
     /// The configuration file
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -253,6 +260,7 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
         CliCommand::Trace(command) => trace::run(&command, &config, out),
         CliCommand::Explain(command) => explain::run(command, &config, out),
         CliCommand::Top(command) => top::run(&command, &config, out),
+        CliCommand::Shadow(command) => shadow::run(&command, &config, out),
         // the configuration was not needed for these
         CliCommand::Doctor(command) => doctor::run(command, Ok(config), out),
         CliCommand::Reload(command) => reload::run(&command, &cli.config, out),

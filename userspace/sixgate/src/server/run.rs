@@ -36,6 +36,7 @@ use crate::{
     },
     services::{InForce, Services},
     session::FactSources,
+    shadow,
     store::Store,
     store_view::StoreView,
 };
@@ -129,6 +130,7 @@ pub async fn run(
     chores.spawn(chores::keep_store(Arc::clone(&store), Arc::clone(&mirror)));
     chores.spawn(keep_interfaces(Arc::clone(&mirror), store));
     upkeep.spawn(chores::keep_tls(in_force.clone()));
+    upkeep.spawn(shadow::keep(in_force.clone()));
     chores.spawn(kernel_events::follow(Arc::clone(mirror.maps()), in_force));
     upkeep.spawn(chores::keep_log(Arc::clone(&budgets.log)));
     chores.spawn(Arc::clone(&watching.metrics_file).keep());

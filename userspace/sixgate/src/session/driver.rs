@@ -40,6 +40,9 @@ const LINGER_READ: usize = 4 * 1024;
 impl Connection {
     /// Serves the connection to its end, or until `cut_off` is over.
     pub(crate) async fn serve(mut self, cut_off: impl Future<Output = ()>) {
+        if self.services.session_log.is_postfix() {
+            self.checks.postfix(self.id, None).connect();
+        }
         let admission = self.admit().await;
         if let Admission::Refuse { refuse_at: settings::REFUSE_AT_RESET, reason: Reason::NotOptedIn } =
             admission
@@ -106,7 +109,9 @@ impl Connection {
     /// Ends the connection with a reset, so that the client falls back to IPv4 at once.
     fn reset(mut self) {
         let reason = Reason::NotOptedIn;
-        info!(reason = reason_name(reason), list = list_name(reason), "refused by reset");
+        if !self.services.session_log.is_postfix() {
+            info!(reason = reason_name(reason), list = list_name(reason), "refused by reset");
+        }
         self.close_by_reset(reason);
         if let Err(error) = self.stream.reset_on_close() {
             debug!("cannot set SO_LINGER: {error}");

@@ -33,6 +33,8 @@ use crate::{
     metrics::{Check, Metrics},
     mirror::reverse_dns::ReverseDns,
     services::Services,
+    session_id::SessionId,
+    session_log::PostfixClient,
     store_view::{StoreFacts, StoreView},
 };
 
@@ -147,6 +149,17 @@ impl SenderChecks {
     /// The sender has proved itself by the certificate of that name.
     pub(super) fn certify(&mut self, trusted_by: &str) {
         self.certified = Some(trusted_by.to_owned());
+    }
+
+    /// The client, as lines in Postfix's form name it.
+    pub(super) fn postfix(&self, id: SessionId, hello: Option<&Hello>) -> PostfixClient {
+        PostfixClient {
+            number: id.number(),
+            source: self.endpoints.source,
+            name: self.ptr().and_then(PtrResult::confirmed_name).map(str::to_owned),
+            helo: hello.map(|hello| hello.name.to_string()),
+            extended: hello.is_some_and(|hello| hello.extended),
+        }
     }
 
     /// Recalls what is known about the source's reverse DNS without asking.
