@@ -28,6 +28,7 @@
 
 pub mod facts;
 pub mod play;
+pub mod transactions;
 
 use std::{
     fmt, fs,

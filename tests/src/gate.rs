@@ -7,7 +7,7 @@ use std::{env, fmt, fs};
 
 use sixgate_dataplane::embedded_object;
 
-use crate::{clock, dovecot, exim, opensmtpd, postfix, prometheus};
+use crate::{clock, dovecot, exim, log_readers, opensmtpd, postfix, prometheus};
 
 /// Something that a test cannot do without.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,6 +34,8 @@ pub enum Need {
     Faketime,
     /// Debian's Prometheus, unpacked.
     Prometheus,
+    /// Debian's readers of Postfix's log, unpacked.
+    LogReaders,
 }
 
 impl Need {
@@ -51,6 +53,7 @@ impl Need {
             Self::OpenSmtpd => opensmtpd::folder().is_some(),
             Self::Faketime => clock::library().is_some(),
             Self::Prometheus => prometheus::folder().is_some(),
+            Self::LogReaders => log_readers::folder().is_some(),
         }
     }
 }
@@ -69,6 +72,7 @@ impl fmt::Display for Need {
             Self::OpenSmtpd => f.write_str("OpenSMTPD below target/tools (cargo xtask setup)"),
             Self::Faketime => f.write_str("libfaketime below target/tools (cargo xtask setup)"),
             Self::Prometheus => f.write_str("Prometheus below target/tools (cargo xtask setup)"),
+            Self::LogReaders => f.write_str("pflogsumm and others below target/tools (cargo xtask setup)"),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! It owns no claim about sixgate: those are in the suites.
 
 pub mod bpffs;
+pub mod browser;
 pub mod cards;
 pub mod certs;
 pub mod client;
@@ -16,6 +17,7 @@ pub mod dovecot;
 pub mod exim;
 pub mod gate;
 pub mod http;
+pub mod log_readers;
 pub mod metrics;
 pub mod mounts;
 pub mod netns;

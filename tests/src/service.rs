@@ -46,7 +46,7 @@ pub struct Service<'site> {
     logs: Vec<Log>,
 }
 
-/// What the daemons have sent to the notification socket.
+/// The messages that the daemons have sent to the notification socket.
 #[derive(Clone, Debug, Default)]
 struct Notices(Arc<(Mutex<Noticed>, Condvar)>);
 
@@ -74,8 +74,8 @@ impl<'site> Service<'site> {
         Ok(service)
     }
 
-    /// Restarts it, with `program` as the binary from now on: tells the process that is watched that
-    /// a restart is under way, waits for its end, and starts the next one.
+    /// Restarts it, with `program` as the binary from now on: tells the process that is watched
+    /// that a restart is under way, waits for its end, and starts the next one.
     ///
     /// # Errors
     /// If the process that is watched fails, or the next one is not ready within [`patience`].

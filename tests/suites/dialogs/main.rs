@@ -5,6 +5,7 @@
 //! The scripts lie in this folder, one subfolder for each area; their notation is that of
 //! `sixgate_tests::dialog`. The suite `netns` tests what else the XDP program changes.
 
+mod explain;
 mod floods;
 mod kernel;
 mod loss;

@@ -92,6 +92,35 @@ fn each_session_that_the_kernel_refuses_is_logged_and_counted_once() {
 }
 
 #[test]
+fn a_session_that_the_kernel_refuses_is_logged_in_postfixs_form() {
+    if !can_run() {
+        return;
+    }
+    let (site, daemon, _pass) = answering(pass);
+    drop(daemon);
+    let site = site.configured("log.format = \"postfix\"");
+    let daemon = site.serve(&[]);
+    let mut client = site.connect(SENDER, OTHER);
+    client.reply().unwrap();
+    for line in ["EHLO a.example", "MAIL FROM:<a@b.example>", "RCPT TO:<user@contoso.com>", "QUIT"] {
+        client.say(line).unwrap();
+    }
+    client.closed().unwrap();
+    let smtpd = format!(" postfix/smtpd[{}]: ", daemon.pid());
+    for text in [
+        format!("{smtpd}disconnect from unknown[{SENDER}] commands=3/4"),
+        format!("{smtpd}connect from unknown[{SENDER}]"),
+        format!(
+            "{smtpd}NOQUEUE: reject: RCPT from unknown[{SENDER}]: 550 5.2.1 Service unavailable, [contoso.com] does not \
+             accept email over IPv6.; from=<a@b.example> to=<user@contoso.com> proto=SMTP"
+        ),
+    ] {
+        daemon.wait_for_log(&text).unwrap();
+    }
+    assert!(!daemon.log().contains("refused id="), "{}", daemon.log());
+}
+
+#[test]
 fn one_grep_for_sender_recipient_or_code_finds_each_refusal() {
     if !can_run() {
         return;

@@ -5,6 +5,8 @@
 mod closing;
 mod fields;
 mod formats;
+mod journald;
+mod postfix;
 
 use std::fs;
 

@@ -2,6 +2,7 @@
 //! by certificate, and the part of a session's input that arrives at the next hop.
 
 mod administration;
+mod explain;
 mod health;
 mod log;
 mod log_limits;
@@ -11,6 +12,7 @@ mod passed;
 mod real;
 mod settings;
 mod shadow;
+mod shadow_report;
 mod smuggling;
 mod taken;
 mod tls;

@@ -2,7 +2,9 @@
 
 mod listener;
 mod metrics;
+mod page;
 mod prometheus;
+mod top;
 
 use sixgate_tests::{
     gate::{self, Need},

@@ -31,14 +31,17 @@ use sixgate_base::{endpoint::Endpoint, fair_semaphore::FairSemaphore};
 
 use answers::Answers;
 use flights::{Flights, Seat};
-use names::{plain_text, pointer};
+use names::pointer;
 use payer::{Budget, Lack, Payer};
 use upstream::{Upstream, question};
+
+use crate::trace::{Recorder, SpfIdentityKind};
 
 pub use answers::KEPT_OCTETS;
 pub use bounds::{DnsBounds, NETWORKS};
 pub(crate) use expiring::{Expiring, Lifetime};
 pub use inspection::{ServerReport, inspect_server};
+pub(crate) use names::plain_text;
 pub use names::{LONGEST_NAME, ascii_name};
 pub use payer::{PART, USUAL_QUESTIONS};
 pub use reading::{LONGEST_NEGATIVE, LONGEST_POSITIVE, MAX_ALIASES};
@@ -56,6 +59,8 @@ pub struct Resolver {
     shared: Arc<Shared>,
     /// The network whose budget the questions are paid from; `None`: they are free.
     payer: Option<Payer>,
+    /// Of the check that asks.
+    recorder: Recorder,
 }
 
 struct Shared {
@@ -98,7 +103,7 @@ impl Resolver {
             slots: FairSemaphore::new(bounds.concurrency, SLOT_TIMEOUT),
             flights: Arc::default(),
         };
-        Self { shared: Arc::new(shared), payer: None }
+        Self { shared: Arc::new(shared), payer: None, recorder: Recorder::default() }
     }
 
     /// The same resolver, each question paid from the budget of `source`'s /64, and bound to the
@@ -106,7 +111,7 @@ impl Resolver {
     /// one, however often and however many servers are asked.
     #[must_use]
     pub fn on_behalf_of(&self, source: Ipv6Addr) -> Self {
-        Self { shared: Arc::clone(&self.shared), payer: Some(Payer::new(source.into())) }
+        Self { payer: Some(Payer::new(source.into())), ..self.clone() }
     }
 
     /// The same resolver for one check about `domain`, the name that the sender uses: its questions
@@ -114,7 +119,22 @@ impl Resolver {
     #[must_use]
     pub fn about(&self, domain: &str) -> Self {
         let payer = self.payer.as_ref().map(|payer| self.shared.budget.of_check(payer, domain));
-        Self { shared: Arc::clone(&self.shared), payer }
+        Self { payer, ..self.clone() }
+    }
+
+    /// The same resolver for one check whose steps are to be recorded.
+    #[must_use]
+    pub fn recorded(&self, recorder: &Recorder) -> Self {
+        Self { recorder: recorder.clone(), ..self.clone() }
+    }
+
+    /// The same resolver for one of two checks that are made at the same time.
+    pub(crate) fn identity(&self, kind: SpfIdentityKind) -> Self {
+        self.recorded(&self.recorder.identity(kind))
+    }
+
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.recorder
     }
 
     /// Makes `observer` learn of each question that goes to the servers from now on: whether one of
@@ -276,23 +296,26 @@ impl Resolver {
     ) -> Result<DnsAnswer<T>, DnsFailure> {
         let known = || self.shared.answers.get(&name, kind);
         let answer = match known() {
-            Some(answer) => answer,
+            Some(answer) => Ok(answer),
             None => {
                 let seat = self.shared.flights.join(name.clone(), kind);
                 // an equal question may have ended just before
                 match known() {
-                    Some(answer) => answer,
-                    None => self.ask_from(seat, &name, kind).await?,
+                    Some(answer) => Ok(answer),
+                    None => self.ask_from(seat, &name, kind).await,
                 }
             }
         };
-        Ok(answer.pick(pick))
+        self.recorder.query(&name, kind, &answer, || self.servers());
+        Ok(answer?.pick(pick))
     }
 
     /// Asks, past the cache, and keeps the answer.
     async fn ask_anew(&self, name: Name, kind: RecordType) -> Result<DnsAnswer<RData>, DnsFailure> {
         let seat = self.shared.flights.join(name.clone(), kind);
-        self.ask_from(seat, &name, kind).await
+        let answer = self.ask_from(seat, &name, kind).await;
+        self.recorder.query(&name, kind, &answer, || self.servers());
+        answer
     }
 
     /// Asks, unless an equal question is open: that one's answer counts for both. So one question

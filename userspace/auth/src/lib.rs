@@ -6,6 +6,9 @@
 //! A DNS server that does not answer is never taken for the absence of a record: each check has a
 //! result of its own for it, `temperror`.
 //!
+//! A check whose resolver is [`Resolver::recorded`] leaves its steps with a [`Recorder`]: the
+//! questions to DNS, and the way to its result.
+//!
 //! All checks are async functions for a Tokio runtime. They do not return `Result`: the results of
 //! the RFCs, errors included, are what they are for. Only the [`Resolver`]'s own questions fail,
 //! with a [`DnsFailure`].
@@ -45,6 +48,7 @@ pub mod dns;
 mod fields;
 pub mod ptr;
 pub mod spf;
+pub mod trace;
 
 pub use auth_results::Results;
 pub use dkim::{DkimFindings, DkimResult, DkimSettings, DkimSignature, DkimVerifier, Message};
@@ -52,6 +56,7 @@ pub use dns::{DnsBounds, DnsFailure, Resolver};
 pub use ptr::{PtrCache, PtrFinding, PtrResult};
 pub use sixgate_base::endpoint::Endpoint;
 pub use spf::{SpfCheck, SpfQuery, SpfReason, SpfResult, SpfResults};
+pub use trace::Recorder;
 
 /// The example of the README is compiled.
 #[cfg(doctest)]

@@ -30,6 +30,8 @@ pub(crate) const SESSION: &str = "session";
 pub(crate) const DETAIL: &str = "detail";
 /// The name of the closing lines of sessions: they, too, have a limit of their own.
 pub(crate) const CLOSED: &str = "closed";
+/// The name of lines at which sessions begin or break off: they have a limit of their own, too.
+pub(crate) const OPENED: &str = "opened";
 /// The crate that looks things up: all its events are such details.
 const LOOKUPS: &str = "sixgate_auth";
 
@@ -52,6 +54,8 @@ enum LineKind {
     Session,
     /// What else happened in them.
     SessionDetail,
+    /// Lines at which they begin or break off, where the form of the log has them.
+    SessionOpened,
     /// Their closing lines.
     SessionClosed,
     /// What went wrong in them.
@@ -67,6 +71,7 @@ impl LineKind {
             metadata if metadata.name() == DETAIL || metadata.target().starts_with(LOOKUPS) => {
                 Self::SessionDetail
             }
+            metadata if metadata.name() == OPENED => Self::SessionOpened,
             metadata if metadata.name() == CLOSED => Self::SessionClosed,
             _ => Self::Session,
         }
@@ -200,6 +205,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LimitLayer {
                 let kind = LineKind::of_session(event);
                 let name = match kind {
                     LineKind::SessionDetail => "session detail",
+                    LineKind::SessionOpened => "session opened",
                     LineKind::SessionClosed => "session closed",
                     LineKind::SessionWarning => "session warning",
                     LineKind::Session | LineKind::CallSite(_) => SESSION,

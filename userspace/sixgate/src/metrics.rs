@@ -173,6 +173,11 @@ impl Metrics {
         self.limits.get_or_create(&LimitLabel { limit }).inc();
     }
 
+    /// A bound was reached several times.
+    pub(crate) fn add_limit(&self, limit: &'static str, times: u64) {
+        self.limits.get_or_create(&LimitLabel { limit }).inc_by(times);
+    }
+
     /// How often bounds were reached that count for themselves.
     pub(crate) fn limits(&self, reached: &[(&'static str, u64)]) {
         for (limit, times) in reached {

@@ -12,22 +12,14 @@ use std::{
 
 use sixgate_auth::dkim::DkimVerifier;
 use sixgate_base::endpoint::Endpoint;
-use sixgate_smtp::{
-    command::{Mailbox, RcptTo},
-    policy::{
-        Policy,
-        evidence::{OptInStatus, RecipientEvidence},
-    },
-    reply::ReplyTable,
-};
+use sixgate_smtp::{policy::Policy, reply::ReplyTable};
 
 use crate::{
-    config::{self, Config, Domains, Limits},
+    config::{self, Config, Limits},
     message_store::SpillDirectory,
     metrics::Metrics,
     nexthop::{Address, ClientIdentity, ConnectionBounds, NextHop, Protocol, SmtpSettings, leads_back},
     session_log::SessionLog,
-    store::Marks,
     tls::{TlsError, TlsView},
 };
 
@@ -123,7 +115,8 @@ impl Services {
             tls,
             spill_directory,
             metrics: before.map_or_else(|| Arc::new(Metrics::new()), |old| Arc::clone(&old.metrics)),
-            session_log: before.map_or_else(SessionLog::new, |old| old.session_log.clone()),
+            session_log: before
+                .map_or_else(|| SessionLog::new(config.log.format), |old| old.session_log.clone()),
             replies,
             config: config.clone(),
         })
@@ -136,21 +129,6 @@ impl Services {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.config.limits
-    }
-
-    /// Whether a recipient takes mail here, by the `marks` of its domain, and whether it asks for
-    /// more than that. Where every domain is left to the next hop, a route is no more than another
-    /// domain.
-    pub(crate) fn recipient(&self, marks: Marks, recipient: &RcptTo) -> RecipientEvidence {
-        let listed = match (self.config.domains, recipient) {
-            (Domains::All, _) | (Domains::Listed, RcptTo::Postmaster(_)) => true,
-            (Domains::Listed, RcptTo::Mailbox(_)) => marks.opted_in,
-        };
-        RecipientEvidence {
-            domain: if listed { OptInStatus::OptedIn } else { OptInStatus::NotOptedIn },
-            asks_for_routing: self.config.domains == Domains::Listed
-                && recipient.mailbox().is_some_and(Mailbox::asks_for_routing),
-        }
     }
 }
 
@@ -214,12 +192,17 @@ pub(crate) fn connection_bounds(limits: &Limits) -> ConnectionBounds {
 
 fn next_hop(config: &Config, replies: Arc<ReplyTable>) -> Result<NextHop, ServicesError> {
     check_next_hop(config)?;
-    Ok(match &config.next_hop {
+    Ok(next_hop_of(config, replies))
+}
+
+/// The next hop that `config` names. Nothing is opened but the file of its last offer.
+pub(crate) fn next_hop_of(config: &Config, replies: Arc<ReplyTable>) -> NextHop {
+    match &config.next_hop {
         config::NextHop::Maildir(path) => NextHop::maildir(path, config.hostname.as_str(), replies),
         config::NextHop::Server { protocol, address, client } => {
             NextHop::smtp(smtp_settings(config, *protocol, address, *client), replies)
         }
-    })
+    }
 }
 
 /// How the mail server at `address` is reached by this configuration.

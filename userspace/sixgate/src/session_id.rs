@@ -1,7 +1,7 @@
 //! Names for sessions, in logs and in Received fields.
 
 use std::{
-    fmt,
+    fmt, process,
     sync::atomic::{AtomicU32, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -33,6 +33,12 @@ impl SessionId {
             count: COUNT.fetch_add(1, Ordering::Relaxed),
             is_kernels: false,
         }
+    }
+
+    /// A number of the session for lines that have one in place of a process id; of a session that
+    /// the XDP program refuses it is that of the daemon.
+    pub(crate) fn number(&self) -> u64 {
+        if self.is_kernels { process::id().into() } else { u64::from(self.count) + 1 }
     }
 
     /// The name of a session that the XDP program refuses.

@@ -37,6 +37,25 @@ pub(crate) struct StoreFacts {
     pub(crate) recipient: Marks,
 }
 
+impl StoreFacts {
+    /// Those of `database`.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub(crate) fn read(
+        database: &Database,
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+        domain: Option<&str>,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            trusted: database.trust_rule(source)?,
+            destination: opt_in_status(database, destination)?,
+            recipient: domain.map(|domain| database.marks(domain)).transpose()?.unwrap_or_default(),
+        })
+    }
+}
+
 impl StoreView {
     /// Reads the store for the first time; a damaged one is put back from its backup. `shown` finds
     /// the revision that the BPF maps show.
@@ -86,13 +105,7 @@ impl StoreView {
                 destination: contents.destination(destination),
                 recipient: domain.map(|domain| contents.marks(domain)).unwrap_or_default(),
             },
-            |database| {
-                Ok(StoreFacts {
-                    trusted: database.trust_rule(source)?,
-                    destination: opt_in_status(database, destination)?,
-                    recipient: domain.map(|domain| database.marks(domain)).transpose()?.unwrap_or_default(),
-                })
-            },
+            |database| StoreFacts::read(database, source, destination, domain),
         )
     }
 

@@ -197,6 +197,9 @@ const BUILD_PACKAGES: &[&str] = &[
 const TEST_WHY: &str = "real senders and mail servers for the suites";
 const TEST_PACKAGES: &[&str] = &[
     "swaks",
+    // loads the status page
+    "chromium-headless-shell",
+    "fonts-dejavu-core",
     // systemd-analyze, for the unit
     "systemd",
     // turns off what a network device does by itself
@@ -218,6 +221,9 @@ const TEST_PACKAGES: &[&str] = &[
     "libsodium23",
     "libssl3",
     "libunwind8",
+    // what pflogsumm and fail2ban are written in
+    "libdate-calc-perl",
+    "python3",
 ];
 
 const VM_WHY: &str = "QEMU, and what goes into the memory of a machine or makes it";
@@ -276,5 +282,11 @@ const UNPACKED: &[Unpacked] = &[
         folder: "prometheus",
         packages: &["prometheus"],
         why: "checks the metrics, the alerts and the dashboard, for the suites",
+    },
+    Unpacked {
+        name: "readers of Postfix's log",
+        folder: "log-readers",
+        packages: &["fail2ban", "pflogsumm", "prometheus-postfix-exporter"],
+        why: "programs that the log has to be right for, for the suites",
     },
 ];

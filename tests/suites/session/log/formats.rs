@@ -52,7 +52,8 @@ fn lines_for_the_journal_begin_with_their_priority() {
         let mut client = site.connect(SENDER, GATE);
         client.reply().unwrap();
         // one who leaves so has a line of the level debug
-        drop(client);
+        client.hang_up().unwrap();
+        client.closed().unwrap();
         daemon.stop().unwrap();
         let log = fs::read_to_string(log).unwrap();
         let message = |line: &str| match format {

@@ -89,6 +89,17 @@ impl BodyHashes {
         Ok(Self { relaxed: relaxed.map(Hasher::finish), simple: simple.map(Hasher::finish) })
     }
 
+    /// The hash that `bh=` of `signature` has to be; none if it covers more than there is.
+    pub(super) fn of_signature(&self, signature: &Signature) -> Option<&[u8; DIGEST]> {
+        let hashes = self.form(signature.body_form)?;
+        match signature.body_length {
+            Some(length) if length < hashes.length => hashes.beginnings.get(&length),
+            Some(length) if length > hashes.length => None,
+            // all of it is signed, with or without an explicit length
+            Some(_) | None => Some(&hashes.whole),
+        }
+    }
+
     /// Those of one form, if they were wanted.
     pub(super) fn form(&self, form: Canonicalization) -> Option<&Hashes> {
         match form {

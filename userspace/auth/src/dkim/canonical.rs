@@ -14,6 +14,16 @@ pub(super) enum Canonicalization {
     Simple,
 }
 
+impl Canonicalization {
+    /// The name in `c=`.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Relaxed => "relaxed",
+            Self::Simple => "simple",
+        }
+    }
+}
+
 /// The fields of a header, to be found by name.
 pub(super) struct Header<'a> {
     fields: Vec<Field<'a>>,

@@ -71,6 +71,7 @@ impl DkimVerifier {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let examined = gate::examine(message.head(), message.size(), now);
         let mut verification = Verification::new(message, examined);
+        verification.record_tags(dns.recorder());
         if verification.pending().next().is_some() {
             // Signatures that were settled before the deadline stay so; the rest are temporary
             // errors.
@@ -99,6 +100,7 @@ impl DkimVerifier {
         let Some(hashes) = self.hash_body(verification).await? else {
             return Ok(());
         };
+        verification.record_hashes(&hashes, dns.recorder());
         let partial_body = self.settings.partial_body;
         verification.settle_pending(|signature| body_flaw(signature, &hashes, partial_body));
         let message = verification.message.clone();
@@ -191,19 +193,17 @@ fn verified(head: &[u8], signatures: Vec<(usize, Signature, PublicKey)>) -> BTre
 fn body_flaw(signature: &Signature, hashes: &BodyHashes, partial_body: PartialBody) -> Option<Settled> {
     // each form and each length that a signature names was wanted; what is not there agrees with
     // nothing
-    let Some(hashes) = hashes.form(signature.body_form) else {
+    let Some(form) = hashes.form(signature.body_form) else {
         return Some(BODY_MISMATCH);
     };
-    let hash = match signature.body_length {
-        Some(length) if length > hashes.length => return Some(LONGER_THAN_BODY),
-        Some(length) if length < hashes.length => match partial_body {
-            PartialBody::Refused => return Some(PARTIAL_BODY),
-            PartialBody::Accepted => hashes.beginnings.get(&length),
-        },
-        // all of it is signed, with or without an explicit length
-        Some(_) | None => Some(&hashes.whole),
-    };
-    match hash {
+    match signature.body_length {
+        Some(length) if length > form.length => return Some(LONGER_THAN_BODY),
+        Some(length) if length < form.length && partial_body == PartialBody::Refused => {
+            return Some(PARTIAL_BODY);
+        }
+        Some(_) | None => {}
+    }
+    match hashes.of_signature(signature) {
         Some(hash) if hash.as_slice() == signature.body_hash => None,
         _ => Some(BODY_MISMATCH),
     }

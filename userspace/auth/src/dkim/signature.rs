@@ -1,7 +1,7 @@
 //! One signature, read: the values of its tags (RFC 6376 3.5), or why it cannot count with any
 //! message and key. No DNS, no hashing.
 
-use data_encoding::HEXUPPER_PERMISSIVE;
+use data_encoding::{BASE64, HEXUPPER_PERMISSIVE};
 
 use crate::{
     dkim::{
@@ -12,6 +12,7 @@ use crate::{
         tags::Tags,
     },
     dns::{LONGEST_NAME, ascii_name},
+    trace::SignatureTags,
 };
 
 /// A signature that may be good: what is needed to verify it.
@@ -83,6 +84,18 @@ impl Signature {
             key_name,
             identity: identity(tags.get("i"), &domain)?,
         })
+    }
+
+    /// Its contents, as the findings' signature number `at`.
+    pub(super) fn shown(&self, at: usize) -> SignatureTags {
+        SignatureTags {
+            signature: at,
+            canonicalization: format!("{}/{}", self.header_form.name(), self.body_form.name()),
+            signed_fields: self.names.clone(),
+            body_hash: BASE64.encode(&self.body_hash),
+            body_length: self.body_length,
+            key_name: self.key_name.clone(),
+        }
     }
 }
 

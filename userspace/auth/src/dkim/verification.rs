@@ -4,14 +4,17 @@
 
 use std::collections::BTreeMap;
 
+use data_encoding::BASE64;
+
 use crate::dkim::{
-    body::WantedHashes,
+    body::{BodyHashes, WantedHashes},
     bounds::DkimLimit,
     gate::{Examined, ExaminedSignature},
     message::Message,
     result::{DkimFindings, DkimResult, DkimSignature, Settled},
     signature::Signature,
 };
+use crate::trace::{Recorder, Step};
 
 /// One signature on its way to a result.
 pub(super) struct Slot {
@@ -70,6 +73,30 @@ impl<M: Message> Verification<M> {
     /// The signatures that may still be good.
     pub(super) fn pending(&self) -> impl Iterator<Item = &Signature> {
         self.slots.iter().filter_map(|slot| slot.candidate.as_ref())
+    }
+
+    /// Records the contents of the signatures that may still be good.
+    pub(super) fn record_tags(&self, recorder: &Recorder) {
+        for (at, signature) in self.pending_at() {
+            recorder.step(|| Step::Signature(signature.shown(at)));
+        }
+    }
+
+    /// Records the hashes that those signatures are compared with.
+    pub(super) fn record_hashes(&self, hashes: &BodyHashes, recorder: &Recorder) {
+        for (at, signature) in self.pending_at() {
+            recorder.step(|| Step::BodyHash {
+                signature: at,
+                computed: hashes.of_signature(signature).map(|hash| BASE64.encode(hash)),
+                length: hashes.form(signature.body_form).map_or(0, |hashes| hashes.length),
+            });
+        }
+    }
+
+    /// The same, each with its index in the findings.
+    fn pending_at(&self) -> impl Iterator<Item = (usize, &Signature)> {
+        let slots = self.slots.iter().enumerate();
+        slots.filter_map(|(at, slot)| Some((at, slot.candidate.as_ref()?)))
     }
 
     pub(super) fn settle_pending(&mut self, flaw: impl Fn(&Signature) -> Option<Settled>) {

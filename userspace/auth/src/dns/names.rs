@@ -43,7 +43,7 @@ fn text(name: &Name) -> String {
 
 /// The labels as they are, so that the name can be asked about again. An octet that is not visible
 /// ASCII, and a dot inside a label, becomes `\DDD`, which is another name, and none that exists.
-pub(super) fn plain_text(name: &Name) -> String {
+pub(crate) fn plain_text(name: &Name) -> String {
     let octet = |octet: &u8| match octet {
         b'.' | ..=b' ' | 0x7f.. => format!("\\{octet:03}"),
         _ => char::from(*octet).to_string(),

@@ -5,22 +5,27 @@
 //! it off.
 
 mod lookups;
+mod outcome;
 
 use std::{net::IpAddr, pin::Pin};
 
-use tracing::debug;
-
 use crate::{
-    dns::{DnsFailure, Resolver},
+    dns::Resolver,
     spf::{
-        evaluate::lookups::Lookups,
+        evaluate::{
+            lookups::Lookups,
+            outcome::{Match, Stop, along},
+        },
         limits::{MAX_DNS_TERMS, MAX_OTHER_FAMILY, MAX_SERVERS, VoidTerms},
         macros::{DomainSpec, MacroContext, MacroString, NoName, Values},
         name::DomainName,
-        record::{Directive, LONGEST_RECORD, Mechanism, PrefixLengths, Qualifier, Record, Selection, select},
+        record::{LONGEST_RECORD, Mechanism, PrefixLengths, Record, Selection, select},
         result::{SpfReason, SpfResult},
     },
+    trace::{Recorder, Step, TermOutcome},
 };
+
+pub(super) use outcome::EvaluationOutcome;
 
 /// Whom an evaluation is about. The same for all the records that it comes across.
 #[derive(Clone, Copy, Debug)]
@@ -37,43 +42,21 @@ pub(super) struct Subject<'a> {
     pub(super) voids: VoidTerms,
 }
 
-/// What check_host() comes to.
-#[derive(Debug)]
-pub(super) struct EvaluationOutcome {
-    pub(super) result: SpfResult,
-    pub(super) reason: SpfReason,
-    /// The term that decided, after those that led to its record.
-    pub(super) trail: String,
-    /// `exp=` of the record that decided, and its domain.
-    pub(super) explanation: Option<(DomainSpec, DomainName)>,
-}
-
 /// One evaluation, with what it has used up.
 pub(super) struct Evaluation<'a> {
     lookups: Lookups<'a>,
+    recorder: &'a Recorder,
     subject: Subject<'a>,
     dns_terms: usize,
     void_terms: usize,
     other_family: usize,
 }
 
-/// What ends an evaluation at once.
-struct Stop {
-    result: SpfResult,
-    reason: SpfReason,
-    trail: String,
-}
-
-/// The result of a mechanism; a match names the term of an included record that matched.
-enum Match {
-    No,
-    Yes { trail: String },
-}
-
 impl<'a> Evaluation<'a> {
     pub(super) fn new(dns: &'a Resolver, subject: Subject<'a>) -> Self {
         Self {
             lookups: Lookups::new(dns, subject.client),
+            recorder: dns.recorder(),
             subject,
             dns_terms: 0,
             void_terms: 0,
@@ -131,7 +114,9 @@ impl<'a> Evaluation<'a> {
         loop {
             for directive in &record.directives {
                 let term = || along(&trail, &directive.to_string());
+                self.recorder.begin_term(|| directive.to_string());
                 let matched = self.matches(&directive.mechanism, &domain).await;
+                self.end_term(TermOutcome::from(&matched));
                 if let Match::Yes { trail: inner } = matched.map_err(|stop| stop.after(&term()))? {
                     let explanation = record.explanation.map(|target| (target, domain));
                     return Ok(EvaluationOutcome::matched(directive, along(&term(), &inner), explanation));
@@ -141,8 +126,15 @@ impl<'a> Evaluation<'a> {
             let Some(target) = record.redirect else {
                 return Ok(no_match);
             };
-            trail = along(&trail, &format!("redirect={target}"));
+            let term = format!("redirect={target}");
+            trail = along(&trail, &term);
+            self.recorder.begin_term(|| term);
             let redirected = self.redirect(&target, &domain).await;
+            self.end_term(match &redirected {
+                Ok(Some(_)) => TermOutcome::Followed,
+                Ok(None) => TermOutcome::NoMatch,
+                Err(Stop { result, reason, .. }) => TermOutcome::Stop(*result, *reason),
+            });
             match redirected.map_err(|stop| stop.after(&trail))? {
                 Some(next) => (record, domain) = next,
                 None => return Ok(no_match),
@@ -284,7 +276,15 @@ impl<'a> Evaluation<'a> {
     /// The SPF record of `domain`, read.
     async fn record(&self, domain: &DomainName) -> Result<Option<Record>, Stop> {
         let texts = self.lookups.texts(domain).await.map_err(Stop::temporary)?;
-        match select(&texts) {
+        let selected = select(&texts);
+        self.recorder.step(|| Step::SpfRecord {
+            domain: domain.to_string(),
+            record: match selected {
+                Selection::One(text) => Some(text.escape_ascii().to_string()),
+                Selection::None | Selection::Several => None,
+            },
+        });
+        match selected {
             Selection::None => Ok(None),
             Selection::Several => Err(Stop::permanent(SpfReason::SeveralRecords)),
             Selection::One(text) => Record::parse(text).map(Some).map_err(|error| Stop {
@@ -305,8 +305,15 @@ impl<'a> Evaluation<'a> {
         self.count_term(target)?;
         match target {
             Some(target) => Ok(self.expand(target, domain).await.ok()),
-            None => Ok(Some(domain.clone())),
+            None => {
+                self.recorder.target(domain.as_str());
+                Ok(Some(domain.clone()))
+            }
         }
+    }
+
+    fn end_term(&self, outcome: TermOutcome) {
+        self.recorder.end_term(outcome, self.dns_terms, self.void_terms);
     }
 
     fn count_term(&mut self, target: Option<&DomainSpec>) -> Result<(), Stop> {
@@ -328,7 +335,11 @@ impl<'a> Evaluation<'a> {
 
     async fn expand(&mut self, target: &DomainSpec, domain: &DomainName) -> Result<DomainName, NoName> {
         let validated = self.validated_name(domain, target.needs_validated_name()).await;
-        target.expand(&self.subject.values(domain, &validated))
+        let expanded = target.expand(&self.subject.values(domain, &validated));
+        if let Ok(name) = &expanded {
+            self.recorder.target(name.as_str());
+        }
+        expanded
     }
 
     /// The value of `%{p}`, if it is `needed`.
@@ -350,43 +361,4 @@ impl<'a> Subject<'a> {
             timestamp: self.timestamp,
         }
     }
-}
-
-impl EvaluationOutcome {
-    fn matched(directive: &Directive, trail: String, explanation: Option<(DomainSpec, DomainName)>) -> Self {
-        let result = match directive.qualifier {
-            Qualifier::Pass => SpfResult::Pass,
-            Qualifier::Fail => SpfResult::Fail,
-            Qualifier::SoftFail => SpfResult::SoftFail,
-            Qualifier::Neutral => SpfResult::Neutral,
-        };
-        Self { result, reason: SpfReason::Matched, trail, explanation }
-    }
-
-    fn undecided(result: SpfResult, reason: SpfReason) -> Self {
-        Self { result, reason, trail: String::new(), explanation: None }
-    }
-}
-
-impl Stop {
-    fn permanent(reason: SpfReason) -> Self {
-        Self { result: SpfResult::PermError, reason, trail: String::new() }
-    }
-
-    fn temporary(failure: DnsFailure) -> Self {
-        debug!(failure = failure.to_string(), "SPF needs an answer that DNS does not give");
-        let reason = SpfReason::DnsFailure(failure.reason());
-        Self { result: SpfResult::TempError, reason, trail: String::new() }
-    }
-
-    /// The same, in a record to which `term` led.
-    fn after(self, term: &str) -> Self {
-        Self { trail: along(term, &self.trail), ..self }
-    }
-}
-
-/// A way through records: `before`, then `term`; both may be empty.
-fn along(before: &str, term: &str) -> String {
-    let gap = if before.is_empty() || term.is_empty() { "" } else { " > " };
-    format!("{before}{gap}{term}")
 }

@@ -26,6 +26,7 @@ use crate::{
         evaluate::{Evaluation, EvaluationOutcome, Subject},
         name::DomainName,
     },
+    trace::SpfIdentityKind,
 };
 
 pub use result::{SpfCheck, SpfReason, SpfResult, SpfResults};
@@ -74,11 +75,14 @@ pub async fn check_until(dns: &Resolver, query: &SpfQuery<'_>, late: &Cancellati
     let helo = SpfIdentity::helo(query.helo);
     let Some(mail_from) = query.mail_from else {
         // postmaster@HELO is what the HELO check assumes as well
-        let helo = helo.check(dns, query, time).await;
+        let helo = helo.check(&dns.identity(SpfIdentityKind::Helo), query, time).await;
         return SpfResults { mail_from: helo.clone(), helo };
     };
     let mail_from = SpfIdentity::mail_from(mail_from);
-    let (helo, mail_from) = tokio::join!(helo.check(dns, query, time), mail_from.check(dns, query, time));
+    let [of_helo, of_mail] =
+        [SpfIdentityKind::Helo, SpfIdentityKind::MailFrom].map(|kind| dns.identity(kind));
+    let (helo, mail_from) =
+        tokio::join!(helo.check(&of_helo, query, time), mail_from.check(&of_mail, query, time));
     SpfResults { helo, mail_from }
 }
 

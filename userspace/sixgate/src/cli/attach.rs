@@ -123,7 +123,9 @@ fn try_attach(
                 changed.join(", ")
             )),
             Response::Refused { reason } => return Err(CliError::ReloadRefused { reason }),
-            Response::Status(_) | Response::Identity(_) => return Err(CliError::OddAnswer),
+            Response::Status(_) | Response::Identity(_) | Response::Overview(_) => {
+                return Err(CliError::OddAnswer);
+            }
         }
     }
     if let Some(trial) = control.try_attach(interfaces, mode)? {
@@ -166,7 +168,7 @@ fn bring_daemon_along(config: &Config, control: &Control, out: &mut Output<'_>) 
             Ok(())
         }
         Response::Refused { reason } => Err(CliError::ReloadRefused { reason }),
-        Response::Status(_) | Response::Identity(_) => Err(CliError::OddAnswer),
+        Response::Status(_) | Response::Identity(_) | Response::Overview(_) => Err(CliError::OddAnswer),
     }
 }
 

@@ -9,8 +9,10 @@ use sixgate_dataplane::DataplaneError;
 use crate::{
     config::ConfigError,
     control::ControlError,
+    explain::ExplainError,
     server::{AskError, ServeError},
     setup::SetupError,
+    shadow::ShadowError,
     store::{ListError, ListProblem, StoreError},
 };
 
@@ -26,6 +28,16 @@ pub enum CliError {
     /// The opt-in store could not be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The terminal cannot be drawn on.
+    #[error("cannot use the terminal")]
+    Terminal {
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// The file of the shadow report could not be used.
+    #[error(transparent)]
+    Shadow(#[from] ShadowError),
     /// The BPF maps or the XDP program could not be used.
     #[error(transparent)]
     Dataplane(#[from] DataplaneError),
@@ -56,6 +68,9 @@ pub enum CliError {
         /// The reason, as text for the message.
         reason: String,
     },
+    /// Nothing can be explained.
+    #[error(transparent)]
+    Explain(#[from] ExplainError),
     /// A daemon uses the maps, and would refuse by another configuration.
     #[error(
         "nothing was changed: a daemon uses these pins, does not answer at {}, and refuses by another configuration: \

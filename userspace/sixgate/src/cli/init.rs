@@ -57,7 +57,8 @@ pub(super) struct Init {
     mode: Mode,
     /// With --next-hop: replace another configuration, which is kept as sixgate.toml.old. Without:
     /// make the store although there is a store.json of an earlier version, a backup, which is kept
-    /// as store.db.old.1, or maps of the XDP program with entries, which become as empty as the store
+    /// as store.db.old.1, or maps of the XDP program with entries, which become as empty as the
+    /// store
     #[arg(long)]
     force: bool,
     #[command(flatten)]

@@ -135,9 +135,17 @@ impl Notation {
     }
 }
 
+/// `text` with all but its printable characters escaped, as in a line of text.
+pub(super) fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    // a String takes everything
+    let _ = Notation::Text.write(text, &mut escaped);
+    escaped
+}
+
 /// Neither a control character nor one of those that change how others are shown, such as U+202E,
 /// or that end a line, such as U+2028.
-fn is_printable(character: char) -> bool {
+pub(super) fn is_printable(character: char) -> bool {
     match character {
         ' '..='~' => true,
         '\0'..='\x7f' => false,

@@ -12,11 +12,15 @@ mod domain;
 mod edit;
 mod error;
 mod escape;
+mod explain;
 mod flows;
 mod guard;
 mod init;
 mod log;
 mod log_form;
+#[expect(clippy::disallowed_methods, reason = "the journal's socket is written to here")]
+mod log_journald;
+mod log_postfix;
 mod namespaces;
 mod optin;
 mod outcomes;
@@ -25,9 +29,11 @@ mod progress;
 mod ptr;
 mod reload;
 mod serve;
+mod shadow;
 mod stats;
 mod status;
 mod store;
+mod top;
 mod trace;
 mod trust;
 mod undo;
@@ -113,6 +119,13 @@ enum CliCommand {
     Flows(flows::Flows),
     /// Show live how the XDP program handles the segments of some senders
     Trace(trace::TraceArguments),
+    /// Explain why a client's mail is accepted or refused: every check, and every reply
+    Explain(explain::ExplainArguments),
+    /// Watch rates, refusals and health of the running daemon in the terminal
+    Top(top::Top),
+    /// What enforce would have refused
+    #[command(subcommand)]
+    Shadow(shadow::ShadowCommand),
     /// The configuration file
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -137,6 +150,7 @@ impl CliCommand {
                 | Self::Undo(_)
                 | Self::Attach(_)
                 | Self::Status(_)
+                | Self::Explain(_)
         )
     }
 }
@@ -244,6 +258,9 @@ fn dispatch(cli: Cli, out: &mut Output<'_>) -> Result<Exit, CliError> {
         CliCommand::Stats(command) => stats::run(command, &config, &control, out),
         CliCommand::Flows(command) => flows::run(&command, &control, out),
         CliCommand::Trace(command) => trace::run(&command, &config, out),
+        CliCommand::Explain(command) => explain::run(command, &config, out),
+        CliCommand::Top(command) => top::run(&command, &config, out),
+        CliCommand::Shadow(command) => shadow::run(&command, &config, out),
         // the configuration was not needed for these
         CliCommand::Doctor(command) => doctor::run(command, Ok(config), out),
         CliCommand::Reload(command) => reload::run(&command, &cli.config, out),

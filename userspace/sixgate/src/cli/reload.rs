@@ -34,7 +34,9 @@ pub(super) fn run(command: &Reload, file: &Path, out: &mut Output<'_>) -> Result
             out.note(format_args!("{done}, the daemon keeps its configuration: {reason}"));
             return Ok(Exit::No);
         }
-        Response::Status(_) | Response::Identity(_) => return Err(CliError::OddAnswer),
+        Response::Status(_) | Response::Identity(_) | Response::Overview(_) => {
+            return Err(CliError::OddAnswer);
+        }
     };
     if command.format.json {
         out.json(&reloaded)?;

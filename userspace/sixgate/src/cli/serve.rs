@@ -2,7 +2,14 @@
 //!
 //! It owns the runtime and the log's form; everything else is `server`'s business.
 
-use std::{env, fs::File, io, os::fd::AsFd, sync::Arc, time::Duration};
+use std::{
+    env,
+    fs::File,
+    io::{self, Write},
+    os::fd::AsFd,
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Args;
 use tokio::runtime::Runtime;
@@ -13,6 +20,8 @@ use super::{
     CliError, Exit,
     log::{Priorities, Queue, is_journal},
     log_form::{Printable, TextFields},
+    log_journald::{Journal, JournalFields, JournalForm},
+    log_postfix::PostfixForm,
 };
 use crate::{
     config::{Config, Log, LogFormat, LogLevel},
@@ -27,8 +36,8 @@ pub(super) struct Serve {
     /// Do not use the XDP program and its maps, regardless of the configuration
     #[arg(long)]
     no_xdp: bool,
-    /// Run the daemon as a child of this process, so that it serves during a restart and finishes its
-    /// sessions after it; needs a service manager that keeps descriptors, as systemd does
+    /// Run the daemon as a child of this process, so that it serves during a restart and finishes
+    /// its sessions after it; needs a service manager that keeps descriptors, as systemd does
     #[arg(long)]
     restartable: bool,
 }
@@ -76,8 +85,12 @@ fn start_log(log: &Log, limiter: &Arc<LogLimiter>) -> io::Result<(Arc<Queue>, Se
         None => filter_of(log.level),
     };
     // a descriptor of its own: who holds the lock of `io::stderr` may wait for ever
-    let out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-    let is_journal = is_journal(&out);
+    let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    let is_journal = is_journal(&stderr);
+    let out: Box<dyn Write + Send> = match log.format {
+        LogFormat::Journald => Box::new(Journal::open()?),
+        LogFormat::Text | LogFormat::Json | LogFormat::Postfix => Box::new(stderr),
+    };
     let queue = Arc::new(Queue::start(out, LOG_LINES, |lines| {
         warn!(lines, "log queue full or not writable: lines lost")
     })?);
@@ -119,6 +132,13 @@ fn start_log(log: &Log, limiter: &Arc<LogLimiter>) -> io::Result<(Arc<Queue>, Se
                 .with_level(false)
                 .map_event_format(|form| Priorities(Printable::json(form)))
         ),
+        (LogFormat::Postfix, false) => {
+            install!(builder.fmt_fields(TextFields).event_format(PostfixForm::new(log.program.clone())))
+        }
+        (LogFormat::Postfix, true) => {
+            install!(builder.fmt_fields(TextFields).event_format(PostfixForm::for_journal()))
+        }
+        (LogFormat::Journald, _) => install!(builder.fmt_fields(JournalFields).event_format(JournalForm)),
     };
     if is_fixed {
         let refuse =

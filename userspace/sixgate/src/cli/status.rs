@@ -95,7 +95,9 @@ pub(super) fn run(
     };
     let daemon = match answer {
         Ok(Response::Status(daemon)) => Some(*daemon),
-        Ok(Response::Reloaded(_) | Response::Identity(_)) => return Err(CliError::OddAnswer),
+        Ok(Response::Reloaded(_) | Response::Identity(_) | Response::Overview(_)) => {
+            return Err(CliError::OddAnswer);
+        }
         Ok(Response::Refused { reason }) => {
             status.problems.push(format!("the daemon refused to report its status: {reason}"));
             None
@@ -170,7 +172,9 @@ pub(super) fn run_without_configuration(
             document.problems.extend(daemon.problems.iter().cloned());
             document.daemon = Some(*daemon);
         }
-        Ok(Response::Reloaded(_) | Response::Identity(_)) => return Err(CliError::OddAnswer),
+        Ok(Response::Reloaded(_) | Response::Identity(_) | Response::Overview(_)) => {
+            return Err(CliError::OddAnswer);
+        }
         Ok(Response::Refused { reason }) => {
             document.problems.push(format!("the daemon refused to report its status: {reason}"));
         }

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Config, Dkim, Dns, Http, Limits, Listen, Log, Metrics, Ptr, Spf, Xdp};
+use super::{Config, Dkim, Dns, Http, Limits, Listen, Log, Metrics, Ptr, Shadow, Spf, Xdp};
 use crate::store::Store;
 
 /// The keys that differ, in the order of the file.
@@ -88,6 +88,7 @@ impl Config {
         taken.limits.dns_questions_per_domain = self.limits.dns_questions_per_domain;
         taken.limits.dns_concurrency = self.limits.dns_concurrency;
         taken.log.format = self.log.format;
+        taken.log.program.clone_from(&self.log.program);
         (taken, changes)
     }
 
@@ -119,6 +120,7 @@ impl Config {
             log,
             metrics,
             http,
+            shadow,
         } = self;
         for (key, differs) in [
             ("hostname", *hostname != next.hostname),
@@ -150,9 +152,10 @@ impl Config {
             [interfaces, mode, bpffs, guard, optin_entries, ptr_entries, flow_entries, cookie_key]
         );
         note_limits(&mut keys, limits, &next.limits);
-        note!(keys, "log.", Log, log, next.log, [level, format]);
+        note!(keys, "log.", Log, log, next.log, [level, format, program]);
         note!(keys, "metrics.", Metrics, metrics, next.metrics, [file]);
         note!(keys, "http.", Http, http, next.http, [listen]);
+        note!(keys, "shadow.", Shadow, shadow, next.shadow, [keep, entries]);
         let (restart, reload) = keys.into_iter().partition(|key| needs_restart(key));
         SettingChanges { reload, restart }
     }
@@ -207,13 +210,14 @@ fn needs_restart(key: &str) -> bool {
 }
 
 /// As [`Config::reloaded`] leaves them.
-const RESTART: [&str; 6] = [
+const RESTART: [&str; 7] = [
     "store",
     "control_socket",
     "limits.dns_questions_per_minute",
     "limits.dns_questions_per_domain",
     "limits.dns_concurrency",
     "log.format",
+    "log.program",
 ];
 /// Those of them that are sizes of maps.
 const REMADE: [&str; 3] = ["xdp.optin_entries", "xdp.ptr_entries", "xdp.flow_entries"];

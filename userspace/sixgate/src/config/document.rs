@@ -10,7 +10,7 @@ use toml::de::DeTable;
 
 use super::{
     Config, Dkim, Dns, Domains, Hostname, Http, Limits, Listen, Log, Metrics, NextHop, Ptr, RefuseAt,
-    ResponderSetting, Spf, Tls, Xdp, paths,
+    ResponderSetting, Shadow, Spf, Tls, Xdp, paths,
     problem::ConfigProblem,
     renamed_keys::{self, RenamedKey},
     reply_size, values,
@@ -88,6 +88,8 @@ struct ConfigDocument {
     metrics: Metrics,
     #[serde(default)]
     http: Http,
+    #[serde(default)]
+    shadow: Shadow,
 }
 
 #[derive(Default, Deserialize)]
@@ -134,6 +136,7 @@ impl ConfigDocument {
             log: self.log,
             metrics: self.metrics,
             http: self.http,
+            shadow: self.shadow,
             renamed_keys,
         };
         match paths::conflict(&config) {

@@ -7,6 +7,7 @@ mod changes;
 mod document;
 mod http;
 mod limits;
+mod log;
 mod paths;
 mod problem;
 mod quantities;
@@ -29,15 +30,13 @@ use settings::FILE_MAX;
 pub use changes::{Pending, SettingChanges};
 pub use http::Http;
 pub use limits::Limits;
+pub use log::{LogFormat, LogLevel, LogProgram};
 pub use renamed_keys::RenamedKey;
-pub use settings::{Config, DEFAULT_PATH, Dkim, Dns, Listen, Log, Metrics, NextHop, Ptr, Spf, Xdp};
+pub use settings::{Config, DEFAULT_PATH, Dkim, Dns, Listen, Log, Metrics, NextHop, Ptr, Shadow, Spf, Xdp};
 pub use tls::{CertificateName, ClientTrust, Tls};
-pub use values::{
-    Domains, GuardSource, Hostname, InterfaceName, LogFormat, LogLevel, RefuseAt, ResponderSetting,
-    ValueError,
-};
+pub use values::{Domains, GuardSource, Hostname, InterfaceName, RefuseAt, ResponderSetting, ValueError};
 
-pub(crate) use settings::OFFER_FILE;
+pub(crate) use settings::{OFFER_FILE, SHADOW_FILE};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::settings::{Config, NextHop, OFFER_FILE};
+use super::settings::{Config, NextHop, OFFER_FILE, SHADOW_FILE};
 use crate::{nexthop::Address, store::Store};
 
 /// A file, and the name by which the configuration knows it.
@@ -76,6 +76,8 @@ fn named(config: &Config) -> Vec<Named> {
     }
     let offer = config.store.with_file_name(OFFER_FILE);
     named.push(file("a file of the store", &["store"], &offer, true));
+    let shadow = config.store.with_file_name(SHADOW_FILE);
+    named.push(file("the file of the shadow report", &["store"], &shadow, true));
     named.push(file("control_socket", &["control_socket"], &config.control_socket(), true));
     if let Some(path) = &config.metrics.file {
         named.push(file("metrics.file", &["metrics", "file"], path, true));

@@ -17,6 +17,17 @@ pub(super) fn wait<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
     Ok(wait)
 }
 
+/// How long something is kept; zero: not at all.
+pub(super) fn retention<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let time = humantime_serde::deserialize::<Duration, D>(deserializer)?;
+    if time > RETENTION_MAX {
+        return Err(D::Error::custom(
+            "the duration must be at most 90d, such as \"7d\"; \"0s\" keeps nothing",
+        ));
+    }
+    Ok(time)
+}
+
 /// How long the end of a message's data may have to wait for its answer: the sender gives up after
 /// 10 minutes (RFC 5321 4.5.3.2.6), and the next hop needs its share of them.
 pub(super) fn verification_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -43,6 +54,8 @@ pub(super) fn line_length<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 
 /// Longest time-out that can be set.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest time for which something is kept.
+const RETENTION_MAX: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// Longest time for the checks of a message: half of what a sender waits.
 const VERIFICATION_MAX: Duration = Duration::from_secs(5 * 60);
 const LINE_LENGTH_MIN: NonZeroU32 = NonZeroU32::new(998).unwrap();

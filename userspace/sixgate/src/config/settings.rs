@@ -27,12 +27,11 @@ use sixgate_smtp::{
 use super::{
     http::Http,
     limits::Limits,
+    log::{LogFormat, LogLevel, LogProgram},
     quantities,
     renamed_keys::RenamedKey,
     tls::Tls,
-    values::{
-        self, Domains, GuardSource, Hostname, InterfaceName, LogFormat, LogLevel, RefuseAt, ResponderSetting,
-    },
+    values::{self, Domains, GuardSource, Hostname, InterfaceName, RefuseAt, ResponderSetting},
 };
 use crate::nexthop::{Address, ClientIdentity, Protocol};
 
@@ -41,6 +40,8 @@ pub const DEFAULT_PATH: &str = "/etc/sixgate/sixgate.toml";
 
 /// The file beside the store that keeps what the next hop offered last.
 pub(crate) const OFFER_FILE: &str = "next-hop.json";
+/// The file beside the store that keeps what shadow mode passed on.
+pub(crate) const SHADOW_FILE: &str = "shadow.db";
 
 /// Longest configuration file, in octets.
 pub(super) const FILE_MAX: u64 = 1 << 20;
@@ -95,6 +96,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// The listener for metrics and the status page.
     pub http: Http,
+    /// The report about what shadow mode passes on.
+    pub shadow: Shadow,
     /// The keys of the file that have a new name.
     pub renamed_keys: Vec<RenamedKey>,
 }
@@ -196,6 +199,8 @@ pub struct Log {
     pub level: LogLevel,
     /// In which form.
     pub format: LogFormat,
+    /// The program that lines of the form `postfix` name.
+    pub program: LogProgram,
 }
 
 /// The table `[metrics]`.
@@ -206,6 +211,26 @@ pub struct Metrics {
     #[serde(deserialize_with = "values::optional_path")]
     pub file: Option<PathBuf>,
 }
+
+/// The table `[shadow]`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shadow {
+    /// How long a refusal that was passed on is kept for the report; zero: none is.
+    #[serde(deserialize_with = "quantities::retention")]
+    pub keep: Duration,
+    /// How many are kept at most.
+    pub entries: NonZeroU32,
+}
+
+impl Default for Shadow {
+    fn default() -> Self {
+        Self { keep: Duration::from_secs(7 * 24 * 60 * 60), entries: SHADOW_ENTRIES }
+    }
+}
+
+/// Refusals that are kept by default: some 40 MB.
+const SHADOW_ENTRIES: NonZeroU32 = NonZeroU32::new(100_000).unwrap();
 
 impl Config {
     /// Which terms of SPF records are void, and how many may be.

@@ -268,46 +268,6 @@ pub enum GuardSource {
     Store,
 }
 
-/// The least severe level that is logged.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogLevel {
-    /// Failures of the daemon's operations.
-    Error,
-    /// Likely failures, in addition.
-    Warn,
-    /// One line for each session and message, in addition.
-    #[default]
-    Info,
-    /// The steps that led to them, in addition.
-    Debug,
-    /// Everything, in addition.
-    Trace,
-}
-
-impl From<LogLevel> for tracing::Level {
-    fn from(level: LogLevel) -> Self {
-        match level {
-            LogLevel::Error => Self::ERROR,
-            LogLevel::Warn => Self::WARN,
-            LogLevel::Info => Self::INFO,
-            LogLevel::Debug => Self::DEBUG,
-            LogLevel::Trace => Self::TRACE,
-        }
-    }
-}
-
-/// In which form is logged.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// Text for people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 /// An absolute path: commands and daemon must mean the same file from any directory.
 pub(super) fn absolute_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let path = PathBuf::deserialize(deserializer)?;

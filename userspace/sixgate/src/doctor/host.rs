@@ -149,7 +149,7 @@ fn has_default_route() -> bool {
     default_interface().is_some()
 }
 
-/// The interface of the default route that is preferred, by /proc/net/ipv6_route (net/ipv6/route.c).
+/// The interface of the preferred default route, by /proc/net/ipv6_route (net/ipv6/route.c).
 pub(crate) fn default_interface() -> Option<String> {
     let table = fs::read_to_string("/proc/thread-self/net/ipv6_route").unwrap_or_default();
     let routes = table.lines().filter_map(|line| {

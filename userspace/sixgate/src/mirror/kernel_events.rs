@@ -15,7 +15,7 @@ use crate::{
     mirror::kernel_maps::KernelMaps,
     services::{InForce, Services},
     session_id::SessionId,
-    session_log::{Rejection, SessionSummary, SummaryDraft},
+    session_log::{PostfixClient, Rejection, SessionSummary, SummaryDraft},
     shown::{self, RefusalFields, list_name, reason_name},
 };
 
@@ -32,11 +32,20 @@ pub(crate) async fn follow(maps: Arc<KernelMaps>, in_force: InForce) {
 
 fn note(services: &Services, event: &KernelEvent) {
     match event {
+        KernelEvent::Recipient(progress) if services.session_log.is_postfix() => {
+            let summary = summary(services, Ending::Refused, progress);
+            log_rejections(&PostfixClient::of(&summary), &summary);
+        }
         KernelEvent::Recipient(progress) => log_recipient(services, progress),
         KernelEvent::Ended { ending, progress } => {
             services.metrics.kernel_session(reason_name(progress.session.reason), ending_name(*ending));
-            log(services, *ending, progress);
-            services.session_log.publish(summary(services, *ending, progress));
+            let summary = summary(services, *ending, progress);
+            if services.session_log.is_postfix() {
+                log_as_postfix(*ending, &summary);
+            } else {
+                log(services, *ending, progress);
+            }
+            services.session_log.publish(summary);
         }
     }
 }
@@ -63,6 +72,22 @@ fn log(services: &Services, ending: Ending, progress: &KernelProgress) {
         answer = ANSWER,
         "refused"
     );
+}
+
+/// All lines of a session at once, when it has ended.
+fn log_as_postfix(ending: Ending, summary: &SessionSummary) {
+    let client = PostfixClient::of(summary);
+    client.connect();
+    log_rejections(&client, summary);
+    if matches!(ending, Ending::Closed | Ending::Reset) {
+        let after = summary.rejections.last().map_or("CONNECT", |rejection| rejection.command);
+        client.broken("lost connection", after);
+    }
+    client.disconnect(summary);
+}
+
+fn log_rejections(client: &PostfixClient, summary: &SessionSummary) {
+    summary.rejections.iter().for_each(|rejection| client.reject(rejection));
 }
 
 /// The summary of a session that has ended, as far as its record goes. Only the last refusal is in

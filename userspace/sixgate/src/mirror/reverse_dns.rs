@@ -51,12 +51,7 @@ impl ReverseDns {
             }
         };
         let evidence = self.cache.get(source, tell_kernel).await.result;
-        match (known, evidence) {
-            // a command set that there is one, or DNS answered so lately
-            (Some(_), PtrResult::NoRecord) if is_commanded => ONLY_EXISTENCE,
-            (Some(_), PtrResult::TempError(Unanswered::Record)) => ONLY_EXISTENCE,
-            (_, evidence) => evidence,
-        }
+        with_record(known, evidence)
     }
 
     /// Findings about addresses that were removed in favour of others.
@@ -90,6 +85,17 @@ impl ReverseDns {
         if state == PtrState::Exists || !self.in_force.get().policy.client_trust {
             self.maps.remember_ptr(source, state, lifetime);
         }
+    }
+}
+
+/// The PTR map's record of an address and the answer of DNS together.
+pub(crate) fn with_record(known: Option<PtrRecord>, answer: PtrResult) -> PtrResult {
+    match (known, answer) {
+        (Some(PtrRecord { state: PtrState::Absent, .. }), _) => PtrResult::NoRecord,
+        // a command set that there is one, or DNS answered so lately
+        (Some(record), PtrResult::NoRecord) if record.origin == PtrOrigin::Command => ONLY_EXISTENCE,
+        (Some(_), PtrResult::TempError(Unanswered::Record)) => ONLY_EXISTENCE,
+        (_, answer) => answer,
     }
 }
 

@@ -48,9 +48,9 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Accepts connections until no more are to be accepted. A client that cannot be accepted for want of a
-    /// resource is not lost: it waits in the kernel's queue, and is accepted once the resource is
-    /// free.
+    /// Accepts connections until no more are to be accepted. A client that cannot be accepted for
+    /// want of a resource is not lost: it waits in the kernel's queue, and is accepted once the
+    /// resource is free.
     pub(super) async fn accept(self: Arc<Self>, listener: Arc<TcpListener>) {
         let mut failing = false;
         loop {

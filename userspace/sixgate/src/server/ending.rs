@@ -1,7 +1,7 @@
 //! The end of the daemon: at a stop, or when a successor takes over.
 //!
-//! It owns the order in which things are given up, and how long sessions have. What asks for the end
-//! is found in `signals` and `succession`.
+//! It owns the order in which things are given up, and how long sessions have. The requests for the
+//! end come from `signals` and `succession`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -143,8 +143,8 @@ impl Running {
         self.watching.metrics_file.write_aside().await;
     }
 
-    /// Gives up everything that only one daemon may have, and finishes the sessions. The metrics file
-    /// and systemd's view of the service are the successor's from then on.
+    /// Gives up everything that only one daemon may have, and finishes the sessions. The metrics
+    /// file and systemd's view of the service are the successor's from then on.
     async fn leave(&mut self, signals: &mut Signals) {
         self.chores.stop.cancel();
         self.end_control.cancel();

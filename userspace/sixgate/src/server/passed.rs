@@ -1,5 +1,5 @@
-//! The sockets that a daemon does not open itself: those that systemd passes (sd_listen_fds(3)), for
-//! sixgate.socket, and those of the daemon that served before.
+//! The sockets that a daemon does not open itself: those that systemd passes (sd_listen_fds(3)),
+//! for sixgate.socket, and those of the daemon that served before.
 //!
 //! It opens none.
 

@@ -10,8 +10,9 @@ use tracing::{info, warn};
 
 use crate::{
     budget::Budgets,
-    config::{self, Config},
+    config::Config,
     control::Control,
+    evidence,
     log_limit::LogLimiter,
     mirror::{follow::Mirror, keep_interfaces, kernel_events, reverse_dns::ReverseDns},
     server::{
@@ -35,6 +36,7 @@ use crate::{
     },
     services::{InForce, Services},
     session::FactSources,
+    shadow,
     store::Store,
     store_view::StoreView,
 };
@@ -73,7 +75,7 @@ pub async fn run(
     let is_successor = matches!(before.take_over().await, Before::Finishing);
     let mirror = Mirror::open(&config, options.no_xdp, in_force.clone(), is_successor);
     let mirror = Arc::new(mirror.map_err(ServeError::Control)?);
-    let dns = resolver(&config);
+    let dns = evidence::resolver(&config);
     let reverse_dns = Arc::new(ReverseDns::new(Arc::clone(mirror.maps()), dns.clone(), in_force.clone()));
 
     warn_of_settings(&store, &config);
@@ -114,7 +116,7 @@ pub async fn run(
         set_log_level,
     ));
     let traces = Arc::new(Traces::new(Arc::clone(&mirror), chores.stop.clone()));
-    let handlers = Handlers { administration: Arc::clone(&administration), traces: Arc::clone(&traces) };
+    let handlers = watching.handlers(&administration, &traces);
     for (listener, address) in listeners {
         info!(%address, "listening");
         chores.tasks.spawn(Arc::clone(&acceptor).accept(listener));
@@ -128,9 +130,11 @@ pub async fn run(
     chores.spawn(chores::keep_store(Arc::clone(&store), Arc::clone(&mirror)));
     chores.spawn(keep_interfaces(Arc::clone(&mirror), store));
     upkeep.spawn(chores::keep_tls(in_force.clone()));
+    upkeep.spawn(shadow::keep(in_force.clone()));
     chores.spawn(kernel_events::follow(Arc::clone(mirror.maps()), in_force));
     upkeep.spawn(chores::keep_log(Arc::clone(&budgets.log)));
     chores.spawn(Arc::clone(&watching.metrics_file).keep());
+    chores.spawn(Arc::clone(&watching.overview).keep());
     let succession = report_ready(&chores, parent);
 
     let running = Running {
@@ -177,9 +181,9 @@ async fn listen(config: &Config) -> Result<(Arc<Listening>, Vec<Listener>, Befor
 
 /// The daemon that served before this one.
 enum Before {
-    /// There is none.
+    /// No daemon of this service is running.
     Nothing,
-    /// It serves.
+    /// The daemon that serves until this one takes over.
     Serving(Predecessor),
     /// It finishes its sessions.
     Finishing,
@@ -223,11 +227,6 @@ fn serve_control(
     let ended = end.clone();
     chores.tasks.spawn(async move { ended.run_until_cancelled(http.keep()).await });
     end
-}
-
-fn resolver(config: &Config) -> Resolver {
-    let config::Dns { servers, timeout, attempts } = &config.dns;
-    Resolver::within(config.dns_bounds(), servers, *timeout, *attempts)
 }
 
 /// Warns of what would hurt, as far as settings and store tell.

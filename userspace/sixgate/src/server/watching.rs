@@ -11,7 +11,8 @@ use crate::{
     budget::Budgets,
     mirror::{follow::Mirror, reverse_dns::ReverseDns},
     server::{
-        administration::Watches,
+        administration::{Administration, Watches},
+        control_socket::Handlers,
         dns_watch::DnsWatch,
         files_watch::FilesWatch,
         http::{HttpServer, Pages},
@@ -19,7 +20,9 @@ use crate::{
         metrics_file::MetricsFile,
         metrics_sources::MetricsSources,
         next_hop_watch::NextHopWatch,
+        overview::Overview,
         problems::Problems,
+        traces::Traces,
     },
     services::InForce,
     store_view::StoreView,
@@ -42,6 +45,7 @@ pub(super) struct Watching {
     pub(super) dns_watch: Arc<DnsWatch>,
     pub(super) metrics_file: Arc<MetricsFile>,
     pub(super) http: Arc<HttpServer>,
+    pub(super) overview: Arc<Overview>,
     pub(super) problems: Arc<Problems>,
     pub(super) next_hop: Arc<NextHopWatch>,
 }
@@ -70,11 +74,24 @@ impl Watching {
             store,
             problems: Arc::clone(&problems),
         });
-        let metrics_file =
-            Arc::new(MetricsFile { in_force, sources: Arc::clone(&sources), files: Arc::clone(&files) });
-        let pages = Arc::new(Pages::new(sources, Arc::clone(&problems)));
+        let metrics_file = Arc::new(MetricsFile {
+            in_force: in_force.clone(),
+            sources: Arc::clone(&sources),
+            files: Arc::clone(&files),
+        });
+        let overview = Arc::new(Overview::new(in_force, Arc::clone(&sources), Arc::clone(&problems)));
+        let pages = Arc::new(Pages::new(sources, Arc::clone(&problems), Arc::clone(&overview)));
         let http = Arc::new(HttpServer::new(pages, files));
-        Self { dns_watch, metrics_file, http, problems, next_hop }
+        Self { dns_watch, metrics_file, http, overview, problems, next_hop }
+    }
+
+    /// All that answers commands.
+    pub(super) fn handlers(&self, administration: &Arc<Administration>, traces: &Arc<Traces>) -> Handlers {
+        Handlers {
+            administration: Arc::clone(administration),
+            traces: Arc::clone(traces),
+            overview: Arc::clone(&self.overview),
+        }
     }
 
     /// What an administrator's requests use of them.

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     log_limit::CLOSED,
-    session_log::{Rejection, SessionSummary, reasons_text},
+    session_log::{PostfixClient, Rejection, SessionSummary, reasons_text},
     shown::{RefusalFields, path, reason_name, reply_text},
 };
 
@@ -41,8 +41,12 @@ impl Connection {
             None => (!refused.is_empty()).then(|| path(refused)),
         };
         let summary = self.summary(helo, session.tls().cloned(), session.tally().clone());
-        if !matches!(admission, Admission::Refuse { .. }) {
-            log(&summary);
+        let is_served = !matches!(admission, Admission::Refuse { .. });
+        match self.services.session_log.is_postfix() {
+            true => PostfixClient::of(&summary).disconnect(&summary),
+            false if is_served => log(&summary),
+            // its own line has all of it
+            false => {}
         }
         self.services.session_log.publish(summary);
     }
@@ -57,6 +61,11 @@ impl Connection {
             ..Rejection::default()
         });
         let summary = self.summary(None, None, SessionTally::default());
+        if self.services.session_log.is_postfix() {
+            let client = PostfixClient::of(&summary);
+            summary.rejections.iter().for_each(|rejection| client.reject(rejection));
+            client.disconnect(&summary);
+        }
         self.services.session_log.publish(summary);
     }
 
@@ -174,7 +183,7 @@ impl Rejection {
     }
 }
 
-fn rejection(reason: &'static str, incident: &Incident) -> Rejection {
+pub(super) fn rejection(reason: &'static str, incident: &Incident) -> Rejection {
     let Incident { event, progress, reply } = incident;
     let is_about_message = match event {
         Event::Message(_) => true,

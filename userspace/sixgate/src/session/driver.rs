@@ -12,8 +12,8 @@ use std::{
 
 use sixgate_common::{refuse::Reason, settings};
 use sixgate_smtp::{
-    policy::{Refusal, Stage, Verdict},
-    session::{Admission, Offer, Session, SessionParameters, Task},
+    policy::Stage,
+    session::{Admission, Session, SessionParameters, Task},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -25,7 +25,10 @@ use super::{
     connection::{Broken, Connection, reached},
     stream::Stream,
 };
-use crate::shown::{list_name, reason_name};
+use crate::{
+    evidence,
+    shown::{list_name, reason_name},
+};
 
 /// After the last reply: how long, and for how many octets, input is still taken, so that the reply
 /// is not destroyed by a reset (RFC 9293 3.6.1 leaves unread data to a reset).
@@ -37,6 +40,9 @@ const LINGER_READ: usize = 4 * 1024;
 impl Connection {
     /// Serves the connection to its end, or until `cut_off` is over.
     pub(crate) async fn serve(mut self, cut_off: impl Future<Output = ()>) {
+        if self.services.session_log.is_postfix() {
+            self.checks.postfix(self.id, None).connect();
+        }
         let admission = self.admit().await;
         if let Admission::Refuse { refuse_at: settings::REFUSE_AT_RESET, reason: Reason::NotOptedIn } =
             admission
@@ -70,39 +76,32 @@ impl Connection {
     /// Decides whether the session is served, from what is known without asking anybody.
     async fn admit(&mut self) -> Admission {
         self.checks.recall_ptr().await;
-        let reason = match self.checks.decide(Stage::Connection, None) {
-            Verdict::Refuse(Refusal::AddressNotOptedIn) => Reason::NotOptedIn,
-            Verdict::Refuse(Refusal::NoPtr) => Reason::NoPtr,
-            _ if self.services.next_hop.capabilities().is_none() => {
-                self.services.metrics.session("next_hop_unknown");
-                return Admission::Unavailable;
+        match evidence::refused_from_the_start(self.checks.decide(Stage::Connection, None)) {
+            Some(reason) => {
+                self.services.metrics.session(reason_name(reason));
+                evidence::refusing(&self.services.config, reason)
             }
-            Verdict::Accept | Verdict::AcceptInShadow(_) | Verdict::Refuse(_) => {
+            None if self.services.next_hop.capabilities().is_none() => {
+                self.services.metrics.session("next_hop_unknown");
+                Admission::Unavailable
+            }
+            None => {
                 self.services.metrics.session("served");
                 self.checks.begin_session();
-                return Admission::Serve;
+                Admission::Serve
             }
-        };
-        self.services.metrics.session(reason_name(reason));
-        Admission::Refuse { reason, refuse_at: self.services.config.refuse_at.number() }
+        }
     }
 
     fn parameters(&self, admission: Admission) -> SessionParameters {
-        let limits = self.services.limits();
         let capabilities = self.services.next_hop.capabilities().unwrap_or_default();
         SessionParameters {
             table: Arc::clone(&self.services.replies),
             endpoints: self.endpoints,
             admission,
             mode: self.services.policy.mode,
-            offer: Offer {
-                eight_bit_mime: capabilities.eight_bit_mime,
-                size: capabilities.size.is_some(),
-                smtp_utf8: capabilities.smtp_utf8,
-                start_tls: self.services.tls.is_some(),
-                message_size: u64::from(limits.message_size.get()).min(capabilities.size.unwrap_or(u64::MAX)),
-            },
-            limits: limits.session(),
+            offer: evidence::offer(&self.services.config, capabilities, self.services.tls.is_some()),
+            limits: self.services.limits().session(),
             temporary: self.checks.temporary_domains(),
         }
     }
@@ -110,7 +109,9 @@ impl Connection {
     /// Ends the connection with a reset, so that the client falls back to IPv4 at once.
     fn reset(mut self) {
         let reason = Reason::NotOptedIn;
-        info!(reason = reason_name(reason), list = list_name(reason), "refused by reset");
+        if !self.services.session_log.is_postfix() {
+            info!(reason = reason_name(reason), list = list_name(reason), "refused by reset");
+        }
         self.close_by_reset(reason);
         if let Err(error) = self.stream.reset_on_close() {
             debug!("cannot set SO_LINGER: {error}");

@@ -19,6 +19,7 @@ use super::{
     connection::{Broken, Connection},
     driver::read,
     message_line, outgoing,
+    sender_checks::SenderChecks,
     stream::Stream,
 };
 use crate::{
@@ -39,7 +40,7 @@ impl Connection {
         mail: &MailFrom,
         hello: &Hello,
     ) -> Result<Reply, Broken> {
-        let Self { stream, checks, transport, services, endpoints, refusals, summary, .. } = self;
+        let Self { stream, checks, transport, services, endpoints, refusals, summary, id, .. } = self;
         let work = async {
             tokio::select! {
                 () = checks.learn_ptr() => {}
@@ -50,48 +51,23 @@ impl Connection {
                 let domain = recipient.mailbox().and_then(Mailbox::domain_name);
                 services.replies.refusal(refusal, checks.facts().recipient.temporary, *endpoints, domain)
             };
-            let judged = match verdict {
-                Verdict::AcceptInShadow(refusal) => Some((refusal, true)),
-                Verdict::Refuse(refusal) => Some((refusal, false)),
-                Verdict::Accept => None,
-            };
-            if let Some((refusal, shadow)) = judged {
+            if let Some((refusal, shadow)) = refusal_of(verdict) {
                 let reply = reply_to(refusal);
-                summary.add(Rejection::of_recipient(refusal.name(), &reply, mail, recipient, shadow));
-            }
-            match verdict {
-                Verdict::AcceptInShadow(refusal) if refusals.admit() => {
-                    info!(
-                        reason = refusal.name(),
-                        recipient = recipient.to_string(),
-                        list = list_of(refusal),
-                        mail_from = message_line::sender(mail),
-                        reply = reply_text(&reply_to(refusal)),
-                        "enforce would have refused"
-                    );
-                }
-                Verdict::Refuse(refusal) => {
-                    let reply = reply_to(refusal);
-                    let not_shadowed = checks.is_shadow().then_some(true);
-                    if refusals.admit() {
-                        info!(
-                            recipient = recipient.to_string(),
-                            reason = refusal.name(),
-                            not_shadowed,
-                            list = list_of(refusal),
-                            mail_from = message_line::sender(mail),
-                            reply = reply_text(&reply),
-                            trusted_by = checks.trusted_by(),
-                            "recipient refused"
-                        );
+                let rejection = Rejection::of_recipient(refusal.name(), &reply, mail, recipient, shadow);
+                if refusals.admit() {
+                    match services.session_log.is_postfix() {
+                        true => checks.postfix(*id, Some(hello)).reject(&rejection),
+                        false => log_judged(checks, refusal, &rejection),
                     }
+                }
+                summary.add(rejection);
+                if !shadow {
                     services.metrics.recipient(refusal.name());
-                    if not_shadowed.is_some() {
+                    if checks.is_shadow() {
                         services.metrics.not_shadowed(refusal.name());
                     }
                     return reply;
                 }
-                Verdict::Accept | Verdict::AcceptInShadow(_) => {}
             }
             let client = ClientInfo {
                 endpoints: *endpoints,
@@ -104,10 +80,14 @@ impl Connection {
             services.metrics.times().next_hop(NextHopStep::Recipient, began.elapsed());
             services.metrics.recipient(if reply.is_positive() { "accepted" } else { NEXT_HOP });
             if !reply.is_positive() {
-                summary.add(Rejection::of_recipient(NEXT_HOP, &reply, mail, recipient, false));
+                let rejection = Rejection::of_recipient(NEXT_HOP, &reply, mail, recipient, false);
                 if refusals.admit() {
-                    log_refused(recipient, mail, &reply);
+                    match services.session_log.is_postfix() {
+                        true => checks.postfix(*id, Some(hello)).reject(&rejection),
+                        false => log_refused(recipient, mail, &reply),
+                    }
                 }
+                summary.add(rejection);
             }
             reply
         };
@@ -136,26 +116,19 @@ impl Connection {
             never = transport.rest() => match never {},
         }
         let verdict = checks.decide(Stage::Message, None);
-        let reply_to = |refusal| services.replies.refusal(refusal, false, checks.endpoints(), None);
-        match verdict {
-            Verdict::Accept => {}
-            Verdict::AcceptInShadow(refusal) => {
-                let reply = reply_to(refusal);
-                summary.add(Rejection::of_message(refusal.name(), &reply, transaction, &message_id, true));
-                info!(
-                    reason = refusal.name(),
-                    mail_from = message_line::sender(&transaction.mail),
-                    recipients = transaction.recipients.len(),
-                    to = message_line::recipients(&transaction.recipients),
-                    message_id,
-                    reply = reply_text(&reply),
-                    "enforce would have refused"
-                );
+        let is_postfix = services.session_log.is_postfix();
+        if let Some((refusal, shadow)) = refusal_of(verdict) {
+            let reply = services.replies.refusal(refusal, false, checks.endpoints(), None);
+            let rejection = Rejection::of_message(refusal.name(), &reply, transaction, &message_id, shadow);
+            match (is_postfix, shadow) {
+                (true, _) => checks.postfix(*id, Some(&transaction.hello)).reject(&rejection),
+                (false, true) => log_waived(transaction, &rejection),
+                (false, false) => {
+                    message_line::log(checks, transaction, &message_id, refusal.name(), Some(&reply));
+                }
             }
-            Verdict::Refuse(refusal) => {
-                let reply = reply_to(refusal);
-                summary.add(Rejection::of_message(refusal.name(), &reply, transaction, &message_id, false));
-                message_line::log(checks, transaction, &message_id, refusal.name(), Some(&reply));
+            summary.add(rejection);
+            if !shadow {
                 services.metrics.message(refusal.name());
                 transport.reset().await;
                 return Ok(reply);
@@ -168,10 +141,15 @@ impl Connection {
         let reply = transport.deliver(&outgoing, async { drop(gone.await) }).await;
         services.metrics.times().next_hop(NextHopStep::Message, began.elapsed());
         let outcome = if reply.is_positive() { DELIVERED } else { NEXT_HOP };
-        if !reply.is_positive() {
-            summary.add(Rejection::of_message(outcome, &reply, transaction, &message_id, false));
+        let result = Rejection::of_message(outcome, &reply, transaction, &message_id, false);
+        match (is_postfix, reply.is_positive()) {
+            (true, true) => checks.postfix(*id, Some(&transaction.hello)).accept(&result),
+            (true, false) => checks.postfix(*id, Some(&transaction.hello)).reject(&result),
+            (false, _) => message_line::log(checks, transaction, &message_id, outcome, Some(&reply)),
         }
-        message_line::log(checks, transaction, &message_id, outcome, Some(&reply));
+        if !reply.is_positive() {
+            summary.add(result);
+        }
         services.metrics.message(outcome);
         Ok(reply)
     }
@@ -179,6 +157,48 @@ impl Connection {
 
 /// The reason of a refusal that is the next hop's.
 const NEXT_HOP: &str = "next_hop";
+
+/// The refusal that is made, or that shadow mode passes on (`true`).
+const fn refusal_of(verdict: Verdict) -> Option<(Refusal, bool)> {
+    match verdict {
+        Verdict::Accept => None,
+        Verdict::AcceptInShadow(refusal) => Some((refusal, true)),
+        Verdict::Refuse(refusal) => Some((refusal, false)),
+    }
+}
+
+/// The line about a recipient that policy refuses.
+fn log_judged(checks: &SenderChecks, refusal: Refusal, rejection: &Rejection) {
+    let Rejection { reason, reply, mail_from, recipient, .. } = rejection;
+    let list = list_of(refusal);
+    if rejection.shadow {
+        info!(reason, recipient, list, mail_from, reply, "enforce would have refused");
+    } else {
+        info!(
+            recipient,
+            reason,
+            not_shadowed = checks.is_shadow().then_some(true),
+            list,
+            mail_from,
+            reply,
+            trusted_by = checks.trusted_by(),
+            "recipient refused"
+        );
+    }
+}
+
+/// The line about a message that policy refuses and shadow mode passes on.
+fn log_waived(transaction: &Transaction, rejection: &Rejection) {
+    info!(
+        reason = rejection.reason,
+        mail_from = rejection.mail_from,
+        recipients = transaction.recipients.len(),
+        to = message_line::recipients(&transaction.recipients),
+        message_id = rejection.message_id.as_deref().unwrap_or_default(),
+        reply = rejection.reply,
+        "enforce would have refused"
+    );
+}
 
 /// Whose refusal it is tells where to look for the reason.
 fn log_refused(recipient: &RcptTo, mail: &MailFrom, reply: &Reply) {

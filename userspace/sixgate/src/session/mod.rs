@@ -11,6 +11,7 @@ mod driver;
 mod judge;
 mod message_line;
 mod outgoing;
+mod postfix_lines;
 mod record;
 mod refusal_lines;
 mod refused;

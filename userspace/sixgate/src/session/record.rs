@@ -43,7 +43,9 @@ impl Connection {
             }
             // a session that is refused from its first packet on has one line, regardless of its
             // commands
-            if incident.progress.stage != Stage::Refused {
+            if self.services.session_log.is_postfix() {
+                self.log_as_postfix(session, &incident);
+            } else if incident.progress.stage != Stage::Refused {
                 self.log(&incident, left);
             }
         }

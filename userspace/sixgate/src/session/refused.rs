@@ -23,6 +23,9 @@ impl Connection {
         if let Some(greeting) = &refused.greeting {
             self.summary.add(Rejection::of_greeting(reason, greeting));
         }
+        if self.services.session_log.is_postfix() {
+            return self.log_rejections(session);
+        }
         let (last, earlier) = match refused.recipients.split_last() {
             Some((last, earlier)) => (Some(last), earlier),
             None => (None, &[][..]),

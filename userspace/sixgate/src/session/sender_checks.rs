@@ -13,7 +13,7 @@ use sixgate_auth::{
     dkim::DkimSignature,
     dns::Resolver,
     ptr::{PtrResult, Unanswered},
-    spf::{self, SpfCheck, SpfQuery, SpfReason, SpfResult, SpfResults},
+    spf::{self, SpfCheck, SpfReason, SpfResult, SpfResults},
 };
 use sixgate_smtp::{
     command::{MailFrom, Mailbox, RcptTo},
@@ -28,11 +28,13 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{Instrument, error};
 
 use crate::{
-    evidence,
+    evidence::{self, Findings},
     message_store::StoredMessage,
     metrics::{Check, Metrics},
     mirror::reverse_dns::ReverseDns,
     services::Services,
+    session_id::SessionId,
+    session_log::PostfixClient,
     store_view::{StoreFacts, StoreView},
 };
 
@@ -149,6 +151,17 @@ impl SenderChecks {
         self.certified = Some(trusted_by.to_owned());
     }
 
+    /// The client, as lines in Postfix's form name it.
+    pub(super) fn postfix(&self, id: SessionId, hello: Option<&Hello>) -> PostfixClient {
+        PostfixClient {
+            number: id.number(),
+            source: self.endpoints.source,
+            name: self.ptr().and_then(PtrResult::confirmed_name).map(str::to_owned),
+            helo: hello.map(|hello| hello.name.to_string()),
+            extended: hello.is_some_and(|hello| hello.extended),
+        }
+    }
+
     /// Recalls what is known about the source's reverse DNS without asking.
     pub(super) async fn recall_ptr(&mut self) {
         if self.sources.reverse_dns.is_known_absent(self.endpoints.source).await {
@@ -183,16 +196,15 @@ impl SenderChecks {
 
     /// Everything that is known now.
     pub(super) fn evidence(&self, recipient: Option<&RcptTo>) -> Evidence {
-        let StoreFacts { trusted, destination, recipient: marks } = self.facts;
-        Evidence {
+        let findings = Findings {
+            facts: &self.facts,
             certified: self.certified.is_some(),
-            ptr: self.ptr.as_ref().map(evidence::of_ptr),
-            recipient: recipient.map(|recipient| self.services.recipient(marks, recipient)),
-            spf: self.spf.as_ref().map(evidence::of_spf),
-            dkim: self.dkim.iter().map(evidence::of_dkim).collect(),
+            ptr: self.ptr.as_ref(),
+            spf: self.spf.as_ref(),
+            dkim: &self.dkim,
             null_sender: self.null_sender,
-            ..Evidence::at_connect(trusted.is_some(), destination)
-        }
+        };
+        findings.evidence(&self.services.config, recipient)
     }
 
     /// Starts the checks that will be needed of the sender, while the client sends its EHLO.
@@ -302,13 +314,7 @@ impl SenderChecks {
         let late = CancellationToken::new();
         let has_to_end = late.clone();
         let check = async move {
-            let query = SpfQuery {
-                client: client.into(),
-                helo: &helo,
-                mail_from: mail_from.as_deref(),
-                host_name: services.hostname(),
-                voids: services.config.void_terms(),
-            };
+            let query = evidence::spf_query(&services.config, client, &helo, mail_from.as_deref());
             let began = Instant::now();
             let results = spf::check_until(&dns, &query, &has_to_end).await;
             services.metrics.times().check(Check::Spf, began.elapsed());

@@ -4,26 +4,35 @@
 //! It owns the values, not the checks that fill them. No session waits for a subscriber: one that
 //! is too slow misses sessions, and learns how many.
 
+mod postfix;
 mod summary;
 
 use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
+use crate::config::LogFormat;
+
+pub(crate) use postfix::PostfixClient;
 pub(crate) use summary::{Rejection, SessionSummary, SummaryDraft, reasons_text};
 
 /// Where the summaries of sessions go; the same for each configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionLog {
+    is_postfix: bool,
     closed: broadcast::Sender<Arc<SessionSummary>>,
 }
 
 impl SessionLog {
-    pub(crate) fn new() -> Self {
-        Self { closed: broadcast::Sender::new(SUMMARIES_MAX) }
+    pub(crate) fn new(format: LogFormat) -> Self {
+        Self { is_postfix: format == LogFormat::Postfix, closed: broadcast::Sender::new(SUMMARIES_MAX) }
     }
 
-    #[expect(dead_code, reason = "for parts of the daemon that follow sessions")]
+    /// Whether lines about sessions have Postfix's form.
+    pub(crate) fn is_postfix(&self) -> bool {
+        self.is_postfix
+    }
+
     /// The summaries of sessions that end from now on. A receiver that lags behind by more than
     /// [`SUMMARIES_MAX`] loses the oldest, and is told their number (`RecvError::Lagged`).
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<SessionSummary>> {

@@ -20,9 +20,9 @@ use super::{SetupError, template::PACKAGED};
 pub enum Installed {
     /// It is new.
     Written,
-    /// It took the place of the packaged one, which was as the package left it.
+    /// It replaced the packaged one, which was as the package left it.
     InPlaceOfPackaged,
-    /// It took the place of another one, which is kept there.
+    /// It replaced another one, which is kept there.
     InPlaceOf(PathBuf),
     /// One with the same values is there.
     Unchanged,

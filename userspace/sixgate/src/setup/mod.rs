@@ -48,7 +48,7 @@ pub struct Setup {
     pub text: String,
     /// The same, checked.
     pub config: Config,
-    /// What was found out, a line each.
+    /// The findings, a line each.
     pub found: Vec<String>,
 }
 
@@ -72,7 +72,7 @@ pub enum SetupError {
     Unreachable {
         /// The mail server.
         address: Address,
-        /// The failure.
+        /// The failure, as a clause.
         reason: String,
     },
     /// There is no such interface.
@@ -90,7 +90,7 @@ pub enum SetupError {
         path.display(), kept.display(), differences.join("; ")
     )]
     Differs {
-        /// The file.
+        /// The configuration file.
         path: PathBuf,
         /// Where it would be kept.
         kept: PathBuf,
@@ -157,8 +157,8 @@ fn interfaces(wishes: &SetupWishes, found: &mut Vec<String>) -> Result<Vec<Inter
     Ok(names)
 }
 
-/// By what the mail server learns the real client: XCLIENT if it offers that to this host, the PROXY
-/// protocol if it answers to nothing else.
+/// By what the mail server learns the real client: XCLIENT if it offers that to this host, the
+/// PROXY protocol if it answers to nothing else.
 async fn client_of(
     wishes: &SetupWishes,
     hostname: &Hostname,

@@ -28,7 +28,7 @@ pub enum NextHopTarget {
 /// Why a text is not a [`NextHopTarget`].
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 pub enum TargetError {
-    /// None of the forms.
+    /// It has no form that is known.
     #[error(
         "`{}` is not a next hop such as smtp://[::1]:10025, lmtp://unix:/run/dovecot/lmtp or maildir:/var/mail/gate",
         text.escape_debug()

@@ -80,7 +80,7 @@ pub fn ask(path: &Path, request: Request) -> Result<Response, AskError> {
 pub fn ask_patiently(path: &Path, request: Request, waiting: &mut dyn FnMut()) -> Result<Response, AskError> {
     let stream = connect(path)?;
     let patience = match request {
-        Request::Status | Request::Reload | Request::TryReload => SILENCE_TIMEOUT,
+        Request::Status | Request::Overview | Request::Reload | Request::TryReload => SILENCE_TIMEOUT,
         Request::Identity => IDENTITY_TIMEOUT,
         // it has answers of another kind: `trace_client`
         Request::Trace(_) => LINE_TIMEOUT,

@@ -21,13 +21,14 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{DaemonStatus, LINE_TIMEOUT, REQUEST_MAX, Request, Response};
-use crate::server::{administration::Administration, traces::Traces};
+use crate::server::{administration::Administration, overview::Overview, traces::Traces};
 
 /// What answers requests.
 #[derive(Clone)]
 pub(crate) struct Handlers {
     pub(crate) administration: Arc<Administration>,
     pub(crate) traces: Arc<Traces>,
+    pub(crate) overview: Arc<Overview>,
 }
 
 /// The control socket, for as long as the daemon runs. Mail does not depend on it.
@@ -194,13 +195,20 @@ async fn converse(stream: UnixStream, handlers: &Handlers) -> io::Result<()> {
 }
 
 async fn respond(request: serde_json::Result<Request>, handlers: &Handlers) -> Response {
-    let Handlers { administration, traces } = handlers;
+    let Handlers { administration, traces, overview } = handlers;
     match request {
         Ok(Request::Status) => {
             let status = administration.status().await;
             Response::Status(Box::new(DaemonStatus { trace: traces.status(), ..status }))
         }
         Ok(Request::Identity) => Response::Identity(administration.identity()),
+        Ok(Request::Overview) => {
+            let overview = Arc::clone(overview);
+            match tokio::task::spawn_blocking(move || overview.snapshot("", OVERVIEW_ROWS)).await {
+                Ok(snapshot) => Response::Overview(Box::new(snapshot)),
+                Err(error) => Response::Refused { reason: format!("the overview failed: {error}") },
+            }
+        }
         Ok(Request::Reload) => {
             // a task of its own: a command that leaves must not end it half way
             let administration = Arc::clone(administration);
@@ -250,6 +258,8 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 
 /// Of the socket's file.
 const MODE: u32 = 0o600;
+/// Refusals in an overview.
+const OVERVIEW_ROWS: usize = 50;
 /// Commands that are answered at a time.
 const CONNECTIONS_MAX: usize = 8;
 /// Pause before the socket is made again.

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::SettingChanges;
+use crate::{config::SettingChanges, statistics::Snapshot};
 
 pub(crate) use client::listening_pid;
 pub use client::{AskError, ask, ask_patiently};
@@ -33,6 +33,8 @@ pub enum Request {
     TryReload,
     /// Which daemon it is; it answers at once.
     Identity,
+    /// Rates, refusals and health of the last hour and day.
+    Overview,
     /// To show what the XDP program does with segments: answered by [`TraceResponse`], line after
     /// line.
     Trace(TraceRequest),
@@ -46,6 +48,8 @@ pub enum Response {
     Status(Box<DaemonStatus>),
     /// The answer to [`Request::Identity`].
     Identity(DaemonIdentity),
+    /// The answer to [`Request::Overview`].
+    Overview(Box<Snapshot>),
     /// To [`Request::Reload`]: it was done; to [`Request::TryReload`]: it would be.
     Reloaded(Reloaded),
     /// Nothing was changed.

@@ -12,19 +12,26 @@ use hyper::StatusCode;
 use super::request::{Answer, Request, answer, text};
 use crate::{
     metrics::TextFormat,
-    server::{metrics_sources::MetricsSources, problems::Problems},
+    server::{metrics_sources::MetricsSources, overview::Overview, problems::Problems},
+    statistics::is_plain,
+    status_page,
 };
 
 /// The pages of a running daemon.
 pub(crate) struct Pages {
     metrics: Arc<MetricsSources>,
     problems: Arc<Problems>,
+    overview: Arc<Overview>,
     is_stopping: AtomicBool,
 }
 
 impl Pages {
-    pub(crate) fn new(metrics: Arc<MetricsSources>, problems: Arc<Problems>) -> Self {
-        Self { metrics, problems, is_stopping: AtomicBool::new(false) }
+    pub(crate) fn new(
+        metrics: Arc<MetricsSources>,
+        problems: Arc<Problems>,
+        overview: Arc<Overview>,
+    ) -> Self {
+        Self { metrics, problems, overview, is_stopping: AtomicBool::new(false) }
     }
 
     /// Reports from now on that the daemon takes no new mail.
@@ -37,6 +44,9 @@ impl Pages {
         let pages = Arc::clone(self);
         // the store, the maps and the registry are waited for
         let respond = move || match request.path.as_str() {
+            "/" => pages.status_page(&request.query),
+            "/style.css" => answer(StatusCode::OK, "text/css; charset=utf-8", status_page::STYLE),
+            "/icon.svg" => answer(StatusCode::OK, "image/svg+xml", status_page::ICON),
             "/metrics" => pages.metrics(request.takes_open_metrics),
             "/ready" => pages.ready(),
             // an answer is the proof: tasks run, as systemd's watchdog is told
@@ -45,6 +55,14 @@ impl Pages {
         };
         let answered = tokio::task::spawn_blocking(respond).await;
         answered.unwrap_or_else(|_| text(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n"))
+    }
+
+    fn status_page(&self, query: &str) -> Answer {
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        let search = pairs.find(|(name, _)| name == "q").map(|(_, value)| value).unwrap_or_default();
+        let search: String = search.chars().filter(|letter| is_plain(*letter)).take(SEARCH_MAX).collect();
+        let snapshot = self.overview.snapshot(&search, status_page::ROWS);
+        answer(StatusCode::OK, "text/html; charset=utf-8", status_page::render(&snapshot, &search))
     }
 
     fn metrics(&self, takes_open_metrics: bool) -> Answer {
@@ -72,6 +90,8 @@ impl Pages {
     }
 }
 
+/// Characters of a search that count.
+const SEARCH_MAX: usize = 200;
 const NOT_FOUND: &str = "not found: there are /, /metrics, /healthz and /ready\n";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

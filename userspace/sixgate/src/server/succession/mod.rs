@@ -2,8 +2,8 @@
 //! it the listening sockets and all that only one daemon may have.
 //!
 //! It owns the dialogue of the two: over a pair of connected sockets, of which systemd keeps one
-//! end (`FDSTORE=1`, sd_pid_notify_with_fds(3)) and passes it to the successor. What is given up,
-//! and in which order, is the business of `run`.
+//! end (`FDSTORE=1`, sd_pid_notify_with_fds(3)) and passes it to the successor. The order in which
+//! the old daemon gives things up is `ending`'s.
 
 mod predecessor;
 mod successor;

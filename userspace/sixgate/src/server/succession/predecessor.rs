@@ -51,8 +51,8 @@ impl Predecessor {
         Ok(received.flatten().map(|socket: OwnedFd| TcpListener::from(socket)).collect())
     }
 
-    /// Has it give up everything that only one daemon may have, and waits until it has. From then on
-    /// it only finishes its sessions.
+    /// Has it give up everything that only one daemon may have, and waits until it has. From then
+    /// on it only finishes its sessions.
     ///
     /// # Errors
     ///

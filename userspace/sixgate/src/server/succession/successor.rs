@@ -26,11 +26,11 @@ use super::{ASK_ALL, ASK_SOCKETS, GIVEN_UP, SOCKETS, SOCKETS_MAX, STORED_NAME};
 /// The daemon's end of the pair.
 #[derive(Debug, Default)]
 pub(crate) struct Succession {
-    /// None: nobody has the other end any more.
+    /// `None` once no process has the other end.
     end: Option<UnixStream>,
 }
 
-/// What a successor, or the end of the service, asks of this daemon.
+/// A request of a successor, or the end of the service.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum SuccessionEvent {
     /// A successor wants the listening sockets.
