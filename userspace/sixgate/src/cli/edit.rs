@@ -155,6 +155,6 @@ An empty list is refused without --allow-empty, and one that removes more than h
 or no longer opts them in, without --allow-shrink: a pipe that failed looks the same.";
 /// Help of the lists' formats.
 pub(super) const FORMAT_RULES: &str = "\
-`sixgate LIST export --format csv|json` prints what `load --format csv|json` takes. The first line of
-CSV names the columns; lines that begin with `#` are comments. In CSV and JSON no entry may stand
+`sixgate LIST export --format csv|json` prints what `load --format csv|json` takes. The first line
+of CSV names the columns; lines that begin with `#` are comments. In CSV and JSON no entry may stand
 twice.";
