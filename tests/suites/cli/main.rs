@@ -8,6 +8,7 @@ mod concurrent;
 mod doubts;
 mod dry_run;
 mod errors;
+mod exchange;
 mod help;
 mod history;
 mod host;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     CliError, Exit, Format, Output,
     edit::{self, AllowEmpty, Load},
+    export::{self, ExchangeFormat, export},
     outcomes::{DryRun, report},
 };
 use crate::{
@@ -48,6 +49,9 @@ pub(super) enum DomainCommand {
     /// List all domains, sorted
     #[command(after_help = LIST_HELP)]
     List(Format),
+    /// Print the whole list for a file, in text, CSV or JSON
+    #[command(after_help = export::help(ListKind::Domain))]
+    Export(ExchangeFormat),
     /// Replace all domains by a list, and print what was added, changed and removed
     #[command(after_help = load_help())]
     Load(Load),
@@ -82,7 +86,7 @@ impl DomainCommand {
         match self {
             Self::Add { dry, .. } | Self::Remove { dry, .. } => dry.dry_run,
             Self::Load(load) => load.is_dry_run(),
-            Self::List(_) | Self::Check { .. } => false,
+            Self::List(_) | Self::Export(_) | Self::Check { .. } => false,
         }
     }
 }
@@ -108,6 +112,7 @@ pub(super) fn run(
             })?;
             report(control, &outcomes, out)
         }
+        DomainCommand::Export(format) => export(control, ListKind::Domain, format, out),
         DomainCommand::Load(load) => edit::load(control, ListKind::Domain, load, out),
         DomainCommand::List(format) => list(control, format, out),
         DomainCommand::Check { domain, format } => check(config, control, domain, format, out),
@@ -166,7 +171,7 @@ Example:
   sixgate domain load domains.txt";
 
 fn load_help() -> String {
-    format!("{LOAD_HELP}\n\n{}", edit::LOAD_RULES)
+    format!("{LOAD_HELP}\n\n{}\n{}", edit::LOAD_RULES, edit::FORMAT_RULES)
 }
 
 const LIST_HELP: &str = "\

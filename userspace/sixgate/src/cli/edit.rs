@@ -9,6 +9,7 @@ use ipnet::Ipv6Net;
 
 use super::{
     CliError, Exit, Output,
+    export::ExchangeFormat,
     outcomes::{DryRun, report, report_replaced},
     progress,
 };
@@ -16,7 +17,7 @@ use sixgate_base::bounded;
 
 use crate::{
     control::Control,
-    store::{Consent, EntryKey, ListKind, StoreEntry, parse_prefix, parse_text},
+    store::{Consent, EntryKey, ListKind, StoreEntry, parse_listing, parse_prefix},
 };
 
 /// For commands that change a set of prefixes.
@@ -46,8 +47,10 @@ impl AllowEmpty {
 /// For commands that replace a whole set by a list.
 #[derive(Debug, Args)]
 pub(super) struct Load {
-    /// One entry a line; `-` for standard input
+    /// A file in the format of --format; `-` for standard input
     file: PathBuf,
+    #[command(flatten)]
+    format: ExchangeFormat,
     #[command(flatten)]
     how: Replacing,
 }
@@ -94,7 +97,7 @@ pub(super) fn remove(
 pub(super) fn load(
     control: &Control,
     kind: ListKind,
-    Load { file, how }: Load,
+    Load { file, format, how }: Load,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     let consent = how.consent();
@@ -105,8 +108,8 @@ pub(super) fn load(
             ListKind::Domain => control.store().open()?.domains()?,
             ListKind::OptIn | ListKind::Guard | ListKind::Trust => BTreeMap::new(),
         };
-        let wanted =
-            parse_text(kind, &octets, &listed).map_err(|problem| CliError::List { file, problem })?;
+        let wanted = parse_listing(kind, format.into(), &octets, &listed)
+            .map_err(|problem| CliError::List { file, problem })?;
         drop(octets);
         let replaced = control.change(consent, |edit| {
             edit.report_to(progress);
@@ -150,3 +153,8 @@ const LIST_MAX: u64 = 512 << 20;
 pub(super) const LOAD_RULES: &str = "\
 An empty list is refused without --allow-empty, and one that removes more than half of the entries,
 or no longer opts them in, without --allow-shrink: a pipe that failed looks the same.";
+/// Help of the lists' formats.
+pub(super) const FORMAT_RULES: &str = "\
+`sixgate LIST export --format csv|json` prints what `load --format csv|json` takes. The first line
+of CSV names the columns; lines that begin with `#` are comments. In CSV and JSON no entry may stand
+twice.";

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{
     CliError, Exit, Format, Output,
     edit::{self, Load, Prefixes},
+    export::{self, ExchangeFormat, export},
     output::Lookup,
 };
 use crate::{
@@ -28,6 +29,9 @@ pub(super) enum GuardCommand {
     /// List what is guarded now, sorted by address
     #[command(after_help = LIST_HELP)]
     List(Format),
+    /// Print the whole list for a file, in text, CSV or JSON
+    #[command(after_help = export::help(ListKind::Guard))]
+    Export(ExchangeFormat),
     /// Replace the whole set by a list, and print what was added and removed
     #[command(after_help = load_help())]
     Load(Load),
@@ -55,7 +59,7 @@ impl GuardCommand {
         match self {
             Self::Add(prefixes) | Self::Remove(prefixes) => prefixes.dry.dry_run,
             Self::Load(load) => load.is_dry_run(),
-            Self::List(_) | Self::Check(_) => false,
+            Self::List(_) | Self::Export(_) | Self::Check(_) => false,
         }
     }
 }
@@ -67,6 +71,7 @@ pub(super) fn run(command: GuardCommand, control: &Control, out: &mut Output<'_>
         }
         GuardCommand::Remove(Prefixes { prefixes, .. }) => remove(control, prefixes, out),
         GuardCommand::List(format) => list(control, format, out),
+        GuardCommand::Export(format) => export(control, ListKind::Guard, format, out),
         GuardCommand::Load(load) => edit::load(control, ListKind::Guard, load, out),
         GuardCommand::Check(lookup) => check(control, lookup, out),
     }
@@ -113,7 +118,7 @@ fn check(
 }
 
 fn load_help() -> String {
-    format!("{LOAD_HELP}\n\n{}", edit::LOAD_RULES)
+    format!("{LOAD_HELP}\n\n{}\n{}", edit::LOAD_RULES, edit::FORMAT_RULES)
 }
 
 const LOAD_HELP: &str = "\

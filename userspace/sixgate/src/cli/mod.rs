@@ -13,6 +13,7 @@ mod edit;
 mod error;
 mod escape;
 mod explain;
+mod export;
 mod flows;
 mod guard;
 mod init;

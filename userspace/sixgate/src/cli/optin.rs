@@ -12,6 +12,7 @@ use sixgate_common::dest::OptIn;
 use super::{
     CliError, Exit, Format, Output,
     edit::{self, AllowEmpty, Load, Prefixes},
+    export::{self, ExchangeFormat, export},
     output::Lookup,
 };
 use crate::{
@@ -43,6 +44,9 @@ pub(super) enum OptinCommand {
     /// List all prefixes, sorted by address
     #[command(after_help = LIST_HELP)]
     List(Format),
+    /// Print the whole list for a file, in text, CSV or JSON
+    #[command(after_help = export::help(ListKind::OptIn))]
+    Export(ExchangeFormat),
     /// Replace the whole set by a list, and print what was added, changed and removed
     #[command(after_help = load_help())]
     Load(Load),
@@ -70,7 +74,7 @@ impl OptinCommand {
         match self {
             Self::Add { prefixes, .. } | Self::Remove { prefixes, .. } => prefixes.dry.dry_run,
             Self::Load(load) => load.is_dry_run(),
-            Self::List(_) | Self::Check(_) => false,
+            Self::List(_) | Self::Export(_) | Self::Check(_) => false,
         }
     }
 }
@@ -86,6 +90,7 @@ pub(super) fn run(command: OptinCommand, control: &Control, out: &mut Output<'_>
             edit::remove(control, allow.consent(), prefixes.into_iter().map(EntryKey::OptIn), out)
         }
         OptinCommand::List(format) => list(control, format, out),
+        OptinCommand::Export(format) => export(control, ListKind::OptIn, format, out),
         OptinCommand::Load(load) => edit::load(control, ListKind::OptIn, load, out),
         OptinCommand::Check(lookup) => check(control, lookup, out),
     }
@@ -116,7 +121,7 @@ fn check(
 }
 
 fn load_help() -> String {
-    format!("{LOAD_HELP}\n\n{}", edit::LOAD_RULES)
+    format!("{LOAD_HELP}\n\n{}\n{}", edit::LOAD_RULES, edit::FORMAT_RULES)
 }
 
 const ADD_HELP: &str = "\

@@ -2,7 +2,13 @@
 //!
 //! It owns no texts.
 
-use std::{collections::BTreeMap, fmt::Display, io::Write, net::Ipv6Addr, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    fmt::Display,
+    io::{self, Write},
+    net::Ipv6Addr,
+    process::ExitCode,
+};
 
 use clap::Args;
 use serde::Serialize;
@@ -70,6 +76,14 @@ impl<'a> Output<'a> {
     /// One line of data.
     pub(super) fn line(&mut self, line: impl Display) -> Result<(), CliError> {
         writeln!(self.data, "{line}").map_err(|source| CliError::Output { source })
+    }
+
+    /// Data in a form of its own.
+    pub(super) fn write(
+        &mut self,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), CliError> {
+        write(&mut *self.data).map_err(|source| CliError::Output { source })
     }
 
     /// All data as one JSON document.

@@ -271,7 +271,7 @@ fn bold() -> Style {
 /// Problems that have a line.
 const PROBLEMS_MAX: usize = 5;
 /// Columns and lines of a picture as text.
-const ONCE_SIZE: (u16, u16) = (120, 48);
+const ONCE_SIZE: (u16, u16) = (160, 48);
 const NO_TERMINAL: &str = "the output is not a terminal: use `sixgate top --once`";
 const HELP: &str = "\
 The daemon keeps the numbers of the last hour and day, and the last refusals, in memory: a restart

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{
     CliError, Exit, Format, Output,
     edit::{self, Load, Prefixes},
+    export::{self, ExchangeFormat, export},
     output::Lookup,
 };
 use crate::{
@@ -28,6 +29,9 @@ pub(super) enum TrustCommand {
     /// List all prefixes, sorted by address
     #[command(after_help = LIST_HELP)]
     List(Format),
+    /// Print the whole list for a file, in text, CSV or JSON
+    #[command(after_help = export::help(ListKind::Trust))]
+    Export(ExchangeFormat),
     /// Replace the whole set by a list, and print what was added and removed
     #[command(after_help = load_help())]
     Load(Load),
@@ -53,7 +57,7 @@ impl TrustCommand {
         match self {
             Self::Add(prefixes) | Self::Remove(prefixes) => prefixes.dry.dry_run,
             Self::Load(load) => load.is_dry_run(),
-            Self::List(_) | Self::Check(_) => false,
+            Self::List(_) | Self::Export(_) | Self::Check(_) => false,
         }
     }
 }
@@ -67,6 +71,7 @@ pub(super) fn run(command: TrustCommand, control: &Control, out: &mut Output<'_>
             edit::remove(control, Consent::default(), prefixes.into_iter().map(EntryKey::Trust), out)
         }
         TrustCommand::List(format) => list(control, format, out),
+        TrustCommand::Export(format) => export(control, ListKind::Trust, format, out),
         TrustCommand::Load(load) => edit::load(control, ListKind::Trust, load, out),
         TrustCommand::Check(lookup) => check(control, lookup, out),
     }
@@ -94,7 +99,7 @@ fn check(
 }
 
 fn load_help() -> String {
-    format!("{LOAD_HELP}\n\n{}", edit::LOAD_RULES)
+    format!("{LOAD_HELP}\n\n{}\n{}", edit::LOAD_RULES, edit::FORMAT_RULES)
 }
 
 const LOAD_HELP: &str = "\

@@ -34,16 +34,14 @@ pub struct ListProblem {
 /// [`ListProblem`]: the first error in it.
 pub fn parse(octets: &[u8]) -> Result<Contents, ListProblem> {
     let document: StoreDocument = serde_json::from_slice(octets).map_err(|error| {
-        let text = error.to_string();
-        let position = format!(" at line {} column {}", error.line(), error.column());
-        let reason = text.strip_suffix(&position).unwrap_or(&text);
+        let (line, reason) = reason_of(&error);
         // in terms of JSON, not of this program
         let reason = match reason.split_once("expected struct StoreDocument") {
             Some((found, _)) => format!("{found}expected an object as `sixgate store export` prints it"),
-            None => reason.to_owned(),
+            None => reason,
         };
         ListProblem {
-            line: error.line().max(1),
+            line,
             reason: reason.replace("unknown field", "unknown key").replace("missing field", "missing key"),
         }
     })?;
@@ -53,6 +51,13 @@ pub fn parse(octets: &[u8]) -> Result<Contents, ListProblem> {
         trust: document.trust.0,
         domains: marked(document.domains.0, document.temporary.0),
     })
+}
+
+/// The line of an error, counted from 1, and its text without the position.
+pub(super) fn reason_of(error: &serde_json::Error) -> (usize, String) {
+    let text = error.to_string();
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    (error.line().max(1), text.strip_suffix(&position).unwrap_or(&text).to_owned())
 }
 
 /// The two lists of domains as one.

@@ -61,6 +61,77 @@ pub enum ListReason {
         /// The text that stands there.
         found: String,
     },
+    /// The first line names no columns, or not the one that has to be there.
+    #[error("the first line has to name the columns: {columns}")]
+    NoHeader {
+        /// The names of the columns.
+        columns: String,
+    },
+    /// A column that the list does not have.
+    #[error(
+        "unknown column `{}`: the first line names the columns {columns}, separated by commas",
+        found.escape_debug()
+    )]
+    UnknownColumn {
+        /// The name that stands there.
+        found: String,
+        /// The names of the columns.
+        columns: String,
+    },
+    /// More or fewer cells than columns.
+    #[error(
+        "{found} cell{}, but the first line names {wanted} column{}",
+        if *found == 1 { "" } else { "s" }, if *wanted == 1 { "" } else { "s" }
+    )]
+    Cells {
+        /// How many cells there are.
+        found: usize,
+        /// How many columns there are.
+        wanted: usize,
+    },
+    /// A cell that is too long to be a value of any column.
+    #[error("a cell of several lines, or of more than {most} octets: is a quotation mark missing?")]
+    LongCell {
+        /// Longest cell, in octets.
+        most: usize,
+    },
+    /// A value that has to be there is missing.
+    #[error("`{column}` has no value")]
+    NoValue {
+        /// The name of the column.
+        column: &'static str,
+    },
+    /// A value that the column does not have.
+    #[error("`{}` in the column `{column}`: write {wanted}", found.escape_debug())]
+    Value {
+        /// The value that stands there.
+        found: String,
+        /// The name of the column.
+        column: &'static str,
+        /// The values that it has.
+        wanted: &'static str,
+    },
+    /// A domain with neither mark.
+    #[error("neither `opted_in` nor `temporary` is true: leave the line out")]
+    NoMark,
+    /// An entry or a column for the second time.
+    #[error("{entry} stands twice")]
+    Twice {
+        /// The entry or column.
+        entry: String,
+    },
+    /// It is not CSV.
+    #[error("{reason}")]
+    Csv {
+        /// The reason, as text for the message.
+        reason: String,
+    },
+    /// It is not such a JSON document.
+    #[error("{reason}")]
+    Json {
+        /// The reason, as text for the message.
+        reason: String,
+    },
     /// Another line has the other decision.
     #[error("{prefix} stands twice, once in and once out")]
     Contradiction {
@@ -75,7 +146,7 @@ pub enum ListReason {
 /// # Errors
 ///
 /// The first bad line.
-pub fn parse_text(
+pub(super) fn parse_text(
     kind: ListKind,
     octets: &[u8],
     listed: &BTreeMap<Domain, Marks>,
@@ -164,10 +235,7 @@ fn parse_domains(
 ) -> Result<BTreeMap<Domain, Marks>, ListError> {
     let mut list = BTreeMap::new();
     for_each_line(octets, |domain, marks| {
-        let domain = match (domain.parse::<Domain>(), parse_listed_domain(domain)) {
-            (Err(_), Ok(domain)) if listed.contains_key(&domain) => domain,
-            (parsed, _) => parsed.map_err(ListReason::Domain)?,
-        };
+        let domain = listed_domain(domain, listed)?;
         let marks = match marks.split_whitespace().collect::<Vec<_>>()[..] {
             [] | ["in"] => Marks::OPTED_IN,
             ["temporary"] => Marks::TEMPORARY,
@@ -180,6 +248,14 @@ fn parse_domains(
         }
     })?;
     Ok(list)
+}
+
+/// Reads a domain; an address that an earlier version took for one stays where it is `listed`.
+pub(super) fn listed_domain(text: &str, listed: &BTreeMap<Domain, Marks>) -> Result<Domain, ListReason> {
+    match (text.parse::<Domain>(), parse_listed_domain(text)) {
+        (Err(_), Ok(domain)) if listed.contains_key(&domain) => Ok(domain),
+        (parsed, _) => parsed.map_err(ListReason::Domain),
+    }
 }
 
 /// Calls `each` with the first term of each line that has one, and with the rest.
