@@ -155,7 +155,7 @@ impl Narrow {
     }
 }
 
-/// A switch before two gates: packets of the client go to one gate and the other by turns.
+/// A switch before two gates: each packet of the client goes to the other gate than the one before.
 pub struct Spray {
     _object: Ebpf,
 }
