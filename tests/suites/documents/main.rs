@@ -48,6 +48,14 @@ fn the_documents_lead_from_postfix_alone_to_enforcement_and_back() {
     served_by_postfix("with sixgate installed");
     let verified = host.run("systemd-analyze verify --man=no /etc/systemd/system/sixgate.service 2>&1");
     assert!(verified.status.success() && verified.stdout.is_empty(), "{verified:?}");
+    // in tenths: https://www.freedesktop.org/software/systemd/man/latest/systemd-analyze.html
+    for (unit, exposure) in [("sixgate", 17), ("sixgate-attach", 12)] {
+        let analyzed = format!(
+            "systemd-analyze security --offline=true --threshold={exposure} /etc/systemd/system/{unit}.service 2>&1"
+        );
+        let analyzed = host.run(&analyzed);
+        assert!(analyzed.status.success(), "{unit}: {}", String::from_utf8_lossy(&analyzed.stdout));
+    }
 
     follow(&host, &readme, &["Change-over"]);
     served_by_sixgate(GATE, "through the gate");
