@@ -5,7 +5,11 @@
 use std::{
     fs::File,
     io::{self, BufRead as _, BufReader, Read},
-    os::unix::{fs::MetadataExt as _, net::UnixDatagram, process::ExitStatusExt as _},
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        net::UnixDatagram,
+        process::ExitStatusExt as _,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -107,6 +111,8 @@ impl Daemon {
         let _ = std::fs::remove_file(&socket);
         let notify = UnixDatagram::bind(&socket).context("cannot make the readiness socket")?;
         notify.set_read_timeout(Some(READY_POLL))?;
+        // as systemd's: the daemon may run as another user
+        std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o777))?;
         command.env("NOTIFY_SOCKET", &socket).stdin(Stdio::null()).stdout(Stdio::null());
         let mut child = match netns {
             Some(netns) => netns.spawn(&mut command)?,

@@ -126,7 +126,7 @@ fn a_user_who_may_look_at_the_directory_cannot_hold_the_store_up() {
     }
     for name in place.state() {
         let mode = fs::metadata(place.path("state").join(&name)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600, "{name}");
+        assert_eq!(mode & 0o777, 0o640, "{name}");
     }
     let ended = place.run_as_nobody("optin list");
     assert_eq!(ended.code, Some(2), "{ended:?}");

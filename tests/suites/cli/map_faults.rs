@@ -202,7 +202,7 @@ fn without_rights_on_the_maps_a_command_fails_and_changes_nothing() {
         fs::set_permissions(&store, Permissions::from_mode(mode)).unwrap();
         let status = host.place.run_as_nobody("status");
         assert_eq!(status.code, Some(1), "{status:?}");
-        let daemon = "daemon     unknown: the control socket is for root and the daemon's user";
+        let daemon = "daemon     unknown: the control socket is for root and the daemon's user and group";
         let pins = "ready      unknown: the pins cannot be read";
         for line in ["mode       enforce", daemon, pins, optin] {
             assert!(status.data.lines().any(|told| told == line), "{line}: {status:?}");

@@ -28,6 +28,8 @@ pub(crate) const GATE: &str = "2001:db8:25::25";
 pub(crate) const OTHER: &str = "2001:db8:25::26";
 /// The sender, whose reverse DNS and SPF are in order.
 pub(crate) const SENDER: &str = "2001:db8:51::5";
+/// A sender without reverse DNS.
+pub(crate) const NAMELESS: &str = "2001:db8:51::240";
 
 /// The machine, as the documents describe it.
 pub(crate) struct Host {
@@ -50,7 +52,9 @@ impl Host {
         for address in [GATE, OTHER] {
             inside.add_address("eth0", format!("{address}/64").parse().unwrap()).unwrap();
         }
-        outside.add_address("outside0", format!("{SENDER}/64").parse().unwrap()).unwrap();
+        for address in [SENDER, NAMELESS] {
+            outside.add_address("outside0", format!("{address}/64").parse().unwrap()).unwrap();
+        }
         outside.add_address("outside0", "fe80::51/64".parse().unwrap()).unwrap();
         inside.ip("route add default via fe80::51 dev eth0").unwrap();
         outside.ip("route add 2001:db8:25::/64 dev outside0").unwrap();
@@ -122,10 +126,21 @@ impl Host {
 
     /// Sends a message to `recipient` through port 25 of `destination`, with swaks.
     pub(crate) fn send(&self, destination: &str, recipient: &str, subject: &str) -> Swaks {
+        self.send_as((SENDER, "anna@first.example"), destination, recipient, subject)
+    }
+
+    /// The same from another client or sender.
+    pub(crate) fn send_as(
+        &self,
+        (source, sender): (&str, &str),
+        destination: &str,
+        recipient: &str,
+        subject: &str,
+    ) -> Swaks {
         let destination = SocketAddrV6::new(destination.parse().unwrap(), 25, 0, 0);
         let subject = format!("Subject: {subject}");
-        let arguments = ["--from", "anna@first.example", "--to", recipient, "--ehlo", "mail.first.example"];
-        let arguments = [&arguments[..], &["--header", &subject, "--local-interface", SENDER]].concat();
+        let arguments = ["--from", sender, "--to", recipient, "--ehlo", "mail.first.example"];
+        let arguments = [&arguments[..], &["--header", &subject, "--local-interface", source]].concat();
         swaks(&self.outside, destination, &arguments).unwrap()
     }
 
@@ -176,4 +191,6 @@ const ZONE: &str = "\
     5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.5.0.0.8.b.d.0.1.0.0.2.ip6.arpa. PTR mail.first.example.\n\
     mail.first.example. AAAA 2001:db8:51::5\n\
     first.example. TXT \"v=spf1 ip6:2001:db8:51::/64 -all\"\n\
-    mx.example.com. AAAA 2001:db8:25::25\n";
+    mx.example.com. AAAA 2001:db8:25::25\n\
+    second.example. TXT \"v=spf1 ip6:2001:db8:52::/64 -all\"\n\
+    broken.example. FAULT servfail\n";

@@ -22,6 +22,9 @@ printf 'postfix:x:64025:\npostdrop:x:64026:\n' >> /etc/group
 cp /usr/share/postfix/master.cf.dist /etc/postfix/master.cf
 cp /usr/share/postfix/main.cf.debian /etc/postfix/main.cf
 cp /usr/share/postfix/dynamicmaps.cf /etc/postfix/
+# a Postfix that is installed on the test's machine has files there, of another user
+rm -rf /var/spool/postfix /var/lib/postfix
+cp -a "$postfix/var/spool/postfix" /var/spool/
 mkdir -p /var/lib/postfix
 chown postfix:postfix /var/lib/postfix
 chgrp postdrop /usr/sbin/postqueue /usr/sbin/postdrop

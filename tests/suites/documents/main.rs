@@ -1,11 +1,12 @@
-//! The documents to the letter: every command of README.md and docs/operating.md, in their order,
-//! on a machine with a Postfix that has mail to lose.
+//! The documents to the letter: every command of README.md, docs/operating.md and docs/tickets.md,
+//! in their order, on a machine with a Postfix that has mail to lose.
 //!
 //! Only the compiler and systemd have stand-ins: systemctl(1) does what the installed unit
 //! specifies.
 
 mod book;
 mod host;
+mod tickets;
 
 use sixgate_tests::gate::{self, Need};
 
@@ -48,6 +49,14 @@ fn the_documents_lead_from_postfix_alone_to_enforcement_and_back() {
     served_by_postfix("with sixgate installed");
     let verified = host.run("systemd-analyze verify --man=no /etc/systemd/system/sixgate.service 2>&1");
     assert!(verified.status.success() && verified.stdout.is_empty(), "{verified:?}");
+    // in tenths: https://www.freedesktop.org/software/systemd/man/latest/systemd-analyze.html
+    for (unit, exposure) in [("sixgate", 17), ("sixgate-attach", 12)] {
+        let analyzed = format!(
+            "systemd-analyze security --offline=true --threshold={exposure} /etc/systemd/system/{unit}.service 2>&1"
+        );
+        let analyzed = host.run(&analyzed);
+        assert!(analyzed.status.success(), "{unit}: {}", String::from_utf8_lossy(&analyzed.stdout));
+    }
 
     follow(&host, &readme, &["Change-over"]);
     served_by_sixgate(GATE, "through the gate");
@@ -67,6 +76,9 @@ fn the_documents_lead_from_postfix_alone_to_enforcement_and_back() {
         "{}",
         refused.output
     );
+
+    tickets::solve(&host);
+    served_by_sixgate(GATE, "after the tickets");
 
     // an order of its own: each section stands for itself
     for block in operating.iter().filter(|block| block.heading != "Return") {

@@ -22,6 +22,7 @@ mod promise;
 mod ptr;
 mod relay;
 mod reload;
+mod rights;
 mod seen;
 mod setup;
 mod shadow;

@@ -24,7 +24,7 @@ use super::{
     maps::Maps,
     object::{self},
     other_pins::{self, Abandoned, Owner},
-    pins::{PinSet, release},
+    pins::{PinSet, adopt, release},
     topology::{LinkFacts, RunningProgram, Topology},
 };
 pub(super) use link::replace;
@@ -219,9 +219,12 @@ impl AttachRun<'_> {
     ) -> Result<PlannedResponder, DataplaneError> {
         let mut object = self.loader.load(&self.plan.sizes, |name| Some(staged.map(name)))?;
         let responder = PlannedResponder::of(self.plan, object.fallback_reason.as_ref());
+        staged.mark_answers(object.fallback_reason.is_none())?;
         let program = object.program()?;
         let file = staged.program();
         program.pin(&file).map_err(|error| DataplaneError::aya(format!("pin {}", file.display()), error))?;
+        adopt(&file)?;
+        names::ALL.into_iter().try_for_each(|name| adopt(&staged.map(name)))?;
         let mut maps = Maps::open_set(staged)?;
         fill(&mut maps, self.plan)?;
         let network = expect(&mut maps, interfaces)?;
@@ -288,6 +291,7 @@ impl AttachRun<'_> {
             }
         }
         program.repin(live)?;
+        live.mark_answers(program.fallback_reason.is_none())?;
         for interface in interfaces {
             let attached = match held.iter().find(|held| held.index == interface.index) {
                 Some(at) => report_replaced(interface, at.mode, manner, change),

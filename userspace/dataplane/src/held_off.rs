@@ -4,11 +4,11 @@
 //! A bpffs has no plain files, so that a directory beside the pins marks an interface, by its index
 //! and by its name.
 
-use std::{fs, io, path::PathBuf};
+use std::path::PathBuf;
 
 use super::{
     error::DataplaneError,
-    pins::{Pins, escape, make_directory, names},
+    pins::{Pins, escape, make_directory, names, remove_directory},
 };
 
 impl Pins {
@@ -41,7 +41,7 @@ impl Pins {
     ///
     /// [`DataplaneError::NoRights`], [`DataplaneError::System`].
     pub fn release_hold(&self, name: &str, index: Option<u32>) -> Result<(), DataplaneError> {
-        self.markers(name, index).into_iter().try_for_each(remove)?;
+        self.markers(name, index).into_iter().try_for_each(|marker| remove_directory(&marker))?;
         self.remove_if_empty()
     }
 
@@ -51,12 +51,14 @@ impl Pins {
     ///
     /// [`DataplaneError::NoRights`], [`DataplaneError::System`].
     pub fn release_holds(&self) -> Result<(), DataplaneError> {
-        names(&self.held_off())?.into_iter().try_for_each(|name| remove(self.held_off().join(name)))?;
+        names(&self.held_off())?
+            .into_iter()
+            .try_for_each(|name| remove_directory(&self.held_off().join(name)))?;
         self.remove_if_empty()
     }
 
     fn remove_if_empty(&self) -> Result<(), DataplaneError> {
-        if names(&self.held_off())?.is_empty() { remove(self.held_off()) } else { Ok(()) }
+        if names(&self.held_off())?.is_empty() { remove_directory(&self.held_off()) } else { Ok(()) }
     }
 
     fn markers(&self, name: &str, index: Option<u32>) -> Vec<PathBuf> {
@@ -70,17 +72,10 @@ impl Pins {
     }
 }
 
-fn remove(directory: PathBuf) -> Result<(), DataplaneError> {
-    match fs::remove_dir(&directory) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(DataplaneError::file("remove", &directory, error))
-        }
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -4,8 +4,8 @@
 //! The first is the daemon's for its life; the second is held by command or daemon, for one change.
 
 use std::{
-    fs::{self, DirBuilder, File, TryLockError},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    fs::{self, File, TryLockError},
+    os::unix::fs::MetadataExt as _,
     path::PathBuf,
     thread,
     time::{Duration, Instant},
@@ -13,7 +13,10 @@ use std::{
 
 use nix::sys::stat::{major, minor};
 
-use super::{error::DataplaneError, pins::Pins};
+use super::{
+    error::DataplaneError,
+    pins::{Pins, make_directory_of_mode},
+};
 
 /// A lock on the pins (flock(2)), gone with the process. A bpffs has no plain files, so that it is
 /// one on a directory beside them, which only their owner may open: who may look at the pins cannot
@@ -57,11 +60,7 @@ impl Pins {
 
     fn lock_directory(&self, name: &str) -> Result<(PathBuf, File), DataplaneError> {
         let path = self.base().join(name);
-        DirBuilder::new()
-            .recursive(true)
-            .mode(MODE)
-            .create(&path)
-            .map_err(|error| DataplaneError::file("make the directory", &path, error))?;
+        make_directory_of_mode(&path, MODE)?;
         let directory = File::open(&path).map_err(|error| DataplaneError::file("open", &path, error))?;
         Ok((path, directory))
     }
@@ -143,6 +142,8 @@ const POLL: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {
+    use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _};
+
     use super::*;
 
     #[test]

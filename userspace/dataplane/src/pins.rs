@@ -6,12 +6,15 @@
 use std::{
     fs::{self, DirBuilder},
     io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt as _, lchown},
     path::{Path, PathBuf},
 };
 
 use aya::programs::links::PinnedLink;
-use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use nix::{
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+    unistd::geteuid,
+};
 use sixgate_common::names::LAYOUT;
 
 use super::{error::DataplaneError, mounts::USUAL_MOUNT};
@@ -79,6 +82,17 @@ impl Pins {
     /// [`DataplaneError::NoRights`], [`DataplaneError::System`].
     pub fn has_other_layouts(&self) -> Result<bool, DataplaneError> {
         Ok(!self.other_layouts()?.is_empty())
+    }
+
+    /// Whether the program of this layout was loaded without what answers refused clients, since
+    /// the kernel refused that. For a process that may not load it to find out.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::NoRights`], [`DataplaneError::System`].
+    pub fn lacks_answers(&self) -> Result<bool, DataplaneError> {
+        let marker = PinSet(self.directory()).without_answers();
+        marker.try_exists().map_err(|error| DataplaneError::file("look for", &marker, error))
     }
 
     /// The location of the pins, as the setting gives it.
@@ -181,6 +195,20 @@ impl PinSet {
         self.links().join(format!("{id}-{}", escape(interface)))
     }
 
+    /// Marks the set as one whose program has what answers, or has not.
+    pub(super) fn mark_answers(&self, has_answers: bool) -> Result<(), DataplaneError> {
+        if has_answers {
+            remove_directory(&self.without_answers())
+        } else {
+            make_directory(&self.without_answers())
+        }
+    }
+
+    /// A directory that marks a program without what answers: a bpffs has no plain files.
+    fn without_answers(&self) -> PathBuf {
+        self.0.join("without_answers")
+    }
+
     /// The pinned links, in the order of their file names.
     pub(super) fn link_files(&self) -> Result<Vec<LinkFile>, DataplaneError> {
         let file = |name: String| {
@@ -241,6 +269,16 @@ pub(super) fn remove_pin(file: &Path) -> Result<(), DataplaneError> {
     }
 }
 
+/// Removes an empty directory. A missing one is not an error.
+pub(super) fn remove_directory(path: &Path) -> Result<(), DataplaneError> {
+    match fs::remove_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(DataplaneError::file("remove", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The names in a directory, sorted; none if it does not exist.
 pub(super) fn names(directory: &Path) -> Result<Vec<String>, DataplaneError> {
     let list = || -> io::Result<Vec<String>> {
@@ -256,12 +294,41 @@ pub(super) fn names(directory: &Path) -> Result<Vec<String>, DataplaneError> {
     }
 }
 
+/// Makes a directory where it is missing, and gives it the owner of the one above.
 pub(super) fn make_directory(path: &Path) -> Result<(), DataplaneError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(DIRECTORY_MODE)
-        .create(path)
-        .map_err(|error| DataplaneError::file("make the directory", path, error))
+    make_directory_of_mode(path, DIRECTORY_MODE)
+}
+
+/// The same with another mode; directories above it that are missing are made, too.
+pub(super) fn make_directory_of_mode(path: &Path, mode: u32) -> Result<(), DataplaneError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = path.parent() {
+        make_directory_of_mode(above, mode)?;
+    }
+    match DirBuilder::new().mode(mode).create(path) {
+        // another process was first
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(DataplaneError::file("make the directory", path, error)),
+        Ok(()) => adopt(path),
+    }
+}
+
+/// Gives what root has just made at `path` the owner and the group of the directory that it is in:
+/// a command of root must not lock a daemon out that runs as another user.
+pub(super) fn adopt(path: &Path) -> Result<(), DataplaneError> {
+    let Some(directory) = path.parent().filter(|_| geteuid().is_root()) else {
+        return Ok(());
+    };
+    let model = fs::metadata(directory).map_err(|error| DataplaneError::file("examine", directory, error))?;
+    match lchown(path, Some(model.uid()), Some(model.gid())) {
+        // User 0 without CAP_CHOWN keeps it. What went meanwhile needs no owner.
+        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound) => {
+            Ok(())
+        }
+        changed => changed.map_err(|error| DataplaneError::file("change the owner of", path, error)),
+    }
 }
 
 /// Whether `name` is a layout version's: `v` and a number.

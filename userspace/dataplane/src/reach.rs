@@ -34,6 +34,18 @@ fn stations(ifindex: u32, network: &Topology) -> Vec<Station> {
     receivers.flat_map(|link| macs.iter().map(|mac| Station { ifindex: link.index, mac: *mac })).collect()
 }
 
+/// Other ends that this process may not look at are those that were found before: the process that
+/// attached may have had the right.
+fn keeping_peers(
+    mut wanted: BTreeMap<Station, StationUse>,
+    known: &BTreeMap<Station, StationUse>,
+) -> BTreeMap<Station, StationUse> {
+    for (station, what) in &mut wanted {
+        what.peer = what.peer.or_else(|| known.get(station).and_then(|known| known.peer));
+    }
+    wanted
+}
+
 impl Maps {
     /// Lets the program take frames for these interfaces, which it does not run on yet, and not
     /// answer there yet: what keeps it from that is seen once it runs.
@@ -61,7 +73,8 @@ impl Maps {
         outlooks: &BTreeMap<u32, Outlook>,
         network: &mut InterfaceCache,
     ) -> Result<bool, DataplaneError> {
-        Ok(self.stations()? == wanted(outlooks, network.all()?))
+        let stations = self.stations()?;
+        Ok(stations == keeping_peers(wanted(outlooks, network.all()?), &stations))
     }
 
     /// Lets the program take frames for the interfaces that it runs on, and answer where nothing
@@ -75,8 +88,9 @@ impl Maps {
         outlooks: &BTreeMap<u32, Outlook>,
         network: &mut InterfaceCache,
     ) -> Result<(), DataplaneError> {
-        let wanted = wanted(outlooks, network.all()?);
-        if self.stations()? == wanted { Ok(()) } else { self.set_stations(&wanted) }
+        let stations = self.stations()?;
+        let wanted = keeping_peers(wanted(outlooks, network.all()?), &stations);
+        if stations == wanted { Ok(()) } else { self.set_stations(&wanted) }
     }
 }
 
@@ -116,6 +130,16 @@ mod tests {
             (station(8, 9), passes),
         ]);
         assert_eq!(wanted(&outlooks, &network), wanted_stations);
+    }
+
+    #[test]
+    fn a_peer_that_cannot_be_looked_at_stays_the_one_that_was_found() {
+        let station = Station { ifindex: 7, mac: [2; 6] };
+        let with = |peer| BTreeMap::from([(station, StationUse { answers: true, generic: true, peer })]);
+        let (found, other) = (Some([3; 6]), Some([4; 6]));
+        assert_eq!(keeping_peers(with(None), &with(found)), with(found));
+        assert_eq!(keeping_peers(with(other), &with(found)), with(other));
+        assert_eq!(keeping_peers(with(None), &BTreeMap::new()), with(None));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod message_store;
 mod metrics;
 mod mirror;
 pub mod nexthop;
+mod rights;
 pub mod server;
 pub mod services;
 mod session;

@@ -79,8 +79,8 @@ impl Proof {
     fn boot(&self, boot: &str) -> Result<()> {
         fs::write(self.root.join("proof/boot"), boot).context("cannot write the number of the boot")?;
         fs::create_dir_all(&self.bpffs).context("cannot make the folder of the bpf file system")?;
-        // each boot has an empty one
-        exec::run(Command::new("mount").args(["-t", "bpf", "bpf"]).arg(&self.bpffs))?;
+        // each boot has an empty one, for root alone, as systemd mounts it
+        exec::run(Command::new("mount").args(["-t", "bpf", "-o", "mode=0700", "bpf"]).arg(&self.bpffs))?;
         let mut machine = Command::new("systemd-nspawn");
         machine.arg("--directory").arg(&self.root);
         machine.args(["--boot", "--quiet", "--register=no", "--keep-unit", "--private-network"]);

@@ -122,11 +122,13 @@ fn settings(file: &File) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// Each row of a table has as many cells as its head: readers see nothing of those beyond it.
+/// Lines between code fences are not a table.
 pub(super) fn tables_have_even_rows(tree: &Tree, problems: &mut Problems) {
     for file in documents(tree) {
-        let mut head = None;
+        let (mut head, mut is_code) = (None, false);
         for (at, text) in file.text.lines().enumerate() {
-            if !text.starts_with('|') {
+            is_code ^= text.starts_with("```");
+            if is_code || !text.starts_with('|') {
                 head = None;
                 continue;
             }

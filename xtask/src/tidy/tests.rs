@@ -144,6 +144,8 @@ fn what_documents_say_and_name() {
             ("docs/a.md", "| a | b |\n|---|---|\n| 1 | 2 | |\n", true),
             ("docs/a.md", "| a | b |\n|---|---|\n| 1 |\n", true),
             ("docs/a.md", "| a | b |\n|---|---|\n| 1 | `2 | 3` |\n\n| a |\n|---|\n| 1 |\n", false),
+            ("docs/a.md", "```text\n|- a\n|  |- b\n```\n", false),
+            ("docs/a.md", "```text\na\n```\n| a |\n|---|\n| 1 | 2 |\n", true),
         ],
     );
     judges(

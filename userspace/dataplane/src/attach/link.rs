@@ -17,7 +17,7 @@ use crate::{
     attached::Pinned,
     error::{DataplaneError, system_error},
     fallback_reason, interface, kernel, pinned_link,
-    pins::{PinSet, remove_pin},
+    pins::{PinSet, adopt, remove_pin},
     topology::{LinkFacts, RunMode, Topology},
     vlan,
 };
@@ -76,7 +76,7 @@ fn pin_link(link: XdpLink, interface: &str, set: &PinSet) -> Result<(), Dataplan
     })?;
     let file = set.link(pinned_link::state(&link)?.id, interface);
     link.pin(&file).map_err(|error| DataplaneError::aya(format!("pin {}", file.display()), error))?;
-    Ok(())
+    adopt(&file)
 }
 
 /// Why a mode was not taken, as a short term; an error when another mode would not help.

@@ -13,7 +13,7 @@ use crate::{
     fallback_reason::FallbackReason,
     loader::Loader,
     object::{self, Object},
-    pins::{PinSet, remove_pin},
+    pins::{PinSet, adopt, remove_pin},
 };
 
 /// The program that links are given: loaded just now, or, if it is known to be this build's, the
@@ -67,6 +67,7 @@ impl Program {
         self.xdp()?
             .pin(&next)
             .map_err(|error| DataplaneError::aya(format!("pin {}", next.display()), error))?;
+        adopt(&next)?;
         fs::rename(&next, &file).map_err(|error| DataplaneError::file("rename", &next, error))
     }
 }

@@ -8,7 +8,7 @@ use clap::{
     ArgAction, Args,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
-use sixgate_dataplane::{AttachMode, DataplaneError, ProgramChange, TriedInterface};
+use sixgate_dataplane::{AttachMode, DataplaneError, Failed, ProgramChange, TriedInterface};
 use tracing_subscriber::EnvFilter;
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     config::{Config, InterfaceName},
-    control::{Control, ControlError, Responder},
+    control::{Attempts, Control, ControlError, Responder},
     server::{self, Request, Response},
 };
 
@@ -33,6 +33,10 @@ pub(super) struct Attach {
     /// the configuration
     #[arg(long, value_parser = attach_mode())]
     mode: Option<AttachMode>,
+    /// As a start of the daemon does: to the interfaces of the configuration, each by itself, also
+    /// where another version's program is attached. For sixgate-attach.service
+    #[arg(long, conflicts_with_all = ["interfaces", "mode", "dry_run"])]
+    configured: bool,
     /// Print what the kernel's verifier made of the program: instructions processed (at most
     /// 1,000,000) and time; twice, the end of its log where it refused
     #[arg(short, long, action = ArgAction::Count)]
@@ -75,8 +79,11 @@ pub(super) fn attach(
     control: &Control,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
-    let Attach { interfaces, mode, verbose, dry } = command;
+    let Attach { interfaces, mode, configured, verbose, dry } = command;
     print_verification(verbose);
+    if configured {
+        return attach_configured(config, control, out);
+    }
     let interfaces = if interfaces.is_empty() { &config.xdp.interfaces } else { &interfaces };
     if interfaces.is_empty() && control.maps()?.is_none() {
         return Err(CliError::NoInterface);
@@ -153,6 +160,34 @@ fn try_attach(
     }
     out.line(DRY_RUN)?;
     Ok(Exit::Done)
+}
+
+/// Attaches for the daemon, which has the pins while it runs, or will have them.
+fn attach_configured(config: &Config, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    if control.would_differ_from_daemon()? {
+        let socket = config.control_socket();
+        match server::ask(&socket, Request::Status) {
+            Ok(Response::Status(daemon)) if daemon.changes.reload.is_empty() => {}
+            Ok(Response::Status(daemon)) => {
+                return Err(CliError::NotReloaded { keys: daemon.changes.reload.join(", ") });
+            }
+            _ => return Err(CliError::UnaskedDaemon { socket }),
+        }
+    }
+    let Attempts { attached, failed } = control.attach_configured()?;
+    for attachment in &attached {
+        out.line(attachment)?;
+    }
+    if config.xdp.interfaces.is_empty() && attached.is_empty() {
+        out.note("xdp.interfaces names no interface: nothing is attached");
+    }
+    for Failed { interface, error } in &failed {
+        out.note(format_args!("{interface}: {error}"));
+    }
+    if let Some(responder) = control.responder()?.filter(|responder| responder.fallback_reason().is_some()) {
+        out.line(format_args!("answer: {responder}"))?;
+    }
+    Ok(failed.is_empty().into())
 }
 
 /// Has a running daemon take over the configuration first, so that kernel and daemon never refuse

@@ -81,6 +81,15 @@ pub enum CliError {
         /// Where it does not answer.
         socket: PathBuf,
     },
+    /// The daemon refuses by another configuration than the file's.
+    #[error(
+        "nothing was changed: the file has changes that the daemon has not taken over ({keys}), and XDP program and \
+         daemon would refuse by two configurations: `sixgate reload`"
+    )]
+    NotReloaded {
+        /// The settings that differ.
+        keys: String,
+    },
     /// The maps show the store of a daemon that uses another one.
     #[error(
         "nothing was changed: the daemon uses another opt-in store than {}, which the configuration names now: restart it \

@@ -84,7 +84,7 @@ pub(super) fn run(
     let mut status = control.status(command.verify)?;
     let no_daemon_line = match &answer {
         Err(AskError::NoRights { .. }) => {
-            "unknown: the control socket is for root and the daemon's user".to_owned()
+            "unknown: the control socket is for root and the daemon's user and group".to_owned()
         }
         Err(AskError::Silent { pid: Some(pid), .. }) => format!("not answering (pid {pid})"),
         Err(AskError::NoDaemon { .. }) => match control.pins_holder() {

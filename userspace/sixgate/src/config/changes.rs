@@ -83,7 +83,7 @@ impl Config {
         taken.control_socket.clone_from(&self.control_socket);
         taken.listen.clone_from(&self.listen);
         taken.dns.clone_from(&self.dns);
-        taken.xdp.clone_from(&self.xdp);
+        taken.xdp = Xdp { interfaces: taken.xdp.interfaces, mode: taken.xdp.mode, ..self.xdp.clone() };
         taken.limits.dns_questions_per_minute = self.limits.dns_questions_per_minute;
         taken.limits.dns_questions_per_domain = self.limits.dns_questions_per_domain;
         taken.limits.dns_concurrency = self.limits.dns_concurrency;
@@ -210,9 +210,15 @@ fn needs_restart(key: &str) -> bool {
 }
 
 /// As [`Config::reloaded`] leaves them.
-const RESTART: [&str; 7] = [
+const RESTART: [&str; 13] = [
     "store",
     "control_socket",
+    "xdp.bpffs",
+    "xdp.guard",
+    "xdp.optin_entries",
+    "xdp.ptr_entries",
+    "xdp.flow_entries",
+    "xdp.cookie_key",
     "limits.dns_questions_per_minute",
     "limits.dns_questions_per_domain",
     "limits.dns_concurrency",
@@ -221,7 +227,7 @@ const RESTART: [&str; 7] = [
 ];
 /// Those of them that are sizes of maps.
 const REMADE: [&str; 3] = ["xdp.optin_entries", "xdp.ptr_entries", "xdp.flow_entries"];
-const RESTART_TABLES: [&str; 3] = ["listen.", "dns.", "xdp."];
+const RESTART_TABLES: [&str; 2] = ["listen.", "dns."];
 
 #[cfg(test)]
 mod tests {
@@ -245,7 +251,11 @@ mod tests {
                 &["limits.recipients"],
                 &["limits.dns_concurrency"],
             ),
-            ("next_hop.smtp = \"[::1]:10025\"\nxdp.interfaces = [\"a\"]", &["next_hop"], &["xdp.interfaces"]),
+            (
+                "next_hop.smtp = \"[::1]:10025\"\nxdp = { interfaces = [\"a\"], guard = \"store\" }",
+                &["next_hop", "xdp.interfaces"],
+                &["xdp.guard"],
+            ),
             (
                 "log.format = \"json\"\nmetrics.file = \"/m\"\nhttp.listen = \"[::1]:9625\"",
                 &["metrics.file", "http.listen"],

@@ -118,6 +118,28 @@ impl Control {
         Ok(Attempts { attached, failed: report.failed })
     }
 
+    /// Attaches the program to the interfaces of the configuration, each by itself, but for those
+    /// that a command detached while a daemon uses the pins.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::attach_each`].
+    pub fn attach_configured(&self) -> Result<Attempts, ControlError> {
+        let configured = self.configured();
+        let is_in_use = self.pins.are_in_use();
+        if !is_in_use && self.pins.check_file_system().is_ok() {
+            // as a daemon does when it starts
+            self.pins.release_holds()?;
+        }
+        let mut interfaces = Vec::new();
+        for name in &configured.interfaces {
+            if !is_in_use || !self.pins.is_held_off(name.as_str(), index_of(name.as_str())?)? {
+                interfaces.push(name.clone());
+            }
+        }
+        self.attach_each(&interfaces, configured.attach_mode)
+    }
+
     /// Takes over what changed between the plan and the moment at which the maps came into sight: a
     /// command that found none has not written to them.
     fn catch_up(&self, database: &mut Database) -> Result<(), ControlError> {
@@ -245,7 +267,8 @@ impl Control {
         &self,
         interfaces: &[InterfaceName],
     ) -> Result<Vec<(String, PathBuf)>, ControlError> {
-        let named = if interfaces.is_empty() { &self.interfaces } else { interfaces };
+        let configured = self.configured();
+        let named = if interfaces.is_empty() { &configured.interfaces } else { interfaces };
         let mut detached = Vec::new();
         for interface in named {
             let taken = dataplane::detach_elsewhere(&self.pins, interface.as_str())?;
@@ -262,13 +285,14 @@ impl Control {
     ///
     /// [`ControlError`].
     pub fn unreached(&self) -> Result<Option<String>, ControlError> {
-        if self.interfaces.is_empty() || self.maps()?.is_some() {
+        let configured = self.configured();
+        if configured.interfaces.is_empty() || self.maps()?.is_some() {
             return Ok(None);
         }
         if let Err(error) = self.pins.check_file_system() {
             return Ok(Some(error.to_string()));
         }
-        for interface in &self.interfaces {
+        for interface in &configured.interfaces {
             let occupant = dataplane::occupant(interface.as_str())?;
             if let Some(error) = occupant.filter(DataplaneError::is_of_other_pins) {
                 return Ok(Some(error.to_string()));
@@ -326,7 +350,7 @@ impl Control {
                 holds.push((link.interface.clone(), index));
             }
         }
-        for interface in self.interfaces.iter().filter(|interface| marked(interface.as_str())) {
+        for interface in self.configured().interfaces.iter().filter(|interface| marked(interface.as_str())) {
             holds.push((interface.as_str().to_owned(), index_of(interface.as_str())?));
         }
         Ok(holds)

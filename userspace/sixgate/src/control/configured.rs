@@ -9,10 +9,11 @@ use sixgate_common::{
     reply::Reply,
     settings::{self, Revision, Settings},
 };
+use sixgate_dataplane::AttachMode;
 use sixgate_smtp::policy::Mode;
 
 use super::replies::compile_replies;
-use crate::config::{Config, Domains, ResponderSetting};
+use crate::config::{Config, Domains, InterfaceName, ResponderSetting};
 
 /// The part of the configuration that may change while the daemon runs. It changes under the lock
 /// on the maps, so that the maps never get a part of one configuration and a part of another.
@@ -24,6 +25,9 @@ pub(super) struct Configured {
     /// `ready`, `generation` and `shown` in it do not matter.
     pub(super) settings: Settings,
     pub(super) replies: Vec<(ReplyId, Reply)>,
+    /// The interfaces that the program is to run on, and in which mode.
+    pub(super) interfaces: Vec<InterfaceName>,
+    pub(super) attach_mode: AttachMode,
 }
 
 impl From<&Config> for Configured {
@@ -33,6 +37,8 @@ impl From<&Config> for Configured {
             next_hop_judges: config.policy().next_hop_judges,
             settings: settings(config),
             replies: compile_replies(&config.reply_table()),
+            interfaces: config.xdp.interfaces.clone(),
+            attach_mode: config.xdp.mode,
         }
     }
 }

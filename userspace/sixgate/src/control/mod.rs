@@ -4,6 +4,7 @@
 //! is written, are defined elsewhere.
 
 mod attach;
+mod attach_request;
 mod configured;
 mod empty;
 mod follow;
@@ -27,15 +28,15 @@ use std::{
 
 use sixgate_base::endpoint::Endpoint;
 use sixgate_common::settings;
-use sixgate_dataplane::{
-    AttachMode, CookieSecret, DataplaneError, Loader, Maps, MapsLock, PinLock, Pins, Sizes,
-};
+use sixgate_dataplane::{CookieSecret, DataplaneError, Loader, Maps, MapsLock, PinLock, Pins, Sizes};
 
 use crate::{
-    config::{Config, Domains, GuardSource, InterfaceName},
+    config::{Config, Domains, GuardSource},
+    rights,
     store::{Author, Backup, Consent, Database, Edit, Store, StoreError},
 };
 
+use attach_request::AttachRequest;
 use configured::{Configured, Present};
 
 pub use attach::{Attachment, Attempts};
@@ -57,15 +58,16 @@ pub struct Control {
     guard: GuardSource,
     present: Present,
     sizes: Sizes,
-    /// The interfaces that the program is to run on, and in which mode.
-    interfaces: Vec<InterfaceName>,
-    mode: AttachMode,
     /// The file of the key of cookies.
     cookie_key: Option<PathBuf>,
     /// Where the daemon listens.
     listening: Vec<Ipv6Addr>,
     /// Facts that were found out about loading this binary's program.
     loader: Loader,
+    /// Whether this process may load the program and attach it.
+    can_attach: bool,
+    /// Where a daemon asks another process to attach.
+    attach_request: AttachRequest,
     /// Whether the maps are the daemon's, which uses another store.
     leaves_maps: bool,
     /// Whether changes are tried only.
@@ -159,11 +161,11 @@ impl Control {
                 flows: config.xdp.flow_entries.get(),
                 ..Sizes::default()
             },
-            interfaces: config.xdp.interfaces.clone(),
-            mode: config.xdp.mode,
             cookie_key: config.xdp.cookie_key.clone(),
             listening: config.listen.addresses.iter().filter_map(ipv6).collect(),
             loader: Loader::default(),
+            can_attach: rights::can_attach(),
+            attach_request: AttachRequest::of(&config.control_socket()),
             leaves_maps: false,
             is_dry_run: false,
         }

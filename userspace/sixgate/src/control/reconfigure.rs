@@ -35,8 +35,30 @@ impl Control {
         Ok(!(same && self.has_current_replies(&maps, &in_force)?))
     }
 
-    /// Takes over the settings of `config` about refusals, maps first: whole, or not at all.
-    /// Interfaces, pins, sizes and store stay as they were.
+    /// Gives the maps, if there are any, the settings and replies of the configuration that is in
+    /// force; whether they had others.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub(super) fn put_configured_in_force(&self) -> Result<bool, ControlError> {
+        let configured = self.configured();
+        let Some(maps) = self.maps()? else { return Ok(false) };
+        let in_force = maps.settings()?;
+        let same = by_key(&in_force) == by_key(&configured.settings);
+        if same && self.has_current_replies(&maps, &in_force)? {
+            return Ok(false);
+        }
+        let cookie_key = self.cookie_key()?;
+        let _lock = self.pins.lock_maps(MAPS_WAIT)?;
+        if let Some(mut maps) = self.maps()? {
+            put_in_force(&mut maps, &configured, cookie_key.as_ref())?;
+        }
+        Ok(true)
+    }
+
+    /// Takes over the settings of `config` about refusals, maps first: whole, or not at all, and
+    /// which interfaces the program is to run on. Pins, sizes and store stay as they were.
     ///
     /// # Errors
     ///

@@ -106,7 +106,8 @@ impl Control {
         &self,
         interfaces: &[InterfaceName],
     ) -> Result<Vec<(String, PathBuf)>, ControlError> {
-        let named = if interfaces.is_empty() { &self.interfaces } else { interfaces };
+        let configured = self.configured();
+        let named = if interfaces.is_empty() { &configured.interfaces } else { interfaces };
         let mut found = Vec::new();
         for interface in named {
             let taken = dataplane::try_detach_elsewhere(&self.pins, interface.as_str())?;

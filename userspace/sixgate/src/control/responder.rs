@@ -187,6 +187,10 @@ impl Control {
 
     /// Why this binary's program cannot answer on this kernel; found out once.
     fn own_fallback_reason(&self) -> Result<Option<FallbackReason>, DataplaneError> {
+        if !self.can_attach {
+            let refusal = || FallbackReason::Kernel { refusal: WITHOUT_ANSWERS.to_owned() };
+            return Ok(self.pins.lacks_answers()?.then(refusal));
+        }
         match self.loader.embedded() {
             Ok(embedded) => Ok(embedded.fallback_reason),
             // a program of another build is attached
@@ -196,6 +200,9 @@ impl Control {
     }
 }
 
+/// Where the process that attached the program found the reason.
+const WITHOUT_ANSWERS: &str =
+    "the kernel refused the part of the XDP program that answers; `sixgate attach -v` prints the reason";
 /// In place of reasons that are gone, until the next look.
 const GONE: &str = "the reason is gone: the daemon notices within seconds, or `sixgate attach`";
 

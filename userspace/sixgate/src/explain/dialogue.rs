@@ -14,7 +14,13 @@ use sixgate_smtp::{
     session::{Admission, Session, SessionParameters, Task},
 };
 
-use super::{Case, ExplainError, checks::Checks, document::Exchange, facts::Facts, message::WireMessage};
+use super::{
+    Case, ExplainError,
+    checks::Checks,
+    document::{CONNECTION, Exchange, MESSAGE},
+    facts::Facts,
+    message::WireMessage,
+};
 use crate::{config::Config, evidence, nexthop::Capabilities};
 
 /// The client's part of the session.
@@ -102,8 +108,8 @@ impl Dialogue<'_> {
     pub(super) fn play(&self, commands: &Commands, mode: Mode) -> Result<Vec<Exchange>, ExplainError> {
         let policy = Policy { mode, ..self.config.policy() };
         let evidence = self.checks.at_connect(self.facts).evidence(self.config, None);
-        let admission = match evidence::refused_from_the_start(decide(&policy, Stage::Connection, &evidence))
-        {
+        let verdict = decide(&policy, Stage::Connection, &evidence);
+        let admission = match evidence::refused_from_the_start(verdict) {
             Some(reason) => evidence::refusing(self.config, reason),
             None => Admission::Serve,
         };
@@ -129,7 +135,7 @@ impl Dialogue<'_> {
             now,
             played: Vec::new(),
         };
-        playing.hear("(connection)");
+        playing.hear(CONNECTION);
         playing.say_line(&format!("EHLO {}", commands.hello))?;
         playing.say_line(&format!("MAIL FROM:<{}>{}", commands.sender, commands.parameters))?;
         let before = playing.played.len();
@@ -140,10 +146,15 @@ impl Dialogue<'_> {
         if let Some(message) = commands.message.as_ref().filter(|_| is_accepted) {
             playing.say_line("DATA")?;
             if playing.played.last().is_some_and(|exchange| !exchange.refuses()) {
-                playing.say("(end of the message)", &stuffed(message))?;
+                playing.say(MESSAGE, &stuffed(message))?;
             }
         }
-        Ok(playing.played)
+        let mut played = playing.played;
+        if matches!(admission, Admission::Refuse { .. }) {
+            let concerns = |exchange: &&mut Exchange| exchange.refuses() && exchange.is_about_recipients();
+            played.iter_mut().filter(concerns).for_each(|exchange| exchange.note(verdict));
+        }
+        Ok(played)
     }
 }
 

@@ -77,6 +77,7 @@ pub(super) struct FirstPacket {
     pub(super) refused: Option<&'static str>,
     /// `kernel` or `daemon`.
     pub(super) by: Option<&'static str>,
+    /// Why it is passed on, or not answered by the kernel; may be empty.
     pub(super) why: String,
 }
 
@@ -239,7 +240,7 @@ impl Exchange {
 
     /// The connection is reset.
     pub(super) fn reset(refusal: Refusal) -> Self {
-        let reset = Self::new("(connection)", std::iter::empty());
+        let reset = Self::new(CONNECTION, std::iter::empty());
         Self { refused: Some(refusal.name()), ..reset }
     }
 
@@ -255,8 +256,20 @@ impl Exchange {
         }
     }
 
+    /// Whether it refuses all recipients, or one.
+    pub(super) fn is_about_recipients(&self) -> bool {
+        self.command == CONNECTION || self.command.starts_with(RECIPIENT)
+    }
+
     /// Whether the reply, or its absence, refuses the command.
     pub(super) fn refuses(&self) -> bool {
         self.author == Author::Sixgate && self.reply.last().is_none_or(|line| line.starts_with(['4', '5']))
     }
 }
+
+/// Stands for the command that the greeting replies to.
+pub(super) const CONNECTION: &str = "(connection)";
+/// Stands for the command that the reply to a message is for.
+pub(super) const MESSAGE: &str = "(end of the message)";
+/// The beginning of the command that names a recipient.
+pub(super) const RECIPIENT: &str = "RCPT TO:";

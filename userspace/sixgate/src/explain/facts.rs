@@ -157,7 +157,7 @@ impl Facts {
             Kernel::Refuses(_) if needs_guard && self.guard.is_none() => {
                 ("daemon", "the destination is not guarded, so that the XDP program passes it on".to_owned())
             }
-            Kernel::Refuses(responder) => (responder.name(), responder.sentence()),
+            Kernel::Refuses(responder) => (responder.name(), responder.fallback_reason().unwrap_or_default()),
         };
         Ok(FirstPacket { refused: Some(refusal.name()), by: Some(by), why })
     }

@@ -9,8 +9,8 @@ use sixgate_common::dest::OptIn;
 use super::{
     branch::{Branch, write},
     document::{
-        Author, Exchange, Explanation, PtrCheck, Recipient, SignatureCheck, SpfCheckShown, SpfChecks,
-        StepShown, StoreRules, TagsShown,
+        Author, Exchange, Explanation, MESSAGE, PtrCheck, RECIPIENT, Recipient, SignatureCheck,
+        SpfCheckShown, SpfChecks, StepShown, StoreRules, TagsShown,
     },
 };
 
@@ -70,10 +70,8 @@ impl Explanation {
         let packet = &self.first_packet;
         Branch::leaf(match (packet.refused, packet.by) {
             (Some(refused), Some(by)) => {
-                format!(
-                    "connection: refused from its first packet ({refused}), answered by the {by}: {}",
-                    packet.why
-                )
+                let why = if packet.why.is_empty() { String::new() } else { format!(": {}", packet.why) };
+                format!("connection: refused from its first packet ({refused}), answered by the {by}{why}")
             }
             _ => format!("connection: served, {}", packet.why),
         })
@@ -156,7 +154,8 @@ impl Recipient {
         };
         let temporary = if self.temporary { ", marked temporary" } else { "" };
         let routing = if self.asks_for_routing { ", its local part asks for routing" } else { "" };
-        Branch::leaf(format!("recipient {}: {domain}{temporary}{routing}", self.recipient))
+        // it may end with a command, which is copied
+        Branch::literal(format!("recipient {}: {domain}{temporary}{routing}", self.recipient))
     }
 }
 
@@ -318,8 +317,4 @@ impl Exchange {
     }
 }
 
-/// The command that stands for the message.
-const MESSAGE: &str = "(end of the message)";
-/// The beginning of the command that names a recipient.
-const RECIPIENT: &str = "RCPT TO:";
 const RESET: &str = "connection reset";

@@ -22,6 +22,7 @@ use crate::{
     config::Config,
     control::{Control, ControlError, Destinations, Keeper, Tracing},
     mirror::kernel_maps::KernelMaps,
+    rights,
     services::InForce,
     store::PrefixSet,
     store_view::StoreView,
@@ -101,6 +102,9 @@ impl Mirror {
     pub(crate) fn trace(&self, source: Ipv6Net, destination: Option<Ipv6Net>) -> Result<Tracing, String> {
         if !self.maps.has_pins() {
             return Err(NO_XDP.to_owned());
+        }
+        if !rights::can_attach() {
+            return Err(NO_RIGHTS.to_owned());
         }
         let traced = self.control.trace(source, destination);
         traced.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
@@ -213,6 +217,8 @@ fn lock_pins(control: &Control) -> Result<Option<PinLock>, ControlError> {
 /// program for seconds.
 const SETTLING_MAX: Duration = Duration::from_secs(20);
 
+const NO_RIGHTS: &str =
+    "this daemon has not the rights to load an XDP program (CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON)";
 const NO_XDP: &str =
     "the daemon was started with --no-xdp and leaves the XDP program alone: start it without that";
 const BEHIND: &str = "the opt-in store cannot be copied into the BPF maps: see the daemon's log";

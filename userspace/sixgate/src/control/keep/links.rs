@@ -135,5 +135,5 @@ fn plans_for(control: &Control, name: &str) -> &'static str {
 }
 
 fn is_configured(control: &Control, name: &str) -> bool {
-    control.interfaces.iter().any(|interface| interface.as_str() == name)
+    control.configured().interfaces.iter().any(|interface| interface.as_str() == name)
 }

@@ -3,6 +3,7 @@
 //!
 //! It logs nothing and waits for nothing: the caller does both.
 
+mod ask;
 mod failures;
 mod links;
 mod notice;
@@ -18,6 +19,7 @@ use sixgate_dataplane::{
 
 use crate::config::InterfaceName;
 
+use ask::Asked;
 use failures::{Failures, Occupant};
 use links::KnownLinks;
 pub use notice::{Looked, Notice, Urgency};
@@ -32,6 +34,8 @@ pub struct Keeper {
     known: KnownLinks,
     /// Failed attempts, by the name in the configuration, or by [`ALL`] or [`ATTACH`].
     failures: Failures,
+    /// The interfaces that another process was asked to attach to.
+    asked: Asked,
     /// Whether what is attached is to be brought up to date.
     is_stale: bool,
     /// Whether a notice has reported who answers.
@@ -57,6 +61,7 @@ impl Keeper {
             network: InterfaceCache::default(),
             known: KnownLinks::default(),
             failures: Failures::default(),
+            asked: Asked::default(),
             is_stale: true,
             is_introduced: false,
             is_unattached_reported: false,
@@ -90,7 +95,7 @@ impl Keeper {
         last: &dyn Destinations,
         looked: &mut Looked,
     ) -> Result<(), ControlError> {
-        let is_wanted = !self.control.interfaces.is_empty();
+        let is_wanted = !self.control.configured().interfaces.is_empty();
         match self.hold_lock() {
             Ok(()) => {}
             // without a bpf file system for the pins nothing is attached
@@ -164,12 +169,16 @@ impl Keeper {
     ) -> Result<Vec<InterfaceName>, ControlError> {
         let control = Arc::clone(&self.control);
         let mut due = Vec::new();
-        for name in &control.interfaces {
+        for name in &control.configured().interfaces {
             let found = dataplane::interface_called(name.as_str())?;
             let state = control.state_of(name, found.as_ref(), links)?;
             match state {
-                Wanted::Attached | Wanted::HeldOff => self.settle(name.as_str(), Ok(()), now, looked),
+                Wanted::Attached | Wanted::HeldOff => {
+                    self.asked.forget(name);
+                    self.settle(name.as_str(), Ok(()), now, looked);
+                }
                 Wanted::Renamed(_) | Wanted::Missing => {
+                    self.asked.forget(name);
                     let urgency = if state == Wanted::Missing { Urgency::Error } else { Urgency::Warning };
                     self.failures.note(name.as_str(), (urgency, state.sentence(name), None), now, looked);
                 }
@@ -194,12 +203,15 @@ impl Keeper {
         looked: &mut Looked,
     ) -> Result<(), ControlError> {
         let control = Arc::clone(&self.control);
+        if !control.can_attach {
+            return self.have_attached(due, now, looked);
+        }
         if control.pins.has_other_layouts()? && !due.is_empty() {
             let text =
                 "another version of sixgate has pinned its XDP program: this version's takes its place";
             looked.note(Urgency::Warning, text.to_owned());
         }
-        let Attempts { attached, failed } = control.attach_each(due, control.mode)?;
+        let Attempts { attached, failed } = control.attach_each(due, control.configured().attach_mode)?;
         self.is_stale = false;
         looked.reconcile |= !attached.is_empty();
         for attachment in attached {
@@ -213,6 +225,27 @@ impl Keeper {
         self.network.forget();
         let links = dataplane::attached(&control.pins)?;
         self.known.remember(&links);
+        Ok(())
+    }
+
+    /// Has another process attach what is due. That process has brought up to date what is attached
+    /// already, before this daemon's start, but for the configuration, which may have changed.
+    fn have_attached(
+        &mut self,
+        due: &[InterfaceName],
+        now: Instant,
+        looked: &mut Looked,
+    ) -> Result<(), ControlError> {
+        if self.is_stale {
+            let had_others = self.control.put_configured_in_force()?;
+            looked.reconcile |= had_others;
+            self.is_stale = false;
+            if had_others {
+                // by the settings of a daemon that ran then, the other process changed nothing
+                self.asked.ask_to_renew(&self.control.attach_request, looked);
+            }
+        }
+        self.asked.ask(&self.control.attach_request, due, now, &mut self.failures, looked);
         Ok(())
     }
 
@@ -249,6 +282,9 @@ impl Keeper {
             return;
         }
         self.is_introduced = true;
+        if !self.control.can_attach && !self.control.configured().interfaces.is_empty() {
+            looked.note(Urgency::Info, ASKS.to_owned());
+        }
         self.is_unattached_reported = matches!(self.control.responder(), Ok(None) | Err(_));
         match self.control.responder() {
             Ok(Some(responder)) => looked.answer(urgency(&responder), responder.sentence()),
@@ -277,6 +313,9 @@ fn urgency(responder: &Responder) -> Urgency {
     }
 }
 
+/// Logged once, where the daemon does not attach by itself.
+const ASKS: &str = "this daemon has no rights to attach the XDP program (CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON): \
+                    sixgate-attach.service does it";
 /// The key of failures that concern all interfaces.
 const ALL: &str = "";
 /// The key of failures that concern attaching as such.

@@ -138,9 +138,12 @@ impl Control {
         Ok(attached(&self.pins)?.into_iter().map(describe).collect())
     }
 
-    /// The tag of this binary's program; none in a build without it, or on a kernel that does not
-    /// take it.
+    /// The tag of this binary's program; none in a build without it, on a kernel that does not take
+    /// it, or in a process that may not load it.
     fn own_tag(&self) -> Result<Option<String>, DataplaneError> {
+        if !self.can_attach {
+            return Ok(None);
+        }
         match self.loader.embedded() {
             Ok(embedded) => Ok(Some(embedded.tag.to_string())),
             Err(DataplaneError::NoProgram | DataplaneError::KernelLacks { .. }) => Ok(None),

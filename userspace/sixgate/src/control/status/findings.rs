@@ -20,7 +20,8 @@ impl Control {
         problems: &mut Vec<String>,
         warnings: &mut Vec<String>,
     ) -> Result<(), DataplaneError> {
-        for name in &self.interfaces {
+        let configured = self.configured();
+        for name in &configured.interfaces {
             let found = dataplane::interface_called(name.as_str())?;
             let state = self.state_of(name, found.as_ref(), links)?;
             match state {
@@ -34,7 +35,7 @@ impl Control {
             }
         }
         let is_configured =
-            |link: &&AttachedLink| self.interfaces.iter().any(|name| name.as_str() == link.recorded);
+            |link: &&AttachedLink| configured.interfaces.iter().any(|name| name.as_str() == link.recorded);
         for link in links.iter().filter(|link| !is_configured(link)) {
             problems.extend(link.lost.map(|lost| {
                 format!(
@@ -44,7 +45,7 @@ impl Control {
             }));
         }
         if let Err(error) = self.pins.check_file_system() {
-            let is_wanted = !self.interfaces.is_empty();
+            let is_wanted = !configured.interfaces.is_empty();
             problems.extend(is_wanted.then(|| error.to_string()));
         }
         Ok(())

@@ -25,7 +25,7 @@ pub enum AskError {
         source: io::Error,
     },
     /// This user may not ask.
-    #[error("cannot use the daemon's control socket {}: run the command as root", path.display())]
+    #[error("cannot use the daemon's control socket {}: run the command as root, or as a member of the socket's group", path.display())]
     NoRights {
         /// The path of the socket.
         path: PathBuf,

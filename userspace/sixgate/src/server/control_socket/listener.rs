@@ -1,17 +1,25 @@
-//! The daemon's side of the control socket: made for the owner of the process and root alone.
+//! The daemon's side of the control socket: made for the user and the group of the process, and for
+//! root. Members of the group may ask and change nothing.
 
 use std::{
     fs, io,
-    os::unix::{
-        fs::{FileTypeExt, MetadataExt, PermissionsExt},
-        net::UnixStream as StdUnixStream,
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::{FileTypeExt, MetadataExt, PermissionsExt},
+            net::UnixStream as StdUnixStream,
+        },
     },
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use nix::unistd::geteuid;
+use nix::{
+    sys::stat::{Mode, fchmod},
+    unistd::geteuid,
+};
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
@@ -116,8 +124,13 @@ impl ControlListener {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
             Err(_) => {}
         }
-        let listener = UnixListener::bind(path)?;
-        // no other process got in before: each peer is looked at
+        let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+        // before the file is there: no other user connects (net/unix/af_unix.c, `unix_bind`)
+        fchmod(&socket, Mode::from_bits_truncate(MODE)).map_err(io::Error::from)?;
+        socket.bind(&SockAddr::unix(path)?)?;
+        socket.listen(BACKLOG)?;
+        let listener = UnixListener::from_std(OwnedFd::from(socket).into())?;
+        // regardless of the umask
         fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
         let file = identity(path)?;
         Ok(Self { path: path.to_owned(), listener, file })
@@ -132,7 +145,7 @@ impl ControlListener {
                 return;
             };
             match self.wait().await {
-                Waited::Connected(stream) if is_allowed(&stream) => {
+                Waited::Connected(stream) => {
                     let handlers = handlers.clone();
                     tokio::spawn(async move {
                         // a command that left has no use for its answer
@@ -140,7 +153,6 @@ impl ControlListener {
                         drop(permit);
                     });
                 }
-                Waited::Connected(_) => {}
                 Waited::Failed => sleep(RETRY).await,
                 Waited::Gone => return,
             }
@@ -169,18 +181,19 @@ impl Drop for ControlListener {
 }
 
 async fn converse(stream: UnixStream, handlers: &Handlers) -> io::Result<()> {
+    let may_change = may_change(&stream);
     let (input, mut output) = stream.into_split();
     let mut line = Vec::new();
     let mut input = BufReader::new(input.take(REQUEST_MAX));
     timeout(LINE_TIMEOUT, input.read_until(b'\n', &mut line)).await??;
     let request = match serde_json::from_slice(&line) {
-        Ok(Request::Trace(request)) => {
+        Ok(Request::Trace(request)) if may_change => {
             handlers.traces.serve(request, input.into_inner().into_inner(), output).await;
             return Ok(());
         }
         request => request,
     };
-    let response = respond(request, handlers);
+    let response = respond(request, may_change, handlers);
     tokio::pin!(response);
     let response = loop {
         tokio::select! {
@@ -194,9 +207,12 @@ async fn converse(stream: UnixStream, handlers: &Handlers) -> io::Result<()> {
     timeout(LINE_TIMEOUT, output.write_all(&answer)).await?
 }
 
-async fn respond(request: serde_json::Result<Request>, handlers: &Handlers) -> Response {
+async fn respond(request: serde_json::Result<Request>, may_change: bool, handlers: &Handlers) -> Response {
     let Handlers { administration, traces, overview } = handlers;
     match request {
+        Ok(request) if !may_change && !request.is_reading() => {
+            Response::Refused { reason: READING_ONLY.to_owned() }
+        }
         Ok(Request::Status) => {
             let status = administration.status().await;
             Response::Status(Box::new(DaemonStatus { trace: traces.status(), ..status }))
@@ -229,8 +245,8 @@ async fn respond(request: serde_json::Result<Request>, handlers: &Handlers) -> R
     }
 }
 
-/// Whether the peer is root, or who runs the daemon.
-fn is_allowed(stream: &UnixStream) -> bool {
+/// Whether the peer is root, or the user of the daemon; else it is a member of the group.
+fn may_change(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == geteuid().as_raw())
 }
 
@@ -256,8 +272,12 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
+/// The answer to a member of the group who asks for more.
+const READING_ONLY: &str = "only root and the daemon's user may ask for that: run the command as root";
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 128;
 /// Of the socket's file.
-const MODE: u32 = 0o600;
+const MODE: u32 = 0o660;
 /// Refusals in an overview.
 const OVERVIEW_ROWS: usize = 50;
 /// Commands that are answered at a time.

@@ -40,6 +40,16 @@ pub enum Request {
     Trace(TraceRequest),
 }
 
+impl Request {
+    /// Whether it changes nothing and costs little, so that members of the group may make it.
+    const fn is_reading(&self) -> bool {
+        match self {
+            Self::Status | Self::Identity | Self::Overview => true,
+            Self::Reload | Self::TryReload | Self::Trace(_) => false,
+        }
+    }
+}
+
 /// The daemon's answer to a [`Request`].
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]

@@ -4,7 +4,11 @@
 
 use std::path::Path;
 
-use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::{
+    errno::Errno,
+    sys::statvfs::{FsFlags, statvfs},
+    unistd::{AccessFlags, access},
+};
 use rusqlite::ErrorCode;
 
 use super::files::directory_of;
@@ -38,6 +42,13 @@ pub(super) fn read_only_reason(path: &Path) -> Option<String> {
     let has_no_files = found.files() > 0 && found.files_free() == 0;
     (left < SPACE_NEEDED || has_no_files)
         .then(|| format!("no space is left on the file system of {}", directory.display()))
+}
+
+/// That this user may read the store and not write it; none if that is not so.
+pub(super) fn reader_reason(path: &Path) -> Option<String> {
+    let may = |mode| access(path, mode);
+    let is_reader = may(AccessFlags::R_OK).is_ok() && may(AccessFlags::W_OK) == Err(Errno::EACCES);
+    is_reader.then(|| format!("this user may only read {}", path.display()))
 }
 
 /// An error of writing for which the file system gives no reason, such as a quota or a failing

@@ -3,9 +3,9 @@
 //! It knows no SQL.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
     io,
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown},
     path::{Path, PathBuf},
 };
 
@@ -23,8 +23,8 @@ pub(super) const DAMAGED: &str = ".damaged";
 pub(super) const REPLACED: &str = ".replaced";
 /// After the name of the JSON file of an earlier version: it is not taken over.
 pub(super) const TAKEN_OVER: &str = ".taken-over";
-/// For the owner alone.
-const FILE_MODE: u32 = 0o600;
+/// For the owner; members of the group may read.
+const FILE_MODE: u32 = 0o640;
 
 pub(super) fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
@@ -45,9 +45,17 @@ pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// A file for its owner alone: a process that may open the database may also lock it.
+/// A file that other users may not open, since a process that may open the database may also lock
+/// it. Members of the group may read a new one regardless of the umask; one that is there keeps its
+/// mode.
 pub(super) fn private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(path)
+    match OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path) {
+        Ok(file) => file.set_permissions(Permissions::from_mode(FILE_MODE)).map(|()| file),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            OpenOptions::new().write(true).open(path)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Gives `file` the owner of its directory: a command that root runs must not lock the daemon out.

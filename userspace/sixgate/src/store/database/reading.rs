@@ -1,4 +1,5 @@
-//! How a store is opened that cannot be written: its file system is read-only, or full.
+//! How a store is opened that cannot be written: its file system is read-only or full, or this user
+//! may only read it.
 //!
 //! It reads what is there and makes no file. `edit` reports what such a store cannot do.
 
@@ -8,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{
     Database,
-    access::{Access, read_only_reason, unexplained},
+    access::{Access, read_only_reason, reader_reason, unexplained},
     files::{beside, is_missing},
     open_error,
 };
@@ -37,7 +38,9 @@ impl Database {
         wait: Duration,
         failure: StoreError,
     ) -> Result<Self, StoreError> {
-        let Some(reason) = read_only_reason(path).or_else(|| unexplained(&failure)) else {
+        let Some(reason) =
+            read_only_reason(path).or_else(|| unexplained(&failure)).or_else(|| reader_reason(path))
+        else {
             return Err(failure);
         };
         // SQLite needs its files beside a store that has a write-ahead log, but does not have to
@@ -75,7 +78,8 @@ impl Database {
     /// itself.
     pub(super) fn limited(mut self) -> Result<Self, StoreError> {
         if self.connection.is_readonly("main").map_err(self.error("open"))? {
-            let reason = read_only_reason(&self.path).unwrap_or_else(|| "it can only be read".to_owned());
+            let reason = read_only_reason(&self.path).or_else(|| reader_reason(&self.path));
+            let reason = reason.unwrap_or_else(|| "it can only be read".to_owned());
             self.access = Access::Reading { reason };
         }
         Ok(self)

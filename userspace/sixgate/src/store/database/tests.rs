@@ -54,7 +54,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_new_store_is_empty_and_its_owners_alone() {
+fn a_new_store_is_empty_and_its_group_may_read_it() {
     let (directory, store) = new();
     let mut database = store.open().unwrap();
     let (contents, revision) = database.contents().unwrap();
@@ -62,7 +62,7 @@ fn a_new_store_is_empty_and_its_owners_alone() {
     edit(&mut database, |edit| edit.add(StoreEntry::Guard(prefix(1)))).unwrap();
     for name in names(directory.path()) {
         let mode = fs::metadata(directory.path().join(&name)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o7777, 0o600, "{name}");
+        assert_eq!(mode & 0o7777, 0o640, "{name}");
     }
     drop(database);
     assert_eq!(names(directory.path()), ["store.db", "store.json.taken-over"]);
