@@ -31,7 +31,7 @@ pub(crate) static NEXT: ProgramArray<1> = ProgramArray::new();
 /// The map of the program under test: the loader takes the pinned one.
 #[btf_map]
 static SLOTS: Array<Slot, { SLOTS_ENTRIES as usize }, { names::MMAPABLE as usize }> = Array::new();
-/// The notes of the program under test, likewise.
+/// The notes of sessions, of the program under test: the loader takes the pinned map.
 #[btf_map]
 static NOTES: Array<Note, { SLOTS_ENTRIES as usize }> = Array::new();
 

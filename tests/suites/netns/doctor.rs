@@ -98,7 +98,7 @@ fn a_gate_that_works_has_no_errors_and_each_check_has_its_outcome() {
         ("xdp.maps", "ok: they agree with the store"),
         ("next_hop.server", "ok: the Maildir can be written"),
         ("dns.server", "ok: it answers by UDP and TCP"),
-        ("dns.place", "ok: the servers are on this host"),
+        ("dns.server_host", "ok: the servers are on this host"),
         ("dns.validation", "warning: [::1]:53 does not validate with DNSSEC"),
         ("dns.hostname", "ok: it leads to this host"),
         ("dns.ptr", "ok: gate.example, which leads back"),
@@ -182,7 +182,7 @@ fn dns_servers_that_do_not_answer_are_named_each() {
     expect(&site, 1, "domain.mx", &["not_checked: "]);
     expect(&site, 1, "dns.validation", &["not_checked: no DNS server answers"]);
     site.write("dns.servers = [\"[2001:db8:51::53]:53\"]");
-    expect(&site, 1, "dns.place", &["warning: [2001:db8:51::53]:53 is on another host", "unbound"]);
+    expect(&site, 1, "dns.server_host", &["warning: [2001:db8:51::53]:53 is on another host", "unbound"]);
 }
 
 #[test]

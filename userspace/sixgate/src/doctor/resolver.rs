@@ -76,7 +76,7 @@ fn validation(servers: &[Endpoint], found: &[(usize, ServerReport)]) -> CheckRep
 
 /// Whether the way to the servers leads through networks: latency, and forged answers.
 fn place(servers: &[Endpoint], own: &BTreeSet<IpAddr>) -> CheckReport {
-    let id = "dns.place";
+    let id = "dns.server_host";
     let is_here = |server: &&Endpoint| server.ip().is_loopback() || own.contains(&server.ip());
     match servers.iter().find(|server| !is_here(server)) {
         None => CheckReport::ok(id, "the servers are on this host"),

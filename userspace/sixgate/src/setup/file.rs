@@ -55,7 +55,8 @@ pub fn install(path: &Path, text: &str, force: bool, is_dry_run: bool) -> Result
     if is_dry_run {
         return Ok(outcome);
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     fs::create_dir_all(folder).map_err(failed("make", folder))?;
     let write = |text: &str, path: &Path| -> io::Result<()> {
         let mut file = NamedTempFile::new_in(folder)?;
