@@ -321,13 +321,18 @@ fn a_daemon_takes_the_place_of_another_layouts_program() {
     }
     let site = site(&format!("xdp.interfaces = [\"{INTERFACE}\"]"));
     site.sixgate("attach");
+    let pins = Pins::new(&site.pins());
+    let link = || sixgate_dataplane::attached(&pins).unwrap()[0].link;
+    let before = link();
     fs::rename(live(&site), site.pins().join("v1")).unwrap();
     let daemon = site.serve(&[]);
     daemon
         .wait_for_log("another version of sixgate has pinned its XDP program: this version's takes its place")
         .unwrap();
-    daemon.wait_for_log("gate0: attached").unwrap();
+    daemon.wait_for_log("gate0: program replaced").unwrap();
     is_good(&site);
+    // the interface was never without a program
+    assert_eq!(link(), before);
     assert!(!site.pins().join("v1").exists());
     serves(&site);
     assert_eq!(site.counter("tag_not_opted_in"), 1);

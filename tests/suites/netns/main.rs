@@ -31,6 +31,7 @@ mod styles;
 mod trace;
 mod trust;
 mod unproven;
+mod upgrade;
 mod verified;
 
 use sixgate_tests::{

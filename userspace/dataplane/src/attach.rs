@@ -3,6 +3,7 @@
 //! Pins become visible as a whole, or not at all. The plan holds the projection; it is not computed
 //! here.
 
+mod inherit;
 mod link;
 mod occupied;
 mod plan;
@@ -27,6 +28,7 @@ use super::{
     pins::{PinSet, adopt, release},
     topology::{LinkFacts, RunningProgram, Topology},
 };
+use inherit::inherit;
 pub(super) use link::replace;
 use link::{attach_new, report_replaced};
 use occupied::occupied;
@@ -228,11 +230,15 @@ impl AttachRun<'_> {
         let mut maps = Maps::open_set(staged)?;
         fill(&mut maps, self.plan)?;
         let network = expect(&mut maps, interfaces)?;
+        let manner = AttachManner { mode: self.plan.mode, responder };
+        let inherited = inherit(program, interfaces, (manner, &network), (&self.plan.pins, staged))?;
         attached::remove_others(&self.plan.pins)?;
         abandoned.iter().try_for_each(|taken| taken.pins.detach())?;
         for interface in interfaces {
-            let manner = AttachManner { mode: self.plan.mode, responder };
-            let attached = attach_new(program, interface, manner, &network, staged);
+            let attached = match inherited.get(&interface.index) {
+                Some(mode) => report_replaced(interface, *mode, manner, ProgramChange::Replaced),
+                None => attach_new(program, interface, manner, &network, staged),
+            };
             let attached = self.or_failed(&interface.name, attached, report)?;
             report.attached.extend(attached);
         }

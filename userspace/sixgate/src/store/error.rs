@@ -184,7 +184,8 @@ pub enum StoreError {
     },
     /// It was made by a later version.
     #[error(
-        "the opt-in store {} was written by another version of sixgate (schema {found}, this one reads {wanted})",
+        "the opt-in store {} was written by another version of sixgate (schema {found}, this one reads {wanted}): install that \
+         version again, or take its `sixgate store export` over with `sixgate store import` (\"Roll back\" in operating.md)",
         path.display()
     )]
     OtherForm {
