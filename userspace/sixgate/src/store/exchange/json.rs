@@ -112,38 +112,40 @@ impl<'de> Visitor<'de> for Rows<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while let Some(fields) = list.next_element_seed(RowFields(self.kind))? {
-            // here, so that the error has its line
-            put(self.kind, fields, self.contents, self.listed).map_err(Error::custom)?;
-        }
+        let Self { kind, listed, contents } = self;
+        while list.next_element_seed(Row { kind, listed, contents: &mut *contents })?.is_some() {}
         Ok(())
     }
 }
 
-/// The object of one entry.
-struct RowFields(ListKind);
+/// The object of one entry, which is put into the list within it: so an error has its line.
+struct Row<'a> {
+    kind: ListKind,
+    listed: &'a BTreeMap<Domain, Marks>,
+    contents: &'a mut Contents,
+}
 
-impl<'de> DeserializeSeed<'de> for RowFields {
-    type Value = Fields;
+impl<'de> DeserializeSeed<'de> for Row<'_> {
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Fields, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for RowFields {
-    type Value = Fields;
+impl<'de> Visitor<'de> for Row<'_> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an object with the keys {}", column_names(self.0))
+        write!(f, "an object with the keys {}", column_names(self.kind))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut fields: Fields = [const { None }; COLUMNS_MAX];
         while let Some(key) = map.next_key::<String>()? {
-            let column = columns(self.0).iter().position(|name| *name == key);
+            let column = columns(self.kind).iter().position(|name| *name == key);
             let field = column.and_then(|column| fields.get_mut(column)).ok_or_else(|| {
-                let (found, names) = (key.escape_debug(), column_names(self.0));
+                let (found, names) = (key.escape_debug(), column_names(self.kind));
                 Error::custom(format_args!("unknown key `{found}`: the keys are {names}"))
             })?;
             if field.is_some() {
@@ -158,6 +160,6 @@ impl<'de> Visitor<'de> for RowFields {
                 }
             };
         }
-        Ok(fields)
+        put(self.kind, fields, self.contents, self.listed).map_err(Error::custom)
     }
 }
