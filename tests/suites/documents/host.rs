@@ -191,6 +191,8 @@ const ZONE: &str = "\
     5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.5.0.0.8.b.d.0.1.0.0.2.ip6.arpa. PTR mail.first.example.\n\
     mail.first.example. AAAA 2001:db8:51::5\n\
     first.example. TXT \"v=spf1 ip6:2001:db8:51::/64 -all\"\n\
+    5.2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.5.2.0.0.8.b.d.0.1.0.0.2.ip6.arpa. PTR mx.example.com.\n\
+    example.com. MX 10 mx.example.com.\n\
     mx.example.com. AAAA 2001:db8:25::25\n\
     second.example. TXT \"v=spf1 ip6:2001:db8:52::/64 -all\"\n\
     broken.example. FAULT servfail\n";

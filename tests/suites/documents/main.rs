@@ -1,10 +1,11 @@
-//! The documents to the letter: every command of README.md, docs/operating.md and docs/tickets.md,
-//! in their order, on a machine with a Postfix that has mail to lose.
+//! The documents to the letter: every command of README.md, docs/operating.md, docs/tickets.md and
+//! docs/first-day.md, in their order, on a machine with a Postfix that has mail to lose.
 //!
 //! Only the compiler and systemd have stand-ins: systemctl(1) does what the installed unit
 //! specifies.
 
 mod book;
+mod first_day;
 mod host;
 mod tickets;
 
