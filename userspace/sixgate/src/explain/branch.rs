@@ -75,8 +75,8 @@ mod tests {
         let wanted = [
             "|- a",
             "|  |- b",
-            &format!("|  `- {}", "word ".repeat(18).trim()),
-            &format!("|       {}", "word ".repeat(7).trim()),
+            &format!("|  `- {}", "word ".repeat(19).trim()),
+            &format!("|       {}", "word ".repeat(6).trim()),
             "`- c",
         ];
         assert_eq!(lines, wanted);
