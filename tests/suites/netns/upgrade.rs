@@ -1,5 +1,5 @@
-//! Restarts and upgrades under load: no connection is refused or reset, no client gets another reply
-//! than ever, and each accepted message is at the next hop once.
+//! Restarts and upgrades under load: no connection is refused or reset, no client gets another
+//! reply than ever, and each accepted message is at the next hop once.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,6 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
 };
 
 use sixgate_tests::{
@@ -20,11 +19,12 @@ use sixgate_tests::{
     service::Service,
     site::{GATE, INTERFACE, OTHER, SENDER, Site},
     smtp_sink::SmtpSink,
+    timeouts::wait_until,
 };
 
 use crate::{ZONE, behind::PLAIN};
 
-/// What the clients of one run have seen.
+/// The observations of the clients of one run.
 #[derive(Default)]
 struct Seen {
     accepted: AtomicUsize,
@@ -81,8 +81,16 @@ impl Seen {
             );
             self.count(&self.refused, done);
             // the client's ports are few, and each waits for a minute
-            thread::sleep(PACE);
+            self.wait_for_accepted(1);
         }
+    }
+
+    /// Waits for `count` more accepted messages, or for the end of the run.
+    fn wait_for_accepted(&self, count: usize) {
+        let enough = self.accepted.load(Ordering::Relaxed) + count;
+        wait_until("messages are accepted", || {
+            self.accepted.load(Ordering::Relaxed) >= enough || self.is_enough.load(Ordering::Relaxed)
+        });
     }
 
     fn count(&self, as_ever: &AtomicUsize, done: anyhow::Result<()>) {
@@ -90,7 +98,10 @@ impl Seen {
             Ok(()) => {
                 as_ever.fetch_add(1, Ordering::Relaxed);
             }
-            Err(error) => self.wrong.lock().unwrap().push(format!("{error:#}")),
+            Err(error) => {
+                self.wrong.lock().unwrap().push(format!("{error:#}"));
+                self.is_enough.store(true, Ordering::Relaxed);
+            }
         }
     }
 }
@@ -145,7 +156,7 @@ fn restarts_and_upgrades_under_load_lose_no_connection() {
             }
             let mut found = Vec::new();
             for program in versions.iter().cycle().take(6) {
-                thread::sleep(BETWEEN);
+                seen.wait_for_accepted(BETWEEN);
                 let restarted = service.restart(program);
                 if let Err(error) = restarted {
                     seen.is_enough.store(true, Ordering::Relaxed);
@@ -153,7 +164,7 @@ fn restarts_and_upgrades_under_load_lose_no_connection() {
                 }
                 found.push(version(&site));
             }
-            thread::sleep(BETWEEN);
+            seen.wait_for_accepted(BETWEEN);
             seen.is_enough.store(true, Ordering::Relaxed);
             assert_eq!(found, ["0.1.9", "0.1.0", "0.1.9", "0.1.0", "0.1.9", "0.1.0"]);
         });
@@ -177,7 +188,5 @@ fn restarts_and_upgrades_under_load_lose_no_connection() {
     }
 }
 
-/// Between two refused sessions of one client.
-const PACE: Duration = Duration::from_millis(5);
-/// Time for some sessions between two restarts.
-const BETWEEN: Duration = Duration::from_millis(700);
+/// Accepted messages between two restarts.
+const BETWEEN: usize = 10;
