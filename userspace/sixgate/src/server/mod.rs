@@ -19,6 +19,7 @@ mod listening;
 mod metrics_file;
 mod metrics_sources;
 mod next_hop_watch;
+mod notifications;
 mod overview;
 mod parent;
 mod passed;

@@ -1,7 +1,7 @@
 //! The process of `serve --restartable` that systemd watches: it runs the daemon as its child, and
 //! may end without it.
 //!
-//! It passes signals on and has no other business. A restart waits until the process that systemd
+//! It passes signals and notifications on and has no other business. A restart waits until the process that systemd
 //! watches has ended; the daemon has sessions to finish, and serves until its successor does.
 
 use std::{
@@ -17,6 +17,8 @@ use nix::{
     },
     unistd::{Pid, getppid},
 };
+
+use super::notifications::Notifications;
 
 /// How the parent process ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,7 +40,9 @@ pub fn run_parent(switch: &str) -> io::Result<ParentEnd> {
     let mut signals = SigSet::empty();
     HANDLED.into_iter().for_each(|signal| signals.add(signal));
     signals.thread_block()?;
-    let mut daemon = start(switch)?;
+    // after the signals are blocked, in its thread, too
+    let notifications = Notifications::relay()?;
+    let mut daemon = start(switch, notifications.as_ref())?;
     loop {
         match signals.wait()? {
             Signal::SIGCHLD => {
@@ -52,7 +56,7 @@ pub fn run_parent(switch: &str) -> io::Result<ParentEnd> {
     }
 }
 
-fn start(switch: &str) -> io::Result<Child> {
+fn start(switch: &str, notifications: Option<&Notifications>) -> io::Result<Child> {
     let mut arguments = env::args_os();
     // by its name, which `ps` and the journal show
     let mut command = Command::new(env::current_exe()?);
@@ -62,6 +66,7 @@ fn start(switch: &str) -> io::Result<Child> {
     command.args(arguments.filter(|argument| argument != switch));
     // both name the process that they are for
     command.env_remove("LISTEN_PID").env_remove("WATCHDOG_PID");
+    command.envs(notifications.map(Notifications::environment));
     command.env(PARENT, std::process::id().to_string()).spawn()
 }
 
