@@ -1,8 +1,9 @@
 //! The process of `serve --restartable` that systemd watches: it runs the daemon as its child, and
 //! may end without it.
 //!
-//! It passes signals and notifications on and has no other business. A restart waits until the process that systemd
-//! watches has ended; the daemon has sessions to finish, and serves until its successor does.
+//! It passes signals and notifications on and has no other business. A restart waits until the
+//! process that systemd watches has ended; the daemon has sessions to finish, and serves until its
+//! successor does.
 
 use std::{
     env, io,
