@@ -19,6 +19,7 @@ mod listening;
 mod metrics_file;
 mod metrics_sources;
 mod next_hop_watch;
+#[expect(clippy::disallowed_methods, reason = "the sockets for notifications are opened here")]
 mod notifications;
 mod overview;
 mod parent;
