@@ -33,9 +33,13 @@ use crate::{
 #[derive(Clone, Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Init {
-    /// Write the configuration, too, for this next hop: smtp://[::1]:10025, lmtp://[::1]:24,
-    /// lmtp://unix:/run/dovecot/lmtp, or maildir:/var/mail/gate
-    #[arg(long, value_name = "URL")]
+    // not a doc comment: rustdoc reads the addresses as links
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "Write the configuration, too, for this next hop: smtp://[::1]:10025, lmtp://[::1]:24, \
+                lmtp://unix:/run/dovecot/lmtp, or maildir:/var/mail/gate"
+    )]
     next_hop: Option<NextHopTarget>,
     /// How the next hop learns the real client, instead of what it offers
     #[arg(long, value_name = "HOW", requires = "next_hop", value_parser = identity())]
