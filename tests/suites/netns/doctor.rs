@@ -29,7 +29,7 @@ const OURS: &str = "
 ";
 
 /// A user without rights.
-const NOBODY: u32 = 65_534;
+const UNPRIVILEGED: u32 = 65_534;
 
 /// A site with these lines of DNS, whose gate and domain have opted in.
 fn site(zone: &str, settings: &str) -> Site {
@@ -340,7 +340,7 @@ fn a_user_without_rights_gets_what_can_be_known() {
     // by a handle: that user may not look into the folder where it was built
     let binary = File::open(daemon::binary()).unwrap();
     let mut command = Command::new(format!("/proc/self/fd/{}", binary.as_raw_fd()));
-    command.arg("--config").arg(site.config()).args(["doctor", "--json"]).uid(NOBODY).gid(NOBODY);
+    command.arg("--config").arg(site.config()).args(["doctor", "--json"]).uid(UNPRIVILEGED).gid(UNPRIVILEGED);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = site.gate.spawn(&mut command).unwrap().wait_with_output().unwrap();
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();

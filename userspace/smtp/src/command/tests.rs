@@ -145,7 +145,7 @@ fn other_commands_are_read_with_their_arguments() {
         ("DATA now", Err(Syntax)),
         ("RSET now", Err(Syntax)),
         ("QUIT now", Ok(Command::Quit)),
-        ("NOOP whatever", Ok(Command::Noop)),
+        ("NOOP text", Ok(Command::Noop)),
         ("HELP MAIL", Ok(Command::Help)),
         ("VRFY user", Ok(Command::Vrfy)),
         ("starttls", Ok(Command::StartTls)),
