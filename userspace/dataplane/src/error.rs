@@ -3,6 +3,7 @@
 //! It owns the translation of aya's and the system's errors; where they are met is not its
 //! business.
 
+mod causes;
 mod verifier;
 
 use std::{
@@ -15,6 +16,8 @@ use aya::{EbpfError, maps::MapError, programs::ProgramError};
 use ipnet::Ipv6Net;
 use nix::libc;
 use thiserror::Error;
+
+pub(super) use causes::{is_absent, system_error};
 
 use super::{
     kernel,
@@ -377,28 +380,6 @@ fn held_by(in_use: bool) -> &'static str {
         "a daemon uses those pins: stop it, or take the interface out of one of the two configurations"
     } else {
         "no daemon uses those pins: `sixgate attach` replaces it"
-    }
-}
-
-/// The system's error at the end of a chain of library errors; else the chain's text.
-pub(super) fn system_error(error: impl Error + Send + Sync + 'static) -> io::Error {
-    let mut next: Option<&(dyn Error + 'static)> = Some(&error);
-    while let Some(cause) = next {
-        if let Some(code) = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
-            return io::Error::from_raw_os_error(code);
-        }
-        next = cause.source();
-    }
-    io::Error::other(error)
-}
-
-/// Whether a map operation failed because there is no such key: aya tells it in one way for
-/// reading, in another for deleting.
-pub(super) fn is_absent(error: &MapError) -> bool {
-    match error {
-        MapError::KeyNotFound => true,
-        MapError::SyscallError(error) => error.io_error.raw_os_error() == Some(libc::ENOENT),
-        _ => false,
     }
 }
 

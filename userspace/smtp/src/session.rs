@@ -34,7 +34,7 @@ pub use interface::{
     Admission, Hello, Offer, Refused, RefusedRecipient, SessionLimits, SessionParameters, StoreFailure, Task,
     Tls, TlsProgress, Transaction,
 };
-use state::{SessionCounts, SessionState, Times};
+use state::{HURRIED_COMMAND, SessionCounts, SessionState, Times};
 use tally::LastCommand;
 pub use tally::{CommandName, SessionTally, Tally};
 
@@ -394,9 +394,6 @@ impl Session {
         self.state = SessionState::Closing;
     }
 }
-
-/// How long a command is waited for while most connections are taken.
-const HURRIED_COMMAND: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a test begins at any instant")]

@@ -3,17 +3,21 @@
 //! It compares the settings of file, kernel and daemon; all other comparisons are made by
 //! `control`, and the daemon's own report is printed as it comes.
 
-use std::{collections::BTreeMap, path::Path};
+mod without_configuration;
+
+use std::collections::BTreeMap;
 
 use clap::Args;
 use serde::Serialize;
 
 use super::{CliError, Exit, Format, Output};
 use crate::{
-    config::{Config, ConfigError, GuardSource, Pending},
+    config::{Config, GuardSource, Pending},
     control::{self, Control, EntryCounts, InterfaceStatus},
     server::{self, AskError, DaemonStatus, Request, Response},
 };
+
+pub(super) use without_configuration::run_without_configuration;
 
 /// The arguments of `sixgate status`.
 #[derive(Debug, Args)]
@@ -142,57 +146,6 @@ pub(super) fn run(
         print(&document, out)?;
     }
     Ok(document.status.is_good().into())
-}
-
-/// The report where the configuration has an error: the daemon's report of itself and, where the
-/// pins are at their usual path, the settings of the kernel.
-#[derive(Serialize)]
-struct WithoutConfiguration {
-    problems: Vec<String>,
-    kernel: BTreeMap<String, String>,
-    daemon: Option<DaemonStatus>,
-}
-
-/// The status while the configuration cannot be used: exit code 1, as for each other problem.
-pub(super) fn run_without_configuration(
-    command: Status,
-    file: &Path,
-    error: ConfigError,
-    out: &mut Output<'_>,
-) -> Result<Exit, CliError> {
-    let reason = anyhow::Error::new(error);
-    let pins = Config::pins_of(file);
-    let mut document = WithoutConfiguration {
-        problems: vec![format!("the configuration has an error: {reason:#}; see `sixgate config check`")],
-        kernel: control::kernel_settings(&pins),
-        daemon: None,
-    };
-    match server::ask(&Config::control_socket_of(file), Request::Status) {
-        Ok(Response::Status(daemon)) => {
-            document.problems.extend(daemon.problems.iter().cloned());
-            document.daemon = Some(*daemon);
-        }
-        Ok(Response::Reloaded(_) | Response::Identity(_) | Response::Overview(_)) => {
-            return Err(CliError::OddAnswer);
-        }
-        Ok(Response::Refused { reason }) => {
-            document.problems.push(format!("the daemon refused to report its status: {reason}"));
-        }
-        Err(error) => document.problems.push(no_daemon(error, None)),
-    }
-    if command.format.json {
-        out.json(&document)?;
-        return Ok(Exit::No);
-    }
-    print_daemon(document.daemon.as_ref(), "not running, or does not answer", out)?;
-    if document.kernel.is_empty() {
-        out.line(format_args!("kernel     unknown: no maps are pinned in {}", pins.display()))?;
-    }
-    for (key, value) in &document.kernel {
-        out.line(format_args!("kernel     {key} {value}"))?;
-    }
-    document.problems.iter().for_each(|problem| out.note(problem));
-    Ok(Exit::No)
 }
 
 /// Why there is no answer; `holder` has the lock on the pins.

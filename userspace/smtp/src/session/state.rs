@@ -2,11 +2,14 @@
 //!
 //! It changes nothing by itself.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sixgate_common::refuse::{Phase, Reason};
 
 use crate::{command::RcptTo, incoming_message::IncomingMessage, reply::ReplyKind};
+
+/// How long a command is waited for while most connections are taken.
+pub(super) const HURRIED_COMMAND: Duration = Duration::from_secs(10);
 
 /// The input or answer for which the session waits.
 #[derive(Debug)]
