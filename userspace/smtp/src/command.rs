@@ -9,8 +9,9 @@ use std::{fmt, str};
 use sixgate_common::refuse::{LINE_MAX, MAIL_LINE_MAX};
 
 pub use mailbox::Mailbox;
+pub(crate) use mailbox::trim_blanks_start;
 
-use mailbox::{DOMAIN_MAX, Path, is_blank};
+use mailbox::{DOMAIN_MAX, Path, is_blank, trim_blanks};
 
 /// A command line that was understood.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -181,7 +182,7 @@ impl Command {
     }
 
     fn parse_with(line: &[u8], dsn: DsnParameters) -> Result<Self, CommandError> {
-        let line = line.trim_ascii();
+        let line = trim_blanks(line);
         let end = line.iter().position(|octet| is_blank(*octet)).unwrap_or(line.len());
         let (word, rest) = line.split_at(end);
         let verb = word.to_ascii_uppercase();
@@ -192,7 +193,7 @@ impl Command {
         let bare = |command| {
             if rest.is_empty() { Ok(command) } else { Err(CommandError::Syntax) }
         };
-        let name = || HelloName::parse(rest.trim_ascii()).ok_or(CommandError::NoName);
+        let name = || HelloName::parse(trim_blanks(rest)).ok_or(CommandError::NoName);
         match verb.as_slice() {
             b"BDAT" => parse_bdat(rest).map(Self::Bdat),
             b"CONNECT" | b"DELETE" | b"GET" | b"HEAD" | b"OPTIONS" | b"PATCH" | b"POST" | b"PRI"
@@ -282,14 +283,14 @@ fn parse_rcpt(rest: &[u8], dsn: DsnParameters) -> Result<RcptTo, CommandError> {
 /// Splits ` KEYWORD:<path> parameters`. A blank after the colon is not part of the grammar, but too
 /// common to be refused.
 fn split_path<'a>(rest: &'a [u8], keyword: &[u8], bad: CommandError) -> Result<Path<'a>, CommandError> {
-    let rest = rest.trim_ascii_start();
+    let rest = trim_blanks_start(rest);
     let Some((found, rest)) = rest.split_at_checked(keyword.len()) else {
         return Err(CommandError::Syntax);
     };
     if !found.eq_ignore_ascii_case(keyword) {
         return Err(CommandError::Syntax);
     }
-    Path::split(rest.trim_ascii_start()).ok_or(bad)
+    Path::split(trim_blanks_start(rest)).ok_or(bad)
 }
 
 fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {

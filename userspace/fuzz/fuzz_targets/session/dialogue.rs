@@ -34,9 +34,10 @@ impl<'a> Progress<'a> {
         match strict::line(self.stream) {
             Front::Line(line, length) => {
                 self.stream = &self.stream[length..];
-                match chunk(&line).filter(|_| self.serves) {
+                let line = without_blanks(&line);
+                match chunk(line).filter(|_| self.serves) {
                     Some((size, last)) => return self.chunk_answered(code, size, last),
-                    None if code < 400 && begins_anew(&line) => self.chunks.clear(),
+                    None if code < 400 && begins_anew(line) => self.chunks.clear(),
                     None => {}
                 }
                 self.content = code == 354;
@@ -110,7 +111,7 @@ impl<'a> Progress<'a> {
         } else {
             match strict::line(self.stream) {
                 Front::Line(line, length) if self.serves => {
-                    chunk(&line).is_some_and(|(size, _)| self.stream.len() - length < size)
+                    chunk(without_blanks(&line)).is_some_and(|(size, _)| self.stream.len() - length < size)
                 }
                 front => front == Front::More,
             }
@@ -121,9 +122,8 @@ impl<'a> Progress<'a> {
 /// The size of a chunk and whether it is the last one, if `line` is BDAT as RFC 3030 2 writes it.
 fn chunk(line: &[u8]) -> Option<(usize, bool)> {
     let text = str::from_utf8(line).ok().filter(|text| text.len() <= 510)?;
-    let mut parts = text.trim_ascii_end().split(' ');
+    let mut parts = text.split([' ', '\t']).filter(|part| !part.is_empty());
     let is_bdat = parts.next()?.eq_ignore_ascii_case("BDAT");
-    let mut parts = parts.filter(|part| !part.is_empty());
     let size = parts.next().filter(|size| size.bytes().all(|digit| digit.is_ascii_digit()))?;
     let size = size.parse::<u64>().ok().filter(|_| is_bdat)?;
     let last = match parts.next() {
@@ -132,6 +132,14 @@ fn chunk(line: &[u8]) -> Option<(usize, bool)> {
         Some(_) => return None,
     };
     parts.next().is_none().then_some((usize::try_from(size).unwrap_or(usize::MAX), last))
+}
+
+/// `line` without the spaces and tabs at its ends, which the session does not mind.
+fn without_blanks(mut line: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = line {
+        line = rest;
+    }
+    line
 }
 
 /// Whether a command that succeeds ends the transaction before, or begins one.

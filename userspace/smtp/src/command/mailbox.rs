@@ -128,7 +128,7 @@ impl<'a> Path<'a> {
             let rest = rest.strip_prefix(closing)?;
             (inner, rest.strip_prefix(b";").unwrap_or(rest))
         };
-        let inner = str::from_utf8(inner.trim_ascii()).ok()?;
+        let inner = str::from_utf8(trim_blanks(inner)).ok()?;
         let fits = inner.chars().count() + ANGLE_BRACKETS <= PATH_MAX;
         // some forget the blank behind the null reverse-path, which no address can be confused with
         let is_null = !is_bare && inner.is_empty();
@@ -144,6 +144,20 @@ const ANGLE_BRACKETS: usize = 2;
 /// mail servers take for one.
 pub(super) fn is_blank(octet: u8) -> bool {
     matches!(octet, b' ' | b'\t')
+}
+
+/// `text` without blanks at its ends. Other control characters stay: a mail server does not take a
+/// form feed for a separator.
+pub(super) fn trim_blanks(text: &[u8]) -> &[u8] {
+    let text = trim_blanks_start(text);
+    let end = text.iter().rposition(|octet| !is_blank(*octet)).map_or(0, |last| last + 1);
+    text.get(..end).unwrap_or_default()
+}
+
+/// `text` without blanks in front.
+pub(crate) fn trim_blanks_start(text: &[u8]) -> &[u8] {
+    let start = text.iter().position(|octet| !is_blank(*octet)).unwrap_or(text.len());
+    text.get(start..).unwrap_or_default()
 }
 
 /// Where the first octet outside of quotes stands that `ends` the path.

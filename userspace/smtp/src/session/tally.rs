@@ -3,7 +3,7 @@
 //! It owns no limit: those compare with the counts in `state`.
 
 use super::Session;
-use crate::reply::Reply;
+use crate::{command::trim_blanks_start, reply::Reply};
 
 /// The commands and messages of a session.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -112,7 +112,7 @@ impl CommandName {
     }
 
     fn of(line: &[u8]) -> Self {
-        let line = line.trim_ascii_start();
+        let line = trim_blanks_start(line);
         let end = line.iter().position(|octet| !octet.is_ascii_alphabetic()).unwrap_or(line.len());
         let verb = line.get(..end).unwrap_or(line);
         let is_named = |name: &Self| verb.eq_ignore_ascii_case(name.name().as_bytes());
