@@ -18,14 +18,18 @@ pub(crate) struct FuzzOptions {
     /// How long each target runs, in seconds
     #[arg(long, default_value_t = 60)]
     seconds: u32,
+    /// Makes the inputs of the run with this seed again
+    #[arg(long)]
+    seed: Option<u32>,
     /// The target to run; all of them if none is named
     target: Option<String>,
 }
 
 impl FuzzOptions {
-    /// All targets, each for so many seconds.
-    pub(crate) fn all_for(seconds: u32) -> Self {
-        Self { seconds, target: None }
+    /// All targets, each for so many seconds. With a `seed` a second run tries the same inputs, so
+    /// that a finding belongs to the change at hand.
+    pub(crate) fn all_for(seconds: u32, seed: Option<u32>) -> Self {
+        Self { seconds, seed, target: None }
     }
 }
 
@@ -38,7 +42,7 @@ pub(crate) fn run(options: &FuzzOptions) -> Result<()> {
     ensure!(!chosen.is_empty(), "there is no such target; there are {}", all.join(", "));
     exec::run(cargo_fuzz("build").args(&options.target))?;
     for name in chosen {
-        run_one(name, options.seconds)?;
+        run_one(name, options)?;
     }
     Ok(())
 }
@@ -55,7 +59,7 @@ fn targets() -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn run_one(name: &str, seconds: u32) -> Result<()> {
+fn run_one(name: &str, options: &FuzzOptions) -> Result<()> {
     let corpus = products().join("corpus").join(name);
     let findings = products().join("findings").join(name);
     for made in [&corpus, &findings] {
@@ -64,7 +68,8 @@ fn run_one(name: &str, seconds: u32) -> Result<()> {
     let mut run = cargo_fuzz("run");
     // what is new goes to the first folder, the others are read only
     run.arg(name).arg(corpus).arg(folder().join("seeds").join(name)).arg("--");
-    run.arg(format!("-max_total_time={seconds}"));
+    run.arg(format!("-max_total_time={}", options.seconds));
+    run.args(options.seed.map(|seed| format!("-seed={seed}")));
     run.arg(format!("-artifact_prefix={}/", findings.display()));
     run.args(["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"]);
     exec::run(&mut run).with_context(|| {
