@@ -65,7 +65,7 @@ pub enum Outcome {
 /// # Errors
 /// If it does not take it.
 pub fn submit(netns: &Netns, from: &str, to: &str) -> Result<()> {
-    submit_body(netns, from, to, "by whatever way\n")
+    submit_body(netns, from, to, "by any way\n")
 }
 
 /// Gives a message with this body, lines that end with LF, from `from` to `to` to the sender in

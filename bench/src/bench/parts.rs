@@ -76,6 +76,6 @@ const PARTS: [(&str, &str); 14] = [
 ];
 
 const NOTES: [&str; 2] = [
-    "What an answer is made of, whoever writes it: helpers of the kernel and looks into maps.",
+    "What any answer is made of: helpers of the kernel and look-ups in maps.",
     "A new connection each time goes through all of a map as large as FLOWS, and so misses the caches as under load.",
 ];

@@ -221,8 +221,8 @@ const SERVER_COLUMNS: [&str; 6] =
 const NOTES: [&str; 3] = [
     "BPF: run time of the XDP program. processes: user and system time of all of the server's processes, those that \
      ended included. Neither is meant to hold softirq work (TCP below the sockets, delivery over the link), which the \
-     kernel does in whoever's time it finds; without CONFIG_IRQ_TIME_ACCOUNTING some of it is booked on processes.",
-    "whole machine: everything that was not idle while the client ran, client, softirq and strangers included; \
+     kernel does in the time of any process it finds; without CONFIG_IRQ_TIME_ACCOUNTING some of it is booked on processes.",
+    "whole machine: everything that was not idle while the client ran, client, softirq and other processes included; \
      sampled by the timer tick, and worth something on an otherwise idle machine only.",
     "times cheaper: BPF and processes together, against postscreen's in the same round.",
 ];

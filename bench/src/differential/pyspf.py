@@ -26,7 +26,7 @@ MENDS = [
     ("r'([0-9]*)(r?)([^0-9a-zA-Z]*)'", "r'([0-9]*)([rR]?)([^0-9a-zA-Z]*)'"),
     # 7.3: a number of parts is not zero
     ("    if ln: expansion = ", "    if ln and not int(ln): raise PermError('invalid-macro-char ', str)\n    if ln: expansion = "),
-    # 7.3: the parts are joined with dots, whatever was between them
+    # 7.3: the parts are joined with dots, with any delimiter between them
     ("JOINERS.get(letter)", "'.'"),
     # 7.3: labels are removed until the name fits, not one
     ("            if len(result) > 253:\n", "            while stripdot and len(result) > 253 and '.' in result:\n"),
@@ -53,7 +53,7 @@ def can_be_asked(name):
 
 def mended(spf):
     class Query(spf.query):
-        """Counts a term for which DNS has nothing once, and names that nobody can be asked about never."""
+        """Counts a term for which DNS has nothing once, and names that cannot be asked for never."""
 
         def dns(self, name, qtype, cnames=None, ignore_void=False):
             found = super().dns(name, qtype, cnames, True)

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_set_that_is_written_next_is_nobodys() {
+    fn the_set_that_is_written_next_belongs_to_no_session() {
         for in_force in [0, 1, 3, 255, 256, 1000] {
             for age in 0..=255_u8 {
                 let generation = (in_force as u8).wrapping_sub(age);

@@ -19,7 +19,7 @@ const COMMANDS: [&str; 6] =
 fn a_damaged_store_is_named_and_left_alone() {
     let place = Installation::new();
     place.done("optin add 2001:db8::/32");
-    for damage in ["this is not a database, whatever it is called", ""] {
+    for damage in ["this is not a database in spite of its name", ""] {
         fs::write(place.store(), damage).unwrap();
         for words in COMMANDS.into_iter().chain(["serve --no-xdp", "store log", "store export"]) {
             let code = if words == "status" { 1 } else { 2 };

@@ -202,8 +202,8 @@ fn on_a_kernel_without_what_answering_needs_the_daemon_answers() {
     }
     let host = Host::new();
     let _peer = Pass::attach(&host.peer, "v1", XdpMode::Driver).unwrap();
-    let stranger = without_socket_lookup(&host.place.path("sixgate"));
-    let attached = host.place.run_binary(&stranger, "attach --iface v0");
+    let other = without_socket_lookup(&host.place.path("sixgate"));
+    let attached = host.place.run_binary(&other, "attach --iface v0");
     let (first, second) = attached.data.split_once('\n').unwrap_or_else(|| panic!("{attached:?}"));
     assert_eq!((attached.code, first), (Some(0), "v0: attached, native mode"), "tags do not matter");
     assert!(
@@ -212,7 +212,7 @@ fn on_a_kernel_without_what_answering_needs_the_daemon_answers() {
         "{second}"
     );
     assert_eq!(host.answer_in_force(), ANSWER_FALLBACK);
-    let status = host.place.run_binary(&stranger, "status").data;
+    let status = host.place.run_binary(&other, "status").data;
     assert!(status.contains("\nanswer     daemon, not kernel: this kernel (Linux "), "{status}");
     // a binary for which the kernel is good enough takes over
     assert_eq!(

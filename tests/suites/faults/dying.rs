@@ -303,11 +303,11 @@ fn a_next_hop_that_dies_at_any_octet_of_a_reply_loses_no_message() {
             let authority = &authority;
             scope.spawn(move || {
                 let (site, socket) = site_behind(way, authority);
-                let nobody = site.serve(&["--no-xdp"]);
+                let unconnected = site.serve(&["--no-xdp"]);
                 let greeting = site.connect(TRUSTED, GATE).reply().unwrap();
                 assert_eq!(greeting.code, 421, "{way:?}: the next hop does not listen");
                 let server = Mortal::start(way, &site, &socket);
-                nobody.wait_for_log("the next hop is usable again").unwrap();
+                unconnected.wait_for_log("the next hop is usable again").unwrap();
                 assert_eq!(Sender::Plain.send(&site), [ACCEPTED, QUEUED], "{way:?}: it came later");
                 server.heal();
                 dies_at_each_octet(way, &Sender::Plain, &site, &server);
@@ -315,7 +315,7 @@ fn a_next_hop_that_dies_at_any_octet_of_a_reply_loses_no_message() {
                     let config = authority.client(None).unwrap();
                     dies_at_each_octet(way, &Sender::Tls(config), &site, &server);
                 }
-                let (status, log) = nobody.stop().unwrap();
+                let (status, log) = unconnected.stop().unwrap();
                 assert!(status.success() && !log.contains("panicked"), "{log}");
             });
         }

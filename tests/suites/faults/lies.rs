@@ -52,5 +52,5 @@ fn with_any_dns_answer_about_spf_the_message_may_come_again() {
     assert!(client.message("Subject: a\n\nb\n").unwrap().last().starts_with("250 2.0.0 "), "beside a forger");
     let (status, log) = daemon.stop().unwrap();
     assert!(status.success() && !log.contains("panicked"), "{log}");
-    assert!(!log.contains("hickory"), "a stranger's zone writes no lines of the library's: {log}");
+    assert!(!log.contains("hickory"), "a foreign zone writes no lines of the library's: {log}");
 }

@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 /// Where the liar listens, on the gate.
 const LIAR: &str = "[::1]:5353";
 /// An address without a listener.
-const NOBODY: &str = "[::1]:5354";
+const SILENT_RESOLVER: &str = "[::1]:5354";
 
 #[test]
 fn with_any_dns_answer_about_the_sender_may_come_back() {
@@ -46,7 +46,7 @@ fn a_dns_server_that_is_dead_is_a_failure_for_the_moment() {
     if !gate::require(&[Need::Root]) {
         return;
     }
-    let site = site(NOBODY);
+    let site = site(SILENT_RESOLVER);
     let _daemon = site.serve(&["--no-xdp"]);
     assert_eq!(site.rcpt(SENDER, GATE).last(), FAILURE);
 }

@@ -15,7 +15,7 @@ fn the_kernel_goes_on_tagging_without_the_daemon() {
     let (site, daemon) = site("");
     daemon.kill().unwrap();
     for destination in [OTHER, GATE] {
-        let error = site.try_connect(SENDER, destination).expect_err("nobody listens");
+        let error = site.try_connect(SENDER, destination).expect_err("no process listens");
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{destination}");
     }
     assert_eq!(site.counter("tag_not_opted_in"), 1);
@@ -52,7 +52,7 @@ fn a_daemon_that_is_asked_to_stop_leaves_the_gate_closed() {
     let (site, daemon) = site("");
     let (status, log) = daemon.stop().unwrap();
     assert!(status.success(), "{status}\n{log}");
-    site.try_connect(SENDER, OTHER).expect_err("nobody listens");
+    site.try_connect(SENDER, OTHER).expect_err("no process listens");
     assert_eq!(site.counter("tag_not_opted_in"), 1);
 }
 

@@ -72,7 +72,7 @@ async fn each_recipient_gets_its_own_answer() {
             &["OPEN\nMAIL\nC: RCPT TO:<Postmaster>\nS: 250 2.1.5 Ok\nDATA\nQUIT"],
             &[("RCPT TO:<Postmaster>", "250"), QUEUED],
         ),
-        Row("nobody was named", &[], &[("DATA", "554 5.5.1 "), ("RSET", "")]),
+        Row("no recipient was named", &[], &[("DATA", "554 5.5.1 "), ("RSET", "")]),
     ];
     for way in WAYS.into_iter().filter(|way| way.protocol == Protocol::Smtp) {
         play_by(way, &rows).await;

@@ -316,10 +316,10 @@ async fn a_next_hop_that_is_dead_is_not_available() {
     // a TCP connection to a broadcast address is refused by the kernel itself
     let unreachable: SocketAddr = "255.255.255.255:25".parse().expect("an address");
     let rows: [(&str, Address); 6] = [
-        ("nobody listens", closed.into()),
+        ("no server listens", closed.into()),
         ("the network is unreachable", unreachable.into()),
         ("no such socket", unix(&path("missing"))),
-        ("a socket that nobody listens at", unix(&path("abandoned"))),
+        ("a socket without a listener", unix(&path("abandoned"))),
         ("a file", unix(&path("file"))),
         ("a folder", unix(folder.path())),
     ];

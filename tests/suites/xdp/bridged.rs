@@ -74,8 +74,8 @@ fn a_sender_behind_a_port_that_finishes_checksums_is_greeted() {
         let (mut accepted, _) = daemon.accept().unwrap();
         std::io::Write::write_all(&mut accepted, b"220 the daemon\r\n").unwrap();
         stream.set_read_timeout(Some(patience())).unwrap();
-        let mut heard = String::new();
-        BufReader::new(&stream).read_line(&mut heard).unwrap();
-        assert_eq!(heard, "220 the daemon\r\n");
+        let mut ack = String::new();
+        BufReader::new(&stream).read_line(&mut ack).unwrap();
+        assert_eq!(ack, "220 the daemon\r\n");
     }
 }

@@ -45,16 +45,16 @@ fn speak(stream: TcpStream) -> End {
     stream.set_read_timeout(Some(patience())).unwrap();
     let mut stream = BufReader::new(stream);
     let lines = ["", "EHLO a.example", "MAIL FROM:<a@a.example>", "RCPT TO:<u@contoso.com>", "QUIT"];
-    for said in lines {
+    for sent in lines {
         let ended = |error: std::io::Error| {
             assert!(
                 matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
-                "after {said:?}: {error}"
+                "after {sent:?}: {error}"
             );
             End::Reset
         };
-        if !said.is_empty()
-            && let Err(error) = stream.get_mut().write_all(format!("{said}\r\n").as_bytes())
+        if !sent.is_empty()
+            && let Err(error) = stream.get_mut().write_all(format!("{sent}\r\n").as_bytes())
         {
             return ended(error);
         }
@@ -62,7 +62,7 @@ fn speak(stream: TcpStream) -> End {
             let mut line = String::new();
             match stream.read_line(&mut line) {
                 Err(error) => return ended(error),
-                Ok(read) => assert!(read > 0, "the connection ended after {said:?}"),
+                Ok(read) => assert!(read > 0, "the connection ended after {sent:?}"),
             }
             if line.as_bytes().get(3) != Some(&b'-') {
                 break;

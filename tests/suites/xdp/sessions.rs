@@ -109,34 +109,34 @@ impl Sender {
         Self(BufReader::new(stream), String::new())
     }
 
-    fn say(&mut self, line: &str) {
+    fn send(&mut self, line: &str) {
         self.0.get_mut().write_all(format!("{line}\r\n").as_bytes()).unwrap();
     }
 
-    fn hear(&mut self) -> String {
-        let mut heard = String::new();
+    fn expect_reply(&mut self) -> String {
+        let mut ack = String::new();
         loop {
             let mut line = String::new();
             let read = self
                 .0
                 .read_line(&mut line)
-                .unwrap_or_else(|error| panic!("{error} after {heard:?} {}", self.1));
-            assert!(read > 0, "the connection ended after {heard:?}");
-            heard.push_str(&line);
+                .unwrap_or_else(|error| panic!("{error} after {ack:?} {}", self.1));
+            assert!(read > 0, "the connection ended after {ack:?}");
+            ack.push_str(&line);
             if line.as_bytes().get(3) != Some(&b'-') {
-                return heard;
+                return ack;
             }
         }
     }
 
     fn wants(&mut self, id: ReplyId, subject: &str) {
-        assert_eq!(self.hear(), table().refusing(id, subject).to_string(), "{}", self.1);
+        assert_eq!(self.expect_reply(), table().refusing(id, subject).to_string(), "{}", self.1);
     }
 
     /// Lines, and the reply to each.
     fn talks(&mut self, dialogue: &[(&str, ReplyId, &str)]) {
         for (line, id, subject) in dialogue {
-            self.say(line);
+            self.send(line);
             self.wants(*id, subject);
         }
     }
@@ -216,9 +216,9 @@ fn replies_that_wait_to_be_read_are_joined_without_a_gap() {
                 wanted.push_str(&table().refusing(id, "").to_string());
                 wait_for(&stream, wanted.len());
             }
-            let mut heard = String::new();
-            stream.read_to_string(&mut heard).unwrap();
-            assert_eq!(heard, wanted, "{path:?}");
+            let mut ack = String::new();
+            stream.read_to_string(&mut ack).unwrap();
+            assert_eq!(ack, wanted, "{path:?}");
         }
     }
 }

@@ -30,7 +30,7 @@ use sixgate_tests::{
 };
 
 use crate::{
-    answers::session::{STRANGER, about, table, text},
+    answers::session::{CLIENT, about, table, text},
     host::Host,
     program::{ENFORCE, OURS},
 };
@@ -63,8 +63,8 @@ impl Tap {
             .ip(&format!("link set tap0 address {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} up"))
             .unwrap();
         host.ours.ip(&format!("address add {OURS}/128 dev tap0 nodad")).unwrap();
-        host.ours.ip(&format!("route add {STRANGER}/128 dev tap0")).unwrap();
-        host.ours.ip(&format!("neighbour add {STRANGER} lladdr 02:00:00:00:00:02 dev tap0")).unwrap();
+        host.ours.ip(&format!("route add {CLIENT}/128 dev tap0")).unwrap();
+        host.ours.ip(&format!("neighbour add {CLIENT} lladdr 02:00:00:00:00:02 dev tap0")).unwrap();
         Self(file)
     }
 
@@ -137,7 +137,7 @@ fn a_guest_with_checksum_offload_is_answered_rightly_or_by_the_host() {
         let count =
             |stat| host.maps().stats().unwrap().into_iter().find(|(known, _)| *known == stat).unwrap().1;
         let is_unfinished = checksum == Checksum::Partial;
-        let syn = Packet::syn().source(STRANGER).destination(OURS).checksum(checksum);
+        let syn = Packet::syn().source(CLIENT).destination(OURS).checksum(checksum);
         tap.send(&syn, is_unfinished);
         if !is_answered {
             // no daemon listens here, so the host resets
@@ -148,7 +148,7 @@ fn a_guest_with_checksum_offload_is_answered_rightly_or_by_the_host() {
         }
         let answer = tap.receive(&syn);
         assert_eq!(answer.flags, SYN | ACK, "{mode:?} {checksum:?}");
-        let (mut at, mut heard) = (answer.acknowledgment, answer.sequence.wrapping_add(1));
+        let (mut at, mut ack) = (answer.acknowledgment, answer.sequence.wrapping_add(1));
         let long = format!("{}.example", ["d".repeat(50), "d".repeat(50)].join("."));
         for (line, wanted) in [
             (String::new(), text(ReplyId::Greeting)),
@@ -159,12 +159,12 @@ fn a_guest_with_checksum_offload_is_answered_rightly_or_by_the_host() {
             ("QUIT\r\n".to_owned(), text(ReplyId::Quit)),
         ] {
             let flags = if line.is_empty() { ACK } else { PSH | ACK };
-            let packet = syn.clone().flags(flags).sequence(at).acknowledgment(heard).data(line.as_bytes());
+            let packet = syn.clone().flags(flags).sequence(at).acknowledgment(ack).data(line.as_bytes());
             tap.send(&packet, is_unfinished);
             let answer = tap.receive(&packet);
             assert_eq!(String::from_utf8_lossy(&answer.data), wanted, "{mode:?} {checksum:?}");
             at = answer.acknowledgment;
-            heard = heard.wrapping_add(u32::try_from(answer.data.len()).unwrap());
+            ack = ack.wrapping_add(u32::try_from(answer.data.len()).unwrap());
         }
         assert_eq!(count(Stat::AnswerReply), 5);
     }

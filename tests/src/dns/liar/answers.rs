@@ -85,8 +85,8 @@ pub(super) fn answer(lie: Lie, by: By, request: &Message) -> io::Result<Vec<u8>>
         }
         Lie::CircularAliases => {
             message.add_answers(aliases(question.name(), &[1, 2, 1])?);
-            let nobody = SOA::new(other_name(), other_name(), 1, 60, 60, 60, 60);
-            message.add_authority(Record::from_rdata(Name::root(), TTL, RData::SOA(nobody)));
+            let foreign = SOA::new(other_name(), other_name(), 1, 60, 60, 60, 60);
+            message.add_authority(Record::from_rdata(Name::root(), TTL, RData::SOA(foreign)));
         }
         Lie::ManyAliases => {
             let numbers: Vec<u32> = (0..MANY).collect();

@@ -24,12 +24,12 @@ fn whose_refusal_a_recipient_got_is_logged() {
     }
     let (refused, taken) = ("recipient refused by the next hop", "recipient deferred");
     let (lmtp, _hop) = NextHop::start(Kind::LmtpTcp, site(""));
-    let nobody = site("").configured("next_hop = { smtp = \"[::1]:9\" }");
+    let unreachable = site("").configured("next_hop = { smtp = \"[::1]:9\" }");
     // it answered before
     let offer = "{\"next_hop\": \"[::1]:9\", \"protocol\": \"smtp\", \"client\": \"none\", \
                  \"eight_bit_mime\": true, \"smtp_utf8\": true, \"size\": null}";
-    fs::write(nobody.folder().join("next-hop.json"), offer).unwrap();
-    for (site, recipients, code) in [(nobody, 1, "451 4.4.1 "), (lmtp, 2, "452 4.5.3 ")] {
+    fs::write(unreachable.folder().join("next-hop.json"), offer).unwrap();
+    for (site, recipients, code) in [(unreachable, 1, "451 4.4.1 "), (lmtp, 2, "452 4.5.3 ")] {
         let (site, daemon) = serve(site);
         let mut client = begin(&site, "a");
         let replies = (0..recipients).map(|_| client.say("RCPT TO:<user@contoso.com>").unwrap());

@@ -16,8 +16,8 @@ use sixgate_tests::gate;
 
 use super::{
     lines::long,
-    polite::Polite,
-    session::{ANSWERING, STRANGER, about, greeting, line, load, replied, tell, text},
+    lockstep::Lockstep,
+    session::{ANSWERING, CLIENT, about, configure, greeting, line, load, replied, text},
 };
 use crate::program::{NEEDS, NO_PTR, OPTED_IN, OURS, projection};
 
@@ -32,21 +32,21 @@ fn who_has_not_opted_in_is_refused_at_each_recipient() {
         return;
     }
     let mut program = load();
-    let mut polite = Polite::usual(&mut program);
-    polite.hear(&mut program, EHLO, &text(ReplyId::Ehlo));
-    polite.hear(&mut program, MAIL, &text(ReplyId::Mail));
+    let mut lockstep = Lockstep::usual(&mut program);
+    lockstep.expect_reply(&mut program, EHLO, &text(ReplyId::Ehlo));
+    lockstep.expect_reply(&mut program, MAIL, &text(ReplyId::Mail));
     let refused = "550 5.2.1 Service unavailable, [contoso.com] does not accept email over IPv6.\r\n";
     assert_eq!(about(ReplyId::NotOptedIn, "contoso.com"), refused);
-    polite.hear(&mut program, RCPT, refused);
-    polite.hear(
+    lockstep.expect_reply(&mut program, RCPT, refused);
+    lockstep.expect_reply(
         &mut program,
         b"rcpt to:<other@Fabrikam.Example>\r\n",
         &about(ReplyId::NotOptedIn, "Fabrikam.Example"),
     );
-    polite.hear(&mut program, b"DATA\r\n", &text(ReplyId::NoRecipients));
-    polite.hear(&mut program, b"RSET\r\n", &text(ReplyId::Rset));
-    polite.hear(&mut program, RCPT, &text(ReplyId::BadSequence));
-    polite.hear_last(&mut program, QUIT, &text(ReplyId::Quit));
+    lockstep.expect_reply(&mut program, b"DATA\r\n", &text(ReplyId::NoRecipients));
+    lockstep.expect_reply(&mut program, b"RSET\r\n", &text(ReplyId::Rset));
+    lockstep.expect_reply(&mut program, RCPT, &text(ReplyId::BadSequence));
+    lockstep.expect_last_reply(&mut program, QUIT, &text(ReplyId::Quit));
 }
 
 #[test]
@@ -55,9 +55,9 @@ fn a_domain_that_is_marked_is_refused_temporarily_in_each_form() {
         return;
     }
     let mut program = load();
-    let mut polite = Polite::usual(&mut program);
-    polite.hear(&mut program, EHLO, &text(ReplyId::Ehlo));
-    polite.hear(&mut program, MAIL, &text(ReplyId::Mail));
+    let mut lockstep = Lockstep::usual(&mut program);
+    lockstep.expect_reply(&mut program, EHLO, &text(ReplyId::Ehlo));
+    lockstep.expect_reply(&mut program, MAIL, &text(ReplyId::Mail));
     let later = "450 4.2.1 Service unavailable, [later.example] does not accept email over IPv6.\r\n";
     assert_eq!(about(ReplyId::NotOptedInTemporary, "later.example"), later);
     let temporary = |subject: &str| about(ReplyId::NotOptedInTemporary, subject);
@@ -79,14 +79,18 @@ fn a_domain_that_is_marked_is_refused_temporarily_in_each_form() {
         ("<later.example>", permanent(&ours)),
         ("u@later.example", permanent(&ours)),
     ] {
-        polite.hear(&mut program, format!("RCPT TO:{path}\r\n").as_bytes(), &wanted);
+        lockstep.expect_reply(&mut program, format!("RCPT TO:{path}\r\n").as_bytes(), &wanted);
     }
     assert_eq!(program.counter(Stat::AlsoTemporary), 7);
     // for want of reverse DNS it is refused as any other
-    let mut polite = Polite::open(&mut program, NO_PTR, OPTED_IN, &greeting());
-    polite.hear(&mut program, EHLO, &text(ReplyId::Ehlo));
-    polite.hear(&mut program, MAIL, &text(ReplyId::Mail));
-    polite.hear(&mut program, b"RCPT TO:<u@later.example>\r\n", &about(ReplyId::NoPtr, &NO_PTR.to_string()));
+    let mut lockstep = Lockstep::open(&mut program, NO_PTR, OPTED_IN, &greeting());
+    lockstep.expect_reply(&mut program, EHLO, &text(ReplyId::Ehlo));
+    lockstep.expect_reply(&mut program, MAIL, &text(ReplyId::Mail));
+    lockstep.expect_reply(
+        &mut program,
+        b"RCPT TO:<u@later.example>\r\n",
+        &about(ReplyId::NoPtr, &NO_PTR.to_string()),
+    );
 }
 
 #[test]
@@ -95,22 +99,22 @@ fn a_mark_of_a_domain_holds_from_the_next_recipient_but_not_a_repetition() {
         return;
     }
     let mut program = load();
-    let mut polite = Polite::usual(&mut program);
-    polite.hear(&mut program, EHLO, &text(ReplyId::Ehlo));
-    polite.hear(&mut program, MAIL, &text(ReplyId::Mail));
-    let Polite { sender, at, heard } = polite;
+    let mut lockstep = Lockstep::usual(&mut program);
+    lockstep.expect_reply(&mut program, EHLO, &text(ReplyId::Ehlo));
+    lockstep.expect_reply(&mut program, MAIL, &text(ReplyId::Mail));
+    let Lockstep { sender, at, ack } = lockstep;
     let rcpt = b"RCPT TO:<u@later.example>\r\n";
     let reply = about(ReplyId::NotOptedInTemporary, "later.example");
     let end = at + rcpt.len() as i32;
-    let told = sender.say(&mut program, line(at, heard, rcpt));
-    assert_eq!(told, replied(Stat::AnswerReply, heard, end, &reply));
+    let observed = sender.send(&mut program, line(at, ack, rcpt));
+    assert_eq!(observed, replied(Stat::AnswerReply, ack, end, &reply));
     program.maps.project(&Projection { temporary: BTreeSet::new(), ..projection() }).unwrap();
-    let told = sender.say(&mut program, line(at, heard, rcpt));
-    assert_eq!(told, replied(Stat::AnswerAgain, heard, end, &reply));
-    let heard = heard + reply.len() as i32;
+    let observed = sender.send(&mut program, line(at, ack, rcpt));
+    assert_eq!(observed, replied(Stat::AnswerAgain, ack, end, &reply));
+    let ack = ack + reply.len() as i32;
     let permanent = about(ReplyId::NotOptedIn, "later.example");
-    let told = sender.say(&mut program, line(end, heard, rcpt));
-    assert_eq!(told, replied(Stat::AnswerReply, heard, end + rcpt.len() as i32, &permanent));
+    let observed = sender.send(&mut program, line(end, ack, rcpt));
+    assert_eq!(observed, replied(Stat::AnswerReply, ack, end + rcpt.len() as i32, &permanent));
 }
 
 #[test]
@@ -120,14 +124,14 @@ fn who_has_no_ptr_record_is_refused_at_each_recipient_in_every_style() {
     }
     let mut program = load();
     for refuse_at in [1, REFUSE_AT_GREETING, 3] {
-        tell(&mut program, &Settings { refuse_at, ..ANSWERING });
-        let mut polite = Polite::open(&mut program, NO_PTR, OPTED_IN, &greeting());
-        polite.hear(&mut program, b"HELO mail.example\r\n", &text(ReplyId::Helo));
-        polite.hear(&mut program, b"MAIL FROM:<>\r\n", &text(ReplyId::Mail));
+        configure(&mut program, &Settings { refuse_at, ..ANSWERING });
+        let mut lockstep = Lockstep::open(&mut program, NO_PTR, OPTED_IN, &greeting());
+        lockstep.expect_reply(&mut program, b"HELO mail.example\r\n", &text(ReplyId::Helo));
+        lockstep.expect_reply(&mut program, b"MAIL FROM:<>\r\n", &text(ReplyId::Mail));
         let refused = "450 4.7.25 Service unavailable, sending IPv6 address [2001:db8:8::1] must have reverse DNS record.\r\n";
-        polite.hear(&mut program, RCPT, refused);
-        polite.hear(&mut program, RCPT, refused);
-        polite.hear_last(&mut program, QUIT, &text(ReplyId::Quit));
+        lockstep.expect_reply(&mut program, RCPT, refused);
+        lockstep.expect_reply(&mut program, RCPT, refused);
+        lockstep.expect_last_reply(&mut program, QUIT, &text(ReplyId::Quit));
     }
 }
 
@@ -137,14 +141,14 @@ fn after_a_refusing_greeting_only_quit_is_accepted() {
         return;
     }
     let mut program = load();
-    tell(&mut program, &Settings { refuse_at: REFUSE_AT_GREETING, ..ANSWERING });
+    configure(&mut program, &Settings { refuse_at: REFUSE_AT_GREETING, ..ANSWERING });
     let refused =
         "554 gate.example Service unavailable, [2001:db8:2::25] does not accept email over IPv6.\r\n";
-    let mut polite = Polite::open(&mut program, STRANGER, OURS, refused);
+    let mut lockstep = Lockstep::open(&mut program, CLIENT, OURS, refused);
     for line in [EHLO, MAIL, RCPT, b"NOOP\r\n", b"RSET\r\n", b"\r\n", b"EHLO\r\n", &long("", LINE_MAX + 1)] {
-        polite.hear(&mut program, line, &text(ReplyId::BadSequence));
+        lockstep.expect_reply(&mut program, line, &text(ReplyId::BadSequence));
     }
-    polite.hear_last(&mut program, QUIT, &text(ReplyId::Quit));
+    lockstep.expect_last_reply(&mut program, QUIT, &text(ReplyId::Quit));
 }
 
 #[test]
@@ -199,15 +203,15 @@ fn each_verb_has_its_reply_in_each_phase() {
     ];
     for (command, wanted) in rows {
         for (phase, wanted) in wanted.iter().enumerate() {
-            let mut polite = Polite::usual(&mut program);
+            let mut lockstep = Lockstep::usual(&mut program);
             let before: [(&[u8], ReplyId); 2] = [(EHLO, Ehlo), (MAIL, Mail)];
             for (line, reply) in &before[..phase] {
-                polite.hear(&mut program, line, &text(*reply));
+                lockstep.expect_reply(&mut program, line, &text(*reply));
             }
             let subject = if *wanted == NotOptedIn { "contoso.com" } else { "" };
             let octets = [command.as_bytes(), b"\r\n"].concat();
-            polite.hear(&mut program, &octets, &about(*wanted, subject));
-            polite.hear_last(&mut program, b"quit \r\n", &text(ReplyId::Quit));
+            lockstep.expect_reply(&mut program, &octets, &about(*wanted, subject));
+            lockstep.expect_last_reply(&mut program, b"quit \r\n", &text(ReplyId::Quit));
         }
     }
 }
@@ -254,21 +258,21 @@ fn a_recipients_domain_is_reported_only_if_it_is_one() {
         ("<user@<b>.example>", &address),
     ];
     for (path, domain) in rows {
-        let mut polite = Polite::usual(&mut program);
-        polite.hear(&mut program, EHLO, &text(ReplyId::Ehlo));
-        polite.hear(&mut program, MAIL, &text(ReplyId::Mail));
+        let mut lockstep = Lockstep::usual(&mut program);
+        lockstep.expect_reply(&mut program, EHLO, &text(ReplyId::Ehlo));
+        lockstep.expect_reply(&mut program, MAIL, &text(ReplyId::Mail));
         let rcpt = format!("RCPT TO:{path}\r\n");
-        polite.hear(&mut program, rcpt.as_bytes(), &about(ReplyId::NotOptedIn, domain));
+        lockstep.expect_reply(&mut program, rcpt.as_bytes(), &about(ReplyId::NotOptedIn, domain));
     }
     // a recipient at each position of the line that its end can have
     for length in 30..80 {
-        let mut polite = Polite::usual(&mut program);
-        polite.hear(&mut program, EHLO, &text(ReplyId::Ehlo));
-        polite.hear(&mut program, MAIL, &text(ReplyId::Mail));
+        let mut lockstep = Lockstep::usual(&mut program);
+        lockstep.expect_reply(&mut program, EHLO, &text(ReplyId::Ehlo));
+        lockstep.expect_reply(&mut program, MAIL, &text(ReplyId::Mail));
         let rcpt =
             format!("RCPT TO:<{}@{}.example>\r\n", "u".repeat(length / 2), "d".repeat(length - length / 2));
         let domain = format!("{}.example", "d".repeat(length - length / 2));
-        polite.hear(&mut program, rcpt.as_bytes(), &about(ReplyId::NotOptedIn, &domain));
+        lockstep.expect_reply(&mut program, rcpt.as_bytes(), &about(ReplyId::NotOptedIn, &domain));
     }
 }
 
@@ -278,7 +282,7 @@ fn addresses_are_written_as_rfc_5952_writes_them() {
         return;
     }
     let mut program = load();
-    tell(&mut program, &Settings { refuse_at: REFUSE_AT_GREETING, ..ANSWERING });
+    configure(&mut program, &Settings { refuse_at: REFUSE_AT_GREETING, ..ANSWERING });
     for destination in [
         "2001:db8::",
         "2001:db8::1",
@@ -293,8 +297,8 @@ fn addresses_are_written_as_rfc_5952_writes_them() {
     ] {
         let destination: Ipv6Addr = destination.parse().unwrap();
         let wanted = about(ReplyId::GreetingRefused, &destination.to_string());
-        let polite = Polite::open(&mut program, STRANGER, destination, &wanted);
-        let FlowKey { destination: octets, .. } = *polite.sender.key();
+        let lockstep = Lockstep::open(&mut program, CLIENT, destination, &wanted);
+        let FlowKey { destination: octets, .. } = *lockstep.sender.key();
         assert_eq!(octets, destination.octets());
     }
 }
@@ -313,16 +317,16 @@ fn a_session_has_sixty_commands() {
         (b"\n", ReplyId::BareLineEnd),
     ] {
         let before = program.counter(Stat::AlsoTooManyCommands);
-        let mut polite = Polite::usual(&mut program);
+        let mut lockstep = Lockstep::usual(&mut program);
         for at in 0..COMMANDS_MAX {
             let (command, reply) = match at % 3 {
                 0 => (&b"NOOP\r\n"[..], ReplyId::Noop),
                 1 => (&b"FOO\r\n"[..], ReplyId::Unknown),
                 _ => (&b"EHLO x\r\n"[..], ReplyId::Ehlo),
             };
-            polite.hear(&mut program, command, &text(reply));
+            lockstep.expect_reply(&mut program, command, &text(reply));
         }
-        polite.hear_last(&mut program, last, &text(reply));
+        lockstep.expect_last_reply(&mut program, last, &text(reply));
         let raised = program.counter(Stat::AlsoTooManyCommands) - before;
         assert_eq!(raised, u64::from(reply == ReplyId::TooManyCommands));
     }

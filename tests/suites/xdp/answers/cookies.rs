@@ -17,8 +17,8 @@ use sixgate_tests::{
 };
 
 use super::{
-    polite::{Polite, length},
-    session::{STRANGER, Sender, Told, about, bare, greeting, line, load, replied, text},
+    lockstep::{Lockstep, length},
+    session::{CLIENT, Observed, Sender, about, bare, greeting, line, load, replied, text},
 };
 use crate::program::{NEEDS, OURS, Program, XDP_TX, run_once};
 
@@ -40,21 +40,21 @@ fn a_key_that_is_replaced_twice_loses_no_handshake() {
     }
     let mut program = load();
     for replaced in 0..4 {
-        let sender = Sender::knock(&mut program, STRANGER, OURS);
-        let old = Polite::usual(&mut program);
+        let sender = Sender::half_open(&mut program, CLIENT, OURS);
+        let old = Lockstep::usual(&mut program);
         for key in 0..replaced {
             program.maps.set_cookie_key(Some(&[key; 16].into())).unwrap();
         }
-        let told = sender.say(&mut program, bare(ACK, 0, 0));
+        let observed = sender.send(&mut program, bare(ACK, 0, 0));
         let wanted = if replaced <= 2 {
             replied(Stat::AnswerGreeting, 0, 0, &greeting())
         } else {
-            Told::Passed(Stat::PassSegment)
+            Observed::Passed(Stat::PassSegment)
         };
-        assert_eq!(told, wanted, "{replaced}");
+        assert_eq!(observed, wanted, "{replaced}");
         // a session goes on
         let mut old = old;
-        old.hear(&mut program, b"NOOP\r\n", &text(ReplyId::Noop));
+        old.expect_reply(&mut program, b"NOOP\r\n", &text(ReplyId::Noop));
         program.maps.set_cookie_key(Some(&[0xaa; 16].into())).unwrap();
     }
 }
@@ -66,13 +66,13 @@ fn a_key_stays_until_there_is_another_one() {
     }
     let mut program = load();
     let number = program.maps.settings().unwrap().cookie;
-    let sender = Sender::knock(&mut program, STRANGER, OURS);
+    let sender = Sender::half_open(&mut program, CLIENT, OURS);
     for _ in 0..10 {
         program.maps.set_cookie_key(None).unwrap();
     }
     assert_eq!(program.maps.settings().unwrap().cookie, number);
-    let told = sender.say(&mut program, bare(ACK, 0, 0));
-    assert_eq!(told, replied(Stat::AnswerGreeting, 0, 0, &greeting()));
+    let observed = sender.send(&mut program, bare(ACK, 0, 0));
+    assert_eq!(observed, replied(Stat::AnswerGreeting, 0, 0, &greeting()));
 }
 
 #[test]
@@ -94,27 +94,27 @@ fn spray(gates: &mut [Program; 2], mask: u32) {
         packet += 1;
         usize::from(mask >> (packet % 7) & 1 == 1)
     };
-    let syn = gates[0].next_connection().source(STRANGER).destination(OURS);
-    let sender = Sender::knock_with(&mut gates[next()], &syn);
-    let told = sender.say(&mut gates[next()], bare(ACK, 0, 0));
-    assert_eq!(told, replied(Stat::AnswerGreeting, 0, 0, &greeting()), "{mask:#b}");
-    let (mut at, mut heard) = (0, length(greeting()));
+    let syn = gates[0].next_connection().source(CLIENT).destination(OURS);
+    let sender = Sender::half_open_with(&mut gates[next()], &syn);
+    let observed = sender.send(&mut gates[next()], bare(ACK, 0, 0));
+    assert_eq!(observed, replied(Stat::AnswerGreeting, 0, 0, &greeting()), "{mask:#b}");
+    let (mut at, mut ack) = (0, length(greeting()));
     for (octets, reply) in dialogue() {
         let closes = octets == b"QUIT\r\n";
         let flags = if closes { PSH | ACK | FIN } else { PSH | ACK };
         let end = at + length(octets);
-        let told = sender.say(&mut gates[next()], line(at, heard, octets));
-        let Told::Answered { flags: said, at: from, heard: to, data, .. } = told else {
-            panic!("{mask:#b}: {told:?}");
+        let observed = sender.send(&mut gates[next()], line(at, ack, octets));
+        let Observed::Answered { flags: sent, at: from, ack: to, data, .. } = observed else {
+            panic!("{mask:#b}: {observed:?}");
         };
-        assert_eq!((said, from, to, &data), (flags, heard, end, &reply), "{mask:#b}");
-        (at, heard) = (end, heard + length(reply) + i32::from(closes));
-        let told = sender.say(&mut gates[next()], bare(ACK, at, heard));
-        assert_eq!(told, Told::Dropped(Stat::DropSilent), "{mask:#b}");
+        assert_eq!((sent, from, to, &data), (flags, ack, end, &reply), "{mask:#b}");
+        (at, ack) = (end, ack + length(reply) + i32::from(closes));
+        let observed = sender.send(&mut gates[next()], bare(ACK, at, ack));
+        assert_eq!(observed, Observed::Dropped(Stat::DropSilent), "{mask:#b}");
     }
-    let told = sender.say(&mut gates[next()], bare(FIN | ACK, at, heard));
-    let Told::Answered { heard: to, .. } = told else {
-        panic!("{mask:#b}: {told:?}");
+    let observed = sender.send(&mut gates[next()], bare(FIN | ACK, at, ack));
+    let Observed::Answered { ack: to, .. } = observed else {
+        panic!("{mask:#b}: {observed:?}");
     };
     assert_eq!(to, at + 1, "{mask:#b}");
 }
@@ -128,11 +128,11 @@ fn a_flood_of_handshakes_ends_no_session_of_others() {
     let flooding: Ipv6Addr = "2001:db8:f::bad".parse().unwrap();
     let mut waiting = Vec::new();
     for (index, _) in dialogue().iter().enumerate() {
-        let mut polite = Polite::usual(&mut program);
+        let mut lockstep = Lockstep::usual(&mut program);
         for (octets, reply) in &dialogue()[..index] {
-            polite.hear(&mut program, octets, reply);
+            lockstep.expect_reply(&mut program, octets, reply);
         }
-        waiting.push(polite);
+        waiting.push(lockstep);
     }
     let flood = |program: &mut Program| {
         for port in 1..=u16::MAX {
@@ -148,15 +148,15 @@ fn a_flood_of_handshakes_ends_no_session_of_others() {
     };
     flood(&mut program);
     assert!(program.counter(Stat::AlsoSlotTaken) > u64::from(u16::MAX) - u64::from(SLOTS_ENTRIES));
-    for (index, polite) in waiting.iter_mut().enumerate() {
-        assert_eq!(polite.sender.entry(&mut program), None, "the flood was too small");
+    for (index, lockstep) in waiting.iter_mut().enumerate() {
+        assert_eq!(lockstep.sender.entry(&mut program), None, "the flood was too small");
         for (octets, reply) in &dialogue()[index..] {
             match *octets {
-                b"QUIT\r\n" => polite.hear_last(&mut program, octets, reply),
-                _ => polite.hear(&mut program, octets, reply),
+                b"QUIT\r\n" => lockstep.expect_last_reply(&mut program, octets, reply),
+                _ => lockstep.expect_reply(&mut program, octets, reply),
             }
         }
-        let entry = polite.sender.entry(&mut program).unwrap();
+        let entry = lockstep.sender.entry(&mut program).unwrap();
         assert_ne!(entry.flags & FLAG_RESUMED, 0);
     }
     assert_eq!(program.counter(Stat::AlsoResumed), waiting.len() as u64);

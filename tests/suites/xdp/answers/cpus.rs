@@ -30,7 +30,7 @@ use sixgate_tests::{
 
 use super::{
     model::{Dialogue, Refusal},
-    session::{STRANGER, Said, Sender, bare, greeting, line, load, replied, text},
+    session::{CLIENT, Segment, Sender, bare, greeting, line, load, replied, text},
 };
 use crate::program::{NEEDS, OURS, Program, XDP_DROP, XDP_PASS, XDP_TX, run_once};
 
@@ -99,10 +99,10 @@ fn judge(sender: &Sender, dialogue: &Dialogue, seen: &[(Packet, Seen)]) {
         let (at, _) = sender.numbers(answer);
         let at = usize::try_from(at).unwrap();
         // an acknowledgement behind our FIN has no octets
-        let said = dialogue.said.get(at..at + answer.data.len()).unwrap_or_default();
-        assert_eq!(said, answer.data, "{answer:?} at {at} of {} to {packet:?}", dialogue.said.len());
+        let sent = dialogue.sent.get(at..at + answer.data.len()).unwrap_or_default();
+        assert_eq!(sent, answer.data, "{answer:?} at {at} of {} to {packet:?}", dialogue.sent.len());
         if answer.flags & FIN != 0 {
-            assert!(dialogue.ends && at + answer.data.len() == dialogue.said.len(), "{answer:?}");
+            assert!(dialogue.ends && at + answer.data.len() == dialogue.sent.len(), "{answer:?}");
         }
     }
 }
@@ -118,30 +118,26 @@ const INPUT: &[&[u8]] = &[
 
 /// One session, every step of it on both CPUs at once.
 fn fight(program: &mut Program) {
-    let refusal = Refusal {
-        reason: Reason::NotOptedIn,
-        refuse_at: REFUSE_AT_RCPT,
-        source: STRANGER,
-        destination: OURS,
-    };
+    let refusal =
+        Refusal { reason: Reason::NotOptedIn, refuse_at: REFUSE_AT_RCPT, source: CLIENT, destination: OURS };
     let dialogue = Dialogue::of(refusal, &INPUT.concat());
-    let sender = Sender::knock(program, STRANGER, OURS);
+    let sender = Sender::half_open(program, CLIENT, OURS);
     let hello = || vec![sender.packet(bare(ACK, 0, 0)); 4];
     let before = program.counter(Stat::AlsoBegunNotOptedIn);
     let seen = race(program.xdp(), [hello(), hello()]);
     judge(&sender, &dialogue, &seen);
     assert_eq!(program.counter(Stat::AlsoBegunNotOptedIn) - before, 1);
 
-    let (mut at, mut heard) = (0, dialogue.greeting());
-    for (index, (octets, (end, said))) in INPUT.iter().zip(&dialogue.turns).enumerate() {
-        let place = |at: usize| i32::try_from(at).unwrap();
-        let packet = |said: Said<'_>| sender.packet(said);
-        let now = || packet(line(place(at), place(heard), octets));
-        let half = packet(line(place(at), place(heard), &octets[..octets.len() / 2]));
-        let with_next = packet(line(place(at), place(heard), &INPUT[index..].concat()));
-        let next = packet(line(place(*end), place(heard), b"NOOP\r\n"));
-        let idle = packet(bare(ACK, place(at), place(heard)));
-        let alive = packet(bare(ACK, place(at) - 1, place(heard)));
+    let (mut at, mut ack) = (0, dialogue.greeting());
+    for (index, (octets, (end, sent))) in INPUT.iter().zip(&dialogue.exchanges).enumerate() {
+        let number = |at: usize| i32::try_from(at).unwrap();
+        let packet = |sent: Segment<'_>| sender.packet(sent);
+        let now = || packet(line(number(at), number(ack), octets));
+        let half = packet(line(number(at), number(ack), &octets[..octets.len() / 2]));
+        let with_next = packet(line(number(at), number(ack), &INPUT[index..].concat()));
+        let next = packet(line(number(*end), number(ack), b"NOOP\r\n"));
+        let idle = packet(bare(ACK, number(at), number(ack)));
+        let alive = packet(bare(ACK, number(at) - 1, number(ack)));
         let before = program.counter(Stat::AnswerReply);
         let lists = [
             vec![half.clone(), now(), with_next.clone(), now(), alive.clone(), now()],
@@ -151,7 +147,7 @@ fn fight(program: &mut Program) {
         judge(&sender, &dialogue, &seen);
         assert_eq!(program.counter(Stat::AnswerReply) - before, 1, "{octets:?}");
         assert_eq!(usize::from(sender.entry(program).unwrap().commands), index + 1);
-        (at, heard) = (*end, *said);
+        (at, ack) = (*end, *sent);
     }
     sender.forget(program);
 }
@@ -208,7 +204,7 @@ fn a_reset_and_a_command_at_once_leave_a_session_or_none() {
         if sender.entry(&mut program).is_some() {
             sender.forget(&mut program);
         }
-        let told = sender.say(&mut program, bare(ACK, 0, 0));
-        assert_eq!(told, replied(Stat::AnswerGreeting, 0, 0, &greeting()));
+        let observed = sender.send(&mut program, bare(ACK, 0, 0));
+        assert_eq!(observed, replied(Stat::AnswerGreeting, 0, 0, &greeting()));
     }
 }

@@ -12,7 +12,7 @@ use super::{
     numbers::{
         GREETING, NOOP, QUIT, RSET, acked, early, ended, g, go_through, last, length, n, noop, silent,
     },
-    session::{Said, Sender, Told, bare, line, load, replied},
+    session::{Observed, Segment, Sender, bare, line, load, replied},
 };
 use crate::program::NEEDS;
 
@@ -21,12 +21,12 @@ fn the_senders_fin_is_answered_with_ours() {
     if !gate::require(NEEDS) {
         return;
     }
-    let fin = |at, heard| bare(FIN | ACK, at, heard);
-    let greeted = || Told::Answered {
+    let fin = |at, ack| bare(FIN | ACK, at, ack);
+    let greeted = || Observed::Answered {
         stat: Stat::AnswerFin,
         flags: PSH | ACK | FIN,
         at: 0,
-        heard: 1,
+        ack: 1,
         data: GREETING.clone(),
     };
     go_through(vec![
@@ -57,8 +57,8 @@ fn the_senders_fin_is_answered_with_ours() {
         (
             "with the last command",
             vec![
-                (Said { flags: FIN | PSH | ACK, ..noop().0 }, last(Stat::AnswerReply, g(), 7, &NOOP)),
-                (Said { flags: FIN | PSH | ACK, ..noop().0 }, last(Stat::AnswerAgain, g(), 7, &NOOP)),
+                (Segment { flags: FIN | PSH | ACK, ..noop().0 }, last(Stat::AnswerReply, g(), 7, &NOOP)),
+                (Segment { flags: FIN | PSH | ACK, ..noop().0 }, last(Stat::AnswerAgain, g(), 7, &NOOP)),
                 (noop().0, last(Stat::AnswerAgain, g(), 7, &NOOP)),
                 (fin(6, g() + n()), ended(g() + n(), 7)),
                 (bare(ACK, 7, g() + n() + 1), silent()),
@@ -68,18 +68,18 @@ fn the_senders_fin_is_answered_with_ours() {
             "with a command that came before without it",
             vec![
                 noop(),
-                (Said { flags: FIN | PSH | ACK, ..noop().0 }, last(Stat::AnswerAgain, g(), 7, &NOOP)),
+                (Segment { flags: FIN | PSH | ACK, ..noop().0 }, last(Stat::AnswerAgain, g(), 7, &NOOP)),
             ],
         ),
         (
             "with two commands",
             vec![
                 (
-                    Said { flags: FIN | PSH | ACK, at: 0, heard: g(), data: b"NOOP\r\nRSET\r\n" },
+                    Segment { flags: FIN | PSH | ACK, at: 0, ack: g(), data: b"NOOP\r\nRSET\r\n" },
                     replied(Stat::AnswerReply, g(), 6, &NOOP),
                 ),
                 (
-                    Said { flags: FIN | PSH | ACK, at: 6, heard: g() + n(), data: b"RSET\r\n" },
+                    Segment { flags: FIN | PSH | ACK, at: 6, ack: g() + n(), data: b"RSET\r\n" },
                     last(Stat::AnswerReply, g() + n(), 13, &RSET),
                 ),
             ],
@@ -87,8 +87,8 @@ fn the_senders_fin_is_answered_with_ours() {
         (
             "with a line that never ends",
             vec![
-                (Said { flags: FIN | ACK, at: 0, heard: g(), data: b"NOOP" }, ended(g(), 5)),
-                (Said { flags: FIN | ACK, at: 0, heard: g(), data: b"NOOP" }, ended(g(), 5)),
+                (Segment { flags: FIN | ACK, at: 0, ack: g(), data: b"NOOP" }, ended(g(), 5)),
+                (Segment { flags: FIN | ACK, at: 0, ack: g(), data: b"NOOP" }, ended(g(), 5)),
             ],
         ),
         ("before its place", vec![(fin(3, g()), acked(g(), 0)), noop()]),
@@ -135,7 +135,7 @@ fn after_our_fin_everything_is_taken_and_nothing_answered() {
             vec![
                 quit(),
                 (bare(FIN | ACK, 6, g()), early()),
-                (Said { flags: FIN | PSH | ACK, ..quit().0 }, last(Stat::AnswerAgain, g(), 6, &QUIT)),
+                (Segment { flags: FIN | PSH | ACK, ..quit().0 }, last(Stat::AnswerAgain, g(), 6, &QUIT)),
                 (bare(FIN | ACK, 6, end), acked(end, 7)),
             ],
         ),
@@ -175,7 +175,7 @@ fn after_our_fin_everything_is_taken_and_nothing_answered() {
         (
             "QUIT and FIN at once",
             vec![
-                (Said { flags: FIN | PSH | ACK, ..quit().0 }, last(Stat::AnswerReply, g(), 7, &QUIT)),
+                (Segment { flags: FIN | PSH | ACK, ..quit().0 }, last(Stat::AnswerReply, g(), 7, &QUIT)),
                 (bare(ACK, 7, end), silent()),
             ],
         ),
@@ -189,21 +189,21 @@ fn only_a_reset_at_its_place_ends_a_session() {
     }
     let mut program = load();
     let rows = [
-        ("at its place", 6, Told::Dropped(Stat::DropReset), false),
+        ("at its place", 6, Observed::Dropped(Stat::DropReset), false),
         ("one octet behind", 7, acked(g() + n(), 6), true),
         ("at the window's end", 6 + 2439, acked(g() + n(), 6), true),
         ("behind the window", 6 + 2441, silent(), true),
         ("one octet before", 5, silent(), true),
         ("long before", -1000, silent(), true),
-        ("far away", 1_000_000, Told::Passed(Stat::PassSegment), true),
+        ("far away", 1_000_000, Observed::Passed(Stat::PassSegment), true),
     ];
     for (name, at, wanted, lives) in rows {
         for flags in [RST, RST | ACK] {
             let sender = Sender::usual(&mut program);
             sender.go_through(&mut program, name, &[noop(), (bare(ACK, 6, g() + n()), silent())]);
-            assert_eq!(sender.say(&mut program, bare(flags, at, g() + n())), wanted, "{name}");
+            assert_eq!(sender.send(&mut program, bare(flags, at, g() + n())), wanted, "{name}");
             assert_eq!(sender.entry(&mut program).is_some(), lives, "{name}");
-            let next = sender.say(&mut program, line(6, g() + n(), b"RSET\r\n"));
+            let next = sender.send(&mut program, line(6, g() + n(), b"RSET\r\n"));
             let answer = replied(Stat::AnswerReply, g() + n(), 12, &RSET);
             // a client that goes on all the same is answered by its numbers
             assert_eq!(next, answer, "{name}");

@@ -20,7 +20,7 @@ use sixgate_tests::{
     },
 };
 
-use super::session::{ANSWERING, STRANGER, Sender, Told, about, bare, greeting, line, load, tell};
+use super::session::{ANSWERING, CLIENT, Observed, Sender, about, bare, configure, greeting, line, load};
 use crate::program::{Fate, NEEDS, NO_PTR, OPTED_IN, OURS, Program};
 
 /// A record, read by the offsets that `sixgate_common::event` promises.
@@ -79,15 +79,15 @@ fn converse(program: &mut Program, sender: &Sender, lines: &[&[u8]]) -> (i32, i3
     for octets in lines {
         // twice: input that is sent again makes no second record
         for _ in 0..2 {
-            let Told::Answered { flags, data, heard, .. } = sender.say(program, line(at, next, octets))
+            let Observed::Answered { flags, data, ack, .. } = sender.send(program, line(at, next, octets))
             else {
                 panic!("no answer to {octets:?}");
             };
-            if heard == at + i32::try_from(octets.len()).unwrap() && !data.is_empty() {
+            if ack == at + i32::try_from(octets.len()).unwrap() && !data.is_empty() {
                 let end = next + i32::try_from(data.len()).unwrap() + i32::from(flags & FIN != 0);
-                let _ = sender.say(program, bare(ACK, at, next));
+                let _ = sender.send(program, bare(ACK, at, next));
                 if flags & PSH != 0 {
-                    at = heard;
+                    at = ack;
                     next = end;
                     break;
                 }
@@ -98,7 +98,7 @@ fn converse(program: &mut Program, sender: &Sender, lines: &[&[u8]]) -> (i32, i3
 }
 
 /// A session: its name, its commands, how the sender ends it, how it ended, and the sender and
-/// recipient that are told.
+/// recipient in its event.
 type Row<'a> = (&'a str, &'a [&'a [u8]], Option<u8>, Ending, (&'a str, &'a str));
 
 const EHLO: &[u8] = b"EHLO mail.example\r\n";
@@ -153,14 +153,14 @@ fn each_session_leaves_one_record_of_its_end() {
         ("closed after the end", &[b"QUIT\r\n"], Some(FIN | ACK), Ending::Quit, ("", "")),
     ];
     for (source, destination, reason) in
-        [(STRANGER, OURS, REASON_NOT_OPTED_IN), (NO_PTR, OPTED_IN, REASON_NO_PTR)]
+        [(CLIENT, OURS, REASON_NOT_OPTED_IN), (NO_PTR, OPTED_IN, REASON_NO_PTR)]
     {
-        for (name, lines, end, ending, told) in rows {
+        for (name, lines, end, ending, observed) in rows {
             let before = monotonic_nanoseconds();
             let sender = Sender::open(&mut program, source, destination, &greeting());
             let (at, next) = converse(&mut program, &sender, lines);
             if let Some(flags) = end {
-                let _ = sender.say(&mut program, bare(*flags, at, next));
+                let _ = sender.send(&mut program, bare(*flags, at, next));
             }
             let after = monotonic_nanoseconds();
             let [ended] = &records(&mut program)[..] else {
@@ -169,9 +169,9 @@ fn each_session_leaves_one_record_of_its_end() {
             assert_eq!((ended.kind, ended.ending), (KIND_ENDED, *ending as u8), "{name}");
             assert_eq!((ended.reason, usize::from(ended.commands)), (reason, lines.len()), "{name}");
             assert_eq!(ended.flow, flow(&sender), "{name}");
-            assert_eq!((ended.sender.as_str(), ended.recipient.as_str()), *told, "{name}");
+            assert_eq!((ended.sender.as_str(), ended.recipient.as_str()), *observed, "{name}");
             let refusal = if reason == REASON_NO_PTR { ReplyId::NoPtr } else { ReplyId::NotOptedIn };
-            assert_eq!(ended.refused, if told.1.is_empty() { 0 } else { refusal as u8 }, "{name}");
+            assert_eq!(ended.refused, if observed.1.is_empty() { 0 } else { refusal as u8 }, "{name}");
             let times = [before - TICK, ended.opened, ended.now, after];
             assert!(times.is_sorted(), "{name}: {times:?}");
         }
@@ -207,8 +207,8 @@ fn each_recipient_but_the_last_one_leaves_a_record_of_its_own() {
         b"MAIL FROM:<>\r\n",
     ];
     let (at, next) = converse(&mut program, &sender, &lines);
-    let _ = sender.say(&mut program, bare(FIN | ACK, at, next));
-    let told: Vec<_> = records(&mut program)
+    let _ = sender.send(&mut program, bare(FIN | ACK, at, next));
+    let observed: Vec<_> = records(&mut program)
         .into_iter()
         .map(|Record { kind, refused, sender, recipient, .. }| (kind, refused, sender, recipient))
         .collect();
@@ -219,7 +219,7 @@ fn each_recipient_but_the_last_one_leaves_a_record_of_its_own() {
         (KIND_RECIPIENT, permanent, "<c@d.example>", "<y@Fabrikam.example>"),
         (KIND_ENDED, 0, "<>", ""),
     ];
-    assert_eq!(told, wanted.map(|(kind, id, from, to)| (kind, id, from.to_owned(), to.to_owned())));
+    assert_eq!(observed, wanted.map(|(kind, id, from, to)| (kind, id, from.to_owned(), to.to_owned())));
     assert_eq!(program.counter(Stat::AlsoEnded), 1);
 }
 
@@ -229,12 +229,12 @@ fn a_greeting_that_refuses_is_in_the_record() {
         return;
     }
     let mut program = load();
-    tell(&mut program, &Settings { refuse_at: REFUSE_AT_GREETING, ..ANSWERING });
+    configure(&mut program, &Settings { refuse_at: REFUSE_AT_GREETING, ..ANSWERING });
     let wanted = about(ReplyId::GreetingRefused, &OURS.to_string());
-    let sender = Sender::open(&mut program, STRANGER, OURS, &wanted);
-    let _ = sender.say(&mut program, bare(RST, 0, wanted.len() as i32));
-    let told = records(&mut program);
-    assert_eq!(told.last().map(|record| record.refused), Some(ReplyId::GreetingRefused as u8));
+    let sender = Sender::open(&mut program, CLIENT, OURS, &wanted);
+    let _ = sender.send(&mut program, bare(RST, 0, wanted.len() as i32));
+    let observed = records(&mut program);
+    assert_eq!(observed.last().map(|record| record.refused), Some(ReplyId::GreetingRefused as u8));
 }
 
 #[test]
@@ -243,8 +243,8 @@ fn a_refusal_by_reset_leaves_one_record() {
         return;
     }
     let mut program = load();
-    tell(&mut program, &Settings { refuse_at: REFUSE_AT_RESET, ..ANSWERING });
-    let packet = program.next_connection().source(STRANGER).destination(OURS);
+    configure(&mut program, &Settings { refuse_at: REFUSE_AT_RESET, ..ANSWERING });
+    let packet = program.next_connection().source(CLIENT).destination(OURS);
     let before = monotonic_nanoseconds();
     assert!(matches!(program.send(&packet), Fate::Answered(Stat::AnswerReset, _)));
     let [refused] = &records(&mut program)[..] else {
@@ -253,7 +253,7 @@ fn a_refusal_by_reset_leaves_one_record() {
     assert_eq!((refused.kind, refused.ending), (KIND_ENDED, Ending::Refused as u8));
     assert_eq!((refused.reason, refused.commands), (REASON_NOT_OPTED_IN, 0));
     assert_eq!((refused.refused, refused.sender.as_str(), refused.recipient.as_str()), (0, "", ""));
-    assert_eq!(refused.flow[..16], STRANGER.octets());
+    assert_eq!(refused.flow[..16], CLIENT.octets());
     assert!(before - TICK <= refused.opened && refused.opened <= refused.now);
 }
 
@@ -263,23 +263,23 @@ fn a_network_has_its_share_of_records_and_leaves_the_others_theirs() {
         return;
     }
     let mut program = load();
-    tell(&mut program, &Settings { refuse_at: REFUSE_AT_RESET, ..ANSWERING });
+    configure(&mut program, &Settings { refuse_at: REFUSE_AT_RESET, ..ANSWERING });
     let ticks = || monotonic_nanoseconds() >> TICK_SHIFT;
     let (before, sent) = (ticks(), 4 * SHARE_MAX);
     for _ in 0..sent {
-        let packet = program.next_connection().source(STRANGER).destination(OURS);
+        let packet = program.next_connection().source(CLIENT).destination(OURS);
         assert!(matches!(program.send(&packet), Fate::Answered(Stat::AnswerReset, _)));
     }
-    let [a, b, c, _, ..] = STRANGER.segments();
+    let [a, b, c, _, ..] = CLIENT.segments();
     let another = Ipv6Addr::new(a, b, c, 0x7001, 0, 0, 0, 1);
     let packet = program.next_connection().source(another).destination(OURS);
     assert!(matches!(program.send(&packet), Fate::Answered(Stat::AnswerReset, _)));
     let shares = (ticks() - before + 1) * u64::from(SHARE_MAX);
     let records = records(&mut program);
     let of = |source: Ipv6Addr| records.iter().filter(|record| record.flow[..16] == source.octets()).count();
-    let (told, over) = (of(STRANGER) as u64, program.counter(Stat::AlsoEventOverShare));
-    assert!(told >= SHARE_MAX.into() && told <= shares, "{told} of {shares}");
-    assert_eq!((of(another), told + over), (1, sent.into()));
+    let (observed, over) = (of(CLIENT) as u64, program.counter(Stat::AlsoEventOverShare));
+    assert!(observed >= SHARE_MAX.into() && observed <= shares, "{observed} of {shares}");
+    assert_eq!((of(another), observed + over), (1, sent.into()));
     assert_eq!(program.counter(Stat::AlsoEnded), u64::from(sent) + 1);
 }
 
@@ -289,7 +289,7 @@ fn records_that_nothing_reads_are_counted_and_refusing_goes_on() {
         return;
     }
     let mut program = load();
-    tell(&mut program, &Settings { refuse_at: REFUSE_AT_RESET, ..ANSWERING });
+    configure(&mut program, &Settings { refuse_at: REFUSE_AT_RESET, ..ANSWERING });
     // a record of 256 octets and its header of 8 (Documentation/bpf/ringbuf.rst)
     let most = u64::from(EVENTS_BYTES / 264);
     let mut sent = 0;
@@ -304,7 +304,7 @@ fn records_that_nothing_reads_are_counted_and_refusing_goes_on() {
     }
     let kept = sent - 1 - program.counter(Stat::AlsoEventOverShare);
     assert!((most - 1..=most).contains(&kept), "{kept}");
-    tell(&mut program, &ANSWERING);
+    configure(&mut program, &ANSWERING);
     let sender = Sender::usual(&mut program);
     converse(&mut program, &sender, &[EHLO, b"QUIT\r\n"]);
     assert_eq!(program.counter(Stat::AlsoEventLost), 2);

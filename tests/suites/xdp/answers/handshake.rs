@@ -21,7 +21,8 @@ use sixgate_tests::{
 };
 
 use super::session::{
-    ANSWERING, STRANGER, Said, Sender, Told, about, bare, greeting, line, load, replied, signalled, tell,
+    ANSWERING, CLIENT, Observed, Segment, Sender, about, bare, configure, greeting, line, load, replied,
+    signalled,
 };
 use crate::program::{Fate, HAS_PTR, HOUR, NEEDS, NO_PTR, OPTED_IN, OURS, Program, projection};
 
@@ -30,7 +31,7 @@ const OLD: Slot = Slot { state: Slot::state_of(REASON_NO_PTR, Phase::Mail as u8)
 
 /// Ways to write an opening SYN that all mean the same.
 fn syns() -> Vec<(&'static str, Packet)> {
-    let syn = || Packet::syn().source(STRANGER).destination(OURS);
+    let syn = || Packet::syn().source(CLIENT).destination(OURS);
     let flags = |flags| syn().flags(flags);
     let options = |octets: &[u8]| syn().options(octets);
     vec![
@@ -85,11 +86,11 @@ fn each_syn_is_answered_with_a_cookie_and_leaves_no_trace() {
     let mut program = load();
     for (name, packet) in syns() {
         // the answer's form is checked by the function that reads it
-        let sender = Sender::knock_with(&mut program, &packet);
+        let sender = Sender::half_open_with(&mut program, &packet);
         assert_eq!(sender.entry(&mut program), None, "{name}");
         program.write_slot(sender.key(), OLD);
         let old = sender.entry(&mut program);
-        Sender::knock_with(&mut program, &packet);
+        Sender::half_open_with(&mut program, &packet);
         assert_eq!(sender.entry(&mut program), old, "{name}");
         sender.forget(&mut program);
     }
@@ -103,7 +104,7 @@ fn the_cookie_of_each_syn_completes_its_handshake() {
     }
     let mut program = load();
     for (name, packet) in syns() {
-        let sender = Sender::knock_with(&mut program, &packet);
+        let sender = Sender::half_open_with(&mut program, &packet);
         sender.go_through(
             &mut program,
             name,
@@ -125,7 +126,7 @@ fn what_is_no_plain_syn_is_the_hosts() {
         return;
     }
     let mut program = load();
-    let syn = || Packet::syn().source(STRANGER).destination(OURS);
+    let syn = || Packet::syn().source(CLIENT).destination(OURS);
     for flags in [SYN | FIN, SYN | RST, SYN | ACK, SYN | FIN | ACK, SYN | RST | ACK, FIN, RST, PSH, 0, 0xff] {
         let fate = program.send(&syn().flags(flags));
         assert_eq!(fate, Fate::Passed(Stat::PassSegment), "flags {flags:#x}");
@@ -149,7 +150,7 @@ fn a_destination_can_be_refused_with_a_reset() {
         return;
     }
     let mut program = load();
-    tell(&mut program, &Settings { refuse_at: REFUSE_AT_RESET, ..ANSWERING });
+    configure(&mut program, &Settings { refuse_at: REFUSE_AT_RESET, ..ANSWERING });
     for (name, packet) in syns() {
         let taken = 1 + u32::try_from(packet.payload_length()).unwrap();
         let reset = Answer {
@@ -164,11 +165,11 @@ fn a_destination_can_be_refused_with_a_reset() {
     let sender = Sender::open(&mut program, NO_PTR, OPTED_IN, &greeting());
     assert_eq!(sender.entry(&mut program).unwrap().reason(), Some(Reason::NoPtr));
     // the style changed between SYN and acknowledgement: it holds for the next SYN
-    tell(&mut program, &ANSWERING);
-    let sender = Sender::knock(&mut program, STRANGER, OURS);
-    tell(&mut program, &Settings { refuse_at: REFUSE_AT_RESET, ..ANSWERING });
-    let told = sender.say(&mut program, bare(ACK, 0, 0));
-    assert_eq!(told, replied(Stat::AnswerGreeting, 0, 0, &greeting()));
+    configure(&mut program, &ANSWERING);
+    let sender = Sender::half_open(&mut program, CLIENT, OURS);
+    configure(&mut program, &Settings { refuse_at: REFUSE_AT_RESET, ..ANSWERING });
+    let observed = sender.send(&mut program, bare(ACK, 0, 0));
+    assert_eq!(observed, replied(Stat::AnswerGreeting, 0, 0, &greeting()));
 }
 
 #[test]
@@ -178,7 +179,7 @@ fn a_handshake_may_end_with_data_which_is_left_for_later() {
     }
     let mut program = load();
     let long = vec![b'x'; 601];
-    let rows: [(&str, Said<'_>, bool); 7] = [
+    let rows: [(&str, Segment<'_>, bool); 7] = [
         ("nothing", bare(ACK, 0, 0), true),
         ("PSH", bare(ACK | PSH, 0, 0), true),
         ("ECN", bare(ACK | ECE | CWR, 0, 0), true),
@@ -187,14 +188,14 @@ fn a_handshake_may_end_with_data_which_is_left_for_later() {
         ("600 octets", line(0, 0, &long[..600]), true),
         ("601 octets", line(0, 0, &long), false),
     ];
-    for (name, said, completes) in rows {
-        let sender = Sender::knock(&mut program, STRANGER, OURS);
+    for (name, sent, completes) in rows {
+        let sender = Sender::half_open(&mut program, CLIENT, OURS);
         let wanted = if completes {
             replied(Stat::AnswerGreeting, 0, 0, &greeting())
         } else {
-            Told::Passed(Stat::PassSegment)
+            Observed::Passed(Stat::PassSegment)
         };
-        assert_eq!(sender.say(&mut program, said), wanted, "{name}");
+        assert_eq!(sender.send(&mut program, sent), wanted, "{name}");
         assert_eq!(sender.entry(&mut program).is_some(), completes, "{name}");
     }
 }
@@ -206,18 +207,18 @@ fn each_greeting_fits_reason_and_style() {
     }
     let mut program = load();
     let rows = [
-        ("not opted in", STRANGER, OURS, Reason::NotOptedIn, Some(OURS)),
+        ("not opted in", CLIENT, OURS, Reason::NotOptedIn, Some(OURS)),
         ("no PTR", NO_PTR, OPTED_IN, Reason::NoPtr, None),
         ("neither", NO_PTR, OURS, Reason::NotOptedIn, Some(OURS)),
         ("a PTR", HAS_PTR, OURS, Reason::NotOptedIn, Some(OURS)),
     ];
-    for (name, source, destination, reason, told) in rows {
-        tell(&mut program, &ANSWERING);
+    for (name, source, destination, reason, observed) in rows {
+        configure(&mut program, &ANSWERING);
         let sender = Sender::open(&mut program, source, destination, &greeting());
         let entry = sender.entry(&mut program).unwrap();
         assert_eq!((entry.reason(), entry.phase()), (Some(reason), Some(Phase::Connected)), "{name}");
-        tell(&mut program, &Settings { refuse_at: REFUSE_AT_GREETING, ..ANSWERING });
-        let (text, phase) = match told {
+        configure(&mut program, &Settings { refuse_at: REFUSE_AT_GREETING, ..ANSWERING });
+        let (text, phase) = match observed {
             Some(about_it) => (about(ReplyId::GreetingRefused, &about_it.to_string()), Phase::Rejected),
             None => (greeting(), Phase::Connected),
         };
@@ -233,7 +234,7 @@ fn only_the_right_cookie_completes_a_handshake() {
         return;
     }
     let mut program = load();
-    let sender = Sender::knock(&mut program, STRANGER, OURS);
+    let sender = Sender::half_open(&mut program, CLIENT, OURS);
     let right = sender.packet(bare(ACK, 0, 0));
     let other: Ipv6Addr = "2001:db8:f::9a".parse().unwrap();
     let next_door: Ipv6Addr = "2001:db8:2::26".parse().unwrap();
@@ -253,10 +254,10 @@ fn only_the_right_cookie_completes_a_handshake() {
         assert_eq!(program.slot(sender.key()), None, "{name}");
     }
     // numbers that a session may have come to: it needs no answer to an acknowledgement
-    for (at, heard) in [(0, -1), (0, 1), (0, 3), (0, 4), (0, 8191), (1, 0), (-1, 0), (-6, 0)] {
-        let told = sender.say(&mut program, bare(ACK, at, heard));
-        assert_eq!(told, Told::Dropped(Stat::DropSilent), "{at} {heard}");
-        assert_eq!(program.slot(sender.key()), None, "{at} {heard}");
+    for (at, ack) in [(0, -1), (0, 1), (0, 3), (0, 4), (0, 8191), (1, 0), (-1, 0), (-6, 0)] {
+        let observed = sender.send(&mut program, bare(ACK, at, ack));
+        assert_eq!(observed, Observed::Dropped(Stat::DropSilent), "{at} {ack}");
+        assert_eq!(program.slot(sender.key()), None, "{at} {ack}");
     }
     for flags in [ACK | SYN, ACK | RST, 0, PSH] {
         let packet = right.clone().flags(flags);
@@ -283,16 +284,16 @@ fn a_cookie_is_worth_nothing_while_the_program_refuses_nothing() {
         ("an unknown way to answer", Settings { answer: 9, ..ANSWERING }),
     ];
     for (name, settings) in rows {
-        let sender = Sender::knock(&mut program, STRANGER, OURS);
-        tell(&mut program, &settings);
-        for said in [bare(ACK, 0, 0), line(0, 0, b"NOOP\r\n")] {
-            assert_eq!(sender.say(&mut program, said), Told::Passed(Stat::PassSegment), "{name}");
+        let sender = Sender::half_open(&mut program, CLIENT, OURS);
+        configure(&mut program, &settings);
+        for sent in [bare(ACK, 0, 0), line(0, 0, b"NOOP\r\n")] {
+            assert_eq!(sender.send(&mut program, sent), Observed::Passed(Stat::PassSegment), "{name}");
             assert_eq!(sender.entry(&mut program), None, "{name}");
         }
-        tell(&mut program, &ANSWERING);
+        configure(&mut program, &ANSWERING);
         // and everything is as before
-        let told = sender.say(&mut program, bare(ACK, 0, 0));
-        assert_eq!(told, replied(Stat::AnswerGreeting, 0, 0, &greeting()), "{name}");
+        let observed = sender.send(&mut program, bare(ACK, 0, 0));
+        assert_eq!(observed, replied(Stat::AnswerGreeting, 0, 0, &greeting()), "{name}");
     }
 }
 
@@ -303,7 +304,7 @@ fn a_change_of_the_maps_holds_for_the_next_syn() {
     }
     let mut program = load();
     let mut trusting = projection();
-    trusting.trust.insert(STRANGER.into());
+    trusting.trust.insert(CLIENT.into());
     let mut opted_in = projection();
     opted_in.optin.insert(OURS.into(), sixgate_common::dest::OptIn::In);
     let mut unguarded = projection();
@@ -313,11 +314,11 @@ fn a_change_of_the_maps_holds_for_the_next_syn() {
         ("trusted meanwhile", trusting, Stat::PassTrusted),
         ("no longer ours", unguarded, Stat::PassNotOurs),
     ] {
-        let sender = Sender::knock(&mut program, STRANGER, OURS);
+        let sender = Sender::half_open(&mut program, CLIENT, OURS);
         program.maps.project(&maps).unwrap();
-        let told = sender.say(&mut program, bare(ACK, 0, 0));
-        assert_eq!(told, replied(Stat::AnswerGreeting, 0, 0, &greeting()), "{name}");
-        let syn = program.next_connection().source(STRANGER).destination(OURS);
+        let observed = sender.send(&mut program, bare(ACK, 0, 0));
+        assert_eq!(observed, replied(Stat::AnswerGreeting, 0, 0, &greeting()), "{name}");
+        let syn = program.next_connection().source(CLIENT).destination(OURS);
         assert_eq!(program.send(&syn), Fate::Passed(stat), "{name}");
         program.maps.project(&projection()).unwrap();
     }
@@ -329,10 +330,10 @@ fn a_source_that_gets_a_ptr_record_is_let_through_from_the_next_syn_on() {
         return;
     }
     let mut program = load();
-    let sender = Sender::knock(&mut program, NO_PTR, OPTED_IN);
+    let sender = Sender::half_open(&mut program, NO_PTR, OPTED_IN);
     program.maps.ptr_set(NO_PTR, PtrState::Exists, PtrOrigin::Dns, HOUR).unwrap();
-    let told = sender.say(&mut program, bare(ACK, 0, 0));
-    assert_eq!(told, replied(Stat::AnswerGreeting, 0, 0, &greeting()));
+    let observed = sender.send(&mut program, bare(ACK, 0, 0));
+    assert_eq!(observed, replied(Stat::AnswerGreeting, 0, 0, &greeting()));
     let syn = Packet::syn().source(NO_PTR).destination(OPTED_IN);
     assert_eq!(program.send(&syn), Fate::Passed(Stat::PassOptedIn));
 }
@@ -346,7 +347,7 @@ fn an_acknowledgement_that_comes_twice_begins_one_session() {
     let sender = Sender::usual(&mut program);
     let before = sender.entry(&mut program);
     for _ in 0..3 {
-        assert_eq!(sender.say(&mut program, bare(ACK, 0, 0)), Told::Dropped(Stat::DropSilent));
+        assert_eq!(sender.send(&mut program, bare(ACK, 0, 0)), Observed::Dropped(Stat::DropSilent));
         assert_eq!(sender.entry(&mut program), before);
     }
     assert_eq!(program.counter(Stat::AlsoBegunNotOptedIn), 1);
@@ -358,24 +359,24 @@ fn a_new_connection_from_the_same_port_replaces_the_session() {
         return;
     }
     let mut program = load();
-    let first = Packet::syn().source(STRANGER).destination(OURS).sequence(1_000_000);
+    let first = Packet::syn().source(CLIENT).destination(OURS).sequence(1_000_000);
     for sequence in [3_000_000_000, 500_000, 1_000_000_000] {
-        let old = Sender::knock_with(&mut program, &first);
-        let _ = old.say(&mut program, bare(ACK, 0, 0));
+        let old = Sender::half_open_with(&mut program, &first);
+        let _ = old.send(&mut program, bare(ACK, 0, 0));
         let g = i32::try_from(greeting().len()).unwrap();
-        let ehlo = old.say(&mut program, line(0, g, b"EHLO x\r\n"));
-        assert!(matches!(ehlo, Told::Answered { stat: Stat::AnswerReply, .. }), "{ehlo:?}");
-        let new = Sender::knock_with(&mut program, &first.clone().sequence(sequence));
+        let ehlo = old.send(&mut program, line(0, g, b"EHLO x\r\n"));
+        assert!(matches!(ehlo, Observed::Answered { stat: Stat::AnswerReply, .. }), "{ehlo:?}");
+        let new = Sender::half_open_with(&mut program, &first.clone().sequence(sequence));
         // the SYN alone changes nothing
-        let told = old.say(&mut program, line(0, g, b"EHLO x\r\n"));
-        assert!(matches!(told, Told::Answered { stat: Stat::AnswerAgain, .. }), "{told:?}");
-        let greeted = new.say(&mut program, bare(ACK, 0, 0));
+        let observed = old.send(&mut program, line(0, g, b"EHLO x\r\n"));
+        assert!(matches!(observed, Observed::Answered { stat: Stat::AnswerAgain, .. }), "{observed:?}");
+        let greeted = new.send(&mut program, bare(ACK, 0, 0));
         assert_eq!(greeted, replied(Stat::AnswerGreeting, 0, 0, &greeting()), "{sequence}");
         let entry = new.entry(&mut program).unwrap();
         assert_eq!((entry.commands, entry.phase()), (0, Some(Phase::Connected)));
         // the old one's segments belong to no session
-        let told = old.say(&mut program, line(8, g, b"NOOP\r\n"));
-        assert_eq!(told, Told::Dropped(Stat::DropSilent));
+        let observed = old.send(&mut program, line(8, g, b"NOOP\r\n"));
+        assert_eq!(observed, Observed::Dropped(Stat::DropSilent));
         new.forget(&mut program);
     }
 }
@@ -386,7 +387,7 @@ fn what_was_a_tag_for_the_daemon_becomes_a_session() {
         return;
     }
     let mut program: Program = load();
-    let sender = Sender::knock(&mut program, STRANGER, OURS);
+    let sender = Sender::half_open(&mut program, CLIENT, OURS);
     program.write_tag(*sender.key(), Tag::new(REASON_NOT_OPTED_IN, 1));
     sender.go_through(
         &mut program,

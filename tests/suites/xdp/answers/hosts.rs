@@ -17,7 +17,7 @@ use sixgate_tests::{
     },
 };
 
-use super::session::{STRANGER, Sender, Told, bare, greeting, line, load, replied};
+use super::session::{CLIENT, Observed, Sender, bare, greeting, line, load, replied};
 use crate::program::{Fate, NEEDS, NO_PTR, OPTED_IN, OURS, Program};
 
 #[test]
@@ -26,7 +26,7 @@ fn a_connection_that_the_program_never_saw_is_passed_on() {
         return;
     }
     let mut program = load();
-    for (source, destination) in [(STRANGER, OURS), (NO_PTR, OPTED_IN)] {
+    for (source, destination) in [(CLIENT, OURS), (NO_PTR, OPTED_IN)] {
         let segment = |flags: u8, data: &[u8]| {
             let packet = Packet::syn().source(source).destination(destination).flags(flags).data(data);
             packet.sequence(4_000_000_000).acknowledgment(2_000_000_000)
@@ -58,7 +58,7 @@ struct Host {
 impl Host {
     fn new() -> Self {
         let netns = Netns::new().unwrap();
-        for address in [OURS, STRANGER] {
+        for address in [OURS, CLIENT] {
             netns.add_address("lo", Ipv6Net::from(address)).unwrap();
         }
         let listener = netns.listen(SocketAddrV6::new(OURS, 25, 0, 0).into()).unwrap();
@@ -66,19 +66,19 @@ impl Host {
     }
 
     fn connect(&self, port: u16) -> (TcpStream, TcpStream) {
-        let source = SocketAddrV6::new(STRANGER, port, 0, 0);
+        let source = SocketAddrV6::new(CLIENT, port, 0, 0);
         let client = self.netns.run(|| connect(source, SocketAddrV6::new(OURS, 25, 0, 0))).unwrap();
         (client, self.listener.accept().unwrap().0)
     }
 }
 
 /// The answer to a right acknowledgement, sent within the host's namespace.
-fn complete(program: &mut Program, host: &Host, port: u16) -> (Sender, Told) {
+fn complete(program: &mut Program, host: &Host, port: u16) -> (Sender, Observed) {
     host.netns.run(|| {
-        let syn = Packet::syn().source(STRANGER).destination(OURS).source_port(port);
-        let sender = Sender::knock_with(program, &syn);
-        let told = sender.say(program, bare(ACK, 0, 0));
-        (sender, told)
+        let syn = Packet::syn().source(CLIENT).destination(OURS).source_port(port);
+        let sender = Sender::half_open_with(program, &syn);
+        let observed = sender.send(program, bare(ACK, 0, 0));
+        (sender, observed)
     })
 }
 
@@ -96,29 +96,29 @@ fn a_connection_of_the_hosts_is_never_taken_over() {
 
     // established, by packets that the program never saw; a cookie cannot be hit by chance
     let (mut client, mut accepted) = host.connect(2001);
-    let (sender, told) = complete(&mut program, &host, 2001);
-    assert_eq!(told, greeted);
+    let (sender, observed) = complete(&mut program, &host, 2001);
+    assert_eq!(observed, greeted);
 
     // numbers that are near a cookie can, so the host's connections are looked for
     sender.forget(&mut program);
     let near = |program: &mut Program| {
         let g = i32::try_from(greeting().len()).unwrap();
-        host.netns.run(|| sender.say(program, line(0, g, b"NOOP\r\n")))
+        host.netns.run(|| sender.send(program, line(0, g, b"NOOP\r\n")))
     };
-    assert_eq!(near(&mut program), Told::Passed(Stat::PassOwned));
+    assert_eq!(near(&mut program), Observed::Passed(Stat::PassOwned));
     assert_eq!(sender.entry(&mut program), None);
     accepted.write_all(b"220 hello\r\n").unwrap();
-    let mut heard = [0; 11];
-    client.read_exact(&mut heard).unwrap();
+    let mut ack = [0; 11];
+    client.read_exact(&mut ack).unwrap();
 
     // half closed is alive
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(accepted.read(&mut [0; 1]).unwrap(), 0);
-    assert_eq!(near(&mut program), Told::Passed(Stat::PassOwned));
+    assert_eq!(near(&mut program), Observed::Passed(Stat::PassOwned));
 
     // in another namespace no process has the connection
     let g = i32::try_from(greeting().len()).unwrap();
-    let told = sender.say(&mut program, line(0, g, b"NOOP\r\n"));
-    assert!(matches!(told, Told::Answered { stat: Stat::AnswerReply, .. }), "{told:?}");
+    let observed = sender.send(&mut program, line(0, g, b"NOOP\r\n"));
+    assert!(matches!(observed, Observed::Answered { stat: Stat::AnswerReply, .. }), "{observed:?}");
     assert_eq!(program.counter(Stat::AlsoResumed), 1);
 }

@@ -10,13 +10,13 @@ use sixgate_tests::{
     },
 };
 
-use super::session::{STRANGER, Said, Sender, Told, bare, greeting, line, load, replied, text};
+use super::session::{CLIENT, Observed, Segment, Sender, bare, greeting, line, load, replied, text};
 use crate::program::{NEEDS, OURS, Program};
 
 /// The SYN of a sender that leaves checksums to the device, as all its packets: no other's are that
 /// long.
 fn local(program: &mut Program) -> Packet {
-    program.next_connection().source(STRANGER).destination(OURS).checksum(Checksum::Partial)
+    program.next_connection().source(CLIENT).destination(OURS).checksum(Checksum::Partial)
 }
 
 fn length(text: &str) -> i32 {
@@ -34,9 +34,9 @@ fn a_command_is_answered_however_much_follows_it() {
         for vlans in [&[][..], &[Vlan::Customer], &[Vlan::Service, Vlan::Customer]] {
             let syn = local(&mut program);
             let syn = vlans.iter().fold(syn, |syn, vlan| syn.vlan(*vlan));
-            let sender = Sender::knock_with(&mut program, &syn);
-            let told = sender.say(&mut program, bare(ACK, 0, 0));
-            assert_eq!(told, replied(Stat::AnswerGreeting, 0, 0, &greeting()));
+            let sender = Sender::half_open_with(&mut program, &syn);
+            let observed = sender.send(&mut program, bare(ACK, 0, 0));
+            assert_eq!(observed, replied(Stat::AnswerGreeting, 0, 0, &greeting()));
             let octets = [&b"NOOP\r\n"[..], &vec![b'x'; junk]].concat();
             let noop = |stat| replied(stat, g, 6, &text(ReplyId::Noop));
             sender.go_through(
@@ -45,7 +45,7 @@ fn a_command_is_answered_however_much_follows_it() {
                 &[
                     (line(0, g, &octets), noop(Stat::AnswerReply)),
                     (line(0, g, &octets), noop(Stat::AnswerAgain)),
-                    (Said { flags: FIN | PSH | ACK, ..line(0, g, &octets) }, noop(Stat::AnswerAgain)),
+                    (Segment { flags: FIN | PSH | ACK, ..line(0, g, &octets) }, noop(Stat::AnswerAgain)),
                     (line(0, g, b"NOOP\r\n"), noop(Stat::AnswerAgain)),
                 ],
             );
@@ -62,24 +62,21 @@ fn a_long_line_is_taken_piece_by_piece() {
     let g = length(&greeting());
     for total in [3500, 4096, 8000, 30_000, 60_000] {
         let syn = local(&mut program);
-        let sender = Sender::knock_with(&mut program, &syn);
-        let told = sender.say(&mut program, bare(ACK, 0, 0));
-        assert_eq!(told, replied(Stat::AnswerGreeting, 0, 0, &greeting()));
+        let sender = Sender::half_open_with(&mut program, &syn);
+        let observed = sender.send(&mut program, bare(ACK, 0, 0));
+        assert_eq!(observed, replied(Stat::AnswerGreeting, 0, 0, &greeting()));
         let mut octets = vec![b'x'; total];
         octets[total - 2..].copy_from_slice(b"\r\n");
         let mut at = 0;
         let end = loop {
             let rest = &octets[usize::try_from(at).unwrap()..];
-            match sender.say(&mut program, line(at, g, rest)) {
-                Told::Answered { stat: Stat::AnswerAck, flags: ACK, at: said, heard, data } => {
-                    assert_eq!((said, &data[..]), (g, ""));
-                    assert!(
-                        heard > at && heard < length(&String::from_utf8_lossy(&octets)),
-                        "{heard} after {at}"
-                    );
-                    at = heard;
+            match sender.send(&mut program, line(at, g, rest)) {
+                Observed::Answered { stat: Stat::AnswerAck, flags: ACK, at: sent, ack, data } => {
+                    assert_eq!((sent, &data[..]), (g, ""));
+                    assert!(ack > at && ack < length(&String::from_utf8_lossy(&octets)), "{ack} after {at}");
+                    at = ack;
                 }
-                told => break told,
+                observed => break observed,
             }
         };
         let all = i32::try_from(total).unwrap();
@@ -96,23 +93,23 @@ fn what_is_no_session_yet_is_judged_by_its_headers() {
     // data in a SYN is not taken, however much there is
     for octets in [3000, 4000, 10_000] {
         let syn = local(&mut program).payload(octets);
-        let sender = Sender::knock_with(&mut program, &syn);
-        let told = sender.say(&mut program, line(0, 0, &[b'x'; 4000]));
-        assert_eq!(told, Told::Passed(Stat::PassSegment));
+        let sender = Sender::half_open_with(&mut program, &syn);
+        let observed = sender.send(&mut program, line(0, 0, &[b'x'; 4000]));
+        assert_eq!(observed, Observed::Passed(Stat::PassSegment));
         assert_eq!(sender.entry(&mut program), None);
     }
     let syn = local(&mut program);
-    let sender = Sender::knock_with(&mut program, &syn);
-    let told = sender.say(&mut program, bare(ACK, 0, 0));
-    assert_eq!(told, replied(Stat::AnswerGreeting, 0, 0, &greeting()));
-    let told = sender.say(&mut program, line(1, length(&greeting()), &[b'x'; 4000]));
+    let sender = Sender::half_open_with(&mut program, &syn);
+    let observed = sender.send(&mut program, bare(ACK, 0, 0));
+    assert_eq!(observed, replied(Stat::AnswerGreeting, 0, 0, &greeting()));
+    let observed = sender.send(&mut program, line(1, length(&greeting()), &[b'x'; 4000]));
     assert_eq!(
-        told,
-        Told::Answered {
+        observed,
+        Observed::Answered {
             stat: Stat::AnswerAck,
             flags: ACK,
             at: length(&greeting()),
-            heard: 0,
+            ack: 0,
             data: String::new(),
         }
     );

@@ -16,8 +16,8 @@ use sixgate_tests::{
 
 use super::{
     commands::{EHLO, RCPT},
-    polite::{Polite, length},
-    session::{Sender, Told, about, bare, greeting, line, load, replied, signalled, text},
+    lockstep::{Lockstep, length},
+    session::{Observed, Sender, about, bare, greeting, line, load, replied, signalled, text},
 };
 use crate::program::{NEEDS, OURS, Program};
 
@@ -52,13 +52,13 @@ fn a_line_has_its_length_and_no_more() {
         ("QUIT ", LINE_MAX + 1, ReplyId::TooLong),
     ];
     for (start, length, reply) in rows {
-        let mut polite = Polite::usual(&mut program);
-        polite.hear(&mut program, &long(start, length), &text(reply));
-        polite.hear(&mut program, b"NOOP\r\n", &text(ReplyId::Noop));
+        let mut lockstep = Lockstep::usual(&mut program);
+        lockstep.expect_reply(&mut program, &long(start, length), &text(reply));
+        lockstep.expect_reply(&mut program, b"NOOP\r\n", &text(ReplyId::Noop));
     }
-    let mut polite = Polite::usual(&mut program);
-    polite.hear(&mut program, EHLO, &text(ReplyId::Ehlo));
-    polite.hear(&mut program, &long("mail from:<", MAIL_LINE_MAX), &text(ReplyId::Mail));
+    let mut lockstep = Lockstep::usual(&mut program);
+    lockstep.expect_reply(&mut program, EHLO, &text(ReplyId::Ehlo));
+    lockstep.expect_reply(&mut program, &long("mail from:<", MAIL_LINE_MAX), &text(ReplyId::Mail));
 }
 
 #[test]
@@ -86,21 +86,21 @@ fn a_line_of_many_segments_gets_one_reply_at_its_end() {
                 }
             };
             assert_eq!(
-                sender.say(&mut program, line(at, g, part)),
+                sender.send(&mut program, line(at, g, part)),
                 wanted(Stat::AnswerReply),
                 "{total} {segment} {at}"
             );
             // once more: the acknowledgement may be lost, too
             assert_eq!(
-                sender.say(&mut program, line(at, g, part)),
+                sender.send(&mut program, line(at, g, part)),
                 wanted(Stat::AnswerAgain),
                 "{total} {segment} {at}"
             );
             at = end;
         }
-        let heard = g + length(text(ReplyId::TooLong));
-        let told = sender.say(&mut program, line(at, heard, b"NOOP\r\n"));
-        assert_eq!(told, replied(Stat::AnswerReply, heard, at + 6, &text(ReplyId::Noop)));
+        let ack = g + length(text(ReplyId::TooLong));
+        let observed = sender.send(&mut program, line(at, ack, b"NOOP\r\n"));
+        assert_eq!(observed, replied(Stat::AnswerReply, ack, at + 6, &text(ReplyId::Noop)));
     }
 }
 
@@ -120,23 +120,24 @@ fn a_line_in_pieces_is_read_as_one() {
     ];
     for piece in [1, 2, 3, 7, 16, 100, 564] {
         let sender = Sender::usual(&mut program);
-        let (mut at, mut heard) = (0, length(greeting()));
+        let (mut at, mut ack) = (0, length(greeting()));
         for (octets, wanted) in &lines {
             let end = at + length(octets);
             for (index, part) in octets.chunks(piece).enumerate() {
                 let to = at + length(part);
-                let told = sender.say(&mut program, line(at, heard, part));
+                let observed = sender.send(&mut program, line(at, ack, part));
                 if to == end {
-                    assert_eq!(told, replied(Stat::AnswerReply, heard, end, wanted), "{piece}: {octets:?}");
+                    assert_eq!(observed, replied(Stat::AnswerReply, ack, end, wanted), "{piece}: {octets:?}");
                 } else {
                     // the first piece has to come twice
-                    let held = index == 0 && told == Told::Dropped(Stat::DropIncomplete);
-                    let told = if held { sender.say(&mut program, line(at, heard, part)) } else { told };
-                    assert_eq!(told, signalled(Stat::AnswerAck, ACK, heard, to), "{piece}: {octets:?}");
+                    let held = index == 0 && observed == Observed::Dropped(Stat::DropIncomplete);
+                    let observed =
+                        if held { sender.send(&mut program, line(at, ack, part)) } else { observed };
+                    assert_eq!(observed, signalled(Stat::AnswerAck, ACK, ack, to), "{piece}: {octets:?}");
                 }
                 at = to;
             }
-            heard += length(wanted);
+            ack += length(wanted);
         }
     }
 }
@@ -162,9 +163,9 @@ fn what_is_no_line_end_ends_the_session() {
         b"RCPT TO:<a@b.example>\n.\r\n",
     ];
     for octets in rows {
-        let mut polite = Polite::usual(&mut program);
-        polite.hear(&mut program, b"NOOP\r\n", &text(ReplyId::Noop));
-        polite.hear_last(&mut program, octets, &text(ReplyId::BareLineEnd));
+        let mut lockstep = Lockstep::usual(&mut program);
+        lockstep.expect_reply(&mut program, b"NOOP\r\n", &text(ReplyId::Noop));
+        lockstep.expect_last_reply(&mut program, octets, &text(ReplyId::BareLineEnd));
     }
 }
 
@@ -182,18 +183,18 @@ fn a_reply_to_a_line_in_pieces_fits_behind_the_last_octet() {
         let domain = format!("{}{domain}", "a".repeat(length_of_domain - domain.len()));
         let subject = if is_said { domain.clone() } else { OURS.to_string() };
         let reply = about(ReplyId::NotOptedIn, &subject);
-        let mut polite = Polite::usual(&mut program);
-        polite.hear(&mut program, EHLO, &text(ReplyId::Ehlo));
-        polite.hear(&mut program, b"MAIL FROM:<>\r\n", &text(ReplyId::Mail));
-        let Polite { sender, at, heard } = polite;
+        let mut lockstep = Lockstep::usual(&mut program);
+        lockstep.expect_reply(&mut program, EHLO, &text(ReplyId::Ehlo));
+        lockstep.expect_reply(&mut program, b"MAIL FROM:<>\r\n", &text(ReplyId::Mail));
+        let Lockstep { sender, at, ack } = lockstep;
         let octets = format!("RCPT TO:<u@{domain}>\r");
         let end = at + length(&octets);
-        for told in [Told::Dropped(Stat::DropIncomplete), signalled(Stat::AnswerAck, ACK, heard, end)] {
-            assert_eq!(sender.say(&mut program, line(at, heard, octets.as_bytes())), told);
+        for observed in [Observed::Dropped(Stat::DropIncomplete), signalled(Stat::AnswerAck, ACK, ack, end)] {
+            assert_eq!(sender.send(&mut program, line(at, ack, octets.as_bytes())), observed);
         }
         for stat in [Stat::AnswerReply, Stat::AnswerAgain] {
-            let told = sender.say(&mut program, line(end, heard, b"\n"));
-            assert_eq!(told, replied(stat, heard, end + 1, &reply), "{domain}");
+            let observed = sender.send(&mut program, line(end, ack, b"\n"));
+            assert_eq!(observed, replied(stat, ack, end + 1, &reply), "{domain}");
         }
     }
 }
@@ -207,8 +208,8 @@ fn a_line_that_gave_way_to_others_ends_its_session_with_a_reset() {
     let g = length(greeting());
     let begin = |program: &mut Program| {
         let sender = Sender::usual(program);
-        for told in [Told::Dropped(Stat::DropIncomplete), signalled(Stat::AnswerAck, ACK, g, 2)] {
-            assert_eq!(sender.say(program, line(0, g, b"NO")), told);
+        for observed in [Observed::Dropped(Stat::DropIncomplete), signalled(Stat::AnswerAck, ACK, g, 2)] {
+            assert_eq!(sender.send(program, line(0, g, b"NO")), observed);
         }
         sender
     };
@@ -219,15 +220,15 @@ fn a_line_that_gave_way_to_others_ends_its_session_with_a_reset() {
         if count % 400 == 0 {
             // its entry in FLOWS stays in use, and is not used more often than acknowledgements are
             // limited to
-            let told = oldest.say(&mut program, bare(ACK, 1, g));
-            assert_eq!(told, signalled(Stat::AnswerAck, ACK, g, 2));
+            let observed = oldest.send(&mut program, bare(ACK, 1, g));
+            assert_eq!(observed, signalled(Stat::AnswerAck, ACK, g, 2));
         }
     }
-    let told = oldest.say(&mut program, line(2, g, b"OP\r\n"));
-    assert_eq!(told, signalled(Stat::AnswerLineLost, RST | ACK, g, 2));
+    let observed = oldest.send(&mut program, line(2, g, b"OP\r\n"));
+    assert_eq!(observed, signalled(Stat::AnswerLineLost, RST | ACK, g, 2));
     assert_eq!(program.counter(Stat::AlsoEnded), 1);
     // whose line is there goes on
     let newest = begin(&mut program);
-    let told = newest.say(&mut program, line(2, g, b"OP\r\n"));
-    assert_eq!(told, replied(Stat::AnswerReply, g, 6, &text(ReplyId::Noop)));
+    let observed = newest.send(&mut program, line(2, g, b"OP\r\n"));
+    assert_eq!(observed, replied(Stat::AnswerReply, g, 6, &text(ReplyId::Noop)));
 }

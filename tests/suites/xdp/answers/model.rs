@@ -27,9 +27,9 @@ pub(crate) struct Refusal {
 #[derive(Debug)]
 pub(crate) struct Dialogue {
     /// All replies that it sends, the greeting first.
-    pub(crate) said: Vec<u8>,
-    /// After each command: where it ends in the stream, and where its reply ends in [`Self::said`].
-    pub(crate) turns: Vec<(usize, usize)>,
+    pub(crate) sent: Vec<u8>,
+    /// After each command: where it ends in the stream, and where its reply ends in [`Self::sent`].
+    pub(crate) exchanges: Vec<(usize, usize)>,
     /// Whether the program ends the connection by itself.
     pub(crate) ends: bool,
 }
@@ -38,8 +38,8 @@ impl Dialogue {
     /// The dialogue to `input`.
     pub(crate) fn of(refusal: Refusal, input: &[u8]) -> Self {
         let opening = refuse::open(refusal.reason, refusal.refuse_at);
-        let mut dialogue = Self { said: Vec::new(), turns: Vec::new(), ends: false };
-        dialogue.say(refusal, opening.reply, b"");
+        let mut dialogue = Self { sent: Vec::new(), exchanges: Vec::new(), ends: false };
+        dialogue.send(refusal, opening.reply, b"");
         let (mut phase, mut commands, mut at, mut skipping, mut skipped) = (opening.next, 0, 0, false, 0);
         while phase != Phase::Closing {
             let mut goes_on = false;
@@ -59,19 +59,19 @@ impl Dialogue {
                 Cut::BareLineEnd => (Verb::BareLineEnd, 0, input.len() - at),
             };
             let step = refuse::step(refusal.reason, phase, verb, commands);
-            dialogue.say(refusal, step.reply, &input[at..at + length]);
+            dialogue.send(refusal, step.reply, &input[at..at + length]);
             phase = step.next;
             commands += 1;
             at += taken;
             skipping = goes_on;
             skipped = if goes_on { skipped } else { 0 };
-            dialogue.turns.push((at, dialogue.said.len()));
+            dialogue.exchanges.push((at, dialogue.sent.len()));
         }
         dialogue.ends = phase == Phase::Closing;
         dialogue
     }
 
-    fn say(&mut self, refusal: Refusal, reply: ReplyId, line: &[u8]) {
+    fn send(&mut self, refusal: Refusal, reply: ReplyId, line: &[u8]) {
         let (source, destination) = (refusal.source.to_string(), refusal.destination.to_string());
         let octets = |span: Span| &line[span.start..span.start + span.length];
         let is_temporary = domain::path_domain(line, 0, line.len())
@@ -85,11 +85,11 @@ impl Dialogue {
             ReplyId::NoPtr => &source,
             _ => "",
         };
-        self.said.extend(about(reply, subject).as_bytes());
+        self.sent.extend(about(reply, subject).as_bytes());
     }
 
     /// Octets of the greeting.
     pub(crate) fn greeting(&self) -> usize {
-        self.said.iter().position(|octet| *octet == b'\n').map_or(0, |end| end + 1)
+        self.sent.iter().position(|octet| *octet == b'\n').map_or(0, |end| end + 1)
     }
 }

@@ -13,11 +13,11 @@ use sixgate_tests::{
     packet::tcp::{ACK, CWR, ECE, FIN, PSH, RST, SYN},
 };
 
-use super::session::{Said, Sender, Told, bare, greeting, line, load, replied, signalled, text};
+use super::session::{Observed, Segment, Sender, bare, greeting, line, load, replied, signalled, text};
 use crate::program::NEEDS;
 
 /// A session: its name, and the segments and their answers after the greeting was sent.
-pub(super) type Row = (&'static str, Vec<(Said<'static>, Told)>);
+pub(super) type Row = (&'static str, Vec<(Segment<'static>, Observed)>);
 
 pub(super) static GREETING: LazyLock<String> = LazyLock::new(greeting);
 pub(super) static NOOP: LazyLock<String> = LazyLock::new(|| text(ReplyId::Noop));
@@ -38,38 +38,38 @@ pub(super) fn length(text: &str) -> i32 {
     i32::try_from(text.len()).unwrap()
 }
 
-pub(super) fn silent() -> Told {
-    Told::Dropped(Stat::DropSilent)
+pub(super) fn silent() -> Observed {
+    Observed::Dropped(Stat::DropSilent)
 }
 
-pub(super) fn early() -> Told {
-    Told::Dropped(Stat::DropEarly)
+pub(super) fn early() -> Observed {
+    Observed::Dropped(Stat::DropEarly)
 }
 
-pub(super) fn incomplete() -> Told {
-    Told::Dropped(Stat::DropIncomplete)
+pub(super) fn incomplete() -> Observed {
+    Observed::Dropped(Stat::DropIncomplete)
 }
 
-pub(super) fn acked(at: i32, heard: i32) -> Told {
-    signalled(Stat::AnswerAck, ACK, at, heard)
+pub(super) fn acked(at: i32, ack: i32) -> Observed {
+    signalled(Stat::AnswerAck, ACK, at, ack)
 }
 
 /// The reply to [`noop`], once more.
-pub(super) fn again() -> Told {
+pub(super) fn again() -> Observed {
     replied(Stat::AnswerAgain, g(), 6, &NOOP)
 }
 
 /// A reply that ends the connection.
-pub(super) fn last(stat: Stat, at: i32, heard: i32, data: &str) -> Told {
-    Told::Answered { stat, flags: PSH | ACK | FIN, at, heard, data: data.to_owned() }
+pub(super) fn last(stat: Stat, at: i32, ack: i32, data: &str) -> Observed {
+    Observed::Answered { stat, flags: PSH | ACK | FIN, at, ack, data: data.to_owned() }
 }
 
-pub(super) fn ended(at: i32, heard: i32) -> Told {
-    signalled(Stat::AnswerFin, FIN | ACK, at, heard)
+pub(super) fn ended(at: i32, ack: i32) -> Observed {
+    signalled(Stat::AnswerFin, FIN | ACK, at, ack)
 }
 
 /// NOOP, the first command, and its reply.
-pub(super) fn noop() -> (Said<'static>, Told) {
+pub(super) fn noop() -> (Segment<'static>, Observed) {
     (line(0, g(), b"NOOP\r\n"), replied(Stat::AnswerReply, g(), 6, &NOOP))
 }
 
@@ -232,7 +232,7 @@ fn a_command_is_answered_when_it_is_whole() {
         ),
         (
             "without PSH, with URG and ECN",
-            vec![(Said { flags: ACK | 0x20 | ECE | CWR, ..noop().0 }, noop().1)],
+            vec![(Segment { flags: ACK | 0x20 | ECE | CWR, ..noop().0 }, noop().1)],
         ),
     ]);
 }
@@ -263,7 +263,7 @@ fn what_is_out_of_place_is_answered_with_the_right_place() {
             vec![
                 (bare(0, 0, 0), silent()),
                 (bare(PSH, 0, 0), silent()),
-                (Said { flags: PSH, at: 0, heard: 0, data: b"NOOP\r\n" }, silent()),
+                (Segment { flags: PSH, at: 0, ack: 0, data: b"NOOP\r\n" }, silent()),
                 (bare(FIN, 0, 0), silent()),
                 (bare(SYN | FIN, 0, 0), silent()),
                 noop(),
@@ -273,11 +273,11 @@ fn what_is_out_of_place_is_answered_with_the_right_place() {
         (
             "far away",
             vec![
-                (line(100_000, g(), b"NOOP\r\n"), Told::Passed(Stat::PassSegment)),
-                (line(-100_000, g(), b"NOOP\r\n"), Told::Passed(Stat::PassSegment)),
-                (bare(ACK, 0, 1_000_000), Told::Passed(Stat::PassSegment)),
-                (bare(ACK, 0, -1_000_000), Told::Passed(Stat::PassSegment)),
-                (bare(FIN | ACK, 2_000_000_000, g()), Told::Passed(Stat::PassSegment)),
+                (line(100_000, g(), b"NOOP\r\n"), Observed::Passed(Stat::PassSegment)),
+                (line(-100_000, g(), b"NOOP\r\n"), Observed::Passed(Stat::PassSegment)),
+                (bare(ACK, 0, 1_000_000), Observed::Passed(Stat::PassSegment)),
+                (bare(ACK, 0, -1_000_000), Observed::Passed(Stat::PassSegment)),
+                (bare(FIN | ACK, 2_000_000_000, g()), Observed::Passed(Stat::PassSegment)),
                 noop(),
             ],
         ),
@@ -308,7 +308,7 @@ fn a_syn_within_a_session_changes_nothing() {
     let before = sender.entry(&mut program);
     for at in [-1, 0, 6, 100, 1_000_000] {
         let syn = sender.packet(bare(SYN, at, 0));
-        Sender::knock_with(&mut program, &syn);
+        Sender::half_open_with(&mut program, &syn);
         assert_eq!(sender.entry(&mut program), before);
     }
     sender.go_through(
@@ -327,12 +327,12 @@ fn a_spoiled_segment_of_a_session_changes_nothing() {
     let mut program = load();
     let sender = Sender::usual(&mut program);
     let before = sender.entry(&mut program);
-    for said in
+    for sent in
         [noop().0, bare(ACK, 0, g()), bare(FIN | ACK, 0, g()), bare(RST, 0, 0), line(0, g(), b"NOOP\r\nx")]
     {
-        let fate = program.send(&sender.packet(said).checksum(Checksum::Wrong));
-        assert_eq!(sender.read(fate), Told::Passed(Stat::PassChecksum), "{said:?}");
-        assert_eq!(sender.entry(&mut program), before, "{said:?}");
+        let fate = program.send(&sender.packet(sent).checksum(Checksum::Wrong));
+        assert_eq!(sender.read(fate), Observed::Passed(Stat::PassChecksum), "{sent:?}");
+        assert_eq!(sender.entry(&mut program), before, "{sent:?}");
     }
     let fate = program.send(&sender.packet(noop().0).checksum(Checksum::Partial));
     assert_eq!(sender.read(fate), noop().1);

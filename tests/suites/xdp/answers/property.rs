@@ -17,7 +17,7 @@ use sixgate_tests::gate;
 
 use super::{
     model::{Dialogue, Refusal},
-    session::{ANSWERING, STRANGER, Sender, load, tell},
+    session::{ANSWERING, CLIENT, Sender, configure, load},
     stream::{Manners, Stream},
 };
 use crate::program::{NEEDS, NO_PTR, OPTED_IN, OURS, Program};
@@ -132,14 +132,14 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn run(program: &mut Program, case: &Case) {
-    tell(program, &Settings { refuse_at: case.refuse_at, ..ANSWERING });
+    configure(program, &Settings { refuse_at: case.refuse_at, ..ANSWERING });
     let (source, destination) = match case.reason {
-        Reason::NotOptedIn => (STRANGER, OURS),
+        Reason::NotOptedIn => (CLIENT, OURS),
         Reason::NoPtr => (NO_PTR, OPTED_IN),
     };
     let refusal = Refusal { reason: case.reason, refuse_at: case.refuse_at, source, destination };
     let dialogue = Dialogue::of(refusal, &case.input);
-    let greeting = std::str::from_utf8(&dialogue.said[..dialogue.greeting()]).unwrap();
+    let greeting = std::str::from_utf8(&dialogue.sent[..dialogue.greeting()]).unwrap();
     let sender = Sender::open(program, source, destination, greeting);
     let mut stream = Stream::new(&sender, &case.input, &dialogue, case.manners);
     if case.greeting_arrives {
@@ -151,7 +151,7 @@ fn run(program: &mut Program, case: &Case) {
             Event::Send(back, length) => stream.send(*back, *length),
             Event::Acknowledge(is_keep_alive) => stream.acknowledge(*is_keep_alive),
             Event::Deliver(which, again) => stream.deliver(program, |count| which.index(count), *again),
-            Event::Hear(which, again) => stream.hear(|count| which.index(count), *again),
+            Event::Hear(which, again) => stream.expect_reply(|count| which.index(count), *again),
             Event::Vanish => vanished |= program.take_slot(sender.key()),
         }
     }
@@ -159,7 +159,7 @@ fn run(program: &mut Program, case: &Case) {
     // sent again, counts as arrived: its client only waits.
     stream.lose_all();
     stream.hear_greeting();
-    let rounds = 3 * dialogue.turns.len() + 2 * case.input.len() / 565 + 10;
+    let rounds = 3 * dialogue.exchanges.len() + 2 * case.input.len() / 565 + 10;
     for _ in 0..rounds {
         if stream.is_complete() {
             break;
@@ -169,7 +169,7 @@ fn run(program: &mut Program, case: &Case) {
     assert!(stream.is_complete(), "the dialogue does not end");
     if !vanished {
         let entry = sender.entry(program).unwrap();
-        assert_eq!(usize::from(entry.commands), dialogue.turns.len());
+        assert_eq!(usize::from(entry.commands), dialogue.exchanges.len());
     }
     program.take_slot(sender.key());
 }

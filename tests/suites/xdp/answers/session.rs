@@ -26,17 +26,17 @@ use crate::program::{ENFORCE, Fate, OURS, Program};
 /// The program answers by itself.
 pub(crate) const ANSWERING: Settings = Settings { answer: ANSWER_KERNEL, ..ENFORCE };
 /// A sender of whom nothing is known.
-pub(crate) const STRANGER: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0xa, 0, 0x99);
+pub(crate) const CLIENT: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0xa, 0, 0x99);
 
 /// The program with filled maps and replies, told to answer by itself.
 pub(crate) fn load() -> Program {
     let mut program = Program::load();
-    tell(&mut program, &ANSWERING);
+    configure(&mut program, &ANSWERING);
     program
 }
 
-/// Changes what the program is told, and writes the usual replies.
-pub(crate) fn tell(program: &mut Program, settings: &Settings) {
+/// Changes the settings of the program, and writes the usual replies.
+pub(crate) fn configure(program: &mut Program, settings: &Settings) {
     let Settings { generation, cookie, .. } = program.maps.settings().unwrap();
     program.maps.write_settings(&Settings { generation, cookie, ..*settings }).unwrap();
     program.maps.write_replies(&compile_replies(&table())).unwrap();
@@ -64,46 +64,46 @@ pub(crate) fn greeting() -> String {
 
 /// A segment of the sender. Numbers count from the first octet behind each side's SYN.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Said<'a> {
+pub(crate) struct Segment<'a> {
     pub(crate) flags: u8,
     pub(crate) at: i32,
-    pub(crate) heard: i32,
+    pub(crate) ack: i32,
     pub(crate) data: &'a [u8],
 }
 
 /// What comes of it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Told {
+pub(crate) enum Observed {
     Passed(Stat),
     Dropped(Stat),
-    /// Numbers as in [`Said`].
+    /// Numbers as in [`Segment`].
     Answered {
         stat: Stat,
         flags: u8,
         at: i32,
-        heard: i32,
+        ack: i32,
         data: String,
     },
 }
 
-/// Data, acknowledging `heard`.
-pub(crate) const fn line(at: i32, heard: i32, data: &[u8]) -> Said<'_> {
-    Said { flags: PSH | ACK, at, heard, data }
+/// Data, acknowledging `ack`.
+pub(crate) const fn line(at: i32, ack: i32, data: &[u8]) -> Segment<'_> {
+    Segment { flags: PSH | ACK, at, ack, data }
 }
 
 /// A segment without data.
-pub(crate) const fn bare(flags: u8, at: i32, heard: i32) -> Said<'static> {
-    Said { flags, at, heard, data: b"" }
+pub(crate) const fn bare(flags: u8, at: i32, ack: i32) -> Segment<'static> {
+    Segment { flags, at, ack, data: b"" }
 }
 
 /// A reply and its acknowledgement.
-pub(crate) fn replied(stat: Stat, at: i32, heard: i32, data: &str) -> Told {
-    Told::Answered { stat, flags: PSH | ACK, at, heard, data: data.to_owned() }
+pub(crate) fn replied(stat: Stat, at: i32, ack: i32, data: &str) -> Observed {
+    Observed::Answered { stat, flags: PSH | ACK, at, ack, data: data.to_owned() }
 }
 
 /// An answer without data.
-pub(crate) const fn signalled(stat: Stat, flags: u8, at: i32, heard: i32) -> Told {
-    Told::Answered { stat, flags, at, heard, data: String::new() }
+pub(crate) const fn signalled(stat: Stat, flags: u8, at: i32, ack: i32) -> Observed {
+    Observed::Answered { stat, flags, at, ack, data: String::new() }
 }
 
 /// One connection's sender.
@@ -119,13 +119,13 @@ pub(crate) struct Sender {
 
 impl Sender {
     /// Opens a connection that the program answers: SYN, SYN-ACK, and no more.
-    pub(crate) fn knock(program: &mut Program, source: Ipv6Addr, destination: Ipv6Addr) -> Self {
+    pub(crate) fn half_open(program: &mut Program, source: Ipv6Addr, destination: Ipv6Addr) -> Self {
         let packet = program.next_connection().source(source).destination(destination);
-        Self::knock_with(program, &packet)
+        Self::half_open_with(program, &packet)
     }
 
     /// The same with a packet of which addresses, link layer and extensions are taken.
-    pub(crate) fn knock_with(program: &mut Program, packet: &Packet) -> Self {
+    pub(crate) fn half_open_with(program: &mut Program, packet: &Packet) -> Self {
         let fate = program.send(packet);
         let Fate::Answered(Stat::AnswerSyn, Answer { flags, sequence, acknowledgment, data }) = &fate else {
             panic!("{packet:?}: {fate:?}");
@@ -147,39 +147,39 @@ impl Sender {
         destination: Ipv6Addr,
         greeting: &str,
     ) -> Self {
-        let sender = Self::knock(program, source, destination);
-        let told = sender.say(program, bare(ACK, 0, 0));
-        assert_eq!(told, replied(Stat::AnswerGreeting, 0, 0, greeting));
+        let sender = Self::half_open(program, source, destination);
+        let observed = sender.send(program, bare(ACK, 0, 0));
+        assert_eq!(observed, replied(Stat::AnswerGreeting, 0, 0, greeting));
         sender
     }
 
     /// The connection of an unknown sender to a destination that has not opted in, greeted.
     pub(crate) fn usual(program: &mut Program) -> Self {
-        Self::open(program, STRANGER, OURS, &greeting())
+        Self::open(program, CLIENT, OURS, &greeting())
     }
 
     /// The packet with these flags, numbers and data.
-    pub(crate) fn packet(&self, said: Said<'_>) -> Packet {
-        let at = self.first.wrapping_add_signed(said.at);
-        let heard = if said.flags & ACK == 0 { 0 } else { self.cookie.wrapping_add_signed(said.heard) };
-        self.packet.clone().flags(said.flags).sequence(at).acknowledgment(heard).data(said.data)
+    pub(crate) fn packet(&self, sent: Segment<'_>) -> Packet {
+        let at = self.first.wrapping_add_signed(sent.at);
+        let ack = if sent.flags & ACK == 0 { 0 } else { self.cookie.wrapping_add_signed(sent.ack) };
+        self.packet.clone().flags(sent.flags).sequence(at).acknowledgment(ack).data(sent.data)
     }
 
     /// Sends a segment.
-    pub(crate) fn say(&self, program: &mut Program, said: Said<'_>) -> Told {
-        let fate = program.send(&self.packet(said));
+    pub(crate) fn send(&self, program: &mut Program, sent: Segment<'_>) -> Observed {
+        let fate = program.send(&self.packet(sent));
         self.read(fate)
     }
 
     /// A fate in this connection's numbers.
-    pub(crate) fn read(&self, fate: Fate) -> Told {
+    pub(crate) fn read(&self, fate: Fate) -> Observed {
         match fate {
-            Fate::Passed(stat) => Told::Passed(stat),
-            Fate::Dropped(stat) => Told::Dropped(stat),
+            Fate::Passed(stat) => Observed::Passed(stat),
+            Fate::Dropped(stat) => Observed::Dropped(stat),
             Fate::Answered(stat, answer) => {
-                let (at, heard) = self.numbers(&answer);
+                let (at, ack) = self.numbers(&answer);
                 let data = String::from_utf8(answer.data).unwrap();
-                Told::Answered { stat, flags: answer.flags, at, heard, data }
+                Observed::Answered { stat, flags: answer.flags, at, ack, data }
             }
         }
     }
@@ -191,10 +191,10 @@ impl Sender {
     }
 
     /// Sends one segment after the other; each has to be answered as in its row.
-    pub(crate) fn go_through(&self, program: &mut Program, name: &str, rows: &[(Said<'_>, Told)]) {
-        for (index, (said, wanted)) in rows.iter().enumerate() {
-            let told = self.say(program, *said);
-            assert_eq!(told, *wanted, "{name}, segment {}: {}", index + 1, shown(said));
+    pub(crate) fn go_through(&self, program: &mut Program, name: &str, rows: &[(Segment<'_>, Observed)]) {
+        for (index, (sent, wanted)) in rows.iter().enumerate() {
+            let observed = self.send(program, *sent);
+            assert_eq!(observed, *wanted, "{name}, segment {}: {}", index + 1, shown(sent));
         }
     }
 
@@ -221,8 +221,8 @@ impl Sender {
 }
 
 /// A segment for people: not all octets of a long one.
-fn shown(said: &Said<'_>) -> String {
-    let Said { flags, at, heard, data } = said;
+fn shown(sent: &Segment<'_>) -> String {
+    let Segment { flags, at, ack, data } = sent;
     let start = String::from_utf8_lossy(&data[..data.len().min(80)]);
-    format!("flags {flags:#x}, {at}, {heard}, {} octets {start:?}", data.len())
+    format!("flags {flags:#x}, {at}, {ack}, {} octets {start:?}", data.len())
 }

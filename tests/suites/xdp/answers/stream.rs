@@ -8,7 +8,7 @@ use sixgate_tests::packet::tcp::{ACK, FIN, PSH, RST, SYN};
 
 use super::{
     model::Dialogue,
-    session::{Said, Sender, Told},
+    session::{Observed, Segment, Sender},
 };
 use crate::program::Program;
 
@@ -34,11 +34,11 @@ pub(crate) struct Stream<'a> {
     /// The offset to send next (SND.NXT); behind the input when the FIN was sent.
     next: usize,
     /// Which octets have come, the program's FIN last.
-    heard: Vec<bool>,
+    ack: Vec<bool>,
     /// Segments on their way to the program.
     going: Vec<Going>,
     /// Answers on their way to the sender.
-    coming: Vec<Told>,
+    coming: Vec<Observed>,
     /// The program has seen nothing behind it.
     delivered: usize,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Stream<'a> {
 struct Going {
     flags: u8,
     at: i32,
-    heard: usize,
+    ack: usize,
     start: usize,
     end: usize,
 }
@@ -63,7 +63,7 @@ impl<'a> Stream<'a> {
             manners,
             acknowledged: 0,
             next: 0,
-            heard: vec![false; dialogue.said.len() + 1],
+            ack: vec![false; dialogue.sent.len() + 1],
             going: Vec::new(),
             coming: Vec::new(),
             delivered: 0,
@@ -72,12 +72,12 @@ impl<'a> Stream<'a> {
 
     /// The greeting arrives, at first or after it was sent again.
     pub(crate) fn hear_greeting(&mut self) {
-        self.heard[..self.dialogue.greeting()].fill(true);
+        self.ack[..self.dialogue.greeting()].fill(true);
     }
 
     /// All input of the sender has been sent and answered, with the ends of both directions.
     pub(crate) fn is_complete(&self) -> bool {
-        self.acknowledged > self.input.len() && self.heard_to() > self.dialogue.said.len()
+        self.acknowledged > self.input.len() && self.heard_to() > self.dialogue.sent.len()
     }
 
     /// Sends the octets from `back` before the next one on, at most `length` of them; with the FIN
@@ -86,7 +86,7 @@ impl<'a> Stream<'a> {
         let start = (self.next - back.min(self.next - self.acknowledged)).min(self.written());
         let end = (start + length).min(self.written()).min(self.acknowledged + WINDOW).max(start);
         let fin = end == self.input.len()
-            && (self.manners != Manners::Conforming || self.heard_to() >= self.dialogue.said.len());
+            && (self.manners != Manners::Conforming || self.heard_to() >= self.dialogue.sent.len());
         let flags = ACK | if fin { FIN } else { 0 } | if end > start { PSH } else { 0 };
         self.next = self.next.max(end + usize::from(fin));
         self.put(flags, place(start), start, end);
@@ -99,8 +99,8 @@ impl<'a> Stream<'a> {
     }
 
     fn put(&mut self, flags: u8, at: i32, start: usize, end: usize) {
-        let heard = self.heard_to();
-        self.going.push(Going { flags, at, heard, start, end });
+        let ack = self.heard_to();
+        self.going.push(Going { flags, at, ack, start, end });
     }
 
     /// One of the segments on their way arrives, and stays on its way if it comes `again`.
@@ -110,30 +110,30 @@ impl<'a> Stream<'a> {
         }
         let which = which(self.going.len());
         let going = if again { self.going[which] } else { self.going.swap_remove(which) };
-        let Going { flags, at, heard, start, end } = going;
-        let said = Said { flags, at, heard: place(heard), data: &self.input[start..end] };
-        let told = self.sender.say(program, said);
+        let Going { flags, at, ack, start, end } = going;
+        let sent = Segment { flags, at, ack: place(ack), data: &self.input[start..end] };
+        let observed = self.sender.send(program, sent);
         self.delivered = self.delivered.max(end + usize::from(flags & FIN != 0));
-        self.judge(&said, &told);
-        if matches!(told, Told::Answered { .. }) {
-            self.coming.push(told);
+        self.judge(&sent, &observed);
+        if matches!(observed, Observed::Answered { .. }) {
+            self.coming.push(observed);
         }
     }
 
     /// One of the answers on their way arrives, and stays on its way if it comes `again`.
-    pub(crate) fn hear(&mut self, which: impl FnOnce(usize) -> usize, again: bool) {
+    pub(crate) fn expect_reply(&mut self, which: impl FnOnce(usize) -> usize, again: bool) {
         if self.coming.is_empty() {
             return;
         }
         let which = which(self.coming.len());
-        let told = if again { self.coming[which].clone() } else { self.coming.swap_remove(which) };
-        let Told::Answered { flags, at, heard, data, .. } = told else {
+        let observed = if again { self.coming[which].clone() } else { self.coming.swap_remove(which) };
+        let Observed::Answered { flags, at, ack, data, .. } = observed else {
             return;
         };
-        self.acknowledged = self.acknowledged.max(usize::try_from(heard).unwrap());
+        self.acknowledged = self.acknowledged.max(usize::try_from(ack).unwrap());
         let at = usize::try_from(at).unwrap();
-        let end = (at + data.len() + usize::from(flags & FIN != 0)).min(self.heard.len());
-        self.heard[at.min(end)..end].fill(true);
+        let end = (at + data.len() + usize::from(flags & FIN != 0)).min(self.ack.len());
+        self.ack[at.min(end)..end].fill(true);
     }
 
     /// Everything on its way is lost.
@@ -149,50 +149,50 @@ impl<'a> Stream<'a> {
         self.sender.let_time_pass(program);
         self.send(usize::MAX, SEGMENT);
         self.deliver(program, |_| 0, false);
-        self.hear(|_| 0, false);
+        self.expect_reply(|_| 0, false);
     }
 
     /// No octet is wrong, nothing is acknowledged that was not sent, nothing ends before its end.
-    fn judge(&self, said: &Said<'_>, told: &Told) {
-        let Told::Answered { stat, flags, at, heard, data } = told else {
-            let is_right = matches!(told, Told::Dropped(stat) if *stat != Stat::DropReset);
-            assert!(is_right, "{said:?}: {told:?}");
+    fn judge(&self, sent: &Segment<'_>, observed: &Observed) {
+        let Observed::Answered { stat, flags, at, ack, data } = observed else {
+            let is_right = matches!(observed, Observed::Dropped(stat) if *stat != Stat::DropReset);
+            assert!(is_right, "{sent:?}: {observed:?}");
             return;
         };
-        assert_eq!(flags & (RST | SYN), 0, "{said:?}: {told:?}");
-        let all = &self.dialogue.said;
+        assert_eq!(flags & (RST | SYN), 0, "{sent:?}: {observed:?}");
+        let all = &self.dialogue.sent;
         let at = usize::try_from(*at).unwrap();
         let end = at + data.len();
         let wanted = all.get(at..end).unwrap_or_default();
-        assert_eq!(data.as_bytes(), wanted, "{said:?}: {stat:?} at {at}");
+        assert_eq!(data.as_bytes(), wanted, "{sent:?}: {stat:?} at {at}");
         if flags & FIN != 0 {
             let may_end = self.dialogue.ends || self.delivered > self.input.len();
             // without its state the program does not know whether its end was acknowledged
             let again = self.manners == Manners::Conforming && data.is_empty() && end == all.len() + 1;
-            assert!(may_end && (end == all.len() || again), "{said:?}: {told:?}");
+            assert!(may_end && (end == all.len() || again), "{sent:?}: {observed:?}");
         }
         let beyond = usize::from(self.manners == Manners::Conforming);
-        assert!(at <= all.len() + 1 + beyond, "{said:?}: {told:?}");
-        let heard = usize::try_from(*heard).unwrap();
-        assert!(heard <= self.delivered, "{said:?}: {told:?}, but only {} was sent", self.delivered);
+        assert!(at <= all.len() + 1 + beyond, "{sent:?}: {observed:?}");
+        let ack = usize::try_from(*ack).unwrap();
+        assert!(ack <= self.delivered, "{sent:?}: {observed:?}, but only {} was sent", self.delivered);
     }
 
     /// All before it has come without a gap (RCV.NXT).
     fn heard_to(&self) -> usize {
-        self.heard.iter().position(|heard| !heard).unwrap_or(self.heard.len())
+        self.ack.iter().position(|ack| !ack).unwrap_or(self.ack.len())
     }
 
     /// How much of its input the sender's application has written.
     fn written(&self) -> usize {
-        let heard = self.heard_to();
+        let ack = self.heard_to();
         if self.manners == Manners::Hasty {
             return self.input.len();
         }
-        if heard < self.dialogue.greeting() {
+        if ack < self.dialogue.greeting() {
             return 0;
         }
         // the first command whose reply has not come is the last one that is written
-        let open = self.dialogue.turns.iter().find(|(_, reply)| *reply > heard);
+        let open = self.dialogue.exchanges.iter().find(|(_, reply)| *reply > ack);
         open.map_or(self.input.len(), |(end, _)| *end)
     }
 }

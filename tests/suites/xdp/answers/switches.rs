@@ -16,7 +16,9 @@ use sixgate_tests::{
     packet::tcp::{ACK, SYN},
 };
 
-use super::session::{ANSWERING, STRANGER, Sender, Told, bare, greeting, line, load, replied, tell, text};
+use super::session::{
+    ANSWERING, CLIENT, Observed, Sender, bare, configure, greeting, line, load, replied, text,
+};
 use crate::program::{Fate, HOUR, NEEDS, NO_PTR, OPTED_IN, OURS, Program, projection};
 
 const EHLO: &[u8] = b"EHLO x\r\n";
@@ -33,10 +35,10 @@ fn set(maps: &mut Maps, change: impl FnOnce(&mut Settings)) {
 
 /// A session between EHLO and MAIL, the reply to EHLO acknowledged by MAIL only.
 fn after_ehlo(program: &mut Program) -> (Sender, i32, i32) {
-    let sender = Sender::open(program, STRANGER, OURS, &greeting());
+    let sender = Sender::open(program, CLIENT, OURS, &greeting());
     let g = i32::try_from(greeting().len()).unwrap();
-    let told = sender.say(program, line(0, g, EHLO));
-    assert_eq!(told, replied(Stat::AnswerReply, g, 8, &text(ReplyId::Ehlo)));
+    let observed = sender.send(program, line(0, g, EHLO));
+    assert_eq!(observed, replied(Stat::AnswerReply, g, 8, &text(ReplyId::Ehlo)));
     (sender, g, g + i32::try_from(text(ReplyId::Ehlo).len()).unwrap())
 }
 
@@ -69,10 +71,10 @@ fn a_session_goes_on_with_any_switch() {
         // a SYN that is passed on makes the old entry void, from any sender
         assert_eq!(program.send(&sender.packet(bare(SYN, -1, 0))), Fate::Passed(*stat), "{name}");
         assert_eq!(sender.entry(&mut program), None, "{name}");
-        let told = sender.say(&mut program, line(8, next, MAIL));
-        assert_eq!(told, Told::Passed(Stat::PassSegment), "{name}");
+        let observed = sender.send(&mut program, line(8, next, MAIL));
+        assert_eq!(observed, Observed::Passed(Stat::PassSegment), "{name}");
         program.maps.project(&projection()).unwrap();
-        tell(&mut program, &ANSWERING);
+        configure(&mut program, &ANSWERING);
     }
 }
 
@@ -84,7 +86,7 @@ fn opt_in(maps: &mut Maps) {
 
 fn trust(maps: &mut Maps) {
     let mut wanted = projection();
-    wanted.trust.insert(STRANGER.into());
+    wanted.trust.insert(CLIENT.into());
     maps.project(&wanted).unwrap();
 }
 
@@ -101,24 +103,24 @@ fn a_session_goes_on_while_the_next_ones_are_refused_otherwise() {
     }
     let mut program = load();
     for refuse_at in [REFUSE_AT_GREETING, REFUSE_AT_RESET] {
-        tell(&mut program, &ANSWERING);
+        configure(&mut program, &ANSWERING);
         let (sender, _, next) = after_ehlo(&mut program);
-        tell(&mut program, &Settings { refuse_at, ..ANSWERING });
-        let told = sender.say(&mut program, line(8, next, MAIL));
-        assert_eq!(told, replied(Stat::AnswerReply, next, 22, &text(ReplyId::Mail)));
+        configure(&mut program, &Settings { refuse_at, ..ANSWERING });
+        let observed = sender.send(&mut program, line(8, next, MAIL));
+        assert_eq!(observed, replied(Stat::AnswerReply, next, 22, &text(ReplyId::Mail)));
     }
-    tell(&mut program, &ANSWERING);
+    configure(&mut program, &ANSWERING);
     let (sender, _, next) = after_ehlo(&mut program);
-    tell(&mut program, &Settings { answer: ANSWER_DAEMON, ..ANSWERING });
-    let told = sender.say(&mut program, line(8, next, MAIL));
-    assert_eq!(told, replied(Stat::AnswerReply, next, 22, &text(ReplyId::Mail)));
+    configure(&mut program, &Settings { answer: ANSWER_DAEMON, ..ANSWERING });
+    let observed = sender.send(&mut program, line(8, next, MAIL));
+    assert_eq!(observed, replied(Stat::AnswerReply, next, 22, &text(ReplyId::Mail)));
     // the next SYN leaves a tag, and the connection is the host's
     let fate = program.send(&sender.packet(bare(SYN, -1, 0)));
     assert_eq!(fate, Fate::Passed(Stat::TagNotOptedIn));
     let tag = program.tag(sender.key()).unwrap();
     assert_eq!(tag, Tag::new(REASON_NOT_OPTED_IN, tag.opened));
-    for said in [bare(ACK, 0, 0), line(8, next, MAIL)] {
-        assert_eq!(sender.say(&mut program, said), Told::Passed(Stat::PassSegment));
+    for sent in [bare(ACK, 0, 0), line(8, next, MAIL)] {
+        assert_eq!(sender.send(&mut program, sent), Observed::Passed(Stat::PassSegment));
     }
     assert_eq!((program.tag(sender.key()), sender.entry(&mut program)), (Some(tag), None));
 }
@@ -132,8 +134,8 @@ fn a_session_without_ptr_goes_on_when_the_record_appears() {
     let sender = Sender::open(&mut program, NO_PTR, OPTED_IN, &greeting());
     program.maps.ptr_set(NO_PTR, PtrState::Exists, PtrOrigin::Dns, HOUR).unwrap();
     let g = i32::try_from(greeting().len()).unwrap();
-    let told = sender.say(&mut program, line(0, g, EHLO));
-    assert_eq!(told, replied(Stat::AnswerReply, g, 8, &text(ReplyId::Ehlo)));
+    let observed = sender.send(&mut program, line(0, g, EHLO));
+    assert_eq!(observed, replied(Stat::AnswerReply, g, 8, &text(ReplyId::Ehlo)));
     // its next connection is let through
     assert_eq!(program.send(&sender.packet(bare(SYN, -1, 0))), Fate::Passed(Stat::PassOptedIn));
     assert_eq!(sender.entry(&mut program), None);
@@ -154,24 +156,24 @@ fn a_session_gets_the_texts_with_which_it_began() {
     // with a longer name, and with a shorter one: the numbers would differ, too
     for host in ["a-much-longer-name.gate.example", "g.example"] {
         rename(&mut program, host);
-        let told = sender.say(&mut program, old);
-        assert_eq!(told, replied(Stat::AnswerAgain, g, 8, &text(ReplyId::Ehlo)), "{host}");
+        let observed = sender.send(&mut program, old);
+        assert_eq!(observed, replied(Stat::AnswerAgain, g, 8, &text(ReplyId::Ehlo)), "{host}");
         let wanted = named(host).refusing(ReplyId::Greeting, "").to_string();
-        Sender::open(&mut program, STRANGER, OURS, &wanted);
+        Sender::open(&mut program, CLIENT, OURS, &wanted);
     }
-    let told = sender.say(&mut program, line(8, next, b"HELO x\r\n"));
-    assert_eq!(told, replied(Stat::AnswerReply, next, 16, &text(ReplyId::Helo)));
+    let observed = sender.send(&mut program, line(8, next, b"HELO x\r\n"));
+    assert_eq!(observed, replied(Stat::AnswerReply, next, 16, &text(ReplyId::Helo)));
     // the third change replaces its texts
     rename(&mut program, "third.example");
-    for said in [line(8, next, b"HELO x\r\n"), line(16, next + 18, b"NOOP\r\n")] {
-        assert_eq!(sender.say(&mut program, said), Told::Dropped(Stat::DropOutdated));
+    for sent in [line(8, next, b"HELO x\r\n"), line(16, next + 18, b"NOOP\r\n")] {
+        assert_eq!(sender.send(&mut program, sent), Observed::Dropped(Stat::DropOutdated));
     }
     // the same names again do not change anything
     let third = named("third.example").refusing(ReplyId::Greeting, "").to_string();
-    sender = Sender::open(&mut program, STRANGER, OURS, &third);
+    sender = Sender::open(&mut program, CLIENT, OURS, &third);
     for _ in 0..5 {
         rename(&mut program, "third.example");
     }
-    let told = sender.say(&mut program, line(0, i32::try_from(third.len()).unwrap(), b"NOOP\r\n"));
-    assert!(matches!(told, Told::Answered { stat: Stat::AnswerReply, .. }), "{told:?}");
+    let observed = sender.send(&mut program, line(0, i32::try_from(third.len()).unwrap(), b"NOOP\r\n"));
+    assert!(matches!(observed, Observed::Answered { stat: Stat::AnswerReply, .. }), "{observed:?}");
 }

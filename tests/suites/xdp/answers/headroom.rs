@@ -18,10 +18,11 @@ use sixgate_tests::{
 
 use super::{
     lines::long,
+    lockstep::Lockstep,
     model::{Dialogue, Refusal},
-    polite::Polite,
     session::{
-        ANSWERING, STRANGER, Sender, Told, about, bare, greeting, line, load, replied, signalled, tell, text,
+        ANSWERING, CLIENT, Observed, Sender, about, bare, configure, greeting, line, load, replied,
+        signalled, text,
     },
 };
 use crate::program::{Fate, NEEDS, NO_PTR, OPTED_IN, OURS, Program};
@@ -71,27 +72,28 @@ fn every_reply_fits_however_little_head_room_there_is() {
             (Reason::NotOptedIn, REFUSE_AT_GREETING),
             (Reason::NoPtr, REFUSE_AT_RCPT),
         ] {
-            tell(&mut program, &Settings { refuse_at, ..ANSWERING });
+            configure(&mut program, &Settings { refuse_at, ..ANSWERING });
             let (source, destination) = match reason {
-                Reason::NotOptedIn => (STRANGER, OURS),
+                Reason::NotOptedIn => (CLIENT, OURS),
                 Reason::NoPtr => (NO_PTR, OPTED_IN),
             };
             let refusal = Refusal { reason, refuse_at, source, destination };
             let dialogue = Dialogue::of(refusal, &lines.concat());
-            let said = String::from_utf8(dialogue.said.clone()).unwrap();
-            let mut polite = Polite::open(&mut program, source, destination, &said[..dialogue.greeting()]);
+            let sent = String::from_utf8(dialogue.sent.clone()).unwrap();
+            let mut lockstep =
+                Lockstep::open(&mut program, source, destination, &sent[..dialogue.greeting()]);
             let mut at = dialogue.greeting();
-            for (line, (_, end)) in lines.iter().zip(&dialogue.turns) {
-                let wanted = &said[at..*end];
+            for (line, (_, end)) in lines.iter().zip(&dialogue.exchanges) {
+                let wanted = &sent[at..*end];
                 if *line == b"QUIT\r\n" {
-                    polite.hear_last(&mut program, line, wanted);
+                    lockstep.expect_last_reply(&mut program, line, wanted);
                 } else {
-                    polite.hear(&mut program, line, wanted);
+                    lockstep.expect_reply(&mut program, line, wanted);
                 }
                 at = *end;
             }
             for id in ReplyId::ALL {
-                seen[id as usize] |= said.contains(&text(id)) || said.contains(&about(id, "2001:db8:2::25"));
+                seen[id as usize] |= sent.contains(&text(id)) || sent.contains(&about(id, "2001:db8:2::25"));
             }
             seen[ReplyId::NoPtr as usize] |= reason == Reason::NoPtr;
         }
@@ -113,18 +115,18 @@ fn handshakes_ends_and_odd_frames_fit_as_well() {
                 // a SYN without options is shorter than its answer
                 let syn = program
                     .next_connection()
-                    .source(STRANGER)
+                    .source(CLIENT)
                     .destination(OURS)
                     .checksum(checksum)
                     .options(&[]);
                 let syn = vlans.iter().fold(syn, |syn, vlan| syn.vlan(*vlan));
-                let sender = Sender::knock_with(&mut program, &syn);
+                let sender = Sender::half_open_with(&mut program, &syn);
                 let g = i32::try_from(greeting().len()).unwrap();
-                let last = Told::Answered {
+                let last = Observed::Answered {
                     stat: Stat::AnswerReply,
                     flags: PSH | ACK | FIN,
                     at: g,
-                    heard: 2,
+                    ack: 2,
                     data: text(ReplyId::BareLineEnd),
                 };
                 sender.go_through(
@@ -135,22 +137,22 @@ fn handshakes_ends_and_odd_frames_fit_as_well() {
                         (line(0, g, b"x\n"), last),
                     ],
                 );
-                let syn = program.next_connection().source(STRANGER).destination(OURS).checksum(checksum);
+                let syn = program.next_connection().source(CLIENT).destination(OURS).checksum(checksum);
                 let syn = vlans.iter().fold(syn, |syn, vlan| syn.vlan(*vlan));
-                let sender = Sender::knock_with(&mut program, &syn);
+                let sender = Sender::half_open_with(&mut program, &syn);
                 sender.go_through(
                     &mut program,
                     &format!("{room} {checksum:?} {} tags, FIN", vlans.len()),
                     &[
                         (bare(ACK, 0, 0), replied(Stat::AnswerGreeting, 0, 0, &greeting())),
-                        (bare(ACK, 0, g), Told::Dropped(Stat::DropSilent)),
+                        (bare(ACK, 0, g), Observed::Dropped(Stat::DropSilent)),
                         (bare(FIN | ACK, 0, g), signalled(Stat::AnswerFin, FIN | ACK, g, 1)),
                     ],
                 );
             }
-            tell(&mut program, &Settings { refuse_at: REFUSE_AT_RESET, ..ANSWERING });
+            configure(&mut program, &Settings { refuse_at: REFUSE_AT_RESET, ..ANSWERING });
             let syn =
-                program.next_connection().source(STRANGER).destination(OURS).checksum(checksum).options(&[]);
+                program.next_connection().source(CLIENT).destination(OURS).checksum(checksum).options(&[]);
             assert!(
                 matches!(program.send(&syn), Fate::Answered(Stat::AnswerReset, _)),
                 "{room} {checksum:?}"
