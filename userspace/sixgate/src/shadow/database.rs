@@ -3,9 +3,9 @@
 //! It owns the layout, and that the file stays small. Rows are aggregated by `report`.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, OpenOptions, Permissions},
     io,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -152,11 +152,16 @@ fn waived(row: &Row<'_>) -> rusqlite::Result<Waived> {
     })
 }
 
-/// Opens the file to write to. A new one can be read by its owner alone: it has addresses of
-/// people.
+/// Opens the file to write to. As the opt-in store it can be read by its owner and the group, and
+/// by no other user: it has addresses of people. One that is there keeps its mode.
 fn create(path: &Path) -> Result<Connection, ShadowError> {
-    let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-    made.map_err(|source| ShadowError::File { operation: "create", path: path.to_owned(), source })?;
+    let failed = |source| ShadowError::File { operation: "create", path: path.to_owned(), source };
+    match OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path) {
+        // regardless of the umask
+        Ok(file) => file.set_permissions(Permissions::from_mode(FILE_MODE)).map_err(failed)?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(failed(error)),
+    }
     let failed = database("open", path);
     let connection = Connection::open(path).map_err(&failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(&failed)?;
@@ -188,6 +193,8 @@ CREATE TABLE IF NOT EXISTS waived (
 );
 CREATE INDEX IF NOT EXISTS waived_at ON waived (at);
 ";
+/// For the owner; members of the group may read.
+const FILE_MODE: u32 = 0o640;
 /// Wait for another process that has the file locked, such as a report that is being made.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -227,11 +234,14 @@ mod tests {
     }
 
     #[test]
-    fn only_the_owner_may_read_the_file() {
-        use std::os::unix::fs::PermissionsExt as _;
+    fn owner_and_group_alone_may_read_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("shadow.db");
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         ShadowDatabase::update(&path, &[at(1)], &settings(100, 3), 1).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(mode(), 0o640);
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        ShadowDatabase::update(&path, &[at(2)], &settings(100, 3), 2).unwrap();
+        assert_eq!(mode(), 0o600, "as its administrator wants it");
     }
 }
