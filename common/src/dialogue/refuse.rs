@@ -18,6 +18,8 @@ pub const MAIL_LINE_MAX: usize = LINE_MAX + 26 + 17 + 10;
 /// Why a session is refused from its first packet.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Reason {
     /// The destination address has not opted in.
     NotOptedIn = REASON_NOT_OPTED_IN,
@@ -33,6 +35,8 @@ pub const REASON_NO_PTR: u8 = 2;
 /// How far a refused session is. Numbers are stored in [`crate::slot::Slot::state`].
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Phase {
     /// The 220 greeting was sent.
     Connected = 1,

@@ -188,10 +188,20 @@ fn without_rights_on_the_maps_a_command_fails_and_changes_nothing() {
         fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
     }
     let before = host.place.contents();
-    for words in ["optin add ::2", "optin remove ::1", "stats", "flows", "ptr list", "detach", "attach"] {
+    let no_daemon = "run the command as root, or start the daemon (`systemctl start sixgate`)";
+    for (words, reason) in [
+        ("optin add ::2", "not permitted; it needs root"),
+        ("optin remove ::1", "not permitted; it needs root"),
+        ("detach", "not permitted; it needs root"),
+        ("attach", "not permitted; it needs root"),
+        ("ptr flush", "only root and the daemon's user may change the BPF maps"),
+        ("stats", no_daemon),
+        ("flows", no_daemon),
+        ("ptr list", no_daemon),
+    ] {
         let ended = host.place.run_as_nobody(words);
         assert_eq!(ended.code, Some(2), "{words}: {ended:?}");
-        assert!(ended.messages.contains("not permitted; it needs root"), "{words}: {ended:?}");
+        assert!(ended.messages.contains(reason), "{words}: {ended:?}");
     }
     assert_eq!(host.place.run_as_nobody("optin check ::1").code, Some(0), "the store alone is enough");
     let store = host.place.store();

@@ -16,6 +16,7 @@ mod hop;
 mod identity;
 mod interfaces;
 mod kills;
+mod members;
 mod messages;
 mod other_pins;
 mod promise;

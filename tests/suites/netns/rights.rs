@@ -18,13 +18,13 @@ use sixgate_tests::{
 use crate::{ZONE, can_run};
 
 /// A user and a group that no other test uses.
-const USER: u32 = 47_251;
+pub(crate) const USER: u32 = 47_251;
 /// What sixgate.service leaves the daemon, and sixgate-attach.service the command.
 const DAEMON: &str = "bpf,+net_bind_service";
 const ATTACH: &str = "bpf,+perfmon,+net_admin";
 
 /// A site whose files and pins belong to [`USER`].
-fn site_of_user(settings: &str) -> Site {
+pub(crate) fn site_of_user(settings: &str) -> Site {
     let site = Site::new(ZONE, "answer = \"kernel\"\nxdp.mode = \"generic\"").configured(settings);
     site.sixgate(&format!("optin add {GATE}"));
     site.sixgate("domain add contoso.com");
@@ -67,7 +67,7 @@ fn attach_at_request(site: &Site) -> String {
     attach_configured(site, 0)
 }
 
-fn attach_configured(site: &Site, code: i32) -> String {
+pub(crate) fn attach_configured(site: &Site, code: i32) -> String {
     let mut command = Command::new(sixgate_with(site, ATTACH));
     command.arg("--config").arg(site.config()).args(["attach", "--configured"]);
     let output = site.gate.run(|| command.output()).unwrap();
@@ -76,7 +76,7 @@ fn attach_configured(site: &Site, code: i32) -> String {
     text
 }
 
-fn serve(site: &Site) -> Daemon {
+pub(crate) fn serve(site: &Site) -> Daemon {
     let mut daemon =
         Daemon::start_binary(&sixgate_with(site, DAEMON), Some(&site.gate), &site.config()).unwrap();
     daemon.wait_until_settled().unwrap();

@@ -3,8 +3,9 @@
 //!
 //! It changes none; tags are taken by `maps`.
 
-use std::{net::SocketAddrV6, time::Duration};
+use std::{cmp::Reverse, net::SocketAddrV6, ops::ControlFlow, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use sixgate_common::{
     flow::{FlowKey, Tag},
     names,
@@ -21,7 +22,7 @@ use super::{
 };
 
 /// A connection that is refused.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct FlowRecord {
     /// The client's address and port.
     pub source: SocketAddrV6,
@@ -38,7 +39,8 @@ pub struct FlowRecord {
 }
 
 /// How far a connection is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FlowState {
     /// It is tagged: the daemon refuses it.
     Tag,
@@ -48,6 +50,19 @@ pub enum FlowState {
     Over,
 }
 
+impl FlowRecord {
+    /// Records with the oldest first, each tagged connection once.
+    #[must_use]
+    pub fn sorted(mut records: Vec<Self>) -> Vec<Self> {
+        records.sort_by_key(|record| (Reverse(record.age), record.source, record.destination));
+        records.dedup_by(|later, first| {
+            (later.source, later.destination, later.state)
+                == (first.source, first.destination, FlowState::Tag)
+        });
+        records
+    }
+}
+
 impl Maps {
     /// The connections, the oldest first.
     ///
@@ -55,21 +70,39 @@ impl Maps {
     ///
     /// [`DataplaneError::Map`].
     pub fn flows(&self) -> Result<Vec<FlowRecord>, DataplaneError> {
+        let mut found = Vec::new();
+        self.each_flow(&mut |record| {
+            found.push(record);
+            ControlFlow::Continue(())
+        })?;
+        Ok(FlowRecord::sorted(found))
+    }
+
+    /// Gives `take` the connections, in no order, until it breaks off. A tagged one may come twice.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`].
+    pub fn each_flow(
+        &self,
+        take: &mut dyn FnMut(FlowRecord) -> ControlFlow<()>,
+    ) -> Result<(), DataplaneError> {
         let now = monotonic_nanoseconds();
-        let mut tags = std::collections::HashMap::new();
         // The map changes meanwhile, and a walk that loses its position starts anew: no more steps
         // than entries.
         for entry in self.flows.iter().take(self.sizes().flows as usize) {
             let (key, tag) = entry.map_err(|error| DataplaneError::map("read", names::FLOWS, error))?;
-            tags.insert(key, tag);
+            if tagged(&key, &tag, now).is_some_and(|record| take(record).is_break()) {
+                return Ok(());
+            }
         }
-        let mut records: Vec<FlowRecord> =
-            tags.iter().filter_map(|(key, tag)| tagged(key, tag, now)).collect();
         for index in 0..SLOTS_ENTRIES {
-            records.extend(answered(&self.slot_at(index)?, now));
+            let record = answered(&self.slot_at(index)?, now);
+            if record.is_some_and(|record| take(record).is_break()) {
+                break;
+            }
         }
-        records.sort_by_key(|record| (std::cmp::Reverse(record.age), record.source));
-        Ok(records)
+        Ok(())
     }
 
     /// The slot of a connection that the program answers by itself.

@@ -2,9 +2,10 @@
 //!
 //! Only results get here; the asker of DNS decides how long one holds.
 
-use std::{collections::BTreeMap, net::Ipv6Addr, time::Duration};
+use std::{net::Ipv6Addr, ops::ControlFlow, time::Duration};
 
 use aya::maps::MapError;
+use serde::{Deserialize, Serialize};
 use sixgate_common::{
     names,
     ptr::{ORIGIN_COMMAND, ORIGIN_DNS, PTR_ABSENT, PTR_EXISTS, PtrEntry},
@@ -17,7 +18,8 @@ use super::{
 };
 
 /// The result of reverse DNS for an address.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PtrState {
     /// It has at least one PTR record.
     Exists,
@@ -26,7 +28,8 @@ pub enum PtrState {
 }
 
 /// The source of a result.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PtrOrigin {
     /// DNS: another answer takes its place.
     Dns,
@@ -35,7 +38,7 @@ pub enum PtrOrigin {
 }
 
 /// One entry that still holds.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PtrRecord {
     /// The sending address.
     pub address: Ipv6Addr,
@@ -47,6 +50,16 @@ pub struct PtrRecord {
     pub remaining: Duration,
 }
 
+impl PtrRecord {
+    /// Records in the order of their addresses, each address once.
+    #[must_use]
+    pub fn sorted(mut records: Vec<Self>) -> Vec<Self> {
+        records.sort_by_key(|record| record.address);
+        records.dedup_by_key(|record| record.address);
+        records
+    }
+}
+
 impl Maps {
     /// All entries that still hold, in the order of their addresses.
     ///
@@ -54,15 +67,32 @@ impl Maps {
     ///
     /// [`DataplaneError::Map`].
     pub fn ptr_list(&self) -> Result<Vec<PtrRecord>, DataplaneError> {
+        let mut found = Vec::new();
+        self.each_ptr(&mut |record| {
+            found.push(record);
+            ControlFlow::Continue(())
+        })?;
+        Ok(PtrRecord::sorted(found))
+    }
+
+    /// Gives `take` the entries that still hold, in no order, until it breaks off. One may come
+    /// twice.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`].
+    pub fn each_ptr(&self, take: &mut dyn FnMut(PtrRecord) -> ControlFlow<()>) -> Result<(), DataplaneError> {
         let now = monotonic_nanoseconds();
-        let mut found = BTreeMap::new();
         // The map changes meanwhile, and a walk that loses its position starts anew: no more steps
         // than entries.
         for entry in self.ptr.iter().take(self.sizes().ptr as usize) {
             let (address, entry) = entry.map_err(failed("read"))?;
-            found.insert(address, entry);
+            let record = record(address.into(), &entry, now);
+            if record.is_some_and(|record| take(record).is_break()) {
+                break;
+            }
         }
-        Ok(found.into_iter().filter_map(|(address, entry)| record(address.into(), &entry, now)).collect())
+        Ok(())
     }
 
     /// The entry of one address, if it still holds.

@@ -12,6 +12,7 @@ pub mod control;
 pub mod doctor;
 mod evidence;
 pub mod explain;
+pub mod kernel_facts;
 pub mod log_limit;
 pub mod message_store;
 mod metrics;

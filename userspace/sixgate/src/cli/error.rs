@@ -10,6 +10,7 @@ use crate::{
     config::ConfigError,
     control::ControlError,
     explain::ExplainError,
+    kernel_facts::FactsError,
     server::{AskError, ServeError},
     setup::SetupError,
     shadow::ShadowError,
@@ -134,11 +135,17 @@ pub enum CliError {
         /// Where the store will be.
         path: PathBuf,
     },
-    /// The command needs the maps.
+    /// Facts of the XDP program and its maps could not be read.
+    #[error(transparent)]
+    Facts(#[from] FactsError),
+    /// The user may not change the maps.
     #[error(
-        "the XDP program is not attached, so that there are no maps: `sixgate attach --iface IFACE` attaches it"
+        "nothing was changed: only root and the daemon's user may change the BPF maps: run the command as root"
     )]
-    NotAttached,
+    MapsAreClosed {
+        /// The operation that was not permitted.
+        source: ControlError,
+    },
     /// Attaching needs an interface.
     #[error("no interface: name one with --iface, or set `interfaces` in [xdp]")]
     NoInterface,

@@ -12,7 +12,7 @@ use sixgate_common::refuse::{Phase, Reason};
 use super::{CliError, Exit, Format, Output};
 use sixgate_dataplane::{FlowRecord, FlowState};
 
-use crate::control::Control;
+use crate::{config::Config, control::Control, kernel_facts::KernelFacts};
 
 /// The arguments of `sixgate flows`.
 #[derive(Debug, Args)]
@@ -36,9 +36,13 @@ struct FlowRow {
     age_seconds: u64,
 }
 
-pub(super) fn run(command: &Flows, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
-    let maps = control.maps()?.ok_or(CliError::NotAttached)?;
-    let mut records = maps.flows()?;
+pub(super) fn run(
+    command: &Flows,
+    config: &Config,
+    control: &Control,
+    out: &mut Output<'_>,
+) -> Result<Exit, CliError> {
+    let mut records = KernelFacts::new(config, control).flows()?;
     records.retain(|record| command.all || matches!(record.state, FlowState::Live(_)));
     out.list(command.format, "flows", records.iter().map(listed), text)
 }

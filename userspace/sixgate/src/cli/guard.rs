@@ -15,7 +15,9 @@ use super::{
     output::Lookup,
 };
 use crate::{
+    config::Config,
     control::{Control, GuardOrigin},
+    kernel_facts::KernelFacts,
     store::{Consent, EntryKey, ListKind, PrefixMap, StoreEntry},
 };
 
@@ -64,16 +66,22 @@ impl GuardCommand {
     }
 }
 
-pub(super) fn run(command: GuardCommand, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+pub(super) fn run(
+    command: GuardCommand,
+    config: &Config,
+    control: &Control,
+    out: &mut Output<'_>,
+) -> Result<Exit, CliError> {
+    let facts = KernelFacts::new(config, control);
     match command {
         GuardCommand::Add(Prefixes { prefixes, .. }) => {
             edit::add(control, Consent::default(), prefixes.into_iter().map(StoreEntry::Guard), out)
         }
         GuardCommand::Remove(Prefixes { prefixes, .. }) => remove(control, prefixes, out),
-        GuardCommand::List(format) => list(control, format, out),
+        GuardCommand::List(format) => list(&facts, format, out),
         GuardCommand::Export(format) => export(control, ListKind::Guard, format, out),
         GuardCommand::Load(load) => edit::load(control, ListKind::Guard, load, out),
-        GuardCommand::Check(lookup) => check(control, lookup, out),
+        GuardCommand::Check(lookup) => check(&facts, lookup, out),
     }
 }
 
@@ -95,18 +103,18 @@ fn remove(control: &Control, prefixes: Vec<Ipv6Net>, out: &mut Output<'_>) -> Re
     Ok(exit)
 }
 
-fn list(control: &Control, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
-    let guarded = control.guard()?.into_iter();
+fn list(facts: &KernelFacts<'_>, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    let guarded = facts.guard()?.into_iter();
     let listed = guarded.map(|(prefix, origin)| GuardRow { prefix, origin: origin.name() });
     out.list(format, "guard", listed, |GuardRow { prefix, origin }| format!("{prefix} {origin}"))
 }
 
 fn check(
-    control: &Control,
+    facts: &KernelFacts<'_>,
     Lookup { address, format }: Lookup,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
-    let guarded: PrefixMap<GuardOrigin> = control.guard()?.into_iter().collect();
+    let guarded: PrefixMap<GuardOrigin> = facts.guard()?.into_iter().collect();
     let found = guarded.longest_match(address).map(|(prefix, origin)| (prefix, origin.name()));
     let line = match found {
         Some((prefix, origin)) => format!("{address} is guarded, by {prefix} ({origin})"),

@@ -11,7 +11,12 @@ use serde::Serialize;
 use super::{CliError, Exit, Format, Output, outcomes::DryRun, output::Lookup};
 use sixgate_dataplane::{Maps, PtrOrigin, PtrRecord, PtrState};
 
-use crate::{control::Control, store::parse_address};
+use crate::{
+    config::Config,
+    control::Control,
+    kernel_facts::{FactsError, KernelFacts},
+    store::parse_address,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PtrCommand {
@@ -64,11 +69,27 @@ struct PtrRow {
     remaining_seconds: u64,
 }
 
-pub(super) fn run(command: PtrCommand, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
-    let mut maps = control.maps()?.ok_or(CliError::NotAttached)?;
+pub(super) fn run(
+    command: PtrCommand,
+    config: &Config,
+    control: &Control,
+    out: &mut Output<'_>,
+) -> Result<Exit, CliError> {
+    let facts = KernelFacts::new(config, control);
     match command {
-        PtrCommand::List(format) => list(&maps, format, out),
-        PtrCommand::Get(lookup) => get(&maps, lookup, out),
+        PtrCommand::List(format) => out.list(format, "ptr", facts.ptr_records()?.iter().map(listed), text),
+        PtrCommand::Get(lookup) => get(&facts, lookup, out),
+        command => change(command, control, out),
+    }
+}
+
+fn change(command: PtrCommand, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+    let maps = control.maps().map_err(|error| match error.is_about_rights() {
+        true => CliError::MapsAreClosed { source: error },
+        false => error.into(),
+    })?;
+    let mut maps = maps.ok_or(FactsError::NotAttached)?;
+    match command {
         PtrCommand::Set { address, state, lifetime, dry } => {
             let state = match state {
                 PtrStateArgument::Exists => PtrState::Exists,
@@ -91,15 +112,17 @@ pub(super) fn run(command: PtrCommand, control: &Control, out: &mut Output<'_>) 
             out.line(format_args!("{} {count}", dry.either("removed", "would remove")))?;
             dry.end(out)
         }
+        // they change nothing: `run`
+        PtrCommand::List(_) | PtrCommand::Get(_) => Ok(Exit::Done),
     }
 }
 
-fn list(maps: &Maps, format: Format, out: &mut Output<'_>) -> Result<Exit, CliError> {
-    out.list(format, "ptr", maps.ptr_list()?.iter().map(listed), text)
-}
-
-fn get(maps: &Maps, Lookup { address, format }: Lookup, out: &mut Output<'_>) -> Result<Exit, CliError> {
-    let Some(record) = maps.ptr_get(address)? else {
+fn get(
+    facts: &KernelFacts<'_>,
+    Lookup { address, format }: Lookup,
+    out: &mut Output<'_>,
+) -> Result<Exit, CliError> {
+    let Some(record) = facts.ptr_record(address)? else {
         out.note(format_args!("nothing is known about {address}"));
         if format.json {
             out.json(&None::<PtrRow>)?;

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{CliError, Exit, Format, Output};
-use crate::{config::Config, control::Control};
+use crate::{config::Config, control::Control, kernel_facts::KernelFacts};
 
 /// The arguments of `sixgate stats`.
 #[derive(Debug, Args)]
@@ -58,10 +58,11 @@ pub(super) fn run(
     control: &Control,
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
+    let facts = KernelFacts::new(config, control);
     if let Some(seconds) = command.watch {
-        return watch(Duration::from_secs(seconds), control, out);
+        return watch(Duration::from_secs(seconds), &facts, out);
     }
-    let counters = read(control)?.into_iter();
+    let counters = facts.counters()?.into_iter();
     let counters: Vec<Counter> = counters
         .map(|(stat, value)| Counter { name: stat.name(), value, help: stat.help().trim() })
         .collect();
@@ -79,12 +80,8 @@ pub(super) fn run(
     Ok(Exit::Done)
 }
 
-fn read(control: &Control) -> Result<Vec<(Stat, u64)>, CliError> {
-    Ok(control.maps()?.ok_or(CliError::NotAttached)?.stats()?)
-}
-
 /// Shows rates until SIGINT.
-fn watch(pause: Duration, control: &Control, out: &mut Output<'_>) -> Result<Exit, CliError> {
+fn watch(pause: Duration, facts: &KernelFacts<'_>, out: &mut Output<'_>) -> Result<Exit, CliError> {
     let failed = |source| CliError::Runtime { source };
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let form = if io::stdout().is_terminal() { RateDisplay::Screen } else { RateDisplay::Lines };
@@ -92,7 +89,7 @@ fn watch(pause: Duration, control: &Control, out: &mut Output<'_>) -> Result<Exi
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         let mut ticks = interval(pause);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut before, mut at) = (read(control)?, Instant::now());
+        let (mut before, mut at) = (facts.counters()?, Instant::now());
         // the first tick comes at once
         ticks.tick().await;
         loop {
@@ -100,7 +97,7 @@ fn watch(pause: Duration, control: &Control, out: &mut Output<'_>) -> Result<Exi
                 _ = interrupt.recv() => return Ok(Exit::Done),
                 _ = ticks.tick() => {}
             }
-            let (after, now) = (read(control)?, Instant::now());
+            let (after, now) = (facts.counters()?, Instant::now());
             show(&rates(&before, &after, now - at), form, out)?;
             (before, at) = (after, now);
         }

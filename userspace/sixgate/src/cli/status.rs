@@ -14,6 +14,7 @@ use super::{CliError, Exit, Format, Output};
 use crate::{
     config::{Config, GuardSource, Pending},
     control::{self, Control, EntryCounts, InterfaceStatus},
+    kernel_facts::KernelFacts,
     server::{self, AskError, DaemonStatus, Request, Response},
 };
 
@@ -85,7 +86,7 @@ pub(super) fn run(
         }
         answer => answer,
     };
-    let mut status = control.status(command.verify)?;
+    let mut status = KernelFacts::new(config, control).status(command.verify)?;
     let no_daemon_line = match &answer {
         Err(AskError::NoRights { .. }) => {
             "unknown: the control socket is for root and the daemon's user and group".to_owned()
@@ -306,12 +307,14 @@ fn interface_line(interface: &InterfaceStatus, embedded: Option<&str>, is_traced
     let mode = interface.mode.as_deref().unwrap_or("not running");
     let tag = interface.tag.as_deref().unwrap_or("unknown");
     let difference = match embedded {
-        _ if interface.current => String::new(),
-        // the links hold another program than the pinned one
-        _ if is_traced && interface.tag.is_none() => " (that of the trace)".to_owned(),
-        Some(embedded) => format!(" (this binary's is {embedded}: attach again to replace it)"),
-        None => " (this binary has none)".to_owned(),
+        Some(embedded) if interface.current == Some(false) => {
+            format!(" (this binary's is {embedded}: attach again to replace it)")
+        }
+        _ => String::new(),
     };
+    // the links hold another program than the pinned one
+    let is_of_trace = is_traced && interface.tag.is_none();
+    let difference = if is_of_trace { " (that of the trace)" } else { &difference };
     let fallback = interface.fallback.as_ref().map(|reason| format!("; {reason}")).unwrap_or_default();
     format!("interface  {}: {mode}, program {tag}{difference}{fallback}", interface.name)
 }
@@ -331,14 +334,16 @@ const HELP: &str = "\
 Exit code 0 if all is as it should be; 1 if the daemon is not running, if file, kernel and daemon
 are not set alike, if the maps differ from the store or are not ready, if an interface of the
 configuration or one that was attached does not have the program, if the pins are another version's,
-or if the daemon reports a problem, such as a next hop or DNS that does not answer. A user other
-than root is shown as much as that user may read, with 1. While the configuration has an error,
-which ends with 1 too, JSON has problems, kernel and daemon.
+or if the daemon reports a problem, such as a next hop or DNS that does not answer. For a member of
+the daemon's group the daemon reads the maps; another user is shown as much as that user may read,
+with 1. While the configuration has an error, which ends with 1 too, JSON has problems, kernel and
+daemon. `embedded_tag` and `current` are null where the process that reads may not load a program.
 JSON:   {\"attached\", \"pins_readable\": true|false, \"mode\", \"answer\",
          \"answer_configured\", \"answer_fallback\": ...|null,
          \"refuse_at\", \"kernel\": {KEY: ...}, \"replies_current\", \"ready\",
-         \"interfaces\": [{\"name\", \"mode\", \"fallback\": ...|null, \"tag\", \"current\"}],
-         \"embedded_tag\",
+         \"interfaces\": [{\"name\", \"mode\", \"fallback\": ...|null, \"tag\",
+                         \"current\": ...|null}],
+         \"embedded_tag\": ...|null,
          \"optin\": {\"wanted\", \"found\": ...|null}, \"guard\", \"trust\": likewise, \"domains\",
          \"revision\": ...|null, \"shown\": ...|null, \"is_behind\": true|false,
          \"missing\", \"surplus\", \"differences\": [...], \"problems\": [...],

@@ -79,8 +79,20 @@ impl Control {
     /// [`ControlError`] if the store cannot be read, or the interfaces and their addresses cannot
     /// be listed.
     pub fn guard(&self) -> Result<BTreeMap<Ipv6Net, GuardOrigin>, ControlError> {
+        self.guard_of(&self.attached_interfaces()?)
+    }
+
+    /// The same where the program is attached to `interfaces`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::guard`].
+    pub fn guard_of(
+        &self,
+        interfaces: &BTreeSet<u32>,
+    ) -> Result<BTreeMap<Ipv6Net, GuardOrigin>, ControlError> {
         let stored = self.store.open()?.guard()?;
-        Ok(self.guarded(&stored, &self.attached_interfaces()?)?)
+        Ok(self.guarded(&stored, interfaces)?)
     }
 
     /// The prefixes that are ours while the program is attached to `interfaces`, each with its

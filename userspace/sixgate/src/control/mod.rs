@@ -7,6 +7,7 @@ mod attach;
 mod attach_request;
 mod configured;
 mod empty;
+mod facts;
 mod follow;
 mod guard;
 mod keep;
@@ -41,6 +42,7 @@ use configured::{Configured, Present};
 
 pub use attach::{Attachment, Attempts};
 pub(crate) use empty::{no_destination, no_domain};
+pub use facts::{Facts, FactsRequest, KernelRefusals, TakeFacts};
 pub use guard::{Destinations, GuardOrigin};
 pub use keep::{Keeper, Looked, Notice, Urgency};
 pub use rehearsal::Restoring;
@@ -292,6 +294,7 @@ impl Control {
         edit: impl FnOnce(&mut Edit<'_>) -> Result<T, StoreError>,
     ) -> Result<T, ControlError> {
         let mut database = self.store.open()?;
+        database.check_writable()?;
         // before the store is changed: a user who may not open the maps changes nothing
         let maps = self.maps_of_store()?;
         let lock = maps.is_some().then(|| self.pins.lock_maps(MAPS_WAIT)).transpose()?;

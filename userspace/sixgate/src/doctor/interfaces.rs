@@ -9,6 +9,7 @@ use super::report::{CheckOutcome, CheckReport};
 use crate::{
     config::Config,
     control::{Control, Status},
+    kernel_facts::KernelFacts,
 };
 
 /// Packets longer than this do not fit into the page that most drivers give a native program.
@@ -17,7 +18,7 @@ const NATIVE_MTU_MAX: u32 = 3500;
 /// Interfaces, pins and maps. Blocks.
 pub(super) fn check(config: &Config, control: &Control) -> Vec<CheckReport> {
     let mut reports = vec![file_system(config)];
-    let status = match control.status(false) {
+    let status = match KernelFacts::new(config, control).status(false) {
         Ok(status) => status,
         Err(error) => {
             let reason = format!("{:#}", anyhow::Error::new(error));

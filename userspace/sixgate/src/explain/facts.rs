@@ -6,7 +6,7 @@
 use std::{net::Ipv6Addr, sync::Arc};
 
 use ipnet::Ipv6Net;
-use sixgate_common::{dest::OptIn, settings::MODE_ENFORCE};
+use sixgate_common::dest::OptIn;
 use sixgate_dataplane::PtrRecord;
 use sixgate_smtp::{
     command::{Command, Mailbox, RcptTo},
@@ -21,8 +21,9 @@ use super::{
 };
 use crate::{
     config::Config,
-    control::{Control, GuardOrigin, Responder},
+    control::{Control, GuardOrigin, KernelRefusals},
     evidence,
+    kernel_facts::{FactsError, KernelFacts},
     store::{Database, PrefixMap},
     store_view::StoreFacts,
 };
@@ -48,7 +49,7 @@ enum Kernel {
     /// It is attached and refuses nothing.
     Passes { why: &'static str },
     /// It refuses by its maps.
-    Refuses(Responder),
+    Refuses(KernelRefusals),
 }
 
 impl Facts {
@@ -67,17 +68,18 @@ impl Facts {
         let domains = database.domains()?;
         let marked = domains.iter().filter(|(_, marks)| marks.temporary);
         let temporary = Arc::new(marked.flat_map(|(domain, _)| domain.keys()).collect());
-        let mut tell = |what: &str, error: crate::control::ControlError| {
+        let mut tell = |what: &str, error: FactsError| {
             remarks.push(format!("{what}: {:#}", anyhow::Error::new(error)));
         };
-        let guard = match control.guard() {
+        let kernel_facts = KernelFacts::new(config, &control);
+        let guard = match kernel_facts.guard() {
             Ok(guard) => guard.into_iter().collect(),
             Err(error) => {
                 tell("the guarded destinations are not known", error);
                 PrefixMap::default()
             }
         };
-        let (kernel, ptr_record) = match kernel(&control, source) {
+        let (kernel, ptr_record) = match kernel(&kernel_facts, source) {
             Ok(found) => found,
             Err(error) => {
                 tell("the BPF maps cannot be read, and are left out", error);
@@ -157,7 +159,8 @@ impl Facts {
             Kernel::Refuses(_) if needs_guard && self.guard.is_none() => {
                 ("daemon", "the destination is not guarded, so that the XDP program passes it on".to_owned())
             }
-            Kernel::Refuses(responder) => (responder.name(), responder.fallback_reason().unwrap_or_default()),
+            Kernel::Refuses(refusals) if refusals.responder == KERNEL => (KERNEL, String::new()),
+            Kernel::Refuses(refusals) => ("daemon", refusals.fallback.clone().unwrap_or_default()),
         };
         Ok(FirstPacket { refused: Some(refusal.name()), by: Some(by), why })
     }
@@ -198,23 +201,20 @@ impl Facts {
 }
 
 /// The XDP program's state, and its record of the source's reverse DNS.
-fn kernel(
-    control: &Control,
-    source: Ipv6Addr,
-) -> Result<(Kernel, Option<PtrRecord>), crate::control::ControlError> {
-    let Some(maps) = control.maps()? else {
+fn kernel(facts: &KernelFacts<'_>, source: Ipv6Addr) -> Result<(Kernel, Option<PtrRecord>), FactsError> {
+    let Some(refusals) = facts.refusals(source)? else {
         return Ok((Kernel::Away, None));
     };
-    let (settings, record) = (maps.settings()?, maps.ptr_get(source)?);
-    let kernel = if settings.mode != MODE_ENFORCE {
+    let record = refusals.record;
+    let kernel = if !refusals.is_enforcing {
         Kernel::Passes { why: "the XDP program passes it on: its mode is shadow" }
-    } else if settings.ready != 1 {
+    } else if !refusals.is_ready {
         Kernel::Passes { why: "the XDP program passes it on: its maps are not ready" }
     } else {
-        match control.responder()? {
-            Some(responder) => Kernel::Refuses(responder),
-            None => Kernel::Away,
-        }
+        Kernel::Refuses(refusals)
     };
     Ok((kernel, record))
 }
+
+/// The name of the XDP program as responder.
+const KERNEL: &str = "kernel";

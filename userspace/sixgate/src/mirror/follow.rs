@@ -81,6 +81,11 @@ impl Mirror {
         &self.maps
     }
 
+    /// Store and maps; none if the daemon was started without XDP.
+    pub(crate) fn control_of_maps(&self) -> Option<Arc<Control>> {
+        self.maps.has_pins().then(|| Arc::clone(&self.control))
+    }
+
     /// Puts another configuration in force in the maps: all of it or, on an error, nothing. Blocks
     /// while the maps are written.
     ///

@@ -10,7 +10,7 @@ use crate::{
     budget::Budgets,
     metrics::{DaemonState, StoreEntries, TextFormat},
     mirror::{kernel_maps::KernelMaps, reverse_dns::ReverseDns},
-    server::problems::Problems,
+    server::{facts_reader::FactsReader, problems::Problems},
     services::{InForce, Services},
     store_view::StoreView,
 };
@@ -24,6 +24,7 @@ pub(super) struct MetricsSources {
     pub(super) budgets: Arc<Budgets>,
     pub(super) store: Arc<StoreView>,
     pub(super) problems: Arc<Problems>,
+    pub(super) facts: Arc<FactsReader>,
 }
 
 impl MetricsSources {
@@ -43,7 +44,7 @@ impl MetricsSources {
         metrics.xdp(&self.maps.stats());
         metrics.limits(&self.dns.reached());
         metrics.limits(&self.budgets.reached());
-        metrics.limits(&[("ptr_cache", self.reverse_dns.evicted())]);
+        metrics.limits(&[("ptr_cache", self.reverse_dns.evicted()), ("facts", self.facts.refused())]);
         metrics.limits(&services.next_hop.reached());
         metrics.state(&self.state(services));
     }

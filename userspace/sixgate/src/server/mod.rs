@@ -11,6 +11,7 @@ mod descriptors;
 mod dns_watch;
 mod ending;
 mod error;
+mod facts_reader;
 mod files_watch;
 #[expect(clippy::disallowed_methods, reason = "the listener for HTTP is opened here")]
 mod http;
@@ -34,9 +35,9 @@ mod watching;
 
 pub use administration::SetLogLevel;
 pub use control_socket::{
-    AskError, DaemonIdentity, DaemonStatus, LastReload, Reloaded, Request, Response, TRACE_DURATION,
-    TRACE_DURATION_MAX, TraceAnswers, TraceRequest, TraceResponse, TraceStatus, TracedLine, ask,
-    ask_patiently, trace,
+    Answers, AskError, DaemonIdentity, DaemonStatus, LastReload, Reloaded, Request, Response, TRACE_DURATION,
+    TRACE_DURATION_MAX, TraceRequest, TraceResponse, TraceStatus, TracedLine, ask, ask_patiently, facts,
+    trace,
 };
 pub use error::ServeError;
 pub use parent::{ParentEnd, run_parent};

@@ -14,6 +14,7 @@ use crate::{
         administration::{Administration, Watches},
         control_socket::Handlers,
         dns_watch::DnsWatch,
+        facts_reader::FactsReader,
         files_watch::FilesWatch,
         http::{HttpServer, Pages},
         listening::Listening,
@@ -46,6 +47,7 @@ pub(super) struct Watching {
     pub(super) metrics_file: Arc<MetricsFile>,
     pub(super) http: Arc<HttpServer>,
     pub(super) overview: Arc<Overview>,
+    pub(super) facts: Arc<FactsReader>,
     pub(super) problems: Arc<Problems>,
     pub(super) next_hop: Arc<NextHopWatch>,
 }
@@ -65,6 +67,7 @@ impl Watching {
             dns: Arc::clone(&dns_watch),
             files: Arc::clone(&files),
         });
+        let facts = Arc::new(FactsReader::new(Arc::clone(&mirror), in_force.clone()));
         let sources = Arc::new(MetricsSources {
             in_force: in_force.clone(),
             maps: Arc::clone(mirror.maps()),
@@ -73,6 +76,7 @@ impl Watching {
             budgets,
             store,
             problems: Arc::clone(&problems),
+            facts: Arc::clone(&facts),
         });
         let metrics_file = Arc::new(MetricsFile {
             in_force: in_force.clone(),
@@ -82,7 +86,7 @@ impl Watching {
         let overview = Arc::new(Overview::new(in_force, Arc::clone(&sources), Arc::clone(&problems)));
         let pages = Arc::new(Pages::new(sources, Arc::clone(&problems), Arc::clone(&overview)));
         let http = Arc::new(HttpServer::new(pages, files));
-        Self { dns_watch, metrics_file, http, overview, problems, next_hop }
+        Self { dns_watch, metrics_file, http, overview, facts, problems, next_hop }
     }
 
     /// All that answers commands.
@@ -91,6 +95,7 @@ impl Watching {
             administration: Arc::clone(administration),
             traces: Arc::clone(traces),
             overview: Arc::clone(&self.overview),
+            facts: Arc::clone(&self.facts),
         }
     }
 

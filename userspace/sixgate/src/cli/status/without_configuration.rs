@@ -8,7 +8,7 @@ use super::{Status, no_daemon, print_daemon};
 use crate::{
     cli::{CliError, Exit, Output},
     config::{Config, ConfigError},
-    control,
+    kernel_facts::kernel_settings,
     server::{self, DaemonStatus, Request, Response},
 };
 
@@ -29,13 +29,13 @@ pub(in crate::cli) fn run_without_configuration(
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     let reason = anyhow::Error::new(error);
-    let pins = Config::pins_of(file);
+    let (pins, socket) = (Config::pins_of(file), Config::control_socket_of(file));
     let mut document = WithoutConfiguration {
         problems: vec![format!("the configuration has an error: {reason:#}; see `sixgate config check`")],
-        kernel: control::kernel_settings(&pins),
+        kernel: kernel_settings(&pins, &socket),
         daemon: None,
     };
-    match server::ask(&Config::control_socket_of(file), Request::Status) {
+    match server::ask(&socket, Request::Status) {
         Ok(Response::Status(daemon)) => {
             document.problems.extend(daemon.problems.iter().cloned());
             document.daemon = Some(*daemon);

@@ -95,7 +95,7 @@ impl Control {
             is_guard_empty,
             kernel: by_key(&settings),
             replies_current: self.has_current_replies(maps, &settings)?,
-            answer: responder.name(),
+            answer: responder.name().into(),
             answer_fallback: responder.fallback_reason(),
             ..self.blank(&settings)
         })
@@ -131,7 +131,7 @@ impl Control {
                 name: link.interface,
                 mode: link.running.map(|running| running.mode.to_string()),
                 fallback: fallback_reason.filter(|_| is_kernels).map(FallbackReason::to_string),
-                current: tag.is_some() && tag.as_deref() == embedded,
+                current: embedded.map(|embedded| tag.as_deref() == Some(embedded)),
                 tag,
             }
         };
@@ -156,11 +156,11 @@ impl Control {
         Status {
             attached: false,
             pins_readable: true,
-            mode: mode(settings),
-            answer: answer(settings),
-            answer_configured: answer(&self.configured().settings),
+            mode: mode(settings).into(),
+            answer: answer(settings).into(),
+            answer_configured: answer(&self.configured().settings).into(),
             answer_fallback: None,
-            refuse_at: refuse_at(settings),
+            refuse_at: refuse_at(settings).into(),
             kernel: BTreeMap::new(),
             replies_current: true,
             ready: false,

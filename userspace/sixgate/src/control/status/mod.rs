@@ -22,12 +22,12 @@ use super::{
 use comparison::Stored;
 pub use report::{EntryCounts, InterfaceStatus, Status};
 
-/// The settings that decide about refusals, by key, from the maps that are pinned in `bpffs`; empty
-/// where there are no maps that this build knows.
+/// The settings that decide about refusals, by key, from the maps that are pinned in `bpffs`; none
+/// where there are no maps that this build knows and this process may open.
 #[must_use]
-pub fn kernel_settings(bpffs: &Path) -> BTreeMap<String, String> {
-    let maps = Maps::open(&Pins::new(bpffs)).ok().flatten();
-    maps.and_then(|maps| maps.settings().ok()).map(|settings| by_key(&settings)).unwrap_or_default()
+pub fn kernel_settings(bpffs: &Path) -> Option<BTreeMap<String, String>> {
+    let maps = Maps::open(&Pins::new(bpffs)).ok().flatten()?;
+    Some(by_key(&maps.settings().ok()?))
 }
 
 impl Control {

@@ -2,30 +2,30 @@
 //!
 //! It is filled in by the comparison and the findings; it looks at nothing itself.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::store::Revision;
 
 /// The state of store, maps and interfaces at one instant. The names of the fields are those of
 /// `sixgate status --json`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Status {
     /// Whether the program's maps are there, as far as this user may look.
     pub attached: bool,
     /// Whether this user may look at the pins: if not, nothing is known of maps and interfaces.
     pub pins_readable: bool,
     /// `enforce` or `shadow`: the maps' if attached, else the configuration's.
-    pub mode: &'static str,
+    pub mode: Cow<'static, str>,
     /// The responder to refused senders, `kernel` or `daemon`, likewise.
-    pub answer: &'static str,
+    pub answer: Cow<'static, str>,
     /// The responder by the configuration.
-    pub answer_configured: &'static str,
+    pub answer_configured: Cow<'static, str>,
     /// Why the daemon does although the kernel should.
     pub answer_fallback: Option<String>,
     /// `rcpt`, `greeting` or `reset`, likewise.
-    pub refuse_at: &'static str,
+    pub refuse_at: Cow<'static, str>,
     /// The settings in the maps that decide about refusals, by key; empty without maps.
     pub kernel: BTreeMap<String, String>,
     /// Whether the program's replies are those of the configuration.
@@ -68,7 +68,7 @@ pub struct Status {
 }
 
 /// The program on one interface.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct InterfaceStatus {
     /// Its name now; when the program was attached, if it is not here.
     pub name: String,
@@ -78,12 +78,13 @@ pub struct InterfaceStatus {
     pub fallback: Option<String>,
     /// The tag of the program that runs there, if it is known.
     pub tag: Option<String>,
-    /// Whether it is this binary's program.
-    pub current: bool,
+    /// Whether it is this binary's program; none where that is not known: what looked may not load
+    /// it, or has none.
+    pub current: Option<bool>,
 }
 
 /// Entries of one map.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct EntryCounts {
     /// How many the map has to hold.
     pub wanted: usize,

@@ -82,8 +82,8 @@ pub fn ask_patiently(path: &Path, request: Request, waiting: &mut dyn FnMut()) -
     let patience = match request {
         Request::Status | Request::Overview | Request::Reload | Request::TryReload => SILENCE_TIMEOUT,
         Request::Identity => IDENTITY_TIMEOUT,
-        // it has answers of another kind: `trace_client`
-        Request::Trace(_) => LINE_TIMEOUT,
+        // they have answers of another kind: `lines_client`
+        Request::Trace(_) | Request::Facts(_) => LINE_TIMEOUT,
     };
     let begun = Instant::now();
     let line = exchange(&stream, request, patience, waiting)

@@ -28,8 +28,10 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{DaemonStatus, LINE_TIMEOUT, REQUEST_MAX, Request, Response};
-use crate::server::{administration::Administration, overview::Overview, traces::Traces};
+use super::{ALIVE, DaemonStatus, LINE_TIMEOUT, REQUEST_MAX, Request, Response};
+use crate::server::{
+    administration::Administration, facts_reader::FactsReader, overview::Overview, traces::Traces,
+};
 
 /// What answers requests.
 #[derive(Clone)]
@@ -37,6 +39,7 @@ pub(crate) struct Handlers {
     pub(crate) administration: Arc<Administration>,
     pub(crate) traces: Arc<Traces>,
     pub(crate) overview: Arc<Overview>,
+    pub(crate) facts: Arc<FactsReader>,
 }
 
 /// The control socket, for as long as the daemon runs. Mail does not depend on it.
@@ -191,6 +194,7 @@ async fn converse(stream: UnixStream, handlers: &Handlers) -> io::Result<()> {
             handlers.traces.serve(request, input.into_inner().into_inner(), output).await;
             return Ok(());
         }
+        Ok(Request::Facts(request)) => return handlers.facts.serve(request, output).await,
         request => request,
     };
     let response = respond(request, may_change, handlers);
@@ -208,7 +212,7 @@ async fn converse(stream: UnixStream, handlers: &Handlers) -> io::Result<()> {
 }
 
 async fn respond(request: serde_json::Result<Request>, may_change: bool, handlers: &Handlers) -> Response {
-    let Handlers { administration, traces, overview } = handlers;
+    let Handlers { administration, traces, overview, .. } = handlers;
     match request {
         Ok(request) if !may_change && !request.is_reading() => {
             Response::Refused { reason: READING_ONLY.to_owned() }
@@ -238,8 +242,8 @@ async fn respond(request: serde_json::Result<Request>, may_change: bool, handler
             Ok(reloaded) => Response::Reloaded(reloaded),
             Err(reason) => Response::Refused { reason },
         },
-        Ok(Request::Trace(_)) => {
-            Response::Refused { reason: "a trace has a connection of its own".to_owned() }
+        Ok(Request::Trace(_) | Request::Facts(_)) => {
+            Response::Refused { reason: "it has a connection of its own".to_owned() }
         }
         Err(error) => Response::Refused { reason: format!("this daemon does not know the request: {error}") },
     }
@@ -284,7 +288,5 @@ const OVERVIEW_ROWS: usize = 50;
 const CONNECTIONS_MAX: usize = 8;
 /// Pause before the socket is made again.
 const RETRY: Duration = Duration::from_secs(5);
-/// Pause between the signs of life before an answer.
-const ALIVE: Duration = Duration::from_secs(1);
 /// How often the socket's file is looked for.
 const LOOK: Duration = Duration::from_secs(1);

@@ -1,25 +1,25 @@
 //! The daemon's control socket: one request and one answer a connection, each a line of JSON; a
-//! trace has many answers.
+//! trace, and facts of the BPF maps, have many answers.
 //!
 //! It owns the form of both, the daemon's side and the commands'. The content of the answers is
 //! made in `administration`.
 
 mod client;
+mod lines_client;
 mod listener;
 mod trace;
-mod trace_client;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{config::SettingChanges, statistics::Snapshot};
+use crate::{config::SettingChanges, control::FactsRequest, statistics::Snapshot};
 
 pub(crate) use client::listening_pid;
 pub use client::{AskError, ask, ask_patiently};
+pub use lines_client::{Answers, facts, trace};
 pub(crate) use listener::{ControlSocket, Handlers, problem};
 pub use trace::{TRACE_DURATION, TRACE_DURATION_MAX, TraceRequest, TraceResponse, TraceStatus, TracedLine};
-pub use trace_client::{TraceAnswers, trace};
 
 /// A command's request to the daemon.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -38,13 +38,16 @@ pub enum Request {
     /// To show what the XDP program does with segments: answered by [`TraceResponse`], line after
     /// line.
     Trace(TraceRequest),
+    /// Facts of the XDP program and its maps: answered by [`Facts`](crate::control::Facts), line
+    /// after line.
+    Facts(FactsRequest),
 }
 
 impl Request {
     /// Whether it changes nothing and costs little, so that members of the group may make it.
     const fn is_reading(&self) -> bool {
         match self {
-            Self::Status | Self::Identity | Self::Overview => true,
+            Self::Status | Self::Identity | Self::Overview | Self::Facts(_) => true,
             Self::Reload | Self::TryReload | Self::Trace(_) => false,
         }
     }
@@ -138,6 +141,8 @@ const RESPONSE_MAX: u64 = 1 << 20;
 /// How long a side waits for the other to send or take its line. A reload tries the next hop, and
 /// waits for the store.
 pub(crate) const LINE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause between the signs of life before an answer.
+pub(crate) const ALIVE: Duration = Duration::from_secs(1);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a command waits for the next octet: a daemon that lives sends one each second.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -107,10 +107,21 @@ impl Database {
         Ok(value)
     }
 
-    fn begin(&self) -> Result<Edit<'_>, StoreError> {
-        if let Some(reason) = self.unwritable() {
-            return Err(StoreError::Unwritable { path: self.path.clone(), reason: reason.to_owned() });
+    /// Whether this process may change the store.
+    ///
+    /// # Errors
+    /// [`StoreError::Unwritable`].
+    pub fn check_writable(&self) -> Result<(), StoreError> {
+        match self.unwritable() {
+            Some(reason) => {
+                Err(StoreError::Unwritable { path: self.path.clone(), reason: reason.to_owned() })
+            }
+            None => Ok(()),
         }
+    }
+
+    fn begin(&self) -> Result<Edit<'_>, StoreError> {
+        self.check_writable()?;
         // one at a time: the callers have `self` for as long as it lives
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
             .map_err(self.error("change"))?;
