@@ -28,6 +28,14 @@ impl Architecture {
         }
     }
 
+    /// The target that rustc builds for.
+    pub(super) fn of_rust(self) -> &'static str {
+        match self {
+            Self::Amd64 => "x86_64-unknown-linux-gnu",
+            Self::Arm64 => ARM64,
+        }
+    }
+
     /// The program that takes symbols out of its binaries.
     pub(super) fn objcopy(self) -> &'static str {
         match self {

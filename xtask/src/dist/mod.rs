@@ -5,6 +5,7 @@
 
 mod architecture;
 mod check;
+mod licenses;
 
 use std::{
     fs,
@@ -48,6 +49,7 @@ pub(crate) fn run(options: &DistOptions) -> Result<()> {
     setup::run(if is_foreign { Set::CrossDist } else { Set::Dist })?;
     let version = version()?;
     fs::create_dir_all(folder()).context("cannot make target/dist")?;
+    licenses::write(&folder())?;
     write_texts(&version)?;
     for architecture in &options.arch {
         let binary = build(*architecture)?;
