@@ -1,7 +1,8 @@
-//! Tries the packages: lintian, then a Debian 12 with its own systemd, booted by systemd-nspawn,
-//! twice, as a host is that was rebooted. The second boot has an upgrade, and the removal.
+//! Tries the packages: lintian, then a Debian 12 with its own systemd, booted by systemd-nspawn.
+//! The .deb has two boots, as a host has that is rebooted; the second has restarts and upgrades
+//! under load, and the removal. The .rpm has one, in a root of its own.
 //!
-//! What happens in there is the business of `proof.sh`.
+//! What happens in there is the business of the scripts below `proof/`.
 
 use std::{
     fs,
@@ -11,33 +12,30 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{REVISION, deb_of_revision, folder};
+use super::{Architecture, REVISION, deb_of_revision, folder, rpm_of_release};
 use crate::exec;
 
-/// Tries the .deb for this machine's processor.
+/// Tries the packages for this machine's processor.
 ///
 /// # Errors
 /// The first step that does not hold.
 pub(super) fn run(version: &str) -> Result<()> {
     ensure!(nix::unistd::geteuid().is_root(), "booting a system with systemd-nspawn needs root");
-    let package = folder().join(format!("sixgate_{version}-{REVISION}_amd64.deb"));
-    exec::run(Command::new("lintian").args(["--fail-on", "error,warning", "--info"]).arg(&package))?;
-    let proof = Proof::prepare(&package, &upgrade(version)?)?;
-    for boot in ["first", "second"] {
-        proof.boot(boot)?;
-    }
-    Ok(())
-}
-
-/// The same package with a higher revision, for the upgrade.
-fn upgrade(version: &str) -> Result<PathBuf> {
     let later = folder().join("later");
     fs::create_dir_all(&later).context("cannot make target/dist/later")?;
+    let deb = |folder: &Path, revision| folder.join(format!("sixgate_{version}-{revision}_amd64.deb"));
+    exec::run(Command::new("lintian").args(LINTIAN).arg(deb(&folder(), REVISION)))?;
+    // the same with higher revisions, for the upgrades
     deb_of_revision(LATER, &later)?;
-    Ok(later.join(format!("sixgate_{version}-{LATER}_amd64.deb")))
+    rpm_of_release(Architecture::Amd64, LATER, &later)?;
+    let packages = [("sixgate.deb", deb(&folder(), REVISION)), ("upgrade.deb", deb(&later, LATER))];
+    Proof::prepare(DEB_SCRIPT, &packages)?.boot(&["first", "second"])?;
+    let rpm = |folder: &Path, release| folder.join(format!("sixgate-{version}-{release}.x86_64.rpm"));
+    let packages = [("sixgate.rpm", rpm(&folder(), REVISION)), ("upgrade.rpm", rpm(&later, LATER))];
+    Proof::prepare(RPM_SCRIPT, &packages)?.boot(&["rpm"])
 }
 
-/// A root file system with the packages in it.
+/// A root file system with packages in it.
 struct Proof {
     root: PathBuf,
     /// Where a bpf file system is mounted while it runs.
@@ -45,8 +43,9 @@ struct Proof {
 }
 
 impl Proof {
-    fn prepare(package: &Path, upgrade: &Path) -> Result<Self> {
-        let archive = folder().join("bookworm.tar");
+    /// A fresh one, with `packages` under these names.
+    fn prepare(script: &str, packages: &[(&str, PathBuf)]) -> Result<Self> {
+        let archive = folder().join("debian-12.tar");
         if !archive.exists() {
             let mut debian = Command::new("mmdebstrap");
             debian.args(["--quiet", "--variant=minbase", INCLUDE, "bookworm"]);
@@ -62,9 +61,13 @@ impl Proof {
         )?;
         let proof = root.join("proof");
         fs::create_dir_all(&proof).context("cannot make the folder of the proof")?;
-        fs::copy(package, proof.join("sixgate.deb")).context("cannot copy the package")?;
-        fs::copy(upgrade, proof.join("upgrade.deb")).context("cannot copy the upgrade")?;
-        fs::write(proof.join("proof.sh"), SCRIPT).context("cannot write the script")?;
+        for (name, package) in packages {
+            let copied = fs::copy(package, proof.join(name));
+            copied.with_context(|| format!("cannot copy {}", package.display()))?;
+        }
+        for (name, text) in [("proof.sh", script), ("common.sh", COMMON_SCRIPT), ("load.sh", LOAD_SCRIPT)] {
+            fs::write(proof.join(name), text).with_context(|| format!("cannot write {name}"))?;
+        }
         let units = root.join("etc/systemd/system");
         fs::write(units.join("proof.service"), UNIT).context("cannot write the unit")?;
         exec::run(
@@ -75,8 +78,13 @@ impl Proof {
         Ok(Self { root, bpffs: folder().join("bpf") })
     }
 
+    /// Boots it once for each of `boots`.
+    fn boot(&self, boots: &[&str]) -> Result<()> {
+        boots.iter().try_for_each(|boot| self.boot_once(boot))
+    }
+
     /// Boots it until the script of this boot has ended.
-    fn boot(&self, boot: &str) -> Result<()> {
+    fn boot_once(&self, boot: &str) -> Result<()> {
         fs::write(self.root.join("proof/boot"), boot).context("cannot write the number of the boot")?;
         fs::create_dir_all(&self.bpffs).context("cannot make the folder of the bpf file system")?;
         // each boot has an empty one, for root alone, as systemd mounts it
@@ -98,8 +106,12 @@ impl Proof {
 
 /// The revision of the upgrade.
 const LATER: &str = "2";
-const SCRIPT: &str = include_str!("proof.sh");
-const INCLUDE: &str = "--include=systemd,systemd-sysv,dbus,iproute2,procps";
+const LINTIAN: &[&str] = &["--fail-on", "error,warning", "--info"];
+const DEB_SCRIPT: &str = include_str!("proof/deb.sh");
+const RPM_SCRIPT: &str = include_str!("proof/rpm.sh");
+const COMMON_SCRIPT: &str = include_str!("proof/common.sh");
+const LOAD_SCRIPT: &str = include_str!("proof/load.sh");
+const INCLUDE: &str = "--include=systemd,systemd-sysv,dbus,iproute2,procps,rpm";
 const QUIET: &str = "systemd.show_status=0";
 const UNIT: &str = "\
 [Unit]

@@ -125,10 +125,15 @@ fn rpm(architecture: Architecture, binary: &Path) -> Result<()> {
     exec::run(objcopy().args(["--only-keep-debug", "--compress-debug-sections"]).arg(binary).arg(&debug))?;
     let link = format!("--add-gnu-debuglink={}", debug.display());
     exec::run(objcopy().args(["--strip-all", &link]).arg(binary).arg(stripped.join("sixgate")))?;
+    rpm_of_release(architecture, REVISION, &folder())
+}
+
+/// The .rpm of a release in `to`, from what is built and stripped.
+fn rpm_of_release(architecture: Architecture, release: &str, to: &Path) -> Result<()> {
     let mut rpm = Command::new(exec::target().join("tools/bin/cargo-generate-rpm"));
     rpm.current_dir(exec::root()).args(["--package", "userspace/sixgate", "--auto-req", "disabled"]);
-    rpm.args(["--arch", architecture.of_rpm(), "--output"]).arg(folder());
-    exec::run(&mut rpm)
+    rpm.args(["--set-metadata", &format!("release = {release:?}"), "--arch", architecture.of_rpm()]);
+    exec::run(rpm.arg("--output").arg(to))
 }
 
 /// The sums of what was made.

@@ -1,4 +1,4 @@
-# Restarts and upgrades under load, in a system that systemd has booted: `upgrade.sh COMMAND` runs
+# Restarts and upgrades under load, in a system that systemd has booted: `load.sh COMMAND` runs
 # COMMAND, which restarts the service, while clients send mail that is accepted and mail that is
 # refused. Each session has to end as if nothing had happened, and each accepted message has to be
 # in the Maildir once.
@@ -69,7 +69,7 @@ long "long-$$-small" 30 &
 long "long-$$-large" 10000 &
 sleep 1
 before=$(date +%s%N)
-$command
+$command || echo "$command ended with $?" | tee -a "$work/failed"
 took=$((($(date +%s%N) - before) / 1000000))
 # served by the new daemon, while the old one has sessions
 message "new-$$" 1 : && echo "new-$$" >>"$work/sent" || echo "new" >>"$work/failed"
@@ -78,11 +78,11 @@ touch "$work/restarted"
 sleep 1
 touch "$work/enough"
 wait
-lost=0
-while read -r subject; do
-    times=$(grep -lE "^Subject: $subject.?$" -r /var/mail/sixgate/new | wc -l)
-    [ "$times" = 1 ] || { echo "$subject was delivered $times times"; lost=$((lost + 1)); }
-done <"$work/sent"
-echo "upgrade: $command took $took ms; $(wc -l <"$work/sent") messages accepted, $(wc -l <"$work/refused") sessions refused, \
+grep -rhm 1 '^Subject: ' /var/mail/sixgate/new | tr -d '\r' | sed 's/^Subject: //' >"$work/delivered"
+awk 'NR == FNR { times[$0]++; next } times[$0] != 1 { print $0 " was delivered " times[$0] + 0 " times" }' \
+    "$work/delivered" "$work/sent" >"$work/lost"
+cat "$work/lost"
+lost=$(wc -l <"$work/lost")
+echo "load: $command took $took ms; $(wc -l <"$work/sent") messages accepted, $(wc -l <"$work/refused") sessions refused, \
 $(wc -l <"$work/failed") failed, $lost not delivered once"
 [ ! -s "$work/failed" ] && [ "$lost" = 0 ] && [ -s "$work/sent" ] && [ -s "$work/refused" ]
