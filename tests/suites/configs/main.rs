@@ -50,7 +50,13 @@ fn the_shipped_configuration_is_taken() {
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
     let error = Config::load(Path::new("/nonexistent/sixgate.toml")).unwrap_err();
-    assert_eq!(error.to_string(), "cannot read the configuration /nonexistent/sixgate.toml");
+    assert_eq!(
+        error.to_string(),
+        "there is no configuration /nonexistent/sixgate.toml; `sixgate init --next-hop smtp://[::1]:10025` makes one, or \
+         --config names another file"
+    );
+    let error = Config::load(Path::new("/")).unwrap_err();
+    assert_eq!(error.to_string(), "cannot read the configuration /");
 }
 
 fn entries(kind: &str) -> Vec<PathBuf> {

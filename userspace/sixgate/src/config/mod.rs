@@ -38,9 +38,18 @@ pub use values::{Domains, GuardSource, Hostname, InterfaceName, RefuseAt, Respon
 
 pub(crate) use settings::{OFFER_FILE, SHADOW_FILE};
 
+/// The command for a host without a configuration.
+const MAKE_ONE: &str = "`sixgate init --next-hop smtp://[::1]:10025` makes one";
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// There is no such file.
+    #[error("there is no configuration {}; {MAKE_ONE}, or --config names another file", path.display())]
+    Missing {
+        /// The path of the file.
+        path: PathBuf,
+    },
     /// The file could not be read.
     #[error("cannot read the configuration {}", path.display())]
     Read {
@@ -66,10 +75,13 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Read`] if the file cannot be read or is too large; [`ConfigError::Wrong`] if
-    /// it is not UTF-8 or has an error.
+    /// [`ConfigError::Missing`] if there is none; [`ConfigError::Read`] if the file cannot be read
+    /// or is too large; [`ConfigError::Wrong`] if it is not UTF-8 or has an error.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let read = |source| ConfigError::Read { path: path.to_owned(), source };
+        let read = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound => ConfigError::Missing { path: path.to_owned() },
+            _ => ConfigError::Read { path: path.to_owned(), source },
+        };
         let octets =
             bounded::open(path).and_then(|file| bounded::read_to_end(file, FILE_MAX)).map_err(read)?;
         let text = String::from_utf8(octets).map_err(|error| ConfigError::Wrong {

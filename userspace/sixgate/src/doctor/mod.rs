@@ -15,7 +15,6 @@ mod service;
 
 use std::{
     collections::BTreeSet,
-    io,
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU8,
     time::Duration,
@@ -54,9 +53,7 @@ pub async fn examine(config: Result<Config, ConfigError>) -> Vec<CheckReport> {
         Err(error) => {
             let mut reports = of_host(false, deadline).await;
             let cure = match &error {
-                ConfigError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                    "sixgate init --next-hop smtp://[::1]:10025"
-                }
+                ConfigError::Missing { .. } => "sixgate init --next-hop smtp://[::1]:10025",
                 _ => "correct it, then: sixgate config check",
             };
             reports.push(CheckReport::error("config.file", format!("{:#}", anyhow::Error::new(error)), cure));
