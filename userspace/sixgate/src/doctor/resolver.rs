@@ -18,7 +18,11 @@ const SERVERS_MAX: usize = 8;
 /// Asks each of `servers`; `hostname` is ours, `own` are addresses of this host.
 pub(super) async fn check(servers: &[Endpoint], hostname: &str, own: &BTreeSet<IpAddr>) -> Vec<CheckReport> {
     if servers.is_empty() {
-        return vec![CheckReport::error("dns.server", "no DNS server is known", "set servers in [dns]")];
+        return vec![CheckReport::error(
+            "dns.server",
+            "no DNS server is known",
+            "set servers in [dns], then: systemctl restart sixgate",
+        )];
     }
     let mut asked = JoinSet::new();
     for (at, server) in servers.iter().cloned().enumerate().take(SERVERS_MAX) {
@@ -44,12 +48,12 @@ fn answer(report: &ServerReport, another_answers: bool) -> CheckReport {
         (Ok(()), Some(failure)) => CheckReport::warning(
             id,
             format!("it answers by UDP, but not by TCP ({failure}): large DKIM keys and SPF records fail"),
-            "let TCP port 53 through to it, or use another server in [dns]",
+            "let TCP port 53 through to it, or use another server in [dns], then: systemctl restart sixgate",
         ),
         (Err(failure), _) => {
             let outcome = if another_answers { CheckOutcome::Warning } else { CheckOutcome::Error };
             CheckReport::sentence(id, outcome, failure.to_string())
-                .cured_by("name a server that answers in /etc/resolv.conf, or in servers of [dns], then: sixgate reload")
+                .cured_by("name a server that answers in /etc/resolv.conf, or in servers of [dns], then: systemctl restart sixgate")
         }
     }
 }
@@ -90,4 +94,5 @@ fn place(servers: &[Endpoint], own: &BTreeSet<IpAddr>) -> CheckReport {
     }
 }
 
-const OWN_RESOLVER: &str = "apt install unbound, set servers = [\"[::1]:53\"] in [dns], then: sixgate reload";
+const OWN_RESOLVER: &str =
+    "apt install unbound, set servers = [\"[::1]:53\"] in [dns], then: systemctl restart sixgate";
