@@ -30,6 +30,9 @@ const ZONE: &str = "
     _spf.fail.example TXT \"v=spf1 -all exp=why.fail.example\"
     why.fail.example TXT \"not %{i}\"
     silent.example FAULT servfail
+    twice.example TXT \"v=spf1 -all\"
+    twice.example TXT \"v=spf1 +all\"
+    twice.example TXT \"another text\"
 ";
 
 fn explained(site: &Site, arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -279,6 +282,19 @@ fn explain_names_what_is_wrong_and_writes_nothing() {
         ),
         (&["--from", SENDER, "--to", GATE, "--message", &no_header], 1, "DKIM: the message has no signature"),
         (&both, 0, "1 of 1 recipients accepted, no message judged"),
+        (&["--from", "[2001:db8:51::4]", "--to", GATE], 0, "2001:db8:51::4 to port 25 of 2001:db8:25::25"),
+        (&["--from", SENDER, "--to", GATE, "--rcpt", ""], 2, "it is empty"),
+        (
+            &["--from", SENDER, "--to", GATE, "--sender", "a@twice.example"],
+            1,
+            "twice.example has 2 SPF records: only one is allowed\n",
+        ),
+        (
+            &["--from", SENDER, "--to", GATE, "--sender", "a@absent.example"],
+            1,
+            "absent.example has no SPF record\n",
+        ),
+        (&["--from", SENDER, "--to", GATE, "--sender", "local"], 1, "SPF of MAIL FROM (no domain): none ("),
     ];
     for (arguments, wanted, part) in rows {
         let (code, text, error) = explained(&site, arguments);

@@ -30,7 +30,7 @@ pub(super) struct ExplainArguments {
     #[arg(long, value_name = "ADDRESS", value_parser = one_path)]
     sender: Option<String>,
     /// An address in RCPT TO; may be repeated
-    #[arg(long = "rcpt", value_name = "ADDRESS", value_parser = one_path)]
+    #[arg(long = "rcpt", value_name = "ADDRESS", value_parser = one_recipient)]
     recipients: Vec<String>,
     /// The message as it came, with its header; `-`: the standard input
     #[arg(long, value_name = "FILE")]
@@ -65,6 +65,11 @@ fn one_line(text: &str) -> Result<String, String> {
         return Err("it has a control character".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// A path that is not empty.
+fn one_recipient(text: &str) -> Result<String, String> {
+    one_line(text).and_then(|text| one_path(&text))
 }
 
 /// A path, with or without its angle brackets.

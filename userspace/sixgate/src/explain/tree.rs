@@ -180,7 +180,8 @@ impl SpfCheckShown {
         }
         let said = self.explanation.iter().map(|text| Branch::leaf(format!("the domain explains: {text}")));
         below.extend(said);
-        Branch::new(format!("{subject} {}: {} ({}){end}", self.domain, self.result, self.why), below)
+        let domain = if self.domain.is_empty() { "(no domain)" } else { &self.domain };
+        Branch::new(format!("{subject} {domain}: {} ({}){end}", self.result, self.why), below)
     }
 }
 
@@ -205,10 +206,33 @@ fn branches(steps: &[StepShown]) -> Vec<Branch> {
             && matches!(before, Some(StepShown::Query { answer: Some(records), .. }) if records.len() == 1)
     };
     let shown = steps.iter().enumerate().filter(|(at, _)| !is_repeated(*at));
-    shown.map(|(_, step)| step.branch()).collect()
+    shown
+        .map(|(at, step)| match step {
+            StepShown::Record { domain, record: None } => {
+                let before = at.checked_sub(1).and_then(|at| steps.get(at));
+                Branch::leaf(match before.map_or(0, StepShown::spf_records) {
+                    0 | 1 => format!("{domain} has no SPF record"),
+                    several => format!("{domain} has {several} SPF records: only one is allowed"),
+                })
+            }
+            step => step.branch(),
+        })
+        .collect()
 }
 
 impl StepShown {
+    /// Records of its answer that are SPF records by their version (RFC 7208 4.5).
+    fn spf_records(&self) -> usize {
+        let Self::Query { answer: Some(records), .. } = self else {
+            return 0;
+        };
+        let is_spf = |record: &&String| {
+            let text = record.trim_matches('"').to_ascii_lowercase();
+            text.strip_prefix("v=spf1").is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        };
+        records.iter().filter(is_spf).count()
+    }
+
     fn branch(&self) -> Branch {
         match self {
             Self::Query { name, kind, answer, failure, servers } => Branch::leaf(match (answer, failure) {
@@ -222,9 +246,7 @@ impl StepShown {
             Self::Record { domain, record: Some(record) } => {
                 Branch::leaf(format!("the record of {domain} is {record}"))
             }
-            Self::Record { domain, record: None } => {
-                Branch::leaf(format!("{domain} has no SPF record, or several"))
-            }
+            Self::Record { domain, record: None } => Branch::leaf(format!("{domain} has no SPF record")),
             Self::Term { term, target, outcome, reason, steps, .. } => {
                 let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
                 let about = target

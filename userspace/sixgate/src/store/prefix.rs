@@ -168,7 +168,9 @@ pub fn parse_address(text: &str) -> Result<Ipv6Addr, PrefixError> {
     if text.contains('%') {
         return Err(PrefixError::Zone { text: owned() });
     }
-    match text.parse::<IpAddr>() {
+    // replies and logs have brackets around it
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    match bare.parse::<IpAddr>() {
         Ok(IpAddr::V6(address)) if address.to_ipv4_mapped().is_some() => {
             Err(PrefixError::Ipv4Mapped { text: owned() })
         }
@@ -190,6 +192,7 @@ mod tests {
         for (text, wanted) in [
             ("2001:db8::/32", Ok("2001:db8::/32")),
             ("2001:DB8:0::25", Ok("2001:db8::25/128")),
+            ("[2001:db8::25]", Ok("2001:db8::25/128")),
             ("::/0", Ok("::/0")),
             (
                 "2001:db8::1/32",
@@ -209,6 +212,8 @@ mod tests {
             ("2001:db8::/129", Err("`2001:db8::/129` is not an IPv6 prefix such as 2001:db8::/32")),
             ("2001:db8", Err("`2001:db8` is not an IPv6 prefix such as 2001:db8::/32")),
             ("a\nb", Err("`a\\nb` is not an IPv6 prefix such as 2001:db8::/32")),
+            ("[2001:db8::25", Err("`[2001:db8::25` is not an IPv6 prefix such as 2001:db8::/32")),
+            ("[192.0.2.1]", Err("`[192.0.2.1]` is IPv4: sixgate is about IPv6 only")),
             ("", Err("`` is not an IPv6 prefix such as 2001:db8::/32")),
         ] {
             let found = parse_prefix(text);
