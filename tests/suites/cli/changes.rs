@@ -274,7 +274,7 @@ fn a_bad_argument_is_explained_and_changes_nothing() {
         ("trust add ::1 ::ffff:192.0.2.1", "is an IPv4-mapped address"),
         ("guard add ::1 fe80::1%eth0", "has a zone id"),
         ("optin remove 2001:db8::/32 nothing", "is not an IPv6 prefix"),
-        ("domain add a.b bücher.example", "give the domain's A-label, which begins with xn--"),
+        ("domain add a.b bücher.example", "write its A-label, xn--bcher-kva.example"),
         ("domain add a.b -c.d", "unexpected argument"),
         ("domain add a.b c..d", "is not a domain name"),
         ("optin add", "required arguments were not provided"),

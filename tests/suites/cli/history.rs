@@ -85,6 +85,15 @@ fn the_audit_log_has_user_host_command_and_entries_before_and_after() {
     assert_eq!(place.json("audit --since 1h")["changes"].as_array().unwrap().len(), 4);
     place.fails("audit --id 99", 1, "there is no such change 99; `sixgate audit` lists the changes");
     place.fails("audit --since soon", 2, "invalid value 'soon' for '--since <DURATION>'");
+    place.fails("audit --since soon", 2, "write a number with its unit, such as 90s, 12h or 7d");
+    place.fails("audit --id first", 2, "the ID of a change is a number, as `sixgate audit` prints it");
+    place.fails("audit --last 0", 2, "invalid value '0' for '--last <NUMBER>'");
+    let none = place.run("audit --list guard");
+    assert_eq!(
+        (none.code, none.messages.as_str()),
+        (Some(0), "sixgate: no such change; `sixgate audit` lists them all\n")
+    );
+    place.fails("undo 0", 2, "there is no change 0; `sixgate audit` lists the changes");
 }
 
 #[test]
@@ -160,12 +169,13 @@ fn an_undo_neither_empties_nor_halves_a_list_without_consent() {
             "domain" => format!("d{at}.example"),
             _ => format!("2001:db8:{at}::/48"),
         };
-        place.done(&format!("{set} add {}", entry(1)));
+        let entries = |range: std::ops::Range<u32>| range.map(entry).collect::<Vec<_>>().join(" ");
+        place.done(&format!("{set} add {}", entries(0..11)));
         let first = last(&place);
-        place.done(&format!("{set} add {} {}", entry(2), entry(3)));
+        place.done(&format!("{set} add {}", entries(11..23)));
         let before = place.contents();
         let words = format!("undo {}", first + 1);
-        place.fails(&words, 2, "the undo would remove 2 of 3 ");
+        place.fails(&words, 2, "the undo would remove 12 of 23 ");
         place.fails(&words, 2, "; nothing was changed: `--allow-shrink` if that is meant");
         assert_eq!(place.contents(), before);
         place.done(&format!("{words} --allow-shrink"));
@@ -174,12 +184,24 @@ fn an_undo_neither_empties_nor_halves_a_list_without_consent() {
         place.fails(&words, 2, "`--allow-empty` if that is meant");
         assert_eq!(place.done(&format!("{words} --allow-empty --quiet")), "");
         assert_eq!(place.done(&format!("{set} list")), "");
+        // few entries are seen at a glance
+        place.done(&format!("{set} add {}", entries(0..10)));
+        let words = format!("undo {}", last(&place));
+        if matches!(set, "optin" | "domain") {
+            // but in mode enforce something has to take mail
+            place.fails(&words, 2, "this would leave no ");
+            place.done(&format!("{words} --allow-empty"));
+        } else {
+            assert_eq!(place.done(&words).lines().count(), 10);
+        }
+        assert_eq!(place.done(&format!("{set} list")), "");
     }
     // an entry that stays and takes no more mail counts as removed
     let place = Installation::new();
-    place.done("optin add --out ::1 ::2 ::3");
-    place.done("optin add ::1 ::2 ::3 ::4");
-    let wanted = "the undo would remove 4 of 4 opt-in prefixes, or no longer opt them in";
+    let entries = |last: u32| (1..=last).map(|at| format!("::{at}")).collect::<Vec<_>>().join(" ");
+    place.done(&format!("optin add --out {}", entries(10)));
+    place.done(&format!("optin add {}", entries(11)));
+    let wanted = "the undo would remove 11 of 11 opt-in prefixes, or no longer opt them in";
     place.fails(&format!("undo {}", last(&place)), 2, wanted);
 }
 

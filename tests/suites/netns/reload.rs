@@ -87,13 +87,8 @@ fn sizes_of_maps_need_a_detach_and_a_restart() {
     }
     let (site, daemon) = site("");
     let site = site.configured("xdp.optin_entries = 5000\ndns.timeout = \"4s\"");
-    let remade =
-        "xdp.optin_entries keep their old values until you run `sixgate detach && systemctl restart sixgate`";
-    site.expect(
-        "reload",
-        0,
-        &[remade, "dns.timeout keep their old values until you run `systemctl restart sixgate`"],
-    );
+    let remade = "not in force until `sixgate detach && systemctl restart sixgate`: xdp.optin_entries";
+    site.expect("reload", 0, &[remade, "not in force until `systemctl restart sixgate`: dns.timeout"]);
     site.expect("status", 1, &["(xdp.optin_entries): `sixgate detach && systemctl restart sixgate`"]);
     site.expect("detach", 0, &[]);
     daemon.stop().unwrap();

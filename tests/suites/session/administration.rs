@@ -211,7 +211,7 @@ fn a_dry_run_of_a_reload_makes_its_checks_and_changes_nothing() {
     let site = site.configured("domains = \"all\"\nlisten.addresses = [\"[::]:26\"]");
     let words = [
         "dry run, nothing was changed: to change: domains\n",
-        "listen.addresses would keep their old values until you run `systemctl restart sixgate`",
+        "would not be in force until `systemctl restart sixgate`: listen.addresses",
     ];
     site.expect("reload --dry-run", 0, &words);
     site.expect("status", 1, &["domains is \"all\" in the configuration, \"listed\" in the daemon"]);
@@ -230,10 +230,8 @@ fn what_needs_a_restart_is_named_and_the_rest_is_in_force() {
     let site = site("");
     let daemon = site.serve(&["--no-xdp"]);
     let site = site.configured("limits.connections = 1\nlisten.addresses = [\"[::]:26\"]");
-    let words = [
-        "changed: limits.connections\n",
-        "listen.addresses keep their old values until you run `systemctl restart sixgate`",
-    ];
+    let words =
+        ["changed: limits.connections\n", "not in force until `systemctl restart sixgate`: listen.addresses"];
     site.expect("reload", 0, &words);
     let restart =
         "the configuration has changed since the daemon started (listen.addresses): `systemctl restart";

@@ -37,7 +37,11 @@ fn the_report_names_senders_reasons_and_remedies_without_the_daemon() {
         return;
     }
     let site = site("mode = \"shadow\"");
-    site.expect("shadow report", 1, &["there is no ", "shadow.db", "mode \"shadow\", shadow.keep \"7days\""]);
+    site.expect(
+        "shadow report",
+        1,
+        &["there is no ", "shadow.db", "the mode is shadow, refusals are kept for 7 days"],
+    );
     let daemon = site.serve(&["--no-xdp"]);
     pass(&site, UNNAMED, "a@fabrikam.example");
     pass(&site, SENDER, "b@fabrikam.example");
@@ -56,14 +60,15 @@ fn the_report_names_senders_reasons_and_remedies_without_the_daemon() {
         "shadow report --since 1d --top 2",
         0,
         &[
-            "enforce would have refused 3 recipients and messages in the last 1day",
-            "the first 1 sender makes 100 %",
+            "enforce would have refused 3 recipients and messages in the last 1 day",
+            "the first sender makes 100 %",
             "3 100 %  fabrikam.example from 2001:db8:51::/64 (mail.sender.example): no_ptr 1, not_authenticated 2",
             &format!("its administrator has to publish a PTR record for {UNNAMED}"),
             &format!("its administrator has to add ip6:{SENDER} to the SPF record of fabrikam.example"),
             "if you trust it: sixgate trust add 2001:db8:51::/64",
         ],
     );
+    site.expect("shadow report --since 30d", 0, &["refusals are kept for 7 days only: set keep in [shadow]"]);
 }
 
 #[test]

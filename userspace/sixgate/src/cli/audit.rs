@@ -6,11 +6,13 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use humantime_serde::re::humantime;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{CliError, Exit, Format, Output};
+use super::{
+    CliError, Exit, Format, Output,
+    arguments::{change_id, duration},
+};
 use crate::{
     control::Control,
     store::{AuditLog, AuditQuery, Audited, EntryDifference, ListKind, Origin, REVISIONS_KEPT, StoreEntry},
@@ -21,17 +23,17 @@ use crate::{
 #[command(after_help = HELP)]
 pub(super) struct Audit {
     /// Changes of this time until now, such as 12h or 7d
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     since: Option<Duration>,
     /// Changes of this list
     #[arg(long)]
     list: Option<ListArgument>,
     /// One change, with all of its entries that are kept
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = change_id)]
     id: Option<u64>,
     /// How many changes, at most
-    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
-    last: usize,
+    #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    last: u32,
     #[command(flatten)]
     format: Format,
 }
@@ -98,7 +100,7 @@ pub(super) fn run(command: &Audit, control: &Control, out: &mut Output<'_>) -> R
         number: id,
         since: since.map(|since| begin(Timestamp::now(), since)),
         list: list.map(ListKind::from),
-        changes: last,
+        changes: last as usize,
         entries: if id.is_some() { usize::MAX } else { ENTRIES_SHOWN },
     };
     let log = control.store().open()?.audit(&query)?;
@@ -135,6 +137,9 @@ fn notes(log: &AuditLog, query: &AuditQuery) -> Vec<String> {
         Some(_) => Vec::new(),
         None if log.has_more => {
             vec![format!("there are more, older changes: `--last {}`", query.changes.saturating_mul(10))]
+        }
+        None if log.changes.is_empty() && (query.since.is_some() || query.list.is_some()) => {
+            vec!["no such change; `sixgate audit` lists them all".to_owned()]
         }
         None if log.oldest > 1 => {
             vec![format!(
@@ -196,6 +201,7 @@ impl ChangeRow {
         match (self.entries_kept, self.entries_left_out) {
             (_, 0) => Ok(()),
             (true, more) => out.line(format_args!("  and {more} more: `sixgate audit --id {id}`")),
+            (false, 1) => out.line("  1 entry, which is not kept: it cannot be undone"),
             (false, more) => {
                 out.line(format_args!("  {more} entries, which are not kept: it cannot be undone"))
             }

@@ -5,10 +5,10 @@
 use std::{net::Ipv6Addr, time::Duration};
 
 use clap::{Subcommand, ValueEnum};
-use humantime_serde::re::humantime::{self, format_duration};
+use humantime_serde::re::humantime::format_duration;
 use serde::Serialize;
 
-use super::{CliError, Exit, Format, Output, outcomes::DryRun, output::Lookup};
+use super::{CliError, Exit, Format, Output, arguments, outcomes::DryRun, output::Lookup};
 use sixgate_dataplane::{Maps, PtrOrigin, PtrRecord, PtrState};
 
 use crate::{
@@ -184,7 +184,7 @@ const fn origin(origin: PtrOrigin) -> &'static str {
 }
 
 fn parse_lifetime(text: &str) -> Result<Duration, String> {
-    let lifetime = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let lifetime = arguments::duration(text)?;
     if lifetime.is_zero() || lifetime > LIFETIME_MAX {
         return Err("it must be above zero and at most a day".to_owned());
     }

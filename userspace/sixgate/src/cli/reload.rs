@@ -50,8 +50,8 @@ pub(super) fn run(command: &Reload, file: &Path, out: &mut Output<'_>) -> Result
     for Pending { keys, command, effect } in reloaded.changes.pending() {
         let effect = effect.map(|effect| format!("; {effect}")).unwrap_or_default();
         let keys = keys.join(", ");
-        let keep = dry.either("keep", "would keep");
-        out.note(format_args!("warning: {keys} {keep} their old values until you run `{command}`{effect}"));
+        let until = dry.either("not in force until", "would not be in force until");
+        out.note(format_args!("warning: {until} `{command}`: {keys}{effect}"));
     }
     Ok(Exit::Done)
 }

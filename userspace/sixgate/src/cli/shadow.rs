@@ -5,10 +5,13 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use humantime_serde::re::humantime::{self, format_duration};
 use jiff::Timestamp;
 
-use super::{CliError, Exit, Format, Output, escape::escaped};
+use super::{
+    CliError, Exit, Format, Output,
+    arguments::{duration, spoken},
+    escape::escaped,
+};
 use crate::{
     config::Config,
     shadow::{self, Report, ReportOptions, ShadowDatabase},
@@ -24,7 +27,7 @@ pub(super) enum ShadowCommand {
 #[derive(Debug, Args)]
 pub(super) struct ReportArguments {
     /// How far back
-    #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = duration)]
     since: Duration,
     /// Rows of each list
     #[arg(long, value_name = "NUMBER", default_value_t = 10)]
@@ -38,10 +41,10 @@ pub(super) fn run(command: &ShadowCommand, config: &Config, out: &mut Output<'_>
     let path = shadow::path(config);
     let Some(database) = ShadowDatabase::open(&path)? else {
         out.note(format_args!(
-            "nothing was passed on that enforce would have refused: there is no {} (mode \"{}\", shadow.keep \"{}\")",
+            "nothing was passed on that enforce would have refused: there is no {} (the mode is {}, refusals are kept for {})",
             path.display(),
             config.mode.name(),
-            format_duration(config.shadow.keep)
+            spoken(config.shadow.keep)
         ));
         return Ok(Exit::No);
     };
@@ -53,18 +56,25 @@ pub(super) fn run(command: &ShadowCommand, config: &Config, out: &mut Output<'_>
     } else {
         print(&report, arguments.since, out)?;
     }
+    let keep = config.shadow.keep;
+    if arguments.since > keep {
+        out.note(format_args!("refusals are kept for {} only: set keep in [shadow]", spoken(keep)));
+    }
     Ok(Exit::from(report.refusals > 0))
 }
 
 fn print(report: &Report, since: Duration, out: &mut Output<'_>) -> Result<(), CliError> {
     let refusals = report.refusals;
-    let since = format_duration(since);
+    let since = spoken(since);
     out.line(format_args!(
         "enforce would have refused {refusals} recipients and messages in the last {since}"
     ))?;
     if let Some(most) = &report.most {
-        let senders = if most.senders == 1 { "sender makes" } else { "senders make" };
-        out.line(format_args!("the first {} {senders} {} %", most.senders, most.percent))?;
+        let senders = match most.senders {
+            1 => "first sender makes".to_owned(),
+            many => format!("first {many} senders make"),
+        };
+        out.line(format_args!("the {senders} {} %", most.percent))?;
     }
     let lists = [
         ("reasons", &report.reasons),

@@ -9,7 +9,7 @@ use clap::Args;
 use humantime_serde::re::humantime;
 use ipnet::Ipv6Net;
 
-use super::{CliError, Exit, Format, Output};
+use super::{CliError, Exit, Format, Output, arguments};
 use crate::{
     config::Config,
     server::{self, TRACE_DURATION_MAX, TraceRequest, TraceResponse},
@@ -78,7 +78,7 @@ fn ends_after(request: TraceRequest) -> String {
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let duration = arguments::duration(text)?;
     if duration < Duration::from_secs(1) || duration > TRACE_DURATION_MAX {
         return Err("a trace lasts 1s at least and 1h at most".to_owned());
     }

@@ -4,7 +4,7 @@
 
 use clap::Args;
 
-use super::{CliError, Exit, Output, edit::Replacing, outcomes, progress};
+use super::{CliError, Exit, Output, arguments::change_id, edit::Replacing, outcomes, progress};
 use crate::{control::Control, store::Undo as Reversal};
 
 /// The arguments of `sixgate undo`.
@@ -12,7 +12,7 @@ use crate::{control::Control, store::Undo as Reversal};
 #[command(after_help = HELP)]
 pub(super) struct Undo {
     /// The ID of the change, as `sixgate audit` prints it
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = change_id)]
     id: u64,
     /// Undo it although later changes concern the same entries
     #[arg(long)]
@@ -49,9 +49,10 @@ pub(super) fn run(command: &Undo, control: &Control, out: &mut Output<'_>) -> Re
 
 const HELP: &str = "\
 The undo is a change of its own, with an ID, and can be undone. If later changes concern the same
-entries, they are named, and nothing is changed without --force. No list becomes empty without
---allow-empty, or loses more than half of its entries without --allow-shrink. Changes whose entries
-are not kept any more, and a store's first change, cannot be undone.
+entries, they are named, and nothing is changed without --force. An undo of more than 10 entries
+leaves no list empty without --allow-empty, and takes no more than half of its entries away without
+--allow-shrink. Changes whose entries are not kept any more, and a store's first change, cannot be
+undone.
 
 Exit code 0 if something was undone, 1 if the entries are as they were before the change.
 

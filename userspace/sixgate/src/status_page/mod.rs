@@ -270,6 +270,7 @@ pub(crate) fn reason_text(reason: &str) -> String {
         "no_ptr" => "no PTR record".to_owned(),
         "not_authenticated" => "neither SPF nor DKIM passes".to_owned(),
         "next_hop" => "by the next hop".to_owned(),
+        "dns_failure" => "DNS failure".to_owned(),
         "next_hop_unknown" => "next hop has never replied".to_owned(),
         reason => reason.replace('_', " "),
     }

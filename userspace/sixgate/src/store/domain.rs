@@ -68,11 +68,19 @@ fn capital(letter: char) -> char {
 /// Begins an A-label (RFC 5890 2.3.2.1).
 const ACE_PREFIX: &str = "xn--";
 
+/// What to write in place of a domain beyond ASCII.
+fn a_label_of(text: &str) -> String {
+    match idna::domain_to_ascii_strict(text) {
+        Ok(name) => format!("write its A-label, {name}"),
+        Err(_) => format!("give the domain's A-label, which begins with {ACE_PREFIX}"),
+    }
+}
+
 /// Why a text is not a domain.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum DomainError {
     /// Letters beyond ASCII.
-    #[error("`{}` is not ASCII: give the domain's A-label, which begins with xn--", text.escape_debug())]
+    #[error("`{}` is not ASCII: {}", text.escape_debug(), a_label_of(text))]
     NotAscii {
         /// As it was written.
         text: String,
@@ -201,7 +209,7 @@ mod tests {
             ("xn--bcher-kva.example", Ok("xn--bcher-kva.example")),
             (
                 "bücher.example",
-                Err("`bücher.example` is not ASCII: give the domain's A-label, which begins with xn--"),
+                Err("`bücher.example` is not ASCII: write its A-label, xn--bcher-kva.example"),
             ),
             ("EXAMPLE.Org.", Ok("example.org")),
             ("contoso.com..", Err("`contoso.com..` is not a domain name")),
