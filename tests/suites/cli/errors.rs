@@ -3,7 +3,7 @@
 use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -40,8 +40,8 @@ fn a_file_of_an_earlier_version_is_taken_over_or_named_with_its_bad_line() {
         (good.replace("\"version\": 1", "\"version\": 2"), ":2: version 2 of the store is unknown"),
         (good.replace("2001:db8::/32", "2001:db8::1/32"), ":4: `2001:db8::1/32` has bits beyond its length"),
         (good.replace("\"trust\"", "\"thrust\""), ":7: unknown key `thrust`"),
-        (good.replace("}\n", ""), "EOF while parsing"),
-        (String::new(), ":1: EOF while parsing"),
+        (good.replace("}\n", ""), "the file ends too early"),
+        (String::new(), ":1: the file ends too early"),
     ] {
         let _ = fs::remove_file(place.store());
         fs::write(&json, &bad).unwrap();
@@ -199,6 +199,26 @@ fn what_keeps_the_daemon_from_starting_is_no_good_configuration() {
         place.fails("config check", 1, wanted);
         place.fails("config check", 1, &format!("{}: {key}: ", place.config().display()));
         place.fails("serve --no-xdp", 2, wanted);
+    }
+}
+
+#[test]
+fn a_journal_that_is_not_there_is_no_good_configuration() {
+    let place = Installation::new();
+    place.configure(
+        "log.format = \"journald\"\nlisten.addresses = [\"[::1]:2599\"]",
+        &place.path("pins"),
+        "",
+    );
+    if Path::new("/run/systemd/journal/socket").exists() {
+        return;
+    }
+    for (words, code) in [("config check", 1), ("serve --no-xdp", 2)] {
+        place.fails(
+            words,
+            code,
+            "log.format is \"journald\", and /run/systemd/journal/socket does not take entries: ",
+        );
     }
 }
 

@@ -7,9 +7,9 @@ use std::path::Path;
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{CliError, Exit, Format, Output};
+use super::{CliError, Exit, Format, Output, log_journald::Journal};
 use crate::{
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, LogFormat},
     server, services, tls,
 };
 
@@ -68,6 +68,9 @@ fn check_surroundings(config: &Config) -> Result<Vec<String>, String> {
         format!("temporary_directory: {reason:#}; messages above 256 KiB are deferred until one can be made")
     });
     services::check_next_hop(config).map_err(|error| error.to_string())?;
+    if config.log.format == LogFormat::Journald {
+        Journal::open().map_err(|error| error.to_string())?;
+    }
     let warning = match &config.tls {
         Some(settings) => {
             tls::check_tls(settings).map_err(|error| format!("tls: {:#}", anyhow::Error::new(error)))?
