@@ -90,5 +90,21 @@ fn a_file_in_another_format_is_refused_with_its_line_and_nothing_changes() {
         place.fails(&words, 2, "nothing was changed");
     }
     assert_eq!((place.contents(), place.done("store log")), before);
+    // a file that was cut off within a line can be read all the same
+    for (words, text, warns) in [
+        ("trust load", "::1\n::2", true),
+        ("trust load --format csv", "prefix\n::1\n::22", true),
+        ("trust load", "::1\n::2\n", false),
+        ("trust load", "::1", false),
+        ("trust load --format json", "{\"trust\": [\n{\"prefix\": \"::1\"}]}", false),
+    ] {
+        fs::write(place.path("list"), text).unwrap();
+        let ran = place.run(&format!("{words} --allow-shrink {}", place.path("list").display()));
+        assert_eq!(
+            (ran.code, ran.messages.contains("has no line end: make sure")),
+            (Some(0), warns),
+            "{ran:?}"
+        );
+    }
     place.fails("optin load --format yaml list", 2, "possible values: text, csv, json");
 }

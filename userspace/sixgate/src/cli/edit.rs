@@ -17,7 +17,7 @@ use sixgate_base::bounded;
 
 use crate::{
     control::Control,
-    store::{Consent, EntryKey, ListKind, StoreEntry, parse_listing, parse_prefix},
+    store::{Consent, EntryKey, ListFormat, ListKind, StoreEntry, parse_listing, parse_prefix},
 };
 
 /// For commands that change a set of prefixes.
@@ -101,8 +101,10 @@ pub(super) fn load(
     out: &mut Output<'_>,
 ) -> Result<Exit, CliError> {
     let consent = how.consent();
-    let replaced = progress::shown(how.quiet, |progress| {
+    let name = file.display().to_string();
+    let (replaced, is_cut) = progress::shown(how.quiet, |progress| {
         let octets = read(&file)?;
+        let is_cut = is_cut(format.into(), &octets);
         // earlier versions took addresses for domains: those that are listed stay
         let listed = match kind {
             ListKind::Domain => control.store().open()?.domains()?,
@@ -115,9 +117,20 @@ pub(super) fn load(
             edit.report_to(progress);
             edit.replace_list(kind, &wanted, consent)
         })?;
-        Ok::<_, CliError>(replaced)
+        Ok::<_, CliError>((replaced, is_cut))
     })?;
-    report_replaced(control, how.quiet, &replaced, out)
+    let exit = report_replaced(control, how.quiet, &replaced, out)?;
+    if is_cut {
+        out.note(format_args!(
+            "warning: the last line of {name} has no line end: make sure that nothing is missing"
+        ));
+    }
+    Ok(exit)
+}
+
+/// Whether the list ends within a line, as one that was cut off may. JSON has an end of its own.
+fn is_cut(format: ListFormat, octets: &[u8]) -> bool {
+    format != ListFormat::Json && octets.contains(&b'\n') && !octets.ends_with(b"\n")
 }
 
 impl Load {

@@ -55,6 +55,9 @@ pub fn parse(octets: &[u8]) -> Result<Contents, ListProblem> {
 
 /// The line of an error, counted from 1, and its text without the position.
 pub(super) fn reason_of(error: &serde_json::Error) -> (usize, String) {
+    if error.is_eof() {
+        return (error.line().max(1), "the file ends too early".to_owned());
+    }
     let text = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());
     (error.line().max(1), text.strip_suffix(&position).unwrap_or(&text).to_owned())
@@ -319,7 +322,7 @@ mod tests {
                 "`192.0.2.0/24` is IPv4: sixgate is about IPv6 only",
             ),
             ("\"contoso.com\"", "\"contoso\", \"CONTOSO\"", 12, "contoso stands twice"),
-            ("]\n}\n", "]\n", 14, "EOF while parsing an object"),
+            ("]\n}\n", "]\n", 14, "the file ends too early"),
             ("]\n}\n", "]\n}\n}\n", 15, "trailing characters"),
         ] {
             let text = WHOLE.replacen(from, to, 1);

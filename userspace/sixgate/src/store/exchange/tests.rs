@@ -97,7 +97,7 @@ fn an_error_in_csv_or_json_is_named_with_its_line() {
     let error = parse_listing(ListKind::Trust, ListFormat::Csv, b"prefix\n\xff\n", &BTreeMap::new());
     assert_eq!(error.unwrap_err().to_string(), "2: not UTF-8");
     for (kind, json, wanted) in [
-        (ListKind::Trust, "", "1: EOF while parsing a value"),
+        (ListKind::Trust, "", "1: the file ends too early"),
         (ListKind::Trust, "{}", "1: the key `trust` is missing"),
         (ListKind::Trust, "[]", "1: invalid type: sequence, expected an object with the list `trust`, as "),
         (ListKind::Trust, "{\"optin\": []}", "1: unknown key `optin`, expected `trust`"),
