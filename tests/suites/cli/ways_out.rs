@@ -162,6 +162,11 @@ fn domains_that_were_taken_once_are_read_again() {
         assert_eq!(printed, "0 added, 0 changed, 0 removed, 1 unchanged, 1 in all\n", "{words}");
     }
     place.fails("domain add 1.2.3.4", 2, "is not a domain name but an address");
+    place.fails(
+        "init --next-hop maildir:/var/mail/gate --dry-run --domain 1.2.3.4",
+        2,
+        "is not a domain name but an address",
+    );
     place.done("domain remove --allow-empty 1.2.3.4");
 }
 

@@ -26,7 +26,7 @@ use crate::{
     doctor::{self, CheckOutcome, CheckReport},
     nexthop::ClientIdentity,
     setup::{self, Installed, NextHopTarget, Setup, SetupWishes},
-    store::{Consent, Domain, Marks, StoreEntry, parse_listed_domain, parse_prefix},
+    store::{Consent, Domain, Marks, StoreEntry, parse_prefix},
 };
 
 /// The arguments of `sixgate init`.
@@ -51,7 +51,7 @@ pub(super) struct Init {
     #[arg(long, value_name = "NAME", requires = "next_hop")]
     hostname: Option<Hostname>,
     /// A domain that takes mail here; may be repeated
-    #[arg(long = "domain", value_name = "DOMAIN", requires = "next_hop", value_parser = parse_listed_domain)]
+    #[arg(long = "domain", value_name = "DOMAIN", requires = "next_hop")]
     domains: Vec<Domain>,
     /// A destination that takes mail over IPv6; may be repeated
     #[arg(long = "optin", value_name = "PREFIX", requires = "next_hop", value_parser = parse_prefix)]

@@ -76,6 +76,18 @@ fn a_label_of(text: &str) -> String {
     }
 }
 
+/// A hint for a text that is not a domain name, or nothing.
+fn meant_by(text: &str) -> String {
+    let is_name = |name: &str| is_domain_name(name.as_bytes());
+    if let Some((_, domain)) = text.rsplit_once('@').filter(|(_, domain)| is_name(domain)) {
+        return format!(": write {}", domain.to_ascii_lowercase());
+    }
+    match text.strip_prefix("*.") {
+        Some(domain) if is_name(domain) => ": list each domain, a wildcard is not taken".to_owned(),
+        _ => String::new(),
+    }
+}
+
 /// Why a text is not a domain.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum DomainError {
@@ -96,7 +108,7 @@ pub enum DomainError {
         text: String,
     },
     /// The text has any other fault.
-    #[error("`{}` is not a domain name", text.escape_debug())]
+    #[error("`{}` is not a domain name{}", text.escape_debug(), meant_by(text))]
     NotAName {
         /// As it was written.
         text: String,
@@ -214,7 +226,13 @@ mod tests {
             ("EXAMPLE.Org.", Ok("example.org")),
             ("contoso.com..", Err("`contoso.com..` is not a domain name")),
             (".", Err("`.` is not a domain name")),
-            ("@contoso.com", Err("`@contoso.com` is not a domain name")),
+            ("@contoso.com", Err("`@contoso.com` is not a domain name: write contoso.com")),
+            ("user@Contoso.com", Err("`user@Contoso.com` is not a domain name: write contoso.com")),
+            ("user@", Err("`user@` is not a domain name")),
+            (
+                "*.contoso.com",
+                Err("`*.contoso.com` is not a domain name: list each domain, a wildcard is not taken"),
+            ),
             ("a b", Err("`a b` is not a domain name")),
             ("a\x1b", Err("`a\\u{1b}` is not a domain name")),
             ("", Err("`` is not a domain name")),
