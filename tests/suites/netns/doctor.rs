@@ -326,7 +326,7 @@ fn a_store_or_a_configuration_that_cannot_be_used_is_an_error() {
         expect(&site, code, id, &parts);
     }
     fs::remove_file(site.config()).unwrap();
-    expect(&site, 1, "config.file", &["error: cannot read ", "; sixgate init --next-hop "]);
+    expect(&site, 1, "config.file", &["error: there is no configuration ", "; sixgate init --next-hop "]);
     expect(&site, 1, "kernel.version", &["ok: Linux "]);
 }
 

@@ -52,11 +52,16 @@ pub async fn examine(config: Result<Config, ConfigError>) -> Vec<CheckReport> {
         Ok(config) => with_configuration(config, deadline).await,
         Err(error) => {
             let mut reports = of_host(false, deadline).await;
-            let cure = match &error {
-                ConfigError::Missing { .. } => "sixgate init --next-hop smtp://[::1]:10025",
-                _ => "correct it, then: sixgate config check",
+            let (found, cure) = match error {
+                ConfigError::Missing { path } => (
+                    format!("there is no configuration {}", path.display()),
+                    "sixgate init --next-hop smtp://[::1]:10025",
+                ),
+                error => {
+                    (format!("{:#}", anyhow::Error::new(error)), "correct it, then: sixgate config check")
+                }
             };
-            reports.push(CheckReport::error("config.file", format!("{:#}", anyhow::Error::new(error)), cure));
+            reports.push(CheckReport::error("config.file", found, cure));
             reports
         }
     }
