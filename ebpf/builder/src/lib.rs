@@ -152,13 +152,16 @@ fn workspace(package: &Path) -> Result<PathBuf, String> {
 }
 
 /// The workspace's target directory, wherever configuration put it. Cargo marks the one that it
-/// made itself; else it is where cargo's layout has it, four above `OUT_DIR`.
+/// made itself; else it is where cargo's layout has it, four above `OUT_DIR`. In a build with
+/// `--target` both are one below it, a directory that cargo marks, too.
 fn target_directory(out: &Path) -> PathBuf {
-    out.ancestors()
+    let found = out
+        .ancestors()
         .find(|directory| directory.join("CACHEDIR.TAG").is_file())
         .or_else(|| out.ancestors().nth(4))
-        .unwrap_or(out)
-        .to_owned()
+        .unwrap_or(out);
+    let is_of_target = found.file_name() == env::var_os("TARGET").as_deref();
+    found.parent().filter(|_| is_of_target).unwrap_or(found).to_owned()
 }
 
 /// A command without what the outer cargo set for this build: its compiler, wrapper, flags and
