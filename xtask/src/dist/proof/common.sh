@@ -151,6 +151,22 @@ use_socket_unit() {
     systemctl start sixgate
 }
 
+# keeps_nonblocking: the listening socket stays non-blocking at a restart, for the daemon that still
+# serves: the daemon's descriptor is looked at until that daemon has ended
+keeps_nonblocking() {
+    daemon=$(ps -o pid= --ppid "$(systemctl show --value --property MainPID sixgate)" | tr -d ' ')
+    # port 25, LISTEN
+    inode=$(awk '$2 ~ /:0019$/ && $4 == "0A" { print $10; exit }' /proc/net/tcp6)
+    descriptor=$(find "/proc/$daemon/fd" -lname "socket:\[$inode\]" -printf '%f\n' -quit)
+    [ -n "$descriptor" ] || fail "process $daemon does not have the listening socket"
+    systemctl restart sixgate &
+    while flags=$(sed -n 's/^flags:[[:space:]]*//p' "/proc/$daemon/fdinfo/$descriptor" 2>/dev/null) && [ -n "$flags" ]; do
+        # O_NONBLOCK
+        [ $((0$flags & 04000)) != 0 ] || fail "the listening socket was a blocking one"
+    done
+    wait
+}
+
 # left: what is there of the package, beside the package managers' own records
 left() {
     find / -xdev \( -path /proof -o -path /proc -o -path /sys -o -path /var/log -o -path /var/lib/dpkg \

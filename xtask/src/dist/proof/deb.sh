@@ -55,6 +55,7 @@ second)
 
     step "restart, step back and upgrade under load, with the socket unit"
     use_socket_unit
+    keeps_nonblocking
     for _ in 1 2 3; do under_load "systemctl restart sixgate"; done
     under_load "$install --allow-downgrades /proof/sixgate.deb"
     under_load "$install /proof/upgrade.deb"
