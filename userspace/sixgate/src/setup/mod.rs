@@ -13,11 +13,12 @@ use std::{io, path::PathBuf, time::Duration};
 
 use sixgate_dataplane::inspect_interface;
 use sixgate_smtp::policy::Mode;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     config::{Config, ConfigError, Hostname, InterfaceName},
     doctor,
-    nexthop::{self, Address, ClientIdentity, Protocol, inspect_server},
+    nexthop::{self, Address, ClientIdentity, NextHopError, Protocol, inspect_server},
     services,
 };
 
@@ -170,7 +171,14 @@ async fn client_of(
         let text = template::filled(hostname, wishes.mode, &wishes.next_hop, Some(client), &[]);
         let config = Config::parse(&text, &wishes.file)?;
         let settings = services::smtp_settings(&config, protocol, address, client);
-        Ok::<_, SetupError>(inspect_server(&settings, PROBE_TIMEOUT).await)
+        let restarted = Instant::now() + RESTART_WAIT;
+        loop {
+            let asked = inspect_server(&settings, PROBE_TIMEOUT).await;
+            if !asked.as_ref().is_err_and(is_refused) || Instant::now() >= restarted {
+                return Ok::<_, SetupError>(asked);
+            }
+            sleep(RESTART_POLL).await;
+        }
     };
     let failure = match asked(ClientIdentity::None).await? {
         Ok(offer) => {
@@ -198,5 +206,14 @@ async fn client_of(
     }
 }
 
+/// Whether no server listens: one that has just been restarted may not yet.
+fn is_refused(failure: &NextHopError) -> bool {
+    matches!(failure, NextHopError::Connection { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// How long a mail server may take until it listens: OpenSMTPD's start ends before it does.
+const RESTART_WAIT: Duration = Duration::from_secs(3);
+/// How often it is tried meanwhile.
+const RESTART_POLL: Duration = Duration::from_millis(100);
 /// How long the mail server may take, each time. Postfix waits 5 s for a PROXY header.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(8);
