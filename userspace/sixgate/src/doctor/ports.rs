@@ -84,7 +84,9 @@ fn cure(name: &str, port: u16) -> String {
              postfix reload"
         ),
         "exim4" | "exim" => {
-            "set local_interfaces = 0.0.0.0 : [::1]:10025 in Exim's configuration, and restart it".to_owned()
+            "set local_interfaces = <; [0.0.0.0]:25 ; [::1]:10025 in Exim's configuration (on Debian: \
+             dc_local_interfaces='[0.0.0.0]:25 ; [::1]:10025' in /etc/exim4/update-exim4.conf.conf), and restart it"
+                .to_owned()
         }
         "smtpd" => "set `listen on 0.0.0.0` in smtpd.conf, and restart OpenSMTPD".to_owned(),
         name => format!("have {name} listen at 0.0.0.0:{port} only"),
