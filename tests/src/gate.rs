@@ -7,7 +7,7 @@ use std::{env, fmt, fs};
 
 use sixgate_dataplane::embedded_object;
 
-use crate::{clock, dovecot, exim, log_readers, opensmtpd, postfix, prometheus};
+use crate::{clock, dovecot, exim, log_readers, opensmtpd, postfix, prometheus, unpacked};
 
 /// Something that a test cannot do without.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,8 +28,12 @@ pub enum Need {
     Dovecot,
     /// Debian's Exim, unpacked.
     Exim,
+    /// Debian's Exim with all that it can be built with, and Debian's configuration, unpacked.
+    EximHeavy,
     /// Debian's OpenSMTPD, unpacked.
     OpenSmtpd,
+    /// Debian's rspamd, unpacked.
+    Rspamd,
     /// Debian's libfaketime, unpacked.
     Faketime,
     /// Debian's Prometheus, unpacked.
@@ -50,7 +54,9 @@ impl Need {
             Self::Postfix => postfix::folder().is_some(),
             Self::Dovecot => dovecot::folder().is_some(),
             Self::Exim => exim::folder().is_some(),
+            Self::EximHeavy => unpacked::exim_heavy().is_some(),
             Self::OpenSmtpd => opensmtpd::folder().is_some(),
+            Self::Rspamd => unpacked::rspamd().is_some(),
             Self::Faketime => clock::library().is_some(),
             Self::Prometheus => prometheus::folder().is_some(),
             Self::LogReaders => log_readers::folder().is_some(),
@@ -69,7 +75,9 @@ impl fmt::Display for Need {
             Self::Postfix => f.write_str("Postfix below target/tools (cargo xtask setup)"),
             Self::Dovecot => f.write_str("Dovecot below target/tools (cargo xtask setup)"),
             Self::Exim => f.write_str("Exim below target/tools (cargo xtask setup)"),
+            Self::EximHeavy => f.write_str("exim4-daemon-heavy below target/tools (cargo xtask setup)"),
             Self::OpenSmtpd => f.write_str("OpenSMTPD below target/tools (cargo xtask setup)"),
+            Self::Rspamd => f.write_str("rspamd below target/tools (cargo xtask setup)"),
             Self::Faketime => f.write_str("libfaketime below target/tools (cargo xtask setup)"),
             Self::Prometheus => f.write_str("Prometheus below target/tools (cargo xtask setup)"),
             Self::LogReaders => f.write_str("pflogsumm and others below target/tools (cargo xtask setup)"),

@@ -35,6 +35,6 @@ pub mod smtp_sink;
 pub mod timeouts;
 pub mod trace;
 pub mod transcript;
-mod unpacked;
+pub mod unpacked;
 pub mod vm;
 pub mod xdp_helper;

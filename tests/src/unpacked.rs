@@ -27,6 +27,18 @@ pub(crate) fn root(name: &str, program: &str) -> Option<PathBuf> {
     roots.find(|root| root.join(program).is_file())
 }
 
+/// Where Exim with the PROXY protocol and Debian's configuration is unpacked, if it is.
+#[must_use]
+pub fn exim_heavy() -> Option<PathBuf> {
+    root("exim-heavy", "usr/sbin/exim4")
+}
+
+/// Where rspamd is unpacked, if it is.
+#[must_use]
+pub fn rspamd() -> Option<PathBuf> {
+    root("rspamd", "usr/bin/rspamd")
+}
+
 /// A folder that processes of other users may enter.
 pub(crate) fn open_folder() -> Result<TempDir> {
     let folder = tempfile::tempdir().context("cannot make a folder")?;

@@ -1,5 +1,5 @@
-//! A machine for the documents' commands: a network namespace, mounts and processes of its own,
-//! Debian's Postfix at its usual paths, DNS, and a sender on the other side of `eth0`.
+//! A machine for the documents' commands: a network namespace, mounts and processes of its own, a
+//! mail server at its usual paths, DNS, and a sender on the other side of `eth0`.
 //!
 //! Nothing of it is left on the test's machine when it is dropped.
 
@@ -15,12 +15,11 @@ use sixgate_tests::{
     daemon,
     dns::{DnsServer, Zone},
     netns::Netns,
-    postfix,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::book::Block;
+use crate::{book::Block, servers::Server};
 
 /// The address that the documents opt in.
 pub(crate) const GATE: &str = "2001:db8:25::25";
@@ -35,6 +34,7 @@ pub(crate) const NAMELESS: &str = "2001:db8:51::240";
 pub(crate) struct Host {
     inside: Netns,
     outside: Netns,
+    server: Server,
     holder: Child,
     // the process that everything inside descends from, by its number on the test's machine
     init: u32,
@@ -45,8 +45,8 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// A machine that has just been given Postfix, with a checkout of the project.
-    pub(crate) fn new() -> Self {
+    /// A machine that has just been given `server`, with a checkout of the project.
+    pub(crate) fn new(server: Server) -> Self {
         let (inside, outside) = (Netns::new().unwrap(), Netns::new().unwrap());
         inside.join("eth0", &outside, "outside0").unwrap();
         for address in [GATE, OTHER] {
@@ -69,9 +69,10 @@ impl Host {
         let folder = tempfile::tempdir().unwrap();
         let mut holder = Command::new("unshare");
         holder
-            .args(["--mount", "--pid", "--fork", "--kill-child", "bash", "-c", SETUP, "host"])
+            .args(["--mount", "--pid", "--fork", "--kill-child", "bash", "-c"])
+            .args([&SETUP.replace("@SERVER@", &server.script()), "host"])
             .arg(folder.path())
-            .arg(postfix::folder().expect("`cargo xtask setup` unpacks Postfix"))
+            .args(server.folders())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut holder = inside.spawn(&mut holder).unwrap();
@@ -80,8 +81,17 @@ impl Host {
         assert_eq!(line, "ready\n", "the machine was not made");
         let init = only_child(holder.id());
         let checkout = PathBuf::from("/usr/src/sixgate");
-        let host =
-            Self { inside, outside, holder, init, checkout, _folder: folder, _dns: dns, _runtime: runtime };
+        let host = Self {
+            inside,
+            outside,
+            server,
+            holder,
+            init,
+            checkout,
+            _folder: folder,
+            _dns: dns,
+            _runtime: runtime,
+        };
         host.prepare();
         host
     }
@@ -137,21 +147,33 @@ impl Host {
         recipient: &str,
         subject: &str,
     ) -> Swaks {
-        let destination = SocketAddrV6::new(destination.parse().unwrap(), 25, 0, 0);
         let subject = format!("Subject: {subject}");
-        let arguments = ["--from", sender, "--to", recipient, "--ehlo", "mail.first.example"];
-        let arguments = [&arguments[..], &["--header", &subject, "--local-interface", source]].concat();
+        let arguments = ["--from", sender, "--to", recipient, "--header", &subject];
+        self.swaks(source, destination, &arguments)
+    }
+
+    /// Runs swaks with `arguments` against port 25 of `destination`.
+    pub(crate) fn swaks(&self, source: &str, destination: &str, arguments: &[&str]) -> Swaks {
+        let destination = SocketAddrV6::new(destination.parse().unwrap(), 25, 0, 0);
+        let arguments = [arguments, &["--ehlo", "mail.first.example", "--local-interface", source]].concat();
         swaks(&self.outside, destination, &arguments).unwrap()
     }
 
-    /// The messages that Postfix has, as it would deliver them.
+    /// The messages that the mail server has, as it delivers them.
     pub(crate) fn held(&self) -> String {
-        self.output("cd /var/spool/postfix/hold && for file in *; do [ ! -e \"$file\" ] || postcat -hb \"$file\"; done")
+        self.output(self.server.mailbox())
     }
 
-    /// Logs of Postfix and sixgate, for a failure's message.
+    /// The greeting at port 25 of IPv4.
+    pub(crate) fn greeting_of_ipv4(&self) -> String {
+        self.output("exec 3<>/dev/tcp/127.0.0.1/25 && head -n 1 <&3")
+    }
+
+    /// Logs of the mail server and sixgate, for a failure's message.
     fn logs(&self) -> String {
-        let output = self.command(Path::new("/"), "tail -n 50 /var/log/mail.log /var/log/sixgate.test.log");
+        let logs =
+            "tail -n 50 /var/log/mail.log /var/log/exim4/* /var/log/rspamd/* /var/log/sixgate.test.log";
+        let output = self.command(Path::new("/"), logs);
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 

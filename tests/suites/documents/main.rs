@@ -7,6 +7,7 @@
 mod book;
 mod first_day;
 mod host;
+mod servers;
 mod tickets;
 
 use sixgate_tests::gate::{self, Need};
@@ -14,6 +15,7 @@ use sixgate_tests::gate::{self, Need};
 use crate::{
     book::{Block, blocks},
     host::{GATE, Host, OTHER},
+    servers::Server,
 };
 
 #[test]
@@ -29,7 +31,7 @@ fn the_documents_lead_from_postfix_alone_to_enforcement_and_back() {
         return;
     }
     let (readme, operating) = (blocks("README.md"), blocks("docs/operating.md"));
-    let host = Host::new();
+    let host = Host::new(Server::Postfix);
     let served_by_postfix = |subject: &str| {
         let sent = host.send(GATE, "user@example.com", subject);
         assert_eq!(sent.code, 0, "{}", sent.output);
