@@ -4,12 +4,14 @@
 
 use std::{
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::Arc,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     date_time_ymd,
@@ -54,6 +56,14 @@ impl Authority {
     #[must_use]
     pub fn pem(&self) -> &str {
         &self.pem
+    }
+
+    /// Its TLSA record, as text.
+    ///
+    /// # Errors
+    /// If a parameter has no meaning.
+    pub fn tlsa(&self, usage: u8, selector: u8, matching: u8) -> Result<String> {
+        tlsa(&self.pem, usage, selector, matching)
     }
 
     /// A certificate for the DNS name `name`.
@@ -130,7 +140,45 @@ impl ResolvesClientCert for Shown {
     }
 }
 
+/// The TLSA record (RFC 6698 2.2) of a certificate, as openssl(1) takes it apart.
+fn tlsa(pem: &str, usage: u8, selector: u8, matching: u8) -> Result<String> {
+    let select = match selector {
+        0 => "openssl x509 -outform DER",
+        1 => "openssl x509 -noout -pubkey | openssl pkey -pubin -outform DER",
+        _ => bail!("no selector {selector}"),
+    };
+    let data = match matching {
+        0 => "od -A n -v -t x1 | tr -d ' \\n'",
+        1 => "sha256sum | cut -d ' ' -f 1",
+        2 => "sha512sum | cut -d ' ' -f 1",
+        _ => bail!("no matching type {matching}"),
+    };
+    let mut shell = Command::new("sh")
+        .args(["-c", &format!("{select} | {data}")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run openssl")?;
+    shell.stdin.take().context("it has a pipe")?.write_all(pem.as_bytes())?;
+    let output = shell.wait_with_output()?;
+    Ok(format!("{usage} {selector} {matching} {}", String::from_utf8(output.stdout)?.trim()))
+}
+
 impl Pair {
+    /// Its TLSA record, as text.
+    ///
+    /// # Errors
+    /// If a parameter has no meaning.
+    pub fn tlsa(&self, usage: u8, selector: u8, matching: u8) -> Result<String> {
+        tlsa(&self.certificate, usage, selector, matching)
+    }
+
+    /// The same, whose certificate is followed by that of `authority`.
+    #[must_use]
+    pub fn with_authority(&self, authority: &Authority) -> Self {
+        Self { certificate: format!("{}{}", self.certificate, authority.pem), key: self.key.clone() }
+    }
+
     /// Leaves both as `certificate.pem` and `key.pem` in `folder`, one renamed after the other, as
     /// clients of ACME do.
     ///

@@ -289,6 +289,71 @@ fn certificates_that_expired_or_have_other_names_are_found() {
 }
 
 #[test]
+fn tlsa_records_are_compared_with_the_certificate_that_is_offered() {
+    if !can_run() || !gate::require(&[Need::Program("openssl")]) {
+        return;
+    }
+    let authority = Authority::new("tests");
+    let own = authority.issue("gate.example");
+    let elsewhere = authority.issue("other.example");
+    let wrong = "00".repeat(32);
+    let mail_server = "_25._tcp.gate.example";
+    let (key, renewed) = (own.tlsa(3, 1, 1).unwrap(), elsewhere.tlsa(3, 1, 1).unwrap());
+    let of_authority = authority.tlsa(2, 0, 1).unwrap();
+    for (records, pair, code, parts) in [
+        (vec![key.clone()], &own, 0, &["ok: 1 of 1 TLSA records of gate.example match"][..]),
+        (vec![own.tlsa(3, 1, 2).unwrap()], &own, 0, &["ok: 1 of 1 "]),
+        (vec![own.tlsa(3, 0, 1).unwrap()], &own, 0, &["ok: 1 of 1 "]),
+        (vec![own.tlsa(3, 0, 2).unwrap()], &own, 0, &["ok: 1 of 1 "]),
+        (vec![own.tlsa(3, 1, 0).unwrap()], &own, 0, &["ok: 1 of 1 "]),
+        (vec![own.tlsa(3, 0, 0).unwrap()], &own, 0, &["ok: 1 of 1 "]),
+        (vec![key.clone(), format!("3 1 1 {wrong}")], &own, 0, &["ok: 1 of 2 "]),
+        (vec![of_authority.clone()], &own, 0, &["ok: 1 of 1 "]),
+        (vec![authority.tlsa(2, 1, 1).unwrap()], &own, 0, &["ok: 1 of 1 "]),
+        // renewed with another key, and DNS has the old one
+        (
+            vec![key.clone()],
+            &elsewhere,
+            1,
+            &["error: the TLSA record of gate.example does not match", "; publish in DNS: ", &renewed],
+        ),
+        (
+            vec![key, format!("3 0 1 {wrong}")],
+            &elsewhere,
+            1,
+            &["error: each of the 2 TLSA records of gate.example does not match"],
+        ),
+        // an authority's record is for the name, too; that of a key is not
+        (vec![of_authority], &elsewhere, 1, &["error: a TLSA record of gate.example matches the CA, but"]),
+        (vec![renewed.clone()], &elsewhere, 0, &["ok: 1 of 1 "]),
+        // the end of the chain is not the certificate's
+        (vec![own.tlsa(2, 1, 1).unwrap()], &own, 1, &["error: the TLSA record of gate.example does not"]),
+        (
+            vec![authority.tlsa(3, 0, 1).unwrap()],
+            &own,
+            1,
+            &["error: the TLSA record of gate.example does not"],
+        ),
+        (
+            vec![own.tlsa(1, 1, 1).unwrap()],
+            &own,
+            0,
+            &["warning: the TLSA records of gate.example are of no kind"],
+        ),
+    ] {
+        let lines: Vec<String> =
+            records.iter().map(|record| format!("{mail_server} TLSA {record}")).collect();
+        let site = site(&format!("{OURS}\n{}", lines.join("\n")), "");
+        pair.with_authority(&authority).install(site.folder()).unwrap();
+        let paths = ["certificate", "key"].map(|name| site.folder().join(format!("{name}.pem")));
+        site.write(&format!("tls = {{ certificate = {:?}, key = {:?} }}", paths[0], paths[1]));
+        expect(&site, code, "domain.dane", parts);
+    }
+    let site = site(&format!("{OURS}\n{mail_server} FAULT servfail"), "");
+    expect(&site, 0, "domain.dane", &["not_checked: ", "SERVFAIL", "senders with DANE retry"]);
+}
+
+#[test]
 fn a_next_hop_that_does_not_answer_or_is_sixgate_is_an_error() {
     if !can_run() {
         return;

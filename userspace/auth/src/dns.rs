@@ -46,7 +46,7 @@ pub use names::{LONGEST_NAME, ascii_name};
 pub use payer::{PART, USUAL_QUESTIONS};
 pub use reading::{LONGEST_NEGATIVE, LONGEST_POSITIVE, MAX_ALIASES};
 pub use resolv_conf::MAX_SYSTEM_SERVERS;
-pub use result::{DnsAnswer, DnsFailure};
+pub use result::{DnsAnswer, DnsFailure, Tlsa};
 pub use server::{HABITS_LIFETIME, SETBACK};
 pub use upstream::MAX_APART;
 
@@ -254,13 +254,21 @@ impl Resolver {
         .await
     }
 
-    /// Whether `name`, such as `_25._tcp.mail.example`, has TLSA records (RFC 6698).
+    /// The TLSA records of `name`, such as `_25._tcp.mail.example` (RFC 6698).
     ///
     /// # Errors
     /// [`DnsFailure`] when nothing is known.
-    pub async fn has_tlsa(&self, name: &str) -> Result<bool, DnsFailure> {
-        let is_one = |data: &RData| matches!(data, RData::TLSA(_)).then_some(());
-        Ok(!self.ask_text(name, RecordType::TLSA, is_one).await?.records.is_empty())
+    pub async fn tlsa(&self, name: &str) -> Result<DnsAnswer<Tlsa>, DnsFailure> {
+        self.ask_text(name, RecordType::TLSA, |data| match data {
+            RData::TLSA(record) => Some(Tlsa {
+                usage: record.cert_usage.into(),
+                selector: record.selector.into(),
+                matching: record.matching.into(),
+                data: record.cert_data.clone(),
+            }),
+            _ => None,
+        })
+        .await
     }
 
     async fn ask_text<T>(

@@ -17,6 +17,19 @@ pub struct DnsAnswer<T> {
     pub ttl: Duration,
 }
 
+/// A TLSA record (RFC 6698 2.1), its fields as numbers.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Tlsa {
+    /// Whose certificate it is about, and who checks it: 0 to 3.
+    pub usage: u8,
+    /// The whole certificate (0), or its public key (1).
+    pub selector: u8,
+    /// As it is (0), SHA-256 (1), or SHA-512 (2).
+    pub matching: u8,
+    /// What the certificate is compared with.
+    pub data: Vec<u8>,
+}
+
 /// DNS could not answer: nothing is known about the record. For logs only, never for a client.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum DnsFailure {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::report::CheckReport;
 use crate::{
     config::Config,
-    tls::{check_tls, inspect_certificate},
+    tls::{ChainCertificate, check_tls, inspect_certificate},
 };
 
 /// The DNS names of a certificate, perhaps with a `*` as the first label.
@@ -28,8 +28,16 @@ impl CertificateNames {
     }
 }
 
-/// The certificate of `config`, and its names; none without STARTTLS.
-pub(super) fn check(config: &Config) -> (CheckReport, Option<CertificateNames>) {
+/// The certificate that is offered by STARTTLS; empty if it cannot be used.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Offered {
+    pub(super) names: CertificateNames,
+    /// Itself, then the authorities' that are offered with it.
+    pub(super) chain: Vec<ChainCertificate>,
+}
+
+/// The certificate of `config`; none without STARTTLS.
+pub(super) fn check(config: &Config) -> (CheckReport, Option<Offered>) {
     let id = "tls.certificate";
     let Some(settings) = &config.tls else {
         return (CheckReport::ok(id, "STARTTLS is not offered"), None);
@@ -44,7 +52,7 @@ pub(super) fn check(config: &Config) -> (CheckReport, Option<CertificateNames>) 
                 format!("{:#}", anyhow::Error::new(error)),
                 "correct [tls], then: sixgate config check",
             );
-            return (report.about(path), Some(CertificateNames::default()));
+            return (report.about(path), Some(Offered::default()));
         }
     };
     let names = CertificateNames(facts.names);
@@ -63,7 +71,7 @@ pub(super) fn check(config: &Config) -> (CheckReport, Option<CertificateNames>) 
             CheckReport::ok(id, format!("valid{until}, for {}", names.0.join(", ")))
         }
     };
-    (report.about(path), Some(names))
+    (report.about(path), Some(Offered { names, chain: facts.chain }))
 }
 
 const RENEW: &str = "certbot renew";

@@ -4,6 +4,7 @@
 //! The reasons for a failure are those of the part that fails. The text of the output is `cli`'s.
 
 mod certificate;
+mod dane;
 mod host;
 mod interfaces;
 mod names;
@@ -102,8 +103,8 @@ async fn with_configuration(config: Config, deadline: Instant) -> Vec<CheckRepor
         let (config, control) = (config.clone(), Control::new(&config));
         by("xdp.interface", deadline, move || interfaces::check(&config, &control))
     };
-    let (certificate, certificate_names) = certificate::check(&config);
-    let ours = names::Ours::new(&config, contents.as_ref(), own.clone(), certificate_names);
+    let (certificate, offered) = certificate::check(&config);
+    let ours = names::Ours::new(&config, contents.as_ref(), own.clone(), offered);
     let (ports, interfaces, next_hop, dns) = tokio::join!(
         ports,
         interfaces,

@@ -14,7 +14,8 @@ use sixgate_smtp::policy::evidence::OptInStatus;
 use tokio::task::JoinSet;
 
 use super::{
-    certificate::CertificateNames,
+    certificate::Offered,
+    dane,
     report::{CheckOutcome, CheckReport},
 };
 use crate::{
@@ -38,8 +39,8 @@ pub(super) struct Ours {
     pub(super) opted_in: BTreeSet<Ipv6Addr>,
     /// Whether refusals at RCPT TO make senders bounce what IPv4 would deliver.
     pub(super) bounces: bool,
-    /// The names in the certificate; none without STARTTLS.
-    pub(super) certificate: Option<CertificateNames>,
+    /// The certificate; none without STARTTLS.
+    pub(super) certificate: Option<Offered>,
 }
 
 impl Ours {
@@ -47,7 +48,7 @@ impl Ours {
         config: &Config,
         contents: Option<&Contents>,
         addresses: BTreeSet<Ipv6Addr>,
-        certificate: Option<CertificateNames>,
+        certificate: Option<Offered>,
     ) -> Self {
         let has_opted_in = |address: &&Ipv6Addr| {
             contents.is_some_and(|contents| contents.destination(**address) == OptInStatus::OptedIn)
@@ -160,7 +161,7 @@ pub(super) async fn domain(dns: &Resolver, domain: &str, ours: &Ours) -> Vec<Che
     let mut reports = vec![mx];
     if !leading_here.is_empty() {
         reports.extend(fallback(dns, &leading_here, ours).await);
-        reports.push(tls(dns, domain, &leading_here, ours).await);
+        reports.extend(tls(dns, domain, &leading_here, ours).await);
     }
     reports.into_iter().map(|report| report.about(domain)).collect()
 }
@@ -199,39 +200,45 @@ async fn fallback(dns: &Resolver, servers: &[String], ours: &Ours) -> Option<Che
 }
 
 /// Whether senders may insist on TLS, and whether they get it.
-async fn tls(dns: &Resolver, domain: &str, servers: &[String], ours: &Ours) -> CheckReport {
+async fn tls(dns: &Resolver, domain: &str, servers: &[String], ours: &Ours) -> Vec<CheckReport> {
     let id = "domain.tls";
     let sts = match dns.txt(&format!("_mta-sts.{domain}")).await {
         Ok(answer) => answer.records.iter().any(|record| record.starts_with(b"v=STSv1")),
-        Err(failure) => return unknown(id, &failure),
+        Err(failure) => return vec![unknown(id, &failure)],
     };
-    let mut tlsa = None;
+    let (mut tlsa, mut reports) = (Vec::new(), Vec::new());
     for server in servers {
-        if dns.has_tlsa(&format!("_25._tcp.{server}")).await.is_ok_and(|has| has) {
-            tlsa = Some(server);
+        match dns.tlsa(&format!("_25._tcp.{server}")).await {
+            Ok(answer) if answer.records.is_empty() => {}
+            Ok(answer) => tlsa.push((server, answer.records)),
+            Err(failure) => reports.push(dane::not_known(server, &failure)),
         }
     }
-    let demand = match (sts, tlsa) {
-        (false, None) => return CheckReport::ok(id, "neither MTA-STS nor TLSA: no sender insists on TLS"),
+    let demand = match (sts, tlsa.first()) {
+        (false, None) => {
+            reports.insert(0, CheckReport::ok(id, "neither MTA-STS nor TLSA: no sender insists on TLS"));
+            return reports;
+        }
         (true, None) => "it has MTA-STS".to_owned(),
-        (false, Some(server)) => format!("{server} has TLSA records"),
-        (true, Some(server)) => format!("it has MTA-STS, and {server} has TLSA records"),
+        (false, Some((server, _))) => format!("{server} has TLSA records"),
+        (true, Some((server, _))) => format!("it has MTA-STS, and {server} has TLSA records"),
     };
     let Some(certificate) = &ours.certificate else {
-        return CheckReport::error(
-            id,
-            format!("{demand}, and sixgate offers no STARTTLS: senders that insist on TLS do not deliver"),
-            "set certificate and key in [tls], then: sixgate reload",
-        );
+        let found =
+            format!("{demand}, and sixgate offers no STARTTLS: senders that insist on TLS do not deliver");
+        return vec![CheckReport::error(id, found, "set certificate and key in [tls], then: sixgate reload")];
     };
-    match servers.iter().find(|server| sts && !certificate.covers(server)) {
+    let offered = match servers.iter().find(|server| sts && !certificate.names.covers(server)) {
         Some(server) => CheckReport::warning(
             id,
             format!("{demand}, and the certificate does not have the name {server}"),
             format!("have a certificate issued for {server}"),
         ),
         None => CheckReport::ok(id, format!("{demand}, and STARTTLS is offered")),
-    }
+    };
+    reports.insert(0, offered);
+    reports.extend(tlsa.iter().map(|(server, records)| dane::check(server, records, certificate)));
+    reports
 }
 
 fn record(name: &str, address: &str) -> String {

@@ -50,11 +50,30 @@ pub(crate) struct CertificateFacts {
     pub(crate) names: Vec<String>,
     /// The end of its validity.
     pub(crate) until: Option<Timestamp>,
+    /// The chain that is offered with it, itself first; empty if one of them cannot be read.
+    pub(crate) chain: Vec<ChainCertificate>,
+}
+
+/// A certificate of a chain, DER.
+#[derive(Clone, Debug)]
+pub(crate) struct ChainCertificate {
+    pub(crate) whole: Vec<u8>,
+    /// Its SubjectPublicKeyInfo.
+    pub(crate) public_key: Vec<u8>,
+}
+
+impl ChainCertificate {
+    fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        Some(Self { whole: certificate.to_vec(), public_key: parsed.public_key().raw.to_vec() })
+    }
 }
 
 impl CertificateFacts {
-    pub(super) fn of(certificate: &CertificateDer<'_>) -> Self {
-        let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return Self::default() };
+    /// Those of the first certificate in `chain`.
+    pub(super) fn of(chain: &[CertificateDer<'_>]) -> Self {
+        let own = chain.first().and_then(|own| X509Certificate::from_der(own).ok());
+        let Some((_, parsed)) = own else { return Self::default() };
         let names = parsed.subject_alternative_name().ok().flatten();
         let names = names.into_iter().flat_map(|names| &names.value.general_names);
         let dns_name = |name: &GeneralName<'_>| match name {
@@ -64,6 +83,7 @@ impl CertificateFacts {
         Self {
             names: names.filter_map(dns_name).take(NAMES_MAX).collect(),
             until: Timestamp::from_second(parsed.validity().not_after.timestamp()).ok(),
+            chain: chain.iter().map(ChainCertificate::of).collect::<Option<_>>().unwrap_or_default(),
         }
     }
 }

@@ -263,8 +263,7 @@ fn authority(trust: &config::ClientTrust, provider: &Arc<CryptoProvider>) -> Res
 /// # Errors
 /// The file cannot be read, or has no certificate in it.
 pub(crate) fn inspect_certificate(settings: &config::Tls) -> Result<CertificateFacts, TlsError> {
-    let chain = certificates(&settings.certificate)?;
-    Ok(chain.first().map(CertificateFacts::of).unwrap_or_default())
+    Ok(CertificateFacts::of(&certificates(&settings.certificate)?))
 }
 
 /// All certificates of a file, at least one.

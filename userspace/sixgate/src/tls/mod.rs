@@ -31,6 +31,7 @@ pub use material::TlsError;
 pub(crate) use load::HandshakeLoad;
 pub(crate) use trust::ClientCertificate;
 
+pub(crate) use certificate::ChainCertificate;
 pub(crate) use material::inspect_certificate;
 
 use material::Material;
