@@ -17,4 +17,5 @@ mod kernel;
 mod map_faults;
 mod maps;
 mod namespaces;
+mod reference;
 mod ways_out;
