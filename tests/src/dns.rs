@@ -17,11 +17,11 @@
 //! The data are those of zone files (RFC 1035 5); the name that a PTR record holds may have any
 //! octet as `\DDD`. A fault concerns all types, or the one that is named. Faults: `servfail`,
 //! `refused`, `formerr`, `notimp`, `timeout` (no answer at all), `slow` (the right answer after 150
-//! ms), `truncate` (TC over UDP, the whole answer over TCP). A name with records of other types or
-//! with names below it is NODATA for what it lacks. A negative answer carries the closest SOA above
-//! the name, so that its TTL and MINIMUM set the negative TTL (RFC 2308 5); without a SOA line that
-//! TTL is 300 s. CNAMEs are followed inside the zone, as a resolver does. Everything in one text is
-//! one server's view of the whole DNS.
+//! ms), `truncate` (TC over UDP, the whole answer over TCP), `validated` (AD, as after DNSSEC). A
+//! name with records of other types or with names below it is NODATA for what it lacks. A negative
+//! answer carries the closest SOA above the name, so that its TTL and MINIMUM set the negative TTL
+//! (RFC 2308 5); without a SOA line that TTL is 300 s. CNAMEs are followed inside the zone, as a
+//! resolver does. Everything in one text is one server's view of the whole DNS.
 
 mod liar;
 mod zone;
@@ -224,6 +224,7 @@ impl RequestHandler for Handler {
         metadata.response_code = reply.code;
         match reply.fault {
             Some(Fault::Timeout) => return sent_nothing(metadata),
+            Some(Fault::Validated) => metadata.authentic_data = true,
             Some(Fault::Slow) => drop(timeout(SLOW, pending::<()>()).await),
             Some(Fault::Truncate) if request.protocol() == Protocol::Udp => {
                 metadata.truncation = true;

@@ -36,6 +36,7 @@ pub(super) enum Fault {
     Slow,
     Timeout,
     Truncate,
+    Validated,
 }
 
 /// A line that is neither a record nor a fault.
@@ -117,6 +118,7 @@ impl Zone {
             Some("slow") => Fault::Slow,
             Some("timeout") => Fault::Timeout,
             Some("truncate") => Fault::Truncate,
+            Some("validated") => Fault::Validated,
             other => return Err(format!("no such fault: {other:?}")),
         };
         let kind = words.next().map(str::parse).transpose().map_err(|_| "no such record type")?;
@@ -134,7 +136,7 @@ impl Zone {
             let node = self.nodes.get(&name);
             if let Some(fault) = node.and_then(|node| node.fault(kind)) {
                 reply.fault = Some(fault);
-                if !matches!(fault, Fault::Slow | Fault::Truncate) {
+                if !matches!(fault, Fault::Slow | Fault::Truncate | Fault::Validated) {
                     return reply;
                 }
             }

@@ -12,7 +12,6 @@ use std::{
 use aya::programs::XdpMode;
 use serde_json::Value;
 use sixgate_tests::{
-    certs::Authority,
     daemon,
     gate::{self, Need},
     site::{GATE, INTERFACE, OTHER, Site},
@@ -22,7 +21,7 @@ use sixgate_tests::{
 use crate::can_run;
 
 /// All that is right about the gate's own names.
-const OURS: &str = "
+pub(crate) const OURS: &str = "
     gate.example AAAA 2001:db8:25::25
     2001:db8:25::25 PTR gate.example
     contoso.com MX 10 gate.example.
@@ -32,7 +31,7 @@ const OURS: &str = "
 const UNPRIVILEGED: u32 = 65_534;
 
 /// A site with these lines of DNS, whose gate and domain have opted in.
-fn site(zone: &str, settings: &str) -> Site {
+pub(crate) fn site(zone: &str, settings: &str) -> Site {
     let site = Site::new(zone, "answer = \"daemon\"")
         .configured(&format!("xdp.interfaces = [\"{INTERFACE}\"]"))
         .configured(settings);
@@ -42,7 +41,7 @@ fn site(zone: &str, settings: &str) -> Site {
 }
 
 /// Exit code and reports.
-fn doctor(site: &Site) -> (Option<i32>, Vec<Value>) {
+pub(crate) fn doctor(site: &Site) -> (Option<i32>, Vec<Value>) {
     let output = site.run("doctor --json");
     let document: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
@@ -53,7 +52,7 @@ fn doctor(site: &Site) -> (Option<i32>, Vec<Value>) {
 }
 
 /// The reports of that check, as `OUTCOME: FOUND; CURE`.
-fn reports(checks: &[Value], id: &str) -> Vec<String> {
+pub(crate) fn reports(checks: &[Value], id: &str) -> Vec<String> {
     let text = |check: &Value| {
         let cure = check["cure"].as_str().map(|cure| format!("; {cure}")).unwrap_or_default();
         format!("{}: {}{cure}", check["outcome"].as_str().unwrap(), check["found"].as_str().unwrap())
@@ -63,7 +62,7 @@ fn reports(checks: &[Value], id: &str) -> Vec<String> {
 
 /// That the doctor of `site` has a report of that check with all `parts`, and ends with `code`.
 #[track_caller]
-fn expect(site: &Site, code: i32, id: &str, parts: &[&str]) {
+pub(crate) fn expect(site: &Site, code: i32, id: &str, parts: &[&str]) {
     let (ended, checks) = doctor(site);
     let found = reports(&checks, id);
     let holds = found.iter().any(|report| parts.iter().all(|part| report.contains(part)));
@@ -264,93 +263,6 @@ fn addresses_and_names_that_dns_does_not_confirm_are_warned_of() {
     let parts =
         ["warning: opted in, and not of this host: 2001:db8:77::1", "sixgate optin remove 2001:db8:77::1"];
     expect(&site, 0, "optin.addresses", &parts);
-}
-
-#[test]
-fn certificates_that_expired_or_have_other_names_are_found() {
-    if !can_run() {
-        return;
-    }
-    let zone = format!("{OURS}\n_mta-sts.contoso.com TXT \"v=STSv1; id=1;\"");
-    let site = site(&zone, "");
-    let paths = ["certificate", "key"].map(|name| site.folder().join(format!("{name}.pem")));
-    let settings = format!("tls = {{ certificate = {:?}, key = {:?} }}", paths[0], paths[1]);
-    site.write(&settings);
-    expect(&site, 1, "tls.certificate", &["error: cannot read "]);
-    let authority = Authority::new("tests");
-    authority.issue_for("gate.example", 946_684_800, 978_307_200).install(site.folder()).unwrap();
-    expect(&site, 1, "tls.certificate", &["error: ", "expired at 2001-01-01", "certbot renew"]);
-    authority.issue("other.example").install(site.folder()).unwrap();
-    expect(&site, 0, "tls.certificate", &["warning: it does not have the name gate.example"]);
-    expect(&site, 0, "domain.tls", &["warning: it has MTA-STS, and the certificate does not have the name"]);
-    authority.issue("gate.example").install(site.folder()).unwrap();
-    expect(&site, 0, "tls.certificate", &["ok: valid until ", "for gate.example"]);
-    expect(&site, 0, "domain.tls", &["ok: it has MTA-STS, and STARTTLS is offered"]);
-}
-
-#[test]
-fn tlsa_records_are_compared_with_the_certificate_that_is_offered() {
-    if !can_run() || !gate::require(&[Need::Program("openssl")]) {
-        return;
-    }
-    let authority = Authority::new("tests");
-    let own = authority.issue("gate.example");
-    let elsewhere = authority.issue("other.example");
-    let wrong = "00".repeat(32);
-    let mail_server = "_25._tcp.gate.example";
-    let (key, renewed) = (own.tlsa(3, 1, 1).unwrap(), elsewhere.tlsa(3, 1, 1).unwrap());
-    let of_authority = authority.tlsa(2, 0, 1).unwrap();
-    for (records, pair, code, parts) in [
-        (vec![key.clone()], &own, 0, &["ok: 1 of 1 TLSA records of gate.example match"][..]),
-        (vec![own.tlsa(3, 1, 2).unwrap()], &own, 0, &["ok: 1 of 1 "]),
-        (vec![own.tlsa(3, 0, 1).unwrap()], &own, 0, &["ok: 1 of 1 "]),
-        (vec![own.tlsa(3, 0, 2).unwrap()], &own, 0, &["ok: 1 of 1 "]),
-        (vec![own.tlsa(3, 1, 0).unwrap()], &own, 0, &["ok: 1 of 1 "]),
-        (vec![own.tlsa(3, 0, 0).unwrap()], &own, 0, &["ok: 1 of 1 "]),
-        (vec![key.clone(), format!("3 1 1 {wrong}")], &own, 0, &["ok: 1 of 2 "]),
-        (vec![of_authority.clone()], &own, 0, &["ok: 1 of 1 "]),
-        (vec![authority.tlsa(2, 1, 1).unwrap()], &own, 0, &["ok: 1 of 1 "]),
-        // renewed with another key, and DNS has the old one
-        (
-            vec![key.clone()],
-            &elsewhere,
-            1,
-            &["error: the TLSA record of gate.example does not match", "; publish in DNS: ", &renewed],
-        ),
-        (
-            vec![key, format!("3 0 1 {wrong}")],
-            &elsewhere,
-            1,
-            &["error: each of the 2 TLSA records of gate.example does not match"],
-        ),
-        // an authority's record is for the name, too; that of a key is not
-        (vec![of_authority], &elsewhere, 1, &["error: a TLSA record of gate.example matches the CA, but"]),
-        (vec![renewed.clone()], &elsewhere, 0, &["ok: 1 of 1 "]),
-        // the end of the chain is not the certificate's
-        (vec![own.tlsa(2, 1, 1).unwrap()], &own, 1, &["error: the TLSA record of gate.example does not"]),
-        (
-            vec![authority.tlsa(3, 0, 1).unwrap()],
-            &own,
-            1,
-            &["error: the TLSA record of gate.example does not"],
-        ),
-        (
-            vec![own.tlsa(1, 1, 1).unwrap()],
-            &own,
-            0,
-            &["warning: the TLSA records of gate.example are of no kind"],
-        ),
-    ] {
-        let lines: Vec<String> =
-            records.iter().map(|record| format!("{mail_server} TLSA {record}")).collect();
-        let site = site(&format!("{OURS}\n{}", lines.join("\n")), "");
-        pair.with_authority(&authority).install(site.folder()).unwrap();
-        let paths = ["certificate", "key"].map(|name| site.folder().join(format!("{name}.pem")));
-        site.write(&format!("tls = {{ certificate = {:?}, key = {:?} }}", paths[0], paths[1]));
-        expect(&site, code, "domain.dane", parts);
-    }
-    let site = site(&format!("{OURS}\n{mail_server} FAULT servfail"), "");
-    expect(&site, 0, "domain.dane", &["not_checked: ", "SERVFAIL", "senders with DANE retry"]);
 }
 
 #[test]

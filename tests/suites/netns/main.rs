@@ -9,6 +9,7 @@ mod commands;
 mod crowd;
 mod dns;
 mod doctor;
+mod doctor_facts;
 mod ends;
 mod faults;
 mod first;

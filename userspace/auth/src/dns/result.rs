@@ -26,7 +26,7 @@ pub struct Tlsa {
     pub selector: u8,
     /// As it is (0), SHA-256 (1), or SHA-512 (2).
     pub matching: u8,
-    /// What the certificate is compared with.
+    /// The octets that the selected part is compared with.
     pub data: Vec<u8>,
 }
 

@@ -58,7 +58,7 @@ pub(crate) struct CertificateFacts {
 #[derive(Clone, Debug)]
 pub(crate) struct ChainCertificate {
     pub(crate) whole: Vec<u8>,
-    /// Its SubjectPublicKeyInfo.
+    /// The SubjectPublicKeyInfo in it (RFC 5280 4.1.2.7).
     pub(crate) public_key: Vec<u8>,
 }
 
