@@ -122,6 +122,9 @@ reads_as_member() {
     useradd other
     runuser -u reader -- sixgate optin list | grep -q $opted_in || fail "a member of the group cannot read the store"
     runuser -u reader -- sixgate status | grep -q "^daemon     running" || fail "a member of the group cannot ask the daemon"
+    for command in stats flows "ptr list" "store log"; do
+        runuser -u reader -- sixgate $command >/dev/null || fail "a member of the group cannot run $command"
+    done
     for command in "optin add ::1" reload detach; do
         ! runuser -u reader -- sixgate $command || fail "a member of the group may $command"
     done
