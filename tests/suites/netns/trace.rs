@@ -130,7 +130,7 @@ fn a_command_that_is_killed_leaves_the_ordinary_program_and_its_sessions() {
     let status = scene.site.sixgate("status");
     assert!(status.contains(&format!("trace      source {SENDER}/128, since ")), "{status}");
     assert!(!status.contains("attach again"), "{status}");
-    let second = scene.site.run(&format!("trace --source {SENDER}"));
+    let second = scene.site.run(&format!("trace --source {SENDER} --duration 1s"));
     let text = String::from_utf8_lossy(&second.stderr);
     assert_eq!(second.status.code(), Some(1), "{text}");
     assert!(text.contains("nothing is traced: a trace is already running (source "), "{text}");

@@ -15,8 +15,8 @@ use sixgate_common::{
     settings::{MODE_ENFORCE, READY},
 };
 use sixgate_dataplane::{
-    AttachMode, Attached, Loader, Maps, ProgramChange, PtrOrigin, PtrState, RunMode, Sizes, VlanTags, attach,
-    attached, detach,
+    AttachMode, Attached, Loader, Maps, ProgramChange, PtrOrigin, PtrState, RunMode, Sizes, Trace, VlanTags,
+    attach, attached, detach,
 };
 use sixgate_tests::{gate, packet::SENDER};
 
@@ -250,4 +250,34 @@ fn the_maps_have_their_default_sizes_and_hold_the_replies() {
     });
 }
 
+#[test]
+fn a_program_that_is_replaced_meanwhile_is_attached_all_the_same() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    let is_over = AtomicBool::new(false);
+    host.ours.run(|| {
+        let (pins, everywhere) = (host.pins(), "::/0".parse().unwrap());
+        attach(&host.plan(&["gate0"])).unwrap();
+        let mut trace = Trace::load(&pins, &Loader::default(), everywhere, everywhere).unwrap();
+        thread::scope(|scope| {
+            // a new thread begins in the namespace of the one that starts it
+            scope.spawn(|| {
+                for _ in 0..REPLACED {
+                    trace.start().unwrap();
+                    trace.stop().unwrap();
+                }
+                is_over.store(true, Ordering::Relaxed);
+            });
+            while !is_over.load(Ordering::Relaxed) {
+                let links = attached(&pins).unwrap();
+                assert!(links.iter().all(|link| link.running.is_some()), "{links:?}");
+            }
+        });
+    });
+}
+
+/// Enough for a look between the two halves of a replacement.
+const REPLACED: usize = 500;
 const HOUR: Duration = Duration::from_secs(3600);

@@ -163,12 +163,9 @@ pub(super) fn pinned(set: &PinSet) -> Result<Vec<Pinned>, DataplaneError> {
     let mut found = Vec::new();
     for file in set.link_files()? {
         // a pin that went away between the list and the look is none
-        let Some(state) = pinned_link::read(&file.path)? else {
+        let Some((state, facts)) = look(&file)? else {
             continue;
         };
-        let here = state.index.map(interface::indexed).transpose()?.flatten();
-        let facts =
-            here.filter(|facts| facts.running.is_some_and(|running| running.program == state.program));
         let running = facts.as_ref().and_then(|facts| {
             facts.running.map(|running| AttachedAt { index: facts.index, mode: running.mode })
         });
@@ -192,6 +189,29 @@ pub(super) fn pinned(set: &PinSet) -> Result<Vec<Pinned>, DataplaneError> {
         (&one.link.interface, one.link.link).cmp(&(&other.link.interface, other.link.link))
     });
     Ok(found)
+}
+
+/// The state of a link and its interface, if it is here and runs the link's program; nothing if the
+/// pin is gone. A program that is replaced between the two looks is looked at again: the link
+/// would seem to have lost its interface.
+fn look(file: &LinkFile) -> Result<Option<(LinkState, Option<LinkFacts>)>, DataplaneError> {
+    let mut here: Option<LinkFacts> = None;
+    for repeats in (0..LOOKS).rev() {
+        let Some(state) = pinned_link::read(&file.path)? else {
+            break;
+        };
+        let is_running = |facts: &LinkFacts| facts.running.is_some_and(|at| at.program == state.program);
+        if !here.as_ref().is_some_and(is_running) {
+            here = state.index.map(interface::indexed).transpose()?.flatten();
+        }
+        match here {
+            Some(facts) if is_running(&facts) => return Ok(Some((state, Some(facts)))),
+            // or another network namespace has an interface of the same index
+            Some(_) if repeats > 0 => thread::sleep(END_CHECK_EVERY),
+            _ => return Ok(Some((state, None))),
+        }
+    }
+    Ok(None)
 }
 
 /// Takes the program off the interfaces, or off all when none is named; with the last link all maps
@@ -298,4 +318,6 @@ pub(super) fn await_end(link: &Pinned) -> Result<(), DataplaneError> {
 
 /// How often, and after what pause, the end of a program is checked: for one second in all.
 const END_CHECKS: u32 = 500;
+/// Looks at a link whose interface seems to run another program.
+const LOOKS: usize = 5;
 const END_CHECK_EVERY: Duration = Duration::from_millis(2);

@@ -95,7 +95,7 @@ impl Traces {
         let mut client = Client { input, output, pending: Vec::new() };
         let task = async move {
             let answer = match traces.reserve(&request) {
-                Ok(_reserved) => traces.run(&request, &mut client).await,
+                Ok(reserved) => traces.run(&request, reserved, &mut client).await,
                 Err(reason) => TraceResponse::Refused { reason },
             };
             client.end(&answer).await;
@@ -127,7 +127,12 @@ impl Traces {
     }
 
     /// A whole trace; the response that ends it.
-    async fn run(&self, request: &TraceRequest, client: &mut Client) -> TraceResponse {
+    async fn run(
+        &self,
+        request: &TraceRequest,
+        reserved: Reserved<'_>,
+        client: &mut Client,
+    ) -> TraceResponse {
         let TraceRequest { source, destination, .. } = *request;
         let mirror = Arc::clone(&self.mirror);
         let starting = tokio::task::spawn_blocking(move || mirror.trace(source, destination));
@@ -158,6 +163,8 @@ impl Traces {
             stopped.map_err(anyhow::Error::new).and_then(|stopped| stopped.map_err(anyhow::Error::new));
         let lines = tally.shown;
         let reason = end.sentence();
+        // before it is logged: the log tells that the next one can begin
+        drop(reserved);
         if let Err(error) = stopped {
             error!(
                 "cannot replace the traced XDP program by the ordinary one; `sixgate attach` does: \
