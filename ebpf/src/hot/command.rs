@@ -9,8 +9,8 @@ use sixgate_common::{
     refuse::{COMMANDS_MAX, Phase, ReplyId},
     reply,
     slot::{
-        FLAG_ACKNOWLEDGED, FLAG_FIN_RECEIVED, FLAG_FIN_SENT, FLAG_HELD_BACK, FLAG_KEPT, FLAG_SKIPPING, Note,
-        Slot,
+        FLAG_ACKNOWLEDGED, FLAG_FIN_RECEIVED, FLAG_FIN_SENT, FLAG_HELD_BACK, FLAG_KEPT, FLAG_RESUMED,
+        FLAG_SKIPPING, Note, Slot,
     },
     stat::Stat,
 };
@@ -182,7 +182,9 @@ const fn has_control(word: u64) -> u64 {
     word.wrapping_sub(BLANKS) & !word & (ONES << 7)
 }
 /// What makes a session unusual: its lines came in pieces, or are too long, or it ends.
-const UNUSUAL: u8 = FLAG_SKIPPING | FLAG_HELD_BACK | FLAG_KEPT | FLAG_FIN_SENT | FLAG_FIN_RECEIVED;
+/// That includes a session that has lost its state: a part of its line may have been kept before.
+const UNUSUAL: u8 =
+    FLAG_SKIPPING | FLAG_HELD_BACK | FLAG_KEPT | FLAG_FIN_SENT | FLAG_FIN_RECEIVED | FLAG_RESUMED;
 /// Longest line that is read here.
 pub(super) const LINE_MAX: usize = 96;
 /// Covers each offset in such a frame.

@@ -18,7 +18,7 @@ use sixgate_tests::{
 
 use super::{
     lockstep::{Lockstep, length},
-    session::{CLIENT, Observed, Sender, about, bare, greeting, line, load, replied, text},
+    session::{CLIENT, Observed, Sender, about, bare, greeting, line, load, replied, signalled, text},
 };
 use crate::program::{NEEDS, OURS, Program, XDP_TX, run_once};
 
@@ -160,4 +160,40 @@ fn a_flood_of_handshakes_ends_no_session_of_others() {
         assert_ne!(entry.flags & FLAG_RESUMED, 0);
     }
     assert_eq!(program.counter(Stat::AlsoResumed), waiting.len() as u64);
+}
+
+#[test]
+fn a_kept_part_of_a_line_is_found_again_when_an_old_duplicate_made_the_state_anew() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    let mut program = load();
+    let sender = Sender::usual(&mut program);
+    let (hello, noop, mail) = (text(ReplyId::Helo), text(ReplyId::Noop), text(ReplyId::Mail));
+    let first = length(greeting());
+    let second = first + length(&hello);
+    let third = second + length(&noop);
+    sender.go_through(
+        &mut program,
+        "before the loss",
+        &[
+            (line(0, first, b"HELO x\r\n"), replied(Stat::AnswerReply, first, 8, &hello)),
+            (line(8, second, b"NOOP\r\n"), replied(Stat::AnswerReply, second, 14, &noop)),
+            (line(14, third, b"M"), Observed::Dropped(Stat::DropIncomplete)),
+            (line(14, third, b"M"), signalled(Stat::AnswerAck, ACK, third, 15)),
+        ],
+    );
+    sender.forget(&mut program);
+    sender.go_through(
+        &mut program,
+        "after it",
+        &[
+            // delivered twice by the network
+            (line(8, second, b"NOOP\r\n"), replied(Stat::AnswerReply, second, 14, &noop)),
+            // sent before the acknowledgement of its first octet came, and its reply is lost
+            (line(14, third, b"MAIL FROM:<>\r\n"), replied(Stat::AnswerReply, third, 28, &mail)),
+            // the sender has no reason to send the first octet again
+            (line(15, third, b"AIL FROM:<>\r\n"), replied(Stat::AnswerAgain, third, 28, &mail)),
+        ],
+    );
 }
