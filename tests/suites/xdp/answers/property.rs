@@ -1,6 +1,6 @@
 //! Any dialogue, cut, shuffled, doubled and lost in any way, is the dialogue of the model.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use proptest::{
     collection::vec,
@@ -131,7 +131,8 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-fn run(program: &mut Program, case: &Case) {
+/// Whether the case came to its end: a mistake that the program may make ends it before.
+fn run(program: &mut Program, case: &Case) -> bool {
     configure(program, &Settings { refuse_at: case.refuse_at, ..ANSWERING });
     let (source, destination) = match case.reason {
         Reason::NotOptedIn => (CLIENT, OURS),
@@ -154,6 +155,11 @@ fn run(program: &mut Program, case: &Case) {
             Event::Hear(which, again) => stream.expect_reply(|count| which.index(count), *again),
             Event::Vanish => vanished |= program.take_slot(sender.key()),
         }
+        if stream.is_mistaken() {
+            assert!(vanished, "a session with its state was greeted again");
+            program.take_slot(sender.key());
+            return false;
+        }
     }
     // Regardless of earlier losses: from now on everything arrives. A lost greeting, which is not
     // sent again, counts as arrived: its client only waits.
@@ -172,6 +178,7 @@ fn run(program: &mut Program, case: &Case) {
         assert_eq!(usize::from(entry.commands), dialogue.exchanges.len());
     }
     program.take_slot(sender.key());
+    true
 }
 
 /// A dialogue as a client holds it that keeps to RFC 5321: each command in its order, and after the
@@ -237,15 +244,18 @@ fn state_may_vanish_at_any_moment_and_a_conforming_client_notices_nothing() {
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let config = Config { failure_persistence: None, ..Config::with_cases(cases_run) };
     let mut runner = TestRunner::new_with_rng(config, rng);
-    let program = RefCell::new(load());
+    let (program, mistakes) = (RefCell::new(load()), Cell::new(0));
     runner
         .run(&conforming_cases(), |case| {
-            run(&mut program.borrow_mut(), &case);
+            let is_whole = run(&mut program.borrow_mut(), &case);
+            mistakes.set(mistakes.get() + u32::from(!is_whole));
             Ok(())
         })
         .unwrap();
     let program = program.into_inner();
     assert!(program.counter(Stat::AlsoResumed) > cases_run.into());
+    // a case has a dozen segments that meet no state, of which one in 8192 is mistaken
+    assert!(mistakes.get() <= 5 + cases_run / 200, "{} of {cases_run}", mistakes.get());
 }
 
 #[test]
@@ -260,7 +270,7 @@ fn on_any_network_the_dialogue_is_the_models() {
     let program = RefCell::new(load());
     runner
         .run(&cases(), |case| {
-            run(&mut program.borrow_mut(), &case);
+            assert!(run(&mut program.borrow_mut(), &case));
             Ok(())
         })
         .unwrap();
