@@ -161,11 +161,12 @@ pub struct Spray {
 }
 
 impl Spray {
-    /// Joins three interfaces of `netns`: the client's, and one for each gate.
+    /// Joins three interfaces of `netns`: the client's, and one for each gate. In native mode the
+    /// other end of each link needs a program in native mode, too.
     ///
     /// # Errors
     /// Without CAP_NET_ADMIN and CAP_BPF, or if an interface is missing or refuses.
-    pub fn attach(netns: &Netns, ports: [&str; 3]) -> Result<Self> {
+    pub fn attach(netns: &Netns, ports: [&str; 3], mode: XdpMode) -> Result<Self> {
         let mut object = load()?;
         let mut indices: Array<&mut MapData, u32> =
             object.map_mut("PORTS").context("no map PORTS")?.try_into()?;
@@ -176,7 +177,7 @@ impl Spray {
         let program = program(&mut object, SPRAY)?;
         for port in ports {
             netns
-                .run(|| program.attach(port, XdpMode::Skb))
+                .run(|| program.attach(port, mode))
                 .with_context(|| format!("cannot attach {SPRAY} to {port}"))?;
         }
         Ok(Self { _object: object })

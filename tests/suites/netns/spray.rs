@@ -1,73 +1,138 @@
-//! Two gates with one address and one key of cookies, and a switch that sends each packet of a
-//! client to the other one.
+//! Two gates with one address, and a switch that sends each packet of a client to the other one.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
+use anyhow::{Context as _, Result, ensure};
+use aya::programs::XdpMode;
 use sixgate_tests::{
     daemon::Daemon,
     gate::{self, Need},
     netns::Netns,
     site::{INTERFACE, OTHER, PEER, SENDER, Site},
-    xdp_helper::Spray,
+    xdp_helper::{Pass, Spray},
 };
 
 #[test]
 fn two_gates_with_one_key_hold_one_dialogue_packet_by_packet() {
-    if !gate::require(&[Need::Root, Need::Bpffs, Need::Xdp, Need::Program("ethtool")]) {
+    if !gate::require(NEEDS) {
         return;
     }
-    let switch = Netns::new().unwrap();
-    let (first, first_daemon) = joined(|gate, outside| {
-        gate.join(INTERFACE, &switch, "gate1")?;
-        outside.join(PEER, &switch, "client")
-    });
-    let (second, second_daemon) = joined(|gate, outside| {
-        gate.join(INTERFACE, &switch, "gate2")?;
-        // nothing is sent from there
-        outside.join(PEER, &switch, "unused")
-    });
-    let _spray = Spray::attach(&switch, ["client", "gate1", "gate2"]).unwrap();
-    // the switch is another host: checksums are complete there
-    first.outside.tool("ethtool", &format!("-K {PEER} tx off")).unwrap();
-    first.outside.ip(&format!("neighbour replace {OTHER} lladdr {MAC} dev {PEER} nud permanent")).unwrap();
-    let both = |name: &str| [first.counter(name), second.counter(name)];
+    for mode in [XdpMode::Skb, XdpMode::Driver] {
+        let gates = Gates::new(mode, [KEY, KEY]);
+        for number in 0..SESSIONS {
+            gates.play(number).unwrap();
+        }
+        // each gate had a part of each kind, and neither the daemon
+        for name in ["answer_syn", "answer_greeting", "answer_reply", "also_resumed"] {
+            let [one, other] = gates.both(name);
+            assert!(one > 0 && other > 0, "{mode:?}: {name}: {one} and {other}");
+        }
+        let greeted: u64 = gates.both("answer_greeting").iter().sum();
+        assert!(greeted >= SESSIONS, "{mode:?}: {greeted}");
+        assert_eq!(gates.both("tag_not_opted_in"), [0, 0], "{mode:?}");
+        gates.stop();
+    }
+}
 
-    for number in 0..SESSIONS {
-        let mut client = first.connect(SENDER, OTHER);
-        assert_eq!(client.reply().unwrap().code, 220);
+#[test]
+fn two_gates_with_different_keys_do_not() {
+    if !gate::require(NEEDS) {
+        return;
+    }
+    for mode in [XdpMode::Skb, XdpMode::Driver] {
+        let gates = Gates::new(mode, [KEY, OTHER_KEY]);
+        for number in 0..SESSIONS {
+            assert!(gates.play(number).is_err(), "{mode:?}: session {number}");
+        }
+        // each SYN was answered; what follows at the other gate goes to its host, which resets it
+        for name in ["answer_syn", "pass_segment"] {
+            let count: u64 = gates.both(name).iter().sum();
+            assert!(count >= SESSIONS, "{mode:?}: {name}: {count}");
+        }
+        assert_eq!(gates.both("also_resumed"), [0, 0], "{mode:?}");
+        gates.stop();
+    }
+}
+
+/// Two gates with the same addresses behind a switch, and a client before it.
+struct Gates {
+    sites: [Site; 2],
+    daemons: [Daemon; 2],
+    _spray: Spray,
+    _pass: Option<Pass>,
+    _switch: Netns,
+}
+
+impl Gates {
+    fn new(mode: XdpMode, keys: [&str; 2]) -> Self {
+        let switch = Netns::new().unwrap();
+        let first = joined(mode, keys[0], |gate, outside| {
+            gate.join(INTERFACE, &switch, "gate1")?;
+            outside.join(PEER, &switch, "client")
+        });
+        let second = joined(mode, keys[1], |gate, outside| {
+            gate.join(INTERFACE, &switch, "gate2")?;
+            // nothing is sent from there
+            outside.join(PEER, &switch, "unused")
+        });
+        let spray = Spray::attach(&switch, ["client", "gate1", "gate2"], mode).unwrap();
+        let native = matches!(mode, XdpMode::Driver);
+        let pass = native.then(|| Pass::attach(&first.outside, PEER, mode).unwrap());
+        // the switch is another host: checksums are complete there
+        first.outside.tool("ethtool", &format!("-K {PEER} tx off")).unwrap();
+        for site in [&first, &second] {
+            site.gate.tool("ethtool", &format!("-K {INTERFACE} tx off")).unwrap();
+        }
+        first.outside.ip(&format!("link set {PEER} address {CLIENT_MAC}")).unwrap();
+        // the switch would send one's answer to the other's question
+        first.outside.ip(&neighbour(OTHER, MAC, PEER)).unwrap();
+        let sites = [first, second];
+        for site in &sites {
+            site.gate.ip(&neighbour("fe80::51", CLIENT_MAC, INTERFACE)).unwrap();
+        }
+        let daemons = sites.each_ref().map(|site| site.serve(&[]));
+        Self { sites, daemons, _spray: spray, _pass: pass, _switch: switch }
+    }
+
+    /// A whole session.
+    fn play(&self, number: u64) -> Result<()> {
+        let mut client = self.sites[0].try_connect(SENDER, OTHER)?;
+        ensure!(client.reply()?.code == 220, "another greeting");
         // an odd number of packets, so that the next session begins at the other gate
         for (line, code) in DIALOGUE.iter().skip((number % 2) as usize) {
-            assert_eq!(client.say(line).unwrap().code, *code, "{line}");
+            let reply = client.say(line).with_context(|| format!("session {number}, {line}"))?;
+            ensure!(reply.code == *code, "session {number}, {line}: {}", reply.last());
         }
-        client.closed().unwrap();
+        client.closed()
     }
-    // each gate had a part of each kind, and neither the daemon
-    for name in ["answer_syn", "answer_greeting", "answer_reply", "also_resumed"] {
-        let [one, other] = both(name);
-        assert!(one > 0 && other > 0, "{name}: {one} and {other}");
+
+    fn both(&self, name: &str) -> [u64; 2] {
+        self.sites.each_ref().map(|site| site.counter(name))
     }
-    let greeted: u64 = both("answer_greeting").iter().sum();
-    assert!(greeted >= SESSIONS, "{greeted}");
-    assert_eq!(both("tag_not_opted_in"), [0, 0]);
-    for daemon in [first_daemon, second_daemon] {
-        daemon.stop().unwrap();
+
+    fn stop(self) {
+        self.daemons.into_iter().for_each(|daemon| drop(daemon.stop().unwrap()));
     }
 }
 
-/// A gate that answers in the kernel, with the common key and the common Ethernet address.
-fn joined(join: impl FnOnce(&Netns, &Netns) -> anyhow::Result<()>) -> (Site, Daemon) {
+/// A gate that answers in the kernel, with that key and the common Ethernet address.
+fn joined(mode: XdpMode, key: &str, join: impl FnOnce(&Netns, &Netns) -> Result<()>) -> Site {
     let site = Site::joined_by("", "", join);
     site.gate.ip(&format!("link set {INTERFACE} address {MAC}")).unwrap();
-    let key = site.folder().join("cookie.key");
-    fs::write(&key, KEY).unwrap();
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
-    let site = site.configured(&format!(
-        "answer = \"kernel\"\nxdp.interfaces = [\"{INTERFACE}\"]\nxdp.mode = \"generic\"\nxdp.cookie_key = {key:?}"
-    ));
-    let daemon = site.serve(&[]);
-    (site, daemon)
+    let file = site.folder().join("cookie.key");
+    fs::write(&file, key).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let mode = if matches!(mode, XdpMode::Driver) { "native" } else { "generic" };
+    site.configured(&format!(
+        "answer = \"kernel\"\nxdp.interfaces = [\"{INTERFACE}\"]\nxdp.mode = \"{mode}\"\nxdp.cookie_key = {file:?}"
+    ))
 }
 
+fn neighbour(address: &str, mac: &str, interface: &str) -> String {
+    format!("neighbour replace {address} lladdr {mac} dev {interface} nud permanent")
+}
+
+const NEEDS: &[Need] = &[Need::Root, Need::Bpffs, Need::Xdp, Need::Program("ethtool")];
 /// Enough for each packet of a dialogue to go to each gate.
 const SESSIONS: u64 = 12;
 const DIALOGUE: &[(&str, u16)] = &[
@@ -80,4 +145,6 @@ const DIALOGUE: &[(&str, u16)] = &[
     ("QUIT", 221),
 ];
 const MAC: &str = "02:00:00:00:25:99";
+const CLIENT_MAC: &str = "02:00:00:00:51:04";
 const KEY: &str = "000102030405060708090a0b0c0d0e0f\n";
+const OTHER_KEY: &str = "100102030405060708090a0b0c0d0e0f\n";
