@@ -194,7 +194,7 @@ const LOSSY: &str = "lossy";
 const SPRAY: &str = "spray";
 const LOSSY_OUT: &str = "lossy_out";
 /// Maps that only a bench needs in their full size.
-const LARGE: [&str; 3] = ["SLOTS", "NOTES", "PARTS_MANY"];
+const LARGE: [&str; 4] = ["SLOTS", "NOTES", "PARTS_MANY", "ROTATED"];
 
 fn load() -> Result<Ebpf> {
     loader().load(OBJECT).context("cannot load the helper programs")

@@ -21,10 +21,13 @@ pub(crate) struct BenchOptions {
     /// Sessions with each server in each round
     #[arg(long, value_name = "N")]
     sessions: Option<u32>,
-    /// Measure this part only; may be given several times: paths, trace, blocks, sessions,
-    /// prefixes, edits
+    /// Measure this part only; may be given several times: paths, interleaved, trace, blocks,
+    /// sessions, prefixes, edits
     #[arg(long = "part", value_name = "PART")]
     parts: Vec<String>,
+    /// Run the parts with the bench of another commit, too, alternating, and print the ratios
+    #[arg(long, value_name = "PATH")]
+    against_bench: Option<PathBuf>,
     /// Write the tables to this file, too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -40,8 +43,13 @@ pub(crate) fn run(options: &BenchOptions) -> Result<()> {
         bench.arg("--sessions").arg(sessions.to_string());
     }
     bench.args(options.parts.iter().flat_map(|part| ["--part", part]));
+    if let Some(other) = &options.against_bench {
+        bench.arg("--against-bench").arg(std::path::absolute(other).context(NO_FOLDER)?);
+    }
     if let Some(file) = &options.json {
-        bench.arg("--json").arg(std::path::absolute(file).context("cannot find the working directory")?);
+        bench.arg("--json").arg(std::path::absolute(file).context(NO_FOLDER)?);
     }
     exec::become_it(&mut bench)
 }
+
+const NO_FOLDER: &str = "cannot find the working directory";

@@ -5,14 +5,18 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{SocketAddrV6, TcpStream},
+    net::{Ipv6Addr, SocketAddrV6},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use sixgate_tests::{client::Client, netns::Netns, timeouts::patience};
+use sixgate_tests::{
+    client::Client,
+    netns::{self, Netns},
+    timeouts::patience,
+};
 
 /// How a server refuses: what its replies to [`LINES`] begin with, the greeting first.
 pub(super) type Refusal = [&'static str; LINES.len() + 1];
@@ -50,8 +54,9 @@ impl Script {
     }
 
     /// Plays one session.
-    fn play(&self, destination: SocketAddrV6) -> Result<()> {
-        let mut stream = TcpStream::connect(destination).context("cannot connect")?;
+    fn play(&self, source: Ipv6Addr, destination: SocketAddrV6) -> Result<()> {
+        let source = SocketAddrV6::new(source, 0, 0, 0);
+        let mut stream = netns::connect(source, destination).context("cannot connect")?;
         stream.set_read_timeout(Some(patience()))?;
         let mut heard = [0; HEARD_MAX];
         for (said, wanted) in &self.0 {
@@ -69,23 +74,27 @@ impl Script {
     }
 }
 
-/// Plays `sessions` sessions from inside `netns`, [`AT_A_TIME`] at a time, and returns how long
-/// they took together.
+/// Plays `sessions` sessions from inside `netns`, from one of `sources` after the other,
+/// [`AT_A_TIME`] at a time, and returns how long they took together.
 ///
 /// # Errors
 /// If a single octet of a single session is not as it should be.
 pub(super) fn play(
     netns: &Netns,
+    sources: &[Ipv6Addr],
     destination: SocketAddrV6,
     script: &Script,
     sessions: usize,
 ) -> Result<Duration> {
     let started = AtomicUsize::new(0);
     let work = || -> Result<()> {
-        while started.fetch_add(1, Ordering::Relaxed) < sessions {
-            script.play(destination)?;
+        loop {
+            let number = started.fetch_add(1, Ordering::Relaxed);
+            if number >= sessions {
+                return Ok(());
+            }
+            script.play(sources[number % sources.len()], destination)?;
         }
-        Ok(())
     };
     let start = Instant::now();
     thread::scope(|scope| {

@@ -3,9 +3,11 @@
 //! It measures and compares; it asserts nothing about time, and changes nothing that is not its
 //! own.
 
+mod against;
 mod cold;
 mod dialogue;
 mod edits;
+mod interleaved;
 mod load;
 mod machine;
 mod numbers;
@@ -53,7 +55,9 @@ impl Scale {
 pub enum Part {
     /// One packet, by its path through the XDP program.
     Paths,
-    /// The same while `sixgate trace` runs, and after it.
+    /// Sessions, the packets of many of them interleaved.
+    Interleaved,
+    /// One packet while `sixgate trace` runs, and after it.
     Trace,
     /// The building blocks of an answer.
     Blocks,
@@ -69,6 +73,7 @@ impl Part {
     fn measure(self, scale: Scale, report: &mut Report) -> Result<()> {
         match self {
             Self::Paths => paths::measure(scale, report),
+            Self::Interleaved => interleaved::measure(scale, report),
             Self::Trace => trace::measure(scale, report),
             Self::Blocks => parts::measure(scale, report),
             Self::Sessions => sessions::measure(scale, report),
@@ -86,16 +91,33 @@ impl Part {
 /// Without root's rights, or if something cannot be set up or does not answer as promised. A target
 /// that is missed is shown, and is not an error.
 pub fn run(scale: Scale, parts: &[Part], json: Option<&Path>) -> Result<()> {
+    let parts = if parts.is_empty() { Part::value_variants() } else { parts };
+    finish(json, |report| {
+        parts
+            .iter()
+            .try_for_each(|part| part.measure(scale, report).with_context(|| format!("part {part:?}")))
+    })
+}
+
+/// Measures `parts` with this bench and with that of another commit, alternating, each with
+/// `options` for it, and prints the ratios; to `json`, too, if there is one. Without `parts` these
+/// are the packets and the sessions.
+///
+/// # Errors
+/// As [`run`], or if the other bench fails.
+pub fn run_against(other: &Path, parts: &[Part], options: &[String], json: Option<&Path>) -> Result<()> {
+    let parts = if parts.is_empty() { &[Part::Paths, Part::Sessions] } else { parts };
+    finish(json, |report| against::measure(other, parts, options, report))
+}
+
+fn finish(json: Option<&Path>, measure: impl FnOnce(&mut Report) -> Result<()>) -> Result<()> {
     ensure!(
         nix::unistd::geteuid().is_root(),
         "the bench makes network namespaces and loads XDP programs: run it as root"
     );
-    let parts = if parts.is_empty() { Part::value_variants() } else { parts };
     let mut report = Report::default();
     machine::tell(&mut report);
-    let measured = parts
-        .iter()
-        .try_for_each(|part| part.measure(scale, &mut report).with_context(|| format!("part {part:?}")));
+    let measured = measure(&mut report);
     println!("{report}");
     measured?;
     if let Some(file) = json {

@@ -2,7 +2,10 @@
 //!
 //! It starts them as cheap as each can be made to refuse at RCPT; who wins is not its business.
 
-use std::{net::SocketAddrV6, path::PathBuf};
+use std::{
+    net::{Ipv6Addr, SocketAddrV6},
+    path::PathBuf,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::XdpMode;
@@ -24,6 +27,8 @@ use sixgate_tests::{
 pub(super) enum Peer {
     /// sixgate's XDP program.
     Kernel,
+    /// The same, and the clients are of [`NETWORKS`] networks.
+    KernelNetworks,
     /// The daemon of sixgate.
     Daemon,
     /// The postscreen of Postfix.
@@ -35,6 +40,8 @@ pub(super) enum Peer {
 /// A server at work.
 pub(super) struct Server {
     pub(super) site: Site,
+    /// Where the clients are.
+    pub(super) sources: Vec<Ipv6Addr>,
     pub(super) destination: SocketAddrV6,
     pub(super) script: Script,
     pub(super) processes: Processes,
@@ -53,11 +60,13 @@ enum Running {
 
 impl Peer {
     /// Everybody, in the order of the table.
-    pub(super) const ALL: [Self; 4] = [Self::Kernel, Self::Daemon, Self::Postscreen, Self::Smtpd];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Kernel, Self::KernelNetworks, Self::Daemon, Self::Postscreen, Self::Smtpd];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Kernel => "sixgate, answer = \"kernel\"",
+            Self::KernelNetworks => "the same, clients of 256 networks",
             Self::Daemon => "sixgate, answer = \"daemon\"",
             Self::Postscreen => "Postfix postscreen",
             Self::Smtpd => "Postfix smtpd",
@@ -67,7 +76,7 @@ impl Peer {
     /// How it was made to refuse, for the table.
     pub(super) const fn configuration(self) -> &'static str {
         match self {
-            Self::Kernel | Self::Daemon => SIXGATE,
+            Self::Kernel | Self::KernelNetworks | Self::Daemon => SIXGATE,
             Self::Postscreen => POSTSCREEN,
             Self::Smtpd => SMTPD,
         }
@@ -79,8 +88,9 @@ impl Peer {
     /// If it is not there, does not start, or does not refuse as it should.
     pub(super) fn start(self) -> Result<Server> {
         match self {
-            Self::Kernel => sixgate("kernel"),
-            Self::Daemon => sixgate("daemon"),
+            Self::Kernel => sixgate("kernel", 1),
+            Self::KernelNetworks => sixgate("kernel", NETWORKS),
+            Self::Daemon => sixgate("daemon", 1),
             Self::Postscreen => postfix(
                 |site, address| Postfix::start_postscreen(&site.gate, address.into(), POSTSCREEN),
                 &["220 ", "250 ", "250 ", "550 5.3.2 ", "221 "],
@@ -112,9 +122,15 @@ impl Server {
 }
 
 /// sixgate on a native veth: GATE has opted in, OTHER has not.
-fn sixgate(answer: &str) -> Result<Server> {
+fn sixgate(answer: &str, networks: u16) -> Result<Server> {
     let settings = format!("answer = \"{answer}\"\nxdp.interfaces = [\"{INTERFACE}\"]\n{SIXGATE}");
     let site = site(&settings)?;
+    let mut sources = vec![SENDER.parse()?];
+    for network in 1..networks {
+        let source = Ipv6Addr::new(0x2001, 0xdb8, 0x51, network, 0, 0, 0, 4);
+        site.outside.add_address(PEER, format!("{source}/64").parse()?)?;
+        sources.push(source);
+    }
     site.sixgate(&format!("optin add {GATE}"));
     let pass = Pass::attach(&site.outside, PEER, XdpMode::Driver)?;
     let daemon = site.try_serve(&[])?;
@@ -128,6 +144,7 @@ fn sixgate(answer: &str) -> Result<Server> {
         daemon.log()
     );
     Ok(Server {
+        sources,
         destination,
         script,
         processes: Processes::One(daemon.pid()),
@@ -146,6 +163,7 @@ fn postfix(start: impl FnOnce(&Site, SocketAddrV6) -> Result<Postfix>, refusal: 
     let script = Script::of_server(&site.outside, destination, refusal)
         .with_context(|| format!("log: {}", postfix.log()))?;
     Ok(Server {
+        sources: vec![SENDER.parse()?],
         destination,
         script,
         processes: Processes::Group(postfix.pid()),
@@ -178,3 +196,5 @@ postscreen_greet_banner =
 postscreen_cache_map =";
 const SMTPD: &str = "smtpd_client_restrictions = reject
 smtpd_delay_reject = yes";
+/// Networks (/64), each with a client: of each of them a number of ends is reported to the daemon.
+const NETWORKS: u16 = 256;

@@ -26,14 +26,19 @@ use sixgate_tests::{
     xdp_helper::{self, PASS},
 };
 
+mod rotated;
 #[path = "../../../tests/ebpf/src/template.rs"]
 mod template;
 
-use template::{DESTINATIONS, TEMPLATE_MAX, Template};
+use template::{DESTINATIONS, Origin, ROTATED_ENTRIES, Rotated, Rotation, TEMPLATE_MAX, Template};
 
 // SAFETY: `repr(C)`, integers and a byte array, no padding (size asserted): every bit pattern is
 // valid.
 unsafe impl aya::Pod for Template {}
+// SAFETY: likewise.
+unsafe impl aya::Pod for Rotation {}
+// SAFETY: likewise.
+unsafe impl aya::Pod for Rotated {}
 
 /// The action that lets a frame go on to the host (linux/bpf.h).
 pub(super) const XDP_PASS: u32 = 2;
@@ -80,6 +85,8 @@ pub(super) struct Rig {
     addresses: Array<MapData, [u8; 16]>,
     next: ProgramArray<MapData>,
     slots: Array<MapData, Slot>,
+    rotation: Array<MapData, Rotation>,
+    rotated: Array<MapData, Rotated>,
 }
 
 struct Programs {
@@ -119,8 +126,9 @@ impl Rig {
         for name in [names::SLOTS, names::NOTES] {
             loader.map_max_entries(name, SLOTS_ENTRIES).map_pin_path(name, directory.join(name));
         }
+        loader.map_max_entries(ROTATED, ROTATED_ENTRIES as u32);
         let mut helpers = loader.load(xdp_helper::OBJECT).context("cannot load the helper programs")?;
-        for name in [PASS, RESTORE, SCATTER] {
+        for name in [PASS, RESTORE, ROTATE, SCATTER] {
             xdp_helper::program(&mut helpers, name)?;
         }
         let slot_keys: Array<&MapData, SlotKey> =
@@ -136,6 +144,8 @@ impl Rig {
             addresses: take("ADDRESSES")?.try_into()?,
             next: take("NEXT")?.try_into()?,
             slots: take(names::SLOTS)?.try_into()?,
+            rotation: take("ROTATION")?.try_into()?,
+            rotated: take(ROTATED)?.try_into()?,
             programs: Programs { tested, helpers, attached, traced: None },
         })
     }
@@ -264,7 +274,7 @@ fn template(scene: &Scene<'_>, slot: u32) -> Result<Template> {
     ensure!(length <= TEMPLATE_MAX, "a frame of {length} octets does not fit");
     let mut frame = [0; TEMPLATE_MAX];
     frame[..length].copy_from_slice(scene.frame);
-    Ok(Template { start: 0, scratch: 0, length: length as u32, slot, frame })
+    Ok(Template { origin: Origin::default(), length: length as u32, slot, frame })
 }
 
 /// The mean time of a run in nanoseconds, and what became of the frame in the last one.
@@ -276,8 +286,16 @@ pub(super) fn time(program: &mut Xdp, frame: &[u8], repeat: u32) -> Result<(f64,
     measure(repeat, |runs| run(program, frame, runs))
 }
 
-fn measure(repeat: u32, mut run: impl FnMut(u32) -> Result<(Duration, Outcome)>) -> Result<(f64, Outcome)> {
-    let few = repeat / FEW;
+fn measure(repeat: u32, run: impl FnMut(u32) -> Result<(Duration, Outcome)>) -> Result<(f64, Outcome)> {
+    measure_between(repeat / FEW, repeat, run)
+}
+
+/// The same with `few` runs to be subtracted.
+fn measure_between(
+    few: u32,
+    repeat: u32,
+    mut run: impl FnMut(u32) -> Result<(Duration, Outcome)>,
+) -> Result<(f64, Outcome)> {
     let (mut less, mut more) = (run(few)?, run(repeat)?);
     for _ in 1..TRIES {
         less = least(less, run(few)?);
@@ -325,6 +343,8 @@ const EVERYTHING: TraceFilter =
 const FEW: u32 = 50;
 const TRIES: usize = 3;
 const RESTORE: &str = "restore";
+const ROTATE: &str = "rotate";
+const ROTATED: &str = "ROTATED";
 const SCATTER: &str = "scatter";
 const CACHE_LINE: usize = 64;
 /// By how many octets an answer may be longer than what it answers.

@@ -45,9 +45,10 @@ impl Segment {
         frame
     }
 
-    /// Reads a frame of the server.
+    /// Reads a frame of the server, which may have a trailer behind the packet.
     pub(super) fn read(frame: &[u8]) -> Option<Self> {
-        let tcp = frame.get(TCP_AT..)?;
+        let length = u16::from_be_bytes(frame.get(LENGTH_AT..LENGTH_AT + 2)?.try_into().ok()?);
+        let tcp = frame.get(TCP_AT..TCP_AT + usize::from(length))?;
         let number = |at: usize| Some(u32::from_be_bytes(tcp.get(at..at + 4)?.try_into().ok()?));
         let header = usize::from(*tcp.get(12)? >> 4) * 4;
         Some(Self {
@@ -96,6 +97,8 @@ const ETHER_TYPE_IPV6: u16 = 0x86dd;
 const TCP: u8 = 6;
 const HOP_LIMIT: u8 = 64;
 const WINDOW: u16 = 64_800;
+/// Where the IPv6 header has the octets behind it.
+const LENGTH_AT: usize = 14 + 4;
 /// Where TCP begins in a frame without tags and extension headers.
 const TCP_AT: usize = 14 + 40;
 /// Maximum segment size 1440, selective acknowledgement, timestamps, window scale.
@@ -116,6 +119,8 @@ mod tests {
     fn what_is_written_is_read() {
         for flags in [tcp::SYN, tcp::ACK, tcp::ACK | tcp::PSH, tcp::ACK | tcp::FIN] {
             let segment = Segment { sequence: 7, acknowledged: 9, flags, payload: b"QUIT\r\n".to_vec() };
+            let with_trailer = [segment.frame(ends()), vec![0; 2]].concat();
+            assert_eq!(Segment::read(&with_trailer).as_ref(), Some(&segment));
             assert_eq!(Segment::read(&segment.frame(ends())), Some(segment));
         }
     }

@@ -6,6 +6,10 @@ use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 use aya::programs::ProgramInfo;
+use nix::{
+    time::{clock_getcpuclockid, clock_gettime},
+    unistd::Pid,
+};
 
 /// Whose processes a server is.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +34,7 @@ impl Processes {
     /// If a process has ended that must not.
     pub(super) fn time(self) -> Result<Duration> {
         match self {
-            Self::One(pid) => Ok(Stat::of(&pid.to_string())?.own()),
+            Self::One(pid) => own(pid),
             Self::Group(leader) => {
                 // those that ended first: one that ends meanwhile is missed rather than counted
                 // twice
@@ -38,7 +42,8 @@ impl Processes {
                 let running = fs::read_dir("/proc")?.filter_map(|entry| {
                     let name = entry.ok()?.file_name().into_string().ok()?;
                     let stat = name.parse::<u32>().ok().and_then(|_| Stat::of(&name).ok())?;
-                    (stat.group == u64::from(leader)).then(|| stat.own())
+                    (stat.group == u64::from(leader))
+                        .then(|| name.parse().ok().and_then(|pid| own(pid).ok()))?
                 });
                 Ok(ended + running.sum::<Duration>())
             }
@@ -46,11 +51,17 @@ impl Processes {
     }
 }
 
+/// User and system time of a process, in nanoseconds, where proc_pid_stat(5) has hundredths of a
+/// second.
+fn own(pid: u32) -> Result<Duration> {
+    let clock = clock_getcpuclockid(Pid::from_raw(pid.cast_signed()));
+    let time = clock.and_then(clock_gettime).with_context(|| format!("process {pid} is gone"))?;
+    Ok(time.into())
+}
+
 /// The numbers of proc_pid_stat(5) that matter here.
 struct Stat {
     group: u64,
-    user: u64,
-    system: u64,
     children_user: u64,
     children_system: u64,
 }
@@ -64,17 +75,7 @@ impl Stat {
         let fields: Vec<u64> = rest.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect();
         // the state is field 3
         let field = |number: usize| fields.get(number - 3).copied().unwrap_or(0);
-        Ok(Self {
-            group: field(5),
-            user: field(14),
-            system: field(15),
-            children_user: field(16),
-            children_system: field(17),
-        })
-    }
-
-    fn own(&self) -> Duration {
-        ticks(self.user + self.system)
+        Ok(Self { group: field(5), children_user: field(16), children_system: field(17) })
     }
 
     fn children(&self) -> Duration {

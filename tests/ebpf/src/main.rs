@@ -15,6 +15,7 @@ mod narrow;
 mod parts;
 mod rate;
 mod restore;
+mod rotate;
 mod scatter;
 mod spray;
 mod template;

@@ -19,7 +19,7 @@ use sixgate_common::{
     slot::{Note, SLOTS_ENTRIES, Slot},
 };
 
-use crate::template::{TEMPLATE_MAX, Template};
+use crate::template::{Origin, TEMPLATE_MAX, Template};
 
 #[btf_map]
 static TEMPLATE: Array<Template, 1> = Array::new();
@@ -30,7 +30,7 @@ static RESTORE_SLOT: Array<Slot, 1> = Array::new();
 pub(crate) static NEXT: ProgramArray<1> = ProgramArray::new();
 /// The map of the program under test: the loader takes the pinned one.
 #[btf_map]
-static SLOTS: Array<Slot, { SLOTS_ENTRIES as usize }, { names::MMAPABLE as usize }> = Array::new();
+pub(crate) static SLOTS: Array<Slot, { SLOTS_ENTRIES as usize }, { names::MMAPABLE as usize }> = Array::new();
 /// The notes of sessions, of the program under test: the loader takes the pinned map.
 #[btf_map]
 static NOTES: Array<Note, { SLOTS_ENTRIES as usize }> = Array::new();
@@ -39,7 +39,7 @@ static NOTES: Array<Note, { SLOTS_ENTRIES as usize }> = Array::new();
 #[xdp(frags)]
 fn restore(context: XdpContext) -> u32 {
     if let Some(template) = TEMPLATE.get_ptr_mut(0)
-        && put_frame_back(&context, template).is_some()
+        && put_template_back(&context, template).is_some()
         && put_slot_back(template).is_some()
     {
         // SAFETY: nothing here waits to be dropped.
@@ -48,17 +48,27 @@ fn restore(context: XdpContext) -> u32 {
     XDP_ABORTED
 }
 
+#[inline(always)]
+fn put_template_back(context: &XdpContext, template: *mut Template) -> Option<()> {
+    // SAFETY: the pointer is to a map's value, of this type; one CPU at a time runs a bench.
+    let Template { origin, length, frame, .. } = unsafe { &mut *template };
+    put_frame_back::<TEMPLATE_MAX>(context, origin, frame, *length)
+}
+
 /// The frame begins where it began, is as long as it was, and has the same octets.
 #[inline(always)]
-fn put_frame_back(context: &XdpContext, template: *mut Template) -> Option<()> {
-    // SAFETY: the pointer is to a map's value, of this type; one CPU at a time runs a bench.
-    let Template { start, length, frame, .. } = unsafe { &mut *template };
-    let now = address(context, template);
-    if *start == 0 {
-        *start = now;
+pub(crate) fn put_frame_back<const MAX: usize>(
+    context: &XdpContext,
+    origin: &mut Origin,
+    frame: &mut [u8; MAX],
+    length: u32,
+) -> Option<()> {
+    let now = address(context, origin);
+    if origin.start == 0 {
+        origin.start = now;
     }
-    let (length, head) = (*length as usize, (*start).wrapping_sub(now) as i32);
-    if length == 0 || length > TEMPLATE_MAX {
+    let (length, head) = (length as usize, origin.start.wrapping_sub(now) as i32);
+    if length == 0 || length > MAX {
         return None;
     }
     // SAFETY: `ctx` is the context that the kernel handed to this program; the helpers check what
@@ -83,12 +93,12 @@ fn put_frame_back(context: &XdpContext, template: *mut Template) -> Option<()> {
 /// Where the frame starts, as a number: the verifier does not subtract pointers into frames from
 /// numbers, but what it reads from a map is a number.
 #[inline(always)]
-fn address(context: &XdpContext, template: *mut Template) -> u64 {
-    // SAFETY: the pointer is to a map's value, of this type.
+fn address(context: &XdpContext, origin: &mut Origin) -> u64 {
+    let now = &raw mut origin.now;
+    // SAFETY: the pointer is to a field of a map's value.
     unsafe {
-        let scratch = &raw mut (*template).scratch;
-        scratch.write_volatile(context.data() as u64);
-        scratch.read_volatile()
+        now.write_volatile(context.data() as u64);
+        now.read_volatile()
     }
 }
 

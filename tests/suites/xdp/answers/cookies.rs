@@ -163,7 +163,7 @@ fn a_flood_of_handshakes_ends_no_session_of_others() {
 }
 
 #[test]
-fn a_kept_part_of_a_line_is_found_again_when_an_old_duplicate_made_the_state_anew() {
+fn a_kept_part_is_found_again_after_an_old_duplicate_made_the_state_anew() {
     if !gate::require(NEEDS) {
         return;
     }
