@@ -64,6 +64,12 @@ fn the_page_shows_refusals_and_searches_them() {
     for words in ["2001:db8:51::/64", OTHER, "destination has not opted in", "no PTR record"] {
         assert!(all.contains(words), "{words}: {all}");
     }
+    let times = all.split("Times, last hour").nth(1).and_then(|rest| rest.split("</table>").next()).unwrap();
+    for part in ["PTR", "SPF", "DKIM", "DNS", "Next hop"] {
+        let row = times.split(&format!(">{part}</th>")).nth(1).and_then(|rest| rest.split("</tr>").next());
+        let row = row.unwrap_or_else(|| panic!("{part}: {times}"));
+        assert!(row.matches("ms</td>").count() == 3 && !row.contains(">0</td>"), "{part}: {row}");
+    }
     let found = page(&site, "/?q=NO+PTR+reco");
     assert!(found.contains("contains “NO PTR reco”"), "{found}");
     let found = page(&site, "/?q=2001:db8:51::5");

@@ -27,7 +27,7 @@ use sixgate_common::stat::Stat;
 use tempfile::NamedTempFile;
 
 pub(crate) use state::{DaemonState, StoreEntries};
-pub(crate) use times::{Check, NextHopStep, Times};
+pub(crate) use times::{Check, NextHopStep, TIME_BOUNDS, Times};
 
 use state::StateGauges;
 

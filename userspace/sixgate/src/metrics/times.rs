@@ -97,9 +97,9 @@ impl Times {
 }
 
 fn histogram() -> Histogram {
-    Histogram::new(BOUNDS)
+    Histogram::new(TIME_BOUNDS)
 }
 
 /// Upper bounds in seconds: from an answer of a cache to the longest time-out.
-const BOUNDS: [f64; 15] =
+pub(crate) const TIME_BOUNDS: [f64; 15] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];

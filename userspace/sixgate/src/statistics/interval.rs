@@ -49,6 +49,7 @@ impl Ring {
             period.shadow[bar] = totals.shadow;
             period.dns += totals.dns;
             period.next_hop += totals.next_hop;
+            period.times += totals.times;
         }
         period
     }

@@ -6,6 +6,7 @@
 //! log: a restart forgets it.
 
 mod interval;
+mod percentiles;
 mod recent;
 mod snapshot;
 mod space_saving;
@@ -29,6 +30,7 @@ use crate::session_log::SessionSummary;
 pub use self::snapshot::{Health, Period, RefusalRow, Snapshot, TopRow};
 
 pub(crate) use self::{
+    percentiles::Distribution,
     recent::is_plain,
     totals::{Timing, Totals},
 };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::totals::Timing;
+use super::{percentiles::Distributions, totals::Timing};
 
 /// Everything at one moment. Daemon and command may be of different versions: what one of them
 /// does not know is left out.
@@ -60,6 +60,7 @@ pub struct Period {
     /// Of all together.
     pub(crate) dns: Timing,
     pub(crate) next_hop: Timing,
+    pub(crate) times: Distributions,
 }
 
 /// A row of a top list.

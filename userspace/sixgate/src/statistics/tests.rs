@@ -18,8 +18,13 @@ fn totals_are_read_off_the_metrics() {
          sixgate_kernel_sessions_total{reason=\"no_ptr\",ending=\"quit\"} 5\n\
          sixgate_dns_question_seconds_count{result=\"failed\"} 1\n\
          sixgate_dns_question_seconds_count{result=\"answered\"} 3\n\
-         sixgate_dns_question_seconds_sum{result=\"answered\"} 0.5\n",
+         sixgate_dns_question_seconds_sum{result=\"answered\"} 0.5\n\
+         sixgate_dns_question_seconds_bucket{result=\"failed\",le=\"10.0\"} 1\n\
+         sixgate_dns_question_seconds_bucket{result=\"failed\",le=\"+Inf\"} 1\n\
+         sixgate_dns_question_seconds_bucket{result=\"answered\",le=\"+Inf\"} 3\n\
+         sixgate_check_seconds_bucket{le=\"+Inf\",check=\"spf\"} 7\n",
     );
+    assert_eq!((found.times.dns.count(), found.times.spf.count(), found.times.ptr.count()), (4, 7, 0));
     let refused = [("no_ptr".to_owned(), 9), ("not_authenticated".to_owned(), 2)];
     assert_eq!(found.refused, BTreeMap::from(refused));
     assert_eq!((found.delivered, found.dns.count, found.dns.failed), (3, 4, 1));

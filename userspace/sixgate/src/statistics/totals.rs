@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, ops::AddAssign};
 
 use serde::{Deserialize, Serialize};
 
+use super::percentiles::Distributions;
+
 /// Totals since the daemon's start, or the difference of two.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Totals {
@@ -16,6 +18,7 @@ pub(crate) struct Totals {
     pub(crate) shadow: u64,
     pub(crate) dns: Timing,
     pub(crate) next_hop: Timing,
+    pub(crate) times: Distributions,
 }
 
 /// How often something was done, and how long that took together.
@@ -44,9 +47,10 @@ impl Totals {
         // counters are whole numbers
         let count = value as u64;
         let label = |name: &str| {
-            let start = labels.find(name)? + name.len();
-            labels[start..].strip_prefix("=\"")?.split('"').next()
+            let mut each = labels.trim_end_matches('}').split(',');
+            each.find_map(|label| label.strip_prefix(name)?.strip_prefix("=\"")?.strip_suffix('"'))
         };
+        let bound = || label("le").and_then(|bound| bound.parse().ok()).unwrap_or(f64::NAN);
         match name {
             "sixgate_messages_total" if label("outcome") == Some("delivered") => self.delivered += count,
             "sixgate_messages_total" | "sixgate_recipients_total" | "sixgate_sessions_total" => {
@@ -63,6 +67,14 @@ impl Totals {
                     self.dns.failed += count;
                 }
             }
+            "sixgate_check_seconds_bucket" => match label("check") {
+                Some("ptr") => self.times.ptr.add(bound(), count),
+                Some("spf") => self.times.spf.add(bound(), count),
+                Some("dkim") => self.times.dkim.add(bound(), count),
+                _ => {}
+            },
+            "sixgate_dns_question_seconds_bucket" => self.times.dns.add(bound(), count),
+            "sixgate_next_hop_seconds_bucket" => self.times.next_hop.add(bound(), count),
             "sixgate_dns_question_seconds_sum" => self.dns.seconds += value,
             "sixgate_next_hop_seconds_count" => self.next_hop.count += count,
             "sixgate_next_hop_seconds_sum" => self.next_hop.seconds += value,
@@ -88,6 +100,7 @@ impl Totals {
             shadow: self.shadow.saturating_sub(earlier.shadow),
             dns: self.dns.since(&earlier.dns),
             next_hop: self.next_hop.since(&earlier.next_hop),
+            times: self.times.since(&earlier.times),
         }
     }
 }
@@ -101,6 +114,7 @@ impl AddAssign<&Self> for Totals {
         self.shadow += other.shadow;
         self.dns += other.dns;
         self.next_hop += other.next_hop;
+        self.times += other.times;
     }
 }
 

@@ -4,6 +4,7 @@
 //! client chose is never markup.
 
 mod chart;
+mod times;
 
 use maud::{DOCTYPE, Markup, html};
 
@@ -41,6 +42,8 @@ pub(crate) fn render(snapshot: &Snapshot, search: &str) -> String {
                     div.columns {
                         section { h2 { "Refusals by reason" } (reasons(snapshot)) }
                         section { h2 { "Health" } (states(snapshot)) }
+                        section { h2 { "Times, last hour" } (times::table(&snapshot.hour)) }
+                        section { h2 { "Times, last day" } (times::table(&snapshot.day)) }
                         section { h2 { "Source networks" } (top(&snapshot.sources, "Network (/64)")) }
                         section { h2 { "Destinations" } (top(&snapshot.destinations, "Address")) }
                     }
