@@ -82,6 +82,26 @@ impl Reply {
     pub fn last(&self) -> &str {
         self.lines.last().map_or("", String::as_str)
     }
+
+    /// The last line without the name of the session, where it ends with that.
+    #[must_use]
+    pub fn unnamed(&self) -> &str {
+        let last = self.last();
+        last.rsplit_once(' ').filter(|(_, word)| is_session(word)).map_or(last, |(text, _)| text)
+    }
+
+    /// The name of the session, where the last line ends with that.
+    #[must_use]
+    pub fn session(&self) -> Option<&str> {
+        self.last().rsplit_once(' ').map(|(_, word)| word).filter(|word| is_session(word))
+    }
+}
+
+/// Whether `word` has the form of a session's name: two hexadecimal numbers.
+fn is_session(word: &str) -> bool {
+    let is_number =
+        |part: &str| !part.is_empty() && part.bytes().all(|octet| matches!(octet, b'0'..=b'9' | b'a'..=b'f'));
+    word.split_once('-').is_some_and(|(time, count)| is_number(time) && is_number(count))
 }
 
 impl Client {

@@ -90,6 +90,7 @@ impl Desk {
         let reason = self.facts.refusal(&endpoints);
         let refuse_at = self.facts.config.refuse_at.number();
         let parameters = SessionParameters {
+            id: String::new(),
             table: Arc::clone(&self.table),
             endpoints,
             admission: reason.map_or(Admission::Serve, |reason| Admission::Refuse { reason, refuse_at }),

@@ -82,7 +82,7 @@ fn quit(mut client: Client) {
 fn rcpt(client: &mut Client) -> String {
     client.say("RSET").unwrap();
     assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
-    client.say("RCPT TO:<user@contoso.com>").unwrap().last().to_owned()
+    client.say("RCPT TO:<user@contoso.com>").unwrap().unnamed().to_owned()
 }
 
 /// Sends a message of about so many octets, from DATA on; the reply to it.
@@ -90,7 +90,7 @@ fn data(client: &mut Client, octets: usize) -> String {
     assert_eq!(client.say("DATA").unwrap().code, 354);
     client.write(b"Subject: descriptors\r\n\r\n").unwrap();
     client.write("0123456789\r\n".repeat(octets / 12).as_bytes()).unwrap();
-    client.say(".").unwrap().last().to_owned()
+    client.say(".").unwrap().unnamed().to_owned()
 }
 
 const SMALL: usize = 1000;

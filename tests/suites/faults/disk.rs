@@ -313,7 +313,7 @@ fn send(client: &mut Client, octets: usize) -> String {
     let line = format!("{}\r\n", "x".repeat(62));
     client.write(b"From: a@sender.example\r\n\r\n").unwrap();
     client.write(line.repeat(octets / line.len()).as_bytes()).unwrap();
-    client.say(".").unwrap().last().to_owned()
+    client.say(".").unwrap().unnamed().to_owned()
 }
 
 fn empty(folder: &Path) {

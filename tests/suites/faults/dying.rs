@@ -234,10 +234,10 @@ impl Sender {
     fn send(&self, site: &Site) -> Vec<String> {
         let mut client = self.connect(site);
         assert_eq!(client.say("MAIL FROM:<a@sender.example>").unwrap().code, 250);
-        let mut heard = vec![client.say("RCPT TO:<user@contoso.com>").unwrap().last().to_owned()];
+        let mut heard = vec![client.say("RCPT TO:<user@contoso.com>").unwrap().unnamed().to_owned()];
         if heard == [ACCEPTED] {
             assert_eq!(client.say("DATA").unwrap().code, 354);
-            heard.push(client.message("Subject: a\n\nb\n").unwrap().last().to_owned());
+            heard.push(client.message("Subject: a\n\nb\n").unwrap().unnamed().to_owned());
         }
         assert_eq!(client.say("QUIT").unwrap().code, 221);
         heard
@@ -348,10 +348,10 @@ fn a_silent_next_hop_times_out_and_the_sender_gets_a_reply() {
                     Step::Mail | Step::Rcpt => LOST,
                     Step::Data | Step::FinalDot => ACCEPTED,
                 };
-                assert_eq!(heard.last(), at_rcpt, "{reply:?}");
+                assert_eq!(heard.unnamed(), at_rcpt, "{reply:?}");
                 if at_rcpt == ACCEPTED {
                     assert_eq!(client.say("DATA").unwrap().code, 354);
-                    assert_eq!(client.message("Subject: a\n\nb\n").unwrap().last(), LOST, "{reply:?}");
+                    assert_eq!(client.message("Subject: a\n\nb\n").unwrap().unnamed(), LOST, "{reply:?}");
                 }
                 // the daemon goes on
                 server.heal();

@@ -286,6 +286,6 @@ fn deliver(client: &mut Client) -> String {
         assert!(client.say(line).unwrap().code < 400, "{}", client.transcript());
     }
     let reply = client.message("Subject: a\n\nb\n").unwrap();
-    let name = reply.last().strip_prefix("250 2.0.0 Delivered as ");
+    let name = reply.unnamed().strip_prefix("250 2.0.0 Delivered as ");
     name.unwrap_or_else(|| panic!("{reply:?}")).to_owned()
 }

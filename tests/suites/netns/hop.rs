@@ -66,7 +66,7 @@ fn rcpt(client: &mut Client) -> String {
     for command in ["EHLO mail.sender.example", "MAIL FROM:<a@sender.example>"] {
         client.say(command).unwrap();
     }
-    client.say("RCPT TO:<user@contoso.com>").unwrap().last().to_owned()
+    client.say("RCPT TO:<user@contoso.com>").unwrap().unnamed().to_owned()
 }
 
 fn greeted(site: &Site, destination: &str) -> (Client, Reply) {
@@ -244,7 +244,7 @@ fn a_silent_client_gives_its_connection_back_and_takes_another() {
 
 fn rcpt_again(client: &mut Client) -> String {
     client.say("MAIL FROM:<a@sender.example>").unwrap();
-    client.say("RCPT TO:<user@contoso.com>").unwrap().last().to_owned()
+    client.say("RCPT TO:<user@contoso.com>").unwrap().unnamed().to_owned()
 }
 
 #[test]

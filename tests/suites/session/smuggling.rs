@@ -81,7 +81,7 @@ fn refused_after_data(site: &Site, config: Option<&Arc<ClientConfig>>, content: 
     let mut client = begin(site, config);
     client.say("DATA").unwrap();
     client.write(content.as_bytes()).unwrap();
-    assert_eq!(client.reply().unwrap().last(), BARE, "{content:?}");
+    assert_eq!(client.reply().unwrap().unnamed(), BARE, "{content:?}");
     client.closed().unwrap();
 }
 
@@ -97,7 +97,7 @@ fn refused_in_chunks(site: &Site, config: Option<&Arc<ClientConfig>>, content: &
             if reply.code == 250 && at < last {
                 continue;
             }
-            assert_eq!(reply.last(), BARE, "{content:?}");
+            assert_eq!(reply.unnamed(), BARE, "{content:?}");
             client.closed().unwrap();
             break;
         }

@@ -66,7 +66,7 @@ fn recipient(site: &Site) -> (Client, String) {
     for command in ["EHLO mail.sender.example", "MAIL FROM:<a@sender.example>"] {
         client.say(command).unwrap();
     }
-    let reply = client.say("RCPT TO:<user@contoso.com>").unwrap().last().to_owned();
+    let reply = client.say("RCPT TO:<user@contoso.com>").unwrap().unnamed().to_owned();
     (client, reply)
 }
 

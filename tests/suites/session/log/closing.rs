@@ -21,7 +21,8 @@ fn one_line_has_all_that_a_session_came_to() {
     assert_eq!(client.say("RCPT TO:<user@fabrikam.example>").unwrap().code, 550);
     assert_eq!(client.say("RCPT TO:<user@contoso.com>").unwrap().code, 250);
     client.say("DATA").unwrap();
-    assert_eq!(client.message("Subject: x\r\n\r\n").unwrap().code, 250);
+    let delivered = client.message("Subject: x\r\n\r\n").unwrap();
+    assert_eq!(delivered.code, 250);
     assert_eq!(client.say("AUTH PLAIN").unwrap().code, 502);
     client.say("QUIT").unwrap();
     let line = daemon.wait_for_log(EVENT).unwrap();
@@ -35,6 +36,7 @@ fn one_line_has_all_that_a_session_came_to() {
     ] {
         assert!(line.contains(part), "{part} in\n{line}");
     }
+    assert_eq!(delivered.session(), Some(id), "{delivered:?}");
     assert!(site.delivered()[0].contains(&format!(" id {id}")), "{:?}", site.delivered());
     let (_, log) = daemon.stop().unwrap();
     assert_eq!(log.matches(EVENT).count(), 1, "{log}");

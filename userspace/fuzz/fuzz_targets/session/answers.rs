@@ -13,6 +13,7 @@ use sixgate_smtp::{
 
 pub(crate) fn parameters(admission: Admission) -> SessionParameters {
     SessionParameters {
+        id: String::new(),
         table: Arc::new(ReplyTable::new("gate.example", MESSAGE_MAX)),
         endpoints: Endpoints {
             source: SOURCE.into(),

@@ -119,6 +119,7 @@ impl Dialogue<'_> {
             return Ok(vec![Exchange::reset(Refusal::AddressNotOptedIn)]);
         }
         let parameters = SessionParameters {
+            id: String::new(),
             table: Arc::clone(&self.replies),
             endpoints: self.endpoints,
             admission,

@@ -97,6 +97,7 @@ mod tests {
         let limits = Limits::default();
         let mut session = Session::new(
             SessionParameters {
+                id: String::new(),
                 table: Arc::new(ReplyTable::new("gate.example", 1 << 20)),
                 endpoints: Endpoints {
                     source: "2001:db8::1".parse().expect("an address"),

@@ -96,6 +96,7 @@ impl Connection {
     fn parameters(&self, admission: Admission) -> SessionParameters {
         let capabilities = self.services.next_hop.capabilities().unwrap_or_default();
         SessionParameters {
+            id: self.id.to_string(),
             table: Arc::clone(&self.services.replies),
             endpoints: self.endpoints,
             admission,

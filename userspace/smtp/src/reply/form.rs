@@ -33,6 +33,8 @@ pub struct Reply {
     pub(super) enhanced: Option<Enhanced>,
     pub(super) lines: Vec<Cow<'static, str>>,
     pub(super) origin: Origin,
+    /// Whether the name of the session may follow the text.
+    pub(super) takes_id: bool,
 }
 
 /// The author of a reply.
@@ -82,7 +84,7 @@ impl Reply {
             texts.push(Cow::Borrowed(""));
         }
         let enhanced = first.or(last).unwrap_or(Enhanced { class, subject: 0, detail: 0 });
-        Some(Self { code, enhanced: Some(enhanced), lines: texts, origin: Origin::NextHop })
+        Some(Self { code, enhanced: Some(enhanced), lines: texts, origin: Origin::NextHop, takes_id: false })
     }
 
     /// The three-digit code.
@@ -126,6 +128,22 @@ impl Reply {
     pub fn is_too_many_recipients(&self) -> bool {
         self.is_temporary()
             && self.enhanced.is_some_and(|enhanced| (enhanced.subject, enhanced.detail) == (5, 3))
+    }
+
+    /// The same with the session's name at its end, unless the text is prescribed: a reply that is
+    /// reported leads to the lines of the log.
+    #[must_use]
+    pub fn with_id(&self, id: &str) -> Cow<'_, Self> {
+        if !self.takes_id || id.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        let mut reply = self.clone();
+        if let Some(last) = reply.lines.last_mut() {
+            let last = last.to_mut();
+            last.push(' ');
+            last.push_str(id);
+        }
+        Cow::Owned(reply)
     }
 
     /// Appends the reply as it goes over the wire, CRLF included.

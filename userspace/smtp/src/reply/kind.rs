@@ -193,6 +193,30 @@ impl ReplyKind {
         })
     }
 
+    /// Whether the session's name follows the text: in replies about a message that are sixgate's
+    /// own, which senders find in a bounce or in their log. The texts of refusals by policy are
+    /// prescribed, and those that the XDP program sends, too, are the same from both.
+    pub(super) const fn takes_id(self) -> bool {
+        matches!(
+            self,
+            Self::Delivered
+                | Self::NextHopUnavailable
+                | Self::NextHopBusy
+                | Self::NextHopLost
+                | Self::NextHopTimeout
+                | Self::NextHopUnexpected
+                | Self::StorageFailed
+                | Self::NoMemory
+                | Self::NoDisk
+                | Self::BareData
+                | Self::TooBig
+                | Self::HeaderTooBig
+                | Self::LineTooLong
+                | Self::TooManyHops
+                | Self::InternalError
+        )
+    }
+
     /// Whether it is about a message that another server would take, and that shadow mode passes on
     /// therefore.
     #[must_use]

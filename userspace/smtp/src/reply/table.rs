@@ -60,7 +60,8 @@ impl ReplyTable {
         let (code, enhanced, text) = kind.row();
         let text = text.replace("{host}", &self.hostname).replace("{}", subject);
         let enhanced = split_enhanced(enhanced).0;
-        let reply = Reply { code, enhanced, lines: vec![Cow::Owned(text)], origin: Origin::Table };
+        let takes_id = kind.takes_id();
+        let reply = Reply { code, enhanced, lines: vec![Cow::Owned(text)], origin: Origin::Table, takes_id };
         if self.is_permanent(kind) { reply.into_permanent() } else { reply }
     }
 
@@ -91,6 +92,7 @@ impl ReplyTable {
             enhanced: None,
             lines: [host].into_iter().chain(offer.iter().map(keyword)).collect(),
             origin: Origin::Table,
+            takes_id: false,
         }
     }
 

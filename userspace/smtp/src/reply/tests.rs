@@ -106,3 +106,32 @@ fn the_refusing_ehlo_offers_no_pipelining() {
         "250-gate.example\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES\r\n"
     );
 }
+
+#[test]
+fn a_session_is_named_in_replies_whose_text_is_not_prescribed() {
+    let id = "5f3a-1";
+    for (kind, wanted) in [
+        (ReplyKind::Delivered, "250 2.0.0 Delivered as name 5f3a-1\r\n"),
+        (ReplyKind::TooBig, "552 5.3.4 Message size exceeds fixed limit 5f3a-1\r\n"),
+    ] {
+        assert_eq!(table().reply_about(kind, "name").with_id(id).to_string(), wanted);
+    }
+    for kind in [
+        ReplyKind::NotOptedIn,
+        ReplyKind::NotOptedInTemporary,
+        ReplyKind::NoPtr,
+        ReplyKind::PtrNotConfirmed,
+        ReplyKind::NotAuthenticated,
+        ReplyKind::TestingKey,
+        ReplyKind::DnsFailure,
+    ] {
+        let reply = table().reply_about(kind, "2001:db8::1");
+        assert_eq!(*reply.with_id(id), reply, "{kind:?}");
+    }
+    // those of the XDP program
+    for reply in ReplyId::ALL.map(|id| table().refusing(id, "2001:db8::1")) {
+        assert_eq!(*reply.with_id(id), reply);
+    }
+    let passed_on = Reply::from_next_hop(550, [b"5.1.1 no such user".as_slice()]).unwrap();
+    assert_eq!(*passed_on.with_id(id), passed_on);
+}

@@ -18,6 +18,8 @@ use crate::{
 /// The facts that a session needs from the start.
 #[derive(Clone, Debug)]
 pub struct SessionParameters {
+    /// The session's name in the log, for replies; empty: it has none.
+    pub id: String,
     /// The reply texts.
     pub table: Arc<ReplyTable>,
     /// Both ends of the connection.

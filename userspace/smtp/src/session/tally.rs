@@ -186,7 +186,7 @@ impl Session {
     /// Sends a reply, and counts it as that of the last command if that had none yet. To DATA the
     /// reply after the message counts.
     pub(super) fn send(&mut self, reply: &Reply) {
-        reply.write_to(&mut self.output);
+        reply.with_id(&self.parameters.id).write_to(&mut self.output);
         let code = reply.code();
         let Some(name) = self.last_command.name.filter(|_| self.last_command.waits && code != START_DATA)
         else {

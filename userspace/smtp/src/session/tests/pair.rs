@@ -14,6 +14,7 @@ use crate::{
 
 pub(super) fn parameters(admission: Admission) -> SessionParameters {
     SessionParameters {
+        id: String::new(),
         table: Arc::new(ReplyTable::new("gate.example", 1000)),
         endpoints: Endpoints {
             source: "2001:db8:1::1".parse().unwrap(),
