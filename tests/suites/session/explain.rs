@@ -338,3 +338,38 @@ fn what_the_xdp_program_refuses_is_explained_and_no_entry_is_written() {
     }
     daemon.stop().unwrap();
 }
+
+#[test]
+fn the_hash_of_a_header_that_was_changed_is_shown() {
+    if !can_run(&[]) {
+        return;
+    }
+    let site = site("");
+    let [_, (_, good), _] = messages(&site);
+    let renamed = String::from_utf8(good).unwrap().replace("Subject: explained", "Subject: [list] explained");
+    let path = site.folder().join("renamed");
+    fs::write(&path, &renamed).unwrap();
+    let (code, text, _) = explained(
+        &site,
+        &[
+            "--from",
+            SENDER,
+            "--to",
+            GATE,
+            "--sender",
+            "a@fail.example",
+            "--rcpt",
+            "user@contoso.com",
+            "--message",
+            path.to_str().unwrap(),
+        ],
+    );
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("a=ed25519-sha256: fail (signature mismatch)\n"), "{text}");
+    // folded at a blank
+    let text = text.replace("\n|  |    ", " ");
+    assert!(text.contains("which field differs cannot be seen"), "{text}");
+    let hash = text.split_once("SHA-256 ").and_then(|(_, rest)| rest.split_once(" of the signed fields, "));
+    let (hash, _) = hash.unwrap_or_else(|| panic!("{text}"));
+    assert_eq!((hash.len(), hash.ends_with('=')), (44, true), "{text}");
+}

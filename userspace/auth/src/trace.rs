@@ -46,6 +46,16 @@ pub enum Step {
         /// Octets of the canonical body.
         length: u64,
     },
+    /// The hash of the signed header fields, of a DKIM signature that does not verify.
+    HeaderHash {
+        /// Which of the findings' signatures.
+        signature: usize,
+        /// The SHA-256 of the fields in the form that the signature names, its own field last,
+        /// base64.
+        computed: String,
+        /// Octets of that form.
+        length: usize,
+    },
 }
 
 /// A question to DNS, and the answer to it.

@@ -25,6 +25,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use data_encoding::BASE64;
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 use tracing::error;
@@ -33,7 +34,7 @@ use crate::{
     dkim::{
         body::{BodyHashes, WantedHashes},
         canonical::Header,
-        crypto::PublicKey,
+        crypto::{DIGEST, PublicKey, Sha256},
         pool::{Pool, Unfinished},
         result::Settled,
         signature::Signature,
@@ -41,6 +42,7 @@ use crate::{
     },
     dns::Resolver,
     fields::fields,
+    trace::Step,
 };
 
 pub use bounds::{CLOCK_SKEW, DkimLimit, MAX_FIELDS, MAX_NAMES, MAX_RSA_BITS, MAX_SIGNATURES, MIN_RSA_BITS};
@@ -154,8 +156,15 @@ impl DkimVerifier {
         let verified = self.pool.run(head, move |_| verified(message.head(), work)).await?;
         for slot in slots {
             match verified.get(&slot.index) {
-                Some(true) => slot.settle(PASS),
-                Some(false) => slot.settle(MISMATCH),
+                Some(Verified::Good) => slot.settle(PASS),
+                Some(Verified::Mismatch { header_hash, length }) => {
+                    dns.recorder().step(|| Step::HeaderHash {
+                        signature: slot.at,
+                        computed: BASE64.encode(header_hash),
+                        length: *length,
+                    });
+                    slot.settle(MISMATCH);
+                }
                 None => {}
             }
         }
@@ -179,12 +188,29 @@ fn skip(message: &mut impl BufRead, count: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether a signature is one of the header.
+enum Verified {
+    Good,
+    /// It is one of another header, or by another key.
+    Mismatch {
+        /// The SHA-256 of the octets that it had to sign.
+        header_hash: [u8; DIGEST],
+        /// The number of these octets.
+        length: usize,
+    },
+}
+
 /// Whether each signature, the field of that index, is one by its key.
-fn verified(head: &[u8], signatures: Vec<(usize, Signature, PublicKey)>) -> BTreeMap<usize, bool> {
+fn verified(head: &[u8], signatures: Vec<(usize, Signature, PublicKey)>) -> BTreeMap<usize, Verified> {
     let header = Header::new(fields(head).collect());
     let verifies = |(index, signature, key): (usize, Signature, PublicKey)| {
         let signed = header.signed(&signature.names, index, signature.header_form);
-        (index, key.verifies(&signed, &signature.octets))
+        if key.verifies(&signed, &signature.octets) {
+            return (index, Verified::Good);
+        }
+        let mut hash = Sha256::new();
+        hash.update(&signed);
+        (index, Verified::Mismatch { header_hash: hash.finish(), length: signed.len() })
     };
     signatures.into_iter().map(verifies).collect()
 }

@@ -19,6 +19,8 @@ use crate::trace::{Recorder, Step};
 /// One signature on its way to a result.
 pub(super) struct Slot {
     pub(super) evidence: DkimSignature,
+    /// Which of the findings it is.
+    pub(super) at: usize,
     /// Which of the header fields it is.
     pub(super) index: usize,
     /// None once it is settled.
@@ -58,7 +60,7 @@ impl<M: Message> Verification<M> {
             Ok(signature) => (Some(signature), None),
             Err(flaw) => (None, Some(flaw)),
         };
-        let mut slot = Slot { evidence, index, candidate };
+        let mut slot = Slot { evidence, at: self.slots.len(), index, candidate };
         if let Some(flaw) = flaw {
             slot.settle(flaw);
             self.reached(flaw.limit);

@@ -152,6 +152,10 @@ pub(super) struct TagsShown {
     pub(super) computed_body_hash: Option<String>,
     /// Octets of the canonical body.
     pub(super) canonical_body_length: Option<u64>,
+    /// The SHA-256 of the signed header fields; none unless the signature does not verify.
+    pub(super) computed_header_hash: Option<String>,
+    /// Octets of these fields in canonical form.
+    pub(super) canonical_header_length: Option<usize>,
 }
 
 /// A step of a check.

@@ -86,6 +86,10 @@ fn signature(at: usize, found: &DkimSignature, taken: &[Step]) -> SignatureCheck
         Step::BodyHash { signature, computed, length } if *signature == at => Some((computed, *length)),
         _ => None,
     });
+    let header = taken.iter().find_map(|step| match step {
+        Step::HeaderHash { signature, computed, length } if *signature == at => Some((computed, *length)),
+        _ => None,
+    });
     let key = taken.iter().filter(|step| match (step, tags) {
         (Step::Query(query), Some(tags)) => query.name == tags.key_name,
         _ => false,
@@ -105,6 +109,8 @@ fn signature(at: usize, found: &DkimSignature, taken: &[Step]) -> SignatureCheck
             body_hash: tags.body_hash.clone(),
             computed_body_hash: hash.and_then(|(computed, _)| computed.clone()),
             canonical_body_length: hash.map(|(_, length)| length),
+            computed_header_hash: header.map(|(computed, _)| computed.clone()),
+            canonical_header_length: header.map(|(_, length)| length),
         }),
         key: key.filter_map(step).collect(),
     }
@@ -122,7 +128,7 @@ fn step(taken: &Step) -> Option<StepShown> {
             Some(StepShown::Record { domain: domain.clone(), record: record.clone() })
         }
         Step::Term(taken) => Some(term(taken)),
-        Step::Identity(..) | Step::Signature(_) | Step::BodyHash { .. } => None,
+        Step::Identity(..) | Step::Signature(_) | Step::BodyHash { .. } | Step::HeaderHash { .. } => None,
     }
 }
 

@@ -310,6 +310,12 @@ impl TagsShown {
             }
             _ => {}
         }
+        if let (Some(computed), Some(octets)) = (&self.computed_header_hash, self.canonical_header_length) {
+            branches.push(Branch::leaf(format!(
+                "SHA-256 {computed} of the signed fields, {octets} octets in canonical form: b= is the signature of \
+                 another header, or by another key; which field differs cannot be seen, as b= does not contain the fields"
+            )));
+        }
         branches
     }
 }
