@@ -16,7 +16,7 @@ use sixgate_tests::{
 
 use crate::{
     can_run,
-    rights::{USER, attach_configured, serve, site_of_user},
+    rights::{USER, attach_configured, serve, serve_with, site_of_user},
 };
 
 /// Users of the host; the first is a member of the daemon's group.
@@ -177,4 +177,23 @@ fn other_users_are_refused_and_a_member_needs_the_daemon() {
     }
     let (code, data, messages) = shown(&as_member(&site, "status"));
     assert!(code == Some(1) && data.contains("ready      unknown"), "{data}{messages}");
+}
+
+#[test]
+fn a_trace_needs_a_daemon_that_may_load_a_program() {
+    if !can_run() {
+        return;
+    }
+    let site = packaged();
+    let daemon = serve(&site);
+    wait_until("a good status", || site.ran("status").0 == Some(0));
+    let trace = format!("trace --source {SENDER} --duration 1s");
+    site.expect(&trace, 1, &["has not the rights to load an XDP program", "`systemctl edit sixgate`"]);
+    let (status, _) = daemon.stop().unwrap();
+    assert!(status.success());
+    // the capabilities that the help of the command adds
+    let _daemon = serve_with(&site, "bpf,+net_bind_service,+net_admin,+perfmon");
+    wait_until("a good status", || site.ran("status").0 == Some(0));
+    site.expect(&trace, 0, &[&format!("tracing on {INTERFACE}"), "0 segments shown: the duration is over"]);
+    wait_until("a good status", || site.ran("status").0 == Some(0));
 }

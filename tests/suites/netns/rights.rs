@@ -77,8 +77,13 @@ pub(crate) fn attach_configured(site: &Site, code: i32) -> String {
 }
 
 pub(crate) fn serve(site: &Site) -> Daemon {
-    let mut daemon =
-        Daemon::start_binary(&sixgate_with(site, DAEMON), Some(&site.gate), &site.config()).unwrap();
+    serve_with(site, DAEMON)
+}
+
+/// The daemon as [`USER`] with those capabilities.
+pub(crate) fn serve_with(site: &Site, capabilities: &str) -> Daemon {
+    let binary = sixgate_with(site, capabilities);
+    let mut daemon = Daemon::start_binary(&binary, Some(&site.gate), &site.config()).unwrap();
     daemon.wait_until_settled().unwrap();
     daemon
 }

@@ -90,6 +90,13 @@ The daemon gives its interfaces an XDP program that logs, without a gap, and giv
 back when this command ends; what is refused meanwhile is refused as ever. One trace at a time. At
 most 1,000 segments a second are logged on each CPU; how many were not is printed.
 
+For root and the daemon's user. The packaged daemon may not load a program. For the time of a trace
+give it the rights by `systemctl edit sixgate`, with these lines, and `systemctl restart sixgate`;
+`systemctl revert sixgate` and a restart take them away:
+  [Service]
+  AmbientCapabilities=CAP_NET_ADMIN CAP_PERFMON
+  CapabilityBoundingSet=CAP_NET_ADMIN CAP_PERFMON
+
 Lines:  TIME INTERFACE [SOURCE]:PORT > [DESTINATION]:PORT FLAGS seq N ack N length N: ACTION: WHY
 JSON:   a line each: {\"at\", \"interface\", \"source\", \"destination\", \"flags\", \"sequence\",
          \"acknowledgment\", \"length\", \"action\": \"passed\"|\"dropped\"|\"answered\",
