@@ -4,7 +4,11 @@
 
 use std::{
     io::{self, IsTerminal as _},
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use clap::Args;
@@ -16,6 +20,10 @@ use ratatui::{
     style::{Modifier, Style},
     text::{Line, Span},
     widgets::{Block, Borders, Paragraph, Row, Sparkline, Table},
+};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    flag,
 };
 
 use super::{CliError, Exit, Output, escape::escaped};
@@ -47,25 +55,33 @@ pub(super) fn run(command: &Top, config: &Config, out: &mut Output<'_>) -> Resul
         out.note(NO_TERMINAL);
         return Ok(Exit::No);
     }
+    // without it, a signal would leave the terminal as it is while pictures are drawn
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGHUP, SIGINT] {
+        flag::register(signal, Arc::clone(&ended)).map_err(|source| CliError::Terminal { source })?;
+    }
     let mut terminal = ratatui::try_init().map_err(|source| CliError::Terminal { source })?;
-    let shown = show(&mut terminal, first, config, Duration::from_secs(command.interval));
+    let interval = Duration::from_secs(command.interval);
+    let shown = show(&mut terminal, first, config, interval, &ended);
     ratatui::restore();
     shown
 }
 
-/// Draws until the user quits; a daemon that is restarted meanwhile is waited for.
+/// Draws until the user quits or a signal has `ended` it; a daemon that is restarted meanwhile is
+/// waited for.
 fn show(
     terminal: &mut ratatui::DefaultTerminal,
     first: Snapshot,
     config: &Config,
     interval: Duration,
+    ended: &AtomicBool,
 ) -> Result<Exit, CliError> {
     let mut shown = (first, None);
     loop {
         let (snapshot, failure) = &shown;
         let draw = |frame: &mut Frame<'_>| draw(frame, snapshot, failure.as_deref());
         terminal.draw(draw).map_err(|source| CliError::Terminal { source })?;
-        if is_quit_within(interval).map_err(|source| CliError::Terminal { source })? {
+        if is_quit_within(interval, ended).map_err(|source| CliError::Terminal { source })? {
             return Ok(Exit::Done);
         }
         shown = match ask(config) {
@@ -75,10 +91,17 @@ fn show(
     }
 }
 
-/// Whether the user quits before `interval` is over; another key shortens it.
-fn is_quit_within(interval: Duration) -> io::Result<bool> {
-    if !event::poll(interval)? {
-        return Ok(false);
+/// Whether the user or a signal ends it before `interval` is over; another key shortens it.
+fn is_quit_within(interval: Duration, ended: &AtomicBool) -> io::Result<bool> {
+    let until = Instant::now() + interval;
+    // a signal does not end the wait for a key
+    while !event::poll(SIGNAL_POLL.min(until.saturating_duration_since(Instant::now())))? {
+        if ended.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        if Instant::now() >= until {
+            return Ok(false);
+        }
     }
     let Event::Key(key) = event::read()? else {
         return Ok(false);
@@ -268,6 +291,8 @@ fn bold() -> Style {
     Style::new().add_modifier(Modifier::BOLD)
 }
 
+/// How often it is looked whether a signal arrived.
+const SIGNAL_POLL: Duration = Duration::from_millis(100);
 /// Problems that have a line.
 const PROBLEMS_MAX: usize = 5;
 /// Columns and lines of a picture as text.
