@@ -30,7 +30,7 @@ use sixgate_common::{
     refuse::Reason,
     settings::{ANSWER_KERNEL, MODE_ENFORCE},
     stat::Stat,
-    station::{STATION_ANSWERS, STATION_KEEPS_MARKS, StationEntry, StationKey},
+    station::{STATION_ANSWERS, STATION_KEEPS_MARKS, STATION_LOSES_MARKS, StationEntry, StationKey},
 };
 
 use crate::{
@@ -106,6 +106,7 @@ fn judge(context: &XdpContext, headers: Headers) -> Result<Judgement, Stat> {
     let station = station(context)?;
     let segment = dialogue::segment_mut().ok_or(Stat::PassNotReady)?;
     parse::segment(&Linear::of(context), headers, segment)?;
+    dialogue::set_loses_marks(station.flags & STATION_LOSES_MARKS != 0);
     if !segment.flags.is_opening() {
         return if answers() { Ok(Judgement::Continue) } else { Err(Stat::PassSegment) };
     }

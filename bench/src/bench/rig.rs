@@ -20,7 +20,7 @@ use sixgate_common::{
     slot::{SLOTS_ENTRIES, Slot, SlotKey},
     trace::{self, TraceFilter},
 };
-use sixgate_dataplane::{Maps, Pins, Station, StationUse, embedded_object, embedded_traced_object};
+use sixgate_dataplane::{Maps, Marks, Pins, Station, StationUse, embedded_object, embedded_traced_object};
 use sixgate_tests::{
     packet,
     xdp_helper::{self, PASS},
@@ -335,7 +335,7 @@ pub(super) fn loaded<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp
 
 /// To whom the frames are sent; the loopback interface is the first of each namespace.
 const STATION: Station = Station { ifindex: 1, mac: packet::GATE_MAC };
-const NATIVE: StationUse = StationUse { answers: true, generic: false, peer: None };
+const NATIVE: StationUse = StationUse { answers: true, marks: Marks::Unknown, peer: None };
 /// Masks without a bit: each address matches.
 const EVERYTHING: TraceFilter =
     TraceFilter { source: [0; 2], source_mask: [0; 2], destination: [0; 2], destination_mask: [0; 2] };

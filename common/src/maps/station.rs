@@ -36,6 +36,9 @@ pub const STATION_ANSWERS: u32 = 1;
 /// unfinished checksum (CHECKSUM_PARTIAL, include/linux/skbuff.h). Only the link's other end is
 /// known not to act on it.
 pub const STATION_KEEPS_MARKS: u32 = 2;
+/// The program runs natively there, in a driver that hands on no such mark with a frame that is
+/// answered: the answer's checksum is complete, wherever the sender left its own for a device.
+pub const STATION_LOSES_MARKS: u32 = 4;
 
 const _: () = assert!(size_of::<StationKey>() == 12 && align_of::<StationKey>() == 4);
 const _: () = assert!(size_of::<StationEntry>() == 12 && align_of::<StationEntry>() == 4);

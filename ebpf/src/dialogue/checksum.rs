@@ -77,7 +77,8 @@ impl Sum {
 enum Field {
     /// Neither of the others.
     Wrong,
-    /// The checksum of the whole segment.
+    /// The checksum of the whole segment; or what was left for a device, where no device will know
+    /// of that in the answer.
     Complete,
     /// The sum of the pseudo-header, for a device to complete (CHECKSUM_PARTIAL,
     /// include/linux/skbuff.h): its sender is on this machine, or in a guest of it. A segment in
@@ -100,21 +101,24 @@ extern "C" fn sixgate_checksum(context: *mut xdp_md) -> u32 {
     let Some(scratch) = Scratch::of_this_cpu().filter(|_| answers()) else {
         return 0;
     };
-    let field = field(&XdpContext::new(context), scratch.segment());
+    let field = field(&XdpContext::new(context), scratch.segment(), scratch.loses_marks());
     scratch.set_unfinished(field == Field::Unfinished);
     (field != Field::Wrong).into()
 }
 
 #[inline(always)]
-fn field(context: &XdpContext, segment: &Segment) -> Field {
+fn field(context: &XdpContext, segment: &Segment, loses_marks: bool) -> Field {
     let frame = Linear::of(context);
     let length = segment.payload_at + segment.payload - segment.tcp_at;
     let mut sum = Sum::of_pseudo_header(&segment.tuple, length as u32);
     let Some(field) = frame.u16_ne(segment.tcp_at + CHECKSUM_AT) else {
         return Field::Wrong;
     };
-    if sum.fold() == field || segment.tcp_at + length > frame.readable() {
+    if segment.tcp_at + length > frame.readable() {
         return Field::Unfinished;
+    }
+    if sum.fold() == field {
+        return if loses_marks { Field::Complete } else { Field::Unfinished };
     }
     match sum.add_octets(context, segment.tcp_at, length) {
         Some(()) if sum.fold() == 0xffff => Field::Complete,

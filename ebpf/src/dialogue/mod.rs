@@ -52,6 +52,15 @@ pub(crate) fn segment_mut<'a>() -> Option<&'a mut Segment> {
     Scratch::of_this_cpu().map(Scratch::segment_mut)
 }
 
+/// Keeps whether the kernel's mark of an unfinished checksum is lost with the answer to the segment
+/// at hand.
+#[inline(always)]
+pub(crate) fn set_loses_marks(loses_marks: bool) {
+    if let Some(scratch) = Scratch::of_this_cpu() {
+        scratch.set_loses_marks(loses_marks);
+    }
+}
+
 /// A tag for the daemon.
 #[inline(always)]
 pub(crate) fn tag<'a>(reason: Reason, now: u64) -> Option<&'a Tag> {

@@ -42,8 +42,10 @@ pub(crate) struct Memory {
     in_use: usize,
     /// 1 while a program uses this memory (see [`Scratch::lock`]).
     busy: u64,
-    /// Not 0 if the segment's checksum is left for a device to complete.
+    /// Not 0 if a device may complete the checksum of the answer to the frame.
     unfinished: usize,
+    /// Not 0 if the kernel's mark of an unfinished checksum is lost with the answer.
+    loses_marks: usize,
     /// The segment at hand. Read back from here its numbers are unknown to the verifier, which
     /// would otherwise follow each offset at which a header can end separately.
     segment: Segment,
@@ -75,14 +77,28 @@ impl Scratch {
         unsafe { TryLock::lock(&raw mut (*self.0).busy) }
     }
 
-    /// Keeps whether the segment's checksum is left for a device to complete.
+    /// Keeps whether the kernel's mark of an unfinished checksum is lost with the answer.
+    #[inline(always)]
+    pub(crate) const fn set_loses_marks(self, loses_marks: bool) {
+        // SAFETY: the pointer is to this CPU's own value.
+        unsafe { (*self.0).loses_marks = loses_marks as usize };
+    }
+
+    /// Whether the kernel's mark of an unfinished checksum is lost with the answer.
+    #[inline(always)]
+    pub(crate) fn loses_marks(self) -> bool {
+        // SAFETY: the pointer is to this CPU's own value.
+        unsafe { ptr::read_volatile(&raw const (*self.0).loses_marks) != 0 }
+    }
+
+    /// Keeps whether a device may complete the checksum of the answer to the frame.
     #[inline(always)]
     pub(crate) const fn set_unfinished(self, unfinished: bool) {
         // SAFETY: the pointer is to this CPU's own value.
         unsafe { (*self.0).unfinished = unfinished as usize };
     }
 
-    /// Whether the segment's checksum is left for a device to complete.
+    /// Whether a device may complete the checksum of the answer to the frame.
     #[inline(always)]
     pub(crate) fn is_unfinished(self) -> bool {
         // SAFETY: the pointer is to this CPU's own value.

@@ -16,7 +16,8 @@ use sixgate_common::{
 };
 
 use super::{
-    frame::{Frame, HEADERS, Link, Segment, TCP_LENGTH, fold, get, grow, halves, send},
+    frame::{Frame, HEADERS, Link, Segment, TCP_LENGTH, get, grow, halves, send},
+    may_be_answered,
     recipient::recipient,
     reply_index,
 };
@@ -41,7 +42,7 @@ pub(super) fn command(
     }
     let settings = settings()?;
     let (line_sum, verb) = line(frame, payload)?;
-    if fold(frame.sum + u64::from((frame.length as u32).to_be()) + line_sum) != 0xffff {
+    if !frame.holds(line_sum) || !may_be_answered(context, frame) {
         return None;
     }
     let phase = slot.phase()?;

@@ -34,6 +34,30 @@ pub(super) struct Frame {
     pub(super) sum: u64,
     /// The same of the addresses alone, which is that of an answer, too.
     pub(super) addresses: u64,
+    /// The checksum field, as it lies in memory.
+    field: usize,
+}
+
+impl Frame {
+    /// Whether the segment's checksum is right, or left for a device to complete. `rest` is the sum
+    /// of what is behind the header of 20 octets.
+    #[inline(always)]
+    pub(super) fn holds(&self, rest: u64) -> bool {
+        fold(self.sum + self.length_sum() + rest) == 0xffff || self.is_unfinished()
+    }
+
+    /// Whether the segment's checksum is left for a device to complete: the field has the sum of
+    /// the pseudo-header alone. It is computed where it is asked for, so that the verifier has no
+    /// second way from there on.
+    #[inline(always)]
+    pub(super) fn is_unfinished(&self) -> bool {
+        usize::from(fold(self.addresses + self.length_sum())) == barrier(self.field)
+    }
+
+    #[inline(always)]
+    const fn length_sum(&self) -> u64 {
+        (self.length as u32).to_be() as u64
+    }
 }
 /// Reads a frame of the common form.
 #[inline(always)]
@@ -79,10 +103,6 @@ pub(super) fn read(context: &XdpContext) -> Option<Frame> {
             halves(high) + halves(low) + halves(c) + halves(d) + u64::from(u32::from(TCP).to_be());
         let (sequence, acknowledgment): (u32, u32) = (get(data, TCP_AT + 4), get(data, TCP_AT + 8));
         let (word, last): (u32, u32) = (get(data, TCP_AT + 12), get(data, TCP_AT + 16));
-        // the sum of the pseudo-header alone: left for a device to complete
-        if fold(addresses + u64::from((length as u32).to_be())) == last as u16 {
-            return None;
-        }
         let sum = addresses
             + u64::from(ports)
             + u64::from(sequence)
@@ -90,7 +110,8 @@ pub(super) fn read(context: &XdpContext) -> Option<Frame> {
             + u64::from(word)
             + u64::from(last);
         let (sequence, acknowledgment) = (u32::from_be(sequence), u32::from_be(acknowledgment));
-        Some(Frame { data, end, tuple, length, sequence, acknowledgment, word, sum, addresses })
+        let field = usize::from(last as u16);
+        Some(Frame { data, end, tuple, length, sequence, acknowledgment, word, sum, addresses, field })
     }
 }
 /// A segment to be sent.

@@ -25,12 +25,12 @@ use sixgate_common::{
     settings::{ANSWER_KERNEL, MODE_ENFORCE, READY, REFUSE_AT_RCPT, REFUSE_AT_RESET},
     slot::{FLAG_ACKNOWLEDGED, FLAG_FIN_RECEIVED, FLAG_FIN_SENT, OPENED_SHIFT, Slot},
     stat::Stat,
-    station::{STATION_ANSWERS, STATION_KEEPS_MARKS, StationKey},
+    station::{STATION_ANSWERS, STATION_KEEPS_MARKS, STATION_LOSES_MARKS, StationEntry, StationKey},
 };
 
 use self::{
     command::command,
-    frame::{Frame, HEADERS, Link, Segment, TCP_AT, TCP_LENGTH, fold, get, grow, put, read, send},
+    frame::{Frame, HEADERS, Link, Segment, TCP_AT, TCP_LENGTH, get, grow, put, read, send},
 };
 use crate::{
     classify::{Decision, classify},
@@ -66,7 +66,7 @@ fn answer(context: &XdpContext) -> Option<u32> {
         return None;
     }
     let payload = frame.length - TCP_LENGTH;
-    if payload == 0 && fold(frame.sum + u64::from((TCP_LENGTH as u32).to_be())) != 0xffff {
+    if payload == 0 && !frame.holds(0) {
         return None;
     }
     let mut held = Held::NONE;
@@ -83,7 +83,7 @@ fn answer(context: &XdpContext) -> Option<u32> {
     if payload == 0 {
         return match (flags.has(TcpFlags::FIN), behind) {
             (false, _) => acknowledged(slot, behind),
-            (true, 0) => finish(&frame, slot),
+            (true, 0) => finish(context, &frame, slot),
             (true, _) => None,
         };
     }
@@ -103,15 +103,10 @@ fn open(context: &XdpContext, frame: &Frame, header: usize) -> Option<u32> {
     if settings.mode != MODE_ENFORCE || settings.answer != ANSWER_KERNEL || settings.ready != READY {
         return None;
     }
-    // SAFETY: `ctx` is the context that the kernel handed to this program; the frame was read.
-    let (ifindex, high, low): (u32, u32, u16) =
-        unsafe { ((*context.ctx).ingress_ifindex, get(frame.data, 0), get(frame.data, 4)) };
-    let ([a, b, c, d], [e, f]) = (high.to_ne_bytes(), low.to_ne_bytes());
-    let key = StationKey { ifindex, mac: [a, b, c, d, e, f], reserved: [0; 2] };
-    // SAFETY: an entry that is replaced while it is read may be seen half old, half new: one SYN is
-    // answered by the program instead of the daemon, or the other way round.
-    let station = unsafe { STATIONS.get(key) }?;
-    if station.flags & (STATION_ANSWERS | STATION_KEEPS_MARKS) != STATION_ANSWERS {
+    let station = station(context, frame.data, frame.end)?;
+    if station.flags & (STATION_ANSWERS | STATION_KEEPS_MARKS) != STATION_ANSWERS
+        || station.flags & STATION_LOSES_MARKS == 0 && frame.is_unfinished()
+    {
         return None;
     }
     let Decision::Refuse(reason) = classify(settings, &frame.tuple) else {
@@ -129,7 +124,7 @@ fn open(context: &XdpContext, frame: &Frame, header: usize) -> Option<u32> {
         // SAFETY: the four octets lie in the frame, checked above.
         options += u64::from(unsafe { get::<u32>(frame.data, at) });
     }
-    if fold(frame.sum + u64::from((frame.length as u32).to_be()) + options) != 0xffff {
+    if !frame.holds(options) {
         return None;
     }
     let key = COOKIES.get(settings.cookie & (KEYS - 1)).filter(|key| key.valid != 0)?;
@@ -163,6 +158,44 @@ fn open(context: &XdpContext, frame: &Frame, header: usize) -> Option<u32> {
     Some(XDP_TX)
 }
 
+/// The station that the frame is for, if it is one of this host's.
+#[inline(always)]
+fn station(context: &XdpContext, data: usize, end: usize) -> Option<&'static StationEntry> {
+    if barrier(data + MAC_LENGTH) > end {
+        return None;
+    }
+    // SAFETY: `ctx` is the context that the kernel handed to this program; the six octets lie in
+    // the frame, checked above.
+    let (ifindex, high, low): (u32, u32, u16) =
+        unsafe { ((*context.ctx).ingress_ifindex, get(data, 0), get(data, 4)) };
+    let ([a, b, c, d], [e, f]) = (high.to_ne_bytes(), low.to_ne_bytes());
+    let key = StationKey { ifindex, mac: [a, b, c, d, e, f], reserved: [0; 2] };
+    // SAFETY: an entry that is replaced while it is read may be seen half old, half new: one frame
+    // is answered by the program instead of the daemon, or the other way round.
+    unsafe { STATIONS.get(key) }
+}
+
+/// Whether the frame may be answered with a complete checksum and no trailer: its own is complete,
+/// too, or the kernel's mark of an unfinished one is lost with the answer. Where that may stay, the
+/// other modules find the right position for the answer.
+#[inline(always)]
+fn may_be_answered(context: &XdpContext, frame: &Frame) -> bool {
+    !frame.is_unfinished() || sixgate_loses_marks(context.ctx) != 0
+}
+
+/// Whether the frame's station has [`STATION_LOSES_MARKS`]. A function that the verifier follows
+/// once, apart from what a sender in another network needs.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sixgate_loses_marks(context: *mut xdp_md) -> u32 {
+    if !answers() {
+        return 0;
+    }
+    let context = XdpContext::new(context);
+    let station = station(&context, context.data(), context.data_end());
+    station.is_some_and(|station| station.flags & STATION_LOSES_MARKS != 0).into()
+}
+
 /// An acknowledgement without a session: perhaps the end of a handshake.
 #[inline(always)]
 fn greet(context: &XdpContext, frame: &Frame) -> Option<u32> {
@@ -181,6 +214,9 @@ fn greet(context: &XdpContext, frame: &Frame) -> Option<u32> {
         }
         _ => return None,
     };
+    if !may_be_answered(context, frame) {
+        return None;
+    }
     let generation = settings.generation as u8;
     let reply = REPLIES.get(reply_index(generation, ReplyId::Greeting as u8))?;
     let length = reply.length as usize;
@@ -244,8 +280,11 @@ fn acknowledged(slot: &mut Slot, behind: u32) -> Option<u32> {
 
 /// The sender's end, after ours was acknowledged.
 #[inline(always)]
-fn finish(frame: &Frame, slot: &mut Slot) -> Option<u32> {
+fn finish(context: &XdpContext, frame: &Frame, slot: &mut Slot) -> Option<u32> {
     if slot.flags & (FLAG_FIN_SENT | FLAG_FIN_RECEIVED) != FLAG_FIN_SENT || slot.line == u16::MAX {
+        return None;
+    }
+    if !may_be_answered(context, frame) {
         return None;
     }
     if barrier(frame.data + HEADERS) > frame.end {
@@ -271,6 +310,8 @@ fn reply_index(generation: u8, number: u8) -> u32 {
     reply::index(generation.into(), ReplyId::Greeting) + u32::from(number)
 }
 const OPTIONS_MAX: usize = 40;
+/// Octets of an Ethernet address.
+const MAC_LENGTH: usize = 6;
 /// Octets that an acknowledgement can be behind.
 const NEAR: u32 = 1 << 16;
 /// The maximum segment size option (RFC 9293 3.2).

@@ -11,6 +11,7 @@ mod events;
 mod handshake;
 mod headroom;
 mod hosts;
+mod hot;
 mod jumbo;
 mod limits;
 mod lines;

@@ -10,7 +10,7 @@ use sixgate_common::{
     slot::Slot,
     stat::Stat,
 };
-use sixgate_dataplane::{Station, StationUse, flow_key};
+use sixgate_dataplane::{Marks, Station, StationUse, flow_key};
 use sixgate_tests::{
     gate,
     packet::{
@@ -93,7 +93,7 @@ fn generic_mode_answers_unfinished_checksums_only_at_the_far_end() {
         return;
     }
     let mut program = answering();
-    let generic = StationUse { generic: true, ..NATIVE };
+    let generic = StationUse { marks: Marks::Kept, ..NATIVE };
     let rows = [
         (NATIVE, Checksum::Partial, true),
         (generic, Checksum::Full, true),

@@ -12,7 +12,7 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader, TestRunOptions,
-    maps::{Array, HashMap, MapData, RingBuf},
+    maps::{Array, HashMap, Map, MapData, RingBuf},
     programs::{TestRun as _, Xdp},
 };
 use ipnet::Ipv6Net;
@@ -26,7 +26,9 @@ use sixgate_common::{
     slot::{Slot, SlotKey},
     stat::Stat,
 };
-use sixgate_dataplane::{Maps, Pins, Projection, PtrOrigin, PtrState, Station, StationUse, embedded_object};
+use sixgate_dataplane::{
+    Maps, Marks, Pins, Projection, PtrOrigin, PtrState, Station, StationUse, embedded_object,
+};
 use sixgate_smtp::policy::TemporaryDomains;
 use sixgate_tests::{
     bpffs::Bpffs,
@@ -198,6 +200,11 @@ impl Program {
         program(&mut self.object)
     }
 
+    /// A map by its name in the object.
+    pub(crate) fn map(&self, name: &str) -> &Map {
+        self.object.map(name).unwrap()
+    }
+
     /// The records that were made since the last call.
     pub(crate) fn events(&mut self) -> Vec<Vec<u8>> {
         let mut ring = RingBuf::try_from(self.object.map_mut(names::EVENTS).unwrap()).unwrap();
@@ -350,7 +357,7 @@ pub(crate) const LOOPBACK: u32 = 1;
 /// The station of [`Packet`]s.
 pub(crate) const STATION: Station = Station { ifindex: LOOPBACK, mac: packet::GATE_MAC };
 /// The program answers, and no mark of the kernel stays with its answers.
-pub(crate) const NATIVE: StationUse = StationUse { answers: true, generic: false, peer: None };
+pub(crate) const NATIVE: StationUse = StationUse { answers: true, marks: Marks::Unknown, peer: None };
 /// The key of cookies.
 const COOKIE_KEY: [u8; 16] = *b"sixteen octets..";
 /// Small maps are made fast.

@@ -64,7 +64,7 @@ pub use other_pins::{detach_elsewhere, try_detach_elsewhere};
 pub use pins::Pins;
 pub use projection::{MapChange, MapDifferences, MapEntry, Projection};
 pub use ptr::{PtrOrigin, PtrRecord, PtrState};
-pub use stations::{Station, StationUse};
+pub use stations::{Marks, Station, StationUse};
 pub use topology::RunMode;
 pub use trace::{SegmentOutcome, Trace, TracedSegment};
 pub use watch::{NetworkWatch, watch_network};

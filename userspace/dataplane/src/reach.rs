@@ -10,19 +10,23 @@ use super::{
     error::DataplaneError,
     fallback_reason::Outlook,
     maps::Maps,
-    stations::{Station, StationUse},
-    topology::Topology,
+    stations::{Marks, Station, StationUse},
+    topology::{LinkKind, Topology},
 };
 
 /// What STATIONS is to hold while the program runs on these interfaces.
 pub(super) fn wanted(outlooks: &BTreeMap<u32, Outlook>, network: &Topology) -> BTreeMap<Station, StationUse> {
     let stations = outlooks.iter().flat_map(|(ifindex, outlook)| {
-        let what = StationUse {
-            answers: outlook.fallback_reason.is_none(),
-            generic: outlook.generic,
-            peer: outlook.peer,
-        };
-        stations(*ifindex, network).into_iter().map(move |station| (station, what))
+        stations(*ifindex, network).into_iter().map(move |station| {
+            let kind = network.get(station.ifindex).map(|link| link.kind);
+            let marks = match kind {
+                _ if outlook.generic => Marks::Kept,
+                Some(LinkKind::Veth) => Marks::Lost,
+                _ => Marks::Unknown,
+            };
+            let answers = outlook.fallback_reason.is_none();
+            (station, StationUse { answers, marks, peer: outlook.peer })
+        })
     });
     stations.collect()
 }
@@ -95,7 +99,7 @@ impl Maps {
 }
 
 /// The rights of the program on an interface that it does not run on yet.
-const NOTHING_YET: StationUse = StationUse { answers: false, generic: false, peer: None };
+const NOTHING_YET: StationUse = StationUse { answers: false, marks: Marks::Unknown, peer: None };
 
 #[cfg(test)]
 mod tests {
@@ -120,8 +124,8 @@ mod tests {
             (8, outlook(Some(fallback_reason), false, None)),
             (99, outlook(None, false, None)),
         ]);
-        let answers = StationUse { answers: true, generic: true, peer };
-        let passes = StationUse { answers: false, generic: false, peer: None };
+        let answers = StationUse { answers: true, marks: Marks::Kept, peer };
+        let passes = StationUse { answers: false, marks: Marks::Unknown, peer: None };
         let station = |ifindex, last| Station { ifindex, mac: mac(last) };
         let wanted_stations = BTreeMap::from([
             (station(7, 7), answers),
@@ -135,11 +139,43 @@ mod tests {
     #[test]
     fn a_peer_that_cannot_be_looked_at_stays_the_one_that_was_found() {
         let station = Station { ifindex: 7, mac: [2; 6] };
-        let with = |peer| BTreeMap::from([(station, StationUse { answers: true, generic: true, peer })]);
+        let with = |peer| BTreeMap::from([(station, StationUse { answers: true, marks: Marks::Kept, peer })]);
         let (found, other) = (Some([3; 6]), Some([4; 6]));
         assert_eq!(keeping_peers(with(None), &with(found)), with(found));
         assert_eq!(keeping_peers(with(other), &with(found)), with(other));
         assert_eq!(keeping_peers(with(None), &BTreeMap::new()), with(None));
+    }
+
+    #[test]
+    fn only_native_mode_on_a_veth_is_known_to_lose_marks() {
+        let link = |index, kind, master| LinkFacts {
+            index,
+            kind,
+            master,
+            mac: Some([2, 0, 0, 0, 0, index as u8]),
+            ..LinkFacts::default()
+        };
+        let network: Topology = [
+            link(7, LinkKind::Veth, None),
+            link(8, LinkKind::Other, None),
+            link(9, LinkKind::Bond, None),
+            link(10, LinkKind::Veth, Some(9)),
+        ]
+        .into_iter()
+        .collect();
+        for (ifindex, generic, wanted_marks) in [
+            (7, false, &[(7, Marks::Lost)][..]),
+            (7, true, &[(7, Marks::Kept)]),
+            (8, false, &[(8, Marks::Unknown)]),
+            (8, true, &[(8, Marks::Kept)]),
+            (9, false, &[(9, Marks::Unknown), (10, Marks::Lost)]),
+            (9, true, &[(9, Marks::Kept), (10, Marks::Kept)]),
+        ] {
+            let outlook = Outlook { fallback_reason: None, generic, peer: None };
+            let found = wanted(&BTreeMap::from([(ifindex, outlook)]), &network);
+            let marks: Vec<_> = found.iter().map(|(station, what)| (station.ifindex, what.marks)).collect();
+            assert_eq!(marks, wanted_marks, "{ifindex} {generic}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use sixgate_common::{
     names::{self, STATIONS_ENTRIES},
-    station::{STATION_ANSWERS, STATION_KEEPS_MARKS, StationEntry, StationKey},
+    station::{STATION_ANSWERS, STATION_KEEPS_MARKS, STATION_LOSES_MARKS, StationEntry, StationKey},
 };
 
 use super::{
@@ -29,19 +29,36 @@ pub struct Station {
 pub struct StationUse {
     /// It may answer by itself.
     pub answers: bool,
-    /// It runs in generic mode there. Then frames with an unfinished checksum are answered only if
-    /// they come from the link's other end.
-    pub generic: bool,
+    /// What becomes of the kernel's mark of an unfinished checksum.
+    pub marks: Marks,
     /// The Ethernet address of the link's other end, if it is known: a veth pair's, or that of the
     /// loopback interface.
     pub peer: Option<[u8; 6]>,
 }
 
+/// What becomes of the kernel's mark of an unfinished checksum (CHECKSUM_PARTIAL,
+/// include/linux/skbuff.h) when the program answers a frame that has it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Marks {
+    /// It stays with the answer: the program runs in generic mode. A SYN that has it is answered
+    /// only if it comes from the link's other end.
+    Kept,
+    /// It is lost: the program runs natively on a veth.
+    Lost,
+    /// It may stay with some answers: the program runs natively on another interface, such as a tap
+    /// (drivers/net/tun.c, `tun_get_user`).
+    Unknown,
+}
+
 impl From<StationUse> for StationEntry {
-    fn from(StationUse { answers, generic, peer }: StationUse) -> Self {
+    fn from(StationUse { answers, marks, peer }: StationUse) -> Self {
         let answers = if answers { STATION_ANSWERS } else { 0 };
-        let keeps_marks = if generic { STATION_KEEPS_MARKS } else { 0 };
-        Self { flags: answers | keeps_marks, peer: peer.unwrap_or(UNKNOWN), reserved: [0; 2] }
+        let marks = match marks {
+            Marks::Kept => STATION_KEEPS_MARKS,
+            Marks::Lost => STATION_LOSES_MARKS,
+            Marks::Unknown => 0,
+        };
+        Self { flags: answers | marks, peer: peer.unwrap_or(UNKNOWN), reserved: [0; 2] }
     }
 }
 
@@ -49,7 +66,11 @@ impl From<StationEntry> for StationUse {
     fn from(StationEntry { flags, peer, .. }: StationEntry) -> Self {
         Self {
             answers: flags & STATION_ANSWERS != 0,
-            generic: flags & STATION_KEEPS_MARKS != 0,
+            marks: match flags & (STATION_KEEPS_MARKS | STATION_LOSES_MARKS) {
+                0 => Marks::Unknown,
+                STATION_LOSES_MARKS => Marks::Lost,
+                _ => Marks::Kept,
+            },
             peer: (peer != UNKNOWN).then_some(peer),
         }
     }
