@@ -10,6 +10,7 @@ mod next_hops;
 mod odd_octets;
 mod passed;
 mod real;
+mod sandbox;
 mod settings;
 mod shadow;
 mod shadow_report;

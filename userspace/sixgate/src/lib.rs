@@ -19,6 +19,7 @@ mod metrics;
 mod mirror;
 pub mod nexthop;
 mod rights;
+pub mod sandbox;
 pub mod server;
 pub mod services;
 mod session;

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     config::{Config, Log, LogFormat, LogLevel},
     log_limit::LogLimiter,
+    sandbox::Sandbox,
     server::{self, ParentEnd, ServeOptions, SetLogLevel},
 };
 
@@ -50,10 +51,12 @@ pub(super) fn run(command: &Serve, config: Config) -> Result<Exit, CliError> {
             ParentEnd::Failed => Exit::Failed,
         });
     }
+    // before the first thread
+    let sandbox = Sandbox::enter(&config, command.no_xdp);
     let limiter = Arc::<LogLimiter>::default();
     let (log, set_level) = start_log(&config.log, &limiter).map_err(|source| CliError::Log { source })?;
     let runtime = Runtime::new().map_err(|source| CliError::Runtime { source })?;
-    let options = ServeOptions { no_xdp: command.no_xdp };
+    let options = ServeOptions { no_xdp: command.no_xdp, sandbox: Arc::new(sandbox) };
     let ended = runtime.block_on(server::run(config, options, set_level, limiter));
     // the kernel may still be verifying the XDP program: the end does not wait for that
     runtime.shutdown_background();

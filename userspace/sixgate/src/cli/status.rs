@@ -15,6 +15,7 @@ use crate::{
     config::{Config, GuardSource, Pending},
     control::{self, Control, EntryCounts, InterfaceStatus},
     kernel_facts::KernelFacts,
+    sandbox::SandboxReport,
     server::{self, AskError, DaemonStatus, Request, Response},
 };
 
@@ -281,6 +282,9 @@ fn print_daemon(
     if let Some(mode) = daemon.settings.get("mode") {
         out.line(format_args!("           mode {mode}"))?;
     }
+    if daemon.sandbox != SandboxReport::default() {
+        out.line(format_args!("sandbox    {}", daemon.sandbox))?;
+    }
     out.line(format_args!("listening  {}", daemon.listening.join(", ")))?;
     if let Some(trace) = &daemon.trace {
         out.line(format_args!("trace      {trace}"))?;
@@ -350,6 +354,7 @@ JSON:   {\"attached\", \"pins_readable\": true|false, \"mode\", \"answer\",
          \"warnings\": [...],
          \"settings\": {KEY: {\"file\", \"kernel\": ...|null, \"daemon\": ...|null}},
          \"daemon\": {\"version\", \"pid\", \"since\", \"config\", \"listening\": [...], \"settings\",
+                    \"sandbox\": {\"landlock\", \"seccomp\": true|false, \"missing\": ...|null},
                     \"last_reload\": {\"at\", \"refused\": ...|null}|null,
                     \"changes\": {\"reload\": [KEY...], \"restart\": [KEY...]}, \"connections\",
                     \"is_stopping\",

@@ -79,6 +79,7 @@ impl Config {
         let changes = self.changes(next);
         let mut taken = next.clone();
         taken.file.clone_from(&self.file);
+        taken.sandbox = self.sandbox;
         taken.store.clone_from(&self.store);
         taken.control_socket.clone_from(&self.control_socket);
         taken.listen.clone_from(&self.listen);
@@ -105,6 +106,7 @@ impl Config {
             permanent_refusals,
             temporary_refusals,
             domains,
+            sandbox,
             store,
             temporary_directory,
             control_socket,
@@ -130,6 +132,7 @@ impl Config {
             ("permanent_refusals", *permanent_refusals != next.permanent_refusals),
             ("temporary_refusals", *temporary_refusals != next.temporary_refusals),
             ("domains", *domains != next.domains),
+            ("sandbox", *sandbox != next.sandbox),
             ("store", Store::new(store).path() != Store::new(&next.store).path()),
             ("temporary_directory", *temporary_directory != next.temporary_directory),
             ("control_socket", *control_socket != next.control_socket),
@@ -210,7 +213,8 @@ fn needs_restart(key: &str) -> bool {
 }
 
 /// As [`Config::reloaded`] leaves them.
-const RESTART: [&str; 13] = [
+const RESTART: [&str; 14] = [
+    "sandbox",
     "store",
     "control_socket",
     "xdp.bpffs",

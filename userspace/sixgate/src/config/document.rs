@@ -59,6 +59,8 @@ struct ConfigDocument {
     temporary_refusals: TemporaryRefusals,
     #[serde(default)]
     domains: Domains,
+    #[serde(default = "default_sandbox")]
+    sandbox: bool,
     #[serde(default = "default_store", deserialize_with = "values::absolute_path")]
     store: PathBuf,
     #[serde(default = "default_temporary_directory", deserialize_with = "values::absolute_path")]
@@ -121,6 +123,7 @@ impl ConfigDocument {
             permanent_refusals: self.permanent_refusals,
             temporary_refusals: self.temporary_refusals,
             domains: self.domains,
+            sandbox: self.sandbox,
             store: self.store,
             temporary_directory: self.temporary_directory,
             control_socket: self.control_socket,
@@ -319,6 +322,10 @@ fn key_of(path: &serde_path_to_error::Path) -> String {
 
 fn enforce() -> Mode {
     Mode::Enforce
+}
+
+const fn default_sandbox() -> bool {
+    true
 }
 
 fn default_store() -> PathBuf {

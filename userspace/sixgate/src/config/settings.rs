@@ -65,6 +65,8 @@ pub struct Config {
     pub temporary_refusals: TemporaryRefusals,
     /// Which recipients' domains take mail here.
     pub domains: Domains,
+    /// Whether the daemon restricts its own files and system calls.
+    pub sandbox: bool,
     /// The opt-in store's file, an absolute path.
     pub store: PathBuf,
     /// Where large messages lie while they are examined, an absolute path.

@@ -21,6 +21,7 @@ use crate::{
     budget::Budgets,
     config::{Config, LogLevel, SettingChanges},
     mirror::follow::Mirror,
+    sandbox::Sandbox,
     server::{
         control_socket::{DaemonIdentity, DaemonStatus, LastReload, Reloaded},
         descriptors,
@@ -54,6 +55,7 @@ pub(crate) struct Administration {
     store: Arc<StoreView>,
     watches: Watches,
     set_log_level: SetLogLevel,
+    sandbox: Arc<Sandbox>,
     since: Timestamp,
     listening: Arc<Listening>,
     last_reload: Mutex<Option<LastReload>>,
@@ -71,6 +73,7 @@ impl Administration {
         watches: Watches,
         listening: Arc<Listening>,
         set_log_level: SetLogLevel,
+        sandbox: Arc<Sandbox>,
     ) -> Self {
         Self {
             in_force,
@@ -79,6 +82,7 @@ impl Administration {
             store,
             watches,
             set_log_level,
+            sandbox,
             since: Timestamp::now(),
             listening,
             last_reload: Mutex::default(),
@@ -140,6 +144,7 @@ impl Administration {
             pid: std::process::id(),
             since: format!("{:.0}", self.since),
             config: services.config.file.clone(),
+            sandbox: self.sandbox.report().clone(),
             listening: self.listening.addresses().iter().map(SocketAddr::to_string).collect(),
             settings: services.config.refusal_settings(),
             last_reload: self.last_reload.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -196,9 +201,12 @@ impl Administration {
     /// another.
     async fn prepare(&self) -> Result<(Services, SettingChanges, bool), String> {
         let running = self.in_force.get();
+        let sandbox = Arc::clone(&self.sandbox);
         let prepare = move || {
             let file = Config::load(&running.config.file).map_err(error_text)?;
             let (config, changes) = running.config.reloaded(&file);
+            // before any of its files is opened
+            sandbox.check(&config).map_err(error_text)?;
             let next = running.replaced(&config).map_err(error_text)?;
             let is_new_hop = !next.next_hop.is_same(&running.next_hop);
             Ok((next, changes, is_new_hop))

@@ -15,6 +15,7 @@ use crate::{
     evidence,
     log_limit::LogLimiter,
     mirror::{follow::Mirror, keep_interfaces, kernel_events, reverse_dns::ReverseDns},
+    sandbox::Sandbox,
     server::{
         accept::Acceptor,
         administration::{Administration, SetLogLevel},
@@ -42,10 +43,12 @@ use crate::{
 };
 
 /// How the daemon is started.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ServeOptions {
     /// Work from store and DNS alone, without the XDP program and its maps.
     pub no_xdp: bool,
+    /// The restrictions that are in force in this process.
+    pub sandbox: Arc<Sandbox>,
 }
 
 /// Runs the daemon until SIGTERM, SIGINT or SIGQUIT, or until a successor has taken over. SIGHUP
@@ -78,6 +81,7 @@ pub async fn run(
     let dns = evidence::resolver(&config);
     let reverse_dns = Arc::new(ReverseDns::new(Arc::clone(mirror.maps()), dns.clone(), in_force.clone()));
 
+    info!("sandbox: {}", options.sandbox.report());
     warn_of_settings(&store, &config);
 
     let (chores, upkeep) = (Chores::new(), Chores::new());
@@ -114,6 +118,7 @@ pub async fn run(
         watching.watches(),
         Arc::clone(&listening),
         set_log_level,
+        options.sandbox,
     ));
     let traces = Arc::new(Traces::new(Arc::clone(&mirror), chores.stop.clone()));
     let handlers = watching.handlers(&administration, &traces);

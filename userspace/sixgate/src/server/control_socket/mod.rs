@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{config::SettingChanges, control::FactsRequest, statistics::Snapshot};
+use crate::{config::SettingChanges, control::FactsRequest, sandbox::SandboxReport, statistics::Snapshot};
 
 pub(crate) use client::listening_pid;
 pub use client::{AskError, ask, ask_patiently};
@@ -85,6 +85,8 @@ pub struct DaemonStatus {
     pub since: String,
     /// The file that it reads.
     pub config: PathBuf,
+    /// What it has given up of its files and system calls.
+    pub sandbox: SandboxReport,
     /// The addresses at which it listens.
     pub listening: Vec<String>,
     /// What decides about refusals, by key
