@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, Permissions},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{PermissionsExt as _, chown},
     process::{Command, Stdio},
 };
 
@@ -109,6 +109,14 @@ fn certificates_that_expired_or_have_other_names_are_found() {
     authority.issue("gate.example").install(site.folder()).unwrap();
     expect(&site, 0, "tls.certificate", &["ok: valid until ", "for gate.example"]);
     expect(&site, 0, "domain.tls", &["ok: it has MTA-STS, and STARTTLS is offered"]);
+    // the daemon's user is the owner of the store
+    chown(site.folder().join("store.db"), Some(47_251), Some(47_251)).unwrap();
+    for (path, mode) in [(site.folder(), 0o711), (&paths[0], 0o644), (&paths[1], 0o600)] {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+    let found = format!("user 47251 may not read {} (mode 0600, root:root)", paths[1].display());
+    let cure = format!("chgrp 47251 {0} && chmod g+rX {0}", paths[1].display());
+    expect(&site, 1, "tls.certificate", &["error: the daemon cannot read it: ", &found, &cure]);
 }
 
 #[test]

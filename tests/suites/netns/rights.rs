@@ -10,6 +10,7 @@ use std::{
 
 use sixgate_common::names::LAYOUT;
 use sixgate_tests::{
+    certs::Authority,
     daemon::{self, Daemon},
     site::{GATE, INTERFACE, OTHER, PEER, SENDER, Site},
     timeouts::wait_until,
@@ -120,6 +121,30 @@ fn a_daemon_that_may_not_attach_asks_for_it_and_serves_meanwhile() {
     assert_eq!(site.rcpt(SENDER, OTHER).code, 550);
     assert_eq!(site.counter("also_begun_not_opted_in"), 2, "the kernel answered");
     assert!(!request(&site).exists());
+}
+
+#[test]
+fn a_key_that_the_daemons_user_may_not_read_is_named_with_the_cure() {
+    if !can_run() {
+        return;
+    }
+    let site = site_of_user("");
+    Authority::new("tests").issue("gate.example").install(site.folder()).unwrap();
+    let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| site.folder().join(name));
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let site = site.configured(&format!("tls = {{ certificate = {certificate:?}, key = {key:?} }}"));
+    let error = Daemon::start_binary(&sixgate_with(&site, DAEMON), Some(&site.gate), &site.config());
+    let error = error.unwrap_err().to_string();
+    let key = key.display();
+    let wanted = format!(
+        "cannot read {key}: user {USER} may not read {key} (mode 0600, root:root): \
+         `chgrp {USER} {key} && chmod g+rX {key}`"
+    );
+    assert!(error.contains(&wanted), "{error}");
+    let cured = Command::new("sh").args(["-c", &format!("chgrp {USER} {key} && chmod g+rX {key}")]).status();
+    assert!(cured.unwrap().success());
+    let daemon = serve(&site);
+    assert!(daemon.log().contains("sandbox: files by Landlock, system calls by seccomp"), "{}", daemon.log());
 }
 
 #[test]

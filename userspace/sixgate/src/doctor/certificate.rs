@@ -2,12 +2,21 @@
 //!
 //! What its names have to be follows from DNS, in `names`.
 
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
 use jiff::Timestamp;
+use nix::unistd::{Uid, User, geteuid};
 
 use super::report::CheckReport;
 use crate::{
-    config::Config,
-    tls::{ChainCertificate, check_tls, inspect_certificate},
+    config::{self, Config},
+    store::Store,
+    tls::{ChainCertificate, Denied, Reader, TlsError, check_tls, inspect_certificate},
 };
 
 /// The DNS names of a certificate, perhaps with a `*` as the first label.
@@ -46,6 +55,9 @@ pub(super) fn check(config: &Config) -> (CheckReport, Option<Offered>) {
     let facts = check_tls(settings).and_then(|warning| Ok((warning, inspect_certificate(settings)?)));
     let (warning, facts) = match facts {
         Ok(found) => found,
+        Err(TlsError::Denied { path, denied }) => {
+            return (unreadable(id, &path, &denied), Some(Offered::default()));
+        }
         Err(error) => {
             let report = CheckReport::error(
                 id,
@@ -56,6 +68,9 @@ pub(super) fn check(config: &Config) -> (CheckReport, Option<Offered>) {
         }
     };
     let names = CertificateNames(facts.names);
+    if let Some((path, denied)) = denied_to_daemon(config, settings) {
+        return (unreadable(id, &path, &denied), Some(Offered { names, chain: facts.chain }));
+    }
     let hostname = config.hostname.as_str();
     let is_expired = facts.until.is_some_and(|until| until < Timestamp::now());
     let report = match warning {
@@ -74,6 +89,34 @@ pub(super) fn check(config: &Config) -> (CheckReport, Option<Offered>) {
     (report.about(path), Some(Offered { names, chain: facts.chain }))
 }
 
+fn unreadable(id: &'static str, path: &Path, denied: &Denied) -> CheckReport {
+    CheckReport::error(id, format!("the daemon cannot read it: {denied}"), denied.cure())
+        .about(path.display())
+}
+
+/// The first file that the daemon's user, who owns the store, may not read. Only root can find that
+/// out for another user.
+fn denied_to_daemon(config: &Config, settings: &config::Tls) -> Option<(PathBuf, Denied)> {
+    let store = fs::metadata(Store::new(&config.store).path()).ok()?;
+    let (uid, gid) = (store.uid(), store.gid());
+    if !geteuid().is_root() || uid == 0 {
+        return None;
+    }
+    let is_known = User::from_uid(Uid::from_raw(uid)).is_ok_and(|user| user.is_some());
+    let groups = if is_known { "--init-groups" } else { "--clear-groups" };
+    let authorities = settings.client_trust.iter().map(|trust| &trust.ca);
+    let path = [&settings.certificate, &settings.key].into_iter().chain(authorities).find(|path| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", &uid.to_string(), "--regid", &gid.to_string(), groups]);
+        let tested =
+            command.args(["test", "-r"]).arg(path).stdin(Stdio::null()).stderr(Stdio::null()).status();
+        tested.is_ok_and(|status| status.code() == Some(NOT_READABLE))
+    })?;
+    Some((path.clone(), Reader::with_id(uid, gid).denied(path)))
+}
+
+/// The exit code of test(1) for "no".
+const NOT_READABLE: i32 = 1;
 const RENEW: &str = "certbot renew";
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use landlock::{
     ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
     RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, Scope, make_bitflags,
 };
-use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::{
     OutsideSandbox,
@@ -87,28 +86,14 @@ impl Reach {
     }
 
     fn allows(&self, directory: &Path, purpose: Use) -> bool {
-        self.allowed.iter().any(|(above, allowed)| *allowed >= purpose && directory.starts_with(above))
+        self.allowed.iter().any(|(above, allowed)| allowed.covers(purpose) && directory.starts_with(above))
     }
 }
 
 /// The directories for a daemon with `config`, without links.
 fn allowed(config: &Config, no_xdp: bool) -> Vec<(PathBuf, Use)> {
     let needs = needs::of(config, no_xdp).into_iter().chain(needs::of_each());
-    let mut allowed: Vec<(PathBuf, Use)> =
-        needs.flat_map(|need| need.directories().into_iter().map(move |path| (path, need.purpose))).collect();
-    if !no_xdp {
-        allowed.extend(bpf_directories(config).map(|path| (path, Use::Write)));
-    }
-    allowed
-}
-
-/// What is above the pins, where a bpf file system may be mounted later: a rule about the directory
-/// that it then covers would be void.
-fn bpf_directories(config: &Config) -> impl Iterator<Item = PathBuf> {
-    let parent = config.xdp.bpffs.parent().and_then(|parent| parent.canonicalize().ok());
-    let is_bpf = |path: &PathBuf| statfs(path).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC);
-    let covered = parent.filter(|parent| !is_bpf(parent));
-    covered.and_then(|parent| parent.parent().map(Path::to_owned)).into_iter()
+    needs.flat_map(|need| need.directories().into_iter().map(move |path| (path, need.purpose))).collect()
 }
 
 fn access(purpose: Use) -> BitFlags<AccessFs> {
@@ -119,6 +104,7 @@ fn access(purpose: Use) -> BitFlags<AccessFs> {
     match purpose {
         Use::Read => read,
         Use::Write => read | write,
+        Use::Pin => make_bitflags!(AccessFs::{ReadDir | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer}),
     }
 }
 

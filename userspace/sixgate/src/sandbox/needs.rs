@@ -15,12 +15,21 @@ use crate::{
 };
 
 /// How files are used.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Use {
     /// They are read.
     Read,
     /// They are made, read, written, renamed and removed.
     Write,
+    /// They are pins, which are made, renamed and removed, and never opened as files.
+    Pin,
+}
+
+impl Use {
+    /// Whether what may be used so may be used as `other`, too.
+    pub(super) fn covers(self, other: Self) -> bool {
+        self == other || self == Self::Write
+    }
 }
 
 /// What one setting names.
@@ -92,8 +101,13 @@ pub(super) fn of(config: &Config, no_xdp: bool) -> Vec<Need> {
         needs.push(Need::written("http.listen", path.as_path()));
     }
     if !no_xdp {
-        // the directory of the pins may be removed and made again
-        needs.push(Need::written("xdp.bpffs", &config.xdp.bpffs));
+        // the directory of the pins may be removed and made again, and so may the bpf file system,
+        // usually the directory above: a rule about its old root would be void
+        let pins = &config.xdp.bpffs;
+        let mount = pins.parent().filter(|mount| mount.parent().is_some_and(|above| above != Path::new("/")));
+        let highest = mount.unwrap_or(pins);
+        needs.push(Need { purpose: Use::Pin, ..Need::written("xdp.bpffs", highest) });
+        needs.push(Need { purpose: Use::Pin, ..Need::written("xdp.bpffs", pins) });
         let key = config.xdp.cookie_key.iter();
         needs.extend(key.map(|path| Need::read("xdp.cookie_key", path)));
     }

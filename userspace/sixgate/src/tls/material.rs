@@ -22,6 +22,7 @@ use rustls::{
 };
 
 use super::certificate::{CertificateFacts, Expiry, subject_of_no_authority};
+use super::denied::{Denied, Reader};
 use super::trust::{Authority, CertificateProblem, ClientCertificate, ProofRecorder};
 use sixgate_base::bounded;
 
@@ -38,6 +39,14 @@ pub enum TlsError {
         /// The error of the read.
         #[source]
         source: io::Error,
+    },
+    /// The user of this process may not read it.
+    #[error("cannot read {}: {denied}: `{}`", path.display(), denied.cure())]
+    Denied {
+        /// The path of the file.
+        path: PathBuf,
+        /// Why, and the command that helps.
+        denied: Denied,
     },
     /// It is not PEM.
     #[error("{} is not a PEM file of the kind that is wanted", path.display())]
@@ -279,7 +288,12 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     let read = bounded::open(path).and_then(|file| bounded::read_to_end(file, FILE_MAX));
-    read.map_err(|source| TlsError::Read { path: path.to_owned(), source })
+    read.map_err(|source| match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            TlsError::Denied { path: path.to_owned(), denied: Reader::of_this_process().denied(path) }
+        }
+        _ => TlsError::Read { path: path.to_owned(), source },
+    })
 }
 
 /// Longest file, octets: the authorities of a whole system take a quarter of a MiB.

@@ -5,6 +5,7 @@
 //! worth is decided in `sixgate_smtp::policy`.
 
 mod certificate;
+mod denied;
 mod load;
 mod material;
 mod trust;
@@ -26,7 +27,10 @@ use tracing::{error, info, warn};
 
 use crate::config;
 
+pub use denied::Denied;
 pub use material::TlsError;
+
+pub(crate) use denied::Reader;
 
 pub(crate) use load::HandshakeLoad;
 pub(crate) use trust::ClientCertificate;
