@@ -26,7 +26,7 @@ pub(super) enum FilesError {
     /// The kernel lacks it.
     #[error("no Landlock: the kernel does not offer it (`landlock` is not in /sys/kernel/security/lsm)")]
     Missing,
-    /// Anything else.
+    /// The kernel refuses a rule, or the restriction.
     #[error("no Landlock: {0}")]
     Rules(#[from] RulesetError),
 }
@@ -42,7 +42,7 @@ impl Reach {
     /// Restricts this thread and what it starts to the files of `config`.
     ///
     /// # Errors
-    /// What the kernel lacks or refuses; then nothing is restricted.
+    /// Landlock is missing, or the kernel refuses a rule; then nothing is restricted.
     pub(super) fn restrict(config: &Config, no_xdp: bool) -> Result<Self, FilesError> {
         let this = Self::of(config, no_xdp);
         // without the right to rename between directories, which Linux 5.19 brought, there would be

@@ -1,5 +1,5 @@
-//! What the daemon gives up when it starts: files outside the directories that its configuration
-//! names (Landlock), and system calls that it never makes (seccomp).
+//! The restrictions of the daemon from its start on: files outside the directories that its
+//! configuration names (Landlock), and system calls that it never makes (seccomp).
 //!
 //! It restricts this process and remembers what is left. Rights of the user, and what the service
 //! manager takes away, are not its business.
@@ -16,7 +16,7 @@ use crate::{config::Config, rights};
 
 use files::Reach;
 
-/// What the daemon has given up, as status and log show it.
+/// The restrictions in force, as status and log show them.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
 pub struct SandboxReport {
@@ -48,9 +48,9 @@ impl std::fmt::Display for SandboxReport {
     path.display()
 )]
 pub struct OutsideSandbox {
-    /// The key.
+    /// The key of the setting, as the configuration has it.
     pub setting: &'static str,
-    /// What it names.
+    /// The file or directory that it names.
     pub path: PathBuf,
 }
 
@@ -64,8 +64,8 @@ pub struct Sandbox {
 
 impl Sandbox {
     /// Restricts this thread and all threads and processes that it starts from now on, for good.
-    /// To be called while the process has one thread. What the kernel does not offer is left out
-    /// and reported: mail does not depend on it.
+    /// To be called while the process has one thread. Restrictions that the kernel does not offer
+    /// are left out and reported: mail does not depend on it.
     #[must_use]
     pub fn enter(config: &Config, no_xdp: bool) -> Self {
         if !config.sandbox {
@@ -89,7 +89,7 @@ impl Sandbox {
         Self { report, reach }
     }
 
-    /// What is in force.
+    /// The restrictions in force, and the reason for a missing one.
     #[must_use]
     pub const fn report(&self) -> &SandboxReport {
         &self.report

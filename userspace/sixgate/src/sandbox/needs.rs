@@ -114,7 +114,7 @@ pub(super) fn of(config: &Config, no_xdp: bool) -> Vec<Need> {
     needs
 }
 
-/// What a daemon with any configuration uses.
+/// The files that a daemon uses with any configuration.
 pub(super) fn of_each() -> Vec<Need> {
     let mut needs: Vec<Need> = READ.into_iter().map(Need::read_below).collect();
     needs.push(Need::read("resolv.conf", Path::new(RESOLV_CONF)));

@@ -1,3 +1,8 @@
+//! The restrictions from inside, in a thread of its own each: files elsewhere, system calls that
+//! are refused, and the reload that would need more.
+//!
+//! The daemon under them is tried in suite `session`.
+
 use std::{fs, io::ErrorKind, os::unix::fs::symlink, path::Path, process::Command, thread};
 
 use nix::{errno::Errno, sched};

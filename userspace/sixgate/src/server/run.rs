@@ -64,9 +64,8 @@ pub async fn run(
 ) -> Result<(), ServeError> {
     let signals = Signals::take()?;
     let parent = Parent::watch();
-    let shown = || Control::new(&config).shown();
-    let store = StoreView::open(Store::new(&config.store), shown).map_err(ServeError::Store)?;
-    let store = Arc::new(store);
+    let store = StoreView::open(Store::new(&config.store), || Control::new(&config).shown());
+    let store = Arc::new(store.map_err(ServeError::Store)?);
     descriptors::raise_limit(&config.limits);
     let in_force = InForce::new(Services::new(&config)?);
     let budgets = Arc::new(Budgets::new(&config.limits, log_limiter).map_err(ServeError::Threads)?);
@@ -80,7 +79,6 @@ pub async fn run(
     let mirror = Arc::new(mirror.map_err(ServeError::Control)?);
     let dns = evidence::resolver(&config);
     let reverse_dns = Arc::new(ReverseDns::new(Arc::clone(mirror.maps()), dns.clone(), in_force.clone()));
-
     info!("sandbox: {}", options.sandbox.report());
     warn_of_settings(&store, &config);
 

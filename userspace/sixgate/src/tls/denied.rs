@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_group_may_read_takes_the_group_and_certbots_files_its_two_directories() {
+    fn files_of_a_group_need_the_group_and_certbots_two_directories() {
         let blocking =
             |path: &str, wanted, mode, gid| Blocking { path: path.into(), wanted, mode, uid: 0, gid };
         let private = [
