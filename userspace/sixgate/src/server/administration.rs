@@ -47,6 +47,12 @@ pub(crate) struct Watches {
     pub(crate) http: Arc<HttpServer>,
 }
 
+/// The parts of a reload that concern the whole process.
+pub(crate) struct ProcessSettings {
+    pub(crate) set_log_level: SetLogLevel,
+    pub(crate) sandbox: Arc<Sandbox>,
+}
+
 /// A running daemon, as its administrator sees it.
 pub(crate) struct Administration {
     in_force: InForce,
@@ -54,8 +60,7 @@ pub(crate) struct Administration {
     budgets: Arc<Budgets>,
     store: Arc<StoreView>,
     watches: Watches,
-    set_log_level: SetLogLevel,
-    sandbox: Arc<Sandbox>,
+    process: ProcessSettings,
     since: Timestamp,
     listening: Arc<Listening>,
     last_reload: Mutex<Option<LastReload>>,
@@ -72,8 +77,7 @@ impl Administration {
         store: Arc<StoreView>,
         watches: Watches,
         listening: Arc<Listening>,
-        set_log_level: SetLogLevel,
-        sandbox: Arc<Sandbox>,
+        process: ProcessSettings,
     ) -> Self {
         Self {
             in_force,
@@ -81,8 +85,7 @@ impl Administration {
             budgets,
             store,
             watches,
-            set_log_level,
-            sandbox,
+            process,
             since: Timestamp::now(),
             listening,
             last_reload: Mutex::default(),
@@ -144,7 +147,7 @@ impl Administration {
             pid: std::process::id(),
             since: format!("{:.0}", self.since),
             config: services.config.file.clone(),
-            sandbox: self.sandbox.report().clone(),
+            sandbox: self.process.sandbox.report().clone(),
             listening: self.listening.addresses().iter().map(SocketAddr::to_string).collect(),
             settings: services.config.refusal_settings(),
             last_reload: self.last_reload.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -201,7 +204,7 @@ impl Administration {
     /// another.
     async fn prepare(&self) -> Result<(Services, SettingChanges, bool), String> {
         let running = self.in_force.get();
-        let sandbox = Arc::clone(&self.sandbox);
+        let sandbox = Arc::clone(&self.process.sandbox);
         let prepare = move || {
             let file = Config::load(&running.config.file).map_err(error_text)?;
             let (config, changes) = running.config.reloaded(&file);
@@ -239,7 +242,7 @@ impl Administration {
             info!("{}", doubts::NOT_SHADOWED);
         }
         if changes.reload.iter().any(|key| key == "log.level") {
-            warnings.extend((self.set_log_level)(level).err());
+            warnings.extend((self.process.set_log_level)(level).err());
         }
         Ok(Reloaded { changes, warnings })
     }

@@ -18,7 +18,7 @@ use crate::{
     sandbox::Sandbox,
     server::{
         accept::Acceptor,
-        administration::{Administration, SetLogLevel},
+        administration::{Administration, ProcessSettings, SetLogLevel},
         chores,
         control_socket::{ControlSocket, Handlers},
         descriptors,
@@ -115,8 +115,7 @@ pub async fn run(
         Arc::clone(&store),
         watching.watches(),
         Arc::clone(&listening),
-        set_log_level,
-        options.sandbox,
+        ProcessSettings { set_log_level, sandbox: options.sandbox },
     ));
     let traces = Arc::new(Traces::new(Arc::clone(&mirror), chores.stop.clone()));
     let handlers = watching.handlers(&administration, &traces);

@@ -140,7 +140,7 @@ fn way_to(path: &Path) -> Vec<(PathBuf, u32)> {
         above.retain(|step| !way.contains(step));
         way.extend(above);
         let Ok(target) = fs::read_link(&file) else { break };
-        file = without_dots(&file.parent().unwrap_or(Path::new("/")).join(target));
+        file = without_dots(&file.parent().unwrap_or_else(|| Path::new("/")).join(target));
     }
     way.push((file, READ));
     way
