@@ -31,7 +31,7 @@ impl WallClock {
     /// If libfaketime is not unpacked.
     pub fn new() -> Result<Self> {
         let library = library().context("libfaketime is not below target/tools")?;
-        let clock = Self { library, folder: tempfile::tempdir().context("cannot make a folder")? };
+        let clock = Self { library, folder: tempfile::tempdir_in(FOLDERS).context("cannot make a folder")? };
         clock.jump(0)?;
         Ok(clock)
     }
@@ -75,6 +75,9 @@ impl WallClock {
         self.folder.path().join("time")
     }
 }
+
+/// Where the library's file is: the daemon may read there, with its sandbox, too.
+const FOLDERS: &str = "/var/tmp";
 
 /// The right time, in seconds since 1970.
 ///
