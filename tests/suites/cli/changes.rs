@@ -88,7 +88,7 @@ fn a_list_replaces_the_whole_set_and_prints_the_differences() {
             messages: String::new()
         }
     );
-    let again = fed(&mut place.command("optin load --quiet -"), "2001:db8:4::/48\n2001:db8:2::/48");
+    let again = fed(&mut place.command("optin load --quiet -"), "2001:db8:4::/48\n2001:db8:2::/48\n");
     assert_eq!(again, Ran { code: Some(0), data: String::new(), messages: String::new() });
     assert_eq!(place.done("optin list"), "2001:db8:2::/48 in\n2001:db8:4::/48 in\n");
 }
