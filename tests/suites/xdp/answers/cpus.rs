@@ -76,7 +76,7 @@ fn send(xdp: &Xdp, packet: Packet) -> (Packet, Seen) {
 }
 
 /// The first two CPUs that we may use; one twice where there is only one.
-fn two_cpus() -> [CpuSet; 2] {
+pub(super) fn two_cpus() -> [CpuSet; 2] {
     let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
     let mut cpus = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap());
     let first = cpus.next().unwrap();
