@@ -92,7 +92,7 @@ impl Proof {
         let mut machine = Command::new("systemd-nspawn");
         machine.arg("--directory").arg(&self.root);
         machine.args(["--boot", "--quiet", "--register=no", "--keep-unit", "--private-network"]);
-        machine.args(["--console=read-only", "--capability=all", "--system-call-filter=bpf perf_event_open"]);
+        machine.args(["--console=read-only", "--capability=all", SYSTEM_CALLS]);
         machine.arg(format!("--bind={}:/sys/fs/bpf", self.bpffs.display())).arg(QUIET);
         let ended = exec::run(&mut machine);
         let unmounted = exec::run(Command::new("umount").arg(&self.bpffs));
@@ -112,6 +112,9 @@ const RPM_SCRIPT: &str = include_str!("proof/rpm.sh");
 const COMMON_SCRIPT: &str = include_str!("proof/common.sh");
 const LOAD_SCRIPT: &str = include_str!("proof/load.sh");
 const INCLUDE: &str = "--include=systemd,systemd-sysv,dbus,iproute2,procps,rpm";
+/// Those of the daemon that systemd-nspawn would refuse.
+const SYSTEM_CALLS: &str = "--system-call-filter=bpf perf_event_open landlock_create_ruleset landlock_add_rule \
+     landlock_restrict_self";
 const QUIET: &str = "systemd.show_status=0";
 const UNIT: &str = "\
 [Unit]

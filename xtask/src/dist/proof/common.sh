@@ -82,6 +82,7 @@ has_few_rights() {
         # CAP_NET_BIND_SERVICE, CAP_BPF
         [ "$rights" = 0000008000000400 ] || fail "process $process has capabilities $rights"
     done
+    sixgate status | grep -q "^sandbox    files by Landlock, system calls by seccomp$" || fail "the daemon has no sandbox"
 }
 
 refuses() {
