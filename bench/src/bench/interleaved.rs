@@ -10,11 +10,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use aya::programs::XdpMode;
-use sixgate_dataplane::{Pins, flow_key};
+use sixgate_dataplane::flow_key;
 
 use super::{
-    Scale, dialogue,
+    Scale,
+    attached::Attached,
+    dialogue,
     dialogue::Scored,
     report::{Report, Row, Section, median},
     rig::{Rig, Subject},
@@ -22,8 +23,7 @@ use super::{
 };
 use sixgate_tests::{
     packet::{Packet, SMTP},
-    site::{GATE, INTERFACE, OTHER, PEER, Site},
-    xdp_helper::Pass,
+    site::OTHER,
 };
 
 /// Measures and adds a table.
@@ -31,12 +31,9 @@ use sixgate_tests::{
 /// # Errors
 /// If something cannot be set up, or a session is not answered as promised.
 pub(super) fn measure(scale: Scale, report: &mut Report) -> Result<()> {
-    let site = Site::new("", "answer = \"kernel\"");
-    // without it, the program would leave the answers to the daemon
-    let _pass = Pass::attach(&site.outside, PEER, XdpMode::Driver)?;
-    site.sixgate(&format!("optin add {GATE}"));
-    site.sixgate(&format!("attach --iface {INTERFACE}"));
-    let mut rig = Rig::open(&Pins::new(&site.pins()))?;
+    let attached = Attached::new()?;
+    let site = &attached.site;
+    let mut rig = Rig::open(&attached.pins)?;
     let destination = OTHER.parse()?;
     let frame = Packet::udp().payload(64).build();
     let mut empty = Vec::new();

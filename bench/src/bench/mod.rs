@@ -4,6 +4,7 @@
 //! own.
 
 mod against;
+mod attached;
 mod cold;
 mod dialogue;
 mod edits;

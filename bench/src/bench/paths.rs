@@ -6,11 +6,11 @@
 use std::{collections::BTreeMap, net::SocketAddrV6};
 
 use anyhow::{Result, ensure};
-use aya::programs::XdpMode;
-use sixgate_dataplane::Pins;
 
 use super::{
-    Scale, cold, dialogue,
+    Scale,
+    attached::Attached,
+    cold, dialogue,
     dialogue::Scored,
     report::{Report, Row, Section, Verdict, median},
     rig::{Outcome, Rig, Subject},
@@ -18,8 +18,7 @@ use super::{
 };
 use sixgate_tests::{
     packet::{Packet, SMTP, tcp},
-    site::{GATE, INTERFACE, OTHER, PEER, SENDER, Site},
-    xdp_helper::Pass,
+    site::{GATE, OTHER, SENDER},
 };
 
 /// Measures every path and adds a table.
@@ -27,12 +26,8 @@ use sixgate_tests::{
 /// # Errors
 /// If something cannot be set up, or a packet does not take the path that it should.
 pub(super) fn measure(scale: Scale, report: &mut Report) -> Result<()> {
-    let site = Site::new("", "answer = \"kernel\"");
-    // without it, the program would leave the answers to the daemon
-    let _pass = Pass::attach(&site.outside, PEER, XdpMode::Driver)?;
-    site.sixgate(&format!("optin add {GATE}"));
-    site.sixgate(&format!("attach --iface {INTERFACE}"));
-    let mut rig = Rig::open(&Pins::new(&site.pins()))?;
+    let attached = Attached::new()?;
+    let mut rig = Rig::open(&attached.pins)?;
     let (mut samples, mut cold) = (Samples::default(), Samples::default());
     for round in 0..scale.rounds {
         let ends = ends(round)?;

@@ -5,20 +5,17 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
-use aya::programs::XdpMode;
 use ipnet::Ipv6Net;
 use sixgate_dataplane::{Loader, Pins, Trace, attached};
 
 use super::{
-    Scale, dialogue,
+    Scale,
+    attached::Attached,
+    dialogue,
     dialogue::Scored,
     paths::{ACCEPTED, MEAN, NOT_TCP, OPTED_IN, ends, passing, restored},
     report::{Report, Row, Section, Verdict, median},
     rig::{Rig, Subject},
-};
-use sixgate_tests::{
-    site::{GATE, INTERFACE, PEER, Site},
-    xdp_helper::Pass,
 };
 
 /// Measures with and without a trace, and adds a table.
@@ -27,21 +24,17 @@ use sixgate_tests::{
 /// If something cannot be set up, a packet does not take the path that it should, or the interfaces
 /// run another program after a trace than before.
 pub(super) fn measure(scale: Scale, report: &mut Report) -> Result<()> {
-    let site = Site::new("", "answer = \"kernel\"");
-    // without it, the program would leave the answers to the daemon
-    let _pass = Pass::attach(&site.outside, PEER, XdpMode::Driver)?;
-    site.sixgate(&format!("optin add {GATE}"));
-    site.sixgate(&format!("attach --iface {INTERFACE}"));
-    let pins = Pins::new(&site.pins());
-    let mut rig = Rig::open(&pins)?;
-    rig.load_traced(&pins)?;
+    let attached = Attached::new()?;
+    let (site, pins) = (&attached.site, &attached.pins);
+    let mut rig = Rig::open(pins)?;
+    rig.load_traced(pins)?;
     let loader = Loader::default();
     let mut samples = Samples::default();
     for round in 0..scale.rounds {
         let packets = dialogue::play(&mut rig, ends(round)?)?;
         for (column, subject) in COLUMNS {
             if column == AFTER {
-                site.gate.run(|| trace_once(&pins, &loader))?;
+                site.gate.run(|| trace_once(pins, &loader))?;
             }
             samples.add(&mut rig, column, subject, &packets, scale.repeat)?;
         }
