@@ -21,7 +21,7 @@ use crate::{
 
 /// Users of the host; the first is a member of the daemon's group.
 const MEMBER: u32 = 47_252;
-const STRANGER: u32 = 47_253;
+const OTHER_USER: u32 = 47_253;
 
 /// A site as the package makes one: the daemon is [`USER`], and its group may search the
 /// directories.
@@ -51,8 +51,8 @@ fn as_member(site: &Site, command: &str) -> Output {
     run_as(site, MEMBER, &format!("--groups {USER}"), command)
 }
 
-fn as_stranger(site: &Site, command: &str) -> Output {
-    run_as(site, STRANGER, "--clear-groups", command)
+fn as_other_user(site: &Site, command: &str) -> Output {
+    run_as(site, OTHER_USER, "--clear-groups", command)
 }
 
 /// Exit code, data and messages; of JSON without what only a process that may load the program can
@@ -163,7 +163,7 @@ fn other_users_are_refused_and_a_member_needs_the_daemon() {
     wait_until("a good status", || site.ran("status").0 == Some(0));
     let reading = ["stats", "flows", "ptr list", "ptr get ::1"];
     for command in reading {
-        let (code, data, messages) = shown(&as_stranger(&site, command));
+        let (code, data, messages) = shown(&as_other_user(&site, command));
         assert!(code == Some(2) && data.is_empty(), "{command}: {messages}");
         assert!(messages.contains("run the command as root, or as a member of the"), "{command}: {messages}");
     }
@@ -188,7 +188,7 @@ fn a_trace_needs_a_daemon_that_may_load_a_program() {
     let daemon = serve(&site);
     wait_until("a good status", || site.ran("status").0 == Some(0));
     let trace = format!("trace --source {SENDER} --duration 1s");
-    site.expect(&trace, 1, &["has not the rights to load an XDP program", "`systemctl edit sixgate`"]);
+    site.expect(&trace, 1, &["lacks the rights to load an XDP program", "`systemctl edit sixgate`"]);
     let (status, _) = daemon.stop().unwrap();
     assert!(status.success());
     // the capabilities that the help of the command adds

@@ -222,7 +222,7 @@ fn lock_pins(control: &Control) -> Result<Option<PinLock>, ControlError> {
 /// program for seconds.
 const SETTLING_MAX: Duration = Duration::from_secs(20);
 
-const NO_RIGHTS: &str = "this daemon has not the rights to load an XDP program (CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON); \
+const NO_RIGHTS: &str = "this daemon lacks the rights to load an XDP program (CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON); \
                          for the time of a trace `systemctl edit sixgate` can add them: see `man sixgate-trace`";
 const NO_XDP: &str =
     "the daemon was started with --no-xdp and leaves the XDP program alone: start it without that";

@@ -1,4 +1,4 @@
-//! Attaching where the daemon has not the rights for it: it asks another process, and looks what
+//! Attaching where the daemon lacks the rights for it: it asks another process, and looks what
 //! came of that.
 //!
 //! The request is `attach_request`'s; the other process is `sixgate attach --configured`.
