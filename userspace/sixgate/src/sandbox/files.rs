@@ -24,7 +24,9 @@ use crate::config::Config;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FilesError {
     /// The kernel lacks it.
-    #[error("no Landlock: the kernel does not offer it (`landlock` is not in /sys/kernel/security/lsm)")]
+    #[error(
+        "no Landlock: the kernel does not have it (`landlock` is not in /sys/kernel/security/lsm), or a container refuses it"
+    )]
     Missing,
     /// The kernel refuses a rule, or the restriction.
     #[error("no Landlock: {0}")]
